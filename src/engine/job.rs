@@ -1,0 +1,56 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use secrecy::SecretSlice;
+
+use crate::image::{Compression, Digest, Platform, Reference};
+use crate::render::BuildContext;
+
+/// One target, ready to be built: nothing is left to look up.
+#[derive(Debug, Clone)]
+pub struct BuildJob {
+    /// The target's id, the name under which events speak of it.
+    pub target: String,
+    /// What is built.
+    pub context: BuildContext,
+    /// For which platforms; one gives an image manifest, several an image index.
+    pub platforms: Vec<Platform>,
+    /// The image's labels.
+    pub labels: BTreeMap<String, String>,
+    /// What the image is called, the version tag first; never empty.
+    pub references: Vec<Reference>,
+    /// How its layers are compressed.
+    pub compression: Compression,
+    /// The jobs, as indexes into the run's list, that should be over before this one
+    /// starts: each is the first to upload a blob that this one needs in another repository.
+    pub after: Vec<usize>,
+}
+
+/// Where the images of a run go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// The engine's own image store, ready to run.
+    Engine,
+    /// The registry that each reference names; nothing is unpacked on the way.
+    Registry,
+    /// An OCI image layout in this folder, which variants share blobs in.
+    OciLayout(PathBuf),
+}
+
+/// A value that build steps can mount and that no layer, log or event ever holds.
+#[derive(Debug, Clone)]
+pub struct Secret {
+    /// The id of `RUN --mount=type=secret,id=…`.
+    pub id: String,
+    /// The value.
+    pub value: SecretSlice<u8>,
+}
+
+/// What a build made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuiltImage {
+    /// The digest of the manifest, or of the index when there are several platforms.
+    pub digest: Digest,
+    /// Whether no step had to run.
+    pub cached: bool,
+}

@@ -1,0 +1,159 @@
+//! How an error is shown, and which exit code it has.
+//!
+//! Each subject has an error type of its own beside the code that raises it. All
+//! of them implement [`Explain`], and `main` shows one error once: the subject,
+//! the chain of causes, the hint.
+
+use std::error::Error;
+use std::fmt;
+use std::process;
+
+/// The exit codes of `basegen`, the one table of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ExitCode {
+    /// Everything that was asked for is done.
+    Success,
+    /// An error of the environment: a file that cannot be read or written.
+    Failure,
+    /// The command line is wrong.
+    Usage,
+    /// `matrix.toml`, the version constant or a template is wrong.
+    Matrix,
+    /// The selection names what the matrix does not have.
+    Selection,
+    /// No engine can be reached, or it cannot do what is asked.
+    Engine,
+    /// At least one variant failed to build.
+    Build,
+    /// At least one variant was built but could not be pushed or written.
+    Export,
+    /// `--check` found a difference.
+    Drift,
+    /// Interrupted by the user.
+    Interrupted,
+}
+
+impl ExitCode {
+    /// Every code with its number and its meaning, in numeric order, for `--help` and the docs.
+    pub const TABLE: [(Self, u8, &'static str); 10] = [
+        (Self::Success, 0, "everything that was asked for is done"),
+        (Self::Failure, 1, "a file or the environment is in the way"),
+        (Self::Usage, 2, "the command line is wrong"),
+        (
+            Self::Matrix,
+            3,
+            "matrix.toml, the version constant or a template is wrong",
+        ),
+        (
+            Self::Selection,
+            4,
+            "the selection names what the matrix does not have",
+        ),
+        (
+            Self::Engine,
+            5,
+            "no engine can be reached, or it cannot do what is asked",
+        ),
+        (Self::Build, 6, "at least one variant failed to build"),
+        (
+            Self::Export,
+            7,
+            "a variant was built, but could not be pushed or written",
+        ),
+        (Self::Drift, 8, "--check found a difference"),
+        (Self::Interrupted, 130, "interrupted"),
+    ];
+
+    /// The number that the process exits with.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        let row = Self::TABLE.iter().find(|(code, ..)| *code == self);
+        row.map_or(1, |(_, number, _)| *number)
+    }
+}
+
+impl From<ExitCode> for process::ExitCode {
+    fn from(code: ExitCode) -> Self {
+        code.number().into()
+    }
+}
+
+/// An error that knows its exit code and, where there is one, the way out.
+pub trait Explain: Error + Send + Sync + 'static {
+    /// The exit code of a run that ends with this error.
+    fn exit_code(&self) -> ExitCode;
+
+    /// What to do about it, as one or more whole sentences or a command.
+    fn hint(&self) -> Option<String> {
+        None
+    }
+}
+
+/// Any error of basegen, as `main` shows it.
+pub struct Report(Box<dyn Explain>);
+
+impl Report {
+    /// The exit code of the error.
+    #[must_use]
+    pub fn exit_code(&self) -> ExitCode {
+        self.0.exit_code()
+    }
+}
+
+impl<E: Explain> From<E> for Report {
+    fn from(error: E) -> Self {
+        Self(Box::new(error))
+    }
+}
+
+impl fmt::Display for Report {
+    /// Writes `error: …`, a line for each cause and one for the hint, without a last line end.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "error: {}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(formatter, "\n  caused by: {error}")?;
+            cause = error.source();
+        }
+        if let Some(hint) = self.0.hint() {
+            write!(formatter, "\n\nhint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Report {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
+    }
+}
+
+/// The causes of `error` joined to it, for a place that has one line only.
+#[must_use]
+pub fn one_line(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        // Transport errors often repeat their cause's text in their own.
+        if !line.contains(&text) {
+            line.push_str(": ");
+            line.push_str(&text);
+        }
+        cause = error.source();
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_exit_code_has_its_own_number() {
+        let mut numbers: Vec<u8> = ExitCode::TABLE.iter().map(|row| row.1).collect();
+        numbers.dedup();
+        assert_eq!(numbers.len(), ExitCode::TABLE.len());
+        assert!(numbers.is_sorted());
+    }
+}

@@ -1,0 +1,229 @@
+//! What happened: the only thing that the core tells the outside while it works.
+//!
+//! The core emits, `report` listens. An event holds facts and no wording; every
+//! [`Event`] can be written as one line of JSON, and that form is what
+//! `--progress json` prints.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+use crate::image::{Digest, Platform, Reference};
+
+/// Something that happened to a run, or to one target of it.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A run begins; every target that it will report on is named.
+    RunStarted {
+        /// The targets in plan order.
+        targets: Vec<String>,
+        /// What builds them, for people: `Docker Engine 28.5.2 at unix:///var/run/docker.sock`.
+        engine: String,
+        /// How many are built at a time.
+        jobs: usize,
+    },
+    /// A target's build begins.
+    TargetStarted {
+        /// The target's id.
+        target: String,
+    },
+    /// Steps became known: BuildKit tells all of a build's steps at once.
+    StepsKnown {
+        /// The target's id.
+        target: String,
+        /// How many steps it has so far.
+        total: usize,
+    },
+    /// A step begins, perhaps again: a step may start and finish several times.
+    StepStarted {
+        /// The target's id.
+        target: String,
+        /// The step.
+        step: Step,
+    },
+    /// A step moved bytes.
+    StepProgress {
+        /// The target's id.
+        target: String,
+        /// The step's number, from 1.
+        step: usize,
+        /// What moves: a layer's digest, or an action such as `pushing layers`.
+        item: String,
+        /// Bytes done.
+        current: u64,
+        /// Bytes in all, where known.
+        total: Option<u64>,
+    },
+    /// A step wrote a line.
+    Log {
+        /// The target's id.
+        target: String,
+        /// The step's number, from 1.
+        step: usize,
+        /// The line without its end, control sequences removed.
+        line: String,
+    },
+    /// A step ended.
+    StepFinished {
+        /// The target's id.
+        target: String,
+        /// The step.
+        step: Step,
+        /// Whether its result was there already.
+        cached: bool,
+        /// How long it worked, all its intervals together.
+        #[serde(serialize_with = "seconds")]
+        elapsed: Duration,
+        /// Why it failed, where it did.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+    },
+    /// The target is where it should be.
+    TargetFinished {
+        /// The target's id.
+        target: String,
+        /// The digest that its references now stand for.
+        digest: Digest,
+        /// Its references, the version tag first.
+        references: Vec<Reference>,
+        /// Whether no step had to run.
+        cached: bool,
+        /// From start to here.
+        #[serde(serialize_with = "seconds")]
+        elapsed: Duration,
+    },
+    /// The target could not be built or not be put where it should be.
+    TargetFailed {
+        /// The target's id.
+        target: String,
+        /// What went wrong.
+        failure: Failure,
+        /// From start to here.
+        #[serde(serialize_with = "seconds")]
+        elapsed: Duration,
+    },
+    /// The target was not tried, or was stopped half way.
+    TargetCancelled {
+        /// The target's id.
+        target: String,
+        /// Why.
+        reason: CancelReason,
+    },
+    /// Something that does not stop the run.
+    Warning {
+        /// The target's id, where it concerns one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        target: Option<String>,
+        /// What is the matter, and what to do.
+        message: String,
+    },
+    /// The run is over; every target has finished, failed or been cancelled.
+    RunFinished {
+        /// From start to here.
+        #[serde(serialize_with = "seconds")]
+        elapsed: Duration,
+    },
+}
+
+/// One step of a build, as the Dockerfile's author would know it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Step {
+    /// Its number within its target, from 1, in the order in which steps became known.
+    pub number: usize,
+    /// What it does: `[server 3/9] RUN apt-get update`, `exporting to image`.
+    pub name: String,
+}
+
+/// Why a target failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Failure {
+    /// What kind of thing failed.
+    pub kind: FailureKind,
+    /// What was being done and why it failed, cause after cause, in one line.
+    pub message: String,
+    /// The step that failed, where one did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step: Option<Step>,
+    /// Where in the rendered Dockerfile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<SourceLine>,
+    /// The command's exit code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// The platform that failed, when several were built.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+/// What kind of thing failed; it decides the exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// A step of the Dockerfile.
+    Build,
+    /// Handing the image on: to the registry, to the engine or to disk.
+    Export,
+    /// The engine itself: lost, or out of disk.
+    Engine,
+}
+
+/// A line of a rendered Dockerfile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SourceLine {
+    /// The file's name, as `basegen render` writes it.
+    pub file: String,
+    /// Its number, from 1.
+    pub line: usize,
+    /// Its text.
+    pub text: String,
+}
+
+/// Why a target was not tried, or stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CancelReason {
+    /// The user interrupted the run.
+    Interrupted,
+    /// Another target failed under `--fail-fast`.
+    FailFast,
+}
+
+/// Someone who wants to know what happens.
+pub trait Listener: Send + Sync {
+    /// Takes note of one event. Called from any thread, in the order in which things
+    /// happen to one target; it should return soon.
+    fn hear(&self, event: &Event);
+}
+
+/// Where the core says what happens.
+#[derive(Clone)]
+pub struct Events(Arc<dyn Listener>);
+
+impl Events {
+    /// Events go to `listener`.
+    #[must_use]
+    pub fn to(listener: Arc<dyn Listener>) -> Self {
+        Self(listener)
+    }
+
+    /// Says what happened.
+    pub fn emit(&self, event: &Event) {
+        self.0.hear(event);
+    }
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Events")
+    }
+}
+
+fn seconds<S: Serializer>(elapsed: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64((elapsed.as_secs_f64() * 1000.0).round() / 1000.0)
+}

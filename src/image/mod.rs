@@ -1,0 +1,13 @@
+//! OCI's words, parsed once: a value of one of these types is valid by construction.
+
+mod compression;
+mod descriptor;
+mod digest;
+mod platform;
+mod reference;
+
+pub use compression::{Compression, CompressionAlgorithm};
+pub use descriptor::Descriptor;
+pub use digest::{Digest, DigestError};
+pub use platform::{Platform, PlatformError};
+pub use reference::{Reference, ReferenceError, Repository, Tag};

@@ -1,0 +1,116 @@
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Serialize, Serializer};
+
+/// An operating system and a processor architecture, written `os/architecture[/variant]`.
+///
+/// The words are Go's, as in OCI image indexes: `linux/amd64`, `linux/arm64`, `linux/arm/v7`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Platform {
+    os: String,
+    architecture: String,
+    variant: Option<String>,
+}
+
+impl Platform {
+    /// The architecture alone, such as `amd64`.
+    #[must_use]
+    pub fn architecture(&self) -> &str {
+        &self.architecture
+    }
+
+    /// The operating system alone, such as `linux`.
+    #[must_use]
+    pub fn os(&self) -> &str {
+        &self.os
+    }
+}
+
+/// Why a text is not a [`Platform`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a platform: expected `os/architecture`, such as `linux/amd64`")]
+pub struct PlatformError(String);
+
+impl FromStr for Platform {
+    type Err = PlatformError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_word = |part: &&str| {
+            !part.is_empty()
+                && part
+                    .bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+        };
+        let parts: Vec<&str> = text.split('/').collect();
+        if !parts.iter().all(is_word) {
+            return Err(PlatformError(text.to_owned()));
+        }
+        let (os, architecture, variant) = match parts[..] {
+            [os, architecture] => (os, architecture, None),
+            [os, architecture, variant] => (os, architecture, Some(variant)),
+            _ => return Err(PlatformError(text.to_owned())),
+        };
+        // What `uname -m` prints, corrected to the name that registries use.
+        let architecture = match architecture {
+            "aarch64" => "arm64",
+            "x86_64" => "amd64",
+            other => other,
+        };
+        // `v8` is what arm64 means without a variant: both spellings are one platform.
+        let variant = variant.filter(|variant| (architecture, *variant) != ("arm64", "v8"));
+        Ok(Self {
+            os: os.to_owned(),
+            architecture: architecture.to_owned(),
+            variant: variant.map(str::to_owned),
+        })
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.os, self.architecture)?;
+        match &self.variant {
+            Some(variant) => write!(formatter, "/{variant}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Platform {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
+    }
+}
+
+impl Serialize for Platform {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arm64_has_one_spelling() {
+        let spellings = ["linux/arm64", "linux/arm64/v8", "linux/aarch64"];
+        let parsed = spellings.map(|text| text.parse::<Platform>().expect(text).to_string());
+        assert_eq!(parsed, ["linux/arm64"; 3]);
+    }
+
+    #[test]
+    fn refuses_half_a_platform() {
+        for text in [
+            "",
+            "linux",
+            "linux/",
+            "Linux/amd64",
+            "linux/amd64/v2/x",
+            "linux amd64",
+        ] {
+            assert!(text.parse::<Platform>().is_err(), "{text}");
+        }
+    }
+}

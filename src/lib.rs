@@ -1,0 +1,8 @@
+//! basegen generates, builds and publishes matrices of base images.
+
+pub mod engine;
+pub mod error;
+pub mod event;
+pub mod image;
+pub mod render;
+pub mod report;

@@ -1,0 +1,3 @@
+//! The `basegen` command.
+
+fn main() {}
