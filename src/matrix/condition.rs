@@ -1,0 +1,120 @@
+use std::fmt;
+use std::str::FromStr;
+
+use pep440_rs::{Version, VersionSpecifiers};
+
+use super::value::Value;
+
+/// What an axis' value must be.
+#[derive(Debug, Clone)]
+pub enum Condition {
+    /// One of these.
+    Any(Vec<Value>),
+    /// A version within this range, as [PEP 440] writes and compares it.
+    ///
+    /// [PEP 440]: https://peps.python.org/pep-0440/#version-specifiers
+    Range(VersionSpecifiers),
+}
+
+/// Why a text is not a version range.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not a version range: {reason}")]
+pub struct RangeError {
+    text: String,
+    reason: String,
+}
+
+impl Condition {
+    /// Reads a text: a version range when it begins with a comparison, otherwise a value.
+    pub fn parse(text: &str) -> Result<Self, RangeError> {
+        if !text.starts_with(['<', '>', '=', '!', '~']) {
+            return Ok(Self::Any(vec![Value::Text(text.to_owned())]));
+        }
+        VersionSpecifiers::from_str(text)
+            .map(Self::Range)
+            .map_err(|error| RangeError {
+                text: text.to_owned(),
+                // The library draws the text with a caret below; its first line is the reason.
+                reason: error
+                    .to_string()
+                    .lines()
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned(),
+            })
+    }
+
+    /// Whether `value` is what it must be.
+    #[must_use]
+    pub fn admits(&self, value: &Value) -> bool {
+        match (self, value) {
+            (Self::Any(values), value) => values.contains(value),
+            (Self::Range(range), Value::Text(text)) => {
+                Version::from_str(text).is_ok_and(|version| range.contains(&version))
+            }
+            (Self::Range(_), Value::Bool(_)) => false,
+        }
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any(values) => {
+                let values: Vec<String> = values.iter().map(Value::to_string).collect();
+                formatter.write_str(&values.join(", "))
+            }
+            Self::Range(range) => range.fmt(formatter),
+        }
+    }
+}
+
+/// The library draws the text with a caret below; its first line is the reason.
+fn first_line(message: &str) -> String {
+    let line = message.lines().next().unwrap_or_default();
+    let line = line
+        .strip_prefix("Failed to parse version: ")
+        .unwrap_or(line);
+    line.trim_end_matches(':').to_lowercase()
+}
+
+/// Whether a text is a version that ranges can be asked about.
+pub(super) fn is_version(text: &str) -> bool {
+    Version::from_str(text).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admits(condition: &str, value: &str) -> bool {
+        Condition::parse(condition)
+            .expect(condition)
+            .admits(&Value::Text(value.to_owned()))
+    }
+
+    #[test]
+    fn versions_are_compared_as_versions() {
+        assert!(admits(">=3.10", "3.10"));
+        assert!(!admits(">=3.10", "3.9"));
+        assert!(admits(">=3.9,<3.12", "3.11"));
+        assert!(admits("~=12.6", "12.8"));
+        assert!(!admits("~=12.6", "13.0"));
+        assert!(admits("==3.*", "3.14"));
+        assert!(!admits("!=3.11", "3.11"));
+        assert!(!admits(">=3", "server"));
+    }
+
+    #[test]
+    fn a_plain_text_is_a_value() {
+        assert!(admits("3.10", "3.10"));
+        assert!(!admits("3.1", "3.10"));
+    }
+
+    #[test]
+    fn half_a_range_is_refused() {
+        for text in [">=", ">= three", "<<3", "=3.9"] {
+            assert!(Condition::parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! What is wrong with a file, shown at the line and column where it is wrong.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+
+use super::schema::Span;
+use crate::error::{ExitCode, Explain};
+
+/// A text and the name of the file that it was read from.
+#[derive(Debug, Clone)]
+pub struct SourceFile {
+    /// The path as the user would write it.
+    pub path: PathBuf,
+    /// What the file holds.
+    pub text: Arc<str>,
+}
+
+impl SourceFile {
+    /// Names a text that was read from `path`.
+    #[must_use]
+    pub fn new(path: &Path, text: &str) -> Self {
+        Self {
+            path: path.to_owned(),
+            text: text.into(),
+        }
+    }
+
+    /// The line, from 1, on which the byte at `offset` stands.
+    #[must_use]
+    pub fn line(&self, offset: usize) -> usize {
+        let before = self.text.get(..offset).unwrap_or(&self.text);
+        before.matches('\n').count() + 1
+    }
+}
+
+/// One thing that is wrong, and where.
+#[derive(Debug, Clone)]
+pub struct Diagnostic {
+    message: String,
+    span: Span,
+    label: String,
+    related: Vec<(Span, String)>,
+    help: Option<String>,
+}
+
+impl Diagnostic {
+    /// `message` says what is wrong as a whole, `label` what the text at `span` has to do with it.
+    #[must_use]
+    pub fn new(span: Span, message: impl Into<String>, label: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            span,
+            label: label.into(),
+            related: Vec::new(),
+            help: None,
+        }
+    }
+
+    /// Points at another place that has to do with it.
+    #[must_use]
+    pub fn related(mut self, span: Span, label: impl Into<String>) -> Self {
+        self.related.push((span, label.into()));
+        self
+    }
+
+    /// Says what to do.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// The same with `help`, if there is any.
+    #[must_use]
+    pub fn maybe_help(mut self, help: Option<String>) -> Self {
+        self.help = help.or(self.help);
+        self
+    }
+
+    fn render(&self, source: &SourceFile) -> String {
+        let path = source.path.to_string_lossy();
+        let clamp = |span: &Span| {
+            let end = span.end.min(source.text.len());
+            span.start.min(end)..end
+        };
+        let mut snippet = Snippet::source(&*source.text).path(path).annotation(
+            AnnotationKind::Primary
+                .span(clamp(&self.span))
+                .label(self.label.as_str()),
+        );
+        for (span, label) in &self.related {
+            let annotation = AnnotationKind::Context
+                .span(clamp(span))
+                .label(label.as_str());
+            snippet = snippet.annotation(annotation);
+        }
+        let mut group = Level::ERROR
+            .primary_title(self.message.as_str())
+            .element(snippet);
+        if let Some(help) = &self.help {
+            group = group.element(Level::HELP.message(help.as_str()));
+        }
+        Renderer::plain().render(&[group])
+    }
+}
+
+/// All that is wrong with a file.
+#[derive(Debug)]
+pub struct SourceError {
+    source: SourceFile,
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl SourceError {
+    /// `diagnostics` are about `source`, and at least one.
+    #[must_use]
+    pub fn new(source: &SourceFile, diagnostics: Vec<Diagnostic>) -> Self {
+        debug_assert!(!diagnostics.is_empty(), "an error says something");
+        Self {
+            source: source.clone(),
+            diagnostics,
+        }
+    }
+}
+
+impl fmt::Display for SourceError {
+    /// Writes every diagnostic; the first without the `error: ` that whoever shows it writes.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown: Vec<String> = self
+            .diagnostics
+            .iter()
+            .map(|diagnostic| diagnostic.render(&self.source))
+            .collect();
+        let text = shown.join("\n\n");
+        formatter.write_str(text.strip_prefix("error: ").unwrap_or(&text))
+    }
+}
+
+impl std::error::Error for SourceError {}
+
+impl Explain for SourceError {
+    fn exit_code(&self) -> ExitCode {
+        ExitCode::Matrix
+    }
+}
+
+/// The name among `known` that was most likely meant by `name`.
+#[must_use]
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= candidate.len().max(name.len()) / 2)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}

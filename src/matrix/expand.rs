@@ -1,0 +1,251 @@
+//! From axes and rules to variants.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use serde_spanned::Spanned;
+
+use super::diagnostic::{Diagnostic, SourceError, SourceFile};
+use super::model::{Axis, Image, Matrix, Variant};
+use super::schema::{MatrixFile, Span};
+use super::validate::{Checker, Extra};
+use crate::image::Platform;
+
+/// The largest product of the axes that is expanded.
+pub const MAX_ROWS: usize = 100_000;
+
+impl Matrix {
+    /// Checks a matrix file and expands it.
+    pub(super) fn from_file(source: SourceFile, file: &MatrixFile) -> Result<Self, SourceError> {
+        let mut checker = Checker {
+            source: &source,
+            diagnostics: Vec::new(),
+        };
+        let mut axes = checker.axes(file);
+        let extras: Vec<Extra> = file
+            .extra
+            .iter()
+            .filter_map(|table| checker.extra(&mut axes, table))
+            .collect();
+        let image = checker.image(&file.image, &axes);
+        let variables = checker.checked_variables(&axes, &file.variables);
+        let excludes: Vec<_> = file
+            .exclude
+            .iter()
+            .map(|rule| checker.exclude(&axes, rule))
+            .collect();
+        let sets: Vec<_> = file
+            .set
+            .iter()
+            .map(|rule| checker.set(&axes, rule))
+            .collect();
+        let build = checker.build(&file.build);
+        checker.check_size(file, &axes);
+        checker.finish()?;
+
+        let mut checker = Checker {
+            source: &source,
+            diagnostics: Vec::new(),
+        };
+        let mut used = vec![false; excludes.len()];
+        let mut rows = product(&axes);
+        rows.retain(|values| {
+            let mut exists = true;
+            for (rule, used) in excludes.iter().zip(&mut used) {
+                if rule.when.admits(values) {
+                    *used = true;
+                    exists = false;
+                }
+            }
+            exists
+        });
+        checker.check_used("exclude", &used, file.exclude.iter().map(Spanned::span));
+        let mut builder = VariantBuilder {
+            axes: &axes,
+            image: &image,
+            platforms: HashMap::new(),
+        };
+        let mut variants = Vec::with_capacity(rows.len() + extras.len());
+        for values in rows {
+            variants.push(builder.variant(&mut checker, values, &file.image.platforms.span()));
+        }
+        checker.add_extras(&mut variants, &mut builder, extras);
+        let used: Vec<bool> = sets
+            .iter()
+            .map(|rule| {
+                variants
+                    .iter()
+                    .any(|variant| rule.when.admits(&variant.values))
+            })
+            .collect();
+        checker.check_used("set", &used, file.set.iter().map(Spanned::span));
+        checker.check_ids(&variants, &file.axes.span());
+        checker.finish()?;
+        let version = file.version.as_ref().map(|table| table.get_ref().clone());
+        Ok(Self {
+            source,
+            image,
+            axes,
+            version,
+            build,
+            variants,
+            variables,
+            excludes,
+            sets,
+        })
+    }
+}
+
+impl Checker<'_> {
+    fn finish(self) -> Result<(), SourceError> {
+        match self.diagnostics.is_empty() {
+            true => Ok(()),
+            false => Err(SourceError::new(self.source, self.diagnostics)),
+        }
+    }
+
+    fn check_size(&mut self, file: &MatrixFile, axes: &[Axis]) {
+        let rows = axes
+            .iter()
+            .try_fold(1_usize, |rows, axis| rows.checked_mul(axis.listed));
+        if rows.is_none_or(|rows| rows > MAX_ROWS) {
+            let size = rows.map_or("more than can be counted".to_owned(), |rows| {
+                rows.to_string()
+            });
+            let label = format!("their product is {size}, the bound is {MAX_ROWS}");
+            self.refuse(Diagnostic::new(
+                file.axes.span(),
+                "the matrix is too large",
+                label,
+            ));
+        }
+    }
+
+    fn check_used(&mut self, kind: &str, used: &[bool], spans: impl Iterator<Item = Span>) {
+        for (_, span) in used.iter().zip(spans).filter(|(used, _)| !**used) {
+            let message = format!("this `[[{kind}]]` matches no variant");
+            let diagnostic = Diagnostic::new(span, message, "its conditions never hold together")
+                .help("remove it, or mend its conditions");
+            self.refuse(diagnostic);
+        }
+    }
+
+    fn add_extras(
+        &mut self,
+        variants: &mut Vec<Variant>,
+        builder: &mut VariantBuilder<'_>,
+        extras: Vec<Extra>,
+    ) {
+        for extra in extras {
+            if variants
+                .iter()
+                .any(|variant| variant.values == extra.values)
+            {
+                let message = "this `[[extra]]` is a variant already";
+                let label = "remove it, or use `[[set]]` to give the variant variables";
+                self.refuse(Diagnostic::new(extra.span, message, label));
+                continue;
+            }
+            let mut variant = builder.variant(self, extra.values, &extra.span);
+            variant.variables = Some(Arc::new(extra.variables));
+            variants.push(variant);
+        }
+    }
+
+    fn check_ids(&mut self, variants: &[Variant], span: &Span) {
+        if variants.is_empty() {
+            let label = "the rules exclude every combination";
+            self.refuse(Diagnostic::new(
+                span.clone(),
+                "the matrix has no variants",
+                label,
+            ));
+        }
+        let mut seen = HashSet::with_capacity(variants.len());
+        for variant in variants {
+            if !seen.insert(variant.id.as_str()) {
+                let message = format!("two variants are called `{}`", variant.id);
+                let label = "their values, joined by dashes, are alike";
+                self.refuse(Diagnostic::new(span.clone(), message, label));
+                return;
+            }
+        }
+    }
+}
+
+/// Makes variants, sharing what many of them have.
+struct VariantBuilder<'a> {
+    axes: &'a [Axis],
+    image: &'a Image,
+    platforms: HashMap<Vec<Platform>, Arc<[Platform]>>,
+}
+
+impl VariantBuilder<'_> {
+    fn variant(&mut self, checker: &mut Checker<'_>, values: Vec<usize>, span: &Span) -> Variant {
+        let chosen = || {
+            self.axes
+                .iter()
+                .zip(&values)
+                .map(|(axis, at)| (axis, &axis.values[*at]))
+        };
+        let name = join(chosen().map(|(_, value)| value.tag.as_str().into()));
+        let id = join(chosen().map(|(axis, value)| value.id_part(&axis.name).into()));
+        let id = if id.is_empty() {
+            "default".to_owned()
+        } else {
+            id
+        };
+        let limits = chosen().filter_map(|(_, value)| value.platforms.as_ref());
+        let mut platforms = self.image.platforms.clone();
+        for limit in limits {
+            platforms.retain(|platform| limit.contains(platform));
+        }
+        if platforms.is_empty() {
+            let message = format!("`{id}` is built for no platform");
+            let label = "its values are limited to platforms that have none of these in common";
+            checker.refuse(Diagnostic::new(span.clone(), message, label));
+        }
+        let platforms = self
+            .platforms
+            .entry(platforms)
+            .or_insert_with_key(|platforms| platforms.as_slice().into())
+            .clone();
+        Variant {
+            id,
+            name,
+            values,
+            platforms,
+            variables: None,
+        }
+    }
+}
+
+/// The parts that are not empty, joined by dashes.
+fn join<'a>(parts: impl Iterator<Item = std::borrow::Cow<'a, str>>) -> String {
+    let mut joined = String::new();
+    for part in parts.filter(|part| !part.is_empty()) {
+        if !joined.is_empty() {
+            joined.push('-');
+        }
+        joined.push_str(&part);
+    }
+    joined
+}
+
+/// Every combination of listed values, the last axis changing first.
+fn product(axes: &[Axis]) -> Vec<Vec<usize>> {
+    let rows = axes.iter().map(|axis| axis.listed).product();
+    let mut all = Vec::with_capacity(rows);
+    let mut current = vec![0; axes.len()];
+    for _ in 0..rows {
+        all.push(current.clone());
+        for (at, axis) in current.iter_mut().zip(axes).rev() {
+            *at += 1;
+            if *at < axis.listed {
+                break;
+            }
+            *at = 0;
+        }
+    }
+    all
+}

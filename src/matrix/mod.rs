@@ -1,0 +1,30 @@
+//! `matrix.toml`: which images exist, and what is known about each.
+//!
+//! [`load`] reads a file in three steps: `schema` says which keys there are, `validate`
+//! checks each part against the others, `expand` makes the variants. `select` chooses
+//! among them. Whatever is wrong is told with its line and column, all of it at once.
+
+mod condition;
+mod diagnostic;
+mod expand;
+mod load;
+mod model;
+mod pattern;
+mod safe;
+mod schema;
+mod select;
+mod validate;
+mod value;
+
+pub use condition::{Condition, RangeError};
+pub use diagnostic::{Diagnostic, SourceError, SourceFile, nearest};
+pub use expand::MAX_ROWS;
+pub use load::{LoadError, load, parse};
+pub use model::{Axis, AxisValue, BuildInputs, Exclude, Image, Matrix, Variant};
+pub use pattern::{Pattern, PatternError};
+pub use schema::{SecretTable, VersionTable, json_schema};
+pub use select::{Selected, Selection, SelectionError, Term};
+pub use value::Value;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,248 @@
+//! A matrix that holds together: every name in it means something.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::{Map, Value as Json};
+
+use super::condition::Condition;
+use super::diagnostic::SourceFile;
+use super::pattern::Pattern;
+use super::schema::{SecretTable, VersionTable};
+use super::value::Value;
+use crate::image::{Compression, Platform};
+
+/// A matrix file, checked, with all its variants.
+#[derive(Debug)]
+pub struct Matrix {
+    /// The file that it was read from.
+    pub source: SourceFile,
+    /// What the images are called and made of.
+    pub image: Image,
+    /// The axes in file order.
+    pub axes: Vec<Axis>,
+    /// Where the version lives, if tags follow one.
+    pub version: Option<VersionTable>,
+    /// What the build steps are given.
+    pub build: BuildInputs,
+    /// The variants: the product in file order without what is excluded, then the extra ones.
+    pub variants: Vec<Variant>,
+    pub(super) variables: Map<String, Json>,
+    pub(super) excludes: Vec<Exclude>,
+    pub(super) sets: Vec<Set>,
+}
+
+/// What the images are called and made of.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// The registry's host; `None` is Docker Hub.
+    pub registry: Option<String>,
+    /// The repository.
+    pub repository: Pattern,
+    /// The tag of a version.
+    pub tag: Pattern,
+    /// Tags that move.
+    pub aliases: Vec<Pattern>,
+    /// The folder of the templates, relative to the matrix file's.
+    pub templates: String,
+    /// The Dockerfile's template within it.
+    pub dockerfile: Pattern,
+    /// The platforms of a variant that is not limited.
+    pub platforms: Vec<Platform>,
+    /// Labels of the images.
+    pub labels: BTreeMap<String, Pattern>,
+    /// How layers are compressed.
+    pub compression: Compression,
+}
+
+/// What the build steps are given.
+#[derive(Debug, Clone, Default)]
+pub struct BuildInputs {
+    /// The PEM file of certificates to trust, or `auto`.
+    pub ca_certificates: Option<String>,
+    /// Secrets by id.
+    pub secrets: BTreeMap<String, SecretTable>,
+}
+
+/// An axis.
+#[derive(Debug, Clone)]
+pub struct Axis {
+    /// Its name, a variable of templates.
+    pub name: String,
+    /// Its values: those of the product first, then those that `[[extra]]`s brought.
+    pub values: Vec<AxisValue>,
+    /// How many of `values` are part of the product.
+    pub listed: usize,
+}
+
+/// A value of an axis and what is known about it.
+#[derive(Debug, Clone)]
+pub struct AxisValue {
+    /// The value.
+    pub value: Value,
+    /// Its part of the tag; may be empty.
+    pub tag: String,
+    /// Variables that it brings.
+    pub variables: Map<String, Json>,
+    /// The platforms that it is limited to.
+    pub platforms: Option<Vec<Platform>>,
+}
+
+impl AxisValue {
+    /// Its part of a variant's id.
+    pub(super) fn id_part(&self, axis: &str) -> String {
+        match &self.value {
+            Value::Text(text) => text.clone(),
+            Value::Bool(true) if self.tag.is_empty() => self.value.default_tag(axis),
+            Value::Bool(_) => self.tag.clone(),
+        }
+    }
+}
+
+/// One combination: an image to be.
+#[derive(Debug, Clone)]
+pub struct Variant {
+    /// What it is called in this matrix, `3.11-gpu-server`; no other variant is called so.
+    pub id: String,
+    /// The parts of its tag that its values contribute, joined: `{{variant}}` in names.
+    pub name: String,
+    /// For each axis, which of its values.
+    pub values: Vec<usize>,
+    /// The platforms that it is built for.
+    pub platforms: Arc<[Platform]>,
+    pub(super) variables: Option<Arc<Map<String, Json>>>,
+}
+
+/// A rule that says which combinations do not exist.
+#[derive(Debug, Clone)]
+pub struct Exclude {
+    pub(super) when: Match,
+    /// Why not.
+    pub reason: String,
+    /// The rule's line in the matrix file.
+    pub line: usize,
+}
+
+/// A rule that sets variables.
+#[derive(Debug, Clone)]
+pub(super) struct Set {
+    pub(super) when: Match,
+    pub(super) variables: Map<String, Json>,
+}
+
+/// Conditions, answered beforehand for every value of the axes that they are about.
+#[derive(Debug, Clone)]
+pub(super) struct Match {
+    /// The axis' index, the condition, and for each of the axis' values whether it is admitted.
+    pub(super) conditions: Vec<(usize, Condition, Vec<bool>)>,
+}
+
+impl Match {
+    /// Whether all conditions hold for a combination.
+    pub(super) fn admits(&self, values: &[usize]) -> bool {
+        self.conditions
+            .iter()
+            .all(|(axis, _, admitted)| admitted[values[*axis]])
+    }
+}
+
+impl Matrix {
+    /// The axis called `name` and its index.
+    #[must_use]
+    pub fn axis(&self, name: &str) -> Option<(usize, &Axis)> {
+        self.axes
+            .iter()
+            .enumerate()
+            .find(|(_, axis)| axis.name == name)
+    }
+
+    /// The value that a variant has on the axis at `axis`.
+    #[must_use]
+    pub fn value(&self, variant: &Variant, axis: usize) -> &AxisValue {
+        &self.axes[axis].values[variant.values[axis]]
+    }
+
+    /// What names may say of a variant: `{{variant}}`, and each axis by its name. A switch
+    /// stands there as its part of the tag.
+    #[must_use]
+    pub fn name_part<'a>(&'a self, variant: &'a Variant, name: &str) -> &'a str {
+        if name == "variant" {
+            return &variant.name;
+        }
+        let value = self.axis(name).map(|(index, _)| self.value(variant, index));
+        match value {
+            Some(AxisValue {
+                value: Value::Text(text),
+                ..
+            }) => text,
+            Some(AxisValue { tag, .. }) => tag,
+            None => "",
+        }
+    }
+
+    /// What templates see of a variant: its axes by name, and every variable that holds for
+    /// it. Later sources win: `[variables]`, axis values, `[[set]]`s, `[[extra]]`.
+    #[must_use]
+    pub fn variables(&self, variant: &Variant) -> Map<String, Json> {
+        let mut all = self.variables.clone();
+        for (axis, value) in self.axes.iter().zip(&variant.values) {
+            let value = &axis.values[*value];
+            all.insert(axis.name.clone(), value.value.to_json());
+            extend(&mut all, &value.variables);
+        }
+        for set in self
+            .sets
+            .iter()
+            .filter(|set| set.when.admits(&variant.values))
+        {
+            extend(&mut all, &set.variables);
+        }
+        if let Some(own) = &variant.variables {
+            extend(&mut all, own);
+        }
+        all
+    }
+
+    /// Every name that a template may use: axes, and variables of any variant.
+    #[must_use]
+    pub fn known_names(&self) -> Vec<&str> {
+        let axes = self.axes.iter().map(|axis| axis.name.as_str());
+        let of_values = self.axes.iter().flat_map(|axis| &axis.values);
+        let of_values = of_values.flat_map(|value| value.variables.keys());
+        let of_sets = self.sets.iter().flat_map(|set| set.variables.keys());
+        let own = self
+            .variants
+            .iter()
+            .filter_map(|variant| variant.variables.as_deref());
+        let others = self.variables.keys().chain(of_values).chain(of_sets);
+        let mut names: Vec<&str> = axes
+            .chain(others.chain(own.flat_map(Map::keys)).map(String::as_str))
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// The folder that paths in the matrix file are relative to.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        match self.source.path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        }
+    }
+
+    /// The folder of the templates and of what they copy.
+    #[must_use]
+    pub fn templates(&self) -> PathBuf {
+        self.folder().join(&self.image.templates)
+    }
+}
+
+fn extend(all: &mut Map<String, Json>, more: &Map<String, Json>) {
+    all.extend(
+        more.iter()
+            .map(|(name, value)| (name.clone(), value.clone())),
+    );
+}

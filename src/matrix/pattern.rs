@@ -1,0 +1,116 @@
+use super::schema::Span;
+
+/// A text with names in it, such as `baseten/truss-{{job_type}}-base`.
+///
+/// Names of images are made of these rather than of templates: there are many of them,
+/// and nothing in a name should need a condition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pattern {
+    text: String,
+    parts: Vec<Part>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Part {
+    Literal(Span),
+    Name(Span),
+}
+
+/// What is wrong with a pattern, and where in its text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PatternError {
+    /// `{{` without `}}`.
+    #[error("`{{{{` without `}}}}`")]
+    Unclosed(Span),
+    /// Nothing or more than a name between the braces.
+    #[error("a name stands between `{{{{` and `}}}}`, and nothing else")]
+    NotAName(Span),
+}
+
+impl PatternError {
+    /// Where in the pattern's text.
+    #[must_use]
+    pub fn span(&self) -> Span {
+        match self {
+            Self::Unclosed(span) | Self::NotAName(span) => span.clone(),
+        }
+    }
+}
+
+impl Pattern {
+    /// Reads a pattern.
+    pub fn parse(text: &str) -> Result<Self, PatternError> {
+        let mut parts = Vec::new();
+        let mut at = 0;
+        while let Some(open) = text[at..].find("{{").map(|offset| at + offset) {
+            let close = text[open..].find("}}").map(|offset| open + offset);
+            let close = close.ok_or(PatternError::Unclosed(open..text.len()))?;
+            let inside = &text[open + 2..close];
+            let name = inside.trim();
+            let is_name = !name.is_empty()
+                && name
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+            if !is_name {
+                return Err(PatternError::NotAName(open..close + 2));
+            }
+            parts.push(Part::Literal(at..open));
+            let start = open + 2 + (inside.len() - inside.trim_start().len());
+            parts.push(Part::Name(start..start + name.len()));
+            at = close + 2;
+        }
+        parts.push(Part::Literal(at..text.len()));
+        Ok(Self {
+            text: text.to_owned(),
+            parts,
+        })
+    }
+
+    /// The names in it and where they stand in its text.
+    pub fn names(&self) -> impl Iterator<Item = (&str, Span)> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Name(span) => Some((&self.text[span.clone()], span.clone())),
+            Part::Literal(_) => None,
+        })
+    }
+
+    /// The text with `value` of each name in its place.
+    pub fn fill<'a>(&self, value: impl Fn(&str) -> &'a str) -> String {
+        let mut filled = String::with_capacity(self.text.len() + 16);
+        for part in &self.parts {
+            match part {
+                Part::Literal(span) => filled.push_str(&self.text[span.clone()]),
+                Part::Name(span) => filled.push_str(value(&self.text[span.clone()])),
+            }
+        }
+        filled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_filled_in() {
+        let pattern = Pattern::parse("{{a}}-{{ b }}-c").expect("a pattern");
+        assert_eq!(
+            pattern.fill(|name| if name == "a" { "1" } else { "2" }),
+            "1-2-c"
+        );
+        assert_eq!(
+            pattern.names().map(|(name, _)| name).collect::<Vec<_>>(),
+            ["a", "b"]
+        );
+    }
+
+    #[test]
+    fn mistakes_are_pointed_at() {
+        assert_eq!(Pattern::parse("a{{b"), Err(PatternError::Unclosed(1..4)));
+        assert_eq!(
+            Pattern::parse("a{{#if b}}"),
+            Err(PatternError::NotAName(1..10))
+        );
+        assert_eq!(Pattern::parse("{{}}"), Err(PatternError::NotAName(0..4)));
+    }
+}

@@ -1,0 +1,201 @@
+//! What a text may hold that ends up in a Dockerfile, a name or a path.
+//!
+//! Templates are trusted, values are not: a value is data, and must stay so wherever a
+//! template puts it. So a value can neither begin a new line or instruction nor leave a
+//! quoted string, start a substitution of the shell or of handlebars, or chain a command.
+
+use serde_json::Value as Json;
+
+/// Characters that end a word, a string or a command in a Dockerfile or a shell, or begin a substitution.
+const FORBIDDEN: &str = "`$\"'\\;&|<>(){}#";
+
+/// The instructions of a Dockerfile.
+const INSTRUCTIONS: [&str; 18] = [
+    "ADD",
+    "ARG",
+    "CMD",
+    "COPY",
+    "ENTRYPOINT",
+    "ENV",
+    "EXPOSE",
+    "FROM",
+    "HEALTHCHECK",
+    "LABEL",
+    "MAINTAINER",
+    "ONBUILD",
+    "RUN",
+    "SHELL",
+    "STOPSIGNAL",
+    "USER",
+    "VOLUME",
+    "WORKDIR",
+];
+
+/// Why `text` may not be an axis' value, if it may not: it becomes a part of names and paths.
+pub(super) fn refuse_value(text: &str) -> Option<String> {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte);
+    if text.is_empty() {
+        return Some("an axis' value is not empty".to_owned());
+    }
+    if let Some(found) = text
+        .chars()
+        .find(|c| !c.is_ascii() || !is_allowed(*c as u8))
+    {
+        return Some(format!(
+            "an axis' value holds letters, digits, `.`, `_`, `+` and `-`, and no {}",
+            describe(found)
+        ));
+    }
+    if !text.as_bytes()[0].is_ascii_alphanumeric() {
+        return Some("an axis' value begins with a letter or a digit".to_owned());
+    }
+    None
+}
+
+/// Why `text` may not be the value of a variable, if it may not.
+pub(super) fn refuse_text(text: &str) -> Option<String> {
+    if let Some(found) = text
+        .chars()
+        .find(|c| is_invisible(*c) || FORBIDDEN.contains(*c))
+    {
+        return Some(format!(
+            "it holds {}, which could break out of its place in a Dockerfile",
+            describe(found)
+        ));
+    }
+    let first = text.split_whitespace().next().unwrap_or_default();
+    if INSTRUCTIONS
+        .iter()
+        .any(|instruction| first.eq_ignore_ascii_case(instruction))
+        && text.trim() != first
+    {
+        return Some(format!(
+            "it begins with the Dockerfile instruction `{first}`"
+        ));
+    }
+    None
+}
+
+/// Why a variable's value, or anything within it, may not be rendered, if it may not.
+pub(super) fn refuse_variable(value: &Json) -> Option<String> {
+    match value {
+        Json::String(text) => refuse_text(text),
+        Json::Array(values) => values.iter().find_map(refuse_variable),
+        Json::Object(table) => table
+            .iter()
+            .find_map(|(key, value)| refuse_name(key).or_else(|| refuse_variable(value))),
+        Json::Null | Json::Bool(_) | Json::Number(_) => None,
+    }
+}
+
+/// Why `name` may not name an axis or a variable, if it may not: it is written in templates.
+pub(super) fn refuse_name(name: &str) -> Option<String> {
+    let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    if !name
+        .bytes()
+        .next()
+        .is_some_and(|byte| byte.is_ascii_lowercase())
+        || !name.bytes().all(is_word)
+    {
+        return Some(
+            "a name begins with a lower-case letter and goes on with those, digits and `_`"
+                .to_owned(),
+        );
+    }
+    None
+}
+
+/// Why `path` may not be read, if it may not: paths stay within the matrix' folder.
+pub(super) fn refuse_path(path: &str) -> Option<String> {
+    if let Some(found) = path.chars().find(|c| is_invisible(*c) || *c == '\\') {
+        return Some(format!("a path holds no {}", describe(found)));
+    }
+    if path.is_empty() {
+        return Some("a path is not empty".to_owned());
+    }
+    if path.starts_with('/') {
+        return Some("the path is relative to the folder of the matrix file".to_owned());
+    }
+    if path.split('/').any(|part| part == "..") {
+        return Some("the path may not leave the folder of the matrix file".to_owned());
+    }
+    None
+}
+
+/// Whether a character is one that a terminal or an editor does not show as itself:
+/// controls, line separators, zero-width and direction marks.
+fn is_invisible(character: char) -> bool {
+    character.is_control()
+        || matches!(character,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+fn describe(character: char) -> String {
+    match character {
+        '\n' => "line end".to_owned(),
+        ' ' => "space".to_owned(),
+        '`' => "backtick".to_owned(),
+        _ if is_invisible(character) => format!("U+{:04X}", u32::from(character)),
+        _ => format!("`{character}`"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostile_texts_are_refused() {
+        for text in [
+            "a\nRUN rm",
+            "a`id`",
+            "{{x}}",
+            "$(id)",
+            "a;b",
+            "a&&b",
+            "RUN id",
+            "run id",
+            "a\u{202e}b",
+            "\u{1b}[31m",
+            "a\0",
+            "a\"b",
+            "a'b",
+            "a\\",
+            "a # b",
+        ] {
+            assert!(refuse_text(text).is_some(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn ordinary_texts_pass() {
+        for text in [
+            "12.8",
+            "curl git",
+            "https://example.org/a?b=c",
+            "copy",
+            "python:3.11-slim",
+            "",
+        ] {
+            assert_eq!(refuse_text(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn values_are_words() {
+        for text in ["", "a b", "-a", "../x", "a/b", "ä", "a\n"] {
+            assert!(refuse_value(text).is_some(), "{text:?}");
+        }
+        for text in ["3.9", "2.1.0+cu118", "server", "3.14t"] {
+            assert_eq!(refuse_value(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn paths_stay_inside() {
+        for path in ["", "/etc", "../a", "a/../../b", "a\\b", "a\u{202e}b"] {
+            assert!(refuse_path(path).is_some(), "{path:?}");
+        }
+    }
+}

@@ -1,0 +1,430 @@
+//! The keys of `matrix.toml`: what is read, before any of it is checked against the rest.
+//!
+//! The JSON schema that editors complete from is generated from these types.
+
+use std::fmt;
+use std::ops::Range;
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer};
+use serde_json::Value as Json;
+use serde_spanned::Spanned;
+
+use super::value::Value;
+use crate::image::CompressionAlgorithm;
+
+/// What a number without quotes is answered with.
+const QUOTE_IT: &str = "a version is written in quotes: without them, 3.10 is the number 3.1";
+
+/// A matrix of base images.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(
+    title = "matrix.toml",
+    description = "A matrix of base images, as basegen builds it."
+)]
+pub struct MatrixFile {
+    /// What an image is called and what it is made of.
+    pub image: ImageTable,
+    /// The axes in the order in which their values stand in a name; the variants are their product.
+    #[schemars(with = "IndexMap<String, Vec<AxisEntry>>")]
+    pub axes: Spanned<Axes>,
+    /// Variables that every template sees, unless an axis value, a `[[set]]` or an `[[extra]]` says otherwise.
+    #[serde(default)]
+    #[schemars(with = "IndexMap<String, Variable>")]
+    pub variables: Variables,
+    /// Where the version lives that tags follow.
+    #[schemars(with = "Option<VersionTable>")]
+    pub version: Option<Spanned<VersionTable>>,
+    /// What the build steps are given.
+    #[serde(default)]
+    pub build: BuildTable,
+    /// Combinations that do not exist.
+    #[serde(default)]
+    #[schemars(with = "Vec<ExcludeTable>")]
+    pub exclude: Vec<Spanned<ExcludeTable>>,
+    /// Variables for some combinations.
+    #[serde(default)]
+    #[schemars(with = "Vec<SetTable>")]
+    pub set: Vec<Spanned<SetTable>>,
+    /// Combinations beside the product.
+    #[serde(default)]
+    #[schemars(with = "Vec<ExtraTable>")]
+    pub extra: Vec<Spanned<ExtraTable>>,
+}
+
+/// The values of each axis.
+pub type Axes = IndexMap<Spanned<String>, Spanned<Vec<Spanned<AxisEntry>>>>;
+
+/// A table of template variables.
+pub type Variables = IndexMap<Spanned<String>, Spanned<Variable>>;
+
+/// `[image]`: what an image is called and what it is made of.
+///
+/// In the texts, `{{name}}` stands for an axis' value; `{{variant}}` for the parts of the
+/// tag that the axis values contribute, joined by dashes; and `{{version}}` for the version.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ImageTable {
+    /// The registry's host, Docker Hub where there is none.
+    #[schemars(with = "Option<String>")]
+    pub registry: Option<Spanned<String>>,
+    /// The repository within the registry, such as `baseten/truss-{{job_type}}-base`.
+    #[schemars(with = "String")]
+    pub repository: Spanned<String>,
+    /// The tag of a version, `{{variant}}-{{version}}` where there is none.
+    #[schemars(with = "Option<String>")]
+    pub tag: Option<Spanned<String>>,
+    /// Further tags, that move on with each release of the whole matrix.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub aliases: Vec<Spanned<String>>,
+    /// The folder of the templates and of the files that they copy, relative to this file;
+    /// `dockerfiles` where there is none.
+    #[schemars(with = "Option<String>")]
+    pub templates: Option<Spanned<String>>,
+    /// The Dockerfile's template within that folder, such as `{{job_type}}.Dockerfile.hbs`.
+    #[schemars(with = "String")]
+    pub dockerfile: Spanned<String>,
+    /// The platforms to build for, such as `linux/amd64`.
+    #[schemars(with = "Vec<String>")]
+    pub platforms: Spanned<Vec<Spanned<String>>>,
+    /// Labels of the image. `{{version}}` is not among their variables: a new version of an
+    /// unchanged image is a new tag on the same bytes.
+    #[serde(default)]
+    #[schemars(with = "IndexMap<String, String>")]
+    pub labels: IndexMap<Spanned<String>, Spanned<String>>,
+    /// How layers are compressed: an algorithm, or `{ algorithm = "zstd", level = 3 }`.
+    #[schemars(with = "Option<CompressionEntry>")]
+    pub compression: Option<Spanned<CompressionEntry>>,
+}
+
+/// An algorithm, or an algorithm and its level.
+#[derive(Debug, JsonSchema)]
+#[schemars(untagged)]
+pub enum CompressionEntry {
+    /// The algorithm at the engine's default level.
+    Algorithm(CompressionAlgorithm),
+    /// The algorithm at a level.
+    Table(CompressionTable),
+}
+
+/// An algorithm and its level.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CompressionTable {
+    /// The algorithm.
+    pub algorithm: CompressionAlgorithm,
+    /// 0 to 22 for zstd, 0 to 9 for gzip and estargz.
+    pub level: Option<u8>,
+}
+
+/// One value of an axis: the value alone, or a table of it and facts about it.
+#[derive(Debug, JsonSchema)]
+#[schemars(untagged)]
+pub enum AxisEntry {
+    /// A value that has no facts.
+    Plain(Value),
+    /// A value and its facts.
+    Table(AxisValueTable),
+}
+
+/// A value of an axis and what is known about it.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AxisValueTable {
+    /// The value.
+    #[schemars(with = "Value")]
+    pub value: Spanned<Value>,
+    /// Its part of the tag. Where there is none: the text itself, the axis' name for `true`,
+    /// and nothing for `false`. Empty leaves it out.
+    #[schemars(with = "Option<String>")]
+    pub tag: Option<Spanned<String>>,
+    /// Variables for the templates of variants that have this value.
+    #[serde(default)]
+    #[schemars(with = "IndexMap<String, Variable>")]
+    pub variables: Variables,
+    /// The platforms that this value is limited to.
+    #[schemars(with = "Option<Vec<String>>")]
+    pub platforms: Option<Spanned<Vec<Spanned<String>>>>,
+}
+
+/// A variable: a text, `true`, `false`, a whole number, or a list or table of these.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Variable(pub Json);
+
+/// What an axis' value must be: a value, a list of values, or a version range such as `>=3.10,<3.13`.
+#[derive(Debug, Clone, JsonSchema)]
+#[schemars(untagged)]
+pub enum ConditionEntry {
+    /// This value, or a version range.
+    One(Value),
+    /// Any of these.
+    Any(Vec<Value>),
+}
+
+/// Conditions on axes, all of which must hold.
+pub type When = IndexMap<Spanned<String>, Spanned<ConditionEntry>>;
+
+/// `[[exclude]]`: combinations that do not exist.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExcludeTable {
+    /// Which combinations.
+    #[schemars(with = "IndexMap<String, ConditionEntry>")]
+    pub when: Spanned<When>,
+    /// Why, as told to whoever asks for one of them.
+    #[schemars(with = "String")]
+    pub reason: Spanned<String>,
+}
+
+/// `[[set]]`: variables for some combinations.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetTable {
+    /// Which combinations.
+    #[schemars(with = "IndexMap<String, ConditionEntry>")]
+    pub when: Spanned<When>,
+    /// The variables; they win over those of axis values, and over earlier `[[set]]`s.
+    #[schemars(with = "IndexMap<String, Variable>")]
+    pub variables: Variables,
+}
+
+/// `[[extra]]`: a combination beside the product, perhaps of values that no axis lists.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExtraTable {
+    /// A value for each axis.
+    #[schemars(with = "IndexMap<String, AxisEntry>")]
+    pub axes: Spanned<IndexMap<Spanned<String>, Spanned<AxisEntry>>>,
+    /// Variables of this combination alone; they win over all others.
+    #[serde(default)]
+    #[schemars(with = "IndexMap<String, Variable>")]
+    pub variables: Variables,
+}
+
+/// `[version]`: where the version lives that tags follow.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VersionTable {
+    /// The file, relative to this one.
+    #[schemars(with = "String")]
+    pub file: Spanned<String>,
+    /// In a TOML or JSON file: the key, such as `project.version`.
+    #[schemars(with = "Option<String>")]
+    pub key: Option<Spanned<String>>,
+    /// In a Python, Rust or text file: the name that the version is assigned to.
+    #[schemars(with = "Option<String>")]
+    pub constant: Option<Spanned<String>>,
+    /// What the tag puts before the version, such as `v`.
+    #[schemars(with = "Option<String>")]
+    pub prefix: Option<Spanned<String>>,
+}
+
+/// `[build]`: what the build steps are given.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BuildTable {
+    /// Certificates that steps trust while they use the network, as a PEM file that no
+    /// layer keeps: a path relative to this file, or `auto` for the file that the environment
+    /// variable `SSL_CERT_FILE` names, if it names one.
+    #[schemars(with = "Option<String>")]
+    pub ca_certificates: Option<Spanned<String>>,
+    /// Secrets that steps can mount, by id.
+    #[serde(default)]
+    #[schemars(with = "IndexMap<String, SecretTable>")]
+    pub secrets: IndexMap<Spanned<String>, Spanned<SecretTable>>,
+}
+
+/// Where a secret comes from: one of the two.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SecretTable {
+    /// The environment variable that holds it.
+    pub env: Option<String>,
+    /// The file that holds it, relative to this file.
+    pub file: Option<String>,
+    /// Whether a build may go on without it.
+    #[serde(default)]
+    pub optional: bool,
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ValueVisitor;
+        impl Visitor<'_> for ValueVisitor {
+            type Value = Value;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a text in quotes, true or false")
+            }
+            fn visit_bool<E: de::Error>(self, value: bool) -> Result<Value, E> {
+                Ok(Value::Bool(value))
+            }
+            fn visit_str<E: de::Error>(self, value: &str) -> Result<Value, E> {
+                Ok(Value::Text(value.to_owned()))
+            }
+            fn visit_f64<E: de::Error>(self, _: f64) -> Result<Value, E> {
+                Err(E::custom(QUOTE_IT))
+            }
+            fn visit_i64<E: de::Error>(self, _: i64) -> Result<Value, E> {
+                Err(E::custom(QUOTE_IT))
+            }
+        }
+        deserializer.deserialize_any(ValueVisitor)
+    }
+}
+
+impl<'de> Deserialize<'de> for AxisEntry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct EntryVisitor;
+        impl<'de> Visitor<'de> for EntryVisitor {
+            type Value = AxisEntry;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a text in quotes, true, false, or a table with `value`")
+            }
+            fn visit_bool<E: de::Error>(self, value: bool) -> Result<AxisEntry, E> {
+                Ok(AxisEntry::Plain(Value::Bool(value)))
+            }
+            fn visit_str<E: de::Error>(self, value: &str) -> Result<AxisEntry, E> {
+                Ok(AxisEntry::Plain(Value::Text(value.to_owned())))
+            }
+            fn visit_f64<E: de::Error>(self, _: f64) -> Result<AxisEntry, E> {
+                Err(E::custom(QUOTE_IT))
+            }
+            fn visit_i64<E: de::Error>(self, _: i64) -> Result<AxisEntry, E> {
+                Err(E::custom(QUOTE_IT))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<AxisEntry, A::Error> {
+                AxisValueTable::deserialize(MapAccessDeserializer::new(map)).map(AxisEntry::Table)
+            }
+        }
+        deserializer.deserialize_any(EntryVisitor)
+    }
+}
+
+impl<'de> Deserialize<'de> for ConditionEntry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ConditionVisitor;
+        impl<'de> Visitor<'de> for ConditionVisitor {
+            type Value = ConditionEntry;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a text in quotes, true, false, or a list of these")
+            }
+            fn visit_bool<E: de::Error>(self, value: bool) -> Result<ConditionEntry, E> {
+                Ok(ConditionEntry::One(Value::Bool(value)))
+            }
+            fn visit_str<E: de::Error>(self, value: &str) -> Result<ConditionEntry, E> {
+                Ok(ConditionEntry::One(Value::Text(value.to_owned())))
+            }
+            fn visit_f64<E: de::Error>(self, _: f64) -> Result<ConditionEntry, E> {
+                Err(E::custom(QUOTE_IT))
+            }
+            fn visit_i64<E: de::Error>(self, _: i64) -> Result<ConditionEntry, E> {
+                Err(E::custom(QUOTE_IT))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<ConditionEntry, A::Error> {
+                let mut values = Vec::new();
+                while let Some(value) = list.next_element()? {
+                    values.push(value);
+                }
+                Ok(ConditionEntry::Any(values))
+            }
+        }
+        deserializer.deserialize_any(ConditionVisitor)
+    }
+}
+
+impl<'de> Deserialize<'de> for CompressionEntry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct CompressionVisitor;
+        impl<'de> Visitor<'de> for CompressionVisitor {
+            type Value = CompressionEntry;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("the name of an algorithm, or a table with `algorithm`")
+            }
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<CompressionEntry, E> {
+                let name = de::value::StrDeserializer::new(name);
+                CompressionAlgorithm::deserialize(name).map(CompressionEntry::Algorithm)
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<CompressionEntry, A::Error> {
+                let table = CompressionTable::deserialize(MapAccessDeserializer::new(map));
+                table.map(CompressionEntry::Table)
+            }
+        }
+        deserializer.deserialize_any(CompressionVisitor)
+    }
+}
+
+impl<'de> Deserialize<'de> for Variable {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct VariableVisitor;
+        impl<'de> Visitor<'de> for VariableVisitor {
+            type Value = Variable;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter
+                    .write_str("a text, true, false, a whole number, or a list or table of these")
+            }
+            fn visit_bool<E: de::Error>(self, value: bool) -> Result<Variable, E> {
+                Ok(Variable(value.into()))
+            }
+            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Variable, E> {
+                Ok(Variable(value.into()))
+            }
+            fn visit_f64<E: de::Error>(self, _: f64) -> Result<Variable, E> {
+                Err(E::custom(QUOTE_IT))
+            }
+            fn visit_str<E: de::Error>(self, value: &str) -> Result<Variable, E> {
+                Ok(Variable(value.into()))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Variable, A::Error> {
+                let mut values = Vec::new();
+                while let Some(Variable(value)) = list.next_element()? {
+                    values.push(value);
+                }
+                Ok(Variable(values.into()))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut table: A) -> Result<Variable, A::Error> {
+                let mut values = serde_json::Map::new();
+                while let Some((key, Variable(value))) = table.next_entry()? {
+                    values.insert(key, value);
+                }
+                Ok(Variable(values.into()))
+            }
+        }
+        deserializer.deserialize_any(VariableVisitor)
+    }
+}
+
+impl JsonSchema for Variable {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Variable".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let nested = generator.subschema_for::<Self>();
+        schemars::json_schema!({
+            "description": "A text, true, false, a whole number, or a list or table of these.",
+            "type": ["string", "boolean", "integer", "array", "object"],
+            "items": nested,
+            "additionalProperties": nested,
+        })
+    }
+}
+
+/// The JSON schema of `matrix.toml`, for editors, with a line end at its end.
+#[must_use]
+pub fn json_schema() -> String {
+    let schema = schemars::schema_for!(MatrixFile);
+    let text = serde_json::to_string_pretty(&schema).expect("a schema is JSON");
+    format!("{text}\n")
+}
+
+/// Where a value of the file stands, in bytes from its beginning.
+pub(super) type Span = Range<usize>;

@@ -1,0 +1,307 @@
+//! The matrix as a whole: what is read, what is refused, what is chosen.
+
+use std::path::Path;
+
+use super::{Matrix, Selection, Term, parse};
+use crate::error::Report;
+
+const BASE: &str = r#"
+[image]
+repository = "acme/{{job_type}}-base"
+dockerfile = "Dockerfile.hbs"
+platforms = ["linux/amd64", "linux/arm64"]
+
+[axes]
+python = ["3.9", "3.10", "3.11"]
+gpu = [false, true]
+job_type = [{ value = "server", tag = "" }, { value = "training", tag = "" }]
+"#;
+
+fn matrix(more: &str) -> Matrix {
+    match parse(Path::new("matrix.toml"), &format!("{BASE}{more}")) {
+        Ok(matrix) => matrix,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// The error of a whole file.
+fn error(text: &str) -> String {
+    let error = parse(Path::new("matrix.toml"), text).expect_err("a mistake");
+    Report::from(error).to_string()
+}
+
+/// The error of the base and something after it.
+fn error_with(more: &str) -> String {
+    error(&format!("{}{more}", BASE.trim_start()))
+}
+
+fn ids(matrix: &Matrix) -> Vec<&str> {
+    matrix
+        .variants
+        .iter()
+        .map(|variant| variant.id.as_str())
+        .collect()
+}
+
+fn only(terms: &[(&str, &str)]) -> Selection {
+    Selection {
+        only: terms.iter().map(term).collect(),
+        ..Selection::default()
+    }
+}
+
+fn term((axis, condition): &(&str, &str)) -> Term {
+    Term {
+        axis: (*axis).to_owned(),
+        condition: (*condition).to_owned(),
+    }
+}
+
+fn chosen(matrix: &Matrix, selection: &Selection) -> Vec<String> {
+    let selected = matrix.select(selection).expect("a selection");
+    selected
+        .variants
+        .iter()
+        .map(|variant| variant.id.clone())
+        .collect()
+}
+
+fn refusal(matrix: &Matrix, selection: &Selection) -> String {
+    Report::from(matrix.select(selection).expect_err("nothing to choose")).to_string()
+}
+
+#[test]
+fn the_product_is_in_file_order() {
+    insta::assert_snapshot!(ids(&matrix("")).join("\n"), @r"
+    3.9-server
+    3.9-training
+    3.9-gpu-server
+    3.9-gpu-training
+    3.10-server
+    3.10-training
+    3.10-gpu-server
+    3.10-gpu-training
+    3.11-server
+    3.11-training
+    3.11-gpu-server
+    3.11-gpu-training
+    ");
+}
+
+#[test]
+fn exclude_set_and_extra_are_three_things() {
+    let matrix = matrix(
+        r#"
+[variables]
+level = 1
+[[exclude]]
+when = { python = "<3.11", gpu = true }
+reason = "CUDA 12.8 needs Python 3.11"
+[[set]]
+when = { gpu = true }
+variables = { level = 2, cuda = "12.8" }
+[[extra]]
+axes = { python = "3.12", gpu = true, job_type = "server" }
+variables = { level = 3 }
+"#,
+    );
+    assert_eq!(matrix.variants.len(), 9);
+    let level = |id: &str| {
+        let variant = matrix
+            .variants
+            .iter()
+            .find(|variant| variant.id == id)
+            .expect(id);
+        matrix.variables(variant)["level"].to_string()
+    };
+    assert_eq!(level("3.9-server"), "1");
+    assert_eq!(level("3.11-gpu-server"), "2");
+    assert_eq!(level("3.12-gpu-server"), "3");
+    assert_eq!(
+        matrix.known_names(),
+        ["cuda", "gpu", "job_type", "level", "python"]
+    );
+}
+
+#[test]
+fn platforms_are_those_that_all_values_can_have() {
+    let text = BASE.replace(
+        "[false, true]",
+        "[false, { value = true, platforms = [\"linux/amd64\"] }]",
+    );
+    let matrix = parse(Path::new("matrix.toml"), &text).expect("a matrix");
+    let platforms = |id: &str| {
+        let variant = matrix
+            .variants
+            .iter()
+            .find(|variant| variant.id == id)
+            .expect(id);
+        variant
+            .platforms
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    assert_eq!(platforms("3.9-server"), "linux/amd64 linux/arm64");
+    assert_eq!(platforms("3.9-gpu-server"), "linux/amd64");
+}
+
+#[test]
+fn unknown_keys_name_the_nearest() {
+    insta::assert_snapshot!(error(&BASE.replace("repository", "repositry")));
+    insta::assert_snapshot!(error_with(
+        "[[exclude]]\nwhen = { pyton = \"3.9\" }\nreason = \"x\"\n"
+    ));
+    insta::assert_snapshot!(error_with("[versions]\nfile = \"x\"\n"));
+}
+
+#[test]
+fn numbers_without_quotes_are_explained() {
+    insta::assert_snapshot!(error(&BASE.replace("\"3.10\"", "3.10")));
+}
+
+#[test]
+fn broken_toml_is_pointed_at() {
+    insta::assert_snapshot!(error(&BASE.replace("[axes]", "[axes")));
+}
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    insta::assert_snapshot!(error_with(
+        r#"
+[[exclude]]
+when = { python = ">=4" }
+reason = ""
+[[set]]
+when = { job_type = ">=3", gpu = [true, "maybe"] }
+variables = { python = "3", Cuda = "a\nRUN id" }
+[[extra]]
+axes = { python = "3.9", gpu = false }
+"#
+    ));
+}
+
+#[test]
+fn rules_that_match_nothing_are_refused() {
+    insta::assert_snapshot!(error_with(
+        r#"
+[[exclude]]
+when = { python = "3.9" }
+reason = "too old"
+[[set]]
+when = { python = "3.9", gpu = true }
+variables = { a = "b" }
+"#
+    ));
+}
+
+#[test]
+fn duplicate_and_empty_axes_are_refused() {
+    insta::assert_snapshot!(error(&BASE.replace("\"3.10\"", "\"3.9\"")));
+    insta::assert_snapshot!(error(&BASE.replace("[false, true]", "[]")));
+    insta::assert_snapshot!(error(&BASE.replace("gpu =", "python =")));
+}
+
+#[test]
+fn names_in_patterns_are_checked() {
+    insta::assert_snapshot!(error(&BASE.replace("{{job_type}}", "{{jobtype}}")));
+    insta::assert_snapshot!(error(&BASE.replace("{{job_type}}", "{{version}}")));
+    insta::assert_snapshot!(error(&BASE.replace("{{job_type}}", "{{#if gpu}}x{{/if}}")));
+}
+
+#[test]
+fn a_million_rows_are_refused_before_they_are_made() {
+    let values: Vec<String> = (0..1000).map(|value| format!("\"v{value}\"")).collect();
+    let values = values.join(", ");
+    let text = BASE.replace(
+        "[false, true]",
+        "[false, true]\na = [VALUES]\nb = [VALUES]\nc = [VALUES]",
+    );
+    let error = error(&text.replace("VALUES", &values));
+    assert!(
+        error.contains("their product is 12000000000, the bound is 100000"),
+        "{error}"
+    );
+}
+
+#[test]
+fn paths_and_values_cannot_leave_their_place() {
+    insta::assert_snapshot!(error(
+        &BASE.replace("\"Dockerfile.hbs\"", "\"../Dockerfile.hbs\"")
+    ));
+    insta::assert_snapshot!(error(&BASE.replace("\"3.10\"", "\"3.10\\nRUN id\"")));
+}
+
+#[test]
+fn two_axes_cannot_set_one_variable() {
+    let text = BASE.replace(
+        "[false, true]",
+        "[false, { value = true, variables = { x = 1 } }]",
+    );
+    insta::assert_snapshot!(error(&text.replace(
+        "{ value = \"server\", tag = \"\" }",
+        "{ value = \"server\", tag = \"\", variables = { x = 2 } }"
+    )));
+}
+
+#[test]
+fn selecting_means_or_within_an_axis_and_and_between_axes() {
+    let matrix = matrix("");
+    let selection = only(&[
+        ("python", "3.9"),
+        ("python", ">=3.11"),
+        ("gpu", "y"),
+        ("job_type", "server"),
+    ]);
+    assert_eq!(
+        chosen(&matrix, &selection),
+        ["3.9-gpu-server", "3.11-gpu-server"]
+    );
+    let selection = Selection {
+        only: vec![term(&("python", "3.9"))],
+        without: vec![vec![
+            term(&("gpu", "true")),
+            term(&("job_type", "training")),
+        ]],
+    };
+    assert_eq!(
+        chosen(&matrix, &selection),
+        ["3.9-server", "3.9-training", "3.9-gpu-server"]
+    );
+    assert!(!matrix.select(&selection).expect("a selection").whole);
+    assert!(
+        matrix
+            .select(&Selection::default())
+            .expect("a selection")
+            .whole
+    );
+}
+
+#[test]
+fn what_does_not_exist_is_refused_with_the_nearest() {
+    let matrix = matrix(
+        "[[exclude]]\nwhen = { python = \"3.9\", gpu = true }\nreason = \"CUDA 12.8 needs Python 3.10\"\n",
+    );
+    insta::assert_snapshot!(refusal(&matrix, &only(&[("pyton", "3.9")])), @r"
+    error: the matrix has no axis `pyton`; its axes are `python`, `gpu` and `job_type`
+
+    hint: did you mean `python`?
+    ");
+    insta::assert_snapshot!(refusal(&matrix, &only(&[("python", "3.8")])), @r"
+    error: axis `python` has no value `3.8`; it has `3.9`, `3.10` and `3.11`
+
+    hint: did you mean `3.9`?
+    ");
+    insta::assert_snapshot!(refusal(&matrix, &only(&[("python", ">=4")])), @"error: axis `python` has no value `>=4`; it has `3.9`, `3.10` and `3.11`");
+    insta::assert_snapshot!(refusal(&matrix, &only(&[("python", ">=")])));
+    insta::assert_snapshot!(refusal(&matrix, &only(&[("gpu", "true"), ("python", "3.9")])), @r"
+    error: no variant has python 3.9, gpu true
+      excluded at matrix.toml:11: CUDA 12.8 needs Python 3.10
+
+    hint: nearest to it: `3.9-server`, `3.9-training` and `3.10-gpu-server`
+    ");
+    // 3.11-gpu exists, but the 3.9 that was asked for would be left out silently.
+    let both = only(&[("gpu", "true"), ("python", "3.9"), ("python", "3.11")]);
+    assert!(refusal(&matrix, &both).contains("no variant has python 3.9, gpu true"));
+}

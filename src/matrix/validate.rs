@@ -1,0 +1,604 @@
+//! From a matrix file to a matrix: each part is checked against the others, and all that is
+//! wrong is told at once.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use indexmap::IndexMap;
+use serde_json::{Map, Value as Json};
+use serde_spanned::Spanned;
+
+use super::condition::{Condition, is_version};
+use super::diagnostic::{Diagnostic, SourceFile, nearest};
+use super::model::{Axis, AxisValue, BuildInputs, Exclude, Image, Match, Set};
+use super::pattern::Pattern;
+use super::safe;
+use super::schema::{
+    AxisEntry, BuildTable, CompressionEntry, CompressionTable, ConditionEntry, ExcludeTable,
+    ExtraTable, ImageTable, MatrixFile, SetTable, Span, Variables, When,
+};
+use super::value::Value;
+use crate::image::{Compression, CompressionAlgorithm, Platform};
+
+/// Names that mean something else in names and templates.
+const RESERVED: [&str; 3] = ["variant", "version", "this"];
+
+/// Collects what is wrong while the parts of a file are checked.
+pub(super) struct Checker<'a> {
+    pub(super) source: &'a SourceFile,
+    pub(super) diagnostics: Vec<Diagnostic>,
+}
+
+/// An `[[extra]]`, its values found or added to their axes.
+pub(super) struct Extra {
+    pub(super) values: Vec<usize>,
+    pub(super) variables: Map<String, Json>,
+    pub(super) span: Span,
+}
+
+impl Checker<'_> {
+    pub(super) fn refuse(&mut self, diagnostic: Diagnostic) {
+        self.diagnostics.push(diagnostic);
+    }
+
+    /// The axes of the product.
+    pub(super) fn axes(&mut self, file: &MatrixFile) -> Vec<Axis> {
+        if file.axes.get_ref().is_empty() {
+            let label = "add one, such as `python = [\"3.11\"]`";
+            self.refuse(Diagnostic::new(
+                file.axes.span(),
+                "the matrix has no axis",
+                label,
+            ));
+        }
+        let mut axes = Vec::new();
+        for (name, entries) in file.axes.get_ref() {
+            self.check_axis_name(name);
+            let mut axis = Axis {
+                name: name.get_ref().clone(),
+                values: Vec::new(),
+                listed: 0,
+            };
+            if entries.get_ref().is_empty() {
+                let message = format!("axis `{}` has no values", axis.name);
+                self.refuse(Diagnostic::new(
+                    entries.span(),
+                    message,
+                    "at least one is needed",
+                ));
+            }
+            let mut spans: Vec<Span> = Vec::new();
+            for entry in entries.get_ref() {
+                let value = self.axis_value(&axis.name, entry);
+                if let Some(twin) = axis
+                    .values
+                    .iter()
+                    .position(|other| other.value == value.value)
+                {
+                    let message = format!("axis `{}` has `{}` twice", axis.name, value.value);
+                    self.refuse(
+                        Diagnostic::new(entry.span(), message, "here again")
+                            .related(spans[twin].clone(), "first here"),
+                    );
+                }
+                spans.push(entry.span());
+                axis.values.push(value);
+            }
+            axis.listed = axis.values.len();
+            axes.push(axis);
+        }
+        self.check_variables_of_axes(file, &axes);
+        axes
+    }
+
+    fn check_axis_name(&mut self, name: &Spanned<String>) {
+        if let Some(reason) = safe::refuse_name(name.get_ref()) {
+            let message = format!("`{}` cannot name an axis", name.get_ref());
+            self.refuse(Diagnostic::new(name.span(), message, reason));
+        } else if RESERVED.contains(&name.get_ref().as_str()) {
+            let message = format!("`{}` cannot name an axis", name.get_ref());
+            self.refuse(Diagnostic::new(
+                name.span(),
+                message,
+                "it has a meaning of its own",
+            ));
+        }
+    }
+
+    fn axis_value(&mut self, axis: &str, entry: &Spanned<AxisEntry>) -> AxisValue {
+        let (value, table) = match entry.get_ref() {
+            AxisEntry::Plain(value) => (value, None),
+            AxisEntry::Table(table) => (table.value.get_ref(), Some(table)),
+        };
+        let value_span = table.map_or(entry.span(), |table| table.value.span());
+        if let Value::Text(text) = value
+            && let Some(reason) = safe::refuse_value(text)
+        {
+            let message = format!(
+                "`{}` cannot be a value of axis `{axis}`",
+                text.escape_debug()
+            );
+            self.refuse(
+                Diagnostic::new(value_span, message, reason).help(
+                    "facts about a value go into a table: { value = \"…\", variables = { … } }",
+                ),
+            );
+        }
+        let tag = table.and_then(|table| table.tag.as_ref());
+        if let Some(tag) = tag
+            && !tag.get_ref().is_empty()
+            && let Some(reason) = safe::refuse_value(tag.get_ref())
+        {
+            let message = format!("`{}` cannot be part of a tag", tag.get_ref().escape_debug());
+            self.refuse(Diagnostic::new(tag.span(), message, reason));
+        }
+        AxisValue {
+            value: value.clone(),
+            tag: tag.map_or_else(|| value.default_tag(axis), |tag| tag.get_ref().clone()),
+            variables: table
+                .map(|table| self.variables(&table.variables))
+                .unwrap_or_default(),
+            platforms: table
+                .and_then(|table| table.platforms.as_ref())
+                .map(|platforms| self.platforms(platforms)),
+        }
+    }
+
+    /// No variable has an axis' name, and no two axes set one variable: which one won would
+    /// depend on the order of the axes.
+    fn check_variables_of_axes(&mut self, file: &MatrixFile, axes: &[Axis]) {
+        let mut owners: IndexMap<&str, (&str, Span)> = IndexMap::new();
+        for (axis, entries) in file.axes.get_ref() {
+            for entry in entries.get_ref() {
+                let AxisEntry::Table(table) = entry.get_ref() else {
+                    continue;
+                };
+                self.check_not_axes(axes, &table.variables);
+                for name in table.variables.keys() {
+                    let mine = (axis.get_ref().as_str(), name.span());
+                    let (owner, first) = owners.entry(name.get_ref()).or_insert(mine);
+                    if *owner != axis.get_ref() {
+                        let message = format!("two axes set the variable `{}`", name.get_ref());
+                        let label = format!("axis `{}` sets it", axis.get_ref());
+                        let diagnostic = Diagnostic::new(name.span(), message, label)
+                            .related(first.clone(), format!("axis `{owner}` sets it too"))
+                            .help("say with `[[set]]` which combination has which value");
+                        self.refuse(diagnostic);
+                    }
+                }
+            }
+        }
+    }
+
+    fn check_not_axes(&mut self, axes: &[Axis], variables: &Variables) {
+        for name in variables.keys() {
+            if axes.iter().any(|axis| axis.name == *name.get_ref()) {
+                let message = format!("`{}` is an axis", name.get_ref());
+                self.refuse(Diagnostic::new(
+                    name.span(),
+                    message,
+                    "a variable needs another name",
+                ));
+            }
+        }
+    }
+
+    /// Variables that may be set where they stand.
+    pub(super) fn checked_variables(
+        &mut self,
+        axes: &[Axis],
+        variables: &Variables,
+    ) -> Map<String, Json> {
+        self.check_not_axes(axes, variables);
+        self.variables(variables)
+    }
+
+    fn variables(&mut self, variables: &Variables) -> Map<String, Json> {
+        let mut checked = Map::new();
+        for (name, value) in variables {
+            let reserved = RESERVED.contains(&name.get_ref().as_str());
+            let reason = safe::refuse_name(name.get_ref())
+                .or_else(|| reserved.then(|| "it has a meaning of its own".to_owned()));
+            if let Some(reason) = reason {
+                let message = format!("`{}` cannot name a variable", name.get_ref().escape_debug());
+                self.refuse(Diagnostic::new(name.span(), message, reason));
+            }
+            if let Some(reason) = safe::refuse_variable(&value.get_ref().0) {
+                let message = format!("the value of `{}` is refused", name.get_ref());
+                self.refuse(Diagnostic::new(value.span(), message, reason));
+            }
+            checked.insert(name.get_ref().clone(), value.get_ref().0.clone());
+        }
+        checked
+    }
+
+    fn platforms(&mut self, platforms: &Spanned<Vec<Spanned<String>>>) -> Vec<Platform> {
+        if platforms.get_ref().is_empty() {
+            let label = "such as \"linux/amd64\"";
+            self.refuse(Diagnostic::new(
+                platforms.span(),
+                "at least one platform is needed",
+                label,
+            ));
+        }
+        let mut parsed: Vec<Platform> = Vec::new();
+        for text in platforms.get_ref() {
+            match Platform::from_str(text.get_ref()) {
+                Ok(platform) if parsed.contains(&platform) => {
+                    let message = format!("platform `{platform}` stands here twice");
+                    self.refuse(Diagnostic::new(text.span(), message, "here again"));
+                }
+                Ok(platform) => parsed.push(platform),
+                Err(error) => {
+                    let label = "not a platform";
+                    self.refuse(Diagnostic::new(text.span(), error.to_string(), label));
+                }
+            }
+        }
+        parsed
+    }
+
+    /// `[image]`.
+    pub(super) fn image(&mut self, table: &ImageTable, axes: &[Axis]) -> Image {
+        let default = |text: &str| Spanned::new(table.repository.span(), text.to_owned());
+        let tag = table
+            .tag
+            .clone()
+            .unwrap_or_else(|| default("{{variant}}-{{version}}"));
+        let templates = table
+            .templates
+            .clone()
+            .unwrap_or_else(|| default("dockerfiles"));
+        for path in [&templates, &table.dockerfile] {
+            if let Some(reason) = safe::refuse_path(path.get_ref()) {
+                let message = format!("`{}` is refused as a path", path.get_ref().escape_debug());
+                self.refuse(Diagnostic::new(path.span(), message, reason));
+            }
+        }
+        Image {
+            registry: table
+                .registry
+                .as_ref()
+                .map(|registry| registry.get_ref().clone()),
+            repository: self.pattern(&table.repository, axes, false),
+            tag: self.pattern(&tag, axes, true),
+            aliases: table
+                .aliases
+                .iter()
+                .map(|alias| self.pattern(alias, axes, true))
+                .collect(),
+            templates: templates.into_inner(),
+            dockerfile: self.pattern(&table.dockerfile, axes, false),
+            platforms: self.platforms(&table.platforms),
+            labels: self.labels(table, axes),
+            compression: self.compression(table.compression.as_ref()),
+        }
+    }
+
+    fn pattern(&mut self, text: &Spanned<String>, axes: &[Axis], versioned: bool) -> Pattern {
+        // The span of a text in quotes takes the quotes in; escapes would shift what follows
+        // them, so there the whole text is pointed at.
+        let shift = text.span().start + 1;
+        let is_verbatim = self.source.text.get(shift..).is_some_and(|rest| {
+            rest.starts_with(text.get_ref().as_str()) && !text.get_ref().is_empty()
+        });
+        let within = |span: Span| match is_verbatim {
+            true => span.start + shift..span.end + shift,
+            false => text.span(),
+        };
+        let pattern = match Pattern::parse(text.get_ref()) {
+            Ok(pattern) => pattern,
+            Err(error) => {
+                let label = "in this text";
+                self.refuse(Diagnostic::new(
+                    within(error.span()),
+                    error.to_string(),
+                    label,
+                ));
+                return Pattern::parse("").expect("an empty text is a pattern");
+            }
+        };
+        let mut known: Vec<&str> = axes.iter().map(|axis| axis.name.as_str()).collect();
+        known.push("variant");
+        if versioned {
+            known.push("version");
+        }
+        for (name, span) in pattern.names() {
+            if known.contains(&name) {
+                continue;
+            }
+            let message = format!("nothing is called `{name}` here");
+            let help = match (name, nearest(name, known.iter().copied())) {
+                ("version", _) => Some(
+                    "only tags follow the version: it must not change what an image holds"
+                        .to_owned(),
+                ),
+                (_, Some(near)) => Some(format!("did you mean `{near}`?")),
+                _ => None,
+            };
+            let label = format!("known are {}", quoted_list(&known));
+            self.refuse(Diagnostic::new(within(span), message, label).maybe_help(help));
+        }
+        pattern
+    }
+
+    fn labels(&mut self, table: &ImageTable, axes: &[Axis]) -> BTreeMap<String, Pattern> {
+        let mut labels = BTreeMap::new();
+        for (name, text) in &table.labels {
+            let is_key = !name.get_ref().is_empty()
+                && name
+                    .get_ref()
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte));
+            if !is_key {
+                let message = format!("`{}` cannot name a label", name.get_ref().escape_debug());
+                let label = "letters, digits, `.`, `_`, `-` and `/`";
+                self.refuse(Diagnostic::new(name.span(), message, label));
+            }
+            if text.get_ref().chars().any(char::is_control) {
+                let message = format!("the label `{}` holds a control character", name.get_ref());
+                self.refuse(Diagnostic::new(text.span(), message, "one line of text"));
+            }
+            labels.insert(name.get_ref().clone(), self.pattern(text, axes, false));
+        }
+        labels
+    }
+
+    fn compression(&mut self, entry: Option<&Spanned<CompressionEntry>>) -> Compression {
+        let Some(entry) = entry else {
+            return Compression::default();
+        };
+        let (algorithm, level) = match entry.get_ref() {
+            CompressionEntry::Algorithm(algorithm) => (*algorithm, None),
+            CompressionEntry::Table(CompressionTable { algorithm, level }) => (*algorithm, *level),
+        };
+        let highest = match algorithm {
+            CompressionAlgorithm::Zstd => 22,
+            CompressionAlgorithm::Gzip | CompressionAlgorithm::Estargz => 9,
+            CompressionAlgorithm::Uncompressed => 0,
+        };
+        if level.is_some_and(|level| level > highest) {
+            let label = format!("its levels are 0 to {highest}");
+            let message = "the algorithm has no such level";
+            self.refuse(Diagnostic::new(entry.span(), message, label));
+        }
+        Compression { algorithm, level }
+    }
+
+    /// `[build]`.
+    pub(super) fn build(&mut self, table: &BuildTable) -> BuildInputs {
+        let mut inputs = BuildInputs {
+            ca_certificates: table
+                .ca_certificates
+                .as_ref()
+                .map(|path| path.get_ref().clone()),
+            secrets: BTreeMap::new(),
+        };
+        for (id, secret) in &table.secrets {
+            if id.get_ref() == "ca_certificates" {
+                let message = "`ca_certificates` is not a secret of its own";
+                let help = "say `ca_certificates = \"…\"` in `[build]` instead";
+                self.refuse(Diagnostic::new(id.span(), message, "taken").help(help));
+            }
+            if secret.get_ref().env.is_some() == secret.get_ref().file.is_some() {
+                let message = format!("the secret `{}` has no one source", id.get_ref());
+                let label = "give `env` or `file`, one of the two";
+                self.refuse(Diagnostic::new(secret.span(), message, label));
+            }
+            inputs
+                .secrets
+                .insert(id.get_ref().clone(), secret.get_ref().clone());
+        }
+        inputs
+    }
+
+    /// `[[exclude]]`.
+    pub(super) fn exclude(&mut self, axes: &[Axis], table: &Spanned<ExcludeTable>) -> Exclude {
+        let reason = &table.get_ref().reason;
+        if reason.get_ref().trim().is_empty() || reason.get_ref().chars().any(char::is_control) {
+            let label = "say in a line why these do not exist";
+            self.refuse(Diagnostic::new(
+                reason.span(),
+                "an exclusion needs a reason",
+                label,
+            ));
+        }
+        Exclude {
+            when: self.conditions(axes, &table.get_ref().when),
+            reason: reason.get_ref().clone(),
+            line: self.source.line(table.span().start),
+        }
+    }
+
+    /// `[[set]]`.
+    pub(super) fn set(&mut self, axes: &[Axis], table: &Spanned<SetTable>) -> Set {
+        if table.get_ref().variables.is_empty() {
+            let label = "add `variables = { … }`";
+            self.refuse(Diagnostic::new(
+                table.span(),
+                "this `[[set]]` sets nothing",
+                label,
+            ));
+        }
+        Set {
+            when: self.conditions(axes, &table.get_ref().when),
+            variables: self.checked_variables(axes, &table.get_ref().variables),
+        }
+    }
+
+    fn conditions(&mut self, axes: &[Axis], when: &Spanned<When>) -> Match {
+        let mut conditions = Vec::new();
+        if when.get_ref().is_empty() {
+            let label = "say which: `when = { axis = value }`";
+            self.refuse(Diagnostic::new(
+                when.span(),
+                "the rule is about every combination",
+                label,
+            ));
+        }
+        for (name, entry) in when.get_ref() {
+            let Some(index) = self.find_axis(axes, name) else {
+                continue;
+            };
+            let Some(condition) = self.condition(&axes[index], entry) else {
+                continue;
+            };
+            let admitted: Vec<bool> = axes[index]
+                .values
+                .iter()
+                .map(|value| condition.admits(&value.value))
+                .collect();
+            if !admitted.contains(&true) {
+                let message = format!("no value of axis `{}` is {condition}", name.get_ref());
+                let values: Vec<String> = axes[index]
+                    .values
+                    .iter()
+                    .map(|value| value.value.to_string())
+                    .collect();
+                let label = format!("its values are {}", quoted_list(&values));
+                self.refuse(Diagnostic::new(entry.span(), message, label));
+                continue;
+            }
+            conditions.push((index, condition, admitted));
+        }
+        Match { conditions }
+    }
+
+    fn find_axis(&mut self, axes: &[Axis], name: &Spanned<String>) -> Option<usize> {
+        let found = axes.iter().position(|axis| axis.name == *name.get_ref());
+        if found.is_none() {
+            let known: Vec<&str> = axes.iter().map(|axis| axis.name.as_str()).collect();
+            let help = nearest(name.get_ref(), known.iter().copied())
+                .map(|near| format!("did you mean `{near}`?"));
+            let message = format!("there is no axis `{}`", name.get_ref().escape_debug());
+            let label = format!("the axes are {}", quoted_list(&known));
+            self.refuse(Diagnostic::new(name.span(), message, label).maybe_help(help));
+        }
+        found
+    }
+
+    fn condition(&mut self, axis: &Axis, entry: &Spanned<ConditionEntry>) -> Option<Condition> {
+        let condition = match entry.get_ref() {
+            ConditionEntry::One(Value::Text(text)) => match Condition::parse(text) {
+                Ok(condition) => condition,
+                Err(error) => {
+                    let help = "a range is written as in `>=3.10,<3.13`";
+                    let diagnostic =
+                        Diagnostic::new(entry.span(), error.to_string(), "not a range").help(help);
+                    self.refuse(diagnostic);
+                    return None;
+                }
+            },
+            ConditionEntry::One(value) => Condition::Any(vec![value.clone()]),
+            ConditionEntry::Any(values) => self.known_values(axis, values, &entry.span())?,
+        };
+        if matches!(condition, Condition::Range(_))
+            && let Some(value) = axis
+                .values
+                .iter()
+                .find(|value| !is_version_value(&value.value))
+        {
+            let message = format!("axis `{}` has values that are not versions", axis.name);
+            let label = format!("`{}` is neither above nor below anything", value.value);
+            self.refuse(Diagnostic::new(entry.span(), message, label));
+            return None;
+        }
+        Some(condition)
+    }
+
+    /// A list in which every value is one of the axis: a single wrong one among right ones
+    /// would otherwise go unnoticed.
+    fn known_values(&mut self, axis: &Axis, values: &[Value], span: &Span) -> Option<Condition> {
+        let unknown = values
+            .iter()
+            .find(|value| !axis.values.iter().any(|v| v.value == **value));
+        if let Some(unknown) = unknown {
+            let known: Vec<String> = axis
+                .values
+                .iter()
+                .map(|value| value.value.to_string())
+                .collect();
+            let message = format!("axis `{}` has no value `{unknown}`", axis.name);
+            let label = format!("its values are {}", quoted_list(&known));
+            self.refuse(Diagnostic::new(span.clone(), message, label));
+            return None;
+        }
+        Some(Condition::Any(values.to_vec()))
+    }
+
+    /// `[[extra]]`: finds its values, adding to the axes those that they do not list.
+    pub(super) fn extra(
+        &mut self,
+        axes: &mut [Axis],
+        table: &Spanned<ExtraTable>,
+    ) -> Option<Extra> {
+        let given = &table.get_ref().axes;
+        let mut values = vec![None; axes.len()];
+        for (name, entry) in given.get_ref() {
+            let Some(index) = self.find_axis(axes, name) else {
+                continue;
+            };
+            values[index] = self.extra_value(&mut axes[index], entry);
+        }
+        let missing: Vec<&str> = axes
+            .iter()
+            .filter(|axis| {
+                !given
+                    .get_ref()
+                    .keys()
+                    .any(|name| *name.get_ref() == axis.name)
+            })
+            .map(|axis| axis.name.as_str())
+            .collect();
+        if !missing.is_empty() {
+            let label = format!("without {}", quoted_list(&missing));
+            let message = "an `[[extra]]` has a value for every axis";
+            self.refuse(Diagnostic::new(given.span(), message, label));
+        }
+        let variables = self.checked_variables(axes, &table.get_ref().variables);
+        let values: Option<Vec<usize>> = values.into_iter().collect();
+        Some(Extra {
+            values: values?,
+            variables,
+            span: table.span(),
+        })
+    }
+
+    fn extra_value(&mut self, axis: &mut Axis, entry: &Spanned<AxisEntry>) -> Option<usize> {
+        let value = self.axis_value(&axis.name, entry);
+        let known = axis
+            .values
+            .iter()
+            .position(|other| other.value == value.value);
+        match (known, entry.get_ref()) {
+            (Some(index), AxisEntry::Plain(_)) => Some(index),
+            (Some(_), AxisEntry::Table(_)) => {
+                let message = format!("axis `{}` has `{}` already", axis.name, value.value);
+                let label = "its facts stand where it is listed";
+                self.refuse(Diagnostic::new(entry.span(), message, label));
+                None
+            }
+            (None, _) => {
+                axis.values.push(value);
+                Some(axis.values.len() - 1)
+            }
+        }
+    }
+}
+
+fn is_version_value(value: &Value) -> bool {
+    matches!(value, Value::Text(text) if is_version(text))
+}
+
+/// `` `a`, `b` and `c` ``
+pub(super) fn quoted_list(items: &[impl AsRef<str>]) -> String {
+    let quoted: Vec<String> = items
+        .iter()
+        .map(|item| format!("`{}`", item.as_ref()))
+        .collect();
+    match quoted.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} and {last}", others.join(", ")),
+        None => "none".to_owned(),
+    }
+}
