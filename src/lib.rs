@@ -5,5 +5,7 @@ pub mod error;
 pub mod event;
 pub mod image;
 pub mod matrix;
+pub mod plan;
 pub mod render;
 pub mod report;
+pub mod version;

@@ -34,13 +34,7 @@ impl Condition {
             .map(Self::Range)
             .map_err(|error| RangeError {
                 text: text.to_owned(),
-                // The library draws the text with a caret below; its first line is the reason.
-                reason: error
-                    .to_string()
-                    .lines()
-                    .next()
-                    .unwrap_or_default()
-                    .to_owned(),
+                reason: first_line(&error.to_string()),
             })
     }
 

@@ -1,0 +1,102 @@
+//! The plan: what is to be built and what it will be called, as data.
+//!
+//! The same value is printed, exported and executed; nothing walks the matrix a second time.
+
+mod export;
+mod names;
+
+pub use export::{json, names, table};
+pub use names::{NameError, Naming};
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::image::{Compression, Platform, Reference};
+use crate::matrix::{Matrix, Selected, Variant};
+use crate::version::Version;
+
+/// Everything that a run is going to make.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    /// The matrix that it was made from.
+    pub matrix: &'a Matrix,
+    /// The version that the tags follow, if they follow one.
+    pub version: Option<Version>,
+    /// Whether every variant of the matrix is in it.
+    pub whole: bool,
+    /// The images in the matrix' order.
+    pub targets: Vec<Target<'a>>,
+}
+
+/// One image of a plan.
+#[derive(Debug, Clone)]
+pub struct Target<'a> {
+    /// The combination that it is made of.
+    pub variant: &'a Variant,
+    /// What it is called, the tag of its version.
+    pub reference: Reference,
+    /// The tags that move to it when the whole matrix is published.
+    pub aliases: Vec<Reference>,
+    /// The template of its Dockerfile, relative to the templates' folder.
+    pub dockerfile: String,
+    /// For which platforms.
+    pub platforms: Arc<[Platform]>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// How its layers are compressed.
+    pub compression: Compression,
+}
+
+/// What a user may say of a plan beside which variants are in it.
+#[derive(Debug, Clone, Default)]
+pub struct PlanRequest {
+    /// The version that tags follow.
+    pub version: Option<Version>,
+    /// A registry instead of the matrix' own.
+    pub registry: Option<String>,
+    /// A repository, with names as in the matrix, instead of the matrix' own.
+    pub repository: Option<String>,
+    /// Platforms instead of those of the matrix.
+    pub platforms: Vec<Platform>,
+}
+
+impl<'a> Plan<'a> {
+    /// Plans the selected variants.
+    pub fn new(
+        matrix: &'a Matrix,
+        selected: &Selected<'a>,
+        request: PlanRequest,
+    ) -> Result<Self, NameError> {
+        let naming = Naming::new(matrix, &request)?;
+        let targets = naming.targets(&selected.variants)?;
+        Ok(Self {
+            matrix,
+            version: request.version,
+            whole: selected.whole,
+            targets,
+        })
+    }
+}
+
+impl Target<'_> {
+    /// The target's id: its variant's.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.variant.id
+    }
+}
+
+/// A target as `plan --format json` writes it.
+#[derive(Debug, Serialize)]
+struct TargetRecord<'a> {
+    id: &'a str,
+    axes: serde_json::Map<String, serde_json::Value>,
+    reference: &'a Reference,
+    aliases: &'a [Reference],
+    dockerfile: &'a str,
+    platforms: &'a [Platform],
+    labels: &'a BTreeMap<String, String>,
+    compression: Compression,
+}

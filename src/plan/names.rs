@@ -1,0 +1,238 @@
+//! What each image is called.
+
+use std::collections::HashMap;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use super::{PlanRequest, Target};
+use crate::error::{ExitCode, Explain};
+use crate::image::{Platform, Reference, ReferenceError, Repository, Tag};
+use crate::matrix::{Matrix, Pattern, Variant};
+
+/// Why images cannot be called what the matrix says.
+#[derive(Debug, thiserror::Error)]
+pub enum NameError {
+    /// A name breaks a registry's rules.
+    #[error("`{variant}` cannot be named")]
+    Invalid {
+        /// The variant.
+        variant: String,
+        /// Which rule.
+        #[source]
+        source: ReferenceError,
+    },
+    /// Two variants would have one name.
+    #[error("`{first}` and `{second}` would both be called `{reference}`")]
+    Twice {
+        /// The one.
+        first: String,
+        /// The other.
+        second: String,
+        /// The name.
+        reference: Reference,
+    },
+    /// Tags follow the version, and none is known.
+    #[error("the tag `{0}` follows the version, and no version is known")]
+    NoVersion(String),
+    /// The repository given instead of the matrix' own cannot be read.
+    #[error("`{text}` cannot be a repository: {reason}")]
+    Repository {
+        /// The text.
+        text: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A variant is not meant for any of the platforms asked for.
+    #[error("`{variant}` is not built for {wanted}, but for {own}")]
+    Platforms {
+        /// The variant.
+        variant: String,
+        /// What was asked for.
+        wanted: String,
+        /// What it is limited to.
+        own: String,
+    },
+}
+
+impl Explain for NameError {
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Invalid { .. } | Self::Twice { .. } | Self::NoVersion(_) => ExitCode::Matrix,
+            Self::Repository { .. } => ExitCode::Usage,
+            Self::Platforms { .. } => ExitCode::Selection,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Twice { .. } => Some(
+                "every axis needs a part in the repository or in the tag, as `{{variant}}` gives it"
+                    .to_owned(),
+            ),
+            Self::NoVersion(_) => {
+                Some("give `--version-tag`, or say in `[version]` where it lives".to_owned())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// How variants are named in one run.
+#[derive(Debug)]
+pub struct Naming<'a> {
+    matrix: &'a Matrix,
+    request: &'a PlanRequest,
+    repository: Pattern,
+}
+
+impl<'a> Naming<'a> {
+    /// Names as the matrix says and `request` changes it.
+    pub fn new(matrix: &'a Matrix, request: &'a PlanRequest) -> Result<Self, NameError> {
+        let repository = match &request.repository {
+            None => matrix.image.repository.clone(),
+            Some(text) => repository_pattern(matrix, text)?,
+        };
+        Ok(Self {
+            matrix,
+            request,
+            repository,
+        })
+    }
+
+    /// The targets of `variants`; no two of them have a name in common.
+    pub fn targets<'v>(&self, variants: &[&'v Variant]) -> Result<Vec<Target<'v>>, NameError> {
+        let mut targets: Vec<Target<'v>> = Vec::with_capacity(variants.len());
+        for variant in variants {
+            targets.push(self.target(variant)?);
+        }
+        let mut owners: HashMap<&Reference, &str> = HashMap::with_capacity(targets.len());
+        for target in &targets {
+            for reference in std::iter::once(&target.reference).chain(&target.aliases) {
+                if let Some(first) = owners.insert(reference, target.id()) {
+                    return Err(NameError::Twice {
+                        first: first.to_owned(),
+                        second: target.id().to_owned(),
+                        reference: reference.clone(),
+                    });
+                }
+            }
+        }
+        Ok(targets)
+    }
+
+    fn target<'v>(&self, variant: &'v Variant) -> Result<Target<'v>, NameError> {
+        let invalid = |source| NameError::Invalid {
+            variant: variant.id.clone(),
+            source,
+        };
+        let image = &self.matrix.image;
+        let repository = self.repository(variant).map_err(invalid)?;
+        let reference = |pattern: &Pattern| -> Result<Reference, NameError> {
+            let tag = Tag::from_str(&self.tag(variant, pattern)?).map_err(invalid)?;
+            Ok(Reference {
+                repository: repository.clone(),
+                tag,
+            })
+        };
+        let fill = |pattern: &Pattern| pattern.fill(|name| self.matrix.name_part(variant, name));
+        Ok(Target {
+            variant,
+            reference: reference(&image.tag)?,
+            aliases: image
+                .aliases
+                .iter()
+                .map(reference)
+                .collect::<Result<_, _>>()?,
+            dockerfile: fill(&image.dockerfile),
+            platforms: self.platforms(variant)?,
+            labels: image
+                .labels
+                .iter()
+                .map(|(name, text)| (name.clone(), fill(text)))
+                .collect(),
+            compression: image.compression,
+        })
+    }
+
+    fn repository(&self, variant: &Variant) -> Result<Repository, ReferenceError> {
+        let text = self
+            .repository
+            .fill(|name| self.matrix.name_part(variant, name));
+        let registry = self
+            .request
+            .registry
+            .as_deref()
+            .or(self.matrix.image.registry.as_deref());
+        match registry {
+            Some(registry) => Repository::new(registry, &text),
+            None => text.parse(),
+        }
+    }
+
+    fn tag(&self, variant: &Variant, pattern: &Pattern) -> Result<String, NameError> {
+        let version = self
+            .request
+            .version
+            .as_ref()
+            .map_or("", |version| version.as_str());
+        if version.is_empty() && pattern.names().any(|(name, _)| name == "version") {
+            let without = pattern.fill(|name| match name {
+                "version" => "{{version}}",
+                other => self.matrix.name_part(variant, other),
+            });
+            return Err(NameError::NoVersion(without));
+        }
+        let tag = pattern.fill(|name| match name {
+            "version" => version,
+            other => self.matrix.name_part(variant, other),
+        });
+        // A variant whose values have no part in the tag leaves a joint at its beginning.
+        Ok(tag.trim_start_matches('-').to_owned())
+    }
+
+    fn platforms(&self, variant: &Variant) -> Result<Arc<[Platform]>, NameError> {
+        let wanted = &self.request.platforms;
+        if wanted.is_empty() {
+            return Ok(variant.platforms.clone());
+        }
+        let limits = (0..self.matrix.axes.len())
+            .filter_map(|axis| self.matrix.value(variant, axis).platforms.as_ref());
+        let mut chosen = wanted.clone();
+        for limit in limits {
+            chosen.retain(|platform| limit.contains(platform));
+        }
+        if chosen.is_empty() {
+            return Err(NameError::Platforms {
+                variant: variant.id.clone(),
+                wanted: list(wanted),
+                own: list(&variant.platforms),
+            });
+        }
+        Ok(chosen.into())
+    }
+}
+
+fn list(platforms: &[Platform]) -> String {
+    platforms
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+fn repository_pattern(matrix: &Matrix, text: &str) -> Result<Pattern, NameError> {
+    let refuse = |reason: String| NameError::Repository {
+        text: text.to_owned(),
+        reason,
+    };
+    let pattern = Pattern::parse(text).map_err(|error| refuse(error.to_string()))?;
+    let unknown = pattern
+        .names()
+        .map(|(name, _)| name)
+        .find(|name| *name != "variant" && matrix.axis(name).is_none())
+        .map(str::to_owned);
+    match unknown {
+        Some(name) => Err(refuse(format!("the matrix has no axis `{name}`"))),
+        None => Ok(pattern),
+    }
+}
