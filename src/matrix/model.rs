@@ -204,6 +204,14 @@ impl Matrix {
         all
     }
 
+    /// The template of a variant's Dockerfile, relative to the templates' folder.
+    #[must_use]
+    pub fn dockerfile(&self, variant: &Variant) -> String {
+        self.image
+            .dockerfile
+            .fill(|name| self.name_part(variant, name))
+    }
+
     /// Every name that a template may use: axes, and variables of any variant.
     #[must_use]
     pub fn known_names(&self) -> Vec<&str> {

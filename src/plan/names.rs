@@ -143,7 +143,7 @@ impl<'a> Naming<'a> {
                 .iter()
                 .map(reference)
                 .collect::<Result<_, _>>()?,
-            dockerfile: fill(&image.dockerfile),
+            dockerfile: self.matrix.dockerfile(variant),
             platforms: self.platforms(variant)?,
             labels: image
                 .labels

@@ -1,0 +1,167 @@
+//! What a Dockerfile takes from its context.
+
+use super::dockerfile::{Instruction, Misuse};
+
+/// A file, a folder or a wildcard in the context, and the line that asks for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Source {
+    /// Relative to the context's root, without `./` before and `/` behind it; empty is the root.
+    pub(super) path: String,
+    pub(super) line: usize,
+}
+
+/// The sources of all `COPY`, `ADD` and bind mounts that take from the context.
+pub(super) fn sources(instructions: &[Instruction]) -> Result<Vec<Source>, Misuse> {
+    let mut sources = Vec::new();
+    for instruction in instructions {
+        let paths = match instruction.keyword.as_str() {
+            "COPY" | "ADD" => copied(instruction)?,
+            "RUN" => mounted(instruction)?,
+            _ => continue,
+        };
+        for path in paths {
+            let path = checked(&path, instruction.line)?;
+            sources.push(Source {
+                path,
+                line: instruction.line,
+            });
+        }
+    }
+    Ok(sources)
+}
+
+fn copied(instruction: &Instruction) -> Result<Vec<String>, Misuse> {
+    let (flags, rest) = flags(&instruction.arguments);
+    if flags.iter().any(|flag| flag.starts_with("--from=")) {
+        return Ok(Vec::new());
+    }
+    let words: Vec<String> = if rest.starts_with('[') {
+        serde_json::from_str(rest).map_err(|_| {
+            let what = "the list is not JSON: its texts stand in double quotes".to_owned();
+            Misuse {
+                line: instruction.line,
+                what,
+            }
+        })?
+    } else {
+        rest.split_whitespace()
+            .map(|word| word.trim_matches('"').to_owned())
+            .collect()
+    };
+    let Some((_, sources)) = words.split_last() else {
+        return Ok(Vec::new());
+    };
+    let is_remote = |word: &str| word.contains("://") || word.starts_with("git@");
+    let is_add = instruction.keyword == "ADD";
+    let elsewhere = |word: &str| word.starts_with("<<") || (is_add && is_remote(word));
+    Ok(sources
+        .iter()
+        .filter(|word| !elsewhere(word))
+        .cloned()
+        .collect())
+}
+
+fn mounted(instruction: &Instruction) -> Result<Vec<String>, Misuse> {
+    let mut sources = Vec::new();
+    for flag in flags(&instruction.arguments).0 {
+        let Some(options) = flag.strip_prefix("--mount=") else {
+            continue;
+        };
+        let option = |names: [&str; 2]| {
+            let pairs = options
+                .split(',')
+                .filter_map(|option| option.split_once('='));
+            pairs
+                .filter(|(name, _)| names.contains(name))
+                .map(|(_, value)| value)
+                .next_back()
+        };
+        let is_bind = option(["type", "type"]).is_none_or(|kind| kind == "bind");
+        if is_bind && option(["from", "from"]).is_none() {
+            let source = option(["source", "src"]).ok_or_else(|| Misuse {
+                line: instruction.line,
+                what: "the mount binds the whole context; name a `source`".to_owned(),
+            })?;
+            sources.push(source.to_owned());
+        }
+    }
+    Ok(sources)
+}
+
+/// The flags before the arguments, and the arguments.
+fn flags(arguments: &str) -> (Vec<&str>, &str) {
+    let mut flags = Vec::new();
+    let mut rest = arguments.trim_start();
+    while rest.starts_with("--") {
+        let (flag, after) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+        flags.push(flag);
+        rest = after.trim_start();
+    }
+    (flags, rest)
+}
+
+fn checked(path: &str, line: usize) -> Result<String, Misuse> {
+    if path.contains('$') {
+        let what = format!("`{path}` cannot be known before the build; write the path out");
+        return Err(Misuse { line, what });
+    }
+    let parts: Vec<&str> = path
+        .split('/')
+        .filter(|part| !part.is_empty() && *part != ".")
+        .collect();
+    if parts.contains(&"..") {
+        return Err(Misuse {
+            line,
+            what: format!("`{path}` leaves the templates' folder"),
+        });
+    }
+    Ok(parts.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::dockerfile::parse;
+    use super::*;
+
+    fn paths(text: &str) -> Vec<String> {
+        let instructions = parse(&format!("FROM a\n{text}\n")).expect(text);
+        sources(&instructions)
+            .expect(text)
+            .into_iter()
+            .map(|source| source.path)
+            .collect()
+    }
+
+    #[test]
+    fn only_what_comes_from_the_context_counts() {
+        assert_eq!(paths("COPY a ./b/ /"), ["a", "b"]);
+        assert_eq!(paths("COPY --link --chmod=755 a /a"), ["a"]);
+        assert_eq!(paths("COPY [\"a b\", \"/\"]"), ["a b"]);
+        assert_eq!(paths("COPY --from=x a /"), [""; 0]);
+        assert_eq!(paths("ADD https://example.org/x y /"), ["y"]);
+        assert_eq!(paths("COPY <<EOF /x\nEOF"), [""; 0]);
+        assert_eq!(
+            paths("RUN --mount=type=bind,source=r.txt,target=/r.txt pip"),
+            ["r.txt"]
+        );
+        assert_eq!(paths("RUN --mount=src=r.txt,target=/r.txt pip"), ["r.txt"]);
+        assert_eq!(
+            paths("RUN --mount=type=bind,from=x,target=/x --mount=type=cache,target=/c y"),
+            [""; 0]
+        );
+        assert_eq!(paths("COPY . /"), [""]);
+    }
+
+    #[test]
+    fn what_cannot_be_known_or_leaves_is_refused() {
+        for text in [
+            "COPY $X /",
+            "COPY ../x /",
+            "RUN --mount=target=/x y",
+            "COPY ['a', '/']",
+        ] {
+            let instructions = parse(&format!("FROM a\n{text}\n")).expect(text);
+            assert_eq!(sources(&instructions).expect_err(text).line, 2, "{text}");
+        }
+    }
+}

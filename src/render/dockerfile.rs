@@ -1,0 +1,191 @@
+//! The little of a Dockerfile's grammar that is needed to know what it copies.
+//!
+//! Reference: <https://docs.docker.com/reference/dockerfile/>
+
+/// One instruction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Instruction {
+    /// In upper case.
+    pub(super) keyword: String,
+    /// What follows it, continued lines joined.
+    pub(super) arguments: String,
+    /// Its first line, from 1.
+    pub(super) line: usize,
+}
+
+/// What is wrong with a Dockerfile, and on which line, from 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Misuse {
+    pub(super) line: usize,
+    pub(super) what: String,
+}
+
+/// Splits a Dockerfile into instructions.
+pub(super) fn parse(text: &str) -> Result<Vec<Instruction>, Misuse> {
+    let mut lines = text
+        .lines()
+        .enumerate()
+        .map(|(index, line)| (index + 1, line));
+    let escape = escape_character(text);
+    let mut instructions: Vec<Instruction> = Vec::new();
+    while let Some((line, first)) = lines.next() {
+        if is_skipped(first) {
+            continue;
+        }
+        let mut joined = String::new();
+        let mut current = first;
+        loop {
+            let trimmed = current.trim_end();
+            let Some(continued) = trimmed.strip_suffix(escape) else {
+                joined.push_str(trimmed);
+                break;
+            };
+            joined.push_str(continued);
+            // A comment or an empty line within an instruction does not end it.
+            match lines.by_ref().find(|(_, next)| !is_skipped(next)) {
+                Some((_, next)) => current = next,
+                None => break,
+            }
+        }
+        let (keyword, arguments) = joined
+            .trim()
+            .split_once(char::is_whitespace)
+            .unwrap_or((&joined, ""));
+        let keyword = keyword.trim().to_ascii_uppercase();
+        if !keyword.bytes().all(|byte| byte.is_ascii_uppercase()) {
+            return Err(Misuse {
+                line,
+                what: format!("`{keyword}` is not an instruction"),
+            });
+        }
+        let arguments = arguments.trim().to_owned();
+        if matches!(keyword.as_str(), "RUN" | "COPY" | "ADD") {
+            skip_heredocs(&arguments, &mut lines, line)?;
+        }
+        instructions.push(Instruction {
+            keyword,
+            arguments,
+            line,
+        });
+    }
+    match instructions
+        .iter()
+        .find(|instruction| instruction.keyword != "ARG")
+    {
+        Some(first) if first.keyword == "FROM" => Ok(instructions),
+        Some(first) => {
+            let what = "a Dockerfile begins with `FROM`".to_owned();
+            Err(Misuse {
+                line: first.line,
+                what,
+            })
+        }
+        None => Err(Misuse {
+            line: 1,
+            what: "a Dockerfile has a `FROM`".to_owned(),
+        }),
+    }
+}
+
+fn is_skipped(line: &str) -> bool {
+    let line = line.trim_start();
+    line.is_empty() || line.starts_with('#')
+}
+
+/// `# escape=` on one of the first lines changes the character that continues a line.
+fn escape_character(text: &str) -> char {
+    let directives = text
+        .lines()
+        .take_while(|line| line.trim_start().starts_with('#'));
+    for line in directives {
+        let line = line.trim_start_matches('#').trim();
+        if let Some(value) = line.strip_prefix("escape")
+            && let Some(character) = value.trim_start().strip_prefix('=')
+        {
+            return if character.trim() == "`" { '`' } else { '\\' };
+        }
+    }
+    '\\'
+}
+
+fn skip_heredocs<'a>(
+    arguments: &str,
+    lines: &mut impl Iterator<Item = (usize, &'a str)>,
+    line: usize,
+) -> Result<(), Misuse> {
+    for (end, strip_tabs) in heredocs(arguments) {
+        let is_end = |text: &str| match strip_tabs {
+            true => text.trim_start_matches('\t') == end,
+            false => text == end,
+        };
+        if !lines.by_ref().any(|(_, text)| is_end(text)) {
+            return Err(Misuse {
+                line,
+                what: format!("the here-document `{end}` does not end"),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The words that end the here-documents of an instruction, and whether `<<-` strips tabs.
+fn heredocs(arguments: &str) -> Vec<(String, bool)> {
+    let mut found = Vec::new();
+    for word in arguments.split_whitespace() {
+        let word = word.trim_start_matches(|c: char| c.is_ascii_digit());
+        let Some(rest) = word.strip_prefix("<<") else {
+            continue;
+        };
+        let (rest, strip_tabs) = match rest.strip_prefix('-') {
+            Some(rest) => (rest, true),
+            None => (rest, false),
+        };
+        let name = rest.trim_matches(['"', '\'']);
+        let is_name = name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        if !name.is_empty() && is_name {
+            found.push((name.to_owned(), strip_tabs));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keywords(text: &str) -> Vec<(String, usize)> {
+        let instructions = parse(text).expect(text);
+        instructions
+            .into_iter()
+            .map(|found| (found.keyword, found.line))
+            .collect()
+    }
+
+    #[test]
+    fn continued_lines_and_heredocs_belong_to_their_instruction() {
+        let text = "# c\nFROM a\nRUN x \\\n # c\n\n  && y\nRUN <<EOF\nCOPY not me\nEOF\ncopy <<-\"A\" <<B /\n\tA\nB\nCMD z\n";
+        let expected = [
+            ("FROM", 2),
+            ("RUN", 3),
+            ("RUN", 7),
+            ("COPY", 10),
+            ("CMD", 13),
+        ];
+        assert_eq!(
+            keywords(text),
+            expected.map(|(word, line)| (word.to_owned(), line))
+        );
+        assert_eq!(parse(text).expect(text)[1].arguments, "x   && y");
+    }
+
+    #[test]
+    fn mistakes_have_a_line() {
+        let line = |text: &str| parse(text).expect_err(text).line;
+        assert_eq!(line("FROM a\n\n1.2 x\n"), 3);
+        assert_eq!(line("ARG x\nRUN y\n"), 2);
+        assert_eq!(line("FROM a\nRUN <<EOF\nx\n"), 2);
+        assert_eq!(line(""), 1);
+    }
+}
