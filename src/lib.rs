@@ -1,5 +1,6 @@
 //! basegen generates, builds and publishes matrices of base images.
 
+pub mod cli;
 pub mod engine;
 pub mod error;
 pub mod event;

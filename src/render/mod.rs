@@ -52,10 +52,12 @@ impl<'a> Renderer<'a> {
             self.templates.load(&self.matrix.dockerfile(variant))?;
         }
         let renderer = &*self;
-        variants
+        let rendered: Vec<Result<BuildContext, RenderError>> = variants
             .par_iter()
             .map(|variant| renderer.render(variant))
-            .collect()
+            .collect();
+        // Not collected in parallel: of several errors, the same one is told each time.
+        rendered.into_iter().collect()
     }
 
     fn render(&self, variant: &Variant) -> Result<BuildContext, RenderError> {

@@ -1,0 +1,273 @@
+//! What can be said on the command line.
+
+use std::path::PathBuf;
+
+use clap::builder::PossibleValuesParser;
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+/// Generate, build and publish matrices of base images.
+///
+/// Without a command, builds the selected variants: `basegen --python 3.11 --gpu --push`.
+#[derive(Debug, Parser)]
+#[command(name = "basegen", version, after_help = super::generate::EXIT_CODES)]
+#[command(
+    subcommand_help_heading = "Other commands",
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub(super) global: GlobalArgs,
+    /// The main call.
+    #[command(flatten)]
+    pub(super) build: BuildArgs,
+    /// Another command.
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Show what would be built and what it would be called
+    Plan(PlanArgs),
+    /// Print the names of the images, one a line
+    List(ListArgs),
+    /// Write the Dockerfile and the context of each variant to disk, or compare them
+    Render(RenderArgs),
+    /// Print the JSON schema of matrix.toml
+    Schema,
+    /// Print a shell's completions
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct GlobalArgs {
+    /// The matrix file
+    #[arg(
+        short,
+        long = "file",
+        value_name = "FILE",
+        default_value = "matrix.toml",
+        global = true
+    )]
+    pub(super) file: PathBuf,
+    /// Say only what went wrong
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(super) quiet: bool,
+    /// Show what the build steps write
+    #[arg(short, long, global = true)]
+    pub(super) verbose: bool,
+}
+
+/// Which variants; an axis that is not mentioned means all of its values.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Selecting variants")]
+pub(super) struct SelectionArgs {
+    /// A version or a range of them, such as `3.11` or `>=3.10,<3.13`; may be repeated
+    #[arg(long, alias = "python-version", value_name = "VERSION")]
+    pub(super) python: Vec<String>,
+    /// Only variants with GPU support
+    #[arg(long)]
+    pub(super) gpu: bool,
+    /// Only variants without GPU support
+    #[arg(long)]
+    pub(super) no_gpu: bool,
+    /// The older spelling of --gpu and --no-gpu
+    #[arg(long, value_name = "y|n|both", value_parser = switch_values(), hide = true)]
+    pub(super) use_gpu: Option<String>,
+    /// Only variants with live reload; `n` and `both` are understood too
+    #[arg(
+        long, value_name = "y|n|both", value_parser = switch_values(),
+        num_args = 0..=1, default_missing_value = "y"
+    )]
+    pub(super) live_reload: Option<String>,
+    /// Only variants without live reload
+    #[arg(long)]
+    pub(super) no_live_reload: bool,
+    /// A job type, such as `server`; may be repeated
+    #[arg(long, value_name = "TYPE")]
+    pub(super) job_type: Vec<String>,
+    /// Only variants with this value on any axis: `cuda=12.8`, `torch>=2.4`; may be repeated
+    #[arg(long, value_name = "AXIS=VALUE")]
+    pub(super) only: Vec<String>,
+    /// No variants with this value, or with all of several: `gpu=true,python=3.9`; may be repeated
+    #[arg(long, value_name = "AXIS=VALUE")]
+    pub(super) exclude: Vec<String>,
+}
+
+fn switch_values() -> PossibleValuesParser {
+    PossibleValuesParser::new(["y", "n", "both"])
+}
+
+/// What the images are called.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Naming images")]
+pub(super) struct NamingArgs {
+    /// The version in tags, instead of the one that `[version]` tells of
+    #[arg(long, value_name = "VERSION")]
+    pub(super) version_tag: Option<String>,
+    /// The registry, instead of the matrix' own
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(super) registry: Option<String>,
+    /// The repository, instead of the matrix' own; `{{axis}}` stands for a value
+    #[arg(long, value_name = "REPOSITORY")]
+    pub(super) repository: Option<String>,
+    /// A platform to build for, instead of the matrix' own; may be repeated
+    #[arg(long, value_name = "OS/ARCH", value_delimiter = ',')]
+    pub(super) platform: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PlanArgs {
+    #[command(flatten)]
+    pub(super) selection: SelectionArgs,
+    #[command(flatten)]
+    pub(super) naming: NamingArgs,
+    /// How the plan is written
+    #[arg(long, value_enum, default_value_t = PlanFormat::Table)]
+    pub(super) format: PlanFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum PlanFormat {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ListArgs {
+    #[command(flatten)]
+    pub(super) selection: SelectionArgs,
+    #[command(flatten)]
+    pub(super) naming: NamingArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RenderArgs {
+    #[command(flatten)]
+    pub(super) selection: SelectionArgs,
+    /// Write each variant to DIR/<variant>/; without it, print the Dockerfiles
+    #[arg(short, long, value_name = "DIR")]
+    pub(super) output: Option<PathBuf>,
+    /// Write nothing; compare with what DIR holds, and fail where it differs
+    #[arg(long, value_name = "DIR", conflicts_with = "output")]
+    pub(super) check: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct BuildArgs {
+    #[command(flatten)]
+    pub(super) selection: SelectionArgs,
+    #[command(flatten)]
+    pub(super) naming: NamingArgs,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+    #[command(flatten)]
+    pub(super) running: RunningArgs,
+    #[command(flatten)]
+    pub(super) engine: EngineArgs,
+}
+
+/// Where the images go: into the engine, unless one of these is given.
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+#[command(next_help_heading = "Where images go")]
+pub(super) struct OutputArgs {
+    /// Push the images to their registry
+    #[arg(long, conflicts_with = "output", overrides_with = "no_push")]
+    pub(super) push: bool,
+    /// Do not push; this is the default
+    #[arg(long, overrides_with = "push", hide = true)]
+    pub(super) no_push: bool,
+    /// Write an OCI image layout to a folder: `oci:DIR`
+    #[arg(short, long, value_name = "oci:DIR")]
+    pub(super) output: Option<String>,
+    /// Print the names of the images that would be built, and build nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Write what was built, with the digest of every tag, to FILE as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(super) metadata_file: Option<PathBuf>,
+    /// Understood for the sake of older scripts: basegen never logs in, it uses Docker's credentials
+    #[arg(long, hide = true)]
+    pub(super) skip_login: bool,
+}
+
+/// How the run goes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Running builds")]
+pub(super) struct RunningArgs {
+    /// How many variants are built at a time
+    #[arg(short, long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=512))]
+    pub(super) jobs: u16,
+    /// Go on when a variant fails, and report all failures at the end; this is the default
+    #[arg(long, overrides_with = "fail_fast")]
+    pub(super) keep_going: bool,
+    /// Stop all builds when one fails
+    #[arg(long, overrides_with = "keep_going")]
+    pub(super) fail_fast: bool,
+    /// Run every step again, whatever the engine has kept
+    #[arg(long)]
+    pub(super) no_cache: bool,
+    /// A secret for build steps: `id=NAME,env=VARIABLE` or `id=NAME,src=FILE`; may be repeated
+    #[arg(long, value_name = "SECRET")]
+    pub(super) secret: Vec<String>,
+    /// Certificates that build steps trust while they use the network, as a PEM file
+    #[arg(long, value_name = "FILE")]
+    pub(super) ca_certificates: Option<PathBuf>,
+    /// How progress is shown
+    #[arg(long, value_enum, default_value_t = Progress::Auto, action = ArgAction::Set)]
+    pub(super) progress: Progress,
+    /// The folder for the full log of each variant [default: a new one for each run]
+    #[arg(long, value_name = "DIR")]
+    pub(super) log_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Progress {
+    /// Bars on a terminal, groups under GitHub Actions, lines elsewhere
+    Auto,
+    /// Bars
+    Tty,
+    /// Lines
+    Plain,
+    /// One event a line
+    Json,
+    /// GitHub's groups and annotations
+    Github,
+}
+
+/// Which engine builds: Docker's own settings, unless another is named.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Engine")]
+pub(super) struct EngineArgs {
+    /// A buildkitd instead of Docker: `unix:///path` or `tcp://host:port`
+    #[arg(long, value_name = "URL")]
+    pub(super) builder: Option<String>,
+    /// The authority that signed the buildkitd's certificate
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "builder",
+        requires = "builder_cert"
+    )]
+    pub(super) builder_ca: Option<PathBuf>,
+    /// The certificate to show to the buildkitd
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "builder_ca",
+        requires = "builder_key"
+    )]
+    pub(super) builder_cert: Option<PathBuf>,
+    /// Its private key
+    #[arg(long, value_name = "FILE", requires = "builder_cert")]
+    pub(super) builder_key: Option<PathBuf>,
+}

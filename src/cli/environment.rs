@@ -1,0 +1,58 @@
+//! What is read from the process's surroundings: once, here, and handed on as values.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+
+/// Variables and terminals, as they were when basegen started.
+#[derive(Debug, Clone, Default)]
+pub struct Environment {
+    variables: BTreeMap<OsString, OsString>,
+    stdout_is_terminal: bool,
+    stderr_is_terminal: bool,
+}
+
+impl Environment {
+    /// The surroundings of this process.
+    #[must_use]
+    pub fn of_process() -> Self {
+        Self {
+            variables: std::env::vars_os().collect(),
+            stdout_is_terminal: std::io::stdout().is_terminal(),
+            stderr_is_terminal: std::io::stderr().is_terminal(),
+        }
+    }
+
+    /// A variable that is set and not empty.
+    #[must_use]
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        self.variables
+            .get(OsString::from(name).as_os_str())?
+            .to_str()
+            .filter(|text| !text.is_empty())
+    }
+
+    /// A variable that holds a path.
+    #[must_use]
+    pub fn path(&self, name: &str) -> Option<PathBuf> {
+        let value = self.variables.get(OsString::from(name).as_os_str())?;
+        (!value.is_empty()).then(|| value.into())
+    }
+
+    pub(super) fn stdout_color(&self) -> bool {
+        self.color(self.stdout_is_terminal)
+    }
+
+    pub(super) fn stderr_color(&self) -> bool {
+        self.color(self.stderr_is_terminal)
+    }
+
+    pub(super) fn stderr_is_terminal(&self) -> bool {
+        self.stderr_is_terminal
+    }
+
+    fn color(&self, is_terminal: bool) -> bool {
+        is_terminal && self.variable("NO_COLOR").is_none() && self.variable("TERM") != Some("dumb")
+    }
+}

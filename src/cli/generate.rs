@@ -1,0 +1,59 @@
+//! Texts that are generated from the code: the schema, completions, the manual page.
+
+use clap::CommandFactory as _;
+
+use crate::error::ExitCode;
+use crate::matrix;
+use crate::report::Printer;
+
+use super::args::Cli;
+
+/// The table of exit codes, as help shows it.
+pub(super) const EXIT_CODES: &str = "Exit codes:
+  0    everything that was asked for is done
+  1    a file or the environment is in the way
+  2    the command line is wrong
+  3    matrix.toml, the version constant or a template is wrong
+  4    the selection names what the matrix does not have
+  5    no engine can be reached, or it cannot do what is asked
+  6    at least one variant failed to build
+  7    a variant was built, but could not be pushed or written
+  8    --check found a difference
+  130  interrupted";
+
+pub(super) fn schema(printer: &Printer) -> ExitCode {
+    printer.result(&matrix::json_schema());
+    ExitCode::Success
+}
+
+pub(super) fn completions(shell: clap_complete::Shell, printer: &Printer) -> ExitCode {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "basegen", &mut script);
+    printer.result(&String::from_utf8_lossy(&script));
+    ExitCode::Success
+}
+
+pub(super) fn man(printer: &Printer) -> ExitCode {
+    let mut page = Vec::new();
+    clap_mangen::Man::new(Cli::command())
+        .render(&mut page)
+        .expect("writing to memory does not fail");
+    printer.result(&String::from_utf8_lossy(&page));
+    ExitCode::Success
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_shows_the_table_of_exit_codes() {
+        let rows = ExitCode::TABLE.map(|(_, number, meaning)| format!("  {number:<3}  {meaning}"));
+        assert_eq!(EXIT_CODES, format!("Exit codes:\n{}", rows.join("\n")));
+    }
+
+    #[test]
+    fn the_arguments_hold_together() {
+        Cli::command().debug_assert();
+    }
+}

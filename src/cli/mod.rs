@@ -1,0 +1,106 @@
+//! The command line: arguments become a request, a request becomes an exit code.
+//!
+//! This is the only place that knows clap and the environment. Each subcommand has a file
+//! of its own; `basegen` without one builds.
+
+mod args;
+mod build;
+mod check;
+mod environment;
+mod generate;
+mod planned;
+mod render;
+mod selection;
+
+pub use args::Cli;
+pub use environment::Environment;
+
+use std::ffi::OsString;
+
+use clap::error::ErrorKind;
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
+
+use crate::error::{ExitCode, Report};
+use crate::report::Printer;
+use args::Command;
+
+/// Runs `basegen` with `arguments`, its own name the first of them, and says how it ended.
+pub fn run(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: &Environment,
+    printer: &Printer,
+) -> ExitCode {
+    let code = match parse(arguments) {
+        Ok(cli) => match execute(cli, environment, printer) {
+            Ok(code) => code,
+            Err(error) => {
+                printer.message(&error.to_string());
+                error.exit_code()
+            }
+        },
+        Err(error) => refuse(&error, environment, printer),
+    };
+    match printer.finish() {
+        Err(_) if code == ExitCode::Success => ExitCode::Failure,
+        _ => code,
+    }
+}
+
+fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let mut command = Cli::command();
+    let matches = command.try_get_matches_from_mut(arguments)?;
+    if let Some((name, _)) = matches.subcommand()
+        && let Some(stray) = stray_argument(&command, &matches)
+    {
+        let message = format!("`{stray}` belongs behind `{name}`: basegen {name} {stray} …");
+        return Err(command.error(ErrorKind::ArgumentConflict, message));
+    }
+    Cli::from_arg_matches(&matches)
+}
+
+/// An argument of the main call that stands before a subcommand, which would not see it.
+fn stray_argument(command: &clap::Command, matches: &ArgMatches) -> Option<String> {
+    let arguments = command
+        .get_arguments()
+        .filter(|argument| !argument.is_global_set());
+    let is_given = |argument: &&clap::Arg| {
+        let source = matches.value_source(argument.get_id().as_str());
+        source == Some(clap::parser::ValueSource::CommandLine)
+    };
+    let stray = arguments
+        .filter(is_given)
+        .find_map(|argument| argument.get_long());
+    stray.map(|long| format!("--{long}"))
+}
+
+fn execute(cli: Cli, environment: &Environment, printer: &Printer) -> Result<ExitCode, Report> {
+    match cli.command {
+        None => build::run(&cli.build, &cli.global, environment, printer),
+        Some(Command::Plan(args)) => planned::plan(&args, &cli.global, printer),
+        Some(Command::List(args)) => planned::list(&args, &cli.global, printer),
+        Some(Command::Render(args)) => render::run(&args, &cli.global, printer),
+        Some(Command::Schema) => Ok(generate::schema(printer)),
+        Some(Command::Completions { shell }) => Ok(generate::completions(shell, printer)),
+        Some(Command::Man) => Ok(generate::man(printer)),
+    }
+}
+
+/// Shows clap's own words: help and version on stdout with success, all else is misuse.
+fn refuse(error: &clap::Error, environment: &Environment, printer: &Printer) -> ExitCode {
+    let text = error.render();
+    let (color, is_help) = match error.use_stderr() {
+        true => (environment.stderr_color(), false),
+        false => (environment.stdout_color(), true),
+    };
+    let text = if color {
+        text.ansi().to_string()
+    } else {
+        text.to_string()
+    };
+    if is_help {
+        printer.result(&text);
+        return ExitCode::Success;
+    }
+    printer.message(&text);
+    ExitCode::Usage
+}

@@ -1,0 +1,203 @@
+//! From arguments to a selection and a plan.
+
+use std::path::Path;
+
+use crate::error::{ExitCode, Explain, Report};
+use crate::image::Platform;
+use crate::matrix::{self, Matrix, Selection, Term};
+use crate::plan::{Plan, PlanRequest};
+use crate::version::{self, Version};
+
+use super::args::{NamingArgs, SelectionArgs};
+
+/// An argument whose value cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("`{flag} {value}` is refused: {reason}")]
+pub(super) struct ArgumentError {
+    pub(super) flag: &'static str,
+    pub(super) value: String,
+    pub(super) reason: String,
+}
+
+impl ArgumentError {
+    pub(super) fn new(flag: &'static str, value: &str, reason: &dyn std::fmt::Display) -> Self {
+        Self {
+            flag,
+            value: value.to_owned(),
+            reason: reason.to_string(),
+        }
+    }
+}
+
+impl Explain for ArgumentError {
+    fn exit_code(&self) -> ExitCode {
+        ExitCode::Usage
+    }
+}
+
+impl SelectionArgs {
+    pub(super) fn selection(&self) -> Result<Selection, ArgumentError> {
+        let mut only = Vec::new();
+        let mut add = |axis: &str, condition: &str| {
+            only.push(Term {
+                axis: axis.to_owned(),
+                condition: condition.to_owned(),
+            });
+        };
+        // `all` is how the older script says what leaving the flag out says.
+        self.python
+            .iter()
+            .filter(|text| *text != "all")
+            .for_each(|text| add("python", text));
+        let gpu = self.use_gpu.as_deref();
+        for value in switch(
+            self.gpu || gpu == Some("y"),
+            self.no_gpu || gpu == Some("n"),
+            gpu,
+        ) {
+            add("gpu", value);
+        }
+        let reload = self.live_reload.as_deref();
+        let (on, off) = (
+            reload == Some("y"),
+            self.no_live_reload || reload == Some("n"),
+        );
+        for value in switch(on, off, reload) {
+            add("live_reload", value);
+        }
+        self.job_type
+            .iter()
+            .filter(|text| *text != "all")
+            .for_each(|text| add("job_type", text));
+        for text in &self.only {
+            only.push(term("--only", text)?);
+        }
+        let without = self
+            .exclude
+            .iter()
+            .map(|text| terms(text))
+            .collect::<Result<_, _>>()?;
+        Ok(Selection { only, without })
+    }
+}
+
+fn switch(on: bool, off: bool, word: Option<&str>) -> &'static [&'static str] {
+    match (on, off) {
+        _ if word == Some("both") => &[],
+        (true, false) => &["true"],
+        (false, true) => &["false"],
+        // Both is what neither means, too; but the axis must exist.
+        (true, true) => &["true", "false"],
+        (false, false) => &[],
+    }
+}
+
+/// `axis=value`, or an axis and a version range such as `torch>=2.4`.
+fn term(flag: &'static str, text: &str) -> Result<Term, ArgumentError> {
+    let end = text
+        .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+        .unwrap_or(text.len());
+    let (axis, rest) = text.split_at(end);
+    let condition = match rest.strip_prefix('=') {
+        // `==` begins a version range; `axis=>=3.10` puts one behind the sign.
+        Some(value) if !value.starts_with('=') => value,
+        _ => rest,
+    };
+    if axis.is_empty() || condition.is_empty() {
+        let reason = "expected `axis=value`, such as `python=3.11`";
+        return Err(ArgumentError::new(flag, text, &reason));
+    }
+    Ok(Term {
+        axis: axis.to_owned(),
+        condition: condition.to_owned(),
+    })
+}
+
+/// Terms joined by commas; a comma that no axis follows belongs to a version range.
+fn terms(text: &str) -> Result<Vec<Term>, ArgumentError> {
+    let mut parts: Vec<String> = Vec::new();
+    for part in text.split(',') {
+        match parts.last_mut() {
+            Some(last) if !part.starts_with(|c: char| c.is_ascii_alphabetic()) => {
+                *last = format!("{last},{part}");
+            }
+            _ => parts.push(part.to_owned()),
+        }
+    }
+    parts.iter().map(|part| term("--exclude", part)).collect()
+}
+
+impl NamingArgs {
+    fn request(&self, matrix: &Matrix) -> Result<PlanRequest, Report> {
+        let version = match (&self.version_tag, &matrix.version) {
+            (Some(text), _) => Some(Version::custom(text).map_err(|_| {
+                ArgumentError::new("--version-tag", text, &"it cannot be in a tag")
+            })?),
+            (None, Some(table)) => Some(version::read(table, matrix.folder())?),
+            (None, None) => None,
+        };
+        let platform = |text: &String| {
+            text.parse::<Platform>()
+                .map_err(|error| ArgumentError::new("--platform", text, &error))
+        };
+        Ok(PlanRequest {
+            version,
+            registry: self.registry.clone(),
+            repository: self.repository.clone(),
+            platforms: self
+                .platform
+                .iter()
+                .map(platform)
+                .collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// Loads the matrix at `file`.
+pub(super) fn load(file: &Path) -> Result<Matrix, Report> {
+    Ok(matrix::load(file)?)
+}
+
+/// Plans what is selected of `matrix`.
+pub(super) fn plan<'a>(
+    matrix: &'a Matrix,
+    selection: &SelectionArgs,
+    naming: &NamingArgs,
+) -> Result<Plan<'a>, Report> {
+    let selected = matrix.select(&selection.selection()?)?;
+    Ok(Plan::new(matrix, &selected, naming.request(matrix)?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> String {
+        match term("--only", text) {
+            Ok(term) => format!("{} | {}", term.axis, term.condition),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn terms_take_values_and_ranges() {
+        assert_eq!(read("cuda=12.8"), "cuda | 12.8");
+        assert_eq!(read("torch>=2.4,<3"), "torch | >=2.4,<3");
+        assert_eq!(read("torch=>=2.4"), "torch | >=2.4");
+        assert_eq!(read("torch==2.*"), "torch | ==2.*");
+        assert_eq!(read("torch!=2.4"), "torch | !=2.4");
+        for text in ["torch", "=x", "torch="] {
+            assert!(read(text).contains("expected `axis=value`"), "{text}");
+        }
+    }
+
+    #[test]
+    fn commas_join_terms_and_ranges() {
+        let terms = terms("gpu=true,python>=3.9,<3.11").expect("terms");
+        let shown: Vec<_> = terms
+            .iter()
+            .map(|t| (t.axis.as_str(), t.condition.as_str()))
+            .collect();
+        assert_eq!(shown, [("gpu", "true"), ("python", ">=3.9,<3.11")]);
+    }
+}

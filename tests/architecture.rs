@@ -1,0 +1,176 @@
+//! Who may import whom, and which outside names each room may speak. The walls that crates
+//! would be, in a package that is one.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// For each room, the rooms of this crate that it may import. Every room may speak of itself.
+const ROOMS: [(&str, &[&str]); 12] = [
+    ("error", &[]),
+    ("image", &[]),
+    ("event", &["image"]),
+    ("matrix", &["image", "error"]),
+    ("version", &["image", "matrix", "error"]),
+    ("render", &["image", "matrix", "error"]),
+    ("plan", &["image", "matrix", "render", "version", "error"]),
+    ("registry", &["image", "error"]),
+    (
+        "engine",
+        &["image", "event", "plan", "render", "registry", "error"],
+    ),
+    ("report", &["image", "event", "error"]),
+    (
+        "cli",
+        &[
+            "image", "matrix", "render", "plan", "version", "engine", "registry", "report",
+            "event", "error",
+        ],
+    ),
+    ("main", &["cli", "report"]),
+];
+
+/// Rooms that are ordinary functions from values to values.
+const PURE: [&str; 6] = ["image", "matrix", "render", "plan", "version", "event"];
+
+/// What a pure room never names.
+const OUTSIDE: [&str; 9] = [
+    "tokio",
+    "bollard",
+    "bollard_buildkit_proto",
+    "octocrab",
+    "indicatif",
+    "clap",
+    "tonic",
+    "std::env",
+    "std::net::Tcp",
+];
+
+/// The source of every file, by the room that it is in; tests inside of rooms are free.
+fn rooms() -> BTreeMap<String, Vec<(PathBuf, String)>> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    collect(&source, &mut files);
+    let mut rooms: BTreeMap<String, Vec<(PathBuf, String)>> = BTreeMap::new();
+    for path in files {
+        let below = path.strip_prefix(&source).expect("below src");
+        let first = below
+            .components()
+            .next()
+            .expect("a name")
+            .as_os_str()
+            .to_string_lossy();
+        let room = first.trim_end_matches(".rs").to_owned();
+        let is_test = path
+            .file_name()
+            .is_some_and(|name| name == "tests.rs" || name == "testing.rs");
+        if room != "lib" && !is_test {
+            let text = fs_err::read_to_string(&path).expect("a source file");
+            let code = text
+                .split("#[cfg(test)]\nmod tests {")
+                .next()
+                .unwrap_or_default();
+            rooms
+                .entry(room)
+                .or_default()
+                .push((below.to_owned(), code.to_owned()));
+        }
+    }
+    rooms
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs_err::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+/// The code without its comments.
+fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let lines = text
+        .lines()
+        .enumerate()
+        .map(|(index, line)| (index + 1, line));
+    lines.filter(|(_, line)| !line.trim_start().starts_with("//"))
+}
+
+#[test]
+fn every_room_is_on_the_plan() {
+    for room in rooms().keys() {
+        assert!(
+            ROOMS.iter().any(|(name, _)| name == room),
+            "`src/{room}` is in no table here"
+        );
+    }
+}
+
+#[test]
+fn rooms_import_only_what_they_may() {
+    let mut trespasses = Vec::new();
+    for (room, files) in rooms() {
+        let allowed = ROOMS
+            .iter()
+            .find(|(name, _)| *name == room)
+            .map_or(&[][..], |(_, list)| list);
+        let root = if room == "main" {
+            "basegen::"
+        } else {
+            "crate::"
+        };
+        for (path, text) in files {
+            for (line, code) in code(&text) {
+                for (at, _) in code.match_indices(root) {
+                    let name: String = code[at + root.len()..]
+                        .chars()
+                        .take_while(|c| c.is_ascii_lowercase() || *c == '_')
+                        .collect();
+                    if !name.is_empty() && name != room && !allowed.contains(&name.as_str()) {
+                        trespasses.push(format!("{}:{line} imports {name}", path.display()));
+                    }
+                }
+            }
+        }
+    }
+    assert!(trespasses.is_empty(), "{}", trespasses.join("\n"));
+}
+
+#[test]
+fn pure_rooms_know_no_outside() {
+    let mut trespasses = Vec::new();
+    for (room, files) in rooms() {
+        if !PURE.contains(&room.as_str()) {
+            continue;
+        }
+        for (path, text) in files {
+            for (line, code) in code(&text) {
+                let named = OUTSIDE.iter().find(|outside| {
+                    code.contains(&format!("use {outside}"))
+                        || code.contains(&format!("{outside}::"))
+                });
+                if let Some(outside) = named {
+                    trespasses.push(format!("{}:{line} names {outside}", path.display()));
+                }
+            }
+        }
+    }
+    assert!(trespasses.is_empty(), "{}", trespasses.join("\n"));
+}
+
+#[test]
+fn only_the_command_line_reads_the_environment() {
+    for (room, files) in rooms() {
+        for (path, text) in files {
+            let reads = code(&text).find(|(_, code)| code.contains("env::var"));
+            let may = room == "cli";
+            assert!(
+                may || reads.is_none(),
+                "{} reads the environment",
+                path.display()
+            );
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! Whole commands: what is typed, what is printed, how it ends. None of these needs an engine.
+
+mod project;
+
+mod names;
+mod plan;
+mod refusals;
+mod render;

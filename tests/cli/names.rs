@@ -1,0 +1,84 @@
+//! The commands of <https://github.com/basetenlabs/truss>'s base image documentation: each of
+//! them runs unchanged behind `basegen`, on the matrix of this repository.
+
+use crate::project::{basegen, stdout};
+
+fn names(arguments: &str) -> Vec<String> {
+    let printed = stdout(basegen(&format!("{arguments} --dry-run")));
+    printed.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn one_image_is_named_as_the_documentation_names_it() {
+    let arguments =
+        "--live-reload y --use-gpu y --python-version 3.9 --version-tag v0.2.2 --job-type server";
+    assert_eq!(
+        names(arguments),
+        ["baseten/truss-server-base:3.9-gpu-reload-v0.2.2"]
+    );
+}
+
+#[test]
+fn without_a_selection_all_images_are_named() {
+    let all = names("--version-tag v0.2.2 --push");
+    assert_eq!(all.len(), 48);
+    let mut expected = Vec::new();
+    for python in ["3.9", "3.10", "3.11", "3.12", "3.13", "3.14"] {
+        for parts in ["", "-reload", "-gpu", "-gpu-reload"] {
+            for job_type in ["server", "training"] {
+                expected.push(format!(
+                    "baseten/truss-{job_type}-base:{python}{parts}-v0.2.2"
+                ));
+            }
+        }
+    }
+    assert_eq!(all, expected);
+}
+
+#[test]
+fn the_older_spellings_mean_what_they_meant() {
+    let same = |older: &str, newer: &str| assert_eq!(names(older), names(newer), "{older}");
+    same("--python-version 3.9 --use-gpu n", "--python 3.9 --no-gpu");
+    same(
+        "--python-version all --use-gpu both --live-reload both --job-type all",
+        "",
+    );
+    same(
+        "--live-reload n --use-gpu y --skip-login --no-push",
+        "--no-live-reload --gpu",
+    );
+    same("--live-reload", "--live-reload y");
+}
+
+#[test]
+fn documented_selections_choose_what_they_say() {
+    assert_eq!(names("--python 3.11 --gpu --push").len(), 4);
+    assert_eq!(names("--python 3.9 --no-gpu --job-type server").len(), 2);
+    assert_eq!(names("--python >=3.10,<3.13").len(), 24);
+    assert_eq!(names("--python 3.9 --python 3.14").len(), 16);
+    assert_eq!(
+        names("--only python=3.11 --only gpu=true --only job_type=server").len(),
+        2
+    );
+    assert_eq!(names("--exclude gpu=true --exclude python<3.14").len(), 4);
+    assert_eq!(names("--gpu --no-gpu").len(), 48);
+}
+
+#[test]
+fn the_name_follows_version_registry_and_repository() {
+    let one = "--python 3.11 --gpu --live-reload --job-type server";
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(
+        names(one),
+        [format!(
+            "baseten/truss-server-base:3.11-gpu-reload-v{version}"
+        )]
+    );
+    let elsewhere = format!(
+        "{one} --registry 127.0.0.1:5000 --repository acme/{{{{job_type}}}} --version-tag my-test"
+    );
+    assert_eq!(
+        names(&elsewhere),
+        ["127.0.0.1:5000/acme/server:3.11-gpu-reload-my-test"]
+    );
+}

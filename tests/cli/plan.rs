@@ -1,0 +1,46 @@
+use insta::assert_snapshot;
+
+use crate::project::{Project, stdout};
+
+#[test]
+fn the_table_is_for_people() {
+    assert_snapshot!(stdout(Project::new().basegen("plan --python 3.11")));
+}
+
+#[test]
+fn the_json_is_for_programs() {
+    assert_snapshot!(stdout(
+        Project::new().basegen("plan --format json --python 3.11 --gpu --job-type server")
+    ));
+}
+
+#[test]
+fn the_list_holds_names_only() {
+    assert_snapshot!(stdout(Project::new().basegen("list --no-gpu --registry ghcr.io")), @r"
+    ghcr.io/acme/server-base:3.9-v1.2.3
+    ghcr.io/acme/training-base:3.9-v1.2.3
+    ghcr.io/acme/server-base:3.11-v1.2.3
+    ghcr.io/acme/training-base:3.11-v1.2.3
+    ");
+}
+
+#[test]
+fn the_matrix_may_be_elsewhere() {
+    let project = Project::new();
+    let mut command = project.basegen("list --python 3.9 --job-type server");
+    command
+        .arg("-f")
+        .arg(project.path().join("matrix.toml"))
+        .current_dir("/");
+    assert_snapshot!(stdout(command), @"acme/server-base:3.9-v1.2.3");
+}
+
+#[test]
+fn platforms_can_be_chosen() {
+    let list =
+        stdout(Project::new().basegen("plan --platform linux/arm64 --python 3.9 --format json"));
+    assert!(
+        list.contains("\"linux/arm64\"") && !list.contains("amd64"),
+        "{list}"
+    );
+}

@@ -1,0 +1,74 @@
+use std::path::Path;
+use std::process::Command;
+
+/// A folder with a small matrix, in which commands run.
+pub(crate) struct Project(tempfile::TempDir);
+
+pub(crate) const MATRIX: &str = r#"[image]
+repository = "acme/{{job_type}}-base"
+aliases = ["{{variant}}-latest"]
+dockerfile = "Dockerfile.hbs"
+platforms = ["linux/amd64"]
+
+[axes]
+python = ["3.9", "3.11"]
+gpu = [false, true]
+job_type = [{ value = "server", tag = "" }, { value = "training", tag = "" }]
+
+[version]
+file = "VERSION"
+
+[[exclude]]
+when = { python = "3.9", gpu = true }
+reason = "CUDA 12.8 needs Python 3.10"
+"#;
+
+impl Project {
+    pub(crate) fn new() -> Self {
+        let project = Self(tempfile::tempdir().expect("a folder"));
+        project.write("matrix.toml", MATRIX);
+        project.write("VERSION", "v1.2.3\n");
+        project.write(
+            "dockerfiles/Dockerfile.hbs",
+            "FROM python:{{python}}\n{{#if gpu}}\nENV GPU=1\n{{/if}}\nCOPY {{job_type}}.txt /\n",
+        );
+        project.write("dockerfiles/server.txt", "server\n");
+        project.write("dockerfiles/training.txt", "training\n");
+        project
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub(crate) fn write(&self, path: &str, text: &str) {
+        let path = self.path().join(path);
+        fs_err::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+        fs_err::write(path, text).expect("a file");
+    }
+
+    pub(crate) fn basegen(&self, arguments: &str) -> Command {
+        let mut command = basegen(arguments);
+        command.current_dir(self.path());
+        command
+    }
+}
+
+/// The command with `arguments`, split at spaces, in the repository's own folder and with
+/// nothing of the environment.
+pub(crate) fn basegen(arguments: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_basegen"));
+    command
+        .args(arguments.split_whitespace())
+        .env_clear()
+        .current_dir(env!("CARGO_MANIFEST_DIR"));
+    command
+}
+
+/// What a command prints on stdout when it succeeds.
+pub(crate) fn stdout(mut command: Command) -> String {
+    let output = command.output().expect("the command runs");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?} failed:\n{errors}");
+    String::from_utf8(output.stdout).expect("UTF-8")
+}

@@ -1,0 +1,70 @@
+//! What is refused, in which words, and with which exit code.
+
+use insta_cmd::assert_cmd_snapshot;
+
+use crate::project::{MATRIX, Project};
+
+#[test]
+fn a_value_that_does_not_exist() {
+    assert_cmd_snapshot!(Project::new().basegen("--python 3.8 --dry-run"));
+}
+
+#[test]
+fn a_combination_that_is_excluded() {
+    assert_cmd_snapshot!(Project::new().basegen("--python 3.9 --gpu --dry-run"));
+}
+
+#[test]
+fn an_axis_that_the_matrix_has_not() {
+    assert_cmd_snapshot!(Project::new().basegen("list --live-reload"));
+    assert_cmd_snapshot!(Project::new().basegen("list --only job-type"));
+}
+
+#[test]
+fn arguments_before_a_command() {
+    assert_cmd_snapshot!(Project::new().basegen("--python 3.9 plan"));
+}
+
+#[test]
+fn a_missing_matrix() {
+    assert_cmd_snapshot!(Project::new().basegen("plan -f gone.toml"));
+}
+
+#[test]
+fn a_missing_version() {
+    let project = Project::new();
+    project.write(
+        "matrix.toml",
+        &MATRIX.replace("[version]\nfile = \"VERSION\"", ""),
+    );
+    assert_cmd_snapshot!(project.basegen("list"));
+    fs_err::remove_file(project.path().join("VERSION")).expect("removed");
+    project.write("matrix.toml", MATRIX);
+    assert_cmd_snapshot!(project.basegen("list"));
+}
+
+#[test]
+fn two_variants_with_one_name() {
+    assert_cmd_snapshot!(Project::new().basegen("list --repository acme/base"));
+}
+
+#[test]
+fn names_that_no_registry_takes() {
+    assert_cmd_snapshot!(Project::new().basegen("list --registry https://ghcr.io"));
+    assert_cmd_snapshot!(Project::new().basegen("list --repository Acme/{{job_type}}"));
+    assert_cmd_snapshot!(Project::new().basegen("list --repository {{jobtype}}"));
+    let long = "x".repeat(120);
+    assert_cmd_snapshot!(Project::new().basegen(&format!("list --version-tag {long}")));
+}
+
+#[test]
+fn a_matrix_with_mistakes() {
+    let project = Project::new();
+    project.write(
+        "matrix.toml",
+        &MATRIX
+            .replace("aliases", "alises")
+            .replace("\"3.9\"", "3.9"),
+    );
+    assert_cmd_snapshot!(project.basegen("plan"));
+}
