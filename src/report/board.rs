@@ -38,6 +38,8 @@ struct Row {
     started: Instant,
     steps: usize,
     ended: HashSet<usize>,
+    /// What started last.
+    name: String,
     /// The steps that run, in the order in which they started.
     active: IndexMap<usize, Active>,
 }
@@ -61,14 +63,18 @@ impl Board {
     pub(super) fn note(&mut self, event: &Event, now: Instant) {
         match event {
             Event::RunStarted { targets, .. } => {
-                self.started = Some(now);
-                self.total = targets.len();
+                *self = Self {
+                    started: Some(now),
+                    total: targets.len(),
+                    ..Self::default()
+                };
             }
             Event::TargetStarted { target } => {
                 let row = Row {
                     started: now,
                     steps: 0,
                     ended: HashSet::new(),
+                    name: "starting".to_owned(),
                     active: IndexMap::new(),
                 };
                 self.running.insert(target.clone(), row);
@@ -83,6 +89,11 @@ impl Board {
                 }
             }
         }
+    }
+
+    /// Whether `target` has started and not ended.
+    pub(super) fn runs(&self, target: &str) -> bool {
+        self.running.contains_key(target)
     }
 
     fn end(&mut self, event: &Event) {
@@ -173,6 +184,7 @@ impl Row {
                 self.ended.remove(&step.number);
                 let active = self.active.entry(step.number).or_default();
                 active.name.clone_from(&step.name);
+                self.name.clone_from(&step.name);
             }
             Event::StepProgress {
                 step,
@@ -210,7 +222,7 @@ impl Row {
         };
         let used = console::measure_text_width(&head) + console::measure_text_width(&tail);
         let room = columns.saturating_sub(used);
-        let name = active.map_or("starting", |active| active.name.as_str());
+        let name = active.map_or(&self.name, |active| &active.name);
         let line = format!(
             "{head}{}{}",
             pad(&shorten(name, room), room),

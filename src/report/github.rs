@@ -58,14 +58,21 @@ impl GitHub {
 
 impl Listener for GitHub {
     fn hear(&self, event: &Event) {
+        let is_told = match event {
+            Event::TargetFailed { .. } => true,
+            // One that was never tried is listed at the end of the run.
+            Event::TargetCancelled { target, .. } => {
+                self.style.is_normal() && self.logs.path(target).is_some()
+            }
+            _ => self.style.is_normal(),
+        };
+        if !is_told {
+            return;
+        }
         if let Event::Warning { target, message } = event {
             let properties: Vec<_> = target.iter().map(|id| ("title", id.clone())).collect();
             let command = command("warning", &properties, message);
             self.stream.lock().line(&command);
-            return;
-        }
-        let is_told = self.style.is_normal() || matches!(event, Event::TargetFailed { .. });
-        if !is_told {
             return;
         }
         if let Event::RunStarted {
@@ -176,7 +183,7 @@ mod tests {
     use super::super::record::Recorder;
     use super::super::style::Verbosity;
     use super::super::testing::{
-        Written, cancelled, failed, failure, log, run_of_three, run_started, warning,
+        Written, failed, failure as build_failure, log, run_of_three, run_started, warning,
     };
     use super::*;
 
@@ -237,13 +244,13 @@ mod tests {
         ];
         let mut events = vec![run_started(&["a:b,c%"])];
         events.extend(hostile.map(|line| log("a:b,c%", 1, line)));
-        let mut failure = failure();
+        let mut failure = build_failure();
         failure.message = "100%\r\n::error::x, y: z".to_owned();
         failure.source.as_mut().expect("a source").file = "a,b:c%/Dockerfile\n".to_owned();
         events.extend([
             warning(Some("a:b\n::error::x"), "first\n::error::second"),
             failed("a:b,c%", failure),
-            cancelled("::error::id"),
+            failed("::error::id", build_failure()),
         ]);
         let heard = hear(Verbosity::Normal, &events);
         let text = format!("{}{}", heard.text, annotations(&heard.record));
@@ -252,7 +259,7 @@ mod tests {
             .filter(|line| line.trim_start().starts_with("::"))
             .filter_map(|line| line.trim_start()[2..].split([' ', ':']).next())
             .collect();
-        assert_eq!(commands, ["warning", "group", "endgroup", "error"]);
+        assert_eq!(commands, ["warning", "group", "endgroup", "error", "error"]);
         assert!(!text.contains("##["), "{text}");
         assert!(!text.contains('\r'), "{text:?}");
         insta::assert_snapshot!(text);

@@ -88,6 +88,12 @@ impl Logs {
         if let Some(entry) = entry(event) {
             self.write(state, target, &entry)?;
         }
+        if matches!(event, Event::StepFinished { .. })
+            && let Some(file) = state.open.get_mut(target)
+        {
+            // For whoever follows the file, and for a run that is killed.
+            file.flush()?;
+        }
         if event.ends_target()
             && let Some(mut file) = state.open.remove(target)
         {

@@ -24,7 +24,7 @@ pub struct Plain {
 #[derive(Default)]
 struct State {
     prefix: usize,
-    /// The steps that were told, by target: a step may start several times.
+    /// The steps that were told of each target that runs: a step may start several times.
     told: HashMap<String, HashSet<usize>>,
 }
 
@@ -63,12 +63,19 @@ impl Plain {
 
     fn text(&self, state: &mut State, target: &str, event: &Event) -> Option<String> {
         if event.ends_target() {
-            state.told.remove(target);
+            let has_run = state.told.remove(target).is_some();
+            if matches!(event, Event::TargetCancelled { .. }) && !has_run {
+                // It was never told of; the end of the run lists it.
+                return None;
+            }
             let (mark, text) = lines::ending(event, self.style)?;
             return Some(format!("{mark} {text}"));
         }
         match event {
-            Event::TargetStarted { .. } => Some("started".to_owned()),
+            Event::TargetStarted { .. } => {
+                state.told.insert(target.to_owned(), HashSet::new());
+                Some("started".to_owned())
+            }
             _ if self.style.is_verbose() => logs::entry(event),
             Event::StepStarted { step, .. } if is_told(step) => {
                 let told = state.told.entry(target.to_owned()).or_default();
@@ -101,7 +108,9 @@ fn is_told(step: &Step) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::style::Verbosity;
-    use super::super::testing::{Written, log, run_of_three, step_started, tell, warning};
+    use super::super::testing::{
+        Written, cancelled, log, run_of_three, started, step_started, tell, warning,
+    };
     use super::*;
 
     fn told(verbosity: Verbosity, color: bool, events: &[Event]) -> String {
@@ -138,6 +147,17 @@ mod tests {
             warning(None, "two\nlines"),
         ];
         insta::assert_snapshot!(told(Verbosity::Verbose, false, &events));
+    }
+
+    #[test]
+    fn only_what_had_started_is_told_to_be_cancelled() {
+        let [start, _] = started("x", 1);
+        let events = [start, cancelled("y"), cancelled("x")];
+        let text = told(Verbosity::Normal, false, &events);
+        assert_eq!(
+            text,
+            "x | started\nx | - cancelled: another variant failed\n"
+        );
     }
 
     #[test]

@@ -108,11 +108,12 @@ impl Listener for Recorder {
             }
             Event::RunFinished { elapsed } => state.record.elapsed = *elapsed,
             Event::Log { target, step, line } => {
-                state
-                    .tails
-                    .entry(target.clone())
-                    .or_default()
-                    .push(*step, line);
+                if !state.tails.contains_key(target) {
+                    state.tails.insert(target.clone(), Tail::default());
+                }
+                if let Some(tail) = state.tails.get_mut(target) {
+                    tail.push(*step, line);
+                }
             }
             Event::StepFinished {
                 target,

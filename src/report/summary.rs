@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::event::CancelReason;
 use crate::image::{Digest, Reference};
 
 use super::format;
@@ -34,17 +35,22 @@ pub fn totals(record: &Record, style: Style) -> String {
 /// The cancelled variants by name, or nothing where there are none.
 #[must_use]
 pub fn cancelled(record: &Record, style: Style) -> String {
-    let Some((_, reason)) = record.cancelled.first() else {
-        return String::new();
-    };
-    let targets: Vec<&str> = record
-        .cancelled
-        .iter()
-        .map(|(target, _)| target.as_str())
-        .collect();
-    let mut text = format!("{} {}\n", style.warn("-"), lines::cancelled(*reason));
-    for line in wrap(&targets, style.width.saturating_sub(2).max(20)) {
-        let _ = writeln!(text, "  {line}");
+    let mut text = String::new();
+    for reason in [CancelReason::Interrupted, CancelReason::FailFast] {
+        let targets: Vec<&str> = record
+            .cancelled
+            .iter()
+            .filter(|(_, why)| *why == reason)
+            .map(|(target, _)| target.as_str())
+            .collect();
+        if targets.is_empty() {
+            continue;
+        }
+        let _ = writeln!(text, "{} {}", style.warn("-"), lines::cancelled(reason));
+        for line in wrap(&targets, style.width.saturating_sub(2).max(20)) {
+            let _ = writeln!(text, "  {line}");
+        }
+        text.push('\n');
     }
     text
 }
@@ -65,8 +71,6 @@ pub fn published<'a>(rows: impl IntoIterator<Item = (&'a [Reference], &'a Digest
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
-
-    use crate::event::CancelReason;
 
     use super::super::record::Finished;
     use super::*;

@@ -68,6 +68,8 @@ impl Terminal {
     }
 
     fn start(&self) {
+        lock(&self.canvas.state).is_over = false;
+        self.canvas.bar.reset();
         let canvas = Arc::clone(&self.canvas);
         let thread = thread::Builder::new().name("progress".to_owned());
         // Without the thread there are no bars; the lines still come at the end.
@@ -82,7 +84,9 @@ impl Terminal {
             // It cannot have failed but by a panic, which was shown where it happened.
             let _ = ticker.join();
         }
-        self.canvas.clear();
+        if !self.canvas.bar.is_finished() {
+            self.canvas.clear();
+        }
     }
 }
 
@@ -132,7 +136,6 @@ impl Canvas {
 
     fn note(&self, event: &Event, now: Instant) {
         let mut state = lock(&self.state);
-        state.board.note(event, now);
         if let Event::RunStarted { targets, .. } = event {
             let widths = targets
                 .iter()
@@ -142,6 +145,7 @@ impl Canvas {
         if let Some(line) = self.line(&state, event) {
             state.print(line, matches!(event, Event::Log { .. }));
         }
+        state.board.note(event, now);
     }
 
     /// The lasting line that `event` leaves, where it leaves one.
@@ -157,7 +161,12 @@ impl Canvas {
             }
             _ => {}
         }
-        let target = pad(&clean(event.target()?), state.name);
+        let target = event.target()?;
+        if matches!(event, Event::TargetCancelled { .. }) && !state.board.runs(target) {
+            // It was never seen; the end of the run lists it.
+            return None;
+        }
+        let target = pad(&clean(target), state.name);
         if let Some((mark, text)) = lines::ending(event, self.style) {
             return Some(format!("{mark} {target}  {text}"));
         }
@@ -400,6 +409,17 @@ mod tests {
             text.contains("x | #1 9999\n… 5 more lines, see the logs\n"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_second_run_begins_anew() {
+        let term = InMemoryTerm::new(40, 100);
+        let terminal = Terminal::on(term.clone(), Style::default());
+        tell(&terminal, &run_of_three());
+        let once = term.contents();
+        tell(&terminal, &run_of_three());
+        assert_eq!(term.contents(), format!("{once}\n{once}"));
+        assert!(terminal.canvas.bar.is_finished());
     }
 
     #[test]
