@@ -128,6 +128,35 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// The target that it happened to, where it happened to one.
+    #[must_use]
+    pub fn target(&self) -> Option<&str> {
+        match self {
+            Self::RunStarted { .. } | Self::RunFinished { .. } => None,
+            Self::Warning { target, .. } => target.as_deref(),
+            Self::TargetStarted { target }
+            | Self::StepsKnown { target, .. }
+            | Self::StepStarted { target, .. }
+            | Self::StepProgress { target, .. }
+            | Self::Log { target, .. }
+            | Self::StepFinished { target, .. }
+            | Self::TargetFinished { target, .. }
+            | Self::TargetFailed { target, .. }
+            | Self::TargetCancelled { target, .. } => Some(target),
+        }
+    }
+
+    /// Whether it is the last that happens to its target.
+    #[must_use]
+    pub fn ends_target(&self) -> bool {
+        matches!(
+            self,
+            Self::TargetFinished { .. } | Self::TargetFailed { .. } | Self::TargetCancelled { .. }
+        )
+    }
+}
+
 /// One step of a build, as the Dockerfile's author would know it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Step {

@@ -1,0 +1,273 @@
+//! GitHub Actions: a folded group for each variant, annotations for what failed.
+//!
+//! The runner obeys any line that begins with `::`, and any that holds `##[`, see
+//! [workflow commands][commands]; what a build writes must never be such a line.
+//!
+//! [commands]: https://docs.github.com/actions/reference/workflow-commands-for-github-actions
+
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::sync::Arc;
+
+use fs_err::File;
+
+use crate::event::{Event, Listener};
+
+use super::failure::{Group, groups};
+use super::lines;
+use super::logs::Logs;
+use super::printer::{Stream, StreamLock};
+use super::record::Record;
+use super::style::Style;
+use super::text::clean;
+
+/// Writes each variant's log in one piece once the variant has ended, so that builds
+/// that run side by side do not interleave.
+///
+/// It reads the logs back from their files, and so must hear of an event after [`Logs`].
+pub struct GitHub {
+    stream: Stream,
+    style: Style,
+    logs: Arc<Logs>,
+}
+
+impl GitHub {
+    /// Groups go to `stream`, with what `logs` wrote.
+    #[must_use]
+    pub fn new(stream: Stream, style: Style, logs: Arc<Logs>) -> Self {
+        Self {
+            stream,
+            style,
+            logs,
+        }
+    }
+
+    fn group(&self, target: &str, mark: &str, text: &str) {
+        let mut stream = self.stream.lock();
+        let title = format!("{mark} {}  {text}", clean(target));
+        let Some(path) = self.logs.path(target) else {
+            stream.line(&neutral(&title));
+            return;
+        };
+        stream.line(&format!("::group::{}", escape_data(&title)));
+        copy(&path, &mut stream);
+        stream.line("::endgroup::");
+    }
+}
+
+impl Listener for GitHub {
+    fn hear(&self, event: &Event) {
+        let is_told = match event {
+            Event::TargetFailed { .. } => true,
+            // One that was never tried is listed at the end of the run.
+            Event::TargetCancelled { target, .. } => {
+                self.style.is_normal() && self.logs.path(target).is_some()
+            }
+            _ => self.style.is_normal(),
+        };
+        if !is_told {
+            return;
+        }
+        if let Event::Warning { target, message } = event {
+            let properties: Vec<_> = target.iter().map(|id| ("title", id.clone())).collect();
+            let command = command("warning", &properties, message);
+            self.stream.lock().line(&command);
+            return;
+        }
+        if let Event::RunStarted {
+            targets,
+            engine,
+            jobs,
+        } = event
+        {
+            let opening = lines::opening(targets.len(), *jobs, engine);
+            self.stream.lock().line(&opening);
+        }
+        if let (Some(target), Some((mark, text))) =
+            (event.target(), lines::ending(event, self.style))
+        {
+            self.group(target, &mark, &text);
+        }
+    }
+}
+
+fn copy(path: &Path, stream: &mut StreamLock<'_>) {
+    let Ok(file) = File::open(path) else {
+        return;
+    };
+    let mut file = BufReader::new(file);
+    let mut line = Vec::new();
+    while file
+        .read_until(b'\n', &mut line)
+        .is_ok_and(|count| count > 0)
+    {
+        let text = String::from_utf8_lossy(&line);
+        stream.line(&format!("{}\n", neutral(text.trim_end_matches('\n'))));
+        line.clear();
+    }
+}
+
+/// An annotation for each failure of `record`; the runner shows them on the run's page.
+#[must_use]
+pub fn annotations(record: &Record) -> String {
+    groups(record)
+        .iter()
+        .fold(String::new(), |mut text, group| {
+            let _ = writeln!(text, "{}", annotation(group));
+            text
+        })
+}
+
+fn annotation(group: &Group<'_>) -> String {
+    let failure = &group.first.failure;
+    let mut properties = vec![("title", format!("{} failed", group.title()))];
+    let mut message = failure.message.clone();
+    if let Some(source) = &failure.source {
+        properties.push(("file", source.file.clone()));
+        properties.push(("line", source.line.to_string()));
+        let _ = write!(message, "\n{}", source.text);
+    }
+    for line in &group.first.lines {
+        let _ = write!(message, "\n  {line}");
+    }
+    if let Some(hint) = &failure.hint {
+        let _ = write!(message, "\nhint: {hint}");
+    }
+    command("error", &properties, &message)
+}
+
+/// A workflow command: `::name key=value,…::message`.
+fn command(name: &str, properties: &[(&str, String)], message: &str) -> String {
+    let properties: Vec<String> = properties
+        .iter()
+        .map(|(key, value)| format!("{key}={}", escape_property(value)))
+        .collect();
+    let space = if properties.is_empty() { "" } else { " " };
+    let properties = properties.join(",");
+    format!("::{name}{space}{properties}::{}", escape_data(message))
+}
+
+/// `text` so that the runner takes none of its lines for a command.
+#[must_use]
+pub fn neutral(text: &str) -> String {
+    let lines: Vec<String> = text.split('\n').map(neutral_line).collect();
+    lines.join("\n")
+}
+
+fn neutral_line(line: &str) -> String {
+    // A lone CR ends a line for the runner; `clean` leaves none, nor other control characters
+    // than those of the colours that are ours.
+    let line = line.replace('\r', " ").replace("##[", "##\u{200b}[");
+    if line.trim_start().starts_with("::") {
+        format!("\u{200b}{line}")
+    } else {
+        line
+    }
+}
+
+/// Escapes a command's message, in the order in which the runner undoes it.
+fn escape_data(text: &str) -> String {
+    text.replace('%', "%25")
+        .replace('\r', "%0D")
+        .replace('\n', "%0A")
+}
+
+/// Escapes the value of a command's property.
+fn escape_property(text: &str) -> String {
+    escape_data(text).replace(':', "%3A").replace(',', "%2C")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::Recorder;
+    use super::super::style::Verbosity;
+    use super::super::testing::{
+        Written, failed, failure as build_failure, log, run_of_three, run_started, warning,
+    };
+    use super::*;
+
+    struct Heard {
+        text: String,
+        record: Record,
+    }
+
+    fn hear(verbosity: Verbosity, events: &[Event]) -> Heard {
+        let directory = tempfile::tempdir().expect("a directory");
+        let logs = Arc::new(Logs::new(directory.path().to_owned()));
+        let recorder = Recorder::new(Arc::clone(&logs));
+        let written = Written::default();
+        let style = Style {
+            verbosity,
+            ..Style::default()
+        };
+        let github = GitHub::new(written.stream(), style, Arc::clone(&logs));
+        for event in events {
+            logs.hear(event);
+            recorder.hear(event);
+            github.hear(event);
+        }
+        Heard {
+            text: written.text(),
+            record: recorder.record(),
+        }
+    }
+
+    #[test]
+    fn each_variant_is_a_group() {
+        let heard = hear(Verbosity::Normal, &run_of_three());
+        insta::assert_snapshot!(format!("{}{}", heard.text, annotations(&heard.record)));
+    }
+
+    #[test]
+    fn quiet_tells_failures_only() {
+        let heard = hear(Verbosity::Quiet, &run_of_three());
+        let groups: Vec<&str> = heard
+            .text
+            .lines()
+            .filter(|line| line.starts_with("::group"))
+            .collect();
+        assert_eq!(groups.len(), 1);
+        assert!(groups[0].contains("3.9-server"));
+    }
+
+    #[test]
+    fn builds_cannot_give_commands() {
+        let hostile = [
+            "::set-env name=PATH::/tmp",
+            "  ::add-mask::x",
+            "progress\r::error::owned",
+            "##[add-path]/tmp",
+            "text ##[set-output name=a]b",
+            "::endgroup::",
+            "100%0A::error::x",
+        ];
+        let mut events = vec![run_started(&["a:b,c%"])];
+        events.extend(hostile.map(|line| log("a:b,c%", 1, line)));
+        let mut failure = build_failure();
+        failure.message = "100%\r\n::error::x, y: z".to_owned();
+        failure.source.as_mut().expect("a source").file = "a,b:c%/Dockerfile\n".to_owned();
+        events.extend([
+            warning(Some("a:b\n::error::x"), "first\n::error::second"),
+            failed("a:b,c%", failure),
+            failed("::error::id", build_failure()),
+        ]);
+        let heard = hear(Verbosity::Normal, &events);
+        let text = format!("{}{}", heard.text, annotations(&heard.record));
+        let commands: Vec<&str> = text
+            .lines()
+            .filter(|line| line.trim_start().starts_with("::"))
+            .filter_map(|line| line.trim_start()[2..].split([' ', ':']).next())
+            .collect();
+        assert_eq!(commands, ["warning", "group", "endgroup", "error", "error"]);
+        assert!(!text.contains("##["), "{text}");
+        assert!(!text.contains('\r'), "{text:?}");
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn neutral_text_keeps_what_is_harmless() {
+        assert_eq!(neutral("a::b\n  c ## [d"), "a::b\n  c ## [d");
+        assert_eq!(neutral("\t::x::"), "\u{200b}\t::x::");
+    }
+}

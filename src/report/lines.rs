@@ -1,0 +1,77 @@
+//! The lines that several listeners share: how a run begins, how a variant ends.
+
+use std::time::Duration;
+
+use crate::event::{CancelReason, Event, Failure};
+use crate::image::Digest;
+
+use super::format;
+use super::style::Style;
+use super::text::clean;
+
+/// How many digits of a digest tell it from the others of a run.
+const SHORT_DIGEST: usize = 12;
+
+/// `48 variants, 8 at a time, on Docker Engine …`.
+pub(super) fn opening(targets: usize, jobs: usize, engine: &str) -> String {
+    let variants = format::count(targets, "variant");
+    format!("{variants}, {jobs} at a time, on {}", clean(engine))
+}
+
+/// How a target ended, as its mark and what is told of it; `None` while it goes on.
+pub(super) fn ending(event: &Event, style: Style) -> Option<(String, String)> {
+    match event {
+        Event::TargetFinished {
+            digest,
+            cached,
+            elapsed,
+            ..
+        } => {
+            let cached = if *cached {
+                style.dim("  cached")
+            } else {
+                String::new()
+            };
+            let elapsed = format::duration(*elapsed);
+            let text = format!("{}  {elapsed}{cached}", style.dim(short(digest)));
+            Some((style.good("✓"), text))
+        }
+        Event::TargetFailed {
+            failure, elapsed, ..
+        } => Some((style.bad("✗"), failed(failure, *elapsed))),
+        Event::TargetCancelled { reason, .. } => {
+            Some((style.warn("-"), cancelled(*reason).to_owned()))
+        }
+        _ => None,
+    }
+}
+
+/// `sha256:` and as many digits as tell digests apart.
+pub(super) fn short(digest: &Digest) -> String {
+    format!("sha256:{}…", &digest.hex()[..SHORT_DIGEST])
+}
+
+/// `warning: …`, with the target that it concerns.
+pub(super) fn warning(target: Option<&str>, message: &str, style: Style) -> String {
+    let target = target.map(|target| format!("{}: ", clean(target)));
+    let target = target.unwrap_or_default();
+    format!("{} {target}{}", style.warn("warning:"), clean(message))
+}
+
+/// Why a target was cancelled.
+pub(super) fn cancelled(reason: CancelReason) -> &'static str {
+    match reason {
+        CancelReason::Interrupted => "cancelled: interrupted",
+        CancelReason::FailFast => "cancelled: another variant failed",
+    }
+}
+
+fn failed(failure: &Failure, elapsed: Duration) -> String {
+    let elapsed = format::duration(elapsed);
+    let what = match (&failure.step, failure.exit_code) {
+        (Some(step), Some(code)) => format!("{}: exit code {code}", step.name),
+        (Some(step), None) => format!("{}: {}", step.name, failure.message),
+        (None, _) => failure.message.clone(),
+    };
+    format!("failed after {elapsed}: {}", clean(&what))
+}

@@ -1,0 +1,178 @@
+//! Prefixed lines, for a log file or a pipe: `3.11-gpu-server | [server 4/9] RUN …`.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Mutex;
+
+use crate::event::{Event, Listener, Step};
+
+use super::lines;
+use super::logs;
+use super::printer::{Stream, lock};
+use super::style::Style;
+use super::text::{clean, pad};
+
+/// The widest prefix that the others are aligned to.
+const MAX_PREFIX: usize = 40;
+
+/// Writes one line for each thing worth telling, each in one piece.
+pub struct Plain {
+    stream: Stream,
+    style: Style,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    prefix: usize,
+    /// The steps that were told of each target that runs: a step may start several times.
+    told: HashMap<String, HashSet<usize>>,
+}
+
+impl Plain {
+    /// Lines go to `stream`.
+    #[must_use]
+    pub fn new(stream: Stream, style: Style) -> Self {
+        Self {
+            stream,
+            style,
+            state: Mutex::default(),
+        }
+    }
+
+    fn line(&self, state: &mut State, event: &Event) -> Option<String> {
+        if let Event::RunStarted {
+            targets,
+            engine,
+            jobs,
+        } = event
+        {
+            let widths = targets
+                .iter()
+                .map(|target| console::measure_text_width(target));
+            state.prefix = widths.max().unwrap_or(0).min(MAX_PREFIX);
+            return Some(lines::opening(targets.len(), *jobs, engine));
+        }
+        if let Event::Warning { target, message } = event {
+            return Some(lines::warning(target.as_deref(), message, self.style));
+        }
+        let target = event.target()?;
+        let text = self.text(state, target, event)?;
+        let prefix = pad(&clean(target), state.prefix);
+        Some(format!("{} {text}", self.style.dim(format!("{prefix} |"))))
+    }
+
+    fn text(&self, state: &mut State, target: &str, event: &Event) -> Option<String> {
+        if event.ends_target() {
+            let has_run = state.told.remove(target).is_some();
+            if matches!(event, Event::TargetCancelled { .. }) && !has_run {
+                // It was never told of; the end of the run lists it.
+                return None;
+            }
+            let (mark, text) = lines::ending(event, self.style)?;
+            return Some(format!("{mark} {text}"));
+        }
+        match event {
+            Event::TargetStarted { .. } => {
+                state.told.insert(target.to_owned(), HashSet::new());
+                Some("started".to_owned())
+            }
+            _ if self.style.is_verbose() => logs::entry(event),
+            Event::StepStarted { step, .. } if is_told(step) => {
+                let told = state.told.entry(target.to_owned()).or_default();
+                let is_new = told.insert(step.number);
+                is_new.then(|| clean(&step.name).into_owned())
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Listener for Plain {
+    fn hear(&self, event: &Event) {
+        if !self.style.is_normal() {
+            return;
+        }
+        // The state stays locked while the line is written, so that lines keep their order.
+        let mut state = lock(&self.state);
+        if let Some(line) = self.line(&mut state, event) {
+            self.stream.lock().line(&line);
+        }
+    }
+}
+
+/// Whether a step is one of the Dockerfile's, not of BuildKit's own chores.
+fn is_told(step: &Step) -> bool {
+    !step.name.starts_with("[internal]")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::style::Verbosity;
+    use super::super::testing::{
+        Written, cancelled, log, run_of_three, started, step_started, tell, warning,
+    };
+    use super::*;
+
+    fn told(verbosity: Verbosity, color: bool, events: &[Event]) -> String {
+        let written = Written::default();
+        let style = Style {
+            color,
+            verbosity,
+            ..Style::default()
+        };
+        tell(&Plain::new(written.stream(), style), events);
+        written.text()
+    }
+
+    #[test]
+    fn a_run_is_told_in_lines() {
+        insta::assert_snapshot!(told(Verbosity::Normal, false, &run_of_three()));
+    }
+
+    #[test]
+    fn verbose_tells_the_logs() {
+        insta::assert_snapshot!(told(Verbosity::Verbose, false, &run_of_three()));
+    }
+
+    #[test]
+    fn quiet_tells_nothing() {
+        assert_eq!(told(Verbosity::Quiet, false, &run_of_three()), "");
+    }
+
+    #[test]
+    fn hostile_text_is_one_harmless_line() {
+        let events = [
+            step_started("a\rb", 1, "RUN \u{1b}[2J\u{1b}]0;title\u{7}rm\r\n-rf"),
+            log("a\rb", 1, "50%\rdone\u{8}\u{202e}txet"),
+            warning(None, "two\nlines"),
+        ];
+        insta::assert_snapshot!(told(Verbosity::Verbose, false, &events));
+    }
+
+    #[test]
+    fn only_what_had_started_is_told_to_be_cancelled() {
+        let [start, _] = started("x", 1);
+        let events = [start, cancelled("y"), cancelled("x")];
+        let text = told(Verbosity::Normal, false, &events);
+        assert_eq!(
+            text,
+            "x | started\nx | - cancelled: another variant failed\n"
+        );
+    }
+
+    #[test]
+    fn a_step_that_starts_again_is_told_once() {
+        let events = [step_started("x", 1, "RUN a"), step_started("x", 1, "RUN a")];
+        assert_eq!(told(Verbosity::Normal, false, &events), "x | RUN a\n");
+    }
+
+    #[test]
+    fn colours_reset_before_the_line_ends() {
+        let text = told(Verbosity::Normal, true, &run_of_three());
+        assert!(text.contains("\u{1b}[32m✓\u{1b}[0m"));
+        assert_eq!(
+            console::strip_ansi_codes(&text),
+            told(Verbosity::Normal, false, &run_of_three())
+        );
+    }
+}

@@ -1,0 +1,199 @@
+//! The only place that writes to stdout and stderr.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Where results and messages go: results to `out`, everything else to `err`.
+#[derive(Debug, Clone)]
+pub struct Printer {
+    /// For what the command was asked for.
+    pub out: Stream,
+    /// For what is said about it.
+    pub err: Stream,
+}
+
+impl Printer {
+    /// Prints to the process's own stdout and stderr.
+    #[must_use]
+    pub fn standard() -> Self {
+        Self {
+            out: Stream::new(io::stdout()),
+            err: Stream::new(io::stderr()),
+        }
+    }
+
+    /// Prints a result: `text` and a line end, unless it has one or is empty.
+    pub fn result(&self, text: &str) {
+        self.out.lock().line(text);
+    }
+
+    /// Prints a message: `text` and a line end, unless it has one or is empty.
+    pub fn message(&self, text: &str) {
+        self.err.lock().line(text);
+    }
+
+    /// Ends the output; the error is that of stdout, since a result that got lost
+    /// must not look like success. A reader that had enough is no error.
+    pub fn finish(&self) -> io::Result<()> {
+        self.out.finish()
+    }
+}
+
+/// A writer shared between threads that says no more once its reader has gone.
+#[derive(Clone)]
+pub struct Stream(Arc<Mutex<Inner>>);
+
+struct Inner {
+    writer: Box<dyn Write + Send>,
+    /// Set by the first write that fails; nothing is written after it.
+    end: Option<io::Error>,
+}
+
+impl Stream {
+    /// A stream into `writer`.
+    pub fn new(writer: impl Write + Send + 'static) -> Self {
+        Self(Arc::new(Mutex::new(Inner {
+            writer: Box::new(writer),
+            end: None,
+        })))
+    }
+
+    /// Holds the stream, so that several writes come out together.
+    #[must_use]
+    pub fn lock(&self) -> StreamLock<'_> {
+        StreamLock(lock(&self.0))
+    }
+
+    /// Whether a write has failed, for instance because the reader closed the pipe.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        lock(&self.0).end.is_some()
+    }
+
+    /// What went wrong, unless it is that the reader closed the pipe.
+    pub fn finish(&self) -> io::Result<()> {
+        match &lock(&self.0).end {
+            Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(io::Error::new(error.kind(), error.to_string()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Stream")
+    }
+}
+
+/// A [`Stream`] that this thread alone may write to. What was written is flushed when it is dropped.
+pub struct StreamLock<'a>(MutexGuard<'a, Inner>);
+
+impl StreamLock<'_> {
+    /// Writes `text` as it is.
+    pub fn write(&mut self, text: &str) {
+        if self.0.end.is_none()
+            && let Err(error) = self.0.writer.write_all(text.as_bytes())
+        {
+            self.0.end = Some(error);
+        }
+    }
+
+    /// Writes `text` and a line end, unless it has one or is empty.
+    pub fn line(&mut self, text: &str) {
+        if text.is_empty() {
+            return;
+        }
+        if text.ends_with('\n') {
+            self.write(text);
+        } else {
+            // One write, so that other processes on the same terminal do not come between.
+            self.write(&format!("{text}\n"));
+        }
+    }
+}
+
+impl Drop for StreamLock<'_> {
+    fn drop(&mut self) {
+        if self.0.end.is_none()
+            && let Err(error) = self.0.writer.flush()
+        {
+            self.0.end = Some(error);
+        }
+    }
+}
+
+/// The value behind `mutex`, also after another thread panicked: a report that is one
+/// event short is better than none.
+pub(super) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes `room` bytes and then fails.
+    struct Narrow {
+        room: usize,
+        kind: io::ErrorKind,
+        written: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Write for Narrow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if bytes.len() > self.room {
+                return Err(self.kind.into());
+            }
+            self.room -= bytes.len();
+            lock(&self.written).extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn narrow(room: usize, kind: io::ErrorKind) -> (Printer, Arc<Mutex<Vec<u8>>>) {
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let out = Stream::new(Narrow {
+            room,
+            kind,
+            written: Arc::clone(&written),
+        });
+        let err = Stream::new(io::sink());
+        (Printer { out, err }, written)
+    }
+
+    #[test]
+    fn a_closed_pipe_ends_the_output_quietly() {
+        let (printer, written) = narrow(5, io::ErrorKind::BrokenPipe);
+        printer.result("one");
+        printer.result("three");
+        assert!(printer.out.is_closed());
+        printer.result("");
+        printer.result("4");
+        assert_eq!(*lock(&written), b"one\n");
+        assert!(printer.finish().is_ok());
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error() {
+        let (printer, _) = narrow(0, io::ErrorKind::StorageFull);
+        printer.result("one");
+        let error = printer.finish().expect_err("nothing was written");
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+    }
+
+    #[test]
+    fn lines_end_once() {
+        let (printer, written) = narrow(100, io::ErrorKind::Other);
+        printer.result("a\n");
+        printer.result("b");
+        printer.result("");
+        assert_eq!(*lock(&written), b"a\nb\n");
+    }
+}

@@ -1,0 +1,156 @@
+//! How much is shown, and in what dress. The command line and the environment are
+//! read elsewhere; their verdict arrives here as a value.
+
+use std::fmt::Display;
+
+/// How much is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Verbosity {
+    /// Errors and failures alone (`-q`).
+    Quiet,
+    /// What begins, what ends, and how.
+    #[default]
+    Normal,
+    /// Every step and every line of the builds' logs as well (`-v`).
+    Verbose,
+}
+
+/// The dress of everything that is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Style {
+    /// Whether colours are used.
+    pub color: bool,
+    /// How much is told.
+    pub verbosity: Verbosity,
+    /// How many columns blocks of text are wrapped to.
+    pub width: usize,
+}
+
+impl Default for Style {
+    fn default() -> Self {
+        Self {
+            color: false,
+            verbosity: Verbosity::default(),
+            width: 80,
+        }
+    }
+}
+
+/// What the environment says about colours, each variable as its text where it is set.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ColorSignals<'a> {
+    /// `NO_COLOR`: no colours when set and not empty, see <https://no-color.org>.
+    pub no_color: Option<&'a str>,
+    /// `CLICOLOR_FORCE`: colours even without a terminal when set and not `0`.
+    pub clicolor_force: Option<&'a str>,
+    /// `CLICOLOR`: no colours when `0`, see <https://bixense.com/clicolors>.
+    pub clicolor: Option<&'a str>,
+    /// `TERM`: no colours on a `dumb` one.
+    pub term: Option<&'a str>,
+    /// Whether the stream is a terminal.
+    pub is_terminal: bool,
+}
+
+impl ColorSignals<'_> {
+    /// Whether colours are wanted.
+    #[must_use]
+    pub fn wants_color(&self) -> bool {
+        let is_set = |value: Option<&str>| value.is_some_and(|value| !value.is_empty());
+        if is_set(self.no_color) {
+            return false;
+        }
+        if is_set(self.clicolor_force) && self.clicolor_force != Some("0") {
+            return true;
+        }
+        self.is_terminal && self.clicolor != Some("0") && self.term != Some("dumb")
+    }
+}
+
+impl Style {
+    /// Something that went well.
+    #[must_use]
+    pub fn good(&self, text: impl Display) -> String {
+        self.paint(console::Style::new().green(), text)
+    }
+
+    /// Something that failed.
+    #[must_use]
+    pub fn bad(&self, text: impl Display) -> String {
+        self.paint(console::Style::new().red().bold(), text)
+    }
+
+    /// Something to look at.
+    #[must_use]
+    pub fn warn(&self, text: impl Display) -> String {
+        self.paint(console::Style::new().yellow(), text)
+    }
+
+    /// A detail.
+    #[must_use]
+    pub fn dim(&self, text: impl Display) -> String {
+        self.paint(console::Style::new().dim(), text)
+    }
+
+    /// A name.
+    #[must_use]
+    pub fn strong(&self, text: impl Display) -> String {
+        self.paint(console::Style::new().bold(), text)
+    }
+
+    /// Whether the words of a normal run are told.
+    pub(super) fn is_normal(&self) -> bool {
+        self.verbosity >= Verbosity::Normal
+    }
+
+    /// Whether logs are told.
+    pub(super) fn is_verbose(&self) -> bool {
+        self.verbosity == Verbosity::Verbose
+    }
+
+    fn paint(self, style: console::Style, text: impl Display) -> String {
+        // Forced either way, so that console does not ask the environment.
+        style.force_styling(self.color).apply_to(text).to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_follow_the_conventions() {
+        let terminal = ColorSignals {
+            is_terminal: true,
+            ..ColorSignals::default()
+        };
+        let wants = |change: fn(&mut ColorSignals<'_>)| {
+            let mut signals = terminal;
+            change(&mut signals);
+            signals.wants_color()
+        };
+        assert!(wants(|_| ()));
+        assert!(wants(|signals| signals.no_color = Some("")));
+        assert!(!wants(|signals| signals.no_color = Some("0")));
+        assert!(!wants(|signals| signals.clicolor = Some("0")));
+        assert!(!wants(|signals| signals.term = Some("dumb")));
+        assert!(!wants(|signals| signals.is_terminal = false));
+        assert!(wants(|signals| {
+            signals.is_terminal = false;
+            signals.clicolor_force = Some("1");
+        }));
+        assert!(!wants(|signals| {
+            signals.clicolor_force = Some("1");
+            signals.no_color = Some("1");
+        }));
+    }
+
+    #[test]
+    fn without_colour_text_is_left_alone() {
+        assert_eq!(Style::default().bad("x"), "x");
+        let color = Style {
+            color: true,
+            ..Style::default()
+        };
+        assert_eq!(color.good("x"), "\u{1b}[32mx\u{1b}[0m");
+    }
+}

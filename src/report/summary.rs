@@ -1,0 +1,130 @@
+//! What a run came to in one line, and its images line by line.
+
+use std::fmt::Write;
+
+use crate::event::CancelReason;
+use crate::image::{Digest, Reference};
+
+use super::format;
+use super::lines;
+use super::record::Record;
+use super::style::Style;
+use super::text::wrap;
+
+/// The totals of a run: `4 built (1 cached), 1 failed, 2 cancelled in 3m12s`.
+#[must_use]
+pub fn totals(record: &Record, style: Style) -> String {
+    let built = style.good(format!("{} built", record.finished.len()));
+    let cached = record.finished.iter().filter(|one| one.cached).count();
+    let mut text = match cached {
+        0 => built,
+        _ => format!("{built} ({cached} cached)"),
+    };
+    if !record.failed.is_empty() {
+        let failed = style.bad(format!("{} failed", record.failed.len()));
+        let _ = write!(text, ", {failed}");
+    }
+    if !record.cancelled.is_empty() {
+        let cancelled = style.warn(format!("{} cancelled", record.cancelled.len()));
+        let _ = write!(text, ", {cancelled}");
+    }
+    let _ = write!(text, " in {}", format::duration(record.elapsed));
+    text
+}
+
+/// The cancelled variants by name, or nothing where there are none.
+#[must_use]
+pub fn cancelled(record: &Record, style: Style) -> String {
+    let mut text = String::new();
+    for reason in [CancelReason::Interrupted, CancelReason::FailFast] {
+        let targets: Vec<&str> = record
+            .cancelled
+            .iter()
+            .filter(|(_, why)| *why == reason)
+            .map(|(target, _)| target.as_str())
+            .collect();
+        if targets.is_empty() {
+            continue;
+        }
+        let _ = writeln!(text, "{} {}", style.warn("-"), lines::cancelled(reason));
+        for line in wrap(&targets, style.width.saturating_sub(2).max(20)) {
+            let _ = writeln!(text, "  {line}");
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// One line for each reference: `baseten/truss-server-base:3.9-v0.2.2@sha256:…`, which
+/// names the tag for people and is pulled by the digest.
+#[must_use]
+pub fn published<'a>(rows: impl IntoIterator<Item = (&'a [Reference], &'a Digest)>) -> String {
+    let mut text = String::new();
+    for (references, digest) in rows {
+        for reference in references {
+            let _ = writeln!(text, "{reference}@{digest}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::record::Finished;
+    use super::*;
+
+    fn finished(target: &str, cached: bool) -> Finished {
+        let reference = |tag: &str| {
+            let text = format!("baseten/truss-server-base:{tag}");
+            text.parse().expect("a reference")
+        };
+        Finished {
+            target: target.to_owned(),
+            digest: Digest::of(target.as_bytes()),
+            references: vec![reference(&format!("{target}-v0.2.2")), reference(target)],
+            cached,
+            elapsed: Duration::from_secs(12),
+        }
+    }
+
+    fn record(finished: Vec<Finished>, cancelled: usize) -> Record {
+        let cancelled =
+            (0..cancelled).map(|n| (format!("3.{n}-server"), CancelReason::Interrupted));
+        Record {
+            total: 48,
+            finished,
+            cancelled: cancelled.collect(),
+            elapsed: Duration::from_secs(192),
+            ..Record::default()
+        }
+    }
+
+    #[test]
+    fn totals_name_what_happened_only() {
+        let style = Style::default();
+        let all = record(vec![finished("3.9", false), finished("3.11-gpu", true)], 0);
+        assert_eq!(totals(&all, style), "2 built (1 cached) in 3m12s");
+        assert_eq!(
+            totals(&record(vec![], 2), style),
+            "0 built, 2 cancelled in 3m12s"
+        );
+    }
+
+    #[test]
+    fn cancelled_variants_are_listed_briefly() {
+        assert_eq!(cancelled(&record(vec![], 0), Style::default()), "");
+        insta::assert_snapshot!(cancelled(&record(vec![], 14), Style::default()));
+    }
+
+    #[test]
+    fn every_reference_has_a_line() {
+        let finished = [finished("3.9", false), finished("3.11-gpu", true)];
+        let rows = finished
+            .iter()
+            .map(|one| (one.references.as_slice(), &one.digest));
+        insta::assert_snapshot!(published(rows));
+        assert_eq!(published([]), "");
+    }
+}

@@ -1,0 +1,433 @@
+//! Bars on a terminal: a line for each variant that runs, one for the whole, and above
+//! them a lasting line for each variant that has ended.
+
+use std::fmt;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
+
+use crate::event::{Event, Listener};
+
+use super::board::{Board, Size};
+use super::lines;
+use super::logs;
+use super::printer::lock;
+use super::screen::Screen;
+use super::style::Style;
+use super::text::{clean, pad};
+
+/// How often the screen is drawn, however much happens.
+const PERIOD: Duration = Duration::from_millis(100);
+
+/// The widest name that lasting lines are aligned to.
+const MAX_NAME: usize = 40;
+
+/// How many lines may wait to be drawn; a terminal that is held (Ctrl-S) must cost
+/// neither memory nor the builds' time.
+const MAX_WAITING: usize = 10_000;
+
+/// Draws what runs, ten times a second at most.
+pub struct Terminal {
+    canvas: Arc<Canvas>,
+    ticker: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Canvas {
+    state: Mutex<State>,
+    over: Condvar,
+    bar: ProgressBar,
+    size: Box<dyn Fn() -> Size + Send + Sync>,
+    style: Style,
+}
+
+#[derive(Default)]
+struct State {
+    board: Board,
+    name: usize,
+    /// Lines that will be printed above the bars.
+    waiting: Vec<String>,
+    left_out: usize,
+    is_over: bool,
+}
+
+impl Terminal {
+    /// Draws on the process's stderr, which must be a terminal.
+    #[must_use]
+    pub fn stderr(style: Style) -> Self {
+        Self::on(console::Term::buffered_stderr(), style)
+    }
+
+    /// Draws on `term`.
+    pub fn on(term: impl TermLike + Clone + 'static, style: Style) -> Self {
+        Self {
+            canvas: Arc::new(Canvas::new(term, style)),
+            ticker: Mutex::default(),
+        }
+    }
+
+    fn start(&self) {
+        lock(&self.canvas.state).is_over = false;
+        self.canvas.bar.reset();
+        let canvas = Arc::clone(&self.canvas);
+        let thread = thread::Builder::new().name("progress".to_owned());
+        // Without the thread there are no bars; the lines still come at the end.
+        *lock(&self.ticker) = thread.spawn(move || canvas.tick()).ok();
+    }
+
+    fn stop(&self) {
+        lock(&self.canvas.state).is_over = true;
+        self.canvas.over.notify_all();
+        let ticker = lock(&self.ticker).take();
+        if let Some(ticker) = ticker {
+            // It cannot have failed but by a panic, which was shown where it happened.
+            let _ = ticker.join();
+        }
+        if !self.canvas.bar.is_finished() {
+            self.canvas.clear();
+        }
+    }
+}
+
+impl Listener for Terminal {
+    fn hear(&self, event: &Event) {
+        self.canvas.note(event, Instant::now());
+        match event {
+            Event::RunStarted { .. } => self.start(),
+            Event::RunFinished { .. } => self.stop(),
+            _ => {}
+        }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl fmt::Debug for Terminal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Terminal")
+    }
+}
+
+impl Canvas {
+    fn new(term: impl TermLike + Clone + 'static, style: Style) -> Self {
+        let target = ProgressDrawTarget::term_like(Box::new(Screen::new(term.clone())));
+        let bar = ProgressBar::with_draw_target(None, target);
+        // The default style stands in for a template that could not be read; this one can.
+        if let Ok(message) = ProgressStyle::with_template("{msg}") {
+            bar.set_style(message);
+        }
+        let size = move || Size {
+            rows: term.height().into(),
+            columns: term.width().into(),
+        };
+        Self {
+            state: Mutex::default(),
+            over: Condvar::new(),
+            bar,
+            size: Box::new(size),
+            style,
+        }
+    }
+
+    fn note(&self, event: &Event, now: Instant) {
+        let mut state = lock(&self.state);
+        if let Event::RunStarted { targets, .. } = event {
+            let widths = targets
+                .iter()
+                .map(|target| console::measure_text_width(target));
+            state.name = widths.max().unwrap_or(0).min(MAX_NAME);
+        }
+        if let Some(line) = self.line(&state, event) {
+            state.print(line, matches!(event, Event::Log { .. }));
+        }
+        state.board.note(event, now);
+    }
+
+    /// The lasting line that `event` leaves, where it leaves one.
+    fn line(&self, state: &State, event: &Event) -> Option<String> {
+        match event {
+            Event::RunStarted {
+                targets,
+                engine,
+                jobs,
+            } => return Some(lines::opening(targets.len(), *jobs, engine)),
+            Event::Warning { target, message } => {
+                return Some(lines::warning(target.as_deref(), message, self.style));
+            }
+            _ => {}
+        }
+        let target = event.target()?;
+        if matches!(event, Event::TargetCancelled { .. }) && !state.board.runs(target) {
+            // It was never seen; the end of the run lists it.
+            return None;
+        }
+        let target = pad(&clean(target), state.name);
+        if let Some((mark, text)) = lines::ending(event, self.style) {
+            return Some(format!("{mark} {target}  {text}"));
+        }
+        if !self.style.is_verbose() {
+            return None;
+        }
+        let entry = logs::entry(event)?;
+        Some(format!("{} {entry}", self.style.dim(format!("{target} |"))))
+    }
+
+    fn tick(&self) {
+        let mut state = lock(&self.state);
+        while !state.is_over {
+            drop(state);
+            self.draw(Instant::now());
+            state = lock(&self.state);
+            if !state.is_over {
+                let waited = self.over.wait_timeout(state, PERIOD);
+                (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+    }
+
+    fn draw(&self, now: Instant) {
+        let size = (self.size)();
+        let (waiting, frame) = {
+            let mut state = lock(&self.state);
+            let frame = state.board.frame(now, size, self.style);
+            (state.take(), frame)
+        };
+        self.print(&waiting);
+        self.bar.set_message(frame);
+    }
+
+    /// Prints what still waits, and takes the bars away.
+    fn clear(&self) {
+        let waiting = lock(&self.state).take();
+        self.print(&waiting);
+        self.bar.finish_and_clear();
+    }
+
+    fn print(&self, lines: &[String]) {
+        if !lines.is_empty() {
+            self.bar.println(lines.join("\n"));
+        }
+    }
+}
+
+impl State {
+    fn print(&mut self, line: String, may_be_left_out: bool) {
+        if may_be_left_out && self.waiting.len() >= MAX_WAITING {
+            self.left_out += 1;
+        } else {
+            self.waiting.push(line);
+        }
+    }
+
+    fn take(&mut self) -> Vec<String> {
+        let mut lines = std::mem::take(&mut self.waiting);
+        let left_out = std::mem::take(&mut self.left_out);
+        if left_out > 0 {
+            lines.push(format!("… {left_out} more lines, see the logs"));
+        }
+        lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use indicatif::InMemoryTerm;
+
+    use super::super::style::Verbosity;
+    use super::super::testing::{
+        failed, failure, finished, log, moved, run_of_three, run_started, started, step_finished,
+        step_started, tell, warning,
+    };
+    use super::*;
+
+    struct Scene {
+        term: InMemoryTerm,
+        canvas: Canvas,
+        began: Instant,
+    }
+
+    impl Scene {
+        fn new(rows: u16, columns: u16, verbosity: Verbosity) -> Self {
+            let term = InMemoryTerm::new(rows, columns);
+            let style = Style {
+                verbosity,
+                ..Style::default()
+            };
+            Self {
+                canvas: Canvas::new(term.clone(), style),
+                term,
+                began: Instant::now(),
+            }
+        }
+
+        fn at(&self, seconds: u64, events: &[Event]) -> String {
+            let now = self.began + Duration::from_secs(seconds);
+            for event in events {
+                self.canvas.note(event, now);
+            }
+            self.canvas.draw(now);
+            self.term.contents()
+        }
+    }
+
+    fn ids(count: usize) -> Vec<String> {
+        (0..count)
+            .map(|number| format!("3.{number}-gpu-reload-server"))
+            .collect()
+    }
+
+    fn names(ids: &[String]) -> Vec<&str> {
+        ids.iter().map(String::as_str).collect()
+    }
+
+    #[test]
+    fn what_runs_is_shown_with_its_step_and_bytes() {
+        let scene = Scene::new(12, 80, Verbosity::Normal);
+        scene.at(
+            0,
+            &[run_started(&[
+                "3.11-gpu-server",
+                "3.9-server",
+                "3.12-server",
+            ])],
+        );
+        let mut events = started("3.11-gpu-server", 21).to_vec();
+        events.extend([
+            step_finished("3.11-gpu-server", 1, "FROM python", true),
+            step_started(
+                "3.11-gpu-server",
+                2,
+                "[server 3/9] RUN apt-get update && apt-get install -y curl git",
+            ),
+        ]);
+        events.extend(started("3.9-server", 9));
+        events.extend([
+            step_started("3.9-server", 9, "exporting to image"),
+            moved("3.9-server", 9, "sha256:a", 400_000_000, 1_000_000_000),
+            moved("3.9-server", 9, "sha256:b", 800_000_000, 1_200_000_000),
+            moved("3.9-server", 9, "sha256:a", 900_000_000, 1_000_000_000),
+        ]);
+        scene.at(1, &events);
+        insta::assert_snapshot!(scene.at(75, &[]));
+    }
+
+    #[test]
+    fn what_ended_stays_above_the_bars_and_the_bars_go() {
+        let scene = Scene::new(16, 100, Verbosity::Normal);
+        scene.at(
+            0,
+            &[run_started(&[
+                "3.11-gpu-server",
+                "3.9-server",
+                "3.12-server",
+            ])],
+        );
+        scene.at(1, &started("3.11-gpu-server", 3));
+        scene.at(2, &[warning(None, "the base image is 200 days old")]);
+        scene.at(
+            3,
+            &[
+                finished("3.11-gpu-server", false),
+                failed("3.9-server", failure()),
+            ],
+        );
+        let mut during = scene.at(4, &started("3.12-server", 3));
+        scene.at(5, &[finished("3.12-server", true)]);
+        scene.canvas.clear();
+        during.push_str("\n\n");
+        during.push_str(&scene.term.contents());
+        insta::assert_snapshot!(during);
+    }
+
+    #[test]
+    fn more_running_than_rows_leaves_the_whole_in_sight() {
+        let ids = ids(48);
+        let scene = Scene::new(12, 60, Verbosity::Normal);
+        scene.at(0, &[run_started(&names(&ids))]);
+        let events: Vec<Event> = ids.iter().flat_map(|id| started(id, 9)).collect();
+        insta::assert_snapshot!(scene.at(30, &events));
+    }
+
+    #[test]
+    fn a_matrix_of_48_fits_24_rows() {
+        let ids = ids(48);
+        let scene = Scene::new(24, 80, Verbosity::Normal);
+        scene.at(0, &[run_started(&names(&ids))]);
+        for id in &ids[..30] {
+            scene.at(10, &[finished(id, false)]);
+        }
+        let mut events = Vec::new();
+        for id in &ids[30..38] {
+            events.extend(started(id, 21));
+            events.push(step_started(
+                id,
+                4,
+                "[server 3/9] RUN pip install -r requirements.txt",
+            ));
+        }
+        insta::assert_snapshot!(scene.at(200, &events));
+    }
+
+    #[test]
+    fn hostile_and_narrow_never_breaks_a_line() {
+        let scene = Scene::new(8, 30, Verbosity::Normal);
+        scene.at(0, &[run_started(&["x\u{1b}[2Jy\r\nz"])]);
+        let mut events = started("x\u{1b}[2Jy\r\nz", 9).to_vec();
+        events.push(step_started(
+            "x\u{1b}[2Jy\r\nz",
+            1,
+            "RUN\t国国国国国国\u{1b}]0;t\u{7}\r\n\u{9b}2Kb",
+        ));
+        insta::assert_snapshot!(scene.at(3, &events));
+        for columns in [1, 2, 5] {
+            let scene = Scene::new(4, columns, Verbosity::Normal);
+            let frame = lock(&scene.canvas.state).board.frame(
+                scene.began,
+                Size {
+                    rows: 4,
+                    columns: columns.into(),
+                },
+                Style::default(),
+            );
+            assert!(console::measure_text_width(&frame) < usize::from(columns).max(2));
+        }
+    }
+
+    #[test]
+    fn verbose_prints_logs_and_a_held_terminal_costs_no_memory() {
+        let scene = Scene::new(10, 60, Verbosity::Verbose);
+        let lines: Vec<Event> = (0..MAX_WAITING + 5)
+            .map(|n| log("x", 1, &n.to_string()))
+            .collect();
+        let text = scene.at(0, &lines);
+        assert!(
+            text.contains("x | #1 9999\n… 5 more lines, see the logs\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_second_run_begins_anew() {
+        let term = InMemoryTerm::new(40, 100);
+        let terminal = Terminal::on(term.clone(), Style::default());
+        tell(&terminal, &run_of_three());
+        let once = term.contents();
+        tell(&terminal, &run_of_three());
+        assert_eq!(term.contents(), format!("{once}\n{once}"));
+        assert!(terminal.canvas.bar.is_finished());
+    }
+
+    #[test]
+    fn the_thread_ends_with_the_run() {
+        let term = InMemoryTerm::new(24, 100);
+        let terminal = Terminal::on(term.clone(), Style::default());
+        tell(&terminal, &run_of_three());
+        assert!(lock(&terminal.ticker).is_none());
+        insta::assert_snapshot!(term.contents());
+    }
+}
