@@ -39,27 +39,11 @@ impl ExitCode {
         (Self::Success, 0, "everything that was asked for is done"),
         (Self::Failure, 1, "a file or the environment is in the way"),
         (Self::Usage, 2, "the command line is wrong"),
-        (
-            Self::Matrix,
-            3,
-            "matrix.toml, the version constant or a template is wrong",
-        ),
-        (
-            Self::Selection,
-            4,
-            "the selection names what the matrix does not have",
-        ),
-        (
-            Self::Engine,
-            5,
-            "no engine can be reached, or it cannot do what is asked",
-        ),
+        (Self::Matrix, 3, "matrix.toml, the version constant or a template is wrong"),
+        (Self::Selection, 4, "the selection names what the matrix does not have"),
+        (Self::Engine, 5, "no engine can be reached, or it cannot do what is asked"),
         (Self::Build, 6, "at least one variant failed to build"),
-        (
-            Self::Export,
-            7,
-            "a variant was built, but could not be pushed or written",
-        ),
+        (Self::Export, 7, "a variant was built, but could not be pushed or written"),
         (Self::Drift, 8, "--check found a difference"),
         (Self::Interrupted, 130, "interrupted"),
     ];

@@ -6,10 +6,5 @@ use basegen::cli::{self, Environment};
 use basegen::report::Printer;
 
 fn main() -> ExitCode {
-    cli::run(
-        std::env::args_os(),
-        &Environment::of_process(),
-        &Printer::standard(),
-    )
-    .into()
+    cli::run(std::env::args_os(), &Environment::of_process(), &Printer::standard()).into()
 }

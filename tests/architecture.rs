@@ -14,10 +14,7 @@ const ROOMS: [(&str, &[&str]); 12] = [
     ("render", &["image", "matrix", "error"]),
     ("plan", &["image", "matrix", "render", "version", "error"]),
     ("registry", &["image", "error"]),
-    (
-        "engine",
-        &["image", "event", "plan", "render", "registry", "error"],
-    ),
+    ("engine", &["image", "event", "plan", "render", "registry", "error"]),
     ("report", &["image", "event", "error"]),
     (
         "cli",
@@ -53,26 +50,14 @@ fn rooms() -> BTreeMap<String, Vec<(PathBuf, String)>> {
     let mut rooms: BTreeMap<String, Vec<(PathBuf, String)>> = BTreeMap::new();
     for path in files {
         let below = path.strip_prefix(&source).expect("below src");
-        let first = below
-            .components()
-            .next()
-            .expect("a name")
-            .as_os_str()
-            .to_string_lossy();
+        let first = below.components().next().expect("a name").as_os_str().to_string_lossy();
         let room = first.trim_end_matches(".rs").to_owned();
-        let is_test = path
-            .file_name()
-            .is_some_and(|name| name == "tests.rs" || name == "testing.rs");
+        let is_test =
+            path.file_name().is_some_and(|name| name == "tests.rs" || name == "testing.rs");
         if room != "lib" && !is_test {
             let text = fs_err::read_to_string(&path).expect("a source file");
-            let code = text
-                .split("#[cfg(test)]\nmod tests {")
-                .next()
-                .unwrap_or_default();
-            rooms
-                .entry(room)
-                .or_default()
-                .push((below.to_owned(), code.to_owned()));
+            let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+            rooms.entry(room).or_default().push((below.to_owned(), code.to_owned()));
         }
     }
     rooms
@@ -91,20 +76,14 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
 
 /// The code without its comments.
 fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    let lines = text
-        .lines()
-        .enumerate()
-        .map(|(index, line)| (index + 1, line));
+    let lines = text.lines().enumerate().map(|(index, line)| (index + 1, line));
     lines.filter(|(_, line)| !line.trim_start().starts_with("//"))
 }
 
 #[test]
 fn every_room_is_on_the_plan() {
     for room in rooms().keys() {
-        assert!(
-            ROOMS.iter().any(|(name, _)| name == room),
-            "`src/{room}` is in no table here"
-        );
+        assert!(ROOMS.iter().any(|(name, _)| name == room), "`src/{room}` is in no table here");
     }
 }
 
@@ -112,15 +91,9 @@ fn every_room_is_on_the_plan() {
 fn rooms_import_only_what_they_may() {
     let mut trespasses = Vec::new();
     for (room, files) in rooms() {
-        let allowed = ROOMS
-            .iter()
-            .find(|(name, _)| *name == room)
-            .map_or(&[][..], |(_, list)| list);
-        let root = if room == "main" {
-            "basegen::"
-        } else {
-            "crate::"
-        };
+        let allowed =
+            ROOMS.iter().find(|(name, _)| *name == room).map_or(&[][..], |(_, list)| list);
+        let root = if room == "main" { "basegen::" } else { "crate::" };
         for (path, text) in files {
             for (line, code) in code(&text) {
                 for (at, _) in code.match_indices(root) {
@@ -166,11 +139,7 @@ fn only_the_command_line_reads_the_environment() {
         for (path, text) in files {
             let reads = code(&text).find(|(_, code)| code.contains("env::var"));
             let may = room == "cli";
-            assert!(
-                may || reads.is_none(),
-                "{} reads the environment",
-                path.display()
-            );
+            assert!(may || reads.is_none(), "{} reads the environment", path.display());
         }
     }
 }

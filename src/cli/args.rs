@@ -10,10 +10,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 /// Without a command, builds the selected variants: `basegen --python 3.11 --gpu --push`.
 #[derive(Debug, Parser)]
 #[command(name = "basegen", version, after_help = super::generate::EXIT_CODES)]
-#[command(
-    subcommand_help_heading = "Other commands",
-    disable_help_subcommand = true
-)]
+#[command(subcommand_help_heading = "Other commands", disable_help_subcommand = true)]
 pub struct Cli {
     /// What holds for every command.
     #[command(flatten)]
@@ -48,13 +45,7 @@ pub(super) enum Command {
 #[derive(Debug, Args)]
 pub(super) struct GlobalArgs {
     /// The matrix file
-    #[arg(
-        short,
-        long = "file",
-        value_name = "FILE",
-        default_value = "matrix.toml",
-        global = true
-    )]
+    #[arg(short, long = "file", value_name = "FILE", default_value = "matrix.toml", global = true)]
     pub(super) file: PathBuf,
     /// Say only what went wrong
     #[arg(short, long, global = true, conflicts_with = "verbose")]
@@ -252,20 +243,10 @@ pub(super) struct EngineArgs {
     #[arg(long, value_name = "URL")]
     pub(super) builder: Option<String>,
     /// The authority that signed the buildkitd's certificate
-    #[arg(
-        long,
-        value_name = "FILE",
-        requires = "builder",
-        requires = "builder_cert"
-    )]
+    #[arg(long, value_name = "FILE", requires = "builder", requires = "builder_cert")]
     pub(super) builder_ca: Option<PathBuf>,
     /// The certificate to show to the buildkitd
-    #[arg(
-        long,
-        value_name = "FILE",
-        requires = "builder_ca",
-        requires = "builder_key"
-    )]
+    #[arg(long, value_name = "FILE", requires = "builder_ca", requires = "builder_key")]
     pub(super) builder_cert: Option<PathBuf>,
     /// Its private key
     #[arg(long, value_name = "FILE", requires = "builder_cert")]

@@ -24,14 +24,11 @@ enum Difference {
 const MAX_TOLD: usize = 20;
 
 fn told(differences: &[(Difference, String)]) -> String {
-    let shown = differences
-        .iter()
-        .take(MAX_TOLD)
-        .map(|(difference, path)| match difference {
-            Difference::Missing => format!("\n  missing  {path}"),
-            Difference::Changed => format!("\n  changed  {path}"),
-            Difference::Extra => format!("\n  extra    {path}"),
-        });
+    let shown = differences.iter().take(MAX_TOLD).map(|(difference, path)| match difference {
+        Difference::Missing => format!("\n  missing  {path}"),
+        Difference::Changed => format!("\n  changed  {path}"),
+        Difference::Extra => format!("\n  extra    {path}"),
+    });
     let more = differences.len().saturating_sub(MAX_TOLD);
     let more = (more > 0).then(|| format!("\n  and {more} more"));
     shown.chain(more).collect()
@@ -43,10 +40,7 @@ impl Explain for DriftError {
     }
 
     fn hint(&self) -> Option<String> {
-        Some(format!(
-            "`basegen render -o {}` writes it anew",
-            self.folder.display()
-        ))
+        Some(format!("`basegen render -o {}` writes it anew", self.folder.display()))
     }
 }
 
@@ -70,10 +64,7 @@ pub(super) fn compare(
     differences.extend(extra.map(|path| (Difference::Extra, path.display().to_string())));
     match differences.is_empty() {
         true => Ok(Ok(())),
-        false => Ok(Err(DriftError {
-            folder: folder.to_owned(),
-            differences,
-        })),
+        false => Ok(Err(DriftError { folder: folder.to_owned(), differences })),
     }
 }
 

@@ -60,16 +60,12 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Err
 
 /// An argument of the main call that stands before a subcommand, which would not see it.
 fn stray_argument(command: &clap::Command, matches: &ArgMatches) -> Option<String> {
-    let arguments = command
-        .get_arguments()
-        .filter(|argument| !argument.is_global_set());
+    let arguments = command.get_arguments().filter(|argument| !argument.is_global_set());
     let is_given = |argument: &&clap::Arg| {
         let source = matches.value_source(argument.get_id().as_str());
         source == Some(clap::parser::ValueSource::CommandLine)
     };
-    let stray = arguments
-        .filter(is_given)
-        .find_map(|argument| argument.get_long());
+    let stray = arguments.filter(is_given).find_map(|argument| argument.get_long());
     stray.map(|long| format!("--{long}"))
 }
 
@@ -92,11 +88,7 @@ fn refuse(error: &clap::Error, environment: &Environment, printer: &Printer) -> 
         true => (environment.stderr_color(), false),
         false => (environment.stdout_color(), true),
     };
-    let text = if color {
-        text.ansi().to_string()
-    } else {
-        text.to_string()
-    };
+    let text = if color { text.ansi().to_string() } else { text.to_string() };
     if is_help {
         printer.result(&text);
         return ExitCode::Success;

@@ -40,18 +40,11 @@ pub(super) fn run(
     let matrix = selection::load(&global.file)?;
     let selected = matrix.select(&args.selection.selection()?)?;
     let contexts = Renderer::new(&matrix)?.render_all(&selected.variants)?;
-    let named = selected
-        .variants
-        .iter()
-        .map(|variant| variant.id.as_str())
-        .zip(&contexts);
+    let named = selected.variants.iter().map(|variant| variant.id.as_str()).zip(&contexts);
     if let Some(folder) = &args.check {
         let compared = check::compare(folder, &files(named));
         compared.map_err(FilesError::when("compare"))??;
-        printer.message(&format!(
-            "{} holds what the matrix renders to",
-            folder.display()
-        ));
+        printer.message(&format!("{} holds what the matrix renders to", folder.display()));
     } else if let Some(folder) = &args.output {
         write(folder, &files(named)).map_err(FilesError::when("write"))?;
         let (count, folder) = (contexts.len(), folder.display());
@@ -77,10 +70,7 @@ fn files<'a>(
         let dockerfile = context.dockerfile.clone().into_bytes();
         files.insert(folder.join("Dockerfile"), (false, dockerfile));
         for file in &context.files {
-            files.insert(
-                folder.join(&file.path),
-                (file.executable, file.content.to_vec()),
-            );
+            files.insert(folder.join(&file.path), (file.executable, file.content.to_vec()));
         }
     }
     files

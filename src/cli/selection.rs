@@ -21,11 +21,7 @@ pub(super) struct ArgumentError {
 
 impl ArgumentError {
     pub(super) fn new(flag: &'static str, value: &str, reason: &dyn std::fmt::Display) -> Self {
-        Self {
-            flag,
-            value: value.to_owned(),
-            reason: reason.to_string(),
-        }
+        Self { flag, value: value.to_owned(), reason: reason.to_string() }
     }
 }
 
@@ -39,44 +35,24 @@ impl SelectionArgs {
     pub(super) fn selection(&self) -> Result<Selection, ArgumentError> {
         let mut only = Vec::new();
         let mut add = |axis: &str, condition: &str| {
-            only.push(Term {
-                axis: axis.to_owned(),
-                condition: condition.to_owned(),
-            });
+            only.push(Term { axis: axis.to_owned(), condition: condition.to_owned() });
         };
         // `all` is how the older script says what leaving the flag out says.
-        self.python
-            .iter()
-            .filter(|text| *text != "all")
-            .for_each(|text| add("python", text));
+        self.python.iter().filter(|text| *text != "all").for_each(|text| add("python", text));
         let gpu = self.use_gpu.as_deref();
-        for value in switch(
-            self.gpu || gpu == Some("y"),
-            self.no_gpu || gpu == Some("n"),
-            gpu,
-        ) {
+        for value in switch(self.gpu || gpu == Some("y"), self.no_gpu || gpu == Some("n"), gpu) {
             add("gpu", value);
         }
         let reload = self.live_reload.as_deref();
-        let (on, off) = (
-            reload == Some("y"),
-            self.no_live_reload || reload == Some("n"),
-        );
+        let (on, off) = (reload == Some("y"), self.no_live_reload || reload == Some("n"));
         for value in switch(on, off, reload) {
             add("live_reload", value);
         }
-        self.job_type
-            .iter()
-            .filter(|text| *text != "all")
-            .for_each(|text| add("job_type", text));
+        self.job_type.iter().filter(|text| *text != "all").for_each(|text| add("job_type", text));
         for text in &self.only {
             only.push(term("--only", text)?);
         }
-        let without = self
-            .exclude
-            .iter()
-            .map(|text| terms(text))
-            .collect::<Result<_, _>>()?;
+        let without = self.exclude.iter().map(|text| terms(text)).collect::<Result<_, _>>()?;
         Ok(Selection { only, without })
     }
 }
@@ -94,23 +70,19 @@ fn switch(on: bool, off: bool, word: Option<&str>) -> &'static [&'static str] {
 
 /// `axis=value`, or an axis and a version range such as `torch>=2.4`.
 fn term(flag: &'static str, text: &str) -> Result<Term, ArgumentError> {
-    let end = text
-        .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(text.len());
     let (axis, rest) = text.split_at(end);
     let condition = match rest.strip_prefix('=') {
         // `==` begins a version range; `axis=>=3.10` puts one behind the sign.
         Some(value) if !value.starts_with('=') => value,
-        _ => rest,
+        _ if rest.starts_with(['=', '<', '>', '!', '~']) => rest,
+        _ => "",
     };
     if axis.is_empty() || condition.is_empty() {
         let reason = "expected `axis=value`, such as `python=3.11`";
         return Err(ArgumentError::new(flag, text, &reason));
     }
-    Ok(Term {
-        axis: axis.to_owned(),
-        condition: condition.to_owned(),
-    })
+    Ok(Term { axis: axis.to_owned(), condition: condition.to_owned() })
 }
 
 /// Terms joined by commas; a comma that no axis follows belongs to a version range.
@@ -137,18 +109,13 @@ impl NamingArgs {
             (None, None) => None,
         };
         let platform = |text: &String| {
-            text.parse::<Platform>()
-                .map_err(|error| ArgumentError::new("--platform", text, &error))
+            text.parse::<Platform>().map_err(|error| ArgumentError::new("--platform", text, &error))
         };
         Ok(PlanRequest {
             version,
             registry: self.registry.clone(),
             repository: self.repository.clone(),
-            platforms: self
-                .platform
-                .iter()
-                .map(platform)
-                .collect::<Result<_, _>>()?,
+            platforms: self.platform.iter().map(platform).collect::<Result<_, _>>()?,
         })
     }
 }
@@ -186,7 +153,7 @@ mod tests {
         assert_eq!(read("torch=>=2.4"), "torch | >=2.4");
         assert_eq!(read("torch==2.*"), "torch | ==2.*");
         assert_eq!(read("torch!=2.4"), "torch | !=2.4");
-        for text in ["torch", "=x", "torch="] {
+        for text in ["torch", "=x", "torch=", "job-type"] {
             assert!(read(text).contains("expected `axis=value`"), "{text}");
         }
     }
@@ -194,10 +161,7 @@ mod tests {
     #[test]
     fn commas_join_terms_and_ranges() {
         let terms = terms("gpu=true,python>=3.9,<3.11").expect("terms");
-        let shown: Vec<_> = terms
-            .iter()
-            .map(|t| (t.axis.as_str(), t.condition.as_str()))
-            .collect();
+        let shown: Vec<_> = terms.iter().map(|t| (t.axis.as_str(), t.condition.as_str())).collect();
         assert_eq!(shown, [("gpu", "true"), ("python", ">=3.9,<3.11")]);
     }
 }

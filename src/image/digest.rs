@@ -77,17 +77,8 @@ mod tests {
 
     #[test]
     fn refuses_what_no_registry_would_send() {
-        let upper = Digest::of(b"")
-            .to_string()
-            .to_uppercase()
-            .replace("SHA256", "sha256");
-        for text in [
-            "",
-            "sha256:",
-            "sha256:abc",
-            "md5:d41d8cd98f00b204e9800998ecf8427e",
-            &upper,
-        ] {
+        let upper = Digest::of(b"").to_string().to_uppercase().replace("SHA256", "sha256");
+        for text in ["", "sha256:", "sha256:abc", "md5:d41d8cd98f00b204e9800998ecf8427e", &upper] {
             assert!(text.parse::<Digest>().is_err(), "{text}");
         }
     }

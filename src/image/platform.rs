@@ -102,14 +102,7 @@ mod tests {
 
     #[test]
     fn refuses_half_a_platform() {
-        for text in [
-            "",
-            "linux",
-            "linux/",
-            "Linux/amd64",
-            "linux/amd64/v2/x",
-            "linux amd64",
-        ] {
+        for text in ["", "linux", "linux/", "Linux/amd64", "linux/amd64/v2/x", "linux amd64"] {
             assert!(text.parse::<Platform>().is_err(), "{text}");
         }
     }

@@ -69,15 +69,9 @@ impl Repository {
         }
         let length = registry.len() + 1 + path.len();
         if length > MAX_REPOSITORY {
-            return Err(ReferenceError::RepositoryLength(
-                format!("{registry}/{path}"),
-                length,
-            ));
+            return Err(ReferenceError::RepositoryLength(format!("{registry}/{path}"), length));
         }
-        Ok(Self {
-            registry: registry.to_owned(),
-            path: path.to_owned(),
-        })
+        Ok(Self { registry: registry.to_owned(), path: path.to_owned() })
     }
 
     /// The registry's host, and its port where one is given.
@@ -145,9 +139,7 @@ impl FromStr for Tag {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
         let is_valid = text.bytes().next().is_some_and(is_word)
-            && text
-                .bytes()
-                .all(|byte| is_word(byte) || byte == b'.' || byte == b'-');
+            && text.bytes().all(|byte| is_word(byte) || byte == b'.' || byte == b'-');
         if !is_valid {
             return Err(ReferenceError::Tag(text.to_owned()));
         }
@@ -198,10 +190,9 @@ impl FromStr for Reference {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.rsplit_once(':') {
-            Some((repository, tag)) if !tag.contains('/') => Ok(Self {
-                repository: repository.parse()?,
-                tag: tag.parse()?,
-            }),
+            Some((repository, tag)) if !tag.contains('/') => {
+                Ok(Self { repository: repository.parse()?, tag: tag.parse()? })
+            }
             _ => Err(ReferenceError::NoTag(text.to_owned())),
         }
     }
@@ -245,9 +236,7 @@ fn is_registry(text: &str) -> bool {
         !label.is_empty()
             && !label.starts_with('-')
             && !label.ends_with('-')
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
     };
     host.split('.').all(is_label) && port.is_none_or(is_port)
 }
@@ -292,40 +281,18 @@ mod tests {
     #[test]
     fn tags_end_at_128_characters() {
         assert!("a".repeat(128).parse::<Tag>().is_ok());
-        assert!(matches!(
-            "a".repeat(129).parse::<Tag>(),
-            Err(ReferenceError::TagLength(_, 129))
-        ));
+        assert!(matches!("a".repeat(129).parse::<Tag>(), Err(ReferenceError::TagLength(_, 129))));
     }
 
     #[test]
     fn refuses_what_a_registry_would_refuse() {
-        for path in [
-            "Upper/case",
-            "a//b",
-            "/a",
-            "a/",
-            "a..b",
-            "a___b",
-            "-a",
-            "a-",
-            "a b",
-            "ä",
-        ] {
+        for path in ["Upper/case", "a//b", "/a", "a/", "a..b", "a___b", "-a", "a-", "a b", "ä"] {
             assert!(Repository::new("docker.io", path).is_err(), "{path}");
         }
         for tag in ["", "-a", ".a", "a b", "a/b", "a\n", "ä", "a:b"] {
             assert!(tag.parse::<Tag>().is_err(), "{tag}");
         }
-        for registry in [
-            "-a",
-            "a..b",
-            "host:port",
-            "host:70000",
-            "host/",
-            "[::1",
-            "a\n",
-        ] {
+        for registry in ["-a", "a..b", "host:port", "host:70000", "host/", "[::1", "a\n"] {
             assert!(Repository::new(registry, "a").is_err(), "{registry}");
         }
     }

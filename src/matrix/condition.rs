@@ -30,12 +30,10 @@ impl Condition {
         if !text.starts_with(['<', '>', '=', '!', '~']) {
             return Ok(Self::Any(vec![Value::Text(text.to_owned())]));
         }
-        VersionSpecifiers::from_str(text)
-            .map(Self::Range)
-            .map_err(|error| RangeError {
-                text: text.to_owned(),
-                reason: first_line(&error.to_string()),
-            })
+        VersionSpecifiers::from_str(text).map(Self::Range).map_err(|error| RangeError {
+            text: text.to_owned(),
+            reason: first_line(&error.to_string()),
+        })
     }
 
     /// Whether `value` is what it must be.
@@ -66,9 +64,7 @@ impl fmt::Display for Condition {
 /// The library draws the text with a caret below; its first line is the reason.
 fn first_line(message: &str) -> String {
     let line = message.lines().next().unwrap_or_default();
-    let line = line
-        .strip_prefix("Failed to parse version: ")
-        .unwrap_or(line);
+    let line = line.strip_prefix("Failed to parse version: ").unwrap_or(line);
     line.trim_end_matches(':').to_lowercase()
 }
 
@@ -82,9 +78,7 @@ mod tests {
     use super::*;
 
     fn admits(condition: &str, value: &str) -> bool {
-        Condition::parse(condition)
-            .expect(condition)
-            .admits(&Value::Text(value.to_owned()))
+        Condition::parse(condition).expect(condition).admits(&Value::Text(value.to_owned()))
     }
 
     #[test]

@@ -22,10 +22,7 @@ impl SourceFile {
     /// Names a text that was read from `path`.
     #[must_use]
     pub fn new(path: &Path, text: &str) -> Self {
-        Self {
-            path: path.to_owned(),
-            text: text.into(),
-        }
+        Self { path: path.to_owned(), text: text.into() }
     }
 
     /// The line, from 1, on which the byte at `offset` stands.
@@ -50,13 +47,7 @@ impl Diagnostic {
     /// `message` says what is wrong as a whole, `label` what the text at `span` has to do with it.
     #[must_use]
     pub fn new(span: Span, message: impl Into<String>, label: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            span,
-            label: label.into(),
-            related: Vec::new(),
-            help: None,
-        }
+        Self { message: message.into(), span, label: label.into(), related: Vec::new(), help: None }
     }
 
     /// Points at another place that has to do with it.
@@ -86,20 +77,14 @@ impl Diagnostic {
             let end = span.end.min(source.text.len());
             span.start.min(end)..end
         };
-        let mut snippet = Snippet::source(&*source.text).path(path).annotation(
-            AnnotationKind::Primary
-                .span(clamp(&self.span))
-                .label(self.label.as_str()),
-        );
+        let mut snippet = Snippet::source(&*source.text)
+            .path(path)
+            .annotation(AnnotationKind::Primary.span(clamp(&self.span)).label(self.label.as_str()));
         for (span, label) in &self.related {
-            let annotation = AnnotationKind::Context
-                .span(clamp(span))
-                .label(label.as_str());
+            let annotation = AnnotationKind::Context.span(clamp(span)).label(label.as_str());
             snippet = snippet.annotation(annotation);
         }
-        let mut group = Level::ERROR
-            .primary_title(self.message.as_str())
-            .element(snippet);
+        let mut group = Level::ERROR.primary_title(self.message.as_str()).element(snippet);
         if let Some(help) = &self.help {
             group = group.element(Level::HELP.message(help.as_str()));
         }
@@ -119,21 +104,15 @@ impl SourceError {
     #[must_use]
     pub fn new(source: &SourceFile, diagnostics: Vec<Diagnostic>) -> Self {
         debug_assert!(!diagnostics.is_empty(), "an error says something");
-        Self {
-            source: source.clone(),
-            diagnostics,
-        }
+        Self { source: source.clone(), diagnostics }
     }
 }
 
 impl fmt::Display for SourceError {
     /// Writes every diagnostic; the first without the `error: ` that whoever shows it writes.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown: Vec<String> = self
-            .diagnostics
-            .iter()
-            .map(|diagnostic| diagnostic.render(&self.source))
-            .collect();
+        let shown: Vec<String> =
+            self.diagnostics.iter().map(|diagnostic| diagnostic.render(&self.source)).collect();
         let text = shown.join("\n\n");
         formatter.write_str(text.strip_prefix("error: ").unwrap_or(&text))
     }

@@ -17,36 +17,20 @@ pub const MAX_ROWS: usize = 100_000;
 impl Matrix {
     /// Checks a matrix file and expands it.
     pub(super) fn from_file(source: SourceFile, file: &MatrixFile) -> Result<Self, SourceError> {
-        let mut checker = Checker {
-            source: &source,
-            diagnostics: Vec::new(),
-        };
+        let mut checker = Checker { source: &source, diagnostics: Vec::new() };
         let mut axes = checker.axes(file);
-        let extras: Vec<Extra> = file
-            .extra
-            .iter()
-            .filter_map(|table| checker.extra(&mut axes, table))
-            .collect();
+        let extras: Vec<Extra> =
+            file.extra.iter().filter_map(|table| checker.extra(&mut axes, table)).collect();
         let image = checker.image(&file.image, &axes);
         let variables = checker.checked_variables(&axes, &file.variables);
-        let excludes: Vec<_> = file
-            .exclude
-            .iter()
-            .map(|rule| checker.exclude(&axes, rule))
-            .collect();
-        let sets: Vec<_> = file
-            .set
-            .iter()
-            .map(|rule| checker.set(&axes, rule))
-            .collect();
+        let excludes: Vec<_> =
+            file.exclude.iter().map(|rule| checker.exclude(&axes, rule)).collect();
+        let sets: Vec<_> = file.set.iter().map(|rule| checker.set(&axes, rule)).collect();
         let build = checker.build(&file.build);
         checker.check_size(file, &axes);
         checker.finish()?;
 
-        let mut checker = Checker {
-            source: &source,
-            diagnostics: Vec::new(),
-        };
+        let mut checker = Checker { source: &source, diagnostics: Vec::new() };
         let mut used = vec![false; excludes.len()];
         let mut rows = product(&axes);
         rows.retain(|values| {
@@ -60,11 +44,7 @@ impl Matrix {
             exists
         });
         checker.check_used("exclude", &used, file.exclude.iter().map(Spanned::span));
-        let mut builder = VariantBuilder {
-            axes: &axes,
-            image: &image,
-            platforms: HashMap::new(),
-        };
+        let mut builder = VariantBuilder { axes: &axes, image: &image, platforms: HashMap::new() };
         let mut variants = Vec::with_capacity(rows.len() + extras.len());
         for values in rows {
             variants.push(builder.variant(&mut checker, values, &file.image.platforms.span()));
@@ -72,27 +52,13 @@ impl Matrix {
         checker.add_extras(&mut variants, &mut builder, extras);
         let used: Vec<bool> = sets
             .iter()
-            .map(|rule| {
-                variants
-                    .iter()
-                    .any(|variant| rule.when.admits(&variant.values))
-            })
+            .map(|rule| variants.iter().any(|variant| rule.when.admits(&variant.values)))
             .collect();
         checker.check_used("set", &used, file.set.iter().map(Spanned::span));
         checker.check_ids(&variants, &file.axes.span());
         checker.finish()?;
         let version = file.version.as_ref().map(|table| table.get_ref().clone());
-        Ok(Self {
-            source,
-            image,
-            axes,
-            version,
-            build,
-            variants,
-            variables,
-            excludes,
-            sets,
-        })
+        Ok(Self { source, image, axes, version, build, variants, variables, excludes, sets })
     }
 }
 
@@ -105,19 +71,11 @@ impl Checker<'_> {
     }
 
     fn check_size(&mut self, file: &MatrixFile, axes: &[Axis]) {
-        let rows = axes
-            .iter()
-            .try_fold(1_usize, |rows, axis| rows.checked_mul(axis.listed));
+        let rows = axes.iter().try_fold(1_usize, |rows, axis| rows.checked_mul(axis.listed));
         if rows.is_none_or(|rows| rows > MAX_ROWS) {
-            let size = rows.map_or("more than can be counted".to_owned(), |rows| {
-                rows.to_string()
-            });
+            let size = rows.map_or("more than can be counted".to_owned(), |rows| rows.to_string());
             let label = format!("their product is {size}, the bound is {MAX_ROWS}");
-            self.refuse(Diagnostic::new(
-                file.axes.span(),
-                "the matrix is too large",
-                label,
-            ));
+            self.refuse(Diagnostic::new(file.axes.span(), "the matrix is too large", label));
         }
     }
 
@@ -137,10 +95,7 @@ impl Checker<'_> {
         extras: Vec<Extra>,
     ) {
         for extra in extras {
-            if variants
-                .iter()
-                .any(|variant| variant.values == extra.values)
-            {
+            if variants.iter().any(|variant| variant.values == extra.values) {
                 let message = "this `[[extra]]` is a variant already";
                 let label = "remove it, or use `[[set]]` to give the variant variables";
                 self.refuse(Diagnostic::new(extra.span, message, label));
@@ -155,11 +110,7 @@ impl Checker<'_> {
     fn check_ids(&mut self, variants: &[Variant], span: &Span) {
         if variants.is_empty() {
             let label = "the rules exclude every combination";
-            self.refuse(Diagnostic::new(
-                span.clone(),
-                "the matrix has no variants",
-                label,
-            ));
+            self.refuse(Diagnostic::new(span.clone(), "the matrix has no variants", label));
         }
         let mut seen = HashSet::with_capacity(variants.len());
         for variant in variants {
@@ -182,19 +133,10 @@ struct VariantBuilder<'a> {
 
 impl VariantBuilder<'_> {
     fn variant(&mut self, checker: &mut Checker<'_>, values: Vec<usize>, span: &Span) -> Variant {
-        let chosen = || {
-            self.axes
-                .iter()
-                .zip(&values)
-                .map(|(axis, at)| (axis, &axis.values[*at]))
-        };
+        let chosen = || self.axes.iter().zip(&values).map(|(axis, at)| (axis, &axis.values[*at]));
         let name = join(chosen().map(|(_, value)| value.tag.as_str().into()));
         let id = join(chosen().map(|(axis, value)| value.id_part(&axis.name).into()));
-        let id = if id.is_empty() {
-            "default".to_owned()
-        } else {
-            id
-        };
+        let id = if id.is_empty() { "default".to_owned() } else { id };
         let limits = chosen().filter_map(|(_, value)| value.platforms.as_ref());
         let mut platforms = self.image.platforms.clone();
         for limit in limits {
@@ -210,13 +152,7 @@ impl VariantBuilder<'_> {
             .entry(platforms)
             .or_insert_with_key(|platforms| platforms.as_slice().into())
             .clone();
-        Variant {
-            id,
-            name,
-            values,
-            platforms,
-            variables: None,
-        }
+        Variant { id, name, values, platforms, variables: None }
     }
 }
 

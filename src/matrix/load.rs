@@ -76,11 +76,7 @@ fn explain(error: &toml::de::Error, text: &str) -> Diagnostic {
     };
     let help =
         nearest(unknown, known.iter().copied()).map(|near| format!("did you mean `{near}`?"));
-    let kind = if message.starts_with("unknown field") {
-        "key"
-    } else {
-        "name"
-    };
+    let kind = if message.starts_with("unknown field") { "key" } else { "name" };
     let label = format!("known are {}", super::validate::quoted_list(&known));
     Diagnostic::new(span, format!("unknown {kind} `{unknown}`"), label).maybe_help(help)
 }

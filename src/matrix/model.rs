@@ -141,9 +141,7 @@ pub(super) struct Match {
 impl Match {
     /// Whether all conditions hold for a combination.
     pub(super) fn admits(&self, values: &[usize]) -> bool {
-        self.conditions
-            .iter()
-            .all(|(axis, _, admitted)| admitted[values[*axis]])
+        self.conditions.iter().all(|(axis, _, admitted)| admitted[values[*axis]])
     }
 }
 
@@ -151,10 +149,7 @@ impl Matrix {
     /// The axis called `name` and its index.
     #[must_use]
     pub fn axis(&self, name: &str) -> Option<(usize, &Axis)> {
-        self.axes
-            .iter()
-            .enumerate()
-            .find(|(_, axis)| axis.name == name)
+        self.axes.iter().enumerate().find(|(_, axis)| axis.name == name)
     }
 
     /// The value that a variant has on the axis at `axis`.
@@ -172,10 +167,7 @@ impl Matrix {
         }
         let value = self.axis(name).map(|(index, _)| self.value(variant, index));
         match value {
-            Some(AxisValue {
-                value: Value::Text(text),
-                ..
-            }) => text,
+            Some(AxisValue { value: Value::Text(text), .. }) => text,
             Some(AxisValue { tag, .. }) => tag,
             None => "",
         }
@@ -191,11 +183,7 @@ impl Matrix {
             all.insert(axis.name.clone(), value.value.to_json());
             extend(&mut all, &value.variables);
         }
-        for set in self
-            .sets
-            .iter()
-            .filter(|set| set.when.admits(&variant.values))
-        {
+        for set in self.sets.iter().filter(|set| set.when.admits(&variant.values)) {
             extend(&mut all, &set.variables);
         }
         if let Some(own) = &variant.variables {
@@ -207,9 +195,7 @@ impl Matrix {
     /// The template of a variant's Dockerfile, relative to the templates' folder.
     #[must_use]
     pub fn dockerfile(&self, variant: &Variant) -> String {
-        self.image
-            .dockerfile
-            .fill(|name| self.name_part(variant, name))
+        self.image.dockerfile.fill(|name| self.name_part(variant, name))
     }
 
     /// Every name that a template may use: axes, and variables of any variant.
@@ -219,14 +205,10 @@ impl Matrix {
         let of_values = self.axes.iter().flat_map(|axis| &axis.values);
         let of_values = of_values.flat_map(|value| value.variables.keys());
         let of_sets = self.sets.iter().flat_map(|set| set.variables.keys());
-        let own = self
-            .variants
-            .iter()
-            .filter_map(|variant| variant.variables.as_deref());
+        let own = self.variants.iter().filter_map(|variant| variant.variables.as_deref());
         let others = self.variables.keys().chain(of_values).chain(of_sets);
-        let mut names: Vec<&str> = axes
-            .chain(others.chain(own.flat_map(Map::keys)).map(String::as_str))
-            .collect();
+        let mut names: Vec<&str> =
+            axes.chain(others.chain(own.flat_map(Map::keys)).map(String::as_str)).collect();
         names.sort_unstable();
         names.dedup();
         names
@@ -235,10 +217,7 @@ impl Matrix {
     /// The folder that paths in the matrix file are relative to.
     #[must_use]
     pub fn folder(&self) -> &Path {
-        match self.source.path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        }
+        self.source.path.parent().unwrap_or(Path::new(""))
     }
 
     /// The folder of the templates and of what they copy.
@@ -249,8 +228,5 @@ impl Matrix {
 }
 
 fn extend(all: &mut Map<String, Json>, more: &Map<String, Json>) {
-    all.extend(
-        more.iter()
-            .map(|(name, value)| (name.clone(), value.clone())),
-    );
+    all.extend(more.iter().map(|(name, value)| (name.clone(), value.clone())));
 }

@@ -48,9 +48,7 @@ impl Pattern {
             let inside = &text[open + 2..close];
             let name = inside.trim();
             let is_name = !name.is_empty()
-                && name
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
             if !is_name {
                 return Err(PatternError::NotAName(open..close + 2));
             }
@@ -60,10 +58,7 @@ impl Pattern {
             at = close + 2;
         }
         parts.push(Part::Literal(at..text.len()));
-        Ok(Self {
-            text: text.to_owned(),
-            parts,
-        })
+        Ok(Self { text: text.to_owned(), parts })
     }
 
     /// The names in it and where they stand in its text.
@@ -94,23 +89,14 @@ mod tests {
     #[test]
     fn names_are_filled_in() {
         let pattern = Pattern::parse("{{a}}-{{ b }}-c").expect("a pattern");
-        assert_eq!(
-            pattern.fill(|name| if name == "a" { "1" } else { "2" }),
-            "1-2-c"
-        );
-        assert_eq!(
-            pattern.names().map(|(name, _)| name).collect::<Vec<_>>(),
-            ["a", "b"]
-        );
+        assert_eq!(pattern.fill(|name| if name == "a" { "1" } else { "2" }), "1-2-c");
+        assert_eq!(pattern.names().map(|(name, _)| name).collect::<Vec<_>>(), ["a", "b"]);
     }
 
     #[test]
     fn mistakes_are_pointed_at() {
         assert_eq!(Pattern::parse("a{{b"), Err(PatternError::Unclosed(1..4)));
-        assert_eq!(
-            Pattern::parse("a{{#if b}}"),
-            Err(PatternError::NotAName(1..10))
-        );
+        assert_eq!(Pattern::parse("a{{#if b}}"), Err(PatternError::NotAName(1..10)));
         assert_eq!(Pattern::parse("{{}}"), Err(PatternError::NotAName(0..4)));
     }
 }

@@ -37,10 +37,7 @@ pub(super) fn refuse_value(text: &str) -> Option<String> {
     if text.is_empty() {
         return Some("an axis' value is not empty".to_owned());
     }
-    if let Some(found) = text
-        .chars()
-        .find(|c| !c.is_ascii() || !is_allowed(*c as u8))
-    {
+    if let Some(found) = text.chars().find(|c| !c.is_ascii() || !is_allowed(*c as u8)) {
         return Some(format!(
             "an axis' value holds letters, digits, `.`, `_`, `+` and `-`, and no {}",
             describe(found)
@@ -54,24 +51,17 @@ pub(super) fn refuse_value(text: &str) -> Option<String> {
 
 /// Why `text` may not be the value of a variable, if it may not.
 pub(super) fn refuse_text(text: &str) -> Option<String> {
-    if let Some(found) = text
-        .chars()
-        .find(|c| is_invisible(*c) || FORBIDDEN.contains(*c))
-    {
+    if let Some(found) = text.chars().find(|c| is_invisible(*c) || FORBIDDEN.contains(*c)) {
         return Some(format!(
             "it holds {}, which could break out of its place in a Dockerfile",
             describe(found)
         ));
     }
     let first = text.split_whitespace().next().unwrap_or_default();
-    if INSTRUCTIONS
-        .iter()
-        .any(|instruction| first.eq_ignore_ascii_case(instruction))
+    if INSTRUCTIONS.iter().any(|instruction| first.eq_ignore_ascii_case(instruction))
         && text.trim() != first
     {
-        return Some(format!(
-            "it begins with the Dockerfile instruction `{first}`"
-        ));
+        return Some(format!("it begins with the Dockerfile instruction `{first}`"));
     }
     None
 }
@@ -91,10 +81,7 @@ pub(super) fn refuse_variable(value: &Json) -> Option<String> {
 /// Why `name` may not name an axis or a variable, if it may not: it is written in templates.
 pub(super) fn refuse_name(name: &str) -> Option<String> {
     let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-    if !name
-        .bytes()
-        .next()
-        .is_some_and(|byte| byte.is_ascii_lowercase())
+    if !name.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase())
         || !name.bytes().all(is_word)
     {
         return Some(
@@ -170,14 +157,9 @@ mod tests {
 
     #[test]
     fn ordinary_texts_pass() {
-        for text in [
-            "12.8",
-            "curl git",
-            "https://example.org/a?b=c",
-            "copy",
-            "python:3.11-slim",
-            "",
-        ] {
+        for text in
+            ["12.8", "curl git", "https://example.org/a?b=c", "copy", "python:3.11-slim", ""]
+        {
             assert_eq!(refuse_text(text), None, "{text:?}");
         }
     }

@@ -21,10 +21,7 @@ const QUOTE_IT: &str = "a version is written in quotes: without them, 3.10 is th
 /// A matrix of base images.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(
-    title = "matrix.toml",
-    description = "A matrix of base images, as basegen builds it."
-)]
+#[schemars(title = "matrix.toml", description = "A matrix of base images, as basegen builds it.")]
 pub struct MatrixFile {
     /// What an image is called and what it is made of.
     pub image: ImageTable,

@@ -94,9 +94,9 @@ impl Explain for SelectionError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Axis { nearest, .. } | Self::Value { nearest, .. } => nearest
-                .as_ref()
-                .map(|near| format!("did you mean `{near}`?")),
+            Self::Axis { nearest, .. } | Self::Value { nearest, .. } => {
+                nearest.as_ref().map(|near| format!("did you mean `{near}`?"))
+            }
             Self::Condition { .. } => Some("a range is written as in `>=3.10,<3.13`".to_owned()),
             Self::Combination { nearest, .. } if nearest.is_empty() => None,
             Self::Combination { nearest, .. } => {
@@ -118,11 +118,8 @@ impl Matrix {
     /// The variants that `selection` chooses. Each term must have a share in the result: what
     /// was asked for and does not exist is refused, not left out.
     pub fn select(&self, selection: &Selection) -> Result<Selected<'_>, SelectionError> {
-        let only: Vec<(usize, Condition)> = selection
-            .only
-            .iter()
-            .map(|term| self.resolve(term))
-            .collect::<Result<_, _>>()?;
+        let only: Vec<(usize, Condition)> =
+            selection.only.iter().map(|term| self.resolve(term)).collect::<Result<_, _>>()?;
         let without: Vec<Match> = selection
             .without
             .iter()
@@ -135,10 +132,7 @@ impl Matrix {
             .map(|(index, axis)| admitted(index, axis, &only))
             .collect();
         let matches = |values: &[usize]| {
-            values
-                .iter()
-                .zip(&admitted)
-                .all(|(value, admitted)| admitted[*value])
+            values.iter().zip(&admitted).all(|(value, admitted)| admitted[*value])
         };
         let variants: Vec<&Variant> = self
             .variants
@@ -155,11 +149,7 @@ impl Matrix {
         }
         if variants.is_empty() {
             let wanted = "what `--exclude` leaves".to_owned();
-            return Err(SelectionError::Combination {
-                wanted,
-                rules: vec![],
-                nearest: vec![],
-            });
+            return Err(SelectionError::Combination { wanted, rules: vec![], nearest: vec![] });
         }
         let whole = variants.len() == self.variants.len();
         Ok(Selected { variants, whole })
@@ -184,16 +174,9 @@ impl Matrix {
                 })?
             }
         };
-        if !axis
-            .values
-            .iter()
-            .any(|value| condition.admits(&value.value))
-        {
-            let known: Vec<String> = axis
-                .values
-                .iter()
-                .map(|value| value.value.to_string())
-                .collect();
+        if !axis.values.iter().any(|value| condition.admits(&value.value)) {
+            let known: Vec<String> =
+                axis.values.iter().map(|value| value.value.to_string()).collect();
             return Err(SelectionError::Value {
                 axis: axis.name.clone(),
                 value: term.condition.clone(),
@@ -210,10 +193,7 @@ impl Matrix {
         for term in terms {
             let (index, condition) = self.resolve(term)?;
             let values = &self.axes[index].values;
-            let admitted = values
-                .iter()
-                .map(|value| condition.admits(&value.value))
-                .collect();
+            let admitted = values.iter().map(|value| condition.admits(&value.value)).collect();
             conditions.push((index, condition, admitted));
         }
         Ok(Match { conditions })
@@ -239,14 +219,10 @@ impl Matrix {
             .enumerate()
             .map(|(index, axis)| admitted(index, axis, &wanted))
             .collect();
-        let rules = self
-            .excludes
-            .iter()
-            .filter(|rule| could_admit(&rule.when, &admitted));
+        let rules = self.excludes.iter().filter(|rule| could_admit(&rule.when, &admitted));
         let place = self.source.path.display();
-        let rules = rules
-            .map(|rule| (format!("{place}:{}", rule.line), rule.reason.clone()))
-            .collect();
+        let rules =
+            rules.map(|rule| (format!("{place}:{}", rule.line), rule.reason.clone())).collect();
         SelectionError::Combination {
             wanted: self.describe(&wanted),
             rules,
@@ -263,11 +239,7 @@ impl Matrix {
             }
         }
         parts.sort_by_key(|(axis, _)| *axis);
-        parts
-            .into_iter()
-            .map(|(_, text)| text)
-            .collect::<Vec<_>>()
-            .join(", ")
+        parts.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join(", ")
     }
 
     fn nearest(&self, admitted: &[Vec<bool>]) -> Vec<String> {
@@ -276,21 +248,15 @@ impl Matrix {
             pairs.filter(|(value, admitted)| !admitted[**value]).count()
         };
         let least = self.variants.iter().map(distance).min();
-        let near = self
-            .variants
-            .iter()
-            .filter(|variant| Some(distance(variant)) == least);
+        let near = self.variants.iter().filter(|variant| Some(distance(variant)) == least);
         near.take(3).map(|variant| variant.id.clone()).collect()
     }
 }
 
 /// For each value of an axis, whether the terms on it admit it; all of them where there are none.
 fn admitted(index: usize, axis: &Axis, only: &[(usize, Condition)]) -> Vec<bool> {
-    let terms: Vec<&Condition> = only
-        .iter()
-        .filter(|(axis, _)| *axis == index)
-        .map(|(_, condition)| condition)
-        .collect();
+    let terms: Vec<&Condition> =
+        only.iter().filter(|(axis, _)| *axis == index).map(|(_, condition)| condition).collect();
     axis.values
         .iter()
         .map(|value| terms.is_empty() || terms.iter().any(|term| term.admits(&value.value)))
@@ -300,19 +266,13 @@ fn admitted(index: usize, axis: &Axis, only: &[(usize, Condition)]) -> Vec<bool>
 /// Whether a rule admits any combination of admitted values.
 fn could_admit(rule: &Match, admitted: &[Vec<bool>]) -> bool {
     rule.conditions.iter().all(|(axis, _, by_rule)| {
-        by_rule
-            .iter()
-            .zip(&admitted[*axis])
-            .any(|(rule, wanted)| *rule && *wanted)
+        by_rule.iter().zip(&admitted[*axis]).any(|(rule, wanted)| *rule && *wanted)
     })
 }
 
 /// A condition on an axis of switches: the older script's spellings are understood too.
 fn switch(axis: &Axis, text: &str) -> Option<bool> {
-    let is_switch = axis
-        .values
-        .iter()
-        .all(|value| matches!(value.value, Value::Bool(_)));
+    let is_switch = axis.values.iter().all(|value| matches!(value.value, Value::Bool(_)));
     match (is_switch, text) {
         (true, "true" | "y" | "yes") => Some(true),
         (true, "false" | "n" | "no") => Some(false),

@@ -36,34 +36,20 @@ fn error_with(more: &str) -> String {
 }
 
 fn ids(matrix: &Matrix) -> Vec<&str> {
-    matrix
-        .variants
-        .iter()
-        .map(|variant| variant.id.as_str())
-        .collect()
+    matrix.variants.iter().map(|variant| variant.id.as_str()).collect()
 }
 
 fn only(terms: &[(&str, &str)]) -> Selection {
-    Selection {
-        only: terms.iter().map(term).collect(),
-        ..Selection::default()
-    }
+    Selection { only: terms.iter().map(term).collect(), ..Selection::default() }
 }
 
 fn term((axis, condition): &(&str, &str)) -> Term {
-    Term {
-        axis: (*axis).to_owned(),
-        condition: (*condition).to_owned(),
-    }
+    Term { axis: (*axis).to_owned(), condition: (*condition).to_owned() }
 }
 
 fn chosen(matrix: &Matrix, selection: &Selection) -> Vec<String> {
     let selected = matrix.select(selection).expect("a selection");
-    selected
-        .variants
-        .iter()
-        .map(|variant| variant.id.clone())
-        .collect()
+    selected.variants.iter().map(|variant| variant.id.clone()).collect()
 }
 
 fn refusal(matrix: &Matrix, selection: &Selection) -> String {
@@ -107,41 +93,23 @@ variables = { level = 3 }
     );
     assert_eq!(matrix.variants.len(), 9);
     let level = |id: &str| {
-        let variant = matrix
-            .variants
-            .iter()
-            .find(|variant| variant.id == id)
-            .expect(id);
+        let variant = matrix.variants.iter().find(|variant| variant.id == id).expect(id);
         matrix.variables(variant)["level"].to_string()
     };
     assert_eq!(level("3.9-server"), "1");
     assert_eq!(level("3.11-gpu-server"), "2");
     assert_eq!(level("3.12-gpu-server"), "3");
-    assert_eq!(
-        matrix.known_names(),
-        ["cuda", "gpu", "job_type", "level", "python"]
-    );
+    assert_eq!(matrix.known_names(), ["cuda", "gpu", "job_type", "level", "python"]);
 }
 
 #[test]
 fn platforms_are_those_that_all_values_can_have() {
-    let text = BASE.replace(
-        "[false, true]",
-        "[false, { value = true, platforms = [\"linux/amd64\"] }]",
-    );
+    let text =
+        BASE.replace("[false, true]", "[false, { value = true, platforms = [\"linux/amd64\"] }]");
     let matrix = parse(Path::new("matrix.toml"), &text).expect("a matrix");
     let platforms = |id: &str| {
-        let variant = matrix
-            .variants
-            .iter()
-            .find(|variant| variant.id == id)
-            .expect(id);
-        variant
-            .platforms
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join(" ")
+        let variant = matrix.variants.iter().find(|variant| variant.id == id).expect(id);
+        variant.platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
     };
     assert_eq!(platforms("3.9-server"), "linux/amd64 linux/arm64");
     assert_eq!(platforms("3.9-gpu-server"), "linux/amd64");
@@ -214,31 +182,21 @@ fn names_in_patterns_are_checked() {
 fn a_million_rows_are_refused_before_they_are_made() {
     let values: Vec<String> = (0..1000).map(|value| format!("\"v{value}\"")).collect();
     let values = values.join(", ");
-    let text = BASE.replace(
-        "[false, true]",
-        "[false, true]\na = [VALUES]\nb = [VALUES]\nc = [VALUES]",
-    );
+    let text =
+        BASE.replace("[false, true]", "[false, true]\na = [VALUES]\nb = [VALUES]\nc = [VALUES]");
     let error = error(&text.replace("VALUES", &values));
-    assert!(
-        error.contains("their product is 12000000000, the bound is 100000"),
-        "{error}"
-    );
+    assert!(error.contains("their product is 12000000000, the bound is 100000"), "{error}");
 }
 
 #[test]
 fn paths_and_values_cannot_leave_their_place() {
-    insta::assert_snapshot!(error(
-        &BASE.replace("\"Dockerfile.hbs\"", "\"../Dockerfile.hbs\"")
-    ));
+    insta::assert_snapshot!(error(&BASE.replace("\"Dockerfile.hbs\"", "\"../Dockerfile.hbs\"")));
     insta::assert_snapshot!(error(&BASE.replace("\"3.10\"", "\"3.10\\nRUN id\"")));
 }
 
 #[test]
 fn two_axes_cannot_set_one_variable() {
-    let text = BASE.replace(
-        "[false, true]",
-        "[false, { value = true, variables = { x = 1 } }]",
-    );
+    let text = BASE.replace("[false, true]", "[false, { value = true, variables = { x = 1 } }]");
     insta::assert_snapshot!(error(&text.replace(
         "{ value = \"server\", tag = \"\" }",
         "{ value = \"server\", tag = \"\", variables = { x = 2 } }"
@@ -248,34 +206,16 @@ fn two_axes_cannot_set_one_variable() {
 #[test]
 fn selecting_means_or_within_an_axis_and_and_between_axes() {
     let matrix = matrix("");
-    let selection = only(&[
-        ("python", "3.9"),
-        ("python", ">=3.11"),
-        ("gpu", "y"),
-        ("job_type", "server"),
-    ]);
-    assert_eq!(
-        chosen(&matrix, &selection),
-        ["3.9-gpu-server", "3.11-gpu-server"]
-    );
+    let selection =
+        only(&[("python", "3.9"), ("python", ">=3.11"), ("gpu", "y"), ("job_type", "server")]);
+    assert_eq!(chosen(&matrix, &selection), ["3.9-gpu-server", "3.11-gpu-server"]);
     let selection = Selection {
         only: vec![term(&("python", "3.9"))],
-        without: vec![vec![
-            term(&("gpu", "true")),
-            term(&("job_type", "training")),
-        ]],
+        without: vec![vec![term(&("gpu", "true")), term(&("job_type", "training"))]],
     };
-    assert_eq!(
-        chosen(&matrix, &selection),
-        ["3.9-server", "3.9-training", "3.9-gpu-server"]
-    );
+    assert_eq!(chosen(&matrix, &selection), ["3.9-server", "3.9-training", "3.9-gpu-server"]);
     assert!(!matrix.select(&selection).expect("a selection").whole);
-    assert!(
-        matrix
-            .select(&Selection::default())
-            .expect("a selection")
-            .whole
-    );
+    assert!(matrix.select(&Selection::default()).expect("a selection").whole);
 }
 
 #[test]

@@ -45,35 +45,20 @@ impl Checker<'_> {
     pub(super) fn axes(&mut self, file: &MatrixFile) -> Vec<Axis> {
         if file.axes.get_ref().is_empty() {
             let label = "add one, such as `python = [\"3.11\"]`";
-            self.refuse(Diagnostic::new(
-                file.axes.span(),
-                "the matrix has no axis",
-                label,
-            ));
+            self.refuse(Diagnostic::new(file.axes.span(), "the matrix has no axis", label));
         }
         let mut axes = Vec::new();
         for (name, entries) in file.axes.get_ref() {
             self.check_axis_name(name);
-            let mut axis = Axis {
-                name: name.get_ref().clone(),
-                values: Vec::new(),
-                listed: 0,
-            };
+            let mut axis = Axis { name: name.get_ref().clone(), values: Vec::new(), listed: 0 };
             if entries.get_ref().is_empty() {
                 let message = format!("axis `{}` has no values", axis.name);
-                self.refuse(Diagnostic::new(
-                    entries.span(),
-                    message,
-                    "at least one is needed",
-                ));
+                self.refuse(Diagnostic::new(entries.span(), message, "at least one is needed"));
             }
             let mut spans: Vec<Span> = Vec::new();
             for entry in entries.get_ref() {
                 let value = self.axis_value(&axis.name, entry);
-                if let Some(twin) = axis
-                    .values
-                    .iter()
-                    .position(|other| other.value == value.value)
+                if let Some(twin) = axis.values.iter().position(|other| other.value == value.value)
                 {
                     let message = format!("axis `{}` has `{}` twice", axis.name, value.value);
                     self.refuse(
@@ -97,11 +82,7 @@ impl Checker<'_> {
             self.refuse(Diagnostic::new(name.span(), message, reason));
         } else if RESERVED.contains(&name.get_ref().as_str()) {
             let message = format!("`{}` cannot name an axis", name.get_ref());
-            self.refuse(Diagnostic::new(
-                name.span(),
-                message,
-                "it has a meaning of its own",
-            ));
+            self.refuse(Diagnostic::new(name.span(), message, "it has a meaning of its own"));
         }
     }
 
@@ -114,10 +95,7 @@ impl Checker<'_> {
         if let Value::Text(text) = value
             && let Some(reason) = safe::refuse_value(text)
         {
-            let message = format!(
-                "`{}` cannot be a value of axis `{axis}`",
-                text.escape_debug()
-            );
+            let message = format!("`{}` cannot be a value of axis `{axis}`", text.escape_debug());
             self.refuse(
                 Diagnostic::new(value_span, message, reason).help(
                     "facts about a value go into a table: { value = \"…\", variables = { … } }",
@@ -135,9 +113,7 @@ impl Checker<'_> {
         AxisValue {
             value: value.clone(),
             tag: tag.map_or_else(|| value.default_tag(axis), |tag| tag.get_ref().clone()),
-            variables: table
-                .map(|table| self.variables(&table.variables))
-                .unwrap_or_default(),
+            variables: table.map(|table| self.variables(&table.variables)).unwrap_or_default(),
             platforms: table
                 .and_then(|table| table.platforms.as_ref())
                 .map(|platforms| self.platforms(platforms)),
@@ -174,11 +150,7 @@ impl Checker<'_> {
         for name in variables.keys() {
             if axes.iter().any(|axis| axis.name == *name.get_ref()) {
                 let message = format!("`{}` is an axis", name.get_ref());
-                self.refuse(Diagnostic::new(
-                    name.span(),
-                    message,
-                    "a variable needs another name",
-                ));
+                self.refuse(Diagnostic::new(name.span(), message, "a variable needs another name"));
             }
         }
     }
@@ -241,14 +213,8 @@ impl Checker<'_> {
     /// `[image]`.
     pub(super) fn image(&mut self, table: &ImageTable, axes: &[Axis]) -> Image {
         let default = |text: &str| Spanned::new(table.repository.span(), text.to_owned());
-        let tag = table
-            .tag
-            .clone()
-            .unwrap_or_else(|| default("{{variant}}-{{version}}"));
-        let templates = table
-            .templates
-            .clone()
-            .unwrap_or_else(|| default("dockerfiles"));
+        let tag = table.tag.clone().unwrap_or_else(|| default("{{variant}}-{{version}}"));
+        let templates = table.templates.clone().unwrap_or_else(|| default("dockerfiles"));
         for path in [&templates, &table.dockerfile] {
             if let Some(reason) = safe::refuse_path(path.get_ref()) {
                 let message = format!("`{}` is refused as a path", path.get_ref().escape_debug());
@@ -256,17 +222,10 @@ impl Checker<'_> {
             }
         }
         Image {
-            registry: table
-                .registry
-                .as_ref()
-                .map(|registry| registry.get_ref().clone()),
+            registry: table.registry.as_ref().map(|registry| registry.get_ref().clone()),
             repository: self.pattern(&table.repository, axes, false),
             tag: self.pattern(&tag, axes, true),
-            aliases: table
-                .aliases
-                .iter()
-                .map(|alias| self.pattern(alias, axes, true))
-                .collect(),
+            aliases: table.aliases.iter().map(|alias| self.pattern(alias, axes, true)).collect(),
             templates: templates.into_inner(),
             dockerfile: self.pattern(&table.dockerfile, axes, false),
             platforms: self.platforms(&table.platforms),
@@ -290,11 +249,7 @@ impl Checker<'_> {
             Ok(pattern) => pattern,
             Err(error) => {
                 let label = "in this text";
-                self.refuse(Diagnostic::new(
-                    within(error.span()),
-                    error.to_string(),
-                    label,
-                ));
+                self.refuse(Diagnostic::new(within(error.span()), error.to_string(), label));
                 return Pattern::parse("").expect("an empty text is a pattern");
             }
         };
@@ -368,10 +323,7 @@ impl Checker<'_> {
     /// `[build]`.
     pub(super) fn build(&mut self, table: &BuildTable) -> BuildInputs {
         let mut inputs = BuildInputs {
-            ca_certificates: table
-                .ca_certificates
-                .as_ref()
-                .map(|path| path.get_ref().clone()),
+            ca_certificates: table.ca_certificates.as_ref().map(|path| path.get_ref().clone()),
             secrets: BTreeMap::new(),
         };
         for (id, secret) in &table.secrets {
@@ -385,9 +337,7 @@ impl Checker<'_> {
                 let label = "give `env` or `file`, one of the two";
                 self.refuse(Diagnostic::new(secret.span(), message, label));
             }
-            inputs
-                .secrets
-                .insert(id.get_ref().clone(), secret.get_ref().clone());
+            inputs.secrets.insert(id.get_ref().clone(), secret.get_ref().clone());
         }
         inputs
     }
@@ -397,11 +347,7 @@ impl Checker<'_> {
         let reason = &table.get_ref().reason;
         if reason.get_ref().trim().is_empty() || reason.get_ref().chars().any(char::is_control) {
             let label = "say in a line why these do not exist";
-            self.refuse(Diagnostic::new(
-                reason.span(),
-                "an exclusion needs a reason",
-                label,
-            ));
+            self.refuse(Diagnostic::new(reason.span(), "an exclusion needs a reason", label));
         }
         Exclude {
             when: self.conditions(axes, &table.get_ref().when),
@@ -414,11 +360,7 @@ impl Checker<'_> {
     pub(super) fn set(&mut self, axes: &[Axis], table: &Spanned<SetTable>) -> Set {
         if table.get_ref().variables.is_empty() {
             let label = "add `variables = { … }`";
-            self.refuse(Diagnostic::new(
-                table.span(),
-                "this `[[set]]` sets nothing",
-                label,
-            ));
+            self.refuse(Diagnostic::new(table.span(), "this `[[set]]` sets nothing", label));
         }
         Set {
             when: self.conditions(axes, &table.get_ref().when),
@@ -430,11 +372,7 @@ impl Checker<'_> {
         let mut conditions = Vec::new();
         if when.get_ref().is_empty() {
             let label = "say which: `when = { axis = value }`";
-            self.refuse(Diagnostic::new(
-                when.span(),
-                "the rule is about every combination",
-                label,
-            ));
+            self.refuse(Diagnostic::new(when.span(), "the rule is about every combination", label));
         }
         for (name, entry) in when.get_ref() {
             let Some(index) = self.find_axis(axes, name) else {
@@ -443,18 +381,12 @@ impl Checker<'_> {
             let Some(condition) = self.condition(&axes[index], entry) else {
                 continue;
             };
-            let admitted: Vec<bool> = axes[index]
-                .values
-                .iter()
-                .map(|value| condition.admits(&value.value))
-                .collect();
+            let admitted: Vec<bool> =
+                axes[index].values.iter().map(|value| condition.admits(&value.value)).collect();
             if !admitted.contains(&true) {
                 let message = format!("no value of axis `{}` is {condition}", name.get_ref());
-                let values: Vec<String> = axes[index]
-                    .values
-                    .iter()
-                    .map(|value| value.value.to_string())
-                    .collect();
+                let values: Vec<String> =
+                    axes[index].values.iter().map(|value| value.value.to_string()).collect();
                 let label = format!("its values are {}", quoted_list(&values));
                 self.refuse(Diagnostic::new(entry.span(), message, label));
                 continue;
@@ -493,10 +425,7 @@ impl Checker<'_> {
             ConditionEntry::Any(values) => self.known_values(axis, values, &entry.span())?,
         };
         if matches!(condition, Condition::Range(_))
-            && let Some(value) = axis
-                .values
-                .iter()
-                .find(|value| !is_version_value(&value.value))
+            && let Some(value) = axis.values.iter().find(|value| !is_version_value(&value.value))
         {
             let message = format!("axis `{}` has values that are not versions", axis.name);
             let label = format!("`{}` is neither above nor below anything", value.value);
@@ -509,15 +438,10 @@ impl Checker<'_> {
     /// A list in which every value is one of the axis: a single wrong one among right ones
     /// would otherwise go unnoticed.
     fn known_values(&mut self, axis: &Axis, values: &[Value], span: &Span) -> Option<Condition> {
-        let unknown = values
-            .iter()
-            .find(|value| !axis.values.iter().any(|v| v.value == **value));
+        let unknown = values.iter().find(|value| !axis.values.iter().any(|v| v.value == **value));
         if let Some(unknown) = unknown {
-            let known: Vec<String> = axis
-                .values
-                .iter()
-                .map(|value| value.value.to_string())
-                .collect();
+            let known: Vec<String> =
+                axis.values.iter().map(|value| value.value.to_string()).collect();
             let message = format!("axis `{}` has no value `{unknown}`", axis.name);
             let label = format!("its values are {}", quoted_list(&known));
             self.refuse(Diagnostic::new(span.clone(), message, label));
@@ -542,12 +466,7 @@ impl Checker<'_> {
         }
         let missing: Vec<&str> = axes
             .iter()
-            .filter(|axis| {
-                !given
-                    .get_ref()
-                    .keys()
-                    .any(|name| *name.get_ref() == axis.name)
-            })
+            .filter(|axis| !given.get_ref().keys().any(|name| *name.get_ref() == axis.name))
             .map(|axis| axis.name.as_str())
             .collect();
         if !missing.is_empty() {
@@ -557,19 +476,12 @@ impl Checker<'_> {
         }
         let variables = self.checked_variables(axes, &table.get_ref().variables);
         let values: Option<Vec<usize>> = values.into_iter().collect();
-        Some(Extra {
-            values: values?,
-            variables,
-            span: table.span(),
-        })
+        Some(Extra { values: values?, variables, span: table.span() })
     }
 
     fn extra_value(&mut self, axis: &mut Axis, entry: &Spanned<AxisEntry>) -> Option<usize> {
         let value = self.axis_value(&axis.name, entry);
-        let known = axis
-            .values
-            .iter()
-            .position(|other| other.value == value.value);
+        let known = axis.values.iter().position(|other| other.value == value.value);
         match (known, entry.get_ref()) {
             (Some(index), AxisEntry::Plain(_)) => Some(index),
             (Some(_), AxisEntry::Table(_)) => {
@@ -592,10 +504,7 @@ fn is_version_value(value: &Value) -> bool {
 
 /// `` `a`, `b` and `c` ``
 pub(super) fn quoted_list(items: &[impl AsRef<str>]) -> String {
-    let quoted: Vec<String> = items
-        .iter()
-        .map(|item| format!("`{}`", item.as_ref()))
-        .collect();
+    let quoted: Vec<String> = items.iter().map(|item| format!("`{}`", item.as_ref())).collect();
     match quoted.split_last() {
         Some((last, [])) => last.clone(),
         Some((last, others)) => format!("{} and {last}", others.join(", ")),

@@ -10,10 +10,7 @@ use crate::matrix::Matrix;
 /// The names alone, one a line.
 #[must_use]
 pub fn names(plan: &Plan<'_>) -> String {
-    plan.targets
-        .iter()
-        .map(|target| format!("{}\n", target.reference))
-        .collect()
+    plan.targets.iter().map(|target| format!("{}\n", target.reference)).collect()
 }
 
 /// A table: the id, what the image is called, its Dockerfile and its platforms.
@@ -25,12 +22,7 @@ pub fn table(plan: &Plan<'_>) -> String {
             target.id().to_owned(),
             target.reference.to_string(),
             target.dockerfile.clone(),
-            target
-                .platforms
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(","),
+            target.platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
         ]
     });
     let rows: Vec<[String; 4]> = std::iter::once(header).chain(rows).collect();
@@ -42,29 +34,17 @@ pub fn table(plan: &Plan<'_>) -> String {
         writeln!(text, "{id:a$}  {image:b$}  {dockerfile:c$}  {platforms}")
             .expect("writing to memory does not fail");
     }
-    let version = plan
-        .version
-        .as_ref()
-        .map(|version| format!(", version {version}"));
+    let version = plan.version.as_ref().map(|version| format!(", version {version}"));
     let all = plan.matrix.variants.len();
-    writeln!(
-        text,
-        "\n{} of {all} variants{}",
-        plan.targets.len(),
-        version.unwrap_or_default()
-    )
-    .expect("writing to memory does not fail");
+    writeln!(text, "\n{} of {all} variants{}", plan.targets.len(), version.unwrap_or_default())
+        .expect("writing to memory does not fail");
     text
 }
 
 /// JSON with everything that a plan holds; `schema` counts up when a field's meaning changes.
 #[must_use]
 pub fn json(plan: &Plan<'_>) -> String {
-    let targets: Vec<_> = plan
-        .targets
-        .iter()
-        .map(|target| record(plan.matrix, target))
-        .collect();
+    let targets: Vec<_> = plan.targets.iter().map(|target| record(plan.matrix, target)).collect();
     let document = json!({
         "schema": 1,
         "version": plan.version,
@@ -77,10 +57,7 @@ pub fn json(plan: &Plan<'_>) -> String {
 
 fn record<'a>(matrix: &Matrix, target: &'a Target<'a>) -> TargetRecord<'a> {
     let values = matrix.axes.iter().enumerate().map(|(index, axis)| {
-        (
-            axis.name.clone(),
-            matrix.value(target.variant, index).value.to_json(),
-        )
+        (axis.name.clone(), matrix.value(target.variant, index).value.to_json())
     });
     TargetRecord {
         id: target.id(),

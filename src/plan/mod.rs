@@ -71,12 +71,7 @@ impl<'a> Plan<'a> {
     ) -> Result<Self, NameError> {
         let naming = Naming::new(matrix, &request)?;
         let targets = naming.targets(&selected.variants)?;
-        Ok(Self {
-            matrix,
-            version: request.version,
-            whole: selected.whole,
-            targets,
-        })
+        Ok(Self { matrix, version: request.version, whole: selected.whole, targets })
     }
 }
 

@@ -92,11 +92,7 @@ impl<'a> Naming<'a> {
             None => matrix.image.repository.clone(),
             Some(text) => repository_pattern(matrix, text)?,
         };
-        Ok(Self {
-            matrix,
-            request,
-            repository,
-        })
+        Ok(Self { matrix, request, repository })
     }
 
     /// The targets of `variants`; no two of them have a name in common.
@@ -121,48 +117,28 @@ impl<'a> Naming<'a> {
     }
 
     fn target<'v>(&self, variant: &'v Variant) -> Result<Target<'v>, NameError> {
-        let invalid = |source| NameError::Invalid {
-            variant: variant.id.clone(),
-            source,
-        };
+        let invalid = |source| NameError::Invalid { variant: variant.id.clone(), source };
         let image = &self.matrix.image;
         let repository = self.repository(variant).map_err(invalid)?;
         let reference = |pattern: &Pattern| -> Result<Reference, NameError> {
             let tag = Tag::from_str(&self.tag(variant, pattern)?).map_err(invalid)?;
-            Ok(Reference {
-                repository: repository.clone(),
-                tag,
-            })
+            Ok(Reference { repository: repository.clone(), tag })
         };
         let fill = |pattern: &Pattern| pattern.fill(|name| self.matrix.name_part(variant, name));
         Ok(Target {
             variant,
             reference: reference(&image.tag)?,
-            aliases: image
-                .aliases
-                .iter()
-                .map(reference)
-                .collect::<Result<_, _>>()?,
+            aliases: image.aliases.iter().map(reference).collect::<Result<_, _>>()?,
             dockerfile: self.matrix.dockerfile(variant),
             platforms: self.platforms(variant)?,
-            labels: image
-                .labels
-                .iter()
-                .map(|(name, text)| (name.clone(), fill(text)))
-                .collect(),
+            labels: image.labels.iter().map(|(name, text)| (name.clone(), fill(text))).collect(),
             compression: image.compression,
         })
     }
 
     fn repository(&self, variant: &Variant) -> Result<Repository, ReferenceError> {
-        let text = self
-            .repository
-            .fill(|name| self.matrix.name_part(variant, name));
-        let registry = self
-            .request
-            .registry
-            .as_deref()
-            .or(self.matrix.image.registry.as_deref());
+        let text = self.repository.fill(|name| self.matrix.name_part(variant, name));
+        let registry = self.request.registry.as_deref().or(self.matrix.image.registry.as_deref());
         match registry {
             Some(registry) => Repository::new(registry, &text),
             None => text.parse(),
@@ -170,11 +146,7 @@ impl<'a> Naming<'a> {
     }
 
     fn tag(&self, variant: &Variant, pattern: &Pattern) -> Result<String, NameError> {
-        let version = self
-            .request
-            .version
-            .as_ref()
-            .map_or("", |version| version.as_str());
+        let version = self.request.version.as_ref().map_or("", |version| version.as_str());
         if version.is_empty() && pattern.names().any(|(name, _)| name == "version") {
             let without = pattern.fill(|name| match name {
                 "version" => "{{version}}",
@@ -213,18 +185,11 @@ impl<'a> Naming<'a> {
 }
 
 fn list(platforms: &[Platform]) -> String {
-    platforms
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(", ")
+    platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn repository_pattern(matrix: &Matrix, text: &str) -> Result<Pattern, NameError> {
-    let refuse = |reason: String| NameError::Repository {
-        text: text.to_owned(),
-        reason,
-    };
+    let refuse = |reason: String| NameError::Repository { text: text.to_owned(), reason };
     let pattern = Pattern::parse(text).map_err(|error| refuse(error.to_string()))?;
     let unknown = pattern
         .names()

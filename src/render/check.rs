@@ -23,20 +23,14 @@ pub(super) fn check_names(
         let near = nearest(&name, known.iter().map(String::as_str));
         let help = near.map(|near| format!("did you mean `{near}`?"));
         let message = format!("nothing is called `{name}`");
-        let diagnostic = Diagnostic::new(
-            start..start + name.len(),
-            message,
-            "neither an axis nor a variable",
-        );
+        let diagnostic =
+            Diagnostic::new(start..start + name.len(), message, "neither an axis nor a variable");
         diagnostics.push((name, diagnostic.maybe_help(help)));
     }
     if diagnostics.is_empty() {
         return Ok(());
     }
-    let diagnostics = diagnostics
-        .into_iter()
-        .map(|(_, diagnostic)| diagnostic)
-        .collect();
+    let diagnostics = diagnostics.into_iter().map(|(_, diagnostic)| diagnostic).collect();
     Err(SourceError::new(source, diagnostics))
 }
 
@@ -96,11 +90,7 @@ fn collect_parameter(parameter: &Parameter, line: usize, used: &mut Vec<(String,
 
 /// The first place of `name` as a word on or after `line`.
 fn find(text: &str, name: &str, line: usize) -> usize {
-    let start: usize = text
-        .split_inclusive('\n')
-        .take(line.saturating_sub(1))
-        .map(str::len)
-        .sum();
+    let start: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let found = text[start..].match_indices(name).find(|(at, _)| {
         let (before, after) = (&text[..start + at], &text[start + at + name.len()..]);

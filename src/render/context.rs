@@ -32,11 +32,7 @@ impl BuildContext {
     /// order is that of the paths.
     #[must_use]
     pub fn to_tar(&self) -> Vec<u8> {
-        let size = self
-            .files
-            .iter()
-            .map(|file| file.content.len() + 1024)
-            .sum::<usize>();
+        let size = self.files.iter().map(|file| file.content.len() + 1024).sum::<usize>();
         let mut archive =
             tar::Builder::new(Vec::with_capacity(size + self.dockerfile.len() + 4096));
         append(&mut archive, DOCKERFILE, 0o644, self.dockerfile.as_bytes());
@@ -48,9 +44,7 @@ impl BuildContext {
                 &file.content,
             );
         }
-        archive
-            .into_inner()
-            .expect("writing to memory does not fail")
+        archive.into_inner().expect("writing to memory does not fail")
     }
 }
 
@@ -59,9 +53,7 @@ fn append(archive: &mut tar::Builder<Vec<u8>>, path: &str, mode: u32, content: &
     header.set_size(content.len() as u64);
     header.set_mode(mode);
     header.set_mtime(0);
-    archive
-        .append_data(&mut header, path, content)
-        .expect("writing to memory does not fail");
+    archive.append_data(&mut header, path, content).expect("writing to memory does not fail");
 }
 
 #[cfg(test)]

@@ -21,10 +21,7 @@ pub(super) fn sources(instructions: &[Instruction]) -> Result<Vec<Source>, Misus
         };
         for path in paths {
             let path = checked(&path, instruction.line)?;
-            sources.push(Source {
-                path,
-                line: instruction.line,
-            });
+            sources.push(Source { path, line: instruction.line });
         }
     }
     Ok(sources)
@@ -38,15 +35,10 @@ fn copied(instruction: &Instruction) -> Result<Vec<String>, Misuse> {
     let words: Vec<String> = if rest.starts_with('[') {
         serde_json::from_str(rest).map_err(|_| {
             let what = "the list is not JSON: its texts stand in double quotes".to_owned();
-            Misuse {
-                line: instruction.line,
-                what,
-            }
+            Misuse { line: instruction.line, what }
         })?
     } else {
-        rest.split_whitespace()
-            .map(|word| word.trim_matches('"').to_owned())
-            .collect()
+        rest.split_whitespace().map(|word| word.trim_matches('"').to_owned()).collect()
     };
     let Some((_, sources)) = words.split_last() else {
         return Ok(Vec::new());
@@ -54,11 +46,7 @@ fn copied(instruction: &Instruction) -> Result<Vec<String>, Misuse> {
     let is_remote = |word: &str| word.contains("://") || word.starts_with("git@");
     let is_add = instruction.keyword == "ADD";
     let elsewhere = |word: &str| word.starts_with("<<") || (is_add && is_remote(word));
-    Ok(sources
-        .iter()
-        .filter(|word| !elsewhere(word))
-        .cloned()
-        .collect())
+    Ok(sources.iter().filter(|word| !elsewhere(word)).cloned().collect())
 }
 
 fn mounted(instruction: &Instruction) -> Result<Vec<String>, Misuse> {
@@ -68,13 +56,8 @@ fn mounted(instruction: &Instruction) -> Result<Vec<String>, Misuse> {
             continue;
         };
         let option = |names: [&str; 2]| {
-            let pairs = options
-                .split(',')
-                .filter_map(|option| option.split_once('='));
-            pairs
-                .filter(|(name, _)| names.contains(name))
-                .map(|(_, value)| value)
-                .next_back()
+            let pairs = options.split(',').filter_map(|option| option.split_once('='));
+            pairs.filter(|(name, _)| names.contains(name)).map(|(_, value)| value).next_back()
         };
         let is_bind = option(["type", "type"]).is_none_or(|kind| kind == "bind");
         if is_bind && option(["from", "from"]).is_none() {
@@ -105,15 +88,10 @@ fn checked(path: &str, line: usize) -> Result<String, Misuse> {
         let what = format!("`{path}` cannot be known before the build; write the path out");
         return Err(Misuse { line, what });
     }
-    let parts: Vec<&str> = path
-        .split('/')
-        .filter(|part| !part.is_empty() && *part != ".")
-        .collect();
+    let parts: Vec<&str> =
+        path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
     if parts.contains(&"..") {
-        return Err(Misuse {
-            line,
-            what: format!("`{path}` leaves the templates' folder"),
-        });
+        return Err(Misuse { line, what: format!("`{path}` leaves the templates' folder") });
     }
     Ok(parts.join("/"))
 }
@@ -125,11 +103,7 @@ mod tests {
 
     fn paths(text: &str) -> Vec<String> {
         let instructions = parse(&format!("FROM a\n{text}\n")).expect(text);
-        sources(&instructions)
-            .expect(text)
-            .into_iter()
-            .map(|source| source.path)
-            .collect()
+        sources(&instructions).expect(text).into_iter().map(|source| source.path).collect()
     }
 
     #[test]
@@ -140,10 +114,7 @@ mod tests {
         assert_eq!(paths("COPY --from=x a /"), [""; 0]);
         assert_eq!(paths("ADD https://example.org/x y /"), ["y"]);
         assert_eq!(paths("COPY <<EOF /x\nEOF"), [""; 0]);
-        assert_eq!(
-            paths("RUN --mount=type=bind,source=r.txt,target=/r.txt pip"),
-            ["r.txt"]
-        );
+        assert_eq!(paths("RUN --mount=type=bind,source=r.txt,target=/r.txt pip"), ["r.txt"]);
         assert_eq!(paths("RUN --mount=src=r.txt,target=/r.txt pip"), ["r.txt"]);
         assert_eq!(
             paths("RUN --mount=type=bind,from=x,target=/x --mount=type=cache,target=/c y"),
@@ -154,12 +125,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_known_or_leaves_is_refused() {
-        for text in [
-            "COPY $X /",
-            "COPY ../x /",
-            "RUN --mount=target=/x y",
-            "COPY ['a', '/']",
-        ] {
+        for text in ["COPY $X /", "COPY ../x /", "RUN --mount=target=/x y", "COPY ['a', '/']"] {
             let instructions = parse(&format!("FROM a\n{text}\n")).expect(text);
             assert_eq!(sources(&instructions).expect_err(text).line, 2, "{text}");
         }

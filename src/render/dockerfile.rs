@@ -22,10 +22,7 @@ pub(super) struct Misuse {
 
 /// Splits a Dockerfile into instructions.
 pub(super) fn parse(text: &str) -> Result<Vec<Instruction>, Misuse> {
-    let mut lines = text
-        .lines()
-        .enumerate()
-        .map(|(index, line)| (index + 1, line));
+    let mut lines = text.lines().enumerate().map(|(index, line)| (index + 1, line));
     let escape = escape_character(text);
     let mut instructions: Vec<Instruction> = Vec::new();
     while let Some((line, first)) = lines.next() {
@@ -47,43 +44,25 @@ pub(super) fn parse(text: &str) -> Result<Vec<Instruction>, Misuse> {
                 None => break,
             }
         }
-        let (keyword, arguments) = joined
-            .trim()
-            .split_once(char::is_whitespace)
-            .unwrap_or((&joined, ""));
+        let (keyword, arguments) =
+            joined.trim().split_once(char::is_whitespace).unwrap_or((&joined, ""));
         let keyword = keyword.trim().to_ascii_uppercase();
         if !keyword.bytes().all(|byte| byte.is_ascii_uppercase()) {
-            return Err(Misuse {
-                line,
-                what: format!("`{keyword}` is not an instruction"),
-            });
+            return Err(Misuse { line, what: format!("`{keyword}` is not an instruction") });
         }
         let arguments = arguments.trim().to_owned();
         if matches!(keyword.as_str(), "RUN" | "COPY" | "ADD") {
             skip_heredocs(&arguments, &mut lines, line)?;
         }
-        instructions.push(Instruction {
-            keyword,
-            arguments,
-            line,
-        });
+        instructions.push(Instruction { keyword, arguments, line });
     }
-    match instructions
-        .iter()
-        .find(|instruction| instruction.keyword != "ARG")
-    {
+    match instructions.iter().find(|instruction| instruction.keyword != "ARG") {
         Some(first) if first.keyword == "FROM" => Ok(instructions),
         Some(first) => {
             let what = "a Dockerfile begins with `FROM`".to_owned();
-            Err(Misuse {
-                line: first.line,
-                what,
-            })
+            Err(Misuse { line: first.line, what })
         }
-        None => Err(Misuse {
-            line: 1,
-            what: "a Dockerfile has a `FROM`".to_owned(),
-        }),
+        None => Err(Misuse { line: 1, what: "a Dockerfile has a `FROM`".to_owned() }),
     }
 }
 
@@ -94,9 +73,7 @@ fn is_skipped(line: &str) -> bool {
 
 /// `# escape=` on one of the first lines changes the character that continues a line.
 fn escape_character(text: &str) -> char {
-    let directives = text
-        .lines()
-        .take_while(|line| line.trim_start().starts_with('#'));
+    let directives = text.lines().take_while(|line| line.trim_start().starts_with('#'));
     for line in directives {
         let line = line.trim_start_matches('#').trim();
         if let Some(value) = line.strip_prefix("escape")
@@ -119,10 +96,7 @@ fn skip_heredocs<'a>(
             false => text == end,
         };
         if !lines.by_ref().any(|(_, text)| is_end(text)) {
-            return Err(Misuse {
-                line,
-                what: format!("the here-document `{end}` does not end"),
-            });
+            return Err(Misuse { line, what: format!("the here-document `{end}` does not end") });
         }
     }
     Ok(())
@@ -141,9 +115,7 @@ fn heredocs(arguments: &str) -> Vec<(String, bool)> {
             None => (rest, false),
         };
         let name = rest.trim_matches(['"', '\'']);
-        let is_name = name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         if !name.is_empty() && is_name {
             found.push((name.to_owned(), strip_tabs));
         }
@@ -157,26 +129,14 @@ mod tests {
 
     fn keywords(text: &str) -> Vec<(String, usize)> {
         let instructions = parse(text).expect(text);
-        instructions
-            .into_iter()
-            .map(|found| (found.keyword, found.line))
-            .collect()
+        instructions.into_iter().map(|found| (found.keyword, found.line)).collect()
     }
 
     #[test]
     fn continued_lines_and_heredocs_belong_to_their_instruction() {
         let text = "# c\nFROM a\nRUN x \\\n # c\n\n  && y\nRUN <<EOF\nCOPY not me\nEOF\ncopy <<-\"A\" <<B /\n\tA\nB\nCMD z\n";
-        let expected = [
-            ("FROM", 2),
-            ("RUN", 3),
-            ("RUN", 7),
-            ("COPY", 10),
-            ("CMD", 13),
-        ];
-        assert_eq!(
-            keywords(text),
-            expected.map(|(word, line)| (word.to_owned(), line))
-        );
+        let expected = [("FROM", 2), ("RUN", 3), ("RUN", 7), ("COPY", 10), ("CMD", 13)];
+        assert_eq!(keywords(text), expected.map(|(word, line)| (word.to_owned(), line)));
         assert_eq!(parse(text).expect(text)[1].arguments, "x   && y");
     }
 

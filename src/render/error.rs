@@ -51,10 +51,7 @@ pub enum RenderError {
 }
 
 fn list(files: &[(String, u64)]) -> String {
-    files
-        .iter()
-        .map(|(path, size)| format!("\n  {path} ({} MiB)", size >> 20))
-        .collect()
+    files.iter().map(|(path, size)| format!("\n  {path} ({} MiB)", size >> 20)).collect()
 }
 
 impl RenderError {
@@ -63,11 +60,7 @@ impl RenderError {
             variant: variant.to_owned(),
             file: file.to_owned(),
             line: misuse.line,
-            text: text
-                .lines()
-                .nth(misuse.line - 1)
-                .unwrap_or_default()
-                .to_owned(),
+            text: text.lines().nth(misuse.line - 1).unwrap_or_default().to_owned(),
             misuse: misuse.what,
         }
     }

@@ -43,33 +43,23 @@ pub(super) struct Found {
 
 impl Files {
     pub(super) fn new(folder: &Path) -> Self {
-        Self {
-            folder: folder.to_owned(),
-            read: Mutex::default(),
-        }
+        Self { folder: folder.to_owned(), read: Mutex::default() }
     }
 
     /// The files that `source` means: itself, its template, everything in it, or all that match.
     pub(super) fn find(&self, source: &Source) -> Result<Vec<Found>, Misuse> {
-        let refuse = |what: String| Misuse {
-            line: source.line,
-            what,
-        };
+        let refuse = |what: String| Misuse { line: source.line, what };
         let path = &source.path;
         if path.contains(['*', '?', '[']) {
             let pattern = Pattern::new(path).map_err(|error| refuse(error.msg.to_owned()))?;
-            let options = MatchOptions {
-                require_literal_separator: true,
-                ..MatchOptions::new()
-            };
+            let options = MatchOptions { require_literal_separator: true, ..MatchOptions::new() };
             let mut found = Vec::new();
             self.walk("", &mut found).map_err(refuse)?;
             found.retain(|file| pattern.matches_with(&file.path, options));
             return match found.is_empty() {
-                true => Err(refuse(format!(
-                    "nothing matches `{path}` in {}",
-                    self.shown()
-                ))),
+                true => {
+                    Err(refuse(format!("nothing matches `{path}` in `{}`", self.folder.display())))
+                }
                 false => Ok(found),
             };
         }
@@ -79,17 +69,11 @@ impl Files {
         if on_disk.symlink_metadata().is_ok() {
             self.add(path, &on_disk, &mut found).map_err(refuse)?;
         } else if template.symlink_metadata().is_ok() {
-            self.add(&format!("{path}{TEMPLATE}"), &template, &mut found)
-                .map_err(refuse)?;
+            self.add(&format!("{path}{TEMPLATE}"), &template, &mut found).map_err(refuse)?;
         } else {
-            return Err(refuse(format!("there is no `{path}` in {}", self.shown())));
+            return Err(refuse(format!("there is no `{path}` in `{}`", self.folder.display())));
         }
         Ok(found)
-    }
-
-    fn shown(&self) -> String {
-        let folder = self.folder.strip_prefix(".").unwrap_or(&self.folder);
-        format!("`{}`", folder.display())
     }
 
     fn walk(&self, path: &str, found: &mut Vec<Found>) -> Result<(), String> {
@@ -99,14 +83,8 @@ impl Files {
         entries.sort_by_key(fs_err::DirEntry::file_name);
         for entry in entries {
             let name = entry.file_name();
-            let name = name
-                .to_str()
-                .ok_or_else(|| format!("`{}` is not UTF-8", name.display()))?;
-            let inner = if path.is_empty() {
-                name.to_owned()
-            } else {
-                format!("{path}/{name}")
-            };
+            let name = name.to_str().ok_or_else(|| format!("`{}` is not UTF-8", name.display()))?;
+            let inner = if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
             let is_source = inner == PARTIALS || inner.ends_with("Dockerfile.hbs");
             if !is_source {
                 self.add(&inner, &entry.path(), found)?;
@@ -122,9 +100,7 @@ impl Files {
             return self.walk(path, found);
         }
         if kind.is_symlink() {
-            return Err(format!(
-                "`{path}` is a symbolic link; a context holds files only"
-            ));
+            return Err(format!("`{path}` is a symbolic link; a context holds files only"));
         }
         if !kind.is_file() {
             return Err(format!("`{path}` is neither a file nor a folder"));
@@ -145,25 +121,16 @@ impl Files {
         variant: &str,
         render: impl Fn(&Path) -> Result<String, RenderError>,
     ) -> Result<Vec<ContextFile>, RenderError> {
-        let found: BTreeMap<String, Found> = found
-            .into_iter()
-            .map(|file| (file.path.clone(), file))
-            .collect();
+        let found: BTreeMap<String, Found> =
+            found.into_iter().map(|file| (file.path.clone(), file)).collect();
         check_size(&found, variant)?;
         let mut files = Vec::with_capacity(found.len());
         for (path, file) in found {
             let (executable, content) = match file.is_template {
-                true => (
-                    is_executable(&file.on_disk)?,
-                    render(&file.on_disk)?.into_bytes().into(),
-                ),
+                true => (is_executable(&file.on_disk)?, render(&file.on_disk)?.into_bytes().into()),
                 false => self.content(&file.on_disk)?,
             };
-            files.push(ContextFile {
-                path,
-                executable,
-                content,
-            });
+            files.push(ContextFile { path, executable, content });
         }
         Ok(files)
     }
@@ -196,9 +163,5 @@ fn check_size(found: &BTreeMap<String, Found>, variant: &str) -> Result<(), Rend
     }
     sizes.sort_by_key(|(_, size)| std::cmp::Reverse(*size));
     sizes.truncate(3);
-    Err(RenderError::TooLarge {
-        variant: variant.to_owned(),
-        limit: MAX_CONTEXT,
-        largest: sizes,
-    })
+    Err(RenderError::TooLarge { variant: variant.to_owned(), limit: MAX_CONTEXT, largest: sizes })
 }

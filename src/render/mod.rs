@@ -34,16 +34,8 @@ impl<'a> Renderer<'a> {
     /// Reads the templates' folder of `matrix`: its partials, and what is rendered later.
     pub fn new(matrix: &'a Matrix) -> Result<Self, RenderError> {
         let folder = matrix.templates();
-        let known = matrix
-            .known_names()
-            .into_iter()
-            .map(str::to_owned)
-            .collect();
-        Ok(Self {
-            matrix,
-            templates: Templates::read(&folder, known)?,
-            files: Files::new(&folder),
-        })
+        let known = matrix.known_names().into_iter().map(str::to_owned).collect();
+        Ok(Self { matrix, templates: Templates::read(&folder, known)?, files: Files::new(&folder) })
     }
 
     /// The contexts of `variants`, in their order; rendered in parallel.
@@ -52,10 +44,8 @@ impl<'a> Renderer<'a> {
             self.templates.load(&self.matrix.dockerfile(variant))?;
         }
         let renderer = &*self;
-        let rendered: Vec<Result<BuildContext, RenderError>> = variants
-            .par_iter()
-            .map(|variant| renderer.render(variant))
-            .collect();
+        let rendered: Vec<Result<BuildContext, RenderError>> =
+            variants.par_iter().map(|variant| renderer.render(variant)).collect();
         // Not collected in parallel: of several errors, the same one is told each time.
         rendered.into_iter().collect()
     }
@@ -75,14 +65,9 @@ impl<'a> Renderer<'a> {
             let found = self.files.find(source).map_err(in_dockerfile)?;
             files.extend(found);
         }
-        let files = self.files.read(files, id, |path| {
-            self.templates.render_file(path, &variables, id)
-        })?;
-        Ok(BuildContext {
-            dockerfile: text,
-            dockerfile_name: name,
-            files,
-        })
+        let files =
+            self.files.read(files, id, |path| self.templates.render_file(path, &variables, id))?;
+        Ok(BuildContext { dockerfile: text, dockerfile_name: name, files })
     }
 }
 

@@ -33,31 +33,18 @@ impl Templates {
         handlebars.register_helper("if", Box::new(Condition { positive: true }));
         handlebars.register_helper("unless", Box::new(Condition { positive: false }));
         let sources = HashMap::new();
-        let mut templates = Self {
-            folder: folder.to_owned(),
-            handlebars,
-            sources,
-            known,
-        };
+        let mut templates = Self { folder: folder.to_owned(), handlebars, sources, known };
         let partials = folder.join(PARTIALS);
         if !partials.is_dir() {
             return Ok(templates);
         }
         let entries = fs_err::read_dir(&partials).map_err(RenderError::Read)?;
-        let paths: Result<Vec<PathBuf>, _> = entries
-            .map(|entry| entry.map(|entry| entry.path()))
-            .collect();
+        let paths: Result<Vec<PathBuf>, _> =
+            entries.map(|entry| entry.map(|entry| entry.path())).collect();
         let mut paths = paths.map_err(RenderError::Read)?;
         paths.sort();
-        for path in paths
-            .iter()
-            .filter(|path| path.extension().is_some_and(|e| e == "hbs"))
-        {
-            let name = path
-                .file_stem()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
+        for path in paths.iter().filter(|path| path.extension().is_some_and(|e| e == "hbs")) {
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             templates.register(&name, path)?;
         }
         Ok(templates)
@@ -132,8 +119,7 @@ impl Templates {
 
 fn read_source(path: &Path) -> Result<SourceFile, RenderError> {
     let text = fs_err::read_to_string(path).map_err(RenderError::Read)?;
-    let shown = path.strip_prefix(".").unwrap_or(path);
-    Ok(SourceFile::new(shown, &text))
+    Ok(SourceFile::new(path, &text))
 }
 
 fn compile(name: &str, source: &SourceFile) -> Result<Template, SourceError> {
@@ -147,14 +133,8 @@ fn compile(name: &str, source: &SourceFile) -> Result<Template, SourceError> {
 }
 
 fn explain(error: &HandlebarsError, source: &SourceFile, known: &[String]) -> Diagnostic {
-    let at = offset(
-        &source.text,
-        error.line_no.unwrap_or(1),
-        error.column_no.unwrap_or(1),
-    );
-    let end = source.text[at..]
-        .find("}}")
-        .map_or(at + 1, |length| at + length + 2);
+    let at = offset(&source.text, error.line_no.unwrap_or(1), error.column_no.unwrap_or(1));
+    let end = source.text[at..].find("}}").map_or(at + 1, |length| at + length + 2);
     match error.reason() {
         RenderErrorReason::MissingVariable(Some(name)) => {
             let is_known = known.iter().any(|other| other == name);
@@ -163,9 +143,7 @@ fn explain(error: &HandlebarsError, source: &SourceFile, known: &[String]) -> Di
                 false => "neither an axis nor a variable",
             };
             let near = nearest(name, known.iter().map(String::as_str));
-            let near = near
-                .filter(|_| !is_known)
-                .map(|near| format!("did you mean `{near}`?"));
+            let near = near.filter(|_| !is_known).map(|near| format!("did you mean `{near}`?"));
             Diagnostic::new(at..end, format!("`{name}` has no value"), label).maybe_help(near)
         }
         reason => Diagnostic::new(at..end, reason.to_string(), ""),
@@ -174,11 +152,7 @@ fn explain(error: &HandlebarsError, source: &SourceFile, known: &[String]) -> Di
 
 /// Where a line and a column, both from 1, are in a text.
 fn offset(text: &str, line: usize, column: usize) -> usize {
-    let start: usize = text
-        .split_inclusive('\n')
-        .take(line.saturating_sub(1))
-        .map(str::len)
-        .sum();
+    let start: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
     let rest = text[start..].char_indices().nth(column.saturating_sub(1));
     rest.map_or(text.len(), |(offset, _)| start + offset)
 }
@@ -198,19 +172,13 @@ impl HelperDef for Condition {
         state: &mut RenderContext<'reg, 'rc>,
         out: &mut dyn Output,
     ) -> HelperResult {
-        let value = helper
-            .param(0)
-            .ok_or(RenderErrorReason::ParamNotFoundForIndex("if", 0))?;
+        let value = helper.param(0).ok_or(RenderErrorReason::ParamNotFoundForIndex("if", 0))?;
         if value.is_value_missing() {
             let name = value.relative_path().cloned();
             return Err(RenderErrorReason::MissingVariable(name).into());
         }
         let holds = value.value().is_truthy(false) == self.positive;
-        match if holds {
-            helper.template()
-        } else {
-            helper.inverse()
-        } {
+        match if holds { helper.template() } else { helper.inverse() } {
             Some(template) => template.render(registry, context, state, out),
             None => Ok(()),
         }

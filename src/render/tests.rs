@@ -60,11 +60,7 @@ impl Project {
 }
 
 fn paths(context: &BuildContext) -> Vec<&str> {
-    context
-        .files
-        .iter()
-        .map(|file| file.path.as_str())
-        .collect()
+    context.files.iter().map(|file| file.path.as_str()).collect()
 }
 
 #[test]
@@ -77,10 +73,7 @@ fn texts_are_not_escaped_and_partials_are_found() {
         ("partials/cuda.hbs", "ENV CUDA={{cuda}}\n"),
     ]);
     let contexts = project.contexts();
-    assert_eq!(
-        contexts[0].dockerfile,
-        "FROM python:3.9\nRUN a && b \"<c>\" curl git\n"
-    );
+    assert_eq!(contexts[0].dockerfile, "FROM python:3.9\nRUN a && b \"<c>\" curl git\n");
     assert_eq!(
         contexts[3].dockerfile,
         "FROM python:3.11\nENV CUDA=12.8\nRUN a && b \"<c>\" curl git\n"
@@ -103,20 +96,11 @@ fn the_context_holds_what_is_copied_and_nothing_else() {
         ("wheels.txt.hbs", "cuda {{cuda}}\n"),
     ]);
     let contexts = project.contexts();
-    assert_eq!(
-        paths(&contexts[0]),
-        ["a.cfg", "dir/deep/x", "dir/run.sh", "one"]
-    );
-    assert_eq!(
-        paths(&contexts[1]),
-        ["a.cfg", "dir/deep/x", "dir/run.sh", "one", "wheels.txt"]
-    );
+    assert_eq!(paths(&contexts[0]), ["a.cfg", "dir/deep/x", "dir/run.sh", "one"]);
+    assert_eq!(paths(&contexts[1]), ["a.cfg", "dir/deep/x", "dir/run.sh", "one", "wheels.txt"]);
     assert_eq!(&*contexts[1].files[4].content, b"cuda 12.8\n");
     // The same file is in memory once, however many variants copy it.
-    assert!(std::sync::Arc::ptr_eq(
-        &contexts[0].files[3].content,
-        &contexts[1].files[3].content
-    ));
+    assert!(std::sync::Arc::ptr_eq(&contexts[0].files[3].content, &contexts[1].files[3].content));
 }
 
 #[test]
@@ -185,18 +169,10 @@ fn mistakes_in_the_rendered_file_name_its_line() {
 fn links_and_sockets_are_refused() {
     let project = Project::new(&[("Dockerfile.hbs", "FROM a\nCOPY link /\n")]);
     std::os::unix::fs::symlink("/etc/passwd", project.folder().join("link")).expect("a link");
-    assert!(
-        project.error().contains("`link` is a symbolic link"),
-        "{}",
-        project.error()
-    );
+    assert!(project.error().contains("`link` is a symbolic link"), "{}", project.error());
     fs_err::remove_file(project.folder().join("link")).expect("removed");
     let _socket = std::os::unix::net::UnixListener::bind(project.folder().join("link"));
-    assert!(
-        project
-            .error()
-            .contains("`link` is neither a file nor a folder")
-    );
+    assert!(project.error().contains("`link` is neither a file nor a folder"));
 }
 
 #[test]
@@ -205,14 +181,11 @@ fn large_contexts_name_their_largest_files() {
     let large = fs_err::File::create(project.folder().join("d/large")).expect("a file");
     large.set_len(65 << 20).expect("a size");
     let error = project.error();
-    assert!(
-        error.contains("larger than 64 MiB") && error.contains("d/large (65 MiB)"),
-        "{error}"
-    );
+    assert!(error.contains("larger than 64 MiB") && error.contains("d/large (65 MiB)"), "{error}");
 }
 
 #[test]
 fn the_matrix_folder_may_be_the_current_one() {
     let matrix = matrix::parse(Path::new("matrix.toml"), MATRIX).expect("a matrix");
-    assert_eq!(matrix.templates(), Path::new("./dockerfiles"));
+    assert_eq!(matrix.templates(), Path::new("dockerfiles"));
 }

@@ -63,11 +63,7 @@ impl Board {
     pub(super) fn note(&mut self, event: &Event, now: Instant) {
         match event {
             Event::RunStarted { targets, .. } => {
-                *self = Self {
-                    started: Some(now),
-                    total: targets.len(),
-                    ..Self::default()
-                };
+                *self = Self { started: Some(now), total: targets.len(), ..Self::default() };
             }
             Event::TargetStarted { target } => {
                 let row = Row {
@@ -81,9 +77,7 @@ impl Board {
             }
             _ if event.ends_target() => self.end(event),
             _ => {
-                let row = event
-                    .target()
-                    .and_then(|target| self.running.get_mut(target));
+                let row = event.target().and_then(|target| self.running.get_mut(target));
                 if let Some(row) = row {
                     row.note(event);
                 }
@@ -118,11 +112,8 @@ impl Board {
         let spinner = SPINNER[self.turns(now) % SPINNER.len()];
         let mut lines: Vec<String> = shown()
             .map(|(target, row)| {
-                let head = format!(
-                    "{} {}  ",
-                    style.good(spinner),
-                    pad(&shorten(target, name), name)
-                );
+                let head =
+                    format!("{} {}  ", style.good(spinner), pad(&shorten(target, name), name));
                 row.line(&head, now, columns, style)
             })
             .collect();
@@ -148,12 +139,7 @@ impl Board {
     }
 
     fn gauge(&self, style: Style) -> String {
-        let part = |count: usize| {
-            (count * GAUGE)
-                .checked_div(self.total)
-                .unwrap_or(0)
-                .min(GAUGE)
-        };
+        let part = |count: usize| (count * GAUGE).checked_div(self.total).unwrap_or(0).min(GAUGE);
         let good = part(self.finished);
         let over = part(self.finished + self.failed + self.cancelled);
         let rest = GAUGE - over;
@@ -186,13 +172,7 @@ impl Row {
                 active.name.clone_from(&step.name);
                 self.name.clone_from(&step.name);
             }
-            Event::StepProgress {
-                step,
-                item,
-                current,
-                total,
-                ..
-            } => {
+            Event::StepProgress { step, item, current, total, .. } => {
                 if let Some(active) = self.active.get_mut(step) {
                     active.moved.insert(item.clone(), (*current, *total));
                 }
@@ -223,11 +203,7 @@ impl Row {
         let used = console::measure_text_width(&head) + console::measure_text_width(&tail);
         let room = columns.saturating_sub(used);
         let name = active.map_or(&self.name, |active| &active.name);
-        let line = format!(
-            "{head}{}{}",
-            pad(&shorten(name, room), room),
-            style.dim(tail)
-        );
+        let line = format!("{head}{}{}", pad(&shorten(name, room), room), style.dim(tail));
         console::truncate_str(&line, columns, "…").into_owned()
     }
 }

@@ -39,10 +39,7 @@ pub(super) fn groups(record: &Record) -> Vec<Group<'_>> {
                     group.first = failed;
                 }
             }
-            None => groups.push(Group {
-                first: failed,
-                targets: vec![&failed.target],
-            }),
+            None => groups.push(Group { first: failed, targets: vec![&failed.target] }),
         }
     }
     groups
@@ -52,14 +49,7 @@ pub(super) fn groups(record: &Record) -> Vec<Group<'_>> {
 /// differ between variants that share the step.
 fn is_same(one: &Failed, other: &Failed) -> bool {
     let key = |failed: &Failed| {
-        let Failure {
-            kind,
-            step,
-            source,
-            exit_code,
-            platform,
-            ..
-        } = failed.failure.clone();
+        let Failure { kind, step, source, exit_code, platform, .. } = failed.failure.clone();
         // Messages often name their target.
         let message = failed.failure.message.replace(&failed.target, "");
         let step = step.map(|step| step.name);
@@ -88,12 +78,7 @@ fn block(text: &mut String, group: &Group<'_>, style: Style) {
         FailureKind::Engine => "was lost by the engine",
     };
     let title = style.strong(group.title());
-    let _ = writeln!(
-        text,
-        "{} {title} {verb}: {}",
-        style.bad("✗"),
-        clean(&failure.message)
-    );
+    let _ = writeln!(text, "{} {title} {verb}: {}", style.bad("✗"), clean(&failure.message));
     if group.targets.len() > 1 {
         let lines = wrap(&group.targets, style.width.saturating_sub(13).max(20));
         field(text, style, "variants", lines.iter().map(String::as_str));
@@ -103,12 +88,7 @@ fn block(text: &mut String, group: &Group<'_>, style: Style) {
     }
     if let Some(source) = &failure.source {
         let place = format!("{}:{}", clean(&source.file), source.line);
-        field(
-            text,
-            style,
-            "at",
-            [place.as_str(), clean(&source.text).as_ref()],
-        );
+        field(text, style, "at", [place.as_str(), clean(&source.text).as_ref()]);
     }
     if let Some(platform) = &failure.platform {
         field(text, style, "platform", [platform.to_string().as_str()]);
@@ -121,23 +101,14 @@ fn block(text: &mut String, group: &Group<'_>, style: Style) {
         field(text, style, "last lines", lines);
     }
     if let Some(log) = &group.first.log {
-        field(
-            text,
-            style,
-            "full log",
-            [clean(&log.display().to_string()).as_ref()],
-        );
+        field(text, style, "full log", [clean(&log.display().to_string()).as_ref()]);
     }
     if let Some(hint) = &failure.hint {
         field(
             text,
             style,
             "hint",
-            hint.lines()
-                .map(clean)
-                .collect::<Vec<_>>()
-                .iter()
-                .map(AsRef::as_ref),
+            hint.lines().map(clean).collect::<Vec<_>>().iter().map(AsRef::as_ref),
         );
     }
 }
@@ -174,10 +145,7 @@ mod tests {
     }
 
     fn of(failed: Vec<Failed>) -> Record {
-        Record {
-            failed,
-            ..Record::default()
-        }
+        Record { failed, ..Record::default() }
     }
 
     #[test]
@@ -187,10 +155,7 @@ mod tests {
             hint: Some("torch 9 does not exist; see requirements.txt".to_owned()),
             ..failure()
         };
-        let lines = [
-            "Collecting torch==9",
-            "ERROR: No matching distribution found for torch==9",
-        ];
+        let lines = ["Collecting torch==9", "ERROR: No matching distribution found for torch==9"];
         let record = of(vec![failed("3.9-server", failure, &lines)]);
         insta::assert_snapshot!(failures(&record, Style::default()));
     }
@@ -212,10 +177,7 @@ mod tests {
             .map(|(target, line)| failed(&target, elsewhere(&target, line), &[]))
             .collect();
         all[7].lines = vec!["no space left on device".to_owned()];
-        all.insert(
-            3,
-            failed("3.10-training", other, &["E: Unable to locate package"]),
-        );
+        all.insert(3, failed("3.10-training", other, &["E: Unable to locate package"]));
         insta::assert_snapshot!(failures(&of(all), Style::default()));
     }
 

@@ -48,9 +48,7 @@ mod tests {
 
     #[test]
     fn durations_never_show_sixty_of_anything() {
-        let shown = [
-            0, 44, 400, 12_340, 59_949, 59_960, 192_000, 3_599_499, 3_599_500, 3_720_000,
-        ];
+        let shown = [0, 44, 400, 12_340, 59_949, 59_960, 192_000, 3_599_499, 3_599_500, 3_720_000];
         let shown = shown.map(|millis| duration(Duration::from_millis(millis)));
         let expected = [
             "0.0s", "0.0s", "0.4s", "12.3s", "59.9s", "1m00s", "3m12s", "59m59s", "1h00m", "1h02m",
@@ -61,9 +59,7 @@ mod tests {
     #[test]
     fn sizes_are_decimal_and_below_a_thousand() {
         let shown = [0, 999, 1000, 999_949, 999_950, 2_240_000_000, u64::MAX].map(bytes);
-        let expected = [
-            "0 B", "999 B", "1.0 kB", "999.9 kB", "1.0 MB", "2.2 GB", "18.4 EB",
-        ];
+        let expected = ["0 B", "999 B", "1.0 kB", "999.9 kB", "1.0 MB", "2.2 GB", "18.4 EB"];
         assert_eq!(shown, expected);
     }
 

@@ -36,11 +36,7 @@ impl GitHub {
     /// Groups go to `stream`, with what `logs` wrote.
     #[must_use]
     pub fn new(stream: Stream, style: Style, logs: Arc<Logs>) -> Self {
-        Self {
-            stream,
-            style,
-            logs,
-        }
+        Self { stream, style, logs }
     }
 
     fn group(&self, target: &str, mark: &str, text: &str) {
@@ -75,12 +71,7 @@ impl Listener for GitHub {
             self.stream.lock().line(&command);
             return;
         }
-        if let Event::RunStarted {
-            targets,
-            engine,
-            jobs,
-        } = event
-        {
+        if let Event::RunStarted { targets, engine, jobs } = event {
             let opening = lines::opening(targets.len(), *jobs, engine);
             self.stream.lock().line(&opening);
         }
@@ -98,10 +89,7 @@ fn copy(path: &Path, stream: &mut StreamLock<'_>) {
     };
     let mut file = BufReader::new(file);
     let mut line = Vec::new();
-    while file
-        .read_until(b'\n', &mut line)
-        .is_ok_and(|count| count > 0)
-    {
+    while file.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
         let text = String::from_utf8_lossy(&line);
         stream.line(&format!("{}\n", neutral(text.trim_end_matches('\n'))));
         line.clear();
@@ -111,12 +99,10 @@ fn copy(path: &Path, stream: &mut StreamLock<'_>) {
 /// An annotation for each failure of `record`; the runner shows them on the run's page.
 #[must_use]
 pub fn annotations(record: &Record) -> String {
-    groups(record)
-        .iter()
-        .fold(String::new(), |mut text, group| {
-            let _ = writeln!(text, "{}", annotation(group));
-            text
-        })
+    groups(record).iter().fold(String::new(), |mut text, group| {
+        let _ = writeln!(text, "{}", annotation(group));
+        text
+    })
 }
 
 fn annotation(group: &Group<'_>) -> String {
@@ -139,10 +125,8 @@ fn annotation(group: &Group<'_>) -> String {
 
 /// A workflow command: `::name key=value,…::message`.
 fn command(name: &str, properties: &[(&str, String)], message: &str) -> String {
-    let properties: Vec<String> = properties
-        .iter()
-        .map(|(key, value)| format!("{key}={}", escape_property(value)))
-        .collect();
+    let properties: Vec<String> =
+        properties.iter().map(|(key, value)| format!("{key}={}", escape_property(value))).collect();
     let space = if properties.is_empty() { "" } else { " " };
     let properties = properties.join(",");
     format!("::{name}{space}{properties}::{}", escape_data(message))
@@ -159,18 +143,12 @@ fn neutral_line(line: &str) -> String {
     // A lone CR ends a line for the runner; `clean` leaves none, nor other control characters
     // than those of the colours that are ours.
     let line = line.replace('\r', " ").replace("##[", "##\u{200b}[");
-    if line.trim_start().starts_with("::") {
-        format!("\u{200b}{line}")
-    } else {
-        line
-    }
+    if line.trim_start().starts_with("::") { format!("\u{200b}{line}") } else { line }
 }
 
 /// Escapes a command's message, in the order in which the runner undoes it.
 fn escape_data(text: &str) -> String {
-    text.replace('%', "%25")
-        .replace('\r', "%0D")
-        .replace('\n', "%0A")
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
 /// Escapes the value of a command's property.
@@ -197,20 +175,14 @@ mod tests {
         let logs = Arc::new(Logs::new(directory.path().to_owned()));
         let recorder = Recorder::new(Arc::clone(&logs));
         let written = Written::default();
-        let style = Style {
-            verbosity,
-            ..Style::default()
-        };
+        let style = Style { verbosity, ..Style::default() };
         let github = GitHub::new(written.stream(), style, Arc::clone(&logs));
         for event in events {
             logs.hear(event);
             recorder.hear(event);
             github.hear(event);
         }
-        Heard {
-            text: written.text(),
-            record: recorder.record(),
-        }
+        Heard { text: written.text(), record: recorder.record() }
     }
 
     #[test]
@@ -222,11 +194,8 @@ mod tests {
     #[test]
     fn quiet_tells_failures_only() {
         let heard = hear(Verbosity::Quiet, &run_of_three());
-        let groups: Vec<&str> = heard
-            .text
-            .lines()
-            .filter(|line| line.starts_with("::group"))
-            .collect();
+        let groups: Vec<&str> =
+            heard.text.lines().filter(|line| line.starts_with("::group")).collect();
         assert_eq!(groups.len(), 1);
         assert!(groups[0].contains("3.9-server"));
     }

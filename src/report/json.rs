@@ -49,11 +49,7 @@ impl Listener for Json {
     fn hear(&self, event: &Event) {
         // The lock comes first, so that times never run backwards from line to line.
         let mut stream = self.stream.lock();
-        let line = Line {
-            schema: SCHEMA,
-            time: rfc3339((self.clock)()),
-            event,
-        };
+        let line = Line { schema: SCHEMA, time: rfc3339((self.clock)()), event };
         if let Ok(line) = serde_json::to_string(&line) {
             stream.line(&line);
         }

@@ -21,24 +21,15 @@ pub(super) fn opening(targets: usize, jobs: usize, engine: &str) -> String {
 /// How a target ended, as its mark and what is told of it; `None` while it goes on.
 pub(super) fn ending(event: &Event, style: Style) -> Option<(String, String)> {
     match event {
-        Event::TargetFinished {
-            digest,
-            cached,
-            elapsed,
-            ..
-        } => {
-            let cached = if *cached {
-                style.dim("  cached")
-            } else {
-                String::new()
-            };
+        Event::TargetFinished { digest, cached, elapsed, .. } => {
+            let cached = if *cached { style.dim("  cached") } else { String::new() };
             let elapsed = format::duration(*elapsed);
             let text = format!("{}  {elapsed}{cached}", style.dim(short(digest)));
             Some((style.good("✓"), text))
         }
-        Event::TargetFailed {
-            failure, elapsed, ..
-        } => Some((style.bad("✗"), failed(failure, *elapsed))),
+        Event::TargetFailed { failure, elapsed, .. } => {
+            Some((style.bad("✗"), failed(failure, *elapsed)))
+        }
         Event::TargetCancelled { reason, .. } => {
             Some((style.warn("-"), cancelled(*reason).to_owned()))
         }

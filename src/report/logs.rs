@@ -39,10 +39,7 @@ impl Logs {
     /// Logs go to `directory`, which is created with the first of them.
     #[must_use]
     pub fn new(directory: PathBuf) -> Self {
-        Self {
-            directory,
-            state: Mutex::default(),
-        }
+        Self { directory, state: Mutex::default() }
     }
 
     /// The log of `target`, where it has one.
@@ -121,13 +118,7 @@ pub(super) fn entry(event: &Event) -> Option<String> {
     let (step, text) = match event {
         Event::StepStarted { step, .. } => (step.number, clean(&step.name).into_owned()),
         Event::Log { step, line, .. } => (*step, clean(line).into_owned()),
-        Event::StepFinished {
-            step,
-            cached,
-            elapsed,
-            error,
-            ..
-        } => {
+        Event::StepFinished { step, cached, elapsed, error, .. } => {
             let text = match (error, cached) {
                 (Some(error), _) => format!("failed: {}", clean(error)),
                 (None, true) => format!("{} cached", clean(&step.name)),
@@ -153,11 +144,8 @@ fn log_path(directory: &Path, target: &str) -> PathBuf {
     if is_own {
         return directory.join(format!("{target}.log"));
     }
-    let plain: String = target
-        .chars()
-        .map(|c| if is_plain(c) { c } else { '_' })
-        .take(MAX_STEM)
-        .collect();
+    let plain: String =
+        target.chars().map(|c| if is_plain(c) { c } else { '_' }).take(MAX_STEM).collect();
     let digest = Digest::of(target.as_bytes()).hex();
     let stem = plain.trim_start_matches(['.', '-']);
     directory.join(format!("{stem}-{}.log", &digest[..12]))
@@ -177,11 +165,7 @@ mod tests {
         assert_eq!(path, directory.path().join("logs/3.11-gpu-server.log"));
         insta::assert_snapshot!(fs::read_to_string(path).expect("a log"));
         assert!(lock(&logs.state).open.is_empty());
-        assert_eq!(
-            logs.path("3.12-server"),
-            None,
-            "a cancelled target said nothing"
-        );
+        assert_eq!(logs.path("3.12-server"), None, "a cancelled target said nothing");
     }
 
     #[test]
@@ -194,24 +178,14 @@ mod tests {
     #[test]
     fn names_that_are_no_file_names_get_their_own() {
         let directory = Path::new("logs");
-        let named = [
-            "../../etc/passwd",
-            "a/b",
-            "a_b",
-            "A_b",
-            "",
-            "-rf",
-            &"x".repeat(500),
-        ]
-        .map(|target| log_path(directory, target));
+        let named = ["../../etc/passwd", "a/b", "a_b", "A_b", "", "-rf", &"x".repeat(500)]
+            .map(|target| log_path(directory, target));
         for path in &named {
             assert_eq!(path.parent(), Some(directory), "{}", path.display());
             assert!(path.as_os_str().len() < 200, "{}", path.display());
         }
-        let folded: std::collections::HashSet<String> = named
-            .iter()
-            .map(|path| path.display().to_string().to_lowercase())
-            .collect();
+        let folded: std::collections::HashSet<String> =
+            named.iter().map(|path| path.display().to_string().to_lowercase()).collect();
         assert_eq!(folded.len(), named.len());
     }
 

@@ -50,11 +50,8 @@ fn fill(text: &mut String, parts: impl ExactSizeIterator<Item = String>, noun: &
 }
 
 fn row(finished: &super::record::Finished) -> String {
-    let tags: Vec<String> = finished
-        .references
-        .iter()
-        .map(|reference| code(&reference.to_string()))
-        .collect();
+    let tags: Vec<String> =
+        finished.references.iter().map(|reference| code(&reference.to_string())).collect();
     let cached = if finished.cached { "yes" } else { "" };
     format!(
         "| {} | {} | {} | {} | {cached} |\n",
@@ -67,11 +64,7 @@ fn row(finished: &super::record::Finished) -> String {
 
 fn failure(group: &Group<'_>) -> String {
     let failure = &group.first.failure;
-    let mut text = format!(
-        "**✗ {}** {}\n\n",
-        escape(&group.title()),
-        escape(&failure.message)
-    );
+    let mut text = format!("**✗ {}** {}\n\n", escape(&group.title()), escape(&failure.message));
     if group.targets.len() > 1 {
         let targets: Vec<String> = group.targets.iter().map(|target| escape(target)).collect();
         let _ = writeln!(text, "Variants: {}\n", targets.join(", "));
@@ -143,10 +136,8 @@ mod tests {
         let mut record = record();
         record.finished[0].target = "a|b`c`<img src=x onerror=y>@octocat #1 $x$ ![i](j)".to_owned();
         record.failed[0].target = "**bold** https://example.com".to_owned();
-        record.failed[0].lines = vec![
-            "</pre><script>x</script>".to_owned(),
-            "```\n| a |".to_owned(),
-        ];
+        record.failed[0].lines =
+            vec!["</pre><script>x</script>".to_owned(), "```\n| a |".to_owned()];
         insta::assert_snapshot!(render(&record));
     }
 
@@ -157,10 +148,7 @@ mod tests {
         record.failed = (0..500)
             .map(|number| Failed {
                 target: format!("{number}"),
-                failure: crate::event::Failure {
-                    exit_code: Some(number),
-                    ..build_failure()
-                },
+                failure: crate::event::Failure { exit_code: Some(number), ..build_failure() },
                 lines: vec!["<".repeat(500); 10],
                 ..one.clone()
             })

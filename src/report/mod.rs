@@ -103,13 +103,7 @@ impl RunReport {
         // The logs come first: the others read them when a target ends.
         let mut listeners: Vec<Arc<dyn Listener>> = vec![logs.clone(), recorder.clone()];
         listeners.extend(display(&request, &printer, &logs));
-        Self {
-            request,
-            printer,
-            logs,
-            recorder,
-            listener: Arc::new(Fanout(listeners)),
-        }
+        Self { request, printer, logs, recorder, listener: Arc::new(Fanout(listeners)) }
     }
 
     /// Where the run says what happens.
@@ -134,8 +128,7 @@ impl RunReport {
             Display::Json => {}
             Display::GitHub => {
                 let text = github::neutral(&text);
-                self.printer
-                    .message(&format!("{text}{}", github::annotations(&record)));
+                self.printer.message(&format!("{text}{}", github::annotations(&record)));
             }
             Display::Terminal | Display::Plain => self.printer.message(&text),
         }
@@ -209,14 +202,8 @@ mod tests {
     fn report(display: Display, verbosity: Verbosity) -> (String, String) {
         let directory = tempfile::tempdir().expect("a directory");
         let (out, err) = (Written::default(), Written::default());
-        let printer = Printer {
-            out: out.stream(),
-            err: err.stream(),
-        };
-        let style = Style {
-            verbosity,
-            ..Style::default()
-        };
+        let printer = Printer { out: out.stream(), err: err.stream() };
+        let style = Style { verbosity, ..Style::default() };
         let request = ReportRequest {
             display,
             style,
@@ -261,10 +248,7 @@ mod tests {
     fn github_gets_its_annotations_last() {
         let (_, err) = report(Display::GitHub, Verbosity::Normal);
         let last = err.lines().last().unwrap_or_default();
-        assert!(
-            last.starts_with("::error title=3.9-server failed,"),
-            "{last}"
-        );
+        assert!(last.starts_with("::error title=3.9-server failed,"), "{last}");
     }
 
     #[test]
@@ -275,12 +259,7 @@ mod tests {
             Display::automatic(false, None, false),
             Display::automatic(true, Some("xterm"), true),
         ];
-        let expected = [
-            Display::Terminal,
-            Display::Plain,
-            Display::Plain,
-            Display::GitHub,
-        ];
+        let expected = [Display::Terminal, Display::Plain, Display::Plain, Display::GitHub];
         assert_eq!(displays, expected);
     }
 }

@@ -32,23 +32,12 @@ impl Plain {
     /// Lines go to `stream`.
     #[must_use]
     pub fn new(stream: Stream, style: Style) -> Self {
-        Self {
-            stream,
-            style,
-            state: Mutex::default(),
-        }
+        Self { stream, style, state: Mutex::default() }
     }
 
     fn line(&self, state: &mut State, event: &Event) -> Option<String> {
-        if let Event::RunStarted {
-            targets,
-            engine,
-            jobs,
-        } = event
-        {
-            let widths = targets
-                .iter()
-                .map(|target| console::measure_text_width(target));
+        if let Event::RunStarted { targets, engine, jobs } = event {
+            let widths = targets.iter().map(|target| console::measure_text_width(target));
             state.prefix = widths.max().unwrap_or(0).min(MAX_PREFIX);
             return Some(lines::opening(targets.len(), *jobs, engine));
         }
@@ -115,11 +104,7 @@ mod tests {
 
     fn told(verbosity: Verbosity, color: bool, events: &[Event]) -> String {
         let written = Written::default();
-        let style = Style {
-            color,
-            verbosity,
-            ..Style::default()
-        };
+        let style = Style { color, verbosity, ..Style::default() };
         tell(&Plain::new(written.stream(), style), events);
         written.text()
     }
@@ -154,10 +139,7 @@ mod tests {
         let [start, _] = started("x", 1);
         let events = [start, cancelled("y"), cancelled("x")];
         let text = told(Verbosity::Normal, false, &events);
-        assert_eq!(
-            text,
-            "x | started\nx | - cancelled: another variant failed\n"
-        );
+        assert_eq!(text, "x | started\nx | - cancelled: another variant failed\n");
     }
 
     #[test]

@@ -17,10 +17,7 @@ impl Printer {
     /// Prints to the process's own stdout and stderr.
     #[must_use]
     pub fn standard() -> Self {
-        Self {
-            out: Stream::new(io::stdout()),
-            err: Stream::new(io::stderr()),
-        }
+        Self { out: Stream::new(io::stdout()), err: Stream::new(io::stderr()) }
     }
 
     /// Prints a result: `text` and a line end, unless it has one or is empty.
@@ -53,10 +50,7 @@ struct Inner {
 impl Stream {
     /// A stream into `writer`.
     pub fn new(writer: impl Write + Send + 'static) -> Self {
-        Self(Arc::new(Mutex::new(Inner {
-            writer: Box::new(writer),
-            end: None,
-        })))
+        Self(Arc::new(Mutex::new(Inner { writer: Box::new(writer), end: None })))
     }
 
     /// Holds the stream, so that several writes come out together.
@@ -159,11 +153,7 @@ mod tests {
 
     fn narrow(room: usize, kind: io::ErrorKind) -> (Printer, Arc<Mutex<Vec<u8>>>) {
         let written = Arc::new(Mutex::new(Vec::new()));
-        let out = Stream::new(Narrow {
-            room,
-            kind,
-            written: Arc::clone(&written),
-        });
+        let out = Stream::new(Narrow { room, kind, written: Arc::clone(&written) });
         let err = Stream::new(io::sink());
         (Printer { out, err }, written)
     }

@@ -61,8 +61,7 @@ impl Record {
     /// The variants that are where they should be, in the order of their ids in `order`.
     pub(super) fn sort(&mut self, order: &HashMap<String, usize>) {
         let place = |target: &String| order.get(target).copied().unwrap_or(usize::MAX);
-        self.finished
-            .sort_by_key(|finished| place(&finished.target));
+        self.finished.sort_by_key(|finished| place(&finished.target));
         self.failed.sort_by_key(|failed| place(&failed.target));
         self.cancelled.sort_by_key(|(target, _)| place(target));
     }
@@ -83,10 +82,7 @@ struct State {
 
 impl Recorder {
     pub(super) fn new(logs: Arc<Logs>) -> Self {
-        Self {
-            logs,
-            state: Mutex::default(),
-        }
+        Self { logs, state: Mutex::default() }
     }
 
     /// What is known so far, in plan order.
@@ -115,12 +111,7 @@ impl Listener for Recorder {
                     tail.push(*step, line);
                 }
             }
-            Event::StepFinished {
-                target,
-                step,
-                error: None,
-                ..
-            } => {
+            Event::StepFinished { target, step, error: None, .. } => {
                 if let Some(tail) = state.tails.get_mut(target) {
                     tail.forget(step.number);
                 }
@@ -134,13 +125,7 @@ impl Listener for Recorder {
 impl State {
     fn end(&mut self, event: &Event, logs: &Logs) {
         match event {
-            Event::TargetFinished {
-                target,
-                digest,
-                references,
-                cached,
-                elapsed,
-            } => {
+            Event::TargetFinished { target, digest, references, cached, elapsed } => {
                 self.tails.remove(target);
                 self.record.finished.push(Finished {
                     target: target.clone(),
@@ -150,11 +135,7 @@ impl State {
                     elapsed: *elapsed,
                 });
             }
-            Event::TargetFailed {
-                target,
-                failure,
-                elapsed,
-            } => {
+            Event::TargetFailed { target, failure, elapsed } => {
                 let tail = self.tails.remove(target);
                 let step = failure.step.as_ref().map(|step| step.number);
                 let lines = tail.zip(step).map(|(mut tail, step)| tail.take(step));
@@ -186,16 +167,9 @@ mod tests {
         tell(&recorder, &run_of_three());
         assert!(lock(&recorder.state).tails.is_empty());
         let record = recorder.record();
-        let ends = (
-            record.finished.len(),
-            record.failed.len(),
-            record.cancelled.len(),
-        );
+        let ends = (record.finished.len(), record.failed.len(), record.cancelled.len());
         assert_eq!((record.total, ends), (3, (1, 1, 1)));
         assert_eq!(record.failed[0].lines.len(), 10);
-        assert_eq!(
-            record.failed[0].lines[9],
-            "ERROR: No matching distribution found for torch==9"
-        );
+        assert_eq!(record.failed[0].lines[9], "ERROR: No matching distribution found for torch==9");
     }
 }

@@ -39,10 +39,7 @@ struct Drawn {
 
 impl<T: TermLike> Screen<T> {
     pub(super) fn new(term: T) -> Self {
-        Self {
-            term,
-            drawn: Mutex::default(),
-        }
+        Self { term, drawn: Mutex::default() }
     }
 
     /// Begins a frame, the last of which was `rows` high when it was drawn.
@@ -54,9 +51,8 @@ impl<T: TermLike> Screen<T> {
             return Ok(());
         }
         let frame = lines.iter().rev().take(rows);
-        let broken: usize = frame
-            .map(|columns| columns.div_ceil(usize::from(width)).saturating_sub(1))
-            .sum();
+        let broken: usize =
+            frame.map(|columns| columns.div_ceil(usize::from(width)).saturating_sub(1)).sum();
         if broken > 0 {
             self.term.move_cursor_up(broken)?;
             self.term.write_str("\r\u{1b}[J")?;
@@ -195,10 +191,7 @@ mod tests {
 
     #[test]
     fn a_narrower_terminal_is_cleared_of_what_it_broke() {
-        let term = Elastic {
-            width: Arc::new(AtomicU16::new(20)),
-            told: Arc::default(),
-        };
+        let term = Elastic { width: Arc::new(AtomicU16::new(20)), told: Arc::default() };
         let bar = bar(term.clone());
         bar.set_message("0123456789\nabcde");
         term.width.store(4, Ordering::Relaxed);

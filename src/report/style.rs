@@ -28,11 +28,7 @@ pub struct Style {
 
 impl Default for Style {
     fn default() -> Self {
-        Self {
-            color: false,
-            verbosity: Verbosity::default(),
-            width: 80,
-        }
+        Self { color: false, verbosity: Verbosity::default(), width: 80 }
     }
 }
 
@@ -119,10 +115,7 @@ mod tests {
 
     #[test]
     fn colours_follow_the_conventions() {
-        let terminal = ColorSignals {
-            is_terminal: true,
-            ..ColorSignals::default()
-        };
+        let terminal = ColorSignals { is_terminal: true, ..ColorSignals::default() };
         let wants = |change: fn(&mut ColorSignals<'_>)| {
             let mut signals = terminal;
             change(&mut signals);
@@ -147,10 +140,7 @@ mod tests {
     #[test]
     fn without_colour_text_is_left_alone() {
         assert_eq!(Style::default().bad("x"), "x");
-        let color = Style {
-            color: true,
-            ..Style::default()
-        };
+        let color = Style { color: true, ..Style::default() };
         assert_eq!(color.good("x"), "\u{1b}[32mx\u{1b}[0m");
     }
 }

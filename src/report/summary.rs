@@ -106,10 +106,7 @@ mod tests {
         let style = Style::default();
         let all = record(vec![finished("3.9", false), finished("3.11-gpu", true)], 0);
         assert_eq!(totals(&all, style), "2 built (1 cached) in 3m12s");
-        assert_eq!(
-            totals(&record(vec![], 2), style),
-            "0 built, 2 cancelled in 3m12s"
-        );
+        assert_eq!(totals(&record(vec![], 2), style), "0 built, 2 cancelled in 3m12s");
     }
 
     #[test]
@@ -121,9 +118,7 @@ mod tests {
     #[test]
     fn every_reference_has_a_line() {
         let finished = [finished("3.9", false), finished("3.11-gpu", true)];
-        let rows = finished
-            .iter()
-            .map(|one| (one.references.as_slice(), &one.digest));
+        let rows = finished.iter().map(|one| (one.references.as_slice(), &one.digest));
         insta::assert_snapshot!(published(rows));
         assert_eq!(published([]), "");
     }

@@ -61,10 +61,7 @@ impl Terminal {
 
     /// Draws on `term`.
     pub fn on(term: impl TermLike + Clone + 'static, style: Style) -> Self {
-        Self {
-            canvas: Arc::new(Canvas::new(term, style)),
-            ticker: Mutex::default(),
-        }
+        Self { canvas: Arc::new(Canvas::new(term, style)), ticker: Mutex::default() }
     }
 
     fn start(&self) {
@@ -121,25 +118,14 @@ impl Canvas {
         if let Ok(message) = ProgressStyle::with_template("{msg}") {
             bar.set_style(message);
         }
-        let size = move || Size {
-            rows: term.height().into(),
-            columns: term.width().into(),
-        };
-        Self {
-            state: Mutex::default(),
-            over: Condvar::new(),
-            bar,
-            size: Box::new(size),
-            style,
-        }
+        let size = move || Size { rows: term.height().into(), columns: term.width().into() };
+        Self { state: Mutex::default(), over: Condvar::new(), bar, size: Box::new(size), style }
     }
 
     fn note(&self, event: &Event, now: Instant) {
         let mut state = lock(&self.state);
         if let Event::RunStarted { targets, .. } = event {
-            let widths = targets
-                .iter()
-                .map(|target| console::measure_text_width(target));
+            let widths = targets.iter().map(|target| console::measure_text_width(target));
             state.name = widths.max().unwrap_or(0).min(MAX_NAME);
         }
         if let Some(line) = self.line(&state, event) {
@@ -151,11 +137,9 @@ impl Canvas {
     /// The lasting line that `event` leaves, where it leaves one.
     fn line(&self, state: &State, event: &Event) -> Option<String> {
         match event {
-            Event::RunStarted {
-                targets,
-                engine,
-                jobs,
-            } => return Some(lines::opening(targets.len(), *jobs, engine)),
+            Event::RunStarted { targets, engine, jobs } => {
+                return Some(lines::opening(targets.len(), *jobs, engine));
+            }
             Event::Warning { target, message } => {
                 return Some(lines::warning(target.as_deref(), message, self.style));
             }
@@ -254,15 +238,8 @@ mod tests {
     impl Scene {
         fn new(rows: u16, columns: u16, verbosity: Verbosity) -> Self {
             let term = InMemoryTerm::new(rows, columns);
-            let style = Style {
-                verbosity,
-                ..Style::default()
-            };
-            Self {
-                canvas: Canvas::new(term.clone(), style),
-                term,
-                began: Instant::now(),
-            }
+            let style = Style { verbosity, ..Style::default() };
+            Self { canvas: Canvas::new(term.clone(), style), term, began: Instant::now() }
         }
 
         fn at(&self, seconds: u64, events: &[Event]) -> String {
@@ -276,9 +253,7 @@ mod tests {
     }
 
     fn ids(count: usize) -> Vec<String> {
-        (0..count)
-            .map(|number| format!("3.{number}-gpu-reload-server"))
-            .collect()
+        (0..count).map(|number| format!("3.{number}-gpu-reload-server")).collect()
     }
 
     fn names(ids: &[String]) -> Vec<&str> {
@@ -288,14 +263,7 @@ mod tests {
     #[test]
     fn what_runs_is_shown_with_its_step_and_bytes() {
         let scene = Scene::new(12, 80, Verbosity::Normal);
-        scene.at(
-            0,
-            &[run_started(&[
-                "3.11-gpu-server",
-                "3.9-server",
-                "3.12-server",
-            ])],
-        );
+        scene.at(0, &[run_started(&["3.11-gpu-server", "3.9-server", "3.12-server"])]);
         let mut events = started("3.11-gpu-server", 21).to_vec();
         events.extend([
             step_finished("3.11-gpu-server", 1, "FROM python", true),
@@ -319,23 +287,10 @@ mod tests {
     #[test]
     fn what_ended_stays_above_the_bars_and_the_bars_go() {
         let scene = Scene::new(16, 100, Verbosity::Normal);
-        scene.at(
-            0,
-            &[run_started(&[
-                "3.11-gpu-server",
-                "3.9-server",
-                "3.12-server",
-            ])],
-        );
+        scene.at(0, &[run_started(&["3.11-gpu-server", "3.9-server", "3.12-server"])]);
         scene.at(1, &started("3.11-gpu-server", 3));
         scene.at(2, &[warning(None, "the base image is 200 days old")]);
-        scene.at(
-            3,
-            &[
-                finished("3.11-gpu-server", false),
-                failed("3.9-server", failure()),
-            ],
-        );
+        scene.at(3, &[finished("3.11-gpu-server", false), failed("3.9-server", failure())]);
         let mut during = scene.at(4, &started("3.12-server", 3));
         scene.at(5, &[finished("3.12-server", true)]);
         scene.canvas.clear();
@@ -364,11 +319,7 @@ mod tests {
         let mut events = Vec::new();
         for id in &ids[30..38] {
             events.extend(started(id, 21));
-            events.push(step_started(
-                id,
-                4,
-                "[server 3/9] RUN pip install -r requirements.txt",
-            ));
+            events.push(step_started(id, 4, "[server 3/9] RUN pip install -r requirements.txt"));
         }
         insta::assert_snapshot!(scene.at(200, &events));
     }
@@ -388,10 +339,7 @@ mod tests {
             let scene = Scene::new(4, columns, Verbosity::Normal);
             let frame = lock(&scene.canvas.state).board.frame(
                 scene.began,
-                Size {
-                    rows: 4,
-                    columns: columns.into(),
-                },
+                Size { rows: 4, columns: columns.into() },
                 Style::default(),
             );
             assert!(console::measure_text_width(&frame) < usize::from(columns).max(2));
@@ -401,14 +349,9 @@ mod tests {
     #[test]
     fn verbose_prints_logs_and_a_held_terminal_costs_no_memory() {
         let scene = Scene::new(10, 60, Verbosity::Verbose);
-        let lines: Vec<Event> = (0..MAX_WAITING + 5)
-            .map(|n| log("x", 1, &n.to_string()))
-            .collect();
+        let lines: Vec<Event> = (0..MAX_WAITING + 5).map(|n| log("x", 1, &n.to_string())).collect();
         let text = scene.at(0, &lines);
-        assert!(
-            text.contains("x | #1 9999\n… 5 more lines, see the logs\n"),
-            "{text}"
-        );
+        assert!(text.contains("x | #1 9999\n… 5 more lines, see the logs\n"), "{text}");
     }
 
     #[test]

@@ -50,29 +50,15 @@ pub(super) fn run_started(targets: &[&str]) -> Event {
 
 pub(super) fn started(target: &str, steps: usize) -> [Event; 2] {
     let target = target.to_owned();
-    [
-        Event::TargetStarted {
-            target: target.clone(),
-        },
-        Event::StepsKnown {
-            target,
-            total: steps,
-        },
-    ]
+    [Event::TargetStarted { target: target.clone() }, Event::StepsKnown { target, total: steps }]
 }
 
 pub(super) fn step(number: usize, name: &str) -> Step {
-    Step {
-        number,
-        name: name.to_owned(),
-    }
+    Step { number, name: name.to_owned() }
 }
 
 pub(super) fn step_started(target: &str, number: usize, name: &str) -> Event {
-    Event::StepStarted {
-        target: target.to_owned(),
-        step: step(number, name),
-    }
+    Event::StepStarted { target: target.to_owned(), step: step(number, name) }
 }
 
 pub(super) fn step_finished(target: &str, number: usize, name: &str, cached: bool) -> Event {
@@ -96,11 +82,7 @@ pub(super) fn moved(target: &str, step: usize, item: &str, current: u64, total: 
 }
 
 pub(super) fn log(target: &str, step: usize, line: &str) -> Event {
-    Event::Log {
-        target: target.to_owned(),
-        step,
-        line: line.to_owned(),
-    }
+    Event::Log { target: target.to_owned(), step, line: line.to_owned() }
 }
 
 pub(super) fn finished(target: &str, cached: bool) -> Event {
@@ -133,31 +115,19 @@ pub(super) fn failure() -> Failure {
 }
 
 pub(super) fn failed(target: &str, failure: Failure) -> Event {
-    Event::TargetFailed {
-        target: target.to_owned(),
-        failure,
-        elapsed: Duration::from_millis(8100),
-    }
+    Event::TargetFailed { target: target.to_owned(), failure, elapsed: Duration::from_millis(8100) }
 }
 
 pub(super) fn cancelled(target: &str) -> Event {
-    Event::TargetCancelled {
-        target: target.to_owned(),
-        reason: CancelReason::FailFast,
-    }
+    Event::TargetCancelled { target: target.to_owned(), reason: CancelReason::FailFast }
 }
 
 pub(super) fn warning(target: Option<&str>, message: &str) -> Event {
-    Event::Warning {
-        target: target.map(str::to_owned),
-        message: message.to_owned(),
-    }
+    Event::Warning { target: target.map(str::to_owned), message: message.to_owned() }
 }
 
 pub(super) fn run_finished() -> Event {
-    Event::RunFinished {
-        elapsed: Duration::from_secs(192),
-    }
+    Event::RunFinished { elapsed: Duration::from_secs(192) }
 }
 
 /// A run in which one variant succeeds, one fails and one is cancelled, two at a time.
@@ -170,12 +140,7 @@ pub(super) fn run_of_three() -> Vec<Event> {
     events.extend(started(BAD, 4));
     events.extend([
         step_started(GOOD, 1, "[internal] load build definition from Dockerfile"),
-        step_finished(
-            GOOD,
-            1,
-            "[internal] load build definition from Dockerfile",
-            false,
-        ),
+        step_finished(GOOD, 1, "[internal] load build definition from Dockerfile", false),
         step_finished(GOOD, 2, "[server 1/4] FROM python:3.11-slim-bookworm", true),
         step_started(GOOD, 3, PIP),
         step_started(BAD, 3, PIP),

@@ -68,10 +68,7 @@ mod tests {
 
     #[test]
     fn ordinary_text_is_not_copied() {
-        assert!(matches!(
-            clean("RUN apt-get update\t✓ 国"),
-            Cow::Borrowed(_)
-        ));
+        assert!(matches!(clean("RUN apt-get update\t✓ 国"), Cow::Borrowed(_)));
     }
 
     #[test]

@@ -93,26 +93,12 @@ mod tests {
 
     #[test]
     fn both_kinds_of_version_are_versions() {
-        for text in [
-            "v0.2.2",
-            "0.13.0",
-            "1.4.0rc1",
-            "1.0.0-rc.1",
-            "2026.11",
-            "v1.2.dev3",
-            "release-1.2",
-        ] {
+        for text in
+            ["v0.2.2", "0.13.0", "1.4.0rc1", "1.0.0-rc.1", "2026.11", "v1.2.dev3", "release-1.2"]
+        {
             assert!(text.parse::<Version>().is_ok(), "{text}");
         }
-        for text in [
-            "",
-            "latest",
-            "v",
-            "1.0.0+cu128",
-            "1.0 .0",
-            "v1.0\n",
-            "{{version}}",
-        ] {
+        for text in ["", "latest", "v", "1.0.0+cu128", "1.0 .0", "v1.0\n", "{{version}}"] {
             assert!(text.parse::<Version>().is_err(), "{text}");
         }
     }

@@ -62,11 +62,7 @@ pub enum VersionError {
 }
 
 fn join(lines: &[usize]) -> String {
-    lines
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(" and ")
+    lines.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
 }
 
 impl Explain for VersionError {
@@ -95,47 +91,30 @@ impl Explain for VersionError {
 pub fn read(table: &VersionTable, folder: &Path) -> Result<Version, VersionError> {
     let path = folder.join(table.file.get_ref());
     let text = fs_err::read_to_string(&path).map_err(VersionError::Read)?;
-    // Errors name the path as the matrix file writes it.
-    let path = path.strip_prefix(".").map(Path::to_owned).unwrap_or(path);
     let (found, place) = find(table, &path, &text)?;
-    let prefix = table
-        .prefix
-        .as_ref()
-        .map_or("", |prefix| prefix.get_ref().as_str());
-    format!("{prefix}{found}")
-        .parse()
-        .map_err(|source| VersionError::Invalid { place, source })
+    let prefix = table.prefix.as_ref().map_or("", |prefix| prefix.get_ref().as_str());
+    format!("{prefix}{found}").parse().map_err(|source| VersionError::Invalid { place, source })
 }
 
 /// The version's text and the place where it stands.
 fn find(table: &VersionTable, path: &Path, text: &str) -> Result<(String, String), VersionError> {
     let key = table.key.as_ref().map(|key| key.get_ref().as_str());
-    let constant = table
-        .constant
-        .as_ref()
-        .map(|constant| constant.get_ref().as_str());
-    let ending = path
-        .extension()
-        .and_then(|ending| ending.to_str())
-        .unwrap_or_default();
+    let constant = table.constant.as_ref().map(|constant| constant.get_ref().as_str());
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
     match (ending, key, constant) {
         ("toml", Some(key), None) => at_key(path, key, toml::from_str(text)),
         ("json", Some(key), None) => at_key(path, key, serde_json::from_str(text)),
         ("toml" | "json", ..) => Err(place(path, "a TOML or JSON file needs `key`")),
-        (_, Some(_), _) => Err(place(
-            path,
-            "only a TOML or JSON file has a `key`; give `constant`",
-        )),
+        (_, Some(_), _) => {
+            Err(place(path, "only a TOML or JSON file has a `key`; give `constant`"))
+        }
         (_, None, Some(name)) => assigned(path, name, text),
         (_, None, None) => alone(path, text),
     }
 }
 
 fn place(path: &Path, rule: &'static str) -> VersionError {
-    VersionError::Place {
-        path: path.to_owned(),
-        rule,
-    }
+    VersionError::Place { path: path.to_owned(), rule }
 }
 
 fn at_key<E>(
@@ -146,13 +125,9 @@ fn at_key<E>(
 where
     E: std::error::Error + Send + Sync + 'static,
 {
-    let parsed = parsed.map_err(|error| VersionError::Syntax {
-        path: path.to_owned(),
-        source: error.into(),
-    })?;
-    let found = key
-        .split('.')
-        .try_fold(&parsed, |table, part| table.get(part));
+    let parsed = parsed
+        .map_err(|error| VersionError::Syntax { path: path.to_owned(), source: error.into() })?;
+    let found = key.split('.').try_fold(&parsed, |table, part| table.get(part));
     match found {
         Some(Json::String(text)) => Ok((text.clone(), format!("{}: {key}", path.display()))),
         Some(_) => Err(missing(path, format!("text at the key `{key}`"), None)),
@@ -161,11 +136,7 @@ where
 }
 
 fn missing(path: &Path, what: String, near: Option<String>) -> VersionError {
-    VersionError::Missing {
-        path: path.to_owned(),
-        what,
-        near,
-    }
+    VersionError::Missing { path: path.to_owned(), what, near }
 }
 
 /// `NAME = "…"` as Python, Rust and most texts write it, with or without a type, `const` or
@@ -182,19 +153,12 @@ fn assigned(path: &Path, name: &str, text: &str) -> Result<(String, String), Ver
     for (index, line) in source.text.lines().enumerate() {
         if let Some(groups) = assignment.captures(line) {
             let value = groups.iter().skip(1).flatten().next();
-            found.push((
-                index + 1,
-                value.map_or("", |value| value.as_str()).to_owned(),
-            ));
+            found.push((index + 1, value.map_or("", |value| value.as_str()).to_owned()));
         }
     }
     match found.as_slice() {
         [(line, value)] => Ok((value.clone(), format!("{}:{line}", path.display()))),
-        [] => Err(missing(
-            path,
-            format!("assignment to `{name}`"),
-            mentioned(name, text),
-        )),
+        [] => Err(missing(path, format!("assignment to `{name}`"), mentioned(name, text))),
         many => Err(VersionError::Ambiguous {
             path: path.to_owned(),
             name: name.to_owned(),
@@ -205,16 +169,9 @@ fn assigned(path: &Path, name: &str, text: &str) -> Result<(String, String), Ver
 
 /// Where a name stands that is not assigned: in a comment, perhaps.
 fn mentioned(name: &str, text: &str) -> Option<String> {
-    let (index, line) = text
-        .lines()
-        .enumerate()
-        .find(|(_, line)| line.contains(name))?;
+    let (index, line) = text.lines().enumerate().find(|(_, line)| line.contains(name))?;
     let is_comment = line.trim_start().starts_with(['#', '/']);
-    let what = if is_comment {
-        "is a comment"
-    } else {
-        "is not an assignment of one text"
-    };
+    let what = if is_comment { "is a comment" } else { "is not an assignment of one text" };
     Some(format!("line {} {what}", index + 1))
 }
 
@@ -224,10 +181,9 @@ fn alone(path: &Path, text: &str) -> Result<(String, String), VersionError> {
     match (lines.next(), lines.next()) {
         (Some(line), None) => Ok((line.to_owned(), path.display().to_string())),
         (None, _) => Err(missing(path, "version: it is empty".to_owned(), None)),
-        (Some(_), Some(_)) => Err(place(
-            path,
-            "it holds more than one line; give the `constant` that is assigned",
-        )),
+        (Some(_), Some(_)) => {
+            Err(place(path, "it holds more than one line; give the `constant` that is assigned"))
+        }
     }
 }
 
@@ -254,18 +210,11 @@ mod tests {
     fn a_key_of_toml_or_json() {
         let project = "[project]\nname = 'truss'\nversion = \"0.13.0\"\n";
         assert_eq!(
-            read_from(
-                "pyproject.toml",
-                project,
-                "key = 'project.version'\nprefix = 'v'"
-            ),
+            read_from("pyproject.toml", project, "key = 'project.version'\nprefix = 'v'"),
             "v0.13.0"
         );
         let package = r#"{"name": "truss", "version": "0.13.0"}"#;
-        assert_eq!(
-            read_from("package.json", package, "key = 'version'"),
-            "0.13.0"
-        );
+        assert_eq!(read_from("package.json", package, "key = 'version'"), "0.13.0");
     }
 
     #[test]

@@ -12,10 +12,7 @@ fn names(arguments: &str) -> Vec<String> {
 fn one_image_is_named_as_the_documentation_names_it() {
     let arguments =
         "--live-reload y --use-gpu y --python-version 3.9 --version-tag v0.2.2 --job-type server";
-    assert_eq!(
-        names(arguments),
-        ["baseten/truss-server-base:3.9-gpu-reload-v0.2.2"]
-    );
+    assert_eq!(names(arguments), ["baseten/truss-server-base:3.9-gpu-reload-v0.2.2"]);
 }
 
 #[test]
@@ -26,9 +23,7 @@ fn without_a_selection_all_images_are_named() {
     for python in ["3.9", "3.10", "3.11", "3.12", "3.13", "3.14"] {
         for parts in ["", "-reload", "-gpu", "-gpu-reload"] {
             for job_type in ["server", "training"] {
-                expected.push(format!(
-                    "baseten/truss-{job_type}-base:{python}{parts}-v0.2.2"
-                ));
+                expected.push(format!("baseten/truss-{job_type}-base:{python}{parts}-v0.2.2"));
             }
         }
     }
@@ -39,14 +34,8 @@ fn without_a_selection_all_images_are_named() {
 fn the_older_spellings_mean_what_they_meant() {
     let same = |older: &str, newer: &str| assert_eq!(names(older), names(newer), "{older}");
     same("--python-version 3.9 --use-gpu n", "--python 3.9 --no-gpu");
-    same(
-        "--python-version all --use-gpu both --live-reload both --job-type all",
-        "",
-    );
-    same(
-        "--live-reload n --use-gpu y --skip-login --no-push",
-        "--no-live-reload --gpu",
-    );
+    same("--python-version all --use-gpu both --live-reload both --job-type all", "");
+    same("--live-reload n --use-gpu y --skip-login --no-push", "--no-live-reload --gpu");
     same("--live-reload", "--live-reload y");
 }
 
@@ -56,10 +45,7 @@ fn documented_selections_choose_what_they_say() {
     assert_eq!(names("--python 3.9 --no-gpu --job-type server").len(), 2);
     assert_eq!(names("--python >=3.10,<3.13").len(), 24);
     assert_eq!(names("--python 3.9 --python 3.14").len(), 16);
-    assert_eq!(
-        names("--only python=3.11 --only gpu=true --only job_type=server").len(),
-        2
-    );
+    assert_eq!(names("--only python=3.11 --only gpu=true --only job_type=server").len(), 2);
     assert_eq!(names("--exclude gpu=true --exclude python<3.14").len(), 4);
     assert_eq!(names("--gpu --no-gpu").len(), 48);
 }
@@ -68,17 +54,9 @@ fn documented_selections_choose_what_they_say() {
 fn the_name_follows_version_registry_and_repository() {
     let one = "--python 3.11 --gpu --live-reload --job-type server";
     let version = env!("CARGO_PKG_VERSION");
-    assert_eq!(
-        names(one),
-        [format!(
-            "baseten/truss-server-base:3.11-gpu-reload-v{version}"
-        )]
-    );
+    assert_eq!(names(one), [format!("baseten/truss-server-base:3.11-gpu-reload-v{version}")]);
     let elsewhere = format!(
         "{one} --registry 127.0.0.1:5000 --repository acme/{{{{job_type}}}} --version-tag my-test"
     );
-    assert_eq!(
-        names(&elsewhere),
-        ["127.0.0.1:5000/acme/server:3.11-gpu-reload-my-test"]
-    );
+    assert_eq!(names(&elsewhere), ["127.0.0.1:5000/acme/server:3.11-gpu-reload-my-test"]);
 }

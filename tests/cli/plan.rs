@@ -28,10 +28,7 @@ fn the_list_holds_names_only() {
 fn the_matrix_may_be_elsewhere() {
     let project = Project::new();
     let mut command = project.basegen("list --python 3.9 --job-type server");
-    command
-        .arg("-f")
-        .arg(project.path().join("matrix.toml"))
-        .current_dir("/");
+    command.arg("-f").arg(project.path().join("matrix.toml")).current_dir("/");
     assert_snapshot!(stdout(command), @"acme/server-base:3.9-v1.2.3");
 }
 
@@ -39,8 +36,5 @@ fn the_matrix_may_be_elsewhere() {
 fn platforms_can_be_chosen() {
     let list =
         stdout(Project::new().basegen("plan --platform linux/arm64 --python 3.9 --format json"));
-    assert!(
-        list.contains("\"linux/arm64\"") && !list.contains("amd64"),
-        "{list}"
-    );
+    assert!(list.contains("\"linux/arm64\"") && !list.contains("amd64"), "{list}");
 }

@@ -58,10 +58,7 @@ impl Project {
 /// nothing of the environment.
 pub(crate) fn basegen(arguments: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_basegen"));
-    command
-        .args(arguments.split_whitespace())
-        .env_clear()
-        .current_dir(env!("CARGO_MANIFEST_DIR"));
+    command.args(arguments.split_whitespace()).env_clear().current_dir(env!("CARGO_MANIFEST_DIR"));
     command
 }
 

@@ -33,10 +33,7 @@ fn a_missing_matrix() {
 #[test]
 fn a_missing_version() {
     let project = Project::new();
-    project.write(
-        "matrix.toml",
-        &MATRIX.replace("[version]\nfile = \"VERSION\"", ""),
-    );
+    project.write("matrix.toml", &MATRIX.replace("[version]\nfile = \"VERSION\"", ""));
     assert_cmd_snapshot!(project.basegen("list"));
     fs_err::remove_file(project.path().join("VERSION")).expect("removed");
     project.write("matrix.toml", MATRIX);
@@ -60,11 +57,6 @@ fn names_that_no_registry_takes() {
 #[test]
 fn a_matrix_with_mistakes() {
     let project = Project::new();
-    project.write(
-        "matrix.toml",
-        &MATRIX
-            .replace("aliases", "alises")
-            .replace("\"3.9\"", "3.9"),
-    );
+    project.write("matrix.toml", &MATRIX.replace("aliases", "alises").replace("\"3.9\"", "3.9"));
     assert_cmd_snapshot!(project.basegen("plan"));
 }

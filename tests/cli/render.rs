@@ -22,10 +22,7 @@ fn what_was_written_has_not_drifted_until_it_is_changed() {
     fs_err::remove_file(project.path().join("rendered/3.11-server/server.txt")).expect("removed");
     assert_cmd_snapshot!(project.basegen("render --check rendered"));
     let read = |path: &str| fs_err::read_to_string(project.path().join(path)).expect(path);
-    assert_eq!(
-        read("rendered/3.11-gpu-training/training.txt"),
-        "training\n"
-    );
+    assert_eq!(read("rendered/3.11-gpu-training/training.txt"), "training\n");
 }
 
 #[test]
