@@ -4,5 +4,6 @@ pub mod engine;
 pub mod error;
 pub mod event;
 pub mod image;
+pub mod registry;
 pub mod render;
 pub mod report;
