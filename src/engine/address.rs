@@ -1,0 +1,207 @@
+use std::fmt;
+use std::path::PathBuf;
+
+use super::EngineError;
+
+/// Where an engine listens and which protocol it speaks there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineAddress {
+    /// Who answers.
+    pub kind: EngineKind,
+    /// The socket.
+    pub endpoint: Endpoint,
+    /// The certificates of a TCP endpoint that asks for them.
+    pub tls: Option<TlsFiles>,
+}
+
+/// Who answers at an [`EngineAddress`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EngineKind {
+    /// A Docker Engine, which serves its own BuildKit behind an upgrade of `POST /grpc`.
+    Docker,
+    /// A `buildkitd`, which speaks gRPC from the first byte.
+    BuildKit,
+}
+
+/// A socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Endpoint {
+    /// A unix socket.
+    Unix(PathBuf),
+    /// A TCP port.
+    Tcp {
+        /// A host name or an address; IPv6 addresses without brackets.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+}
+
+/// PEM files of a TLS connection that both sides prove themselves on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The authority that signed the engine's certificate.
+    pub ca: PathBuf,
+    /// This side's certificate.
+    pub cert: PathBuf,
+    /// The key of that certificate.
+    pub key: PathBuf,
+}
+
+impl TlsFiles {
+    /// The three files under the names that Docker gives them in `folder`.
+    #[must_use]
+    pub fn in_folder(folder: &std::path::Path) -> Self {
+        Self {
+            ca: folder.join("ca.pem"),
+            cert: folder.join("cert.pem"),
+            key: folder.join("key.pem"),
+        }
+    }
+}
+
+impl EngineAddress {
+    /// Reads the address of a Docker Engine as `DOCKER_HOST` and docker contexts spell it:
+    /// `unix:///path` or `tcp://host[:port]`.
+    pub fn docker(url: &str, tls: Option<TlsFiles>) -> Result<Self, EngineError> {
+        let default_port = if tls.is_some() { 2376 } else { 2375 };
+        let (scheme, rest) = split(url)?;
+        let endpoint = match scheme {
+            "unix" => unix(url, rest)?,
+            "tcp" | "http" | "https" => tcp(url, rest, default_port)?,
+            "ssh" => {
+                return Err(EngineError::SshHost {
+                    host: rest.to_owned(),
+                });
+            }
+            _ => return Err(EngineError::address(url, "expected `unix://` or `tcp://`")),
+        };
+        Ok(Self::new(EngineKind::Docker, endpoint, tls))
+    }
+
+    /// Reads the address of a `buildkitd`: `unix:///path` or `tcp://host[:port]`.
+    pub fn buildkit(url: &str, tls: Option<TlsFiles>) -> Result<Self, EngineError> {
+        let (scheme, rest) = split(url)?;
+        let endpoint = match scheme {
+            "unix" => unix(url, rest)?,
+            "tcp" => tcp(url, rest, 1234)?,
+            _ => return Err(EngineError::address(url, "expected `unix://` or `tcp://`")),
+        };
+        Ok(Self::new(EngineKind::BuildKit, endpoint, tls))
+    }
+
+    fn new(kind: EngineKind, endpoint: Endpoint, tls: Option<TlsFiles>) -> Self {
+        // TLS on a unix socket means nothing, although DOCKER_TLS_VERIFY may well be set.
+        let tls = tls.filter(|_| matches!(endpoint, Endpoint::Tcp { .. }));
+        Self {
+            kind,
+            endpoint,
+            tls,
+        }
+    }
+}
+
+impl fmt::Display for EngineAddress {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.endpoint {
+            Endpoint::Unix(path) => write!(formatter, "unix://{}", path.display()),
+            Endpoint::Tcp { host, port } if host.contains(':') => {
+                write!(formatter, "tcp://[{host}]:{port}")
+            }
+            Endpoint::Tcp { host, port } => write!(formatter, "tcp://{host}:{port}"),
+        }
+    }
+}
+
+fn split(url: &str) -> Result<(&str, &str), EngineError> {
+    url.split_once("://").ok_or_else(|| {
+        EngineError::address(
+            url,
+            "expected a URL such as `unix:///run/buildkit/buildkitd.sock`",
+        )
+    })
+}
+
+fn unix(url: &str, path: &str) -> Result<Endpoint, EngineError> {
+    if path.starts_with('/') {
+        Ok(Endpoint::Unix(PathBuf::from(path)))
+    } else {
+        Err(EngineError::address(url, "expected an absolute path"))
+    }
+}
+
+fn tcp(url: &str, rest: &str, default_port: u16) -> Result<Endpoint, EngineError> {
+    let refuse = || EngineError::address(url, "expected `host:port` and nothing after it");
+    let authority = rest.strip_suffix('/').unwrap_or(rest);
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(bracketed) => bracketed.split_once(']').ok_or_else(refuse)?,
+        None => authority
+            .find(':')
+            .map_or((authority, ""), |colon| authority.split_at(colon)),
+    };
+    let port = match port.strip_prefix(':') {
+        Some(digits) => digits.parse().map_err(|_| refuse())?,
+        None if port.is_empty() => default_port,
+        None => return Err(refuse()),
+    };
+    if host.is_empty() || host.contains(['/', '@', ' ']) {
+        return Err(refuse());
+    }
+    Ok(Endpoint::Tcp {
+        host: host.to_owned(),
+        port,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tls() -> TlsFiles {
+        TlsFiles::in_folder("/certs".as_ref())
+    }
+
+    #[test]
+    fn docker_hosts_read_as_docker_reads_them() {
+        let cases = [
+            ("unix:///var/run/docker.sock", None, "unix:///var/run/docker.sock"),
+            ("tcp://10.0.0.1", None, "tcp://10.0.0.1:2375"),
+            ("tcp://10.0.0.1", Some(tls()), "tcp://10.0.0.1:2376"),
+            ("http://engine:80/", None, "tcp://engine:80"),
+            ("tcp://[::1]:2375", None, "tcp://[::1]:2375"),
+        ];
+        for (url, tls, expected) in cases {
+            let address = EngineAddress::docker(url, tls).expect(url);
+            assert_eq!(address.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn a_unix_socket_takes_no_certificates() {
+        let address = EngineAddress::docker("unix:///s", Some(tls())).expect("an address");
+        assert_eq!(address.tls, None);
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        for url in [
+            "",
+            "builder",
+            "unix://relative",
+            "tcp://",
+            "tcp://host:port",
+            "tcp://host:1/path",
+            "tcp://[::1",
+            "docker-container://buildkitd",
+            "npipe:////./pipe/docker_engine",
+        ] {
+            assert!(EngineAddress::buildkit(url, None).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn ssh_is_refused_by_name() {
+        let error = EngineAddress::docker("ssh://me@host", None).expect_err("ssh");
+        assert!(matches!(error, EngineError::SshHost { host } if host == "me@host"));
+    }
+}

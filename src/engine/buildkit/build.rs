@@ -1,0 +1,202 @@
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bollard_buildkit_proto::moby::buildkit::v1::{CacheOptions, SolveRequest};
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::layout::OciLayout;
+use super::progress::Progress;
+use super::session::{Offer, Session};
+use super::{ConnectedEngine, export, failure, solve};
+use crate::engine::{BuildJob, BuiltImage, Destination, Engine, EngineError, Secret};
+use crate::error::one_line;
+use crate::event::{Events, Failure, FailureKind};
+use crate::image::Digest;
+use crate::registry::Credentials;
+use crate::render::DOCKERFILE;
+
+/// What all builds of a run have in common.
+#[derive(Debug, Clone)]
+pub struct BuildOptions {
+    /// Where the images go.
+    pub destination: Destination,
+    /// The credentials of the registries that are pulled from and pushed to.
+    pub credentials: Arc<Credentials>,
+    /// The secrets that steps may mount.
+    pub secrets: Vec<Secret>,
+    /// Build arguments of every job, such as the proxies' (`HTTP_PROXY` and the like, which
+    /// `BuildKit` gives to steps and keeps out of the image).
+    pub build_args: BTreeMap<String, String>,
+    /// Whether every step runs, even where its result is there already.
+    pub no_cache: bool,
+}
+
+impl BuildOptions {
+    /// Builds for `destination`, without credentials, secrets or arguments.
+    #[must_use]
+    pub fn to(destination: Destination) -> Self {
+        Self {
+            destination,
+            credentials: Arc::new(Credentials::anonymous()),
+            secrets: Vec::new(),
+            build_args: BTreeMap::new(),
+            no_cache: false,
+        }
+    }
+}
+
+/// An engine with `BuildKit`'s API, set up for a run.
+pub struct BuildKitEngine {
+    engine: ConnectedEngine,
+    options: BuildOptions,
+    secrets: Arc<[Secret]>,
+    layout: Option<Arc<OciLayout>>,
+}
+
+impl Engine for BuildKitEngine {
+    fn name(&self) -> &str {
+        self.engine.name()
+    }
+
+    async fn build(&self, job: &BuildJob, events: &Events) -> Result<BuiltImage, Box<Failure>> {
+        let mut progress = Progress::new(&job.target, events);
+        let response = self.solve(job, &mut progress).await?;
+        let digest = self.deliver(job, &response).await.map_err(|problem| {
+            let message = format!("failed to hand on `{}`: {problem}", job.target);
+            Box::new(failure::plain(FailureKind::Export, message, None))
+        })?;
+        Ok(BuiltImage {
+            digest,
+            cached: progress.all_cached(),
+        })
+    }
+}
+
+impl BuildKitEngine {
+    pub(super) fn new(engine: ConnectedEngine, options: BuildOptions) -> Result<Self, EngineError> {
+        let layout = match &options.destination {
+            Destination::OciLayout(folder) => Some(Arc::new(OciLayout::open(folder)?)),
+            _ => None,
+        };
+        Ok(Self {
+            engine,
+            secrets: options.secrets.clone().into(),
+            options,
+            layout,
+        })
+    }
+
+    async fn solve(
+        &self,
+        job: &BuildJob,
+        progress: &mut Progress,
+    ) -> Result<HashMap<String, String>, Box<Failure>> {
+        let lease = self.engine.0.connections.lease().await.map_err(|error| {
+            let status = tonic::Status::from_error(error.into());
+            Box::new(failure::failure(&status, job, progress))
+        })?;
+        let context = Bytes::from(job.context.to_tar());
+        // Named by its content, so that builds of the same context share its unpacking.
+        let upload = Digest::of(&context).hex();
+        let offer = Offer {
+            secrets: Arc::clone(&self.secrets),
+            credentials: Arc::clone(&self.options.credentials),
+            uploads: HashMap::from([(upload.clone(), context)]),
+            layout: self.layout.clone(),
+        };
+        let solved = async {
+            let session = Session::open(lease.channel.clone(), offer).await?;
+            let request = self.request(job, session.id(), &upload);
+            solve::solve(lease.channel.clone(), request, progress).await
+        };
+        match solved.await {
+            Ok(response) => Ok(response.exporter_response),
+            Err(status) => Err(Box::new(failure::failure(&status, job, progress))),
+        }
+    }
+
+    fn request(&self, job: &BuildJob, session: &str, upload: &str) -> SolveRequest {
+        let able = self.engine.0.abilities;
+        let exporter = export::exporter(job, &self.options.destination, able);
+        SolveRequest {
+            r#ref: super::random_id(),
+            session: session.to_owned(),
+            frontend: "dockerfile.v0".to_owned(),
+            frontend_attrs: self.attributes(job, upload),
+            // The newer list of exporters is unknown to engines before Docker 26; with one
+            // exporter the older field means the same everywhere.
+            exporter_deprecated: exporter.kind.to_owned(),
+            exporter_attrs_deprecated: exporter.attributes,
+            // BuildKit before 0.12 does not expect it to be missing.
+            cache: Some(CacheOptions::default()),
+            ..SolveRequest::default()
+        }
+    }
+
+    fn attributes(&self, job: &BuildJob, upload: &str) -> HashMap<String, String> {
+        let platforms: Vec<String> = job.platforms.iter().map(ToString::to_string).collect();
+        let mut attributes = HashMap::from([
+            ("context".to_owned(), format!("http://buildkit-session/{upload}")),
+            ("filename".to_owned(), DOCKERFILE.to_owned()),
+        ]);
+        if !platforms.is_empty() {
+            attributes.insert("platform".to_owned(), platforms.join(","));
+        }
+        if self.options.no_cache {
+            // Empty means every stage.
+            attributes.insert("no-cache".to_owned(), String::new());
+        }
+        let labels = job.labels.iter();
+        attributes.extend(labels.map(|(name, value)| (format!("label:{name}"), value.clone())));
+        let arguments = self.options.build_args.iter();
+        attributes
+            .extend(arguments.map(|(name, value)| (format!("build-arg:{name}"), value.clone())));
+        attributes
+    }
+
+    /// Does what the exporter leaves to this side, and gives the image's digest.
+    async fn deliver(
+        &self,
+        job: &BuildJob,
+        response: &HashMap<String, String>,
+    ) -> Result<Digest, String> {
+        if self.engine.0.abilities.graph_driver && self.options.destination == Destination::Registry
+        {
+            return self.push_from_store(job).await;
+        }
+        if let Some(layout) = &self.layout {
+            let descriptor = descriptor(response)?;
+            let named = layout.name(&descriptor, &job.references).await;
+            named.map_err(|error: io::Error| one_line(&error))?;
+        }
+        let digest = response.get("containerimage.digest");
+        let digest = digest.ok_or("the engine did not tell the image's digest")?;
+        digest.parse().map_err(|error| one_line(&error))
+    }
+
+    /// Pushes with the Engine API, where the exporter cannot.
+    async fn push_from_store(&self, job: &BuildJob) -> Result<Digest, String> {
+        let docker = self.engine.0.docker.as_ref();
+        let docker = docker.ok_or("only a Docker Engine keeps images in a graph driver")?;
+        let mut pushed = None;
+        for reference in &job.references {
+            let registry = reference.repository.registry();
+            let credential = self.options.credentials.of(registry).await;
+            let credential = credential.map_err(|error| one_line(&*error))?;
+            let digest = docker.push(reference, credential).await;
+            pushed = Some(digest.map_err(|error| one_line(&*error))?);
+        }
+        pushed.ok_or_else(|| "it has no reference".to_owned())
+    }
+}
+
+fn descriptor(response: &HashMap<String, String>) -> Result<Value, String> {
+    let encoded = response.get("containerimage.descriptor");
+    let encoded = encoded.ok_or("the engine did not describe the image")?;
+    let json = STANDARD.decode(encoded).map_err(|error| one_line(&error))?;
+    serde_json::from_slice(&json).map_err(|error| one_line(&error))
+}

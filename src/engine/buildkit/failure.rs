@@ -1,0 +1,156 @@
+//! `BuildKit`'s errors as [`Failure`]s.
+
+use bollard_buildkit_proto::google::rpc;
+use prost::Message;
+use serde_json::Value;
+use tonic::{Code, Status};
+
+use super::progress::Progress;
+use super::text::one_line_name;
+use crate::engine::BuildJob;
+use crate::event::{Failure, FailureKind, SourceLine, Step};
+
+/// What the details of a gRPC error say about a build.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Details {
+    /// The digest of the vertex that failed.
+    vertex: Option<String>,
+    /// The line of the Dockerfile, from 1.
+    line: Option<usize>,
+    exit_code: Option<i32>,
+}
+
+/// Why `job` failed, from what the engine answered and what it had told before.
+pub(super) fn failure(status: &Status, job: &BuildJob, progress: &Progress) -> Failure {
+    let details = Details::decode(status.details());
+    let step = details
+        .vertex
+        .as_deref()
+        .and_then(|digest| progress.step_of(digest))
+        .or_else(|| progress.failed_step())
+        .cloned();
+    let message = one_line_name(status.message());
+    let kind = kind(status, &message, step.as_ref(), &details);
+    let hint = hint(&message, kind, details.exit_code, job);
+    let source = details.line.filter(|_| kind == FailureKind::Build);
+    Failure {
+        kind,
+        message,
+        step,
+        source: source.and_then(|line| source_line(job, line)),
+        exit_code: details.exit_code,
+        platform: None,
+        hint,
+    }
+}
+
+/// A failure that is not a step's.
+pub(super) fn plain(kind: FailureKind, message: String, hint: Option<String>) -> Failure {
+    Failure {
+        kind,
+        message,
+        step: None,
+        source: None,
+        exit_code: None,
+        platform: None,
+        hint,
+    }
+}
+
+fn source_line(job: &BuildJob, line: usize) -> Option<SourceLine> {
+    let text = job.context.dockerfile.lines().nth(line.checked_sub(1)?)?;
+    Some(SourceLine {
+        file: job.context.dockerfile_name.clone(),
+        line,
+        text: text.to_owned(),
+    })
+}
+
+fn kind(status: &Status, message: &str, step: Option<&Step>, details: &Details) -> FailureKind {
+    let is_full = message.contains("no space left on device");
+    let is_lost = details.vertex.is_none()
+        && step.is_none()
+        && (matches!(status.code(), Code::Unavailable | Code::Cancelled)
+            || std::error::Error::source(status).is_some());
+    let exports = |step: &Step| step.name.starts_with("exporting ");
+    if is_full || is_lost {
+        FailureKind::Engine
+    } else if step.is_some_and(exports) || message.starts_with("failed to push ") {
+        FailureKind::Export
+    } else {
+        FailureKind::Build
+    }
+}
+
+fn hint(message: &str, kind: FailureKind, exit_code: Option<i32>, job: &BuildJob) -> Option<String> {
+    let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
+    if says(&["no space left on device"]) {
+        return Some(
+            "the engine's disk is full: `docker builder prune` frees its build cache".to_owned(),
+        );
+    }
+    if exit_code == Some(137) {
+        return Some(
+            "the command was killed, most often for lack of memory: give the engine more, \
+             or build fewer variants at a time with `--jobs`"
+                .to_owned(),
+        );
+    }
+    match kind {
+        FailureKind::Engine => Some(
+            "the connection to the engine was lost: see whether it still runs, and run again"
+                .to_owned(),
+        ),
+        FailureKind::Export => export_hint(&says, job),
+        FailureKind::Build => None,
+    }
+}
+
+fn export_hint(says: &dyn Fn(&[&str]) -> bool, job: &BuildJob) -> Option<String> {
+    let repository = job.references.first().map(|first| &first.repository)?;
+    if says(&["HTTP response to HTTPS client"]) {
+        return Some(format!(
+            "`{}` speaks plain HTTP: add it to the engine's `insecure-registries`",
+            repository.registry()
+        ));
+    }
+    says(&["denied", "unauthorized", "authorization failed", "401", "403"]).then(|| {
+        format!(
+            "`docker login {}` with an account that may push to `{repository}`",
+            repository.registry()
+        )
+    })
+}
+
+impl Details {
+    /// Reads the details that `BuildKit` adds to an error: a `google.rpc.Status` whose
+    /// details are the JSON of Go values, each under the name of its type.
+    fn decode(bytes: &[u8]) -> Self {
+        let mut details = Self::default();
+        // Engines differ in what they add; what cannot be read is left out.
+        for any in rpc::Status::decode(bytes).unwrap_or_default().details {
+            if let Ok(value) = serde_json::from_slice(&any.value) {
+                details.read(&any.type_url, &value);
+            }
+        }
+        details
+    }
+
+    fn read(&mut self, type_url: &str, value: &Value) {
+        let name = type_url.rsplit(['/', '.']).next().unwrap_or_default();
+        match name.trim_end_matches("+json") {
+            "Vertex" => self.vertex = value["digest"].as_str().map(str::to_owned),
+            "Source" => self.line = self.line.or_else(|| first_line(value)),
+            "ExitMessage" | "ExitError" => {
+                let code = value["Code"].as_i64().or_else(|| value["code"].as_i64());
+                self.exit_code = code.and_then(|code| i32::try_from(code).ok());
+            }
+            _ => {}
+        }
+    }
+}
+
+fn first_line(source: &Value) -> Option<usize> {
+    let line = source["ranges"][0]["start"]["line"].as_u64()?;
+    usize::try_from(line).ok()
+}

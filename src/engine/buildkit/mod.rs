@@ -1,0 +1,135 @@
+//! `BuildKit`'s API, spoken to any engine that has it.
+
+mod build;
+mod connections;
+mod export;
+mod failure;
+mod layout;
+mod probe;
+mod progress;
+mod session;
+mod solve;
+mod text;
+mod tls;
+mod transport;
+
+use std::sync::Arc;
+
+pub use build::{BuildKitEngine, BuildOptions};
+
+use self::connections::Connections;
+use self::export::Abilities;
+use super::address::EngineAddress;
+use super::discover::{EngineRequest, discover};
+use super::docker::DockerApi;
+use super::{Destination, EngineError};
+use crate::image::Platform;
+
+/// The longest message that is taken from an engine: the news of a large build come in one.
+const MAX_MESSAGE: usize = 64 << 20;
+
+/// An engine that answers, and what is known of it.
+#[derive(Clone)]
+pub struct ConnectedEngine(Arc<Connected>);
+
+struct Connected {
+    name: String,
+    platforms: Vec<Platform>,
+    mirrors: Vec<String>,
+    abilities: Abilities,
+    docker: Option<DockerApi>,
+    connections: Connections,
+}
+
+impl ConnectedEngine {
+    /// Finds the engine that `request` means, connects to it and asks what it can do.
+    pub async fn connect(request: &EngineRequest) -> Result<Self, EngineError> {
+        let address = discover(request).await?;
+        Self::at(address).await
+    }
+
+    /// Connects to the engine at `address` and asks what it can do.
+    pub async fn at(address: EngineAddress) -> Result<Self, EngineError> {
+        let probed = probe::probe(&address).await?;
+        Ok(Self(Arc::new(Connected {
+            name: format!("{} at {address}", probed.product),
+            platforms: probed.platforms,
+            mirrors: probed.mirrors,
+            abilities: probed.abilities,
+            docker: probed.docker,
+            connections: Connections::new(address, probed.channel),
+        })))
+    }
+
+    /// The engine for people: `Docker Engine 26.1.5 at unix:///var/run/docker.sock`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The platforms that it can build for, its own first.
+    #[must_use]
+    pub fn platforms(&self) -> &[Platform] {
+        &self.0.platforms
+    }
+
+    /// The URLs of the registries that it asks before Docker Hub.
+    #[must_use]
+    pub fn registry_mirrors(&self) -> &[String] {
+        &self.0.mirrors
+    }
+
+    /// Refuses platforms that the engine cannot build for.
+    pub fn check_platforms<'a>(
+        &self,
+        wanted: impl IntoIterator<Item = &'a Platform>,
+    ) -> Result<(), EngineError> {
+        let unknown = |platform: &&Platform| !self.0.platforms.contains(platform);
+        match wanted.into_iter().find(unknown) {
+            None => Ok(()),
+            Some(platform) => Err(EngineError::Platform {
+                engine: self.name().to_owned(),
+                wanted: platform.clone(),
+                available: self.0.platforms.clone(),
+            }),
+        }
+    }
+
+    /// The engine set up for builds that all go to one destination.
+    pub fn builder(&self, options: BuildOptions) -> Result<BuildKitEngine, EngineError> {
+        self.check_destination(&options.destination)?;
+        BuildKitEngine::new(self.clone(), options)
+    }
+
+    fn check_destination(&self, destination: &Destination) -> Result<(), EngineError> {
+        let (action, hint) = match destination {
+            Destination::Engine if self.0.docker.is_none() => (
+                "keep images: a buildkitd has no image store",
+                "pass `--push`, or `--output oci:DIR` for a folder",
+            ),
+            Destination::OciLayout(_) if self.0.abilities.graph_driver => (
+                "write an OCI layout: it keeps images in a graph driver's store",
+                "turn on Docker's containerd image store \
+                 (https://docs.docker.com/engine/storage/containerd/), \
+                 or pass a buildkitd with `--builder`",
+            ),
+            _ => return Ok(()),
+        };
+        Err(EngineError::Destination {
+            engine: self.name().to_owned(),
+            action,
+            hint,
+        })
+    }
+}
+
+impl std::fmt::Debug for ConnectedEngine {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_tuple("ConnectedEngine").field(&self.name()).finish()
+    }
+}
+
+/// An id that nobody else has, of the letters that ids of builds and sessions may have.
+fn random_id() -> String {
+    hex::encode(rand::random::<[u8; 16]>())
+}

@@ -1,0 +1,294 @@
+//! `BuildKit`'s vertices as the steps of a Dockerfile.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use bollard_buildkit_proto::google::protobuf::Timestamp;
+use bollard_buildkit_proto::moby::buildkit::v1::{
+    StatusResponse, Vertex, VertexLog, VertexStatus, VertexWarning,
+};
+
+use super::text::{Lines, clean, one_line_name};
+use crate::event::{Event, Events, Step};
+
+/// Follows one build and tells its events.
+pub(super) struct Progress {
+    target: String,
+    events: Events,
+    steps: Vec<StepState>,
+    vertices: HashMap<String, VertexState>,
+    groups: HashMap<String, usize>,
+}
+
+/// A step: one vertex, or the several that a `--link` step is made of.
+struct StepState {
+    step: Step,
+    running: usize,
+    finished: bool,
+    all_cached: bool,
+    intervals: Vec<(Duration, Duration)>,
+    error: Option<String>,
+    lines: Lines,
+}
+
+#[derive(Default)]
+struct VertexState {
+    /// The index of its step; `None` while it is not worth showing.
+    step: Option<usize>,
+    running: bool,
+    completed: Option<Duration>,
+}
+
+impl Progress {
+    pub(super) fn new(target: &str, events: &Events) -> Self {
+        Self {
+            target: target.to_owned(),
+            events: events.clone(),
+            steps: Vec::new(),
+            vertices: HashMap::new(),
+            groups: HashMap::new(),
+        }
+    }
+
+    /// Takes in what the engine says has happened since last time.
+    pub(super) fn update(&mut self, response: StatusResponse) {
+        let known = self.steps.len();
+        for vertex in &response.vertexes {
+            self.meet(vertex);
+        }
+        if self.steps.len() > known {
+            self.events.emit(&Event::StepsKnown {
+                target: self.target.clone(),
+                total: self.steps.len(),
+            });
+        }
+        for vertex in &response.vertexes {
+            self.begin(vertex);
+        }
+        // What a step wrote comes in the message that ends it, or before.
+        for log in &response.logs {
+            self.log(log);
+        }
+        for status in &response.statuses {
+            self.status(status);
+        }
+        for vertex in &response.vertexes {
+            self.end(vertex);
+        }
+        for warning in &response.warnings {
+            self.warn(warning);
+        }
+    }
+
+    /// Hands out the ends of lines that were never ended.
+    pub(super) fn finish(&mut self) {
+        for index in 0..self.steps.len() {
+            self.flush(index);
+        }
+    }
+
+    /// The step that the vertex with this digest belongs to.
+    pub(super) fn step_of(&self, vertex: &str) -> Option<&Step> {
+        let index = self.vertices.get(vertex)?.step?;
+        Some(&self.steps[index].step)
+    }
+
+    /// The first step that failed.
+    pub(super) fn failed_step(&self) -> Option<&Step> {
+        let failed = self.steps.iter().find(|state| state.error.is_some());
+        failed.map(|state| &state.step)
+    }
+
+    /// Whether every step of the Dockerfile was there already.
+    pub(super) fn all_cached(&self) -> bool {
+        let mut work = self.steps.iter().filter(|state| is_work(&state.step.name));
+        work.all(|state| !state.finished || state.all_cached)
+    }
+
+    /// Gives a vertex its step when it is new.
+    fn meet(&mut self, vertex: &Vertex) {
+        let known = self.vertices.get(&vertex.digest);
+        let has_step = known.is_some_and(|state| state.step.is_some());
+        if has_step || (known.is_some() && vertex.error.is_empty()) {
+            return;
+        }
+        let (key, name) = match &vertex.progress_group {
+            Some(group) if !group.weak => (group.id.as_str(), group.name.as_str()),
+            _ => (vertex.digest.as_str(), vertex.name.as_str()),
+        };
+        let shown = !is_internal(name) || !vertex.error.is_empty();
+        let step = shown.then(|| match self.groups.get(key) {
+            Some(index) => *index,
+            None => {
+                let index = self.steps.len();
+                self.groups.insert(key.to_owned(), index);
+                self.steps.push(StepState::new(index + 1, one_line_name(name)));
+                index
+            }
+        });
+        let state = self.vertices.entry(vertex.digest.clone()).or_default();
+        state.step = step;
+    }
+
+    fn begin(&mut self, vertex: &Vertex) {
+        let Some(state) = self.vertices.get_mut(&vertex.digest) else {
+            return;
+        };
+        let starts = vertex.started.is_some() && vertex.completed.is_none() && !state.running;
+        let (true, Some(index)) = (starts, state.step) else {
+            return;
+        };
+        state.running = true;
+        let step = &mut self.steps[index];
+        step.running += 1;
+        step.finished = false;
+        if step.running == 1 {
+            self.events.emit(&Event::StepStarted {
+                target: self.target.clone(),
+                step: step.step.clone(),
+            });
+        }
+    }
+
+    fn end(&mut self, vertex: &Vertex) {
+        let (Some(state), Some(completed)) = (
+            self.vertices.get_mut(&vertex.digest),
+            vertex.completed.as_ref().map(time),
+        ) else {
+            return;
+        };
+        let Some(index) = state.step else { return };
+        if state.completed.replace(completed) == Some(completed) && !state.running {
+            return;
+        }
+        let was_running = std::mem::take(&mut state.running);
+        let step = &mut self.steps[index];
+        step.running -= usize::from(was_running);
+        step.all_cached &= vertex.cached;
+        if let Some(started) = vertex.started.as_ref().map(time) {
+            step.intervals.push((started, completed));
+        }
+        if !vertex.error.is_empty() {
+            step.error.get_or_insert_with(|| one_line_name(&vertex.error));
+        }
+        if step.running == 0 {
+            step.finished = true;
+            self.flush(index);
+            self.emit_finished(index);
+        }
+    }
+
+    fn emit_finished(&self, index: usize) {
+        let state = &self.steps[index];
+        self.events.emit(&Event::StepFinished {
+            target: self.target.clone(),
+            step: state.step.clone(),
+            cached: state.all_cached,
+            elapsed: covered(&state.intervals),
+            error: state.error.clone(),
+        });
+    }
+
+    fn log(&mut self, log: &VertexLog) {
+        let Some(index) = self.vertices.get(&log.vertex).and_then(|state| state.step) else {
+            return;
+        };
+        for line in self.steps[index].lines.push(&log.msg) {
+            self.emit_line(index, line);
+        }
+    }
+
+    fn flush(&mut self, index: usize) {
+        if let Some(line) = self.steps[index].lines.finish() {
+            self.emit_line(index, line);
+        }
+    }
+
+    fn emit_line(&self, index: usize, line: String) {
+        self.events.emit(&Event::Log {
+            target: self.target.clone(),
+            step: self.steps[index].step.number,
+            line,
+        });
+    }
+
+    fn status(&self, status: &VertexStatus) {
+        let vertex = self.vertices.get(&status.vertex);
+        let Some(index) = vertex.and_then(|state| state.step) else {
+            return;
+        };
+        let name = if status.name.is_empty() {
+            &status.id
+        } else {
+            &status.name
+        };
+        self.events.emit(&Event::StepProgress {
+            target: self.target.clone(),
+            step: self.steps[index].step.number,
+            item: one_line_name(name),
+            current: u64::try_from(status.current).unwrap_or_default(),
+            total: u64::try_from(status.total).ok().filter(|total| *total > 0),
+        });
+    }
+
+    fn warn(&self, warning: &VertexWarning) {
+        let message = clean(&warning.short);
+        let line = warning.ranges.first().and_then(|range| range.start);
+        self.events.emit(&Event::Warning {
+            target: Some(self.target.clone()),
+            message: match line {
+                Some(start) => format!("{message} (Dockerfile line {})", start.line),
+                None => message,
+            },
+        });
+    }
+}
+
+impl StepState {
+    fn new(number: usize, name: String) -> Self {
+        Self {
+            step: Step { number, name },
+            running: 0,
+            finished: false,
+            all_cached: true,
+            intervals: Vec::new(),
+            error: None,
+            lines: Lines::default(),
+        }
+    }
+}
+
+/// Whether a vertex is the engine's own business, such as reading the Dockerfile.
+fn is_internal(name: &str) -> bool {
+    name.starts_with("[internal]") || name == "copy /context /"
+}
+
+/// Whether a step is an instruction that makes something: `[server 3/9] RUN …`.
+fn is_work(name: &str) -> bool {
+    let instruction = name.strip_prefix('[').and_then(|rest| rest.split_once("] "));
+    instruction.is_some_and(|(_, instruction)| !instruction.starts_with("FROM "))
+}
+
+fn time(timestamp: &Timestamp) -> Duration {
+    Duration::new(
+        u64::try_from(timestamp.seconds).unwrap_or_default(),
+        u32::try_from(timestamp.nanos).unwrap_or_default(),
+    )
+}
+
+/// The time that the intervals cover, where they overlap counted once.
+fn covered(intervals: &[(Duration, Duration)]) -> Duration {
+    let mut sorted = intervals.to_vec();
+    sorted.sort_unstable();
+    let mut total = Duration::ZERO;
+    let mut reached = Duration::ZERO;
+    for (start, end) in sorted {
+        total += end.saturating_sub(start.max(reached));
+        reached = reached.max(end);
+    }
+    total
+}
+
+#[cfg(test)]
+#[path = "progress_tests.rs"]
+mod tests;

@@ -1,0 +1,259 @@
+//! containerd's content service, as far as an exporter needs it: blobs come in, none twice.
+//!
+//! The messages are those of [content.proto][proto]; only the fields that are used are named.
+//!
+//! [proto]: https://github.com/containerd/containerd/blob/main/api/services/content/v1/content.proto
+
+use std::convert::Infallible;
+use std::future::{Future, Ready, ready};
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_util::StreamExt;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::body::Body;
+use tonic::server::{Grpc, NamedService, StreamingService, UnaryService};
+use tonic::{Request, Response, Status, Streaming};
+use tonic_prost::ProstCodec;
+
+use super::super::layout::{BlobWriter, OciLayout, Refusal};
+use super::services::Messages;
+use crate::image::Digest;
+
+/// The methods that the engine may call. `Read` and the others are of no use to an exporter.
+pub(super) const METHODS: [&str; 3] = [
+    "/containerd.services.content.v1.Content/Info",
+    "/containerd.services.content.v1.Content/Write",
+    "/containerd.services.content.v1.Content/Abort",
+];
+
+/// The longest message of a blob that is accepted.
+const MAX_MESSAGE: usize = 16 << 20;
+
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+struct InfoRequest {
+    #[prost(string, tag = "1")]
+    digest: String,
+}
+
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+struct InfoResponse {
+    #[prost(message, optional, tag = "1")]
+    info: Option<Info>,
+}
+
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+struct Info {
+    #[prost(string, tag = "1")]
+    digest: String,
+    #[prost(int64, tag = "2")]
+    size: i64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
+#[repr(i32)]
+enum Action {
+    Stat = 0,
+    Write = 1,
+    Commit = 2,
+}
+
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+struct WriteRequest {
+    #[prost(enumeration = "Action", tag = "1")]
+    action: i32,
+    #[prost(int64, tag = "3")]
+    total: i64,
+    #[prost(string, tag = "4")]
+    expected: String,
+    #[prost(int64, tag = "5")]
+    offset: i64,
+    #[prost(bytes = "bytes", tag = "6")]
+    data: bytes::Bytes,
+}
+
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+struct WriteResponse {
+    #[prost(enumeration = "Action", tag = "1")]
+    action: i32,
+    #[prost(int64, tag = "4")]
+    offset: i64,
+    #[prost(int64, tag = "5")]
+    total: i64,
+    #[prost(string, tag = "6")]
+    digest: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+struct Empty {}
+
+/// The service; `tonic` generates such a type for those whose `.proto` it is given.
+#[derive(Clone)]
+pub(super) struct ContentServer(pub(super) Arc<OciLayout>);
+
+impl NamedService for ContentServer {
+    const NAME: &'static str = "containerd.services.content.v1.Content";
+}
+
+impl tower_service::Service<http::Request<Body>> for ContentServer {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let layout = Arc::clone(&self.0);
+        Box::pin(async move {
+            let method = request.uri().path().rsplit('/').next();
+            Ok(match method.unwrap_or_default() {
+                "Info" => grpc().unary(InfoMethod(layout), request).await,
+                "Write" => {
+                    let mut grpc =
+                        Grpc::new(ProstCodec::default()).max_decoding_message_size(MAX_MESSAGE);
+                    grpc.streaming(WriteMethod(layout), request).await
+                }
+                "Abort" => grpc().unary(AbortMethod, request).await,
+                _ => Status::unimplemented("only exports are taken").into_http(),
+            })
+        })
+    }
+}
+
+fn grpc<Request, Response>() -> Grpc<ProstCodec<Response, Request>>
+where
+    Request: prost::Message + Default + Send + 'static,
+    Response: prost::Message + Send + 'static,
+{
+    Grpc::new(ProstCodec::default())
+}
+
+/// Tells whether a blob is there.
+struct InfoMethod(Arc<OciLayout>);
+
+impl UnaryService<InfoRequest> for InfoMethod {
+    type Response = InfoResponse;
+    type Future = Ready<Result<Response<InfoResponse>, Status>>;
+
+    fn call(&mut self, request: Request<InfoRequest>) -> Self::Future {
+        let digest = request.into_inner().digest;
+        let size = parse(&digest).map(|parsed| self.0.size(&parsed));
+        ready(size.and_then(|size| {
+            let size = size.ok_or_else(|| Status::not_found(digest.clone()))?;
+            let size = i64::try_from(size).unwrap_or(i64::MAX);
+            Ok(Response::new(InfoResponse {
+                info: Some(Info { digest, size }),
+            }))
+        }))
+    }
+}
+
+/// Forgets a blob that was begun: its stream's end has done so already.
+struct AbortMethod;
+
+impl UnaryService<Empty> for AbortMethod {
+    type Response = Empty;
+    type Future = Ready<Result<Response<Empty>, Status>>;
+
+    fn call(&mut self, _: Request<Empty>) -> Self::Future {
+        ready(Ok(Response::new(Empty {})))
+    }
+}
+
+/// Takes in one blob.
+struct WriteMethod(Arc<OciLayout>);
+
+impl StreamingService<WriteRequest> for WriteMethod {
+    type Response = WriteResponse;
+    type ResponseStream = Messages<WriteResponse>;
+    type Future = Ready<Result<Response<Self::ResponseStream>, Status>>;
+
+    fn call(&mut self, request: Request<Streaming<WriteRequest>>) -> Self::Future {
+        let (answers, receiver) = mpsc::channel(1);
+        let layout = Arc::clone(&self.0);
+        let requests = request.into_inner();
+        tokio::spawn(async move {
+            if let Err(status) = receive(&layout, requests, &answers).await {
+                // Nobody listens any more when the build was cancelled.
+                let _gone = answers.send(Err(status)).await;
+            }
+        });
+        let answers: Self::ResponseStream = Box::pin(ReceiverStream::new(receiver));
+        ready(Ok(Response::new(answers)))
+    }
+}
+
+type Answers = mpsc::Sender<Result<WriteResponse, Status>>;
+
+async fn receive(
+    layout: &Arc<OciLayout>,
+    mut requests: Streaming<WriteRequest>,
+    answers: &Answers,
+) -> Result<(), Status> {
+    let Some(first) = requests.next().await.transpose()? else {
+        return Ok(());
+    };
+    let total = first.total;
+    let mut writer = begin(layout, &first)?;
+    let mut next = Some(first);
+    while let Some(request) = next {
+        let action = request.action();
+        if !request.data.is_empty() {
+            append(&mut writer, &request).await?;
+        }
+        let answer = WriteResponse {
+            action: action.into(),
+            offset: position(&writer),
+            total,
+            digest: writer.digest().to_string(),
+        };
+        if action == Action::Commit {
+            writer.commit().await.map_err(disk)?;
+            let _gone = answers.send(Ok(answer)).await;
+            return Ok(());
+        }
+        if answers.send(Ok(answer)).await.is_err() {
+            return Ok(());
+        }
+        next = requests.next().await.transpose()?;
+    }
+    Ok(())
+}
+
+fn begin(layout: &Arc<OciLayout>, first: &WriteRequest) -> Result<BlobWriter, Status> {
+    let size = u64::try_from(first.total).ok().filter(|total| *total > 0);
+    let writer = layout.begin(&parse(&first.expected)?, size);
+    writer.map_err(|refusal| match refusal {
+        Refusal::Exists => Status::already_exists(first.expected.clone()),
+        // The engine tries again a little later, and then finds the blob there.
+        Refusal::Busy => Status::unavailable(format!("{} is being written", first.expected)),
+        Refusal::Io(error) => disk(error),
+    })
+}
+
+async fn append(writer: &mut BlobWriter, request: &WriteRequest) -> Result<(), Status> {
+    if request.offset != position(writer) {
+        return Err(Status::out_of_range("blobs are taken from start to end"));
+    }
+    writer.write(&request.data).await.map_err(disk)
+}
+
+fn position(writer: &BlobWriter) -> i64 {
+    i64::try_from(writer.written()).unwrap_or(i64::MAX)
+}
+
+fn parse(digest: &str) -> Result<Digest, Status> {
+    digest
+        .parse()
+        .map_err(|error: crate::image::DigestError| Status::invalid_argument(error.to_string()))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is given to `map_err`")]
+fn disk(error: io::Error) -> Status {
+    Status::internal(format!("failed to write to the OCI layout: {error}"))
+}

@@ -1,0 +1,126 @@
+//! What the engine may ask of this side while it builds.
+//!
+//! A session is a second gRPC connection, in the other direction, that travels inside
+//! one stream of the first: here this side is the server.
+
+mod content;
+mod io;
+mod services;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bollard_buildkit_proto::health::health_server::HealthServer;
+use bollard_buildkit_proto::moby::buildkit::secrets::v1::secrets_server::SecretsServer;
+use bollard_buildkit_proto::moby::buildkit::v1::BytesMessage;
+use bollard_buildkit_proto::moby::buildkit::v1::control_client::ControlClient;
+use bollard_buildkit_proto::moby::filesync::v1::auth_server::AuthServer;
+use bollard_buildkit_proto::moby::upload::v1::upload_server::UploadServer;
+use bytes::Bytes;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::service::TowerToHyperService;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::task::AbortOnDropHandle;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Routes;
+use tonic::transport::Channel;
+use tonic::{Request, Status};
+
+use self::content::ContentServer;
+use self::io::SessionIo;
+use self::services::{Auth, Health, Secrets, Upload};
+use super::layout::OciLayout;
+use crate::engine::Secret;
+use crate::registry::Credentials;
+
+/// Messages on their way to the engine before the session waits for it.
+const OUTGOING: usize = 16;
+/// Bytes of a blob that the engine may send ahead.
+const STREAM_WINDOW: u32 = 1 << 20;
+
+/// What one session offers.
+#[derive(Clone)]
+pub(super) struct Offer {
+    /// The secrets that steps may mount.
+    pub(super) secrets: Arc<[Secret]>,
+    /// The credentials of registries.
+    pub(super) credentials: Arc<Credentials>,
+    /// What the engine may fetch, by the id in the URL that it is told.
+    pub(super) uploads: HashMap<String, Bytes>,
+    /// Where exported blobs go.
+    pub(super) layout: Option<Arc<OciLayout>>,
+}
+
+/// An open session; it ends when this value is dropped.
+pub(super) struct Session {
+    id: String,
+    _server: AbortOnDropHandle<()>,
+}
+
+impl Session {
+    /// Opens a session with the engine behind `channel`.
+    pub(super) async fn open(channel: Channel, offer: Offer) -> Result<Self, Status> {
+        let id = super::random_id();
+        let (sender, receiver) = mpsc::channel::<BytesMessage>(OUTGOING);
+        let mut request = Request::new(ReceiverStream::new(receiver));
+        let metadata = request.metadata_mut();
+        metadata.insert("x-docker-expose-session-uuid", ascii(&id)?);
+        metadata.insert("x-docker-expose-session-name", ascii("basegen")?);
+        for method in methods(offer.layout.is_some()) {
+            metadata.append("x-docker-expose-session-grpc-method", ascii(method)?);
+        }
+        let incoming = ControlClient::new(channel)
+            .max_decoding_message_size(super::MAX_MESSAGE)
+            .session(request)
+            .await?
+            .into_inner();
+        let io = TokioIo::new(SessionIo::new(incoming, sender));
+        let service = TowerToHyperService::new(routes(offer));
+        let server = async move {
+            // How a session's connection ends says nothing: the build itself reports its faults.
+            let _ended = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                .initial_stream_window_size(STREAM_WINDOW)
+                .initial_connection_window_size(4 * STREAM_WINDOW)
+                .serve_connection(io, service)
+                .await;
+        };
+        Ok(Self {
+            id,
+            _server: AbortOnDropHandle::new(tokio::spawn(server)),
+        })
+    }
+
+    /// The id by which a build refers to this session.
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+fn ascii(text: &str) -> Result<MetadataValue<Ascii>, Status> {
+    text.parse()
+        .map_err(|_| Status::internal("session metadata is not ASCII"))
+}
+
+/// The methods that the engine is told of; it does not try others.
+fn methods(exports: bool) -> impl Iterator<Item = &'static str> {
+    let always = [
+        "/grpc.health.v1.Health/Check",
+        "/moby.filesync.v1.Auth/Credentials",
+        "/moby.buildkit.secrets.v1.Secrets/GetSecret",
+        "/moby.upload.v1.Upload/Pull",
+    ];
+    let content = content::METHODS.iter().copied().filter(move |_| exports);
+    always.into_iter().chain(content)
+}
+
+fn routes(offer: Offer) -> Routes {
+    let routes = Routes::new(HealthServer::new(Health))
+        .add_service(SecretsServer::new(Secrets(offer.secrets)))
+        .add_service(AuthServer::new(Auth(offer.credentials)))
+        .add_service(UploadServer::new(Upload(Arc::new(offer.uploads))));
+    match offer.layout {
+        Some(layout) => routes.add_service(ContentServer(layout)),
+        None => routes,
+    }
+}

@@ -1,0 +1,79 @@
+//! One build: the call that runs it, and the other that tells how it goes.
+
+use std::time::Duration;
+
+use bollard_buildkit_proto::moby::buildkit::v1::control_client::ControlClient;
+use bollard_buildkit_proto::moby::buildkit::v1::{
+    SolveRequest, SolveResponse, StatusRequest, StatusResponse,
+};
+use tonic::transport::Channel;
+use tonic::{Status, Streaming};
+
+use super::progress::Progress;
+
+/// How long the last news may take once the build is over. An engine that refuses a build
+/// outright never has news of it, and would let us wait for six seconds.
+const LAST_NEWS: Duration = Duration::from_millis(500);
+
+/// Runs `request` to its end, and tells `progress` meanwhile.
+///
+/// Dropping the future stops the build on the engine.
+pub(super) async fn solve(
+    channel: Channel,
+    request: SolveRequest,
+    progress: &mut Progress,
+) -> Result<SolveResponse, Status> {
+    let mut control = ControlClient::new(channel).max_decoding_message_size(super::MAX_MESSAGE);
+    let mut news = News::Waiting(Box::pin(status(control.clone(), request.r#ref.clone())));
+    let answer = {
+        let build = control.solve(request);
+        tokio::pin!(build);
+        loop {
+            tokio::select! {
+                answer = &mut build => break answer,
+                response = news.next() => match response {
+                    Some(response) => progress.update(response),
+                    None => break build.await,
+                },
+            }
+        }
+    };
+    while let Ok(Some(response)) = tokio::time::timeout(LAST_NEWS, news.next()).await {
+        progress.update(response);
+    }
+    progress.finish();
+    answer.map(tonic::Response::into_inner)
+}
+
+async fn status(
+    mut control: ControlClient<Channel>,
+    build: String,
+) -> Result<Streaming<StatusResponse>, Status> {
+    let request = StatusRequest { r#ref: build };
+    Ok(control.status(request).await?.into_inner())
+}
+
+/// The news of a build, which the engine begins to tell a little after the build began.
+enum News<F> {
+    Waiting(std::pin::Pin<Box<F>>),
+    Open(Streaming<StatusResponse>),
+    /// The stream is over. Its faults are left to the build's own answer, which has the cause.
+    Over,
+}
+
+impl<F: Future<Output = Result<Streaming<StatusResponse>, Status>>> News<F> {
+    async fn next(&mut self) -> Option<StatusResponse> {
+        loop {
+            match self {
+                Self::Waiting(opening) => {
+                    *self = opening.await.map_or(Self::Over, Self::Open);
+                }
+                Self::Open(stream) => match stream.message().await {
+                    Ok(Some(response)) => return Some(response),
+                    Ok(None) | Err(_) => *self = Self::Over,
+                },
+                Self::Over => return None,
+            }
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! What build steps print, made fit to be shown as one line.
+
+/// The longest line that is kept in one piece; a step may print without ever ending a line.
+const MAX_LINE: usize = 16 << 10;
+
+/// Puts the pieces that the engine sends together to lines.
+#[derive(Debug, Default)]
+pub(super) struct Lines(Vec<u8>);
+
+impl Lines {
+    /// Takes in a piece, and hands out the lines that it ends.
+    pub(super) fn push(&mut self, piece: &[u8]) -> Vec<String> {
+        let mut lines = Vec::new();
+        for part in piece.split_inclusive(|byte| *byte == b'\n') {
+            self.0.extend_from_slice(part);
+            if part.ends_with(b"\n") || self.0.len() >= MAX_LINE {
+                lines.push(clean(&std::mem::take(&mut self.0)));
+            }
+        }
+        lines
+    }
+
+    /// Hands out what is left when no more will come.
+    pub(super) fn finish(&mut self) -> Option<String> {
+        let rest = std::mem::take(&mut self.0);
+        (!rest.is_empty()).then(|| clean(&rest))
+    }
+}
+
+/// `line` as text: without its end, what a carriage return overwrote, and control sequences.
+pub(super) fn clean(line: &[u8]) -> String {
+    let text = String::from_utf8_lossy(line);
+    let text = text.trim_end_matches(['\n', '\r']);
+    let visible = text.rsplit('\r').next().unwrap_or_default();
+    let mut characters = visible.chars().peekable();
+    let mut cleaned = String::with_capacity(visible.len());
+    while let Some(character) = characters.next() {
+        match character {
+            '\x1b' => skip_sequence(&mut characters),
+            '\t' => cleaned.push(character),
+            // These change the direction in which a terminal shows what follows.
+            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {}
+            _ if character.is_control() => {}
+            _ => cleaned.push(character),
+        }
+    }
+    cleaned
+}
+
+/// `name` on one line.
+pub(super) fn one_line_name(name: &str) -> String {
+    let lines: Vec<String> = name.lines().map(|line| clean(line.as_bytes())).collect();
+    let words: Vec<&str> = lines.iter().map(|line| line.trim()).collect();
+    words.join(" ").trim().to_owned()
+}
+
+/// Skips what follows an escape character, after [ECMA-48](https://ecma-international.org/publications-and-standards/standards/ecma-48/).
+fn skip_sequence(characters: &mut std::iter::Peekable<std::str::Chars<'_>>) {
+    match characters.next() {
+        Some('[') => {
+            characters.find(|character| ('\x40'..='\x7e').contains(character));
+        }
+        Some(']' | 'P' | 'X' | '^' | '_') => {
+            while let Some(character) = characters.next() {
+                match character {
+                    '\x07' => return,
+                    '\x1b' => {
+                        characters.next_if_eq(&'\\');
+                        return;
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Some('\x20'..='\x2f') => {
+            characters.find(|character| ('\x30'..='\x7e').contains(character));
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_become_lines_even_within_a_character() {
+        let mut lines = Lines::default();
+        assert_eq!(lines.push(b"one\ntw\xc3"), ["one"]);
+        assert_eq!(lines.push(b"\xb6\r\nthree"), ["tw\u{f6}"]);
+        assert_eq!(lines.finish().as_deref(), Some("three"));
+        assert_eq!(lines.finish(), None);
+    }
+
+    #[test]
+    fn a_line_without_end_is_handed_out_in_parts() {
+        let mut lines = Lines::default();
+        assert_eq!(lines.push(&vec![b'x'; MAX_LINE + 1]).len(), 1);
+    }
+
+    #[test]
+    fn control_sequences_go_and_text_stays() {
+        let cases: [(&[u8], &str); 7] = [
+            (b"\x1b[1;31merror\x1b[0m: x", "error: x"),
+            (b"\x1b]0;title\x07shown", "shown"),
+            (b"\x1b]8;;http://x\x1b\\link", "link"),
+            (b" 10%\r 50%\r100%\r\n", "100%"),
+            (b"\x1b(Ba\x08b\tc", "ab\tc"),
+            (b"bad \xff byte", "bad \u{fffd} byte"),
+            ("a\u{202e}b".as_bytes(), "ab"),
+        ];
+        for (line, expected) in cases {
+            assert_eq!(clean(line), expected);
+        }
+    }
+
+    #[test]
+    fn names_are_one_line() {
+        assert_eq!(one_line_name("RUN <<EOF\n  a\n  b\nEOF"), "RUN <<EOF a b EOF");
+    }
+}

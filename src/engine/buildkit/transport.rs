@@ -1,0 +1,129 @@
+//! One way to a `BuildKit` API, whatever serves it.
+
+use std::error::Error;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, StatusCode, Uri, header};
+use http_body_util::Empty;
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
+use tonic::transport::Channel;
+
+use super::tls;
+use crate::engine::address::{Endpoint, EngineAddress, EngineKind};
+use crate::engine::error::Cause;
+
+/// Bytes that a stream may hold unread: enough for layers to flow at a disk's speed.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 8 << 20;
+
+/// Reading and writing, whatever is below.
+pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// The engine answered, but not with an upgrade to `BuildKit`'s API.
+#[derive(Debug, thiserror::Error)]
+#[error("the engine refused to open its BuildKit API: {0}")]
+pub(super) struct UpgradeRefused(pub(super) StatusCode);
+
+/// Opens a gRPC channel to the `BuildKit` API at `address`.
+///
+/// A channel that breaks reconnects by itself on its next call.
+// No HTTP/2 keep-alive: gRPC servers written in Go close a connection that pings more often
+// than every five minutes, and the engine's health checks of each session make traffic anyway.
+pub(super) async fn connect(address: &EngineAddress) -> Result<Channel, tonic::transport::Error> {
+    tonic::transport::Endpoint::from_static("http://engine")
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .connect_with_connector(Connector(address.clone()))
+        .await
+}
+
+/// A plain connection to `address`, for HTTP/1.1.
+pub(crate) async fn dial_http(address: &EngineAddress) -> Result<Box<dyn Io>, Cause> {
+    dial(address, b"http/1.1").await
+}
+
+#[derive(Clone)]
+struct Connector(EngineAddress);
+
+type Connection = TokioIo<Box<dyn Io>>;
+
+impl tower_service::Service<Uri> for Connector {
+    type Response = Connection;
+    type Error = Cause;
+    type Future = Pin<Box<dyn Future<Output = Result<Connection, Cause>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Cause>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let address = self.0.clone();
+        Box::pin(async move {
+            let io = match address.kind {
+                EngineKind::BuildKit => dial(&address, b"h2").await?,
+                EngineKind::Docker => upgrade(dial_http(&address).await?).await?,
+            };
+            Ok(TokioIo::new(io))
+        })
+    }
+}
+
+async fn dial(address: &EngineAddress, alpn: &[u8]) -> Result<Box<dyn Io>, Cause> {
+    let (host, port) = match &address.endpoint {
+        Endpoint::Unix(path) => return Ok(Box::new(UnixStream::connect(path).await?)),
+        Endpoint::Tcp { host, port } => (host.clone(), *port),
+    };
+    let stream = TcpStream::connect((host.as_str(), port)).await?;
+    stream.set_nodelay(true)?;
+    let Some(files) = &address.tls else {
+        return Ok(Box::new(stream));
+    };
+    let config = tls::client_config(files, alpn)?;
+    let name = ServerName::try_from(host)?;
+    Ok(Box::new(
+        TlsConnector::from(config).connect(name, stream).await?,
+    ))
+}
+
+/// Asks a Docker Engine to go on as `BuildKit`, on the connection `io`.
+async fn upgrade(io: Box<dyn Io>) -> Result<Box<dyn Io>, Cause> {
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(io)).await?;
+    tokio::spawn(connection.with_upgrades());
+    let request = Request::post("/grpc")
+        .header(header::HOST, "docker")
+        .header(header::CONNECTION, "Upgrade")
+        .header(header::UPGRADE, "h2c")
+        .body(Empty::<Bytes>::new())?;
+    let response = sender.send_request(request).await?;
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        return Err(UpgradeRefused(response.status()).into());
+    }
+    Ok(Box::new(TokioIo::new(hyper::upgrade::on(response).await?)))
+}
+
+/// Whether `error` or one of its causes says that the socket may not be used.
+pub(super) fn is_forbidden(error: &(dyn Error + 'static)) -> bool {
+    let kind = find::<io::Error>(error).map(io::Error::kind);
+    kind == Some(io::ErrorKind::PermissionDenied)
+}
+
+/// The first of `error` and its causes that is a `T`.
+pub(super) fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        cause = error.source();
+    }
+    None
+}

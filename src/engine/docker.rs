@@ -1,0 +1,121 @@
+//! The plain Docker Engine API, for what `BuildKit` does not do.
+
+use bollard::models::PushImageInfo;
+use bollard::query_parameters::PushImageOptionsBuilder;
+use bollard::{API_DEFAULT_VERSION, Docker, auth::DockerCredentials};
+use futures_util::TryStreamExt;
+use secrecy::ExposeSecret;
+
+use super::address::{EngineAddress, Endpoint};
+use super::error::Cause;
+use crate::image::{Digest, Reference};
+use crate::registry::Credential;
+
+/// Seconds that one answer of the Engine API may take.
+const TIMEOUT: u64 = 120;
+
+/// A connection to the Engine API.
+#[derive(Debug, Clone)]
+pub(super) struct DockerApi(Docker);
+
+/// What a Docker Engine says of itself.
+#[derive(Debug, Clone, Default)]
+pub(super) struct About {
+    /// Its version, such as `26.1.5`.
+    pub(super) version: String,
+    /// Podman's version, where it is Podman that answers.
+    pub(super) podman: Option<String>,
+    /// Whether images live in containerd's store, rather than in a graph driver's.
+    pub(super) containerd_store: bool,
+    /// The registries that it asks before Docker Hub.
+    pub(super) mirrors: Vec<String>,
+}
+
+impl DockerApi {
+    pub(super) fn new(address: &EngineAddress) -> Result<Self, Cause> {
+        let docker = match (&address.endpoint, &address.tls) {
+            (Endpoint::Unix(path), _) => {
+                Docker::connect_with_unix(&path.to_string_lossy(), TIMEOUT, API_DEFAULT_VERSION)
+            }
+            (Endpoint::Tcp { .. }, None) => {
+                Docker::connect_with_http(&address.to_string(), TIMEOUT, API_DEFAULT_VERSION)
+            }
+            (Endpoint::Tcp { .. }, Some(tls)) => {
+                // bollard asks for the process's provider, which nobody else sets.
+                let _already_set = rustls::crypto::ring::default_provider().install_default();
+                Docker::connect_with_ssl(
+                    &address.to_string(),
+                    &tls.key,
+                    &tls.cert,
+                    &tls.ca,
+                    TIMEOUT,
+                    API_DEFAULT_VERSION,
+                )
+            }
+        };
+        Ok(Self(docker?))
+    }
+
+    /// Asks the engine what it is.
+    pub(super) async fn about(&mut self) -> Result<About, bollard::errors::Error> {
+        let version = self.0.version().await?;
+        let components = version.components.unwrap_or_default();
+        let podman = components
+            .into_iter()
+            .find(|component| component.name == "Podman Engine")
+            .map(|component| component.version);
+        let mut about = About {
+            version: version.version.unwrap_or_default(),
+            podman,
+            ..About::default()
+        };
+        if about.podman.is_some() {
+            return Ok(about);
+        }
+        self.0 = self.0.clone().negotiate_version().await?;
+        let info = self.0.info().await?;
+        let driver = info.driver_status.unwrap_or_default();
+        about.containerd_store = driver
+            .iter()
+            .any(|pair| pair.first().is_some_and(|key| key == "driver-type"));
+        let registries = info.registry_config.unwrap_or_default();
+        about.mirrors = registries.mirrors.unwrap_or_default();
+        Ok(about)
+    }
+
+    /// Pushes an image from the engine's store, and gives the digest that the registry has it by.
+    pub(super) async fn push(
+        &self,
+        reference: &Reference,
+        credential: Option<Credential>,
+    ) -> Result<Digest, Cause> {
+        let options = PushImageOptionsBuilder::default()
+            .tag(reference.tag.as_str())
+            .build();
+        let repository = reference.repository.canonical();
+        let pushing = self
+            .0
+            .push_image(&repository, Some(options), credential.map(header));
+        let messages: Vec<PushImageInfo> = pushing.try_collect().await?;
+        // The digest comes in a line for people: `tag: digest: sha256:… size: …`.
+        let digest = messages.iter().rev().find_map(|message| {
+            let words = message.status.as_deref()?.split_whitespace();
+            words.filter_map(|word| word.parse().ok()).next()
+        });
+        digest.ok_or_else(|| "the engine did not tell the digest that it pushed".into())
+    }
+}
+
+fn header(credential: Credential) -> DockerCredentials {
+    match credential {
+        Credential::Password { username, password } => DockerCredentials {
+            username: Some(username),
+            password: Some(password.expose_secret().to_owned()),
+            ..DockerCredentials::default()
+        },
+        Credential::IdentityToken(token) => DockerCredentials {
+            identitytoken: Some(token.expose_secret().to_owned()),
+            ..DockerCredentials::default()
+        },
+    }
+}

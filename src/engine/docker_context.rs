@@ -1,0 +1,139 @@
+//! Docker contexts: named engines in Docker's own configuration.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+
+use super::address::{EngineAddress, TlsFiles};
+use super::discover::EngineEnvironment;
+use super::{EngineError, error::Cause};
+
+/// The context that means "no context".
+const DEFAULT: &str = "default";
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Config {
+    current_context: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Meta {
+    endpoints: Endpoints,
+}
+
+#[derive(Deserialize)]
+struct Endpoints {
+    docker: DockerEndpoint,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct DockerEndpoint {
+    host: String,
+}
+
+/// The engine of the context that `DOCKER_CONTEXT` or the configuration names;
+/// `None` where neither does, or where the default context is named.
+pub(super) fn current(
+    environment: &EngineEnvironment,
+) -> Result<Option<EngineAddress>, EngineError> {
+    let Some(folder) = environment.docker_folder() else {
+        return Ok(None);
+    };
+    let name = match &environment.docker_context {
+        Some(name) => Some(name.clone()),
+        None => configured(&folder.join("config.json"))?,
+    };
+    match name {
+        Some(name) if !name.is_empty() && name != DEFAULT => read(&folder, &name).map(Some),
+        _ => Ok(None),
+    }
+}
+
+fn configured(path: &Path) -> Result<Option<String>, EngineError> {
+    let refuse = |source: Cause| EngineError::Config {
+        path: path.to_owned(),
+        source,
+    };
+    let text = match std::fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(refuse(error.into())),
+    };
+    let config: Config = serde_json::from_slice(&text).map_err(|error| refuse(error.into()))?;
+    Ok(config.current_context)
+}
+
+fn read(folder: &Path, name: &str) -> Result<EngineAddress, EngineError> {
+    let refuse = |source: Cause| EngineError::Context {
+        name: name.to_owned(),
+        source,
+    };
+    // Docker names a context's folder by the digest of its name.
+    let id = hex::encode(Sha256::digest(name.as_bytes()));
+    let contexts = folder.join("contexts");
+    let meta = contexts.join("meta").join(&id).join("meta.json");
+    let text = fs_err::read(&meta).map_err(|error| refuse(error.into()))?;
+    let meta: Meta = serde_json::from_slice(&text).map_err(|error| refuse(error.into()))?;
+    EngineAddress::docker(
+        &meta.endpoints.docker.host,
+        tls_files(&contexts.join("tls").join(&id).join("docker")),
+    )
+}
+
+fn tls_files(folder: &PathBuf) -> Option<TlsFiles> {
+    let files = TlsFiles::in_folder(folder);
+    files.ca.exists().then_some(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(config: &str) -> (tempfile::TempDir, EngineEnvironment) {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs_err::write(folder.path().join("config.json"), config).expect("a file");
+        let id = hex::encode(Sha256::digest(b"colima"));
+        let meta = folder.path().join("contexts/meta").join(id);
+        fs_err::create_dir_all(&meta).expect("a folder");
+        let text = r#"{"Name":"colima","Metadata":{},"Endpoints":{"docker":{"Host":"unix:///colima.sock","SkipTLSVerify":false}}}"#;
+        fs_err::write(meta.join("meta.json"), text).expect("a file");
+        let environment = EngineEnvironment {
+            docker_config: Some(folder.path().to_owned()),
+            ..EngineEnvironment::default()
+        };
+        (folder, environment)
+    }
+
+    #[test]
+    fn the_current_context_of_the_configuration_is_used() {
+        let (_folder, environment) = environment(r#"{"currentContext":"colima"}"#);
+        let address = current(&environment).expect("a context").expect("an engine");
+        assert_eq!(address.to_string(), "unix:///colima.sock");
+    }
+
+    #[test]
+    fn the_variable_wins_over_the_configuration() {
+        let (_folder, mut environment) = environment(r#"{"currentContext":"colima"}"#);
+        environment.docker_context = Some(DEFAULT.to_owned());
+        assert_eq!(current(&environment).expect("no context"), None);
+    }
+
+    #[test]
+    fn a_context_that_is_not_there_is_named() {
+        let (_folder, mut environment) = environment("{}");
+        environment.docker_context = Some("gone".to_owned());
+        let error = current(&environment).expect_err("no such context");
+        assert_eq!(error.to_string(), "failed to read the docker context `gone`");
+    }
+
+    #[test]
+    fn a_broken_configuration_is_named() {
+        let (_folder, environment) = environment("{");
+        let error = current(&environment).expect_err("broken");
+        assert!(error.to_string().ends_with("config.json`"), "{error}");
+    }
+}

@@ -1,0 +1,135 @@
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use secrecy::{ExposeSecret, SecretString, zeroize::Zeroize};
+use serde::Deserialize;
+
+use super::{Credential, CredentialsError, DOCKER_HUB_HOSTS, DOCKER_HUB_KEY};
+
+/// The part of Docker's `config.json` that concerns credentials.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Config {
+    #[serde(skip)]
+    path: PathBuf,
+    auths: HashMap<String, Auth>,
+    cred_helpers: HashMap<String, String>,
+    creds_store: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Auth {
+    auth: Option<SecretString>,
+    username: Option<String>,
+    password: Option<SecretString>,
+    identitytoken: Option<SecretString>,
+}
+
+impl Config {
+    pub(super) fn read(path: &Path) -> Result<Self, CredentialsError> {
+        let text = match fs_err::read(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Self::default());
+            }
+            Err(error) => return Err(CredentialsError::Read(error)),
+        };
+        let mut config: Self =
+            serde_json::from_slice(&text).map_err(|error| CredentialsError::Parse {
+                path: path.to_owned(),
+                line: error.line(),
+                column: error.column(),
+            })?;
+        path.clone_into(&mut config.path);
+        Ok(config)
+    }
+
+    /// The helper that knows `key`, without its `docker-credential-`.
+    pub(super) fn helper(&self, key: &str) -> Option<&str> {
+        let own = spellings(key).find_map(|name| self.cred_helpers.get(name));
+        let helper = own.unwrap_or(&self.creds_store);
+        (!helper.is_empty()).then_some(helper)
+    }
+
+    /// The credentials that the file itself holds for `key`.
+    pub(super) fn stored(&self, key: &str) -> Result<Option<Credential>, CredentialsError> {
+        let exact = spellings(key).find_map(|name| self.auths.get(name));
+        let by_host = || {
+            let mut entries = self.auths.iter();
+            entries.find_map(|(name, auth)| (host_of(name) == key).then_some(auth))
+        };
+        match exact.or_else(by_host) {
+            None => Ok(None),
+            Some(auth) => auth.decode().map_err(|problem| CredentialsError::Auth {
+                path: self.path.clone(),
+                host: key.to_owned(),
+                problem,
+            }),
+        }
+    }
+}
+
+impl Auth {
+    fn decode(&self) -> Result<Option<Credential>, &'static str> {
+        if let Some(token) = filled(self.identitytoken.as_ref()) {
+            return Ok(Some(Credential::IdentityToken(token.clone())));
+        }
+        if let Some(auth) = filled(self.auth.as_ref()) {
+            return decode_pair(auth).map(Some);
+        }
+        Ok(match (&self.username, filled(self.password.as_ref())) {
+            (Some(username), Some(password)) if !username.is_empty() => {
+                Some(Credential::Password {
+                    username: username.clone(),
+                    password: password.clone(),
+                })
+            }
+            // `docker login` leaves an empty entry behind when a helper keeps the secret.
+            _ => None,
+        })
+    }
+}
+
+fn filled(secret: Option<&SecretString>) -> Option<&SecretString> {
+    secret.filter(|secret| !secret.expose_secret().is_empty())
+}
+
+/// Splits base64 of `user:password`; the password may hold colons itself.
+fn decode_pair(auth: &SecretString) -> Result<Credential, &'static str> {
+    let bytes = STANDARD
+        .decode(auth.expose_secret().trim())
+        .map_err(|_| "`auth` is not base64")?;
+    let mut text = String::from_utf8(bytes).map_err(|error| {
+        error.into_bytes().zeroize();
+        "`auth` is not base64 of a text"
+    })?;
+    let credential = match text.split_once(':') {
+        Some(("", _)) => Err("`auth` has no user before its colon"),
+        Some((username, password)) => Ok(Credential::Password {
+            username: username.to_owned(),
+            // Some clients pad the secret with NULs.
+            password: password.trim_matches('\0').into(),
+        }),
+        None => Err("`auth` is not base64 of `user:password`: it has no colon"),
+    };
+    text.zeroize();
+    credential
+}
+
+/// The names under which `key` may be configured.
+fn spellings(key: &str) -> impl Iterator<Item = &str> {
+    let aliases = DOCKER_HUB_HOSTS
+        .iter()
+        .copied()
+        .filter(move |_| key == DOCKER_HUB_KEY);
+    std::iter::once(key).chain(aliases)
+}
+
+/// The host of a key that is written as a URL.
+fn host_of(key: &str) -> &str {
+    let rest = key.split_once("://").map_or(key, |(_, rest)| rest);
+    rest.split('/').next().unwrap_or(rest)
+}
