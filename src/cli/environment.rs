@@ -5,6 +5,8 @@ use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
+use crate::report::ColorSignals;
+
 /// Variables and terminals, as they were when basegen started.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
@@ -52,7 +54,22 @@ impl Environment {
         self.stderr_is_terminal
     }
 
+    /// How many columns stderr has, 80 where nobody knows.
+    pub(super) fn width(&self) -> usize {
+        let columns = self.variable("COLUMNS").and_then(|columns| columns.parse().ok());
+        let of_terminal =
+            || self.stderr_is_terminal.then(|| console::Term::stderr().size().1.into());
+        columns.or_else(of_terminal).filter(|width| *width > 0).unwrap_or(80)
+    }
+
     fn color(&self, is_terminal: bool) -> bool {
-        is_terminal && self.variable("NO_COLOR").is_none() && self.variable("TERM") != Some("dumb")
+        let signals = ColorSignals {
+            no_color: self.variable("NO_COLOR"),
+            clicolor_force: self.variable("CLICOLOR_FORCE"),
+            clicolor: self.variable("CLICOLOR"),
+            term: self.variable("TERM"),
+            is_terminal,
+        };
+        signals.wants_color()
     }
 }

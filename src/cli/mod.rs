@@ -8,9 +8,13 @@ mod build;
 mod check;
 mod environment;
 mod generate;
+mod inputs;
+mod metadata;
 mod planned;
+mod progress;
 mod render;
 mod selection;
+mod signals;
 
 pub use args::Cli;
 pub use environment::Environment;

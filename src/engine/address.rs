@@ -70,9 +70,7 @@ impl EngineAddress {
             "unix" => unix(url, rest)?,
             "tcp" | "http" | "https" => tcp(url, rest, default_port)?,
             "ssh" => {
-                return Err(EngineError::SshHost {
-                    host: rest.to_owned(),
-                });
+                return Err(EngineError::SshHost { host: rest.to_owned() });
             }
             _ => return Err(EngineError::address(url, "expected `unix://` or `tcp://`")),
         };
@@ -93,11 +91,7 @@ impl EngineAddress {
     fn new(kind: EngineKind, endpoint: Endpoint, tls: Option<TlsFiles>) -> Self {
         // TLS on a unix socket means nothing, although DOCKER_TLS_VERIFY may well be set.
         let tls = tls.filter(|_| matches!(endpoint, Endpoint::Tcp { .. }));
-        Self {
-            kind,
-            endpoint,
-            tls,
-        }
+        Self { kind, endpoint, tls }
     }
 }
 
@@ -115,10 +109,7 @@ impl fmt::Display for EngineAddress {
 
 fn split(url: &str) -> Result<(&str, &str), EngineError> {
     url.split_once("://").ok_or_else(|| {
-        EngineError::address(
-            url,
-            "expected a URL such as `unix:///run/buildkit/buildkitd.sock`",
-        )
+        EngineError::address(url, "expected a URL such as `unix:///run/buildkit/buildkitd.sock`")
     })
 }
 
@@ -135,9 +126,7 @@ fn tcp(url: &str, rest: &str, default_port: u16) -> Result<Endpoint, EngineError
     let authority = rest.strip_suffix('/').unwrap_or(rest);
     let (host, port) = match authority.strip_prefix('[') {
         Some(bracketed) => bracketed.split_once(']').ok_or_else(refuse)?,
-        None => authority
-            .find(':')
-            .map_or((authority, ""), |colon| authority.split_at(colon)),
+        None => authority.find(':').map_or((authority, ""), |colon| authority.split_at(colon)),
     };
     let port = match port.strip_prefix(':') {
         Some(digits) => digits.parse().map_err(|_| refuse())?,
@@ -147,10 +136,7 @@ fn tcp(url: &str, rest: &str, default_port: u16) -> Result<Endpoint, EngineError
     if host.is_empty() || host.contains(['/', '@', ' ']) {
         return Err(refuse());
     }
-    Ok(Endpoint::Tcp {
-        host: host.to_owned(),
-        port,
-    })
+    Ok(Endpoint::Tcp { host: host.to_owned(), port })
 }
 
 #[cfg(test)]

@@ -53,10 +53,7 @@ impl EngineEnvironment {
         if !self.docker_tls_verify {
             return None;
         }
-        let folder = self
-            .docker_cert_path
-            .clone()
-            .or_else(|| self.docker_folder());
+        let folder = self.docker_cert_path.clone().or_else(|| self.docker_folder());
         folder.as_deref().map(TlsFiles::in_folder)
     }
 }
@@ -209,10 +206,7 @@ mod tests {
             "/run/user/1000/docker.sock",
         ];
         let expected = expected.iter().map(PathBuf::from).collect();
-        assert_eq!(
-            candidates(&request).expect("candidates"),
-            Candidates::Usual(expected)
-        );
+        assert_eq!(candidates(&request).expect("candidates"), Candidates::Usual(expected));
     }
 
     #[tokio::test]

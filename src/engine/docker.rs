@@ -6,7 +6,7 @@ use bollard::{API_DEFAULT_VERSION, Docker, auth::DockerCredentials};
 use futures_util::TryStreamExt;
 use secrecy::ExposeSecret;
 
-use super::address::{EngineAddress, Endpoint};
+use super::address::{Endpoint, EngineAddress};
 use super::error::Cause;
 use crate::image::{Digest, Reference};
 use crate::registry::Credential;
@@ -64,20 +64,16 @@ impl DockerApi {
             .into_iter()
             .find(|component| component.name == "Podman Engine")
             .map(|component| component.version);
-        let mut about = About {
-            version: version.version.unwrap_or_default(),
-            podman,
-            ..About::default()
-        };
+        let mut about =
+            About { version: version.version.unwrap_or_default(), podman, ..About::default() };
         if about.podman.is_some() {
             return Ok(about);
         }
         self.0 = self.0.clone().negotiate_version().await?;
         let info = self.0.info().await?;
         let driver = info.driver_status.unwrap_or_default();
-        about.containerd_store = driver
-            .iter()
-            .any(|pair| pair.first().is_some_and(|key| key == "driver-type"));
+        about.containerd_store =
+            driver.iter().any(|pair| pair.first().is_some_and(|key| key == "driver-type"));
         let registries = info.registry_config.unwrap_or_default();
         about.mirrors = registries.mirrors.unwrap_or_default();
         Ok(about)
@@ -89,13 +85,9 @@ impl DockerApi {
         reference: &Reference,
         credential: Option<Credential>,
     ) -> Result<Digest, Cause> {
-        let options = PushImageOptionsBuilder::default()
-            .tag(reference.tag.as_str())
-            .build();
+        let options = PushImageOptionsBuilder::default().tag(reference.tag.as_str()).build();
         let repository = reference.repository.canonical();
-        let pushing = self
-            .0
-            .push_image(&repository, Some(options), credential.map(header));
+        let pushing = self.0.push_image(&repository, Some(options), credential.map(header));
         let messages: Vec<PushImageInfo> = pushing.try_collect().await?;
         // The digest comes in a line for people: `tag: digest: sha256:… size: …`.
         let digest = messages.iter().rev().find_map(|message| {

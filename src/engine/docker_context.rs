@@ -54,10 +54,7 @@ pub(super) fn current(
 }
 
 fn configured(path: &Path) -> Result<Option<String>, EngineError> {
-    let refuse = |source: Cause| EngineError::Config {
-        path: path.to_owned(),
-        source,
-    };
+    let refuse = |source: Cause| EngineError::Config { path: path.to_owned(), source };
     let text = match std::fs::read(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -68,10 +65,7 @@ fn configured(path: &Path) -> Result<Option<String>, EngineError> {
 }
 
 fn read(folder: &Path, name: &str) -> Result<EngineAddress, EngineError> {
-    let refuse = |source: Cause| EngineError::Context {
-        name: name.to_owned(),
-        source,
-    };
+    let refuse = |source: Cause| EngineError::Context { name: name.to_owned(), source };
     // Docker names a context's folder by the digest of its name.
     let id = hex::encode(Sha256::digest(name.as_bytes()));
     let contexts = folder.join("contexts");

@@ -126,10 +126,7 @@ pub enum EngineError {
 
 impl EngineError {
     pub(super) fn address(url: &str, expected: &'static str) -> Self {
-        Self::Address {
-            url: url.to_owned(),
-            expected,
-        }
+        Self::Address { url: url.to_owned(), expected }
     }
 }
 

@@ -57,9 +57,7 @@ pub async fn run<E: Engine>(engine: Arc<E>, request: RunRequest, events: &Events
         jobs: request.parallel.max(1),
     });
     let outcomes = Run::new(engine, request, events.clone()).finish().await;
-    events.emit(&Event::RunFinished {
-        elapsed: begun.elapsed(),
-    });
+    events.emit(&Event::RunFinished { elapsed: begun.elapsed() });
     outcomes
 }
 
@@ -124,9 +122,8 @@ impl<E: Engine> Run<E> {
 
     /// Starts jobs in plan order, as long as there is room.
     fn start_what_may(&mut self) {
-        let over: HashSet<usize> = (0..self.jobs.len())
-            .filter(|index| self.outcomes[*index].is_some())
-            .collect();
+        let over: HashSet<usize> =
+            (0..self.jobs.len()).filter(|index| self.outcomes[*index].is_some()).collect();
         let mut index = 0;
         while index < self.waiting.len() && self.running.len() < self.parallel {
             let job = self.waiting[index];
@@ -142,12 +139,8 @@ impl<E: Engine> Run<E> {
     fn start(&mut self, index: usize) {
         let (engine, job) = (Arc::clone(&self.engine), Arc::clone(&self.jobs[index]));
         let events = self.events.clone();
-        self.events.emit(&Event::TargetStarted {
-            target: job.target.clone(),
-        });
-        let task = self
-            .running
-            .spawn(async move { engine.build(&job, &events).await });
+        self.events.emit(&Event::TargetStarted { target: job.target.clone() });
+        let task = self.running.spawn(async move { engine.build(&job, &events).await });
         self.tasks.push((task.id(), index, Instant::now()));
     }
 
@@ -165,8 +158,7 @@ impl<E: Engine> Run<E> {
             Ok(image) => Outcome::Built(image),
             Err(failure) => Outcome::Failed(*failure),
         };
-        self.events
-            .emit(&ending(&self.jobs[index], &outcome, begun.elapsed()));
+        self.events.emit(&ending(&self.jobs[index], &outcome, begun.elapsed()));
         let failed = matches!(outcome, Outcome::Failed(_));
         self.outcomes[index] = Some(outcome);
         failed
@@ -193,8 +185,7 @@ impl<E: Engine> Run<E> {
 
     fn cancelled(&mut self, index: usize, reason: CancelReason) {
         let outcome = Outcome::Cancelled(reason);
-        self.events
-            .emit(&ending(&self.jobs[index], &outcome, Duration::ZERO));
+        self.events.emit(&ending(&self.jobs[index], &outcome, Duration::ZERO));
         self.outcomes[index] = Some(outcome);
     }
 }
@@ -210,15 +201,10 @@ fn ending(job: &BuildJob, outcome: &Outcome, elapsed: Duration) -> Event {
             cached: image.cached,
             elapsed,
         },
-        Outcome::Failed(failure) => Event::TargetFailed {
-            target,
-            failure: failure.clone(),
-            elapsed,
-        },
-        Outcome::Cancelled(reason) => Event::TargetCancelled {
-            target,
-            reason: *reason,
-        },
+        Outcome::Failed(failure) => {
+            Event::TargetFailed { target, failure: failure.clone(), elapsed }
+        }
+        Outcome::Cancelled(reason) => Event::TargetCancelled { target, reason: *reason },
     }
 }
 

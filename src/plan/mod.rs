@@ -4,6 +4,7 @@
 
 mod export;
 mod names;
+mod order;
 
 pub use export::{json, names, table};
 pub use names::{NameError, Naming};

@@ -115,11 +115,7 @@ impl fmt::Debug for Credentials {
 
 /// The key of `host` in Docker's configuration.
 fn key_of(host: &str) -> &str {
-    if DOCKER_HUB_HOSTS.contains(&host) {
-        DOCKER_HUB_KEY
-    } else {
-        host
-    }
+    if DOCKER_HUB_HOSTS.contains(&host) { DOCKER_HUB_KEY } else { host }
 }
 
 /// Why the credentials of a registry could not be had.

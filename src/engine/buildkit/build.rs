@@ -69,10 +69,7 @@ impl Engine for BuildKitEngine {
             let message = format!("failed to hand on `{}`: {problem}", job.target);
             Box::new(failure::plain(FailureKind::Export, message, None))
         })?;
-        Ok(BuiltImage {
-            digest,
-            cached: progress.all_cached(),
-        })
+        Ok(BuiltImage { digest, cached: progress.all_cached() })
     }
 }
 
@@ -82,12 +79,7 @@ impl BuildKitEngine {
             Destination::OciLayout(folder) => Some(Arc::new(OciLayout::open(folder)?)),
             _ => None,
         };
-        Ok(Self {
-            engine,
-            secrets: options.secrets.clone().into(),
-            options,
-            layout,
-        })
+        Ok(Self { engine, secrets: options.secrets.clone().into(), options, layout })
     }
 
     async fn solve(

@@ -31,14 +31,8 @@ pub(super) struct Lease {
 impl Connections {
     /// Connections to `address`, of which `first` is open.
     pub(super) fn new(address: EngineAddress, first: Channel) -> Self {
-        let first = Connection {
-            channel: first,
-            builds: Arc::default(),
-        };
-        Self {
-            address,
-            open: Mutex::new(vec![first]),
-        }
+        let first = Connection { channel: first, builds: Arc::default() };
+        Self { address, open: Mutex::new(vec![first]) }
     }
 
     /// A place on a connection that has one, or on a new one.
@@ -61,10 +55,7 @@ impl Connections {
 impl Connection {
     fn lease(&self) -> Lease {
         self.builds.fetch_add(1, Ordering::Relaxed);
-        Lease {
-            channel: self.channel.clone(),
-            builds: Arc::clone(&self.builds),
-        }
+        Lease { channel: self.channel.clone(), builds: Arc::clone(&self.builds) }
     }
 }
 

@@ -34,10 +34,7 @@ pub(super) fn exporter(job: &BuildJob, destination: &Destination, able: Abilitie
             attributes.clear();
         }
         attributes.insert("name".to_owned(), names);
-        return Exporter {
-            kind: "moby",
-            attributes,
-        };
+        return Exporter { kind: "moby", attributes };
     }
     let mut attributes = compression(job);
     let (kind, more) = match destination {

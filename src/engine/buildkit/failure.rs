@@ -46,24 +46,12 @@ pub(super) fn failure(status: &Status, job: &BuildJob, progress: &Progress) -> F
 
 /// A failure that is not a step's.
 pub(super) fn plain(kind: FailureKind, message: String, hint: Option<String>) -> Failure {
-    Failure {
-        kind,
-        message,
-        step: None,
-        source: None,
-        exit_code: None,
-        platform: None,
-        hint,
-    }
+    Failure { kind, message, step: None, source: None, exit_code: None, platform: None, hint }
 }
 
 fn source_line(job: &BuildJob, line: usize) -> Option<SourceLine> {
     let text = job.context.dockerfile.lines().nth(line.checked_sub(1)?)?;
-    Some(SourceLine {
-        file: job.context.dockerfile_name.clone(),
-        line,
-        text: text.to_owned(),
-    })
+    Some(SourceLine { file: job.context.dockerfile_name.clone(), line, text: text.to_owned() })
 }
 
 fn kind(status: &Status, message: &str, step: Option<&Step>, details: &Details) -> FailureKind {
@@ -82,7 +70,12 @@ fn kind(status: &Status, message: &str, step: Option<&Step>, details: &Details) 
     }
 }
 
-fn hint(message: &str, kind: FailureKind, exit_code: Option<i32>, job: &BuildJob) -> Option<String> {
+fn hint(
+    message: &str,
+    kind: FailureKind,
+    exit_code: Option<i32>,
+    job: &BuildJob,
+) -> Option<String> {
     let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
     if says(&["no space left on device"]) {
         return Some(

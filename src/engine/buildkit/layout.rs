@@ -49,10 +49,9 @@ impl OciLayout {
         };
         match layout.prepare() {
             Ok(()) => Ok(layout),
-            Err(source) => Err(EngineError::Layout {
-                path: root.to_owned(),
-                source: source.into(),
-            }),
+            Err(source) => {
+                Err(EngineError::Layout { path: root.to_owned(), source: source.into() })
+            }
         }
     }
 
@@ -102,7 +101,11 @@ impl OciLayout {
     }
 
     /// Gives the image behind `descriptor` its names, taking them from whatever had them before.
-    pub(super) async fn name(&self, descriptor: &Value, references: &[Reference]) -> io::Result<()> {
+    pub(super) async fn name(
+        &self,
+        descriptor: &Value,
+        references: &[Reference],
+    ) -> io::Result<()> {
         let _one_at_a_time = self.index.lock().await;
         let mut index = self.read_index()?;
         let names: Vec<String> = references.iter().map(Reference::canonical).collect();
@@ -305,11 +308,8 @@ mod tests {
             })
             .collect();
         let (one, two) = (Digest::of(b"one").to_string(), Digest::of(b"two").to_string());
-        let expected = [
-            ("docker.io/a:1", one.as_str()),
-            ("docker.io/a:2", &two),
-            ("docker.io/b:1", &two),
-        ];
+        let expected =
+            [("docker.io/a:1", one.as_str()), ("docker.io/a:2", &two), ("docker.io/b:1", &two)];
         assert_eq!(entries, expected);
         let marker = fs_err::read_to_string(folder.path().join("oci-layout")).expect("a marker");
         assert!(marker.contains("1.0.0"));

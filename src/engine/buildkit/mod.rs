@@ -115,11 +115,7 @@ impl ConnectedEngine {
             ),
             _ => return Ok(()),
         };
-        Err(EngineError::Destination {
-            engine: self.name().to_owned(),
-            action,
-            hint,
-        })
+        Err(EngineError::Destination { engine: self.name().to_owned(), action, hint })
     }
 }
 

@@ -64,17 +64,12 @@ pub(super) async fn probe(address: &EngineAddress) -> Result<Probed, EngineError
 }
 
 async fn ask_docker(address: &EngineAddress) -> Result<(DockerApi, About), EngineError> {
-    let mut docker = DockerApi::new(address).map_err(|source| EngineError::Tls {
-        address: address.clone(),
-        source,
-    })?;
+    let mut docker = DockerApi::new(address)
+        .map_err(|source| EngineError::Tls { address: address.clone(), source })?;
     let about = docker.about().await;
     let about = about.map_err(|error| unreachable(address, error.into()))?;
     if let Some(version) = about.podman {
-        return Err(EngineError::Podman {
-            address: address.clone(),
-            version,
-        });
+        return Err(EngineError::Podman { address: address.clone(), version });
     }
     check_docker(address, &about.version)?;
     Ok((docker, about))
@@ -105,12 +100,7 @@ fn too_old(
     found: &str,
     needed: &'static str,
 ) -> EngineError {
-    EngineError::TooOld {
-        address: address.clone(),
-        product,
-        found: found.to_owned(),
-        needed,
-    }
+    EngineError::TooOld { address: address.clone(), product, found: found.to_owned(), needed }
 }
 
 fn numbers(version: &str) -> impl Iterator<Item = u64> {
@@ -173,23 +163,17 @@ mod tests {
 
     #[test]
     fn old_engines_are_refused_with_both_versions() {
-        for (version, passes) in [
-            ("20.10.24+dfsg1", false),
-            ("23.0.1", true),
-            ("26.1.5+dfsg1", true),
-            ("dev", true),
-        ] {
+        for (version, passes) in
+            [("20.10.24+dfsg1", false), ("23.0.1", true), ("26.1.5+dfsg1", true), ("dev", true)]
+        {
             let checked = check_docker(&address(), version);
             assert_eq!(checked.is_ok(), passes, "{version}");
         }
         let error = check_docker(&address(), "20.10.24").expect_err("too old").to_string();
         assert!(error.contains("20.10.24") && error.contains("23.0"), "{error}");
-        for (version, passes) in [
-            ("v0.10.6", false),
-            ("v0.11.0-rc1", true),
-            ("v1.0.0", true),
-            ("0.26.2+unknown", true),
-        ] {
+        for (version, passes) in
+            [("v0.10.6", false), ("v0.11.0-rc1", true), ("v1.0.0", true), ("0.26.2+unknown", true)]
+        {
             let checked = check_buildkit(&address(), version);
             assert_eq!(checked.is_ok(), passes, "{version}");
         }

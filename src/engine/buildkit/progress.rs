@@ -57,10 +57,8 @@ impl Progress {
             self.meet(vertex);
         }
         if self.steps.len() > known {
-            self.events.emit(&Event::StepsKnown {
-                target: self.target.clone(),
-                total: self.steps.len(),
-            });
+            self.events
+                .emit(&Event::StepsKnown { target: self.target.clone(), total: self.steps.len() });
         }
         for vertex in &response.vertexes {
             self.begin(vertex);
@@ -143,18 +141,15 @@ impl Progress {
         step.running += 1;
         step.finished = false;
         if step.running == 1 {
-            self.events.emit(&Event::StepStarted {
-                target: self.target.clone(),
-                step: step.step.clone(),
-            });
+            self.events
+                .emit(&Event::StepStarted { target: self.target.clone(), step: step.step.clone() });
         }
     }
 
     fn end(&mut self, vertex: &Vertex) {
-        let (Some(state), Some(completed)) = (
-            self.vertices.get_mut(&vertex.digest),
-            vertex.completed.as_ref().map(time),
-        ) else {
+        let (Some(state), Some(completed)) =
+            (self.vertices.get_mut(&vertex.digest), vertex.completed.as_ref().map(time))
+        else {
             return;
         };
         let Some(index) = state.step else { return };
@@ -217,11 +212,7 @@ impl Progress {
         let Some(index) = vertex.and_then(|state| state.step) else {
             return;
         };
-        let name = if status.name.is_empty() {
-            &status.id
-        } else {
-            &status.name
-        };
+        let name = if status.name.is_empty() { &status.id } else { &status.name };
         self.events.emit(&Event::StepProgress {
             target: self.target.clone(),
             step: self.steps[index].step.number,

@@ -15,24 +15,12 @@ impl Listener for Notes {
             Event::StepsKnown { total, .. } => format!("known {total}"),
             Event::StepStarted { step, .. } => format!("start {} {}", step.number, step.name),
             Event::Log { step, line, .. } => format!("log {step} {line}"),
-            Event::StepProgress {
-                step,
-                item,
-                current,
-                total,
-                ..
-            } => format!("move {step} {item} {current}/{total:?}"),
-            Event::StepFinished {
-                step,
-                cached,
-                elapsed,
-                error,
-                ..
-            } => format!(
-                "end {} cached={cached} {}s {error:?}",
-                step.number,
-                elapsed.as_secs()
-            ),
+            Event::StepProgress { step, item, current, total, .. } => {
+                format!("move {step} {item} {current}/{total:?}")
+            }
+            Event::StepFinished { step, cached, elapsed, error, .. } => {
+                format!("end {} cached={cached} {}s {error:?}", step.number, elapsed.as_secs())
+            }
             Event::Warning { message, .. } => format!("warning {message}"),
             _ => "other".to_owned(),
         };
@@ -56,7 +44,12 @@ fn at(seconds: i64) -> Option<Timestamp> {
     Some(Timestamp { seconds, nanos: 0 })
 }
 
-fn vertex(digest: &str, name: &str, started: Option<Timestamp>, completed: Option<Timestamp>) -> Vertex {
+fn vertex(
+    digest: &str,
+    name: &str,
+    started: Option<Timestamp>,
+    completed: Option<Timestamp>,
+) -> Vertex {
     Vertex {
         digest: digest.to_owned(),
         name: name.to_owned(),
@@ -67,10 +60,7 @@ fn vertex(digest: &str, name: &str, started: Option<Timestamp>, completed: Optio
 }
 
 fn vertices(vertexes: Vec<Vertex>) -> StatusResponse {
-    StatusResponse {
-        vertexes,
-        ..StatusResponse::default()
-    }
+    StatusResponse { vertexes, ..StatusResponse::default() }
 }
 
 fn log(vertex: &str, text: &str) -> StatusResponse {
@@ -98,14 +88,9 @@ fn internal_vertices_have_no_number() {
 #[test]
 fn an_internal_vertex_that_fails_becomes_a_step() {
     let name = "[internal] load metadata for docker.io/library/nothing";
-    let failed = Vertex {
-        error: "not found".to_owned(),
-        ..vertex("i", name, at(1), at(2))
-    };
-    let (progress, notes) = follow(vec![
-        vertices(vec![vertex("i", name, at(1), None)]),
-        vertices(vec![failed]),
-    ]);
+    let failed = Vertex { error: "not found".to_owned(), ..vertex("i", name, at(1), at(2)) };
+    let (progress, notes) =
+        follow(vec![vertices(vec![vertex("i", name, at(1), None)]), vertices(vec![failed])]);
     assert_eq!(notes, ["known 1", "end 1 cached=false 1s Some(\"not found\")"]);
     assert_eq!(progress.failed_step().map(|step| step.number), Some(1));
 }
@@ -145,28 +130,17 @@ fn the_vertices_of_a_linked_copy_are_one_step() {
         vertices(vec![member("a", at(1), at(4))]),
         vertices(vec![member("b", at(2), at(5))]),
     ]);
-    let expected = [
-        "known 1",
-        "start 1 [2/2] COPY --link a b",
-        "end 1 cached=false 4s None",
-    ];
+    let expected = ["known 1", "start 1 [2/2] COPY --link a b", "end 1 cached=false 4s None"];
     assert_eq!(notes, expected);
     assert!(!progress.all_cached());
 }
 
 #[test]
 fn cached_steps_end_without_having_started() {
-    let cached = Vertex {
-        cached: true,
-        ..vertex("b", "[2/2] RUN true", at(1), at(1))
-    };
+    let cached = Vertex { cached: true, ..vertex("b", "[2/2] RUN true", at(1), at(1)) };
     let from = vertex("a", "[1/2] FROM python", at(1), at(2));
     let (progress, notes) = follow(vec![vertices(vec![from, cached])]);
-    let expected = [
-        "known 2",
-        "end 1 cached=false 1s None",
-        "end 2 cached=true 0s None",
-    ];
+    let expected = ["known 2", "end 1 cached=false 1s None", "end 2 cached=true 0s None"];
     assert_eq!(notes, expected);
     assert!(progress.all_cached());
 }
@@ -182,11 +156,8 @@ fn lines_come_before_the_end_of_their_step() {
         current: 5,
         ..VertexStatus::default()
     }];
-    let (_, notes) = follow(vec![
-        vertices(vec![vertex("b", run, at(1), None)]),
-        log("b", "ha"),
-        last,
-    ]);
+    let (_, notes) =
+        follow(vec![vertices(vec![vertex("b", run, at(1), None)]), log("b", "ha"), last]);
     let expected = [
         "known 1",
         "start 1 [2/2] RUN true",

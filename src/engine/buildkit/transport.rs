@@ -89,9 +89,7 @@ async fn dial(address: &EngineAddress, alpn: &[u8]) -> Result<Box<dyn Io>, Cause
     };
     let config = tls::client_config(files, alpn)?;
     let name = ServerName::try_from(host)?;
-    Ok(Box::new(
-        TlsConnector::from(config).connect(name, stream).await?,
-    ))
+    Ok(Box::new(TlsConnector::from(config).connect(name, stream).await?))
 }
 
 /// Asks a Docker Engine to go on as `BuildKit`, on the connection `io`.

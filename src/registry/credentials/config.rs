@@ -99,9 +99,7 @@ fn filled(secret: Option<&SecretString>) -> Option<&SecretString> {
 
 /// Splits base64 of `user:password`; the password may hold colons itself.
 fn decode_pair(auth: &SecretString) -> Result<Credential, &'static str> {
-    let bytes = STANDARD
-        .decode(auth.expose_secret().trim())
-        .map_err(|_| "`auth` is not base64")?;
+    let bytes = STANDARD.decode(auth.expose_secret().trim()).map_err(|_| "`auth` is not base64")?;
     let mut text = String::from_utf8(bytes).map_err(|error| {
         error.into_bytes().zeroize();
         "`auth` is not base64 of a text"
@@ -121,10 +119,7 @@ fn decode_pair(auth: &SecretString) -> Result<Credential, &'static str> {
 
 /// The names under which `key` may be configured.
 fn spellings(key: &str) -> impl Iterator<Item = &str> {
-    let aliases = DOCKER_HUB_HOSTS
-        .iter()
-        .copied()
-        .filter(move |_| key == DOCKER_HUB_KEY);
+    let aliases = DOCKER_HUB_HOSTS.iter().copied().filter(move |_| key == DOCKER_HUB_KEY);
     std::iter::once(key).chain(aliases)
 }
 

@@ -39,10 +39,7 @@ pub(super) struct Helpers {
 
 impl Helpers {
     pub(super) fn new(search_path: Option<OsString>, timeout: Duration) -> Self {
-        Self {
-            search_path,
-            timeout,
-        }
+        Self { search_path, timeout }
     }
 
     /// Asks `docker-credential-<name>` for the credentials of `host`.
@@ -73,11 +70,7 @@ impl Helpers {
             return if says_not_found(&answer) {
                 Ok(None)
             } else {
-                Err(CredentialsError::HelperFailed {
-                    helper,
-                    host: host.to_owned(),
-                    status,
-                })
+                Err(CredentialsError::HelperFailed { helper, host: host.to_owned(), status })
             };
         }
         let reply: Reply = serde_json::from_slice(answer.expose_secret())
@@ -105,19 +98,12 @@ fn credential(reply: Reply) -> Option<Credential> {
     Some(if reply.username == TOKEN {
         Credential::IdentityToken(reply.secret)
     } else {
-        Credential::Password {
-            username: reply.username,
-            password: reply.secret,
-        }
+        Credential::Password { username: reply.username, password: reply.secret }
     })
 }
 
 fn protocol(helper: String, host: &str, problem: &'static str) -> CredentialsError {
-    CredentialsError::HelperProtocol {
-        helper,
-        host: host.to_owned(),
-        problem,
-    }
+    CredentialsError::HelperProtocol { helper, host: host.to_owned(), problem }
 }
 
 fn says_not_found(answer: &SecretSlice<u8>) -> bool {

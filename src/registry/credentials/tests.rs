@@ -95,10 +95,7 @@ fn a_broken_file_is_named_by_line_without_its_values() {
     let folder = tempfile::tempdir().expect("a folder");
     let config = format!("{{\n\"auths\": \"{CANARY}\"}}");
     fs_err::write(folder.path().join("config.json"), config).expect("a file");
-    let docker = DockerConfig {
-        folder: Some(folder.path().to_owned()),
-        search_path: None,
-    };
+    let docker = DockerConfig { folder: Some(folder.path().to_owned()), search_path: None };
     let error = Credentials::load(&docker).expect_err("a broken file");
     let text = format!("{} {error:?}", one_line(&error));
     assert!(text.contains("line 2"), "{text}");
@@ -113,11 +110,7 @@ async fn helpers_answer_for_their_registries_and_the_store_for_the_rest() {
         "cloud",
         r#"printf '{"ServerURL":"%s","Username":"cloud","Secret":"s"}' "$(cat)""#,
     );
-    helper(
-        folder.path(),
-        "store",
-        r#"printf '{"Username":"<token>","Secret":"%s"}' "$(cat)""#,
-    );
+    helper(folder.path(), "store", r#"printf '{"Username":"<token>","Secret":"%s"}' "$(cat)""#);
     let config = r#"{"credsStore": "store", "credHelpers": {"gcr.io": "cloud"}}"#;
     let credentials = load(folder.path(), config);
     assert_eq!(pair(&credentials, "gcr.io").await, both("cloud", "s"));
@@ -144,9 +137,7 @@ async fn a_registry_is_asked_for_once() {
     );
     helper(folder.path(), "store", &script);
     let credentials = load(folder.path(), r#"{"credsStore": "store"}"#);
-    tokio::join!(credentials.of("a.io"), credentials.of("a.io"))
-        .0
-        .expect("credentials");
+    tokio::join!(credentials.of("a.io"), credentials.of("a.io")).0.expect("credentials");
     assert_eq!(fs_err::read_to_string(&log).expect("a log"), "x\n");
 }
 

@@ -146,9 +146,7 @@ impl UnaryService<InfoRequest> for InfoMethod {
         ready(size.and_then(|size| {
             let size = size.ok_or_else(|| Status::not_found(digest.clone()))?;
             let size = i64::try_from(size).unwrap_or(i64::MAX);
-            Ok(Response::new(InfoResponse {
-                info: Some(Info { digest, size }),
-            }))
+            Ok(Response::new(InfoResponse { info: Some(Info { digest, size }) }))
         }))
     }
 }

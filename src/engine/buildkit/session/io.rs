@@ -25,11 +25,7 @@ impl SessionIo {
         incoming: Streaming<BytesMessage>,
         outgoing: mpsc::Sender<BytesMessage>,
     ) -> Self {
-        Self {
-            incoming,
-            unread: Bytes::new(),
-            outgoing: PollSender::new(outgoing),
-        }
+        Self { incoming, unread: Bytes::new(), outgoing: PollSender::new(outgoing) }
     }
 }
 
@@ -62,9 +58,7 @@ impl AsyncWrite for SessionIo {
         let closed = |_| io::Error::from(io::ErrorKind::BrokenPipe);
         ready!(self.outgoing.poll_reserve(context)).map_err(closed)?;
         let length = bytes.len().min(MAX_CHUNK);
-        let message = BytesMessage {
-            data: bytes[..length].to_vec(),
-        };
+        let message = BytesMessage { data: bytes[..length].to_vec() };
         self.outgoing.send_item(message).map_err(closed)?;
         Poll::Ready(Ok(length))
     }

@@ -85,10 +85,7 @@ impl Session {
                 .serve_connection(io, service)
                 .await;
         };
-        Ok(Self {
-            id,
-            _server: AbortOnDropHandle::new(tokio::spawn(server)),
-        })
+        Ok(Self { id, _server: AbortOnDropHandle::new(tokio::spawn(server)) })
     }
 
     /// The id by which a build refers to this session.
@@ -98,8 +95,7 @@ impl Session {
 }
 
 fn ascii(text: &str) -> Result<MetadataValue<Ascii>, Status> {
-    text.parse()
-        .map_err(|_| Status::internal("session metadata is not ASCII"))
+    text.parse().map_err(|_| Status::internal("session metadata is not ASCII"))
 }
 
 /// The methods that the engine is told of; it does not try others.

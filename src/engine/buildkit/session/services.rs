@@ -45,9 +45,7 @@ impl health_server::Health for Health {
         &self,
         _: Request<HealthCheckRequest>,
     ) -> Result<Response<HealthCheckResponse>, Status> {
-        Ok(Response::new(HealthCheckResponse {
-            status: ServingStatus::Serving.into(),
-        }))
+        Ok(Response::new(HealthCheckResponse { status: ServingStatus::Serving.into() }))
     }
 
     async fn list(
@@ -77,9 +75,7 @@ impl secrets_server::Secrets for Secrets {
         let id = request.into_inner().id;
         let secret = self.0.iter().find(|secret| secret.id == id);
         let secret = secret.ok_or_else(|| Status::not_found(format!("no secret `{id}` given")))?;
-        Ok(Response::new(GetSecretResponse {
-            data: secret.value.expose_secret().to_vec(),
-        }))
+        Ok(Response::new(GetSecretResponse { data: secret.value.expose_secret().to_vec() }))
     }
 }
 
@@ -98,10 +94,9 @@ impl auth_server::Auth for Auth {
             credential.map_err(|error| Status::failed_precondition(one_line(&*error)))?;
         Ok(Response::new(match credential {
             None => CredentialsResponse::default(),
-            Some(Credential::Password { username, password }) => CredentialsResponse {
-                username,
-                secret: password.expose_secret().to_owned(),
-            },
+            Some(Credential::Password { username, password }) => {
+                CredentialsResponse { username, secret: password.expose_secret().to_owned() }
+            }
             // A secret without a name is how the engine knows a refresh token.
             Some(Credential::IdentityToken(token)) => CredentialsResponse {
                 username: String::new(),
@@ -146,7 +141,8 @@ impl upload_server::Upload for Upload {
         let path = request.metadata().get("urlpath");
         let path = path.and_then(|path| path.to_str().ok()).unwrap_or_default();
         let content = self.0.get(path.trim_start_matches('/')).cloned();
-        let mut content = content.ok_or_else(|| Status::not_found(format!("no upload `{path}`")))?;
+        let mut content =
+            content.ok_or_else(|| Status::not_found(format!("no upload `{path}`")))?;
         let chunks = std::iter::from_fn(move || {
             let chunk = content.split_to(content.len().min(CHUNK));
             (!chunk.is_empty()).then(|| Ok(BytesMessage { data: chunk.into() }))

@@ -1,0 +1,218 @@
+//! What build steps are given from the surroundings: secrets, certificates, proxies.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::engine::Secret;
+use crate::error::{ExitCode, Explain};
+use crate::matrix::{Matrix, SecretTable};
+
+use super::Environment;
+use super::args::RunningArgs;
+
+/// The id under which build steps mount the certificates.
+const CA_CERTIFICATES: &str = "ca_certificates";
+
+/// The largest secret that the engine takes, in bytes.
+const MAX_SECRET: u64 = 500 * 1024;
+
+/// The build arguments that the Dockerfile frontend passes to steps and keeps out of images
+/// and of the build cache's keys: <https://docs.docker.com/build/building/variables/#pre-defined-build-arguments>
+const PROXIES: [&str; 8] = [
+    "HTTP_PROXY",
+    "http_proxy",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "NO_PROXY",
+    "no_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+];
+
+/// Why build steps cannot be given what they need. Never holds a secret's value.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum InputError {
+    /// `--secret` cannot be read.
+    #[error("a `--secret` cannot be read: {0}")]
+    Argument(&'static str),
+    /// The variable is not set.
+    #[error("the secret `{id}` is to come from the variable `{variable}`, which is not set")]
+    Variable { id: String, variable: String },
+    /// The file cannot be read.
+    #[error("failed to read the secret `{id}`")]
+    File {
+        id: String,
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is too large.
+    #[error("the secret `{id}` is {size} bytes long; engines take {MAX_SECRET}")]
+    Size { id: String, size: u64 },
+    /// The file holds no certificate.
+    #[error("`{}` holds no certificate in PEM form", .0.display())]
+    NoCertificate(PathBuf),
+}
+
+impl Explain for InputError {
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Argument(_) | Self::Variable { .. } => ExitCode::Usage,
+            Self::File { .. } | Self::Size { .. } | Self::NoCertificate(_) => ExitCode::Failure,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Argument(_) => {
+                Some("for example `--secret id=pip_token,env=PIP_TOKEN`".to_owned())
+            }
+            Self::Variable { .. } => {
+                Some("set it, or say `optional = true` in `[build.secrets]`".to_owned())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// All secrets of a run: those of the matrix, those of `--secret`, and the certificates.
+pub(super) fn secrets(
+    matrix: &Matrix,
+    args: &RunningArgs,
+    environment: &Environment,
+) -> Result<Vec<Secret>, InputError> {
+    let mut tables: BTreeMap<String, (SecretTable, &Path)> = BTreeMap::new();
+    for (id, table) in &matrix.build.secrets {
+        tables.insert(id.clone(), (table.clone(), matrix.folder()));
+    }
+    for text in &args.secret {
+        let (id, table) = secret_argument(text)?;
+        tables.insert(id, (table, Path::new("")));
+    }
+    let mut secrets = Vec::new();
+    for (id, (table, folder)) in tables {
+        secrets.extend(secret(&id, &table, folder, environment)?);
+    }
+    if let Some(path) = ca_certificates(matrix, args, environment) {
+        secrets.push(certificates(&path)?);
+    }
+    Ok(secrets)
+}
+
+/// `id=NAME,env=VARIABLE` or `id=NAME,src=FILE`, as Docker writes them; a lone `id=NAME` means
+/// the variable of that name.
+fn secret_argument(text: &str) -> Result<(String, SecretTable), InputError> {
+    let mut id = None;
+    let mut table = SecretTable { env: None, file: None, optional: false };
+    for part in text.split(',') {
+        let (key, value) =
+            part.split_once('=').ok_or(InputError::Argument("its parts are `key=value`"))?;
+        match key {
+            "id" => id = Some(value.to_owned()),
+            "env" => table.env = Some(value.to_owned()),
+            "src" | "source" => table.file = Some(value.to_owned()),
+            "type" => {}
+            _ => return Err(InputError::Argument("its keys are `id`, `env` and `src`")),
+        }
+    }
+    let id = id.filter(|id| !id.is_empty()).ok_or(InputError::Argument("it has no `id`"))?;
+    if id == CA_CERTIFICATES {
+        return Err(InputError::Argument("`ca_certificates` is given with `--ca-certificates`"));
+    }
+    if table.env.is_none() && table.file.is_none() {
+        table.env = Some(id.clone());
+    }
+    Ok((id, table))
+}
+
+fn secret(
+    id: &str,
+    table: &SecretTable,
+    folder: &Path,
+    environment: &Environment,
+) -> Result<Option<Secret>, InputError> {
+    if let Some(variable) = &table.env {
+        return match environment.variable(variable) {
+            Some(value) => Ok(Some(named(id, value.as_bytes().to_vec()))),
+            None if table.optional => Ok(None),
+            None => Err(InputError::Variable { id: id.to_owned(), variable: variable.clone() }),
+        };
+    }
+    let path = folder.join(table.file.as_deref().unwrap_or_default());
+    if table.optional && !path.exists() {
+        return Ok(None);
+    }
+    read(id, &path).map(|value| Some(named(id, value)))
+}
+
+fn named(id: &str, value: Vec<u8>) -> Secret {
+    Secret { id: id.to_owned(), value: value.into() }
+}
+
+fn read(id: &str, path: &Path) -> Result<Vec<u8>, InputError> {
+    let failed = |source| InputError::File { id: id.to_owned(), source };
+    let size = fs_err::metadata(path).map_err(failed)?.len();
+    if size > MAX_SECRET {
+        return Err(InputError::Size { id: id.to_owned(), size });
+    }
+    fs_err::read(path).map_err(failed)
+}
+
+/// The file of the certificates: the argument's, or the matrix', where `auto` is the file that
+/// `SSL_CERT_FILE` names.
+fn ca_certificates(
+    matrix: &Matrix,
+    args: &RunningArgs,
+    environment: &Environment,
+) -> Option<PathBuf> {
+    if let Some(path) = &args.ca_certificates {
+        return Some(path.clone());
+    }
+    match matrix.build.ca_certificates.as_deref()? {
+        "auto" => environment.path("SSL_CERT_FILE"),
+        path => Some(matrix.folder().join(path)),
+    }
+}
+
+fn certificates(path: &Path) -> Result<Secret, InputError> {
+    let value = read(CA_CERTIFICATES, path)?;
+    let begin = b"-----BEGIN CERTIFICATE-----";
+    if !value.windows(begin.len()).any(|window| window == begin) {
+        return Err(InputError::NoCertificate(path.to_owned()));
+    }
+    Ok(named(CA_CERTIFICATES, value))
+}
+
+/// The proxies that steps should use, as build arguments.
+pub(super) fn proxies(environment: &Environment) -> BTreeMap<String, String> {
+    let set = PROXIES.iter().filter_map(|name| Some((*name, environment.variable(name)?)));
+    set.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Report;
+
+    fn argument(text: &str) -> String {
+        match secret_argument(text) {
+            Ok((id, table)) => format!("{id} env {:?} file {:?}", table.env, table.file),
+            Err(error) => Report::from(error).to_string(),
+        }
+    }
+
+    #[test]
+    fn secrets_are_written_as_docker_writes_them() {
+        assert_eq!(argument("id=a,env=B"), "a env Some(\"B\") file None");
+        assert_eq!(argument("type=file,id=a,src=/b"), "a env None file Some(\"/b\")");
+        assert_eq!(argument("id=A"), "A env Some(\"A\") file None");
+    }
+
+    #[test]
+    fn a_secret_given_as_a_value_is_refused_without_repeating_it() {
+        for text in ["id=a,value=hunter2", "hunter2", "hunter2=x", "env=hunter2"] {
+            let told = argument(text);
+            assert!(told.starts_with("error: a `--secret` cannot be read"), "{told}");
+            assert!(!told.contains("hunter2"), "{told}");
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! `--metadata-file`: what was built, for other programs.
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
+
+use crate::error::{ExitCode, Explain};
+use crate::plan::Plan;
+use crate::report::Record;
+
+/// A file that a run needs and cannot have.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to {doing}")]
+pub(super) struct FileError {
+    doing: String,
+    #[source]
+    source: io::Error,
+}
+
+impl FileError {
+    pub(super) fn runtime(source: io::Error) -> Self {
+        Self { doing: "start the threads that builds are watched by".to_owned(), source }
+    }
+}
+
+impl Explain for FileError {
+    fn exit_code(&self) -> ExitCode {
+        ExitCode::Failure
+    }
+}
+
+/// Writes `path` in one step: whoever reads it finds all of it or what was there before.
+pub(super) fn write(path: &Path, plan: &Plan<'_>, record: &Record) -> Result<(), FileError> {
+    let failed = |source| FileError {
+        doing: format!("write the metadata file `{}`", path.display()),
+        source,
+    };
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    let text = serde_json::to_string_pretty(&document(plan, record)).expect("a record is JSON");
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+    writeln!(file, "{text}").map_err(failed)?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    Ok(())
+}
+
+fn document(plan: &Plan<'_>, record: &Record) -> Value {
+    let mut targets = Map::new();
+    for finished in &record.finished {
+        let references: Map<String, Value> = finished
+            .references
+            .iter()
+            .map(|reference| (reference.to_string(), json!(finished.digest)))
+            .collect();
+        targets.insert(
+            finished.target.clone(),
+            json!({ "digest": finished.digest, "references": references, "cached": finished.cached }),
+        );
+    }
+    let failed: Vec<&str> = record.failed.iter().map(|failed| failed.target.as_str()).collect();
+    let cancelled: Vec<&str> = record.cancelled.iter().map(|(target, _)| target.as_str()).collect();
+    json!({
+        "schema": 1,
+        "version": plan.version,
+        "whole": plan.whole && failed.is_empty() && cancelled.is_empty(),
+        "targets": targets,
+        "failed": failed,
+        "cancelled": cancelled,
+    })
+}
