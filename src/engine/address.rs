@@ -164,7 +164,11 @@ mod tests {
     #[test]
     fn docker_hosts_read_as_docker_reads_them() {
         let cases = [
-            ("unix:///var/run/docker.sock", None, "unix:///var/run/docker.sock"),
+            (
+                "unix:///var/run/docker.sock",
+                None,
+                "unix:///var/run/docker.sock",
+            ),
             ("tcp://10.0.0.1", None, "tcp://10.0.0.1:2375"),
             ("tcp://10.0.0.1", Some(tls()), "tcp://10.0.0.1:2376"),
             ("http://engine:80/", None, "tcp://engine:80"),

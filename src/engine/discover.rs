@@ -77,7 +77,11 @@ pub(super) enum Candidates {
 /// Docker Desktop, Colima, `OrbStack` and rootless Docker.
 pub(super) fn candidates(request: &EngineRequest) -> Result<Candidates, EngineError> {
     let environment = &request.environment;
-    if let Some(url) = request.builder.as_ref().or(environment.buildkit_host.as_ref()) {
+    if let Some(url) = request
+        .builder
+        .as_ref()
+        .or(environment.buildkit_host.as_ref())
+    {
         let tls = request.builder_tls.clone();
         return EngineAddress::buildkit(url, tls).map(Candidates::Named);
     }

@@ -6,7 +6,7 @@ use bollard::{API_DEFAULT_VERSION, Docker, auth::DockerCredentials};
 use futures_util::TryStreamExt;
 use secrecy::ExposeSecret;
 
-use super::address::{EngineAddress, Endpoint};
+use super::address::{Endpoint, EngineAddress};
 use super::error::Cause;
 use crate::image::{Digest, Reference};
 use crate::registry::Credential;

@@ -111,7 +111,9 @@ mod tests {
     #[test]
     fn the_current_context_of_the_configuration_is_used() {
         let (_folder, environment) = environment(r#"{"currentContext":"colima"}"#);
-        let address = current(&environment).expect("a context").expect("an engine");
+        let address = current(&environment)
+            .expect("a context")
+            .expect("an engine");
         assert_eq!(address.to_string(), "unix:///colima.sock");
     }
 
@@ -127,7 +129,10 @@ mod tests {
         let (_folder, mut environment) = environment("{}");
         environment.docker_context = Some("gone".to_owned());
         let error = current(&environment).expect_err("no such context");
-        assert_eq!(error.to_string(), "failed to read the docker context `gone`");
+        assert_eq!(
+            error.to_string(),
+            "failed to read the docker context `gone`"
+        );
     }
 
     #[test]

@@ -130,7 +130,11 @@ impl<E: Engine> Run<E> {
         let mut index = 0;
         while index < self.waiting.len() && self.running.len() < self.parallel {
             let job = self.waiting[index];
-            if self.jobs[job].after.iter().all(|before| over.contains(before)) {
+            if self.jobs[job]
+                .after
+                .iter()
+                .all(|before| over.contains(before))
+            {
                 self.waiting.remove(index);
                 self.start(job);
             } else {

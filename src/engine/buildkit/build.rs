@@ -140,7 +140,10 @@ impl BuildKitEngine {
     fn attributes(&self, job: &BuildJob, upload: &str) -> HashMap<String, String> {
         let platforms: Vec<String> = job.platforms.iter().map(ToString::to_string).collect();
         let mut attributes = HashMap::from([
-            ("context".to_owned(), format!("http://buildkit-session/{upload}")),
+            (
+                "context".to_owned(),
+                format!("http://buildkit-session/{upload}"),
+            ),
             ("filename".to_owned(), DOCKERFILE.to_owned()),
         ]);
         if !platforms.is_empty() {

@@ -82,7 +82,12 @@ fn kind(status: &Status, message: &str, step: Option<&Step>, details: &Details) 
     }
 }
 
-fn hint(message: &str, kind: FailureKind, exit_code: Option<i32>, job: &BuildJob) -> Option<String> {
+fn hint(
+    message: &str,
+    kind: FailureKind,
+    exit_code: Option<i32>,
+    job: &BuildJob,
+) -> Option<String> {
     let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
     if says(&["no space left on device"]) {
         return Some(
@@ -114,7 +119,14 @@ fn export_hint(says: &dyn Fn(&[&str]) -> bool, job: &BuildJob) -> Option<String>
             repository.registry()
         ));
     }
-    says(&["denied", "unauthorized", "authorization failed", "401", "403"]).then(|| {
+    says(&[
+        "denied",
+        "unauthorized",
+        "authorization failed",
+        "401",
+        "403",
+    ])
+    .then(|| {
         format!(
             "`docker login {}` with an account that may push to `{repository}`",
             repository.registry()

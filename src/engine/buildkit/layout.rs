@@ -79,7 +79,10 @@ impl OciLayout {
         }
         // A blob has its name only once it is whole; the size is looked at all the same,
         // since a machine that lost its power may keep the name and lose the bytes.
-        if path.metadata().is_ok_and(|blob| size.is_none_or(|size| size == blob.len())) {
+        if path
+            .metadata()
+            .is_ok_and(|blob| size.is_none_or(|size| size == blob.len()))
+        {
             return Err(Refusal::Exists);
         }
         let temporary = NamedTempFile::new_in(self.blobs()).map_err(Refusal::Io)?;
@@ -102,7 +105,11 @@ impl OciLayout {
     }
 
     /// Gives the image behind `descriptor` its names, taking them from whatever had them before.
-    pub(super) async fn name(&self, descriptor: &Value, references: &[Reference]) -> io::Result<()> {
+    pub(super) async fn name(
+        &self,
+        descriptor: &Value,
+        references: &[Reference],
+    ) -> io::Result<()> {
         let _one_at_a_time = self.index.lock().await;
         let mut index = self.read_index()?;
         let names: Vec<String> = references.iter().map(Reference::canonical).collect();
@@ -269,7 +276,10 @@ mod tests {
         let mut writer = layout.begin(&digest, Some(5)).ok().expect("a writer");
         writer.write(b"layer").await.expect("a write");
         writer.commit().await.expect("a blob");
-        assert!(matches!(layout.begin(&digest, Some(5)), Err(Refusal::Exists)));
+        assert!(matches!(
+            layout.begin(&digest, Some(5)),
+            Err(Refusal::Exists)
+        ));
         assert_eq!(layout.size(&digest), Some(5));
         assert_eq!(files(folder.path()), 1);
     }
@@ -292,7 +302,10 @@ mod tests {
         for (text, names) in [("one", ["a:1", "a:2"]), ("two", ["a:2", "b:1"])] {
             let layout = OciLayout::open(folder.path()).expect("a layout");
             let names = names.map(reference);
-            layout.name(&descriptor(text), &names).await.expect("an index");
+            layout
+                .name(&descriptor(text), &names)
+                .await
+                .expect("an index");
         }
         let index = index(folder.path());
         let entries: Vec<(&str, &str)> = index["manifests"]
@@ -304,7 +317,10 @@ mod tests {
                 (name, entry["digest"].as_str().expect("a digest"))
             })
             .collect();
-        let (one, two) = (Digest::of(b"one").to_string(), Digest::of(b"two").to_string());
+        let (one, two) = (
+            Digest::of(b"one").to_string(),
+            Digest::of(b"two").to_string(),
+        );
         let expected = [
             ("docker.io/a:1", one.as_str()),
             ("docker.io/a:2", &two),

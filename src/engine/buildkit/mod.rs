@@ -125,7 +125,10 @@ impl ConnectedEngine {
 
 impl std::fmt::Debug for ConnectedEngine {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_tuple("ConnectedEngine").field(&self.name()).finish()
+        formatter
+            .debug_tuple("ConnectedEngine")
+            .field(&self.name())
+            .finish()
     }
 }
 

@@ -182,8 +182,13 @@ mod tests {
             let checked = check_docker(&address(), version);
             assert_eq!(checked.is_ok(), passes, "{version}");
         }
-        let error = check_docker(&address(), "20.10.24").expect_err("too old").to_string();
-        assert!(error.contains("20.10.24") && error.contains("23.0"), "{error}");
+        let error = check_docker(&address(), "20.10.24")
+            .expect_err("too old")
+            .to_string();
+        assert!(
+            error.contains("20.10.24") && error.contains("23.0"),
+            "{error}"
+        );
         for (version, passes) in [
             ("v0.10.6", false),
             ("v0.11.0-rc1", true),

@@ -122,7 +122,8 @@ impl Progress {
             None => {
                 let index = self.steps.len();
                 self.groups.insert(key.to_owned(), index);
-                self.steps.push(StepState::new(index + 1, one_line_name(name)));
+                self.steps
+                    .push(StepState::new(index + 1, one_line_name(name)));
                 index
             }
         });
@@ -169,7 +170,8 @@ impl Progress {
             step.intervals.push((started, completed));
         }
         if !vertex.error.is_empty() {
-            step.error.get_or_insert_with(|| one_line_name(&vertex.error));
+            step.error
+                .get_or_insert_with(|| one_line_name(&vertex.error));
         }
         if step.running == 0 {
             step.finished = true;
@@ -265,7 +267,9 @@ fn is_internal(name: &str) -> bool {
 
 /// Whether a step is an instruction that makes something: `[server 3/9] RUN …`.
 fn is_work(name: &str) -> bool {
-    let instruction = name.strip_prefix('[').and_then(|rest| rest.split_once("] "));
+    let instruction = name
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once("] "));
     instruction.is_some_and(|(_, instruction)| !instruction.starts_with("FROM "))
 }
 

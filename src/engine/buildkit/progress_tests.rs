@@ -56,7 +56,12 @@ fn at(seconds: i64) -> Option<Timestamp> {
     Some(Timestamp { seconds, nanos: 0 })
 }
 
-fn vertex(digest: &str, name: &str, started: Option<Timestamp>, completed: Option<Timestamp>) -> Vertex {
+fn vertex(
+    digest: &str,
+    name: &str,
+    started: Option<Timestamp>,
+    completed: Option<Timestamp>,
+) -> Vertex {
     Vertex {
         digest: digest.to_owned(),
         name: name.to_owned(),
@@ -106,7 +111,10 @@ fn an_internal_vertex_that_fails_becomes_a_step() {
         vertices(vec![vertex("i", name, at(1), None)]),
         vertices(vec![failed]),
     ]);
-    assert_eq!(notes, ["known 1", "end 1 cached=false 1s Some(\"not found\")"]);
+    assert_eq!(
+        notes,
+        ["known 1", "end 1 cached=false 1s Some(\"not found\")"]
+    );
     assert_eq!(progress.failed_step().map(|step| step.number), Some(1));
 }
 

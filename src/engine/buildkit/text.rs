@@ -116,6 +116,9 @@ mod tests {
 
     #[test]
     fn names_are_one_line() {
-        assert_eq!(one_line_name("RUN <<EOF\n  a\n  b\nEOF"), "RUN <<EOF a b EOF");
+        assert_eq!(
+            one_line_name("RUN <<EOF\n  a\n  b\nEOF"),
+            "RUN <<EOF a b EOF"
+        );
     }
 }

@@ -171,7 +171,10 @@ async fn no_fault_of_a_helper_shows_what_it_printed() {
         ("fails.io", "failed for `fails.io` (exit status: 3)"),
         ("babbles.io", "did not answer with credentials"),
         ("hangs.io", "did not answer for `hangs.io`"),
-        ("gone.io", "`docker-credential-gone` for `gone.io` is not installed"),
+        (
+            "gone.io",
+            "`docker-credential-gone` for `gone.io` is not installed",
+        ),
         ("escape.io", "is not installed"),
     ] {
         let error = credentials.of(host).await.expect_err(host);

@@ -146,7 +146,8 @@ impl upload_server::Upload for Upload {
         let path = request.metadata().get("urlpath");
         let path = path.and_then(|path| path.to_str().ok()).unwrap_or_default();
         let content = self.0.get(path.trim_start_matches('/')).cloned();
-        let mut content = content.ok_or_else(|| Status::not_found(format!("no upload `{path}`")))?;
+        let mut content =
+            content.ok_or_else(|| Status::not_found(format!("no upload `{path}`")))?;
         let chunks = std::iter::from_fn(move || {
             let chunk = content.split_to(content.len().min(CHUNK));
             (!chunk.is_empty()).then(|| Ok(BytesMessage { data: chunk.into() }))
