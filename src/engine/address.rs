@@ -11,7 +11,7 @@ pub struct EngineAddress {
     /// The socket.
     pub endpoint: Endpoint,
     /// The certificates of a TCP endpoint that asks for them.
-    pub tls: Option<TlsFiles>,
+    pub tls: Option<Box<TlsFiles>>,
 }
 
 /// Who answers at an [`EngineAddress`].
@@ -96,7 +96,7 @@ impl EngineAddress {
         Self {
             kind,
             endpoint,
-            tls,
+            tls: tls.map(Box::new),
         }
     }
 }

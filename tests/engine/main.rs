@@ -4,4 +4,5 @@ mod bed;
 mod building;
 mod destinations;
 mod failing;
+mod many;
 mod stopping;

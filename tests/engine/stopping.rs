@@ -50,7 +50,7 @@ async fn a_cancelled_run_leaves_nothing_running() {
          before=$(cat /beat/last); sleep 1; [ \"$before\" = \"$(cat /beat/last)\" ]\n"
     );
     let look = bed::job("looking", &look, &[]);
-    bed::build(&*builder, &look)
+    bed::build(&builder, &look)
         .await
         .expect("no beat any more");
 }
