@@ -11,7 +11,7 @@ pub struct EngineAddress {
     /// The socket.
     pub endpoint: Endpoint,
     /// The certificates of a TCP endpoint that asks for them.
-    pub tls: Option<TlsFiles>,
+    pub tls: Option<Box<TlsFiles>>,
 }
 
 /// Who answers at an [`EngineAddress`].
@@ -91,7 +91,7 @@ impl EngineAddress {
     fn new(kind: EngineKind, endpoint: Endpoint, tls: Option<TlsFiles>) -> Self {
         // TLS on a unix socket means nothing, although DOCKER_TLS_VERIFY may well be set.
         let tls = tls.filter(|_| matches!(endpoint, Endpoint::Tcp { .. }));
-        Self { kind, endpoint, tls }
+        Self { kind, endpoint, tls: tls.map(Box::new) }
     }
 }
 

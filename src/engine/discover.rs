@@ -186,10 +186,10 @@ mod tests {
         request.environment.home = Some("/home/me".into());
         request.environment.docker_tls_verify = true;
         let in_home = TlsFiles::in_folder("/home/me/.docker".as_ref());
-        assert_eq!(named(&request).tls, Some(in_home));
+        assert_eq!(named(&request).tls, Some(Box::new(in_home)));
         request.environment.docker_cert_path = Some("/certs".into());
         let at_path = TlsFiles::in_folder("/certs".as_ref());
-        assert_eq!(named(&request).tls, Some(at_path));
+        assert_eq!(named(&request).tls, Some(Box::new(at_path)));
     }
 
     #[test]

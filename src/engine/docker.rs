@@ -91,8 +91,8 @@ impl DockerApi {
         let messages: Vec<PushImageInfo> = pushing.try_collect().await?;
         // The digest comes in a line for people: `tag: digest: sha256:… size: …`.
         let digest = messages.iter().rev().find_map(|message| {
-            let words = message.status.as_deref()?.split_whitespace();
-            words.filter_map(|word| word.parse().ok()).next()
+            let mut words = message.status.as_deref()?.split_whitespace();
+            words.find_map(|word| word.parse().ok())
         });
         digest.ok_or_else(|| "the engine did not tell the digest that it pushed".into())
     }

@@ -1,6 +1,6 @@
 //! Docker contexts: named engines in Docker's own configuration.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
@@ -78,7 +78,7 @@ fn read(folder: &Path, name: &str) -> Result<EngineAddress, EngineError> {
     )
 }
 
-fn tls_files(folder: &PathBuf) -> Option<TlsFiles> {
+fn tls_files(folder: &Path) -> Option<TlsFiles> {
     let files = TlsFiles::in_folder(folder);
     files.ca.exists().then_some(files)
 }

@@ -51,7 +51,7 @@ impl Progress {
     }
 
     /// Takes in what the engine says has happened since last time.
-    pub(super) fn update(&mut self, response: StatusResponse) {
+    pub(super) fn update(&mut self, response: &StatusResponse) {
         let known = self.steps.len();
         for vertex in &response.vertexes {
             self.meet(vertex);
@@ -115,17 +115,20 @@ impl Progress {
             _ => (vertex.digest.as_str(), vertex.name.as_str()),
         };
         let shown = !is_internal(name) || !vertex.error.is_empty();
-        let step = shown.then(|| match self.groups.get(key) {
-            Some(index) => *index,
-            None => {
-                let index = self.steps.len();
-                self.groups.insert(key.to_owned(), index);
-                self.steps.push(StepState::new(index + 1, one_line_name(name)));
-                index
-            }
-        });
+        let step = shown.then(|| self.step_called(key, name));
         let state = self.vertices.entry(vertex.digest.clone()).or_default();
         state.step = step;
+    }
+
+    /// The index of the step known by `key`, which is new if it was not.
+    fn step_called(&mut self, key: &str, name: &str) -> usize {
+        if let Some(index) = self.groups.get(key) {
+            return *index;
+        }
+        let index = self.steps.len();
+        self.groups.insert(key.to_owned(), index);
+        self.steps.push(StepState::new(index + 1, one_line_name(name)));
+        index
     }
 
     fn begin(&mut self, vertex: &Vertex) {

@@ -33,15 +33,16 @@ fn follow(responses: Vec<StatusResponse>) -> (Progress, Vec<String>) {
     let listener: Arc<dyn Listener> = Arc::<Notes>::clone(&notes);
     let mut progress = Progress::new("t", &Events::to(listener));
     for response in responses {
-        progress.update(response);
+        progress.update(&response);
     }
     progress.finish();
     let notes = std::mem::take(&mut *notes.0.lock().expect("notes"));
     (progress, notes)
 }
 
+/// A time of day, and none for 0.
 fn at(seconds: i64) -> Option<Timestamp> {
-    Some(Timestamp { seconds, nanos: 0 })
+    (seconds > 0).then_some(Timestamp { seconds, nanos: 0 })
 }
 
 fn vertex(
@@ -78,7 +79,7 @@ fn log(vertex: &str, text: &str) -> StatusResponse {
 fn internal_vertices_have_no_number() {
     let (progress, notes) = follow(vec![vertices(vec![
         vertex("i", "[internal] load build definition", at(1), at(2)),
-        vertex("a", "[1/2] FROM python", None, None),
+        vertex("a", "[1/2] FROM python", at(0), at(0)),
         vertex("b", "[2/2] RUN true", at(1), None),
     ])]);
     assert_eq!(notes, ["known 2", "start 2 [2/2] RUN true"]);

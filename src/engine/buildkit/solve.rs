@@ -32,14 +32,14 @@ pub(super) async fn solve(
             tokio::select! {
                 answer = &mut build => break answer,
                 response = news.next() => match response {
-                    Some(response) => progress.update(response),
+                    Some(response) => progress.update(&response),
                     None => break build.await,
                 },
             }
         }
     };
     while let Ok(Some(response)) = tokio::time::timeout(LAST_NEWS, news.next()).await {
-        progress.update(response);
+        progress.update(&response);
     }
     progress.finish();
     answer.map(tonic::Response::into_inner)
@@ -56,7 +56,7 @@ async fn status(
 /// The news of a build, which the engine begins to tell a little after the build began.
 enum News<F> {
     Waiting(std::pin::Pin<Box<F>>),
-    Open(Streaming<StatusResponse>),
+    Open(Box<Streaming<StatusResponse>>),
     /// The stream is over. Its faults are left to the build's own answer, which has the cause.
     Over,
 }
@@ -66,7 +66,8 @@ impl<F: Future<Output = Result<Streaming<StatusResponse>, Status>>> News<F> {
         loop {
             match self {
                 Self::Waiting(opening) => {
-                    *self = opening.await.map_or(Self::Over, Self::Open);
+                    let opened = opening.await;
+                    *self = opened.map_or(Self::Over, |stream| Self::Open(Box::new(stream)));
                 }
                 Self::Open(stream) => match stream.message().await {
                     Ok(Some(response)) => return Some(response),

@@ -14,14 +14,14 @@ use super::{Credential, CredentialsError, DOCKER_HUB_HOSTS, DOCKER_HUB_KEY};
 pub(super) struct Config {
     #[serde(skip)]
     path: PathBuf,
-    auths: HashMap<String, Auth>,
+    auths: HashMap<String, Entry>,
     cred_helpers: HashMap<String, String>,
     creds_store: String,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Auth {
+struct Entry {
     auth: Option<SecretString>,
     username: Option<String>,
     password: Option<SecretString>,
@@ -59,11 +59,11 @@ impl Config {
         let exact = spellings(key).find_map(|name| self.auths.get(name));
         let by_host = || {
             let mut entries = self.auths.iter();
-            entries.find_map(|(name, auth)| (host_of(name) == key).then_some(auth))
+            entries.find_map(|(name, entry)| (host_of(name) == key).then_some(entry))
         };
         match exact.or_else(by_host) {
             None => Ok(None),
-            Some(auth) => auth.decode().map_err(|problem| CredentialsError::Auth {
+            Some(entry) => entry.decode().map_err(|problem| CredentialsError::Auth {
                 path: self.path.clone(),
                 host: key.to_owned(),
                 problem,
@@ -72,7 +72,7 @@ impl Config {
     }
 }
 
-impl Auth {
+impl Entry {
     fn decode(&self) -> Result<Option<Credential>, &'static str> {
         if let Some(token) = filled(self.identitytoken.as_ref()) {
             return Ok(Some(Credential::IdentityToken(token.clone())));

@@ -38,8 +38,8 @@ async fn pair(credentials: &Credentials, host: &str) -> Option<(String, String)>
     }
 }
 
-fn both(username: &str, password: &str) -> Option<(String, String)> {
-    Some((username.to_owned(), password.to_owned()))
+fn both(username: &str, password: &str) -> (String, String) {
+    (username.to_owned(), password.to_owned())
 }
 
 #[tokio::test]
@@ -61,14 +61,14 @@ async fn stored_credentials_are_found_under_every_spelling() {
     let credentials = load(folder.path(), &config);
     for host in ["docker.io", "index.docker.io", "registry-1.docker.io"] {
         let found = pair(&credentials, host).await;
-        assert_eq!(found, both("hub", "pass:with:colons"), "{host}");
+        assert_eq!(found, Some(both("hub", "pass:with:colons")), "{host}");
     }
-    assert_eq!(pair(&credentials, "quay.io").await, both("quay", "x"));
+    assert_eq!(pair(&credentials, "quay.io").await, Some(both("quay", "x")));
     let nvidia = pair(&credentials, "nvcr.io").await;
-    assert_eq!(nvidia, both("$oauthtoken", "key"));
-    assert_eq!(pair(&credentials, "ghcr.io").await, both("me", "word"));
+    assert_eq!(nvidia, Some(both("$oauthtoken", "key")));
+    assert_eq!(pair(&credentials, "ghcr.io").await, Some(both("me", "word")));
     let azure = pair(&credentials, "azurecr.io").await;
-    assert_eq!(azure, both("<token>", "refresh"));
+    assert_eq!(azure, Some(both("<token>", "refresh")));
     assert_eq!(pair(&credentials, "empty.io").await, None);
     assert_eq!(pair(&credentials, "127.0.0.1:5000").await, None);
 }
@@ -113,9 +113,9 @@ async fn helpers_answer_for_their_registries_and_the_store_for_the_rest() {
     helper(folder.path(), "store", r#"printf '{"Username":"<token>","Secret":"%s"}' "$(cat)""#);
     let config = r#"{"credsStore": "store", "credHelpers": {"gcr.io": "cloud"}}"#;
     let credentials = load(folder.path(), config);
-    assert_eq!(pair(&credentials, "gcr.io").await, both("cloud", "s"));
+    assert_eq!(pair(&credentials, "gcr.io").await, Some(both("cloud", "s")));
     let hub = pair(&credentials, "docker.io").await;
-    assert_eq!(hub, both("<token>", DOCKER_HUB_KEY));
+    assert_eq!(hub, Some(both("<token>", DOCKER_HUB_KEY)));
 }
 
 #[tokio::test]

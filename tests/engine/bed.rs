@@ -1,0 +1,169 @@
+//! The test bed, from the environment, and small builds for it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use basegen::engine::{
+    BuildJob, BuildKitEngine, BuildOptions, BuiltImage, ConnectedEngine, Destination, Engine,
+    EngineEnvironment, EngineRequest,
+};
+use basegen::event::{Event, Events, Failure, Listener};
+use basegen::image::{Compression, Reference};
+use basegen::render::{BuildContext, ContextFile};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpStream;
+
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| {
+        panic!("{name} is not set: `make test` brings the test bed up and runs these tests")
+    })
+}
+
+/// The registry of the test bed.
+pub(crate) fn registry() -> String {
+    variable("BASEGEN_TESTBED_REGISTRY")
+}
+
+/// The engine of the test bed.
+pub(crate) async fn engine() -> ConnectedEngine {
+    let request = EngineRequest {
+        environment: EngineEnvironment {
+            docker_host: Some(variable("DOCKER_HOST")),
+            docker_cert_path: std::env::var_os("DOCKER_CERT_PATH").map(PathBuf::from),
+            docker_tls_verify: std::env::var_os("DOCKER_TLS_VERIFY").is_some(),
+            ..EngineEnvironment::default()
+        },
+        ..EngineRequest::default()
+    };
+    let engine = ConnectedEngine::connect(&request).await;
+    engine.expect("the test bed's engine")
+}
+
+pub(crate) async fn builder(destination: Destination) -> BuildKitEngine {
+    let engine = engine().await;
+    let builder = engine.builder(BuildOptions::to(destination));
+    builder.expect("a builder")
+}
+
+/// Text that no other test and no earlier run used, so that nothing of it is cached.
+pub(crate) fn unique() -> String {
+    hex::encode(rand::random::<[u8; 6]>())
+}
+
+/// A job for `dockerfile` with `files`, called `name` in the test bed's registry.
+pub(crate) fn job(name: &str, dockerfile: &str, files: &[(&str, &str)]) -> BuildJob {
+    BuildJob {
+        target: name.to_owned(),
+        context: BuildContext {
+            dockerfile: dockerfile.to_owned(),
+            dockerfile_name: format!("{name}.Dockerfile"),
+            files: files.iter().map(|(path, text)| file(path, text)).collect(),
+        },
+        platforms: Vec::new(),
+        labels: BTreeMap::from([("dev.basegen.test".to_owned(), name.to_owned())]),
+        references: vec![reference(&format!("{}/basegen-test/{name}:1", registry()))],
+        compression: Compression::default(),
+        after: Vec::new(),
+    }
+}
+
+fn file(path: &str, text: &str) -> ContextFile {
+    ContextFile { path: path.to_owned(), executable: false, content: Arc::from(text.as_bytes()) }
+}
+
+pub(crate) fn reference(text: &str) -> Reference {
+    text.parse().expect("a reference")
+}
+
+/// Remembers every event.
+#[derive(Default)]
+pub(crate) struct Heard(pub(crate) Mutex<Vec<Event>>);
+
+impl Listener for Heard {
+    fn hear(&self, event: &Event) {
+        self.0.lock().expect("events").push(event.clone());
+    }
+}
+
+impl Heard {
+    pub(crate) fn events(self: &Arc<Self>) -> Events {
+        let listener: Arc<dyn Listener> = Arc::<Self>::clone(self);
+        Events::to(listener)
+    }
+
+    /// The lines that steps wrote.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let events = self.0.lock().expect("events");
+        let lines = events.iter().filter_map(|event| match event {
+            Event::Log { line, .. } => Some(line.clone()),
+            _ => None,
+        });
+        lines.collect()
+    }
+
+    /// Everything as JSON, as `--progress json` would print it.
+    pub(crate) fn json(&self) -> String {
+        let events = self.0.lock().expect("events");
+        serde_json::to_string(&*events).expect("JSON")
+    }
+}
+
+pub(crate) async fn build(
+    engine: &BuildKitEngine,
+    job: &BuildJob,
+) -> Result<BuiltImage, Box<Failure>> {
+    engine.build(job, &Arc::new(Heard::default()).events()).await
+}
+
+/// Asks the registry for `path`; gives the digest header and the body.
+pub(crate) async fn fetch(path: &str) -> (Option<String>, Bytes) {
+    let stream = TcpStream::connect(registry()).await.expect("the registry");
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("HTTP");
+    tokio::spawn(connection);
+    let request = http::Request::get(path)
+        .header("host", registry())
+        .header("accept", "application/vnd.oci.image.manifest.v1+json")
+        .header("accept", "application/vnd.oci.image.index.v1+json")
+        .body(Empty::<Bytes>::new())
+        .expect("a request");
+    let response = sender.send_request(request).await.expect("an answer");
+    assert!(response.status().is_success(), "{path}: {}", response.status());
+    let digest = response.headers().get("docker-content-digest").cloned();
+    let digest = digest.and_then(|digest| digest.to_str().ok().map(str::to_owned));
+    let body = response.into_body().collect().await.expect("a body");
+    (digest, body.to_bytes())
+}
+
+/// The manifest that the registry has under `reference`, and its digest. Of an index, such as
+/// upstream images have, it is the first image's manifest.
+pub(crate) async fn manifest(reference: &Reference) -> (String, Value) {
+    let repository = reference.repository.path();
+    let mut name = reference.tag.to_string();
+    loop {
+        let (digest, body) = fetch(&format!("/v2/{repository}/manifests/{name}")).await;
+        let manifest: Value = serde_json::from_slice(&body).expect("a manifest");
+        match manifest["manifests"][0]["digest"].as_str() {
+            Some(first) => first.clone_into(&mut name),
+            None => return (digest.expect("a digest"), manifest),
+        }
+    }
+}
+
+/// The digests of a manifest's layers.
+pub(crate) fn layers(manifest: &Value) -> Vec<String> {
+    let layers = manifest["layers"].as_array().expect("layers");
+    let digests = layers.iter().map(|layer| layer["digest"].as_str().expect("a digest"));
+    digests.map(str::to_owned).collect()
+}
+
+/// Docker's own API on the same engine.
+pub(crate) fn docker() -> bollard::Docker {
+    let path = variable("DOCKER_HOST");
+    let path = path.trim_start_matches("unix://");
+    bollard::Docker::connect_with_unix(path, 60, bollard::API_DEFAULT_VERSION).expect("Docker")
+}

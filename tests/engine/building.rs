@@ -1,0 +1,102 @@
+use std::sync::Arc;
+
+use basegen::engine::{BuildOptions, Destination, Engine, Secret};
+use basegen::event::Event;
+
+use crate::bed;
+
+const PYTHON: &str = "FROM python:3.11-slim-bookworm\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_engine_says_what_it_is() {
+    let engine = bed::engine().await;
+    assert!(engine.name().starts_with("Docker Engine 2"), "{}", engine.name());
+    let own = "linux/amd64".parse().expect("a platform");
+    engine.check_platforms([&own]).expect("its own platform");
+    let other = "windows/amd64".parse().expect("a platform");
+    let error = engine.check_platforms([&other]).expect_err("another platform");
+    assert!(error.to_string().contains("linux/amd64"), "{error}");
+    assert!(!engine.registry_mirrors().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn steps_and_their_lines_are_told() {
+    let word = bed::unique();
+    let dockerfile = format!("{PYTHON}RUN echo {word} && printf '\\033[31mred\\033[0m\\n'\n");
+    let job = bed::job("steps", &dockerfile, &[]);
+    let builder = bed::builder(Destination::Registry).await;
+    let heard = Arc::new(bed::Heard::default());
+    let image = builder.build(&job, &heard.events()).await.expect("an image");
+    assert!(!image.cached);
+    assert_eq!(heard.lines(), [word, "red".to_owned()]);
+    let events = std::mem::take(&mut *heard.0.lock().expect("events"));
+    let mut total = 0;
+    for event in events {
+        match event {
+            Event::StepsKnown { total: known, .. } => total = known,
+            Event::StepStarted { step, .. } | Event::StepFinished { step, .. } => {
+                assert!((1..=total).contains(&step.number), "{step:?} of {total}");
+                assert!(!step.name.contains("internal"), "{step:?}");
+            }
+            _ => {}
+        }
+    }
+    let again = bed::build(&builder, &job).await.expect("an image");
+    assert!(again.cached);
+    assert_eq!(again.digest, image.digest);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_reach_the_step_and_nothing_else() {
+    let secret = bed::unique();
+    let dockerfile = format!(
+        "{PYTHON}RUN --mount=type=secret,id=token [ \"$(cat /run/secrets/token)\" = {} ] \
+         && sha256sum /run/secrets/token > /sum\n",
+        // Not the secret itself, or the Dockerfile would hold it.
+        format_args!("\"$(printf %s {} | rev)\"", secret.chars().rev().collect::<String>())
+    );
+    let job = bed::job("secret", &dockerfile, &[]);
+    let mut options = BuildOptions::to(Destination::Registry);
+    options.secrets =
+        vec![Secret { id: "token".to_owned(), value: secret.clone().into_bytes().into() }];
+    assert!(!format!("{options:?}").contains(&secret));
+    let builder = bed::engine().await.builder(options).expect("a builder");
+    let heard = Arc::new(bed::Heard::default());
+    builder.build(&job, &heard.events()).await.expect("an image");
+    assert!(!heard.json().contains(&secret));
+    let (_, manifest) = bed::manifest(&job.references[0]).await;
+    let mut blobs = bed::layers(&manifest);
+    blobs.drain(..blobs.len() - 1);
+    blobs.push(manifest["config"]["digest"].as_str().expect("a digest").to_owned());
+    for digest in blobs {
+        let repository = job.references[0].repository.path();
+        let (_, blob) = bed::fetch(&format!("/v2/{repository}/blobs/{digest}")).await;
+        let found = blob.windows(secret.len()).any(|part| part == secret.as_bytes());
+        assert!(!found, "the secret is in {digest}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn builds_at_the_same_time_share_a_step() {
+    let word = bed::unique();
+    let shared = format!(
+        "{PYTHON}RUN sleep 1 && echo {word} > /shared && head -c 8 /dev/urandom > /random\n"
+    );
+    let builder = bed::builder(Destination::Registry).await;
+    let jobs = ["share-a", "share-b"].map(|name| {
+        let dockerfile = format!("{shared}COPY {name} /own\n");
+        bed::job(name, &dockerfile, &[(name, name)])
+    });
+    let (first, second) =
+        tokio::join!(bed::build(&builder, &jobs[0]), bed::build(&builder, &jobs[1]));
+    first.expect("an image");
+    second.expect("an image");
+    let mut layers = Vec::new();
+    for job in &jobs {
+        layers.push(bed::layers(&bed::manifest(&job.references[0]).await.1));
+    }
+    let above_base = layers[0].len() - 2;
+    // The step writes random bytes: equal layers mean that it ran once.
+    assert_eq!(layers[0][above_base], layers[1][above_base]);
+    assert_ne!(layers[0].last(), layers[1].last());
+}

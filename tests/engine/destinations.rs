@@ -1,0 +1,155 @@
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use basegen::engine::{BuildOptions, Destination};
+use basegen::image::{Compression, CompressionAlgorithm, Digest};
+use serde_json::Value;
+
+use crate::bed;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_puts_every_reference_on_the_digest_that_it_tells() {
+    let word = bed::unique();
+    let mut job = bed::job("push", "FROM scratch\nCOPY a /a\n", &[("a", &word)]);
+    let other = format!("{}/basegen-test/push-alias:latest", bed::registry());
+    job.references.push(bed::reference(&other));
+    let builder = bed::builder(Destination::Registry).await;
+    let image = bed::build(&builder, &job).await.expect("an image");
+    for reference in &job.references {
+        let (digest, manifest) = bed::manifest(reference).await;
+        assert_eq!(digest, image.digest.to_string());
+        assert_eq!(manifest["mediaType"], "application/vnd.oci.image.manifest.v1+json");
+        let layer = manifest["layers"][0]["mediaType"].as_str();
+        assert_eq!(layer, Some("application/vnd.oci.image.layer.v1.tar+zstd"));
+    }
+    let engine = bed::docker().inspect_image(&job.references[0].canonical()).await;
+    assert!(engine.is_err(), "the engine keeps nothing that is only pushed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn layers_are_compressed_as_asked_and_the_base_stays_as_it_is() {
+    let base = bed::reference(&format!("{}/library/python:3.11-slim-bookworm", bed::registry()));
+    let (_, base) = bed::manifest(&base).await;
+    let builder = bed::builder(Destination::Registry).await;
+    for (algorithm, ending) in [
+        (CompressionAlgorithm::Zstd, "tar+zstd"),
+        (CompressionAlgorithm::Gzip, "tar+gzip"),
+        (CompressionAlgorithm::Uncompressed, "tar"),
+    ] {
+        let dockerfile = "FROM python:3.11-slim-bookworm\nCOPY a /a\n";
+        let name = format!("compression-{}", ending.replace('+', "-"));
+        let mut job = bed::job(&name, dockerfile, &[("a", &bed::unique())]);
+        job.compression = Compression { algorithm, level: None };
+        bed::build(&builder, &job).await.expect("an image");
+        let (_, manifest) = bed::manifest(&job.references[0]).await;
+        let layers = bed::layers(&manifest);
+        assert_eq!(layers[..layers.len() - 1], bed::layers(&base));
+        let own = manifest["layers"].as_array().and_then(|layers| layers.last());
+        let media_type = own.and_then(|own| own["mediaType"].as_str()).expect("a type");
+        assert!(media_type.ends_with(ending), "{media_type}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_for_the_engine_is_there_to_run() {
+    let word = bed::unique();
+    let dockerfile = "FROM python:3.11-slim-bookworm\nCOPY a /a\nCMD [\"cat\", \"/a\"]\n";
+    let mut job = bed::job("engine", dockerfile, &[("a", &word)]);
+    job.references.push(bed::reference("basegen-test/engine-alias:2"));
+    let builder = bed::builder(Destination::Engine).await;
+    let built = bed::build(&builder, &job).await.expect("an image");
+    let docker = bed::docker();
+    for reference in &job.references {
+        let image = docker.inspect_image(&reference.to_string()).await.expect("an image");
+        let config = image.config.expect("a configuration");
+        let label = config.labels.expect("labels").remove("dev.basegen.test");
+        assert_eq!(label.as_deref(), Some("engine"));
+        assert_eq!(image.id.expect("an id"), built.digest.to_string());
+    }
+    assert_eq!(run(&docker, &job.references[0].to_string()).await, 0);
+    for reference in &job.references {
+        let name = reference.to_string();
+        let removed =
+            docker.remove_image(&name, None::<bollard::query_parameters::RemoveImageOptions>, None);
+        removed.await.expect("the image is removed");
+    }
+}
+
+/// Runs a container of `image` to its end, and gives its exit code.
+async fn run(docker: &bollard::Docker, image: &str) -> i64 {
+    use bollard::query_parameters::{
+        CreateContainerOptions, RemoveContainerOptions, StartContainerOptions, WaitContainerOptions,
+    };
+    use futures_util::StreamExt;
+
+    let body = bollard::models::ContainerCreateBody {
+        image: Some(image.to_owned()),
+        ..Default::default()
+    };
+    let created = docker.create_container(None::<CreateContainerOptions>, body).await;
+    let id = created.expect("a container").id;
+    docker.start_container(&id, None::<StartContainerOptions>).await.expect("it starts");
+    let ended = docker.wait_container(&id, None::<WaitContainerOptions>).next().await;
+    let code = ended.expect("an end").expect("it ends well").status_code;
+    docker.remove_container(&id, None::<RemoveContainerOptions>).await.expect("it is removed");
+    code
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_oci_layout_holds_each_blob_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let word = bed::unique();
+    let shared = format!("FROM python:3.11-slim-bookworm\nCOPY shared /{word}\n");
+    let jobs = ["layout-a", "layout-b"].map(|name| {
+        let dockerfile = format!("{shared}COPY own /own\n");
+        let mut job = bed::job(name, &dockerfile, &[("own", name), ("shared", &word)]);
+        job.references.push(bed::reference(&format!("example.com/{name}:alias")));
+        job
+    });
+    let options = BuildOptions::to(Destination::OciLayout(folder.path().to_owned()));
+    let builder = bed::engine().await.builder(options).expect("a builder");
+    let failing = bed::job("layout-c", &format!("{shared}RUN false\n"), &[("shared", &word)]);
+    let (first, second, third) = tokio::join!(
+        bed::build(&builder, &jobs[0]),
+        bed::build(&builder, &jobs[1]),
+        bed::build(&builder, &failing),
+    );
+    let digests = [first, second].map(|built| built.expect("an image").digest);
+    third.expect_err("a failure");
+
+    let index = read(&folder.path().join("index.json"));
+    let entries = index["manifests"].as_array().expect("manifests");
+    assert_eq!(entries.len(), 4);
+    let mut seen = BTreeSet::new();
+    let mut layers = Vec::new();
+    for (job, digest) in jobs.iter().zip(&digests) {
+        for reference in &job.references {
+            let named = entries.iter().find(|entry| {
+                entry["annotations"]["org.opencontainers.image.ref.name"] == reference.canonical()
+            });
+            assert_eq!(named.expect("an entry")["digest"], digest.to_string());
+        }
+        let manifest = blob(folder.path(), digest);
+        let manifest: Value = serde_json::from_slice(&manifest).expect("a manifest");
+        let own = bed::layers(&manifest);
+        seen.insert(digest.to_string());
+        seen.insert(manifest["config"]["digest"].as_str().expect("a digest").to_owned());
+        seen.extend(own.iter().cloned());
+        layers.push(own);
+    }
+    assert_eq!(layers[0][..layers[0].len() - 1], layers[1][..layers[1].len() - 1]);
+    for digest in &seen {
+        let digest: Digest = digest.parse().expect("a digest");
+        assert_eq!(Digest::of(&blob(folder.path(), &digest)), digest);
+    }
+    let files = std::fs::read_dir(folder.path().join("blobs/sha256")).expect("blobs");
+    assert_eq!(files.count(), seen.len(), "nothing else is left in the layout");
+}
+
+fn read(path: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(path).expect("a file")).expect("JSON")
+}
+
+fn blob(layout: &Path, digest: &Digest) -> Vec<u8> {
+    std::fs::read(layout.join("blobs/sha256").join(digest.hex())).expect("a blob")
+}
