@@ -76,19 +76,19 @@ lock() {
 }
 
 # cached NAME FUNCTION [ARGUMENT…]: makes the folder CACHE/NAME, once for all test beds of this user: FUNCTION FOLDER [ARGUMENT…]
-# fills a new folder, which gets its name only when it is complete.
+# fills a new folder, which gets its name only when it is complete. NAME ends with the key of its recipe.
 cached() {
-    local name=$1 function=$2 new=$CACHE/new-$1
+    local name=$1 function=$2 part=${1%-*}
     shift 2
     [ ! -d "$CACHE/$name" ] || return 0
-    mkdir -p "$CACHE"
-    exec 8>"$CACHE/$name.lock"
+    mkdir -p "$CACHE/locks"
+    exec 8>"$CACHE/locks/$part"
     lock 8
     if [ ! -d "$CACHE/$name" ]; then
-        rm -rf --one-file-system "$new"
-        mkdir "$new"
-        "$function" "$new" "$@" 8>&- 9>&-
-        mv "$new" "$CACHE/$name"
+        rm -rf --one-file-system "$CACHE/new-$part"
+        mkdir "$CACHE/new-$part"
+        "$function" "$CACHE/new-$part" "$@" 8>&- 9>&-
+        mv "$CACHE/new-$part" "$CACHE/$name"
     fi
     exec 8>&-
 }
