@@ -1,12 +1,12 @@
 # shellcheck shell=bash
 # What every part of the test bed uses: messages, recorded processes, the cache.
 
-say() { printf 'testbed: %s\n' "$*" >&2; }
+say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 
 # fail MESSAGE [HINT]
 fail() {
-    printf 'testbed: error: %s\n' "$1" >&2
-    if [ "$#" -gt 1 ]; then printf 'testbed: hint: %s\n' "$2" >&2; fi
+    printf '%s: error: %s\n' "${0##*/}" "$1" >&2
+    if [ "$#" -gt 1 ]; then printf '%s: hint: %s\n' "${0##*/}" "$2" >&2; fi
     exit 1
 }
 
