@@ -119,11 +119,12 @@ engine_down() {
 
 # A killed engine leaves its bridge, the rules for it and empty control groups: everything else ends with its namespaces.
 engine_remove_leftovers() {
-    local number bridge
+    local number bridge rootfs
     number=$(bed_number)
     bridge=basegen$number
     if [ -d "/sys/class/net/$bridge" ]; then
-        unshare --mount --propagation private "$HERE/engine-enter" "$(ls -d "$CACHE"/engine-*/ | head -n 1)" "$BED" "" "" "$number" || true
+        rootfs=$(find "$CACHE" -maxdepth 1 -name 'engine-*' -print -quit)
+        unshare --mount --propagation private "$HERE/engine-enter" "$rootfs" "$BED" "" "" "$number" || true
     fi
     find /sys/fs/cgroup -depth -type d -path "*/basegen-testbed-$number*" -exec rmdir {} + 2>/dev/null || true
 }
