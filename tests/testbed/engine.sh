@@ -52,6 +52,13 @@ engine_is_up() {
     fi
 }
 
+# Asked before anything is started.
+engine_may_run() {
+    local hint="start a Docker Engine (23 or newer) that reaches Docker Hub"
+    [ "$(uname)" = Linux ] || fail "only Linux can run the test bed's own engine" "$hint"
+    require_root "running a Docker Engine" "run this as root on Debian or Ubuntu, or $hint"
+}
+
 engine_rootfs() { printf '%s\n' "$CACHE/engine-$ENGINE-$(recipe_key 1 "$ENGINE_PACKAGES" "$(uname -m)")"; }
 
 engine_up() {
@@ -60,7 +67,6 @@ engine_up() {
         return 0
     fi
     [ "$ENGINE" != machine ] || fail "the Docker Engine of this machine does not answer"
-    require_root "running a Docker Engine" "run this as root, or start a Docker Engine (23 or newer) that reaches Docker Hub"
     engine_down # what a killed one left
     local rootfs
     rootfs=$(engine_rootfs)

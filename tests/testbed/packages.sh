@@ -36,7 +36,6 @@ debian_rootfs() {
     local folder=$1 suite=$2 packages
     shift 2
     packages=$(IFS=,; printf '%s' "$*")
-    require_root "making a Debian root file system" "run this as root, or start a Docker Engine (23 or newer) that reaches Docker Hub"
     require_tool debootstrap debootstrap
     say "fetching Debian $suite (once)"
     if ! unshare --mount --propagation private --pid --fork --kill-child --mount-proc \
