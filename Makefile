@@ -1,0 +1,55 @@
+# How this project is run. `make` alone lists what there is.
+
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+TESTBED = tests/testbed/testbed
+# Arguments for the tests that run: make test ARGS='--test engine push'
+ARGS =
+# The tests that need no engine: all but tests/engine.
+PURE_TESTS = $(filter-out engine,$(patsubst tests/%.rs,%,$(wildcard tests/*.rs)) $(patsubst tests/%/main.rs,%,$(wildcard tests/*/main.rs)))
+
+.DEFAULT_GOAL = help
+.PHONY: help demo test test-fast lint lint-fast generate bench up down clean distclean rust
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: rust ## Build basegen, build and push four GPU images, and run one
+	cargo build --release --locked
+	$(TESTBED) run --python 3.11 -- scripts/demo
+
+test: rust ## All tests, those against a real engine and registry too
+	cargo test --locked --no-run
+	$(TESTBED) run -- cargo test --locked $(ARGS)
+
+test-fast: rust ## The tests that need no engine
+	cargo test --locked --lib --bins $(PURE_TESTS:%=--test %) $(ARGS)
+
+lint: rust ## Everything that reads the code: fmt, clippy, deny, hadolint, actionlint, shellcheck
+	scripts/lint fmt clippy deny hadolint actionlint shellcheck
+
+lint-fast: rust ## What of it takes seconds
+	scripts/lint fmt clippy hadolint actionlint shellcheck
+
+generate: rust ## Write the files that are generated from the code
+	scripts/generate
+
+bench: rust ## The benchmarks of the pure core
+	cargo bench --locked $(ARGS)
+
+up: ## Bring the test bed up, and leave it up; prints its variables
+	@$(TESTBED) up
+
+down: ## Stop what `make up` started
+	$(TESTBED) down
+
+clean: ## Remove what was built, and the test bed's folder
+	$(TESTBED) clean
+	rm -rf target
+
+distclean: clean ## … and what the test bed and the linters downloaded
+	$(TESTBED) clean --cache
+	scripts/lint forget
+
+rust:
+	@scripts/require-rust

@@ -1,0 +1,136 @@
+# shellcheck shell=bash
+# The engine: the machine's own where it will do, else Debian's Docker Engine in a root file system of its own.
+
+ENGINE_PACKAGES="docker.io docker-cli docker-buildx iptables iproute2 ca-certificates"
+SOCKET=$BED/engine/docker.sock
+
+# Which engine this bed has: "machine", or the Debian suite whose packages it runs. A bed keeps the one it came up with.
+choose_engine() {
+    local current=""
+    if [ -s "$BED/engine.name" ]; then current=$(<"$BED/engine.name"); fi
+    if [ -n "$current" ] && { [ "$current" = machine ] || recorded_process engine >/dev/null; }; then
+        if [ "$ENGINE" != auto ] && [ "$ENGINE" != "$current" ]; then
+            fail "this test bed is up with the engine \`$current\`" "take it down first, or choose another folder with BASEGEN_TESTBED_DIR"
+        fi
+        ENGINE=$current
+    elif [ "$ENGINE" = auto ]; then
+        if machine_engine_will_do; then ENGINE=machine; else ENGINE=trixie; fi
+    fi
+    case $ENGINE in
+        machine) unset SOCKET ;;
+        trixie | sid) ;;
+        *) fail "no such engine: \`$ENGINE\`" "auto, machine, trixie or sid" ;;
+    esac
+}
+
+# A server of Docker 23 or newer that finds the real upstream image.
+machine_engine_will_do() {
+    have docker || return 1
+    local version
+    version=$(timeout 10 docker version --format '{{.Server.Version}}' 2>/dev/null) || return 1
+    case ${version%%.*} in '' | *[!0-9]*) return 1 ;; esac
+    if [ "${version%%.*}" -lt 23 ]; then
+        say "the Docker Engine of this machine is $version, older than 23: not using it"
+        return 1
+    fi
+    if ! timeout 30 docker buildx imagetools inspect python:3.11-slim-bookworm >/dev/null 2>&1 \
+        && ! timeout 30 docker manifest inspect python:3.11-slim-bookworm >/dev/null 2>&1; then
+        say "this machine has a Docker Engine $version but does not reach the upstream images: using the stand-ins"
+        return 1
+    fi
+}
+
+engine_curl() { curl --silent --fail --max-time 5 --unix-socket "$SOCKET" --noproxy '*' "http://engine$1"; }
+
+engine_answers() { engine_curl /_ping >/dev/null 2>&1; }
+
+engine_is_up() {
+    if [ "$ENGINE" = machine ]; then
+        timeout 10 docker version --format '{{.Server.Version}}' >/dev/null 2>&1
+    else
+        recorded_process engine >/dev/null && engine_answers
+    fi
+}
+
+# Asked before anything is started.
+engine_may_run() {
+    local hint="start a Docker Engine (23 or newer) that reaches Docker Hub"
+    [ "$(uname)" = Linux ] || fail "only Linux can run the test bed's own engine" "$hint"
+    require_root "running a Docker Engine" "run this as root on Debian or Ubuntu, or $hint"
+}
+
+engine_rootfs() { printf '%s\n' "$CACHE/engine-$ENGINE-$(recipe_key 1 "$ENGINE_PACKAGES" "$(uname -m)")"; }
+
+engine_up() {
+    if engine_is_up; then
+        printf '%s\n' "$ENGINE" >"$BED/engine.name"
+        return 0
+    fi
+    [ "$ENGINE" != machine ] || fail "the Docker Engine of this machine does not answer"
+    engine_down # what a killed one left
+    local rootfs
+    rootfs=$(engine_rootfs)
+    # shellcheck disable=SC2086 # one argument a package
+    cached "${rootfs##*/}" debian_rootfs "$ENGINE" $ENGINE_PACKAGES
+    engine_tools "$rootfs"
+    mkdir -p "$BED/engine" "$BED/engine-data-$ENGINE" "$BED/engine-root"
+    printf '%s\n' "$ENGINE" >"$BED/engine.name"
+    setsid unshare --mount --propagation private --pid --fork --kill-child \
+        "$HERE/engine-enter" "$rootfs" "$BED" "$BED/engine-data-$ENGINE" "$REGISTRY" "$(bed_number)" \
+        </dev/null >"$BED/engine.log" 2>&1 7>&- 8>&- 9>&- &
+    record_process engine "$!"
+    if ! wait_until 60 engine_came_up_or_ended || ! engine_is_up; then
+        show_log "$BED/engine.log"
+        engine_down
+        fail "the engine did not come up; its log is $BED/engine.log" "\`testbed clean\` removes what an earlier run left"
+    fi
+    note_started engine
+    say "the engine is up: Docker $(engine_curl /version | grep -o '"Version":"[^"]*"' | head -n 1 | cut -d'"' -f4) on $SOCKET"
+}
+
+engine_came_up_or_ended() { engine_answers || ! recorded_process engine >/dev/null; }
+
+# Tells beds on one machine apart where they share something of it: the bridge and its network.
+bed_number() { printf '%s' "$BED" | cksum | { read -r sum _ && printf '%s\n' "$((sum % 250 + 1))"; }; }
+
+# The engine's client and buildx, made to run outside of its root file system, whatever libraries this machine has.
+engine_tools() {
+    local rootfs=$1 loader
+    loader=$(find "$rootfs"/lib64/ "$rootfs"/lib/ -maxdepth 1 -name 'ld-linux*.so.*' -print -quit 2>/dev/null)
+    mkdir -p "$BED/bin" "$BED/docker-config/cli-plugins"
+    engine_tool "$rootfs" "$loader" /usr/bin/docker "$BED/bin/docker"
+    engine_tool "$rootfs" "$loader" /usr/libexec/docker/cli-plugins/docker-buildx "$BED/bin/docker-buildx"
+    ln -sf "$BED/bin/docker-buildx" "$BED/docker-config/cli-plugins/docker-buildx"
+}
+
+engine_tool() {
+    local rootfs=$1 loader=$2 program=$3 wrapper=$4
+    cat >"$wrapper" <<-EOT
+		#!/bin/sh
+		exec "$loader" --library-path "$(echo "$rootfs"/usr/lib/*-linux-gnu)" --argv0 "\$0" "$rootfs$program" "\$@"
+	EOT
+    chmod +x "$wrapper"
+}
+
+engine_down() {
+    local pid child=""
+    if pid=$(recorded_process engine); then
+        # The process that is recorded only holds the namespaces; its child, the first process in them, is the one to ask.
+        read -r child _ <"/proc/$pid/task/$pid/children" || true
+        stop_process engine "${child:-$pid}"
+    fi
+    rm -f "$BED/engine.pid" "$BED/engine.name" "$BED/engine/docker.sock"
+    engine_remove_leftovers
+}
+
+# A killed engine leaves its bridge, the rules for it and empty control groups: everything else ends with its namespaces.
+engine_remove_leftovers() {
+    local number bridge rootfs
+    number=$(bed_number)
+    bridge=basegen$number
+    if [ -d "/sys/class/net/$bridge" ]; then
+        rootfs=$(find "$CACHE" -maxdepth 1 -name 'engine-*' -print -quit)
+        unshare --mount --propagation private "$HERE/engine-enter" "$rootfs" "$BED" "" "" "$number" || true
+    fi
+    find /sys/fs/cgroup -depth -type d -path "*/basegen-testbed-$number*" -exec rmdir {} + 2>/dev/null || true
+}

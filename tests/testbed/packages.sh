@@ -1,0 +1,75 @@
+# shellcheck shell=bash
+# What comes from Debian's archive: tools on this machine, and whole root file systems.
+
+require_root() {
+    [ "$(id -u)" -eq 0 ] || fail "$1 needs root" "$2"
+}
+
+# require_tool COMMAND PACKAGE: installs the package when this is root on a Debian-like machine, else says what to install.
+require_tool() {
+    have "$1" && return 0
+    if [ "$(id -u)" -ne 0 ] || ! have apt-get; then
+        fail "\`$1\` is not installed" "install it (Debian's package is $2) and run this again"
+    fi
+    say "installing $2"
+    apt_install "$2"
+    have "$1" || fail "\`$1\` is missing although Debian's package $2 is installed"
+}
+
+apt_install() {
+    local log
+    log=$(mktemp)
+    if ! apt_get_install "$@" >"$log" 2>&1; then
+        { apt-get update && apt_get_install "$@"; } >"$log" 2>&1 || {
+            cat "$log" >&2
+            fail "could not install: $*"
+        }
+    fi
+    rm -f "$log"
+}
+
+apt_get_install() { DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "$@" </dev/null; }
+
+# debian_rootfs FOLDER SUITE [PACKAGE…]: a minimal Debian in FOLDER. In namespaces of its own, so that nothing it mounts or
+# starts is left when it is interrupted.
+debian_rootfs() {
+    local folder=$1 suite=$2 packages
+    shift 2
+    packages=$(IFS=,; printf '%s' "$*")
+    require_tool debootstrap debootstrap
+    say "fetching Debian $suite (once)"
+    if ! unshare --mount --propagation private --pid --fork --kill-child --mount-proc \
+        debootstrap --variant=minbase ${packages:+"--include=$packages"} "$suite" "$folder" </dev/null >"$folder.log" 2>&1; then
+        show_log "$folder.log"
+        fail "debootstrap could not make Debian $suite"
+    fi
+    rm -f "$folder.log"
+    slim_rootfs "$folder"
+    apt_sources "$folder" "$suite"
+}
+
+# The archives that the suite's own images name. Sid has neither, and a mirror of it may lag behind what its index promises.
+apt_sources() {
+    local folder=$1 suite=$2
+    if [ "$suite" = sid ]; then
+        printf '%s\n' 'Acquire::Check-Valid-Until "false";' >"$folder/etc/apt/apt.conf.d/lagging-mirror"
+    else
+        sed "s|^\(deb .*\)/debian $suite main|&\n\1/debian $suite-updates main\n\1/debian-security $suite-security main|" \
+            "$folder/etc/apt/sources.list" >"$folder/etc/apt/sources.list.new"
+        mv "$folder/etc/apt/sources.list.new" "$folder/etc/apt/sources.list"
+    fi
+}
+
+# Leaves out what Debian's own slim images leave out, now and in packages installed later.
+slim_rootfs() {
+    local folder=$1
+    rm -rf "$folder"/var/lib/apt/lists/* "$folder"/var/cache/apt/*.bin "$folder"/var/cache/apt/archives/*.deb \
+        "$folder"/var/log/bootstrap.log "$folder"/usr/share/{doc,info,man,locale}/*
+    cat >"$folder/etc/dpkg/dpkg.cfg.d/slim" <<-'SLIM'
+		path-exclude /usr/share/doc/*
+		path-exclude /usr/share/info/*
+		path-exclude /usr/share/locale/*
+		path-exclude /usr/share/man/*
+	SLIM
+    printf '%s\n' 'Acquire::Languages "none";' >"$folder/etc/apt/apt.conf.d/no-languages"
+}
