@@ -282,7 +282,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         prog="serve",
         usage="%(prog)s [OPTION]... -- COMMAND [ARGUMENT]...",
         description="Run a server, and run it again when its code changes.",
-        epilog="Without COMMAND the environment variable SERVER_START_CMD is taken. WATCHFILES_FORCE_POLLING=true polls "
+        epilog="Without COMMAND, SERVER_START_CMD is taken from the environment. WATCHFILES_FORCE_POLLING=true polls "
         "file systems that tell the kernel nothing, such as network mounts.",
     )
     parser.add_argument(
