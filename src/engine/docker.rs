@@ -18,13 +18,18 @@ const TIMEOUT: u64 = 120;
 #[derive(Debug, Clone)]
 pub(super) struct DockerApi(Docker);
 
+/// Who answers, and in which version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Product {
+    /// A Docker Engine.
+    Docker(String),
+    /// Podman, imitating one.
+    Podman(String),
+}
+
 /// What a Docker Engine says of itself.
 #[derive(Debug, Clone, Default)]
 pub(super) struct About {
-    /// Its version, such as `26.1.5`.
-    pub(super) version: String,
-    /// Podman's version, where it is Podman that answers.
-    pub(super) podman: Option<String>,
     /// Whether images live in containerd's store, rather than in a graph driver's.
     pub(super) containerd_store: bool,
     /// The registries that it asks before Docker Hub.
@@ -56,27 +61,30 @@ impl DockerApi {
         Ok(Self(docker?))
     }
 
-    /// Asks the engine what it is.
-    pub(super) async fn about(&mut self) -> Result<About, bollard::errors::Error> {
+    /// Asks who answers.
+    pub(super) async fn product(&self) -> Result<Product, bollard::errors::Error> {
         let version = self.0.version().await?;
-        let components = version.components.unwrap_or_default();
-        let podman = components
-            .into_iter()
-            .find(|component| component.name == "Podman Engine")
-            .map(|component| component.version);
-        let mut about =
-            About { version: version.version.unwrap_or_default(), podman, ..About::default() };
-        if about.podman.is_some() {
-            return Ok(about);
-        }
+        let mut components = version.components.unwrap_or_default().into_iter();
+        let podman = components.find(|component| component.name == "Podman Engine");
+        Ok(match podman {
+            Some(podman) => Product::Podman(podman.version),
+            None => Product::Docker(version.version.unwrap_or_default()),
+        })
+    }
+
+    /// Asks the engine how it is set up.
+    pub(super) async fn about(&mut self) -> Result<About, bollard::errors::Error> {
         self.0 = self.0.clone().negotiate_version().await?;
         let info = self.0.info().await?;
         let driver = info.driver_status.unwrap_or_default();
-        about.containerd_store =
-            driver.iter().any(|pair| pair.first().is_some_and(|key| key == "driver-type"));
         let registries = info.registry_config.unwrap_or_default();
-        about.mirrors = registries.mirrors.unwrap_or_default();
-        Ok(about)
+        Ok(About {
+            // Only containerd's snapshotters are told of with a type.
+            containerd_store: driver
+                .iter()
+                .any(|pair| pair.first().is_some_and(|key| key == "driver-type")),
+            mirrors: registries.mirrors.unwrap_or_default(),
+        })
     }
 
     /// Pushes an image from the engine's store, and gives the digest that the registry has it by.

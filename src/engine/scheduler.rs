@@ -101,7 +101,13 @@ impl<E: Engine> Run<E> {
             }
             self.start_what_may();
             if self.running.is_empty() {
-                break;
+                if self.waiting.is_empty() {
+                    break;
+                }
+                // They wait for one another in a circle. What they wait for is a saving and no
+                // need, so that one of them may as well begin.
+                let first = self.waiting.remove(0);
+                self.start(first);
             }
             tokio::select! {
                 biased;
@@ -115,8 +121,6 @@ impl<E: Engine> Run<E> {
                 () = cancel.cancelled() => {}
             }
         }
-        // Jobs that wait for one another in a circle never began; a plan has none.
-        self.cancel_waiting(CancelReason::FailFast);
         self.outcomes.into_iter().flatten().collect()
     }
 
@@ -230,5 +234,4 @@ fn lost(error: JoinError) -> Failure {
 }
 
 #[cfg(test)]
-#[path = "scheduler_tests.rs"]
 mod tests;

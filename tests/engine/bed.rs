@@ -161,9 +161,14 @@ pub(crate) fn layers(manifest: &Value) -> Vec<String> {
     digests.map(str::to_owned).collect()
 }
 
+/// The path of the engine's socket.
+pub(crate) fn socket() -> String {
+    let host = variable("DOCKER_HOST");
+    let path = host.strip_prefix("unix://");
+    path.expect("the test bed's engine is on a unix socket").to_owned()
+}
+
 /// Docker's own API on the same engine.
 pub(crate) fn docker() -> bollard::Docker {
-    let path = variable("DOCKER_HOST");
-    let path = path.trim_start_matches("unix://");
-    bollard::Docker::connect_with_unix(path, 60, bollard::API_DEFAULT_VERSION).expect("Docker")
+    bollard::Docker::connect_with_unix(&socket(), 60, bollard::API_DEFAULT_VERSION).expect("Docker")
 }

@@ -23,6 +23,19 @@ async fn a_step_that_fails_is_told_with_its_line_and_exit_code() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_long_dockerfile_loses_no_details() {
+    // Errors bring the whole Dockerfile back, encoded twice, in one header.
+    let comment = "# A comment that is here to be long, and is repeated many times over.\n";
+    let dockerfile = format!("FROM scratch\n{}COPY gone /gone\n", comment.repeat(2000));
+    let job = bed::job("long", &dockerfile, &[]);
+    let builder = bed::builder(Destination::Registry).await;
+    let failure = bed::build(&builder, &job).await.expect_err("a failure");
+    let source = failure.source.clone().unwrap_or_else(|| panic!("{failure:?}"));
+    assert_eq!(source.line, 2002);
+    assert_eq!(source.text, "COPY gone /gone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_upstream_image_that_is_not_there_is_told_at_once() {
     let dockerfile = "FROM python:no-such-tag\nRUN true\n";
     let job = bed::job("no-upstream", dockerfile, &[]);

@@ -1,7 +1,9 @@
 //! The engine's client against a real engine and a real registry.
 
+mod addresses;
 mod bed;
 mod building;
+mod credentials;
 mod destinations;
 mod failing;
 mod many;

@@ -91,3 +91,78 @@ fn is_loopback(reference: &Reference) -> bool {
     let address = host.parse::<std::net::IpAddr>();
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::image::Compression;
+    use crate::render::BuildContext;
+
+    const DOCKER: Abilities = Abilities { graph_driver: false, knows_insecure_registries: true };
+
+    fn job(references: &[&str]) -> BuildJob {
+        let reference = |text: &&str| text.parse().expect("a reference");
+        BuildJob {
+            target: "t".to_owned(),
+            context: BuildContext {
+                dockerfile: String::new(),
+                dockerfile_name: String::new(),
+                files: Vec::new(),
+            },
+            platforms: Vec::new(),
+            labels: BTreeMap::new(),
+            references: references.iter().map(reference).collect(),
+            compression: Compression { algorithm: CompressionAlgorithm::Gzip, level: Some(9) },
+            after: Vec::new(),
+        }
+    }
+
+    fn lines(exporter: &Exporter) -> Vec<String> {
+        let attributes = exporter.attributes.iter();
+        let mut lines: Vec<String> =
+            attributes.map(|(key, value)| format!("{key}={value}")).collect();
+        lines.sort();
+        lines
+    }
+
+    #[test]
+    fn a_push_takes_every_name_and_unpacks_nothing() {
+        let exporter = exporter(&job(&["a:1", "ghcr.io/b:2"]), &Destination::Registry, DOCKER);
+        assert_eq!(exporter.kind, "image");
+        let expected = [
+            "compression-level=9",
+            "compression=gzip",
+            "name=docker.io/a:1,ghcr.io/b:2",
+            "oci-mediatypes=true",
+            "push=true",
+            "store=false",
+            "unpack=false",
+        ];
+        assert_eq!(lines(&exporter), expected);
+    }
+
+    #[test]
+    fn a_buildkitd_is_told_that_loopback_registries_speak_plain_http() {
+        let buildkitd = Abilities { knows_insecure_registries: false, ..DOCKER };
+        let cases = [
+            (vec!["127.0.0.1:5000/a:1", "localhost:5000/b:1", "[::1]:5000/c:1"], true),
+            (vec!["127.0.0.1:5000/a:1", "ghcr.io/b:1"], false),
+            (vec!["localhost.example.com/a:1"], false),
+        ];
+        for (references, insecure) in cases {
+            let exporter = exporter(&job(&references), &Destination::Registry, buildkitd);
+            let told = exporter.attributes.contains_key("registry.insecure");
+            assert_eq!(told, insecure, "{references:?}");
+        }
+    }
+
+    #[test]
+    fn a_graph_driver_takes_names_alone() {
+        let old = Abilities { graph_driver: true, ..DOCKER };
+        let exporter = exporter(&job(&["a:1"]), &Destination::Registry, old);
+        assert_eq!(exporter.kind, "moby");
+        assert_eq!(lines(&exporter), ["name=docker.io/a:1"]);
+    }
+}

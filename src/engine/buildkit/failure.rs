@@ -10,6 +10,9 @@ use super::text::one_line_name;
 use crate::engine::BuildJob;
 use crate::event::{Failure, FailureKind, SourceLine, Step};
 
+/// How every system says that a disk is full.
+const DISK_FULL: &str = "no space left on device";
+
 /// What the details of a gRPC error say about a build.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Details {
@@ -29,8 +32,11 @@ pub(super) fn failure(status: &Status, job: &BuildJob, progress: &Progress) -> F
         .and_then(|digest| progress.step_of(digest))
         .or_else(|| progress.failed_step())
         .cloned();
-    let message = one_line_name(status.message());
+    let mut message = one_line_name(status.message());
     let kind = kind(status, &message, step.as_ref(), &details);
+    if kind == FailureKind::Engine && !message.contains(DISK_FULL) {
+        message = format!("lost the connection to the engine: {message}");
+    }
     let hint = hint(&message, kind, details.exit_code, job);
     let source = details.line.filter(|_| kind == FailureKind::Build);
     Failure {
@@ -55,7 +61,7 @@ fn source_line(job: &BuildJob, line: usize) -> Option<SourceLine> {
 }
 
 fn kind(status: &Status, message: &str, step: Option<&Step>, details: &Details) -> FailureKind {
-    let is_full = message.contains("no space left on device");
+    let is_full = message.contains(DISK_FULL);
     let is_lost = details.vertex.is_none()
         && step.is_none()
         && (matches!(status.code(), Code::Unavailable | Code::Cancelled)
@@ -77,7 +83,7 @@ fn hint(
     job: &BuildJob,
 ) -> Option<String> {
     let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
-    if says(&["no space left on device"]) {
+    if says(&[DISK_FULL]) {
         return Some(
             "the engine's disk is full: `docker builder prune` frees its build cache".to_owned(),
         );
@@ -91,7 +97,7 @@ fn hint(
     }
     match kind {
         FailureKind::Engine => Some(
-            "the connection to the engine was lost: see whether it still runs, and run again"
+            "see whether the engine still runs, and run again: what was built is still there"
                 .to_owned(),
         ),
         FailureKind::Export => export_hint(&says, job),
@@ -146,4 +152,46 @@ impl Details {
 fn first_line(source: &Value) -> Option<usize> {
     let line = source["ranges"][0]["start"]["line"].as_u64()?;
     usize::try_from(line).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use bollard_buildkit_proto::google::protobuf::Any;
+    use serde_json::json;
+
+    use super::*;
+
+    fn encoded(details: &[(&str, Value)]) -> Vec<u8> {
+        let details = details.iter().map(|(name, value)| Any {
+            type_url: format!("github.com/moby/buildkit/{name}"),
+            value: value.to_string().into_bytes(),
+        });
+        let status = rpc::Status { details: details.collect(), ..rpc::Status::default() };
+        status.encode_to_vec()
+    }
+
+    #[test]
+    fn the_details_of_a_failed_step_are_read() {
+        let range = json!({"start": {"line": 4}, "end": {"line": 5}});
+        let bytes = encoded(&[
+            ("stack.Stack+json", json!({"frames": []})),
+            ("errdefs.Source+json", json!({"info": {}, "ranges": [range]})),
+            ("errdefs.Vertex+json", json!({"digest": "sha256:1"})),
+            ("gatewayapi.ExitMessage+json", json!({"Code": 7})),
+        ]);
+        let expected =
+            Details { vertex: Some("sha256:1".to_owned()), line: Some(4), exit_code: Some(7) };
+        assert_eq!(Details::decode(&bytes), expected);
+    }
+
+    #[test]
+    fn details_that_are_strange_are_left_out() {
+        for bytes in [
+            vec![0xff; 9],
+            encoded(&[("errdefs.Source+json", json!([]))]),
+            encoded(&[("errdefs.Source+json", json!({"ranges": [{"start": {"line": -1}}]}))]),
+        ] {
+            assert_eq!(Details::decode(&bytes), Details::default());
+        }
+    }
 }

@@ -6,9 +6,10 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use super::export::Abilities;
+use super::tls;
 use super::transport::{self, UpgradeRefused};
 use crate::engine::address::{EngineAddress, EngineKind};
-use crate::engine::docker::{About, DockerApi};
+use crate::engine::docker::{About, DockerApi, Product};
 use crate::engine::{EngineError, error::Cause};
 use crate::image::Platform;
 
@@ -30,23 +31,26 @@ pub(super) struct Probed {
 
 /// Connects to the engine at `address` and asks it what it is.
 pub(super) async fn probe(address: &EngineAddress) -> Result<Probed, EngineError> {
-    let (docker, about) = match address.kind {
-        EngineKind::Docker => {
-            let (docker, about) = ask_docker(address).await?;
-            (Some(docker), about)
-        }
-        EngineKind::BuildKit => (None, About::default()),
+    if let Some(files) = &address.tls {
+        // Files that are wrong are told as such, before they look like an engine that is.
+        tls::client_config(files, b"h2")
+            .map_err(|source| EngineError::Tls { address: address.clone(), source })?;
+    }
+    let docker = match address.kind {
+        EngineKind::Docker => Some(ask_docker(address).await?),
+        EngineKind::BuildKit => None,
     };
     let channel = transport::connect(address).await;
     let channel = channel.map_err(|error| unreachable(address, error.into()))?;
     let mut control = ControlClient::new(channel.clone());
-    let product = if docker.is_some() {
-        format!("Docker Engine {}", about.version)
+    let (docker, product, about) = if let Some((docker, version, about)) = docker {
+        (Some(docker), format!("Docker Engine {version}"), about)
     } else {
         let version = buildkit_version(&mut control).await;
         let version = version.map_err(|status| unreachable(address, status.into()))?;
         check_buildkit(address, &version)?;
-        format!("BuildKit {}", version.trim_start_matches('v'))
+        let product = format!("BuildKit {}", version.trim_start_matches('v'));
+        (None, product, About::default())
     };
     let workers = control.list_workers(ListWorkersRequest::default()).await;
     let workers = workers.map_err(|status| unreachable(address, status.into()))?;
@@ -63,16 +67,19 @@ pub(super) async fn probe(address: &EngineAddress) -> Result<Probed, EngineError
     })
 }
 
-async fn ask_docker(address: &EngineAddress) -> Result<(DockerApi, About), EngineError> {
-    let mut docker = DockerApi::new(address)
-        .map_err(|source| EngineError::Tls { address: address.clone(), source })?;
+async fn ask_docker(address: &EngineAddress) -> Result<(DockerApi, String, About), EngineError> {
+    let mut docker = DockerApi::new(address).map_err(|source| unreachable(address, source))?;
+    let product = docker.product().await;
+    let version = match product.map_err(|error| unreachable(address, error.into()))? {
+        Product::Docker(version) => version,
+        Product::Podman(version) => {
+            return Err(EngineError::Podman { address: address.clone(), version });
+        }
+    };
+    check_docker(address, &version)?;
     let about = docker.about().await;
     let about = about.map_err(|error| unreachable(address, error.into()))?;
-    if let Some(version) = about.podman {
-        return Err(EngineError::Podman { address: address.clone(), version });
-    }
-    check_docker(address, &about.version)?;
-    Ok((docker, about))
+    Ok((docker, version, about))
 }
 
 /// A version that does not begin with a number is a development build, and new enough.
@@ -84,9 +91,11 @@ fn check_docker(address: &EngineAddress, version: &str) -> Result<(), EngineErro
     Ok(())
 }
 
+/// Version 0.0 is what development builds call themselves.
 fn check_buildkit(address: &EngineAddress, version: &str) -> Result<(), EngineError> {
     let mut numbers = numbers(version.trim_start_matches('v'));
     if let (Some(major), Some(minor)) = (numbers.next(), numbers.next())
+        && (major, minor) != (0, 0)
         && (major, minor) < OLDEST_BUILDKIT
     {
         return Err(too_old(address, "BuildKit", version, "0.11"));
@@ -155,10 +164,82 @@ fn unreachable(address: &EngineAddress, source: Cause) -> EngineError {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use bytes::Bytes;
+    use http_body_util::Full;
+    use hyper::body::Incoming;
+    use hyper::service::service_fn;
+    use hyper_util::rt::TokioIo;
+    use tokio::net::UnixListener;
+
     use super::*;
+    use crate::error::Explain;
 
     fn address() -> EngineAddress {
         EngineAddress::docker("unix:///s", None).expect("an address")
+    }
+
+    /// A server that answers `GET path` with `answers`, and everything else with 404.
+    fn imitation(folder: &Path, answers: Vec<(&'static str, &'static str)>) -> EngineAddress {
+        let path = folder.join("docker.sock");
+        let listener = UnixListener::bind(&path).expect("a socket");
+        let answers: &'static [_] = answers.leak();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let service = service_fn(move |request: http::Request<Incoming>| async move {
+                    let path = request.uri().path();
+                    let answer = answers.iter().find(|(known, _)| *known == path);
+                    let (status, body) = answer.map_or((404, "{}"), |(_, body)| (200, *body));
+                    let response = http::Response::builder().status(status);
+                    response.body(Full::<Bytes>::from(body))
+                });
+                let connection = hyper::server::conn::http1::Builder::new();
+                tokio::spawn(connection.serve_connection(TokioIo::new(stream), service));
+            }
+        });
+        EngineAddress::docker(&format!("unix://{}", path.display()), None).expect("an address")
+    }
+
+    async fn refusal(answers: Vec<(&'static str, &'static str)>) -> EngineError {
+        let folder = tempfile::tempdir().expect("a folder");
+        let address = imitation(folder.path(), answers);
+        probe(&address).await.err().expect("a refusal")
+    }
+
+    #[tokio::test]
+    async fn podman_is_known_by_what_it_calls_itself() {
+        let version = r#"{"Version": "5.4.2", "ApiVersion": "1.41",
+            "Components": [{"Name": "Podman Engine", "Version": "5.4.2"}]}"#;
+        let error = refusal(vec![("/version", version)]).await;
+        let EngineError::Podman { version, .. } = &error else {
+            panic!("{error:?}");
+        };
+        assert_eq!(version, "5.4.2");
+        assert!(error.hint().is_some_and(|hint| hint.contains("buildkit")));
+    }
+
+    #[tokio::test]
+    async fn an_engine_without_buildkit_is_not_taken_for_one() {
+        let version = r#"{"Version": "26.0.0", "ApiVersion": "1.45"}"#;
+        let error = refusal(vec![("/version", version), ("/info", "{}")]).await;
+        assert!(matches!(error, EngineError::Podman { .. }), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn an_old_docker_is_refused_before_it_is_asked_for_more() {
+        let version = r#"{"Version": "20.10.24+dfsg1", "ApiVersion": "1.41"}"#;
+        let error = refusal(vec![("/version", version)]).await;
+        assert!(matches!(error, EngineError::TooOld { .. }), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_engine_is_unreachable() {
+        let error = refusal(vec![]).await;
+        assert!(matches!(error, EngineError::Unreachable { .. }), "{error:?}");
+        let nowhere = EngineAddress::docker("unix:///nowhere.sock", None).expect("an address");
+        let error = probe(&nowhere).await.err().expect("a refusal");
+        assert!(matches!(error, EngineError::Unreachable { .. }), "{error:?}");
     }
 
     #[test]
@@ -171,9 +252,13 @@ mod tests {
         }
         let error = check_docker(&address(), "20.10.24").expect_err("too old").to_string();
         assert!(error.contains("20.10.24") && error.contains("23.0"), "{error}");
-        for (version, passes) in
-            [("v0.10.6", false), ("v0.11.0-rc1", true), ("v1.0.0", true), ("0.26.2+unknown", true)]
-        {
+        for (version, passes) in [
+            ("v0.10.6", false),
+            ("v0.11.0-rc1", true),
+            ("v1.0.0", true),
+            ("v0.0.0+unknown", true),
+            ("0.26.2+unknown", true),
+        ] {
             let checked = check_buildkit(&address(), version);
             assert_eq!(checked.is_ok(), passes, "{version}");
         }

@@ -284,5 +284,4 @@ fn covered(intervals: &[(Duration, Duration)]) -> Duration {
 }
 
 #[cfg(test)]
-#[path = "progress_tests.rs"]
 mod tests;

@@ -5,12 +5,14 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, StatusCode, Uri, header};
 use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
@@ -23,9 +25,15 @@ use crate::engine::error::Cause;
 /// Bytes that a stream may hold unread: enough for layers to flow at a disk's speed.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 8 << 20;
+/// Bytes of headers in one answer. An error's details are such a header, and hold the whole
+/// Dockerfile: far more than the 16 KiB that are usual.
+const MAX_HEADERS: u32 = 8 << 20;
+
+/// How soon a connection is asked whether the machine at its other end is still there.
+const KEEPALIVE: Duration = Duration::from_secs(20);
 
 /// Reading and writing, whatever is below.
-pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 /// The engine answered, but not with an upgrade to `BuildKit`'s API.
@@ -37,18 +45,14 @@ pub(super) struct UpgradeRefused(pub(super) StatusCode);
 ///
 /// A channel that breaks reconnects by itself on its next call.
 // No HTTP/2 keep-alive: gRPC servers written in Go close a connection that pings more often
-// than every five minutes, and the engine's health checks of each session make traffic anyway.
+// than every five minutes. TCP's own does instead.
 pub(super) async fn connect(address: &EngineAddress) -> Result<Channel, tonic::transport::Error> {
     tonic::transport::Endpoint::from_static("http://engine")
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_max_header_list_size(MAX_HEADERS)
         .connect_with_connector(Connector(address.clone()))
         .await
-}
-
-/// A plain connection to `address`, for HTTP/1.1.
-pub(crate) async fn dial_http(address: &EngineAddress) -> Result<Box<dyn Io>, Cause> {
-    dial(address, b"http/1.1").await
 }
 
 #[derive(Clone)]
@@ -70,7 +74,7 @@ impl tower_service::Service<Uri> for Connector {
         Box::pin(async move {
             let io = match address.kind {
                 EngineKind::BuildKit => dial(&address, b"h2").await?,
-                EngineKind::Docker => upgrade(dial_http(&address).await?).await?,
+                EngineKind::Docker => upgrade(dial(&address, b"http/1.1").await?).await?,
             };
             Ok(TokioIo::new(io))
         })
@@ -84,6 +88,8 @@ async fn dial(address: &EngineAddress, alpn: &[u8]) -> Result<Box<dyn Io>, Cause
     };
     let stream = TcpStream::connect((host.as_str(), port)).await?;
     stream.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
+    SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
     let Some(files) = &address.tls else {
         return Ok(Box::new(stream));
     };

@@ -1,0 +1,171 @@
+use std::sync::{Arc, Mutex};
+
+use bollard_buildkit_proto::pb::ProgressGroup;
+
+use super::*;
+use crate::event::Listener;
+
+/// Writes each event down in a few words.
+#[derive(Default)]
+struct Notes(Mutex<Vec<String>>);
+
+impl Listener for Notes {
+    fn hear(&self, event: &Event) {
+        let note = match event {
+            Event::StepsKnown { total, .. } => format!("known {total}"),
+            Event::StepStarted { step, .. } => format!("start {} {}", step.number, step.name),
+            Event::Log { step, line, .. } => format!("log {step} {line}"),
+            Event::StepProgress { step, item, current, total, .. } => {
+                format!("move {step} {item} {current}/{total:?}")
+            }
+            Event::StepFinished { step, cached, elapsed, error, .. } => {
+                format!("end {} cached={cached} {}s {error:?}", step.number, elapsed.as_secs())
+            }
+            Event::Warning { message, .. } => format!("warning {message}"),
+            _ => "other".to_owned(),
+        };
+        self.0.lock().expect("notes").push(note);
+    }
+}
+
+fn follow(responses: Vec<StatusResponse>) -> (Progress, Vec<String>) {
+    let notes = Arc::new(Notes::default());
+    let listener: Arc<dyn Listener> = Arc::<Notes>::clone(&notes);
+    let mut progress = Progress::new("t", &Events::to(listener));
+    for response in responses {
+        progress.update(&response);
+    }
+    progress.finish();
+    let notes = std::mem::take(&mut *notes.0.lock().expect("notes"));
+    (progress, notes)
+}
+
+/// A time of day, and none for 0.
+fn at(seconds: i64) -> Option<Timestamp> {
+    (seconds > 0).then_some(Timestamp { seconds, nanos: 0 })
+}
+
+fn vertex(
+    digest: &str,
+    name: &str,
+    started: Option<Timestamp>,
+    completed: Option<Timestamp>,
+) -> Vertex {
+    Vertex {
+        digest: digest.to_owned(),
+        name: name.to_owned(),
+        started,
+        completed,
+        ..Vertex::default()
+    }
+}
+
+fn vertices(vertexes: Vec<Vertex>) -> StatusResponse {
+    StatusResponse { vertexes, ..StatusResponse::default() }
+}
+
+fn log(vertex: &str, text: &str) -> StatusResponse {
+    StatusResponse {
+        logs: vec![VertexLog {
+            vertex: vertex.to_owned(),
+            msg: text.as_bytes().to_vec(),
+            ..VertexLog::default()
+        }],
+        ..StatusResponse::default()
+    }
+}
+
+#[test]
+fn internal_vertices_have_no_number() {
+    let (progress, notes) = follow(vec![vertices(vec![
+        vertex("i", "[internal] load build definition", at(1), at(2)),
+        vertex("a", "[1/2] FROM python", at(0), at(0)),
+        vertex("b", "[2/2] RUN true", at(1), None),
+    ])]);
+    assert_eq!(notes, ["known 2", "start 2 [2/2] RUN true"]);
+    assert!(progress.step_of("i").is_none());
+}
+
+#[test]
+fn an_internal_vertex_that_fails_becomes_a_step() {
+    let name = "[internal] load metadata for docker.io/library/nothing";
+    let failed = Vertex { error: "not found".to_owned(), ..vertex("i", name, at(1), at(2)) };
+    let (progress, notes) =
+        follow(vec![vertices(vec![vertex("i", name, at(1), None)]), vertices(vec![failed])]);
+    assert_eq!(notes, ["known 1", "end 1 cached=false 1s Some(\"not found\")"]);
+    assert_eq!(progress.failed_step().map(|step| step.number), Some(1));
+}
+
+#[test]
+fn a_step_may_run_twice_and_its_times_add_up() {
+    let run = "[2/2] RUN true";
+    let (_, notes) = follow(vec![
+        vertices(vec![vertex("b", run, at(10), None)]),
+        vertices(vec![vertex("b", run, at(10), at(12))]),
+        vertices(vec![vertex("b", run, at(20), None)]),
+        vertices(vec![vertex("b", run, at(20), at(23))]),
+        vertices(vec![vertex("b", run, at(20), at(23))]),
+    ]);
+    let expected = [
+        "known 1",
+        "start 1 [2/2] RUN true",
+        "end 1 cached=false 2s None",
+        "start 1 [2/2] RUN true",
+        "end 1 cached=false 5s None",
+    ];
+    assert_eq!(notes, expected);
+}
+
+#[test]
+fn the_vertices_of_a_linked_copy_are_one_step() {
+    let member = |digest: &str, started, completed| Vertex {
+        progress_group: Some(ProgressGroup {
+            id: "group".to_owned(),
+            name: "[2/2] COPY --link a b".to_owned(),
+            weak: false,
+        }),
+        ..vertex(digest, "a member", started, completed)
+    };
+    let (progress, notes) = follow(vec![
+        vertices(vec![member("a", at(1), None), member("b", at(2), None)]),
+        vertices(vec![member("a", at(1), at(4))]),
+        vertices(vec![member("b", at(2), at(5))]),
+    ]);
+    let expected = ["known 1", "start 1 [2/2] COPY --link a b", "end 1 cached=false 4s None"];
+    assert_eq!(notes, expected);
+    assert!(!progress.all_cached());
+}
+
+#[test]
+fn cached_steps_end_without_having_started() {
+    let cached = Vertex { cached: true, ..vertex("b", "[2/2] RUN true", at(1), at(1)) };
+    let from = vertex("a", "[1/2] FROM python", at(1), at(2));
+    let (progress, notes) = follow(vec![vertices(vec![from, cached])]);
+    let expected = ["known 2", "end 1 cached=false 1s None", "end 2 cached=true 0s None"];
+    assert_eq!(notes, expected);
+    assert!(progress.all_cached());
+}
+
+#[test]
+fn lines_come_before_the_end_of_their_step() {
+    let run = "[2/2] RUN true";
+    let mut last = log("b", "lf\nrest");
+    last.vertexes = vec![vertex("b", run, at(1), at(2))];
+    last.statuses = vec![VertexStatus {
+        id: "sha256:1".to_owned(),
+        vertex: "b".to_owned(),
+        current: 5,
+        ..VertexStatus::default()
+    }];
+    let (_, notes) =
+        follow(vec![vertices(vec![vertex("b", run, at(1), None)]), log("b", "ha"), last]);
+    let expected = [
+        "known 1",
+        "start 1 [2/2] RUN true",
+        "log 1 half",
+        "move 1 sha256:1 5/None",
+        "log 1 rest",
+        "end 1 cached=false 1s None",
+    ];
+    assert_eq!(notes, expected);
+}

@@ -1,0 +1,243 @@
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::*;
+use crate::event::Listener;
+use crate::image::{Compression, Digest};
+use crate::render::BuildContext;
+
+/// What the fake engine does with a job.
+#[derive(Clone, Copy)]
+enum Deed {
+    /// Builds for so many seconds.
+    Build(u64),
+    /// Builds for so many seconds, then fails.
+    Fail(u64),
+    /// Panics.
+    Panic,
+}
+
+/// An engine that only lets time pass.
+#[derive(Default)]
+struct Fake {
+    deeds: Vec<Deed>,
+    running: AtomicUsize,
+    most: AtomicUsize,
+    begun: Mutex<Vec<String>>,
+    ended: Mutex<Vec<String>>,
+}
+
+/// Counts a running build, however it ends.
+struct Running<'a>(&'a Fake);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Engine for Fake {
+    fn name(&self) -> &'static str {
+        "a fake"
+    }
+
+    async fn build(&self, job: &BuildJob, _: &Events) -> Result<BuiltImage, Box<Failure>> {
+        let now = self.running.fetch_add(1, Ordering::SeqCst) + 1;
+        let _running = Running(self);
+        self.most.fetch_max(now, Ordering::SeqCst);
+        self.begun.lock().expect("notes").push(job.target.clone());
+        let index: usize = job.target.parse().expect("a number");
+        let (seconds, fails) = match self.deeds[index] {
+            Deed::Build(seconds) => (seconds, false),
+            Deed::Fail(seconds) => (seconds, true),
+            Deed::Panic => panic!("the fake panics"),
+        };
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        self.ended.lock().expect("notes").push(job.target.clone());
+        if fails {
+            return Err(Box::new(failure()));
+        }
+        Ok(image())
+    }
+}
+
+fn image() -> BuiltImage {
+    BuiltImage { digest: Digest::of(b""), cached: false }
+}
+
+fn failure() -> Failure {
+    Failure {
+        kind: FailureKind::Build,
+        message: "it fails".to_owned(),
+        step: None,
+        source: None,
+        exit_code: Some(1),
+        platform: None,
+        hint: None,
+    }
+}
+
+fn job(index: usize, after: &[usize]) -> BuildJob {
+    BuildJob {
+        target: index.to_string(),
+        context: BuildContext {
+            dockerfile: String::new(),
+            dockerfile_name: String::new(),
+            files: Vec::new(),
+        },
+        platforms: Vec::new(),
+        labels: BTreeMap::new(),
+        references: Vec::new(),
+        compression: Compression::default(),
+        after: after.to_vec(),
+    }
+}
+
+#[derive(Default)]
+struct Notes(Mutex<Vec<String>>);
+
+impl Listener for Notes {
+    fn hear(&self, event: &Event) {
+        let note = match event {
+            Event::RunStarted { jobs, .. } => format!("run of {jobs}"),
+            Event::TargetStarted { target } => format!("{target} started"),
+            Event::TargetFinished { target, .. } => format!("{target} finished"),
+            Event::TargetFailed { target, .. } => format!("{target} failed"),
+            Event::TargetCancelled { target, reason } => format!("{target} cancelled {reason:?}"),
+            Event::RunFinished { .. } => "over".to_owned(),
+            _ => return,
+        };
+        self.0.lock().expect("notes").push(note);
+    }
+}
+
+struct Ran {
+    engine: Arc<Fake>,
+    outcomes: Vec<Outcome>,
+    notes: Vec<String>,
+}
+
+async fn ran(deeds: Vec<Deed>, request: RunRequest) -> Ran {
+    let engine = Arc::new(Fake { deeds, ..Fake::default() });
+    let notes = Arc::new(Notes::default());
+    let listener: Arc<dyn Listener> = Arc::<Notes>::clone(&notes);
+    let outcomes = run(Arc::clone(&engine), request, &Events::to(listener)).await;
+    let notes = std::mem::take(&mut *notes.0.lock().expect("notes"));
+    Ran { engine, outcomes, notes }
+}
+
+fn request(jobs: Vec<BuildJob>, parallel: usize) -> RunRequest {
+    RunRequest {
+        jobs,
+        parallel,
+        on_failure: OnFailure::KeepGoing,
+        cancel: CancellationToken::new(),
+    }
+}
+
+fn independent(count: usize) -> Vec<BuildJob> {
+    (0..count).map(|index| job(index, &[])).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn never_more_at_a_time_than_asked_and_never_fewer_than_may() {
+    let deeds = (0..40).map(|index| Deed::Build(1 + index % 3)).collect();
+    let ran = ran(deeds, request(independent(40), 7)).await;
+    assert_eq!(ran.engine.most.load(Ordering::SeqCst), 7);
+    assert_eq!(ran.outcomes, vec![Outcome::Built(image()); 40]);
+    assert_eq!(ran.notes.first().map(String::as_str), Some("run of 7"));
+    assert_eq!(ran.notes.last().map(String::as_str), Some("over"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn zero_at_a_time_means_one() {
+    let ran = ran(vec![Deed::Build(1); 2], request(independent(2), 0)).await;
+    assert_eq!(ran.engine.most.load(Ordering::SeqCst), 1);
+    assert_eq!(ran.outcomes.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_waits_for_those_before_it_even_when_they_fail() {
+    let jobs = vec![job(0, &[2]), job(1, &[]), job(2, &[]), job(3, &[0, 1])];
+    let deeds = vec![Deed::Build(1), Deed::Build(9), Deed::Fail(3), Deed::Build(1)];
+    let ran = ran(deeds, request(jobs, 8)).await;
+    let begun = ran.engine.begun.lock().expect("notes").clone();
+    assert_eq!(begun, ["1", "2", "0", "3"]);
+    let ended = ran.engine.ended.lock().expect("notes").clone();
+    assert_eq!(ended, ["2", "0", "1", "3"]);
+    assert_eq!(ran.outcomes[2], Outcome::Failed(failure()));
+    assert_eq!(ran.outcomes[0], Outcome::Built(image()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_leaves_the_others_alone() {
+    let deeds = vec![Deed::Fail(1), Deed::Build(5), Deed::Build(1)];
+    let ran = ran(deeds, request(independent(3), 2)).await;
+    let expected = [Outcome::Failed(failure()), Outcome::Built(image()), Outcome::Built(image())];
+    assert_eq!(ran.outcomes, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn fail_fast_stops_what_runs_and_gives_up_what_waits() {
+    let deeds = vec![Deed::Build(9), Deed::Fail(1), Deed::Build(1)];
+    let mut request = request(independent(3), 2);
+    request.on_failure = OnFailure::FailFast;
+    let ran = ran(deeds, request).await;
+    let expected = [
+        "run of 2",
+        "0 started",
+        "1 started",
+        "1 failed",
+        "0 cancelled FailFast",
+        "2 cancelled FailFast",
+        "over",
+    ];
+    assert_eq!(ran.notes, expected);
+    assert_eq!(ran.engine.running.load(Ordering::SeqCst), 0);
+    assert!(ran.engine.ended.lock().expect("notes").len() == 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interruption_stops_every_build() {
+    let request = request(independent(3), 2);
+    let cancel = request.cancel.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        cancel.cancel();
+    });
+    let deeds = vec![Deed::Build(1), Deed::Build(90), Deed::Build(90)];
+    let ran = ran(deeds, request).await;
+    let interrupted = Outcome::Cancelled(CancelReason::Interrupted);
+    let expected = [Outcome::Built(image()), interrupted.clone(), interrupted];
+    assert_eq!(ran.outcomes, expected);
+    assert_eq!(ran.engine.running.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_was_cancelled_before_it_began_builds_nothing() {
+    let request = request(independent(2), 2);
+    request.cancel.cancel();
+    let ran = ran(vec![Deed::Build(1); 2], request).await;
+    let interrupted = Outcome::Cancelled(CancelReason::Interrupted);
+    assert_eq!(ran.outcomes, [interrupted.clone(), interrupted]);
+    assert!(ran.engine.begun.lock().expect("notes").is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_is_that_targets_failure() {
+    let deeds = vec![Deed::Panic, Deed::Build(1)];
+    let ran = ran(deeds, request(independent(2), 1)).await;
+    let Outcome::Failed(failure) = &ran.outcomes[0] else {
+        panic!("{:?}", ran.outcomes[0]);
+    };
+    assert!(failure.message.contains("the fake panics"), "{failure:?}");
+    assert_eq!(ran.outcomes[1], Outcome::Built(image()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn jobs_that_wait_for_one_another_do_not_hang_the_run() {
+    let jobs = vec![job(0, &[1]), job(1, &[0]), job(2, &[])];
+    let ran = ran(vec![Deed::Build(1); 3], request(jobs, 2)).await;
+    assert_eq!(ran.outcomes, vec![Outcome::Built(image()); 3]);
+}
