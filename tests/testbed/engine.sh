@@ -8,7 +8,7 @@ SOCKET=$BED/engine/docker.sock
 choose_engine() {
     local current=""
     if [ -s "$BED/engine.name" ]; then current=$(<"$BED/engine.name"); fi
-    if [ -n "$current" ] && { [ "$current" = machine ] || recorded_process engine >/dev/null; }; then
+    if recorded_process engine >/dev/null; then
         if [ "$ENGINE" != auto ] && [ "$ENGINE" != "$current" ]; then
             fail "this test bed is up with the engine \`$current\`" "take it down first, or choose another folder with BASEGEN_TESTBED_DIR"
         fi
@@ -33,10 +33,18 @@ machine_engine_will_do() {
         say "the Docker Engine of this machine is $version, older than 23: not using it"
         return 1
     fi
-    if ! timeout 30 docker buildx imagetools inspect python:3.11-slim-bookworm >/dev/null 2>&1 \
-        && ! timeout 30 docker manifest inspect python:3.11-slim-bookworm >/dev/null 2>&1; then
+    if ! machine_engine_finds python:3.11-slim-bookworm; then
         say "this machine has a Docker Engine $version but does not reach the upstream images: using the stand-ins"
         return 1
+    fi
+}
+
+# The engine is asked, which may know a mirror; a build from the image alone fetches no layers.
+machine_engine_finds() {
+    if docker buildx version >/dev/null 2>&1; then
+        printf 'FROM %s\n' "$1" | timeout 60 docker buildx build --quiet --output type=cacheonly - >/dev/null 2>&1
+    else
+        timeout 180 docker pull --quiet "$1" >/dev/null 2>&1
     fi
 }
 

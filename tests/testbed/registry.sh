@@ -58,6 +58,7 @@ registry_start_process() {
     record_process registry "$!"
     if ! wait_until 15 registry_is_up; then
         show_log "$BED/registry.log"
+        registry_down
         fail "the registry did not come up on $REGISTRY" "choose another port with BASEGEN_TESTBED_REGISTRY_PORT"
     fi
 }
@@ -67,6 +68,7 @@ registry_start_container() {
     docker run --detach --publish "$REGISTRY:5000" --env REGISTRY_STORAGE_DELETE_ENABLED=true registry:2 >"$BED/registry.container"
     if ! wait_until 30 registry_is_up; then
         docker logs --tail 25 "$(<"$BED/registry.container")" >&2 || true
+        registry_down
         fail "the registry container did not come up on $REGISTRY"
     fi
 }
