@@ -219,6 +219,8 @@ class Supervisor:
     async def watch(self, changes: AsyncIterator[Changes]) -> None:
         """Turn changes of files into requests to restart."""
         async for batch in changes:
+            if self.stopping.is_set():
+                return
             paths = sorted({path for _, path in batch})
             others = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
             log(f"changed: {paths[0]}{others}")
@@ -226,11 +228,10 @@ class Supervisor:
 
     def watcher_ended(self, watcher: "asyncio.Task[None]") -> None:
         """Stop everything when nothing is watched any more: a supervisor that sees no change is worse than none."""
-        if watcher.cancelled():
+        if watcher.cancelled() or self.stopping.is_set():
             return
         log(f"cannot watch any more: {watcher.exception() or 'the watcher ended'}")
-        if not self.stopping.is_set():
-            self.stop(signal.SIGTERM)
+        self.stop(signal.SIGTERM)
 
     @staticmethod
     async def first_of(first: asyncio.Event, second: asyncio.Event, exit_code: "Optional[asyncio.Future[int]]") -> None:
