@@ -128,6 +128,8 @@ pub(super) struct PlanArgs {
 pub(super) enum PlanFormat {
     /// For people
     Table,
+    /// For documents
+    Markdown,
     /// For programs
     Json,
 }

@@ -56,10 +56,7 @@ pub(super) fn run(
     let ended = runtime.block_on(build(&engine, options, &plan, request, &report));
     // What still hangs on a lost connection shall not keep the process.
     runtime.shutdown_background();
-    let outcomes = match ended? {
-        Some(outcomes) => outcomes,
-        None => return Ok(ExitCode::Interrupted),
-    };
+    let Some(outcomes) = ended? else { return Ok(ExitCode::Interrupted) };
     let record = report.record();
     if let Some(path) = &args.output.metadata_file {
         metadata::write(path, &plan, &record)?;
@@ -166,7 +163,7 @@ fn exit_code(outcomes: &[Outcome]) -> ExitCode {
         outcomes.iter().any(is_kind)
     };
     let interrupted = crate::event::CancelReason::Interrupted;
-    if outcomes.iter().any(|outcome| *outcome == Outcome::Cancelled(interrupted)) {
+    if outcomes.contains(&Outcome::Cancelled(interrupted)) {
         ExitCode::Interrupted
     } else if failed(FailureKind::Build) {
         ExitCode::Build

@@ -16,6 +16,7 @@ pub(super) fn plan(
     let plan = selection::plan(&matrix, &args.selection, &args.naming)?;
     printer.result(&match args.format {
         PlanFormat::Table => plan::table(&plan),
+        PlanFormat::Markdown => plan::markdown(&plan),
         PlanFormat::Json => plan::json(&plan),
     });
     Ok(ExitCode::Success)

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::json;
 
 use super::{Plan, Target, TargetRecord};
-use crate::matrix::Matrix;
+use crate::matrix::{Matrix, Value};
 
 /// The names alone, one a line.
 #[must_use]
@@ -38,6 +38,26 @@ pub fn table(plan: &Plan<'_>) -> String {
     let all = plan.matrix.variants.len();
     writeln!(text, "\n{} of {all} variants{}", plan.targets.len(), version.unwrap_or_default())
         .expect("writing to memory does not fail");
+    text
+}
+
+/// A Markdown table: a column for each axis, and what the image is called.
+#[must_use]
+pub fn markdown(plan: &Plan<'_>) -> String {
+    let axes: Vec<&str> = plan.matrix.axes.iter().map(|axis| axis.name.as_str()).collect();
+    let mut text =
+        format!("| {} | image |\n|{}\n", axes.join(" | "), " --- |".repeat(axes.len() + 1));
+    for target in &plan.targets {
+        for index in 0..axes.len() {
+            let value = match &plan.matrix.value(target.variant, index).value {
+                Value::Bool(true) => "yes",
+                Value::Bool(false) => "",
+                Value::Text(text) => text,
+            };
+            write!(text, "| {value} ").expect("writing to memory does not fail");
+        }
+        writeln!(text, "| `{}` |", target.reference).expect("writing to memory does not fail");
+    }
     text
 }
 

@@ -6,7 +6,7 @@ mod export;
 mod names;
 mod order;
 
-pub use export::{json, names, table};
+pub use export::{json, markdown, names, table};
 pub use names::{NameError, Naming};
 
 use std::collections::BTreeMap;
