@@ -77,6 +77,27 @@ async fn secrets_reach_the_step_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn contexts_arrive_whole_whatever_their_size() {
+    let builder = bed::builder(Destination::Registry).await;
+    for (name, size) in [("small", 10), ("large", 5 << 20)] {
+        let text = bed::unique().repeat(size / 12 + 1);
+        let dockerfile = format!(
+            "{PYTHON}COPY . /context\n\
+             RUN cd /context && find . -type f | sort && stat -c '%s %a' deep/er/file run.sh\n"
+        );
+        let files = [("deep/er/file", text.as_str()), ("run.sh", "#!/bin/sh\n")];
+        let mut job = bed::job(&format!("context-{name}"), &dockerfile, &files);
+        job.context.files[1].executable = true;
+        let heard = Arc::new(bed::Heard::default());
+        builder.build(&job, &heard.events()).await.expect(name);
+        let length = format!("{} 644", text.len());
+        assert_eq!(heard.lines(), ["./deep/er/file", "./run.sh", &length, "10 755"]);
+        // Getting the context there is none of the Dockerfile's steps.
+        assert!(!heard.json().contains("load build context"), "{}", heard.json());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn builds_at_the_same_time_share_a_step() {
     let word = bed::unique();
     let shared = format!(

@@ -5,19 +5,18 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bollard_buildkit_proto::moby::buildkit::v1::{CacheOptions, SolveRequest};
-use bytes::Bytes;
 use serde_json::Value;
 
+use super::context::Sent;
 use super::layout::OciLayout;
 use super::progress::Progress;
 use super::session::{Offer, Session};
-use super::{ConnectedEngine, export, failure, solve};
+use super::{ConnectedEngine, context, export, failure, solve};
 use crate::engine::{BuildJob, BuiltImage, Destination, Engine, EngineError, Secret};
 use crate::error::one_line;
 use crate::event::{Events, Failure, FailureKind};
 use crate::image::Digest;
 use crate::registry::Credentials;
-use crate::render::DOCKERFILE;
 
 /// What all builds of a run have in common.
 #[derive(Debug, Clone)]
@@ -91,18 +90,16 @@ impl BuildKitEngine {
             let status = tonic::Status::from_error(error.into());
             Box::new(failure::failure(&status, job, progress))
         })?;
-        let context = Bytes::from(job.context.to_tar());
-        // Named by its content, so that builds of the same context share its unpacking.
-        let upload = Digest::of(&context).hex();
+        let mut sent = Sent::new(&job.context);
         let offer = Offer {
             secrets: Arc::clone(&self.secrets),
             credentials: Arc::clone(&self.options.credentials),
-            uploads: HashMap::from([(upload.clone(), context)]),
+            uploads: std::mem::take(&mut sent.uploads),
             layout: self.layout.clone(),
         };
         let solved = async {
             let session = Session::open(lease.channel.clone(), offer).await?;
-            let request = self.request(job, session.id(), &upload);
+            let request = self.request(job, session.id(), sent);
             solve::solve(lease.channel.clone(), request, progress).await
         };
         match solved.await {
@@ -111,14 +108,15 @@ impl BuildKitEngine {
         }
     }
 
-    fn request(&self, job: &BuildJob, session: &str, upload: &str) -> SolveRequest {
+    fn request(&self, job: &BuildJob, session: &str, sent: Sent) -> SolveRequest {
         let able = self.engine.0.abilities;
         let exporter = export::exporter(job, &self.options.destination, able);
         SolveRequest {
             r#ref: super::random_id(),
             session: session.to_owned(),
             frontend: "dockerfile.v0".to_owned(),
-            frontend_attrs: self.attributes(job, upload),
+            frontend_attrs: self.attributes(job),
+            frontend_inputs: sent.inputs,
             // The newer list of exporters is unknown to engines before Docker 26; with one
             // exporter the older field means the same everywhere.
             exporter_deprecated: exporter.kind.to_owned(),
@@ -129,12 +127,10 @@ impl BuildKitEngine {
         }
     }
 
-    fn attributes(&self, job: &BuildJob, upload: &str) -> HashMap<String, String> {
+    fn attributes(&self, job: &BuildJob) -> HashMap<String, String> {
+        let mut attributes =
+            HashMap::from([("filename".to_owned(), context::DOCKERFILE.to_owned())]);
         let platforms: Vec<String> = job.platforms.iter().map(ToString::to_string).collect();
-        let mut attributes = HashMap::from([
-            ("context".to_owned(), format!("http://buildkit-session/{upload}")),
-            ("filename".to_owned(), DOCKERFILE.to_owned()),
-        ]);
         if !platforms.is_empty() {
             attributes.insert("platform".to_owned(), platforms.join(","));
         }

@@ -2,6 +2,7 @@
 
 mod build;
 mod connections;
+mod context;
 mod export;
 mod failure;
 mod layout;

@@ -254,7 +254,7 @@ impl StepState {
 
 /// Whether a vertex is the engine's own business, such as reading the Dockerfile.
 fn is_internal(name: &str) -> bool {
-    name.starts_with("[internal]") || name == "copy /context /"
+    name.starts_with("[internal]")
 }
 
 /// Whether a step is an instruction that makes something: `[server 3/9] RUN …`.

@@ -1,0 +1,247 @@
+//! How a build context gets to the engine: as the operations that make its files.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use bollard_buildkit_proto::pb::file_action::Action;
+use bollard_buildkit_proto::pb::{
+    Definition, FileAction, FileActionCopy, FileActionMkDir, FileActionMkFile, FileOp, Input, Op,
+    OpMetadata, SourceOp, op,
+};
+use bytes::Bytes;
+use prost::Message;
+
+use crate::image::Digest;
+use crate::render::{BuildContext, ContextFile};
+
+/// The most bytes of files that travel within the request; gRPC servers refuse those over 4 MiB.
+const MAX_INLINE: usize = 2 << 20;
+
+/// The Dockerfile's name in the file system that holds it alone.
+pub(super) const DOCKERFILE: &str = "Dockerfile";
+
+/// "Nothing": a file system without files, an output that nobody uses, a mode left as it is.
+const NONE: i64 = -1;
+
+/// A context as parts of a request.
+pub(super) struct Sent {
+    /// The Dockerfile frontend's inputs.
+    pub(super) inputs: HashMap<String, Definition>,
+    /// What the engine fetches through the session, by id.
+    pub(super) uploads: HashMap<String, Bytes>,
+}
+
+impl Sent {
+    /// Decides how `context` travels, and gets it ready.
+    ///
+    /// The files of a small one, as nearly all are, are in the request itself: the engine knows
+    /// those that it has made before, and variants that copy the same files share them. Those
+    /// of a large one are in an archive that the engine fetches.
+    pub(super) fn new(context: &BuildContext) -> Self {
+        let mut uploads = HashMap::new();
+        let size: usize = context.files.iter().map(|file| file.content.len()).sum();
+        let files = if size <= MAX_INLINE {
+            written(&context.files)
+        } else {
+            let archive = Bytes::from(archive(&context.files));
+            // Named by its content, so that builds of the same files share its unpacking.
+            let id = Digest::of(&archive).hex();
+            let fetched = fetched(&id);
+            uploads.insert(id, archive);
+            fetched
+        };
+        let dockerfile = written(&[ContextFile {
+            path: DOCKERFILE.to_owned(),
+            executable: false,
+            content: context.dockerfile.as_bytes().into(),
+        }]);
+        let inputs = [
+            ("context", definition(files, "[internal] load build context")),
+            ("dockerfile", definition(dockerfile, "[internal] load build definition")),
+        ];
+        Self { inputs: inputs.map(|(name, input)| (name.to_owned(), input)).into(), uploads }
+    }
+}
+
+/// The one operation that writes `files` from the bytes within it.
+fn written(files: &[ContextFile]) -> Vec<op::Op> {
+    // The root is among the folders even when there is no file: an operation must do something.
+    let above = files.iter().flat_map(|file| folders(&file.path));
+    let folders: BTreeSet<&str> = above.chain([""]).collect();
+    let make_folders = folders.into_iter().map(|path| {
+        Action::Mkdir(FileActionMkDir {
+            path: format!("/{path}"),
+            mode: 0o755,
+            // The root is there already, which only this takes well.
+            make_parents: true,
+            ..FileActionMkDir::default()
+        })
+    });
+    let make_files = files.iter().map(|file| {
+        Action::Mkfile(FileActionMkFile {
+            path: format!("/{}", file.path),
+            mode: if file.executable { 0o755 } else { 0o644 },
+            data: file.content.to_vec(),
+            ..FileActionMkFile::default()
+        })
+    });
+    vec![op::Op::File(FileOp { actions: chain(make_folders.chain(make_files).collect()) })]
+}
+
+/// The operations that fetch the archive `id` through the session and unpack it.
+fn fetched(id: &str) -> Vec<op::Op> {
+    const NAME: &str = "context";
+    let fetch = SourceOp {
+        identifier: format!("http://buildkit-session/{id}"),
+        attrs: BTreeMap::from([("http.filename".to_owned(), NAME.to_owned())]),
+    };
+    let unpack = Action::Copy(FileActionCopy {
+        src: format!("/{NAME}"),
+        dest: "/".to_owned(),
+        mode: -1,
+        timestamp: NONE,
+        attempt_unpack_docker_compatibility: true,
+        ..FileActionCopy::default()
+    });
+    vec![
+        op::Op::Source(fetch),
+        op::Op::File(FileOp {
+            actions: vec![FileAction {
+                input: NONE,
+                secondary_input: 0,
+                output: 0,
+                action: Some(unpack),
+            }],
+        }),
+    ]
+}
+
+/// `files` as an uncompressed tar archive; the same files give the same bytes.
+fn archive(files: &[ContextFile]) -> Vec<u8> {
+    let mut archive = tar::Builder::new(Vec::new());
+    for file in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(file.content.len() as u64);
+        header.set_mode(if file.executable { 0o755 } else { 0o644 });
+        header.set_mtime(0);
+        archive
+            .append_data(&mut header, &file.path, &*file.content)
+            .expect("writing to memory does not fail");
+    }
+    archive.into_inner().expect("writing to memory does not fail")
+}
+
+/// `operations` in a row, each on what the one before it made; all called `name` in progress.
+fn definition(operations: Vec<op::Op>, name: &str) -> Definition {
+    let metadata = OpMetadata {
+        description: BTreeMap::from([("llb.customname".to_owned(), name.to_owned())]),
+        caps: BTreeMap::from([("file.base".to_owned(), true)]),
+        ..OpMetadata::default()
+    };
+    let mut definition = Definition::default();
+    let mut inputs = Vec::new();
+    for operation in operations {
+        let bytes = encode(inputs, Some(operation));
+        let digest = Digest::of(&bytes).to_string();
+        definition.def.push(bytes);
+        definition.metadata.insert(digest.clone(), metadata.clone());
+        inputs = vec![Input { digest, index: 0 }];
+    }
+    // A definition ends with an operation that does nothing but name its result.
+    definition.def.push(encode(inputs, None));
+    definition
+}
+
+fn encode(inputs: Vec<Input>, operation: Option<op::Op>) -> Vec<u8> {
+    let op = Op { inputs, op: operation, ..Op::default() };
+    op.encode_to_vec()
+}
+
+/// The folders above `path`, without the root.
+fn folders(path: &str) -> impl Iterator<Item = &str> {
+    path.match_indices('/').map(|(end, _)| &path[..end])
+}
+
+/// `actions` in a row: the first on nothing, each other on what the one before it made.
+fn chain(actions: Vec<Action>) -> Vec<FileAction> {
+    let count = actions.len();
+    let numbered = (0_i64..).zip(actions);
+    let link = |(number, action): (i64, Action)| FileAction {
+        input: number - 1,
+        secondary_input: NONE,
+        output: if usize::try_from(number + 1) == Ok(count) { 0 } else { NONE },
+        action: Some(action),
+    };
+    numbered.map(link).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::ContextFile;
+
+    fn context(files: &[(&str, usize)]) -> BuildContext {
+        let file = |(path, size): &(&str, usize)| ContextFile {
+            path: (*path).to_owned(),
+            executable: true,
+            content: vec![b'x'; *size].into(),
+        };
+        BuildContext {
+            dockerfile: "FROM scratch\n".to_owned(),
+            dockerfile_name: "t.Dockerfile".to_owned(),
+            files: files.iter().map(file).collect(),
+        }
+    }
+
+    fn actions(definition: &Definition) -> Vec<String> {
+        let op = Op::decode(definition.def[0].as_slice()).expect("an operation");
+        let Some(op::Op::File(file)) = op.op else {
+            panic!("{op:?}");
+        };
+        let show = |action: FileAction| {
+            let what = match action.action {
+                Some(Action::Mkdir(folder)) => folder.path,
+                Some(Action::Mkfile(file)) => format!("{} {:o}", file.path, file.mode),
+                other => panic!("{other:?}"),
+            };
+            format!("{} -> {}: {what}", action.input, action.output)
+        };
+        file.actions.into_iter().map(show).collect()
+    }
+
+    #[test]
+    fn a_small_context_is_made_of_instructions() {
+        let sent = Sent::new(&context(&[("a/b/run.sh", 1), ("c", 1)]));
+        assert!(sent.uploads.is_empty());
+        let expected = [
+            "-1 -> -1: /",
+            "0 -> -1: /a",
+            "1 -> -1: /a/b",
+            "2 -> -1: /a/b/run.sh 755",
+            "3 -> 0: /c 755",
+        ];
+        assert_eq!(actions(&sent.inputs["context"]), expected);
+    }
+
+    #[test]
+    fn the_same_files_are_the_same_instructions_whatever_the_dockerfile() {
+        let one = context(&[("a", 1)]);
+        let mut other = one.clone();
+        other.dockerfile.push_str("LABEL a=b\n");
+        let (one, other) = (Sent::new(&one), Sent::new(&other));
+        assert_eq!(one.inputs["context"], other.inputs["context"]);
+        assert_ne!(one.inputs["dockerfile"], other.inputs["dockerfile"]);
+    }
+
+    #[test]
+    fn a_large_context_is_an_archive_to_fetch() {
+        let large = context(&[("a", MAX_INLINE + 1)]);
+        let sent = Sent::new(&large);
+        let (id, archive) = sent.uploads.iter().next().expect("an archive");
+        assert!(archive.len() > MAX_INLINE);
+        let fetch = Op::decode(sent.inputs["context"].def[0].as_slice()).expect("an operation");
+        let Some(op::Op::Source(source)) = fetch.op else {
+            panic!("{fetch:?}");
+        };
+        assert!(source.identifier.ends_with(id));
+    }
+}
