@@ -6,5 +6,6 @@ mod building;
 mod credentials;
 mod destinations;
 mod failing;
+mod images;
 mod many;
 mod stopping;
