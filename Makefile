@@ -14,7 +14,7 @@ PURE_TESTS = $(filter-out engine,$(patsubst tests/%.rs,%,$(wildcard tests/*.rs))
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: rust ## Build basegen, build and push four GPU images, and run one
+demo: rust ## Build basegen, build and push four GPU images, and run them
 	cargo build --release --locked
 	$(TESTBED) run --python 3.11 -- scripts/demo
 
