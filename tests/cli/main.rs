@@ -2,6 +2,7 @@
 
 mod project;
 
+mod engine;
 mod names;
 mod plan;
 mod refusals;

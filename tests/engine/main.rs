@@ -3,6 +3,7 @@
 mod addresses;
 mod bed;
 mod building;
+mod command;
 mod credentials;
 mod destinations;
 mod failing;

@@ -1,0 +1,132 @@
+//! The command as a whole on a real engine: where images go, and how a run ends.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::bed;
+
+/// A folder with a matrix of two variants and this Dockerfile.
+fn project(dockerfile: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |path: &str, text: &str| {
+        let path = folder.path().join(path);
+        fs_err::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+        fs_err::write(path, text).expect("a file");
+    };
+    file(
+        "matrix.toml",
+        "[image]\nrepository = \"basegen-test/command\"\ndockerfile = \"Dockerfile.hbs\"\n\
+         platforms = [\"linux/amd64\"]\naliases = [\"{{variant}}-latest\"]\n\
+         [axes]\nword = [\"one\", \"two\"]\n",
+    );
+    file("dockerfiles/Dockerfile.hbs", dockerfile);
+    folder
+}
+
+fn run(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_basegen"));
+    command.current_dir(folder).args(["--version-tag", "v1"]).args(arguments);
+    command
+}
+
+fn stdout(mut command: Command) -> String {
+    let output = command.output().expect("the command runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+/// The references in what a run printed, without their digests.
+fn references(printed: &str) -> Vec<&str> {
+    printed.lines().filter_map(|line| line.split_once('@')).map(|(name, _)| name).collect()
+}
+
+#[test]
+fn a_folder_takes_all_variants_and_holds_their_blobs_once() {
+    let folder = project("FROM python:3.11-slim-bookworm\nRUN echo {{word}} > /word\n");
+    let printed = stdout(run(folder.path(), &["--output", "oci:layout"]));
+    assert_eq!(printed.lines().count(), 4, "{printed}");
+    let layout = folder.path().join("layout");
+    let index = fs_err::read_to_string(layout.join("index.json")).expect("an index");
+    for line in printed.lines() {
+        let digest = line.rsplit_once("sha256:").expect("a digest").1;
+        assert!(index.contains(digest) && layout.join("blobs/sha256").join(digest).is_file());
+    }
+    // Two manifests, two configurations, a layer of each variant, and the layers of the base.
+    let blobs = fs_err::read_dir(layout.join("blobs/sha256")).expect("blobs").count();
+    assert!(blobs < 2 * 3 + 6, "{blobs} blobs");
+}
+
+#[test]
+fn aliases_move_with_the_whole_matrix_only() {
+    let folder = project("FROM scratch\nCOPY x-{{word}} /\n");
+    for word in ["one", "two"] {
+        fs_err::write(folder.path().join(format!("dockerfiles/x-{word}")), word).expect("a file");
+    }
+    let registry = bed::registry();
+    let push = ["--push", "--registry", &registry];
+    let part = stdout(run(folder.path(), &[&push[..], &["--only", "word=one"]].concat()));
+    let name = |tag: &str| format!("{registry}/basegen-test/command:{tag}");
+    assert_eq!(references(&part), [name("one-v1")]);
+    let whole = stdout(run(folder.path(), &push));
+    let expected = ["one-v1", "one-latest", "two-v1", "two-latest"].map(name);
+    assert_eq!(references(&whole), expected);
+}
+
+#[test]
+fn a_secret_reaches_its_step_from_the_environment() {
+    let canary = format!("canary-{}", bed::unique());
+    let sum = basegen::image::Digest::of(canary.as_bytes()).hex();
+    let folder = project(&format!(
+        "FROM python:3.11-slim-bookworm\nRUN --mount=type=secret,id=token \\\n    \
+         echo {sum}  /run/secrets/token | sha256sum --check && echo {{{{word}}}}\n"
+    ));
+    let mut command = run(
+        folder.path(),
+        &[
+            "--secret",
+            "id=token,env=THE_TOKEN",
+            "-v",
+            "--output",
+            "oci:layout",
+            "--log-dir",
+            "logs",
+        ],
+    );
+    command.env("THE_TOKEN", &canary);
+    let output = command.output().expect("the command runs");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    assert!(!errors.contains(&canary));
+    let found = Command::new("grep")
+        .args(["--recursive", "--files-with-matches", &canary])
+        .current_dir(folder.path())
+        .output()
+        .expect("grep runs");
+    assert_eq!(String::from_utf8_lossy(&found.stdout), "", "the secret is nowhere on disk");
+}
+
+#[test]
+fn an_interrupt_stops_the_builds_and_says_so() {
+    let word = bed::unique();
+    let folder = project(&format!(
+        "FROM python:3.11-slim-bookworm\nRUN echo {word} && sleep 600 && echo {{{{word}}}}\n"
+    ));
+    let mut child = run(folder.path(), &["--output", "oci:layout", "-v", "--progress", "plain"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the command runs");
+    let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
+    let runs = lines.by_ref().map_while(Result::ok).any(|line| line.ends_with(&word));
+    assert!(runs, "the step runs");
+    let id = child.id().to_string();
+    let sent = Command::new("kill").args(["-INT", &id]).status().expect("kill runs");
+    assert!(sent.success());
+    let rest: Vec<String> = lines.map_while(Result::ok).collect();
+    assert_eq!(child.wait().expect("it ends").code(), Some(130), "{rest:#?}");
+    assert!(rest.iter().any(|line| line.contains("2 cancelled")), "{rest:#?}");
+    let processes = Command::new("ps").args(["ax", "-o", "args"]).output().expect("ps runs");
+    let processes = String::from_utf8_lossy(&processes.stdout);
+    assert!(!processes.lines().any(|line| line.contains(&word)), "the step was stopped");
+}
