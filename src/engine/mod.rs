@@ -25,6 +25,11 @@ pub trait Engine: Send + Sync + 'static {
     /// What it is, for people: `Docker Engine 26.1.5 at unix:///var/run/docker.sock`.
     fn name(&self) -> &str;
 
+    /// How many builds it can be given at a time.
+    fn capacity(&self) -> usize {
+        usize::MAX
+    }
+
     /// Builds one job, and tells its steps to `events` as they happen.
     ///
     /// Dropping the future stops the build on the engine.

@@ -16,7 +16,7 @@ use crate::event::{CancelReason, Event, Events, Failure, FailureKind};
 pub struct RunRequest {
     /// The jobs in plan order.
     pub jobs: Vec<BuildJob>,
-    /// How many may be built at a time; at least one is.
+    /// How many may be built at a time; at least one is, and never more than the engine takes.
     pub parallel: usize,
     /// What to do when one fails.
     pub on_failure: OnFailure,
@@ -49,12 +49,17 @@ pub enum Outcome {
 ///
 /// A job begins once all that it comes `after` are over, however they ended. Every target
 /// is told of: finished, failed or cancelled.
-pub async fn run<E: Engine>(engine: Arc<E>, request: RunRequest, events: &Events) -> Vec<Outcome> {
+pub async fn run<E: Engine>(
+    engine: Arc<E>,
+    mut request: RunRequest,
+    events: &Events,
+) -> Vec<Outcome> {
     let begun = Instant::now();
+    request.parallel = request.parallel.min(engine.capacity()).max(1);
     events.emit(&Event::RunStarted {
         targets: request.jobs.iter().map(|job| job.target.clone()).collect(),
         engine: engine.name().to_owned(),
-        jobs: request.parallel.max(1),
+        jobs: request.parallel,
     });
     let outcomes = Run::new(engine, request, events.clone()).finish().await;
     events.emit(&Event::RunFinished { elapsed: begun.elapsed() });
@@ -81,7 +86,7 @@ impl<E: Engine> Run<E> {
         Self {
             engine,
             jobs: request.jobs.into_iter().map(Arc::new).collect(),
-            parallel: request.parallel.max(1),
+            parallel: request.parallel,
             on_failure: request.on_failure,
             cancel: request.cancel,
             events,

@@ -12,7 +12,7 @@ mod error;
 mod files;
 mod templates;
 
-pub use context::{BuildContext, ContextFile, DOCKERFILE};
+pub use context::{BuildContext, ContextFile};
 pub use error::RenderError;
 pub use files::MAX_CONTEXT;
 

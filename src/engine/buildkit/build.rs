@@ -61,6 +61,10 @@ impl Engine for BuildKitEngine {
         self.engine.name()
     }
 
+    fn capacity(&self) -> usize {
+        super::MAX_BUILDS
+    }
+
     async fn build(&self, job: &BuildJob, events: &Events) -> Result<BuiltImage, Box<Failure>> {
         let mut progress = Progress::new(&job.target, events);
         let response = self.solve(job, &mut progress).await?;
@@ -86,10 +90,7 @@ impl BuildKitEngine {
         job: &BuildJob,
         progress: &mut Progress,
     ) -> Result<HashMap<String, String>, Box<Failure>> {
-        let lease = self.engine.0.connections.lease().await.map_err(|error| {
-            let status = tonic::Status::from_error(error.into());
-            Box::new(failure::failure(&status, job, progress))
-        })?;
+        let channel = &self.engine.0.channel;
         let mut sent = Sent::new(&job.context);
         let offer = Offer {
             secrets: Arc::clone(&self.secrets),
@@ -98,9 +99,9 @@ impl BuildKitEngine {
             layout: self.layout.clone(),
         };
         let solved = async {
-            let session = Session::open(lease.channel.clone(), offer).await?;
+            let session = Session::open(channel.clone(), offer).await?;
             let request = self.request(job, session.id(), sent);
-            solve::solve(lease.channel.clone(), request, progress).await
+            solve::solve(channel.clone(), request, progress).await
         };
         match solved.await {
             Ok(response) => Ok(response.exporter_response),

@@ -34,7 +34,7 @@ pub(super) fn failure(status: &Status, job: &BuildJob, progress: &Progress) -> F
         .cloned();
     let mut message = one_line_name(status.message());
     let kind = kind(status, &message, step.as_ref(), &details);
-    if kind == FailureKind::Engine && !message.contains(DISK_FULL) {
+    if kind == FailureKind::Engine && !message.contains(DISK_FULL) && !is_overload(&message) {
         message = format!("lost the connection to the engine: {message}");
     }
     let hint = hint(&message, kind, details.exit_code, job);
@@ -67,13 +67,18 @@ fn kind(status: &Status, message: &str, step: Option<&Step>, details: &Details) 
         && (matches!(status.code(), Code::Unavailable | Code::Cancelled)
             || std::error::Error::source(status).is_some());
     let exports = |step: &Step| step.name.starts_with("exporting ");
-    if is_full || is_lost {
+    if is_full || is_lost || is_overload(message) {
         FailureKind::Engine
     } else if step.is_some_and(exports) || message.starts_with("failed to push ") {
         FailureKind::Export
     } else {
         FailureKind::Build
     }
+}
+
+/// Whether the engine gave a build up for lack of time, or forgot it.
+fn is_overload(message: &str) -> bool {
+    message == "context deadline exceeded" || message.starts_with("no such job")
 }
 
 fn hint(
@@ -93,6 +98,11 @@ fn hint(
             "the command was killed, most often for lack of memory: give the engine more, \
              or build fewer variants at a time with `--jobs`"
                 .to_owned(),
+        );
+    }
+    if is_overload(message) {
+        return Some(
+            "the engine did not keep up: build fewer variants at a time with `--jobs`".to_owned(),
         );
     }
     match kind {

@@ -42,6 +42,10 @@ impl Engine for Fake {
         "a fake"
     }
 
+    fn capacity(&self) -> usize {
+        20
+    }
+
     async fn build(&self, job: &BuildJob, _: &Events) -> Result<BuiltImage, Box<Failure>> {
         let now = self.running.fetch_add(1, Ordering::SeqCst) + 1;
         let _running = Running(self);
@@ -155,6 +159,13 @@ async fn zero_at_a_time_means_one() {
     let ran = ran(vec![Deed::Build(1); 2], request(independent(2), 0)).await;
     assert_eq!(ran.engine.most.load(Ordering::SeqCst), 1);
     assert_eq!(ran.outcomes.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn never_more_at_a_time_than_the_engine_takes() {
+    let ran = ran(vec![Deed::Build(1); 40], request(independent(40), 500)).await;
+    assert_eq!(ran.engine.most.load(Ordering::SeqCst), 20);
+    assert_eq!(ran.notes.first().map(String::as_str), Some("run of 20"));
 }
 
 #[tokio::test(start_paused = true)]
