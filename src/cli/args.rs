@@ -38,8 +38,12 @@ pub(super) enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// Print the manual page
-    Man,
+    /// Print the manual page, or write those of all commands
+    Man {
+        /// The folder to write to
+        #[arg(value_name = "DIR")]
+        folder: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -69,7 +73,8 @@ pub(super) struct SelectionArgs {
     #[arg(long)]
     pub(super) no_gpu: bool,
     /// The older spelling of --gpu and --no-gpu
-    #[arg(long, value_name = "y|n|both", value_parser = switch_values(), hide = true)]
+    #[arg(long, value_name = "y|n|both", value_parser = switch_values(), hide = true,
+        conflicts_with_all = ["gpu", "no_gpu"])]
     pub(super) use_gpu: Option<String>,
     /// Only variants with live reload; `n` and `both` are understood too
     #[arg(

@@ -41,7 +41,10 @@ pub(super) fn run(
         no_cache: args.running.no_cache,
         ..BuildOptions::to(destination)
     };
-    let report = progress::report(&args.running, global, environment, printer);
+    if let Some(path) = &args.output.metadata_file {
+        metadata::check(path)?;
+    }
+    let report = progress::report(&args.running, global, environment, printer)?;
     let request = RunRequest {
         jobs,
         parallel: args.running.jobs.into(),
@@ -58,12 +61,12 @@ pub(super) fn run(
     runtime.shutdown_background();
     let Some(outcomes) = ended? else { return Ok(ExitCode::Interrupted) };
     let record = report.record();
-    if let Some(path) = &args.output.metadata_file {
-        metadata::write(path, &plan, &record)?;
-    }
     let rows = record.finished.iter().map(|row| (row.references.as_slice(), &row.digest));
     printer.result(&report::published(rows));
     report.conclude();
+    if let Some(path) = &args.output.metadata_file {
+        metadata::write(path, &plan, &record)?;
+    }
     Ok(exit_code(&outcomes))
 }
 
@@ -94,19 +97,16 @@ fn jobs(plan: &Plan<'_>, destination: &Destination) -> Result<Vec<BuildJob>, Rep
         Destination::Registry => plan.leaders(),
         Destination::Engine | Destination::OciLayout(_) => vec![Vec::new(); contexts.len()],
     };
-    let jobs = plan.targets.iter().zip(contexts).enumerate().map(|(index, (target, context))| {
-        // A part of the matrix moves no tag that stands for all of it.
-        let aliases = target.aliases.iter().filter(|_| plan.whole);
-        BuildJob {
+    let jobs =
+        plan.targets.iter().zip(contexts).enumerate().map(|(index, (target, context))| BuildJob {
             target: target.id().to_owned(),
             context,
             platforms: target.platforms.to_vec(),
             labels: target.labels.clone(),
-            references: std::iter::once(&target.reference).chain(aliases).cloned().collect(),
+            references: target.references().cloned().collect(),
             compression: target.compression,
             after: std::mem::take(&mut after[index]),
-        }
-    });
+        });
     Ok(jobs.collect())
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
 use crate::report::ColorSignals;
@@ -33,6 +34,12 @@ impl Environment {
             .get(OsString::from(name).as_os_str())?
             .to_str()
             .filter(|text| !text.is_empty())
+    }
+
+    /// The bytes of a variable that is set, even to nothing.
+    #[must_use]
+    pub fn bytes(&self, name: &str) -> Option<&[u8]> {
+        Some(self.variables.get(OsString::from(name).as_os_str())?.as_bytes())
     }
 
     /// A variable that holds a path.

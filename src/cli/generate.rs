@@ -1,12 +1,15 @@
 //! Texts that are generated from the code: the schema, completions, the manual page.
 
+use std::path::Path;
+
 use clap::CommandFactory as _;
 
-use crate::error::ExitCode;
+use crate::error::{ExitCode, Report};
 use crate::matrix;
 use crate::report::Printer;
 
 use super::args::Cli;
+use super::metadata::FileError;
 
 /// The table of exit codes, as help shows it.
 pub(super) const EXIT_CODES: &str = "Exit codes:
@@ -33,13 +36,20 @@ pub(super) fn completions(shell: clap_complete::Shell, printer: &Printer) -> Exi
     ExitCode::Success
 }
 
-pub(super) fn man(printer: &Printer) -> ExitCode {
+/// Prints the page of `basegen`, or writes that of each command to `folder`.
+pub(super) fn man(folder: Option<&Path>, printer: &Printer) -> Result<ExitCode, Report> {
+    if let Some(folder) = folder {
+        let written = fs_err::create_dir_all(folder)
+            .and_then(|()| clap_mangen::generate_to(Cli::command(), folder));
+        written.map_err(FileError::manual)?;
+        return Ok(ExitCode::Success);
+    }
     let mut page = Vec::new();
     clap_mangen::Man::new(Cli::command())
         .render(&mut page)
         .expect("writing to memory does not fail");
     printer.result(&String::from_utf8_lossy(&page));
-    ExitCode::Success
+    Ok(ExitCode::Success)
 }
 
 #[cfg(test)]

@@ -36,8 +36,8 @@ pub(super) enum InputError {
     #[error("a `--secret` cannot be read: {0}")]
     Argument(&'static str),
     /// The variable is not set.
-    #[error("the secret `{id}` is to come from the variable `{variable}`, which is not set")]
-    Variable { id: String, variable: String },
+    #[error("the secret `{id}` is to come from the variable `{variable}`, which is {state}")]
+    Variable { id: String, variable: String, state: &'static str },
     /// The file cannot be read.
     #[error("failed to read the secret `{id}`")]
     File {
@@ -118,6 +118,9 @@ fn secret_argument(text: &str) -> Result<(String, SecretTable), InputError> {
     if id == CA_CERTIFICATES {
         return Err(InputError::Argument("`ca_certificates` is given with `--ca-certificates`"));
     }
+    if table.env.is_some() && table.file.is_some() {
+        return Err(InputError::Argument("it has both `env` and `src`"));
+    }
     if table.env.is_none() && table.file.is_none() {
         table.env = Some(id.clone());
     }
@@ -131,11 +134,14 @@ fn secret(
     environment: &Environment,
 ) -> Result<Option<Secret>, InputError> {
     if let Some(variable) = &table.env {
-        return match environment.variable(variable) {
-            Some(value) => Ok(Some(named(id, value.as_bytes().to_vec()))),
-            None if table.optional => Ok(None),
-            None => Err(InputError::Variable { id: id.to_owned(), variable: variable.clone() }),
+        let state = match environment.bytes(variable) {
+            Some(value) if !value.is_empty() => return Ok(Some(named(id, value.to_vec()))),
+            _ if table.optional => return Ok(None),
+            Some(_) => "empty",
+            None => "not set",
         };
+        let (id, variable) = (id.to_owned(), variable.clone());
+        return Err(InputError::Variable { id, variable, state });
     }
     let path = folder.join(table.file.as_deref().unwrap_or_default());
     if table.optional && !path.exists() {
@@ -209,7 +215,9 @@ mod tests {
 
     #[test]
     fn a_secret_given_as_a_value_is_refused_without_repeating_it() {
-        for text in ["id=a,value=hunter2", "hunter2", "hunter2=x", "env=hunter2"] {
+        for text in
+            ["id=a,value=hunter2", "hunter2", "hunter2=x", "env=hunter2", "id=a,env=hunter2,src=x"]
+        {
             let told = argument(text);
             assert!(told.starts_with("error: a `--secret` cannot be read"), "{told}");
             assert!(!told.contains("hunter2"), "{told}");

@@ -1,7 +1,8 @@
 //! `--metadata-file`: what was built, for other programs.
 
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
@@ -22,6 +23,21 @@ impl FileError {
     pub(super) fn runtime(source: io::Error) -> Self {
         Self { doing: "start the threads that builds are watched by".to_owned(), source }
     }
+
+    pub(super) fn manual(source: io::Error) -> Self {
+        Self { doing: "write the manual pages".to_owned(), source }
+    }
+
+    pub(super) fn logs(source: io::Error) -> Self {
+        Self { doing: "make a folder for the logs".to_owned(), source }
+    }
+
+    fn metadata(path: &Path) -> impl Fn(io::Error) -> Self {
+        move |source| Self {
+            doing: format!("write the metadata file `{}`", path.display()),
+            source,
+        }
+    }
 }
 
 impl Explain for FileError {
@@ -32,19 +48,27 @@ impl Explain for FileError {
 
 /// Writes `path` in one step: whoever reads it finds all of it or what was there before.
 pub(super) fn write(path: &Path, plan: &Plan<'_>, record: &Record) -> Result<(), FileError> {
-    let failed = |source| FileError {
-        doing: format!("write the metadata file `{}`", path.display()),
-        source,
-    };
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    };
+    let failed = FileError::metadata(path);
     let text = serde_json::to_string_pretty(&document(plan, record)).expect("a record is JSON");
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-    writeln!(file, "{text}").map_err(failed)?;
+    let mut file = temporary(path).map_err(&failed)?;
+    writeln!(file, "{text}").map_err(&failed)?;
+    let readable = std::fs::Permissions::from_mode(0o644);
+    file.as_file().set_permissions(readable).map_err(&failed)?;
     file.persist(path).map_err(|error| failed(error.error))?;
     Ok(())
+}
+
+/// Makes sure that `path` can be written, before a run begins whose end it is to tell.
+pub(super) fn check(path: &Path) -> Result<(), FileError> {
+    temporary(path).map(drop).map_err(FileError::metadata(path))
+}
+
+fn temporary(path: &Path) -> io::Result<tempfile::NamedTempFile> {
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    tempfile::NamedTempFile::new_in(folder)
 }
 
 fn document(plan: &Plan<'_>, record: &Record) -> Value {

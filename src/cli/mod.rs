@@ -81,7 +81,7 @@ fn execute(cli: Cli, environment: &Environment, printer: &Printer) -> Result<Exi
         Some(Command::Render(args)) => render::run(&args, &cli.global, printer),
         Some(Command::Schema) => Ok(generate::schema(printer)),
         Some(Command::Completions { shell }) => Ok(generate::completions(shell, printer)),
-        Some(Command::Man) => Ok(generate::man(printer)),
+        Some(Command::Man { folder }) => generate::man(folder.as_deref(), printer),
     }
 }
 

@@ -6,6 +6,7 @@ use crate::report::{Display, Printer, ReportRequest, RunReport, Style, Verbosity
 
 use super::Environment;
 use super::args::{GlobalArgs, Progress, RunningArgs};
+use super::metadata::FileError;
 
 /// How many runs' logs are kept in the folder that basegen chooses itself.
 const RUNS_KEPT: usize = 20;
@@ -16,7 +17,7 @@ pub(super) fn report(
     global: &GlobalArgs,
     environment: &Environment,
     printer: &Printer,
-) -> RunReport {
+) -> Result<RunReport, FileError> {
     let is_actions = environment.variable("GITHUB_ACTIONS") == Some("true");
     let display = match args.progress {
         Progress::Auto => Display::automatic(
@@ -38,31 +39,86 @@ pub(super) fn report(
     let request = ReportRequest {
         display,
         style,
-        logs: args.log_dir.clone().unwrap_or_else(|| log_folder(environment)),
+        logs: match &args.log_dir {
+            Some(folder) => folder.clone(),
+            None => log_folder(environment)?,
+        },
         step_summary: environment.path("GITHUB_STEP_SUMMARY").filter(|_| is_actions),
     };
-    RunReport::new(request, printer.clone())
+    Ok(RunReport::new(request, printer.clone()))
 }
 
-/// A folder for the logs of this run; those of long ago are removed.
-fn log_folder(environment: &Environment) -> PathBuf {
+/// A folder for the logs of this run. Below the user's own state, where those of long ago are
+/// removed; for someone without a home, a new one that nobody else can have made.
+fn log_folder(environment: &Environment) -> Result<PathBuf, FileError> {
     let state = environment
         .path("XDG_STATE_HOME")
         .or_else(|| environment.path("HOME").map(|home| home.join(".local/state")));
-    let runs = state.unwrap_or_else(std::env::temp_dir).join("basegen/logs");
+    let Some(state) = state else {
+        let made = tempfile::Builder::new().prefix("basegen-logs-").tempdir();
+        return made.map(tempfile::TempDir::keep).map_err(FileError::logs);
+    };
+    let runs = state.join("basegen/logs");
     remove_old(&runs);
     let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
-    runs.join(format!("{now}-{}", std::process::id()))
+    Ok(runs.join(format!("{now}-{}", std::process::id())))
 }
 
 /// Removes all but the newest runs; their names sort by time. A log that cannot be removed
 /// is no reason not to build.
 fn remove_old(runs: &Path) {
+    let is_folder = |path: &Path| path.symlink_metadata().is_ok_and(|found| found.is_dir());
+    if !is_folder(runs) {
+        return;
+    }
     let Ok(entries) = fs_err::read_dir(runs) else { return };
-    let mut folders: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    let of_runs = entries.flatten().filter(|entry| is_run(&entry.file_name().to_string_lossy()));
+    let mut folders: Vec<PathBuf> =
+        of_runs.map(|entry| entry.path()).filter(|path| is_folder(path)).collect();
     folders.sort();
     let old = folders.len().saturating_sub(RUNS_KEPT - 1);
     for folder in &folders[..old] {
         let _ = fs_err::remove_dir_all(folder);
+    }
+}
+
+/// Whether a name is one that [`log_folder`] gives: `20260102T030405Z-678`.
+fn is_run(name: &str) -> bool {
+    let Some((time, process)) = name.split_once('-') else { return false };
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let time = time.strip_suffix('Z').and_then(|time| time.split_once('T'));
+    is_number(process) && time.is_some_and(|(date, time)| is_number(date) && is_number(time))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_old_runs_are_removed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let name = |day: usize| format!("202601{day:02}T000000Z-{day}");
+        for day in 1..=25 {
+            fs_err::create_dir(folder.path().join(name(day))).expect("a folder");
+        }
+        fs_err::create_dir(folder.path().join("0-mine")).expect("a folder");
+        fs_err::write(folder.path().join("20250101T000000Z-1"), "").expect("a file");
+        remove_old(folder.path());
+        let left = fs_err::read_dir(folder.path()).expect("a folder").count();
+        assert_eq!(left, RUNS_KEPT - 1 + 2);
+        assert!(!folder.path().join(name(6)).exists() && folder.path().join(name(7)).exists());
+    }
+
+    #[test]
+    fn a_link_is_not_followed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let other = tempfile::tempdir().expect("a folder");
+        for day in 10..40 {
+            fs_err::create_dir(other.path().join(format!("202601{day}T0Z-1"))).expect("a folder");
+        }
+        let link = folder.path().join("logs");
+        std::os::unix::fs::symlink(other.path(), &link).expect("a link");
+        remove_old(&link);
+        assert_eq!(fs_err::read_dir(other.path()).expect("a folder").count(), 30);
     }
 }

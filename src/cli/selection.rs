@@ -37,8 +37,9 @@ impl SelectionArgs {
         let mut add = |axis: &str, condition: &str| {
             only.push(Term { axis: axis.to_owned(), condition: condition.to_owned() });
         };
-        // `all` is how the older script says what leaving the flag out says.
-        self.python.iter().filter(|text| *text != "all").for_each(|text| add("python", text));
+        for version in values(&self.python) {
+            add("python", version);
+        }
         let gpu = self.use_gpu.as_deref();
         for value in switch(self.gpu || gpu == Some("y"), self.no_gpu || gpu == Some("n"), gpu) {
             add("gpu", value);
@@ -48,13 +49,27 @@ impl SelectionArgs {
         for value in switch(on, off, reload) {
             add("live_reload", value);
         }
-        self.job_type.iter().filter(|text| *text != "all").for_each(|text| add("job_type", text));
-        for text in &self.only {
-            only.push(term("--only", text)?);
+        for job_type in values(&self.job_type) {
+            add("job_type", job_type);
         }
-        let without = self.exclude.iter().map(|text| terms(text)).collect::<Result<_, _>>()?;
+        for text in &self.only {
+            only.extend(terms("--only", text)?);
+        }
+        let without =
+            self.exclude.iter().map(|text| terms("--exclude", text)).collect::<Result<_, _>>()?;
         Ok(Selection { only, without })
     }
+}
+
+/// Each value that a repeated argument names: commas separate values, but join the parts of a
+/// version range; `all` is how the older script says what leaving the argument out says.
+fn values(arguments: &[String]) -> impl Iterator<Item = &str> {
+    let split =
+        arguments.iter().flat_map(|text| match text.starts_with(['<', '>', '=', '!', '~']) {
+            true => vec![text.as_str()],
+            false => text.split(',').map(str::trim).collect(),
+        });
+    split.filter(|text| *text != "all")
 }
 
 fn switch(on: bool, off: bool, word: Option<&str>) -> &'static [&'static str] {
@@ -70,8 +85,9 @@ fn switch(on: bool, off: bool, word: Option<&str>) -> &'static [&'static str] {
 
 /// `axis=value`, or an axis and a version range such as `torch>=2.4`.
 fn term(flag: &'static str, text: &str) -> Result<Term, ArgumentError> {
-    let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(text.len());
-    let (axis, rest) = text.split_at(end);
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let end = text.find(|c: char| !is_name(c)).unwrap_or(text.len());
+    let (axis, rest) = (text[..end].replace('-', "_"), text[end..].trim());
     let condition = match rest.strip_prefix('=') {
         // `==` begins a version range; `axis=>=3.10` puts one behind the sign.
         Some(value) if !value.starts_with('=') => value,
@@ -82,13 +98,13 @@ fn term(flag: &'static str, text: &str) -> Result<Term, ArgumentError> {
         let reason = "expected `axis=value`, such as `python=3.11`";
         return Err(ArgumentError::new(flag, text, &reason));
     }
-    Ok(Term { axis: axis.to_owned(), condition: condition.to_owned() })
+    Ok(Term { axis, condition: condition.to_owned() })
 }
 
 /// Terms joined by commas; a comma that no axis follows belongs to a version range.
-fn terms(text: &str) -> Result<Vec<Term>, ArgumentError> {
+fn terms(flag: &'static str, text: &str) -> Result<Vec<Term>, ArgumentError> {
     let mut parts: Vec<String> = Vec::new();
-    for part in text.split(',') {
+    for part in text.split(',').map(str::trim) {
         match parts.last_mut() {
             Some(last) if !part.starts_with(|c: char| c.is_ascii_alphabetic()) => {
                 *last = format!("{last},{part}");
@@ -96,7 +112,7 @@ fn terms(text: &str) -> Result<Vec<Term>, ArgumentError> {
             _ => parts.push(part.to_owned()),
         }
     }
-    parts.iter().map(|part| term("--exclude", part)).collect()
+    parts.iter().map(|part| term(flag, part)).collect()
 }
 
 impl NamingArgs {
@@ -113,6 +129,7 @@ impl NamingArgs {
         };
         Ok(PlanRequest {
             version,
+            is_custom: self.version_tag.is_some(),
             registry: self.registry.clone(),
             repository: self.repository.clone(),
             platforms: self.platform.iter().map(platform).collect::<Result<_, _>>()?,
@@ -153,6 +170,7 @@ mod tests {
         assert_eq!(read("torch=>=2.4"), "torch | >=2.4");
         assert_eq!(read("torch==2.*"), "torch | ==2.*");
         assert_eq!(read("torch!=2.4"), "torch | !=2.4");
+        assert_eq!(read("job-type=server"), "job_type | server");
         for text in ["torch", "=x", "torch=", "job-type"] {
             assert!(read(text).contains("expected `axis=value`"), "{text}");
         }
@@ -160,7 +178,7 @@ mod tests {
 
     #[test]
     fn commas_join_terms_and_ranges() {
-        let terms = terms("gpu=true,python>=3.9,<3.11").expect("terms");
+        let terms = terms("--exclude", "gpu=true, python>=3.9,<3.11").expect("terms");
         let shown: Vec<_> = terms.iter().map(|t| (t.axis.as_str(), t.condition.as_str())).collect();
         assert_eq!(shown, [("gpu", "true"), ("python", ">=3.9,<3.11")]);
     }

@@ -126,7 +126,7 @@ pub enum EngineError {
 
 impl EngineError {
     pub(super) fn address(url: &str, expected: &'static str) -> Self {
-        Self::Address { url: url.to_owned(), expected }
+        Self::Address { url: without_user(url), expected }
     }
 }
 
@@ -152,6 +152,9 @@ impl Explain for EngineError {
                 "start Docker, or name an engine: set DOCKER_HOST, or pass `--builder unix://…` \
                  or `--builder tcp://…` for a buildkitd"
             }
+            Self::Unreachable { .. } => {
+                "start it, or name another: DOCKER_HOST, `docker context use`, `--builder`"
+            }
             Self::PermissionDenied { .. } => {
                 "add yourself to the socket's group (for Docker: `sudo usermod -aG docker $USER`, \
                  then log in again), or use rootless Docker"
@@ -172,6 +175,16 @@ impl Explain for EngineError {
             _ => return None,
         };
         Some(hint.to_owned())
+    }
+}
+
+/// A URL without the user and password that someone may have put into it.
+fn without_user(url: &str) -> String {
+    match (url.find("://"), url.rfind('@')) {
+        (Some(scheme), Some(at)) if scheme < at => {
+            format!("{}…{}", &url[..scheme + 3], &url[at..])
+        }
+        _ => url.to_owned(),
     }
 }
 

@@ -11,7 +11,7 @@ use super::schema::{MatrixFile, Span};
 use super::validate::{Checker, Extra};
 use crate::image::Platform;
 
-/// The largest product of the axes that is expanded.
+/// The most variants that a matrix may have.
 pub const MAX_ROWS: usize = 100_000;
 
 impl Matrix {
@@ -71,10 +71,11 @@ impl Checker<'_> {
     }
 
     fn check_size(&mut self, file: &MatrixFile, axes: &[Axis]) {
-        let rows = axes.iter().try_fold(1_usize, |rows, axis| rows.checked_mul(axis.listed));
+        let product = axes.iter().try_fold(1_usize, |rows, axis| rows.checked_mul(axis.listed));
+        let rows = product.and_then(|rows| rows.checked_add(file.extra.len()));
         if rows.is_none_or(|rows| rows > MAX_ROWS) {
             let size = rows.map_or("more than can be counted".to_owned(), |rows| rows.to_string());
-            let label = format!("their product is {size}, the bound is {MAX_ROWS}");
+            let label = format!("they make {size} variants, the bound is {MAX_ROWS}");
             self.refuse(Diagnostic::new(file.axes.span(), "the matrix is too large", label));
         }
     }
@@ -94,8 +95,12 @@ impl Checker<'_> {
         builder: &mut VariantBuilder<'_>,
         extras: Vec<Extra>,
     ) {
+        let mut known: HashSet<Vec<usize>> = match extras.is_empty() {
+            true => HashSet::new(),
+            false => variants.iter().map(|variant| variant.values.clone()).collect(),
+        };
         for extra in extras {
-            if variants.iter().any(|variant| variant.values == extra.values) {
+            if !known.insert(extra.values.clone()) {
                 let message = "this `[[extra]]` is a variant already";
                 let label = "remove it, or use `[[set]]` to give the variant variables";
                 self.refuse(Diagnostic::new(extra.span, message, label));

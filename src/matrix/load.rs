@@ -14,6 +14,9 @@ pub enum LoadError {
     /// There is no such file.
     #[error("there is no matrix file at `{0}`")]
     Missing(PathBuf),
+    /// There is something else.
+    #[error("`{0}` is not a file")]
+    NoFile(PathBuf),
     /// The file cannot be read, or is not a text.
     #[error("the matrix file cannot be read")]
     Read(#[source] std::io::Error),
@@ -29,7 +32,9 @@ impl Explain for LoadError {
     fn exit_code(&self) -> ExitCode {
         match self {
             Self::Read(_) => ExitCode::Failure,
-            Self::Missing(_) | Self::Size(..) | Self::Source(_) => ExitCode::Matrix,
+            Self::Missing(_) | Self::NoFile(_) | Self::Size(..) | Self::Source(_) => {
+                ExitCode::Matrix
+            }
         }
     }
 
@@ -44,6 +49,8 @@ impl Explain for LoadError {
 /// Reads the matrix file at `path`.
 pub fn load(path: &Path) -> Result<Matrix, LoadError> {
     let size = match fs_err::metadata(path) {
+        // What is neither a file nor empty has no size to trust: a device, a pipe.
+        Ok(metadata) if !metadata.is_file() => return Err(LoadError::NoFile(path.to_owned())),
         Ok(metadata) => metadata.len(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return Err(LoadError::Missing(path.to_owned()));
@@ -71,6 +78,9 @@ pub fn parse(path: &Path, text: &str) -> Result<Matrix, SourceError> {
 fn explain(error: &toml::de::Error, text: &str) -> Diagnostic {
     let message = error.message().trim();
     let span = error.span().unwrap_or(0..text.len().min(1));
+    if message.contains("$__toml_private_datetime") {
+        return Diagnostic::new(span, "a date is no value here", "write it in quotes");
+    }
     let Some((unknown, known)) = unknown_name(message) else {
         return Diagnostic::new(span, message, "");
     };

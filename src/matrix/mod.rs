@@ -2,7 +2,8 @@
 //!
 //! [`load`] reads a file in three steps: `schema` says which keys there are, `validate`
 //! checks each part against the others, `expand` makes the variants. `select` chooses
-//! among them. Whatever is wrong is told with its line and column, all of it at once.
+//! among them. Whatever is wrong is told with its line and column; all that the
+//! last two find, at once.
 
 mod condition;
 mod diagnostic;

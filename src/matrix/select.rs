@@ -69,6 +69,12 @@ pub enum SelectionError {
         /// What is wrong with it.
         reason: String,
     },
+    /// What is wanted and what is excluded are the same.
+    #[error("`--exclude` leaves nothing of {wanted}")]
+    Nothing {
+        /// What was asked for.
+        wanted: String,
+    },
     /// Each value exists, the combination does not.
     #[error("no variant has {wanted}{}", told(.rules))]
     Combination {
@@ -97,6 +103,7 @@ impl Explain for SelectionError {
             Self::Axis { nearest, .. } | Self::Value { nearest, .. } => {
                 nearest.as_ref().map(|near| format!("did you mean `{near}`?"))
             }
+            Self::Nothing { .. } => None,
             Self::Condition { .. } => Some("a range is written as in `>=3.10,<3.13`".to_owned()),
             Self::Combination { nearest, .. } if nearest.is_empty() => None,
             Self::Combination { nearest, .. } => {
@@ -148,8 +155,7 @@ impl Matrix {
             }
         }
         if variants.is_empty() {
-            let wanted = "what `--exclude` leaves".to_owned();
-            return Err(SelectionError::Combination { wanted, rules: vec![], nearest: vec![] });
+            return Err(SelectionError::Nothing { wanted: "the matrix".to_owned() });
         }
         let whole = variants.len() == self.variants.len();
         Ok(Selected { variants, whole })
@@ -219,6 +225,12 @@ impl Matrix {
             .enumerate()
             .map(|(index, axis)| admitted(index, axis, &wanted))
             .collect();
+        let exists = |variant: &Variant| {
+            variant.values.iter().zip(&admitted).all(|(value, admitted)| admitted[*value])
+        };
+        if self.variants.iter().any(exists) {
+            return SelectionError::Nothing { wanted: self.describe(&wanted) };
+        }
         let rules = self.excludes.iter().filter(|rule| could_admit(&rule.when, &admitted));
         let place = self.source.path.display();
         let rules =

@@ -1,7 +1,7 @@
 //! From a matrix file to a matrix: each part is checked against the others, and all that is
 //! wrong is told at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::str::FromStr;
 
 use indexmap::IndexMap;
@@ -55,18 +55,16 @@ impl Checker<'_> {
                 let message = format!("axis `{}` has no values", axis.name);
                 self.refuse(Diagnostic::new(entries.span(), message, "at least one is needed"));
             }
-            let mut spans: Vec<Span> = Vec::new();
+            let mut spans: HashMap<Value, Span> = HashMap::new();
             for entry in entries.get_ref() {
                 let value = self.axis_value(&axis.name, entry);
-                if let Some(twin) = axis.values.iter().position(|other| other.value == value.value)
-                {
+                if let Some(twin) = spans.insert(value.value.clone(), entry.span()) {
                     let message = format!("axis `{}` has `{}` twice", axis.name, value.value);
                     self.refuse(
                         Diagnostic::new(entry.span(), message, "here again")
-                            .related(spans[twin].clone(), "first here"),
+                            .related(twin, "first here"),
                     );
                 }
-                spans.push(entry.span());
                 axis.values.push(value);
             }
             axis.listed = axis.values.len();
@@ -78,7 +76,7 @@ impl Checker<'_> {
 
     fn check_axis_name(&mut self, name: &Spanned<String>) {
         if let Some(reason) = safe::refuse_name(name.get_ref()) {
-            let message = format!("`{}` cannot name an axis", name.get_ref());
+            let message = format!("`{}` cannot name an axis", name.get_ref().escape_debug());
             self.refuse(Diagnostic::new(name.span(), message, reason));
         } else if RESERVED.contains(&name.get_ref().as_str()) {
             let message = format!("`{}` cannot name an axis", name.get_ref());
@@ -290,8 +288,9 @@ impl Checker<'_> {
                 let label = "letters, digits, `.`, `_`, `-` and `/`";
                 self.refuse(Diagnostic::new(name.span(), message, label));
             }
-            if text.get_ref().chars().any(char::is_control) {
-                let message = format!("the label `{}` holds a control character", name.get_ref());
+            if text.get_ref().chars().any(safe::is_invisible) {
+                let message =
+                    format!("the label `{}` holds a character that is not seen", name.get_ref());
                 self.refuse(Diagnostic::new(text.span(), message, "one line of text"));
             }
             labels.insert(name.get_ref().clone(), self.pattern(text, axes, false));
@@ -345,7 +344,7 @@ impl Checker<'_> {
     /// `[[exclude]]`.
     pub(super) fn exclude(&mut self, axes: &[Axis], table: &Spanned<ExcludeTable>) -> Exclude {
         let reason = &table.get_ref().reason;
-        if reason.get_ref().trim().is_empty() || reason.get_ref().chars().any(char::is_control) {
+        if reason.get_ref().trim().is_empty() || reason.get_ref().chars().any(safe::is_invisible) {
             let label = "say in a line why these do not exist";
             self.refuse(Diagnostic::new(reason.span(), "an exclusion needs a reason", label));
         }

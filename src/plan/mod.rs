@@ -38,7 +38,8 @@ pub struct Target<'a> {
     pub variant: &'a Variant,
     /// What it is called, the tag of its version.
     pub reference: Reference,
-    /// The tags that move to it when the whole matrix is published.
+    /// The tags that move to it; none in a plan of a part of the matrix or of a custom version,
+    /// since they stand for the whole of it as its maintainers release it.
     pub aliases: Vec<Reference>,
     /// The template of its Dockerfile, relative to the templates' folder.
     pub dockerfile: String,
@@ -55,6 +56,8 @@ pub struct Target<'a> {
 pub struct PlanRequest {
     /// The version that tags follow.
     pub version: Option<Version>,
+    /// Whether that version was made up for this plan, and is not the matrix' own.
+    pub is_custom: bool,
     /// A registry instead of the matrix' own.
     pub registry: Option<String>,
     /// A repository, with names as in the matrix, instead of the matrix' own.
@@ -71,12 +74,23 @@ impl<'a> Plan<'a> {
         request: PlanRequest,
     ) -> Result<Self, NameError> {
         let naming = Naming::new(matrix, &request)?;
-        let targets = naming.targets(&selected.variants)?;
+        naming.check(&matrix.variants)?;
+        let mut targets = naming.targets(&selected.variants)?;
+        if !selected.whole || request.is_custom {
+            for target in &mut targets {
+                target.aliases.clear();
+            }
+        }
         Ok(Self { matrix, version: request.version, whole: selected.whole, targets })
     }
 }
 
 impl Target<'_> {
+    /// All that it is called, the tag of its version first.
+    pub fn references(&self) -> impl Iterator<Item = &Reference> {
+        std::iter::once(&self.reference).chain(&self.aliases)
+    }
+
     /// The target's id: its variant's.
     #[must_use]
     pub fn id(&self) -> &str {

@@ -42,6 +42,9 @@ pub enum NameError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The registry given instead of the matrix' own is none.
+    #[error("`--registry` is refused")]
+    Registry(#[source] ReferenceError),
     /// A variant is not meant for any of the platforms asked for.
     #[error("`{variant}` is not built for {wanted}, but for {own}")]
     Platforms {
@@ -58,7 +61,7 @@ impl Explain for NameError {
     fn exit_code(&self) -> ExitCode {
         match self {
             Self::Invalid { .. } | Self::Twice { .. } | Self::NoVersion(_) => ExitCode::Matrix,
-            Self::Repository { .. } => ExitCode::Usage,
+            Self::Repository { .. } | Self::Registry(_) => ExitCode::Usage,
             Self::Platforms { .. } => ExitCode::Selection,
         }
     }
@@ -88,6 +91,9 @@ pub struct Naming<'a> {
 impl<'a> Naming<'a> {
     /// Names as the matrix says and `request` changes it.
     pub fn new(matrix: &'a Matrix, request: &'a PlanRequest) -> Result<Self, NameError> {
+        if let Some(registry) = &request.registry {
+            Repository::new(registry, "any").map_err(NameError::Registry)?;
+        }
         let repository = match &request.repository {
             None => matrix.image.repository.clone(),
             Some(text) => repository_pattern(matrix, text)?,
@@ -95,35 +101,37 @@ impl<'a> Naming<'a> {
         Ok(Self { matrix, request, repository })
     }
 
-    /// The targets of `variants`; no two of them have a name in common.
+    /// The targets of `variants`.
     pub fn targets<'v>(&self, variants: &[&'v Variant]) -> Result<Vec<Target<'v>>, NameError> {
         let mut targets: Vec<Target<'v>> = Vec::with_capacity(variants.len());
         for variant in variants {
             targets.push(self.target(variant)?);
         }
-        let mut owners: HashMap<&Reference, &str> = HashMap::with_capacity(targets.len());
-        for target in &targets {
-            for reference in std::iter::once(&target.reference).chain(&target.aliases) {
-                if let Some(first) = owners.insert(reference, target.id()) {
-                    return Err(NameError::Twice {
-                        first: first.to_owned(),
-                        second: target.id().to_owned(),
-                        reference: reference.clone(),
-                    });
-                }
-            }
-        }
         Ok(targets)
     }
 
-    fn target<'v>(&self, variant: &'v Variant) -> Result<Target<'v>, NameError> {
-        let invalid = |source| NameError::Invalid { variant: variant.id.clone(), source };
+    /// Makes sure that no two variants have a name in common, those that are not selected too:
+    /// one run would overwrite what another has pushed.
+    pub fn check(&self, variants: &[Variant]) -> Result<(), NameError> {
+        let mut owners: HashMap<Reference, &str> = HashMap::with_capacity(variants.len());
         let image = &self.matrix.image;
-        let repository = self.repository(variant).map_err(invalid)?;
-        let reference = |pattern: &Pattern| -> Result<Reference, NameError> {
-            let tag = Tag::from_str(&self.tag(variant, pattern)?).map_err(invalid)?;
-            Ok(Reference { repository: repository.clone(), tag })
-        };
+        for variant in variants {
+            let repository = self.repository(variant).map_err(|source| invalid(variant, source))?;
+            for pattern in std::iter::once(&image.tag).chain(&image.aliases) {
+                let reference = self.reference(variant, &repository, pattern)?;
+                if let Some(first) = owners.insert(reference.clone(), &variant.id) {
+                    let (first, second) = (first.to_owned(), variant.id.clone());
+                    return Err(NameError::Twice { first, second, reference });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn target<'v>(&self, variant: &'v Variant) -> Result<Target<'v>, NameError> {
+        let image = &self.matrix.image;
+        let repository = self.repository(variant).map_err(|source| invalid(variant, source))?;
+        let reference = |pattern: &Pattern| self.reference(variant, &repository, pattern);
         let fill = |pattern: &Pattern| pattern.fill(|name| self.matrix.name_part(variant, name));
         Ok(Target {
             variant,
@@ -138,11 +146,25 @@ impl<'a> Naming<'a> {
 
     fn repository(&self, variant: &Variant) -> Result<Repository, ReferenceError> {
         let text = self.repository.fill(|name| self.matrix.name_part(variant, name));
-        let registry = self.request.registry.as_deref().or(self.matrix.image.registry.as_deref());
-        match registry {
-            Some(registry) => Repository::new(registry, &text),
-            None => text.parse(),
-        }
+        let own: Repository = text.parse()?;
+        let registry = match (&self.request.registry, &self.matrix.image.registry) {
+            (Some(registry), _) => registry,
+            // A repository that says its registry itself has the last word.
+            (None, Some(registry)) if own.canonical() != text => registry,
+            (None, _) => return Ok(own),
+        };
+        Repository::new(registry, own.path())
+    }
+
+    fn reference(
+        &self,
+        variant: &Variant,
+        repository: &Repository,
+        pattern: &Pattern,
+    ) -> Result<Reference, NameError> {
+        let tag = self.tag(variant, pattern)?;
+        let tag = Tag::from_str(&tag).map_err(|source| invalid(variant, source))?;
+        Ok(Reference { repository: repository.clone(), tag })
     }
 
     fn tag(&self, variant: &Variant, pattern: &Pattern) -> Result<String, NameError> {
@@ -182,6 +204,10 @@ impl<'a> Naming<'a> {
         }
         Ok(chosen.into())
     }
+}
+
+fn invalid(variant: &Variant, source: ReferenceError) -> NameError {
+    NameError::Invalid { variant: variant.id.clone(), source }
 }
 
 fn list(platforms: &[Platform]) -> String {

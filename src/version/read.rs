@@ -90,6 +90,9 @@ impl Explain for VersionError {
 /// Reads the version that `table` tells of; its file is relative to `folder`.
 pub fn read(table: &VersionTable, folder: &Path) -> Result<Version, VersionError> {
     let path = folder.join(table.file.get_ref());
+    if path.exists() && !path.is_file() {
+        return Err(place(&path, "it is not a file"));
+    }
     let text = fs_err::read_to_string(&path).map_err(VersionError::Read)?;
     let (found, place) = find(table, &path, &text)?;
     let prefix = table.prefix.as_ref().map_or("", |prefix| prefix.get_ref().as_str());

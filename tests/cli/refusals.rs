@@ -57,6 +57,6 @@ fn names_that_no_registry_takes() {
 #[test]
 fn a_matrix_with_mistakes() {
     let project = Project::new();
-    project.write("matrix.toml", &MATRIX.replace("aliases", "alises").replace("\"3.9\"", "3.9"));
+    project.write("matrix.toml", &MATRIX.replace("aliases", "alises"));
     assert_cmd_snapshot!(project.basegen("plan"));
 }

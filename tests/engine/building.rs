@@ -41,9 +41,15 @@ async fn steps_and_their_lines_are_told() {
             _ => {}
         }
     }
-    let again = bed::build(&builder, &job).await.expect("an image");
-    assert!(again.cached);
-    assert_eq!(again.digest, image.digest);
+    // A build that begins before the engine has let go of the one before joins it, and is told
+    // of its steps as they were; the one after finds them done.
+    let mut cached = false;
+    for _ in 0..3 {
+        let again = bed::build(&builder, &job).await.expect("an image");
+        assert_eq!(again.digest, image.digest);
+        cached |= again.cached;
+    }
+    assert!(cached);
 }
 
 #[tokio::test(flavor = "multi_thread")]

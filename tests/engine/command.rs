@@ -18,15 +18,16 @@ fn project(dockerfile: &str) -> tempfile::TempDir {
         "matrix.toml",
         "[image]\nrepository = \"basegen-test/command\"\ndockerfile = \"Dockerfile.hbs\"\n\
          platforms = [\"linux/amd64\"]\naliases = [\"{{variant}}-latest\"]\n\
-         [axes]\nword = [\"one\", \"two\"]\n",
+         [axes]\nword = [\"one\", \"two\"]\n[version]\nfile = \"VERSION\"\n",
     );
+    file("VERSION", "v1\n");
     file("dockerfiles/Dockerfile.hbs", dockerfile);
     folder
 }
 
 fn run(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_basegen"));
-    command.current_dir(folder).args(["--version-tag", "v1"]).args(arguments);
+    command.current_dir(folder).args(arguments);
     command
 }
 
@@ -68,6 +69,8 @@ fn aliases_move_with_the_whole_matrix_only() {
     let part = stdout(run(folder.path(), &[&push[..], &["--only", "word=one"]].concat()));
     let name = |tag: &str| format!("{registry}/basegen-test/command:{tag}");
     assert_eq!(references(&part), [name("one-v1")]);
+    let custom = stdout(run(folder.path(), &[&push[..], &["--version-tag", "my-test"]].concat()));
+    assert_eq!(references(&custom), [name("one-my-test"), name("two-my-test")]);
     let whole = stdout(run(folder.path(), &push));
     let expected = ["one-v1", "one-latest", "two-v1", "two-latest"].map(name);
     assert_eq!(references(&whole), expected);

@@ -1,53 +1,61 @@
-use std::sync::Arc;
+//! More builds than one connection carries streams for, in one run.
 
-use basegen::engine::{BuildJob, Destination, OnFailure, Outcome, RunRequest, run};
-use tokio_util::sync::CancellationToken;
+use std::process::Command;
 
 use crate::bed;
 
-/// The most memory that this process may ever take, in kB.
+/// The most memory that the command may ever take, in kB.
 const MEMORY: usize = 100_000;
 
-/// How many builds: a few more than an engine takes at a time, or as many as a variable says.
+/// How many builds: enough for a session that is not closed to show, or as many as a variable
+/// says. One connection carries about 250 streams, and a build needs three.
 fn count() -> usize {
     let count = std::env::var("BASEGEN_TEST_BUILDS").ok();
-    count.and_then(|count| count.parse().ok()).unwrap_or(70)
+    count.and_then(|count| count.parse().ok()).unwrap_or(100)
 }
 
-fn jobs() -> Vec<BuildJob> {
-    let word = bed::unique();
-    let job = |index| {
-        let name = format!("many-{index}");
-        let text = format!("{word} {index}");
-        let mut job = bed::job(&name, "FROM scratch\nCOPY own /own\n", &[("own", &text)]);
-        let name = format!("{}/basegen-test/many:{index}", bed::registry());
-        job.references = vec![bed::reference(&name)];
-        job
-    };
-    (0..count()).map(job).collect()
-}
+#[test]
+fn many_builds_in_one_run_all_go_through_in_little_memory() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let words: Vec<String> = (0..count()).map(|number| format!("\"n{number}\"")).collect();
+    let matrix = format!(
+        "[image]\nrepository = \"basegen-test/many\"\ndockerfile = \"Dockerfile.hbs\"\n\
+         platforms = [\"linux/amd64\"]\n[axes]\nnumber = [{}]\n",
+        words.join(", ")
+    );
+    fs_err::create_dir(folder.path().join("dockerfiles")).expect("a folder");
+    fs_err::write(folder.path().join("matrix.toml"), matrix).expect("a file");
+    let templates = folder.path().join("dockerfiles");
+    let template = "FROM scratch\nCOPY own /own\n";
+    fs_err::write(templates.join("Dockerfile.hbs"), template).expect("a file");
+    let own = format!("{} {{{{number}}}}\n", bed::unique());
+    fs_err::write(templates.join("own.hbs"), own).expect("a file");
 
-#[tokio::test(flavor = "multi_thread")]
-async fn many_builds_at_a_time_all_go_through_in_little_memory() {
-    let builder = Arc::new(bed::builder(Destination::Registry).await);
-    let jobs = jobs();
-    let request = RunRequest {
-        parallel: 16,
-        jobs,
-        on_failure: OnFailure::KeepGoing,
-        cancel: CancellationToken::new(),
+    let printed = folder.path().join("printed");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_basegen"))
+        .args(["--push", "--registry", &bed::registry(), "--version-tag", &bed::unique()])
+        .args(["--jobs", "32", "--quiet", "--log-dir", "logs"])
+        .current_dir(folder.path())
+        .stdout(fs_err::File::create(&printed).expect("a file").into_file())
+        .spawn()
+        .expect("the command runs");
+    let mut memory = 0;
+    let status = loop {
+        memory = memory.max(most_memory(child.id()));
+        match child.try_wait().expect("a status") {
+            Some(status) => break status,
+            None => std::thread::sleep(std::time::Duration::from_millis(50)),
+        }
     };
-    let heard = Arc::new(bed::Heard::default());
-    let outcomes = run(builder, request, &heard.events()).await;
-    let failed = outcomes.iter().find(|outcome| !matches!(outcome, Outcome::Built(_)));
-    assert_eq!(failed, None);
-    let memory = most_memory();
+    assert!(status.success(), "{status}");
     assert!(memory < MEMORY, "{memory} kB");
+    let printed = fs_err::read_to_string(printed).expect("what it printed");
+    assert_eq!(printed.lines().count(), count());
 }
 
-/// The most memory that this process ever took, in kB, as Linux tells it.
-fn most_memory() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+/// The most memory that a process ever took, in kB, as Linux tells it.
+fn most_memory(process: u32) -> usize {
+    let status = fs_err::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let number = line.and_then(|line| line.split_whitespace().next());
     number.and_then(|number| number.parse().ok()).unwrap_or(0)
