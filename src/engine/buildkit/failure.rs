@@ -9,6 +9,7 @@ use super::progress::Progress;
 use super::text::one_line_name;
 use crate::engine::BuildJob;
 use crate::event::{Failure, FailureKind, SourceLine, Step};
+use crate::image::Platform;
 
 /// How every system says that a disk is full.
 const DISK_FULL: &str = "no space left on device";
@@ -39,15 +40,23 @@ pub(super) fn failure(status: &Status, job: &BuildJob, progress: &Progress) -> F
     }
     let hint = hint(&message, kind, details.exit_code, job);
     let source = details.line.filter(|_| kind == FailureKind::Build);
+    let platform = step.as_ref().and_then(|step| platform(&step.name, &job.platforms));
     Failure {
         kind,
         message,
         step,
         source: source.and_then(|line| source_line(job, line)),
         exit_code: details.exit_code,
-        platform: None,
+        platform,
         hint,
     }
+}
+
+/// The platform that a step works for: where there are several, the Dockerfile frontend puts it
+/// before the step's number, as in `[linux/arm64 server 3/9] RUN …`.
+fn platform(step: &str, platforms: &[Platform]) -> Option<Platform> {
+    let word = step.strip_prefix('[')?.split([' ', ']']).next()?;
+    word.parse().ok().filter(|platform| platforms.len() > 1 && platforms.contains(platform))
 }
 
 /// A failure that is not a step's.
@@ -192,6 +201,15 @@ mod tests {
         let expected =
             Details { vertex: Some("sha256:1".to_owned()), line: Some(4), exit_code: Some(7) };
         assert_eq!(Details::decode(&bytes), expected);
+    }
+
+    #[test]
+    fn the_platform_of_a_step_is_told_where_there_are_several() {
+        let both = ["linux/amd64", "linux/arm64"].map(|text| text.parse().expect(text));
+        assert_eq!(platform("[linux/arm64 server 3/9] RUN x", &both), Some(both[1].clone()));
+        assert_eq!(platform("[linux/amd64->arm64 cuda 1/2] RUN x", &both), None);
+        assert_eq!(platform("[server 3/9] RUN x", &both), None);
+        assert_eq!(platform("[linux/arm64 3/9] RUN x", &both[1..]), None);
     }
 
     #[test]
