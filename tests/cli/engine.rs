@@ -8,7 +8,7 @@ use crate::project::Project;
 fn an_engine_that_does_not_answer() {
     let project = Project::new();
     let mut command = project.basegen("--python 3.11");
-    command.env("HOME", "/nowhere").env("DOCKER_HOST", "unix:///nowhere/docker.sock");
+    command.env("DOCKER_HOST", "unix:///nowhere/docker.sock");
     assert_cmd_snapshot!(command);
 }
 
