@@ -1,11 +1,15 @@
 //! `basegen render`: each variant's Dockerfile and context, on disk or on stdout.
 
 use std::collections::BTreeMap;
+use std::fs::Permissions;
+use std::io::{self, Write as _};
+use std::ops::Bound;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::error::{ExitCode, Explain, Report};
-use crate::render::{BuildContext, Renderer};
+use crate::matrix::Selected;
+use crate::render::{BuildContext, Renderer, first_link};
 use crate::report::Printer;
 
 use super::args::{GlobalArgs, RenderArgs};
@@ -13,22 +17,63 @@ use super::{check, selection};
 
 /// A rendered file that cannot be written or read.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to {doing} the rendered files")]
-struct FilesError {
-    doing: &'static str,
-    #[source]
-    source: std::io::Error,
+enum FilesError {
+    #[error("cannot compare `{}`", .0.display())]
+    Compare(PathBuf, #[source] io::Error),
+    #[error("cannot write `{}`", .0.display())]
+    Write(PathBuf, #[source] io::Error),
+    #[error("`{}` is a symbolic link; rendered files are not written through one", .0.display())]
+    Link(PathBuf),
 }
 
 impl Explain for FilesError {
     fn exit_code(&self) -> ExitCode {
         ExitCode::Failure
     }
+
+    fn hint(&self) -> Option<String> {
+        let remove = "remove the link, or render into another folder";
+        matches!(self, Self::Link(_)).then(|| remove.to_owned())
+    }
 }
 
-impl FilesError {
-    fn when(doing: &'static str) -> impl Fn(std::io::Error) -> Self {
-        move |source| Self { doing, source }
+/// Variants as files of a folder.
+pub(super) struct Rendered<'a> {
+    /// By path: `<variant>/Dockerfile`, and what it copies beside it.
+    pub(super) files: BTreeMap<PathBuf, RenderedFile>,
+    pub(super) variants: Vec<&'a str>,
+    /// Whether these are all variants of the matrix.
+    pub(super) is_whole: bool,
+}
+
+/// What such a file holds, and whether it may be executed.
+pub(super) struct RenderedFile {
+    pub(super) executable: bool,
+    pub(super) content: Vec<u8>,
+}
+
+impl<'a> Rendered<'a> {
+    fn new(selected: &Selected<'a>, contexts: &[BuildContext]) -> Self {
+        let variants = selected.variants.iter().map(|variant| variant.id.as_str()).collect();
+        let mut rendered = Self { files: BTreeMap::new(), variants, is_whole: selected.whole };
+        for (variant, context) in rendered.variants.iter().zip(contexts) {
+            let folder = Path::new(variant);
+            let content = context.dockerfile.clone().into_bytes();
+            let dockerfile = RenderedFile { executable: false, content };
+            rendered.files.insert(folder.join("Dockerfile"), dockerfile);
+            for file in &context.files {
+                let content = file.content.to_vec();
+                let copied = RenderedFile { executable: file.executable, content };
+                rendered.files.insert(folder.join(&file.path), copied);
+            }
+        }
+        rendered
+    }
+
+    /// Whether there is a file at `path`, or below it.
+    pub(super) fn has(&self, path: &Path) -> bool {
+        let mut from = self.files.range::<Path, _>((Bound::Included(path), Bound::Unbounded));
+        from.next().is_some_and(|(first, _)| first.starts_with(path))
     }
 }
 
@@ -40,19 +85,25 @@ pub(super) fn run(
     let matrix = selection::load(&global.file)?;
     let selected = matrix.select(&args.selection.selection()?)?;
     let contexts = Renderer::new(&matrix)?.render_all(&selected.variants)?;
-    let named = selected.variants.iter().map(|variant| variant.id.as_str()).zip(&contexts);
     if let Some(folder) = &args.check {
-        let compared = check::compare(folder, &files(named));
-        compared.map_err(FilesError::when("compare"))??;
+        let compared = check::compare(folder, &Rendered::new(&selected, &contexts));
+        compared.map_err(|error| FilesError::Compare(folder.clone(), error))??;
         printer.message(&format!("{} holds what the matrix renders to", folder.display()));
     } else if let Some(folder) = &args.output {
-        write(folder, &files(named)).map_err(FilesError::when("write"))?;
-        let (count, folder) = (contexts.len(), folder.display());
-        printer.message(&format!("wrote {count} variants to {folder}"));
+        let rendered = Rendered::new(&selected, &contexts);
+        write(folder, &rendered)?;
+        let count = contexts.len();
+        printer.message(&format!("wrote {count} variants to {}", folder.display()));
+        let extra = check::extra(folder, &rendered);
+        let extra = extra.map_err(|error| FilesError::Compare(folder.clone(), error))?;
+        if !extra.is_empty() {
+            let told = check::told(&extra);
+            printer.message(&format!("what is rendered no more stays until you remove it:{told}"));
+        }
     } else {
-        for (id, context) in named {
+        for (variant, context) in selected.variants.iter().zip(&contexts) {
             if contexts.len() > 1 {
-                printer.result(&format!("# {id}"));
+                printer.result(&format!("# {}", variant.id));
             }
             printer.result(&context.dockerfile);
         }
@@ -60,48 +111,31 @@ pub(super) fn run(
     Ok(ExitCode::Success)
 }
 
-/// Every file of every variant: `<variant>/Dockerfile` and what it copies beside it.
-fn files<'a>(
-    contexts: impl Iterator<Item = (&'a str, &'a BuildContext)>,
-) -> BTreeMap<PathBuf, (bool, Vec<u8>)> {
-    let mut files = BTreeMap::new();
-    for (id, context) in contexts {
-        let folder = Path::new(id);
-        let dockerfile = context.dockerfile.clone().into_bytes();
-        files.insert(folder.join("Dockerfile"), (false, dockerfile));
-        for file in &context.files {
-            files.insert(folder.join(&file.path), (file.executable, file.content.to_vec()));
-        }
+/// Writes what differs; a file that is the same already keeps its time. Nothing is written
+/// when a link is in the way: what it leads to belongs to somebody else.
+fn write(folder: &Path, rendered: &Rendered) -> Result<(), FilesError> {
+    if let Some(link) = rendered.files.keys().find_map(|path| first_link(folder, path)) {
+        return Err(FilesError::Link(folder.join(link)));
     }
-    files
+    for (path, file) in &rendered.files {
+        let on_disk = folder.join(path);
+        let written = check::difference(folder, path, file).and_then(|found| match found {
+            Some(_) => replace(&on_disk, file),
+            None => Ok(()),
+        });
+        written.map_err(|error| FilesError::Write(on_disk, error))?;
+    }
+    Ok(())
 }
 
-/// Whether the file at `path` may be executed, and its bytes, if it is there.
-pub(super) fn read(path: &Path) -> std::io::Result<Option<(bool, Vec<u8>)>> {
-    match fs_err::metadata(path) {
-        Ok(metadata) if metadata.is_file() => {
-            let executable = metadata.permissions().mode() & 0o100 != 0;
-            Ok(Some((executable, fs_err::read(path)?)))
-        }
-        Ok(_) => Ok(None),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-fn write(folder: &Path, files: &BTreeMap<PathBuf, (bool, Vec<u8>)>) -> std::io::Result<()> {
-    for (path, (executable, content)) in files {
-        let path = folder.join(path);
-        if let Some(parent) = path.parent() {
-            fs_err::create_dir_all(parent)?;
-        }
-        // A file that is the same already keeps its time.
-        if read(&path)? == Some((*executable, content.clone())) {
-            continue;
-        }
-        fs_err::write(&path, content)?;
-        let mode = if *executable { 0o755 } else { 0o644 };
-        fs_err::set_permissions(&path, std::fs::Permissions::from_mode(mode))?;
-    }
+/// Puts a file in its place whole: who reads it meanwhile sees the old one or the new one.
+fn replace(path: &Path, file: &RenderedFile) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    fs_err::create_dir_all(folder)?;
+    let mut temporary = tempfile::NamedTempFile::new_in(folder)?;
+    temporary.write_all(&file.content)?;
+    let mode = if file.executable { 0o755 } else { 0o644 };
+    temporary.as_file().set_permissions(Permissions::from_mode(mode))?;
+    temporary.persist(path).map_err(|error| error.error)?;
     Ok(())
 }

@@ -23,6 +23,7 @@ pub use expand::MAX_ROWS;
 pub use load::{LoadError, load, parse};
 pub use model::{Axis, AxisValue, BuildInputs, Exclude, Image, Matrix, Variant};
 pub use pattern::{Pattern, PatternError};
+pub(crate) use safe::INSTRUCTIONS;
 pub use schema::{SecretTable, VersionTable, json_schema};
 pub use select::{Selected, Selection, SelectionError, Term};
 pub use value::Value;

@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 const FORBIDDEN: &str = "`$\"'\\;&|<>(){}#";
 
 /// The instructions of a Dockerfile.
-const INSTRUCTIONS: [&str; 18] = [
+pub(crate) const INSTRUCTIONS: [&str; 18] = [
     "ADD",
     "ARG",
     "CMD",

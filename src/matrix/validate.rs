@@ -20,8 +20,11 @@ use super::schema::{
 use super::value::Value;
 use crate::image::{Compression, CompressionAlgorithm, Platform};
 
-/// Names that mean something else in names and templates.
-const RESERVED: [&str; 3] = ["variant", "version", "this"];
+/// Names that mean something else in names and templates: the helpers of handlebars among them.
+const RESERVED: [&str; 25] = [
+    "variant", "version", "this", "as", "else", "true", "false", "null", "and", "each", "eq", "gt",
+    "gte", "if", "len", "log", "lookup", "lt", "lte", "ne", "not", "or", "raw", "unless", "with",
+];
 
 /// Collects what is wrong while the parts of a file are checked.
 pub(super) struct Checker<'a> {

@@ -2,6 +2,8 @@
 //!
 //! Reference: <https://docs.docker.com/reference/dockerfile/>
 
+use crate::matrix::{INSTRUCTIONS, nearest};
+
 /// One instruction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Instruction {
@@ -47,8 +49,8 @@ pub(super) fn parse(text: &str) -> Result<Vec<Instruction>, Misuse> {
         let (keyword, arguments) =
             joined.trim().split_once(char::is_whitespace).unwrap_or((&joined, ""));
         let keyword = keyword.trim().to_ascii_uppercase();
-        if !keyword.bytes().all(|byte| byte.is_ascii_uppercase()) {
-            return Err(Misuse { line, what: format!("`{keyword}` is not an instruction") });
+        if !INSTRUCTIONS.contains(&keyword.as_str()) {
+            return Err(Misuse { line, what: not_an_instruction(&keyword) });
         }
         let arguments = arguments.trim().to_owned();
         if matches!(keyword.as_str(), "RUN" | "COPY" | "ADD") {
@@ -66,20 +68,30 @@ pub(super) fn parse(text: &str) -> Result<Vec<Instruction>, Misuse> {
     }
 }
 
+fn not_an_instruction(keyword: &str) -> String {
+    let near = nearest(keyword, INSTRUCTIONS).map(|near| format!("; did you mean `{near}`?"));
+    format!("`{keyword}` is not an instruction{}", near.unwrap_or_default())
+}
+
 fn is_skipped(line: &str) -> bool {
     let line = line.trim_start();
     line.is_empty() || line.starts_with('#')
 }
 
-/// `# escape=` on one of the first lines changes the character that continues a line.
+/// The character that continues a line: `# escape=` changes it, as one of the directives. These
+/// end with the first line that is none, be it a comment.
+///
+/// Reference: <https://docs.docker.com/reference/dockerfile/#parser-directives>
 fn escape_character(text: &str) -> char {
-    let directives = text.lines().take_while(|line| line.trim_start().starts_with('#'));
-    for line in directives {
-        let line = line.trim_start_matches('#').trim();
-        if let Some(value) = line.strip_prefix("escape")
-            && let Some(character) = value.trim_start().strip_prefix('=')
-        {
-            return if character.trim() == "`" { '`' } else { '\\' };
+    for line in text.lines() {
+        let directive = line.trim_start().strip_prefix('#').and_then(|line| line.split_once('='));
+        let Some((name, value)) = directive else {
+            break;
+        };
+        match name.trim().to_ascii_lowercase().as_str() {
+            "escape" if value.trim() == "`" => return '`',
+            "escape" | "syntax" | "check" => {}
+            _ => break,
         }
     }
     '\\'
@@ -147,5 +159,17 @@ mod tests {
         assert_eq!(line("ARG x\nRUN y\n"), 2);
         assert_eq!(line("FROM a\nRUN <<EOF\nx\n"), 2);
         assert_eq!(line(""), 1);
+        let what = parse("FROM a\nrunn x\n").expect_err("a mistake").what;
+        assert_eq!(what, "`RUNN` is not an instruction; did you mean `RUN`?");
+    }
+
+    #[test]
+    fn directives_end_at_the_first_line_that_is_none() {
+        let escape = escape_character;
+        assert_eq!(escape("# syntax=a/b\n#Escape = `\nFROM a\n"), '`');
+        assert_eq!(escape("# escape=\\\nFROM a\n"), '\\');
+        for text in ["# a comment\n# escape=`\n", "# other=1\n# escape=`\n", "\n# escape=`\n"] {
+            assert_eq!(escape(text), '\\', "{text:?}");
+        }
     }
 }

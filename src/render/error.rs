@@ -8,8 +8,19 @@ use crate::matrix::SourceError;
 #[derive(Debug, thiserror::Error)]
 pub enum RenderError {
     /// A template or a file that it needs cannot be read.
-    #[error("cannot read what the Dockerfiles are made of")]
-    Read(#[source] std::io::Error),
+    #[error("cannot read `{}`", .0.display())]
+    Read(PathBuf, #[source] std::io::Error),
+    /// A template is bytes that are no text.
+    #[error("`{}` is no template: line {line} is not UTF-8", .path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// The first such line, from 1.
+        line: usize,
+    },
+    /// A template is a link, or within a folder that is one, and could be any file.
+    #[error("`{}` is a symbolic link; templates are files", .0.display())]
+    Link(PathBuf),
     /// A template does not exist.
     #[error("there is no template `{}`", .0.display())]
     NoTemplate(PathBuf),
@@ -69,7 +80,7 @@ impl RenderError {
 impl Explain for RenderError {
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Read(_) => ExitCode::Failure,
+            Self::Read(..) => ExitCode::Failure,
             _ => ExitCode::Matrix,
         }
     }

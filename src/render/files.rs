@@ -1,6 +1,6 @@
 //! The files of the templates' folder that contexts are made of.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,6 +11,7 @@ use super::context::ContextFile;
 use super::copied::Source;
 use super::dockerfile::Misuse;
 use super::error::RenderError;
+use super::links::first_link;
 use super::templates::PARTIALS;
 
 /// The largest context, in MiB. Contexts are held in memory, and what is larger belongs into
@@ -20,60 +21,91 @@ pub const MAX_CONTEXT: u64 = 64;
 /// The ending of a file that is rendered before it is copied.
 const TEMPLATE: &str = ".hbs";
 
+/// Where the rendered Dockerfile is in a context that is written to a folder.
+const DOCKERFILE: &str = "Dockerfile";
+
 /// A folder, and what has been read of it.
 #[derive(Debug)]
 pub(super) struct Files {
     folder: PathBuf,
-    read: Mutex<HashMap<PathBuf, Content>>,
+    /// What a copied folder does not bring: partials and the Dockerfiles' templates.
+    left_out: BTreeSet<String>,
+    read: Mutex<HashMap<String, Arc<[u8]>>>,
 }
-
-/// Whether a file may be executed, and its bytes.
-type Content = (bool, Arc<[u8]>);
 
 /// A file that a context needs.
 #[derive(Debug)]
 pub(super) struct Found {
     /// Its path in the context.
     path: String,
-    /// Where it is on disk.
-    on_disk: PathBuf,
-    /// Whether it is a template of what the context holds.
-    is_template: bool,
+    /// Where it is below the folder: the same, and `.hbs` when it is a template.
+    on_disk: String,
+    /// Its size in bytes, or its template's.
+    size: u64,
+    executable: bool,
 }
 
 impl Files {
-    pub(super) fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), read: Mutex::default() }
+    /// The files of `folder`, in which `dockerfiles` are the templates of Dockerfiles.
+    pub(super) fn new(folder: &Path, dockerfiles: impl Iterator<Item = String>) -> Self {
+        let mut left_out: BTreeSet<String> = dockerfiles.map(|path| normalized(&path)).collect();
+        left_out.insert(PARTIALS.to_owned());
+        Self { folder: folder.to_owned(), left_out, read: Mutex::default() }
     }
 
     /// The files that `source` means: itself, its template, everything in it, or all that match.
     pub(super) fn find(&self, source: &Source) -> Result<Vec<Found>, Misuse> {
-        let refuse = |what: String| Misuse { line: source.line, what };
         let path = &source.path;
-        if path.contains(['*', '?', '[']) {
-            let pattern = Pattern::new(path).map_err(|error| refuse(error.msg.to_owned()))?;
-            let options = MatchOptions { require_literal_separator: true, ..MatchOptions::new() };
-            let mut found = Vec::new();
-            self.walk("", &mut found).map_err(refuse)?;
-            found.retain(|file| pattern.matches_with(&file.path, options));
-            return match found.is_empty() {
-                true => {
-                    Err(refuse(format!("nothing matches `{path}` in `{}`", self.folder.display())))
-                }
-                false => Ok(found),
-            };
-        }
-        let on_disk = self.folder.join(path);
-        let template = self.folder.join(format!("{path}{TEMPLATE}"));
+        let found = match path.contains(['*', '?', '[']) {
+            true => self.matching(path),
+            false => self.named(path),
+        };
+        let found = found.and_then(|found| match found.iter().any(Found::hides_dockerfile) {
+            true => Err(format!(
+                "`{DOCKERFILE}` is what the rendered Dockerfile is called; call the file otherwise"
+            )),
+            false => Ok(found),
+        });
+        found.map_err(|what| Misuse { line: source.line, what })
+    }
+
+    fn matching(&self, path: &str) -> Result<Vec<Found>, String> {
+        let pattern = Pattern::new(path).map_err(|error| error.msg.to_owned())?;
+        let options = MatchOptions { require_literal_separator: true, ..MatchOptions::new() };
         let mut found = Vec::new();
-        if on_disk.symlink_metadata().is_ok() {
-            self.add(path, &on_disk, &mut found).map_err(refuse)?;
-        } else if template.symlink_metadata().is_ok() {
-            self.add(&format!("{path}{TEMPLATE}"), &template, &mut found).map_err(refuse)?;
+        self.walk("", &mut found)?;
+        // A folder that matches brings what is in it.
+        found.retain(|file| {
+            let mut above = Path::new(&file.path).ancestors();
+            above.any(|path| path != Path::new("") && pattern.matches_path_with(path, options))
+        });
+        match found.is_empty() {
+            true => Err(format!("nothing matches `{path}` in `{}`", self.folder.display())),
+            false => Ok(found),
+        }
+    }
+
+    fn named(&self, path: &str) -> Result<Vec<Found>, String> {
+        if path.ends_with(TEMPLATE) {
+            return Err(format!("`{path}` is rendered before it is copied: leave `.hbs` out here"));
+        }
+        if let Some(link) = first_link(&self.folder, Path::new(path)) {
+            return Err(refused_link(&link.to_string_lossy()));
+        }
+        let mut found = Vec::new();
+        let template = format!("{path}{TEMPLATE}");
+        if self.exists(path) {
+            self.add(path, &mut found)?;
+        } else if self.exists(&template) {
+            self.add(&template, &mut found)?;
         } else {
-            return Err(refuse(format!("there is no `{path}` in `{}`", self.folder.display())));
+            return Err(format!("there is no `{path}` in `{}`", self.folder.display()));
         }
         Ok(found)
+    }
+
+    fn exists(&self, path: &str) -> bool {
+        self.folder.join(path).symlink_metadata().is_ok()
     }
 
     fn walk(&self, path: &str, found: &mut Vec<Found>) -> Result<(), String> {
@@ -85,31 +117,36 @@ impl Files {
             let name = entry.file_name();
             let name = name.to_str().ok_or_else(|| format!("`{}` is not UTF-8", name.display()))?;
             let inner = if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
-            let is_source = inner == PARTIALS || inner.ends_with("Dockerfile.hbs");
-            if !is_source {
-                self.add(&inner, &entry.path(), found)?;
+            if !self.left_out.contains(&inner) {
+                self.add(&inner, found)?;
             }
         }
         Ok(())
     }
 
-    fn add(&self, path: &str, on_disk: &Path, found: &mut Vec<Found>) -> Result<(), String> {
-        let metadata = fs_err::symlink_metadata(on_disk).map_err(|error| error.to_string())?;
+    fn add(&self, path: &str, found: &mut Vec<Found>) -> Result<(), String> {
+        let metadata = fs_err::symlink_metadata(self.folder.join(path));
+        let metadata = metadata.map_err(|error| error.to_string())?;
         let kind = metadata.file_type();
         if kind.is_dir() {
             return self.walk(path, found);
         }
         if kind.is_symlink() {
-            return Err(format!("`{path}` is a symbolic link; a context holds files only"));
+            return Err(refused_link(path));
         }
         if !kind.is_file() {
             return Err(format!("`{path}` is neither a file nor a folder"));
         }
-        let rendered = path.strip_suffix(TEMPLATE);
+        let rendered = path.strip_suffix(TEMPLATE).unwrap_or(path);
+        let twin = if rendered == path { format!("{path}{TEMPLATE}") } else { rendered.to_owned() };
+        if !self.left_out.contains(&twin) && self.exists(&twin) {
+            return Err(format!("`{rendered}` and `{rendered}{TEMPLATE}` are both there"));
+        }
         found.push(Found {
-            path: rendered.unwrap_or(path).to_owned(),
-            on_disk: on_disk.to_owned(),
-            is_template: rendered.is_some(),
+            path: rendered.to_owned(),
+            on_disk: path.to_owned(),
+            size: metadata.len(),
+            executable: metadata.permissions().mode() & 0o100 != 0,
         });
         Ok(())
     }
@@ -126,38 +163,47 @@ impl Files {
         check_size(&found, variant)?;
         let mut files = Vec::with_capacity(found.len());
         for (path, file) in found {
-            let (executable, content) = match file.is_template {
-                true => (is_executable(&file.on_disk)?, render(&file.on_disk)?.into_bytes().into()),
-                false => self.content(&file.on_disk)?,
+            let content = match file.on_disk == path {
+                true => self.content(&file.on_disk)?,
+                false => render(Path::new(&file.on_disk))?.into_bytes().into(),
             };
-            files.push(ContextFile { path, executable, content });
+            files.push(ContextFile { path, executable: file.executable, content });
         }
         Ok(files)
     }
 
-    fn content(&self, path: &Path) -> Result<Content, RenderError> {
+    fn content(&self, path: &str) -> Result<Arc<[u8]>, RenderError> {
         let lock = || self.read.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = lock().get(path) {
-            return Ok(known.clone());
+            return Ok(Arc::clone(known));
         }
-        let content: Arc<[u8]> = fs_err::read(path).map_err(RenderError::Read)?.into();
-        let read = (is_executable(path)?, content);
+        let on_disk = self.folder.join(path);
+        let content = fs_err::read(&on_disk).map_err(|error| RenderError::Read(on_disk, error))?;
         // Another thread may have been quicker: all of them share what came first.
-        Ok(lock().entry(path.to_owned()).or_insert(read).clone())
+        Ok(Arc::clone(lock().entry(path.to_owned()).or_insert(content.into())))
     }
 }
 
-fn is_executable(path: &Path) -> Result<bool, RenderError> {
-    let metadata = fs_err::metadata(path).map_err(RenderError::Read)?;
-    Ok(metadata.permissions().mode() & 0o100 != 0)
+impl Found {
+    /// Whether it would take the rendered Dockerfile's place in a folder.
+    fn hides_dockerfile(&self) -> bool {
+        self.path.split('/').next() == Some(DOCKERFILE)
+    }
+}
+
+fn refused_link(path: &str) -> String {
+    format!("`{path}` is a symbolic link; a context holds files only")
+}
+
+/// A path without `.` and doubled `/`, as the walk through a folder makes it.
+fn normalized(path: &str) -> String {
+    let parts = path.split('/').filter(|part| !part.is_empty() && *part != ".");
+    parts.collect::<Vec<_>>().join("/")
 }
 
 fn check_size(found: &BTreeMap<String, Found>, variant: &str) -> Result<(), RenderError> {
-    let mut sizes: Vec<(String, u64)> = Vec::with_capacity(found.len());
-    for (path, file) in found {
-        let metadata = fs_err::metadata(&file.on_disk).map_err(RenderError::Read)?;
-        sizes.push((path.clone(), metadata.len()));
-    }
+    let sizes = found.iter().map(|(path, file)| (path.clone(), file.size));
+    let mut sizes: Vec<(String, u64)> = sizes.collect();
     if sizes.iter().map(|(_, size)| size).sum::<u64>() <= MAX_CONTEXT << 20 {
         return Ok(());
     }

@@ -9,12 +9,16 @@ mod context;
 mod copied;
 mod dockerfile;
 mod error;
+mod explain;
 mod files;
+mod helpers;
+mod links;
 mod templates;
 
 pub use context::{BuildContext, ContextFile};
 pub use error::RenderError;
 pub use files::MAX_CONTEXT;
+pub use links::first_link;
 
 use rayon::prelude::*;
 
@@ -26,16 +30,16 @@ use templates::Templates;
 #[derive(Debug)]
 pub struct Renderer<'a> {
     matrix: &'a Matrix,
-    templates: Templates,
+    templates: Templates<'a>,
     files: Files,
 }
 
 impl<'a> Renderer<'a> {
     /// Reads the templates' folder of `matrix`: its partials, and what is rendered later.
     pub fn new(matrix: &'a Matrix) -> Result<Self, RenderError> {
-        let folder = matrix.templates();
-        let known = matrix.known_names().into_iter().map(str::to_owned).collect();
-        Ok(Self { matrix, templates: Templates::read(&folder, known)?, files: Files::new(&folder) })
+        let dockerfiles = matrix.variants.iter().map(|variant| matrix.dockerfile(variant));
+        let files = Files::new(&matrix.templates(), dockerfiles);
+        Ok(Self { matrix, templates: Templates::read(matrix)?, files })
     }
 
     /// The contexts of `variants`, in their order; rendered in parallel.

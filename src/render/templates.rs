@@ -1,53 +1,84 @@
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use handlebars::{
-    Context, Handlebars, Helper, HelperDef, HelperResult, JsonTruthy, Output, RenderContext,
-    RenderError as HandlebarsError, RenderErrorReason, Renderable, Template, TemplateError,
-    no_escape,
+    Context, Handlebars, RenderContext, RenderError as HandlebarsError, Renderable, Template,
+    TemplateError, no_escape,
 };
 use serde_json::Value as Json;
 
-use super::check::check_names;
+use super::check::check;
 use super::error::RenderError;
-use crate::matrix::{Diagnostic, SourceError, SourceFile, nearest};
+use super::explain::{explain, offset};
+use super::helpers;
+use super::links::first_link;
+use crate::matrix::{Diagnostic, Matrix, SourceError, SourceFile};
 
 /// The folder of the partials within that of the templates.
 pub(super) const PARTIALS: &str = "partials";
 
 /// The templates of a folder, compiled and checked.
 #[derive(Debug)]
-pub(super) struct Templates {
+pub(super) struct Templates<'a> {
+    matrix: &'a Matrix,
     folder: PathBuf,
     handlebars: Handlebars<'static>,
     sources: HashMap<String, SourceFile>,
-    known: Vec<String>,
+    partials: BTreeSet<String>,
+    known: Vec<&'a str>,
+    /// Templates of files that Dockerfiles copy, which many variants share.
+    copied: Mutex<HashMap<PathBuf, Arc<Compiled>>>,
 }
 
-impl Templates {
+#[derive(Debug)]
+struct Compiled {
+    template: Template,
+    source: SourceFile,
+}
+
+impl<'a> Templates<'a> {
     /// Reads the partials: `partials/cuda.hbs` is what `{{> cuda}}` means.
-    pub(super) fn read(folder: &Path, known: Vec<String>) -> Result<Self, RenderError> {
+    pub(super) fn read(matrix: &'a Matrix) -> Result<Self, RenderError> {
         let mut handlebars = Handlebars::new();
         handlebars.set_strict_mode(true);
         handlebars.register_escape_fn(no_escape);
-        handlebars.register_helper("if", Box::new(Condition { positive: true }));
-        handlebars.register_helper("unless", Box::new(Condition { positive: false }));
-        let sources = HashMap::new();
-        let mut templates = Self { folder: folder.to_owned(), handlebars, sources, known };
-        let partials = folder.join(PARTIALS);
-        if !partials.is_dir() {
-            return Ok(templates);
-        }
-        let entries = fs_err::read_dir(&partials).map_err(RenderError::Read)?;
-        let paths: Result<Vec<PathBuf>, _> =
-            entries.map(|entry| entry.map(|entry| entry.path())).collect();
-        let mut paths = paths.map_err(RenderError::Read)?;
-        paths.sort();
-        for path in paths.iter().filter(|path| path.extension().is_some_and(|e| e == "hbs")) {
+        helpers::register(&mut handlebars);
+        let mut templates = Self {
+            matrix,
+            folder: matrix.templates(),
+            handlebars,
+            sources: HashMap::new(),
+            partials: BTreeSet::new(),
+            known: matrix.known_names(),
+            copied: Mutex::default(),
+        };
+        for path in templates.partial_files()? {
             let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            templates.register(&name, path)?;
+            let compiled = templates.compile(&name, &path)?;
+            templates.register(&name, compiled);
+            templates.partials.insert(name);
         }
         Ok(templates)
+    }
+
+    /// The partials' paths below the folder, sorted.
+    fn partial_files(&self) -> Result<Vec<PathBuf>, RenderError> {
+        self.refuse_link(Path::new(PARTIALS))?;
+        let partials = self.folder.join(PARTIALS);
+        if !partials.is_dir() {
+            return Ok(Vec::new());
+        }
+        let unreadable = |error| RenderError::Read(partials.clone(), error);
+        let mut paths = Vec::new();
+        for entry in fs_err::read_dir(&partials).map_err(unreadable)? {
+            let path = Path::new(PARTIALS).join(entry.map_err(unreadable)?.file_name());
+            if path.extension().is_some_and(|extension| extension == "hbs") {
+                paths.push(path);
+            }
+        }
+        paths.sort();
+        Ok(paths)
     }
 
     /// Reads a template, unless that has been done.
@@ -55,20 +86,36 @@ impl Templates {
         if self.sources.contains_key(name) {
             return Ok(());
         }
+        self.refuse_link(Path::new(name))?;
         let path = self.folder.join(name);
         if !path.is_file() {
             return Err(RenderError::NoTemplate(path));
         }
-        self.register(name, &path)
+        let compiled = self.compile(name, Path::new(name))?;
+        check(&compiled.template, &compiled.source, self)?;
+        self.register(name, compiled);
+        Ok(())
     }
 
-    fn register(&mut self, name: &str, path: &Path) -> Result<(), RenderError> {
-        let source = read_source(path)?;
-        let template = compile(name, &source)?;
-        check_names(&template, &source, &self.known)?;
-        self.handlebars.register_template(name, template);
-        self.sources.insert(name.to_owned(), source);
-        Ok(())
+    fn register(&mut self, name: &str, compiled: Compiled) {
+        self.handlebars.register_template(name, compiled.template);
+        self.sources.insert(name.to_owned(), compiled.source);
+    }
+
+    /// Compiles the template at `path` below the folder.
+    fn compile(&self, name: &str, path: &Path) -> Result<Compiled, RenderError> {
+        self.refuse_link(path)?;
+        let source = read_source(&self.folder.join(path))?;
+        let mut template = compile(name, &source)?;
+        helpers::strict(&mut template);
+        Ok(Compiled { template, source })
+    }
+
+    fn refuse_link(&self, path: &Path) -> Result<(), RenderError> {
+        match first_link(&self.folder, path) {
+            Some(link) => Err(RenderError::Link(self.folder.join(link))),
+            None => Ok(()),
+        }
     }
 
     /// Renders a template that was loaded.
@@ -79,47 +126,108 @@ impl Templates {
         variant: &str,
     ) -> Result<String, RenderError> {
         let rendered = self.handlebars.render(name, variables);
-        rendered.map_err(|error| RenderError::Variant {
-            variant: variant.to_owned(),
-            error: self.explain(name, &error),
-        })
+        rendered.map_err(|error| self.explain(name, &error, variables, variant))
     }
 
-    /// Renders a file that a Dockerfile copies; its template is compiled for this alone.
+    /// Renders a file that a Dockerfile copies, at `path` below the folder.
     pub(super) fn render_file(
         &self,
         path: &Path,
         variables: &Json,
         variant: &str,
     ) -> Result<String, RenderError> {
-        let source = read_source(path)?;
-        let name = path.to_string_lossy().into_owned();
-        let template = compile(&name, &source)?;
-        check_names(&template, &source, &self.known)?;
+        let compiled = self.copied(path)?;
         let context = Context::wraps(variables).expect("JSON is a context");
-        let mut state = RenderContext::new(Some(&name));
-        let rendered = template.renders(&self.handlebars, &context, &mut state);
+        let mut state = RenderContext::new(compiled.template.name.as_ref());
+        let rendered = compiled.template.renders(&self.handlebars, &context, &mut state);
         rendered.map_err(|error| {
-            let diagnostic = explain(&error, &source, &self.known);
-            RenderError::Variant {
-                variant: variant.to_owned(),
-                error: SourceError::new(&source, vec![diagnostic]),
-            }
+            let of_partial = error.template_name.as_deref().and_then(|name| self.sources.get(name));
+            self.explain_in(of_partial.unwrap_or(&compiled.source), &error, variables, variant)
         })
     }
 
-    fn explain(&self, name: &str, error: &HandlebarsError) -> SourceError {
+    fn copied(&self, path: &Path) -> Result<Arc<Compiled>, RenderError> {
+        let lock = || self.copied.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(compiled) = lock().get(path) {
+            return Ok(Arc::clone(compiled));
+        }
+        // Not a name that a partial could have.
+        let compiled = self.compile(&format!("copied {}", path.display()), path)?;
+        check(&compiled.template, &compiled.source, self)?;
+        let compiled = Arc::new(compiled);
+        lock().insert(path.to_owned(), Arc::clone(&compiled));
+        Ok(compiled)
+    }
+
+    fn explain(
+        &self,
+        name: &str,
+        error: &HandlebarsError,
+        variables: &Json,
+        variant: &str,
+    ) -> RenderError {
         let name = error.template_name.as_deref().unwrap_or(name);
         let source = self.sources.get(name).cloned();
         let source = source.unwrap_or_else(|| SourceFile::new(Path::new(name), ""));
-        let diagnostic = explain(error, &source, &self.known);
-        SourceError::new(&source, vec![diagnostic])
+        self.explain_in(&source, error, variables, variant)
+    }
+
+    fn explain_in(
+        &self,
+        source: &SourceFile,
+        error: &HandlebarsError,
+        variables: &Json,
+        variant: &str,
+    ) -> RenderError {
+        let diagnostic = explain(error, source, variables, &self.known);
+        RenderError::Variant {
+            variant: variant.to_owned(),
+            error: SourceError::new(source, vec![diagnostic]),
+        }
+    }
+
+    /// The axes and variables of the matrix.
+    pub(super) fn known(&self) -> &[&str] {
+        &self.known
+    }
+
+    /// The names of the partials, sorted.
+    pub(super) fn partials(&self) -> impl Iterator<Item = &str> {
+        self.partials.iter().map(String::as_str)
+    }
+
+    /// A partial and the file that it is in.
+    pub(super) fn partial(&self, name: &str) -> Option<(&Template, &SourceFile)> {
+        self.partials.get(name)?;
+        Some((self.handlebars.get_template(name)?, self.sources.get(name)?))
+    }
+
+    /// Whether some variant has a value at `path`: a variable, its entry, and so on. Asked
+    /// for entries alone, which are rare; all variables of all variants are made for it.
+    pub(super) fn any_has(&self, path: &[&str]) -> bool {
+        self.matrix.variants.iter().any(|variant| {
+            let variables = Json::from(self.matrix.variables(variant));
+            path.iter().try_fold(&variables, |value, part| entry(value, part)).is_some()
+        })
+    }
+}
+
+fn entry<'a>(value: &'a Json, part: &str) -> Option<&'a Json> {
+    match value {
+        Json::Array(list) => list.get(part.parse::<usize>().ok()?),
+        other => other.get(part),
     }
 }
 
 fn read_source(path: &Path) -> Result<SourceFile, RenderError> {
-    let text = fs_err::read_to_string(path).map_err(RenderError::Read)?;
-    Ok(SourceFile::new(path, &text))
+    let bytes = fs_err::read(path).map_err(|error| RenderError::Read(path.to_owned(), error))?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = good.split(|byte| *byte == b'\n').count();
+        RenderError::NotText { path: path.to_owned(), line }
+    })?;
+    // A byte order mark would stand before `FROM`, or amid a file for a partial.
+    Ok(SourceFile::new(path, text.strip_prefix('\u{feff}').unwrap_or(&text)))
 }
 
 fn compile(name: &str, source: &SourceFile) -> Result<Template, SourceError> {
@@ -130,57 +238,4 @@ fn compile(name: &str, source: &SourceFile) -> Result<Template, SourceError> {
         let reason = reason.lines().next().unwrap_or_default().to_owned();
         SourceError::new(source, vec![Diagnostic::new(at..at + 1, reason, "")])
     })
-}
-
-fn explain(error: &HandlebarsError, source: &SourceFile, known: &[String]) -> Diagnostic {
-    let at = offset(&source.text, error.line_no.unwrap_or(1), error.column_no.unwrap_or(1));
-    let end = source.text[at..].find("}}").map_or(at + 1, |length| at + length + 2);
-    match error.reason() {
-        RenderErrorReason::MissingVariable(Some(name)) => {
-            let is_known = known.iter().any(|other| other == name);
-            let label = match is_known {
-                true => "other variants have it, this one has not",
-                false => "neither an axis nor a variable",
-            };
-            let near = nearest(name, known.iter().map(String::as_str));
-            let near = near.filter(|_| !is_known).map(|near| format!("did you mean `{near}`?"));
-            Diagnostic::new(at..end, format!("`{name}` has no value"), label).maybe_help(near)
-        }
-        reason => Diagnostic::new(at..end, reason.to_string(), ""),
-    }
-}
-
-/// Where a line and a column, both from 1, are in a text.
-fn offset(text: &str, line: usize, column: usize) -> usize {
-    let start: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
-    let rest = text[start..].char_indices().nth(column.saturating_sub(1));
-    rest.map_or(text.len(), |(offset, _)| start + offset)
-}
-
-/// `if` and `unless` that refuse a name without a value: handlebars' own take it for false,
-/// even in strict mode, and a misspelt switch would silently be off.
-struct Condition {
-    positive: bool,
-}
-
-impl HelperDef for Condition {
-    fn call<'reg: 'rc, 'rc>(
-        &self,
-        helper: &Helper<'rc>,
-        registry: &'reg Handlebars<'reg>,
-        context: &'rc Context,
-        state: &mut RenderContext<'reg, 'rc>,
-        out: &mut dyn Output,
-    ) -> HelperResult {
-        let value = helper.param(0).ok_or(RenderErrorReason::ParamNotFoundForIndex("if", 0))?;
-        if value.is_value_missing() {
-            let name = value.relative_path().cloned();
-            return Err(RenderErrorReason::MissingVariable(name).into());
-        }
-        let holds = value.value().is_truthy(false) == self.positive;
-        match if holds { helper.template() } else { helper.inverse() } {
-            Some(template) => template.render(registry, context, state, out),
-            None => Ok(()),
-        }
-    }
 }

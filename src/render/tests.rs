@@ -13,6 +13,7 @@ dockerfile = "Dockerfile.hbs"
 platforms = ["linux/amd64"]
 [variables]
 packages = ["curl", "git"]
+tables = { on = { xx = 1 } }
 [axes]
 python = ["3.9", "3.11"]
 gpu = [false, { value = true, variables = { cuda = "12.8" } }]
@@ -148,6 +149,104 @@ fn a_variable_of_other_variants_is_not_taken_for_false() {
     ");
 }
 
+/// What is said of `line` as the second line of a Dockerfile, beside these partials:
+/// `given` writes `{{ver}}`, `ring` includes itself by way of `back`.
+fn said(line: &str) -> String {
+    let text = format!("FROM a\n{line}\n");
+    let project = Project::new(&[
+        ("Dockerfile.hbs", &text),
+        ("partials/given.hbs", "RUN {{ver}} {{python}}\n"),
+        ("partials/ring.hbs", "{{> back}}\n"),
+        ("partials/back.hbs", "{{> ring}}\n"),
+    ]);
+    project.error()
+}
+
+/// The same of several lines, each alone.
+fn said_of(lines: &[&str]) -> String {
+    lines.iter().map(|line| said(line)).collect::<Vec<_>>().join("\n\n----\n\n")
+}
+
+#[test]
+fn partials_helpers_and_entries_are_looked_for_in_every_branch() {
+    insta::assert_snapshot!(said_of(&[
+        "{{#if gpu}}{{> give}}{{/if}}",
+        "{{#if gpu}}{{#each packages}}{{> nope}}{{/each}}{{/if}}",
+        "{{#if gpu}}{{#iff gpu}}{{/iff}}{{/if}}",
+        "{{#if gpu}}RUN {{tables.on.yy}}{{/if}}",
+        "{{#if gpu}}{{> ring}}{{/if}}",
+        "{{#each packages}}{{@root.pyton}}{{/each}}",
+    ]));
+}
+
+#[test]
+fn a_partial_may_use_what_it_is_given() {
+    let project = Project::new(&[
+        (
+            "Dockerfile.hbs",
+            "FROM a\n{{> given ver=\"1\"}}\n{{> outer ver=python}}\n{{#*inline \"own\"}}RUN own\n{{/inline}}\n{{> own}}\n",
+        ),
+        ("partials/given.hbs", "RUN {{ver}} {{python}}\n"),
+        ("partials/outer.hbs", "{{> given}}\n"),
+        ("partials/unused.hbs", "{{ver}}\n"),
+    ]);
+    assert_eq!(project.contexts()[0].dockerfile, "FROM a\nRUN 1 3.9\nRUN 3.9 3.9\nRUN own\n");
+    insta::assert_snapshot!(said_of(&["{{> given}}", "{{> given ver=cuda}}",]));
+}
+
+#[test]
+fn what_is_no_text_is_not_written() {
+    insta::assert_snapshot!(said_of(&[
+        "RUN {{packages}}",
+        "RUN {{tables.on}}",
+        "RUN {{lookup tables \"on\"}}",
+        "{{#each tables}}{{this}}{{/each}}",
+    ]));
+    let project = Project::new(&[(
+        "Dockerfile.hbs",
+        "FROM a\nRUN {{gpu}} {{lookup packages 1}} {{{tables.on.xx}}} {{len packages}} {{lookup (lookup tables \"on\") \"xx\"}} {{#each tables}}{{@key}}={{xx}}{{/each}}\n",
+    )]);
+    assert_eq!(project.contexts()[0].dockerfile, "FROM a\nRUN false git 1 2 1 on=1\n");
+}
+
+#[test]
+fn refusals_say_what_a_value_is() {
+    insta::assert_snapshot!(said_of(&[
+        "{{#each python}}{{/each}}",
+        "{{#with gpu}}{{/with}}",
+        "{{#each packages}}{{python}}{{/each}}",
+        "RUN {{lookup tables \"no\"}}",
+        "RUN {{lookup packages 2}}",
+        "RUN {{lookup python 2}}",
+        "RUN {{lookup tables cuda}}",
+        "{{#if (eq cuda \"1\")}}{{/if}}",
+        "{{#if (lookup tables)}}{{/if}}",
+    ]));
+}
+
+#[test]
+fn partials_keep_their_indentation() {
+    let project = Project::new(&[
+        ("Dockerfile.hbs", "FROM a\nRUN x \\\n    {{> lines}}\n"),
+        (
+            "partials/lines.hbs",
+            "{{python}} \\\n{{#if gpu}}\nyes \\\n{{/if}}\n{{lookup packages 0}}\n",
+        ),
+    ]);
+    assert_eq!(
+        project.contexts()[1].dockerfile,
+        "FROM a\nRUN x \\\n    3.9 \\\n    yes \\\n    curl\n"
+    );
+}
+
+#[test]
+fn no_axis_is_called_like_a_helper() {
+    for name in super::helpers::HELPERS {
+        let text = MATRIX.replace("python =", &format!("{name} ="));
+        assert!(matrix::parse(Path::new("matrix.toml"), &text).is_err(), "{name}");
+    }
+}
+
 #[test]
 fn mistakes_in_the_rendered_file_name_its_line() {
     let project = Project::new(&[("Dockerfile.hbs", "FROM a\n\nCOPY gone /\n")]);
@@ -167,12 +266,113 @@ fn mistakes_in_the_rendered_file_name_its_line() {
 
 #[test]
 fn links_and_sockets_are_refused() {
+    let link = |project: &Project, target: &str, path: &str| {
+        std::os::unix::fs::symlink(target, project.folder().join(path)).expect("a link");
+    };
     let project = Project::new(&[("Dockerfile.hbs", "FROM a\nCOPY link /\n")]);
-    std::os::unix::fs::symlink("/etc/passwd", project.folder().join("link")).expect("a link");
+    link(&project, "/etc/passwd", "link");
     assert!(project.error().contains("`link` is a symbolic link"), "{}", project.error());
     fs_err::remove_file(project.folder().join("link")).expect("removed");
     let _socket = std::os::unix::net::UnixListener::bind(project.folder().join("link"));
     assert!(project.error().contains("`link` is neither a file nor a folder"));
+
+    // Folders that lead out, by name, as a template, in a folder and for a pattern.
+    for (source, path) in [
+        ("lnk/hostname", "lnk"),
+        ("lnk/hostname", "lnk/x"),
+        ("d", "d/lnk"),
+        ("x", "x.hbs"),
+        ("d/*", "d/lnk"),
+    ] {
+        let text = format!("FROM a\nCOPY {source} /\n");
+        let project = Project::new(&[("Dockerfile.hbs", &text), ("d/file", "")]);
+        let path = if path == "lnk/x" { "lnk" } else { path };
+        link(&project, "/etc", path);
+        let expected = format!("`{path}` is a symbolic link");
+        assert!(project.error().contains(&expected), "{source}: {}", project.error());
+    }
+
+    let project = Project::new(&[("x", "")]);
+    link(&project, "/etc/hostname", "Dockerfile.hbs");
+    insta::assert_snapshot!(project.error());
+    let project = Project::new(&[("Dockerfile.hbs", "FROM a\n"), ("partials/x.hbs", "")]);
+    link(&project, "/etc/hostname", "partials/y.hbs");
+    insta::assert_snapshot!(project.error());
+    let project = Project::new(&[("Dockerfile.hbs", "FROM a\n")]);
+    link(&project, "/etc", "partials");
+    insta::assert_snapshot!(project.error());
+}
+
+#[test]
+fn the_templates_folder_may_be_a_link() {
+    let project = Project::new(&[("Dockerfile.hbs", "FROM a\nCOPY d/x /\n"), ("d/x", "")]);
+    let elsewhere = project.0.path().join("elsewhere");
+    fs_err::rename(project.folder(), &elsewhere).expect("moved");
+    std::os::unix::fs::symlink(&elsewhere, project.folder()).expect("a link");
+    assert_eq!(paths(&project.contexts()[0]), ["d/x"]);
+}
+
+#[test]
+fn the_rendered_dockerfile_keeps_its_place() {
+    let project = Project::new(&[("Dockerfile.hbs", "FROM a\nCOPY Dockerfile /\n")]);
+    insta::assert_snapshot!(project.error());
+    let project =
+        Project::new(&[("Dockerfile.hbs", "FROM a\nCOPY . /\n"), ("Dockerfile/x", "a file")]);
+    assert!(project.error().contains("`Dockerfile` is what"), "{}", project.error());
+    let project = Project::new(&[("Dockerfile.hbs", "FROM a\nCOPY d /\n"), ("d/Dockerfile", "")]);
+    assert_eq!(paths(&project.contexts()[0]), ["d/Dockerfile"]);
+}
+
+#[test]
+fn templates_are_copied_by_the_name_of_what_they_render_to() {
+    let project = Project::new(&[("Dockerfile.hbs", "FROM a\nCOPY x.hbs /\n"), ("x.hbs", "")]);
+    insta::assert_snapshot!(project.error());
+    let both = [("Dockerfile.hbs", "FROM a\nCOPY x /\n"), ("x", ""), ("x.hbs", "")];
+    insta::assert_snapshot!(Project::new(&both).error());
+}
+
+#[test]
+fn a_copied_folder_brings_all_but_partials_and_dockerfiles() {
+    let project = Project::new(&[
+        ("Dockerfile.hbs", "FROM a\nCOPY . /\n"),
+        ("partials/x.hbs", ""),
+        ("d/my.Dockerfile.hbs", "FROM {{python}}\n"),
+        ("d/partials/y", ""),
+    ]);
+    let contexts = project.contexts();
+    assert_eq!(paths(&contexts[0]), ["d/my.Dockerfile", "d/partials/y"]);
+    assert_eq!(&*contexts[0].files[0].content, b"FROM 3.9\n");
+}
+
+#[test]
+fn a_pattern_that_matches_a_folder_brings_what_is_in_it() {
+    let project = Project::new(&[
+        ("Dockerfile.hbs", "FROM a\nCOPY d* /\n"),
+        ("d1/deep/x", ""),
+        ("d2", ""),
+        ("e/d3", ""),
+    ]);
+    assert_eq!(paths(&project.contexts()[0]), ["d1/deep/x", "d2"]);
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_a_template() {
+    let project = Project::new(&[
+        ("Dockerfile.hbs", "\u{feff}FROM a\n{{> x}}\n"),
+        ("partials/x.hbs", "\u{feff}RUN b\n"),
+    ]);
+    assert_eq!(project.contexts()[0].dockerfile, "FROM a\nRUN b\n");
+}
+
+#[test]
+fn files_that_cannot_be_read_are_named() {
+    let project = Project::new(&[("Dockerfile.hbs", "")]);
+    fs_err::write(project.folder().join("Dockerfile.hbs"), b"FROM a\n\xff\n").expect("a file");
+    insta::assert_snapshot!(project.error());
+    let code = Report::from(project.render().expect_err("a mistake")).exit_code();
+    assert_eq!(code, crate::error::ExitCode::Matrix);
+    let project = Project::new(&[("Dockerfile.hbs", "FROM a\n"), ("partials/x.hbs/y", "")]);
+    insta::assert_snapshot!(project.error());
 }
 
 #[test]

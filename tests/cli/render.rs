@@ -26,6 +26,43 @@ fn what_was_written_has_not_drifted_until_it_is_changed() {
 }
 
 #[test]
+fn a_part_of_the_matrix_is_compared_with_its_own_folders() {
+    let project = Project::new();
+    stdout(project.basegen("render -o rendered"));
+    stdout(project.basegen("render --check rendered --python 3.9"));
+    project.write("rendered/3.9-server/stale.txt", "");
+    project.write("rendered/3.11-server/stale.txt", "");
+    assert_cmd_snapshot!(project.basegen("render --check rendered --python 3.9"));
+    // What basegen may not have written stays, and is named.
+    assert_cmd_snapshot!(project.basegen("render -o rendered"));
+    assert!(project.path().join("rendered/3.9-server/stale.txt").exists());
+}
+
+#[test]
+fn nothing_is_written_through_a_link() {
+    let project = Project::new();
+    let link = |target: &str, path: &str| {
+        std::os::unix::fs::symlink(target, project.path().join(path)).expect("a link");
+    };
+    project.write("precious/Dockerfile", "precious\n");
+    stdout(project.basegen("render -o out"));
+    fs_err::remove_file(project.path().join("out/3.9-server/Dockerfile")).expect("removed");
+    link("../../precious/Dockerfile", "out/3.9-server/Dockerfile");
+    assert_cmd_snapshot!(project.basegen("render -o out"));
+    assert_cmd_snapshot!(project.basegen("render --check out"));
+    fs_err::remove_dir_all(project.path().join("out/3.9-server")).expect("removed");
+    link("../precious", "out/3.9-server");
+    assert_cmd_snapshot!(project.basegen("render -o out"));
+    let precious = fs_err::read_to_string(project.path().join("precious/Dockerfile"));
+    assert_eq!(precious.expect("a file"), "precious\n");
+    // The folder itself is the user's choice.
+    fs_err::create_dir(project.path().join("real")).expect("a folder");
+    link("real", "linked");
+    stdout(project.basegen("render -o linked"));
+    stdout(project.basegen("render --check real"));
+}
+
+#[test]
 fn rendering_is_the_same_from_run_to_run() {
     let project = Project::new();
     stdout(project.basegen("render -o one"));

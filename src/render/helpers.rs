@@ -1,0 +1,205 @@
+//! Helpers that are stricter than handlebars' own, and what they refuse.
+
+use std::mem::{replace, take};
+
+use handlebars::template::{Parameter, Subexpression, TemplateElement};
+use handlebars::{
+    Context, Handlebars, Helper, HelperDef, HelperResult, JsonTruthy, Output, PathAndJson,
+    RenderContext, RenderError, RenderErrorReason, Renderable, ScopedJson, Template,
+};
+use serde_json::Value as Json;
+
+/// What `{{name}}` becomes: a call that refuses what is no text. No template can write this name.
+const SCALAR: &str = " scalar";
+
+/// Every helper that a template may call.
+pub(super) const HELPERS: [&str; 17] = [
+    "and", "each", "eq", "gt", "gte", "if", "len", "log", "lookup", "lt", "lte", "ne", "not", "or",
+    "raw", "unless", "with",
+];
+
+/// Whether `name` is a helper, or what [`strict`] calls.
+pub(super) fn is_helper(name: &str) -> bool {
+    name == SCALAR || HELPERS.contains(&name)
+}
+
+/// What a helper refuses to go on with.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error("`{0}` has no value")]
+    Missing(String),
+    #[error("{what} is {kind}, and cannot be written as it is")]
+    NotScalar { what: String, kind: &'static str },
+    #[error("{what} is {kind}, and nothing can be looked up in it")]
+    NotCollection { what: String, kind: &'static str },
+    #[error("{what} has no entry `{entry}`")]
+    NoEntry { what: String, entry: String, entries: Vec<String> },
+}
+
+impl From<Refusal> for RenderError {
+    fn from(refusal: Refusal) -> Self {
+        RenderErrorReason::NestedError(Box::new(refusal)).into()
+    }
+}
+
+/// What a value is called in a message.
+pub(super) fn kind(value: &Json) -> &'static str {
+    match value {
+        Json::Null => "nothing",
+        Json::Bool(true) => "`true`",
+        Json::Bool(false) => "`false`",
+        Json::Number(_) => "a number",
+        Json::String(_) => "a text",
+        Json::Array(_) => "a list",
+        Json::Object(_) => "a table",
+    }
+}
+
+pub(super) fn register(handlebars: &mut Handlebars<'_>) {
+    handlebars.register_helper("if", Box::new(Condition { positive: true }));
+    handlebars.register_helper("unless", Box::new(Condition { positive: false }));
+    handlebars.register_helper("lookup", Box::new(Lookup));
+    handlebars.register_helper(SCALAR, Box::new(Scalar));
+}
+
+/// Makes every `{{name}}` and `{{lookup …}}` of a template a call of [`Scalar`]: handlebars has
+/// no place of its own to refuse a list or a table, which it writes as `[a, b]` and `[object]`.
+pub(super) fn strict(template: &mut Template) {
+    for element in &mut template.elements {
+        match element {
+            TemplateElement::Expression(helper) | TemplateElement::HtmlExpression(helper) => {
+                let is_name = helper.params.is_empty() && helper.hash.is_empty();
+                if is_name || helper.name.as_name() == Some("lookup") {
+                    let scalar = Parameter::Name(SCALAR.to_owned());
+                    let name = replace(&mut helper.name, scalar);
+                    let (params, hash) = (take(&mut helper.params), take(&mut helper.hash));
+                    helper.params.push(match is_name {
+                        true => name,
+                        false => Parameter::Subexpression(Subexpression::new(name, params, hash)),
+                    });
+                }
+            }
+            TemplateElement::HelperBlock(helper) => {
+                helper.template.iter_mut().chain(&mut helper.inverse).for_each(strict);
+            }
+            TemplateElement::PartialBlock(block) | TemplateElement::DecoratorBlock(block) => {
+                block.template.iter_mut().for_each(strict);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The value of a parameter. Null is what a partial is given for a name without a value.
+fn present<'a>(parameter: &'a PathAndJson<'_>) -> Result<&'a Json, RenderError> {
+    match parameter.value() {
+        Json::Null => {
+            let name = parameter.relative_path().map_or("null", String::as_str);
+            Err(Refusal::Missing(name.to_owned()).into())
+        }
+        value => Ok(value),
+    }
+}
+
+/// The parameter as a message speaks of it.
+fn subject(parameter: &PathAndJson<'_>) -> String {
+    parameter.relative_path().map_or("the value".to_owned(), |name| format!("`{name}`"))
+}
+
+fn scalar(what: String, value: &Json) -> Result<ScopedJson<'static>, RenderError> {
+    match value {
+        Json::Array(_) | Json::Object(_) => {
+            Err(Refusal::NotScalar { what, kind: kind(value) }.into())
+        }
+        value => Ok(value.clone().into()),
+    }
+}
+
+fn parameter<'a, 'rc>(
+    helper: &'a Helper<'rc>,
+    name: &'static str,
+    index: usize,
+) -> Result<&'a PathAndJson<'rc>, RenderError> {
+    let missing = RenderErrorReason::ParamNotFoundForIndex(name, index);
+    helper.param(index).ok_or_else(|| missing.into())
+}
+
+/// Writes a text, a number, `true` or `false`, and refuses all else.
+struct Scalar;
+
+impl HelperDef for Scalar {
+    fn call_inner<'reg: 'rc, 'rc>(
+        &self,
+        helper: &Helper<'rc>,
+        _: &'reg Handlebars<'reg>,
+        _: &'rc Context,
+        _: &mut RenderContext<'reg, 'rc>,
+    ) -> Result<ScopedJson<'rc>, RenderError> {
+        let value = parameter(helper, "{{…}}", 0)?;
+        scalar(subject(value), present(value)?)
+    }
+}
+
+/// `if` and `unless` that refuse a name without a value: handlebars' own take it for false,
+/// even in strict mode, and a misspelt switch would silently be off.
+struct Condition {
+    positive: bool,
+}
+
+impl HelperDef for Condition {
+    fn call<'reg: 'rc, 'rc>(
+        &self,
+        helper: &Helper<'rc>,
+        registry: &'reg Handlebars<'reg>,
+        context: &'rc Context,
+        state: &mut RenderContext<'reg, 'rc>,
+        out: &mut dyn Output,
+    ) -> HelperResult {
+        let name = if self.positive { "if" } else { "unless" };
+        let value = present(parameter(helper, name, 0)?)?;
+        let holds = value.is_truthy(false) == self.positive;
+        match if holds { helper.template() } else { helper.inverse() } {
+            Some(template) => template.render(registry, context, state, out),
+            None => Ok(()),
+        }
+    }
+}
+
+/// `lookup` that says what is not there, and where.
+struct Lookup;
+
+impl Lookup {
+    fn entry(helper: &Helper<'_>) -> Result<Json, RenderError> {
+        let (from, entry) = (parameter(helper, "lookup", 0)?, parameter(helper, "lookup", 1)?);
+        let (collection, key) = (present(from)?, present(entry)?);
+        let (found, entries) = match collection {
+            Json::Array(list) => {
+                (key.as_u64().and_then(|index| list.get(usize::try_from(index).ok()?)), vec![])
+            }
+            Json::Object(table) => {
+                (key.as_str().and_then(|key| table.get(key)), table.keys().cloned().collect())
+            }
+            other => {
+                return Err(
+                    Refusal::NotCollection { what: subject(from), kind: kind(other) }.into()
+                );
+            }
+        };
+        found.cloned().ok_or_else(|| {
+            let entry = key.as_str().map_or_else(|| key.to_string(), str::to_owned);
+            Refusal::NoEntry { what: subject(from), entry, entries }.into()
+        })
+    }
+}
+
+impl HelperDef for Lookup {
+    fn call_inner<'reg: 'rc, 'rc>(
+        &self,
+        helper: &Helper<'rc>,
+        _: &'reg Handlebars<'reg>,
+        _: &'rc Context,
+        _: &mut RenderContext<'reg, 'rc>,
+    ) -> Result<ScopedJson<'rc>, RenderError> {
+        Ok(Self::entry(helper)?.into())
+    }
+}
