@@ -74,8 +74,7 @@ impl<'a> Plan<'a> {
         request: PlanRequest,
     ) -> Result<Self, NameError> {
         let naming = Naming::new(matrix, &request)?;
-        naming.check(&matrix.variants)?;
-        let mut targets = naming.targets(&selected.variants)?;
+        let mut targets = naming.targets(&matrix.variants, &selected.variants)?;
         if !selected.whole || request.is_custom {
             for target in &mut targets {
                 target.aliases.clear();

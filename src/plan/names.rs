@@ -88,6 +88,12 @@ pub struct Naming<'a> {
     repository: Pattern,
 }
 
+/// What one variant is called.
+struct Names {
+    reference: Reference,
+    aliases: Vec<Reference>,
+}
+
 impl<'a> Naming<'a> {
     /// Names as the matrix says and `request` changes it.
     pub fn new(matrix: &'a Matrix, request: &'a PlanRequest) -> Result<Self, NameError> {
@@ -101,42 +107,43 @@ impl<'a> Naming<'a> {
         Ok(Self { matrix, request, repository })
     }
 
-    /// The targets of `variants`.
-    pub fn targets<'v>(&self, variants: &[&'v Variant]) -> Result<Vec<Target<'v>>, NameError> {
-        let mut targets: Vec<Target<'v>> = Vec::with_capacity(variants.len());
-        for variant in variants {
-            targets.push(self.target(variant)?);
+    /// The targets of `selected`, which are among `variants` and in their order.
+    ///
+    /// No two of `variants` have a name in common, those that are not selected too: one run
+    /// would overwrite what another has pushed.
+    pub fn targets<'v>(
+        &self,
+        variants: &'v [Variant],
+        selected: &[&'v Variant],
+    ) -> Result<Vec<Target<'v>>, NameError> {
+        let names: Vec<Names> =
+            variants.iter().map(|variant| self.names(variant)).collect::<Result<_, _>>()?;
+        check_distinct(variants, &names)?;
+        let mut wanted = selected.iter().peekable();
+        let mut targets = Vec::with_capacity(selected.len());
+        for (variant, names) in variants.iter().zip(names) {
+            if wanted.next_if(|next| std::ptr::eq(**next, variant)).is_some() {
+                targets.push(self.target(variant, names)?);
+            }
         }
         Ok(targets)
     }
 
-    /// Makes sure that no two variants have a name in common, those that are not selected too:
-    /// one run would overwrite what another has pushed.
-    pub fn check(&self, variants: &[Variant]) -> Result<(), NameError> {
-        let mut owners: HashMap<Reference, &str> = HashMap::with_capacity(variants.len());
-        let image = &self.matrix.image;
-        for variant in variants {
-            let repository = self.repository(variant).map_err(|source| invalid(variant, source))?;
-            for pattern in std::iter::once(&image.tag).chain(&image.aliases) {
-                let reference = self.reference(variant, &repository, pattern)?;
-                if let Some(first) = owners.insert(reference.clone(), &variant.id) {
-                    let (first, second) = (first.to_owned(), variant.id.clone());
-                    return Err(NameError::Twice { first, second, reference });
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn target<'v>(&self, variant: &'v Variant) -> Result<Target<'v>, NameError> {
+    fn names(&self, variant: &Variant) -> Result<Names, NameError> {
         let image = &self.matrix.image;
         let repository = self.repository(variant).map_err(|source| invalid(variant, source))?;
         let reference = |pattern: &Pattern| self.reference(variant, &repository, pattern);
+        let aliases = image.aliases.iter().map(reference).collect::<Result<_, _>>()?;
+        Ok(Names { reference: reference(&image.tag)?, aliases })
+    }
+
+    fn target<'v>(&self, variant: &'v Variant, names: Names) -> Result<Target<'v>, NameError> {
+        let image = &self.matrix.image;
         let fill = |pattern: &Pattern| pattern.fill(|name| self.matrix.name_part(variant, name));
         Ok(Target {
             variant,
-            reference: reference(&image.tag)?,
-            aliases: image.aliases.iter().map(reference).collect::<Result<_, _>>()?,
+            reference: names.reference,
+            aliases: names.aliases,
             dockerfile: self.matrix.dockerfile(variant),
             platforms: self.platforms(variant)?,
             labels: image.labels.iter().map(|(name, text)| (name.clone(), fill(text))).collect(),
@@ -204,6 +211,19 @@ impl<'a> Naming<'a> {
         }
         Ok(chosen.into())
     }
+}
+
+fn check_distinct(variants: &[Variant], names: &[Names]) -> Result<(), NameError> {
+    let mut owners: HashMap<&Reference, &str> = HashMap::with_capacity(variants.len());
+    for (variant, names) in variants.iter().zip(names) {
+        for reference in std::iter::once(&names.reference).chain(&names.aliases) {
+            if let Some(first) = owners.insert(reference, &variant.id) {
+                let (first, second) = (first.to_owned(), variant.id.clone());
+                return Err(NameError::Twice { first, second, reference: reference.clone() });
+            }
+        }
+    }
+    Ok(())
 }
 
 fn invalid(variant: &Variant, source: ReferenceError) -> NameError {

@@ -43,6 +43,9 @@ fn a_missing_version() {
 #[test]
 fn two_variants_with_one_name() {
     assert_cmd_snapshot!(Project::new().basegen("list --repository acme/base"));
+    // One that a later run would overwrite is refused too.
+    let part = "list --repository acme/base --job-type server";
+    assert_cmd_snapshot!(Project::new().basegen(part));
 }
 
 #[test]
