@@ -129,7 +129,16 @@ fn an_interrupt_stops_the_builds_and_says_so() {
     let rest: Vec<String> = lines.map_while(Result::ok).collect();
     assert_eq!(child.wait().expect("it ends").code(), Some(130), "{rest:#?}");
     assert!(rest.iter().any(|line| line.contains("2 cancelled")), "{rest:#?}");
+    // The engine ends the step's process a moment after it was told to.
+    let is_gone = (0..100).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        !is_running(&word)
+    });
+    assert!(is_gone, "the step was stopped");
+}
+
+/// Whether any process has `word` among its arguments.
+fn is_running(word: &str) -> bool {
     let processes = Command::new("ps").args(["ax", "-o", "args"]).output().expect("ps runs");
-    let processes = String::from_utf8_lossy(&processes.stdout);
-    assert!(!processes.lines().any(|line| line.contains(&word)), "the step was stopped");
+    String::from_utf8_lossy(&processes.stdout).lines().any(|line| line.contains(word))
 }
