@@ -21,8 +21,9 @@ pub struct BuildJob {
     pub references: Vec<Reference>,
     /// How its layers are compressed.
     pub compression: Compression,
-    /// The jobs, as indexes into the run's list, that should be over before this one
-    /// starts: each is the first to upload a blob that this one needs in another repository.
+    /// The jobs, as indexes into the run's list and before its own, that should be over before
+    /// this one's image is handed on: each is the first to upload a blob that this one needs in
+    /// another repository.
     pub after: Vec<usize>,
 }
 

@@ -8,6 +8,7 @@ mod docker_context;
 mod error;
 mod job;
 mod scheduler;
+mod turn;
 
 use std::future::Future;
 
@@ -17,6 +18,7 @@ pub use discover::{EngineEnvironment, EngineRequest};
 pub use error::EngineError;
 pub use job::{BuildJob, BuiltImage, Destination, Secret};
 pub use scheduler::{OnFailure, Outcome, RunRequest, run};
+pub use turn::Turn;
 
 use crate::event::{Events, Failure};
 
@@ -30,12 +32,14 @@ pub trait Engine: Send + Sync + 'static {
         usize::MAX
     }
 
-    /// Builds one job, and tells its steps to `events` as they happen.
+    /// Builds one job, and tells its steps to `events` as they happen. The image is handed on
+    /// when it is its `turn`, the build need not wait for that.
     ///
     /// Dropping the future stops the build on the engine.
     fn build(
         &self,
         job: &BuildJob,
         events: &Events,
+        turn: Turn,
     ) -> impl Future<Output = Result<BuiltImage, Box<Failure>>> + Send;
 }

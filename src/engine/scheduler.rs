@@ -1,14 +1,15 @@
 //! Runs many builds: so many at a time, in an order that spares the registry, to an end
 //! that is told whatever happens.
 
-use std::collections::HashSet;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::{BuildJob, BuiltImage, Engine};
+use super::{BuildJob, BuiltImage, Engine, Turn};
 use crate::event::{CancelReason, Event, Events, Failure, FailureKind};
 
 /// What is to be run, and how.
@@ -47,8 +48,8 @@ pub enum Outcome {
 
 /// Builds every job of `request` on `engine`; gives their outcomes in plan order.
 ///
-/// A job begins once all that it comes `after` are over, however they ended. Every target
-/// is told of: finished, failed or cancelled.
+/// Jobs begin in plan order; each hands its image on once all that it comes `after` are over,
+/// however they ended. Every target is told of: finished, failed or cancelled.
 pub async fn run<E: Engine>(
     engine: Arc<E>,
     mut request: RunRequest,
@@ -73,11 +74,13 @@ struct Run<E> {
     on_failure: OnFailure,
     cancel: CancellationToken,
     events: Events,
-    waiting: Vec<usize>,
+    waiting: VecDeque<usize>,
     running: JoinSet<Result<BuiltImage, Box<Failure>>>,
     /// Which job each task builds, and since when.
     tasks: Vec<(Id, usize, Instant)>,
     outcomes: Vec<Option<Outcome>>,
+    /// Which jobs are over, for those whose turn comes after theirs.
+    over: watch::Sender<Vec<bool>>,
 }
 
 impl<E: Engine> Run<E> {
@@ -94,6 +97,7 @@ impl<E: Engine> Run<E> {
             running: JoinSet::new(),
             tasks: Vec::new(),
             outcomes: vec![None; count],
+            over: watch::channel(vec![false; count]).0,
         }
     }
 
@@ -106,13 +110,7 @@ impl<E: Engine> Run<E> {
             }
             self.start_what_may();
             if self.running.is_empty() {
-                if self.waiting.is_empty() {
-                    break;
-                }
-                // They wait for one another in a circle. What they wait for is a saving and no
-                // need, so that one of them may as well begin.
-                let first = self.waiting.remove(0);
-                self.start(first);
+                break;
             }
             tokio::select! {
                 biased;
@@ -131,25 +129,18 @@ impl<E: Engine> Run<E> {
 
     /// Starts jobs in plan order, as long as there is room.
     fn start_what_may(&mut self) {
-        let over: HashSet<usize> =
-            (0..self.jobs.len()).filter(|index| self.outcomes[*index].is_some()).collect();
-        let mut index = 0;
-        while index < self.waiting.len() && self.running.len() < self.parallel {
-            let job = self.waiting[index];
-            if self.jobs[job].after.iter().all(|before| over.contains(before)) {
-                self.waiting.remove(index);
-                self.start(job);
-            } else {
-                index += 1;
-            }
+        while self.running.len() < self.parallel {
+            let Some(index) = self.waiting.pop_front() else { return };
+            self.start(index);
         }
     }
 
     fn start(&mut self, index: usize) {
         let (engine, job) = (Arc::clone(&self.engine), Arc::clone(&self.jobs[index]));
         let events = self.events.clone();
+        let turn = Turn::new(index, &job.after, self.over.subscribe());
         self.events.emit(&Event::TargetStarted { target: job.target.clone() });
-        let task = self.running.spawn(async move { engine.build(&job, &events).await });
+        let task = self.running.spawn(async move { engine.build(&job, &events, turn).await });
         self.tasks.push((task.id(), index, Instant::now()));
     }
 
@@ -170,6 +161,7 @@ impl<E: Engine> Run<E> {
         self.events.emit(&ending(&self.jobs[index], &outcome, begun.elapsed()));
         let failed = matches!(outcome, Outcome::Failed(_));
         self.outcomes[index] = Some(outcome);
+        self.over.send_modify(|over| over[index] = true);
         failed
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use basegen::engine::{
-    BuildOptions, ConnectedEngine, Destination, Engine, EngineAddress, EngineError, TlsFiles,
+    BuildOptions, ConnectedEngine, Destination, Engine, EngineAddress, EngineError, TlsFiles, Turn,
 };
 use basegen::event::FailureKind;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -204,7 +204,7 @@ async fn an_engine_that_is_lost_fails_the_build_and_may_come_back() {
         }
         cut.notify_waiters();
     };
-    let (built, ()) = tokio::join!(builder.build(&job, &events), cutting);
+    let (built, ()) = tokio::join!(builder.build(&job, &events, Turn::now()), cutting);
     let failure = built.expect_err("a failure");
     assert_eq!(failure.kind, FailureKind::Engine, "{failure:?}");
     assert!(failure.hint.is_some(), "{failure:?}");

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use basegen::engine::{
     BuildJob, BuildKitEngine, BuildOptions, BuiltImage, ConnectedEngine, Destination, Engine,
-    EngineEnvironment, EngineRequest,
+    EngineEnvironment, EngineRequest, Turn,
 };
 use basegen::event::{Event, Events, Failure, Listener};
 use basegen::image::{Compression, Reference};
@@ -116,7 +116,7 @@ pub(crate) async fn build(
     engine: &BuildKitEngine,
     job: &BuildJob,
 ) -> Result<BuiltImage, Box<Failure>> {
-    engine.build(job, &Arc::new(Heard::default()).events()).await
+    engine.build(job, &Arc::new(Heard::default()).events(), Turn::now()).await
 }
 
 /// Asks the registry for `path`; gives the digest header and the body.

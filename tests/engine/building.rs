@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use basegen::engine::{BuildOptions, Destination, Engine, Secret};
+use basegen::engine::{BuildOptions, Destination, Engine, Secret, Turn};
 use basegen::event::Event;
 
 use crate::bed;
@@ -26,7 +26,7 @@ async fn steps_and_their_lines_are_told() {
     let job = bed::job("steps", &dockerfile, &[]);
     let builder = bed::builder(Destination::Registry).await;
     let heard = Arc::new(bed::Heard::default());
-    let image = builder.build(&job, &heard.events()).await.expect("an image");
+    let image = builder.build(&job, &heard.events(), Turn::now()).await.expect("an image");
     assert!(!image.cached);
     assert_eq!(heard.lines(), [word, "red".to_owned()]);
     let events = std::mem::take(&mut *heard.0.lock().expect("events"));
@@ -68,7 +68,7 @@ async fn secrets_reach_the_step_and_nothing_else() {
     assert!(!format!("{options:?}").contains(&secret));
     let builder = bed::engine().await.builder(options).expect("a builder");
     let heard = Arc::new(bed::Heard::default());
-    builder.build(&job, &heard.events()).await.expect("an image");
+    builder.build(&job, &heard.events(), Turn::now()).await.expect("an image");
     assert!(!heard.json().contains(&secret));
     let (_, manifest) = bed::manifest(&job.references[0]).await;
     let mut blobs = bed::layers(&manifest);
@@ -95,7 +95,7 @@ async fn contexts_arrive_whole_whatever_their_size() {
         let mut job = bed::job(&format!("context-{name}"), &dockerfile, &files);
         job.context.files[1].executable = true;
         let heard = Arc::new(bed::Heard::default());
-        builder.build(&job, &heard.events()).await.expect(name);
+        builder.build(&job, &heard.events(), Turn::now()).await.expect(name);
         let length = format!("{} 644", text.len());
         assert_eq!(heard.lines(), ["./deep/er/file", "./run.sh", &length, "10 755"]);
         // Getting the context there is none of the Dockerfile's steps.

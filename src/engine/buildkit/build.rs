@@ -8,11 +8,12 @@ use bollard_buildkit_proto::moby::buildkit::v1::{CacheOptions, SolveRequest};
 use serde_json::Value;
 
 use super::context::Sent;
+use super::export::Exporter;
 use super::layout::OciLayout;
 use super::progress::Progress;
 use super::session::{Offer, Session};
 use super::{ConnectedEngine, context, export, failure, solve};
-use crate::engine::{BuildJob, BuiltImage, Destination, Engine, EngineError, Secret};
+use crate::engine::{BuildJob, BuiltImage, Destination, Engine, EngineError, Secret, Turn};
 use crate::error::one_line;
 use crate::event::{Events, Failure, FailureKind};
 use crate::image::Digest;
@@ -48,6 +49,17 @@ impl BuildOptions {
     }
 }
 
+/// How far a build goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Goal {
+    /// To its last step.
+    Prepare,
+    /// To its destination.
+    HandOn,
+    /// To its destination, when all its steps have run.
+    HandOnPrepared,
+}
+
 /// An engine with `BuildKit`'s API, set up for a run.
 pub struct BuildKitEngine {
     engine: ConnectedEngine,
@@ -65,9 +77,22 @@ impl Engine for BuildKitEngine {
         super::MAX_BUILDS
     }
 
-    async fn build(&self, job: &BuildJob, events: &Events) -> Result<BuiltImage, Box<Failure>> {
+    async fn build(
+        &self,
+        job: &BuildJob,
+        events: &Events,
+        turn: Turn,
+    ) -> Result<BuiltImage, Box<Failure>> {
         let mut progress = Progress::new(&job.target, events);
-        let response = self.solve(job, &mut progress).await?;
+        let goal = if turn.is_now() {
+            Goal::HandOn
+        } else {
+            // Its steps run now; what is left for its turn is to ask for them again.
+            self.solve(job, &mut progress, Goal::Prepare).await?;
+            turn.come().await;
+            Goal::HandOnPrepared
+        };
+        let response = self.solve(job, &mut progress, goal).await?;
         let digest = self.deliver(job, &response).await.map_err(|problem| {
             let message = format!("failed to hand on `{}`: {problem}", job.target);
             Box::new(failure::plain(FailureKind::Export, message, None))
@@ -89,6 +114,7 @@ impl BuildKitEngine {
         &self,
         job: &BuildJob,
         progress: &mut Progress,
+        goal: Goal,
     ) -> Result<HashMap<String, String>, Box<Failure>> {
         let channel = &self.engine.0.channel;
         let mut sent = Sent::new(&job.context);
@@ -100,7 +126,7 @@ impl BuildKitEngine {
         };
         let solved = async {
             let session = Session::open(channel.clone(), offer).await?;
-            let request = self.request(job, session.id(), sent);
+            let request = self.request(job, session.id(), sent, goal);
             solve::solve(channel.clone(), request, progress).await
         };
         match solved.await {
@@ -109,14 +135,17 @@ impl BuildKitEngine {
         }
     }
 
-    fn request(&self, job: &BuildJob, session: &str, sent: Sent) -> SolveRequest {
+    fn request(&self, job: &BuildJob, session: &str, sent: Sent, goal: Goal) -> SolveRequest {
         let able = self.engine.0.abilities;
-        let exporter = export::exporter(job, &self.options.destination, able);
+        let exporter = match goal {
+            Goal::Prepare => Exporter::none(),
+            _ => export::exporter(job, &self.options.destination, able),
+        };
         SolveRequest {
             r#ref: super::random_id(),
             session: session.to_owned(),
             frontend: "dockerfile.v0".to_owned(),
-            frontend_attrs: self.attributes(job),
+            frontend_attrs: self.attributes(job, goal),
             frontend_inputs: sent.inputs,
             // The newer list of exporters is unknown to engines before Docker 26; with one
             // exporter the older field means the same everywhere.
@@ -132,14 +161,14 @@ impl BuildKitEngine {
         }
     }
 
-    fn attributes(&self, job: &BuildJob) -> HashMap<String, String> {
+    fn attributes(&self, job: &BuildJob, goal: Goal) -> HashMap<String, String> {
         let mut attributes =
             HashMap::from([("filename".to_owned(), context::DOCKERFILE.to_owned())]);
         let platforms: Vec<String> = job.platforms.iter().map(ToString::to_string).collect();
         if !platforms.is_empty() {
             attributes.insert("platform".to_owned(), platforms.join(","));
         }
-        if self.options.no_cache {
+        if self.options.no_cache && goal != Goal::HandOnPrepared {
             // Empty means every stage.
             attributes.insert("no-cache".to_owned(), String::new());
         }

@@ -46,7 +46,12 @@ impl Engine for Fake {
         20
     }
 
-    async fn build(&self, job: &BuildJob, _: &Events) -> Result<BuiltImage, Box<Failure>> {
+    async fn build(
+        &self,
+        job: &BuildJob,
+        _: &Events,
+        turn: Turn,
+    ) -> Result<BuiltImage, Box<Failure>> {
         let now = self.running.fetch_add(1, Ordering::SeqCst) + 1;
         let _running = Running(self);
         self.most.fetch_max(now, Ordering::SeqCst);
@@ -58,6 +63,7 @@ impl Engine for Fake {
             Deed::Panic => panic!("the fake panics"),
         };
         tokio::time::sleep(Duration::from_secs(seconds)).await;
+        turn.come().await;
         self.ended.lock().expect("notes").push(job.target.clone());
         if fails {
             return Err(Box::new(failure()));
@@ -169,16 +175,23 @@ async fn never_more_at_a_time_than_the_engine_takes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_job_waits_for_those_before_it_even_when_they_fail() {
-    let jobs = vec![job(0, &[2]), job(1, &[]), job(2, &[]), job(3, &[0, 1])];
-    let deeds = vec![Deed::Build(1), Deed::Build(9), Deed::Fail(3), Deed::Build(1)];
+async fn a_job_is_built_at_once_and_handed_on_after_those_before_it() {
+    let jobs = vec![job(0, &[]), job(1, &[]), job(2, &[0, 1]), job(3, &[])];
+    let deeds = vec![Deed::Build(9), Deed::Fail(3), Deed::Build(1), Deed::Build(2)];
     let ran = ran(deeds, request(jobs, 8)).await;
     let begun = ran.engine.begun.lock().expect("notes").clone();
-    assert_eq!(begun, ["1", "2", "0", "3"]);
+    assert_eq!(begun, ["0", "1", "2", "3"]);
     let ended = ran.engine.ended.lock().expect("notes").clone();
-    assert_eq!(ended, ["2", "0", "1", "3"]);
-    assert_eq!(ran.outcomes[2], Outcome::Failed(failure()));
-    assert_eq!(ran.outcomes[0], Outcome::Built(image()));
+    assert_eq!(ended, ["3", "1", "0", "2"]);
+    assert_eq!(ran.outcomes[1], Outcome::Failed(failure()));
+    assert_eq!(ran.outcomes[2], Outcome::Built(image()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn jobs_that_wait_take_no_place_from_those_that_they_wait_for() {
+    let jobs = (0..9).map(|index| job(index, &(0..index).collect::<Vec<_>>())).collect();
+    let ran = ran(vec![Deed::Build(1); 9], request(jobs, 2)).await;
+    assert_eq!(ran.outcomes, vec![Outcome::Built(image()); 9]);
 }
 
 #[tokio::test(start_paused = true)]
