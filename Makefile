@@ -35,7 +35,7 @@ generate: rust ## Write the files that are generated from the code
 	scripts/generate
 
 bench: rust ## Measure the pure core, start-up, and builds beside bake and buildx (minutes)
-	cargo bench --locked $(ARGS)
+	cargo bench --locked --bench core
 	cargo build --release --locked
 	benches/startup
 	$(TESTBED) run -- benches/side_by_side/run
