@@ -2,9 +2,7 @@
 
 use std::fmt::Write as _;
 
-use serde_json::json;
-
-use super::{Plan, Target, TargetRecord};
+use super::{Plan, PlanRecord, Target, TargetRecord};
 use crate::matrix::{Matrix, Value};
 
 /// The names alone, one a line.
@@ -65,14 +63,11 @@ pub fn markdown(plan: &Plan<'_>) -> String {
 #[must_use]
 pub fn json(plan: &Plan<'_>) -> String {
     let targets: Vec<_> = plan.targets.iter().map(|target| record(plan.matrix, target)).collect();
-    let document = json!({
-        "schema": 1,
-        "version": plan.version,
-        "whole": plan.whole,
-        "targets": targets,
-    });
-    let text = serde_json::to_string_pretty(&document).expect("a plan is JSON");
-    format!("{text}\n")
+    let record =
+        PlanRecord { schema: 1, version: plan.version.as_ref(), whole: plan.whole, targets };
+    let mut text = serde_json::to_string_pretty(&record).expect("a plan is JSON");
+    text.push('\n');
+    text
 }
 
 fn record<'a>(matrix: &Matrix, target: &'a Target<'a>) -> TargetRecord<'a> {

@@ -84,6 +84,15 @@ impl Target<'_> {
     }
 }
 
+/// A plan as `plan --format json` writes it.
+#[derive(Debug, Serialize)]
+struct PlanRecord<'a> {
+    schema: u8,
+    version: Option<&'a Version>,
+    whole: bool,
+    targets: Vec<TargetRecord<'a>>,
+}
+
 /// A target as `plan --format json` writes it.
 #[derive(Debug, Serialize)]
 struct TargetRecord<'a> {
