@@ -34,8 +34,11 @@ lint-fast: rust ## What of it takes seconds
 generate: rust ## Write the files that are generated from the code
 	scripts/generate
 
-bench: rust ## The benchmarks of the pure core
-	cargo bench --locked $(ARGS)
+bench: rust ## Measure the pure core, start-up, and builds beside bake and buildx (minutes)
+	cargo bench --locked --bench core
+	cargo build --release --locked
+	benches/startup
+	$(TESTBED) run -- benches/side_by_side/run
 
 up: ## Bring the test bed up, and leave it up; prints its variables
 	@$(TESTBED) up
