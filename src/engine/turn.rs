@@ -24,17 +24,17 @@ impl Turn {
     /// Whether all that it waits for are over.
     #[must_use]
     pub fn is_now(&self) -> bool {
-        self.has_come(&self.over.borrow())
+        are_over(&self.after, &self.over.borrow())
     }
 
     /// Waits until all that it waits for are over.
     pub async fn come(mut self) {
-        let after = std::mem::take(&mut self.after);
+        let Self { after, over } = &mut self;
         // A run that is gone has nobody to wait for.
-        let _ = self.over.wait_for(|over| after.iter().all(|before| over[*before])).await;
+        let _ = over.wait_for(|over| are_over(after, over)).await;
     }
+}
 
-    fn has_come(&self, over: &[bool]) -> bool {
-        self.after.iter().all(|before| over[*before])
-    }
+fn are_over(jobs: &[usize], over: &[bool]) -> bool {
+    jobs.iter().all(|job| over[*job])
 }
