@@ -94,7 +94,7 @@ pub enum EngineError {
         needed: &'static str,
     },
     /// A platform that the engine has no worker for.
-    #[error("{engine} cannot build for {wanted}; it can for {}", list(available))]
+    #[error("{engine} cannot build for {wanted}; it can for {}", Platform::list(available))]
     Platform {
         /// The engine, as events name it.
         engine: String,
@@ -186,9 +186,4 @@ fn without_user(url: &str) -> String {
         }
         _ => url.to_owned(),
     }
-}
-
-fn list(platforms: &[Platform]) -> String {
-    let names: Vec<String> = platforms.iter().map(ToString::to_string).collect();
-    names.join(", ")
 }

@@ -20,6 +20,12 @@ impl Platform {
         &self.architecture
     }
 
+    /// Several, as a message names them: `linux/amd64, linux/arm64`.
+    #[must_use]
+    pub fn list(platforms: &[Self]) -> String {
+        platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    }
+
     /// The operating system alone, such as `linux`.
     #[must_use]
     pub fn os(&self) -> &str {

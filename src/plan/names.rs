@@ -205,8 +205,8 @@ impl<'a> Naming<'a> {
         if chosen.is_empty() {
             return Err(NameError::Platforms {
                 variant: variant.id.clone(),
-                wanted: list(wanted),
-                own: list(&variant.platforms),
+                wanted: Platform::list(wanted),
+                own: Platform::list(&variant.platforms),
             });
         }
         Ok(chosen.into())
@@ -228,10 +228,6 @@ fn check_distinct(variants: &[Variant], names: &[Names]) -> Result<(), NameError
 
 fn invalid(variant: &Variant, source: ReferenceError) -> NameError {
     NameError::Invalid { variant: variant.id.clone(), source }
-}
-
-fn list(platforms: &[Platform]) -> String {
-    platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn repository_pattern(matrix: &Matrix, text: &str) -> Result<Pattern, NameError> {
