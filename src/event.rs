@@ -95,6 +95,27 @@ pub enum Event {
         #[serde(serialize_with = "seconds")]
         elapsed: Duration,
     },
+    /// The target's image is there already: it is neither built nor moved.
+    TargetKept {
+        /// The target's id.
+        target: String,
+        /// The digest that its references stand for, or will.
+        digest: Digest,
+        /// Its references, the version tag first.
+        references: Vec<Reference>,
+    },
+    /// A tag stands for an image now.
+    Tagged {
+        /// The target's id.
+        target: String,
+        /// The tag.
+        reference: Reference,
+        /// The image.
+        digest: Digest,
+        /// What the tag stood for before.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        before: Option<Digest>,
+    },
     /// The target could not be built or not be put where it should be.
     TargetFailed {
         /// The target's id.
@@ -120,6 +141,14 @@ pub enum Event {
         /// What is the matter, and what to do.
         message: String,
     },
+    /// Every image of a release is there under all its names.
+    Published {
+        /// How many tags had to be set.
+        tags: usize,
+        /// From the first look at the registry to here.
+        #[serde(serialize_with = "seconds")]
+        elapsed: Duration,
+    },
     /// The run is over; every target has finished, failed or been cancelled.
     RunFinished {
         /// From start to here.
@@ -133,7 +162,7 @@ impl Event {
     #[must_use]
     pub fn target(&self) -> Option<&str> {
         match self {
-            Self::RunStarted { .. } | Self::RunFinished { .. } => None,
+            Self::RunStarted { .. } | Self::Published { .. } | Self::RunFinished { .. } => None,
             Self::Warning { target, .. } => target.as_deref(),
             Self::TargetStarted { target }
             | Self::StepsKnown { target, .. }
@@ -142,6 +171,8 @@ impl Event {
             | Self::Log { target, .. }
             | Self::StepFinished { target, .. }
             | Self::TargetFinished { target, .. }
+            | Self::TargetKept { target, .. }
+            | Self::Tagged { target, .. }
             | Self::TargetFailed { target, .. }
             | Self::TargetCancelled { target, .. } => Some(target),
         }
@@ -196,6 +227,8 @@ pub struct Failure {
 pub enum FailureKind {
     /// A step of the Dockerfile.
     Build,
+    /// A check: the image is not what it should be.
+    Verify,
     /// Handing the image on: to the registry, to the engine or to disk.
     Export,
     /// The engine itself: lost, or out of disk.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// For each room, the rooms of this crate that it may import. Every room may speak of itself.
-const ROOMS: [(&str, &[&str]); 12] = [
+const ROOMS: [(&str, &[&str]); 13] = [
     ("error", &[]),
     ("image", &[]),
     ("event", &["image"]),
@@ -14,20 +14,22 @@ const ROOMS: [(&str, &[&str]); 12] = [
     ("render", &["image", "matrix", "error"]),
     ("plan", &["image", "matrix", "render", "version", "error"]),
     ("registry", &["image", "error"]),
-    ("engine", &["image", "event", "plan", "render", "registry", "error"]),
+    ("verify", &["matrix", "render"]),
+    ("engine", &["image", "event", "matrix", "render", "verify", "registry", "error"]),
     ("report", &["image", "event", "error"]),
     (
         "cli",
         &[
-            "image", "matrix", "render", "plan", "version", "engine", "registry", "report",
-            "event", "error",
+            "image", "matrix", "render", "plan", "version", "verify", "engine", "registry",
+            "report", "event", "error",
         ],
     ),
     ("main", &["cli", "report"]),
 ];
 
 /// Rooms that are ordinary functions from values to values.
-const PURE: [&str; 6] = ["image", "matrix", "render", "plan", "version", "event"];
+const PURE: [&str; 7] =
+    ["image", "matrix", "render", "plan", "verify", "version", "event"];
 
 /// What a pure room never names.
 const OUTSIDE: [&str; 9] = [

@@ -167,6 +167,8 @@ fn exit_code(outcomes: &[Outcome]) -> ExitCode {
         ExitCode::Interrupted
     } else if failed(FailureKind::Build) {
         ExitCode::Build
+    } else if failed(FailureKind::Verify) {
+        ExitCode::Verify
     } else if failed(FailureKind::Export) {
         ExitCode::Export
     } else if failed(FailureKind::Engine) {

@@ -3,7 +3,8 @@ use std::path::PathBuf;
 
 use secrecy::SecretSlice;
 
-use crate::image::{Compression, Digest, Platform, Reference};
+use crate::image::{Compression, Digest, Platform, Reference, Tag};
+use crate::matrix::Check;
 use crate::render::BuildContext;
 
 /// One target, ready to be built: nothing is left to look up.
@@ -13,12 +14,16 @@ pub struct BuildJob {
     pub target: String,
     /// What is built.
     pub context: BuildContext,
+    /// What must hold of the image before it is handed on.
+    pub checks: Vec<Check>,
     /// For which platforms; one gives an image manifest, several an image index.
     pub platforms: Vec<Platform>,
     /// The image's labels.
     pub labels: BTreeMap<String, String>,
-    /// What the image is called, the version tag first; never empty.
+    /// What the image is called, the version tag first; never empty, and all in one repository.
     pub references: Vec<Reference>,
+    /// The tag under which the image reaches a registry when the engine cannot push without one.
+    pub staging: Tag,
     /// How its layers are compressed.
     pub compression: Compression,
     /// The jobs, as indexes into the run's list and before its own, that should be over before
@@ -27,12 +32,21 @@ pub struct BuildJob {
     pub after: Vec<usize>,
 }
 
+impl BuildJob {
+    /// The image under its staging tag.
+    pub(super) fn staged(&self) -> Option<Reference> {
+        let repository = self.references.first()?.repository.clone();
+        Some(Reference { repository, tag: self.staging.clone() })
+    }
+}
+
 /// Where the images of a run go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Destination {
     /// The engine's own image store, ready to run.
     Engine,
-    /// The registry that each reference names; nothing is unpacked on the way.
+    /// The repository of its references, where it is known by its digest alone: no tag is set.
+    /// Nothing is unpacked on the way.
     Registry,
     /// An OCI image layout in this folder, which variants share blobs in.
     OciLayout(PathBuf),

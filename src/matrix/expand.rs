@@ -6,9 +6,10 @@ use std::sync::Arc;
 use serde_spanned::Spanned;
 
 use super::diagnostic::{Diagnostic, SourceError, SourceFile};
-use super::model::{Axis, Image, Matrix, Variant};
+use super::model::{Axis, Image, Match, Matrix, Variant};
 use super::schema::{MatrixFile, Span};
-use super::validate::{Checker, Extra};
+use super::rules::Extra;
+use super::validate::Checker;
 use crate::image::Platform;
 
 /// The most variants that a matrix may have.
@@ -26,6 +27,8 @@ impl Matrix {
         let excludes: Vec<_> =
             file.exclude.iter().map(|rule| checker.exclude(&axes, rule)).collect();
         let sets: Vec<_> = file.set.iter().map(|rule| checker.set(&axes, rule)).collect();
+        let checks: Vec<_> =
+            file.verify.iter().map(|table| checker.check(&axes, table.get_ref())).collect();
         let build = checker.build(&file.build);
         checker.check_size(file, &axes);
         checker.finish()?;
@@ -50,15 +53,16 @@ impl Matrix {
             variants.push(builder.variant(&mut checker, values, &file.image.platforms.span()));
         }
         checker.add_extras(&mut variants, &mut builder, extras);
-        let used: Vec<bool> = sets
-            .iter()
-            .map(|rule| variants.iter().any(|variant| rule.when.admits(&variant.values)))
-            .collect();
+        let is_used =
+            |when: &Match| variants.iter().any(|variant| when.admits(&variant.values));
+        let used: Vec<bool> = sets.iter().map(|rule| is_used(&rule.when)).collect();
         checker.check_used("set", &used, file.set.iter().map(Spanned::span));
+        let used: Vec<bool> = checks.iter().map(|check| is_used(&check.when)).collect();
+        checker.check_used("verify", &used, file.verify.iter().map(Spanned::span));
         checker.check_ids(&variants, &file.axes.span());
         checker.finish()?;
         let version = file.version.as_ref().map(|table| table.get_ref().clone());
-        Ok(Self { source, image, axes, version, build, variants, variables, excludes, sets })
+        Ok(Self { source, image, axes, version, build, variants, variables, excludes, sets, checks })
     }
 }
 

@@ -1,7 +1,7 @@
 //! `matrix.toml`: which images exist, and what is known about each.
 //!
 //! [`load`] reads a file in three steps: `schema` says which keys there are, `validate`
-//! checks each part against the others, `expand` makes the variants. `select` chooses
+//! and `rules` check each part against the others, `expand` makes the variants. `select` chooses
 //! among them. Whatever is wrong is told with its line and column; all that the
 //! last two find, at once.
 
@@ -11,6 +11,7 @@ mod expand;
 mod load;
 mod model;
 mod pattern;
+mod rules;
 mod safe;
 mod schema;
 mod select;
@@ -21,7 +22,7 @@ pub use condition::{Condition, RangeError};
 pub use diagnostic::{Diagnostic, SourceError, SourceFile, nearest};
 pub use expand::MAX_ROWS;
 pub use load::{LoadError, load, parse};
-pub use model::{Axis, AxisValue, BuildInputs, Exclude, Image, Matrix, Variant};
+pub use model::{Axis, AxisValue, BuildInputs, Check, CheckCommand, Exclude, Image, Matrix, Variant};
 pub use pattern::{Pattern, PatternError};
 pub(crate) use safe::INSTRUCTIONS;
 pub use schema::{SecretTable, VersionTable, json_schema};

@@ -31,6 +31,7 @@ pub struct Matrix {
     pub(super) variables: Map<String, Json>,
     pub(super) excludes: Vec<Exclude>,
     pub(super) sets: Vec<Set>,
+    pub(super) checks: Vec<CheckRule>,
 }
 
 /// What the images are called and made of.
@@ -131,6 +132,32 @@ pub(super) struct Set {
     pub(super) variables: Map<String, Json>,
 }
 
+/// A rule that says what must hold of an image before it is published.
+#[derive(Debug, Clone)]
+pub(super) struct CheckRule {
+    pub(super) name: String,
+    pub(super) when: Match,
+    pub(super) command: CheckCommand<Pattern>,
+}
+
+/// A command that must succeed in a container of an image before it is published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// What it is called when it fails.
+    pub name: String,
+    /// What is run.
+    pub command: CheckCommand,
+}
+
+/// How a check is run: of a rule its texts are patterns, of a variant they are filled in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CheckCommand<T = String> {
+    /// A line for the image's shell.
+    Shell(T),
+    /// A program and its arguments.
+    Exec(Vec<T>),
+}
+
 /// Conditions, answered beforehand for every value of the axes that they are about.
 #[derive(Debug, Clone)]
 pub(super) struct Match {
@@ -196,6 +223,21 @@ impl Matrix {
     #[must_use]
     pub fn dockerfile(&self, variant: &Variant) -> String {
         self.image.dockerfile.fill(|name| self.name_part(variant, name))
+    }
+
+    /// The checks of a variant, in file order.
+    #[must_use]
+    pub fn checks(&self, variant: &Variant) -> Vec<Check> {
+        let fill = |text: &Pattern| text.fill(|name| self.name_part(variant, name));
+        let rules = self.checks.iter().filter(|rule| rule.when.admits(&variant.values));
+        let checks = rules.map(|rule| Check {
+            name: rule.name.clone(),
+            command: match &rule.command {
+                CheckCommand::Shell(line) => CheckCommand::Shell(fill(line)),
+                CheckCommand::Exec(words) => CheckCommand::Exec(words.iter().map(fill).collect()),
+            },
+        });
+        checks.collect()
     }
 
     /// Every name that a template may use: axes, and variables of any variant.

@@ -50,6 +50,10 @@ pub struct MatrixFile {
     #[serde(default)]
     #[schemars(with = "Vec<ExtraTable>")]
     pub extra: Vec<Spanned<ExtraTable>>,
+    /// What must hold of an image before anyone may pull it.
+    #[serde(default)]
+    #[schemars(with = "Vec<VerifyTable>")]
+    pub verify: Vec<Spanned<VerifyTable>>,
 }
 
 /// The values of each axis.
@@ -200,6 +204,31 @@ pub struct ExtraTable {
     #[serde(default)]
     #[schemars(with = "IndexMap<String, Variable>")]
     pub variables: Variables,
+}
+
+/// `[[verify]]`: a command that must succeed in a container of an image before it is published.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VerifyTable {
+    /// What the check is called when it fails.
+    #[schemars(with = "String")]
+    pub name: Spanned<String>,
+    /// The combinations that it is for; all of them where this is missing.
+    #[schemars(with = "Option<IndexMap<String, ConditionEntry>>")]
+    pub when: Option<Spanned<When>>,
+    /// The command: a line for the image's shell, or a list of a program and its arguments.
+    /// It runs as the image's user, without a network. `{{name}}` stands for an axis' value.
+    pub run: RunEntry,
+}
+
+/// A line for the shell, or a program and its arguments.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "expected a text in quotes, or a list of texts")]
+pub enum RunEntry {
+    /// A line for the image's shell.
+    Shell(#[schemars(with = "String")] Spanned<String>),
+    /// A program and its arguments, without a shell.
+    Exec(#[schemars(with = "Vec<String>")] Spanned<Vec<Spanned<String>>>),
 }
 
 /// `[version]`: where the version lives that tags follow.

@@ -13,6 +13,8 @@ pub(super) struct Instruction {
     pub(super) arguments: String,
     /// Its first line, from 1.
     pub(super) line: usize,
+    /// The last of its own lines, from 1; here-documents come after it.
+    pub(super) last_line: usize,
 }
 
 /// What is wrong with a Dockerfile, and on which line, from 1.
@@ -32,7 +34,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Instruction>, Misuse> {
             continue;
         }
         let mut joined = String::new();
-        let mut current = first;
+        let (mut current, mut last_line) = (first, line);
         loop {
             let trimmed = current.trim_end();
             let Some(continued) = trimmed.strip_suffix(escape) else {
@@ -42,7 +44,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Instruction>, Misuse> {
             joined.push_str(continued);
             // A comment or an empty line within an instruction does not end it.
             match lines.by_ref().find(|(_, next)| !is_skipped(next)) {
-                Some((_, next)) => current = next,
+                Some((number, next)) => (last_line, current) = (number, next),
                 None => break,
             }
         }
@@ -56,7 +58,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Instruction>, Misuse> {
         if matches!(keyword.as_str(), "RUN" | "COPY" | "ADD") {
             skip_heredocs(&arguments, &mut lines, line)?;
         }
-        instructions.push(Instruction { keyword, arguments, line });
+        instructions.push(Instruction { keyword, arguments, line, last_line });
     }
     match instructions.iter().find(|instruction| instruction.keyword != "ARG") {
         Some(first) if first.keyword == "FROM" => Ok(instructions),

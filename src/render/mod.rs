@@ -13,12 +13,14 @@ mod explain;
 mod files;
 mod helpers;
 mod links;
+mod stages;
 mod templates;
 
 pub use context::{BuildContext, ContextFile};
 pub use error::RenderError;
 pub use files::MAX_CONTEXT;
 pub use links::first_link;
+pub use stages::FinalStage;
 
 use rayon::prelude::*;
 

@@ -74,6 +74,7 @@ fn block(text: &mut String, group: &Group<'_>, style: Style) {
     let failure = &group.first.failure;
     let verb = match failure.kind {
         FailureKind::Build => "failed",
+        FailureKind::Verify => "is not what it should be",
         FailureKind::Export => "could not be handed on",
         FailureKind::Engine => "was lost by the engine",
     };

@@ -6,9 +6,11 @@ use std::path::Path;
 
 use fs_err::File;
 
+use crate::image::{Digest, Reference};
+
 use super::failure::{Group, groups};
 use super::format;
-use super::record::Record;
+use super::record::{Finished, Kept, Record};
 use super::style::Style;
 use super::summary::totals;
 use super::text::clean;
@@ -28,10 +30,12 @@ pub fn render(record: &Record) -> String {
     let mut text = format!("### basegen: {}\n\n", totals(record, Style::default()));
     let failures = groups(record).into_iter().map(|group| failure(&group));
     fill(&mut text, failures, "failures");
-    if !record.finished.is_empty() {
+    let rows: Vec<String> =
+        record.finished.iter().map(row).chain(record.kept.iter().map(kept)).collect();
+    if !rows.is_empty() {
         text.push_str("| variant | tag | digest | time | cached |\n");
         text.push_str("|---|---|---|--:|---|\n");
-        fill(&mut text, record.finished.iter().map(row), "variants");
+        fill(&mut text, rows.into_iter(), "variants");
         text.push('\n');
     }
     text
@@ -49,17 +53,27 @@ fn fill(text: &mut String, parts: impl ExactSizeIterator<Item = String>, noun: &
     }
 }
 
-fn row(finished: &super::record::Finished) -> String {
-    let tags: Vec<String> =
-        finished.references.iter().map(|reference| code(&reference.to_string())).collect();
+fn row(finished: &Finished) -> String {
     let cached = if finished.cached { "yes" } else { "" };
-    format!(
-        "| {} | {} | {} | {} | {cached} |\n",
-        escape(&finished.target),
-        tags.join("<br>"),
-        code(&finished.digest.to_string()),
-        format::duration(finished.elapsed),
-    )
+    let time = format::duration(finished.elapsed);
+    image(&finished.target, &finished.references, &finished.digest, &time, cached)
+}
+
+fn kept(kept: &Kept) -> String {
+    image(&kept.target, &kept.references, &kept.digest, "", "unchanged")
+}
+
+fn image(
+    target: &str,
+    references: &[Reference],
+    digest: &Digest,
+    time: &str,
+    cached: &str,
+) -> String {
+    let tags: Vec<String> =
+        references.iter().map(|reference| code(&reference.to_string())).collect();
+    let (target, digest) = (escape(target), code(&digest.to_string()));
+    format!("| {target} | {} | {digest} | {time} | {cached} |\n", tags.join("<br>"))
 }
 
 fn failure(group: &Group<'_>) -> String {

@@ -31,7 +31,7 @@ pub use json::{Json, SCHEMA};
 pub use logs::Logs;
 pub use plain::Plain;
 pub use printer::{Printer, Stream, StreamLock};
-pub use record::{Failed, Finished, Record};
+pub use record::{Failed, Finished, Kept, Record};
 pub use style::{ColorSignals, Style, Verbosity};
 pub use summary::{cancelled, published, totals};
 pub use terminal::Terminal;

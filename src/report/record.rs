@@ -19,6 +19,10 @@ pub struct Record {
     pub total: usize,
     /// Those that are where they should be, in the order in which they got there.
     pub finished: Vec<Finished>,
+    /// Those that were there already, in plan order.
+    pub kept: Vec<Kept>,
+    /// How many tags were set, when a release became whole.
+    pub tags: Option<usize>,
     /// Those that failed, in the order in which they did.
     pub failed: Vec<Failed>,
     /// Those that were not tried or stopped, and why.
@@ -40,6 +44,17 @@ pub struct Finished {
     pub cached: bool,
     /// From its start to its end.
     pub elapsed: Duration,
+}
+
+/// A variant whose image was there already.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// The target's id.
+    pub target: String,
+    /// What its references stand for.
+    pub digest: Digest,
+    /// Its references, the version tag first.
+    pub references: Vec<Reference>,
 }
 
 /// A variant that failed.
@@ -103,6 +118,15 @@ impl Listener for Recorder {
                 state.order = targets.iter().cloned().zip(0..).collect();
             }
             Event::RunFinished { elapsed } => state.record.elapsed = *elapsed,
+            Event::TargetKept { target, digest, references } => state.record.kept.push(Kept {
+                target: target.clone(),
+                digest: digest.clone(),
+                references: references.clone(),
+            }),
+            Event::Published { tags, elapsed } => {
+                state.record.tags = Some(*tags);
+                state.record.elapsed = *elapsed;
+            }
             Event::Log { target, step, line } => {
                 if !state.tails.contains_key(target) {
                     state.tails.insert(target.clone(), Tail::default());

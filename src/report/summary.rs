@@ -11,25 +11,32 @@ use super::record::Record;
 use super::style::Style;
 use super::text::wrap;
 
-/// The totals of a run: `4 built (1 cached), 1 failed, 2 cancelled in 3m12s`.
+/// The totals of a run: `4 built (1 cached), 44 unchanged, 1 failed, 2 cancelled in 3m12s`.
 #[must_use]
 pub fn totals(record: &Record, style: Style) -> String {
-    let built = style.good(format!("{} built", record.finished.len()));
-    let cached = record.finished.iter().filter(|one| one.cached).count();
-    let mut text = match cached {
-        0 => built,
-        _ => format!("{built} ({cached} cached)"),
-    };
+    let mut parts = Vec::new();
+    if record.kept.is_empty() || !record.finished.is_empty() {
+        let built = style.good(format!("{} built", record.finished.len()));
+        parts.push(match record.finished.iter().filter(|one| one.cached).count() {
+            0 => built,
+            cached => format!("{built} ({cached} cached)"),
+        });
+    }
+    if !record.kept.is_empty() {
+        parts.push(style.good(format!("{} unchanged", record.kept.len())));
+    }
     if !record.failed.is_empty() {
-        let failed = style.bad(format!("{} failed", record.failed.len()));
-        let _ = write!(text, ", {failed}");
+        parts.push(style.bad(format!("{} failed", record.failed.len())));
     }
     if !record.cancelled.is_empty() {
-        let cancelled = style.warn(format!("{} cancelled", record.cancelled.len()));
-        let _ = write!(text, ", {cancelled}");
+        parts.push(style.warn(format!("{} cancelled", record.cancelled.len())));
     }
-    let _ = write!(text, " in {}", format::duration(record.elapsed));
-    text
+    match record.tags {
+        None => {}
+        Some(0) => parts.push("all tags set before".to_owned()),
+        Some(tags) => parts.push(format!("{} set", format::count(tags, "tag"))),
+    }
+    format!("{} in {}", parts.join(", "), format::duration(record.elapsed))
 }
 
 /// The cancelled variants by name, or nothing where there are none.

@@ -68,6 +68,8 @@ pub(crate) fn job(name: &str, dockerfile: &str, files: &[(&str, &str)]) -> Build
         references: vec![reference(&format!("{}/basegen-test/{name}:1", registry()))],
         compression: Compression::default(),
         after: Vec::new(),
+        checks: Vec::new(),
+        staging: unique().parse().expect("a tag"),
     }
 }
 

@@ -18,6 +18,7 @@ use crate::error::one_line;
 use crate::event::{Events, Failure, FailureKind};
 use crate::image::Digest;
 use crate::registry::Credentials;
+use crate::verify;
 
 /// What all builds of a run have in common.
 #[derive(Debug, Clone)]
@@ -52,7 +53,7 @@ impl BuildOptions {
 /// How far a build goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Goal {
-    /// To its last step.
+    /// To its last step, and through its checks.
     Prepare,
     /// To its destination.
     HandOn,
@@ -84,10 +85,10 @@ impl Engine for BuildKitEngine {
         turn: Turn,
     ) -> Result<BuiltImage, Box<Failure>> {
         let mut progress = Progress::new(&job.target, events);
-        let goal = if turn.is_now() {
+        let goal = if turn.is_now() && job.checks.is_empty() {
             Goal::HandOn
         } else {
-            // Its steps run now; what is left for its turn is to ask for them again.
+            // Its steps run now; what is left to hand it on is to ask for them again.
             self.solve(job, &mut progress, Goal::Prepare).await?;
             turn.come().await;
             Goal::HandOnPrepared
@@ -117,7 +118,12 @@ impl BuildKitEngine {
         goal: Goal,
     ) -> Result<HashMap<String, String>, Box<Failure>> {
         let channel = &self.engine.0.channel;
-        let mut sent = Sent::new(&job.context);
+        let checked = match goal {
+            Goal::Prepare => verify::with_checks(&job.context.dockerfile, &job.checks),
+            Goal::HandOn | Goal::HandOnPrepared => None,
+        };
+        let dockerfile = checked.as_deref().unwrap_or(&job.context.dockerfile);
+        let mut sent = Sent::new(&job.context, dockerfile);
         let offer = Offer {
             secrets: Arc::clone(&self.secrets),
             credentials: Arc::clone(&self.options.credentials),
@@ -200,19 +206,15 @@ impl BuildKitEngine {
         digest.parse().map_err(|error| one_line(&error))
     }
 
-    /// Pushes with the Engine API, where the exporter cannot.
+    /// Pushes with the Engine API, where the exporter cannot, under the staging tag.
     async fn push_from_store(&self, job: &BuildJob) -> Result<Digest, String> {
         let docker = self.engine.0.docker.as_ref();
         let docker = docker.ok_or("only a Docker Engine keeps images in a graph driver")?;
-        let mut pushed = None;
-        for reference in &job.references {
-            let registry = reference.repository.registry();
-            let credential = self.options.credentials.of(registry).await;
-            let credential = credential.map_err(|error| one_line(&*error))?;
-            let digest = docker.push(reference, credential).await;
-            pushed = Some(digest.map_err(|error| one_line(&*error))?);
-        }
-        pushed.ok_or_else(|| "it has no reference".to_owned())
+        let staging = job.staged().ok_or("it has no reference")?;
+        let credential = self.options.credentials.of(staging.repository.registry()).await;
+        let credential = credential.map_err(|error| one_line(&*error))?;
+        let digest = docker.push(&staging, credential).await;
+        digest.map_err(|error| one_line(&*error))
     }
 }
 

@@ -34,28 +34,36 @@ pub(super) struct Abilities {
 /// asked for, since it would also recompress the layers of the upstream image, which then would
 /// be other blobs than those that everyone has.
 pub(super) fn exporter(job: &BuildJob, destination: &Destination, able: Abilities) -> Exporter {
-    let names = names(&job.references);
-    if able.graph_driver || *destination == Destination::Engine {
+    if able.graph_driver {
+        let staged = job.staged().map(|staged| staged.canonical());
+        let name = match destination {
+            Destination::Registry => staged.unwrap_or_default(),
+            _ => names(&job.references),
+        };
+        return Exporter { kind: "moby", attributes: HashMap::from([("name".to_owned(), name)]) };
+    }
+    if *destination == Destination::Engine {
         let mut attributes = compression(job);
-        if able.graph_driver {
-            attributes.clear();
-        }
-        attributes.insert("name".to_owned(), names);
+        attributes.insert("name".to_owned(), names(&job.references));
         return Exporter { kind: "moby", attributes };
     }
     let mut attributes = compression(job);
     let (kind, more) = match destination {
         Destination::OciLayout(_) => ("oci", vec![("tar", "false".to_owned())]),
-        _ => ("image", push(job, names, able)),
+        _ => ("image", push(job, able)),
     };
     attributes.extend(more.into_iter().map(|(key, value)| (key.to_owned(), value)));
     Exporter { kind, attributes }
 }
 
-fn push(job: &BuildJob, names: String, able: Abilities) -> Vec<(&'static str, String)> {
+/// A push by digest: all references are in one repository, and which of them the image gets is
+/// decided when every image of the run is there.
+fn push(job: &BuildJob, able: Abilities) -> Vec<(&'static str, String)> {
+    let repository = job.references.first().map(|first| first.repository.canonical());
     let mut attributes = vec![
-        ("name", names),
+        ("name", repository.unwrap_or_default()),
         ("push", "true".to_owned()),
+        ("push-by-digest", "true".to_owned()),
         ("store", "false".to_owned()),
         ("unpack", "false".to_owned()),
     ];
@@ -123,6 +131,8 @@ mod tests {
             references: references.iter().map(reference).collect(),
             compression: Compression { algorithm: CompressionAlgorithm::Gzip, level: Some(9) },
             after: Vec::new(),
+            checks: Vec::new(),
+            staging: "staged".parse().expect("a tag"),
         }
     }
 
@@ -135,14 +145,15 @@ mod tests {
     }
 
     #[test]
-    fn a_push_takes_every_name_and_unpacks_nothing() {
-        let exporter = exporter(&job(&["a:1", "ghcr.io/b:2"]), &Destination::Registry, DOCKER);
+    fn a_push_takes_no_name_and_unpacks_nothing() {
+        let exporter = exporter(&job(&["acme/a:1", "acme/a:2"]), &Destination::Registry, DOCKER);
         assert_eq!(exporter.kind, "image");
         let expected = [
             "compression-level=9",
             "compression=gzip",
-            "name=docker.io/a:1,ghcr.io/b:2",
+            "name=docker.io/acme/a",
             "oci-mediatypes=true",
+            "push-by-digest=true",
             "push=true",
             "store=false",
             "unpack=false",
@@ -154,8 +165,10 @@ mod tests {
     fn a_buildkitd_is_told_that_loopback_registries_speak_plain_http() {
         let buildkitd = Abilities { knows_insecure_registries: false, ..DOCKER };
         let cases = [
-            (vec!["127.0.0.1:5000/a:1", "localhost:5000/b:1", "[::1]:5000/c:1"], true),
-            (vec!["127.0.0.1:5000/a:1", "ghcr.io/b:1"], false),
+            (vec!["127.0.0.1:5000/a:1"], true),
+            (vec!["localhost:5000/b:1"], true),
+            (vec!["[::1]:5000/c:1"], true),
+            (vec!["ghcr.io/b:1"], false),
             (vec!["localhost.example.com/a:1"], false),
         ];
         for (references, insecure) in cases {
@@ -166,10 +179,14 @@ mod tests {
     }
 
     #[test]
-    fn a_graph_driver_takes_names_alone() {
+    fn a_graph_driver_takes_names_alone_and_the_staging_tag_for_a_push() {
         let old = Abilities { graph_driver: true, ..DOCKER };
-        let exporter = exporter(&job(&["a:1"]), &Destination::Registry, old);
-        assert_eq!(exporter.kind, "moby");
-        assert_eq!(lines(&exporter), ["name=docker.io/a:1"]);
+        for (destination, name) in
+            [(Destination::Engine, "docker.io/a:1"), (Destination::Registry, "docker.io/a:staged")]
+        {
+            let exporter = exporter(&job(&["a:1"]), &destination, old);
+            assert_eq!(exporter.kind, "moby");
+            assert_eq!(lines(&exporter), [format!("name={name}")]);
+        }
     }
 }

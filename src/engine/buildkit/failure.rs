@@ -10,6 +10,7 @@ use super::text::one_line_name;
 use crate::engine::BuildJob;
 use crate::event::{Failure, FailureKind, SourceLine, Step};
 use crate::image::Platform;
+use crate::verify;
 
 /// How every system says that a disk is full.
 const DISK_FULL: &str = "no space left on device";
@@ -39,6 +40,14 @@ pub(super) fn failure(status: &Status, job: &BuildJob, progress: &Progress) -> F
         message = format!("lost the connection to the engine: {message}");
     }
     let hint = hint(&message, kind, details.exit_code, job);
+    let check = step.as_ref().and_then(|step| verify::check_of(&step.name, &job.checks));
+    let kind = match (kind, check) {
+        (FailureKind::Build, Some(check)) => {
+            message = format!("the image fails the check `{}`: {message}", check.name);
+            FailureKind::Verify
+        }
+        _ => kind,
+    };
     let source = details.line.filter(|_| kind == FailureKind::Build);
     let platform = step.as_ref().and_then(|step| platform(&step.name, &job.platforms));
     Failure {
@@ -120,7 +129,7 @@ fn hint(
                 .to_owned(),
         ),
         FailureKind::Export => export_hint(&says, job),
-        FailureKind::Build => None,
+        FailureKind::Build | FailureKind::Verify => None,
     }
 }
 

@@ -101,6 +101,8 @@ fn job(index: usize, after: &[usize]) -> BuildJob {
         references: Vec::new(),
         compression: Compression::default(),
         after: after.to_vec(),
+        checks: Vec::new(),
+        staging: "staged".parse().expect("a tag"),
     }
 }
 

@@ -1,0 +1,306 @@
+//! What has been done of a release, so that whoever is stopped half way can go on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::TryLockError;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use fs_err::File;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{ExitCode, Explain};
+use crate::image::{Digest, Reference};
+
+/// The version of the file's format.
+const SCHEMA: u32 = 1;
+
+/// A file that tells how far a release has come, and that only one run holds at a time.
+///
+/// Every change is on disk, whole, before the next step is taken: the file is written beside
+/// itself, synced and renamed.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    state: Mutex<Numbered>,
+    /// The number of the state that was written last.
+    written: tokio::sync::Mutex<u64>,
+    /// Held for as long as the journal is open.
+    _lock: File,
+}
+
+#[derive(Debug, Default)]
+struct Numbered {
+    state: State,
+    number: u64,
+}
+
+/// How far a release has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    schema: u32,
+    /// The rows that have come somewhere, by their ids.
+    pub rows: BTreeMap<String, RowState>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self { schema: SCHEMA, rows: BTreeMap::new() }
+    }
+}
+
+/// How far one row has come: its image was checked and is in the registry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RowState {
+    /// What it was made of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+    /// What was pushed.
+    pub digest: Digest,
+    /// The tags that stand for it, in full.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub tags: BTreeSet<String>,
+}
+
+/// Why there is no journal, and so no release.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// Another run holds it.
+    #[error("another basegen is publishing these images: it holds `{}`", .0.display())]
+    Busy(PathBuf),
+    /// It is no journal.
+    #[error("`{}` is not a journal of basegen", path.display())]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// Another version of basegen wrote it.
+    #[error("`{}` was written by another basegen: its format is {found}, and this one knows {SCHEMA}", path.display())]
+    Schema {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+    },
+    /// It cannot be read or written.
+    #[error("failed to keep the journal `{}`", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What happened.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Explain for JournalError {
+    fn exit_code(&self) -> ExitCode {
+        ExitCode::Failure
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Busy(_) => Some("wait until it has ended, and run again".to_owned()),
+            Self::Corrupt { path, .. } | Self::Schema { path, .. } => Some(format!(
+                "remove it (`rm {}`): what is in the registry already is found there too",
+                path.display()
+            )),
+            Self::Io { .. } => None,
+        }
+    }
+}
+
+impl Journal {
+    /// Opens the journal at `path`, and locks it; one that is not there is empty.
+    pub fn open(path: &Path) -> Result<Self, JournalError> {
+        let io = |source| JournalError::Io { path: path.to_owned(), source };
+        if let Some(folder) = path.parent() {
+            fs_err::create_dir_all(folder).map_err(io)?;
+        }
+        // A file of its own: the journal itself is replaced again and again.
+        let lock = path.with_extension("lock");
+        let lock = File::options().create(true).append(true).open(lock).map_err(io)?;
+        match lock.file().try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(JournalError::Busy(path.to_owned())),
+            Err(TryLockError::Error(source)) => return Err(io(source)),
+        }
+        let state = match fs_err::read(path) {
+            Ok(bytes) => read(path, &bytes)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => State::default(),
+            Err(error) => return Err(io(error)),
+        };
+        let state = Mutex::new(Numbered { state, number: 0 });
+        Ok(Self { path: path.to_owned(), state, written: tokio::sync::Mutex::new(0), _lock: lock })
+    }
+
+    /// How far the release has come.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).state.clone()
+    }
+
+    /// Notes that the image of row `id` was checked and is in the registry.
+    pub async fn pushed(
+        &self,
+        id: &str,
+        fingerprint: Option<String>,
+        digest: &Digest,
+    ) -> Result<(), JournalError> {
+        let row = RowState { fingerprint, digest: digest.clone(), tags: BTreeSet::new() };
+        self.note(|state| drop(state.rows.insert(id.to_owned(), row))).await
+    }
+
+    /// Notes that `reference` stands for the image of row `id`, which is `digest`.
+    pub async fn tagged(
+        &self,
+        id: &str,
+        reference: &Reference,
+        digest: &Digest,
+    ) -> Result<(), JournalError> {
+        let new = || RowState { fingerprint: None, digest: digest.clone(), tags: BTreeSet::new() };
+        self.note(|state| {
+            let row = state.rows.entry(id.to_owned()).or_insert_with(new);
+            row.tags.insert(reference.canonical());
+        })
+        .await
+    }
+
+    /// Removes the journal of a release that is whole.
+    pub async fn complete(&self) -> Result<(), JournalError> {
+        let _written = self.written.lock().await;
+        match fs_err::remove_file(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(JournalError::Io { path: self.path.clone(), source: error })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Changes the state, and returns when the change is on disk. Changes that come while
+    /// another is written share the next writing.
+    async fn note(&self, change: impl FnOnce(&mut State)) -> Result<(), JournalError> {
+        let number = {
+            let mut numbered = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            change(&mut numbered.state);
+            numbered.number += 1;
+            numbered.number
+        };
+        let mut written = self.written.lock().await;
+        if *written >= number {
+            return Ok(());
+        }
+        let (text, number) = {
+            let numbered = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let text = serde_json::to_string_pretty(&numbered.state).expect("a state is JSON");
+            (text, numbered.number)
+        };
+        let path = self.path.clone();
+        let writing = tokio::task::spawn_blocking(move || write(&path, &text));
+        let result = writing.await.map_err(io::Error::other).and_then(|result| result);
+        result.map_err(|source| JournalError::Io { path: self.path.clone(), source })?;
+        *written = number;
+        Ok(())
+    }
+}
+
+fn read(path: &Path, bytes: &[u8]) -> Result<State, JournalError> {
+    /// What every format of a journal has.
+    #[derive(Deserialize)]
+    struct AnySchema {
+        schema: u32,
+    }
+    let corrupt = |source| JournalError::Corrupt { path: path.to_owned(), source };
+    let AnySchema { schema } = serde_json::from_slice(bytes).map_err(corrupt)?;
+    if schema != SCHEMA {
+        return Err(JournalError::Schema { path: path.to_owned(), found: schema });
+    }
+    serde_json::from_slice(bytes).map_err(corrupt)
+}
+
+/// Writes `path` so that after a crash it holds either all of `text` or what it held before.
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(text.as_bytes())?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    // The rename itself is on disk only when its folder is.
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Report;
+
+    fn digest() -> Digest {
+        Digest::of(b"image")
+    }
+
+    #[tokio::test]
+    async fn what_was_noted_is_there_for_the_next_run() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("state/release.json");
+        let journal = Journal::open(&path).expect("a journal");
+        let reference = "acme/a:1".parse().expect("a reference");
+        journal.pushed("a", Some("sha256:1".to_owned()), &digest()).await.expect("noted");
+        journal.tagged("a", &reference, &digest()).await.expect("noted");
+        let state = journal.state();
+        drop(journal);
+        let again = Journal::open(&path).expect("a journal");
+        assert_eq!(again.state(), state);
+        assert!(state.rows["a"].tags.contains("docker.io/acme/a:1"));
+        again.complete().await.expect("removed");
+        again.complete().await.expect("removed before");
+        drop(again);
+        assert_eq!(Journal::open(&path).expect("a journal").state(), State::default());
+    }
+
+    #[tokio::test]
+    async fn changes_at_the_same_time_are_all_written() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("release.json");
+        let journal = Journal::open(&path).expect("a journal");
+        let ids: Vec<String> = (0..100).map(|number| number.to_string()).collect();
+        let digest = digest();
+        let noting = ids.iter().map(|id| journal.pushed(id, None, &digest));
+        futures_util::future::try_join_all(noting).await.expect("noted");
+        let bytes = fs_err::read(&path).expect("the file");
+        assert_eq!(read(&path, &bytes).expect("a state").rows.len(), 100);
+    }
+
+    #[test]
+    fn only_one_run_holds_a_journal() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("release.json");
+        let first = Journal::open(&path).expect("a journal");
+        let second = Journal::open(&path).expect_err("taken");
+        assert!(matches!(second, JournalError::Busy(_)), "{second}");
+        drop(first);
+        Journal::open(&path).expect("free again");
+    }
+
+    #[test]
+    fn what_is_no_journal_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("release.json");
+        let cut = "{\"schema\":1,\"rows\":{";
+        let newer = "{\"schema\":2,\"more\":1}";
+        let refused: Vec<String> = ["", cut, newer, "{\"schema\":1,\"rows\":{},\"x\":1}"]
+            .into_iter()
+            .map(|text| {
+                fs_err::write(&path, text).expect("a file");
+                let error = Journal::open(&path).expect_err("refused");
+                let report = Report::from(error).to_string();
+                report.replace(&folder.path().display().to_string(), "FOLDER")
+            })
+            .collect();
+        insta::assert_snapshot!(refused.join("\n\n"));
+    }
+}

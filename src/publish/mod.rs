@@ -1,0 +1,190 @@
+//! Publishing: a release is whole, or it is not there.
+//!
+//! In this order, each step only when the one before it has succeeded for every row:
+//!
+//! 1. *survey*: what do the registries have of each row? A version tag that stands for other
+//!    bytes ends it here, before anything is done.
+//! 2. *build* what is missing, check it, and push it by its digest. An image is then in its
+//!    repository under its *staging tag*, which is made of its fingerprint: a sign for later runs
+//!    on any machine, and no name that anybody pulls.
+//! 3. *barrier*: every row's digest is there, and no other run has set a tag meanwhile.
+//! 4. *version tags*, by sending the manifest that is there once more: no blob moves.
+//! 5. *aliases*, those tags that move from release to release.
+//! 6. the *release set*, an artifact that lists the images which belong together.
+//!
+//! A journal notes what is done. The same call, after a crash or a failure, does the rest.
+
+mod error;
+mod journal;
+mod labels;
+mod naming;
+mod set;
+mod staging;
+mod survey;
+
+pub use error::PublishError;
+pub use journal::{Journal, JournalError, RowState, State};
+pub use labels::labels;
+pub use set::{ReleaseSet, SetImage, SetName};
+pub use survey::{Standing, survey};
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::engine::{self, BuildJob, Engine, Outcome, RunRequest};
+use crate::error::Report;
+use crate::event::{Event, Events};
+use crate::image::{Digest, Reference};
+use crate::plan::Fingerprint;
+use crate::registry::Registries;
+
+use naming::Naming;
+use staging::Staging;
+
+/// One image of a release.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// How it is built. Its references are its version tag first, then its aliases.
+    pub job: BuildJob,
+    /// What it is made of; `None` where that is not known for certain, and it is always built.
+    pub fingerprint: Option<Fingerprint>,
+}
+
+impl Row {
+    /// The tag of the version.
+    fn version(&self) -> &Reference {
+        &self.job.references[0]
+    }
+
+    /// The tags that move.
+    fn aliases(&self) -> &[Reference] {
+        &self.job.references[1..]
+    }
+}
+
+/// What is to be published, and how.
+#[derive(Debug)]
+pub struct PublishRequest {
+    /// The images, in plan order.
+    pub rows: Vec<Row>,
+    /// Where the release set goes, and what it says; `None` for a part of a matrix.
+    pub set: Option<SetName>,
+    /// Whether version tags that stand for other images are moved.
+    pub overwrite: bool,
+    /// Whether every row is built, be it in the registry or not.
+    pub force: bool,
+    /// How builds run; its jobs are those of the rows that are missing.
+    pub run: RunRequest,
+}
+
+/// How publishing ended.
+#[derive(Debug)]
+pub enum Published {
+    /// Every row is there under all its names.
+    Whole {
+        /// The digests, in plan order.
+        digests: Vec<Digest>,
+        /// The release set, where there is one.
+        set: Option<(Reference, Digest)>,
+    },
+    /// Some rows could not be built or pushed, and nothing was named: how each build ended.
+    Unnamed(Vec<Outcome>),
+}
+
+/// Publishes the rows of `request`. `connect` is called when something must be built.
+pub async fn publish<E, C>(
+    request: PublishRequest,
+    registries: &Registries,
+    journal: &Arc<Journal>,
+    events: &Events,
+    connect: impl FnOnce() -> C,
+) -> Result<Published, Report>
+where
+    E: Engine,
+    C: Future<Output = Result<E, Report>>,
+{
+    let PublishRequest { rows, set, overwrite, force, mut run } = request;
+    let (begun, cancel) = (Instant::now(), run.cancel.clone());
+    let standings = survey(registries, &rows, &journal.state()).await?;
+    if !overwrite {
+        refuse_taken(&rows, &standings, force)?;
+    }
+    let mut digests: Vec<Option<Digest>> = standings
+        .iter()
+        .map(|standing| standing.content.clone().filter(|_| !force))
+        .collect();
+    for (row, digest) in rows.iter().zip(&digests) {
+        if let Some(digest) = digest {
+            events.emit(&Event::TargetKept {
+                target: row.job.target.clone(),
+                digest: digest.clone(),
+                references: row.job.references.clone(),
+            });
+        }
+    }
+    let missing: Vec<usize> = (0..rows.len()).filter(|row| digests[*row].is_none()).collect();
+    if !missing.is_empty() {
+        let staging = Staging::new(connect().await?, registries, journal, &rows, events);
+        run.jobs = jobs(&rows, &missing);
+        let outcomes = engine::run(Arc::new(staging), run, events).await;
+        for (row, outcome) in missing.iter().zip(&outcomes) {
+            if let Outcome::Built(image) = outcome {
+                digests[*row] = Some(image.digest.clone());
+            }
+        }
+        if cancel.is_cancelled() || digests.contains(&None) {
+            let message = "nothing was tagged. The same again builds what is missing, and no more";
+            events.emit(&Event::Warning { target: None, message: message.to_owned() });
+            return Ok(Published::Unnamed(outcomes));
+        }
+    }
+    let digests: Vec<Digest> = digests.into_iter().flatten().collect();
+    let naming = Naming {
+        registries,
+        journal,
+        events,
+        cancel: &cancel,
+        rows: &rows,
+        digests: &digests,
+        overwrite,
+    };
+    naming.barrier().await?;
+    let mut tags = naming.versions().await?;
+    tags += naming.aliases().await?;
+    let set = match set {
+        Some(name) => Some(set::publish(registries, &name, &rows, &digests).await?),
+        None => None,
+    };
+    journal.complete().await?;
+    events.emit(&Event::Published { tags, elapsed: begun.elapsed() });
+    Ok(Published::Whole { digests, set })
+}
+
+/// The jobs of `missing`, which wait for those of their leaders that are missing too.
+fn jobs(rows: &[Row], missing: &[usize]) -> Vec<BuildJob> {
+    let position = |row: &usize| missing.binary_search(row).ok();
+    let jobs = missing.iter().map(|row| {
+        let mut job = rows[*row].job.clone();
+        job.after = job.after.iter().filter_map(position).collect();
+        job
+    });
+    jobs.collect()
+}
+
+/// Stops before anything is done when a version tag stands for something else.
+fn refuse_taken(rows: &[Row], standings: &[Standing], force: bool) -> Result<(), PublishError> {
+    let taken: Vec<Reference> = rows
+        .iter()
+        .zip(standings)
+        .filter(|(_, standing)| match &standing.version {
+            None => false,
+            Some(digest) => force || standing.content.as_ref() != Some(digest),
+        })
+        .map(|(row, _)| row.version().clone())
+        .collect();
+    match taken.is_empty() {
+        true => Ok(()),
+        false => Err(PublishError::Taken { references: taken, force }),
+    }
+}

@@ -1,0 +1,181 @@
+//! The release set: an artifact that says which images belong together.
+//!
+//! It is an [OCI artifact]: a manifest with an `artifactType`, an empty configuration, and one
+//! blob of JSON that lists every image of a release with its digest. Its bytes depend on what it
+//! lists alone, so that the same release has the same set.
+//!
+//! [OCI artifact]: https://github.com/opencontainers/image-spec/blob/main/manifest.md#guidelines-for-artifact-usage
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::{PublishError, Row};
+use crate::image::{Digest, Reference};
+use crate::registry::{Manifest, Registries};
+
+/// What kind of artifact a release set is.
+const ARTIFACT_TYPE: &str = "application/vnd.basegen.release.v1+json";
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
+/// A configuration that says nothing, as the OCI image specification defines it.
+const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
+const EMPTY: &[u8] = b"{}";
+
+/// The largest list that is read, in bytes.
+const MAX_SET: u64 = 64 << 20;
+
+/// The version of the list's format.
+const SCHEMA: u32 = 1;
+
+/// Where a release set goes.
+#[derive(Debug, Clone)]
+pub struct SetName {
+    /// The tags, all in one repository: that of the version, and the one that moves on.
+    pub references: Vec<Reference>,
+    /// The version of the release.
+    pub version: Option<String>,
+}
+
+/// The images that belong together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseSet {
+    schema: u32,
+    /// The version of the release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The images, by the ids of their variants.
+    pub images: BTreeMap<String, SetImage>,
+}
+
+/// One image of a release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetImage {
+    /// The tag of the version, in full.
+    pub reference: String,
+    /// What it stands for.
+    pub digest: Digest,
+    /// What it is made of, where that is known for certain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+}
+
+impl ReleaseSet {
+    fn new(version: Option<String>, rows: &[Row], digests: &[Digest]) -> Self {
+        let images = rows.iter().zip(digests).map(|(row, digest)| {
+            let image = SetImage {
+                reference: row.version().canonical(),
+                digest: digest.clone(),
+                fingerprint: row.fingerprint.as_ref().map(ToString::to_string),
+            };
+            (row.job.target.clone(), image)
+        });
+        Self { schema: SCHEMA, version, images: images.collect() }
+    }
+
+    /// Reads the release set behind `reference`; `None` where there is nothing.
+    pub async fn read(
+        registries: &Registries,
+        reference: &Reference,
+    ) -> Result<Option<Self>, PublishError> {
+        let repository = &reference.repository;
+        let Some(manifest) = registries.manifest(repository, &reference.tag).await? else {
+            return Ok(None);
+        };
+        let not_a_set = |problem: String| PublishError::NotASet {
+            reference: reference.clone(),
+            problem,
+        };
+        let artifact: Artifact = serde_json::from_slice(&manifest.bytes)
+            .map_err(|_| not_a_set("it has no `artifactType`".to_owned()))?;
+        if artifact.artifact_type != ARTIFACT_TYPE {
+            return Err(not_a_set(format!("it is a `{}`", artifact.artifact_type)));
+        }
+        let list = artifact.layers.first().ok_or_else(|| not_a_set("it is empty".to_owned()))?;
+        let bytes = registries.blob(repository, &list.digest, MAX_SET).await?;
+        let bytes = bytes.ok_or_else(|| not_a_set("its list is gone".to_owned()))?;
+        let set: Self = serde_json::from_slice(&bytes)
+            .map_err(|error| not_a_set(format!("its list cannot be read: {error}")))?;
+        if set.schema != SCHEMA {
+            return Err(not_a_set(format!("its format is {}, not {SCHEMA}", set.schema)));
+        }
+        Ok(Some(set))
+    }
+}
+
+/// Writes the set of `rows`, if it is not there already.
+pub(super) async fn publish(
+    registries: &Registries,
+    name: &SetName,
+    rows: &[Row],
+    digests: &[Digest],
+) -> Result<(Reference, Digest), PublishError> {
+    let set = ReleaseSet::new(name.version.clone(), rows, digests);
+    let list = serde_json::to_vec(&set).expect("a set is JSON");
+    let manifest = Manifest::new(MANIFEST, artifact(&list));
+    let (list, digest) = (Bytes::from(list), manifest.digest());
+    let first = &name.references[0];
+    for reference in &name.references {
+        let repository = &reference.repository;
+        let found = registries.head(repository, &reference.tag).await?;
+        if found.is_some_and(|found| found.digest == digest) {
+            continue;
+        }
+        registries.push_blob(repository, Bytes::from_static(EMPTY), &[]).await?;
+        registries.push_blob(repository, list.clone(), &[]).await?;
+        registries.put_manifest(repository, &reference.tag, &manifest).await?;
+    }
+    Ok((first.clone(), digest))
+}
+
+/// The manifest of an artifact whose one blob is `list`.
+fn artifact(list: &[u8]) -> Vec<u8> {
+    let part = |media_type: &str, bytes: &[u8]| ArtifactPart {
+        media_type: media_type.to_owned(),
+        digest: Digest::of(bytes),
+        size: bytes.len(),
+    };
+    let artifact = Artifact {
+        schema_version: 2,
+        media_type: MANIFEST.to_owned(),
+        artifact_type: ARTIFACT_TYPE.to_owned(),
+        config: part(EMPTY_TYPE, EMPTY),
+        layers: vec![part(ARTIFACT_TYPE, list)],
+    };
+    serde_json::to_vec(&artifact).expect("an artifact is JSON")
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Artifact {
+    schema_version: u8,
+    media_type: String,
+    artifact_type: String,
+    config: ArtifactPart,
+    layers: Vec<ArtifactPart>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ArtifactPart {
+    media_type: String,
+    digest: Digest,
+    size: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_artifact_is_what_the_specification_asks_for() {
+        let json: serde_json::Value =
+            serde_json::from_slice(&artifact(b"[]")).expect("JSON");
+        assert_eq!(json["config"]["digest"], "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a");
+        assert_eq!(json["config"]["size"], 2);
+        assert_eq!(json["artifactType"], ARTIFACT_TYPE);
+        assert_eq!(json["layers"][0]["digest"], Digest::of(b"[]").to_string());
+    }
+}

@@ -1,0 +1,52 @@
+use super::dockerfile::{Instruction, Misuse, parse};
+
+/// The stage that a Dockerfile's image is: its last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FinalStage {
+    /// What it is called, where it has a name.
+    pub name: Option<String>,
+    /// Where its `FROM` ends in the text, in bytes.
+    pub end: usize,
+}
+
+impl FinalStage {
+    /// The final stage of `dockerfile`; `None` where it has none.
+    #[must_use]
+    pub fn of(dockerfile: &str) -> Option<Self> {
+        let instructions: Result<Vec<Instruction>, Misuse> = parse(dockerfile);
+        let instructions = instructions.ok()?;
+        let from = instructions.iter().rfind(|instruction| instruction.keyword == "FROM")?;
+        let words: Vec<&str> = from.arguments.split_whitespace().collect();
+        let name = match words[..] {
+            [.., keyword, name] if keyword.eq_ignore_ascii_case("as") => Some(name.to_owned()),
+            _ => None,
+        };
+        Some(Self { name, end: end_of_line(dockerfile, from.last_line) })
+    }
+}
+
+/// Where the line with this number, from 1, ends, without its line end.
+fn end_of_line(text: &str, number: usize) -> usize {
+    let before: usize = text.split_inclusive('\n').take(number).map(str::len).sum();
+    text[..before].trim_end_matches(['\n', '\r']).len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_from_is_found_with_its_name() {
+        let cases = [
+            ("FROM a AS b\nRUN x\n", Some("b"), "FROM a AS b"),
+            ("FROM a AS b\nFROM --platform=$P b\nRUN x", None, "FROM a AS b\nFROM --platform=$P b"),
+            ("FROM a \\\n  as c  \r\nRUN x", Some("c"), "FROM a \\\n  as c  "),
+            ("FROM a\nRUN <<E\nFROM no\nE\n", None, "FROM a"),
+        ];
+        for (text, name, until) in cases {
+            let stage = FinalStage::of(text).expect(text);
+            assert_eq!((stage.name.as_deref(), &text[..stage.end]), (name, until));
+        }
+        assert_eq!(FinalStage::of("ARG x\n"), None);
+    }
+}

@@ -1,0 +1,99 @@
+//! What must hold of an image before anyone may pull it.
+//!
+//! The checks of a variant are a last stage of its Dockerfile, `FROM` the image and exported
+//! nowhere. So they run in a container of exactly the layers that are pushed, with the image's
+//! user and environment, on any engine that can build, and nothing is unpacked for them; what
+//! has been checked once is in the engine's build cache like any other step.
+
+use std::fmt::Write as _;
+
+use crate::matrix::{Check, CheckCommand};
+use crate::render::FinalStage;
+
+/// The stage of the checks.
+const STAGE: &str = "basegen-verify";
+
+/// What the image's stage is called, where the Dockerfile gives it no name.
+const IMAGE: &str = "basegen-image";
+
+/// `dockerfile` with `checks` after it; `None` where there are none to add.
+#[must_use]
+pub fn with_checks(dockerfile: &str, checks: &[Check]) -> Option<String> {
+    if checks.is_empty() {
+        return None;
+    }
+    let stage = FinalStage::of(dockerfile)?;
+    let (head, tail) = dockerfile.split_at(stage.end);
+    let mut text = head.to_owned();
+    if stage.name.is_none() {
+        let _ = write!(text, " AS {IMAGE}");
+    }
+    text.push_str(tail);
+    let image = stage.name.as_deref().unwrap_or(IMAGE);
+    let _ = write!(text, "\n\nFROM {image} AS {STAGE}\n");
+    for check in checks {
+        let _ = writeln!(text, "RUN --network=none {}", arguments(&check.command));
+    }
+    Some(text)
+}
+
+fn arguments(command: &CheckCommand) -> String {
+    match command {
+        CheckCommand::Shell(line) => line.trim().to_owned(),
+        CheckCommand::Exec(words) => serde_json::to_string(words).expect("texts are JSON"),
+    }
+}
+
+/// The check that a step runs, by the name that BuildKit gives the step: `[basegen-verify 2/3]
+/// RUN …` is the first check after `FROM`, perhaps with a platform before the stage.
+#[must_use]
+pub fn check_of<'a>(step: &str, checks: &'a [Check]) -> Option<&'a Check> {
+    let inside = step.strip_prefix('[')?.split(']').next()?;
+    let mut words = inside.rsplit(' ');
+    let (position, stage) = (words.next()?, words.next()?);
+    let number: usize = position.split('/').next()?.parse().ok()?;
+    if stage != STAGE { None } else { checks.get(number.checked_sub(2)?) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checks() -> Vec<Check> {
+        let exec = ["python", "-c", "print(\"a\")"].map(str::to_owned).to_vec();
+        [
+            ("shell", CheckCommand::Shell(" test -e /a ".to_owned())),
+            ("exec", CheckCommand::Exec(exec)),
+        ]
+        .map(|(name, command)| Check { name: name.to_owned(), command })
+        .into()
+    }
+
+    #[test]
+    fn checks_are_a_stage_from_the_image() {
+        let text = with_checks("FROM a AS tools\nFROM b\nUSER 1", &checks()).expect("a stage");
+        insta::assert_snapshot!(text, @r#"
+        FROM a AS tools
+        FROM b AS basegen-image
+        USER 1
+
+        FROM basegen-image AS basegen-verify
+        RUN --network=none test -e /a
+        RUN --network=none ["python","-c","print(\"a\")"]
+        "#);
+        let named = with_checks("FROM b as image\n", &checks()).expect("a stage");
+        assert!(named.starts_with("FROM b as image\n\n\nFROM image AS basegen-verify\n"), "{named}");
+        assert_eq!(with_checks("FROM b\n", &[]), None);
+    }
+
+    #[test]
+    fn a_step_is_known_as_the_check_that_it_runs() {
+        let checks = checks();
+        let name = |step| check_of(step, &checks).map(|check| check.name.as_str());
+        assert_eq!(name("[basegen-verify 2/3] RUN --network=none test -e /a"), Some("shell"));
+        assert_eq!(name("[linux/arm64 basegen-verify 3/3] RUN x"), Some("exec"));
+        for other in ["[basegen-verify 1/3] FROM x", "[stage-1 2/3] RUN", "exporting", "[a]"] {
+            assert_eq!(name(other), None, "{other}");
+        }
+    }
+}
