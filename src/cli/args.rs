@@ -31,6 +31,10 @@ pub(super) enum Command {
     List(ListArgs),
     /// Write the Dockerfile and the context of each variant to disk, or compare them
     Render(RenderArgs),
+    /// Tell whether a release is still what it was published as
+    Status(StatusArgs),
+    /// List, or delete, what is kept of images that the matrix no longer makes
+    Prune(PruneArgs),
     /// Print the JSON schema of matrix.toml
     Schema,
     /// Print a shell's completions
@@ -101,7 +105,7 @@ fn switch_values() -> PossibleValuesParser {
 }
 
 /// What the images are called.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Naming images")]
 pub(super) struct NamingArgs {
     /// The version in tags, instead of the one that `[version]` tells of
@@ -127,6 +131,40 @@ pub(super) struct PlanArgs {
     /// How the plan is written
     #[arg(long, value_enum, default_value_t = PlanFormat::Table)]
     pub(super) format: PlanFormat,
+    /// Do not ask the registries what is published
+    #[arg(long)]
+    pub(super) offline: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct StatusArgs {
+    /// The version of the release [default: the one that `[version]` tells of]
+    #[arg(value_name = "VERSION", conflicts_with = "version_tag")]
+    pub(super) version: Option<String>,
+    #[command(flatten)]
+    pub(super) naming: NamingArgs,
+    /// How the findings are written
+    #[arg(long, value_enum, default_value_t = TextFormat::Table)]
+    pub(super) format: TextFormat,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PruneArgs {
+    /// Delete what is listed
+    #[arg(long)]
+    pub(super) yes: bool,
+    #[command(flatten)]
+    pub(super) naming: NamingArgs,
+    #[command(flatten)]
+    pub(super) engine: EngineArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum TextFormat {
+    /// For people
+    Table,
+    /// For programs
+    Json,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -187,6 +225,12 @@ pub(super) struct OutputArgs {
     /// Write an OCI image layout to a folder: `oci:DIR`
     #[arg(short, long, value_name = "oci:DIR")]
     pub(super) output: Option<String>,
+    /// Build every variant, even those whose image is there already
+    #[arg(long)]
+    pub(super) force: bool,
+    /// Move tags of the version that stand for other images
+    #[arg(long, requires = "push")]
+    pub(super) overwrite: bool,
     /// Print the names of the images that would be built, and build nothing
     #[arg(long)]
     pub(super) dry_run: bool,
@@ -243,7 +287,7 @@ pub(super) enum Progress {
 }
 
 /// Which engine builds: Docker's own settings, unless another is named.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Engine")]
 pub(super) struct EngineArgs {
     /// A buildkitd instead of Docker: `unix:///path` or `tcp://host:port`

@@ -3,22 +3,45 @@
 use std::sync::Arc;
 
 use tokio::runtime::Runtime;
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{
-    self, BuildJob, BuildOptions, ConnectedEngine, Destination, EngineEnvironment, EngineRequest,
-    OnFailure, Outcome, RunRequest, TlsFiles,
+    BuildJob, BuildKitEngine, BuildOptions, ConnectedEngine, Destination, OnFailure, Outcome,
+    RunRequest,
 };
 use crate::error::{ExitCode, Report};
-use crate::event::FailureKind;
+use crate::event::{CancelReason, Event, Events, FailureKind};
+use crate::image::{Digest, Reference};
 use crate::plan::{self, Plan};
-use crate::registry::{Credentials, DockerConfig};
-use crate::render::Renderer;
+use crate::registry::Credentials;
 use crate::report::{self, Printer, RunReport};
 
-use super::args::{BuildArgs, EngineArgs, GlobalArgs, OutputArgs};
+use super::args::{BuildArgs, GlobalArgs, OutputArgs};
+use super::metadata::{self, RunOutcome};
+use super::recipe::Recipe;
 use super::selection::ArgumentError;
-use super::{Environment, inputs, metadata, progress, selection, signals};
+use super::{Environment, engines, inputs, local, progress, publish, registries, selection, signals};
+
+/// How a run ended.
+pub(super) enum Ended {
+    /// The images have their names; a whole release has its set, too.
+    Named(Option<(Reference, Digest)>),
+    /// Something was not built, as these tell.
+    Unnamed(Vec<Outcome>),
+}
+
+/// A main call, read and checked: what the ways to a destination have in common.
+pub(super) struct Call<'a> {
+    pub(super) args: &'a BuildArgs,
+    pub(super) environment: &'a Environment,
+    pub(super) plan: &'a Plan<'a>,
+    pub(super) destination: Destination,
+    pub(super) credentials: Arc<Credentials>,
+    pub(super) events: Events,
+    pub(super) cancel: CancellationToken,
+    engine: OnceCell<ConnectedEngine>,
+}
 
 pub(super) fn run(
     args: &BuildArgs,
@@ -33,81 +56,141 @@ pub(super) fn run(
         printer.result(&plan::names(&plan));
         return Ok(ExitCode::Success);
     }
-    let jobs = jobs(&plan, &destination)?;
-    let options = BuildOptions {
-        credentials: Arc::new(Credentials::load(&docker_config(environment))?),
-        secrets: inputs::secrets(&matrix, &args.running, environment)?,
-        build_args: inputs::proxies(environment),
-        no_cache: args.running.no_cache,
-        ..BuildOptions::to(destination)
-    };
+    let recipe = Recipe::of(&plan)?;
     if let Some(path) = &args.output.metadata_file {
         metadata::check(path)?;
     }
     let report = progress::report(&args.running, global, environment, printer)?;
-    let request = RunRequest {
-        jobs,
-        parallel: args.running.jobs.into(),
-        on_failure: match args.running.fail_fast {
-            true => OnFailure::FailFast,
-            false => OnFailure::KeepGoing,
-        },
+    let call = Call {
+        args,
+        environment,
+        plan: &plan,
+        destination,
+        credentials: registries::credentials(&matrix, environment)?,
+        events: report.events(),
         cancel: CancellationToken::new(),
+        engine: OnceCell::new(),
     };
-    let engine = engine_request(&args.engine, environment);
     let runtime = Runtime::new().map_err(metadata::FileError::runtime)?;
-    let ended = runtime.block_on(build(&engine, options, &plan, request, &report));
+    let ended = runtime.block_on(call.execute(recipe));
     // What still hangs on a lost connection shall not keep the process.
     runtime.shutdown_background();
-    let Some(outcomes) = ended? else { return Ok(ExitCode::Interrupted) };
-    let record = report.record();
-    let rows = record.finished.iter().map(|row| (row.references.as_slice(), &row.digest));
-    printer.result(&report::published(rows));
-    report.conclude();
-    if let Some(path) = &args.output.metadata_file {
-        metadata::write(path, &plan, &record)?;
-    }
-    Ok(exit_code(&outcomes))
+    let Some(ended) = ended.transpose()? else { return Ok(ExitCode::Interrupted) };
+    conclude(&call, &ended, &report, printer)
 }
 
-/// Builds everything; `None` when a second interrupt ended it on the spot.
-async fn build(
-    engine: &EngineRequest,
-    options: BuildOptions,
-    plan: &Plan<'_>,
-    request: RunRequest,
+/// Tells how a run ended, to people and to other programs.
+fn conclude(
+    call: &Call<'_>,
+    ended: &Ended,
     report: &RunReport,
-) -> Result<Option<Vec<Outcome>>, Report> {
-    let connected = ConnectedEngine::connect(engine).await?;
-    connected.check_platforms(plan.targets.iter().flat_map(|target| target.platforms.iter()))?;
-    let builder = Arc::new(connected.builder(options)?);
-    let interrupts = signals::watch(request.cancel.clone());
-    let events = report.events();
-    tokio::select! {
-        outcomes = engine::run(builder, request, &events) => Ok(Some(outcomes)),
-        () = interrupts => Ok(None),
+    printer: &Printer,
+) -> Result<ExitCode, Report> {
+    let record = report.record();
+    let (named, set, code) = match ended {
+        Ended::Named(set) => (true, set.as_ref(), ExitCode::Success),
+        // What an engine or a folder has got it has, be it all or not.
+        Ended::Unnamed(outcomes) => {
+            (call.destination != Destination::Registry, None, exit_code(outcomes))
+        }
+    };
+    if named {
+        let finished = record.finished.iter().map(|row| (row.references.as_slice(), &row.digest));
+        let kept = record.kept.iter().map(|row| (row.references.as_slice(), &row.digest));
+        printer.result(&report::published(finished.chain(kept)));
     }
+    report.conclude();
+    if let Some(path) = &call.args.output.metadata_file {
+        metadata::write(path, call.plan, &RunOutcome { record: &record, named, set })?;
+    }
+    Ok(code)
 }
 
-/// The targets with their contexts, ready to be built.
-fn jobs(plan: &Plan<'_>, destination: &Destination) -> Result<Vec<BuildJob>, Report> {
-    let variants: Vec<_> = plan.targets.iter().map(|target| target.variant).collect();
-    let contexts = Renderer::new(plan.matrix)?.render_all(&variants)?;
-    let mut after = match destination {
-        Destination::Registry => plan.leaders(),
-        Destination::Engine | Destination::OciLayout(_) => vec![Vec::new(); contexts.len()],
-    };
-    let jobs =
-        plan.targets.iter().zip(contexts).enumerate().map(|(index, (target, context))| BuildJob {
-            target: target.id().to_owned(),
-            context,
-            platforms: target.platforms.to_vec(),
-            labels: target.labels.clone(),
-            references: target.references().cloned().collect(),
-            compression: target.compression,
-            after: std::mem::take(&mut after[index]),
+impl<'a> Call<'a> {
+    /// Builds everything; `None` when a second interrupt ended it on the spot.
+    async fn execute(&self, mut recipe: Recipe<'a>) -> Option<Result<Ended, Report>> {
+        let interrupts = signals::watch(self.cancel.clone());
+        let work = async {
+            self.resolve(&mut recipe).await?;
+            match self.destination {
+                Destination::Registry => publish::run(self, &recipe).await,
+                Destination::Engine | Destination::OciLayout(_) => local::run(self, &recipe).await,
+            }
+        };
+        tokio::select! {
+            ended = work => Some(ended),
+            () = interrupts => None,
+        }
+    }
+
+    /// Pins what the lock does not, as the engine's mirrors have it where there is an engine.
+    async fn resolve(&self, recipe: &mut Recipe<'_>) -> Result<(), Report> {
+        if recipe.unpinned().is_empty() {
+            return Ok(());
+        }
+        let mirrors = self.engine().await.map(|engine| engine.registry_mirrors().to_vec());
+        let registries = self.registries(mirrors.unwrap_or_default())?;
+        for problem in recipe.resolve(&registries).await {
+            let message = format!("what is built on it is built each time: {problem}");
+            self.events.emit(&Event::Warning { target: None, message });
+        }
+        Ok(())
+    }
+
+    /// The registries; `mirrors` are asked before Docker Hub.
+    pub(super) fn registries(
+        &self,
+        mirrors: Vec<String>,
+    ) -> Result<crate::registry::Registries, Report> {
+        registries::open(self.plan.matrix, &self.credentials, mirrors, self.environment)
+    }
+
+    /// The engine, connected at the first call.
+    pub(super) async fn engine(&self) -> Result<&ConnectedEngine, Report> {
+        let request = engines::request(&self.args.engine, self.environment);
+        let connect = || async {
+            let connected = ConnectedEngine::connect(&request).await?;
+            let targets = self.plan.targets.iter();
+            connected.check_platforms(targets.flat_map(|target| target.platforms.iter()))?;
+            Ok(connected)
+        };
+        self.engine.get_or_try_init(connect).await
+    }
+
+    /// The engine, set up for this call's destination.
+    pub(super) async fn builder(&self) -> Result<BuildKitEngine, Report> {
+        let matrix = self.plan.matrix;
+        let options = BuildOptions {
+            credentials: Arc::clone(&self.credentials),
+            secrets: inputs::secrets(matrix, &self.args.running, self.environment)?,
+            build_args: inputs::proxies(self.environment),
+            no_cache: self.args.running.no_cache,
+            ..BuildOptions::to(self.destination.clone())
+        };
+        Ok(self.engine().await?.builder(options)?)
+    }
+
+    /// A run of `jobs` as the arguments want it.
+    pub(super) fn run_request(&self, jobs: Vec<BuildJob>) -> RunRequest {
+        RunRequest {
+            jobs,
+            parallel: self.args.running.jobs.into(),
+            on_failure: match self.args.running.fail_fast {
+                true => OnFailure::FailFast,
+                false => OnFailure::KeepGoing,
+            },
+            cancel: self.cancel.clone(),
+        }
+    }
+
+    /// Tells that the image of `job` is there already.
+    pub(super) fn kept(&self, job: &BuildJob, digest: &Digest) {
+        self.events.emit(&Event::TargetKept {
+            target: job.target.clone(),
+            digest: digest.clone(),
+            references: job.references.clone(),
         });
-    Ok(jobs.collect())
+    }
 }
 
 fn destination(args: &OutputArgs) -> Result<Destination, ArgumentError> {
@@ -120,50 +203,13 @@ fn destination(args: &OutputArgs) -> Result<Destination, ArgumentError> {
     }
 }
 
-fn docker_config(environment: &Environment) -> DockerConfig {
-    DockerConfig {
-        folder: engine_environment(environment).docker_folder(),
-        search_path: environment.path("PATH").map(Into::into),
-    }
-}
-
-fn engine_request(args: &EngineArgs, environment: &Environment) -> EngineRequest {
-    let tls = (&args.builder_ca, &args.builder_cert, &args.builder_key);
-    let builder_tls = match tls {
-        (Some(ca), Some(cert), Some(key)) => {
-            Some(TlsFiles { ca: ca.clone(), cert: cert.clone(), key: key.clone() })
-        }
-        _ => None,
-    };
-    EngineRequest {
-        builder: args.builder.clone(),
-        builder_tls,
-        environment: engine_environment(environment),
-    }
-}
-
-fn engine_environment(environment: &Environment) -> EngineEnvironment {
-    let text = |name| environment.variable(name).map(str::to_owned);
-    EngineEnvironment {
-        buildkit_host: text("BUILDKIT_HOST"),
-        docker_host: text("DOCKER_HOST"),
-        docker_context: text("DOCKER_CONTEXT"),
-        docker_tls_verify: text("DOCKER_TLS_VERIFY").is_some(),
-        docker_cert_path: environment.path("DOCKER_CERT_PATH"),
-        docker_config: environment.path("DOCKER_CONFIG"),
-        home: environment.path("HOME"),
-        runtime_dir: environment.path("XDG_RUNTIME_DIR"),
-    }
-}
-
 /// The worst that happened.
 fn exit_code(outcomes: &[Outcome]) -> ExitCode {
     let failed = |kind: FailureKind| {
         let is_kind = |outcome: &Outcome| matches!(outcome, Outcome::Failed(f) if f.kind == kind);
         outcomes.iter().any(is_kind)
     };
-    let interrupted = crate::event::CancelReason::Interrupted;
-    if outcomes.contains(&Outcome::Cancelled(interrupted)) {
+    if outcomes.contains(&Outcome::Cancelled(CancelReason::Interrupted)) {
         ExitCode::Interrupted
     } else if failed(FailureKind::Build) {
         ExitCode::Build

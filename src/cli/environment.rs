@@ -49,6 +49,13 @@ impl Environment {
         (!value.is_empty()).then(|| value.into())
     }
 
+    /// The user's folder for what programs note between runs; none for someone without a home.
+    pub(super) fn state_folder(&self) -> Option<PathBuf> {
+        let state = self.path("XDG_STATE_HOME");
+        let state = state.or_else(|| self.path("HOME").map(|home| home.join(".local/state")));
+        state.map(|state| state.join("basegen"))
+    }
+
     pub(super) fn stdout_color(&self) -> bool {
         self.color(self.stdout_is_terminal)
     }

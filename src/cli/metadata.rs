@@ -7,6 +7,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use crate::error::{ExitCode, Explain};
+use crate::image::{Digest, Reference};
 use crate::plan::Plan;
 use crate::report::Record;
 
@@ -46,10 +47,20 @@ impl Explain for FileError {
     }
 }
 
+/// What is told of a run.
+pub(super) struct RunOutcome<'a> {
+    /// What came of each variant.
+    pub(super) record: &'a Record,
+    /// Whether the images have their names.
+    pub(super) named: bool,
+    /// The release set, where one was written.
+    pub(super) set: Option<&'a (Reference, Digest)>,
+}
+
 /// Writes `path` in one step: whoever reads it finds all of it or what was there before.
-pub(super) fn write(path: &Path, plan: &Plan<'_>, record: &Record) -> Result<(), FileError> {
+pub(super) fn write(path: &Path, plan: &Plan<'_>, outcome: &RunOutcome<'_>) -> Result<(), FileError> {
     let failed = FileError::metadata(path);
-    let text = serde_json::to_string_pretty(&document(plan, record)).expect("a record is JSON");
+    let text = serde_json::to_string_pretty(&document(plan, outcome)).expect("a record is JSON");
     let mut file = temporary(path).map_err(&failed)?;
     writeln!(file, "{text}").map_err(&failed)?;
     let readable = std::fs::Permissions::from_mode(0o644);
@@ -71,27 +82,34 @@ fn temporary(path: &Path) -> io::Result<tempfile::NamedTempFile> {
     tempfile::NamedTempFile::new_in(folder)
 }
 
-fn document(plan: &Plan<'_>, record: &Record) -> Value {
+fn document(plan: &Plan<'_>, outcome: &RunOutcome<'_>) -> Value {
+    let RunOutcome { record, named, set } = outcome;
     let mut targets = Map::new();
-    for finished in &record.finished {
-        let references: Map<String, Value> = finished
-            .references
-            .iter()
-            .map(|reference| (reference.to_string(), json!(finished.digest)))
-            .collect();
-        targets.insert(
-            finished.target.clone(),
-            json!({ "digest": finished.digest, "references": references, "cached": finished.cached }),
-        );
+    let mut add = |target: &str, digest: &Digest, references: &[Reference], kept, cached| {
+        let references = references.iter().filter(|_| *named);
+        let references: Map<String, Value> =
+            references.map(|reference| (reference.to_string(), json!(digest))).collect();
+        let image = json!({
+            "digest": digest, "references": references, "cached": cached, "kept": kept,
+        });
+        targets.insert(target.to_owned(), image);
+    };
+    for row in &record.finished {
+        add(&row.target, &row.digest, &row.references, false, row.cached);
+    }
+    for row in &record.kept {
+        add(&row.target, &row.digest, &row.references, true, true);
     }
     let failed: Vec<&str> = record.failed.iter().map(|failed| failed.target.as_str()).collect();
     let cancelled: Vec<&str> = record.cancelled.iter().map(|(target, _)| target.as_str()).collect();
+    let set = set.map(|(reference, digest)| json!({ "reference": reference, "digest": digest }));
     json!({
         "schema": 1,
         "version": plan.version,
-        "whole": plan.whole && failed.is_empty() && cancelled.is_empty(),
+        "whole": plan.whole && *named && failed.is_empty() && cancelled.is_empty(),
         "targets": targets,
         "failed": failed,
         "cancelled": cancelled,
+        "set": set,
     })
 }

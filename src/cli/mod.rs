@@ -6,15 +6,23 @@
 mod args;
 mod build;
 mod check;
+mod engines;
 mod environment;
 mod generate;
 mod inputs;
+mod local;
 mod metadata;
 mod planned;
 mod progress;
+mod prune;
+mod publish;
+mod recipe;
+mod registries;
 mod render;
 mod selection;
 mod signals;
+mod stands;
+mod status;
 
 pub use args::Cli;
 pub use environment::Environment;
@@ -76,9 +84,11 @@ fn stray_argument(command: &clap::Command, matches: &ArgMatches) -> Option<Strin
 fn execute(cli: Cli, environment: &Environment, printer: &Printer) -> Result<ExitCode, Report> {
     match cli.command {
         None => build::run(&cli.build, &cli.global, environment, printer),
-        Some(Command::Plan(args)) => planned::plan(&args, &cli.global, printer),
+        Some(Command::Plan(args)) => planned::plan(&args, &cli.global, environment, printer),
         Some(Command::List(args)) => planned::list(&args, &cli.global, printer),
         Some(Command::Render(args)) => render::run(&args, &cli.global, printer),
+        Some(Command::Status(args)) => status::run(&args, &cli.global, environment, printer),
+        Some(Command::Prune(args)) => prune::run(&args, &cli.global, environment, printer),
         Some(Command::Schema) => Ok(generate::schema(printer)),
         Some(Command::Completions { shell }) => Ok(generate::completions(shell, printer)),
         Some(Command::Man { folder }) => generate::man(folder.as_deref(), printer),

@@ -1,23 +1,29 @@
-//! `basegen plan` and `basegen list`: what would be built. Neither needs an engine.
+//! `basegen plan` and `basegen list`: what would be built. Neither needs an engine or a network;
+//! where there is one, `plan` says how each image stands to what is published.
 
 use crate::error::{ExitCode, Report};
 use crate::plan;
 use crate::report::Printer;
 
 use super::args::{GlobalArgs, ListArgs, PlanArgs, PlanFormat};
-use super::selection;
+use super::{Environment, selection, stands};
 
 pub(super) fn plan(
     args: &PlanArgs,
     global: &GlobalArgs,
+    environment: &Environment,
     printer: &Printer,
 ) -> Result<ExitCode, Report> {
     let matrix = selection::load(&global.file)?;
     let plan = selection::plan(&matrix, &args.selection, &args.naming)?;
+    let standings = match args.format {
+        PlanFormat::Markdown => None,
+        PlanFormat::Table | PlanFormat::Json => stands::of(args, &plan, environment, printer)?,
+    };
     printer.result(&match args.format {
-        PlanFormat::Table => plan::table(&plan),
+        PlanFormat::Table => plan::table(&plan, standings.as_deref()),
         PlanFormat::Markdown => plan::markdown(&plan),
-        PlanFormat::Json => plan::json(&plan),
+        PlanFormat::Json => plan::json(&plan, standings.as_deref()),
     });
     Ok(ExitCode::Success)
 }

@@ -51,14 +51,11 @@ pub(super) fn report(
 /// A folder for the logs of this run. Below the user's own state, where those of long ago are
 /// removed; for someone without a home, a new one that nobody else can have made.
 fn log_folder(environment: &Environment) -> Result<PathBuf, FileError> {
-    let state = environment
-        .path("XDG_STATE_HOME")
-        .or_else(|| environment.path("HOME").map(|home| home.join(".local/state")));
-    let Some(state) = state else {
+    let Some(state) = environment.state_folder() else {
         let made = tempfile::Builder::new().prefix("basegen-logs-").tempdir();
         return made.map(tempfile::TempDir::keep).map_err(FileError::logs);
     };
-    let runs = state.join("basegen/logs");
+    let runs = state.join("logs");
     remove_old(&runs);
     let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
     Ok(runs.join(format!("{now}-{}", std::process::id())))

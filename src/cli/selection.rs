@@ -148,7 +148,16 @@ pub(super) fn plan<'a>(
     selection: &SelectionArgs,
     naming: &NamingArgs,
 ) -> Result<Plan<'a>, Report> {
-    let selected = matrix.select(&selection.selection()?)?;
+    plan_of(matrix, &selection.selection()?, naming)
+}
+
+/// Plans `selection` of `matrix`.
+pub(super) fn plan_of<'a>(
+    matrix: &'a Matrix,
+    selection: &Selection,
+    naming: &NamingArgs,
+) -> Result<Plan<'a>, Report> {
+    let selected = matrix.select(selection)?;
     Ok(Plan::new(matrix, &selected, naming.request(matrix)?)?)
 }
 

@@ -1,7 +1,12 @@
 //! The plain Docker Engine API, for what `BuildKit` does not do.
 
+use std::collections::HashMap;
+
 use bollard::models::PushImageInfo;
-use bollard::query_parameters::PushImageOptionsBuilder;
+use bollard::query_parameters::{
+    ListImagesOptionsBuilder, PushImageOptionsBuilder, RemoveImageOptionsBuilder,
+    TagImageOptionsBuilder,
+};
 use bollard::{API_DEFAULT_VERSION, Docker, auth::DockerCredentials};
 use futures_util::TryStreamExt;
 use secrecy::ExposeSecret;
@@ -13,6 +18,20 @@ use crate::registry::Credential;
 
 /// Seconds that one answer of the Engine API may take.
 const TIMEOUT: u64 = 120;
+
+/// An image of an engine's store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredImage {
+    /// What the engine knows it by: the digest of its manifest, or of its configuration where
+    /// images live in a graph driver's store.
+    pub id: Digest,
+    /// The value of the label that it was asked for by.
+    pub label: String,
+    /// Its names.
+    pub names: Vec<Reference>,
+    /// Its size in bytes, with what it shares with others.
+    pub size: u64,
+}
 
 /// A connection to the Engine API.
 #[derive(Debug, Clone)]
@@ -85,6 +104,47 @@ impl DockerApi {
                 .any(|pair| pair.first().is_some_and(|key| key == "driver-type")),
             mirrors: registries.mirrors.unwrap_or_default(),
         })
+    }
+
+    /// The images that have a label.
+    pub(super) async fn images_with(
+        &self,
+        label: &str,
+    ) -> Result<Vec<StoredImage>, bollard::errors::Error> {
+        let filters = HashMap::from([("label".to_owned(), vec![label.to_owned()])]);
+        let options = ListImagesOptionsBuilder::default().filters(&filters).build();
+        let images = self.0.list_images(Some(options)).await?.into_iter();
+        let labelled = images.filter_map(|mut image| {
+            Some(StoredImage {
+                id: image.id.parse().ok()?,
+                label: image.labels.remove(label)?,
+                // An image without a name has one that says so.
+                names: image.repo_tags.iter().filter_map(|name| name.parse().ok()).collect(),
+                size: u64::try_from(image.size).unwrap_or(0),
+            })
+        });
+        Ok(labelled.collect())
+    }
+
+    /// Gives an image of the engine's store a name.
+    pub(super) async fn tag(
+        &self,
+        image: &Digest,
+        reference: &Reference,
+    ) -> Result<(), bollard::errors::Error> {
+        let repository = reference.repository.canonical();
+        let options = TagImageOptionsBuilder::default()
+            .repo(&repository)
+            .tag(reference.tag.as_str())
+            .build();
+        self.0.tag_image(&image.to_string(), Some(options)).await
+    }
+
+    /// Removes an image with all its names; one that a container uses stays.
+    pub(super) async fn remove(&self, image: &Digest) -> Result<(), bollard::errors::Error> {
+        let options = RemoveImageOptionsBuilder::default().force(true).build();
+        self.0.remove_image(&image.to_string(), Some(options), None).await?;
+        Ok(())
     }
 
     /// Pushes an image from the engine's store, and gives the digest that the registry has it by.

@@ -113,6 +113,17 @@ pub enum EngineError {
         /// What to do instead.
         hint: &'static str,
     },
+    /// The engine's image store cannot be used.
+    #[error("{engine} failed to {action}")]
+    Store {
+        /// The engine, as events name it.
+        engine: String,
+        /// What it was asked for.
+        action: &'static str,
+        /// What it answered.
+        #[source]
+        source: Cause,
+    },
     /// The folder of an OCI layout that cannot be used.
     #[error("failed to use `{}` as an OCI image layout", path.display())]
     Layout {

@@ -15,6 +15,7 @@ use std::future::Future;
 pub use address::{Endpoint, EngineAddress, EngineKind, TlsFiles};
 pub use buildkit::{BuildKitEngine, BuildOptions, ConnectedEngine};
 pub use discover::{EngineEnvironment, EngineRequest};
+pub use docker::StoredImage;
 pub use error::EngineError;
 pub use job::{BuildJob, BuiltImage, Destination, Secret};
 pub use scheduler::{OnFailure, Outcome, RunRequest, run};

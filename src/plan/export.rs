@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Plan, PlanRecord, Target, TargetRecord};
+use super::{Plan, PlanRecord, PublishedState, Standing, Target, TargetRecord};
 use crate::matrix::{Matrix, Value};
 
 /// The names alone, one a line.
@@ -11,31 +11,61 @@ pub fn names(plan: &Plan<'_>) -> String {
     plan.targets.iter().map(|target| format!("{}\n", target.reference)).collect()
 }
 
-/// A table: the id, what the image is called, its Dockerfile and its platforms.
+/// A table: the id, what the image is called, its Dockerfile and its platforms; and how it
+/// stands to what is published, where `standings` tells.
 #[must_use]
-pub fn table(plan: &Plan<'_>) -> String {
+pub fn table(plan: &Plan<'_>, standings: Option<&[Standing]>) -> String {
     let header = ["VARIANT", "IMAGE", "DOCKERFILE", "PLATFORMS"].map(str::to_owned);
     let rows = plan.targets.iter().map(|target| {
-        [
-            target.id().to_owned(),
-            target.reference.to_string(),
-            target.dockerfile.clone(),
-            target.platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
-        ]
+        let platforms: Vec<String> = target.platforms.iter().map(ToString::to_string).collect();
+        let (id, image) = (target.id().to_owned(), target.reference.to_string());
+        [id, image, target.dockerfile.clone(), platforms.join(",")]
     });
-    let rows: Vec<[String; 4]> = std::iter::once(header).chain(rows).collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
-    let widths: [usize; 3] = std::array::from_fn(width);
-    let mut text = String::new();
-    for [id, image, dockerfile, platforms] in &rows {
-        let [a, b, c] = widths;
-        writeln!(text, "{id:a$}  {image:b$}  {dockerfile:c$}  {platforms}")
-            .expect("writing to memory does not fail");
+    let mut rows: Vec<Vec<String>> =
+        std::iter::once(header).chain(rows).map(|row| row.to_vec()).collect();
+    if let Some(standings) = standings {
+        let words = standings.iter().map(|standing| {
+            (standing.state.word().to_owned(), standing.reasons.first().cloned().unwrap_or_default())
+        });
+        let words = std::iter::once(("STATE".to_owned(), "WHY".to_owned())).chain(words);
+        for (row, (state, reason)) in rows.iter_mut().zip(words) {
+            // Neither the Dockerfile nor the platforms are what is asked for then.
+            row.truncate(2);
+            row.extend([state, reason]);
+        }
     }
+    let mut text = columns(&rows);
     let version = plan.version.as_ref().map(|version| format!(", version {version}"));
     let all = plan.matrix.variants.len();
-    writeln!(text, "\n{} of {all} variants{}", plan.targets.len(), version.unwrap_or_default())
+    let states = standings.map(counted).unwrap_or_default();
+    writeln!(text, "\n{} of {all} variants{}{states}", rows.len() - 1, version.unwrap_or_default())
         .expect("writing to memory does not fail");
+    text
+}
+
+/// `: 2 changed, 46 published`.
+fn counted(standings: &[Standing]) -> String {
+    use PublishedState::{Changed, Missing, New, Published};
+    let counts = [New, Changed, Missing, Published].map(|state| {
+        let count = standings.iter().filter(|standing| standing.state == state).count();
+        (count > 0).then(|| format!("{count} {}", state.word()))
+    });
+    format!(": {}", counts.into_iter().flatten().collect::<Vec<_>>().join(", "))
+}
+
+/// Rows in columns as wide as their widest texts, without spaces at the ends of lines.
+#[must_use]
+pub fn columns(rows: &[Vec<String>]) -> String {
+    let columns = rows.first().map_or(0, Vec::len);
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        let line = cells.collect::<Vec<_>>().join("  ");
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
     text
 }
 
@@ -61,8 +91,12 @@ pub fn markdown(plan: &Plan<'_>) -> String {
 
 /// JSON with everything that a plan holds; `schema` counts up when a field's meaning changes.
 #[must_use]
-pub fn json(plan: &Plan<'_>) -> String {
-    let targets: Vec<_> = plan.targets.iter().map(|target| record(plan.matrix, target)).collect();
+pub fn json(plan: &Plan<'_>, standings: Option<&[Standing]>) -> String {
+    let targets = plan.targets.iter().enumerate().map(|(index, target)| {
+        let standing = standings.map(|standings| &standings[index]);
+        record(plan.matrix, target, standing)
+    });
+    let targets = targets.collect();
     let record =
         PlanRecord { schema: 1, version: plan.version.as_ref(), whole: plan.whole, targets };
     let mut text = serde_json::to_string_pretty(&record).expect("a plan is JSON");
@@ -70,11 +104,16 @@ pub fn json(plan: &Plan<'_>) -> String {
     text
 }
 
-fn record<'a>(matrix: &Matrix, target: &'a Target<'a>) -> TargetRecord<'a> {
+fn record<'a>(
+    matrix: &Matrix,
+    target: &'a Target<'a>,
+    standing: Option<&'a Standing>,
+) -> TargetRecord<'a> {
     let values = matrix.axes.iter().enumerate().map(|(index, axis)| {
         (axis.name.clone(), matrix.value(target.variant, index).value.to_json())
     });
     TargetRecord {
+        standing,
         id: target.id(),
         axes: values.collect(),
         reference: &target.reference,

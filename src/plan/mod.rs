@@ -5,16 +5,18 @@
 mod export;
 mod names;
 mod order;
+mod standing;
 
-pub use export::{json, markdown, names, table};
+pub use export::{columns, json, markdown, names, table};
 pub use names::{NameError, Naming};
+pub use standing::{PublishedState, Standing};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::image::{Compression, Platform, Reference};
+use crate::image::{Compression, Platform, Reference, Repository};
 use crate::matrix::{Matrix, Selected, Variant};
 use crate::version::Version;
 
@@ -27,6 +29,10 @@ pub struct Plan<'a> {
     pub version: Option<Version>,
     /// Whether every variant of the matrix is in it.
     pub whole: bool,
+    /// Whether its version was made up for it, and is not the matrix' own.
+    pub custom: bool,
+    /// The repository of the matrix' first image, be that in the plan or not.
+    pub first_repository: Repository,
     /// The images in the matrix' order.
     pub targets: Vec<Target<'a>>,
 }
@@ -74,13 +80,21 @@ impl<'a> Plan<'a> {
         request: PlanRequest,
     ) -> Result<Self, NameError> {
         let naming = Naming::new(matrix, &request)?;
+        let first_repository = naming.first_repository(&matrix.variants)?;
         let mut targets = naming.targets(&matrix.variants, &selected.variants)?;
         if !selected.whole || request.is_custom {
             for target in &mut targets {
                 target.aliases.clear();
             }
         }
-        Ok(Self { matrix, version: request.version, whole: selected.whole, targets })
+        Ok(Self {
+            matrix,
+            version: request.version,
+            whole: selected.whole,
+            custom: request.is_custom,
+            first_repository,
+            targets,
+        })
     }
 }
 
@@ -109,6 +123,8 @@ struct PlanRecord<'a> {
 /// A target as `plan --format json` writes it.
 #[derive(Debug, Serialize)]
 struct TargetRecord<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    standing: Option<&'a Standing>,
     id: &'a str,
     axes: serde_json::Map<String, serde_json::Value>,
     reference: &'a Reference,

@@ -129,6 +129,12 @@ impl<'a> Naming<'a> {
         Ok(targets)
     }
 
+    /// The repository of the first of `variants`, which are never none.
+    pub fn first_repository(&self, variants: &[Variant]) -> Result<Repository, NameError> {
+        let first = variants.first().expect("a matrix has variants");
+        self.repository(first).map_err(|source| invalid(first, source))
+    }
+
     fn names(&self, variant: &Variant) -> Result<Names, NameError> {
         let image = &self.matrix.image;
         let repository = self.repository(variant).map_err(|source| invalid(variant, source))?;

@@ -1,8 +1,7 @@
 use std::fmt;
-use std::sync::Arc;
 
 use super::JournalError;
-use crate::error::{ExitCode, Explain};
+use crate::error::{ExitCode, Explain, one_line};
 use crate::image::{Digest, Reference};
 use crate::registry::RegistryError;
 
@@ -35,7 +34,7 @@ pub enum PublishError {
     #[error("{} of {total} tags could not be set:{}", failed.len(), Failures(failed))]
     Tags {
         /// Those, each with the reason.
-        failed: Vec<(Reference, Arc<RegistryError>)>,
+        failed: Vec<(Reference, RegistryError)>,
         /// How many were to be set.
         total: usize,
     },
@@ -120,12 +119,12 @@ impl fmt::Display for List<'_> {
 }
 
 /// References and why each failed.
-struct Failures<'a>(&'a [(Reference, Arc<RegistryError>)]);
+struct Failures<'a>(&'a [(Reference, RegistryError)]);
 
 impl fmt::Display for Failures<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (reference, error) in self.0.iter().take(SHOWN) {
-            write!(formatter, "\n  {reference}: {}", crate::error::one_line(&**error))?;
+            write!(formatter, "\n  {reference}: {}", one_line(error))?;
         }
         more(formatter, self.0.len())
     }

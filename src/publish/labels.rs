@@ -38,7 +38,7 @@ struct Labelled {
 
 /// The labels of an image; those of its first platform where it has several. None where there
 /// is no such image, or where it is something else.
-pub async fn labels(
+pub(super) async fn labels(
     registries: &Registries,
     repository: &Repository,
     digest: &Digest,

@@ -14,19 +14,24 @@
 //!
 //! A journal notes what is done. The same call, after a crash or a failure, does the rest.
 
+mod audit;
 mod error;
 mod journal;
 mod labels;
 mod naming;
 mod set;
 mod staging;
+mod stale;
+mod standing;
 mod survey;
 
+pub use audit::{Audited, Finding, audit};
 pub use error::PublishError;
 pub use journal::{Journal, JournalError, RowState, State};
-pub use labels::labels;
 pub use set::{ReleaseSet, SetImage, SetName};
-pub use survey::{Standing, survey};
+pub use stale::{delete_tags, stale_tags};
+pub use standing::{Candidate, stands};
+pub use survey::Survey;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -106,14 +111,12 @@ where
 {
     let PublishRequest { rows, set, overwrite, force, mut run } = request;
     let (begun, cancel) = (Instant::now(), run.cancel.clone());
-    let standings = survey(registries, &rows, &journal.state()).await?;
+    let surveys = Survey::take(registries, &rows, &journal.state()).await?;
     if !overwrite {
-        refuse_taken(&rows, &standings, force)?;
+        refuse_taken(&rows, &surveys, force)?;
     }
-    let mut digests: Vec<Option<Digest>> = standings
-        .iter()
-        .map(|standing| standing.content.clone().filter(|_| !force))
-        .collect();
+    let kept = surveys.iter().map(|survey| survey.content.clone().filter(|_| !force));
+    let mut digests: Vec<Option<Digest>> = kept.collect();
     for (row, digest) in rows.iter().zip(&digests) {
         if let Some(digest) = digest {
             events.emit(&Event::TargetKept {
@@ -173,13 +176,13 @@ fn jobs(rows: &[Row], missing: &[usize]) -> Vec<BuildJob> {
 }
 
 /// Stops before anything is done when a version tag stands for something else.
-fn refuse_taken(rows: &[Row], standings: &[Standing], force: bool) -> Result<(), PublishError> {
+fn refuse_taken(rows: &[Row], surveys: &[Survey], force: bool) -> Result<(), PublishError> {
     let taken: Vec<Reference> = rows
         .iter()
-        .zip(standings)
-        .filter(|(_, standing)| match &standing.version {
+        .zip(surveys)
+        .filter(|(_, survey)| match &survey.version {
             None => false,
-            Some(digest) => force || standing.content.as_ref() != Some(digest),
+            Some(digest) => force || survey.content.as_ref() != Some(digest),
         })
         .map(|(row, _)| row.version().clone())
         .collect();

@@ -113,7 +113,7 @@ impl Naming<'_> {
             match result {
                 Ok(()) => {}
                 Err(PublishError::Registry(error)) => {
-                    failed.push((tag.reference.clone(), Arc::new(error)));
+                    failed.push((tag.reference.clone(), error));
                 }
                 Err(other) => return Err(other),
             }

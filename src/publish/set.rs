@@ -54,7 +54,8 @@ pub struct ReleaseSet {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetImage {
     /// The tag of the version, in full.
-    pub reference: String,
+    #[serde(with = "full_name")]
+    pub reference: Reference,
     /// What it stands for.
     pub digest: Digest,
     /// What it is made of, where that is known for certain.
@@ -66,7 +67,7 @@ impl ReleaseSet {
     fn new(version: Option<String>, rows: &[Row], digests: &[Digest]) -> Self {
         let images = rows.iter().zip(digests).map(|(row, digest)| {
             let image = SetImage {
-                reference: row.version().canonical(),
+                reference: row.version().clone(),
                 digest: digest.clone(),
                 fingerprint: row.fingerprint.as_ref().map(ToString::to_string),
             };
@@ -75,11 +76,12 @@ impl ReleaseSet {
         Self { schema: SCHEMA, version, images: images.collect() }
     }
 
-    /// Reads the release set behind `reference`; `None` where there is nothing.
+    /// Reads the release set behind `reference`, and gives its digest too; `None` where there is
+    /// nothing.
     pub async fn read(
         registries: &Registries,
         reference: &Reference,
-    ) -> Result<Option<Self>, PublishError> {
+    ) -> Result<Option<(Self, Digest)>, PublishError> {
         let repository = &reference.repository;
         let Some(manifest) = registries.manifest(repository, &reference.tag).await? else {
             return Ok(None);
@@ -101,7 +103,7 @@ impl ReleaseSet {
         if set.schema != SCHEMA {
             return Err(not_a_set(format!("its format is {}, not {SCHEMA}", set.schema)));
         }
-        Ok(Some(set))
+        Ok(Some((set, manifest.digest())))
     }
 }
 
@@ -163,6 +165,26 @@ struct ArtifactPart {
     media_type: String,
     digest: Digest,
     size: usize,
+}
+
+/// References in full, with the registry always there.
+mod full_name {
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    use crate::image::Reference;
+
+    pub(super) fn serialize<S: Serializer>(
+        reference: &Reference,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&reference.canonical())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Reference, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
 }
 
 #[cfg(test)]

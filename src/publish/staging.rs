@@ -50,7 +50,7 @@ impl<E: Engine> Staging<E> {
             let put = self.registries.put_manifest(repository, &tag, &manifest).await;
             match put {
                 // Built anew with `--force`, while what was built before keeps the tag.
-                Err(error) if error.kind() == RegistryErrorKind::TagImmutable => {
+                Err(error) if matches!(error.kind(), RegistryErrorKind::TagImmutable { .. }) => {
                     let message = format!("`{repository}:{tag}` keeps the image of an earlier build");
                     let target = Some(job.target.clone());
                     self.events.emit(&Event::Warning { target, message });

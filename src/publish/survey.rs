@@ -10,59 +10,59 @@ use crate::registry::Registries;
 
 /// What the registries have of one row.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Standing {
+pub struct Survey {
     /// The image that has the row's fingerprint.
     pub content: Option<Digest>,
-    /// What the version tag stands for.
+    /// What the tag of the version stands for.
     pub version: Option<Digest>,
 }
 
-/// Looks every row up: by its staging tag, in the journal of a run that did not end, and behind
-/// its version tag.
-pub async fn survey(
-    registries: &Registries,
-    rows: &[Row],
-    journal: &State,
-) -> Result<Vec<Standing>, PublishError> {
-    try_join_all(rows.iter().map(|row| standing(registries, row, journal))).await
+impl Survey {
+    /// Looks every row up, in their order; `journal` is that of a run that did not end.
+    pub async fn take(
+        registries: &Registries,
+        rows: &[Row],
+        journal: &State,
+    ) -> Result<Vec<Self>, PublishError> {
+        let surveys = rows.iter().map(|row| {
+            let noted = noted(row, journal);
+            Self::of(registries, row.version(), row.fingerprint.as_ref(), noted)
+        });
+        try_join_all(surveys).await
+    }
+
+    /// Looks an image up: by its staging tag, as `noted` of a run that did not end, and behind
+    /// the tag of its version.
+    pub(super) async fn of(
+        registries: &Registries,
+        version: &Reference,
+        fingerprint: Option<&Fingerprint>,
+        noted: Option<&Digest>,
+    ) -> Result<Self, PublishError> {
+        let repository = &version.repository;
+        let version = digest_of(registries, version).await?;
+        let Some(fingerprint) = fingerprint else {
+            return Ok(Self { content: None, version });
+        };
+        let staging = Reference { repository: repository.clone(), tag: fingerprint.staging_tag() };
+        let mut content = digest_of(registries, &staging).await?;
+        if let (None, Some(noted)) = (&content, noted) {
+            content = registries.head(repository, noted).await?.map(|found| found.digest);
+        }
+        if let (None, Some(version)) = (&content, &version)
+            && has_fingerprint(registries, repository, version, fingerprint).await?
+        {
+            content = Some(version.clone());
+        }
+        Ok(Self { content, version })
+    }
 }
 
-async fn standing(
-    registries: &Registries,
-    row: &Row,
-    journal: &State,
-) -> Result<Standing, PublishError> {
-    let version = digest_of(registries, row.version()).await?;
-    let Some(fingerprint) = &row.fingerprint else {
-        return Ok(Standing { content: None, version });
-    };
-    let repository = &row.version().repository;
-    let staging = Reference { repository: repository.clone(), tag: fingerprint.staging_tag() };
-    let mut content = digest_of(registries, &staging).await?;
-    if content.is_none() {
-        content = from_journal(registries, row, fingerprint, journal).await?;
-    }
-    if let (None, Some(version)) = (&content, &version)
-        && has_fingerprint(registries, repository, version, fingerprint).await?
-    {
-        content = Some(version.clone());
-    }
-    Ok(Standing { content, version })
-}
-
-/// What a run that did not end has pushed, if it is there.
-async fn from_journal(
-    registries: &Registries,
-    row: &Row,
-    fingerprint: &Fingerprint,
-    journal: &State,
-) -> Result<Option<Digest>, PublishError> {
-    let Some(noted) = journal.rows.get(&row.job.target) else { return Ok(None) };
-    if noted.fingerprint.as_ref() != Some(&fingerprint.to_string()) {
-        return Ok(None);
-    }
-    let found = registries.head(&row.version().repository, &noted.digest).await?;
-    Ok(found.map(|descriptor| descriptor.digest))
+/// What a run that did not end has pushed for `row`, if it was made of the same.
+fn noted<'a>(row: &Row, journal: &'a State) -> Option<&'a Digest> {
+    let noted = journal.rows.get(&row.job.target)?;
+    let fingerprint = row.fingerprint.as_ref()?.to_string();
+    (noted.fingerprint.as_ref() == Some(&fingerprint)).then_some(&noted.digest)
 }
 
 async fn has_fingerprint(

@@ -22,9 +22,9 @@ pub use build::{BuildKitEngine, BuildOptions};
 use self::export::Abilities;
 use super::address::EngineAddress;
 use super::discover::{EngineRequest, discover};
-use super::docker::DockerApi;
+use super::docker::{DockerApi, StoredImage};
 use super::{Destination, EngineError};
-use crate::image::Platform;
+use crate::image::{Digest, Platform, Reference};
 
 /// The longest message that is taken from an engine: the news of a large build come in one.
 const MAX_MESSAGE: usize = 64 << 20;
@@ -99,6 +99,34 @@ impl ConnectedEngine {
                 available: self.0.platforms.clone(),
             }),
         }
+    }
+
+    /// The images of the engine's store that have `label`; a buildkitd has no store.
+    pub async fn images_with(&self, label: &str) -> Result<Vec<StoredImage>, EngineError> {
+        let Some(docker) = &self.0.docker else { return Ok(Vec::new()) };
+        let found = docker.images_with(label).await;
+        found.map_err(|error| self.store_error("list its images", error))
+    }
+
+    /// Gives an image of the engine's store these names.
+    pub async fn tag(&self, image: &Digest, references: &[Reference]) -> Result<(), EngineError> {
+        let Some(docker) = &self.0.docker else { return Ok(()) };
+        for reference in references {
+            let tagged = docker.tag(image, reference).await;
+            tagged.map_err(|error| self.store_error("name an image", error))?;
+        }
+        Ok(())
+    }
+
+    /// Removes an image and its names from the engine's store.
+    pub async fn remove(&self, image: &Digest) -> Result<(), EngineError> {
+        let Some(docker) = &self.0.docker else { return Ok(()) };
+        let removed = docker.remove(image).await;
+        removed.map_err(|error| self.store_error("remove an image", error))
+    }
+
+    fn store_error(&self, action: &'static str, source: bollard::errors::Error) -> EngineError {
+        EngineError::Store { engine: self.name().to_owned(), action, source: source.into() }
     }
 
     /// The engine set up for builds that all go to one destination.

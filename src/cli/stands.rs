@@ -1,0 +1,72 @@
+//! How the images of a plan stand to what their registries have.
+
+use tokio::runtime::Runtime;
+
+use crate::engine::ConnectedEngine;
+use crate::error::{Report, one_line};
+use crate::image::Reference;
+use crate::plan::{Plan, Standing};
+use crate::publish::{self, Candidate, PublishError};
+use crate::report::Printer;
+
+use super::args::{EngineArgs, PlanArgs};
+use super::metadata::FileError;
+use super::publish::newest_set;
+use super::recipe::Recipe;
+use super::{Environment, engines, registries};
+
+/// Asks the registries of `plan`; nothing where they cannot be asked, which is said.
+pub(super) fn of(
+    args: &PlanArgs,
+    plan: &Plan<'_>,
+    environment: &Environment,
+    printer: &Printer,
+) -> Result<Option<Vec<Standing>>, Report> {
+    if args.offline {
+        return Ok(None);
+    }
+    let recipe = Recipe::of(plan)?;
+    let runtime = Runtime::new().map_err(FileError::runtime)?;
+    let stands = runtime.block_on(ask(recipe, environment));
+    runtime.shutdown_background();
+    match stands? {
+        Ok(stands) => Ok(Some(stands)),
+        Err(error) => {
+            let problem = one_line(&error);
+            printer.message(&format!(
+                "warning: nothing is known of what is published: {problem}\n\
+                 hint: `--offline` does not ask\n"
+            ));
+            Ok(None)
+        }
+    }
+}
+
+async fn ask(
+    mut recipe: Recipe<'_>,
+    environment: &Environment,
+) -> Result<Result<Vec<Standing>, PublishError>, Report> {
+    let plan = recipe.plan;
+    let credentials = registries::credentials(plan.matrix, environment)?;
+    if !recipe.unpinned().is_empty() {
+        let request = engines::request(&EngineArgs::default(), environment);
+        let engine = ConnectedEngine::connect(&request).await;
+        let mirrors = engine.map(|engine| engine.registry_mirrors().to_vec());
+        let mirrors = mirrors.unwrap_or_default();
+        let upstreams = registries::open_briefly(plan.matrix, &credentials, mirrors, environment)?;
+        // What stays unpinned is told as such, row by row.
+        recipe.resolve(&upstreams).await;
+    }
+    let registries = registries::open_briefly(plan.matrix, &credentials, Vec::new(), environment)?;
+    let rows = plan.targets.iter().zip(&recipe.inputs);
+    let candidates: Vec<Candidate<'_>> = rows
+        .map(|(target, inputs)| Candidate {
+            id: target.id(),
+            version: &target.reference,
+            aliases: &target.aliases,
+            inputs,
+        })
+        .collect();
+    let newest: Option<Reference> = newest_set(plan);
+    Ok(publish::stands(&registries, &candidates, newest.as_ref()).await)
+}

@@ -1,0 +1,65 @@
+//! `basegen status`: whether a release is still what it was published as.
+
+use serde_json::json;
+use tokio::runtime::Runtime;
+
+use crate::error::{ExitCode, Report};
+use crate::matrix::Selection;
+use crate::publish::{self, Audited, Finding, PublishError, ReleaseSet};
+use crate::plan;
+use crate::report::Printer;
+
+use super::args::{GlobalArgs, StatusArgs, TextFormat};
+use super::metadata::FileError;
+use super::publish::set_name;
+use super::{Environment, registries, selection};
+
+pub(super) fn run(
+    args: &StatusArgs,
+    global: &GlobalArgs,
+    environment: &Environment,
+    printer: &Printer,
+) -> Result<ExitCode, Report> {
+    let matrix = selection::load(&global.file)?;
+    let mut naming = args.naming.clone();
+    naming.version_tag = args.version.clone().or(naming.version_tag);
+    let plan = selection::plan_of(&matrix, &Selection::default(), &naming)?;
+    let name = set_name(&plan).expect("the whole of a matrix has a set");
+    let reference = &name.references[0];
+    let credentials = registries::credentials(&matrix, environment)?;
+    let registries = registries::open(&matrix, &credentials, Vec::new(), environment)?;
+    let runtime = Runtime::new().map_err(FileError::runtime)?;
+    let (set, digest) = runtime
+        .block_on(ReleaseSet::read(&registries, reference))?
+        .ok_or_else(|| PublishError::NoSet(reference.clone()))?;
+    let images = runtime.block_on(publish::audit(&registries, &set))?;
+    let is_whole = images.iter().all(|image| image.finding == Finding::Whole);
+    printer.result(&match args.format {
+        TextFormat::Table => table(&images, &format!("{reference}@{digest}")),
+        TextFormat::Json => json(&images, &set, &reference.to_string(), is_whole),
+    });
+    Ok(if is_whole { ExitCode::Success } else { ExitCode::Drift })
+}
+
+fn table(images: &[Audited<'_>], set: &str) -> String {
+    let header = ["VARIANT", "STATE", "IMAGE"].map(str::to_owned).to_vec();
+    let rows = images.iter().map(|image| {
+        let reference = format!("{}@{}", image.image.reference, image.image.digest);
+        vec![image.id.to_owned(), image.finding.word().to_owned(), reference]
+    });
+    let rows: Vec<Vec<String>> = std::iter::once(header).chain(rows).collect();
+    let whole = images.iter().filter(|image| image.finding == Finding::Whole).count();
+    let table = plan::columns(&rows);
+    format!("{table}\n{whole} of {} images are as {set} says\n", images.len())
+}
+
+fn json(images: &[Audited<'_>], set: &ReleaseSet, reference: &str, is_whole: bool) -> String {
+    let document = json!({
+        "schema": 1,
+        "set": reference,
+        "version": set.version,
+        "whole": is_whole,
+        "images": images,
+    });
+    format!("{}\n", serde_json::to_string_pretty(&document).expect("findings are JSON"))
+}

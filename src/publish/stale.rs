@@ -1,0 +1,105 @@
+//! Staging tags that nobody needs any more.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use futures_util::future::try_join_all;
+
+use super::survey::digest_of;
+use super::PublishError;
+use crate::image::{Digest, Reference, Repository, Tag};
+use crate::plan::Fingerprint;
+use crate::registry::{Registries, RegistryErrorKind};
+
+/// The staging tags of `repositories` that belong to none of the fingerprints in `needed`.
+pub async fn stale_tags(
+    registries: &Registries,
+    repositories: &BTreeSet<Repository>,
+    needed: &HashSet<Fingerprint>,
+) -> Result<Vec<Reference>, PublishError> {
+    let needed: HashSet<Tag> = needed.iter().map(Fingerprint::staging_tag).collect();
+    let mut stale = Vec::new();
+    for repository in repositories {
+        let tags = registries.tags(repository).await?.unwrap_or_default();
+        let tags = tags.iter().filter(|tag| is_staging(tag));
+        let tags = tags.filter_map(|tag| tag.parse::<Tag>().ok());
+        let repository = |tag| Reference { repository: repository.clone(), tag };
+        stale.extend(tags.filter(|tag| !needed.contains(tag)).map(repository));
+    }
+    Ok(stale)
+}
+
+/// Whether `tag` is one that basegen stages images under: `basegen-` and hexadecimal digits.
+fn is_staging(tag: &str) -> bool {
+    let digits = tag.strip_prefix("basegen-once-").or_else(|| tag.strip_prefix("basegen-"));
+    digits.is_some_and(|digits| {
+        digits.len() >= 24 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+    })
+}
+
+/// Deletes `tags` of `repository`, and nothing that another tag stands for.
+///
+/// Registries that can delete tags are asked for that. Of the others a manifest can be deleted,
+/// with all tags that stand for it: that is done only where these are all of them.
+pub async fn delete_tags(
+    registries: &Registries,
+    repository: &Repository,
+    tags: &[&Tag],
+) -> Result<(), PublishError> {
+    let mut others: Option<HashMap<Digest, Vec<Tag>>> = None;
+    for tag in tags {
+        match registries.delete(repository, *tag).await {
+            Ok(_) => continue,
+            Err(error) if matches!(error.kind(), RegistryErrorKind::Unsupported { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let known = match &mut others {
+            Some(known) => known,
+            None => others.insert(by_digest(registries, repository).await?),
+        };
+        let of_tag = known.iter().find(|(_, names)| names.contains(tag));
+        let Some((digest, names)) = of_tag else { continue };
+        if names.iter().all(|name| tags.contains(&name)) {
+            registries.delete(repository, digest).await?;
+        }
+    }
+    Ok(())
+}
+
+/// All tags of a repository, by what they stand for.
+async fn by_digest(
+    registries: &Registries,
+    repository: &Repository,
+) -> Result<HashMap<Digest, Vec<Tag>>, PublishError> {
+    let tags = registries.tags(repository).await?.unwrap_or_default();
+    let references = tags.iter().filter_map(|tag| {
+        Some(Reference { repository: repository.clone(), tag: tag.parse().ok()? })
+    });
+    let digests = try_join_all(references.map(async |reference| {
+        let digest = digest_of(registries, &reference).await?;
+        Ok::<_, PublishError>((digest, reference.tag))
+    }));
+    let mut found: HashMap<Digest, Vec<Tag>> = HashMap::new();
+    for (digest, tag) in digests.await? {
+        if let Some(digest) = digest {
+            found.entry(digest).or_default().push(tag);
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_basegen_staged_is_staging() {
+        let of_fingerprint = format!("basegen-{}", "0f".repeat(16));
+        let once = format!("basegen-once-{}", "0f".repeat(12));
+        for tag in [of_fingerprint.as_str(), &once] {
+            assert!(is_staging(tag), "{tag}");
+        }
+        for tag in ["basegen-release", "basegen-release-v1", "basegen-", "3.9-v1", "basegen-abc"] {
+            assert!(!is_staging(tag), "{tag}");
+        }
+    }
+}
