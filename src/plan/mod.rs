@@ -2,11 +2,19 @@
 //!
 //! The same value is printed, exported and executed; nothing walks the matrix a second time.
 
+mod changes;
 mod export;
+mod fingerprint;
+mod inputs;
+mod lock;
 mod names;
 mod order;
 
+pub use changes::{Change, Edit};
 pub use export::{json, markdown, names, table};
+pub use fingerprint::Fingerprint;
+pub use inputs::Inputs;
+pub use lock::{Lock, LockError};
 pub use names::{NameError, Naming};
 
 use std::collections::BTreeMap;
