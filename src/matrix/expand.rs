@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_spanned::Spanned;
 
 use super::diagnostic::{Diagnostic, SourceError, SourceFile};
-use super::model::{Axis, Image, Match, Matrix, Variant};
+use super::model::{Axis, ExtraRow, Image, Match, Matrix, Variant};
 use super::schema::{MatrixFile, Span};
 use super::rules::Extra;
 use super::validate::Checker;
@@ -111,7 +111,8 @@ impl Checker<'_> {
                 continue;
             }
             let mut variant = builder.variant(self, extra.values, &extra.span);
-            variant.variables = Some(Arc::new(extra.variables));
+            let line = self.source.line(extra.span.start);
+            variant.extra = Some(Arc::new(ExtraRow { variables: extra.variables, line }));
             variants.push(variant);
         }
     }
@@ -161,7 +162,7 @@ impl VariantBuilder<'_> {
             .entry(platforms)
             .or_insert_with_key(|platforms| platforms.as_slice().into())
             .clone();
-        Variant { id, name, values, platforms, variables: None }
+        Variant { id, name, values, platforms, extra: None }
     }
 }
 

@@ -47,6 +47,7 @@ impl Checker<'_> {
         Set {
             when: self.conditions(axes, &table.get_ref().when),
             variables: self.checked_variables(axes, &table.get_ref().variables),
+            line: self.source.line(table.span().start),
         }
     }
 

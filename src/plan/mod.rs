@@ -2,12 +2,20 @@
 //!
 //! The same value is printed, exported and executed; nothing walks the matrix a second time.
 
+mod changes;
 mod export;
+mod fingerprint;
+mod inputs;
+mod lock;
 mod names;
 mod order;
 mod standing;
 
+pub use changes::{Change, Edit};
 pub use export::{columns, json, markdown, names, table};
+pub use fingerprint::Fingerprint;
+pub use inputs::Inputs;
+pub use lock::{Lock, LockError};
 pub use names::{NameError, Naming};
 pub use standing::{PublishedState, Standing};
 

@@ -21,14 +21,9 @@ impl FinalStage {
             [.., keyword, name] if keyword.eq_ignore_ascii_case("as") => Some(name.to_owned()),
             _ => None,
         };
-        Some(Self { name, end: end_of_line(dockerfile, from.last_line) })
+        let last = from.arguments.len().checked_sub(1)?;
+        Some(Self { name, end: from.place(last) + 1 })
     }
-}
-
-/// Where the line with this number, from 1, ends, without its line end.
-fn end_of_line(text: &str, number: usize) -> usize {
-    let before: usize = text.split_inclusive('\n').take(number).map(str::len).sum();
-    text[..before].trim_end_matches(['\n', '\r']).len()
 }
 
 #[cfg(test)]
@@ -40,7 +35,7 @@ mod tests {
         let cases = [
             ("FROM a AS b\nRUN x\n", Some("b"), "FROM a AS b"),
             ("FROM a AS b\nFROM --platform=$P b\nRUN x", None, "FROM a AS b\nFROM --platform=$P b"),
-            ("FROM a \\\n  as c  \r\nRUN x", Some("c"), "FROM a \\\n  as c  "),
+            ("FROM a \\\n  as c  \r\nRUN x", Some("c"), "FROM a \\\n  as c"),
             ("FROM a\nRUN <<E\nFROM no\nE\n", None, "FROM a"),
         ];
         for (text, name, until) in cases {
