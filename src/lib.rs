@@ -7,7 +7,7 @@ pub mod event;
 pub mod image;
 pub mod matrix;
 pub mod plan;
-// pub mod publish;
+pub mod publish;
 pub mod registry;
 pub mod render;
 pub mod report;

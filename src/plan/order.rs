@@ -4,21 +4,28 @@ use std::collections::HashMap;
 
 use super::{Plan, Target};
 
+/// The most axes of which every combination is led; of more, only the single axes and all but
+/// one are.
+const MAX_AXES: usize = 6;
+
 impl Plan<'_> {
     /// For each target, the targets that should be pushed before it.
     ///
-    /// Variants that share an axis value share the blobs that it brings. Within a
-    /// repository an engine uploads a blob once; several repositories that are pushed to at
-    /// the same time would each be sent it. So the first target that has a value leads: one
-    /// with that value in another repository waits for it, and then mounts what is there.
+    /// A blob depends on some of the axes, and variants that share their values on those share
+    /// it. Within a repository an engine uploads a blob once; several repositories that are
+    /// pushed to at the same time would each be sent it. So for every set of axes, the first
+    /// target that has some values on them leads: one with these values in another repository
+    /// waits for it, and then mounts what is there.
     #[must_use]
     pub fn leaders(&self) -> Vec<Vec<usize>> {
-        let mut leaders: HashMap<(usize, usize), usize> = HashMap::new();
+        let sets = axis_sets(self.matrix.axes.len());
+        let mut leaders: HashMap<(usize, Vec<usize>), usize> = HashMap::new();
         let mut after = Vec::with_capacity(self.targets.len());
         for (index, target) in self.targets.iter().enumerate() {
             let mut before: Vec<usize> = Vec::new();
-            for axis_value in target.variant.values.iter().copied().enumerate() {
-                let leader = *leaders.entry(axis_value).or_insert(index);
+            for (number, axes) in sets.iter().enumerate() {
+                let values = axes.iter().map(|axis| target.variant.values[*axis]).collect();
+                let leader = *leaders.entry((number, values)).or_insert(index);
                 if !same_repository(target, &self.targets[leader]) && !before.contains(&leader) {
                     before.push(leader);
                 }
@@ -28,6 +35,17 @@ impl Plan<'_> {
         }
         after
     }
+}
+
+/// The sets of axes that a blob may depend on: none of them, for what all variants share, too.
+fn axis_sets(axes: usize) -> Vec<Vec<usize>> {
+    if axes <= MAX_AXES {
+        let members = |set: usize| (0..axes).filter(move |axis| set & (1 << axis) != 0).collect();
+        return (0..1 << axes).map(members).collect();
+    }
+    let single = (0..axes).map(|axis| vec![axis]);
+    let without = (0..axes).map(|left_out| (0..axes).filter(|axis| *axis != left_out).collect());
+    std::iter::once(Vec::new()).chain(single).chain(without).collect()
 }
 
 fn same_repository(one: &Target<'_>, other: &Target<'_>) -> bool {

@@ -124,6 +124,21 @@ pub(crate) async fn build(
 
 /// Asks the registry for `path`; gives the digest header and the body.
 pub(crate) async fn fetch(path: &str) -> (Option<String>, Bytes) {
+    let response = get(path).await;
+    assert!(response.status().is_success(), "{path}: {}", response.status());
+    let digest = response.headers().get("docker-content-digest").cloned();
+    let digest = digest.and_then(|digest| digest.to_str().ok().map(str::to_owned));
+    let body = response.into_body().collect().await.expect("a body");
+    (digest, body.to_bytes())
+}
+
+async fn ask(path: &str) -> (http::StatusCode, Bytes) {
+    let response = get(path).await;
+    let status = response.status();
+    (status, response.into_body().collect().await.expect("a body").to_bytes())
+}
+
+async fn get(path: &str) -> http::Response<hyper::body::Incoming> {
     let stream = TcpStream::connect(registry()).await.expect("the registry");
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("HTTP");
@@ -134,19 +149,43 @@ pub(crate) async fn fetch(path: &str) -> (Option<String>, Bytes) {
         .header("accept", "application/vnd.oci.image.index.v1+json")
         .body(Empty::<Bytes>::new())
         .expect("a request");
-    let response = sender.send_request(request).await.expect("an answer");
-    assert!(response.status().is_success(), "{path}: {}", response.status());
-    let digest = response.headers().get("docker-content-digest").cloned();
-    let digest = digest.and_then(|digest| digest.to_str().ok().map(str::to_owned));
-    let body = response.into_body().collect().await.expect("a body");
-    (digest, body.to_bytes())
+    sender.send_request(request).await.expect("an answer")
 }
 
 /// The manifest that the registry has under `reference`, and its digest. Of an index, such as
 /// upstream images have, it is the first image's manifest.
 pub(crate) async fn manifest(reference: &Reference) -> (String, Value) {
-    let repository = reference.repository.path();
-    let mut name = reference.tag.to_string();
+    named(reference.repository.path(), reference.tag.to_string()).await
+}
+
+/// The manifest of an image that was pushed for `job`.
+pub(crate) async fn pushed(job: &BuildJob, image: &BuiltImage) -> Value {
+    let repository = job.references[0].repository.path();
+    named(repository, image.digest.to_string()).await.1
+}
+
+/// The tags of the repository that `job` is pushed to.
+pub(crate) async fn tags(job: &BuildJob) -> Vec<String> {
+    let repository = job.references[0].repository.path();
+    let (status, body) = ask(&format!("/v2/{repository}/tags/list")).await;
+    // Distribution 2.8 knows no repository that has no tag.
+    if status == http::StatusCode::NOT_FOUND {
+        return Vec::new();
+    }
+    let list: Value = serde_json::from_slice(&body).expect("a list");
+    let tags = list["tags"].as_array().into_iter().flatten();
+    tags.map(|tag| tag.as_str().expect("a tag").to_owned()).collect()
+}
+
+/// The repositories that the registry has anything of.
+pub(crate) async fn repositories() -> Vec<String> {
+    let (_, body) = ask("/v2/_catalog?n=100000").await;
+    let list: Value = serde_json::from_slice(&body).expect("a list");
+    let names = list["repositories"].as_array().expect("names").iter();
+    names.map(|name| name.as_str().expect("a name").to_owned()).collect()
+}
+
+async fn named(repository: &str, mut name: String) -> (String, Value) {
     loop {
         let (digest, body) = fetch(&format!("/v2/{repository}/manifests/{name}")).await;
         let manifest: Value = serde_json::from_slice(&body).expect("a manifest");

@@ -10,3 +10,4 @@ mod failing;
 mod images;
 mod many;
 mod stopping;
+mod verifying;

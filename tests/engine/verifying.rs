@@ -1,0 +1,58 @@
+//! Checks of images, on the engine that builds them.
+
+use std::sync::Arc;
+
+use basegen::engine::{Destination, Engine, Turn};
+use basegen::event::FailureKind;
+use basegen::matrix::{Check, CheckCommand};
+
+use crate::bed;
+
+fn check(name: &str, command: CheckCommand) -> Check {
+    Check { name: name.to_owned(), command }
+}
+
+fn exec(words: &[&str]) -> CheckCommand {
+    CheckCommand::Exec(words.iter().map(ToString::to_string).collect())
+}
+
+fn dockerfile() -> String {
+    let word = bed::unique();
+    format!("FROM python:3.11-slim-bookworm\nRUN echo {word} >/word\nENV WORD={word}\nUSER 1234\n")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn checks_run_as_the_image_and_leave_no_trace_in_it() {
+    let builder = bed::builder(Destination::Registry).await;
+    let mut job = bed::job("verified", &dockerfile(), &[]);
+    let image = bed::build(&builder, &job).await.expect("an image");
+    job.checks = vec![
+        check("environment", CheckCommand::Shell("[ \"$WORD\" = \"$(cat /word)\" ]".to_owned())),
+        check("user", CheckCommand::Shell("[ \"$(id -u)\" = 1234 ]".to_owned())),
+        check("version", exec(&["python", "-c", "import sys; assert sys.version_info[:2] == (3, 11)"])),
+        check("no network", CheckCommand::Shell("! ls /sys/class/net | grep -qv lo".to_owned())),
+    ];
+    let heard = Arc::new(bed::Heard::default());
+    let checked = builder.build(&job, &heard.events(), Turn::now()).await.expect("an image");
+    assert_eq!(checked.digest, image.digest);
+    assert!(heard.json().contains("basegen-verify 5/5"), "{}", heard.json());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_fails_a_check_reaches_no_registry() {
+    let builder = bed::builder(Destination::Registry).await;
+    let name = format!("wrong-{}", bed::unique());
+    let mut job = bed::job(&name, &dockerfile(), &[]);
+    job.checks = vec![
+        check("shell", CheckCommand::Shell("true".to_owned())),
+        check("python", exec(&["python", "-c", "import sys; assert sys.version_info[1] == 12, 'not 3.12'"])),
+    ];
+    let failure = bed::build(&builder, &job).await.expect_err("a refusal");
+    assert_eq!(failure.kind, FailureKind::Verify, "{failure:?}");
+    assert!(failure.message.contains("the image fails the check `python`"), "{failure:?}");
+    assert_eq!(failure.exit_code, Some(1));
+    assert_eq!(failure.source, None);
+    let repository = job.references[0].repository.path();
+    let listed = bed::repositories().await;
+    assert!(!listed.contains(&repository.to_owned()), "{listed:?}");
+}
