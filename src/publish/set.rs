@@ -13,12 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{PublishError, Row};
 use crate::image::{Digest, Reference};
-use crate::registry::{Manifest, Registries};
+use crate::registry::{Blob, Manifest, Registries};
 
 /// What kind of artifact a release set is.
 const ARTIFACT_TYPE: &str = "application/vnd.basegen.release.v1+json";
-
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// A configuration that says nothing, as the OCI image specification defines it.
 const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
@@ -116,8 +114,11 @@ pub(super) async fn publish(
 ) -> Result<(Reference, Digest), PublishError> {
     let set = ReleaseSet::new(name.version.clone(), rows, digests);
     let list = serde_json::to_vec(&set).expect("a set is JSON");
-    let manifest = Manifest::new(MANIFEST, artifact(&list));
-    let (list, digest) = (Bytes::from(list), manifest.digest());
+    let manifest = Manifest {
+        media_type: Manifest::OCI_IMAGE.to_owned(),
+        bytes: artifact(&list).into(),
+    };
+    let (list, digest) = (Blob::of(list.into()), manifest.digest());
     let first = &name.references[0];
     for reference in &name.references {
         let repository = &reference.repository;
@@ -125,8 +126,8 @@ pub(super) async fn publish(
         if found.is_some_and(|found| found.digest == digest) {
             continue;
         }
-        registries.push_blob(repository, Bytes::from_static(EMPTY), &[]).await?;
-        registries.push_blob(repository, list.clone(), &[]).await?;
+        registries.push_blob(repository, &Blob::of(Bytes::from_static(EMPTY)), &[]).await?;
+        registries.push_blob(repository, &list, &[]).await?;
         registries.put_manifest(repository, &reference.tag, &manifest).await?;
     }
     Ok((first.clone(), digest))
@@ -141,7 +142,7 @@ fn artifact(list: &[u8]) -> Vec<u8> {
     };
     let artifact = Artifact {
         schema_version: 2,
-        media_type: MANIFEST.to_owned(),
+        media_type: Manifest::OCI_IMAGE.to_owned(),
         artifact_type: ARTIFACT_TYPE.to_owned(),
         config: part(EMPTY_TYPE, EMPTY),
         layers: vec![part(ARTIFACT_TYPE, list)],

@@ -8,7 +8,7 @@ use super::survey::digest_of;
 use super::PublishError;
 use crate::image::{Digest, Reference, Repository, Tag};
 use crate::plan::Fingerprint;
-use crate::registry::{Registries, RegistryErrorKind};
+use crate::registry::{Registries, RegistryError, RegistryErrorKind};
 
 /// The staging tags of `repositories` that belong to none of the fingerprints in `needed`.
 pub async fn stale_tags(
@@ -49,7 +49,7 @@ pub async fn delete_tags(
     for tag in tags {
         match registries.delete(repository, *tag).await {
             Ok(_) => continue,
-            Err(error) if matches!(error.kind(), RegistryErrorKind::Unsupported { .. }) => {}
+            Err(error) if is_unsupported(&error) => {}
             Err(error) => return Err(error.into()),
         }
         let known = match &mut others {
@@ -63,6 +63,18 @@ pub async fn delete_tags(
         }
     }
     Ok(())
+}
+
+/// Whether a registry cannot delete a tag alone.
+fn is_unsupported(error: &RegistryError) -> bool {
+    match error.kind() {
+        RegistryErrorKind::Status { status: 405, .. } => true,
+        RegistryErrorKind::Status { status: 400 | 404, problem, .. } => problem
+            .codes
+            .iter()
+            .any(|code| matches!(code.as_str(), "UNSUPPORTED" | "DIGEST_INVALID")),
+        _ => false,
+    }
 }
 
 /// All tags of a repository, by what they stand for.
