@@ -66,28 +66,27 @@ impl Checker<'_> {
         }
     }
 
-    fn command(&mut self, axes: &[Axis], run: &RunEntry) -> CheckCommand<Pattern> {
-        match run {
-            RunEntry::Shell(line) => CheckCommand::Shell(self.argument(axes, line)),
-            RunEntry::Exec(arguments) => {
-                let arguments = arguments.get_ref().iter();
-                CheckCommand::Exec(arguments.map(|text| self.argument(axes, text)).collect())
-            }
+    fn command(&mut self, axes: &[Axis], run: &Spanned<RunEntry>) -> CheckCommand<Pattern> {
+        let mut argument = |text: &String| self.argument(axes, Spanned::new(run.span(), text));
+        match run.get_ref() {
+            RunEntry::Shell(line) => CheckCommand::Shell(argument(line)),
+            RunEntry::Exec(words) => CheckCommand::Exec(words.iter().map(argument).collect()),
         }
     }
 
     /// A text of one line, since it becomes a part of a Dockerfile's line.
-    fn argument(&mut self, axes: &[Axis], text: &Spanned<String>) -> Pattern {
+    fn argument(&mut self, axes: &[Axis], text: Spanned<&String>) -> Pattern {
         let line = text.get_ref();
-        if line.trim().is_empty() || line.trim_end().ends_with('\\') {
-            let label = "one whole command line";
-            self.refuse(Diagnostic::new(text.span(), "this is no command", label));
+        if line.trim().is_empty() || line.trim_end().ends_with('\\') || line.contains("<<") {
+            let message = "this cannot be a command of a check";
+            let label = "one whole command line, without a here-document";
+            self.refuse(Diagnostic::new(text.span(), message, label));
         } else if line.chars().any(safe::is_invisible) {
             let message = "the command holds a character that is not seen";
-            let label = "one line of text; a script belongs into the image, or into `sh -c`";
+            let label = "one line of text; a longer script belongs into the image";
             self.refuse(Diagnostic::new(text.span(), message, label));
         }
-        self.pattern(text, axes, false)
+        self.pattern(&Spanned::new(text.span(), line.to_string()), axes, false)
     }
 
     fn conditions(&mut self, axes: &[Axis], when: &Spanned<When>) -> Match {

@@ -218,7 +218,8 @@ pub struct VerifyTable {
     pub when: Option<Spanned<When>>,
     /// The command: a line for the image's shell, or a list of a program and its arguments.
     /// It runs as the image's user, without a network. `{{name}}` stands for an axis' value.
-    pub run: RunEntry,
+    #[schemars(with = "RunEntry")]
+    pub run: Spanned<RunEntry>,
 }
 
 /// A line for the shell, or a program and its arguments.
@@ -226,9 +227,9 @@ pub struct VerifyTable {
 #[serde(untagged, expecting = "expected a text in quotes, or a list of texts")]
 pub enum RunEntry {
     /// A line for the image's shell.
-    Shell(#[schemars(with = "String")] Spanned<String>),
+    Shell(String),
     /// A program and its arguments, without a shell.
-    Exec(#[schemars(with = "Vec<String>")] Spanned<Vec<Spanned<String>>>),
+    Exec(Vec<String>),
 }
 
 /// `[version]`: where the version lives that tags follow.

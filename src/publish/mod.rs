@@ -62,6 +62,11 @@ impl Row {
         &self.job.references[0]
     }
 
+    /// The same, as a list like that of the aliases.
+    fn versions(&self) -> &[Reference] {
+        &self.job.references[..1]
+    }
+
     /// The tags that move.
     fn aliases(&self) -> &[Reference] {
         &self.job.references[1..]

@@ -41,7 +41,7 @@ impl Naming<'_> {
         if self.overwrite {
             return Ok(());
         }
-        let moves = self.moves(|row| std::slice::from_ref(row.version())).await?;
+        let moves = self.moves(Row::versions).await?;
         let taken: Vec<Reference> = moves
             .into_iter()
             .filter(|tag| tag.before.is_some())
@@ -56,10 +56,9 @@ impl Naming<'_> {
     /// Sets the tags of the version, and reads them back: of two runs that set them at the same
     /// time, neither may believe in a mixture. Gives how many had to be set.
     pub(super) async fn versions(&self) -> Result<usize, PublishError> {
-        let version = |row: &Row| std::slice::from_ref(row.version());
-        let done = self.set(version).await?;
+        let done = self.set(Row::versions).await?;
         let mixed: Vec<Reference> =
-            self.moves(version).await?.iter().map(|tag| tag.reference.clone()).collect();
+            self.moves(Row::versions).await?.iter().map(|tag| tag.reference.clone()).collect();
         match mixed.is_empty() {
             true => Ok(done),
             false => Err(PublishError::Mixed { references: mixed }),
