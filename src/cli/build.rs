@@ -1,5 +1,6 @@
 //! The main call: build what is selected, and put it where it should be.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio::runtime::Runtime;
@@ -95,9 +96,14 @@ fn conclude(
         }
     };
     if named {
-        let finished = record.finished.iter().map(|row| (row.references.as_slice(), &row.digest));
-        let kept = record.kept.iter().map(|row| (row.references.as_slice(), &row.digest));
-        printer.result(&report::published(finished.chain(kept)));
+        let finished = record.finished.iter().map(|row| (&*row.target, &row.digest));
+        let kept = record.kept.iter().map(|row| (&*row.target, &row.digest));
+        let digests: HashMap<&str, &Digest> = finished.chain(kept).collect();
+        for target in &call.plan.targets {
+            if let Some(digest) = digests.get(target.id()) {
+                printer.result(&report::published(target.references(), digest));
+            }
+        }
     }
     report.conclude();
     if let Some(path) = &call.args.output.metadata_file {

@@ -9,7 +9,7 @@ use crate::error::{ExitCode, Report};
 use crate::image::{Reference, Repository, Tag};
 use crate::matrix::Selection;
 use crate::plan::{Fingerprint, Plan};
-use crate::publish::{self, PublishError};
+use crate::publish;
 use crate::registry::Registries;
 use crate::report::{Printer, format};
 
@@ -71,10 +71,11 @@ async fn prune(
         leftovers.images = stale_images(engine, &repositories, &needed).await?;
     }
     printer.result(&leftovers.text());
-    if args.yes {
-        delete(&registries, engine.ok(), &leftovers).await?;
-    }
-    printer.message(&format!("{}\n", leftovers.summary(args.yes)));
+    let deleted = match args.yes {
+        true => Some(delete(&registries, engine.ok(), &leftovers).await?),
+        false => None,
+    };
+    printer.message(&format!("{}\n", leftovers.summary(deleted)));
     Ok(())
 }
 
@@ -100,24 +101,26 @@ async fn stale_images(
     Ok(images)
 }
 
+/// Deletes what is left over; gives how many tags could be deleted.
 async fn delete(
     registries: &Registries,
     engine: Option<ConnectedEngine>,
     leftovers: &Leftovers,
-) -> Result<(), Report> {
+) -> Result<usize, Report> {
     let mut by_repository: BTreeMap<&Repository, Vec<&Tag>> = BTreeMap::new();
     for reference in &leftovers.tags {
         by_repository.entry(&reference.repository).or_default().push(&reference.tag);
     }
+    let mut deleted = 0;
     for (repository, tags) in by_repository {
-        publish::delete_tags(registries, repository, &tags).await.map_err(PublishError::from)?;
+        deleted += publish::delete_tags(registries, repository, &tags).await?;
     }
     if let Some(engine) = engine {
         for image in &leftovers.images {
             engine.remove(&image.id).await?;
         }
     }
-    Ok(())
+    Ok(deleted)
 }
 
 impl Leftovers {
@@ -130,15 +133,22 @@ impl Leftovers {
         tags.chain(images).collect()
     }
 
-    fn summary(&self, deleted: bool) -> String {
-        let tags = format::count(self.tags.len(), "staging tag");
+    fn summary(&self, deleted: Option<usize>) -> String {
+        let tags = format::count(deleted.unwrap_or(self.tags.len()), "staging tag");
         let images = format::count(self.images.len(), "image");
-        match (self.tags.is_empty() && self.images.is_empty(), deleted) {
-            (true, _) => "nothing to prune".to_owned(),
-            (false, true) => format!("{tags} and {images} deleted"),
-            (false, false) => {
-                format!("{tags} and {images} are needed no more: `--yes` deletes them")
-            }
-        }
+        let Some(deleted) = deleted else {
+            return match self.tags.is_empty() && self.images.is_empty() {
+                true => "nothing to prune".to_owned(),
+                false => format!("{tags} and {images} are needed no more: `--yes` deletes them"),
+            };
+        };
+        let left = match self.tags.len() - deleted {
+            0 => String::new(),
+            left => format!(
+                "; {} left, since the registry deletes no tag alone and others stand for the same",
+                format::count(left, "tag")
+            ),
+        };
+        format!("{tags} and {images} deleted{left}")
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::TryLockError;
 use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -122,14 +123,7 @@ impl Journal {
         if let Some(folder) = path.parent() {
             fs_err::create_dir_all(folder).map_err(io)?;
         }
-        // A file of its own: the journal itself is replaced again and again.
-        let lock = path.with_extension("lock");
-        let lock = File::options().create(true).append(true).open(lock).map_err(io)?;
-        match lock.file().try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(JournalError::Busy(path.to_owned())),
-            Err(TryLockError::Error(source)) => return Err(io(source)),
-        }
+        let lock = lock(path)?;
         let state = match fs_err::read(path) {
             Ok(bytes) => read(path, &bytes)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => State::default(),
@@ -171,15 +165,18 @@ impl Journal {
         .await
     }
 
-    /// Removes the journal of a release that is whole.
+    /// Removes the journal of a release that is whole. It stays locked until it is dropped.
     pub async fn complete(&self) -> Result<(), JournalError> {
         let _written = self.written.lock().await;
-        match fs_err::remove_file(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(JournalError::Io { path: self.path.clone(), source: error })
+        for path in [&self.path, &lock_path(&self.path)] {
+            match fs_err::remove_file(path) {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    return Err(JournalError::Io { path: self.path.clone(), source });
+                }
+                _ => {}
             }
-            _ => Ok(()),
         }
+        Ok(())
     }
 
     /// Changes the state, and returns when the change is on disk. Changes that come while
@@ -206,6 +203,30 @@ impl Journal {
         result.map_err(|source| JournalError::Io { path: self.path.clone(), source })?;
         *written = number;
         Ok(())
+    }
+}
+
+/// The lock is a file of its own: the journal itself is replaced again and again.
+fn lock_path(path: &Path) -> PathBuf {
+    path.with_extension("lock")
+}
+
+/// Locks the journal at `path` for as long as the file is open.
+fn lock(path: &Path) -> Result<File, JournalError> {
+    let io = |source| JournalError::Io { path: path.to_owned(), source };
+    let place = lock_path(path);
+    loop {
+        let file = File::options().create(true).append(true).open(&place).map_err(io)?;
+        match file.file().try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(JournalError::Busy(path.to_owned())),
+            Err(TryLockError::Error(source)) => return Err(io(source)),
+        }
+        // A run that has just ended may have removed the file that was opened here.
+        let held = file.metadata().map_err(io)?.ino();
+        if fs_err::metadata(&place).is_ok_and(|there| there.ino() == held) {
+            return Ok(file);
+        }
     }
 }
 

@@ -36,7 +36,8 @@ fn is_staging(tag: &str) -> bool {
     })
 }
 
-/// Deletes `tags` of `repository`, and nothing that another tag stands for.
+/// Deletes `tags` of `repository`, and nothing that another tag stands for; gives how many of
+/// them could be.
 ///
 /// Registries that can delete tags are asked for that. Of the others a manifest can be deleted,
 /// with all tags that stand for it: that is done only where these are all of them.
@@ -44,11 +45,15 @@ pub async fn delete_tags(
     registries: &Registries,
     repository: &Repository,
     tags: &[&Tag],
-) -> Result<(), PublishError> {
+) -> Result<usize, PublishError> {
+    let mut deleted = 0;
     let mut others: Option<HashMap<Digest, Vec<Tag>>> = None;
     for tag in tags {
         match registries.delete(repository, *tag).await {
-            Ok(_) => continue,
+            Ok(_) => {
+                deleted += 1;
+                continue;
+            }
             Err(error) if is_unsupported(&error) => {}
             Err(error) => return Err(error.into()),
         }
@@ -60,9 +65,10 @@ pub async fn delete_tags(
         let Some((digest, names)) = of_tag else { continue };
         if names.iter().all(|name| tags.contains(&name)) {
             registries.delete(repository, digest).await?;
+            deleted += 1;
         }
     }
-    Ok(())
+    Ok(deleted)
 }
 
 /// Whether a registry cannot delete a tag alone.

@@ -215,9 +215,9 @@ mod tests {
             report.events().emit(&event);
         }
         let record = report.record();
-        let rows = record.finished.iter();
-        let rows = rows.map(|one| (one.references.as_slice(), &one.digest));
-        printer.result(&published(rows));
+        for one in &record.finished {
+            printer.result(&published(&one.references, &one.digest));
+        }
         report.conclude();
         let summary = fs_err::read_to_string(directory.path().join("summary.md"));
         assert!(summary.is_ok_and(|text| text.starts_with("### basegen")));

@@ -65,14 +65,11 @@ pub fn cancelled(record: &Record, style: Style) -> String {
 /// One line for each reference: `baseten/truss-server-base:3.9-v0.2.2@sha256:…`, which
 /// names the tag for people and is pulled by the digest.
 #[must_use]
-pub fn published<'a>(rows: impl IntoIterator<Item = (&'a [Reference], &'a Digest)>) -> String {
-    let mut text = String::new();
-    for (references, digest) in rows {
-        for reference in references {
-            let _ = writeln!(text, "{reference}@{digest}");
-        }
-    }
-    text
+pub fn published<'a>(
+    references: impl IntoIterator<Item = &'a Reference>,
+    digest: &Digest,
+) -> String {
+    references.into_iter().map(|reference| format!("{reference}@{digest}\n")).collect()
 }
 
 #[cfg(test)]
@@ -125,8 +122,7 @@ mod tests {
     #[test]
     fn every_reference_has_a_line() {
         let finished = [finished("3.9", false), finished("3.11-gpu", true)];
-        let rows = finished.iter().map(|one| (one.references.as_slice(), &one.digest));
-        insta::assert_snapshot!(published(rows));
-        assert_eq!(published([]), "");
+        let lines = finished.iter().map(|one| published(&one.references, &one.digest));
+        insta::assert_snapshot!(lines.collect::<String>());
     }
 }

@@ -45,14 +45,18 @@ fn arguments(command: &CheckCommand) -> String {
 }
 
 /// The check that a step runs, by the name that BuildKit gives the step: `[basegen-verify 2/3]
-/// RUN …` is the first check after `FROM`, perhaps with a platform before the stage.
+/// RUN …` is the second of three, perhaps with a platform before the stage.
 #[must_use]
 pub fn check_of<'a>(step: &str, checks: &'a [Check]) -> Option<&'a Check> {
     let inside = step.strip_prefix('[')?.split(']').next()?;
     let mut words = inside.rsplit(' ');
     let (position, stage) = (words.next()?, words.next()?);
-    let number: usize = position.split('/').next()?.parse().ok()?;
-    if stage != STAGE { None } else { checks.get(number.checked_sub(2)?) }
+    let (number, total) = position.split_once('/')?;
+    let (number, total): (usize, usize) = (number.parse().ok()?, total.parse().ok()?);
+    // An engine may count the stage's `FROM` as its first step.
+    let before = total.checked_sub(checks.len())?;
+    let index = number.checked_sub(before + 1)?;
+    checks.get(index).filter(|_| stage == STAGE)
 }
 
 #[cfg(test)]
@@ -90,9 +94,10 @@ mod tests {
     fn a_step_is_known_as_the_check_that_it_runs() {
         let checks = checks();
         let name = |step| check_of(step, &checks).map(|check| check.name.as_str());
+        assert_eq!(name("[basegen-verify 1/2] RUN --network=none test -e /a"), Some("shell"));
         assert_eq!(name("[basegen-verify 2/3] RUN --network=none test -e /a"), Some("shell"));
-        assert_eq!(name("[linux/arm64 basegen-verify 3/3] RUN x"), Some("exec"));
-        for other in ["[basegen-verify 1/3] FROM x", "[stage-1 2/3] RUN", "exporting", "[a]"] {
+        assert_eq!(name("[linux/arm64 basegen-verify 2/2] RUN x"), Some("exec"));
+        for other in ["[basegen-verify 1/3] FROM x", "[stage-1 2/2] RUN", "exporting", "[a]"] {
             assert_eq!(name(other), None, "{other}");
         }
     }
