@@ -60,7 +60,7 @@ mod tests {
     use crate::plan::{Plan, PlanRequest};
 
     #[test]
-    fn the_first_of_each_value_leads_the_other_repositories() {
+    fn the_first_of_some_values_leads_the_other_repositories() {
         let text = r#"
             [image]
             repository = "acme/{{job_type}}"
@@ -94,7 +94,7 @@ mod tests {
         3.11-server after []
         3.11-training after [3.9-server, 3.11-server]
         3.11-gpu-server after []
-        3.11-gpu-training after [3.9-gpu-server, 3.11-server]
+        3.11-gpu-training after [3.9-server, 3.9-gpu-server, 3.11-server, 3.11-gpu-server]
         3.12-gpu-server after []
         ");
     }

@@ -1,8 +1,9 @@
 //! The release set: an artifact that says which images belong together.
 //!
-//! It is an [OCI artifact]: a manifest with an `artifactType`, an empty configuration, and one
-//! blob of JSON that lists every image of a release with its digest. Its bytes depend on what it
-//! lists alone, so that the same release has the same set.
+//! It is an [OCI artifact] without content: a manifest with an `artifactType`, the empty
+//! configuration and the empty layer, and an annotation with the list of all images of the release
+//! and their digests, as JSON. So it is read with one request, and a release of unchanged images
+//! sends no blob. Its bytes depend on what it lists alone: the same release has the same set.
 //!
 //! [OCI artifact]: https://github.com/opencontainers/image-spec/blob/main/manifest.md#guidelines-for-artifact-usage
 
@@ -18,12 +19,12 @@ use crate::registry::{Blob, Manifest, Registries};
 /// What kind of artifact a release set is.
 const ARTIFACT_TYPE: &str = "application/vnd.basegen.release.v1+json";
 
-/// A configuration that says nothing, as the OCI image specification defines it.
+/// The annotation with the list.
+const ANNOTATION: &str = "dev.basegen.release";
+
+/// A configuration, and a layer, that say nothing, as the OCI image specification defines them.
 const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
 const EMPTY: &[u8] = b"{}";
-
-/// The largest list that is read, in bytes.
-const MAX_SET: u64 = 64 << 20;
 
 /// The version of the list's format.
 const SCHEMA: u32 = 1;
@@ -93,10 +94,9 @@ impl ReleaseSet {
         if artifact.artifact_type != ARTIFACT_TYPE {
             return Err(not_a_set(format!("it is a `{}`", artifact.artifact_type)));
         }
-        let list = artifact.layers.first().ok_or_else(|| not_a_set("it is empty".to_owned()))?;
-        let bytes = registries.blob(repository, &list.digest, MAX_SET).await?;
-        let bytes = bytes.ok_or_else(|| not_a_set("its list is gone".to_owned()))?;
-        let set: Self = serde_json::from_slice(&bytes)
+        let list = artifact.annotations.get(ANNOTATION);
+        let list = list.ok_or_else(|| not_a_set("it lists nothing".to_owned()))?;
+        let set: Self = serde_json::from_str(list)
             .map_err(|error| not_a_set(format!("its list cannot be read: {error}")))?;
         if set.schema != SCHEMA {
             return Err(not_a_set(format!("its format is {}, not {SCHEMA}", set.schema)));
@@ -113,39 +113,36 @@ pub(super) async fn publish(
     digests: &[Digest],
 ) -> Result<(Reference, Digest), PublishError> {
     let set = ReleaseSet::new(name.version.clone(), rows, digests);
-    let list = serde_json::to_vec(&set).expect("a set is JSON");
-    let manifest = Manifest {
-        media_type: Manifest::OCI_IMAGE.to_owned(),
-        bytes: artifact(&list).into(),
-    };
-    let (list, digest) = (Blob::of(list.into()), manifest.digest());
-    let first = &name.references[0];
+    let manifest =
+        Manifest { media_type: Manifest::OCI_IMAGE.to_owned(), bytes: artifact(&set).into() };
+    let (empty, digest) = (Blob::of(Bytes::from_static(EMPTY)), manifest.digest());
     for reference in &name.references {
         let repository = &reference.repository;
         let found = registries.head(repository, &reference.tag).await?;
         if found.is_some_and(|found| found.digest == digest) {
             continue;
         }
-        registries.push_blob(repository, &Blob::of(Bytes::from_static(EMPTY)), &[]).await?;
-        registries.push_blob(repository, &list, &[]).await?;
+        registries.push_blob(repository, &empty, &[]).await?;
         registries.put_manifest(repository, &reference.tag, &manifest).await?;
     }
-    Ok((first.clone(), digest))
+    Ok((name.references[0].clone(), digest))
 }
 
-/// The manifest of an artifact whose one blob is `list`.
-fn artifact(list: &[u8]) -> Vec<u8> {
-    let part = |media_type: &str, bytes: &[u8]| ArtifactPart {
-        media_type: media_type.to_owned(),
-        digest: Digest::of(bytes),
-        size: bytes.len(),
+/// The manifest of the artifact that says `set`.
+fn artifact(set: &ReleaseSet) -> Vec<u8> {
+    let empty = || ArtifactPart {
+        media_type: EMPTY_TYPE.to_owned(),
+        digest: Digest::of(EMPTY),
+        size: EMPTY.len(),
     };
+    let list = serde_json::to_string(set).expect("a set is JSON");
     let artifact = Artifact {
         schema_version: 2,
         media_type: Manifest::OCI_IMAGE.to_owned(),
         artifact_type: ARTIFACT_TYPE.to_owned(),
-        config: part(EMPTY_TYPE, EMPTY),
-        layers: vec![part(ARTIFACT_TYPE, list)],
+        config: empty(),
+        layers: vec![empty()],
+        annotations: BTreeMap::from([(ANNOTATION.to_owned(), list)]),
     };
     serde_json::to_vec(&artifact).expect("an artifact is JSON")
 }
@@ -158,6 +155,8 @@ struct Artifact {
     artifact_type: String,
     config: ArtifactPart,
     layers: Vec<ArtifactPart>,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -194,11 +193,14 @@ mod tests {
 
     #[test]
     fn an_artifact_is_what_the_specification_asks_for() {
-        let json: serde_json::Value =
-            serde_json::from_slice(&artifact(b"[]")).expect("JSON");
-        assert_eq!(json["config"]["digest"], "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a");
-        assert_eq!(json["config"]["size"], 2);
+        let set = ReleaseSet::new(Some("v1".to_owned()), &[], &[]);
+        let json: serde_json::Value = serde_json::from_slice(&artifact(&set)).expect("JSON");
+        let empty = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
+        for part in [&json["config"], &json["layers"][0]] {
+            assert_eq!((part["digest"].as_str(), part["size"].as_u64()), (Some(empty), Some(2)));
+        }
         assert_eq!(json["artifactType"], ARTIFACT_TYPE);
-        assert_eq!(json["layers"][0]["digest"], Digest::of(b"[]").to_string());
+        let list = json["annotations"][ANNOTATION].as_str().expect("a list");
+        assert_eq!(serde_json::from_str::<ReleaseSet>(list).expect("a set"), set);
     }
 }

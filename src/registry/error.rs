@@ -82,7 +82,7 @@ pub enum RegistryErrorKind {
     /// An answer that says who may not do what.
     #[error(
         "`{host}` refused {scope}{} with {}{problem}{}",
-        if *.anonymous { " without credentials" } else { "" },
+        if *.anonymous { " without credentials," } else { "" },
         status_text(*.status),
         clock_text(clock.as_deref())
     )]
@@ -292,6 +292,7 @@ pub(super) fn duration_text(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Report;
 
     #[test]
     fn durations_are_told_in_their_large_units() {
@@ -319,9 +320,24 @@ mod tests {
                 },
             )
         };
-        insta::assert_snapshot!(crate::error::Report::from(denied(false, None)), @"");
-        insta::assert_snapshot!(crate::error::Report::from(denied(true, None)), @"");
-        let clock = Some("this machine's clock is 1h behind");
-        insta::assert_snapshot!(crate::error::Report::from(denied(false, clock)), @"");
+        insta::assert_snapshot!(Report::from(denied(false, None)), @r"
+        error: failed to push the manifest of `ghcr.io/acme/base:1`
+          caused by: `ghcr.io` refused `repository:acme/base:pull,push` with 403 Forbidden: DENIED: permission_denied
+
+        hint: the credentials found for `ghcr.io` do not allow `repository:acme/base:pull,push`; `basegen auth check` tells which they are
+        ");
+        insta::assert_snapshot!(Report::from(denied(true, None)), @r"
+        error: failed to push the manifest of `ghcr.io/acme/base:1`
+          caused by: `ghcr.io` refused `repository:acme/base:pull,push` without credentials, with 403 Forbidden: DENIED: permission_denied
+
+        hint: no credentials were found for it; log in: `docker login ghcr.io`
+        ");
+        let clock = Some("this machine's clock is 1h behind the registry's");
+        insta::assert_snapshot!(Report::from(denied(false, clock)), @r"
+        error: failed to push the manifest of `ghcr.io/acme/base:1`
+          caused by: `ghcr.io` refused `repository:acme/base:pull,push` with 403 Forbidden: DENIED: permission_denied; this machine's clock is 1h behind the registry's
+
+        hint: set this machine's clock: tokens are only good for minutes
+        ");
     }
 }

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use http::HeaderMap;
 use reqwest::Url;
 use tokio::sync::OnceCell;
 
@@ -197,11 +196,5 @@ impl Host {
             target: format!("{}://{}{path}", url.scheme(), authority(url)),
             problem,
         }
-    }
-
-    /// Where an answer's `Location` leads, seen from the URL that was asked.
-    pub(super) fn location(&self, asked: &Url, headers: &HeaderMap) -> Option<Url> {
-        let text = headers.get(http::header::LOCATION)?.to_str().ok()?;
-        asked.join(text).ok()
     }
 }

@@ -52,8 +52,8 @@ impl Host {
 
     /// The next page, at this registry alone.
     fn next_page(&self, asked: &Url, reply: &Reply) -> Result<Option<Url>, RegistryErrorKind> {
-        let links = reply.headers.get_all(LINK).into_iter();
-        let Some(target) = links.filter_map(|link| next(link.to_str().ok()?)).next() else {
+        let mut links = reply.headers.get_all(LINK).into_iter();
+        let Some(target) = links.find_map(|link| next(link.to_str().ok()?)) else {
             return Ok(None);
         };
         let next = asked.join(target);

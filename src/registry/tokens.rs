@@ -187,9 +187,10 @@ mod tests {
     async fn those_who_wait_share_what_comes() {
         let (tokens, fetches) = (Tokens::default(), AtomicUsize::new(0));
         let scopes = Scopes::pull("acme/base");
+        let count = &fetches;
         let get = |good: bool| {
-            tokens.get(&scopes, async {
-                fetches.fetch_add(1, Ordering::SeqCst);
+            tokens.get(&scopes, async move {
+                count.fetch_add(1, Ordering::SeqCst);
                 tokio::task::yield_now().await;
                 match good {
                     true => Ok(read(r#"{"token":"t","expires_in":300}"#)),

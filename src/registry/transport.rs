@@ -145,10 +145,11 @@ fn client_config(roots: RootCertStore) -> Result<ClientConfig, RegistryErrorKind
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
+type Make = fn(&str) -> reqwest::Result<Proxy>;
+
 /// The proxies in the order in which they are asked.
 fn proxies(options: &Proxies) -> Result<Vec<Proxy>, RegistryErrorKind> {
     let beside = options.no_proxy.as_deref().and_then(NoProxy::from_string);
-    type Make = fn(&str) -> reqwest::Result<Proxy>;
     let kinds: [(&str, &Option<String>, Make); 3] = [
         ("http", &options.http, |url| Proxy::http(url)),
         ("https", &options.https, |url| Proxy::https(url)),

@@ -10,7 +10,7 @@ use reqwest::Url;
 use super::RegistryErrorKind;
 use super::host::Host;
 use super::payload::{Blob, Payload};
-use super::request::{Call, Reply};
+use super::request::{Call, Reply, location};
 use super::retry::Attempts;
 use super::scopes::Scopes;
 
@@ -310,7 +310,7 @@ impl Host {
         if !reply.headers.contains_key(LOCATION) {
             return Ok(None);
         }
-        let url = self.location(asked, &reply.headers);
+        let url = location(asked, &reply.headers);
         let url = url.ok_or_else(|| self.unexpected("upload", "its `Location` is no URL"))?;
         let said = reply.header(&MIN_LENGTH).and_then(|length| length.parse().ok());
         Ok(Some(Session { url, min_length: said.unwrap_or(0) }))

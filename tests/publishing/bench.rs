@@ -1,0 +1,248 @@
+//! A small release, an engine that only pushes, and a folder for the journal.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use basegen::engine::{
+    BuildJob, BuiltImage, Engine, OnFailure, Outcome, RunRequest, Turn,
+};
+use basegen::error::Report;
+use basegen::event::{Event, Events, Failure, FailureKind, Listener};
+use basegen::image::{Compression, Digest, Reference, Repository};
+use basegen::plan::Fingerprint;
+use basegen::publish::{Journal, PublishRequest, Published, Row, SetName, publish};
+use basegen::registry::{
+    Blob, Credentials, Manifest, Registries, RegistryOptions, RetryPolicy,
+};
+use basegen::render::BuildContext;
+use bytes::Bytes;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::fake::FakeRegistry;
+
+/// A client that is as patient as a test can be.
+pub fn client() -> Registries {
+    let retry = RetryPolicy {
+        attempts: 3,
+        first_wait: Duration::from_millis(1),
+        longest_wait: Duration::from_millis(2),
+        ..RetryPolicy::default()
+    };
+    let credentials = Arc::new(Credentials::anonymous());
+    Registries::new(&RegistryOptions { retry, ..RegistryOptions::new(credentials) })
+        .expect("a client")
+}
+
+/// An engine that builds an image of a layer that is its job's Dockerfile, and pushes it.
+#[derive(Clone)]
+pub struct Builder {
+    registries: Registries,
+    /// The targets that were built, in order.
+    pub built: Arc<Mutex<Vec<String>>>,
+    /// Those that fail.
+    pub failing: BTreeSet<String>,
+}
+
+impl Engine for Builder {
+    fn name(&self) -> &str {
+        "a builder"
+    }
+
+    async fn build(
+        &self,
+        job: &BuildJob,
+        _events: &Events,
+        turn: Turn,
+    ) -> Result<BuiltImage, Box<Failure>> {
+        turn.come().await;
+        if self.failing.contains(&job.target) {
+            return Err(failure(FailureKind::Verify, "the image fails the check `python`"));
+        }
+        let digest = self.push(job).await;
+        let digest = digest.map_err(|error| failure(FailureKind::Export, &error.to_string()))?;
+        self.built.lock().expect("a list").push(job.target.clone());
+        Ok(BuiltImage { digest, cached: false })
+    }
+}
+
+impl Builder {
+    async fn push(&self, job: &BuildJob) -> Result<Digest, basegen::registry::RegistryError> {
+        let repository = &job.references[0].repository;
+        let labels = &job.labels;
+        let config = json!({ "config": { "Labels": labels } }).to_string();
+        let layer = job.context.dockerfile.clone();
+        let part = |media_type: &str, text: &str| {
+            json!({ "mediaType": media_type, "digest": Digest::of(text.as_bytes()), "size": text.len() })
+        };
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": Manifest::OCI_IMAGE,
+            "config": part("application/vnd.oci.image.config.v1+json", &config),
+            "layers": [part("application/vnd.oci.image.layer.v1.tar", &layer)],
+        });
+        for text in [config, layer] {
+            self.registries.push_blob(repository, &Blob::of(Bytes::from(text)), &[]).await?;
+        }
+        let bytes = Bytes::from(manifest.to_string());
+        let manifest = Manifest { media_type: Manifest::OCI_IMAGE.to_owned(), bytes };
+        let digest = manifest.digest();
+        self.registries.put_manifest(repository, &digest, &manifest).await?;
+        Ok(digest)
+    }
+}
+
+fn failure(kind: FailureKind, message: &str) -> Box<Failure> {
+    Box::new(Failure {
+        kind,
+        message: message.to_owned(),
+        step: None,
+        source: None,
+        exit_code: None,
+        platform: None,
+        hint: None,
+    })
+}
+
+#[derive(Default)]
+pub struct Heard(Mutex<Vec<Event>>);
+
+impl Listener for Heard {
+    fn hear(&self, event: &Event) {
+        self.0.lock().expect("events").push(event.clone());
+    }
+}
+
+/// Someone who publishes from a machine of their own.
+pub struct Machine {
+    folder: tempfile::TempDir,
+    pub builder: Builder,
+    pub heard: Arc<Heard>,
+    pub overwrite: bool,
+    pub force: bool,
+}
+
+impl Machine {
+    pub fn new() -> Self {
+        let registries = client();
+        Self {
+            folder: tempfile::tempdir().expect("a folder"),
+            builder: Builder { registries, built: Arc::default(), failing: BTreeSet::new() },
+            heard: Arc::default(),
+            overwrite: false,
+            force: false,
+        }
+    }
+
+    pub fn journal(&self) -> PathBuf {
+        self.folder.path().join("release.json")
+    }
+
+    pub fn built(&self) -> Vec<String> {
+        self.builder.built.lock().expect("a list").clone()
+    }
+
+    pub async fn publish(&self, release: &Release) -> Result<Published, Report> {
+        let journal = Arc::new(Journal::open(&self.journal())?);
+        let request = PublishRequest {
+            rows: release.rows.clone(),
+            set: release.set.clone(),
+            overwrite: self.overwrite,
+            force: self.force,
+            run: RunRequest {
+                jobs: Vec::new(),
+                parallel: 4,
+                on_failure: OnFailure::KeepGoing,
+                cancel: CancellationToken::new(),
+            },
+        };
+        let listener: Arc<dyn Listener> = Arc::<Heard>::clone(&self.heard);
+        let (events, builder) = (Events::to(listener), self.builder.clone());
+        publish(request, &client(), &journal, &events, || async { Ok(builder) }).await
+    }
+
+    /// Publishes, and expects everything to be there.
+    pub async fn whole(&self, release: &Release) -> Vec<Digest> {
+        match self.publish(release).await {
+            Ok(Published::Whole { digests, .. }) => digests,
+            Ok(Published::Unnamed(outcomes)) => panic!("{outcomes:?}"),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Publishes, and expects an error.
+    pub async fn error(&self, release: &Release) -> Report {
+        match self.publish(release).await {
+            Ok(published) => panic!("{published:?}"),
+            Err(error) => error,
+        }
+    }
+
+    /// Publishes, and expects some builds to fail.
+    pub async fn unnamed(&self, release: &Release) -> Vec<Outcome> {
+        match self.publish(release).await {
+            Ok(Published::Unnamed(outcomes)) => outcomes,
+            Ok(published) => panic!("{published:?}"),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// A release: rows, each with an alias, and a set.
+#[derive(Clone)]
+pub struct Release {
+    pub rows: Vec<Row>,
+    pub set: Option<SetName>,
+}
+
+/// The release `version` of two rows, in a repository each, whose images hold `content`.
+pub fn release(registry: &FakeRegistry, version: &str, content: &str) -> Release {
+    let rows = ["a", "b"].map(|id| row(&registry.repository(&format!("acme/{id}")), id, version, content));
+    let set = |tag: &str| reference(&registry.repository("acme/a"), tag);
+    Release {
+        rows: rows.into(),
+        set: Some(SetName {
+            references: vec![set(&format!("basegen-release-{version}")), set("basegen-release")],
+            version: Some(version.to_owned()),
+        }),
+    }
+}
+
+pub fn row(repository: &Repository, id: &str, version: &str, content: &str) -> Row {
+    let dockerfile = format!("FROM {content} AS {id}");
+    let fingerprint: Fingerprint =
+        Digest::of(dockerfile.as_bytes()).to_string().parse().expect("a fingerprint");
+    let labels =
+        BTreeMap::from([(Fingerprint::LABEL.to_owned(), fingerprint.to_string())]);
+    let job = BuildJob {
+        target: id.to_owned(),
+        context: BuildContext { dockerfile, ..BuildContext::default() },
+        checks: Vec::new(),
+        platforms: Vec::new(),
+        labels,
+        references: vec![
+            reference(repository, &format!("{id}-{version}")),
+            reference(repository, id),
+        ],
+        staging: fingerprint.staging_tag(),
+        compression: Compression::default(),
+        after: Vec::new(),
+    };
+    Row { job, fingerprint: Some(fingerprint) }
+}
+
+pub fn reference(repository: &Repository, tag: &str) -> Reference {
+    Reference { repository: repository.clone(), tag: tag.parse().expect("a tag") }
+}
+
+/// The tags of both repositories that users pull.
+pub fn names(registry: &FakeRegistry) -> Vec<String> {
+    let tags = ["acme/a", "acme/b"].map(|path| registry.tags(path)).into_iter().flatten();
+    let staged = |tag: &str| tag.len() == "basegen-".len() + 32;
+    tags.map(|(tag, _)| tag).filter(|tag| !staged(tag)).collect()
+}
+
+/// All that a whole release `v1` is called.
+pub const WHOLE: [&str; 6] = ["a", "a-v1", "basegen-release", "basegen-release-v1", "b", "b-v1"];

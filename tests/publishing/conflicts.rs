@@ -1,0 +1,111 @@
+//! Tags that stand for something else, and runs that meet each other.
+
+use basegen::error::ExitCode;
+
+use crate::bench::{Machine, names, release};
+use crate::fake::{FakeRegistry, Fault, Rule};
+
+#[tokio::test]
+async fn a_version_that_is_taken_stops_before_anything_is_done() {
+    let registry = FakeRegistry::start().await;
+    Machine::new().whole(&release(&registry, "v1", "x")).await;
+    registry.forget();
+    let machine = Machine::new();
+    let error = machine.error(&release(&registry, "v1", "y")).await;
+    assert_eq!(error.exit_code(), ExitCode::Conflict);
+    insta::assert_snapshot!(error.to_string().replace(&registry.host(), "HOST"));
+    assert_eq!(machine.built(), Vec::<String>::new());
+    assert_eq!(registry.count("PUT", "*") + registry.count("POST", "*"), 0);
+}
+
+#[tokio::test]
+async fn a_version_can_be_overwritten_on_demand() {
+    let registry = FakeRegistry::start().await;
+    let first = Machine::new().whole(&release(&registry, "v1", "x")).await;
+    let machine = Machine { overwrite: true, ..Machine::new() };
+    let second = machine.whole(&release(&registry, "v1", "y")).await;
+    assert_ne!(first, second);
+    assert_eq!(registry.tag("acme/b", "b-v1").as_ref(), Some(&second[1]));
+}
+
+#[tokio::test]
+async fn building_anew_needs_a_new_version() {
+    let registry = FakeRegistry::start().await;
+    let machine = Machine { force: true, ..Machine::new() };
+    machine.whole(&release(&registry, "v1", "x")).await;
+    let error = machine.error(&release(&registry, "v1", "x")).await;
+    assert_eq!(error.exit_code(), ExitCode::Conflict);
+    assert!(error.to_string().contains("`--force` makes new images"), "{error}");
+    machine.whole(&release(&registry, "v2", "x")).await;
+    assert_eq!(machine.built(), ["a", "b", "a", "b"]);
+}
+
+/// Fault 8.
+#[tokio::test]
+async fn an_immutable_tag_with_the_same_digest_is_done() {
+    let registry = FakeRegistry::start().await;
+    registry.set_immutable_tags(true);
+    let mut v1 = release(&registry, "v1", "x");
+    for row in &mut v1.rows {
+        row.job.references.truncate(1);
+    }
+    v1.set.as_mut().expect("a set").references.truncate(1);
+    let machine = Machine::new();
+    let first = machine.whole(&v1).await;
+    assert_eq!(machine.whole(&v1).await, first);
+    let mut other = release(&registry, "v1", "y");
+    other.rows.iter_mut().for_each(|row| row.job.references.truncate(1));
+    let error = machine.error(&other).await;
+    assert_eq!(error.exit_code(), ExitCode::Conflict);
+}
+
+/// Fault 18, on one machine.
+#[tokio::test]
+async fn two_runs_on_one_machine_cannot_meet() {
+    let registry = FakeRegistry::start().await;
+    let hangs = registry.fail(Rule::first("PUT", "*/manifests/a-v1", Fault::Hang));
+    let machine = Machine::new();
+    let v1 = release(&registry, "v1", "x");
+    let (first, ()) = tokio::join!(machine.publish(&v1), async {
+        hangs.reached().await;
+        let error = machine.error(&v1).await;
+        assert!(error.to_string().contains("another basegen is publishing"), "{error}");
+        hangs.release();
+    });
+    first.expect("a release");
+}
+
+/// Fault 18, on two machines: whoever comes second to the barrier stops there.
+#[tokio::test]
+async fn a_run_that_was_overtaken_moves_no_tag() {
+    let registry = FakeRegistry::start().await;
+    let hangs = registry.fail(Rule::first("POST", "*/acme/b/blobs/uploads/", Fault::Hang));
+    let (slow, quick) = (Machine::new(), Machine::new());
+    let (mine, theirs) = (release(&registry, "v1", "x"), release(&registry, "v1", "y"));
+    let (error, digests) = tokio::join!(slow.error(&mine), async {
+        hangs.reached().await;
+        let digests = quick.whole(&theirs).await;
+        hangs.release();
+        digests
+    });
+    assert_eq!(error.exit_code(), ExitCode::Conflict, "{error}");
+    assert_eq!(registry.tag("acme/a", "a-v1").as_ref(), Some(&digests[0]));
+    assert_eq!(registry.tag("acme/b", "b-v1").as_ref(), Some(&digests[1]));
+}
+
+/// Fault 18, on two machines: two that set tags at the same time are told of the mixture.
+#[tokio::test]
+async fn a_mixture_is_believed_by_nobody() {
+    let registry = FakeRegistry::start().await;
+    let hangs = registry.fail(Rule::first("PUT", "*/acme/b/manifests/b-v1", Fault::Hang));
+    let (slow, quick) = (Machine::new(), Machine { overwrite: true, ..Machine::new() });
+    let (mine, theirs) = (release(&registry, "v1", "x"), release(&registry, "v1", "y"));
+    let (error, _) = tokio::join!(slow.error(&mine), async {
+        hangs.reached().await;
+        quick.whole(&theirs).await;
+        hangs.release();
+    });
+    assert_eq!(error.exit_code(), ExitCode::Conflict, "{error}");
+    insta::assert_snapshot!(error.to_string().replace(&registry.host(), "HOST"));
+    assert!(names(&registry).contains(&"basegen-release-v1".to_owned()), "the quick one's");
+}

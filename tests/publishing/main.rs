@@ -1,0 +1,11 @@
+//! Releases, against a registry that fails where it is told to.
+
+#[path = "../common/registry/mod.rs"]
+mod fake;
+
+mod bench;
+mod conflicts;
+mod faults;
+mod reading;
+mod resuming;
+mod whole;

@@ -1,0 +1,69 @@
+//! Runs that end at any moment, and those that come after them.
+
+use crate::bench::{Machine, WHOLE, names, release};
+use crate::fake::{FakeRegistry, Fault, Rule};
+
+/// Fault 16: whichever request a run is at when it is killed, the next one converges: the same
+/// digests, all names, and nothing built again that was staged.
+#[tokio::test]
+async fn a_run_that_is_killed_at_any_request_is_finished_by_the_next() {
+    let registry = FakeRegistry::start().await;
+    let digests = Machine::new().whole(&release(&registry, "v1", "x")).await;
+    let requests = registry.count("*", "*");
+    assert!(requests > 20, "{requests}");
+    for request in 1..=requests {
+        let registry = FakeRegistry::start().await;
+        let machine = Machine::new();
+        let v1 = release(&registry, "v1", "x");
+        let hangs = registry.fail(Rule::nth(request, "*", "*", Fault::Hang));
+        tokio::select! {
+            published = machine.publish(&v1) => {
+                // The order of requests varies: a run may have needed fewer.
+                published.expect("a release");
+            }
+            // Dropped here, with all that it was doing, as a process that is killed.
+            () = hangs.reached() => {}
+        }
+        registry.mend();
+        let staged = ["acme/a", "acme/b"].map(|path| {
+            registry.tags(path).iter().any(|(tag, _)| tag.len() == "basegen-".len() + 32)
+        });
+        let before = machine.built();
+        let again = machine.whole(&v1).await;
+        assert_eq!(again, digests, "killed at request {request}");
+        assert_eq!(names(&registry), WHOLE, "killed at request {request}");
+        let built = &machine.built()[before.len()..];
+        for (id, staged) in ["a", "b"].iter().zip(staged) {
+            assert!(!(staged && built.iter().any(|target| target == id)), "{id} at {request}");
+        }
+        assert!(!machine.journal().exists());
+    }
+}
+
+#[tokio::test]
+async fn what_the_journal_says_is_looked_up_and_not_believed() {
+    let registry = FakeRegistry::start().await;
+    let machine = Machine::new();
+    let v1 = release(&registry, "v1", "x");
+    let hangs = registry.fail(Rule::first("PUT", "*/manifests/a-v1", Fault::Hang));
+    tokio::select! {
+        published = machine.publish(&v1) => panic!("{published:?}"),
+        () = hangs.reached() => {}
+    }
+    assert!(machine.journal().exists());
+    // The registry is another one now, which knows nothing.
+    let registry = FakeRegistry::start().await;
+    machine.whole(&release(&registry, "v1", "x")).await;
+    assert_eq!(names(&registry), WHOLE);
+    assert_eq!(machine.built(), ["a", "b", "a", "b"]);
+}
+
+#[tokio::test]
+async fn a_journal_that_cannot_be_read_stops_the_run() {
+    let registry = FakeRegistry::start().await;
+    let machine = Machine::new();
+    fs_err::write(machine.journal(), "{\"schema\": 7}").expect("a file");
+    let error = machine.error(&release(&registry, "v1", "x")).await;
+    assert!(error.to_string().contains("its format is 7"), "{error}");
+    assert_eq!(registry.count("*", "*"), 0);
+}

@@ -1,0 +1,83 @@
+use crate::bench::{Machine, WHOLE, names, release};
+use crate::fake::FakeRegistry;
+
+#[tokio::test]
+async fn a_release_is_there_under_all_its_names() {
+    let registry = FakeRegistry::start().await;
+    let machine = Machine::new();
+    let digests = machine.whole(&release(&registry, "v1", "x")).await;
+    assert_eq!(names(&registry), WHOLE);
+    for (path, digest) in ["a", "b"].iter().zip(&digests) {
+        let repository = format!("acme/{path}");
+        assert_eq!(registry.tag(&repository, path).as_ref(), Some(digest));
+        assert_eq!(registry.tag(&repository, &format!("{path}-v1")).as_ref(), Some(digest));
+    }
+    assert!(!machine.journal().exists(), "a whole release leaves no journal");
+}
+
+#[tokio::test]
+async fn a_new_version_of_the_same_moves_no_byte_and_builds_nothing() {
+    let registry = FakeRegistry::start().await;
+    let first = Machine::new().whole(&release(&registry, "v1", "x")).await;
+    registry.forget();
+    // Another machine, which has never built anything.
+    let machine = Machine::new();
+    assert_eq!(machine.whole(&release(&registry, "v2", "x")).await, first);
+    assert_eq!(machine.built(), Vec::<String>::new());
+    assert_eq!(registry.uploaded_bytes(), 0);
+    assert!(names(&registry).contains(&"a-v2".to_owned()));
+    // And once more, with nothing to do at all.
+    registry.forget();
+    machine.whole(&release(&registry, "v2", "x")).await;
+    assert_eq!(registry.count("PUT", "*") + registry.count("POST", "*"), 0);
+}
+
+#[tokio::test]
+async fn only_what_has_changed_is_built() {
+    let registry = FakeRegistry::start().await;
+    let machine = Machine::new();
+    let first = machine.whole(&release(&registry, "v1", "x")).await;
+    let mut next = release(&registry, "v2", "x");
+    next.rows[1] = release(&registry, "v2", "y").rows[1].clone();
+    let second = machine.whole(&next).await;
+    assert_eq!(machine.built(), ["a", "b", "b"]);
+    assert_eq!((first[0] == second[0], first[1] == second[1]), (true, false));
+}
+
+#[tokio::test]
+async fn what_lost_its_staging_tag_is_known_by_its_label() {
+    let registry = FakeRegistry::start().await;
+    let machine = Machine::new();
+    let first = release(&registry, "v1", "x");
+    machine.whole(&first).await;
+    for row in &first.rows {
+        let repository = &row.job.references[0].repository;
+        crate::bench::client().delete(repository, &row.job.staging).await.expect("deleted");
+    }
+    machine.whole(&first).await;
+    assert_eq!(machine.built(), ["a", "b"]);
+}
+
+#[tokio::test]
+async fn what_is_not_known_for_certain_is_always_built() {
+    let registry = FakeRegistry::start().await;
+    let machine = Machine::new();
+    let mut unpinned = release(&registry, "v1", "x");
+    unpinned.rows[0].fingerprint = None;
+    machine.whole(&unpinned).await;
+    let mut again = release(&registry, "v2", "x");
+    again.rows[0].fingerprint = None;
+    machine.whole(&again).await;
+    assert_eq!(machine.built(), ["a", "b", "a"]);
+}
+
+#[tokio::test]
+async fn a_part_of_a_matrix_has_neither_aliases_nor_a_set() {
+    let registry = FakeRegistry::start().await;
+    let mut part = release(&registry, "v1", "x");
+    part.set = None;
+    part.rows.truncate(1);
+    part.rows[0].job.references.truncate(1);
+    Machine::new().whole(&part).await;
+    assert_eq!(names(&registry), ["a-v1"]);
+}
