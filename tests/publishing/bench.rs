@@ -117,7 +117,7 @@ impl Listener for Heard {
 
 /// Someone who publishes from a machine of their own.
 pub struct Machine {
-    folder: tempfile::TempDir,
+    pub folder: tempfile::TempDir,
     pub builder: Builder,
     pub heard: Arc<Heard>,
     pub overwrite: bool,
@@ -138,6 +138,14 @@ impl Machine {
 
     pub fn journal(&self) -> PathBuf {
         self.folder.path().join("release.json")
+    }
+
+    /// Waits until a run that was dropped has let go of everything, as the kernel sees to it
+    /// when a process is killed.
+    pub async fn is_gone(&self) {
+        while Journal::open(&self.journal()).is_err() {
+            tokio::task::yield_now().await;
+        }
     }
 
     pub fn built(&self) -> Vec<String> {

@@ -25,6 +25,7 @@ async fn a_run_that_is_killed_at_any_request_is_finished_by_the_next() {
             () = hangs.reached() => {}
         }
         registry.mend();
+        machine.is_gone().await;
         let staged = ["acme/a", "acme/b"].map(|path| {
             registry.tags(path).iter().any(|(tag, _)| tag.len() == "basegen-".len() + 32)
         });

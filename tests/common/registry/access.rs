@@ -157,10 +157,8 @@ fn token(asked: &Asked, accounts: &mut Accounts) -> Response<Body> {
     };
     if !known || all("service") != ["fake"] {
         // What a careless server says.
-        let said = format!(
-            "wrong: {} {form}",
-            asked.seen.authorization.clone().unwrap_or_default()
-        );
+        let said =
+            format!("wrong: {} {form}", asked.seen.authorization.clone().unwrap_or_default());
         return error(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", &said);
     }
     if account.one_scope && scopes.len() > 1 {

@@ -197,9 +197,14 @@ fn begin(store: &mut Store, path: &str, asked: &Asked) -> Response<Body> {
     session(StatusCode::ACCEPTED, path, &id, 0)
 }
 
+/// Where an upload is.
+pub(super) fn session_path(path: &str, id: &str) -> String {
+    format!("/v2/{path}/blobs/uploads/{id}?_state=canary-state%3D")
+}
+
 /// Where an upload is, and how far.
 fn session(status: StatusCode, path: &str, id: &str, length: usize) -> Response<Body> {
-    let location = format!("/v2/{path}/blobs/uploads/{id}?_state=canary-state%3D");
+    let location = session_path(path, id);
     let range = format!("0-{}", length.saturating_sub(1));
     with(status, &[("location", &location), ("range", &range)])
 }

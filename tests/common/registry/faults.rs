@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use glob::Pattern;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, StreamBody};
+use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
 use tokio::sync::Notify;
 
@@ -101,11 +101,18 @@ impl Rule {
 #[derive(Debug, Clone, Default)]
 pub struct FaultHandle(Arc<Signals>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Signals {
     used: Mutex<usize>,
     reached: Notify,
     released: tokio::sync::Semaphore,
+}
+
+impl Default for Signals {
+    fn default() -> Self {
+        let released = tokio::sync::Semaphore::new(0);
+        Self { used: Mutex::default(), reached: Notify::new(), released }
+    }
 }
 
 impl FaultHandle {

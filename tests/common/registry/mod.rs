@@ -4,7 +4,7 @@
 //! A test binary takes it in with
 //! `#[path = "../common/registry/mod.rs"] mod fake;`.
 
-#![allow(dead_code, reason = "each test binary uses another part of it")]
+#![allow(dead_code, unused_imports, reason = "each test binary uses another part of it")]
 
 mod access;
 mod api;
@@ -188,6 +188,12 @@ impl FakeRegistry {
         lock(&self.shared.store).repository(path).blobs.remove(digest);
     }
 
+    /// Begins an upload without any request, and tells its URL.
+    pub fn begin_upload(&self, path: &str) -> String {
+        let id = lock(&self.shared.store).begin(path);
+        format!("{}{}", self.origin(), api::session_path(path, &id))
+    }
+
     /// What a blob holds.
     pub fn blob(&self, path: &str, digest: &Digest) -> Option<Bytes> {
         lock(&self.shared.store).repository(path).blobs.get(digest).cloned()
@@ -250,8 +256,9 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Sha
 async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin + Send, shared: Arc<Shared>) {
     let serve = service_fn(move |request| answer(request, Arc::clone(&shared)));
     // A connection that a fault drops ends with an error.
-    let _dropped =
-        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), serve).await;
+    let _dropped = hyper::server::conn::http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), serve)
+        .await;
 }
 
 /// Answers one request; an error drops its connection.
