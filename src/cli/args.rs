@@ -31,6 +31,8 @@ pub(super) enum Command {
     List(ListArgs),
     /// Write the Dockerfile and the context of each variant to disk, or compare them
     Render(RenderArgs),
+    /// Tell why a variant is, or is not, in the matrix, and what it is made of
+    Explain(ExplainArgs),
     /// Print the JSON schema of matrix.toml
     Schema,
     /// Print a shell's completions
@@ -124,6 +126,10 @@ pub(super) struct PlanArgs {
     pub(super) selection: SelectionArgs,
     #[command(flatten)]
     pub(super) naming: NamingArgs,
+    /// Show only the variants whose images differ from those at a git revision, and why; needs no
+    /// engine and no network
+    #[arg(long, value_name = "REV")]
+    pub(super) since: Option<String>,
     /// How the plan is written
     #[arg(long, value_enum, default_value_t = PlanFormat::Table)]
     pub(super) format: PlanFormat,
@@ -157,6 +163,16 @@ pub(super) struct RenderArgs {
     /// Write nothing; compare with what DIR holds, and fail where it differs
     #[arg(long, value_name = "DIR", conflicts_with = "output")]
     pub(super) check: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExplainArgs {
+    /// A variant as `plan` lists it, the tag of an image or a part of it, an image's whole name, or
+    /// `axis=value`, several joined by commas
+    #[arg(value_name = "NAME")]
+    pub(super) name: String,
+    #[command(flatten)]
+    pub(super) naming: NamingArgs,
 }
 
 #[derive(Debug, Args)]

@@ -7,7 +7,9 @@ mod args;
 mod build;
 mod check;
 mod environment;
+mod explain;
 mod generate;
+mod git;
 mod inputs;
 mod metadata;
 mod planned;
@@ -15,6 +17,7 @@ mod progress;
 mod render;
 mod selection;
 mod signals;
+mod since;
 
 pub use args::Cli;
 pub use environment::Environment;
@@ -79,6 +82,7 @@ fn execute(cli: Cli, environment: &Environment, printer: &Printer) -> Result<Exi
         Some(Command::Plan(args)) => planned::plan(&args, &cli.global, printer),
         Some(Command::List(args)) => planned::list(&args, &cli.global, printer),
         Some(Command::Render(args)) => render::run(&args, &cli.global, printer),
+        Some(Command::Explain(args)) => explain::run(&args, &cli.global, printer),
         Some(Command::Schema) => Ok(generate::schema(printer)),
         Some(Command::Completions { shell }) => Ok(generate::completions(shell, printer)),
         Some(Command::Man { folder }) => generate::man(folder.as_deref(), printer),

@@ -14,9 +14,6 @@ use crate::image::{Digest, Reference};
 use crate::matrix::{Diagnostic, Matrix, SourceError, SourceFile, from_toml};
 use crate::render::{Pins, Upstream};
 
-/// The name of the file.
-const NAME: &str = "basegen.lock";
-
 /// The version of the format, which counts up when a key's meaning changes.
 const SCHEMA: u32 = 1;
 
@@ -83,10 +80,13 @@ impl Explain for LockError {
 }
 
 impl Lock {
+    /// The name of the file.
+    pub const NAME: &'static str = "basegen.lock";
+
     /// Where the lock of `matrix` is: beside it.
     #[must_use]
     pub fn path(matrix: &Matrix) -> PathBuf {
-        matrix.folder().join(NAME)
+        matrix.folder().join(Self::NAME)
     }
 
     /// Reads the lock of `matrix`; one that is not there pins nothing.
@@ -178,10 +178,10 @@ mod tests {
     #[test]
     fn what_is_printed_is_read_back() {
         let printed = lock().print();
-        assert_eq!(Lock::parse(Path::new(NAME), &printed).expect("a lock"), lock());
+        assert_eq!(Lock::parse(Path::new(Lock::NAME), &printed).expect("a lock"), lock());
         insta::assert_snapshot!(printed);
         let empty = Lock::default();
-        assert_eq!(Lock::parse(Path::new(NAME), &empty.print()).expect("a lock"), empty);
+        assert_eq!(Lock::parse(Path::new(Lock::NAME), &empty.print()).expect("a lock"), empty);
     }
 
     #[test]

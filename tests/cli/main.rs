@@ -3,7 +3,9 @@
 mod project;
 
 mod engine;
+mod explain;
 mod names;
 mod plan;
 mod refusals;
 mod render;
+mod since;
