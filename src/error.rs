@@ -29,13 +29,15 @@ pub enum ExitCode {
     Export,
     /// `--check` found a difference.
     Drift,
+    /// A registry refused, or could not be reached.
+    Registry,
     /// Interrupted by the user.
     Interrupted,
 }
 
 impl ExitCode {
     /// Every code with its number and its meaning, in numeric order, for `--help` and the docs.
-    pub const TABLE: [(Self, u8, &'static str); 10] = [
+    pub const TABLE: [(Self, u8, &'static str); 11] = [
         (Self::Success, 0, "everything that was asked for is done"),
         (Self::Failure, 1, "a file or the environment is in the way"),
         (Self::Usage, 2, "the command line is wrong"),
@@ -45,6 +47,7 @@ impl ExitCode {
         (Self::Build, 6, "at least one variant failed to build"),
         (Self::Export, 7, "a variant was built, but could not be pushed or written"),
         (Self::Drift, 8, "--check found a difference"),
+        (Self::Registry, 9, "a registry refused or could not be reached"),
         (Self::Interrupted, 130, "interrupted"),
     ];
 

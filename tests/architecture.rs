@@ -30,8 +30,9 @@ const ROOMS: [(&str, &[&str]); 12] = [
 const PURE: [&str; 6] = ["image", "matrix", "render", "plan", "version", "event"];
 
 /// What a pure room never names.
-const OUTSIDE: [&str; 9] = [
+const OUTSIDE: [&str; 10] = [
     "tokio",
+    "reqwest",
     "bollard",
     "bollard_buildkit_proto",
     "octocrab",

@@ -1,5 +1,43 @@
-//! Registries: for now, who we are to them.
+//! Registries: who we are to them, and a client of the [distribution specification][spec].
+//!
+//! [`Registries`] speaks to all of them. A request passes these doors: `client` names what is
+//! asked, `manifests`, `blobs`, `upload`, `tags` and `access` know how the specification asks it,
+//! `authorization` proves who we are and `retry` repeats it, `gate` holds it back, `request` sends it
+//! and follows where it is sent to, `transport` has the connections.
+//!
+//! [spec]: https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 
+mod access;
+mod address;
+mod authorization;
+mod blobs;
+mod challenge;
+mod client;
+mod clock;
 mod credentials;
+mod error;
+mod gate;
+mod host;
+mod manifest;
+mod manifests;
+mod options;
+mod payload;
+mod problem;
+mod request;
+mod retry;
+mod scopes;
+mod tags;
+mod tokens;
+mod transport;
+mod upload;
 
+pub use access::Access;
+pub use client::Registries;
 pub use credentials::{Credential, Credentials, CredentialsError, DockerConfig};
+pub use error::{RegistryError, RegistryErrorKind};
+pub use manifest::{Manifest, Name, Needs};
+pub use options::{HostOptions, Proxies, RegistryOptions, Timeouts};
+pub use payload::Blob;
+pub use problem::Problem;
+pub use retry::RetryPolicy;
+pub use upload::BlobPush;

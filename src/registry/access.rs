@@ -1,0 +1,70 @@
+//! What we may do in a repository, found out without changing it.
+
+use http::Method;
+
+use super::RegistryErrorKind;
+use super::host::Host;
+use super::request::{Call, Reply};
+use super::scopes::Scopes;
+
+/// A tag that nobody uses: asking for it tells whether one may ask.
+const PROBE: &str = "basegen-access-check";
+
+/// What we may do in a repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Access {
+    /// Whether images can be pulled.
+    pub pull: bool,
+    /// Whether images can be pushed.
+    pub push: bool,
+    /// Why they cannot be pulled, where they cannot.
+    pub pull_refusal: Option<String>,
+    /// Why they cannot be pushed, where they cannot.
+    pub push_refusal: Option<String>,
+}
+
+impl Host {
+    /// Asks for a tag that is not there, and begins an upload that is cancelled.
+    pub(super) async fn check_access(&self, path: &str) -> Result<Access, RegistryErrorKind> {
+        // The registry's own page makes it say how it wants to be told who asks: without it
+        // one that lets nobody see a private repository would say that there is none.
+        let ping = Call::new(Method::GET, self.url(""), Scopes::pull(path));
+        if let Err(failure) = self.send(&ping).await
+            && !matches!(failure, RegistryErrorKind::Denied { .. })
+        {
+            return Err(failure);
+        }
+        let url = self.url(&format!("{path}/manifests/{PROBE}"));
+        let pull = Call::new(Method::HEAD, url, Scopes::pull(path));
+        let pull_refusal = match self.allowed(&pull).await? {
+            Ok(reply) if reply.status.is_success() || reply.status.as_u16() == 404 => None,
+            Ok(reply) => Some(self.refusal(&pull.scopes, &reply).to_string()),
+            Err(refusal) => Some(refusal),
+        };
+        let url = self.url(&format!("{path}/blobs/uploads/"));
+        let push = Call::new(Method::POST, url, Scopes::push(path));
+        let push_refusal = match self.allowed(&push).await? {
+            Ok(reply) if reply.status.is_success() => {
+                self.cancel(path, &push.url, &reply).await;
+                None
+            }
+            Ok(reply) => Some(self.refusal(&push.scopes, &reply).to_string()),
+            Err(refusal) => Some(refusal),
+        };
+        Ok(Access {
+            pull: pull_refusal.is_none(),
+            push: push_refusal.is_none(),
+            pull_refusal,
+            push_refusal,
+        })
+    }
+
+    /// The answer to a request, or why it is denied.
+    async fn allowed(&self, call: &Call) -> Result<Result<Reply, String>, RegistryErrorKind> {
+        match self.send(call).await {
+            Ok(reply) => Ok(Ok(reply)),
+            Err(failure @ RegistryErrorKind::Denied { .. }) => Ok(Err(failure.to_string())),
+            Err(failure) => Err(failure),
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Which addresses a registry may send us to.
+//!
+//! What a registry answers decides where we go next: a redirect, the place of an upload, a
+//! token server. None of them may lead to what only this machine can reach.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use reqwest::Url;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+
+/// How far a request may go, each including those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Reach {
+    /// The public internet.
+    Public,
+    /// Private networks too.
+    Private,
+    /// This machine too.
+    Loopback,
+    /// Anywhere: the user named the host.
+    Named,
+}
+
+impl Reach {
+    /// How far one must reach to get at `address`; never without the user's word for the rest:
+    /// link-local addresses, where clouds serve credentials, and those that are no host's.
+    pub(super) fn needed(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(address) => needed_for_v4(address),
+            IpAddr::V6(address) => needed_for_v6(address),
+        }
+    }
+}
+
+fn needed_for_v4(address: Ipv4Addr) -> Reach {
+    // Alibaba's metadata service, in the midst of addresses that are merely shared.
+    let metadata = Ipv4Addr::new(100, 100, 100, 200);
+    let [first, second, ..] = address.octets();
+    if address.is_loopback() {
+        Reach::Loopback
+    } else if address.is_link_local()
+        || address == metadata
+        || first == 0
+        || address.is_multicast()
+        || first >= 240
+    {
+        Reach::Named
+    } else if address.is_private() || (first == 100 && (64..128).contains(&second)) {
+        Reach::Private
+    } else {
+        Reach::Public
+    }
+}
+
+fn needed_for_v6(address: Ipv6Addr) -> Reach {
+    // AWS' metadata service, in the midst of addresses that are merely private.
+    let metadata = Ipv6Addr::new(0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x0254);
+    let segments = address.segments();
+    if let Some(address) = address.to_ipv4_mapped() {
+        return needed_for_v4(address);
+    }
+    if segments[..6] == [0x64, 0xff9b, 0, 0, 0, 0] {
+        let [.., a, b, c, d] = address.octets();
+        return needed_for_v4(Ipv4Addr::new(a, b, c, d));
+    }
+    if address.is_loopback() {
+        Reach::Loopback
+    } else if address.is_unicast_link_local()
+        || address == metadata
+        || address.is_unspecified()
+        || address.is_multicast()
+    {
+        Reach::Named
+    } else if address.is_unique_local() {
+        Reach::Private
+    } else {
+        Reach::Public
+    }
+}
+
+/// The address that the host of `url` is, when it is written as one.
+pub(super) fn literal(url: &Url) -> Option<IpAddr> {
+    let host = url.host_str()?;
+    host.trim_start_matches('[').trim_end_matches(']').parse().ok()
+}
+
+/// Whether `host` is this machine by its name: `localhost`, `127.0.0.0/8`, `[::1]`.
+pub(super) fn is_loopback(url: &Url) -> bool {
+    match literal(url) {
+        Some(address) => Reach::needed(address) == Reach::Loopback,
+        None => url.host_str().is_some_and(|host| {
+            let host = host.trim_end_matches('.');
+            host.eq_ignore_ascii_case("localhost") || host.ends_with(".localhost")
+        }),
+    }
+}
+
+/// How far one must reach to get at the host of `url`, which the user named.
+pub(super) async fn needed_for(url: &Url) -> Reach {
+    if is_loopback(url) {
+        return Reach::Loopback;
+    }
+    if let Some(address) = literal(url) {
+        return Reach::needed(address);
+    }
+    let host = url.host_str().unwrap_or_default();
+    let addresses = tokio::net::lookup_host((host, 0)).await;
+    let reaches = addresses.into_iter().flatten().map(|address| Reach::needed(address.ip()));
+    reaches.max().unwrap_or(Reach::Public)
+}
+
+/// The system's resolver, without the addresses that are out of reach.
+pub(super) struct Resolver(pub(super) Reach);
+
+impl Resolve for Resolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let reach = self.0;
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let within: Vec<SocketAddr> =
+                found.filter(|address| Reach::needed(address.ip()) <= reach).collect();
+            if within.is_empty() {
+                let refusal = "its address is one that a registry may not send us to";
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, refusal).into());
+            }
+            Ok(Box::new(within.into_iter()) as Addrs)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn needed(address: &str) -> Reach {
+        Reach::needed(address.parse().expect("an address"))
+    }
+
+    #[test]
+    fn metadata_services_are_out_of_every_reach() {
+        for address in [
+            "169.254.169.254",
+            "169.254.170.2",
+            "100.100.100.200",
+            "fd00:ec2::254",
+            "fe80::1",
+            "::ffff:169.254.169.254",
+            "64:ff9b::a9fe:a9fe",
+            "0.0.0.0",
+            "0.1.2.3",
+            "::",
+            "255.255.255.255",
+            "224.0.0.1",
+            "ff02::1",
+        ] {
+            assert_eq!(needed(address), Reach::Named, "{address}");
+        }
+    }
+
+    #[test]
+    fn private_addresses_are_told_from_public_ones() {
+        for address in ["10.1.2.3", "172.31.0.1", "192.168.0.1", "100.64.0.1", "fc00::1"] {
+            assert_eq!(needed(address), Reach::Private, "{address}");
+        }
+        for address in ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"] {
+            assert_eq!(needed(address), Reach::Loopback, "{address}");
+        }
+        for address in ["1.1.1.1", "172.32.0.1", "100.128.0.1", "2606:4700::1111"] {
+            assert_eq!(needed(address), Reach::Public, "{address}");
+        }
+    }
+
+    #[test]
+    fn this_machine_is_known_by_its_names() {
+        let is = |url: &str| is_loopback(&url.parse().expect("a URL"));
+        assert!(
+            ["http://localhost:5000/", "http://127.0.0.1/", "http://[::1]:5/"]
+                .map(is)
+                .iter()
+                .all(|is| *is)
+        );
+        assert!(
+            !["http://localhost.example.com/", "http://10.0.0.1/"].map(is).iter().any(|is| *is)
+        );
+        // What the URL standard reads as 127.0.0.1 is 127.0.0.1 for us too.
+        assert!(is("http://0x7f.1/"));
+    }
+
+    #[tokio::test]
+    async fn names_are_resolved_within_their_reach() {
+        let resolve = |reach| Resolver(reach).resolve("localhost".parse().expect("a name"));
+        assert!(resolve(Reach::Private).await.is_err());
+        assert!(resolve(Reach::Loopback).await.is_ok_and(|mut found| found.next().is_some()));
+    }
+}

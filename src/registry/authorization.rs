@@ -1,0 +1,229 @@
+//! Who we are to a registry: [tokens][tokens] and passwords.
+//!
+//! [tokens]: https://distribution.github.io/distribution/spec/auth/token/
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Method, StatusCode};
+use reqwest::Url;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::challenge::Challenge;
+use super::error::is_transient;
+use super::host::Host;
+use super::payload::Payload;
+use super::request::{Call, Proof, Reply};
+use super::retry::Attempts;
+use super::scopes::Scopes;
+use super::tokens::Token;
+use super::transport::authority;
+use super::{Credential, RegistryErrorKind};
+
+/// The name by which token servers know us.
+const CLIENT_ID: &str = "basegen";
+
+/// What a request proves itself with.
+struct Authorization {
+    proof: Proof,
+    /// The token, whether it was fetched just now, and what it is for.
+    token: Option<(Token, bool, Scopes)>,
+}
+
+impl Host {
+    /// Sends a request until it is answered with something that repeating cannot change.
+    pub(super) async fn send(&self, call: &Call) -> Result<Reply, RegistryErrorKind> {
+        let mut attempts = Attempts::new(&self.retry, &self.gate);
+        loop {
+            match self.attempt(call).await {
+                Ok(reply) => return Ok(reply),
+                Err(failure) => attempts.after(failure).await?,
+            }
+        }
+    }
+
+    /// Sends a request once, apart from proving who we are when asked.
+    pub(super) async fn attempt(&self, call: &Call) -> Result<Reply, RegistryErrorKind> {
+        // What is elsewhere gets no proof, and its URL is proof enough.
+        if !self.is_home(&call.url) {
+            let reply = self.carry(call, &Proof::none(), &self.gate).await?;
+            return self.settle(call, reply);
+        }
+        let mut scopes = call.scopes.clone();
+        let mut refused: Option<(Reply, Option<HeaderValue>)> = None;
+        let mut proofs = 0;
+        loop {
+            let authorization = self.authorization(&scopes).await?;
+            if let Some((reply, header)) = refused.take() {
+                // The same password, or still none, is refused again.
+                if authorization.proof.header == header || proofs == 2 {
+                    return Err(self.refusal(&scopes, &reply));
+                }
+            }
+            let reply = self.carry(call, &authorization.proof, &self.gate).await?;
+            if reply.status != StatusCode::UNAUTHORIZED || !self.is_home(&reply.url) {
+                return self.settle(call, reply);
+            }
+            let Some(challenge) = Challenge::of(&reply.headers) else {
+                return Err(self.refusal(&scopes, &reply));
+            };
+            self.learn(&challenge);
+            if let Some((token, fresh, asked)) = &authorization.token {
+                self.tokens.refused(asked, token).await;
+                let wanted = match &challenge {
+                    Challenge::Bearer { scopes: more, .. } => scopes.and(more),
+                    Challenge::Basic => scopes.clone(),
+                };
+                // A new token for the same is refused like the one that is new already.
+                if *fresh && wanted == scopes {
+                    return Err(self.refusal(&scopes, &reply));
+                }
+                scopes = wanted;
+            }
+            proofs += u32::from(authorization.proof.header.is_some());
+            refused = Some((reply, authorization.proof.header));
+        }
+    }
+
+    fn settle(&self, call: &Call, reply: Reply) -> Result<Reply, RegistryErrorKind> {
+        match reply.status.as_u16() {
+            401 => Err(self.refusal(&call.scopes, &reply)),
+            status if is_transient(status) => Err(self.refusal(&call.scopes, &reply)),
+            _ => Ok(reply),
+        }
+    }
+
+    /// What the registry asked for, as far as it is known by now.
+    async fn authorization(&self, scopes: &Scopes) -> Result<Authorization, RegistryErrorKind> {
+        match self.challenge() {
+            None => Ok(Authorization { proof: Proof::none(), token: None }),
+            Some(Challenge::Basic) => {
+                let proof = match self.credential().await? {
+                    Some(Credential::Password { username, password }) => {
+                        basic(&username, &password)
+                    }
+                    // An identity token is for a token server, and there is none.
+                    Some(Credential::IdentityToken(_)) | None => Proof::none(),
+                };
+                Ok(Authorization { proof, token: None })
+            }
+            Some(Challenge::Bearer { realm, service, .. }) => {
+                let credential = self.credential().await?;
+                let anonymous = credential.is_none();
+                let fetch = self.fetch(&realm, service.as_deref(), scopes, credential);
+                let (token, fresh) = self.tokens.get(scopes, fetch).await?;
+                let header = header("Bearer ", token.secret());
+                let proof = Proof { header, secrets: vec![token.secret().clone()], anonymous };
+                Ok(Authorization { proof, token: Some((token, fresh, scopes.clone())) })
+            }
+        }
+    }
+
+    async fn credential(&self) -> Result<Option<Credential>, RegistryErrorKind> {
+        let credential = self.shared.credentials.of(&self.name).await;
+        credential
+            .map_err(|source| RegistryErrorKind::Credentials { host: self.name.clone(), source })
+    }
+
+    /// Asks the token server for a token.
+    async fn fetch(
+        &self,
+        realm: &str,
+        service: Option<&str>,
+        scopes: &Scopes,
+        credential: Option<Credential>,
+    ) -> Result<Token, RegistryErrorKind> {
+        let realm = self.url("").join(realm);
+        let realm = realm.map_err(|_| self.unexpected("challenge", "its realm is no URL"))?;
+        let (call, proof) = token_call(realm, service, scopes, credential);
+        let gate = self.shared.gate(&self.shown(&call.url));
+        let mut attempts = Attempts::new(&self.retry, &gate);
+        loop {
+            let outcome = match self.carry(&call, &proof, &gate).await {
+                Ok(reply) if is_transient(reply.status.as_u16()) => {
+                    Err(self.refusal(scopes, &reply))
+                }
+                other => other,
+            };
+            match outcome {
+                Ok(reply) => return self.token(scopes, &reply),
+                Err(failure) => attempts.after(failure).await?,
+            }
+        }
+    }
+
+    fn token(&self, scopes: &Scopes, reply: &Reply) -> Result<Token, RegistryErrorKind> {
+        match reply.status.as_u16() {
+            200..=299 => {}
+            // Token servers say it so too when credentials are wrong.
+            400 => return Err(self.denied(scopes, reply)),
+            _ => return Err(self.refusal(scopes, reply)),
+        }
+        let token = Token::read(&reply.body).map_err(|problem| RegistryErrorKind::Unexpected {
+            host: authority(&reply.url),
+            expected: "token",
+            problem: problem.to_owned(),
+        })?;
+        if let Some(issued) = token.issued {
+            self.clock.compare(issued, std::time::SystemTime::now());
+        }
+        Ok(token)
+    }
+}
+
+/// The request for a token: `GET` with a password, or `POST` with an identity token ([OAuth2][oauth]).
+///
+/// [oauth]: https://distribution.github.io/distribution/spec/auth/oauth/
+fn token_call(
+    mut realm: Url,
+    service: Option<&str>,
+    scopes: &Scopes,
+    credential: Option<Credential>,
+) -> (Call, Proof) {
+    let Some(Credential::IdentityToken(token)) = credential else {
+        {
+            let mut query = realm.query_pairs_mut();
+            query.extend_pairs(service.map(|service| ("service", service)));
+            query.extend_pairs(scopes.texts().iter().map(|scope| ("scope", scope)));
+            query.append_pair("client_id", CLIENT_ID);
+        }
+        let proof = match &credential {
+            Some(Credential::Password { username, password }) => basic(username, password),
+            _ => Proof::none(),
+        };
+        return (Call::new(Method::GET, realm, scopes.clone()), proof);
+    };
+    // A form is written like a query.
+    let mut form = realm.clone();
+    form.set_query(None);
+    form.query_pairs_mut()
+        .append_pair("grant_type", "refresh_token")
+        .append_pair("client_id", CLIENT_ID)
+        .extend_pairs(service.map(|service| ("service", service)))
+        .append_pair("scope", &scopes.texts().join(" "))
+        .append_pair("refresh_token", token.expose_secret());
+    let text = form.query().unwrap_or_default().to_owned();
+    let call = Call::new(Method::POST, realm, scopes.clone())
+        .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .payload(Payload::Bytes(text.into()));
+    (call, Proof { header: None, secrets: vec![token], anonymous: false })
+}
+
+/// A user and a password, both literal.
+fn basic(username: &str, password: &SecretString) -> Proof {
+    let pair = format!("{username}:{}", password.expose_secret());
+    let pair = SecretString::from(STANDARD.encode(pair));
+    Proof {
+        header: header("Basic ", &pair),
+        secrets: vec![password.clone(), pair],
+        anonymous: false,
+    }
+}
+
+/// A header that no log shows.
+fn header(scheme: &str, secret: &SecretString) -> Option<HeaderValue> {
+    let text = format!("{scheme}{}", secret.expose_secret());
+    let mut value = HeaderValue::try_from(text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}

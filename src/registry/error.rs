@@ -1,0 +1,327 @@
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+
+use super::{CredentialsError, Problem};
+use crate::error::{ExitCode, Explain};
+use crate::image::Digest;
+
+/// Why a registry did not do what it was asked to.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("failed to {action} `{subject}`")]
+pub struct RegistryError {
+    /// What was to be done, such as `push the manifest of`.
+    action: &'static str,
+    /// The repository or reference that it was to be done to.
+    subject: String,
+    /// What came in between.
+    #[source]
+    kind: Arc<RegistryErrorKind>,
+}
+
+impl RegistryError {
+    pub(super) fn new(action: &'static str, subject: String, kind: RegistryErrorKind) -> Self {
+        Self { action, subject, kind: Arc::new(kind) }
+    }
+
+    /// What came in between.
+    #[must_use]
+    pub fn kind(&self) -> &RegistryErrorKind {
+        &self.kind
+    }
+
+    /// Whether the same request may succeed later. It was repeated as often as the policy allows.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        self.kind.is_transient()
+    }
+}
+
+/// What can come between us and a registry.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RegistryErrorKind {
+    /// The client could not be set up.
+    #[error("{problem}")]
+    Setup {
+        /// What is wrong.
+        problem: String,
+    },
+    /// There are credentials, and they could not be had.
+    #[error("the credentials of `{host}` could not be had")]
+    Credentials {
+        /// The registry.
+        host: String,
+        /// Why.
+        #[source]
+        source: Arc<CredentialsError>,
+    },
+    /// No connection, or one that broke.
+    #[error("`{host}` could not be reached: {problem}")]
+    Unreachable {
+        /// The host.
+        host: String,
+        /// What happened.
+        problem: String,
+        /// Whether it may be different the next time.
+        transient: bool,
+    },
+    /// An answer that is no success.
+    #[error("`{host}` answered {}{problem}", status_text(*.status))]
+    Status {
+        /// The host.
+        host: String,
+        /// The HTTP status.
+        status: u16,
+        /// What it says.
+        problem: Problem,
+        /// How long it asks to be left alone.
+        wait: Option<Duration>,
+    },
+    /// An answer that says who may not do what.
+    #[error(
+        "`{host}` refused {scope}{} with {}{problem}{}",
+        if *.anonymous { " without credentials" } else { "" },
+        status_text(*.status),
+        clock_text(clock.as_deref())
+    )]
+    Denied {
+        /// The host.
+        host: String,
+        /// What was to be allowed: `repository:acme/base:pull,push`.
+        scope: String,
+        /// The HTTP status: 401 or 403.
+        status: u16,
+        /// What it says.
+        problem: Problem,
+        /// Whether nobody's request was refused.
+        anonymous: bool,
+        /// How far this machine's clock is off, where it is.
+        clock: Option<String>,
+    },
+    /// A wait that is longer than is borne.
+    #[error("`{host}` asks to be left alone for {}", duration_text(*.wait))]
+    Throttled {
+        /// The host.
+        host: String,
+        /// How long.
+        wait: Duration,
+        /// The longest that is waited.
+        limit: Duration,
+    },
+    /// Bytes that are not those asked for.
+    #[error("`{host}` says the digest is {found}, and it must be {expected}")]
+    WrongDigest {
+        /// The host.
+        host: String,
+        /// What was asked for or sent.
+        expected: String,
+        /// What it is there.
+        found: String,
+    },
+    /// An answer that breaks the distribution specification.
+    #[error("`{host}` answered with what is no {expected}: {problem}")]
+    Unexpected {
+        /// The host.
+        host: String,
+        /// What should have come.
+        expected: &'static str,
+        /// What came.
+        problem: String,
+    },
+    /// An answer that is larger than can be taken.
+    #[error("`{host}` answered with more than {limit} bytes")]
+    TooLarge {
+        /// The host.
+        host: String,
+        /// The limit.
+        limit: u64,
+    },
+    /// A tag that may not move, and names something else.
+    #[error(
+        "`{host}` does not let the tag `{tag}` move: it is {found}, and should become {wanted}"
+    )]
+    TagImmutable {
+        /// The host.
+        host: String,
+        /// The tag.
+        tag: String,
+        /// What it names.
+        found: Digest,
+        /// What it should have named.
+        wanted: Digest,
+    },
+    /// A manifest whose blobs are not there.
+    #[error("`{host}` {}", missing_text(missing))]
+    BlobUnknown {
+        /// The host.
+        host: String,
+        /// The digests that it does not have; none where it has them all and says otherwise.
+        missing: Vec<String>,
+    },
+    /// An address that a registry sends us to, and that we do not go to.
+    #[error("`{host}` sends us to `{target}`, {problem}")]
+    Elsewhere {
+        /// The host.
+        host: String,
+        /// Where to, without query.
+        target: String,
+        /// Why not.
+        problem: &'static str,
+    },
+    /// An upload that does not get on.
+    #[error(
+        "`{host}` took bytes up to {sent} and says that it has {has}: the upload does not advance"
+    )]
+    Stuck {
+        /// The host.
+        host: String,
+        /// The offset up to which bytes were sent.
+        sent: u64,
+        /// The offset that it has.
+        has: u64,
+    },
+    /// The blob that is to be sent cannot be read.
+    #[error("the blob could not be read")]
+    Source(#[source] Arc<io::Error>),
+}
+
+impl RegistryErrorKind {
+    /// Whether the same request may succeed later.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Unreachable { transient, .. } => *transient,
+            Self::Status { status, .. } => is_transient(*status),
+            // It has them all, and will see it.
+            Self::BlobUnknown { missing, .. } => missing.is_empty(),
+            _ => false,
+        }
+    }
+
+    pub(super) fn told_wait(&self) -> Option<Duration> {
+        match self {
+            Self::Status { wait, .. } => *wait,
+            _ => None,
+        }
+    }
+
+    /// The same failure, when it asks for a wait that is longer than `limit`.
+    pub(super) fn too_long(self, limit: Duration) -> Self {
+        match self {
+            Self::Status { host, wait: Some(wait), .. } => Self::Throttled { host, wait, limit },
+            other => other,
+        }
+    }
+}
+
+impl Explain for RegistryError {
+    fn exit_code(&self) -> ExitCode {
+        match &*self.kind {
+            RegistryErrorKind::Credentials { source, .. } => source.exit_code(),
+            RegistryErrorKind::Setup { .. } | RegistryErrorKind::Source(_) => ExitCode::Failure,
+            _ => ExitCode::Registry,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match &*self.kind {
+            RegistryErrorKind::Credentials { source, .. } => return source.hint(),
+            RegistryErrorKind::Denied { clock: Some(_), .. } => {
+                "set this machine's clock: tokens are only good for minutes".to_owned()
+            }
+            RegistryErrorKind::Denied { host, anonymous: true, .. } => {
+                format!("no credentials were found for it; log in: `docker login {host}`")
+            }
+            RegistryErrorKind::Denied { host, scope, .. } => format!(
+                "the credentials found for `{host}` do not allow {scope}; \
+                 `basegen auth check` tells which they are"
+            ),
+            RegistryErrorKind::Throttled { limit, .. } => format!(
+                "basegen waits {} at most; run the same command again later, it goes on \
+                 where it stopped",
+                duration_text(*limit)
+            ),
+            RegistryErrorKind::Status { status: 429, .. } => {
+                "log in, or lower `requests_per_second` or `concurrency` of the registry".to_owned()
+            }
+            RegistryErrorKind::TagImmutable { .. } => {
+                "the repository makes its tags immutable: publish under a new version".to_owned()
+            }
+            _ => return None,
+        })
+    }
+}
+
+/// Statuses that may be different the next time.
+pub(super) fn is_transient(status: u16) -> bool {
+    matches!(status, 408 | 425 | 429 | 500 | 502 | 503 | 504)
+}
+
+fn status_text(status: u16) -> String {
+    let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
+    reason.map_or_else(|| status.to_string(), |reason| format!("{status} {reason}"))
+}
+
+fn clock_text(clock: Option<&str>) -> String {
+    clock.map(|clock| format!("; {clock}")).unwrap_or_default()
+}
+
+fn missing_text(missing: &[String]) -> String {
+    match missing {
+        [] => "misses a part of the manifest, and has them all".to_owned(),
+        missing => format!("does not have what the manifest needs: {}", missing.join(", ")),
+    }
+}
+
+/// A duration in the largest two units that it has: `90s`, `25m`, `1d 2h`.
+pub(super) fn duration_text(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0..=2) => format!("{seconds}s"),
+        (0, 0, minutes) => format!("{minutes}m"),
+        (0, hours, 0) => format!("{hours}h"),
+        (0, hours, minutes) => format!("{hours}h {minutes}m"),
+        (days, 0, _) => format!("{days}d"),
+        (days, hours, _) => format!("{days}d {hours}h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_told_in_their_large_units() {
+        let texts = [45, 120, 179, 1500, 3600, 3660, 86_400, 93_600]
+            .map(|seconds| duration_text(Duration::from_secs(seconds)));
+        assert_eq!(texts, ["45s", "120s", "179s", "25m", "1h", "1h 1m", "1d", "1d 2h"]);
+    }
+
+    #[test]
+    fn refusals_name_scope_and_way_out() {
+        let denied = |anonymous, clock: Option<&str>| {
+            RegistryError::new(
+                "push the manifest of",
+                "ghcr.io/acme/base:1".to_owned(),
+                RegistryErrorKind::Denied {
+                    host: "ghcr.io".to_owned(),
+                    scope: "`repository:acme/base:pull,push`".to_owned(),
+                    status: 403,
+                    problem: Problem {
+                        codes: vec!["DENIED".to_owned()],
+                        message: "permission_denied".to_owned(),
+                    },
+                    anonymous,
+                    clock: clock.map(str::to_owned),
+                },
+            )
+        };
+        insta::assert_snapshot!(crate::error::Report::from(denied(false, None)), @"");
+        insta::assert_snapshot!(crate::error::Report::from(denied(true, None)), @"");
+        let clock = Some("this machine's clock is 1h behind");
+        insta::assert_snapshot!(crate::error::Report::from(denied(false, clock)), @"");
+    }
+}

@@ -1,0 +1,207 @@
+//! One registry: where it is, who we are there, and how much it bears.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use http::HeaderMap;
+use reqwest::Url;
+use tokio::sync::OnceCell;
+
+use super::address::{self, Reach};
+use super::challenge::Challenge;
+use super::clock::Clock;
+use super::gate::Gate;
+use super::tokens::Tokens;
+use super::transport::{Transport, authority};
+use super::{Credentials, HostOptions, RegistryErrorKind, RegistryOptions, RetryPolicy};
+use crate::image::Repository;
+
+/// How Docker Hub is named in references, and where its API is.
+const DOCKER_HUB: &str = "docker.io";
+const DOCKER_HUB_API: &str = "registry-1.docker.io";
+
+/// What all registries share.
+pub(super) struct Shared {
+    pub(super) transport: Transport,
+    pub(super) credentials: Arc<Credentials>,
+    pub(super) retry: RetryPolicy,
+    pub(super) options: HashMap<String, HostOptions>,
+    gates: Mutex<HashMap<String, Arc<Gate>>>,
+}
+
+impl Shared {
+    pub(super) fn new(options: &RegistryOptions) -> Result<Self, RegistryErrorKind> {
+        Ok(Self {
+            transport: Transport::new(options)?,
+            credentials: Arc::clone(&options.credentials),
+            retry: options.retry,
+            options: options.hosts.clone().into_iter().collect(),
+            gates: Mutex::default(),
+        })
+    }
+
+    /// The gate before `host`; a token server has one too.
+    pub(super) fn gate(&self, host: &str) -> Arc<Gate> {
+        let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
+        let gate = gates.entry(host.to_owned()).or_insert_with(|| {
+            Arc::new(Gate::new(&self.options.get(host).cloned().unwrap_or_default()))
+        });
+        Arc::clone(gate)
+    }
+}
+
+/// One registry.
+pub(super) struct Host {
+    /// As references and configurations name it: `docker.io`.
+    pub(super) name: String,
+    /// Where its API is, up to `/v2/`.
+    base: Url,
+    pub(super) shared: Arc<Shared>,
+    pub(super) retry: RetryPolicy,
+    pub(super) gate: Arc<Gate>,
+    pub(super) tokens: Tokens,
+    pub(super) clock: Clock,
+    /// How it asked to be told who we are; nothing while it never asked.
+    challenge: RwLock<Option<Challenge>>,
+    reach: OnceCell<Reach>,
+}
+
+impl Host {
+    /// The registry of this name in a reference.
+    pub(super) fn named(name: &str, shared: Arc<Shared>) -> Result<Self, RegistryErrorKind> {
+        let place = if name == DOCKER_HUB { DOCKER_HUB_API } else { name };
+        let said = shared.options.get(name).and_then(|options| options.plain_http);
+        let parse = |scheme: &str| {
+            let url = Url::parse(&format!("{scheme}://{place}/"));
+            url.map_err(|_| RegistryErrorKind::Setup { problem: format!("`{name}` is no host") })
+        };
+        let url = parse("http")?;
+        let base = match said.unwrap_or_else(|| address::is_loopback(&url)) {
+            true => url,
+            false => parse("https")?,
+        };
+        Ok(Self::at(base, name.to_owned(), shared))
+    }
+
+    /// The mirror at `url`.
+    pub(super) fn mirror(url: &str, shared: Arc<Shared>) -> Result<Self, RegistryErrorKind> {
+        let refuse = || RegistryErrorKind::Setup {
+            problem: "a mirror's address is no `https://` or `http://` URL".to_owned(),
+        };
+        let text = if url.contains("://") { url.to_owned() } else { format!("https://{url}") };
+        let mut base = Url::parse(&text).map_err(|_| refuse())?;
+        let is_plain = base.username().is_empty() && base.password().is_none();
+        if !matches!(base.scheme(), "http" | "https") || !base.has_host() || !is_plain {
+            return Err(refuse());
+        }
+        base.set_query(None);
+        base.set_fragment(None);
+        if !base.path().ends_with('/') {
+            base.set_path(&format!("{}/", base.path()));
+        }
+        let name = authority(&base);
+        // What a mirror does not have at once, the registry itself has.
+        let retry = RetryPolicy { attempts: 1, longest_told: Duration::ZERO, ..shared.retry };
+        Ok(Self { retry, ..Self::at(base, name, shared) })
+    }
+
+    fn at(base: Url, name: String, shared: Arc<Shared>) -> Self {
+        let gate = shared.gate(&name);
+        Self {
+            name,
+            base,
+            gate,
+            retry: shared.retry,
+            shared,
+            tokens: Tokens::default(),
+            clock: Clock::default(),
+            challenge: RwLock::default(),
+            reach: OnceCell::new(),
+        }
+    }
+
+    /// The URL of something below `/v2/`.
+    pub(super) fn url(&self, path: &str) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}v2/{path}", self.base.path()));
+        url
+    }
+
+    /// A repository's path as the registry's API has it: Docker's own images have one more part.
+    pub(super) fn path(repository: &Repository) -> String {
+        match repository.registry() == DOCKER_HUB && !repository.path().contains('/') {
+            true => format!("library/{}", repository.path()),
+            false => repository.path().to_owned(),
+        }
+    }
+
+    /// Whether `url` is of this registry: where credentials may go.
+    pub(super) fn is_home(&self, url: &Url) -> bool {
+        url.origin() == self.base.origin()
+    }
+
+    pub(super) fn challenge(&self) -> Option<Challenge> {
+        self.challenge.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes how the registry asks to be told who we are.
+    pub(super) fn learn(&self, challenge: &Challenge) {
+        let mut known = self.challenge.write().unwrap_or_else(PoisonError::into_inner);
+        *known = Some(challenge.clone());
+    }
+
+    /// How far a request to `url` may reach, when the registry sends us there; an error where
+    /// it may not be sent at all.
+    pub(super) async fn reach(&self, url: &Url) -> Result<Reach, RegistryErrorKind> {
+        if self.is_home(url) {
+            return Ok(Reach::Named);
+        }
+        let refuse = |problem| Err(self.elsewhere(url, problem));
+        if !url.username().is_empty() || url.password().is_some() {
+            return refuse("which holds a user or a password");
+        }
+        match url.scheme() {
+            "https" => {}
+            "http" if self.base.scheme() == "http" && self.is_neighbour(url) => {}
+            _ => return refuse("which is not reached with TLS"),
+        }
+        if self.base.host_str() == url.host_str() {
+            return Ok(Reach::Named);
+        }
+        // A registry that is in a private network itself has its storage there too.
+        let own = self.reach.get_or_init(|| address::needed_for(&self.base)).await;
+        let limit = (*own).min(Reach::Loopback);
+        let needed = match address::literal(url) {
+            Some(literal) => Reach::needed(literal),
+            None if address::is_loopback(url) => Reach::Loopback,
+            None => Reach::Public,
+        };
+        match needed <= limit {
+            true => Ok(limit),
+            false => refuse("an address that a registry may not send us to"),
+        }
+    }
+
+    /// Whether `url` is on the registry's own machine.
+    fn is_neighbour(&self, url: &Url) -> bool {
+        self.base.host_str() == url.host_str()
+            || (address::is_loopback(&self.base) && address::is_loopback(url))
+    }
+
+    /// The refusal to go where the registry sends us.
+    pub(super) fn elsewhere(&self, url: &Url, problem: &'static str) -> RegistryErrorKind {
+        let path: String = url.path().chars().take(200).collect();
+        RegistryErrorKind::Elsewhere {
+            host: self.name.clone(),
+            target: format!("{}://{}{path}", url.scheme(), authority(url)),
+            problem,
+        }
+    }
+
+    /// Where an answer's `Location` leads, seen from the URL that was asked.
+    pub(super) fn location(&self, asked: &Url, headers: &HeaderMap) -> Option<Url> {
+        let text = headers.get(http::header::LOCATION)?.to_str().ok()?;
+        asked.join(text).ok()
+    }
+}

@@ -1,0 +1,276 @@
+use std::fmt;
+
+use bytes::Bytes;
+use serde::Deserialize;
+
+use crate::image::{Descriptor, Digest, Platform, Tag};
+
+/// What a manifest is called in its repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Name<'a> {
+    /// By a tag, which may move.
+    Tag(&'a Tag),
+    /// By its digest, which always means the same bytes.
+    Digest(&'a Digest),
+}
+
+impl<'a> From<&'a Tag> for Name<'a> {
+    fn from(tag: &'a Tag) -> Self {
+        Self::Tag(tag)
+    }
+}
+
+impl<'a> From<&'a Digest> for Name<'a> {
+    fn from(digest: &'a Digest) -> Self {
+        Self::Digest(digest)
+    }
+}
+
+impl Name<'_> {
+    /// The name behind its repository: `:v1` or `@sha256:…`.
+    pub(super) fn suffix(&self) -> String {
+        match self {
+            Self::Tag(tag) => format!(":{tag}"),
+            Self::Digest(digest) => format!("@{digest}"),
+        }
+    }
+}
+
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tag(tag) => tag.fmt(formatter),
+            Self::Digest(digest) => digest.fmt(formatter),
+        }
+    }
+}
+
+/// An image manifest, an index or an artifact's manifest: its very bytes.
+///
+/// Moving a tag is sending the same bytes again: what is parsed and written anew has another
+/// digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manifest {
+    /// The media type, such as `application/vnd.oci.image.manifest.v1+json`.
+    pub media_type: String,
+    /// The bytes, as they are hashed.
+    pub bytes: Bytes,
+}
+
+impl Manifest {
+    /// The media type of an image manifest of OCI.
+    pub const OCI_IMAGE: &'static str = "application/vnd.oci.image.manifest.v1+json";
+    /// The media type of an image index of OCI.
+    pub const OCI_INDEX: &'static str = "application/vnd.oci.image.index.v1+json";
+    /// The media type of an image manifest of Docker.
+    pub const DOCKER_IMAGE: &'static str = "application/vnd.docker.distribution.manifest.v2+json";
+    /// The media type of an image index of Docker.
+    pub const DOCKER_INDEX: &'static str =
+        "application/vnd.docker.distribution.manifest.list.v2+json";
+
+    /// Every media type that is asked for.
+    pub(super) const ACCEPTED: [&'static str; 4] =
+        [Self::OCI_INDEX, Self::OCI_IMAGE, Self::DOCKER_INDEX, Self::DOCKER_IMAGE];
+
+    /// The digest of the bytes.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        Digest::of(&self.bytes)
+    }
+
+    /// What identifies the manifest.
+    #[must_use]
+    pub fn descriptor(&self) -> Descriptor {
+        Descriptor {
+            media_type: self.media_type.clone(),
+            digest: self.digest(),
+            size: self.bytes.len() as u64,
+        }
+    }
+
+    /// The image's configuration; an index has none.
+    #[must_use]
+    pub fn config(&self) -> Option<Descriptor> {
+        self.document()?.config?.descriptor()
+    }
+
+    /// The image's layers, lowest first; an index has none.
+    #[must_use]
+    pub fn layers(&self) -> Vec<Descriptor> {
+        let layers = self.document().map(|document| document.layers).unwrap_or_default();
+        layers.iter().filter_map(Entry::descriptor).collect()
+    }
+
+    /// The images of an index, each with its platform. Attestations, whose platform is unknown,
+    /// are left out.
+    #[must_use]
+    pub fn platforms(&self) -> Vec<(Platform, Descriptor)> {
+        let entries = self.document().map(|document| document.manifests).unwrap_or_default();
+        entries.iter().filter_map(|entry| Some((entry.platform()?, entry.descriptor()?))).collect()
+    }
+
+    /// Every blob and manifest that must be there before this one is taken.
+    #[must_use]
+    pub fn needs(&self) -> Needs {
+        let document = self.document().unwrap_or_default();
+        let digests = |entries: &[Entry]| -> Vec<Digest> {
+            entries.iter().filter(|entry| !entry.is_foreign()).filter_map(Entry::digest).collect()
+        };
+        let config = document.config.as_ref().and_then(Entry::digest);
+        let layers = digests(&document.layers);
+        Needs {
+            blobs: config.into_iter().chain(layers).collect(),
+            manifests: digests(&document.manifests),
+        }
+    }
+
+    /// The manifest as far as it can be read; whether it can be is checked where it comes in.
+    fn document(&self) -> Option<Document> {
+        serde_json::from_slice(&self.bytes).ok()
+    }
+
+    /// Why these bytes are no manifest.
+    pub(super) fn problem(bytes: &[u8]) -> Option<&'static str> {
+        match serde_json::from_slice::<Document>(bytes) {
+            Err(_) => Some("it is not the JSON of one"),
+            Ok(document) if document.schema_version == Some(1) => {
+                Some("it has schema version 1, which registries gave up in 2019")
+            }
+            Ok(document) if document.schema_version != Some(2) => Some("it has no schema version"),
+            Ok(_) => None,
+        }
+    }
+
+    /// The media type that the manifest itself names.
+    pub(super) fn own_media_type(bytes: &[u8]) -> Option<String> {
+        let document = serde_json::from_slice::<Document>(bytes).ok()?;
+        match document.media_type {
+            Some(media_type) => Some(media_type),
+            None if document.manifests.is_empty() => Some(Self::OCI_IMAGE.to_owned()),
+            None => Some(Self::OCI_INDEX.to_owned()),
+        }
+    }
+}
+
+/// What a manifest refers to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// The configuration and the layers.
+    pub blobs: Vec<Digest>,
+    /// The manifests of an index.
+    pub manifests: Vec<Digest>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Document {
+    schema_version: Option<u64>,
+    media_type: Option<String>,
+    config: Option<Entry>,
+    #[serde(default)]
+    layers: Vec<Entry>,
+    #[serde(default)]
+    manifests: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Entry {
+    #[serde(default)]
+    media_type: String,
+    digest: String,
+    #[serde(default)]
+    size: u64,
+    platform: Option<EntryPlatform>,
+    #[serde(default)]
+    urls: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct EntryPlatform {
+    os: String,
+    architecture: String,
+    variant: Option<String>,
+}
+
+impl Entry {
+    fn digest(&self) -> Option<Digest> {
+        self.digest.parse().ok()
+    }
+
+    fn descriptor(&self) -> Option<Descriptor> {
+        let media_type = self.media_type.clone();
+        Some(Descriptor { media_type, digest: self.digest()?, size: self.size })
+    }
+
+    fn platform(&self) -> Option<Platform> {
+        let platform = self.platform.as_ref().filter(|platform| platform.os != "unknown")?;
+        let variant = platform.variant.iter().filter(|variant| !variant.is_empty());
+        let parts = [platform.os.as_str(), platform.architecture.as_str()].into_iter();
+        let text: Vec<_> = parts.chain(variant.map(String::as_str)).collect();
+        text.join("/").parse().ok()
+    }
+
+    /// Layers that only their own server may distribute are in no registry.
+    fn is_foreign(&self) -> bool {
+        !self.urls.is_empty()
+            || self.media_type.contains("nondistributable")
+            || self.media_type.contains("foreign")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(value: &serde_json::Value) -> Manifest {
+        Manifest {
+            media_type: Manifest::OCI_IMAGE.to_owned(),
+            bytes: serde_json::to_vec(value).expect("JSON").into(),
+        }
+    }
+
+    #[test]
+    fn an_image_has_a_configuration_and_layers() {
+        let (config, layer, foreign) = (Digest::of(b"c"), Digest::of(b"l"), Digest::of(b"f"));
+        let image = manifest(&serde_json::json!({
+            "schemaVersion": 2,
+            "config": { "mediaType": "c", "digest": config, "size": 1 },
+            "layers": [
+                { "mediaType": "l", "digest": layer, "size": 2 },
+                { "mediaType": "f", "digest": foreign, "size": 3, "urls": ["https://elsewhere"] },
+            ],
+        }));
+        assert_eq!(image.config().expect("a configuration").digest, config);
+        assert_eq!(image.layers().iter().map(|layer| layer.size).collect::<Vec<_>>(), [2, 3]);
+        assert_eq!(image.needs(), Needs { blobs: vec![config, layer], manifests: vec![] });
+        assert_eq!(image.platforms(), []);
+    }
+
+    #[test]
+    fn an_index_has_platforms_without_its_attestations() {
+        let (image, proof) = (Digest::of(b"i"), Digest::of(b"p"));
+        let index = manifest(&serde_json::json!({
+            "schemaVersion": 2,
+            "manifests": [
+                { "mediaType": "m", "digest": image, "size": 1,
+                  "platform": { "os": "linux", "architecture": "arm64", "variant": "v8" } },
+                { "mediaType": "m", "digest": proof, "size": 1,
+                  "platform": { "os": "unknown", "architecture": "unknown" } },
+            ],
+        }));
+        let platforms = index.platforms();
+        assert_eq!(platforms.len(), 1);
+        assert_eq!(platforms[0].0.to_string(), "linux/arm64");
+        assert_eq!(index.needs().manifests, [image, proof]);
+        assert_eq!(Manifest::own_media_type(&index.bytes).as_deref(), Some(Manifest::OCI_INDEX));
+    }
+
+    #[test]
+    fn what_is_no_manifest_is_known() {
+        for text in ["", "<html>", "[]", "{}", r#"{"schemaVersion":1}"#, r#"{"layers":5}"#] {
+            assert!(Manifest::problem(text.as_bytes()).is_some(), "{text}");
+        }
+        assert_eq!(Manifest::problem(br#"{"schemaVersion":2}"#), None);
+    }
+}

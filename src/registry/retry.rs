@@ -1,0 +1,206 @@
+use std::time::{Duration, SystemTime};
+
+use http::HeaderMap;
+use http::header::{DATE, RETRY_AFTER};
+use rand::Rng as _;
+use tokio::time::sleep;
+
+use super::RegistryErrorKind;
+use super::gate::Gate;
+
+/// How often and for how long a request is repeated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// How often a request is sent, the first time included.
+    pub attempts: u32,
+    /// The longest wait before the second attempt; it doubles with each one after.
+    pub first_wait: Duration,
+    /// What the doubling ends at.
+    pub longest_wait: Duration,
+    /// The longest `Retry-After` that is waited for; a longer one fails at once.
+    pub longest_told: Duration,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self {
+            attempts: 6,
+            first_wait: Duration::from_millis(500),
+            longest_wait: Duration::from_secs(20),
+            longest_told: Duration::from_secs(300),
+        }
+    }
+}
+
+impl RetryPolicy {
+    /// The wait after so many failures: anything from nothing to a doubling limit, so that
+    /// clients that failed together do not come back together.
+    fn wait(&self, failures: u32) -> Duration {
+        let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
+        let limit = self.first_wait.saturating_mul(doubled).min(self.longest_wait);
+        limit.mul_f64(rand::rng().random())
+    }
+}
+
+/// The attempts at one thing.
+pub(super) struct Attempts<'a> {
+    policy: &'a RetryPolicy,
+    gate: &'a Gate,
+    failures: u32,
+}
+
+impl<'a> Attempts<'a> {
+    pub(super) fn new(policy: &'a RetryPolicy, gate: &'a Gate) -> Self {
+        Self { policy, gate, failures: 0 }
+    }
+
+    /// Waits until the next attempt after this failure, or hands the failure back when there
+    /// is to be none.
+    pub(super) async fn after(
+        &mut self,
+        failure: RegistryErrorKind,
+    ) -> Result<(), RegistryErrorKind> {
+        if !failure.is_transient() {
+            return Err(failure);
+        }
+        self.failures += 1;
+        let told = failure.told_wait();
+        if let Some(wait) = told {
+            if wait > self.policy.longest_told {
+                return Err(failure.too_long(self.policy.longest_told));
+            }
+            self.gate.close_for(wait);
+        }
+        if self.failures >= self.policy.attempts {
+            return Err(failure);
+        }
+        if told.is_none() {
+            sleep(self.policy.wait(self.failures)).await;
+        }
+        Ok(())
+    }
+
+    /// Forgets the failures so far: something was achieved since.
+    pub(super) fn start_over(&mut self) {
+        self.failures = 0;
+    }
+}
+
+/// The wait that `Retry-After` asks for, in seconds or as a date ([RFC 9110][rfc], 10.2.3).
+///
+/// A date is compared with the server's own clock where it tells it, since ours may be off.
+///
+/// [rfc]: https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3
+pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
+    }
+    let until = httpdate::parse_http_date(text).ok()?;
+    let now = date(headers).unwrap_or(now);
+    Some(until.duration_since(now).unwrap_or_default())
+}
+
+/// The time that the server says it is.
+pub(super) fn date(headers: &HeaderMap) -> Option<SystemTime> {
+    httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use tokio::time::Instant;
+
+    use super::super::{HostOptions, Problem};
+    use super::*;
+
+    fn headers(pairs: &[(http::HeaderName, &str)]) -> HeaderMap {
+        let pairs = pairs.iter();
+        pairs
+            .map(|(name, value)| (name.clone(), HeaderValue::from_str(value).expect("a value")))
+            .collect()
+    }
+
+    fn unavailable(wait: Option<Duration>) -> RegistryErrorKind {
+        RegistryErrorKind::Status {
+            host: "registry".to_owned(),
+            status: 503,
+            problem: Problem::default(),
+            wait,
+        }
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = httpdate::parse_http_date("Fri, 20 Nov 2026 10:00:00 GMT").expect("a date");
+        let asked = |value| retry_after(&headers(&[(RETRY_AFTER, value)]), now);
+        assert_eq!(asked("120"), Some(Duration::from_secs(120)));
+        assert_eq!(asked("Fri, 20 Nov 2026 10:01:30 GMT"), Some(Duration::from_secs(90)));
+        assert_eq!(asked("Fri, 20 Nov 2026 09:00:00 GMT"), Some(Duration::ZERO));
+        assert_eq!(asked("soon"), None);
+        assert_eq!(asked(&"9".repeat(40)), Some(Duration::from_secs(u64::MAX)));
+        assert_eq!(asked("-5"), None);
+        assert_eq!(retry_after(&HeaderMap::new(), now), None);
+    }
+
+    #[test]
+    fn a_date_is_compared_with_the_clock_of_the_server() {
+        let ours = httpdate::parse_http_date("Fri, 20 Nov 2026 09:00:00 GMT").expect("a date");
+        let headers = headers(&[
+            (DATE, "Fri, 20 Nov 2026 10:00:00 GMT"),
+            (RETRY_AFTER, "Fri, 20 Nov 2026 10:00:05 GMT"),
+        ]);
+        assert_eq!(retry_after(&headers, ours), Some(Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn waits_stay_below_their_limits() {
+        let policy = RetryPolicy::default();
+        for failures in 1..200 {
+            let limit =
+                policy.first_wait.mul_f64(2_f64.powi(failures - 1)).min(policy.longest_wait);
+            assert!(policy.wait(failures.unsigned_abs()) <= limit);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn attempts_end() {
+        let (policy, gate) = (RetryPolicy::default(), Gate::new(&HostOptions::default()));
+        let mut attempts = Attempts::new(&policy, &gate);
+        for _ in 1..policy.attempts {
+            attempts.after(unavailable(None)).await.expect("another attempt");
+        }
+        attempts.after(unavailable(None)).await.expect_err("no other attempt");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn being_told_to_wait_closes_the_gate_and_too_long_fails_at_once() {
+        let (policy, gate) = (RetryPolicy::default(), Gate::new(&HostOptions::default()));
+        let begun = Instant::now();
+        let mut attempts = Attempts::new(&policy, &gate);
+        attempts.after(unavailable(Some(Duration::from_secs(90)))).await.expect("another attempt");
+        gate.enter().await;
+        assert!(begun.elapsed() >= Duration::from_secs(90));
+
+        let begun = Instant::now();
+        let day = Duration::from_secs(24 * 60 * 60);
+        let failure = attempts.after(unavailable(Some(day))).await.expect_err("too long");
+        assert!(matches!(failure, RegistryErrorKind::Throttled { wait, .. } if wait == day));
+        gate.enter().await;
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_cannot_get_better_is_not_repeated() {
+        let (policy, gate) = (RetryPolicy::default(), Gate::new(&HostOptions::default()));
+        for status in [400, 403, 404, 405, 409, 413] {
+            let failure = RegistryErrorKind::Status {
+                host: "registry".to_owned(),
+                status,
+                problem: Problem::default(),
+                wait: None,
+            };
+            Attempts::new(&policy, &gate).after(failure).await.expect_err("no other attempt");
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Tokens: what a token server gives for credentials, kept until shortly before its end.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use tokio::time::Instant;
+
+use super::RegistryErrorKind;
+use super::scopes::Scopes;
+
+/// How long a token is good for when its server does not say, in seconds ([specification][token]).
+///
+/// [token]: https://distribution.github.io/distribution/spec/auth/token/
+const DEFAULT_LIFE: u64 = 60;
+
+/// How long before its end a token is no longer used: the request must still arrive.
+const MARGIN: Duration = Duration::from_secs(30);
+
+/// What a token server answers.
+#[derive(Deserialize)]
+struct Answer {
+    token: Option<SecretString>,
+    access_token: Option<SecretString>,
+    #[serde(default)]
+    expires_in: Option<f64>,
+    #[serde(default)]
+    issued_at: Option<String>,
+}
+
+/// A token of one set of scopes.
+#[derive(Clone)]
+pub(super) struct Token {
+    secret: SecretString,
+    good_until: Instant,
+    /// When its server says that it was issued.
+    pub(super) issued: Option<SystemTime>,
+    /// Tells one token from the next in its slot.
+    serial: u64,
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Token").field("serial", &self.serial).finish_non_exhaustive()
+    }
+}
+
+impl Token {
+    /// Reads the answer of a token server.
+    ///
+    /// Its life counts from now and by our own steady clock, so that a wrong time of day on
+    /// either side does no harm here.
+    pub(super) fn read(body: &[u8]) -> Result<Self, &'static str> {
+        // serde's own message is left out: it quotes what it did not expect.
+        let answer: Answer =
+            serde_json::from_slice(body).map_err(|_| "its answer is not the JSON of a token")?;
+        let filled = |token: &SecretString| !token.expose_secret().is_empty();
+        let secret = answer.token.filter(filled).or(answer.access_token.filter(filled));
+        let secret = secret.ok_or("there is no token in its answer")?;
+        let seconds = answer.expires_in.filter(|seconds| seconds.is_finite() && *seconds > 0.0);
+        let life = seconds.map_or(Duration::from_secs(DEFAULT_LIFE), |seconds| {
+            Duration::try_from_secs_f64(seconds.min(86_400.0)).unwrap_or_default()
+        });
+        let issued = answer.issued_at.and_then(|text| text.parse::<jiff::Timestamp>().ok());
+        Ok(Self {
+            issued: issued.map(SystemTime::from).or_else(|| issued_by_claim(&secret)),
+            good_until: Instant::now() + life - MARGIN.min(life / 4),
+            secret,
+            serial: 0,
+        })
+    }
+
+    pub(super) fn secret(&self) -> &SecretString {
+        &self.secret
+    }
+}
+
+/// The time in a JSON web token's `iat`, where the token is one.
+fn issued_by_claim(token: &SecretString) -> Option<SystemTime> {
+    #[derive(Deserialize)]
+    struct Claims {
+        iat: u64,
+    }
+    let claims = token.expose_secret().split('.').nth(1)?;
+    let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(claims.iat))
+}
+
+/// The tokens of one registry.
+#[derive(Default)]
+pub(super) struct Tokens {
+    slots: Mutex<HashMap<Scopes, Arc<Slot>>>,
+}
+
+/// The token of one set of scopes. Whoever needs it while it is being fetched waits for it, and
+/// shares what comes of it, be it a failure.
+#[derive(Default)]
+struct Slot {
+    latest: tokio::sync::Mutex<Option<Result<Token, RegistryErrorKind>>>,
+    fetches: AtomicU64,
+}
+
+impl Tokens {
+    /// The token for `scopes`, and whether it was fetched just now.
+    pub(super) async fn get(
+        &self,
+        scopes: &Scopes,
+        fetch: impl Future<Output = Result<Token, RegistryErrorKind>>,
+    ) -> Result<(Token, bool), RegistryErrorKind> {
+        let slot = self.slot(scopes);
+        let before = slot.fetches.load(Ordering::Acquire);
+        let mut latest = slot.latest.lock().await;
+        let fetched_meanwhile = slot.fetches.load(Ordering::Acquire) != before;
+        match &*latest {
+            Some(Ok(token)) if token.good_until > Instant::now() => {
+                return Ok((token.clone(), fetched_meanwhile));
+            }
+            Some(Err(failure)) if fetched_meanwhile => return Err(failure.clone()),
+            _ => {}
+        }
+        let serial = slot.fetches.load(Ordering::Acquire) + 1;
+        let outcome = fetch.await.map(|token| Token { serial, ..token });
+        slot.fetches.store(serial, Ordering::Release);
+        *latest = Some(outcome.clone());
+        outcome.map(|token| (token, true))
+    }
+
+    /// Forgets a token that was refused, unless there is a newer one already.
+    pub(super) async fn refused(&self, scopes: &Scopes, token: &Token) {
+        let slot = self.slot(scopes);
+        let mut latest = slot.latest.lock().await;
+        if matches!(&*latest, Some(Ok(known)) if known.serial == token.serial) {
+            *latest = None;
+        }
+    }
+
+    fn slot(&self, scopes: &Scopes) -> Arc<Slot> {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(slots.entry(scopes.clone()).or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    fn read(text: &str) -> Token {
+        Token::read(text.as_bytes()).expect("a token")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_is_left_before_its_end() {
+        let life = |text| read(text).good_until.duration_since(Instant::now()).as_secs();
+        assert_eq!(life(r#"{"token":"t","expires_in":300}"#), 270);
+        assert_eq!(life(r#"{"access_token":"t","expires_in":40}"#), 30);
+        assert_eq!(life(r#"{"token":"","access_token":"t"}"#), 45);
+        assert_eq!(life(r#"{"token":"t","expires_in":-5}"#), 45);
+        assert_eq!(life(r#"{"token":"t","expires_in":1e300}"#), 86_370);
+    }
+
+    #[test]
+    fn what_is_no_token_is_told_without_its_text() {
+        for body in [r#"{"token":5}"#, "canary", r#"{"token":["canary"]}"#, "{}"] {
+            let problem = Token::read(body.as_bytes()).expect_err("no token");
+            assert!(!problem.contains("canary"));
+        }
+    }
+
+    #[test]
+    fn the_time_of_issue_is_read() {
+        let noon = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        assert_eq!(read(r#"{"token":"t","issued_at":"2023-11-14T22:13:20Z"}"#).issued, Some(noon));
+        let claims = URL_SAFE_NO_PAD.encode(r#"{"iat":1700000000}"#);
+        assert_eq!(read(&format!(r#"{{"token":"e30.{claims}.x"}}"#)).issued, Some(noon));
+        assert_eq!(read(r#"{"token":"a.b.c"}"#).issued, None);
+    }
+
+    #[tokio::test]
+    async fn those_who_wait_share_what_comes() {
+        let (tokens, fetches) = (Tokens::default(), AtomicUsize::new(0));
+        let scopes = Scopes::pull("acme/base");
+        let get = |good: bool| {
+            tokens.get(&scopes, async {
+                fetches.fetch_add(1, Ordering::SeqCst);
+                tokio::task::yield_now().await;
+                match good {
+                    true => Ok(read(r#"{"token":"t","expires_in":300}"#)),
+                    false => Err(RegistryErrorKind::Setup { problem: "broken".to_owned() }),
+                }
+            })
+        };
+        let failures = futures_util::future::join_all((0..5).map(|_| get(false))).await;
+        assert!(failures.iter().all(Result::is_err));
+        assert_eq!(fetches.swap(0, Ordering::SeqCst), 1);
+
+        let found = futures_util::future::join_all((0..5).map(|_| get(true))).await;
+        assert!(found.iter().all(Result::is_ok));
+        let (token, fresh) = get(true).await.expect("a token");
+        assert!(!fresh);
+        assert_eq!(fetches.swap(0, Ordering::SeqCst), 1);
+
+        tokens.refused(&scopes, &token).await;
+        let (newer, _) = get(true).await.expect("a token");
+        // Another request that was refused with the old token does not cost the new one.
+        tokens.refused(&scopes, &token).await;
+        assert_eq!(get(true).await.expect("a token").0.serial, newer.serial);
+        assert_eq!(fetches.load(Ordering::SeqCst), 1);
+    }
+}
