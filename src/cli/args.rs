@@ -31,6 +31,8 @@ pub(super) enum Command {
     List(ListArgs),
     /// Write the Dockerfile and the context of each variant to disk, or compare them
     Render(RenderArgs),
+    /// Pin the upstream images in basegen.lock to what registries have now
+    Update(UpdateArgs),
     /// Tell why a variant is, or is not, in the matrix, and what it is made of
     Explain(ExplainArgs),
     /// Print the JSON schema of matrix.toml
@@ -163,6 +165,17 @@ pub(super) struct RenderArgs {
     /// Write nothing; compare with what DIR holds, and fail where it differs
     #[arg(long, value_name = "DIR", conflicts_with = "output")]
     pub(super) check: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct UpdateArgs {
+    /// Only these images, such as `python:3.11-slim-bookworm`, or all tags of `python`; the others
+    /// stay pinned as they are
+    #[arg(value_name = "IMAGE")]
+    pub(super) images: Vec<String>,
+    /// Write nothing, and fail if something would change
+    #[arg(long)]
+    pub(super) check: bool,
 }
 
 #[derive(Debug, Args)]

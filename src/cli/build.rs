@@ -120,7 +120,7 @@ fn destination(args: &OutputArgs) -> Result<Destination, ArgumentError> {
     }
 }
 
-fn docker_config(environment: &Environment) -> DockerConfig {
+pub(super) fn docker_config(environment: &Environment) -> DockerConfig {
     DockerConfig {
         folder: engine_environment(environment).docker_folder(),
         search_path: environment.path("PATH").map(Into::into),
@@ -142,7 +142,7 @@ fn engine_request(args: &EngineArgs, environment: &Environment) -> EngineRequest
     }
 }
 
-fn engine_environment(environment: &Environment) -> EngineEnvironment {
+pub(super) fn engine_environment(environment: &Environment) -> EngineEnvironment {
     let text = |name| environment.variable(name).map(str::to_owned);
     EngineEnvironment {
         buildkit_host: text("BUILDKIT_HOST"),

@@ -14,10 +14,12 @@ mod inputs;
 mod metadata;
 mod planned;
 mod progress;
+mod registries;
 mod render;
 mod selection;
 mod signals;
 mod since;
+mod update;
 
 pub use args::Cli;
 pub use environment::Environment;
@@ -82,6 +84,7 @@ fn execute(cli: Cli, environment: &Environment, printer: &Printer) -> Result<Exi
         Some(Command::Plan(args)) => planned::plan(&args, &cli.global, printer),
         Some(Command::List(args)) => planned::list(&args, &cli.global, printer),
         Some(Command::Render(args)) => render::run(&args, &cli.global, printer),
+        Some(Command::Update(args)) => update::run(&args, &cli.global, environment, printer),
         Some(Command::Explain(args)) => explain::run(&args, &cli.global, printer),
         Some(Command::Schema) => Ok(generate::schema(printer)),
         Some(Command::Completions { shell }) => Ok(generate::completions(shell, printer)),

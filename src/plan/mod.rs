@@ -17,7 +17,7 @@ pub use export::{json, markdown, names, table};
 pub use find::{Meant, meant, similar};
 pub use fingerprint::Fingerprint;
 pub use inputs::Inputs;
-pub use lock::{Lock, LockError};
+pub use lock::{Lock, LockError, Move};
 pub use names::{NameError, Naming};
 pub use since::{Affected, Comparison, Effect};
 

@@ -1,6 +1,7 @@
 //! Whole commands: what is typed, what is printed, how it ends. None of these needs an engine.
 
 mod project;
+mod registry;
 
 mod engine;
 mod explain;
@@ -9,3 +10,4 @@ mod plan;
 mod refusals;
 mod render;
 mod since;
+mod update;
