@@ -15,7 +15,7 @@ use crate::error::{ExitCode, Report};
 use crate::event::{CancelReason, Event, Events, FailureKind};
 use crate::image::{Digest, Reference};
 use crate::plan::{self, Plan};
-use crate::registry::Credentials;
+use crate::registry::RegistryOptions;
 use crate::report::{self, Printer, RunReport};
 
 use super::args::{BuildArgs, GlobalArgs, OutputArgs};
@@ -38,7 +38,7 @@ pub(super) struct Call<'a> {
     pub(super) environment: &'a Environment,
     pub(super) plan: &'a Plan<'a>,
     pub(super) destination: Destination,
-    pub(super) credentials: Arc<Credentials>,
+    pub(super) registries: RegistryOptions,
     pub(super) events: Events,
     pub(super) cancel: CancellationToken,
     engine: OnceCell<ConnectedEngine>,
@@ -67,7 +67,7 @@ pub(super) fn run(
         environment,
         plan: &plan,
         destination,
-        credentials: registries::credentials(&matrix, environment)?,
+        registries: registries::options(&matrix, environment)?,
         events: report.events(),
         cancel: CancellationToken::new(),
         engine: OnceCell::new(),
@@ -135,20 +135,12 @@ impl<'a> Call<'a> {
             return Ok(());
         }
         let mirrors = self.engine().await.map(|engine| engine.registry_mirrors().to_vec());
-        let registries = self.registries(mirrors.unwrap_or_default())?;
+        let registries = registries::open(&self.registries, mirrors.unwrap_or_default())?;
         for problem in recipe.resolve(&registries).await {
             let message = format!("what is built on it is built each time: {problem}");
             self.events.emit(&Event::Warning { target: None, message });
         }
         Ok(())
-    }
-
-    /// The registries; `mirrors` are asked before Docker Hub.
-    pub(super) fn registries(
-        &self,
-        mirrors: Vec<String>,
-    ) -> Result<crate::registry::Registries, Report> {
-        registries::open(self.plan.matrix, &self.credentials, mirrors, self.environment)
     }
 
     /// The engine, connected at the first call.
@@ -167,7 +159,7 @@ impl<'a> Call<'a> {
     pub(super) async fn builder(&self) -> Result<BuildKitEngine, Report> {
         let matrix = self.plan.matrix;
         let options = BuildOptions {
-            credentials: Arc::clone(&self.credentials),
+            credentials: Arc::clone(&self.registries.credentials),
             secrets: inputs::secrets(matrix, &self.args.running, self.environment)?,
             build_args: inputs::proxies(self.environment),
             no_cache: self.args.running.no_cache,

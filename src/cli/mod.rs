@@ -8,7 +8,9 @@ mod build;
 mod check;
 mod engines;
 mod environment;
+mod explain;
 mod generate;
+mod git;
 mod inputs;
 mod local;
 mod metadata;
@@ -21,8 +23,10 @@ mod registries;
 mod render;
 mod selection;
 mod signals;
+mod since;
 mod stands;
 mod status;
+mod update;
 
 pub use args::Cli;
 pub use environment::Environment;
@@ -89,6 +93,8 @@ fn execute(cli: Cli, environment: &Environment, printer: &Printer) -> Result<Exi
         Some(Command::Render(args)) => render::run(&args, &cli.global, printer),
         Some(Command::Status(args)) => status::run(&args, &cli.global, environment, printer),
         Some(Command::Prune(args)) => prune::run(&args, &cli.global, environment, printer),
+        Some(Command::Update(args)) => update::run(&args, &cli.global, environment, printer),
+        Some(Command::Explain(args)) => explain::run(&args, &cli.global, printer),
         Some(Command::Schema) => Ok(generate::schema(printer)),
         Some(Command::Completions { shell }) => Ok(generate::completions(shell, printer)),
         Some(Command::Man { folder }) => generate::man(folder.as_deref(), printer),

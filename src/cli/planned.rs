@@ -6,7 +6,7 @@ use crate::plan;
 use crate::report::Printer;
 
 use super::args::{GlobalArgs, ListArgs, PlanArgs, PlanFormat};
-use super::{Environment, selection, stands};
+use super::{Environment, selection, since, stands};
 
 pub(super) fn plan(
     args: &PlanArgs,
@@ -14,6 +14,9 @@ pub(super) fn plan(
     environment: &Environment,
     printer: &Printer,
 ) -> Result<ExitCode, Report> {
+    if let Some(revision) = &args.since {
+        return since::run(args, revision, global, printer);
+    }
     let matrix = selection::load(&global.file)?;
     let plan = selection::plan(&matrix, &args.selection, &args.naming)?;
     let standings = match args.format {

@@ -46,21 +46,21 @@ async fn prune(
     printer: &Printer,
 ) -> Result<(), Report> {
     let plan = recipe.plan;
-    let credentials = registries::credentials(plan.matrix, environment)?;
+    let options = registries::options(plan.matrix, environment)?;
     let request = engines::request(&args.engine, environment);
     // The registry's part can be done where there is no engine.
     let engine = ConnectedEngine::connect(&request).await;
     if !recipe.unpinned().is_empty() {
         let mirrors = engine.as_ref().map(|engine| engine.registry_mirrors().to_vec());
         let mirrors = mirrors.unwrap_or_default();
-        let upstreams = registries::open(plan.matrix, &credentials, mirrors, environment)?;
+        let upstreams = registries::open(&options, mirrors)?;
         let problems = recipe.resolve(&upstreams).await;
         if let Some(problem) = problems.into_iter().next() {
             printer.message(&format!("warning: nothing is pruned: {problem}"));
             return Ok(());
         }
     }
-    let registries = registries::open(plan.matrix, &credentials, Vec::new(), environment)?;
+    let registries = registries::open(&options, Vec::new())?;
     let needed: HashSet<Fingerprint> = recipe.fingerprints().into_iter().flatten().collect();
     let repositories = repositories(plan);
     let mut leftovers = Leftovers {

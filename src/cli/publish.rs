@@ -11,6 +11,7 @@ use crate::publish::{self, Journal, PublishRequest, Published, Row, SetName};
 use super::Environment;
 use super::build::{Call, Ended};
 use super::recipe::Recipe;
+use super::registries;
 
 pub(super) async fn run(call: &Call<'_>, recipe: &Recipe<'_>) -> Result<Ended, Report> {
     let output = &call.args.output;
@@ -23,7 +24,7 @@ pub(super) async fn run(call: &Call<'_>, recipe: &Recipe<'_>) -> Result<Ended, R
     };
     let journal = Arc::new(Journal::open(&journal_path(call.plan, call.environment))?);
     // What was just pushed is not on any mirror yet.
-    let registries = call.registries(Vec::new())?;
+    let registries = registries::open(&call.registries, Vec::new())?;
     let published =
         publish::publish(request, &registries, &journal, &call.events, || call.builder()).await?;
     Ok(match published {

@@ -24,7 +24,7 @@ impl<'a> Recipe<'a> {
         let variants: Vec<_> = plan.targets.iter().map(|target| target.variant).collect();
         let pins = Lock::of(plan.matrix)?.pins;
         let contexts = Renderer::new(plan.matrix)?.pinned(pins).render_all(&variants)?;
-        let inputs = Inputs::of_all(&plan.targets, &contexts, &[]);
+        let inputs = Inputs::of_all(&plan.targets, &contexts, &plan.matrix.build.secret_ids());
         Ok(Self { plan, contexts, inputs })
     }
 
@@ -58,7 +58,11 @@ impl<'a> Recipe<'a> {
         for context in &mut self.contexts {
             context.pin(&pins);
         }
-        self.inputs = Inputs::of_all(&self.plan.targets, &self.contexts, &[]);
+        self.inputs = Inputs::of_all(
+            &self.plan.targets,
+            &self.contexts,
+            &self.plan.matrix.build.secret_ids(),
+        );
         problems
     }
 

@@ -1,8 +1,9 @@
-//! The client of registries, from the matrix and the surroundings.
+//! How registries are reached and who we are to them, from the matrix and the environment.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use crate::error::Report;
+use crate::error::{ExitCode, Explain, Report};
 use crate::matrix::Matrix;
 use crate::registry::{
     Credentials, DockerConfig, Proxies, Registries, RegistryOptions, RetryPolicy, Timeouts,
@@ -10,70 +11,66 @@ use crate::registry::{
 
 use super::{Environment, engines};
 
-/// Who we are to each registry.
-pub(super) fn credentials(
-    _matrix: &Matrix,
+/// The certificates cannot be read that connections are to trust.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to read the certificates that registries are trusted by")]
+struct CertificatesError(#[source] std::io::Error);
+
+impl Explain for CertificatesError {
+    fn exit_code(&self) -> ExitCode {
+        ExitCode::Failure
+    }
+}
+
+/// What a client of registries is told.
+pub(super) fn options(
+    matrix: &Matrix,
     environment: &Environment,
-) -> Result<Arc<Credentials>, Report> {
+) -> Result<RegistryOptions, Report> {
+    let file = match matrix.build.ca_certificates.as_deref() {
+        // The system's own are read from where a variable says.
+        Some("auto") | None => None,
+        Some(path) => Some(matrix.folder().join(path)),
+    };
     let docker = DockerConfig {
         folder: engines::docker_environment(environment).docker_folder(),
         search_path: environment.path("PATH").map(Into::into),
     };
-    Ok(Arc::new(Credentials::load(&docker)?))
+    let credentials = Credentials::load(&docker)?;
+    Ok(RegistryOptions {
+        proxies: proxies(environment),
+        certificates: file.as_deref().map(certificates).transpose()?.unwrap_or_default(),
+        ..RegistryOptions::new(Arc::new(credentials))
+    })
 }
 
 /// A client; `mirrors` are asked before Docker Hub.
-pub(super) fn open(
-    matrix: &Matrix,
-    credentials: &Arc<Credentials>,
-    mirrors: Vec<String>,
-    environment: &Environment,
-) -> Result<Registries, Report> {
-    Ok(Registries::new(&options(matrix, credentials, mirrors, environment))?)
+pub(super) fn open(options: &RegistryOptions, mirrors: Vec<String>) -> Result<Registries, Report> {
+    Ok(Registries::new(&RegistryOptions { mirrors, ..options.clone() })?)
 }
 
-/// A client for questions whose answers are good to have: it asks once, and not for long.
-pub(super) fn open_briefly(
-    matrix: &Matrix,
-    credentials: &Arc<Credentials>,
-    mirrors: Vec<String>,
-    environment: &Environment,
-) -> Result<Registries, Report> {
-    let mut options = options(matrix, credentials, mirrors, environment);
-    options.retry = RetryPolicy { attempts: 1, ..RetryPolicy::default() };
-    options.timeouts = Timeouts::brief();
-    Ok(Registries::new(&options)?)
-}
-
-fn options(
-    _matrix: &Matrix,
-    credentials: &Arc<Credentials>,
-    mirrors: Vec<String>,
-    environment: &Environment,
-) -> RegistryOptions {
+/// What a client is told whose answers are good to have: it asks once, and not for long.
+pub(super) fn brief(options: &RegistryOptions) -> RegistryOptions {
     RegistryOptions {
-        mirrors,
-        proxies: proxies(environment),
-        certificates: certificates(environment),
-        ..RegistryOptions::new(Arc::clone(credentials))
+        retry: RetryPolicy { attempts: 1, ..RetryPolicy::default() },
+        timeouts: Timeouts::brief(),
+        ..options.clone()
     }
 }
 
 fn proxies(environment: &Environment) -> Proxies {
-    let either = |lower: &str, upper: &str| {
+    let variable = |lower: &str, upper: &str| {
         let value = environment.variable(lower).or_else(|| environment.variable(upper));
         value.map(str::to_owned)
     };
     Proxies {
-        http: either("http_proxy", "HTTP_PROXY"),
-        https: either("https_proxy", "HTTPS_PROXY"),
-        all: either("all_proxy", "ALL_PROXY"),
-        no_proxy: either("no_proxy", "NO_PROXY"),
+        http: variable("http_proxy", "HTTP_PROXY"),
+        https: variable("https_proxy", "HTTPS_PROXY"),
+        all: variable("all_proxy", "ALL_PROXY"),
+        no_proxy: variable("no_proxy", "NO_PROXY"),
     }
 }
 
-/// What OpenSSL is told to trust; the system's own certificates are trusted anyway.
-fn certificates(environment: &Environment) -> Vec<u8> {
-    let path = environment.path("SSL_CERT_FILE");
-    path.and_then(|path| fs_err::read(path).ok()).unwrap_or_default()
+fn certificates(path: &Path) -> Result<Vec<u8>, CertificatesError> {
+    fs_err::read(path).map_err(CertificatesError)
 }

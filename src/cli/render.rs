@@ -131,7 +131,7 @@ fn write(folder: &Path, rendered: &Rendered) -> Result<(), FilesError> {
 }
 
 /// Puts a file in its place whole: who reads it meanwhile sees the old one or the new one.
-fn replace(path: &Path, file: &RenderedFile) -> io::Result<()> {
+pub(super) fn replace(path: &Path, file: &RenderedFile) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new(""));
     fs_err::create_dir_all(folder)?;
     let mut temporary = tempfile::NamedTempFile::new_in(folder)?;

@@ -47,17 +47,17 @@ async fn ask(
     environment: &Environment,
 ) -> Result<Result<Vec<Standing>, PublishError>, Report> {
     let plan = recipe.plan;
-    let credentials = registries::credentials(plan.matrix, environment)?;
+    let options = registries::brief(&registries::options(plan.matrix, environment)?);
     if !recipe.unpinned().is_empty() {
         let request = engines::request(&EngineArgs::default(), environment);
         let engine = ConnectedEngine::connect(&request).await;
         let mirrors = engine.map(|engine| engine.registry_mirrors().to_vec());
         let mirrors = mirrors.unwrap_or_default();
-        let upstreams = registries::open_briefly(plan.matrix, &credentials, mirrors, environment)?;
+        let upstreams = registries::open(&options, mirrors)?;
         // What stays unpinned is told as such, row by row.
         recipe.resolve(&upstreams).await;
     }
-    let registries = registries::open_briefly(plan.matrix, &credentials, Vec::new(), environment)?;
+    let registries = registries::open(&options, Vec::new())?;
     let rows = plan.targets.iter().zip(&recipe.inputs);
     let candidates: Vec<Candidate<'_>> = rows
         .map(|(target, inputs)| Candidate {

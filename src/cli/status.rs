@@ -26,8 +26,7 @@ pub(super) fn run(
     let plan = selection::plan_of(&matrix, &Selection::default(), &naming)?;
     let name = set_name(&plan).expect("the whole of a matrix has a set");
     let reference = &name.references[0];
-    let credentials = registries::credentials(&matrix, environment)?;
-    let registries = registries::open(&matrix, &credentials, Vec::new(), environment)?;
+    let registries = registries::open(&registries::options(&matrix, environment)?, Vec::new())?;
     let runtime = Runtime::new().map_err(FileError::runtime)?;
     let (set, digest) = runtime
         .block_on(ReleaseSet::read(&registries, reference))?

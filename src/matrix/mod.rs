@@ -5,6 +5,7 @@
 //! among them. Whatever is wrong is told with its line and column; all that the
 //! last two find, at once.
 
+mod absent;
 mod condition;
 mod diagnostic;
 mod expand;
@@ -19,6 +20,7 @@ mod select;
 mod validate;
 mod value;
 
+pub use absent::Absent;
 pub use condition::{Condition, RangeError};
 pub use diagnostic::{Diagnostic, SourceError, SourceFile, nearest};
 pub use expand::MAX_ROWS;

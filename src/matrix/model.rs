@@ -66,6 +66,14 @@ pub struct BuildInputs {
     pub secrets: BTreeMap<String, SecretTable>,
 }
 
+impl BuildInputs {
+    /// The ids of the secrets.
+    #[must_use]
+    pub fn secret_ids(&self) -> Vec<&str> {
+        self.secrets.keys().map(String::as_str).collect()
+    }
+}
+
 /// An axis.
 #[derive(Debug, Clone)]
 pub struct Axis {
@@ -194,6 +202,12 @@ impl Matrix {
     #[must_use]
     pub fn value(&self, variant: &Variant, axis: usize) -> &AxisValue {
         &self.axes[axis].values[variant.values[axis]]
+    }
+
+    /// The line of the `[[extra]]` that a variant is there because of, if there is one.
+    #[must_use]
+    pub fn extra_line(&self, variant: &Variant) -> Option<usize> {
+        variant.extra.as_ref().map(|extra| extra.line)
     }
 
     /// What names may say of a variant: `{{variant}}`, and each axis by its name. A switch

@@ -119,7 +119,7 @@ impl Change {
 }
 
 /// The first digits of a digest, as a message tells them.
-fn shown(digits: &str) -> String {
+pub(super) fn shown(digits: &str) -> String {
     format!("sha256:{}…", digits.chars().take(SHOWN).collect::<String>())
 }
 

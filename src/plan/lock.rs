@@ -1,7 +1,8 @@
 //! `basegen.lock`: the upstream images of a matrix, pinned. It is committed beside the matrix
 //! file, so that who renders, builds or compares means the same bytes.
 
-use std::fmt::Write as _;
+use std::collections::BTreeSet;
+use std::fmt::{self, Write as _};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -9,13 +10,11 @@ use indexmap::IndexMap;
 use serde::Deserialize;
 use serde_spanned::Spanned;
 
+use super::changes::shown;
 use crate::error::{ExitCode, Explain};
 use crate::image::{Digest, Reference};
 use crate::matrix::{Diagnostic, Matrix, SourceError, SourceFile, from_toml};
 use crate::render::{Pins, Upstream};
-
-/// The name of the file.
-const NAME: &str = "basegen.lock";
 
 /// The version of the format, which counts up when a key's meaning changes.
 const SCHEMA: u32 = 1;
@@ -34,6 +33,30 @@ const HEADER: &str = "\
 pub struct Lock {
     /// The pins: tagged references and the digests that they stand for.
     pub pins: Pins,
+}
+
+/// A pin that is not what it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Move {
+    /// The image.
+    pub reference: Reference,
+    /// What it was pinned to, if it was.
+    pub before: Option<Digest>,
+    /// What it is pinned to, if it is.
+    pub now: Option<Digest>,
+}
+
+impl fmt::Display for Move {
+    /// `sha256:1234… → sha256:5678…`, `added at sha256:5678…` or `removed`.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.before, &self.now) {
+            (Some(before), Some(now)) => {
+                write!(formatter, "{} → {}", shown(&before.hex()), shown(&now.hex()))
+            }
+            (None, Some(now)) => write!(formatter, "added at {}", shown(&now.hex())),
+            (_, None) => formatter.write_str("removed"),
+        }
+    }
 }
 
 /// The file as TOML has it.
@@ -83,10 +106,13 @@ impl Explain for LockError {
 }
 
 impl Lock {
+    /// The name of the file.
+    pub const NAME: &'static str = "basegen.lock";
+
     /// Where the lock of `matrix` is: beside it.
     #[must_use]
     pub fn path(matrix: &Matrix) -> PathBuf {
-        matrix.folder().join(NAME)
+        matrix.folder().join(Self::NAME)
     }
 
     /// Reads the lock of `matrix`; one that is not there pins nothing.
@@ -128,6 +154,18 @@ impl Lock {
             true => Ok(lock),
             false => Err(SourceError::new(&source, diagnostics)),
         }
+    }
+
+    /// What is pinned otherwise by `now`, sorted.
+    #[must_use]
+    pub fn moves_to(&self, now: &Self) -> Vec<Move> {
+        let names: BTreeSet<&Reference> = self.pins.keys().chain(now.pins.keys()).collect();
+        let moves = names.into_iter().map(|name| Move {
+            reference: name.clone(),
+            before: self.pins.get(name).cloned(),
+            now: now.pins.get(name).cloned(),
+        });
+        moves.filter(|pin| pin.before != pin.now).collect()
     }
 
     /// The text of the file: the same for the same pins, sorted.
@@ -178,10 +216,10 @@ mod tests {
     #[test]
     fn what_is_printed_is_read_back() {
         let printed = lock().print();
-        assert_eq!(Lock::parse(Path::new(NAME), &printed).expect("a lock"), lock());
+        assert_eq!(Lock::parse(Path::new(Lock::NAME), &printed).expect("a lock"), lock());
         insta::assert_snapshot!(printed);
         let empty = Lock::default();
-        assert_eq!(Lock::parse(Path::new(NAME), &empty.print()).expect("a lock"), empty);
+        assert_eq!(Lock::parse(Path::new(Lock::NAME), &empty.print()).expect("a lock"), empty);
     }
 
     #[test]

@@ -4,20 +4,24 @@
 
 mod changes;
 mod export;
+mod find;
 mod fingerprint;
 mod inputs;
 mod lock;
 mod names;
 mod order;
+mod since;
 mod standing;
 
 pub use changes::{Change, Edit};
 pub use export::{columns, json, markdown, names, table};
+pub use find::{Meant, meant, similar};
 pub use fingerprint::Fingerprint;
 pub use inputs::Inputs;
-pub use lock::{Lock, LockError};
+pub use lock::{Lock, LockError, Move};
 pub use names::{NameError, Naming};
 pub use standing::{PublishedState, Standing};
+pub use since::{Affected, Comparison, Effect};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
