@@ -16,10 +16,7 @@ const ROOMS: [(&str, &[&str]); 14] = [
     ("registry", &["image", "error"]),
     ("verify", &["matrix", "render"]),
     ("engine", &["image", "event", "matrix", "render", "verify", "registry", "error"]),
-    (
-        "publish",
-        &["image", "event", "plan", "engine", "registry", "error"],
-    ),
+    ("publish", &["image", "event", "plan", "engine", "registry", "error"]),
     ("report", &["image", "event", "error"]),
     (
         "cli",
@@ -32,8 +29,7 @@ const ROOMS: [(&str, &[&str]); 14] = [
 ];
 
 /// Rooms that are ordinary functions from values to values.
-const PURE: [&str; 7] =
-    ["image", "matrix", "render", "plan", "verify", "version", "event"];
+const PURE: [&str; 7] = ["image", "matrix", "render", "plan", "verify", "version", "event"];
 
 /// What a pure room never names.
 const OUTSIDE: [&str; 10] = [

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::{
     BuildJob, BuildKitEngine, BuildOptions, ConnectedEngine, Destination, OnFailure, Outcome,
-    RunRequest,
+    RunRequest, Secret,
 };
 use crate::error::{ExitCode, Report};
 use crate::event::{CancelReason, Event, Events, FailureKind};
@@ -22,7 +22,9 @@ use super::args::{BuildArgs, GlobalArgs, OutputArgs};
 use super::metadata::{self, RunOutcome};
 use super::recipe::Recipe;
 use super::selection::ArgumentError;
-use super::{Environment, engines, inputs, local, progress, publish, registries, selection, signals};
+use super::{
+    Environment, engines, inputs, local, progress, publish, registries, selection, signals,
+};
 
 /// How a run ended.
 pub(super) enum Ended {
@@ -39,6 +41,7 @@ pub(super) struct Call<'a> {
     pub(super) plan: &'a Plan<'a>,
     pub(super) destination: Destination,
     pub(super) registries: RegistryOptions,
+    secrets: Vec<Secret>,
     pub(super) events: Events,
     pub(super) cancel: CancellationToken,
     engine: OnceCell<ConnectedEngine>,
@@ -68,6 +71,7 @@ pub(super) fn run(
         plan: &plan,
         destination,
         registries: registries::options(&matrix, environment)?,
+        secrets: inputs::secrets(&matrix, &args.running, environment)?,
         events: report.events(),
         cancel: CancellationToken::new(),
         engine: OnceCell::new(),
@@ -117,10 +121,15 @@ impl<'a> Call<'a> {
     async fn execute(&self, mut recipe: Recipe<'a>) -> Option<Result<Ended, Report>> {
         let interrupts = signals::watch(self.cancel.clone());
         let work = async {
+            let is_release = self.destination == Destination::Registry;
+            if !is_release {
+                // Without an engine there is nothing to do; a release may need none.
+                self.engine().await?;
+            }
             self.resolve(&mut recipe).await?;
-            match self.destination {
-                Destination::Registry => publish::run(self, &recipe).await,
-                Destination::Engine | Destination::OciLayout(_) => local::run(self, &recipe).await,
+            match is_release {
+                true => publish::run(self, &recipe).await,
+                false => local::run(self, &recipe).await,
             }
         };
         tokio::select! {
@@ -134,9 +143,15 @@ impl<'a> Call<'a> {
         if recipe.unpinned().is_empty() {
             return Ok(());
         }
-        let mirrors = self.engine().await.map(|engine| engine.registry_mirrors().to_vec());
+        let engine = self.engine().await;
+        let mirrors = engine.as_ref().map(|engine| engine.registry_mirrors().to_vec());
         let registries = registries::open(&self.registries, mirrors.unwrap_or_default())?;
-        for problem in recipe.resolve(&registries).await {
+        let problems = recipe.resolve(&registries).await;
+        if !problems.is_empty() {
+            // What is not pinned is built, whatever else is.
+            engine?;
+        }
+        for problem in problems {
             let message = format!("what is built on it is built each time: {problem}");
             self.events.emit(&Event::Warning { target: None, message });
         }
@@ -157,10 +172,9 @@ impl<'a> Call<'a> {
 
     /// The engine, set up for this call's destination.
     pub(super) async fn builder(&self) -> Result<BuildKitEngine, Report> {
-        let matrix = self.plan.matrix;
         let options = BuildOptions {
             credentials: Arc::clone(&self.registries.credentials),
-            secrets: inputs::secrets(matrix, &self.args.running, self.environment)?,
+            secrets: self.secrets.clone(),
             build_args: inputs::proxies(self.environment),
             no_cache: self.args.running.no_cache,
             ..BuildOptions::to(self.destination.clone())

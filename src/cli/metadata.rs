@@ -62,7 +62,11 @@ pub(super) struct RunOutcome<'a> {
 }
 
 /// Writes `path` in one step: whoever reads it finds all of it or what was there before.
-pub(super) fn write(path: &Path, plan: &Plan<'_>, outcome: &RunOutcome<'_>) -> Result<(), FileError> {
+pub(super) fn write(
+    path: &Path,
+    plan: &Plan<'_>,
+    outcome: &RunOutcome<'_>,
+) -> Result<(), FileError> {
     let failed = FileError::metadata(path);
     let text = serde_json::to_string_pretty(&document(plan, outcome)).expect("a record is JSON");
     let mut file = temporary(path).map_err(&failed)?;

@@ -5,8 +5,8 @@ use tokio::runtime::Runtime;
 
 use crate::error::{ExitCode, Report};
 use crate::matrix::Selection;
-use crate::publish::{self, Audited, Finding, PublishError, ReleaseSet};
 use crate::plan;
+use crate::publish::{self, Audited, Finding, PublishError, ReleaseSet};
 use crate::report::Printer;
 
 use super::args::{GlobalArgs, StatusArgs, TextFormat};

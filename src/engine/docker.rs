@@ -133,10 +133,8 @@ impl DockerApi {
         reference: &Reference,
     ) -> Result<(), bollard::errors::Error> {
         let repository = reference.repository.canonical();
-        let options = TagImageOptionsBuilder::default()
-            .repo(&repository)
-            .tag(reference.tag.as_str())
-            .build();
+        let options =
+            TagImageOptionsBuilder::default().repo(&repository).tag(reference.tag.as_str()).build();
         self.0.tag_image(&image.to_string(), Some(options)).await
     }
 

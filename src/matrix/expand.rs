@@ -7,8 +7,8 @@ use serde_spanned::Spanned;
 
 use super::diagnostic::{Diagnostic, SourceError, SourceFile};
 use super::model::{Axis, ExtraRow, Image, Match, Matrix, Variant};
-use super::schema::{MatrixFile, Span};
 use super::rules::Extra;
+use super::schema::{MatrixFile, Span};
 use super::validate::Checker;
 use crate::image::Platform;
 
@@ -53,8 +53,7 @@ impl Matrix {
             variants.push(builder.variant(&mut checker, values, &file.image.platforms.span()));
         }
         checker.add_extras(&mut variants, &mut builder, extras);
-        let is_used =
-            |when: &Match| variants.iter().any(|variant| when.admits(&variant.values));
+        let is_used = |when: &Match| variants.iter().any(|variant| when.admits(&variant.values));
         let used: Vec<bool> = sets.iter().map(|rule| is_used(&rule.when)).collect();
         checker.check_used("set", &used, file.set.iter().map(Spanned::span));
         let used: Vec<bool> = checks.iter().map(|check| is_used(&check.when)).collect();
@@ -62,7 +61,18 @@ impl Matrix {
         checker.check_ids(&variants, &file.axes.span());
         checker.finish()?;
         let version = file.version.as_ref().map(|table| table.get_ref().clone());
-        Ok(Self { source, image, axes, version, build, variants, variables, excludes, sets, checks })
+        Ok(Self {
+            source,
+            image,
+            axes,
+            version,
+            build,
+            variants,
+            variables,
+            excludes,
+            sets,
+            checks,
+        })
     }
 }
 

@@ -27,7 +27,9 @@ pub use expand::MAX_ROWS;
 pub use facts::{Fact, FactSource};
 pub(crate) use load::from_toml;
 pub use load::{LoadError, load, parse};
-pub use model::{Axis, AxisValue, BuildInputs, Check, CheckCommand, Exclude, Image, Matrix, Variant};
+pub use model::{
+    Axis, AxisValue, BuildInputs, Check, CheckCommand, Exclude, Image, Matrix, Variant,
+};
 pub use pattern::{Pattern, PatternError};
 pub(crate) use safe::{INSTRUCTIONS, is_invisible};
 pub use schema::{SecretTable, VersionTable, json_schema};

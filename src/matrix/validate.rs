@@ -227,7 +227,12 @@ impl Checker<'_> {
         }
     }
 
-    pub(super) fn pattern(&mut self, text: &Spanned<String>, axes: &[Axis], versioned: bool) -> Pattern {
+    pub(super) fn pattern(
+        &mut self,
+        text: &Spanned<String>,
+        axes: &[Axis],
+        versioned: bool,
+    ) -> Pattern {
         // The span of a text in quotes takes the quotes in; escapes would shift what follows
         // them, so there the whole text is pointed at.
         let shift = text.span().start + 1;

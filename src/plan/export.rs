@@ -25,7 +25,10 @@ pub fn table(plan: &Plan<'_>, standings: Option<&[Standing]>) -> String {
         std::iter::once(header).chain(rows).map(|row| row.to_vec()).collect();
     if let Some(standings) = standings {
         let words = standings.iter().map(|standing| {
-            (standing.state.word().to_owned(), standing.reasons.first().cloned().unwrap_or_default())
+            (
+                standing.state.word().to_owned(),
+                standing.reasons.first().cloned().unwrap_or_default(),
+            )
         });
         let words = std::iter::once(("STATE".to_owned(), "WHY".to_owned())).chain(words);
         for (row, (state, reason)) in rows.iter_mut().zip(words) {

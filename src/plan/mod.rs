@@ -20,8 +20,8 @@ pub use fingerprint::Fingerprint;
 pub use inputs::Inputs;
 pub use lock::{Lock, LockError, Move};
 pub use names::{NameError, Naming};
-pub use standing::{PublishedState, Standing};
 pub use since::{Affected, Comparison, Effect};
+pub use standing::{PublishedState, Standing};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

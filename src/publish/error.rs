@@ -9,7 +9,12 @@ use crate::registry::RegistryError;
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
     /// Version tags stand for other images; nothing was done.
-    #[error("{} there already, and {} not what this matrix makes:{}", is_are(references), is(references), List(references))]
+    #[error(
+        "{} there already, and {} not what this matrix makes:{}",
+        is_are(references),
+        is(references),
+        List(references)
+    )]
     Taken {
         /// The tags.
         references: Vec<Reference>,

@@ -148,11 +148,10 @@ impl Naming<'_> {
     /// The very bytes that are there: made anew, they would be another image.
     async fn manifest(&self, tag: &Move<'_>) -> Result<Manifest, PublishError> {
         let repository = &tag.reference.repository;
-        let found: Result<_, RegistryError> = self.registries.manifest(repository, tag.digest).await;
-        let lost = || PublishError::Lost {
-            reference: tag.reference.clone(),
-            digest: tag.digest.clone(),
-        };
+        let found: Result<_, RegistryError> =
+            self.registries.manifest(repository, tag.digest).await;
+        let lost =
+            || PublishError::Lost { reference: tag.reference.clone(), digest: tag.digest.clone() };
         found?.ok_or_else(lost)
     }
 }

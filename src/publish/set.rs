@@ -85,10 +85,8 @@ impl ReleaseSet {
         let Some(manifest) = registries.manifest(repository, &reference.tag).await? else {
             return Ok(None);
         };
-        let not_a_set = |problem: String| PublishError::NotASet {
-            reference: reference.clone(),
-            problem,
-        };
+        let not_a_set =
+            |problem: String| PublishError::NotASet { reference: reference.clone(), problem };
         let artifact: Artifact = serde_json::from_slice(&manifest.bytes)
             .map_err(|_| not_a_set("it has no `artifactType`".to_owned()))?;
         if artifact.artifact_type != ARTIFACT_TYPE {

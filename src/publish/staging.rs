@@ -51,7 +51,8 @@ impl<E: Engine> Staging<E> {
             match put {
                 // Built anew with `--force`, while what was built before keeps the tag.
                 Err(error) if matches!(error.kind(), RegistryErrorKind::TagImmutable { .. }) => {
-                    let message = format!("`{repository}:{tag}` keeps the image of an earlier build");
+                    let message =
+                        format!("`{repository}:{tag}` keeps the image of an earlier build");
                     let target = Some(job.target.clone());
                     self.events.emit(&Event::Warning { target, message });
                 }

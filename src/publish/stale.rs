@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use futures_util::future::try_join_all;
 
-use super::survey::digest_of;
 use super::PublishError;
+use super::survey::digest_of;
 use crate::image::{Digest, Reference, Repository, Tag};
 use crate::plan::Fingerprint;
 use crate::registry::{Registries, RegistryError, RegistryErrorKind};

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::future::try_join_all;
 use super::labels::labels;
 use super::survey::{Survey, digest_of};
 use super::{PublishError, ReleaseSet};
 use crate::image::{Digest, Reference};
 use crate::plan::{Fingerprint, Inputs, PublishedState as State, Standing};
 use crate::registry::Registries;
+use futures_util::future::try_join_all;
 
 /// A row to be asked about.
 #[derive(Debug, Clone)]
@@ -69,9 +69,7 @@ async fn stand(
             };
             match known {
                 None => (State::New, Vec::new()),
-                Some(digest) => {
-                    (State::Changed, reasons(registries, candidate, &digest).await?)
-                }
+                Some(digest) => (State::Changed, reasons(registries, candidate, &digest).await?),
             }
         }
     };

@@ -86,7 +86,10 @@ mod tests {
         RUN --network=none ["python","-c","print(\"a\")"]
         "#);
         let named = with_checks("FROM b as image\n", &checks()).expect("a stage");
-        assert!(named.starts_with("FROM b as image\n\n\nFROM image AS basegen-verify\n"), "{named}");
+        assert!(
+            named.starts_with("FROM b as image\n\n\nFROM image AS basegen-verify\n"),
+            "{named}"
+        );
         assert_eq!(with_checks("FROM b\n", &[]), None);
     }
 

@@ -15,7 +15,7 @@ fn an_engine_that_does_not_answer() {
 #[test]
 fn an_engine_that_is_only_reached_through_ssh() {
     let project = Project::new();
-    let mut command = project.basegen("--python 3.11 --push");
+    let mut command = project.basegen("--python 3.11");
     command.env("DOCKER_HOST", "ssh://builder@example.org");
     assert_cmd_snapshot!(command);
 }

@@ -4,13 +4,14 @@ use crate::project::{Project, stdout};
 
 #[test]
 fn the_table_is_for_people() {
-    assert_snapshot!(stdout(Project::new().basegen("plan --python 3.11")));
+    assert_snapshot!(stdout(Project::new().basegen("plan --offline --python 3.11")));
 }
 
 #[test]
 fn the_json_is_for_programs() {
     assert_snapshot!(stdout(
-        Project::new().basegen("plan --format json --python 3.11 --gpu --job-type server")
+        Project::new()
+            .basegen("plan --offline --format json --python 3.11 --gpu --job-type server")
     ));
 }
 
@@ -34,7 +35,8 @@ fn the_matrix_may_be_elsewhere() {
 
 #[test]
 fn platforms_can_be_chosen() {
-    let list =
-        stdout(Project::new().basegen("plan --platform linux/arm64 --python 3.9 --format json"));
+    let list = stdout(
+        Project::new().basegen("plan --offline --platform linux/arm64 --python 3.9 --format json"),
+    );
     assert!(list.contains("\"linux/arm64\"") && !list.contains("amd64"), "{list}");
 }

@@ -29,7 +29,10 @@ async fn checks_run_as_the_image_and_leave_no_trace_in_it() {
     job.checks = vec![
         check("environment", CheckCommand::Shell("[ \"$WORD\" = \"$(cat /word)\" ]".to_owned())),
         check("user", CheckCommand::Shell("[ \"$(id -u)\" = 1234 ]".to_owned())),
-        check("version", exec(&["python", "-c", "import sys; assert sys.version_info[:2] == (3, 11)"])),
+        check(
+            "version",
+            exec(&["python", "-c", "import sys; assert sys.version_info[:2] == (3, 11)"]),
+        ),
         check("no network", CheckCommand::Shell("! ls /sys/class/net | grep -qv lo".to_owned())),
     ];
     let heard = Arc::new(bed::Heard::default());
@@ -45,7 +48,10 @@ async fn an_image_that_fails_a_check_reaches_no_registry() {
     let mut job = bed::job(&name, &dockerfile(), &[]);
     job.checks = vec![
         check("shell", CheckCommand::Shell("true".to_owned())),
-        check("python", exec(&["python", "-c", "import sys; assert sys.version_info[1] == 12, 'not 3.12'"])),
+        check(
+            "python",
+            exec(&["python", "-c", "import sys; assert sys.version_info[1] == 12, 'not 3.12'"]),
+        ),
     ];
     let failure = bed::build(&builder, &job).await.expect_err("a refusal");
     assert_eq!(failure.kind, FailureKind::Verify, "{failure:?}");

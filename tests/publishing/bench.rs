@@ -5,17 +5,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use basegen::engine::{
-    BuildJob, BuiltImage, Engine, OnFailure, Outcome, RunRequest, Turn,
-};
+use basegen::engine::{BuildJob, BuiltImage, Engine, OnFailure, Outcome, RunRequest, Turn};
 use basegen::error::Report;
 use basegen::event::{Event, Events, Failure, FailureKind, Listener};
 use basegen::image::{Compression, Digest, Reference, Repository};
 use basegen::plan::Fingerprint;
 use basegen::publish::{Journal, PublishRequest, Published, Row, SetName, publish};
-use basegen::registry::{
-    Blob, Credentials, Manifest, Registries, RegistryOptions, RetryPolicy,
-};
+use basegen::registry::{Blob, Credentials, Manifest, Registries, RegistryOptions, RetryPolicy};
 use basegen::render::BuildContext;
 use bytes::Bytes;
 use serde_json::json;
@@ -74,9 +70,7 @@ impl Builder {
         let labels = &job.labels;
         let config = json!({ "config": { "Labels": labels } }).to_string();
         let layer = job.context.dockerfile.clone();
-        let part = |media_type: &str, text: &str| {
-            json!({ "mediaType": media_type, "digest": Digest::of(text.as_bytes()), "size": text.len() })
-        };
+        let part = |media_type: &str, text: &str| json!({ "mediaType": media_type, "digest": Digest::of(text.as_bytes()), "size": text.len() });
         let manifest = json!({
             "schemaVersion": 2,
             "mediaType": Manifest::OCI_IMAGE,
@@ -207,7 +201,8 @@ pub struct Release {
 
 /// The release `version` of two rows, in a repository each, whose images hold `content`.
 pub fn release(registry: &FakeRegistry, version: &str, content: &str) -> Release {
-    let rows = ["a", "b"].map(|id| row(&registry.repository(&format!("acme/{id}")), id, version, content));
+    let rows =
+        ["a", "b"].map(|id| row(&registry.repository(&format!("acme/{id}")), id, version, content));
     let set = |tag: &str| reference(&registry.repository("acme/a"), tag);
     Release {
         rows: rows.into(),
@@ -222,8 +217,7 @@ pub fn row(repository: &Repository, id: &str, version: &str, content: &str) -> R
     let dockerfile = format!("FROM {content} AS {id}");
     let fingerprint: Fingerprint =
         Digest::of(dockerfile.as_bytes()).to_string().parse().expect("a fingerprint");
-    let labels =
-        BTreeMap::from([(Fingerprint::LABEL.to_owned(), fingerprint.to_string())]);
+    let labels = BTreeMap::from([(Fingerprint::LABEL.to_owned(), fingerprint.to_string())]);
     let job = BuildJob {
         target: id.to_owned(),
         context: BuildContext { dockerfile, ..BuildContext::default() },
