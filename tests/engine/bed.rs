@@ -177,12 +177,13 @@ pub(crate) async fn tags(job: &BuildJob) -> Vec<String> {
     tags.map(|tag| tag.as_str().expect("a tag").to_owned()).collect()
 }
 
-/// The repositories that the registry has anything of.
-pub(crate) async fn repositories() -> Vec<String> {
-    let (_, body) = ask("/v2/_catalog?n=100000").await;
+/// Whether the registry has anything of the repository that `job` is pushed to.
+pub(crate) async fn knows(job: &BuildJob) -> bool {
+    let path = job.references[0].repository.path();
+    // The list begins behind `last`, which is the name without its last letter.
+    let (_, body) = ask(&format!("/v2/_catalog?n=1&last={}", &path[..path.len() - 1])).await;
     let list: Value = serde_json::from_slice(&body).expect("a list");
-    let names = list["repositories"].as_array().expect("names").iter();
-    names.map(|name| name.as_str().expect("a name").to_owned()).collect()
+    list["repositories"][0] == path
 }
 
 async fn named(repository: &str, mut name: String) -> (String, Value) {

@@ -65,9 +65,10 @@ fn aliases_move_with_the_whole_matrix_only() {
         fs_err::write(folder.path().join(format!("dockerfiles/x-{word}")), word).expect("a file");
     }
     let registry = bed::registry();
-    let push = ["--push", "--registry", &registry];
+    let repository = format!("basegen-test/aliases-{}", bed::unique());
+    let push = ["--push", "--registry", &registry, "--repository", &repository];
     let part = stdout(run(folder.path(), &[&push[..], &["--only", "word=one"]].concat()));
-    let name = |tag: &str| format!("{registry}/basegen-test/command:{tag}");
+    let name = |tag: &str| format!("{registry}/{repository}:{tag}");
     assert_eq!(references(&part), [name("one-v1")]);
     let custom = stdout(run(folder.path(), &[&push[..], &["--version-tag", "my-test"]].concat()));
     assert_eq!(references(&custom), [name("one-my-test"), name("two-my-test")]);

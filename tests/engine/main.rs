@@ -1,5 +1,8 @@
 //! The engine's client against a real engine and a real registry.
 
+#[path = "../common/registry/mod.rs"]
+mod fake;
+
 mod addresses;
 mod bed;
 mod building;
@@ -9,5 +12,6 @@ mod destinations;
 mod failing;
 mod images;
 mod many;
+mod releasing;
 mod stopping;
 mod verifying;

@@ -199,6 +199,13 @@ impl FakeRegistry {
         lock(&self.shared.store).repository(path).blobs.get(digest).cloned()
     }
 
+    /// The blobs of a repository with their sizes.
+    pub fn blobs(&self, path: &str) -> Vec<(Digest, u64)> {
+        let mut store = lock(&self.shared.store);
+        let blobs = store.repository(path).blobs.iter();
+        blobs.map(|(digest, bytes)| (digest.clone(), bytes.len() as u64)).collect()
+    }
+
     /// What each tag of a repository names.
     pub fn tags(&self, path: &str) -> Vec<(String, Digest)> {
         let mut store = lock(&self.shared.store);

@@ -1,0 +1,229 @@
+//! Releases made by the command itself with the real engine, into a registry of this process that
+//! counts what it is sent and stops where it is told to.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Stdio;
+
+use basegen::image::Digest;
+use serde_json::Value;
+use tokio::process::{Child, Command};
+
+use crate::bed;
+use crate::fake::{FakeRegistry, Fault, Rule};
+
+/// Two pythons and two job types in repositories of their own. Each layer depends on as few axes
+/// as it can, as in the images of this repository.
+const MATRIX: &str = r#"
+[image]
+repository = "acme/{{job_type}}"
+dockerfile = "Dockerfile.hbs"
+platforms = ["linux/amd64"]
+aliases = ["{{variant}}"]
+[axes]
+python = ["3.11", "3.13"]
+extra = [false, true]
+job_type = [{ value = "server", tag = "" }, { value = "training", tag = "" }]
+[[verify]]
+name = "python"
+run = ["python", "-c", "import sys; assert '%d.%d' % sys.version_info[:2] == '{{python}}'"]
+[version]
+file = "VERSION"
+"#;
+
+const DOCKERFILE: &str = "\
+FROM python:{{python}}-slim-bookworm
+RUN echo {{word}} {{python}} >/python && head -c 300000 /dev/urandom >>/python
+{{#if extra}}
+RUN echo {{word}} >/extra && head -c 200000 /dev/urandom >>/extra
+{{/if}}
+COPY --link {{job_type}}.txt /requirements.txt
+";
+
+/// Someone with a matrix, a state folder, and a registry to push to.
+struct Project {
+    folder: tempfile::TempDir,
+    registry: FakeRegistry,
+}
+
+impl Project {
+    async fn new() -> Self {
+        let project = Self {
+            folder: tempfile::tempdir().expect("a folder"),
+            registry: FakeRegistry::start().await,
+        };
+        // Nothing of it was ever built.
+        let variables = format!("[variables]\nword = \"{}\"\n", bed::unique());
+        project.file("matrix.toml", &format!("{MATRIX}{variables}"));
+        project.file("dockerfiles/Dockerfile.hbs", DOCKERFILE);
+        project.file("dockerfiles/server.txt", "uvicorn\n");
+        project.file("dockerfiles/training.txt", "tqdm\n");
+        project.version("v1");
+        project.ok(&["update"]).await;
+        project
+    }
+
+    fn file(&self, path: &str, text: &str) {
+        let path = self.folder.path().join(path);
+        fs_err::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+        fs_err::write(path, text).expect("a file");
+    }
+
+    fn version(&self, version: &str) {
+        self.file("VERSION", &format!("{version}\n"));
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_basegen"));
+        command.current_dir(self.folder.path()).args(arguments);
+        command.env("XDG_STATE_HOME", self.folder.path().join("state"));
+        command
+    }
+
+    /// Pushes; gives the metadata of what was.
+    async fn push(&self) -> Value {
+        let host = self.registry.host();
+        self.ok(&["--push", "--registry", &host, "--metadata-file", "images.json"]).await;
+        let metadata = fs_err::read(self.folder.path().join("images.json")).expect("metadata");
+        serde_json::from_slice(&metadata).expect("JSON")
+    }
+
+    async fn ok(&self, arguments: &[&str]) -> String {
+        let output = self.command(arguments).output().await.expect("the command runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("a text")
+    }
+
+    fn spawn(&self) -> Child {
+        let mut command = self.command(&["--push", "--registry", &self.registry.host()]);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+        command.spawn().expect("the command runs")
+    }
+
+    /// What users can pull: the tags that are not staging's.
+    fn names(&self) -> Vec<String> {
+        let tags = |path: &str| self.registry.tags(path);
+        let tags = ["acme/server", "acme/training"].map(tags).into_iter().flatten();
+        tags.map(|(tag, _)| tag).filter(|tag| !tag.starts_with("basegen-")).collect()
+    }
+}
+
+/// The variants whose images were there before.
+fn kept(metadata: &Value) -> Vec<&str> {
+    let targets = metadata["targets"].as_object().expect("targets").iter();
+    targets.filter(|(_, image)| image["kept"] == true).map(|(id, _)| id.as_str()).collect()
+}
+
+fn digests(metadata: &Value) -> BTreeMap<String, String> {
+    let targets = metadata["targets"].as_object().expect("targets").iter();
+    let digest = |image: &Value| image["digest"].as_str().expect("a digest").to_owned();
+    targets.map(|(id, image)| (id.clone(), digest(image))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_sends_every_blob_once_and_the_next_one_none() {
+    let project = Project::new().await;
+    let first = project.push().await;
+    assert_eq!((digests(&first).len(), kept(&first).len()), (8, 0));
+    for seen in project.registry.seen() {
+        if seen.method == "PUT" || seen.query.contains("mount") {
+            eprintln!("{} {} {}", seen.method, seen.path, seen.query);
+        }
+    }
+    // Each repository has its blobs, and those that both have came there once.
+    let blobs: BTreeMap<Digest, u64> = ["acme/server", "acme/training"]
+        .iter()
+        .flat_map(|path| project.registry.blobs(path))
+        .collect();
+    assert_eq!(project.registry.uploaded_bytes(), blobs.values().sum::<u64>());
+
+    project.registry.forget();
+    project.version("v2");
+    let second = project.push().await;
+    assert_eq!(kept(&second).len(), 8);
+    assert_eq!(digests(&second), digests(&first));
+    assert_eq!(project.registry.uploaded_bytes(), 0);
+    assert_eq!(project.names().len(), 8 * 3, "{:?}", project.names());
+
+    // A requirements file is a part of what copies it, and of nothing else.
+    project.file("dockerfiles/training.txt", "tqdm>4\n");
+    project.version("v3");
+    let third = project.push().await;
+    let kept = kept(&third);
+    assert_eq!(kept.len(), 4);
+    assert!(kept.iter().all(|id| id.ends_with("-server")), "{kept:?}");
+
+    // A machine whose engine has nothing, which is no engine at all, publishes it once more.
+    project.version("v4");
+    let host = project.registry.host();
+    let mut fresh = project.command(&["--push", "--registry", &host]);
+    fresh.env("XDG_STATE_HOME", project.folder.path().join("other"));
+    fresh.env("DOCKER_HOST", "unix:///nowhere/docker.sock");
+    let output = fresh.output().await.expect("the command runs");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && told.contains("8 unchanged, 16 tags set"), "{told}");
+    let status = project.ok(&["status", "v4", "--registry", &host]).await;
+    assert!(status.contains("8 of 8 images are as"), "{status}");
+}
+
+/// Fault 16: killed at every state that a journal has, by SIGKILL.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_killed_is_finished_by_the_next() {
+    let project = Project::new().await;
+    for (version, method, path) in [
+        // A blob is on its way; an image is pushed, and not staged; all are staged; some tags
+        // are set; some aliases are; the set is not.
+        ("v1", "POST", "*/blobs/uploads/"),
+        ("v2", "PUT", "*/manifests/basegen-????????????????????????????????"),
+        ("v3", "PUT", "*/manifests/3.11-v3"),
+        ("v4", "PUT", "*/manifests/3.13-extra-v4"),
+        ("v5", "PUT", "*/manifests/3.13-extra"),
+        ("v6", "PUT", "*/manifests/basegen-release-v6"),
+    ] {
+        project.version(version);
+        project.file("dockerfiles/server.txt", &format!("uvicorn  # {version}\n"));
+        project.file("dockerfiles/training.txt", &format!("tqdm  # {version}\n"));
+        let hangs = project.registry.fail(Rule::first(method, path, Fault::Hang));
+        let mut killed = project.spawn();
+        hangs.reached().await;
+        killed.kill().await.expect("killed");
+        project.registry.mend();
+        let staged: BTreeMap<String, Digest> = ["acme/server", "acme/training"]
+            .iter()
+            .flat_map(|path| project.registry.tags(path))
+            .filter(|(tag, _)| tag.len() == "basegen-".len() + 32)
+            .collect();
+        let metadata = project.push().await;
+        let again = digests(&metadata);
+        let found = |digest: &Digest| again.values().any(|known| *known == digest.to_string());
+        assert_eq!(staged.values().filter(|digest| found(digest)).count(), kept(&metadata).len());
+        let host = project.registry.host();
+        let status = project.ok(&["status", version, "--registry", &host]).await;
+        assert!(status.contains("8 of 8 images are as"), "{version}: {status}");
+        assert!(no_journal(&project.folder.path().join("state")), "{version}");
+    }
+}
+
+fn no_journal(state: &Path) -> bool {
+    let files = fs_err::read_dir(state.join("basegen/releases")).into_iter().flatten();
+    files.flatten().all(|file| file.path().extension().is_none_or(|ending| ending != "json"))
+}
+
+/// Fault 19.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_is_not_what_its_row_says_stops_the_release() {
+    let project = Project::new().await;
+    project
+        .file("dockerfiles/Dockerfile.hbs", "FROM python:3.11-slim-bookworm\nRUN echo {{word}}\n");
+    let host = project.registry.host();
+    let mut command = project.command(&["--push", "--registry", &host]);
+    let output = command.output().await.expect("the command runs");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(10), "{told}");
+    for part in
+        ["is not what it should be", "the image fails the check `python`", "nothing was tagged"]
+    {
+        assert!(told.contains(part), "no `{part}` in:\n{told}");
+    }
+    assert_eq!(project.names(), Vec::<String>::new());
+}
