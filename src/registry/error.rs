@@ -58,7 +58,7 @@ pub enum RegistryErrorKind {
         source: Arc<CredentialsError>,
     },
     /// No connection, or one that broke.
-    #[error("`{host}` could not be reached: {problem}")]
+    #[error("the connection to `{host}` failed: {problem}")]
     Unreachable {
         /// The host.
         host: String,
@@ -82,7 +82,7 @@ pub enum RegistryErrorKind {
     /// An answer that says who may not do what.
     #[error(
         "`{host}` refused {scope}{} with {}{problem}{}",
-        if *.anonymous { " without credentials" } else { "" },
+        if *.anonymous { " without credentials," } else { "" },
         status_text(*.status),
         clock_text(clock.as_deref())
     )]
@@ -121,7 +121,7 @@ pub enum RegistryErrorKind {
         found: String,
     },
     /// An answer that breaks the distribution specification.
-    #[error("`{host}` answered with what is no {expected}: {problem}")]
+    #[error("the answer of `{host}` is no {expected}: {problem}")]
     Unexpected {
         /// The host.
         host: String,
@@ -234,9 +234,9 @@ impl Explain for RegistryError {
             RegistryErrorKind::Denied { host, anonymous: true, .. } => {
                 format!("no credentials were found for it; log in: `docker login {host}`")
             }
-            RegistryErrorKind::Denied { host, scope, .. } => format!(
-                "the credentials found for `{host}` do not allow {scope}; \
-                 `basegen auth check` tells which they are"
+            RegistryErrorKind::Denied { host, .. } => format!(
+                "`basegen auth check` tells which credentials were found for `{host}`, and what \
+                 they may do"
             ),
             RegistryErrorKind::Throttled { limit, .. } => format!(
                 "basegen waits {} at most; run the same command again later, it goes on \
@@ -292,6 +292,7 @@ pub(super) fn duration_text(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Report;
 
     #[test]
     fn durations_are_told_in_their_large_units() {
@@ -319,9 +320,24 @@ mod tests {
                 },
             )
         };
-        insta::assert_snapshot!(crate::error::Report::from(denied(false, None)), @"");
-        insta::assert_snapshot!(crate::error::Report::from(denied(true, None)), @"");
-        let clock = Some("this machine's clock is 1h behind");
-        insta::assert_snapshot!(crate::error::Report::from(denied(false, clock)), @"");
+        insta::assert_snapshot!(Report::from(denied(false, None)), @r"
+        error: failed to push the manifest of `ghcr.io/acme/base:1`
+          caused by: `ghcr.io` refused `repository:acme/base:pull,push` with 403 Forbidden: DENIED: permission_denied
+
+        hint: `basegen auth check` tells which credentials were found for `ghcr.io`, and what they may do
+        ");
+        insta::assert_snapshot!(Report::from(denied(true, None)), @r"
+        error: failed to push the manifest of `ghcr.io/acme/base:1`
+          caused by: `ghcr.io` refused `repository:acme/base:pull,push` without credentials, with 403 Forbidden: DENIED: permission_denied
+
+        hint: no credentials were found for it; log in: `docker login ghcr.io`
+        ");
+        let clock = Some("this machine's clock is 1h behind the registry's");
+        insta::assert_snapshot!(Report::from(denied(false, clock)), @r"
+        error: failed to push the manifest of `ghcr.io/acme/base:1`
+          caused by: `ghcr.io` refused `repository:acme/base:pull,push` with 403 Forbidden: DENIED: permission_denied; this machine's clock is 1h behind the registry's
+
+        hint: set this machine's clock: tokens are only good for minutes
+        ");
     }
 }

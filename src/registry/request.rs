@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
+use http::header::{AGE, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use reqwest::{Response, Url};
 use secrecy::SecretString;
@@ -138,13 +138,15 @@ impl Host {
             let reach = self.reach(&url).await?;
             let request = request(call, &url, &proof, &activity).await?;
             let response = self.shared.transport.send(reach, request, &activity).await?;
-            if let Some(theirs) = retry::date(response.headers()) {
+            // What a cache kept has an old date.
+            let is_fresh = url == call.url && !response.headers().contains_key(AGE);
+            if let Some(theirs) = retry::date(response.headers()).filter(|_| is_fresh) {
                 self.clock.compare(theirs, SystemTime::now());
             }
             if !call.may_be_redirected() || !is_redirect(response.status()) {
                 return self.read(call, response, url, proof).await;
             }
-            let next = self.location(&url, response.headers());
+            let next = location(&url, response.headers());
             let next = next.ok_or_else(|| self.unexpected("redirect", "it leads nowhere"))?;
             if next.origin() != url.origin() {
                 proof.header = None;
@@ -165,7 +167,7 @@ impl Host {
         let limit = if status.is_success() { call.limit } else { MAX_ERROR };
         let mut body = BytesMut::new();
         let activity = Activity::new();
-        while call.method != Method::HEAD {
+        loop {
             let piece = tokio::select! {
                 piece = response.chunk() => piece,
                 () = activity.ceased(self.shared.transport.timeouts().idle) => {
@@ -271,6 +273,11 @@ async fn request(
         }
     }
     Ok(request)
+}
+
+/// Where an answer's `Location` leads, seen from the URL that was asked.
+pub(super) fn location(asked: &Url, headers: &HeaderMap) -> Option<Url> {
+    asked.join(headers.get(LOCATION)?.to_str().ok()?).ok()
 }
 
 fn is_redirect(status: StatusCode) -> bool {

@@ -9,6 +9,7 @@ use super::RegistryErrorKind;
 use super::host::Host;
 use super::request::{Call, Reply};
 use super::scopes::Scopes;
+use crate::image::Tag;
 
 /// The most bytes of one page.
 const MAX_PAGE: u64 = 8 * 1024 * 1024;
@@ -41,7 +42,9 @@ impl Host {
                 let said = super::problem::clean(reply.media_type().unwrap_or("nothing"), &[]);
                 self.unexpected("list of tags", format!("it says that it is {said}"))
             })?;
-            tags.extend(page.tags.unwrap_or_default());
+            // What is no tag cannot be asked for, and may not be fit to print.
+            let page = page.tags.unwrap_or_default().into_iter();
+            tags.extend(page.filter(|tag| tag.parse::<Tag>().is_ok()));
             match self.next_page(&url, &reply)? {
                 Some(next) => url = next,
                 None => return Ok(Some(tags)),
@@ -52,8 +55,8 @@ impl Host {
 
     /// The next page, at this registry alone.
     fn next_page(&self, asked: &Url, reply: &Reply) -> Result<Option<Url>, RegistryErrorKind> {
-        let links = reply.headers.get_all(LINK).into_iter();
-        let Some(target) = links.filter_map(|link| next(link.to_str().ok()?)).next() else {
+        let mut links = reply.headers.get_all(LINK).into_iter();
+        let Some(target) = links.find_map(|link| next(link.to_str().ok()?)) else {
             return Ok(None);
         };
         let next = asked.join(target);
