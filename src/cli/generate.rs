@@ -22,6 +22,7 @@ pub(super) const EXIT_CODES: &str = "Exit codes:
   6    at least one variant failed to build
   7    a variant was built, but could not be pushed or written
   8    --check found a difference
+  9    a registry refused or could not be reached
   130  interrupted";
 
 pub(super) fn schema(printer: &Printer) -> ExitCode {
