@@ -26,14 +26,6 @@ pub struct Access {
 impl Host {
     /// Asks for a tag that is not there, and begins an upload that is cancelled.
     pub(super) async fn check_access(&self, path: &str) -> Result<Access, RegistryErrorKind> {
-        // The registry's own page makes it say how it wants to be told who asks: without it
-        // one that lets nobody see a private repository would say that there is none.
-        let ping = Call::new(Method::GET, self.url(""), Scopes::pull(path));
-        if let Err(failure) = self.send(&ping).await
-            && !matches!(failure, RegistryErrorKind::Denied { .. })
-        {
-            return Err(failure);
-        }
         let url = self.url(&format!("{path}/manifests/{PROBE}"));
         let pull = Call::new(Method::HEAD, url, Scopes::pull(path));
         let pull_refusal = match self.allowed(&pull).await? {

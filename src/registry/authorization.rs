@@ -53,6 +53,7 @@ impl Host {
         let mut refused: Option<(Reply, Option<HeaderValue>)> = None;
         let mut proofs = 0;
         loop {
+            let was_challenged = self.challenge().is_some();
             let authorization = self.authorization(&scopes).await?;
             if let Some((reply, header)) = refused.take() {
                 // The same password, or still none, is refused again.
@@ -61,11 +62,18 @@ impl Host {
                 }
             }
             let reply = self.carry(call, &authorization.proof, &self.gate).await?;
-            if reply.status != StatusCode::UNAUTHORIZED || !self.is_home(&reply.url) {
-                return self.settle(call, reply);
-            }
-            let Some(challenge) = Challenge::of(&reply.headers) else {
-                return Err(self.refusal(&scopes, &reply));
+            let challenge = match reply.status {
+                _ if !self.is_home(&reply.url) => return self.settle(call, reply),
+                StatusCode::UNAUTHORIZED => match Challenge::of(&reply.headers) {
+                    Some(challenge) => challenge,
+                    None => return Err(self.refusal(&scopes, &reply)),
+                },
+                status if hides(status) && !was_challenged && self.challenges().await? => continue,
+                StatusCode::FORBIDDEN if says_expired(&reply) => match self.challenge() {
+                    Some(challenge) => challenge,
+                    None => return self.settle(call, reply),
+                },
+                _ => return self.settle(call, reply),
             };
             self.learn(&challenge);
             if let Some((token, fresh, asked)) = &authorization.token {
@@ -83,6 +91,25 @@ impl Host {
             proofs += u32::from(authorization.proof.header.is_some());
             refused = Some((reply, authorization.proof.header));
         }
+    }
+
+    /// Whether the registry wants to be told who asks; its own page says so, which is looked
+    /// at once.
+    ///
+    /// Some registries never ask: to those who do not say who they are, a private repository
+    /// is not there, or simply forbidden.
+    async fn challenges(&self) -> Result<bool, RegistryErrorKind> {
+        let ask = || async {
+            let ping = Call::new(Method::GET, self.url(""), Scopes::default());
+            let reply = self.carry(&ping, &Proof::none(), &self.gate).await?;
+            let is_ours = reply.status == StatusCode::UNAUTHORIZED && self.is_home(&reply.url);
+            if let Some(challenge) = Challenge::of(&reply.headers).filter(|_| is_ours) {
+                self.learn(&challenge);
+            }
+            Ok(())
+        };
+        self.asked.get_or_try_init(ask).await?;
+        Ok(self.challenge().is_some())
     }
 
     fn settle(&self, call: &Call, reply: Reply) -> Result<Reply, RegistryErrorKind> {
@@ -110,10 +137,12 @@ impl Host {
             Some(Challenge::Bearer { realm, service, .. }) => {
                 let credential = self.credential().await?;
                 let anonymous = credential.is_none();
+                let mut secrets = credential.as_ref().map(secrets).unwrap_or_default();
                 let fetch = self.fetch(&realm, service.as_deref(), scopes, credential);
                 let (token, fresh) = self.tokens.get(scopes, fetch).await?;
                 let header = header("Bearer ", token.secret());
-                let proof = Proof { header, secrets: vec![token.secret().clone()], anonymous };
+                secrets.push(token.secret().clone());
+                let proof = Proof { header, secrets, anonymous };
                 Ok(Authorization { proof, token: Some((token, fresh, scopes.clone())) })
             }
         }
@@ -171,6 +200,16 @@ impl Host {
     }
 }
 
+/// Whether a refusal says that a token has ended, as Amazon's does.
+fn says_expired(reply: &Reply) -> bool {
+    reply.problem().mentions(&["token has expired", "token expired"])
+}
+
+/// Statuses behind which something may be that only others see.
+fn hides(status: StatusCode) -> bool {
+    matches!(status, StatusCode::FORBIDDEN | StatusCode::NOT_FOUND)
+}
+
 /// The request for a token: `GET` with a password, or `POST` with an identity token ([OAuth2][oauth]).
 ///
 /// [oauth]: https://distribution.github.io/distribution/spec/auth/oauth/
@@ -207,6 +246,14 @@ fn token_call(
         .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
         .payload(Payload::Bytes(text.into()));
     (call, Proof { header: None, secrets: vec![token], anonymous: false })
+}
+
+/// What of a credential must not come back in a message.
+fn secrets(credential: &Credential) -> Vec<SecretString> {
+    match credential {
+        Credential::Password { username, password } => basic(username, password).secrets,
+        Credential::IdentityToken(token) => vec![token.clone()],
+    }
 }
 
 /// A user and a password, both literal.

@@ -58,7 +58,7 @@ pub enum RegistryErrorKind {
         source: Arc<CredentialsError>,
     },
     /// No connection, or one that broke.
-    #[error("`{host}` could not be reached: {problem}")]
+    #[error("the connection to `{host}` failed: {problem}")]
     Unreachable {
         /// The host.
         host: String,
@@ -121,7 +121,7 @@ pub enum RegistryErrorKind {
         found: String,
     },
     /// An answer that breaks the distribution specification.
-    #[error("`{host}` answered with what is no {expected}: {problem}")]
+    #[error("the answer of `{host}` is no {expected}: {problem}")]
     Unexpected {
         /// The host.
         host: String,
@@ -234,9 +234,9 @@ impl Explain for RegistryError {
             RegistryErrorKind::Denied { host, anonymous: true, .. } => {
                 format!("no credentials were found for it; log in: `docker login {host}`")
             }
-            RegistryErrorKind::Denied { host, scope, .. } => format!(
-                "the credentials found for `{host}` do not allow {scope}; \
-                 `basegen auth check` tells which they are"
+            RegistryErrorKind::Denied { host, .. } => format!(
+                "`basegen auth check` tells which credentials were found for `{host}`, and what \
+                 they may do"
             ),
             RegistryErrorKind::Throttled { limit, .. } => format!(
                 "basegen waits {} at most; run the same command again later, it goes on \
@@ -324,7 +324,7 @@ mod tests {
         error: failed to push the manifest of `ghcr.io/acme/base:1`
           caused by: `ghcr.io` refused `repository:acme/base:pull,push` with 403 Forbidden: DENIED: permission_denied
 
-        hint: the credentials found for `ghcr.io` do not allow `repository:acme/base:pull,push`; `basegen auth check` tells which they are
+        hint: `basegen auth check` tells which credentials were found for `ghcr.io`, and what they may do
         ");
         insta::assert_snapshot!(Report::from(denied(true, None)), @r"
         error: failed to push the manifest of `ghcr.io/acme/base:1`

@@ -63,6 +63,8 @@ pub(super) struct Host {
     pub(super) clock: Clock,
     /// How it asked to be told who we are; nothing while it never asked.
     challenge: RwLock<Option<Challenge>>,
+    /// Whether it was asked how it wants to be told.
+    pub(super) asked: OnceCell<()>,
     reach: OnceCell<Reach>,
 }
 
@@ -116,6 +118,7 @@ impl Host {
             tokens: Tokens::default(),
             clock: Clock::default(),
             challenge: RwLock::default(),
+            asked: OnceCell::new(),
             reach: OnceCell::new(),
         }
     }
@@ -196,5 +199,89 @@ impl Host {
             target: format!("{}://{}{path}", url.scheme(), authority(url)),
             problem,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Credentials;
+    use super::*;
+
+    fn shared(plain_http: &[(&str, bool)]) -> Arc<Shared> {
+        let mut options = RegistryOptions::new(Arc::new(Credentials::anonymous()));
+        for (host, plain_http) in plain_http {
+            let host_options =
+                HostOptions { plain_http: Some(*plain_http), ..HostOptions::default() };
+            options.hosts.insert((*host).to_owned(), host_options);
+        }
+        Arc::new(Shared::new(&options).expect("no certificates"))
+    }
+
+    fn base(name: &str, plain_http: &[(&str, bool)]) -> String {
+        Host::named(name, shared(plain_http)).expect("a host").url("").to_string()
+    }
+
+    #[test]
+    fn only_this_machine_is_spoken_to_without_tls() {
+        assert_eq!(base("docker.io", &[]), "https://registry-1.docker.io/v2/");
+        assert_eq!(base("ghcr.io", &[]), "https://ghcr.io/v2/");
+        assert_eq!(base("10.0.0.1:5000", &[]), "https://10.0.0.1:5000/v2/");
+        assert_eq!(base("localhost:5000", &[]), "http://localhost:5000/v2/");
+        assert_eq!(base("[::1]:5000", &[]), "http://[::1]:5000/v2/");
+        assert_eq!(base("10.0.0.1:5000", &[("10.0.0.1:5000", true)]), "http://10.0.0.1:5000/v2/");
+        assert_eq!(
+            base("localhost:5000", &[("localhost:5000", false)]),
+            "https://localhost:5000/v2/"
+        );
+    }
+
+    #[test]
+    fn mirrors_are_urls() {
+        let base = |url| Host::mirror(url, shared(&[])).map(|host| host.url("").to_string()).ok();
+        assert_eq!(base("mirror.gcr.io").as_deref(), Some("https://mirror.gcr.io/v2/"));
+        assert_eq!(base("http://10.0.0.1:5000/").as_deref(), Some("http://10.0.0.1:5000/v2/"));
+        assert_eq!(base("https://a.b/hub?x").as_deref(), Some("https://a.b/hub/v2/"));
+        assert_eq!(base("https://user:pass@a.b/"), None);
+        assert_eq!(base("ftp://a.b/"), None);
+    }
+
+    #[test]
+    fn dockers_own_images_are_in_its_library() {
+        let path = |text: &str| Host::path(&text.parse().expect("a repository"));
+        assert_eq!(path("python"), "library/python");
+        assert_eq!(path("baseten/base"), "baseten/base");
+        assert_eq!(path("ghcr.io/base"), "base");
+    }
+
+    #[tokio::test]
+    async fn a_public_registry_leads_to_public_places_with_tls() {
+        // An address of the documentation range: nothing is looked up for it.
+        let registry = Host::named("203.0.113.1", shared(&[])).expect("a host");
+        for (url, reach) in [
+            ("https://203.0.113.1/v2/", Some(Reach::Named)),
+            ("https://203.0.113.1:8443/upload", Some(Reach::Named)),
+            ("https://storage.example/upload", Some(Reach::Public)),
+            ("http://203.0.113.1/v2/", None),
+            ("http://storage.example/upload", None),
+            ("https://user@storage.example/", None),
+            ("https://127.0.0.1/", None),
+            ("https://localhost/", None),
+            ("https://10.0.0.1/", None),
+            ("https://169.254.169.254/", None),
+            ("https://0xa9fea9fe/", None),
+        ] {
+            let url = Url::parse(url).expect("a URL");
+            assert_eq!(registry.reach(&url).await.ok(), reach, "{url}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_private_registry_leads_to_private_places() {
+        let registry = Host::named("10.0.0.1", shared(&[])).expect("a host");
+        let reach = async |url: &str| registry.reach(&Url::parse(url).expect("a URL")).await.ok();
+        assert_eq!(reach("https://10.0.0.2/").await, Some(Reach::Private));
+        assert_eq!(reach("https://127.0.0.1/").await, None);
+        assert_eq!(reach("https://169.254.169.254/").await, None);
+        assert_eq!(reach("http://10.0.0.2/").await, None);
     }
 }

@@ -110,7 +110,11 @@ impl Host {
         // Some registries serve every manifest as plain JSON; then it speaks for itself.
         let is_told = said.starts_with("application/vnd.");
         let own = || Manifest::own_media_type(&reply.body);
-        Ok(if is_told { said.to_owned() } else { own().unwrap_or_else(|| said.to_owned()) })
+        Ok(if is_told {
+            said.to_owned()
+        } else {
+            clean(&own().unwrap_or_else(|| said.to_owned()), &[])
+        })
     }
 
     /// Sends a manifest; its blobs must be there.

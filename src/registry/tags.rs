@@ -9,6 +9,7 @@ use super::RegistryErrorKind;
 use super::host::Host;
 use super::request::{Call, Reply};
 use super::scopes::Scopes;
+use crate::image::Tag;
 
 /// The most bytes of one page.
 const MAX_PAGE: u64 = 8 * 1024 * 1024;
@@ -41,7 +42,9 @@ impl Host {
                 let said = super::problem::clean(reply.media_type().unwrap_or("nothing"), &[]);
                 self.unexpected("list of tags", format!("it says that it is {said}"))
             })?;
-            tags.extend(page.tags.unwrap_or_default());
+            // What is no tag cannot be asked for, and may not be fit to print.
+            let page = page.tags.unwrap_or_default().into_iter();
+            tags.extend(page.filter(|tag| tag.parse::<Tag>().is_ok()));
             match self.next_page(&url, &reply)? {
                 Some(next) => url = next,
                 None => return Ok(Some(tags)),

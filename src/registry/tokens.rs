@@ -59,10 +59,10 @@ impl Token {
     pub(super) fn read(body: &[u8]) -> Result<Self, &'static str> {
         // serde's own message is left out: it quotes what it did not expect.
         let answer: Answer =
-            serde_json::from_slice(body).map_err(|_| "its answer is not the JSON of a token")?;
+            serde_json::from_slice(body).map_err(|_| "it is not the JSON of one")?;
         let filled = |token: &SecretString| !token.expose_secret().is_empty();
         let secret = answer.token.filter(filled).or(answer.access_token.filter(filled));
-        let secret = secret.ok_or("there is no token in its answer")?;
+        let secret = secret.ok_or("it holds none")?;
         let seconds = answer.expires_in.filter(|seconds| seconds.is_finite() && *seconds > 0.0);
         let life = seconds.map_or(Duration::from_secs(DEFAULT_LIFE), |seconds| {
             Duration::try_from_secs_f64(seconds.min(86_400.0)).unwrap_or_default()

@@ -1,7 +1,8 @@
 //! Connections: certificates, proxies, time-outs.
 
 use std::collections::HashMap;
-use std::error::Error as _;
+use std::error::Error;
+use std::io;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use reqwest::{Client, NoProxy, Proxy, Response, Url};
@@ -190,26 +191,48 @@ pub(super) fn silent(url: &Url) -> RegistryErrorKind {
 /// A connection that could not be made, or that broke.
 pub(super) fn unreachable(url: &Url, error: reqwest::Error) -> RegistryErrorKind {
     let error = error.without_url();
-    let mut transient = !error.is_builder();
-    let mut problem = None;
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        // A certificate does not become valid by asking again, nor a name known.
-        if error.is::<rustls::Error>() {
-            transient = false;
-        }
-        if let Some(io) = error.downcast_ref::<std::io::Error>() {
-            let inner = io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-            let text = io.to_string();
-            transient &= inner.is_none()
-                && io.kind() != std::io::ErrorKind::PermissionDenied
-                && !text.contains("Name or service not known")
-                && !text.contains("nodename nor servname");
-            problem = Some(inner.map_or(text, ToString::to_string));
-        }
-        cause = error.source();
-    }
-    let timed_out = error.is_timeout().then(|| "it does not answer".to_owned());
-    let problem = timed_out.or(problem).unwrap_or_else(|| one_line(&error));
+    let causes = Cause::of(&error);
+    let problem = match error.is_timeout() {
+        true => "it does not answer".to_owned(),
+        false => causes.innermost.unwrap_or_else(|| one_line(&error)),
+    };
+    let transient = !error.is_builder() && !causes.is_final;
     RegistryErrorKind::Unreachable { host: authority(url), problem, transient }
+}
+
+/// What lies at the bottom of a broken connection.
+#[derive(Default)]
+struct Cause {
+    innermost: Option<String>,
+    /// Whether asking again changes nothing: a certificate does not become valid by it, nor a
+    /// name known.
+    is_final: bool,
+}
+
+impl Cause {
+    fn of(error: &(dyn Error + 'static)) -> Self {
+        let mut causes = Self::default();
+        causes.descend(error);
+        causes
+    }
+
+    fn descend(&mut self, error: &(dyn Error + 'static)) {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            let text = io.to_string();
+            self.is_final |= io.kind() == io::ErrorKind::PermissionDenied
+                || text.contains("Name or service not known")
+                || text.contains("nodename nor servname");
+            self.innermost = Some(text);
+            // What an `io::Error` was made of is not among its sources.
+            if let Some(inner) = io.get_ref() {
+                self.descend(inner);
+            }
+        } else if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+            self.is_final = true;
+            self.innermost = Some(tls.to_string());
+        }
+        if let Some(source) = error.source() {
+            self.descend(source);
+        }
+    }
 }

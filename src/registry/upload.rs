@@ -245,20 +245,14 @@ impl Host {
                 self.resume(progress).await?;
                 return Ok(Step::Further);
             }
+            // It has another offset than we think, and will say which.
             416 => {
-                // It has another offset than we think.
-                self.resume(progress).await?;
-                return match progress.session.is_some() && progress.offset == from {
-                    true => Err(self.stuck(end, from)),
-                    false => Ok(Step::Further),
-                };
+                let problem = format!("it does not take the bytes from {from} on");
+                return Ok(Step::Failed(self.broken(&call, problem)));
             }
             _ => return Err(self.refusal(&call.scopes, &reply)),
         }
-        let has = match offset(&reply.headers) {
-            Some(has) => has,
-            None => end,
-        };
+        let has = offset(&reply.headers).unwrap_or(end);
         if has <= from || has > end {
             return Err(self.stuck(end, has));
         }
@@ -325,13 +319,14 @@ impl Host {
         }
     }
 
-    /// A session that is gone: as good as a broken connection.
     fn lost(&self, call: &Call, reply: &Reply) -> RegistryErrorKind {
-        RegistryErrorKind::Unreachable {
-            host: self.shown(&call.url),
-            problem: format!("the upload is gone{}", reply.problem()),
-            transient: true,
-        }
+        self.broken(call, format!("the upload is gone{}", reply.problem()))
+    }
+
+    /// What is as good as a broken connection.
+    fn broken(&self, call: &Call, problem: String) -> RegistryErrorKind {
+        let host = self.shown(&call.url);
+        RegistryErrorKind::Unreachable { host, problem, transient: true }
     }
 
     fn stuck(&self, sent: u64, has: u64) -> RegistryErrorKind {

@@ -79,7 +79,7 @@ pub(super) fn answer(asked: &Asked, shared: &Shared) -> Option<Response<Body>> {
     match &accounts.access {
         Access::Open => None,
         Access::Basic(account) if asked.seen.authorization == Some(basic(account)) => None,
-        Access::Basic(_) => Some(challenge("Basic realm=\"a, registry\"".to_owned())),
+        Access::Basic(_) => Some(challenge("Basic realm=\"a, registry\"")),
         Access::Bearer(_) => {
             let token = asked.seen.authorization.as_deref();
             let token = token.and_then(|token| token.strip_prefix("Bearer "));
@@ -87,7 +87,7 @@ pub(super) fn answer(asked: &Asked, shared: &Shared) -> Option<Response<Body>> {
             let allows = |granted: &Vec<String>| needed.iter().all(|scope| covers(granted, scope));
             match granted {
                 Some(granted) if allows(granted) => None,
-                granted => Some(challenge(format!(
+                granted => Some(challenge(&format!(
                     "Bearer realm=\"{}/token\",service=\"fake\",scope=\"{}\"{}",
                     shared.origin,
                     needed.join(" "),
@@ -98,7 +98,7 @@ pub(super) fn answer(asked: &Asked, shared: &Shared) -> Option<Response<Body>> {
     }
 }
 
-fn challenge(value: String) -> Response<Body> {
+fn challenge(value: &str) -> Response<Body> {
     let mut response = error(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "who are you?");
     response.headers_mut().insert("www-authenticate", value.parse().expect("a value"));
     response

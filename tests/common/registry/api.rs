@@ -63,10 +63,10 @@ pub(super) fn answer(asked: &Asked, shared: &Shared) -> Response<Body> {
     let mut store = lock(&shared.store);
     match (&asked.seen.method, route) {
         (&Method::GET, Route::Root) => Response::new(full("{}")),
-        (&Method::GET | &Method::HEAD, Route::Manifest(name)) => manifest(&mut store, path, name),
+        (&Method::GET | &Method::HEAD, Route::Manifest(name)) => manifest(&store, path, name),
         (&Method::PUT, Route::Manifest(name)) => put_manifest(&mut store, path, name, asked),
         (&Method::DELETE, Route::Manifest(name)) => delete(&mut store, path, name),
-        (&Method::GET | &Method::HEAD, Route::Blob(digest)) => blob(&mut store, path, digest),
+        (&Method::GET | &Method::HEAD, Route::Blob(digest)) => blob(&store, path, digest),
         (&Method::POST, Route::Uploads) => begin(&mut store, path, asked),
         (method, Route::Upload(id)) => {
             if matches!(*method, Method::PATCH | Method::PUT) {
@@ -74,7 +74,7 @@ pub(super) fn answer(asked: &Asked, shared: &Shared) -> Response<Body> {
             }
             upload(&mut store, path, id, asked)
         }
-        (&Method::GET, Route::Tags) => tags(&mut store, path, asked),
+        (&Method::GET, Route::Tags) => tags(&store, path, asked),
         _ => error(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", "not here"),
     }
 }
@@ -96,11 +96,11 @@ fn with(status: StatusCode, headers: &[(&'static str, &str)]) -> Response<Body> 
     response
 }
 
-fn manifest(store: &mut Store, path: &str, name: &str) -> Response<Body> {
+fn manifest(store: &Store, path: &str, name: &str) -> Response<Body> {
     if !store.knows(path) {
         return error(StatusCode::NOT_FOUND, "NAME_UNKNOWN", "no such repository");
     }
-    let stored = store.repository(path);
+    let stored = store.of(path);
     let found = stored.resolve(name).and_then(|digest| {
         stored.manifests.get(&digest).map(|manifest| (digest, manifest.clone()))
     });
@@ -126,7 +126,7 @@ fn put_manifest(store: &mut Store, path: &str, name: &str, asked: &Asked) -> Res
         media_type: media_type.unwrap_or_default().to_owned(),
         bytes: asked.body.clone(),
     };
-    let (needs, stored) = (manifest.needs(), store.repository(path));
+    let (needs, stored) = (manifest.needs(), store.of(path));
     if needs.blobs.iter().any(|digest| !stored.blobs.contains_key(digest))
         || needs.manifests.iter().any(|digest| !stored.manifests.contains_key(digest))
     {
@@ -138,7 +138,7 @@ fn put_manifest(store: &mut Store, path: &str, name: &str, asked: &Asked) -> Res
             return error(StatusCode::BAD_REQUEST, "DIGEST_INVALID", "another digest");
         }
         Ok(_) => {}
-        Err(_) if store.immutable_tags && store.repository(path).tags.contains_key(name) => {
+        Err(_) if store.immutable_tags && store.of(path).tags.contains_key(name) => {
             let message = format!("The image tag '{name}' already exists and is immutable");
             return error(StatusCode::BAD_REQUEST, "ImageTagAlreadyExistsException", &message);
         }
@@ -151,10 +151,10 @@ fn put_manifest(store: &mut Store, path: &str, name: &str, asked: &Asked) -> Res
 }
 
 fn delete(store: &mut Store, path: &str, name: &str) -> Response<Body> {
-    let stored = store.repository(path);
-    let Some(digest) = stored.resolve(name) else {
+    let Some(digest) = store.of(path).resolve(name) else {
         return error(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", "no such manifest");
     };
+    let stored = store.repository(path);
     if name == digest.to_string() {
         stored.manifests.remove(&digest);
         stored.tags.retain(|_, tagged| *tagged != digest);
@@ -164,11 +164,10 @@ fn delete(store: &mut Store, path: &str, name: &str) -> Response<Body> {
     with(StatusCode::ACCEPTED, &[])
 }
 
-fn blob(store: &mut Store, path: &str, digest: &str) -> Response<Body> {
+fn blob(store: &Store, path: &str, digest: &str) -> Response<Body> {
     let digest: Option<Digest> = digest.parse().ok();
-    let found = digest.and_then(|digest| {
-        store.repository(path).blobs.get(&digest).cloned().map(|bytes| (digest, bytes))
-    });
+    let found = digest
+        .and_then(|digest| store.of(path).blobs.get(&digest).cloned().map(|bytes| (digest, bytes)));
     let Some((digest, bytes)) = found else {
         return error(StatusCode::NOT_FOUND, "BLOB_UNKNOWN", "no such blob");
     };
@@ -186,8 +185,7 @@ fn blob(store: &mut Store, path: &str, digest: &str) -> Response<Body> {
 fn begin(store: &mut Store, path: &str, asked: &Asked) -> Response<Body> {
     let mount = asked.parameter("mount").and_then(|digest| digest.parse::<Digest>().ok());
     if let (Some(digest), Some(from)) = (mount, asked.parameter("from"))
-        && store.knows(&from)
-        && let Some(bytes) = store.repository(&from).blobs.get(&digest).cloned()
+        && let Some(bytes) = store.of(&from).blobs.get(&digest).cloned()
     {
         store.add_blob(path, bytes);
         let digest = digest.to_string();
@@ -247,13 +245,13 @@ fn upload(store: &mut Store, path: &str, id: &str, asked: &Asked) -> Response<Bo
     }
 }
 
-fn tags(store: &mut Store, path: &str, asked: &Asked) -> Response<Body> {
+fn tags(store: &Store, path: &str, asked: &Asked) -> Response<Body> {
     if !store.knows(path) {
         return error(StatusCode::NOT_FOUND, "NAME_UNKNOWN", "no such repository");
     }
     let size: usize = asked.parameter("n").and_then(|n| n.parse().ok()).unwrap_or(100);
     let last = asked.parameter("last").unwrap_or_default();
-    let all = store.repository(path).tags.keys().filter(|tag| **tag > last).cloned();
+    let all = store.of(path).tags.keys().filter(|tag| **tag > last).cloned();
     let all: Vec<_> = all.collect();
     let page = &all[..size.min(all.len())];
     let body = serde_json::json!({ "name": path, "tags": page });

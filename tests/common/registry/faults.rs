@@ -7,9 +7,9 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use glob::Pattern;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, StreamBody};
+use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::{Frame, Incoming};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use super::{Body, Seen, Shared, access, api, full, lock};
 
@@ -98,24 +98,23 @@ impl Rule {
 }
 
 /// Tells when a rule was used, and lets go of what hangs by it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct FaultHandle(Arc<Signals>);
 
 #[derive(Debug)]
 struct Signals {
     used: Mutex<usize>,
     reached: Notify,
-    released: tokio::sync::Semaphore,
-}
-
-impl Default for Signals {
-    fn default() -> Self {
-        let released = tokio::sync::Semaphore::new(0);
-        Self { used: Mutex::default(), reached: Notify::new(), released }
-    }
+    released: Semaphore,
 }
 
 impl FaultHandle {
+    fn new() -> Self {
+        // There are no permits: closing it lets go.
+        let released = Semaphore::new(0);
+        Self(Arc::new(Signals { used: Mutex::new(0), reached: Notify::new(), released }))
+    }
+
     /// Waits until the rule was used.
     pub async fn reached(&self) {
         loop {
@@ -143,7 +142,6 @@ impl FaultHandle {
     }
 
     async fn released(&self) {
-        // There are no permits: only closing it ends the wait.
         let _closed = self.0.released.acquire().await;
     }
 }
@@ -153,7 +151,7 @@ pub(super) struct Table(Mutex<Vec<(Rule, FaultHandle, usize)>>);
 
 impl Table {
     pub(super) fn add(&self, rule: Rule) -> FaultHandle {
-        let handle = FaultHandle::default();
+        let handle = FaultHandle::new();
         lock(&self.0).push((rule, handle.clone(), 0));
         handle
     }
@@ -225,7 +223,10 @@ pub(super) async fn answer(
                 tokio::task::yield_now().await;
                 piece
             });
-            Ok(Response::from_parts(head, BodyExt::boxed(StreamBody::new(Box::pin(pieces)))))
+            Ok(Response::from_parts(
+                head,
+                http_body_util::BodyExt::boxed(StreamBody::new(Box::pin(pieces))),
+            ))
         }
         Fault::Drop => broken(),
         Fault::CommitThenDrop => {
@@ -240,7 +241,8 @@ pub(super) async fn answer(
             let piece = Bytes::from(vec![b'x'; 1 << 20]);
             let pieces = futures_util::stream::iter(0..1024);
             let pieces = pieces.map(move |_| Ok(Frame::data(piece.clone())));
-            let mut response = Response::new(BodyExt::boxed(StreamBody::new(pieces)));
+            let mut response =
+                Response::new(http_body_util::BodyExt::boxed(StreamBody::new(pieces)));
             *response.status_mut() = StatusCode::from_u16(status).expect("a status");
             Ok(response)
         }

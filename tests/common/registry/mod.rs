@@ -196,7 +196,7 @@ impl FakeRegistry {
 
     /// What a blob holds.
     pub fn blob(&self, path: &str, digest: &Digest) -> Option<Bytes> {
-        lock(&self.shared.store).repository(path).blobs.get(digest).cloned()
+        lock(&self.shared.store).of(path).blobs.get(digest).cloned()
     }
 
     /// The blobs of a repository with their sizes.
@@ -208,8 +208,8 @@ impl FakeRegistry {
 
     /// What each tag of a repository names.
     pub fn tags(&self, path: &str) -> Vec<(String, Digest)> {
-        let mut store = lock(&self.shared.store);
-        let tags = store.repository(path).tags.iter();
+        let store = lock(&self.shared.store);
+        let tags = store.of(path).tags.iter();
         tags.map(|(tag, digest)| (tag.clone(), digest.clone())).collect()
     }
 
@@ -220,7 +220,7 @@ impl FakeRegistry {
 
     /// The manifests of a repository.
     pub fn manifests(&self, path: &str) -> Vec<Digest> {
-        lock(&self.shared.store).repository(path).manifests.keys().cloned().collect()
+        lock(&self.shared.store).of(path).manifests.keys().cloned().collect()
     }
 
     /// Uploads that were begun and neither finished nor cancelled.

@@ -11,6 +11,7 @@ pub(super) struct Store {
     pub(super) uploads: HashMap<String, Upload>,
     pub(super) immutable_tags: bool,
     begun: usize,
+    nothing: Stored,
 }
 
 #[derive(Default)]
@@ -27,6 +28,12 @@ pub(super) struct Upload {
 }
 
 impl Store {
+    /// What a repository has, which is nothing where there is none.
+    pub(super) fn of(&self, path: &str) -> &Stored {
+        self.repositories.get(path).unwrap_or(&self.nothing)
+    }
+
+    /// A repository to put something into; it begins to exist with that.
     pub(super) fn repository(&mut self, path: &str) -> &mut Stored {
         self.repositories.entry(path.to_owned()).or_default()
     }

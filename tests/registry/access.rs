@@ -1,0 +1,59 @@
+//! What may be done in a repository.
+
+use crate::bed::{account, bearer, client, client_of};
+use crate::fake::{Access, FakeRegistry, Fault, Rule};
+
+#[tokio::test]
+async fn who_may_do_everything_is_told_so() {
+    for access in [Access::Open, bearer(), Access::Basic(account())] {
+        let registry = FakeRegistry::start_with(access).await;
+        let client = client_of(&registry);
+        let access =
+            client.check_access(&registry.repository("acme/base")).await.expect("an answer");
+        assert!(access.pull && access.push, "{access:?}");
+        // Nothing is left behind.
+        assert_eq!(registry.open_uploads(), 0);
+        assert!(registry.tags("acme/base").is_empty() && registry.uploaded_bytes() == 0);
+    }
+}
+
+#[tokio::test]
+async fn who_may_pull_is_told_why_not_push() {
+    let mut account = account();
+    account.grants = vec!["repository:acme/base:pull".to_owned()];
+    let registry = FakeRegistry::start_with(Access::Bearer(account)).await;
+    let client = client_of(&registry);
+    let access = client.check_access(&registry.repository("acme/base")).await.expect("an answer");
+    assert!(access.pull && !access.push);
+    let refusal = access.push_refusal.expect("a refusal").replace(&registry.host(), "registry");
+    insta::assert_snapshot!(refusal, @"`registry` refused `repository:acme/base:pull,push` with 401 Unauthorized: UNAUTHORIZED: who are you?");
+}
+
+#[tokio::test]
+async fn who_is_nobody_may_do_nothing() {
+    let registry = FakeRegistry::start_with(bearer()).await;
+    let access = client().check_access(&registry.repository("acme/base")).await.expect("an answer");
+    assert!(!access.pull && !access.push);
+}
+
+#[tokio::test]
+async fn a_repository_that_must_be_made_first_is_told() {
+    let registry = FakeRegistry::start().await;
+    let fault = Fault::error(404, "NAME_UNKNOWN", "The repository does not exist");
+    registry.fail(Rule::every("POST", "*", fault));
+    let access = client().check_access(&registry.repository("acme/base")).await.expect("an answer");
+    assert!(access.pull && !access.push);
+    assert!(
+        access
+            .push_refusal
+            .expect("a refusal")
+            .ends_with("NAME_UNKNOWN: The repository does not exist")
+    );
+}
+
+#[tokio::test]
+async fn a_registry_that_is_down_is_no_answer() {
+    let registry = FakeRegistry::start().await;
+    registry.fail(Rule::every("*", "*", Fault::status(503)));
+    client().check_access(&registry.repository("acme/base")).await.expect_err("down");
+}

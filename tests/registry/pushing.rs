@@ -1,0 +1,150 @@
+//! Faults 5 and 8, and what a push takes when nothing goes wrong.
+
+use basegen::registry::{Blob, BlobPush, RegistryErrorKind};
+
+use crate::bed::{account, bearer, bytes, client, client_of, image, published, push, shown, tag};
+use crate::fake::{Access, FakeRegistry, Fault, Rule};
+
+#[tokio::test]
+async fn an_image_is_pushed_once() {
+    let registry = FakeRegistry::start_with(bearer()).await;
+    let (client, repository) = (client_of(&registry), registry.repository("acme/base"));
+    let manifest = push(&client, &repository, "v1", bytes(5_000_000)).await.expect("pushed");
+    assert_eq!(registry.tag("acme/base", "v1"), Some(manifest.digest()));
+    assert_eq!(registry.uploaded_bytes(), 5_000_002);
+    assert_eq!(registry.open_uploads(), 0);
+    let agent = concat!("basegen/", env!("CARGO_PKG_VERSION"));
+    assert!(registry.seen().iter().all(|seen| seen.user_agent.as_deref() == Some(agent)));
+
+    registry.forget();
+    let again = push(&client, &repository, "v1", bytes(5_000_000)).await.expect("pushed");
+    assert_eq!(again, manifest);
+    assert_eq!(registry.uploaded_bytes(), 0);
+    assert_eq!(registry.count("POST", "*"), 0);
+}
+
+#[tokio::test]
+async fn a_push_by_digest_needs_neither_location_nor_digest_in_return() {
+    let registry = FakeRegistry::start().await;
+    let manifest = image(&registry.add_blob("acme/base", "config"), &[]);
+    let nothing = vec![("location", String::new()), ("docker-content-digest", String::new())];
+    registry.fail(Rule::every("PUT", "*", Fault::Headers(nothing)));
+    let repository = registry.repository("acme/base");
+    client().put_manifest(&repository, &manifest.digest(), &manifest).await.expect("pushed");
+    assert_eq!(registry.manifests("acme/base"), [manifest.digest()]);
+    assert!(registry.tags("acme/base").is_empty());
+    client().push_blob(&repository, &Blob::of(bytes(10)), &[]).await.expect("pushed");
+}
+
+#[tokio::test]
+async fn a_blob_is_mounted_from_where_it_is() {
+    let registry = FakeRegistry::start_with(bearer()).await;
+    let content = bytes(1000);
+    registry.add_blob("acme/one", content.clone());
+    let elsewhere = "ghcr.io/acme/one".parse().expect("a repository");
+    let from = [elsewhere, registry.repository("acme/none"), registry.repository("acme/one")];
+    let blob = Blob::of(content.clone());
+    let repository = registry.repository("acme/two");
+    let pushed = client_of(&registry).push_blob(&repository, &blob, &from[..1]).await;
+    assert_eq!(pushed.expect("pushed"), BlobPush::Uploaded { bytes: 1000 });
+    registry.remove_blob("acme/two", blob.digest());
+    registry.forget();
+
+    let pushed = client_of(&registry).push_blob(&repository, &blob, &from[2..]).await;
+    assert_eq!(pushed.expect("pushed"), BlobPush::Mounted);
+    assert_eq!(registry.uploaded_bytes(), 0);
+    assert_eq!(registry.blob("acme/two", blob.digest()), Some(content));
+    // One token allows reading there and writing here.
+    let tokens: Vec<_> = registry.seen().into_iter().filter(|seen| seen.path == "/token").collect();
+    assert!(tokens.iter().any(|seen| {
+        seen.query.contains("acme%2Fone%3Apull&") && seen.query.contains("acme%2Ftwo%3Apull%2Cpush")
+    }));
+}
+
+#[tokio::test]
+async fn a_refused_mount_is_an_upload() {
+    for status in [400, 401, 403, 404, 405, 202] {
+        let registry = FakeRegistry::start_with(bearer()).await;
+        let content = bytes(1000);
+        registry.add_blob("acme/one", content.clone());
+        // With 202 the upload that is offered does not say where it is.
+        registry.fail(Rule::first("POST", "*", Fault::status(status)));
+        let blob = Blob::of(content.clone());
+        let from = [registry.repository("acme/one")];
+        let repository = registry.repository("acme/two");
+        let pushed = client_of(&registry).push_blob(&repository, &blob, &from).await;
+        assert_eq!(pushed.expect("pushed"), BlobPush::Uploaded { bytes: 1000 }, "{status}");
+        assert_eq!(registry.blob("acme/two", blob.digest()), Some(content));
+    }
+}
+
+#[tokio::test]
+async fn the_upload_that_a_mount_became_is_used() {
+    let registry = FakeRegistry::start().await;
+    let blob = Blob::of(bytes(1000));
+    let from = [registry.repository("acme/none")];
+    let pushed = client().push_blob(&registry.repository("acme/two"), &blob, &from).await;
+    assert_eq!(pushed.expect("pushed"), BlobPush::Uploaded { bytes: 1000 });
+    assert_eq!(registry.count("POST", "*"), 1);
+    assert_eq!(registry.open_uploads(), 0);
+}
+
+#[tokio::test]
+async fn no_token_for_two_repositories_is_an_upload() {
+    let mut account = account();
+    account.one_scope = true;
+    let registry = FakeRegistry::start_with(Access::Bearer(account)).await;
+    let content = bytes(1000);
+    registry.add_blob("acme/one", content.clone());
+    let from = [registry.repository("acme/one")];
+    let repository = registry.repository("acme/two");
+    let pushed = client_of(&registry).push_blob(&repository, &Blob::of(content), &from).await;
+    assert_eq!(pushed.expect("pushed"), BlobPush::Uploaded { bytes: 1000 });
+}
+
+#[tokio::test]
+async fn an_immutable_tag_that_is_the_same_is_done() {
+    let registry = FakeRegistry::start().await;
+    let manifest = published(&registry, "acme/base", "v1");
+    registry.set_immutable_tags(true);
+    let repository = registry.repository("acme/base");
+    client().put_manifest(&repository, &tag("v1"), &manifest).await.expect("done");
+    assert_eq!(registry.count("PUT", "*"), 1);
+}
+
+#[tokio::test]
+async fn an_immutable_tag_that_is_another_is_an_error() {
+    let refusals = [
+        Fault::error(400, "TAG_INVALID", "The image tag 'v1' already exists"),
+        Fault::error(403, "DENIED", "tag v1 is immutable"),
+        Fault::error(412, "PRECONDITION", "'v1' configured as immutable"),
+        Fault::status(409),
+    ];
+    for refusal in refusals {
+        let registry = FakeRegistry::start().await;
+        published(&registry, "acme/base", "v1");
+        let manifest = image(&registry.add_blob("acme/base", "new"), &[]);
+        registry.fail(Rule::every("PUT", "*", refusal));
+        let repository = registry.repository("acme/base");
+        let pushed = client().put_manifest(&repository, &tag("v1"), &manifest).await;
+        let error = pushed.expect_err("immutable");
+        assert!(matches!(error.kind(), RegistryErrorKind::TagImmutable { .. }));
+        assert_eq!(registry.count("PUT", "*"), 1);
+    }
+}
+
+#[tokio::test]
+async fn an_immutable_tag_is_explained() {
+    let registry = FakeRegistry::start().await;
+    published(&registry, "acme/base", "v1");
+    registry.set_immutable_tags(true);
+    let manifest = image(&registry.add_blob("acme/base", "new"), &[]);
+    let repository = registry.repository("acme/base");
+    let pushed = client().put_manifest(&repository, &tag("v1"), &manifest).await;
+    insta::assert_snapshot!(shown(pushed.expect_err("immutable"), &registry), @r"
+    error: failed to push the manifest of `registry/acme/base:v1`
+      caused by: `registry` does not let the tag `v1` move: it is sha256:cf8e5e4c05ba17233065d516cc13085c38db50c7812fbd014af4795f5b2153cb, and should become sha256:738734385b1de3161dc33aa302dc7b3305e521fdb2f3c346939986b8dbfae1e3
+
+    hint: the repository makes its tags immutable: publish under a new version
+    ");
+}

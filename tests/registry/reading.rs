@@ -1,0 +1,125 @@
+//! What is read where nothing goes wrong.
+
+use basegen::image::{Digest, Repository};
+use basegen::registry::{Credentials, Manifest};
+
+use crate::bed::{client, options, published, tag, with};
+use crate::fake::{FakeRegistry, Fault, Rule};
+
+#[tokio::test]
+async fn what_is_not_there_is_none() {
+    let registry = FakeRegistry::start().await;
+    published(&registry, "acme/base", "v1");
+    let (client, missing) = (client(), Digest::of(b"missing"));
+    for path in ["acme/base", "acme/none"] {
+        let repository = registry.repository(path);
+        assert_eq!(client.head(&repository, &tag("v2")).await.expect("an answer"), None);
+        assert_eq!(client.manifest(&repository, &missing).await.expect("an answer"), None);
+        assert_eq!(client.blob(&repository, &missing, 10).await.expect("an answer"), None);
+        assert!(!client.has_blob(&repository, &missing).await.expect("an answer"));
+        assert!(!client.delete(&repository, &tag("v2")).await.expect("an answer"));
+    }
+    assert_eq!(client.tags(&registry.repository("acme/none")).await.expect("an answer"), None);
+}
+
+#[tokio::test]
+async fn what_is_there_is_found() {
+    let registry = FakeRegistry::start().await;
+    let manifest = published(&registry, "acme/base", "v1");
+    let (client, repository) = (client(), registry.repository("acme/base"));
+    let found = client.head(&repository, &tag("v1")).await.expect("an answer");
+    assert_eq!(found, Some(manifest.descriptor()));
+    let found = client.manifest(&repository, &manifest.digest()).await.expect("an answer");
+    assert_eq!(found.as_ref(), Some(&manifest));
+    let config = manifest.config().expect("a configuration").digest;
+    assert!(client.has_blob(&repository, &config).await.expect("an answer"));
+    let blob = client.blob(&repository, &config, 2).await.expect("an answer");
+    assert_eq!(blob.as_deref(), Some(b"v1".as_slice()));
+    assert!(client.delete(&repository, &tag("v1")).await.expect("an answer"));
+    assert_eq!(registry.tag("acme/base", "v1"), None);
+    assert_eq!(registry.manifests("acme/base"), [manifest.digest()]);
+    assert!(client.delete(&repository, &manifest.digest()).await.expect("an answer"));
+    assert!(registry.manifests("acme/base").is_empty());
+}
+
+#[tokio::test]
+async fn a_registry_that_tells_nothing_of_a_manifest_is_asked_for_its_bytes() {
+    let quiet = Fault::Headers(vec![("docker-content-digest", String::new())]);
+    let plain = Fault::Headers(vec![("content-type", "application/json".to_owned())]);
+    for fault in [quiet, plain, Fault::status(405)] {
+        let registry = FakeRegistry::start().await;
+        let manifest = published(&registry, "acme/base", "v1");
+        let expected = Some(manifest.descriptor());
+        registry.fail(Rule::first("HEAD", "*", fault.clone()));
+        registry.fail(Rule::first(
+            "GET",
+            "*",
+            Fault::Headers(vec![("docker-content-digest", String::new())]),
+        ));
+        let found = client().head(&registry.repository("acme/base"), &tag("v1")).await;
+        assert_eq!(found.expect("an answer"), expected, "{fault:?}");
+        assert_eq!(registry.count("GET", "*"), 1);
+    }
+}
+
+#[tokio::test]
+async fn every_page_of_tags_is_read() {
+    let registry = FakeRegistry::start().await;
+    for number in 0..2500 {
+        published(&registry, "acme/base", &format!("v{number:04}"));
+    }
+    let tags = client().tags(&registry.repository("acme/base")).await.expect("an answer");
+    let tags = tags.expect("a repository");
+    assert_eq!(
+        (tags.len(), tags.first(), tags.last()),
+        (2500, Some(&"v0000".to_owned()), Some(&"v2499".to_owned()))
+    );
+    assert_eq!(registry.count("GET", "*/tags/list"), 3);
+}
+
+#[tokio::test]
+async fn no_tags_are_no_tags() {
+    let registry = FakeRegistry::start().await;
+    for text in [r#"{"name":"acme/base","tags":null}"#, r#"{"tags":["\u001b[2J","a b"]}"#] {
+        let fault = Fault::Answer { status: 200, headers: vec![], body: text.into() };
+        registry.fail(Rule::first("*", "*", fault));
+        let tags = client().tags(&registry.repository("acme/base")).await.expect("an answer");
+        assert_eq!(tags, Some(vec![]), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn pages_of_tags_neither_leave_nor_turn_in_a_circle() {
+    for link in
+        ["<https://elsewhere.example/>; rel=next", "</v2/acme/base/tags/list?n=1000>; rel=next"]
+    {
+        let registry = FakeRegistry::start().await;
+        published(&registry, "acme/base", "v1");
+        registry.fail(Rule::every("GET", "*", Fault::Headers(vec![("link", link.to_owned())])));
+        client().tags(&registry.repository("acme/base")).await.expect_err("no next page");
+        assert_eq!(registry.count("*", "*"), 1);
+    }
+}
+
+#[tokio::test]
+async fn mirrors_are_asked_before_docker_hub() {
+    let (broken, mirror) = (FakeRegistry::start().await, FakeRegistry::start().await);
+    let manifest = published(&mirror, "library/python", "3.11");
+    broken.fail(Rule::every("*", "*", Fault::header(503, "retry-after", "60")));
+    let mut options = options(Credentials::anonymous());
+    options.mirrors = vec![broken.origin().to_owned(), format!("{}/", mirror.origin())];
+    let client = with(&options);
+    let python: Repository = "python".parse().expect("a repository");
+    let found = client.head(&python, &tag("3.11")).await.expect("an answer");
+    assert_eq!(found, Some(manifest.descriptor()));
+    let found = client.manifest(&python, &manifest.digest()).await.expect("an answer");
+    assert_eq!(found.expect("a manifest").media_type, Manifest::OCI_IMAGE);
+    assert_eq!((broken.count("*", "*"), mirror.count("*", "*")), (2, 2));
+    // Other registries are not what they mirror.
+    let other = FakeRegistry::start().await;
+    assert_eq!(
+        client.head(&other.repository("python"), &tag("3.11")).await.expect("an answer"),
+        None
+    );
+    assert_eq!(mirror.count("*", "*"), 2);
+}
