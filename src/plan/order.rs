@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Plan, Target};
+use super::Plan;
 
 /// The most axes of which every combination is led; of more, only the single axes and all but
 /// one are.
@@ -12,10 +12,9 @@ impl Plan<'_> {
     /// For each target, the targets that should be pushed before it.
     ///
     /// A blob depends on some of the axes, and variants that share their values on those share
-    /// it. Within a repository an engine uploads a blob once; several repositories that are
-    /// pushed to at the same time would each be sent it. So for every set of axes, the first
-    /// target that has some values on them leads: one with these values in another repository
-    /// waits for it, and then mounts what is there.
+    /// it; pushed at the same time, each would send it. So for every set of axes, the first
+    /// target that has some values on them leads: the others with these values wait for it, and
+    /// then find what they share in their repository, or mount it from another.
     #[must_use]
     pub fn leaders(&self) -> Vec<Vec<usize>> {
         let sets = axis_sets(self.matrix.axes.len());
@@ -26,11 +25,11 @@ impl Plan<'_> {
             for (number, axes) in sets.iter().enumerate() {
                 let values = axes.iter().map(|axis| target.variant.values[*axis]).collect();
                 let leader = *leaders.entry((number, values)).or_insert(index);
-                if !same_repository(target, &self.targets[leader]) && !before.contains(&leader) {
-                    before.push(leader);
-                }
+                before.push(leader);
             }
             before.sort_unstable();
+            before.dedup();
+            before.retain(|leader| *leader != index);
             after.push(before);
         }
         after
@@ -48,10 +47,6 @@ fn axis_sets(axes: usize) -> Vec<Vec<usize>> {
     std::iter::once(Vec::new()).chain(single).chain(without).collect()
 }
 
-fn same_repository(one: &Target<'_>, other: &Target<'_>) -> bool {
-    one.reference.repository == other.reference.repository
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -60,7 +55,7 @@ mod tests {
     use crate::plan::{Plan, PlanRequest};
 
     #[test]
-    fn the_first_of_some_values_leads_the_other_repositories() {
+    fn the_first_of_some_values_leads_the_others() {
         let text = r#"
             [image]
             repository = "acme/{{job_type}}"
@@ -89,13 +84,13 @@ mod tests {
         insta::assert_snapshot!(shown.join("\n"), @r"
         3.9-server after []
         3.9-training after [3.9-server]
-        3.9-gpu-server after []
-        3.9-gpu-training after [3.9-server, 3.9-gpu-server]
-        3.11-server after []
-        3.11-training after [3.9-server, 3.11-server]
-        3.11-gpu-server after []
-        3.11-gpu-training after [3.9-server, 3.9-gpu-server, 3.11-server, 3.11-gpu-server]
-        3.12-gpu-server after []
+        3.9-gpu-server after [3.9-server]
+        3.9-gpu-training after [3.9-server, 3.9-training, 3.9-gpu-server]
+        3.11-server after [3.9-server]
+        3.11-training after [3.9-server, 3.9-training, 3.11-server]
+        3.11-gpu-server after [3.9-server, 3.9-gpu-server, 3.11-server]
+        3.11-gpu-training after [3.9-server, 3.9-training, 3.9-gpu-server, 3.9-gpu-training, 3.11-server, 3.11-training, 3.11-gpu-server]
+        3.12-gpu-server after [3.9-server, 3.9-gpu-server]
         ");
     }
 }

@@ -133,7 +133,8 @@ where
     }
     let missing: Vec<usize> = (0..rows.len()).filter(|row| digests[*row].is_none()).collect();
     if !missing.is_empty() {
-        let staging = Staging::new(connect().await?, registries, journal, &rows, events);
+        let engine = connect().await?;
+        let staging = Staging::new(engine, registries, journal, events, &rows, &digests);
         run.jobs = jobs(&rows, &missing);
         let outcomes = engine::run(Arc::new(staging), run, events).await;
         for (row, outcome) in missing.iter().zip(&outcomes) {

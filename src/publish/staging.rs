@@ -1,50 +1,76 @@
 //! Between build and name: an image that was pushed by its digest is kept by its staging tag.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::Journal;
+use super::{Journal, PublishError, Row};
 use crate::engine::{BuildJob, BuiltImage, Engine, Turn};
 use crate::error::{Explain, one_line};
 use crate::event::{Event, Events, Failure, FailureKind};
-use crate::plan::Fingerprint;
-use crate::registry::{Registries, RegistryErrorKind};
+use crate::image::{Digest, Repository};
+use crate::registry::{Manifest, Registries, RegistryError, RegistryErrorKind};
 
-use super::{PublishError, Row};
-
-/// An engine whose images are findable by their fingerprints once they are built.
+/// An engine whose images are found by their fingerprints once they are built, and that sends a
+/// registry nothing which it has in another repository.
 pub(super) struct Staging<E> {
     engine: E,
     registries: Registries,
     journal: Arc<Journal>,
-    fingerprints: HashMap<String, Fingerprint>,
     events: Events,
+    /// The rows by their targets.
+    rows: HashMap<String, usize>,
+    shared: Arc<Shared>,
+}
+
+/// What the builds know of each other.
+struct Shared {
+    registries: Registries,
+    rows: Vec<Row>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// What each row is, once it is in its registry.
+    digests: Vec<Option<Digest>>,
+    /// The blobs that are known to be in a repository.
+    blobs: HashSet<(Repository, Digest)>,
 }
 
 impl<E: Engine> Staging<E> {
+    /// `digests` are those of the rows that are there already.
     pub(super) fn new(
         engine: E,
         registries: &Registries,
         journal: &Arc<Journal>,
-        rows: &[Row],
         events: &Events,
+        rows: &[Row],
+        digests: &[Option<Digest>],
     ) -> Self {
-        let fingerprints = rows
-            .iter()
-            .filter_map(|row| Some((row.job.target.clone(), row.fingerprint.clone()?)))
-            .collect();
-        let (registries, journal) = (registries.clone(), Arc::clone(journal));
-        Self { engine, registries, journal, fingerprints, events: events.clone() }
+        let state = State { digests: digests.to_vec(), blobs: HashSet::new() };
+        Self {
+            engine,
+            registries: registries.clone(),
+            journal: Arc::clone(journal),
+            events: events.clone(),
+            rows: rows.iter().map(|row| row.job.target.clone()).zip(0..).collect(),
+            shared: Arc::new(Shared {
+                registries: registries.clone(),
+                rows: rows.to_vec(),
+                state: Mutex::new(state),
+            }),
+        }
     }
 
-    async fn stage(&self, job: &BuildJob, image: &BuiltImage) -> Result<(), PublishError> {
+    async fn stage(&self, row: usize, image: &BuiltImage) -> Result<(), PublishError> {
+        let job = &self.shared.rows[row].job;
         let repository = &job.references[0].repository;
         let found = self.registries.manifest(repository, &image.digest).await?;
         let manifest = found.ok_or_else(|| PublishError::Lost {
             reference: job.references[0].clone(),
             digest: image.digest.clone(),
         })?;
-        let fingerprint = self.fingerprints.get(&job.target);
+        let fingerprint = self.shared.rows[row].fingerprint.as_ref();
         if let Some(fingerprint) = fingerprint {
             let tag = fingerprint.staging_tag();
             let put = self.registries.put_manifest(repository, &tag, &manifest).await;
@@ -61,7 +87,68 @@ impl<E: Engine> Staging<E> {
         }
         let fingerprint = fingerprint.map(ToString::to_string);
         self.journal.pushed(&job.target, fingerprint, &image.digest).await?;
+        let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.digests[row] = Some(image.digest.clone());
         Ok(())
+    }
+}
+
+impl Shared {
+    /// Mounts, into the repository of `row`, the layers of the rows that lead it in others: what
+    /// it shares with them is there then, and the engine sends it nobody. An engine mounts by
+    /// itself only what it pulled, and older ones no layer of zstd at all. What cannot be
+    /// mounted is sent, as if nobody had tried.
+    async fn mount(&self, row: usize) {
+        let own = &self.rows[row].job.references[0].repository;
+        for leader in &self.rows[row].job.after {
+            let other = &self.rows[*leader].job.references[0].repository;
+            let digest = {
+                let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+                state.digests[*leader].clone()
+            };
+            if let Some(digest) = digest.filter(|_| other != own) {
+                // The engine's push says what is wrong with the registry, if it is.
+                let _ = self.mount_layers(own, other, &digest).await;
+            }
+        }
+    }
+
+    async fn mount_layers(
+        &self,
+        own: &Repository,
+        other: &Repository,
+        image: &Digest,
+    ) -> Result<(), RegistryError> {
+        for manifest in self.manifests(other, image).await? {
+            for layer in manifest.layers() {
+                let key = (own.clone(), layer.digest.clone());
+                let is_new = {
+                    let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+                    state.blobs.insert(key)
+                };
+                if is_new {
+                    self.registries.mount_blob(own, &layer.digest, other).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The manifests of an image's platforms; it is one itself where it has one only.
+    async fn manifests(
+        &self,
+        repository: &Repository,
+        image: &Digest,
+    ) -> Result<Vec<Manifest>, RegistryError> {
+        let Some(manifest) = self.registries.manifest(repository, image).await? else {
+            return Ok(Vec::new());
+        };
+        let mut manifests = Vec::new();
+        for (_, platform) in manifest.platforms() {
+            manifests.extend(self.registries.manifest(repository, &platform.digest).await?);
+        }
+        manifests.push(manifest);
+        Ok(manifests)
     }
 }
 
@@ -80,8 +167,16 @@ impl<E: Engine> Engine for Staging<E> {
         events: &Events,
         turn: Turn,
     ) -> Result<BuiltImage, Box<Failure>> {
+        let row = self.rows[&job.target];
+        let turn = match self.shared.rows[row].job.after.is_empty() {
+            true => turn,
+            false => {
+                let shared = Arc::clone(&self.shared);
+                turn.beginning_with(async move { shared.mount(row).await })
+            }
+        };
         let image = self.engine.build(job, events, turn).await?;
-        match self.stage(job, &image).await {
+        match self.stage(row, &image).await {
             Ok(()) => Ok(image),
             Err(error) => Err(Box::new(Failure {
                 kind: FailureKind::Export,

@@ -132,6 +132,22 @@ impl Registries {
         host.push_blob(&Host::path(repository), blob, &others).await.map_err(failed)
     }
 
+    /// Takes a blob of another repository of the same registry into this one; `false` where the
+    /// registry does not do that, or does not have it. No byte of it is sent.
+    pub async fn mount_blob(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        from: &Repository,
+    ) -> Result<bool, RegistryError> {
+        if from.registry() != repository.registry() {
+            return Ok(false);
+        }
+        let failed = failure("mount a blob into", repository.to_string());
+        let host = self.host(repository).map_err(&failed)?;
+        host.mount_only(&Host::path(repository), digest, &Host::path(from)).await.map_err(failed)
+    }
+
     /// Every tag of the repository, in the registry's order; `None` where it does not exist.
     pub async fn tags(
         &self,

@@ -13,6 +13,7 @@ use super::payload::{Blob, Payload};
 use super::request::{Call, Reply, location};
 use super::retry::Attempts;
 use super::scopes::Scopes;
+use crate::image::Digest;
 
 /// Up to this size a blob is sent in one request, in bytes: less than a lost one costs in time.
 const MONOLITHIC: u64 = 4 * 1024 * 1024;
@@ -81,7 +82,7 @@ impl Host {
         }
         let mut session = None;
         for other in from.iter().filter(|other| *other != path) {
-            match self.mount(path, blob, other).await? {
+            match self.mount(path, blob.digest(), other).await? {
                 Mount::Mounted => return Ok(BlobPush::Mounted),
                 Mount::Began(begun) => {
                     session = Some(begun);
@@ -96,17 +97,34 @@ impl Host {
         Ok(BlobPush::Uploaded { bytes: blob.size() })
     }
 
+    /// Takes a blob from the repository `other`, if the registry does that; no byte is sent.
+    pub(super) async fn mount_only(
+        &self,
+        path: &str,
+        digest: &Digest,
+        other: &str,
+    ) -> Result<bool, RegistryErrorKind> {
+        match self.mount(path, digest, other).await? {
+            Mount::Mounted => Ok(true),
+            Mount::Refused => Ok(false),
+            Mount::Began(session) => {
+                // What is not cancelled, a registry forgets by itself.
+                let call = Call::new(Method::DELETE, session.url, Scopes::push(path));
+                let _forgotten = self.send(&call).await;
+                Ok(false)
+            }
+        }
+    }
+
     /// Asks the registry to take a blob from its repository `other`.
     async fn mount(
         &self,
         path: &str,
-        blob: &Blob,
+        digest: &Digest,
         other: &str,
     ) -> Result<Mount, RegistryErrorKind> {
         let mut url = self.url(&format!("{path}/blobs/uploads/"));
-        url.query_pairs_mut()
-            .append_pair("mount", &blob.digest().to_string())
-            .append_pair("from", other);
+        url.query_pairs_mut().append_pair("mount", &digest.to_string()).append_pair("from", other);
         let scopes = Scopes::push(path).and(&Scopes::pull(other).texts());
         let call = Call::new(Method::POST, url, scopes);
         let reply = match self.send(&call).await {
@@ -117,7 +135,7 @@ impl Host {
         };
         Ok(match reply.status.as_u16() {
             201 => {
-                self.compare(&reply, blob.digest())?;
+                self.compare(&reply, digest)?;
                 Mount::Mounted
             }
             202 => match self.session(&call.url, &reply)? {

@@ -125,11 +125,6 @@ async fn a_release_sends_every_blob_once_and_the_next_one_none() {
     let project = Project::new().await;
     let first = project.push().await;
     assert_eq!((digests(&first).len(), kept(&first).len()), (8, 0));
-    for seen in project.registry.seen() {
-        if seen.method == "PUT" || seen.query.contains("mount") {
-            eprintln!("{} {} {}", seen.method, seen.path, seen.query);
-        }
-    }
     // Each repository has its blobs, and those that both have came there once.
     let blobs: BTreeMap<Digest, u64> = ["acme/server", "acme/training"]
         .iter()
@@ -161,7 +156,7 @@ async fn a_release_sends_every_blob_once_and_the_next_one_none() {
     fresh.env("DOCKER_HOST", "unix:///nowhere/docker.sock");
     let output = fresh.output().await.expect("the command runs");
     let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && told.contains("8 unchanged, 16 tags set"), "{told}");
+    assert!(output.status.success() && told.contains("8 unchanged, 8 tags set"), "{told}");
     let status = project.ok(&["status", "v4", "--registry", &host]).await;
     assert!(status.contains("8 of 8 images are as"), "{status}");
 }
