@@ -47,7 +47,7 @@ fn planning(criterion: &mut Criterion) {
                 matrix::parse(Path::new("matrix.toml"), black_box(&text)).expect("a matrix");
             let selected = matrix.select(&Selection::default()).expect("all");
             let plan = Plan::new(&matrix, &selected, request()).expect("a plan");
-            plan::table(&plan)
+            plan::table(&plan, None)
         });
     });
 }

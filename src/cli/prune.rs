@@ -1,6 +1,6 @@
 //! `basegen prune`: what is kept of images that the matrix no longer makes.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::runtime::Runtime;
 
@@ -61,7 +61,7 @@ async fn prune(
         }
     }
     let registries = registries::open(&options, Vec::new())?;
-    let needed: HashSet<Fingerprint> = recipe.fingerprints().into_iter().flatten().collect();
+    let needed: BTreeSet<Fingerprint> = recipe.fingerprints().into_iter().flatten().collect();
     let repositories = repositories(plan);
     let mut leftovers = Leftovers {
         tags: publish::stale_tags(&registries, &repositories, &needed).await?,
@@ -88,7 +88,7 @@ fn repositories(plan: &Plan<'_>) -> BTreeSet<Repository> {
 async fn stale_images(
     engine: &ConnectedEngine,
     repositories: &BTreeSet<Repository>,
-    needed: &HashSet<Fingerprint>,
+    needed: &BTreeSet<Fingerprint>,
 ) -> Result<Vec<StoredImage>, Report> {
     let mut images = engine.images_with(Fingerprint::LABEL).await?;
     images.retain(|image| {

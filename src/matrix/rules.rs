@@ -67,7 +67,7 @@ impl Checker<'_> {
     }
 
     fn command(&mut self, axes: &[Axis], run: &Spanned<RunEntry>) -> CheckCommand<Pattern> {
-        let mut argument = |text: &String| self.argument(axes, Spanned::new(run.span(), text));
+        let mut argument = |text: &String| self.argument(axes, text, &run.span());
         match run.get_ref() {
             RunEntry::Shell(line) => CheckCommand::Shell(argument(line)),
             RunEntry::Exec(words) => CheckCommand::Exec(words.iter().map(argument).collect()),
@@ -75,18 +75,17 @@ impl Checker<'_> {
     }
 
     /// A text of one line, since it becomes a part of a Dockerfile's line.
-    fn argument(&mut self, axes: &[Axis], text: Spanned<&String>) -> Pattern {
-        let line = text.get_ref();
+    fn argument(&mut self, axes: &[Axis], line: &str, span: &Span) -> Pattern {
         if line.trim().is_empty() || line.trim_end().ends_with('\\') || line.contains("<<") {
             let message = "this cannot be a command of a check";
             let label = "one whole command line, without a here-document";
-            self.refuse(Diagnostic::new(text.span(), message, label));
+            self.refuse(Diagnostic::new(span.clone(), message, label));
         } else if line.chars().any(safe::is_invisible) {
             let message = "the command holds a character that is not seen";
             let label = "one line of text; a longer script belongs into the image";
-            self.refuse(Diagnostic::new(text.span(), message, label));
+            self.refuse(Diagnostic::new(span.clone(), message, label));
         }
-        self.pattern(&Spanned::new(text.span(), line.to_string()), axes, false)
+        self.pattern(&Spanned::new(span.clone(), line.to_owned()), axes, false)
     }
 
     fn conditions(&mut self, axes: &[Axis], when: &Spanned<When>) -> Match {

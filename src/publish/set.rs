@@ -89,8 +89,8 @@ impl ReleaseSet {
             |problem: String| PublishError::NotASet { reference: reference.clone(), problem };
         let artifact: Artifact = serde_json::from_slice(&manifest.bytes)
             .map_err(|_| not_a_set("it has no `artifactType`".to_owned()))?;
-        if artifact.artifact_type != ARTIFACT_TYPE {
-            return Err(not_a_set(format!("it is a `{}`", artifact.artifact_type)));
+        if artifact.kind != ARTIFACT_TYPE {
+            return Err(not_a_set(format!("it is a `{}`", artifact.kind)));
         }
         let list = artifact.annotations.get(ANNOTATION);
         let list = list.ok_or_else(|| not_a_set("it lists nothing".to_owned()))?;
@@ -137,7 +137,7 @@ fn artifact(set: &ReleaseSet) -> Vec<u8> {
     let artifact = Artifact {
         schema_version: 2,
         media_type: Manifest::OCI_IMAGE.to_owned(),
-        artifact_type: ARTIFACT_TYPE.to_owned(),
+        kind: ARTIFACT_TYPE.to_owned(),
         config: empty(),
         layers: vec![empty()],
         annotations: BTreeMap::from([(ANNOTATION.to_owned(), list)]),
@@ -150,7 +150,8 @@ fn artifact(set: &ReleaseSet) -> Vec<u8> {
 struct Artifact {
     schema_version: u8,
     media_type: String,
-    artifact_type: String,
+    #[serde(rename = "artifactType")]
+    kind: String,
     config: ArtifactPart,
     layers: Vec<ArtifactPart>,
     #[serde(default)]

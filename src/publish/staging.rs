@@ -168,12 +168,11 @@ impl<E: Engine> Engine for Staging<E> {
         turn: Turn,
     ) -> Result<BuiltImage, Box<Failure>> {
         let row = self.rows[&job.target];
-        let turn = match self.shared.rows[row].job.after.is_empty() {
-            true => turn,
-            false => {
-                let shared = Arc::clone(&self.shared);
-                turn.beginning_with(async move { shared.mount(row).await })
-            }
+        let shared = Arc::clone(&self.shared);
+        let turn = if shared.rows[row].job.after.is_empty() {
+            turn
+        } else {
+            turn.beginning_with(async move { shared.mount(row).await })
         };
         let image = self.engine.build(job, events, turn).await?;
         match self.stage(row, &image).await {

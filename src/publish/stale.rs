@@ -14,7 +14,7 @@ use crate::registry::{Registries, RegistryError, RegistryErrorKind};
 pub async fn stale_tags(
     registries: &Registries,
     repositories: &BTreeSet<Repository>,
-    needed: &HashSet<Fingerprint>,
+    needed: &BTreeSet<Fingerprint>,
 ) -> Result<Vec<Reference>, PublishError> {
     let needed: HashSet<Tag> = needed.iter().map(Fingerprint::staging_tag).collect();
     let mut stale = Vec::new();

@@ -1,6 +1,6 @@
 //! What can be read of a release when it is there.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use basegen::publish::{Finding, ReleaseSet, audit, delete_tags, stale_tags};
 
@@ -51,7 +51,7 @@ async fn staging_tags_that_nobody_needs_are_deleted_and_no_others() {
     machine.whole(&v1).await;
     machine.whole(&v2).await;
     let repositories = BTreeSet::from(["acme/a", "acme/b"].map(|path| registry.repository(path)));
-    let needed: HashSet<_> = v2.rows.iter().filter_map(|row| row.fingerprint.clone()).collect();
+    let needed: BTreeSet<_> = v2.rows.iter().filter_map(|row| row.fingerprint.clone()).collect();
     let stale = stale_tags(&client(), &repositories, &needed).await.expect("a list");
     let expected: Vec<_> = v1
         .rows
