@@ -27,6 +27,7 @@ impl Matrix {
             file.exclude.iter().map(|rule| checker.exclude(&axes, rule)).collect();
         let sets: Vec<_> = file.set.iter().map(|rule| checker.set(&axes, rule)).collect();
         let build = checker.build(&file.build);
+        let registries = checker.registries(&file.registries);
         checker.check_size(file, &axes);
         checker.finish()?;
 
@@ -58,7 +59,18 @@ impl Matrix {
         checker.check_ids(&variants, &file.axes.span());
         checker.finish()?;
         let version = file.version.as_ref().map(|table| table.get_ref().clone());
-        Ok(Self { source, image, axes, version, build, variants, variables, excludes, sets })
+        Ok(Self {
+            source,
+            image,
+            axes,
+            version,
+            build,
+            registries,
+            variants,
+            variables,
+            excludes,
+            sets,
+        })
     }
 }
 

@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 use super::diagnostic::{Diagnostic, SourceError, SourceFile, nearest};
 use super::model::Matrix;
 use super::schema::MatrixFile;
+use super::secrets;
 use crate::error::{ExitCode, Explain};
 
 /// The largest matrix file that is read, in bytes.
@@ -70,7 +71,10 @@ pub fn parse(path: &Path, text: &str) -> Result<Matrix, SourceError> {
     let source = SourceFile::new(path, text);
     match toml::from_str::<MatrixFile>(text) {
         Ok(file) => Matrix::from_file(source, &file),
-        Err(error) => Err(SourceError::new(&source, vec![explain(&error, text)])),
+        Err(error) => {
+            let source = SourceFile::new(path, &secrets::conceal_registries(text));
+            Err(SourceError::new(&source, vec![explain(&error, text)]))
+        }
     }
 }
 
