@@ -12,13 +12,13 @@ use crate::engine::{
 use crate::error::{ExitCode, Report};
 use crate::event::FailureKind;
 use crate::plan::{self, Plan};
-use crate::registry::{Credentials, DockerConfig};
+use crate::registry::Credentials;
 use crate::render::Renderer;
 use crate::report::{self, Printer, RunReport};
 
 use super::args::{BuildArgs, EngineArgs, GlobalArgs, OutputArgs};
 use super::selection::ArgumentError;
-use super::{Environment, inputs, metadata, progress, selection, signals};
+use super::{Environment, inputs, metadata, progress, registries, selection, signals};
 
 pub(super) fn run(
     args: &BuildArgs,
@@ -35,7 +35,7 @@ pub(super) fn run(
     }
     let jobs = jobs(&plan, &destination)?;
     let options = BuildOptions {
-        credentials: Arc::new(Credentials::load(&docker_config(environment))?),
+        credentials: Arc::new(Credentials::load(registries::sources(&matrix, environment)?)?),
         secrets: inputs::secrets(&matrix, &args.running, environment)?,
         build_args: inputs::proxies(environment),
         no_cache: args.running.no_cache,
@@ -120,13 +120,6 @@ fn destination(args: &OutputArgs) -> Result<Destination, ArgumentError> {
     }
 }
 
-fn docker_config(environment: &Environment) -> DockerConfig {
-    DockerConfig {
-        folder: engine_environment(environment).docker_folder(),
-        search_path: environment.path("PATH").map(Into::into),
-    }
-}
-
 fn engine_request(args: &EngineArgs, environment: &Environment) -> EngineRequest {
     let tls = (&args.builder_ca, &args.builder_cert, &args.builder_key);
     let builder_tls = match tls {
@@ -142,7 +135,7 @@ fn engine_request(args: &EngineArgs, environment: &Environment) -> EngineRequest
     }
 }
 
-fn engine_environment(environment: &Environment) -> EngineEnvironment {
+pub(super) fn engine_environment(environment: &Environment) -> EngineEnvironment {
     let text = |name| environment.variable(name).map(str::to_owned);
     EngineEnvironment {
         buildkit_host: text("BUILDKIT_HOST"),

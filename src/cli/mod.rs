@@ -12,6 +12,7 @@ mod inputs;
 mod metadata;
 mod planned;
 mod progress;
+mod registries;
 mod render;
 mod selection;
 mod signals;
