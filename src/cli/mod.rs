@@ -3,7 +3,9 @@
 //! This is the only place that knows clap and the environment. Each subcommand has a file
 //! of its own; `basegen` without one builds.
 
+mod access;
 mod args;
+mod auth;
 mod build;
 mod check;
 mod environment;
@@ -16,6 +18,7 @@ mod registries;
 mod render;
 mod selection;
 mod signals;
+mod upstreams;
 
 pub use args::Cli;
 pub use environment::Environment;
@@ -27,7 +30,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
 use crate::error::{ExitCode, Report};
 use crate::report::Printer;
-use args::Command;
+use args::{AuthCommand, Command};
 
 /// Runs `basegen` with `arguments`, its own name the first of them, and says how it ended.
 pub fn run(
@@ -80,6 +83,9 @@ fn execute(cli: Cli, environment: &Environment, printer: &Printer) -> Result<Exi
         Some(Command::Plan(args)) => planned::plan(&args, &cli.global, printer),
         Some(Command::List(args)) => planned::list(&args, &cli.global, printer),
         Some(Command::Render(args)) => render::run(&args, &cli.global, printer),
+        Some(Command::Auth { command: AuthCommand::Check(args) }) => {
+            auth::check(&args, &cli.global, environment, printer)
+        }
         Some(Command::Schema) => Ok(generate::schema(printer)),
         Some(Command::Completions { shell }) => Ok(generate::completions(shell, printer)),
         Some(Command::Man { folder }) => generate::man(folder.as_deref(), printer),
