@@ -29,7 +29,7 @@ pub(super) enum Command {
     Plan(PlanArgs),
     /// Print the names of the images, one a line
     List(ListArgs),
-    /// Write the Dockerfile and the context of each variant to disk, or compare them
+    /// Write the Dockerfile, pinned by basegen.lock, and the context of each variant, or compare them
     Render(RenderArgs),
     /// Pin the upstream images in basegen.lock to what registries have now
     Update(UpdateArgs),
