@@ -37,6 +37,8 @@ fn the_reference_of_the_command_line() {
         ("basegen plan", vec!["plan", "--help"]),
         ("basegen list", vec!["list", "--help"]),
         ("basegen render", vec!["render", "--help"]),
+        ("basegen update", vec!["update", "--help"]),
+        ("basegen explain", vec!["explain", "--help"]),
         ("basegen auth", vec!["auth", "--help"]),
         ("basegen auth check", vec!["auth", "check", "--help"]),
         ("basegen schema", vec!["schema", "--help"]),

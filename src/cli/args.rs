@@ -29,8 +29,12 @@ pub(super) enum Command {
     Plan(PlanArgs),
     /// Print the names of the images, one a line
     List(ListArgs),
-    /// Write the Dockerfile and the context of each variant to disk, or compare them
+    /// Write the Dockerfile, pinned by basegen.lock, and the context of each variant, or compare them
     Render(RenderArgs),
+    /// Pin the upstream images in basegen.lock to what registries have now
+    Update(UpdateArgs),
+    /// Tell why a variant is, or is not, in the matrix, and what it is made of
+    Explain(ExplainArgs),
     /// See who basegen is to registries, and what that allows
     Auth {
         #[command(subcommand)]
@@ -129,6 +133,10 @@ pub(super) struct PlanArgs {
     pub(super) selection: SelectionArgs,
     #[command(flatten)]
     pub(super) naming: NamingArgs,
+    /// Show only the variants whose images differ from those at a git revision, and why; needs no
+    /// engine and no network
+    #[arg(long, value_name = "REV")]
+    pub(super) since: Option<String>,
     /// How the plan is written
     #[arg(long, value_enum, default_value_t = PlanFormat::Table)]
     pub(super) format: PlanFormat,
@@ -195,6 +203,27 @@ pub(super) enum AuthFormat {
     Table,
     /// For programs
     Json,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct UpdateArgs {
+    /// Only these images, such as `python:3.11-slim-bookworm`, or all tags of `python`; the others
+    /// stay pinned as they are
+    #[arg(value_name = "IMAGE")]
+    pub(super) images: Vec<String>,
+    /// Write nothing, and fail if something would change
+    #[arg(long)]
+    pub(super) check: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExplainArgs {
+    /// A variant as `plan` lists it, the tag of an image or a part of it, an image's whole name, or
+    /// `axis=value`, several joined by commas
+    #[arg(value_name = "NAME")]
+    pub(super) name: String,
+    #[command(flatten)]
+    pub(super) naming: NamingArgs,
 }
 
 #[derive(Debug, Args)]

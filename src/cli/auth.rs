@@ -1,6 +1,7 @@
 //! `basegen auth check`: who we are to each registry of the matrix, and what that allows.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,21 +9,21 @@ use futures_util::future::join_all;
 use tokio::runtime::Runtime;
 
 use crate::error::{ExitCode, Explain, Report, one_line};
-use crate::image::{Reference, Repository};
+use crate::image::{Digest, Reference, Repository, Tag};
 use crate::matrix::{Matrix, nearest};
 use crate::plan::Plan;
 use crate::registry::{
-    Credentials, CredentialsError, Found, Registries, RegistryErrorKind, RegistryOptions,
+    Credentials, CredentialsError, Found, Name, Registries, RegistryErrorKind, RegistryOptions,
     RetryPolicy, VARIABLE_PREFIX,
 };
-use crate::render::Renderer;
+use crate::render::{Renderer, Upstream};
 use crate::report::Printer;
 
 use super::access::{AccessError, Refusal, RegistryRow, RepositoryRow, json, table, user};
 use super::args::{AuthCheckArgs, AuthFormat, GlobalArgs, NamingArgs, SelectionArgs};
 use super::metadata::FileError;
 use super::selection::{self, ArgumentError};
-use super::{Environment, registries, upstreams};
+use super::{Environment, registries};
 
 pub(super) fn check(
     args: &AuthCheckArgs,
@@ -63,14 +64,55 @@ enum Need {
     /// It pushes there, and pulls what it pushed.
     Push,
     /// It pulls this image.
-    Pull(Reference),
+    Pull(Image),
+}
+
+/// An image that others made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Image {
+    repository: Repository,
+    name: TagOrDigest,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum TagOrDigest {
+    Tag(Tag),
+    Digest(Digest),
+}
+
+impl Image {
+    /// The image, unless only the engine can make out which one it is.
+    fn of(upstream: &Upstream) -> Option<Self> {
+        if let Some(Reference { repository, tag }) = upstream.reference.clone() {
+            return Some(Self { repository, name: TagOrDigest::Tag(tag) });
+        }
+        let digest = upstream.digest.clone()?;
+        let repository = upstream.name.split('@').next()?.parse().ok()?;
+        Some(Self { repository, name: TagOrDigest::Digest(digest) })
+    }
+
+    fn name(&self) -> Name<'_> {
+        match &self.name {
+            TagOrDigest::Tag(tag) => tag.into(),
+            TagOrDigest::Digest(digest) => digest.into(),
+        }
+    }
+}
+
+impl fmt::Display for Image {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            TagOrDigest::Tag(tag) => write!(formatter, "{}:{tag}", self.repository),
+            TagOrDigest::Digest(digest) => write!(formatter, "{}@{digest}", self.repository),
+        }
+    }
 }
 
 impl Need {
     fn unmet(&self, repository: &Repository) -> String {
         match self {
             Self::Push => format!("`{repository}` cannot be used"),
-            Self::Pull(reference) => format!("`{reference}` cannot be pulled"),
+            Self::Pull(image) => format!("`{image}` cannot be pulled"),
         }
     }
 }
@@ -90,9 +132,10 @@ fn needs(matrix: &Matrix, args: &AuthCheckArgs) -> Result<Needs, Report> {
     let variants: Vec<_> = plan.targets.iter().map(|target| target.variant).collect();
     let contexts = Renderer::new(matrix)?.render_all(&variants)?;
     let mut needs = Needs::new();
-    for reference in contexts.iter().flat_map(|context| upstreams::of(&context.dockerfile)) {
-        let registry = needs.entry(reference.repository.registry().to_owned()).or_default();
-        registry.entry(reference.repository.clone()).or_insert(Need::Pull(reference));
+    for upstream in contexts.iter().flat_map(|context| &context.upstreams) {
+        let Some(image) = Image::of(upstream) else { continue };
+        let registry = needs.entry(image.repository.registry().to_owned()).or_default();
+        registry.entry(image.repository.clone()).or_insert(Need::Pull(image));
     }
     for target in &plan.targets {
         let repository = target.reference.repository.clone();
@@ -158,11 +201,9 @@ async fn repository(
             };
             Some((format!("`{repository}` {what}"), access.push_refusal.or(access.pull_refusal)))
         }),
-        Need::Pull(reference) => client.head(repository, &reference.tag).await.map(|found| {
+        Need::Pull(image) => client.head(repository, image.name()).await.map(|found| {
             row.pull = Some(found.is_some());
-            found
-                .is_none()
-                .then_some((format!("`{reference}` is not there, or not shown to us"), None))
+            found.is_none().then_some((format!("`{image}` is not there, or not shown to us"), None))
         }),
     };
     row.refusal = match outcome {

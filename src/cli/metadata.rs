@@ -32,6 +32,10 @@ impl FileError {
         Self { doing: "make a folder for the logs".to_owned(), source }
     }
 
+    pub(super) fn lock(source: io::Error) -> Self {
+        Self { doing: "write the lock of the upstream images".to_owned(), source }
+    }
+
     fn metadata(path: &Path) -> impl Fn(io::Error) -> Self {
         move |source| Self {
             doing: format!("write the metadata file `{}`", path.display()),

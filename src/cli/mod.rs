@@ -9,7 +9,9 @@ mod auth;
 mod build;
 mod check;
 mod environment;
+mod explain;
 mod generate;
+mod git;
 mod inputs;
 mod metadata;
 mod planned;
@@ -18,7 +20,8 @@ mod registries;
 mod render;
 mod selection;
 mod signals;
-mod upstreams;
+mod since;
+mod update;
 
 pub use args::Cli;
 pub use environment::Environment;
@@ -83,6 +86,8 @@ fn execute(cli: Cli, environment: &Environment, printer: &Printer) -> Result<Exi
         Some(Command::Plan(args)) => planned::plan(&args, &cli.global, printer),
         Some(Command::List(args)) => planned::list(&args, &cli.global, printer),
         Some(Command::Render(args)) => render::run(&args, &cli.global, printer),
+        Some(Command::Update(args)) => update::run(&args, &cli.global, environment, printer),
+        Some(Command::Explain(args)) => explain::run(&args, &cli.global, printer),
         Some(Command::Auth { command: AuthCommand::Check(args) }) => {
             auth::check(&args, &cli.global, environment, printer)
         }

@@ -5,13 +5,16 @@ use crate::plan;
 use crate::report::Printer;
 
 use super::args::{GlobalArgs, ListArgs, PlanArgs, PlanFormat};
-use super::selection;
+use super::{selection, since};
 
 pub(super) fn plan(
     args: &PlanArgs,
     global: &GlobalArgs,
     printer: &Printer,
 ) -> Result<ExitCode, Report> {
+    if let Some(revision) = &args.since {
+        return since::run(args, revision, global, printer);
+    }
     let matrix = selection::load(&global.file)?;
     let plan = selection::plan(&matrix, &args.selection, &args.naming)?;
     printer.result(&match args.format {

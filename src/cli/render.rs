@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{ExitCode, Explain, Report};
 use crate::matrix::Selected;
+use crate::plan::Lock;
 use crate::render::{BuildContext, Renderer, first_link};
 use crate::report::Printer;
 
@@ -84,7 +85,8 @@ pub(super) fn run(
 ) -> Result<ExitCode, Report> {
     let matrix = selection::load(&global.file)?;
     let selected = matrix.select(&args.selection.selection()?)?;
-    let contexts = Renderer::new(&matrix)?.render_all(&selected.variants)?;
+    let pins = Lock::of(&matrix)?.pins;
+    let contexts = Renderer::new(&matrix)?.pinned(pins).render_all(&selected.variants)?;
     if let Some(folder) = &args.check {
         let compared = check::compare(folder, &Rendered::new(&selected, &contexts));
         compared.map_err(|error| FilesError::Compare(folder.clone(), error))??;
@@ -129,7 +131,7 @@ fn write(folder: &Path, rendered: &Rendered) -> Result<(), FilesError> {
 }
 
 /// Puts a file in its place whole: who reads it meanwhile sees the old one or the new one.
-fn replace(path: &Path, file: &RenderedFile) -> io::Result<()> {
+pub(super) fn replace(path: &Path, file: &RenderedFile) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new(""));
     fs_err::create_dir_all(folder)?;
     let mut temporary = tempfile::NamedTempFile::new_in(folder)?;

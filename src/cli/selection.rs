@@ -102,7 +102,7 @@ fn term(flag: &'static str, text: &str) -> Result<Term, ArgumentError> {
 }
 
 /// Terms joined by commas; a comma that no axis follows belongs to a version range.
-fn terms(flag: &'static str, text: &str) -> Result<Vec<Term>, ArgumentError> {
+pub(super) fn terms(flag: &'static str, text: &str) -> Result<Vec<Term>, ArgumentError> {
     let mut parts: Vec<String> = Vec::new();
     for part in text.split(',').map(str::trim) {
         match parts.last_mut() {
@@ -116,7 +116,7 @@ fn terms(flag: &'static str, text: &str) -> Result<Vec<Term>, ArgumentError> {
 }
 
 impl NamingArgs {
-    fn request(&self, matrix: &Matrix) -> Result<PlanRequest, Report> {
+    pub(super) fn request(&self, matrix: &Matrix) -> Result<PlanRequest, Report> {
         let version = match (&self.version_tag, &matrix.version) {
             (Some(text), _) => Some(Version::custom(text).map_err(|_| {
                 ArgumentError::new("--version-tag", text, &"it cannot be in a tag")
@@ -124,6 +124,11 @@ impl NamingArgs {
             (None, Some(table)) => Some(version::read(table, matrix.folder())?),
             (None, None) => None,
         };
+        self.with_version(version)
+    }
+
+    /// What is to be called how, by another version than the matrix' own.
+    pub(super) fn with_version(&self, version: Option<Version>) -> Result<PlanRequest, Report> {
         let platform = |text: &String| {
             text.parse::<Platform>().map_err(|error| ArgumentError::new("--platform", text, &error))
         };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_spanned::Spanned;
 
 use super::diagnostic::{Diagnostic, SourceError, SourceFile};
-use super::model::{Axis, Image, Matrix, Variant};
+use super::model::{Axis, ExtraRow, Image, Matrix, Variant};
 use super::schema::{MatrixFile, Span};
 use super::validate::{Checker, Extra};
 use crate::image::Platform;
@@ -33,7 +33,7 @@ impl Matrix {
 
         let mut checker = Checker { source: &source, diagnostics: Vec::new() };
         let mut used = vec![false; excludes.len()];
-        let mut rows = product(&axes);
+        let mut rows = product(axes.iter().map(|axis| axis.listed));
         rows.retain(|values| {
             let mut exists = true;
             for (rule, used) in excludes.iter().zip(&mut used) {
@@ -119,7 +119,8 @@ impl Checker<'_> {
                 continue;
             }
             let mut variant = builder.variant(self, extra.values, &extra.span);
-            variant.variables = Some(Arc::new(extra.variables));
+            let line = self.source.line(extra.span.start);
+            variant.extra = Some(Arc::new(ExtraRow { variables: extra.variables, line }));
             variants.push(variant);
         }
     }
@@ -150,11 +151,9 @@ struct VariantBuilder<'a> {
 
 impl VariantBuilder<'_> {
     fn variant(&mut self, checker: &mut Checker<'_>, values: Vec<usize>, span: &Span) -> Variant {
-        let chosen = || self.axes.iter().zip(&values).map(|(axis, at)| (axis, &axis.values[*at]));
-        let name = join(chosen().map(|(_, value)| value.tag.as_str().into()));
-        let id = join(chosen().map(|(axis, value)| value.id_part(&axis.name).into()));
-        let id = if id.is_empty() { "default".to_owned() } else { id };
-        let limits = chosen().filter_map(|(_, value)| value.platforms.as_ref());
+        let (id, name) = names(self.axes, &values);
+        let chosen = self.axes.iter().zip(&values).map(|(axis, at)| &axis.values[*at]);
+        let limits = chosen.filter_map(|value| value.platforms.as_ref());
         let mut platforms = self.image.platforms.clone();
         for limit in limits {
             platforms.retain(|platform| limit.contains(platform));
@@ -169,8 +168,16 @@ impl VariantBuilder<'_> {
             .entry(platforms)
             .or_insert_with_key(|platforms| platforms.as_slice().into())
             .clone();
-        Variant { id, name, values, platforms, variables: None }
+        Variant { id, name, values, platforms, extra: None }
     }
+}
+
+/// The id and the name of a combination.
+pub(super) fn names(axes: &[Axis], values: &[usize]) -> (String, String) {
+    let chosen = || axes.iter().zip(values).map(|(axis, at)| (axis, &axis.values[*at]));
+    let name = join(chosen().map(|(_, value)| value.tag.as_str().into()));
+    let id = join(chosen().map(|(axis, value)| value.id_part(&axis.name).into()));
+    (if id.is_empty() { "default".to_owned() } else { id }, name)
 }
 
 /// The parts that are not empty, joined by dashes.
@@ -185,16 +192,18 @@ fn join<'a>(parts: impl Iterator<Item = std::borrow::Cow<'a, str>>) -> String {
     joined
 }
 
-/// Every combination of listed values, the last axis changing first.
-fn product(axes: &[Axis]) -> Vec<Vec<usize>> {
-    let rows = axes.iter().map(|axis| axis.listed).product();
+/// Every combination of the values of axes, of which there are `counts`; the last axis changes
+/// first.
+pub(super) fn product(counts: impl Iterator<Item = usize>) -> Vec<Vec<usize>> {
+    let counts: Vec<usize> = counts.collect();
+    let rows = counts.iter().product();
     let mut all = Vec::with_capacity(rows);
-    let mut current = vec![0; axes.len()];
+    let mut current = vec![0; counts.len()];
     for _ in 0..rows {
         all.push(current.clone());
-        for (at, axis) in current.iter_mut().zip(axes).rev() {
+        for (at, count) in current.iter_mut().zip(&counts).rev() {
             *at += 1;
-            if *at < axis.listed {
+            if *at < *count {
                 break;
             }
             *at = 0;

@@ -1,5 +1,7 @@
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
+
 use super::diagnostic::{Diagnostic, SourceError, SourceFile, nearest};
 use super::model::Matrix;
 use super::schema::MatrixFile;
@@ -69,13 +71,16 @@ pub fn load(path: &Path) -> Result<Matrix, LoadError> {
 /// place that the paths in it are relative to.
 pub fn parse(path: &Path, text: &str) -> Result<Matrix, SourceError> {
     let source = SourceFile::new(path, text);
-    match toml::from_str::<MatrixFile>(text) {
-        Ok(file) => Matrix::from_file(source, &file),
-        Err(error) => {
-            let source = SourceFile::new(path, &secrets::conceal_registries(text));
-            Err(SourceError::new(&source, vec![explain(&error, text)]))
-        }
-    }
+    let file: MatrixFile = from_toml(&source)?;
+    Matrix::from_file(source, &file)
+}
+
+/// Reads a TOML file; what is wrong with it is told in the same way whichever file it is.
+pub(crate) fn from_toml<T: DeserializeOwned>(source: &SourceFile) -> Result<T, SourceError> {
+    toml::from_str(&source.text).map_err(|error| {
+        let shown = SourceFile::new(&source.path, &secrets::conceal_registries(&source.text));
+        SourceError::new(&shown, vec![explain(&error, &source.text)])
+    })
 }
 
 /// The error of the TOML reader as one of ours, with the key that was meant.

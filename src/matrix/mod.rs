@@ -5,9 +5,11 @@
 //! among them. Whatever is wrong is told with its line and column; all that the
 //! last two find, at once.
 
+mod absent;
 mod condition;
 mod diagnostic;
 mod expand;
+mod facts;
 mod load;
 mod model;
 mod pattern;
@@ -19,14 +21,17 @@ mod select;
 mod validate;
 mod value;
 
+pub use absent::Absent;
 pub use condition::{Condition, RangeError};
 pub use diagnostic::{Diagnostic, SourceError, SourceFile, nearest};
 pub use expand::MAX_ROWS;
+pub use facts::{Fact, FactSource};
+pub(crate) use load::from_toml;
 pub use load::{LoadError, load, parse};
 pub use model::{Axis, AxisValue, BuildInputs, Exclude, Image, Matrix, Variant};
 pub use pattern::{Pattern, PatternError};
 pub use registries::{RegistryAuth, RegistrySettings};
-pub(crate) use safe::INSTRUCTIONS;
+pub(crate) use safe::{INSTRUCTIONS, is_invisible};
 pub use schema::{SecretTable, VersionTable, json_schema};
 pub use secrets::looks_like_secret;
 pub use select::{Selected, Selection, SelectionError, Term};

@@ -68,6 +68,14 @@ pub struct BuildInputs {
     pub secrets: BTreeMap<String, SecretTable>,
 }
 
+impl BuildInputs {
+    /// The ids of the secrets.
+    #[must_use]
+    pub fn secret_ids(&self) -> Vec<&str> {
+        self.secrets.keys().map(String::as_str).collect()
+    }
+}
+
 /// An axis.
 #[derive(Debug, Clone)]
 pub struct Axis {
@@ -114,7 +122,16 @@ pub struct Variant {
     pub values: Vec<usize>,
     /// The platforms that it is built for.
     pub platforms: Arc<[Platform]>,
-    pub(super) variables: Option<Arc<Map<String, Json>>>,
+    /// What its `[[extra]]` says, if it is there because of one.
+    pub(super) extra: Option<Arc<ExtraRow>>,
+}
+
+/// An `[[extra]]`, as its variant knows it.
+#[derive(Debug)]
+pub(super) struct ExtraRow {
+    pub(super) variables: Map<String, Json>,
+    /// Its line in the matrix file.
+    pub(super) line: usize,
 }
 
 /// A rule that says which combinations do not exist.
@@ -132,6 +149,8 @@ pub struct Exclude {
 pub(super) struct Set {
     pub(super) when: Match,
     pub(super) variables: Map<String, Json>,
+    /// The rule's line in the matrix file.
+    pub(super) line: usize,
 }
 
 /// Conditions, answered beforehand for every value of the axes that they are about.
@@ -159,6 +178,12 @@ impl Matrix {
     #[must_use]
     pub fn value(&self, variant: &Variant, axis: usize) -> &AxisValue {
         &self.axes[axis].values[variant.values[axis]]
+    }
+
+    /// The line of the `[[extra]]` that a variant is there because of, if there is one.
+    #[must_use]
+    pub fn extra_line(&self, variant: &Variant) -> Option<usize> {
+        variant.extra.as_ref().map(|extra| extra.line)
     }
 
     /// What names may say of a variant: `{{variant}}`, and each axis by its name. A switch
@@ -189,8 +214,8 @@ impl Matrix {
         for set in self.sets.iter().filter(|set| set.when.admits(&variant.values)) {
             extend(&mut all, &set.variables);
         }
-        if let Some(own) = &variant.variables {
-            extend(&mut all, own);
+        if let Some(extra) = &variant.extra {
+            extend(&mut all, &extra.variables);
         }
         all
     }
@@ -208,10 +233,10 @@ impl Matrix {
         let of_values = self.axes.iter().flat_map(|axis| &axis.values);
         let of_values = of_values.flat_map(|value| value.variables.keys());
         let of_sets = self.sets.iter().flat_map(|set| set.variables.keys());
-        let own = self.variants.iter().filter_map(|variant| variant.variables.as_deref());
-        let others = self.variables.keys().chain(of_values).chain(of_sets);
-        let mut names: Vec<&str> =
-            axes.chain(others.chain(own.flat_map(Map::keys)).map(String::as_str)).collect();
+        let extras = self.variants.iter().filter_map(|variant| variant.extra.as_deref());
+        let of_extras = extras.flat_map(|extra| extra.variables.keys());
+        let others = self.variables.keys().chain(of_values).chain(of_sets).chain(of_extras);
+        let mut names: Vec<&str> = axes.chain(others.map(String::as_str)).collect();
         names.sort_unstable();
         names.dedup();
         names

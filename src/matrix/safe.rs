@@ -111,7 +111,7 @@ pub(super) fn refuse_path(path: &str) -> Option<String> {
 
 /// Whether a character is one that a terminal or an editor does not show as itself:
 /// controls, line separators, zero-width and direction marks.
-pub(super) fn is_invisible(character: char) -> bool {
+pub(crate) fn is_invisible(character: char) -> bool {
     character.is_control()
         || matches!(character,
             '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'

@@ -132,21 +132,7 @@ impl Matrix {
             .iter()
             .map(|terms| self.resolve_all(terms))
             .collect::<Result<_, _>>()?;
-        let admitted: Vec<Vec<bool>> = self
-            .axes
-            .iter()
-            .enumerate()
-            .map(|(index, axis)| admitted(index, axis, &only))
-            .collect();
-        let matches = |values: &[usize]| {
-            values.iter().zip(&admitted).all(|(value, admitted)| admitted[*value])
-        };
-        let variants: Vec<&Variant> = self
-            .variants
-            .iter()
-            .filter(|variant| matches(&variant.values))
-            .filter(|variant| !without.iter().any(|rule| rule.admits(&variant.values)))
-            .collect();
+        let variants = self.chosen(&only, &without);
         for (axis, condition) in &only {
             let has_share =
                 |variant: &&Variant| condition.admits(&self.value(variant, *axis).value);
@@ -159,6 +145,38 @@ impl Matrix {
         }
         let whole = variants.len() == self.variants.len();
         Ok(Selected { variants, whole })
+    }
+
+    /// The variants that `selection` chooses, for a matrix that it may not have been made for:
+    /// what does not exist is left out.
+    #[must_use]
+    pub fn matching(&self, selection: &Selection) -> Vec<&Variant> {
+        let mut only = Vec::new();
+        for term in &selection.only {
+            let none = || Condition::Any(Vec::new());
+            match (self.resolve(term), self.axis(&term.axis)) {
+                (Ok(resolved), _) => only.push(resolved),
+                (Err(_), Some((axis, _))) => only.push((axis, none())),
+                (Err(_), None) => return Vec::new(),
+            }
+        }
+        let without: Vec<Match> =
+            selection.without.iter().filter_map(|terms| self.resolve_all(terms).ok()).collect();
+        self.chosen(&only, &without)
+    }
+
+    fn chosen(&self, only: &[(usize, Condition)], without: &[Match]) -> Vec<&Variant> {
+        let axes = self.axes.iter().enumerate();
+        let admitted: Vec<Vec<bool>> =
+            axes.map(|(index, axis)| admitted(index, axis, only)).collect();
+        let matches = |values: &[usize]| {
+            values.iter().zip(&admitted).all(|(value, admitted)| admitted[*value])
+        };
+        self.variants
+            .iter()
+            .filter(|variant| matches(&variant.values))
+            .filter(|variant| !without.iter().any(|rule| rule.admits(&variant.values)))
+            .collect()
     }
 
     fn resolve(&self, term: &Term) -> Result<(usize, Condition), SelectionError> {
@@ -254,7 +272,7 @@ impl Matrix {
         parts.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join(", ")
     }
 
-    fn nearest(&self, admitted: &[Vec<bool>]) -> Vec<String> {
+    pub(super) fn nearest(&self, admitted: &[Vec<bool>]) -> Vec<String> {
         let distance = |variant: &Variant| {
             let pairs = variant.values.iter().zip(admitted);
             pairs.filter(|(value, admitted)| !admitted[**value]).count()

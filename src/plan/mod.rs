@@ -2,12 +2,24 @@
 //!
 //! The same value is printed, exported and executed; nothing walks the matrix a second time.
 
+mod changes;
 mod export;
+mod find;
+mod fingerprint;
+mod inputs;
+mod lock;
 mod names;
 mod order;
+mod since;
 
+pub use changes::{Change, Edit};
 pub use export::{json, markdown, names, table};
+pub use find::{Meant, meant, similar};
+pub use fingerprint::Fingerprint;
+pub use inputs::Inputs;
+pub use lock::{Lock, LockError, Move};
 pub use names::{NameError, Naming};
+pub use since::{Affected, Comparison, Effect};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -129,6 +129,12 @@ impl<'a> Naming<'a> {
         Ok(targets)
     }
 
+    /// What a variant is called: the tag of its version, then its aliases.
+    pub(super) fn references(&self, variant: &Variant) -> Result<Vec<Reference>, NameError> {
+        let names = self.names(variant)?;
+        Ok(std::iter::once(names.reference).chain(names.aliases).collect())
+    }
+
     fn names(&self, variant: &Variant) -> Result<Names, NameError> {
         let image = &self.matrix.image;
         let repository = self.repository(variant).map_err(|source| invalid(variant, source))?;

@@ -1,7 +1,13 @@
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::dockerfile::parse;
+use super::secrets::mounted;
+use super::upstream::{Pins, Upstream, pin};
+use crate::image::Digest;
+
 /// All that one build sends to the engine: a Dockerfile and the files that it copies.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BuildContext {
     /// The rendered Dockerfile.
     pub dockerfile: String,
@@ -9,6 +15,28 @@ pub struct BuildContext {
     pub dockerfile_name: String,
     /// The files, sorted by path. Variants that copy the same file share its bytes.
     pub files: Vec<ContextFile>,
+    /// The images of others that the Dockerfile builds on, in the order in which it names them.
+    pub upstreams: Vec<Upstream>,
+    /// What it was rendered from.
+    pub origin: Origin,
+}
+
+impl BuildContext {
+    /// Pins those of its upstreams that have no digest yet and that `pins` knows, in the
+    /// Dockerfile too: what is rendered is what is built.
+    pub fn pin(&mut self, pins: &Pins) {
+        if let Ok(instructions) = parse(&self.dockerfile) {
+            let (dockerfile, upstreams) = pin(&self.dockerfile, &instructions, pins);
+            self.dockerfile = dockerfile;
+            self.upstreams = upstreams;
+        }
+    }
+
+    /// The ids of the secrets that its steps mount.
+    #[must_use]
+    pub fn secrets(&self) -> BTreeSet<String> {
+        parse(&self.dockerfile).map(|instructions| mounted(&instructions)).unwrap_or_default()
+    }
 }
 
 /// One file of a [`BuildContext`].
@@ -20,4 +48,26 @@ pub struct ContextFile {
     pub executable: bool,
     /// Its bytes.
     pub content: Arc<[u8]>,
+}
+
+/// What a context was rendered from. None of it makes an image by itself: it tells why what
+/// was rendered is not what it was.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The templates' folder as the matrix names it, such as `dockerfiles`; empty is the
+    /// matrix' own.
+    pub folder: String,
+    /// The templates and partials that were rendered, by their paths below that folder.
+    pub templates: BTreeMap<String, Digest>,
+    /// The variables, by name.
+    pub variables: BTreeMap<String, OriginVariable>,
+}
+
+/// A variable as a context was rendered with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OriginVariable {
+    /// The axes that the variant has it by.
+    pub axes: Vec<String>,
+    /// Its value: a text as it is, all else as JSON.
+    pub value: String,
 }

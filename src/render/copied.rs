@@ -72,7 +72,7 @@ fn mounted(instruction: &Instruction) -> Result<Vec<String>, Misuse> {
 }
 
 /// The flags before the arguments, and the arguments.
-fn flags(arguments: &str) -> (Vec<&str>, &str) {
+pub(super) fn flags(arguments: &str) -> (Vec<&str>, &str) {
     let mut flags = Vec::new();
     let mut rest = arguments.trim_start();
     while rest.starts_with("--") {

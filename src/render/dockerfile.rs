@@ -1,4 +1,4 @@
-//! The little of a Dockerfile's grammar that is needed to know what it copies.
+//! The little of a Dockerfile's grammar that is needed to know what it copies and builds on.
 //!
 //! Reference: <https://docs.docker.com/reference/dockerfile/>
 
@@ -13,6 +13,19 @@ pub(super) struct Instruction {
     pub(super) arguments: String,
     /// Its first line, from 1.
     pub(super) line: usize,
+    /// For each of its lines, where it begins: in `arguments`, and in the text. What is before
+    /// the arguments has a negative place in them.
+    pieces: Vec<(isize, usize)>,
+}
+
+impl Instruction {
+    /// Where in the text the byte of `arguments` at `offset` stands.
+    pub(super) fn place(&self, offset: usize) -> usize {
+        let offset = offset.cast_signed();
+        let mut before = self.pieces.iter().rev().filter(|(from, _)| *from <= offset);
+        let (from, at) = before.next().expect("the first piece begins before the arguments");
+        at + (offset - from).cast_unsigned()
+    }
 }
 
 /// What is wrong with a Dockerfile, and on which line, from 1.
@@ -24,16 +37,18 @@ pub(super) struct Misuse {
 
 /// Splits a Dockerfile into instructions.
 pub(super) fn parse(text: &str) -> Result<Vec<Instruction>, Misuse> {
-    let mut lines = text.lines().enumerate().map(|(index, line)| (index + 1, line));
+    let mut lines = numbered(text);
     let escape = escape_character(text);
     let mut instructions: Vec<Instruction> = Vec::new();
-    while let Some((line, first)) = lines.next() {
+    while let Some((line, at, first)) = lines.next() {
         if is_skipped(first) {
             continue;
         }
         let mut joined = String::new();
-        let mut current = first;
+        let (mut current, mut current_at) = (first, at);
+        let mut pieces = Vec::new();
         loop {
+            pieces.push((joined.len().cast_signed(), current_at));
             let trimmed = current.trim_end();
             let Some(continued) = trimmed.strip_suffix(escape) else {
                 joined.push_str(trimmed);
@@ -41,22 +56,27 @@ pub(super) fn parse(text: &str) -> Result<Vec<Instruction>, Misuse> {
             };
             joined.push_str(continued);
             // A comment or an empty line within an instruction does not end it.
-            match lines.by_ref().find(|(_, next)| !is_skipped(next)) {
-                Some((_, next)) => current = next,
+            match lines.by_ref().find(|(.., next)| !is_skipped(next)) {
+                Some((_, at, next)) => (current, current_at) = (next, at),
                 None => break,
             }
         }
         let (keyword, arguments) =
             joined.trim().split_once(char::is_whitespace).unwrap_or((&joined, ""));
+        let arguments = arguments.trim_start();
+        let before = (joined.trim_end().len() - arguments.len()).cast_signed();
+        for (from, _) in &mut pieces {
+            *from -= before;
+        }
         let keyword = keyword.trim().to_ascii_uppercase();
         if !INSTRUCTIONS.contains(&keyword.as_str()) {
             return Err(Misuse { line, what: not_an_instruction(&keyword) });
         }
-        let arguments = arguments.trim().to_owned();
+        let arguments = arguments.to_owned();
         if matches!(keyword.as_str(), "RUN" | "COPY" | "ADD") {
             skip_heredocs(&arguments, &mut lines, line)?;
         }
-        instructions.push(Instruction { keyword, arguments, line });
+        instructions.push(Instruction { keyword, arguments, line, pieces });
     }
     match instructions.iter().find(|instruction| instruction.keyword != "ARG") {
         Some(first) if first.keyword == "FROM" => Ok(instructions),
@@ -73,6 +93,17 @@ fn not_an_instruction(keyword: &str) -> String {
     format!("`{keyword}` is not an instruction{}", near.unwrap_or_default())
 }
 
+/// The lines of a text: their number from 1, where they begin, and what they hold.
+fn numbered(text: &str) -> impl Iterator<Item = (usize, usize, &str)> {
+    let mut at = 0;
+    text.split_inclusive('\n').enumerate().map(move |(index, line)| {
+        let begin = at;
+        at += line.len();
+        let line = line.strip_suffix('\n').unwrap_or(line);
+        (index + 1, begin, line.strip_suffix('\r').unwrap_or(line))
+    })
+}
+
 fn is_skipped(line: &str) -> bool {
     let line = line.trim_start();
     line.is_empty() || line.starts_with('#')
@@ -82,7 +113,7 @@ fn is_skipped(line: &str) -> bool {
 /// end with the first line that is none, be it a comment.
 ///
 /// Reference: <https://docs.docker.com/reference/dockerfile/#parser-directives>
-fn escape_character(text: &str) -> char {
+pub(super) fn escape_character(text: &str) -> char {
     for line in text.lines() {
         let directive = line.trim_start().strip_prefix('#').and_then(|line| line.split_once('='));
         let Some((name, value)) = directive else {
@@ -99,7 +130,7 @@ fn escape_character(text: &str) -> char {
 
 fn skip_heredocs<'a>(
     arguments: &str,
-    lines: &mut impl Iterator<Item = (usize, &'a str)>,
+    lines: &mut impl Iterator<Item = (usize, usize, &'a str)>,
     line: usize,
 ) -> Result<(), Misuse> {
     for (end, strip_tabs) in heredocs(arguments) {
@@ -107,7 +138,7 @@ fn skip_heredocs<'a>(
             true => text.trim_start_matches('\t') == end,
             false => text == end,
         };
-        if !lines.by_ref().any(|(_, text)| is_end(text)) {
+        if !lines.by_ref().any(|(.., text)| is_end(text)) {
             return Err(Misuse { line, what: format!("the here-document `{end}` does not end") });
         }
     }
@@ -150,6 +181,17 @@ mod tests {
         let expected = [("FROM", 2), ("RUN", 3), ("RUN", 7), ("COPY", 10), ("CMD", 13)];
         assert_eq!(keywords(text), expected.map(|(word, line)| (word.to_owned(), line)));
         assert_eq!(parse(text).expect(text)[1].arguments, "x   && y");
+    }
+
+    #[test]
+    fn arguments_are_found_in_the_text() {
+        let text = "FROM a\r\n  RUN   one \\\n  # c\n   two   \\\r\n three\r\nCMD x";
+        for instruction in parse(text).expect(text) {
+            for word in instruction.arguments.split_whitespace() {
+                let offset = instruction.arguments.find(word).expect(word);
+                assert_eq!(text.find(word), Some(instruction.place(offset)), "{word}");
+            }
+        }
     }
 
     #[test]

@@ -156,7 +156,7 @@ impl Files {
         &self,
         found: Vec<Found>,
         variant: &str,
-        render: impl Fn(&Path) -> Result<String, RenderError>,
+        mut render: impl FnMut(&Path) -> Result<String, RenderError>,
     ) -> Result<Vec<ContextFile>, RenderError> {
         let found: BTreeMap<String, Found> =
             found.into_iter().map(|file| (file.path.clone(), file)).collect();
@@ -196,7 +196,7 @@ fn refused_link(path: &str) -> String {
 }
 
 /// A path without `.` and doubled `/`, as the walk through a folder makes it.
-fn normalized(path: &str) -> String {
+pub(super) fn normalized(path: &str) -> String {
     let parts = path.split('/').filter(|part| !part.is_empty() && *part != ".");
     parts.collect::<Vec<_>>().join("/")
 }

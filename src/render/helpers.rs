@@ -9,6 +9,8 @@ use handlebars::{
 };
 use serde_json::Value as Json;
 
+use super::recorder::USED;
+
 /// What `{{name}}` becomes: a call that refuses what is no text. No template can write this name.
 const SCALAR: &str = " scalar";
 
@@ -18,9 +20,9 @@ pub(super) const HELPERS: [&str; 17] = [
     "raw", "unless", "with",
 ];
 
-/// Whether `name` is a helper, or what [`strict`] calls.
+/// Whether `name` is a helper, or what [`strict`] or a partial calls.
 pub(super) fn is_helper(name: &str) -> bool {
-    name == SCALAR || HELPERS.contains(&name)
+    name == SCALAR || name == USED || HELPERS.contains(&name)
 }
 
 /// What a helper refuses to go on with.

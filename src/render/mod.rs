@@ -4,6 +4,7 @@
 //! that nothing defines is an error wherever it stands, in a condition too. What a variant's
 //! Dockerfile copies is what its context holds, and nothing else.
 
+mod arguments;
 mod check;
 mod context;
 mod copied;
@@ -13,18 +14,26 @@ mod explain;
 mod files;
 mod helpers;
 mod links;
+mod recorder;
+mod secrets;
 mod templates;
+mod upstream;
 
-pub use context::{BuildContext, ContextFile};
+pub use context::{BuildContext, ContextFile, Origin, OriginVariable};
 pub use error::RenderError;
 pub use files::MAX_CONTEXT;
 pub use links::first_link;
+pub use upstream::{Pins, Upstream, familiar};
+
+use std::collections::BTreeMap;
 
 use rayon::prelude::*;
+use serde_json::Value as Json;
 
+use crate::image::Digest;
 use crate::matrix::{Matrix, Variant};
 use files::Files;
-use templates::Templates;
+use templates::{Templates, Used};
 
 /// Renders the variants of one matrix.
 #[derive(Debug)]
@@ -32,6 +41,7 @@ pub struct Renderer<'a> {
     matrix: &'a Matrix,
     templates: Templates<'a>,
     files: Files,
+    pins: Pins,
 }
 
 impl<'a> Renderer<'a> {
@@ -39,7 +49,13 @@ impl<'a> Renderer<'a> {
     pub fn new(matrix: &'a Matrix) -> Result<Self, RenderError> {
         let dockerfiles = matrix.variants.iter().map(|variant| matrix.dockerfile(variant));
         let files = Files::new(&matrix.templates(), dockerfiles);
-        Ok(Self { matrix, templates: Templates::read(matrix)?, files })
+        Ok(Self { matrix, templates: Templates::read(matrix)?, files, pins: Pins::new() })
+    }
+
+    /// Writes the digests of `pins` into what is rendered, behind the images that they are of.
+    #[must_use]
+    pub fn pinned(self, pins: Pins) -> Self {
+        Self { pins, ..self }
     }
 
     /// The contexts of `variants`, in their order; rendered in parallel.
@@ -58,7 +74,8 @@ impl<'a> Renderer<'a> {
         let id = variant.id.as_str();
         let variables = self.matrix.variables(variant).into();
         let template = self.matrix.dockerfile(variant);
-        let text = self.templates.render(&template, &variables, id)?;
+        let mut used = Used::default();
+        let text = self.templates.render(&template, &variables, id, &mut used)?;
         let name = template.strip_suffix(".hbs").unwrap_or(&template);
         let name = name.rsplit('/').next().unwrap_or(name).to_owned();
         let in_dockerfile = |error| RenderError::in_dockerfile(id, &name, &text, error);
@@ -69,9 +86,25 @@ impl<'a> Renderer<'a> {
             let found = self.files.find(source).map_err(in_dockerfile)?;
             files.extend(found);
         }
-        let files =
-            self.files.read(files, id, |path| self.templates.render_file(path, &variables, id))?;
-        Ok(BuildContext { dockerfile: text, dockerfile_name: name, files })
+        let files = self
+            .files
+            .read(files, id, |path| self.templates.render_file(path, &variables, id, &mut used))?;
+        let (dockerfile, upstreams) = upstream::pin(&text, &instructions, &self.pins);
+        let origin = self.origin(variant, used);
+        Ok(BuildContext { dockerfile, dockerfile_name: name, files, upstreams, origin })
+    }
+
+    fn origin(&self, variant: &Variant, templates: BTreeMap<String, Digest>) -> Origin {
+        let variables = self.matrix.facts(variant).into_iter().map(|(name, fact)| {
+            let axes = fact.source.axes().into_iter().map(str::to_owned).collect();
+            let value = match fact.value {
+                Json::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            (name.to_owned(), OriginVariable { axes, value })
+        });
+        let folder = files::normalized(&self.matrix.image.templates);
+        Origin { folder, templates, variables: variables.collect() }
     }
 }
 

@@ -1,4 +1,4 @@
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,10 +13,16 @@ use super::error::RenderError;
 use super::explain::{explain, offset};
 use super::helpers;
 use super::links::first_link;
+use super::recorder::{Recorder, mark};
+use crate::image::Digest;
 use crate::matrix::{Diagnostic, Matrix, SourceError, SourceFile};
 
 /// The folder of the partials within that of the templates.
 pub(super) const PARTIALS: &str = "partials";
+
+/// The templates that something was rendered from: their paths below the templates' folder,
+/// and their digests.
+pub(super) type Used = BTreeMap<String, Digest>;
 
 /// The templates of a folder, compiled and checked.
 #[derive(Debug)]
@@ -26,6 +32,8 @@ pub(super) struct Templates<'a> {
     handlebars: Handlebars<'static>,
     sources: HashMap<String, SourceFile>,
     partials: BTreeSet<String>,
+    /// The digest of each template that was compiled before rendering began, by its name.
+    digests: HashMap<String, Digest>,
     known: Vec<&'a str>,
     /// Templates of files that Dockerfiles copy, which many variants share.
     copied: Mutex<HashMap<PathBuf, Arc<Compiled>>>,
@@ -35,6 +43,7 @@ pub(super) struct Templates<'a> {
 struct Compiled {
     template: Template,
     source: SourceFile,
+    digest: Digest,
 }
 
 impl<'a> Templates<'a> {
@@ -50,12 +59,14 @@ impl<'a> Templates<'a> {
             handlebars,
             sources: HashMap::new(),
             partials: BTreeSet::new(),
+            digests: HashMap::new(),
             known: matrix.known_names(),
             copied: Mutex::default(),
         };
         for path in templates.partial_files()? {
             let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            let compiled = templates.compile(&name, &path)?;
+            let mut compiled = templates.compile(&name, &path)?;
+            mark(&mut compiled.template, &name);
             templates.register(&name, compiled);
             templates.partials.insert(name);
         }
@@ -100,6 +111,7 @@ impl<'a> Templates<'a> {
     fn register(&mut self, name: &str, compiled: Compiled) {
         self.handlebars.register_template(name, compiled.template);
         self.sources.insert(name.to_owned(), compiled.source);
+        self.digests.insert(name.to_owned(), compiled.digest);
     }
 
     /// Compiles the template at `path` below the folder.
@@ -108,7 +120,8 @@ impl<'a> Templates<'a> {
         let source = read_source(&self.folder.join(path))?;
         let mut template = compile(name, &source)?;
         helpers::strict(&mut template);
-        Ok(Compiled { template, source })
+        let digest = Digest::of(source.text.as_bytes());
+        Ok(Compiled { template, source, digest })
     }
 
     fn refuse_link(&self, path: &Path) -> Result<(), RenderError> {
@@ -124,9 +137,31 @@ impl<'a> Templates<'a> {
         name: &str,
         variables: &Json,
         variant: &str,
+        used: &mut Used,
     ) -> Result<String, RenderError> {
-        let rendered = self.handlebars.render(name, variables);
+        let template = self.handlebars.get_template(name).expect("it was loaded");
+        let rendered = self.renders(template, variables, used);
+        used.extend(self.digests.get(name).map(|digest| (name.to_owned(), digest.clone())));
         rendered.map_err(|error| self.explain(name, &error, variables, variant))
+    }
+
+    /// Renders a template, and adds to `used` the partials that it came by.
+    fn renders(
+        &self,
+        template: &Template,
+        variables: &Json,
+        used: &mut Used,
+    ) -> Result<String, HandlebarsError> {
+        let context = Context::wraps(variables)?;
+        let mut state = RenderContext::new(template.name.as_ref());
+        let recorder = Recorder::default();
+        recorder.listen(&mut state);
+        let rendered = template.renders(&self.handlebars, &context, &mut state);
+        for name in recorder.names() {
+            let digest = self.digests.get(&name).cloned();
+            used.extend(digest.map(|digest| (format!("{PARTIALS}/{name}.hbs"), digest)));
+        }
+        rendered
     }
 
     /// Renders a file that a Dockerfile copies, at `path` below the folder.
@@ -135,11 +170,11 @@ impl<'a> Templates<'a> {
         path: &Path,
         variables: &Json,
         variant: &str,
+        used: &mut Used,
     ) -> Result<String, RenderError> {
         let compiled = self.copied(path)?;
-        let context = Context::wraps(variables).expect("JSON is a context");
-        let mut state = RenderContext::new(compiled.template.name.as_ref());
-        let rendered = compiled.template.renders(&self.handlebars, &context, &mut state);
+        let rendered = self.renders(&compiled.template, variables, used);
+        used.insert(path.to_string_lossy().into_owned(), compiled.digest.clone());
         rendered.map_err(|error| {
             let of_partial = error.template_name.as_deref().and_then(|name| self.sources.get(name));
             self.explain_in(of_partial.unwrap_or(&compiled.source), &error, variables, variant)

@@ -1,9 +1,13 @@
 //! Whole commands: what is typed, what is printed, how it ends. None of these needs an engine.
 
 mod project;
+mod registry;
 
 mod engine;
+mod explain;
 mod names;
 mod plan;
 mod refusals;
 mod render;
+mod since;
+mod update;

@@ -62,6 +62,7 @@ pub(crate) fn job(name: &str, dockerfile: &str, files: &[(&str, &str)]) -> Build
             dockerfile: dockerfile.to_owned(),
             dockerfile_name: format!("{name}.Dockerfile"),
             files: files.iter().map(|(path, text)| file(path, text)).collect(),
+            ..BuildContext::default()
         },
         platforms: Vec::new(),
         labels: BTreeMap::from([("dev.basegen.test".to_owned(), name.to_owned())]),

@@ -166,6 +166,17 @@ async fn the_base_is_not_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_base_that_is_named_by_its_digest() {
+    let project = Project::known().await;
+    let from = |digit: &str| format!("FROM nvcr.io/acme/base@sha256:{}\n", digit.repeat(64));
+    project.write("dockerfiles/Dockerfile.hbs", &from("0"));
+    assert!(project.check("nvcr.io").starts_with("exit status: 0"));
+    project.write("dockerfiles/Dockerfile.hbs", &from("1"));
+    let told = project.check("nvcr.io");
+    assert!(told.starts_with("exit status: 9") && told.contains("base@sha256:111"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_token_in_the_user_s_place_is_not_shown() {
     let mut project = Project::new().await;
     project.door.registry("ghcr.io", Registry::new(Asks::Token, USER, "x-oauth-basic"));

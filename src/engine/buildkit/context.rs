@@ -189,6 +189,7 @@ mod tests {
             dockerfile: "FROM scratch\n".to_owned(),
             dockerfile_name: "t.Dockerfile".to_owned(),
             files: files.iter().map(file).collect(),
+            ..BuildContext::default()
         }
     }
 

@@ -113,11 +113,7 @@ mod tests {
         let reference = |text: &&str| text.parse().expect("a reference");
         BuildJob {
             target: "t".to_owned(),
-            context: BuildContext {
-                dockerfile: String::new(),
-                dockerfile_name: String::new(),
-                files: Vec::new(),
-            },
+            context: BuildContext::default(),
             platforms: Vec::new(),
             labels: BTreeMap::new(),
             references: references.iter().map(reference).collect(),

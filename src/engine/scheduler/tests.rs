@@ -91,11 +91,7 @@ fn failure() -> Failure {
 fn job(index: usize, after: &[usize]) -> BuildJob {
     BuildJob {
         target: index.to_string(),
-        context: BuildContext {
-            dockerfile: String::new(),
-            dockerfile_name: String::new(),
-            files: Vec::new(),
-        },
+        context: BuildContext::default(),
         platforms: Vec::new(),
         labels: BTreeMap::new(),
         references: Vec::new(),

@@ -1,0 +1,192 @@
+//! An earlier state of a project, out of git, by the `git` program.
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use crate::error::{ExitCode, Explain};
+
+/// How much of what git says is repeated, in characters.
+const MAX_SAID: usize = 300;
+
+/// Why an earlier state cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum GitError {
+    /// There is no such program.
+    #[error("the program `git` is not installed")]
+    NoGit,
+    /// It cannot be run.
+    #[error("failed to run `git`")]
+    Run(#[source] io::Error),
+    /// The matrix file is in no repository.
+    #[error("the matrix file is in no git repository: {0}")]
+    NoRepository(String),
+    /// The revision means no commit.
+    #[error("git knows no commit `{0}`")]
+    Revision(String),
+    /// The file is not in git, or was not then.
+    #[error("`{path}` is not in git at `{revision}`")]
+    NotThere { path: String, revision: String },
+    /// Something else.
+    #[error("git failed to {doing}: {said}")]
+    Failed { doing: &'static str, said: String },
+    /// There is no place for it.
+    #[error("cannot make a folder for what git has")]
+    Folder(#[source] io::Error),
+}
+
+impl Explain for GitError {
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Revision(_) | Self::NotThere { .. } => ExitCode::Usage,
+            _ => ExitCode::Failure,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::NoGit => "`--since` asks it what the project was like; install it",
+            Self::Revision(_) => {
+                "a commit, a branch or a tag; in a shallow clone, fetch it first: `git fetch origin REV`"
+            }
+            Self::NotThere { .. } => "choose a later revision, or commit the file",
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+}
+
+/// Files as they were in one commit, in a folder of their own that goes with this value.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    revision: String,
+    commit: String,
+    /// The repository's working tree.
+    top: PathBuf,
+    /// The folder that paths are relative to, below `top`.
+    prefix: String,
+    temporary: tempfile::TempDir,
+}
+
+impl Snapshot {
+    /// The state of `folder` at `revision`, still empty.
+    pub(super) fn new(revision: &str, folder: &Path) -> Result<Self, GitError> {
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        let at = git(folder, &["rev-parse", "--show-toplevel", "--show-prefix"], &[])?;
+        if !at.status.success() {
+            return Err(GitError::NoRepository(said(&at)));
+        }
+        let lines = String::from_utf8_lossy(&at.stdout).into_owned();
+        let (top, prefix) = lines.split_once('\n').unwrap_or((&lines, ""));
+        // What begins with a dash would be an option of git's.
+        if revision.starts_with('-') {
+            return Err(GitError::Revision(revision.to_owned()));
+        }
+        let peeled = format!("{revision}^{{commit}}");
+        let commit = git(Path::new(top), &["rev-parse", "--verify", "--quiet", &peeled], &[])?;
+        if !commit.status.success() {
+            return Err(GitError::Revision(revision.to_owned()));
+        }
+        let temporary = tempfile::Builder::new().prefix("basegen-since-").tempdir();
+        let snapshot = Self {
+            revision: revision.to_owned(),
+            commit: String::from_utf8_lossy(&commit.stdout).trim().to_owned(),
+            top: top.into(),
+            prefix: prefix.trim_end_matches('\n').to_owned(),
+            temporary: temporary.map_err(GitError::Folder)?,
+        };
+        snapshot.git("read the commit", &["read-tree", &snapshot.commit], &[])?;
+        Ok(snapshot)
+    }
+
+    /// The commit's full id.
+    pub(super) fn commit(&self) -> &str {
+        &self.commit
+    }
+
+    /// Where `path`, relative to the folder, is once it was fetched.
+    pub(super) fn path(&self, path: &str) -> PathBuf {
+        self.tree().join(&self.prefix).join(path)
+    }
+
+    /// The folder that everything fetched is below, as messages would name it.
+    pub(super) fn folder(&self) -> String {
+        format!("{}/", self.path("").display()).replace("//", "/")
+    }
+
+    /// Brings a file or a folder with all that is in it; whether there was one.
+    pub(super) fn fetch(&self, path: &str) -> Result<bool, GitError> {
+        let path = format!("{}{path}", self.prefix);
+        let listed = self.git("list its files", &["ls-files", "-z", "--", &path], &[])?;
+        if listed.is_empty() {
+            return Ok(false);
+        }
+        // As a checkout would write them: line ends and filters as the attributes say.
+        let tree = format!("--prefix={}/", self.tree().display());
+        self.git("write its files", &["checkout-index", "-f", "-z", "--stdin", &tree], &listed)?;
+        Ok(true)
+    }
+
+    /// Brings what must be there.
+    pub(super) fn require(&self, path: &str) -> Result<(), GitError> {
+        match self.fetch(path)? {
+            true => Ok(()),
+            false => Err(GitError::NotThere {
+                path: format!("{}{path}", self.prefix),
+                revision: self.revision.clone(),
+            }),
+        }
+    }
+
+    fn tree(&self) -> PathBuf {
+        self.temporary.path().join("tree")
+    }
+
+    /// Runs git on an index of our own, so that the user's stays as it is.
+    fn git(
+        &self,
+        doing: &'static str,
+        arguments: &[&str],
+        input: &[u8],
+    ) -> Result<Vec<u8>, GitError> {
+        let index = self.temporary.path().join("index");
+        let mut command = command(&self.top, arguments);
+        command.env("GIT_INDEX_FILE", index);
+        let output = run(command, input)?;
+        match output.status.success() {
+            true => Ok(output.stdout),
+            false => Err(GitError::Failed { doing, said: said(&output) }),
+        }
+    }
+}
+
+fn git(folder: &Path, arguments: &[&str], input: &[u8]) -> Result<Output, GitError> {
+    run(command(folder, arguments), input)
+}
+
+fn command(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new("git");
+    command.arg("--literal-pathspecs").arg("-C").arg(folder).args(arguments);
+    command
+}
+
+fn run(mut command: Command, input: &[u8]) -> Result<Output, GitError> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => GitError::NoGit,
+        _ => GitError::Run(error),
+    })?;
+    let mut stdin = child.stdin.take();
+    std::thread::scope(|scope| {
+        // On a thread of its own: git may answer before it has read everything.
+        scope.spawn(move || stdin.as_mut().map(|stdin| stdin.write_all(input)));
+        child.wait_with_output().map_err(GitError::Run)
+    })
+}
+
+/// What git said was wrong, in one line.
+fn said(output: &Output) -> String {
+    let text = String::from_utf8_lossy(&output.stderr);
+    let line = text.lines().next().unwrap_or_default();
+    line.trim_start_matches("fatal: ").chars().filter(|c| !c.is_control()).take(MAX_SAID).collect()
+}

@@ -1,0 +1,365 @@
+//! What is part of an image's identity, what is not, and what a difference is told as.
+
+use std::path::Path;
+
+use super::*;
+use crate::image::{CompressionAlgorithm, Reference};
+use crate::matrix::{Matrix, Selection, parse};
+use crate::plan::{Plan, PlanRequest};
+use crate::render::{Origin, OriginVariable, Upstream};
+
+const MATRIX: &str = r#"
+[image]
+repository = "acme/base"
+aliases = ["{{variant}}-latest"]
+dockerfile = "Dockerfile.hbs"
+platforms = ["linux/amd64"]
+[image.labels]
+"org.opencontainers.image.title" = "base {{variant}}"
+"org.opencontainers.image.vendor" = "acme"
+[axes]
+python = ["3.11"]
+"#;
+
+const DOCKERFILE: &str = "FROM python:3.11\nCOPY a b /\n\
+    RUN --mount=type=secret,id=token --mount=type=secret,id=other x\n";
+
+/// What the image of a test is made of.
+struct Made {
+    matrix: Matrix,
+    request: PlanRequest,
+    context: BuildContext,
+    secrets: Vec<&'static str>,
+    change: fn(&mut Target<'_>),
+}
+
+impl Made {
+    fn new() -> Self {
+        let file = |path: &str, text: &str| ContextFile {
+            path: path.to_owned(),
+            executable: false,
+            content: text.as_bytes().into(),
+        };
+        let variable = |name: &str, axes: &[&str], value: &str| {
+            let axes = axes.iter().map(|axis| (*axis).to_owned()).collect();
+            (name.to_owned(), OriginVariable { axes, value: value.to_owned() })
+        };
+        let template = |path: &str| (path.to_owned(), Digest::of(path.as_bytes()));
+        let context = BuildContext {
+            dockerfile: DOCKERFILE.to_owned(),
+            dockerfile_name: "Dockerfile".to_owned(),
+            files: vec![file("a", "a"), file("b/c", "c")],
+            upstreams: vec![upstream("docker.io/library/python:3.11", b"python")],
+            origin: Origin {
+                folder: "dockerfiles".to_owned(),
+                templates: ["Dockerfile.hbs", "partials/cuda.hbs"].map(template).into(),
+                variables: [variable("cuda", &["gpu"], "12.6"), variable("user", &[], "root")]
+                    .into(),
+            },
+        };
+        let version = "v1.0.0".parse().ok();
+        Self {
+            matrix: parse(Path::new("matrix.toml"), MATRIX).expect("a matrix"),
+            request: PlanRequest { version, ..PlanRequest::default() },
+            context,
+            secrets: vec!["token", "unused"],
+            change: |_| {},
+        }
+    }
+
+    fn with(change: impl FnOnce(&mut Self)) -> Inputs {
+        let mut made = Self::new();
+        change(&mut made);
+        let selected = made.matrix.select(&Selection::default()).expect("all");
+        let plan = Plan::new(&made.matrix, &selected, made.request).expect("a plan");
+        let mut target = plan.targets[0].clone();
+        (made.change)(&mut target);
+        Inputs::of(&target, &made.context, &made.secrets)
+    }
+
+    fn dockerfile(&mut self) {
+        self.context.dockerfile.push_str("USER 1\n");
+    }
+
+    fn variable(&mut self, name: &str, value: &str) {
+        self.dockerfile();
+        let variable = self.context.origin.variables.get_mut(name).expect(name);
+        variable.value = value.to_owned();
+    }
+}
+
+fn upstream(name: &str, content: &[u8]) -> Upstream {
+    let reference: Reference = name.parse().expect(name);
+    Upstream {
+        name: name.to_owned(),
+        reference: Some(reference),
+        digest: Some(Digest::of(content)),
+    }
+}
+
+/// What is said of a change to an image.
+fn reasons(change: impl FnOnce(&mut Made)) -> Vec<String> {
+    let (before, now) = (Made::with(|_| {}), Made::with(change));
+    assert_ne!(now.fingerprint(), before.fingerprint());
+    let told = |before: &Inputs| -> Vec<String> {
+        now.changes_since(before).iter().map(ToString::to_string).collect()
+    };
+    let reasons = told(&before);
+    // What the label keeps says the same.
+    let kept = Inputs::from_label(&before.label()).expect("a label");
+    assert_eq!(kept, before);
+    assert_eq!(told(&kept), reasons);
+    reasons
+}
+
+/// A change to what an image is made of.
+type Edited = fn(&mut Made);
+
+#[test]
+fn every_part_is_part_of_the_identity_and_is_told() {
+    let cases: &[(Edited, &[&str])] = &[
+        (|made| made.context.files[1].content = b"d"[..].into(), &["dockerfiles/b/c changed"]),
+        (|made| made.context.files[0].executable = true, &["dockerfiles/a changed"]),
+        (
+            |made| made.context.files[0].path = "z".to_owned(),
+            &["dockerfiles/a removed", "dockerfiles/z added"],
+        ),
+        (
+            |made| made.context.upstreams = vec![upstream("docker.io/library/python:3.11", b"new")],
+            &["python:3.11 moved (sha256:11a4a60b518b… → sha256:11507a0e2f5e…)"],
+        ),
+        (
+            |made| made.context.upstreams.push(upstream("ghcr.io/a/b:1", b"b")),
+            &["upstream ghcr.io/a/b:1 added"],
+        ),
+        (|made| made.context.upstreams.clear(), &["upstream python:3.11 removed"]),
+        (Made::dockerfile, &["the Dockerfile changed"]),
+        (|made| made.variable("cuda", "12.8"), &["axis gpu: cuda 12.6 → 12.8"]),
+        (|made| made.variable("user", &"x".repeat(200)), &["variable user changed"]),
+        (
+            |made| {
+                made.dockerfile();
+                let path = "partials/cuda.hbs".to_owned();
+                made.context.origin.templates.insert(path, Digest::of(b"new"));
+            },
+            &["dockerfiles/partials/cuda.hbs changed"],
+        ),
+        (|made| made.secrets.push("other"), &["secret other added"]),
+        (|made| made.secrets.clear(), &["secret token removed"]),
+        (
+            |made| made.change = |target| drop(target.labels.insert("x".to_owned(), String::new())),
+            &["label x added"],
+        ),
+        (
+            |made| {
+                made.change = |target| {
+                    target.labels.values_mut().for_each(|label| label.push('!'));
+                };
+            },
+            &[
+                "label org.opencontainers.image.title changed",
+                "label org.opencontainers.image.vendor changed",
+            ],
+        ),
+        (
+            |made| {
+                let platforms = ["linux/amd64", "linux/arm64"];
+                made.request.platforms = platforms.map(|text| text.parse().expect(text)).into();
+            },
+            &["platform linux/arm64 added"],
+        ),
+        (
+            |made| {
+                made.change = |target| {
+                    target.compression.algorithm = CompressionAlgorithm::Gzip;
+                    target.compression.level = Some(6);
+                };
+            },
+            &["compression zstd → gzip level 6"],
+        ),
+    ];
+    for (change, expected) in cases {
+        assert_eq!(reasons(change), *expected);
+    }
+}
+
+#[test]
+fn what_names_an_image_or_orders_its_parts_is_not_its_identity() {
+    let cases: [(&str, Edited); 9] = [
+        ("version", |made| made.request.version = "v2.0.0".parse().ok()),
+        ("registry", |made| made.request.registry = Some("ghcr.io".to_owned())),
+        ("repository", |made| made.request.repository = Some("other/base".to_owned())),
+        ("tag", |made| made.change = |target| target.reference.tag = "x".parse().expect("a tag")),
+        ("aliases", |made| made.change = |target| target.aliases.clear()),
+        ("secrets that no step mounts", |made| made.secrets.push("elsewhere")),
+        ("the Dockerfile's name", |made| made.context.dockerfile_name = "other".to_owned()),
+        ("what it was rendered from", |made| made.context.origin = Origin::default()),
+        ("order", |made| {
+            made.context.files.reverse();
+            made.secrets.reverse();
+        }),
+    ];
+    let same = Made::with(|_| {});
+    for (what, change) in cases {
+        let now = Made::with(change);
+        assert_eq!(now.fingerprint(), same.fingerprint(), "{what}");
+        assert_eq!(now.changes_since(&same), [], "{what}");
+    }
+}
+
+#[test]
+fn platforms_and_upstreams_have_no_order() {
+    let of = |names: [&str; 2], platforms: [&str; 2]| {
+        Made::with(|made| {
+            made.context.upstreams = names.map(|name| upstream(name, name.as_bytes())).into();
+            made.request.platforms = platforms.map(|text| text.parse().expect(text)).into();
+        })
+    };
+    let one = of(["ghcr.io/a/b:1", "ghcr.io/a/c:1"], ["linux/amd64", "linux/arm64"]);
+    let other = of(["ghcr.io/a/c:1", "ghcr.io/a/b:1"], ["linux/arm64", "linux/amd64"]);
+    assert_eq!(one.fingerprint(), other.fingerprint());
+}
+
+#[test]
+fn two_identities_are_never_the_same_bytes() {
+    // Where a part ends and the next begins, what is a name and what a content.
+    let files = |files: &[(&str, &str)]| {
+        Made::with(|made| {
+            let file = |(path, text): &(&str, &str)| ContextFile {
+                path: (*path).to_owned(),
+                executable: false,
+                content: text.as_bytes().into(),
+            };
+            made.context.files = files.iter().map(file).collect();
+        })
+        .fingerprint()
+    };
+    let all = [
+        files(&[("ab", "c")]),
+        files(&[("a", "bc")]),
+        files(&[("a", "b"), ("c", "")]),
+        files(&[("a", ""), ("b", "c")]),
+        files(&[("a\",\"b", "c")]),
+        files(&[]),
+    ];
+    for (index, one) in all.iter().enumerate() {
+        assert!(all[index + 1..].iter().all(|other| other != one), "{index}");
+    }
+}
+
+#[test]
+fn the_fingerprint_of_a_known_image_stays() {
+    // Another value here is another scheme, and needs another number.
+    let fingerprint = Made::with(|_| {}).fingerprint().expect("all is pinned");
+    insta::assert_snapshot!(fingerprint, @"sha256:54528162c1fb74857bece6f9af989b50731a51f096b2f55bf63fcf0d369a43f3");
+    assert_eq!(fingerprint.to_string().parse(), Ok(fingerprint.clone()));
+    let digits = fingerprint.to_string().replace("sha256:", "")[..32].to_owned();
+    assert_eq!(fingerprint.staging_tag().as_str(), format!("basegen-{digits}"));
+}
+
+#[test]
+fn what_is_not_pinned_has_no_fingerprint() {
+    let unpinned = Made::with(|made| made.context.upstreams[0].digest = None);
+    assert_eq!(unpinned.fingerprint(), None);
+    let before = Made::with(|_| {});
+    let told = |now: &Inputs, before: &Inputs| now.changes_since(before)[0].to_string();
+    assert_eq!(told(&unpinned, &before), "python:3.11 no longer pinned at sha256:11a4a60b518b…");
+    assert_eq!(told(&before, &unpinned), "python:3.11 pinned at sha256:11a4a60b518b…");
+    // Of two that are not pinned it can still be said whether they are the same.
+    let again = Made::with(|made| made.context.upstreams[0].digest = None);
+    assert_eq!(unpinned.changes_since(&again), []);
+}
+
+#[test]
+fn the_finer_reason_stands_for_the_coarser() {
+    // A pin is written into the Dockerfile, a variable too; neither is told twice.
+    let told = reasons(|made| {
+        made.variable("cuda", "12.8");
+        made.context.upstreams = vec![upstream("docker.io/library/python:3.11", b"new")];
+        made.context.files[0].content = b"new"[..].into();
+    });
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert_eq!(
+        (told[0].as_str(), told[2].as_str()),
+        ("dockerfiles/a changed", "axis gpu: cuda 12.6 → 12.8")
+    );
+    // A variable that nothing is rendered from explains nothing.
+    let told = reasons(|made| {
+        made.variable("cuda", "12.8");
+        made.context.dockerfile = DOCKERFILE.to_owned();
+        made.context.files[0].content = b"new"[..].into();
+    });
+    assert_eq!(told, ["dockerfiles/a changed"]);
+    // A file that is rendered changes with a variable.
+    let rendered = |made: &mut Made| {
+        let template = ("a.hbs".to_owned(), Digest::of(b"a"));
+        made.context.origin.templates.extend([template]);
+    };
+    let before = Made::with(rendered);
+    let now = Made::with(|made| {
+        rendered(made);
+        made.variable("cuda", "12.8");
+        made.context.dockerfile = DOCKERFILE.to_owned();
+        made.context.files[0].content = b"new"[..].into();
+    });
+    assert_eq!(now.changes_since(&before)[0].to_string(), "axis gpu: cuda 12.6 → 12.8");
+}
+
+#[test]
+fn files_are_digested_once_for_all_and_alike() {
+    let made = Made::new();
+    let selected = made.matrix.select(&Selection::default()).expect("all");
+    let plan = Plan::new(&made.matrix, &selected, made.request).expect("a plan");
+    let targets = vec![plan.targets[0].clone(); 3];
+    let mut contexts = vec![made.context; 3];
+    contexts[2].files[0].content = b"other"[..].into();
+    let all = Inputs::of_all(&targets, &contexts, &made.secrets);
+    for ((target, context), inputs) in targets.iter().zip(&contexts).zip(&all) {
+        assert_eq!(*inputs, Inputs::of(target, context, &made.secrets));
+    }
+    assert!(all[0] == all[1] && all[0] != all[2]);
+}
+
+#[test]
+fn many_files_are_listed_by_their_folders() {
+    let many = |changed: &str| {
+        Made::with(|made| {
+            made.context.files = (0..3000)
+                .map(|index| format!("lib/part{}/x/file{index}.py", index % 40))
+                .chain(["top.txt".to_owned()])
+                .map(|path| ContextFile {
+                    content: if path == changed { b"new"[..].into() } else { b"old"[..].into() },
+                    executable: false,
+                    path,
+                })
+                .collect();
+        })
+    };
+    let (before, now) = (many(""), many("lib/part7/x/file47.py"));
+    assert!(before.label().len() < 4096, "{}", before.label().len());
+    let told: Vec<_> = now.changes_since(&before).iter().map(ToString::to_string).collect();
+    assert_eq!(told, ["dockerfiles/lib/part7/x/ changed"]);
+    let top = many("top.txt").changes_since(&before)[0].to_string();
+    assert_eq!(top, "dockerfiles/top.txt changed");
+}
+
+#[test]
+fn labels_of_others_are_not_read() {
+    let label = Made::with(|_| {}).label();
+    assert!(label.len() < 1024, "{}", label.len());
+    let newer = label.replace("fingerprint v1", "fingerprint v9");
+    let long = format!("{label}{}", " ".repeat(MAX_LABEL));
+    for text in ["", "null", "[]", "{}", "hello", &newer, &long, &label[1..], &label[..90]] {
+        assert_eq!(Inputs::from_label(text), None, "{text:.60}");
+    }
+    // What a later basegen of the same scheme adds is passed over.
+    let more = label.replacen('{', "{\"more\":[1],", 1);
+    assert_eq!(Inputs::from_label(&more), Inputs::from_label(&label));
+}
+
+#[test]
+fn what_a_label_says_reaches_no_terminal() {
+    let hostile = Made::with(|made| made.variable("cuda", "\u{1b}[2J\u{202e}"));
+    let told = Made::with(|_| {}).changes_since(&hostile)[0].to_string();
+    assert_eq!(told, "axis gpu: cuda \\u{1b}[2J\\u{202e} → 12.6");
+}

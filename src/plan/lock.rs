@@ -1,0 +1,234 @@
+//! `basegen.lock`: the upstream images of a matrix, pinned. It is committed beside the matrix
+//! file, so that who renders, builds or compares means the same bytes.
+
+use std::collections::BTreeSet;
+use std::fmt::{self, Write as _};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use indexmap::IndexMap;
+use serde::Deserialize;
+use serde_spanned::Spanned;
+
+use super::changes::shown;
+use crate::error::{ExitCode, Explain};
+use crate::image::{Digest, Reference};
+use crate::matrix::{Diagnostic, Matrix, SourceError, SourceFile, from_toml};
+use crate::render::{Pins, Upstream};
+
+/// The version of the format, which counts up when a key's meaning changes.
+const SCHEMA: u32 = 1;
+
+/// The largest lock that is read, in bytes.
+const MAX_SIZE: u64 = 4 << 20;
+
+/// What it begins with.
+const HEADER: &str = "\
+# The images that this matrix builds on, each pinned to the digest of its index or manifest.
+# `basegen update` writes this file; commit it.
+";
+
+/// Pins of upstream images.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lock {
+    /// The pins: tagged references and the digests that they stand for.
+    pub pins: Pins,
+}
+
+/// A pin that is not what it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Move {
+    /// The image.
+    pub reference: Reference,
+    /// What it was pinned to, if it was.
+    pub before: Option<Digest>,
+    /// What it is pinned to, if it is.
+    pub now: Option<Digest>,
+}
+
+impl fmt::Display for Move {
+    /// `sha256:1234… → sha256:5678…`, `added at sha256:5678…` or `removed`.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.before, &self.now) {
+            (Some(before), Some(now)) => {
+                write!(formatter, "{} → {}", shown(&before.hex()), shown(&now.hex()))
+            }
+            (None, Some(now)) => write!(formatter, "added at {}", shown(&now.hex())),
+            (_, None) => formatter.write_str("removed"),
+        }
+    }
+}
+
+/// The file as TOML has it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LockFile {
+    schema: Spanned<u32>,
+    #[serde(default)]
+    images: IndexMap<Spanned<String>, Spanned<String>>,
+}
+
+/// Why a lock cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// The file cannot be read, or is not a text.
+    #[error("`{}` cannot be read", .0.display())]
+    Read(PathBuf, #[source] io::Error),
+    /// The file is larger than any lock.
+    #[error("`{}` is {size} bytes long, and no lock: the bound is {MAX_SIZE}", .path.display())]
+    Size {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        size: u64,
+    },
+    /// What the file says is wrong.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+}
+
+impl Explain for LockError {
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Read(..) => ExitCode::Failure,
+            Self::Size { .. } | Self::Source(_) => ExitCode::Matrix,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Read(..) => None,
+            Self::Size { .. } | Self::Source(_) => {
+                Some("remove the file, and `basegen update` writes it anew".to_owned())
+            }
+        }
+    }
+}
+
+impl Lock {
+    /// The name of the file.
+    pub const NAME: &'static str = "basegen.lock";
+
+    /// Where the lock of `matrix` is: beside it.
+    #[must_use]
+    pub fn path(matrix: &Matrix) -> PathBuf {
+        matrix.folder().join(Self::NAME)
+    }
+
+    /// Reads the lock of `matrix`; one that is not there pins nothing.
+    pub fn of(matrix: &Matrix) -> Result<Self, LockError> {
+        let path = Self::path(matrix);
+        let failed = |error| LockError::Read(path.clone(), error);
+        let size = match fs_err::metadata(&path) {
+            Ok(metadata) => metadata.len(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) => return Err(failed(error)),
+        };
+        if size > MAX_SIZE {
+            return Err(LockError::Size { path, size });
+        }
+        let text = fs_err::read_to_string(&path).map_err(failed)?;
+        Ok(Self::parse(&path, &text)?)
+    }
+
+    /// Reads a lock from `text`; `path` is the name under which errors speak of it.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, SourceError> {
+        let source = SourceFile::new(path, text);
+        let file: LockFile = from_toml(&source)?;
+        if *file.schema.get_ref() != SCHEMA {
+            let message = format!("schema {} is not known", file.schema.get_ref());
+            let label = format!("this basegen reads {SCHEMA}");
+            let diagnostic = Diagnostic::new(file.schema.span(), message, label)
+                .help("a newer basegen wrote this file: use that one");
+            return Err(SourceError::new(&source, vec![diagnostic]));
+        }
+        let mut lock = Self::default();
+        let mut diagnostics = Vec::new();
+        for (name, text) in file.images {
+            match (reference(&name), digest(&text)) {
+                (Ok(reference), Ok(digest)) => drop(lock.pins.insert(reference, digest)),
+                (name, digest) => diagnostics.extend(name.err().into_iter().chain(digest.err())),
+            }
+        }
+        match diagnostics.is_empty() {
+            true => Ok(lock),
+            false => Err(SourceError::new(&source, diagnostics)),
+        }
+    }
+
+    /// What is pinned otherwise by `now`, sorted.
+    #[must_use]
+    pub fn moves_to(&self, now: &Self) -> Vec<Move> {
+        let names: BTreeSet<&Reference> = self.pins.keys().chain(now.pins.keys()).collect();
+        let moves = names.into_iter().map(|name| Move {
+            reference: name.clone(),
+            before: self.pins.get(name).cloned(),
+            now: now.pins.get(name).cloned(),
+        });
+        moves.filter(|pin| pin.before != pin.now).collect()
+    }
+
+    /// The text of the file: the same for the same pins, sorted.
+    #[must_use]
+    pub fn print(&self) -> String {
+        let mut text = format!("{HEADER}schema = {SCHEMA}\n\n[images]\n");
+        for (reference, digest) in &self.pins {
+            writeln!(text, "\"{}\" = \"{digest}\"", reference.canonical())
+                .expect("writing to memory does not fail");
+        }
+        text
+    }
+}
+
+fn reference(name: &Spanned<String>) -> Result<Reference, Diagnostic> {
+    let text = name.get_ref();
+    let reference: Reference = text.parse().map_err(|error: crate::image::ReferenceError| {
+        Diagnostic::new(name.span(), error.to_string(), "not an image with its tag")
+    })?;
+    let full = Upstream::reference(text).unwrap_or_else(|| reference.clone()).canonical();
+    if full == *text {
+        return Ok(reference);
+    }
+    let message = format!("`{}` is not a full name", text.escape_debug());
+    Err(Diagnostic::new(name.span(), message, format!("it is `{full}`")))
+}
+
+fn digest(text: &Spanned<String>) -> Result<Digest, Diagnostic> {
+    text.get_ref().parse().map_err(|error: crate::image::DigestError| {
+        Diagnostic::new(text.span(), error.to_string(), "not a digest")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lock() -> Lock {
+        let pin = |name: &str| (name.parse().expect(name), Digest::of(name.as_bytes()));
+        let names = ["ghcr.io/acme/tools:1", "docker.io/library/python:3.9-slim", "[::1]:5000/a:b"];
+        Lock { pins: names.map(pin).into() }
+    }
+
+    fn refused(text: &str) -> String {
+        Lock::parse(Path::new("basegen.lock"), text).expect_err("a mistake").to_string()
+    }
+
+    #[test]
+    fn what_is_printed_is_read_back() {
+        let printed = lock().print();
+        assert_eq!(Lock::parse(Path::new(Lock::NAME), &printed).expect("a lock"), lock());
+        insta::assert_snapshot!(printed);
+        let empty = Lock::default();
+        assert_eq!(Lock::parse(Path::new(Lock::NAME), &empty.print()).expect("a lock"), empty);
+    }
+
+    #[test]
+    fn mistakes_are_pointed_at() {
+        insta::assert_snapshot!(refused(
+            "schema = 1\n[images]\n\"python:3.9\" = \"sha256:abc\"\n\"docker.io/a/b\" = \"\"\n"
+        ));
+        insta::assert_snapshot!(refused("schema = 2\n"));
+        insta::assert_snapshot!(refused("schema = 1\nimage = {}\n"));
+        insta::assert_snapshot!(refused("schema = 1\n[images]\n<<<<<<< HEAD\n"));
+    }
+}

@@ -1,0 +1,137 @@
+//! Which images differ from those of an earlier state of the matrix, and why.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+
+use serde_json::{Value as Json, json};
+
+use super::changes::Change;
+use super::inputs::Inputs;
+
+/// How the images of one state of a matrix differ from those of another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Comparison {
+    /// The images that differ, in the order of the matrix; those that are no more, last.
+    pub affected: Vec<Affected>,
+    /// How many do not.
+    pub unaffected: usize,
+}
+
+/// A variant whose image is not what it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Affected {
+    /// The variant's id.
+    pub id: String,
+    /// What happened to it.
+    pub effect: Effect,
+}
+
+/// What happened to a variant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// It is new.
+    Added,
+    /// It is no more.
+    Removed,
+    /// It is made of other things, for these reasons.
+    Changed(Vec<Change>),
+}
+
+impl fmt::Display for Effect {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Added => "added",
+            Self::Removed => "removed",
+            Self::Changed(_) => "changed",
+        })
+    }
+}
+
+impl Effect {
+    /// Why, a text for each reason.
+    fn reasons(&self) -> Vec<String> {
+        match self {
+            Self::Added | Self::Removed => Vec::new(),
+            Self::Changed(changes) => changes.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+impl Comparison {
+    /// Compares variants by their ids.
+    #[must_use]
+    pub fn new(before: &[(&str, Inputs)], now: &[(&str, Inputs)]) -> Self {
+        let known: HashMap<&str, &Inputs> =
+            before.iter().map(|(id, inputs)| (*id, inputs)).collect();
+        let there: HashSet<&str> = now.iter().map(|(id, _)| *id).collect();
+        let mut affected = Vec::new();
+        let mut unaffected = 0;
+        let affect = |id: &str, effect| Affected { id: id.to_owned(), effect };
+        for (id, inputs) in now {
+            match known.get(id).map(|before| inputs.changes_since(before)) {
+                None => affected.push(affect(id, Effect::Added)),
+                Some(changes) if changes.is_empty() => unaffected += 1,
+                Some(changes) => affected.push(affect(id, Effect::Changed(changes))),
+            }
+        }
+        let removed = before.iter().filter(|(id, _)| !there.contains(id));
+        affected.extend(removed.map(|(id, _)| affect(id, Effect::Removed)));
+        Self { affected, unaffected }
+    }
+
+    /// A table for people: the variant, what happened to it, and why.
+    #[must_use]
+    pub fn table(&self, revision: &str) -> String {
+        let mut text = String::new();
+        let width = self.affected.iter().map(|row| row.id.len()).max().unwrap_or(0).max(7);
+        if !self.affected.is_empty() {
+            text = format!("{:width$}  CHANGE   WHY\n", "VARIANT");
+        }
+        for Affected { id, effect } in &self.affected {
+            let mut reasons = effect.reasons();
+            let more = reasons.split_off(reasons.len().min(1));
+            let first = reasons.pop().unwrap_or_default();
+            let row = format!("{id:width$}  {:7}  {first}", effect.to_string());
+            text = format!("{text}{}\n", row.trim_end());
+            for reason in more {
+                text = format!("{text}{:width$}           {reason}\n", "");
+            }
+        }
+        let blank = if self.affected.is_empty() { "" } else { "\n" };
+        let (affected, all) = (self.affected.len(), self.affected.len() + self.unaffected);
+        format!("{text}{blank}{affected} of {all} variants differ from {revision}\n")
+    }
+
+    /// The same for documents.
+    #[must_use]
+    pub fn markdown(&self) -> String {
+        let rows = self.affected.iter().map(|Affected { id, effect }| {
+            let reasons = effect
+                .reasons()
+                .join("<br>")
+                .replace('|', "\\|")
+                .replace('<', "&lt;")
+                .replace("&lt;br>", "<br>");
+            format!("| `{id}` | {effect} | {reasons} |\n")
+        });
+        format!("| variant | change | why |\n| --- | --- | --- |\n{}", rows.collect::<String>())
+    }
+
+    /// The same for programs; `schema` counts up when a field's meaning changes.
+    #[must_use]
+    pub fn json(&self, revision: &str, commit: &str) -> String {
+        let affected = self.affected.iter().map(|Affected { id, effect }| {
+            json!({ "id": id, "change": effect.to_string(), "reasons": effect.reasons() })
+        });
+        let record = json!({
+            "schema": 1,
+            "since": revision,
+            "commit": commit,
+            "affected": affected.collect::<Vec<Json>>(),
+            "unaffected": self.unaffected,
+        });
+        let mut text = serde_json::to_string_pretty(&record).expect("a comparison is JSON");
+        text.push('\n');
+        text
+    }
+}

@@ -1,0 +1,324 @@
+//! The images of others that a Dockerfile builds on, and pinning them to digests.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::arguments::{Arguments, UNKNOWN};
+use super::copied::flags;
+use super::dockerfile::{Instruction, escape_character};
+use crate::image::{Digest, Reference, Repository};
+
+/// The base that is no image.
+const SCRATCH: &str = "scratch";
+
+/// What upstream images are pinned to: the digests of their indexes or manifests.
+pub type Pins = BTreeMap<Reference, Digest>;
+
+/// An image that a Dockerfile builds on and that none of its stages makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upstream {
+    /// The image in full: `docker.io/library/python:3.11-slim-bookworm`. A name that only the
+    /// engine can make out stands here as the Dockerfile has it.
+    pub name: String,
+    /// What a registry can be asked for; `None` where the Dockerfile names a digest alone, or
+    /// what only the engine can make out.
+    pub reference: Option<Reference>,
+    /// The bytes that it means: what it is pinned to, or the digest that its template names.
+    pub digest: Option<Digest>,
+}
+
+impl Upstream {
+    /// The image that a Dockerfile calls `word`, which is `expanded`.
+    fn new(word: &str, expanded: &str) -> Self {
+        let as_written = Self { name: word.to_owned(), reference: None, digest: None };
+        if expanded.contains(UNKNOWN) {
+            return as_written;
+        }
+        Self::parse(expanded).unwrap_or(as_written)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (name, digest) = match text.split_once('@') {
+            Some((name, digest)) => (name, Some(digest.parse::<Digest>().ok()?)),
+            None => (text, None),
+        };
+        let (path, tag) = match name.rsplit_once(':') {
+            Some((path, tag)) if !tag.contains('/') => (path, Some(tag)),
+            _ => (name, None),
+        };
+        let repository = official(path.parse().ok()?)?;
+        match (tag, &digest) {
+            (None, Some(known)) => {
+                let name = format!("{}@{known}", repository.canonical());
+                Some(Self { name, reference: None, digest })
+            }
+            (tag, _) => {
+                let reference =
+                    Reference { repository, tag: tag.unwrap_or("latest").parse().ok()? };
+                Some(Self { name: reference.canonical(), reference: Some(reference), digest })
+            }
+        }
+    }
+
+    /// The image that a name such as `python:3.11` means to a Dockerfile, if it is a tagged one.
+    #[must_use]
+    pub fn reference(name: &str) -> Option<Reference> {
+        Self::parse(name)?.reference
+    }
+
+    /// The name as people write it: `python:3.11-slim-bookworm`.
+    #[must_use]
+    pub fn familiar(&self) -> &str {
+        familiar(&self.name)
+    }
+}
+
+/// An image's full name as people write it, without what Docker Hub goes without saying.
+#[must_use]
+pub fn familiar(name: &str) -> &str {
+    let name = name.strip_prefix("docker.io/").unwrap_or(name);
+    name.strip_prefix("library/").unwrap_or(name)
+}
+
+/// Docker Hub's own images live below `library/`, which nobody writes.
+fn official(repository: Repository) -> Option<Repository> {
+    if repository.registry() != "docker.io" || repository.path().contains('/') {
+        return Some(repository);
+    }
+    Repository::new(repository.registry(), &format!("library/{}", repository.path())).ok()
+}
+
+/// Pins what `pins` knows in a Dockerfile, and tells what it builds on, each image once.
+///
+/// Only the words that name the images change; what names a digest itself is left alone.
+pub(super) fn pin(
+    text: &str,
+    instructions: &[Instruction],
+    pins: &Pins,
+) -> (String, Vec<Upstream>) {
+    let mut pinned = text.to_owned();
+    let mut upstreams: Vec<Upstream> = Vec::new();
+    // From the last to the first, so that no place moves before it is used.
+    for Named { mut upstream, written, place } in find(text, instructions).into_iter().rev() {
+        let pin = upstream.reference.as_ref().and_then(|name| pins.get(name));
+        if let (None, Some(digest)) = (&upstream.digest, pin) {
+            pinned.replace_range(place, &format!("{written}@{digest}"));
+            upstream.digest = Some(digest.clone());
+        }
+        upstreams.retain(|other| *other != upstream);
+        upstreams.push(upstream);
+    }
+    upstreams.reverse();
+    (pinned, upstreams)
+}
+
+/// An image that a Dockerfile names.
+struct Named {
+    upstream: Upstream,
+    /// The name as the Dockerfile means it, its arguments filled in.
+    written: String,
+    /// Where it stands in the text.
+    place: Range<usize>,
+}
+
+/// The images that instructions name, in the order of the text.
+fn find(text: &str, instructions: &[Instruction]) -> Vec<Named> {
+    let arguments = Arguments::of(instructions, escape_character(text));
+    let all: Vec<String> = instructions.iter().filter_map(stage).collect();
+    let mut found = Vec::new();
+    let mut earlier = 0;
+    for instruction in instructions {
+        let mut add = |word: &str, expanded: String| {
+            let begin = offset(&instruction.arguments, word);
+            // A word that two lines share begins on one and ends on the other.
+            let place = instruction.place(begin)..instruction.place(begin + word.len() - 1) + 1;
+            let upstream = Upstream::new(word, &expanded);
+            found.push(Named { upstream, written: expanded, place });
+        };
+        match instruction.keyword.as_str() {
+            "FROM" => {
+                let word = flags(&instruction.arguments).1.split_whitespace().next();
+                let before = &all[..earlier];
+                if let Some(word) = word {
+                    let expanded = arguments.expand(word);
+                    if expanded != SCRATCH && !before.iter().any(|name| may_mean(&expanded, name)) {
+                        add(word, expanded);
+                    }
+                }
+                earlier += 1;
+            }
+            "COPY" | "RUN" => {
+                for word in sources(instruction).filter(|word| is_image(word, &all)) {
+                    // No argument has a meaning here.
+                    let expanded = word.replace('$', &UNKNOWN.to_string());
+                    add(word, expanded);
+                }
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// The name of the stage that a `FROM` begins, in lower case as stages are compared; empty
+/// where it has none.
+fn stage(instruction: &Instruction) -> Option<String> {
+    (instruction.keyword == "FROM").then(|| {
+        let mut words = flags(&instruction.arguments).1.split_whitespace().skip(1);
+        let is_named = words.next().is_some_and(|word| word.eq_ignore_ascii_case("as"));
+        words.next().filter(|_| is_named).unwrap_or_default().to_ascii_lowercase()
+    })
+}
+
+/// Whether a base may be the stage `name`: where it holds what only the engine knows, whether
+/// it begins and ends like it. `FROM base-$TARGETARCH` chooses among stages.
+fn may_mean(base: &str, name: &str) -> bool {
+    let base = base.to_ascii_lowercase();
+    match (base.split_once(UNKNOWN), base.rsplit_once(UNKNOWN)) {
+        (Some((begin, _)), Some((_, end))) => {
+            let rest = name.strip_prefix(begin);
+            !name.is_empty() && rest.is_some_and(|rest| rest.ends_with(end))
+        }
+        _ => !name.is_empty() && base == name,
+    }
+}
+
+/// What `--from` and `from=` name in a `COPY` or `RUN`.
+fn sources(instruction: &Instruction) -> impl Iterator<Item = &str> {
+    let (flags, _) = flags(&instruction.arguments);
+    flags.into_iter().filter_map(|flag| match flag.strip_prefix("--mount=") {
+        None => flag.strip_prefix("--from="),
+        Some(options) => {
+            let mut options = options.split(',').rev().map(|option| option.trim_matches('"'));
+            options.find_map(|option| option.strip_prefix("from="))
+        }
+    })
+}
+
+/// Whether the source of a `COPY` or a mount is neither a stage, nor a stage's number, nor
+/// nothing at all.
+fn is_image(word: &str, stages: &[String]) -> bool {
+    let is_number = word.bytes().all(|byte| byte.is_ascii_digit());
+    !is_number && word != SCRATCH && !stages.contains(&word.to_ascii_lowercase())
+}
+
+/// Where `part`, a piece of `whole`, begins in it.
+fn offset(whole: &str, part: &str) -> usize {
+    part.as_ptr() as usize - whole.as_ptr() as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::dockerfile::parse;
+    use super::*;
+
+    fn names(text: &str) -> Vec<String> {
+        let (_, upstreams) = pin(text, &parse(text).expect(text), &Pins::new());
+        upstreams.into_iter().map(|upstream| upstream.name).collect()
+    }
+
+    fn pins() -> Pins {
+        let pin = |name: &str, content: &[u8]| (name.parse().expect(name), Digest::of(content));
+        [pin("docker.io/library/python:3.11", b"p"), pin("ghcr.io/acme/tools:1", b"t")].into()
+    }
+
+    fn pinned(text: &str) -> String {
+        let (pinned, _) = pin(text, &parse(text).expect(text), &pins());
+        let short = |name: &str| format!("@{}", Digest::of(name.as_bytes()));
+        pinned.replace(&short("p"), "@P").replace(&short("t"), "@T")
+    }
+
+    #[test]
+    fn images_are_what_no_stage_makes() {
+        for (text, expected) in [
+            ("FROM python:3.11\n", &["docker.io/library/python:3.11"][..]),
+            ("FROM --platform=$BUILDPLATFORM python\n", &["docker.io/library/python:latest"]),
+            ("FROM acme/base:1 AS x\nFROM x\n", &["docker.io/acme/base:1"]),
+            ("FROM localhost:5000/base:1\n", &["localhost:5000/base:1"]),
+            ("FROM scratch\nCOPY --from=scratch a /\n", &[]),
+            (
+                "FROM a:1 AS Base\nFROM b:1 AS last\nCOPY --from=base x /\nCOPY --from=0 y /\n",
+                &["docker.io/library/a:1", "docker.io/library/b:1"],
+            ),
+            // A stage of the same name that comes later does not make this one.
+            (
+                "FROM late AS first\nFROM a:1 AS late\n",
+                &["docker.io/library/late:latest", "docker.io/library/a:1"],
+            ),
+            (
+                "FROM a:1\nCOPY --link --from=ghcr.io/acme/tools:1 /x /\n",
+                &["docker.io/library/a:1", "ghcr.io/acme/tools:1"],
+            ),
+            (
+                "FROM a:1\nRUN --mount=type=bind,from=b:1,target=/b --mount=target=/c,source=c x\n",
+                &["docker.io/library/a:1", "docker.io/library/b:1"],
+            ),
+            ("FROM a:1\nRUN <<EOF\nFROM b:1\nEOF\n", &["docker.io/library/a:1"]),
+            (
+                "ARG V=3.11\nARG BASE=python:$V\nFROM ${BASE}\nFROM $BASE-slim\n",
+                &["docker.io/library/python:3.11", "docker.io/library/python:3.11-slim"],
+            ),
+        ] {
+            assert_eq!(names(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_only_the_engine_knows_is_told_as_it_is() {
+        assert_eq!(names("FROM base-$TARGETARCH\n"), ["base-$TARGETARCH"]);
+        let chosen = "FROM a:1 AS base-amd64\nFROM b:1 AS base-arm64\nFROM base-${TARGETARCH}\n";
+        assert_eq!(names(chosen), ["docker.io/library/a:1", "docker.io/library/b:1"]);
+        let text = "FROM python:$TARGETARCH\nFROM Python:3.11\nCOPY --from=$X a /\n";
+        let (same, upstreams) = pin(text, &parse(text).expect(text), &pins());
+        assert_eq!(same, text);
+        assert!(upstreams.iter().all(|upstream| upstream.reference.is_none()));
+        assert_eq!(upstreams.len(), 3);
+    }
+
+    #[test]
+    fn a_digest_in_the_template_pins_itself() {
+        let digest = Digest::of(b"x");
+        let text = format!("FROM python:3.11@{digest}\nFROM python@{digest}\n");
+        let (same, upstreams) = pin(&text, &parse(&text).expect("a Dockerfile"), &pins());
+        assert_eq!(same, text);
+        assert!(upstreams.iter().all(|upstream| upstream.digest == Some(digest.clone())));
+        assert_eq!(upstreams[0].name, "docker.io/library/python:3.11");
+        assert_eq!(upstreams[1].name, format!("docker.io/library/python@{digest}"));
+        assert_eq!(upstreams[1].reference, None);
+    }
+
+    #[test]
+    fn pins_change_the_words_that_name_images_and_nothing_else() {
+        for (text, expected) in [
+            ("FROM python:3.11\n", "FROM python:3.11@P\n"),
+            (
+                "FROM --platform=linux/amd64  python:3.11  AS python\r\n",
+                "FROM --platform=linux/amd64  python:3.11@P  AS python\r\n",
+            ),
+            (
+                "FROM \\\n  # python:3.11\n  python:3.11 \\\n  AS a\nFROM a\nRUN echo python:3.11\n",
+                "FROM \\\n  # python:3.11\n  python:3.11@P \\\n  AS a\nFROM a\nRUN echo python:3.11\n",
+            ),
+            (
+                "ARG P=python:3.11\nFROM $P AS b\nFROM docker.io/library/python:3.11",
+                "ARG P=python:3.11\nFROM python:3.11@P AS b\nFROM docker.io/library/python:3.11@P",
+            ),
+            ("FROM \"python:3.11\"\n", "FROM python:3.11@P\n"),
+            (
+                "FROM other:1\nCOPY --from=ghcr.io/acme/tools:1 a /\nRUN --mount=from=python:3.11,target=/p \\\n --mount=type=cache,from=ghcr.io/acme/tools:1 x\n",
+                "FROM other:1\nCOPY --from=ghcr.io/acme/tools:1@T a /\nRUN --mount=from=python:3.11@P,target=/p \\\n --mount=type=cache,from=ghcr.io/acme/tools:1@T x\n",
+            ),
+        ] {
+            assert_eq!(pinned(text), expected);
+            // Pinned once is pinned for good.
+            assert_eq!(
+                pinned(
+                    &expected
+                        .replace("@P", &format!("@{}", Digest::of(b"p")))
+                        .replace("@T", &format!("@{}", Digest::of(b"t")))
+                ),
+                expected
+            );
+        }
+    }
+}
