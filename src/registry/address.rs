@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -111,11 +112,16 @@ pub(super) async fn needed_for(url: &Url) -> Reach {
 }
 
 /// The system's resolver, without the addresses that are out of reach.
-pub(super) struct Resolver(pub(super) Reach);
+pub(super) struct Resolver {
+    pub(super) reach: Reach,
+    /// Hosts that the user named, wherever they are: the proxies on the way.
+    pub(super) named: Arc<[String]>,
+}
 
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let reach = self.0;
+        let is_named = self.named.iter().any(|host| host.eq_ignore_ascii_case(name.as_str()));
+        let reach = if is_named { Reach::Named } else { self.reach };
         Box::pin(async move {
             let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
             let within: Vec<SocketAddr> =
@@ -189,8 +195,14 @@ mod tests {
 
     #[tokio::test]
     async fn names_are_resolved_within_their_reach() {
-        let resolve = |reach| Resolver(reach).resolve("localhost".parse().expect("a name"));
-        assert!(resolve(Reach::Private).await.is_err());
-        assert!(resolve(Reach::Loopback).await.is_ok_and(|mut found| found.next().is_some()));
+        let resolve = |reach, named: &[&str]| {
+            let named = named.iter().map(|name| (*name).to_owned()).collect();
+            Resolver { reach, named }.resolve("localhost".parse().expect("a name"))
+        };
+        assert!(resolve(Reach::Private, &[]).await.is_err());
+        let is_found =
+            |found: Result<Addrs, _>| found.is_ok_and(|mut found| found.next().is_some());
+        assert!(is_found(resolve(Reach::Loopback, &[]).await));
+        assert!(is_found(resolve(Reach::Public, &["localhost"]).await));
     }
 }

@@ -68,10 +68,12 @@ impl Host {
             let reply = self.carry(call, &authorization.proof, &self.gate).await?;
             let challenge = match reply.status {
                 _ if !self.is_home(&reply.url) => return self.settle(call, reply),
-                StatusCode::UNAUTHORIZED => match Challenge::of(&reply.headers) {
-                    Some(challenge) => challenge,
-                    None => return Err(self.refusal(&scopes, &reply)),
-                },
+                StatusCode::UNAUTHORIZED => {
+                    match Challenge::of(&reply.headers).or_else(|| self.challenge()) {
+                        Some(challenge) => challenge,
+                        None => return Err(self.refusal(&scopes, &reply)),
+                    }
+                }
                 status if hides(status) && !was_challenged && self.challenges().await? => continue,
                 StatusCode::FORBIDDEN if says_expired(&reply) => match self.challenge() {
                     Some(challenge) => challenge,
@@ -220,7 +222,7 @@ impl Host {
         match reply.status.as_u16() {
             200..=299 => {}
             // Token servers say it so too when credentials are wrong.
-            400 => return Err(self.denied(scopes, reply)),
+            400 | 401 | 403 => return Err(self.denied(scopes, reply)),
             _ => return Err(self.refusal(scopes, reply)),
         }
         let token = Token::read(&reply.body).map_err(|problem| RegistryErrorKind::Unexpected {

@@ -230,6 +230,15 @@ impl RegistryErrorKind {
         })
     }
 
+    /// Whether what was asked for may have been done all the same, and only the answer lost.
+    pub(super) fn may_be_done(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Status { status, .. } => *status >= 500,
+            _ => false,
+        }
+    }
+
     pub(super) fn told_wait(&self) -> Option<Duration> {
         match self {
             Self::Status { wait, .. } => *wait,

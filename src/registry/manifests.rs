@@ -144,11 +144,12 @@ impl Host {
             let Some(failure) = failure else {
                 return Ok(());
             };
-            // The manifest may be there, and only the answer lost.
-            if failure.is_transient() && self.is_there(path, name, &digest).await {
+            let may_be_done = failure.may_be_done();
+            let outcome = attempts.after(failure).await;
+            if may_be_done && self.is_there(path, name, &digest).await {
                 return Ok(());
             }
-            attempts.after(failure).await?;
+            outcome?;
         }
     }
 
@@ -215,7 +216,8 @@ impl Host {
         said.and_then(Reply::digest).is_some_and(|said| said == digest.to_string())
     }
 
-    /// Deletes `name`; `false` when it was not there.
+    /// Deletes `name`; `false` when it was not there, unless an answer was lost that may have
+    /// said that it is deleted.
     pub(super) async fn delete(
         &self,
         path: &str,
@@ -223,11 +225,22 @@ impl Host {
     ) -> Result<bool, RegistryErrorKind> {
         let url = self.manifest_url(path, name);
         let call = Call::new(Method::DELETE, url, Scopes::delete(path));
-        let reply = self.send(&call).await?;
-        match reply.status.as_u16() {
-            404 => Ok(false),
-            200..=299 => Ok(true),
-            _ => Err(self.refusal(&call.scopes, &reply)),
+        let mut attempts = Attempts::new(&self.retry, &self.gate);
+        let mut may_be_done = false;
+        loop {
+            let reply = match self.attempt(&call).await {
+                Ok(reply) => reply,
+                Err(failure) => {
+                    may_be_done |= failure.may_be_done();
+                    attempts.after(failure).await?;
+                    continue;
+                }
+            };
+            return match reply.status.as_u16() {
+                404 => Ok(may_be_done),
+                200..=299 => Ok(true),
+                _ => Err(self.refusal(&call.scopes, &reply)),
+            };
         }
     }
 

@@ -198,7 +198,7 @@ impl Host {
     /// The failure that an answer is.
     pub(super) fn refusal(&self, scopes: &Scopes, reply: &Reply) -> RegistryErrorKind {
         match reply.status.as_u16() {
-            401 | 403 => self.denied(scopes, reply),
+            401 | 403 if self.is_home(&reply.url) => self.denied(scopes, reply),
             status => RegistryErrorKind::Status {
                 host: self.shown(&reply.url),
                 status,
@@ -211,7 +211,7 @@ impl Host {
     /// The failure that says who may not do what.
     pub(super) fn denied(&self, scopes: &Scopes, reply: &Reply) -> RegistryErrorKind {
         RegistryErrorKind::Denied {
-            host: self.shown(&reply.url),
+            host: self.name.clone(),
             scope: scopes.to_string(),
             status: reply.status.as_u16(),
             problem: reply.problem(),

@@ -22,6 +22,7 @@ const USER_AGENT: &str = concat!("basegen/", env!("CARGO_PKG_VERSION"));
 pub(super) struct Transport {
     certificates: Vec<CertificateDer<'static>>,
     proxies: Vec<Proxy>,
+    proxy_hosts: Arc<[String]>,
     timeouts: Timeouts,
     tls: OnceLock<ClientConfig>,
     clients: Mutex<HashMap<(Reach, Way), Client>>,
@@ -50,6 +51,7 @@ impl Transport {
         Ok(Self {
             certificates,
             proxies: proxies(&options.proxies)?,
+            proxy_hosts: proxy_hosts(&options.proxies),
             timeouts: options.timeouts,
             tls: OnceLock::new(),
             clients: Mutex::default(),
@@ -114,7 +116,8 @@ impl Transport {
                 self.proxies.iter().fold(builder, |builder, proxy| builder.proxy(proxy.clone()));
         }
         if reach != Reach::Named {
-            builder = builder.dns_resolver(Arc::new(Resolver(reach)));
+            let named = Arc::clone(&self.proxy_hosts);
+            builder = builder.dns_resolver(Arc::new(Resolver { reach, named }));
         }
         builder.build().map_err(|error| setup(one_line(&error.without_url())))
     }
@@ -167,6 +170,17 @@ fn proxies(options: &Proxies) -> Result<Vec<Proxy>, RegistryErrorKind> {
         proxies.push(proxy.no_proxy(beside.clone()));
     }
     Ok(proxies)
+}
+
+/// The hosts of the proxies, which may be in a private network where no registry leads.
+fn proxy_hosts(options: &Proxies) -> Arc<[String]> {
+    let urls = [&options.http, &options.https, &options.all].into_iter().flatten();
+    let hosts = urls.filter_map(|url| {
+        let url = url.trim();
+        let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
+        Url::parse(&url).ok()?.host_str().map(str::to_owned)
+    });
+    hosts.collect()
 }
 
 fn setup(problem: String) -> RegistryErrorKind {

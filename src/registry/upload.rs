@@ -142,10 +142,12 @@ impl Host {
                     }
                 }
                 Step::Failed(failure) => {
-                    attempts.after(failure).await?;
-                    if self.holds(progress.path, progress.blob).await? {
+                    let may_be_done = failure.may_be_done();
+                    let outcome = attempts.after(failure).await;
+                    if may_be_done && self.holds(progress.path, progress.blob).await? {
                         return Ok(());
                     }
+                    outcome?;
                     self.resume(progress).await?;
                 }
                 Step::Lost(failure) => {

@@ -134,6 +134,33 @@ async fn a_manifest_that_did_not_arrive_is_sent_again() {
 }
 
 #[tokio::test]
+async fn what_is_done_at_the_last_attempt_is_done() {
+    let registry = FakeRegistry::start().await;
+    let (client, repository) = (client(), registry.repository("acme/base"));
+    let manifest = image(&registry.add_blob("acme/base", "config"), &[]);
+    registry.fail(Rule::every("PUT", "*", Fault::status(502)).times(5));
+    registry.fail(Rule::nth(6, "PUT", "*", Fault::CommitThenDrop));
+    client.put_manifest(&repository, &tag("v1"), &manifest).await.expect("pushed");
+    assert_eq!(registry.count("PUT", "*"), 6);
+    registry.mend();
+    registry.forget();
+    registry.fail(Rule::every("PUT", "*", Fault::status(502)).times(5));
+    registry.fail(Rule::nth(6, "PUT", "*", Fault::CommitThenDrop));
+    client.push_blob(&repository, &Blob::of(bytes(10)), &[]).await.expect("pushed");
+    assert_eq!(registry.count("PUT", "*"), 6);
+}
+
+#[tokio::test]
+async fn what_was_deleted_when_the_answer_was_lost_is_deleted() {
+    let registry = FakeRegistry::start().await;
+    published(&registry, "acme/base", "v1");
+    registry.fail(Rule::first("DELETE", "*", Fault::CommitThenDrop));
+    let deleted = client().delete(&registry.repository("acme/base"), &tag("v1")).await;
+    assert!(deleted.expect("an answer"));
+    assert_eq!(registry.count("DELETE", "*"), 2);
+}
+
+#[tokio::test]
 async fn a_blob_that_arrived_is_not_sent_again() {
     for length in [1000, LARGE] {
         let registry = FakeRegistry::start().await;

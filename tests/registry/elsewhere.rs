@@ -22,8 +22,8 @@ async fn redirects_to_other_machines_are_refused() {
         let registry = FakeRegistry::start_with(bearer()).await;
         let digest = registry.add_blob("acme/base", "blob");
         registry.fail(Rule::every("GET", "*/blobs/*", Fault::header(307, "location", place)));
-        let repository = registry.repository("acme/base");
-        let found = client_of(&registry).blob(&repository, &digest, 10).await;
+        let (client, repository) = (client_of(&registry), registry.repository("acme/base"));
+        let found = client.blob(&repository, &digest, 10).await;
         let error = found.expect_err("refused");
         assert!(matches!(error.kind(), RegistryErrorKind::Elsewhere { .. }), "{place}: {error:?}");
         assert!(!shown(error, &registry).contains("canary"));
@@ -76,8 +76,10 @@ async fn other_hosts_are_followed_without_credentials() {
     let digest = storage.add_blob("acme/base", "blob");
     let target = format!("{}/v2/acme/base/blobs/{digest}?signature=x", storage.origin());
     registry.fail(Rule::every("GET", "*/blobs/*", Fault::header(307, "location", target)));
-    let repository = registry.repository("acme/base");
-    let found = client_of(&registry).blob(&repository, &digest, 10).await.expect("an answer");
+    let (client, repository) = (client_of(&registry), registry.repository("acme/base"));
+    // By then there is a token that could be sent along.
+    client.head(&repository, &tag("v1")).await.expect("an answer");
+    let found = client.blob(&repository, &digest, 10).await.expect("an answer");
     assert_eq!(found.as_deref(), Some(b"blob".as_slice()));
     assert_eq!(storage.count("GET", "*"), 1);
     assert!(storage.seen().iter().all(|seen| seen.authorization.is_none()));
@@ -92,8 +94,9 @@ async fn credentials_do_not_come_back_after_another_host() {
         (format!("{}/there", storage.origin()), format!("{}/back", registry.origin()));
     registry.fail(Rule::every("GET", "*/blobs/*", Fault::header(307, "location", there)));
     storage.fail(Rule::every("*", "*", Fault::header(302, "location", back)));
-    let repository = registry.repository("acme/base");
-    client_of(&registry).blob(&repository, &digest, 10).await.expect_err("no blob");
+    let (client, repository) = (client_of(&registry), registry.repository("acme/base"));
+    client.head(&repository, &tag("v1")).await.expect("an answer");
+    client.blob(&repository, &digest, 10).await.expect_err("no blob");
     let back: Vec<_> = registry.seen().into_iter().filter(|seen| seen.path == "/back").collect();
     assert!(!back.is_empty() && back.iter().all(|seen| seen.authorization.is_none()));
 }

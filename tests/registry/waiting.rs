@@ -6,7 +6,7 @@ use basegen::registry::RegistryErrorKind;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use crate::bed::{client, published, shown, tag};
+use crate::bed::{client, image, published, shown, tag};
 use crate::fake::{FakeRegistry, Fault, Rule};
 
 fn wait(status: u16, value: impl Into<String>) -> Fault {
@@ -35,6 +35,22 @@ async fn a_date_is_waited_for() {
     let found = client().manifest(&registry.repository("acme/base"), &tag("v1")).await;
     assert!(found.expect("an answer").is_some());
     assert!((85..95).contains(&begun.elapsed().as_secs()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_push_that_is_told_to_wait_asks_nothing_meanwhile() {
+    let registry = FakeRegistry::start().await;
+    let manifest = image(&registry.add_blob("acme/base", "config"), &[]);
+    registry.fail(Rule::first("PUT", "*", wait(503, "60")));
+    // What is asked meanwhile is counted, and hangs.
+    let early = registry.fail(Rule::every("HEAD", "*", Fault::Hang));
+    let (client, repository) = (client(), registry.repository("acme/base"));
+    let pushing =
+        tokio::spawn(async move { client.put_manifest(&repository, &tag("v1"), &manifest).await });
+    tokio::time::sleep(Duration::from_secs(59)).await;
+    assert_eq!(registry.count("*", "*"), 1);
+    early.release();
+    pushing.await.expect("no panic").expect("pushed");
 }
 
 #[tokio::test(start_paused = true)]
