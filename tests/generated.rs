@@ -39,6 +39,8 @@ fn the_reference_of_the_command_line() {
         ("basegen render", vec!["render", "--help"]),
         ("basegen update", vec!["update", "--help"]),
         ("basegen explain", vec!["explain", "--help"]),
+        ("basegen auth", vec!["auth", "--help"]),
+        ("basegen auth check", vec!["auth", "check", "--help"]),
         ("basegen schema", vec!["schema", "--help"]),
         ("basegen completions", vec!["completions", "--help"]),
         ("basegen man", vec!["man", "--help"]),

@@ -29,7 +29,7 @@ pub(super) enum Command {
     Plan(PlanArgs),
     /// Print the names of the images, one a line
     List(ListArgs),
-    /// Write the Dockerfile and the context of each variant to disk, or compare them
+    /// Write the Dockerfile, pinned by basegen.lock, and the context of each variant, or compare them
     Render(RenderArgs),
     /// Tell whether a release is still what it was published as
     Status(StatusArgs),
@@ -39,6 +39,11 @@ pub(super) enum Command {
     Update(UpdateArgs),
     /// Tell why a variant is, or is not, in the matrix, and what it is made of
     Explain(ExplainArgs),
+    /// See who basegen is to registries, and what that allows
+    Auth {
+        #[command(subcommand)]
+        command: AuthCommand,
+    },
     /// Print the JSON schema of matrix.toml
     Schema,
     /// Print a shell's completions
@@ -68,7 +73,7 @@ pub(super) struct GlobalArgs {
 }
 
 /// Which variants; an axis that is not mentioned means all of its values.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Selecting variants")]
 pub(super) struct SelectionArgs {
     /// A version or a range of them, such as `3.11` or `>=3.10,<3.13`; may be repeated
@@ -109,7 +114,7 @@ fn switch_values() -> PossibleValuesParser {
 }
 
 /// What the images are called.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Naming images")]
 pub(super) struct NamingArgs {
     /// The version in tags, instead of the one that `[version]` tells of
@@ -203,6 +208,39 @@ pub(super) struct RenderArgs {
     /// Write nothing; compare with what DIR holds, and fail where it differs
     #[arg(long, value_name = "DIR", conflicts_with = "output")]
     pub(super) check: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum AuthCommand {
+    /// Tell for each registry of the matrix which credential was found and what it allows
+    ///
+    /// The registries are those that the images are pushed to and those that their bases are
+    /// pulled from. Nothing is pushed: an upload is begun and given up.
+    Check(AuthCheckArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AuthCheckArgs {
+    /// Only these registries
+    #[arg(value_name = "HOST")]
+    pub(super) hosts: Vec<String>,
+    /// The registry to push to, instead of the matrix' own
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(super) registry: Option<String>,
+    /// The repository to push to, instead of the matrix' own; `{{axis}}` stands for a value
+    #[arg(long, value_name = "REPOSITORY")]
+    pub(super) repository: Option<String>,
+    /// How the answer is written
+    #[arg(long, value_enum, default_value_t = AuthFormat::Table)]
+    pub(super) format: AuthFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum AuthFormat {
+    /// For people
+    Table,
+    /// For programs
+    Json,
 }
 
 #[derive(Debug, Args)]

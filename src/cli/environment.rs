@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt;
 use std::io::IsTerminal as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
+use secrecy::SecretString;
+
 use crate::report::ColorSignals;
 
 /// Variables and terminals, as they were when basegen started.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Environment {
     variables: BTreeMap<OsString, OsString>,
     stdout_is_terminal: bool,
@@ -56,6 +59,20 @@ impl Environment {
         state.map(|state| state.join("basegen"))
     }
 
+    /// A variable that holds a secret, as credentials are given it: `None` is not set, and a
+    /// value that is no text is there without a text.
+    #[must_use]
+    pub fn secret(&self, name: &str) -> Option<Option<SecretString>> {
+        let value = self.variables.get(OsString::from(name).as_os_str())?;
+        Some(value.to_str().map(SecretString::from))
+    }
+
+    /// The names, as far as they are texts, that begin with `prefix`.
+    pub fn names<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> {
+        let names = self.variables.keys().filter_map(|name| name.to_str());
+        names.filter(move |name| name.starts_with(prefix))
+    }
+
     pub(super) fn stdout_color(&self) -> bool {
         self.color(self.stdout_is_terminal)
     }
@@ -85,5 +102,12 @@ impl Environment {
             is_terminal,
         };
         signals.wants_color()
+    }
+}
+
+impl fmt::Debug for Environment {
+    // Some variables are secrets, and nobody knows which.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Environment")
     }
 }

@@ -3,7 +3,9 @@
 //! This is the only place that knows clap and the environment. Each subcommand has a file
 //! of its own; `basegen` without one builds.
 
+mod access;
 mod args;
+mod auth;
 mod build;
 mod check;
 mod engines;
@@ -38,7 +40,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
 use crate::error::{ExitCode, Report};
 use crate::report::Printer;
-use args::Command;
+use args::{AuthCommand, Command};
 
 /// Runs `basegen` with `arguments`, its own name the first of them, and says how it ended.
 pub fn run(
@@ -95,6 +97,9 @@ fn execute(cli: Cli, environment: &Environment, printer: &Printer) -> Result<Exi
         Some(Command::Prune(args)) => prune::run(&args, &cli.global, environment, printer),
         Some(Command::Update(args)) => update::run(&args, &cli.global, environment, printer),
         Some(Command::Explain(args)) => explain::run(&args, &cli.global, printer),
+        Some(Command::Auth { command: AuthCommand::Check(args) }) => {
+            auth::check(&args, &cli.global, environment, printer)
+        }
         Some(Command::Schema) => Ok(generate::schema(printer)),
         Some(Command::Completions { shell }) => Ok(generate::completions(shell, printer)),
         Some(Command::Man { folder }) => generate::man(folder.as_deref(), printer),

@@ -1,12 +1,15 @@
 //! How registries are reached and who we are to them, from the matrix and the environment.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::error::{ExitCode, Explain, Report};
-use crate::matrix::Matrix;
+use crate::matrix::{Matrix, RegistryAuth, RegistrySettings};
 use crate::registry::{
-    Credentials, DockerConfig, Proxies, Registries, RegistryOptions, RetryPolicy, Timeouts,
+    AWS_VARIABLES, AuthMethod, AwsIam, CredentialSources, Credentials, DockerConfig, HostOptions,
+    Network, Proxies, Registries, RegistryOptions, RetryPolicy, Timeouts, VARIABLE_PREFIX,
+    Variables, shell_safe,
 };
 
 use super::{Environment, engines};
@@ -27,20 +30,14 @@ pub(super) fn options(
     matrix: &Matrix,
     environment: &Environment,
 ) -> Result<RegistryOptions, Report> {
-    let file = match matrix.build.ca_certificates.as_deref() {
-        // The system's own are read from where a variable says.
-        Some("auto") | None => None,
-        Some(path) => Some(matrix.folder().join(path)),
-    };
-    let docker = DockerConfig {
-        folder: engines::docker_environment(environment).docker_folder(),
-        search_path: environment.path("PATH").map(Into::into),
-    };
-    let credentials = Credentials::load(&docker)?;
+    let sources = sources(matrix, environment)?;
+    let Network { proxies, certificates } = sources.network.clone();
+    let hosts = matrix.registries.iter();
     Ok(RegistryOptions {
-        proxies: proxies(environment),
-        certificates: file.as_deref().map(certificates).transpose()?.unwrap_or_default(),
-        ..RegistryOptions::new(Arc::new(credentials))
+        hosts: hosts.map(|(host, settings)| (host.clone(), host_options(settings))).collect(),
+        proxies,
+        certificates,
+        ..RegistryOptions::new(Arc::new(Credentials::load(sources)?))
     })
 }
 
@@ -58,19 +55,87 @@ pub(super) fn brief(options: &RegistryOptions) -> RegistryOptions {
     }
 }
 
-fn proxies(environment: &Environment) -> Proxies {
+fn host_options(settings: &RegistrySettings) -> HostOptions {
+    let usual = HostOptions::default();
+    HostOptions {
+        plain_http: settings.plain_http,
+        concurrency: settings.concurrency.unwrap_or(usual.concurrency),
+        requests_per_second: settings.requests_per_second,
+    }
+}
+
+/// The proxies and certificates of the environment, and the certificates of the matrix: a
+/// network that re-signs what build steps fetch re-signs this too.
+fn network(matrix: &Matrix, environment: &Environment) -> Result<Network, Report> {
     let variable = |lower: &str, upper: &str| {
         let value = environment.variable(lower).or_else(|| environment.variable(upper));
         value.map(str::to_owned)
     };
-    Proxies {
-        http: variable("http_proxy", "HTTP_PROXY"),
-        https: variable("https_proxy", "HTTPS_PROXY"),
-        all: variable("all_proxy", "ALL_PROXY"),
-        no_proxy: variable("no_proxy", "NO_PROXY"),
-    }
+    let file = match matrix.build.ca_certificates.as_deref() {
+        // The system's own are read from where this variable says.
+        Some("auto") | None => None,
+        Some(path) => Some(matrix.folder().join(path)),
+    };
+    Ok(Network {
+        proxies: Proxies {
+            http: variable("http_proxy", "HTTP_PROXY"),
+            https: variable("https_proxy", "HTTPS_PROXY"),
+            all: variable("all_proxy", "ALL_PROXY"),
+            no_proxy: variable("no_proxy", "NO_PROXY"),
+        },
+        certificates: file.as_deref().map(certificates).transpose()?.unwrap_or_default(),
+    })
 }
 
 fn certificates(path: &Path) -> Result<Vec<u8>, CertificatesError> {
     fs_err::read(path).map_err(CertificatesError)
+}
+
+/// All that credentials are looked for in.
+fn sources(matrix: &Matrix, environment: &Environment) -> Result<CredentialSources, Report> {
+    let methods: BTreeMap<String, AuthMethod> = matrix
+        .registries
+        .iter()
+        .filter_map(|(host, settings)| Some((host.clone(), method(settings.auth.as_ref()?))))
+        .collect();
+    Ok(CredentialSources {
+        variables: variables(&methods, environment),
+        methods,
+        docker: DockerConfig {
+            folder: engines::docker_environment(environment).docker_folder(),
+            search_path: environment.path("PATH").map(Into::into),
+        },
+        network: network(matrix, environment)?,
+    })
+}
+
+/// The variables that may hold credentials, and no others.
+fn variables(methods: &BTreeMap<String, AuthMethod>, environment: &Environment) -> Variables {
+    let of_registries = environment.names(VARIABLE_PREFIX).map(str::to_owned);
+    let of_methods = methods.values().flat_map(AuthMethod::variables);
+    let of_methods = of_methods.flat_map(|name| [name.to_owned(), shell_safe(name)]);
+    let names = of_registries.chain(of_methods).chain(AWS_VARIABLES.map(str::to_owned));
+    names.filter_map(|name| environment.secret(&name).map(|value| (name, value))).collect()
+}
+
+fn method(auth: &RegistryAuth) -> AuthMethod {
+    match auth.clone() {
+        RegistryAuth::AwsIam { access_key_id, secret_access_key, session_token, region } => {
+            let usual = AwsIam::default();
+            AuthMethod::AwsIam(AwsIam {
+                access_key_id: access_key_id.unwrap_or(usual.access_key_id),
+                secret_access_key: secret_access_key.unwrap_or(usual.secret_access_key),
+                session_token: session_token.unwrap_or(usual.session_token),
+                region,
+            })
+        }
+        RegistryAuth::GcpServiceAccountJson { variable } => {
+            AuthMethod::GcpServiceAccountJson { variable }
+        }
+        RegistryAuth::AccessToken { username, variable } => {
+            AuthMethod::AccessToken { username, variable }
+        }
+        RegistryAuth::Basic { username, variable } => AuthMethod::Basic { username, variable },
+        RegistryAuth::RegistrySecret { variable } => AuthMethod::RegistrySecret { variable },
+    }
 }

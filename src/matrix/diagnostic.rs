@@ -7,6 +7,7 @@ use std::sync::Arc;
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
 use super::schema::Span;
+use super::secrets;
 use crate::error::{ExitCode, Explain};
 
 /// A text and the name of the file that it was read from.
@@ -41,13 +42,21 @@ pub struct Diagnostic {
     label: String,
     related: Vec<(Span, String)>,
     help: Option<String>,
+    concealed: bool,
 }
 
 impl Diagnostic {
     /// `message` says what is wrong as a whole, `label` what the text at `span` has to do with it.
     #[must_use]
     pub fn new(span: Span, message: impl Into<String>, label: impl Into<String>) -> Self {
-        Self { message: message.into(), span, label: label.into(), related: Vec::new(), help: None }
+        Self {
+            message: message.into(),
+            span,
+            label: label.into(),
+            related: Vec::new(),
+            help: None,
+            concealed: false,
+        }
     }
 
     /// Points at another place that has to do with it.
@@ -61,6 +70,13 @@ impl Diagnostic {
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
+        self
+    }
+
+    /// Shows stars in place of the text at the span: it may be a secret.
+    #[must_use]
+    pub fn conceal(mut self) -> Self {
+        self.concealed = true;
         self
     }
 
@@ -104,7 +120,13 @@ impl SourceError {
     #[must_use]
     pub fn new(source: &SourceFile, diagnostics: Vec<Diagnostic>) -> Self {
         debug_assert!(!diagnostics.is_empty(), "an error says something");
-        Self { source: source.clone(), diagnostics }
+        let hidden = diagnostics.iter().filter(|diagnostic| diagnostic.concealed);
+        let spans: Vec<Span> = hidden.map(|diagnostic| diagnostic.span.clone()).collect();
+        let source = match spans.is_empty() {
+            true => source.clone(),
+            false => SourceFile::new(&source.path, &secrets::conceal(&source.text, &spans)),
+        };
+        Self { source, diagnostics }
     }
 }
 

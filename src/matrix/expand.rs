@@ -30,6 +30,7 @@ impl Matrix {
         let checks: Vec<_> =
             file.verify.iter().map(|table| checker.check(&axes, table.get_ref())).collect();
         let build = checker.build(&file.build);
+        let registries = checker.registries(&file.registries);
         checker.check_size(file, &axes);
         checker.finish()?;
 
@@ -67,6 +68,7 @@ impl Matrix {
             axes,
             version,
             build,
+            registries,
             variants,
             variables,
             excludes,

@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 use super::diagnostic::{Diagnostic, SourceError, SourceFile, nearest};
 use super::model::Matrix;
 use super::schema::MatrixFile;
+use super::secrets;
 use crate::error::{ExitCode, Explain};
 
 /// The largest matrix file that is read, in bytes.
@@ -76,8 +77,10 @@ pub fn parse(path: &Path, text: &str) -> Result<Matrix, SourceError> {
 
 /// Reads a TOML file; what is wrong with it is told in the same way whichever file it is.
 pub(crate) fn from_toml<T: DeserializeOwned>(source: &SourceFile) -> Result<T, SourceError> {
-    toml::from_str(&source.text)
-        .map_err(|error| SourceError::new(source, vec![explain(&error, &source.text)]))
+    toml::from_str(&source.text).map_err(|error| {
+        let shown = SourceFile::new(&source.path, &secrets::conceal_registries(&source.text));
+        SourceError::new(&shown, vec![explain(&error, &source.text)])
+    })
 }
 
 /// The error of the TOML reader as one of ours, with the key that was meant.

@@ -13,9 +13,11 @@ mod facts;
 mod load;
 mod model;
 mod pattern;
+mod registries;
 mod rules;
 mod safe;
 mod schema;
+mod secrets;
 mod select;
 mod validate;
 mod value;
@@ -31,8 +33,10 @@ pub use model::{
     Axis, AxisValue, BuildInputs, Check, CheckCommand, Exclude, Image, Matrix, Variant,
 };
 pub use pattern::{Pattern, PatternError};
+pub use registries::{RegistryAuth, RegistrySettings};
 pub(crate) use safe::{INSTRUCTIONS, is_invisible};
 pub use schema::{SecretTable, VersionTable, json_schema};
+pub use secrets::looks_like_secret;
 pub use select::{Selected, Selection, SelectionError, Term};
 pub use value::Value;
 

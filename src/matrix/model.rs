@@ -9,6 +9,7 @@ use serde_json::{Map, Value as Json};
 use super::condition::Condition;
 use super::diagnostic::SourceFile;
 use super::pattern::Pattern;
+use super::registries::RegistrySettings;
 use super::schema::{SecretTable, VersionTable};
 use super::value::Value;
 use crate::image::{Compression, Platform};
@@ -26,6 +27,8 @@ pub struct Matrix {
     pub version: Option<VersionTable>,
     /// What the build steps are given.
     pub build: BuildInputs,
+    /// How registries are reached and who we are to them, by host; Docker Hub is `docker.io`.
+    pub registries: BTreeMap<String, RegistrySettings>,
     /// The variants: the product in file order without what is excluded, then the extra ones.
     pub variants: Vec<Variant>,
     pub(super) variables: Map<String, Json>,

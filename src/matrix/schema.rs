@@ -12,6 +12,7 @@ use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor, value::MapAcc
 use serde_json::Value as Json;
 use serde_spanned::Spanned;
 
+use super::registries::{Registries, RegistryTable};
 use super::value::Value;
 use crate::image::CompressionAlgorithm;
 
@@ -38,6 +39,10 @@ pub struct MatrixFile {
     /// What the build steps are given.
     #[serde(default)]
     pub build: BuildTable,
+    /// How registries are reached and who we are to them, by host.
+    #[serde(default)]
+    #[schemars(with = "IndexMap<String, RegistryTable>")]
+    pub registries: Registries,
     /// Combinations that do not exist.
     #[serde(default)]
     #[schemars(with = "Vec<ExcludeTable>")]

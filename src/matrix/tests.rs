@@ -204,6 +204,27 @@ fn two_axes_cannot_set_one_variable() {
 }
 
 #[test]
+fn labels_that_basegen_gives_are_refused() {
+    insta::assert_snapshot!(error_with("[image.labels]\n\"dev.basegen.fingerprint\" = \"x\"\n"));
+}
+
+#[test]
+fn a_selection_for_another_matrix_chooses_what_there_is() {
+    let matrix = matrix("");
+    let matching = |terms: &[(&str, &str)]| -> Vec<&str> {
+        matrix.matching(&only(terms)).into_iter().map(|variant| variant.id.as_str()).collect()
+    };
+    let of_python = matching(&[("python", "3.9")]);
+    assert!(!of_python.is_empty() && of_python.iter().all(|id| id.starts_with("3.9")));
+    assert_eq!(matching(&[("python", "3.9"), ("python", "2.7")]), of_python);
+    assert_eq!(matching(&[("python", "2.7")]), [""; 0]);
+    assert_eq!(matching(&[("torch", "2.4")]), [""; 0]);
+    assert_eq!(matching(&[]).len(), matrix.variants.len());
+    let without = Selection { without: vec![vec![term(&("torch", "2"))]], ..Selection::default() };
+    assert_eq!(matrix.matching(&without).len(), matrix.variants.len());
+}
+
+#[test]
 fn selecting_means_or_within_an_axis_and_and_between_axes() {
     let matrix = matrix("");
     let selection =

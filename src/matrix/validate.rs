@@ -25,6 +25,9 @@ const RESERVED: [&str; 25] = [
     "gte", "if", "len", "log", "lookup", "lt", "lte", "ne", "not", "or", "raw", "unless", "with",
 ];
 
+/// What the names of the labels begin with that basegen itself gives to images.
+const OWN_LABELS: &str = "dev.basegen.";
+
 /// Collects what is wrong while the parts of a file are checked.
 pub(super) struct Checker<'a> {
     pub(super) source: &'a SourceFile,
@@ -286,6 +289,11 @@ impl Checker<'_> {
             if !is_key {
                 let message = format!("`{}` cannot name a label", name.get_ref().escape_debug());
                 let label = "letters, digits, `.`, `_`, `-` and `/`";
+                self.refuse(Diagnostic::new(name.span(), message, label));
+            }
+            if name.get_ref().starts_with(OWN_LABELS) {
+                let message = format!("the label `{}` is basegen's own", name.get_ref());
+                let label = format!("images have labels `{OWN_LABELS}…` that say what made them");
                 self.refuse(Diagnostic::new(name.span(), message, label));
             }
             if text.get_ref().chars().any(safe::is_invisible) {

@@ -15,14 +15,16 @@ const SHOWN: usize = 12;
 pub enum Change {
     /// A file that the Dockerfile copies, or a folder of them.
     File(Edit, String),
+    /// An upstream image, which was added or removed; its name as people write it.
+    Upstream(Edit, String),
     /// An upstream image that is not the one it was.
-    Upstream {
+    Moved {
         /// Its name as people write it.
         name: String,
-        /// Whether it was built on before, and the first digits of what it was pinned to.
-        before: Option<Option<String>>,
-        /// The same for now.
-        now: Option<Option<String>>,
+        /// The first digits of the digest that it was pinned to, if it was.
+        before: Option<String>,
+        /// The first digits of the digest that it is pinned to, if it is.
+        now: Option<String>,
     },
     /// A variable of the templates.
     Variable {
@@ -90,16 +92,14 @@ impl Change {
             Self::Platform(edit, name) => format!("platform {name} {edit}"),
             Self::Secret(edit, id) => format!("secret {id} {edit}"),
             Self::Compression(before, now) => format!("compression {before} → {now}"),
-            Self::Upstream { name, before, now } => match (before, now) {
-                (Some(Some(before)), Some(Some(now))) => {
+            Self::Upstream(edit, name) => format!("upstream {name} {edit}"),
+            Self::Moved { name, before, now } => match (before, now) {
+                (Some(before), Some(now)) => {
                     format!("{name} moved ({} → {})", shown(before), shown(now))
                 }
-                (Some(None), Some(Some(now))) => format!("{name} pinned at {}", shown(now)),
-                (Some(Some(before)), Some(None)) => {
-                    format!("{name} no longer pinned at {}", shown(before))
-                }
-                (None, _) => format!("upstream {name} added"),
-                (_, _) => format!("upstream {name} removed"),
+                (None, Some(now)) => format!("{name} pinned at {}", shown(now)),
+                (Some(before), None) => format!("{name} no longer pinned at {}", shown(before)),
+                (None, None) => format!("{name} moved"),
             },
             Self::Variable { name, axes, before, now } => {
                 let by = match &axes[..] {
@@ -180,11 +180,14 @@ impl Listing {
 }
 
 fn upstreams(before: &Listing, now: &Listing) -> Vec<Change> {
-    let changed = edits(&before.upstreams, &now.upstreams).into_iter();
-    let upstreams = changed.map(|(_, name)| Change::Upstream {
-        before: before.upstreams.get(&name).cloned(),
-        now: now.upstreams.get(&name).cloned(),
-        name: familiar(&name).to_owned(),
+    let upstreams = edits(&before.upstreams, &now.upstreams).into_iter().map(|(edit, full)| {
+        let name = familiar(&full).to_owned();
+        match (before.upstreams.get(&full), now.upstreams.get(&full)) {
+            (Some(before), Some(now)) => {
+                Change::Moved { name, before: before.clone(), now: now.clone() }
+            }
+            _ => Change::Upstream(edit, name),
+        }
     });
     upstreams.collect()
 }

@@ -96,7 +96,7 @@ impl Inputs {
             .into_par_iter()
             .map(|(address, file)| (address, Digest::of(&file.content)))
             .collect();
-        let inputs = targets.iter().zip(contexts).map(|(target, context)| {
+        let inputs = targets.par_iter().zip(contexts).map(|(target, context)| {
             let contents: Vec<Digest> =
                 context.files.iter().map(|file| digests[&address(file)].clone()).collect();
             Self::with_contents(target, context, secrets, &contents)

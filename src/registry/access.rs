@@ -11,16 +11,16 @@ use super::scopes::Scopes;
 const PROBE: &str = "basegen-access-check";
 
 /// What we may do in a repository.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Access {
     /// Whether images can be pulled.
     pub pull: bool,
     /// Whether images can be pushed.
     pub push: bool,
     /// Why they cannot be pulled, where they cannot.
-    pub pull_refusal: Option<String>,
+    pub pull_refusal: Option<RegistryErrorKind>,
     /// Why they cannot be pushed, where they cannot.
-    pub push_refusal: Option<String>,
+    pub push_refusal: Option<RegistryErrorKind>,
 }
 
 impl Host {
@@ -30,7 +30,7 @@ impl Host {
         let pull = Call::new(Method::HEAD, url, Scopes::pull(path));
         let pull_refusal = match self.allowed(&pull).await? {
             Ok(reply) if reply.status.is_success() || reply.status.as_u16() == 404 => None,
-            Ok(reply) => Some(self.refusal(&pull.scopes, &reply).to_string()),
+            Ok(reply) => Some(self.refusal(&pull.scopes, &reply)),
             Err(refusal) => Some(refusal),
         };
         let url = self.url(&format!("{path}/blobs/uploads/"));
@@ -40,7 +40,7 @@ impl Host {
                 self.cancel(path, &push.url, &reply).await;
                 None
             }
-            Ok(reply) => Some(self.refusal(&push.scopes, &reply).to_string()),
+            Ok(reply) => Some(self.refusal(&push.scopes, &reply)),
             Err(refusal) => Some(refusal),
         };
         Ok(Access {
@@ -52,10 +52,13 @@ impl Host {
     }
 
     /// The answer to a request, or why it is denied.
-    async fn allowed(&self, call: &Call) -> Result<Result<Reply, String>, RegistryErrorKind> {
+    async fn allowed(
+        &self,
+        call: &Call,
+    ) -> Result<Result<Reply, RegistryErrorKind>, RegistryErrorKind> {
         match self.send(call).await {
             Ok(reply) => Ok(Ok(reply)),
-            Err(failure @ RegistryErrorKind::Denied { .. }) => Ok(Err(failure.to_string())),
+            Err(failure @ RegistryErrorKind::Denied { .. }) => Ok(Err(failure)),
             Err(failure) => Err(failure),
         }
     }

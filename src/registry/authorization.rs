@@ -2,6 +2,8 @@
 //!
 //! [tokens]: https://distribution.github.io/distribution/spec/auth/token/
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::CONTENT_TYPE;
@@ -18,7 +20,7 @@ use super::retry::Attempts;
 use super::scopes::Scopes;
 use super::tokens::Token;
 use super::transport::authority;
-use super::{Credential, RegistryErrorKind};
+use super::{Credential, CredentialsError, RegistryErrorKind};
 
 /// The name by which token servers know us.
 const CLIENT_ID: &str = "basegen";
@@ -28,6 +30,8 @@ struct Authorization {
     proof: Proof,
     /// The token, whether it was fetched just now, and what it is for.
     token: Option<(Token, bool, Scopes)>,
+    /// What the registry itself is shown.
+    password: Option<Credential>,
 }
 
 impl Host {
@@ -90,6 +94,9 @@ impl Host {
                 }
                 scopes = wanted;
             }
+            if let Some(credential) = &authorization.password {
+                self.replace(credential).await?;
+            }
             proofs += u32::from(authorization.proof.header.is_some());
             refused = Some((reply, authorization.proof.header));
         }
@@ -125,35 +132,63 @@ impl Host {
     /// What the registry asked for, as far as it is known by now.
     async fn authorization(&self, scopes: &Scopes) -> Result<Authorization, RegistryErrorKind> {
         match self.challenge() {
-            None => Ok(Authorization { proof: Proof::none(), token: None }),
+            None => Ok(Authorization { proof: Proof::none(), token: None, password: None }),
             Some(Challenge::Basic) => {
-                let proof = match self.credential().await? {
-                    Some(Credential::Password { username, password }) => {
-                        basic(&username, &password)
-                    }
+                let password = self.credential().await?;
+                let proof = match &password {
+                    Some(Credential::Password { username, password }) => basic(username, password),
                     // An identity token is for a token server, and there is none.
                     Some(Credential::IdentityToken(_)) | None => Proof::none(),
                 };
-                Ok(Authorization { proof, token: None })
+                Ok(Authorization { proof, token: None, password })
             }
             Some(Challenge::Bearer { realm, service, .. }) => {
                 let credential = self.credential().await?;
                 let anonymous = credential.is_none();
                 let mut secrets = credential.as_ref().map(secrets).unwrap_or_default();
-                let fetch = self.fetch(&realm, service.as_deref(), scopes, credential);
+                let fetch = self.fetch_with(credential, &realm, service.as_deref(), scopes);
                 let (token, fresh) = self.tokens.get(scopes, fetch).await?;
                 let header = header("Bearer ", token.secret());
                 secrets.push(token.secret().clone());
                 let proof = Proof { header, secrets, anonymous };
-                Ok(Authorization { proof, token: Some((token, fresh, scopes.clone())) })
+                let token = Some((token, fresh, scopes.clone()));
+                Ok(Authorization { proof, token, password: None })
             }
         }
     }
 
     async fn credential(&self) -> Result<Option<Credential>, RegistryErrorKind> {
-        let credential = self.shared.credentials.of(&self.name).await;
-        credential
-            .map_err(|source| RegistryErrorKind::Credentials { host: self.name.clone(), source })
+        self.shared.credentials.of(&self.name).await.map_err(|source| self.without(source))
+    }
+
+    /// Another credential than one that was refused, as where a cloud's password has ended.
+    async fn replace(&self, refused: &Credential) -> Result<Option<Credential>, RegistryErrorKind> {
+        let replaced = self.shared.credentials.replace(&self.name, refused).await;
+        replaced.map_err(|source| self.without(source))
+    }
+
+    fn without(&self, source: Arc<CredentialsError>) -> RegistryErrorKind {
+        RegistryErrorKind::Credentials { host: self.name.clone(), source }
+    }
+
+    /// Asks the token server for a token, a second time where there is another credential than
+    /// the one that it refuses.
+    async fn fetch_with(
+        &self,
+        credential: Option<Credential>,
+        realm: &str,
+        service: Option<&str>,
+        scopes: &Scopes,
+    ) -> Result<Token, RegistryErrorKind> {
+        let refusal = match self.fetch(realm, service, scopes, credential.clone()).await {
+            Err(refusal @ RegistryErrorKind::Denied { status: 401, .. }) => refusal,
+            other => return other,
+        };
+        let Some(refused) = credential else { return Err(refusal) };
+        match self.replace(&refused).await? {
+            Some(other) => self.fetch(realm, service, scopes, Some(other)).await,
+            None => Err(refusal),
+        }
     }
 
     /// Asks the token server for a token.

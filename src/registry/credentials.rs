@@ -1,22 +1,44 @@
-//! Credentials of registries, from where `docker login` keeps them.
+//! Who we are to each registry, from wherever that is written down.
+//!
+//! For one registry the first of these counts that has anything to say about it:
+//!
+//! 1. `auth_method` in `[registries."host"]` of the matrix;
+//! 2. a variable `DOCKER_REGISTRY_<host>` with base64 of `user:password`;
+//! 3. the credential helper that Docker's configuration names;
+//! 4. Docker's configuration itself.
 
 mod config;
+mod ecr;
+mod error;
+mod google;
 mod helper;
+mod method;
+mod network;
+mod pair;
+mod signature;
+mod variables;
 
-use std::collections::HashMap;
+pub use self::ecr::EcrProblem;
+pub use self::error::CredentialsError;
+pub use self::method::{AuthMethod, AwsIam};
+pub use self::network::Network;
+pub use self::pair::PairProblem;
+pub use self::variables::{VARIABLE_PREFIX, VariableProblem, Variables, shell_safe};
+
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
-use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use secrecy::SecretString;
-use tokio::sync::OnceCell;
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::time::Instant;
 
 use self::config::Config;
 use self::helper::Helpers;
-use crate::error::{ExitCode, Explain};
+use self::method::Resolved;
+use self::network::Connections;
 
 /// The key under which Docker keeps the credentials of Docker Hub.
 const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
@@ -26,6 +48,15 @@ const DOCKER_HUB_HOSTS: [&str; 3] = ["docker.io", "index.docker.io", "registry-1
 
 /// How long a credential helper may take; some of them ask a person or a cloud.
 const HELPER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long before its end a password is renewed: a build that begins with it has that long.
+const RENEWED_BEFORE: Duration = Duration::from_secs(10 * 60);
+
+/// How long a failure stands that may pass by itself.
+const RETRIED_AFTER: Duration = Duration::from_secs(30);
+
+/// The variables that are needed for AWS whatever the matrix says.
+pub const AWS_VARIABLES: [&str; 2] = ecr::ENDPOINTS;
 
 /// What proves who we are to a registry.
 #[derive(Debug, Clone)]
@@ -41,6 +72,63 @@ pub enum Credential {
     IdentityToken(SecretString),
 }
 
+impl Credential {
+    /// The user's name; an identity token has none.
+    #[must_use]
+    pub fn username(&self) -> Option<&str> {
+        match self {
+            Self::Password { username, .. } => Some(username),
+            Self::IdentityToken(_) => None,
+        }
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        let secret = |credential: &Self| match credential {
+            Self::Password { password: secret, .. } | Self::IdentityToken(secret) => secret.clone(),
+        };
+        self.username() == other.username()
+            && secret(self).expose_secret() == secret(other).expose_secret()
+    }
+}
+
+/// Where a credential was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CredentialSource {
+    /// `[registries."host"]` of the matrix.
+    Matrix {
+        /// The registry.
+        host: String,
+        /// Its `auth_method`.
+        method: &'static str,
+    },
+    /// A variable of the environment.
+    Variable(String),
+    /// A credential helper, by the name of its program.
+    Helper(String),
+    /// Docker's configuration.
+    DockerConfig(PathBuf),
+}
+
+impl fmt::Display for CredentialSource {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Matrix { host, method } => write!(formatter, "[registries.\"{host}\"] {method}"),
+            Self::Variable(name) => formatter.write_str(name),
+            Self::Helper(program) => formatter.write_str(program),
+            Self::DockerConfig(path) => write!(formatter, "{}", path.display()),
+        }
+    }
+}
+
+/// A credential, and where it was found.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// The credential.
+    pub credential: Credential,
+    /// Where it was found.
+    pub source: CredentialSource,
+}
+
 /// Where Docker's configuration is and where its helpers are; `cli` fills it in.
 #[derive(Debug, Clone, Default)]
 pub struct DockerConfig {
@@ -50,28 +138,97 @@ pub struct DockerConfig {
     pub search_path: Option<OsString>,
 }
 
-/// The credentials of every registry, each asked for once.
-///
-/// Clones of one registry's answer are handed out for the life of this value, so a helper
-/// that takes a second takes it once a run, not once a build.
-pub struct Credentials {
-    config: Config,
-    helpers: Helpers,
-    answers: Mutex<HashMap<String, Arc<OnceCell<Answer>>>>,
+/// All that credentials are looked for in; `cli` fills it in.
+#[derive(Debug, Clone, Default)]
+pub struct CredentialSources {
+    /// What the matrix says, by the registry's host.
+    pub methods: BTreeMap<String, AuthMethod>,
+    /// The variables that begin with [`VARIABLE_PREFIX`], those that `methods` name in both
+    /// their spellings, and [`AWS_VARIABLES`].
+    pub variables: Variables,
+    /// Docker's own.
+    pub docker: DockerConfig,
+    /// How AWS is reached.
+    pub network: Network,
 }
 
-type Answer = Result<Option<Credential>, Arc<CredentialsError>>;
+impl From<&DockerConfig> for CredentialSources {
+    /// Docker's own and no others.
+    fn from(docker: &DockerConfig) -> Self {
+        Self { docker: docker.clone(), ..Self::default() }
+    }
+}
+
+/// The credentials of every registry, each asked for once.
+///
+/// Clones of one registry's answer are handed out until it ends, so a helper that takes a
+/// second takes it once a run, not once a build.
+pub struct Credentials {
+    methods: BTreeMap<String, AuthMethod>,
+    variables: Variables,
+    config: Config,
+    helpers: Helpers,
+    connections: Connections,
+    answers: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Option<Kept>>>>>,
+    /// Which registry has been given the content of a variable that could be another's too.
+    claims: Mutex<BTreeMap<String, String>>,
+}
+
+type Answer<T> = Result<Option<T>, Arc<CredentialsError>>;
+
+/// An answer, and for how long it is one.
+struct Kept {
+    answer: Answer<Found>,
+    /// From when on it is asked for anew; never where there is none.
+    renewal: Option<Instant>,
+    /// When it ends.
+    end: Option<Instant>,
+    /// Whether it was asked for again after a refusal, and was the same.
+    is_final: bool,
+}
+
+/// What was found, and how long it lasts where that is known.
+type LookedUp = (Option<Found>, Option<Duration>);
+
+impl Kept {
+    fn new(looked_up: Result<LookedUp, CredentialsError>) -> Self {
+        let now = Instant::now();
+        let (answer, renewal, end) = match looked_up {
+            Ok((found, lasts)) => {
+                let renewal = lasts.map(|lasts| now + lasts.saturating_sub(RENEWED_BEFORE));
+                (Ok(found), renewal, lasts.map(|lasts| now + lasts))
+            }
+            Err(error) => {
+                let renewal = error.is_temporary().then(|| now + RETRIED_AFTER);
+                (Err(Arc::new(error)), renewal, None)
+            }
+        };
+        Self { answer, renewal, end, is_final: false }
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.renewal.is_none_or(|renewal| Instant::now() < renewal)
+    }
+}
 
 impl Credentials {
     /// Reads Docker's configuration; one that is not there knows nobody.
-    pub fn load(docker: &DockerConfig) -> Result<Self, CredentialsError> {
+    pub fn load(sources: impl Into<CredentialSources>) -> Result<Self, CredentialsError> {
+        let sources = sources.into();
+        let config = match &sources.docker.folder {
+            Some(folder) => Config::read(&folder.join("config.json"))?,
+            None => Config::default(),
+        };
+        let methods =
+            sources.methods.into_iter().map(|(host, method)| (key_of(&host).to_owned(), method));
         Ok(Self {
-            config: match &docker.folder {
-                Some(folder) => Config::read(&folder.join("config.json"))?,
-                None => Config::default(),
-            },
-            helpers: Helpers::new(docker.search_path.clone(), HELPER_TIMEOUT),
+            methods: methods.collect(),
+            variables: sources.variables,
+            config,
+            helpers: Helpers::new(sources.docker.search_path, HELPER_TIMEOUT),
+            connections: Connections::over(sources.network),
             answers: Mutex::default(),
+            claims: Mutex::default(),
         })
     }
 
@@ -79,31 +236,156 @@ impl Credentials {
     #[must_use]
     pub fn anonymous() -> Self {
         Self {
+            methods: BTreeMap::new(),
+            variables: Variables::default(),
             config: Config::default(),
             helpers: Helpers::new(None, HELPER_TIMEOUT),
+            connections: Connections::default(),
             answers: Mutex::default(),
+            claims: Mutex::default(),
         }
     }
 
-    /// The credentials for the registry at `host`; `None` where there are none.
-    pub async fn of(&self, host: &str) -> Answer {
-        let key = key_of(host);
-        let cell = {
-            let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(answers.entry(key.to_owned()).or_default())
-        };
-        let answer = cell.get_or_init(|| async { self.look_up(key).await.map_err(Arc::new) });
-        answer.await.clone()
+    /// The credential for the registry at `host`; `None` where there is none.
+    pub async fn of(&self, host: &str) -> Answer<Credential> {
+        Ok(self.find(host).await?.map(|found| found.credential))
     }
 
-    async fn look_up(&self, key: &str) -> Result<Option<Credential>, CredentialsError> {
-        if let Some(helper) = self.config.helper(key) {
-            let found = self.helpers.ask(helper, key).await?;
-            if found.is_some() {
-                return Ok(found);
+    /// The credential for the registry at `host`, and where it was found.
+    pub async fn find(&self, host: &str) -> Answer<Found> {
+        let key = key_of(host);
+        let cell = self.cell(key);
+        let mut kept = cell.lock().await;
+        match &*kept {
+            Some(kept) if kept.is_fresh() => kept.answer.clone(),
+            _ => self.renew(key, &mut kept).await,
+        }
+    }
+
+    /// A credential in place of one that the registry at `host` refuses although it took it
+    /// before: passwords of clouds end. `None` where there is no other.
+    pub async fn replace(&self, host: &str, refused: &Credential) -> Answer<Credential> {
+        let key = key_of(host);
+        let cell = self.cell(key);
+        let mut kept = cell.lock().await;
+        let other = |answer: Answer<Found>| -> Answer<Credential> {
+            let credential = answer?.map(|found| found.credential);
+            Ok(credential.filter(|credential| !credential.is(refused)))
+        };
+        if let Some(kept) = &*kept {
+            // Somebody else was refused too, and has replaced it.
+            let replaced = other(kept.answer.clone())?;
+            if replaced.is_some() || kept.is_final {
+                return Ok(replaced);
             }
         }
-        self.config.stored(key)
+        let replaced = other(self.renew(key, &mut kept).await)?;
+        if let (None, Some(kept)) = (&replaced, &mut *kept) {
+            kept.is_final = true;
+        }
+        Ok(replaced)
+    }
+
+    fn cell(&self, key: &str) -> Arc<tokio::sync::Mutex<Option<Kept>>> {
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(answers.entry(key.to_owned()).or_default())
+    }
+
+    /// Looks for the credential of `key` and keeps what comes of it. Where that fails, one
+    /// that has not ended yet is good for a while longer.
+    async fn renew(&self, key: &str, kept: &mut Option<Kept>) -> Answer<Found> {
+        let next = Kept::new(self.look_up(key).await);
+        let next = match kept.take() {
+            Some(old)
+                if next.answer.is_err() && old.end.is_some_and(|end| Instant::now() < end) =>
+            {
+                Kept { renewal: Some(Instant::now() + RETRIED_AFTER), ..old }
+            }
+            _ => next,
+        };
+        kept.insert(next).answer.clone()
+    }
+
+    async fn look_up(&self, key: &str) -> Result<LookedUp, CredentialsError> {
+        if let Some(method) = self.methods.get(key) {
+            let (credential, lasts) = self.by_method(name_of(key), method).await?;
+            let source =
+                CredentialSource::Matrix { host: name_of(key).to_owned(), method: method.name() };
+            return Ok((Some(Found { credential, source }), lasts));
+        }
+        if let Some(found) = self.in_variables(key)? {
+            return Ok((Some(found), None));
+        }
+        if let Some(helper) = self.config.helper(key)
+            && let Some(credential) = self.helpers.ask(helper, key).await?
+        {
+            let source = CredentialSource::Helper(helper::program(helper));
+            return Ok((Some(Found { credential, source }), None));
+        }
+        let stored = self.config.stored(key)?.map(|credential| {
+            let source = CredentialSource::DockerConfig(self.config.path().to_owned());
+            Found { credential, source }
+        });
+        Ok((stored, None))
+    }
+
+    async fn by_method(
+        &self,
+        host: &str,
+        method: &AuthMethod,
+    ) -> Result<(Credential, Option<Duration>), CredentialsError> {
+        let keyring = match method.resolve(host, &self.variables)? {
+            Resolved::Ready(credential) => return Ok((credential, None)),
+            Resolved::Aws(keyring) => keyring,
+        };
+        let password = ecr::password(&self.connections, host, &keyring, &self.variables).await;
+        let password =
+            password.map_err(|problem| CredentialsError::Ecr { host: host.to_owned(), problem })?;
+        Ok((password.credential, Some(password.lasts)))
+    }
+
+    /// The credential in a variable that is named after the registry with `key`.
+    fn in_variables(&self, key: &str) -> Result<Option<Found>, CredentialsError> {
+        let named = self.variables.of_registry(key);
+        let names: Vec<&str> = named.exact.iter().chain(&named.shell_safe).copied().collect();
+        let Some(first) = names.first().copied() else { return Ok(None) };
+        let host = name_of(key).to_owned();
+        let pair = |name: &str| {
+            let secret = self.variables.text(name).map_err(|problem| {
+                let (variable, host) = (name.to_owned(), host.clone());
+                CredentialsError::Variable { variable, host, problem }
+            })?;
+            read_pair(&host, secret).map_err(|problem| {
+                let (variable, host) = (name.to_owned(), host.clone());
+                CredentialsError::Pair { variable, host, problem }
+            })
+        };
+        let credential = pair(first)?;
+        for other in &names[1..] {
+            if !pair(other)?.is(&credential) {
+                let variables = names.iter().map(|name| (*name).to_owned()).collect();
+                return Err(CredentialsError::Ambiguous { variables, host });
+            }
+        }
+        if named.exact.is_empty() {
+            self.claim(first, &host)?;
+        }
+        let source = CredentialSource::Variable(first.to_owned());
+        Ok(Some(Found { credential, source }))
+    }
+
+    /// `DOCKER_REGISTRY_A_B_IO` is for `a.b.io` or for `a-b.io`, and never for both: what was
+    /// given to one registry is not shown to another.
+    fn claim(&self, variable: &str, host: &str) -> Result<(), CredentialsError> {
+        let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = claims.entry(variable.to_owned()).or_insert_with(|| host.to_owned());
+        match first == host {
+            true => Ok(()),
+            false => Err(CredentialsError::Shared {
+                variable: variable.to_owned(),
+                hosts: [first.clone(), host.to_owned()],
+            }),
+        }
     }
 }
 
@@ -113,100 +395,30 @@ impl fmt::Debug for Credentials {
     }
 }
 
+/// What a variable of `host` holds: base64 of `user:password`, or, where only tokens can be
+/// meant, of a token alone.
+fn read_pair(host: &str, secret: &SecretString) -> Result<Credential, PairProblem> {
+    let text = pair::decode(secret)?;
+    match google::lone_token(host, &text) {
+        Some(credential) => Ok(credential),
+        None => pair::split(&text),
+    }
+}
+
 /// The key of `host` in Docker's configuration.
 fn key_of(host: &str) -> &str {
     if DOCKER_HUB_HOSTS.contains(&host) { DOCKER_HUB_KEY } else { host }
 }
 
-/// Why the credentials of a registry could not be had.
-///
-/// None of these ever holds what a file or a helper said where a secret was expected.
-#[derive(Debug, thiserror::Error)]
-pub enum CredentialsError {
-    /// The configuration is there and cannot be read.
-    #[error("failed to read Docker's credentials")]
-    Read(#[source] std::io::Error),
-    /// The configuration is not what Docker writes.
-    // serde's own message is left out: it quotes the values that it did not expect.
-    #[error("`{}` is not a Docker configuration: line {line}, column {column}", path.display())]
-    Parse {
-        /// The file.
-        path: PathBuf,
-        /// The line, from 1.
-        line: usize,
-        /// The column, from 1.
-        column: usize,
-    },
-    /// An entry of `auths` that cannot be decoded.
-    #[error("the credentials of `{host}` in `{}` cannot be used: {problem}", path.display())]
-    Auth {
-        /// The file.
-        path: PathBuf,
-        /// The registry.
-        host: String,
-        /// What is wrong.
-        problem: &'static str,
-    },
-    /// A helper that is not installed.
-    #[error("the credential helper `{helper}` for `{host}` is not installed")]
-    HelperMissing {
-        /// The program.
-        helper: String,
-        /// The registry.
-        host: String,
-    },
-    /// A helper that did not answer.
-    #[error("the credential helper `{helper}` did not answer for `{host}` within {}s", limit.as_secs())]
-    HelperTimeout {
-        /// The program.
-        helper: String,
-        /// The registry.
-        host: String,
-        /// How long it was given.
-        limit: Duration,
-    },
-    /// A helper that failed.
-    #[error("the credential helper `{helper}` failed for `{host}` ({status})")]
-    HelperFailed {
-        /// The program.
-        helper: String,
-        /// The registry.
-        host: String,
-        /// How it ended.
-        status: ExitStatus,
-    },
-    /// A helper that could not be run or did not answer in its protocol.
-    #[error("the credential helper `{helper}` for `{host}` {problem}")]
-    HelperProtocol {
-        /// The program.
-        helper: String,
-        /// The registry.
-        host: String,
-        /// What it did.
-        problem: &'static str,
-    },
+/// The host that a key stands for, as people know it.
+fn name_of(key: &str) -> &str {
+    if key == DOCKER_HUB_KEY { DOCKER_HUB_HOSTS[0] } else { key }
 }
 
-impl Explain for CredentialsError {
-    fn exit_code(&self) -> ExitCode {
-        ExitCode::Failure
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::Read(_) | Self::Parse { .. } => return None,
-            Self::Auth { host, .. } => format!("log in again: `docker login {host}`"),
-            Self::HelperMissing { helper, .. } => format!(
-                "install `{helper}`, or take it out of `credsStore` and `credHelpers` in \
-                 Docker's config.json"
-            ),
-            Self::HelperTimeout { helper, host, .. }
-            | Self::HelperFailed { helper, host, .. }
-            | Self::HelperProtocol { helper, host, .. } => {
-                format!("see what it says by itself: `echo {host} | {helper} get`")
-            }
-        })
-    }
+/// The names under which `key` may be written down.
+fn spellings(key: &str) -> impl Iterator<Item = &str> {
+    let aliases = DOCKER_HUB_HOSTS.iter().copied().filter(move |_| key == DOCKER_HUB_KEY);
+    std::iter::once(key).chain(aliases)
 }
 
 #[cfg(test)]

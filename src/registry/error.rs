@@ -200,6 +200,36 @@ impl RegistryErrorKind {
         }
     }
 
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Credentials { source, .. } => return source.hint(),
+            Self::Denied { clock: Some(_), .. } => {
+                "set this machine's clock: tokens are only good for minutes".to_owned()
+            }
+            Self::Denied { host, anonymous: true, .. } => {
+                format!("no credentials were found for it; log in: `docker login {host}`")
+            }
+            Self::Denied { host, .. } => format!(
+                "`basegen auth check` tells which credentials were found for `{host}`, and what \
+                 they may do"
+            ),
+            Self::Throttled { limit, .. } => format!(
+                "basegen waits {} at most; run the same command again later, it goes on \
+                 where it stopped",
+                duration_text(*limit)
+            ),
+            Self::Status { status: 429, .. } => {
+                "log in, or lower `requests_per_second` or `concurrency` of the registry".to_owned()
+            }
+            Self::TagImmutable { .. } => {
+                "the repository makes its tags immutable: publish under a new version".to_owned()
+            }
+            _ => return None,
+        })
+    }
+
     /// Whether what was asked for may have been done all the same, and only the answer lost.
     pub(super) fn may_be_done(&self) -> bool {
         match self {
@@ -235,31 +265,7 @@ impl Explain for RegistryError {
     }
 
     fn hint(&self) -> Option<String> {
-        Some(match &*self.kind {
-            RegistryErrorKind::Credentials { source, .. } => return source.hint(),
-            RegistryErrorKind::Denied { clock: Some(_), .. } => {
-                "set this machine's clock: tokens are only good for minutes".to_owned()
-            }
-            RegistryErrorKind::Denied { host, anonymous: true, .. } => {
-                format!("no credentials were found for it; log in: `docker login {host}`")
-            }
-            RegistryErrorKind::Denied { host, .. } => format!(
-                "`basegen auth check` tells which credentials were found for `{host}`, and what \
-                 they may do"
-            ),
-            RegistryErrorKind::Throttled { limit, .. } => format!(
-                "basegen waits {} at most; run the same command again later, it goes on \
-                 where it stopped",
-                duration_text(*limit)
-            ),
-            RegistryErrorKind::Status { status: 429, .. } => {
-                "log in, or lower `requests_per_second` or `concurrency` of the registry".to_owned()
-            }
-            RegistryErrorKind::TagImmutable { .. } => {
-                "the repository makes its tags immutable: publish under a new version".to_owned()
-            }
-            _ => return None,
-        })
+        self.kind.hint()
     }
 }
 

@@ -27,13 +27,19 @@ mod request;
 mod retry;
 mod scopes;
 mod tags;
+#[cfg(test)]
+pub(crate) mod testing;
 mod tokens;
 mod transport;
 mod upload;
 
 pub use access::Access;
 pub use client::Registries;
-pub use credentials::{Credential, Credentials, CredentialsError, DockerConfig};
+pub use credentials::{
+    AWS_VARIABLES, AuthMethod, AwsIam, Credential, CredentialSource, CredentialSources,
+    Credentials, CredentialsError, DockerConfig, EcrProblem, Found, Network, PairProblem,
+    VARIABLE_PREFIX, VariableProblem, Variables, shell_safe,
+};
 pub use error::{RegistryError, RegistryErrorKind};
 pub use manifest::{Manifest, Name, Needs};
 pub use options::{HostOptions, Proxies, RegistryOptions, Timeouts};

@@ -77,7 +77,7 @@ impl Transport {
         }
     }
 
-    fn client(&self, reach: Reach, url: &Url) -> Result<Client, RegistryErrorKind> {
+    pub(super) fn client(&self, reach: Reach, url: &Url) -> Result<Client, RegistryErrorKind> {
         let way = match (is_loopback(url), url.scheme() == "https") {
             (true, false) => Way::Direct,
             (true, true) => Way::DirectTls,

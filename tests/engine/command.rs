@@ -59,6 +59,19 @@ fn a_folder_takes_all_variants_and_holds_their_blobs_once() {
 }
 
 #[test]
+fn upstreams_are_pinned_to_what_the_engine_builds_on() {
+    let folder = project("FROM python:3.11-slim-bookworm\nRUN echo {{word}} > /word\n");
+    let told = stdout(run(folder.path(), &["update"]));
+    assert!(told.starts_with("python:3.11-slim-bookworm  added at sha256:"), "{told}");
+    stdout(run(folder.path(), &["update", "--check"]));
+    let rendered = stdout(run(folder.path(), &["render", "--only", "word=one"]));
+    assert!(rendered.starts_with("FROM python:3.11-slim-bookworm@sha256:"), "{rendered}");
+    // The engine finds these bytes where it looks for the tag.
+    fs_err::write(folder.path().join("dockerfiles/Dockerfile.hbs"), rendered).expect("a file");
+    stdout(run(folder.path(), &["--only", "word=one", "--output", "oci:layout"]));
+}
+
+#[test]
 fn aliases_move_with_the_whole_matrix_only() {
     let folder = project("FROM scratch\nCOPY x-{{word}} /\n");
     for word in ["one", "two"] {

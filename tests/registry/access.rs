@@ -25,7 +25,8 @@ async fn who_may_pull_is_told_why_not_push() {
     let client = client_of(&registry);
     let access = client.check_access(&registry.repository("acme/base")).await.expect("an answer");
     assert!(access.pull && !access.push);
-    let refusal = access.push_refusal.expect("a refusal").replace(&registry.host(), "registry");
+    let refusal =
+        access.push_refusal.expect("a refusal").to_string().replace(&registry.host(), "registry");
     insta::assert_snapshot!(refusal, @"`registry` refused `repository:acme/base:pull,push` with 401 Unauthorized: UNAUTHORIZED: who are you?");
 }
 
@@ -47,6 +48,7 @@ async fn a_repository_that_must_be_made_first_is_told() {
         access
             .push_refusal
             .expect("a refusal")
+            .to_string()
             .ends_with("NAME_UNKNOWN: The repository does not exist")
     );
 }

@@ -1,12 +1,11 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use secrecy::{ExposeSecret, SecretString, zeroize::Zeroize};
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use super::{Credential, CredentialsError, DOCKER_HUB_HOSTS, DOCKER_HUB_KEY};
+use super::pair::{self, PairProblem};
+use super::{Credential, CredentialsError, spellings};
 
 /// The part of Docker's `config.json` that concerns credentials.
 #[derive(Default, Deserialize)]
@@ -47,6 +46,11 @@ impl Config {
         Ok(config)
     }
 
+    /// The file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The helper that knows `key`, without its `docker-credential-`.
     pub(super) fn helper(&self, key: &str) -> Option<&str> {
         let own = spellings(key).find_map(|name| self.cred_helpers.get(name));
@@ -73,12 +77,12 @@ impl Config {
 }
 
 impl Entry {
-    fn decode(&self) -> Result<Option<Credential>, &'static str> {
+    fn decode(&self) -> Result<Option<Credential>, PairProblem> {
         if let Some(token) = filled(self.identitytoken.as_ref()) {
             return Ok(Some(Credential::IdentityToken(token.clone())));
         }
         if let Some(auth) = filled(self.auth.as_ref()) {
-            return decode_pair(auth).map(Some);
+            return pair::read(auth).map(Some);
         }
         Ok(match (&self.username, filled(self.password.as_ref())) {
             (Some(username), Some(password)) if !username.is_empty() => {
@@ -97,34 +101,8 @@ fn filled(secret: Option<&SecretString>) -> Option<&SecretString> {
     secret.filter(|secret| !secret.expose_secret().is_empty())
 }
 
-/// Splits base64 of `user:password`; the password may hold colons itself.
-fn decode_pair(auth: &SecretString) -> Result<Credential, &'static str> {
-    let bytes = STANDARD.decode(auth.expose_secret().trim()).map_err(|_| "`auth` is not base64")?;
-    let mut text = String::from_utf8(bytes).map_err(|error| {
-        error.into_bytes().zeroize();
-        "`auth` is not base64 of a text"
-    })?;
-    let credential = match text.split_once(':') {
-        Some(("", _)) => Err("`auth` has no user before its colon"),
-        Some((username, password)) => Ok(Credential::Password {
-            username: username.to_owned(),
-            // Some clients pad the secret with NULs.
-            password: password.trim_matches('\0').into(),
-        }),
-        None => Err("`auth` is not base64 of `user:password`: it has no colon"),
-    };
-    text.zeroize();
-    credential
-}
-
-/// The names under which `key` may be configured.
-fn spellings(key: &str) -> impl Iterator<Item = &str> {
-    let aliases = DOCKER_HUB_HOSTS.iter().copied().filter(move |_| key == DOCKER_HUB_KEY);
-    std::iter::once(key).chain(aliases)
-}
-
 /// The host of a key that is written as a URL.
-fn host_of(key: &str) -> &str {
+pub(super) fn host_of(key: &str) -> &str {
     let rest = key.split_once("://").map_or(key, |(_, rest)| rest);
     rest.split('/').next().unwrap_or(rest)
 }

@@ -31,6 +31,11 @@ struct Reply {
     secret: SecretString,
 }
 
+/// The program of the helper called `name`.
+pub(super) fn program(name: &str) -> String {
+    format!("docker-credential-{name}")
+}
+
 /// The programs that keep credentials.
 pub(super) struct Helpers {
     search_path: Option<OsString>,
@@ -48,7 +53,7 @@ impl Helpers {
         name: &str,
         host: &str,
     ) -> Result<Option<Credential>, CredentialsError> {
-        let helper = format!("docker-credential-{name}");
+        let helper = program(name);
         let program = self.find(&helper);
         let program = program.ok_or_else(|| CredentialsError::HelperMissing {
             helper: helper.clone(),

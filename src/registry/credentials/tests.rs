@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::ExposeSecret;
 
 use super::*;
-use crate::error::one_line;
+use crate::error::{Explain as _, one_line};
 
 /// What no error, no debug output and no event may ever show.
 const CANARY: &str = "canary-5e1f";
@@ -81,7 +81,7 @@ async fn what_cannot_be_decoded_is_named_and_not_shown() {
         r#"{{"auths": {{"a.io": {{"auth": "%{CANARY}"}}, "b.io": {{"auth": "{no_colon}"}}}}}}"#
     );
     let credentials = load(folder.path(), &config);
-    for (host, problem) in [("a.io", "not base64"), ("b.io", "no colon")] {
+    for (host, problem) in [("a.io", "not base64"), ("b.io", "has no colon")] {
         let error = credentials.of(host).await.expect_err(host);
         let text = format!("{} {error:?}", one_line(&*error));
         assert!(text.contains(problem) && text.contains(host), "{text}");
@@ -148,9 +148,14 @@ async fn no_fault_of_a_helper_shows_what_it_printed() {
     helper(folder.path(), "fails", &format!("{leak}; exit 3"));
     helper(folder.path(), "babbles", &leak);
     helper(folder.path(), "hangs", &format!("{leak}; exec sleep 60"));
+    helper(folder.path(), "floods", &format!("exec yes {CANARY}"));
+    helper(folder.path(), "halts", &format!("printf '{{\"Username\":\"u\",\"Secret\":\"{CANARY}'"));
+    helper(folder.path(), "locked", &leak);
+    let locked = folder.path().join("docker-credential-locked");
+    fs_err::set_permissions(locked, std::fs::Permissions::from_mode(0o644)).expect("a mode");
     let config = r#"{"credHelpers": {
         "fails.io": "fails", "babbles.io": "babbles", "hangs.io": "hangs", "gone.io": "gone",
-        "escape.io": "/../x"
+        "escape.io": "/../x", "floods.io": "floods", "halts.io": "halts", "locked.io": "locked"
     }}"#;
     let mut credentials = load(folder.path(), config);
     credentials.helpers = Helpers::new(
@@ -164,6 +169,9 @@ async fn no_fault_of_a_helper_shows_what_it_printed() {
         ("hangs.io", "did not answer for `hangs.io`"),
         ("gone.io", "`docker-credential-gone` for `gone.io` is not installed"),
         ("escape.io", "is not installed"),
+        ("floods.io", "`docker-credential-floods` failed for `floods.io`"),
+        ("halts.io", "did not answer with credentials"),
+        ("locked.io", "could not be run"),
     ] {
         let error = credentials.of(host).await.expect_err(host);
         let text = format!("{} {error:?} {:?}", one_line(&*error), error.hint());
@@ -171,4 +179,231 @@ async fn no_fault_of_a_helper_shows_what_it_printed() {
         assert!(!text.contains(CANARY), "{text}");
     }
     assert!(begun.elapsed() < Duration::from_secs(10));
+}
+
+/// Credentials from variables and methods alone.
+fn of_variables(variables: &[(&str, &str)], methods: &[(&str, AuthMethod)]) -> Credentials {
+    let sources = CredentialSources {
+        variables: held(variables),
+        methods: methods
+            .iter()
+            .map(|(host, method)| ((*host).to_owned(), method.clone()))
+            .collect(),
+        ..CredentialSources::default()
+    };
+    Credentials::load(sources).expect("credentials")
+}
+
+fn held(variables: &[(&str, &str)]) -> Variables {
+    let held = variables.iter().map(|(name, value)| ((*name).to_owned(), Some((*value).into())));
+    held.collect()
+}
+
+fn basic(username: &str, variable: &str) -> AuthMethod {
+    AuthMethod::Basic { username: username.to_owned(), variable: variable.to_owned() }
+}
+
+async fn failure(credentials: &Credentials, host: &str) -> String {
+    let error = credentials.of(host).await.expect_err(host);
+    let text = format!("{} {:?}", one_line(&*error), error.hint());
+    assert!(!format!("{text} {error:?}").contains(CANARY), "{text}");
+    text
+}
+
+#[tokio::test]
+async fn the_first_source_that_knows_a_registry_wins() {
+    let folder = tempfile::tempdir().expect("a folder");
+    helper(
+        folder.path(),
+        "store",
+        r#"case "$(cat)" in none.io) echo 'credentials not found'; exit 1;; esac
+        printf '{"Username":"helper","Secret":"s"}'"#,
+    );
+    let stored = STANDARD.encode("config:s");
+    let config =
+        format!(r#"{{"credsStore": "store", "auths": {{"none.io": {{"auth": "{stored}"}}}}}}"#);
+    fs_err::write(folder.path().join("config.json"), config).expect("a file");
+    let variable = STANDARD.encode("variable:s");
+    let sources = |methods: &[(&str, AuthMethod)], variables: &[(&str, &str)]| CredentialSources {
+        methods: methods
+            .iter()
+            .map(|(host, method)| ((*host).to_owned(), method.clone()))
+            .collect(),
+        variables: held(variables),
+        docker: DockerConfig {
+            folder: Some(folder.path().to_owned()),
+            search_path: Some(format!("{}:/usr/bin:/bin", folder.path().display()).into()),
+        },
+        ..CredentialSources::default()
+    };
+    let found = |sources, host: &'static str| async move {
+        let found = Credentials::load(sources).expect("credentials").find(host).await;
+        let found = found.expect(host).expect(host);
+        (found.credential.username().expect("a user").to_owned(), found.source)
+    };
+    let methods = [("ghcr.io", basic("matrix", "PASSWORD"))];
+    let variables = [
+        ("PASSWORD", "s"),
+        ("DOCKER_REGISTRY_ghcr.io", &*variable),
+        ("DOCKER_REGISTRY_none.io", ""),
+    ];
+    let matrix = CredentialSource::Matrix { host: "ghcr.io".to_owned(), method: "BASIC" };
+    assert_eq!(
+        found(sources(&methods, &variables), "ghcr.io").await,
+        ("matrix".to_owned(), matrix)
+    );
+    let source = CredentialSource::Variable("DOCKER_REGISTRY_ghcr.io".to_owned());
+    assert_eq!(found(sources(&[], &variables), "ghcr.io").await, ("variable".to_owned(), source));
+    let source = CredentialSource::Helper("docker-credential-store".to_owned());
+    assert_eq!(found(sources(&[], &[]), "ghcr.io").await, ("helper".to_owned(), source));
+    // An empty variable is none, and a helper that knows nothing leaves it to the file.
+    let source = CredentialSource::DockerConfig(folder.path().join("config.json"));
+    assert_eq!(found(sources(&[], &variables), "none.io").await, ("config".to_owned(), source));
+}
+
+#[tokio::test]
+async fn a_method_that_fails_is_not_passed_over() {
+    let pair = STANDARD.encode("variable:s");
+    let credentials = of_variables(
+        &[("DOCKER_REGISTRY_ghcr.io", &pair), ("EMPTY", "\n")],
+        &[("ghcr.io", basic("me", "gone-name")), ("quay.io", basic("me", "EMPTY"))],
+    );
+    let text = failure(&credentials, "ghcr.io").await;
+    assert!(text.contains("the variable `gone-name` or `GONE_NAME`, which is not set"), "{text}");
+    let text = failure(&credentials, "quay.io").await;
+    assert!(text.contains("the variable `EMPTY`, which is empty"), "{text}");
+}
+
+#[tokio::test]
+async fn every_method_of_one_secret_gives_its_pair() {
+    let key = r#"{"type": "service_account", "client_email": "r@p", "private_key": "k"}"#;
+    let encoded = STANDARD.encode("me:a:b");
+    let credentials = of_variables(
+        &[("GCP_SERVICE_ACCOUNT", key), ("token", "ya29.t\n"), ("WORD", "a:b"), ("P", &encoded)],
+        &[
+            ("a.io", AuthMethod::GcpServiceAccountJson { variable: "gcp-service-account".into() }),
+            ("b.io", AuthMethod::AccessToken { username: None, variable: "token".into() }),
+            (
+                "c.io",
+                AuthMethod::AccessToken { username: Some("who".into()), variable: "token".into() },
+            ),
+            ("index.docker.io", basic("$oauthtoken", "WORD")),
+            ("d.io", AuthMethod::RegistrySecret { variable: "P".into() }),
+        ],
+    );
+    for (host, expected) in [
+        ("a.io", both("_json_key", key)),
+        ("b.io", both("oauth2accesstoken", "ya29.t")),
+        ("c.io", both("who", "ya29.t")),
+        ("docker.io", both("$oauthtoken", "a:b")),
+        ("d.io", both("me", "a:b")),
+    ] {
+        assert_eq!(pair(&credentials, host).await, Some(expected), "{host}");
+    }
+}
+
+#[tokio::test]
+async fn a_variable_that_cannot_be_decoded_is_named_and_not_shown() {
+    let (no_colon, no_user) = (STANDARD.encode(CANARY), STANDARD.encode(format!(":{CANARY}")));
+    let credentials = of_variables(
+        &[
+            ("DOCKER_REGISTRY_a.io", &format!("me:{CANARY}")),
+            ("DOCKER_REGISTRY_B_IO", &no_colon),
+            ("DOCKER_REGISTRY_https://index.docker.io/v1/", &no_user),
+        ],
+        &[],
+    );
+    let text = failure(&credentials, "a.io").await;
+    assert!(text.contains("the credentials of `a.io`"), "{text}");
+    assert!(text.contains("`DOCKER_REGISTRY_a.io` is not base64"), "{text}");
+    assert!(text.contains("echo -n"), "{text}");
+    let text = failure(&credentials, "b.io").await;
+    assert!(
+        text.contains("`DOCKER_REGISTRY_B_IO` is base64 of a text that has no colon"),
+        "{text}"
+    );
+    let text = failure(&credentials, "registry-1.docker.io").await;
+    assert!(text.contains("the credentials of `docker.io`"), "{text}");
+    assert!(text.contains("no user before its colon"), "{text}");
+    for secret in [&no_colon, &no_user] {
+        assert!(!text.contains(secret.as_str()), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn variables_that_disagree_are_told() {
+    let (one, other) = (STANDARD.encode("me:one"), STANDARD.encode("me:other"));
+    let names = ["DOCKER_REGISTRY_ghcr.io", "DOCKER_REGISTRY_GHCR_IO"];
+    let credentials = of_variables(&[(names[0], &one), (names[1], &other)], &[]);
+    let text = failure(&credentials, "ghcr.io").await;
+    assert!(text.contains(&format!("`{}` and `{}`", names[0], names[1])), "{text}");
+    let credentials = of_variables(&[(names[0], &one), (names[1], &one)], &[]);
+    assert_eq!(pair(&credentials, "ghcr.io").await, Some(both("me", "one")));
+}
+
+#[tokio::test]
+async fn a_spelling_for_shells_is_for_one_registry() {
+    let secret = STANDARD.encode(format!("me:{CANARY}"));
+    let credentials = of_variables(&[("DOCKER_REGISTRY_A_B_IO", &secret)], &[]);
+    assert!(credentials.of("a-b.io").await.expect("credentials").is_some());
+    let text = failure(&credentials, "a.b.io").await;
+    assert!(text.contains("may mean `a-b.io` or `a.b.io`"), "{text}");
+    let name = "DOCKER_REGISTRY_a.b.io";
+    let credentials = of_variables(&[("DOCKER_REGISTRY_A_B_IO", &secret), (name, &secret)], &[]);
+    assert!(credentials.of("a-b.io").await.expect("credentials").is_some());
+    assert!(credentials.of("a.b.io").await.expect("credentials").is_some());
+}
+
+#[tokio::test]
+async fn tokens_work_in_the_forms_that_platforms_document() {
+    let password = "e".repeat(1800);
+    let broken = STANDARD.encode(format!("AWS:{password}"));
+    let broken: Vec<&str> = broken
+        .as_bytes()
+        .chunks(76)
+        .map(|line| std::str::from_utf8(line).expect("ASCII"))
+        .collect();
+    let ecr = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
+    let ecr_variable = format!("DOCKER_REGISTRY_{ecr}");
+    let (nvidia, google) = (STANDARD.encode("$oauthtoken:key"), STANDARD.encode("ya29.token"));
+    let pair_of_google = STANDARD.encode("oauth2accesstoken:ya29.token\n");
+    let credentials = of_variables(
+        &[
+            (&ecr_variable, &broken.join("\n")),
+            ("DOCKER_REGISTRY_nvcr.io", &nvidia),
+            ("DOCKER_REGISTRY_europe-docker.pkg.dev", &google),
+            ("DOCKER_REGISTRY_eu.gcr.io", &pair_of_google),
+        ],
+        &[],
+    );
+    assert_eq!(pair(&credentials, ecr).await, Some(both("AWS", &password)));
+    assert_eq!(pair(&credentials, "nvcr.io").await, Some(both("$oauthtoken", "key")));
+    for host in ["europe-docker.pkg.dev", "eu.gcr.io"] {
+        let expected = Some(both("oauth2accesstoken", "ya29.token"));
+        assert_eq!(pair(&credentials, host).await, expected, "{host}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_credential_is_looked_for_once_more() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let count = folder.path().join("count");
+    let script = format!(
+        r#"cat > /dev/null; echo x >> {0}; n=$(wc -l < {0}); [ "$n" -gt 2 ] && n=2
+        printf '{{"Username":"u","Secret":"s%s"}}' "$n""#,
+        count.display()
+    );
+    helper(folder.path(), "store", &script);
+    let credentials = load(folder.path(), r#"{"credsStore": "store"}"#);
+    let first = credentials.of("a.io").await.expect("an answer").expect("a credential");
+    let second = credentials.replace("a.io", &first).await.expect("an answer");
+    let second = second.expect("another one");
+    // Those that were refused with the first at the same time are handed the second.
+    let same = credentials.replace("a.io", &first).await.expect("an answer");
+    assert!(same.expect("the second").is(&second));
+    for _ in 0..3 {
+        assert!(credentials.replace("a.io", &second).await.expect("an answer").is_none());
+    }
+    let asked = fs_err::read_to_string(&count).expect("a count").lines().count();
+    assert_eq!(asked, 3, "once at first, once after each refusal of another credential");
 }

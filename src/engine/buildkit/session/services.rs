@@ -150,3 +150,6 @@ impl upload_server::Upload for Upload {
         Ok(Response::new(Box::pin(stream::iter(chunks))))
     }
 }
+
+#[cfg(test)]
+mod tests;

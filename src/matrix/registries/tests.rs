@@ -1,0 +1,141 @@
+use std::path::Path;
+
+use super::super::{Matrix, parse};
+use super::*;
+use crate::error::Report;
+
+const BASE: &str = r#"[image]
+repository = "acme/base"
+dockerfile = "Dockerfile.hbs"
+platforms = ["linux/amd64"]
+
+[axes]
+python = ["3.11"]
+"#;
+
+/// What no message may ever show.
+const CANARY: &str = "canary-9f";
+
+fn matrix(more: &str) -> Matrix {
+    match parse(Path::new("matrix.toml"), &format!("{BASE}{more}")) {
+        Ok(matrix) => matrix,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn error(more: &str) -> String {
+    let error = parse(Path::new("matrix.toml"), &format!("{BASE}{more}")).expect_err("a mistake");
+    let debug = format!("{error:?}");
+    let shown = Report::from(error).to_string();
+    assert!(!shown.contains(CANARY) && !debug.contains(CANARY), "{shown}\n{debug}");
+    shown
+}
+
+#[test]
+fn every_method_has_its_keys() {
+    let matrix = matrix(
+        r#"
+[registries."123456789012.dkr.ecr.eu-west-1.amazonaws.com"]
+auth_method = "AWS_IAM"
+aws_access_key_id_secret_name = "custom_aws_access_key_secret"
+aws_secret_access_key_secret_name = "custom_aws_secret_key_secret"
+
+[registries."europe-docker.pkg.dev"]
+auth_method = "GCP_SERVICE_ACCOUNT_JSON"
+
+[registries."gcr.io"]
+auth_method = "ACCESS_TOKEN"
+secret_name = "gcp-token"
+
+[registries."quay.io"]
+auth_method = "BASIC"
+username = "acme+robot"
+password_secret_name = "QUAY_PASSWORD"
+
+[registries."https://index.docker.io/v1/"]
+auth_method = "REGISTRY_SECRET"
+secret_name = "DOCKER_REGISTRY_https://index.docker.io/v1/"
+
+[registries."registry.local:5000"]
+plain_http = true
+concurrency = 2
+requests_per_second = 0.5
+"#,
+    );
+    let auth = |host: &str| matrix.registries[host].auth.clone();
+    assert_eq!(
+        auth("123456789012.dkr.ecr.eu-west-1.amazonaws.com"),
+        Some(RegistryAuth::AwsIam {
+            access_key_id: Some("custom_aws_access_key_secret".to_owned()),
+            secret_access_key: Some("custom_aws_secret_key_secret".to_owned()),
+            session_token: None,
+            region: None,
+        })
+    );
+    let variable = "gcp-service-account".to_owned();
+    let google = RegistryAuth::GcpServiceAccountJson { variable };
+    assert_eq!(auth("europe-docker.pkg.dev"), Some(google));
+    let token = RegistryAuth::AccessToken { username: None, variable: "gcp-token".to_owned() };
+    assert_eq!(auth("gcr.io"), Some(token));
+    let (username, variable) = ("acme+robot".to_owned(), "QUAY_PASSWORD".to_owned());
+    assert_eq!(auth("quay.io"), Some(RegistryAuth::Basic { username, variable }));
+    let variable = "DOCKER_REGISTRY_https://index.docker.io/v1/".to_owned();
+    assert_eq!(auth("docker.io"), Some(RegistryAuth::RegistrySecret { variable }));
+    let local = RegistrySettings {
+        auth: None,
+        plain_http: Some(true),
+        concurrency: Some(2),
+        requests_per_second: Some(0.5),
+    };
+    assert_eq!(matrix.registries["registry.local:5000"], local);
+}
+
+#[test]
+fn what_does_not_belong_to_a_method_is_refused() {
+    insta::assert_snapshot!(error(
+        r#"
+[registries."ghcr.io"]
+username = "me"
+
+[registries."quay.io"]
+auth_method = "BASIC"
+aws_region = "eu-west-1"
+
+[registries."https://index.docker.io/v1/"]
+auth_method = "ACCESS_TOKEN"
+
+[registries."docker.io"]
+
+[registries."https://gcr.io"]
+concurrency = 0
+requests_per_second = 0
+"#
+    ));
+}
+
+#[test]
+fn an_unknown_method_names_the_known() {
+    insta::assert_snapshot!(error("[registries.\"ghcr.io\"]\nauth_method = \"AWS_OIDC\"\n"));
+}
+
+#[test]
+fn a_secret_in_place_of_its_name_is_refused_and_not_shown() {
+    let table = "[registries.\"gcr.io\"]\nauth_method = \"GCP_SERVICE_ACCOUNT_JSON\"\n";
+    insta::assert_snapshot!(error(&format!(
+        "{table}secret_name = '{{\"type\": \"service_account\", \"private_key\": \"{CANARY}\"}}'\n"
+    )));
+    // Over several lines, and in a form that nobody knows the look of.
+    error(&format!("{table}secret_name = '''\n{{\n\"private_key\": \"{CANARY}\"\n}}'''\n"));
+    error(&format!("{table}secret_name = \"{CANARY} {CANARY}\"\n"));
+    error(&format!("{table}password_secret_name = \"ghp_{CANARY}\"\n"));
+    error(&format!("{table}username = \"{CANARY}\"\n"));
+}
+
+#[test]
+fn a_key_for_a_secret_that_does_not_exist_is_refused_without_its_value() {
+    let table = "[registries.\"ghcr.io\"]\nauth_method = \"BASIC\"\nusername = \"me\"\n";
+    insta::assert_snapshot!(error(&format!("{table}password = \"{CANARY}\"\n")));
+    error(&format!("{table}password = \"{CANARY}\n"));
+    error(&format!("{table}password = {{ value = \"{CANARY}\" }}\n"));
+    error(&format!("registries = {{ \"ghcr.io\" = {{ password = \"{CANARY}\" }} }}\n"));
+}

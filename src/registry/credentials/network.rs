@@ -1,0 +1,51 @@
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use reqwest::{Client, Url};
+
+use super::Credentials;
+use crate::registry::address::Reach;
+use crate::registry::transport::Transport;
+use crate::registry::{Proxies, RegistryErrorKind, RegistryOptions};
+
+/// How clouds are reached that give out credentials.
+#[derive(Debug, Clone, Default)]
+pub struct Network {
+    /// The proxies on the way.
+    pub proxies: Proxies,
+    /// Certificates (PEM) that are trusted beside the system's.
+    pub certificates: Vec<u8>,
+}
+
+/// Connections over a [`Network`], made when the first is needed.
+#[derive(Default)]
+pub(super) struct Connections {
+    network: Network,
+    transport: OnceLock<Transport>,
+}
+
+impl Connections {
+    pub(super) fn over(network: Network) -> Self {
+        Self { network, transport: OnceLock::new() }
+    }
+
+    /// A client for requests to `url`, which the user or the matrix named.
+    pub(super) fn client(&self, url: &Url) -> Result<Client, RegistryErrorKind> {
+        if let Some(transport) = self.transport.get() {
+            return transport.client(Reach::Named, url);
+        }
+        let options = RegistryOptions {
+            proxies: self.network.proxies.clone(),
+            certificates: self.network.certificates.clone(),
+            ..RegistryOptions::new(Arc::new(Credentials::anonymous()))
+        };
+        let transport = Transport::new(&options)?;
+        self.transport.get_or_init(|| transport).client(Reach::Named, url)
+    }
+}
+
+impl fmt::Debug for Connections {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Connections")
+    }
+}

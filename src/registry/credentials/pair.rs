@@ -1,0 +1,142 @@
+//! Base64 of `user:password`, as Docker and the platforms write it.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::{alphabet, engine};
+use secrecy::{ExposeSecret as _, SecretString, zeroize::Zeroizing};
+
+use super::Credential;
+
+/// Base64 with or without its padding: some tools leave it out.
+const BASE64: GeneralPurpose = engine::GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// Why a text is not base64 of `user:password`. Never says what the text holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PairProblem {
+    /// It is not base64.
+    NotBase64,
+    /// It encodes no text.
+    NotText,
+    /// It encodes a text without a colon.
+    NoColon,
+    /// There is nothing before the colon.
+    NoUser,
+    /// There is nothing behind the colon.
+    NoPassword,
+}
+
+impl fmt::Display for PairProblem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::NotBase64 => "is not base64",
+            Self::NotText => "is base64, but not of a text",
+            Self::NoColon => "is base64 of a text that has no colon",
+            Self::NoUser => "is base64 of a text that has no user before its colon",
+            Self::NoPassword => "is base64 of a text that has no password behind its colon",
+        })
+    }
+}
+
+/// The text that `encoded` is base64 of. `base64` breaks its lines, so white space is skipped.
+pub(super) fn decode(encoded: &SecretString) -> Result<Zeroizing<String>, PairProblem> {
+    let packed: Zeroizing<Vec<u8>> = Zeroizing::new(
+        encoded.expose_secret().bytes().filter(|byte| !byte.is_ascii_whitespace()).collect(),
+    );
+    let bytes = BASE64.decode(&*packed).map_err(|_| PairProblem::NotBase64)?;
+    let bytes = Zeroizing::new(bytes);
+    let text = std::str::from_utf8(&bytes).map_err(|_| PairProblem::NotText)?;
+    Ok(Zeroizing::new(text.to_owned()))
+}
+
+/// Splits `user:password` at its first colon; the password may hold more of them.
+///
+/// One line end behind the password is not part of it: it is what `echo` adds without `-n`.
+pub(super) fn split(text: &str) -> Result<Credential, PairProblem> {
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    let text = text.strip_suffix('\r').unwrap_or(text);
+    let (username, password) = text.split_once(':').ok_or(PairProblem::NoColon)?;
+    // Some clients pad the secret with NULs.
+    let password = password.trim_matches('\0');
+    if username.is_empty() {
+        return Err(PairProblem::NoUser);
+    }
+    if password.is_empty() {
+        return Err(PairProblem::NoPassword);
+    }
+    Ok(Credential::Password { username: username.to_owned(), password: password.into() })
+}
+
+/// Reads base64 of `user:password`.
+pub(super) fn read(encoded: &SecretString) -> Result<Credential, PairProblem> {
+    split(&decode(encoded)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+
+    use super::*;
+
+    fn pair(encoded: &str) -> Result<(String, String), PairProblem> {
+        match read(&encoded.into())? {
+            Credential::Password { username, password } => {
+                Ok((username, password.expose_secret().to_owned()))
+            }
+            Credential::IdentityToken(_) => panic!("a pair is no identity token"),
+        }
+    }
+
+    #[test]
+    fn a_password_may_hold_anything_but_a_line_end_at_its_end() {
+        for (text, password) in [
+            ("me:word", "word"),
+            ("me:a:b::c:", "a:b::c:"),
+            ("me: spaced ", " spaced "),
+            ("me:line\n", "line"),
+            ("me:line\r\n", "line"),
+            ("me:two\n\n", "two\n"),
+            ("me:pässwörd", "pässwörd"),
+        ] {
+            let expected = Ok(("me".to_owned(), password.to_owned()));
+            assert_eq!(pair(&STANDARD.encode(text)), expected, "{text:?}");
+            assert_eq!(pair(&STANDARD_NO_PAD.encode(text)), expected, "{text:?}");
+        }
+        let literal = pair(&STANDARD.encode("$oauthtoken:key")).expect("a pair");
+        assert_eq!(literal.0, "$oauthtoken");
+    }
+
+    #[test]
+    fn base64_may_be_broken_into_lines() {
+        let token = "x".repeat(2000);
+        let encoded = STANDARD.encode(format!("AWS:{token}"));
+        let lines: Vec<&str> = encoded
+            .as_bytes()
+            .chunks(76)
+            .map(|line| std::str::from_utf8(line).expect("ASCII"))
+            .collect();
+        let broken = format!("{}\n", lines.join("\n"));
+        assert_eq!(pair(&broken), Ok(("AWS".to_owned(), token)));
+    }
+
+    #[test]
+    fn each_mistake_has_a_name() {
+        let cases = [
+            ("me:word".to_owned(), PairProblem::NotBase64),
+            ("%%%".to_owned(), PairProblem::NotBase64),
+            (STANDARD.encode([0xff, 0xfe]), PairProblem::NotText),
+            (STANDARD.encode("word"), PairProblem::NoColon),
+            (String::new(), PairProblem::NoColon),
+            (STANDARD.encode(":word"), PairProblem::NoUser),
+            (STANDARD.encode("AWS:"), PairProblem::NoPassword),
+            (STANDARD.encode("AWS:\n"), PairProblem::NoPassword),
+        ];
+        for (encoded, problem) in cases {
+            assert_eq!(pair(&encoded), Err(problem), "{encoded}");
+        }
+    }
+}
