@@ -38,6 +38,8 @@ pub(crate) struct Registry {
     pub(crate) allows: &'static [&'static str],
     /// How many seconds its clock is ahead of this machine's.
     pub(crate) ahead: i64,
+    /// A password that it says has ended, as ECR does.
+    pub(crate) ended: &'static str,
     /// Whether it repeats what it was sent in what it says of an error.
     pub(crate) echoes: bool,
 }
@@ -50,6 +52,7 @@ impl Registry {
             secret: secret.to_owned(),
             allows: &["pull", "push"],
             ahead: 0,
+            ended: "",
             echoes: false,
         }
     }
@@ -225,7 +228,15 @@ impl Door {
             Asks::Basic => {
                 let Some(who) = basic(head) else { return challenge("Basic realm=\"x\"") };
                 let is_known = who == format!("{}:{}", registry.user, registry.secret);
+                let has_ended = who == format!("{}:{}", registry.user, registry.ended);
                 self.state.seen.lock().expect("visitors").push((name.to_owned(), who));
+                if has_ended {
+                    let message =
+                        "Your authorization token has expired. Reauthenticate and try again.";
+                    let body =
+                        format!(r#"{{"errors": [{{"code": "DENIED", "message": "{message}"}}]}}"#);
+                    return json(StatusCode::FORBIDDEN, &body);
+                }
                 if !is_known {
                     return challenge("Basic realm=\"x\"");
                 }
