@@ -13,5 +13,6 @@ mod failing;
 mod images;
 mod many;
 mod releasing;
+mod secrets;
 mod stopping;
 mod verifying;
