@@ -64,14 +64,17 @@ pub(super) fn run(
     if let Some(path) = &args.output.metadata_file {
         metadata::check(path)?;
     }
-    let report = progress::report(&args.running, global, environment, printer)?;
+    let registries = registries::options(&matrix, environment)?;
+    let secrets = inputs::secrets(&matrix, &args.running, environment)?;
+    let mask = inputs::mask(&secrets, &registries.credentials);
+    let report = progress::report(&args.running, global, environment, printer, mask)?;
     let call = Call {
         args,
         environment,
         plan: &plan,
         destination,
-        registries: registries::options(&matrix, environment)?,
-        secrets: inputs::secrets(&matrix, &args.running, environment)?,
+        registries,
+        secrets,
         events: report.events(),
         cancel: CancellationToken::new(),
         engine: OnceCell::new(),

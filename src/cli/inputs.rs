@@ -2,10 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::engine::Secret;
 use crate::error::{ExitCode, Explain};
 use crate::matrix::{Matrix, SecretTable};
+use crate::registry::{Credentials, conceal};
+use crate::report::Mask;
 
 use super::Environment;
 use super::args::RunningArgs;
@@ -148,6 +153,23 @@ fn secret(
         return Ok(None);
     }
     read(id, &path).map(|value| Some(named(id, value)))
+}
+
+/// What a run never tells: the secrets of its steps, and the credentials that it gives out.
+pub(super) fn mask(secrets: &[Secret], credentials: &Arc<Credentials>) -> Mask {
+    // Certificates are no secret, and their lines are everywhere.
+    let secrets = secrets.iter().filter(|secret| secret.id != CA_CERTIFICATES);
+    let texts = secrets.filter_map(|secret| {
+        let text = std::str::from_utf8(secret.value.expose_secret()).ok()?;
+        Some(SecretString::from(text))
+    });
+    let texts: Vec<SecretString> = texts.collect();
+    let credentials = Arc::clone(credentials);
+    Mask::new(move |text| {
+        let masked = conceal(&texts, text);
+        let shown = masked.as_deref().unwrap_or(text);
+        credentials.conceal(shown).or(masked)
+    })
 }
 
 fn named(id: &str, value: Vec<u8>) -> Secret {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::report::{Display, Printer, ReportRequest, RunReport, Style, Verbosity};
+use crate::report::{Display, Mask, Printer, ReportRequest, RunReport, Style, Verbosity};
 
 use super::Environment;
 use super::args::{GlobalArgs, Progress, RunningArgs};
@@ -17,6 +17,7 @@ pub(super) fn report(
     global: &GlobalArgs,
     environment: &Environment,
     printer: &Printer,
+    mask: Mask,
 ) -> Result<RunReport, FileError> {
     let is_actions = environment.variable("GITHUB_ACTIONS") == Some("true");
     let display = match args.progress {
@@ -43,6 +44,7 @@ pub(super) fn report(
             Some(folder) => folder.clone(),
             None => log_folder(environment)?,
         },
+        mask,
         step_summary: environment.path("GITHUB_STEP_SUMMARY").filter(|_| is_actions),
     };
     Ok(RunReport::new(request, printer.clone()))

@@ -7,6 +7,7 @@
 //! 3. the credential helper that Docker's configuration names;
 //! 4. Docker's configuration itself.
 
+mod conceal;
 mod config;
 mod ecr;
 mod error;
@@ -24,6 +25,7 @@ pub use self::method::{AuthMethod, AwsIam};
 pub use self::network::Network;
 pub use self::pair::PairProblem;
 pub use self::variables::{VARIABLE_PREFIX, VariableProblem, Variables, shell_safe};
+pub use conceal::conceal;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
@@ -172,6 +174,8 @@ pub struct Credentials {
     answers: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Option<Kept>>>>>,
     /// Which registry has been given the content of a variable that could be another's too.
     claims: Mutex<BTreeMap<String, String>>,
+    /// Everything that was given out, so that nobody repeats it.
+    given: Mutex<Vec<SecretString>>,
 }
 
 type Answer<T> = Result<Option<T>, Arc<CredentialsError>>;
@@ -229,6 +233,7 @@ impl Credentials {
             connections: Connections::over(sources.network),
             answers: Mutex::default(),
             claims: Mutex::default(),
+            given: Mutex::default(),
         })
     }
 
@@ -243,7 +248,14 @@ impl Credentials {
             connections: Connections::default(),
             answers: Mutex::default(),
             claims: Mutex::default(),
+            given: Mutex::default(),
         }
+    }
+
+    /// `text` without any secret that was given out so far; `None` where it holds none.
+    #[must_use]
+    pub fn conceal(&self, text: &str) -> Option<String> {
+        conceal(&self.given.lock().unwrap_or_else(PoisonError::into_inner), text)
     }
 
     /// The credential for the registry at `host`; `None` where there is none.
@@ -303,6 +315,10 @@ impl Credentials {
             }
             _ => next,
         };
+        if let Ok(Some(found)) = &next.answer {
+            let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+            given.extend(found.credential.secrets());
+        }
         kept.insert(next).answer.clone()
     }
 

@@ -38,7 +38,7 @@ pub use client::Registries;
 pub use credentials::{
     AWS_VARIABLES, AuthMethod, AwsIam, Credential, CredentialSource, CredentialSources,
     Credentials, CredentialsError, DockerConfig, EcrProblem, Found, Network, PairProblem,
-    VARIABLE_PREFIX, VariableProblem, Variables, shell_safe,
+    VARIABLE_PREFIX, VariableProblem, Variables, conceal, shell_safe,
 };
 pub use error::{RegistryError, RegistryErrorKind};
 pub use manifest::{Manifest, Name, Needs};

@@ -13,6 +13,7 @@ mod json;
 mod lines;
 mod logs;
 pub mod markdown;
+mod mask;
 mod plain;
 mod printer;
 mod record;
@@ -29,6 +30,7 @@ pub use failure::failures;
 pub use github::GitHub;
 pub use json::{Json, SCHEMA};
 pub use logs::Logs;
+pub use mask::Mask;
 pub use plain::Plain;
 pub use printer::{Printer, Stream, StreamLock};
 pub use record::{Failed, Finished, Kept, Record};
@@ -43,6 +45,7 @@ use std::time::SystemTime;
 
 use crate::event::{Event, Events, Listener};
 
+use mask::Masked;
 use record::Recorder;
 
 /// How a run is shown while it goes on.
@@ -83,6 +86,8 @@ pub struct ReportRequest {
     pub logs: PathBuf,
     /// The file that `GITHUB_STEP_SUMMARY` names, where a job summary is wanted.
     pub step_summary: Option<PathBuf>,
+    /// What is never told.
+    pub mask: Mask,
 }
 
 /// The report of one run.
@@ -103,7 +108,9 @@ impl RunReport {
         // The logs come first: the others read them when a target ends.
         let mut listeners: Vec<Arc<dyn Listener>> = vec![logs.clone(), recorder.clone()];
         listeners.extend(display(&request, &printer, &logs));
-        Self { request, printer, logs, recorder, listener: Arc::new(Fanout(listeners)) }
+        let listener: Arc<dyn Listener> = Arc::new(Fanout(listeners));
+        let listener = Arc::new(Masked { mask: request.mask.clone(), listener });
+        Self { request, printer, logs, recorder, listener }
     }
 
     /// Where the run says what happens.
@@ -209,6 +216,7 @@ mod tests {
             style,
             logs: directory.path().join("logs"),
             step_summary: Some(directory.path().join("summary.md")),
+            mask: Mask::none(),
         };
         let report = RunReport::new(request, printer.clone());
         for event in run_of_three() {

@@ -174,10 +174,10 @@ async fn a_password_reaches_the_registry_and_shows_nowhere() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_that_is_refused_shows_nowhere_either() {
     for way in Way::ALL {
-        let other = Account::new("other", "other");
-        let registry = FakeRegistry::start_with(Access::Bearer(other)).await;
-        // A server that repeats what it was given.
-        let said = format!("{CANARY} is not known here");
+        // Everybody is let in, and nobody may push: the engine is told so by a server that
+        // repeats what it was given.
+        let registry = FakeRegistry::start_with(Access::Basic(way.account())).await;
+        let said = format!("{} is not known here", way.account().password);
         registry.fail(Rule::every("POST", "*/blobs/uploads/", Fault::error(403, "DENIED", &said)));
         let folder = project(&registry, &way);
         let output = publish(folder.path(), &way, &registry.host()).await;
