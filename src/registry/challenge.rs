@@ -113,12 +113,12 @@ mod tests {
         Challenge::of(&headers)
     }
 
-    fn bearer(realm: &str, service: Option<&str>, scopes: &[&str]) -> Option<Challenge> {
-        Some(Challenge::Bearer {
+    fn bearer(realm: &str, service: Option<&str>, scopes: &[&str]) -> Challenge {
+        Challenge::Bearer {
             realm: realm.to_owned(),
             service: service.map(str::to_owned),
             scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
-        })
+        }
     }
 
     #[test]
@@ -126,29 +126,29 @@ mod tests {
         let line = r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:a/b:pull,push repository:c/d:pull",error="insufficient_scope""#;
         assert_eq!(
             challenge(&[line]),
-            bearer(
+            Some(bearer(
                 "https://auth.docker.io/token",
                 Some("registry.docker.io"),
                 &["repository:a/b:pull,push", "repository:c/d:pull"]
-            )
+            ))
         );
     }
 
     #[test]
     fn case_spaces_escapes_and_missing_quotes_are_borne() {
         let line = r#"bearer  Realm = "https://a/\"t\\" , service=x"#;
-        assert_eq!(challenge(&[line]), bearer("https://a/\"t\\", Some("x"), &[]));
+        assert_eq!(challenge(&[line]), Some(bearer("https://a/\"t\\", Some("x"), &[])));
         let unquoted = "Bearer realm=https://a.b:5001/token,service=c";
-        assert_eq!(challenge(&[unquoted]), bearer("https://a.b:5001/token", Some("c"), &[]));
+        assert_eq!(challenge(&[unquoted]), Some(bearer("https://a.b:5001/token", Some("c"), &[])));
     }
 
     #[test]
     fn tokens_are_preferred_to_passwords() {
         let both = r#"Basic realm="x", Bearer realm="https://a/t""#;
-        assert_eq!(challenge(&[both]), bearer("https://a/t", None, &[]));
+        assert_eq!(challenge(&[both]), Some(bearer("https://a/t", None, &[])));
         assert_eq!(
             challenge(&[r#"Basic realm="a, b""#, r#"Bearer realm="https://a/t""#]),
-            bearer("https://a/t", None, &[])
+            Some(bearer("https://a/t", None, &[]))
         );
         assert_eq!(
             challenge(&[r#"Basic realm="https://x.amazonaws.com/""#]),

@@ -113,6 +113,20 @@ async fn an_upload_that_does_not_advance_is_an_error() {
 async fn a_registry_that_takes_less_than_was_sent_gets_the_rest() {
     let registry = FakeRegistry::start().await;
     let content = bytes(6_000_000);
+    registry.fail(Rule::first("PATCH", "*", Fault::TakePart(1_000_000)));
+    registry.fail(Rule::nth(2, "PATCH", "*", Fault::TakePart(2_000_000)));
+    let blob = Blob::of(content.clone());
+    client().push_blob(&registry.repository("acme/base"), &blob, &[]).await.expect("pushed");
+    let ranges: Vec<_> =
+        registry.seen().into_iter().filter_map(|seen| seen.content_range).collect();
+    assert_eq!(ranges, ["1000000-5999999", "3000000-5999999"]);
+    assert_eq!(registry.blob("acme/base", blob.digest()), Some(content));
+}
+
+#[tokio::test]
+async fn a_registry_that_takes_no_large_pieces_gets_small_ones() {
+    let registry = FakeRegistry::start().await;
+    let content = bytes(6_000_000);
     registry.fail(Rule::first("PATCH", "*", Fault::status(413)));
     let blob = Blob::of(content.clone());
     client().push_blob(&registry.repository("acme/base"), &blob, &[]).await.expect("pushed");

@@ -22,6 +22,8 @@ pub enum Fault {
     Headers(Vec<(&'static str, String)>),
     /// So many bytes of the request arrive and count; then the connection breaks.
     CutRequest(usize),
+    /// Only so many bytes of the request count, and it is answered as if there were no more.
+    TakePart(usize),
     /// Everything is done, and so many bytes of the answer's body arrive.
     CutAnswer(usize),
     /// Nothing is done, and the connection breaks.
@@ -190,7 +192,7 @@ pub(super) async fn answer(
 ) -> io::Result<Response<Body>> {
     let broken = || Err(io::ErrorKind::ConnectionReset.into());
     let Some((fault, handle)) = fault else {
-        return usual(request, seen, shared, usize::MAX).await;
+        return usual(request, seen, shared, Arriving::All).await;
     };
     match fault {
         Fault::Answer { status, headers, body } => {
@@ -202,16 +204,17 @@ pub(super) async fn answer(
             Ok(response)
         }
         Fault::Headers(headers) => {
-            let mut response = usual(request, seen, shared, usize::MAX).await?;
+            let mut response = usual(request, seen, shared, Arriving::All).await?;
             set(response.headers_mut(), &headers);
             Ok(response)
         }
         Fault::CutRequest(after) => {
-            usual(request, seen, shared, after).await?;
+            usual(request, seen, shared, Arriving::Cut(after)).await?;
             broken()
         }
+        Fault::TakePart(length) => usual(request, seen, shared, Arriving::First(length)).await,
         Fault::CutAnswer(after) => {
-            let response = usual(request, seen, shared, usize::MAX).await?;
+            let response = usual(request, seen, shared, Arriving::All).await?;
             let (mut head, body) = response.into_parts();
             let body = body.collect().await?.to_bytes();
             head.headers.insert("content-length", body.len().into());
@@ -230,12 +233,12 @@ pub(super) async fn answer(
         }
         Fault::Drop => broken(),
         Fault::CommitThenDrop => {
-            usual(request, seen, shared, usize::MAX).await?;
+            usual(request, seen, shared, Arriving::All).await?;
             broken()
         }
         Fault::Hang => {
             handle.released().await;
-            usual(request, seen, shared, usize::MAX).await
+            usual(request, seen, shared, Arriving::All).await
         }
         Fault::Gigabyte(status) => {
             let piece = Bytes::from(vec![b'x'; 1 << 20]);
@@ -249,23 +252,37 @@ pub(super) async fn answer(
     }
 }
 
-/// Answers a request as a registry does, of whose body only the first bytes arrive.
+/// How much of a request's body counts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Arriving {
+    All,
+    /// The first bytes, though all are read.
+    First(usize),
+    /// The first bytes, and the rest is never read.
+    Cut(usize),
+}
+
+/// Answers a request as a registry does.
 async fn usual(
     request: Request<Incoming>,
     seen: Seen,
     shared: &Shared,
-    arriving: usize,
+    arriving: Arriving,
 ) -> io::Result<Response<Body>> {
     let mut body = Vec::new();
     let (head, mut incoming) = request.into_parts();
-    let is_cut = arriving != usize::MAX;
-    while body.len() < arriving
+    let is_cut = matches!(arriving, Arriving::Cut(_));
+    let limit = match arriving {
+        Arriving::All => usize::MAX,
+        Arriving::First(limit) | Arriving::Cut(limit) => limit,
+    };
+    while (!is_cut || body.len() < limit)
         && let Some(frame) = incoming.frame().await
     {
         let Ok(data) = frame.map_err(io::Error::other)?.into_data() else {
             continue;
         };
-        body.extend_from_slice(&data[..data.len().min(arriving - body.len())]);
+        body.extend_from_slice(&data[..data.len().min(limit - body.len())]);
     }
     let request = api::Asked { seen, headers: head.headers, body: body.into(), is_cut };
     if let Some(refusal) = access::answer(&request, shared) {
