@@ -152,20 +152,22 @@ async fn pieces_are_as_long_as_the_registry_wants_them() {
 #[tokio::test]
 async fn a_gigabyte_of_error_is_not_read() {
     let registry = FakeRegistry::start().await;
-    registry.fail(Rule::every("*", "*", Fault::Gigabyte(400)));
+    let fault = registry.fail(Rule::every("*", "*", Fault::Gigabyte(400)));
     let error = client().tags(&registry.repository("acme/base")).await.expect_err("an error");
     assert!(shown(error, &registry).len() < 1000);
+    assert!((1..100).contains(&fault.megabytes()), "{}", fault.megabytes());
 }
 
 #[tokio::test]
 async fn a_gigabyte_of_success_is_not_read_either() {
     let registry = FakeRegistry::start().await;
-    registry.fail(Rule::every("*", "*", Fault::Gigabyte(200)));
+    let fault = registry.fail(Rule::every("*", "*", Fault::Gigabyte(200)));
     let (client, repository) = (client(), registry.repository("acme/base"));
     let error = client.manifest(&repository, &tag("v1")).await.expect_err("too large");
     assert!(matches!(error.kind(), RegistryErrorKind::TooLarge { limit: 4_194_304, .. }));
     let error = client.blob(&repository, &Digest::of(b"x"), 77).await.expect_err("too large");
     assert!(matches!(error.kind(), RegistryErrorKind::TooLarge { limit: 77, .. }));
+    assert!((2..200).contains(&fault.megabytes()), "{}", fault.megabytes());
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! What goes wrong, and when.
 
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -106,6 +107,7 @@ pub struct FaultHandle(Arc<Signals>);
 #[derive(Debug)]
 struct Signals {
     used: Mutex<usize>,
+    megabytes: AtomicUsize,
     reached: Notify,
     released: Semaphore,
 }
@@ -114,7 +116,8 @@ impl FaultHandle {
     fn new() -> Self {
         // There are no permits: closing it lets go.
         let released = Semaphore::new(0);
-        Self(Arc::new(Signals { used: Mutex::new(0), reached: Notify::new(), released }))
+        let (used, megabytes, reached) = (Mutex::new(0), AtomicUsize::new(0), Notify::new());
+        Self(Arc::new(Signals { used, megabytes, reached, released }))
     }
 
     /// Waits until the rule was used.
@@ -131,6 +134,11 @@ impl FaultHandle {
     /// How often the rule was used.
     pub fn used(&self) -> usize {
         *lock(&self.0.used)
+    }
+
+    /// How many megabytes of [`Fault::Gigabyte`] were taken, be it by the connection's buffers.
+    pub fn megabytes(&self) -> usize {
+        self.0.megabytes.load(Ordering::SeqCst)
     }
 
     /// Lets go of every request that hangs by the rule, now and later.
@@ -243,7 +251,10 @@ pub(super) async fn answer(
         Fault::Gigabyte(status) => {
             let piece = Bytes::from(vec![b'x'; 1 << 20]);
             let pieces = futures_util::stream::iter(0..1024);
-            let pieces = pieces.map(move |_| Ok(Frame::data(piece.clone())));
+            let pieces = pieces.map(move |_| {
+                handle.0.megabytes.fetch_add(1, Ordering::SeqCst);
+                Ok(Frame::data(piece.clone()))
+            });
             let mut response =
                 Response::new(http_body_util::BodyExt::boxed(StreamBody::new(pieces)));
             *response.status_mut() = StatusCode::from_u16(status).expect("a status");
