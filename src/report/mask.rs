@@ -10,7 +10,9 @@ use crate::event::{Event, Listener};
 ///
 /// It gives the text with something else in place of that, or nothing where all of it may be.
 #[derive(Clone)]
-pub struct Mask(Arc<dyn Fn(&str) -> Option<String> + Send + Sync>);
+pub struct Mask(Arc<Conceal>);
+
+type Conceal = dyn Fn(&str) -> Option<String> + Send + Sync;
 
 impl Mask {
     /// Masks what `conceal` does.
@@ -52,8 +54,9 @@ impl Mask {
                     failure.source.as_mut().map(|source| &mut source.text),
                     failure.hint.as_mut(),
                 ];
-                let masked = texts.into_iter().flatten().map(|text| self.apply(text));
-                masked.fold(false, |any, this| any || this)
+                // Counted, since each of them must be masked.
+                texts.into_iter().flatten().map(|text| usize::from(self.apply(text))).sum::<usize>()
+                    > 0
             }
             _ => false,
         };

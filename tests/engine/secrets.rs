@@ -1,6 +1,7 @@
 //! Every way in which a release is given a password: it reaches the registry, from the command and
 //! from the engine, and shows nowhere else.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -71,7 +72,6 @@ impl Way {
                 let answer = format!(r#"{{"Username":"$oauthtoken","Secret":"{CANARY}"}}"#);
                 fs_err::write(&helper, format!("#!/bin/sh\ncat >/dev/null\necho '{answer}'\n"))
                     .expect("a file");
-                use std::os::unix::fs::PermissionsExt as _;
                 let executable = std::fs::Permissions::from_mode(0o755);
                 fs_err::set_permissions(&helper, executable).expect("executable");
                 let path = std::env::var("PATH").expect("a path");

@@ -43,7 +43,7 @@ pub struct Builder {
 }
 
 impl Engine for Builder {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "a builder"
     }
 

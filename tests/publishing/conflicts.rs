@@ -100,7 +100,7 @@ async fn a_mixture_is_believed_by_nobody() {
     let hangs = registry.fail(Rule::first("PUT", "*/acme/b/manifests/b-v1", Fault::Hang));
     let (slow, quick) = (Machine::new(), Machine { overwrite: true, ..Machine::new() });
     let (mine, theirs) = (release(&registry, "v1", "x"), release(&registry, "v1", "y"));
-    let (error, _) = tokio::join!(slow.error(&mine), async {
+    let (error, ()) = tokio::join!(slow.error(&mine), async {
         hangs.reached().await;
         quick.whole(&theirs).await;
         hangs.release();
