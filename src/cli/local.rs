@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::engine::{self, BuildJob, Destination, Outcome};
 use crate::error::Report;
+use crate::event::Event;
 use crate::image::Digest;
 use crate::plan::Fingerprint;
 
@@ -12,6 +14,7 @@ use super::build::{Call, Ended};
 use super::recipe::Recipe;
 
 pub(super) async fn run(call: &Call<'_>, recipe: &Recipe<'_>) -> Result<Ended, Report> {
+    let begun = Instant::now();
     let there = in_engine(call).await?;
     let mut jobs = Vec::new();
     for (job, fingerprint) in recipe.jobs(&call.destination).into_iter().zip(recipe.fingerprints())
@@ -22,6 +25,7 @@ pub(super) async fn run(call: &Call<'_>, recipe: &Recipe<'_>) -> Result<Ended, R
         }
     }
     if jobs.is_empty() {
+        call.events.emit(&Event::RunFinished { elapsed: begun.elapsed() });
         return Ok(Ended::Named(None));
     }
     let builder = Arc::new(call.builder().await?);

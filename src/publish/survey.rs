@@ -31,8 +31,8 @@ impl Survey {
         try_join_all(surveys).await
     }
 
-    /// Looks an image up: by its staging tag, as `noted` of a run that did not end, and behind
-    /// the tag of its version.
+    /// Looks an image up: behind the tag of its version, by its staging tag, and as `noted` of a
+    /// run that did not end.
     pub(super) async fn of(
         registries: &Registries,
         version: &Reference,
@@ -49,7 +49,9 @@ impl Survey {
         if let (None, Some(noted)) = (&content, noted) {
             content = registries.head(repository, noted).await?.map(|found| found.digest);
         }
-        if let (None, Some(version)) = (&content, &version)
+        // Images of one fingerprint are interchangeable, but a tag that was set stays as it is.
+        if let Some(version) = &version
+            && content.as_ref() != Some(version)
             && has_fingerprint(registries, repository, version, fingerprint).await?
         {
             content = Some(version.clone());

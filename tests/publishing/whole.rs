@@ -81,3 +81,22 @@ async fn a_part_of_a_matrix_has_neither_aliases_nor_a_set() {
     Machine::new().whole(&part).await;
     assert_eq!(names(&registry), ["a-v1"]);
 }
+
+#[tokio::test]
+async fn twins_of_one_fingerprint_are_published_again_as_they_are() {
+    let registry = FakeRegistry::start().await;
+    let mut twins = release(&registry, "v1", "x");
+    let repository = registry.repository("acme/a");
+    let mut twin = crate::bench::row(&repository, "twin", "v1", "x");
+    // Made of the same, and not the same bytes: a label that explains is not what it is made of.
+    twin.fingerprint.clone_from(&twins.rows[0].fingerprint);
+    twin.job.labels.clone_from(&twins.rows[0].job.labels);
+    twin.job.context = twins.rows[0].job.context.clone();
+    twin.job.labels.insert("about".to_owned(), "twin".to_owned());
+    twins.rows.push(twin);
+    let machine = Machine::new();
+    let first = machine.whole(&twins).await;
+    assert_ne!(first[0], first[2]);
+    assert_eq!(machine.whole(&twins).await, first);
+    assert_eq!(machine.built().len(), 3);
+}
