@@ -166,8 +166,12 @@ pub(super) struct PruneArgs {
     /// Delete what is listed
     #[arg(long)]
     pub(super) yes: bool,
-    #[command(flatten)]
-    pub(super) naming: NamingArgs,
+    /// The registry, instead of the matrix' own
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(super) registry: Option<String>,
+    /// The repository, instead of the matrix' own; `{{axis}}` stands for a value
+    #[arg(long, value_name = "REPOSITORY")]
+    pub(super) repository: Option<String>,
     #[command(flatten)]
     pub(super) engine: EngineArgs,
 }

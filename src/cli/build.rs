@@ -83,8 +83,15 @@ pub(super) fn run(
     let ended = runtime.block_on(call.execute(recipe));
     // What still hangs on a lost connection shall not keep the process.
     runtime.shutdown_background();
-    let Some(ended) = ended.transpose()? else { return Ok(ExitCode::Interrupted) };
-    conclude(&call, &ended, &report, printer)
+    match ended {
+        None => Ok(ExitCode::Interrupted),
+        Some(Ok(ended)) => conclude(&call, &ended, &report, printer),
+        Some(Err(error)) => {
+            // What was done before is told, and the error after it.
+            conclude(&call, &Ended::Unnamed(Vec::new()), &report, printer)?;
+            Err(error)
+        }
+    }
 }
 
 /// Tells how a run ended, to people and to other programs.
@@ -112,7 +119,9 @@ fn conclude(
             }
         }
     }
-    report.conclude();
+    if named || !record.is_empty() {
+        report.conclude();
+    }
     if let Some(path) = &call.args.output.metadata_file {
         metadata::write(path, call.plan, &RunOutcome { record: &record, named, set })?;
     }
@@ -129,7 +138,10 @@ impl<'a> Call<'a> {
                 // Without an engine there is nothing to do; a release may need none.
                 self.engine().await?;
             }
-            self.resolve(&mut recipe).await?;
+            tokio::select! {
+                resolved = self.resolve(&mut recipe) => resolved?,
+                () = self.cancel.cancelled() => return Ok(Ended::Unnamed(Vec::new())),
+            }
             match is_release {
                 true => publish::run(self, &recipe).await,
                 false => local::run(self, &recipe).await,
@@ -235,6 +247,7 @@ fn exit_code(outcomes: &[Outcome]) -> ExitCode {
     } else if failed(FailureKind::Engine) {
         ExitCode::Engine
     } else {
-        ExitCode::Success
+        // Without a failure, it is an interrupt that left something to do.
+        ExitCode::Interrupted
     }
 }

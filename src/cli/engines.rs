@@ -1,9 +1,14 @@
 //! Which engine is meant, from arguments and surroundings.
 
-use crate::engine::{EngineEnvironment, EngineRequest, TlsFiles};
+use std::time::Duration;
+
+use crate::engine::{ConnectedEngine, EngineEnvironment, EngineRequest, TlsFiles};
 
 use super::Environment;
 use super::args::EngineArgs;
+
+/// How long an engine may take to tell its mirrors.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The engine that `args` name, or else the one that Docker's own settings do.
 pub(super) fn request(args: &EngineArgs, environment: &Environment) -> EngineRequest {
@@ -18,6 +23,16 @@ pub(super) fn request(args: &EngineArgs, environment: &Environment) -> EngineReq
         builder: args.builder.clone(),
         builder_tls,
         environment: docker_environment(environment),
+    }
+}
+
+/// The mirrors that the engine asks before Docker Hub; why they are not known, where they are not.
+/// Registries can be asked without them.
+pub(super) async fn mirrors(request: &EngineRequest) -> Result<Vec<String>, String> {
+    match tokio::time::timeout(TIMEOUT, ConnectedEngine::connect(request)).await {
+        Ok(Ok(engine)) => Ok(engine.registry_mirrors().to_owned()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("it does not answer".to_owned()),
     }
 }
 

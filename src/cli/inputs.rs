@@ -159,9 +159,11 @@ fn secret(
 pub(super) fn mask(secrets: &[Secret], credentials: &Arc<Credentials>) -> Mask {
     // Certificates are no secret, and their lines are everywhere.
     let secrets = secrets.iter().filter(|secret| secret.id != CA_CERTIFICATES);
-    let texts = secrets.filter_map(|secret| {
-        let text = std::str::from_utf8(secret.value.expose_secret()).ok()?;
-        Some(SecretString::from(text))
+    // Of one that is no text, the parts that are.
+    let texts = secrets.flat_map(|secret| {
+        let text = String::from_utf8_lossy(secret.value.expose_secret());
+        let parts = text.split('\u{fffd}').map(SecretString::from);
+        parts.collect::<Vec<_>>()
     });
     let texts: Vec<SecretString> = texts.collect();
     let credentials = Arc::clone(credentials);

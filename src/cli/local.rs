@@ -1,10 +1,9 @@
 //! The main call without `--push`: images for the engine itself, or for a folder.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::engine::{self, BuildJob, Destination, Outcome};
+use crate::engine::{self, BuildJob, Destination, Outcome, StoredImage};
 use crate::error::Report;
 use crate::event::Event;
 use crate::image::Digest;
@@ -19,7 +18,7 @@ pub(super) async fn run(call: &Call<'_>, recipe: &Recipe<'_>) -> Result<Ended, R
     let mut jobs = Vec::new();
     for (job, fingerprint) in recipe.jobs(&call.destination).into_iter().zip(recipe.fingerprints())
     {
-        match fingerprint.and_then(|fingerprint| there.get(&fingerprint.to_string())) {
+        match fingerprint.and_then(|fingerprint| ours(&there, &fingerprint, &job)) {
             Some(digest) => name(call, &job, digest).await?,
             None => jobs.push(job),
         }
@@ -37,14 +36,28 @@ pub(super) async fn run(call: &Call<'_>, recipe: &Recipe<'_>) -> Result<Ended, R
     })
 }
 
-/// The images that the engine has, by their fingerprints; none where they are to be built anew.
-async fn in_engine(call: &Call<'_>) -> Result<HashMap<String, Digest>, Report> {
+/// The images that the engine has; none where they are to be built anew.
+async fn in_engine(call: &Call<'_>) -> Result<Vec<StoredImage>, Report> {
     let anew = call.args.output.force || call.args.running.no_cache;
     if anew || call.destination != Destination::Engine {
-        return Ok(HashMap::new());
+        return Ok(Vec::new());
     }
-    let images = call.engine().await?.images_with(Fingerprint::LABEL).await?;
-    Ok(images.into_iter().map(|image| (image.label, image.id)).collect())
+    Ok(call.engine().await?.images_with(Fingerprint::LABEL).await?)
+}
+
+/// The image of `job`, if it is among `images`. Those that somebody has built on it inherit its
+/// labels, but not its repository.
+fn ours<'a>(
+    images: &'a [StoredImage],
+    fingerprint: &Fingerprint,
+    job: &BuildJob,
+) -> Option<&'a Digest> {
+    let repository = &job.references[0].repository;
+    let is_ours = |image: &&StoredImage| {
+        image.label == fingerprint.to_string()
+            && image.names.iter().any(|name| name.repository == *repository)
+    };
+    images.iter().find(is_ours).map(|image| &image.id)
 }
 
 async fn name(call: &Call<'_>, job: &BuildJob, digest: &Digest) -> Result<(), Report> {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio::runtime::Runtime;
 
 use crate::engine::{ConnectedEngine, StoredImage};
-use crate::error::{ExitCode, Report};
+use crate::error::{ExitCode, Report, one_line};
 use crate::image::{Reference, Repository, Tag};
 use crate::matrix::Selection;
 use crate::plan::{Fingerprint, Plan};
@@ -13,7 +13,7 @@ use crate::publish;
 use crate::registry::Registries;
 use crate::report::{Printer, format};
 
-use super::args::{GlobalArgs, PruneArgs};
+use super::args::{GlobalArgs, NamingArgs, PruneArgs};
 use super::metadata::FileError;
 use super::recipe::Recipe;
 use super::{Environment, engines, registries, selection};
@@ -32,7 +32,14 @@ pub(super) fn run(
     printer: &Printer,
 ) -> Result<ExitCode, Report> {
     let matrix = selection::load(&global.file)?;
-    let plan = selection::plan_of(&matrix, &Selection::default(), &args.naming)?;
+    // Which version the tags would have is of no concern.
+    let naming = NamingArgs {
+        version_tag: Some("prune".to_owned()),
+        registry: args.registry.clone(),
+        repository: args.repository.clone(),
+        ..NamingArgs::default()
+    };
+    let plan = selection::plan_of(&matrix, &Selection::default(), &naming)?;
     let recipe = Recipe::of(&plan)?;
     let runtime = Runtime::new().map_err(FileError::runtime)?;
     runtime.block_on(prune(args, environment, recipe, printer))?;
@@ -48,15 +55,18 @@ async fn prune(
     let plan = recipe.plan;
     let options = registries::options(plan.matrix, environment)?;
     let request = engines::request(&args.engine, environment);
-    // The registry's part can be done where there is no engine.
     let engine = ConnectedEngine::connect(&request).await;
+    if let Err(error) = &engine {
+        // The registry's part can be done without.
+        printer.message(&format!("warning: no engine is looked through: {error}\n"));
+    }
     if !recipe.unpinned().is_empty() {
         let mirrors = engine.as_ref().map(|engine| engine.registry_mirrors().to_vec());
         let mirrors = mirrors.unwrap_or_default();
         let upstreams = registries::open(&options, mirrors)?;
         let problems = recipe.resolve(&upstreams).await;
         if let Some(problem) = problems.into_iter().next() {
-            printer.message(&format!("warning: nothing is pruned: {problem}"));
+            printer.message(&format!("warning: nothing is pruned: {problem}\n"));
             return Ok(());
         }
     }
@@ -72,7 +82,7 @@ async fn prune(
     }
     printer.result(&leftovers.text());
     let deleted = match args.yes {
-        true => Some(delete(&registries, engine.ok(), &leftovers).await?),
+        true => Some(delete(&registries, engine.ok(), &leftovers, printer).await),
         false => None,
     };
     printer.message(&format!("{}\n", leftovers.summary(deleted)));
@@ -101,26 +111,43 @@ async fn stale_images(
     Ok(images)
 }
 
-/// Deletes what is left over; gives how many tags could be deleted.
+/// How much of what is left over was deleted.
+#[derive(Default)]
+struct Deleted {
+    tags: usize,
+    images: usize,
+}
+
+/// Deletes what is left over. What cannot be deleted is told, and the rest is all the same.
 async fn delete(
     registries: &Registries,
     engine: Option<ConnectedEngine>,
     leftovers: &Leftovers,
-) -> Result<usize, Report> {
+    printer: &Printer,
+) -> Deleted {
+    let warn = |error: &dyn std::error::Error| {
+        printer.message(&format!("warning: {}\n", one_line(error)));
+    };
     let mut by_repository: BTreeMap<&Repository, Vec<&Tag>> = BTreeMap::new();
     for reference in &leftovers.tags {
         by_repository.entry(&reference.repository).or_default().push(&reference.tag);
     }
-    let mut deleted = 0;
+    let mut deleted = Deleted::default();
     for (repository, tags) in by_repository {
-        deleted += publish::delete_tags(registries, repository, &tags).await?;
+        match publish::delete_tags(registries, repository, &tags).await {
+            Ok(count) => deleted.tags += count,
+            Err(error) => warn(&error),
+        }
     }
     if let Some(engine) = engine {
         for image in &leftovers.images {
-            engine.remove(&image.id).await?;
+            match engine.remove(&image.names).await {
+                Ok(()) => deleted.images += 1,
+                Err(error) => warn(&error),
+            }
         }
     }
-    Ok(deleted)
+    deleted
 }
 
 impl Leftovers {
@@ -133,22 +160,25 @@ impl Leftovers {
         tags.chain(images).collect()
     }
 
-    fn summary(&self, deleted: Option<usize>) -> String {
-        let tags = format::count(deleted.unwrap_or(self.tags.len()), "staging tag");
-        let images = format::count(self.images.len(), "image");
-        let Some(deleted) = deleted else {
-            return match self.tags.is_empty() && self.images.is_empty() {
-                true => "nothing to prune".to_owned(),
-                false => format!("{tags} and {images} are needed no more: `--yes` deletes them"),
-            };
+    fn summary(&self, deleted: Option<Deleted>) -> String {
+        let counted = |tags, images| {
+            let (tags, images) =
+                (format::count(tags, "staging tag"), format::count(images, "image"));
+            format!("{tags} and {images}")
         };
-        let left = match self.tags.len() - deleted {
-            0 => String::new(),
-            left => format!(
-                "; {} left, since the registry deletes no tag alone and others stand for the same",
-                format::count(left, "tag")
+        let (tags, images) = (self.tags.len(), self.images.len());
+        match deleted {
+            None if tags + images == 0 => "nothing to prune".to_owned(),
+            None => format!("{} are needed no more: `--yes` deletes them", counted(tags, images)),
+            Some(deleted) if (deleted.tags, deleted.images) == (tags, images) => {
+                format!("{} deleted", counted(tags, images))
+            }
+            Some(deleted) => format!(
+                "{} deleted, {} left: a registry that deletes no tag alone keeps those whose \
+                 image has other tags, and an engine what a container uses",
+                counted(deleted.tags, deleted.images),
+                counted(tags - deleted.tags, images - deleted.images)
             ),
-        };
-        format!("{tags} and {images} deleted{left}")
+        }
     }
 }

@@ -1,28 +1,31 @@
 //! The main call with `--push`: a release, whole or not at all.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::error::Report;
-use crate::image::{Digest, Reference};
+use crate::image::{Digest, Reference, ReferenceError};
 use crate::plan::Plan;
-use crate::publish::{self, Journal, PublishRequest, Published, Row, SetName};
+use crate::publish::{self, Journal, JournalError, PublishRequest, Published, Row, SetName};
 
 use super::Environment;
 use super::build::{Call, Ended};
 use super::recipe::Recipe;
 use super::registries;
+use super::selection::ArgumentError;
 
 pub(super) async fn run(call: &Call<'_>, recipe: &Recipe<'_>) -> Result<Ended, Report> {
     let output = &call.args.output;
     let request = PublishRequest {
         rows: rows(call, recipe),
-        set: set_name(call.plan),
+        set: set_name(call.plan)?,
+        known: version_set(call.plan)?,
         overwrite: output.overwrite,
         force: output.force || call.args.running.no_cache,
         run: call.run_request(Vec::new()),
     };
-    let journal = Arc::new(Journal::open(&journal_path(call.plan, call.environment))?);
+    let journal = Arc::new(journal(call.plan, call.environment)?);
     // What was just pushed is not on any mirror yet.
     let registries = registries::open(&call.registries, Vec::new())?;
     let published =
@@ -34,43 +37,59 @@ pub(super) async fn run(call: &Call<'_>, recipe: &Recipe<'_>) -> Result<Ended, R
 }
 
 /// The images of a release.
-pub(super) fn rows(call: &Call<'_>, recipe: &Recipe<'_>) -> Vec<Row> {
+fn rows(call: &Call<'_>, recipe: &Recipe<'_>) -> Vec<Row> {
     let jobs = recipe.jobs(&call.destination).into_iter();
-    let rows = jobs.zip(recipe.fingerprints());
-    rows.map(|(job, fingerprint)| Row { job, fingerprint }).collect()
-}
-
-/// What a whole matrix' release set is called: in the repository of the first image, by the
-/// version, and by a name that moves on with the matrix' own versions.
-pub(super) fn set_name(plan: &Plan<'_>) -> Option<SetName> {
-    let first = plan.targets.first().filter(|_| plan.whole)?;
-    let version = plan.version.as_ref().map(|version| version.as_str().to_owned());
-    let versioned = version.as_ref().map(|version| format!("{SET}-{version}"));
-    let moving = (!plan.custom).then(|| SET.to_owned());
-    let references = versioned.into_iter().chain(moving).filter_map(|tag| {
-        let repository = first.reference.repository.clone();
-        Some(Reference { repository, tag: tag.parse().ok()? })
+    let rows = jobs.zip(&recipe.inputs).map(|(job, inputs)| Row {
+        job,
+        recipe: inputs.recipe().clone(),
+        fingerprint: inputs.fingerprint(),
     });
-    let references: Vec<Reference> = references.collect();
-    (!references.is_empty()).then_some(SetName { references, version })
-}
-
-/// The release set that moves on with the matrix' own versions.
-pub(super) fn newest_set(plan: &Plan<'_>) -> Option<Reference> {
-    // It is in the repository of the matrix' first image, be that in the plan or not.
-    let repository = plan.first_repository.clone();
-    Some(Reference { repository, tag: SET.parse().ok()? })
+    rows.collect()
 }
 
 /// The tag of the newest release set; those of versions have the version behind it.
 const SET: &str = "basegen-release";
 
-/// Where the journal of this release is: two calls that set the same version tags share it.
-fn journal_path(plan: &Plan<'_>, environment: &Environment) -> PathBuf {
+/// What a whole matrix' release set is called: by the version, and by a name that moves on with
+/// the matrix' own versions.
+fn set_name(plan: &Plan<'_>) -> Result<Option<SetName>, ArgumentError> {
+    if !plan.whole {
+        return Ok(None);
+    }
+    let moving = (!plan.custom).then(|| newest_set(plan));
+    let references: Vec<Reference> = version_set(plan)?.into_iter().chain(moving).collect();
+    let version = plan.version.as_ref().map(|version| version.as_str().to_owned());
+    Ok((!references.is_empty()).then_some(SetName { references, version }))
+}
+
+/// The release set of the plan's version, in the repository of the matrix' first image, be that
+/// in the plan or not.
+pub(super) fn version_set(plan: &Plan<'_>) -> Result<Option<Reference>, ArgumentError> {
+    let Some(version) = &plan.version else { return Ok(None) };
+    let tag = format!("{SET}-{version}").parse().map_err(|error: ReferenceError| {
+        ArgumentError::new("--version-tag", version.as_str(), &error)
+    })?;
+    Ok(Some(Reference { repository: plan.first_repository.clone(), tag }))
+}
+
+/// The release set that moves on with the matrix' own versions.
+pub(super) fn newest_set(plan: &Plan<'_>) -> Reference {
+    let tag = SET.parse().expect("a tag");
+    Reference { repository: plan.first_repository.clone(), tag }
+}
+
+/// The journal of this release. Two calls that set the same version tags share it, and no two can
+/// push into one repository at the same time.
+fn journal(plan: &Plan<'_>, environment: &Environment) -> Result<Journal, JournalError> {
+    let state = environment.state_folder().unwrap_or_else(|| plan.matrix.folder().join(".basegen"));
+    let folder = state.join("releases");
+    let key = |name: &str| Digest::of(name.as_bytes()).hex()[..16].to_owned();
     let mut names: Vec<String> =
         plan.targets.iter().map(|target| target.reference.canonical()).collect();
     names.sort();
-    let key = Digest::of(names.join("\n").as_bytes()).hex();
-    let state = environment.state_folder().unwrap_or_else(|| plan.matrix.folder().join(".basegen"));
-    state.join("releases").join(format!("{}.json", &key[..16]))
+    let repositories: BTreeSet<String> =
+        plan.targets.iter().map(|target| target.reference.repository.canonical()).collect();
+    let locks = repositories.iter().map(|name| folder.join(format!("{}.lock", key(name))));
+    let locks: Vec<PathBuf> = locks.collect();
+    Journal::open(&folder.join(format!("{}.json", key(&names.join("\n")))), &locks)
 }

@@ -2,9 +2,7 @@
 
 use tokio::runtime::Runtime;
 
-use crate::engine::ConnectedEngine;
 use crate::error::{Report, one_line};
-use crate::image::Reference;
 use crate::plan::{Plan, Standing};
 use crate::publish::{self, Candidate, PublishError};
 use crate::report::Printer;
@@ -50,9 +48,7 @@ async fn ask(
     let options = registries::brief(&registries::options(plan.matrix, environment)?);
     if !recipe.unpinned().is_empty() {
         let request = engines::request(&EngineArgs::default(), environment);
-        let engine = ConnectedEngine::connect(&request).await;
-        let mirrors = engine.map(|engine| engine.registry_mirrors().to_vec());
-        let mirrors = mirrors.unwrap_or_default();
+        let mirrors = engines::mirrors(&request).await.unwrap_or_default();
         let upstreams = registries::open(&options, mirrors)?;
         // What stays unpinned is told as such, row by row.
         recipe.resolve(&upstreams).await;
@@ -67,6 +63,5 @@ async fn ask(
             inputs,
         })
         .collect();
-    let newest: Option<Reference> = newest_set(plan);
-    Ok(publish::stands(&registries, &candidates, newest.as_ref()).await)
+    Ok(publish::stands(&registries, &candidates, &newest_set(plan)).await)
 }

@@ -11,7 +11,7 @@ use crate::report::Printer;
 
 use super::args::{GlobalArgs, StatusArgs, TextFormat};
 use super::metadata::FileError;
-use super::publish::set_name;
+use super::publish::{newest_set, version_set};
 use super::{Environment, registries, selection};
 
 pub(super) fn run(
@@ -24,8 +24,7 @@ pub(super) fn run(
     let mut naming = args.naming.clone();
     naming.version_tag = args.version.clone().or(naming.version_tag);
     let plan = selection::plan_of(&matrix, &Selection::default(), &naming)?;
-    let name = set_name(&plan).expect("the whole of a matrix has a set");
-    let reference = &name.references[0];
+    let reference = &version_set(&plan)?.unwrap_or_else(|| newest_set(&plan));
     let registries = registries::open(&registries::options(&matrix, environment)?, Vec::new())?;
     let runtime = Runtime::new().map_err(FileError::runtime)?;
     let (set, digest) = runtime

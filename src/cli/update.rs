@@ -1,12 +1,10 @@
 //! `basegen update`: pins what the matrix builds on to what registries have now.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::runtime::Runtime;
 
-use crate::engine::{ConnectedEngine, EngineRequest};
 use crate::error::{ExitCode, Explain, Report};
 use crate::image::{Digest, Reference};
 use crate::matrix::{Matrix, nearest};
@@ -15,14 +13,11 @@ use crate::registry::{Registries, RegistryError};
 use crate::render::{Pins, Renderer, familiar};
 use crate::report::Printer;
 
-use super::args::{GlobalArgs, UpdateArgs};
+use super::args::{EngineArgs, GlobalArgs, UpdateArgs};
 use super::metadata::FileError;
 use super::render::{RenderedFile, replace};
 use super::selection::ArgumentError;
 use super::{Environment, engines, registries, selection};
-
-/// How long an engine may take to tell its mirrors. Registries can be asked without them.
-const ENGINE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How many differences or images are told one by one.
 const MAX_TOLD: usize = 50;
@@ -188,7 +183,9 @@ fn look_up(
     let runtime = Runtime::new().map_err(FileError::runtime)?;
     let of_docker_hub = wanted.iter().any(|image| image.repository.registry() == "docker.io");
     if of_docker_hub {
-        match runtime.block_on(mirrors(environment)) {
+        match runtime
+            .block_on(engines::mirrors(&engines::request(&EngineArgs::default(), environment)))
+        {
             Ok(mirrors) => options.mirrors = mirrors,
             Err(problem) if global.verbose => {
                 printer.message(&format!("no engine tells of mirrors of Docker Hub: {problem}"));
@@ -210,20 +207,6 @@ fn look_up(
     match missing.is_empty() {
         true => Ok(pins),
         false => Err(UpdateError::Missing(missing).into()),
-    }
-}
-
-/// The mirrors that the engine asks before Docker Hub: what it would build on is what is pinned.
-async fn mirrors(environment: &Environment) -> Result<Vec<String>, String> {
-    let request = EngineRequest {
-        builder: None,
-        builder_tls: None,
-        environment: engines::docker_environment(environment),
-    };
-    match tokio::time::timeout(ENGINE_TIMEOUT, ConnectedEngine::connect(&request)).await {
-        Ok(Ok(engine)) => Ok(engine.registry_mirrors().to_owned()),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("it does not answer".to_owned()),
     }
 }
 

@@ -4,8 +4,7 @@ use std::collections::HashMap;
 
 use bollard::models::PushImageInfo;
 use bollard::query_parameters::{
-    ListImagesOptionsBuilder, PushImageOptionsBuilder, RemoveImageOptionsBuilder,
-    TagImageOptionsBuilder,
+    ListImagesOptionsBuilder, PushImageOptionsBuilder, RemoveImageOptions, TagImageOptionsBuilder,
 };
 use bollard::{API_DEFAULT_VERSION, Docker, auth::DockerCredentials};
 use futures_util::TryStreamExt;
@@ -138,10 +137,9 @@ impl DockerApi {
         self.0.tag_image(&image.to_string(), Some(options)).await
     }
 
-    /// Removes an image with all its names; one that a container uses stays.
-    pub(super) async fn remove(&self, image: &Digest) -> Result<(), bollard::errors::Error> {
-        let options = RemoveImageOptionsBuilder::default().force(true).build();
-        self.0.remove_image(&image.to_string(), Some(options), None).await?;
+    /// Removes a name, and its image with the last of them; what a container uses stays.
+    pub(super) async fn remove(&self, name: &Reference) -> Result<(), bollard::errors::Error> {
+        self.0.remove_image(&name.canonical(), None::<RemoveImageOptions>, None).await?;
         Ok(())
     }
 

@@ -94,7 +94,9 @@ impl<'a> Plan<'a> {
         let naming = Naming::new(matrix, &request)?;
         let first_repository = naming.first_repository(&matrix.variants)?;
         let mut targets = naming.targets(&matrix.variants, &selected.variants)?;
-        if !selected.whole || request.is_custom {
+        // With other platforms than the matrix' own, not even a whole matrix is all of it.
+        let whole = selected.whole && request.platforms.is_empty();
+        if !whole || request.is_custom {
             for target in &mut targets {
                 target.aliases.clear();
             }
@@ -102,7 +104,7 @@ impl<'a> Plan<'a> {
         Ok(Self {
             matrix,
             version: request.version,
-            whole: selected.whole,
+            whole,
             custom: request.is_custom,
             first_repository,
             targets,

@@ -21,6 +21,16 @@ pub enum PublishError {
         /// Whether the images are to be built anew whatever is there.
         force: bool,
     },
+    /// Another run has set version tags since this one began; it set none.
+    #[error(
+        "another run has set {} of this version meanwhile:{}",
+        count(references),
+        List(references)
+    )]
+    Overtaken {
+        /// The tags.
+        references: Vec<Reference>,
+    },
     /// An image that was pushed is not there.
     #[error("`{}` was pushed, and is not there", reference.pinned(digest))]
     Lost {
@@ -30,7 +40,12 @@ pub enum PublishError {
         digest: Digest,
     },
     /// Tags that were set stand for something else a moment later.
-    #[error("another run has moved {} of this release:{}", count(references), List(references))]
+    #[error(
+        "{} of this release {} not what this run has set:{}",
+        count(references),
+        is(references),
+        List(references)
+    )]
     Mixed {
         /// The tags.
         references: Vec<Reference>,
@@ -44,7 +59,7 @@ pub enum PublishError {
         total: usize,
     },
     /// The run was interrupted while tags were set.
-    #[error("interrupted: {done} of {total} tags are set")]
+    #[error("interrupted: {} of {total} tags were left to set", total - done)]
     Interrupted {
         /// How many are.
         done: usize,
@@ -73,7 +88,7 @@ pub enum PublishError {
 impl Explain for PublishError {
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Taken { .. } | Self::Mixed { .. } => ExitCode::Conflict,
+            Self::Taken { .. } | Self::Overtaken { .. } | Self::Mixed { .. } => ExitCode::Conflict,
             Self::Interrupted { .. } => ExitCode::Interrupted,
             Self::Registry(error) => error.exit_code(),
             Self::Journal(error) => error.exit_code(),
@@ -85,15 +100,18 @@ impl Explain for PublishError {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Taken { force: true, .. } => "`--force` makes new images: give them a new \
-                 version, or pass `--overwrite` to move the tags"
+            Self::Taken { force: true, .. } => "what is built anew is another image: give it a \
+                 new version, or pass `--overwrite` to move the tags"
+                .to_owned(),
+            Self::Overtaken { .. } => "this run has set no tag. See which run is right, and give \
+                 the other a new version"
                 .to_owned(),
             Self::Taken { force: false, .. } => "nothing was built or tagged. Give the release a \
                  new version, or pass `--overwrite` to move the tags; `basegen plan` says what \
                  has changed"
                 .to_owned(),
-            Self::Mixed { .. } => "the release set was not written. See which run is right, and \
-                 run that again with `--overwrite`"
+            Self::Mixed { .. } => "another run must have moved them, and the release set was not \
+                 written. See which run is right, and run that again with `--overwrite`"
                 .to_owned(),
             Self::Tags { .. } | Self::Interrupted { .. } => {
                 "all images are in the registry; run the same again for the tags that are missing"

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::TryLockError;
 use std::io::{self, Write as _};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -12,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{ExitCode, Explain};
 use crate::image::{Digest, Reference};
+use crate::plan::Fingerprint;
 
 /// The version of the file's format.
 const SCHEMA: u32 = 1;
@@ -27,7 +27,7 @@ pub struct Journal {
     /// The number of the state that was written last.
     written: tokio::sync::Mutex<u64>,
     /// Held for as long as the journal is open.
-    _lock: File,
+    _locks: Vec<File>,
 }
 
 #[derive(Debug, Default)]
@@ -55,9 +55,11 @@ impl Default for State {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RowState {
-    /// What it was made of.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fingerprint: Option<String>,
+    /// What it was made of, be that certain or not.
+    pub recipe: Fingerprint,
+    /// Whether it was built although there was such an image.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forced: bool,
     /// What was pushed.
     pub digest: Digest,
     /// The tags that stand for it, in full.
@@ -65,11 +67,18 @@ pub struct RowState {
     pub tags: BTreeSet<String>,
 }
 
+impl RowState {
+    fn new(recipe: &Fingerprint, digest: &Digest) -> Self {
+        let (recipe, digest) = (recipe.clone(), digest.clone());
+        Self { recipe, forced: false, digest, tags: BTreeSet::new() }
+    }
+}
+
 /// Why there is no journal, and so no release.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// Another run holds it.
-    #[error("another basegen is publishing these images: it holds `{}`", .0.display())]
+    #[error("another basegen is publishing into these repositories: it holds `{}`", .0.display())]
     Busy(PathBuf),
     /// It is no journal.
     #[error("`{}` is not a journal of basegen", path.display())]
@@ -117,20 +126,27 @@ impl Explain for JournalError {
 }
 
 impl Journal {
-    /// Opens the journal at `path`, and locks it; one that is not there is empty.
-    pub fn open(path: &Path) -> Result<Self, JournalError> {
+    /// Opens the journal at `path`; one that is not there is empty. As long as it is open, no
+    /// other can be that has one of the same `locks`, which are files: releases into the same
+    /// repository share aliases.
+    pub fn open(path: &Path, locks: &[PathBuf]) -> Result<Self, JournalError> {
         let io = |source| JournalError::Io { path: path.to_owned(), source };
         if let Some(folder) = path.parent() {
             fs_err::create_dir_all(folder).map_err(io)?;
         }
-        let lock = lock(path)?;
+        let locks = locks.iter().map(|lock| hold(lock)).collect::<Result<_, _>>()?;
         let state = match fs_err::read(path) {
             Ok(bytes) => read(path, &bytes)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => State::default(),
             Err(error) => return Err(io(error)),
         };
         let state = Mutex::new(Numbered { state, number: 0 });
-        Ok(Self { path: path.to_owned(), state, written: tokio::sync::Mutex::new(0), _lock: lock })
+        Ok(Self {
+            path: path.to_owned(),
+            state,
+            written: tokio::sync::Mutex::new(0),
+            _locks: locks,
+        })
     }
 
     /// How far the release has come.
@@ -143,10 +159,11 @@ impl Journal {
     pub async fn pushed(
         &self,
         id: &str,
-        fingerprint: Option<String>,
+        recipe: &Fingerprint,
+        forced: bool,
         digest: &Digest,
     ) -> Result<(), JournalError> {
-        let row = RowState { fingerprint, digest: digest.clone(), tags: BTreeSet::new() };
+        let row = RowState { forced, ..RowState::new(recipe, digest) };
         self.note(|state| drop(state.rows.insert(id.to_owned(), row))).await
     }
 
@@ -154,29 +171,31 @@ impl Journal {
     pub async fn tagged(
         &self,
         id: &str,
+        recipe: &Fingerprint,
         reference: &Reference,
         digest: &Digest,
     ) -> Result<(), JournalError> {
-        let new = || RowState { fingerprint: None, digest: digest.clone(), tags: BTreeSet::new() };
+        let new = || RowState::new(recipe, digest);
         self.note(|state| {
             let row = state.rows.entry(id.to_owned()).or_insert_with(new);
+            // What another image was called is not what this one is.
+            if row.digest != *digest {
+                *row = new();
+            }
             row.tags.insert(reference.canonical());
         })
         .await
     }
 
-    /// Removes the journal of a release that is whole. It stays locked until it is dropped.
+    /// Removes the journal of a release that is whole.
     pub async fn complete(&self) -> Result<(), JournalError> {
         let _written = self.written.lock().await;
-        for path in [&self.path, &lock_path(&self.path)] {
-            match fs_err::remove_file(path) {
-                Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                    return Err(JournalError::Io { path: self.path.clone(), source });
-                }
-                _ => {}
+        match fs_err::remove_file(&self.path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(JournalError::Io { path: self.path.clone(), source })
             }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Changes the state, and returns when the change is on disk. Changes that come while
@@ -206,27 +225,15 @@ impl Journal {
     }
 }
 
-/// The lock is a file of its own: the journal itself is replaced again and again.
-fn lock_path(path: &Path) -> PathBuf {
-    path.with_extension("lock")
-}
-
-/// Locks the journal at `path` for as long as the file is open.
-fn lock(path: &Path) -> Result<File, JournalError> {
+/// Locks `path` for as long as the file is open. The file stays: it is empty, and whoever removed
+/// it would take it away from somebody who has just opened it.
+fn hold(path: &Path) -> Result<File, JournalError> {
     let io = |source| JournalError::Io { path: path.to_owned(), source };
-    let place = lock_path(path);
-    loop {
-        let file = File::options().create(true).append(true).open(&place).map_err(io)?;
-        match file.file().try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(JournalError::Busy(path.to_owned())),
-            Err(TryLockError::Error(source)) => return Err(io(source)),
-        }
-        // A run that has just ended may have removed the file that was opened here.
-        let held = file.metadata().map_err(io)?.ino();
-        if fs_err::metadata(&place).is_ok_and(|there| there.ino() == held) {
-            return Ok(file);
-        }
+    let file = File::options().create(true).append(true).open(path).map_err(io)?;
+    match file.file().try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(JournalError::Busy(path.to_owned())),
+        Err(TryLockError::Error(source)) => Err(io(source)),
     }
 }
 
@@ -260,37 +267,48 @@ mod tests {
     use super::*;
     use crate::error::Report;
 
+    fn open(path: &Path) -> Result<Journal, JournalError> {
+        Journal::open(path, &[path.with_extension("lock")])
+    }
+
     fn digest() -> Digest {
         Digest::of(b"image")
+    }
+
+    fn recipe() -> Fingerprint {
+        Digest::of(b"recipe").to_string().parse().expect("a fingerprint")
     }
 
     #[tokio::test]
     async fn what_was_noted_is_there_for_the_next_run() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("state/release.json");
-        let journal = Journal::open(&path).expect("a journal");
+        let journal = open(&path).expect("a journal");
         let reference = "acme/a:1".parse().expect("a reference");
-        journal.pushed("a", Some("sha256:1".to_owned()), &digest()).await.expect("noted");
-        journal.tagged("a", &reference, &digest()).await.expect("noted");
+        journal.pushed("a", &recipe(), true, &digest()).await.expect("noted");
+        journal.tagged("a", &recipe(), &reference, &digest()).await.expect("noted");
         let state = journal.state();
         drop(journal);
-        let again = Journal::open(&path).expect("a journal");
+        let again = open(&path).expect("a journal");
         assert_eq!(again.state(), state);
         assert!(state.rows["a"].tags.contains("docker.io/acme/a:1"));
+        let other = Digest::of(b"another image");
+        again.tagged("a", &recipe(), &reference, &other).await.expect("noted");
+        assert_eq!(again.state().rows["a"].digest, other);
         again.complete().await.expect("removed");
         again.complete().await.expect("removed before");
         drop(again);
-        assert_eq!(Journal::open(&path).expect("a journal").state(), State::default());
+        assert_eq!(open(&path).expect("a journal").state(), State::default());
     }
 
     #[tokio::test]
     async fn changes_at_the_same_time_are_all_written() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("release.json");
-        let journal = Journal::open(&path).expect("a journal");
+        let journal = open(&path).expect("a journal");
         let ids: Vec<String> = (0..100).map(|number| number.to_string()).collect();
-        let digest = digest();
-        let noting = ids.iter().map(|id| journal.pushed(id, None, &digest));
+        let (recipe, digest) = (recipe(), digest());
+        let noting = ids.iter().map(|id| journal.pushed(id, &recipe, false, &digest));
         futures_util::future::try_join_all(noting).await.expect("noted");
         let bytes = fs_err::read(&path).expect("the file");
         assert_eq!(read(&path, &bytes).expect("a state").rows.len(), 100);
@@ -300,11 +318,11 @@ mod tests {
     fn only_one_run_holds_a_journal() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("release.json");
-        let first = Journal::open(&path).expect("a journal");
-        let second = Journal::open(&path).expect_err("taken");
+        let first = open(&path).expect("a journal");
+        let second = open(&path).expect_err("taken");
         assert!(matches!(second, JournalError::Busy(_)), "{second}");
         drop(first);
-        Journal::open(&path).expect("free again");
+        open(&path).expect("free again");
     }
 
     #[test]
@@ -317,7 +335,7 @@ mod tests {
             .into_iter()
             .map(|text| {
                 fs_err::write(&path, text).expect("a file");
-                let error = Journal::open(&path).expect_err("refused");
+                let error = open(&path).expect_err("refused");
                 let report = Report::from(error).to_string();
                 report.replace(&folder.path().display().to_string(), "FOLDER")
             })

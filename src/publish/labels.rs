@@ -6,7 +6,6 @@ use serde::Deserialize;
 
 use super::PublishError;
 use crate::image::{Digest, Repository};
-use crate::plan::Fingerprint;
 use crate::registry::Registries;
 
 /// The largest image configuration that is read, in bytes.
@@ -57,14 +56,4 @@ pub(super) async fn labels(
         digest = first.digest;
     }
     Ok(BTreeMap::new())
-}
-
-/// What an image says it is made of.
-pub(super) async fn fingerprint_of(
-    registries: &Registries,
-    repository: &Repository,
-    digest: &Digest,
-) -> Result<Option<Fingerprint>, PublishError> {
-    let labels = labels(registries, repository, digest).await?;
-    Ok(labels.get(Fingerprint::LABEL).and_then(|text| text.parse().ok()))
 }

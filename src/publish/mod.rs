@@ -31,7 +31,7 @@ pub use journal::{Journal, JournalError, RowState, State};
 pub use set::{ReleaseSet, SetImage, SetName};
 pub use stale::{delete_tags, stale_tags};
 pub use standing::{Candidate, stands};
-pub use survey::Survey;
+pub use survey::{Memory, Survey};
 
 use std::future::Future;
 use std::sync::Arc;
@@ -52,7 +52,9 @@ use staging::Staging;
 pub struct Row {
     /// How it is built. Its references are its version tag first, then its aliases.
     pub job: BuildJob,
-    /// What it is made of; `None` where that is not known for certain, and it is always built.
+    /// What it is made of, as far as is known.
+    pub recipe: Fingerprint,
+    /// The same, where it is known for certain; `None` where it is not, and it is always built.
     pub fingerprint: Option<Fingerprint>,
 }
 
@@ -80,6 +82,8 @@ pub struct PublishRequest {
     pub rows: Vec<Row>,
     /// Where the release set goes, and what it says; `None` for a part of a matrix.
     pub set: Option<SetName>,
+    /// The release set of this version, from when it was released before.
+    pub known: Option<Reference>,
     /// Whether version tags that stand for other images are moved.
     pub overwrite: bool,
     /// Whether every row is built, be it in the registry or not.
@@ -98,7 +102,8 @@ pub enum Published {
         /// The release set, where there is one.
         set: Option<(Reference, Digest)>,
     },
-    /// Some rows could not be built or pushed, and nothing was named: how each build ended.
+    /// Some rows could not be built or pushed, or the run was interrupted, and nothing was named:
+    /// how each build ended.
     Unnamed(Vec<Outcome>),
 }
 
@@ -114,14 +119,17 @@ where
     E: Engine,
     C: Future<Output = Result<E, Report>>,
 {
-    let PublishRequest { rows, set, overwrite, force, mut run } = request;
+    let PublishRequest { rows, set, known, overwrite, force, mut run } = request;
     let (begun, cancel) = (Instant::now(), run.cancel.clone());
-    let surveys = Survey::take(registries, &rows, &journal.state()).await?;
+    let surveys = tokio::select! {
+        surveys = look_up(registries, &rows, known.as_ref(), journal, force) => surveys?,
+        () = cancel.cancelled() => return Ok(Published::Unnamed(Vec::new())),
+    };
     if !overwrite {
         refuse_taken(&rows, &surveys, force)?;
     }
-    let kept = surveys.iter().map(|survey| survey.content.clone().filter(|_| !force));
-    let mut digests: Vec<Option<Digest>> = kept.collect();
+    let mut digests: Vec<Option<Digest>> =
+        surveys.into_iter().map(|survey| survey.content).collect();
     for (row, digest) in rows.iter().zip(&digests) {
         if let Some(digest) = digest {
             events.emit(&Event::TargetKept {
@@ -134,7 +142,7 @@ where
     let missing: Vec<usize> = (0..rows.len()).filter(|row| digests[*row].is_none()).collect();
     if !missing.is_empty() {
         let engine = connect().await?;
-        let staging = Staging::new(engine, registries, journal, events, &rows, &digests);
+        let staging = Staging::new(engine, registries, journal, events, &rows, &digests, force);
         run.jobs = jobs(&rows, &missing);
         let outcomes = engine::run(Arc::new(staging), run, events).await;
         for (row, outcome) in missing.iter().zip(&outcomes) {
@@ -170,6 +178,22 @@ where
     Ok(Published::Whole { digests, set })
 }
 
+/// What there is of each row.
+async fn look_up(
+    registries: &Registries,
+    rows: &[Row],
+    known: Option<&Reference>,
+    journal: &Journal,
+    forced: bool,
+) -> Result<Vec<Survey>, PublishError> {
+    let set = match known {
+        Some(reference) => ReleaseSet::read(registries, reference).await?,
+        None => None,
+    };
+    let set = set.as_ref().map(|(set, _)| set);
+    Survey::take(registries, rows, &Memory { journal: &journal.state(), set, forced }).await
+}
+
 /// The jobs of `missing`, which wait for those of their leaders that are missing too.
 fn jobs(rows: &[Row], missing: &[usize]) -> Vec<BuildJob> {
     let position = |row: &usize| missing.binary_search(row).ok();
@@ -186,10 +210,7 @@ fn refuse_taken(rows: &[Row], surveys: &[Survey], force: bool) -> Result<(), Pub
     let taken: Vec<Reference> = rows
         .iter()
         .zip(surveys)
-        .filter(|(_, survey)| match &survey.version {
-            None => false,
-            Some(digest) => force || survey.content.as_ref() != Some(digest),
-        })
+        .filter(|(_, survey)| survey.version.is_some() && survey.version != survey.content)
         .map(|(row, _)| row.version().clone())
         .collect();
     match taken.is_empty() {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures_util::future::{join_all, try_join_all};
 use tokio_util::sync::CancellationToken;
@@ -11,6 +12,9 @@ use super::{Journal, PublishError, Row};
 use crate::event::{Event, Events};
 use crate::image::{Digest, Reference};
 use crate::registry::{Manifest, Registries, RegistryError};
+
+/// The waits before tags are read back again.
+const READ_BACK: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
 
 /// Names rows whose images are in the registry.
 pub(super) struct Naming<'a> {
@@ -34,40 +38,56 @@ struct Move<'a> {
 }
 
 impl Naming<'_> {
-    /// Makes sure that every image is there, and that no other run has set a version tag since
-    /// the survey.
+    /// Makes sure that every image is there.
     pub(super) async fn barrier(&self) -> Result<(), PublishError> {
         try_join_all(self.rows().map(|(row, digest)| self.is_there(row, digest))).await?;
-        if self.overwrite {
-            return Ok(());
-        }
-        let moves = self.moves(Row::versions).await?;
-        let taken: Vec<Reference> = moves
-            .into_iter()
-            .filter(|tag| tag.before.is_some())
-            .map(|tag| tag.reference.clone())
-            .collect();
-        match taken.is_empty() {
-            true => Ok(()),
-            false => Err(PublishError::Taken { references: taken, force: false }),
-        }
+        Ok(())
     }
 
-    /// Sets the tags of the version, and reads them back: of two runs that set them at the same
-    /// time, neither may believe in a mixture. Gives how many had to be set.
+    /// Sets the tags of the version; gives how many had to be set. One that another run has set
+    /// since the survey is not moved.
     pub(super) async fn versions(&self) -> Result<usize, PublishError> {
-        let done = self.set(Row::versions).await?;
-        let mixed: Vec<Reference> =
-            self.moves(Row::versions).await?.iter().map(|tag| tag.reference.clone()).collect();
-        match mixed.is_empty() {
-            true => Ok(done),
-            false => Err(PublishError::Mixed { references: mixed }),
+        let moves = self.moves(Row::versions).await?;
+        if !self.overwrite {
+            let taken = moves.iter().filter(|tag| tag.before.is_some());
+            let taken: Vec<Reference> = taken.map(|tag| tag.reference.clone()).collect();
+            if !taken.is_empty() {
+                return Err(PublishError::Overtaken { references: taken });
+            }
         }
+        let done = self.set(moves).await?;
+        self.read_back(Row::versions).await?;
+        Ok(done)
     }
 
     /// Moves the aliases; gives how many had to be.
     pub(super) async fn aliases(&self) -> Result<usize, PublishError> {
-        self.set(Row::aliases).await
+        let done = self.set(self.moves(Row::aliases).await?).await?;
+        self.read_back(Row::aliases).await?;
+        Ok(done)
+    }
+
+    /// Makes sure that tags which were set stand for what they should: of two runs that set them
+    /// at the same time, neither may believe in a mixture. A registry may take a moment to know
+    /// its own tags.
+    async fn read_back<'a>(
+        &'a self,
+        tags: impl Fn(&'a Row) -> &'a [Reference] + Copy,
+    ) -> Result<(), PublishError> {
+        let mut mixed = self.moves(tags).await?;
+        for wait in READ_BACK {
+            if mixed.is_empty() {
+                return Ok(());
+            }
+            tokio::time::sleep(wait).await;
+            mixed = self.moves(tags).await?;
+        }
+        match mixed.is_empty() {
+            true => Ok(()),
+            false => Err(PublishError::Mixed {
+                references: mixed.iter().map(|tag| tag.reference.clone()).collect(),
+            }),
+        }
     }
 
     fn rows(&self) -> impl Iterator<Item = (&Row, &Digest)> {
@@ -100,11 +120,7 @@ impl Naming<'_> {
         Ok(moves)
     }
 
-    async fn set<'a>(
-        &'a self,
-        tags: impl Fn(&'a Row) -> &'a [Reference],
-    ) -> Result<usize, PublishError> {
-        let moves = self.moves(tags).await?;
+    async fn set(&self, moves: Vec<Move<'_>>) -> Result<usize, PublishError> {
         let done = AtomicUsize::new(0);
         let results = join_all(moves.iter().map(|tag| self.set_one(tag, &done))).await;
         let mut failed = Vec::new();
@@ -134,7 +150,8 @@ impl Naming<'_> {
         }
         let reference = tag.reference;
         self.registries.put_manifest(&reference.repository, &reference.tag, &manifest).await?;
-        self.journal.tagged(&tag.row.job.target, reference, tag.digest).await?;
+        let (id, recipe) = (&tag.row.job.target, &tag.row.recipe);
+        self.journal.tagged(id, recipe, reference, tag.digest).await?;
         done.fetch_add(1, Ordering::Relaxed);
         self.events.emit(&Event::Tagged {
             target: tag.row.job.target.clone(),

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{PublishError, Row};
 use crate::image::{Digest, Reference};
-use crate::registry::{Blob, Manifest, Registries};
+use crate::registry::{Blob, Manifest, Registries, RegistryErrorKind};
 
 /// What kind of artifact a release set is.
 const ARTIFACT_TYPE: &str = "application/vnd.basegen.release.v1+json";
@@ -114,6 +114,7 @@ pub(super) async fn publish(
     let manifest =
         Manifest { media_type: Manifest::OCI_IMAGE.to_owned(), bytes: artifact(&set).into() };
     let (empty, digest) = (Blob::of(Bytes::from_static(EMPTY)), manifest.digest());
+    let first = &name.references[0];
     for reference in &name.references {
         let repository = &reference.repository;
         let found = registries.head(repository, &reference.tag).await?;
@@ -121,9 +122,15 @@ pub(super) async fn publish(
             continue;
         }
         registries.push_blob(repository, &empty, &[]).await?;
-        registries.put_manifest(repository, &reference.tag, &manifest).await?;
+        match registries.put_manifest(repository, &reference.tag, &manifest).await {
+            // Where no tag may move, the newest release has no name of its own.
+            Err(error)
+                if reference != first
+                    && matches!(error.kind(), RegistryErrorKind::TagImmutable { .. }) => {}
+            other => other?,
+        }
     }
-    Ok((name.references[0].clone(), digest))
+    Ok((first.clone(), digest))
 }
 
 /// The manifest of the artifact that says `set`.

@@ -17,6 +17,8 @@ pub(super) struct Staging<E> {
     registries: Registries,
     journal: Arc<Journal>,
     events: Events,
+    /// Whether the rows are built although there are such images.
+    forced: bool,
     /// The rows by their targets.
     rows: HashMap<String, usize>,
     shared: Arc<Shared>,
@@ -46,6 +48,7 @@ impl<E: Engine> Staging<E> {
         events: &Events,
         rows: &[Row],
         digests: &[Option<Digest>],
+        forced: bool,
     ) -> Self {
         let state = State { digests: digests.to_vec(), blobs: HashSet::new() };
         Self {
@@ -53,6 +56,7 @@ impl<E: Engine> Staging<E> {
             registries: registries.clone(),
             journal: Arc::clone(journal),
             events: events.clone(),
+            forced,
             rows: rows.iter().map(|row| row.job.target.clone()).zip(0..).collect(),
             shared: Arc::new(Shared {
                 registries: registries.clone(),
@@ -85,8 +89,8 @@ impl<E: Engine> Staging<E> {
                 other => other?,
             }
         }
-        let fingerprint = fingerprint.map(ToString::to_string);
-        self.journal.pushed(&job.target, fingerprint, &image.digest).await?;
+        let recipe = &self.shared.rows[row].recipe;
+        self.journal.pushed(&job.target, recipe, self.forced, &image.digest).await?;
         let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.digests[row] = Some(image.digest.clone());
         Ok(())

@@ -28,12 +28,14 @@ pub async fn stale_tags(
     Ok(stale)
 }
 
-/// Whether `tag` is one that basegen stages images under: `basegen-` and hexadecimal digits.
+/// Whether `tag` is one that basegen stages images under: `basegen-` and 32 hexadecimal digits,
+/// or `basegen-once-` and 24.
 fn is_staging(tag: &str) -> bool {
-    let digits = tag.strip_prefix("basegen-once-").or_else(|| tag.strip_prefix("basegen-"));
-    digits.is_some_and(|digits| {
-        digits.len() >= 24 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
-    })
+    let (digits, length) = match tag.strip_prefix("basegen-once-") {
+        Some(digits) => (digits, 24),
+        None => (tag.strip_prefix("basegen-").unwrap_or_default(), 32),
+    };
+    digits.len() == length && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Deletes `tags` of `repository`, and nothing that another tag stands for; gives how many of
@@ -116,6 +118,8 @@ mod tests {
         for tag in [of_fingerprint.as_str(), &once] {
             assert!(is_staging(tag), "{tag}");
         }
+        let commit = format!("basegen-{}", "0f".repeat(20));
+        assert!(!is_staging(&commit));
         for tag in ["basegen-release", "basegen-release-v1", "basegen-", "3.9-v1", "basegen-abc"] {
             assert!(!is_staging(tag), "{tag}");
         }

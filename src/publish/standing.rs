@@ -1,11 +1,9 @@
 //! How each row stands to what has been published, and why.
 
-use std::collections::BTreeMap;
-
 use super::labels::labels;
 use super::survey::{Survey, digest_of};
-use super::{PublishError, ReleaseSet};
-use crate::image::{Digest, Reference};
+use super::{PublishError, ReleaseSet, SetImage};
+use crate::image::{Digest, Reference, Repository};
 use crate::plan::{Fingerprint, Inputs, PublishedState as State, Standing};
 use crate::registry::Registries;
 use futures_util::future::try_join_all;
@@ -28,33 +26,31 @@ pub struct Candidate<'a> {
 pub async fn stands(
     registries: &Registries,
     candidates: &[Candidate<'_>],
-    newest: Option<&Reference>,
+    newest: &Reference,
 ) -> Result<Vec<Standing>, PublishError> {
-    let newest = match newest {
-        Some(reference) => ReleaseSet::read(registries, reference).await?,
-        None => None,
-    };
-    let before: BTreeMap<&str, &Digest> = newest
-        .iter()
-        .flat_map(|(set, _)| &set.images)
-        .map(|(id, image)| (id.as_str(), &image.digest))
-        .collect();
-    let asked = candidates.iter().map(|candidate| {
-        let before = before.get(candidate.id).copied();
-        stand(registries, candidate, before)
-    });
+    let newest = ReleaseSet::read(registries, newest).await?;
+    let released = |id| newest.as_ref().and_then(|(set, _)| set.images.get(id));
+    let asked =
+        candidates.iter().map(|candidate| stand(registries, candidate, released(candidate.id)));
     try_join_all(asked).await
 }
 
 async fn stand(
     registries: &Registries,
     candidate: &Candidate<'_>,
-    before: Option<&Digest>,
+    released: Option<&SetImage>,
 ) -> Result<Standing, PublishError> {
     let fingerprint = candidate.inputs.fingerprint();
     let survey = Survey::of(registries, candidate.version, fingerprint.as_ref(), None).await?;
     let tag = &candidate.version.tag;
+    let is_released = |version: &Digest| {
+        let text = fingerprint.as_ref().map(ToString::to_string);
+        released.is_some_and(|image| {
+            image.digest == *version && text.is_some() && image.fingerprint == text
+        })
+    };
     let (state, reasons) = match (&survey.content, &survey.version) {
+        (_, Some(version)) if is_released(version) => (State::Published, Vec::new()),
         (Some(content), Some(version)) if content == version => (State::Published, Vec::new()),
         (Some(_), None) => {
             (State::Missing, vec![format!("its image is there, the tag `{tag}` is not")])
@@ -62,18 +58,31 @@ async fn stand(
         (Some(_), Some(_)) => {
             (State::Changed, vec![format!("the tag `{tag}` stands for another image")])
         }
-        (None, version) => {
-            let known = match version.as_ref().or(before) {
-                Some(digest) => Some(digest.clone()),
-                None => first_alias(registries, candidate.aliases).await?,
-            };
-            match known {
-                None => (State::New, Vec::new()),
-                Some(digest) => (State::Changed, reasons(registries, candidate, &digest).await?),
-            }
+        (None, Some(version)) => {
+            let own = &candidate.version.repository;
+            (State::Changed, reasons(registries, candidate, own, version).await?)
         }
+        (None, None) => unnamed(registries, candidate, released).await?,
     };
     Ok(Standing { state, reasons })
+}
+
+/// How a row stands of which there is nothing under this version: to what was released last, or to
+/// what an alias stands for.
+async fn unnamed(
+    registries: &Registries,
+    candidate: &Candidate<'_>,
+    released: Option<&SetImage>,
+) -> Result<(State, Vec<String>), PublishError> {
+    let own = &candidate.version.repository;
+    if let Some(SetImage { reference, digest, .. }) = released {
+        let reasons = reasons(registries, candidate, &reference.repository, digest).await?;
+        return Ok((State::Changed, reasons));
+    }
+    match first_alias(registries, candidate.aliases).await? {
+        Some(digest) => Ok((State::Changed, reasons(registries, candidate, own, &digest).await?)),
+        None => Ok((State::New, Vec::new())),
+    }
 }
 
 async fn first_alias(
@@ -90,9 +99,10 @@ async fn first_alias(
 async fn reasons(
     registries: &Registries,
     candidate: &Candidate<'_>,
+    repository: &Repository,
     before: &Digest,
 ) -> Result<Vec<String>, PublishError> {
-    let labels = labels(registries, &candidate.version.repository, before).await?;
+    let labels = labels(registries, repository, before).await?;
     let reason = |text: &str| Ok(vec![text.to_owned()]);
     let Some(before) = labels.get(Inputs::LABEL).and_then(|text| Inputs::from_label(text)) else {
         return match labels.contains_key(Fingerprint::LABEL) {
@@ -101,8 +111,11 @@ async fn reasons(
         };
     };
     let changes = candidate.inputs.changes_since(&before);
-    if changes.is_empty() && candidate.inputs.fingerprint().is_none() {
-        return reason("what it is built on is not pinned");
+    if changes.is_empty() {
+        return match candidate.inputs.fingerprint() {
+            None => reason("what it is built on is not pinned"),
+            Some(_) => reason("what was built is no longer staged in the registry"),
+        };
     }
     Ok(changes.iter().map(ToString::to_string).collect())
 }

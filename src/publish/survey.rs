@@ -2,37 +2,59 @@
 
 use futures_util::future::try_join_all;
 
-use super::labels::fingerprint_of;
-use super::{PublishError, Row, State};
-use crate::image::{Digest, Reference, Repository};
+use super::{PublishError, ReleaseSet, Row, State};
+use crate::image::{Digest, Reference};
 use crate::plan::Fingerprint;
 use crate::registry::Registries;
 
 /// What the registries have of one row.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Survey {
-    /// The image that has the row's fingerprint.
+    /// The image that is made of what the row is made of.
     pub content: Option<Digest>,
     /// What the tag of the version stands for.
     pub version: Option<Digest>,
 }
 
+/// What is remembered of earlier runs.
+pub struct Memory<'a> {
+    /// The journal of a run that did not end.
+    pub journal: &'a State,
+    /// The release set of this version, from when it was released before.
+    pub set: Option<&'a ReleaseSet>,
+    /// Whether only what such a run has built anew counts.
+    pub forced: bool,
+}
+
 impl Survey {
-    /// Looks every row up, in their order; `journal` is that of a run that did not end.
+    /// Looks every row up, in their order.
     pub async fn take(
         registries: &Registries,
         rows: &[Row],
-        journal: &State,
+        memory: &Memory<'_>,
     ) -> Result<Vec<Self>, PublishError> {
-        let surveys = rows.iter().map(|row| {
-            let noted = noted(row, journal);
-            Self::of(registries, row.version(), row.fingerprint.as_ref(), noted)
-        });
+        let surveys = rows.iter().map(|row| Self::of_row(registries, row, memory));
         try_join_all(surveys).await
     }
 
-    /// Looks an image up: behind the tag of its version, by its staging tag, and as `noted` of a
-    /// run that did not end.
+    async fn of_row(
+        registries: &Registries,
+        row: &Row,
+        memory: &Memory<'_>,
+    ) -> Result<Self, PublishError> {
+        let noted = memory.noted(row);
+        let fingerprint = row.fingerprint.as_ref().filter(|_| !memory.forced);
+        let mut found = Self::of(registries, row.version(), fingerprint, noted).await?;
+        // Images of one fingerprint are interchangeable, but a tag that was set stays as it is.
+        // What the image's own label says is nothing to go by: who builds on it inherits it.
+        if found.version.as_ref().is_some_and(|version| memory.released(row, version)) {
+            found.content.clone_from(&found.version);
+        }
+        Ok(found)
+    }
+
+    /// Looks an image up: behind the tag of its version, as `noted` of a run that did not end,
+    /// and by its staging tag.
     pub(super) async fn of(
         registries: &Registries,
         version: &Reference,
@@ -41,40 +63,37 @@ impl Survey {
     ) -> Result<Self, PublishError> {
         let repository = &version.repository;
         let version = digest_of(registries, version).await?;
-        let Some(fingerprint) = fingerprint else {
-            return Ok(Self { content: None, version });
-        };
-        let staging = Reference { repository: repository.clone(), tag: fingerprint.staging_tag() };
-        let mut content = digest_of(registries, &staging).await?;
-        if let (None, Some(noted)) = (&content, noted) {
+        let mut content = None;
+        if let Some(noted) = noted {
             content = registries.head(repository, noted).await?.map(|found| found.digest);
         }
-        // Images of one fingerprint are interchangeable, but a tag that was set stays as it is.
-        if let Some(version) = &version
-            && content.as_ref() != Some(version)
-            && has_fingerprint(registries, repository, version, fingerprint).await?
-        {
-            content = Some(version.clone());
+        if let (None, Some(fingerprint)) = (&content, fingerprint) {
+            let tag = fingerprint.staging_tag();
+            content =
+                digest_of(registries, &Reference { repository: repository.clone(), tag }).await?;
         }
         Ok(Self { content, version })
     }
 }
 
-/// What a run that did not end has pushed for `row`, if it was made of the same.
-fn noted<'a>(row: &Row, journal: &'a State) -> Option<&'a Digest> {
-    let noted = journal.rows.get(&row.job.target)?;
-    let fingerprint = row.fingerprint.as_ref()?.to_string();
-    (noted.fingerprint.as_ref() == Some(&fingerprint)).then_some(&noted.digest)
-}
+impl Memory<'_> {
+    /// What a run that did not end has pushed for `row`, if it was made of the same.
+    fn noted(&self, row: &Row) -> Option<&Digest> {
+        let noted = self.journal.rows.get(&row.job.target)?;
+        let is_meant = noted.recipe == row.recipe && (noted.forced || !self.forced);
+        is_meant.then_some(&noted.digest)
+    }
 
-async fn has_fingerprint(
-    registries: &Registries,
-    repository: &Repository,
-    digest: &Digest,
-    fingerprint: &Fingerprint,
-) -> Result<bool, PublishError> {
-    let found = fingerprint_of(registries, repository, digest).await?;
-    Ok(found.as_ref() == Some(fingerprint))
+    /// Whether `digest` was released as `row`, made of the same.
+    fn released(&self, row: &Row, digest: &Digest) -> bool {
+        let image = self.set.and_then(|set| set.images.get(&row.job.target));
+        !self.forced
+            && image.is_some_and(|image| {
+                image.digest == *digest
+                    && image.fingerprint.is_some()
+                    && image.fingerprint == row.fingerprint.as_ref().map(ToString::to_string)
+            })
+    }
 }
 
 /// What a tag stands for.

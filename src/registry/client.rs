@@ -24,7 +24,12 @@ struct Inner {
     shared: Arc<Shared>,
     mirrors: Vec<Mirror>,
     hosts: Mutex<HashMap<String, Arc<Host>>>,
+    /// Manifests that were fetched.
+    manifests: Mutex<HashMap<(Repository, Digest), Manifest>>,
 }
+
+/// How many manifests are kept; they have a few KB each.
+const MAX_KNOWN: usize = 10_000;
 
 struct Mirror {
     host: Host,
@@ -42,7 +47,12 @@ impl Registries {
             Ok(Mirror { host, is_down: AtomicBool::new(false) })
         });
         let mirrors = mirrors.collect::<Result<_, _>>()?;
-        Ok(Self(Arc::new(Inner { shared, mirrors, hosts: Mutex::default() })))
+        Ok(Self(Arc::new(Inner {
+            shared,
+            mirrors,
+            hosts: Mutex::default(),
+            manifests: Mutex::default(),
+        })))
     }
 
     /// What `name` is in the repository, without its bytes; `None` where it is not there.
@@ -63,13 +73,31 @@ impl Registries {
     }
 
     /// The manifest `name` of the repository; its bytes have the digest that was asked for and
-    /// that the registry names. `None` where it is not there.
+    /// that the registry names. `None` where it is not there. What was fetched by its digest once
+    /// is not fetched again: some registries count how often.
     pub async fn manifest(
         &self,
         repository: &Repository,
         name: impl Into<Name<'_>>,
     ) -> Result<Option<Manifest>, RegistryError> {
         let name = name.into();
+        if let Name::Digest(digest) = name
+            && let Some(known) = self.known(repository, digest)
+        {
+            return Ok(Some(known));
+        }
+        let found = self.fetch_manifest(repository, name).await?;
+        if let Some(manifest) = &found {
+            self.know(repository, manifest);
+        }
+        Ok(found)
+    }
+
+    async fn fetch_manifest(
+        &self,
+        repository: &Repository,
+        name: Name<'_>,
+    ) -> Result<Option<Manifest>, RegistryError> {
         let failed = failure("fetch the manifest of", format!("{repository}{}", name.suffix()));
         let path = Host::path(repository);
         for mirror in self.mirrors(repository) {
@@ -177,6 +205,18 @@ impl Registries {
         let failed = failure("check the access to", repository.to_string());
         let host = self.host(repository).map_err(&failed)?;
         host.check_access(&Host::path(repository)).await.map_err(failed)
+    }
+
+    fn known(&self, repository: &Repository, digest: &Digest) -> Option<Manifest> {
+        let manifests = self.0.manifests.lock().unwrap_or_else(PoisonError::into_inner);
+        manifests.get(&(repository.clone(), digest.clone())).cloned()
+    }
+
+    fn know(&self, repository: &Repository, manifest: &Manifest) {
+        let mut manifests = self.0.manifests.lock().unwrap_or_else(PoisonError::into_inner);
+        if manifests.len() < MAX_KNOWN {
+            manifests.insert((repository.clone(), manifest.digest()), manifest.clone());
+        }
     }
 
     fn host(&self, repository: &Repository) -> Result<Arc<Host>, RegistryErrorKind> {

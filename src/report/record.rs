@@ -73,6 +73,13 @@ pub struct Failed {
 }
 
 impl Record {
+    /// Whether nothing came of any variant.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Self { finished, kept, failed, cancelled, .. } = self;
+        finished.is_empty() && kept.is_empty() && failed.is_empty() && cancelled.is_empty()
+    }
+
     /// The variants that are where they should be, in the order of their ids in `order`.
     pub(super) fn sort(&mut self, order: &HashMap<String, usize>) {
         let place = |target: &String| order.get(target).copied().unwrap_or(usize::MAX);

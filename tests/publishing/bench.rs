@@ -10,7 +10,7 @@ use basegen::error::Report;
 use basegen::event::{Event, Events, Failure, FailureKind, Listener};
 use basegen::image::{Compression, Digest, Reference, Repository};
 use basegen::plan::Fingerprint;
-use basegen::publish::{Journal, PublishRequest, Published, Row, SetName, publish};
+use basegen::publish::{Journal, JournalError, PublishRequest, Published, Row, SetName, publish};
 use basegen::registry::{Blob, Credentials, Manifest, Registries, RegistryOptions, RetryPolicy};
 use basegen::render::BuildContext;
 use bytes::Bytes;
@@ -65,7 +65,7 @@ impl Engine for Builder {
 }
 
 impl Builder {
-    async fn push(&self, job: &BuildJob) -> Result<Digest, basegen::registry::RegistryError> {
+    pub async fn push(&self, job: &BuildJob) -> Result<Digest, basegen::registry::RegistryError> {
         let repository = &job.references[0].repository;
         let labels = &job.labels;
         let config = json!({ "config": { "Labels": labels } }).to_string();
@@ -130,6 +130,10 @@ impl Machine {
         }
     }
 
+    pub fn open(&self) -> Result<Journal, JournalError> {
+        Journal::open(&self.journal(), &[self.folder.path().join("lock")])
+    }
+
     pub fn journal(&self) -> PathBuf {
         self.folder.path().join("release.json")
     }
@@ -137,7 +141,7 @@ impl Machine {
     /// Waits until a run that was dropped has let go of everything, as the kernel sees to it
     /// when a process is killed.
     pub async fn is_gone(&self) {
-        while Journal::open(&self.journal()).is_err() {
+        while self.open().is_err() {
             tokio::task::yield_now().await;
         }
     }
@@ -147,10 +151,11 @@ impl Machine {
     }
 
     pub async fn publish(&self, release: &Release) -> Result<Published, Report> {
-        let journal = Arc::new(Journal::open(&self.journal())?);
+        let journal = Arc::new(self.open()?);
         let request = PublishRequest {
             rows: release.rows.clone(),
             set: release.set.clone(),
+            known: release.set.as_ref().map(|set| set.references[0].clone()),
             overwrite: self.overwrite,
             force: self.force,
             run: RunRequest {
@@ -232,7 +237,7 @@ pub fn row(repository: &Repository, id: &str, version: &str, content: &str) -> R
         compression: Compression::default(),
         after: Vec::new(),
     };
-    Row { job, fingerprint: Some(fingerprint) }
+    Row { job, recipe: fingerprint.clone(), fingerprint: Some(fingerprint) }
 }
 
 pub fn reference(repository: &Repository, tag: &str) -> Reference {

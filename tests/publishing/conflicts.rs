@@ -35,7 +35,7 @@ async fn building_anew_needs_a_new_version() {
     machine.whole(&release(&registry, "v1", "x")).await;
     let error = machine.error(&release(&registry, "v1", "x")).await;
     assert_eq!(error.exit_code(), ExitCode::Conflict);
-    assert!(error.to_string().contains("`--force` makes new images"), "{error}");
+    assert!(error.to_string().contains("built anew is another image"), "{error}");
     machine.whole(&release(&registry, "v2", "x")).await;
     assert_eq!(machine.built(), ["a", "b", "a", "b"]);
 }

@@ -2,7 +2,6 @@
 
 use basegen::engine::Outcome;
 use basegen::error::ExitCode;
-use basegen::publish::Journal;
 
 use crate::bench::{Machine, Release, WHOLE, names, release, row};
 use crate::fake::{FakeRegistry, Fault, Rule};
@@ -19,7 +18,7 @@ async fn when_a_tag_fails_the_journal_is_exact_and_the_next_run_does_the_rest() 
     assert_eq!(error.exit_code(), ExitCode::Registry);
     insta::assert_snapshot!(error.to_string().replace(&registry.host(), "HOST"));
     assert_eq!(names(&registry), ["a-v1"], "neither aliases nor a set");
-    let state = Journal::open(&machine.journal()).expect("a journal").state();
+    let state = machine.open().expect("a journal").state();
     let tags: Vec<usize> = state.rows.values().map(|row| row.tags.len()).collect();
     assert_eq!(tags, [1, 0]);
 

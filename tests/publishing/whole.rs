@@ -1,5 +1,7 @@
+use basegen::error::ExitCode;
+
 use crate::bench::{Machine, WHOLE, names, release};
-use crate::fake::FakeRegistry;
+use crate::fake::{FakeRegistry, Fault, Rule};
 
 #[tokio::test]
 async fn a_release_is_there_under_all_its_names() {
@@ -45,7 +47,7 @@ async fn only_what_has_changed_is_built() {
 }
 
 #[tokio::test]
-async fn what_lost_its_staging_tag_is_known_by_its_label() {
+async fn what_lost_its_staging_tag_is_known_by_the_release_set() {
     let registry = FakeRegistry::start().await;
     let machine = Machine::new();
     let first = release(&registry, "v1", "x");
@@ -99,4 +101,38 @@ async fn twins_of_one_fingerprint_are_published_again_as_they_are() {
     assert_ne!(first[0], first[2]);
     assert_eq!(machine.whole(&twins).await, first);
     assert_eq!(machine.built().len(), 3);
+}
+
+#[tokio::test]
+async fn an_image_built_on_ours_is_not_taken_for_it() {
+    let registry = FakeRegistry::start().await;
+    let v1 = release(&registry, "v1", "x");
+    let machine = Machine::new();
+    machine.whole(&v1).await;
+    // Somebody mends the image by hand: it has all of our labels, and its own layer.
+    let mut mended = v1.rows[0].job.clone();
+    mended.context.dockerfile.push_str("\nRUN mend");
+    let image = machine.builder.push(&mended).await.expect("pushed");
+    let (client, version) = (crate::bench::client(), &mended.references[0]);
+    let manifest = client.manifest(&version.repository, &image).await.expect("read");
+    let manifest = manifest.expect("a manifest");
+    client.put_manifest(&version.repository, &version.tag, &manifest).await.expect("tagged");
+    let error = machine.error(&v1).await;
+    assert_eq!(error.exit_code(), ExitCode::Conflict, "{error}");
+}
+
+#[tokio::test]
+async fn what_is_built_anew_is_built_once_though_the_run_is_stopped() {
+    let registry = FakeRegistry::start().await;
+    let machine = Machine { force: true, ..Machine::new() };
+    let v1 = release(&registry, "v1", "x");
+    let hangs = registry.fail(Rule::first("PUT", "*/manifests/b-v1", Fault::Hang));
+    tokio::select! {
+        published = machine.publish(&v1) => panic!("{published:?}"),
+        () = hangs.reached() => {}
+    }
+    registry.mend();
+    machine.is_gone().await;
+    machine.whole(&v1).await;
+    assert_eq!(machine.built(), ["a", "b"]);
 }

@@ -118,11 +118,14 @@ impl ConnectedEngine {
         Ok(())
     }
 
-    /// Removes an image and its names from the engine's store.
-    pub async fn remove(&self, image: &Digest) -> Result<(), EngineError> {
+    /// Removes an image by its names, which are all that it has, from the engine's store.
+    pub async fn remove(&self, names: &[Reference]) -> Result<(), EngineError> {
         let Some(docker) = &self.0.docker else { return Ok(()) };
-        let removed = docker.remove(image).await;
-        removed.map_err(|error| self.store_error("remove an image", error))
+        for name in names {
+            let removed = docker.remove(name).await;
+            removed.map_err(|error| self.store_error("remove an image", error))?;
+        }
+        Ok(())
     }
 
     fn store_error(&self, action: &'static str, source: bollard::errors::Error) -> EngineError {
