@@ -119,7 +119,7 @@ fn conclude(
             }
         }
     }
-    if named || !record.is_empty() {
+    if matches!(ended, Ended::Named(_)) || !record.is_empty() {
         report.conclude();
     }
     if let Some(path) = &call.args.output.metadata_file {

@@ -114,18 +114,25 @@ fn is_skipped(line: &str) -> bool {
 ///
 /// Reference: <https://docs.docker.com/reference/dockerfile/#parser-directives>
 pub(super) fn escape_character(text: &str) -> char {
-    for line in text.lines() {
-        let directive = line.trim_start().strip_prefix('#').and_then(|line| line.split_once('='));
-        let Some((name, value)) = directive else {
-            break;
-        };
-        match name.trim().to_ascii_lowercase().as_str() {
-            "escape" if value.trim() == "`" => return '`',
-            "escape" | "syntax" | "check" => {}
-            _ => break,
-        }
+    let escape = directives(text).find(|(name, _)| name == "escape");
+    match escape {
+        Some((_, "`")) => '`',
+        _ => '\\',
     }
-    '\\'
+}
+
+/// The image of the frontend that reads a Dockerfile, where it names one with `# syntax=`.
+pub(super) fn frontend(text: &str) -> Option<&str> {
+    directives(text).find_map(|(name, value)| (name == "syntax").then_some(value))
+}
+
+/// The directives that a Dockerfile begins with, their names in lower case.
+fn directives(text: &str) -> impl Iterator<Item = (String, &str)> {
+    let all = text.lines().map_while(|line| {
+        let (name, value) = line.trim_start().strip_prefix('#')?.split_once('=')?;
+        Some((name.trim().to_ascii_lowercase(), value.trim()))
+    });
+    all.take_while(|(name, _)| matches!(name.as_str(), "escape" | "syntax" | "check"))
 }
 
 fn skip_heredocs<'a>(

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::arguments::{Arguments, UNKNOWN};
 use super::copied::flags;
-use super::dockerfile::{Instruction, escape_character};
+use super::dockerfile::{Instruction, escape_character, frontend};
 use crate::image::{Digest, Reference, Repository};
 
 /// The base that is no image.
@@ -126,6 +126,16 @@ fn find(text: &str, instructions: &[Instruction]) -> Vec<Named> {
     let arguments = Arguments::of(instructions, escape_character(text));
     let all: Vec<String> = instructions.iter().filter_map(stage).collect();
     let mut found = Vec::new();
+    // The frontend decides what every other line means.
+    if let Some(image) = frontend(text).filter(|image| !image.is_empty()) {
+        let begin = offset(text, image);
+        let upstream = Upstream::new(image, image);
+        found.push(Named {
+            upstream,
+            written: image.to_owned(),
+            place: begin..begin + image.len(),
+        });
+    }
     let mut earlier = 0;
     for instruction in instructions {
         let mut add = |word: &str, expanded: String| {
@@ -229,6 +239,12 @@ mod tests {
     }
 
     #[test]
+    fn the_frontend_is_pinned_like_any_other() {
+        let text = "#syntax = ghcr.io/acme/tools:1\nFROM python:3.11\n";
+        assert_eq!(pinned(text), "#syntax = ghcr.io/acme/tools:1@T\nFROM python:3.11@P\n");
+    }
+
+    #[test]
     fn images_are_what_no_stage_makes() {
         for (text, expected) in [
             ("FROM python:3.11\n", &["docker.io/library/python:3.11"][..]),
@@ -236,6 +252,10 @@ mod tests {
             ("FROM acme/base:1 AS x\nFROM x\n", &["docker.io/acme/base:1"]),
             ("FROM localhost:5000/base:1\n", &["localhost:5000/base:1"]),
             ("FROM scratch\nCOPY --from=scratch a /\n", &[]),
+            (
+                "# syntax=docker/dockerfile:1\n# escape=`\nFROM scratch\n# syntax=no\n",
+                &["docker.io/docker/dockerfile:1"],
+            ),
             (
                 "FROM a:1 AS Base\nFROM b:1 AS last\nCOPY --from=base x /\nCOPY --from=0 y /\n",
                 &["docker.io/library/a:1", "docker.io/library/b:1"],

@@ -11,6 +11,7 @@ mod credentials;
 mod destinations;
 mod failing;
 mod images;
+mod losing;
 mod many;
 mod releasing;
 mod secrets;

@@ -222,3 +222,73 @@ async fn an_image_that_is_not_what_its_row_says_stops_the_release() {
     }
     assert_eq!(project.names(), Vec::<String>::new());
 }
+
+/// Fault 20: what a tag stands for is asked once, for all rows.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_that_moves_meanwhile_is_the_same_for_all_rows() {
+    let project = Project::new().await;
+    let upstream = |word: &str| {
+        let layer = project.registry.add_blob("acme/upstream", tar(word));
+        let (config, manifest) = image(&layer, tar(word).len());
+        project.registry.add_blob("acme/upstream", config);
+        let media_type = "application/vnd.oci.image.manifest.v1+json";
+        project.registry.add_manifest("acme/upstream", "1", media_type, manifest);
+        layer
+    };
+    let before = upstream("before");
+    let host = project.registry.host();
+    project.file(
+        "dockerfiles/Dockerfile.hbs",
+        &format!("FROM {host}/acme/upstream:1\nCOPY {{{{job_type}}}}.txt /{{{{python}}}}\n"),
+    );
+    let matrix = fs_err::read_to_string(project.folder.path().join("matrix.toml"));
+    // There is no Python in it to be asked for its version.
+    let elsewhere = "[[verify]]\nwhen = { python = \"3.13\" }";
+    project.file("matrix.toml", &matrix.expect("a matrix").replace("[[verify]]", elsewhere));
+    // It moves when the first image is on its way.
+    let hangs =
+        project.registry.fail(Rule::first("POST", "*/acme/server/blobs/uploads/", Fault::Hang));
+    let mut pushing = project.command(&["--push", "--registry", &host, "--python", "3.11"]);
+    let pushing = pushing.arg("--no-cache").spawn().expect("the command runs");
+    hangs.reached().await;
+    let after = upstream("after");
+    hangs.release();
+    let output = pushing.wait_with_output().await.expect("the command ends");
+    assert!(output.status.success());
+    for path in ["acme/server", "acme/training"] {
+        let blobs = project.registry.blobs(path);
+        let has = |digest: &Digest| blobs.iter().any(|(blob, _)| blob == digest);
+        assert!(has(&before) && !has(&after), "{path}");
+    }
+}
+
+/// A layer with one file.
+fn tar(word: &str) -> Vec<u8> {
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(word.len() as u64);
+    header.set_mode(0o644);
+    archive.append_data(&mut header, "word", word.as_bytes()).expect("a file");
+    archive.into_inner().expect("an archive")
+}
+
+/// The configuration and the manifest of an image of one uncompressed layer.
+fn image(layer: &Digest, size: usize) -> (String, String) {
+    let config = serde_json::json!({
+        "architecture": "amd64", "os": "linux", "config": {},
+        "rootfs": { "type": "layers", "diff_ids": [layer] },
+    })
+    .to_string();
+    let manifest = serde_json::json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": {
+            "mediaType": "application/vnd.oci.image.config.v1+json",
+            "digest": Digest::of(config.as_bytes()), "size": config.len(),
+        },
+        "layers": [{
+            "mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": layer, "size": size,
+        }],
+    });
+    (config, manifest.to_string())
+}

@@ -1,0 +1,73 @@
+//! Engines that go away while they build.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use tokio::io::copy_bidirectional;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinHandle;
+
+use crate::bed;
+
+/// The engine of the test bed behind a socket of its own, until this is aborted.
+fn engine(path: &Path) -> JoinHandle<()> {
+    let listener = UnixListener::bind(path).expect("a socket");
+    tokio::spawn(async move {
+        let mut connections = tokio::task::JoinSet::new();
+        while let Ok((mut here, _)) = listener.accept().await {
+            connections.spawn(async move {
+                let mut there = UnixStream::connect(bed::socket()).await.expect("the engine");
+                let _ended = copy_bidirectional(&mut here, &mut there).await;
+            });
+        }
+    })
+}
+
+/// Fault 15.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_engine_fails_what_it_was_building_and_the_others_are_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("docker.sock");
+    let engine = engine(&socket);
+    let file = |path: &str, text: &str| {
+        let path = folder.path().join(path);
+        fs_err::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+        fs_err::write(path, text).expect("a file");
+    };
+    file(
+        "matrix.toml",
+        "[image]\nrepository = \"basegen-test/lost\"\ntag = \"{{variant}}\"\n\
+         dockerfile = \"Dockerfile.hbs\"\nplatforms = [\"linux/amd64\"]\n\
+         [axes]\nlast = [\"0\", \"600\", \"601\"]\n",
+    );
+    let word = bed::unique();
+    let dockerfile = "FROM python:3.11-slim-bookworm\nRUN echo WORD {{last}} && sleep {{last}}\n";
+    file("dockerfiles/Dockerfile.hbs", &dockerfile.replace("WORD", &word));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_basegen"));
+    command.current_dir(folder.path()).args(["--output", "oci:layout", "--log-dir", "logs"]);
+    command.args(["--jobs", "2"]).env("DOCKER_HOST", format!("unix://{}", socket.display()));
+    let told = folder.path().join("told");
+    command.stderr(fs_err::File::create(&told).expect("a file").into_file());
+    let child = command.stdout(Stdio::piped()).spawn().expect("the command runs");
+    // The first is done, and the others sleep.
+    let runs = |last: &str| {
+        let told = fs_err::read_to_string(&told).expect("what it tells");
+        told.lines().any(|line| line.starts_with(last) && line.contains("RUN echo"))
+    };
+    for _ in 0..600 {
+        if runs("600") && runs("601") {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert!(runs("600") && runs("601"), "{}", fs_err::read_to_string(&told).expect("a text"));
+    engine.abort();
+    let output = tokio::task::spawn_blocking(|| child.wait_with_output()).await;
+    let output = output.expect("the command ends").expect("the command ends");
+    let told = fs_err::read_to_string(&told).expect("what it tells");
+    assert_eq!(output.status.code(), Some(5), "{told}");
+    assert!(String::from_utf8_lossy(&output.stdout).starts_with("basegen-test/lost:0@"), "{told}");
+    for part in ["lost the connection to the engine", "1 built", "2 failed"] {
+        assert!(told.contains(part), "no `{part}` in:\n{told}");
+    }
+}
