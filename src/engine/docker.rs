@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use bollard::models::PushImageInfo;
 use bollard::query_parameters::{
-    ListImagesOptionsBuilder, PushImageOptionsBuilder, RemoveImageOptionsBuilder,
-    TagImageOptionsBuilder,
+    ListImagesOptionsBuilder, PushImageOptionsBuilder, RemoveImageOptions,
+    RemoveImageOptionsBuilder, TagImageOptionsBuilder,
 };
 use bollard::{API_DEFAULT_VERSION, Docker, auth::DockerCredentials};
 use futures_util::TryStreamExt;
@@ -145,6 +145,16 @@ impl DockerApi {
         Ok(())
     }
 
+    /// Removes one name of an image, and the image when it has no other and nothing uses it.
+    pub(super) async fn remove_name(
+        &self,
+        reference: &Reference,
+    ) -> Result<(), bollard::errors::Error> {
+        let options = None::<RemoveImageOptions>;
+        self.0.remove_image(&reference.canonical(), options, None).await?;
+        Ok(())
+    }
+
     /// Pushes an image from the engine's store, and gives the digest that the registry has it by.
     pub(super) async fn push(
         &self,
@@ -162,6 +172,11 @@ impl DockerApi {
         });
         digest.ok_or_else(|| "the engine did not tell the digest that it pushed".into())
     }
+}
+
+/// Whether a push says that the engine has no image of that name.
+pub(super) fn is_name_gone(problem: &str) -> bool {
+    problem.contains("does not exist locally")
 }
 
 fn header(credential: Credential) -> DockerCredentials {

@@ -49,6 +49,14 @@ pub(crate) async fn builder(destination: Destination) -> BuildKitEngine {
     builder.expect("a builder")
 }
 
+/// Whether the engine keeps images in a graph driver's store. It then has no exporter but its
+/// own, and pushes what it keeps: with Docker's media types, gzip, and under a tag.
+pub(crate) async fn has_graph_driver() -> bool {
+    let info = docker().info().await.expect("the engine says how it is set up");
+    let status = info.driver_status.unwrap_or_default();
+    !status.iter().any(|pair| pair.first().is_some_and(|key| key == "driver-type"))
+}
+
 /// Text that no other test and no earlier run used, so that nothing of it is cached.
 pub(crate) fn unique() -> String {
     hex::encode(rand::random::<[u8; 6]>())

@@ -68,8 +68,11 @@ fn platform(step: &str, platforms: &[Platform]) -> Option<Platform> {
     word.parse().ok().filter(|platform| platforms.len() > 1 && platforms.contains(platform))
 }
 
-/// A failure that is not a step's.
-pub(super) fn plain(kind: FailureKind, message: String, hint: Option<String>) -> Failure {
+/// The failure of an image that was built and did not get to where it should.
+pub(super) fn not_handed_on(job: &BuildJob, problem: &str) -> Failure {
+    let kind = FailureKind::Export;
+    let message = format!("failed to hand on `{}`: {problem}", job.target);
+    let hint = hint(&message, kind, None, job);
     Failure { kind, message, step: None, source: None, exit_code: None, platform: None, hint }
 }
 
@@ -87,11 +90,20 @@ fn kind(status: &Status, message: &str, step: Option<&Step>, details: &Details) 
     let exports = |step: &Step| step.name.starts_with("exporting ");
     if is_full || is_lost || is_overload(message) {
         FailureKind::Engine
-    } else if step.is_some_and(exports) || message.starts_with("failed to push ") {
+    } else if step.is_some_and(exports)
+        || message.starts_with("failed to push ")
+        || lacks_exporter(message)
+    {
         FailureKind::Export
     } else {
         FailureKind::Build
     }
+}
+
+/// Whether what builds cannot export, as the `BuildKit` within a Docker Engine whose images are in
+/// a graph driver's store.
+fn lacks_exporter(message: &str) -> bool {
+    message.starts_with("exporter ") && message.ends_with(" could not be found")
 }
 
 /// Whether the engine gave a build up for lack of time, or forgot it.
@@ -135,6 +147,13 @@ fn hint(
 
 fn export_hint(says: &dyn Fn(&[&str]) -> bool, job: &BuildJob) -> Option<String> {
     let repository = job.references.first().map(|first| &first.repository)?;
+    if says(&["could not be found"]) {
+        return Some(
+            "this is the BuildKit of a Docker Engine without containerd's image store: \
+             name that engine with DOCKER_HOST, without `--builder`"
+                .to_owned(),
+        );
+    }
     if says(&["HTTP response to HTTPS client"]) {
         return Some(format!(
             "`{}` speaks plain HTTP: add it to the engine's `insecure-registries`",
