@@ -12,6 +12,7 @@ mod destinations;
 mod failing;
 mod images;
 mod many;
+mod platforms;
 mod releasing;
 mod secrets;
 mod stopping;

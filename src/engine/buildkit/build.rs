@@ -142,7 +142,9 @@ impl BuildKitEngine {
         };
         match solved.await {
             Ok(response) => Ok(response.exporter_response),
-            Err(status) => Err(Box::new(failure::failure(&status, job, progress))),
+            Err(status) => {
+                Err(Box::new(failure::failure(&status, job, progress, self.engine.platforms())))
+            }
         }
     }
 
