@@ -8,11 +8,14 @@ ARGS =
 # The tests that need no engine: all but tests/engine.
 PURE_TESTS = $(filter-out engine,$(patsubst tests/%.rs,%,$(wildcard tests/*.rs)) $(patsubst tests/%/main.rs,%,$(wildcard tests/*/main.rs)))
 
+# The folder of the second test bed, beside that of the first.
+GRAPH_DRIVER_BED = $(or $(BASEGEN_TESTBED_DIR),$(or $(TMPDIR),/tmp)/basegen-testbed-$(shell id -u))-graph
+
 .DEFAULT_GOAL = help
-.PHONY: help demo test test-fast lint lint-fast generate bench up down clean distclean rust
+.PHONY: help demo test test-graph-driver test-fast lint lint-fast generate bench up down clean distclean rust
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: rust ## Build basegen, build and push four GPU images, and run them
 	cargo build --release --locked
@@ -21,6 +24,13 @@ demo: rust ## Build basegen, build and push four GPU images, and run them
 test: rust ## All tests, those against a real engine and registry too
 	cargo test --locked --no-run
 	$(TESTBED) run -- cargo test --locked $(ARGS)
+	$(MAKE) test-graph-driver
+
+# On a bed of its own, so that the two leave each other alone.
+test-graph-driver: export BASEGEN_TESTBED_DIR := $(GRAPH_DRIVER_BED)
+test-graph-driver: export BASEGEN_TESTBED_REGISTRY_PORT := 5001
+test-graph-driver: rust ## The tests against an engine whose images are in Docker's old store
+	$(TESTBED) run --store graphdriver --python 3.11 --python 3.13 -- cargo test --locked --test engine -- --skip images::
 
 test-fast: rust ## The tests that need no engine
 	cargo test --locked --lib --bins $(PURE_TESTS:%=--test %) $(ARGS)
@@ -45,9 +55,11 @@ up: ## Bring the test bed up, and leave it up; prints its variables
 
 down: ## Stop what `make up` started
 	$(TESTBED) down
+	BASEGEN_TESTBED_DIR=$(GRAPH_DRIVER_BED) $(TESTBED) down
 
 clean: ## Remove what was built, and the test bed's folder
 	$(TESTBED) clean
+	BASEGEN_TESTBED_DIR=$(GRAPH_DRIVER_BED) $(TESTBED) clean
 	rm -rf target
 
 distclean: clean ## … and what the test bed and the linters downloaded

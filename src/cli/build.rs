@@ -179,7 +179,7 @@ impl<'a> Call<'a> {
         let connect = || async {
             let connected = ConnectedEngine::connect(&request).await?;
             let targets = self.plan.targets.iter();
-            connected.check_platforms(targets.flat_map(|target| target.platforms.iter()))?;
+            connected.check_platforms(targets.map(|target| &*target.platforms))?;
             Ok(connected)
         };
         self.engine.get_or_try_init(connect).await

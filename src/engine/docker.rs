@@ -137,9 +137,13 @@ impl DockerApi {
         self.0.tag_image(&image.to_string(), Some(options)).await
     }
 
-    /// Removes a name, and its image with the last of them; what a container uses stays.
-    pub(super) async fn remove(&self, name: &Reference) -> Result<(), bollard::errors::Error> {
-        self.0.remove_image(&name.canonical(), None::<RemoveImageOptions>, None).await?;
+    /// Removes one name of an image, and the image when it has no other and nothing uses it.
+    pub(super) async fn remove_name(
+        &self,
+        reference: &Reference,
+    ) -> Result<(), bollard::errors::Error> {
+        let options = None::<RemoveImageOptions>;
+        self.0.remove_image(&reference.canonical(), options, None).await?;
         Ok(())
     }
 
@@ -160,6 +164,11 @@ impl DockerApi {
         });
         digest.ok_or_else(|| "the engine did not tell the digest that it pushed".into())
     }
+}
+
+/// Whether a push says that the engine has no image of that name.
+pub(super) fn is_name_gone(problem: &str) -> bool {
+    problem.contains("does not exist locally")
 }
 
 fn header(credential: Credential) -> DockerCredentials {

@@ -178,9 +178,7 @@ impl Explain for EngineError {
             }
             Self::TooOld { .. } => "update the engine, or pass another with `--builder`",
             Self::Platform { .. } => {
-                "install emulation on the engine's machine \
-                 (`docker run --privileged --rm tonistiigi/binfmt --install all`), \
-                 or leave the platform out with `--platform`"
+                "leave the platform out with `--platform`, or name another engine with `--builder`"
             }
             Self::Destination { hint, .. } => hint,
             _ => return None,

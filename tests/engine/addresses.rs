@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use basegen::engine::{
-    BuildOptions, ConnectedEngine, Destination, Engine, EngineAddress, EngineError, TlsFiles, Turn,
+    BuildOptions, BuiltImage, ConnectedEngine, Destination, Engine, EngineAddress, EngineError,
+    TlsFiles, Turn,
 };
-use basegen::event::FailureKind;
+use basegen::event::{Failure, FailureKind};
+use basegen::matrix::{Check, CheckCommand};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -122,9 +124,23 @@ async fn pushes(address: EngineAddress, name: &str) {
     let engine = ConnectedEngine::at(address).await.expect("an engine");
     let builder = engine.builder(BuildOptions::to(Destination::Registry));
     let builder = builder.expect("a builder");
+    let is_docker = engine.name().starts_with("Docker");
     let job = bed::job(name, "FROM scratch\nCOPY a /a\n", &[("a", &bed::unique())]);
-    let image = bed::build(&builder, &job).await.expect("an image");
+    let built = bed::build(&builder, &job).await;
+    if !is_docker && bed::has_graph_driver().await {
+        refuses_to_export(built);
+        return;
+    }
+    let image = built.expect("an image");
     assert_eq!(bed::pushed(&job, &image).await["schemaVersion"], 2);
+}
+
+/// The `BuildKit` of a Docker with a graph driver builds, and exports nothing by itself.
+fn refuses_to_export(built: Result<BuiltImage, Box<Failure>>) {
+    let failure = built.expect_err("no exporter");
+    assert_eq!(failure.kind, FailureKind::Export, "{failure:?}");
+    let hint = failure.hint.unwrap_or_default();
+    assert!(hint.contains("without `--builder`"), "{hint}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -194,7 +210,10 @@ async fn an_engine_that_is_lost_fails_the_build_and_may_come_back() {
     let builder = builder.expect("a builder");
     let dockerfile =
         format!("FROM python:3.11-slim-bookworm\nRUN echo {} && sleep 60\n", bed::unique());
-    let job = bed::job("lost", &dockerfile, &[]);
+    let mut job = bed::job("lost", &dockerfile, &[]);
+    // So that its steps run before anything is exported.
+    let command = CheckCommand::Shell("true".to_owned());
+    job.checks = vec![Check { name: "any".to_owned(), command }];
     let heard = Arc::new(bed::Heard::default());
     let events = heard.events();
     let cutting = async {
@@ -209,7 +228,11 @@ async fn an_engine_that_is_lost_fails_the_build_and_may_come_back() {
     assert!(failure.hint.is_some(), "{failure:?}");
 
     let job = bed::job("found", "FROM scratch\nCOPY a /a\n", &[("a", &bed::unique())]);
-    bed::build(&builder, &job).await.expect("an image");
+    let built = bed::build(&builder, &job).await;
+    match bed::has_graph_driver().await {
+        false => drop(built.expect("an image")),
+        true => refuses_to_export(built),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

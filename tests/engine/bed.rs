@@ -49,6 +49,14 @@ pub(crate) async fn builder(destination: Destination) -> BuildKitEngine {
     builder.expect("a builder")
 }
 
+/// Whether the engine keeps images in a graph driver's store. It then has no exporter but its
+/// own, and pushes what it keeps: with Docker's media types, gzip, and under a tag.
+pub(crate) async fn has_graph_driver() -> bool {
+    let info = docker().info().await.expect("the engine says how it is set up");
+    let status = info.driver_status.unwrap_or_default();
+    !status.iter().any(|pair| pair.first().is_some_and(|key| key == "driver-type"))
+}
+
 /// Text that no other test and no earlier run used, so that nothing of it is cached.
 pub(crate) fn unique() -> String {
     hex::encode(rand::random::<[u8; 6]>())
@@ -124,7 +132,12 @@ pub(crate) async fn build(
 
 /// Asks the registry for `path`; gives the digest header and the body.
 pub(crate) async fn fetch(path: &str) -> (Option<String>, Bytes) {
-    let response = get(path).await;
+    fetch_from(&registry(), path).await
+}
+
+/// The same of another registry.
+pub(crate) async fn fetch_from(host: &str, path: &str) -> (Option<String>, Bytes) {
+    let response = get(host, path).await;
     assert!(response.status().is_success(), "{path}: {}", response.status());
     let digest = response.headers().get("docker-content-digest").cloned();
     let digest = digest.and_then(|digest| digest.to_str().ok().map(str::to_owned));
@@ -133,18 +146,18 @@ pub(crate) async fn fetch(path: &str) -> (Option<String>, Bytes) {
 }
 
 async fn ask(path: &str) -> (http::StatusCode, Bytes) {
-    let response = get(path).await;
+    let response = get(&registry(), path).await;
     let status = response.status();
     (status, response.into_body().collect().await.expect("a body").to_bytes())
 }
 
-async fn get(path: &str) -> http::Response<hyper::body::Incoming> {
-    let stream = TcpStream::connect(registry()).await.expect("the registry");
+async fn get(host: &str, path: &str) -> http::Response<hyper::body::Incoming> {
+    let stream = TcpStream::connect(host).await.expect("the registry");
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("HTTP");
     tokio::spawn(connection);
     let request = http::Request::get(path)
-        .header("host", registry())
+        .header("host", host)
         .header("accept", "application/vnd.oci.image.manifest.v1+json")
         .header("accept", "application/vnd.oci.image.index.v1+json")
         .body(Empty::<Bytes>::new())

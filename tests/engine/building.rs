@@ -11,10 +11,13 @@ const PYTHON: &str = "FROM python:3.11-slim-bookworm\n";
 async fn the_engine_says_what_it_is() {
     let engine = bed::engine().await;
     assert!(engine.name().starts_with("Docker Engine 2"), "{}", engine.name());
-    let own = "linux/amd64".parse().expect("a platform");
-    engine.check_platforms([&own]).expect("its own platform");
-    let other = "windows/amd64".parse().expect("a platform");
-    let error = engine.check_platforms([&other]).expect_err("another platform");
+    let platform = |text: &str| text.parse().expect("a platform");
+    let own = [platform("linux/amd64")];
+    engine.check_platforms([&own[..], &own]).expect("its own platform");
+    // What runs nothing needs no emulation.
+    engine.check_platforms([&[platform("linux/arm64")][..]]).expect("another architecture");
+    let other = [platform("windows/amd64")];
+    let error = engine.check_platforms([&other[..]]).expect_err("another system");
     assert!(error.to_string().contains("linux/amd64"), "{error}");
     assert!(!engine.registry_mirrors().is_empty());
 }

@@ -13,6 +13,7 @@ mod failing;
 mod images;
 mod losing;
 mod many;
+mod platforms;
 mod releasing;
 mod secrets;
 mod stopping;

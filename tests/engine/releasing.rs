@@ -165,6 +165,7 @@ async fn a_release_sends_every_blob_once_and_the_next_one_none() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_is_killed_is_finished_by_the_next() {
     let project = Project::new().await;
+    let pushes_by_tag = bed::has_graph_driver().await;
     for (version, method, path) in [
         // A blob is on its way; an image is pushed, and not staged; all are staged; some tags
         // are set; some aliases are; the set is not.
@@ -191,7 +192,10 @@ async fn a_run_that_is_killed_is_finished_by_the_next() {
         let metadata = project.push().await;
         let again = digests(&metadata);
         let found = |digest: &Digest| again.values().any(|known| *known == digest.to_string());
-        assert_eq!(staged.values().filter(|digest| found(digest)).count(), kept(&metadata).len());
+        let (staged, kept) =
+            (staged.values().filter(|digest| found(digest)).count(), kept(&metadata).len());
+        // An engine that pushes under the staging tag itself may do so when the command is gone.
+        assert!(kept == staged || kept > staged && pushes_by_tag, "{version}: {staged}, {kept}");
         let host = project.registry.host();
         let status = project.ok(&["status", version, "--registry", &host]).await;
         assert!(status.contains("8 of 8 images are as"), "{version}: {status}");

@@ -4,21 +4,34 @@
 ENGINE_PACKAGES="docker.io docker-cli docker-buildx iptables iproute2 ca-certificates"
 SOCKET=$BED/engine/docker.sock
 
-# Which engine this bed has: "machine", or the Debian suite whose packages it runs. A bed keeps the one it came up with.
+# Which engine this bed has: "machine", or the Debian suite whose packages it runs; and where that keeps images: "containerd" or
+# "graphdriver". A bed keeps the one it came up with.
 choose_engine() {
-    local current=""
-    if [ -s "$BED/engine.name" ]; then current=$(<"$BED/engine.name"); fi
+    local current="" store=""
+    case $STORE in
+        '' | containerd | graphdriver) ;;
+        *) fail "no such store: \`$STORE\`" "containerd or graphdriver" ;;
+    esac
+    if [ -s "$BED/engine.name" ]; then read -r current store <"$BED/engine.name"; fi
     if recorded_process engine >/dev/null; then
         if [ "$ENGINE" != auto ] && [ "$ENGINE" != "$current" ]; then
             fail "this test bed is up with the engine \`$current\`" "take it down first, or choose another folder with BASEGEN_TESTBED_DIR"
         fi
-        ENGINE=$current
+        if [ -n "$STORE" ] && [ "$STORE" != "$store" ]; then
+            fail "this test bed's engine is up with the store \`$store\`" "take it down first, or choose another folder with BASEGEN_TESTBED_DIR"
+        fi
+        ENGINE=$current STORE=$store
     elif [ "$ENGINE" = auto ]; then
         if machine_engine_will_do; then ENGINE=machine; else ENGINE=trixie; fi
     fi
     case $ENGINE in
-        machine) unset SOCKET ;;
-        trixie | sid) ;;
+        machine)
+            unset SOCKET
+            store=$(machine_engine_store)
+            [ "${STORE:-$store}" = "$store" ] || fail "the Docker Engine of this machine has the store \`$store\`, not \`$STORE\`"
+            STORE=$store
+            ;;
+        trixie | sid) STORE=${STORE:-containerd} ;;
         *) fail "no such engine: \`$ENGINE\`" "auto, machine, trixie or sid" ;;
     esac
 }
@@ -33,9 +46,22 @@ machine_engine_will_do() {
         say "the Docker Engine of this machine is $version, older than 23: not using it"
         return 1
     fi
+    if [ -n "$STORE" ] && [ "$(machine_engine_store)" != "$STORE" ]; then
+        say "the Docker Engine of this machine has another store than $STORE: not using it"
+        return 1
+    fi
     if ! machine_engine_finds python:3.11-slim-bookworm; then
         say "this machine has a Docker Engine $version but does not reach the upstream images: using the stand-ins"
         return 1
+    fi
+}
+
+# Only containerd's snapshotters are told of with a type.
+machine_engine_store() {
+    if timeout 10 docker info --format '{{.DriverStatus}}' 2>/dev/null | grep -q driver-type; then
+        printf 'containerd\n'
+    else
+        printf 'graphdriver\n'
     fi
 }
 
@@ -71,20 +97,20 @@ engine_rootfs() { printf '%s\n' "$CACHE/engine-$ENGINE-$(recipe_key 1 "$ENGINE_P
 
 engine_up() {
     if engine_is_up; then
-        printf '%s\n' "$ENGINE" >"$BED/engine.name"
+        printf '%s %s\n' "$ENGINE" "$STORE" >"$BED/engine.name"
         return 0
     fi
     [ "$ENGINE" != machine ] || fail "the Docker Engine of this machine does not answer"
     engine_down # what a killed one left
-    local rootfs
+    local rootfs data=$BED/engine-data-$ENGINE-$STORE
     rootfs=$(engine_rootfs)
     # shellcheck disable=SC2086 # one argument a package
     cached "${rootfs##*/}" debian_rootfs "$ENGINE" $ENGINE_PACKAGES
     engine_tools "$rootfs"
-    mkdir -p "$BED/engine" "$BED/engine-data-$ENGINE" "$BED/engine-root"
-    printf '%s\n' "$ENGINE" >"$BED/engine.name"
+    mkdir -p "$BED/engine" "$data" "$BED/engine-root"
+    printf '%s %s\n' "$ENGINE" "$STORE" >"$BED/engine.name"
     setsid unshare --mount --propagation private --pid --fork --kill-child \
-        "$HERE/engine-enter" "$rootfs" "$BED" "$BED/engine-data-$ENGINE" "$REGISTRY" "$(bed_number)" \
+        "$HERE/engine-enter" "$rootfs" "$BED" "$data" "$REGISTRY" "$(bed_number)" "$STORE" \
         </dev/null >"$BED/engine.log" 2>&1 7>&- 8>&- 9>&- &
     record_process engine "$!"
     if ! wait_until 60 engine_came_up_or_ended || ! engine_is_up; then
@@ -93,7 +119,7 @@ engine_up() {
         fail "the engine did not come up; its log is $BED/engine.log" "\`testbed clean\` removes what an earlier run left"
     fi
     note_started engine
-    say "the engine is up: Docker $(engine_curl /version | grep -o '"Version":"[^"]*"' | head -n 1 | cut -d'"' -f4) on $SOCKET"
+    say "the engine is up: Docker $(engine_curl /version | grep -o '"Version":"[^"]*"' | head -n 1 | cut -d'"' -f4), $STORE store, on $SOCKET"
 }
 
 engine_came_up_or_ended() { engine_answers || ! recorded_process engine >/dev/null; }
@@ -138,7 +164,7 @@ engine_remove_leftovers() {
     bridge=basegen$number
     if [ -d "/sys/class/net/$bridge" ]; then
         rootfs=$(find "$CACHE" -maxdepth 1 -name 'engine-*' -print -quit)
-        unshare --mount --propagation private "$HERE/engine-enter" "$rootfs" "$BED" "" "" "$number" || true
+        unshare --mount --propagation private "$HERE/engine-enter" "$rootfs" "$BED" "" "" "$number" "" || true
     fi
     find /sys/fs/cgroup -depth -type d -path "*/basegen-testbed-$number*" -exec rmdir {} + 2>/dev/null || true
 }

@@ -13,9 +13,10 @@ use super::layout::OciLayout;
 use super::progress::Progress;
 use super::session::{Offer, Session};
 use super::{ConnectedEngine, context, export, failure, solve};
+use crate::engine::docker;
 use crate::engine::{BuildJob, BuiltImage, Destination, Engine, EngineError, Secret, Turn};
 use crate::error::one_line;
-use crate::event::{Events, Failure, FailureKind};
+use crate::event::{Events, Failure};
 use crate::image::Digest;
 use crate::registry::Credentials;
 use crate::verify;
@@ -93,11 +94,15 @@ impl Engine for BuildKitEngine {
             turn.come().await;
             Goal::HandOnPrepared
         };
-        let response = self.solve(job, &mut progress, goal).await?;
-        let digest = self.deliver(job, &response).await.map_err(|problem| {
-            let message = format!("failed to hand on `{}`: {problem}", job.target);
-            Box::new(failure::plain(FailureKind::Export, message, None))
-        })?;
+        let mut response = self.solve(job, &mut progress, goal).await?;
+        let mut delivered = self.deliver(job, &response).await;
+        if delivered.as_ref().is_err_and(|problem| docker::is_name_gone(problem)) {
+            // An equal image has the same staging tag, and was pushed and removed meanwhile.
+            response = self.solve(job, &mut progress, Goal::HandOnPrepared).await?;
+            delivered = self.deliver(job, &response).await;
+        }
+        let digest =
+            delivered.map_err(|problem| Box::new(failure::not_handed_on(job, &problem)))?;
         Ok(BuiltImage { digest, cached: progress.all_cached() })
     }
 }
@@ -137,7 +142,9 @@ impl BuildKitEngine {
         };
         match solved.await {
             Ok(response) => Ok(response.exporter_response),
-            Err(status) => Err(Box::new(failure::failure(&status, job, progress))),
+            Err(status) => {
+                Err(Box::new(failure::failure(&status, job, progress, self.engine.platforms())))
+            }
         }
     }
 
@@ -206,7 +213,16 @@ impl BuildKitEngine {
         digest.parse().map_err(|error| one_line(&error))
     }
 
-    /// Pushes with the Engine API, where the exporter cannot, under the staging tag.
+    /// Pushes with the Engine API, where the exporter cannot, under the staging tag, and takes
+    /// that name away from the engine again.
+    ///
+    /// Exporting the image and pushing its blobs from here would be slower and send more. Of an
+    /// image of 440 MB (Python's base, 157 MB of random bytes, 157 MB of text; Docker 26.1, 2
+    /// cores, a registry on loopback), the engine's push took 7.3 s and 275 MB into an empty
+    /// registry, 3.9 s and 227 MB where the base was there, and 0.05 s where all was. The export
+    /// has no compressed layers, and nothing of it can be left out: as it is it took 5.5 s and
+    /// 446 MB, 7.1 s and 253 MB with zstd, 18.9 s and 278 MB with gzip, 5 s and more where all
+    /// was there, and the base became a blob that is not its own.
     async fn push_from_store(&self, job: &BuildJob) -> Result<Digest, String> {
         let docker = self.engine.0.docker.as_ref();
         let docker = docker.ok_or("only a Docker Engine keeps images in a graph driver")?;
@@ -214,6 +230,9 @@ impl BuildKitEngine {
         let credential = self.options.credentials.of(staging.repository.registry()).await;
         let credential = credential.map_err(|error| one_line(&*error))?;
         let digest = docker.push(&staging, credential).await;
+        // What it was made from stays in the build cache. Where this fails, or a run is killed
+        // before, `basegen prune` finds the image.
+        let _ = docker.remove_name(&staging).await;
         digest.map_err(|error| one_line(&*error))
     }
 }

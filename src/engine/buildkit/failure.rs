@@ -15,6 +15,9 @@ use crate::verify;
 /// How every system says that a disk is full.
 const DISK_FULL: &str = "no space left on device";
 
+/// How failures begin where the engine misses something of its own.
+const LOST: &str = "the engine lost a part of";
+
 /// What the details of a gRPC error say about a build.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Details {
@@ -26,7 +29,14 @@ struct Details {
 }
 
 /// Why `job` failed, from what the engine answered and what it had told before.
-pub(super) fn failure(status: &Status, job: &BuildJob, progress: &Progress) -> Failure {
+///
+/// `native` are the platforms whose programs the engine can run.
+pub(super) fn failure(
+    status: &Status,
+    job: &BuildJob,
+    progress: &Progress,
+    native: &[Platform],
+) -> Failure {
     let details = Details::decode(status.details());
     let step = details
         .vertex
@@ -36,10 +46,17 @@ pub(super) fn failure(status: &Status, job: &BuildJob, progress: &Progress) -> F
         .cloned();
     let mut message = one_line_name(status.message());
     let kind = kind(status, &message, step.as_ref(), &details);
-    if kind == FailureKind::Engine && !message.contains(DISK_FULL) && !is_overload(&message) {
+    if is_gone(&message) {
+        message = gone(&message, step.as_ref(), job);
+    } else if kind == FailureKind::Engine && !message.contains(DISK_FULL) && !is_overload(&message)
+    {
         message = format!("lost the connection to the engine: {message}");
     }
-    let hint = hint(&message, kind, details.exit_code, job);
+    let platform = step.as_ref().and_then(|step| platform(&step.name, &job.platforms));
+    let hint = hint(&message, kind, details.exit_code, job).or_else(|| {
+        details.exit_code?;
+        emulation_hint(platform.as_ref().or_else(|| only(&job.platforms))?, native)
+    });
     let check = step.as_ref().and_then(|step| verify::check_of(&step.name, &job.checks));
     let kind = match (kind, check) {
         (FailureKind::Build, Some(check)) => {
@@ -49,7 +66,6 @@ pub(super) fn failure(status: &Status, job: &BuildJob, progress: &Progress) -> F
         _ => kind,
     };
     let source = details.line.filter(|_| kind == FailureKind::Build);
-    let platform = step.as_ref().and_then(|step| platform(&step.name, &job.platforms));
     Failure {
         kind,
         message,
@@ -68,8 +84,29 @@ fn platform(step: &str, platforms: &[Platform]) -> Option<Platform> {
     word.parse().ok().filter(|platform| platforms.len() > 1 && platforms.contains(platform))
 }
 
-/// A failure that is not a step's.
-pub(super) fn plain(kind: FailureKind, message: String, hint: Option<String>) -> Failure {
+fn only(platforms: &[Platform]) -> Option<&Platform> {
+    match platforms {
+        [platform] => Some(platform),
+        _ => None,
+    }
+}
+
+/// What to do when a program of `platform` has failed on an engine that runs those of `native`.
+fn emulation_hint(platform: &Platform, native: &[Platform]) -> Option<String> {
+    (!native.contains(platform)).then(|| {
+        format!(
+            "the engine cannot run programs of `{platform}`: install emulation on its machine \
+             (`docker run --privileged --rm tonistiigi/binfmt --install all`), \
+             or leave the platform out with `--platform`"
+        )
+    })
+}
+
+/// The failure of an image that was built and did not get to where it should.
+pub(super) fn not_handed_on(job: &BuildJob, problem: &str) -> Failure {
+    let kind = FailureKind::Export;
+    let message = format!("failed to hand on `{}`: {problem}", job.target);
+    let hint = hint(&message, kind, None, job);
     Failure { kind, message, step: None, source: None, exit_code: None, platform: None, hint }
 }
 
@@ -84,14 +121,48 @@ fn kind(status: &Status, message: &str, step: Option<&Step>, details: &Details) 
         && step.is_none()
         && (matches!(status.code(), Code::Unavailable | Code::Cancelled)
             || std::error::Error::source(status).is_some());
-    let exports = |step: &Step| step.name.starts_with("exporting ");
-    if is_full || is_lost || is_overload(message) {
+    if is_full || is_lost || is_overload(message) || is_gone(message) {
         FailureKind::Engine
-    } else if step.is_some_and(exports) || message.starts_with("failed to push ") {
+    } else if step.is_some_and(exports)
+        || message.starts_with("failed to push ")
+        || lacks_exporter(message)
+    {
         FailureKind::Export
     } else {
         FailureKind::Build
     }
+}
+
+/// Whether what builds cannot export, as the `BuildKit` within a Docker Engine whose images are in
+/// a graph driver's store.
+fn lacks_exporter(message: &str) -> bool {
+    message.starts_with("exporter ") && message.ends_with(" could not be found")
+}
+
+/// Whether the engine lost a part of its own store, and says no more than that. What an upstream
+/// registry or the context does not have is told by its name.
+fn is_gone(message: &str) -> bool {
+    let is_nameless = message.rsplit(": ").all(|part| match part.split_once(' ') {
+        Some(("not", "found")) => true,
+        Some(("content", digest)) => digest.starts_with("digest sha256:"),
+        _ => part.starts_with("sha256:"),
+    });
+    is_nameless && message.ends_with("not found")
+}
+
+/// The same with what the engine was asked for.
+fn gone(message: &str, step: Option<&Step>, job: &BuildJob) -> String {
+    match step {
+        Some(step) if exports(step) => {
+            format!("{LOST} `{}` that it was to hand on: {message}", job.target)
+        }
+        Some(step) => format!("{LOST} what `{}` needs: {message}", step.name),
+        None => format!("{LOST} what `{}` needs: {message}", job.target),
+    }
+}
+
+fn exports(step: &Step) -> bool {
+    step.name.starts_with("exporting ")
 }
 
 /// Whether the engine gave a build up for lack of time, or forgot it.
@@ -123,6 +194,12 @@ fn hint(
             "the engine did not keep up: build fewer variants at a time with `--jobs`".to_owned(),
         );
     }
+    if message.starts_with(LOST) {
+        return Some(
+            "its build cache was pruned meanwhile: run again, which builds what is missing"
+                .to_owned(),
+        );
+    }
     match kind {
         FailureKind::Engine => Some(
             "see whether the engine still runs, and run again: what was built is still there"
@@ -135,6 +212,13 @@ fn hint(
 
 fn export_hint(says: &dyn Fn(&[&str]) -> bool, job: &BuildJob) -> Option<String> {
     let repository = job.references.first().map(|first| &first.repository)?;
+    if says(&["could not be found"]) {
+        return Some(
+            "this is the BuildKit of a Docker Engine without containerd's image store: \
+             name that engine with DOCKER_HOST, without `--builder`"
+                .to_owned(),
+        );
+    }
     if says(&["HTTP response to HTTPS client"]) {
         return Some(format!(
             "`{}` speaks plain HTTP: add it to the engine's `insecure-registries`",
@@ -184,10 +268,16 @@ fn first_line(source: &Value) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
     use bollard_buildkit_proto::google::protobuf::Any;
     use serde_json::json;
 
     use super::*;
+    use crate::event::{Event, Events, Listener};
+    use crate::image::Compression;
+    use crate::render::BuildContext;
 
     fn encoded(details: &[(&str, Value)]) -> Vec<u8> {
         let details = details.iter().map(|(name, value)| Any {
@@ -219,6 +309,71 @@ mod tests {
         assert_eq!(platform("[linux/amd64->arm64 cuda 1/2] RUN x", &both), None);
         assert_eq!(platform("[server 3/9] RUN x", &both), None);
         assert_eq!(platform("[linux/arm64 3/9] RUN x", &both[1..]), None);
+    }
+
+    fn job() -> BuildJob {
+        BuildJob {
+            target: "server".to_owned(),
+            context: BuildContext::default(),
+            platforms: Vec::new(),
+            labels: BTreeMap::new(),
+            references: vec!["acme/a:1".parse().expect("a reference")],
+            compression: Compression::default(),
+            after: Vec::new(),
+            checks: Vec::new(),
+            staging: "staged".parse().expect("a tag"),
+        }
+    }
+
+    struct Deaf;
+
+    impl Listener for Deaf {
+        fn hear(&self, _event: &Event) {}
+    }
+
+    fn failed(message: &str) -> Failure {
+        let events = Events::to(Arc::new(Deaf));
+        let status = Status::new(Code::NotFound, message);
+        failure(&status, &job(), &Progress::new("server", &events), &[])
+    }
+
+    #[test]
+    fn a_part_that_the_engine_lost_is_told_with_what_needed_it() {
+        let digest = format!("sha256:{}", "0".repeat(64));
+        for message in ["not found", &format!("content digest {digest}: not found")] {
+            let failure = failed(message);
+            assert_eq!(failure.kind, FailureKind::Engine);
+            let told = format!("the engine lost a part of what `server` needs: {message}");
+            assert_eq!(failure.message, told);
+            assert!(failure.hint.is_some_and(|hint| hint.contains("run again")));
+        }
+        let step = |name: &str| Step { number: 1, name: name.to_owned() };
+        for (name, told) in [
+            ("exporting to image", "the engine lost a part of `server` that it was to hand on: x"),
+            ("[2/3] RUN make", "the engine lost a part of what `[2/3] RUN make` needs: x"),
+        ] {
+            assert_eq!(gone("x", Some(&step(name)), &job()), told);
+        }
+    }
+
+    #[test]
+    fn what_others_do_not_have_is_not_lost_by_the_engine() {
+        for message in [
+            "python:no-such-tag: failed to resolve source metadata for docker.io/python: not found",
+            "failed to calculate checksum of ref x::y: \"/gone\": not found",
+            "process \"/bin/sh -c true\" did not complete: not found",
+        ] {
+            let failure = failed(message);
+            assert_eq!((failure.kind, failure.message.as_str()), (FailureKind::Build, message));
+        }
+    }
+
+    #[test]
+    fn emulation_is_named_where_the_engine_has_none() {
+        let [amd64, arm64] = ["linux/amd64", "linux/arm64"].map(|text| text.parse().expect(text));
+        let hint = emulation_hint(&arm64, std::slice::from_ref(&amd64)).expect("a hint");
+        assert!(hint.contains("`linux/arm64`") && hint.contains("binfmt"), "{hint}");
+        assert_eq!(emulation_hint(&amd64, std::slice::from_ref(&amd64)), None);
     }
 
     #[test]

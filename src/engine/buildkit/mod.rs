@@ -85,20 +85,37 @@ impl ConnectedEngine {
         &self.0.mirrors
     }
 
-    /// Refuses platforms that the engine cannot build for.
+    /// Refuses platforms that the engine cannot build for, each of `wanted` being those of one
+    /// image. For another architecture of its own system it builds what runs nothing there, even
+    /// if it cannot emulate that.
     pub fn check_platforms<'a>(
         &self,
-        wanted: impl IntoIterator<Item = &'a Platform>,
+        wanted: impl IntoIterator<Item = &'a [Platform]>,
     ) -> Result<(), EngineError> {
-        let unknown = |platform: &&Platform| !self.0.platforms.contains(platform);
-        match wanted.into_iter().find(unknown) {
-            None => Ok(()),
-            Some(platform) => Err(EngineError::Platform {
-                engine: self.name().to_owned(),
-                wanted: platform.clone(),
-                available: self.0.platforms.clone(),
-            }),
+        let engine = self.name();
+        let known = &self.0.platforms;
+        for platforms in wanted {
+            let is_unknown =
+                |wanted: &&Platform| !known.iter().any(|known| known.os() == wanted.os());
+            if let Some(unknown) = platforms.iter().find(is_unknown) {
+                return Err(EngineError::Platform {
+                    engine: engine.to_owned(),
+                    wanted: unknown.clone(),
+                    available: known.clone(),
+                });
+            }
+            if platforms.len() > 1 && self.0.abilities.graph_driver {
+                return Err(EngineError::Destination {
+                    engine: engine.to_owned(),
+                    action: "make one image of several platforms: it keeps images in a graph \
+                             driver's store",
+                    hint: "choose one with `--platform`, turn on Docker's containerd image store \
+                           (https://docs.docker.com/engine/storage/containerd/), \
+                           or pass a buildkitd with `--builder`",
+                });
+            }
         }
+        Ok(())
     }
 
     /// The images of the engine's store that have `label`; a buildkitd has no store.
@@ -122,7 +139,7 @@ impl ConnectedEngine {
     pub async fn remove(&self, names: &[Reference]) -> Result<(), EngineError> {
         let Some(docker) = &self.0.docker else { return Ok(()) };
         for name in names {
-            let removed = docker.remove(name).await;
+            let removed = docker.remove_name(name).await;
             removed.map_err(|error| self.store_error("remove an image", error))?;
         }
         Ok(())

@@ -218,6 +218,11 @@ impl FakeRegistry {
         self.tags(path).into_iter().find_map(|(name, digest)| (name == tag).then_some(digest))
     }
 
+    /// Takes a tag away without any request; what it named stays.
+    pub fn remove_tag(&self, path: &str, tag: &str) {
+        lock(&self.shared.store).repository(path).tags.remove(tag);
+    }
+
     /// The manifests of a repository.
     pub fn manifests(&self, path: &str) -> Vec<Digest> {
         lock(&self.shared.store).of(path).manifests.keys().cloned().collect()
