@@ -221,6 +221,14 @@ pub struct Failure {
     pub hint: Option<String>,
 }
 
+impl Failure {
+    /// A failure that is no step's.
+    #[must_use]
+    pub fn new(kind: FailureKind, message: String, hint: Option<String>) -> Self {
+        Self { kind, message, step: None, source: None, exit_code: None, platform: None, hint }
+    }
+}
+
 /// What kind of thing failed; it decides the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

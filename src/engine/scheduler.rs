@@ -219,15 +219,8 @@ fn lost(error: JoinError) -> Failure {
         }
         Err(_) => "the build was given up".to_owned(),
     };
-    Failure {
-        kind: FailureKind::Engine,
-        message,
-        step: None,
-        source: None,
-        exit_code: None,
-        platform: None,
-        hint: Some("this is a fault in basegen: please report it".to_owned()),
-    }
+    let hint = "this is a fault in basegen: please report it".to_owned();
+    Failure::new(FailureKind::Engine, message, Some(hint))
 }
 
 #[cfg(test)]

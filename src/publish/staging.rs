@@ -181,15 +181,10 @@ impl<E: Engine> Engine for Staging<E> {
         let image = self.engine.build(job, events, turn).await?;
         match self.stage(row, &image).await {
             Ok(()) => Ok(image),
-            Err(error) => Err(Box::new(Failure {
-                kind: FailureKind::Export,
-                message: one_line(&error),
-                step: None,
-                source: None,
-                exit_code: None,
-                platform: None,
-                hint: error.hint(),
-            })),
+            Err(error) => {
+                let (message, hint) = (one_line(&error), error.hint());
+                Err(Box::new(Failure::new(FailureKind::Export, message, hint)))
+            }
         }
     }
 }

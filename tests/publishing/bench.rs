@@ -89,15 +89,7 @@ impl Builder {
 }
 
 fn failure(kind: FailureKind, message: &str) -> Box<Failure> {
-    Box::new(Failure {
-        kind,
-        message: message.to_owned(),
-        step: None,
-        source: None,
-        exit_code: None,
-        platform: None,
-        hint: None,
-    })
+    Box::new(Failure::new(kind, message.to_owned(), None))
 }
 
 #[derive(Default)]
