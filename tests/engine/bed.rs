@@ -160,6 +160,9 @@ async fn get(host: &str, path: &str) -> http::Response<hyper::body::Incoming> {
         .header("host", host)
         .header("accept", "application/vnd.oci.image.manifest.v1+json")
         .header("accept", "application/vnd.oci.image.index.v1+json")
+        // Or a registry makes an older kind of what Docker's old image store pushed.
+        .header("accept", "application/vnd.docker.distribution.manifest.v2+json")
+        .header("accept", "application/vnd.docker.distribution.manifest.list.v2+json")
         .body(Empty::<Bytes>::new())
         .expect("a request");
     sender.send_request(request).await.expect("an answer")

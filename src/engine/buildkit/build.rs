@@ -51,6 +51,10 @@ impl BuildOptions {
     }
 }
 
+/// How often a build hands its image on anew when that is gone from the engine's store: an equal
+/// image has the same staging tag, and was pushed and removed just then.
+const MAX_LOST: usize = 8;
+
 /// How far a build goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Goal {
@@ -86,7 +90,7 @@ impl Engine for BuildKitEngine {
         turn: Turn,
     ) -> Result<BuiltImage, Box<Failure>> {
         let mut progress = Progress::new(&job.target, events);
-        let goal = if turn.is_now() && job.checks.is_empty() {
+        let mut goal = if turn.is_now() && job.checks.is_empty() {
             Goal::HandOn
         } else {
             // Its steps run now; what is left to hand it on is to ask for them again.
@@ -94,16 +98,18 @@ impl Engine for BuildKitEngine {
             turn.come().await;
             Goal::HandOnPrepared
         };
-        let mut response = self.solve(job, &mut progress, goal).await?;
-        let mut delivered = self.deliver(job, &response).await;
-        if delivered.as_ref().is_err_and(|problem| docker::is_name_gone(problem)) {
-            // An equal image has the same staging tag, and was pushed and removed meanwhile.
-            response = self.solve(job, &mut progress, Goal::HandOnPrepared).await?;
-            delivered = self.deliver(job, &response).await;
+        let mut lost = 0;
+        loop {
+            let response = self.solve(job, &mut progress, goal).await?;
+            match self.deliver(job, &response).await {
+                Ok(digest) => return Ok(BuiltImage { digest, cached: progress.all_cached() }),
+                Err(problem) if lost < MAX_LOST && docker::is_name_gone(&problem) => {
+                    lost += 1;
+                    goal = Goal::HandOnPrepared;
+                }
+                Err(problem) => return Err(Box::new(failure::not_handed_on(job, &problem))),
+            }
         }
-        let digest =
-            delivered.map_err(|problem| Box::new(failure::not_handed_on(job, &problem)))?;
-        Ok(BuiltImage { digest, cached: progress.all_cached() })
     }
 }
 
