@@ -107,7 +107,7 @@ pub(super) fn not_handed_on(job: &BuildJob, problem: &str) -> Failure {
     let kind = FailureKind::Export;
     let message = format!("failed to hand on `{}`: {problem}", job.target);
     let hint = hint(&message, kind, None, job);
-    Failure { kind, message, step: None, source: None, exit_code: None, platform: None, hint }
+    Failure::new(kind, message, hint)
 }
 
 fn source_line(job: &BuildJob, line: usize) -> Option<SourceLine> {
