@@ -44,7 +44,7 @@ async fn a_lost_engine_fails_what_it_was_building_and_the_others_are_told() {
     let dockerfile = "FROM python:3.11-slim-bookworm\nRUN echo WORD {{last}} && sleep {{last}}\n";
     file("dockerfiles/Dockerfile.hbs", &dockerfile.replace("WORD", &word));
     let mut command = Command::new(env!("CARGO_BIN_EXE_basegen"));
-    command.current_dir(folder.path()).args(["--output", "oci:layout", "--log-dir", "logs"]);
+    command.current_dir(folder.path()).args(["--log-dir", "logs"]);
     command.args(["--jobs", "2"]).env("DOCKER_HOST", format!("unix://{}", socket.display()));
     let told = folder.path().join("told");
     command.stderr(fs_err::File::create(&told).expect("a file").into_file());
@@ -70,4 +70,7 @@ async fn a_lost_engine_fails_what_it_was_building_and_the_others_are_told() {
     for part in ["lost the connection to the engine", "1 built", "2 failed"] {
         assert!(told.contains(part), "no `{part}` in:\n{told}");
     }
+    let options = None::<bollard::query_parameters::RemoveImageOptions>;
+    let removed = bed::docker().remove_image("basegen-test/lost:0", options, None).await;
+    removed.expect("the image that was built is in the engine");
 }
