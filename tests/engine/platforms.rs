@@ -92,8 +92,8 @@ async fn a_release_has_one_index_for_all_platforms_of_an_image() {
     assert!(blobs.len() < all, "{blobs:?}");
     assert_eq!(registry.uploaded_bytes(), blobs.iter().map(|(_, size)| size).sum::<u64>());
 
-    // The labels of the first platform tell what an image is, where the staging tags are gone;
-    // no engine is asked, and nothing is sent.
+    // The release set tells what an image is, where the staging tags are gone; no engine is asked,
+    // and nothing is sent.
     registry.forget();
     assert_eq!(staged.len(), 2, "{staged:?}");
     for (path, tag) in &staged {
