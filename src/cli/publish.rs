@@ -78,8 +78,8 @@ pub(super) fn newest_set(plan: &Plan<'_>) -> Reference {
     Reference { repository: plan.first_repository.clone(), tag }
 }
 
-/// The journal of this release. Two calls that set the same version tags share it, and no two can
-/// push into one repository at the same time.
+/// The journal of this release, which those share that set the same version tags. Releases of a
+/// whole matrix move aliases too, so that no two of them may be made in one repository at a time.
 fn journal(plan: &Plan<'_>, environment: &Environment) -> Result<Journal, JournalError> {
     let state = environment.state_folder().unwrap_or_else(|| plan.matrix.folder().join(".basegen"));
     let folder = state.join("releases");
@@ -87,9 +87,11 @@ fn journal(plan: &Plan<'_>, environment: &Environment) -> Result<Journal, Journa
     let mut names: Vec<String> =
         plan.targets.iter().map(|target| target.reference.canonical()).collect();
     names.sort();
-    let repositories: BTreeSet<String> =
-        plan.targets.iter().map(|target| target.reference.repository.canonical()).collect();
-    let locks = repositories.iter().map(|name| folder.join(format!("{}.lock", key(name))));
+    let all = names.join("\n");
+    let repositories = plan.targets.iter().map(|target| target.reference.repository.canonical());
+    let mut locks: BTreeSet<String> = repositories.filter(|_| plan.whole).collect();
+    locks.insert(all.clone());
+    let locks = locks.iter().map(|name| folder.join(format!("{}.lock", key(name))));
     let locks: Vec<PathBuf> = locks.collect();
-    Journal::open(&folder.join(format!("{}.json", key(&names.join("\n")))), &locks)
+    Journal::open(&folder.join(format!("{}.json", key(&all))), &locks)
 }

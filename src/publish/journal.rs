@@ -78,7 +78,7 @@ impl RowState {
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// Another run holds it.
-    #[error("another basegen is publishing into these repositories: it holds `{}`", .0.display())]
+    #[error("another basegen is publishing these images: it holds `{}`", .0.display())]
     Busy(PathBuf),
     /// It is no journal.
     #[error("`{}` is not a journal of basegen", path.display())]
