@@ -1,5 +1,6 @@
-//! Engines that go away while they build.
+//! Engines that go away while they build, and disks that are full.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -73,4 +74,47 @@ async fn a_lost_engine_fails_what_it_was_building_and_the_others_are_told() {
     let options = None::<bollard::query_parameters::RemoveImageOptions>;
     let removed = bed::docker().remove_image("basegen-test/lost:0", options, None).await;
     removed.expect("the image that was built is in the engine");
+}
+
+/// Fault 15: runs the command where there is a megabyte of disk, and lists what it leaves there.
+const IN_A_MEGABYTE: &str = r#"
+mount -t tmpfs -o size=1m none "$1" && shift
+"$@"
+code=$?
+ls layout/blobs/sha256
+exit $code
+"#;
+
+#[tokio::test]
+async fn a_disk_that_is_full_is_named_and_nothing_partial_stays() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let templates = folder.path().join("dockerfiles");
+    fs_err::create_dir(&templates).expect("a folder");
+    fs_err::create_dir(folder.path().join("layout")).expect("a folder");
+    let matrix = "[image]\nrepository = \"basegen-test/full\"\ntag = \"{{variant}}\"\n\
+                  dockerfile = \"Dockerfile.hbs\"\nplatforms = [\"linux/amd64\"]\n\
+                  [axes]\nword = [\"one\"]\n";
+    fs_err::write(folder.path().join("matrix.toml"), matrix).expect("a file");
+    fs_err::write(templates.join("Dockerfile.hbs"), "FROM scratch\nCOPY large /\n")
+        .expect("a file");
+    let random: Vec<u8> = (0..4 << 20).map(|_| rand::random()).collect();
+    fs_err::write(templates.join("large"), random).expect("a file");
+    let is_root = std::fs::metadata("/proc/self").expect("a process").uid() == 0;
+    let mut command = Command::new("unshare");
+    command.args(if is_root { &["--mount"][..] } else { &["--mount", "--map-root-user"] });
+    command.args(["sh", "-c", IN_A_MEGABYTE, "sh", "layout", env!("CARGO_BIN_EXE_basegen")]);
+    command.args(["--output", "oci:layout", "--log-dir", "logs"]).current_dir(folder.path());
+    let output = command.output().expect("unshare runs, as root or in a user namespace");
+    let (left, told) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    if bed::has_graph_driver().await {
+        assert_eq!(output.status.code(), Some(5), "it writes no layout at all: {told}");
+        return;
+    }
+    assert_eq!(output.status.code(), Some(7), "{told}");
+    for part in ["No space left on device", "the disk of the OCI layout is full"] {
+        assert!(told.contains(part), "no `{part}` in:\n{told}");
+    }
+    let is_whole = |name: &str| name.len() == 64;
+    assert!(left.lines().all(is_whole), "{left}");
 }

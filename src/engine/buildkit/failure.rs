@@ -126,11 +126,17 @@ fn kind(status: &Status, message: &str, step: Option<&Step>, details: &Details) 
     } else if step.is_some_and(exports)
         || message.starts_with("failed to push ")
         || lacks_exporter(message)
+        || is_layout_full(message)
     {
         FailureKind::Export
     } else {
         FailureKind::Build
     }
+}
+
+/// Whether our own disk is full, which an OCI layout is written to.
+fn is_layout_full(message: &str) -> bool {
+    message.contains(super::layout::WRITING) && message.contains("No space left on device")
 }
 
 /// Whether what builds cannot export, as the `BuildKit` within a Docker Engine whose images are in
@@ -180,6 +186,11 @@ fn hint(
     if says(&[DISK_FULL]) {
         return Some(
             "the engine's disk is full: `docker builder prune` frees its build cache".to_owned(),
+        );
+    }
+    if is_layout_full(message) {
+        return Some(
+            "the disk of the OCI layout is full: free some space, and run again".to_owned(),
         );
     }
     if exit_code == Some(137) {

@@ -21,6 +21,9 @@ const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// The same for containerd's tools.
 const CONTAINERD_NAME: &str = "io.containerd.image.name";
 
+/// How it is told that a layout cannot be written to.
+pub(super) const WRITING: &str = "failed to write to the OCI layout";
+
 /// A folder of blobs, each there once, and an index of images.
 pub(super) struct OciLayout {
     root: PathBuf,
