@@ -296,3 +296,27 @@ fn image(layer: &Digest, size: usize) -> (String, String) {
     });
     (config, manifest.to_string())
 }
+
+/// Fault 17, in the phases of a release that no engine has a part in.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupt_ends_a_release_and_a_second_one_at_once() {
+    let project = Project::new().await;
+    for (method, interrupts) in [("HEAD", 1), ("PUT", 2)] {
+        let rule = Rule::first(method, "*/acme/server/manifests/3.11-v1", Fault::Hang);
+        let hangs = project.registry.fail(rule);
+        let mut interrupted = project.spawn();
+        hangs.reached().await;
+        let id = interrupted.id().expect("it runs").to_string();
+        for _ in 0..interrupts {
+            let sent = Command::new("kill").args(["-INT", &id]).status().await.expect("kill runs");
+            assert!(sent.success());
+            // Two that come at the same time are one.
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+        let ended = interrupted.wait().await.expect("it ends");
+        assert_eq!(ended.code(), Some(130), "{method}");
+        project.registry.mend();
+    }
+    let metadata = project.push().await;
+    assert_eq!(kept(&metadata).len(), 8, "what was built before the second is not built again");
+}
