@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use futures_util::future::join_all;
-
 use crate::engine::{BuildJob, Destination};
 use crate::error::{Report, one_line};
 use crate::image::{Reference, Tag};
 use crate::plan::{Fingerprint, Inputs, Lock, Plan};
 use crate::registry::Registries;
 use crate::render::{BuildContext, Pins, Renderer};
+
+use super::registries;
 
 /// A plan and, for each of its targets, what makes it.
 pub(super) struct Recipe<'a> {
@@ -39,15 +39,12 @@ impl<'a> Recipe<'a> {
     /// different images. Gives what could not be looked up, and why.
     pub(super) async fn resolve(&mut self, registries: &Registries) -> Vec<String> {
         let references = self.unpinned();
-        let looked_up = join_all(references.iter().map(async |reference| {
-            let found = registries.head(&reference.repository, &reference.tag).await;
-            (reference, found)
-        }));
+        let found = registries::digests(registries, &references).await;
         let (mut pins, mut problems) = (Pins::new(), Vec::new());
-        for (reference, found) in looked_up.await {
+        for (reference, found) in references.iter().zip(found) {
             let problem = match found {
                 Ok(Some(found)) => {
-                    pins.insert(reference.clone(), found.digest);
+                    pins.insert(reference.clone(), found);
                     continue;
                 }
                 Ok(None) => "its registry does not have it".to_owned(),

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use futures_util::future::join_all;
+
 use crate::error::{ExitCode, Explain, Report};
+use crate::image::{Digest, Reference};
 use crate::matrix::{Matrix, RegistryAuth, RegistrySettings};
 use crate::registry::{
     AWS_VARIABLES, AuthMethod, AwsIam, CredentialSources, Credentials, DockerConfig, HostOptions,
-    Network, Proxies, Registries, RegistryOptions, RetryPolicy, Timeouts, VARIABLE_PREFIX,
-    Variables, shell_safe,
+    Network, Proxies, Registries, RegistryError, RegistryOptions, RetryPolicy, Timeouts,
+    VARIABLE_PREFIX, Variables, shell_safe,
 };
 
 use super::{Environment, engines};
@@ -53,6 +56,18 @@ pub(super) fn brief(options: &RegistryOptions) -> RegistryOptions {
         timeouts: Timeouts::brief(),
         ..options.clone()
     }
+}
+
+/// What registries have under each name; they themselves hold back what is too much at once.
+pub(super) async fn digests<'a>(
+    registries: &Registries,
+    wanted: impl IntoIterator<Item = &'a Reference>,
+) -> Vec<Result<Option<Digest>, RegistryError>> {
+    let answers = wanted.into_iter().map(async |reference| {
+        let found = registries.head(&reference.repository, &reference.tag).await?;
+        Ok(found.map(|descriptor| descriptor.digest))
+    });
+    join_all(answers).await
 }
 
 fn host_options(settings: &RegistrySettings) -> HostOptions {

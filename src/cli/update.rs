@@ -2,14 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use futures_util::future::join_all;
 use tokio::runtime::Runtime;
 
 use crate::error::{ExitCode, Explain, Report};
-use crate::image::{Digest, Reference};
+use crate::image::Reference;
 use crate::matrix::{Matrix, nearest};
 use crate::plan::{Lock, Move};
-use crate::registry::{Registries, RegistryError};
+use crate::registry::Registries;
 use crate::render::{Pins, Renderer, familiar};
 use crate::report::Printer;
 
@@ -194,7 +193,7 @@ fn look_up(
         }
     }
     let registries = Registries::new(&options)?;
-    let answers = runtime.block_on(digests(&registries, wanted));
+    let answers = runtime.block_on(registries::digests(&registries, wanted));
     runtime.shutdown_background();
     let mut pins = Pins::new();
     let mut missing = Vec::new();
@@ -208,18 +207,6 @@ fn look_up(
         true => Ok(pins),
         false => Err(UpdateError::Missing(missing).into()),
     }
-}
-
-/// What registries have under each name; they themselves hold back what is too much at once.
-async fn digests(
-    registries: &Registries,
-    wanted: &[Reference],
-) -> Vec<Result<Option<Digest>, RegistryError>> {
-    let answers = wanted.iter().map(|reference| async {
-        let found = registries.head(&reference.repository, &reference.tag).await?;
-        Ok(found.map(|descriptor| descriptor.digest))
-    });
-    join_all(answers).await
 }
 
 /// Puts the lock in its place whole.
