@@ -209,15 +209,6 @@ impl<'a> Call<'a> {
             cancel: self.cancel.clone(),
         }
     }
-
-    /// Tells that the image of `job` is there already.
-    pub(super) fn kept(&self, job: &BuildJob, digest: &Digest) {
-        self.events.emit(&Event::TargetKept {
-            target: job.target.clone(),
-            digest: digest.clone(),
-            references: job.references.clone(),
-        });
-    }
 }
 
 fn destination(args: &OutputArgs) -> Result<Destination, ArgumentError> {

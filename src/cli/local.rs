@@ -62,6 +62,6 @@ fn ours<'a>(
 
 async fn name(call: &Call<'_>, job: &BuildJob, digest: &Digest) -> Result<(), Report> {
     call.engine().await?.tag(digest, &job.references).await?;
-    call.kept(job, digest);
+    call.events.emit(&job.kept(digest));
     Ok(())
 }

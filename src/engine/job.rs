@@ -3,6 +3,7 @@ use std::path::PathBuf;
 
 use secrecy::SecretSlice;
 
+use crate::event::Event;
 use crate::image::{Compression, Digest, Platform, Reference, Tag};
 use crate::matrix::Check;
 use crate::render::BuildContext;
@@ -33,6 +34,16 @@ pub struct BuildJob {
 }
 
 impl BuildJob {
+    /// The event that its image is there already.
+    #[must_use]
+    pub fn kept(&self, digest: &Digest) -> Event {
+        Event::TargetKept {
+            target: self.target.clone(),
+            digest: digest.clone(),
+            references: self.references.clone(),
+        }
+    }
+
     /// The image under its staging tag.
     pub(super) fn staged(&self) -> Option<Reference> {
         let repository = self.references.first()?.repository.clone();

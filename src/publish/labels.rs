@@ -11,18 +11,6 @@ use crate::registry::Registries;
 /// The largest image configuration that is read, in bytes.
 const MAX_CONFIG: u64 = 4 << 20;
 
-#[derive(Deserialize)]
-struct Index {
-    #[serde(default)]
-    manifests: Vec<Part>,
-    config: Option<Part>,
-}
-
-#[derive(Deserialize)]
-struct Part {
-    digest: Digest,
-}
-
 #[derive(Default, Deserialize)]
 struct Config {
     #[serde(default)]
@@ -46,13 +34,12 @@ pub(super) async fn labels(
     // An index of an index is nothing that engines make.
     for _ in 0..2 {
         let Some(manifest) = registries.manifest(repository, &digest).await? else { break };
-        let Ok(index) = serde_json::from_slice::<Index>(&manifest.bytes) else { break };
-        if let Some(config) = index.config {
+        if let Some(config) = manifest.config() {
             let config = registries.blob(repository, &config.digest, MAX_CONFIG).await?;
             let config = config.and_then(|bytes| serde_json::from_slice::<Config>(&bytes).ok());
             return Ok(config.unwrap_or_default().config.labels.unwrap_or_default());
         }
-        let Some(first) = index.manifests.into_iter().next() else { break };
+        let Some((_, first)) = manifest.platforms().into_iter().next() else { break };
         digest = first.digest;
     }
     Ok(BTreeMap::new())

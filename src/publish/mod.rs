@@ -132,11 +132,7 @@ where
         surveys.into_iter().map(|survey| survey.content).collect();
     for (row, digest) in rows.iter().zip(&digests) {
         if let Some(digest) = digest {
-            events.emit(&Event::TargetKept {
-                target: row.job.target.clone(),
-                digest: digest.clone(),
-                references: row.job.references.clone(),
-            });
+            events.emit(&row.job.kept(digest));
         }
     }
     let missing: Vec<usize> = (0..rows.len()).filter(|row| digests[*row].is_none()).collect();

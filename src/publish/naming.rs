@@ -7,11 +7,11 @@ use std::time::Duration;
 use futures_util::future::{join_all, try_join_all};
 use tokio_util::sync::CancellationToken;
 
-use super::survey::digest_of;
+use super::survey::{digest_of, manifest_of};
 use super::{Journal, PublishError, Row};
 use crate::event::{Event, Events};
 use crate::image::{Digest, Reference};
-use crate::registry::{Manifest, Registries, RegistryError};
+use crate::registry::Registries;
 
 /// The waits before tags are read back again.
 const READ_BACK: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
@@ -55,16 +55,12 @@ impl Naming<'_> {
                 return Err(PublishError::Overtaken { references: taken });
             }
         }
-        let done = self.set(moves).await?;
-        self.read_back(Row::versions).await?;
-        Ok(done)
+        self.set(moves, Row::versions).await
     }
 
     /// Moves the aliases; gives how many had to be.
     pub(super) async fn aliases(&self) -> Result<usize, PublishError> {
-        let done = self.set(self.moves(Row::aliases).await?).await?;
-        self.read_back(Row::aliases).await?;
-        Ok(done)
+        self.set(self.moves(Row::aliases).await?, Row::aliases).await
     }
 
     /// Makes sure that tags which were set stand for what they should: of two runs that set them
@@ -120,7 +116,16 @@ impl Naming<'_> {
         Ok(moves)
     }
 
-    async fn set(&self, moves: Vec<Move<'_>>) -> Result<usize, PublishError> {
+    /// Sets what `moves` says, and reads all of `tags` back; gives how many were set. Where none
+    /// is to be set, all of them were right a moment ago.
+    async fn set<'a>(
+        &'a self,
+        moves: Vec<Move<'_>>,
+        tags: impl Fn(&'a Row) -> &'a [Reference] + Copy,
+    ) -> Result<usize, PublishError> {
+        if moves.is_empty() {
+            return Ok(0);
+        }
         let done = AtomicUsize::new(0);
         let results = join_all(moves.iter().map(|tag| self.set_one(tag, &done))).await;
         let mut failed = Vec::new();
@@ -137,14 +142,16 @@ impl Naming<'_> {
         if !failed.is_empty() {
             return Err(PublishError::Tags { failed, total });
         }
-        match done == total {
-            true => Ok(done),
-            false => Err(PublishError::Interrupted { done, total }),
+        if done < total {
+            return Err(PublishError::Interrupted { done, total });
         }
+        self.read_back(tags).await?;
+        Ok(done)
     }
 
     async fn set_one(&self, tag: &Move<'_>, done: &AtomicUsize) -> Result<(), PublishError> {
-        let manifest = self.manifest(tag).await?;
+        // The very bytes that are there: made anew, they would be another image.
+        let manifest = manifest_of(self.registries, tag.reference, tag.digest).await?;
         if self.cancel.is_cancelled() {
             return Ok(());
         }
@@ -160,15 +167,5 @@ impl Naming<'_> {
             before: tag.before.clone(),
         });
         Ok(())
-    }
-
-    /// The very bytes that are there: made anew, they would be another image.
-    async fn manifest(&self, tag: &Move<'_>) -> Result<Manifest, PublishError> {
-        let repository = &tag.reference.repository;
-        let found: Result<_, RegistryError> =
-            self.registries.manifest(repository, tag.digest).await;
-        let lost =
-            || PublishError::Lost { reference: tag.reference.clone(), digest: tag.digest.clone() };
-        found?.ok_or_else(lost)
     }
 }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{PublishError, Row};
 use crate::image::{Digest, Reference};
+use crate::plan::Fingerprint;
 use crate::registry::{Blob, Manifest, Registries, RegistryErrorKind};
 
 /// What kind of artifact a release set is.
@@ -60,6 +61,14 @@ pub struct SetImage {
     /// What it is made of, where that is known for certain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
+}
+
+impl SetImage {
+    /// Whether this is the image `digest`, made of what has `fingerprint`.
+    pub(super) fn is(&self, digest: &Digest, fingerprint: Option<&Fingerprint>) -> bool {
+        let fingerprint = fingerprint.map(ToString::to_string);
+        self.digest == *digest && fingerprint.is_some() && self.fingerprint == fingerprint
+    }
 }
 
 impl ReleaseSet {

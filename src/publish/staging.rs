@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::survey::manifest_of;
 use super::{Journal, PublishError, Row};
 use crate::engine::{BuildJob, BuiltImage, Engine, Turn};
 use crate::error::{Explain, one_line};
@@ -14,7 +15,6 @@ use crate::registry::{Manifest, Registries, RegistryError, RegistryErrorKind};
 /// registry nothing which it has in another repository.
 pub(super) struct Staging<E> {
     engine: E,
-    registries: Registries,
     journal: Arc<Journal>,
     events: Events,
     /// Whether the rows are built although there are such images.
@@ -53,7 +53,6 @@ impl<E: Engine> Staging<E> {
         let state = State { digests: digests.to_vec(), blobs: HashSet::new() };
         Self {
             engine,
-            registries: registries.clone(),
             journal: Arc::clone(journal),
             events: events.clone(),
             forced,
@@ -69,15 +68,12 @@ impl<E: Engine> Staging<E> {
     async fn stage(&self, row: usize, image: &BuiltImage) -> Result<(), PublishError> {
         let job = &self.shared.rows[row].job;
         let repository = &job.references[0].repository;
-        let found = self.registries.manifest(repository, &image.digest).await?;
-        let manifest = found.ok_or_else(|| PublishError::Lost {
-            reference: job.references[0].clone(),
-            digest: image.digest.clone(),
-        })?;
+        let registries = &self.shared.registries;
+        let manifest = manifest_of(registries, &job.references[0], &image.digest).await?;
         let fingerprint = self.shared.rows[row].fingerprint.as_ref();
         if let Some(fingerprint) = fingerprint {
             let tag = fingerprint.staging_tag();
-            let put = self.registries.put_manifest(repository, &tag, &manifest).await;
+            let put = registries.put_manifest(repository, &tag, &manifest).await;
             match put {
                 // Built anew with `--force`, while what was built before keeps the tag.
                 Err(error) if matches!(error.kind(), RegistryErrorKind::TagImmutable { .. }) => {

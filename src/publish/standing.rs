@@ -43,12 +43,8 @@ async fn stand(
     let fingerprint = candidate.inputs.fingerprint();
     let survey = Survey::of(registries, candidate.version, fingerprint.as_ref(), None).await?;
     let tag = &candidate.version.tag;
-    let is_released = |version: &Digest| {
-        let text = fingerprint.as_ref().map(ToString::to_string);
-        released.is_some_and(|image| {
-            image.digest == *version && text.is_some() && image.fingerprint == text
-        })
-    };
+    let is_released =
+        |version: &Digest| released.is_some_and(|image| image.is(version, fingerprint.as_ref()));
     let (state, reasons) = match (&survey.content, &survey.version) {
         (_, Some(version)) if is_released(version) => (State::Published, Vec::new()),
         (Some(content), Some(version)) if content == version => (State::Published, Vec::new()),

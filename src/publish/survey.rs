@@ -5,7 +5,7 @@ use futures_util::future::try_join_all;
 use super::{PublishError, ReleaseSet, Row, State};
 use crate::image::{Digest, Reference};
 use crate::plan::Fingerprint;
-use crate::registry::Registries;
+use crate::registry::{Manifest, Registries};
 
 /// What the registries have of one row.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -87,12 +87,7 @@ impl Memory<'_> {
     /// Whether `digest` was released as `row`, made of the same.
     fn released(&self, row: &Row, digest: &Digest) -> bool {
         let image = self.set.and_then(|set| set.images.get(&row.job.target));
-        !self.forced
-            && image.is_some_and(|image| {
-                image.digest == *digest
-                    && image.fingerprint.is_some()
-                    && image.fingerprint == row.fingerprint.as_ref().map(ToString::to_string)
-            })
+        !self.forced && image.is_some_and(|image| image.is(digest, row.fingerprint.as_ref()))
     }
 }
 
@@ -103,4 +98,15 @@ pub(super) async fn digest_of(
 ) -> Result<Option<Digest>, PublishError> {
     let found = registries.head(&reference.repository, &reference.tag).await?;
     Ok(found.map(|descriptor| descriptor.digest))
+}
+
+/// The manifest of an image that was pushed as `reference`.
+pub(super) async fn manifest_of(
+    registries: &Registries,
+    reference: &Reference,
+    digest: &Digest,
+) -> Result<Manifest, PublishError> {
+    let found = registries.manifest(&reference.repository, digest).await?;
+    let (reference, digest) = (reference.clone(), digest.clone());
+    found.ok_or(PublishError::Lost { reference, digest })
 }
