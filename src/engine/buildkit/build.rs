@@ -6,13 +6,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bollard_buildkit_proto::moby::buildkit::v1::{CacheOptions, SolveRequest};
 use serde_json::Value;
+use tonic::Status;
 
 use super::context::Sent;
 use super::export::Exporter;
 use super::layout::OciLayout;
 use super::progress::Progress;
 use super::session::{Offer, Session};
-use super::{ConnectedEngine, context, export, failure, solve};
+use super::{ConnectedEngine, context, export, failure, solve, transport};
 use crate::engine::docker;
 use crate::engine::{BuildJob, BuiltImage, Destination, Engine, EngineError, Secret, Turn};
 use crate::error::one_line;
@@ -128,6 +129,23 @@ impl BuildKitEngine {
         progress: &mut Progress,
         goal: Goal,
     ) -> Result<HashMap<String, String>, Box<Failure>> {
+        let mut solved = self.attempt(job, progress, goal).await;
+        // A connection that has ended takes nothing any more, and the next call opens another.
+        if solved.as_ref().is_err_and(|status| transport::is_unsent(status) && progress.is_empty())
+        {
+            solved = self.attempt(job, progress, goal).await;
+        }
+        solved.map_err(|status| {
+            Box::new(failure::failure(&status, job, progress, self.engine.platforms()))
+        })
+    }
+
+    async fn attempt(
+        &self,
+        job: &BuildJob,
+        progress: &mut Progress,
+        goal: Goal,
+    ) -> Result<HashMap<String, String>, Status> {
         let channel = &self.engine.0.channel;
         let checked = match goal {
             Goal::Prepare => verify::with_checks(&job.context.dockerfile, &job.checks),
@@ -141,17 +159,10 @@ impl BuildKitEngine {
             uploads: std::mem::take(&mut sent.uploads),
             layout: self.layout.clone(),
         };
-        let solved = async {
-            let session = Session::open(channel.clone(), offer).await?;
-            let request = self.request(job, session.id(), sent, goal);
-            solve::solve(channel.clone(), request, progress).await
-        };
-        match solved.await {
-            Ok(response) => Ok(response.exporter_response),
-            Err(status) => {
-                Err(Box::new(failure::failure(&status, job, progress, self.engine.platforms())))
-            }
-        }
+        let session = Session::open(channel.clone(), offer).await?;
+        let request = self.request(job, session.id(), sent, goal);
+        let response = solve::solve(channel.clone(), request, progress).await?;
+        Ok(response.exporter_response)
     }
 
     fn request(&self, job: &BuildJob, session: &str, sent: Sent, goal: Goal) -> SolveRequest {

@@ -91,6 +91,11 @@ impl Progress {
         Some(&self.steps[index].step)
     }
 
+    /// Whether the engine has told of no step yet.
+    pub(super) fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
     /// The first step that failed.
     pub(super) fn failed_step(&self) -> Option<&Step> {
         let failed = self.steps.iter().find(|state| state.error.is_some());

@@ -120,6 +120,12 @@ pub(super) fn is_forbidden(error: &(dyn Error + 'static)) -> bool {
     kind == Some(io::ErrorKind::PermissionDenied)
 }
 
+/// Whether a call failed before any of it was sent: its connection had ended, and was not known
+/// to have.
+pub(super) fn is_unsent(error: &(dyn Error + 'static)) -> bool {
+    find::<hyper::Error>(error).is_some_and(hyper::Error::is_canceled)
+}
+
 /// The first of `error` and its causes that is a `T`.
 pub(super) fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
     let mut cause = Some(error);
