@@ -100,6 +100,16 @@ impl Project {
         command.spawn().expect("the command runs")
     }
 
+    /// The digests of a tag's layers before they were compressed.
+    fn diff_ids(&self, path: &str, tag: &str) -> Vec<Digest> {
+        let manifest = self.registry.manifest(path, tag).expect("a manifest");
+        let manifest: Value = serde_json::from_slice(&manifest).expect("JSON");
+        let config = manifest["config"]["digest"].as_str().expect("a digest").parse();
+        let config = self.registry.blob(path, &config.expect("a digest")).expect("a configuration");
+        let config: Value = serde_json::from_slice(&config).expect("JSON");
+        serde_json::from_value(config["rootfs"]["diff_ids"].clone()).expect("digests")
+    }
+
     /// What users can pull: the tags that are not staging's.
     fn names(&self) -> Vec<String> {
         let tags = |path: &str| self.registry.tags(path);
@@ -260,9 +270,9 @@ async fn an_upstream_that_moves_meanwhile_is_the_same_for_all_rows() {
     let output = pushing.wait_with_output().await.expect("the command ends");
     assert!(output.status.success());
     for path in ["acme/server", "acme/training"] {
-        let blobs = project.registry.blobs(path);
-        let has = |digest: &Digest| blobs.iter().any(|(blob, _)| blob == digest);
-        assert!(has(&before) && !has(&after), "{path}");
+        // The layer itself may have been compressed on its way: the graph driver's store does so.
+        let layers = project.diff_ids(path, "3.11-v1");
+        assert!(layers.contains(&before) && !layers.contains(&after), "{path}: {layers:?}");
     }
 }
 

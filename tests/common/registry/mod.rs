@@ -223,6 +223,14 @@ impl FakeRegistry {
         lock(&self.shared.store).repository(path).tags.remove(tag);
     }
 
+    /// The manifest that a tag or a digest names.
+    pub fn manifest(&self, path: &str, reference: &str) -> Option<Bytes> {
+        let store = lock(&self.shared.store);
+        let repository = store.of(path);
+        let digest = repository.resolve(reference)?;
+        repository.manifests.get(&digest).map(|(_, bytes)| bytes.clone())
+    }
+
     /// The manifests of a repository.
     pub fn manifests(&self, path: &str) -> Vec<Digest> {
         lock(&self.shared.store).of(path).manifests.keys().cloned().collect()
