@@ -39,6 +39,11 @@ pub(super) enum Command {
     Update(UpdateArgs),
     /// Tell why a variant is, or is not, in the matrix, and what it is made of
     Explain(ExplainArgs),
+    /// Write the plan for other tools
+    Export {
+        #[command(subcommand)]
+        command: ExportCommand,
+    },
     /// See who basegen is to registries, and what that allows
     Auth {
         #[command(subcommand)]
@@ -73,7 +78,7 @@ pub(super) struct GlobalArgs {
 }
 
 /// Which variants; an axis that is not mentioned means all of its values.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Selecting variants")]
 pub(super) struct SelectionArgs {
     /// A version or a range of them, such as `3.11` or `>=3.10,<3.13`; may be repeated
@@ -212,6 +217,44 @@ pub(super) struct RenderArgs {
     /// Write nothing; compare with what DIR holds, and fail where it differs
     #[arg(long, value_name = "DIR", conflicts_with = "output")]
     pub(super) check: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ExportCommand {
+    /// A file for `docker buildx bake`, which builds the images to the same digests on the same engine
+    ///
+    /// Without a target, bake builds the images, and pushes them with `--push`; `bake check` runs
+    /// the checks of `[[verify]]`. The file on stdout takes its files from the templates' folder:
+    /// `basegen export bake | docker buildx bake -f -`.
+    Bake(ExportBakeArgs),
+    /// The same document as that of `plan --format json`
+    Json(ExportJsonArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExportBakeArgs {
+    #[command(flatten)]
+    pub(super) selection: SelectionArgs,
+    #[command(flatten)]
+    pub(super) naming: NamingArgs,
+    /// Write docker-bake.json and all that it needs to DIR, in which bake is then called; without
+    /// it, print the file
+    #[arg(short, long, value_name = "DIR")]
+    pub(super) output: Option<PathBuf>,
+    /// Do not ask registries for the upstream images that basegen.lock does not pin
+    #[arg(long)]
+    pub(super) offline: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExportJsonArgs {
+    #[command(flatten)]
+    pub(super) selection: SelectionArgs,
+    #[command(flatten)]
+    pub(super) naming: NamingArgs,
+    /// Do not ask the registries what is published
+    #[arg(long)]
+    pub(super) offline: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -53,6 +53,11 @@ impl Files {
         Self { folder: folder.to_owned(), left_out, read: Mutex::default() }
     }
 
+    /// The same folder, of which nothing is left out.
+    pub(super) fn with_everything(self) -> Self {
+        Self { left_out: BTreeSet::new(), ..self }
+    }
+
     /// The files that `source` means: itself, its template, everything in it, or all that match.
     pub(super) fn find(&self, source: &Source) -> Result<Vec<Found>, Misuse> {
         let path = &source.path;
@@ -185,6 +190,11 @@ impl Files {
 }
 
 impl Found {
+    /// Where it is below the folder.
+    pub(super) fn on_disk(&self) -> &str {
+        &self.on_disk
+    }
+
     /// Whether it would take the rendered Dockerfile's place in a folder.
     fn hides_dockerfile(&self) -> bool {
         self.path.split('/').next() == Some(DOCKERFILE)
