@@ -11,7 +11,7 @@ use crate::error::{ExitCode, Explain, Report};
 use crate::export::{Bake, BakeImage, BakeSecret, Folders, SecretSource, bake};
 use crate::matrix::Matrix;
 use crate::plan::Plan;
-use crate::render::{NotPlain, plain};
+use crate::render::{NotPlain, familiar, plain};
 use crate::report::Printer;
 
 use super::args::{
@@ -100,11 +100,12 @@ fn for_bake(
     }
     let unpinned = recipe.unpinned();
     if !unpinned.is_empty() {
-        let names: Vec<String> = unpinned.iter().map(|name| format!("`{name}`")).collect();
+        let names: Vec<String> =
+            unpinned.iter().map(|name| format!("`{}`", familiar(&name.to_string()))).collect();
         let names = names.join(", ");
         printer.message(&format!(
-            "warning: {names} is not pinned: what bake builds on it has no fingerprint, and basegen \
-             builds it again\nhint: `basegen update` pins it in basegen.lock"
+            "warning: no digest pins {names}: what bake builds on it has no fingerprint, and other \
+             digests than basegen's\nhint: `basegen update` pins it in basegen.lock"
         ));
     }
     let jobs = recipe.jobs(&Destination::Registry);

@@ -60,17 +60,25 @@ impl Files {
 
     /// The files that `source` means: itself, its template, everything in it, or all that match.
     pub(super) fn find(&self, source: &Source) -> Result<Vec<Found>, Misuse> {
+        let found = self.all(source)?;
+        match found.iter().any(Found::hides_dockerfile) {
+            true => {
+                let what = format!(
+                    "`{DOCKERFILE}` is what the rendered Dockerfile is called; call the file otherwise"
+                );
+                Err(Misuse { line: source.line, what })
+            }
+            false => Ok(found),
+        }
+    }
+
+    /// The same, whatever the files are called.
+    pub(super) fn all(&self, source: &Source) -> Result<Vec<Found>, Misuse> {
         let path = &source.path;
         let found = match path.contains(['*', '?', '[']) {
             true => self.matching(path),
             false => self.named(path),
         };
-        let found = found.and_then(|found| match found.iter().any(Found::hides_dockerfile) {
-            true => Err(format!(
-                "`{DOCKERFILE}` is what the rendered Dockerfile is called; call the file otherwise"
-            )),
-            false => Ok(found),
-        });
         found.map_err(|what| Misuse { line: source.line, what })
     }
 

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::context::BuildContext;
 use super::copied::sources;
-use super::dockerfile::parse;
-use super::files::Files;
+use super::dockerfile::{Misuse, parse};
+use super::files::{Files, Found};
 use crate::matrix::Matrix;
 
 /// How a folder differs from what basegen would send of it.
@@ -57,16 +57,14 @@ pub fn plain(matrix: &Matrix, context: &BuildContext) -> Result<(), NotPlain> {
             check_mode(&folder, above, 0o755)?;
         }
     }
-    let unreadable = |misuse: super::dockerfile::Misuse| NotPlain::Unreadable(misuse.what);
+    let unreadable = |misuse: Misuse| NotPlain::Unreadable(misuse.what);
     let instructions = parse(&context.dockerfile).map_err(unreadable)?;
     let everything = Files::new(&folder, std::iter::empty()).with_everything();
     for source in sources(&instructions).map_err(unreadable)? {
-        for path in
-            everything.find(&source).map_err(unreadable)?.iter().map(super::files::Found::on_disk)
-        {
-            if !context.files.iter().any(|file| file.path == path) {
-                return Err(NotPlain::More(path.to_owned()));
-            }
+        let found = everything.all(&source).map_err(unreadable)?;
+        let mut found = found.iter().map(Found::on_disk);
+        if let Some(more) = found.find(|path| !context.files.iter().any(|file| file.path == *path)) {
+            return Err(NotPlain::More(more.to_owned()));
         }
     }
     Ok(())

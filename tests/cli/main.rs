@@ -5,6 +5,7 @@ mod registry;
 
 mod engine;
 mod explain;
+mod export;
 mod names;
 mod plan;
 mod refusals;

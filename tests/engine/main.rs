@@ -9,6 +9,7 @@ mod building;
 mod command;
 mod credentials;
 mod destinations;
+mod export;
 mod failing;
 mod images;
 mod losing;
