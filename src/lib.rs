@@ -6,6 +6,7 @@ pub mod error;
 pub mod event;
 pub mod export;
 pub mod image;
+pub mod init;
 pub mod matrix;
 pub mod plan;
 pub mod publish;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// For each room, the rooms of this crate that it may import. Every room may speak of itself.
-const ROOMS: [(&str, &[&str]); 15] = [
+const ROOMS: [(&str, &[&str]); 16] = [
     ("error", &[]),
     ("image", &[]),
     ("event", &["image"]),
@@ -16,13 +16,14 @@ const ROOMS: [(&str, &[&str]); 15] = [
     ("registry", &["image", "error"]),
     ("verify", &["matrix", "render"]),
     ("export", &["image", "matrix", "render", "verify"]),
+    ("init", &["matrix", "render", "version", "error"]),
     ("engine", &["image", "event", "matrix", "render", "verify", "registry", "error"]),
     ("publish", &["image", "event", "plan", "engine", "registry", "error"]),
     ("report", &["image", "event", "error"]),
     (
         "cli",
         &[
-            "image", "matrix", "render", "plan", "version", "verify", "export", "engine",
+            "image", "matrix", "render", "plan", "version", "verify", "export", "init", "engine",
             "registry", "publish", "report", "event", "error",
         ],
     ),
@@ -30,8 +31,8 @@ const ROOMS: [(&str, &[&str]); 15] = [
 ];
 
 /// Rooms that are ordinary functions from values to values.
-const PURE: [&str; 8] =
-    ["image", "matrix", "render", "plan", "verify", "export", "version", "event"];
+const PURE: [&str; 9] =
+    ["image", "matrix", "render", "plan", "verify", "export", "init", "version", "event"];
 
 /// What a pure room never names.
 const OUTSIDE: [&str; 10] = [

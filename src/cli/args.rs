@@ -39,6 +39,8 @@ pub(super) enum Command {
     Update(UpdateArgs),
     /// Tell why a variant is, or is not, in the matrix, and what it is made of
     Explain(ExplainArgs),
+    /// Begin a repository: a matrix, its templates and a workflow, that build at once
+    Init(InitArgs),
     /// Write the plan for other tools
     Export {
         #[command(subcommand)]
@@ -217,6 +219,23 @@ pub(super) struct RenderArgs {
     /// Write nothing; compare with what DIR holds, and fail where it differs
     #[arg(long, value_name = "DIR", conflicts_with = "output")]
     pub(super) check: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InitArgs {
+    /// The folder of the repository; it is made where it is not there
+    #[arg(value_name = "DIR", default_value = ".")]
+    pub(super) folder: PathBuf,
+    /// Take over what this asks for: Truss' config.yaml, a cerebrium.toml, or a Dockerfile; may be
+    /// repeated, for an image each
+    #[arg(long, value_name = "FILE")]
+    pub(super) from: Vec<PathBuf>,
+    /// Write over files that are there
+    #[arg(long)]
+    pub(super) force: bool,
+    /// Write nothing, and say what would be written
+    #[arg(long)]
+    pub(super) dry_run: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -14,6 +14,7 @@ mod explain;
 mod export;
 mod generate;
 mod git;
+mod init;
 mod inputs;
 mod local;
 mod metadata;
@@ -97,6 +98,7 @@ fn execute(cli: Cli, environment: &Environment, printer: &Printer) -> Result<Exi
         Some(Command::Status(args)) => status::run(&args, &cli.global, environment, printer),
         Some(Command::Prune(args)) => prune::run(&args, &cli.global, environment, printer),
         Some(Command::Update(args)) => update::run(&args, &cli.global, environment, printer),
+        Some(Command::Init(args)) => init::run(&args, printer),
         Some(Command::Export { command }) => {
             export::run(&command, &cli.global, environment, printer)
         }

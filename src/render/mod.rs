@@ -21,6 +21,9 @@ mod stages;
 mod templates;
 mod upstream;
 
+pub(crate) use copied::{flags, sources};
+pub(crate) use dockerfile::{Instruction, Misuse, parse};
+
 pub use context::{BuildContext, ContextFile, Origin, OriginVariable};
 pub use error::RenderError;
 pub use files::MAX_CONTEXT;

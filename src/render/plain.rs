@@ -63,7 +63,8 @@ pub fn plain(matrix: &Matrix, context: &BuildContext) -> Result<(), NotPlain> {
     for source in sources(&instructions).map_err(unreadable)? {
         let found = everything.all(&source).map_err(unreadable)?;
         let mut found = found.iter().map(Found::on_disk);
-        if let Some(more) = found.find(|path| !context.files.iter().any(|file| file.path == *path)) {
+        if let Some(more) = found.find(|path| !context.files.iter().any(|file| file.path == *path))
+        {
             return Err(NotPlain::More(more.to_owned()));
         }
     }

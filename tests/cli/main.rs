@@ -6,6 +6,7 @@ mod registry;
 mod engine;
 mod explain;
 mod export;
+mod init;
 mod names;
 mod plan;
 mod refusals;

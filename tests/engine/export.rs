@@ -102,7 +102,8 @@ async fn images(repository: &str) -> (Vec<String>, Value) {
 /// Two repositories that nobody used before, and the arguments that name images of them.
 fn repositories() -> [(String, Vec<String>); 2] {
     ["basegen", "bake"].map(|by| {
-        let (registry, repository) = (bed::registry(), format!("basegen-test/{by}-{}", bed::unique()));
+        let (registry, repository) =
+            (bed::registry(), format!("basegen-test/{by}-{}", bed::unique()));
         let named = ["--registry", &registry, "--repository", &repository, "--version-tag", "v1"];
         (repository.clone(), named.map(str::to_owned).to_vec())
     })
