@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{ExitCode, Explain, Report};
 use crate::init::{self, Finding, NewFile, Origin, Outcome, Project, Wish};
-use crate::matrix;
+use crate::matrix::{self, is_invisible};
 use crate::plan::columns;
 use crate::render::{MAX_CONTEXT, Renderer, first_link};
 use crate::report::Printer;
@@ -60,6 +60,9 @@ impl Explain for InitError {
 
     fn hint(&self) -> Option<String> {
         match self {
+            Self::Copied { .. } | Self::Refused { .. } => {
+                Some("nothing was written; paths are relative to the folder of the file that names them".to_owned())
+            }
             Self::There(_) => {
                 Some("nothing was written; `--force` writes over them".to_owned())
             }
@@ -72,7 +75,8 @@ impl Explain for InitError {
 }
 
 pub(super) fn run(args: &InitArgs, printer: &Printer) -> Result<ExitCode, Report> {
-    let folder = &args.folder;
+    // Paths are told without a dot before them.
+    let folder = args.folder.strip_prefix(".").unwrap_or(&args.folder);
     let mut images = Vec::new();
     let mut copied = Vec::new();
     for path in &args.from {
@@ -143,7 +147,9 @@ fn ignore_file(origin: &Path, wish: &Wish) -> Option<Finding> {
 
 /// What `folder`, which need not be there yet, says of its project.
 fn project(folder: &Path) -> Project {
-    let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    // An empty path has no absolute one.
+    let absolute = std::path::absolute(Path::new(".").join(folder));
+    let absolute = absolute.unwrap_or_else(|_| folder.to_owned());
     // Without the dots that `absolute` leaves at its end.
     let absolute: PathBuf = absolute.components().collect();
     let name = absolute.file_name().map(|name| name.to_string_lossy().into_owned());
@@ -272,7 +278,9 @@ fn told(origin: &str, findings: &[Finding]) -> String {
         let wanted = findings.iter().filter(|finding| is_wanted(&finding.outcome));
         let row = |finding: &Finding| {
             let (Outcome::Taken(text) | Outcome::Left(text)) = &finding.outcome;
-            vec![format!("  {origin}:{}", finding.line), finding.what.clone(), text.clone()]
+            let cells =
+                [format!("  {origin}:{}", finding.line), finding.what.clone(), text.clone()];
+            cells.map(|cell| visible(&cell)).to_vec()
         };
         wanted.map(row).collect()
     };
@@ -290,8 +298,17 @@ fn told(origin: &str, findings: &[Finding]) -> String {
     text
 }
 
+/// `text` without what a terminal would not show as itself.
+fn visible(text: &str) -> String {
+    let shown = |c: char| match is_invisible(c) {
+        true => c.escape_debug().to_string(),
+        false => c.to_string(),
+    };
+    text.chars().map(shown).collect()
+}
+
 fn next(folder: &Path) -> String {
-    let file = match folder == Path::new(".") {
+    let file = match folder == Path::new("") {
         true => String::new(),
         false => format!(" -f {}", folder.join("matrix.toml").display()),
     };

@@ -1,6 +1,6 @@
 //! The files of a new repository, from what was found and what was asked for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::dockerfile::secret_variable;
@@ -284,6 +284,15 @@ impl MatrixText<'_> {
             "# For networks that re-sign TLS: steps trust what SSL_CERT_FILE names.\n\
              [build]\nca_certificates = \"auto\"\n",
         );
+        let logins = self.images.iter().flat_map(|(_, wish)| &wish.registries);
+        let logins: BTreeMap<&String, &Vec<(String, String)>> =
+            logins.map(|(host, keys)| (host, keys)).collect();
+        for (host, keys) in logins {
+            let _ = writeln!(text, "\n[registries.{}]", quoted(host));
+            for (key, value) in keys {
+                let _ = writeln!(text, "{key} = {}", quoted(value));
+            }
+        }
         let ids: BTreeSet<&String> =
             self.images.iter().flat_map(|(_, wish)| &wish.secrets).collect();
         if !ids.is_empty() {

@@ -68,7 +68,9 @@ pub struct Wish {
     pub files: Vec<(String, String)>,
     /// The names of the secrets that its steps mount.
     pub secrets: Vec<String>,
-    /// Whether `python` in it can be checked.
+    /// How registries are logged in to: a host, and the keys of its `[registries."host"]`.
+    pub registries: Vec<(String, Vec<(String, String)>)>,
+    /// Whether it has a Python that its base does not decide.
     pub has_python: bool,
 }
 

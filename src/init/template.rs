@@ -95,18 +95,38 @@ impl Parts {
         text
     }
 
+    /// The Debian packages of the programs that steps call and a slim image has none of. The
+    /// platforms' own bases have them.
+    fn tools(&self) -> Vec<&'static str> {
+        let is_slim =
+            matches!(&self.base, Base::WithPython { image, .. } if image.contains("-slim"));
+        if !is_slim || !self.base.is_debian_python() {
+            return Vec::new();
+        }
+        let steps = self.before.iter().chain(&self.after);
+        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        let words: Vec<&str> = steps.flat_map(|step| step.split(|c| !is_word(c))).collect();
+        let called = |tool: &&str| words.contains(tool) && !self.packages.iter().any(|p| p == tool);
+        let mut tools: Vec<&str> = ["curl", "git", "wget"].into_iter().filter(called).collect();
+        if !tools.is_empty() {
+            tools.insert(0, "ca-certificates");
+        }
+        tools
+    }
+
     fn steps(&self, text: &mut String, python: &str) {
         let mut line = |line: &str| {
             text.push_str(line);
             text.push('\n');
         };
+        let tools = self.tools();
+        if !tools.is_empty() {
+            line("# What the steps below call, and this image does not have.");
+            line(&install(&tools.join(" ")));
+        }
         self.before.iter().for_each(|step| line(&format!("RUN {step}")));
         if !self.packages.is_empty() {
-            line(&format!(
-                "RUN apt-get update \\\n    && apt-get install --yes --no-install-recommends {} \\\n    \
-                 && rm -rf /var/lib/apt/lists/*",
-                self.packages.join(" ")
-            ));
+            line(&install(&self.packages.join(" ")));
         }
         for file in &self.package_files {
             line(&format!(
@@ -156,6 +176,13 @@ impl Parts {
     }
 }
 
+fn install(packages: &str) -> String {
+    format!(
+        "RUN apt-get update \\\n    && apt-get install --yes --no-install-recommends {packages} \\\n    \
+         && rm -rf /var/lib/apt/lists/*"
+    )
+}
+
 fn cuda_stage() -> String {
     format!(
         "{{{{#if gpu}}}}\n\
@@ -188,7 +215,7 @@ fn pip_install(file: &str, python: &str, has_certificates: bool) -> String {
 pub(super) fn base(image: &str) -> Result<(String, Option<String>), String> {
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || "._/:@-".contains(c);
     if !image.starts_with(|c: char| c.is_ascii_alphanumeric()) || !image.chars().all(is_allowed) {
-        return Err(format!("`{image}` is no image's name"));
+        return Err(format!("`{}` is no image's name", image.escape_debug()));
     }
     match python_of(image) {
         Some(python) => {

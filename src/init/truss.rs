@@ -17,6 +17,17 @@ const MODEL: &str = "is the model's own, which Truss puts on top of a base image
 /// Variables that Baseten sets itself, whatever an image says.
 const RESERVED: [&str; 4] = ["PORT", "HOST", "HOSTNAME", "PATH"];
 
+/// The ways to log in that basegen has under the same names.
+const METHODS: [&str; 3] = ["AWS_IAM", "GCP_SERVICE_ACCOUNT_JSON", "REGISTRY_SECRET"];
+
+/// The keys of a login that basegen has under the same names.
+const LOGIN: [&str; 4] = [
+    "auth_method",
+    "secret_name",
+    "aws_access_key_id_secret_name",
+    "aws_secret_access_key_secret_name",
+];
+
 /// Reads the entries of a configuration.
 pub(super) fn read(table: &[(Key, Node)], wish: &mut Wish) {
     if let Some(name) = table.iter().find(|(key, _)| key.name == "model_name")
@@ -193,10 +204,7 @@ impl Reader<'_> {
                 Err(reason) => self.notes.left(name, line, reason),
             },
             "python_executable_path" => self.executable(key, node),
-            "docker_auth" => {
-                let reason = "basegen logs in as `docker login` did, or as `[registries]` says: docs/registries.md";
-                self.notes.leave(name, line, node, reason);
-            }
+            "docker_auth" => self.login(key, node),
             _ => self.notes.leave(name, line, node, "basegen does not know this key"),
         }
     }
@@ -254,6 +262,10 @@ impl Reader<'_> {
                     self.parts.user = Some(user);
                 }
             },
+            "no_build" if node.is_true() => {
+                let reason = "asks that the image stays what it is, and basegen builds on it: mirror it instead";
+                self.notes.left(name, line, reason);
+            }
             _ => self.notes.leave(name, line, node, SERVING),
         }
     }
@@ -278,6 +290,54 @@ impl Reader<'_> {
                 key.line,
                 "the base image stays as it is: choose one that has CUDA",
             );
+        }
+    }
+
+    /// How the base image's registry is logged in to: basegen has the same keys.
+    fn login(&mut self, key: &Key, node: &Node) {
+        let Value::Table(entries) = &node.value else {
+            self.notes.leave(&key.name, key.line, node, "it is no table");
+            return;
+        };
+        let value = |name: &str| {
+            let found = entries.iter().find(|(key, _)| key.name == name);
+            found.and_then(|(_, node)| node.text()).unwrap_or_default()
+        };
+        let host = value("registry");
+        let is_host = |c: char| c.is_ascii_alphanumeric() || ".:-".contains(c);
+        let problem = if !METHODS.contains(&value("auth_method")) {
+            Some("basegen does not log in this way: docs/registries.md has its ways")
+        } else if host.is_empty() || !host.chars().all(is_host) {
+            Some("`registry` is no registry's host")
+        } else {
+            None
+        };
+        let mut keys = Vec::new();
+        for (entry, node) in entries {
+            let (name, text) = (entry.name.as_str(), node.text().unwrap_or_default());
+            let path = format!("{}.{name}", key.name);
+            let is_variable = !text.is_empty()
+                && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-/:".contains(c));
+            match (name, problem) {
+                (_, Some(problem)) => self.notes.leave(&path, entry.line, node, problem),
+                ("registry", None) => {
+                    self.notes.taken(&path, entry.line, format!("`[registries.\"{host}\"]`"))
+                }
+                (name, None) if LOGIN.contains(&name) && is_variable => {
+                    self.notes.taken(
+                        &path,
+                        entry.line,
+                        format!("`{name}` of `[registries.\"{host}\"]`"),
+                    );
+                    keys.push((name.to_owned(), text.to_owned()));
+                }
+                (_, None) => {
+                    self.notes.leave(&path, entry.line, node, "basegen does not know this key");
+                }
+            }
+        }
+        if problem.is_none() {
+            self.wish.registries.push((host.to_owned(), keys));
         }
     }
 

@@ -12,6 +12,7 @@ mod destinations;
 mod export;
 mod failing;
 mod images;
+mod init;
 mod losing;
 mod many;
 mod platforms;
