@@ -5,24 +5,27 @@ use crate::matrix::is_invisible;
 /// `text`, so that a template renders to it.
 ///
 /// A backslash before `{{` makes handlebars write the braces as they are, but not one that has
-/// another before it: those of the text itself are written by an expression.
+/// another before it, and not more than four braces: such runs are written by an expression.
 pub(super) fn literal(text: &str) -> String {
+    let is_special = |c: char| matches!(c, '{' | '\\');
     let mut template = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some(at) = rest.find("{{") {
-        let (before, after) = rest.split_at(at);
-        let plain = before.trim_end_matches('\\');
-        template.push_str(plain);
-        for _ in 0..before.len() - plain.len() {
-            template.push_str(r#"{{#with "\\"}}{{this}}{{/with}}"#);
+    while let Some(begin) = rest.find(is_special) {
+        let length = rest[begin..].find(|c| !is_special(c)).unwrap_or(rest.len() - begin);
+        let (run, after) = rest[begin..].split_at(length);
+        template.push_str(&rest[..begin]);
+        match run.len() {
+            _ if !run.contains("{{") => template.push_str(run),
+            2..=4 if !run.contains('\\') => {
+                template.push('\\');
+                template.push_str(run);
+            }
+            _ => {
+                let run = run.replace('\\', "\\\\");
+                template.push_str(&format!("{{{{#with \"{run}\"}}}}{{{{this}}}}{{{{/with}}}}"));
+            }
         }
-        template.push_str("\\{{");
-        // A third brace belongs to the escape, and a fourth to the next.
-        rest = &after[2..];
-        if let Some(more) = rest.strip_prefix("{{") {
-            template.push_str("{{");
-            rest = more;
-        }
+        rest = after;
     }
     template.push_str(rest);
     template
@@ -69,5 +72,70 @@ pub(super) fn refuse_invisible(text: &str) -> Result<(), String> {
     match text.chars().find(|c| is_invisible(*c)) {
         Some(found) => Err(format!("it holds U+{:04X}", u32::from(found))),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::matrix::parse;
+    use crate::render::Renderer;
+
+    /// What a template renders to, as the comment of a Dockerfile.
+    fn rendered(template: &str) -> String {
+        let folder = tempfile::tempdir().expect("a folder");
+        let dockerfiles = folder.path().join("dockerfiles");
+        fs_err::create_dir(&dockerfiles).expect("a folder");
+        fs_err::write(dockerfiles.join("t.hbs"), format!("FROM a\n#{template}")).expect("a file");
+        let matrix = "[image]\nrepository = \"a/b\"\ntag = \"{{variant}}\"\ndockerfile = \"t.hbs\"\n\
+             platforms = [\"linux/amd64\"]\n[axes]\nx = [\"y\"]\n";
+        let matrix = parse(&folder.path().join("matrix.toml"), matrix).expect("a matrix");
+        let mut renderer = Renderer::new(&matrix).expect("templates");
+        let contexts = renderer.render_all(&[&matrix.variants[0]]).expect("a Dockerfile");
+        contexts[0].dockerfile.strip_prefix("FROM a\n#").expect("the beginning").to_owned()
+    }
+
+    #[test]
+    fn a_text_renders_to_itself() {
+        let mut texts: Vec<String> = [
+            "",
+            "{{x}}",
+            "{{{x}}}",
+            "{{#if x}}",
+            "{{!-- x --}}",
+            "{{{{raw}}}} {{{{/raw}}}}",
+            "a \\{{b",
+            "a\\\\{{b}}\\",
+            "{{\n# {{\r\n# }}",
+            "{{~ x ~}}",
+            "&<>\"'`",
+            "ä{{ö}}",
+            "{ {",
+            "{{> partial}}",
+        ]
+        .map(str::to_owned)
+        .into();
+        // Every run of braces and backslashes that is not too long.
+        for number in 0..3_u32.pow(7) {
+            let digit = |place: u32| ['{', '\\', 'x'][(number / 3_u32.pow(place) % 3) as usize];
+            texts.push((0..7).map(digit).collect());
+        }
+        let together = texts.join("\n#");
+        assert_eq!(rendered(&literal(&together)), together);
+        for text in &texts[..14] {
+            assert_eq!(rendered(&literal(text)), *text, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_command_stays_one_step() {
+        let command = |text| command(text).expect(text);
+        assert_eq!(command(" a && b "), "a && b");
+        for text in ["a\nb", "a \\", "[\"a\"]", "--mount=x a", "cat <<EOF", "# a"] {
+            let step = command(text);
+            assert!(step.starts_with("[\"/bin/sh\",\"-c\",") && !step.contains('\n'), "{step}");
+        }
+        assert!(super::command("\u{202e}").is_err());
+        assert!(super::command(" ").is_err());
     }
 }

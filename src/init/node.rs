@@ -219,7 +219,7 @@ mod tests {
     #[test]
     fn what_is_no_tree_is_refused_where_it_stands() {
         for (text, line) in [
-            ("a: 1\nb: [\n", 3),
+            ("a: 1\nb: [\n", 2),
             ("a: &x 1\nb: *x\n", 2),
             ("a: 1\na: 2\n", 2),
             ("a: 1\n---\nb: 2\n", 2),

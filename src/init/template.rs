@@ -309,3 +309,84 @@ pub(super) fn start(text: &str) -> Result<Start, String> {
         false => Ok(Start::Shell(text.to_owned())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tag_of_a_python_image_follows_the_axis() {
+        let base = |image: &str| {
+            let (image, python) = base(image).expect(image);
+            format!("{image} {}", python.unwrap_or_default())
+        };
+        assert_eq!(base("python:3.11-slim"), "python:{{python}}-slim 3.11");
+        assert_eq!(
+            base("public.ecr.aws/lambda/python:3.11"),
+            "public.ecr.aws/lambda/python:{{python}} 3.11"
+        );
+        assert_eq!(base("localhost:5000/python:3.11.4"), "localhost:5000/python:{{python}} 3.11.4");
+        for image in [
+            "python:3-slim",
+            "python:latest",
+            "python",
+            "pytorch/pytorch:2.1",
+            "python:3.12rc1",
+            "python:3.11@sha256:0",
+        ] {
+            assert_eq!(base(image), format!("{image} "));
+        }
+        for image in ["", "-a", "a b", "a\nRUN b", "a$b", "{{a}}"] {
+            assert!(super::base(image).is_err(), "{image:?}");
+        }
+    }
+
+    #[test]
+    fn packages_and_requirements_are_words_of_their_lists() {
+        for text in ["curl", "libgl1=1.6.0-1", "g++", "libc6:amd64", "a=1:2.3~rc1-1+b2"] {
+            assert_eq!(package(text).as_deref(), Ok(text));
+        }
+        for text in ["", "-y", "a b", "a;b", "$(a)", "a=`b`", "a\nb", "A|b"] {
+            assert!(package(text).is_err(), "{text:?}");
+        }
+        for text in [
+            "six==1.0",
+            "a[b]>=1; python_version < \"4\"",
+            "git+ssh://git@github.com/a/b",
+            "--extra-index-url https://a.example/simple",
+        ] {
+            assert_eq!(requirement(text).as_deref(), Ok(text));
+        }
+        for text in [
+            "",
+            "-r other.txt",
+            "--trusted-host=a",
+            "a\nb",
+            "a @ https://me@a.example/b",
+            "--index-url https://a:b@c/d",
+        ] {
+            assert!(requirement(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn variables_keep_their_values() {
+        let value = |text| variable("A", text).expect(text).1;
+        assert_eq!(value("a \"b\" $C \\ {{d}}"), r#""a \"b\" \$C \\ \{{d}}""#);
+        for name in ["", "1A", "A B", "A=B", "A-B"] {
+            assert!(variable(name, "").is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn steps_have_the_programs_that_they_call() {
+        let mut parts = Parts::new();
+        parts.after = vec!["git clone x && cd curly".to_owned()];
+        assert_eq!(parts.tools(), ["ca-certificates", "git"]);
+        parts.packages = vec!["git".to_owned()];
+        assert!(parts.tools().is_empty());
+        parts.base = Base::Bare("ubuntu".to_owned());
+        parts.packages.clear();
+        assert!(parts.tools().is_empty());
+    }
+}
