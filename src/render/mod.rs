@@ -17,6 +17,7 @@ mod links;
 mod recorder;
 mod secrets;
 mod stages;
+mod steps;
 mod templates;
 mod upstream;
 
@@ -25,6 +26,7 @@ pub use error::RenderError;
 pub use files::MAX_CONTEXT;
 pub use links::first_link;
 pub use stages::FinalStage;
+pub use steps::Step;
 pub use upstream::{Pins, Upstream, familiar};
 
 use std::collections::BTreeMap;
