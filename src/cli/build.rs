@@ -22,8 +22,7 @@ use super::metadata::{self, RunOutcome};
 use super::recipe::Recipe;
 use super::selection::ArgumentError;
 use super::{
-    Environment, engines, inputs, local, outputs, progress, publish, registries, selection,
-    signals,
+    Environment, engines, inputs, local, outputs, progress, publish, registries, selection, signals,
 };
 
 /// How a run ended.

@@ -20,9 +20,13 @@ const MAX_ARGUMENTS: usize = (128 << 10) - 1024;
 /// The jobs are too large for GitHub Actions, or for the processes that they start.
 #[derive(Debug, thiserror::Error)]
 enum FanOutError {
-    #[error("the arguments of one of {shards} jobs take {size} bytes, and a process takes {MAX_ARGUMENTS}")]
+    #[error(
+        "the arguments of one of {shards} jobs take {size} bytes, and a process takes {MAX_ARGUMENTS}"
+    )]
     Arguments { shards: usize, size: usize },
-    #[error("the jobs take {size} bytes as outputs of a job, and GitHub Actions takes {MAX_OUTPUTS}")]
+    #[error(
+        "the jobs take {size} bytes as outputs of a job, and GitHub Actions takes {MAX_OUTPUTS}"
+    )]
     Outputs { size: usize },
 }
 
@@ -90,11 +94,8 @@ fn places(plan: &Plan<'_>, holds: impl Fn(usize) -> bool) -> Vec<usize> {
 
 /// The outputs of the step: `matrix`, `count`, `empty` and `version`.
 fn outputs(plan: &Plan<'_>, shards: &[Vec<usize>]) -> Result<Outputs, FanOutError> {
-    let jobs: Vec<Json> = shards
-        .iter()
-        .enumerate()
-        .map(|(number, shard)| job(plan, number + 1, shard))
-        .collect();
+    let jobs: Vec<Json> =
+        shards.iter().enumerate().map(|(number, shard)| job(plan, number + 1, shard)).collect();
     let lengths = jobs.iter().filter_map(|job| job["args"].as_str()).map(str::len);
     if let Some(size) = lengths.max().filter(|size| *size > MAX_ARGUMENTS) {
         return Err(FanOutError::Arguments { shards: shards.len(), size });

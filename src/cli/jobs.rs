@@ -29,7 +29,9 @@ pub(super) enum JobFileError {
         #[source]
         source: serde_json::Error,
     },
-    #[error("`{name}` was written by another basegen: its format is {found}, and this one knows {SCHEMA}")]
+    #[error(
+        "`{name}` was written by another basegen: its format is {found}, and this one knows {SCHEMA}"
+    )]
     Schema { name: String, found: u32 },
 }
 
@@ -77,8 +79,8 @@ struct TargetDocument {
 /// Reads what a job has written to `path`.
 pub(super) fn read(path: &Path) -> Result<JobFile, JobFileError> {
     let name = path.display().to_string();
-    let text = fs_err::read(path)
-        .map_err(|source| JobFileError::Io { name: name.clone(), source })?;
+    let text =
+        fs_err::read(path).map_err(|source| JobFileError::Io { name: name.clone(), source })?;
     let format = |source| JobFileError::Format { name: name.clone(), source };
     let Schema { schema } = serde_json::from_slice(&text).map_err(format)?;
     if schema != SCHEMA {

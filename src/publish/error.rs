@@ -184,7 +184,9 @@ pub enum Absence {
 impl fmt::Display for Absence {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Nowhere => formatter.write_str("no job's file has it, and neither has its registry"),
+            Self::Nowhere => {
+                formatter.write_str("no job's file has it, and neither has its registry")
+            }
             Self::Failed(file) => write!(formatter, "it was not built, says `{file}`"),
             Self::Vanished { file, digest } => {
                 write!(formatter, "`{file}` says {digest}, which is not in its registry")

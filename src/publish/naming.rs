@@ -49,9 +49,7 @@ impl Naming<'_> {
         let mut tags = self.versions().await?;
         tags += self.aliases().await?;
         let set = match set {
-            Some(name) => {
-                Some(set::publish(self.registries, name, self.rows, self.digests).await?)
-            }
+            Some(name) => Some(set::publish(self.registries, name, self.rows, self.digests).await?),
             None => None,
         };
         self.journal.complete().await?;

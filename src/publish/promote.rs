@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::labels::labels;
 use super::naming::Naming;
 use super::{
-    Absence, JobFile, Journal, Joined, PublishError, Published, Row, SetName, Survey, look_up,
+    Absence, JobFile, Joined, Journal, PublishError, Published, Row, SetName, Survey, look_up,
     refuse_taken,
 };
 use crate::event::Events;

@@ -86,8 +86,7 @@ impl<'a> Reader<'a> {
     fn begin(&mut self, instruction: &Instruction) {
         let word = flags(&instruction.arguments).1.split_whitespace().next().unwrap_or_default();
         let base = self.arguments.expand(word);
-        let mut begun =
-            Stage { name: stage(instruction).unwrap_or_default(), ..Stage::default() };
+        let mut begun = Stage { name: stage(instruction).unwrap_or_default(), ..Stage::default() };
         match self.by_name.get(&base.to_ascii_lowercase()) {
             Some(at) => {
                 begun.state = self.stages[*at].state;

@@ -75,16 +75,17 @@ async fn a_variant_that_is_nowhere_stops_the_release() {
     let v1 = release(&registry, "v1", "x");
     let [one, _] = halves(&v1);
     let digests = Machine::new().staged(&one).await;
-    let file = JobFile {
-        failed: ["b".to_owned()].into(),
-        ..job_file("images-1.json", &v1, &digests)
-    };
+    let file =
+        JobFile { failed: ["b".to_owned()].into(), ..job_file("images-1.json", &v1, &digests) };
     let failed = Machine::new().promote(&v1, &[file]).await.expect_err("refused");
     let nowhere = Machine::new().promote(&v1, &[]).await;
-    assert!(matches!(nowhere, Err(PublishError::NotStaged { ref absent, .. }) if absent.len() == 1));
+    assert!(
+        matches!(nowhere, Err(PublishError::NotStaged { ref absent, .. }) if absent.len() == 1)
+    );
     assert_eq!(failed.exit_code(), ExitCode::Registry);
     assert_eq!(names(&registry), Vec::<String>::new());
-    let reports = [failed, nowhere.expect_err("refused")].map(|error| Report::from(error).to_string());
+    let reports =
+        [failed, nowhere.expect_err("refused")].map(|error| Report::from(error).to_string());
     insta::assert_snapshot!(reports.join("\n\n"));
 }
 
@@ -150,7 +151,10 @@ async fn a_failed_build_is_told_and_the_rest_stays_staged() {
     machine.builder.failing.insert("b".to_owned());
     let v1 = release(&registry, "v1", "x");
     let staged = machine.stage(&v1).await.expect("a run");
-    assert!(matches!(staged, Staged::Unfinished(ref outcomes) if outcomes.len() == 2), "{staged:?}");
+    assert!(
+        matches!(staged, Staged::Unfinished(ref outcomes) if outcomes.len() == 2),
+        "{staged:?}"
+    );
     machine.builder.failing.clear();
     machine.staged(&v1).await;
     assert_eq!(machine.built(), ["a", "b"]);
@@ -209,9 +213,8 @@ async fn a_job_that_is_killed_at_any_request_is_finished_by_the_next() {
         }
         registry.mend();
         machine.has_stopped_staging().await;
-        let staged: Vec<bool> = ["a", "b"]
-            .map(|path| !registry.tags(&format!("acme/{path}")).is_empty())
-            .into();
+        let staged: Vec<bool> =
+            ["a", "b"].map(|path| !registry.tags(&format!("acme/{path}")).is_empty()).into();
         let before = machine.built().len();
         assert_eq!(machine.staged(&v1).await, digests, "killed at request {request}");
         let built = &machine.built()[before..];
