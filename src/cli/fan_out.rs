@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 
 use crate::error::{ExitCode, Explain, Report};
 use crate::plan::{Effect, Plan, PublishedState, usual_shards};
-use crate::report::{MAX_OUTPUTS, Outputs, Printer};
+use crate::report::{MAX_OUTPUTS, Outputs, Printer, format};
 
 use super::args::{GlobalArgs, PlanArgs};
 use super::metadata::FileError;
@@ -134,5 +134,6 @@ fn summary(plan: &Plan<'_>, shards: &[Vec<usize>]) -> String {
     let rows: String = rows.collect();
     let count: usize = shards.iter().map(Vec::len).sum();
     let all = plan.targets.len();
-    format!("{rows}{count} of {all} variants must be built, by {} jobs\n", shards.len())
+    let jobs = format::count(shards.len(), "job");
+    format!("{rows}{count} of {all} variants must be built, by {jobs}\n")
 }

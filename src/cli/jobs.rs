@@ -70,6 +70,7 @@ struct Document {
 struct TargetDocument {
     digest: Digest,
     kept: bool,
+    cached: bool,
     #[serde(default)]
     fingerprint: Option<Fingerprint>,
     #[serde(default)]
@@ -88,8 +89,8 @@ pub(super) fn read(path: &Path) -> Result<JobFile, JobFileError> {
     }
     let document: Document = serde_json::from_slice(&text).map_err(format)?;
     let images = document.targets.into_iter().map(|(id, target)| {
-        let TargetDocument { digest, kept, fingerprint, size } = target;
-        (id, JobImage { digest, fingerprint, size, kept })
+        let TargetDocument { digest, kept, cached, fingerprint, size } = target;
+        (id, JobImage { digest, fingerprint, size, kept, cached })
     });
     Ok(JobFile {
         images: images.collect(),

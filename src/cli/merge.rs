@@ -90,7 +90,7 @@ impl Merge<'_> {
         let images = self.plan.targets.iter().zip(&joined);
         let images = images.filter_map(|(target, joined)| Some((target.id(), joined.as_ref()?)));
         let built = images.clone().filter(|(_, joined)| !joined.image.kept);
-        self.report.note_staged(built.map(|(id, _)| id.to_owned()));
+        self.report.note_staged(built.map(|(id, joined)| (id.to_owned(), joined.image.cached)));
         let sizes = images.filter_map(|(id, joined)| Some((id.to_owned(), joined.image.size?)));
         self.report.note_sizes(sizes);
         let request = PromoteRequest {

@@ -137,8 +137,9 @@ fn document(plan: &Plan<'_>, outcome: &RunOutcome<'_>) -> Value {
         add(&row.target, &row.digest, &row.references, false, row.cached);
     }
     for row in &record.kept {
-        let kept = !record.staged.contains(&row.target);
-        add(&row.target, &row.digest, &row.references, kept, true);
+        let staged = record.staged.get(&row.target);
+        let cached = staged.copied().unwrap_or(true);
+        add(&row.target, &row.digest, &row.references, staged.is_none(), cached);
     }
     let failed: Vec<&str> = record.failed.iter().map(|failed| failed.target.as_str()).collect();
     let cancelled: Vec<&str> = record.cancelled.iter().map(|(target, _)| target.as_str()).collect();

@@ -32,6 +32,8 @@ pub struct JobImage {
     pub size: Option<u64>,
     /// Whether it was there before the job.
     pub kept: bool,
+    /// Whether no step had to run for it.
+    pub cached: bool,
 }
 
 /// An image and the file that tells of it.

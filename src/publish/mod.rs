@@ -211,10 +211,23 @@ where
         () = cancel.cancelled() => return Ok(Staged::Unfinished(Vec::new())),
     };
     let is_built = surveys.iter().any(|survey| survey.content.is_none());
+    let taken = taken(&rows, &surveys).len();
+    if taken > 0 {
+        let message = format!(
+            "the tags of this version stand for other images ({taken} of {}): publishing will refuse \
+             to move them without `--overwrite`",
+            rows.len()
+        );
+        events.emit(&Event::Warning { target: None, message });
+    }
     let making = Making { rows: &rows, registries, journal, events, force };
     let digests = match making.run(surveys, run, connect).await? {
         Ok(digests) => digests,
-        Err(outcomes) => return Ok(Staged::Unfinished(outcomes)),
+        Err(outcomes) => {
+            let message = "some are not staged. The same again builds what is missing, and no more";
+            events.emit(&Event::Warning { target: None, message: message.to_owned() });
+            return Ok(Staged::Unfinished(outcomes));
+        }
     };
     journal.complete().await?;
     if !is_built {
@@ -298,14 +311,17 @@ fn jobs(rows: &[Row], missing: &[usize]) -> Vec<BuildJob> {
     jobs.collect()
 }
 
+/// The version tags that stand for something else than what the rows are made of.
+fn taken(rows: &[Row], surveys: &[Survey]) -> Vec<Reference> {
+    let rows = rows.iter().zip(surveys);
+    let taken =
+        rows.filter(|(_, survey)| survey.version.is_some() && survey.version != survey.content);
+    taken.map(|(row, _)| row.version().clone()).collect()
+}
+
 /// Stops before anything is done when a version tag stands for something else.
 fn refuse_taken(rows: &[Row], surveys: &[Survey], force: bool) -> Result<(), PublishError> {
-    let taken: Vec<Reference> = rows
-        .iter()
-        .zip(surveys)
-        .filter(|(_, survey)| survey.version.is_some() && survey.version != survey.content)
-        .map(|(row, _)| row.version().clone())
-        .collect();
+    let taken = taken(rows, surveys);
     match taken.is_empty() {
         true => Ok(()),
         false => Err(PublishError::Taken { references: taken, force }),

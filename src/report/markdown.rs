@@ -67,7 +67,7 @@ fn images(record: &Record) -> Vec<String> {
         image(&row.target, &row.references, &row.digest, state, &time)
     });
     let kept = record.kept.iter().map(|row| {
-        let state = if record.staged.contains(&row.target) { "staged" } else { "unchanged" };
+        let state = if record.staged.contains_key(&row.target) { "staged" } else { "unchanged" };
         image(&row.target, &row.references, &row.digest, state, "")
     });
     let none = |target: &str, state: &str, time: &str| {

@@ -132,8 +132,9 @@ impl RunReport {
         self.recorder.note_sizes(sizes.into_iter());
     }
 
-    /// Notes that the images of these targets were built elsewhere for this run.
-    pub fn note_staged(&self, targets: impl IntoIterator<Item = String>) {
+    /// Notes that the images of these targets were built elsewhere for this run, and for each
+    /// whether no step had to run.
+    pub fn note_staged(&self, targets: impl IntoIterator<Item = (String, bool)>) {
         self.recorder.note_staged(targets.into_iter());
     }
 

@@ -1,6 +1,6 @@
 //! What a run came to, gathered while it goes on.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -31,8 +31,9 @@ pub struct Record {
     pub elapsed: Duration,
     /// The bytes of the images, by their targets' ids, where they are known.
     pub sizes: HashMap<String, u64>,
-    /// The targets that were built elsewhere for this run, and count among those that were there.
-    pub staged: HashSet<String>,
+    /// The targets that were built elsewhere for this run, and count among those that were there;
+    /// for each, whether no step had to run.
+    pub staged: HashMap<String, bool>,
 }
 
 /// A variant that is where it should be.
@@ -124,7 +125,7 @@ impl Recorder {
     }
 
     /// Notes that targets were built elsewhere for this run.
-    pub(super) fn note_staged(&self, targets: impl Iterator<Item = String>) {
+    pub(super) fn note_staged(&self, targets: impl Iterator<Item = (String, bool)>) {
         lock(&self.state).record.staged.extend(targets);
     }
 

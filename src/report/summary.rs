@@ -22,7 +22,7 @@ pub fn totals(record: &Record, style: Style) -> String {
             cached => format!("{built} ({cached} cached)"),
         });
     }
-    let staged = record.kept.iter().filter(|kept| record.staged.contains(&kept.target)).count();
+    let staged = record.kept.iter().filter(|kept| record.staged.contains_key(&kept.target)).count();
     if staged > 0 {
         parts.push(style.good(format!("{staged} staged")));
     }

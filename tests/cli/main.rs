@@ -5,6 +5,7 @@ mod registry;
 
 mod engine;
 mod explain;
+mod jobs;
 mod names;
 mod plan;
 mod refusals;

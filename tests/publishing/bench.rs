@@ -145,6 +145,16 @@ impl Machine {
         self.builder.built.lock().expect("a list").clone()
     }
 
+    /// What it was warned of.
+    pub fn warnings(&self) -> Vec<String> {
+        let heard = self.heard.0.lock().expect("events");
+        let warnings = heard.iter().filter_map(|event| match event {
+            Event::Warning { message, .. } => Some(message.clone()),
+            _ => None,
+        });
+        warnings.collect()
+    }
+
     pub async fn publish(&self, release: &Release) -> Result<Published, Report> {
         let journal = Arc::new(self.open()?);
         let request = PublishRequest {
@@ -283,7 +293,13 @@ pub fn joined(
 pub fn job_file(name: &str, release: &Release, digests: &[Digest]) -> JobFile {
     let images = release.rows.iter().zip(digests).map(|(row, digest)| {
         let fingerprint = row.fingerprint.clone();
-        let image = JobImage { digest: digest.clone(), fingerprint, size: None, kept: false };
+        let image = JobImage {
+            digest: digest.clone(),
+            fingerprint,
+            size: None,
+            kept: false,
+            cached: false,
+        };
         (row.job.target.clone(), image)
     });
     JobFile {

@@ -165,6 +165,15 @@ async fn a_version_that_is_taken_is_not_moved_without_being_asked() {
     let registry = FakeRegistry::start().await;
     Machine::new().whole(&release(&registry, "v1", "x")).await;
     let v1 = release(&registry, "v1", "y");
+    let early = Machine::new();
+    early.staged(&v1).await;
+    assert_eq!(
+        early.warnings(),
+        [
+            "the tags of this version stand for other images (2 of 2): publishing will refuse to move \
+          them without `--overwrite`"
+        ]
+    );
     let files = two_jobs(&v1).await;
     let error = Machine::new().promote(&v1, &files).await.expect_err("refused");
     assert_eq!(error.exit_code(), ExitCode::Conflict, "{error}");
