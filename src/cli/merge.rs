@@ -13,6 +13,7 @@ use crate::plan::{Fingerprint, Plan};
 use crate::publish::{self, JobFile, PromoteRequest, Published};
 use crate::registry::{Registries, RegistryOptions};
 use crate::report::{self, Printer, RunReport};
+use crate::version::Version;
 
 use super::args::{GlobalArgs, MergeArgs};
 use super::metadata::{self, FileError, RunOutcome};
@@ -20,12 +21,20 @@ use super::publish::{Purpose, journal, measure, rows, set_name, version_set};
 use super::recipe::Recipe;
 use super::{Environment, inputs, jobs, outputs, progress, registries, selection, signals};
 
-/// What a merge came to.
+/// What a merge came to, and what the targets are made of.
 struct Merged {
+    ended: Ended,
     fingerprints: Vec<Option<Fingerprint>>,
-    /// `None` where nothing was named: it was interrupted before, or was not to be.
-    named: Option<Option<(Reference, Digest)>>,
-    interrupted: bool,
+}
+
+/// How a merge ended.
+enum Ended {
+    /// Everything is there, and was not to be named.
+    Joined,
+    /// The images have their names; a whole release has its set, too.
+    Named(Option<(Reference, Digest)>),
+    /// Nothing was named.
+    Interrupted,
 }
 
 struct Merge<'a> {
@@ -85,7 +94,7 @@ impl Merge<'_> {
             recipe.resolve(&registries).await;
         }
         let rows = rows(&recipe);
-        let version = self.plan.version.as_ref().map(|version| version.as_str());
+        let version = self.plan.version.as_ref().map(Version::as_str);
         let joined = publish::join(&rows, version, &self.files)?;
         let images = self.plan.targets.iter().zip(&joined);
         let images = images.filter_map(|(target, joined)| Some((target.id(), joined.as_ref()?)));
@@ -102,30 +111,28 @@ impl Merge<'_> {
             overwrite: self.args.overwrite,
             cancel: self.cancel.clone(),
         };
-        let named = match self.args.push {
-            true => self.promote(request, &registries).await?,
-            false => {
-                self.gather(request, &registries).await?;
-                self.events.emit(&Event::RunFinished { elapsed: begun.elapsed() });
-                None
-            }
+        let ended = if self.args.push {
+            self.promote(request, &registries).await?
+        } else {
+            self.gather(request, &registries).await?;
+            self.events.emit(&Event::RunFinished { elapsed: begun.elapsed() });
+            Ended::Joined
         };
         if self.args.metadata_file.is_some() || self.environment.is_actions() {
             measure(self.plan, &registries, &self.report).await;
         }
-        let interrupted = self.args.push && named.is_none();
-        Ok(Merged { fingerprints: recipe.fingerprints(), named, interrupted })
+        Ok(Merged { ended, fingerprints: recipe.fingerprints() })
     }
 
     async fn promote(
         &self,
         request: PromoteRequest<'_>,
         registries: &Registries,
-    ) -> Result<Option<Option<(Reference, Digest)>>, Report> {
+    ) -> Result<Ended, Report> {
         let journal = Arc::new(journal(self.plan, self.environment, Purpose::Release)?);
         Ok(match publish::promote(request, registries, &journal, &self.events).await? {
-            Published::Whole { set, .. } => Some(set),
-            Published::Unnamed(_) => None,
+            Published::Whole { set, .. } => Ended::Named(set),
+            Published::Unnamed(_) => Ended::Interrupted,
         })
     }
 
@@ -151,11 +158,13 @@ impl Merge<'_> {
     }
 
     fn conclude(&self, merged: &Merged, printer: &Printer) -> Result<ExitCode, Report> {
-        if merged.interrupted {
-            return Ok(ExitCode::Interrupted);
-        }
+        let (named, set) = match &merged.ended {
+            Ended::Joined => (false, None),
+            Ended::Named(set) => (true, set.as_ref()),
+            Ended::Interrupted => return Ok(ExitCode::Interrupted),
+        };
         let record = self.report.record();
-        let (digests, named) = (record.digests(), merged.named.is_some());
+        let digests = record.digests();
         for target in &self.plan.targets {
             let Some(digest) = digests.get(target.id()) else { continue };
             printer.result(&match named {
@@ -164,7 +173,6 @@ impl Merge<'_> {
             });
         }
         self.report.conclude();
-        let set = merged.named.as_ref().and_then(Option::as_ref);
         let outcome = RunOutcome {
             record: &record,
             fingerprints: &merged.fingerprints,

@@ -16,15 +16,11 @@ fn halves(release: &Release) -> [Release; 2] {
 /// Stages both halves of `v1`, each on a machine of its own, and gives what the jobs write.
 async fn two_jobs(v1: &Release) -> [JobFile; 2] {
     let [mut one, mut two] = halves(v1);
-    let digests = tokio::join!(Machine::new().into_staged(&one), Machine::new().into_staged(&two));
+    let machines = [Machine::new(), Machine::new()];
+    let digests =
+        tokio::join!(Box::pin(machines[0].staged(&one)), Box::pin(machines[1].staged(&two)));
     (one.set, two.set) = (v1.set.clone(), v1.set.clone());
     [job_file("images-1.json", &one, &digests.0), job_file("images-2.json", &two, &digests.1)]
-}
-
-impl Machine {
-    async fn into_staged(self, release: &Release) -> Vec<Digest> {
-        self.staged(release).await
-    }
 }
 
 #[tokio::test]

@@ -217,7 +217,7 @@ exec {binary} "$@""#
 
     /// Says how `gh` answers.
     pub(crate) fn set_releases(&self, script: &str) {
-        self.executable(&self.folder.path().join("gh-answer"), script);
+        executable(&self.folder.path().join("gh-answer"), script);
     }
 
     fn shim(&self, name: &str, script: &str) {
@@ -228,11 +228,11 @@ exec {binary} "$@""#
             shims.display(),
             calls.display()
         );
-        self.executable(&shims.join(name), &script);
+        executable(&shims.join(name), &script);
     }
+}
 
-    fn executable(&self, file: &Path, script: &str) {
-        fs_err::write(file, format!("#!/usr/bin/env bash\n{script}\n")).expect("a script");
-        fs_err::set_permissions(file, std::fs::Permissions::from_mode(0o755)).expect("a script");
-    }
+fn executable(file: &Path, script: &str) {
+    fs_err::write(file, format!("#!/usr/bin/env bash\n{script}\n")).expect("a script");
+    fs_err::set_permissions(file, std::fs::Permissions::from_mode(0o755)).expect("a script");
 }
