@@ -15,7 +15,8 @@ use crate::render::{NotPlain, familiar, plain};
 use crate::report::Printer;
 
 use super::args::{
-    EngineArgs, ExportBakeArgs, ExportCommand, ExportJsonArgs, GlobalArgs, PlanArgs, PlanFormat,
+    EngineArgs, ExportBakeArgs, ExportCommand, ExportGithubArgs, ExportJsonArgs, GlobalArgs,
+    PlanArgs, PlanFormat,
 };
 use super::metadata::FileError;
 use super::recipe::Recipe;
@@ -61,24 +62,31 @@ pub(super) fn run(
 ) -> Result<ExitCode, Report> {
     match command {
         ExportCommand::Bake(args) => for_bake(args, global, environment, printer),
-        ExportCommand::Json(args) => json(args, global, environment, printer),
+        ExportCommand::Github(args) => planned::plan(&github(args), global, environment, printer),
+        ExportCommand::Json(args) => planned::plan(&json(args), global, environment, printer),
     }
 }
 
-fn json(
-    args: &ExportJsonArgs,
-    global: &GlobalArgs,
-    environment: &Environment,
-    printer: &Printer,
-) -> Result<ExitCode, Report> {
-    let args = PlanArgs {
+fn github(args: &ExportGithubArgs) -> PlanArgs {
+    PlanArgs {
+        selection: args.selection.clone(),
+        naming: args.naming.clone(),
+        since: args.since.clone(),
+        format: PlanFormat::Github,
+        offline: args.offline,
+        shards: args.shards,
+    }
+}
+
+fn json(args: &ExportJsonArgs) -> PlanArgs {
+    PlanArgs {
         selection: args.selection.clone(),
         naming: args.naming.clone(),
         since: None,
         format: PlanFormat::Json,
         offline: args.offline,
-    };
-    planned::plan(&args, global, environment, printer)
+        shards: None,
+    }
 }
 
 fn for_bake(

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::report::{Display, Mask, Printer, ReportRequest, RunReport, Style, Verbosity};
 
 use super::Environment;
-use super::args::{GlobalArgs, Progress, RunningArgs};
+use super::args::{GlobalArgs, Progress, TellingArgs};
 use super::metadata::FileError;
 
 /// How many runs' logs are kept in the folder that basegen chooses itself.
@@ -13,13 +13,13 @@ const RUNS_KEPT: usize = 20;
 
 /// The report of a run.
 pub(super) fn report(
-    args: &RunningArgs,
+    args: &TellingArgs,
     global: &GlobalArgs,
     environment: &Environment,
     printer: &Printer,
     mask: Mask,
 ) -> Result<RunReport, FileError> {
-    let is_actions = environment.variable("GITHUB_ACTIONS") == Some("true");
+    let is_actions = environment.is_actions();
     let display = match args.progress {
         Progress::Auto => Display::automatic(
             environment.stderr_is_terminal(),

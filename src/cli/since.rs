@@ -40,10 +40,26 @@ pub(super) fn run(
     printer: &Printer,
 ) -> Result<ExitCode, Report> {
     let matrix = selection::load(&global.file)?;
+    let (comparison, commit) = compare(&matrix, args, revision, global)?;
+    printer.result(&match args.format {
+        PlanFormat::Markdown => comparison.markdown(),
+        PlanFormat::Json => comparison.json(revision, &commit),
+        PlanFormat::Table | PlanFormat::Github => comparison.table(revision),
+    });
+    Ok(ExitCode::Success)
+}
+
+/// How the selected images differ from those at `revision`, and the commit that this is.
+pub(super) fn compare(
+    matrix: &Matrix,
+    args: &PlanArgs,
+    revision: &str,
+    global: &GlobalArgs,
+) -> Result<(Comparison, String), Report> {
     let chosen = args.selection.selection()?;
     // What an image is called is not what it is: any version will do.
     let request = args.naming.with_version(Version::custom("since").ok())?;
-    let now = images(&matrix, &matrix.select(&chosen)?, &request)?;
+    let now = images(matrix, &matrix.select(&chosen)?, &request)?;
     let snapshot = Snapshot::new(revision, matrix.folder())?;
     let file = global.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
     snapshot.require(&file)?;
@@ -55,15 +71,9 @@ pub(super) fn run(
     let earlier = matrix::load(&snapshot.path(&file)).map_err(|error| then(error.into()))?;
     snapshot.fetch(&earlier.image.templates)?;
     snapshot.fetch(Lock::NAME)?;
-    let selected = counterpart(&earlier, &matrix, &now, &chosen);
+    let selected = counterpart(&earlier, matrix, &now, &chosen);
     let before = images(&earlier, &selected, &request).map_err(then)?;
-    let comparison = Comparison::new(&before, &now);
-    printer.result(&match args.format {
-        PlanFormat::Table => comparison.table(revision),
-        PlanFormat::Markdown => comparison.markdown(),
-        PlanFormat::Json => comparison.json(revision, snapshot.commit()),
-    });
-    Ok(ExitCode::Success)
+    Ok((Comparison::new(&before, &now), snapshot.commit().to_owned()))
 }
 
 /// What the selected images are made of, by their variants' ids.

@@ -18,6 +18,7 @@ mod plain;
 mod recorder;
 mod secrets;
 mod stages;
+mod steps;
 mod templates;
 mod upstream;
 
@@ -30,6 +31,7 @@ pub use files::MAX_CONTEXT;
 pub use links::first_link;
 pub use plain::{NotPlain, plain};
 pub use stages::FinalStage;
+pub use steps::Step;
 pub use upstream::{Pins, Upstream, familiar};
 
 use std::collections::BTreeMap;

@@ -14,6 +14,7 @@ mod lines;
 mod logs;
 pub mod markdown;
 mod mask;
+mod outputs;
 mod plain;
 mod printer;
 mod record;
@@ -31,6 +32,7 @@ pub use github::GitHub;
 pub use json::{Json, SCHEMA};
 pub use logs::Logs;
 pub use mask::Mask;
+pub use outputs::{MAX_OUTPUTS, Outputs};
 pub use plain::Plain;
 pub use printer::{Printer, Stream, StreamLock};
 pub use record::{Failed, Finished, Kept, Record};
@@ -123,6 +125,17 @@ impl RunReport {
     #[must_use]
     pub fn record(&self) -> Record {
         self.recorder.record()
+    }
+
+    /// Notes how many bytes images are, by their targets' ids, for the end of the story.
+    pub fn note_sizes(&self, sizes: impl IntoIterator<Item = (String, u64)>) {
+        self.recorder.note_sizes(sizes.into_iter());
+    }
+
+    /// Notes that the images of these targets were built elsewhere for this run, and for each
+    /// whether no step had to run.
+    pub fn note_staged(&self, targets: impl IntoIterator<Item = (String, bool)>) {
+        self.recorder.note_staged(targets.into_iter());
     }
 
     /// Tells the end on stderr, after everything else was printed: what was cancelled,

@@ -89,7 +89,12 @@ fn secrets_are_named_and_what_may_be_missing_is_left_out() {
 }
 
 #[test]
-fn the_json_is_that_of_the_plan() {
-    let exported = stdout(basegen("export json --offline --python 3.11"));
-    assert_eq!(exported, stdout(basegen("plan --offline --format json --python 3.11")));
+fn the_plan_is_exported_as_it_is_printed() {
+    for format in ["json", "github"] {
+        let exported = stdout(basegen(&format!("export {format} --offline --python 3.11")));
+        let planned = format!("plan --offline --format {format} --python 3.11");
+        assert_eq!(exported, stdout(basegen(&planned)));
+    }
+    let exported = stdout(basegen("export github --offline --shards 2"));
+    assert_eq!(exported, stdout(basegen("plan --offline --format github --shards 2")));
 }

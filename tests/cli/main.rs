@@ -7,6 +7,7 @@ mod engine;
 mod explain;
 mod export;
 mod init;
+mod jobs;
 mod names;
 mod plan;
 mod refusals;
