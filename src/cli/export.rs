@@ -128,19 +128,16 @@ fn for_bake(
     });
     let images: Vec<BakeImage<'_>> = images.collect();
     let secrets = secrets(&plan, environment, printer);
-    match &args.output {
-        Some(folder) => {
-            if let Some(image) = images.iter().find(|image| has_ignore_file(image)) {
-                return Err(ExportError::Ignored(image.id.to_owned()).into());
-            }
-            let secrets: Vec<_> = secrets.into_iter().map(anywhere).collect();
-            write(folder, &bake(&images, &secrets, Folders::Written), printer)?;
+    if let Some(folder) = &args.output {
+        if let Some(image) = images.iter().find(|image| has_ignore_file(image)) {
+            return Err(ExportError::Ignored(image.id.to_owned()).into());
         }
-        None => {
-            check_plain(&matrix, &images)?;
-            let own = matrix.templates();
-            printer.result(&bake(&images, &secrets, Folders::Own(&own)).text);
-        }
+        let secrets: Vec<_> = secrets.into_iter().map(anywhere).collect();
+        write(folder, &bake(&images, &secrets, Folders::Written), printer)?;
+    } else {
+        check_plain(&matrix, &images)?;
+        let own = matrix.templates();
+        printer.result(&bake(&images, &secrets, Folders::Own(&own)).text);
     }
     Ok(ExitCode::Success)
 }

@@ -1,6 +1,7 @@
 //! `basegen init`: the files of a new repository, in a folder that has none of them.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -274,25 +275,20 @@ fn check_sound(files: &BTreeMap<PathBuf, RenderedFile>) -> Result<(), Report> {
 
 /// The two lists of an origin.
 fn told(origin: &str, findings: &[Finding]) -> String {
-    let rows = |is_wanted: fn(&Outcome) -> bool| -> Vec<Vec<String>> {
-        let wanted = findings.iter().filter(|finding| is_wanted(&finding.outcome));
-        let row = |finding: &Finding| {
-            let (Outcome::Taken(text) | Outcome::Left(text)) = &finding.outcome;
-            let cells =
-                [format!("  {origin}:{}", finding.line), finding.what.clone(), text.clone()];
-            cells.map(|cell| visible(&cell)).to_vec()
-        };
-        wanted.map(row).collect()
-    };
+    let (taken, left): (Vec<&Finding>, Vec<&Finding>) =
+        findings.iter().partition(|finding| matches!(finding.outcome, Outcome::Taken(_)));
     let mut text = String::new();
-    let lists: [(&str, fn(&Outcome) -> bool); 2] = [
-        ("taken over", |outcome| matches!(outcome, Outcome::Taken(_))),
-        ("not taken over", |outcome| matches!(outcome, Outcome::Left(_))),
-    ];
-    for (title, is_wanted) in lists {
-        let rows = rows(is_wanted);
+    for (title, findings) in [("taken over", taken), ("not taken over", left)] {
+        let rows = findings.into_iter().map(|finding| {
+            let (Outcome::Taken(text) | Outcome::Left(text)) = &finding.outcome;
+            let place = format!("  {origin}:{}", finding.line);
+            [&place, &finding.what, text].map(|cell| visible(cell)).to_vec()
+        });
+        let rows: Vec<Vec<String>> = rows.collect();
         if !rows.is_empty() {
-            text.push_str(&format!("\n{title} from {origin}:\n{}", columns(&rows)));
+            let list = columns(&rows);
+            write!(text, "\n{title} from {origin}:\n{list}")
+                .expect("writing to memory does not fail");
         }
     }
     text

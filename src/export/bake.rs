@@ -3,6 +3,7 @@
 //! Reference: <https://docs.docker.com/build/bake/reference/>
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
@@ -173,7 +174,8 @@ fn written<'a>(
     for file in &context.files {
         let mode = if file.executable { "0755" } else { "0644" };
         let content = Digest::of(&file.content);
-        listing.push_str(&format!("{mode} {content} {}\0", file.path));
+        write!(listing, "{mode} {content} {}\0", file.path)
+            .expect("writing to memory does not fail");
     }
     let mut name = Digest::of(listing.as_bytes()).hex();
     name.truncate(DIGITS);

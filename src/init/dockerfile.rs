@@ -121,13 +121,11 @@ fn argument_of(image: &str) -> Option<&str> {
     if name.rsplit('/').next() != Some("python") {
         return None;
     }
-    match tag.strip_prefix('{') {
-        Some(rest) => rest.split_once('}').map(|(name, _)| name),
-        None => {
-            let end = tag.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-            Some(&tag[..end.unwrap_or(tag.len())])
-        }
+    if let Some(rest) = tag.strip_prefix('{') {
+        return rest.split_once('}').map(|(name, _)| name);
     }
+    let end = tag.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    Some(&tag[..end.unwrap_or(tag.len())])
 }
 
 /// Where the default of a global argument stands, if it is a version of Python.

@@ -1,5 +1,7 @@
 //! Texts in the places that a template has for them.
 
+use std::fmt::Write as _;
+
 use crate::matrix::is_invisible;
 
 /// `text`, so that a template renders to it.
@@ -22,7 +24,8 @@ pub(super) fn literal(text: &str) -> String {
             }
             _ => {
                 let run = run.replace('\\', "\\\\");
-                template.push_str(&format!("{{{{#with \"{run}\"}}}}{{{{this}}}}{{{{/with}}}}"));
+                write!(template, "{{{{#with \"{run}\"}}}}{{{{this}}}}{{{{/with}}}}")
+                    .expect("writing to memory does not fail");
             }
         }
         rest = after;

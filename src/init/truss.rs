@@ -2,6 +2,8 @@
 //!
 //! Reference: <https://docs.baseten.co/reference/truss-configuration>
 
+use std::path::Path;
+
 use super::Wish;
 use super::literal::command;
 use super::node::{Key, Node, Value};
@@ -161,7 +163,8 @@ impl Reader<'_> {
             Ok(from) => {
                 let to = format!("{}/{from}", self.wish.name);
                 let reason = "a project's file; export its requirements as a list for pip";
-                if !from.ends_with(".txt") {
+                let is_list = Path::new(&from).extension().is_some_and(|ending| ending == "txt");
+                if !is_list {
                     self.notes.left(&key.name, key.line, format!("`{from}` is {reason}"));
                     return;
                 }
@@ -190,7 +193,7 @@ impl Reader<'_> {
                     reader.parts.environment.push(pair);
                 }
                 Err(reason) => {
-                    reader.notes.left(&name.escape_debug().to_string(), key.line, reason)
+                    reader.notes.left(name, key.line, reason);
                 }
             }
         });
@@ -217,13 +220,8 @@ impl Reader<'_> {
             _ => "python3".to_owned(),
         };
         self.parts.base = Base::WithPython { image, python: executable };
-        match python {
-            Some(version) => self.wish.pythons = vec![version],
-            None => {
-                self.wish.has_python = false;
-                self.wish.pythons.clear();
-            }
-        }
+        self.wish.has_python = python.is_some();
+        self.wish.pythons = python.into_iter().collect();
     }
 
     fn executable(&mut self, key: &Key, node: &Node) {
@@ -321,7 +319,7 @@ impl Reader<'_> {
             match (name, problem) {
                 (_, Some(problem)) => self.notes.leave(&path, entry.line, node, problem),
                 ("registry", None) => {
-                    self.notes.taken(&path, entry.line, format!("`[registries.\"{host}\"]`"))
+                    self.notes.taken(&path, entry.line, format!("`[registries.\"{host}\"]`"));
                 }
                 (name, None) if LOGIN.contains(&name) && is_variable => {
                     self.notes.taken(

@@ -16,7 +16,7 @@ fn what_bake_needs_is_written_beside_its_file() {
     assert_cmd_snapshot!(project.basegen("export bake --offline -o baked"));
     let read = |path: &std::path::Path| fs_err::read_to_string(path).expect("a file");
     let contexts = project.path().join("baked/contexts");
-    let files = |_: &()| -> Vec<String> {
+    let files = || -> Vec<String> {
         let folders =
             fs_err::read_dir(&contexts).expect("contexts").map(|entry| entry.expect("an entry"));
         folders
@@ -24,13 +24,13 @@ fn what_bake_needs_is_written_beside_its_file() {
             .map(|file| read(&file.expect("a file").path()))
             .collect()
     };
-    let mut found = files(&());
+    let mut found = files();
     found.sort();
     assert_eq!(found, ["server\n", "training\n"]);
     // What is written anew stands beside what is used no more, which is told.
     project.write("dockerfiles/server.txt", "another\n");
     assert_cmd_snapshot!(project.basegen("export bake --offline -o baked"));
-    assert_eq!(files(&()).len(), 3);
+    assert_eq!(files().len(), 3);
 }
 
 #[test]

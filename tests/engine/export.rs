@@ -146,6 +146,11 @@ async fn basegen_builds_the_images_that_bake_built() {
     succeeded(&bake(&baked, &["--push"], &[]));
     basegen(folder.path(), &with(&["--push"], &our_names));
     assert_eq!(images(&ours).await.0, images(&theirs).await.0);
+    // Nobody has checked what bake pushed: its tags are not taken for basegen's.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_basegen"));
+    command.current_dir(folder.path()).args(with(&["--push"], &their_names));
+    let output = command.env("THE_TOKEN", "token").output().expect("the command runs");
+    assert_eq!(output.status.code(), Some(11), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[tokio::test]
