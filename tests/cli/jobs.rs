@@ -126,6 +126,16 @@ fn jobs_that_cover_the_matrix_are_joined_without_a_registry() {
     assert_snapshot!(stdout(project.basegen(merge)));
     let all = fs_err::read_to_string(project.path().join("all.json")).expect("metadata");
     assert_snapshot!(all);
+    // In a step, it sets outputs too.
+    let mut step = project.basegen("merge all.json --quiet");
+    let outputs = project.path().join("outputs");
+    step.env("GITHUB_ACTIONS", "true").env("GITHUB_OUTPUT", &outputs);
+    stdout(step);
+    let outputs = fs_err::read_to_string(outputs).expect("outputs");
+    assert!(
+        outputs.starts_with("version=v1.2.3\nwhole=false\nset=\nimages={\"3.9-server\":{"),
+        "{outputs}"
+    );
     // What was joined can be joined again.
     stdout(project.basegen("merge all.json one.json --quiet"));
 }
