@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 
 use crate::error::{ExitCode, Explain, Report};
 use crate::plan::{Effect, Plan, PublishedState, usual_shards};
-use crate::report::{MAX_OUTPUTS, Outputs, Printer, format};
+use crate::report::{MAX_OUTPUTS, Outputs, Printer, format, markdown};
 
 use super::args::{GlobalArgs, PlanArgs};
 use super::metadata::FileError;
@@ -20,10 +20,8 @@ const MAX_ARGUMENTS: usize = (128 << 10) - 1024;
 /// The jobs are too large for GitHub Actions, or for the processes that they start.
 #[derive(Debug, thiserror::Error)]
 enum FanOutError {
-    #[error(
-        "the arguments of one of {shards} jobs take {size} bytes, and a process takes {MAX_ARGUMENTS}"
-    )]
-    Arguments { shards: usize, size: usize },
+    #[error("a job's arguments take {size} bytes, and a process takes {MAX_ARGUMENTS}")]
+    Arguments { size: usize },
     #[error(
         "the jobs take {size} bytes as outputs of a job, and GitHub Actions takes {MAX_OUTPUTS}"
     )]
@@ -80,7 +78,10 @@ pub(super) fn run(
     match environment.path("GITHUB_OUTPUT") {
         Some(path) => {
             outputs.append(&path).map_err(FileError::outputs)?;
-            printer.result(&summary(&plan, &shards));
+            printer.result(&told(&plan, &shards));
+            if let Some(path) = environment.step_summary() {
+                markdown::add(&path, &summary(&plan, &shards)).map_err(FileError::summary)?;
+            }
         }
         None => printer.result(&outputs.to_string()),
     }
@@ -98,7 +99,7 @@ fn outputs(plan: &Plan<'_>, shards: &[Vec<usize>]) -> Result<Outputs, FanOutErro
         shards.iter().enumerate().map(|(number, shard)| job(plan, number + 1, shard)).collect();
     let lengths = jobs.iter().filter_map(|job| job["args"].as_str()).map(str::len);
     if let Some(size) = lengths.max().filter(|size| *size > MAX_ARGUMENTS) {
-        return Err(FanOutError::Arguments { shards: shards.len(), size });
+        return Err(FanOutError::Arguments { size });
     }
     let count: usize = shards.iter().map(Vec::len).sum();
     let version = plan.version.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -126,14 +127,64 @@ fn job(plan: &Plan<'_>, number: usize, shard: &[usize]) -> Json {
 }
 
 /// What is told in the log of the step, where the outputs are in their file.
-fn summary(plan: &Plan<'_>, shards: &[Vec<usize>]) -> String {
-    let rows = shards.iter().enumerate().map(|(number, shard)| {
+fn told(plan: &Plan<'_>, shards: &[Vec<usize>]) -> String {
+    let rows = shards.iter().zip(1..).map(|(shard, number)| {
         let ids: Vec<&str> = shard.iter().map(|at| plan.targets[*at].id()).collect();
-        format!("job {}: {}\n", number + 1, ids.join(" "))
+        format!("job {number}: {}\n", ids.join(" "))
     });
-    let rows: String = rows.collect();
+    format!("{}{}\n", rows.collect::<String>(), counted(plan, shards))
+}
+
+/// The same for the summary of the step.
+fn summary(plan: &Plan<'_>, shards: &[Vec<usize>]) -> String {
+    let rows = shards.iter().zip(1..).map(|(shard, number)| {
+        let ids = shard.iter().map(|at| format!("`{}`", plan.targets[*at].id()));
+        format!("| {number} | {} |\n", ids.collect::<Vec<_>>().join(" "))
+    });
+    let table = match shards.is_empty() {
+        true => String::new(),
+        false => format!("\n| job | variants |\n|--:|---|\n{}\n", rows.collect::<String>()),
+    };
+    format!("### basegen: {}\n{table}", counted(plan, shards))
+}
+
+fn counted(plan: &Plan<'_>, shards: &[Vec<usize>]) -> String {
     let count: usize = shards.iter().map(Vec::len).sum();
-    let all = plan.targets.len();
     let jobs = format::count(shards.len(), "job");
-    format!("{rows}{count} of {all} variants must be built, by {jobs}\n")
+    format!("{count} of {} variants must be built, by {jobs}", plan.targets.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::matrix::{self, Selection};
+    use crate::plan::PlanRequest;
+
+    /// What is said of a matrix of so many variants, of which each of `jobs` gets as many.
+    fn of(variants: usize, jobs: usize) -> Result<Outputs, FanOutError> {
+        let models: Vec<String> = (0..variants).map(|model| format!("\"model-{model}\"")).collect();
+        let text = format!(
+            "[image]\nrepository = \"acme/base\"\ndockerfile = \"Dockerfile.hbs\"\n\
+             platforms = [\"linux/amd64\"]\n[axes]\nmodel = [{}]\n",
+            models.join(", ")
+        );
+        let matrix = matrix::parse(Path::new("matrix.toml"), &text).expect("a matrix");
+        let selected = matrix.select(&Selection::default()).expect("all");
+        let request = PlanRequest { version: "v1".parse().ok(), ..PlanRequest::default() };
+        let plan = Plan::new(&matrix, &selected, request).expect("a plan");
+        let all: Vec<usize> = (0..variants).collect();
+        let shards: Vec<Vec<usize>> =
+            all.chunks(variants.div_ceil(jobs)).map(<[usize]>::to_vec).collect();
+        outputs(&plan, &shards)
+    }
+
+    #[test]
+    fn what_neither_github_nor_a_process_takes_is_refused() {
+        assert!(of(10_000, 2).is_ok_and(|outputs| outputs.size() < MAX_OUTPUTS));
+        let refused = [of(12_000, 1), of(40_000, 256)].map(|outputs| outputs.expect_err("refused"));
+        let told = refused.map(|error| Report::from(error).to_string());
+        insta::assert_snapshot!(told.join("\n\n"));
+    }
 }

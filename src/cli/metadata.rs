@@ -38,6 +38,10 @@ impl FileError {
         Self { doing: "write the outputs of the step".to_owned(), source }
     }
 
+    pub(super) fn summary(source: io::Error) -> Self {
+        Self { doing: "write the summary of the step".to_owned(), source }
+    }
+
     pub(super) fn lock(source: io::Error) -> Self {
         Self { doing: "write the lock of the upstream images".to_owned(), source }
     }

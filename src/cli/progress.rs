@@ -45,7 +45,7 @@ pub(super) fn report(
             None => log_folder(environment)?,
         },
         mask,
-        step_summary: environment.path("GITHUB_STEP_SUMMARY").filter(|_| is_actions),
+        step_summary: environment.step_summary(),
     };
     Ok(RunReport::new(request, printer.clone()))
 }

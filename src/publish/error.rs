@@ -146,9 +146,11 @@ impl Explain for PublishError {
             Self::Unpinned { .. } => {
                 "`basegen update` pins them in basegen.lock; commit it".to_owned()
             }
-            Self::NotStaged { .. } => "nothing was tagged. Run the jobs that are told here again, \
-                 with `basegen --stage`; what they have staged already is not built again"
-                .to_owned(),
+            Self::NotStaged { .. } => {
+                "nothing was tagged. `basegen --stage` builds what is missing, \
+                 and no more; then merge again, with its file too"
+                    .to_owned()
+            }
             Self::Lost { .. } => "run the same again: it is pushed anew".to_owned(),
             Self::NoSet(_) => "a whole matrix that is pushed writes one".to_owned(),
             Self::NotASet { .. } => return None,

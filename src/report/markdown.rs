@@ -20,8 +20,13 @@ const MAX_BYTES: usize = 900 * 1024;
 
 /// Appends `record` to the file that `GITHUB_STEP_SUMMARY` names.
 pub fn append(path: &Path, record: &Record) -> io::Result<()> {
+    add(path, &render(record))
+}
+
+/// Appends Markdown to that file.
+pub fn add(path: &Path, text: &str) -> io::Result<()> {
     let mut file = File::options().create(true).append(true).open(path)?;
-    file.write_all(render(record).as_bytes())
+    file.write_all(text.as_bytes())
 }
 
 /// `record` as Markdown: the totals, the failures, a table of the images.

@@ -6,6 +6,7 @@ use insta_cmd::assert_cmd_snapshot;
 use serde_json::{Value, json};
 
 use crate::project::{Project, stdout};
+use crate::since::committed;
 
 /// The usual project with its upstream images pinned.
 fn pinned() -> Project {
@@ -52,10 +53,33 @@ fn the_jobs_are_outputs_of_a_step() {
     let file = project.path().join("output");
     fs_err::write(&file, "before=1\n").expect("a file");
     let mut command = project.basegen("plan --offline --format github --shards 2");
+    let summary = project.path().join("summary");
     command.env("GITHUB_OUTPUT", &file);
+    command.env("GITHUB_ACTIONS", "true").env("GITHUB_STEP_SUMMARY", &summary);
     assert_snapshot!(stdout(command));
+    assert_snapshot!(fs_err::read_to_string(&summary).expect("a summary"));
     let written = fs_err::read_to_string(&file).expect("outputs");
     assert!(written.starts_with("before=1\nmatrix={\"include\":[{"), "{written}");
+}
+
+/// For pull requests: what git says, whatever is published.
+#[test]
+fn what_has_not_changed_since_a_revision_is_in_no_job() {
+    let project = committed();
+    let plan = "plan --format github --since first";
+    assert_snapshot!(stdout(project.basegen(plan)), @r#"
+    matrix={"include":[]}
+    count=0
+    empty=true
+    version=v1.2.3
+    "#);
+    project.write("dockerfiles/server.txt", "changed\n");
+    assert_snapshot!(stdout(project.basegen(plan)), @r#"
+    matrix={"include":[{"shard":"1","name":"3.9-server and 2 more","args":"--variant=3.9-server,3.11-server,3.11-gpu-server","variants":["3.9-server","3.11-server","3.11-gpu-server"]}]}
+    count=3
+    empty=false
+    version=v1.2.3
+    "#);
 }
 
 #[test]
@@ -102,6 +126,16 @@ fn jobs_that_cover_the_matrix_are_joined_without_a_registry() {
     assert_snapshot!(stdout(project.basegen(merge)));
     let all = fs_err::read_to_string(project.path().join("all.json")).expect("metadata");
     assert_snapshot!(all);
+    // In a step, it sets outputs too.
+    let mut step = project.basegen("merge all.json --quiet");
+    let outputs = project.path().join("outputs");
+    step.env("GITHUB_ACTIONS", "true").env("GITHUB_OUTPUT", &outputs);
+    stdout(step);
+    let outputs = fs_err::read_to_string(outputs).expect("outputs");
+    assert!(
+        outputs.starts_with("version=v1.2.3\nwhole=false\nset=\nimages={\"3.9-server\":{"),
+        "{outputs}"
+    );
     // What was joined can be joined again.
     stdout(project.basegen("merge all.json one.json --quiet"));
 }

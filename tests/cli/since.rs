@@ -24,7 +24,7 @@ fn commit(project: &Project, tag: &str) {
 }
 
 /// The usual project, committed and called `first`.
-fn committed() -> Project {
+pub(crate) fn committed() -> Project {
     let project = Project::new();
     git(&project, &["init", "--quiet"]);
     commit(&project, "first");
