@@ -200,11 +200,11 @@ fn copies(origin: &Path, wish: &Wish) -> Result<Vec<NewFile>, InitError> {
             }
             let content = fs_err::read(&on_disk).map_err(failed)?;
             let executable = metadata.permissions().mode() & 0o100 != 0;
-            let below = path.strip_prefix(from.as_str()).map_or(path.as_str(), |_| {
-                // A file or a folder that is called otherwise there.
-                &path[from.len()..]
-            });
-            let to = if from == to { path.clone() } else { format!("{to}{below}") };
+            let to = match path.strip_prefix(from.as_str()) {
+                Some(below) => format!("{to}{below}"),
+                // It matches a pattern, which keeps its names.
+                None => path.clone(),
+            };
             files.push(NewFile { path: format!("dockerfiles/{to}"), content, executable });
         }
     }

@@ -312,29 +312,42 @@ fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
+/// A workflow that releases in one job, as a small matrix needs no more.
+const WORKFLOW: &str = include_str!("workflow.yml");
+
 fn workflow(project: &Project) -> String {
-    let login = match project.is_on_github {
-        true => {
-            "          registry: ghcr.io\n          username: ${{ github.actor }}\n          password: ${{ github.token }}\n"
-        }
-        false => {
-            "          username: ${{ vars.DOCKERHUB_USERNAME }}\n          password: ${{ secrets.DOCKERHUB_TOKEN }}\n"
-        }
+    let login: &[&str] = match project.is_on_github {
+        true => &[
+            "registry: ghcr.io",
+            "username: ${{ github.actor }}",
+            "password: ${{ secrets.GITHUB_TOKEN }}",
+        ],
+        false => &[
+            "username: ${{ vars.DOCKERHUB_USERNAME }}",
+            "password: ${{ secrets.DOCKERHUB_TOKEN }}",
+        ],
     };
-    format!(
-        "# Builds and checks the images of a pull request, and publishes those of the main branch: basegen builds what has changed.\n\
-         name: base images\n\n\
-         on:\n  pull_request:\n  push:\n    branches: [main]\n\n\
-         permissions:\n  contents: read\n  packages: write\n\n\
-         concurrency:\n  group: base-images-${{{{ github.ref }}}}\n\n\
-         jobs:\n  images:\n    runs-on: ubuntu-latest\n    steps:\n      \
-         - uses: actions/checkout@v4\n        with:\n          fetch-depth: 0\n      \
-         - run: cargo install basegen --version {version} --locked\n      \
-         - name: What the pull request changes\n        if: github.event_name == 'pull_request'\n        \
-         env:\n          BASE: origin/${{{{ github.base_ref }}}}\n        run: basegen plan --since \"$BASE\"\n      \
-         - name: Build and check\n        if: github.event_name == 'pull_request'\n        run: basegen\n      \
-         - uses: docker/login-action@v3\n        if: github.event_name == 'push'\n        with:\n{login}      \
-         - name: Publish\n        if: github.event_name == 'push'\n        run: basegen --push\n",
-        version = env!("CARGO_PKG_VERSION"),
-    )
+    let login: Vec<String> = login.iter().map(|line| format!("          {line}")).collect();
+    let version = env!("CARGO_PKG_VERSION");
+    WORKFLOW.replace("VERSION", version).replace("LOGIN", &login.join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_workflow_uses_the_actions_that_this_repositorys_own_uses() {
+        let own = include_str!("../../.github/workflows/release.yml");
+        let mut uses = WORKFLOW.lines().filter_map(|line| line.split_once("uses: "));
+        assert!(uses.by_ref().all(|(_, action)| own.contains(action)), "{WORKFLOW}");
+    }
+
+    #[test]
+    fn every_mark_of_the_workflow_is_replaced() {
+        let project = Project { is_on_github: true, ..Project::default() };
+        for workflow in [workflow(&project), workflow(&Project::default())] {
+            assert!(!workflow.contains("VERSION") && !workflow.contains("LOGIN"), "{workflow}");
+        }
+    }
 }
