@@ -85,6 +85,20 @@ pub enum VersionError {
     Disagree(Vec<(String, String)>),
 }
 
+impl VersionError {
+    /// The line of its file that it is about, from 1.
+    #[must_use]
+    pub fn line(&self) -> usize {
+        match self {
+            Self::Ambiguous { lines, .. } => lines.last().copied().unwrap_or(1),
+            Self::Invalid { place, .. } => {
+                place.rsplit(':').next().and_then(|line| line.parse().ok()).unwrap_or(1)
+            }
+            _ => 1,
+        }
+    }
+}
+
 fn join(lines: &[usize]) -> String {
     lines.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
 }
