@@ -52,6 +52,7 @@ async fn of_set(
     let by_id: BTreeMap<&str, &Audited<'_>> =
         audited.iter().map(|image| (image.id, image)).collect();
     let again = || "`basegen --push` publishes it again".to_owned();
+    let anew = || "release it under a new version: `basegen bump`".to_owned();
     let mut differences = Vec::new();
     for image in &audited {
         let reference = &image.image.reference;
@@ -62,24 +63,23 @@ async fn of_set(
                 differences.push((message, "`basegen status` shows which".to_owned()));
             }
             Finding::Untagged => {
-                differences.push((format!("the tag `{reference}` is gone"), again()))
+                differences.push((format!("the tag `{reference}` is gone"), again()));
             }
             Finding::Lost => {
-                differences.push((format!("the image of `{reference}` is gone"), again()))
+                differences.push((format!("the image of `{reference}` is gone"), again()));
             }
         }
     }
     for target in &plan.targets {
         let Some(image) = by_id.get(target.id()) else {
             let message = format!("`{}` is not part of the release", target.reference);
-            differences
-                .push((message, "release it under a new version: `basegen bump`".to_owned()));
+            differences.push((message, anew()));
             continue;
         };
         if image.finding == Finding::Whole {
             let missing = missing_platforms(registries, target, image).await?;
             differences.extend(missing.into_iter().map(|platform| {
-                (format!("`{}` is not there for {platform}", target.reference), again())
+                (format!("`{}` is not there for {platform}", target.reference), anew())
             }));
         }
     }
