@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::future::try_join_all;
 use tokio::runtime::Runtime;
 
 use crate::error::Report;
@@ -52,7 +53,6 @@ async fn of_set(
     let by_id: BTreeMap<&str, &Audited<'_>> =
         audited.iter().map(|image| (image.id, image)).collect();
     let again = || "`basegen --push` publishes it again".to_owned();
-    let anew = || "release it under a new version: `basegen bump`".to_owned();
     let mut differences = Vec::new();
     for image in &audited {
         let reference = &image.image.reference;
@@ -70,30 +70,31 @@ async fn of_set(
             }
         }
     }
-    for target in &plan.targets {
-        let Some(image) = by_id.get(target.id()) else {
-            let message = format!("`{}` is not part of the release", target.reference);
-            differences.push((message, anew()));
-            continue;
-        };
-        if image.finding == Finding::Whole {
-            let missing = missing_platforms(registries, target, image).await?;
-            differences.extend(missing.into_iter().map(|platform| {
-                (format!("`{}` is not there for {platform}", target.reference), anew())
-            }));
-        }
-    }
+    let gaps = plan.targets.iter().map(|target| gaps(registries, target, by_id.get(target.id())));
+    let gaps = try_join_all(gaps).await?.into_iter().flatten();
+    let anew = "release it under a new version: `basegen bump`";
+    differences.extend(gaps.map(|message| (message, anew.to_owned())));
     Ok(differences)
 }
 
-async fn missing_platforms(
+/// What the release does not have of a target: it, or some of its platforms.
+async fn gaps(
     registries: &Registries,
     target: &Target<'_>,
-    image: &Audited<'_>,
+    image: Option<&&Audited<'_>>,
 ) -> Result<Vec<String>, PublishError> {
+    let Some(image) = image else {
+        return Ok(vec![format!("`{}` is not part of the release", target.reference)]);
+    };
+    // What else is wrong with it has been told.
+    if image.finding != Finding::Whole {
+        return Ok(Vec::new());
+    }
     let repository = &image.image.reference.repository;
     let there = publish::platforms(registries, repository, &image.image.digest).await?;
     let Some(there) = there else { return Ok(Vec::new()) };
     let missing = target.platforms.iter().filter(|platform| !there.contains(platform));
-    Ok(missing.map(ToString::to_string).collect())
+    let told =
+        missing.map(|platform| format!("`{}` is not there for {platform}", target.reference));
+    Ok(told.collect())
 }

@@ -96,9 +96,9 @@ fn find(place: &VersionPlace, path: &Path, text: &str) -> Result<Text, VersionEr
         (_, _, _, Some(_)) => Err(rule(path, "a place has one of `key`, `constant` and `pattern`")),
         ("toml", Some(key), None, _) => at_key(path, &key, text, in_toml),
         ("json", Some(key), None, _) => at_key(path, &key, text, in_json),
-        ("toml" | "json", ..) => Err(rule(path, "a TOML or JSON file needs `key`")),
+        ("toml" | "json", ..) => Err(rule(path, "a TOML or JSON file needs `key` or `pattern`")),
         (_, Some(_), ..) => {
-            Err(rule(path, "only a TOML or JSON file has a `key`; give `constant`"))
+            Err(rule(path, "only a TOML or JSON file has a `key`; give `constant` or `pattern`"))
         }
         (_, None, Some(name), _) => assigned(path, &name, ending, text),
         (_, None, None, _) => alone(path, text),
@@ -183,7 +183,7 @@ fn alone(path: &Path, text: &str) -> Result<Text, VersionError> {
         }
         (None, _) => Err(missing(path, "version: it is empty".to_owned(), Vec::new())),
         (Some(_), Some(_)) => {
-            Err(rule(path, "it holds more than one line; give the `constant` that is assigned"))
+            Err(rule(path, "it holds more than one line; give `constant` or `pattern`"))
         }
     }
 }
