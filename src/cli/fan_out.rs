@@ -55,8 +55,9 @@ pub(super) fn run(
     let contexts = recipe.contexts.clone();
     let needed: Vec<usize> = match &args.since {
         Some(revision) => {
-            let (comparison, _) = since::compare(&matrix, args, revision, global)?;
-            let affected = comparison.affected.iter();
+            let chosen = args.selection.selection()?;
+            let since = since::compare(&matrix, &chosen, &args.naming, revision, global)?;
+            let affected = since.comparison.affected.iter();
             let ids: HashSet<&str> = affected
                 .filter(|affected| affected.effect != Effect::Removed)
                 .map(|affected| affected.id.as_str())

@@ -14,7 +14,7 @@ use crate::render::{MAX_CONTEXT, Renderer, first_link};
 use crate::report::Printer;
 
 use super::args::InitArgs;
-use super::check;
+use super::compare;
 use super::render::{RenderedFile, write};
 
 /// The largest file that a repository is begun from, in bytes.
@@ -94,7 +94,7 @@ pub(super) fn run(args: &InitArgs, printer: &Printer) -> Result<ExitCode, Report
     check_sound(&files)?;
     let mut rows = Vec::new();
     for (path, file) in &files {
-        rows.push((folder.join(path), check::difference(folder, path, file)));
+        rows.push((folder.join(path), compare::difference(folder, path, file)));
     }
     let mut there = rows.iter().filter(|(path, _)| path.symlink_metadata().is_ok());
     let there = there.by_ref().filter(|(_, difference)| !matches!(difference, Ok(None)));

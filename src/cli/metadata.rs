@@ -34,16 +34,24 @@ impl FileError {
         Self { doing: "make a folder for the logs".to_owned(), source }
     }
 
-    pub(super) fn outputs(source: io::Error) -> Self {
-        Self { doing: "write the outputs of the step".to_owned(), source }
-    }
-
     pub(super) fn summary(source: io::Error) -> Self {
         Self { doing: "write the summary of the step".to_owned(), source }
     }
 
     pub(super) fn lock(source: io::Error) -> Self {
         Self { doing: "write the lock of the upstream images".to_owned(), source }
+    }
+
+    pub(super) fn generated(path: &Path, source: io::Error) -> Self {
+        Self { doing: format!("write the generated file `{}`", path.display()), source }
+    }
+
+    pub(super) fn comparing(folder: &Path, source: io::Error) -> Self {
+        Self { doing: format!("compare what is in `{}`", folder.display()), source }
+    }
+
+    pub(super) fn outputs(source: io::Error) -> Self {
+        Self { doing: "write to the file that `GITHUB_OUTPUT` names".to_owned(), source }
     }
 
     fn metadata(path: &Path) -> impl Fn(io::Error) -> Self {

@@ -5,8 +5,7 @@ use insta::assert_snapshot;
 use insta_cmd::assert_cmd_snapshot;
 use serde_json::{Value, json};
 
-use crate::project::{Project, stdout};
-use crate::since::committed;
+use crate::project::{Project, committed, stdout};
 
 /// The usual project with its upstream images pinned.
 fn pinned() -> Project {

@@ -1,8 +1,13 @@
 //! Whole commands: what is typed, what is printed, how it ends. None of these needs an engine.
 
+#[path = "../common/registry/mod.rs"]
+mod fake;
 mod project;
 mod registry;
 
+mod bump;
+mod changed;
+mod check;
 mod engine;
 mod explain;
 mod export;
@@ -11,6 +16,7 @@ mod jobs;
 mod names;
 mod plan;
 mod refusals;
+mod released;
 mod render;
 mod since;
 mod update;

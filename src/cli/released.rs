@@ -1,0 +1,100 @@
+//! Whether registries have all that the version of a plan was released as.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::try_join_all;
+use tokio::runtime::Runtime;
+
+use crate::error::Report;
+use crate::plan::{Plan, Target};
+use crate::publish::{self, Audited, Finding, PublishError, ReleaseSet};
+use crate::registry::Registries;
+
+use super::metadata::FileError;
+use super::publish::version_set;
+use super::{Environment, registries};
+
+/// What is not there of the release of the plan's version: what it is, and how to mend it. A
+/// version without a release is one of these only where one is `expected`.
+pub(super) fn differences(
+    plan: &Plan<'_>,
+    expected: bool,
+    environment: &Environment,
+) -> Result<Vec<(String, String)>, Report> {
+    let (Some(version), Some(reference)) = (&plan.version, version_set(plan)?) else {
+        return Ok(Vec::new());
+    };
+    let registries = registries::open(&registries::options(plan.matrix, environment)?, Vec::new())?;
+    let runtime = Runtime::new().map_err(FileError::runtime)?;
+    let found = runtime.block_on(async {
+        let Some((set, _)) = ReleaseSet::read(&registries, &reference).await? else {
+            return Ok(None);
+        };
+        Ok(Some(of_set(plan, &set, &registries).await?))
+    });
+    runtime.shutdown_background();
+    let found: Result<_, PublishError> = found;
+    Ok(match found? {
+        Some(differences) => differences,
+        None if expected => {
+            let message = format!("{version} is not released: there is no `{reference}`");
+            vec![(message, "`basegen --push` releases it".to_owned())]
+        }
+        None => Vec::new(),
+    })
+}
+
+async fn of_set(
+    plan: &Plan<'_>,
+    set: &ReleaseSet,
+    registries: &Registries,
+) -> Result<Vec<(String, String)>, PublishError> {
+    let audited = publish::audit(registries, set).await?;
+    let by_id: BTreeMap<&str, &Audited<'_>> =
+        audited.iter().map(|image| (image.id, image)).collect();
+    let again = || "`basegen --push` publishes it again".to_owned();
+    let mut differences = Vec::new();
+    for image in &audited {
+        let reference = &image.image.reference;
+        match image.finding {
+            Finding::Whole => {}
+            Finding::Moved => {
+                let message = format!("`{reference}` stands for another image than was released");
+                differences.push((message, "`basegen status` shows which".to_owned()));
+            }
+            Finding::Untagged => {
+                differences.push((format!("the tag `{reference}` is gone"), again()));
+            }
+            Finding::Lost => {
+                differences.push((format!("the image of `{reference}` is gone"), again()));
+            }
+        }
+    }
+    let gaps = plan.targets.iter().map(|target| gaps(registries, target, by_id.get(target.id())));
+    let gaps = try_join_all(gaps).await?.into_iter().flatten();
+    let anew = "release it under a new version: `basegen bump`";
+    differences.extend(gaps.map(|message| (message, anew.to_owned())));
+    Ok(differences)
+}
+
+/// What the release does not have of a target: it, or some of its platforms.
+async fn gaps(
+    registries: &Registries,
+    target: &Target<'_>,
+    image: Option<&&Audited<'_>>,
+) -> Result<Vec<String>, PublishError> {
+    let Some(image) = image else {
+        return Ok(vec![format!("`{}` is not part of the release", target.reference)]);
+    };
+    // What else is wrong with it has been told.
+    if image.finding != Finding::Whole {
+        return Ok(Vec::new());
+    }
+    let repository = &image.image.reference.repository;
+    let there = publish::platforms(registries, repository, &image.image.digest).await?;
+    let Some(there) = there else { return Ok(Vec::new()) };
+    let missing = target.platforms.iter().filter(|platform| !there.contains(platform));
+    let told =
+        missing.map(|platform| format!("`{}` is not there for {platform}", target.reference));
+    Ok(told.collect())
+}
