@@ -22,8 +22,8 @@ pub struct Said {
     pub version: Version,
     /// The version as a number.
     pub number: Number,
-    /// Whether the prefix is known, and must be that of the tags.
-    pub(super) prefixed: bool,
+    /// What the place says stands before it in tags.
+    pub(super) prefix: Option<String>,
     pub(super) range: Range<usize>,
 }
 
@@ -38,7 +38,17 @@ impl Said {
     #[must_use]
     pub fn agrees_with(&self, first: &Self) -> bool {
         let prefix = |said: &Self| split_prefix(said.version.as_str()).0.to_owned();
-        self.number == first.number && (!self.prefixed || prefix(self) == prefix(first))
+        match &self.prefix {
+            Some(_) if self.is_verbatim() => self.version == first.version,
+            Some(_) => self.number == first.number && prefix(self) == prefix(first),
+            None => self.number == first.number,
+        }
+    }
+
+    /// Whether the place has the version letter for letter as tags have it: its prefix is known, and
+    /// no grammar of its file's kind is in the way.
+    pub(super) fn is_verbatim(&self) -> bool {
+        self.prefix.is_some() && grammar_of(&self.path).is_none()
     }
 }
 
@@ -91,13 +101,13 @@ pub(super) fn said_in(
     let line = line(text, found.range.start);
     let invalid =
         |source| VersionError::Invalid { place: format!("{}:{line}", path.display()), source };
-    let prefix = place.prefix.as_ref().map_or("", |prefix| prefix.get_ref().as_str());
-    let version: Version = format!("{prefix}{}", found.value).parse().map_err(invalid)?;
+    let prefix = place.prefix.as_ref().map(|prefix| prefix.get_ref().clone());
+    let before = prefix.as_deref().unwrap_or_default();
+    let version: Version = format!("{before}{}", found.value).parse().map_err(invalid)?;
     let (_, number) = split_prefix(&found.value);
     let number = Number::parse(number, grammar_of(path)).map_err(invalid)?;
-    let prefixed = place.prefix.is_some();
     let path = PathBuf::from(place.file.get_ref());
-    Ok(Said { path, line, text: found.value, version, number, prefixed, range: found.range })
+    Ok(Said { path, line, text: found.value, version, number, prefix, range: found.range })
 }
 
 /// The line, from 1, on which the byte at `offset` stands.
