@@ -8,7 +8,7 @@ use similar::TextDiff;
 
 use super::locks;
 use super::number::{Grammar, Number, Style, split_prefix};
-use super::place::{Said, grammar_of, said_in, text_of};
+use super::place::{Said, said_in, text_of};
 use super::{Version, VersionError};
 use crate::matrix::VersionTable;
 
@@ -137,7 +137,7 @@ impl<'a> Wanted<'a> {
 fn style(said: &Said, main: Option<Style>, written: &str) -> Style {
     let (_, now) = split_prefix(&said.text);
     let shown = Style::of(now);
-    match grammar_of(&said.path) {
+    match said.grammar {
         Some(grammar) => {
             shown.filter(|shown| shown.grammar == grammar).unwrap_or(Style::usual(grammar))
         }

@@ -265,6 +265,17 @@ fn a_whole_tag_is_written_as_tags_have_it() {
 }
 
 #[test]
+fn only_what_package_managers_read_has_their_grammar() {
+    let files = [
+        ("VERSION", "v1.2.3-rc.1"),
+        ("pyproject.toml", "[project]\nversion = '1.2.3rc1'\n[tool.acme]\ntag = 'v1.2.3-rc.1'\n"),
+    ];
+    let table = "file = 'VERSION'\n[[also]]\nfile = 'pyproject.toml'\nkey = 'project.version'\n\
+        [[also]]\nfile = 'pyproject.toml'\nkey = 'tool.acme.tag'\nprefix = ''\n";
+    insta::assert_snapshot!(Repository::new(&files, table).told("1.2.3-rc.2"));
+}
+
+#[test]
 fn one_file_may_have_several_places() {
     let files =
         [("pyproject.toml", "[project]\nversion = '1.0'\n[tool.poetry]\nversion = '1.0'\n")];
