@@ -44,6 +44,13 @@ pub(super) enum Command {
     Update(UpdateArgs),
     /// Tell why a variant is, or is not, in the matrix, and what it is made of
     Explain(ExplainArgs),
+    /// Begin a repository: a matrix, its templates and a workflow, that build at once
+    Init(InitArgs),
+    /// Write the plan for other tools
+    Export {
+        #[command(subcommand)]
+        command: ExportCommand,
+    },
     /// See who basegen is to registries, and what that allows
     Auth {
         #[command(subcommand)]
@@ -78,7 +85,7 @@ pub(super) struct GlobalArgs {
 }
 
 /// Which variants; an axis that is not mentioned means all of its values.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Selecting variants")]
 pub(super) struct SelectionArgs {
     /// A version or a range of them, such as `3.11` or `>=3.10,<3.13`; may be repeated
@@ -249,6 +256,82 @@ pub(super) struct RenderArgs {
     /// Write nothing; compare with what DIR holds, and fail where it differs
     #[arg(long, value_name = "DIR", conflicts_with = "output")]
     pub(super) check: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InitArgs {
+    /// The folder of the repository; it is made where it is not there
+    #[arg(value_name = "DIR", default_value = ".")]
+    pub(super) folder: PathBuf,
+    /// Take over what this asks for: Truss' config.yaml, a cerebrium.toml, or a Dockerfile; may be
+    /// repeated, for an image each
+    #[arg(long, value_name = "FILE")]
+    pub(super) from: Vec<PathBuf>,
+    /// Write over files that are there
+    #[arg(long)]
+    pub(super) force: bool,
+    /// Write nothing, and say what would be written
+    #[arg(long)]
+    pub(super) dry_run: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ExportCommand {
+    /// A file for `docker buildx bake`, which builds the images to the same digests on the same engine
+    ///
+    /// Without a target, bake builds the images, and pushes them with `--push`; `bake check` runs
+    /// the checks of `[[verify]]`. The file on stdout takes its files from the templates' folder:
+    /// `basegen export bake | docker buildx bake -f -`.
+    Bake(ExportBakeArgs),
+    /// The jobs of a release for GitHub Actions, as `plan --format github` writes them
+    Github(ExportGithubArgs),
+    /// The same document as that of `plan --format json`
+    Json(ExportJsonArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExportBakeArgs {
+    #[command(flatten)]
+    pub(super) selection: SelectionArgs,
+    #[command(flatten)]
+    pub(super) naming: NamingArgs,
+    /// Write docker-bake.json and all that it needs to DIR, in which bake is then called; without
+    /// it, print the file
+    #[arg(short, long, value_name = "DIR")]
+    pub(super) output: Option<PathBuf>,
+    /// Do not ask registries for the upstream images that basegen.lock does not pin
+    #[arg(long)]
+    pub(super) offline: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExportGithubArgs {
+    #[command(flatten)]
+    pub(super) selection: SelectionArgs,
+    #[command(flatten)]
+    pub(super) naming: NamingArgs,
+    /// Only the variants whose images differ from those at a git revision; needs no engine and no
+    /// network
+    #[arg(long, value_name = "REV")]
+    pub(super) since: Option<String>,
+    /// Do not ask the registries what is published
+    #[arg(long)]
+    pub(super) offline: bool,
+    /// Among how many jobs at most the variants are divided [default: one for every eight, at
+    /// most 20]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(super) shards: Option<u16>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExportJsonArgs {
+    #[command(flatten)]
+    pub(super) selection: SelectionArgs,
+    #[command(flatten)]
+    pub(super) naming: NamingArgs,
+    /// Do not ask the registries what is published
+    #[arg(long)]
+    pub(super) offline: bool,
 }
 
 #[derive(Debug, Subcommand)]

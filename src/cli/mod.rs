@@ -11,9 +11,11 @@ mod check;
 mod engines;
 mod environment;
 mod explain;
+mod export;
 mod fan_out;
 mod generate;
 mod git;
+mod init;
 mod inputs;
 mod jobs;
 mod local;
@@ -105,6 +107,10 @@ fn execute(cli: Cli, environment: &Environment, printer: &Printer) -> Result<Exi
         Some(Command::Status(args)) => status::run(&args, &cli.global, environment, printer),
         Some(Command::Prune(args)) => prune::run(&args, &cli.global, environment, printer),
         Some(Command::Update(args)) => update::run(&args, &cli.global, environment, printer),
+        Some(Command::Init(args)) => init::run(&args, printer),
+        Some(Command::Export { command }) => {
+            export::run(&command, &cli.global, environment, printer)
+        }
         Some(Command::Explain(args)) => explain::run(&args, &cli.global, printer),
         Some(Command::Auth { command: AuthCommand::Check(args) }) => {
             auth::check(&args, &cli.global, environment, printer)

@@ -5,6 +5,8 @@ mod registry;
 
 mod engine;
 mod explain;
+mod export;
+mod init;
 mod jobs;
 mod names;
 mod plan;
