@@ -72,6 +72,29 @@ fn variants_that_share_costly_steps_stay_together() {
     assert!(shown(&plan, &by_job_type).lines().next().is_some_and(|line| !line.contains("train")));
 }
 
+/// As many jobs as there are pairs of python and gpu: each has one of them.
+#[test]
+fn jobs_are_balanced_where_variants_have_most_in_common() {
+    let matrix = matrix(6);
+    let plan = plan(&matrix);
+    let dockerfile = |values: &[usize]| {
+        let (python, gpu, job_type) = (values[0], values[1], values[2]);
+        let cuda = ["", "FROM debian AS cuda\nRUN fetch\n"][gpu];
+        let linked = ["", "COPY --link --from=cuda /out /\n"][gpu];
+        format!("{cuda}FROM python:3.{python}\nRUN apt\nRUN control\n{linked}RUN pip {job_type}\n")
+    };
+    let context = |dockerfile| BuildContext { dockerfile, ..BuildContext::default() };
+    let rows = plan.targets.iter();
+    let contexts: Vec<BuildContext> =
+        rows.map(|target| context(dockerfile(&target.variant.values))).collect();
+    let all: Vec<usize> = (0..plan.targets.len()).collect();
+    for (count, sizes) in [(6, vec![4; 6]), (12, vec![2; 12])] {
+        let shards = plan.shards(&contexts, &all, count);
+        let found: Vec<usize> = shards.iter().map(Vec::len).collect();
+        assert_eq!(found, sizes, "{}", shown(&plan, &shards));
+    }
+}
+
 #[test]
 fn only_what_is_chosen_is_divided() {
     let matrix = matrix(3);
