@@ -92,24 +92,29 @@ pub(super) fn run(args: &InitArgs, printer: &Printer) -> Result<ExitCode, Report
     files.extend(copied);
     let files = by_path(files)?;
     check_sound(&files)?;
-    let mut rows = Vec::new();
-    for (path, file) in &files {
-        rows.push((folder.join(path), compare::difference(folder, path, file)));
-    }
-    let mut there = rows.iter().filter(|(path, _)| path.symlink_metadata().is_ok());
-    let there = there.by_ref().filter(|(_, difference)| !matches!(difference, Ok(None)));
-    let there: Vec<PathBuf> = there.map(|(path, _)| path.clone()).collect();
-    if !there.is_empty() && !args.force {
-        return Err(InitError::There(there).into());
+    let rows: Vec<(PathBuf, bool)> = files
+        .iter()
+        .map(|(path, file)| {
+            let is_same = matches!(compare::difference(folder, path, file), Ok(None));
+            (folder.join(path), is_same)
+        })
+        .collect();
+    let mut other =
+        rows.iter().filter(|(path, is_same)| !is_same && path.symlink_metadata().is_ok());
+    if !args.force
+        && let Some((first, _)) = other.next()
+    {
+        let rest = other.map(|(path, _)| path.clone());
+        return Err(InitError::There(std::iter::once(first.clone()).chain(rest).collect()).into());
     }
     if !args.dry_run {
         write(folder, &files)?;
     }
-    for (path, difference) in &rows {
-        let done = match (difference, args.dry_run) {
-            (Ok(None), _) => "there already:",
-            (_, true) => "would write",
-            (_, false) => "wrote",
+    for (path, is_same) in &rows {
+        let done = match (is_same, args.dry_run) {
+            (true, _) => "there already:",
+            (false, true) => "would write",
+            (false, false) => "wrote",
         };
         printer.result(&format!("{done} {}", path.display()));
     }

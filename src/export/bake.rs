@@ -89,41 +89,34 @@ pub fn bake<'a>(
     secrets: &[BakeSecret],
     folders: Folders<'_>,
 ) -> Bake<'a> {
-    let names = names(images);
     let (mut targets, mut files) = (Map::new(), BTreeMap::new());
     let (mut built, mut checked) = (Vec::new(), Vec::new());
-    for (image, (name, check)) in images.iter().zip(names) {
+    for (image, (name, check)) in images.iter().zip(names(images)) {
         let context = match folders {
             Folders::Own(folder) => folder.display().to_string(),
             Folders::Written => written(image.context, &mut files),
         };
-        let with_checks = verify::with_checks(&image.context.dockerfile, image.checks);
-        let dockerfile = with_checks.as_ref().unwrap_or(&image.context.dockerfile);
+        let dockerfile = verify::with_checks(&image.context.dockerfile, image.checks);
         let mut common = Map::new();
+        let text_of_file = dockerfile.as_ref().unwrap_or(&image.context.dockerfile);
         common.insert("context".to_owned(), text(&context));
-        common.insert("dockerfile-inline".to_owned(), text(dockerfile));
+        common.insert("dockerfile-inline".to_owned(), text(text_of_file));
         let platforms: Vec<String> = image.platforms.iter().map(ToString::to_string).collect();
         common.insert("platforms".to_owned(), json!(platforms));
         let secrets = mounted(image.context, secrets);
         if !secrets.is_empty() {
             common.insert("secret".to_owned(), Value::Array(secrets));
         }
-        if with_checks.is_some() {
-            let mut target = common.clone();
-            target.insert("output".to_owned(), json!(["type=cacheonly"]));
-            common.insert("target".to_owned(), text(&verify::image_stage(dockerfile)));
-            targets.insert(check.clone(), target.into());
+        let mut target = common.clone();
+        if let Some(dockerfile) = &dockerfile {
+            // The checks are the last stage, and the image is the one before them.
+            common.insert("output".to_owned(), json!(["type=cacheonly"]));
+            targets.insert(check.clone(), common.into());
             checked.push(check);
+            target.insert("target".to_owned(), text(&verify::image_stage(dockerfile)));
         }
-        let tags = image.references.iter().map(|reference| text(&reference.to_string()));
-        common.insert("tags".to_owned(), tags.collect());
-        let labels = image.labels.iter().map(|(name, value)| (escaped(name), text(value)));
-        common.insert("labels".to_owned(), Value::Object(labels.collect()));
-        // basegen's images have none, and with one a single image becomes an index.
-        let none = ["type=provenance,disabled=true", "type=sbom,disabled=true"];
-        common.insert("attest".to_owned(), json!(none));
-        common.insert("output".to_owned(), json!([output(image.compression)]));
-        targets.insert(name.clone(), common.into());
+        target.extend(exported(image));
+        targets.insert(name.clone(), target.into());
         built.push(name);
     }
     let mut groups = Map::new();
@@ -135,6 +128,20 @@ pub fn bake<'a>(
     let mut text = serde_json::to_string_pretty(&file).expect("texts are JSON");
     text.push('\n');
     Bake { text, files }
+}
+
+/// What makes of a target an image with its names.
+fn exported(image: &BakeImage<'_>) -> Map<String, Value> {
+    let tags = image.references.iter().map(|reference| text(&reference.to_string()));
+    let labels = image.labels.iter().map(|(name, value)| (escaped(name), text(value)));
+    // basegen's images have none, and with one a single image becomes an index.
+    let attestations = ["type=provenance,disabled=true", "type=sbom,disabled=true"];
+    let mut keys = Map::new();
+    keys.insert("tags".to_owned(), tags.collect());
+    keys.insert("labels".to_owned(), Value::Object(labels.collect()));
+    keys.insert("attest".to_owned(), json!(attestations));
+    keys.insert("output".to_owned(), json!([output(image.compression)]));
+    keys
 }
 
 /// For each image the name of its target and of its checks' target. Bake takes letters, digits,
