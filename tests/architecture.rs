@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// For each room, the rooms of this crate that it may import. Every room may speak of itself.
-const ROOMS: [(&str, &[&str]); 14] = [
+const ROOMS: [(&str, &[&str]); 16] = [
     ("error", &[]),
     ("image", &[]),
     ("event", &["image"]),
@@ -15,21 +15,24 @@ const ROOMS: [(&str, &[&str]); 14] = [
     ("plan", &["image", "matrix", "render", "version", "error"]),
     ("registry", &["image", "error"]),
     ("verify", &["matrix", "render"]),
+    ("export", &["image", "matrix", "render", "verify"]),
+    ("init", &["matrix", "render", "version", "error"]),
     ("engine", &["image", "event", "matrix", "render", "verify", "registry", "error"]),
     ("publish", &["image", "event", "plan", "engine", "registry", "error"]),
     ("report", &["image", "event", "error"]),
     (
         "cli",
         &[
-            "image", "matrix", "render", "plan", "version", "verify", "engine", "registry",
-            "publish", "report", "event", "error",
+            "image", "matrix", "render", "plan", "version", "verify", "export", "init", "engine",
+            "registry", "publish", "report", "event", "error",
         ],
     ),
     ("main", &["cli", "report"]),
 ];
 
 /// Rooms that are ordinary functions from values to values.
-const PURE: [&str; 7] = ["image", "matrix", "render", "plan", "verify", "version", "event"];
+const PURE: [&str; 9] =
+    ["image", "matrix", "render", "plan", "verify", "export", "init", "version", "event"];
 
 /// What a pure room never names.
 const OUTSIDE: [&str; 10] = [
