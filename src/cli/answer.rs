@@ -14,14 +14,19 @@ pub(super) fn check(environment: &Environment) -> Result<(), Report> {
     }
 }
 
-/// Appends `outputs` to the file that `GITHUB_OUTPUT` names, or prints them where it names none.
+/// Appends `outputs` to the file that `GITHUB_OUTPUT` names, and tells the same as `text`; where it names
+/// none, the outputs are printed.
 pub(super) fn hand_on(
     outputs: &Outputs,
+    text: &str,
     environment: &Environment,
     printer: &Printer,
 ) -> Result<(), Report> {
     match environment.path("GITHUB_OUTPUT") {
-        Some(path) => outputs.append(&path).map_err(FileError::outputs)?,
+        Some(path) => {
+            outputs.append(&path).map_err(FileError::outputs)?;
+            printer.result(text);
+        }
         None => printer.result(&outputs.to_string()),
     }
     Ok(())

@@ -428,7 +428,7 @@ pub(super) enum AnswerFormat {
     Text,
     /// For programs
     Json,
-    /// Outputs of a step of GitHub Actions: to the file that `GITHUB_OUTPUT` names, else printed
+    /// Outputs of a step of GitHub Actions, to the file that `GITHUB_OUTPUT` names, or printed
     Github,
 }
 

@@ -170,7 +170,9 @@ impl Answer {
         match args.format {
             AnswerFormat::Text => printer.result(&self.text()),
             AnswerFormat::Json => printer.result(&self.json(args.dry_run)),
-            AnswerFormat::Github => answer::hand_on(&self.outputs(), environment, printer)?,
+            AnswerFormat::Github => {
+                answer::hand_on(&self.outputs(), &self.text(), environment, printer)?
+            }
         }
         Ok(())
     }

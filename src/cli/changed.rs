@@ -27,7 +27,9 @@ pub(super) fn run(
     match args.format {
         AnswerFormat::Text => printer.result(&change.text()),
         AnswerFormat::Json => printer.result(&change.json()),
-        AnswerFormat::Github => answer::hand_on(&change.outputs(), environment, printer)?,
+        AnswerFormat::Github => {
+            answer::hand_on(&change.outputs(), &change.text(), environment, printer)?;
+        }
     }
     let has_changed = change.of_version() || !change.to_build().is_empty();
     Ok(if args.exit_code && has_changed { ExitCode::Drift } else { ExitCode::Success })

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde_json::{Value as Json, json};
 
 use crate::error::{ExitCode, Explain, Report};
-use crate::plan::{Effect, Plan, PublishedState, usual_shards};
+use crate::plan::{Plan, PublishedState, usual_shards};
 use crate::report::{MAX_OUTPUTS, Outputs, Printer, format, markdown};
 
 use super::args::{GlobalArgs, PlanArgs};
@@ -59,7 +59,7 @@ pub(super) fn run(
             let since = since::compare(&matrix, &chosen, &args.naming, revision, global)?;
             let affected = since.comparison.affected.iter();
             let ids: HashSet<&str> = affected
-                .filter(|affected| affected.effect != Effect::Removed)
+                .filter(|affected| affected.is_built())
                 .map(|affected| affected.id.as_str())
                 .collect();
             places(&plan, |at| ids.contains(plan.targets[at].id()))

@@ -50,10 +50,6 @@ impl FileError {
         Self { doing: format!("compare what is in `{}`", folder.display()), source }
     }
 
-    pub(super) fn outputs(source: io::Error) -> Self {
-        Self { doing: "write to the file that `GITHUB_OUTPUT` names".to_owned(), source }
-    }
-
     fn metadata(path: &Path) -> impl Fn(io::Error) -> Self {
         move |source| Self {
             doing: format!("write the metadata file `{}`", path.display()),

@@ -43,9 +43,9 @@ pub(super) fn run(
     let chosen = args.selection.selection()?;
     let since = compare(&matrix, &chosen, &args.naming, revision, global)?;
     printer.result(&match args.format {
-        PlanFormat::Table | PlanFormat::Github => since.comparison.table(revision),
         PlanFormat::Markdown => since.comparison.markdown(),
         PlanFormat::Json => since.comparison.json(revision, since.snapshot.commit()),
+        PlanFormat::Table | PlanFormat::Github => since.comparison.table(revision),
     });
     Ok(ExitCode::Success)
 }

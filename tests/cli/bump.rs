@@ -143,7 +143,7 @@ fn github_reads_the_answer_from_its_file() {
     let file = project.path().join("outputs");
     let mut command = project.basegen("bump patch --format github");
     command.env("GITHUB_OUTPUT", &file);
-    assert_eq!(stdout(command), "");
+    assert_eq!(stdout(command), "v1.2.3 → v1.2.4\n  VERSION\n");
     assert_snapshot!(read(&project, "outputs"), @r#"
     version_changed=true
     version_before=v1.2.3
