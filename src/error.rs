@@ -35,13 +35,15 @@ pub enum ExitCode {
     Registry,
     /// A tag that should be new stands for something else.
     Conflict,
+    /// The forge refused something, or could not be reached.
+    Forge,
     /// Interrupted by the user.
     Interrupted,
 }
 
 impl ExitCode {
     /// Every code with its number and its meaning, in numeric order, for `--help` and the docs.
-    pub const TABLE: [(Self, u8, &'static str); 13] = [
+    pub const TABLE: [(Self, u8, &'static str); 14] = [
         (Self::Success, 0, "everything that was asked for is done"),
         (Self::Failure, 1, "a file or the environment is in the way"),
         (Self::Usage, 2, "the command line is wrong"),
@@ -54,6 +56,7 @@ impl ExitCode {
         (Self::Registry, 9, "a registry refused something, or could not be reached"),
         (Self::Verify, 10, "an image failed a check: it is not what it should be"),
         (Self::Conflict, 11, "a tag of the version stands for another image already"),
+        (Self::Forge, 13, "the forge refused the pull request, or could not be reached"),
         (Self::Interrupted, 130, "interrupted"),
     ];
 

@@ -4,6 +4,7 @@ pub mod cli;
 pub mod engine;
 pub mod error;
 pub mod event;
+pub mod forge;
 pub mod image;
 pub mod matrix;
 pub mod plan;

@@ -17,6 +17,13 @@ pub struct Network {
     pub certificates: Vec<u8>,
 }
 
+impl Network {
+    /// A client for requests to `url`, of another service than a registry.
+    pub fn client(&self, url: &Url) -> Result<Client, RegistryErrorKind> {
+        Connections::over(self.clone()).client(url)
+    }
+}
+
 /// Connections over a [`Network`], made when the first is needed.
 #[derive(Default)]
 pub(super) struct Connections {
