@@ -27,7 +27,7 @@ pub enum ExitCode {
     Build,
     /// At least one variant was built but could not be pushed or written.
     Export,
-    /// A difference was found: by `--check`, or between a release and its registry.
+    /// A difference was found: by `--check`, by `changed`, or between a release and its registry.
     Drift,
     /// At least one image is not what it should be.
     Verify,
@@ -35,6 +35,8 @@ pub enum ExitCode {
     Registry,
     /// A tag that should be new stands for something else.
     Conflict,
+    /// `basegen check` found something.
+    Check,
     /// The forge refused something, or could not be reached.
     Forge,
     /// Interrupted by the user.
@@ -43,7 +45,7 @@ pub enum ExitCode {
 
 impl ExitCode {
     /// Every code with its number and its meaning, in numeric order, for `--help` and the docs.
-    pub const TABLE: [(Self, u8, &'static str); 14] = [
+    pub const TABLE: [(Self, u8, &'static str); 15] = [
         (Self::Success, 0, "everything that was asked for is done"),
         (Self::Failure, 1, "a file or the environment is in the way"),
         (Self::Usage, 2, "the command line is wrong"),
@@ -52,10 +54,11 @@ impl ExitCode {
         (Self::Engine, 5, "no engine can be reached, or it cannot do what is asked"),
         (Self::Build, 6, "at least one variant failed to build"),
         (Self::Export, 7, "a variant was built, but could not be pushed or written"),
-        (Self::Drift, 8, "a difference was found, by --check or by `status`"),
+        (Self::Drift, 8, "a difference was found, by --check, `status` or `changed`"),
         (Self::Registry, 9, "a registry refused something, or could not be reached"),
         (Self::Verify, 10, "an image failed a check: it is not what it should be"),
         (Self::Conflict, 11, "a tag of the version stands for another image already"),
+        (Self::Check, 12, "`basegen check` found something that is out of step"),
         (Self::Forge, 13, "the forge refused the pull request, or could not be reached"),
         (Self::Interrupted, 130, "interrupted"),
     ];

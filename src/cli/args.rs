@@ -37,6 +37,12 @@ pub(super) enum Command {
     Prune(PruneArgs),
     /// Pin the upstream images in basegen.lock to what registries have now
     Update(UpdateArgs),
+    /// Raise the version, in every place that says it
+    Bump(BumpArgs),
+    /// Tell what is out of step: version, lock, generated files, and what registries have
+    Check(CheckArgs),
+    /// Tell whether the version and the images have changed since a git revision
+    Changed(ChangedArgs),
     /// Tell why a variant is, or is not, in the matrix, and what it is made of
     Explain(ExplainArgs),
     /// See who basegen is to registries, and what that allows
@@ -256,6 +262,96 @@ pub(super) struct UpdateArgs {
     /// Write nothing, and fail if something would change
     #[arg(long)]
     pub(super) check: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct BumpArgs {
+    /// `patch`, `minor`, `major`, `prerelease`, or the new version itself
+    #[arg(value_name = "LEVEL|VERSION")]
+    pub(super) to: String,
+    /// Which kind of pre-release [default: the kind that there is, or rc]; with `patch`, `minor`
+    /// or `major`, the first one of the next version
+    #[arg(long, value_enum, value_name = "KIND")]
+    pub(super) pre: Option<PrereleaseKind>,
+    /// Only if images have changed since the version was released, as the registries have them
+    #[arg(long)]
+    pub(super) if_changed: bool,
+    /// With --if-changed: since this git revision, without asking the registries
+    #[arg(long, value_name = "REV", requires = "if_changed")]
+    pub(super) since: Option<String>,
+    /// Take a VERSION that is lower than the one that is there
+    #[arg(long)]
+    pub(super) allow_downgrade: bool,
+    /// Print the edits as a diff, and write nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// How the answer is written
+    #[arg(long, value_enum, default_value_t = AnswerFormat::Text)]
+    pub(super) format: AnswerFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum PrereleaseKind {
+    /// 1.2.3-dev.1, 1.2.3.dev1
+    Dev,
+    /// 1.2.3-alpha.1, 1.2.3a1
+    Alpha,
+    /// 1.2.3-beta.1, 1.2.3b1
+    Beta,
+    /// 1.2.3-rc.1, 1.2.3rc1
+    Rc,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum AnswerFormat {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+    /// Outputs of a step of GitHub Actions: to the file that GITHUB_OUTPUT names, else printed
+    Github,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    /// Ask no registry
+    #[arg(long)]
+    pub(super) offline: bool,
+    /// Write the generated files, and pin what is not pinned, before looking
+    #[arg(long)]
+    pub(super) fix: bool,
+    /// Find fault with upstream images that moved since they were pinned
+    #[arg(long, conflicts_with = "offline")]
+    pub(super) strict: bool,
+    /// Find fault with a version that is not released
+    #[arg(long, conflicts_with = "offline")]
+    pub(super) released: bool,
+    /// How the findings are written
+    #[arg(long, value_enum, default_value_t = FindingsFormat::Text)]
+    pub(super) format: FindingsFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum FindingsFormat {
+    /// For people, one a line; under GitHub Actions annotations beside them
+    Text,
+    /// For programs
+    Json,
+    /// GitHub's annotations
+    Github,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ChangedArgs {
+    /// The commit, branch or tag to compare with
+    #[arg(long, value_name = "REV")]
+    pub(super) since: String,
+    /// Exit with 8 if anything has changed
+    #[arg(long)]
+    pub(super) exit_code: bool,
+    /// How the answer is written
+    #[arg(long, value_enum, default_value_t = AnswerFormat::Text)]
+    pub(super) format: AnswerFormat,
 }
 
 #[derive(Debug, Args)]

@@ -52,6 +52,11 @@ impl Environment {
         (!value.is_empty()).then(|| value.into())
     }
 
+    /// Whether this is a step of a workflow of GitHub Actions.
+    pub(super) fn is_actions(&self) -> bool {
+        self.variable("GITHUB_ACTIONS") == Some("true")
+    }
+
     /// The user's folder for what programs note between runs; none for someone without a home.
     pub(super) fn state_folder(&self) -> Option<PathBuf> {
         let state = self.path("XDG_STATE_HOME");

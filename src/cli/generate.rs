@@ -21,10 +21,11 @@ pub(super) const EXIT_CODES: &str = "Exit codes:
   5    no engine can be reached, or it cannot do what is asked
   6    at least one variant failed to build
   7    a variant was built, but could not be pushed or written
-  8    a difference was found, by --check or by `status`
+  8    a difference was found, by --check, `status` or `changed`
   9    a registry refused something, or could not be reached
   10   an image failed a check: it is not what it should be
   11   a tag of the version stands for another image already
+  12   `basegen check` found something that is out of step
   130  interrupted";
 
 pub(super) fn schema(printer: &Printer) -> ExitCode {

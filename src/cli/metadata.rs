@@ -37,6 +37,18 @@ impl FileError {
         Self { doing: "write the lock of the upstream images".to_owned(), source }
     }
 
+    pub(super) fn generated(path: &Path, source: io::Error) -> Self {
+        Self { doing: format!("write the generated file `{}`", path.display()), source }
+    }
+
+    pub(super) fn comparing(folder: &Path, source: io::Error) -> Self {
+        Self { doing: format!("compare what is in `{}`", folder.display()), source }
+    }
+
+    pub(super) fn outputs(source: io::Error) -> Self {
+        Self { doing: "write to the file that `GITHUB_OUTPUT` names".to_owned(), source }
+    }
+
     fn metadata(path: &Path) -> impl Fn(io::Error) -> Self {
         move |source| Self {
             doing: format!("write the metadata file `{}`", path.display()),

@@ -4,13 +4,18 @@
 //! of its own; `basegen` without one builds.
 
 mod access;
+mod answer;
 mod args;
 mod auth;
 mod build;
+mod bump;
+mod changed;
 mod check;
+mod compare;
 mod engines;
 mod environment;
 mod explain;
+mod findings;
 mod generate;
 mod git;
 mod inputs;
@@ -22,6 +27,7 @@ mod prune;
 mod publish;
 mod recipe;
 mod registries;
+mod released;
 mod render;
 mod selection;
 mod signals;
@@ -100,6 +106,9 @@ fn execute(cli: Cli, environment: &Environment, printer: &Printer) -> Result<Exi
         Some(Command::Auth { command: AuthCommand::Check(args) }) => {
             auth::check(&args, &cli.global, environment, printer)
         }
+        Some(Command::Bump(args)) => bump::run(&args, &cli.global, environment, printer),
+        Some(Command::Check(args)) => check::run(&args, &cli.global, environment, printer),
+        Some(Command::Changed(args)) => changed::run(&args, &cli.global, environment, printer),
         Some(Command::Schema) => Ok(generate::schema(printer)),
         Some(Command::Completions { shell }) => Ok(generate::completions(shell, printer)),
         Some(Command::Man { folder }) => generate::man(folder.as_deref(), printer),

@@ -19,7 +19,7 @@ pub(super) fn report(
     printer: &Printer,
     mask: Mask,
 ) -> Result<RunReport, FileError> {
-    let is_actions = environment.variable("GITHUB_ACTIONS") == Some("true");
+    let is_actions = environment.is_actions();
     let display = match args.progress {
         Progress::Auto => Display::automatic(
             environment.stderr_is_terminal(),

@@ -14,11 +14,11 @@ use crate::render::{BuildContext, Renderer, first_link};
 use crate::report::Printer;
 
 use super::args::{GlobalArgs, RenderArgs};
-use super::{check, selection};
+use super::{compare, selection};
 
 /// A rendered file that cannot be written or read.
 #[derive(Debug, thiserror::Error)]
-enum FilesError {
+pub(super) enum FilesError {
     #[error("cannot compare `{}`", .0.display())]
     Compare(PathBuf, #[source] io::Error),
     #[error("cannot write `{}`", .0.display())]
@@ -54,7 +54,7 @@ pub(super) struct RenderedFile {
 }
 
 impl<'a> Rendered<'a> {
-    fn new(selected: &Selected<'a>, contexts: &[BuildContext]) -> Self {
+    pub(super) fn new(selected: &Selected<'a>, contexts: &[BuildContext]) -> Self {
         let variants = selected.variants.iter().map(|variant| variant.id.as_str()).collect();
         let mut rendered = Self { files: BTreeMap::new(), variants, is_whole: selected.whole };
         for (variant, context) in rendered.variants.iter().zip(contexts) {
@@ -88,7 +88,7 @@ pub(super) fn run(
     let pins = Lock::of(&matrix)?.pins;
     let contexts = Renderer::new(&matrix)?.pinned(pins).render_all(&selected.variants)?;
     if let Some(folder) = &args.check {
-        let compared = check::compare(folder, &Rendered::new(&selected, &contexts));
+        let compared = compare::compare(folder, &Rendered::new(&selected, &contexts));
         compared.map_err(|error| FilesError::Compare(folder.clone(), error))??;
         printer.message(&format!("{} holds what the matrix renders to", folder.display()));
     } else if let Some(folder) = &args.output {
@@ -96,10 +96,10 @@ pub(super) fn run(
         write(folder, &rendered)?;
         let count = contexts.len();
         printer.message(&format!("wrote {count} variants to {}", folder.display()));
-        let extra = check::extra(folder, &rendered);
+        let extra = compare::extra(folder, &rendered);
         let extra = extra.map_err(|error| FilesError::Compare(folder.clone(), error))?;
         if !extra.is_empty() {
-            let told = check::told(&extra);
+            let told = compare::told(&extra);
             printer.message(&format!("what is rendered no more stays until you remove it:{told}"));
         }
     } else {
@@ -115,13 +115,13 @@ pub(super) fn run(
 
 /// Writes what differs; a file that is the same already keeps its time. Nothing is written
 /// when a link is in the way: what it leads to belongs to somebody else.
-fn write(folder: &Path, rendered: &Rendered) -> Result<(), FilesError> {
+pub(super) fn write(folder: &Path, rendered: &Rendered) -> Result<(), FilesError> {
     if let Some(link) = rendered.files.keys().find_map(|path| first_link(folder, path)) {
         return Err(FilesError::Link(folder.join(link)));
     }
     for (path, file) in &rendered.files {
         let on_disk = folder.join(path);
-        let written = check::difference(folder, path, file).and_then(|found| match found {
+        let written = compare::difference(folder, path, file).and_then(|found| match found {
             Some(_) => replace(&on_disk, file),
             None => Ok(()),
         });

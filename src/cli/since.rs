@@ -8,9 +8,9 @@ use crate::matrix::{self, Matrix, Selected, Selection};
 use crate::plan::{Comparison, Inputs, Lock, Plan, PlanRequest};
 use crate::render::Renderer;
 use crate::report::Printer;
-use crate::version::Version;
+use crate::version::{self, Version};
 
-use super::args::{GlobalArgs, PlanArgs, PlanFormat};
+use super::args::{GlobalArgs, NamingArgs, PlanArgs, PlanFormat};
 use super::git::Snapshot;
 use super::selection;
 
@@ -41,29 +41,68 @@ pub(super) fn run(
 ) -> Result<ExitCode, Report> {
     let matrix = selection::load(&global.file)?;
     let chosen = args.selection.selection()?;
+    let since = compare(&matrix, &chosen, &args.naming, revision, global)?;
+    printer.result(&match args.format {
+        PlanFormat::Table => since.comparison.table(revision),
+        PlanFormat::Markdown => since.comparison.markdown(),
+        PlanFormat::Json => since.comparison.json(revision, since.snapshot.commit()),
+    });
+    Ok(ExitCode::Success)
+}
+
+/// An earlier state of a matrix, and how its images differ from those of today.
+pub(super) struct Since {
+    pub(super) comparison: Comparison,
+    /// The matrix as it was.
+    pub(super) earlier: Matrix,
+    /// Where its files are.
+    pub(super) snapshot: Snapshot,
+    revision: String,
+}
+
+impl Since {
+    /// The version as it was then; none where no file told of one.
+    pub(super) fn version(&self) -> Result<Option<Version>, Report> {
+        let Some(table) = &self.earlier.version else { return Ok(None) };
+        if !self.snapshot.fetch(table.file.get_ref())? {
+            return Ok(None);
+        }
+        let read = version::read(table, self.earlier.folder());
+        Ok(Some(read.map_err(|error| then(&error.into(), &self.revision, &self.snapshot))?))
+    }
+}
+
+/// Compares the images that are `chosen` of `matrix` with those of `revision`.
+pub(super) fn compare(
+    matrix: &Matrix,
+    chosen: &Selection,
+    naming: &NamingArgs,
+    revision: &str,
+    global: &GlobalArgs,
+) -> Result<Since, Report> {
     // What an image is called is not what it is: any version will do.
-    let request = args.naming.with_version(Version::custom("since").ok())?;
-    let now = images(&matrix, &matrix.select(&chosen)?, &request)?;
+    let request = naming.with_version(Version::custom("since").ok())?;
+    let now = images(matrix, &matrix.select(chosen)?, &request)?;
     let snapshot = Snapshot::new(revision, matrix.folder())?;
     let file = global.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
     snapshot.require(&file)?;
-    let then = |error: Report| ThenError {
-        revision: revision.to_owned(),
-        exit_code: error.exit_code(),
-        told: told(&error, &snapshot.folder()),
-    };
+    let then = |error: Report| then(&error, revision, &snapshot);
     let earlier = matrix::load(&snapshot.path(&file)).map_err(|error| then(error.into()))?;
     snapshot.fetch(&earlier.image.templates)?;
     snapshot.fetch(Lock::NAME)?;
-    let selected = counterpart(&earlier, &matrix, &now, &chosen);
+    let selected = counterpart(&earlier, matrix, &now, chosen);
     let before = images(&earlier, &selected, &request).map_err(then)?;
     let comparison = Comparison::new(&before, &now);
-    printer.result(&match args.format {
-        PlanFormat::Table => comparison.table(revision),
-        PlanFormat::Markdown => comparison.markdown(),
-        PlanFormat::Json => comparison.json(revision, snapshot.commit()),
-    });
-    Ok(ExitCode::Success)
+    drop(before);
+    Ok(Since { comparison, earlier, snapshot, revision: revision.to_owned() })
+}
+
+fn then(error: &Report, revision: &str, snapshot: &Snapshot) -> ThenError {
+    ThenError {
+        revision: revision.to_owned(),
+        exit_code: error.exit_code(),
+        told: told(error, &snapshot.folder()),
+    }
 }
 
 /// What the selected images are made of, by their variants' ids.

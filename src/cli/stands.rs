@@ -40,6 +40,18 @@ pub(super) fn of(
     }
 }
 
+/// The same where the answer decides what is done: no answer is an error.
+pub(super) fn required(
+    plan: &Plan<'_>,
+    environment: &Environment,
+) -> Result<Vec<Standing>, Report> {
+    let recipe = Recipe::of(plan)?;
+    let runtime = Runtime::new().map_err(FileError::runtime)?;
+    let stands = runtime.block_on(ask(recipe, environment));
+    runtime.shutdown_background();
+    Ok(stands??)
+}
+
 async fn ask(
     mut recipe: Recipe<'_>,
     environment: &Environment,

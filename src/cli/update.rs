@@ -83,7 +83,7 @@ pub(super) fn run(
         printer.message(&told);
     }
     let wanted = chosen(&upstreams.references, &args.images)?;
-    let pins = look_up(&matrix, &wanted, environment, global, printer)?;
+    let pins = Lookup { environment, global, printer }.pins(&matrix, &wanted)?;
     let now = Lock { pins: kept(&before, &upstreams.references, pins, args.images.is_empty()) };
     let moves = before.moves_to(&now);
     if args.check && !moves.is_empty() {
@@ -111,14 +111,14 @@ fn summary(moves: &[Move], unchanged: usize) -> String {
 }
 
 /// What the variants of a matrix build on.
-struct Upstreams {
+pub(super) struct Upstreams {
     /// What can be pinned.
-    references: BTreeSet<Reference>,
+    pub(super) references: BTreeSet<Reference>,
     /// Names that mean nothing before the build.
     unknown: BTreeSet<String>,
 }
 
-fn upstreams(matrix: &Matrix) -> Result<Upstreams, Report> {
+pub(super) fn upstreams(matrix: &Matrix) -> Result<Upstreams, Report> {
     let variants: Vec<_> = matrix.variants.iter().collect();
     let contexts = Renderer::new(matrix)?.render_all(&variants)?;
     let mut upstreams = Upstreams { references: BTreeSet::new(), unknown: BTreeSet::new() };
@@ -171,41 +171,47 @@ fn kept(before: &Lock, needed: &BTreeSet<Reference>, found: Pins, is_whole: bool
     pins
 }
 
-fn look_up(
-    matrix: &Matrix,
-    wanted: &[Reference],
-    environment: &Environment,
-    global: &GlobalArgs,
-    printer: &Printer,
-) -> Result<Pins, Report> {
-    let mut options = registries::options(matrix, environment)?;
-    let runtime = Runtime::new().map_err(FileError::runtime)?;
-    let of_docker_hub = wanted.iter().any(|image| image.repository.registry() == "docker.io");
-    if of_docker_hub {
-        match runtime
-            .block_on(engines::mirrors(&engines::request(&EngineArgs::default(), environment)))
-        {
-            Ok(mirrors) => options.mirrors = mirrors,
-            Err(problem) if global.verbose => {
-                printer.message(&format!("no engine tells of mirrors of Docker Hub: {problem}"));
+/// Asks registries what images are now.
+pub(super) struct Lookup<'a> {
+    pub(super) environment: &'a Environment,
+    pub(super) global: &'a GlobalArgs,
+    pub(super) printer: &'a Printer,
+}
+
+impl Lookup<'_> {
+    /// The digests of `wanted`; an error where a registry does not have one.
+    pub(super) fn pins(&self, matrix: &Matrix, wanted: &[Reference]) -> Result<Pins, Report> {
+        let Self { environment, global, printer } = self;
+        let mut options = registries::options(matrix, environment)?;
+        let runtime = Runtime::new().map_err(FileError::runtime)?;
+        let of_docker_hub = wanted.iter().any(|image| image.repository.registry() == "docker.io");
+        if of_docker_hub {
+            match runtime
+                .block_on(engines::mirrors(&engines::request(&EngineArgs::default(), environment)))
+            {
+                Ok(mirrors) => options.mirrors = mirrors,
+                Err(problem) if global.verbose => {
+                    printer
+                        .message(&format!("no engine tells of mirrors of Docker Hub: {problem}"));
+                }
+                Err(_) => {}
             }
-            Err(_) => {}
         }
-    }
-    let registries = Registries::new(&options)?;
-    let answers = runtime.block_on(registries::digests(&registries, wanted));
-    runtime.shutdown_background();
-    let mut pins = Pins::new();
-    let mut missing = Vec::new();
-    for (reference, answer) in wanted.iter().zip(answers) {
-        match answer? {
-            Some(digest) => drop(pins.insert(reference.clone(), digest)),
-            None => missing.push(told(reference)),
+        let registries = Registries::new(&options)?;
+        let answers = runtime.block_on(registries::digests(&registries, wanted));
+        runtime.shutdown_background();
+        let mut pins = Pins::new();
+        let mut missing = Vec::new();
+        for (reference, answer) in wanted.iter().zip(answers) {
+            match answer? {
+                Some(digest) => drop(pins.insert(reference.clone(), digest)),
+                None => missing.push(told(reference)),
+            }
         }
-    }
-    match missing.is_empty() {
-        true => Ok(pins),
-        false => Err(UpdateError::Missing(missing).into()),
+        match missing.is_empty() {
+            true => Ok(pins),
+            false => Err(UpdateError::Missing(missing).into()),
+        }
     }
 }
 

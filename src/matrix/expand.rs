@@ -31,6 +31,8 @@ impl Matrix {
             file.verify.iter().map(|table| checker.check(&axes, table.get_ref())).collect();
         let build = checker.build(&file.build);
         let registries = checker.registries(&file.registries);
+        checker.version(file.version.as_ref());
+        checker.generated(&file.generated);
         checker.check_size(file, &axes);
         checker.finish()?;
 
@@ -67,6 +69,7 @@ impl Matrix {
             image,
             axes,
             version,
+            generated: file.generated.clone(),
             build,
             registries,
             variants,

@@ -13,6 +13,7 @@ mod facts;
 mod load;
 mod model;
 mod pattern;
+mod places;
 mod registries;
 mod rules;
 mod safe;
@@ -33,9 +34,10 @@ pub use model::{
     Axis, AxisValue, BuildInputs, Check, CheckCommand, Exclude, Image, Matrix, Variant,
 };
 pub use pattern::{Pattern, PatternError};
+pub use places::{GeneratedTable, VERSION_GROUP, VersionPlace, VersionTable, version_pattern};
 pub use registries::{RegistryAuth, RegistrySettings};
 pub(crate) use safe::{INSTRUCTIONS, is_invisible};
-pub use schema::{SecretTable, VersionTable, json_schema};
+pub use schema::{SecretTable, json_schema};
 pub use secrets::looks_like_secret;
 pub use select::{Selected, Selection, SelectionError, Term};
 pub use value::Value;

@@ -9,8 +9,9 @@ use serde_json::{Map, Value as Json};
 use super::condition::Condition;
 use super::diagnostic::SourceFile;
 use super::pattern::Pattern;
+use super::places::{GeneratedTable, VersionTable};
 use super::registries::RegistrySettings;
-use super::schema::{SecretTable, VersionTable};
+use super::schema::SecretTable;
 use super::value::Value;
 use crate::image::{Compression, Platform};
 
@@ -25,6 +26,8 @@ pub struct Matrix {
     pub axes: Vec<Axis>,
     /// Where the version lives, if tags follow one.
     pub version: Option<VersionTable>,
+    /// Files that are made from the matrix, and committed beside it.
+    pub generated: GeneratedTable,
     /// What the build steps are given.
     pub build: BuildInputs,
     /// How registries are reached and who we are to them, by host; Docker Hub is `docker.io`.

@@ -12,6 +12,7 @@ use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor, value::MapAcc
 use serde_json::Value as Json;
 use serde_spanned::Spanned;
 
+use super::places::{GeneratedTable, VersionTable};
 use super::registries::{Registries, RegistryTable};
 use super::value::Value;
 use crate::image::CompressionAlgorithm;
@@ -36,6 +37,9 @@ pub struct MatrixFile {
     /// Where the version lives that tags follow.
     #[schemars(with = "Option<VersionTable>")]
     pub version: Option<Spanned<VersionTable>>,
+    /// Files that are made from the matrix, and committed beside it.
+    #[serde(default)]
+    pub generated: GeneratedTable,
     /// What the build steps are given.
     #[serde(default)]
     pub build: BuildTable,
@@ -235,24 +239,6 @@ pub enum RunEntry {
     Shell(String),
     /// A program and its arguments, without a shell.
     Exec(Vec<String>),
-}
-
-/// `[version]`: where the version lives that tags follow.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct VersionTable {
-    /// The file, relative to this one.
-    #[schemars(with = "String")]
-    pub file: Spanned<String>,
-    /// In a TOML or JSON file: the key, such as `project.version`.
-    #[schemars(with = "Option<String>")]
-    pub key: Option<Spanned<String>>,
-    /// In a Python, Rust or text file: the name that the version is assigned to.
-    #[schemars(with = "Option<String>")]
-    pub constant: Option<Spanned<String>>,
-    /// What the tag puts before the version, such as `v`.
-    #[schemars(with = "Option<String>")]
-    pub prefix: Option<Spanned<String>>,
 }
 
 /// `[build]`: what the build steps are given.

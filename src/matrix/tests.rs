@@ -269,3 +269,18 @@ fn what_does_not_exist_is_refused_with_the_nearest() {
     let both = only(&[("gpu", "true"), ("python", "3.9"), ("python", "3.11")]);
     assert!(refusal(&matrix, &both).contains("no variant has python 3.9, gpu true"));
 }
+
+#[test]
+fn a_place_of_the_version_is_told_in_one_way() {
+    insta::assert_snapshot!(error_with(
+        "[version]\nfile = \"x\"\nkey = \"a\"\nconstant = \"A\"\n[[version.also]]\nfile = \"y\"\npattern = \"(\"\n\
+         [[version.also]]\nfile = \"y\"\npattern = 'v(\\d+)'\n[[version.also]]\nfile = \"y\"\nkeys = \"a\"\n"
+    ));
+    insta::assert_snapshot!(error_with(
+        "[version]\nfile = \"x\"\nkey = \"a\"\nconstant = \"A\"\n[[version.also]]\nfile = \"y\"\npattern = \"(\"\n\
+         [[version.also]]\nfile = \"y\"\npattern = 'v(\\d+)'\n"
+    ));
+    insta::assert_snapshot!(error_with(
+        "[generated]\nreadme = \"../README.md\"\nrendered = \"/tmp\"\n"
+    ));
+}

@@ -10,6 +10,7 @@ mod inputs;
 mod lock;
 mod names;
 mod order;
+mod readme;
 mod since;
 mod standing;
 
@@ -20,6 +21,7 @@ pub use fingerprint::Fingerprint;
 pub use inputs::Inputs;
 pub use lock::{Lock, LockError, Move};
 pub use names::{NameError, Naming};
+pub use readme::{ReadmeError, with_readme};
 pub use since::{Affected, Comparison, Effect};
 pub use standing::{PublishedState, Standing};
 

@@ -47,6 +47,14 @@ impl fmt::Display for Effect {
     }
 }
 
+impl Affected {
+    /// Whether its image must be built: there is one, and it is not what it was.
+    #[must_use]
+    pub fn is_built(&self) -> bool {
+        self.effect != Effect::Removed
+    }
+}
+
 impl Effect {
     /// Why, a text for each reason.
     fn reasons(&self) -> Vec<String> {
@@ -117,17 +125,23 @@ impl Comparison {
         format!("| variant | change | why |\n| --- | --- | --- |\n{}", rows.collect::<String>())
     }
 
-    /// The same for programs; `schema` counts up when a field's meaning changes.
+    /// The images that differ, each with what happened to it and why.
     #[must_use]
-    pub fn json(&self, revision: &str, commit: &str) -> String {
+    pub fn affected_json(&self) -> Json {
         let affected = self.affected.iter().map(|Affected { id, effect }| {
             json!({ "id": id, "change": effect.to_string(), "reasons": effect.reasons() })
         });
+        affected.collect()
+    }
+
+    /// The same for programs; `schema` counts up when a field's meaning changes.
+    #[must_use]
+    pub fn json(&self, revision: &str, commit: &str) -> String {
         let record = json!({
             "schema": 1,
             "since": revision,
             "commit": commit,
-            "affected": affected.collect::<Vec<Json>>(),
+            "affected": self.affected_json(),
             "unaffected": self.unaffected,
         });
         let mut text = serde_json::to_string_pretty(&record).expect("a comparison is JSON");

@@ -9,7 +9,7 @@ use crate::image::{Digest, Repository};
 use crate::registry::Registries;
 
 /// The largest image configuration that is read, in bytes.
-const MAX_CONFIG: u64 = 4 << 20;
+pub(super) const MAX_CONFIG: u64 = 4 << 20;
 
 #[derive(Default, Deserialize)]
 struct Config {

@@ -105,6 +105,12 @@ pub fn annotations(record: &Record) -> String {
     })
 }
 
+/// An annotation for a line of a file.
+#[must_use]
+pub fn at_line(name: &str, file: &str, line: usize, message: &str) -> String {
+    command(name, &[("file", file.to_owned()), ("line", line.to_string())], message)
+}
+
 fn annotation(group: &Group<'_>) -> String {
     let failure = &group.first.failure;
     let mut properties = vec![("title", format!("{} failed", group.title()))];

@@ -1,17 +1,34 @@
 //! The version constant that tags follow, read from where it lives.
 //!
 //! A version lives at a key of a TOML or JSON file, in one assignment of a Python, Rust or
-//! text file, or alone in a file of its own. It is read, never guessed: no match and more
-//! than one are errors.
+//! text file, where a regular expression says, or alone in a file of its own. It is read, never
+//! guessed: no match and more than one are errors. Other places may say the same version in their
+//! own way of writing; [`edits`] changes all of them, or none.
 
-mod read;
+mod bump;
+mod code;
+mod edit;
+mod error;
+mod keyed;
+mod locks;
+mod number;
+mod place;
+mod write;
 
-pub use read::{VersionError, read};
+pub use bump::{BumpError, Level, Prerelease, bump, target};
+pub use edit::{FileEdit, agreed, diff, edits};
+pub use error::VersionError;
+pub use number::{Grammar, Number, Style, split_prefix};
+pub use place::{Said, say};
+pub use write::write;
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
+
+use crate::matrix::VersionTable;
 
 /// A version as tags write it: `v0.2.2`, `1.4.0rc1`.
 ///
@@ -32,6 +49,21 @@ pub enum InvalidVersion {
     /// It holds what no tag can hold.
     #[error("`{0}` cannot be part of a tag: a tag has no `+`")]
     Local(String),
+    /// The other way of writing versions has no words for it.
+    #[error("`{version}` cannot be written as {grammar} asks: {reason}")]
+    Counterpart {
+        /// The version.
+        version: String,
+        /// The way of writing.
+        grammar: Grammar,
+        /// What is in the way.
+        reason: &'static str,
+    },
+}
+
+/// Reads the version that `table` tells of; its file is relative to `folder`.
+pub fn read(table: &VersionTable, folder: &Path) -> Result<Version, VersionError> {
+    Ok(say(&table.first(), folder)?.version)
 }
 
 impl Version {
@@ -39,6 +71,11 @@ impl Version {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The version as a number that can be compared; an error for a custom version.
+    pub fn number(&self) -> Result<Number, InvalidVersion> {
+        Number::parse(split_prefix(&self.0).1, None)
     }
 
     /// Any word that a tag can hold. `--version-tag` takes these, since test builds are
@@ -55,8 +92,7 @@ impl FromStr for Version {
     type Err = InvalidVersion;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let number =
-            text.trim_start_matches(|letter: char| letter.is_ascii_alphabetic() || letter == '-');
+        let (_, number) = split_prefix(text);
         let is_version =
             semver::Version::parse(number).is_ok() || pep440_rs::Version::from_str(number).is_ok();
         if !is_version {
@@ -88,24 +124,4 @@ impl Serialize for Version {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn both_kinds_of_version_are_versions() {
-        for text in
-            ["v0.2.2", "0.13.0", "1.4.0rc1", "1.0.0-rc.1", "2026.11", "v1.2.dev3", "release-1.2"]
-        {
-            assert!(text.parse::<Version>().is_ok(), "{text}");
-        }
-        for text in ["", "latest", "v", "1.0.0+cu128", "1.0 .0", "v1.0\n", "{{version}}"] {
-            assert!(text.parse::<Version>().is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_custom_version_is_any_tag() {
-        assert!(Version::custom("my-test").is_ok());
-        assert!(Version::custom("my test").is_err());
-    }
-}
+mod tests;

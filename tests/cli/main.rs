@@ -3,6 +3,9 @@
 mod project;
 mod registry;
 
+mod bump;
+mod changed;
+mod check;
 mod engine;
 mod explain;
 mod names;

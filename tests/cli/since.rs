@@ -1,35 +1,9 @@
 //! `basegen plan --since`: which variants a range of commits affects.
 
-use std::process::Command;
-
 use insta::assert_snapshot;
 use insta_cmd::assert_cmd_snapshot;
 
-use crate::project::{MATRIX, Project, stdout};
-
-/// Runs git in the project's folder, as nobody in particular.
-fn git(project: &Project, arguments: &[&str]) {
-    let mut command = Command::new("git");
-    command.args(["-c", "user.name=a", "-c", "user.email=a@example.org"]).args(arguments);
-    // Not even what a hook that runs these tests would tell of its own repository.
-    command.env_clear().env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
-    let output = command.current_dir(project.path()).output().expect("git");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
-
-fn commit(project: &Project, tag: &str) {
-    git(project, &["add", "--all"]);
-    git(project, &["commit", "--quiet", "--message", tag]);
-    git(project, &["tag", tag]);
-}
-
-/// The usual project, committed and called `first`.
-fn committed() -> Project {
-    let project = Project::new();
-    git(&project, &["init", "--quiet"]);
-    commit(&project, "first");
-    project
-}
+use crate::project::{MATRIX, Project, commit, committed, git, stdout};
 
 #[test]
 fn nothing_is_affected_by_what_makes_no_image() {

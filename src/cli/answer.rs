@@ -1,0 +1,20 @@
+//! Answers as outputs of a step of GitHub Actions.
+
+use crate::error::Report;
+use crate::report::{Outputs, Printer};
+
+use super::Environment;
+use super::metadata::FileError;
+
+/// Appends `outputs` to the file that `GITHUB_OUTPUT` names, or prints them where it names none.
+pub(super) fn hand_on(
+    outputs: &Outputs,
+    environment: &Environment,
+    printer: &Printer,
+) -> Result<(), Report> {
+    match environment.path("GITHUB_OUTPUT") {
+        Some(path) => outputs.append(&path).map_err(FileError::outputs)?,
+        None => printer.result(&outputs.to_string()),
+    }
+    Ok(())
+}

@@ -1,0 +1,210 @@
+//! `basegen bump`: a new version, in every place that says it.
+
+use serde_json::json;
+use tokio::runtime::Runtime;
+
+use crate::error::{ExitCode, Explain, Report};
+use crate::matrix::{Matrix, Selection, VersionTable};
+use crate::plan::{Plan, PublishedState, with_readme};
+use crate::publish::ReleaseSet;
+use crate::report::{Outputs, Printer, format};
+use crate::version::{self, FileEdit, Level, Prerelease, Said, Version};
+
+use super::args::{AnswerFormat, BumpArgs, GlobalArgs, NamingArgs, PrereleaseKind};
+use super::metadata::FileError;
+use super::publish::version_set;
+use super::selection::ArgumentError;
+use super::{Environment, answer, registries, selection, since, stands};
+
+/// There is no version to raise.
+#[derive(Debug, thiserror::Error)]
+#[error("the matrix does not say where its version lives")]
+pub(super) struct NoVersion;
+
+impl Explain for NoVersion {
+    fn exit_code(&self) -> ExitCode {
+        ExitCode::Matrix
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("add `[version]` to it, with `file` and what names the place in it".to_owned())
+    }
+}
+
+pub(super) fn run(
+    args: &BumpArgs,
+    global: &GlobalArgs,
+    environment: &Environment,
+    printer: &Printer,
+) -> Result<ExitCode, Report> {
+    let matrix = selection::load(&global.file)?;
+    let table = matrix.version.as_ref().ok_or(NoVersion)?;
+    let (before, to) = target(args, table, &matrix)?;
+    let stays = match args.if_changed {
+        true => unchanged(args, &matrix, &before.version, global, environment)?,
+        false => None,
+    };
+    let edits = match &stays {
+        Some(_) => Vec::new(),
+        None => edits(table, &matrix, &to)?,
+    };
+    if !args.dry_run {
+        version::write(matrix.folder(), &edits)?;
+    }
+    let now = if stays.is_some() { before.version.clone() } else { to };
+    Answer { before: before.version, now, edits, stays }.tell(args, environment, printer)?;
+    Ok(ExitCode::Success)
+}
+
+/// What the first place says, and what all are to say.
+fn target(
+    args: &BumpArgs,
+    table: &VersionTable,
+    matrix: &Matrix,
+) -> Result<(Said, Version), Report> {
+    let kind = args.pre.map(|kind| match kind {
+        PrereleaseKind::Dev => Prerelease::Dev,
+        PrereleaseKind::Alpha => Prerelease::Alpha,
+        PrereleaseKind::Beta => Prerelease::Beta,
+        PrereleaseKind::Rc => Prerelease::Rc,
+    });
+    let Ok(level) = args.to.parse::<Level>() else {
+        if args.pre.is_some() {
+            let reason = "`--pre` goes with `patch`, `minor`, `major` or `prerelease`";
+            return Err(ArgumentError::new("bump", &args.to, &reason).into());
+        }
+        // Places that disagree are what a version is given for.
+        let first = version::say(&table.first(), matrix.folder())?;
+        let to = version::target(&first, &args.to, args.allow_downgrade)?;
+        return Ok((first, to));
+    };
+    let first = version::agreed(table, matrix.folder())?.swap_remove(0);
+    let to = version::bump(&first, level, kind)?;
+    Ok((first, to))
+}
+
+/// The edits of all places, and of the README.
+fn edits(table: &VersionTable, matrix: &Matrix, to: &Version) -> Result<Vec<FileEdit>, Report> {
+    let edits = version::edits(table, matrix.folder(), to)?;
+    let plan = plan(matrix, to)?;
+    Ok(with_readme(&plan, edits)?)
+}
+
+fn plan<'a>(matrix: &'a Matrix, version: &Version) -> Result<Plan<'a>, Report> {
+    let request = NamingArgs::default().with_version(Some(version.clone()))?;
+    Ok(Plan::new(matrix, &matrix.select(&Selection::default())?, request)?)
+}
+
+/// Why the version stays, if no image has changed since it was released.
+fn unchanged(
+    args: &BumpArgs,
+    matrix: &Matrix,
+    version: &Version,
+    global: &GlobalArgs,
+    environment: &Environment,
+) -> Result<Option<String>, Report> {
+    if let Some(revision) = &args.since {
+        let naming = NamingArgs::default();
+        let since = since::compare(matrix, &Selection::default(), &naming, revision, global)?;
+        let is_built = since.comparison.affected.iter().any(crate::plan::Affected::is_built);
+        return Ok((!is_built).then(|| format!("no image has changed since {revision}")));
+    }
+    let plan = plan(matrix, version)?;
+    if !is_released(&plan, environment)? {
+        return Ok(Some(format!(
+            "{version} is not released yet, and what has changed goes with it"
+        )));
+    }
+    let stands = stands::required(&plan, environment)?;
+    let is_published = stands.iter().all(|stand| stand.state == PublishedState::Published);
+    Ok(is_published.then(|| format!("no image has changed since {version} was released")))
+}
+
+/// Whether the registries have a release of the plan's version, or any of its tags.
+fn is_released(plan: &Plan<'_>, environment: &Environment) -> Result<bool, Report> {
+    let registries = registries::open(&registries::options(plan.matrix, environment)?, Vec::new())?;
+    let runtime = Runtime::new().map_err(FileError::runtime)?;
+    if let Some(set) = version_set(plan)?
+        && runtime.block_on(ReleaseSet::read(&registries, &set))?.is_some()
+    {
+        return Ok(true);
+    }
+    let tags = plan.targets.iter().map(|target| &target.reference);
+    for found in runtime.block_on(registries::digests(&registries, tags)) {
+        if found?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// What came of it.
+struct Answer {
+    before: Version,
+    now: Version,
+    edits: Vec<FileEdit>,
+    /// Why the version stays as it is.
+    stays: Option<String>,
+}
+
+impl Answer {
+    fn tell(
+        &self,
+        args: &BumpArgs,
+        environment: &Environment,
+        printer: &Printer,
+    ) -> Result<(), Report> {
+        if args.dry_run && args.format == AnswerFormat::Text {
+            printer.message(self.headline().as_str());
+            printer.result(&version::diff(&self.edits));
+            return Ok(());
+        }
+        match args.format {
+            AnswerFormat::Text => printer.result(&self.text()),
+            AnswerFormat::Json => printer.result(&self.json(args.dry_run)),
+            AnswerFormat::Github => answer::hand_on(&self.outputs(), environment, printer)?,
+        }
+        Ok(())
+    }
+
+    fn files(&self) -> Vec<String> {
+        self.edits.iter().map(|edit| edit.path.display().to_string()).collect()
+    }
+
+    fn headline(&self) -> String {
+        match (&self.stays, self.before == self.now, self.edits.len()) {
+            (Some(reason), ..) => format!("the version stays {}: {reason}", self.now),
+            (None, true, 0) => format!("the version is {} already", self.now),
+            (None, true, count) => {
+                format!("the version is {}, now in {} more", self.now, format::count(count, "file"))
+            }
+            (None, false, _) => format!("{} → {}", self.before, self.now),
+        }
+    }
+
+    fn text(&self) -> String {
+        let files = self.files().into_iter().map(|file| format!("\n  {file}"));
+        format!("{}{}\n", self.headline(), files.collect::<String>())
+    }
+
+    fn json(&self, dry_run: bool) -> String {
+        let document = json!({
+            "schema": 1,
+            "version_changed": self.before != self.now,
+            "version_before": self.before,
+            "version": self.now,
+            "files": self.files(),
+            "reason": self.stays,
+            "diff": dry_run.then(|| version::diff(&self.edits)),
+        });
+        format!("{}\n", serde_json::to_string_pretty(&document).expect("an answer is JSON"))
+    }
+
+    fn outputs(&self) -> Outputs {
+        Outputs::new()
+            .with("version_changed", self.before != self.now)
+            .with("version_before", &self.before)
+            .with("version", &self.now)
+            .with("files", json!(self.files()))
+    }
+}

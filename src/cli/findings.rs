@@ -1,0 +1,275 @@
+//! What `basegen check` looks at, one function a subject.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Explain as _, Report};
+use crate::matrix::{self, Matrix, Selection};
+use crate::plan::{Lock, Plan, with_readme};
+use crate::render::{Renderer, familiar};
+use crate::report::Printer;
+use crate::version::{self, Said, VersionError};
+
+use super::args::{CheckArgs, GlobalArgs, NamingArgs};
+use super::check::{Finding, Level};
+use super::compare::Difference;
+use super::metadata::FileError;
+use super::render::{self, Rendered, RenderedFile, replace};
+use super::{Environment, compare, released, update};
+
+/// Everything that is out of step; what can be written is, where that is wished for.
+pub(super) fn of(
+    matrix: &Matrix,
+    args: &CheckArgs,
+    global: &GlobalArgs,
+    environment: &Environment,
+    printer: &Printer,
+) -> Result<Vec<Finding>, Report> {
+    let checker = Checker { matrix, fix: args.fix };
+    let mut found = checker.schema()?;
+    let (first, of_places) = checker.version();
+    found.extend(of_places);
+    let lookup = update::Lookup { environment, global, printer };
+    found.extend(checker.lock(args, &lookup)?);
+    found.extend(checker.rendered()?);
+    // Without a version nothing has a name.
+    let is_known = first.is_some() || matrix.version.is_none();
+    if is_known {
+        let request =
+            NamingArgs::default().with_version(first.as_ref().map(|said| said.version.clone()))?;
+        let plan = Plan::new(matrix, &matrix.select(&Selection::default())?, request)?;
+        found.extend(checker.readme(&plan)?);
+        if !args.offline {
+            let place = first.map(|said| (said.path, said.line));
+            let of_release = released::differences(&plan, args.released, environment)?;
+            found.extend(of_release.into_iter().map(|(message, hint)| {
+                let (path, line) = place.clone().unwrap_or_else(|| (checker.matrix_file(), 1));
+                checker.finding("registry", &path, line, message, hint)
+            }));
+        }
+    }
+    Ok(found)
+}
+
+struct Checker<'a> {
+    matrix: &'a Matrix,
+    fix: bool,
+}
+
+impl Checker<'_> {
+    /// `path` is relative to the matrix' folder.
+    fn finding(
+        &self,
+        check: &'static str,
+        path: &Path,
+        line: usize,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Finding {
+        let hint = hint.into();
+        Finding {
+            path: self.matrix.folder().join(path),
+            line,
+            level: Level::Error,
+            check,
+            message: message.into(),
+            hint: (!hint.is_empty()).then_some(hint),
+        }
+    }
+
+    fn matrix_file(&self) -> PathBuf {
+        self.matrix.source.path.file_name().unwrap_or_default().into()
+    }
+
+    /// The schema that the matrix file names in its first line, or that lies beside it.
+    fn schema(&self) -> Result<Vec<Finding>, Report> {
+        let first = self.matrix.source.text.lines().next().unwrap_or_default();
+        let named = first.strip_prefix("#:schema").map(str::trim).filter(|path| !path.is_empty());
+        let path = Path::new(named.unwrap_or("matrix.schema.json"));
+        let is_url = named.is_some_and(|named| named.contains("://"));
+        let on_disk = self.matrix.folder().join(path);
+        if is_url || (named.is_none() && !on_disk.exists()) {
+            return Ok(Vec::new());
+        }
+        let now = matrix::json_schema();
+        let there = fs_err::read_to_string(&on_disk).unwrap_or_default();
+        if there.replace("\r\n", "\n") == now {
+            return Ok(Vec::new());
+        }
+        if self.fix {
+            self.write(path, &now)?;
+            return Ok(Vec::new());
+        }
+        let (message, line) = match on_disk.exists() {
+            true => ("it is not the schema that this basegen prints".to_owned(), (path, 1)),
+            false => {
+                (format!("there is no schema at `{}`", path.display()), (&*self.matrix_file(), 1))
+            }
+        };
+        let hint = format!("`basegen schema > {}` writes it", on_disk.display());
+        Ok(vec![self.finding("schema", line.0, line.1, message, hint)])
+    }
+
+    /// What the first place says, if it says something, and what the places do not agree on.
+    fn version(&self) -> (Option<Said>, Vec<Finding>) {
+        let Some(table) = &self.matrix.version else { return (None, Vec::new()) };
+        let mut found = Vec::new();
+        let mut said = Vec::new();
+        for place in table.places() {
+            match version::say(&place, self.matrix.folder()) {
+                Ok(one) => said.push(Some(one)),
+                Err(error) => {
+                    found.push(self.unreadable(Path::new(place.file.get_ref()), error));
+                    said.push(None);
+                }
+            }
+        }
+        let mut said = said.into_iter();
+        let Some(first) = said.next().flatten() else { return (None, found) };
+        for other in said.flatten().filter(|other| !other.agrees_with(&first)) {
+            let message =
+                format!("it says {}, and {} says {}", other.version, first.place(), first.version);
+            let hint = format!("`basegen bump {}` makes them the same", first.version);
+            found.push(self.finding("version", &other.path, other.line, message, hint));
+        }
+        (Some(first), found)
+    }
+
+    fn unreadable(&self, path: &Path, error: VersionError) -> Finding {
+        let line = error.line();
+        let hint = error.hint().unwrap_or_default();
+        let report = Report::from(error).to_string();
+        let text = report.split("\n\nhint: ").next().unwrap_or_default();
+        let text = text.trim_start_matches("error: ").replace("\n  caused by: ", ": ");
+        self.finding("version", path, line, text, hint)
+    }
+
+    /// Whether `basegen.lock`, where there is one, has what Dockerfiles name and nothing else.
+    fn lock(&self, args: &CheckArgs, lookup: &update::Lookup<'_>) -> Result<Vec<Finding>, Report> {
+        let path = Lock::path(self.matrix);
+        if !path.exists() {
+            // That much is looked at in any case: whether every template can be rendered.
+            update::upstreams(self.matrix)?;
+            return Ok(Vec::new());
+        }
+        let mut lock = Lock::of(self.matrix)?;
+        let upstreams = update::upstreams(self.matrix)?.references;
+        let wanted: Vec<_> = upstreams.iter().cloned().collect();
+        let now = match args.offline {
+            true => None,
+            false => Some(lookup.pins(self.matrix, &wanted)?),
+        };
+        if self.fix {
+            let before = lock.pins.len();
+            lock.pins.retain(|reference, _| upstreams.contains(reference));
+            let mut is_changed = lock.pins.len() != before;
+            for (reference, digest) in now.iter().flatten() {
+                if !lock.pins.contains_key(reference) {
+                    lock.pins.insert(reference.clone(), digest.clone());
+                    is_changed = true;
+                }
+            }
+            if is_changed {
+                self.write(Path::new(Lock::NAME), &lock.print())?;
+            }
+        }
+        let text = fs_err::read_to_string(&path).unwrap_or_default();
+        let line = |name: &str| {
+            text.lines()
+                .position(|line| line.contains(&format!("\"{name}\"")))
+                .map_or(1, |at| at + 1)
+        };
+        let mut found = Vec::new();
+        let names: BTreeSet<_> = lock.pins.keys().chain(&upstreams).collect();
+        for reference in names {
+            let full = reference.canonical();
+            let told = familiar(&full);
+            let add = |message| {
+                self.finding(
+                    "lock",
+                    Path::new(Lock::NAME),
+                    line(&full),
+                    message,
+                    format!("`basegen update {told}`"),
+                )
+            };
+            let pinned = lock.pins.get(reference);
+            let current = now.as_ref().and_then(|now| now.get(reference));
+            match (pinned, upstreams.contains(reference)) {
+                (None, _) => found.push(add(format!("`{told}` is not pinned"))),
+                (Some(_), false) => {
+                    let finding = add(format!("`{told}` is pinned, and nothing is built on it"));
+                    found.push(Finding {
+                        hint: Some("`basegen update` removes it".to_owned()),
+                        ..finding
+                    });
+                }
+                (Some(pinned), true) if current.is_some_and(|current| current != pinned) => {
+                    let level = if args.strict { Level::Error } else { Level::Note };
+                    let message = format!("`{told}` has moved since it was pinned");
+                    found.push(Finding { level, ..add(message) });
+                }
+                (Some(_), true) => {}
+            }
+        }
+        Ok(found)
+    }
+
+    /// The folder that `basegen render -o` wrote.
+    fn rendered(&self) -> Result<Vec<Finding>, Report> {
+        let Some(folder) = &self.matrix.generated.rendered else { return Ok(Vec::new()) };
+        let relative = Path::new(folder.get_ref());
+        let folder = self.matrix.folder().join(relative);
+        let selected = self.matrix.select(&Selection::default())?;
+        let mut renderer = Renderer::new(self.matrix)?.pinned(Lock::of(self.matrix)?.pins);
+        let rendered = Rendered::new(&selected, &renderer.render_all(&selected.variants)?);
+        if self.fix {
+            render::write(&folder, &rendered)?;
+        }
+        let differences = compare::differences(&folder, &rendered);
+        let differences = differences.map_err(|error| FileError::comparing(&folder, error))?;
+        let write = format!("`basegen render -o {}` writes it", folder.display());
+        let findings = differences.into_iter().map(|(difference, path)| {
+            let (message, hint) = match difference {
+                Difference::Missing => {
+                    ("it is not there, and the matrix renders to it", write.as_str())
+                }
+                Difference::Changed => ("it is not what the matrix renders to", write.as_str()),
+                Difference::Extra => ("the matrix does not render to it", "remove it"),
+            };
+            self.finding("rendered", &relative.join(path), 1, message, hint)
+        });
+        Ok(findings.collect())
+    }
+
+    /// The table of images in the README.
+    fn readme(&self, plan: &Plan<'_>) -> Result<Vec<Finding>, Report> {
+        let Some(readme) = &self.matrix.generated.readme else { return Ok(Vec::new()) };
+        let path = Path::new(readme.get_ref());
+        let edits = match with_readme(plan, Vec::new()) {
+            Ok(edits) => edits,
+            Err(error) => {
+                let (line, hint) = (error.line(), error.hint().unwrap_or_default());
+                let message = crate::error::one_line(&error);
+                return Ok(vec![self.finding("readme", path, line, message, hint)]);
+            }
+        };
+        if self.fix {
+            version::write(self.matrix.folder(), &edits)?;
+            return Ok(Vec::new());
+        }
+        let findings = edits.iter().map(|edit| {
+            let pairs = edit.before.lines().zip(edit.after.lines());
+            let same = pairs.take_while(|(before, after)| before == after).count();
+            let message = "the table of images is not what the matrix makes";
+            self.finding("readme", path, same + 1, message, "`basegen check --fix` writes it")
+        });
+        Ok(findings.collect())
+    }
+
+    fn write(&self, path: &Path, text: &str) -> Result<(), FileError> {
+        let path = self.matrix.folder().join(path);
+        let file = RenderedFile { executable: false, content: text.as_bytes().to_vec() };
+        replace(&path, &file).map_err(|error| FileError::generated(&path, error))
+    }
+}

@@ -1,0 +1,99 @@
+//! Whether registries have all that the version of a plan was released as.
+
+use std::collections::BTreeMap;
+
+use tokio::runtime::Runtime;
+
+use crate::error::Report;
+use crate::plan::{Plan, Target};
+use crate::publish::{self, Audited, Finding, PublishError, ReleaseSet};
+use crate::registry::Registries;
+
+use super::metadata::FileError;
+use super::publish::version_set;
+use super::{Environment, registries};
+
+/// What is not there of the release of the plan's version: what it is, and how to mend it. A
+/// version without a release is one of these only where one is `expected`.
+pub(super) fn differences(
+    plan: &Plan<'_>,
+    expected: bool,
+    environment: &Environment,
+) -> Result<Vec<(String, String)>, Report> {
+    let (Some(version), Some(reference)) = (&plan.version, version_set(plan)?) else {
+        return Ok(Vec::new());
+    };
+    let registries = registries::open(&registries::options(plan.matrix, environment)?, Vec::new())?;
+    let runtime = Runtime::new().map_err(FileError::runtime)?;
+    let found = runtime.block_on(async {
+        let Some((set, _)) = ReleaseSet::read(&registries, &reference).await? else {
+            return Ok(None);
+        };
+        Ok(Some(of_set(plan, &set, &registries).await?))
+    });
+    runtime.shutdown_background();
+    let found: Result<_, PublishError> = found;
+    Ok(match found? {
+        Some(differences) => differences,
+        None if expected => {
+            let message = format!("{version} is not released: there is no `{reference}`");
+            vec![(message, "`basegen --push` releases it".to_owned())]
+        }
+        None => Vec::new(),
+    })
+}
+
+async fn of_set(
+    plan: &Plan<'_>,
+    set: &ReleaseSet,
+    registries: &Registries,
+) -> Result<Vec<(String, String)>, PublishError> {
+    let audited = publish::audit(registries, set).await?;
+    let by_id: BTreeMap<&str, &Audited<'_>> =
+        audited.iter().map(|image| (image.id, image)).collect();
+    let again = || "`basegen --push` publishes it again".to_owned();
+    let mut differences = Vec::new();
+    for image in &audited {
+        let reference = &image.image.reference;
+        match image.finding {
+            Finding::Whole => {}
+            Finding::Moved => {
+                let message = format!("`{reference}` stands for another image than was released");
+                differences.push((message, "`basegen status` shows which".to_owned()));
+            }
+            Finding::Untagged => {
+                differences.push((format!("the tag `{reference}` is gone"), again()))
+            }
+            Finding::Lost => {
+                differences.push((format!("the image of `{reference}` is gone"), again()))
+            }
+        }
+    }
+    for target in &plan.targets {
+        let Some(image) = by_id.get(target.id()) else {
+            let message = format!("`{}` is not part of the release", target.reference);
+            differences
+                .push((message, "release it under a new version: `basegen bump`".to_owned()));
+            continue;
+        };
+        if image.finding == Finding::Whole {
+            let missing = missing_platforms(registries, target, image).await?;
+            differences.extend(missing.into_iter().map(|platform| {
+                (format!("`{}` is not there for {platform}", target.reference), again())
+            }));
+        }
+    }
+    Ok(differences)
+}
+
+async fn missing_platforms(
+    registries: &Registries,
+    target: &Target<'_>,
+    image: &Audited<'_>,
+) -> Result<Vec<String>, PublishError> {
+    let repository = &image.image.reference.repository;
+    let there = publish::platforms(registries, repository, &image.image.digest).await?;
+    let Some(there) = there else { return Ok(Vec::new()) };
+    let missing = target.platforms.iter().filter(|platform| !there.contains(platform));
+    Ok(missing.map(ToString::to_string).collect())
+}

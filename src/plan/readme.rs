@@ -1,0 +1,185 @@
+//! The table of images in a README, kept in step with the matrix.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::{Plan, markdown};
+use crate::error::{ExitCode, Explain};
+use crate::version::FileEdit;
+
+/// What the line before the table begins with; it ends with `-->`, and what is between is free.
+const BEGIN: &str = "<!-- images:";
+
+/// The line after the table.
+const END: &str = "<!-- end of images -->";
+
+/// Why a README has no place for the table.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadmeError {
+    /// It cannot be read.
+    #[error("the README of `[generated]` cannot be read")]
+    Read(#[source] io::Error),
+    /// It has not exactly one of the lines that the table stands between.
+    #[error("`{}` has {} that begins with `{marker}`{}", .path.display(), few(.lines), on(.lines))]
+    Marker {
+        /// The file, relative to the matrix' folder.
+        path: PathBuf,
+        /// The line.
+        marker: &'static str,
+        /// Where it is, from 1.
+        lines: Vec<usize>,
+    },
+    /// They are the wrong way round.
+    #[error("in `{}` the table of images ends on line {end}, before it begins on line {begin}", .path.display())]
+    Order {
+        /// The file, relative to the matrix' folder.
+        path: PathBuf,
+        /// Where the table begins, from 1.
+        begin: usize,
+        /// Where it ends.
+        end: usize,
+    },
+}
+
+fn few(lines: &[usize]) -> &'static str {
+    if lines.is_empty() { "no line" } else { "more than one line" }
+}
+
+fn on(lines: &[usize]) -> String {
+    let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
+    if lines.is_empty() { String::new() } else { format!(", on {}", lines.join(" and ")) }
+}
+
+impl ReadmeError {
+    /// The line that it is about.
+    #[must_use]
+    pub fn line(&self) -> usize {
+        match self {
+            Self::Read(_) => 1,
+            Self::Marker { lines, .. } => lines.last().copied().unwrap_or(1),
+            Self::Order { end, .. } => *end,
+        }
+    }
+}
+
+impl Explain for ReadmeError {
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Read(_) => ExitCode::Failure,
+            Self::Marker { .. } | Self::Order { .. } => ExitCode::Matrix,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Read(_) => None,
+            Self::Marker { .. } | Self::Order { .. } => Some(format!(
+                "the table stands between the lines `{BEGIN} … -->` and `{END}`, once"
+            )),
+        }
+    }
+}
+
+/// Adds to `edits` what makes the README of `[generated]` show the images of `plan`, which is of the
+/// whole matrix. An edit of that file that is there already is carried on.
+pub fn with_readme(
+    plan: &Plan<'_>,
+    mut edits: Vec<FileEdit>,
+) -> Result<Vec<FileEdit>, ReadmeError> {
+    let Some(readme) = &plan.matrix.generated.readme else { return Ok(edits) };
+    let path = PathBuf::from(readme.get_ref());
+    if let Some(edit) = edits.iter_mut().find(|edit| edit.path == path) {
+        edit.after = filled(&path, &edit.after, &markdown(plan))?;
+        return Ok(edits);
+    }
+    let on_disk = plan.matrix.folder().join(&path);
+    let before = fs_err::read_to_string(on_disk).map_err(ReadmeError::Read)?;
+    let after = filled(&path, &before, &markdown(plan))?;
+    if before != after {
+        edits.push(FileEdit { path, before, after });
+    }
+    Ok(edits)
+}
+
+/// `text` with `table` between its two lines, and a blank line on each side of it.
+fn filled(path: &PathBuf, text: &str, table: &str) -> Result<String, ReadmeError> {
+    let begin = only(path, text, BEGIN, |line| line.starts_with(BEGIN) && line.ends_with("-->"))?;
+    let end = only(path, text, END, |line| line == END)?;
+    if end.number < begin.number {
+        let (begin, end) = (begin.number, end.number);
+        return Err(ReadmeError::Order { path: path.clone(), begin, end });
+    }
+    let newline = if text[begin.start..begin.end].ends_with("\r\n") { "\r\n" } else { "\n" };
+    let table = format!("\n{}\n\n", table.trim_end()).replace('\n', newline);
+    Ok(format!("{}{table}{}", &text[..begin.end], &text[end.start..]))
+}
+
+/// A line of a text.
+struct Line {
+    /// From 1.
+    number: usize,
+    start: usize,
+    /// Behind its end.
+    end: usize,
+}
+
+fn only(
+    path: &PathBuf,
+    text: &str,
+    marker: &'static str,
+    is_meant: impl Fn(&str) -> bool,
+) -> Result<Line, ReadmeError> {
+    let mut found = Vec::new();
+    let mut start = 0;
+    for (index, line) in text.split_inclusive('\n').enumerate() {
+        let end = start + line.len();
+        if is_meant(line.trim()) {
+            found.push(Line { number: index + 1, start, end });
+        }
+        start = end;
+    }
+    match (found.pop(), found.is_empty()) {
+        (Some(line), true) => Ok(line),
+        (last, _) => {
+            let lines = found.into_iter().chain(last).map(|line| line.number).collect();
+            Err(ReadmeError::Marker { path: path.clone(), marker, lines })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Report;
+
+    fn told(text: &str) -> String {
+        match filled(&"README.md".into(), text, "| a |\n| b |\n") {
+            Ok(text) => text,
+            Err(error) => Report::from(error).to_string(),
+        }
+    }
+
+    #[test]
+    fn the_table_stands_between_its_lines() {
+        let begin = "<!-- images: generated by `basegen check --fix` -->";
+        let empty = format!("# Us\n\n{begin}\n{END}\n\nEnd");
+        let full = format!("# Us\n\n{begin}\n\n| a |\n| b |\n\n{END}\n\nEnd");
+        assert_eq!(told(&empty), full);
+        assert_eq!(told(&full), full);
+        let windows = |text: &str| text.replace('\n', "\r\n");
+        assert_eq!(told(&windows(&empty)), windows(&full));
+        assert_eq!(told(&format!("{begin}\n{END}")), format!("{begin}\n\n| a |\n| b |\n\n{END}"));
+    }
+
+    #[test]
+    fn a_readme_without_one_place_for_it_is_refused() {
+        let begin = "<!-- images: -->";
+        let texts = [
+            String::new(),
+            format!("{begin}\n"),
+            format!("{END}\n{begin}\n"),
+            format!("{begin}\n{END}\n{begin}\n"),
+        ];
+        insta::assert_snapshot!(texts.map(|text| told(&text)).join("\n\n"));
+    }
+}

@@ -1,0 +1,176 @@
+//! Edits of the files that say the version: all of them, or none.
+
+use std::ops::Range;
+use std::path::{Component, Path, PathBuf};
+
+use indexmap::IndexMap;
+use similar::TextDiff;
+
+use super::locks;
+use super::number::{Grammar, Number, Style, split_prefix};
+use super::place::{Said, grammar_of, said_in, text_of};
+use super::{Version, VersionError};
+use crate::matrix::VersionTable;
+
+/// A file that is to be changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileEdit {
+    /// The file, relative to the matrix' folder.
+    pub path: PathBuf,
+    /// What it holds.
+    pub before: String,
+    /// What it is to hold.
+    pub after: String,
+}
+
+/// A part of a file and what is to stand there.
+pub(super) type Replacement = (Range<usize>, String);
+
+/// Reads what each place of `table` says, the one that is read first; their files are relative
+/// to `folder`. Places that say different versions are an error.
+pub fn agreed(table: &VersionTable, folder: &Path) -> Result<Vec<Said>, VersionError> {
+    let said = table
+        .places()
+        .iter()
+        .map(|place| super::say(place, folder))
+        .collect::<Result<Vec<_>, _>>()?;
+    let first = &said[0];
+    if said.iter().all(|other| other.agrees_with(first)) {
+        return Ok(said);
+    }
+    let told = said.iter().map(|said| (said.place(), said.version.to_string()));
+    Err(VersionError::Disagree(told.collect()))
+}
+
+/// The edits that make every place of `table`, and the lock files of its packages, say `to`; the
+/// files are relative to `folder`. Each place keeps its prefix and its way of writing versions;
+/// all else in the files stays as it is. No edits where all of them say so already.
+///
+/// # Errors
+///
+/// Where a version is not at its place exactly once, or the place cannot say `to`; nothing is
+/// written in either case.
+pub fn edits(
+    table: &VersionTable,
+    folder: &Path,
+    to: &Version,
+) -> Result<Vec<FileEdit>, VersionError> {
+    let (_, written) = split_prefix(to.as_str());
+    let unwritable = |place: Option<String>| {
+        move |source| VersionError::Unwritable { version: to.to_string(), place, source }
+    };
+    let number = Number::parse(written, None).map_err(unwritable(None))?;
+    let mut files: IndexMap<PathBuf, (String, Vec<Replacement>)> = IndexMap::new();
+    let mut main: Option<Style> = None;
+    for place in table.places() {
+        let path = plain(place.file.get_ref());
+        if !files.contains_key(&path) {
+            let text = text_of(&folder.join(&path))?;
+            files.insert(path.clone(), (text, Vec::new()));
+        }
+        let (text, _) = &files[&path];
+        let said = said_in(&place, &folder.join(&path), text)?;
+        let style = style(&said, main, written);
+        main.get_or_insert(style);
+        // What says the version already is left as it is written.
+        if said.number == number {
+            continue;
+        }
+        let new = number.write(style).map_err(unwritable(Some(said.place())))?;
+        let companions = locks::companions(&place, text, &said, &new, folder)?;
+        let (prefix, _) = split_prefix(&said.text);
+        add(&mut files, &path, (said.range.clone(), format!("{prefix}{new}")), folder)?;
+        for (path, text, replacements) in companions {
+            files.entry(path.clone()).or_insert((text, Vec::new()));
+            for replacement in replacements {
+                add(&mut files, &path, replacement, folder)?;
+            }
+        }
+    }
+    let edits = files.into_iter().map(|(path, (before, replacements))| {
+        let after = apply(&before, replacements);
+        FileEdit { path, before, after }
+    });
+    Ok(edits.filter(|edit| edit.before != edit.after).collect())
+}
+
+/// How a place writes a version: as its kind of file does, as it is written now, as the first
+/// place (`main`) does, or as the new version is `written`.
+fn style(said: &Said, main: Option<Style>, written: &str) -> Style {
+    let (_, now) = split_prefix(&said.text);
+    let shown = Style::of(now);
+    match grammar_of(&said.path) {
+        Some(grammar) => {
+            shown.filter(|shown| shown.grammar == grammar).unwrap_or(Style::usual(grammar))
+        }
+        None => shown.or(main).or_else(|| Style::of(written)).unwrap_or_else(|| {
+            let is_python = said.path.extension().is_some_and(|ending| ending == "py");
+            Style::usual(if is_python { Grammar::Pep440 } else { Grammar::SemVer })
+        }),
+    }
+}
+
+/// A path without the parts that lead nowhere, so that one file has one name.
+fn plain(path: &str) -> PathBuf {
+    Path::new(path).components().filter(|part| *part != Component::CurDir).collect()
+}
+
+/// `number`, of which `written` is how it was given, as the `first` place will say it in tags.
+pub(super) fn spelled(
+    first: &Said,
+    number: &Number,
+    written: &str,
+) -> Result<Version, VersionError> {
+    if first.number == *number {
+        return Ok(first.version.clone());
+    }
+    let failed = |source| VersionError::Unwritable {
+        version: number.to_string(),
+        place: Some(first.place()),
+        source,
+    };
+    let text = number.write(style(first, None, written)).map_err(failed)?;
+    let (prefix, _) = split_prefix(first.version.as_str());
+    format!("{prefix}{text}").parse().map_err(failed)
+}
+
+fn add(
+    files: &mut IndexMap<PathBuf, (String, Vec<Replacement>)>,
+    path: &Path,
+    (range, new): Replacement,
+    folder: &Path,
+) -> Result<(), VersionError> {
+    let Some((_, replacements)) = files.get_mut(path) else { return Ok(()) };
+    // Two places may be one: a pattern, and the key that it is about.
+    if replacements.iter().any(|(other, _)| *other == range) {
+        return Ok(());
+    }
+    if replacements.iter().any(|(other, _)| other.start < range.end && range.start < other.end) {
+        let rule = "two places of the version overlap";
+        return Err(VersionError::Place { path: folder.join(path), rule });
+    }
+    replacements.push((range, new));
+    Ok(())
+}
+
+/// `text` with its parts replaced; they do not overlap.
+fn apply(text: &str, mut replacements: Vec<Replacement>) -> String {
+    replacements.sort_by_key(|(range, _)| std::cmp::Reverse(range.start));
+    let mut text = text.to_owned();
+    for (range, new) in replacements {
+        text.replace_range(range, &new);
+    }
+    text
+}
+
+/// The edits as one unified diff, as `git diff` and `patch` know it; empty where there are none.
+#[must_use]
+pub fn diff(edits: &[FileEdit]) -> String {
+    let one = |edit: &FileEdit| {
+        let path = edit.path.display();
+        let diff = TextDiff::from_lines(&edit.before, &edit.after);
+        let mut unified = diff.unified_diff();
+        unified.context_radius(3).header(&format!("a/{path}"), &format!("b/{path}")).to_string()
+    };
+    edits.iter().map(one).collect()
+}

@@ -1,0 +1,139 @@
+use std::path::PathBuf;
+
+use super::InvalidVersion;
+use crate::error::{ExitCode, Explain};
+
+/// Why a version could not be read or edited.
+#[derive(Debug, thiserror::Error)]
+pub enum VersionError {
+    /// The file cannot be read.
+    #[error("the version's file cannot be read")]
+    Read(#[source] std::io::Error),
+    /// A file cannot be written.
+    #[error("`{}` cannot be written{}", .path.display(), if *.restored { "; no file is changed" } else { "" })]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+        /// Whether all files are as they were.
+        restored: bool,
+    },
+    /// A file was changed by somebody else in the meantime.
+    #[error("`{}` has changed since it was read; no file is changed", .0.display())]
+    Changed(PathBuf),
+    /// The file is not what its ending says.
+    #[error("cannot find the version in `{}`", .path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// What its reader says.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// What says where the version is does not go with a file of this kind.
+    #[error("cannot find the version in `{}`: {rule}", .path.display())]
+    Place {
+        /// The file.
+        path: PathBuf,
+        /// What is needed.
+        rule: &'static str,
+    },
+    /// The key, the assignment or what the pattern tells of is not there.
+    #[error("`{}` has no {what}{}", .path.display(), .near.iter().map(|near| format!("; {near}")).collect::<String>())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// What is not there.
+        what: String,
+        /// What is there that looks like it.
+        near: Vec<String>,
+    },
+    /// It is there more than once.
+    #[error("`{}` {what} more than once, on lines {}", .path.display(), join(.lines))]
+    Ambiguous {
+        /// The file.
+        path: PathBuf,
+        /// What the file does.
+        what: String,
+        /// Where.
+        lines: Vec<usize>,
+    },
+    /// What is there is not a version.
+    #[error("the version at `{place}` is refused")]
+    Invalid {
+        /// The file and the line.
+        place: String,
+        /// Why.
+        #[source]
+        source: InvalidVersion,
+    },
+    /// The new version is not one, or cannot be written at a place.
+    #[error("`{version}` cannot be written{}", .place.iter().map(|place| format!(" at `{place}`")).collect::<String>())]
+    Unwritable {
+        /// What was wanted.
+        version: String,
+        /// The file and the line.
+        place: Option<String>,
+        /// Why not.
+        #[source]
+        source: InvalidVersion,
+    },
+    /// Places say different versions.
+    #[error("the places of the version disagree:{}", list(.0))]
+    Disagree(Vec<(String, String)>),
+}
+
+impl VersionError {
+    /// The line of its file that it is about, from 1.
+    #[must_use]
+    pub fn line(&self) -> usize {
+        match self {
+            Self::Ambiguous { lines, .. } => lines.last().copied().unwrap_or(1),
+            Self::Invalid { place, .. } => {
+                place.rsplit(':').next().and_then(|line| line.parse().ok()).unwrap_or(1)
+            }
+            _ => 1,
+        }
+    }
+}
+
+fn join(lines: &[usize]) -> String {
+    lines.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
+}
+
+fn list(places: &[(String, String)]) -> String {
+    let width = places.iter().map(|(_, text)| text.len()).max().unwrap_or(0);
+    places.iter().map(|(place, text)| format!("\n  {text:width$}  at {place}")).collect()
+}
+
+impl Explain for VersionError {
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Write { .. } | Self::Changed(_) => ExitCode::Failure,
+            Self::Unwritable { .. } => ExitCode::Usage,
+            _ => ExitCode::Matrix,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Read(_) => {
+                "`file` in `[version]` is relative to the matrix file; `--version-tag` does without it"
+            }
+            Self::Ambiguous { .. } => "leave one of them, so that it is clear which one counts",
+            Self::Changed(_) => "run the command again",
+            Self::Disagree(_) => "`basegen bump VERSION` gives all of them one version",
+            Self::Write { .. }
+            | Self::Missing { .. }
+            | Self::Syntax { .. }
+            | Self::Place { .. }
+            | Self::Unwritable { .. }
+            | Self::Invalid { .. } => {
+                return None;
+            }
+        };
+        Some(hint.to_owned())
+    }
+}

@@ -1,0 +1,191 @@
+//! Texts at keys of TOML and JSON files, and where exactly they stand.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use toml::de::{DeTable, DeValue};
+
+/// A text in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Text {
+    /// What it says.
+    pub(super) value: String,
+    /// Where it stands, without its quotes.
+    pub(super) range: Range<usize>,
+}
+
+/// Why there is no such text.
+#[derive(Debug)]
+pub(super) enum Missing {
+    /// There is no such key.
+    Key,
+    /// It is not a text.
+    Text,
+    /// The key is there more than once, at these offsets.
+    Twice(Vec<usize>),
+    /// The file is not what its ending says.
+    Syntax(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// The parts of a dotted key, in which quotes keep dots: `tool."a.b".version`.
+pub(super) fn key_parts(key: &str) -> Vec<String> {
+    let (mut parts, mut quote) = (vec![String::new()], None);
+    for character in key.chars() {
+        let last = parts.last_mut().expect("there is always one");
+        match (character, quote) {
+            ('"' | '\'', None) if last.trim().is_empty() => {
+                last.clear();
+                quote = Some(character);
+            }
+            (_, Some(open)) if character == open => quote = None,
+            ('.', None) => parts.push(String::new()),
+            _ => last.push(character),
+        }
+    }
+    parts
+}
+
+/// The text at `key` of a TOML file.
+pub(super) fn in_toml(text: &str, key: &[&str]) -> Result<Text, Missing> {
+    let (shift, text) = without_mark(text);
+    let table = DeTable::parse(text).map_err(|error| Missing::Syntax(error.into()))?;
+    let (first, rest) = key.split_first().ok_or(Missing::Key)?;
+    let found = table.get_ref().get(*first).ok_or(Missing::Key)?;
+    let found = rest.iter().try_fold(found, |value, part| value.get_ref().get(*part));
+    let found = found.ok_or(Missing::Key)?;
+    let DeValue::String(value) = found.get_ref() else { return Err(Missing::Text) };
+    Ok(shifted(toml_text(text, found.span(), value), shift))
+}
+
+/// The tables of the array at `key` of a TOML file, each by the texts that `names` tell.
+pub(super) fn toml_rows<'a>(
+    parsed: &'a DeTable<'_>,
+    key: &str,
+) -> impl Iterator<Item = &'a DeTable<'a>> {
+    let rows = parsed.get(key).and_then(|rows| rows.get_ref().as_array());
+    rows.into_iter().flat_map(|rows| rows.iter()).filter_map(|row| row.get_ref().as_table())
+}
+
+/// A text of TOML without its quotes.
+pub(super) fn toml_text(text: &str, span: Range<usize>, value: &str) -> Text {
+    let quoted = &text[span.clone()];
+    let quotes = match ["\"\"\"", "'''"].iter().any(|quotes| quoted.starts_with(quotes)) {
+        true => 3,
+        false => 1,
+    };
+    Text { value: value.to_owned(), range: span.start + quotes..span.end - quotes }
+}
+
+/// The text at `key` of a JSON file.
+pub(super) fn in_json(text: &str, key: &[&str]) -> Result<Text, Missing> {
+    let (shift, text) = without_mark(text);
+    let syntax = |error: serde_json::Error| Missing::Syntax(error.into());
+    let offset = |raw: &RawValue| raw.get().as_ptr() as usize - text.as_ptr() as usize;
+    let mut value: &RawValue = serde_json::from_str(text).map_err(syntax)?;
+    for part in key {
+        if !value.get().starts_with('{') {
+            return Err(Missing::Key);
+        }
+        let Entries(entries) = serde_json::from_str(value.get()).map_err(syntax)?;
+        let mut found = entries.into_iter().filter(|(name, _)| name == part).map(|(_, raw)| raw);
+        value = match (found.next(), found.next()) {
+            (Some(one), None) => one,
+            (None, _) => return Err(Missing::Key),
+            (Some(first), Some(second)) => {
+                let all = [first, second].into_iter().chain(found);
+                return Err(Missing::Twice(all.map(|raw| offset(raw) + shift).collect()));
+            }
+        };
+    }
+    let read: String = serde_json::from_str(value.get()).map_err(|_| Missing::Text)?;
+    let start = offset(value);
+    let range = start + 1..start + value.get().len() - 1;
+    Ok(shifted(Text { value: read, range }, shift))
+}
+
+/// A text without the byte order mark before it, and how long that is.
+pub(super) fn without_mark(text: &str) -> (usize, &str) {
+    let without = text.strip_prefix('\u{feff}').unwrap_or(text);
+    (text.len() - without.len(), without)
+}
+
+fn shifted(text: Text, shift: usize) -> Text {
+    Text { range: text.range.start + shift..text.range.end + shift, ..text }
+}
+
+/// The entries of a JSON object, those of one name too.
+struct Entries<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Entries<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct EntriesVisitor;
+        impl<'de> Visitor<'de> for EntriesVisitor {
+            type Value = Entries<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries<'de>, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Entries(entries))
+            }
+        }
+        deserializer.deserialize_map(EntriesVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(text: &str, found: Result<Text, Missing>) -> String {
+        match found {
+            Ok(found) => {
+                assert_eq!(text[found.range.clone()], found.value);
+                format!("{}:{}", text[..found.range.start].lines().count(), found.value)
+            }
+            Err(Missing::Twice(offsets)) => format!("twice {offsets:?}"),
+            Err(missing) => format!("{missing:?}").split('(').next().unwrap_or_default().to_owned(),
+        }
+    }
+
+    fn toml(text: &str, key: &str) -> String {
+        let parts = key_parts(key);
+        shown(text, in_toml(text, &parts.iter().map(String::as_str).collect::<Vec<_>>()))
+    }
+
+    fn json(text: &str, key: &str) -> String {
+        let parts = key_parts(key);
+        shown(text, in_json(text, &parts.iter().map(String::as_str).collect::<Vec<_>>()))
+    }
+
+    #[test]
+    fn keys_have_quoted_parts() {
+        assert_eq!(key_parts("project.version"), ["project", "version"]);
+        assert_eq!(key_parts("tool.\"a.b\".version"), ["tool", "a.b", "version"]);
+        assert_eq!(key_parts("packages.''.version"), ["packages", "", "version"]);
+    }
+
+    #[test]
+    fn texts_are_found_where_they_stand() {
+        let text = "\u{feff}# version = '0'\r\n[project]\r\nversion = '''1.2'''  # here\r\n[tool]\r\n\"a.b\" = { version = \"3\" }\r\n";
+        assert_eq!(toml(text, "project.version"), "3:1.2");
+        assert_eq!(toml(text, "tool.\"a.b\".version"), "5:3");
+        assert_eq!(toml(text, "project.name"), "Key");
+        assert_eq!(toml(text, "project"), "Text");
+        assert_eq!(toml("a = ", "a"), "Syntax");
+        let text = "\u{feff}{\r\n  \"a\": { \"version\": \"0\" },\r\n  \"version\" : \"1.2\"\r\n}";
+        assert_eq!(json(text, "version"), "3:1.2");
+        assert_eq!(json(text, "a.version"), "2:0");
+        assert_eq!(json(text, "a"), "Text");
+        assert_eq!(json(text, "version.a"), "Key");
+        assert_eq!(json(r#"{"a":"1","a":"2"}"#, "a"), "twice [5, 13]");
+        assert_eq!(json("{", "a"), "Syntax");
+    }
+}

@@ -1,0 +1,227 @@
+//! Lock files that repeat the version of the project they belong to: Cargo's, uv's and npm's. With
+//! the old one in them, `cargo build --locked` and its like fail.
+
+use std::path::{Component, Path, PathBuf};
+
+use toml::de::{DeTable, DeValue};
+
+use super::VersionError;
+use super::edit::Replacement;
+use super::keyed::{Missing, in_json, key_parts, toml_rows, toml_text, without_mark};
+use super::number::{Grammar, Number};
+use super::place::{Said, text_of};
+use crate::matrix::VersionPlace;
+
+/// A file beside the one that is edited, its text, and what is to be replaced in it.
+pub(super) type Companion = (PathBuf, String, Vec<Replacement>);
+
+/// What must change in lock files when `place`, in a file of this `text`, is changed from what was
+/// `said` to `new`.
+pub(super) fn companions(
+    place: &VersionPlace,
+    text: &str,
+    said: &Said,
+    new: &str,
+    folder: &Path,
+) -> Result<Vec<Companion>, VersionError> {
+    let Some(key) = &place.key else { return Ok(Vec::new()) };
+    let key = key_parts(key.get_ref());
+    let key: Vec<&str> = key.iter().map(String::as_str).collect();
+    let name = said.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let change = Change { said, new, folder };
+    match (name, key.as_slice()) {
+        ("Cargo.toml", ["package", "version"]) => {
+            let own = toml_name(text, &["package", "name"]);
+            change.cargo(&own.into_iter().collect::<Vec<_>>())
+        }
+        ("Cargo.toml", ["workspace", "package", "version"]) => {
+            change.cargo(&heirs(text, &folder.join(change.home())))
+        }
+        ("pyproject.toml", ["project", "version"]) => {
+            let own = toml_name(text, &["project", "name"]);
+            own.map_or(Ok(Vec::new()), |own| change.uv(&own))
+        }
+        ("package.json", ["version"]) => change.npm(),
+        _ => Ok(Vec::new()),
+    }
+}
+
+struct Change<'a> {
+    said: &'a Said,
+    new: &'a str,
+    folder: &'a Path,
+}
+
+impl Change<'_> {
+    /// The folder of the edited file, relative to the matrix'.
+    fn home(&self) -> &Path {
+        self.said.path.parent().unwrap_or(Path::new(""))
+    }
+
+    /// The nearest file of this name: beside the edited one, or above it, up to the matrix' folder.
+    fn nearest(&self, name: &str) -> Result<Option<(PathBuf, String)>, VersionError> {
+        let mut folder = self.home().to_owned();
+        loop {
+            let path = folder.join(name);
+            let on_disk = self.folder.join(&path);
+            if on_disk.is_file() {
+                return Ok(Some((path, text_of(&on_disk)?)));
+            }
+            if !matches!(folder.components().next_back(), Some(Component::Normal(_))) {
+                return Ok(None);
+            }
+            folder.pop();
+        }
+    }
+
+    /// The entries of the packages called `names` in `Cargo.lock`: those without a source are the
+    /// workspace's own.
+    fn cargo(&self, names: &[String]) -> Result<Vec<Companion>, VersionError> {
+        let Some((path, text)) = self.nearest("Cargo.lock")? else { return Ok(Vec::new()) };
+        let is_own = |name: &str| names.iter().any(|own| own == name);
+        let replacements = self.rows(&path, &text, |row, text| {
+            let mut found = Vec::new();
+            if row.get("source").is_none() && row_text(row, "name").is_some_and(is_own) {
+                found.extend(self.version_of(row, text, |locked| locked == self.said.text));
+            }
+            // An entry says which version it needs where there are several of one name.
+            let needs = row.get("dependencies").and_then(|needs| needs.get_ref().as_array());
+            for need in needs.into_iter().flat_map(|needs| needs.iter()) {
+                let said = need.get_ref().as_str().unwrap_or_default();
+                if let Some((name, version)) = said.split_once(' ')
+                    && is_own(name)
+                    && version == self.said.text
+                {
+                    let range = toml_text(text, need.span(), said).range;
+                    found.push((range, format!("{name} {}", self.new)));
+                }
+            }
+            found
+        })?;
+        Ok(vec![(path, text, replacements)])
+    }
+
+    /// The entry of the project called `name` in `uv.lock`: the one whose source is its folder.
+    fn uv(&self, name: &str) -> Result<Vec<Companion>, VersionError> {
+        let Some((path, text)) = self.nearest("uv.lock")? else { return Ok(Vec::new()) };
+        let name = normalized(name);
+        let home = self.below(&path);
+        let home = if home.is_empty() { ".".to_owned() } else { home };
+        let replacements = self.rows(&path, &text, |row, text| {
+            let source = row.get("source").and_then(|source| source.get_ref().as_table());
+            let kinds = ["editable", "virtual", "directory"];
+            let is_here = source.is_some_and(|source| {
+                kinds.iter().any(|kind| row_text(source, kind) == Some(&home))
+            });
+            let is_own = is_here && row_text(row, "name") == Some(&name);
+            let is_old = |locked: &str| {
+                Number::parse(locked, Some(Grammar::Pep440))
+                    .is_ok_and(|locked| locked == self.said.number)
+            };
+            is_own.then(|| self.version_of(row, text, is_old)).flatten().into_iter().collect()
+        })?;
+        Ok(vec![(path, text, replacements)])
+    }
+
+    /// The two entries of the package in npm's lock file, or the one of a workspace's package.
+    fn npm(&self) -> Result<Vec<Companion>, VersionError> {
+        let mut companions = Vec::new();
+        for name in ["package-lock.json", "npm-shrinkwrap.json"] {
+            let Some((path, text)) = self.nearest(name)? else { continue };
+            let home = self.below(&path);
+            let mut keys = vec![vec!["packages", home.as_str(), "version"]];
+            if home.is_empty() {
+                keys.push(vec!["version"]);
+            }
+            let mut replacements = Vec::new();
+            for key in keys {
+                match in_json(&text, &key) {
+                    Ok(found) if found.value == self.said.text => {
+                        replacements.push((found.range, self.new.to_owned()));
+                    }
+                    Ok(_) | Err(Missing::Key | Missing::Text | Missing::Twice(_)) => {}
+                    Err(Missing::Syntax(source)) => {
+                        return Err(VersionError::Syntax { path: self.folder.join(path), source });
+                    }
+                }
+            }
+            companions.push((path, text, replacements));
+        }
+        Ok(companions)
+    }
+
+    /// The folder of the edited file, relative to that of a lock file above it.
+    fn below(&self, lock: &Path) -> String {
+        let above = lock.parent().unwrap_or(Path::new(""));
+        let below = self.home().strip_prefix(above).unwrap_or(Path::new(""));
+        below.to_string_lossy().into_owned()
+    }
+
+    /// What `find` finds in each `[[package]]` of a lock file.
+    fn rows(
+        &self,
+        path: &Path,
+        text: &str,
+        find: impl Fn(&DeTable<'_>, &str) -> Vec<Replacement>,
+    ) -> Result<Vec<Replacement>, VersionError> {
+        let (shift, text) = without_mark(text);
+        let parsed = DeTable::parse(text).map_err(|error| VersionError::Syntax {
+            path: self.folder.join(path),
+            source: error.into(),
+        })?;
+        let found = toml_rows(parsed.get_ref(), "package").flat_map(|row| find(row, text));
+        Ok(found.map(|(range, new)| (range.start + shift..range.end + shift, new)).collect())
+    }
+
+    /// The version of a row, if it `is_old`.
+    fn version_of(
+        &self,
+        row: &DeTable<'_>,
+        text: &str,
+        is_old: impl Fn(&str) -> bool,
+    ) -> Option<Replacement> {
+        let version = row.get("version")?;
+        let DeValue::String(locked) = version.get_ref() else { return None };
+        let range = toml_text(text, version.span(), locked).range;
+        is_old(locked).then(|| (range, self.new.to_owned()))
+    }
+}
+
+fn row_text<'a>(row: &'a DeTable<'_>, key: &str) -> Option<&'a str> {
+    row.get(key)?.get_ref().as_str()
+}
+
+/// A project's name as [PEP 503](https://peps.python.org/pep-0503/#normalized-names) compares it.
+fn normalized(name: &str) -> String {
+    let words = name.split(['-', '_', '.']).filter(|word| !word.is_empty());
+    words.map(str::to_ascii_lowercase).collect::<Vec<_>>().join("-")
+}
+
+fn toml_name(text: &str, key: &[&str]) -> Option<String> {
+    super::keyed::in_toml(text, key).ok().map(|name| name.value)
+}
+
+/// The packages that take their version from the workspace at `folder`, whose manifest is `text`.
+fn heirs(text: &str, folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = heir(text).into_iter().collect();
+    let Ok(root) = DeTable::parse(without_mark(text).1) else { return names };
+    let members = root.get_ref().get("workspace").and_then(|table| table.get_ref().get("members"));
+    let members = members.and_then(|members| members.get_ref().as_array());
+    let members = members.into_iter().flat_map(|members| members.iter());
+    for member in members.filter_map(|member| member.get_ref().as_str()) {
+        let manifest = folder.join(member).join("Cargo.toml");
+        let found = glob::glob(&manifest.to_string_lossy()).ok();
+        let manifests = found.into_iter().flatten().flatten();
+        let texts = manifests.filter_map(|path| fs_err::read_to_string(path).ok());
+        names.extend(texts.filter_map(|text| heir(&text)));
+    }
+    names
+}
+
+/// The name of a package whose manifest says `version.workspace = true`.
+fn heir(text: &str) -> Option<String> {
+    let parsed = DeTable::parse(without_mark(text).1).ok()?;
+    let package = parsed.get_ref().get("package")?.get_ref().as_table()?;
+    let inherits = package.get("version")?.get_ref().get("workspace")?.get_ref().as_bool()?;
+    inherits.then(|| row_text(package, "name").map(str::to_owned)).flatten()
+}

@@ -1,0 +1,373 @@
+//! Versions as numbers: compared, and written as [SemVer] or as [PEP 440] asks for it.
+//!
+//! [SemVer]: https://semver.org
+//! [PEP 440]: https://peps.python.org/pep-0440
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::str::FromStr as _;
+
+use pep440_rs::{Prerelease, PrereleaseKind, Version as Pep440};
+use semver::Version as SemVer;
+
+use super::InvalidVersion;
+
+/// The two ways of writing a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grammar {
+    /// `1.2.3-rc.1`, as Cargo and npm write it.
+    SemVer,
+    /// `1.2.3rc1`, as Python writes it.
+    Pep440,
+}
+
+impl fmt::Display for Grammar {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::SemVer => "SemVer",
+            Self::Pep440 => "PEP 440",
+        })
+    }
+}
+
+/// How one place writes versions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Style {
+    /// Which of the two.
+    pub grammar: Grammar,
+    /// Whether there is no dot between `rc` and its number, in SemVer too: `1.2.3-rc1`.
+    pub joined: bool,
+}
+
+impl Style {
+    /// The usual style of a grammar.
+    #[must_use]
+    pub fn usual(grammar: Grammar) -> Self {
+        Self { grammar, joined: false }
+    }
+
+    /// The style of `text`, a version without its prefix, where it shows one: `1.2.3` is written
+    /// alike in both.
+    #[must_use]
+    pub fn of(text: &str) -> Option<Self> {
+        let Ok(version) = SemVer::parse(text) else {
+            return Some(Self::usual(Grammar::Pep440)).filter(|_| {
+                Pep440::from_str(text).is_ok_and(|version| {
+                    version.any_prerelease() || version.is_post() || version.epoch() > 0
+                })
+            });
+        };
+        let joined = version.pre.ends_with(|last: char| last.is_ascii_digit())
+            && !version.pre.contains('.')
+            && version.pre.starts_with(|first: char| first.is_ascii_alphabetic());
+        (!version.pre.is_empty()).then_some(Self { grammar: Grammar::SemVer, joined })
+    }
+}
+
+/// A version without its prefix, whichever way it is written: `1.2.3rc1` is `1.2.3-rc.1`.
+#[derive(Debug, Clone)]
+pub struct Number(Kind);
+
+#[derive(Debug, Clone)]
+enum Kind {
+    Pep440(Pep440),
+    /// What PEP 440 has no counterpart for: `1.2.3-nightly.4`.
+    SemVer(SemVer),
+}
+
+impl Number {
+    /// Reads `text`, which has no prefix. What the two grammars understand differently, such as
+    /// `1.2.3-1`, is read by `grammar`, and as SemVer where there is none.
+    pub fn parse(text: &str, grammar: Option<Grammar>) -> Result<Self, InvalidVersion> {
+        if text.contains('+') {
+            return Err(InvalidVersion::Local(text.to_owned()));
+        }
+        let of_pep440 = || Pep440::from_str(text).ok().map(Kind::Pep440);
+        let of_semver = || {
+            let version = SemVer::parse(text).ok()?;
+            Some(counterpart(&version).map_or(Kind::SemVer(version), Kind::Pep440))
+        };
+        let kind = match grammar {
+            Some(Grammar::Pep440) => of_pep440().or_else(of_semver),
+            Some(Grammar::SemVer) | None => of_semver().or_else(of_pep440),
+        };
+        kind.map(Self).ok_or_else(|| InvalidVersion::Grammar(text.to_owned()))
+    }
+
+    pub(super) fn of_pep440(version: Pep440) -> Self {
+        Self(Kind::Pep440(version))
+    }
+
+    pub(super) fn of_semver(version: SemVer) -> Self {
+        Self(counterpart(&version).map_or(Kind::SemVer(version), Kind::Pep440))
+    }
+
+    /// The version as PEP 440 has it, or as SemVer where PEP 440 has it not.
+    pub(super) fn inner(&self) -> Result<&Pep440, &SemVer> {
+        match &self.0 {
+            Kind::Pep440(version) => Ok(version),
+            Kind::SemVer(version) => Err(version),
+        }
+    }
+
+    /// Writes the version in a style; an error where the style cannot say it.
+    pub fn write(&self, style: Style) -> Result<String, InvalidVersion> {
+        let refuse = |version: String, reason| InvalidVersion::Counterpart {
+            version,
+            grammar: style.grammar,
+            reason,
+        };
+        match (style.grammar, &self.0) {
+            (Grammar::Pep440, Kind::Pep440(version)) => Ok(version.to_string()),
+            (Grammar::Pep440, Kind::SemVer(version)) => {
+                let reason = "its pre-releases are `a`, `b`, `rc` and `dev`, with a number";
+                Err(refuse(version.to_string(), reason))
+            }
+            (Grammar::SemVer, Kind::SemVer(version)) => Ok(version.to_string()),
+            (Grammar::SemVer, Kind::Pep440(version)) => {
+                let written = semver_text(version, style.joined);
+                written.map_err(|reason| refuse(version.to_string(), reason))
+            }
+        }
+    }
+
+    fn to_semver(&self) -> Option<SemVer> {
+        let text = self.write(Style::usual(Grammar::SemVer)).ok()?;
+        SemVer::parse(&text).ok()
+    }
+
+    /// The numbers before any pre-release.
+    fn release(&self) -> Pep440 {
+        match &self.0 {
+            Kind::Pep440(version) => version.only_release(),
+            Kind::SemVer(version) => Pep440::new([version.major, version.minor, version.patch]),
+        }
+    }
+}
+
+impl PartialEq for Number {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Number {}
+
+impl PartialOrd for Number {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Number {
+    /// As PEP 440 orders what both grammars can say, and as SemVer orders the rest.
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (&self.0, &other.0) {
+            (Kind::Pep440(left), Kind::Pep440(right)) => left.cmp(right),
+            (Kind::SemVer(left), Kind::SemVer(right)) => left.cmp_precedence(right),
+            _ => self.release().cmp(&other.release()).then_with(|| {
+                match (self.to_semver(), other.to_semver()) {
+                    (Some(left), Some(right)) => left.cmp_precedence(&right),
+                    // What SemVer cannot say is a post-release, or a step before one.
+                    (Some(_), None) => Ordering::Less,
+                    (None, _) => Ordering::Greater,
+                }
+            }),
+        }
+    }
+}
+
+impl fmt::Display for Number {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Kind::Pep440(version) => version.fmt(formatter),
+            Kind::SemVer(version) => version.fmt(formatter),
+        }
+    }
+}
+
+/// The prefix of a version, such as `v` or `release-`, and what follows it.
+#[must_use]
+pub fn split_prefix(text: &str) -> (&str, &str) {
+    let number =
+        text.trim_start_matches(|letter: char| letter.is_ascii_alphabetic() || letter == '-');
+    text.split_at(text.len() - number.len())
+}
+
+/// The same version in the words of PEP 440, if it has words for it.
+fn counterpart(version: &SemVer) -> Option<Pep440> {
+    let release = Pep440::new([version.major, version.minor, version.patch]);
+    if version.pre.is_empty() {
+        return Some(release);
+    }
+    let text = version.pre.to_ascii_lowercase();
+    let word = text.trim_end_matches(|last: char| last.is_ascii_digit());
+    let number = &text[word.len()..];
+    // Without a number it is the first, which PEP 440 counts from nought.
+    let number = if number.is_empty() { 0 } else { number.parse().ok()? };
+    let kind = match word.strip_suffix('.').unwrap_or(word) {
+        "a" | "alpha" => PrereleaseKind::Alpha,
+        "b" | "beta" => PrereleaseKind::Beta,
+        "rc" | "c" | "pre" | "preview" => PrereleaseKind::Rc,
+        "dev" => return Some(release.with_dev(Some(number))),
+        _ => return None,
+    };
+    Some(release.with_pre(Some(Prerelease { kind, number })))
+}
+
+/// The same version in the words of SemVer, or why it has none for it.
+fn semver_text(version: &Pep440, joined: bool) -> Result<String, &'static str> {
+    if version.epoch() > 0 {
+        return Err("it has no epochs");
+    }
+    if version.is_post() {
+        return Err("it has no post-releases");
+    }
+    let [major, minor, patch] = match *version.release() {
+        [major] => [major, 0, 0],
+        [major, minor] => [major, minor, 0],
+        [major, minor, patch] => [major, minor, patch],
+        _ => return Err("it has three numbers"),
+    };
+    let (word, number) = match (version.pre(), version.dev()) {
+        (None, None) => return Ok(format!("{major}.{minor}.{patch}")),
+        (Some(_), Some(_)) => return Err("it has no development releases of pre-releases"),
+        (None, Some(number)) => ("dev", number),
+        (Some(Prerelease { kind, number }), None) => (semver_word(kind), number),
+    };
+    let dot = if joined { "" } else { "." };
+    Ok(format!("{major}.{minor}.{patch}-{word}{dot}{number}"))
+}
+
+fn semver_word(kind: PrereleaseKind) -> &'static str {
+    match kind {
+        PrereleaseKind::Alpha => "alpha",
+        PrereleaseKind::Beta => "beta",
+        PrereleaseKind::Rc => "rc",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn both(text: &str) -> (String, String) {
+        let number = Number::parse(text, None).expect(text);
+        let write = |grammar| match number.write(Style::usual(grammar)) {
+            Ok(text) => text,
+            Err(error) => error.to_string(),
+        };
+        (write(Grammar::Pep440), write(Grammar::SemVer))
+    }
+
+    #[test]
+    fn each_is_the_others_counterpart() {
+        let pairs = [
+            ("1.2.3", "1.2.3"),
+            ("1.2.3rc1", "1.2.3-rc.1"),
+            ("1.2.3a0", "1.2.3-alpha.0"),
+            ("1.2.3b22", "1.2.3-beta.22"),
+            ("1.2.3.dev4", "1.2.3-dev.4"),
+        ];
+        for (pep440, semver) in pairs {
+            assert_eq!(both(pep440), (pep440.to_owned(), semver.to_owned()));
+            assert_eq!(both(semver), (pep440.to_owned(), semver.to_owned()));
+        }
+        for (text, pep440) in [
+            ("1.2.3-rc1", "1.2.3rc1"),
+            ("1.2.3-rc", "1.2.3rc0"),
+            ("1.2.3-RC.1", "1.2.3rc1"),
+            ("1.2.3-preview.2", "1.2.3rc2"),
+            ("1.2.3-a7", "1.2.3a7"),
+            ("1.2.3-c.3", "1.2.3rc3"),
+        ] {
+            assert_eq!(both(text).0, pep440, "{text}");
+        }
+        assert_eq!(both("2026.11").1, "2026.11.0");
+        assert_eq!(both("1").1, "1.0.0");
+    }
+
+    #[test]
+    fn every_pre_release_comes_back_as_it_went() {
+        for word in ["a", "b", "rc", ".dev"] {
+            for number in (0..200).chain([u64::from(u32::MAX), u64::MAX >> 1]) {
+                let (pep440, semver) = both(&format!("0.13.0{word}{number}"));
+                assert_eq!(both(&semver), (pep440.clone(), semver.clone()));
+                let joined = Style { grammar: Grammar::SemVer, joined: true };
+                let joined = Number::parse(&pep440, None).expect("a number").write(joined);
+                assert_eq!(both(&joined.expect("SemVer")).0, pep440);
+            }
+        }
+    }
+
+    #[test]
+    fn what_has_no_counterpart_says_so() {
+        let refused: Vec<String> = ["1.2.3.post1", "1!1.2.3", "1.2.3.4", "1.2.3rc1.dev2"]
+            .iter()
+            .map(|text| both(text).1)
+            .chain(["1.2.3-nightly.4", "1.2.3-1", "1.2.3-post.1"].map(|text| both(text).0))
+            .collect();
+        insta::assert_snapshot!(refused.join("\n"));
+    }
+
+    #[test]
+    fn one_text_may_mean_two_things() {
+        let read = |grammar| Number::parse("1.2.3-1", Some(grammar)).expect("a number").to_string();
+        assert_eq!(read(Grammar::SemVer), "1.2.3-1");
+        assert_eq!(read(Grammar::Pep440), "1.2.3.post1");
+    }
+
+    #[test]
+    fn texts_show_their_style() {
+        let style = |text| Style::of(text).map(|style| (style.grammar, style.joined));
+        assert_eq!(style("1.2.3"), None);
+        assert_eq!(style("1.2"), None);
+        assert_eq!(style("1.2.3rc1"), Some((Grammar::Pep440, false)));
+        assert_eq!(style("1.2.dev3"), Some((Grammar::Pep440, false)));
+        assert_eq!(style("1.2.3.post1"), Some((Grammar::Pep440, false)));
+        assert_eq!(style("1.2.3-rc.1"), Some((Grammar::SemVer, false)));
+        assert_eq!(style("1.2.3-rc1"), Some((Grammar::SemVer, true)));
+    }
+
+    #[test]
+    fn the_order_is_that_of_releases() {
+        let ascending = [
+            "0.9.9",
+            "0.13.0.dev1",
+            "0.13.0-alpha.1",
+            "0.13.0a2",
+            "0.13.0-beta.1",
+            "0.13.0rc1",
+            "0.13.0-rc.2",
+            "0.13",
+            "0.13.0.post1",
+            "0.13.1-rc.1",
+            "1!0.1",
+        ];
+        let numbers = ascending.map(|text| Number::parse(text, None).expect(text));
+        for (left, one) in numbers.iter().enumerate() {
+            for (right, other) in numbers.iter().enumerate() {
+                assert_eq!(one.cmp(other), left.cmp(&right), "{one} and {other}");
+            }
+        }
+        let number = |text| Number::parse(text, None).expect(text);
+        assert_eq!(number("0.13"), number("0.13.0"));
+        for (lower, higher) in [
+            ("1.2.3-nightly.4", "1.2.3"),
+            ("1.2.3-nightly.4", "1.2.3-nightly.10"),
+            ("1.2.2", "1.2.3-nightly.4"),
+            ("1.2.3-nightly.4", "1.2.3.post1"),
+            ("1.2.3-nightly.4", "1.2.3-rc.1"),
+        ] {
+            assert!(number(lower) < number(higher), "{lower} {higher}");
+            assert!(number(higher) > number(lower), "{lower} {higher}");
+        }
+    }
+
+    #[test]
+    fn prefixes_are_letters_and_dashes() {
+        assert_eq!(split_prefix("v0.13.0"), ("v", "0.13.0"));
+        assert_eq!(split_prefix("release-1.2"), ("release-", "1.2"));
+        assert_eq!(split_prefix("0.13.0-rc.1"), ("", "0.13.0-rc.1"));
+    }
+}

@@ -1,0 +1,189 @@
+//! Where a version stands in a file: exactly once, or nowhere.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use super::code::{assignments, mentions};
+use super::keyed::{Missing, Text, in_json, in_toml, key_parts, without_mark};
+use super::number::{Grammar, Number, split_prefix};
+use super::{Version, VersionError};
+use crate::matrix::{VERSION_GROUP, VersionPlace, version_pattern};
+
+/// What one place says.
+#[derive(Debug, Clone)]
+pub struct Said {
+    /// The file, relative to the matrix' folder.
+    pub path: PathBuf,
+    /// The line, from 1.
+    pub line: usize,
+    /// What stands there.
+    pub text: String,
+    /// The version that this is: as tags write it, where the place has a `prefix`.
+    pub version: Version,
+    /// The version as a number.
+    pub number: Number,
+    /// Whether the prefix is known, and must be that of the tags.
+    pub(super) prefixed: bool,
+    pub(super) range: Range<usize>,
+}
+
+impl Said {
+    /// `path:line`.
+    #[must_use]
+    pub fn place(&self) -> String {
+        format!("{}:{}", self.path.display(), self.line)
+    }
+
+    /// Whether this says what `first`, the place that is read, says.
+    #[must_use]
+    pub fn agrees_with(&self, first: &Self) -> bool {
+        let prefix = |said: &Self| split_prefix(said.version.as_str()).0.to_owned();
+        self.number == first.number && (!self.prefixed || prefix(self) == prefix(first))
+    }
+}
+
+/// What the grammar of the versions of a file is, by its name.
+pub(super) fn grammar_of(path: &Path) -> Option<Grammar> {
+    match path.file_name()?.to_str()? {
+        "Cargo.toml" | "package.json" => Some(Grammar::SemVer),
+        "pyproject.toml" => Some(Grammar::Pep440),
+        _ => None,
+    }
+}
+
+/// Reads a file as text, under its name in the user's words.
+pub(super) fn text_of(path: &Path) -> Result<String, VersionError> {
+    if path.exists() && !path.is_file() {
+        return Err(rule(path, "it is not a file"));
+    }
+    fs_err::read_to_string(path).map_err(VersionError::Read)
+}
+
+/// Reads what a place says; its file is relative to `folder`.
+pub fn say(place: &VersionPlace, folder: &Path) -> Result<Said, VersionError> {
+    let path = folder.join(place.file.get_ref());
+    said_in(place, &path, &text_of(&path)?)
+}
+
+/// The same in a text that was read from `path`.
+pub(super) fn said_in(place: &VersionPlace, path: &Path, text: &str) -> Result<Said, VersionError> {
+    let found = find(place, path, text)?;
+    let line = line(text, found.range.start);
+    let invalid =
+        |source| VersionError::Invalid { place: format!("{}:{line}", path.display()), source };
+    let prefix = place.prefix.as_ref().map_or("", |prefix| prefix.get_ref().as_str());
+    let version: Version = format!("{prefix}{}", found.value).parse().map_err(invalid)?;
+    let (_, number) = split_prefix(&found.value);
+    let number = Number::parse(number, grammar_of(path)).map_err(invalid)?;
+    let prefixed = place.prefix.is_some();
+    let path = PathBuf::from(place.file.get_ref());
+    Ok(Said { path, line, text: found.value, version, number, prefixed, range: found.range })
+}
+
+/// The line, from 1, on which the byte at `offset` stands.
+pub(super) fn line(text: &str, offset: usize) -> usize {
+    text[..offset].matches('\n').count() + 1
+}
+
+/// The version's text and where it stands.
+fn find(place: &VersionPlace, path: &Path, text: &str) -> Result<Text, VersionError> {
+    let value = |way: &Option<serde_spanned::Spanned<String>>| {
+        way.as_ref().map(|way| way.get_ref().clone())
+    };
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    match (ending, value(&place.key), value(&place.constant), value(&place.pattern)) {
+        (_, None, None, Some(pattern)) => matched(path, &pattern, text),
+        (_, _, _, Some(_)) => Err(rule(path, "a place has one of `key`, `constant` and `pattern`")),
+        ("toml", Some(key), None, _) => at_key(path, &key, text, in_toml),
+        ("json", Some(key), None, _) => at_key(path, &key, text, in_json),
+        ("toml" | "json", ..) => Err(rule(path, "a TOML or JSON file needs `key`")),
+        (_, Some(_), ..) => {
+            Err(rule(path, "only a TOML or JSON file has a `key`; give `constant`"))
+        }
+        (_, None, Some(name), _) => assigned(path, &name, ending, text),
+        (_, None, None, _) => alone(path, text),
+    }
+}
+
+fn rule(path: &Path, rule: &'static str) -> VersionError {
+    VersionError::Place { path: path.to_owned(), rule }
+}
+
+fn missing(path: &Path, what: String, near: Vec<String>) -> VersionError {
+    VersionError::Missing { path: path.to_owned(), what, near }
+}
+
+fn ambiguous(path: &Path, what: String, lines: Vec<usize>) -> VersionError {
+    VersionError::Ambiguous { path: path.to_owned(), what, lines }
+}
+
+fn at_key(
+    path: &Path,
+    key: &str,
+    text: &str,
+    read: fn(&str, &[&str]) -> Result<Text, Missing>,
+) -> Result<Text, VersionError> {
+    let parts = key_parts(key);
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    let found = read(text, &parts).map_err(|why| match why {
+        Missing::Key => missing(path, format!("key `{key}`"), Vec::new()),
+        Missing::Text => missing(path, format!("text at the key `{key}`"), Vec::new()),
+        Missing::Twice(offsets) => {
+            let lines = offsets.into_iter().map(|offset| line(text, offset)).collect();
+            ambiguous(path, format!("has the key `{key}`"), lines)
+        }
+        Missing::Syntax(source) => VersionError::Syntax { path: path.to_owned(), source },
+    })?;
+    match text[found.range.clone()] == found.value {
+        true => Ok(found),
+        false => Err(rule(path, "it is written with escapes; write it as it is")),
+    }
+}
+
+fn assigned(path: &Path, name: &str, ending: &str, text: &str) -> Result<Text, VersionError> {
+    match assignments(text, name, ending).as_slice() {
+        [one] => Ok(Text { value: text[one.range.clone()].to_owned(), range: one.range.clone() }),
+        [] => Err(missing(path, format!("assignment to `{name}`"), mentions(text, name, ending))),
+        many => {
+            let lines = many.iter().map(|one| one.line).collect();
+            Err(ambiguous(path, format!("assigns `{name}`"), lines))
+        }
+    }
+}
+
+/// The group `version` of the only match of a pattern.
+fn matched(path: &Path, pattern: &str, text: &str) -> Result<Text, VersionError> {
+    let Ok(regex) = version_pattern(pattern) else {
+        return Err(rule(path, "its `pattern` is not a regular expression"));
+    };
+    let (shift, text) = without_mark(text);
+    let found: Vec<_> =
+        regex.captures_iter(text).filter_map(|groups| groups.name(VERSION_GROUP)).collect();
+    match found.as_slice() {
+        [one] => {
+            let range = one.start() + shift..one.end() + shift;
+            Ok(Text { value: one.as_str().to_owned(), range })
+        }
+        [] => Err(missing(path, format!("match of `{pattern}`"), Vec::new())),
+        many => {
+            let lines = many.iter().map(|one| line(text, one.start())).collect();
+            Err(ambiguous(path, format!("matches `{pattern}`"), lines))
+        }
+    }
+}
+
+/// The only line of a file that holds nothing else.
+fn alone(path: &Path, text: &str) -> Result<Text, VersionError> {
+    let (shift, text) = without_mark(text);
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    match (lines.next(), lines.next()) {
+        (Some(line), None) => {
+            let start = text.find(line).expect("it is a part of the text") + shift;
+            Ok(Text { value: line.to_owned(), range: start..start + line.len() })
+        }
+        (None, _) => Err(missing(path, "version: it is empty".to_owned(), Vec::new())),
+        (Some(_), Some(_)) => {
+            Err(rule(path, "it holds more than one line; give the `constant` that is assigned"))
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! Reading and editing the places of a version.
+
+use super::*;
+use crate::error::Report;
+
+/// What is read from `text` in a file called `name` by the keys of `[version]` in `table`.
+fn read_from(name: &str, text: &str, table: &str) -> String {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs_err::write(folder.path().join(name), text).expect("a file");
+    let table: VersionTable = toml::from_str(&format!("file = '{name}'\n{table}")).expect("keys");
+    match read(&table, folder.path()) {
+        Ok(version) => version.to_string(),
+        Err(error) => {
+            Report::from(error).to_string().replace(&format!("{}/", folder.path().display()), "")
+        }
+    }
+}
+
+#[test]
+fn a_key_of_toml_or_json() {
+    let project = "[project]\nname = 'truss'\nversion = \"0.13.0\"\n";
+    assert_eq!(
+        read_from("pyproject.toml", project, "key = 'project.version'\nprefix = 'v'"),
+        "v0.13.0"
+    );
+    let package = r#"{"name": "truss", "version": "0.13.0"}"#;
+    assert_eq!(read_from("package.json", package, "key = 'version'"), "0.13.0");
+}
+
+#[test]
+fn an_assignment_in_source_code() {
+    let constant = "constant = 'TRUSS_BASE_IMAGE_VERSION_TAG'";
+    for line in [
+        "TRUSS_BASE_IMAGE_VERSION_TAG = \"v0.13.0\"",
+        "TRUSS_BASE_IMAGE_VERSION_TAG: str = 'v0.13.0'  # keep in step",
+        "pub(crate) const TRUSS_BASE_IMAGE_VERSION_TAG: &str = \"v0.13.0\";",
+        "export TRUSS_BASE_IMAGE_VERSION_TAG=v0.13.0",
+        "TRUSS_BASE_IMAGE_VERSION_TAG: v0.13.0",
+    ] {
+        let text =
+            format!("import os\r\n# TRUSS_BASE_IMAGE_VERSION_TAG = \"v0.1\"\r\n{line}\r\nX = 1\n");
+        assert_eq!(read_from("util.py", &text, constant), "v0.13.0", "{line}");
+    }
+}
+
+#[test]
+fn a_file_of_its_own() {
+    assert_eq!(read_from("VERSION", "\nv1.2.3\n\n", ""), "v1.2.3");
+}
+
+#[test]
+fn what_is_unclear_is_refused() {
+    let constant = "constant = 'TAG'";
+    insta::assert_snapshot!(read_from("util.py", "TAG = 'v1'\nTAG = 'v2'\n", constant), @r"
+    error: `util.py` assigns `TAG` more than once, on lines 1 and 2
+
+    hint: leave one of them, so that it is clear which one counts
+    ");
+    insta::assert_snapshot!(read_from("util.py", "# TAG = 'v1'\n", constant), @"error: `util.py` has no assignment to `TAG`; line 1 is a comment");
+    insta::assert_snapshot!(read_from("util.py", "TAG = PREFIX + 'v1'\n", constant), @"error: `util.py` has no assignment to `TAG`; line 1 is not an assignment of one text");
+    insta::assert_snapshot!(read_from("util.py", "TAG = 'latest'\n", constant), @r"
+    error: the version at `util.py:1` is refused
+      caused by: `latest` is not a version: expected one such as `v0.13.0` or `1.4.0rc1`
+    ");
+    insta::assert_snapshot!(read_from("a.toml", "version = 1\n", "key = 'version'"), @"error: `a.toml` has no text at the key `version`");
+    insta::assert_snapshot!(read_from("a.toml", "version = '1'\n", ""), @"error: cannot find the version in `a.toml`: a TOML or JSON file needs `key`");
+    insta::assert_snapshot!(read_from("VERSION", "1\n2\n", ""), @"error: cannot find the version in `VERSION`: it holds more than one line; give the `constant` that is assigned");
+}
+
+#[test]
+fn both_kinds_of_version_are_versions() {
+    for text in
+        ["v0.2.2", "0.13.0", "1.4.0rc1", "1.0.0-rc.1", "2026.11", "v1.2.dev3", "release-1.2"]
+    {
+        assert!(text.parse::<Version>().is_ok(), "{text}");
+    }
+    for text in ["", "latest", "v", "1.0.0+cu128", "1.0 .0", "v1.0\n", "{{version}}"] {
+        assert!(text.parse::<Version>().is_err(), "{text}");
+    }
+}
+
+#[test]
+fn a_custom_version_is_any_tag() {
+    assert!(Version::custom("my-test").is_ok());
+    assert!(Version::custom("my test").is_err());
+}
+
+/// A folder with files, and the keys of `[version]`.
+struct Repository {
+    folder: tempfile::TempDir,
+    table: VersionTable,
+}
+
+impl Repository {
+    fn new(files: &[(&str, &str)], table: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (path, text) in files {
+            let path = folder.path().join(path);
+            fs_err::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+            fs_err::write(path, text).expect("a file");
+        }
+        Self { folder, table: toml::from_str(table).expect("keys") }
+    }
+
+    fn edits(&self, to: &str) -> Result<Vec<FileEdit>, VersionError> {
+        edits(&self.table, self.folder.path(), &to.parse().expect("a version"))
+    }
+
+    /// The diff of the edits, or why there are none.
+    fn told(&self, to: &str) -> String {
+        let folder = format!("{}/", self.folder.path().display());
+        match self.edits(to) {
+            Ok(edits) if edits.is_empty() => "nothing to do".to_owned(),
+            Ok(edits) => diff(&edits),
+            Err(error) => Report::from(error).to_string().replace(&folder, ""),
+        }
+    }
+}
+
+const TRUSS: &str = "file = 'pyproject.toml'\nkey = 'project.version'\nprefix = 'v'\n\
+    [[also]]\nfile = 'truss/util.py'\nconstant = 'TAG'\n\
+    [[also]]\nfile = 'Cargo.toml'\nkey = 'package.version'\n\
+    [[also]]\nfile = 'package.json'\nkey = 'version'\n\
+    [[also]]\nfile = 'chart/values.yaml'\npattern = 'image: .*:(?P<version>\\S+)'\n\
+    [[also]]\nfile = 'VERSION'\n";
+
+fn truss() -> Repository {
+    let files = [
+        (
+            "pyproject.toml",
+            "[project]\r\nname = \"truss\"\r\nversion = '0.13.0' # keep\r\n\r\n[tool.x]\r\nversion = '0.13.0'",
+        ),
+        (
+            "truss/util.py",
+            "\"\"\"Docs.\n\nTAG = \"v0.1.0\"\n\"\"\"\n# TAG = \"v0.2.0\"\nclass Tags:\n    TAG: str = \"v0.13.0\"  # in step\n",
+        ),
+        (
+            "Cargo.toml",
+            "[package]\nname    = \"truss\"\nversion = \"0.13.0\"   # rust\nedition = \"2024\"\n",
+        ),
+        (
+            "package.json",
+            "\u{feff}{\n    \"version\" :\"0.13.0\", \"engines\": { \"version\": \"0.13.0\" }\n}",
+        ),
+        (
+            "chart/values.yaml",
+            "# base: acme/base:v0.12.0\nimage: acme/base:v0.13.0\nother: v0.13.0\n",
+        ),
+        ("VERSION", "  0.13.0\n\n"),
+    ];
+    Repository::new(&files, TRUSS)
+}
+
+#[test]
+fn every_place_is_edited_and_nothing_else() {
+    insta::assert_snapshot!(truss().told("v0.14.0"));
+}
+
+#[test]
+fn each_place_keeps_its_way_of_writing() {
+    let repository = truss();
+    let written = repository.edits("v0.14.0-rc.1").expect("edits");
+    write(repository.folder.path(), &written).expect("written");
+    let said = agreed(&repository.table, repository.folder.path()).expect("all the same");
+    let said: Vec<String> =
+        said.iter().map(|said| format!("{} {}", said.place(), said.text)).collect();
+    insta::assert_snapshot!(said.join("\n"));
+    // However it is spelled, it is there already.
+    assert_eq!(repository.told("0.14.0rc1"), "nothing to do");
+    let back = repository.edits("0.13.0").expect("edits");
+    write(repository.folder.path(), &back).expect("written");
+    assert_eq!(repository.told("0.13.0"), "nothing to do");
+    let again = truss();
+    for edit in back {
+        let first = fs_err::read_to_string(again.folder.path().join(&edit.path)).expect("a file");
+        assert_eq!(edit.after, first, "{}", edit.path.display());
+    }
+}
+
+#[test]
+fn one_place_that_is_unclear_stops_all() {
+    let with = |path: &str, text: &str| {
+        let repository = truss();
+        fs_err::write(repository.folder.path().join(path), text).expect("written");
+        repository.told("v0.14.0")
+    };
+    let told = [
+        with("truss/util.py", "X = 1\n"),
+        with("truss/util.py", "TAG = \"v0.13.0\"\nif x:\n    TAG = 'v0.13.0'\n"),
+        with("truss/util.py", "# TAG = 'v0.13.0'\nprint(TAG)\n"),
+        with(
+            "truss/util.py",
+            "'''\nTAG = 'v0.13.0'\n'''\ndef f():\n    \"\"\"Docs.\n\n    TAG = 'v1'\n    \"\"\"\n",
+        ),
+        with("truss/util.py", "TAG = f'v{X}'\n"),
+        with("truss/util.py", "TAG = ('v0.13.0'\n       '.1')\n"),
+        with("package.json", "{\"version\": \"0.13.0\",\n\"version\": \"0.13.0\"}"),
+        with("package.json", "{\"version\": \"0.\\u00313.0\"}"),
+        with("package.json", "{\"version\": 13}"),
+        with("pyproject.toml", "[project]\ndynamic = ['version']\n"),
+        with("pyproject.toml", "[project]\nversion = '1'\nversion = '2'\n"),
+        with("chart/values.yaml", "image: a:v1\nimage: b:v1\n"),
+        with("chart/values.yaml", "image: none\n"),
+        with("VERSION", ""),
+        with("Cargo.toml", "[package]\nversion = \"0.13.0+cu12\"\n"),
+        with("Cargo.toml", "[package]\nversion.workspace = true\n"),
+    ];
+    insta::assert_snapshot!(told.join("\n\n"));
+}
+
+#[test]
+fn a_place_that_cannot_say_it_stops_all() {
+    insta::assert_snapshot!(truss().told("v0.14.0.post1"));
+    insta::assert_snapshot!(truss().told("0.14.0-nightly.2"));
+}
+
+#[test]
+fn places_that_disagree_are_named() {
+    let repository = truss();
+    let write = |path: &str, text: &str| {
+        fs_err::write(repository.folder.path().join(path), text).expect("written");
+    };
+    write("VERSION", "0.12.0");
+    let disagree = || {
+        let error = agreed(&repository.table, repository.folder.path()).expect_err("they disagree");
+        Report::from(error).to_string()
+    };
+    insta::assert_snapshot!(disagree());
+    // All get the new one, whatever they say.
+    assert_eq!(repository.edits("0.14.0").expect("edits").len(), 6);
+}
+
+#[test]
+fn a_prefix_that_is_told_must_be_that_of_the_tags() {
+    let says = |prefix: &str| {
+        let table = format!("file = 'A'\n[[also]]\nfile = 'B'\n{prefix}");
+        let repository = Repository::new(&[("A", "v1.2.3"), ("B", "1.2.3")], &table);
+        agreed(&repository.table, repository.folder.path()).is_ok()
+    };
+    assert!(says(""));
+    assert!(says("prefix = 'v'"));
+    assert!(!says("prefix = 'w'"));
+}
+
+#[test]
+fn one_file_may_have_several_places() {
+    let files =
+        [("pyproject.toml", "[project]\nversion = '1.0'\n[tool.poetry]\nversion = '1.0'\n")];
+    let table = "file = 'pyproject.toml'\nkey = 'project.version'\n\
+        [[also]]\nfile = './pyproject.toml'\nkey = 'tool.poetry.version'\n\
+        [[also]]\nfile = 'pyproject.toml'\npattern = 'poetry\\]\\nversion = .(?<version>[^\"\\x27]*)'\n";
+    insta::assert_snapshot!(Repository::new(&files, table).told("1.1"));
+    let overlapping = "file = 'A'\n[[also]]\nfile = 'A'\npattern = 'v?(?<version>[0-9.]+)'\n";
+    insta::assert_snapshot!(Repository::new(&[("A", "v1.0")], overlapping).told("1.1"));
+}
+
+#[test]
+fn lock_files_follow_their_packages() {
+    let lock = "version = 4\n\n[[package]]\nname = \"other\"\nversion = \"0.13.0\"\nsource = \"registry+x\"\ndependencies = [\n \"truss 0.13.0\",\n \"truss 0.13.0 (registry+x)\",\n]\n\n\
+        [[package]]\nname = \"truss\"\nversion = \"0.13.0\"\n\n[[package]]\nname = \"truss\"\nversion = \"0.13.0\"\nsource = \"registry+x\"\n";
+    let uv = "[[package]]\nname = \"truss-base\"\nversion = \"0.13.0\"\nsource = { editable = \"python\" }\n\n\
+        [[package]]\nname = \"truss-base\"\nversion = \"0.13.0\"\nsource = { registry = \"x\" }\n";
+    let npm = "{\n  \"name\": \"truss\",\n  \"version\": \"0.13.0\",\n  \"packages\": {\n    \"\": {\n      \"version\": \"0.13.0\"\n    },\n    \"node_modules/x\": {\n      \"version\": \"0.13.0\"\n    }\n  }\n}\n";
+    let files = [
+        ("rust/Cargo.toml", "[package]\nname = \"truss\"\nversion = \"0.13.0\"\n"),
+        ("Cargo.lock", lock),
+        ("python/pyproject.toml", "[project]\nname = \"Truss_Base\"\nversion = \"0.13.0\"\n"),
+        ("uv.lock", uv),
+        ("package.json", "{ \"version\": \"0.13.0\" }\n"),
+        ("package-lock.json", npm),
+    ];
+    let table = "file = 'rust/Cargo.toml'\nkey = 'package.version'\n\
+        [[also]]\nfile = 'python/pyproject.toml'\nkey = 'project.version'\n\
+        [[also]]\nfile = 'package.json'\nkey = 'version'\n";
+    let repository = Repository::new(&files, table);
+    insta::assert_snapshot!(repository.told("0.14.0-rc.1"));
+    fs_err::write(repository.folder.path().join("uv.lock"), "[[package]\n").expect("written");
+    insta::assert_snapshot!(repository.told("0.14.0-rc.1"));
+}
+
+#[test]
+fn a_workspace_takes_its_members_along() {
+    let member = |name: &str, version: &str| format!("[package]\nname = \"{name}\"\n{version}\n");
+    let row = |name: &str| format!("[[package]]\nname = \"{name}\"\nversion = \"0.13.0\"\n");
+    let lock = ["root", "one", "two", "own"].map(row).join("\n");
+    let root = format!(
+        "{}[workspace]\nmembers = [\"crates/*\"]\n[workspace.package]\nversion = \"0.13.0\"\n",
+        member("root", "version = { workspace = true }")
+    );
+    let files = [
+        ("Cargo.toml", root.as_str()),
+        ("crates/one/Cargo.toml", &member("one", "version.workspace = true")),
+        ("crates/two/Cargo.toml", &member("two", "version.workspace = true")),
+        ("crates/own/Cargo.toml", &member("own", "version = \"0.13.0\"")),
+        ("Cargo.lock", &lock),
+    ];
+    let repository =
+        Repository::new(&files, "file = 'Cargo.toml'\nkey = 'workspace.package.version'\n");
+    insta::assert_snapshot!(repository.told("0.14.0"));
+}

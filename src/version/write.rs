@@ -1,0 +1,111 @@
+//! Edits written to disk: every file whole, and all files or none.
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use super::{FileEdit, VersionError};
+
+/// Writes `edits` below `folder`. Each file keeps its mode, and a symbolic link stays one: the file
+/// that it leads to is written. When one cannot be written, those before it are put back.
+pub fn write(folder: &Path, edits: &[FileEdit]) -> Result<(), VersionError> {
+    let failed = |path: &Path, restored| {
+        let path = path.to_owned();
+        move |source| VersionError::Write { path, source, restored }
+    };
+    let mut staged = Vec::new();
+    for edit in edits {
+        let named = folder.join(&edit.path);
+        let path = fs_err::canonicalize(&named).map_err(failed(&named, true))?;
+        if fs_err::read(&path).map_err(failed(&named, true))? != edit.before.as_bytes() {
+            return Err(VersionError::Changed(named));
+        }
+        let file = stage(&path, &edit.after).map_err(failed(&named, true))?;
+        staged.push((path, file));
+    }
+    let mut written: Vec<(PathBuf, &FileEdit)> = Vec::new();
+    for ((path, file), edit) in staged.into_iter().zip(edits) {
+        if let Err(error) = file.persist(&path) {
+            let restored = restore(&written);
+            return Err(failed(&folder.join(&edit.path), restored)(error.error));
+        }
+        written.push((path, edit));
+    }
+    Ok(())
+}
+
+/// Puts files back; whether all of them are as they were.
+fn restore(written: &[(PathBuf, &FileEdit)]) -> bool {
+    let back = |(path, edit): &(PathBuf, &FileEdit)| {
+        let file = stage(path, &edit.before)?;
+        file.persist(path).map_err(|error| error.error)?;
+        io::Result::Ok(())
+    };
+    // Every one is tried, whatever became of the one before.
+    written.iter().filter(|one| back(one).is_err()).count() == 0
+}
+
+/// A new file beside the one at `path`, of its mode.
+fn stage(path: &Path, text: &str) -> io::Result<NamedTempFile> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let mut file = NamedTempFile::new_in(folder)?;
+    file.write_all(text.as_bytes())?;
+    file.as_file().set_permissions(fs_err::metadata(path)?.permissions())?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn edit(path: &str) -> FileEdit {
+        FileEdit { path: path.into(), before: "old\r\n".to_owned(), after: "new\r\n".to_owned() }
+    }
+
+    #[test]
+    fn modes_and_links_stay() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        fs_err::write(at("real"), "old\r\n").expect("written");
+        fs_err::set_permissions(at("real"), std::fs::Permissions::from_mode(0o755))
+            .expect("a mode");
+        std::os::unix::fs::symlink("real", at("link")).expect("a link");
+        write(folder.path(), &[edit("link")]).expect("written");
+        assert!(at("link").is_symlink());
+        assert_eq!(fs_err::read_to_string(at("real")).expect("read"), "new\r\n");
+        assert_eq!(
+            fs_err::metadata(at("real")).expect("there").permissions().mode() & 0o777,
+            0o755
+        );
+        assert_eq!(fs_err::read_dir(folder.path()).expect("read").count(), 2);
+    }
+
+    #[test]
+    fn nothing_is_written_when_one_cannot_be() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        for name in ["one", "two"] {
+            fs_err::write(at(name), "old\r\n").expect("written");
+        }
+        let gone = write(folder.path(), &[edit("one"), edit("gone")]).expect_err("it is gone");
+        assert!(matches!(gone, VersionError::Write { restored: true, .. }), "{gone}");
+        fs_err::write(at("two"), "other").expect("written");
+        let changed = write(folder.path(), &[edit("one"), edit("two")]).expect_err("it changed");
+        assert!(matches!(changed, VersionError::Changed(_)), "{changed}");
+        assert_eq!(fs_err::read_to_string(at("one")).expect("read"), "old\r\n");
+    }
+
+    #[test]
+    fn a_failure_half_way_restores() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("one");
+        fs_err::write(&path, "new\r\n").expect("written");
+        assert!(restore(&[(path.clone(), &edit("one"))]));
+        assert_eq!(fs_err::read_to_string(&path).expect("read"), "old\r\n");
+        let gone = folder.path().join("gone");
+        assert!(!restore(&[(gone, &edit("gone")), (path, &edit("one"))]));
+    }
+}

@@ -1,0 +1,124 @@
+//! `basegen bump`: a new version, in every place that says it.
+
+use insta::assert_snapshot;
+use insta_cmd::assert_cmd_snapshot;
+
+use crate::project::{MATRIX, Project, commit, committed, git, stdout};
+use crate::registry::Registry;
+
+/// A project whose version is in two files, with a table of images in its README.
+fn project() -> Project {
+    let project = Project::new();
+    let version = "[version]\nfile = \"pyproject.toml\"\nkey = \"project.version\"\nprefix = \"v\"\n\
+        [[version.also]]\nfile = \"acme/util.py\"\nconstant = \"BASE_IMAGE_VERSION_TAG\"\n\
+        [generated]\nreadme = \"README.md\"\n";
+    project.write("matrix.toml", &MATRIX.replace("[version]\nfile = \"VERSION\"\n", version));
+    project.write("pyproject.toml", "[project]\nname = \"acme\"\nversion = \"1.2.3\"  # kept\n");
+    project.write(
+        "acme/util.py",
+        "\"\"\"Docs.\r\n\r\nBASE_IMAGE_VERSION_TAG = 'v1.0.0'\r\n\"\"\"\r\nBASE_IMAGE_VERSION_TAG = 'v1.2.3'\r\n",
+    );
+    project.write("README.md", "# Acme\n\n<!-- images: -->\n<!-- end of images -->\n");
+    project
+}
+
+fn read(project: &Project, path: &str) -> String {
+    fs_err::read_to_string(project.path().join(path)).expect(path)
+}
+
+#[test]
+fn all_places_and_the_readme_follow() {
+    let project = project();
+    let before = ["pyproject.toml", "acme/util.py", "README.md"].map(|path| read(&project, path));
+    assert_snapshot!("dry_run", stdout(project.basegen("bump minor --dry-run")));
+    assert_eq!(
+        before,
+        ["pyproject.toml", "acme/util.py", "README.md"].map(|path| read(&project, path))
+    );
+    assert_cmd_snapshot!("minor", project.basegen("bump minor"));
+    assert_eq!(read(&project, "acme/util.py"), before[1].replace("v1.2.3", "v1.3.0"));
+    assert!(
+        read(&project, "README.md").contains("| 3.9 |  | server | `acme/server-base:3.9-v1.3.0` |")
+    );
+    assert_cmd_snapshot!("again", project.basegen("bump v1.3.0"));
+    assert_cmd_snapshot!("prerelease", project.basegen("bump patch --pre beta --format json"));
+    assert_snapshot!("places", read(&project, "pyproject.toml") + &read(&project, "acme/util.py"));
+    assert_cmd_snapshot!("release", project.basegen("bump patch --format github"));
+    assert_cmd_snapshot!("lower", project.basegen("bump 1.2.3"));
+    assert_cmd_snapshot!("allowed", project.basegen("bump 1.2.3 --allow-downgrade"));
+    assert_eq!(read(&project, "pyproject.toml"), before[0]);
+}
+
+#[test]
+fn what_is_unclear_edits_nothing() {
+    let project = project();
+    let before = read(&project, "pyproject.toml");
+    project.write("acme/util.py", "# BASE_IMAGE_VERSION_TAG = 'v1.2.3'\n");
+    assert_cmd_snapshot!("commented_out", project.basegen("bump 1.3.0"));
+    project.write(
+        "acme/util.py",
+        "BASE_IMAGE_VERSION_TAG = 'v1.2.3'\nBASE_IMAGE_VERSION_TAG = 'v1.2.3'\n",
+    );
+    assert_cmd_snapshot!("doubled", project.basegen("bump patch"));
+    project.write("acme/util.py", "BASE_IMAGE_VERSION_TAG = 'v1.1.0'\n");
+    assert_cmd_snapshot!("disagreeing", project.basegen("bump patch"));
+    project.write("README.md", "# Acme\n");
+    assert_cmd_snapshot!("no_table", project.basegen("bump 1.3.0"));
+    assert_cmd_snapshot!("unknown_level", project.basegen("bump mayor"));
+    assert_cmd_snapshot!("other_prefix", project.basegen("bump release-1.3.0"));
+    assert_cmd_snapshot!("pre_without_level", project.basegen("bump 1.3.0 --pre rc"));
+    assert_cmd_snapshot!("no_word_for_it", project.basegen("bump 1.3.0-nightly.1"));
+    assert_eq!(read(&project, "pyproject.toml"), before);
+    // What they say does not matter for a version that is given.
+    project.write("README.md", "<!-- images: -->\n<!-- end of images -->\n");
+    assert_cmd_snapshot!("given", project.basegen("bump v1.2.3"));
+    project.write(
+        "matrix.toml",
+        &MATRIX
+            .replace("[version]\nfile = \"VERSION\"\n", "")
+            .replace("[axes]", "tag = \"x\"\n[axes]"),
+    );
+    assert_cmd_snapshot!("no_version", project.basegen("bump patch"));
+}
+
+#[test]
+fn a_range_of_commits_decides() {
+    let project = committed();
+    assert_cmd_snapshot!("since_nothing", project.basegen("bump patch --if-changed --since first"));
+    project.write("dockerfiles/server.txt", "changed\n");
+    assert_cmd_snapshot!(
+        "since_something",
+        project.basegen("bump patch --if-changed --since first")
+    );
+    assert_cmd_snapshot!("since_alone", project.basegen("bump patch --since first"));
+}
+
+#[test]
+fn github_reads_the_answer_from_its_file() {
+    let project = committed();
+    let file = project.path().join("outputs");
+    let mut command = project.basegen("bump patch --format github");
+    command.env("GITHUB_OUTPUT", &file);
+    assert_eq!(stdout(command), "");
+    assert_snapshot!(read(&project, "outputs"), @r#"
+    version_changed=true
+    version_before=v1.2.3
+    version=v1.2.4
+    files=["VERSION"]
+    "#);
+    git(&project, &["checkout", "--quiet", "VERSION"]);
+    commit(&project, "second");
+}
+
+#[test]
+fn an_unreleased_version_stays() {
+    let registry = Registry::start();
+    let project = Project::new();
+    let matrix =
+        MATRIX.replace("[image]\n", &format!("[image]\nregistry = \"{}\"\n", registry.host()));
+    project.write("matrix.toml", &matrix);
+    project
+        .write("dockerfiles/Dockerfile.hbs", "FROM scratch\nENV A={{python}}{{gpu}}{{job_type}}\n");
+    assert_cmd_snapshot!("unreleased", project.basegen("bump patch --if-changed"));
+    assert_eq!(read(&project, "VERSION"), "v1.2.3\n");
+}
