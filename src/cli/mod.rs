@@ -16,8 +16,10 @@ mod engines;
 mod environment;
 mod explain;
 mod findings;
+mod forge;
 mod generate;
 mod git;
+mod in_step;
 mod inputs;
 mod local;
 mod metadata;
@@ -25,8 +27,10 @@ mod planned;
 mod progress;
 mod prune;
 mod publish;
+mod pull_request;
 mod recipe;
 mod registries;
+mod release;
 mod released;
 mod render;
 mod selection;
@@ -106,6 +110,7 @@ fn execute(cli: Cli, environment: &Environment, printer: &Printer) -> Result<Exi
         Some(Command::Auth { command: AuthCommand::Check(args) }) => {
             auth::check(&args, &cli.global, environment, printer)
         }
+        Some(Command::Release(args)) => release::run(*args, &cli.global, environment, printer),
         Some(Command::Bump(args)) => bump::run(&args, &cli.global, environment, printer),
         Some(Command::Check(args)) => check::run(&args, &cli.global, environment, printer),
         Some(Command::Changed(args)) => changed::run(&args, &cli.global, environment, printer),

@@ -15,6 +15,7 @@
 //! A journal notes what is done. The same call, after a crash or a failure, does the rest.
 
 mod audit;
+mod contents;
 mod error;
 mod journal;
 mod labels;
@@ -27,6 +28,7 @@ mod standing;
 mod survey;
 
 pub use audit::{Audited, Finding, audit};
+pub use contents::{ImageContent, Since, contents};
 pub use error::PublishError;
 pub use journal::{Journal, JournalError, RowState, State};
 pub use platforms::platforms;

@@ -90,7 +90,7 @@ impl GitHub {
         #[serde(untagged)]
         enum Found {
             File(File),
-            Folder(Vec<IgnoredAny>),
+            Folder(#[expect(dead_code, reason = "a list is all that it says")] Vec<IgnoredAny>),
         }
         #[derive(Deserialize)]
         struct File {
