@@ -9,3 +9,5 @@ mod bench;
 mod faults;
 mod flow;
 mod github;
+mod project;
+mod release;
