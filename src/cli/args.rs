@@ -298,6 +298,7 @@ pub(super) struct BumpArgs {
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct ReleaseArgs {
     /// The version, or `patch`, `minor`, `major` or `prerelease` for the next one, if an image has
     /// changed since the present one was released [default: the one that `[version]` tells of]

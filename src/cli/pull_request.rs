@@ -21,6 +21,7 @@ use crate::version::{self, Version};
 use super::in_step::{self, OnBase};
 use super::metadata::FileError;
 use super::publish::version_set;
+use super::recipe::Recipe;
 use super::{Environment, answer, bump, forge, registries, released, stands};
 
 /// What a pull request is asked for with, beside what the matrix says.
@@ -95,8 +96,8 @@ impl Explain for ProposalError {
             Self::Part => "leave out what selects variants or platforms",
             Self::Custom(_) => "leave out `--version-tag`; `basegen release VERSION` releases one",
             Self::NotWhole { .. } => {
-                "no pull request was opened or changed. Run the same again without `--dry-run`: \
-                 what is missing is published first"
+                "no pull request was opened or changed; `basegen status` tells more. The same \
+                 again publishes what is missing, and goes on"
             }
             Self::Newer { .. } => "the working tree is older than the branch: update it first",
             Self::SameBranch(_) => "choose another `branch` in `[pull_request]`",
@@ -157,7 +158,7 @@ impl<'a> Proposing<'a> {
         }
         let notes = match missing.is_empty() {
             true => runtime.block_on(self.notes(&edits.version))?,
-            false => self.expected(&edits.version)?,
+            false => self.expected(&edits.version, &runtime)?,
         };
         let (request, body) = self.request(&edits.prefix, &notes, &base)?;
         if self.wishes.dry_run {
@@ -173,12 +174,11 @@ impl<'a> Proposing<'a> {
         }
         let opened = runtime.block_on(github.open(&request, &base, &branch))?;
         runtime.shutdown_background();
-        match opened {
-            Some(opened) => self.tell(&opened)?,
-            None => {
-                let message = format!("nothing to do: `{}` has all of it already", base.branch);
-                self.printer.result(&message);
-            }
+        if let Some(opened) = opened {
+            self.tell(&opened)?;
+        } else {
+            let message = format!("nothing to do: `{}` has all of it already", base.branch);
+            self.printer.result(&message);
         }
         Ok(ExitCode::Success)
     }
@@ -271,16 +271,31 @@ impl<'a> Proposing<'a> {
     }
 
     /// What the release will be, of one that is not published yet.
-    fn expected(&self, before: &Version) -> Result<Notes, Report> {
+    fn expected(&self, before: &Version, runtime: &Runtime) -> Result<Notes, Report> {
         let stands = stands::required(self.plan, self.environment)?;
-        let rows = self.plan.targets.iter().zip(stands).map(|(target, stand)| ImageRow {
+        let options = registries::options(self.plan.matrix, self.environment)?;
+        let registries = registries::open(&options, Vec::new())?;
+        let previous = runtime.block_on(self.set(&registries, before))?.map(|(_, set, _)| set);
+        let prints = Recipe::of(self.plan)?.fingerprints();
+        let rows = self.plan.targets.iter().zip(stands).zip(prints);
+        let rows = rows.map(|((target, stand), fingerprint)| ImageRow {
             reference: target.reference.clone(),
             digest: None,
             blobs: Vec::new(),
-            change: match stand.state {
-                PublishedState::New => RowChange::New,
-                PublishedState::Changed => RowChange::Changed(stand.reasons),
-                PublishedState::Missing | PublishedState::Published => RowChange::Unchanged,
+            change: match previous.as_ref().map(|set| set.images.get(target.id())) {
+                Some(Some(image)) => {
+                    let fingerprint = fingerprint.map(|fingerprint| fingerprint.to_string());
+                    match fingerprint.is_some() && image.fingerprint == fingerprint {
+                        true => RowChange::Unchanged,
+                        // What is built already stands to its tag, and not to the release before.
+                        false if stand.state == PublishedState::Missing => {
+                            RowChange::Changed(Vec::new())
+                        }
+                        false => RowChange::Changed(stand.reasons),
+                    }
+                }
+                Some(None) => RowChange::New,
+                None => RowChange::Unknown,
             },
         });
         let previous = (before != self.version).then(|| before.to_string());

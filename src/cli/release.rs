@@ -1,14 +1,32 @@
 //! `basegen release`: publish the whole matrix, and bring the repository in step with it.
 
-use crate::error::{ExitCode, Report};
+use crate::error::{ExitCode, Explain, Report};
 use crate::matrix::{Matrix, Selection, VersionTable};
 use crate::plan::{Plan, PlanRequest, PublishedState};
 use crate::report::{Printer, format};
-use crate::version::{self, Level, Version};
+use crate::version::{self, BumpError, Level, Version};
 
 use super::args::{BuildArgs, GlobalArgs, NamingArgs, OutputArgs, ReleaseArgs, SelectionArgs};
 use super::pull_request::{Proposing, Wishes};
 use super::{Environment, build, bump, in_step, selection, stands};
+
+/// A release goes forward.
+#[derive(Debug, thiserror::Error)]
+#[error("`{wanted}` is lower than `{now}`")]
+struct Lower {
+    wanted: String,
+    now: String,
+}
+
+impl Explain for Lower {
+    fn exit_code(&self) -> ExitCode {
+        ExitCode::Usage
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("`basegen bump --allow-downgrade` goes back to a version".to_owned())
+    }
+}
 
 pub(super) fn run(
     args: ReleaseArgs,
@@ -43,14 +61,12 @@ pub(super) fn run(
             None => write(&plan, &version, printer),
         };
     }
-    match proposing {
-        Some(proposing) => proposing.run(),
-        None => {
-            printer.result(&crate::plan::names(&plan));
-            printer.result(&version::diff(&in_step::here(&plan, &version)?));
-            Ok(ExitCode::Success)
-        }
+    if let Some(proposing) = proposing {
+        return proposing.run();
     }
+    printer.result(&crate::plan::names(&plan));
+    printer.result(&version::diff(&in_step::here(&plan, &version)?));
+    Ok(ExitCode::Success)
 }
 
 /// The version to release; nothing where no image has changed.
@@ -64,7 +80,10 @@ fn version(
     let Some(to) = to else { return Ok(Some(version::read(table, matrix.folder())?)) };
     let Ok(level) = to.parse::<Level>() else {
         let first = version::say(&table.first(), matrix.folder())?;
-        return Ok(Some(version::target(&first, to, false)?));
+        return match version::target(&first, to, false) {
+            Err(BumpError::Lower { wanted, now }) => Err(Lower { wanted, now }.into()),
+            other => Ok(Some(other?)),
+        };
     };
     let first = version::agreed(table, matrix.folder())?.swap_remove(0);
     let plan = plan(matrix, &first.version)?;

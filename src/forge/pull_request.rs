@@ -93,13 +93,11 @@ impl Notes {
             Some(&format!("The images that did not change are left out here; {place}.")),
             marker,
         );
-        let text = match some.len() <= MAX_BODY {
-            true => some,
-            false => {
-                let note = format!("The table is too long for a pull request; {place}.");
-                self.text(None, Some(&note), marker)
-            }
-        };
+        if some.len() <= MAX_BODY {
+            return Body { text: some, spilled: Some(whole) };
+        }
+        let note = format!("The table is too long for a pull request; {place}.");
+        let text = self.text(None, Some(&note), marker);
         Body { text, spilled: Some(whole) }
     }
 

@@ -56,25 +56,22 @@ impl Remote {
     #[must_use]
     pub fn parse(url: &str) -> Option<Self> {
         let url = url.trim();
-        let (host, path) = match url.split_once("://") {
-            Some((scheme, rest)) => {
-                let (authority, path) = rest.split_once('/')?;
-                let host = authority.rsplit('@').next().unwrap_or(authority);
-                match scheme {
-                    "https" | "http" => (host.to_owned(), path),
-                    // A port of git or ssh says nothing of where the API is.
-                    "ssh" | "git" | "git+ssh" | "ssh+git" => {
-                        (host.split(':').next().unwrap_or(host).to_owned(), path)
-                    }
-                    _ => return None,
+        let (host, path) = if let Some((scheme, rest)) = url.split_once("://") {
+            let (authority, path) = rest.split_once('/')?;
+            let host = authority.rsplit('@').next().unwrap_or(authority);
+            match scheme {
+                "https" | "http" => (host.to_owned(), path),
+                // A port of git or ssh says nothing of where the API is.
+                "ssh" | "git" | "git+ssh" | "ssh+git" => {
+                    (host.split(':').next().unwrap_or(host).to_owned(), path)
                 }
+                _ => return None,
             }
+        } else {
             // As scp writes it; a colon behind a slash is part of a path.
-            None => {
-                let (place, path) = url.split_once(':')?;
-                let host = place.rsplit('@').next().unwrap_or(place);
-                (!host.contains('/') && host.len() > 1).then(|| (host.to_owned(), path))?
-            }
+            let (place, path) = url.split_once(':')?;
+            let host = place.rsplit('@').next().unwrap_or(place);
+            (!host.contains('/') && host.len() > 1).then(|| (host.to_owned(), path))?
         };
         let path = path.trim_matches('/');
         let repository = path.strip_suffix(".git").unwrap_or(path).parse().ok()?;

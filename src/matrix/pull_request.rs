@@ -146,6 +146,7 @@ fn refuse_branch(text: &str) -> Option<&'static str> {
         || text.starts_with(['-', '/'])
         || text.ends_with(['/', '.'])
         || text == "@"
-        || text.split('/').any(|part| part.starts_with('.') || part.ends_with(".lock"));
+        || format!("{text}/").contains(".lock/")
+        || format!("/{text}").contains("/.");
     is_bad.then_some("git has no such names of branches")
 }

@@ -74,12 +74,11 @@ impl GitHub {
             default_branch: String,
         }
         let doing = "look up the base branch";
-        let branch = match name {
-            Some(name) => name.to_owned(),
-            None => {
-                let found: Repository = self.ask(Asked::get(doing, self.path(""))).await?;
-                found.default_branch
-            }
+        let branch = if let Some(name) = name {
+            name.to_owned()
+        } else {
+            let found: Repository = self.ask(Asked::get(doing, self.path(""))).await?;
+            found.default_branch
         };
         let doing = format!("look up the branch `{branch}`");
         let head: GitRef = self.ask(Asked::get(&doing, self.ref_path(&branch))).await?;

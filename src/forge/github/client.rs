@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::header::ACCEPT;
+use http::header::{ACCEPT, RETRY_AFTER};
 use http::{HeaderMap, Method};
 use http_body_util::{BodyExt as _, Limited};
 use octocrab::Octocrab;
@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::access::{Access, app_token};
-use super::error::{GitHubError, GitHubErrorKind, Refusal};
+use super::error::{GitHubError, GitHubErrorKind, Refusal, SIGN_IN};
 use crate::error::one_line;
 use crate::forge::RepositoryName;
 use crate::registry::{RetryPolicy, conceal, retry_after, server_date};
@@ -149,11 +149,10 @@ impl GitHub {
         struct Token {
             token: SecretString,
         }
-        let doing = "find the App's installation";
-        let found: Installation = self.ask(Asked::get(doing, self.path("installation"))).await?;
+        let found: Installation = self.ask(Asked::get(SIGN_IN, self.path("installation"))).await?;
         let path = format!("/app/installations/{}/access_tokens", found.id);
         let body = json!({ "repositories": [self.repository.name] });
-        let asked = Asked::post("get a token for the App's installation", path, body);
+        let asked = Asked::post(SIGN_IN, path, body);
         let token: Token = self.ask(asked.repeated()).await?;
         Ok(token.token)
     }
@@ -282,11 +281,11 @@ impl GitHub {
     }
 }
 
-const SIGN_IN: &str = "sign in for the pull request";
-
 /// How long GitHub asks to be left alone, if this answer does.
 fn wait(status: u16, headers: &HeaderMap, message: &str) -> Option<Duration> {
-    if !matches!(status, 403 | 429) && !(status == 503 && headers.contains_key("retry-after")) {
+    let may_ask =
+        matches!(status, 403 | 429) || (status == 503 && headers.contains_key(RETRY_AFTER));
+    if !may_ask {
         return None;
     }
     let now = server_date(headers).unwrap_or_else(SystemTime::now);
@@ -312,7 +311,7 @@ fn octocrab(
 ) -> Result<Octocrab, GitHubError> {
     let failed = |problem: &str| {
         let kind = GitHubErrorKind::Credential(problem.to_owned());
-        GitHubError::new(SIGN_IN, &options.repository, kind)
+        GitHubError::new("sign in", &options.repository, kind)
     };
     let refused = |_| failed("the address of the API is no URL");
     let builder = Octocrab::builder().base_uri(api).map_err(refused)?;

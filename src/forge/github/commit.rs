@@ -169,13 +169,11 @@ impl GitHub {
         let body = json!({ "query": query, "variables": { "input": input } });
         let answer: Answer = self.ask(Asked::post(&doing, GRAPHQL.to_owned(), body)).await?;
         let Some(failure) = answer.errors.first() else {
-            return match answer.data {
-                Some(_) => Ok(()),
-                None => {
-                    let problem = "it has neither data nor errors".to_owned();
-                    Err(self.error(&doing, GitHubErrorKind::Malformed(problem)))
-                }
-            };
+            if answer.data.is_some() {
+                return Ok(());
+            }
+            let problem = "it has neither data nor errors".to_owned();
+            return Err(self.error(&doing, GitHubErrorKind::Malformed(problem)));
         };
         let kind = failure.kind.as_deref().unwrap_or_default();
         let text = self.clean(&failure.message);

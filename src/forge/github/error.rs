@@ -7,6 +7,9 @@ use crate::error::{ExitCode, Explain};
 use crate::forge::RepositoryName;
 use crate::report::format;
 
+/// What is being done while an App asks for its token.
+pub(super) const SIGN_IN: &str = "sign in as a GitHub App";
+
 /// Why GitHub did not do what it was asked. Holds no secret.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to {doing} in `{repository}`")]
@@ -199,6 +202,13 @@ impl Explain for GitHubError {
 impl GitHubError {
     fn answer_hint(&self, status: u16) -> Option<String> {
         let hint = match status {
+            401 if self.doing == SIGN_IN => {
+                "the id of the GitHub App is not the one of its private key, or the clock of this \
+                 machine is wrong"
+            }
+            404 if self.doing == SIGN_IN => {
+                "the GitHub App is not installed in the repository, or the name is wrong"
+            }
             401 => "the token is wrong, expired or revoked",
             _ if self.says("not permitted to create or approve pull requests") => {
                 "allow it in the settings of the repository, or of its organization: Actions → \

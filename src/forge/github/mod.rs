@@ -1,5 +1,7 @@
 //! GitHub's API: github.com, GHE.com and Enterprise Server.
 
+use std::fmt::Write as _;
+
 mod access;
 mod branch;
 mod client;
@@ -21,9 +23,10 @@ fn quoted(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
     let mut quoted = String::with_capacity(text.len());
     for byte in text.bytes() {
-        match plain(byte) {
-            true => quoted.push(char::from(byte)),
-            false => quoted.push_str(&format!("%{byte:02X}")),
+        if plain(byte) {
+            quoted.push(char::from(byte));
+        } else {
+            let _ = write!(quoted, "%{byte:02X}");
         }
     }
     quoted

@@ -108,17 +108,15 @@ impl PullRequest {
         self.user.as_ref().is_some_and(|user| user.login == ACTIONS)
     }
 
-    fn logins(users: Option<&[User]>) -> impl Iterator<Item = &str> + Clone {
+    fn logins(users: Option<&[User]>) -> impl Iterator<Item = &str> {
         users.unwrap_or_default().iter().map(|user| user.login.as_str())
     }
 }
 
 /// `wanted` without those that `there` has, whatever their case.
-fn lacking<'a, 'b>(
-    wanted: &'a [String],
-    there: impl Iterator<Item = &'b str> + Clone,
-) -> Vec<&'a str> {
-    let has = |name: &str| there.clone().any(|there| there.eq_ignore_ascii_case(name));
+fn lacking<'a, 'b>(wanted: &'a [String], there: impl Iterator<Item = &'b str>) -> Vec<&'a str> {
+    let there: Vec<&str> = there.collect();
+    let has = |name: &str| there.iter().any(|there| there.eq_ignore_ascii_case(name));
     wanted.iter().map(String::as_str).filter(|name| !has(name)).collect()
 }
 
