@@ -6,6 +6,14 @@ use crate::report::{Outputs, Printer};
 use super::Environment;
 use super::metadata::FileError;
 
+/// Makes sure that outputs can be written, before something is done that they are to tell of.
+pub(super) fn check(environment: &Environment) -> Result<(), Report> {
+    match environment.path("GITHUB_OUTPUT") {
+        Some(path) => Ok(Outputs::new().append(&path).map_err(FileError::outputs)?),
+        None => Ok(()),
+    }
+}
+
 /// Appends `outputs` to the file that `GITHUB_OUTPUT` names, or prints them where it names none.
 pub(super) fn hand_on(
     outputs: &Outputs,

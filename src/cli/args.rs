@@ -349,11 +349,12 @@ pub(super) enum AnswerFormat {
     Text,
     /// For programs
     Json,
-    /// Outputs of a step of GitHub Actions: to the file that GITHUB_OUTPUT names, else printed
+    /// Outputs of a step of GitHub Actions: to the file that `GITHUB_OUTPUT` names, else printed
     Github,
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct CheckArgs {
     /// Ask no registry
     #[arg(long)]

@@ -48,9 +48,16 @@ pub(super) fn run(
         Some(_) => Vec::new(),
         None => edits(table, &matrix, &to)?,
     };
+    if args.format == AnswerFormat::Github {
+        answer::check(environment)?;
+    }
     if !args.dry_run {
         version::write(matrix.folder(), &edits)?;
     }
+    let edits = edits
+        .into_iter()
+        .map(|edit| FileEdit { path: version::named(matrix.folder(), &edit.path), ..edit });
+    let edits = edits.collect();
     let now = if stays.is_some() { before.version.clone() } else { to };
     Answer { before: before.version, now, edits, stays }.tell(args, environment, printer)?;
     Ok(ExitCode::Success)
@@ -142,6 +149,7 @@ pub(super) fn is_released(plan: &Plan<'_>, environment: &Environment) -> Result<
 struct Answer {
     before: Version,
     now: Version,
+    /// With paths as the user would write them.
     edits: Vec<FileEdit>,
     /// Why the version stays as it is.
     stays: Option<String>,

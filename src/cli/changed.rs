@@ -41,7 +41,7 @@ struct Change<'a> {
 }
 
 impl Change<'_> {
-    /// Whether it is another version, and not one that is written otherwise.
+    /// Whether tags have another version than they had.
     fn of_version(&self) -> bool {
         self.before != self.now
     }

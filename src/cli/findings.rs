@@ -68,7 +68,7 @@ impl Checker<'_> {
     ) -> Finding {
         let hint = hint.into();
         Finding {
-            path: self.matrix.folder().join(path),
+            path: version::named(self.matrix.folder(), path),
             line,
             level: Level::Error,
             check,

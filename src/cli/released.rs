@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::future::try_join_all;
 use tokio::runtime::Runtime;
 
 use crate::error::Report;
@@ -62,38 +63,38 @@ async fn of_set(
                 differences.push((message, "`basegen status` shows which".to_owned()));
             }
             Finding::Untagged => {
-                differences.push((format!("the tag `{reference}` is gone"), again()))
+                differences.push((format!("the tag `{reference}` is gone"), again()));
             }
             Finding::Lost => {
-                differences.push((format!("the image of `{reference}` is gone"), again()))
+                differences.push((format!("the image of `{reference}` is gone"), again()));
             }
         }
     }
-    for target in &plan.targets {
-        let Some(image) = by_id.get(target.id()) else {
-            let message = format!("`{}` is not part of the release", target.reference);
-            differences
-                .push((message, "release it under a new version: `basegen bump`".to_owned()));
-            continue;
-        };
-        if image.finding == Finding::Whole {
-            let missing = missing_platforms(registries, target, image).await?;
-            differences.extend(missing.into_iter().map(|platform| {
-                (format!("`{}` is not there for {platform}", target.reference), again())
-            }));
-        }
-    }
+    let gaps = plan.targets.iter().map(|target| gaps(registries, target, by_id.get(target.id())));
+    let gaps = try_join_all(gaps).await?.into_iter().flatten();
+    let anew = "release it under a new version: `basegen bump`";
+    differences.extend(gaps.map(|message| (message, anew.to_owned())));
     Ok(differences)
 }
 
-async fn missing_platforms(
+/// What the release does not have of a target: it, or some of its platforms.
+async fn gaps(
     registries: &Registries,
     target: &Target<'_>,
-    image: &Audited<'_>,
+    image: Option<&&Audited<'_>>,
 ) -> Result<Vec<String>, PublishError> {
+    let Some(image) = image else {
+        return Ok(vec![format!("`{}` is not part of the release", target.reference)]);
+    };
+    // What else is wrong with it has been told.
+    if image.finding != Finding::Whole {
+        return Ok(Vec::new());
+    }
     let repository = &image.image.reference.repository;
     let there = publish::platforms(registries, repository, &image.image.digest).await?;
     let Some(there) = there else { return Ok(Vec::new()) };
     let missing = target.platforms.iter().filter(|platform| !there.contains(platform));
-    Ok(missing.map(ToString::to_string).collect())
+    let told =
+        missing.map(|platform| format!("`{}` is not there for {platform}", target.reference));
+    Ok(told.collect())
 }

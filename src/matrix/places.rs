@@ -9,7 +9,8 @@ use super::diagnostic::Diagnostic;
 use super::safe;
 use super::validate::{Checker, quoted_list};
 
-/// `[version]`: where the version lives that tags follow.
+/// `[version]`: where the version lives that tags follow. It has the keys of a [`VersionPlace`], and
+/// not one within it: serde flattens no table whose unknown keys are refused.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VersionTable {

@@ -108,12 +108,12 @@ pub fn with_readme_in(
 }
 
 /// `text` with `table` between its two lines, and a blank line on each side of it.
-fn filled(path: &PathBuf, text: &str, table: &str) -> Result<String, ReadmeError> {
+fn filled(path: &Path, text: &str, table: &str) -> Result<String, ReadmeError> {
     let begin = only(path, text, BEGIN, |line| line.starts_with(BEGIN) && line.ends_with("-->"))?;
     let end = only(path, text, END, |line| line == END)?;
     if end.number < begin.number {
         let (begin, end) = (begin.number, end.number);
-        return Err(ReadmeError::Order { path: path.clone(), begin, end });
+        return Err(ReadmeError::Order { path: path.to_owned(), begin, end });
     }
     let newline = if text[begin.start..begin.end].ends_with("\r\n") { "\r\n" } else { "\n" };
     let table = format!("\n{}\n\n", table.trim_end()).replace('\n', newline);
@@ -130,7 +130,7 @@ struct Line {
 }
 
 fn only(
-    path: &PathBuf,
+    path: &Path,
     text: &str,
     marker: &'static str,
     is_meant: impl Fn(&str) -> bool,
@@ -148,7 +148,7 @@ fn only(
         (Some(line), true) => Ok(line),
         (last, _) => {
             let lines = found.into_iter().chain(last).map(|line| line.number).collect();
-            Err(ReadmeError::Marker { path: path.clone(), marker, lines })
+            Err(ReadmeError::Marker { path: path.to_owned(), marker, lines })
         }
     }
 }
@@ -159,7 +159,7 @@ mod tests {
     use crate::error::Report;
 
     fn told(text: &str) -> String {
-        match filled(&"README.md".into(), text, "| a |\n| b |\n") {
+        match filled(Path::new("README.md"), text, "| a |\n| b |\n") {
             Ok(text) => text,
             Err(error) => Report::from(error).to_string(),
         }

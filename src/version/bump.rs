@@ -60,8 +60,13 @@ pub enum Prerelease {
 #[derive(Debug, thiserror::Error)]
 pub enum BumpError {
     /// What was asked for is neither a level nor a version.
-    #[error("`{0}` is neither `patch`, `minor`, `major` or `prerelease` nor a version")]
-    Unknown(String, #[source] InvalidVersion),
+    #[error(
+        "`{0}` is neither `patch`, `minor`, `major` or `prerelease` nor a version, such as `v0.13.0`"
+    )]
+    Unknown(String),
+    /// It is a version that no tag can have.
+    #[error(transparent)]
+    Invalid(InvalidVersion),
     /// It has another prefix than the version has.
     #[error("`{wanted}` does not go with `{now}`: its prefix is `{prefix}`")]
     Prefix {
@@ -108,7 +113,10 @@ impl Explain for BumpError {
 /// The version that `wanted` means, as the `first` place will write it. It may have the prefix
 /// of the tags or not; a lower one needs `allow_downgrade`.
 pub fn target(first: &Said, wanted: &str, allow_downgrade: bool) -> Result<Version, BumpError> {
-    let unknown = |source| BumpError::Unknown(wanted.to_owned(), source);
+    let unknown = |error| match error {
+        InvalidVersion::Grammar(_) => BumpError::Unknown(wanted.to_owned()),
+        other => BumpError::Invalid(other),
+    };
     let (given, written) = split_prefix(wanted);
     let number = Number::parse(written, None).map_err(unknown)?;
     let (prefix, _) = split_prefix(first.version.as_str());

@@ -42,8 +42,9 @@ pub(super) struct Assignment {
 /// Python, Rust and most texts write it, with or without a type, `const` or `export` before it
 /// and a comment behind it.
 pub(super) fn assignments(text: &str, name: &str, ending: &str) -> Vec<Assignment> {
-    let regex = expression(name);
-    let inside = inside(text, Language::of(ending));
+    let language = Language::of(ending);
+    let regex = expression(name, language);
+    let inside = inside(text, language);
     let mut found = Vec::new();
     for ((line, start, code), inside) in lines(text).zip(&inside) {
         let Some(groups) = regex.captures(code).filter(|_| inside.is_none()) else { continue };
@@ -57,8 +58,8 @@ pub(super) fn assignments(text: &str, name: &str, ending: &str) -> Vec<Assignmen
 
 /// Where else `name` stands, a sentence for each line: what was meant, perhaps.
 pub(super) fn mentions(text: &str, name: &str, ending: &str) -> Vec<String> {
-    let inside = inside(text, Language::of(ending));
-    let regex = expression(name);
+    let language = Language::of(ending);
+    let (regex, inside) = (expression(name, language), inside(text, language));
     let word = Regex::new(&format!(r"\b{}\b", regex_lite::escape(name))).expect("it is escaped");
     let said = lines(text).zip(&inside).filter(|((.., code), _)| word.is_match(code));
     let said = said.map(|((line, _, code), inside)| {
@@ -86,11 +87,19 @@ fn lines(text: &str) -> impl Iterator<Item = (usize, usize, &str)> {
     })
 }
 
-fn expression(name: &str) -> Regex {
+/// What an assignment of one text looks like. In a programming language the text has quotes: without
+/// them it is a number or a name. A colon assigns only in objects and in files of keys, and a
+/// comma behind the text makes another thing of it in Python.
+fn expression(name: &str, language: Language) -> Regex {
     let name = regex_lite::escape(name);
     let before = r"^[ \t]*(?:pub(?:\([a-z ]+\))?[ \t]+)?(?:(?:const|static|export|let|var)[ \t]+)*";
-    let between = r"(?:[ \t]*:[ \t]*[^=]+?)?[ \t]*(?:=|:)[ \t]*";
-    let value = r#"(?:"([^"]*)"|'([^']*)'|([^\s"'#;,]+))[ \t]*[;,]?[ \t]*(?:(?:#|//).*)?$"#;
+    let (sign, bare, end) = match language {
+        Language::Python | Language::Rust => ("=", "", ";?"),
+        Language::Script => ("[=:]", "", "[;,]?"),
+        Language::Other => ("[=:]", r#"|([^\s"'#;,]+)"#, "[;,]?"),
+    };
+    let between = format!(r"(?:[ \t]*:[ \t]*[^=]+?)?[ \t]*{sign}[ \t]*");
+    let value = format!(r#"(?:"([^"]*)"|'([^']*)'{bare})[ \t]*{end}[ \t]*(?:(?:#|//).*)?$"#);
     Regex::new(&format!("{before}{name}{between}{value}")).expect("the name is escaped")
 }
 
@@ -266,6 +275,16 @@ mod tests {
     fn line_ends_and_byte_order_marks_are_no_part_of_it() {
         assert_eq!(found("\u{feff}TAG = \"v1\"\r\n", "py"), ["1:v1"]);
         assert_eq!(found("é = 1\nTAG=v1", "sh"), ["2:v1"]);
+    }
+
+    #[test]
+    fn a_text_has_quotes_where_the_language_asks_for_them() {
+        let text =
+            "TAG = 1.2\nTAG = other\nTAG: '1.3'\nTAG = '1.4',\nTAG = '1.5'\nTAG: str = '1.6';\n";
+        assert_eq!(found(text, "py"), ["5:1.5", "6:1.6"]);
+        assert_eq!(found(text, "ts"), ["3:1.3", "4:1.4", "5:1.5", "6:1.6"]);
+        let all = ["1:1.2", "2:other", "3:1.3", "4:1.4", "5:1.5", "6:1.6"];
+        assert_eq!(found(text, "env"), all);
     }
 
     #[test]

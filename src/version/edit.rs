@@ -69,7 +69,7 @@ pub fn edits(
             files.insert(path.clone(), (text, Vec::new()));
         }
         let (text, _) = &files[&path];
-        let said = said_in(&place, &folder.join(&path), text)?;
+        let said = said_in(&place, folder, text)?;
         let style = style(&said, main, written);
         main.get_or_insert(style);
         // What says the version already is left as it is written.

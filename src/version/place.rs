@@ -1,7 +1,7 @@
 //! Where a version stands in a file: exactly once, or nowhere.
 
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::code::{assignments, mentions};
 use super::keyed::{Missing, Text, in_json, in_toml, key_parts, without_mark};
@@ -42,6 +42,21 @@ impl Said {
     }
 }
 
+/// `path`, which is relative to `folder`, as people would write it: `a/../b` is `b`. For messages alone:
+/// where `a` is a symbolic link, the two are not one file.
+#[must_use]
+pub fn named(folder: &Path, path: &Path) -> PathBuf {
+    let mut named = PathBuf::new();
+    for part in folder.join(path).components() {
+        match (part, named.components().next_back()) {
+            (Component::CurDir, _) => {}
+            (Component::ParentDir, Some(Component::Normal(_))) => drop(named.pop()),
+            _ => named.push(part),
+        }
+    }
+    named
+}
+
 /// What the grammar of the versions of a file is, by its name.
 pub(super) fn grammar_of(path: &Path) -> Option<Grammar> {
     match path.file_name()?.to_str()? {
@@ -61,12 +76,17 @@ pub(super) fn text_of(path: &Path) -> Result<String, VersionError> {
 
 /// Reads what a place says; its file is relative to `folder`.
 pub fn say(place: &VersionPlace, folder: &Path) -> Result<Said, VersionError> {
-    let path = folder.join(place.file.get_ref());
-    said_in(place, &path, &text_of(&path)?)
+    let text = text_of(&folder.join(place.file.get_ref()))?;
+    said_in(place, folder, &text)
 }
 
-/// The same in a text that was read from `path`.
-pub(super) fn said_in(place: &VersionPlace, path: &Path, text: &str) -> Result<Said, VersionError> {
+/// The same in the text of the file.
+pub(super) fn said_in(
+    place: &VersionPlace,
+    folder: &Path,
+    text: &str,
+) -> Result<Said, VersionError> {
+    let path = &named(folder, Path::new(place.file.get_ref()));
     let found = find(place, path, text)?;
     let line = line(text, found.range.start);
     let invalid =
@@ -96,9 +116,9 @@ fn find(place: &VersionPlace, path: &Path, text: &str) -> Result<Text, VersionEr
         (_, _, _, Some(_)) => Err(rule(path, "a place has one of `key`, `constant` and `pattern`")),
         ("toml", Some(key), None, _) => at_key(path, &key, text, in_toml),
         ("json", Some(key), None, _) => at_key(path, &key, text, in_json),
-        ("toml" | "json", ..) => Err(rule(path, "a TOML or JSON file needs `key`")),
+        ("toml" | "json", ..) => Err(rule(path, "a TOML or JSON file needs `key` or `pattern`")),
         (_, Some(_), ..) => {
-            Err(rule(path, "only a TOML or JSON file has a `key`; give `constant`"))
+            Err(rule(path, "only a TOML or JSON file has a `key`; give `constant` or `pattern`"))
         }
         (_, None, Some(name), _) => assigned(path, &name, ending, text),
         (_, None, None, _) => alone(path, text),
@@ -183,7 +203,23 @@ fn alone(path: &Path, text: &str) -> Result<Text, VersionError> {
         }
         (None, _) => Err(missing(path, "version: it is empty".to_owned(), Vec::new())),
         (Some(_), Some(_)) => {
-            Err(rule(path, "it holds more than one line; give the `constant` that is assigned"))
+            Err(rule(path, "it holds more than one line; give `constant` or `pattern`"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_as_short_as_can_be() {
+        let named = |folder: &str, path: &str| {
+            named(Path::new(folder), Path::new(path)).display().to_string()
+        };
+        assert_eq!(named("", "README.md"), "README.md");
+        assert_eq!(named("images", "../pyproject.toml"), "pyproject.toml");
+        assert_eq!(named("./images", "./../../x/./y"), "../x/y");
+        assert_eq!(named("/a/b", "../c"), "/a/c");
     }
 }

@@ -30,16 +30,17 @@ fn a_key_of_toml_or_json() {
 #[test]
 fn an_assignment_in_source_code() {
     let constant = "constant = 'TRUSS_BASE_IMAGE_VERSION_TAG'";
-    for line in [
-        "TRUSS_BASE_IMAGE_VERSION_TAG = \"v0.13.0\"",
-        "TRUSS_BASE_IMAGE_VERSION_TAG: str = 'v0.13.0'  # keep in step",
-        "pub(crate) const TRUSS_BASE_IMAGE_VERSION_TAG: &str = \"v0.13.0\";",
-        "export TRUSS_BASE_IMAGE_VERSION_TAG=v0.13.0",
-        "TRUSS_BASE_IMAGE_VERSION_TAG: v0.13.0",
+    for (name, line) in [
+        ("util.py", "TRUSS_BASE_IMAGE_VERSION_TAG = \"v0.13.0\""),
+        ("util.py", "TRUSS_BASE_IMAGE_VERSION_TAG: str = 'v0.13.0'  # keep in step"),
+        ("lib.rs", "pub(crate) const TRUSS_BASE_IMAGE_VERSION_TAG: &str = \"v0.13.0\"; // v1"),
+        ("index.ts", "export const TRUSS_BASE_IMAGE_VERSION_TAG = 'v0.13.0';"),
+        ("release.env", "export TRUSS_BASE_IMAGE_VERSION_TAG=v0.13.0"),
+        ("values.yaml", "TRUSS_BASE_IMAGE_VERSION_TAG: v0.13.0"),
     ] {
         let text =
             format!("import os\r\n# TRUSS_BASE_IMAGE_VERSION_TAG = \"v0.1\"\r\n{line}\r\nX = 1\n");
-        assert_eq!(read_from("util.py", &text, constant), "v0.13.0", "{line}");
+        assert_eq!(read_from(name, &text, constant), "v0.13.0", "{line}");
     }
 }
 
@@ -63,8 +64,8 @@ fn what_is_unclear_is_refused() {
       caused by: `latest` is not a version: expected one such as `v0.13.0` or `1.4.0rc1`
     ");
     insta::assert_snapshot!(read_from("a.toml", "version = 1\n", "key = 'version'"), @"error: `a.toml` has no text at the key `version`");
-    insta::assert_snapshot!(read_from("a.toml", "version = '1'\n", ""), @"error: cannot find the version in `a.toml`: a TOML or JSON file needs `key`");
-    insta::assert_snapshot!(read_from("VERSION", "1\n2\n", ""), @"error: cannot find the version in `VERSION`: it holds more than one line; give the `constant` that is assigned");
+    insta::assert_snapshot!(read_from("a.toml", "version = '1'\n", ""), @"error: cannot find the version in `a.toml`: a TOML or JSON file needs `key` or `pattern`");
+    insta::assert_snapshot!(read_from("VERSION", "1\n2\n", ""), @"error: cannot find the version in `VERSION`: it holds more than one line; give `constant` or `pattern`");
 }
 
 #[test]

@@ -94,6 +94,50 @@ fn a_range_of_commits_decides() {
 }
 
 #[test]
+fn the_matrix_may_be_in_a_folder_below() {
+    let project = Project::new();
+    let version = "file = \"../pyproject.toml\"\nkey = \"project.version\"\n\
+        [[version.also]]\nfile = \"VERSION\"\n[generated]\nreadme = \"README.md\"";
+    project.write("images/matrix.toml", &MATRIX.replace("file = \"VERSION\"", version));
+    project.write("images/VERSION", "v1.2.3");
+    project.write("images/README.md", "<!-- images: -->\n<!-- end of images -->\n");
+    project.write("images/dockerfiles/Dockerfile.hbs", "FROM scratch\nCOPY {{job_type}}.txt /\n");
+    for name in ["server", "training"] {
+        project.write(&format!("images/dockerfiles/{name}.txt"), name);
+    }
+    project.write("pyproject.toml", "[project]\nversion = \"1.2.3\"\n");
+    git(&project, &["init", "--quiet"]);
+    commit(&project, "first");
+    assert_cmd_snapshot!("below", project.basegen("bump patch -f images/matrix.toml"));
+    assert_cmd_snapshot!(
+        "below_changed",
+        project.basegen("changed -f images/matrix.toml --since first")
+    );
+    let diff = project.basegen("bump minor -f images/matrix.toml --dry-run");
+    project.write("bump.diff", &stdout(diff));
+    git(&project, &["apply", "bump.diff"]);
+    assert_cmd_snapshot!("below_applied", project.basegen("bump 1.3.0 -f images/matrix.toml"));
+    project.write("pyproject.toml", "[project]\n");
+    assert_cmd_snapshot!("below_check", project.basegen("check --offline -f images/matrix.toml"));
+}
+
+#[test]
+fn what_is_in_the_way_is_told() {
+    let project = project();
+    assert_cmd_snapshot!("local_version", project.basegen("bump 1.3.0+cu128"));
+    project.write("pyproject.toml", &format!("[project]\nversion = \"1.{}.0\"\n", u64::MAX - 1));
+    project.write("acme/util.py", &format!("BASE_IMAGE_VERSION_TAG = 'v1.{}.0'\n", u64::MAX - 1));
+    assert_cmd_snapshot!("largest", project.basegen("bump minor --dry-run"));
+    fs_err::remove_file(project.path().join("README.md")).expect("removed");
+    assert_cmd_snapshot!("no_readme", project.basegen("bump 1.3.0 --allow-downgrade"));
+    let project = committed();
+    let mut command = project.basegen("bump patch --format github");
+    command.env("GITHUB_OUTPUT", "gone/outputs");
+    assert_cmd_snapshot!("no_outputs", command);
+    assert_eq!(read(&project, "VERSION"), "v1.2.3\n");
+}
+
+#[test]
 fn github_reads_the_answer_from_its_file() {
     let project = committed();
     let file = project.path().join("outputs");
@@ -106,8 +150,6 @@ fn github_reads_the_answer_from_its_file() {
     version=v1.2.4
     files=["VERSION"]
     "#);
-    git(&project, &["checkout", "--quiet", "VERSION"]);
-    commit(&project, "second");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Whole commands: what is typed, what is printed, how it ends. None of these needs an engine.
 
+#[path = "../common/registry/mod.rs"]
+mod fake;
 mod project;
 mod registry;
 
@@ -11,6 +13,7 @@ mod explain;
 mod names;
 mod plan;
 mod refusals;
+mod released;
 mod render;
 mod since;
 mod update;

@@ -7,6 +7,7 @@ use basegen::event::FailureKind;
 use basegen::matrix::{Check, CheckCommand};
 
 use crate::bed;
+use crate::fake::FakeRegistry;
 
 fn check(name: &str, command: CheckCommand) -> Check {
     Check { name: name.to_owned(), command }
@@ -62,4 +63,30 @@ async fn an_image_that_fails_a_check_reaches_no_registry() {
     job.checks.pop();
     bed::build(&builder, &job).await.expect("an image");
     assert!(bed::knows(&job).await);
+}
+
+/// What a step fetches has changed between its checks and its push.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_was_made_anew_after_its_checks_is_checked_anew() {
+    let registry = FakeRegistry::start().await;
+    let words = [bed::unique(), bed::unique()];
+    let serve = |word: &str| registry.add_manifest("acme/word", "1", "text/plain", word.to_owned());
+    serve(&words[0]);
+    let source = format!("{}/v2/acme/word/manifests/1", registry.origin());
+    let dockerfile = format!("FROM python:3.11-slim-bookworm\nADD {source} /word\n");
+    let mut job = bed::job("made-anew", &dockerfile, &[]);
+    job.checks = vec![check("look", CheckCommand::Shell("cat /word && echo".to_owned()))];
+    let (heard, builder) = (Arc::default(), bed::builder(Destination::Registry).await);
+    let events = bed::Heard::events(&heard);
+    let (arrived, arrival) = tokio::sync::oneshot::channel();
+    let turn = Turn::now().beginning_with(async {
+        arrived.send(()).expect("someone waits for it");
+    });
+    let build = builder.build(&job, &events, turn);
+    let (image, ()) = tokio::join!(build, async {
+        arrival.await.expect("it is built");
+        serve(&words[1]);
+    });
+    image.expect("an image");
+    assert_eq!(heard.lines(), words);
 }

@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -56,11 +57,16 @@ impl BuildOptions {
 /// image has the same staging tag, and was pushed and removed just then.
 const MAX_LOST: usize = 8;
 
+/// How often an image is checked anew because the engine ran steps of it again after its checks.
+const MAX_CHANGED: usize = 4;
+
 /// How far a build goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Goal {
     /// To its last step, and through its checks.
     Prepare,
+    /// The same, for what has run.
+    CheckAgain,
     /// To its destination.
     HandOn,
     /// To its destination, when all its steps have run.
@@ -99,15 +105,21 @@ impl Engine for BuildKitEngine {
             turn.come().await;
             Goal::HandOnPrepared
         };
-        let mut lost = 0;
+        let mut checked = progress.last_run();
+        let (mut lost, mut changed) = (0, 0);
         loop {
             let response = self.solve(job, &mut progress, goal).await?;
+            goal = Goal::HandOnPrepared;
+            if !self.is_checked(job, &mut progress, &mut checked).await? {
+                changed += 1;
+                if changed == MAX_CHANGED {
+                    return Err(Box::new(failure::not_kept(job)));
+                }
+                continue;
+            }
             match self.deliver(job, &response).await {
                 Ok(digest) => return Ok(BuiltImage { digest, cached: progress.all_cached() }),
-                Err(problem) if lost < MAX_LOST && docker::is_name_gone(&problem) => {
-                    lost += 1;
-                    goal = Goal::HandOnPrepared;
-                }
+                Err(problem) if lost < MAX_LOST && docker::is_name_gone(&problem) => lost += 1,
                 Err(problem) => return Err(Box::new(failure::not_handed_on(job, &problem))),
             }
         }
@@ -121,6 +133,23 @@ impl BuildKitEngine {
             _ => None,
         };
         Ok(Self { engine, secrets: options.secrets.clone().into(), options, layout })
+    }
+
+    /// Whether the image that was just made is the one whose last step ran when the checks ran.
+    /// Where the engine had dropped a step and ran it again, it is another, and is checked now.
+    async fn is_checked(
+        &self,
+        job: &BuildJob,
+        progress: &mut Progress,
+        checked: &mut Option<Duration>,
+    ) -> Result<bool, Box<Failure>> {
+        let made = progress.last_run();
+        if job.checks.is_empty() || made == *checked {
+            return Ok(true);
+        }
+        self.solve(job, progress, Goal::CheckAgain).await?;
+        *checked = progress.last_run();
+        Ok(*checked == made)
     }
 
     async fn solve(
@@ -148,7 +177,9 @@ impl BuildKitEngine {
     ) -> Result<HashMap<String, String>, Status> {
         let channel = &self.engine.0.channel;
         let checked = match goal {
-            Goal::Prepare => verify::with_checks(&job.context.dockerfile, &job.checks),
+            Goal::Prepare | Goal::CheckAgain => {
+                verify::with_checks(&job.context.dockerfile, &job.checks)
+            }
             Goal::HandOn | Goal::HandOnPrepared => None,
         };
         let dockerfile = checked.as_deref().unwrap_or(&job.context.dockerfile);
@@ -168,8 +199,10 @@ impl BuildKitEngine {
     fn request(&self, job: &BuildJob, session: &str, sent: Sent, goal: Goal) -> SolveRequest {
         let able = self.engine.0.abilities;
         let exporter = match goal {
-            Goal::Prepare => Exporter::none(),
-            _ => export::exporter(job, &self.options.destination, able),
+            Goal::Prepare | Goal::CheckAgain => Exporter::none(),
+            Goal::HandOn | Goal::HandOnPrepared => {
+                export::exporter(job, &self.options.destination, able)
+            }
         };
         SolveRequest {
             r#ref: super::random_id(),
@@ -198,7 +231,7 @@ impl BuildKitEngine {
         if !platforms.is_empty() {
             attributes.insert("platform".to_owned(), platforms.join(","));
         }
-        if self.options.no_cache && goal != Goal::HandOnPrepared {
+        if self.options.no_cache && matches!(goal, Goal::Prepare | Goal::HandOn) {
             // Empty means every stage.
             attributes.insert("no-cache".to_owned(), String::new());
         }
