@@ -1,9 +1,7 @@
 //! What brings a repository in step with a release: the version in all its places, the table in
 //! the README, and what was generated anew in the working tree.
 
-use std::path::{Path, PathBuf};
-
-use tempfile::TempDir;
+use std::path::{Component, Path, PathBuf};
 
 use crate::error::{ExitCode, Explain, Report};
 use crate::forge::{Base, FileChange, GitHub};
@@ -44,11 +42,44 @@ pub(super) struct OnBase {
 impl OnBase {
     /// What is to be committed, by the repository's own paths.
     pub(super) fn changes(&self) -> Vec<FileChange> {
-        let changes = self.edits.iter().map(|edit| FileChange {
-            path: format!("{}{}", self.prefix, slashed(&edit.path)),
-            content: edit.after.clone(),
+        let changes = self.edits.iter().filter_map(|edit| {
+            let path = in_repository(&self.prefix, &edit.path)?;
+            Some(FileChange { path, content: edit.after.clone() })
         });
         changes.collect()
+    }
+}
+
+/// A path relative to the matrix' folder, from the repository's top; nothing where it leaves that.
+fn in_repository(prefix: &str, path: &Path) -> Option<String> {
+    let mut parts: Vec<String> = Vec::new();
+    for part in Path::new(prefix).join(path).components() {
+        match part {
+            Component::Normal(part) => parts.push(part.to_string_lossy().into_owned()),
+            Component::CurDir => {}
+            Component::ParentDir => drop(parts.pop()?),
+            Component::RootDir | Component::Prefix(_) => return None,
+        }
+    }
+    Some(parts.join("/"))
+}
+
+/// A place of the version is not in the repository, as far as git tells.
+#[derive(Debug, thiserror::Error)]
+#[error("`{}` is not in the repository of the pull request", path.display())]
+struct OutsideError {
+    path: PathBuf,
+    prefix: String,
+}
+
+impl Explain for OutsideError {
+    fn exit_code(&self) -> ExitCode {
+        ExitCode::Matrix
+    }
+
+    fn hint(&self) -> Option<String> {
+        let unknown = "the matrix file is in no git repository, so that its folder is taken for the top of one";
+        self.prefix.is_empty().then(|| unknown.to_owned())
     }
 }
 
@@ -98,25 +129,28 @@ pub(super) async fn on_base(
     let prefix = git::prefix(matrix.folder()).unwrap_or_default();
     let copy = tempfile::Builder::new().prefix("basegen-base-").tempdir();
     let copy = copy.map_err(FileError::base)?;
+    let folder = copy.path().join(&prefix);
+    fs_err::create_dir_all(&folder).map_err(FileError::base)?;
     for path in wanted(matrix) {
-        let there = github.file(&format!("{prefix}{}", slashed(&path)), base).await?;
-        if let Some(text) = there {
-            write(&copy, &path, &text)?;
+        let Some(place) = in_repository(&prefix, &path) else {
+            return Err(OutsideError { path, prefix }.into());
+        };
+        if let Some(text) = github.file(&place, base).await? {
+            write(&copy.path().join(place), &text)?;
         }
     }
     let table = matrix.version.as_ref().ok_or(super::bump::NoVersion)?;
     let on_base = |error: Report| BaseError::new(&error, &base.branch, copy.path());
-    let version = version::read(table, copy.path()).map_err(|error| on_base(error.into()))?;
-    let edits = version::edits(table, copy.path(), to).map_err(|error| on_base(error.into()))?;
-    let mut edits =
-        with_readme_in(plan, copy.path(), edits).map_err(|error| on_base(error.into()))?;
+    let version = version::read(table, &folder).map_err(|error| on_base(error.into()))?;
+    let edits = version::edits(table, &folder, to).map_err(|error| on_base(error.into()))?;
+    let mut edits = with_readme_in(plan, &folder, edits).map_err(|error| on_base(error.into()))?;
     for path in uncommitted(matrix) {
         if edits.iter().any(|edit| edit.path == path) {
             continue;
         }
         let after = fs_err::read_to_string(matrix.folder().join(&path));
         let after = after.map_err(FileError::base)?;
-        let place = format!("{prefix}{}", slashed(&path));
+        let Some(place) = in_repository(&prefix, &path) else { continue };
         let before = github.file(&place, base).await?.unwrap_or_default();
         if before != after {
             edits.push(FileEdit { path, before, after });
@@ -162,16 +196,22 @@ fn uncommitted(matrix: &Matrix) -> Vec<PathBuf> {
     changed.into_iter().map(PathBuf::from).collect()
 }
 
-fn write(folder: &TempDir, path: &Path, text: &str) -> Result<(), FileError> {
-    let path = folder.path().join(path);
-    let parent = path.parent().unwrap_or(folder.path());
-    fs_err::create_dir_all(parent)
-        .and_then(|()| fs_err::write(&path, text))
-        .map_err(FileError::base)
+fn write(path: &Path, text: &str) -> Result<(), FileError> {
+    let parent = path.parent().unwrap_or(path);
+    fs_err::create_dir_all(parent).and_then(|()| fs_err::write(path, text)).map_err(FileError::base)
 }
 
-/// A path with `/` between its parts.
-fn slashed(path: &Path) -> String {
-    let parts = path.components().map(|part| part.as_os_str().to_string_lossy().into_owned());
-    parts.collect::<Vec<_>>().join("/")
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_those_of_the_repository() {
+        let path = |prefix: &str, path: &str| in_repository(prefix, Path::new(path));
+        assert_eq!(path("", "a/b.py").as_deref(), Some("a/b.py"));
+        assert_eq!(path("images/", "./VERSION").as_deref(), Some("images/VERSION"));
+        assert_eq!(path("images/gpu/", "../../pyproject.toml").as_deref(), Some("pyproject.toml"));
+        assert_eq!(path("images/", "../../pyproject.toml"), None);
+        assert_eq!(path("", "/etc/passwd"), None);
+    }
 }

@@ -1,5 +1,6 @@
 //! Tokens, Apps, and what they may not do.
 
+use base64::Engine as _;
 use basegen::forge::{Access, GitHub};
 use insta::assert_snapshot;
 
@@ -14,7 +15,6 @@ fn app(id: &str, key: &str) -> Access {
 async fn an_app_is_given_a_token_for_this_repository() {
     let github = repository().await;
     // As variables hold it: with escaped line ends, or in base64.
-    use base64::Engine as _;
     let encoded = base64::engine::general_purpose::STANDARD.encode(KEY);
     for key in [KEY, &KEY.replace('\n', "\\n"), &encoded] {
         let opened = propose_as(&github, app(APP, key), &request()).await.expect("no error");

@@ -83,6 +83,15 @@ impl Project {
         self.write("matrix.toml", &format!("{matrix}{more}"));
     }
 
+    /// Runs git in the folder, as nobody in particular.
+    pub fn git(&self, arguments: &[&str]) {
+        let mut command = std::process::Command::new("git");
+        command.args(["-c", "user.name=a", "-c", "user.email=a@example.org"]).args(arguments);
+        command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
+        let output = command.current_dir(self.folder.path()).output().expect("git");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
     pub fn path(&self, path: &str) -> std::path::PathBuf {
         self.folder.path().join(path)
     }
@@ -100,7 +109,11 @@ impl Project {
     /// Puts the images of the matrix into the registry, as a run does that has built them and
     /// named none.
     pub fn stage(&self) {
-        for (text, staging, labels) in images(&self.path("matrix.toml")) {
+        self.stage_of("matrix.toml");
+    }
+
+    pub fn stage_of(&self, matrix: &str) {
+        for (text, staging, labels) in images(&self.path(matrix)) {
             let config = json!({ "config": { "Labels": labels } }).to_string();
             let layers = ["what all have in common\n".repeat(1000), text];
             let part = |kind: &str, text: &str| json!({ "mediaType": kind, "digest": Digest::of(text.as_bytes()), "size": text.len() });
@@ -146,10 +159,20 @@ impl Project {
         self.shown(&output)
     }
 
+    /// A text without what differs from run to run: the registry's address, and the digest of the
+    /// release set, which lists that address.
+    pub fn settled(&self, text: &str) -> String {
+        let text = text.replace(&self.registry.host(), "REGISTRY");
+        let lines = text.lines().map(|line| match line.split_once("The release set is ") {
+            Some((before, _)) => format!("{before}The release set is SET"),
+            None => line.to_owned(),
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
     pub fn shown(&self, output: &Output) -> String {
         let text = |bytes: &[u8]| {
-            let text = String::from_utf8_lossy(bytes);
-            let text = text.replace(&self.registry.host(), "REGISTRY");
+            let text = self.settled(&String::from_utf8_lossy(bytes));
             let host = self.github.api().replace("http://", "").replace("/api/v3", "");
             // How long it took is nobody's business here.
             let lines = text.replace(&host, "GITHUB");

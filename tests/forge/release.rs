@@ -30,7 +30,7 @@ async fn a_release_is_published_and_proposed() {
     assert_eq!(file("images/constants.py"), CONSTANT.replace("1.2.3", "1.3.0"));
     assert_eq!(file("README.md").matches("-v1.3.0`").count(), 2);
     let body = project.github.with(|store| store.pulls[0].body.clone());
-    assert_snapshot!(body.replace(&project.registry.host(), "REGISTRY"));
+    assert_snapshot!(project.settled(&body));
     assert_eq!(project.read("notes.md"), body);
     let url = "https://github.example.org/acme/images/pull/1";
     assert_eq!(project.read("output"), format!("pull_request=1\npull_request_url={url}\n"));
@@ -239,22 +239,43 @@ async fn with_the_token_of_actions_it_is_told_that_nothing_runs() {
     assert_snapshot!(project.told(command).await);
 }
 
-/// A matrix in a folder of its repository, and a lock that was refreshed and not committed.
+/// A matrix in a folder of its repository, whose version lives above it.
+#[tokio::test]
+async fn the_matrix_may_be_below_the_top_of_its_repository() {
+    let project = Project::new().await;
+    let matrix = project.read("matrix.toml");
+    let matrix = matrix.split("[generated]").next().expect("a matrix");
+    let matrix = matrix
+        .replace("\"VERSION\"", "\"../VERSION\"")
+        .replace("\"images/constants.py\"", "\"constants.py\"");
+    project.write("images/matrix.toml", &matrix);
+    for (path, text) in [
+        ("Dockerfile.hbs", "FROM scratch\nCOPY {{python}}.txt /\n"),
+        ("3.11.txt", "a"),
+        ("3.12.txt", "b"),
+    ] {
+        project.write(&format!("images/dockerfiles/{path}"), text);
+    }
+    project.stage_of("images/matrix.toml");
+    let release = "release v1.3.0 --pr --quiet -f images/matrix.toml";
+    // Without git nobody knows what lies above.
+    assert_snapshot!(project.told(project.basegen(release)).await);
+    project.git(&["init", "--quiet"]);
+    project.stdout(release).await;
+    assert_snapshot!(state(&project.github), @"#1 Release v1.3.0 from basegen/release-v1.3.0: VERSION images/constants.py");
+    let body = project.github.with(|store| store.pulls[0].body.clone());
+    assert!(body.contains("<!-- basegen:release images/matrix.toml -->"), "{body}");
+}
+
+/// A lock that was refreshed, and not committed.
 #[tokio::test]
 async fn what_was_generated_anew_goes_along() {
     let project = changed().await;
-    let git = |arguments: &[&str]| {
-        let mut command = std::process::Command::new("git");
-        command.args(["-c", "user.name=a", "-c", "user.email=a@example.org"]).args(arguments);
-        command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
-        let output = command.current_dir(project.folder.path()).output().expect("git");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    };
     project.write("basegen.lock", "schema = 1\n\n[images]\n");
-    git(&["init", "--quiet"]);
-    git(&["add", "basegen.lock", "matrix.toml", "VERSION"]);
-    git(&["commit", "--quiet", "--message", "first"]);
-    git(&["remote", "add", "origin", "git@github.com:acme/images.git"]);
+    project.git(&["init", "--quiet"]);
+    project.git(&["add", "basegen.lock", "matrix.toml", "VERSION"]);
+    project.git(&["commit", "--quiet", "--message", "first"]);
+    project.git(&["remote", "add", "origin", "git@github.com:acme/images.git"]);
     project.github.push("main", "basegen.lock", "schema = 1\n\n# newer\n[images]\n");
     let mut command = project.basegen("release minor --pr --quiet");
     command.env_remove("GITHUB_REPOSITORY");

@@ -311,7 +311,7 @@ fn octocrab(
 ) -> Result<Octocrab, GitHubError> {
     let failed = |problem: &str| {
         let kind = GitHubErrorKind::Credential(problem.to_owned());
-        GitHubError::new("sign in", &options.repository, kind)
+        GitHubError::new("sign in for the pull request", &options.repository, kind)
     };
     let refused = |_| failed("the address of the API is no URL");
     let builder = Octocrab::builder().base_uri(api).map_err(refused)?;

@@ -61,7 +61,7 @@ impl Call<'_> {
     }
 
     pub fn answer(&self, store: &mut Store) -> Answer {
-        if self.operation.parameters.get("owner").is_some() {
+        if self.operation.parameters.contains_key("owner") {
             let asked = format!("{}/{}", self.parameter("owner"), self.parameter("repo"));
             if asked != self.full_name || !self.who.sees {
                 return refusal(404, "Not Found", &[]);

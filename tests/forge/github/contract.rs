@@ -268,8 +268,7 @@ fn matched(template: &str, path: &str) -> Option<BTreeMap<String, String>> {
 pub fn decoded(text: &str) -> String {
     let url = reqwest::Url::parse(&format!("http://fake/?x={}", text.replace('+', "%2B")));
     let url = url.expect("a URL");
-    let value = url.query_pairs().next().expect("a value").1.into_owned();
-    value
+    url.query_pairs().next().expect("a value").1.into_owned()
 }
 
 /// What of a GraphQL request the published schema does not allow: the mutation, the types of what
@@ -314,7 +313,9 @@ fn selection_problems(tokens: &[&str], schema: &Value) -> Vec<String> {
             name => {
                 let kind = kinds.last().map(String::as_str).unwrap_or_default();
                 match schema["payloads"][kind][name].as_str() {
-                    Some(of_field) => next = of_field.trim_matches(['[', ']', '!']).to_owned(),
+                    Some(of_field) => {
+                        of_field.trim_matches(['[', ']', '!']).clone_into(&mut next);
+                    }
                     None => problems.push(format!("`{kind}` has no field `{name}`")),
                 }
             }

@@ -125,7 +125,7 @@ impl FakeGitHub {
         let mut state = State::default();
         let tree = files.iter().map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec()));
         let first = state.store.commit(&[], tree.collect(), "first", PERSON);
-        state.store.default_branch = "main".to_owned();
+        "main".clone_into(&mut state.store.default_branch);
         state.store.has_drafts = true;
         state.store.branches.insert("main".to_owned(), first);
         let people = ["alice", "bob"].map(str::to_owned);
