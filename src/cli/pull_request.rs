@@ -22,7 +22,7 @@ use super::in_step::{self, OnBase};
 use super::metadata::FileError;
 use super::publish::version_set;
 use super::recipe::Recipe;
-use super::{Environment, answer, bump, forge, registries, released, stands};
+use super::{Environment, answer, bump, forge, registries, released, signals, stands};
 
 /// What a pull request is asked for with, beside what the matrix says.
 #[derive(Debug, Clone, Default)]
@@ -64,6 +64,9 @@ pub(super) enum ProposalError {
         /// The version that was released.
         released: String,
     },
+    /// The user has had enough.
+    #[error("interrupted while the pull request was prepared")]
+    Interrupted,
     /// The branch of the pull request is its own base.
     #[error("the branch of the pull request is the branch that it is for: `{0}`")]
     SameBranch(String),
@@ -88,6 +91,7 @@ impl Explain for ProposalError {
             Self::NotWhole { .. } => ExitCode::Drift,
             Self::Newer { .. } => ExitCode::Forge,
             Self::SameBranch(_) => ExitCode::Matrix,
+            Self::Interrupted => ExitCode::Interrupted,
         }
     }
 
@@ -100,6 +104,7 @@ impl Explain for ProposalError {
                  again publishes what is missing, and goes on"
             }
             Self::Newer { .. } => "the working tree is older than the branch: update it first",
+            Self::Interrupted => "the same again goes on from there",
             Self::SameBranch(_) => "choose another `branch` in `[pull_request]`",
         };
         Some(hint.to_owned())
@@ -144,9 +149,9 @@ impl<'a> Proposing<'a> {
         if !missing.is_empty() && !self.wishes.dry_run {
             return Err(self.not_whole(missing).into());
         }
-        let github = runtime.block_on(GitHub::connect(&self.options))?;
-        let base = runtime.block_on(github.base(self.base_name()))?;
-        let edits = runtime.block_on(in_step::on_base(self.plan, self.version, &github, &base))?;
+        let github = wait(&runtime, GitHub::connect(&self.options))?;
+        let base = wait(&runtime, github.base(self.base_name()))?;
+        let edits = wait(&runtime, in_step::on_base(self.plan, self.version, &github, &base))?;
         self.check_order(&edits, &base)?;
         if edits.edits.is_empty() {
             let message = format!(
@@ -157,7 +162,7 @@ impl<'a> Proposing<'a> {
             return Ok(ExitCode::Success);
         }
         let notes = match missing.is_empty() {
-            true => runtime.block_on(self.notes(&edits.version))?,
+            true => wait(&runtime, self.notes(&edits.version))?,
             false => self.expected(&edits.version, &runtime)?,
         };
         let (request, body) = self.request(&edits.prefix, &notes, &base)?;
@@ -166,13 +171,14 @@ impl<'a> Proposing<'a> {
             return Ok(ExitCode::Success);
         }
         self.write_notes(&body)?;
-        let branch = runtime.block_on(github.prepare(&request, &base, &edits.changes()))?;
+        let changes = edits.changes();
+        let branch = wait(&runtime, github.prepare(&request, &base, &changes))?;
         // Nobody shall be asked to merge what cannot be pulled: tags may have gone since.
         let missing = self.missing()?;
         if !missing.is_empty() {
             return Err(self.not_whole(missing).into());
         }
-        let opened = runtime.block_on(github.open(&request, &base, &branch))?;
+        let opened = wait(&runtime, github.open(&request, &base, &branch))?;
         runtime.shutdown_background();
         if let Some(opened) = opened {
             self.tell(&opened)?;
@@ -275,7 +281,7 @@ impl<'a> Proposing<'a> {
         let stands = stands::required(self.plan, self.environment)?;
         let options = registries::options(self.plan.matrix, self.environment)?;
         let registries = registries::open(&options, Vec::new())?;
-        let previous = runtime.block_on(self.set(&registries, before))?.map(|(_, set, _)| set);
+        let previous = wait(runtime, self.set(&registries, before))?.map(|(_, set, _)| set);
         let prints = Recipe::of(self.plan)?.fingerprints();
         let rows = self.plan.targets.iter().zip(stands).zip(prints);
         let rows = rows.map(|((target, stand), fingerprint)| ImageRow {
@@ -395,6 +401,19 @@ impl<'a> Proposing<'a> {
         }
         Ok(())
     }
+}
+
+/// Waits for `work`, or for an interrupt: what was asked of GitHub by then is found by the next run.
+fn wait<T, E: Into<Report>>(
+    runtime: &Runtime,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, Report> {
+    runtime.block_on(async {
+        tokio::select! {
+            done = work => done.map_err(Into::into),
+            () = signals::received() => Err(ProposalError::Interrupted.into()),
+        }
+    })
 }
 
 /// The images of the release before that this one has no more.

@@ -9,6 +9,8 @@ use crate::github::Fault;
 
 const DONE: &str = "#1 Release v1.3.0 from basegen/release-v1.3.0: VERSION";
 
+const NEWER: &str = "#1 Release v1.4.0 from basegen/release-v1.3.0: VERSION";
+
 fn answer(status: u16, message: &str) -> Fault {
     Fault::Answer(status, Vec::new(), serde_json::json!({ "message": message }).to_string())
 }
@@ -109,6 +111,28 @@ async fn what_fails_for_a_moment_is_repeated() {
 }
 
 #[tokio::test]
+async fn errors_of_graphql_are_errors() {
+    let failed = |kind: &str, message: &str| {
+        let error = serde_json::json!({ "type": kind, "message": message });
+        let answer = serde_json::json!({ "data": null, "errors": [error] });
+        Fault::Answer(200, Vec::new(), answer.to_string())
+    };
+    let github = repository().await;
+    let wrong = "Something went wrong while executing your query.";
+    github.fail("POST", "*/graphql", 0, 2, failed("", wrong));
+    opened(&github, &request()).await;
+    assert_eq!(state(&github), DONE);
+    let github = repository().await;
+    for (kind, message) in [
+        ("", "Repository rule violations found"),
+        ("FORBIDDEN", "Resource not accessible by integration"),
+    ] {
+        github.fail("POST", "*/graphql", 0, 1, failed(kind, message));
+        assert_snapshot!(error(&github, &request()).await);
+    }
+}
+
+#[tokio::test]
 async fn what_keeps_failing_is_told() {
     let github = repository().await;
     github.fail("POST", "*/pulls", 0, usize::MAX, answer(500, "oops"));
@@ -124,49 +148,53 @@ async fn what_keeps_failing_is_told() {
 }
 
 /// The process, or its connection, dies at every request that a run makes; the next run finishes it.
+/// `moved` is the file that the base has changed since an earlier release was proposed, if one was.
+async fn dies_anywhere_and_is_finished(moved: Option<&str>, done: &str) {
+    let mut number = 0;
+    loop {
+        let mut is_reached = false;
+        for fault in [Fault::Drop, Fault::CommitThenDrop] {
+            let github = repository().await;
+            let mut wanted = request();
+            if let Some(moved) = moved {
+                opened(&github, &request()).await;
+                github.push("main", moved, "moved\n");
+                wanted = release("v1.4.0");
+            }
+            let (bob, label) = (vec!["bob".to_owned()], vec!["release".to_owned()]);
+            wanted.labels.clone_from(&label);
+            wanted.assignees.clone_from(&bob);
+            wanted.reviewers.clone_from(&bob);
+            // From there on nothing is answered any more: the run is dead.
+            github.fail("*", "*", number, 1, fault);
+            github.fail("*", "*", number + 1, usize::MAX, Fault::Drop);
+            let died = propose(&github, &wanted).await;
+            is_reached |= died.is_err();
+            github.mend();
+            opened(&github, &wanted).await;
+            assert_eq!(state(&github), done, "request {number}");
+            let pull = github.with(|store| store.pulls[0].clone());
+            assert_eq!((pull.labels, pull.reviewers, pull.assignees), (label, bob.clone(), bob));
+        }
+        if !is_reached {
+            break;
+        }
+        number += 1;
+    }
+    assert!(number > 8, "it took {number} requests");
+}
+
 #[tokio::test]
 async fn a_run_that_dies_anywhere_is_finished_by_the_next() {
-    type Story = (&'static str, &'static str, &'static str);
-    let stories: [Story; 3] = [
-        ("new", "", DONE),
-        ("behind", "README.md", "#1 Release v1.4.0 from basegen/release-v1.3.0: VERSION"),
-        ("conflicting", "VERSION", "#1 Release v1.4.0 from basegen/release-v1.3.0: VERSION"),
-    ];
-    for (name, moved, done) in stories {
-        let mut number = 0;
-        loop {
-            let mut is_reached = false;
-            for fault in [Fault::Drop, Fault::CommitThenDrop] {
-                let github = repository().await;
-                let mut wanted = request();
-                if !moved.is_empty() {
-                    opened(&github, &request()).await;
-                    github.push("main", moved, "moved\n");
-                    wanted = release("v1.4.0");
-                }
-                wanted.labels = vec!["release".to_owned()];
-                wanted.assignees = vec!["bob".to_owned()];
-                wanted.reviewers = vec!["bob".to_owned()];
-                github.forget();
-                // From there on nothing is answered any more: the run is dead.
-                github.fail("*", "*", number, 1, fault);
-                github.fail("*", "*", number + 1, usize::MAX, Fault::Drop);
-                let died = propose(&github, &wanted).await;
-                is_reached |= died.is_err();
-                github.mend();
-                opened(&github, &wanted).await;
-                assert_eq!(state(&github), done, "{name}, request {number}");
-                let pull = github.with(|store| store.pulls[0].clone());
-                assert_eq!(
-                    (pull.labels, pull.reviewers, pull.assignees),
-                    (vec!["release".to_owned()], vec!["bob".to_owned()], vec!["bob".to_owned()])
-                );
-            }
-            if !is_reached {
-                break;
-            }
-            number += 1;
-        }
-        assert!(number > 8, "{name} took {number} requests");
-    }
+    dies_anywhere_and_is_finished(None, DONE).await;
+}
+
+#[tokio::test]
+async fn an_update_that_dies_anywhere_is_finished_by_the_next() {
+    dies_anywhere_and_is_finished(Some("README.md"), NEWER).await;
+}
+
+#[tokio::test]
+async fn an_update_of_the_same_place_that_dies_anywhere_is_finished_by_the_next() {
+    dies_anywhere_and_is_finished(Some("VERSION"), NEWER).await;
 }

@@ -239,6 +239,26 @@ async fn with_the_token_of_actions_it_is_told_that_nothing_runs() {
     assert_snapshot!(project.told(command).await);
 }
 
+/// An interrupt ends it wherever it is, and the next run goes on from there.
+#[tokio::test]
+async fn an_interrupt_ends_it_and_the_next_run_goes_on() {
+    let project = changed().await;
+    project.github.fail("POST", "*/pulls", 0, 1, crate::github::Fault::Hang);
+    let mut command = project.basegen("release minor --pr --quiet");
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let child = command.spawn().expect("the command runs");
+    while project.github.count("POST", "*/pulls") == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    let id = child.id().expect("it runs").to_string();
+    let sent = std::process::Command::new("kill").args(["-INT", &id]).status().expect("kill");
+    assert!(sent.success());
+    let output = child.wait_with_output().await.expect("it ends");
+    assert_snapshot!(project.shown(&output));
+    project.stdout("release minor --pr").await;
+    assert!(state(&project.github).starts_with("#1 Release v1.3.0"));
+}
+
 /// A matrix in a folder of its repository, whose version lives above it.
 #[tokio::test]
 async fn the_matrix_may_be_below_the_top_of_its_repository() {

@@ -157,12 +157,6 @@ impl GitHub {
         Ok(token.token)
     }
 
-    /// What everything that is told is freed of: tokens and keys, those that GitHub gave too.
-    #[must_use]
-    pub fn secrets(&self) -> &[SecretString] {
-        &self.secrets
-    }
-
     /// A path below the repository's own.
     pub(super) fn path(&self, rest: &str) -> String {
         let separator = if rest.is_empty() { "" } else { "/" };

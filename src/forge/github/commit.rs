@@ -192,8 +192,11 @@ impl GitHub {
                 _ if told.message.contains("expected branch to point to") => {
                     GitHubErrorKind::Unsettled(branch.to_owned())
                 }
-                // GraphQL fails with status 200.
-                _ => GitHubErrorKind::Answer { status: 500, told },
+                // GraphQL fails with status 200, in words that say whether to try again.
+                _ if told.message.contains("Something went wrong") => {
+                    GitHubErrorKind::Answer { status: 502, told }
+                }
+                _ => GitHubErrorKind::Answer { status: 422, told },
             },
         ))
     }

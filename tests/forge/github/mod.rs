@@ -78,6 +78,8 @@ pub enum Fault {
     CommitThenDrop,
     /// Another answer, and nothing is done.
     Answer(u16, Vec<(&'static str, String)>, String),
+    /// The request is never answered.
+    Hang,
     /// Before the request is answered, somebody commits to this branch.
     Commit(&'static str),
 }
@@ -247,7 +249,19 @@ async fn answer(
 ) -> io::Result<Response<Body>> {
     let (head, body) = request.into_parts();
     let bytes = body.collect().await.map_err(io::Error::other)?.to_bytes();
-    let mut state = lock(&state);
+    match answer_now(&head, &bytes, &state)? {
+        Some(response) => Ok(response),
+        None => std::future::pending().await,
+    }
+}
+
+/// The answer; nothing where there is never to be one, and an error where the connection breaks.
+fn answer_now(
+    head: &http::request::Parts,
+    bytes: &[u8],
+    state: &Mutex<State>,
+) -> io::Result<Option<Response<Body>>> {
+    let mut state = lock(state);
     let texts = |name: &str| {
         let values = head.headers.get_all(name).iter();
         values
@@ -263,13 +277,14 @@ async fn answer(
     });
     let fault = fault(&mut state, &method, &path);
     match fault {
+        Some(Fault::Hang) => return Ok(None),
         Some(Fault::Drop) => return Err(io::Error::other("dropped")),
         Some(Fault::Answer(status, headers, body)) => {
             let mut response = Response::builder().status(status);
             for (name, value) in headers {
                 response = response.header(name, value);
             }
-            return Ok(response.body(full(body)).expect("a response"));
+            return Ok(Some(response.body(full(body)).expect("a response")));
         }
         Some(Fault::Commit(branch)) => push(&mut state.store, branch, "theirs.txt", "theirs"),
         Some(Fault::CommitThenDrop) | None => {}
@@ -279,13 +294,13 @@ async fn answer(
     let query: Vec<(String, String)> =
         url.query_pairs().map(|(a, b)| (a.into(), b.into())).collect();
     let token = authorization.first().and_then(|value| value.strip_prefix("Bearer "));
-    let (status, body) = respond(&mut state, &method, &path, &query, &bytes, token);
+    let (status, body) = respond(&mut state, &method, &path, &query, bytes, token);
     if matches!(fault, Some(Fault::CommitThenDrop)) {
         return Err(io::Error::other("dropped"));
     }
     let text = if body.is_null() { String::new() } else { body.to_string() };
     let response = Response::builder().status(status).header("content-type", "application/json");
-    Ok(response.body(full(text)).expect("a response"))
+    Ok(Some(response.body(full(text)).expect("a response")))
 }
 
 fn full(text: String) -> Body {
