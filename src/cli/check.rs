@@ -65,7 +65,8 @@ pub(super) fn run(
     printer: &Printer,
 ) -> Result<ExitCode, Report> {
     let matrix = selection::load(&global.file)?;
-    let mut found = findings::of(&matrix, args, global, environment, printer)?;
+    let findings::Found { findings: mut found, unasked } =
+        findings::of(&matrix, args, global, environment, printer)?;
     found.sort_by_key(|finding| finding.level == Level::Note);
     let wrong = found.iter().filter(|finding| finding.level == Level::Error).count();
     match args.format {
@@ -82,9 +83,13 @@ pub(super) fn run(
             printer.result(&found.iter().map(Finding::annotation).collect::<String>());
         }
         FindingsFormat::Json => {
-            let document = json!({ "schema": 1, "ok": wrong == 0, "findings": found });
+            let document =
+                json!({ "schema": 1, "ok": wrong == 0 && unasked.is_none(), "findings": found });
             printer.result(&serde_json::to_string_pretty(&document).expect("findings are JSON"));
         }
+    }
+    if let Some(error) = unasked {
+        return Err(error);
     }
     if wrong == 0 {
         if !global.quiet {

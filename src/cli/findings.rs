@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Explain as _, Report};
+use crate::image::Reference;
 use crate::matrix::{self, Matrix, Selection};
 use crate::plan::{Lock, Plan, with_readme};
-use crate::render::{Renderer, familiar};
+use crate::render::{Pins, Renderer, familiar};
 use crate::report::Printer;
 use crate::version::{self, Said, VersionError};
 
@@ -17,38 +18,44 @@ use super::metadata::FileError;
 use super::render::{self, Rendered, RenderedFile, replace};
 use super::{Environment, compare, released, update};
 
-/// Everything that is out of step; what can be written is, where that is wished for.
+/// What was found.
+pub(super) struct Found {
+    /// Everything that is out of step.
+    pub(super) findings: Vec<Finding>,
+    /// Why registries could not be asked.
+    pub(super) unasked: Option<Report>,
+}
+
+/// Looks for what is out of step; what can be written is, where that is wished for.
 pub(super) fn of(
     matrix: &Matrix,
     args: &CheckArgs,
     global: &GlobalArgs,
     environment: &Environment,
     printer: &Printer,
-) -> Result<Vec<Finding>, Report> {
+) -> Result<Found, Report> {
     let checker = Checker { matrix, fix: args.fix };
-    let mut found = checker.schema()?;
+    let mut findings = checker.schema()?;
     let (first, of_places) = checker.version();
-    found.extend(of_places);
+    findings.extend(of_places);
     let lookup = update::Lookup { environment, global, printer };
-    found.extend(checker.lock(args, &lookup)?);
-    found.extend(checker.rendered()?);
+    let (of_lock, mut unasked) = checker.lock(args, &lookup)?;
+    findings.extend(of_lock);
+    findings.extend(checker.rendered()?);
     // Without a version nothing has a name.
-    let is_known = first.is_some() || matrix.version.is_none();
-    if is_known {
-        let request =
-            NamingArgs::default().with_version(first.as_ref().map(|said| said.version.clone()))?;
+    if first.is_some() || matrix.version.is_none() {
+        let version = first.as_ref().map(|said| said.version.clone());
+        let request = NamingArgs::default().with_version(version)?;
         let plan = Plan::new(matrix, &matrix.select(&Selection::default())?, request)?;
-        found.extend(checker.readme(&plan)?);
-        if !args.offline {
-            let place = first.map(|said| (said.path, said.line));
-            let of_release = released::differences(&plan, args.released, environment)?;
-            found.extend(of_release.into_iter().map(|(message, hint)| {
-                let (path, line) = place.clone().unwrap_or_else(|| (checker.matrix_file(), 1));
-                checker.finding("registry", &path, line, message, hint)
-            }));
+        findings.extend(checker.readme(&plan)?);
+        if !args.offline && unasked.is_none() {
+            match released::differences(&plan, args.released, environment) {
+                Ok(differences) => findings.extend(checker.release(first.as_ref(), differences)),
+                Err(error) => unasked = Some(error),
+            }
         }
     }
-    Ok(found)
+    Ok(Found { findings, unasked })
 }
 
 struct Checker<'a> {
@@ -144,75 +151,64 @@ impl Checker<'_> {
         self.finding("version", path, line, text, hint)
     }
 
-    /// Whether `basegen.lock`, where there is one, has what Dockerfiles name and nothing else.
-    fn lock(&self, args: &CheckArgs, lookup: &update::Lookup<'_>) -> Result<Vec<Finding>, Report> {
+    /// What is not there of the release, told of the place that names its version.
+    fn release(&self, first: Option<&Said>, differences: Vec<(String, String)>) -> Vec<Finding> {
+        let file = self.matrix_file();
+        let (path, line) = first.map_or((file.as_path(), 1), |said| (&*said.path, said.line));
+        let differences = differences.into_iter();
+        differences
+            .map(|(message, hint)| self.finding("registry", path, line, message, hint))
+            .collect()
+    }
+
+    /// Whether `basegen.lock`, where there is one, has what Dockerfiles name and nothing else; and why
+    /// the registries could not be asked for what they have now.
+    fn lock(
+        &self,
+        args: &CheckArgs,
+        lookup: &update::Lookup<'_>,
+    ) -> Result<(Vec<Finding>, Option<Report>), Report> {
         let path = Lock::path(self.matrix);
         if !path.exists() {
             // That much is looked at in any case: whether every template can be rendered.
             update::upstreams(self.matrix)?;
-            return Ok(Vec::new());
+            return Ok((Vec::new(), None));
         }
         let mut lock = Lock::of(self.matrix)?;
-        let upstreams = update::upstreams(self.matrix)?.references;
-        let wanted: Vec<_> = upstreams.iter().cloned().collect();
-        let now = match args.offline {
-            true => None,
-            false => Some(lookup.pins(self.matrix, &wanted)?),
-        };
-        if self.fix {
-            let before = lock.pins.len();
-            lock.pins.retain(|reference, _| upstreams.contains(reference));
-            let mut is_changed = lock.pins.len() != before;
-            for (reference, digest) in now.iter().flatten() {
-                if !lock.pins.contains_key(reference) {
-                    lock.pins.insert(reference.clone(), digest.clone());
-                    is_changed = true;
-                }
+        let needed = update::upstreams(self.matrix)?.references;
+        let (mut now, mut unasked) = (Pins::new(), None);
+        if !args.offline {
+            match lookup.pins(self.matrix, &needed.iter().cloned().collect::<Vec<_>>()) {
+                Ok(pins) => now = pins,
+                Err(error) => unasked = Some(error),
             }
-            if is_changed {
-                self.write(Path::new(Lock::NAME), &lock.print())?;
-            }
+        }
+        if self.fix && mend(&mut lock, &needed, &now) {
+            self.write(Path::new(Lock::NAME), &lock.print())?;
         }
         let text = fs_err::read_to_string(&path).unwrap_or_default();
-        let line = |name: &str| {
-            text.lines()
-                .position(|line| line.contains(&format!("\"{name}\"")))
-                .map_or(1, |at| at + 1)
-        };
-        let mut found = Vec::new();
-        let names: BTreeSet<_> = lock.pins.keys().chain(&upstreams).collect();
-        for reference in names {
-            let full = reference.canonical();
-            let told = familiar(&full);
-            let add = |message| {
-                self.finding(
-                    "lock",
-                    Path::new(Lock::NAME),
-                    line(&full),
-                    message,
-                    format!("`basegen update {told}`"),
-                )
+        let names: BTreeSet<_> = lock.pins.keys().chain(&needed).collect();
+        let findings = names.into_iter().filter_map(|name| {
+            let pin = lock.pins.get(name);
+            let has_moved = now.get(name).is_some_and(|now| pin.is_some_and(|pin| pin != now));
+            let told = familiar(&name.canonical()).to_owned();
+            let update = format!("`basegen update {told}`");
+            let (message, hint) = match pin {
+                None => (format!("`{told}` is not pinned"), update),
+                Some(_) if !needed.contains(name) => {
+                    let hint = "`basegen update` removes it".to_owned();
+                    (format!("`{told}` is pinned, and nothing is built on it"), hint)
+                }
+                Some(_) if has_moved => (format!("`{told}` has moved since it was pinned"), update),
+                Some(_) => return None,
             };
-            let pinned = lock.pins.get(reference);
-            let current = now.as_ref().and_then(|now| now.get(reference));
-            match (pinned, upstreams.contains(reference)) {
-                (None, _) => found.push(add(format!("`{told}` is not pinned"))),
-                (Some(_), false) => {
-                    let finding = add(format!("`{told}` is pinned, and nothing is built on it"));
-                    found.push(Finding {
-                        hint: Some("`basegen update` removes it".to_owned()),
-                        ..finding
-                    });
-                }
-                (Some(pinned), true) if current.is_some_and(|current| current != pinned) => {
-                    let level = if args.strict { Level::Error } else { Level::Note };
-                    let message = format!("`{told}` has moved since it was pinned");
-                    found.push(Finding { level, ..add(message) });
-                }
-                (Some(_), true) => {}
-            }
-        }
-        Ok(found)
+            let quoted = format!("\"{}\"", name.canonical());
+            let line = text.lines().position(|line| line.contains(&quoted)).map_or(1, |at| at + 1);
+            let finding = self.finding("lock", Path::new(Lock::NAME), line, message, hint);
+            let is_note = has_moved && !args.strict;
+            Some(Finding { level: if is_note { Level::Note } else { Level::Error }, ..finding })
+        });
+        Ok((findings.collect(), unasked))
     }
 
     /// The folder that `basegen render -o` wrote.
@@ -272,4 +268,14 @@ impl Checker<'_> {
         let file = RenderedFile { executable: false, content: text.as_bytes().to_vec() };
         replace(&path, &file).map_err(|error| FileError::generated(&path, error))
     }
+}
+
+/// Takes out of a lock what is not needed, and puts in what it has no pin for; whether that changed it.
+fn mend(lock: &mut Lock, needed: &BTreeSet<Reference>, now: &Pins) -> bool {
+    let before = lock.clone();
+    lock.pins.retain(|reference, _| needed.contains(reference));
+    for (reference, digest) in now {
+        lock.pins.entry(reference.clone()).or_insert_with(|| digest.clone());
+    }
+    *lock != before
 }

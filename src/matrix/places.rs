@@ -55,8 +55,9 @@ pub struct VersionPlace {
     /// version.
     #[schemars(with = "Option<String>")]
     pub pattern: Option<Spanned<String>>,
-    /// What stands before this version in tags. Where it is given, the two together must be the
-    /// version of the tags; without it, only the numbers must be the same.
+    /// What stands before this version in tags; nothing for a constant that is the whole version of a
+    /// tag. Where it is given, the two together are the version of the tags, letter for letter but at the
+    /// keys `version` of `Cargo.toml`, `package.json` and `pyproject.toml`; without it, only the numbers must be the same.
     #[schemars(with = "Option<String>")]
     pub prefix: Option<Spanned<String>>,
 }

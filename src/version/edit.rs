@@ -8,7 +8,7 @@ use similar::TextDiff;
 
 use super::locks;
 use super::number::{Grammar, Number, Style, split_prefix};
-use super::place::{Said, grammar_of, said_in, text_of};
+use super::place::{Said, said_in, text_of};
 use super::{Version, VersionError};
 use crate::matrix::VersionTable;
 
@@ -55,13 +55,8 @@ pub fn edits(
     folder: &Path,
     to: &Version,
 ) -> Result<Vec<FileEdit>, VersionError> {
-    let (_, written) = split_prefix(to.as_str());
-    let unwritable = |place: Option<String>| {
-        move |source| VersionError::Unwritable { version: to.to_string(), place, source }
-    };
-    let number = Number::parse(written, None).map_err(unwritable(None))?;
+    let mut wanted = Wanted::new(to)?;
     let mut files: IndexMap<PathBuf, (String, Vec<Replacement>)> = IndexMap::new();
-    let mut main: Option<Style> = None;
     for place in table.places() {
         let path = plain(place.file.get_ref());
         if !files.contains_key(&path) {
@@ -70,16 +65,10 @@ pub fn edits(
         }
         let (text, _) = &files[&path];
         let said = said_in(&place, folder, text)?;
-        let style = style(&said, main, written);
-        main.get_or_insert(style);
-        // What says the version already is left as it is written.
-        if said.number == number {
-            continue;
-        }
-        let new = number.write(style).map_err(unwritable(Some(said.place())))?;
-        let companions = locks::companions(&place, text, &said, &new, folder)?;
-        let (prefix, _) = split_prefix(&said.text);
-        add(&mut files, &path, (said.range.clone(), format!("{prefix}{new}")), folder)?;
+        let Some(new) = wanted.text(&said)? else { continue };
+        let (_, number) = split_prefix(&new);
+        let companions = locks::companions(&place, text, &said, number, folder)?;
+        add(&mut files, &path, (said.range, new), folder)?;
         for (path, text, replacements) in companions {
             files.entry(path.clone()).or_insert((text, Vec::new()));
             for replacement in replacements {
@@ -94,12 +83,61 @@ pub fn edits(
     Ok(edits.filter(|edit| edit.before != edit.after).collect())
 }
 
+/// The version that all places are to say.
+struct Wanted<'a> {
+    to: &'a Version,
+    number: Number,
+    /// How the first place writes it, and what it is in tags.
+    first: Option<(Style, Version)>,
+}
+
+impl<'a> Wanted<'a> {
+    fn new(to: &'a Version) -> Result<Self, VersionError> {
+        let unwritable =
+            |source| VersionError::Unwritable { version: to.to_string(), place: None, source };
+        Ok(Self { to, number: to.number().map_err(unwritable)?, first: None })
+    }
+
+    /// What is to stand where `said` stands; nothing where that says it already, however it is
+    /// written. The first place comes first.
+    fn text(&mut self, said: &Said) -> Result<Option<String>, VersionError> {
+        let (_, written) = split_prefix(self.to.as_str());
+        let style = style(said, self.first.as_ref().map(|(style, _)| *style), written);
+        if self.first.is_none() {
+            self.first = Some((style, spelled(said, &self.number, written)?));
+        }
+        let tags = self.first.iter().map(|(_, version)| version).find(|_| said.is_verbatim());
+        if let Some(tags) = tags {
+            if said.version == *tags {
+                return Ok(None);
+            }
+            let prefix = said.prefix.as_deref().unwrap_or_default();
+            let text = tags.as_str().strip_prefix(prefix);
+            let text = text.ok_or_else(|| VersionError::Prefix {
+                version: tags.to_string(),
+                place: said.place(),
+                prefix: prefix.to_owned(),
+            })?;
+            return Ok(Some(text.to_owned()));
+        }
+        if said.number == self.number {
+            return Ok(None);
+        }
+        let new = self.number.write(style).map_err(|source| VersionError::Unwritable {
+            version: self.to.to_string(),
+            place: Some(said.place()),
+            source,
+        })?;
+        Ok(Some(format!("{}{new}", split_prefix(&said.text).0)))
+    }
+}
+
 /// How a place writes a version: as its kind of file does, as it is written now, as the first
 /// place (`main`) does, or as the new version is `written`.
 fn style(said: &Said, main: Option<Style>, written: &str) -> Style {
     let (_, now) = split_prefix(&said.text);
     let shown = Style::of(now);
-    match grammar_of(&said.path) {
+    match said.grammar {
         Some(grammar) => {
             shown.filter(|shown| shown.grammar == grammar).unwrap_or(Style::usual(grammar))
         }

@@ -80,6 +80,18 @@ pub enum VersionError {
         #[source]
         source: InvalidVersion,
     },
+    /// The place has another prefix than the tags have.
+    #[error(
+        "`{version}` cannot be written at `{place}`: it does not begin with the `prefix` of that place, `{prefix}`"
+    )]
+    Prefix {
+        /// The version of the tags.
+        version: String,
+        /// The file and the line.
+        place: String,
+        /// The prefix.
+        prefix: String,
+    },
     /// Places say different versions.
     #[error("the places of the version disagree:{}", list(.0))]
     Disagree(Vec<(String, String)>),
@@ -130,6 +142,7 @@ impl Explain for VersionError {
             | Self::Syntax { .. }
             | Self::Place { .. }
             | Self::Unwritable { .. }
+            | Self::Prefix { .. }
             | Self::Invalid { .. } => {
                 return None;
             }

@@ -22,8 +22,10 @@ pub struct Said {
     pub version: Version,
     /// The version as a number.
     pub number: Number,
-    /// Whether the prefix is known, and must be that of the tags.
-    pub(super) prefixed: bool,
+    /// What the place says stands before it in tags.
+    pub(super) prefix: Option<String>,
+    /// How its kind of place writes versions.
+    pub(super) grammar: Option<Grammar>,
     pub(super) range: Range<usize>,
 }
 
@@ -38,7 +40,17 @@ impl Said {
     #[must_use]
     pub fn agrees_with(&self, first: &Self) -> bool {
         let prefix = |said: &Self| split_prefix(said.version.as_str()).0.to_owned();
-        self.number == first.number && (!self.prefixed || prefix(self) == prefix(first))
+        match &self.prefix {
+            Some(_) if self.is_verbatim() => self.version == first.version,
+            Some(_) => self.number == first.number && prefix(self) == prefix(first),
+            None => self.number == first.number,
+        }
+    }
+
+    /// Whether the place has the version letter for letter as tags have it: its prefix is known, and
+    /// no grammar of its file's kind is in the way.
+    pub(super) fn is_verbatim(&self) -> bool {
+        self.prefix.is_some() && self.grammar.is_none()
     }
 }
 
@@ -57,8 +69,13 @@ pub fn named(folder: &Path, path: &Path) -> PathBuf {
     named
 }
 
-/// What the grammar of the versions of a file is, by its name.
-pub(super) fn grammar_of(path: &Path) -> Option<Grammar> {
+/// The grammar that a place's kind asks for: package managers read the key `version` of their
+/// manifests, and nothing else in them.
+fn grammar_of(place: &VersionPlace, path: &Path) -> Option<Grammar> {
+    let key = key_parts(place.key.as_ref()?.get_ref());
+    if key.last()? != "version" {
+        return None;
+    }
     match path.file_name()?.to_str()? {
         "Cargo.toml" | "package.json" => Some(Grammar::SemVer),
         "pyproject.toml" => Some(Grammar::Pep440),
@@ -91,13 +108,14 @@ pub(super) fn said_in(
     let line = line(text, found.range.start);
     let invalid =
         |source| VersionError::Invalid { place: format!("{}:{line}", path.display()), source };
-    let prefix = place.prefix.as_ref().map_or("", |prefix| prefix.get_ref().as_str());
-    let version: Version = format!("{prefix}{}", found.value).parse().map_err(invalid)?;
+    let prefix = place.prefix.as_ref().map(|prefix| prefix.get_ref().clone());
+    let before = prefix.as_deref().unwrap_or_default();
+    let version: Version = format!("{before}{}", found.value).parse().map_err(invalid)?;
     let (_, number) = split_prefix(&found.value);
-    let number = Number::parse(number, grammar_of(path)).map_err(invalid)?;
-    let prefixed = place.prefix.is_some();
+    let grammar = grammar_of(place, path);
+    let number = Number::parse(number, grammar).map_err(invalid)?;
     let path = PathBuf::from(place.file.get_ref());
-    Ok(Said { path, line, text: found.value, version, number, prefixed, range: found.range })
+    Ok(Said { path, line, text: found.value, version, number, prefix, grammar, range: found.range })
 }
 
 /// The line, from 1, on which the byte at `offset` stands.

@@ -233,14 +233,46 @@ fn places_that_disagree_are_named() {
 
 #[test]
 fn a_prefix_that_is_told_must_be_that_of_the_tags() {
-    let says = |prefix: &str| {
-        let table = format!("file = 'A'\n[[also]]\nfile = 'B'\n{prefix}");
-        let repository = Repository::new(&[("A", "v1.2.3"), ("B", "1.2.3")], &table);
+    let says = |file: &str, text: &str, prefix: &str| {
+        let key = if file == "Cargo.toml" { "key = 'version'" } else { "" };
+        let table = format!("file = 'A'\n[[also]]\nfile = '{file}'\n{key}\n{prefix}");
+        let repository = Repository::new(&[("A", "v1.2.3rc1"), (file, text)], &table);
         agreed(&repository.table, repository.folder.path()).is_ok()
     };
-    assert!(says(""));
-    assert!(says("prefix = 'v'"));
-    assert!(!says("prefix = 'w'"));
+    assert!(says("B", "1.2.3-rc.1", ""));
+    assert!(says("B", "1.2.3rc1", "prefix = 'v'"));
+    assert!(!says("B", "1.2.3rc1", "prefix = 'w'"));
+    // Letter for letter, unless the file has a grammar of its own.
+    assert!(!says("B", "1.2.3-rc.1", "prefix = 'v'"));
+    assert!(says("Cargo.toml", "version = '1.2.3-rc.1'", "prefix = 'v'"));
+    assert!(!says("Cargo.toml", "version = '1.2.3-rc.1'", "prefix = 'w'"));
+    assert!(says("B", "v1.2.3rc1", "prefix = ''"));
+    assert!(!says("B", "v1.2.3-rc.1", "prefix = ''"));
+}
+
+#[test]
+fn a_whole_tag_is_written_as_tags_have_it() {
+    let files = [
+        ("pyproject.toml", "[project]\nversion = '1.2.3'\n"),
+        ("tag.rs", "pub const TAG: &str = \"v1.2.3-rc.1\";\n"),
+    ];
+    let table = "file = 'pyproject.toml'\nkey = 'project.version'\nprefix = 'v'\n\
+        [[also]]\nfile = 'tag.rs'\nconstant = 'TAG'\nprefix = ";
+    let told =
+        |prefix: &str| Repository::new(&files, &format!("{table}'{prefix}'")).told("1.3.0rc2");
+    insta::assert_snapshot!(told(""));
+    insta::assert_snapshot!(told("w"));
+}
+
+#[test]
+fn only_what_package_managers_read_has_their_grammar() {
+    let files = [
+        ("VERSION", "v1.2.3-rc.1"),
+        ("pyproject.toml", "[project]\nversion = '1.2.3rc1'\n[tool.acme]\ntag = 'v1.2.3-rc.1'\n"),
+    ];
+    let table = "file = 'VERSION'\n[[also]]\nfile = 'pyproject.toml'\nkey = 'project.version'\n\
+        [[also]]\nfile = 'pyproject.toml'\nkey = 'tool.acme.tag'\nprefix = ''\n";
+    insta::assert_snapshot!(Repository::new(&files, table).told("1.2.3-rc.2"));
 }
 
 #[test]

@@ -10,8 +10,8 @@ use insta::assert_snapshot;
 use serde_json::json;
 use tokio::runtime::Runtime;
 
-use crate::fake::FakeRegistry;
-use crate::project::{MATRIX, Project};
+use crate::fake::{Access, Account, FakeRegistry};
+use crate::project::{MATRIX, Project, stdout};
 
 const OCI_IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -183,12 +183,14 @@ fn a_version_need_not_be_released() {
 }
 
 #[test]
-fn a_registry_that_does_not_answer_is_an_error() {
-    let released = Released::unreleased();
-    let matrix = MATRIX.replace("[image]\n", "[image]\nregistry = \"127.0.0.1:1\"\n");
-    released.project.write("matrix.toml", &matrix);
-    let told = released.told("check");
-    assert!(told.starts_with("error: ") && told.ends_with("exit code 9"), "{told}");
+fn a_registry_that_does_not_tell_is_an_error() {
+    let released = Released::new();
+    released.registry.set_access(Access::Basic(Account::new("user", "password")));
+    released.project.write("matrix.schema.json", "{}");
+    assert_snapshot!("refused", released.told("check"));
+    stdout(released.project.basegen("check --offline --fix"));
+    assert_snapshot!("refused_bump", released.told("bump patch --if-changed"));
+    assert_snapshot!("not_asked", released.told("check --offline"));
 }
 
 #[test]
