@@ -38,11 +38,11 @@ test-graph-driver: rust ## The tests against an engine whose images are in Docke
 test-fast: rust ## The tests that need no engine
 	cargo test --locked --lib --bins $(PURE_TESTS:%=--test %) $(ARGS)
 
-lint: rust ## Everything that reads the code: fmt, clippy, deny, hadolint, actionlint, shellcheck
-	scripts/lint fmt clippy deny hadolint actionlint shellcheck
+lint: rust ## Everything that reads the code: fmt, clippy, deny, hadolint, actionlint, zizmor, shellcheck
+	scripts/lint fmt clippy deny hadolint actionlint zizmor shellcheck
 
 lint-fast: rust ## What of it takes seconds
-	scripts/lint fmt clippy hadolint actionlint shellcheck
+	scripts/lint fmt clippy hadolint actionlint zizmor shellcheck
 
 generate: rust ## Write the files that are generated from the code
 	scripts/generate

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use basegen::matrix::{self, Selection};
 use basegen::plan::{self, Plan, PlanRequest};
-use basegen::render::Renderer;
+use basegen::render::{BuildContext, Renderer};
 use criterion::{Criterion, criterion_group, criterion_main};
 
 /// A matrix of `rows` variants: four axes, a rule of each kind.
@@ -52,6 +52,30 @@ fn planning(criterion: &mut Criterion) {
     });
 }
 
+fn dividing(criterion: &mut Criterion) {
+    let text = matrix_of(10_000);
+    let matrix = matrix::parse(Path::new("matrix.toml"), &text).expect("a matrix");
+    let selected = matrix.select(&Selection::default()).expect("all");
+    let request = PlanRequest { version: "v1.2.3".parse().ok(), ..PlanRequest::default() };
+    let plan = Plan::new(&matrix, &selected, request).expect("a plan");
+    let contexts: Vec<BuildContext> = selected
+        .variants
+        .iter()
+        .map(|variant| {
+            let [python, gpu, model, job_type] = variant.values[..] else { unreachable!() };
+            let dockerfile = format!(
+                "FROM cuda AS cuda\nRUN fetch {gpu}\nFROM python:3.{python}\nRUN apt\nRUN control\n\
+                 COPY --link --from=cuda /out /\nRUN pip {job_type}\nRUN model {model}\n"
+            );
+            BuildContext { dockerfile, ..BuildContext::default() }
+        })
+        .collect();
+    let all: Vec<usize> = (0..plan.targets.len()).collect();
+    criterion.bench_function("divide 10,000 rows among 256 jobs", |bencher| {
+        bencher.iter(|| plan.shards(black_box(&contexts), &all, 256));
+    });
+}
+
 fn rendering(criterion: &mut Criterion) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("matrix.toml");
     let matrix = matrix::load(&file).expect("the matrix of this repository");
@@ -64,5 +88,5 @@ fn rendering(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(core, planning, rendering);
+criterion_group!(core, planning, dividing, rendering);
 criterion_main!(core);

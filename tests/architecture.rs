@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// For each room, the rooms of this crate that it may import. Every room may speak of itself.
-const ROOMS: [(&str, &[&str]); 15] = [
+const ROOMS: [(&str, &[&str]); 17] = [
     ("error", &[]),
     ("image", &[]),
     ("event", &["image"]),
@@ -15,6 +15,8 @@ const ROOMS: [(&str, &[&str]); 15] = [
     ("plan", &["image", "matrix", "render", "version", "error"]),
     ("registry", &["image", "error"]),
     ("verify", &["matrix", "render"]),
+    ("export", &["image", "matrix", "render", "verify"]),
+    ("init", &["matrix", "render", "version", "error"]),
     ("engine", &["image", "event", "matrix", "render", "verify", "registry", "error"]),
     ("publish", &["image", "event", "plan", "engine", "registry", "error"]),
     ("report", &["image", "event", "error"]),
@@ -22,15 +24,16 @@ const ROOMS: [(&str, &[&str]); 15] = [
     (
         "cli",
         &[
-            "image", "matrix", "render", "plan", "version", "verify", "engine", "registry",
-            "publish", "report", "forge", "event", "error",
+            "image", "matrix", "render", "plan", "version", "verify", "export", "init", "engine",
+            "registry", "publish", "report", "forge", "event", "error",
         ],
     ),
     ("main", &["cli", "report"]),
 ];
 
 /// Rooms that are ordinary functions from values to values.
-const PURE: [&str; 7] = ["image", "matrix", "render", "plan", "verify", "version", "event"];
+const PURE: [&str; 9] =
+    ["image", "matrix", "render", "plan", "verify", "export", "init", "version", "event"];
 
 /// What a pure room never names.
 const OUTSIDE: [&str; 10] = [

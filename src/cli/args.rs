@@ -31,6 +31,11 @@ pub(super) enum Command {
     List(ListArgs),
     /// Write the Dockerfile, pinned by basegen.lock, and the context of each variant, or compare them
     Render(RenderArgs),
+    /// Join what several jobs have staged with --stage, and publish it with --push
+    ///
+    /// Every variant must be in one of the files, or in its registry unchanged. Nothing is built,
+    /// and no engine is needed.
+    Merge(MergeArgs),
     /// Tell whether a release is still what it was published as
     Status(StatusArgs),
     /// List, or delete, what is kept of images that the matrix no longer makes
@@ -52,6 +57,13 @@ pub(super) enum Command {
     Changed(ChangedArgs),
     /// Tell why a variant is, or is not, in the matrix, and what it is made of
     Explain(ExplainArgs),
+    /// Begin a repository: a matrix, its templates and a workflow, that build at once
+    Init(InitArgs),
+    /// Write the plan for other tools
+    Export {
+        #[command(subcommand)]
+        command: ExportCommand,
+    },
     /// See who basegen is to registries, and what that allows
     Auth {
         #[command(subcommand)]
@@ -86,7 +98,7 @@ pub(super) struct GlobalArgs {
 }
 
 /// Which variants; an axis that is not mentioned means all of its values.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Selecting variants")]
 pub(super) struct SelectionArgs {
     /// A version or a range of them, such as `3.11` or `>=3.10,<3.13`; may be repeated
@@ -120,6 +132,10 @@ pub(super) struct SelectionArgs {
     /// No variants with this value, or with all of several: `gpu=true,python=3.9`; may be repeated
     #[arg(long, value_name = "AXIS=VALUE")]
     pub(super) exclude: Vec<String>,
+    /// Only the variant of this id, as `plan` lists them; may be repeated, or several joined by
+    /// commas
+    #[arg(long, value_name = "ID")]
+    pub(super) variant: Vec<String>,
 }
 
 fn switch_values() -> PossibleValuesParser {
@@ -160,6 +176,32 @@ pub(super) struct PlanArgs {
     /// Do not ask the registries what is published
     #[arg(long)]
     pub(super) offline: bool,
+    /// With `--format github`: among how many jobs at most the variants are divided [default: one
+    /// for every eight, at most 20]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(super) shards: Option<u16>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct MergeArgs {
+    /// What `--stage --metadata-file` wrote, one file for each job
+    #[arg(value_name = "FILE")]
+    pub(super) files: Vec<PathBuf>,
+    /// Give the images their names: version tags, aliases, the release set
+    #[arg(long)]
+    pub(super) push: bool,
+    /// Move tags of the version that stand for other images
+    #[arg(long, requires = "push")]
+    pub(super) overwrite: bool,
+    /// Write the joined metadata to FILE as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(super) metadata_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) telling: TellingArgs,
+    #[command(flatten)]
+    pub(super) selection: SelectionArgs,
+    #[command(flatten)]
+    pub(super) naming: NamingArgs,
 }
 
 #[derive(Debug, Args)]
@@ -205,6 +247,8 @@ pub(super) enum PlanFormat {
     Markdown,
     /// For programs
     Json,
+    /// For GitHub Actions: what must be built, divided among jobs, as outputs of the step
+    Github,
 }
 
 #[derive(Debug, Args)]
@@ -225,6 +269,82 @@ pub(super) struct RenderArgs {
     /// Write nothing; compare with what DIR holds, and fail where it differs
     #[arg(long, value_name = "DIR", conflicts_with = "output")]
     pub(super) check: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InitArgs {
+    /// The folder of the repository; it is made where it is not there
+    #[arg(value_name = "DIR", default_value = ".")]
+    pub(super) folder: PathBuf,
+    /// Take over what this asks for: Truss' config.yaml, a cerebrium.toml, or a Dockerfile; may be
+    /// repeated, for an image each
+    #[arg(long, value_name = "FILE")]
+    pub(super) from: Vec<PathBuf>,
+    /// Write over files that are there
+    #[arg(long)]
+    pub(super) force: bool,
+    /// Write nothing, and say what would be written
+    #[arg(long)]
+    pub(super) dry_run: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ExportCommand {
+    /// A file for `docker buildx bake`, which builds the images to the same digests on the same engine
+    ///
+    /// Without a target, bake builds the images, and pushes them with `--push`; `bake check` runs
+    /// the checks of `[[verify]]`. The file on stdout takes its files from the templates' folder:
+    /// `basegen export bake | docker buildx bake -f -`.
+    Bake(ExportBakeArgs),
+    /// The jobs of a release for GitHub Actions, as `plan --format github` writes them
+    Github(ExportGithubArgs),
+    /// The same document as that of `plan --format json`
+    Json(ExportJsonArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExportBakeArgs {
+    #[command(flatten)]
+    pub(super) selection: SelectionArgs,
+    #[command(flatten)]
+    pub(super) naming: NamingArgs,
+    /// Write docker-bake.json and all that it needs to DIR, in which bake is then called; without
+    /// it, print the file
+    #[arg(short, long, value_name = "DIR")]
+    pub(super) output: Option<PathBuf>,
+    /// Do not ask registries for the upstream images that basegen.lock does not pin
+    #[arg(long)]
+    pub(super) offline: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExportGithubArgs {
+    #[command(flatten)]
+    pub(super) selection: SelectionArgs,
+    #[command(flatten)]
+    pub(super) naming: NamingArgs,
+    /// Only the variants whose images differ from those at a git revision; needs no engine and no
+    /// network
+    #[arg(long, value_name = "REV")]
+    pub(super) since: Option<String>,
+    /// Do not ask the registries what is published
+    #[arg(long)]
+    pub(super) offline: bool,
+    /// Among how many jobs at most the variants are divided [default: one for every eight, at
+    /// most 20]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(super) shards: Option<u16>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExportJsonArgs {
+    #[command(flatten)]
+    pub(super) selection: SelectionArgs,
+    #[command(flatten)]
+    pub(super) naming: NamingArgs,
+    /// Do not ask the registries what is published
+    #[arg(long)]
+    pub(super) offline: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -450,6 +570,9 @@ pub(super) struct OutputArgs {
     /// Write what was built, with the digest of every tag, to FILE as JSON
     #[arg(long, value_name = "FILE")]
     pub(super) metadata_file: Option<PathBuf>,
+    /// Build, check and push by digest, and name nothing: `merge` does so for several jobs at once
+    #[arg(long, conflicts_with_all = ["push", "output", "dry_run"])]
+    pub(super) stage: bool,
     /// Understood for the sake of older scripts: basegen never logs in, it uses Docker's credentials
     #[arg(long, hide = true)]
     pub(super) skip_login: bool,
@@ -477,6 +600,13 @@ pub(super) struct RunningArgs {
     /// Certificates that build steps trust while they use the network, as a PEM file
     #[arg(long, value_name = "FILE")]
     pub(super) ca_certificates: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) telling: TellingArgs,
+}
+
+/// How a run is told while it goes on.
+#[derive(Debug, Args)]
+pub(super) struct TellingArgs {
     /// How progress is shown
     #[arg(long, value_enum, default_value_t = Progress::Auto, action = ArgAction::Set)]
     pub(super) progress: Progress,

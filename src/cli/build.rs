@@ -1,7 +1,6 @@
 //! The main call: build what is selected, and put it where it should be.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
@@ -14,7 +13,7 @@ use crate::engine::{
 use crate::error::{ExitCode, Report};
 use crate::event::{CancelReason, Event, Events, FailureKind};
 use crate::image::{Digest, Reference};
-use crate::plan::{self, Plan};
+use crate::plan::{self, Fingerprint, Plan};
 use crate::registry::RegistryOptions;
 use crate::report::{self, Printer, RunReport};
 
@@ -24,13 +23,15 @@ use super::pull_request::{Proposing, Wishes};
 use super::recipe::Recipe;
 use super::selection::ArgumentError;
 use super::{
-    Environment, engines, inputs, local, progress, publish, registries, selection, signals,
+    Environment, engines, inputs, local, outputs, progress, publish, registries, selection, signals,
 };
 
 /// How a run ended.
 pub(super) enum Ended {
     /// The images have their names; a whole release has its set, too.
     Named(Option<(Reference, Digest)>),
+    /// The images are in their registry, and have no names.
+    Staged,
     /// Something was not built, as these tell.
     Unnamed(Vec<Outcome>),
 }
@@ -46,6 +47,8 @@ pub(super) struct Call<'a> {
     pub(super) events: Events,
     pub(super) cancel: CancellationToken,
     engine: OnceCell<ConnectedEngine>,
+    /// What the targets are made of, once that is known.
+    fingerprints: OnceLock<Vec<Option<Fingerprint>>>,
 }
 
 pub(super) fn run(
@@ -92,7 +95,7 @@ pub(super) fn execute(
     let registries = registries::options(matrix, environment)?;
     let secrets = inputs::secrets(matrix, &args.running, environment)?;
     let mask = inputs::mask(&secrets, &registries.credentials);
-    let report = progress::report(&args.running, global, environment, printer, mask)?;
+    let report = progress::report(&args.running.telling, global, environment, printer, mask)?;
     let call = Call {
         args,
         environment,
@@ -103,9 +106,13 @@ pub(super) fn execute(
         events: report.events(),
         cancel: CancellationToken::new(),
         engine: OnceCell::new(),
+        fingerprints: OnceLock::new(),
     };
     let runtime = Runtime::new().map_err(metadata::FileError::runtime)?;
     let ended = runtime.block_on(call.execute(recipe));
+    if let Some(Ok(Ended::Named(_) | Ended::Staged)) = &ended {
+        runtime.block_on(call.measure(&report))?;
+    }
     // What still hangs on a lost connection shall not keep the process.
     runtime.shutdown_background();
     match ended {
@@ -129,26 +136,37 @@ fn conclude(
     let record = report.record();
     let (named, set, code) = match ended {
         Ended::Named(set) => (true, set.as_ref(), ExitCode::Success),
+        Ended::Staged => (false, None, ExitCode::Success),
         // What an engine or a folder has got it has, be it all or not.
         Ended::Unnamed(outcomes) => {
             (call.destination != Destination::Registry, None, exit_code(outcomes))
         }
     };
-    if named {
-        let finished = record.finished.iter().map(|row| (&*row.target, &row.digest));
-        let kept = record.kept.iter().map(|row| (&*row.target, &row.digest));
-        let digests: HashMap<&str, &Digest> = finished.chain(kept).collect();
+    let staged = call.args.output.stage;
+    if named || matches!(ended, Ended::Staged) {
+        let digests = record.digests();
         for target in &call.plan.targets {
-            if let Some(digest) = digests.get(target.id()) {
-                printer.result(&report::published(target.references(), digest));
+            match digests.get(target.id()) {
+                Some(digest) if staged => {
+                    printer.result(&format!("{}@{digest}\n", target.reference.repository));
+                }
+                Some(digest) => {
+                    printer.result(&report::published(target.references(), digest));
+                }
+                None => {}
             }
         }
     }
-    if matches!(ended, Ended::Named(_)) || !record.is_empty() {
+    if matches!(ended, Ended::Named(_) | Ended::Staged) || !record.is_empty() {
         report.conclude();
     }
+    let fingerprints = call.fingerprints.get().map(Vec::as_slice).unwrap_or_default();
+    let outcome = RunOutcome { record: &record, fingerprints, named, staged, set };
     if let Some(path) = &call.args.output.metadata_file {
-        metadata::write(path, call.plan, &RunOutcome { record: &record, named, set })?;
+        metadata::write(path, call.plan, &outcome)?;
+    }
+    if call.destination == Destination::Registry {
+        outputs::write(call.plan, &outcome, call.environment, &call.events)?;
     }
     Ok(code)
 }
@@ -167,7 +185,9 @@ impl<'a> Call<'a> {
                 resolved = self.resolve(&mut recipe) => resolved?,
                 () = self.cancel.cancelled() => return Ok(Ended::Unnamed(Vec::new())),
             }
+            let _ = self.fingerprints.set(recipe.fingerprints());
             match is_release {
+                true if self.args.output.stage => publish::stage(self, &recipe).await,
                 true => publish::run(self, &recipe).await,
                 false => local::run(self, &recipe).await,
             }
@@ -194,6 +214,17 @@ impl<'a> Call<'a> {
         for problem in problems {
             let message = format!("what is built on it is built each time: {problem}");
             self.events.emit(&Event::Warning { target: None, message });
+        }
+        Ok(())
+    }
+
+    /// Looks up how many bytes the images of a release are, where that is to be told. The images
+    /// are there whatever comes of it.
+    async fn measure(&self, report: &RunReport) -> Result<(), Report> {
+        let is_told = self.args.output.metadata_file.is_some() || self.environment.is_actions();
+        if is_told && self.destination == Destination::Registry {
+            let registries = registries::open(&self.registries, Vec::new())?;
+            publish::measure(self.plan, &registries, report).await;
         }
         Ok(())
     }
@@ -238,7 +269,8 @@ impl<'a> Call<'a> {
 
 fn destination(args: &OutputArgs) -> Result<Destination, ArgumentError> {
     let Some(output) = &args.output else {
-        return Ok(if args.push { Destination::Registry } else { Destination::Engine });
+        let is_release = args.push || args.stage;
+        return Ok(if is_release { Destination::Registry } else { Destination::Engine });
     };
     match output.strip_prefix("oci:").filter(|folder| !folder.is_empty()) {
         Some(folder) => Ok(Destination::OciLayout(folder.into())),

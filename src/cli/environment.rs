@@ -57,6 +57,11 @@ impl Environment {
         self.variable("GITHUB_ACTIONS") == Some("true")
     }
 
+    /// The file for the summary of the step, where this is one.
+    pub(super) fn step_summary(&self) -> Option<PathBuf> {
+        self.path("GITHUB_STEP_SUMMARY").filter(|_| self.is_actions())
+    }
+
     /// The user's folder for what programs note between runs; none for someone without a home.
     pub(super) fn state_folder(&self) -> Option<PathBuf> {
         let state = self.path("XDG_STATE_HOME");

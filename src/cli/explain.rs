@@ -77,7 +77,7 @@ pub(super) fn run(
 
 /// The variants that `axis=value` terms describe, or why there is none.
 fn described<'a>(matrix: &'a Matrix, text: &str) -> Result<Result<Meant<'a>, String>, Report> {
-    let selection = Selection { only: selection::terms("NAME", text)?, without: Vec::new() };
+    let selection = Selection { only: selection::terms("NAME", text)?, ..Selection::default() };
     match matrix.select(&selection) {
         Ok(selected) => Ok(Ok(Meant { variants: selected.variants, absent: Vec::new() })),
         Err(error @ SelectionError::Combination { .. }) => {

@@ -220,7 +220,7 @@ impl Checker<'_> {
         let mut renderer = Renderer::new(self.matrix)?.pinned(Lock::of(self.matrix)?.pins);
         let rendered = Rendered::new(&selected, &renderer.render_all(&selected.variants)?);
         if self.fix {
-            render::write(&folder, &rendered)?;
+            render::write(&folder, &rendered.files)?;
         }
         let differences = compare::differences(&folder, &rendered);
         let differences = differences.map_err(|error| FileError::comparing(&folder, error))?;

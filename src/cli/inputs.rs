@@ -16,7 +16,7 @@ use super::Environment;
 use super::args::RunningArgs;
 
 /// The id under which build steps mount the certificates.
-const CA_CERTIFICATES: &str = "ca_certificates";
+pub(super) const CA_CERTIFICATES: &str = "ca_certificates";
 
 /// The largest secret that the engine takes, in bytes.
 const MAX_SECRET: u64 = 500 * 1024;
@@ -97,7 +97,7 @@ pub(super) fn secrets(
     for (id, (table, folder)) in tables {
         secrets.extend(secret(&id, &table, folder, environment)?);
     }
-    if let Some(path) = ca_certificates(matrix, args, environment) {
+    if let Some(path) = ca_certificates(matrix, args.ca_certificates.as_deref(), environment) {
         secrets.push(certificates(&path)?);
     }
     Ok(secrets)
@@ -187,15 +187,15 @@ fn read(id: &str, path: &Path) -> Result<Vec<u8>, InputError> {
     fs_err::read(path).map_err(failed)
 }
 
-/// The file of the certificates: the argument's, or the matrix', where `auto` is the file that
+/// The file of the certificates: the `given` one, or the matrix', where `auto` is the file that
 /// `SSL_CERT_FILE` names.
-fn ca_certificates(
+pub(super) fn ca_certificates(
     matrix: &Matrix,
-    args: &RunningArgs,
+    given: Option<&Path>,
     environment: &Environment,
 ) -> Option<PathBuf> {
-    if let Some(path) = &args.ca_certificates {
-        return Some(path.clone());
+    if let Some(path) = given {
+        return Some(path.to_owned());
     }
     match matrix.build.ca_certificates.as_deref()? {
         "auto" => environment.path("SSL_CERT_FILE"),

@@ -1,5 +1,6 @@
 //! `--metadata-file`: what was built, for other programs.
 
+use std::collections::HashMap;
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -8,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::error::{ExitCode, Explain};
 use crate::image::{Digest, Reference};
-use crate::plan::Plan;
+use crate::plan::{Fingerprint, Plan, Target};
 use crate::report::Record;
 
 /// A file that a run needs and cannot have.
@@ -31,6 +32,10 @@ impl FileError {
 
     pub(super) fn logs(source: io::Error) -> Self {
         Self { doing: "make a folder for the logs".to_owned(), source }
+    }
+
+    pub(super) fn summary(source: io::Error) -> Self {
+        Self { doing: "write the summary of the step".to_owned(), source }
     }
 
     pub(super) fn lock(source: io::Error) -> Self {
@@ -75,10 +80,23 @@ impl Explain for FileError {
 pub(super) struct RunOutcome<'a> {
     /// What came of each variant.
     pub(super) record: &'a Record,
+    /// What the targets of the plan are made of, as far as that is certain; nothing where the run
+    /// did not come so far.
+    pub(super) fingerprints: &'a [Option<Fingerprint>],
     /// Whether the images have their names.
     pub(super) named: bool,
+    /// Whether they were to have none.
+    pub(super) staged: bool,
     /// The release set, where one was written.
     pub(super) set: Option<&'a (Reference, Digest)>,
+}
+
+impl RunOutcome<'_> {
+    /// Whether all images of the matrix are there under their names.
+    pub(super) fn is_whole(&self, plan: &Plan<'_>) -> bool {
+        let Record { failed, cancelled, .. } = self.record;
+        plan.whole && self.named && failed.is_empty() && cancelled.is_empty()
+    }
 }
 
 /// Writes `path` in one step: whoever reads it finds all of it or what was there before.
@@ -111,14 +129,27 @@ fn temporary(path: &Path) -> io::Result<tempfile::NamedTempFile> {
 }
 
 fn document(plan: &Plan<'_>, outcome: &RunOutcome<'_>) -> Value {
-    let RunOutcome { record, named, set } = outcome;
+    let RunOutcome { record, fingerprints, named, staged, set } = outcome;
+    let made_of: HashMap<&str, (&Target<'_>, Option<&Fingerprint>)> = plan
+        .targets
+        .iter()
+        .enumerate()
+        .map(|(at, target)| (target.id(), (target, fingerprints.get(at).and_then(Option::as_ref))))
+        .collect();
     let mut targets = Map::new();
     let mut add = |target: &str, digest: &Digest, references: &[Reference], kept, cached| {
         let references = references.iter().filter(|_| *named);
         let references: Map<String, Value> =
             references.map(|reference| (reference.to_string(), json!(digest))).collect();
+        let known = made_of.get(target);
         let image = json!({
-            "digest": digest, "references": references, "cached": cached, "kept": kept,
+            "digest": digest,
+            "references": references,
+            "cached": cached,
+            "kept": kept,
+            "fingerprint": known.and_then(|(_, fingerprint)| *fingerprint),
+            "platforms": known.map(|(target, _)| &target.platforms[..]),
+            "size": record.sizes.get(target),
         });
         targets.insert(target.to_owned(), image);
     };
@@ -126,7 +157,9 @@ fn document(plan: &Plan<'_>, outcome: &RunOutcome<'_>) -> Value {
         add(&row.target, &row.digest, &row.references, false, row.cached);
     }
     for row in &record.kept {
-        add(&row.target, &row.digest, &row.references, true, true);
+        let staged = record.staged.get(&row.target);
+        let cached = staged.copied().unwrap_or(true);
+        add(&row.target, &row.digest, &row.references, staged.is_none(), cached);
     }
     let failed: Vec<&str> = record.failed.iter().map(|failed| failed.target.as_str()).collect();
     let cancelled: Vec<&str> = record.cancelled.iter().map(|(target, _)| target.as_str()).collect();
@@ -134,7 +167,8 @@ fn document(plan: &Plan<'_>, outcome: &RunOutcome<'_>) -> Value {
     json!({
         "schema": 1,
         "version": plan.version,
-        "whole": plan.whole && *named && failed.is_empty() && cancelled.is_empty(),
+        "whole": outcome.is_whole(plan),
+        "staged": staged,
         "targets": targets,
         "failed": failed,
         "cancelled": cancelled,

@@ -15,14 +15,20 @@ mod compare;
 mod engines;
 mod environment;
 mod explain;
+mod export;
+mod fan_out;
 mod findings;
 mod forge;
 mod generate;
 mod git;
 mod in_step;
+mod init;
 mod inputs;
+mod jobs;
 mod local;
+mod merge;
 mod metadata;
+mod outputs;
 mod planned;
 mod progress;
 mod prune;
@@ -49,7 +55,7 @@ use clap::error::ErrorKind;
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
 use crate::error::{ExitCode, Report};
-use crate::report::Printer;
+use crate::report::{Printer, github};
 use args::{AuthCommand, Command};
 
 /// Runs `basegen` with `arguments`, its own name the first of them, and says how it ended.
@@ -62,7 +68,11 @@ pub fn run(
         Ok(cli) => match execute(cli, environment, printer) {
             Ok(code) => code,
             Err(error) => {
-                printer.message(&error.to_string());
+                let text = error.to_string();
+                printer.message(&match environment.is_actions() {
+                    true => github::failure(&text),
+                    false => text,
+                });
                 error.exit_code()
             }
         },
@@ -103,9 +113,14 @@ fn execute(cli: Cli, environment: &Environment, printer: &Printer) -> Result<Exi
         Some(Command::Plan(args)) => planned::plan(&args, &cli.global, environment, printer),
         Some(Command::List(args)) => planned::list(&args, &cli.global, printer),
         Some(Command::Render(args)) => render::run(&args, &cli.global, printer),
+        Some(Command::Merge(args)) => merge::run(&args, &cli.global, environment, printer),
         Some(Command::Status(args)) => status::run(&args, &cli.global, environment, printer),
         Some(Command::Prune(args)) => prune::run(&args, &cli.global, environment, printer),
         Some(Command::Update(args)) => update::run(&args, &cli.global, environment, printer),
+        Some(Command::Init(args)) => init::run(&args, printer),
+        Some(Command::Export { command }) => {
+            export::run(&command, &cli.global, environment, printer)
+        }
         Some(Command::Explain(args)) => explain::run(&args, &cli.global, printer),
         Some(Command::Auth { command: AuthCommand::Check(args) }) => {
             auth::check(&args, &cli.global, environment, printer)

@@ -6,7 +6,8 @@ use crate::plan;
 use crate::report::Printer;
 
 use super::args::{GlobalArgs, ListArgs, PlanArgs, PlanFormat};
-use super::{Environment, selection, since, stands};
+use super::selection::ArgumentError;
+use super::{Environment, fan_out, selection, since, stands};
 
 pub(super) fn plan(
     args: &PlanArgs,
@@ -14,6 +15,13 @@ pub(super) fn plan(
     environment: &Environment,
     printer: &Printer,
 ) -> Result<ExitCode, Report> {
+    if args.format == PlanFormat::Github {
+        return fan_out::run(args, global, environment, printer);
+    }
+    if let Some(shards) = args.shards {
+        let reason = "only `--format github` divides the variants among jobs";
+        return Err(ArgumentError::new("--shards", &shards.to_string(), &reason).into());
+    }
     if let Some(revision) = &args.since {
         return since::run(args, revision, global, printer);
     }
@@ -21,10 +29,10 @@ pub(super) fn plan(
     let plan = selection::plan(&matrix, &args.selection, &args.naming)?;
     let standings = match args.format {
         PlanFormat::Markdown => None,
-        PlanFormat::Table | PlanFormat::Json => stands::of(args, &plan, environment, printer)?,
+        _ => stands::of(args, &plan, environment, printer)?,
     };
     printer.result(&match args.format {
-        PlanFormat::Table => plan::table(&plan, standings.as_deref()),
+        PlanFormat::Table | PlanFormat::Github => plan::table(&plan, standings.as_deref()),
         PlanFormat::Markdown => plan::markdown(&plan),
         PlanFormat::Json => plan::json(&plan, standings.as_deref()),
     });

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::report::{Display, Mask, Printer, ReportRequest, RunReport, Style, Verbosity};
 
 use super::Environment;
-use super::args::{GlobalArgs, Progress, RunningArgs};
+use super::args::{GlobalArgs, Progress, TellingArgs};
 use super::metadata::FileError;
 
 /// How many runs' logs are kept in the folder that basegen chooses itself.
@@ -13,7 +13,7 @@ const RUNS_KEPT: usize = 20;
 
 /// The report of a run.
 pub(super) fn report(
-    args: &RunningArgs,
+    args: &TellingArgs,
     global: &GlobalArgs,
     environment: &Environment,
     printer: &Printer,
@@ -45,7 +45,7 @@ pub(super) fn report(
             None => log_folder(environment)?,
         },
         mask,
-        step_summary: environment.path("GITHUB_STEP_SUMMARY").filter(|_| is_actions),
+        step_summary: environment.step_summary(),
     };
     Ok(RunReport::new(request, printer.clone()))
 }

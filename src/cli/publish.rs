@@ -1,13 +1,20 @@
-//! The main call with `--push`: a release, whole or not at all.
+//! The main call with `--push`: a release, whole or not at all; and with `--stage`, its first half.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures_util::future::join_all;
+
+use crate::engine::Destination;
 use crate::error::Report;
 use crate::image::{Digest, Reference, ReferenceError};
 use crate::plan::Plan;
-use crate::publish::{self, Journal, JournalError, PublishRequest, Published, Row, SetName};
+use crate::publish::{
+    self, Journal, JournalError, PublishRequest, Published, Row, SetName, StageRequest, Staged,
+};
+use crate::registry::Registries;
+use crate::report::RunReport;
 
 use super::Environment;
 use super::build::{Call, Ended};
@@ -18,14 +25,14 @@ use super::selection::ArgumentError;
 pub(super) async fn run(call: &Call<'_>, recipe: &Recipe<'_>) -> Result<Ended, Report> {
     let output = &call.args.output;
     let request = PublishRequest {
-        rows: rows(call, recipe),
+        rows: rows(recipe),
         set: set_name(call.plan)?,
         known: version_set(call.plan)?,
         overwrite: output.overwrite,
         force: output.force || call.args.running.no_cache,
         run: call.run_request(Vec::new()),
     };
-    let journal = Arc::new(journal(call.plan, call.environment)?);
+    let journal = Arc::new(journal(call.plan, call.environment, Purpose::Release)?);
     // What was just pushed is not on any mirror yet.
     let registries = registries::open(&call.registries, Vec::new())?;
     let published =
@@ -36,9 +43,46 @@ pub(super) async fn run(call: &Call<'_>, recipe: &Recipe<'_>) -> Result<Ended, R
     })
 }
 
+/// Builds and pushes, and names nothing.
+pub(super) async fn stage(call: &Call<'_>, recipe: &Recipe<'_>) -> Result<Ended, Report> {
+    let request = StageRequest {
+        rows: rows(recipe),
+        known: version_set(call.plan)?,
+        force: call.args.output.force || call.args.running.no_cache,
+        run: call.run_request(Vec::new()),
+    };
+    let journal = Arc::new(journal(call.plan, call.environment, Purpose::Staging)?);
+    let registries = registries::open(&call.registries, Vec::new())?;
+    let staged =
+        publish::stage(request, &registries, &journal, &call.events, || call.builder()).await?;
+    Ok(match staged {
+        Staged::All { .. } => Ended::Staged,
+        Staged::Unfinished(outcomes) => Ended::Unnamed(outcomes),
+    })
+}
+
+/// Tells `report` how many bytes the images are that it knows of. What cannot be looked up is
+/// not told.
+pub(super) async fn measure(plan: &Plan<'_>, registries: &Registries, report: &RunReport) {
+    let record = report.record();
+    let digests = record.digests();
+    let sizes = plan.targets.iter().filter_map(|target| {
+        if record.sizes.contains_key(target.id()) {
+            return None;
+        }
+        let digest = (*digests.get(target.id())?).clone();
+        let repository = &target.reference.repository;
+        Some(async move {
+            let size = publish::size(registries, repository, &digest).await.ok()??;
+            Some((target.id().to_owned(), size))
+        })
+    });
+    report.note_sizes(join_all(sizes).await.into_iter().flatten());
+}
+
 /// The images of a release.
-fn rows(call: &Call<'_>, recipe: &Recipe<'_>) -> Vec<Row> {
-    let jobs = recipe.jobs(&call.destination).into_iter();
+pub(super) fn rows(recipe: &Recipe<'_>) -> Vec<Row> {
+    let jobs = recipe.jobs(&Destination::Registry).into_iter();
     let rows = jobs.zip(&recipe.inputs).map(|(job, inputs)| Row {
         job,
         recipe: inputs.recipe().clone(),
@@ -52,7 +96,7 @@ const SET: &str = "basegen-release";
 
 /// What a whole matrix' release set is called: by the version, and by a name that moves on with
 /// the matrix' own versions.
-fn set_name(plan: &Plan<'_>) -> Result<Option<SetName>, ArgumentError> {
+pub(super) fn set_name(plan: &Plan<'_>) -> Result<Option<SetName>, ArgumentError> {
     if !plan.whole {
         return Ok(None);
     }
@@ -78,18 +122,35 @@ pub(super) fn newest_set(plan: &Plan<'_>) -> Reference {
     Reference { repository: plan.first_repository.clone(), tag }
 }
 
+/// What a journal is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// A release.
+    Release,
+    /// Images that get no names.
+    Staging,
+}
+
 /// The journal of this release, which those share that set the same version tags. Releases of a
 /// whole matrix move aliases too, so that no two of them may be made in one repository at a time.
-fn journal(plan: &Plan<'_>, environment: &Environment) -> Result<Journal, JournalError> {
+/// Staging moves no tag that anybody pulls, and is in nobody's way.
+pub(super) fn journal(
+    plan: &Plan<'_>,
+    environment: &Environment,
+    purpose: Purpose,
+) -> Result<Journal, JournalError> {
     let state = environment.state_folder().unwrap_or_else(|| plan.matrix.folder().join(".basegen"));
-    let folder = state.join("releases");
+    let (folder, is_whole) = match purpose {
+        Purpose::Release => (state.join("releases"), plan.whole),
+        Purpose::Staging => (state.join("staging"), false),
+    };
     let key = |name: &str| Digest::of(name.as_bytes()).hex()[..16].to_owned();
     let mut names: Vec<String> =
         plan.targets.iter().map(|target| target.reference.canonical()).collect();
     names.sort();
     let all = names.join("\n");
     let repositories = plan.targets.iter().map(|target| target.reference.repository.canonical());
-    let mut locks: BTreeSet<String> = repositories.filter(|_| plan.whole).collect();
+    let mut locks: BTreeSet<String> = repositories.filter(|_| is_whole).collect();
     locks.insert(all.clone());
     let locks = locks.iter().map(|name| folder.join(format!("{}.lock", key(name))));
     let locks: Vec<PathBuf> = locks.collect();

@@ -93,7 +93,7 @@ pub(super) fn run(
         printer.message(&format!("{} holds what the matrix renders to", folder.display()));
     } else if let Some(folder) = &args.output {
         let rendered = Rendered::new(&selected, &contexts);
-        write(folder, &rendered)?;
+        write(folder, &rendered.files)?;
         let count = contexts.len();
         printer.message(&format!("wrote {count} variants to {}", folder.display()));
         let extra = compare::extra(folder, &rendered);
@@ -115,11 +115,14 @@ pub(super) fn run(
 
 /// Writes what differs; a file that is the same already keeps its time. Nothing is written
 /// when a link is in the way: what it leads to belongs to somebody else.
-pub(super) fn write(folder: &Path, rendered: &Rendered) -> Result<(), FilesError> {
-    if let Some(link) = rendered.files.keys().find_map(|path| first_link(folder, path)) {
+pub(super) fn write(
+    folder: &Path,
+    files: &BTreeMap<PathBuf, RenderedFile>,
+) -> Result<(), FilesError> {
+    if let Some(link) = files.keys().find_map(|path| first_link(folder, path)) {
         return Err(FilesError::Link(folder.join(link)));
     }
-    for (path, file) in &rendered.files {
+    for (path, file) in files {
         let on_disk = folder.join(path);
         let written = compare::difference(folder, path, file).and_then(|found| match found {
             Some(_) => replace(&on_disk, file),

@@ -57,7 +57,14 @@ impl SelectionArgs {
         }
         let without =
             self.exclude.iter().map(|text| terms("--exclude", text)).collect::<Result<_, _>>()?;
-        Ok(Selection { only, without })
+        let ids = self.variant.iter().flat_map(|ids| ids.split(',')).map(str::trim);
+        let ids: Vec<String> = ids.map(str::to_owned).collect();
+        // Nothing where an id should be must not mean all variants.
+        if ids.iter().any(String::is_empty) {
+            let reason = "expected ids as `basegen plan` lists them, such as `3.11-gpu-server`";
+            return Err(ArgumentError::new("--variant", &self.variant.join(","), &reason));
+        }
+        Ok(Selection { only, without, ids })
     }
 }
 

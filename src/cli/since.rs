@@ -43,7 +43,7 @@ pub(super) fn run(
     let chosen = args.selection.selection()?;
     let since = compare(&matrix, &chosen, &args.naming, revision, global)?;
     printer.result(&match args.format {
-        PlanFormat::Table => since.comparison.table(revision),
+        PlanFormat::Table | PlanFormat::Github => since.comparison.table(revision),
         PlanFormat::Markdown => since.comparison.markdown(),
         PlanFormat::Json => since.comparison.json(revision, since.snapshot.commit()),
     });

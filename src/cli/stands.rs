@@ -23,7 +23,15 @@ pub(super) fn of(
     if args.offline {
         return Ok(None);
     }
-    let recipe = Recipe::of(plan)?;
+    asked(Recipe::of(plan)?, environment, printer)
+}
+
+/// The same for what was rendered already.
+pub(super) fn asked(
+    recipe: Recipe<'_>,
+    environment: &Environment,
+    printer: &Printer,
+) -> Result<Option<Vec<Standing>>, Report> {
     let runtime = Runtime::new().map_err(FileError::runtime)?;
     let stands = runtime.block_on(ask(recipe, environment));
     runtime.shutdown_background();

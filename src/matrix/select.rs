@@ -1,5 +1,7 @@
 //! Choosing among the variants of a matrix.
 
+use std::collections::HashSet;
+
 use super::condition::Condition;
 use super::diagnostic::nearest;
 use super::model::{Axis, Match, Matrix, Variant};
@@ -14,6 +16,8 @@ pub struct Selection {
     pub only: Vec<Term>,
     /// A variant that all terms of one of these admit is left out.
     pub without: Vec<Vec<Term>>,
+    /// The ids of the only variants that are wanted; empty means any.
+    pub ids: Vec<String>,
 }
 
 /// An axis and what is wanted of it, as the user wrote it.
@@ -69,6 +73,20 @@ pub enum SelectionError {
         /// What is wrong with it.
         reason: String,
     },
+    /// There is no variant of this id.
+    #[error("the matrix has no variant `{id}`")]
+    Variant {
+        /// What was asked for.
+        id: String,
+        /// What was perhaps meant.
+        nearest: Option<String>,
+    },
+    /// The variant is there, and what else was said leaves it out.
+    #[error("the variant `{id}` is not among what else is selected")]
+    LeftOut {
+        /// The variant.
+        id: String,
+    },
     /// What is wanted and what is excluded are the same.
     #[error("`--exclude` leaves nothing of {wanted}")]
     Nothing {
@@ -100,10 +118,12 @@ impl Explain for SelectionError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Axis { nearest, .. } | Self::Value { nearest, .. } => {
+            Self::Axis { nearest, .. }
+            | Self::Value { nearest, .. }
+            | Self::Variant { nearest, .. } => {
                 nearest.as_ref().map(|near| format!("did you mean `{near}`?"))
             }
-            Self::Nothing { .. } => None,
+            Self::Nothing { .. } | Self::LeftOut { .. } => None,
             Self::Condition { .. } => Some("a range is written as in `>=3.10,<3.13`".to_owned()),
             Self::Combination { nearest, .. } if nearest.is_empty() => None,
             Self::Combination { nearest, .. } => {
@@ -117,7 +137,7 @@ impl Selection {
     /// Whether nothing was said.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.only.is_empty() && self.without.is_empty()
+        self.only.is_empty() && self.without.is_empty() && self.ids.is_empty()
     }
 }
 
@@ -132,7 +152,7 @@ impl Matrix {
             .iter()
             .map(|terms| self.resolve_all(terms))
             .collect::<Result<_, _>>()?;
-        let variants = self.chosen(&only, &without);
+        let mut variants = self.chosen(&only, &without);
         for (axis, condition) in &only {
             let has_share =
                 |variant: &&Variant| condition.admits(&self.value(variant, *axis).value);
@@ -143,8 +163,37 @@ impl Matrix {
         if variants.is_empty() {
             return Err(SelectionError::Nothing { wanted: "the matrix".to_owned() });
         }
+        if !selection.ids.is_empty() {
+            variants = self.called(&selection.ids, &variants)?;
+        }
         let whole = variants.len() == self.variants.len();
         Ok(Selected { variants, whole })
+    }
+
+    /// Those of `chosen` whose ids are asked for, in their order.
+    fn called<'a>(
+        &'a self,
+        ids: &[String],
+        chosen: &[&'a Variant],
+    ) -> Result<Vec<&'a Variant>, SelectionError> {
+        let wanted: HashSet<&str> = ids.iter().map(String::as_str).collect();
+        let found: Vec<&Variant> =
+            chosen.iter().copied().filter(|variant| wanted.contains(variant.id.as_str())).collect();
+        if found.len() == wanted.len() {
+            return Ok(found);
+        }
+        let known: HashSet<&str> = self.variants.iter().map(|variant| &*variant.id).collect();
+        let there: HashSet<&str> = found.iter().map(|variant| &*variant.id).collect();
+        let unknown = ids.iter().find(|id| !known.contains(id.as_str()));
+        let left_out = ids.iter().find(|id| !there.contains(id.as_str()));
+        Err(match (unknown, left_out) {
+            (Some(id), _) => SelectionError::Variant {
+                id: id.clone(),
+                nearest: nearest(id, self.variants.iter().map(|variant| &*variant.id))
+                    .map(str::to_owned),
+            },
+            (None, id) => SelectionError::LeftOut { id: id.cloned().unwrap_or_default() },
+        })
     }
 
     /// The variants that `selection` chooses, for a matrix that it may not have been made for:
@@ -162,7 +211,9 @@ impl Matrix {
         }
         let without: Vec<Match> =
             selection.without.iter().filter_map(|terms| self.resolve_all(terms).ok()).collect();
-        self.chosen(&only, &without)
+        let mut chosen = self.chosen(&only, &without);
+        chosen.retain(|variant| selection.ids.is_empty() || selection.ids.contains(&variant.id));
+        chosen
     }
 
     fn chosen(&self, only: &[(usize, Condition)], without: &[Match]) -> Vec<&Variant> {

@@ -233,10 +233,37 @@ fn selecting_means_or_within_an_axis_and_and_between_axes() {
     let selection = Selection {
         only: vec![term(&("python", "3.9"))],
         without: vec![vec![term(&("gpu", "true")), term(&("job_type", "training"))]],
+        ..Selection::default()
     };
     assert_eq!(chosen(&matrix, &selection), ["3.9-server", "3.9-training", "3.9-gpu-server"]);
     assert!(!matrix.select(&selection).expect("a selection").whole);
     assert!(matrix.select(&Selection::default()).expect("a selection").whole);
+}
+
+#[test]
+fn variants_are_selected_by_their_ids() {
+    let matrix = matrix("");
+    let by_id = |ids: &[&str], only: Vec<Term>| Selection {
+        ids: ids.iter().map(|id| (*id).to_owned()).collect(),
+        only,
+        ..Selection::default()
+    };
+    let both = by_id(&["3.11-gpu-server", "3.9-server", "3.9-server"], Vec::new());
+    assert_eq!(chosen(&matrix, &both), ["3.9-server", "3.11-gpu-server"]);
+    assert!(!both.is_empty());
+    let refused = [
+        by_id(&["3.9-server", "3.9-gpu-serve"], Vec::new()),
+        by_id(&["3.9-server", "3.11-server"], vec![term(&("python", "3.9"))]),
+    ];
+    let refused =
+        refused.map(|selection| Report::from(matrix.select(&selection).expect_err("refused")));
+    insta::assert_snapshot!(refused.map(|report| report.to_string()).join("\n\n"), @r"
+    error: the matrix has no variant `3.9-gpu-serve`
+
+    hint: did you mean `3.9-gpu-server`?
+
+    error: the variant `3.11-server` is not among what else is selected
+    ");
 }
 
 #[test]

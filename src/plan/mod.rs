@@ -11,6 +11,7 @@ mod lock;
 mod names;
 mod order;
 mod readme;
+mod shards;
 mod since;
 mod standing;
 
@@ -22,6 +23,7 @@ pub use inputs::Inputs;
 pub use lock::{Lock, LockError, Move};
 pub use names::{NameError, Naming};
 pub use readme::{ReadmeError, with_readme, with_readme_in};
+pub use shards::{MAX_SHARDS, usual_shards};
 pub use since::{Affected, Comparison, Effect};
 pub use standing::{PublishedState, Standing};
 

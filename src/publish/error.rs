@@ -31,6 +31,29 @@ pub enum PublishError {
         /// The tags.
         references: Vec<Reference>,
     },
+    /// Variants cannot be staged, since nobody could find them again.
+    #[error(
+        "{} built on an image that is not pinned, and cannot be found again by what {} made of:{}",
+        if targets.len() == 1 { "a variant is" } else { "variants are" },
+        if targets.len() == 1 { "it is" } else { "they are" },
+        Ids(targets)
+    )]
+    Unpinned {
+        /// The variants.
+        targets: Vec<String>,
+    },
+    /// Images that are to be named are not there, or not what the jobs' files say.
+    #[error(
+        "{} of {total} images cannot be published:{}",
+        absent.len(),
+        Absences(absent)
+    )]
+    NotStaged {
+        /// The variants, each with what is wrong.
+        absent: Vec<(String, Absence)>,
+        /// How many were to be named.
+        total: usize,
+    },
     /// An image that was pushed is not there.
     #[error("`{}` was pushed, and is not there", reference.pinned(digest))]
     Lost {
@@ -92,9 +115,12 @@ impl Explain for PublishError {
             Self::Interrupted { .. } => ExitCode::Interrupted,
             Self::Registry(error) => error.exit_code(),
             Self::Journal(error) => error.exit_code(),
-            Self::Lost { .. } | Self::Tags { .. } | Self::NoSet(_) | Self::NotASet { .. } => {
-                ExitCode::Registry
-            }
+            Self::Unpinned { .. } => ExitCode::Matrix,
+            Self::Lost { .. }
+            | Self::Tags { .. }
+            | Self::NoSet(_)
+            | Self::NotASet { .. }
+            | Self::NotStaged { .. } => ExitCode::Registry,
         }
     }
 
@@ -117,6 +143,14 @@ impl Explain for PublishError {
                 "all images are in the registry; run the same again for the tags that are missing"
                     .to_owned()
             }
+            Self::Unpinned { .. } => {
+                "`basegen update` pins them in basegen.lock; commit it".to_owned()
+            }
+            Self::NotStaged { .. } => {
+                "nothing was tagged. `basegen --stage` builds what is missing, \
+                 and no more; then merge again, with its file too"
+                    .to_owned()
+            }
             Self::Lost { .. } => "run the same again: it is pushed anew".to_owned(),
             Self::NoSet(_) => "a whole matrix that is pushed writes one".to_owned(),
             Self::NotASet { .. } => return None,
@@ -126,8 +160,72 @@ impl Explain for PublishError {
     }
 }
 
+/// Why an image cannot be named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Absence {
+    /// No job's file has it, and no registry.
+    Nowhere,
+    /// It failed in the job of this file.
+    Failed(String),
+    /// What a job says that it has staged is not in the registry.
+    Vanished {
+        /// The job's file.
+        file: String,
+        /// What it says.
+        digest: Digest,
+    },
+    /// What a job says that it has staged is made of something else than it says.
+    Other {
+        /// The job's file.
+        file: String,
+        /// What it says.
+        digest: Digest,
+    },
+}
+
+impl fmt::Display for Absence {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nowhere => {
+                formatter.write_str("no job's file has it, and neither has its registry")
+            }
+            Self::Failed(file) => write!(formatter, "it was not built, says `{file}`"),
+            Self::Vanished { file, digest } => {
+                write!(formatter, "`{file}` says {digest}, which is not in its registry")
+            }
+            Self::Other { file, digest } => {
+                write!(formatter, "`{file}` says {digest}, which is made of something else")
+            }
+        }
+    }
+}
+
 /// How many of a list are shown.
 const SHOWN: usize = 5;
+
+/// Variants, a line each, and how many more.
+struct Ids<'a>(&'a [String]);
+
+impl fmt::Display for Ids<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for id in self.0.iter().take(SHOWN) {
+            write!(formatter, "\n  {id}")?;
+        }
+        more(formatter, self.0.len())
+    }
+}
+
+/// Variants and why each is not there.
+struct Absences<'a>(&'a [(String, Absence)]);
+
+impl fmt::Display for Absences<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (id, absence) in self.0.iter().take(SHOWN) {
+            write!(formatter, "\n  {id}: {absence}")?;
+        }
+        more(formatter, self.0.len())
+    }
+}
 
 /// References, a line each, and how many more.
 struct List<'a>(&'a [Reference]);

@@ -13,15 +13,21 @@
 //! 6. the *release set*, an artifact that lists the images which belong together.
 //!
 //! A journal notes what is done. The same call, after a crash or a failure, does the rest.
+//!
+//! The two halves can be had one by one, on several machines: [`stage`] does the first two steps
+//! for some rows, and [`promote`] the others for all of them, without an engine.
 
 mod audit;
 mod contents;
 mod error;
+mod join;
 mod journal;
 mod labels;
 mod naming;
 mod platforms;
+mod promote;
 mod set;
+mod size;
 mod staging;
 mod stale;
 mod standing;
@@ -29,10 +35,13 @@ mod survey;
 
 pub use audit::{Audited, Finding, audit};
 pub use contents::{ImageContent, Since, contents};
-pub use error::PublishError;
+pub use error::{Absence, PublishError};
+pub use join::{JobFile, JobImage, JoinError, Joined, join};
 pub use journal::{Journal, JournalError, RowState, State};
 pub use platforms::platforms;
+pub use promote::{PromoteRequest, gather, promote};
 pub use set::{ReleaseSet, SetImage, SetName};
+pub use size::size;
 pub use stale::{delete_tags, stale_tags};
 pub use standing::{Candidate, stands};
 pub use survey::{Memory, Survey};
@@ -96,6 +105,31 @@ pub struct PublishRequest {
     pub run: RunRequest,
 }
 
+/// What is to be staged, and how.
+#[derive(Debug)]
+pub struct StageRequest {
+    /// The images, in plan order.
+    pub rows: Vec<Row>,
+    /// The release set of this version, from when it was released before.
+    pub known: Option<Reference>,
+    /// Whether every row is built, be it in the registry or not.
+    pub force: bool,
+    /// How builds run; its jobs are those of the rows that are missing.
+    pub run: RunRequest,
+}
+
+/// How staging ended.
+#[derive(Debug)]
+pub enum Staged {
+    /// Every row is in its registry.
+    All {
+        /// The digests, in plan order.
+        digests: Vec<Digest>,
+    },
+    /// Some rows could not be built or pushed, or the run was interrupted: how each build ended.
+    Unfinished(Vec<Outcome>),
+}
+
 /// How publishing ended.
 #[derive(Debug)]
 pub enum Published {
@@ -123,40 +157,25 @@ where
     E: Engine,
     C: Future<Output = Result<E, Report>>,
 {
-    let PublishRequest { rows, set, known, overwrite, force, mut run } = request;
+    let PublishRequest { rows, set, known, overwrite, force, run } = request;
     let (begun, cancel) = (Instant::now(), run.cancel.clone());
+    let noted = journal.state();
     let surveys = tokio::select! {
-        surveys = look_up(registries, &rows, known.as_ref(), journal, force) => surveys?,
+        surveys = look_up(registries, &rows, known.as_ref(), &noted, force) => surveys?,
         () = cancel.cancelled() => return Ok(Published::Unnamed(Vec::new())),
     };
     if !overwrite {
         refuse_taken(&rows, &surveys, force)?;
     }
-    let mut digests: Vec<Option<Digest>> =
-        surveys.into_iter().map(|survey| survey.content).collect();
-    for (row, digest) in rows.iter().zip(&digests) {
-        if let Some(digest) = digest {
-            events.emit(&row.job.kept(digest));
-        }
-    }
-    let missing: Vec<usize> = (0..rows.len()).filter(|row| digests[*row].is_none()).collect();
-    if !missing.is_empty() {
-        let engine = connect().await?;
-        let staging = Staging::new(engine, registries, journal, events, &rows, &digests, force);
-        run.jobs = jobs(&rows, &missing);
-        let outcomes = engine::run(Arc::new(staging), run, events).await;
-        for (row, outcome) in missing.iter().zip(&outcomes) {
-            if let Outcome::Built(image) = outcome {
-                digests[*row] = Some(image.digest.clone());
-            }
-        }
-        if cancel.is_cancelled() || digests.contains(&None) {
+    let making = Making { rows: &rows, registries, journal, events, force };
+    let digests = match making.run(surveys, run, connect).await? {
+        Ok(digests) => digests,
+        Err(outcomes) => {
             let message = "nothing was tagged. The same again builds what is missing, and no more";
             events.emit(&Event::Warning { target: None, message: message.to_owned() });
             return Ok(Published::Unnamed(outcomes));
         }
-    }
-    let digests: Vec<Digest> = digests.into_iter().flatten().collect();
+    };
     let naming = Naming {
         registries,
         journal,
@@ -166,16 +185,107 @@ where
         digests: &digests,
         overwrite,
     };
-    naming.barrier().await?;
-    let mut tags = naming.versions().await?;
-    tags += naming.aliases().await?;
-    let set = match set {
-        Some(name) => Some(set::publish(registries, &name, &rows, &digests).await?),
-        None => None,
+    let set = naming.all(set.as_ref(), begun).await?;
+    Ok(Published::Whole { digests, set })
+}
+
+/// Builds what is missing of the rows of `request`, and pushes it by its digest; names nothing.
+/// `connect` is called when something must be built.
+pub async fn stage<E, C>(
+    request: StageRequest,
+    registries: &Registries,
+    journal: &Arc<Journal>,
+    events: &Events,
+    connect: impl FnOnce() -> C,
+) -> Result<Staged, Report>
+where
+    E: Engine,
+    C: Future<Output = Result<E, Report>>,
+{
+    let StageRequest { rows, known, force, run } = request;
+    let (begun, cancel) = (Instant::now(), run.cancel.clone());
+    let unpinned = rows.iter().filter(|row| row.fingerprint.is_none());
+    let unpinned: Vec<String> = unpinned.map(|row| row.job.target.clone()).collect();
+    if !unpinned.is_empty() {
+        return Err(PublishError::Unpinned { targets: unpinned }.into());
+    }
+    let noted = journal.state();
+    let surveys = tokio::select! {
+        surveys = look_up(registries, &rows, known.as_ref(), &noted, force) => surveys?,
+        () = cancel.cancelled() => return Ok(Staged::Unfinished(Vec::new())),
+    };
+    let is_built = surveys.iter().any(|survey| survey.content.is_none());
+    let taken = taken(&rows, &surveys).len();
+    if taken > 0 {
+        let message = format!(
+            "the tags of this version stand for other images ({taken} of {}): publishing will refuse \
+             to move them without `--overwrite`",
+            rows.len()
+        );
+        events.emit(&Event::Warning { target: None, message });
+    }
+    let making = Making { rows: &rows, registries, journal, events, force };
+    let digests = match making.run(surveys, run, connect).await? {
+        Ok(digests) => digests,
+        Err(outcomes) => {
+            let message = "some are not staged. The same again builds what is missing, and no more";
+            events.emit(&Event::Warning { target: None, message: message.to_owned() });
+            return Ok(Staged::Unfinished(outcomes));
+        }
     };
     journal.complete().await?;
-    events.emit(&Event::Published { tags, elapsed: begun.elapsed() });
-    Ok(Published::Whole { digests, set })
+    if !is_built {
+        events.emit(&Event::RunFinished { elapsed: begun.elapsed() });
+    }
+    Ok(Staged::All { digests })
+}
+
+/// Rows, of which those that are not there are to be built.
+struct Making<'a> {
+    rows: &'a [Row],
+    registries: &'a Registries,
+    journal: &'a Arc<Journal>,
+    events: &'a Events,
+    force: bool,
+}
+
+impl Making<'_> {
+    /// What each row is, once it is there; how the builds ended where some are not.
+    async fn run<E, C>(
+        &self,
+        surveys: Vec<Survey>,
+        mut run: RunRequest,
+        connect: impl FnOnce() -> C,
+    ) -> Result<Result<Vec<Digest>, Vec<Outcome>>, Report>
+    where
+        E: Engine,
+        C: Future<Output = Result<E, Report>>,
+    {
+        let Self { rows, registries, journal, events, force } = *self;
+        let mut digests: Vec<Option<Digest>> =
+            surveys.into_iter().map(|survey| survey.content).collect();
+        for (row, digest) in rows.iter().zip(&digests) {
+            if let Some(digest) = digest {
+                events.emit(&row.job.kept(digest));
+            }
+        }
+        let missing: Vec<usize> = (0..rows.len()).filter(|row| digests[*row].is_none()).collect();
+        if !missing.is_empty() {
+            let (engine, cancel) = (connect().await?, run.cancel.clone());
+            let staging = Staging::new(engine, registries, journal, events, rows, &digests, force);
+            run.jobs = jobs(rows, &missing);
+            let outcomes = engine::run(Arc::new(staging), run, events).await;
+            for (row, outcome) in missing.iter().zip(&outcomes) {
+                if let Outcome::Built(image) = outcome {
+                    digests[*row] = Some(image.digest.clone());
+                }
+            }
+            if cancel.is_cancelled() || digests.contains(&None) {
+                return Ok(Err(outcomes));
+            }
+        }
+        Ok(Ok(digests.into_iter().flatten().collect()))
+    }
 }
 
 /// What there is of each row.
@@ -183,7 +293,7 @@ async fn look_up(
     registries: &Registries,
     rows: &[Row],
     known: Option<&Reference>,
-    journal: &Journal,
+    journal: &State,
     forced: bool,
 ) -> Result<Vec<Survey>, PublishError> {
     let set = match known {
@@ -191,7 +301,7 @@ async fn look_up(
         None => None,
     };
     let set = set.as_ref().map(|(set, _)| set);
-    Survey::take(registries, rows, &Memory { journal: &journal.state(), set, forced }).await
+    Survey::take(registries, rows, &Memory { journal, set, forced }).await
 }
 
 /// The jobs of `missing`, which wait for those of their leaders that are missing too.
@@ -205,14 +315,17 @@ fn jobs(rows: &[Row], missing: &[usize]) -> Vec<BuildJob> {
     jobs.collect()
 }
 
+/// The version tags that stand for something else than what the rows are made of.
+fn taken(rows: &[Row], surveys: &[Survey]) -> Vec<Reference> {
+    let rows = rows.iter().zip(surveys);
+    let taken =
+        rows.filter(|(_, survey)| survey.version.is_some() && survey.version != survey.content);
+    taken.map(|(row, _)| row.version().clone()).collect()
+}
+
 /// Stops before anything is done when a version tag stands for something else.
 fn refuse_taken(rows: &[Row], surveys: &[Survey], force: bool) -> Result<(), PublishError> {
-    let taken: Vec<Reference> = rows
-        .iter()
-        .zip(surveys)
-        .filter(|(_, survey)| survey.version.is_some() && survey.version != survey.content)
-        .map(|(row, _)| row.version().clone())
-        .collect();
+    let taken = taken(rows, surveys);
     match taken.is_empty() {
         true => Ok(()),
         false => Err(PublishError::Taken { references: taken, force }),

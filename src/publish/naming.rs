@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::{join_all, try_join_all};
 use tokio_util::sync::CancellationToken;
 
 use super::survey::{digest_of, manifest_of};
-use super::{Journal, PublishError, Row};
+use super::{Journal, PublishError, Row, SetName, set};
 use crate::event::{Event, Events};
 use crate::image::{Digest, Reference};
 use crate::registry::Registries;
@@ -38,15 +38,34 @@ struct Move<'a> {
 }
 
 impl Naming<'_> {
+    /// Names all of them: barrier, version tags, aliases, release set. The run that this ends
+    /// has `begun` then.
+    pub(super) async fn all(
+        &self,
+        set: Option<&SetName>,
+        begun: Instant,
+    ) -> Result<Option<(Reference, Digest)>, PublishError> {
+        self.barrier().await?;
+        let mut tags = self.versions().await?;
+        tags += self.aliases().await?;
+        let set = match set {
+            Some(name) => Some(set::publish(self.registries, name, self.rows, self.digests).await?),
+            None => None,
+        };
+        self.journal.complete().await?;
+        self.events.emit(&Event::Published { tags, elapsed: begun.elapsed() });
+        Ok(set)
+    }
+
     /// Makes sure that every image is there.
-    pub(super) async fn barrier(&self) -> Result<(), PublishError> {
+    async fn barrier(&self) -> Result<(), PublishError> {
         try_join_all(self.rows().map(|(row, digest)| self.is_there(row, digest))).await?;
         Ok(())
     }
 
     /// Sets the tags of the version; gives how many had to be set. One that another run has set
     /// since the survey is not moved.
-    pub(super) async fn versions(&self) -> Result<usize, PublishError> {
+    async fn versions(&self) -> Result<usize, PublishError> {
         let moves = self.moves(Row::versions).await?;
         if !self.overwrite {
             let taken = moves.iter().filter(|tag| tag.before.is_some());
@@ -59,7 +78,7 @@ impl Naming<'_> {
     }
 
     /// Moves the aliases; gives how many had to be.
-    pub(super) async fn aliases(&self) -> Result<usize, PublishError> {
+    async fn aliases(&self) -> Result<usize, PublishError> {
         self.set(self.moves(Row::aliases).await?, Row::aliases).await
     }
 

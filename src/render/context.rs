@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use super::dockerfile::parse;
 use super::secrets::mounted;
+use super::steps::{Step, steps};
 use super::upstream::{Pins, Upstream, pin};
 use crate::image::Digest;
 
@@ -36,6 +37,12 @@ impl BuildContext {
     #[must_use]
     pub fn secrets(&self) -> BTreeSet<String> {
         parse(&self.dockerfile).map(|instructions| mounted(&instructions)).unwrap_or_default()
+    }
+
+    /// The steps that the image needs, in an order without meaning.
+    #[must_use]
+    pub fn steps(&self) -> Vec<Step> {
+        steps(&self.dockerfile)
     }
 }
 

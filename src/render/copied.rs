@@ -4,14 +4,14 @@ use super::dockerfile::{Instruction, Misuse};
 
 /// A file, a folder or a wildcard in the context, and the line that asks for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Source {
+pub(crate) struct Source {
     /// Relative to the context's root, without `./` before and `/` behind it; empty is the root.
-    pub(super) path: String,
-    pub(super) line: usize,
+    pub(crate) path: String,
+    pub(crate) line: usize,
 }
 
 /// The sources of all `COPY`, `ADD` and bind mounts that take from the context.
-pub(super) fn sources(instructions: &[Instruction]) -> Result<Vec<Source>, Misuse> {
+pub(crate) fn sources(instructions: &[Instruction]) -> Result<Vec<Source>, Misuse> {
     let mut sources = Vec::new();
     for instruction in instructions {
         let paths = match instruction.keyword.as_str() {
@@ -72,7 +72,7 @@ fn mounted(instruction: &Instruction) -> Result<Vec<String>, Misuse> {
 }
 
 /// The flags before the arguments, and the arguments.
-pub(super) fn flags(arguments: &str) -> (Vec<&str>, &str) {
+pub(crate) fn flags(arguments: &str) -> (Vec<&str>, &str) {
     let mut flags = Vec::new();
     let mut rest = arguments.trim_start();
     while rest.starts_with("--") {

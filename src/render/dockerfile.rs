@@ -6,13 +6,13 @@ use crate::matrix::{INSTRUCTIONS, nearest};
 
 /// One instruction.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Instruction {
+pub(crate) struct Instruction {
     /// In upper case.
-    pub(super) keyword: String,
+    pub(crate) keyword: String,
     /// What follows it, continued lines joined.
-    pub(super) arguments: String,
+    pub(crate) arguments: String,
     /// Its first line, from 1.
-    pub(super) line: usize,
+    pub(crate) line: usize,
     /// For each of its lines, where it begins: in `arguments`, and in the text. What is before
     /// the arguments has a negative place in them.
     pieces: Vec<(isize, usize)>,
@@ -20,7 +20,7 @@ pub(super) struct Instruction {
 
 impl Instruction {
     /// Where in the text the byte of `arguments` at `offset` stands.
-    pub(super) fn place(&self, offset: usize) -> usize {
+    pub(crate) fn place(&self, offset: usize) -> usize {
         let offset = offset.cast_signed();
         let mut before = self.pieces.iter().rev().filter(|(from, _)| *from <= offset);
         let (from, at) = before.next().expect("the first piece begins before the arguments");
@@ -30,13 +30,13 @@ impl Instruction {
 
 /// What is wrong with a Dockerfile, and on which line, from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Misuse {
-    pub(super) line: usize,
-    pub(super) what: String,
+pub(crate) struct Misuse {
+    pub(crate) line: usize,
+    pub(crate) what: String,
 }
 
 /// Splits a Dockerfile into instructions.
-pub(super) fn parse(text: &str) -> Result<Vec<Instruction>, Misuse> {
+pub(crate) fn parse(text: &str) -> Result<Vec<Instruction>, Misuse> {
     let mut lines = numbered(text);
     let escape = escape_character(text);
     let mut instructions: Vec<Instruction> = Vec::new();

@@ -53,19 +53,32 @@ impl Files {
         Self { folder: folder.to_owned(), left_out, read: Mutex::default() }
     }
 
+    /// The same folder, of which nothing is left out.
+    pub(super) fn with_everything(self) -> Self {
+        Self { left_out: BTreeSet::new(), ..self }
+    }
+
     /// The files that `source` means: itself, its template, everything in it, or all that match.
     pub(super) fn find(&self, source: &Source) -> Result<Vec<Found>, Misuse> {
+        let found = self.all(source)?;
+        match found.iter().any(Found::hides_dockerfile) {
+            true => {
+                let what = format!(
+                    "`{DOCKERFILE}` is what the rendered Dockerfile is called; call the file otherwise"
+                );
+                Err(Misuse { line: source.line, what })
+            }
+            false => Ok(found),
+        }
+    }
+
+    /// The same, whatever the files are called.
+    pub(super) fn all(&self, source: &Source) -> Result<Vec<Found>, Misuse> {
         let path = &source.path;
         let found = match path.contains(['*', '?', '[']) {
             true => self.matching(path),
             false => self.named(path),
         };
-        let found = found.and_then(|found| match found.iter().any(Found::hides_dockerfile) {
-            true => Err(format!(
-                "`{DOCKERFILE}` is what the rendered Dockerfile is called; call the file otherwise"
-            )),
-            false => Ok(found),
-        });
         found.map_err(|what| Misuse { line: source.line, what })
     }
 
@@ -185,6 +198,11 @@ impl Files {
 }
 
 impl Found {
+    /// Where it is below the folder.
+    pub(super) fn on_disk(&self) -> &str {
+        &self.on_disk
+    }
+
     /// Whether it would take the rendered Dockerfile's place in a folder.
     fn hides_dockerfile(&self) -> bool {
         self.path.split('/').next() == Some(DOCKERFILE)

@@ -14,17 +14,24 @@ mod explain;
 mod files;
 mod helpers;
 mod links;
+mod plain;
 mod recorder;
 mod secrets;
 mod stages;
+mod steps;
 mod templates;
 mod upstream;
+
+pub(crate) use copied::{flags, sources};
+pub(crate) use dockerfile::{Instruction, Misuse, parse};
 
 pub use context::{BuildContext, ContextFile, Origin, OriginVariable};
 pub use error::RenderError;
 pub use files::MAX_CONTEXT;
 pub use links::first_link;
+pub use plain::{NotPlain, plain};
 pub use stages::FinalStage;
+pub use steps::Step;
 pub use upstream::{Pins, Upstream, familiar};
 
 use std::collections::BTreeMap;

@@ -172,7 +172,7 @@ fn find(text: &str, instructions: &[Instruction]) -> Vec<Named> {
 
 /// The name of the stage that a `FROM` begins, in lower case as stages are compared; empty
 /// where it has none.
-fn stage(instruction: &Instruction) -> Option<String> {
+pub(super) fn stage(instruction: &Instruction) -> Option<String> {
     (instruction.keyword == "FROM").then(|| {
         let mut words = flags(&instruction.arguments).1.split_whitespace().skip(1);
         let is_named = words.next().is_some_and(|word| word.eq_ignore_ascii_case("as"));
@@ -194,7 +194,7 @@ fn may_mean(base: &str, name: &str) -> bool {
 }
 
 /// What `--from` and `from=` name in a `COPY` or `RUN`.
-fn sources(instruction: &Instruction) -> impl Iterator<Item = &str> {
+pub(super) fn sources(instruction: &Instruction) -> impl Iterator<Item = &str> {
     let (flags, _) = flags(&instruction.arguments);
     flags.into_iter().filter_map(|flag| match flag.strip_prefix("--mount=") {
         None => flag.strip_prefix("--from="),

@@ -129,6 +129,13 @@ fn annotation(group: &Group<'_>) -> String {
     command("error", &properties, &message)
 }
 
+/// An annotation for an error that ends a run, as [`crate::error::Report`] writes it.
+#[must_use]
+pub fn failure(error: &str) -> String {
+    let message = error.strip_prefix("error: ").unwrap_or(error);
+    command("error", &[("title", "basegen failed".to_owned())], message)
+}
+
 /// A workflow command: `::name key=value,…::message`.
 fn command(name: &str, properties: &[(&str, String)], message: &str) -> String {
     let properties: Vec<String> =

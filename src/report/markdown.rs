@@ -10,7 +10,7 @@ use crate::image::{Digest, Reference};
 
 use super::failure::{Group, groups};
 use super::format;
-use super::record::{Finished, Kept, Record};
+use super::record::Record;
 use super::style::Style;
 use super::summary::totals;
 use super::text::clean;
@@ -20,8 +20,13 @@ const MAX_BYTES: usize = 900 * 1024;
 
 /// Appends `record` to the file that `GITHUB_STEP_SUMMARY` names.
 pub fn append(path: &Path, record: &Record) -> io::Result<()> {
+    add(path, &render(record))
+}
+
+/// Appends Markdown to that file.
+pub fn add(path: &Path, text: &str) -> io::Result<()> {
     let mut file = File::options().create(true).append(true).open(path)?;
-    file.write_all(render(record).as_bytes())
+    file.write_all(text.as_bytes())
 }
 
 /// `record` as Markdown: the totals, the failures, a table of the images.
@@ -30,11 +35,10 @@ pub fn render(record: &Record) -> String {
     let mut text = format!("### basegen: {}\n\n", totals(record, Style::default()));
     let failures = groups(record).into_iter().map(|group| failure(&group));
     fill(&mut text, failures, "failures");
-    let rows: Vec<String> =
-        record.finished.iter().map(row).chain(record.kept.iter().map(kept)).collect();
+    let rows: Vec<String> = images(record);
     if !rows.is_empty() {
-        text.push_str("| variant | tag | digest | time | cached |\n");
-        text.push_str("|---|---|---|--:|---|\n");
+        text.push_str("| variant | image | digest | size | state | time |\n");
+        text.push_str("|---|---|---|--:|---|--:|\n");
         fill(&mut text, rows.into_iter(), "variants");
         text.push('\n');
     }
@@ -53,27 +57,33 @@ fn fill(text: &mut String, parts: impl ExactSizeIterator<Item = String>, noun: &
     }
 }
 
-fn row(finished: &Finished) -> String {
-    let cached = if finished.cached { "yes" } else { "" };
-    let time = format::duration(finished.elapsed);
-    image(&finished.target, &finished.references, &finished.digest, &time, cached)
-}
-
-fn kept(kept: &Kept) -> String {
-    image(&kept.target, &kept.references, &kept.digest, "", "unchanged")
-}
-
-fn image(
-    target: &str,
-    references: &[Reference],
-    digest: &Digest,
-    time: &str,
-    cached: &str,
-) -> String {
-    let tags: Vec<String> =
-        references.iter().map(|reference| code(&reference.to_string())).collect();
-    let (target, digest) = (escape(target), code(&digest.to_string()));
-    format!("| {target} | {} | {digest} | {time} | {cached} |\n", tags.join("<br>"))
+/// A row for each variant: what it is called, what it is, and what became of it.
+fn images(record: &Record) -> Vec<String> {
+    let image = |target: &str, references: &[Reference], digest: &Digest, state, time: &str| {
+        let tags: Vec<String> =
+            references.iter().map(|reference| code(&reference.to_string())).collect();
+        let size = record.sizes.get(target).map(|size| format::bytes(*size)).unwrap_or_default();
+        let (target, digest) = (escape(target), code(&digest.to_string()));
+        format!("| {target} | {} | {digest} | {size} | {state} | {time} |\n", tags.join("<br>"))
+    };
+    let finished = record.finished.iter().map(|row| {
+        let state = if row.cached { "built from cache" } else { "built" };
+        let time = format::duration(row.elapsed);
+        image(&row.target, &row.references, &row.digest, state, &time)
+    });
+    let kept = record.kept.iter().map(|row| {
+        let state = if record.staged.contains_key(&row.target) { "staged" } else { "unchanged" };
+        image(&row.target, &row.references, &row.digest, state, "")
+    });
+    let none = |target: &str, state: &str, time: &str| {
+        format!("| {} |  |  |  | {state} | {time} |\n", escape(target))
+    };
+    let failed = record.failed.iter().map(|row| {
+        let time = format::duration(row.elapsed);
+        none(&row.target, "failed", &time)
+    });
+    let cancelled = record.cancelled.iter().map(|(target, _)| none(target, "cancelled", ""));
+    finished.chain(kept).chain(failed).chain(cancelled).collect()
 }
 
 fn failure(group: &Group<'_>) -> String {

@@ -127,6 +127,17 @@ impl RunReport {
         self.recorder.record()
     }
 
+    /// Notes how many bytes images are, by their targets' ids, for the end of the story.
+    pub fn note_sizes(&self, sizes: impl IntoIterator<Item = (String, u64)>) {
+        self.recorder.note_sizes(sizes.into_iter());
+    }
+
+    /// Notes that the images of these targets were built elsewhere for this run, and for each
+    /// whether no step had to run.
+    pub fn note_staged(&self, targets: impl IntoIterator<Item = (String, bool)>) {
+        self.recorder.note_staged(targets.into_iter());
+    }
+
     /// Tells the end on stderr, after everything else was printed: what was cancelled,
     /// each failure in full, the totals. Programs that read JSON have it all already.
     pub fn conclude(&self) {

@@ -29,6 +29,11 @@ pub struct Record {
     pub cancelled: Vec<(String, CancelReason)>,
     /// How long the run took.
     pub elapsed: Duration,
+    /// The bytes of the images, by their targets' ids, where they are known.
+    pub sizes: HashMap<String, u64>,
+    /// The targets that were built elsewhere for this run, and count among those that were there;
+    /// for each, whether no step had to run.
+    pub staged: HashMap<String, bool>,
 }
 
 /// A variant that is where it should be.
@@ -80,6 +85,13 @@ impl Record {
         finished.is_empty() && kept.is_empty() && failed.is_empty() && cancelled.is_empty()
     }
 
+    /// The digests of the images that there are, by their targets' ids.
+    #[must_use]
+    pub fn digests(&self) -> HashMap<&str, &Digest> {
+        let finished = self.finished.iter().map(|row| (row.target.as_str(), &row.digest));
+        finished.chain(self.kept.iter().map(|row| (row.target.as_str(), &row.digest))).collect()
+    }
+
     /// The variants that are where they should be, in the order of their ids in `order`.
     pub(super) fn sort(&mut self, order: &HashMap<String, usize>) {
         let place = |target: &String| order.get(target).copied().unwrap_or(usize::MAX);
@@ -105,6 +117,16 @@ struct State {
 impl Recorder {
     pub(super) fn new(logs: Arc<Logs>) -> Self {
         Self { logs, state: Mutex::default() }
+    }
+
+    /// Notes how many bytes images are.
+    pub(super) fn note_sizes(&self, sizes: impl Iterator<Item = (String, u64)>) {
+        lock(&self.state).record.sizes.extend(sizes);
+    }
+
+    /// Notes that targets were built elsewhere for this run.
+    pub(super) fn note_staged(&self, targets: impl Iterator<Item = (String, bool)>) {
+        lock(&self.state).record.staged.extend(targets);
     }
 
     /// What is known so far, in plan order.

@@ -22,8 +22,12 @@ pub fn totals(record: &Record, style: Style) -> String {
             cached => format!("{built} ({cached} cached)"),
         });
     }
-    if !record.kept.is_empty() {
-        parts.push(style.good(format!("{} unchanged", record.kept.len())));
+    let staged = record.kept.iter().filter(|kept| record.staged.contains_key(&kept.target)).count();
+    if staged > 0 {
+        parts.push(style.good(format!("{staged} staged")));
+    }
+    if record.kept.len() > staged {
+        parts.push(style.good(format!("{} unchanged", record.kept.len() - staged)));
     }
     if !record.failed.is_empty() {
         parts.push(style.bad(format!("{} failed", record.failed.len())));

@@ -37,6 +37,14 @@ pub fn with_checks(dockerfile: &str, checks: &[Check]) -> Option<String> {
     Some(text)
 }
 
+/// The stage that is the image, in a Dockerfile that [`with_checks`] has made.
+#[must_use]
+pub fn image_stage(with_checks: &str) -> String {
+    let stages = with_checks.rsplit_once(&format!(" AS {STAGE}\n"));
+    let from = stages.and_then(|(head, _)| head.rsplit_once("\nFROM "));
+    from.map_or(IMAGE, |(_, image)| image).to_owned()
+}
+
 fn arguments(command: &CheckCommand) -> String {
     match command {
         CheckCommand::Shell(line) => line.trim().to_owned(),
@@ -97,6 +105,8 @@ mod tests {
             named.starts_with("FROM b as image\n\n\nFROM image AS basegen-verify\n"),
             "{named}"
         );
+        assert_eq!(image_stage(&text), "basegen-image");
+        assert_eq!(image_stage(&named), "image");
         assert_eq!(with_checks("FROM b\n", &[]), None);
     }
 

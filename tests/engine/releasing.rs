@@ -118,6 +118,56 @@ impl Project {
     }
 }
 
+/// Two jobs of a workflow build half of the matrix each, at the same time, and one that has no
+/// engine gives all of it its names.
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_that_stage_and_one_that_names_make_a_release() {
+    let project = Project::new().await;
+    let host = project.registry.host();
+    let plan = ["plan", "--format", "github", "--shards", "2", "--registry", &host];
+    let planned = project.ok(&plan).await;
+    let output = |text: &str, name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        line.expect("an output").to_owned()
+    };
+    let matrix: Value = serde_json::from_str(&output(&planned, "matrix")).expect("JSON");
+    let jobs = matrix["include"].as_array().expect("jobs");
+    assert_eq!(jobs.len(), 2);
+    let stage = async |at: usize| {
+        let file = format!("images-{}.json", jobs[at]["shard"].as_str().expect("a number"));
+        let args = jobs[at]["args"].as_str().expect("arguments");
+        let stage = ["--stage", args, "--registry", &host, "--metadata-file", &file];
+        let mut command = project.command(&stage);
+        command.env("XDG_STATE_HOME", project.folder.path().join(&file).with_extension("state"));
+        let output = command.output().await.expect("the command runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        file
+    };
+    let (one, two) = tokio::join!(stage(0), stage(1));
+    assert_eq!(project.names(), [""; 0]);
+    let names = ["merge", &one, &two, "--push", "--registry", &host, "--metadata-file", "all.json"];
+    let mut merge = project.command(&names);
+    merge.env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
+    let output_of_merge = merge.output().await.expect("the command runs");
+    let errors = String::from_utf8_lossy(&output_of_merge.stderr);
+    assert!(output_of_merge.status.success(), "{errors}");
+    assert!(errors.contains("8 staged, 16 tags set"), "{errors}");
+    assert_eq!(project.names().len(), 16);
+    let metadata = fs_err::read(project.folder.path().join("all.json")).expect("metadata");
+    let metadata: Value = serde_json::from_slice(&metadata).expect("JSON");
+    assert_eq!(metadata["whole"], true);
+    let sizes = metadata["targets"].as_object().expect("targets").values();
+    assert!(sizes.clone().all(|image| image["size"].as_u64() > Some(1_000_000)), "{metadata}");
+
+    // The same as one run makes, and nothing is left to do for another.
+    project.registry.forget();
+    assert_eq!(kept(&project.push().await).len(), 8);
+    assert_eq!(project.registry.uploaded_bytes(), 0);
+    let planned = project.ok(&plan).await;
+    assert_eq!(output(&planned, "matrix"), "{\"include\":[]}");
+    assert_eq!((&*output(&planned, "count"), &*output(&planned, "empty")), ("0", "true"));
+}
+
 /// The variants whose images were there before.
 fn kept(metadata: &Value) -> Vec<&str> {
     let targets = metadata["targets"].as_object().expect("targets").iter();

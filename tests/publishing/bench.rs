@@ -10,7 +10,10 @@ use basegen::error::Report;
 use basegen::event::{Event, Events, Failure, FailureKind, Listener};
 use basegen::image::{Compression, Digest, Reference, Repository};
 use basegen::plan::Fingerprint;
-use basegen::publish::{Journal, JournalError, PublishRequest, Published, Row, SetName, publish};
+use basegen::publish::{
+    JobFile, JobImage, JoinError, Journal, JournalError, PromoteRequest, PublishError,
+    PublishRequest, Published, Row, SetName, StageRequest, Staged, join, promote, publish, stage,
+};
 use basegen::registry::{Blob, Credentials, Manifest, Registries, RegistryOptions, RetryPolicy};
 use basegen::render::BuildContext;
 use bytes::Bytes;
@@ -142,6 +145,16 @@ impl Machine {
         self.builder.built.lock().expect("a list").clone()
     }
 
+    /// What it was warned of.
+    pub fn warnings(&self) -> Vec<String> {
+        let heard = self.heard.0.lock().expect("events");
+        let warnings = heard.iter().filter_map(|event| match event {
+            Event::Warning { message, .. } => Some(message.clone()),
+            _ => None,
+        });
+        warnings.collect()
+    }
+
     pub async fn publish(&self, release: &Release) -> Result<Published, Report> {
         let journal = Arc::new(self.open()?);
         let request = PublishRequest {
@@ -160,6 +173,77 @@ impl Machine {
         let listener: Arc<dyn Listener> = Arc::<Heard>::clone(&self.heard);
         let (events, builder) = (Events::to(listener), self.builder.clone());
         publish(request, &client(), &journal, &events, || async { Ok(builder) }).await
+    }
+
+    fn events(&self) -> Events {
+        let listener: Arc<dyn Listener> = Arc::<Heard>::clone(&self.heard);
+        Events::to(listener)
+    }
+
+    /// Where the journal of staged images is.
+    pub fn staging_journal(&self) -> PathBuf {
+        self.folder.path().join("staging.json")
+    }
+
+    fn open_staging(&self) -> Result<Journal, JournalError> {
+        Journal::open(&self.staging_journal(), &[self.folder.path().join("staging.lock")])
+    }
+
+    /// As [`Self::is_gone`], of a run that staged.
+    pub async fn has_stopped_staging(&self) {
+        while self.open_staging().is_err() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Stages the rows of `release`.
+    pub async fn stage(&self, release: &Release) -> Result<Staged, Report> {
+        let journal = Arc::new(self.open_staging()?);
+        let request = StageRequest {
+            rows: release.rows.clone(),
+            known: release.set.as_ref().map(|set| set.references[0].clone()),
+            force: self.force,
+            run: RunRequest {
+                jobs: Vec::new(),
+                parallel: 4,
+                on_failure: OnFailure::KeepGoing,
+                cancel: CancellationToken::new(),
+            },
+        };
+        let builder = self.builder.clone();
+        stage(request, &client(), &journal, &self.events(), || async { Ok(builder) }).await
+    }
+
+    /// Stages, and expects everything to be there.
+    pub async fn staged(&self, release: &Release) -> Vec<Digest> {
+        match self.stage(release).await {
+            Ok(Staged::All { digests }) => digests,
+            Ok(Staged::Unfinished(outcomes)) => panic!("{outcomes:?}"),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Names what jobs have staged.
+    pub async fn promote(
+        &self,
+        release: &Release,
+        files: &[JobFile],
+    ) -> Result<Vec<Digest>, PublishError> {
+        let journal = Arc::new(self.open()?);
+        let joined = joined(release, files).expect("files that fit together");
+        let request = PromoteRequest {
+            rows: release.rows.clone(),
+            joined: &joined,
+            files,
+            set: release.set.clone(),
+            known: release.set.as_ref().map(|set| set.references[0].clone()),
+            overwrite: self.overwrite,
+            cancel: CancellationToken::new(),
+        };
+        match promote(request, &client(), &journal, &self.events()).await? {
+            Published::Whole { digests, .. } => Ok(digests),
+            Published::Unnamed(outcomes) => panic!("{outcomes:?}"),
+        }
     }
 
     /// Publishes, and expects everything to be there.
@@ -194,6 +278,36 @@ impl Machine {
 pub struct Release {
     pub rows: Vec<Row>,
     pub set: Option<SetName>,
+}
+
+/// What `files` tell of the rows of `release`.
+pub fn joined(
+    release: &Release,
+    files: &[JobFile],
+) -> Result<Vec<Option<basegen::publish::Joined>>, JoinError> {
+    let version = release.set.as_ref().and_then(|set| set.version.as_deref());
+    join(&release.rows, version, files)
+}
+
+/// What a job that staged the first rows of `release` as `digests` writes.
+pub fn job_file(name: &str, release: &Release, digests: &[Digest]) -> JobFile {
+    let images = release.rows.iter().zip(digests).map(|(row, digest)| {
+        let fingerprint = row.fingerprint.clone();
+        let image = JobImage {
+            digest: digest.clone(),
+            fingerprint,
+            size: None,
+            kept: false,
+            cached: false,
+        };
+        (row.job.target.clone(), image)
+    });
+    JobFile {
+        name: name.to_owned(),
+        version: release.set.as_ref().and_then(|set| set.version.clone()),
+        images: images.collect(),
+        failed: BTreeSet::new(),
+    }
 }
 
 /// The release `version` of two rows, in a repository each, whose images hold `content`.

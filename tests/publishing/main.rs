@@ -8,4 +8,5 @@ mod conflicts;
 mod faults;
 mod reading;
 mod resuming;
+mod staging;
 mod whole;

@@ -1,0 +1,251 @@
+//! `basegen export`: the plan for other tools.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tokio::runtime::Runtime;
+
+use crate::engine::Destination;
+use crate::error::{ExitCode, Explain, Report};
+use crate::export::{Bake, BakeImage, BakeSecret, Folders, SecretSource, bake};
+use crate::matrix::Matrix;
+use crate::plan::Plan;
+use crate::render::{NotPlain, familiar, plain};
+use crate::report::Printer;
+
+use super::args::{
+    EngineArgs, ExportBakeArgs, ExportCommand, ExportGithubArgs, ExportJsonArgs, GlobalArgs,
+    PlanArgs, PlanFormat,
+};
+use super::metadata::FileError;
+use super::recipe::Recipe;
+use super::render::{self, FilesError, RenderedFile};
+use super::{Environment, engines, inputs, planned, registries, selection};
+
+/// What bake looks for in a folder.
+const FILE: &str = "docker-bake.json";
+
+/// Why a plan cannot be exported.
+#[derive(Debug, thiserror::Error)]
+enum ExportError {
+    #[error("the context of `{variant}` is not `{}` as it is", .folder.display())]
+    NotPlain { variant: String, folder: PathBuf, source: NotPlain },
+    #[error(
+        "the context of `{0}` holds a `.dockerignore`, which bake would obey and basegen does not"
+    )]
+    Ignored(String),
+}
+
+impl Explain for ExportError {
+    fn exit_code(&self) -> ExitCode {
+        ExitCode::Failure
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NotPlain { .. } => {
+                "`basegen export bake -o DIR` writes the contexts beside the file".to_owned()
+            }
+            Self::Ignored(_) => {
+                "copy what is meant by name, or call that file otherwise".to_owned()
+            }
+        })
+    }
+}
+
+pub(super) fn run(
+    command: &ExportCommand,
+    global: &GlobalArgs,
+    environment: &Environment,
+    printer: &Printer,
+) -> Result<ExitCode, Report> {
+    match command {
+        ExportCommand::Bake(args) => for_bake(args, global, environment, printer),
+        ExportCommand::Github(args) => planned::plan(&github(args), global, environment, printer),
+        ExportCommand::Json(args) => planned::plan(&json(args), global, environment, printer),
+    }
+}
+
+fn github(args: &ExportGithubArgs) -> PlanArgs {
+    PlanArgs {
+        selection: args.selection.clone(),
+        naming: args.naming.clone(),
+        since: args.since.clone(),
+        format: PlanFormat::Github,
+        offline: args.offline,
+        shards: args.shards,
+    }
+}
+
+fn json(args: &ExportJsonArgs) -> PlanArgs {
+    PlanArgs {
+        selection: args.selection.clone(),
+        naming: args.naming.clone(),
+        since: None,
+        format: PlanFormat::Json,
+        offline: args.offline,
+        shards: None,
+    }
+}
+
+fn for_bake(
+    args: &ExportBakeArgs,
+    global: &GlobalArgs,
+    environment: &Environment,
+    printer: &Printer,
+) -> Result<ExitCode, Report> {
+    let matrix = selection::load(&global.file)?;
+    let plan = selection::plan(&matrix, &args.selection, &args.naming)?;
+    let mut recipe = Recipe::of(&plan)?;
+    if !args.offline && !recipe.unpinned().is_empty() {
+        let runtime = Runtime::new().map_err(FileError::runtime)?;
+        let problems = runtime.block_on(resolve(&mut recipe, environment));
+        runtime.shutdown_background();
+        for problem in problems? {
+            printer.message(&format!("warning: {problem}"));
+        }
+    }
+    let unpinned = recipe.unpinned();
+    if !unpinned.is_empty() {
+        let names: Vec<String> =
+            unpinned.iter().map(|name| format!("`{}`", familiar(&name.to_string()))).collect();
+        let names = names.join(", ");
+        printer.message(&format!(
+            "warning: no digest pins {names}: what bake builds on it has no fingerprint, and other \
+             digests than basegen's\nhint: `basegen update` pins it in basegen.lock"
+        ));
+    }
+    let jobs = recipe.jobs(&Destination::Registry);
+    let images = jobs.iter().map(|job| BakeImage {
+        id: &job.target,
+        context: &job.context,
+        checks: &job.checks,
+        platforms: &job.platforms,
+        labels: &job.labels,
+        references: &job.references,
+        compression: job.compression,
+    });
+    let images: Vec<BakeImage<'_>> = images.collect();
+    let secrets = secrets(&plan, environment, printer);
+    if let Some(folder) = &args.output {
+        if let Some(image) = images.iter().find(|image| has_ignore_file(image)) {
+            return Err(ExportError::Ignored(image.id.to_owned()).into());
+        }
+        let secrets: Vec<_> = secrets.into_iter().map(anywhere).collect();
+        write(folder, &bake(&images, &secrets, Folders::Written), printer)?;
+    } else {
+        check_plain(&matrix, &images)?;
+        let own = matrix.templates();
+        printer.result(&bake(&images, &secrets, Folders::Own(&own)).text);
+    }
+    Ok(ExitCode::Success)
+}
+
+/// Pins what no lock pins to what the registries have now, as a build does.
+async fn resolve(
+    recipe: &mut Recipe<'_>,
+    environment: &Environment,
+) -> Result<Vec<String>, Report> {
+    let options = registries::brief(&registries::options(recipe.plan.matrix, environment)?);
+    let request = engines::request(&EngineArgs::default(), environment);
+    let mirrors = engines::mirrors(&request).await.unwrap_or_default();
+    let registries = registries::open(&options, mirrors)?;
+    Ok(recipe.resolve(&registries).await)
+}
+
+/// The secrets that the steps of `plan` may mount, by where their values are: bake reads these.
+/// Of those that may be missing, the ones that are there now.
+fn secrets(plan: &Plan<'_>, environment: &Environment, printer: &Printer) -> Vec<BakeSecret> {
+    let matrix = plan.matrix;
+    let mut secrets = Vec::new();
+    for (id, table) in &matrix.build.secrets {
+        let (source, is_there) = match (&table.env, &table.file) {
+            (Some(variable), _) => {
+                let is_there = environment.variable(variable).is_some();
+                (SecretSource::Variable(variable.clone()), is_there)
+            }
+            (None, file) => {
+                let path = matrix.folder().join(file.as_deref().unwrap_or_default());
+                let is_there = path.exists();
+                (SecretSource::File(path), is_there)
+            }
+        };
+        if is_there || !table.optional {
+            secrets.push(BakeSecret { id: id.clone(), source });
+        } else {
+            printer.message(&format!("the optional secret `{id}` is not there, and left out"));
+        }
+    }
+    let certificates = inputs::ca_certificates(matrix, None, environment);
+    secrets.extend(certificates.map(|path| BakeSecret {
+        id: inputs::CA_CERTIFICATES.to_owned(),
+        source: SecretSource::File(path),
+    }));
+    secrets
+}
+
+/// The same secret, for a file that is read in another folder.
+fn anywhere(secret: BakeSecret) -> BakeSecret {
+    let source = match secret.source {
+        SecretSource::File(path) => SecretSource::File(std::path::absolute(&path).unwrap_or(path)),
+        variable @ SecretSource::Variable(_) => variable,
+    };
+    BakeSecret { source, ..secret }
+}
+
+fn check_plain(matrix: &Matrix, images: &[BakeImage<'_>]) -> Result<(), ExportError> {
+    for image in images {
+        plain(matrix, image.context).map_err(|source| ExportError::NotPlain {
+            variant: image.id.to_owned(),
+            folder: matrix.templates(),
+            source,
+        })?;
+    }
+    Ok(())
+}
+
+fn has_ignore_file(image: &BakeImage<'_>) -> bool {
+    image.context.files.iter().any(|file| file.path == ".dockerignore")
+}
+
+fn write(folder: &Path, bake: &Bake<'_>, printer: &Printer) -> Result<(), Report> {
+    let mut files: BTreeMap<PathBuf, RenderedFile> = BTreeMap::new();
+    let contexts = bake.files.iter().map(|(path, file)| {
+        let content = file.content.to_vec();
+        (path.clone(), RenderedFile { executable: file.executable, content })
+    });
+    files.extend(contexts);
+    let content = bake.text.clone().into_bytes();
+    files.insert(PathBuf::from(FILE), RenderedFile { executable: false, content });
+    render::write(folder, &files)?;
+    printer.message(&format!(
+        "wrote {FILE} to {folder}; build it there: cd {folder} && docker buildx bake",
+        folder = folder.display()
+    ));
+    let stale =
+        stale(folder, bake).map_err(|error| FilesError::Compare(folder.to_owned(), error))?;
+    for context in stale {
+        let context = context.display();
+        printer.message(&format!("what {FILE} uses no more stays until you remove it: {context}"));
+    }
+    Ok(())
+}
+
+/// The contexts of earlier exports that `bake` does not use.
+fn stale(folder: &Path, bake: &Bake<'_>) -> io::Result<Vec<PathBuf>> {
+    let used = |path: &Path| bake.files.keys().any(|file| file.starts_with(path));
+    let contexts = folder.join(crate::export::CONTEXTS);
+    if !contexts.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut stale = Vec::new();
+    for entry in fs_err::read_dir(contexts)? {
+        let path = Path::new(crate::export::CONTEXTS).join(entry?.file_name());
+        if !used(&path) {
+            stale.push(folder.join(path));
+        }
+    }
+    stale.sort();
+    Ok(stale)
+}

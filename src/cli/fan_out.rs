@@ -1,0 +1,191 @@
+//! `basegen plan --format github`: what must be built, divided among the jobs of a workflow.
+
+use std::collections::HashSet;
+
+use serde_json::{Value as Json, json};
+
+use crate::error::{ExitCode, Explain, Report};
+use crate::plan::{Effect, Plan, PublishedState, usual_shards};
+use crate::report::{MAX_OUTPUTS, Outputs, Printer, format, markdown};
+
+use super::args::{GlobalArgs, PlanArgs};
+use super::metadata::FileError;
+use super::recipe::Recipe;
+use super::{Environment, selection, since, stands};
+
+/// The longest text that Linux gives a process as one argument or one variable, in bytes, less
+/// some room for what stands before it.
+const MAX_ARGUMENTS: usize = (128 << 10) - 1024;
+
+/// The jobs are too large for GitHub Actions, or for the processes that they start.
+#[derive(Debug, thiserror::Error)]
+enum FanOutError {
+    #[error("a job's arguments take {size} bytes, and a process takes {MAX_ARGUMENTS}")]
+    Arguments { size: usize },
+    #[error(
+        "the jobs take {size} bytes as outputs of a job, and GitHub Actions takes {MAX_OUTPUTS}"
+    )]
+    Outputs { size: usize },
+}
+
+impl Explain for FanOutError {
+    fn exit_code(&self) -> ExitCode {
+        ExitCode::Usage
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Arguments { .. } => "ask for more jobs: `--shards 256`".to_owned(),
+            Self::Outputs { .. } => {
+                "plan a part of the matrix at a time, for example with `--only`".to_owned()
+            }
+        })
+    }
+}
+
+pub(super) fn run(
+    args: &PlanArgs,
+    global: &GlobalArgs,
+    environment: &Environment,
+    printer: &Printer,
+) -> Result<ExitCode, Report> {
+    let matrix = selection::load(&global.file)?;
+    let plan = selection::plan(&matrix, &args.selection, &args.naming)?;
+    let recipe = Recipe::of(&plan)?;
+    let contexts = recipe.contexts.clone();
+    let needed: Vec<usize> = match &args.since {
+        Some(revision) => {
+            let chosen = args.selection.selection()?;
+            let since = since::compare(&matrix, &chosen, &args.naming, revision, global)?;
+            let affected = since.comparison.affected.iter();
+            let ids: HashSet<&str> = affected
+                .filter(|affected| affected.effect != Effect::Removed)
+                .map(|affected| affected.id.as_str())
+                .collect();
+            places(&plan, |at| ids.contains(plan.targets[at].id()))
+        }
+        None if args.offline => places(&plan, |_| true),
+        None => {
+            let stands = stands::asked(recipe, environment, printer)?;
+            places(&plan, |at| {
+                let state = stands.as_ref().map(|stands| stands[at].state);
+                !matches!(state, Some(PublishedState::Published | PublishedState::Missing))
+            })
+        }
+    };
+    let count = args.shards.map_or_else(|| usual_shards(needed.len()), usize::from);
+    let shards = plan.shards(&contexts, &needed, count);
+    let outputs = outputs(&plan, &shards)?;
+    match environment.path("GITHUB_OUTPUT") {
+        Some(path) => {
+            outputs.append(&path).map_err(FileError::outputs)?;
+            printer.result(&told(&plan, &shards));
+            if let Some(path) = environment.step_summary() {
+                markdown::add(&path, &summary(&plan, &shards)).map_err(FileError::summary)?;
+            }
+        }
+        None => printer.result(&outputs.to_string()),
+    }
+    Ok(ExitCode::Success)
+}
+
+/// The targets of which something holds.
+fn places(plan: &Plan<'_>, holds: impl Fn(usize) -> bool) -> Vec<usize> {
+    (0..plan.targets.len()).filter(|at| holds(*at)).collect()
+}
+
+/// The outputs of the step: `matrix`, `count`, `empty` and `version`.
+fn outputs(plan: &Plan<'_>, shards: &[Vec<usize>]) -> Result<Outputs, FanOutError> {
+    let jobs: Vec<Json> =
+        shards.iter().enumerate().map(|(number, shard)| job(plan, number + 1, shard)).collect();
+    let lengths = jobs.iter().filter_map(|job| job["args"].as_str()).map(str::len);
+    if let Some(size) = lengths.max().filter(|size| *size > MAX_ARGUMENTS) {
+        return Err(FanOutError::Arguments { size });
+    }
+    let count: usize = shards.iter().map(Vec::len).sum();
+    let version = plan.version.as_ref().map(ToString::to_string).unwrap_or_default();
+    let outputs = Outputs::new()
+        .with("matrix", json!({ "include": jobs }))
+        .with("count", count)
+        .with("empty", count == 0)
+        .with("version", version);
+    match outputs.size() {
+        size if size > MAX_OUTPUTS => Err(FanOutError::Outputs { size }),
+        _ => Ok(outputs),
+    }
+}
+
+/// One job: its number, a name for people, the variants, and the arguments that select them.
+/// Ids are letters, digits, `.`, `_`, `+` and `-`, so that no shell takes them for more.
+fn job(plan: &Plan<'_>, number: usize, shard: &[usize]) -> Json {
+    let ids: Vec<&str> = shard.iter().map(|at| plan.targets[*at].id()).collect();
+    let name = match ids.len() {
+        1 => ids[0].to_owned(),
+        many => format!("{} and {} more", ids[0], many - 1),
+    };
+    let args = format!("--variant={}", ids.join(","));
+    json!({ "shard": number.to_string(), "name": name, "args": args, "variants": ids })
+}
+
+/// What is told in the log of the step, where the outputs are in their file.
+fn told(plan: &Plan<'_>, shards: &[Vec<usize>]) -> String {
+    let rows = shards.iter().zip(1..).map(|(shard, number)| {
+        let ids: Vec<&str> = shard.iter().map(|at| plan.targets[*at].id()).collect();
+        format!("job {number}: {}\n", ids.join(" "))
+    });
+    format!("{}{}\n", rows.collect::<String>(), counted(plan, shards))
+}
+
+/// The same for the summary of the step.
+fn summary(plan: &Plan<'_>, shards: &[Vec<usize>]) -> String {
+    let rows = shards.iter().zip(1..).map(|(shard, number)| {
+        let ids = shard.iter().map(|at| format!("`{}`", plan.targets[*at].id()));
+        format!("| {number} | {} |\n", ids.collect::<Vec<_>>().join(" "))
+    });
+    let table = match shards.is_empty() {
+        true => String::new(),
+        false => format!("\n| job | variants |\n|--:|---|\n{}\n", rows.collect::<String>()),
+    };
+    format!("### basegen: {}\n{table}", counted(plan, shards))
+}
+
+fn counted(plan: &Plan<'_>, shards: &[Vec<usize>]) -> String {
+    let count: usize = shards.iter().map(Vec::len).sum();
+    let jobs = format::count(shards.len(), "job");
+    format!("{count} of {} variants must be built, by {jobs}", plan.targets.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::matrix::{self, Selection};
+    use crate::plan::PlanRequest;
+
+    /// What is said of a matrix of so many variants, of which each of `jobs` gets as many.
+    fn of(variants: usize, jobs: usize) -> Result<Outputs, FanOutError> {
+        let models: Vec<String> = (0..variants).map(|model| format!("\"model-{model}\"")).collect();
+        let text = format!(
+            "[image]\nrepository = \"acme/base\"\ndockerfile = \"Dockerfile.hbs\"\n\
+             platforms = [\"linux/amd64\"]\n[axes]\nmodel = [{}]\n",
+            models.join(", ")
+        );
+        let matrix = matrix::parse(Path::new("matrix.toml"), &text).expect("a matrix");
+        let selected = matrix.select(&Selection::default()).expect("all");
+        let request = PlanRequest { version: "v1".parse().ok(), ..PlanRequest::default() };
+        let plan = Plan::new(&matrix, &selected, request).expect("a plan");
+        let all: Vec<usize> = (0..variants).collect();
+        let shards: Vec<Vec<usize>> =
+            all.chunks(variants.div_ceil(jobs)).map(<[usize]>::to_vec).collect();
+        outputs(&plan, &shards)
+    }
+
+    #[test]
+    fn what_neither_github_nor_a_process_takes_is_refused() {
+        assert!(of(10_000, 2).is_ok_and(|outputs| outputs.size() < MAX_OUTPUTS));
+        let refused = [of(12_000, 1), of(40_000, 256)].map(|outputs| outputs.expect_err("refused"));
+        let told = refused.map(|error| Report::from(error).to_string());
+        insta::assert_snapshot!(told.join("\n\n"));
+    }
+}

@@ -1,0 +1,101 @@
+//! The metadata files of jobs, read back.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::error::{ExitCode, Explain};
+use crate::image::Digest;
+use crate::plan::Fingerprint;
+use crate::publish::{JobFile, JobImage};
+
+/// The format of the files.
+const SCHEMA: u32 = 1;
+
+/// A file that is not what a job has written.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum JobFileError {
+    #[error("failed to read the metadata file `{name}`")]
+    Io {
+        name: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("`{name}` is not what `basegen --stage --metadata-file` writes")]
+    Format {
+        name: String,
+        #[source]
+        source: serde_json::Error,
+    },
+    #[error(
+        "`{name}` was written by another basegen: its format is {found}, and this one knows {SCHEMA}"
+    )]
+    Schema { name: String, found: u32 },
+}
+
+impl Explain for JobFileError {
+    fn exit_code(&self) -> ExitCode {
+        ExitCode::Failure
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Io { .. } => None,
+            Self::Format { .. } => {
+                Some("a job that did not come to its end may have left it".to_owned())
+            }
+            Self::Schema { .. } => {
+                Some("run the jobs and `basegen merge` with the same basegen".to_owned())
+            }
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Schema {
+    schema: u32,
+}
+
+#[derive(Deserialize)]
+struct Document {
+    version: Option<String>,
+    targets: BTreeMap<String, TargetDocument>,
+    failed: Vec<String>,
+    cancelled: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct TargetDocument {
+    digest: Digest,
+    kept: bool,
+    cached: bool,
+    #[serde(default)]
+    fingerprint: Option<Fingerprint>,
+    #[serde(default)]
+    size: Option<u64>,
+}
+
+/// Reads what a job has written to `path`.
+pub(super) fn read(path: &Path) -> Result<JobFile, JobFileError> {
+    let name = path.display().to_string();
+    let text =
+        fs_err::read(path).map_err(|source| JobFileError::Io { name: name.clone(), source })?;
+    let format = |source| JobFileError::Format { name: name.clone(), source };
+    let Schema { schema } = serde_json::from_slice(&text).map_err(format)?;
+    if schema != SCHEMA {
+        return Err(JobFileError::Schema { name, found: schema });
+    }
+    let document: Document = serde_json::from_slice(&text).map_err(format)?;
+    let images = document.targets.into_iter().map(|(id, target)| {
+        let TargetDocument { digest, kept, cached, fingerprint, size } = target;
+        (id, JobImage { digest, fingerprint, size, kept, cached })
+    });
+    Ok(JobFile {
+        images: images.collect(),
+        version: document.version,
+        failed: document.failed.into_iter().chain(document.cancelled).collect(),
+        name,
+    })
+}

@@ -1,0 +1,353 @@
+//! The files of a new repository, from what was found and what was asked for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use super::dockerfile::secret_variable;
+use super::project::Project;
+use super::template::Parts;
+use super::{NewFile, Wish};
+use crate::error::{ExitCode, Explain};
+use crate::matrix;
+
+/// The Pythons where nobody asks for one.
+const PYTHONS: [&str; 3] = ["3.11", "3.12", "3.13"];
+
+/// Where a version begins that no file has yet.
+const FIRST_VERSION: &str = "0.1.0\n";
+
+/// The folder of the templates.
+const TEMPLATES: &str = "dockerfiles";
+
+/// Why the images that were asked for do not fit into one matrix.
+#[derive(Debug, thiserror::Error)]
+pub enum ComposeError {
+    /// Two images are called the same.
+    #[error("`{first}` and `{second}` are both called `{name}`")]
+    Twice {
+        /// The one's origin.
+        first: String,
+        /// The other's.
+        second: String,
+        /// The name.
+        name: String,
+    },
+    /// One image has a Python of its own, another follows an axis.
+    #[error("`{with}` is built for Pythons of an axis, and the base of `{without}` decides alone")]
+    Pythons {
+        /// The origin of the one.
+        with: String,
+        /// The origin of the other.
+        without: String,
+    },
+}
+
+impl Explain for ComposeError {
+    fn exit_code(&self) -> ExitCode {
+        ExitCode::Failure
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(
+            match self {
+                Self::Twice { .. } => {
+                    "give one of them another name in its file, or put it into another folder"
+                }
+                Self::Pythons { .. } => "begin a repository, or a folder, for each of them",
+            }
+            .to_owned(),
+        )
+    }
+}
+
+/// The files of a repository for `images`, each with the path that it came from; of none, for
+/// images to begin with. What they copy comes from elsewhere.
+pub fn compose(project: &Project, images: &[(String, Wish)]) -> Result<Vec<NewFile>, ComposeError> {
+    let starter = [(String::new(), starter())];
+    let (images, is_starter) = match images {
+        [] => (&starter[..], true),
+        images => (images, false),
+    };
+    check_names(images)?;
+    let plan = MatrixText { project, images, is_starter, pythons: axis(images)? };
+    let mut files =
+        vec![file("matrix.toml", plan.text()), file("matrix.schema.json", matrix::json_schema())];
+    if project.version.is_none() {
+        files.push(file("VERSION", FIRST_VERSION.to_owned()));
+    }
+    for (_, wish) in images {
+        let name = if is_starter { "base" } else { &wish.name };
+        let template = format!("{TEMPLATES}/{name}.Dockerfile.hbs");
+        files.push(file(&template, wish.template.clone()));
+        let made = wish.files.iter();
+        files.extend(made.map(|(path, text)| file(&format!("{TEMPLATES}/{path}"), text.clone())));
+    }
+    if project.takes_workflows {
+        files.push(file(".github/workflows/base-images.yml", workflow(project)));
+    }
+    Ok(files)
+}
+
+fn file(path: &str, text: String) -> NewFile {
+    NewFile { path: path.to_owned(), content: text.into_bytes(), executable: false }
+}
+
+/// An image to begin with: Python, with and without CUDA, and a list of requirements.
+fn starter() -> Wish {
+    let mut parts = Parts::new();
+    parts.gpu = true;
+    parts.requirements.push("requirements.txt".to_owned());
+    let text = "# What every image has installed, as pip reads it; `pip-compile --generate-hashes` pins it.\n";
+    Wish {
+        name: "base".to_owned(),
+        pythons: PYTHONS.map(str::to_owned).to_vec(),
+        gpu: true,
+        template: parts.template(),
+        files: vec![("requirements.txt".to_owned(), text.to_owned())],
+        has_python: true,
+        ..Wish::default()
+    }
+}
+
+fn check_names(images: &[(String, Wish)]) -> Result<(), ComposeError> {
+    for (index, (second, wish)) in images.iter().enumerate() {
+        if let Some((first, _)) = images[..index].iter().find(|(_, other)| other.name == wish.name)
+        {
+            let (first, second) = (first.clone(), second.clone());
+            return Err(ComposeError::Twice { first, second, name: wish.name.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// The values of the axis `python`, in the order of versions; none where no image has one.
+fn axis(images: &[(String, Wish)]) -> Result<Vec<String>, ComposeError> {
+    let follows = |(_, wish): &&(String, Wish)| wish.template.contains("{{python}}");
+    let with = images.iter().find(follows);
+    let without = images.iter().find(|image| !follows(image));
+    if let (Some((with, _)), Some((without, _))) = (with, without) {
+        return Err(ComposeError::Pythons { with: with.clone(), without: without.clone() });
+    }
+    if with.is_none() {
+        return Ok(Vec::new());
+    }
+    let all: BTreeSet<Vec<u32>> = images
+        .iter()
+        .flat_map(|(_, wish)| pythons(wish))
+        .map(|version| version.split('.').map(|part| part.parse().unwrap_or(0)).collect())
+        .collect();
+    let text = |version: Vec<u32>| version.iter().map(u32::to_string).collect::<Vec<_>>().join(".");
+    Ok(all.into_iter().map(text).collect())
+}
+
+fn pythons(wish: &Wish) -> Vec<String> {
+    match wish.pythons.is_empty() {
+        true => PYTHONS.map(str::to_owned).to_vec(),
+        false => wish.pythons.clone(),
+    }
+}
+
+struct MatrixText<'a> {
+    project: &'a Project,
+    images: &'a [(String, Wish)],
+    is_starter: bool,
+    pythons: Vec<String>,
+}
+
+impl MatrixText<'_> {
+    fn text(&self) -> String {
+        let mut text = String::from(
+            "#:schema ./matrix.schema.json\n\
+             # Which images there are, what they are called and what they are made of. `basegen plan` lists them.\n\n",
+        );
+        self.image(&mut text);
+        self.axes(&mut text);
+        self.rules(&mut text);
+        self.checks(&mut text);
+        self.version(&mut text);
+        self.build(&mut text);
+        text
+    }
+
+    fn image(&self, text: &mut String) {
+        text.push_str("[image]\n");
+        if self.project.is_on_github {
+            text.push_str("registry = \"ghcr.io\"\n");
+        }
+        let owner = &self.project.owner;
+        let (repository, dockerfile, title) = match self.is_starter {
+            true => (self.project.name.as_str(), "base", "{{variant}}"),
+            false => ("{{image}}", "{{image}}", "{{image}} {{variant}}"),
+        };
+        let _ = write!(
+            text,
+            "repository = \"{owner}/{repository}\"\n\
+             tag = \"{{{{variant}}}}-{{{{version}}}}\"\n\
+             dockerfile = \"{dockerfile}.Dockerfile.hbs\"\n\
+             platforms = [\"linux/amd64\"]\n\n\
+             [image.labels]\n\
+             \"org.opencontainers.image.title\" = \"{title}\"\n\n"
+        );
+    }
+
+    fn axes(&self, text: &mut String) {
+        text.push_str("# Every combination is an image. The order of the axes is that of their parts in a tag: 3.11-gpu.\n[axes]\n");
+        if !self.is_starter {
+            let names = self.images.iter().map(|(_, wish)| {
+                // It is in the repository's name already.
+                let tag = if self.has_other_axes() { ", tag = \"\"" } else { "" };
+                format!("{{ value = {}{tag} }}", quoted(&wish.name))
+            });
+            let _ = writeln!(text, "image = [{}]", names.collect::<Vec<_>>().join(", "));
+        }
+        if !self.pythons.is_empty() {
+            let values: Vec<String> = self.pythons.iter().map(|version| quoted(version)).collect();
+            let _ = writeln!(text, "python = [{}]", values.join(", "));
+        }
+        if self.has_gpu() {
+            text.push_str("gpu = [false, true]\n");
+        }
+        text.push('\n');
+        if self.has_gpu() {
+            text.push_str(
+                "# CUDA's libraries, from NVIDIA's own wheels; `[[set]]` could give others to some images.\n\
+                 [[set]]\n\
+                 when = { gpu = true }\n\
+                 [set.variables]\n\
+                 cuda_builder = \"python:3.11-slim-bookworm\"\n\
+                 cuda_libraries = [\"nvidia-cuda-runtime-cu12==12.8.90\", \"nvidia-cublas-cu12==12.8.4.1\"]\n\n",
+            );
+        }
+    }
+
+    fn has_gpu(&self) -> bool {
+        self.images.iter().any(|(_, wish)| wish.gpu)
+    }
+
+    fn has_other_axes(&self) -> bool {
+        !self.pythons.is_empty() || self.has_gpu()
+    }
+
+    /// Combinations that no origin asked for.
+    fn rules(&self, text: &mut String) {
+        for (origin, wish) in self.images {
+            let mut rule = |axis: &str, reason: &str| {
+                let (name, reason) = (quoted(&wish.name), quoted(&format!("{origin} {reason}")));
+                let _ = write!(
+                    text,
+                    "[[exclude]]\nwhen = {{ image = {name}, {axis} }}\nreason = {reason}\n\n"
+                );
+            };
+            let wanted = pythons(wish);
+            let others = self.pythons.iter().filter(|version| !wanted.contains(version));
+            let others: Vec<String> = others.map(|version| quoted(version)).collect();
+            if !others.is_empty() {
+                let reason = format!("asks for Python {}", wanted.join(", "));
+                rule(&format!("python = [{}]", others.join(", ")), &reason);
+            }
+            if self.has_gpu() && !wish.gpu {
+                rule("gpu = true", "asks for no GPU");
+            }
+        }
+    }
+
+    fn checks(&self, text: &mut String) {
+        if !self.pythons.is_empty() {
+            text.push_str(
+                "# What must hold of an image before it is published; each runs in a container of it.\n\
+                 [[verify]]\n\
+                 name = \"python\"\n\
+                 run = [\"python\", \"-c\", \"import sys; found = '%d.%d.%d.' % sys.version_info[:3]; assert found.startswith('{{python}}.'), found\"]\n\n",
+            );
+        }
+        if self.is_starter {
+            text.push_str("[[verify]]\nname = \"requirements\"\nrun = \"python -m pip check\"\n\n");
+        }
+    }
+
+    fn version(&self, text: &mut String) {
+        text.push_str("# Tags follow the version.\n[version]\n");
+        let place = self.project.version.as_ref();
+        let file = place.map_or("VERSION", |place| place.file.as_str());
+        let _ = writeln!(text, "file = {}", quoted(file));
+        if let Some(key) = place.and_then(|place| place.key.as_deref()) {
+            let _ = writeln!(text, "key = {}", quoted(key));
+        }
+        if !place.is_some_and(|place| place.has_prefix) {
+            text.push_str("prefix = \"v\"\n");
+        }
+        text.push('\n');
+    }
+
+    fn build(&self, text: &mut String) {
+        text.push_str(
+            "# For networks that re-sign TLS: steps trust what SSL_CERT_FILE names.\n\
+             [build]\nca_certificates = \"auto\"\n",
+        );
+        let logins = self.images.iter().flat_map(|(_, wish)| &wish.registries);
+        let logins: BTreeMap<&String, &Vec<(String, String)>> =
+            logins.map(|(host, keys)| (host, keys)).collect();
+        for (host, keys) in logins {
+            let _ = writeln!(text, "\n[registries.{}]", quoted(host));
+            for (key, value) in keys {
+                let _ = writeln!(text, "{key} = {}", quoted(value));
+            }
+        }
+        let ids: BTreeSet<&String> =
+            self.images.iter().flat_map(|(_, wish)| &wish.secrets).collect();
+        if !ids.is_empty() {
+            text.push_str(
+                "\n# What steps mount, and the variables that it comes from.\n[build.secrets]\n",
+            );
+        }
+        for id in ids {
+            let variable = quoted(&secret_variable(id));
+            let _ = writeln!(text, "{} = {{ env = {variable} }}", quoted(id));
+        }
+    }
+}
+
+/// A text as TOML writes it.
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+/// A workflow that releases in one job, as a small matrix needs no more.
+const WORKFLOW: &str = include_str!("workflow.yml");
+
+fn workflow(project: &Project) -> String {
+    let login: &[&str] = match project.is_on_github {
+        true => &[
+            "registry: ghcr.io",
+            "username: ${{ github.actor }}",
+            "password: ${{ secrets.GITHUB_TOKEN }}",
+        ],
+        false => &[
+            "username: ${{ vars.DOCKERHUB_USERNAME }}",
+            "password: ${{ secrets.DOCKERHUB_TOKEN }}",
+        ],
+    };
+    let login: Vec<String> = login.iter().map(|line| format!("          {line}")).collect();
+    let version = env!("CARGO_PKG_VERSION");
+    WORKFLOW.replace("VERSION", version).replace("LOGIN", &login.join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_workflow_uses_the_actions_that_this_repositorys_own_uses() {
+        let own = include_str!("../../.github/workflows/release.yml");
+        let mut uses = WORKFLOW.lines().filter_map(|line| line.split_once("uses: "));
+        assert!(uses.by_ref().all(|(_, action)| own.contains(action)), "{WORKFLOW}");
+    }
+
+    #[test]
+    fn every_mark_of_the_workflow_is_replaced() {
+        let project = Project { is_on_github: true, ..Project::default() };
+        for workflow in [workflow(&project), workflow(&Project::default())] {
+            assert!(!workflow.contains("VERSION") && !workflow.contains("LOGIN"), "{workflow}");
+        }
+    }
+}

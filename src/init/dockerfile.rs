@@ -1,0 +1,171 @@
+//! A Dockerfile: it becomes a template as it is, but for its Python and for what handlebars
+//! would take for its own.
+
+use std::ops::Range;
+use std::path::Path;
+
+use super::literal::literal;
+use super::read::Notes;
+use super::template::{is_python, python_of};
+use super::{ReadError, Wish};
+use crate::matrix::{Diagnostic, SourceError, SourceFile};
+use crate::render::{BuildContext, Instruction, Misuse, flags, parse, sources};
+
+/// Arguments that an engine gives by itself: platforms, proxies, and its own settings.
+///
+/// Reference: <https://docs.docker.com/reference/dockerfile/#predefined-args>
+fn is_predefined(name: &str) -> bool {
+    let upper = name.to_ascii_uppercase();
+    name.starts_with("TARGET")
+        || name.starts_with("BUILDKIT_")
+        || name.starts_with("BUILDPLATFORM")
+        || name.starts_with("BUILDOS")
+        || name.starts_with("BUILDARCH")
+        || name.starts_with("BUILDVARIANT")
+        || upper.ends_with("_PROXY")
+}
+
+/// Reads a Dockerfile.
+pub(super) fn read(path: &Path, text: &str, wish: &mut Wish) -> Result<(), ReadError> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let source = SourceFile::new(path, text);
+    let refuse = |misuse: Misuse| {
+        let lines = text.split_inclusive('\n').take(misuse.line.saturating_sub(1));
+        let begin = lines.map(str::len).sum::<usize>();
+        let end = text[begin..].find('\n').map_or(text.len(), |length| begin + length);
+        SourceError::new(&source, vec![Diagnostic::new(begin..end.max(begin + 1), misuse.what, "")])
+    };
+    let instructions = parse(text).map_err(refuse)?;
+    let mut notes = Notes::default();
+    notes.taken("the Dockerfile", 1, format!("a template, {} instructions", instructions.len()));
+    let places = pythons(&instructions, wish, &mut notes);
+    wish.has_python = !wish.pythons.is_empty();
+    for instruction in &instructions {
+        for found in sources(std::slice::from_ref(instruction)).map_err(refuse)? {
+            copy(instruction, found.path, wish, &mut notes);
+        }
+        arguments(instruction, &mut notes);
+    }
+    let context = BuildContext { dockerfile: text.to_owned(), ..BuildContext::default() };
+    for id in context.secrets() {
+        if id != "ca_certificates" {
+            let line = instructions.iter().find(|found| found.arguments.contains(&id));
+            let to = format!("`[build.secrets]`, from the variable `{}`", secret_variable(&id));
+            notes.taken(&format!("secret {id}"), line.map_or(1, |found| found.line), to);
+            wish.secrets.push(id);
+        }
+    }
+    wish.findings = notes.findings();
+    wish.template = template(text, &places);
+    Ok(())
+}
+
+/// The variable that a secret comes from, when nobody has said one.
+pub(super) fn secret_variable(id: &str) -> String {
+    id.chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' })
+        .collect()
+}
+
+/// `text` with `{{python}}` at `places`.
+fn template(text: &str, places: &[Range<usize>]) -> String {
+    let mut template = String::new();
+    let mut at = 0;
+    for place in places {
+        template.push_str(&literal(&text[at..place.start]));
+        template.push_str("{{python}}");
+        at = place.end;
+    }
+    template.push_str(&literal(&text[at..]));
+    template
+}
+
+/// Where the version of Python stands in the text: in tags, or in an argument that is one.
+fn pythons(instructions: &[Instruction], wish: &mut Wish, notes: &mut Notes) -> Vec<Range<usize>> {
+    let mut places: Vec<Range<usize>> = Vec::new();
+    let before_first = instructions.iter().take_while(|found| found.keyword == "ARG");
+    let globals: Vec<&Instruction> = before_first.collect();
+    for from in instructions.iter().filter(|found| found.keyword == "FROM") {
+        let Some(image) = flags(&from.arguments).1.split_whitespace().next() else { continue };
+        let found = match python_of(image) {
+            Some(version) => {
+                let of_image = from.arguments.len() - flags(&from.arguments).1.len();
+                let of_tag = image.rfind(':').map_or(0, |colon| colon + 1);
+                let begin = from.place(of_image + of_tag);
+                Some((begin..begin + version.len(), version))
+            }
+            None => argument_of(image).and_then(|name| global(&globals, name)),
+        };
+        let Some((place, version)) = found else { continue };
+        match wish.pythons.first() {
+            Some(first) if *first != version => {
+                let reason = format!("stays as it is: the axis `python` begins with {first}");
+                notes.left(&format!("FROM {image}"), from.line, reason);
+                continue;
+            }
+            Some(_) => {}
+            None => wish.pythons.push(version.clone()),
+        }
+        notes.taken(&format!("FROM {image}"), from.line, format!("axis `python`: {version}"));
+        if !places.contains(&place) {
+            places.push(place);
+        }
+    }
+    places.sort_by_key(|place| place.start);
+    places
+}
+
+/// The argument that is the tag of `python`, or the beginning of it: `python:${VERSION}-slim`.
+fn argument_of(image: &str) -> Option<&str> {
+    let (name, tag) = image.split_once(":$")?;
+    if name.rsplit('/').next() != Some("python") {
+        return None;
+    }
+    if let Some(rest) = tag.strip_prefix('{') {
+        return rest.split_once('}').map(|(name, _)| name);
+    }
+    let end = tag.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    Some(&tag[..end.unwrap_or(tag.len())])
+}
+
+/// Where the default of a global argument stands, if it is a version of Python.
+fn global(globals: &[&Instruction], name: &str) -> Option<(Range<usize>, String)> {
+    globals.iter().find_map(|argument| {
+        let (found, value) = argument.arguments.split_once('=')?;
+        let version = value.trim().trim_matches(['"', '\'']);
+        if found.trim() != name || !is_python(version) {
+            return None;
+        }
+        let offset = argument.arguments.rfind(version)?;
+        let begin = argument.place(offset);
+        Some((begin..begin + version.len(), version.to_owned()))
+    })
+}
+
+fn copy(instruction: &Instruction, path: String, wish: &mut Wish, notes: &mut Notes) {
+    let what = format!("{} {path}", instruction.keyword);
+    if path.is_empty() {
+        let reason =
+            "copies the whole context, which is dockerfiles/ now: put into it what the image needs";
+        notes.left(&format!("{} .", instruction.keyword), instruction.line, reason);
+        return;
+    }
+    notes.taken(&what, instruction.line, format!("dockerfiles/{path}, a copy"));
+    if !wish.copies.iter().any(|(_, to)| *to == path) {
+        wish.copies.push((path.clone(), path));
+    }
+}
+
+/// An argument without a default, which basegen does not give a value.
+fn arguments(instruction: &Instruction, notes: &mut Notes) {
+    if instruction.keyword != "ARG" {
+        return;
+    }
+    for name in instruction.arguments.split_whitespace().filter(|word| !word.contains('=')) {
+        if !is_predefined(name) {
+            let reason =
+                "has no default, and basegen gives no build arguments: write one into the template";
+            notes.left(&format!("ARG {name}"), instruction.line, reason);
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! Truss' `config.yaml`.
+//!
+//! Reference: <https://docs.baseten.co/reference/truss-configuration>
+
+use std::path::Path;
+
+use super::Wish;
+use super::literal::command;
+use super::node::{Key, Node, Value};
+use super::read::{Notes, path, requirements_file, slug};
+use super::template::{Base, Parts, base, is_python, package, requirement, start, variable};
+
+/// What decides how a model is served, and is in no base image.
+const SERVING: &str = "says how the model is served, not what is in its image";
+
+/// What Truss puts on top of a base image.
+const MODEL: &str = "is the model's own, which Truss puts on top of a base image";
+
+/// Variables that Baseten sets itself, whatever an image says.
+const RESERVED: [&str; 4] = ["PORT", "HOST", "HOSTNAME", "PATH"];
+
+/// The ways to log in that basegen has under the same names.
+const METHODS: [&str; 3] = ["AWS_IAM", "GCP_SERVICE_ACCOUNT_JSON", "REGISTRY_SECRET"];
+
+/// The keys of a login that basegen has under the same names.
+const LOGIN: [&str; 4] = [
+    "auth_method",
+    "secret_name",
+    "aws_access_key_id_secret_name",
+    "aws_secret_access_key_secret_name",
+];
+
+/// Reads the entries of a configuration.
+pub(super) fn read(table: &[(Key, Node)], wish: &mut Wish) {
+    if let Some(name) = table.iter().find(|(key, _)| key.name == "model_name")
+        && let Some(text) = name.1.text()
+    {
+        wish.name = slug(text);
+    }
+    let mut reader =
+        Reader { notes: Notes::default(), wish, parts: Parts::new(), requirements: Vec::new() };
+    // What the base is decides what the other keys can mean.
+    let is_base = |entry: &&(Key, Node)| entry.0.name == "base_image";
+    for (key, node) in table.iter().filter(is_base).chain(table.iter().filter(|e| !is_base(e))) {
+        reader.entry(key, node);
+    }
+    let Reader { notes, wish, mut parts, requirements } = reader;
+    if !requirements.is_empty() {
+        parts.requirements.push(requirements_file(wish, &requirements));
+    }
+    wish.gpu = parts.gpu;
+    wish.template = parts.template();
+    wish.findings = notes.findings();
+}
+
+struct Reader<'a> {
+    notes: Notes,
+    wish: &'a mut Wish,
+    parts: Parts,
+    requirements: Vec<String>,
+}
+
+impl Reader<'_> {
+    fn entry(&mut self, key: &Key, node: &Node) {
+        let (name, line) = (key.name.as_str(), key.line);
+        match name {
+            "model_name" => self.notes.taken(name, line, "the name of the image"),
+            "python_version" => self.python(key, node),
+            "requirements" => {
+                let to = "requirements.txt";
+                self.requirements = self.notes.items(name, line, node, to, requirement);
+            }
+            "requirements_file" => self.requirements_file(key, node),
+            "system_packages" => {
+                let to = "a step that installs Debian packages";
+                self.parts.packages = self.notes.items(name, line, node, to, package);
+            }
+            "build_commands" => {
+                let to = "`RUN`, after the requirements";
+                self.parts.after = self.notes.items(name, line, node, to, command);
+            }
+            "environment_variables" => self.environment(key, node),
+            "base_image" => self.table(key, node, Self::base_image),
+            "docker_server" => self.table(key, node, Self::server),
+            "resources" => self.table(key, node, Self::resource),
+            "secrets" => self.secrets(key, node),
+            "live_reload" if !node.is_true() => {
+                self.notes.left(name, line, "without it there is nothing to do");
+            }
+            "live_reload" => {
+                let reason = "is a process that Truss runs on its own images; basegen's repository has an axis for it";
+                self.notes.left(name, line, reason);
+            }
+            "external_package_dirs"
+            | "bundled_packages_dir"
+            | "data_dir"
+            | "external_data"
+            | "model_cache"
+            | "weights"
+            | "hf_cache"
+            | "model_module_dir"
+            | "model_class_filename"
+            | "model_class_name"
+            | "examples_filename" => {
+                self.notes.leave(name, line, node, MODEL);
+            }
+            "spec_version"
+            | "runtime"
+            | "model_metadata"
+            | "model_framework"
+            | "model_type"
+            | "input_type"
+            | "description"
+            | "apply_library_patches"
+            | "train"
+            | "build"
+            | "trt_llm"
+            | "training_checkpoints"
+            | "use_local_src"
+            | "cache_internal"
+            | "environment" => self.notes.leave(name, line, node, SERVING),
+            _ => self.notes.leave(name, line, node, "basegen does not know this key"),
+        }
+    }
+
+    /// Reads the entries of a table, which are named with the table.
+    fn table(&mut self, key: &Key, node: &Node, entry: fn(&mut Self, &Key, &Node)) {
+        let Value::Table(entries) = &node.value else {
+            let reason = if node.is_empty() { "it is empty" } else { "it is no table" };
+            self.notes.left(&key.name, key.line, reason);
+            return;
+        };
+        let within = self.notes.within.clone();
+        self.notes.within = format!("{within}{}.", key.name);
+        for (key, node) in entries {
+            entry(self, key, node);
+        }
+        self.notes.within = within;
+    }
+
+    /// `py310`, and `3.10` as people write it too.
+    fn python(&mut self, key: &Key, node: &Node) {
+        let text = node.text().unwrap_or_default();
+        let version = match text.strip_prefix("py") {
+            Some(digits) if digits.len() > 1 && digits.bytes().all(|b| b.is_ascii_digit()) => {
+                format!("{}.{}", &digits[..1], &digits[1..])
+            }
+            _ => text.to_owned(),
+        };
+        if !is_python(&version) {
+            let reason = format!("`{}` is no version of Python", text.escape_debug());
+            self.notes.left(&key.name, key.line, reason);
+        } else if self.wish.has_python {
+            self.notes.taken(&key.name, key.line, format!("axis `python`: {version}"));
+            self.wish.pythons = vec![version];
+        } else {
+            self.notes.left(&key.name, key.line, "the base image has a Python of its own");
+        }
+    }
+
+    fn requirements_file(&mut self, key: &Key, node: &Node) {
+        match path(node.text().unwrap_or_default()) {
+            Ok(from) => {
+                let to = format!("{}/{from}", self.wish.name);
+                let reason = "a project's file; export its requirements as a list for pip";
+                let is_list = Path::new(&from).extension().is_some_and(|ending| ending == "txt");
+                if !is_list {
+                    self.notes.left(&key.name, key.line, format!("`{from}` is {reason}"));
+                    return;
+                }
+                self.notes.taken(&key.name, key.line, format!("dockerfiles/{to}, a copy"));
+                self.wish.copies.push((from, to.clone()));
+                self.parts.requirements.push(to);
+            }
+            Err(reason) => self.notes.left(&key.name, key.line, reason),
+        }
+    }
+
+    fn environment(&mut self, key: &Key, node: &Node) {
+        self.table(key, node, |reader, key, node| {
+            let name = key.name.as_str();
+            let is_reserved = RESERVED.contains(&name)
+                || name.ends_with("_SERVICE_HOST")
+                || name.contains("_SERVICE_PORT");
+            if is_reserved {
+                let reason = "Baseten sets it itself, and drops what a configuration says";
+                reader.notes.left(name, key.line, reason);
+                return;
+            }
+            match variable(name, node.text().unwrap_or_default()) {
+                Ok(pair) => {
+                    reader.notes.taken(name, key.line, "`ENV`");
+                    reader.parts.environment.push(pair);
+                }
+                Err(reason) => {
+                    reader.notes.left(name, key.line, reason);
+                }
+            }
+        });
+    }
+
+    fn base_image(&mut self, key: &Key, node: &Node) {
+        let (name, line) = (key.name.as_str(), key.line);
+        match name {
+            "image" => match base(node.text().unwrap_or_default()) {
+                Ok((image, python)) => self.base(key, image, python),
+                Err(reason) => self.notes.left(name, line, reason),
+            },
+            "python_executable_path" => self.executable(key, node),
+            "docker_auth" => self.login(key, node),
+            _ => self.notes.leave(name, line, node, "basegen does not know this key"),
+        }
+    }
+
+    fn base(&mut self, key: &Key, image: String, python: Option<String>) {
+        self.notes.taken(&key.name, key.line, format!("`FROM {image}`"));
+        let executable = match &self.parts.base {
+            Base::WithPython { python, .. } if python != "python" => python.clone(),
+            _ if python.is_some() => "python".to_owned(),
+            _ => "python3".to_owned(),
+        };
+        self.parts.base = Base::WithPython { image, python: executable };
+        self.wish.has_python = python.is_some();
+        self.wish.pythons = python.into_iter().collect();
+    }
+
+    fn executable(&mut self, key: &Key, node: &Node) {
+        let text = node.text().unwrap_or_default();
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
+        if !text.starts_with('/') || !text.chars().all(is_plain) {
+            self.notes.left(&key.name, key.line, format!("`{}` is no path", text.escape_debug()));
+        } else if let Base::WithPython { python, .. } = &mut self.parts.base {
+            text.clone_into(python);
+            self.notes.taken(&key.name, key.line, "the Python that installs requirements");
+        }
+    }
+
+    fn server(&mut self, key: &Key, node: &Node) {
+        let (name, line) = (key.name.as_str(), key.line);
+        let text = node.text().unwrap_or_default();
+        match name {
+            "start_command" => match start(text) {
+                Ok(start) => {
+                    self.notes.taken(name, line, "`CMD`");
+                    self.parts.start = Some(start);
+                }
+                Err(reason) => self.notes.left(name, line, reason),
+            },
+            "server_port" => match text.parse() {
+                Ok(port) => {
+                    self.notes.taken(name, line, format!("`EXPOSE {port}`"));
+                    self.parts.port = Some(port);
+                }
+                Err(_) => self.notes.left(name, line, "it is no port"),
+            },
+            "run_as_user_id" => match text.parse() {
+                Ok(0 | 60000) | Err(_) => self.notes.left(name, line, "Baseten takes no such user"),
+                Ok(user) => {
+                    self.notes.taken(name, line, format!("`USER {user}`"));
+                    self.parts.user = Some(user);
+                }
+            },
+            "no_build" if node.is_true() => {
+                let reason = "asks that the image stays what it is, and basegen builds on it: mirror it instead";
+                self.notes.left(name, line, reason);
+            }
+            _ => self.notes.leave(name, line, node, SERVING),
+        }
+    }
+
+    fn resource(&mut self, key: &Key, node: &Node) {
+        let wants = match key.name.as_str() {
+            "accelerator" => !node.is_empty(),
+            "use_gpu" => node.is_true(),
+            _ => {
+                self.notes.leave(&key.name, key.line, node, SERVING);
+                return;
+            }
+        };
+        if !wants {
+            self.notes.left(&key.name, key.line, "no GPU is asked for");
+        } else if self.parts.base.is_debian_python() {
+            self.notes.taken(&key.name, key.line, "axis `gpu`");
+            self.parts.gpu = true;
+        } else {
+            self.notes.left(
+                &key.name,
+                key.line,
+                "the base image stays as it is: choose one that has CUDA",
+            );
+        }
+    }
+
+    /// How the base image's registry is logged in to: basegen has the same keys.
+    fn login(&mut self, key: &Key, node: &Node) {
+        let Value::Table(entries) = &node.value else {
+            self.notes.leave(&key.name, key.line, node, "it is no table");
+            return;
+        };
+        let value = |name: &str| {
+            let found = entries.iter().find(|(key, _)| key.name == name);
+            found.and_then(|(_, node)| node.text()).unwrap_or_default()
+        };
+        let host = value("registry");
+        let is_host = |c: char| c.is_ascii_alphanumeric() || ".:-".contains(c);
+        let problem = if !METHODS.contains(&value("auth_method")) {
+            Some("basegen does not log in this way: docs/registries.md has its ways")
+        } else if host.is_empty() || !host.chars().all(is_host) {
+            Some("`registry` is no registry's host")
+        } else {
+            None
+        };
+        let mut keys = Vec::new();
+        for (entry, node) in entries {
+            let (name, text) = (entry.name.as_str(), node.text().unwrap_or_default());
+            let path = format!("{}.{name}", key.name);
+            let is_variable = !text.is_empty()
+                && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-/:".contains(c));
+            match (name, problem) {
+                (_, Some(problem)) => self.notes.leave(&path, entry.line, node, problem),
+                ("registry", None) => {
+                    self.notes.taken(&path, entry.line, format!("`[registries.\"{host}\"]`"));
+                }
+                (name, None) if LOGIN.contains(&name) && is_variable => {
+                    self.notes.taken(
+                        &path,
+                        entry.line,
+                        format!("`{name}` of `[registries.\"{host}\"]`"),
+                    );
+                    keys.push((name.to_owned(), text.to_owned()));
+                }
+                (_, None) => {
+                    self.notes.leave(&path, entry.line, node, "basegen does not know this key");
+                }
+            }
+        }
+        if problem.is_none() {
+            self.wish.registries.push((host.to_owned(), keys));
+        }
+    }
+
+    /// The names of secrets, and never their values.
+    fn secrets(&mut self, key: &Key, node: &Node) {
+        self.table(key, node, |reader, key, node| {
+            let name = key.name.as_str();
+            if name.starts_with("DOCKER_REGISTRY_") {
+                let to = "basegen reads a variable of that name as a credential of the registry";
+                reader.notes.taken(name, key.line, to);
+            } else if node.is_empty() {
+                let reason =
+                    "is for the running container; `[build.secrets]` has those of build steps";
+                reader.notes.left(name, key.line, reason);
+            } else {
+                let reason =
+                    "has a value here, which is not read: a secret belongs into no repository";
+                reader.notes.left(name, key.line, reason);
+            }
+        });
+    }
+}

@@ -1,0 +1,213 @@
+//! The steps of a Dockerfile that cost something, each told by all that it depends on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hasher as _};
+
+use super::arguments::{Arguments, UNKNOWN};
+use super::copied::flags;
+use super::dockerfile::{Instruction, escape_character, parse};
+use super::upstream::{sources, stage};
+
+/// A step that an engine has to carry out: a `RUN`, an `ADD`, or an upstream image to pull.
+///
+/// Two variants of one matrix have the same step if everything before it, in its own stage and
+/// in those that it takes from, is the same text: what an engine builds once for both. The
+/// files that a step copies are told by their paths, which mean the same in all variants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Step(u64);
+
+/// A stage that was read.
+#[derive(Default)]
+struct Stage {
+    name: String,
+    /// What its last instruction depends on.
+    state: u64,
+    steps: Vec<Step>,
+    /// The stages that it builds on or takes from.
+    needs: BTreeSet<usize>,
+}
+
+/// The steps of `dockerfile` that its last stage needs, each once; none where it cannot be read.
+pub(super) fn steps(dockerfile: &str) -> Vec<Step> {
+    let Ok(instructions) = parse(dockerfile) else { return Vec::new() };
+    let stages = Reader::new(dockerfile, &instructions).read();
+    let mut needed = BTreeSet::new();
+    let mut waiting: Vec<usize> = stages.len().checked_sub(1).into_iter().collect();
+    while let Some(index) = waiting.pop() {
+        if needed.insert(index) {
+            waiting.extend(&stages[index].needs);
+        }
+    }
+    let mut steps: Vec<Step> =
+        needed.iter().flat_map(|index| stages[*index].steps.iter().copied()).collect();
+    steps.sort_unstable();
+    steps.dedup();
+    steps
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    instructions: &'a [Instruction],
+    arguments: Arguments,
+    /// The arguments before the first stage, which any stage may ask for.
+    globals: u64,
+    stages: Vec<Stage>,
+    by_name: BTreeMap<String, usize>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(text: &'a str, instructions: &'a [Instruction]) -> Self {
+        let globals: Vec<&str> = instructions
+            .iter()
+            .take_while(|instruction| instruction.keyword != "FROM")
+            .map(|instruction| instruction.arguments.as_str())
+            .collect();
+        Self {
+            text,
+            instructions,
+            arguments: Arguments::of(instructions, escape_character(text)),
+            globals: hash(&globals),
+            stages: Vec::new(),
+            by_name: BTreeMap::new(),
+        }
+    }
+
+    fn read(mut self) -> Vec<Stage> {
+        for (index, instruction) in self.instructions.iter().enumerate() {
+            if instruction.keyword == "FROM" {
+                self.begin(instruction);
+            } else if !self.stages.is_empty() {
+                self.add(index);
+            }
+        }
+        self.stages
+    }
+
+    fn begin(&mut self, instruction: &Instruction) {
+        let word = flags(&instruction.arguments).1.split_whitespace().next().unwrap_or_default();
+        let base = self.arguments.expand(word);
+        let mut begun = Stage { name: stage(instruction).unwrap_or_default(), ..Stage::default() };
+        match self.by_name.get(&base.to_ascii_lowercase()) {
+            Some(at) => {
+                begun.state = self.stages[*at].state;
+                begun.needs.insert(*at);
+            }
+            None if base.contains(UNKNOWN) => {
+                // It may be any of the stages before it.
+                begun.needs.extend(0..self.stages.len());
+                let states: Vec<u64> = self.stages.iter().map(|stage| stage.state).collect();
+                begun.state = hash(&(word, self.globals, states));
+            }
+            None => {
+                begun.state = hash(&("FROM", &base));
+                begun.steps.push(Step(begun.state));
+            }
+        }
+        if !begun.name.is_empty() {
+            self.by_name.insert(begun.name.clone(), self.stages.len());
+        }
+        self.stages.push(begun);
+    }
+
+    fn add(&mut self, index: usize) {
+        let instruction = &self.instructions[index];
+        let mut pulled = Vec::new();
+        let mut taken = BTreeSet::new();
+        if matches!(instruction.keyword.as_str(), "RUN" | "COPY" | "ADD") {
+            for word in sources(instruction) {
+                match self.stage_called(word) {
+                    Some(at) => _ = taken.insert(at),
+                    None => pulled.push(Step(hash(&("FROM", word)))),
+                }
+            }
+        }
+        let states: Vec<u64> = taken.iter().map(|at| self.stages[*at].state).collect();
+        let globals = if instruction.keyword == "ARG" { self.globals } else { 0 };
+        let here_document = self.here_document(index);
+        let last = self.stages.len() - 1;
+        let current = &mut self.stages[last];
+        let (keyword, arguments) = (&instruction.keyword, &instruction.arguments);
+        current.state = hash(&(current.state, keyword, arguments, here_document, globals, states));
+        current.needs.extend(taken.into_iter().filter(|at| *at != last));
+        current.steps.extend(pulled);
+        if matches!(keyword.as_str(), "RUN" | "ADD") {
+            current.steps.push(Step(current.state));
+        }
+    }
+
+    /// The stage that a `COPY` or a mount calls `word`: by its name, or by its number.
+    fn stage_called(&self, word: &str) -> Option<usize> {
+        let by_number = || word.parse().ok().filter(|at| *at < self.stages.len());
+        self.by_name.get(&word.to_ascii_lowercase()).copied().or_else(by_number)
+    }
+
+    /// The lines behind an instruction that belong to it.
+    fn here_document(&self, index: usize) -> &'a str {
+        let instruction = &self.instructions[index];
+        if !instruction.arguments.contains("<<") {
+            return "";
+        }
+        let next = self.instructions.get(index + 1).map_or(self.text.len(), |next| next.place(0));
+        &self.text[instruction.place(0)..next]
+    }
+}
+
+/// The same for the same value, in one process.
+fn hash(value: &impl std::hash::Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many steps each has, and how many both.
+    fn shared(one: &str, other: &str) -> (usize, usize, usize) {
+        let (one, other) = (steps(one), steps(other));
+        let both = one.iter().filter(|step| other.contains(step)).count();
+        (one.len(), other.len(), both)
+    }
+
+    #[test]
+    fn a_step_is_shared_with_all_that_comes_before_it() {
+        let base = "FROM python:3.9\nRUN apt\n";
+        let one = format!("{base}COPY a /\nRUN pip\n");
+        let other = format!("{base}COPY b /\nRUN pip\n");
+        assert_eq!(shared(&one, &other), (3, 3, 2));
+        assert_eq!(shared(&one, "FROM python:3.10\nRUN apt\nCOPY a /\nRUN pip\n"), (3, 3, 0));
+    }
+
+    #[test]
+    fn a_stage_counts_where_it_is_needed() {
+        let cuda = "FROM debian AS cuda\nRUN fetch\n";
+        let unused = format!("{cuda}FROM python:3.9\nRUN apt\n");
+        assert_eq!(steps(&unused).len(), 2);
+        let one = format!("{cuda}FROM python:3.9\nRUN apt\nCOPY --link --from=CUDA /out /\n");
+        let other = format!("{cuda}FROM python:3.10\nRUN apt\nCOPY --link --from=0 /out /\n");
+        assert_eq!(shared(&one, &other), (4, 4, 2));
+        let mounted = format!("{cuda}FROM a\nRUN --mount=type=bind,from=cuda,target=/c x\n");
+        assert_eq!(shared(&one, &mounted), (4, 4, 2));
+        let built_on = format!("{cuda}FROM cuda\nRUN more\n");
+        assert_eq!(shared(&one, &built_on), (4, 3, 2));
+        // What is copied from an image is pulled too.
+        assert_eq!(steps("FROM a\nCOPY --from=ghcr.io/x/uv:1 /uv /\n").len(), 2);
+    }
+
+    #[test]
+    fn arguments_and_here_documents_count() {
+        let with = |value: &str| format!("ARG V={value}\nFROM a\nARG V\nRUN x $V\n");
+        assert_eq!(shared(&with("1"), &with("2")), (2, 2, 1));
+        let without = |value: &str| format!("ARG V={value}\nFROM a\nRUN x\n");
+        assert_eq!(shared(&without("1"), &without("2")), (2, 2, 2));
+        let named = |value: &str| format!("ARG V={value}\nFROM a:$V\nRUN x\n");
+        assert_eq!(shared(&named("1"), &named("2")), (2, 2, 0));
+        let script = |line: &str| format!("FROM a\nRUN <<E\n{line}\nE\nRUN y\n");
+        assert_eq!(shared(&script("one"), &script("two")), (3, 3, 1));
+        assert_eq!(shared(&script("one"), &script("one")), (3, 3, 3));
+        // Which stage it is, only the engine knows.
+        let chosen = "FROM a AS b-amd64\nRUN x\nFROM b-$TARGETARCH\nRUN y\n";
+        assert_eq!(steps(chosen).len(), 3);
+    }
+}

@@ -1,0 +1,267 @@
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use insta_cmd::assert_cmd_snapshot;
+
+use crate::project::{basegen, stdout};
+
+/// A folder with what the files of the fixtures name beside them.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::Builder::new().prefix("Acme").tempdir().expect("a folder");
+    for (path, text) in [
+        ("requirements.txt", "six\n"),
+        ("src/main.py", "print('main')\n"),
+        ("src/inner/more.py", ""),
+        ("config/a.json", "{}\n"),
+        ("file1.py", ""),
+        ("file2.py", ""),
+        ("deps_folder/pkglist.txt", "curl\n"),
+    ] {
+        write(folder.path(), path, text);
+    }
+    folder
+}
+
+fn write(folder: &Path, path: &str, text: &str) {
+    let path = folder.join(path);
+    fs_err::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+    fs_err::write(path, text).expect("a file");
+}
+
+fn read(folder: &Path, path: &str) -> String {
+    fs_err::read_to_string(folder.join(path)).expect(path)
+}
+
+fn run(folder: &Path, arguments: &str) -> std::process::Command {
+    let mut command = basegen(arguments);
+    command.current_dir(folder);
+    command
+}
+
+/// What a test calls the folder whose own name is another each time.
+fn settings(folder: &Path) -> insta::Settings {
+    let name = folder.file_name().expect("a name").to_string_lossy().to_ascii_lowercase();
+    let mut settings = insta::Settings::clone_current();
+    settings.add_filter(&name, "acme");
+    settings
+}
+
+/// The fixtures whose names begin with `kind`.
+fn fixtures(kind: &str) -> Vec<PathBuf> {
+    let all = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/fixtures/init");
+    let entries = fs_err::read_dir(all).expect("fixtures").map(|entry| entry.expect("one").path());
+    let is_wanted = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(kind))
+    };
+    let mut found: Vec<PathBuf> = entries.filter(is_wanted).collect();
+    found.sort();
+    assert!(!found.is_empty());
+    found
+}
+
+/// Begins a repository from each fixture of a kind, and tells what was taken over and what is
+/// rendered.
+fn begun(kind: &str, file: &str) -> String {
+    let mut told = String::new();
+    for fixture in fixtures(kind) {
+        let folder = folder();
+        let text = fs_err::read_to_string(fixture.join(file)).expect("a fixture");
+        let name = fixture.file_name().expect("a name").to_string_lossy().into_owned();
+        write(folder.path(), &format!("{name}/{file}"), &text);
+        for copied in ["requirements.txt", "src", "config", "file1.py", "file2.py", "deps_folder"] {
+            let (from, to) = (folder.path().join(copied), folder.path().join(&name).join(copied));
+            fs_err::rename(from, to).expect("moved");
+        }
+        write(folder.path(), "VERSION", "1.0.0\n");
+        let said = stdout(run(folder.path(), &format!("init new --from {name}/{file}")));
+        let said = said.split_once("\n\n").map_or("", |(_, lists)| lists);
+        let said = said.split("\nnext:").next().unwrap_or_default();
+        stdout(run(folder.path(), "plan --offline -f new/matrix.toml"));
+        let rendered = stdout(run(folder.path(), "render -f new/matrix.toml"));
+        let matrix = read(folder.path(), "new/matrix.toml");
+        let axes = matrix.split("[axes]").nth(1).and_then(|rest| rest.split("\n\n").next());
+        let _ = write!(
+            told,
+            "##### {name}\n{said}\n{}\n\n{rendered}\n",
+            axes.unwrap_or_default().trim()
+        );
+    }
+    told
+}
+
+#[test]
+fn an_empty_folder_gets_all_that_a_repository_needs() {
+    let folder = tempfile::Builder::new().prefix("Acme").tempdir().expect("a folder");
+    let settings = settings(folder.path());
+    settings.bind(|| {
+        assert_cmd_snapshot!(run(folder.path(), "init --dry-run"));
+        assert_eq!(fs_err::read_dir(folder.path()).expect("a folder").count(), 0);
+        assert_cmd_snapshot!(run(folder.path(), "init"));
+        for path in
+            ["matrix.toml", "dockerfiles/base.Dockerfile.hbs", ".github/workflows/base-images.yml"]
+        {
+            insta::assert_snapshot!(read(folder.path(), path));
+        }
+        assert_cmd_snapshot!(run(folder.path(), "plan --offline"));
+        assert_cmd_snapshot!(run(folder.path(), "render --python 3.11"));
+        // A second time there is nothing to do.
+        assert_cmd_snapshot!(run(folder.path(), "init"));
+        write(folder.path(), "matrix.toml", "# mine\n");
+        assert_cmd_snapshot!(run(folder.path(), "init"));
+        assert_eq!(read(folder.path(), "matrix.toml"), "# mine\n");
+        stdout(run(folder.path(), "init --force"));
+        assert_ne!(read(folder.path(), "matrix.toml"), "# mine\n");
+    });
+}
+
+#[test]
+fn what_a_folder_has_is_used() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "pyproject.toml", "[project]\nname = \"x\"\nversion = \"2.1.0\"\n");
+    let origin = "[remote \"origin\"]\n\turl = git@github.com:Acme/Images.git\n";
+    write(folder.path(), ".git/config", origin);
+    stdout(run(folder.path(), "init"));
+    let list = stdout(run(folder.path(), "list --python 3.11 --no-gpu"));
+    assert_eq!(list, "ghcr.io/acme/images:3.11-v2.1.0\n");
+    assert!(!folder.path().join("VERSION").exists());
+    // A version that is written with its letter gets no other.
+    fs_err::remove_file(folder.path().join("pyproject.toml")).expect("removed");
+    write(folder.path(), "VERSION", "v3.0.0\n");
+    stdout(run(folder.path(), "init --force"));
+    let list = stdout(run(folder.path(), "list --python 3.11 --no-gpu"));
+    assert_eq!(list, "ghcr.io/acme/images:3.11-v3.0.0\n");
+    // GitHub reads no workflow of a folder within a repository.
+    let printed = stdout(run(folder.path(), "init images"));
+    assert!(!printed.contains("workflows"), "{printed}");
+}
+
+#[test]
+fn configurations_of_truss_are_taken_over() {
+    insta::assert_snapshot!(begun("custom-server", "config.yaml"));
+    insta::assert_snapshot!(begun("registry", "config.yaml"));
+    insta::assert_snapshot!(begun("model", "config.yaml"));
+}
+
+#[test]
+fn configurations_of_cerebrium_are_taken_over() {
+    insta::assert_snapshot!(begun("cerebrium", "cerebrium.toml"));
+}
+
+#[test]
+fn dockerfiles_are_taken_over() {
+    insta::assert_snapshot!(begun("dockerfile", "Dockerfile"));
+}
+
+#[test]
+fn a_dockerfile_survives_as_it_is() {
+    let folder = folder();
+    let dockerfile = "# syntax=docker/dockerfile:1\n# escape=`\n\
+        ARG VERSION='3.11'\n\
+        FROM --platform=$BUILDPLATFORM python:${VERSION}-slim AS one\n\
+        RUN <<\"EOF\"\necho '{{x}}' \\{{y}} \\\\{{{z}}} {{{{raw}}}} {{{{{five\nCOPY not me\nEOF\n\
+        FROM python:3.9 AS other\n\
+        ONBUILD COPY . /app\n\
+        FROM `\n  # a comment\n  python:3.11\n\
+        COPY --from=one /a /a\r\n\
+        LABEL a=\"{{\" b='}}' c=\"\\\\\"\n\
+        ENTRYPOINT [\"sh\", \"-c\", \"echo {{\"]";
+    write(folder.path(), "app/Dockerfile", dockerfile);
+    assert_cmd_snapshot!(run(folder.path(), "init new --from app/Dockerfile"));
+    let rendered = stdout(run(folder.path(), "render -f new/matrix.toml"));
+    assert_eq!(rendered.trim_end(), dockerfile);
+    let template = read(folder.path(), "new/dockerfiles/app.Dockerfile.hbs");
+    assert_eq!(template.matches("{{python}}").count(), 2, "{template}");
+    let matrix =
+        read(folder.path(), "new/matrix.toml").replace("[\"3.11\"]", "[\"3.11\", \"3.12\"]");
+    write(folder.path(), "new/matrix.toml", &matrix);
+    let rendered = stdout(run(folder.path(), "render -f new/matrix.toml --python 3.12"));
+    assert!(
+        rendered.contains("ARG VERSION='3.12'") && rendered.contains("  python:3.12\n"),
+        "{rendered}"
+    );
+}
+
+#[test]
+fn hostile_values_are_left_where_they_are() {
+    let folder = folder();
+    write(
+        folder.path(),
+        "app/config.yaml",
+        "python_version: 'py3$(id)'\n\
+         requirements:\n  - \"a\\nRUN id\"\n  - -e .\n  - --index-url https://me:secret@example.org\n  - ok>=1;python_version<'4'\n\
+         system_packages: ['curl; id', '$(id)', '-o', 'a b', 'ok=1:2~3']\n\
+         environment_variables:\n  \"A B\": 1\n  \"X=1\\nRUN\": 1\n  Q: \"a\\nRUN id\"\n  RTL: \"\\u202e\"\n  OK: '`id` $(id) \"q\" {{x}} \\'\n\
+         base_image: {image: \"a\\nRUN id\", python_executable_path: '/bin/python; id'}\n\
+         docker_server: {server_port: 99999, run_as_user_id: 0, start_command: \"\\u202e\"}\n\
+         build_commands: ['{{x}} $(ok) \\', '[\"a\"]', \"\\u202e\", {a: 1}]\n\
+         requirements_file: ../../etc/passwd\n\
+         secrets: {token: hunter2}\n\
+         unheard_of: {a: [1], b: 2}\n",
+    );
+    assert_cmd_snapshot!(run(folder.path(), "init new --from app/config.yaml"));
+    let rendered = stdout(run(folder.path(), "render -f new/matrix.toml --python 3.11"));
+    insta::assert_snapshot!(rendered);
+    let everything = std::process::Command::new("grep")
+        .args(["--recursive", "hunter2\\|secret@", "new"])
+        .current_dir(folder.path())
+        .output()
+        .expect("grep runs");
+    assert_eq!(String::from_utf8_lossy(&everything.stdout), "");
+}
+
+#[test]
+fn several_images_share_a_matrix() {
+    let folder = folder();
+    write(folder.path(), "a/config.yaml", "python_version: py311\nresources: {accelerator: T4}\n");
+    write(folder.path(), "b/cerebrium.toml", "[cerebrium.deployment]\npython_version = 3.12\n");
+    stdout(run(folder.path(), "init new --from a/config.yaml --from b/cerebrium.toml"));
+    assert_cmd_snapshot!(run(folder.path(), "plan --offline -f new/matrix.toml"));
+    insta::assert_snapshot!(
+        read(folder.path(), "new/matrix.toml").split("# What").next().unwrap_or_default()
+    );
+    assert_cmd_snapshot!(run(folder.path(), "explain 3.12-gpu -f new/matrix.toml"));
+}
+
+#[test]
+fn what_cannot_be_begun_says_why_and_writes_nothing() {
+    let folder = folder();
+    let cases = [
+        ("a.yaml", "a: [\n"),
+        ("b.yaml", "- a\n"),
+        ("c.toml", "[tool]\n"),
+        (
+            "d.toml",
+            "[cerebrium.runtime.custom]\nhealthcheck_endpoint = \"/a\"\nhealthcheck_endpoint = \"/b\"\n",
+        ),
+        ("e/Dockerfile", "FROM a\nRUNN b\n"),
+        ("f/Dockerfile", "FROM a\nCOPY $X /\n"),
+        ("g/Dockerfile", "FROM a\nCOPY missing *.none /\n"),
+        ("h/Dockerfile", "FROM a\nCOPY *.none /\n"),
+        ("i/Dockerfile", "FROM a\nCOPY link /\n"),
+        ("j/config.yaml", "requirements_file: missing.txt\n"),
+    ];
+    for (path, text) in cases {
+        write(folder.path(), path, text);
+    }
+    std::os::unix::fs::symlink("/etc/passwd", folder.path().join("i/link")).expect("a link");
+    for (path, _) in cases {
+        assert_cmd_snapshot!(
+            path.replace(['/', '.'], "_"),
+            run(folder.path(), &format!("init new --from {path}"))
+        );
+        assert!(!folder.path().join("new").exists());
+    }
+    assert_cmd_snapshot!(run(folder.path(), "init new --from none.yaml"));
+    write(folder.path(), "x/one/config.yaml", "python_version: py311\n");
+    write(folder.path(), "y/one/config.yaml", "python_version: py311\n");
+    assert_cmd_snapshot!(run(
+        folder.path(),
+        "init new --from x/one/config.yaml --from y/one/config.yaml"
+    ));
+    write(folder.path(), "z/config.yaml", "base_image: {image: ubuntu}\n");
+    assert_cmd_snapshot!(run(
+        folder.path(),
+        "init new --from x/one/config.yaml --from z/config.yaml"
+    ));
+    assert!(!folder.path().join("new").exists());
+}

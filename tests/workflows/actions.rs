@@ -1,0 +1,99 @@
+//! What the actions of others do, as far as the steps after them can tell. One without a rule
+//! fails the test.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use glob::Pattern;
+
+use crate::runner::Job;
+
+/// Files that one job hands to another, by their names.
+pub(crate) type Artifacts = BTreeMap<String, Vec<(PathBuf, Vec<u8>)>>;
+
+/// Does what the action `uses` does with `inputs`; false where that ends the job.
+pub(crate) fn act(
+    uses: &str,
+    inputs: &BTreeMap<String, String>,
+    job: &Job<'_>,
+    artifacts: &mut Artifacts,
+) -> bool {
+    let (name, _) = uses.split_once('@').expect("a version");
+    let allowed: &[&str] = match name {
+        "actions/checkout" => &["fetch-depth", "persist-credentials"],
+        "actions/cache" => &["path", "key"],
+        "Swatinem/rust-cache" => &["save-if"],
+        "docker/login-action" => &["username", "password"],
+        "actions/upload-artifact" => &["name", "path", "if-no-files-found", "overwrite"],
+        "actions/download-artifact" => &["name", "pattern", "path", "merge-multiple"],
+        _ => panic!("there is no rule for `{uses}`"),
+    };
+    for input in inputs.keys() {
+        assert!(allowed.contains(&input.as_str()), "there is no rule for `{input}` of `{uses}`");
+    }
+    match name {
+        "actions/checkout" => check_out(inputs, job),
+        "docker/login-action" => {
+            assert!(inputs.values().all(|value| !value.is_empty()), "{inputs:?}");
+        }
+        "actions/cache" => assert!(!inputs["key"].is_empty() && !inputs["path"].is_empty()),
+        "actions/upload-artifact" => return upload(inputs, &job.workspace, artifacts),
+        "actions/download-artifact" => return download(inputs, &job.workspace, artifacts),
+        _ => {}
+    }
+    true
+}
+
+/// Clones no more of the history than is asked for.
+fn check_out(inputs: &BTreeMap<String, String>, job: &Job<'_>) {
+    let mut command = Command::new("git");
+    command.args(["clone", "--quiet"]);
+    match inputs.get("fetch-depth").map_or("1", String::as_str) {
+        "0" => {}
+        depth => _ = command.args(["--depth", depth]),
+    }
+    command.arg(format!("file://{}", job.bed.origin().display())).arg(&job.workspace);
+    let output = command.output().expect("git runs");
+    assert!(output.status.success(), "{command:?}: {output:?}");
+}
+
+fn upload(inputs: &BTreeMap<String, String>, workspace: &Path, artifacts: &mut Artifacts) -> bool {
+    let pattern = workspace.join(&inputs["path"]);
+    let found = glob::glob(pattern.to_str().expect("text")).expect("a pattern");
+    let files: Vec<(PathBuf, Vec<u8>)> = found
+        .map(|file| {
+            let file = file.expect("a file");
+            let bytes = fs_err::read(&file).expect("a file");
+            (PathBuf::from(file.file_name().expect("a name")), bytes)
+        })
+        .collect();
+    if files.is_empty() {
+        return inputs.get("if-no-files-found").is_none_or(|word| word != "error");
+    }
+    artifacts.insert(inputs["name"].clone(), files);
+    true
+}
+
+/// One by its name must be there; by a pattern, there may be none.
+fn download(inputs: &BTreeMap<String, String>, workspace: &Path, artifacts: &Artifacts) -> bool {
+    let folder = workspace.join(inputs.get("path").map_or("", String::as_str));
+    let wanted: Vec<&Vec<(PathBuf, Vec<u8>)>> = match (inputs.get("name"), inputs.get("pattern")) {
+        (Some(name), None) => artifacts.get(name).into_iter().collect(),
+        (None, Some(pattern)) => {
+            assert_eq!(inputs["merge-multiple"], "true", "or each has a folder of its own");
+            let pattern = Pattern::new(pattern).expect("a pattern");
+            let matching = artifacts.iter().filter(|(name, _)| pattern.matches(name));
+            matching.map(|(_, files)| files).collect()
+        }
+        other => panic!("there is no rule for {other:?}"),
+    };
+    if wanted.is_empty() {
+        return inputs.contains_key("pattern");
+    }
+    fs_err::create_dir_all(&folder).expect("a folder");
+    for (name, bytes) in wanted.into_iter().flatten() {
+        fs_err::write(folder.join(name), bytes).expect("a file");
+    }
+    true
+}

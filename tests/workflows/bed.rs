@@ -1,0 +1,238 @@
+//! A repository to release, a registry to release into, and what stands on the path of a runner.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use basegen::image::Digest;
+use basegen::matrix::{self, Selection};
+use basegen::plan::{Fingerprint, Inputs, Lock, Plan, PlanRequest};
+use basegen::registry::Manifest;
+use basegen::render::Renderer;
+use serde_json::json;
+
+use crate::fake::FakeRegistry;
+use crate::path;
+
+/// What is copied from this repository: what the matrix is made of, and what the workflows run.
+const COPIED: [&str; 9] = [
+    "matrix.toml",
+    "Cargo.toml",
+    "Cargo.lock",
+    "Makefile",
+    "action.yml",
+    "dockerfiles",
+    "scripts",
+    "src",
+    ".github",
+];
+
+/// Everything that a run takes place in.
+pub(crate) struct Bed {
+    folder: tempfile::TempDir,
+    pub(crate) registry: FakeRegistry,
+    /// How many runners there were.
+    runners: AtomicUsize,
+}
+
+impl Bed {
+    /// A git repository with the matrix of this one, whose images go to a registry of the bed and
+    /// whose upstream images are pinned, so that nothing else is asked.
+    pub(crate) async fn new() -> Self {
+        let bed = Self {
+            folder: tempfile::tempdir().expect("a folder"),
+            registry: FakeRegistry::start().await,
+            runners: AtomicUsize::new(0),
+        };
+        let origin = bed.origin();
+        fs_err::create_dir_all(&origin).expect("a folder");
+        for name in COPIED {
+            let copied = Command::new("cp").arg("-R").arg(path(name)).arg(&origin).status();
+            assert!(copied.expect("cp runs").success(), "{name}");
+        }
+        let matrix = fs_err::read_to_string(origin.join("matrix.toml")).expect("the matrix");
+        let host = format!("[image]\nregistry = \"{}\"\n", bed.registry.host());
+        fs_err::write(origin.join("matrix.toml"), matrix.replacen("[image]\n", &host, 1))
+            .expect("the matrix");
+        bed.pin();
+        bed.git(&["init", "--quiet", "--initial-branch=main"]);
+        bed.commit("Begin");
+        bed.write_shims();
+        bed
+    }
+
+    /// The repository as GitHub has it.
+    pub(crate) fn origin(&self) -> PathBuf {
+        self.folder.path().join("origin")
+    }
+
+    /// A new folder for a runner.
+    pub(crate) fn runner(&self) -> PathBuf {
+        let number = self.runners.fetch_add(1, Ordering::Relaxed);
+        let runner = self.folder.path().join("runners").join(number.to_string());
+        fs_err::create_dir_all(&runner).expect("a folder");
+        runner
+    }
+
+    /// The folder of the commands that stand before those of the machine.
+    pub(crate) fn shims(&self) -> PathBuf {
+        self.folder.path().join("shims")
+    }
+
+    /// What the shims were called with, a line each.
+    pub(crate) fn calls(&self) -> Vec<String> {
+        let calls = fs_err::read_to_string(self.folder.path().join("calls")).unwrap_or_default();
+        calls.lines().map(str::to_owned).collect()
+    }
+
+    /// Writes a file of the repository.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        fs_err::write(self.origin().join(name), text).expect("a file");
+    }
+
+    pub(crate) fn read(&self, name: &str) -> String {
+        fs_err::read_to_string(self.origin().join(name)).expect("a file")
+    }
+
+    /// Commits everything, and gives the commit before it and the new one.
+    pub(crate) fn commit(&self, message: &str) -> (String, String) {
+        let before = self.head();
+        self.git(&["add", "--all"]);
+        let name = ["-c", "user.name=Test", "-c", "user.email=test@example.org"];
+        self.git(&[&name[..], &["commit", "--quiet", "--message", message]].concat());
+        (before, self.head())
+    }
+
+    fn head(&self) -> String {
+        let mut command = Command::new("git");
+        command.current_dir(self.origin()).args(["rev-parse", "--quiet", "--verify", "HEAD"]);
+        let head = command.output().expect("git runs").stdout;
+        let head = String::from_utf8(head).expect("a commit");
+        match head.trim() {
+            "" => "0".repeat(40),
+            head => head.to_owned(),
+        }
+    }
+
+    fn git(&self, arguments: &[&str]) {
+        let mut command = Command::new("git");
+        command.current_dir(self.origin()).args(arguments);
+        let output = command.output().expect("git runs");
+        assert!(output.status.success(), "{command:?}: {output:?}");
+    }
+
+    /// Pins every upstream image of the matrix to something.
+    fn pin(&self) {
+        let matrix = matrix::load(&self.origin().join("matrix.toml")).expect("a matrix");
+        let variants: Vec<_> = matrix.variants.iter().collect();
+        let contexts =
+            Renderer::new(&matrix).expect("templates").render_all(&variants).expect("contexts");
+        let upstreams = contexts.iter().flat_map(|context| &context.upstreams);
+        let names: BTreeSet<&str> = upstreams.map(|upstream| upstream.name.as_str()).collect();
+        let pins =
+            names.iter().map(|name| format!("\"{name}\" = \"{}\"\n", Digest::of(name.as_bytes())));
+        let lock = format!("schema = 1\n\n[images]\n{}", pins.collect::<String>());
+        self.write("basegen.lock", &lock);
+    }
+
+    /// The fingerprints of all variants as the repository has them now, and their repositories.
+    pub(crate) fn fingerprints(&self) -> BTreeMap<String, (String, Fingerprint)> {
+        let matrix = matrix::load(&self.origin().join("matrix.toml")).expect("a matrix");
+        let selected = matrix.select(&Selection::default()).expect("all");
+        let request = PlanRequest { version: "v1".parse().ok(), ..PlanRequest::default() };
+        let plan = Plan::new(&matrix, &selected, request).expect("a plan");
+        let pins = Lock::of(&matrix).expect("a lock").pins;
+        let contexts = Renderer::new(&matrix).expect("templates").pinned(pins);
+        let contexts = { contexts }.render_all(&selected.variants).expect("contexts");
+        let inputs = Inputs::of_all(&plan.targets, &contexts, &matrix.build.secret_ids());
+        let rows = plan.targets.iter().zip(inputs).map(|(target, inputs)| {
+            let repository = target.reference.repository.path().to_owned();
+            (target.id().to_owned(), (repository, inputs.fingerprint().expect("pinned")))
+        });
+        rows.collect()
+    }
+
+    /// Builds variants, as an engine at work would have by the time that a job looks.
+    pub(crate) fn build<'a>(&self, ids: impl IntoIterator<Item = &'a str>) {
+        let fingerprints = self.fingerprints();
+        for id in ids {
+            let (repository, fingerprint) = &fingerprints[id];
+            let labels = BTreeMap::from([(Fingerprint::LABEL, fingerprint.to_string())]);
+            let config = json!({ "config": { "Labels": labels } }).to_string();
+            let part = |media_type: &str, text: &str| {
+                let digest = self.registry.add_blob(repository, text.to_owned());
+                json!({ "mediaType": media_type, "digest": digest, "size": text.len() })
+            };
+            let manifest = json!({
+                "schemaVersion": 2,
+                "mediaType": Manifest::OCI_IMAGE,
+                "config": part("application/vnd.oci.image.config.v1+json", &config),
+                "layers": [part("application/vnd.oci.image.layer.v1.tar", id)],
+            });
+            let tag = fingerprint.staging_tag().to_string();
+            self.registry.add_manifest(repository, &tag, Manifest::OCI_IMAGE, manifest.to_string());
+        }
+    }
+
+    /// Commands that are too heavy for a test, or that leave this machine: each notes how it was
+    /// called, and does no more than what later steps need.
+    fn write_shims(&self) {
+        let binary = env!("CARGO_BIN_EXE_basegen");
+        // `cargo install` puts basegen in place; what it does not know yet is stood in for.
+        self.shim(
+            "cargo",
+            r#"[ "$#" = 6 ] && [ "$1 $2 $3 $5" = "install --locked --path --root" ] || exit 97
+[ -f "$4/Cargo.toml" ] || exit 97
+mkdir -p "$6/bin" && cp "$SHIMS/basegen" "$6/bin/basegen""#,
+        );
+        self.shim(
+            "make",
+            r#"[ "$#" = 1 ] || exit 97
+exec /usr/bin/env -i PATH=/usr/bin:/bin HOME="$HOME" make -n "$1""#,
+        );
+        self.shim("gh", r#"exec "$SHIMS/../gh-answer" "$@""#);
+        self.set_releases("exit 1");
+        let basegen = format!(
+            r#"case $1 in
+release)
+    # It speaks to GitHub: how it is called is what is of interest here.
+    [ "$*" = "release --pr" ] && [ -n "$GITHUB_TOKEN" ] || exit 97
+    exit 0 ;;
+changed)
+    if ! {binary} changed --help >/dev/null 2>&1; then
+        [ "$1 $2 $4 $5 $#" = "changed --since --format github 5" ] || exit 97
+        now=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+        before=$(git show "$3:Cargo.toml" | sed -n 's/^version = "\(.*\)"/\1/p' | head -n 1)
+        [ "$now" = "$before" ] && changed=false || changed=true
+        echo "version_changed=$changed" >>"$GITHUB_OUTPUT"
+        exit 0
+    fi ;;
+esac
+exec {binary} "$@""#
+        );
+        self.shim("basegen", &basegen);
+    }
+
+    /// Says how `gh` answers.
+    pub(crate) fn set_releases(&self, script: &str) {
+        executable(&self.folder.path().join("gh-answer"), script);
+    }
+
+    fn shim(&self, name: &str, script: &str) {
+        fs_err::create_dir_all(self.shims()).expect("a folder");
+        let (shims, calls) = (self.shims(), self.folder.path().join("calls"));
+        let script = format!(
+            "SHIMS={}\necho \"{name} $*\" >>{}\n{script}",
+            shims.display(),
+            calls.display()
+        );
+        executable(&shims.join(name), &script);
+    }
+}
+
+fn executable(file: &Path, script: &str) {
+    fs_err::write(file, format!("#!/usr/bin/env bash\n{script}\n")).expect("a script");
+    fs_err::set_permissions(file, std::fs::Permissions::from_mode(0o755)).expect("a script");
+}

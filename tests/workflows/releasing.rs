@@ -1,0 +1,179 @@
+//! Whole releases by the workflow's own commands.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::bed::Bed;
+use crate::runner::Run;
+use crate::{WORKFLOWS, items, yaml};
+
+const RELEASE: &str = ".github/workflows/release.yml";
+
+/// The tags that users pull, of all repositories of the bed.
+fn names(bed: &Bed) -> BTreeSet<String> {
+    let repositories: BTreeSet<String> =
+        bed.fingerprints().into_values().map(|(repository, _)| repository).collect();
+    let tags = repositories.iter().flat_map(|repository| bed.registry.tags(repository));
+    tags.map(|(tag, _)| tag).filter(|tag| tag.len() != "basegen-".len() + 32).collect()
+}
+
+/// Sets the version of the repository, and gives what GitHub says of the push.
+fn push_version(bed: &Bed, version: &str) -> Value {
+    let cargo = bed.read("Cargo.toml");
+    let line = cargo.lines().find(|line| line.starts_with("version = ")).expect("a version");
+    bed.write("Cargo.toml", &cargo.replacen(line, &format!("version = \"{version}\""), 1));
+    let (before, _) = bed.commit(&format!("Release {version}"));
+    json!({ "event": { "before": before, "repository": { "fork": false } } })
+}
+
+fn no_inputs() -> Value {
+    json!({ "selection": null, "version-tag": null })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_of_a_new_version_releases_all_images_and_the_next_one_nothing() {
+    let bed = Bed::new().await;
+    let push = push_version(&bed, "9.8.7");
+    let mut run = Run::new(&bed, &push, &no_inputs());
+    let jobs = run.workflow(RELEASE);
+    for (id, job) in &jobs {
+        assert_eq!(job.result, "success", "{id}: {}", job.log);
+    }
+    let matrix = jobs["plan"].outputs["matrix"].as_str().expect("JSON");
+    let matrix: Value = serde_json::from_str(matrix).expect("JSON");
+    assert_eq!(items(&matrix["include"]).count(), 6);
+    let first = names(&bed);
+    assert!(first.contains("3.9-v9.8.7") && first.contains("3.14-gpu-reload-v9.8.7"), "{first:?}");
+    assert!(first.contains("basegen-release-v9.8.7"), "{first:?}");
+    assert_eq!(jobs["publish"].outputs["whole"], "true");
+    let log = &jobs["publish"].log;
+    assert!(log.contains("48 unchanged, 48 tags set"), "{log}");
+    assert!(log.contains("| variant | image | digest | size | state | time |"), "{log}");
+    let calls = bed.calls();
+    assert!(calls.contains(&"basegen release --pr".to_owned()), "{calls:?}");
+
+    // The same commit again, by hand: nothing is to be built, and nothing moves.
+    bed.registry.forget();
+    let event = json!({ "event_name": "workflow_dispatch" });
+    let mut again = Run::new(&bed, &event, &json!({ "selection": "", "version-tag": "" }));
+    let jobs = again.workflow(RELEASE);
+    assert_eq!(jobs["plan"].outputs["empty"], "true", "{}", jobs["plan"].log);
+    assert_eq!(jobs["build"].result, "skipped");
+    assert_eq!(jobs["publish"].result, "success", "{}", jobs["publish"].log);
+    assert_eq!(bed.registry.count("PUT", "*") + bed.registry.count("POST", "*"), 0);
+    assert_eq!(names(&bed), first);
+
+    // A push that leaves the version alone releases nothing.
+    bed.write("README.md", "more\n");
+    let (before, _) = bed.commit("Say more");
+    let push = json!({ "event": { "before": before, "repository": { "fork": false } } });
+    let jobs = Run::new(&bed, &push, &no_inputs()).workflow(RELEASE);
+    assert_eq!(jobs["plan"].outputs["release"], "false", "{}", jobs["plan"].log);
+    let others = ["build", "publish", "pr"].map(|id| jobs[id].result);
+    assert_eq!(others, ["skipped"; 3]);
+
+    // A new version of the same images: no job builds, and all tags are set.
+    let push = push_version(&bed, "9.9.0");
+    let jobs = Run::new(&bed, &push, &no_inputs()).workflow(RELEASE);
+    assert_eq!(jobs["build"].result, "skipped");
+    assert_eq!(jobs["publish"].outputs["whole"], "true", "{}", jobs["publish"].log);
+    assert!(names(&bed).contains("3.9-v9.9.0"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn some_images_are_released_on_request_under_another_version() {
+    let bed = Bed::new().await;
+    let event = json!({ "event_name": "workflow_dispatch" });
+    let inputs = json!({ "selection": "--python 3.11 --python 3.12", "version-tag": "my-test" });
+    let jobs = Run::new(&bed, &event, &inputs).workflow(RELEASE);
+    let matrix = jobs["plan"].outputs["matrix"].as_str().expect("JSON");
+    let matrix: Value = serde_json::from_str(matrix).expect("JSON");
+    assert_eq!(items(&matrix["include"]).count(), 2, "{matrix}");
+    assert_eq!(jobs["publish"].result, "success", "{}", jobs["publish"].log);
+    assert_eq!(jobs["pr"].result, "skipped");
+    let names = names(&bed);
+    assert_eq!(names.len(), 8, "two repositories have the same tags: {names:?}");
+    assert!(names.iter().all(|tag| tag.ends_with("-my-test")), "{names:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_one_job_fails_no_tag_moves_and_the_next_run_builds_the_rest_only() {
+    let bed = Bed::new().await;
+    let push = push_version(&bed, "9.8.7");
+    let mut run = Run::new(&bed, &push, &no_inputs());
+    run.broken.insert("3.11-gpu-server".to_owned());
+    let jobs = run.workflow(RELEASE);
+    assert_eq!(jobs["build"].result, "failure");
+    assert!(jobs["build"].log.contains("::error"), "{}", jobs["build"].log);
+    assert_eq!((jobs["publish"].result, jobs["pr"].result), ("skipped", "skipped"));
+    assert_eq!(names(&bed), BTreeSet::new());
+
+    let jobs = Run::new(&bed, &push, &no_inputs()).workflow(RELEASE);
+    let matrix = jobs["plan"].outputs["matrix"].as_str().expect("JSON");
+    let matrix: Value = serde_json::from_str(matrix).expect("JSON");
+    let variants: Vec<&Value> = items(&matrix["include"]).collect();
+    assert_eq!(variants.len(), 1);
+    assert_eq!(variants[0]["variants"], json!(["3.11-gpu-server"]));
+    assert_eq!(jobs["publish"].outputs["whole"], "true", "{}", jobs["publish"].log);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fork_releases_nothing() {
+    let bed = Bed::new().await;
+    let push = json!({ "event": { "before": "0".repeat(40), "repository": { "fork": true } } });
+    let jobs = Run::new(&bed, &push, &no_inputs()).workflow(RELEASE);
+    assert!(jobs.values().all(|job| job.result == "skipped"), "{jobs:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_push_of_a_branch_is_compared_with_the_commit_before_it() {
+    let bed = Bed::new().await;
+    push_version(&bed, "9.8.7");
+    let push = json!({ "event": { "before": "0".repeat(40), "repository": { "fork": false } } });
+    let jobs = Run::new(&bed, &push, &no_inputs()).workflow(RELEASE);
+    assert_eq!(jobs["plan"].outputs["release"], "true", "{}", jobs["plan"].log);
+}
+
+/// Every step that runs something is run by these tests: none is left out because nobody
+/// thought of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_step_is_carried_out() {
+    let bed = Bed::new().await;
+    let push = push_version(&bed, "9.8.7");
+    let mut carried_out = BTreeSet::new();
+    for workflow in WORKFLOWS {
+        let pull_request = json!({ "event_name": "pull_request", "base_ref": "main" });
+        let events: &[&Value] = match workflow {
+            RELEASE => &[&push],
+            _ => &[&push, &pull_request],
+        };
+        for event in events {
+            let mut run = Run::new(&bed, event, &no_inputs());
+            for (id, job) in run.workflow(workflow) {
+                assert_ne!(job.result, "failure", "{id} of {workflow}: {}", job.log);
+            }
+            carried_out.extend(run.carried_out);
+        }
+    }
+    let mut run = Run::new(&bed, &json!({}), &no_inputs());
+    crate::installing::act(&mut run, &[("args", "list --python 3.9")]).expect("it runs");
+    carried_out.extend(run.carried_out);
+
+    let mut all = BTreeSet::new();
+    for file in WORKFLOWS {
+        for (_, job) in crate::entries(&yaml(file)["jobs"]) {
+            let scripts = items(&job["steps"]).filter_map(|step| step["run"].as_str());
+            all.extend(scripts.map(|script| (file.to_owned(), script.to_owned())));
+        }
+    }
+    let action = yaml("action.yml");
+    let scripts = items(&action["runs"]["steps"]).filter_map(|step| step["run"].as_str());
+    all.extend(scripts.map(|script| ("action.yml".to_owned(), script.to_owned())));
+    assert_eq!(carried_out, all);
+    assert!(all.len() >= 12, "{all:?}");
+    let calls = bed.calls();
+    for call in ["make lint", "make test"] {
+        assert!(calls.contains(&call.to_owned()), "{calls:?}");
+    }
+}
