@@ -37,13 +37,15 @@ pub enum ExitCode {
     Conflict,
     /// `basegen check` found something.
     Check,
+    /// The forge refused something, or could not be reached.
+    Forge,
     /// Interrupted by the user.
     Interrupted,
 }
 
 impl ExitCode {
     /// Every code with its number and its meaning, in numeric order, for `--help` and the docs.
-    pub const TABLE: [(Self, u8, &'static str); 14] = [
+    pub const TABLE: [(Self, u8, &'static str); 15] = [
         (Self::Success, 0, "everything that was asked for is done"),
         (Self::Failure, 1, "a file or the environment is in the way"),
         (Self::Usage, 2, "the command line is wrong"),
@@ -57,6 +59,7 @@ impl ExitCode {
         (Self::Verify, 10, "an image failed a check: it is not what it should be"),
         (Self::Conflict, 11, "a tag of the version stands for another image already"),
         (Self::Check, 12, "`basegen check` found something that is out of step"),
+        (Self::Forge, 13, "the forge refused the pull request, or could not be reached"),
         (Self::Interrupted, 130, "interrupted"),
     ];
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// For each room, the rooms of this crate that it may import. Every room may speak of itself.
-const ROOMS: [(&str, &[&str]); 16] = [
+const ROOMS: [(&str, &[&str]); 17] = [
     ("error", &[]),
     ("image", &[]),
     ("event", &["image"]),
@@ -20,11 +20,12 @@ const ROOMS: [(&str, &[&str]); 16] = [
     ("engine", &["image", "event", "matrix", "render", "verify", "registry", "error"]),
     ("publish", &["image", "event", "plan", "engine", "registry", "error"]),
     ("report", &["image", "event", "error"]),
+    ("forge", &["image", "matrix", "registry", "report", "error"]),
     (
         "cli",
         &[
             "image", "matrix", "render", "plan", "version", "verify", "export", "init", "engine",
-            "registry", "publish", "report", "event", "error",
+            "registry", "publish", "report", "forge", "event", "error",
         ],
     ),
     ("main", &["cli", "report"]),

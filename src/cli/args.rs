@@ -44,6 +44,13 @@ pub(super) enum Command {
     Update(UpdateArgs),
     /// Raise the version, in every place that says it
     Bump(BumpArgs),
+    /// Publish the whole matrix, and bring the repository in step with it
+    ///
+    /// What is published already is not published again, and no engine is needed then. Without
+    /// --pr, the version is written to all its places in the working tree; with it, it is committed
+    /// to a branch of its own, on top of what the base branch has on GitHub, and a pull request is
+    /// opened, or the open one of this matrix is updated.
+    Release(Box<ReleaseArgs>),
     /// Tell what is out of step: version, lock, generated files, and what registries have
     Check(CheckArgs),
     /// Tell whether the version and the images have changed since a git revision
@@ -410,6 +417,40 @@ pub(super) struct BumpArgs {
     pub(super) format: AnswerFormat,
 }
 
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+pub(super) struct ReleaseArgs {
+    /// The version, or `patch`, `minor`, `major` or `prerelease` for the next one, if an image has
+    /// changed since the present one was released [default: the one that `[version]` tells of]
+    #[arg(value_name = "VERSION|LEVEL")]
+    pub(super) to: Option<String>,
+    /// Open a pull request, or update the open one, and leave the working tree as it is
+    #[arg(long)]
+    pub(super) pr: bool,
+    /// The branch that the pull request is for [default: that of the matrix, or the repository's]
+    #[arg(long, value_name = "BRANCH", requires = "pr")]
+    pub(super) base: Option<String>,
+    /// Open the pull request as a draft
+    #[arg(long, requires = "pr")]
+    pub(super) draft: bool,
+    /// Write the text of the pull request, all of it, to FILE too
+    #[arg(long, value_name = "FILE", requires = "pr")]
+    pub(super) notes: Option<PathBuf>,
+    /// Publish nothing and change nothing; print the diff, and what the pull request would say
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Move tags of the version that stand for other images
+    #[arg(long)]
+    pub(super) overwrite: bool,
+    /// Write what was built, with the digest of every tag, to FILE as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(super) metadata_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) running: RunningArgs,
+    #[command(flatten)]
+    pub(super) engine: EngineArgs,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum PrereleaseKind {
     /// 1.2.3-dev.1, 1.2.3.dev1
@@ -500,13 +541,17 @@ pub(super) struct BuildArgs {
 }
 
 /// Where the images go: into the engine, unless one of these is given.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[command(next_help_heading = "Where images go")]
 pub(super) struct OutputArgs {
     /// Push the images to their registry
     #[arg(long, conflicts_with = "output", overrides_with = "no_push")]
     pub(super) push: bool,
+    /// Then open a pull request that brings the repository in step with the release, or update the
+    /// open one; as `basegen release --pr`
+    #[arg(long, requires = "push")]
+    pub(super) pr: bool,
     /// Do not push; this is the default
     #[arg(long, overrides_with = "push", hide = true)]
     pub(super) no_push: bool,

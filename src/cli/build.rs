@@ -19,6 +19,7 @@ use crate::report::{self, Printer, RunReport};
 
 use super::args::{BuildArgs, GlobalArgs, OutputArgs};
 use super::metadata::{self, RunOutcome};
+use super::pull_request::{Proposing, Wishes};
 use super::recipe::Recipe;
 use super::selection::ArgumentError;
 use super::{
@@ -58,23 +59,47 @@ pub(super) fn run(
 ) -> Result<ExitCode, Report> {
     let matrix = selection::load(&global.file)?;
     let plan = selection::plan(&matrix, &args.selection, &args.naming)?;
-    let destination = destination(&args.output)?;
-    if args.output.dry_run {
-        printer.result(&plan::names(&plan));
-        return Ok(ExitCode::Success);
+    let wishes = Wishes { dry_run: args.output.dry_run, ..Wishes::default() };
+    // What is wrong with it is said before anything is built.
+    let proposing = match args.output.pr {
+        true => Some(Proposing::new(&plan, wishes, environment, printer)?),
+        false => None,
+    };
+    let code = match args.output.dry_run {
+        true => {
+            destination(&args.output)?;
+            printer.result(&plan::names(&plan));
+            ExitCode::Success
+        }
+        false => execute(args, &plan, global, environment, printer)?,
+    };
+    match proposing {
+        Some(proposing) if code == ExitCode::Success => proposing.run(),
+        _ => Ok(code),
     }
-    let recipe = Recipe::of(&plan)?;
+}
+
+/// Builds `plan`, and puts it where the arguments say.
+pub(super) fn execute(
+    args: &BuildArgs,
+    plan: &Plan<'_>,
+    global: &GlobalArgs,
+    environment: &Environment,
+    printer: &Printer,
+) -> Result<ExitCode, Report> {
+    let destination = destination(&args.output)?;
+    let (matrix, recipe) = (plan.matrix, Recipe::of(plan)?);
     if let Some(path) = &args.output.metadata_file {
         metadata::check(path)?;
     }
-    let registries = registries::options(&matrix, environment)?;
-    let secrets = inputs::secrets(&matrix, &args.running, environment)?;
+    let registries = registries::options(matrix, environment)?;
+    let secrets = inputs::secrets(matrix, &args.running, environment)?;
     let mask = inputs::mask(&secrets, &registries.credentials);
     let report = progress::report(&args.running.telling, global, environment, printer, mask)?;
     let call = Call {
         args,
         environment,
-        plan: &plan,
+        plan,
         destination,
         registries,
         secrets,

@@ -128,7 +128,7 @@ fn unchanged(
 }
 
 /// Whether the registries have a release of the plan's version, or any of its tags.
-fn is_released(plan: &Plan<'_>, environment: &Environment) -> Result<bool, Report> {
+pub(super) fn is_released(plan: &Plan<'_>, environment: &Environment) -> Result<bool, Report> {
     let registries = registries::open(&registries::options(plan.matrix, environment)?, Vec::new())?;
     let runtime = Runtime::new().map_err(FileError::runtime)?;
     if let Some(set) = version_set(plan)?

@@ -160,12 +160,60 @@ impl Snapshot {
     }
 }
 
+/// The URL of a remote; nothing where there is no such one, no repository, or no git.
+pub(super) fn remote(folder: &Path, name: &str) -> Option<String> {
+    asked(folder, &["config", "--get", &format!("remote.{name}.url")])
+}
+
+/// Where `folder` is below the repository's top: nothing, or a path that ends with `/`.
+pub(super) fn prefix(folder: &Path) -> Option<String> {
+    asked(folder, &["rev-parse", "--show-prefix"]).map(|prefix| prefix.trim_end().to_owned())
+}
+
+/// The files of the index below `folder` that match one of `patterns`, relative to it.
+pub(super) fn files(folder: &Path, patterns: &[&str]) -> Vec<String> {
+    let output = git(folder, &["ls-files", "-z"], &[]).ok();
+    let listed = output.filter(|output| output.status.success());
+    let patterns: Vec<glob::Pattern> =
+        patterns.iter().filter_map(|pattern| glob::Pattern::new(pattern).ok()).collect();
+    let mut files = listed.map(|output| paths(&output)).unwrap_or_default();
+    files.retain(|file| patterns.iter().any(|pattern| pattern.matches(file)));
+    files
+}
+
+/// The files at or below `paths` that are not as the newest commit has them, those that are
+/// gone left out; relative to `folder`, as the paths are.
+pub(super) fn changed(folder: &Path, paths_of: &[&str]) -> Vec<String> {
+    let listed = |arguments: &[&str]| {
+        let output = git(folder, &[arguments, &["--"], paths_of].concat(), &[]).ok();
+        let output = output.filter(|output| output.status.success());
+        output.map(|output| paths(&output)).unwrap_or_default()
+    };
+    let mut files = listed(&["diff", "--name-only", "--diff-filter=d", "--relative", "-z", "HEAD"]);
+    files.extend(listed(&["ls-files", "--others", "--exclude-standard", "-z"]));
+    files.sort();
+    files.dedup();
+    files
+}
+
+fn paths(output: &Output) -> Vec<String> {
+    let paths = output.stdout.split(|byte| *byte == 0).filter(|path| !path.is_empty());
+    paths.map(|path| String::from_utf8_lossy(path).into_owned()).collect()
+}
+
+/// What git answers, in one line; nothing where it fails.
+fn asked(folder: &Path, arguments: &[&str]) -> Option<String> {
+    let output = git(folder, arguments, &[]).ok().filter(|output| output.status.success())?;
+    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
 fn git(folder: &Path, arguments: &[&str], input: &[u8]) -> Result<Output, GitError> {
     run(command(folder, arguments), input)
 }
 
 fn command(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new("git");
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     command.arg("--literal-pathspecs").arg("-C").arg(folder).args(arguments);
     command
 }

@@ -50,6 +50,14 @@ impl FileError {
         Self { doing: format!("compare what is in `{}`", folder.display()), source }
     }
 
+    pub(super) fn base(source: io::Error) -> Self {
+        Self { doing: "prepare the files of the pull request".to_owned(), source }
+    }
+
+    pub(super) fn notes(source: io::Error) -> Self {
+        Self { doing: "write the notes of the release".to_owned(), source }
+    }
+
     fn metadata(path: &Path) -> impl Fn(io::Error) -> Self {
         move |source| Self {
             doing: format!("write the metadata file `{}`", path.display()),

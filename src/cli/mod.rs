@@ -18,8 +18,10 @@ mod explain;
 mod export;
 mod fan_out;
 mod findings;
+mod forge;
 mod generate;
 mod git;
+mod in_step;
 mod init;
 mod inputs;
 mod jobs;
@@ -31,8 +33,10 @@ mod planned;
 mod progress;
 mod prune;
 mod publish;
+mod pull_request;
 mod recipe;
 mod registries;
+mod release;
 mod released;
 mod render;
 mod selection;
@@ -121,6 +125,7 @@ fn execute(cli: Cli, environment: &Environment, printer: &Printer) -> Result<Exi
         Some(Command::Auth { command: AuthCommand::Check(args) }) => {
             auth::check(&args, &cli.global, environment, printer)
         }
+        Some(Command::Release(args)) => release::run(*args, &cli.global, environment, printer),
         Some(Command::Bump(args)) => bump::run(&args, &cli.global, environment, printer),
         Some(Command::Check(args)) => check::run(&args, &cli.global, environment, printer),
         Some(Command::Changed(args)) => changed::run(&args, &cli.global, environment, printer),

@@ -81,7 +81,7 @@ fn host_options(settings: &RegistrySettings) -> HostOptions {
 
 /// The proxies and certificates of the environment, and the certificates of the matrix: a
 /// network that re-signs what build steps fetch re-signs this too.
-fn network(matrix: &Matrix, environment: &Environment) -> Result<Network, Report> {
+pub(super) fn network(matrix: &Matrix, environment: &Environment) -> Result<Network, Report> {
     let variable = |lower: &str, upper: &str| {
         let value = environment.variable(lower).or_else(|| environment.variable(upper));
         value.map(str::to_owned)

@@ -10,7 +10,8 @@ pub(super) async fn watch(cancel: CancellationToken) {
     received().await;
 }
 
-async fn received() {
+/// Is over at the first interrupt or termination signal.
+pub(super) async fn received() {
     let interrupt = signal(SignalKind::interrupt());
     let terminate = signal(SignalKind::terminate());
     // Where signals cannot be watched, they do what they do without us.

@@ -33,6 +33,7 @@ impl Matrix {
         let registries = checker.registries(&file.registries);
         checker.version(file.version.as_ref());
         checker.generated(&file.generated);
+        checker.pull_request(&file.pull_request);
         checker.check_size(file, &axes);
         checker.finish()?;
 
@@ -70,6 +71,7 @@ impl Matrix {
             axes,
             version,
             generated: file.generated.clone(),
+            pull_request: file.pull_request.clone(),
             build,
             registries,
             variants,

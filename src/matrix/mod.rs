@@ -14,6 +14,7 @@ mod load;
 mod model;
 mod pattern;
 mod places;
+mod pull_request;
 mod registries;
 mod rules;
 mod safe;
@@ -35,6 +36,7 @@ pub use model::{
 };
 pub use pattern::{Pattern, PatternError};
 pub use places::{GeneratedTable, VERSION_GROUP, VersionPlace, VersionTable, version_pattern};
+pub use pull_request::PullRequestTable;
 pub use registries::{RegistryAuth, RegistrySettings};
 pub(crate) use safe::{INSTRUCTIONS, is_invisible};
 pub use schema::{SecretTable, json_schema};

@@ -10,6 +10,7 @@ use super::condition::Condition;
 use super::diagnostic::SourceFile;
 use super::pattern::Pattern;
 use super::places::{GeneratedTable, VersionTable};
+use super::pull_request::PullRequestTable;
 use super::registries::RegistrySettings;
 use super::schema::SecretTable;
 use super::value::Value;
@@ -28,6 +29,8 @@ pub struct Matrix {
     pub version: Option<VersionTable>,
     /// Files that are made from the matrix, and committed beside it.
     pub generated: GeneratedTable,
+    /// The pull request that brings the repository in step with a release.
+    pub pull_request: PullRequestTable,
     /// What the build steps are given.
     pub build: BuildInputs,
     /// How registries are reached and who we are to them, by host; Docker Hub is `docker.io`.

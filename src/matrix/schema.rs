@@ -13,6 +13,7 @@ use serde_json::Value as Json;
 use serde_spanned::Spanned;
 
 use super::places::{GeneratedTable, VersionTable};
+use super::pull_request::PullRequestTable;
 use super::registries::{Registries, RegistryTable};
 use super::value::Value;
 use crate::image::CompressionAlgorithm;
@@ -40,6 +41,9 @@ pub struct MatrixFile {
     /// Files that are made from the matrix, and committed beside it.
     #[serde(default)]
     pub generated: GeneratedTable,
+    /// The pull request that brings the repository in step with a release.
+    #[serde(default)]
+    pub pull_request: PullRequestTable,
     /// What the build steps are given.
     #[serde(default)]
     pub build: BuildTable,

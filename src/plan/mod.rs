@@ -22,7 +22,7 @@ pub use fingerprint::Fingerprint;
 pub use inputs::Inputs;
 pub use lock::{Lock, LockError, Move};
 pub use names::{NameError, Naming};
-pub use readme::{ReadmeError, with_readme};
+pub use readme::{ReadmeError, with_readme, with_readme_in};
 pub use shards::{MAX_SHARDS, usual_shards};
 pub use since::{Affected, Comparison, Effect};
 pub use standing::{PublishedState, Standing};

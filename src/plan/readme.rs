@@ -82,8 +82,14 @@ impl Explain for ReadmeError {
 
 /// Adds to `edits` what makes the README of `[generated]` show the images of `plan`, which is of the
 /// whole matrix. An edit of that file that is there already is carried on.
-pub fn with_readme(
+pub fn with_readme(plan: &Plan<'_>, edits: Vec<FileEdit>) -> Result<Vec<FileEdit>, ReadmeError> {
+    with_readme_in(plan, plan.matrix.folder(), edits)
+}
+
+/// The same for a README that is elsewhere: `folder` is read in place of the matrix' own.
+pub fn with_readme_in(
     plan: &Plan<'_>,
+    folder: &Path,
     mut edits: Vec<FileEdit>,
 ) -> Result<Vec<FileEdit>, ReadmeError> {
     let Some(readme) = &plan.matrix.generated.readme else { return Ok(edits) };
@@ -92,7 +98,7 @@ pub fn with_readme(
         edit.after = filled(&path, &edit.after, &markdown(plan))?;
         return Ok(edits);
     }
-    let on_disk = plan.matrix.folder().join(&path);
+    let on_disk = folder.join(&path);
     let before = fs_err::read_to_string(on_disk).map_err(ReadmeError::Read)?;
     let after = filled(&path, &before, &markdown(plan))?;
     if before != after {

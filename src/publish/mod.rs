@@ -18,6 +18,7 @@
 //! for some rows, and [`promote`] the others for all of them, without an engine.
 
 mod audit;
+mod contents;
 mod error;
 mod join;
 mod journal;
@@ -33,6 +34,7 @@ mod standing;
 mod survey;
 
 pub use audit::{Audited, Finding, audit};
+pub use contents::{ImageContent, Since, contents};
 pub use error::{Absence, PublishError};
 pub use join::{JobFile, JobImage, JoinError, Joined, join};
 pub use journal::{Journal, JournalError, RowState, State};

@@ -45,5 +45,5 @@ pub use manifest::{Manifest, Name, Needs};
 pub use options::{HostOptions, Proxies, RegistryOptions, Timeouts};
 pub use payload::Blob;
 pub use problem::Problem;
-pub use retry::RetryPolicy;
+pub use retry::{RetryPolicy, date as server_date, retry_after};
 pub use upload::BlobPush;

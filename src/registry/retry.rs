@@ -91,7 +91,8 @@ impl<'a> Attempts<'a> {
 /// A date is compared with the server's own clock where it tells it, since ours may be off.
 ///
 /// [rfc]: https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3
-pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+#[must_use]
+pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
@@ -102,7 +103,8 @@ pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Durati
 }
 
 /// The time that the server says it is.
-pub(super) fn date(headers: &HeaderMap) -> Option<SystemTime> {
+#[must_use]
+pub fn date(headers: &HeaderMap) -> Option<SystemTime> {
     httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()
 }
 

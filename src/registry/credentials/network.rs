@@ -6,7 +6,7 @@ use reqwest::{Client, Url};
 use super::Credentials;
 use crate::registry::address::Reach;
 use crate::registry::transport::Transport;
-use crate::registry::{Proxies, RegistryErrorKind, RegistryOptions};
+use crate::registry::{Proxies, RegistryError, RegistryErrorKind, RegistryOptions};
 
 /// How clouds are reached that give out credentials.
 #[derive(Debug, Clone, Default)]
@@ -15,6 +15,15 @@ pub struct Network {
     pub proxies: Proxies,
     /// Certificates (PEM) that are trusted beside the system's.
     pub certificates: Vec<u8>,
+}
+
+impl Network {
+    /// A client for requests to `url`, of another service than a registry.
+    pub fn client(&self, url: &Url) -> Result<Client, RegistryError> {
+        let client = Connections::over(self.clone()).client(url);
+        let host = url.host_str().unwrap_or_default().to_owned();
+        client.map_err(|kind| RegistryError::new("prepare a connection to", host, kind))
+    }
 }
 
 /// Connections over a [`Network`], made when the first is needed.

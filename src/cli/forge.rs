@@ -1,0 +1,162 @@
+//! Which repository a pull request goes to, and who we are there, from the matrix, the
+//! environment and git.
+
+use std::path::Path;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::error::{ExitCode, Explain, Report};
+use crate::forge::{Access, GitHubOptions, Remote, RepositoryName};
+use crate::matrix::{Matrix, PullRequestTable};
+use crate::registry::RetryPolicy;
+
+use super::{Environment, git, registries};
+
+/// How long GitHub may take for an answer.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The variables that a token is looked for in, the first that is set counts.
+const TOKENS: [&str; 2] = ["GITHUB_TOKEN", "GH_TOKEN"];
+
+/// Where a GitHub App's id and private key are looked for.
+const APP: (&str, &str) = ("BASEGEN_APP_ID", "BASEGEN_APP_PRIVATE_KEY");
+
+/// Why it is not known where the pull request goes, or who opens it.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ForgeError {
+    /// Nothing tells of a repository.
+    #[error("it is not known which repository the pull request goes to")]
+    NoRepository,
+    /// What tells of one is no name.
+    #[error("`{0}` does not name a repository")]
+    Repository(&'static str),
+    /// The address is no URL.
+    #[error("the root of GitHub's API is no URL: `{0}`")]
+    Api(String),
+    /// The token would travel in the clear.
+    #[error("the token is not sent to `{0}` without TLS")]
+    PlainHttp(String),
+    /// There is no token.
+    #[error("there is no token for GitHub")]
+    NoToken,
+    /// The matrix names a variable that is not set.
+    #[error("`[pull_request]` names the variable `{0}`, which is not set")]
+    Variable(String),
+    /// Of an App's id and key there is one.
+    #[error("there is one of `{}` and `{}`: a GitHub App needs both", .0, .1)]
+    HalfAnApp(String, String),
+}
+
+impl Explain for ForgeError {
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Api(_) | Self::PlainHttp(_) => ExitCode::Matrix,
+            _ => ExitCode::Forge,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::NoRepository | Self::Repository(_) => {
+                "name it with `repository = \"owner/name\"` in `[pull_request]`, or set \
+                 GITHUB_REPOSITORY; the git remote `origin` is looked at too"
+            }
+            Self::NoToken | Self::Variable(_) => {
+                "set GITHUB_TOKEN or GH_TOKEN, or BASEGEN_APP_ID and BASEGEN_APP_PRIVATE_KEY of a \
+                 GitHub App; under Actions: `env: GITHUB_TOKEN: ${{ github.token }}`"
+            }
+            Self::Api(_) | Self::PlainHttp(_) => {
+                "`api` in `[pull_request]` or GITHUB_API_URL, such as \
+                 `https://github.example.org/api/v3`"
+            }
+            Self::HalfAnApp(..) => return None,
+        };
+        Some(hint.to_owned())
+    }
+}
+
+/// How the repository of `matrix` is reached. Without a token only reading is possible, which
+/// needs `anonymous`.
+pub(super) fn options(
+    matrix: &Matrix,
+    environment: &Environment,
+    anonymous: bool,
+) -> Result<GitHubOptions, Report> {
+    let table = &matrix.pull_request;
+    let (repository, api) = place(table, matrix.folder(), environment)?;
+    let access = match access(table, environment)? {
+        Access::Anonymous if !anonymous => return Err(ForgeError::NoToken.into()),
+        access => access,
+    };
+    let url: reqwest::Url = api.parse().map_err(|_| ForgeError::Api(api.clone()))?;
+    let is_here = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
+    if url.scheme() != "https" && !is_here && !matches!(access, Access::Anonymous) {
+        return Err(ForgeError::PlainHttp(api).into());
+    }
+    Ok(GitHubOptions {
+        client: registries::network(matrix, environment)?.client(&url)?,
+        api,
+        repository,
+        access,
+        retry: RetryPolicy::default(),
+        timeout: TIMEOUT,
+    })
+}
+
+/// The repository, and the root of the API that it is behind.
+fn place(
+    table: &PullRequestTable,
+    folder: &Path,
+    environment: &Environment,
+) -> Result<(RepositoryName, String), ForgeError> {
+    let remote = git::remote(folder, "origin").and_then(|url| Remote::parse(&url));
+    let told = |text: &str, source| {
+        text.parse::<RepositoryName>().map_err(|_| ForgeError::Repository(source))
+    };
+    let repository = match (&table.repository, environment.variable("GITHUB_REPOSITORY"), &remote) {
+        (Some(text), ..) => told(text.get_ref(), "repository of [pull_request]")?,
+        (None, Some(text), _) => told(text, "GITHUB_REPOSITORY")?,
+        (None, None, Some(remote)) => remote.repository.clone(),
+        (None, None, None) => return Err(ForgeError::NoRepository),
+    };
+    let api = match (&table.api, environment.variable("GITHUB_API_URL"), remote) {
+        (Some(api), ..) => api.get_ref().clone(),
+        (None, Some(api), _) => api.to_owned(),
+        (None, None, Some(remote)) => remote.api(),
+        (None, None, None) => "https://api.github.com".to_owned(),
+    };
+    Ok((repository, api))
+}
+
+/// Who we are: an App where its two variables are set, else a token.
+fn access(table: &PullRequestTable, environment: &Environment) -> Result<Access, ForgeError> {
+    let secret = |name: &str| {
+        let value = environment.secret(name).flatten();
+        value.filter(|value| !value.expose_secret().trim().is_empty())
+    };
+    let named = |name: &Option<serde_spanned::Spanned<String>>, usual: &str| {
+        let name = name.as_ref().map(|name| name.get_ref().clone());
+        (name.is_some(), name.unwrap_or_else(|| usual.to_owned()))
+    };
+    if let Some(name) = &table.token_secret_name {
+        let token = secret(name.get_ref());
+        return token
+            .map(Access::Token)
+            .ok_or_else(|| ForgeError::Variable(name.get_ref().clone()));
+    }
+    let (is_id_named, id_name) = named(&table.app_id_secret_name, APP.0);
+    let (is_key_named, key_name) = named(&table.app_private_key_secret_name, APP.1);
+    match (secret(&id_name), secret(&key_name)) {
+        (Some(id), Some(key)) => {
+            let id = id.expose_secret().trim().to_owned();
+            return Ok(Access::App { id, key });
+        }
+        (None, None) if is_id_named => return Err(ForgeError::Variable(id_name)),
+        (None, None) if is_key_named => return Err(ForgeError::Variable(key_name)),
+        (None, None) => {}
+        _ => return Err(ForgeError::HalfAnApp(id_name, key_name)),
+    }
+    let token: Option<SecretString> = TOKENS.iter().find_map(|name| secret(name));
+    Ok(token.map_or(Access::Anonymous, Access::Token))
+}

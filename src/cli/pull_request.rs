@@ -1,0 +1,424 @@
+//! The step behind a release that is published: the pull request that brings the repository in
+//! step with it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use tokio::runtime::Runtime;
+
+use crate::error::{ExitCode, Explain, Report};
+use crate::forge::{
+    Base, Body, GitHub, GitHubOptions, ImageRow, Notes, Opened, Proposal, ReleasePullRequest,
+    RowChange, marker,
+};
+use crate::plan::{Plan, PublishedState, Target};
+use crate::publish::{self, ImageContent, ReleaseSet, Since};
+use crate::registry::Registries;
+use crate::report::{Outputs, Printer};
+use crate::version::{self, Version};
+
+use super::in_step::{self, OnBase};
+use super::metadata::FileError;
+use super::publish::version_set;
+use super::recipe::Recipe;
+use super::{Environment, answer, bump, forge, registries, released, signals, stands};
+
+/// What a pull request is asked for with, beside what the matrix says.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Wishes {
+    /// The branch to propose the changes for.
+    pub(super) base: Option<String>,
+    /// Whether it is opened as a draft, whatever the matrix says.
+    pub(super) draft: bool,
+    /// Whether nothing is done, and what would be is shown.
+    pub(super) dry_run: bool,
+    /// Where the notes of the release are written to, too.
+    pub(super) notes: Option<PathBuf>,
+}
+
+/// Why there is no pull request for this call.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ProposalError {
+    /// Only some variants are in it.
+    #[error("a pull request is for a whole release, and this is a part of one")]
+    Part,
+    /// The version is not the matrix' own.
+    #[error("a pull request is for a version of the matrix, and `{0}` is none")]
+    Custom(String),
+    /// Some images of the version are not there.
+    #[error("{version} is not whole in its registry: {}", Missing(missing))]
+    NotWhole {
+        /// The version.
+        version: String,
+        /// What is missing.
+        missing: Vec<String>,
+    },
+    /// The base is ahead of what was released.
+    #[error("`{branch}` says {there} already, which is newer than {released}")]
+    Newer {
+        /// The base branch.
+        branch: String,
+        /// The version there.
+        there: String,
+        /// The version that was released.
+        released: String,
+    },
+    /// The user has had enough.
+    #[error("interrupted while the pull request was prepared")]
+    Interrupted,
+    /// The branch of the pull request is its own base.
+    #[error("the branch of the pull request is the branch that it is for: `{0}`")]
+    SameBranch(String),
+}
+
+struct Missing<'a>(&'a [String]);
+
+impl fmt::Display for Missing<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().take(10).try_for_each(|what| write!(formatter, "\n  {what}"))?;
+        match self.0.len().checked_sub(10).filter(|more| *more > 0) {
+            Some(more) => write!(formatter, "\n  and {more} more"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Explain for ProposalError {
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Part | Self::Custom(_) => ExitCode::Usage,
+            Self::NotWhole { .. } => ExitCode::Drift,
+            Self::Newer { .. } => ExitCode::Forge,
+            Self::SameBranch(_) => ExitCode::Matrix,
+            Self::Interrupted => ExitCode::Interrupted,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Part => "leave out what selects variants or platforms",
+            Self::Custom(_) => "leave out `--version-tag`; `basegen release VERSION` releases one",
+            Self::NotWhole { .. } => {
+                "no pull request was opened or changed; `basegen status` tells more. The same \
+                 again publishes what is missing, and goes on"
+            }
+            Self::Newer { .. } => "the working tree is older than the branch: update it first",
+            Self::Interrupted => "the same again goes on from there",
+            Self::SameBranch(_) => "choose another `branch` in `[pull_request]`",
+        };
+        Some(hint.to_owned())
+    }
+}
+
+/// A pull request that can be asked for: everything is known that can be before anything is done.
+pub(super) struct Proposing<'a> {
+    plan: &'a Plan<'a>,
+    version: &'a Version,
+    options: GitHubOptions,
+    wishes: Wishes,
+    environment: &'a Environment,
+    printer: &'a Printer,
+}
+
+impl<'a> Proposing<'a> {
+    pub(super) fn new(
+        plan: &'a Plan<'a>,
+        wishes: Wishes,
+        environment: &'a Environment,
+        printer: &'a Printer,
+    ) -> Result<Self, Report> {
+        let version = plan.version.as_ref().ok_or(bump::NoVersion)?;
+        if plan.custom {
+            return Err(ProposalError::Custom(version.to_string()).into());
+        }
+        if !plan.whole {
+            return Err(ProposalError::Part.into());
+        }
+        if plan.matrix.version.is_none() {
+            return Err(bump::NoVersion.into());
+        }
+        let options = forge::options(plan.matrix, environment, wishes.dry_run)?;
+        Ok(Self { plan, version, options, wishes, environment, printer })
+    }
+
+    /// Opens the pull request, updates the open one, or finds that there is nothing to do.
+    pub(super) fn run(&self) -> Result<ExitCode, Report> {
+        let runtime = Runtime::new().map_err(FileError::runtime)?;
+        let missing = self.missing()?;
+        if !missing.is_empty() && !self.wishes.dry_run {
+            return Err(self.not_whole(missing).into());
+        }
+        let github = wait(&runtime, GitHub::connect(&self.options))?;
+        let base = wait(&runtime, github.base(self.base_name()))?;
+        let edits = wait(&runtime, in_step::on_base(self.plan, self.version, &github, &base))?;
+        self.check_order(&edits, &base)?;
+        if edits.edits.is_empty() {
+            let message = format!(
+                "nothing to do: `{}` is in step with {} already",
+                base.branch, self.version
+            );
+            self.printer.result(&message);
+            return Ok(ExitCode::Success);
+        }
+        let notes = match missing.is_empty() {
+            true => wait(&runtime, self.notes(&edits.version))?,
+            false => self.expected(&edits.version, &runtime)?,
+        };
+        let (request, body) = self.request(&edits.prefix, &notes, &base)?;
+        if self.wishes.dry_run {
+            self.show(&request, &base, &edits);
+            return Ok(ExitCode::Success);
+        }
+        self.write_notes(&body)?;
+        let changes = edits.changes();
+        let branch = wait(&runtime, github.prepare(&request, &base, &changes))?;
+        // Nobody shall be asked to merge what cannot be pulled: tags may have gone since.
+        let missing = self.missing()?;
+        if !missing.is_empty() {
+            return Err(self.not_whole(missing).into());
+        }
+        let opened = wait(&runtime, github.open(&request, &base, &branch))?;
+        runtime.shutdown_background();
+        if let Some(opened) = opened {
+            self.tell(&opened)?;
+        } else {
+            let message = format!("nothing to do: `{}` has all of it already", base.branch);
+            self.printer.result(&message);
+        }
+        Ok(ExitCode::Success)
+    }
+
+    fn base_name(&self) -> Option<&str> {
+        let of_matrix = self.plan.matrix.pull_request.base.as_ref();
+        self.wishes.base.as_deref().or(of_matrix.map(|base| base.get_ref().as_str()))
+    }
+
+    /// What of the release is not in its registry.
+    fn missing(&self) -> Result<Vec<String>, Report> {
+        let differences = released::differences(self.plan, true, self.environment)?;
+        Ok(differences.into_iter().map(|(message, _)| message).collect())
+    }
+
+    fn not_whole(&self, missing: Vec<String>) -> ProposalError {
+        ProposalError::NotWhole { version: self.version.to_string(), missing }
+    }
+
+    /// Sees that the base does not go back to an older version.
+    fn check_order(&self, edits: &OnBase, base: &Base) -> Result<(), ProposalError> {
+        match (edits.version.number(), self.version.number()) {
+            (Ok(there), Ok(released)) if there > released => Err(ProposalError::Newer {
+                branch: base.branch.clone(),
+                there: edits.version.to_string(),
+                released: self.version.to_string(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// What the registry has of the release, beside that of the version that the base says.
+    async fn notes(&self, before: &Version) -> Result<Notes, Report> {
+        let options = registries::options(self.plan.matrix, self.environment)?;
+        let registries = registries::open(&options, Vec::new())?;
+        let set = self.set(&registries, self.version).await?;
+        let previous = match before == self.version {
+            true => None,
+            false => self.set(&registries, before).await?,
+        };
+        let before = previous.as_ref().map(|(_, set, _)| set);
+        let (images, removed) = match &set {
+            Some((_, set, _)) => {
+                let contents = publish::contents(&registries, set, before).await?;
+                (self.rows(set, &contents), removed(set, before))
+            }
+            None => Default::default(),
+        };
+        Ok(Notes {
+            version: self.version.to_string(),
+            previous: previous.as_ref().and_then(|(_, set, _)| set.version.clone()),
+            images,
+            removed,
+            set: set.map(|(reference, _, digest)| (reference, digest)),
+        })
+    }
+
+    /// The release set of a version.
+    async fn set(
+        &self,
+        registries: &Registries,
+        version: &Version,
+    ) -> Result<Option<(crate::image::Reference, ReleaseSet, crate::image::Digest)>, Report> {
+        let Some(mut reference) = version_set(self.plan)? else { return Ok(None) };
+        let tag = reference.tag.as_str().replace(self.version.as_str(), version.as_str());
+        let Ok(tag) = tag.parse() else { return Ok(None) };
+        reference.tag = tag;
+        let found = ReleaseSet::read(registries, &reference).await?;
+        Ok(found.map(|(set, digest)| (reference, set, digest)))
+    }
+
+    fn rows(&self, set: &ReleaseSet, contents: &[ImageContent]) -> Vec<ImageRow> {
+        let contents: BTreeMap<&str, &ImageContent> =
+            contents.iter().map(|content| (content.id.as_str(), content)).collect();
+        let row = |target: &Target<'_>| {
+            let (image, content) = (set.images.get(target.id())?, contents.get(target.id())?);
+            Some(ImageRow {
+                reference: target.reference.clone(),
+                digest: Some(image.digest.clone()),
+                blobs: content.blobs.clone(),
+                change: match &content.since {
+                    None => RowChange::Unknown,
+                    Some(Since::New) => RowChange::New,
+                    Some(Since::Unchanged) => RowChange::Unchanged,
+                    Some(Since::Changed(reasons)) => RowChange::Changed(reasons.clone()),
+                },
+            })
+        };
+        self.plan.targets.iter().filter_map(row).collect()
+    }
+
+    /// What the release will be, of one that is not published yet.
+    fn expected(&self, before: &Version, runtime: &Runtime) -> Result<Notes, Report> {
+        let stands = stands::required(self.plan, self.environment)?;
+        let options = registries::options(self.plan.matrix, self.environment)?;
+        let registries = registries::open(&options, Vec::new())?;
+        let previous = wait(runtime, self.set(&registries, before))?.map(|(_, set, _)| set);
+        let prints = Recipe::of(self.plan)?.fingerprints();
+        let rows = self.plan.targets.iter().zip(stands).zip(prints);
+        let rows = rows.map(|((target, stand), fingerprint)| ImageRow {
+            reference: target.reference.clone(),
+            digest: None,
+            blobs: Vec::new(),
+            change: match previous.as_ref().map(|set| set.images.get(target.id())) {
+                Some(Some(image)) => {
+                    let fingerprint = fingerprint.map(|fingerprint| fingerprint.to_string());
+                    match fingerprint.is_some() && image.fingerprint == fingerprint {
+                        true => RowChange::Unchanged,
+                        // What is built already stands to its tag, and not to the release before.
+                        false if stand.state == PublishedState::Missing => {
+                            RowChange::Changed(Vec::new())
+                        }
+                        false => RowChange::Changed(stand.reasons),
+                    }
+                }
+                Some(None) => RowChange::New,
+                None => RowChange::Unknown,
+            },
+        });
+        let previous = (before != self.version).then(|| before.to_string());
+        let version = self.version.to_string();
+        Ok(Notes { version, previous, images: rows.collect(), ..Notes::default() })
+    }
+
+    fn request(
+        &self,
+        prefix: &str,
+        notes: &Notes,
+        base: &Base,
+    ) -> Result<(ReleasePullRequest, Body), ProposalError> {
+        let (matrix, version) = (self.plan.matrix, self.version.as_str());
+        let table = &matrix.pull_request;
+        let file = matrix.source.path.file_name().unwrap_or_default().to_string_lossy();
+        let marker = marker(&format!("{prefix}{file}"));
+        let place = format!("`basegen status {version}` lists all of them");
+        let body = notes.body(&marker, &place);
+        let branch = table.branch(version);
+        if branch == base.branch {
+            return Err(ProposalError::SameBranch(branch));
+        }
+        let request = ReleasePullRequest {
+            version: version.to_owned(),
+            title: table.title(version),
+            body: body.text.clone(),
+            marker,
+            branch,
+            draft: table.draft || self.wishes.draft,
+            labels: table.labels.clone(),
+            reviewers: table.reviewers.clone(),
+            team_reviewers: table.team_reviewers.clone(),
+            assignees: table.assignees.clone(),
+        };
+        Ok((request, body))
+    }
+
+    /// `--dry-run`: what would be committed, and what the pull request would say.
+    fn show(&self, request: &ReleasePullRequest, base: &Base, edits: &OnBase) {
+        let ReleasePullRequest { title, branch, body, .. } = request;
+        let diff = version::diff(&edits.edits);
+        self.printer.result(&format!(
+            "{title}\nfrom `{branch}` to `{}` of {}\n\n{diff}\n{body}",
+            base.branch, self.options.repository
+        ));
+    }
+
+    /// Writes all of the notes where they are asked for, or where the pull request leaves some out.
+    fn write_notes(&self, body: &Body) -> Result<(), Report> {
+        let whole = body.spilled.as_ref().unwrap_or(&body.text);
+        let path = match (&self.wishes.notes, &body.spilled) {
+            (Some(path), _) => path.clone(),
+            (None, None) => return Ok(()),
+            (None, Some(_)) => {
+                let state = self.environment.state_folder();
+                let state = state.unwrap_or_else(|| self.plan.matrix.folder().join(".basegen"));
+                state.join("notes").join(format!("{}.md", self.version))
+            }
+        };
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        parent.map_or(Ok(()), fs_err::create_dir_all).map_err(FileError::notes)?;
+        fs_err::write(&path, whole).map_err(FileError::notes)?;
+        if body.spilled.is_some() {
+            self.printer.message(&format!(
+                "the notes are too long for a pull request: all of them are in `{}`",
+                path.display()
+            ));
+        }
+        Ok(())
+    }
+
+    fn tell(&self, opened: &Opened) -> Result<(), Report> {
+        let pull = &opened.pull_request;
+        let done = match opened.proposal {
+            Proposal::Opened => "opened",
+            Proposal::Updated => "updated",
+            Proposal::Unchanged => "unchanged:",
+        };
+        self.printer.result(&format!("{done} pull request #{}: {}", pull.number, pull.url));
+        for refused in &opened.refused {
+            self.printer.message(&format!("warning: {refused}"));
+        }
+        if pull.is_by_actions() {
+            self.printer.message(
+                "warning: the pull request was opened with the token of Actions, for which GitHub \
+                 runs no workflow: its checks do not begin by themselves\n\
+                 hint: use the token of a GitHub App (BASEGEN_APP_ID, BASEGEN_APP_PRIVATE_KEY), or \
+                 close and reopen the pull request by hand",
+            );
+        }
+        if self.environment.path("GITHUB_OUTPUT").is_some() {
+            let outputs = Outputs::new()
+                .with("pull_request", pull.number)
+                .with("pull_request_url", &pull.url);
+            answer::hand_on(&outputs, self.environment, self.printer)?;
+        }
+        Ok(())
+    }
+}
+
+/// Waits for `work`, or for an interrupt: what was asked of GitHub by then is found by the next run.
+fn wait<T, E: Into<Report>>(
+    runtime: &Runtime,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, Report> {
+    runtime.block_on(async {
+        tokio::select! {
+            done = work => done.map_err(Into::into),
+            () = signals::received() => Err(ProposalError::Interrupted.into()),
+        }
+    })
+}
+
+/// The images of the release before that this one has no more.
+fn removed(now: &ReleaseSet, before: Option<&ReleaseSet>) -> Vec<String> {
+    let before = before.into_iter().flat_map(|set| &set.images);
+    let gone = before.filter(|(id, _)| !now.images.contains_key(*id));
+    gone.map(|(_, image)| image.reference.to_string()).collect()
+}

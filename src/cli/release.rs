@@ -1,0 +1,137 @@
+//! `basegen release`: publish the whole matrix, and bring the repository in step with it.
+
+use crate::error::{ExitCode, Explain, Report};
+use crate::matrix::{Matrix, Selection, VersionTable};
+use crate::plan::{Plan, PlanRequest, PublishedState};
+use crate::report::{Printer, format};
+use crate::version::{self, BumpError, Level, Version};
+
+use super::args::{BuildArgs, GlobalArgs, NamingArgs, OutputArgs, ReleaseArgs, SelectionArgs};
+use super::pull_request::{Proposing, Wishes};
+use super::{Environment, build, bump, in_step, selection, stands};
+
+/// A release goes forward.
+#[derive(Debug, thiserror::Error)]
+#[error("`{wanted}` is lower than `{now}`")]
+struct Lower {
+    wanted: String,
+    now: String,
+}
+
+impl Explain for Lower {
+    fn exit_code(&self) -> ExitCode {
+        ExitCode::Usage
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("`basegen bump --allow-downgrade` goes back to a version".to_owned())
+    }
+}
+
+pub(super) fn run(
+    args: ReleaseArgs,
+    global: &GlobalArgs,
+    environment: &Environment,
+    printer: &Printer,
+) -> Result<ExitCode, Report> {
+    let matrix = selection::load(&global.file)?;
+    let table = matrix.version.as_ref().ok_or(bump::NoVersion)?;
+    let Some(version) = version(args.to.as_deref(), table, &matrix, environment, printer)? else {
+        return Ok(ExitCode::Success);
+    };
+    let plan = plan(&matrix, &version)?;
+    let wishes = Wishes {
+        base: args.base.clone(),
+        draft: args.draft,
+        dry_run: args.dry_run,
+        notes: args.notes.clone(),
+    };
+    // What is wrong with it is said before anything is built.
+    let proposing = match args.pr {
+        true => Some(Proposing::new(&plan, wishes, environment, printer)?),
+        false => None,
+    };
+    if !args.dry_run {
+        let code = build::execute(&build_args(args), &plan, global, environment, printer)?;
+        if code != ExitCode::Success {
+            return Ok(code);
+        }
+        return match proposing {
+            Some(proposing) => proposing.run(),
+            None => write(&plan, &version, printer),
+        };
+    }
+    if let Some(proposing) = proposing {
+        return proposing.run();
+    }
+    printer.result(&crate::plan::names(&plan));
+    printer.result(&version::diff(&in_step::here(&plan, &version)?));
+    Ok(ExitCode::Success)
+}
+
+/// The version to release; nothing where no image has changed.
+fn version(
+    to: Option<&str>,
+    table: &VersionTable,
+    matrix: &Matrix,
+    environment: &Environment,
+    printer: &Printer,
+) -> Result<Option<Version>, Report> {
+    let Some(to) = to else { return Ok(Some(version::read(table, matrix.folder())?)) };
+    let Ok(level) = to.parse::<Level>() else {
+        let first = version::say(&table.first(), matrix.folder())?;
+        return match version::target(&first, to, false) {
+            Err(BumpError::Lower { wanted, now }) => Err(Lower { wanted, now }.into()),
+            other => Ok(Some(other?)),
+        };
+    };
+    let first = version::agreed(table, matrix.folder())?.swap_remove(0);
+    let plan = plan(matrix, &first.version)?;
+    if !bump::is_released(&plan, environment)? {
+        let version = &first.version;
+        printer.message(&format!(
+            "{version} is not released yet: it is released, and what has changed goes with it"
+        ));
+        return Ok(Some(first.version));
+    }
+    let stands = stands::required(&plan, environment)?;
+    if stands.iter().all(|stand| stand.state == PublishedState::Published) {
+        let message = format!("nothing changed: no image has since {} was released", first.version);
+        printer.result(&message);
+        return Ok(None);
+    }
+    Ok(Some(version::bump(&first, level, None)?))
+}
+
+fn plan<'a>(matrix: &'a Matrix, version: &Version) -> Result<Plan<'a>, Report> {
+    let request = PlanRequest { version: Some(version.clone()), ..PlanRequest::default() };
+    Ok(Plan::new(matrix, &matrix.select(&Selection::default())?, request)?)
+}
+
+/// A release is a push of the whole matrix.
+fn build_args(args: ReleaseArgs) -> BuildArgs {
+    BuildArgs {
+        selection: SelectionArgs::default(),
+        naming: NamingArgs::default(),
+        output: OutputArgs {
+            push: true,
+            overwrite: args.overwrite,
+            metadata_file: args.metadata_file,
+            ..OutputArgs::default()
+        },
+        running: args.running,
+        engine: args.engine,
+    }
+}
+
+/// Writes what brings the working tree in step.
+fn write(plan: &Plan<'_>, version: &Version, printer: &Printer) -> Result<ExitCode, Report> {
+    let edits = in_step::here(plan, version)?;
+    version::write(plan.matrix.folder(), &edits)?;
+    let files: String = edits.iter().map(|edit| format!("\n  {}", edit.path.display())).collect();
+    printer.message(&match edits.len() {
+        0 => format!("the working tree is in step with {version} already"),
+        count => format!("{version} is written to {}:{files}", format::count(count, "file")),
+    });
+    Ok(ExitCode::Success)
+}

@@ -1,0 +1,244 @@
+//! The branch of a release: made, caught up with its base, and given the changes.
+
+use std::collections::BTreeSet;
+
+use http::Method;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::client::{Asked, GitHub};
+use super::commit::{Listed, Message, Written};
+use super::error::{GitHubError, GitHubErrorKind};
+use super::pull::PullRequest;
+use super::{ATTEMPTS, quoted};
+use crate::forge::{FileChange, ReleasePullRequest};
+
+/// How many steps bring a branch up to date at the most: made, merged, committed to, looked at.
+const STEPS: usize = 8;
+
+/// How many commits, and how many files, of a comparison are on a page.
+const PAGE: usize = 100;
+
+/// How many pages of commits are read.
+const MAX_PAGES: usize = 10;
+
+/// The branch that changes are proposed for, as it was when it was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Base {
+    /// Its name.
+    pub branch: String,
+    /// The id of its newest commit.
+    pub head: String,
+}
+
+/// A branch that holds the changes of a release.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Branch {
+    /// Its name.
+    pub name: String,
+    /// Whether anything was done for it to do so.
+    pub is_changed: bool,
+}
+
+#[derive(Deserialize)]
+struct GitRef {
+    object: GitObject,
+}
+
+#[derive(Deserialize)]
+struct GitObject {
+    sha: String,
+}
+
+/// What a branch has that its base has not.
+#[derive(Deserialize)]
+struct Comparison {
+    behind_by: u64,
+    total_commits: usize,
+    commits: Vec<Listed>,
+    #[serde(default)]
+    files: Vec<ComparedFile>,
+}
+
+#[derive(Deserialize)]
+struct ComparedFile {
+    filename: String,
+    previous_filename: Option<String>,
+}
+
+impl GitHub {
+    /// The branch to propose changes for: `name`, or the repository's default branch.
+    pub async fn base(&self, name: Option<&str>) -> Result<Base, GitHubError> {
+        #[derive(Deserialize)]
+        struct Repository {
+            default_branch: String,
+        }
+        let doing = "look up the base branch";
+        let branch = if let Some(name) = name {
+            name.to_owned()
+        } else {
+            let found: Repository = self.ask(Asked::get(doing, self.path(""))).await?;
+            found.default_branch
+        };
+        let doing = format!("look up the branch `{branch}`");
+        let head: GitRef = self.ask(Asked::get(&doing, self.ref_path(&branch))).await?;
+        Ok(Base { branch, head: head.object.sha })
+    }
+
+    /// What a file holds on the base; `None` where there is none.
+    pub async fn file(&self, path: &str, base: &Base) -> Result<Option<String>, GitHubError> {
+        let content = self.content(path, &base.head).await?;
+        content
+            .map(|content| {
+                String::from_utf8(content).map_err(|_| {
+                    let (path, what) = (path.to_owned(), "not UTF-8".to_owned());
+                    let doing = format!("read `{path}`");
+                    self.error(&doing, GitHubErrorKind::NoFile { path, what })
+                })
+            })
+            .transpose()
+    }
+
+    /// Sees to a branch that is `base` with `changes`: that of the open pull request of this
+    /// matrix, or one of its own. Nothing is forced, and what somebody else has committed to it
+    /// is an error.
+    pub async fn prepare(
+        &self,
+        request: &ReleasePullRequest,
+        base: &Base,
+        changes: &[FileChange],
+    ) -> Result<Branch, GitHubError> {
+        let pull = self.find_own(request).await?;
+        let name = pull.map_or_else(|| request.branch.clone(), PullRequest::into_branch);
+        let message = Message { headline: &request.title, version: &request.version };
+        let (mut failures, mut is_changed) = (0, false);
+        for _ in 0..STEPS {
+            match self.step(&name, base, changes, &message).await {
+                Ok(Step::Done) => return Ok(Branch { name, is_changed }),
+                Ok(Step::Taken) => is_changed = true,
+                Err(error) if error.is_unsettled() && failures + 1 < ATTEMPTS => {
+                    failures += 1;
+                    tokio::time::sleep(self.pause(u32::try_from(failures).unwrap_or(1))).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(self.error("update the branch", GitHubErrorKind::Unsettled(name)))
+    }
+
+    /// Looks at the branch, and does the next thing that it lacks.
+    async fn step(
+        &self,
+        name: &str,
+        base: &Base,
+        changes: &[FileChange],
+        message: &Message<'_>,
+    ) -> Result<Step, GitHubError> {
+        let doing = format!("look up the branch `{name}`");
+        let head: Option<GitRef> = self.find(Asked::get(&doing, self.ref_path(name))).await?;
+        let Some(GitRef { object: GitObject { sha: head } }) = head else {
+            self.create(name, &base.head).await?;
+            return Ok(Step::Taken);
+        };
+        let comparison = self.compare(name, &head, base).await?;
+        let foreign: Vec<String> = comparison
+            .commits
+            .iter()
+            .filter(|commit| !commit.is_ours())
+            .map(|commit| commit.told(self))
+            .take(3)
+            .collect();
+        if !foreign.is_empty() {
+            let kind = GitHubErrorKind::Foreign { branch: name.to_owned(), commits: foreign };
+            return Err(self.error("update the pull request", kind));
+        }
+        if comparison.behind_by > 0 {
+            self.merge(name, &head, base, message).await?;
+            return Ok(Step::Taken);
+        }
+        let files = self.missing(&head, base, changes, &comparison).await?;
+        if files.is_empty() {
+            return Ok(Step::Done);
+        }
+        self.commit(name, &head, message, &files).await?;
+        Ok(Step::Taken)
+    }
+
+    /// Makes the branch, on top of the base.
+    async fn create(&self, name: &str, head: &str) -> Result<(), GitHubError> {
+        let doing = format!("create the branch `{name}`");
+        let body = json!({ "ref": format!("refs/heads/{name}"), "sha": head });
+        match self.send(&Asked::post(&doing, self.path("git/refs"), body)).await {
+            // Somebody was faster: what they made is looked at.
+            Err(error) if error.status() == Some(422) && error.says("already exists") => {
+                Err(self.error(&doing, GitHubErrorKind::Unsettled(name.to_owned())))
+            }
+            other => other.map(drop),
+        }
+    }
+
+    async fn compare(
+        &self,
+        name: &str,
+        head: &str,
+        base: &Base,
+    ) -> Result<Comparison, GitHubError> {
+        let doing = format!("compare the branch `{name}` with `{}`", base.branch);
+        let page = |page: usize| {
+            let place =
+                format!("compare/{}...{head}?per_page={PAGE}&page={page}", quoted(&base.head));
+            Asked { method: Method::GET, ..Asked::get(&doing, self.path(&place)) }
+        };
+        let mut comparison: Comparison = self.ask(page(1)).await?;
+        let mut number = 1;
+        // Files are on the first page alone.
+        while comparison.commits.len() < comparison.total_commits && number < MAX_PAGES {
+            number += 1;
+            let next: Comparison = self.ask(page(number)).await?;
+            if next.commits.is_empty() {
+                break;
+            }
+            comparison.commits.extend(next.commits);
+        }
+        Ok(comparison)
+    }
+
+    /// What is to be committed, so that the branch is the base with the changes, and no more:
+    /// what an older release had changed, and this one does not, goes back to what it was.
+    async fn missing(
+        &self,
+        head: &str,
+        base: &Base,
+        changes: &[FileChange],
+        comparison: &Comparison,
+    ) -> Result<Vec<Written>, GitHubError> {
+        let compared = comparison.files.iter();
+        let compared = compared
+            .flat_map(|file| std::iter::once(&file.filename).chain(&file.previous_filename));
+        let paths: BTreeSet<&str> =
+            compared.chain(changes.iter().map(|change| &change.path)).map(String::as_str).collect();
+        let mut missing = Vec::new();
+        for path in paths {
+            let wanted = match changes.iter().find(|change| change.path == path) {
+                Some(change) => Some(change.content.clone().into_bytes()),
+                None => self.content(path, &base.head).await?,
+            };
+            if self.content(path, head).await? != wanted {
+                missing.push(Written { path: path.to_owned(), content: wanted });
+            }
+        }
+        Ok(missing)
+    }
+
+    fn ref_path(&self, branch: &str) -> String {
+        self.path(&format!("git/ref/heads/{}", quoted(branch)))
+    }
+}
+
+/// What became of a look at the branch.
+enum Step {
+    /// It is as it should be.
+    Done,
+    /// Something was done, and it is to be looked at again.
+    Taken,
+}

@@ -1,0 +1,374 @@
+//! Requests: sent, repeated where that is right, and read.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::header::{ACCEPT, RETRY_AFTER};
+use http::{HeaderMap, Method};
+use http_body_util::{BodyExt as _, Limited};
+use octocrab::Octocrab;
+use rand::Rng as _;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::access::{Access, app_token};
+use super::error::{GitHubError, GitHubErrorKind, Refusal, SIGN_IN};
+use crate::error::one_line;
+use crate::forge::RepositoryName;
+use crate::registry::{RetryPolicy, conceal, retry_after, server_date};
+
+/// The largest answer that is read, in bytes.
+const MAX_ANSWER: usize = 32 << 20;
+
+/// How much of what GitHub says is repeated, in characters.
+const MAX_SAID: usize = 400;
+
+/// What GitHub asks for when it does not say how long: at least a minute.
+/// <https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api>
+const UNTOLD_WAIT: Duration = Duration::from_secs(60);
+
+/// Where GraphQL is spoken to.
+pub(super) const GRAPHQL: &str = "/graphql";
+
+/// How a repository on GitHub is reached.
+#[derive(Debug, Clone)]
+pub struct GitHubOptions {
+    /// The root of the REST API, such as `https://api.github.com`.
+    pub api: String,
+    /// The repository.
+    pub repository: RepositoryName,
+    /// Who we are.
+    pub access: Access,
+    /// Connections, with the proxies and certificates of the surroundings.
+    pub client: reqwest::Client,
+    /// How often and how long a request is repeated.
+    pub retry: RetryPolicy,
+    /// How long an answer may take.
+    pub timeout: Duration,
+}
+
+/// A repository on GitHub.
+pub struct GitHub {
+    pub(super) repository: RepositoryName,
+    rest: Octocrab,
+    graphql: Octocrab,
+    host: String,
+    secrets: Vec<SecretString>,
+    retry: RetryPolicy,
+    timeout: Duration,
+}
+
+/// Whether a request may be sent again when it is unknown what became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Repeat {
+    /// It may: doing it twice is doing it once.
+    Always,
+    /// It may not: who asked looks first at what is there.
+    Never,
+}
+
+/// A request, and what it is for.
+pub(super) struct Asked<'a> {
+    /// What is being done, for errors: behind "failed to" and before "in".
+    pub(super) doing: &'a str,
+    pub(super) method: Method,
+    /// Below the root of the REST API, or [`GRAPHQL`].
+    pub(super) path: String,
+    pub(super) body: Option<Value>,
+    pub(super) repeat: Repeat,
+}
+
+impl<'a> Asked<'a> {
+    pub(super) fn get(doing: &'a str, path: String) -> Self {
+        Self { doing, method: Method::GET, path, body: None, repeat: Repeat::Always }
+    }
+
+    /// Something that is made; it is not sent twice.
+    pub(super) fn post(doing: &'a str, path: String, body: Value) -> Self {
+        Self { doing, method: Method::POST, path, body: Some(body), repeat: Repeat::Never }
+    }
+
+    pub(super) fn patch(doing: &'a str, path: String, body: Value) -> Self {
+        Self { method: Method::PATCH, ..Self::post(doing, path, body) }
+    }
+
+    pub(super) fn repeated(self) -> Self {
+        Self { repeat: Repeat::Always, ..self }
+    }
+}
+
+impl GitHub {
+    /// A client; an App is given its token here.
+    pub async fn connect(options: &GitHubOptions) -> Result<Self, GitHubError> {
+        let api = options.api.trim_end_matches('/');
+        let mut github = Self {
+            repository: options.repository.clone(),
+            rest: octocrab(options, api, None)?,
+            graphql: octocrab(options, graphql_root(api), None)?,
+            host: host(api).to_owned(),
+            secrets: options.access.secrets(),
+            retry: options.retry,
+            timeout: options.timeout,
+        };
+        match &options.access {
+            Access::Anonymous => {}
+            Access::Token(token) => github.sign_in(options, token)?,
+            Access::App { id, key } => {
+                let token = app_token(id, key, SystemTime::now()).map_err(|problem| {
+                    github.error(SIGN_IN, GitHubErrorKind::Credential(problem))
+                })?;
+                github.sign_in(options, &token)?;
+                let token = github.installation_token().await?;
+                github.sign_in(options, &token)?;
+            }
+        }
+        Ok(github)
+    }
+
+    /// Shows `token` from now on.
+    fn sign_in(
+        &mut self,
+        options: &GitHubOptions,
+        token: &SecretString,
+    ) -> Result<(), GitHubError> {
+        let api = options.api.trim_end_matches('/');
+        self.rest = octocrab(options, api, Some(token))?;
+        self.graphql = octocrab(options, graphql_root(api), Some(token))?;
+        self.secrets.push(token.clone());
+        Ok(())
+    }
+
+    /// A token of the App's installation in this repository, and for no other.
+    async fn installation_token(&self) -> Result<SecretString, GitHubError> {
+        #[derive(serde::Deserialize)]
+        struct Installation {
+            id: u64,
+        }
+        #[derive(serde::Deserialize)]
+        struct Token {
+            token: SecretString,
+        }
+        let found: Installation = self.ask(Asked::get(SIGN_IN, self.path("installation"))).await?;
+        let path = format!("/app/installations/{}/access_tokens", found.id);
+        let body = json!({ "repositories": [self.repository.name] });
+        let asked = Asked::post(SIGN_IN, path, body);
+        let token: Token = self.ask(asked.repeated()).await?;
+        Ok(token.token)
+    }
+
+    /// A path below the repository's own.
+    pub(super) fn path(&self, rest: &str) -> String {
+        let separator = if rest.is_empty() { "" } else { "/" };
+        format!("/repos/{}{separator}{rest}", self.repository)
+    }
+
+    pub(super) fn error(&self, doing: &str, kind: GitHubErrorKind) -> GitHubError {
+        GitHubError::new(doing, &self.repository, kind)
+    }
+
+    /// Asks, and reads the answer.
+    pub(super) async fn ask<T: DeserializeOwned>(
+        &self,
+        asked: Asked<'_>,
+    ) -> Result<T, GitHubError> {
+        let answer = self.send(&asked).await?;
+        serde_json::from_slice(&answer).map_err(|error| {
+            self.error(asked.doing, GitHubErrorKind::Malformed(self.clean(&error.to_string())))
+        })
+    }
+
+    /// Asks for what need not be there.
+    pub(super) async fn find<T: DeserializeOwned>(
+        &self,
+        asked: Asked<'_>,
+    ) -> Result<Option<T>, GitHubError> {
+        match self.ask(asked).await {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.status() == Some(404) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sends a request until it is answered, as far as the policy and its nature allow.
+    pub(super) async fn send(&self, asked: &Asked<'_>) -> Result<Bytes, GitHubError> {
+        let mut failures = 0;
+        loop {
+            let (kind, told) = match self.send_once(asked).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            failures += 1;
+            // Who is told to wait has not been listened to: that may be repeated whatever it was.
+            let may_repeat = told.is_some() || asked.repeat == Repeat::Always;
+            let error = self.error(asked.doing, kind);
+            let is_transient = told.is_some() || error.is_unsettled();
+            if let Some(wait) = told
+                && wait > self.retry.longest_told
+            {
+                return Err(self.error(asked.doing, GitHubErrorKind::Throttled { wait }));
+            }
+            if !is_transient || !may_repeat || failures >= self.retry.attempts {
+                return Err(error);
+            }
+            tokio::time::sleep(told.unwrap_or_else(|| self.pause(failures))).await;
+        }
+    }
+
+    /// A pause that nobody asked for.
+    pub(super) fn pause(&self, failures: u32) -> Duration {
+        let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
+        let limit = self.retry.first_wait.saturating_mul(doubled).min(self.retry.longest_wait);
+        limit.mul_f64(rand::rng().random_range(0.5..=1.0))
+    }
+
+    /// Sends a request once. An error comes with the wait that GitHub asks for.
+    async fn send_once(
+        &self,
+        asked: &Asked<'_>,
+    ) -> Result<Bytes, (GitHubErrorKind, Option<Duration>)> {
+        let exchange = tokio::time::timeout(self.timeout, self.exchange(asked));
+        let lost = |cause: String| {
+            let kind = GitHubErrorKind::Unreachable { host: self.host.clone(), cause };
+            (kind, None)
+        };
+        let (status, headers, body) = match exchange.await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(cause)) => return Err(lost(cause)),
+            Err(_) => {
+                let seconds = self.timeout.as_secs();
+                return Err(lost(format!("it did not answer within {seconds} s")));
+            }
+        };
+        if status.is_success() {
+            return Ok(body);
+        }
+        let refusal: Refusal = serde_json::from_slice(&body).unwrap_or_default();
+        let told = refusal.told(|text| self.clean(text));
+        let wait = wait(status.as_u16(), &headers, &told.message);
+        Err((GitHubErrorKind::Answer { status: status.as_u16(), told }, wait))
+    }
+
+    async fn exchange(
+        &self,
+        asked: &Asked<'_>,
+    ) -> Result<(http::StatusCode, HeaderMap, Bytes), String> {
+        let request = http::Request::builder().method(asked.method.clone()).uri(&asked.path);
+        let clean = |error: &dyn std::error::Error| self.clean(&one_line(error));
+        let api = if asked.path == GRAPHQL { &self.graphql } else { &self.rest };
+        let request = api.build_request(request, asked.body.as_ref());
+        let request = request.map_err(|error| clean(&error))?;
+        let answer = api.execute(request).await.map_err(|error| clean(&error))?;
+        let (head, body) = answer.into_parts();
+        let body = Limited::new(body, MAX_ANSWER).collect().await;
+        let body = body.map_err(|error| clean(&*error))?.to_bytes();
+        Ok((head.status, head.headers, body))
+    }
+
+    /// A text of others as it may be told: without secrets, in one line, and not too long.
+    pub(super) fn clean(&self, text: &str) -> String {
+        let concealed = conceal(&self.secrets, text);
+        let text = concealed.as_deref().unwrap_or(text);
+        let shown = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+        let shown: String = shown.take(MAX_SAID).collect();
+        shown.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// How long GitHub asks to be left alone, if this answer does.
+fn wait(status: u16, headers: &HeaderMap, message: &str) -> Option<Duration> {
+    let may_ask =
+        matches!(status, 403 | 429) || (status == 503 && headers.contains_key(RETRY_AFTER));
+    if !may_ask {
+        return None;
+    }
+    let now = server_date(headers).unwrap_or_else(SystemTime::now);
+    if let Some(wait) = retry_after(headers, now) {
+        return Some(wait);
+    }
+    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
+    if number("x-ratelimit-remaining") == Some(0)
+        && let Some(reset) = number("x-ratelimit-reset")
+    {
+        let until = UNIX_EPOCH + Duration::from_secs(reset);
+        // A second more, since both are whole ones.
+        return Some(until.duration_since(now).unwrap_or_default() + Duration::from_secs(1));
+    }
+    let is_limited = message.to_ascii_lowercase().contains("rate limit");
+    (status == 429 || is_limited).then_some(UNTOLD_WAIT)
+}
+
+fn octocrab(
+    options: &GitHubOptions,
+    api: &str,
+    token: Option<&SecretString>,
+) -> Result<Octocrab, GitHubError> {
+    let failed = |problem: &str| {
+        let kind = GitHubErrorKind::Credential(problem.to_owned());
+        GitHubError::new("sign in for the pull request", &options.repository, kind)
+    };
+    let refused = |_| failed("the address of the API is no URL");
+    let builder = Octocrab::builder().base_uri(api).map_err(refused)?;
+    let builder = builder.add_header(ACCEPT, "application/vnd.github+json".to_owned());
+    let builder = match token {
+        None => builder,
+        Some(token) => {
+            // Anything else cannot be in a header.
+            let token = token.expose_secret().trim();
+            if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+                return Err(failed("the token holds what no token can"));
+            }
+            builder.personal_token(token)
+        }
+    };
+    let built = builder.build_with_reqwest(options.client.clone());
+    built.map_err(|_| failed("the client of GitHub's API cannot be made"))
+}
+
+/// What [`GRAPHQL`] is below, beside a REST API.
+fn graphql_root(api: &str) -> &str {
+    // Enterprise Server has `https://host/api/v3` and `https://host/api/graphql`.
+    api.strip_suffix("/v3").filter(|root| root.ends_with("/api")).unwrap_or(api)
+}
+
+fn host(api: &str) -> &str {
+    let rest = api.split_once("://").map_or(api, |(_, rest)| rest);
+    rest.split('/').next().unwrap_or(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let pairs = pairs.iter();
+        pairs
+            .map(|(name, value)| {
+                ((*name).try_into().expect("a name"), value.parse().expect("a value"))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn waits_are_told_in_several_ways() {
+        let date = ("date", "Fri, 20 Nov 2026 10:00:00 GMT");
+        // 30 seconds after that.
+        let reset = [date, ("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1795168830")];
+        let seconds = Duration::from_secs;
+        assert_eq!(wait(403, &headers(&[("retry-after", "7")]), ""), Some(seconds(7)));
+        assert_eq!(wait(429, &headers(&reset), ""), Some(seconds(31)));
+        assert_eq!(wait(429, &headers(&[]), ""), Some(UNTOLD_WAIT));
+        let secondary = "You have exceeded a secondary rate limit.";
+        assert_eq!(wait(403, &headers(&[]), secondary), Some(UNTOLD_WAIT));
+        assert_eq!(wait(403, &headers(&[("x-ratelimit-remaining", "12")]), "no access"), None);
+        assert_eq!(wait(503, &headers(&[("retry-after", "7")]), ""), Some(seconds(7)));
+        assert_eq!(wait(502, &headers(&[]), ""), None);
+    }
+
+    #[test]
+    fn graphql_is_beside_the_rest_api() {
+        assert_eq!(graphql_root("https://api.github.com"), "https://api.github.com");
+        assert_eq!(graphql_root("https://ghe.example.org/api/v3"), "https://ghe.example.org/api");
+        assert_eq!(host("https://ghe.example.org/api/v3"), "ghe.example.org");
+    }
+}

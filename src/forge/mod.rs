@@ -1,0 +1,54 @@
+//! The forge: the pull request that brings a repository in step with a release.
+//!
+//! [`GitHub`] commits what a release changes in its repository to a branch of its own, and opens a
+//! pull request for it or updates its own open one. It does so through the API alone: nobody's
+//! working tree is touched, and GitHub signs the commits. Every step begins with what is there,
+//! so that a run that died, or an answer that was lost, is made good by the next attempt.
+//!
+//! `pull_request` is pure text; `repository` knows how remotes are written; `github` is the API.
+
+mod github;
+mod pull_request;
+mod repository;
+
+pub use github::{
+    Access, Base, Branch, GitHub, GitHubError, GitHubErrorKind, GitHubOptions, Opened, Proposal,
+    PullRequest,
+};
+use pull_request::MARKER;
+pub use pull_request::{Body, ImageRow, Notes, RowChange, marker};
+pub use repository::{Remote, RepositoryName};
+
+/// A file of the repository, and what it is to hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileChange {
+    /// Its path from the repository's top, with `/` between the parts.
+    pub path: String,
+    /// All of its content.
+    pub content: String,
+}
+
+/// The pull request that brings a repository in step with a release.
+#[derive(Debug, Clone, Default)]
+pub struct ReleasePullRequest {
+    /// The version of the release, as tags write it.
+    pub version: String,
+    /// The title, one line; it is the commit's headline too.
+    pub title: String,
+    /// The text, with its [`marker`].
+    pub body: String,
+    /// By what an open pull request of this matrix is found again: see [`marker`].
+    pub marker: String,
+    /// The branch that is made for it, where there is no open one to be updated.
+    pub branch: String,
+    /// Whether it is opened as a draft; an open one stays what it is.
+    pub draft: bool,
+    /// Labels; those that the repository does not have yet are made by GitHub.
+    pub labels: Vec<String>,
+    /// The logins of those who are asked for a review.
+    pub reviewers: Vec<String>,
+    /// The slugs of the teams that are.
+    pub team_reviewers: Vec<String>,
+    /// The logins of those it is assigned to.
+    pub assignees: Vec<String>,
+}

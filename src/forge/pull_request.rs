@@ -1,0 +1,378 @@
+//! The text of a release's pull request.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use crate::image::{Digest, Reference};
+use crate::matrix::is_invisible;
+use crate::report::format;
+
+/// How long GitHub lets a text be, in characters. Counted here in bytes, which are never fewer.
+const MAX_BODY: usize = 65_536;
+
+/// How every marker begins.
+pub(super) const MARKER: &str = "<!-- basegen:release ";
+
+/// How many of an image's reasons to differ are told.
+const MAX_REASONS: usize = 3;
+
+/// How long a told reason is, in characters.
+const MAX_REASON: usize = 160;
+
+/// What a pull request's text has to tell of a release.
+#[derive(Debug, Clone, Default)]
+pub struct Notes {
+    /// The version.
+    pub version: String,
+    /// The version before it, where one is known.
+    pub previous: Option<String>,
+    /// The images, in plan order.
+    pub images: Vec<ImageRow>,
+    /// The names of images that the release before had, and this one has no more.
+    pub removed: Vec<String>,
+    /// The release set.
+    pub set: Option<(Reference, Digest)>,
+}
+
+/// An image of a release.
+#[derive(Debug, Clone)]
+pub struct ImageRow {
+    /// The tag of its version.
+    pub reference: Reference,
+    /// What it stands for; nothing while it is not published.
+    pub digest: Option<Digest>,
+    /// Its blobs with their sizes in bytes, compressed as the registry has them.
+    pub blobs: Vec<(Digest, u64)>,
+    /// How it stands to the release before.
+    pub change: RowChange,
+}
+
+/// How an image stands to that of the release before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RowChange {
+    /// There was none.
+    New,
+    /// It is the same one.
+    Unchanged,
+    /// It is another one, for these reasons, the most telling first.
+    Changed(Vec<String>),
+    /// There is no release before to compare with.
+    Unknown,
+}
+
+/// A text that GitHub takes, and what did not fit into it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Body {
+    /// The text of the pull request.
+    pub text: String,
+    /// All of the notes, where the text leaves some out.
+    pub spilled: Option<String>,
+}
+
+/// What an open pull request of the matrix at `path` in its repository is found again by: a
+/// comment that nobody sees.
+#[must_use]
+pub fn marker(path: &str) -> String {
+    // A comment ends at the first `--` followed by `>`; a path needs neither.
+    let path: String = path.chars().filter(|c| !c.is_control() && !"<>".contains(*c)).collect();
+    format!("{MARKER}{} -->", path.replace("--", "-"))
+}
+
+impl Notes {
+    /// The text of the pull request, with `marker` at its end. What is too long for GitHub leaves
+    /// the unchanged images out, and then the table; `place` says where all of it is then.
+    #[must_use]
+    pub fn body(&self, marker: &str, place: &str) -> Body {
+        let whole = self.text(Some(&|_| true), None, marker);
+        if whole.len() <= MAX_BODY {
+            return Body { text: whole, spilled: None };
+        }
+        let place = escaped(place);
+        let some = self.text(
+            Some(&|image| image.change != RowChange::Unchanged),
+            Some(&format!("The images that did not change are left out here; {place}.")),
+            marker,
+        );
+        if some.len() <= MAX_BODY {
+            return Body { text: some, spilled: Some(whole) };
+        }
+        let note = format!("The table is too long for a pull request; {place}.");
+        let text = self.text(None, Some(&note), marker);
+        Body { text, spilled: Some(whole) }
+    }
+
+    fn text(
+        &self,
+        shown: Option<&dyn Fn(&ImageRow) -> bool>,
+        note: Option<&str>,
+        marker: &str,
+    ) -> String {
+        let mut text = self.summary();
+        if let Some(note) = note {
+            let _ = write!(text, "\n\n{note}");
+        }
+        if let Some(shown) = shown {
+            text.push_str("\n\n");
+            self.table(&mut text, shown);
+        }
+        self.trying(&mut text);
+        let _ = write!(text, "\n\n{marker}\n");
+        text
+    }
+
+    /// What came of the release, in a few sentences.
+    fn summary(&self) -> String {
+        let count = |is_meant: fn(&RowChange) -> bool| {
+            self.images.iter().filter(|image| is_meant(&image.change)).count()
+        };
+        let (version, images) = (escaped(&self.version), format::count(self.images.len(), "image"));
+        let is_published = self.images.iter().all(|image| image.digest.is_some());
+        let mut text = match is_published {
+            true => format!("**{version}** is published: {images}"),
+            false => format!("**{version}** is not published yet: {images}"),
+        };
+        if self.images.iter().any(|image| image.change != RowChange::Unknown) {
+            let words = [
+                (count(|change| *change == RowChange::New), "new"),
+                (count(|change| matches!(change, RowChange::Changed(_))), "changed"),
+                (count(|change| *change == RowChange::Unchanged), "unchanged"),
+                (self.removed.len(), "removed"),
+            ];
+            let told = words.iter().filter(|(number, _)| *number > 0);
+            let told: Vec<String> = told.map(|(number, word)| format!("{number} {word}")).collect();
+            let since = self.previous.as_deref().map(escaped);
+            let since = since.map(|version| format!(" since {version}")).unwrap_or_default();
+            let _ = write!(text, ", {}{since}", told.join(", "));
+        }
+        text.push('.');
+        if let Some((shared, unique)) = self.bytes() {
+            let _ = write!(
+                text,
+                " Together they are {} in a registry: {} that several of them share, and {} that \
+                 one alone has; each on its own would make {}.",
+                format::bytes(shared + unique),
+                format::bytes(shared),
+                format::bytes(unique),
+                format::bytes(self.images.iter().map(ImageRow::size).sum()),
+            );
+        }
+        text
+    }
+
+    /// The bytes of blobs that several images have, and of those that one has; each blob once.
+    fn bytes(&self) -> Option<(u64, u64)> {
+        let mut blobs: BTreeMap<&Digest, (u64, usize)> = BTreeMap::new();
+        for image in &self.images {
+            let mut own: Vec<_> = image.blobs.iter().collect();
+            own.sort();
+            own.dedup();
+            for (digest, size) in own {
+                blobs.entry(digest).or_insert((*size, 0)).1 += 1;
+            }
+        }
+        let sum = |is_shared: bool| -> u64 {
+            let meant = blobs.values().filter(|(_, images)| (*images > 1) == is_shared);
+            meant.map(|(size, _)| size).sum()
+        };
+        (!blobs.is_empty()).then(|| (sum(true), sum(false)))
+    }
+
+    fn table(&self, text: &mut String, shown: &dyn Fn(&ImageRow) -> bool) {
+        text.push_str("| image | digest | size | change |\n| --- | --- | ---: | --- |");
+        for image in self.images.iter().filter(|image| shown(image)) {
+            let digest = image.digest.as_ref().map(|digest| format!("`{digest}`"));
+            let size = image.digest.as_ref().map(|_| format::bytes(image.size()));
+            let _ = write!(
+                text,
+                "\n| `{}` | {} | {} | {} |",
+                image.reference,
+                digest.unwrap_or_default(),
+                size.unwrap_or_default(),
+                image.change.told(),
+            );
+        }
+        for name in &self.removed {
+            let _ = write!(text, "\n| {} | | | removed |", escaped(name));
+        }
+    }
+
+    /// How one of the images is tried: what changed tells the most.
+    fn trying(&self, text: &mut String) {
+        let is_told = |image: &&ImageRow| image.digest.is_some();
+        let of_change = |image: &&ImageRow| image.change != RowChange::Unchanged;
+        let mut images = self.images.iter().filter(is_told);
+        let image = images.clone().find(of_change).or_else(|| images.next());
+        if let Some((image, digest)) = image.and_then(|image| Some((image, image.digest.as_ref()?)))
+        {
+            let pinned = image.reference.pinned(digest);
+            let _ = write!(text, "\n\nTo try one:\n\n```sh\ndocker pull {pinned}\n```");
+        }
+        if let Some((set, digest)) = &self.set {
+            let _ = write!(text, "\n\nThe release set is `{}`.", set.pinned(digest));
+        }
+    }
+}
+
+impl ImageRow {
+    /// What it takes on its own, in bytes.
+    fn size(&self) -> u64 {
+        self.blobs.iter().map(|(_, size)| size).sum()
+    }
+}
+
+impl RowChange {
+    fn told(&self) -> String {
+        match self {
+            Self::New => "new".to_owned(),
+            Self::Unchanged => "unchanged".to_owned(),
+            Self::Unknown => String::new(),
+            Self::Changed(reasons) => {
+                let told = reasons.iter().take(MAX_REASONS).map(|reason| escaped(&cut(reason)));
+                let mut told: Vec<String> = told.collect();
+                if reasons.len() > MAX_REASONS {
+                    told.push(format!("{} more", reasons.len() - MAX_REASONS));
+                }
+                match told.is_empty() {
+                    true => "changed".to_owned(),
+                    false => format!("changed: {}", told.join("; ")),
+                }
+            }
+        }
+    }
+}
+
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(MAX_REASON) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// A text that GitHub shows as it is: no Markdown, no HTML, nobody is called and nothing linked.
+pub(super) fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '~' | '!' | '$' => {
+                escaped.push('\\');
+                escaped.push(character);
+            }
+            // GitHub looks for these in what is shown, so that only something between them helps.
+            '@' => escaped.push_str("@\u{200b}"),
+            '#' if characters.peek().is_some_and(char::is_ascii_digit) => {
+                escaped.push_str("#\u{200b}");
+            }
+            ':' if characters.peek() == Some(&'/') => escaped.push_str(":\u{200b}"),
+            character if character.is_whitespace() || character.is_control() => escaped.push(' '),
+            // What turns the direction of writing, and the like, is of use to nobody here.
+            character if is_invisible(character) => {}
+            character => escaped.push(character),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+
+    fn digest(text: &str) -> Digest {
+        Digest::of(text.as_bytes())
+    }
+
+    fn image(name: &str, layers: &[(&str, u64)], change: RowChange) -> ImageRow {
+        ImageRow {
+            reference: format!("ghcr.io/acme/base:{name}-v1.3.0").parse().expect("a reference"),
+            digest: Some(digest(name)),
+            blobs: layers.iter().map(|(layer, size)| (digest(layer), *size)).collect(),
+            change,
+        }
+    }
+
+    fn notes() -> Notes {
+        let reasons = ["dockerfiles/a|b.txt changed", "python:3.9 moved", "label x added", "more"];
+        Notes {
+            version: "v1.3.0".to_owned(),
+            previous: Some("v1.2.3".to_owned()),
+            images: vec![
+                image("3.9", &[("base", 50_000_000), ("a", 1_000_000)], RowChange::Unchanged),
+                image(
+                    "3.11",
+                    &[("base", 50_000_000), ("b", 2_000_000), ("b", 2_000_000)],
+                    RowChange::Changed(reasons.map(str::to_owned).to_vec()),
+                ),
+                image("3.12", &[("c", 3_000_000)], RowChange::New),
+            ],
+            removed: vec!["3.8".to_owned()],
+            set: Some((
+                "ghcr.io/acme/base:basegen-release-v1.3.0".parse().expect("a reference"),
+                digest("set"),
+            )),
+        }
+    }
+
+    #[test]
+    fn a_release_is_told() {
+        let body = notes().body(&marker("matrix.toml"), "");
+        assert_eq!(body.spilled, None);
+        assert_snapshot!(body.text);
+    }
+
+    #[test]
+    fn without_a_release_before_nothing_is_compared() {
+        let images = vec![image("3.9", &[], RowChange::Unknown)];
+        let notes = Notes { images, previous: None, removed: Vec::new(), set: None, ..notes() };
+        assert_snapshot!(notes.body(&marker("matrix.toml"), "").text);
+        let image = ImageRow { digest: None, ..image("3.9", &[], RowChange::New) };
+        let notes = Notes { images: vec![image], ..notes };
+        assert_snapshot!(notes.body(&marker("matrix.toml"), "").text);
+    }
+
+    #[test]
+    fn nothing_in_a_cell_is_markdown_or_calls_anybody() {
+        let hostile = "a|b `c` <!-- d --> <img src=x onerror=alert(1)> @acme/team #12 **e** [f](https://g)\n| h | \u{202e}i\\| $x$ &amp; _j_";
+        assert_snapshot!(escaped(hostile));
+        let change = RowChange::Changed(vec![hostile.to_owned(), "x".repeat(1000)]);
+        let mut notes = notes();
+        notes.images[1].change = change;
+        notes.removed = vec![hostile.to_owned()];
+        let text = notes.body(&marker("a--> b\n"), "").text;
+        let rows: Vec<&str> = text.lines().filter(|line| line.starts_with("| ")).collect();
+        assert_eq!(rows.len(), 2 + 3 + 1, "{text}");
+        for row in rows {
+            let unescaped = row.replace("\\\\", "").replace("\\|", "");
+            assert_eq!(unescaped.matches('|').count(), 5, "{row}");
+        }
+        assert_eq!(text.matches("<!--").count(), 1, "{text}");
+        assert_eq!(text.matches("-->").count(), 1, "{text}");
+    }
+
+    #[test]
+    fn a_text_past_the_limit_is_spilled() {
+        let change = |index: usize| match index % 2 {
+            0 => RowChange::Unchanged,
+            _ => RowChange::Changed(vec!["dockerfiles/requirements.txt changed".to_owned()]),
+        };
+        let many = |count: usize| Notes {
+            images: (0..count)
+                .map(|index| image(&index.to_string(), &[("base", 1)], change(index)))
+                .collect(),
+            ..notes()
+        };
+        let marker = marker("matrix.toml");
+        for (count, is_told) in [(400, true), (4000, false)] {
+            let body = many(count).body(&marker, "all of it is in release.md of this run");
+            assert!(body.text.len() <= MAX_BODY, "{}", body.text.len());
+            assert!(body.text.trim_end().ends_with(&marker) && body.text.contains("release.md"));
+            assert_eq!(body.text.contains("| changed: "), is_told);
+            let whole = body.spilled.expect("the rest");
+            assert_eq!(whole.matches("\n| `").count(), count);
+        }
+    }
+}

@@ -1,0 +1,168 @@
+use std::fmt;
+use std::str::FromStr;
+
+/// A repository on a forge: `acme/images`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RepositoryName {
+    /// The user or organization.
+    pub owner: String,
+    /// The repository's own name.
+    pub name: String,
+}
+
+/// A text is no `owner/name`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not the name of a repository: expected one such as `acme/images`")]
+pub struct InvalidRepository(String);
+
+impl FromStr for RepositoryName {
+    type Err = InvalidRepository;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_name = |part: &str| {
+            let of_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+            !part.is_empty() && part.len() <= 100 && part.chars().all(of_name)
+        };
+        match text.split_once('/') {
+            Some((owner, name))
+                if is_name(owner) && is_name(name) && !matches!(name, "." | "..") =>
+            {
+                Ok(Self { owner: owner.to_owned(), name: name.to_owned() })
+            }
+            _ => Err(InvalidRepository(text.escape_debug().to_string())),
+        }
+    }
+}
+
+impl fmt::Display for RepositoryName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.owner, self.name)
+    }
+}
+
+/// Where a git remote is: a host and a repository there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remote {
+    /// The host, `github.com`; a port only where it is that of its web server.
+    pub host: String,
+    /// The repository.
+    pub repository: RepositoryName,
+}
+
+impl Remote {
+    /// Reads a remote's URL in any of git's forms: `https://host/owner/name.git`,
+    /// `ssh://git@host:22/owner/name`, `git@host:owner/name.git`. `None` where it is something else,
+    /// such as a path. What stands before an `@`, be it a password, is left out.
+    #[must_use]
+    pub fn parse(url: &str) -> Option<Self> {
+        let url = url.trim();
+        let (host, path) = if let Some((scheme, rest)) = url.split_once("://") {
+            let (authority, path) = rest.split_once('/')?;
+            let host = authority.rsplit('@').next().unwrap_or(authority);
+            match scheme {
+                "https" | "http" => (host.to_owned(), path),
+                // A port of git or ssh says nothing of where the API is.
+                "ssh" | "git" | "git+ssh" | "ssh+git" => {
+                    (host.split(':').next().unwrap_or(host).to_owned(), path)
+                }
+                _ => return None,
+            }
+        } else {
+            // As scp writes it; a colon behind a slash is part of a path.
+            let (place, path) = url.split_once(':')?;
+            let host = place.rsplit('@').next().unwrap_or(place);
+            (!host.contains('/') && host.len() > 1).then(|| (host.to_owned(), path))?
+        };
+        let path = path.trim_matches('/');
+        let repository = path.strip_suffix(".git").unwrap_or(path).parse().ok()?;
+        let host = host.to_ascii_lowercase();
+        // GitHub's ssh service on the port of https.
+        let host = if host == "ssh.github.com" { "github.com".to_owned() } else { host };
+        (!host.is_empty()).then_some(Self { host, repository })
+    }
+
+    /// The root of the host's REST API: `https://api.github.com`, that of a tenant of GHE.com, or
+    /// `https://host/api/v3` of GitHub Enterprise Server.
+    #[must_use]
+    pub fn api(&self) -> String {
+        match self.host.as_str() {
+            "github.com" | "www.github.com" => "https://api.github.com".to_owned(),
+            // https://docs.github.com/en/enterprise-cloud@latest/admin/data-residency
+            host if host.ends_with(".ghe.com") => format!("https://api.{host}"),
+            host => format!("https://{host}/api/v3"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remotes_are_read_in_every_form() {
+        for (url, shown, api) in [
+            (
+                "https://github.com/acme/images.git",
+                "github.com acme/images",
+                "https://api.github.com",
+            ),
+            (
+                "https://x-access-token:secret@github.com/acme/images",
+                "github.com acme/images",
+                "https://api.github.com",
+            ),
+            ("git@github.com:acme/images.git", "github.com acme/images", "https://api.github.com"),
+            (
+                "ssh://git@ssh.github.com:443/acme/images.git",
+                "github.com acme/images",
+                "https://api.github.com",
+            ),
+            (
+                "git@GitHub.example.org:acme/images.v2.git\n",
+                "github.example.org acme/images.v2",
+                "https://github.example.org/api/v3",
+            ),
+            (
+                "https://git.example.org:8443/acme/images/",
+                "git.example.org:8443 acme/images",
+                "https://git.example.org:8443/api/v3",
+            ),
+            (
+                "https://octo.ghe.com/acme/images",
+                "octo.ghe.com acme/images",
+                "https://api.octo.ghe.com",
+            ),
+        ] {
+            let remote = Remote::parse(url).expect(url);
+            assert_eq!(format!("{} {}", remote.host, remote.repository), shown);
+            assert_eq!(remote.api(), api);
+        }
+        for url in [
+            "",
+            "../images",
+            "/srv/git/images.git",
+            "C:\\images",
+            "file:///srv/images",
+            "https://github.com/acme",
+            "git@github.com:acme/a/b",
+        ] {
+            assert_eq!(Remote::parse(url), None, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_name_cannot_leave_its_place_in_a_path() {
+        for text in [
+            "acme",
+            "acme/",
+            "/images",
+            "acme/..",
+            "a/b/c",
+            "acme/im ages",
+            "acme/a?b",
+            "acme/a%2f",
+        ] {
+            assert!(text.parse::<RepositoryName>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,441 @@
+//! The API's operations, as GitHub has them.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use super::contract::Operation;
+use super::store::{Commit, Pull, Store, Tree, tree_id};
+use super::{Identity, Kind};
+
+/// How long a pull request's text may be, in characters.
+const MAX_BODY: usize = 65_536;
+
+/// Who GitHub is, where it makes commits.
+const GITHUB: (&str, &str) = ("GitHub", "noreply@github.com");
+
+/// A request, read.
+pub struct Call<'a> {
+    pub operation: &'a Operation,
+    pub query: &'a [(String, String)],
+    pub body: &'a Value,
+    pub who: &'a Identity,
+    pub full_name: &'a str,
+}
+
+/// A status and what goes with it.
+pub type Answer = (u16, Value);
+
+pub fn refusal(status: u16, message: &str, details: &[&str]) -> Answer {
+    let errors: Vec<Value> = details
+        .iter()
+        .map(|message| json!({ "resource": "PullRequest", "code": "custom", "message": message }))
+        .collect();
+    let mut body =
+        json!({ "message": message, "documentation_url": "https://docs.github.com/rest" });
+    if !errors.is_empty() {
+        body["errors"] = json!(errors);
+    }
+    (status, body)
+}
+
+impl Call<'_> {
+    fn parameter(&self, name: &str) -> &str {
+        &self.operation.parameters[name]
+    }
+
+    fn query(&self, name: &str) -> Option<&str> {
+        self.query.iter().find_map(|(key, value)| (key == name).then_some(value.as_str()))
+    }
+
+    fn text(&self, name: &str) -> &str {
+        self.body[name].as_str().unwrap_or_default()
+    }
+
+    fn page<T: Clone>(&self, all: &[T]) -> Vec<T> {
+        let number = |name: &str, usual: usize| {
+            self.query(name).and_then(|text| text.parse().ok()).unwrap_or(usual)
+        };
+        let (size, page) = (number("per_page", 30), number("page", 1));
+        all.iter().skip(size * (page - 1)).take(size).cloned().collect()
+    }
+
+    pub fn answer(&self, store: &mut Store) -> Answer {
+        if self.operation.parameters.contains_key("owner") {
+            let asked = format!("{}/{}", self.parameter("owner"), self.parameter("repo"));
+            if asked != self.full_name || !self.who.sees {
+                return refusal(404, "Not Found", &[]);
+            }
+        }
+        let writes = !self.operation.id.contains("/get")
+            && !self.operation.id.contains("/list")
+            && !self.operation.id.contains("/compare");
+        if writes && !self.who.writes {
+            return refusal(403, "Resource not accessible by integration", &[]);
+        }
+        match self.operation.id.as_str() {
+            "repos/get" => (
+                200,
+                json!({
+                    "default_branch": store.default_branch, "full_name": self.full_name,
+                }),
+            ),
+            "git/get-ref" => {
+                let name = self.parameter("ref").trim_start_matches("heads/");
+                match store.branches.get(name) {
+                    Some(sha) => (200, reference(name, sha)),
+                    None => refusal(404, "Not Found", &[]),
+                }
+            }
+            "git/create-ref" => self.create_ref(store),
+            "git/update-ref" => self.update_ref(store),
+            "git/get-commit" => match store.commits.get(self.parameter("commit_sha")) {
+                Some(commit) => (200, git_commit(commit)),
+                None => refusal(404, "Not Found", &[]),
+            },
+            "git/create-commit" => self.create_commit(store),
+            "repos/compare-commits-with-basehead" => self.compare(store),
+            "repos/get-content" => self.content(store),
+            "repos/merge" => self.merge(store),
+            "pulls/list" => {
+                let mut pulls: Vec<&Pull> =
+                    store.pulls.iter().filter(|pull| pull.is_open).collect();
+                pulls.sort_by_key(|pull| std::cmp::Reverse(pull.number));
+                let pulls: Vec<Value> =
+                    pulls.into_iter().map(|pull| self.pull(store, pull)).collect();
+                (200, json!(self.page(&pulls)))
+            }
+            "pulls/create" => self.create_pull(store),
+            "pulls/update" => self.update_pull(store),
+            "pulls/list-reviews" => {
+                let pull = self.found(store);
+                let reviews = pull.reviewed.iter().map(|login| json!({ "user": user(login) }));
+                (200, reviews.collect())
+            }
+            "pulls/request-reviewers" => self.request_reviewers(store),
+            "issues/add-labels" => self.add_labels(store),
+            "issues/add-assignees" => self.add_assignees(store),
+            other => panic!("the fake does not know {other}"),
+        }
+    }
+
+    fn number(&self) -> u64 {
+        let parameters = &self.operation.parameters;
+        let number = parameters.get("pull_number").or(parameters.get("issue_number"));
+        number.and_then(|number| number.parse().ok()).expect("a number")
+    }
+
+    fn found<'a>(&self, store: &'a mut Store) -> &'a mut Pull {
+        let number = self.number();
+        store.pulls.iter_mut().find(|pull| pull.number == number).expect("a pull request")
+    }
+
+    fn create_ref(&self, store: &mut Store) -> Answer {
+        let Some(name) = self.text("ref").strip_prefix("refs/heads/") else {
+            return refusal(422, "Reference name must start with 'refs/'.", &[]);
+        };
+        if store.branches.contains_key(name) {
+            return refusal(422, "Reference already exists", &[]);
+        }
+        if !store.commits.contains_key(self.text("sha")) {
+            return refusal(422, "Object does not exist", &[]);
+        }
+        store.branches.insert(name.to_owned(), self.text("sha").to_owned());
+        (201, reference(name, self.text("sha")))
+    }
+
+    fn update_ref(&self, store: &mut Store) -> Answer {
+        let name = self.parameter("ref").trim_start_matches("heads/").to_owned();
+        let sha = self.text("sha").to_owned();
+        assert_ne!(self.body["force"], true, "nothing is ever forced");
+        let Some(head) = store.branches.get(&name).cloned() else {
+            return refusal(422, "Reference does not exist", &[]);
+        };
+        if !store.history(&sha).contains(&head) {
+            return refusal(422, "Update is not a fast forward", &[]);
+        }
+        store.branches.insert(name.clone(), sha.clone());
+        (200, reference(&name, &sha))
+    }
+
+    fn create_commit(&self, store: &mut Store) -> Answer {
+        let tree = store.commits.values().find(|commit| tree_id(&commit.tree) == self.text("tree"));
+        let Some(tree) = tree.map(|commit| commit.tree.clone()) else {
+            return refusal(404, "Tree not found", &[]);
+        };
+        let parents: Vec<String> =
+            serde_json::from_value(self.body["parents"].clone()).expect("parents");
+        let sha = store.commit(&parents, tree, self.text("message"), self.who.signature());
+        (201, git_commit(&store.commits[&sha]))
+    }
+
+    fn compare(&self, store: &Store) -> Answer {
+        let (base, head) = self.parameter("basehead").split_once("...").expect("two commits");
+        let (Some(base), Some(head)) = (store.resolve(base), store.resolve(head)) else {
+            return refusal(404, "Not Found", &[]);
+        };
+        let ahead: Vec<Value> = store.ahead(&base, &head).into_iter().map(commit).collect();
+        let behind = store.ahead(&head, &base).len();
+        let common = store.common(&base, &head);
+        let files: Vec<Value> = store
+            .differing(&common, &head)
+            .iter()
+            .map(|path| json!({ "filename": path, "status": "modified" }))
+            .collect();
+        let is_first = self.query("page").is_none_or(|page| page == "1");
+        (
+            200,
+            json!({
+                "status": match (ahead.len(), behind) { (0, 0) => "identical", (_, 0) => "ahead", (0, _) => "behind", _ => "diverged" },
+                "ahead_by": ahead.len(), "behind_by": behind, "total_commits": ahead.len(),
+                "base_commit": commit(&store.commits[&base]),
+                "merge_base_commit": commit(&store.commits[&common]),
+                "commits": self.page(&ahead),
+                "files": if is_first { files } else { Vec::new() },
+            }),
+        )
+    }
+
+    fn content(&self, store: &Store) -> Answer {
+        let name = self.query("ref").unwrap_or(&store.default_branch);
+        let Some(sha) = store.resolve(name) else {
+            return refusal(404, "No commit found for the ref", &[]);
+        };
+        let path = self.parameter("path");
+        let tree = store.tree(&sha);
+        let Some(content) = tree.get(path) else {
+            let below = format!("{path}/");
+            return match tree.keys().any(|path| path.starts_with(&below)) {
+                true => (200, json!([])),
+                false => refusal(404, "Not Found", &[]),
+            };
+        };
+        // GitHub breaks it into lines.
+        let encoded = STANDARD.encode(content);
+        let lines: Vec<&str> = encoded
+            .as_bytes()
+            .chunks(60)
+            .map(|line| std::str::from_utf8(line).expect("ASCII"))
+            .collect();
+        (
+            200,
+            json!({
+                "type": "file", "encoding": "base64", "size": content.len(), "name": path, "path": path,
+                "content": lines.join("\n"), "sha": "x", "url": "https://github.example.org/x",
+                "git_url": null, "html_url": null, "download_url": null,
+                "_links": { "git": null, "html": null, "self": "https://github.example.org/x" },
+            }),
+        )
+    }
+
+    fn merge(&self, store: &mut Store) -> Answer {
+        let branch = self.text("base").to_owned();
+        let (Some(into), Some(from)) =
+            (store.branches.get(&branch).cloned(), store.resolve(self.text("head")))
+        else {
+            return refusal(404, "Not Found", &[]);
+        };
+        if store.history(&into).contains(&from) {
+            return (204, Value::Null);
+        }
+        let Ok(tree) = store.merged(&into, &from) else {
+            return refusal(409, "Merge conflict", &[]);
+        };
+        let (committer, email) = GITHUB;
+        let who = [self.who.login.as_str(), committer, email];
+        let sha = store.commit(&[into, from], tree, self.text("commit_message"), who);
+        store.branches.insert(branch, sha.clone());
+        (201, commit(&store.commits[&sha]))
+    }
+
+    fn create_pull(&self, store: &mut Store) -> Answer {
+        let (head, base) = (self.text("head").to_owned(), self.text("base").to_owned());
+        let failed = |message: &str| refusal(422, "Validation Failed", &[message]);
+        if self.who.kind == Kind::Actions && store.refuses_actions {
+            let message = "GitHub Actions is not permitted to create or approve pull requests.";
+            return refusal(403, message, &[]);
+        }
+        let (Some(from), Some(onto)) = (store.branches.get(&head), store.branches.get(&base))
+        else {
+            return (
+                422,
+                json!({ "message": "Validation Failed", "documentation_url": "https://docs.github.com/rest",
+                "errors": [{ "resource": "PullRequest", "field": "head", "code": "invalid" }] }),
+            );
+        };
+        if store.open_from(&head).is_some() {
+            return failed(&format!("A pull request already exists for acme:{head}."));
+        }
+        if store.ahead(onto, from).is_empty() {
+            return failed(&format!("No commits between {base} and {head}"));
+        }
+        if self.text("body").chars().count() > MAX_BODY {
+            return failed("body is too long (maximum is 65536 characters)");
+        }
+        let is_draft = self.body["draft"] == true;
+        if is_draft && !store.has_drafts {
+            let message = "Draft pull requests are not supported in this repository.";
+            return refusal(422, message, &[]);
+        }
+        let pull = Pull {
+            number: store.pulls.len() as u64 + 1,
+            title: self.text("title").to_owned(),
+            body: self.text("body").to_owned(),
+            head,
+            base,
+            author: self.who.login.clone(),
+            is_open: true,
+            is_draft,
+            ..Pull::default()
+        };
+        store.pulls.push(pull.clone());
+        (201, self.pull(store, &pull))
+    }
+
+    fn update_pull(&self, store: &mut Store) -> Answer {
+        if self.text("body").chars().count() > MAX_BODY {
+            return refusal(
+                422,
+                "Validation Failed",
+                &["body is too long (maximum is 65536 characters)"],
+            );
+        }
+        let text = |name: &str| self.body[name].as_str().map(str::to_owned);
+        let (title, body, base) = (text("title"), text("body"), text("base"));
+        let pull = self.found(store);
+        pull.title = title.unwrap_or(std::mem::take(&mut pull.title));
+        pull.body = body.unwrap_or(std::mem::take(&mut pull.body));
+        pull.base = base.unwrap_or(std::mem::take(&mut pull.base));
+        let pull = pull.clone();
+        (200, self.pull(store, &pull))
+    }
+
+    fn names(&self, key: &str) -> Vec<String> {
+        let names = self.body[key].as_array().into_iter().flatten();
+        names.filter_map(|name| Some(name.as_str()?.to_owned())).collect()
+    }
+
+    fn request_reviewers(&self, store: &mut Store) -> Answer {
+        let (people, teams) = (self.names("reviewers"), self.names("team_reviewers"));
+        let is_known = people.iter().all(|name| store.collaborators.contains(name))
+            && teams.iter().all(|name| store.teams.contains(name));
+        let pull = self.found(store);
+        if people.contains(&pull.author) {
+            return refusal(422, "Review cannot be requested from pull request author.", &[]);
+        }
+        if !is_known {
+            let message = "Reviews may only be requested from collaborators. One or more of the \
+                           users or teams you specified is not a collaborator of the repository.";
+            return refusal(422, message, &[]);
+        }
+        pull.reviewers.extend(people);
+        pull.teams.extend(teams);
+        let pull = pull.clone();
+        (201, self.pull(store, &pull))
+    }
+
+    fn add_labels(&self, store: &mut Store) -> Answer {
+        let labels = self.names("labels");
+        store.labels.extend(labels.iter().cloned());
+        let pull = self.found(store);
+        pull.labels.extend(labels);
+        (200, pull.labels.iter().map(|name| json!({ "name": name })).collect())
+    }
+
+    fn add_assignees(&self, store: &mut Store) -> Answer {
+        let known = store.collaborators.clone();
+        let people = self.names("assignees");
+        let pull = self.found(store);
+        pull.assignees.extend(people.into_iter().filter(|name| known.contains(name)));
+        let assignees: Vec<Value> = pull.assignees.iter().map(|login| user(login)).collect();
+        (201, json!({ "assignees": assignees, "number": pull.number }))
+    }
+
+    fn pull(&self, store: &Store, pull: &Pull) -> Value {
+        let side = |name: &str, repository: &str| {
+            let sha = store.branches.get(name).cloned().unwrap_or_default();
+            json!({ "ref": name, "sha": sha, "label": format!("acme:{name}"), "repo": { "full_name": repository } })
+        };
+        json!({
+            "number": pull.number,
+            "html_url": format!("https://github.example.org/{}/pull/{}", self.full_name, pull.number),
+            "state": "open", "title": pull.title, "body": pull.body, "draft": pull.is_draft,
+            "user": user(&pull.author),
+            "head": side(&pull.head, pull.fork.as_deref().unwrap_or(self.full_name)),
+            "base": side(&pull.base, self.full_name),
+            "labels": pull.labels.iter().map(|name| json!({ "name": name })).collect::<Vec<_>>(),
+            "requested_reviewers": pull.reviewers.iter().map(|login| user(login)).collect::<Vec<_>>(),
+            "requested_teams": pull.teams.iter().map(|slug| json!({ "slug": slug })).collect::<Vec<_>>(),
+            "assignees": pull.assignees.iter().map(|login| user(login)).collect::<Vec<_>>(),
+        })
+    }
+}
+
+/// GraphQL's `createCommitOnBranch`.
+pub fn create_commit_on_branch(
+    store: &mut Store,
+    input: &Value,
+    who: &Identity,
+    full_name: &str,
+) -> Value {
+    let failed = |kind: &str, message: &str| {
+        json!({ "data": { "createCommitOnBranch": null },
+            "errors": [{ "type": kind, "path": ["createCommitOnBranch"], "message": message }] })
+    };
+    if !who.writes {
+        return failed("FORBIDDEN", "Resource not accessible by integration");
+    }
+    let name = input["branch"]["branchName"].as_str().unwrap_or_default();
+    let known = input["branch"]["repositoryNameWithOwner"] == full_name;
+    let Some(head) = store.branches.get(name).filter(|_| known).cloned() else {
+        return failed("NOT_FOUND", "Could not resolve to a branch");
+    };
+    if input["expectedHeadOid"] != head.as_str() {
+        let message =
+            format!("Expected branch to point to \"{head}\" but it did not. Pull and try again.");
+        return failed("STALE_DATA", &message);
+    }
+    let mut tree: Tree = store.tree(&head).clone();
+    for file in input["fileChanges"]["additions"].as_array().into_iter().flatten() {
+        let content = STANDARD.decode(file["contents"].as_str().expect("text")).expect("base64");
+        tree.insert(file["path"].as_str().expect("a path").to_owned(), content);
+    }
+    for file in input["fileChanges"]["deletions"].as_array().into_iter().flatten() {
+        if tree.remove(file["path"].as_str().expect("a path")).is_none() {
+            return failed("UNPROCESSABLE", "A file to be deleted is not there");
+        }
+    }
+    let text = |key: &str| input["message"][key].as_str().unwrap_or_default();
+    let message = format!("{}\n\n{}", text("headline"), text("body"));
+    let (committer, email) = GITHUB;
+    let sha = store.commit(&[head], tree, &message, [&who.login, committer, email]);
+    store.branches.insert(name.to_owned(), sha.clone());
+    json!({ "data": { "createCommitOnBranch": { "commit": { "oid": sha } } } })
+}
+
+fn user(login: &str) -> Value {
+    json!({ "login": login })
+}
+
+fn reference(name: &str, sha: &str) -> Value {
+    json!({ "ref": format!("refs/heads/{name}"), "object": { "sha": sha, "type": "commit" } })
+}
+
+fn git_commit(commit: &Commit) -> Value {
+    json!({
+        "sha": commit.sha, "message": commit.message, "tree": { "sha": tree_id(&commit.tree) },
+        "author": { "name": commit.author, "email": commit.email },
+        "committer": { "name": commit.committer, "email": commit.email },
+    })
+}
+
+fn commit(commit: &Commit) -> Value {
+    json!({
+        "sha": commit.sha,
+        "commit": {
+            "message": commit.message, "tree": { "sha": tree_id(&commit.tree) },
+            "author": { "name": commit.author, "email": "author@example.org" },
+            "committer": { "name": commit.committer, "email": commit.email },
+        },
+    })
+}
