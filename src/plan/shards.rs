@@ -142,18 +142,18 @@ impl<'a> Divider<'a> {
     fn cuts(&mut self, rows: &[usize], count: usize) -> Vec<Cut> {
         let axes = self.values[rows[0]].len();
         let mut cuts = Vec::new();
-        self.add_cuts(rows.to_vec(), None, count, &mut cuts);
+        self.add_cuts(rows, None, count, &mut cuts);
         for axis in 0..axes {
             let mut order = rows.to_vec();
             order.sort_by_key(|row| (self.values[*row][axis], *row));
-            self.add_cuts(order, Some(axis), count, &mut cuts);
+            self.add_cuts(&order, Some(axis), count, &mut cuts);
         }
         cuts
     }
 
     fn add_cuts(
         &mut self,
-        order: Vec<usize>,
+        order: &[usize],
         axis: Option<usize>,
         count: usize,
         cuts: &mut Vec<Cut>,
@@ -174,7 +174,7 @@ impl<'a> Divider<'a> {
         let between = places.clone().filter(is_between).min_by_key(estimate);
         let best = places.min_by_key(estimate).expect("as many rows as machines");
         for at in between.into_iter().chain([best].into_iter().filter(|at| between != Some(*at))) {
-            cuts.push(Cut { order: order.clone(), at, estimate: estimate(&at) });
+            cuts.push(Cut { order: order.to_vec(), at, estimate: estimate(&at) });
         }
     }
 
