@@ -189,3 +189,41 @@ pub(super) fn path(text: &str) -> Result<String, String> {
         false => Err(format!("`{}` is no plain path", text.escape_debug())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wish(path: &str, text: &str) -> Wish {
+        let origin = Origin { path: path.into(), text: text.to_owned() };
+        read(&origin, "My Model!").expect(text)
+    }
+
+    #[test]
+    fn the_tag_of_a_base_has_the_last_word_on_python() {
+        let truss =
+            wish("c.yaml", "python_version: py310\nbase_image: {image: 'python:3.11-slim'}\n");
+        assert_eq!((truss.name.as_str(), truss.pythons), ("my-model", vec!["3.11".to_owned()]));
+        assert!(truss.template.contains("FROM python:{{python}}-slim\n"), "{}", truss.template);
+        let text = "[cerebrium.deployment]\npython_version = 3.10\ndocker_base_image_url = \"python:3.11\"\n";
+        assert_eq!(wish("c.toml", text).pythons, ["3.11"]);
+        // Without a base, the key is all there is.
+        assert_eq!(wish("c.yaml", "python_version: py313\n").pythons, ["3.13"]);
+    }
+
+    #[test]
+    fn every_leaf_has_a_note() {
+        let text = "a: 1\nresources: {cpu: 1, memory: {x: 2}}\nmodel_metadata: {}\nsecrets: []\nrequirements:\n";
+        let truss = wish("c.yaml", text);
+        let notes: Vec<&str> = truss.findings.iter().map(|finding| &*finding.what).collect();
+        let expected = [
+            "a",
+            "resources.cpu",
+            "resources.memory.x",
+            "model_metadata",
+            "secrets",
+            "requirements",
+        ];
+        assert_eq!(notes, expected);
+    }
+}

@@ -150,7 +150,7 @@ impl Reader<'_> {
         if !is_python(&version) {
             let reason = format!("`{}` is no version of Python", text.escape_debug());
             self.notes.left(&key.name, key.line, reason);
-        } else if self.wish.has_python {
+        } else if self.parts.base == Parts::new().base {
             self.notes.taken(&key.name, key.line, format!("axis `python`: {version}"));
             self.wish.pythons = vec![version];
         } else {
