@@ -54,6 +54,10 @@ impl FileError {
         Self { doing: "prepare the files of the pull request".to_owned(), source }
     }
 
+    pub(super) fn outputs(source: io::Error) -> Self {
+        Self { doing: "write to the file that `GITHUB_OUTPUT` names".to_owned(), source }
+    }
+
     pub(super) fn notes(source: io::Error) -> Self {
         Self { doing: "write the notes of the release".to_owned(), source }
     }

@@ -22,7 +22,7 @@ use super::in_step::{self, OnBase};
 use super::metadata::FileError;
 use super::publish::version_set;
 use super::recipe::Recipe;
-use super::{Environment, answer, bump, forge, registries, released, signals, stands};
+use super::{Environment, bump, forge, registries, released, signals, stands};
 
 /// What a pull request is asked for with, beside what the matrix says.
 #[derive(Debug, Clone, Default)]
@@ -393,11 +393,11 @@ impl<'a> Proposing<'a> {
                  close and reopen the pull request by hand",
             );
         }
-        if self.environment.path("GITHUB_OUTPUT").is_some() {
+        if let Some(path) = self.environment.path("GITHUB_OUTPUT") {
             let outputs = Outputs::new()
                 .with("pull_request", pull.number)
                 .with("pull_request_url", &pull.url);
-            answer::hand_on(&outputs, self.environment, self.printer)?;
+            outputs.append(&path).map_err(FileError::outputs)?;
         }
         Ok(())
     }
