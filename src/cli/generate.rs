@@ -26,6 +26,7 @@ pub(super) const EXIT_CODES: &str = "Exit codes:
   10   an image failed a check: it is not what it should be
   11   a tag of the version stands for another image already
   12   `basegen check` found something that is out of step
+  13   the forge refused the pull request, or could not be reached
   130  interrupted";
 
 pub(super) fn schema(printer: &Printer) -> ExitCode {

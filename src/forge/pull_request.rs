@@ -366,7 +366,7 @@ mod tests {
             ..notes()
         };
         let marker = marker("matrix.toml");
-        for (count, is_told) in [(400, true), (4000, false)] {
+        for (count, is_told) in [(700, true), (4000, false)] {
             let body = many(count).body(&marker, "all of it is in release.md of this run");
             assert!(body.text.len() <= MAX_BODY, "{}", body.text.len());
             assert!(body.text.trim_end().ends_with(&marker) && body.text.contains("release.md"));

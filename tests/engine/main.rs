@@ -2,6 +2,8 @@
 
 #[path = "../common/registry/mod.rs"]
 mod fake;
+#[path = "../common/github/mod.rs"]
+mod github;
 
 mod addresses;
 mod bed;

@@ -1,6 +1,8 @@
 //! The release's pull request, against a GitHub in this process that answers as GitHub does, and
 //! fails where it is told to.
 
+#[path = "../common/github/mod.rs"]
+mod github;
 #[path = "../common/registry/mod.rs"]
 mod registry;
 
@@ -8,6 +10,5 @@ mod access;
 mod bench;
 mod faults;
 mod flow;
-mod github;
 mod project;
 mod release;

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 fn description() -> &'static Value {
     static DESCRIPTION: OnceLock<Value> = OnceLock::new();
     DESCRIPTION.get_or_init(|| {
-        serde_json::from_str(include_str!("../openapi.json")).expect("the description is JSON")
+        serde_json::from_str(include_str!("openapi.json")).expect("the description is JSON")
     })
 }
 

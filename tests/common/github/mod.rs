@@ -2,6 +2,8 @@
 //! that answers as GitHub's does, is held against what GitHub publishes of it, and fails where a
 //! test tells it to.
 
+#![allow(dead_code, reason = "each test binary uses another part of it")]
+
 mod api;
 pub mod contract;
 pub mod store;
@@ -36,7 +38,7 @@ pub const APP: &str = "12345";
 const INSTALLATION: u64 = 678;
 
 /// The private key of the App, made for these tests alone.
-pub const KEY: &str = include_str!("../app-key.pem");
+pub const KEY: &str = include_str!("app-key.pem");
 
 /// Whose token it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -422,7 +424,7 @@ fn check_app(token: &str) -> Result<(), String> {
     let json =
         |part: &str| serde_json::from_slice::<Value>(&read(part)?).map_err(|_| failed("JSON"));
     let public: String =
-        include_str!("../app-key.pub.pem").lines().filter(|line| !line.starts_with('-')).collect();
+        include_str!("app-key.pub.pem").lines().filter(|line| !line.starts_with('-')).collect();
     let public = STANDARD.decode(public).expect("base64");
     UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, public)
         .verify(format!("{head}.{claims}").as_bytes(), &read(signature)?)
