@@ -21,4 +21,5 @@ mod platforms;
 mod releasing;
 mod secrets;
 mod stopping;
+mod truss;
 mod verifying;
