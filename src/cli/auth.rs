@@ -20,7 +20,7 @@ use crate::render::{Renderer, Upstream};
 use crate::report::Printer;
 
 use super::access::{AccessError, Refusal, RegistryRow, RepositoryRow, json, table, user};
-use super::args::{AuthCheckArgs, AuthFormat, GlobalArgs, NamingArgs, SelectionArgs};
+use super::args::{AuthCheckArgs, GlobalArgs, NamingArgs, SelectionArgs, TextFormat};
 use super::metadata::FileError;
 use super::selection::{self, ArgumentError};
 use super::{Environment, registries};
@@ -46,8 +46,8 @@ pub(super) fn check(
     runtime.shutdown_background();
     let home = environment.path("HOME");
     printer.result(&match args.format {
-        AuthFormat::Table => table(&rows, home.as_deref()),
-        AuthFormat::Json => json(&rows),
+        TextFormat::Table => table(&rows, home.as_deref()),
+        TextFormat::Json => json(&rows),
     });
     let refused: Vec<Refusal> = rows.iter().flat_map(RegistryRow::refusals).collect();
     match refused.is_empty() {

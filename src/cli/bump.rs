@@ -171,7 +171,7 @@ impl Answer {
             AnswerFormat::Text => printer.result(&self.text()),
             AnswerFormat::Json => printer.result(&self.json(args.dry_run)),
             AnswerFormat::Github => {
-                answer::hand_on(&self.outputs(), &self.text(), environment, printer)?
+                answer::hand_on(&self.outputs(), &self.text(), environment, printer)?;
             }
         }
         Ok(())

@@ -1,0 +1,144 @@
+//! The commands that change something, beside the main call.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::{AnswerFormat, EngineArgs, NamingArgs, RunningArgs, SelectionArgs, TellingArgs};
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct MergeArgs {
+    /// What `--stage --metadata-file` wrote, one file for each job
+    #[arg(value_name = "FILE")]
+    pub(in crate::cli) files: Vec<PathBuf>,
+    /// Give the images their names: version tags, aliases, the release set
+    #[arg(long)]
+    pub(in crate::cli) push: bool,
+    /// Move tags of the version that stand for other images
+    #[arg(long, requires = "push")]
+    pub(in crate::cli) overwrite: bool,
+    /// Write the joined metadata to FILE as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) metadata_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(in crate::cli) telling: TellingArgs,
+    #[command(flatten)]
+    pub(in crate::cli) selection: SelectionArgs,
+    #[command(flatten)]
+    pub(in crate::cli) naming: NamingArgs,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct BumpArgs {
+    /// `patch`, `minor`, `major`, `prerelease`, or the new version itself
+    #[arg(value_name = "LEVEL|VERSION")]
+    pub(in crate::cli) to: String,
+    /// Which kind of pre-release [default: the kind that there is, or rc]; with `patch`, `minor`
+    /// or `major`, the first one of the next version
+    #[arg(long, value_enum, value_name = "KIND")]
+    pub(in crate::cli) pre: Option<PrereleaseKind>,
+    /// Only if images have changed since the version was released, as the registries have them
+    #[arg(long)]
+    pub(in crate::cli) if_changed: bool,
+    /// With --if-changed: since this git revision, without asking the registries
+    #[arg(long, value_name = "REV", requires = "if_changed")]
+    pub(in crate::cli) since: Option<String>,
+    /// Take a VERSION that is lower than the one that is there
+    #[arg(long)]
+    pub(in crate::cli) allow_downgrade: bool,
+    /// Print the edits as a diff, and write nothing
+    #[arg(long)]
+    pub(in crate::cli) dry_run: bool,
+    /// How the answer is written
+    #[arg(long, value_enum, default_value_t = AnswerFormat::Text)]
+    pub(in crate::cli) format: AnswerFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum PrereleaseKind {
+    /// 1.2.3-dev.1, 1.2.3.dev1
+    Dev,
+    /// 1.2.3-alpha.1, 1.2.3a1
+    Alpha,
+    /// 1.2.3-beta.1, 1.2.3b1
+    Beta,
+    /// 1.2.3-rc.1, 1.2.3rc1
+    Rc,
+}
+
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+pub(in crate::cli) struct ReleaseArgs {
+    /// The version, or `patch`, `minor`, `major` or `prerelease` for the next one, if an image has
+    /// changed since the present one was released [default: the one that `[version]` tells of]
+    #[arg(value_name = "VERSION|LEVEL")]
+    pub(in crate::cli) to: Option<String>,
+    /// Open a pull request, or update the open one, and leave the working tree as it is
+    #[arg(long)]
+    pub(in crate::cli) pr: bool,
+    /// The branch that the pull request is for [default: that of the matrix, or the repository's]
+    #[arg(long, value_name = "BRANCH", requires = "pr")]
+    pub(in crate::cli) base: Option<String>,
+    /// Open the pull request as a draft
+    #[arg(long, requires = "pr")]
+    pub(in crate::cli) draft: bool,
+    /// Write the text of the pull request, all of it, to FILE too
+    #[arg(long, value_name = "FILE", requires = "pr")]
+    pub(in crate::cli) notes: Option<PathBuf>,
+    /// Publish nothing and change nothing; print the diff, and what the pull request would say
+    #[arg(long)]
+    pub(in crate::cli) dry_run: bool,
+    /// Move tags of the version that stand for other images
+    #[arg(long)]
+    pub(in crate::cli) overwrite: bool,
+    /// Write what was built, with the digest of every tag, to FILE as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) metadata_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(in crate::cli) running: RunningArgs,
+    #[command(flatten)]
+    pub(in crate::cli) engine: EngineArgs,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct UpdateArgs {
+    /// Only these images, such as `python:3.11-slim-bookworm`, or all tags of `python`; the others
+    /// stay pinned as they are
+    #[arg(value_name = "IMAGE")]
+    pub(in crate::cli) images: Vec<String>,
+    /// Write nothing, and fail if something would change
+    #[arg(long)]
+    pub(in crate::cli) check: bool,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct PruneArgs {
+    /// Delete what is listed
+    #[arg(long)]
+    pub(in crate::cli) yes: bool,
+    /// The registry, instead of the matrix' own
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(in crate::cli) registry: Option<String>,
+    /// The repository, instead of the matrix' own; `{{axis}}` stands for a value
+    #[arg(long, value_name = "REPOSITORY")]
+    pub(in crate::cli) repository: Option<String>,
+    #[command(flatten)]
+    pub(in crate::cli) engine: EngineArgs,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct InitArgs {
+    /// The folder of the repository; it is made where it is not there
+    #[arg(value_name = "DIR", default_value = ".")]
+    pub(in crate::cli) folder: PathBuf,
+    /// Take over what this asks for: Truss' config.yaml, a cerebrium.toml, or a Dockerfile; may be
+    /// repeated, for an image each
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) from: Vec<PathBuf>,
+    /// Write over files that are there
+    #[arg(long)]
+    pub(in crate::cli) force: bool,
+    /// Write nothing, and say what would be written
+    #[arg(long)]
+    pub(in crate::cli) dry_run: bool,
+}

@@ -1,0 +1,66 @@
+//! `basegen export`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::{NamingArgs, SelectionArgs};
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum ExportCommand {
+    /// A file for `docker buildx bake`, which builds the images to the same digests on the same engine
+    ///
+    /// Without a target, bake builds the images, and pushes them with `--push`; `bake check` runs
+    /// the checks of `[[verify]]`. The file on stdout takes its files from the templates' folder:
+    /// `basegen export bake | docker buildx bake -f -`.
+    Bake(ExportBakeArgs),
+    /// The jobs of a release for GitHub Actions, as `plan --format github` writes them
+    Github(ExportGithubArgs),
+    /// The same document as that of `plan --format json`
+    Json(ExportJsonArgs),
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ExportBakeArgs {
+    #[command(flatten)]
+    pub(in crate::cli) selection: SelectionArgs,
+    #[command(flatten)]
+    pub(in crate::cli) naming: NamingArgs,
+    /// Write docker-bake.json and all that it needs to DIR, in which bake is then called; without
+    /// it, print the file
+    #[arg(short, long, value_name = "DIR")]
+    pub(in crate::cli) output: Option<PathBuf>,
+    /// Do not ask registries for the upstream images that basegen.lock does not pin
+    #[arg(long)]
+    pub(in crate::cli) offline: bool,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ExportGithubArgs {
+    #[command(flatten)]
+    pub(in crate::cli) selection: SelectionArgs,
+    #[command(flatten)]
+    pub(in crate::cli) naming: NamingArgs,
+    /// Only the variants whose images differ from those at a git revision; needs no engine and no
+    /// network
+    #[arg(long, value_name = "REV")]
+    pub(in crate::cli) since: Option<String>,
+    /// Do not ask the registries what is published
+    #[arg(long)]
+    pub(in crate::cli) offline: bool,
+    /// Among how many jobs at most the variants are divided [default: one for every eight, at
+    /// most 20]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(in crate::cli) shards: Option<u16>,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ExportJsonArgs {
+    #[command(flatten)]
+    pub(in crate::cli) selection: SelectionArgs,
+    #[command(flatten)]
+    pub(in crate::cli) naming: NamingArgs,
+    /// Do not ask the registries what is published
+    #[arg(long)]
+    pub(in crate::cli) offline: bool,
+}
