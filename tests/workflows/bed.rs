@@ -14,11 +14,13 @@ use basegen::render::Renderer;
 use serde_json::json;
 
 use crate::fake::FakeRegistry;
+use crate::github::{FakeGitHub, Identity, Kind};
 use crate::path;
 
 /// What is copied from this repository: what the matrix is made of, and what the workflows run.
-const COPIED: [&str; 9] = [
+const COPIED: [&str; 10] = [
     "matrix.toml",
+    "README.md",
     "Cargo.toml",
     "Cargo.lock",
     "Makefile",
@@ -29,10 +31,17 @@ const COPIED: [&str; 9] = [
     ".github",
 ];
 
+/// What a release brings in step, of which GitHub has what the repository has.
+const IN_STEP: [&str; 3] = ["README.md", "Cargo.toml", "Cargo.lock"];
+
+/// The token that GitHub gives a run.
+pub(crate) const TOKEN: &str = "token-of-the-run";
+
 /// Everything that a run takes place in.
 pub(crate) struct Bed {
     folder: tempfile::TempDir,
     pub(crate) registry: FakeRegistry,
+    pub(crate) github: FakeGitHub,
     /// How many runners there were.
     runners: AtomicUsize,
 }
@@ -44,8 +53,10 @@ impl Bed {
         let bed = Self {
             folder: tempfile::tempdir().expect("a folder"),
             registry: FakeRegistry::start().await,
+            github: FakeGitHub::start(&[]).await,
             runners: AtomicUsize::new(0),
         };
+        bed.github.add_token(TOKEN, Identity::new("github-actions[bot]", Kind::Actions));
         let origin = bed.origin();
         fs_err::create_dir_all(&origin).expect("a folder");
         for name in COPIED {
@@ -102,6 +113,9 @@ impl Bed {
         self.git(&["add", "--all"]);
         let name = ["-c", "user.name=Test", "-c", "user.email=test@example.org"];
         self.git(&[&name[..], &["commit", "--quiet", "--message", message]].concat());
+        for file in IN_STEP {
+            self.github.push("main", file, &self.read(file));
+        }
         (before, self.head())
     }
 
@@ -180,7 +194,7 @@ impl Bed {
     /// called, and does no more than what later steps need.
     fn write_shims(&self) {
         let binary = env!("CARGO_BIN_EXE_basegen");
-        // `cargo install` puts basegen in place; what it does not know yet is stood in for.
+        // `cargo install` puts basegen in place.
         self.shim(
             "cargo",
             r#"[ "$#" = 6 ] && [ "$1 $2 $3 $5" = "install --locked --path --root" ] || exit 97
@@ -194,25 +208,7 @@ exec /usr/bin/env -i PATH=/usr/bin:/bin HOME="$HOME" make -n "$1""#,
         );
         self.shim("gh", r#"exec "$SHIMS/../gh-answer" "$@""#);
         self.set_releases("exit 1");
-        let basegen = format!(
-            r#"case $1 in
-release)
-    # It speaks to GitHub: how it is called is what is of interest here.
-    [ "$*" = "release --pr" ] && [ -n "$GITHUB_TOKEN" ] || exit 97
-    exit 0 ;;
-changed)
-    if ! {binary} changed --help >/dev/null 2>&1; then
-        [ "$1 $2 $4 $5 $#" = "changed --since --format github 5" ] || exit 97
-        now=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
-        before=$(git show "$3:Cargo.toml" | sed -n 's/^version = "\(.*\)"/\1/p' | head -n 1)
-        [ "$now" = "$before" ] && changed=false || changed=true
-        echo "version_changed=$changed" >>"$GITHUB_OUTPUT"
-        exit 0
-    fi ;;
-esac
-exec {binary} "$@""#
-        );
-        self.shim("basegen", &basegen);
+        self.shim("basegen", &format!("exec {binary} \"$@\""));
     }
 
     /// Says how `gh` answers.

@@ -1,8 +1,10 @@
 //! The workflows and the action, run outside of GitHub: every `run:` step as the runner would run
-//! it, against a registry in this process.
+//! it, against a registry and a GitHub in this process.
 
 #[path = "../common/registry/mod.rs"]
 mod fake;
+#[path = "../common/github/mod.rs"]
+mod github;
 
 mod actions;
 mod bed;

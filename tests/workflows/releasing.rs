@@ -18,6 +18,18 @@ fn names(bed: &Bed) -> BTreeSet<String> {
     tags.map(|(tag, _)| tag).filter(|tag| tag.len() != "basegen-".len() + 32).collect()
 }
 
+/// The open pull requests, each with the files that it changes.
+fn proposed(bed: &Bed) -> Vec<String> {
+    bed.github.with(|store| {
+        let pulls = store.pulls.iter().filter(|pull| pull.is_open);
+        let told = pulls.map(|pull| {
+            let (head, base) = (&store.branches[&pull.head], &store.branches[&pull.base]);
+            format!("{}: {}", pull.title, store.differing(base, head).join(" "))
+        });
+        told.collect()
+    })
+}
+
 /// Sets the version of the repository, and gives what GitHub says of the push.
 fn push_version(bed: &Bed, version: &str) -> Value {
     let cargo = bed.read("Cargo.toml");
@@ -50,8 +62,7 @@ async fn a_push_of_a_new_version_releases_all_images_and_the_next_one_nothing() 
     let log = &jobs["publish"].log;
     assert!(log.contains("48 unchanged, 48 tags set"), "{log}");
     assert!(log.contains("| variant | image | digest | size | state | time |"), "{log}");
-    let calls = bed.calls();
-    assert!(calls.contains(&"basegen release --pr".to_owned()), "{calls:?}");
+    assert_eq!(proposed(&bed), ["Release v9.8.7: README.md"]);
 
     // The same commit again, by hand: nothing is to be built, and nothing moves.
     bed.registry.forget();
@@ -63,9 +74,11 @@ async fn a_push_of_a_new_version_releases_all_images_and_the_next_one_nothing() 
     assert_eq!(jobs["publish"].result, "success", "{}", jobs["publish"].log);
     assert_eq!(bed.registry.count("PUT", "*") + bed.registry.count("POST", "*"), 0);
     assert_eq!(names(&bed), first);
+    assert_eq!(jobs["pr"].result, "success", "{}", jobs["pr"].log);
+    assert_eq!(proposed(&bed), ["Release v9.8.7: README.md"]);
 
     // A push that leaves the version alone releases nothing.
-    bed.write("README.md", "more\n");
+    bed.write("README.md", &format!("{}\nAnd more.\n", bed.read("README.md")));
     let (before, _) = bed.commit("Say more");
     let push = json!({ "event": { "before": before, "repository": { "fork": false } } });
     let jobs = Run::new(&bed, &push, &no_inputs()).workflow(RELEASE);
@@ -79,6 +92,7 @@ async fn a_push_of_a_new_version_releases_all_images_and_the_next_one_nothing() 
     assert_eq!(jobs["build"].result, "skipped");
     assert_eq!(jobs["publish"].outputs["whole"], "true", "{}", jobs["publish"].log);
     assert!(names(&bed).contains("3.9-v9.9.0"));
+    assert_eq!(proposed(&bed), ["Release v9.9.0: README.md"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,8 +8,9 @@ use std::process::Command;
 use serde_json::{Map, Value, json};
 
 use crate::actions::{Artifacts, act};
-use crate::bed::Bed;
+use crate::bed::{Bed, TOKEN};
 use crate::expressions::Contexts;
+use crate::github::REPOSITORY;
 use crate::{entries, items, yaml};
 
 /// What came of a job.
@@ -53,7 +54,7 @@ impl<'a> Run<'a> {
             "event_name": "push",
             "ref": "refs/heads/main",
             "base_ref": "",
-            "token": "token-of-the-run",
+            "token": TOKEN,
             "action_ref": "",
             "action_repository": "",
             "event": { "before": "", "repository": { "fork": false } },
@@ -267,6 +268,8 @@ impl Job<'_> {
             .env("CI", "true")
             .env("GITHUB_ACTIONS", "true")
             .env("GITHUB_ACTION_PATH", &self.workspace)
+            .env("GITHUB_API_URL", self.bed.github.api())
+            .env("GITHUB_REPOSITORY", REPOSITORY)
             .env("RUNNER_TEMP", &self.temp)
             // What is to be built is built by the bed: nothing here may reach an engine.
             .env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
