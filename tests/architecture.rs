@@ -18,7 +18,7 @@ const ROOMS: [(&str, &[&str]); 17] = [
     ("export", &["image", "matrix", "render", "verify"]),
     ("init", &["matrix", "render", "version", "error"]),
     ("engine", &["image", "event", "matrix", "render", "verify", "registry", "error"]),
-    ("publish", &["image", "event", "plan", "engine", "registry", "error"]),
+    ("publish", &["image", "event", "version", "plan", "engine", "registry", "error"]),
     ("report", &["image", "event", "error"]),
     ("forge", &["image", "matrix", "registry", "report", "error"]),
     (

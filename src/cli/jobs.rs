@@ -33,6 +33,10 @@ pub(super) enum JobFileError {
         "`{name}` was written by another basegen: its format is {found}, and this one knows {SCHEMA}"
     )]
     Schema { name: String, found: u32 },
+    #[error("`{name}` tells of a run that staged nothing")]
+    NotStaged { name: String },
+    #[error("`{name}` says of `{id}` that it was staged, and that it was not")]
+    Contradiction { name: String, id: String },
 }
 
 impl Explain for JobFileError {
@@ -45,6 +49,10 @@ impl Explain for JobFileError {
             Self::Io { .. } => None,
             Self::Format { .. } => {
                 Some("a job that did not come to its end may have left it".to_owned())
+            }
+            Self::Contradiction { .. } => Some("run its job again".to_owned()),
+            Self::NotStaged { .. } => {
+                Some("give the files that `basegen --stage --metadata-file` writes".to_owned())
             }
             Self::Schema { .. } => {
                 Some("run the jobs and `basegen merge` with the same basegen".to_owned())
@@ -61,6 +69,8 @@ struct Schema {
 #[derive(Deserialize)]
 struct Document {
     version: Option<String>,
+    #[serde(default)]
+    staged: bool,
     targets: BTreeMap<String, TargetDocument>,
     failed: Vec<String>,
     cancelled: Vec<String>,
@@ -88,6 +98,14 @@ pub(super) fn read(path: &Path) -> Result<JobFile, JobFileError> {
         return Err(JobFileError::Schema { name, found: schema });
     }
     let document: Document = serde_json::from_slice(&text).map_err(format)?;
+    if !document.staged {
+        return Err(JobFileError::NotStaged { name });
+    }
+    let mut unstaged = document.failed.iter().chain(&document.cancelled);
+    if let Some(id) = unstaged.find(|id| document.targets.contains_key(*id)) {
+        let id = id.clone();
+        return Err(JobFileError::Contradiction { name, id });
+    }
     let images = document.targets.into_iter().map(|(id, target)| {
         let TargetDocument { digest, kept, cached, fingerprint, size } = target;
         (id, JobImage { digest, fingerprint, size, kept, cached })

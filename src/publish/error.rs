@@ -174,7 +174,7 @@ pub enum Absence {
         /// What it says.
         digest: Digest,
     },
-    /// What a job says that it has staged is made of something else than it says.
+    /// What a job says that it has staged is another image than its registry knows as staged.
     Other {
         /// The job's file.
         file: String,
@@ -194,7 +194,11 @@ impl fmt::Display for Absence {
                 write!(formatter, "`{file}` says {digest}, which is not in its registry")
             }
             Self::Other { file, digest } => {
-                write!(formatter, "`{file}` says {digest}, which is made of something else")
+                write!(
+                    formatter,
+                    "`{file}` says {digest}, which nothing in its registry says was built and \
+                     checked for it"
+                )
             }
         }
     }

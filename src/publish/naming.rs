@@ -46,10 +46,30 @@ impl Naming<'_> {
         begun: Instant,
     ) -> Result<Option<(Reference, Digest)>, PublishError> {
         self.barrier().await?;
+        let newer = match set {
+            Some(name) if !self.overwrite => set::newer(self.registries, name).await?,
+            _ => None,
+        };
         let mut tags = self.versions().await?;
-        tags += self.aliases().await?;
+        let moving = match &newer {
+            Some(newer) => {
+                let message = format!(
+                    "{newer} is released already: aliases and the newest release set stay with it"
+                );
+                self.events.emit(&Event::Warning { target: None, message });
+                1
+            }
+            None => {
+                tags += self.aliases().await?;
+                usize::MAX
+            }
+        };
         let set = match set {
-            Some(name) => Some(set::publish(self.registries, name, self.rows, self.digests).await?),
+            Some(name) => {
+                let references = name.references.iter().take(moving).cloned().collect();
+                let name = SetName { references, ..name.clone() };
+                Some(set::publish(self.registries, &name, self.rows, self.digests).await?)
+            }
             None => None,
         };
         self.journal.complete().await?;

@@ -6,7 +6,6 @@ use std::time::Instant;
 use futures_util::future::try_join_all;
 use tokio_util::sync::CancellationToken;
 
-use super::labels::labels;
 use super::naming::Naming;
 use super::{
     Absence, JobFile, Joined, Journal, PublishError, Published, Row, SetName, Survey, look_up,
@@ -14,7 +13,6 @@ use super::{
 };
 use crate::event::Events;
 use crate::image::{Digest, Reference};
-use crate::plan::Fingerprint;
 use crate::registry::Registries;
 
 /// What is to be named, and how.
@@ -80,8 +78,9 @@ pub async fn gather(
     let PromoteRequest { rows, joined, files, known, .. } = request;
     let state = journal.map(Journal::state).unwrap_or_default();
     let mut surveys = look_up(registries, rows, known.as_ref(), &state, false).await?;
-    let checks = rows.iter().zip(*joined).map(async |(row, joined)| match joined {
-        Some(joined) => check(registries, row, joined).await,
+    let checks = rows.iter().zip(&surveys).zip(*joined);
+    let checks = checks.map(async |((row, survey), joined)| match joined {
+        Some(joined) => check(registries, row, survey, joined).await,
         None => Ok(None),
     });
     let wrong = try_join_all(checks).await?;
@@ -104,21 +103,20 @@ pub async fn gather(
     }
 }
 
-/// What is wrong with what a job says: its image is not there, or it is another one. The file
-/// came a long way; the image itself must say the same.
+/// What is wrong with what a job says: its image is not there, or nothing in the registry says that
+/// it was made of what the row is made of, and checked. A staging tag does, and so does a release;
+/// the file came a long way, and the label of an image is inherited by who builds on it.
 async fn check(
     registries: &Registries,
     row: &Row,
+    survey: &Survey,
     joined: &Joined,
 ) -> Result<Option<Absence>, PublishError> {
-    let repository = &row.version().repository;
     let (file, digest) = (joined.file.clone(), joined.image.digest.clone());
-    let found = registries.head(repository, &digest).await?;
+    let found = registries.head(&row.version().repository, &digest).await?;
     if found.is_none_or(|found| found.digest != digest) {
         return Ok(Some(Absence::Vanished { file, digest }));
     }
-    let labels = labels(registries, repository, &digest).await?;
-    let made_of = labels.get(Fingerprint::LABEL);
-    let is_meant = made_of == row.fingerprint.as_ref().map(ToString::to_string).as_ref();
-    Ok((!is_meant).then_some(Absence::Other { file, digest }))
+    let is_known = survey.content.as_ref() == Some(&digest);
+    Ok((!is_known).then_some(Absence::Other { file, digest }))
 }

@@ -16,6 +16,7 @@ use super::{PublishError, Row};
 use crate::image::{Digest, Reference};
 use crate::plan::Fingerprint;
 use crate::registry::{Blob, Manifest, Registries, RegistryErrorKind};
+use crate::version::Version;
 
 /// What kind of artifact a release set is.
 const ARTIFACT_TYPE: &str = "application/vnd.basegen.release.v1+json";
@@ -110,6 +111,24 @@ impl ReleaseSet {
         }
         Ok(Some((set, manifest.digest())))
     }
+}
+
+/// The version of the newest release, if that is newer than the release of `name`: an old run that
+/// is repeated moves nothing back.
+pub(super) async fn newer(
+    registries: &Registries,
+    name: &SetName,
+) -> Result<Option<String>, PublishError> {
+    let (Some(newest), Some(own)) = (name.references.get(1), &name.version) else {
+        return Ok(None);
+    };
+    let Some((set, _)) = ReleaseSet::read(registries, newest).await? else { return Ok(None) };
+    let number = |version: &str| version.parse::<Version>().ok()?.number().ok();
+    let theirs = set.version.filter(|theirs| match (number(theirs), number(own)) {
+        (Some(theirs), Some(own)) => theirs > own,
+        _ => false,
+    });
+    Ok(theirs)
 }
 
 /// Writes the set of `rows`, if it is not there already.

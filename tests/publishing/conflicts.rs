@@ -28,6 +28,28 @@ async fn a_version_can_be_overwritten_on_demand() {
     assert_eq!(registry.tag("acme/b", "b-v1").as_ref(), Some(&second[1]));
 }
 
+/// As when an old job is run again.
+#[tokio::test]
+async fn an_older_release_takes_no_alias_back() {
+    let registry = FakeRegistry::start().await;
+    let machine = Machine::new();
+    let (v1, v2) = (release(&registry, "v1", "x"), release(&registry, "v2", "y"));
+    let old = machine.whole(&v1).await;
+    let new = machine.whole(&v2).await;
+    let newest = registry.tag("acme/a", "basegen-release");
+    let late = release(&registry, "v1.5", "x");
+    assert_eq!(machine.whole(&late).await, old);
+    assert_eq!(registry.tag("acme/a", "a-v1.5").as_ref(), Some(&old[0]));
+    assert_eq!(registry.tag("acme/a", "a").as_ref(), Some(&new[0]));
+    assert_eq!(registry.tag("acme/a", "basegen-release"), newest);
+    assert!(registry.tag("acme/a", "basegen-release-v1.5").is_some());
+    // Unless someone wants it so.
+    let machine = Machine { overwrite: true, ..Machine::new() };
+    machine.whole(&late).await;
+    assert_eq!(registry.tag("acme/a", "a").as_ref(), Some(&old[0]));
+    assert_ne!(registry.tag("acme/a", "basegen-release"), newest);
+}
+
 #[tokio::test]
 async fn building_anew_needs_a_new_version() {
     let registry = FakeRegistry::start().await;

@@ -85,6 +85,7 @@ fn jobs_may_do_no_more_than_they_need() {
     assert_eq!(granted(WORKFLOWS[0]), [("top".to_owned(), read.clone())]);
     let expected = [
         ("top", json!({})),
+        ("decide", read.clone()),
         ("plan", read.clone()),
         ("build", read.clone()),
         ("publish", read),
@@ -97,7 +98,6 @@ fn jobs_may_do_no_more_than_they_need() {
 fn jobs_end_by_themselves_and_leave_no_token_behind() {
     for name in WORKFLOWS {
         let workflow = yaml(name);
-        assert!(workflow["concurrency"]["group"].is_string(), "{name}");
         for (id, job) in entries(&workflow["jobs"]) {
             assert!(job["timeout-minutes"].is_u64(), "{id} of {name} may run for six hours");
             assert_ne!(job["runs-on"], "ubuntu-latest", "{id} of {name} changes by itself");
@@ -119,7 +119,24 @@ fn secrets_are_in_the_release_alone() {
     let events: Vec<&str> = entries(&release["on"]).map(|(event, _)| event).collect();
     assert_eq!(events, ["push", "workflow_dispatch"]);
     for (id, job) in entries(&release["jobs"]) {
-        assert_eq!(job["environment"], "release", "{id}");
+        // Nobody is asked whether there is a release at all.
+        let expected = if id == "decide" { Value::Null } else { json!("release") };
+        assert_eq!(job["environment"], expected, "{id}");
+        assert!(id != "decide" || !job.to_string().contains("secrets."));
+    }
+}
+
+/// A run that waits gives way to one that comes after it, so that a push which changes nothing
+/// would take a release's place: only the jobs that give names wait.
+#[test]
+fn no_release_gives_way_to_a_later_push() {
+    assert!(yaml(WORKFLOWS[0])["concurrency"]["group"].is_string());
+    let release = yaml(WORKFLOWS[1]);
+    assert!(release["concurrency"].is_null());
+    for (id, job) in entries(&release["jobs"]) {
+        let names = ["publish", "pr"].contains(&id);
+        assert_eq!(job["concurrency"]["group"] == "release", names, "{id}");
+        assert_eq!(job["concurrency"]["cancel-in-progress"] == false, names, "{id}");
     }
 }
 
