@@ -20,7 +20,7 @@ const ROOMS: [(&str, &[&str]); 17] = [
     ("engine", &["image", "event", "matrix", "render", "verify", "registry", "error"]),
     ("publish", &["image", "event", "version", "plan", "engine", "registry", "error"]),
     ("report", &["image", "event", "error"]),
-    ("forge", &["image", "matrix", "registry", "report", "error"]),
+    ("forge", &["image", "matrix", "version", "registry", "report", "error"]),
     (
         "cli",
         &[

@@ -48,7 +48,7 @@ pub(super) fn run(
         Some(_) => Vec::new(),
         None => edits(table, &matrix, &to)?,
     };
-    if args.format == AnswerFormat::Github {
+    if args.format == AnswerFormat::Github && !args.dry_run {
         answer::check(environment)?;
     }
     if !args.dry_run {
@@ -85,6 +85,10 @@ fn target(
         let to = version::target(&first, &args.to, args.allow_downgrade)?;
         return Ok((first, to));
     };
+    if args.allow_downgrade {
+        let reason = "`--allow-downgrade` goes with a version, such as `v0.13.0`";
+        return Err(ArgumentError::new("bump", &args.to, &reason).into());
+    }
     let first = version::agreed(table, matrix.folder())?.swap_remove(0);
     let to = version::bump(&first, level, kind)?;
     Ok((first, to))
@@ -170,6 +174,8 @@ impl Answer {
         match args.format {
             AnswerFormat::Text => printer.result(&self.text()),
             AnswerFormat::Json => printer.result(&self.json(args.dry_run)),
+            // The steps after this one would take it for done.
+            AnswerFormat::Github if args.dry_run => printer.result(&self.outputs().to_string()),
             AnswerFormat::Github => {
                 answer::hand_on(&self.outputs(), &self.text(), environment, printer)?;
             }

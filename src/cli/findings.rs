@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Explain as _, Report};
 use crate::image::Reference;
-use crate::matrix::{self, Matrix, Selection};
+use crate::matrix::{self, GeneratedTable, Matrix, Selection};
 use crate::plan::{Lock, Plan, with_readme};
 use crate::render::{Pins, Renderer, familiar};
 use crate::report::Printer;
-use crate::version::{self, Said, VersionError};
+use crate::version::{self, FileEdit, Said, VersionError};
 
 use super::args::{CheckArgs, GlobalArgs, NamingArgs};
 use super::check::{Finding, Level};
@@ -34,7 +34,7 @@ pub(super) fn of(
     environment: &Environment,
     printer: &Printer,
 ) -> Result<Found, Report> {
-    let checker = Checker { matrix, fix: args.fix };
+    let checker = Checker { matrix, fix: args.fix, printer, quiet: global.quiet };
     let mut findings = checker.schema()?;
     let (first, of_places) = checker.version();
     findings.extend(of_places);
@@ -61,6 +61,8 @@ pub(super) fn of(
 struct Checker<'a> {
     matrix: &'a Matrix,
     fix: bool,
+    printer: &'a Printer,
+    quiet: bool,
 }
 
 impl Checker<'_> {
@@ -99,13 +101,24 @@ impl Checker<'_> {
             return Ok(Vec::new());
         }
         let now = matrix::json_schema();
-        let there = fs_err::read_to_string(&on_disk).unwrap_or_default();
-        if there.replace("\r\n", "\n") == now {
+        let there = fs_err::read_to_string(&on_disk).ok();
+        if there.as_ref().is_some_and(|there| there.replace("\r\n", "\n") == now) {
             return Ok(Vec::new());
         }
         if self.fix {
-            self.write(path, &now)?;
-            return Ok(Vec::new());
+            let is_gone = fs_err::symlink_metadata(&on_disk).is_err();
+            let is_ours = there.is_some_and(|there| is_schema_of(&there, &now));
+            let reason = match GeneratedTable::refuses(&path.to_string_lossy()) {
+                None if is_gone || is_ours => {
+                    self.write(path, &now)?;
+                    return Ok(Vec::new());
+                }
+                None => "`--fix` writes over a schema of basegen alone".to_owned(),
+                Some(reason) => reason,
+            };
+            let shown = path.display().to_string();
+            let message = format!("the schema `{}` is not written", shown.escape_debug());
+            return Ok(vec![self.finding("schema", &self.matrix_file(), 1, message, reason)]);
         }
         let (message, line) = match on_disk.exists() {
             true => ("it is not the schema that this basegen prints".to_owned(), (path, 1)),
@@ -219,13 +232,22 @@ impl Checker<'_> {
         let selected = self.matrix.select(&Selection::default())?;
         let mut renderer = Renderer::new(self.matrix)?.pinned(Lock::of(self.matrix)?.pins);
         let rendered = Rendered::new(&selected, &renderer.render_all(&selected.variants)?);
+        let differences = || {
+            let differences = compare::differences(&folder, &rendered);
+            differences.map_err(|error| FileError::comparing(&folder, error))
+        };
+        let mut found = differences()?;
         if self.fix {
             render::write(&folder, &rendered.files)?;
+            for (difference, path) in found {
+                if matches!(difference, Difference::Missing | Difference::Changed) {
+                    self.wrote(&relative.join(path));
+                }
+            }
+            found = differences()?;
         }
-        let differences = compare::differences(&folder, &rendered);
-        let differences = differences.map_err(|error| FileError::comparing(&folder, error))?;
         let write = format!("`basegen render -o {}` writes it", folder.display());
-        let findings = differences.into_iter().map(|(difference, path)| {
+        let findings = found.into_iter().map(|(difference, path)| {
             let (message, hint) = match difference {
                 Difference::Missing => {
                     ("it is not there, and the matrix renders to it", write.as_str())
@@ -252,6 +274,9 @@ impl Checker<'_> {
         };
         if self.fix {
             version::write(self.matrix.folder(), &edits)?;
+            for edit in &edits {
+                self.wrote(&edit.path);
+            }
             return Ok(Vec::new());
         }
         let findings = edits.iter().map(|edit| {
@@ -263,11 +288,37 @@ impl Checker<'_> {
         Ok(findings.collect())
     }
 
-    fn write(&self, path: &Path, text: &str) -> Result<(), FileError> {
-        let path = self.matrix.folder().join(path);
-        let file = RenderedFile { executable: false, content: text.as_bytes().to_vec() };
-        replace(&path, &file).map_err(|error| FileError::generated(&path, error))
+    /// A file that is there keeps its mode, and a symbolic link to one stays that.
+    fn write(&self, path: &Path, text: &str) -> Result<(), Report> {
+        let on_disk = self.matrix.folder().join(path);
+        let failed = |error| FileError::generated(&on_disk, error);
+        if on_disk.exists() {
+            let before = fs_err::read_to_string(&on_disk).map_err(failed)?;
+            let edit = FileEdit { path: path.to_owned(), before, after: text.to_owned() };
+            version::write(self.matrix.folder(), &[edit])?;
+        } else {
+            let file = RenderedFile { executable: false, content: text.as_bytes().to_vec() };
+            replace(&on_disk, &file).map_err(failed)?;
+        }
+        self.wrote(path);
+        Ok(())
     }
+
+    fn wrote(&self, path: &Path) {
+        if !self.quiet {
+            let path = version::named(self.matrix.folder(), path);
+            self.printer.message(&format!("wrote {}", path.display()));
+        }
+    }
+}
+
+/// Whether `text` is a schema of basegen, of this version or another: it says so as `ours` does.
+fn is_schema_of(text: &str, ours: &str) -> bool {
+    let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok();
+    let (Some(there), Some(ours)) = (read(text), read(ours)) else { return false };
+    ["$schema", "title"]
+        .iter()
+        .all(|key| there.get(key).is_some() && there.get(key) == ours.get(key))
 }
 
 /// Takes out of a lock what is not needed, and puts in what it has no pin for; whether that changed it.

@@ -16,8 +16,12 @@ use super::{Environment, git, registries};
 /// How long GitHub may take for an answer.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The variables that a token is looked for in, the first that is set counts.
+/// The variables that a token is looked for in, the first that is set counts: for github.com, for
+/// GHE.com, and for a host that more than the remote names.
 const TOKENS: [&str; 2] = ["GITHUB_TOKEN", "GH_TOKEN"];
+
+/// Those for a host that the remote alone names, and that is none of GitHub's own.
+const ENTERPRISE_TOKENS: [&str; 2] = ["GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN"];
 
 /// Where a GitHub App's id and private key are looked for.
 const APP: (&str, &str) = ("BASEGEN_APP_ID", "BASEGEN_APP_PRIVATE_KEY");
@@ -34,12 +38,18 @@ pub(super) enum ForgeError {
     /// The address is no URL.
     #[error("the root of GitHub's API is no URL: `{0}`")]
     Api(String),
+    /// The address holds a user name or a password, which nobody shall see.
+    #[error("GITHUB_API_URL has an `@`: it is no place for a user name or a password")]
+    SignedApi,
     /// The token would travel in the clear.
     #[error("the token is not sent to `{0}` without TLS")]
     PlainHttp(String),
     /// There is no token.
     #[error("there is no token for GitHub")]
     NoToken,
+    /// There is none for a host that nothing but the remote names.
+    #[error("there is no token for `{0}`, which only the git remote `origin` names")]
+    NoTokenFor(String),
     /// The matrix names a variable that is not set.
     #[error("`[pull_request]` names the variable `{0}`, which is not set")]
     Variable(String),
@@ -51,7 +61,7 @@ pub(super) enum ForgeError {
 impl Explain for ForgeError {
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Api(_) | Self::PlainHttp(_) => ExitCode::Matrix,
+            Self::Api(_) | Self::SignedApi | Self::PlainHttp(_) => ExitCode::Matrix,
             _ => ExitCode::Forge,
         }
     }
@@ -66,7 +76,13 @@ impl Explain for ForgeError {
                 "set GITHUB_TOKEN or GH_TOKEN, or BASEGEN_APP_ID and BASEGEN_APP_PRIVATE_KEY of a \
                  GitHub App; under Actions: `env: GITHUB_TOKEN: ${{ github.token }}`"
             }
-            Self::Api(_) | Self::PlainHttp(_) => {
+            Self::NoTokenFor(_) => {
+                "set GH_ENTERPRISE_TOKEN or GITHUB_ENTERPRISE_TOKEN, the variable that \
+                 `token_secret_name` in `[pull_request]` names, or those of a GitHub App. \
+                 GITHUB_TOKEN and GH_TOKEN are sent there only where GITHUB_API_URL, or `api` in \
+                 `[pull_request]`, names the host"
+            }
+            Self::Api(_) | Self::SignedApi | Self::PlainHttp(_) => {
                 "`api` in `[pull_request]` or GITHUB_API_URL, such as \
                  `https://github.example.org/api/v3`"
             }
@@ -84,10 +100,14 @@ pub(super) fn options(
     anonymous: bool,
 ) -> Result<GitHubOptions, Report> {
     let table = &matrix.pull_request;
-    let (repository, api) = place(table, matrix.folder(), environment)?;
-    let access = match access(table, environment)? {
-        Access::Anonymous if !anonymous => return Err(ForgeError::NoToken.into()),
-        access => access,
+    let Place { repository, api, stranger } = place(table, matrix.folder(), environment)?;
+    let tokens: &[&str] = if stranger.is_some() { &ENTERPRISE_TOKENS } else { &TOKENS };
+    let access = match (access(table, tokens, environment)?, stranger) {
+        (Access::Anonymous, None) if !anonymous => return Err(ForgeError::NoToken.into()),
+        (Access::Anonymous, Some(host)) if !anonymous => {
+            return Err(ForgeError::NoTokenFor(host).into());
+        }
+        (access, _) => access,
     };
     let url: reqwest::Url = api.parse().map_err(|_| ForgeError::Api(api.clone()))?;
     let is_here = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
@@ -104,12 +124,21 @@ pub(super) fn options(
     })
 }
 
-/// The repository, and the root of the API that it is behind.
+/// Where the pull request goes.
+struct Place {
+    repository: RepositoryName,
+    /// The root of the API that it is behind.
+    api: String,
+    /// The host, where the remote alone names it and it is none of GitHub's own: anybody can be
+    /// that.
+    stranger: Option<String>,
+}
+
 fn place(
     table: &PullRequestTable,
     folder: &Path,
     environment: &Environment,
-) -> Result<(RepositoryName, String), ForgeError> {
+) -> Result<Place, ForgeError> {
     let remote = git::remote(folder, "origin").and_then(|url| Remote::parse(&url));
     let told = |text: &str, source| {
         text.parse::<RepositoryName>().map_err(|_| ForgeError::Repository(source))
@@ -120,17 +149,25 @@ fn place(
         (None, None, Some(remote)) => remote.repository.clone(),
         (None, None, None) => return Err(ForgeError::NoRepository),
     };
-    let api = match (&table.api, environment.variable("GITHUB_API_URL"), remote) {
-        (Some(api), ..) => api.get_ref().clone(),
-        (None, Some(api), _) => api.to_owned(),
-        (None, None, Some(remote)) => remote.api(),
-        (None, None, None) => "https://api.github.com".to_owned(),
+    let (api, stranger) = match (&table.api, environment.variable("GITHUB_API_URL"), remote) {
+        (Some(api), ..) => (api.get_ref().clone(), None),
+        (None, Some(api), _) if api.contains('@') => return Err(ForgeError::SignedApi),
+        (None, Some(api), _) => (api.to_owned(), None),
+        (None, None, Some(remote)) => {
+            let api = remote.api();
+            (api, (!remote.is_github()).then_some(remote.host))
+        }
+        (None, None, None) => ("https://api.github.com".to_owned(), None),
     };
-    Ok((repository, api))
+    Ok(Place { repository, api, stranger })
 }
 
-/// Who we are: an App where its two variables are set, else a token.
-fn access(table: &PullRequestTable, environment: &Environment) -> Result<Access, ForgeError> {
+/// Who we are: an App where its two variables are set, else the first of `tokens`.
+fn access(
+    table: &PullRequestTable,
+    tokens: &[&str],
+    environment: &Environment,
+) -> Result<Access, ForgeError> {
     let secret = |name: &str| {
         let value = environment.secret(name).flatten();
         value.filter(|value| !value.expose_secret().trim().is_empty())
@@ -157,6 +194,6 @@ fn access(table: &PullRequestTable, environment: &Environment) -> Result<Access,
         (None, None) => {}
         _ => return Err(ForgeError::HalfAnApp(id_name, key_name)),
     }
-    let token: Option<SecretString> = TOKENS.iter().find_map(|name| secret(name));
+    let token: Option<SecretString> = tokens.iter().find_map(|name| secret(name));
     Ok(token.map_or(Access::Anonymous, Access::Token))
 }

@@ -1,7 +1,8 @@
 //! An earlier state of a project, out of git, by the `git` program.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use crate::error::{ExitCode, Explain};
@@ -116,15 +117,61 @@ impl Snapshot {
 
     /// Brings a file or a folder with all that is in it; whether there was one.
     pub(super) fn fetch(&self, path: &str) -> Result<bool, GitError> {
-        let path = format!("{}{path}", self.prefix);
-        let listed = self.git("list its files", &["ls-files", "-z", "--", &path], &[])?;
-        if listed.is_empty() {
+        match in_repository(&self.prefix, Path::new(path)) {
+            Some(path) => self.bring(&path, &mut BTreeSet::new()),
+            None => Ok(false),
+        }
+    }
+
+    /// The same of a path from the repository's top. What links lead to comes along, as far as
+    /// that is in the repository; a path that was `seen` is not looked at again.
+    fn bring(&self, path: &str, seen: &mut BTreeSet<String>) -> Result<bool, GitError> {
+        if !seen.insert(path.to_owned()) {
             return Ok(false);
         }
-        // As a checkout would write them: line ends and filters as the attributes say.
+        let list = |path: &str| self.git("list its files", &["ls-files", "-z", "--", path], &[]);
+        // The top itself is no path to git.
+        let listed = list(if path.is_empty() { "." } else { path })?;
+        if !listed.is_empty() {
+            self.check_out(&listed)?;
+            for file in entries(&listed) {
+                if let Some(target) = self.target(&file) {
+                    self.bring(&target, seen)?;
+                }
+            }
+            return Ok(true);
+        }
+        // A folder on the way may be a link, of which git knows nothing that is below.
+        for above in Path::new(path).ancestors().skip(1) {
+            let link = above.to_string_lossy();
+            if link.is_empty() {
+                continue;
+            }
+            let listed = list(&link)?;
+            if entries(&listed) != [&*link] {
+                continue;
+            }
+            self.check_out(&listed)?;
+            let rest = Path::new(path).strip_prefix(above).unwrap_or(Path::new(""));
+            let behind = self.target(&link).and_then(|target| in_repository(&target, rest));
+            return behind.map_or(Ok(false), |behind| self.bring(&behind, seen));
+        }
+        Ok(false)
+    }
+
+    /// Writes files of the index, as a checkout would: line ends and filters as the attributes say.
+    fn check_out(&self, listed: &[u8]) -> Result<(), GitError> {
         let tree = format!("--prefix={}/", self.tree().display());
-        self.git("write its files", &["checkout-index", "-f", "-z", "--stdin", &tree], &listed)?;
-        Ok(true)
+        let arguments = ["checkout-index", "-f", "-z", "--stdin", &tree];
+        self.git("write its files", &arguments, listed).map(drop)
+    }
+
+    /// What a link that was brought leads to, from the repository's top; nothing where it is no
+    /// link, or leads out of there.
+    fn target(&self, path: &str) -> Option<String> {
+        let target = fs_err::read_link(self.tree().join(path)).ok()?;
+        let folder = Path::new(path).parent().unwrap_or(Path::new(""));
+        in_repository(&folder.to_string_lossy(), &target)
     }
 
     /// Brings what must be there.
@@ -162,7 +209,8 @@ impl Snapshot {
 
 /// The URL of a remote; nothing where there is no such one, no repository, or no git.
 pub(super) fn remote(folder: &Path, name: &str) -> Option<String> {
-    asked(folder, &["config", "--get", &format!("remote.{name}.url")])
+    // As git itself would reach it, `insteadOf` included.
+    asked(folder, &["remote", "get-url", name])
 }
 
 /// Where `folder` is below the repository's top: nothing, or a path that ends with `/`.
@@ -181,6 +229,54 @@ pub(super) fn files(folder: &Path, patterns: &[&str]) -> Vec<String> {
     files
 }
 
+/// A path relative to the folder `prefix`, from the repository's top; nothing where it leaves that.
+pub(super) fn in_repository(prefix: &str, path: &Path) -> Option<String> {
+    let mut parts: Vec<String> = Vec::new();
+    for part in Path::new(prefix).join(path).components() {
+        match part {
+            Component::Normal(part) => parts.push(part.to_string_lossy().into_owned()),
+            Component::CurDir => {}
+            Component::ParentDir => drop(parts.pop()?),
+            Component::RootDir | Component::Prefix(_) => return None,
+        }
+    }
+    Some(parts.join("/"))
+}
+
+/// What the newest commit has at and below `path`, by paths relative to `folder`; nothing where
+/// there is no commit, no repository, or no git.
+pub(super) fn committed(folder: &Path, path: &str) -> Option<BTreeMap<String, Vec<u8>>> {
+    let answer = |arguments: &[&str], input: &[u8]| {
+        let output = git(folder, arguments, input).ok()?;
+        output.status.success().then_some(output.stdout)
+    };
+    let listed = answer(&["ls-tree", "-r", "-z", "HEAD", "--", path], &[])?;
+    // `mode type id`, a tab, and the path.
+    let listed: Vec<(String, String)> = entries(&listed)
+        .iter()
+        .filter_map(|line| {
+            let (head, path) = line.split_once('\t')?;
+            let mut words = head.split(' ').skip(1);
+            let (kind, id) = (words.next()?, words.next()?);
+            (kind == "blob").then(|| (path.to_owned(), id.to_owned()))
+        })
+        .collect();
+    let ids: String = listed.iter().map(|(_, id)| format!("{id}\n")).collect();
+    let contents = answer(&["cat-file", "--batch"], ids.as_bytes())?;
+    let mut rest = &contents[..];
+    let mut files = BTreeMap::new();
+    for (path, _) in listed {
+        // `id type size`, a line end, so many bytes, and a line end.
+        let end = rest.iter().position(|byte| *byte == b'\n')?;
+        let head = std::str::from_utf8(&rest[..end]).ok()?;
+        let size: usize = head.rsplit(' ').next()?.parse().ok()?;
+        let content = rest.get(end + 1..end + 1 + size)?;
+        files.insert(path, content.to_vec());
+        rest = rest.get(end + 2 + size..)?;
+    }
+    Some(files)
+}
+
 /// The files at or below `paths` that are not as the newest commit has them, those that are
 /// gone left out; relative to `folder`, as the paths are.
 pub(super) fn changed(folder: &Path, paths_of: &[&str]) -> Vec<String> {
@@ -197,8 +293,13 @@ pub(super) fn changed(folder: &Path, paths_of: &[&str]) -> Vec<String> {
 }
 
 fn paths(output: &Output) -> Vec<String> {
-    let paths = output.stdout.split(|byte| *byte == 0).filter(|path| !path.is_empty());
-    paths.map(|path| String::from_utf8_lossy(path).into_owned()).collect()
+    entries(&output.stdout)
+}
+
+/// What git lists with `-z`.
+fn entries(listed: &[u8]) -> Vec<String> {
+    let entries = listed.split(|byte| *byte == 0).filter(|entry| !entry.is_empty());
+    entries.map(|entry| String::from_utf8_lossy(entry).into_owned()).collect()
 }
 
 /// What git answers, in one line; nothing where it fails.

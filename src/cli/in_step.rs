@@ -1,16 +1,19 @@
 //! What brings a repository in step with a release: the version in all its places, the table in
 //! the README, and what was generated anew in the working tree.
 
-use std::path::{Component, Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
-use crate::error::{ExitCode, Explain, Report};
+use crate::error::{ExitCode, Explain, Report, one_line};
 use crate::forge::{Base, FileChange, GitHub};
-use crate::matrix::Matrix;
+use crate::matrix::{Matrix, Selection};
 use crate::plan::{Lock, Plan, with_readme, with_readme_in};
+use crate::render::Renderer;
 use crate::version::{self, FileEdit, Version};
 
-use super::git;
+use super::git::{self, in_repository};
 use super::metadata::FileError;
+use super::render::Rendered;
 
 /// Lock files that repeat a version, beside the files that say it.
 const COMPANIONS: [(&str, &[&str]); 3] = [
@@ -31,37 +34,57 @@ pub(super) fn here(plan: &Plan<'_>, to: &Version) -> Result<Vec<FileEdit>, Repor
 
 /// The edits of the base branch, and the version that it says.
 pub(super) struct OnBase {
-    /// The edits; their paths are relative to the matrix' folder.
+    /// The edits; their paths are the repository's own.
     pub(super) edits: Vec<FileEdit>,
+    /// What was generated anew in the working tree.
+    pub(super) generated: Vec<Generated>,
     /// The version there.
     pub(super) version: Version,
     /// Where the matrix' folder is in the repository: nothing, or a path that ends with `/`.
     pub(super) prefix: String,
 }
 
-impl OnBase {
-    /// What is to be committed, by the repository's own paths.
-    pub(super) fn changes(&self) -> Vec<FileChange> {
-        let changes = self.edits.iter().filter_map(|edit| {
-            let path = in_repository(&self.prefix, &edit.path)?;
-            Some(FileChange { path, content: edit.after.clone() })
-        });
-        changes.collect()
-    }
+/// A file that was generated, by the repository's own path; nothing is a file that is not there.
+pub(super) struct Generated {
+    path: String,
+    before: Option<Vec<u8>>,
+    after: Option<Vec<u8>>,
 }
 
-/// A path relative to the matrix' folder, from the repository's top; nothing where it leaves that.
-fn in_repository(prefix: &str, path: &Path) -> Option<String> {
-    let mut parts: Vec<String> = Vec::new();
-    for part in Path::new(prefix).join(path).components() {
-        match part {
-            Component::Normal(part) => parts.push(part.to_string_lossy().into_owned()),
-            Component::CurDir => {}
-            Component::ParentDir => drop(parts.pop()?),
-            Component::RootDir | Component::Prefix(_) => return None,
-        }
+impl OnBase {
+    /// Whether the base has all of it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.edits.is_empty() && self.generated.is_empty()
     }
-    Some(parts.join("/"))
+
+    /// What is to be committed.
+    pub(super) fn changes(&self) -> Vec<FileChange> {
+        let edits = self.edits.iter().map(|edit| FileChange {
+            path: edit.path.to_string_lossy().into_owned(),
+            content: Some(edit.after.clone().into_bytes()),
+        });
+        let generated = self.generated.iter();
+        let generated = generated
+            .map(|file| FileChange { path: file.path.clone(), content: file.after.clone() });
+        edits.chain(generated).collect()
+    }
+
+    /// All of it as one diff; what is no text is only named.
+    pub(super) fn diff(&self) -> String {
+        let one = |file: &Generated| {
+            let text = |content: Option<&Vec<u8>>| {
+                String::from_utf8(content.cloned().unwrap_or_default()).ok()
+            };
+            match (text(file.before.as_ref()), text(file.after.as_ref())) {
+                (Some(before), Some(after)) => {
+                    version::diff(&[FileEdit { path: (&file.path).into(), before, after }])
+                }
+                _ => format!("Binary files a/{0} and b/{0} differ\n", file.path),
+            }
+        };
+        let generated: String = self.generated.iter().map(one).collect();
+        format!("{}{generated}", version::diff(&self.edits))
+    }
 }
 
 /// A place of the version is not in the repository, as far as git tells.
@@ -95,15 +118,14 @@ struct BaseError {
 
 impl BaseError {
     /// What is wrong with files of `folder`, in the words of one about the repository's.
-    fn new(error: &Report, branch: &str, folder: &Path) -> Self {
-        let text = error.to_string().replace(&format!("{}/", folder.display()), "");
-        let text = text.strip_prefix("error: ").unwrap_or(&text);
-        let (told, hint) = match text.split_once("\n\nhint: ") {
-            Some((told, hint)) => (told, Some(hint.to_owned())),
-            None => (text, None),
-        };
-        let (branch, told) = (branch.to_owned(), told.to_owned());
-        Self { branch, told, hint, exit_code: error.exit_code() }
+    fn new(error: &impl Explain, branch: &str, folder: &Path) -> Self {
+        let folder = format!("{}/", folder.display());
+        Self {
+            branch: branch.to_owned(),
+            told: one_line(error).replace(&folder, ""),
+            hint: error.hint().map(|hint| hint.replace(&folder, "")),
+            exit_code: error.exit_code(),
+        }
     }
 }
 
@@ -140,23 +162,29 @@ pub(super) async fn on_base(
         }
     }
     let table = matrix.version.as_ref().ok_or(super::bump::NoVersion)?;
-    let on_base = |error: Report| BaseError::new(&error, &base.branch, copy.path());
-    let version = version::read(table, &folder).map_err(|error| on_base(error.into()))?;
-    let edits = version::edits(table, &folder, to).map_err(|error| on_base(error.into()))?;
-    let mut edits = with_readme_in(plan, &folder, edits).map_err(|error| on_base(error.into()))?;
-    for path in uncommitted(matrix) {
-        if edits.iter().any(|edit| edit.path == path) {
+    let (branch, copied) = (&base.branch, copy.path());
+    let version = version::read(table, &folder);
+    let version = version.map_err(|error| BaseError::new(&error, branch, copied))?;
+    let edits = version::edits(table, &folder, to);
+    let edits = edits.map_err(|error| BaseError::new(&error, branch, copied))?;
+    let edits = with_readme_in(plan, &folder, edits);
+    let edits = edits.map_err(|error| BaseError::new(&error, branch, copied))?;
+    let edits = edits.into_iter().filter_map(|edit| {
+        Some(FileEdit { path: in_repository(&prefix, &edit.path)?.into(), ..edit })
+    });
+    let edits: Vec<FileEdit> = edits.collect();
+    let mut generated = Vec::new();
+    for (path, after) in uncommitted(matrix)? {
+        let Some(path) = in_repository(&prefix, &path) else { continue };
+        if edits.iter().any(|edit| edit.path == Path::new(&path)) {
             continue;
         }
-        let after = fs_err::read_to_string(matrix.folder().join(&path));
-        let after = after.map_err(FileError::base)?;
-        let Some(place) = in_repository(&prefix, &path) else { continue };
-        let before = github.file(&place, base).await?.unwrap_or_default();
+        let before = github.bytes(&path, base).await?;
         if before != after {
-            edits.push(FileEdit { path, before, after });
+            generated.push(Generated { path, before, after });
         }
     }
-    Ok(OnBase { edits, version, prefix })
+    Ok(OnBase { edits, generated, version, prefix })
 }
 
 /// The files that edits are computed from, relative to the matrix' folder.
@@ -174,9 +202,11 @@ fn wanted(matrix: &Matrix) -> Vec<PathBuf> {
         let is_workspace =
             place.key.as_ref().is_some_and(|key| key.get_ref().starts_with("workspace."));
         if name == "Cargo.toml" && is_workspace {
-            // Its members say which of them have its version.
-            let members = git::files(matrix.folder(), &["Cargo.toml", "*/Cargo.toml"]);
-            wanted.extend(members.into_iter().map(PathBuf::from));
+            // Its members say which of them have its version; they may lie beside the matrix.
+            let home = file.parent().unwrap_or(Path::new(""));
+            let folder = matrix.folder().join(home);
+            let members = git::files(&folder, &["Cargo.toml", "*/Cargo.toml"]);
+            wanted.extend(members.into_iter().map(|member| home.join(member)));
         }
         wanted.push(file);
     }
@@ -187,13 +217,38 @@ fn wanted(matrix: &Matrix) -> Vec<PathBuf> {
     wanted
 }
 
-/// The generated files that differ from what git has of them: those of the lock and of
-/// `basegen render`.
-fn uncommitted(matrix: &Matrix) -> Vec<PathBuf> {
-    let rendered = matrix.generated.rendered.as_ref().map(|folder| folder.get_ref().as_str());
-    let paths: Vec<&str> = std::iter::once(Lock::NAME).chain(rendered).collect();
-    let changed = git::changed(matrix.folder(), &paths);
-    changed.into_iter().map(PathBuf::from).collect()
+/// The generated files that differ from what the newest commit has of them, relative to the
+/// matrix' folder: the lock as it is, and what the matrix renders to now, whatever else is in its
+/// folder. Nothing stands for a file that is rendered no more.
+fn uncommitted(matrix: &Matrix) -> Result<BTreeMap<PathBuf, Option<Vec<u8>>>, Report> {
+    let mut files = BTreeMap::new();
+    for path in git::changed(matrix.folder(), &[Lock::NAME]) {
+        let content = fs_err::read(matrix.folder().join(&path)).map_err(FileError::base)?;
+        files.insert(PathBuf::from(path), Some(content));
+    }
+    let Some(folder) = &matrix.generated.rendered else { return Ok(files) };
+    let Some(committed) = git::committed(matrix.folder(), folder.get_ref()) else {
+        return Ok(files);
+    };
+    let mut committed: BTreeMap<PathBuf, Vec<u8>> =
+        committed.into_iter().map(|(path, content)| (PathBuf::from(path), content)).collect();
+    let selected = matrix.select(&Selection::default())?;
+    let pins = Lock::of(matrix)?.pins;
+    let contexts = Renderer::new(matrix)?.pinned(pins).render_all(&selected.variants)?;
+    // As git writes paths, so that both can be compared.
+    let below_matrix = |path: &str| in_repository("", Path::new(path)).unwrap_or_default();
+    let folder = PathBuf::from(below_matrix(folder.get_ref()));
+    for (path, file) in Rendered::new(&selected, &contexts).files {
+        let path = folder.join(path);
+        if committed.remove(&path).as_ref() != Some(&file.content) {
+            files.insert(path, Some(file.content));
+        }
+    }
+    // Where the templates are in it too, what is not rendered may be anything.
+    if !Path::new(&below_matrix(&matrix.image.templates)).starts_with(&folder) {
+        files.extend(committed.into_keys().map(|path| (path, None)));
+    }
+    Ok(files)
 }
 
 fn write(path: &Path, text: &str) -> Result<(), FileError> {

@@ -20,6 +20,12 @@ use super::render::{RenderedFile, write};
 /// The largest file that a repository is begun from, in bytes.
 const MAX_ORIGIN: u64 = 1 << 20;
 
+/// The folder of the templates, which what they copy is in, too.
+const TEMPLATES: &str = "dockerfiles";
+
+/// The ending of a file in it that is rendered.
+const TEMPLATE: &str = ".hbs";
+
 /// Why a repository cannot be begun.
 #[derive(Debug, thiserror::Error)]
 enum InitError {
@@ -38,14 +44,34 @@ enum InitError {
     },
     #[error("`{origin}` copies `{path}`, {reason}")]
     Refused { origin: String, path: String, reason: String },
-    #[error("two files would be `{0}`, and they differ")]
-    Twice(String),
+    #[error("`{origin}` copies `{path}`, {reason}")]
+    Template { origin: String, path: String, reason: &'static str },
+    #[error("`{first}` and `{second}` both bring `{path}`, and these files differ")]
+    Twice { first: String, second: String, path: String },
     #[error("{}", there(.0))]
     There(Vec<PathBuf>),
     #[error("what would be written is no matrix that can be built")]
-    Unsound(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Unsound(#[source] Told),
     #[error("a temporary folder cannot be used")]
     Temporary(#[source] io::Error),
+    #[error("what would be written cannot be tried out")]
+    Trial(#[source] Told),
+}
+
+/// What an error and its causes say, without the folder that they speak of: it is a temporary one.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+struct Told {
+    text: String,
+    source: Option<Box<Told>>,
+}
+
+impl Told {
+    fn new(error: &dyn std::error::Error, folder: &Path) -> Self {
+        let text = error.to_string().replace(&format!("{}/", folder.display()), "");
+        let source = error.source().map(|source| Box::new(Self::new(source, folder)));
+        Self { text, source }
+    }
 }
 
 fn there(paths: &[PathBuf]) -> String {
@@ -64,6 +90,12 @@ impl Explain for InitError {
             Self::Copied { .. } | Self::Refused { .. } => {
                 Some("nothing was written; paths are relative to the folder of the file that names them".to_owned())
             }
+            Self::Template { .. } => {
+                Some("nothing was written; copy it under another name, and let a step move it".to_owned())
+            }
+            Self::Twice { .. } => {
+                Some("nothing was written; rename one of them, also where it is copied, or begin a folder for each image".to_owned())
+            }
             Self::There(_) => {
                 Some("nothing was written; `--force` writes over them".to_owned())
             }
@@ -79,18 +111,23 @@ pub(super) fn run(args: &InitArgs, printer: &Printer) -> Result<ExitCode, Report
     // Paths are told without a dot before them.
     let folder = args.folder.strip_prefix(".").unwrap_or(&args.folder);
     let mut images = Vec::new();
-    let mut copied = Vec::new();
+    let mut copied: Vec<(String, NewFile)> = Vec::new();
     for path in &args.from {
         let origin = Origin { path: path.clone(), text: text(path)? };
         let absolute = std::path::absolute(path).unwrap_or_else(|_| path.clone());
         let mut wish = init::read(&origin, &init::name_of(&absolute))?;
         wish.findings.extend(ignore_file(path, &wish));
-        copied.extend(copies(path, &wish)?);
-        images.push((path.display().to_string(), wish));
+        let name = path.display().to_string();
+        let files = copies(path, &wish)?;
+        let named = beside(&wish, &files);
+        wish.findings.extend(named);
+        wish.findings.sort_by_key(|finding| finding.line);
+        copied.extend(files.into_iter().map(|file| (name.clone(), file)));
+        images.push((name, wish));
     }
-    let mut files = init::compose(&project(folder), &images)?;
-    files.extend(copied);
-    let files = by_path(files)?;
+    let made = init::compose(&project(folder), &images)?;
+    let made = made.into_iter().map(|file| (maker(&images, &file.path), file));
+    let files = by_path(made.chain(copied))?;
     check_sound(&files)?;
     let rows: Vec<(PathBuf, bool)> = files
         .iter()
@@ -151,6 +188,31 @@ fn ignore_file(origin: &Path, wish: &Wish) -> Option<Finding> {
     })
 }
 
+/// What the lists of pip among the copied `files` name, which is not copied with them.
+fn beside(wish: &Wish, files: &[NewFile]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (line, list) in &wish.lists {
+        let path = format!("{TEMPLATES}/{list}");
+        let Some(file) = files.iter().find(|file| file.path == path) else { continue };
+        for (number, text) in init::references(&String::from_utf8_lossy(&file.content)) {
+            let reason =
+                format!("`{text}` names what is not copied: take it out of {path}, or pip fails");
+            let what = format!("{list}:{number}");
+            findings.push(Finding { line: *line, what, outcome: Outcome::Left(reason) });
+        }
+    }
+    findings
+}
+
+/// The origin that a file was made for.
+fn maker(images: &[(String, Wish)], path: &str) -> String {
+    let made = path.strip_prefix(TEMPLATES).and_then(|path| path.strip_prefix('/'));
+    let is_of = |(_, wish): &&(String, Wish)| {
+        wish.files.iter().any(|(file, _)| made == Some(file.as_str()))
+    };
+    images.iter().find(is_of).map_or_else(|| "basegen".to_owned(), |(origin, _)| origin.clone())
+}
+
 /// What `folder`, which need not be there yet, says of its project.
 fn project(folder: &Path) -> Project {
     // An empty path has no absolute one.
@@ -198,6 +260,14 @@ fn copies(origin: &Path, wish: &Wish) -> Result<Vec<NewFile>, InitError> {
             if !metadata.is_file() {
                 return Err(refused(&path, "which is no file"));
             }
+            let to = match path.strip_prefix(from.as_str()) {
+                Some(below) => format!("{to}{below}"),
+                // It matches a pattern, which keeps its names.
+                None => path.clone(),
+            };
+            if let Some(reason) = template(&to) {
+                return Err(InitError::Template { origin: name, path, reason });
+            }
             size += metadata.len();
             if size > MAX_CONTEXT << 20 {
                 let reason = format!("and all that it copies is larger than {MAX_CONTEXT} MiB");
@@ -205,15 +275,21 @@ fn copies(origin: &Path, wish: &Wish) -> Result<Vec<NewFile>, InitError> {
             }
             let content = fs_err::read(&on_disk).map_err(failed)?;
             let executable = metadata.permissions().mode() & 0o100 != 0;
-            let to = match path.strip_prefix(from.as_str()) {
-                Some(below) => format!("{to}{below}"),
-                // It matches a pattern, which keeps its names.
-                None => path.clone(),
-            };
-            files.push(NewFile { path: format!("dockerfiles/{to}"), content, executable });
+            files.push(NewFile { path: format!("{TEMPLATES}/{to}"), content, executable });
         }
     }
     Ok(files)
+}
+
+/// Why a file at `path` below the templates' folder would not be copied as it is.
+fn template(path: &str) -> Option<&'static str> {
+    if path.ends_with(TEMPLATE) {
+        Some("which would be a template in dockerfiles/, and be rendered")
+    } else if path.starts_with("partials/") {
+        Some("which would be among the partials of the templates, in dockerfiles/partials/")
+    } else {
+        None
+    }
 }
 
 /// The files at `path`, in it, or matching it, relative to `folder`.
@@ -254,27 +330,32 @@ fn walk(folder: &Path, path: &str, give: &mut impl FnMut(&str)) -> io::Result<()
     Ok(())
 }
 
-fn by_path(files: Vec<NewFile>) -> Result<BTreeMap<PathBuf, RenderedFile>, InitError> {
-    let mut all: BTreeMap<PathBuf, RenderedFile> = BTreeMap::new();
-    for NewFile { path, content, executable } in files {
-        let known = all.get(Path::new(&path));
-        if known.is_some_and(|known| known.content != content) {
-            return Err(InitError::Twice(path));
+/// The files by their paths, each given with the origin that brings it.
+fn by_path(
+    files: impl Iterator<Item = (String, NewFile)>,
+) -> Result<BTreeMap<PathBuf, RenderedFile>, InitError> {
+    let mut all: BTreeMap<PathBuf, (String, RenderedFile)> = BTreeMap::new();
+    for (second, NewFile { path, content, executable }) in files {
+        if let Some((first, known)) = all.get(Path::new(&path))
+            && known.content != content
+        {
+            return Err(InitError::Twice { first: first.clone(), second, path });
         }
-        all.insert(path.into(), RenderedFile { executable, content });
+        all.insert(path.into(), (second, RenderedFile { executable, content }));
     }
-    Ok(all)
+    Ok(all.into_iter().map(|(path, (_, file))| (path, file)).collect())
 }
 
 /// Makes sure that what would be written can be loaded and rendered, all of it.
 fn check_sound(files: &BTreeMap<PathBuf, RenderedFile>) -> Result<(), Report> {
-    let folder = tempfile::tempdir().map_err(InitError::Temporary)?;
-    write(folder.path(), files)?;
-    let unsound = |error: Box<dyn std::error::Error + Send + Sync>| InitError::Unsound(error);
-    let matrix = matrix::load(&folder.path().join("matrix.toml")).map_err(|e| unsound(e.into()))?;
+    let temporary = tempfile::tempdir().map_err(InitError::Temporary)?;
+    let folder = temporary.path();
+    write(folder, files).map_err(|error| InitError::Trial(Told::new(&error, folder)))?;
+    let unsound = |error: &dyn std::error::Error| InitError::Unsound(Told::new(error, folder));
+    let matrix = matrix::load(&folder.join("matrix.toml")).map_err(|error| unsound(&error))?;
     let variants: Vec<_> = matrix.variants.iter().collect();
-    let mut renderer = Renderer::new(&matrix).map_err(|error| unsound(error.into()))?;
-    renderer.render_all(&variants).map_err(|error| unsound(error.into()))?;
+    let mut renderer = Renderer::new(&matrix).map_err(|error| unsound(&error))?;
+    renderer.render_all(&variants).map_err(|error| unsound(&error))?;
     Ok(())
 }
 
@@ -320,4 +401,28 @@ fn next(folder: &Path) -> String {
          basegen{file}         build and check it, into the engine\n  \
          basegen update{file}  pin what it is built on\n"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_temporary_folder_is_not_told() {
+        let cause = io::Error::other("`/tmp/x/dockerfiles/a` and /tmp/x/b");
+        let told = Told::new(&InitError::Temporary(cause), Path::new("/tmp/x"));
+        assert_eq!(told.to_string(), "a temporary folder cannot be used");
+        let source = std::error::Error::source(&told).expect("a cause");
+        assert_eq!(source.to_string(), "`dockerfiles/a` and b");
+    }
+
+    #[test]
+    fn templates_are_not_copied() {
+        for path in ["a.hbs", "a/b.hbs", "partials/a"] {
+            assert!(template(path).is_some(), "{path}");
+        }
+        for path in ["a", "a.hbs.txt", "a/partials/b", "partials.txt"] {
+            assert!(template(path).is_none(), "{path}");
+        }
+    }
 }

@@ -93,6 +93,12 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Err
         let message = format!("`{stray}` belongs behind `{name}`: basegen {name} {stray} …");
         return Err(command.error(ErrorKind::ArgumentConflict, message));
     }
+    if let Some(("init", given)) = matches.subcommand()
+        && given.value_source("file") == Some(clap::parser::ValueSource::CommandLine)
+    {
+        let message = "`init` writes matrix.toml into a folder: basegen init DIR, without --file";
+        return Err(command.error(ErrorKind::ArgumentConflict, message));
+    }
     Cli::from_arg_matches(&matches)
 }
 

@@ -16,7 +16,7 @@ use crate::plan::{Plan, PublishedState, Target};
 use crate::publish::{self, ImageContent, ReleaseSet, Since};
 use crate::registry::Registries;
 use crate::report::{Outputs, Printer};
-use crate::version::{self, Version};
+use crate::version::Version;
 
 use super::in_step::{self, OnBase};
 use super::metadata::FileError;
@@ -139,7 +139,27 @@ impl<'a> Proposing<'a> {
             return Err(bump::NoVersion.into());
         }
         let options = forge::options(plan.matrix, environment, wishes.dry_run)?;
-        Ok(Self { plan, version, options, wishes, environment, printer })
+        let proposing = Self { plan, version, options, wishes, environment, printer };
+        if !proposing.wishes.dry_run {
+            proposing.look()?;
+        }
+        Ok(proposing)
+    }
+
+    /// Sees that the base can be edited, and that no open pull request is in the way: what the
+    /// release would fail at after it was published is said before.
+    fn look(&self) -> Result<(), Report> {
+        let runtime = Runtime::new().map_err(FileError::runtime)?;
+        let mut github = wait(&runtime, GitHub::connect(&self.options))?;
+        let base = wait(&runtime, github.base(self.base_name()))?;
+        let edits = wait(&runtime, in_step::on_base(self.plan, self.version, &github, &base))?;
+        self.check_order(&edits, &base)?;
+        if !edits.is_empty() {
+            let (request, _) = self.request(&edits.prefix, &Notes::default(), &base)?;
+            wait(&runtime, github.find_own(&request, &base))?;
+        }
+        runtime.shutdown_background();
+        Ok(())
     }
 
     /// Opens the pull request, updates the open one, or finds that there is nothing to do.
@@ -149,11 +169,11 @@ impl<'a> Proposing<'a> {
         if !missing.is_empty() && !self.wishes.dry_run {
             return Err(self.not_whole(missing).into());
         }
-        let github = wait(&runtime, GitHub::connect(&self.options))?;
+        let mut github = wait(&runtime, GitHub::connect(&self.options))?;
         let base = wait(&runtime, github.base(self.base_name()))?;
         let edits = wait(&runtime, in_step::on_base(self.plan, self.version, &github, &base))?;
         self.check_order(&edits, &base)?;
-        if edits.edits.is_empty() {
+        if edits.is_empty() {
             let message = format!(
                 "nothing to do: `{}` is in step with {} already",
                 base.branch, self.version
@@ -343,7 +363,7 @@ impl<'a> Proposing<'a> {
     /// `--dry-run`: what would be committed, and what the pull request would say.
     fn show(&self, request: &ReleasePullRequest, base: &Base, edits: &OnBase) {
         let ReleasePullRequest { title, branch, body, .. } = request;
-        let diff = version::diff(&edits.edits);
+        let diff = edits.diff();
         self.printer.result(&format!(
             "{title}\nfrom `{branch}` to `{}` of {}\n\n{diff}\n{body}",
             base.branch, self.options.repository

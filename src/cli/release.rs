@@ -4,7 +4,7 @@ use crate::error::{ExitCode, Explain, Report};
 use crate::matrix::{Matrix, Selection, VersionTable};
 use crate::plan::{Plan, PlanRequest, PublishedState};
 use crate::report::{Printer, format};
-use crate::version::{self, BumpError, Level, Version};
+use crate::version::{self, BumpError, FileEdit, Level, Version};
 
 use super::args::{BuildArgs, GlobalArgs, NamingArgs, OutputArgs, ReleaseArgs, SelectionArgs};
 use super::pull_request::{Proposing, Wishes};
@@ -51,6 +51,7 @@ pub(super) fn run(
         true => Some(Proposing::new(&plan, wishes, environment, printer)?),
         false => None,
     };
+    let edits = in_step::here(&plan, &version)?;
     if !args.dry_run {
         let code = build::execute(&build_args(args), &plan, global, environment, printer)?;
         if code != ExitCode::Success {
@@ -58,14 +59,14 @@ pub(super) fn run(
         }
         return match proposing {
             Some(proposing) => proposing.run(),
-            None => write(&plan, &version, printer),
+            None => write(&plan, &version, edits, printer),
         };
     }
     if let Some(proposing) = proposing {
         return proposing.run();
     }
     printer.result(&crate::plan::names(&plan));
-    printer.result(&version::diff(&in_step::here(&plan, &version)?));
+    printer.result(&version::diff(&named(&plan, edits)));
     Ok(ExitCode::Success)
 }
 
@@ -124,10 +125,22 @@ fn build_args(args: ReleaseArgs) -> BuildArgs {
     }
 }
 
+/// The edits by the paths that people would write.
+fn named(plan: &Plan<'_>, edits: Vec<FileEdit>) -> Vec<FileEdit> {
+    let folder = plan.matrix.folder();
+    let edits = edits.into_iter();
+    edits.map(|edit| FileEdit { path: version::named(folder, &edit.path), ..edit }).collect()
+}
+
 /// Writes what brings the working tree in step.
-fn write(plan: &Plan<'_>, version: &Version, printer: &Printer) -> Result<ExitCode, Report> {
-    let edits = in_step::here(plan, version)?;
+fn write(
+    plan: &Plan<'_>,
+    version: &Version,
+    edits: Vec<FileEdit>,
+    printer: &Printer,
+) -> Result<ExitCode, Report> {
     version::write(plan.matrix.folder(), &edits)?;
+    let edits = named(plan, edits);
     let files: String = edits.iter().map(|edit| format!("\n  {}", edit.path.display())).collect();
     printer.message(&match edits.len() {
         0 => format!("the working tree is in step with {version} already"),

@@ -86,6 +86,10 @@ async fn gaps(
     let Some(image) = image else {
         return Ok(vec![format!("`{}` is not part of the release", target.reference)]);
     };
+    // Under another name it is one that the release has, and not the one that is asked for.
+    if image.image.reference != target.reference {
+        return Ok(vec![format!("`{}` is not part of the release", target.reference)]);
+    }
     // What else is wrong with it has been told.
     if image.finding != Finding::Whole {
         return Ok(Vec::new());

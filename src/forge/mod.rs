@@ -15,17 +15,17 @@ pub use github::{
     Access, Base, Branch, GitHub, GitHubError, GitHubErrorKind, GitHubOptions, Opened, Proposal,
     PullRequest,
 };
-use pull_request::MARKER;
-pub use pull_request::{Body, ImageRow, Notes, RowChange, marker};
+pub use pull_request::{Body, ImageRow, Notes, RowChange, marked, marker};
+use pull_request::{MARKER, read_marker};
 pub use repository::{Remote, RepositoryName};
 
-/// A file of the repository, and what it is to hold.
+/// A file of the repository, and what becomes of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileChange {
     /// Its path from the repository's top, with `/` between the parts.
     pub path: String,
-    /// All of its content.
-    pub content: String,
+    /// All of its content; nothing where the file is removed.
+    pub content: Option<Vec<u8>>,
 }
 
 /// The pull request that brings a repository in step with a release.

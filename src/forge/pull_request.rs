@@ -78,9 +78,46 @@ pub fn marker(path: &str) -> String {
     format!("{MARKER}{} -->", path.replace("--", "-"))
 }
 
+/// How a marker ends, where it says no version.
+const END: &str = " -->";
+
+/// What stands between a marker's path and its version.
+const OF_VERSION: &str = "; version ";
+
+/// A `marker` that says which version is proposed.
+#[must_use]
+pub fn marked(marker: &str, version: &str) -> String {
+    let version: String =
+        version.chars().filter(|c| !c.is_control() && !"<>".contains(*c)).collect();
+    let open = marker.strip_suffix(END).unwrap_or(marker);
+    format!("{open}{OF_VERSION}{}{END}", version.replace("--", "-"))
+}
+
+/// What a marker says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Marked<'a> {
+    /// The version that is proposed, where it says one.
+    pub(super) version: Option<&'a str>,
+}
+
+/// What `text` says at `marker`, if it has it.
+pub(super) fn read_marker<'a>(text: &'a str, marker: &str) -> Option<Marked<'a>> {
+    let open = marker.strip_suffix(END).unwrap_or(marker);
+    text.match_indices(open).find_map(|(start, _)| {
+        let rest = &text[start + open.len()..];
+        if rest.starts_with(END) {
+            return Some(Marked { version: None });
+        }
+        let version = rest.strip_prefix(OF_VERSION)?.split_once(END)?.0;
+        let version = Some(version).filter(|version| !version.contains(char::is_whitespace));
+        version.map(|version| Marked { version: Some(version) })
+    })
+}
+
 impl Notes {
-    /// The text of the pull request, with `marker` at its end. What is too long for GitHub leaves
-    /// the unchanged images out, and then the table; `place` says where all of it is then.
+    /// The text of the pull request, with `marker`, which is given the version, at its end. What is
+    /// too long for GitHub leaves the unchanged images out, and then the table; `place` says where
+    /// all of it is then.
     #[must_use]
     pub fn body(&self, marker: &str, place: &str) -> Body {
         let whole = self.text(Some(&|_| true), None, marker);
@@ -116,7 +153,7 @@ impl Notes {
             self.table(&mut text, shown);
         }
         self.trying(&mut text);
-        let _ = write!(text, "\n\n{marker}\n");
+        let _ = write!(text, "\n\n{}\n", marked(marker, &self.version));
         text
     }
 
@@ -354,6 +391,21 @@ mod tests {
     }
 
     #[test]
+    fn a_marker_is_read_again_and_no_other_one_is() {
+        let own = marker("matrix.toml");
+        let read = |text: &str| Some(read_marker(text, &own)?.version.map(str::to_owned));
+        assert_eq!(
+            read(&format!("x\n\n{}\n", marked(&own, "v1.3.0"))),
+            Some(Some("v1.3.0".to_owned()))
+        );
+        assert_eq!(read(&own), Some(None));
+        assert_eq!(read("x"), None);
+        for other in ["gpu/matrix.toml", "matrix.toml.old", "matrix.toml b"] {
+            assert_eq!(read(&marked(&marker(other), "v1.3.0")), None, "{other}");
+        }
+    }
+
+    #[test]
     fn a_text_past_the_limit_is_spilled() {
         let change = |index: usize| match index % 2 {
             0 => RowChange::Unchanged,
@@ -369,7 +421,8 @@ mod tests {
         for (count, is_told) in [(700, true), (4000, false)] {
             let body = many(count).body(&marker, "all of it is in release.md of this run");
             assert!(body.text.len() <= MAX_BODY, "{}", body.text.len());
-            assert!(body.text.trim_end().ends_with(&marker) && body.text.contains("release.md"));
+            let ends = body.text.trim_end().ends_with(&marked(&marker, "v1.3.0"));
+            assert!(ends && body.text.contains("release.md"));
             assert_eq!(body.text.contains("| changed: "), is_told);
             let whole = body.spilled.expect("the rest");
             assert_eq!(whole.matches("\n| `").count(), count);

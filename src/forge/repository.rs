@@ -81,6 +81,13 @@ impl Remote {
         (!host.is_empty()).then_some(Self { host, repository })
     }
 
+    /// Whether the host is one of GitHub's own: github.com, or a tenant of GHE.com.
+    #[must_use]
+    pub fn is_github(&self) -> bool {
+        matches!(self.host.as_str(), "github.com" | "www.github.com")
+            || self.host.ends_with(".ghe.com")
+    }
+
     /// The root of the host's REST API: `https://api.github.com`, that of a tenant of GHE.com, or
     /// `https://host/api/v3` of GitHub Enterprise Server.
     #[must_use]
@@ -136,6 +143,7 @@ mod tests {
             let remote = Remote::parse(url).expect(url);
             assert_eq!(format!("{} {}", remote.host, remote.repository), shown);
             assert_eq!(remote.api(), api);
+            assert_eq!(remote.is_github(), !api.ends_with("/v3"));
         }
         for url in [
             "",

@@ -6,10 +6,13 @@ use super::Wish;
 use super::literal::{command, refuse_invisible};
 use super::node::{Node, Value};
 use super::read::{Notes, path, requirements_file, slug};
-use super::template::{Base, Parts, Start, base, is_python, package, requirement, start};
+use super::template::{Base, COMMAND, Parts, Start, base, is_python, package, requirement, start};
 
 /// What decides how an app is run, and is in no base image.
 const RUNNING: &str = "says how the app is run, not what is in its image";
+
+/// The releases of Debian that Python's own images are built on.
+const DEBIAN: [&str; 3] = ["bullseye", "bookworm", "trixie"];
 
 /// Reads a whole file.
 pub(super) fn read(root: &Node, wish: &mut Wish) {
@@ -65,38 +68,17 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn leaf(&mut self, path: &[&str], line: usize, node: &Node) {
         let key = path.join(".").escape_debug().to_string();
-        let text = node.text().unwrap_or_default();
         match path {
-            ["cerebrium", "deployment", "name"] => {
-                self.wish.name = slug(text);
-                self.notes.taken(&key, line, "the name of the image");
+            ["cerebrium", "deployment", "name"]
+            | ["cerebrium", "hardware", "compute"]
+            | ["cerebrium", "dependencies", "pip" | "apt", _]
+            | ["cerebrium", "dependencies", "paths", "pip" | "apt"] => {
+                if let Some(text) = self.notes.text(&key, line, node) {
+                    self.text(path, key, line, text);
+                }
             }
             ["cerebrium", "deployment", rest] | ["cerebrium", "runtime", "cortex", rest] => {
                 self.image(rest, &key, line, node);
-            }
-            ["cerebrium", "hardware", "compute"] => match text.eq_ignore_ascii_case("cpu") {
-                true => self.notes.left(&key, line, "no GPU is asked for"),
-                false => self.wants_gpu = Some((key, line)),
-            },
-            ["cerebrium", "dependencies", "pip", name] => {
-                let line_of_file = match text {
-                    "" | "latest" | "*" => (*name).to_owned(),
-                    version => format!("{name}{version}"),
-                };
-                self.take(&key, line, requirement(&line_of_file), "requirements.txt", |r, text| {
-                    r.requirements.push(text);
-                });
-            }
-            ["cerebrium", "dependencies", "apt", name] => {
-                let wanted = match text {
-                    "" | "latest" | "*" => (*name).to_owned(),
-                    version => format!("{name}={}", version.trim_start_matches('=')),
-                };
-                let to = "a step that installs Debian packages";
-                self.take(&key, line, package(&wanted), to, |r, text| r.parts.packages.push(text));
-            }
-            ["cerebrium", "dependencies", "paths", kind @ ("pip" | "apt")] => {
-                self.file(kind, &key, line, text);
             }
             ["cerebrium", "dependencies", ..] if path.contains(&"conda") => {
                 let reason = "basegen's template has no conda; begin from a Dockerfile on an image that has it";
@@ -105,6 +87,32 @@ impl Reader<'_> {
             ["cerebrium", "runtime", "custom", rest] => self.runtime(rest, &key, line, node),
             ["cerebrium", "hardware" | "scaling", ..] => self.notes.left(&key, line, RUNNING),
             _ => self.notes.left(&key, line, "basegen does not know this key"),
+        }
+    }
+
+    /// A key whose value can only be a text.
+    fn text(&mut self, path: &[&str], key: String, line: usize, text: &str) {
+        match path {
+            [_, "hardware", _] if text.eq_ignore_ascii_case("cpu") => {
+                self.notes.left(&key, line, "no GPU is asked for");
+            }
+            [_, "hardware", _] => self.wants_gpu = Some((key, line)),
+            [.., "paths", kind] => self.file(kind, &key, line, text),
+            [.., "pip", name] => {
+                let wanted = wanted(name, text).and_then(|text| requirement(&text));
+                self.take(&key, line, wanted, "requirements.txt", |r, text| {
+                    r.requirements.push(text);
+                });
+            }
+            [.., "apt", name] => {
+                let wanted = wanted_package(name, text).and_then(|text| package(&text));
+                let to = "a step that installs Debian packages";
+                self.take(&key, line, wanted, to, |r, text| r.parts.packages.push(text));
+            }
+            _ => {
+                self.wish.name = slug(text);
+                self.notes.taken(&key, line, "the name of the image");
+            }
         }
     }
 
@@ -126,22 +134,16 @@ impl Reader<'_> {
     }
 
     fn image(&mut self, name: &str, key: &str, line: usize, node: &Node) {
-        let text = node.text().unwrap_or_default();
         match name {
-            "python_version" if self.fixed_python() => {
-                self.notes.left(key, line, "the tag of the base image says which Python it has");
-            }
-            "python_version" if is_python(text) => {
-                self.wish.pythons = vec![text.to_owned()];
-                self.notes.taken(key, line, format!("axis `python`: {text}"));
-            }
             "python_version" => {
-                let reason = format!("`{}` is no version of Python", text.escape_debug());
-                self.notes.left(key, line, reason);
+                if let Some(text) = self.notes.text(key, line, node) {
+                    self.python(key, line, text);
+                }
             }
-            "docker_base_image_url" => match base(text) {
-                Ok((image, python)) => self.base(key, line, image, python),
-                Err(reason) => self.notes.left(key, line, reason),
+            "docker_base_image_url" => match self.notes.text(key, line, node).map(base) {
+                Some(Ok((image, python))) => self.base(key, line, image, python),
+                Some(Err(reason)) => self.notes.left(key, line, reason),
+                None => {}
             },
             "pre_build_commands" => {
                 let to = "`RUN`, before anything is installed";
@@ -152,6 +154,18 @@ impl Reader<'_> {
                 self.parts.after = self.notes.items(key, line, node, to, command);
             }
             _ => self.notes.left(key, line, RUNNING),
+        }
+    }
+
+    fn python(&mut self, key: &str, line: usize, text: &str) {
+        if self.fixed_python() {
+            self.notes.left(key, line, "the tag of the base image says which Python it has");
+        } else if is_python(text) {
+            self.wish.pythons = vec![text.to_owned()];
+            self.notes.taken(key, line, format!("axis `python`: {text}"));
+        } else {
+            let reason = format!("`{}` is no version of Python", text.escape_debug());
+            self.notes.left(key, line, reason);
         }
     }
 
@@ -168,11 +182,7 @@ impl Reader<'_> {
             self.notes.taken(key, line, format!("`FROM {image}`"));
             self.wish.pythons = vec![version];
             self.parts.base = Base::WithPython { image, python: "python".to_owned() };
-        } else if let Some(tag) = image.strip_prefix("debian:") {
-            let of_python = match tag.strip_suffix("-slim") {
-                Some(release) => format!("python:{{{{python}}}}-slim-{release}"),
-                None => format!("python:{{{{python}}}}-{tag}"),
-            };
+        } else if let Some(of_python) = on_debian(&image) {
             self.notes.taken(
                 key,
                 line,
@@ -191,9 +201,11 @@ impl Reader<'_> {
                 let to = format!("{}/{from}", self.wish.name);
                 self.notes.taken(key, line, format!("dockerfiles/{to}, a copy"));
                 self.wish.copies.push((from, to.clone()));
-                match kind {
-                    "apt" => self.parts.package_files.push(to),
-                    _ => self.parts.requirements.push(to),
+                if kind == "apt" {
+                    self.parts.package_files.push(to);
+                } else {
+                    self.wish.lists.push((line, to.clone()));
+                    self.parts.requirements.push(to);
                 }
             }
             Err(reason) => self.notes.left(key, line, reason),
@@ -204,14 +216,14 @@ impl Reader<'_> {
         match (name, &node.value) {
             ("entrypoint", Value::Scalar(text)) => match start(text) {
                 Ok(start) => {
-                    self.notes.taken(key, line, "`CMD`");
+                    self.notes.taken(key, line, COMMAND);
                     self.parts.start = Some(start);
                 }
                 Err(reason) => self.notes.left(key, line, reason),
             },
             ("entrypoint", Value::List(_)) => {
                 let word = |text: &str| refuse_invisible(text).map(|()| text.to_owned());
-                let words = self.notes.items(key, line, node, "`CMD`", word);
+                let words = self.notes.items(key, line, node, COMMAND, word);
                 self.parts.start = (!words.is_empty()).then_some(Start::Words(words));
             }
             ("port", Value::Scalar(text)) => match text.parse() {
@@ -244,5 +256,97 @@ impl Reader<'_> {
         wish.gpu = parts.gpu;
         wish.template = parts.template();
         wish.findings = notes.findings();
+    }
+}
+
+/// Python's image on the Debian that an image is.
+fn on_debian(image: &str) -> Option<String> {
+    let tag = image.strip_prefix("debian:")?;
+    let (release, slim) = match tag.strip_suffix("-slim") {
+        Some(release) => (release, "slim-"),
+        None => (tag, ""),
+    };
+    DEBIAN.contains(&release).then(|| format!("python:{{{{python}}}}-{slim}{release}"))
+}
+
+/// Whether any version will do.
+fn is_any(version: &str) -> bool {
+    matches!(version, "" | "latest" | "*")
+}
+
+/// A line of pip's for a package and the version that its key has. A bare version is an exact one.
+fn wanted(name: &str, version: &str) -> Result<String, String> {
+    const OPERATORS: [&str; 5] = ["==", "~=", "!=", "<", ">"];
+    let version = version.trim();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._*+!-".contains(c);
+    if is_any(version) {
+        Ok(name.to_owned())
+    } else if version.starts_with(|c: char| c.is_ascii_digit()) && version.chars().all(is_plain) {
+        Ok(format!("{name}=={version}"))
+    } else if OPERATORS.iter().any(|operator| version.starts_with(operator)) {
+        Ok(format!("{name}{version}"))
+    } else if let Some(url) = version.strip_prefix('@') {
+        Ok(format!("{name} @ {}", url.trim()))
+    } else {
+        Err("it is no version".to_owned())
+    }
+}
+
+/// A Debian package with the version that its key has.
+fn wanted_package(name: &str, version: &str) -> Result<String, String> {
+    let version = version.trim();
+    let exact = version.trim_start_matches('=').trim_start();
+    if is_any(version) {
+        Ok(name.to_owned())
+    } else if exact.starts_with(|c: char| c.is_ascii_digit()) {
+        Ok(format!("{name}={exact}"))
+    } else {
+        Err("it is no version".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_belongs_to_its_package() {
+        for (version, line) in [
+            ("", "torch"),
+            ("latest", "torch"),
+            ("*", "torch"),
+            ("2.0.0", "torch==2.0.0"),
+            ("2.*", "torch==2.*"),
+            ("==2.0.0", "torch==2.0.0"),
+            (">=2,<3", "torch>=2,<3"),
+            ("~=2.0", "torch~=2.0"),
+            ("!=2.1", "torch!=2.1"),
+            ("@ https://a.example/b.whl", "torch @ https://a.example/b.whl"),
+            ("@https://a.example/b.whl", "torch @ https://a.example/b.whl"),
+        ] {
+            assert_eq!(wanted("torch", version).as_deref(), Ok(line), "{version:?}");
+        }
+        for version in ["true", "nan", "git+https://a.example/b", "=2.0", "-1", "2.0 3", "[a]"] {
+            assert!(wanted("torch", version).is_err(), "{version:?}");
+        }
+        for (version, package) in
+            [("", "a"), ("latest", "a"), ("*", "a"), ("1.2-3", "a=1.2-3"), ("== 1:2~3", "a=1:2~3")]
+        {
+            assert_eq!(wanted_package("a", version).as_deref(), Ok(package), "{version:?}");
+        }
+        for version in ["false", ">=1", "=", "x"] {
+            assert!(wanted_package("a", version).is_err(), "{version:?}");
+        }
+    }
+
+    #[test]
+    fn python_has_images_on_some_debians() {
+        let on = |tag: &str| on_debian(&format!("debian:{tag}"));
+        assert_eq!(on("bookworm").as_deref(), Some("python:{{python}}-bookworm"));
+        assert_eq!(on("trixie-slim").as_deref(), Some("python:{{python}}-slim-trixie"));
+        for tag in ["12", "12-slim", "stable", "latest", "sid", "buster", "bookworm-20240101", ""] {
+            assert_eq!(on(tag), None, "{tag:?}");
+        }
+        assert_eq!(on_debian("ubuntu:bookworm"), None);
     }
 }

@@ -104,7 +104,6 @@ fn starter() -> Wish {
         gpu: true,
         template: parts.template(),
         files: vec![("requirements.txt".to_owned(), text.to_owned())],
-        has_python: true,
         ..Wish::default()
     }
 }

@@ -39,7 +39,6 @@ pub(super) fn read(path: &Path, text: &str, wish: &mut Wish) -> Result<(), ReadE
     let mut notes = Notes::default();
     notes.taken("the Dockerfile", 1, format!("a template, {} instructions", instructions.len()));
     let places = pythons(&instructions, wish, &mut notes);
-    wish.has_python = !wish.pythons.is_empty();
     for instruction in &instructions {
         for found in sources(std::slice::from_ref(instruction)).map_err(refuse)? {
             copy(instruction, found.path, wish, &mut notes);
@@ -62,9 +61,13 @@ pub(super) fn read(path: &Path, text: &str, wish: &mut Wish) -> Result<(), ReadE
 
 /// The variable that a secret comes from, when nobody has said one.
 pub(super) fn secret_variable(id: &str) -> String {
-    id.chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' })
-        .collect()
+    let name = id.chars().map(|c| match c.is_ascii_alphanumeric() {
+        true => c.to_ascii_uppercase(),
+        false => '_',
+    });
+    // A variable's name begins with no digit.
+    let before = id.starts_with(|c: char| c.is_ascii_digit()).then_some('_');
+    before.into_iter().chain(name).collect()
 }
 
 /// `text` with `{{python}}` at `places`.
@@ -128,18 +131,19 @@ fn argument_of(image: &str) -> Option<&str> {
     Some(&tag[..end.unwrap_or(tag.len())])
 }
 
-/// Where the default of a global argument stands, if it is a version of Python.
+/// Where the default of a global argument stands, if it is a version of Python. Of several
+/// defaults, the last one counts.
 fn global(globals: &[&Instruction], name: &str) -> Option<(Range<usize>, String)> {
-    globals.iter().find_map(|argument| {
-        let (found, value) = argument.arguments.split_once('=')?;
-        let version = value.trim().trim_matches(['"', '\'']);
-        if found.trim() != name || !is_python(version) {
-            return None;
-        }
-        let offset = argument.arguments.rfind(version)?;
-        let begin = argument.place(offset);
-        Some((begin..begin + version.len(), version.to_owned()))
-    })
+    let gives = |word: &str| word.split_once('=').is_some_and(|(found, _)| found == name);
+    let argument =
+        globals.iter().rfind(|argument| argument.arguments.split_whitespace().any(gives))?;
+    let (found, value) = argument.arguments.split_once('=')?;
+    let version = value.trim().trim_matches(['"', '\'']);
+    if found.trim() != name || !is_python(version) {
+        return None;
+    }
+    let begin = argument.place(argument.arguments.rfind(version)?);
+    Some((begin..begin + version.len(), version.to_owned()))
 }
 
 fn copy(instruction: &Instruction, path: String, wish: &mut Wish, notes: &mut Notes) {
@@ -166,6 +170,36 @@ fn arguments(instruction: &Instruction, notes: &mut Notes) {
             let reason =
                 "has no default, and basegen gives no build arguments: write one into the template";
             notes.left(&format!("ARG {name}"), instruction.line, reason);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn begun(text: &str) -> Wish {
+        let mut wish = Wish::default();
+        read(Path::new("Dockerfile"), text, &mut wish).expect(text);
+        wish
+    }
+
+    #[test]
+    fn the_last_default_of_an_argument_counts() {
+        let wish = begun("ARG V=3.10\nARG V=3.11\nFROM python:$V\n");
+        assert_eq!(wish.pythons, ["3.11"]);
+        assert_eq!(wish.template, "ARG V=3.10\nARG V={{python}}\nFROM python:$V\n");
+        for last in ["ARG V=latest", "ARG A=b V=3.12"] {
+            let wish = begun(&format!("ARG V=3.10\n{last}\nFROM python:$V\n"));
+            assert!(wish.pythons.is_empty(), "{last}");
+            assert!(!wish.template.contains("{{python}}"), "{last}");
+        }
+    }
+
+    #[test]
+    fn a_secrets_variable_is_one_that_a_shell_can_set() {
+        for (id, variable) in [("a-b.c", "A_B_C"), ("1password", "_1PASSWORD"), ("_x", "_X")] {
+            assert_eq!(secret_variable(id), variable);
         }
     }
 }

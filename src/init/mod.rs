@@ -17,6 +17,7 @@ mod truss;
 pub use compose::{ComposeError, compose};
 pub use project::{Project, VersionPlace};
 pub use read::{ReadError, name_of, read};
+pub use template::references;
 
 use std::path::PathBuf;
 
@@ -70,8 +71,9 @@ pub struct Wish {
     pub secrets: Vec<String>,
     /// How registries are logged in to: a host, and the keys of its `[registries."host"]`.
     pub registries: Vec<(String, Vec<(String, String)>)>,
-    /// Whether it has a Python that its base does not decide.
-    pub has_python: bool,
+    /// The lists of pip among `copies`: the line that names each, and where it is below the
+    /// templates' folder.
+    pub lists: Vec<(usize, String)>,
 }
 
 /// A file of the new repository.

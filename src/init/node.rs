@@ -2,6 +2,7 @@
 //!
 //! Scalars stay the texts that they are written as: a version `3.10` is no number.
 
+use std::collections::HashSet;
 use std::ops::Range;
 use std::path::Path;
 
@@ -68,13 +69,16 @@ pub(super) fn yaml(path: &Path, text: &str) -> Result<Node, SourceError> {
     let source = SourceFile::new(path, text);
     let mut builder = Builder { source: &source, open: Vec::new(), root: None };
     let mut documents = 0;
+    // The parser counts characters.
+    let offsets: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
+    let byte = |index: usize| offsets.get(index).copied().unwrap_or(text.len());
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| {
-            let at = byte(text, error.marker().index());
+            let at = byte(error.marker().index());
             refusal(&source, at..at + 1, error.info().to_owned())
         })?;
-        let begin = byte(text, span.start.index());
-        let at = begin..byte(text, span.end.index()).max(begin + 1);
+        let begin = byte(span.start.index());
+        let at = begin..byte(span.end.index()).max(begin + 1);
         let line = span.start.line();
         match event {
             Event::DocumentStart(_) => {
@@ -105,9 +109,18 @@ pub(super) fn yaml(path: &Path, text: &str) -> Result<Node, SourceError> {
 /// What YAML's events make, from the outside in.
 struct Builder<'a> {
     source: &'a SourceFile,
-    /// The lists and tables that have not ended, and the key that waits for its value.
-    open: Vec<(Node, Option<Key>)>,
+    /// The lists and tables that have not ended.
+    open: Vec<Open>,
     root: Option<Node>,
+}
+
+/// A list or a table that has not ended.
+struct Open {
+    node: Node,
+    /// The key that waits for its value.
+    waiting: Option<Key>,
+    /// The keys so far.
+    names: HashSet<String>,
 }
 
 impl Builder<'_> {
@@ -116,29 +129,30 @@ impl Builder<'_> {
             let what = format!("more than {MAX_DEPTH} lists and tables lie in each other");
             return Err(refusal(self.source, at.clone(), what));
         }
-        self.open.push((Node { line, value }, None));
+        let node = Node { line, value };
+        self.open.push(Open { node, waiting: None, names: HashSet::new() });
         Ok(())
     }
 
     fn close(&mut self, at: &Range<usize>) -> Result<(), SourceError> {
-        let (node, _) = self.open.pop().expect("what ends has begun");
+        let Open { node, .. } = self.open.pop().expect("what ends has begun");
         self.add(node, at)
     }
 
     fn add(&mut self, node: Node, at: &Range<usize>) -> Result<(), SourceError> {
-        let Some((parent, waiting)) = self.open.last_mut() else {
+        let Some(Open { node: parent, waiting, names }) = self.open.last_mut() else {
             self.root = Some(node);
             return Ok(());
         };
         match (&mut parent.value, waiting.take()) {
             (Value::List(list), _) => list.push(node),
             (Value::Table(table), Some(key)) => table.push((key, node)),
-            (Value::Table(table), None) => {
+            (Value::Table(_), None) => {
                 let Some(name) = node.text() else {
                     let what = "a key is a text".to_owned();
                     return Err(refusal(self.source, at.clone(), what));
                 };
-                if table.iter().any(|(key, _)| key.name == name) {
+                if !names.insert(name.to_owned()) {
                     let what = format!("`{name}` is there twice");
                     return Err(refusal(self.source, at.clone(), what));
                 }
@@ -190,11 +204,6 @@ fn refusal(source: &SourceFile, at: Range<usize>, what: String) -> SourceError {
     SourceError::new(source, vec![Diagnostic::new(at, what, "")])
 }
 
-/// Where the character at `index` begins.
-fn byte(text: &str, index: usize) -> usize {
-    text.char_indices().nth(index).map_or(text.len(), |(at, _)| at)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,5 +239,25 @@ mod tests {
         }
         let deep = "[".repeat(10_000);
         assert!(yaml(Path::new("c.yaml"), &deep).is_err());
+    }
+
+    #[test]
+    fn a_large_file_is_read_in_a_moment() {
+        use std::fmt::Write as _;
+
+        let (mut as_yaml, mut as_toml) = (String::new(), String::new());
+        for number in 0..60_000 {
+            writeln!(as_yaml, "k{number}: ä").expect("memory");
+            writeln!(as_toml, "k{number} = \"ä\"").expect("memory");
+        }
+        // With work for every pair of lines it is minutes.
+        let begin = std::time::Instant::now();
+        let yaml = yaml(Path::new("c.yaml"), &as_yaml).expect("YAML");
+        let toml = toml(Path::new("c.toml"), &as_toml).expect("TOML");
+        assert!(begin.elapsed().as_secs() < 20, "{:?}", begin.elapsed());
+        for node in [yaml, toml] {
+            let Value::Table(table) = node.value else { panic!("a table") };
+            assert_eq!(table.last().map(|(key, _)| key.line), Some(60_000));
+        }
     }
 }

@@ -81,11 +81,28 @@ fn github(config: &str) -> Option<(String, String)> {
     let url = origin
         .lines()
         .find_map(|line| line.trim().strip_prefix("url")?.trim().strip_prefix('='))?;
-    let (_, path) = url.trim().split_once("github.com")?;
-    let path = path.trim_start_matches([':', '/']).trim_end_matches('/');
+    let (host, path) = host_and_path(url.trim())?;
+    if !["github.com", "ssh.github.com"].contains(&&*host.to_ascii_lowercase()) {
+        return None;
+    }
+    let path = path.trim_matches('/');
     let (owner, name) = path.strip_suffix(".git").unwrap_or(path).split_once('/')?;
+    let is_name = |text: &str| !text.is_empty() && !text.contains('/');
     let lower = |text: &str| super::read::slug(text);
-    (!owner.is_empty() && !name.is_empty()).then(|| (lower(owner), lower(name)))
+    (is_name(owner) && is_name(name)).then(|| (lower(owner), lower(name)))
+}
+
+/// The host and the path of a remote: `https://user@host:port/path`, or `user@host:path` as ssh
+/// has it.
+///
+/// Reference: <https://git-scm.com/docs/git-clone#_git_urls>
+fn host_and_path(url: &str) -> Option<(&str, &str)> {
+    let (authority, path) = match url.split_once("://") {
+        Some((_, rest)) => rest.split_once('/')?,
+        None => url.split_once(':').filter(|(before, _)| !before.contains('/'))?,
+    };
+    let host = authority.rsplit('@').next()?;
+    Some((host.split(':').next()?, path))
 }
 
 #[cfg(test)]
@@ -118,7 +135,13 @@ mod tests {
 
     #[test]
     fn a_repository_on_github_has_its_name_there() {
-        for url in ["git@github.com:Acme/Base_Images.git", "https://github.com/Acme/Base_Images"] {
+        for url in [
+            "git@github.com:Acme/Base_Images.git",
+            "github.com:/Acme/Base_Images",
+            "https://github.com/Acme/Base_Images",
+            "https://me:token@GitHub.com:443/Acme/Base_Images.git/",
+            "ssh://git@ssh.github.com:443/Acme/Base_Images.git",
+        ] {
             let config = format!(
                 "[core]\n\tbare = false\n[remote \"origin\"]\n\turl = {url}\n[branch \"main\"]\n"
             );
@@ -126,7 +149,23 @@ mod tests {
             assert_eq!((&*found.owner, &*found.name), ("acme", "base-images"), "{url}");
             assert!(found.is_on_github);
         }
-        let found = look(&[]);
-        assert_eq!((&*found.owner, &*found.name), ("my-folder", "base"));
+        let elsewhere = [
+            "git@github.company.com:Acme/Base.git",
+            "git@notgithub.com:Acme/Base.git",
+            "https://notgithub.com/Acme/Base",
+            "https://github.com.example.org/Acme/Base",
+            "https://github.com@example.org/Acme/Base",
+            "https://gitlab.com/mirrors/github.com/Acme/Base",
+            "/srv/github.com:Acme/Base",
+            "../github.com/Acme/Base",
+            "https://github.com/Acme",
+            "https://github.com/Acme/Base/more",
+        ];
+        let configs = elsewhere.map(|url| format!("[remote \"origin\"]\n\turl = {url}\n"));
+        let elsewhere = configs.iter().map(|config| look(&[(".git/config", config)]));
+        for found in elsewhere.chain([look(&[])]) {
+            assert_eq!((&*found.owner, &*found.name), ("my-folder", "base"));
+            assert!(!found.is_on_github);
+        }
     }
 }

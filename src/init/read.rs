@@ -39,7 +39,7 @@ impl Explain for ReadError {
 /// everything else is a Dockerfile. `name` is what its image is called where it does not say.
 pub fn read(origin: &Origin, name: &str) -> Result<Wish, ReadError> {
     let kind = |what| ReadError::Kind { path: origin.path.display().to_string(), what };
-    let mut wish = Wish { name: slug(name), has_python: true, ..Wish::default() };
+    let mut wish = Wish { name: slug(name), ..Wish::default() };
     match origin.path.extension().and_then(|ending| ending.to_str()) {
         Some("yaml" | "yml") => {
             let node = node::yaml(&origin.path, &origin.text)?;
@@ -127,6 +127,15 @@ impl Notes {
             }
             _ => self.left(key, line, reason),
         }
+    }
+
+    /// The text of a node; a node that has none is left.
+    pub(super) fn text<'n>(&mut self, key: &str, line: usize, node: &'n Node) -> Option<&'n str> {
+        let text = node.text();
+        if text.is_none() {
+            self.leave(key, line, node, "it is no text");
+        }
+        text
     }
 
     /// The entries of a list that `parse` takes; of a single text, it alone. The others are left.

@@ -29,6 +29,9 @@ impl Base {
     }
 }
 
+/// What becomes of a command that starts a server.
+pub(super) const COMMAND: &str = "`CMD`, in place of the base's entrypoint";
+
 /// What a container of the image runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Start {
@@ -91,7 +94,10 @@ impl Parts {
         };
         text.push_str("# The image.\n");
         writeln!(text, "FROM {image}").expect("writing to memory does not fail");
-        self.steps(&mut text, python);
+        for line in self.steps(python) {
+            text.push_str(&line);
+            text.push('\n');
+        }
         text
     }
 
@@ -114,65 +120,80 @@ impl Parts {
         tools
     }
 
-    fn steps(&self, text: &mut String, python: &str) {
-        let mut line = |line: &str| {
-            text.push_str(line);
-            text.push('\n');
-        };
+    /// Everything behind `FROM`, a line or more each.
+    fn steps(&self, python: &str) -> Vec<String> {
+        let mut lines = Vec::new();
         let tools = self.tools();
         if !tools.is_empty() {
-            line("# What the steps below call, and this image does not have.");
-            line(&install(&tools.join(" ")));
+            lines.push("# What the steps below call, and this image does not have.".to_owned());
+            lines.push(install(&tools.join(" ")));
         }
-        self.before.iter().for_each(|step| line(&format!("RUN {step}")));
+        lines.extend(self.before.iter().map(|step| format!("RUN {step}")));
+        lines.extend(self.debian_packages());
+        lines.extend(self.added().iter().map(|line| (*line).to_owned()));
+        let pip = |file: &String| pip_install(file, python, self.base.is_debian_python());
+        lines.extend(self.requirements.iter().map(pip));
+        lines.extend(self.environment.iter().map(|(name, value)| format!("ENV {name}={value}")));
+        lines.extend(self.after.iter().map(|step| format!("RUN {step}")));
+        lines.extend(self.running());
+        lines
+    }
+
+    fn debian_packages(&self) -> Vec<String> {
+        let mut lines = Vec::new();
         if !self.packages.is_empty() {
-            line(&install(&self.packages.join(" ")));
+            lines.push(install(&self.packages.join(" ")));
         }
         for file in &self.package_files {
-            line(&format!(
+            lines.push(format!(
                 "RUN --mount=type=bind,source={file},target=/run/packages.txt \\\n    \
                  apt-get update \\\n    \
                  && grep -v '^#' /run/packages.txt | xargs apt-get install --yes --no-install-recommends \\\n    \
                  && rm -rf /var/lib/apt/lists/*"
             ));
         }
+        lines
+    }
+
+    /// A Python for a base that has none, and CUDA's libraries.
+    fn added(&self) -> Vec<&'static str> {
+        let mut lines = Vec::new();
         if matches!(self.base, Base::Bare(_)) {
-            line("COPY --link --from=ghcr.io/astral-sh/uv:0.8 /uv /usr/local/bin/uv");
-            line("ENV UV_PYTHON_INSTALL_DIR=/opt/python");
-            line("RUN uv venv --seed --python {{python}} /opt/venv");
-            line("ENV PATH=/opt/venv/bin:$PATH");
+            lines.extend([
+                "COPY --link --from=ghcr.io/astral-sh/uv:0.8 /uv /usr/local/bin/uv",
+                "ENV UV_PYTHON_INSTALL_DIR=/opt/python",
+                "RUN uv venv --seed --python {{python}} /opt/venv",
+                "ENV PATH=/opt/venv/bin:$PATH",
+            ]);
         }
         if self.gpu {
-            line("{{#if gpu}}");
-            line("COPY --link --from=cuda /out/ /");
-            line("ENV LD_LIBRARY_PATH=/usr/local/cuda/lib64 \\");
-            line("    NVIDIA_VISIBLE_DEVICES=all \\");
-            line("    NVIDIA_DRIVER_CAPABILITIES=compute,utility");
-            line("{{/if}}");
+            lines.extend([
+                "{{#if gpu}}",
+                "COPY --link --from=cuda /out/ /",
+                "ENV LD_LIBRARY_PATH=/usr/local/cuda/lib64 \\",
+                "    NVIDIA_VISIBLE_DEVICES=all \\",
+                "    NVIDIA_DRIVER_CAPABILITIES=compute,utility",
+                "{{/if}}",
+            ]);
         }
-        for file in &self.requirements {
-            line(&pip_install(file, python, self.base.is_debian_python()));
+        lines
+    }
+
+    /// How a container of the image is run.
+    fn running(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        lines.extend(self.port.map(|port| format!("EXPOSE {port}")));
+        lines.extend(self.user.map(|user| format!("USER {user}")));
+        if let Some(start) = &self.start {
+            let words: Vec<&str> = match start {
+                Start::Shell(text) => vec!["/bin/sh", "-c", text],
+                Start::Words(words) => words.iter().map(String::as_str).collect(),
+            };
+            // An entrypoint of the base would take the command for its arguments.
+            lines.push("ENTRYPOINT []".to_owned());
+            lines.push(format!("CMD {}", list(&words)));
         }
-        for (name, value) in &self.environment {
-            line(&format!("ENV {name}={value}"));
-        }
-        self.after.iter().for_each(|step| line(&format!("RUN {step}")));
-        if let Some(port) = self.port {
-            line(&format!("EXPOSE {port}"));
-        }
-        if let Some(user) = self.user {
-            line(&format!("USER {user}"));
-        }
-        match &self.start {
-            Some(Start::Shell(text)) => {
-                line(&format!("CMD {}", list(&["/bin/sh", "-c", text])));
-            }
-            Some(Start::Words(words)) => {
-                let words: Vec<&str> = words.iter().map(String::as_str).collect();
-                line(&format!("CMD {}", list(&words)));
-            }
-            None => {}
-        }
+        lines
     }
 }
 
@@ -241,7 +262,8 @@ pub(super) fn python_of(image: &str) -> Option<String> {
 /// Whether this is a version such as `3.11` or `3.11.4`.
 pub(super) fn is_python(version: &str) -> bool {
     let parts: Vec<&str> = version.split('.').collect();
-    let is_number = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    // As a number is written: without zeros before it, which would be lost on the way.
+    let is_number = |part: &&str| part.parse::<u32>().is_ok_and(|n| n.to_string() == *part);
     (2..=3).contains(&parts.len()) && parts.iter().all(is_number)
 }
 
@@ -278,14 +300,32 @@ pub(super) fn requirement(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Whether there is a URL with a user and a host: `https://token@example.org`.
+/// Whether there is a URL with a password, `ssh://me:password@example.org`, or one of the web
+/// with a user, which may be a token: `https://token@example.org`.
 fn holds_credential(text: &str) -> bool {
-    ["http://", "https://"].iter().any(|scheme| {
-        text.match_indices(scheme).any(|(at, _)| {
-            let authority = text[at + scheme.len()..].split(['/', ' ', '?', '#']).next();
-            authority.is_some_and(|authority| authority.contains('@'))
-        })
+    let text = text.to_ascii_lowercase();
+    text.match_indices("://").any(|(at, mark)| {
+        let is_web = text[..at].ends_with("http") || text[..at].ends_with("https");
+        let is_end = |c: char| c.is_whitespace() || "/?#".contains(c);
+        let authority = text[at + mark.len()..].split(is_end).next().unwrap_or_default();
+        let user = authority.rsplit_once('@').map(|(user, _)| user);
+        user.is_some_and(|user| is_web || user.contains(':'))
     })
+}
+
+/// The lines of a list of pip, from 1, that name a file or a folder beside it, and what they say.
+#[must_use]
+pub fn references(text: &str) -> Vec<(usize, String)> {
+    const OPTIONS: [&str; 3] = ["--requirement", "--constraint", "--editable"];
+    let named = |line: &str| {
+        let long = OPTIONS.iter().find_map(|option| line.strip_prefix(option));
+        let long = long.filter(|rest| rest.starts_with(|c: char| c == '=' || c.is_whitespace()));
+        let short = ["-r", "-c", "-e"].iter().find_map(|option| line.strip_prefix(option));
+        // Of another host, pip gets it from there.
+        long.or(short).is_some_and(|what| !what.contains("://"))
+    };
+    let lines = text.lines().map(str::trim).zip(1..);
+    lines.filter(|(line, _)| named(line)).map(|(line, number)| (number, line.to_owned())).collect()
 }
 
 /// A variable of the image.
@@ -332,6 +372,9 @@ mod tests {
             "python",
             "pytorch/pytorch:2.1",
             "python:3.12rc1",
+            "python:3.011",
+            "python:03.11",
+            "python:3.99999999999",
             "python:3.11@sha256:0",
         ] {
             assert_eq!(base(image), format!("{image} "));
@@ -353,6 +396,7 @@ mod tests {
             "six==1.0",
             "a[b]>=1; python_version < \"4\"",
             "git+ssh://git@github.com/a/b",
+            "a @ git+ssh://git@h:22/x@v1",
             "--extra-index-url https://a.example/simple",
         ] {
             assert_eq!(requirement(text).as_deref(), Ok(text));
@@ -364,9 +408,32 @@ mod tests {
             "a\nb",
             "a @ https://me@a.example/b",
             "--index-url https://a:b@c/d",
+            "a @ HTTPS://tok:sekret@h/x",
+            "a @ Https://tok@h/x",
+            "git+https://tok@h/x",
+            "git+ssh://me:sekret@h/x",
+            "a @ ftp://me:sekret@h",
         ] {
             assert!(requirement(text).is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_list_names_what_lies_beside_it() {
+        let text = "six\n-r a.txt\n -c b.txt\n-e .\n--requirement=c.txt\n--constraint d.txt\n\
+            --editable ./e\n-rf.txt\n# -r g.txt\n-r https://h/i.txt\n-e git+https://h/x\n\
+            --requirements-like\nx-r\n--extra-index-url https://h/\n--pre\n";
+        let lines: Vec<usize> = references(text).into_iter().map(|(line, _)| line).collect();
+        assert_eq!(lines, [2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(references("\n  -r a.txt \n"), [(2, "-r a.txt".to_owned())]);
+    }
+
+    #[test]
+    fn a_command_stands_in_place_of_the_bases_entrypoint() {
+        let mut parts = Parts::new();
+        assert!(!parts.template().contains("ENTRYPOINT"));
+        parts.start = Some(Start::Words(vec!["a".to_owned(), "{{b}}".to_owned()]));
+        assert!(parts.template().ends_with("\nENTRYPOINT []\nCMD [\"a\",\"\\{{b}}\"]\n"));
     }
 
     #[test]

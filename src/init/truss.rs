@@ -8,7 +8,9 @@ use super::Wish;
 use super::literal::command;
 use super::node::{Key, Node, Value};
 use super::read::{Notes, path, requirements_file, slug};
-use super::template::{Base, Parts, base, is_python, package, requirement, start, variable};
+use super::template::{
+    Base, COMMAND, Parts, base, is_python, package, requirement, start, variable,
+};
 
 /// What decides how a model is served, and is in no base image.
 const SERVING: &str = "says how the model is served, not what is in its image";
@@ -64,7 +66,11 @@ impl Reader<'_> {
     fn entry(&mut self, key: &Key, node: &Node) {
         let (name, line) = (key.name.as_str(), key.line);
         match name {
-            "model_name" => self.notes.taken(name, line, "the name of the image"),
+            "model_name" => {
+                if self.notes.text(name, line, node).is_some() {
+                    self.notes.taken(name, line, "the name of the image");
+                }
+            }
             "python_version" => self.python(key, node),
             "requirements" => {
                 let to = "requirements.txt";
@@ -140,7 +146,7 @@ impl Reader<'_> {
 
     /// `py310`, and `3.10` as people write it too.
     fn python(&mut self, key: &Key, node: &Node) {
-        let text = node.text().unwrap_or_default();
+        let Some(text) = self.notes.text(&key.name, key.line, node) else { return };
         let version = match text.strip_prefix("py") {
             Some(digits) if digits.len() > 1 && digits.bytes().all(|b| b.is_ascii_digit()) => {
                 format!("{}.{}", &digits[..1], &digits[1..])
@@ -159,7 +165,8 @@ impl Reader<'_> {
     }
 
     fn requirements_file(&mut self, key: &Key, node: &Node) {
-        match path(node.text().unwrap_or_default()) {
+        let Some(text) = self.notes.text(&key.name, key.line, node) else { return };
+        match path(text) {
             Ok(from) => {
                 let to = format!("{}/{from}", self.wish.name);
                 let reason = "a project's file; export its requirements as a list for pip";
@@ -170,6 +177,7 @@ impl Reader<'_> {
                 }
                 self.notes.taken(&key.name, key.line, format!("dockerfiles/{to}, a copy"));
                 self.wish.copies.push((from, to.clone()));
+                self.wish.lists.push((key.line, to.clone()));
                 self.parts.requirements.push(to);
             }
             Err(reason) => self.notes.left(&key.name, key.line, reason),
@@ -187,7 +195,8 @@ impl Reader<'_> {
                 reader.notes.left(name, key.line, reason);
                 return;
             }
-            match variable(name, node.text().unwrap_or_default()) {
+            let Some(text) = reader.notes.text(name, key.line, node) else { return };
+            match variable(name, text) {
                 Ok(pair) => {
                     reader.notes.taken(name, key.line, "`ENV`");
                     reader.parts.environment.push(pair);
@@ -202,9 +211,10 @@ impl Reader<'_> {
     fn base_image(&mut self, key: &Key, node: &Node) {
         let (name, line) = (key.name.as_str(), key.line);
         match name {
-            "image" => match base(node.text().unwrap_or_default()) {
-                Ok((image, python)) => self.base(key, image, python),
-                Err(reason) => self.notes.left(name, line, reason),
+            "image" => match self.notes.text(name, line, node).map(base) {
+                Some(Ok((image, python))) => self.base(key, image, python),
+                Some(Err(reason)) => self.notes.left(name, line, reason),
+                None => {}
             },
             "python_executable_path" => self.executable(key, node),
             "docker_auth" => self.login(key, node),
@@ -220,12 +230,11 @@ impl Reader<'_> {
             _ => "python3".to_owned(),
         };
         self.parts.base = Base::WithPython { image, python: executable };
-        self.wish.has_python = python.is_some();
         self.wish.pythons = python.into_iter().collect();
     }
 
     fn executable(&mut self, key: &Key, node: &Node) {
-        let text = node.text().unwrap_or_default();
+        let Some(text) = self.notes.text(&key.name, key.line, node) else { return };
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
         if !text.starts_with('/') || !text.chars().all(is_plain) {
             self.notes.left(&key.name, key.line, format!("`{}` is no path", text.escape_debug()));
@@ -237,11 +246,26 @@ impl Reader<'_> {
 
     fn server(&mut self, key: &Key, node: &Node) {
         let (name, line) = (key.name.as_str(), key.line);
-        let text = node.text().unwrap_or_default();
+        match name {
+            "start_command" | "server_port" | "run_as_user_id" => {
+                if let Some(text) = self.notes.text(name, line, node) {
+                    self.running(name, line, text);
+                }
+            }
+            "no_build" if node.is_true() => {
+                let reason = "asks that the image stays what it is, and basegen builds on it: mirror it instead";
+                self.notes.left(name, line, reason);
+            }
+            _ => self.notes.leave(name, line, node, SERVING),
+        }
+    }
+
+    /// What a container of the image runs, and as whom.
+    fn running(&mut self, name: &str, line: usize, text: &str) {
         match name {
             "start_command" => match start(text) {
                 Ok(start) => {
-                    self.notes.taken(name, line, "`CMD`");
+                    self.notes.taken(name, line, COMMAND);
                     self.parts.start = Some(start);
                 }
                 Err(reason) => self.notes.left(name, line, reason),
@@ -253,24 +277,25 @@ impl Reader<'_> {
                 }
                 Err(_) => self.notes.left(name, line, "it is no port"),
             },
-            "run_as_user_id" => match text.parse() {
+            _ => match text.parse() {
                 Ok(0 | 60000) | Err(_) => self.notes.left(name, line, "Baseten takes no such user"),
                 Ok(user) => {
                     self.notes.taken(name, line, format!("`USER {user}`"));
                     self.parts.user = Some(user);
                 }
             },
-            "no_build" if node.is_true() => {
-                let reason = "asks that the image stays what it is, and basegen builds on it: mirror it instead";
-                self.notes.left(name, line, reason);
-            }
-            _ => self.notes.leave(name, line, node, SERVING),
         }
     }
 
     fn resource(&mut self, key: &Key, node: &Node) {
         let wants = match key.name.as_str() {
-            "accelerator" => !node.is_empty(),
+            "accelerator" if node.is_empty() => false,
+            "accelerator" => {
+                if self.notes.text(&key.name, key.line, node).is_none() {
+                    return;
+                }
+                true
+            }
             "use_gpu" => node.is_true(),
             _ => {
                 self.notes.leave(&key.name, key.line, node, SERVING);
@@ -328,6 +353,9 @@ impl Reader<'_> {
                         format!("`{name}` of `[registries.\"{host}\"]`"),
                     );
                     keys.push((name.to_owned(), text.to_owned()));
+                }
+                (name, None) if LOGIN.contains(&name) => {
+                    self.notes.leave(&path, entry.line, node, "it is no name of a secret");
                 }
                 (_, None) => {
                     self.notes.leave(&path, entry.line, node, "basegen does not know this key");

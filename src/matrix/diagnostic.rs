@@ -17,20 +17,23 @@ pub struct SourceFile {
     pub path: PathBuf,
     /// What the file holds.
     pub text: Arc<str>,
+    /// Where each of its lines begins, in bytes.
+    lines: Arc<[usize]>,
 }
 
 impl SourceFile {
     /// Names a text that was read from `path`.
     #[must_use]
     pub fn new(path: &Path, text: &str) -> Self {
-        Self { path: path.to_owned(), text: text.into() }
+        let after = text.match_indices('\n').map(|(at, _)| at + 1);
+        let lines = std::iter::once(0).chain(after).collect();
+        Self { path: path.to_owned(), text: text.into(), lines }
     }
 
     /// The line, from 1, on which the byte at `offset` stands.
     #[must_use]
     pub fn line(&self, offset: usize) -> usize {
-        let before = self.text.get(..offset).unwrap_or(&self.text);
-        before.matches('\n').count() + 1
+        self.lines.partition_point(|begin| *begin <= offset)
     }
 }
 
@@ -157,4 +160,17 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .filter(|(distance, candidate)| *distance <= candidate.len().max(name.len()) / 2)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_byte_is_on_the_line_that_it_stands_on() {
+        let source = SourceFile::new(Path::new("a"), "ä\n\nb\r\n");
+        let lines: Vec<usize> = (0..9).map(|offset| source.line(offset)).collect();
+        assert_eq!(lines, [1, 1, 1, 2, 3, 3, 3, 4, 4]);
+        assert_eq!(SourceFile::new(Path::new("a"), "").line(0), 1);
+    }
 }

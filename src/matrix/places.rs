@@ -96,6 +96,14 @@ pub struct GeneratedTable {
     pub rendered: Option<Spanned<String>>,
 }
 
+impl GeneratedTable {
+    /// Why a file at `path` may not be generated, if it may not: it is in the matrix' folder.
+    #[must_use]
+    pub fn refuses(path: &str) -> Option<String> {
+        safe::refuse_path(path)
+    }
+}
+
 /// The group of a `pattern` that is the version.
 pub const VERSION_GROUP: &str = "version";
 
@@ -115,6 +123,12 @@ impl Checker<'_> {
     }
 
     fn place(&mut self, place: &VersionPlace) {
+        // The version of a project is often above its images.
+        let parts = place.file.get_ref().split('/');
+        let below = parts.map(|part| if part == ".." { "." } else { part });
+        if let Some(reason) = safe::refuse_path(&below.collect::<Vec<_>>().join("/")) {
+            self.refuse_file(&place.file, reason);
+        }
         let ways =
             [("key", &place.key), ("constant", &place.constant), ("pattern", &place.pattern)];
         let given: Vec<_> =
@@ -144,10 +158,14 @@ impl Checker<'_> {
     /// `[generated]`.
     pub(super) fn generated(&mut self, table: &GeneratedTable) {
         for path in [&table.readme, &table.rendered].into_iter().flatten() {
-            if let Some(reason) = safe::refuse_path(path.get_ref()) {
-                let message = format!("`{}` is refused as a path", path.get_ref().escape_debug());
-                self.refuse(Diagnostic::new(path.span(), message, reason));
+            if let Some(reason) = GeneratedTable::refuses(path.get_ref()) {
+                self.refuse_file(path, reason);
             }
         }
+    }
+
+    fn refuse_file(&mut self, path: &Spanned<String>, reason: String) {
+        let message = format!("`{}` is refused as a path", path.get_ref().escape_debug());
+        self.refuse(Diagnostic::new(path.span(), message, reason));
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Plan, markdown};
 use crate::error::{ExitCode, Explain};
-use crate::version::FileEdit;
+use crate::version::{FileEdit, identity};
 
 /// What the line before the table begins with; it ends with `-->`, and what is between is free.
 const BEGIN: &str = "<!-- images:";
@@ -94,7 +94,8 @@ pub fn with_readme_in(
 ) -> Result<Vec<FileEdit>, ReadmeError> {
     let Some(readme) = &plan.matrix.generated.readme else { return Ok(edits) };
     let path = PathBuf::from(readme.get_ref());
-    if let Some(edit) = edits.iter_mut().find(|edit| edit.path == path) {
+    let id = identity(folder, &path);
+    if let Some(edit) = edits.iter_mut().find(|edit| identity(folder, &edit.path) == id) {
         edit.after = filled(&path, &edit.after, &markdown(plan))?;
         return Ok(edits);
     }

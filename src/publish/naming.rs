@@ -51,18 +51,15 @@ impl Naming<'_> {
             _ => None,
         };
         let mut tags = self.versions().await?;
-        let moving = match &newer {
-            Some(newer) => {
-                let message = format!(
-                    "{newer} is released already: aliases and the newest release set stay with it"
-                );
-                self.events.emit(&Event::Warning { target: None, message });
-                1
-            }
-            None => {
-                tags += self.aliases().await?;
-                usize::MAX
-            }
+        let moving = if let Some(newer) = newer {
+            let message = format!(
+                "{newer} is released already: aliases and the newest release set stay with it"
+            );
+            self.events.emit(&Event::Warning { target: None, message });
+            1
+        } else {
+            tags += self.aliases().await?;
+            usize::MAX
         };
         let set = match set {
             Some(name) => {

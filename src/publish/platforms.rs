@@ -34,8 +34,11 @@ pub async fn platforms(
         return Ok(Some(Vec::new()));
     };
     if let Some(config) = manifest.config() {
-        let config = registries.blob(repository, &config.digest, MAX_CONFIG).await?;
-        let config = config.and_then(|bytes| serde_json::from_slice::<Config>(&bytes).ok());
+        let Some(bytes) = registries.blob(repository, &config.digest, MAX_CONFIG).await? else {
+            // Without it, nothing can run the image.
+            return Ok(Some(Vec::new()));
+        };
+        let config = serde_json::from_slice::<Config>(&bytes).ok();
         return Ok(config.and_then(|config| config.platform()).map(|platform| vec![platform]));
     }
     let mut there = Vec::new();

@@ -118,7 +118,7 @@ pub fn target(first: &Said, wanted: &str, allow_downgrade: bool) -> Result<Versi
         other => BumpError::Invalid(other),
     };
     let (given, written) = split_prefix(wanted);
-    let number = Number::parse(written, None).map_err(unknown)?;
+    let number = Number::parse(written, first.grammar).map_err(unknown)?;
     let (prefix, _) = split_prefix(first.version.as_str());
     if !["", "v", prefix].contains(&given) {
         let (wanted, prefix) = (wanted.to_owned(), prefix.to_owned());

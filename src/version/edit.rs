@@ -8,7 +8,7 @@ use similar::TextDiff;
 
 use super::locks;
 use super::number::{Grammar, Number, Style, split_prefix};
-use super::place::{Said, said_in, text_of};
+use super::place::{Said, identity, named, said_in, text_of};
 use super::{Version, VersionError};
 use crate::matrix::VersionTable;
 
@@ -56,31 +56,60 @@ pub fn edits(
     to: &Version,
 ) -> Result<Vec<FileEdit>, VersionError> {
     let mut wanted = Wanted::new(to)?;
-    let mut files: IndexMap<PathBuf, (String, Vec<Replacement>)> = IndexMap::new();
+    let mut files: IndexMap<PathBuf, Edited> = IndexMap::new();
     for place in table.places() {
         let path = plain(place.file.get_ref());
-        if !files.contains_key(&path) {
+        let id = identity(folder, &path);
+        if !files.contains_key(&id) {
             let text = text_of(&folder.join(&path))?;
-            files.insert(path.clone(), (text, Vec::new()));
+            files.insert(id.clone(), Edited::new(path, text));
         }
-        let (text, _) = &files[&path];
-        let said = said_in(&place, folder, text)?;
+        let file = &files[&id];
+        let said = said_in(&place, folder, &file.text)?;
         let Some(new) = wanted.text(&said)? else { continue };
         let (_, number) = split_prefix(&new);
-        let companions = locks::companions(&place, text, &said, number, folder)?;
-        add(&mut files, &path, (said.range, new), folder)?;
+        let companions = locks::companions(&place, &file.text, &said, number, folder)?;
+        files[&id].add((said.range, new), folder)?;
         for (path, text, replacements) in companions {
-            files.entry(path.clone()).or_insert((text, Vec::new()));
+            let id = identity(folder, &path);
+            let file = files.entry(id).or_insert_with(|| Edited::new(path, text));
             for replacement in replacements {
-                add(&mut files, &path, replacement, folder)?;
+                file.add(replacement, folder)?;
             }
         }
     }
-    let edits = files.into_iter().map(|(path, (before, replacements))| {
+    let edits = files.into_values().map(|Edited { path, text: before, replacements }| {
         let after = apply(&before, replacements);
         FileEdit { path, before, after }
     });
     Ok(edits.filter(|edit| edit.before != edit.after).collect())
+}
+
+/// A file, under the first of its names, and what is to be replaced in it.
+struct Edited {
+    path: PathBuf,
+    text: String,
+    replacements: Vec<Replacement>,
+}
+
+impl Edited {
+    fn new(path: PathBuf, text: String) -> Self {
+        Self { path, text, replacements: Vec::new() }
+    }
+
+    fn add(&mut self, (range, new): Replacement, folder: &Path) -> Result<(), VersionError> {
+        // Two places may be one: a pattern, and the key that it is about.
+        if self.replacements.iter().any(|(other, _)| *other == range) {
+            return Ok(());
+        }
+        let overlaps = |other: &Range<usize>| other.start < range.end && range.start < other.end;
+        if self.replacements.iter().any(|(other, _)| overlaps(other)) {
+            let rule = "two places of the version overlap";
+            return Err(VersionError::Place { path: folder.join(&self.path), rule });
+        }
+        self.replacements.push((range, new));
+        Ok(())
+    }
 }
 
 /// The version that all places are to say.
@@ -102,7 +131,8 @@ impl<'a> Wanted<'a> {
     /// written. The first place comes first.
     fn text(&mut self, said: &Said) -> Result<Option<String>, VersionError> {
         let (_, written) = split_prefix(self.to.as_str());
-        let style = style(said, self.first.as_ref().map(|(style, _)| *style), written);
+        let main = self.first.as_ref().map(|(style, _)| *style);
+        let style = style(said, main, written);
         if self.first.is_none() {
             self.first = Some((style, spelled(said, &self.number, written)?));
         }
@@ -123,11 +153,14 @@ impl<'a> Wanted<'a> {
         if said.number == self.number {
             return Ok(None);
         }
-        let new = self.number.write(style).map_err(|source| VersionError::Unwritable {
-            version: self.to.to_string(),
-            place: Some(said.place()),
-            source,
-        })?;
+        let new = match keeps(said, main, written) {
+            true => written.to_owned(),
+            false => self.number.write(style).map_err(|source| VersionError::Unwritable {
+                version: self.to.to_string(),
+                place: Some(said.place()),
+                source,
+            })?,
+        };
         Ok(Some(format!("{}{new}", split_prefix(&said.text).0)))
     }
 }
@@ -148,7 +181,21 @@ fn style(said: &Said, main: Option<Style>, written: &str) -> Style {
     }
 }
 
-/// A path without the parts that lead nowhere, so that one file has one name.
+/// Whether a place takes a version as it is `written`: the place's own grammar reads it, and what
+/// stands there now, but at the first place, is not written otherwise.
+fn keeps(said: &Said, main: Option<Style>, written: &str) -> bool {
+    let shown = Style::of(split_prefix(&said.text).1);
+    if main.is_some() && shown.is_some() && shown != Style::of(written) {
+        return false;
+    }
+    let grammar = said.grammar.or(shown.or(main).map(|style| style.grammar));
+    match grammar {
+        Some(grammar) => grammar.is_written(written),
+        None => !written.is_empty(),
+    }
+}
+
+/// A path without the parts that lead nowhere, as it is shown.
 fn plain(path: &str) -> PathBuf {
     Path::new(path).components().filter(|part| *part != Component::CurDir).collect()
 }
@@ -167,28 +214,12 @@ pub(super) fn spelled(
         place: Some(first.place()),
         source,
     };
-    let text = number.write(style(first, None, written)).map_err(failed)?;
+    let text = match keeps(first, None, written) {
+        true => written.to_owned(),
+        false => number.write(style(first, None, written)).map_err(failed)?,
+    };
     let (prefix, _) = split_prefix(first.version.as_str());
     format!("{prefix}{text}").parse().map_err(failed)
-}
-
-fn add(
-    files: &mut IndexMap<PathBuf, (String, Vec<Replacement>)>,
-    path: &Path,
-    (range, new): Replacement,
-    folder: &Path,
-) -> Result<(), VersionError> {
-    let Some((_, replacements)) = files.get_mut(path) else { return Ok(()) };
-    // Two places may be one: a pattern, and the key that it is about.
-    if replacements.iter().any(|(other, _)| *other == range) {
-        return Ok(());
-    }
-    if replacements.iter().any(|(other, _)| other.start < range.end && range.start < other.end) {
-        let rule = "two places of the version overlap";
-        return Err(VersionError::Place { path: folder.join(path), rule });
-    }
-    replacements.push((range, new));
-    Ok(())
 }
 
 /// `text` with its parts replaced; they do not overlap.
@@ -201,14 +232,17 @@ fn apply(text: &str, mut replacements: Vec<Replacement>) -> String {
     text
 }
 
-/// The edits as one unified diff, as `git diff` and `patch` know it; empty where there are none.
+/// The edits as one unified diff, as `git diff` and `patch` know it; empty where there are none. A
+/// file that held nothing is a new one.
 #[must_use]
 pub fn diff(edits: &[FileEdit]) -> String {
     let one = |edit: &FileEdit| {
-        let path = edit.path.display();
+        let path = named(Path::new(""), &edit.path);
+        let path = path.display();
+        let old = if edit.before.is_empty() { "/dev/null".to_owned() } else { format!("a/{path}") };
         let diff = TextDiff::from_lines(&edit.before, &edit.after);
         let mut unified = diff.unified_diff();
-        unified.context_radius(3).header(&format!("a/{path}"), &format!("b/{path}")).to_string()
+        unified.context_radius(3).header(&old, &format!("b/{path}")).to_string()
     };
     edits.iter().map(one).collect()
 }

@@ -23,11 +23,21 @@ pub enum VersionError {
     /// A file was changed by somebody else in the meantime.
     #[error("`{}` has changed since it was read; no file is changed", .0.display())]
     Changed(PathBuf),
+    /// Two edits are of one file.
+    #[error("`{}` and `{}` are one file, which can be written once; no file is changed", .first.display(), .second.display())]
+    OneFile {
+        /// One of its names.
+        first: PathBuf,
+        /// The other one.
+        second: PathBuf,
+    },
     /// The file is not what its ending says.
     #[error("cannot find the version in `{}`", .path.display())]
     Syntax {
         /// The file.
         path: PathBuf,
+        /// The line, from 1, at which its reader stopped.
+        line: usize,
         /// What its reader says.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
@@ -41,14 +51,14 @@ pub enum VersionError {
         rule: &'static str,
     },
     /// The key, the assignment or what the pattern tells of is not there.
-    #[error("`{}` has no {what}{}", .path.display(), .near.iter().map(|near| format!("; {near}")).collect::<String>())]
+    #[error("`{}` has no {what}{}", .path.display(), .near.iter().map(|(_, near)| format!("; {near}")).collect::<String>())]
     Missing {
         /// The file.
         path: PathBuf,
         /// What is not there.
         what: String,
-        /// What is there that looks like it.
-        near: Vec<String>,
+        /// What is there that looks like it: its line, from 1, and what is on it.
+        near: Vec<(usize, String)>,
     },
     /// It is there more than once.
     #[error("`{}` {what} more than once, on lines {}", .path.display(), join(.lines))]
@@ -106,6 +116,8 @@ impl VersionError {
             Self::Invalid { place, .. } => {
                 place.rsplit(':').next().and_then(|line| line.parse().ok()).unwrap_or(1)
             }
+            Self::Missing { near, .. } => near.first().map_or(1, |(line, _)| *line),
+            Self::Syntax { line, .. } => *line,
             _ => 1,
         }
     }
@@ -123,7 +135,7 @@ fn list(places: &[(String, String)]) -> String {
 impl Explain for VersionError {
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Write { .. } | Self::Changed(_) => ExitCode::Failure,
+            Self::Write { .. } | Self::Changed(_) | Self::OneFile { .. } => ExitCode::Failure,
             Self::Unwritable { .. } => ExitCode::Usage,
             _ => ExitCode::Matrix,
         }
@@ -138,6 +150,7 @@ impl Explain for VersionError {
             Self::Changed(_) => "run the command again",
             Self::Disagree(_) => "`basegen bump VERSION` gives all of them one version",
             Self::Write { .. }
+            | Self::OneFile { .. }
             | Self::Missing { .. }
             | Self::Syntax { .. }
             | Self::Place { .. }

@@ -27,7 +27,27 @@ pub(super) enum Missing {
     /// The key is there more than once, at these offsets.
     Twice(Vec<usize>),
     /// The file is not what its ending says.
-    Syntax(Box<dyn std::error::Error + Send + Sync>),
+    Syntax(Syntax),
+}
+
+/// Where a reader stopped, and what it says.
+#[derive(Debug)]
+pub(super) struct Syntax {
+    /// The line, from 1.
+    pub(super) line: usize,
+    pub(super) source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl Syntax {
+    /// Of a TOML file of this `text`.
+    pub(super) fn of_toml(error: toml::de::Error, text: &str) -> Self {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        Self { line: before.matches('\n').count() + 1, source: error.into() }
+    }
+
+    fn of_json(error: serde_json::Error) -> Self {
+        Self { line: error.line().max(1), source: error.into() }
+    }
 }
 
 /// The parts of a dotted key, in which quotes keep dots: `tool."a.b".version`.
@@ -51,7 +71,8 @@ pub(super) fn key_parts(key: &str) -> Vec<String> {
 /// The text at `key` of a TOML file.
 pub(super) fn in_toml(text: &str, key: &[&str]) -> Result<Text, Missing> {
     let (shift, text) = without_mark(text);
-    let table = DeTable::parse(text).map_err(|error| Missing::Syntax(error.into()))?;
+    let table = DeTable::parse(text);
+    let table = table.map_err(|error| Missing::Syntax(Syntax::of_toml(error, text)))?;
     let (first, rest) = key.split_first().ok_or(Missing::Key)?;
     let found = table.get_ref().get(*first).ok_or(Missing::Key)?;
     let found = rest.iter().try_fold(found, |value, part| value.get_ref().get(*part));
@@ -82,7 +103,7 @@ pub(super) fn toml_text(text: &str, span: Range<usize>, value: &str) -> Text {
 /// The text at `key` of a JSON file.
 pub(super) fn in_json(text: &str, key: &[&str]) -> Result<Text, Missing> {
     let (shift, text) = without_mark(text);
-    let syntax = |error: serde_json::Error| Missing::Syntax(error.into());
+    let syntax = |error| Missing::Syntax(Syntax::of_json(error));
     let offset = |raw: &RawValue| raw.get().as_ptr() as usize - text.as_ptr() as usize;
     let mut value: &RawValue = serde_json::from_str(text).map_err(syntax)?;
     for part in key {

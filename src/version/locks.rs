@@ -2,12 +2,14 @@
 //! the old one in them, `cargo build --locked` and its like fail.
 
 use std::path::{Component, Path, PathBuf};
+use std::str::FromStr as _;
 
+use pep440_rs::Version as Pep440;
 use toml::de::{DeTable, DeValue};
 
 use super::VersionError;
 use super::edit::Replacement;
-use super::keyed::{Missing, in_json, key_parts, toml_rows, toml_text, without_mark};
+use super::keyed::{Missing, Syntax, in_json, key_parts, toml_rows, toml_text, without_mark};
 use super::number::{Grammar, Number};
 use super::place::{Said, text_of};
 use crate::matrix::VersionPlace;
@@ -105,6 +107,9 @@ impl Change<'_> {
     fn uv(&self, name: &str) -> Result<Vec<Companion>, VersionError> {
         let Some((path, text)) = self.nearest("uv.lock")? else { return Ok(Vec::new()) };
         let name = normalized(name);
+        // uv writes versions in one way, whatever the project's own is.
+        let new = Pep440::from_str(self.new).map_or(self.new.to_owned(), |new| new.to_string());
+        let change = Change { new: &new, ..*self };
         let home = self.below(&path);
         let home = if home.is_empty() { ".".to_owned() } else { home };
         let replacements = self.rows(&path, &text, |row, text| {
@@ -118,7 +123,7 @@ impl Change<'_> {
                 Number::parse(locked, Some(Grammar::Pep440))
                     .is_ok_and(|locked| locked == self.said.number)
             };
-            is_own.then(|| self.version_of(row, text, is_old)).flatten().into_iter().collect()
+            is_own.then(|| change.version_of(row, text, is_old)).flatten().into_iter().collect()
         })?;
         Ok(vec![(path, text, replacements)])
     }
@@ -140,8 +145,9 @@ impl Change<'_> {
                         replacements.push((found.range, self.new.to_owned()));
                     }
                     Ok(_) | Err(Missing::Key | Missing::Text | Missing::Twice(_)) => {}
-                    Err(Missing::Syntax(source)) => {
-                        return Err(VersionError::Syntax { path: self.folder.join(path), source });
+                    Err(Missing::Syntax(Syntax { line, source })) => {
+                        let path = self.folder.join(path);
+                        return Err(VersionError::Syntax { path, line, source });
                     }
                 }
             }
@@ -165,9 +171,9 @@ impl Change<'_> {
         find: impl Fn(&DeTable<'_>, &str) -> Vec<Replacement>,
     ) -> Result<Vec<Replacement>, VersionError> {
         let (shift, text) = without_mark(text);
-        let parsed = DeTable::parse(text).map_err(|error| VersionError::Syntax {
-            path: self.folder.join(path),
-            source: error.into(),
+        let parsed = DeTable::parse(text).map_err(|error| {
+            let Syntax { line, source } = Syntax::of_toml(error, text);
+            VersionError::Syntax { path: self.folder.join(path), line, source }
         })?;
         let found = toml_rows(parsed.get_ref(), "package").flat_map(|row| find(row, text));
         Ok(found.map(|(range, new)| (range.start + shift..range.end + shift, new)).collect())
@@ -209,6 +215,8 @@ fn heirs(text: &str, folder: &Path) -> Vec<String> {
     let members = members.and_then(|members| members.get_ref().as_array());
     let members = members.into_iter().flat_map(|members| members.iter());
     for member in members.filter_map(|member| member.get_ref().as_str()) {
+        // Only what the manifest says is a pattern.
+        let folder = PathBuf::from(glob::Pattern::escape(&folder.to_string_lossy()));
         let manifest = folder.join(member).join("Cargo.toml");
         let found = glob::glob(&manifest.to_string_lossy()).ok();
         let manifests = found.into_iter().flatten().flatten();

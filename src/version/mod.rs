@@ -19,7 +19,7 @@ pub use bump::{BumpError, Level, Prerelease, bump, target};
 pub use edit::{FileEdit, agreed, diff, edits};
 pub use error::VersionError;
 pub use number::{Grammar, Number, Style, split_prefix};
-pub use place::{Said, named, say};
+pub use place::{Said, identity, named, say};
 pub use write::write;
 
 use std::fmt;

@@ -21,6 +21,22 @@ pub enum Grammar {
     Pep440,
 }
 
+impl Grammar {
+    /// Whether `text`, a version without its prefix, is written as this grammar asks. PEP 440 reads
+    /// what has a dash after its numbers too, but that is SemVer's way.
+    #[must_use]
+    pub fn is_written(self, text: &str) -> bool {
+        let semver = SemVer::parse(text).ok();
+        match self {
+            Self::SemVer => semver.is_some(),
+            Self::Pep440 => {
+                Pep440::from_str(text).is_ok()
+                    && semver.is_none_or(|version| version.pre.is_empty())
+            }
+        }
+    }
+}
+
 impl fmt::Display for Grammar {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
@@ -37,13 +53,15 @@ pub struct Style {
     pub grammar: Grammar,
     /// Whether there is no dot between `rc` and its number, in SemVer too: `1.2.3-rc1`.
     pub joined: bool,
+    /// The fewest numbers that a release has in PEP 440, where that is less than three: `2026.11`.
+    pub parts: Option<usize>,
 }
 
 impl Style {
     /// The usual style of a grammar.
     #[must_use]
     pub fn usual(grammar: Grammar) -> Self {
-        Self { grammar, joined: false }
+        Self { grammar, joined: false, parts: None }
     }
 
     /// The style of `text`, a version without its prefix, where it shows one: `1.2.3` is written
@@ -51,16 +69,14 @@ impl Style {
     #[must_use]
     pub fn of(text: &str) -> Option<Self> {
         let Ok(version) = SemVer::parse(text) else {
-            return Some(Self::usual(Grammar::Pep440)).filter(|_| {
-                Pep440::from_str(text).is_ok_and(|version| {
-                    version.any_prerelease() || version.is_post() || version.epoch() > 0
-                })
-            });
+            let version = Pep440::from_str(text).ok()?;
+            let parts = Some(version.release().len()).filter(|parts| *parts < 3);
+            return Some(Self { parts, ..Self::usual(Grammar::Pep440) });
         };
         let joined = version.pre.ends_with(|last: char| last.is_ascii_digit())
             && !version.pre.contains('.')
             && version.pre.starts_with(|first: char| first.is_ascii_alphabetic());
-        (!version.pre.is_empty()).then_some(Self { grammar: Grammar::SemVer, joined })
+        (!version.pre.is_empty()).then_some(Self { joined, ..Self::usual(Grammar::SemVer) })
     }
 }
 
@@ -118,7 +134,14 @@ impl Number {
             reason,
         };
         match (style.grammar, &self.0) {
-            (Grammar::Pep440, Kind::Pep440(version)) => Ok(version.to_string()),
+            (Grammar::Pep440, Kind::Pep440(version)) => {
+                let mut release = version.release().to_vec();
+                let fewest = style.parts.unwrap_or(release.len());
+                while release.len() > fewest && release.last() == Some(&0) {
+                    release.pop();
+                }
+                Ok(version.clone().with_release(release).to_string())
+            }
             (Grammar::Pep440, Kind::SemVer(version)) => {
                 let reason = "its pre-releases are `a`, `b`, `rc` and `dev`, with a number";
                 Err(refuse(version.to_string(), reason))
@@ -194,21 +217,21 @@ pub fn split_prefix(text: &str) -> (&str, &str) {
     text.split_at(text.len() - number.len())
 }
 
-/// The same version in the words of PEP 440, if it has words for it.
+/// The same version in the words of PEP 440, if it has words for it that lead back to this one.
 fn counterpart(version: &SemVer) -> Option<Pep440> {
     let release = Pep440::new([version.major, version.minor, version.patch]);
     if version.pre.is_empty() {
         return Some(release);
     }
-    let text = version.pre.to_ascii_lowercase();
+    let text = version.pre.as_str();
     let word = text.trim_end_matches(|last: char| last.is_ascii_digit());
-    let number = &text[word.len()..];
-    // Without a number it is the first, which PEP 440 counts from nought.
-    let number = if number.is_empty() { 0 } else { number.parse().ok()? };
+    let digits = &text[word.len()..];
+    // `rc` and `rc01` would not come back as they went.
+    let number: u64 = digits.parse().ok().filter(|number: &u64| number.to_string() == digits)?;
     let kind = match word.strip_suffix('.').unwrap_or(word) {
-        "a" | "alpha" => PrereleaseKind::Alpha,
-        "b" | "beta" => PrereleaseKind::Beta,
-        "rc" | "c" | "pre" | "preview" => PrereleaseKind::Rc,
+        "alpha" => PrereleaseKind::Alpha,
+        "beta" => PrereleaseKind::Beta,
+        "rc" => PrereleaseKind::Rc,
         "dev" => return Some(release.with_dev(Some(number))),
         _ => return None,
     };
@@ -273,15 +296,11 @@ mod tests {
             assert_eq!(both(pep440), (pep440.to_owned(), semver.to_owned()));
             assert_eq!(both(semver), (pep440.to_owned(), semver.to_owned()));
         }
-        for (text, pep440) in [
-            ("1.2.3-rc1", "1.2.3rc1"),
-            ("1.2.3-rc", "1.2.3rc0"),
-            ("1.2.3-RC.1", "1.2.3rc1"),
-            ("1.2.3-preview.2", "1.2.3rc2"),
-            ("1.2.3-a7", "1.2.3a7"),
-            ("1.2.3-c.3", "1.2.3rc3"),
-        ] {
-            assert_eq!(both(text).0, pep440, "{text}");
+        assert_eq!(both("1.2.3-rc1").0, "1.2.3rc1");
+        // What would come back as another text stays what it is.
+        for text in ["1.2.3-rc", "1.2.3-rc01", "1.2.3-RC.1", "1.2.3-pre.2", "1.2.3-a7", "1.2.3-c.3"]
+        {
+            assert_eq!(both(text).1, text);
         }
         assert_eq!(both("2026.11").1, "2026.11.0");
         assert_eq!(both("1").1, "1.0.0");
@@ -293,7 +312,7 @@ mod tests {
             for number in (0..200).chain([u64::from(u32::MAX), u64::MAX >> 1]) {
                 let (pep440, semver) = both(&format!("0.13.0{word}{number}"));
                 assert_eq!(both(&semver), (pep440.clone(), semver.clone()));
-                let joined = Style { grammar: Grammar::SemVer, joined: true };
+                let joined = Style { joined: true, ..Style::usual(Grammar::SemVer) };
                 let joined = Number::parse(&pep440, None).expect("a number").write(joined);
                 assert_eq!(both(&joined.expect("SemVer")).0, pep440);
             }
@@ -321,7 +340,9 @@ mod tests {
     fn texts_show_their_style() {
         let style = |text| Style::of(text).map(|style| (style.grammar, style.joined));
         assert_eq!(style("1.2.3"), None);
-        assert_eq!(style("1.2"), None);
+        assert_eq!(style("1.2"), Some((Grammar::Pep440, false)));
+        assert_eq!(Style::of("2026.11").and_then(|style| style.parts), Some(2));
+        assert_eq!(Style::of("1.2.3.4").and_then(|style| style.parts), None);
         assert_eq!(style("1.2.3rc1"), Some((Grammar::Pep440, false)));
         assert_eq!(style("1.2.dev3"), Some((Grammar::Pep440, false)));
         assert_eq!(style("1.2.3.post1"), Some((Grammar::Pep440, false)));

@@ -3,8 +3,8 @@
 use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 
-use super::code::{assignments, mentions};
-use super::keyed::{Missing, Text, in_json, in_toml, key_parts, without_mark};
+use super::code::{Assignment, assignments, mentions};
+use super::keyed::{Missing, Syntax, Text, in_json, in_toml, key_parts, without_mark};
 use super::number::{Grammar, Number, split_prefix};
 use super::{Version, VersionError};
 use crate::matrix::{VERSION_GROUP, VersionPlace, version_pattern};
@@ -67,6 +67,13 @@ pub fn named(folder: &Path, path: &Path) -> PathBuf {
         }
     }
     named
+}
+
+/// What tells a file from others, whatever name leads to it: where it is on disk, or would be.
+#[must_use]
+pub fn identity(folder: &Path, path: &Path) -> PathBuf {
+    let path = folder.join(path);
+    fs_err::canonicalize(&path).unwrap_or_else(|_| named(Path::new(""), &path))
 }
 
 /// The grammar that a place's kind asks for: package managers read the key `version` of their
@@ -147,7 +154,7 @@ fn rule(path: &Path, rule: &'static str) -> VersionError {
     VersionError::Place { path: path.to_owned(), rule }
 }
 
-fn missing(path: &Path, what: String, near: Vec<String>) -> VersionError {
+fn missing(path: &Path, what: String, near: Vec<(usize, String)>) -> VersionError {
     VersionError::Missing { path: path.to_owned(), what, near }
 }
 
@@ -170,7 +177,9 @@ fn at_key(
             let lines = offsets.into_iter().map(|offset| line(text, offset)).collect();
             ambiguous(path, format!("has the key `{key}`"), lines)
         }
-        Missing::Syntax(source) => VersionError::Syntax { path: path.to_owned(), source },
+        Missing::Syntax(Syntax { line, source }) => {
+            VersionError::Syntax { path: path.to_owned(), line, source }
+        }
     })?;
     match text[found.range.clone()] == found.value {
         true => Ok(found),
@@ -179,9 +188,14 @@ fn at_key(
 }
 
 fn assigned(path: &Path, name: &str, ending: &str, text: &str) -> Result<Text, VersionError> {
-    match assignments(text, name, ending).as_slice() {
-        [one] => Ok(Text { value: text[one.range.clone()].to_owned(), range: one.range.clone() }),
-        [] => Err(missing(path, format!("assignment to `{name}`"), mentions(text, name, ending))),
+    let found = assignments(text, name, ending);
+    match found.as_slice() {
+        [Assignment { range: Some(range), .. }] => {
+            Ok(Text { value: text[range.clone()].to_owned(), range: range.clone() })
+        }
+        none if none.iter().all(|one| one.range.is_none()) => {
+            Err(missing(path, format!("assignment to `{name}`"), mentions(text, name, ending)))
+        }
         many => {
             let lines = many.iter().map(|one| one.line).collect();
             Err(ambiguous(path, format!("assigns `{name}`"), lines))

@@ -288,6 +288,105 @@ fn one_file_may_have_several_places() {
 }
 
 #[test]
+fn one_file_may_have_several_names() {
+    let files = [("a.py", "A = '1.0.0'\nB = '1.0.0'\nC = '1.0.0'\n"), ("d/x", "")];
+    let table = "file = './a.py'\nconstant = 'A'\n\
+        [[also]]\nfile = 'd/../a.py'\nconstant = 'B'\n\
+        [[also]]\nfile = 'b.py'\nconstant = 'C'\n";
+    let repository = Repository::new(&files, table);
+    std::os::unix::fs::symlink("a.py", repository.folder.path().join("b.py")).expect("a link");
+    let edits = repository.edits("1.1.0").expect("edits");
+    assert_eq!(edits.len(), 1);
+    assert_eq!(edits[0].path, Path::new("a.py"));
+    assert_eq!(edits[0].after, "A = '1.1.0'\nB = '1.1.0'\nC = '1.1.0'\n");
+    let row = |name: &str| format!("[[package]]\nname = \"{name}\"\nversion = \"1.0.0\"\n");
+    let manifest = |name: &str| format!("[package]\nname = \"{name}\"\nversion = \"1.0.0\"\n");
+    let files = [
+        ("Cargo.toml", manifest("one")),
+        ("b/Cargo.toml", manifest("two")),
+        ("Cargo.lock", row("one") + &row("two")),
+    ];
+    let files: Vec<(&str, &str)> =
+        files.iter().map(|(path, text)| (*path, text.as_str())).collect();
+    let table = "file = './Cargo.toml'\nkey = 'package.version'\n\
+        [[also]]\nfile = 'b/Cargo.toml'\nkey = 'package.version'\n";
+    let edits = Repository::new(&files, table).edits("1.1.0").expect("edits");
+    assert_eq!(edits.len(), 3);
+    assert!(edits.iter().all(|edit| !edit.after.contains("1.0.0")), "{edits:?}");
+}
+
+#[test]
+fn a_version_that_is_given_is_taken_as_it_is() {
+    let after = |name: &str, text: &str, key: &str, to: &str| {
+        let table = format!("file = '{name}'\n{key}");
+        let repository = Repository::new(&[(name, text)], &table);
+        let first = say(&repository.table.first(), repository.folder.path()).expect("a version");
+        let to = target(&first, to, false).expect("a version");
+        repository.edits(to.as_str()).expect("edits").remove(0).after
+    };
+    let package =
+        |to: &str| after("package.json", "{\"version\": \"1.0.0\"}", "key = 'version'", to);
+    for to in ["1.2.3-pre.2", "1.2.3-rc", "1.2.3-RC.1", "1.2.3-rc01", "1.2.3-rc1", "1.2.3-a.1"] {
+        assert_eq!(package(to), format!("{{\"version\": \"{to}\"}}"));
+    }
+    assert_eq!(package("1.2.3rc1"), "{\"version\": \"1.2.3-rc.1\"}");
+    for (now, to) in [("2026.11", "2026.12"), ("1.0.0", "2026.12"), ("1.2", "1.3.0")] {
+        assert_eq!(after("VERSION", now, "", to), to);
+    }
+}
+
+#[test]
+fn a_short_version_stays_short() {
+    let next = |now: &str, level: Level| {
+        let repository = Repository::new(&[("VERSION", now)], "file = 'VERSION'");
+        let first = say(&repository.table.first(), repository.folder.path()).expect("a version");
+        bump(&first, level, None).expect("a version").to_string()
+    };
+    assert_eq!(next("v1.2", Level::Minor), "v1.3");
+    assert_eq!(next("2026.11", Level::Major), "2027.0");
+    assert_eq!(next("1", Level::Major), "2");
+    assert_eq!(next("1.2", Level::Patch), "1.2.1");
+    assert_eq!(next("1.2.3", Level::Minor), "1.3.0");
+}
+
+#[test]
+fn folders_are_no_patterns() {
+    let manifest = "[workspace]\nmembers = ['x*']\n[workspace.package]\nversion = '1.0.0'\n";
+    let files = [
+        ("w[1]/Cargo.toml", manifest),
+        ("w[1]/x1/Cargo.toml", "[package]\nname = 'x1'\nversion.workspace = true\n"),
+        ("w[1]/Cargo.lock", "[[package]]\nname = \"x1\"\nversion = \"1.0.0\"\n"),
+    ];
+    let table = "file = 'w[1]/Cargo.toml'\nkey = 'workspace.package.version'\n";
+    assert_eq!(Repository::new(&files, table).edits("1.1.0").expect("edits").len(), 2);
+}
+
+#[test]
+fn diffs_have_short_names_and_new_files() {
+    let edit = |path: &str, before: &str| FileEdit {
+        path: path.into(),
+        before: before.to_owned(),
+        after: "new\n".to_owned(),
+    };
+    let told = diff(&[edit("./a/../b", "old\n"), edit("c", "")]);
+    assert_eq!(
+        told,
+        "--- a/b\n+++ b/b\n@@ -1 +1 @@\n-old\n+new\n--- /dev/null\n+++ b/c\n@@ -0,0 +1 @@\n+new\n"
+    );
+}
+
+#[test]
+fn errors_know_their_line() {
+    let line = |name: &str, text: &str, key: &str| {
+        let repository = Repository::new(&[(name, text)], &format!("file = '{name}'\n{key}"));
+        read(&repository.table, repository.folder.path()).expect_err("a mistake").line()
+    };
+    assert_eq!(line("a.py", "X = 1\n# TAG = 'v1'\n", "constant = 'TAG'"), 2);
+    assert_eq!(line("a.toml", "a = 1\nb = ]\n", "key = 'a'"), 2);
+    assert_eq!(line("a.json", "{\n\"a\": 1,\n]", "key = 'a'"), 3);
+}
+
+#[test]
 fn lock_files_follow_their_packages() {
     let lock = "version = 4\n\n[[package]]\nname = \"other\"\nversion = \"0.13.0\"\nsource = \"registry+x\"\ndependencies = [\n \"truss 0.13.0\",\n \"truss 0.13.0 (registry+x)\",\n]\n\n\
         [[package]]\nname = \"truss\"\nversion = \"0.13.0\"\n\n[[package]]\nname = \"truss\"\nversion = \"0.13.0\"\nsource = \"registry+x\"\n";

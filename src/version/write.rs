@@ -14,12 +14,17 @@ pub fn write(folder: &Path, edits: &[FileEdit]) -> Result<(), VersionError> {
         let path = path.to_owned();
         move |source| VersionError::Write { path, source, restored }
     };
-    let mut staged = Vec::new();
+    let mut staged: Vec<(PathBuf, NamedTempFile)> = Vec::new();
     for edit in edits {
         let named = folder.join(&edit.path);
         let path = fs_err::canonicalize(&named).map_err(failed(&named, true))?;
         if fs_err::read(&path).map_err(failed(&named, true))? != edit.before.as_bytes() {
             return Err(VersionError::Changed(named));
+        }
+        // The later edit would undo the earlier one.
+        if let Some(first) = staged.iter().position(|(other, _)| *other == path) {
+            let first = folder.join(&edits[first].path);
+            return Err(VersionError::OneFile { first, second: named });
         }
         let file = stage(&path, &edit.after).map_err(failed(&named, true))?;
         staged.push((path, file));
@@ -101,6 +106,20 @@ mod tests {
         let changed = write(folder.path(), &[edit("one"), edit("two")]).expect_err("it changed");
         insta::assert_snapshot!(told(changed));
         assert_eq!(fs_err::read_to_string(at("one")).expect("read"), "old\r\n");
+    }
+
+    #[test]
+    fn one_file_is_written_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        fs_err::write(at("one"), "old\r\n").expect("written");
+        std::os::unix::fs::symlink("one", at("link")).expect("a link");
+        for name in ["link", "./one"] {
+            let error = write(folder.path(), &[edit("one"), edit(name)]).expect_err("it is one");
+            assert!(matches!(error, VersionError::OneFile { .. }), "{error}");
+        }
+        assert_eq!(fs_err::read_to_string(at("one")).expect("read"), "old\r\n");
+        assert_eq!(fs_err::read_dir(folder.path()).expect("read").count(), 2);
     }
 
     #[test]

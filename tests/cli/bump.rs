@@ -67,6 +67,10 @@ fn what_is_unclear_edits_nothing() {
     assert_cmd_snapshot!("unknown_level", project.basegen("bump mayor"));
     assert_cmd_snapshot!("other_prefix", project.basegen("bump release-1.3.0"));
     assert_cmd_snapshot!("pre_without_level", project.basegen("bump 1.3.0 --pre rc"));
+    assert_cmd_snapshot!(
+        "downgrade_without_version",
+        project.basegen("bump patch --allow-downgrade")
+    );
     assert_cmd_snapshot!("no_word_for_it", project.basegen("bump 1.3.0-nightly.1"));
     assert_eq!(read(&project, "pyproject.toml"), before);
     // What they say does not matter for a version that is given.
@@ -138,9 +142,36 @@ fn what_is_in_the_way_is_told() {
 }
 
 #[test]
+fn one_file_may_have_two_names() {
+    let project = project();
+    let matrix = read(&project, "matrix.toml").replace("\"README.md\"", "\"./README.md\"");
+    let also = "[[version.also]]\nfile = \"README.md\"\npattern = 'pull acme:(?P<version>\\S+)'\n";
+    project.write("matrix.toml", &matrix.replace("[generated]", &format!("{also}[generated]")));
+    let text = read(&project, "README.md");
+    project.write("README.md", &format!("pull acme:v1.2.3\n{text}"));
+    assert!(stdout(project.basegen("bump minor")).ends_with("\n  README.md\n"));
+    let text = read(&project, "README.md");
+    assert!(text.starts_with("pull acme:v1.3.0\n"), "{text}");
+    assert!(text.contains("`acme/server-base:3.9-v1.3.0`"), "{text}");
+}
+
+#[test]
+fn places_are_relative_to_the_matrix() {
+    let project = Project::new();
+    project.write("matrix.toml", &MATRIX.replace("\"VERSION\"", "\"/etc/version\""));
+    assert_cmd_snapshot!("absolute_place", project.basegen("bump patch"));
+}
+
+#[test]
 fn github_reads_the_answer_from_its_file() {
     let project = committed();
     let file = project.path().join("outputs");
+    let mut command = project.basegen("bump patch --format github --dry-run");
+    command.env("GITHUB_OUTPUT", &file);
+    let outputs =
+        "version_changed=true\nversion_before=v1.2.3\nversion=v1.2.4\nfiles=[\"VERSION\"]\n";
+    assert_eq!(stdout(command), outputs);
+    assert!(!file.exists());
     let mut command = project.basegen("bump patch --format github");
     command.env("GITHUB_OUTPUT", &file);
     assert_eq!(stdout(command), "v1.2.3 → v1.2.4\n  VERSION\n");

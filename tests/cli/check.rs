@@ -38,7 +38,8 @@ fn what_is_in_step_is_fine() {
 fn each_finding_is_a_line() {
     let project = project();
     project.write("util.py", "import os\n\nTAG = 'v1.2.2'\n");
-    project.write("matrix.schema.json", "{}\n");
+    let schema = stdout(project.basegen("schema")).replace("A matrix of", "An old matrix of");
+    project.write("matrix.schema.json", &schema);
     project.write("rendered/3.9-server/Dockerfile", "FROM scratch\n");
     project.write("rendered/old/Dockerfile", "FROM scratch\n");
     fs_err::remove_file(project.path().join("rendered/3.11-server/server.txt")).expect("removed");
@@ -77,6 +78,34 @@ fn a_schema_is_looked_for_where_the_matrix_says() {
     assert!(project.path().join("schemas/matrix.json").exists());
     project.write("matrix.toml", &format!("#:schema https://example.org/matrix.json\n{MATRIX}"));
     stdout(project.basegen("check --offline"));
+}
+
+#[test]
+fn nothing_but_a_schema_of_basegen_is_written_over() {
+    let project = Project::new();
+    let named = |path: &str| {
+        project.write("matrix.toml", &format!("#:schema {path}\n{MATRIX}"));
+        project.basegen("check --offline --fix")
+    };
+    project.write("precious.json", "{}\n");
+    assert_cmd_snapshot!("schema_foreign", named("precious.json"));
+    assert_cmd_snapshot!("schema_outside", named("../precious"));
+    assert_eq!(fs_err::read_to_string(project.path().join("precious.json")).expect("read"), "{}\n");
+    // A link stays one.
+    let schema = stdout(project.basegen("schema"));
+    project.write("real.json", &schema.replace("A matrix of", "An old matrix of"));
+    let link = project.path().join("link.json");
+    std::os::unix::fs::symlink("real.json", &link).expect("a link");
+    assert_cmd_snapshot!("schema_link", named("link.json"));
+    assert!(link.is_symlink());
+    assert_eq!(fs_err::read_to_string(link).expect("read"), schema);
+}
+
+#[test]
+fn a_finding_is_where_its_text_says() {
+    let project = project();
+    project.write("util.py", "import os\n# TAG = 'v1.2.3'\n");
+    assert_cmd_snapshot!("commented_out", project.basegen("check --offline"));
 }
 
 #[test]

@@ -265,3 +265,98 @@ fn what_cannot_be_begun_says_why_and_writes_nothing() {
     ));
     assert!(!folder.path().join("new").exists());
 }
+
+#[test]
+fn a_template_among_what_is_copied_is_refused() {
+    let folder = folder();
+    write(folder.path(), "a/Dockerfile", "FROM a\nCOPY views /views\n");
+    write(folder.path(), "a/views/main.html.hbs", "{{title}}\n");
+    write(folder.path(), "b/Dockerfile", "FROM a\nCOPY partials/x.txt /\n");
+    write(folder.path(), "b/partials/x.txt", "x\n");
+    assert_cmd_snapshot!(run(folder.path(), "init new --from a/Dockerfile"));
+    assert_cmd_snapshot!(run(folder.path(), "init new --from b/Dockerfile"));
+    assert!(!folder.path().join("new").exists());
+}
+
+#[test]
+fn files_of_two_origins_that_clash_are_named_with_them() {
+    let folder = folder();
+    for (name, text) in [("a", "six\n"), ("b", "idna\n")] {
+        let dockerfile = "FROM python:3.11\nCOPY requirements.txt /\n";
+        write(folder.path(), &format!("{name}/Dockerfile"), dockerfile);
+        write(folder.path(), &format!("{name}/requirements.txt"), text);
+    }
+    let both = "init new --from a/Dockerfile --from b/Dockerfile";
+    assert_cmd_snapshot!(run(folder.path(), both));
+    // The same file is no clash.
+    write(folder.path(), "b/requirements.txt", "six\n");
+    stdout(run(folder.path(), both));
+    // A file where the other has a folder, told without the folder that it is tried out in.
+    write(folder.path(), "c/Dockerfile", "FROM python:3.11\nCOPY data /\n");
+    write(folder.path(), "c/data", "");
+    write(folder.path(), "d/Dockerfile", "FROM python:3.11\nCOPY data/x /\n");
+    write(folder.path(), "d/data/x", "");
+    assert_cmd_snapshot!(run(folder.path(), "init other --from c/Dockerfile --from d/Dockerfile"));
+    assert!(!folder.path().join("other").exists());
+}
+
+#[test]
+fn what_a_list_of_pip_names_is_told() {
+    let folder = folder();
+    write(folder.path(), "requirements.txt", "six\n-r more.txt\n--constraint=limits.txt\n-e .\n");
+    write(
+        folder.path(),
+        "config.yaml",
+        "python_version: py311\nrequirements_file: requirements.txt\n",
+    );
+    write(
+        folder.path(),
+        "cerebrium.toml",
+        "[cerebrium.deployment]\nname = \"c\"\n[cerebrium.dependencies.paths]\npip = \"requirements.txt\"\n",
+    );
+    for origin in ["config.yaml", "cerebrium.toml"] {
+        let said = stdout(run(folder.path(), &format!("init new --dry-run --from {origin}")));
+        let said = said.split_once("not taken over").map_or("", |(_, left)| left);
+        let mut settings = settings(folder.path());
+        settings.add_filter(" +`", " `");
+        settings.bind(|| insta::assert_snapshot!(said));
+    }
+}
+
+#[test]
+fn what_is_no_text_or_no_version_is_left() {
+    let folder = folder();
+    write(
+        folder.path(),
+        "app/cerebrium.toml",
+        "[cerebrium.deployment]\nname = [\"a\"]\npython_version = [3.11]\ndocker_base_image_url = [\"a\"]\n\
+         [cerebrium.hardware]\ncompute = [\"A10\"]\n\
+         [cerebrium.dependencies.pip]\ntorch = \"2.0.0\"\nsix = 1.16\nidna = \"~=3.0\"\nflag = true\n\
+         x = \"git+https://a.example/x\"\ny = \"@ git+https://a.example/y\"\nnumpy = [\"==1.0\"]\n\
+         [cerebrium.dependencies.apt]\nfoo = false\nffmpeg = \"7:5.1\"\n\
+         [cerebrium.dependencies.paths]\npip = [\"requirements.txt\"]\n",
+    );
+    assert_cmd_snapshot!(run(folder.path(), "init new --from app/cerebrium.toml"));
+    let lines = read(folder.path(), "new/dockerfiles/app/requirements.txt");
+    assert_eq!(lines, "torch==2.0.0\nsix==1.16\nidna~=3.0\ny @ git+https://a.example/y\n");
+    write(
+        folder.path(),
+        "model/config.yaml",
+        "model_name: [a]\npython_version:\nrequirements_file: [a.txt]\n\
+         environment_variables: {A: [1], B: {c: d}, C: null, D: ''}\n\
+         base_image: {image: [a], python_executable_path: {a: b}}\n\
+         docker_server: {start_command: [a, b], server_port: [80], run_as_user_id: null}\n\
+         resources: {accelerator: [T4]}\n",
+    );
+    assert_cmd_snapshot!(run(folder.path(), "init other --from model/config.yaml"));
+    let template = read(folder.path(), "other/dockerfiles/model.Dockerfile.hbs");
+    assert_eq!(template.matches("ENV ").count(), 1, "{template}");
+}
+
+#[test]
+fn another_name_for_the_matrix_is_refused() {
+    let folder = folder();
+    for arguments in ["init -f x.toml", "-f x.toml init"] {
+        assert_cmd_snapshot!(run(folder.path(), arguments));
+    }
+}

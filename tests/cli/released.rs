@@ -186,7 +186,8 @@ fn a_version_need_not_be_released() {
 fn a_registry_that_does_not_tell_is_an_error() {
     let released = Released::new();
     released.registry.set_access(Access::Basic(Account::new("user", "password")));
-    released.project.write("matrix.schema.json", "{}");
+    let schema = stdout(released.project.basegen("schema")).replacen('{', "{ ", 1);
+    released.project.write("matrix.schema.json", &schema);
     assert_snapshot!("refused", released.told("check"));
     stdout(released.project.basegen("check --offline --fix"));
     assert_snapshot!("refused_bump", released.told("bump patch --if-changed"));

@@ -94,6 +94,27 @@ fn the_matrix_may_be_in_a_folder_of_the_repository() {
 }
 
 #[test]
+fn links_that_stay_in_the_repository_are_followed() {
+    let project = Project::new();
+    git(&project, &["init", "--quiet"]);
+    let at = |path: &str| project.path().join(path);
+    for (path, real) in [("dockerfiles", "shared/df"), ("VERSION", "shared/version.txt")] {
+        fs_err::create_dir_all(at("shared")).expect("a folder");
+        fs_err::rename(at(path), at(real)).expect("moved");
+        std::os::unix::fs::symlink(real, at(path)).expect("a link");
+    }
+    // One on the way, and one that leads back to itself.
+    fs_err::create_dir_all(at("real")).expect("a folder");
+    fs_err::rename(at("shared"), at("real/shared")).expect("moved");
+    std::os::unix::fs::symlink("real/shared", at("shared")).expect("a link");
+    std::os::unix::fs::symlink("loop", at("loop")).expect("a link");
+    commit(&project, "first");
+    assert_snapshot!(stdout(project.basegen("plan --since first")), @"0 of 6 variants differ from first");
+    let changed = stdout(project.basegen("changed --since first --format json"));
+    assert!(!changed.is_empty());
+}
+
+#[test]
 fn the_users_own_index_stays_as_it_is() {
     let project = committed();
     project.write("dockerfiles/server.txt", "staged\n");

@@ -1,7 +1,7 @@
 //! Tokens, Apps, and what they may not do.
 
 use base64::Engine as _;
-use basegen::forge::{Access, GitHub};
+use basegen::forge::{Access, GitHub, GitHubOptions};
 use insta::assert_snapshot;
 
 use crate::bench::{error_as, opened, options, propose_as, repository, request, state, token};
@@ -142,10 +142,25 @@ async fn a_redirect_of_a_renamed_repository_is_followed_with_the_token_kept_at_h
         1,
         Fault::Answer(301, vec![("location", to)], String::new()),
     );
-    let client =
+    let mut client =
         GitHub::connect(&options(&github, token("canary-person"))).await.expect("a client");
     client.base(None).await.expect("a base");
     let seen = elsewhere.seen();
     assert_eq!(seen.len(), 1);
     assert_eq!(seen[0].authorization, None);
+}
+
+#[tokio::test]
+async fn a_renamed_repository_goes_by_its_new_name() {
+    let github = repository().await;
+    opened(&github, &request()).await;
+    let to = format!("{}/repos/acme/images", github.api());
+    let moved = Fault::Answer(301, vec![("location", to)], String::new());
+    github.fail("GET", "*/repos/acme/old", 0, 1, moved);
+    let repository = "acme/old".parse().expect("a name");
+    let options = GitHubOptions { repository, ..options(&github, token("canary-person")) };
+    let mut client = GitHub::connect(&options).await.expect("a client");
+    let base = client.base(None).await.expect("a base");
+    let own = client.find_own(&request(), &base).await.expect("a list");
+    assert_eq!(own.expect("the open one").number, 1);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use basegen::error::Report;
 use basegen::forge::{
     Access, Branch, FileChange, GitHub, GitHubError, GitHubOptions, Opened, ReleasePullRequest,
-    marker,
+    marked, marker,
 };
 use basegen::registry::{Network, RetryPolicy};
 
@@ -50,7 +50,7 @@ pub fn release(version: &str) -> ReleasePullRequest {
     ReleasePullRequest {
         version: version.to_owned(),
         title: format!("Release {version}"),
-        body: format!("**{version}** is published.\n\n{marker}\n"),
+        body: format!("**{version}** is published.\n\n{}\n", marked(&marker, version)),
         marker,
         branch: format!("basegen/release-{version}"),
         ..ReleasePullRequest::default()
@@ -58,7 +58,7 @@ pub fn release(version: &str) -> ReleasePullRequest {
 }
 
 pub fn changes(version: &str) -> Vec<FileChange> {
-    vec![FileChange { path: "VERSION".to_owned(), content: format!("{version}\n") }]
+    vec![FileChange { path: "VERSION".to_owned(), content: Some(format!("{version}\n").into()) }]
 }
 
 /// Proposes the release as a run does, from the start.
@@ -74,10 +74,10 @@ pub async fn propose_as(
     access: Access,
     request: &ReleasePullRequest,
 ) -> Result<Option<Opened>, GitHubError> {
-    let client = GitHub::connect(&options(github, access)).await?;
+    let mut client = GitHub::connect(&options(github, access)).await?;
     let base = client.base(None).await?;
     let wanted = changes(&request.version);
-    if client.file("VERSION", &base).await? == Some(wanted[0].content.clone()) {
+    if client.bytes("VERSION", &base).await? == wanted[0].content {
         return Ok(None);
     }
     let branch: Branch = client.prepare(request, &base, &wanted).await?;

@@ -51,14 +51,43 @@ async fn an_open_one_of_an_older_version_is_taken_over() {
 }
 
 #[tokio::test]
+async fn an_open_one_of_a_newer_version_is_left_alone() {
+    let github = repository().await;
+    opened(&github, &release("v1.4.0")).await;
+    let before = state(&github);
+    github.forget();
+    assert_snapshot!(error(&github, &request()).await);
+    assert_eq!(state(&github), before);
+    assert!(github.seen().iter().all(|seen| seen.method == "GET"), "{:?}", github.seen());
+    // One that says no version, as those of an earlier basegen, is taken over.
+    github.with(|store| store.pulls[0].body = request().marker);
+    assert_eq!(opened(&github, &request()).await.pull_request.number, 1);
+}
+
+#[tokio::test]
+async fn one_for_another_base_is_left_alone() {
+    let github = repository().await;
+    github.with(|store| {
+        let main = store.branches["main"].clone();
+        store.branches.insert("develop".to_owned(), main);
+    });
+    let older = release("v1.2.9");
+    opened(&github, &older).await;
+    github.with(|store| store.pulls[0].base = "develop".to_owned());
+    assert_snapshot!(error(&github, &older).await);
+    assert_eq!(opened(&github, &request()).await.pull_request.number, 2);
+    assert_eq!(github.with(|store| store.pulls[0].base.clone()), "develop");
+}
+
+#[tokio::test]
 async fn what_only_the_older_version_had_changed_goes_back() {
     let github = repository().await;
-    let client =
+    let mut client =
         GitHub::connect(&options(&github, token("canary-person"))).await.expect("a client");
     let base = client.base(None).await.expect("a base");
     let mut both = changes("v1.3.0");
     for path in ["README.md", "new.txt"] {
-        both.push(FileChange { path: path.to_owned(), content: "newer\n".to_owned() });
+        both.push(FileChange { path: path.to_owned(), content: Some("newer\n".into()) });
     }
     let branch = client.prepare(&request(), &base, &both).await.expect("a branch");
     client.open(&request(), &base, &branch).await.expect("a pull request");

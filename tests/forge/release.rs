@@ -280,11 +280,19 @@ async fn the_matrix_may_be_below_the_top_of_its_repository() {
     let release = "release v1.3.0 --pr --quiet -f images/matrix.toml";
     // Without git nobody knows what lies above.
     assert_snapshot!(project.told(project.basegen(release)).await);
+    assert_eq!(project.registry.tags("acme/base").len(), 2, "only what was staged");
     project.git(&["init", "--quiet"]);
+    let dry = project.stdout(&format!("{release} --dry-run")).await;
+    assert!(
+        dry.contains("--- a/VERSION\n") && dry.contains("--- a/images/constants.py\n"),
+        "{dry}"
+    );
+    let dry = project.stdout("release v1.3.0 --dry-run -f images/matrix.toml").await;
+    assert!(dry.contains("--- a/VERSION\n"), "{dry}");
     project.stdout(release).await;
     assert_snapshot!(state(&project.github), @"#1 Release v1.3.0 from basegen/release-v1.3.0: VERSION images/constants.py");
     let body = project.github.with(|store| store.pulls[0].body.clone());
-    assert!(body.contains("<!-- basegen:release images/matrix.toml -->"), "{body}");
+    assert!(body.contains("<!-- basegen:release images/matrix.toml; version v1.3.0 -->"), "{body}");
 }
 
 /// A lock that was refreshed, and not committed.
@@ -306,6 +314,131 @@ async fn what_was_generated_anew_goes_along() {
     project.stdout("release minor --pr --quiet").await;
     assert!(state(&project.github).contains("basegen.lock"));
     assert_eq!(project.github.file(BRANCH, "basegen.lock").as_deref(), Some(refreshed));
+}
+
+/// What is rendered goes along as the matrix renders it, whatever lies in its folder; what is
+/// rendered no more goes away.
+#[tokio::test]
+async fn what_is_rendered_goes_along_and_nothing_else_does() {
+    let project = changed().await;
+    let matrix = "readme = \"README.md\"\n";
+    let matrix =
+        project.read("matrix.toml").replace(matrix, &format!("{matrix}rendered = \"rendered\"\n"));
+    project.write("matrix.toml", &matrix);
+    project.stdout("render -o rendered").await;
+    project.write("rendered/3.10/Dockerfile", "FROM scratch\n");
+    project.write("rendered/3.11/3.11.txt", "old\n");
+    project.git(&["init", "--quiet"]);
+    project.git(&["add", "rendered", "matrix.toml"]);
+    project.git(&["commit", "--quiet", "--message", "first"]);
+    for path in ["rendered/3.10/Dockerfile", "rendered/3.11/3.11.txt", "rendered/3.12/3.12.txt"] {
+        project.github.push("main", path, &project.read(path));
+    }
+    // On the base it is another one, and the working tree has not changed it.
+    project.github.push("main", "rendered/3.12/3.12.txt", "newer\n");
+    project.write("rendered/junk.txt", "mine");
+    fs_err::write(project.path("rendered/3.11/core"), [0xff, 0xfe]).expect("a file");
+    fs_err::remove_file(project.path("rendered/3.11/3.11.txt")).expect("it was there");
+    let dry = project.stdout("release minor --pr --dry-run").await;
+    assert!(dry.contains("--- a/rendered/3.11/3.11.txt\n"), "{dry}");
+    project.stdout("release minor --pr --quiet").await;
+    assert_snapshot!(state(&project.github), @"#1 Release v1.3.0 from basegen/release-v1.3.0: README.md VERSION images/constants.py rendered/3.10/Dockerfile rendered/3.11/3.11.txt");
+    let file = |path: &str| project.github.file(BRANCH, path);
+    assert_eq!(file("rendered/3.11/3.11.txt").as_deref(), Some("3.11\n"));
+    assert_eq!(file("rendered/3.10/Dockerfile"), None);
+    assert_eq!(file("rendered/3.12/3.12.txt").as_deref(), Some("newer\n"));
+}
+
+/// A workspace above the matrix: its lock file has the versions of its members.
+#[tokio::test]
+async fn the_lock_file_of_a_workspace_above_goes_along() {
+    let project = Project::new().await;
+    let matrix = project.read("matrix.toml");
+    let matrix = matrix.split("[version]").next().expect("a matrix");
+    let matrix = format!(
+        "{matrix}[version]\nfile = \"../Cargo.toml\"\nkey = \"workspace.package.version\"\n"
+    );
+    let lock = "version = 4\n\n[[package]]\nname = \"a\"\nversion = \"1.2.3\"\n";
+    for (path, text) in [
+        ("images/matrix.toml", &*matrix),
+        ("images/dockerfiles/Dockerfile.hbs", "FROM scratch\nCOPY {{python}}.txt /\n"),
+        ("images/dockerfiles/3.11.txt", "a"),
+        ("images/dockerfiles/3.12.txt", "b"),
+        (
+            "Cargo.toml",
+            "[workspace]\nmembers = [\"crates/*\"]\n[workspace.package]\nversion = \"1.2.3\"\n",
+        ),
+        ("crates/a/Cargo.toml", "[package]\nname = \"a\"\nversion.workspace = true\n"),
+        ("Cargo.lock", lock),
+    ] {
+        project.write(path, text);
+        project.github.push("main", path, text);
+    }
+    project.git(&["init", "--quiet"]);
+    project.git(&["add", "Cargo.toml", "Cargo.lock", "crates", "images"]);
+    project.stage_of("images/matrix.toml");
+    project.stdout("release 1.3.0 --pr --quiet -f images/matrix.toml").await;
+    let branch = "basegen/release-1.3.0";
+    assert_eq!(project.github.file(branch, "Cargo.lock"), Some(lock.replace("1.2.3", "1.3.0")));
+}
+
+/// A place that cannot be edited is told before a single tag is out.
+#[tokio::test]
+async fn a_working_tree_that_cannot_be_edited_is_told_before_anything_is_published() {
+    let project = changed().await;
+    project.write("images/constants.py", "x = 1\n");
+    let tags = project.registry.tags("acme/base");
+    for arguments in ["release v1.3.0", "release v1.3.0 --pr", "release v1.3.0 --dry-run"] {
+        let output = project.basegen(arguments).output().await.expect("a run");
+        assert_eq!(output.status.code(), Some(3), "{}", project.shown(&output));
+    }
+    assert_eq!(project.registry.tags("acme/base"), tags);
+    // The same of the base branch.
+    project.write("images/constants.py", CONSTANT);
+    project.github.push("main", "images/constants.py", "x = 1\n");
+    let output = project.basegen("release v1.3.0 --pr").output().await.expect("a run");
+    assert_eq!(output.status.code(), Some(3), "{}", project.shown(&output));
+    assert_eq!(project.registry.tags("acme/base"), tags);
+}
+
+/// The gate compares names too, and takes no image for whole whose configuration is gone.
+#[tokio::test]
+async fn what_the_release_does_not_have_is_told() {
+    let project = Project::released().await;
+    let manifest = project.registry.manifest("acme/base", "3.11-v1.2.3").expect("a manifest");
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).expect("JSON");
+    let config = manifest["config"]["digest"].as_str().expect("a digest");
+    project.registry.remove_blob("acme/base", &config.parse().expect("a digest"));
+    let told = project.told(project.basegen("check --released")).await;
+    assert!(told.contains("3.11-v1.2.3` is not there for linux/amd64"), "{told}");
+    let project = Project::released().await;
+    let matrix = project.read("matrix.toml");
+    project.write(
+        "matrix.toml",
+        &matrix.replace("{{variant}}-{{version}}", "py{{variant}}-{{version}}"),
+    );
+    let told = project.told(project.basegen("check --released")).await;
+    assert!(told.contains("py3.11-v1.2.3` is not part of the release"), "{told}");
+}
+
+/// The token of github.com is not for whatever host a remote names.
+#[tokio::test]
+async fn a_host_that_only_the_remote_names_gets_no_token_of_github_com() {
+    let project = changed().await;
+    project.git(&["init", "--quiet"]);
+    project.git(&["remote", "add", "origin", "short:acme/images.git"]);
+    project.git(&["config", "url.https://github.example.org/.insteadOf", "short:"]);
+    let command = |variables: &[(&str, &str)]| {
+        let mut command = project.basegen("release v1.3.0 --pr");
+        command.env_remove("GITHUB_API_URL").env_remove("GITHUB_REPOSITORY");
+        // Nothing is sent to where this name may lead.
+        command.env("HTTPS_PROXY", "http://127.0.0.1:1").env("GH_TOKEN", "canary-gh");
+        command.envs(variables.iter().copied());
+        command
+    };
+    assert_snapshot!(project.told(command(&[])).await);
+    let api = ("GITHUB_API_URL", "https://me:canary-secret@github.example.org/api/v3");
+    assert_snapshot!(project.told(command(&[api])).await);
 }
 
 /// 26: no secret of the environment is in anything that is told, kept or sent but as a credential.

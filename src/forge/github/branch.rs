@@ -67,19 +67,21 @@ struct ComparedFile {
 }
 
 impl GitHub {
-    /// The branch to propose changes for: `name`, or the repository's default branch.
-    pub async fn base(&self, name: Option<&str>) -> Result<Base, GitHubError> {
+    /// The branch to propose changes for: `name`, or the repository's default branch. A repository
+    /// that has another name by now goes by that from then on.
+    pub async fn base(&mut self, name: Option<&str>) -> Result<Base, GitHubError> {
         #[derive(Deserialize)]
         struct Repository {
             default_branch: String,
+            full_name: String,
         }
         let doing = "look up the base branch";
-        let branch = if let Some(name) = name {
-            name.to_owned()
-        } else {
-            let found: Repository = self.ask(Asked::get(doing, self.path(""))).await?;
-            found.default_branch
-        };
+        let found: Repository = self.ask(Asked::get(doing, self.path(""))).await?;
+        // Requests by the old name are redirected; answers have the new one.
+        if let Ok(name) = found.full_name.parse() {
+            self.repository = name;
+        }
+        let branch = name.map_or(found.default_branch, str::to_owned);
         let doing = format!("look up the branch `{branch}`");
         let head: GitRef = self.ask(Asked::get(&doing, self.ref_path(&branch))).await?;
         Ok(Base { branch, head: head.object.sha })
@@ -87,7 +89,7 @@ impl GitHub {
 
     /// What a file holds on the base; `None` where there is none.
     pub async fn file(&self, path: &str, base: &Base) -> Result<Option<String>, GitHubError> {
-        let content = self.content(path, &base.head).await?;
+        let content = self.bytes(path, base).await?;
         content
             .map(|content| {
                 String::from_utf8(content).map_err(|_| {
@@ -99,6 +101,11 @@ impl GitHub {
             .transpose()
     }
 
+    /// The same of a file that need not be text.
+    pub async fn bytes(&self, path: &str, base: &Base) -> Result<Option<Vec<u8>>, GitHubError> {
+        self.content(path, &base.head).await
+    }
+
     /// Sees to a branch that is `base` with `changes`: that of the open pull request of this
     /// matrix, or one of its own. Nothing is forced, and what somebody else has committed to it
     /// is an error.
@@ -108,7 +115,7 @@ impl GitHub {
         base: &Base,
         changes: &[FileChange],
     ) -> Result<Branch, GitHubError> {
-        let pull = self.find_own(request).await?;
+        let pull = self.find_own(request, base).await?;
         let name = pull.map_or_else(|| request.branch.clone(), PullRequest::into_branch);
         let message = Message { headline: &request.title, version: &request.version };
         let (mut failures, mut is_changed) = (0, false);
@@ -144,7 +151,7 @@ impl GitHub {
         let foreign: Vec<String> = comparison
             .commits
             .iter()
-            .filter(|commit| !commit.is_ours())
+            .filter(|commit| !commit.is_ours(&self.host))
             .map(|commit| commit.told(self))
             .take(3)
             .collect();
@@ -220,7 +227,7 @@ impl GitHub {
         let mut missing = Vec::new();
         for path in paths {
             let wanted = match changes.iter().find(|change| change.path == path) {
-                Some(change) => Some(change.content.clone().into_bytes()),
+                Some(change) => change.content.clone(),
                 None => self.content(path, &base.head).await?,
             };
             if self.content(path, head).await? != wanted {

@@ -53,7 +53,7 @@ pub struct GitHub {
     pub(super) repository: RepositoryName,
     rest: Octocrab,
     graphql: Octocrab,
-    host: String,
+    pub(super) host: String,
     secrets: Vec<SecretString>,
     retry: RetryPolicy,
     timeout: Duration,

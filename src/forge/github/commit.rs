@@ -52,14 +52,14 @@ impl Listed {
     ///
     /// Our trailer alone says nothing: who amends our commit keeps it. GitHub is the committer of
     /// what is made through its API, and no one else is; and of the one kind of commit that the
-    /// token's owner commits, the tree is told.
-    pub(super) fn is_ours(&self) -> bool {
+    /// token's owner commits, the tree is told. `host` is that of the API.
+    pub(super) fn is_ours(&self, host: &str) -> bool {
         let trailer = |name: &str| {
             let lines = self.commit.message.lines().rev();
             lines.filter_map(|line| line.split_once(": ")).find(|(key, _)| *key == name)
         };
         let email = self.commit.committer.as_ref().and_then(|person| person.email.as_deref());
-        let is_by_github = email.is_some_and(|email| email.starts_with("noreply@"));
+        let is_by_github = email.is_some_and(|email| is_of_github(email, host));
         let is_as_made = trailer(TREE).is_some_and(|(_, tree)| tree == self.commit.tree.sha);
         trailer(RELEASE).is_some() && (is_by_github || is_as_made)
     }
@@ -70,6 +70,17 @@ impl Listed {
         let author = github.clean(author.unwrap_or("somebody"));
         format!("{} by {author}", self.sha.chars().take(7).collect::<String>())
     }
+}
+
+/// Whether GitHub itself commits under this address: `noreply@github.com`, or that of the host
+/// behind the API.
+fn is_of_github(email: &str, host: &str) -> bool {
+    let host = host.split(':').next().unwrap_or(host);
+    let host = host.strip_prefix("api.").unwrap_or(host);
+    email.split_once('@').is_some_and(|(name, of)| {
+        name == "noreply"
+            && (of.eq_ignore_ascii_case("github.com") || of.eq_ignore_ascii_case(host))
+    })
 }
 
 /// What a commit does to a file: its new content, or nothing where it is removed.
@@ -285,15 +296,21 @@ mod tests {
     #[test]
     fn a_commit_is_ours_when_its_trailer_and_its_maker_say_so() {
         let github = "noreply@github.com";
+        let host = "ghe.example.com:8443";
         let (ours, with_tree) =
             ("Release\n\nBasegen-Release: v1", "M\n\nBasegen-Release: v1\nBasegen-Tree: t1");
-        assert!(listed(ours, github, "t").is_ours());
-        assert!(listed(with_tree, "me@example.org", "t1").is_ours());
+        assert!(listed(ours, github, "t").is_ours(host));
+        assert!(listed(with_tree, "me@example.org", "t1").is_ours(host));
         // Amended, by hand: the trailer stays, and GitHub is not the committer any more.
-        assert!(!listed(ours, "me@example.org", "t").is_ours());
-        assert!(!listed(with_tree, "me@example.org", "t2").is_ours());
-        assert!(!listed(ours, "1+me@users.noreply.github.com", "t").is_ours());
+        assert!(!listed(ours, "me@example.org", "t").is_ours(host));
+        assert!(!listed(with_tree, "me@example.org", "t2").is_ours(host));
+        assert!(!listed(ours, "1+me@users.noreply.github.com", "t").is_ours(host));
+        // Whoever calls themselves so is not GitHub.
+        assert!(!listed(ours, "noreply@example.org", "t").is_ours(host));
+        assert!(!listed(ours, "noreply@github.com.example.org", "t").is_ours(host));
+        assert!(listed(ours, "noreply@ghe.example.com", "t").is_ours(host));
+        assert!(listed(ours, "noreply@octo.ghe.com", "t").is_ours("api.octo.ghe.com"));
         // Made on the web page: GitHub is the committer, and there is no trailer.
-        assert!(!listed("Update VERSION", github, "t").is_ours());
+        assert!(!listed("Update VERSION", github, "t").is_ours(host));
     }
 }

@@ -68,6 +68,26 @@ pub enum GitHubErrorKind {
         /// The number of its pull request.
         number: u64,
     },
+    /// The branch has an open pull request for another base.
+    #[error("`{branch}` is the branch of #{number}, which is for `{base}`")]
+    OtherBase {
+        /// The branch.
+        branch: String,
+        /// The number of its pull request.
+        number: u64,
+        /// The base of that.
+        base: String,
+    },
+    /// An open pull request of the matrix is ahead of the release.
+    #[error("#{number} proposes {there} already, which is newer than {version}")]
+    Newer {
+        /// Its number.
+        number: u64,
+        /// The version that it proposes.
+        there: String,
+        /// The version of the release.
+        version: String,
+    },
     /// The file is there, and is nothing that can be edited.
     #[error("`{path}` is {what} there")]
     NoFile {
@@ -192,6 +212,13 @@ impl Explain for GitHubError {
             }
             GitHubErrorKind::Shared { .. } => {
                 "give each matrix a branch of its own: `branch` in `[pull_request]`"
+            }
+            GitHubErrorKind::OtherBase { .. } => {
+                "it was left as it is. Merge or close it, or choose another name with `branch` in \
+                 `[pull_request]`"
+            }
+            GitHubErrorKind::Newer { .. } => {
+                "it was left as it is. Merge it, or close it to propose the older version"
             }
             GitHubErrorKind::Malformed(_) | GitHubErrorKind::NoFile { .. } => return None,
         };

@@ -8,13 +8,17 @@ use super::branch::{Base, Branch};
 use super::client::{Asked, GitHub};
 use super::error::{GitHubError, GitHubErrorKind};
 use crate::error::one_line;
-use crate::forge::{MARKER, ReleasePullRequest};
+use crate::forge::{MARKER, ReleasePullRequest, read_marker};
+use crate::version::Version;
 
 /// How many pull requests are on a page.
 const PAGE: usize = 100;
 
 /// How many pages of open pull requests are looked through.
 const MAX_PAGES: usize = 30;
+
+/// What is being done, for errors.
+const OPEN: &str = "open the pull request";
 
 /// The user that Actions' own token opens pull requests as.
 const ACTIONS: &str = "github-actions[bot]";
@@ -113,6 +117,12 @@ impl PullRequest {
     }
 }
 
+/// Whether a version is higher than another, as far as both are numbers.
+fn is_newer(there: &str, than: &str) -> bool {
+    let number = |text: &str| text.parse::<Version>().ok()?.number().ok();
+    number(there).zip(number(than)).is_some_and(|(there, than)| there > than)
+}
+
 /// `wanted` without those that `there` has, whatever their case.
 fn lacking<'a, 'b>(wanted: &'a [String], there: impl Iterator<Item = &'b str>) -> Vec<&'a str> {
     let there: Vec<&str> = there.collect();
@@ -122,14 +132,16 @@ fn lacking<'a, 'b>(wanted: &'a [String], there: impl Iterator<Item = &'b str>) -
 
 impl GitHub {
     /// The open pull request of this matrix: the one from its branch, or one with its marker from
-    /// another branch of the same repository, for an older version perhaps.
+    /// another branch of the same repository, for an older version perhaps. One for another base is
+    /// not this one, and one of a newer version is an error.
     pub async fn find_own(
         &self,
         request: &ReleasePullRequest,
+        base: &Base,
     ) -> Result<Option<PullRequest>, GitHubError> {
         let doing = "list the open pull requests";
         let own = self.repository.to_string();
-        let mut marked: Option<PullRequest> = None;
+        let mut found: Option<PullRequest> = None;
         for page in 1..=MAX_PAGES {
             let place = format!("pulls?state=open&per_page={PAGE}&page={page}");
             let pulls: Vec<PullRequest> = self.ask(Asked::get(doing, self.path(&place))).await?;
@@ -141,24 +153,42 @@ impl GitHub {
                     continue;
                 }
                 let text = pull.body.as_deref().unwrap_or_default();
-                let is_marked = text.contains(&request.marker);
+                let marked = read_marker(text, &request.marker);
+                let is_here = pull.base.branch == base.branch;
                 if pull.head.branch == request.branch {
-                    let of_another = !is_marked && text.contains(MARKER);
+                    let of_another = marked.is_none() && text.contains(MARKER);
                     let (branch, number) = (pull.head.branch.clone(), pull.number);
-                    return match of_another {
-                        true => Err(self.error(doing, GitHubErrorKind::Shared { branch, number })),
-                        false => Ok(Some(pull)),
-                    };
+                    if of_another {
+                        return Err(self.error(doing, GitHubErrorKind::Shared { branch, number }));
+                    }
+                    if !is_here {
+                        let base = pull.base.branch;
+                        let kind = GitHubErrorKind::OtherBase { branch, number, base };
+                        return Err(self.error(OPEN, kind));
+                    }
                 }
-                if is_marked && marked.as_ref().is_none_or(|found| pull.number > found.number) {
-                    marked = Some(pull);
+                let version = request.version.clone();
+                if let Some(there) = marked.and_then(|marked| marked.version)
+                    && is_here
+                    && is_newer(there, &version)
+                {
+                    let (there, number) = (self.clean(there), pull.number);
+                    let kind = GitHubErrorKind::Newer { number, there, version };
+                    return Err(self.error(OPEN, kind));
+                }
+                if pull.head.branch == request.branch {
+                    return Ok(Some(pull));
+                }
+                let is_own = marked.is_some() && is_here;
+                if is_own && found.as_ref().is_none_or(|found| pull.number > found.number) {
+                    found = Some(pull);
                 }
             }
             if is_last {
                 break;
             }
         }
-        Ok(marked)
+        Ok(found)
     }
 
     /// Opens the pull request from `branch`, or updates the one that is open. `None` where the
@@ -175,8 +205,8 @@ impl GitHub {
         let mut is_new = false;
         let (pull_request, proposal) = loop {
             let request = &ReleasePullRequest { branch: branch.name.clone(), ..request.clone() };
-            if let Some(pull) = self.find_own(request).await? {
-                let (pull, is_updated) = self.update(pull, request, base).await?;
+            if let Some(pull) = self.find_own(request, base).await? {
+                let (pull, is_updated) = self.update(pull, request).await?;
                 let proposal = match (is_new, is_updated || branch.is_changed) {
                     (true, _) => Proposal::Opened,
                     (false, true) => Proposal::Updated,
@@ -222,15 +252,14 @@ impl GitHub {
             "body": request.body,
             "draft": is_draft,
         });
-        self.ask(Asked::post("open the pull request", self.path("pulls"), body)).await
+        self.ask(Asked::post(OPEN, self.path("pulls"), body)).await
     }
 
-    /// Gives an open pull request the title, text and base of this release.
+    /// Gives an open pull request the title and text of this release.
     async fn update(
         &self,
         pull: PullRequest,
         request: &ReleasePullRequest,
-        base: &Base,
     ) -> Result<(PullRequest, bool), GitHubError> {
         let mut changes = serde_json::Map::new();
         if pull.title != request.title {
@@ -240,9 +269,6 @@ impl GitHub {
         let normal = |text: &str| text.replace("\r\n", "\n").trim_end().to_owned();
         if pull.body.as_deref().map(normal) != Some(normal(&request.body)) {
             changes.insert("body".to_owned(), json!(request.body));
-        }
-        if pull.base.branch != base.branch {
-            changes.insert("base".to_owned(), json!(base.branch));
         }
         if changes.is_empty() {
             return Ok((pull, false));
