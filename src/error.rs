@@ -97,6 +97,19 @@ impl Report {
     pub fn exit_code(&self) -> ExitCode {
         self.0.exit_code()
     }
+
+    /// The error and a line for each cause, without the hint.
+    #[must_use]
+    pub fn message(&self) -> String {
+        let mut message = self.0.to_string();
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            message.push_str("\n  caused by: ");
+            message.push_str(&error.to_string());
+            cause = error.source();
+        }
+        message
+    }
 }
 
 impl<E: Explain> From<E> for Report {
@@ -108,12 +121,7 @@ impl<E: Explain> From<E> for Report {
 impl fmt::Display for Report {
     /// Writes `error: …`, a line for each cause and one for the hint, without a last line end.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "error: {}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(formatter, "\n  caused by: {error}")?;
-            cause = error.source();
-        }
+        write!(formatter, "error: {}", self.message())?;
         if let Some(hint) = self.0.hint() {
             write!(formatter, "\n\nhint: {hint}")?;
         }

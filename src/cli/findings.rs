@@ -139,7 +139,7 @@ impl Checker<'_> {
             match version::say(&place, self.matrix.folder()) {
                 Ok(one) => said.push(Some(one)),
                 Err(error) => {
-                    found.push(self.unreadable(Path::new(place.file.get_ref()), error));
+                    found.push(self.unreadable(Path::new(place.file.get_ref()), &error));
                     said.push(None);
                 }
             }
@@ -155,12 +155,10 @@ impl Checker<'_> {
         (Some(first), found)
     }
 
-    fn unreadable(&self, path: &Path, error: VersionError) -> Finding {
+    fn unreadable(&self, path: &Path, error: &VersionError) -> Finding {
         let line = error.line();
         let hint = error.hint().unwrap_or_default();
-        let report = Report::from(error).to_string();
-        let text = report.split("\n\nhint: ").next().unwrap_or_default();
-        let text = text.trim_start_matches("error: ").replace("\n  caused by: ", ": ");
+        let text = crate::error::one_line(error);
         self.finding("version", path, line, text, hint)
     }
 

@@ -15,13 +15,6 @@ use super::git::{self, in_repository};
 use super::metadata::FileError;
 use super::render::Rendered;
 
-/// Lock files that repeat a version, beside the files that say it.
-const COMPANIONS: [(&str, &[&str]); 3] = [
-    ("Cargo.toml", &["Cargo.lock"]),
-    ("pyproject.toml", &["uv.lock"]),
-    ("package.json", &["package-lock.json", "npm-shrinkwrap.json"]),
-];
-
 /// The edits of the working tree.
 pub(super) fn here(plan: &Plan<'_>, to: &Version) -> Result<Vec<FileEdit>, Report> {
     let matrix = plan.matrix;
@@ -193,8 +186,7 @@ fn wanted(matrix: &Matrix) -> Vec<PathBuf> {
     for place in matrix.version.iter().flat_map(crate::matrix::VersionTable::places) {
         let file = PathBuf::from(place.file.get_ref());
         let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let of_kind = COMPANIONS.iter().find(|(kind, _)| *kind == name);
-        for lock in of_kind.map(|(_, locks)| *locks).unwrap_or_default() {
+        for lock in version::lock_files(name) {
             // Beside the file, or above it, up to the matrix' folder.
             let folders = file.ancestors().skip(1);
             wanted.extend(folders.map(|folder| folder.join(lock)));

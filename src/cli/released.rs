@@ -83,13 +83,10 @@ async fn gaps(
     target: &Target<'_>,
     image: Option<&&Audited<'_>>,
 ) -> Result<Vec<String>, PublishError> {
-    let Some(image) = image else {
+    // Under another name it is one that the release has, and not the one that is asked for.
+    let Some(image) = image.filter(|image| image.image.reference == target.reference) else {
         return Ok(vec![format!("`{}` is not part of the release", target.reference)]);
     };
-    // Under another name it is one that the release has, and not the one that is asked for.
-    if image.image.reference != target.reference {
-        return Ok(vec![format!("`{}` is not part of the release", target.reference)]);
-    }
     // What else is wrong with it has been told.
     if image.finding != Finding::Whole {
         return Ok(Vec::new());

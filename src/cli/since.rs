@@ -140,9 +140,6 @@ fn counterpart<'a>(
 
 /// An error about files of the temporary folder, in the words of one about the project's.
 fn told(error: &Report, folder: &str) -> String {
-    let text = error.to_string();
-    let text = text.strip_prefix("error: ").unwrap_or(&text);
     // The hint is about the state that is there now.
-    let text = text.split("\n\nhint: ").next().unwrap_or(text);
-    text.replace(folder, "")
+    error.message().replace(folder, "")
 }

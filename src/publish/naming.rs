@@ -8,7 +8,7 @@ use futures_util::future::{join_all, try_join_all};
 use tokio_util::sync::CancellationToken;
 
 use super::survey::{digest_of, manifest_of};
-use super::{Journal, PublishError, Row, SetName, set};
+use super::{Journal, PublishError, ReleaseSet, Row, SetName, set};
 use crate::event::{Event, Events};
 use crate::image::{Digest, Reference};
 use crate::registry::Registries;
@@ -63,9 +63,9 @@ impl Naming<'_> {
         };
         let set = match set {
             Some(name) => {
-                let references = name.references.iter().take(moving).cloned().collect();
-                let name = SetName { references, ..name.clone() };
-                Some(set::publish(self.registries, &name, self.rows, self.digests).await?)
+                let references = &name.references[..moving.min(name.references.len())];
+                let set = ReleaseSet::new(name.version.clone(), self.rows, self.digests);
+                Some(set::publish(self.registries, references, &set).await?)
             }
             None => None,
         };

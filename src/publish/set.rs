@@ -73,7 +73,7 @@ impl SetImage {
 }
 
 impl ReleaseSet {
-    fn new(version: Option<String>, rows: &[Row], digests: &[Digest]) -> Self {
+    pub(super) fn new(version: Option<String>, rows: &[Row], digests: &[Digest]) -> Self {
         let images = rows.iter().zip(digests).map(|(row, digest)| {
             let image = SetImage {
                 reference: row.version().clone(),
@@ -131,19 +131,18 @@ pub(super) async fn newer(
     Ok(theirs)
 }
 
-/// Writes the set of `rows`, if it is not there already.
+/// Writes `set` under `references`, of which the first is that of its version, where it is not there
+/// already.
 pub(super) async fn publish(
     registries: &Registries,
-    name: &SetName,
-    rows: &[Row],
-    digests: &[Digest],
+    references: &[Reference],
+    set: &ReleaseSet,
 ) -> Result<(Reference, Digest), PublishError> {
-    let set = ReleaseSet::new(name.version.clone(), rows, digests);
     let manifest =
-        Manifest { media_type: Manifest::OCI_IMAGE.to_owned(), bytes: artifact(&set).into() };
+        Manifest { media_type: Manifest::OCI_IMAGE.to_owned(), bytes: artifact(set).into() };
     let (empty, digest) = (Blob::of(Bytes::from_static(EMPTY)), manifest.digest());
-    let first = &name.references[0];
-    for reference in &name.references {
+    let first = &references[0];
+    for reference in references {
         let repository = &reference.repository;
         let found = registries.head(repository, &reference.tag).await?;
         if found.is_some_and(|found| found.digest == digest) {

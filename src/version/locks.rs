@@ -17,6 +17,21 @@ use crate::matrix::VersionPlace;
 /// A file beside the one that is edited, its text, and what is to be replaced in it.
 pub(super) type Companion = (PathBuf, String, Vec<Replacement>);
 
+const CARGO: &str = "Cargo.lock";
+const UV: &str = "uv.lock";
+const NPM: [&str; 2] = ["package-lock.json", "npm-shrinkwrap.json"];
+
+/// The lock files that may repeat the version in a file called `name`, beside it or above it.
+#[must_use]
+pub fn lock_files(name: &str) -> &'static [&'static str] {
+    match name {
+        "Cargo.toml" => &[CARGO],
+        "pyproject.toml" => &[UV],
+        "package.json" => &NPM,
+        _ => &[],
+    }
+}
+
 /// What must change in lock files when `place`, in a file of this `text`, is changed from what was
 /// `said` to `new`.
 pub(super) fn companions(
@@ -79,7 +94,7 @@ impl Change<'_> {
     /// The entries of the packages called `names` in `Cargo.lock`: those without a source are the
     /// workspace's own.
     fn cargo(&self, names: &[String]) -> Result<Vec<Companion>, VersionError> {
-        let Some((path, text)) = self.nearest("Cargo.lock")? else { return Ok(Vec::new()) };
+        let Some((path, text)) = self.nearest(CARGO)? else { return Ok(Vec::new()) };
         let is_own = |name: &str| names.iter().any(|own| own == name);
         let replacements = self.rows(&path, &text, |row, text| {
             let mut found = Vec::new();
@@ -105,7 +120,7 @@ impl Change<'_> {
 
     /// The entry of the project called `name` in `uv.lock`: the one whose source is its folder.
     fn uv(&self, name: &str) -> Result<Vec<Companion>, VersionError> {
-        let Some((path, text)) = self.nearest("uv.lock")? else { return Ok(Vec::new()) };
+        let Some((path, text)) = self.nearest(UV)? else { return Ok(Vec::new()) };
         let name = normalized(name);
         // uv writes versions in one way, whatever the project's own is.
         let new = Pep440::from_str(self.new).map_or(self.new.to_owned(), |new| new.to_string());
@@ -131,7 +146,7 @@ impl Change<'_> {
     /// The two entries of the package in npm's lock file, or the one of a workspace's package.
     fn npm(&self) -> Result<Vec<Companion>, VersionError> {
         let mut companions = Vec::new();
-        for name in ["package-lock.json", "npm-shrinkwrap.json"] {
+        for name in NPM {
             let Some((path, text)) = self.nearest(name)? else { continue };
             let home = self.below(&path);
             let mut keys = vec![vec!["packages", home.as_str(), "version"]];

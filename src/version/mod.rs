@@ -18,6 +18,7 @@ mod write;
 pub use bump::{BumpError, Level, Prerelease, bump, target};
 pub use edit::{FileEdit, agreed, diff, edits};
 pub use error::VersionError;
+pub use locks::lock_files;
 pub use number::{Grammar, Number, Style, split_prefix};
 pub use place::{Said, identity, named, say};
 pub use write::write;
