@@ -7,11 +7,11 @@ use std::str::FromStr as _;
 use pep440_rs::Version as Pep440;
 use toml::de::{DeTable, DeValue};
 
-use super::VersionError;
 use super::edit::Replacement;
 use super::keyed::{Missing, Syntax, in_json, key_parts, toml_rows, toml_text, without_mark};
 use super::number::{Grammar, Number};
 use super::place::{Said, text_of};
+use super::{VersionError, workspace};
 use crate::matrix::VersionPlace;
 
 /// A file beside the one that is edited, its text, and what is to be replaced in it.
@@ -52,7 +52,7 @@ pub(super) fn companions(
             change.cargo(&own.into_iter().collect::<Vec<_>>())
         }
         ("Cargo.toml", ["workspace", "package", "version"]) => {
-            change.cargo(&heirs(text, &folder.join(change.home())))
+            change.cargo(&workspace::heirs(&folder.join(change.home())))
         }
         ("pyproject.toml", ["project", "version"]) => {
             let own = toml_name(text, &["project", "name"]);
@@ -208,7 +208,7 @@ impl Change<'_> {
     }
 }
 
-fn row_text<'a>(row: &'a DeTable<'_>, key: &str) -> Option<&'a str> {
+pub(super) fn row_text<'a>(row: &'a DeTable<'_>, key: &str) -> Option<&'a str> {
     row.get(key)?.get_ref().as_str()
 }
 
@@ -220,31 +220,4 @@ fn normalized(name: &str) -> String {
 
 fn toml_name(text: &str, key: &[&str]) -> Option<String> {
     super::keyed::in_toml(text, key).ok().map(|name| name.value)
-}
-
-/// The packages that take their version from the workspace at `folder`, whose manifest is `text`.
-fn heirs(text: &str, folder: &Path) -> Vec<String> {
-    let mut names: Vec<String> = heir(text).into_iter().collect();
-    let Ok(root) = DeTable::parse(without_mark(text).1) else { return names };
-    let members = root.get_ref().get("workspace").and_then(|table| table.get_ref().get("members"));
-    let members = members.and_then(|members| members.get_ref().as_array());
-    let members = members.into_iter().flat_map(|members| members.iter());
-    for member in members.filter_map(|member| member.get_ref().as_str()) {
-        // Only what the manifest says is a pattern.
-        let folder = PathBuf::from(glob::Pattern::escape(&folder.to_string_lossy()));
-        let manifest = folder.join(member).join("Cargo.toml");
-        let found = glob::glob(&manifest.to_string_lossy()).ok();
-        let manifests = found.into_iter().flatten().flatten();
-        let texts = manifests.filter_map(|path| fs_err::read_to_string(path).ok());
-        names.extend(texts.filter_map(|text| heir(&text)));
-    }
-    names
-}
-
-/// The name of a package whose manifest says `version.workspace = true`.
-fn heir(text: &str) -> Option<String> {
-    let parsed = DeTable::parse(without_mark(text).1).ok()?;
-    let package = parsed.get_ref().get("package")?.get_ref().as_table()?;
-    let inherits = package.get("version")?.get_ref().get("workspace")?.get_ref().as_bool()?;
-    inherits.then(|| row_text(package, "name").map(str::to_owned)).flatten()
 }

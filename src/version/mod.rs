@@ -13,6 +13,7 @@ mod keyed;
 mod locks;
 mod number;
 mod place;
+mod workspace;
 mod write;
 
 pub use bump::{BumpError, Level, Prerelease, bump, target};

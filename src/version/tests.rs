@@ -414,19 +414,29 @@ fn lock_files_follow_their_packages() {
 fn a_workspace_takes_its_members_along() {
     let member = |name: &str, version: &str| format!("[package]\nname = \"{name}\"\n{version}\n");
     let row = |name: &str| format!("[[package]]\nname = \"{name}\"\nversion = \"0.13.0\"\n");
-    let lock = ["root", "one", "two", "own"].map(row).join("\n");
+    let lock = ["root", "one", "two", "own", "near", "far", "beside"].map(row).join("\n");
     let root = format!(
         "{}[workspace]\nmembers = [\"crates/*\"]\n[workspace.package]\nversion = \"0.13.0\"\n",
         member("root", "version = { workspace = true }")
     );
+    let depends = "[target.'cfg(unix)'.dev-dependencies]\nnear = { path = '../../near' }\nbeside = { path = '../../../beside' }";
     let files = [
-        ("Cargo.toml", root.as_str()),
-        ("crates/one/Cargo.toml", &member("one", "version.workspace = true")),
-        ("crates/two/Cargo.toml", &member("two", "version.workspace = true")),
-        ("crates/own/Cargo.toml", &member("own", "version = \"0.13.0\"")),
-        ("Cargo.lock", &lock),
+        ("rust/Cargo.toml", root.as_str()),
+        (
+            "rust/crates/one/Cargo.toml",
+            &member("one", &format!("version.workspace = true\n{depends}")),
+        ),
+        (
+            "rust/near/Cargo.toml",
+            &member("near", "version.workspace = true\n[dependencies.far]\npath = '../far'"),
+        ),
+        ("rust/far/Cargo.toml", &member("far", "version.workspace = true")),
+        ("beside/Cargo.toml", &member("beside", "version.workspace = true")),
+        ("rust/crates/two/Cargo.toml", &member("two", "version.workspace = true")),
+        ("rust/crates/own/Cargo.toml", &member("own", "version = \"0.13.0\"")),
+        ("rust/Cargo.lock", &lock),
     ];
     let repository =
-        Repository::new(&files, "file = 'Cargo.toml'\nkey = 'workspace.package.version'\n");
+        Repository::new(&files, "file = 'rust/Cargo.toml'\nkey = 'workspace.package.version'\n");
     insta::assert_snapshot!(repository.told("0.14.0"));
 }

@@ -1,0 +1,69 @@
+//! Cargo's workspaces: which packages take their version from one.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use toml::de::{DeTable, DeValue};
+
+use super::keyed::without_mark;
+use super::locks::row_text;
+
+/// The names of the packages that take their version from the workspace at `folder`: of the root,
+/// of its `members`, and of the path dependencies below it, which
+/// [are members unsaid](https://doc.rust-lang.org/cargo/reference/workspaces.html#the-members-and-exclude-fields).
+/// A manifest that cannot be read has none.
+pub(super) fn heirs(folder: &Path) -> Vec<String> {
+    let Ok(root) = fs_err::canonicalize(folder) else { return Vec::new() };
+    let mut names = Vec::new();
+    let mut seen = BTreeSet::new();
+    let mut waiting = vec![root.clone()];
+    while let Some(folder) = waiting.pop() {
+        let Ok(folder) = fs_err::canonicalize(folder) else { continue };
+        if !folder.starts_with(&root) || !seen.insert(folder.clone()) {
+            continue;
+        }
+        let text = fs_err::read_to_string(folder.join("Cargo.toml")).unwrap_or_default();
+        let Ok(manifest) = DeTable::parse(without_mark(&text).1) else { continue };
+        let manifest = manifest.get_ref();
+        names.extend(heir(manifest));
+        waiting.extend(members(manifest, &folder));
+        waiting.extend(paths(manifest).into_iter().map(|path| folder.join(path)));
+    }
+    names
+}
+
+/// The name of a package whose manifest says `version.workspace = true`.
+fn heir(manifest: &DeTable<'_>) -> Option<String> {
+    let package = table(manifest, "package")?;
+    let inherits = package.get("version")?.get_ref().get("workspace")?.get_ref().as_bool()?;
+    inherits.then(|| row_text(package, "name").map(str::to_owned)).flatten()
+}
+
+/// The folders that `workspace.members` names.
+fn members(manifest: &DeTable<'_>, folder: &Path) -> Vec<PathBuf> {
+    // Only what the manifest says is a pattern.
+    let folder = PathBuf::from(glob::Pattern::escape(&folder.to_string_lossy()));
+    let members = table(manifest, "workspace").and_then(|workspace| workspace.get("members"));
+    let members = members.and_then(|members| members.get_ref().as_array());
+    let members = members.into_iter().flat_map(|members| members.iter());
+    let members = members.filter_map(|member| member.get_ref().as_str());
+    let found =
+        members.filter_map(|member| glob::glob(&folder.join(member).to_string_lossy()).ok());
+    found.flatten().flatten().collect()
+}
+
+/// The paths of all dependencies that have one, for whichever purpose and target.
+fn paths<'a>(manifest: &'a DeTable<'_>) -> Vec<&'a str> {
+    let kinds = ["dependencies", "dev-dependencies", "build-dependencies"];
+    let targets = table(manifest, "target").into_iter().flat_map(|targets| targets.values());
+    let targets = targets.filter_map(|target| target.get_ref().as_table());
+    let places =
+        [Some(manifest), table(manifest, "workspace")].into_iter().flatten().chain(targets);
+    let tables = places.flat_map(|place| kinds.iter().filter_map(|kind| table(place, kind)));
+    let dependencies = tables.flat_map(|table| table.values());
+    dependencies.filter_map(|one| row_text(one.get_ref().as_table()?, "path")).collect()
+}
+
+fn table<'a, 'i>(of: &'a DeTable<'i>, key: &str) -> Option<&'a DeTable<'i>> {
+    of.get(key).map(toml::Spanned::get_ref).and_then(DeValue::as_table)
+}
