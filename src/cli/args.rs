@@ -16,10 +16,10 @@ pub(super) use build::{
 pub(super) use change::{
     BumpArgs, InitArgs, MergeArgs, PrereleaseKind, PruneArgs, ReleaseArgs, UpdateArgs,
 };
-pub(super) use export::{ExportBakeArgs, ExportCommand, ExportGithubArgs, ExportJsonArgs};
+pub(super) use export::{ExportBakeArgs, ExportCommand};
 pub(super) use look::{
     AnswerFormat, AuthCheckArgs, AuthCommand, ChangedArgs, CheckArgs, ExplainArgs, FindingsFormat,
-    ListArgs, PlanArgs, PlanFormat, RenderArgs, StatusArgs, TextFormat,
+    ListArgs, PlanArgs, PlanFormat, PlannedArgs, RenderArgs, StatusArgs, TextFormat,
 };
 
 /// Generate, build and publish matrices of base images.

@@ -14,14 +14,11 @@ use crate::plan::Plan;
 use crate::render::{NotPlain, familiar, plain};
 use crate::report::Printer;
 
-use super::args::{
-    EngineArgs, ExportBakeArgs, ExportCommand, ExportGithubArgs, ExportJsonArgs, GlobalArgs,
-    PlanArgs, PlanFormat,
-};
+use super::args::{EngineArgs, ExportBakeArgs, ExportCommand, GlobalArgs, PlanFormat};
 use super::metadata::FileError;
 use super::recipe::Recipe;
 use super::render::{self, FilesError, RenderedFile};
-use super::{Environment, engines, inputs, planned, registries, selection};
+use super::{Environment, engines, fan_out, inputs, planned, registries, selection};
 
 /// What bake looks for in a folder.
 const FILE: &str = "docker-bake.json";
@@ -62,30 +59,12 @@ pub(super) fn run(
 ) -> Result<ExitCode, Report> {
     match command {
         ExportCommand::Bake(args) => for_bake(args, global, environment, printer),
-        ExportCommand::Github(args) => planned::plan(&github(args), global, environment, printer),
-        ExportCommand::Json(args) => planned::plan(&json(args), global, environment, printer),
-    }
-}
-
-fn github(args: &ExportGithubArgs) -> PlanArgs {
-    PlanArgs {
-        selection: args.selection.clone(),
-        naming: args.naming.clone(),
-        since: args.since.clone(),
-        format: PlanFormat::Github,
-        offline: args.offline,
-        shards: args.shards,
-    }
-}
-
-fn json(args: &ExportJsonArgs) -> PlanArgs {
-    PlanArgs {
-        selection: args.selection.clone(),
-        naming: args.naming.clone(),
-        since: None,
-        format: PlanFormat::Json,
-        offline: args.offline,
-        shards: None,
+        ExportCommand::Github(args) => {
+            fan_out::run(&args.planned, args.shards, global, environment, printer)
+        }
+        ExportCommand::Json(args) => {
+            planned::show(args, PlanFormat::Json, global, environment, printer)
+        }
     }
 }
 

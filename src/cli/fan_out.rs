@@ -8,7 +8,7 @@ use crate::error::{ExitCode, Explain, Report};
 use crate::plan::{Plan, PublishedState, usual_shards};
 use crate::report::{MAX_OUTPUTS, Outputs, Printer, format, markdown};
 
-use super::args::{GlobalArgs, PlanArgs};
+use super::args::{GlobalArgs, PlannedArgs};
 use super::metadata::FileError;
 use super::recipe::Recipe;
 use super::{Environment, selection, since, stands};
@@ -44,7 +44,8 @@ impl Explain for FanOutError {
 }
 
 pub(super) fn run(
-    args: &PlanArgs,
+    args: &PlannedArgs,
+    shards: Option<u16>,
     global: &GlobalArgs,
     environment: &Environment,
     printer: &Printer,
@@ -73,7 +74,7 @@ pub(super) fn run(
             })
         }
     };
-    let count = args.shards.map_or_else(|| usual_shards(needed.len()), usize::from);
+    let count = shards.map_or_else(|| usual_shards(needed.len()), usize::from);
     let shards = plan.shards(&contexts, &needed, count);
     let outputs = outputs(&plan, &shards)?;
     match environment.path("GITHUB_OUTPUT") {

@@ -5,7 +5,7 @@ use crate::error::{ExitCode, Report};
 use crate::plan;
 use crate::report::Printer;
 
-use super::args::{GlobalArgs, ListArgs, PlanArgs, PlanFormat};
+use super::args::{GlobalArgs, ListArgs, PlanArgs, PlanFormat, PlannedArgs};
 use super::selection::ArgumentError;
 use super::{Environment, fan_out, selection, since, stands};
 
@@ -16,22 +16,33 @@ pub(super) fn plan(
     printer: &Printer,
 ) -> Result<ExitCode, Report> {
     if args.format == PlanFormat::Github {
-        return fan_out::run(args, global, environment, printer);
+        return fan_out::run(&args.planned, args.shards, global, environment, printer);
     }
     if let Some(shards) = args.shards {
         let reason = "only `--format github` divides the variants among jobs";
         return Err(ArgumentError::new("--shards", &shards.to_string(), &reason).into());
     }
+    show(&args.planned, args.format, global, environment, printer)
+}
+
+/// Prints the plan in any format but GitHub's.
+pub(super) fn show(
+    args: &PlannedArgs,
+    format: PlanFormat,
+    global: &GlobalArgs,
+    environment: &Environment,
+    printer: &Printer,
+) -> Result<ExitCode, Report> {
     if let Some(revision) = &args.since {
-        return since::run(args, revision, global, printer);
+        return since::run(args, format, revision, global, printer);
     }
     let matrix = selection::load(&global.file)?;
     let plan = selection::plan(&matrix, &args.selection, &args.naming)?;
-    let standings = match args.format {
+    let standings = match format {
         PlanFormat::Markdown => None,
         _ => stands::of(args, &plan, environment, printer)?,
     };
-    printer.result(&match args.format {
+    printer.result(&match format {
         PlanFormat::Table | PlanFormat::Github => plan::table(&plan, standings.as_deref()),
         PlanFormat::Markdown => plan::markdown(&plan),
         PlanFormat::Json => plan::json(&plan, standings.as_deref()),

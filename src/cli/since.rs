@@ -10,7 +10,7 @@ use crate::render::Renderer;
 use crate::report::Printer;
 use crate::version::{self, Version};
 
-use super::args::{GlobalArgs, NamingArgs, PlanArgs, PlanFormat};
+use super::args::{GlobalArgs, NamingArgs, PlanFormat, PlannedArgs};
 use super::git::Snapshot;
 use super::selection;
 
@@ -34,7 +34,8 @@ impl Explain for ThenError {
 }
 
 pub(super) fn run(
-    args: &PlanArgs,
+    args: &PlannedArgs,
+    format: PlanFormat,
     revision: &str,
     global: &GlobalArgs,
     printer: &Printer,
@@ -42,7 +43,7 @@ pub(super) fn run(
     let matrix = selection::load(&global.file)?;
     let chosen = args.selection.selection()?;
     let since = compare(&matrix, &chosen, &args.naming, revision, global)?;
-    printer.result(&match args.format {
+    printer.result(&match format {
         PlanFormat::Markdown => since.comparison.markdown(),
         PlanFormat::Json => since.comparison.json(revision, since.snapshot.commit()),
         PlanFormat::Table | PlanFormat::Github => since.comparison.table(revision),

@@ -7,7 +7,7 @@ use crate::plan::{Plan, Standing};
 use crate::publish::{self, Candidate, PublishError};
 use crate::report::Printer;
 
-use super::args::{EngineArgs, PlanArgs};
+use super::args::{EngineArgs, PlannedArgs};
 use super::metadata::FileError;
 use super::publish::newest_set;
 use super::recipe::Recipe;
@@ -15,7 +15,7 @@ use super::{Environment, engines, registries};
 
 /// Asks the registries of `plan`; nothing where they cannot be asked, which is said.
 pub(super) fn of(
-    args: &PlanArgs,
+    args: &PlannedArgs,
     plan: &Plan<'_>,
     environment: &Environment,
     printer: &Printer,

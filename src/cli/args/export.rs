@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{NamingArgs, SelectionArgs};
+use super::{NamingArgs, PlannedArgs, SelectionArgs};
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum ExportCommand {
@@ -17,7 +17,7 @@ pub(in crate::cli) enum ExportCommand {
     /// The jobs of a release for GitHub Actions, as `plan --format github` writes them
     Github(ExportGithubArgs),
     /// The same document as that of `plan --format json`
-    Json(ExportJsonArgs),
+    Json(PlannedArgs),
 }
 
 #[derive(Debug, Args)]
@@ -38,29 +38,9 @@ pub(in crate::cli) struct ExportBakeArgs {
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ExportGithubArgs {
     #[command(flatten)]
-    pub(in crate::cli) selection: SelectionArgs,
-    #[command(flatten)]
-    pub(in crate::cli) naming: NamingArgs,
-    /// Only the variants whose images differ from those at a git revision; needs no engine and no
-    /// network
-    #[arg(long, value_name = "REV")]
-    pub(in crate::cli) since: Option<String>,
-    /// Do not ask the registries what is published
-    #[arg(long)]
-    pub(in crate::cli) offline: bool,
+    pub(in crate::cli) planned: PlannedArgs,
     /// Among how many jobs at most the variants are divided [default: one for every eight, at
     /// most 20]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(in crate::cli) shards: Option<u16>,
-}
-
-#[derive(Debug, Args)]
-pub(in crate::cli) struct ExportJsonArgs {
-    #[command(flatten)]
-    pub(in crate::cli) selection: SelectionArgs,
-    #[command(flatten)]
-    pub(in crate::cli) naming: NamingArgs,
-    /// Do not ask the registries what is published
-    #[arg(long)]
-    pub(in crate::cli) offline: bool,
 }

@@ -9,23 +9,30 @@ use super::{NamingArgs, SelectionArgs};
 #[derive(Debug, Args)]
 pub(in crate::cli) struct PlanArgs {
     #[command(flatten)]
-    pub(in crate::cli) selection: SelectionArgs,
-    #[command(flatten)]
-    pub(in crate::cli) naming: NamingArgs,
-    /// Show only the variants whose images differ from those at a git revision, and why; needs no
-    /// engine and no network
-    #[arg(long, value_name = "REV")]
-    pub(in crate::cli) since: Option<String>,
+    pub(in crate::cli) planned: PlannedArgs,
     /// How the plan is written
     #[arg(long, value_enum, default_value_t = PlanFormat::Table)]
     pub(in crate::cli) format: PlanFormat,
-    /// Do not ask the registries what is published
-    #[arg(long)]
-    pub(in crate::cli) offline: bool,
     /// With `--format github`: among how many jobs at most the variants are divided [default: one
     /// for every eight, at most 20]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(in crate::cli) shards: Option<u16>,
+}
+
+/// Of what a plan tells.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct PlannedArgs {
+    #[command(flatten)]
+    pub(in crate::cli) selection: SelectionArgs,
+    #[command(flatten)]
+    pub(in crate::cli) naming: NamingArgs,
+    /// Only the variants whose images differ from those at a git revision, and why; needs no
+    /// engine and no network
+    #[arg(long, value_name = "REV")]
+    pub(in crate::cli) since: Option<String>,
+    /// Do not ask the registries what is published
+    #[arg(long)]
+    pub(in crate::cli) offline: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
