@@ -63,7 +63,7 @@ down: ## Stop what `make up` started
 clean: ## Remove what was built, and the test bed's folder
 	$(TESTBED) clean
 	BASEGEN_TESTBED_DIR=$(GRAPH_DRIVER_BED) $(TESTBED) clean
-	rm -rf target
+	rm -rf target dist
 
 distclean: clean ## … and what the test bed and the linters downloaded
 	$(TESTBED) clean --cache

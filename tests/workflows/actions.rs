@@ -25,6 +25,7 @@ pub(crate) fn act(
         "actions/cache" => &["path", "key"],
         "Swatinem/rust-cache" => &["save-if"],
         "docker/login-action" => &["username", "password"],
+        "actions/attest-build-provenance" => &["subject-path"],
         "actions/upload-artifact" => &["name", "path", "if-no-files-found", "overwrite"],
         "actions/download-artifact" => &["name", "pattern", "path", "merge-multiple"],
         _ => panic!("there is no rule for `{uses}`"),
@@ -36,6 +37,9 @@ pub(crate) fn act(
         "actions/checkout" => check_out(inputs, job),
         "docker/login-action" => {
             assert!(inputs.values().all(|value| !value.is_empty()), "{inputs:?}");
+        }
+        "actions/attest-build-provenance" => {
+            assert!(!matching(&job.workspace, &inputs["subject-path"]).is_empty(), "{inputs:?}");
         }
         "actions/cache" => assert!(!inputs["key"].is_empty() && !inputs["path"].is_empty()),
         "actions/upload-artifact" => return upload(inputs, &job.workspace, artifacts),
@@ -59,11 +63,9 @@ fn check_out(inputs: &BTreeMap<String, String>, job: &Job<'_>) {
 }
 
 fn upload(inputs: &BTreeMap<String, String>, workspace: &Path, artifacts: &mut Artifacts) -> bool {
-    let pattern = workspace.join(&inputs["path"]);
-    let found = glob::glob(pattern.to_str().expect("text")).expect("a pattern");
-    let files: Vec<(PathBuf, Vec<u8>)> = found
+    let files: Vec<(PathBuf, Vec<u8>)> = matching(workspace, &inputs["path"])
+        .into_iter()
         .map(|file| {
-            let file = file.expect("a file");
             let bytes = fs_err::read(&file).expect("a file");
             (PathBuf::from(file.file_name().expect("a name")), bytes)
         })
@@ -73,6 +75,13 @@ fn upload(inputs: &BTreeMap<String, String>, workspace: &Path, artifacts: &mut A
     }
     artifacts.insert(inputs["name"].clone(), files);
     true
+}
+
+/// The files of a workspace that match a pattern.
+fn matching(workspace: &Path, pattern: &str) -> Vec<PathBuf> {
+    let pattern = workspace.join(pattern);
+    let found = glob::glob(pattern.to_str().expect("text")).expect("a pattern");
+    found.map(|file| file.expect("a file")).collect()
 }
 
 /// One by its name must be there; by a pattern, there may be none.

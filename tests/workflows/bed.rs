@@ -11,16 +11,17 @@ use basegen::matrix::{self, Selection};
 use basegen::plan::{Fingerprint, Inputs, Lock, Plan, PlanRequest};
 use basegen::registry::Manifest;
 use basegen::render::Renderer;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::fake::FakeRegistry;
 use crate::github::{FakeGitHub, Identity, Kind};
 use crate::path;
 
 /// What is copied from this repository: what the matrix is made of, and what the workflows run.
-const COPIED: [&str; 10] = [
+const COPIED: [&str; 11] = [
     "matrix.toml",
     "README.md",
+    "LICENSE",
     "Cargo.toml",
     "Cargo.lock",
     "Makefile",
@@ -119,6 +120,15 @@ impl Bed {
         (before, self.head())
     }
 
+    /// Sets the version of the repository, and gives what GitHub says of the push.
+    pub(crate) fn push_version(&self, version: &str) -> Value {
+        let cargo = self.read("Cargo.toml");
+        let line = cargo.lines().find(|line| line.starts_with("version = ")).expect("a version");
+        self.write("Cargo.toml", &cargo.replacen(line, &format!("version = \"{version}\""), 1));
+        let (before, _) = self.commit(&format!("Release {version}"));
+        json!({ "event": { "before": before, "repository": { "fork": false } } })
+    }
+
     fn head(&self) -> String {
         let mut command = Command::new("git");
         command.current_dir(self.origin()).args(["rev-parse", "--quiet", "--verify", "HEAD"]);
@@ -194,13 +204,17 @@ impl Bed {
     /// called, and does no more than what later steps need.
     fn write_shims(&self) {
         let binary = env!("CARGO_BIN_EXE_basegen");
-        // `cargo install` puts basegen in place.
+        // Both put basegen in place.
         self.shim(
             "cargo",
-            r#"[ "$#" = 6 ] && [ "$1 $2 $3 $5" = "install --locked --path --root" ] || exit 97
-[ -f "$4/Cargo.toml" ] || exit 97
-mkdir -p "$6/bin" && cp "$SHIMS/basegen" "$6/bin/basegen""#,
+            r#"case "$#: $*" in
+    "6: install --locked --path "*" --root "*) [ -f "$4/Cargo.toml" ] && place=$6/bin ;;
+    "5: build --release --locked --target "*) [ -f Cargo.toml ] && place=target/$5/release ;;
+    *) exit 97 ;;
+esac || exit 97
+mkdir -p "$place" && cp "$SHIMS/basegen" "$place/basegen""#,
         );
+        self.shim("rustup", r#"[ "$# $1 $2" = "3 target add" ] || exit 97"#);
         self.shim(
             "make",
             r#"[ "$#" = 1 ] || exit 97
@@ -214,6 +228,29 @@ exec /usr/bin/env -i PATH=/usr/bin:/bin HOME="$HOME" make -n "$1""#,
     /// Says how `gh` answers.
     pub(crate) fn set_releases(&self, script: &str) {
         executable(&self.folder.path().join("gh-answer"), script);
+    }
+
+    /// Makes `gh` keep releases, of which those that are drafts are hidden from who downloads, and
+    /// know `commits`.
+    pub(crate) fn keep_releases(&self, commits: &[(&str, &str)]) {
+        let commits = commits.iter().map(|(name, commit)| {
+            format!("    \"api repos/acme/basegen/commits/{name} --jq .sha\") echo {commit} ;;\n")
+        });
+        let script = r#"[ -n "$GH_TOKEN" ] || exit 97
+store=${0%/*}/releases
+release=$store/$3
+case "$*" in
+COMMITS    "release view $3") [ -d "$release" ] ;;
+    "release create $3 --draft --verify-tag --title $3 --notes "*)
+        mkdir -p "$release" && touch "$release.draft" ;;
+    "release upload $3 dist/"*" --clobber")
+        [ -d "$release" ] && shift 3 && cp "${@:1:$#-1}" "$release" ;;
+    "release edit $3 --draft=false") rm -f "$release.draft" ;;
+    "release download $3 --repo acme/basegen --dir $7 --pattern "*" --pattern "*)
+        [ ! -e "$release.draft" ] && cp "$release/$9" "$release/${11}" "$7" ;;
+    *) exit 1 ;;
+esac"#;
+        self.set_releases(&script.replace("COMMITS", &commits.collect::<String>()));
     }
 
     fn shim(&self, name: &str, script: &str) {

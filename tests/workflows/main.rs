@@ -19,7 +19,10 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 /// The workflows of this repository.
-const WORKFLOWS: [&str; 2] = [".github/workflows/ci.yml", ".github/workflows/release.yml"];
+const WORKFLOWS: [&str; 3] = [CI, RELEASE, BINARIES];
+const CI: &str = ".github/workflows/ci.yml";
+const RELEASE: &str = ".github/workflows/release.yml";
+const BINARIES: &str = ".github/workflows/binaries.yml";
 
 /// A file of this repository.
 fn path(name: &str) -> PathBuf {

@@ -6,9 +6,7 @@ use serde_json::{Value, json};
 
 use crate::bed::Bed;
 use crate::runner::Run;
-use crate::{WORKFLOWS, items, yaml};
-
-const RELEASE: &str = ".github/workflows/release.yml";
+use crate::{BINARIES, RELEASE, WORKFLOWS, items, yaml};
 
 /// The tags that users pull, of all repositories of the bed.
 fn names(bed: &Bed) -> BTreeSet<String> {
@@ -30,15 +28,6 @@ fn proposed(bed: &Bed) -> Vec<String> {
     })
 }
 
-/// Sets the version of the repository, and gives what GitHub says of the push.
-fn push_version(bed: &Bed, version: &str) -> Value {
-    let cargo = bed.read("Cargo.toml");
-    let line = cargo.lines().find(|line| line.starts_with("version = ")).expect("a version");
-    bed.write("Cargo.toml", &cargo.replacen(line, &format!("version = \"{version}\""), 1));
-    let (before, _) = bed.commit(&format!("Release {version}"));
-    json!({ "event": { "before": before, "repository": { "fork": false } } })
-}
-
 fn no_inputs() -> Value {
     json!({ "selection": null, "version-tag": null })
 }
@@ -46,7 +35,7 @@ fn no_inputs() -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_push_of_a_new_version_releases_all_images_and_the_next_one_nothing() {
     let bed = Bed::new().await;
-    let push = push_version(&bed, "9.8.7");
+    let push = bed.push_version("9.8.7");
     let mut run = Run::new(&bed, &push, &no_inputs());
     let jobs = run.workflow(RELEASE);
     for (id, job) in &jobs {
@@ -87,7 +76,7 @@ async fn a_push_of_a_new_version_releases_all_images_and_the_next_one_nothing() 
     assert_eq!(others, ["skipped"; 4]);
 
     // A new version of the same images: no job builds, and all tags are set.
-    let push = push_version(&bed, "9.9.0");
+    let push = bed.push_version("9.9.0");
     let jobs = Run::new(&bed, &push, &no_inputs()).workflow(RELEASE);
     assert_eq!(jobs["build"].result, "skipped");
     assert_eq!(jobs["publish"].outputs["whole"], "true", "{}", jobs["publish"].log);
@@ -114,7 +103,7 @@ async fn some_images_are_released_on_request_under_another_version() {
 #[tokio::test(flavor = "multi_thread")]
 async fn when_one_job_fails_no_tag_moves_and_the_next_run_builds_the_rest_only() {
     let bed = Bed::new().await;
-    let push = push_version(&bed, "9.8.7");
+    let push = bed.push_version("9.8.7");
     let mut run = Run::new(&bed, &push, &no_inputs());
     run.broken.insert("3.11-gpu-server".to_owned());
     let jobs = run.workflow(RELEASE);
@@ -143,7 +132,7 @@ async fn a_fork_releases_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_push_of_a_branch_is_compared_with_the_commit_before_it() {
     let bed = Bed::new().await;
-    push_version(&bed, "9.8.7");
+    bed.push_version("9.8.7");
     let push = json!({ "event": { "before": "0".repeat(40), "repository": { "fork": false } } });
     let jobs = Run::new(&bed, &push, &no_inputs()).workflow(RELEASE);
     assert_eq!(jobs["decide"].outputs["release"], "true", "{}", jobs["plan"].log);
@@ -154,12 +143,15 @@ async fn the_first_push_of_a_branch_is_compared_with_the_commit_before_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_step_is_carried_out() {
     let bed = Bed::new().await;
-    let push = push_version(&bed, "9.8.7");
+    let push = bed.push_version("9.8.7");
+    bed.keep_releases(&[]);
+    let tag = json!({ "ref": "refs/tags/v9.8.7", "ref_name": "v9.8.7" });
     let mut carried_out = BTreeSet::new();
     for workflow in WORKFLOWS {
         let pull_request = json!({ "event_name": "pull_request", "base_ref": "main" });
         let events: &[&Value] = match workflow {
             RELEASE => &[&push],
+            BINARIES => &[&tag],
             _ => &[&push, &pull_request],
         };
         for event in events {

@@ -53,6 +53,7 @@ impl<'a> Run<'a> {
         let mut known = json!({
             "event_name": "push",
             "ref": "refs/heads/main",
+            "ref_name": "main",
             "base_ref": "",
             "token": TOKEN,
             "action_ref": "",
@@ -108,10 +109,10 @@ impl<'a> Run<'a> {
         if !contexts.holds(job["if"].as_str()) {
             return ended;
         }
-        let matrix = job["strategy"]["matrix"].as_str().map(|text| contexts.value(text));
-        let rows: Vec<Value> = match &matrix {
-            Some(matrix) => items(&matrix["include"]).cloned().collect(),
-            None => vec![json!({})],
+        let rows: Vec<Value> = match &job["strategy"]["matrix"] {
+            Value::Null => vec![json!({})],
+            Value::String(text) => items(&contexts.value(text)["include"]).cloned().collect(),
+            matrix => items(&matrix["include"]).cloned().collect(),
         };
         ended.result = "success";
         for row in rows {

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use crate::{WORKFLOWS, entries, items, parse, path, yaml};
+use crate::{BINARIES, CI, RELEASE, WORKFLOWS, entries, items, parse, path, yaml};
 
-const FILES: [&str; 3] = [WORKFLOWS[0], WORKFLOWS[1], "action.yml"];
+const FILES: [&str; 4] = [CI, RELEASE, BINARIES, "action.yml"];
 
 /// The workflows that the docs show, as texts.
 fn documented() -> Vec<String> {
@@ -82,16 +82,19 @@ fn jobs_may_do_no_more_than_they_need() {
         std::iter::once(top).chain(permissions.filter(|(_, value)| !value.is_null())).collect()
     };
     let read = json!({ "contents": "read" });
-    assert_eq!(granted(WORKFLOWS[0]), [("top".to_owned(), read.clone())]);
+    assert_eq!(granted(CI), [("top".to_owned(), read.clone())]);
     let expected = [
         ("top", json!({})),
         ("decide", read.clone()),
         ("plan", read.clone()),
         ("build", read.clone()),
-        ("publish", read),
+        ("publish", read.clone()),
         ("pr", json!({ "contents": "write", "pull-requests": "write" })),
     ];
-    assert_eq!(granted(WORKFLOWS[1]), expected.map(|(id, value)| (id.to_owned(), value)));
+    assert_eq!(granted(RELEASE), expected.map(|(id, value)| (id.to_owned(), value)));
+    let release = json!({ "attestations": "write", "contents": "write", "id-token": "write" });
+    let expected = [("top", json!({})), ("build", read), ("release", release)];
+    assert_eq!(granted(BINARIES), expected.map(|(id, value)| (id.to_owned(), value)));
 }
 
 #[test]
@@ -114,8 +117,8 @@ fn jobs_end_by_themselves_and_leave_no_token_behind() {
 #[test]
 fn secrets_are_in_the_release_alone() {
     let text = |file: &str| fs_err::read_to_string(path(file)).expect("a file");
-    assert!(!text(WORKFLOWS[0]).contains("secrets."));
-    let release = yaml(WORKFLOWS[1]);
+    assert!(!text(CI).contains("secrets.") && !text(BINARIES).contains("secrets."));
+    let release = yaml(RELEASE);
     let events: Vec<&str> = entries(&release["on"]).map(|(event, _)| event).collect();
     assert_eq!(events, ["push", "workflow_dispatch"]);
     for (id, job) in entries(&release["jobs"]) {
@@ -130,8 +133,8 @@ fn secrets_are_in_the_release_alone() {
 /// would take a release's place: only the jobs that give names wait.
 #[test]
 fn no_release_gives_way_to_a_later_push() {
-    assert!(yaml(WORKFLOWS[0])["concurrency"]["group"].is_string());
-    let release = yaml(WORKFLOWS[1]);
+    assert!(yaml(CI)["concurrency"]["group"].is_string());
+    let release = yaml(RELEASE);
     assert!(release["concurrency"].is_null());
     for (id, job) in entries(&release["jobs"]) {
         let names = ["publish", "pr"].contains(&id);
