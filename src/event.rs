@@ -85,7 +85,7 @@ pub enum Event {
     TargetFinished {
         /// The target's id.
         target: String,
-        /// The digest that its references now stand for.
+        /// The digest that its references stand for, or will where they are set later.
         digest: Digest,
         /// Its references, the version tag first.
         references: Vec<Reference>,

@@ -109,18 +109,17 @@ pub(super) fn execute(
         fingerprints: OnceLock::new(),
     };
     let runtime = Runtime::new().map_err(metadata::FileError::runtime)?;
-    let ended = runtime.block_on(call.execute(recipe));
-    if let Some(Ok(Ended::Named(_) | Ended::Staged)) = &ended {
-        runtime.block_on(call.measure(&report))?;
-    }
+    let ended = runtime.block_on(call.execute(recipe, &report));
     // What still hangs on a lost connection shall not keep the process.
     runtime.shutdown_background();
     match ended {
         None => Ok(ExitCode::Interrupted),
         Some(Ok(ended)) => conclude(&call, &ended, &report, printer),
         Some(Err(error)) => {
-            // What was done before is told, and the error after it.
-            conclude(&call, &Ended::Unnamed(Vec::new()), &report, printer)?;
+            // What was done before is told, and the error after it, whatever could not be told.
+            if let Err(untold) = conclude(&call, &Ended::Unnamed(Vec::new()), &report, printer) {
+                printer.message(&untold.to_string());
+            }
             Err(error)
         }
     }
@@ -158,7 +157,7 @@ fn conclude(
         }
     }
     if matches!(ended, Ended::Named(_) | Ended::Staged) || !record.is_empty() {
-        report.conclude();
+        report.conclude(named);
     }
     let fingerprints = call.fingerprints.get().map(Vec::as_slice).unwrap_or_default();
     let outcome = RunOutcome { record: &record, fingerprints, named, staged, set };
@@ -173,7 +172,11 @@ fn conclude(
 
 impl<'a> Call<'a> {
     /// Builds everything; `None` when a second interrupt ended it on the spot.
-    async fn execute(&self, mut recipe: Recipe<'a>) -> Option<Result<Ended, Report>> {
+    async fn execute(
+        &self,
+        mut recipe: Recipe<'a>,
+        report: &RunReport,
+    ) -> Option<Result<Ended, Report>> {
         let interrupts = signals::watch(self.cancel.clone());
         let work = async {
             let is_release = self.destination == Destination::Registry;
@@ -186,11 +189,15 @@ impl<'a> Call<'a> {
                 () = self.cancel.cancelled() => return Ok(Ended::Unnamed(Vec::new())),
             }
             let _ = self.fingerprints.set(recipe.fingerprints());
-            match is_release {
+            let ended = match is_release {
                 true if self.args.output.stage => publish::stage(self, &recipe).await,
                 true => publish::run(self, &recipe).await,
                 false => local::run(self, &recipe).await,
+            };
+            if let Ok(Ended::Named(_) | Ended::Staged) = ended {
+                self.measure(report).await?;
             }
+            ended
         };
         tokio::select! {
             ended = work => Some(ended),

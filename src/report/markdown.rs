@@ -18,9 +18,10 @@ use super::text::clean;
 /// GitHub refuses a step's summary of more than 1 MiB; what others wrote to it counts too.
 const MAX_BYTES: usize = 900 * 1024;
 
-/// Appends `record` to the file that `GITHUB_STEP_SUMMARY` names.
-pub fn append(path: &Path, record: &Record) -> io::Result<()> {
-    add(path, &render(record))
+/// Appends `record` to the file that `GITHUB_STEP_SUMMARY` names; the images are told by their
+/// references where they are `named` so.
+pub fn append(path: &Path, record: &Record, named: bool) -> io::Result<()> {
+    add(path, &render(record, named))
 }
 
 /// Appends Markdown to that file.
@@ -31,11 +32,11 @@ pub fn add(path: &Path, text: &str) -> io::Result<()> {
 
 /// `record` as Markdown: the totals, the failures, a table of the images.
 #[must_use]
-pub fn render(record: &Record) -> String {
+pub fn render(record: &Record, named: bool) -> String {
     let mut text = format!("### basegen: {}\n\n", totals(record, Style::default()));
     let failures = groups(record).into_iter().map(|group| failure(&group));
     fill(&mut text, failures, "failures");
-    let rows: Vec<String> = images(record);
+    let rows: Vec<String> = images(record, named);
     if !rows.is_empty() {
         text.push_str("| variant | image | digest | size | state | time |\n");
         text.push_str("|---|---|---|--:|---|--:|\n");
@@ -57,11 +58,18 @@ fn fill(text: &mut String, parts: impl ExactSizeIterator<Item = String>, noun: &
     }
 }
 
-/// A row for each variant: what it is called, what it is, and what became of it.
-fn images(record: &Record) -> Vec<String> {
+/// A row for each variant: what it is called, or else where it is, what it is, and what became of
+/// it.
+fn images(record: &Record, named: bool) -> Vec<String> {
     let image = |target: &str, references: &[Reference], digest: &Digest, state, time: &str| {
-        let tags: Vec<String> =
-            references.iter().map(|reference| code(&reference.to_string())).collect();
+        let tags: Vec<String> = match named {
+            true => references.iter().map(|reference| code(&reference.to_string())).collect(),
+            false => references
+                .first()
+                .map(|one| code(&one.repository.to_string()))
+                .into_iter()
+                .collect(),
+        };
         let size = record.sizes.get(target).map(|size| format::bytes(*size)).unwrap_or_default();
         let (target, digest) = (escape(target), code(&digest.to_string()));
         format!("| {target} | {} | {digest} | {size} | {state} | {time} |\n", tags.join("<br>"))
@@ -152,7 +160,8 @@ mod tests {
 
     #[test]
     fn a_run_is_a_table() {
-        insta::assert_snapshot!(render(&record()));
+        insta::assert_snapshot!(render(&record(), true));
+        insta::assert_snapshot!(render(&record(), false));
     }
 
     #[test]
@@ -162,7 +171,7 @@ mod tests {
         record.failed[0].target = "**bold** https://example.com".to_owned();
         record.failed[0].lines =
             vec!["</pre><script>x</script>".to_owned(), "```\n| a |".to_owned()];
-        insta::assert_snapshot!(render(&record));
+        insta::assert_snapshot!(render(&record, true));
     }
 
     #[test]
@@ -177,7 +186,7 @@ mod tests {
                 ..one.clone()
             })
             .collect();
-        let text = render(&record);
+        let text = render(&record, true);
         assert!(text.len() < 1024 * 1024, "{}", text.len());
         assert!(text.contains("more failures"), "the rest is counted");
     }
@@ -186,7 +195,7 @@ mod tests {
     fn a_summary_is_appended() {
         let file = tempfile::NamedTempFile::new().expect("a file");
         fs_err::write(file.path(), "before\n").expect("written");
-        append(file.path(), &record()).expect("appended");
+        append(file.path(), &record(), true).expect("appended");
         let text = fs_err::read_to_string(file.path()).expect("text");
         assert!(text.starts_with("before\n### basegen"), "{text}");
     }

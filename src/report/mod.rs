@@ -139,10 +139,11 @@ impl RunReport {
     }
 
     /// Tells the end on stderr, after everything else was printed: what was cancelled,
-    /// each failure in full, the totals. Programs that read JSON have it all already.
-    pub fn conclude(&self) {
+    /// each failure in full, the totals. Programs that read JSON have it all already. Whether the
+    /// images are `named` by their references is for the job summary.
+    pub fn conclude(&self, named: bool) {
         let record = self.record();
-        let mut text = self.troubles(&record);
+        let mut text = self.troubles(&record, named);
         text.push_str(&self.ending(&record));
         match self.request.display {
             Display::Json => {}
@@ -165,9 +166,9 @@ impl RunReport {
     }
 
     /// What kept the report itself from being complete; the run does not fail for it.
-    fn troubles(&self, record: &Record) -> String {
+    fn troubles(&self, record: &Record, named: bool) -> String {
         let summary = self.request.step_summary.as_deref();
-        let summary = summary.and_then(|path| markdown::append(path, record).err());
+        let summary = summary.and_then(|path| markdown::append(path, record, named).err());
         let summary = summary.map(|error| format!("no job summary: {error}"));
         let logs = self.logs.trouble();
         let logs = logs.map(|error| format!("logs are incomplete: {error}"));
@@ -239,7 +240,7 @@ mod tests {
         for one in &record.finished {
             printer.result(&published(&one.references, &one.digest));
         }
-        report.conclude();
+        report.conclude(true);
         let summary = fs_err::read_to_string(directory.path().join("summary.md"));
         assert!(summary.is_ok_and(|text| text.starts_with("### basegen")));
         let place = directory.path().display().to_string();
