@@ -100,8 +100,6 @@ impl Merge<'_> {
         let images = images.filter_map(|(target, joined)| Some((target.id(), joined.as_ref()?)));
         let built = images.clone().filter(|(_, joined)| !joined.image.kept);
         self.report.note_staged(built.map(|(id, joined)| (id.to_owned(), joined.image.cached)));
-        let sizes = images.filter_map(|(id, joined)| Some((id.to_owned(), joined.image.size?)));
-        self.report.note_sizes(sizes);
         let request = PromoteRequest {
             rows,
             joined: &joined,
@@ -118,6 +116,11 @@ impl Merge<'_> {
             self.events.emit(&Event::RunFinished { elapsed: begun.elapsed() });
             Ended::Joined
         };
+        let record = self.report.record();
+        let digests = record.digests();
+        let taken = images.filter(|(id, joined)| digests.get(id) == Some(&&joined.image.digest));
+        let sizes = taken.filter_map(|(id, joined)| Some((id.to_owned(), joined.image.size?)));
+        self.report.note_sizes(sizes);
         if self.args.metadata_file.is_some() || self.environment.is_actions() {
             measure(self.plan, &registries, &self.report).await;
         }
@@ -145,7 +148,7 @@ impl Merge<'_> {
         let told = request.joined.iter().map(|joined| Some(joined.as_ref()?.image.digest.clone()));
         let digests = match told.collect::<Option<Vec<Digest>>>() {
             Some(digests) => digests,
-            None => publish::gather(&request, registries, None)
+            None => publish::gather(&request, registries, None, &self.events)
                 .await?
                 .into_iter()
                 .filter_map(|survey| survey.content)
@@ -172,7 +175,7 @@ impl Merge<'_> {
                 false => format!("{}@{digest}\n", target.reference.repository),
             });
         }
-        self.report.conclude();
+        self.report.conclude(named);
         let outcome = RunOutcome {
             record: &record,
             fingerprints: &merged.fingerprints,

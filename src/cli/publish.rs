@@ -1,7 +1,6 @@
 //! The main call with `--push`: a release, whole or not at all; and with `--stage`, its first half.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
@@ -11,7 +10,8 @@ use crate::error::Report;
 use crate::image::{Digest, Reference, ReferenceError};
 use crate::plan::Plan;
 use crate::publish::{
-    self, Journal, JournalError, PublishRequest, Published, Row, SetName, StageRequest, Staged,
+    self, Journal, JournalError, LockFile, PublishRequest, Published, Row, SetName, StageRequest,
+    Staged,
 };
 use crate::registry::Registries;
 use crate::report::RunReport;
@@ -131,28 +131,34 @@ pub(super) enum Purpose {
     Staging,
 }
 
-/// The journal of this release, which those share that set the same version tags. Releases of a
-/// whole matrix move aliases too, so that no two of them may be made in one repository at a time.
-/// Staging moves no tag that anybody pulls, and is in nobody's way.
+/// The journal of this release, which is that of all runs with the same version tags. Releases of
+/// a whole matrix move aliases too, so that nobody else may release into its repositories
+/// meanwhile; parts of one may be released at the same time, and are kept apart by what the
+/// registry has. Staging moves no tag that anybody pulls, and is in nobody's way.
 pub(super) fn journal(
     plan: &Plan<'_>,
     environment: &Environment,
     purpose: Purpose,
 ) -> Result<Journal, JournalError> {
     let state = environment.state_folder().unwrap_or_else(|| plan.matrix.folder().join(".basegen"));
-    let (folder, is_whole) = match purpose {
-        Purpose::Release => (state.join("releases"), plan.whole),
-        Purpose::Staging => (state.join("staging"), false),
-    };
+    let folder = state.join(match purpose {
+        Purpose::Release => "releases",
+        Purpose::Staging => "staging",
+    });
     let key = |name: &str| Digest::of(name.as_bytes()).hex()[..16].to_owned();
     let mut names: Vec<String> =
         plan.targets.iter().map(|target| target.reference.canonical()).collect();
     names.sort();
     let all = names.join("\n");
-    let repositories = plan.targets.iter().map(|target| target.reference.repository.canonical());
-    let mut locks: BTreeSet<String> = repositories.filter(|_| is_whole).collect();
-    locks.insert(all.clone());
-    let locks = locks.iter().map(|name| folder.join(format!("{}.lock", key(name))));
-    let locks: Vec<PathBuf> = locks.collect();
+    let lock = |name: &str, shared| {
+        let path = folder.join(format!("{}.lock", key(name)));
+        LockFile { path, shared }
+    };
+    let mut locks = BTreeSet::from([lock(&all, false)]);
+    if purpose == Purpose::Release {
+        let repositories = plan.targets.iter().map(|target| &target.reference.repository);
+        locks.extend(repositories.map(|name| lock(&name.canonical(), !plan.whole)));
+    }
+    let locks: Vec<LockFile> = locks.into_iter().collect();
     Journal::open(&folder.join(format!("{}.json", key(&all))), &locks)
 }

@@ -110,15 +110,8 @@ pub fn join(
                 problems.push(format!("{id} is built on an image that is not pinned"));
             } else if image.fingerprint != row.fingerprint {
                 problems.push(format!("{id} of `{}` is made of something else", file.name));
-            } else if let Some(other) =
-                joined[at].as_ref().filter(|other| other.image.digest != image.digest)
-            {
-                let (theirs, ours) = (&other.image.digest, &image.digest);
-                problems.push(format!(
-                    "{id} is {theirs} in `{}`, and {ours} in `{}`",
-                    other.file, file.name
-                ));
             } else if joined[at].as_ref().is_none_or(|other| other.image.kept) {
+                // Of two that were built the first counts, until the registry is asked.
                 let (file, image) = (file.name.clone(), image.clone());
                 joined[at] = Some(Joined { file, image });
             }

@@ -74,6 +74,15 @@ impl RowState {
     }
 }
 
+/// A file that is locked while a journal is open.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LockFile {
+    /// Where it is; an empty file is made where there is none.
+    pub path: PathBuf,
+    /// Whether others may share it, and only one that does not is kept out.
+    pub shared: bool,
+}
+
 /// Why there is no journal, and so no release.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
@@ -127,14 +136,14 @@ impl Explain for JournalError {
 
 impl Journal {
     /// Opens the journal at `path`; one that is not there is empty. As long as it is open, no
-    /// other can be that has one of the same `locks`, which are files: releases into the same
-    /// repository share aliases.
-    pub fn open(path: &Path, locks: &[PathBuf]) -> Result<Self, JournalError> {
+    /// other can be that has one of the same `locks`: releases into the same repository share
+    /// aliases.
+    pub fn open(path: &Path, locks: &[LockFile]) -> Result<Self, JournalError> {
         let io = |source| JournalError::Io { path: path.to_owned(), source };
         if let Some(folder) = path.parent() {
             fs_err::create_dir_all(folder).map_err(io)?;
         }
-        let locks = locks.iter().map(|lock| hold(lock)).collect::<Result<_, _>>()?;
+        let locks = locks.iter().map(LockFile::hold).collect::<Result<_, _>>()?;
         let state = match fs_err::read(path) {
             Ok(bytes) => read(path, &bytes)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => State::default(),
@@ -225,15 +234,21 @@ impl Journal {
     }
 }
 
-/// Locks `path` for as long as the file is open. The file stays: it is empty, and whoever removed
-/// it would take it away from somebody who has just opened it.
-fn hold(path: &Path) -> Result<File, JournalError> {
-    let io = |source| JournalError::Io { path: path.to_owned(), source };
-    let file = File::options().create(true).append(true).open(path).map_err(io)?;
-    match file.file().try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(JournalError::Busy(path.to_owned())),
-        Err(TryLockError::Error(source)) => Err(io(source)),
+impl LockFile {
+    /// Locks it for as long as the file is open. The file stays: it is empty, and whoever removed
+    /// it would take it away from somebody who has just opened it.
+    fn hold(&self) -> Result<File, JournalError> {
+        let io = |source| JournalError::Io { path: self.path.clone(), source };
+        let file = File::options().create(true).append(true).open(&self.path).map_err(io)?;
+        let locked = match self.shared {
+            true => file.file().try_lock_shared(),
+            false => file.file().try_lock(),
+        };
+        match locked {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => Err(JournalError::Busy(self.path.clone())),
+            Err(TryLockError::Error(source)) => Err(io(source)),
+        }
     }
 }
 
@@ -268,7 +283,7 @@ mod tests {
     use crate::error::Report;
 
     fn open(path: &Path) -> Result<Journal, JournalError> {
-        Journal::open(path, &[path.with_extension("lock")])
+        Journal::open(path, &[LockFile { path: path.with_extension("lock"), shared: false }])
     }
 
     fn digest() -> Digest {
@@ -323,6 +338,13 @@ mod tests {
         assert!(matches!(second, JournalError::Busy(_)), "{second}");
         drop(first);
         open(&path).expect("free again");
+        let sharing = |name: &str, shared: bool| {
+            let lock = LockFile { path: folder.path().join("both.lock"), shared };
+            Journal::open(&folder.path().join(name), &[lock])
+        };
+        let (first, _second) = (sharing("a", true), sharing("b", true));
+        assert!(matches!(sharing("c", false), Err(JournalError::Busy(_))));
+        assert!(first.is_ok());
     }
 
     #[test]

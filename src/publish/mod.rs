@@ -37,7 +37,7 @@ pub use audit::{Audited, Finding, audit};
 pub use contents::{ImageContent, Since, contents};
 pub use error::{Absence, PublishError};
 pub use join::{JobFile, JobImage, JoinError, Joined, join};
-pub use journal::{Journal, JournalError, RowState, State};
+pub use journal::{Journal, JournalError, LockFile, RowState, State};
 pub use platforms::platforms;
 pub use promote::{PromoteRequest, gather, promote};
 pub use set::{ReleaseSet, SetImage, SetName};
@@ -218,8 +218,8 @@ where
     let taken = taken(&rows, &surveys).len();
     if taken > 0 {
         let message = format!(
-            "the tags of this version stand for other images ({taken} of {}): publishing will refuse \
-             to move them without `--overwrite`",
+            "the tags of this version stand for other images ({taken} of {}), and move with \
+             `--overwrite` alone",
             rows.len()
         );
         events.emit(&Event::Warning { target: None, message });

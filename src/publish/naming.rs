@@ -46,11 +46,11 @@ impl Naming<'_> {
         begun: Instant,
     ) -> Result<Option<(Reference, Digest)>, PublishError> {
         self.barrier().await?;
+        let mut tags = self.versions().await?;
         let newer = match set {
             Some(name) if !self.overwrite => set::newer(self.registries, name).await?,
             _ => None,
         };
-        let mut tags = self.versions().await?;
         let moving = if let Some(newer) = newer {
             let message = format!(
                 "{newer} is released already: aliases and the newest release set stay with it"
@@ -164,15 +164,19 @@ impl Naming<'_> {
         }
         let done = AtomicUsize::new(0);
         let results = join_all(moves.iter().map(|tag| self.set_one(tag, &done))).await;
-        let mut failed = Vec::new();
+        let (mut failed, mut taken) = (Vec::new(), Vec::new());
         for (tag, result) in moves.iter().zip(results) {
             match result {
                 Ok(()) => {}
+                Err(PublishError::Mixed { references }) => taken.extend(references),
                 Err(PublishError::Registry(error)) => {
                     failed.push((tag.reference.clone(), error));
                 }
                 Err(other) => return Err(other),
             }
+        }
+        if !taken.is_empty() {
+            return Err(PublishError::Mixed { references: taken });
         }
         let (done, total) = (done.into_inner(), moves.len());
         if !failed.is_empty() {
@@ -192,6 +196,11 @@ impl Naming<'_> {
             return Ok(());
         }
         let reference = tag.reference;
+        // Others may have set it since all of them were looked up.
+        let now = digest_of(self.registries, reference).await?;
+        if now != tag.before && now.as_ref() != Some(tag.digest) {
+            return Err(PublishError::Mixed { references: vec![reference.clone()] });
+        }
         self.registries.put_manifest(&reference.repository, &reference.tag, &manifest).await?;
         let (id, recipe) = (&tag.row.job.target, &tag.row.recipe);
         self.journal.tagged(id, recipe, reference, tag.digest).await?;

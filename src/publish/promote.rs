@@ -7,11 +7,12 @@ use futures_util::future::try_join_all;
 use tokio_util::sync::CancellationToken;
 
 use super::naming::Naming;
+use super::survey::staged;
 use super::{
     Absence, JobFile, Joined, Journal, PublishError, Published, Row, SetName, Survey, look_up,
     refuse_taken,
 };
-use crate::event::Events;
+use crate::event::{Event, Events};
 use crate::image::{Digest, Reference};
 use crate::registry::Registries;
 
@@ -43,7 +44,7 @@ pub async fn promote(
 ) -> Result<Published, PublishError> {
     let begun = Instant::now();
     let surveys = tokio::select! {
-        surveys = gather(&request, registries, Some(journal)) => surveys?,
+        surveys = gather(&request, registries, Some(journal), events) => surveys?,
         () = request.cancel.cancelled() => return Ok(Published::Unnamed(Vec::new())),
     };
     let PromoteRequest { rows, set, overwrite, cancel, .. } = request;
@@ -67,56 +68,74 @@ pub async fn promote(
     Ok(Published::Whole { digests, set })
 }
 
-/// What there is of each row, all of which are there: what the jobs' files say, looked up, and
-/// for the others what the registry has of what they are made of, or what the `journal` notes of
-/// a run that did not end.
+/// What there is of each row, all of which are there: what their registry knows as made of what
+/// they are made of and checked, or what the `journal` notes of a run that did not end. Where that
+/// is another image than a job's file says, it is told, and named: the file came a long way.
 pub async fn gather(
     request: &PromoteRequest<'_>,
     registries: &Registries,
     journal: Option<&Journal>,
+    events: &Events,
 ) -> Result<Vec<Survey>, PublishError> {
-    let PromoteRequest { rows, joined, files, known, .. } = request;
+    let PromoteRequest { rows, joined, known, .. } = request;
     let state = journal.map(Journal::state).unwrap_or_default();
     let mut surveys = look_up(registries, rows, known.as_ref(), &state, false).await?;
-    let checks = rows.iter().zip(&surveys).zip(*joined);
-    let checks = checks.map(async |((row, survey), joined)| match joined {
-        Some(joined) => check(registries, row, survey, joined).await,
-        None => Ok(None),
+    let looked_up = rows.iter().zip(&mut surveys).zip(*joined);
+    let looked_up = looked_up.map(async |((row, survey), joined)| match joined {
+        Some(joined) => compare(request, registries, row, survey, joined, events).await,
+        None => Ok(survey.content.is_none().then(|| nowhere(request, row))),
     });
-    let wrong = try_join_all(checks).await?;
-    let mut absent = Vec::new();
-    for (((row, survey), joined), wrong) in rows.iter().zip(&mut surveys).zip(*joined).zip(wrong) {
-        if let Some(joined) = joined {
-            survey.content = Some(joined.image.digest.clone());
-        }
-        let id = &row.job.target;
-        let nowhere = || {
-            let failed = files.iter().find(|file| file.failed.contains(id));
-            failed.map_or(Absence::Nowhere, |file| Absence::Failed(file.name.clone()))
-        };
-        let absence = wrong.or_else(|| survey.content.is_none().then(nowhere));
-        absent.extend(absence.map(|absence| (id.clone(), absence)));
-    }
+    let absent = try_join_all(looked_up).await?.into_iter().zip(rows);
+    let absent: Vec<(String, Absence)> =
+        absent.filter_map(|(absence, row)| Some((row.job.target.clone(), absence?))).collect();
     match absent.is_empty() {
         true => Ok(surveys),
         false => Err(PublishError::NotStaged { absent, total: rows.len() }),
     }
 }
 
-/// What is wrong with what a job says: its image is not there, or nothing in the registry says that
-/// it was made of what the row is made of, and checked. A staging tag does, and so does a release;
-/// the file came a long way, and the label of an image is inherited by who builds on it.
-async fn check(
+/// Why a row that no file tells of is not there.
+fn nowhere(request: &PromoteRequest<'_>, row: &Row) -> Absence {
+    let failed = request.files.iter().find(|file| file.failed.contains(&row.job.target));
+    failed.map_or(Absence::Nowhere, |file| Absence::Failed(file.name.clone()))
+}
+
+/// Holds what a job says against what the registry says was made of the same, and checked: a
+/// staging tag does, and so does a release. Where there is neither, the row is absent; the label
+/// of an image says nothing, as who builds on it inherits it.
+async fn compare(
+    request: &PromoteRequest<'_>,
     registries: &Registries,
     row: &Row,
-    survey: &Survey,
+    survey: &mut Survey,
     joined: &Joined,
+    events: &Events,
 ) -> Result<Option<Absence>, PublishError> {
-    let (file, digest) = (joined.file.clone(), joined.image.digest.clone());
-    let found = registries.head(&row.version().repository, &digest).await?;
-    if found.is_none_or(|found| found.digest != digest) {
-        return Ok(Some(Absence::Vanished { file, digest }));
+    let (file, digest) = (joined.file.clone(), &joined.image.digest);
+    let repository = &row.version().repository;
+    let Some(content) = survey.content.clone().filter(|content| content != digest) else {
+        if survey.content.is_some() {
+            return Ok(None);
+        }
+        let found = registries.head(repository, digest).await?;
+        let is_there = found.is_some_and(|found| found.digest == *digest);
+        let digest = digest.clone();
+        return Ok(Some(match is_there {
+            true => Absence::Other { file, digest },
+            false => Absence::Vanished { file, digest },
+        }));
+    };
+    // Built anew, to be named in place of what was released.
+    if let (true, Some(fingerprint)) = (request.overwrite, &row.fingerprint)
+        && staged(registries, repository, fingerprint).await?.as_ref() == Some(digest)
+    {
+        survey.content = Some(digest.clone());
+        return Ok(None);
     }
-    let is_known = survey.content.as_ref() == Some(&digest);
-    Ok((!is_known).then_some(Absence::Other { file, digest }))
+    let message = format!(
+        "`{file}` says {digest}, but `{repository}` knows {content} as made of the same and checked: \
+         that is taken"
+    );
+    events.emit(&Event::Warning { target: Some(row.job.target.clone()), message });
+    Ok(None)
 }

@@ -3,12 +3,13 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::survey::manifest_of;
+use super::survey::{manifest_of, staged};
 use super::{Journal, PublishError, Row};
 use crate::engine::{BuildJob, BuiltImage, Engine, Turn};
 use crate::error::{Explain, one_line};
 use crate::event::{Event, Events, Failure, FailureKind};
 use crate::image::{Digest, Repository};
+use crate::plan::Fingerprint;
 use crate::registry::{Manifest, Registries, RegistryError, RegistryErrorKind};
 
 /// An engine whose images are found by their fingerprints once they are built, and that sends a
@@ -35,8 +36,8 @@ struct Shared {
 struct State {
     /// What each row is, once it is in its registry.
     digests: Vec<Option<Digest>>,
-    /// The blobs that are known to be in a repository.
-    blobs: HashSet<(Repository, Digest)>,
+    /// The blobs that somebody mounts into a repository, or has.
+    mounted: HashSet<(Repository, Digest)>,
 }
 
 impl<E: Engine> Staging<E> {
@@ -50,7 +51,7 @@ impl<E: Engine> Staging<E> {
         digests: &[Option<Digest>],
         forced: bool,
     ) -> Self {
-        let state = State { digests: digests.to_vec(), blobs: HashSet::new() };
+        let state = State { digests: digests.to_vec(), mounted: HashSet::new() };
         Self {
             engine,
             journal: Arc::clone(journal),
@@ -65,31 +66,48 @@ impl<E: Engine> Staging<E> {
         }
     }
 
-    async fn stage(&self, row: usize, image: &BuiltImage) -> Result<(), PublishError> {
-        let job = &self.shared.rows[row].job;
+    /// Names what was just pushed by its staging tag, and gives what the row is: the image that
+    /// another run has staged meanwhile, where one has, so that all go on with the same.
+    async fn stage(&self, row: usize, pushed: Digest) -> Result<Digest, PublishError> {
+        let Row { job, recipe, fingerprint } = &self.shared.rows[row];
         let repository = &job.references[0].repository;
         let registries = &self.shared.registries;
-        let manifest = manifest_of(registries, &job.references[0], &image.digest).await?;
-        let fingerprint = self.shared.rows[row].fingerprint.as_ref();
+        let mut digest = pushed;
         if let Some(fingerprint) = fingerprint {
-            let tag = fingerprint.staging_tag();
-            let put = registries.put_manifest(repository, &tag, &manifest).await;
-            match put {
-                // Built anew with `--force`, while what was built before keeps the tag.
-                Err(error) if matches!(error.kind(), RegistryErrorKind::TagImmutable { .. }) => {
-                    let message =
-                        format!("`{repository}:{tag}` keeps the image of an earlier build");
-                    let target = Some(job.target.clone());
-                    self.events.emit(&Event::Warning { target, message });
-                }
-                other => other?,
+            let earlier = match self.forced {
+                true => None,
+                false => staged(registries, repository, fingerprint).await?,
+            };
+            match earlier {
+                Some(earlier) => digest = earlier,
+                None => self.name(job, fingerprint, &digest).await?,
             }
         }
-        let recipe = &self.shared.rows[row].recipe;
-        self.journal.pushed(&job.target, recipe, self.forced, &image.digest).await?;
+        self.journal.pushed(&job.target, recipe, self.forced, &digest).await?;
         let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.digests[row] = Some(image.digest.clone());
-        Ok(())
+        state.digests[row] = Some(digest.clone());
+        Ok(digest)
+    }
+
+    async fn name(
+        &self,
+        job: &BuildJob,
+        fingerprint: &Fingerprint,
+        digest: &Digest,
+    ) -> Result<(), PublishError> {
+        let (registries, repository) = (&self.shared.registries, &job.references[0].repository);
+        let manifest = manifest_of(registries, &job.references[0], digest).await?;
+        let tag = fingerprint.staging_tag();
+        match registries.put_manifest(repository, &tag, &manifest).await {
+            // Built anew with `--force`, while what was built before keeps the tag.
+            Err(error) if matches!(error.kind(), RegistryErrorKind::TagImmutable { .. }) => {
+                let message = format!("`{repository}:{tag}` keeps the image of an earlier build");
+                let target = Some(job.target.clone());
+                self.events.emit(&Event::Warning { target, message });
+                Ok(())
+            }
+            other => Ok(other?),
+        }
     }
 }
 
@@ -122,12 +140,11 @@ impl Shared {
         for manifest in self.manifests(other, image).await? {
             for layer in manifest.layers() {
                 let key = (own.clone(), layer.digest.clone());
-                let is_new = {
-                    let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-                    state.blobs.insert(key)
-                };
-                if is_new {
-                    self.registries.mount_blob(own, &layer.digest, other).await?;
+                let state = || self.state.lock().unwrap_or_else(PoisonError::into_inner);
+                let is_new = state().mounted.insert(key.clone());
+                if is_new && self.registries.mount_blob(own, &layer.digest, other).await.is_err() {
+                    // Another row may have more luck.
+                    state().mounted.remove(&key);
                 }
             }
         }
@@ -175,8 +192,8 @@ impl<E: Engine> Engine for Staging<E> {
             turn.beginning_with(async move { shared.mount(row).await })
         };
         let image = self.engine.build(job, events, turn).await?;
-        match self.stage(row, &image).await {
-            Ok(()) => Ok(image),
+        match self.stage(row, image.digest).await {
+            Ok(digest) => Ok(BuiltImage { digest, ..image }),
             Err(error) => {
                 let (message, hint) = (one_line(&error), error.hint());
                 Err(Box::new(Failure::new(FailureKind::Export, message, hint)))

@@ -3,7 +3,7 @@
 use futures_util::future::try_join_all;
 
 use super::{PublishError, ReleaseSet, Row, State};
-use crate::image::{Digest, Reference};
+use crate::image::{Digest, Reference, Repository};
 use crate::plan::Fingerprint;
 use crate::registry::{Manifest, Registries};
 
@@ -45,10 +45,19 @@ impl Survey {
         let noted = memory.noted(row);
         let fingerprint = row.fingerprint.as_ref().filter(|_| !memory.forced);
         let mut found = Self::of(registries, row.version(), fingerprint, noted).await?;
+        let Some(version) = found.version.clone() else { return Ok(found) };
+        if found.content.as_ref() == Some(&version) {
+            return Ok(found);
+        }
         // Images of one fingerprint are interchangeable, but a tag that was set stays as it is.
         // What the image's own label says is nothing to go by: who builds on it inherits it.
-        if found.version.as_ref().is_some_and(|version| memory.released(row, version)) {
-            found.content.clone_from(&found.version);
+        let mut is_same = memory.released(row, &version);
+        if let (false, Some(_), Some(fingerprint)) = (is_same, noted, fingerprint) {
+            let repository = &row.version().repository;
+            is_same = staged(registries, repository, fingerprint).await?.as_ref() == Some(&version);
+        }
+        if is_same {
+            found.content = Some(version);
         }
         Ok(found)
     }
@@ -68,9 +77,7 @@ impl Survey {
             content = registries.head(repository, noted).await?.map(|found| found.digest);
         }
         if let (None, Some(fingerprint)) = (&content, fingerprint) {
-            let tag = fingerprint.staging_tag();
-            content =
-                digest_of(registries, &Reference { repository: repository.clone(), tag }).await?;
+            content = staged(registries, repository, fingerprint).await?;
         }
         Ok(Self { content, version })
     }
@@ -89,6 +96,16 @@ impl Memory<'_> {
         let image = self.set.and_then(|set| set.images.get(&row.job.target));
         !self.forced && image.is_some_and(|image| image.is(digest, row.fingerprint.as_ref()))
     }
+}
+
+/// What is staged in a repository as made of what has `fingerprint`.
+pub(super) async fn staged(
+    registries: &Registries,
+    repository: &Repository,
+    fingerprint: &Fingerprint,
+) -> Result<Option<Digest>, PublishError> {
+    let (repository, tag) = (repository.clone(), fingerprint.staging_tag());
+    digest_of(registries, &Reference { repository, tag }).await
 }
 
 /// What a tag stands for.

@@ -11,7 +11,7 @@ use basegen::event::{Event, Events, Failure, FailureKind, Listener};
 use basegen::image::{Compression, Digest, Reference, Repository};
 use basegen::plan::Fingerprint;
 use basegen::publish::{
-    JobFile, JobImage, JoinError, Journal, JournalError, PromoteRequest, PublishError,
+    JobFile, JobImage, JoinError, Journal, JournalError, LockFile, PromoteRequest, PublishError,
     PublishRequest, Published, Row, SetName, StageRequest, Staged, join, promote, publish, stage,
 };
 use basegen::registry::{Blob, Credentials, Manifest, Registries, RegistryOptions, RetryPolicy};
@@ -43,6 +43,8 @@ pub struct Builder {
     pub built: Arc<Mutex<Vec<String>>>,
     /// Those that fail.
     pub failing: BTreeSet<String>,
+    /// What is different in its images, as times are in those of a real engine.
+    pub made: &'static str,
 }
 
 impl Engine for Builder {
@@ -71,7 +73,7 @@ impl Builder {
     pub async fn push(&self, job: &BuildJob) -> Result<Digest, basegen::registry::RegistryError> {
         let repository = &job.references[0].repository;
         let labels = &job.labels;
-        let config = json!({ "config": { "Labels": labels } }).to_string();
+        let config = json!({ "created": self.made, "config": { "Labels": labels } }).to_string();
         let layer = job.context.dockerfile.clone();
         let part = |media_type: &str, text: &str| json!({ "mediaType": media_type, "digest": Digest::of(text.as_bytes()), "size": text.len() });
         let manifest = json!({
@@ -118,15 +120,27 @@ impl Machine {
         let registries = client();
         Self {
             folder: tempfile::tempdir().expect("a folder"),
-            builder: Builder { registries, built: Arc::default(), failing: BTreeSet::new() },
+            builder: Builder {
+                registries,
+                built: Arc::default(),
+                failing: BTreeSet::new(),
+                made: "today",
+            },
             heard: Arc::default(),
             overwrite: false,
             force: false,
         }
     }
 
+    /// One whose engine makes other bytes of the same.
+    pub fn other() -> Self {
+        let mut machine = Self::new();
+        machine.builder.made = "tomorrow";
+        machine
+    }
+
     pub fn open(&self) -> Result<Journal, JournalError> {
-        Journal::open(&self.journal(), &[self.folder.path().join("lock")])
+        Journal::open(&self.journal(), &[self.lock("lock")])
     }
 
     pub fn journal(&self) -> PathBuf {
@@ -180,13 +194,17 @@ impl Machine {
         Events::to(listener)
     }
 
+    fn lock(&self, name: &str) -> LockFile {
+        LockFile { path: self.folder.path().join(name), shared: false }
+    }
+
     /// Where the journal of staged images is.
     pub fn staging_journal(&self) -> PathBuf {
         self.folder.path().join("staging.json")
     }
 
     fn open_staging(&self) -> Result<Journal, JournalError> {
-        Journal::open(&self.staging_journal(), &[self.folder.path().join("staging.lock")])
+        Journal::open(&self.staging_journal(), &[self.lock("staging.lock")])
     }
 
     /// As [`Self::is_gone`], of a run that staged.

@@ -2,7 +2,7 @@
 
 use basegen::error::ExitCode;
 
-use crate::bench::{Machine, names, release};
+use crate::bench::{Machine, Release, names, release};
 use crate::fake::{FakeRegistry, Fault, Rule};
 
 #[tokio::test]
@@ -130,4 +130,76 @@ async fn a_mixture_is_believed_by_nobody() {
     assert_eq!(error.exit_code(), ExitCode::Conflict, "{error}");
     insta::assert_snapshot!(error.to_string().replace(&registry.host(), "HOST"));
     assert!(names(&registry).contains(&"basegen-release-v1".to_owned()), "the quick one's");
+}
+
+/// Fault 18, on two machines: a tag that was set since all of them were looked up stays.
+#[tokio::test]
+async fn a_tag_that_is_set_meanwhile_is_not_moved() {
+    let registry = FakeRegistry::start().await;
+    // The second look is the one before the tags of the version are set.
+    let hangs = registry.fail(Rule::nth(2, "HEAD", "*/acme/a/manifests/a-v1", Fault::Hang));
+    let (slow, quick) = (Machine::new(), Machine::new());
+    let (mine, theirs) = (release(&registry, "v1", "x"), release(&registry, "v1", "y"));
+    let b = Release { rows: vec![theirs.rows[1].clone()], set: None };
+    let (error, digests) = tokio::join!(slow.error(&mine), async {
+        hangs.reached().await;
+        let digests = quick.whole(&b).await;
+        hangs.release();
+        digests
+    });
+    assert_eq!(error.exit_code(), ExitCode::Conflict, "{error}");
+    assert_eq!(registry.tag("acme/b", "b-v1").as_ref(), Some(&digests[0]));
+}
+
+#[tokio::test]
+async fn a_release_that_is_overtaken_by_a_newer_one_takes_no_alias_back() {
+    let registry = FakeRegistry::start().await;
+    let hangs = registry.fail(Rule::first("PUT", "*/acme/b/manifests/b-v1", Fault::Hang));
+    let (slow, quick) = (Machine::new(), Machine::new());
+    let (v1, v2) = (release(&registry, "v1", "x"), release(&registry, "v2", "y"));
+    let (old, new) = tokio::join!(slow.whole(&v1), async {
+        hangs.reached().await;
+        let digests = quick.whole(&v2).await;
+        hangs.release();
+        digests
+    });
+    assert_eq!(registry.tag("acme/b", "b-v1").as_ref(), Some(&old[1]));
+    assert_eq!(registry.tag("acme/b", "b").as_ref(), Some(&new[1]));
+    assert!(slow.warnings().iter().any(|text| text.contains("v2 is released already")));
+}
+
+/// A part of the matrix is released while all of it is: what is staged first is what both name.
+#[tokio::test]
+async fn a_release_and_a_part_of_it_at_the_same_time_are_one() {
+    let registry = FakeRegistry::start().await;
+    let hangs = registry.fail(Rule::first("POST", "*/acme/b/blobs/uploads/", Fault::Hang));
+    let (all, part) = (Machine::new(), Machine::other());
+    let v1 = release(&registry, "v1", "x");
+    let b = Release { rows: vec![v1.rows[1].clone()], set: None };
+    let (digests, of_b) = tokio::join!(all.whole(&v1), async {
+        hangs.reached().await;
+        let digests = part.whole(&b).await;
+        hangs.release();
+        digests
+    });
+    assert_eq!(digests[1], of_b[0]);
+    assert_eq!(registry.tag("acme/b", "b-v1").as_ref(), Some(&of_b[0]));
+}
+
+/// The journal says one image, and the tag, which another run has set, an equal one.
+#[tokio::test]
+async fn a_tag_that_another_run_has_set_to_an_equal_image_stays() {
+    let registry = FakeRegistry::start().await;
+    let refused = Fault::error(403, "DENIED", "not now");
+    registry.fail(Rule::every("PUT", "*/acme/b/manifests/b-v1", refused));
+    let (machine, other) = (Machine::new(), Machine::other());
+    let v1 = release(&registry, "v1", "x");
+    machine.error(&v1).await;
+    registry.mend();
+    for (tag, _) in registry.tags("acme/b") {
+        registry.remove_tag("acme/b", &tag);
+    }
+    let b = Release { rows: vec![v1.rows[1].clone()], set: None };
+    let of_b = other.whole(&b).await;
+    assert_eq!(machine.whole(&v1).await[1], of_b[0]);
 }
