@@ -104,6 +104,30 @@ fn a_broken_file_is_named_by_line_without_its_values() {
 }
 
 #[tokio::test]
+async fn null_is_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let stored = STANDARD.encode("me:word");
+    let entry = format!(r#"{{"ghcr.io": {{"auth": "{stored}", "identitytoken": null}}}}"#);
+    for (config, expected) in [
+        (r#"{"auths": null, "credHelpers": null, "credsStore": null}"#.to_owned(), None),
+        (r#"{"auths": {"ghcr.io": null}, "credHelpers": {"ghcr.io": null}}"#.to_owned(), None),
+        (
+            format!(r#"{{"auths": {entry}, "credHelpers": null, "credsStore": null}}"#),
+            Some(both("me", "word")),
+        ),
+        // A registry whose helper is none has its credentials in the file, whatever the store is.
+        (
+            format!(
+                r#"{{"auths": {entry}, "credHelpers": {{"ghcr.io": null}}, "credsStore": "gone"}}"#
+            ),
+            Some(both("me", "word")),
+        ),
+    ] {
+        assert_eq!(pair(&load(folder.path(), &config), "ghcr.io").await, expected, "{config}");
+    }
+}
+
+#[tokio::test]
 async fn helpers_answer_for_their_registries_and_the_store_for_the_rest() {
     let folder = tempfile::tempdir().expect("a folder");
     helper(
