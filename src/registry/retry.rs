@@ -42,6 +42,44 @@ impl RetryPolicy {
     }
 }
 
+/// Why one attempt failed.
+#[derive(Debug)]
+pub(super) struct Failure {
+    kind: RegistryErrorKind,
+    /// Whether it was repeated already, because it came in between before anything was sent: a
+    /// token that could not be had.
+    is_repeated: bool,
+}
+
+impl Failure {
+    /// A failure that was repeated already, on the way to what was to be attempted.
+    pub(super) fn repeated(kind: RegistryErrorKind) -> Self {
+        Self { kind, is_repeated: true }
+    }
+
+    /// Whether another attempt may succeed.
+    pub(super) fn is_transient(&self) -> bool {
+        !self.is_repeated && self.kind.is_transient()
+    }
+
+    /// Whether what was asked for may have been done all the same, and only the answer lost.
+    pub(super) fn may_be_done(&self) -> bool {
+        !self.is_repeated && self.kind.may_be_done()
+    }
+}
+
+impl From<RegistryErrorKind> for Failure {
+    fn from(kind: RegistryErrorKind) -> Self {
+        Self { kind, is_repeated: false }
+    }
+}
+
+impl From<Failure> for RegistryErrorKind {
+    fn from(failure: Failure) -> Self {
+        failure.kind
+    }
+}
+
 /// The attempts at one thing.
 pub(super) struct Attempts<'a> {
     policy: &'a RetryPolicy,
@@ -58,11 +96,13 @@ impl<'a> Attempts<'a> {
     /// is to be none.
     pub(super) async fn after(
         &mut self,
-        failure: RegistryErrorKind,
+        failure: impl Into<Failure>,
     ) -> Result<(), RegistryErrorKind> {
+        let failure = failure.into();
         if !failure.is_transient() {
-            return Err(failure);
+            return Err(failure.kind);
         }
+        let failure = failure.kind;
         self.failures += 1;
         let told = failure.told_wait();
         if let Some(wait) = told {
@@ -188,6 +228,17 @@ mod tests {
         let day = Duration::from_secs(24 * 60 * 60);
         let failure = attempts.after(unavailable(Some(day))).await.expect_err("too long");
         assert!(matches!(failure, RegistryErrorKind::Throttled { wait, .. } if wait == day));
+        gate.enter().await;
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_repeated_is_handed_on_and_closes_no_gate() {
+        let (policy, gate) = (RetryPolicy::default(), Gate::new(&HostOptions::default()));
+        let begun = Instant::now();
+        let failure = Failure::repeated(unavailable(Some(Duration::from_secs(90))));
+        assert!(!failure.may_be_done());
+        Attempts::new(&policy, &gate).after(failure).await.expect_err("no other attempt");
         gate.enter().await;
         assert_eq!(begun.elapsed(), Duration::ZERO);
     }

@@ -226,8 +226,8 @@ impl Host {
             });
         let reply = match self.attempt(&call).await {
             Ok(reply) => reply,
-            Err(failure) if failure.is_transient() => return Ok(Step::Failed(failure)),
-            Err(failure) => return Err(failure),
+            Err(failure) if failure.is_transient() => return Ok(Step::Failed(failure.into())),
+            Err(failure) => return Err(failure.into()),
         };
         match reply.status.as_u16() {
             200..=299 => self.compare(&reply, digest).map(|()| Step::Done),
@@ -254,8 +254,8 @@ impl Host {
         }
         let reply = match self.attempt(&call).await {
             Ok(reply) => reply,
-            Err(failure) if failure.is_transient() => return Ok(Step::Failed(failure)),
-            Err(failure) => return Err(failure),
+            Err(failure) if failure.is_transient() => return Ok(Step::Failed(failure.into())),
+            Err(failure) => return Err(failure.into()),
         };
         match reply.status.as_u16() {
             200..=299 => {}

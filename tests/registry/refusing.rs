@@ -212,6 +212,43 @@ async fn a_token_server_that_is_busy_is_asked_again() {
 }
 
 #[tokio::test]
+async fn a_token_server_that_is_down_is_asked_as_often_as_a_registry_is() {
+    let registry = FakeRegistry::start_with(bearer()).await;
+    registry.fail(Rule::every("GET", "/token", Fault::status(503)));
+    let (client, repository) = (client_of(&registry), registry.repository("acme/base"));
+    let manifest = published(&registry, "acme/base", "v1");
+    let (blob, name) = (Blob::of(bytes(10)), tag("v1"));
+    for (what, error) in [
+        ("HEAD", client.head(&repository, &name).await.expect_err("down")),
+        ("PUT", client.put_manifest(&repository, &name, &manifest).await.expect_err("down")),
+        ("DELETE", client.delete(&repository, &name).await.expect_err("down")),
+        ("POST", client.push_blob(&repository, &blob, &[]).await.expect_err("down")),
+    ] {
+        assert!(error.is_transient(), "{what}: {}", shown(error, &registry));
+    }
+    assert_eq!(registry.count("GET", "/token"), 4 * 6);
+    // The first was asked who it is; the others knew that they would be.
+    assert_eq!(registry.count("*", "/v2/*"), 1);
+}
+
+#[tokio::test]
+async fn a_token_that_cannot_be_renewed_ends_an_upload() {
+    let registry = FakeRegistry::start_with(bearer()).await;
+    let (client, repository) = (client_of(&registry), registry.repository("acme/base"));
+    let hanging = registry.fail(Rule::first("PATCH", "*", Fault::Hang));
+    let pushing =
+        tokio::spawn(async move { push(&client, &repository, "v1", bytes(5_000_000)).await });
+    hanging.reached().await;
+    registry.revoke_tokens();
+    registry.forget();
+    registry.fail(Rule::every("GET", "/token", Fault::status(503)));
+    hanging.release();
+    assert!(pushing.await.expect("no panic").expect_err("down").is_transient());
+    assert_eq!(registry.count("GET", "/token"), 6);
+    assert_eq!(registry.count("*", "/v2/*"), 0);
+}
+
+#[tokio::test]
 async fn what_is_no_token_is_told() {
     let registry = FakeRegistry::start_with(bearer()).await;
     let body = format!("<html>{PASSWORD}");

@@ -93,6 +93,19 @@ async fn when_one_is_told_to_wait_all_wait() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_token_server_that_asks_for_it_is_left_alone_as_long() {
+    let (registry, tokens) = (FakeRegistry::start().await, FakeRegistry::start().await);
+    let challenge = format!("Bearer realm=\"{}/token\",service=\"fake\"", tokens.origin());
+    registry.fail(Rule::every("*", "*", Fault::header(401, "www-authenticate", challenge)));
+    tokens.fail(Rule::every("GET", "/token", wait(503, "60")));
+    let begun = Instant::now();
+    let found = client().head(&registry.repository("acme/base"), &tag("v1")).await;
+    assert!(found.expect_err("busy").is_transient());
+    assert_eq!(begun.elapsed().as_secs(), 5 * 60);
+    assert_eq!((tokens.count("*", "*"), registry.count("*", "*")), (6, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn silence_is_not_borne_for_ever() {
     let registry = FakeRegistry::start().await;
     registry.fail(Rule::every("*", "*", Fault::Hang));
