@@ -128,18 +128,20 @@ impl<'a> Attempts<'a> {
 
 /// The wait that `Retry-After` asks for, in seconds or as a date ([RFC 9110][rfc], 10.2.3).
 ///
-/// A date is compared with the server's own clock where it tells it, since ours may be off.
+/// No time at all is nothing that was asked for: how long to pause is left to whoever repeats. A
+/// date is compared with the server's own clock where it tells it, since ours may be off.
 ///
 /// [rfc]: https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3
 #[must_use]
 pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
-    }
-    let until = httpdate::parse_http_date(text).ok()?;
-    let now = date(headers).unwrap_or(now);
-    Some(until.duration_since(now).unwrap_or_default())
+    let wait = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        Duration::from_secs(text.parse().unwrap_or(u64::MAX))
+    } else {
+        let until = httpdate::parse_http_date(text).ok()?;
+        until.duration_since(date(headers).unwrap_or(now)).ok()?
+    };
+    Some(wait).filter(|wait| !wait.is_zero())
 }
 
 /// The time that the server says it is.
@@ -178,7 +180,9 @@ mod tests {
         let asked = |value: &str| retry_after(&headers(&[(RETRY_AFTER, value)]), now);
         assert_eq!(asked("120"), Some(Duration::from_secs(120)));
         assert_eq!(asked("Fri, 20 Nov 2026 10:01:30 GMT"), Some(Duration::from_secs(90)));
-        assert_eq!(asked("Fri, 20 Nov 2026 09:00:00 GMT"), Some(Duration::ZERO));
+        assert_eq!(asked("Fri, 20 Nov 2026 10:00:00 GMT"), None);
+        assert_eq!(asked("Fri, 20 Nov 2026 09:00:00 GMT"), None);
+        assert_eq!(asked("0"), None);
         assert_eq!(asked("soon"), None);
         assert_eq!(asked(&"9".repeat(40)), Some(Duration::from_secs(u64::MAX)));
         assert_eq!(asked("-5"), None);
