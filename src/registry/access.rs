@@ -37,7 +37,9 @@ impl Host {
         let push = Call::new(Method::POST, url, Scopes::push(path));
         let push_refusal = match self.allowed(&push).await? {
             Ok(reply) if reply.status.is_success() => {
-                self.cancel(path, &push.url, &reply).await;
+                if let Ok(Some(session)) = self.session(&push.url, &reply) {
+                    self.cancel(path, session).await;
+                }
                 None
             }
             Ok(reply) => Some(self.refusal(&push.scopes, &reply)),
