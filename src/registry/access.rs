@@ -60,7 +60,7 @@ impl Host {
     ) -> Result<Result<Reply, RegistryErrorKind>, RegistryErrorKind> {
         match self.send(call).await {
             Ok(reply) => Ok(Ok(reply)),
-            Err(failure @ RegistryErrorKind::Denied { .. }) => Ok(Err(failure)),
+            Err(failure) if failure.is_denied() => Ok(Err(failure)),
             Err(failure) => Err(failure),
         }
     }

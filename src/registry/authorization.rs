@@ -59,9 +59,14 @@ impl Host {
         loop {
             let was_challenged = self.challenge().is_some();
             let authorization = self.authorization(&scopes).await.map_err(Failure::repeated)?;
-            if let Some((reply, header)) = refused.take() {
+            if let Some((mut reply, header)) = refused.take() {
                 // The same password, or still none, is refused again.
-                if authorization.proof.header == header || proofs == 2 {
+                if authorization.proof.header == header {
+                    // By now it is known why there is none.
+                    reply.proof = authorization.proof;
+                    return Err(self.refusal(&scopes, &reply).into());
+                }
+                if proofs == 2 {
                     return Err(self.refusal(&scopes, &reply).into());
                 }
             }
@@ -138,8 +143,8 @@ impl Host {
                 let password = self.credential().await?;
                 let proof = match &password {
                     Some(Credential::Password { username, password }) => basic(username, password),
-                    // An identity token is for a token server, and there is none.
-                    Some(Credential::IdentityToken(_)) | None => Proof::none(),
+                    Some(Credential::IdentityToken(_)) => Proof::unused_token(),
+                    None => Proof::none(),
                 };
                 Ok(Authorization { proof, token: None, password })
             }
@@ -151,7 +156,7 @@ impl Host {
                 let (token, fresh) = self.tokens.get(scopes, fetch).await?;
                 let header = header("Bearer ", token.secret());
                 secrets.push(token.secret().clone());
-                let proof = Proof { header, secrets, anonymous };
+                let proof = Proof { anonymous, ..Proof::of(header, secrets) };
                 let token = Some((token, fresh, scopes.clone()));
                 Ok(Authorization { proof, token, password: None })
             }
@@ -283,7 +288,7 @@ fn token_call(
     let call = Call::new(Method::POST, realm, scopes.clone())
         .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
         .payload(Payload::Bytes(text.into()));
-    (call, Proof { header: None, secrets: vec![token], anonymous: false })
+    (call, Proof::of(None, vec![token]))
 }
 
 /// What of a credential must not come back in a message.
@@ -298,11 +303,7 @@ fn secrets(credential: &Credential) -> Vec<SecretString> {
 fn basic(username: &str, password: &SecretString) -> Proof {
     let pair = format!("{username}:{}", password.expose_secret());
     let pair = SecretString::from(STANDARD.encode(pair));
-    Proof {
-        header: header("Basic ", &pair),
-        secrets: vec![password.clone(), pair],
-        anonymous: false,
-    }
+    Proof::of(header("Basic ", &pair), vec![password.clone(), pair])
 }
 
 /// A header that no log shows.

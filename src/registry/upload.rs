@@ -131,7 +131,7 @@ impl Host {
         let reply = match self.send(&call).await {
             Ok(reply) => reply,
             // A token server that gives no token for both repositories gives one for ours.
-            Err(RegistryErrorKind::Denied { .. }) => return Ok(Mount::Refused),
+            Err(failure) if failure.is_denied() => return Ok(Mount::Refused),
             Err(failure) => return Err(failure),
         };
         Ok(match reply.status.as_u16() {

@@ -100,6 +100,43 @@ async fn a_wrong_password_is_sent_once() {
 }
 
 #[tokio::test]
+async fn an_identity_token_is_not_for_a_registry_without_a_token_server() {
+    let registry = FakeRegistry::start_with(Access::Basic(account())).await;
+    let manifest = published(&registry, "acme/base", "v1");
+    let client = with(&options(identity_token(&registry.host(), "canary-identity")));
+    let repository = registry.repository("acme/base");
+    let pushed = client.put_manifest(&repository, &tag("v2"), &manifest).await;
+    let first = shown(pushed.expect_err("refused"), &registry);
+    insta::assert_snapshot!(first, @r"
+    error: failed to push the manifest of `registry/acme/base:v2`
+      caused by: `registry` refused `repository:acme/base:pull,push` with 401 Unauthorized: UNAUTHORIZED: who are you?; the identity token that was found needs a token server, and this registry has none
+
+    hint: log in with a user and a password: `docker login registry`
+    ");
+    // The next knows beforehand how it will be asked.
+    let pushed = client.put_manifest(&repository, &tag("v2"), &manifest).await;
+    assert_eq!(shown(pushed.expect_err("refused"), &registry), first);
+    let access = client.check_access(&repository).await.expect("an answer");
+    assert!(!access.pull && !access.push, "{access:?}");
+    // One that asks nobody, and hides what it has.
+    let client = with(&options(identity_token(&registry.host(), "canary-identity")));
+    registry.fail(Rule::every("HEAD", "*", Fault::error(403, "DENIED", "no")));
+    let error = client.head(&repository, &tag("v1")).await.expect_err("refused");
+    assert!(matches!(error.kind(), RegistryErrorKind::NoTokenServer { status: 403, .. }));
+    assert!(registry.seen().iter().all(|seen| seen.authorization.is_none()));
+}
+
+#[tokio::test]
+async fn an_identity_token_does_not_keep_from_what_is_public() {
+    let registry = FakeRegistry::start_with(Access::Basic(account())).await;
+    let client = with(&options(identity_token(&registry.host(), "canary-identity")));
+    let repository = registry.repository("acme/base");
+    client.tags(&repository).await.expect_err("refused");
+    registry.set_access(Access::Open);
+    assert_eq!(client.tags(&repository).await.expect("an answer"), None);
+}
+
+#[tokio::test]
 async fn nobody_may_pull_where_that_is_allowed() {
     let mut account = account();
     account.anonymous_pull = true;
