@@ -37,7 +37,9 @@ impl Host {
         let push = Call::new(Method::POST, url, Scopes::push(path));
         let push_refusal = match self.allowed(&push).await? {
             Ok(reply) if reply.status.is_success() => {
-                self.cancel(path, &push.url, &reply).await;
+                if let Ok(Some(session)) = self.session(&push.url, &reply) {
+                    self.cancel(path, session).await;
+                }
                 None
             }
             Ok(reply) => Some(self.refusal(&push.scopes, &reply)),
@@ -58,7 +60,7 @@ impl Host {
     ) -> Result<Result<Reply, RegistryErrorKind>, RegistryErrorKind> {
         match self.send(call).await {
             Ok(reply) => Ok(Ok(reply)),
-            Err(failure @ RegistryErrorKind::Denied { .. }) => Ok(Err(failure)),
+            Err(failure) if failure.is_denied() => Ok(Err(failure)),
             Err(failure) => Err(failure),
         }
     }

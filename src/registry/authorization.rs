@@ -16,7 +16,7 @@ use super::error::is_transient;
 use super::host::Host;
 use super::payload::Payload;
 use super::request::{Call, Proof, Reply};
-use super::retry::Attempts;
+use super::retry::{Attempts, Failure};
 use super::scopes::Scopes;
 use super::tokens::Token;
 use super::transport::authority;
@@ -47,39 +47,44 @@ impl Host {
     }
 
     /// Sends a request once, apart from proving who we are when asked.
-    pub(super) async fn attempt(&self, call: &Call) -> Result<Reply, RegistryErrorKind> {
+    pub(super) async fn attempt(&self, call: &Call) -> Result<Reply, Failure> {
         // What is elsewhere gets no proof, and its URL is proof enough.
         if !self.is_home(&call.url) {
             let reply = self.carry(call, &Proof::none(), &self.gate).await?;
-            return self.settle(call, reply);
+            return Ok(self.settle(call, reply)?);
         }
         let mut scopes = call.scopes.clone();
         let mut refused: Option<(Reply, Option<HeaderValue>)> = None;
         let mut proofs = 0;
         loop {
             let was_challenged = self.challenge().is_some();
-            let authorization = self.authorization(&scopes).await?;
-            if let Some((reply, header)) = refused.take() {
+            let authorization = self.authorization(&scopes).await.map_err(Failure::repeated)?;
+            if let Some((mut reply, header)) = refused.take() {
                 // The same password, or still none, is refused again.
-                if authorization.proof.header == header || proofs == 2 {
-                    return Err(self.refusal(&scopes, &reply));
+                if authorization.proof.header == header {
+                    // By now it is known why there is none.
+                    reply.proof = authorization.proof;
+                    return Err(self.refusal(&scopes, &reply).into());
+                }
+                if proofs == 2 {
+                    return Err(self.refusal(&scopes, &reply).into());
                 }
             }
             let reply = self.carry(call, &authorization.proof, &self.gate).await?;
             let challenge = match reply.status {
-                _ if !self.is_home(&reply.url) => return self.settle(call, reply),
+                _ if !self.is_home(&reply.url) => return Ok(self.settle(call, reply)?),
                 StatusCode::UNAUTHORIZED => {
                     match Challenge::of(&reply.headers).or_else(|| self.challenge()) {
                         Some(challenge) => challenge,
-                        None => return Err(self.refusal(&scopes, &reply)),
+                        None => return Err(self.refusal(&scopes, &reply).into()),
                     }
                 }
                 status if hides(status) && !was_challenged && self.challenges().await? => continue,
                 StatusCode::FORBIDDEN if says_expired(&reply) => match self.challenge() {
                     Some(challenge) => challenge,
-                    None => return self.settle(call, reply),
+                    None => return Ok(self.settle(call, reply)?),
                 },
-                _ => return self.settle(call, reply),
+                _ => return Ok(self.settle(call, reply)?),
             };
             self.learn(&challenge);
             if let Some((token, fresh, asked)) = &authorization.token {
@@ -90,7 +95,7 @@ impl Host {
                 };
                 // A new token for the same is refused like the one that is new already.
                 if *fresh && wanted == scopes {
-                    return Err(self.refusal(&scopes, &reply));
+                    return Err(self.refusal(&scopes, &reply).into());
                 }
                 scopes = wanted;
             }
@@ -115,7 +120,7 @@ impl Host {
             if let Some(challenge) = Challenge::of(&reply.headers).filter(|_| is_ours) {
                 self.learn(&challenge);
             }
-            Ok(())
+            Ok::<_, RegistryErrorKind>(())
         };
         self.asked.get_or_try_init(ask).await?;
         Ok(self.challenge().is_some())
@@ -129,7 +134,8 @@ impl Host {
         }
     }
 
-    /// What the registry asked for, as far as it is known by now.
+    /// What the registry asked for, as far as it is known by now. Where that fails, it was
+    /// repeated as often as the policy allows.
     async fn authorization(&self, scopes: &Scopes) -> Result<Authorization, RegistryErrorKind> {
         match self.challenge() {
             None => Ok(Authorization { proof: Proof::none(), token: None, password: None }),
@@ -137,8 +143,8 @@ impl Host {
                 let password = self.credential().await?;
                 let proof = match &password {
                     Some(Credential::Password { username, password }) => basic(username, password),
-                    // An identity token is for a token server, and there is none.
-                    Some(Credential::IdentityToken(_)) | None => Proof::none(),
+                    Some(Credential::IdentityToken(_)) => Proof::unused_token(),
+                    None => Proof::none(),
                 };
                 Ok(Authorization { proof, token: None, password })
             }
@@ -150,7 +156,7 @@ impl Host {
                 let (token, fresh) = self.tokens.get(scopes, fetch).await?;
                 let header = header("Bearer ", token.secret());
                 secrets.push(token.secret().clone());
-                let proof = Proof { header, secrets, anonymous };
+                let proof = Proof { anonymous, ..Proof::of(header, secrets) };
                 let token = Some((token, fresh, scopes.clone()));
                 Ok(Authorization { proof, token, password: None })
             }
@@ -282,7 +288,7 @@ fn token_call(
     let call = Call::new(Method::POST, realm, scopes.clone())
         .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
         .payload(Payload::Bytes(text.into()));
-    (call, Proof { header: None, secrets: vec![token], anonymous: false })
+    (call, Proof::of(None, vec![token]))
 }
 
 /// What of a credential must not come back in a message.
@@ -297,11 +303,7 @@ fn secrets(credential: &Credential) -> Vec<SecretString> {
 fn basic(username: &str, password: &SecretString) -> Proof {
     let pair = format!("{username}:{}", password.expose_secret());
     let pair = SecretString::from(STANDARD.encode(pair));
-    Proof {
-        header: header("Basic ", &pair),
-        secrets: vec![password.clone(), pair],
-        anonymous: false,
-    }
+    Proof::of(header("Basic ", &pair), vec![password.clone(), pair])
 }
 
 /// A header that no log shows.

@@ -54,6 +54,10 @@ const HELPER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long before its end a password is renewed: a build that begins with it has that long.
 const RENEWED_BEFORE: Duration = Duration::from_secs(10 * 60);
 
+/// How long the answer of a helper is good. It does not say when it ends: Docker asks anew with
+/// each command, and clouds give out tokens of an hour, of which a part may be over.
+const HELPER_ANSWER: Duration = Duration::from_secs(5 * 60);
+
 /// How long a failure stands that may pass by itself.
 const RETRIED_AFTER: Duration = Duration::from_secs(30);
 
@@ -161,10 +165,10 @@ impl From<&DockerConfig> for CredentialSources {
     }
 }
 
-/// The credentials of every registry, each asked for once.
+/// The credentials of every registry, each looked for as seldom as it can be.
 ///
-/// Clones of one registry's answer are handed out until it ends, so a helper that takes a
-/// second takes it once a run, not once a build.
+/// Clones of one registry's answer are handed out while it is good, so a helper that takes a
+/// second takes it once in some minutes, not once a build.
 pub struct Credentials {
     methods: BTreeMap<String, AuthMethod>,
     variables: Variables,
@@ -180,38 +184,71 @@ pub struct Credentials {
 
 type Answer<T> = Result<Option<T>, Arc<CredentialsError>>;
 
+/// For how long what was found is good.
+#[derive(Debug, Clone, Copy)]
+enum Lasts {
+    /// For the whole run: it stands in a file or a variable.
+    Throughout,
+    /// Until the helper that was asked says something else.
+    UntilAsked,
+    /// So long from now.
+    For(Duration),
+}
+
+/// What was found, if anything, and for how long.
+struct LookedUp {
+    found: Option<Found>,
+    lasts: Lasts,
+}
+
 /// An answer, and for how long it is one.
 struct Kept {
     answer: Answer<Found>,
     /// From when on it is asked for anew; never where there is none.
     renewal: Option<Instant>,
-    /// When it ends.
+    /// When it ends, where that is known.
     end: Option<Instant>,
+    /// For how long it goes on being the answer where it could not be renewed.
+    extension: Duration,
     /// Whether it was asked for again after a refusal, and was the same.
     is_final: bool,
 }
 
-/// What was found, and how long it lasts where that is known.
-type LookedUp = (Option<Found>, Option<Duration>);
-
 impl Kept {
     fn new(looked_up: Result<LookedUp, CredentialsError>) -> Self {
         let now = Instant::now();
-        let (answer, renewal, end) = match looked_up {
-            Ok((found, lasts)) => {
-                let renewal = lasts.map(|lasts| now + lasts.saturating_sub(RENEWED_BEFORE));
-                (Ok(found), renewal, lasts.map(|lasts| now + lasts))
-            }
+        let (answer, lasts) = match looked_up {
+            Ok(LookedUp { found, lasts }) => (Ok(found), lasts),
             Err(error) => {
                 let renewal = error.is_temporary().then(|| now + RETRIED_AFTER);
-                (Err(Arc::new(error)), renewal, None)
+                let answer = Err(Arc::new(error));
+                let extension = RETRIED_AFTER;
+                return Self { answer, renewal, end: None, extension, is_final: false };
             }
         };
-        Self { answer, renewal, end, is_final: false }
+        let (renewal, end, extension) = match lasts {
+            Lasts::Throughout => (None, None, RETRIED_AFTER),
+            // One that fails may take its time to, so that it is not asked more often then.
+            Lasts::UntilAsked => (Some(now + HELPER_ANSWER), None, HELPER_ANSWER),
+            Lasts::For(lasts) => {
+                let renewal = now + lasts.saturating_sub(RENEWED_BEFORE);
+                (Some(renewal), Some(now + lasts), RETRIED_AFTER)
+            }
+        };
+        Self { answer, renewal, end, extension, is_final: false }
     }
 
     fn is_fresh(&self) -> bool {
         self.renewal.is_none_or(|renewal| Instant::now() < renewal)
+    }
+
+    /// The same for a while longer, because it could not be renewed; nothing where it was no
+    /// answer, or has ended.
+    fn extended(self) -> Option<Self> {
+        let now = Instant::now();
+        let is_good = self.answer.is_ok() && self.end.is_none_or(|end| now < end);
+        let renewal = Some(now + self.extension);
+        is_good.then_some(Self { renewal, is_final: false, ..self })
     }
 }
 
@@ -287,7 +324,7 @@ impl Credentials {
         if let Some(kept) = &*kept {
             // Somebody else was refused too, and has replaced it.
             let replaced = other(kept.answer.clone())?;
-            if replaced.is_some() || kept.is_final {
+            if replaced.is_some() || (kept.is_final && kept.is_fresh()) {
                 return Ok(replaced);
             }
         }
@@ -306,14 +343,10 @@ impl Credentials {
     /// Looks for the credential of `key` and keeps what comes of it. Where that fails, one
     /// that has not ended yet is good for a while longer.
     async fn renew(&self, key: &str, kept: &mut Option<Kept>) -> Answer<Found> {
-        let next = Kept::new(self.look_up(key).await);
-        let next = match kept.take() {
-            Some(old)
-                if next.answer.is_err() && old.end.is_some_and(|end| Instant::now() < end) =>
-            {
-                Kept { renewal: Some(Instant::now() + RETRIED_AFTER), ..old }
-            }
-            _ => next,
+        let renewed = Kept::new(self.look_up(key).await);
+        let next = match (&renewed.answer, kept.take().and_then(Kept::extended)) {
+            (Err(_), Some(extended)) => extended,
+            _ => renewed,
         };
         if let Ok(Some(found)) = &next.answer {
             let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
@@ -327,37 +360,39 @@ impl Credentials {
             let (credential, lasts) = self.by_method(name_of(key), method).await?;
             let source =
                 CredentialSource::Matrix { host: name_of(key).to_owned(), method: method.name() };
-            return Ok((Some(Found { credential, source }), lasts));
+            return Ok(LookedUp { found: Some(Found { credential, source }), lasts });
         }
         if let Some(found) = self.in_variables(key)? {
-            return Ok((Some(found), None));
+            return Ok(LookedUp { found: Some(found), lasts: Lasts::Throughout });
         }
-        if let Some(helper) = self.config.helper(key)
-            && let Some(credential) = self.helpers.ask(helper, key).await?
-        {
-            let source = CredentialSource::Helper(helper::program(helper));
-            return Ok((Some(Found { credential, source }), None));
+        let mut lasts = Lasts::Throughout;
+        if let Some(helper) = self.config.helper(key) {
+            lasts = Lasts::UntilAsked;
+            if let Some(credential) = self.helpers.ask(helper, key).await? {
+                let source = CredentialSource::Helper(helper::program(helper));
+                return Ok(LookedUp { found: Some(Found { credential, source }), lasts });
+            }
         }
-        let stored = self.config.stored(key)?.map(|credential| {
+        let found = self.config.stored(key)?.map(|credential| {
             let source = CredentialSource::DockerConfig(self.config.path().to_owned());
             Found { credential, source }
         });
-        Ok((stored, None))
+        Ok(LookedUp { found, lasts })
     }
 
     async fn by_method(
         &self,
         host: &str,
         method: &AuthMethod,
-    ) -> Result<(Credential, Option<Duration>), CredentialsError> {
+    ) -> Result<(Credential, Lasts), CredentialsError> {
         let keyring = match method.resolve(host, &self.variables)? {
-            Resolved::Ready(credential) => return Ok((credential, None)),
+            Resolved::Ready(credential) => return Ok((credential, Lasts::Throughout)),
             Resolved::Aws(keyring) => keyring,
         };
         let password = ecr::password(&self.connections, host, &keyring, &self.variables).await;
         let password =
             password.map_err(|problem| CredentialsError::Ecr { host: host.to_owned(), problem })?;
-        Ok((password.credential, Some(password.lasts)))
+        Ok((password.credential, Lasts::For(password.lasts)))
     }
 
     /// The credential in a variable that is named after the registry with `key`.

@@ -100,6 +100,22 @@ pub enum RegistryErrorKind {
         /// How far this machine's clock is off, where it is.
         clock: Option<String>,
     },
+    /// An answer that asks for a password, where all that was found is an identity token.
+    #[error(
+        "`{host}` refused {scope} with {}{problem}; the identity token that was found needs a \
+         token server, and this registry has none",
+        status_text(*.status)
+    )]
+    NoTokenServer {
+        /// The host.
+        host: String,
+        /// What was to be allowed: `repository:acme/base:pull,push`.
+        scope: String,
+        /// The HTTP status: 401 or 403.
+        status: u16,
+        /// What it says.
+        problem: Problem,
+    },
     /// A wait that is longer than is borne.
     #[error("`{host}` asks to be left alone for {}", duration_text(*.wait))]
     Throttled {
@@ -200,6 +216,12 @@ impl RegistryErrorKind {
         }
     }
 
+    /// Whether it says that we may not do what was asked for.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        matches!(self, Self::Denied { .. } | Self::NoTokenServer { .. })
+    }
+
     /// What to do about it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
@@ -215,6 +237,9 @@ impl RegistryErrorKind {
                 "`basegen auth check` tells which credentials were found for `{host}`, and what \
                  they may do"
             ),
+            Self::NoTokenServer { host, .. } => {
+                format!("log in with a user and a password: `docker login {host}`")
+            }
             Self::Throttled { limit, .. } => format!(
                 "basegen waits {} at most; run the same command again later, it goes on \
                  where it stopped",

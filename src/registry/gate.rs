@@ -43,13 +43,18 @@ impl Gate {
                 sleep_until(until).await;
             }
             let permit = Arc::clone(&self.places).acquire_owned().await.ok();
-            // Whoever was inside before may have been told to wait meanwhile.
-            if self.closed_until().is_none() {
-                if let Some(turn) = self.turn() {
-                    sleep_until(turn).await;
-                }
-                return Place { _permit: permit };
+            // Whoever was inside before may have been told to wait meanwhile, and whoever had an
+            // earlier turn too.
+            if self.closed_until().is_some() {
+                continue;
             }
+            if let Some(turn) = self.turn() {
+                sleep_until(turn).await;
+                if self.closed_until().is_some() {
+                    continue;
+                }
+            }
+            return Place { _permit: permit };
         }
     }
 
@@ -119,6 +124,29 @@ mod tests {
         gate.close_for(Duration::from_secs(7));
         drop(place);
         assert!(waiting.await.expect("no panic") >= Duration::from_secs(7));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waited_for_a_turn_sees_that_the_gate_was_closed() {
+        let gate = gate(8, Some(1.0));
+        gate.enter().await;
+        let begun = Instant::now();
+        let waiting = (0..3).map(|_| {
+            let gate = Arc::clone(&gate);
+            tokio::spawn(async move {
+                gate.enter().await;
+                begun.elapsed().as_secs()
+            })
+        });
+        let waiting: Vec<_> = waiting.collect();
+        tokio::task::yield_now().await;
+        gate.close_for(Duration::from_secs(7));
+        let mut entered = Vec::new();
+        for task in waiting {
+            entered.push(task.await.expect("no panic"));
+        }
+        entered.sort_unstable();
+        assert_eq!(entered, [7, 8, 9], "at their rate again once it is open");
     }
 
     #[tokio::test(start_paused = true)]

@@ -8,7 +8,7 @@ use super::manifest::{Manifest, Name};
 use super::payload::Payload;
 use super::problem::{clean, is_html};
 use super::request::{Call, Reply};
-use super::retry::Attempts;
+use super::retry::{Attempts, Failure};
 use super::scopes::Scopes;
 use super::{Problem, RegistryErrorKind};
 use crate::image::{Descriptor, Digest};
@@ -138,7 +138,9 @@ impl Host {
         loop {
             let failure = match self.attempt(&call).await {
                 Ok(reply) if reply.status.is_success() => return self.compare(&reply, &digest),
-                Ok(reply) => self.put_refused(path, name, manifest, &call, &reply).await?,
+                Ok(reply) => {
+                    self.put_refused(path, name, manifest, &call, &reply).await?.map(Failure::from)
+                }
                 Err(failure) => Some(failure),
             };
             let Some(failure) = failure else {

@@ -79,11 +79,24 @@ pub(super) struct Proof {
     /// What must not come back in a message.
     pub(super) secrets: Vec<SecretString>,
     pub(super) anonymous: bool,
+    /// Whether there is an identity token, which the registry cannot be shown.
+    pub(super) has_unused_token: bool,
 }
 
 impl Proof {
+    /// Nobody's.
     pub(super) fn none() -> Self {
         Self { anonymous: true, ..Self::default() }
+    }
+
+    /// Somebody's: what is sent, and what must not come back in a message.
+    pub(super) fn of(header: Option<HeaderValue>, secrets: Vec<SecretString>) -> Self {
+        Self { header, secrets, ..Self::default() }
+    }
+
+    /// That of somebody whose identity token is for a token server, where there is none.
+    pub(super) fn unused_token() -> Self {
+        Self { has_unused_token: true, ..Self::none() }
     }
 }
 
@@ -94,7 +107,8 @@ pub(super) struct Reply {
     pub(super) body: Bytes,
     /// The URL that answered, after redirects.
     pub(super) url: Url,
-    proof: Proof,
+    /// What the request was sent with.
+    pub(super) proof: Proof,
 }
 
 impl Reply {
@@ -210,14 +224,13 @@ impl Host {
 
     /// The failure that says who may not do what.
     pub(super) fn denied(&self, scopes: &Scopes, reply: &Reply) -> RegistryErrorKind {
-        RegistryErrorKind::Denied {
-            host: self.name.clone(),
-            scope: scopes.to_string(),
-            status: reply.status.as_u16(),
-            problem: reply.problem(),
-            anonymous: reply.proof.anonymous,
-            clock: self.clock.problem(),
+        let (host, scope) = (self.name.clone(), scopes.to_string());
+        let (status, problem) = (reply.status.as_u16(), reply.problem());
+        if reply.proof.has_unused_token {
+            return RegistryErrorKind::NoTokenServer { host, scope, status, problem };
         }
+        let (anonymous, clock) = (reply.proof.anonymous, self.clock.problem());
+        RegistryErrorKind::Denied { host, scope, status, problem, anonymous, clock }
     }
 
     /// The digest that the registry names must be the one that the bytes have.

@@ -42,6 +42,44 @@ impl RetryPolicy {
     }
 }
 
+/// Why one attempt failed.
+#[derive(Debug)]
+pub(super) struct Failure {
+    kind: RegistryErrorKind,
+    /// Whether it was repeated already, because it came in between before anything was sent: a
+    /// token that could not be had.
+    is_repeated: bool,
+}
+
+impl Failure {
+    /// A failure that was repeated already, on the way to what was to be attempted.
+    pub(super) fn repeated(kind: RegistryErrorKind) -> Self {
+        Self { kind, is_repeated: true }
+    }
+
+    /// Whether another attempt may succeed.
+    pub(super) fn is_transient(&self) -> bool {
+        !self.is_repeated && self.kind.is_transient()
+    }
+
+    /// Whether what was asked for may have been done all the same, and only the answer lost.
+    pub(super) fn may_be_done(&self) -> bool {
+        !self.is_repeated && self.kind.may_be_done()
+    }
+}
+
+impl From<RegistryErrorKind> for Failure {
+    fn from(kind: RegistryErrorKind) -> Self {
+        Self { kind, is_repeated: false }
+    }
+}
+
+impl From<Failure> for RegistryErrorKind {
+    fn from(failure: Failure) -> Self {
+        failure.kind
+    }
+}
+
 /// The attempts at one thing.
 pub(super) struct Attempts<'a> {
     policy: &'a RetryPolicy,
@@ -58,11 +96,13 @@ impl<'a> Attempts<'a> {
     /// is to be none.
     pub(super) async fn after(
         &mut self,
-        failure: RegistryErrorKind,
+        failure: impl Into<Failure>,
     ) -> Result<(), RegistryErrorKind> {
+        let failure = failure.into();
         if !failure.is_transient() {
-            return Err(failure);
+            return Err(failure.kind);
         }
+        let failure = failure.kind;
         self.failures += 1;
         let told = failure.told_wait();
         if let Some(wait) = told {
@@ -88,18 +128,20 @@ impl<'a> Attempts<'a> {
 
 /// The wait that `Retry-After` asks for, in seconds or as a date ([RFC 9110][rfc], 10.2.3).
 ///
-/// A date is compared with the server's own clock where it tells it, since ours may be off.
+/// No time at all is nothing that was asked for: how long to pause is left to whoever repeats. A
+/// date is compared with the server's own clock where it tells it, since ours may be off.
 ///
 /// [rfc]: https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3
 #[must_use]
 pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
-    }
-    let until = httpdate::parse_http_date(text).ok()?;
-    let now = date(headers).unwrap_or(now);
-    Some(until.duration_since(now).unwrap_or_default())
+    let wait = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        Duration::from_secs(text.parse().unwrap_or(u64::MAX))
+    } else {
+        let until = httpdate::parse_http_date(text).ok()?;
+        until.duration_since(date(headers).unwrap_or(now)).ok()?
+    };
+    Some(wait).filter(|wait| !wait.is_zero())
 }
 
 /// The time that the server says it is.
@@ -138,7 +180,9 @@ mod tests {
         let asked = |value: &str| retry_after(&headers(&[(RETRY_AFTER, value)]), now);
         assert_eq!(asked("120"), Some(Duration::from_secs(120)));
         assert_eq!(asked("Fri, 20 Nov 2026 10:01:30 GMT"), Some(Duration::from_secs(90)));
-        assert_eq!(asked("Fri, 20 Nov 2026 09:00:00 GMT"), Some(Duration::ZERO));
+        assert_eq!(asked("Fri, 20 Nov 2026 10:00:00 GMT"), None);
+        assert_eq!(asked("Fri, 20 Nov 2026 09:00:00 GMT"), None);
+        assert_eq!(asked("0"), None);
         assert_eq!(asked("soon"), None);
         assert_eq!(asked(&"9".repeat(40)), Some(Duration::from_secs(u64::MAX)));
         assert_eq!(asked("-5"), None);
@@ -188,6 +232,17 @@ mod tests {
         let day = Duration::from_secs(24 * 60 * 60);
         let failure = attempts.after(unavailable(Some(day))).await.expect_err("too long");
         assert!(matches!(failure, RegistryErrorKind::Throttled { wait, .. } if wait == day));
+        gate.enter().await;
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_repeated_is_handed_on_and_closes_no_gate() {
+        let (policy, gate) = (RetryPolicy::default(), Gate::new(&HostOptions::default()));
+        let begun = Instant::now();
+        let failure = Failure::repeated(unavailable(Some(Duration::from_secs(90))));
+        assert!(!failure.may_be_done());
+        Attempts::new(&policy, &gate).after(failure).await.expect_err("no other attempt");
         gate.enter().await;
         assert_eq!(begun.elapsed(), Duration::ZERO);
     }

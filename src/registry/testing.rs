@@ -1,8 +1,9 @@
-//! A stand-in for AWS in tests of this crate. The one that verifies signatures is in
-//! `tests/registry`.
+//! A stand-in for AWS in tests of this crate, and for time that passes. The one that verifies
+//! signatures is in `tests/registry`.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,6 +12,13 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::{AuthMethod, AwsIam, CredentialSources};
+
+/// Lets time pass that nothing waits for.
+pub(crate) async fn pass(duration: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(duration).await;
+    tokio::time::resume();
+}
 
 /// Gives out the passwords `ecr-1`, `ecr-2` and so on to everyone.
 pub(crate) struct EcrApi {

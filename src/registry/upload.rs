@@ -1,6 +1,9 @@
 //! Uploads: [mounted][mount] from another repository, in one piece, or piece by piece from
 //! wherever the registry is.
 //!
+//! The engine pushes images itself, and `publish` sends small blobs alone: pieces, resuming and
+//! files are there for users of the library, who can trust this client with layers of any size.
+//!
 //! [mount]: https://github.com/opencontainers/distribution-spec/blob/main/spec.md#mounting-a-blob-from-another-repository
 
 use http::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderName, LOCATION, RANGE};
@@ -39,7 +42,7 @@ pub enum BlobPush {
 }
 
 /// An upload that a registry has begun.
-struct Session {
+pub(super) struct Session {
     url: Url,
     /// The smallest piece that it takes, but for the last.
     min_length: u64,
@@ -108,9 +111,7 @@ impl Host {
             Mount::Mounted => Ok(true),
             Mount::Refused => Ok(false),
             Mount::Began(session) => {
-                // What is not cancelled, a registry forgets by itself.
-                let call = Call::new(Method::DELETE, session.url, Scopes::push(path));
-                let _forgotten = self.send(&call).await;
+                self.cancel(path, session).await;
                 Ok(false)
             }
         }
@@ -130,7 +131,7 @@ impl Host {
         let reply = match self.send(&call).await {
             Ok(reply) => reply,
             // A token server that gives no token for both repositories gives one for ours.
-            Err(RegistryErrorKind::Denied { .. }) => return Ok(Mount::Refused),
+            Err(failure) if failure.is_denied() => return Ok(Mount::Refused),
             Err(failure) => return Err(failure),
         };
         Ok(match reply.status.as_u16() {
@@ -226,8 +227,8 @@ impl Host {
             });
         let reply = match self.attempt(&call).await {
             Ok(reply) => reply,
-            Err(failure) if failure.is_transient() => return Ok(Step::Failed(failure)),
-            Err(failure) => return Err(failure),
+            Err(failure) if failure.is_transient() => return Ok(Step::Failed(failure.into())),
+            Err(failure) => return Err(failure.into()),
         };
         match reply.status.as_u16() {
             200..=299 => self.compare(&reply, digest).map(|()| Step::Done),
@@ -254,8 +255,8 @@ impl Host {
         }
         let reply = match self.attempt(&call).await {
             Ok(reply) => reply,
-            Err(failure) if failure.is_transient() => return Ok(Step::Failed(failure)),
-            Err(failure) => return Err(failure),
+            Err(failure) if failure.is_transient() => return Ok(Step::Failed(failure.into())),
+            Err(failure) => return Err(failure.into()),
         };
         match reply.status.as_u16() {
             200..=299 => {}
@@ -320,7 +321,12 @@ impl Host {
         Ok(())
     }
 
-    fn session(&self, asked: &Url, reply: &Reply) -> Result<Option<Session>, RegistryErrorKind> {
+    /// The upload that an answer names, if it does.
+    pub(super) fn session(
+        &self,
+        asked: &Url,
+        reply: &Reply,
+    ) -> Result<Option<Session>, RegistryErrorKind> {
         if !reply.headers.contains_key(LOCATION) {
             return Ok(None);
         }
@@ -331,12 +337,10 @@ impl Host {
     }
 
     /// Cancels an upload, as far as the registry cares.
-    pub(super) async fn cancel(&self, path: &str, asked: &Url, reply: &Reply) {
-        if let Ok(Some(session)) = self.session(asked, reply) {
-            let call = Call::new(Method::DELETE, session.url, Scopes::push(path));
-            // Uploads that nobody goes on with end by themselves.
-            let _too_late = self.attempt(&call).await;
-        }
+    pub(super) async fn cancel(&self, path: &str, session: Session) {
+        let call = Call::new(Method::DELETE, session.url, Scopes::push(path));
+        // Uploads that nobody goes on with end by themselves.
+        let _too_late = self.attempt(&call).await;
     }
 
     fn lost(&self, call: &Call, reply: &Reply) -> RegistryErrorKind {

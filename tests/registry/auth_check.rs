@@ -125,6 +125,15 @@ async fn the_password_is_wrong() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_identity_token_without_a_token_server() {
+    let project = Project::new().await;
+    project.door.registry("ghcr.io", Registry::new(Asks::Basic, "me", CANARY));
+    let config = format!(r#"{{"auths": {{"ghcr.io": {{"identitytoken": "{CANARY}"}}}}}}"#);
+    project.write("docker/config.json", &config);
+    assert_snapshot!(project.check("ghcr.io"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_user_may_only_pull() {
     let project = Project::known().await;
     let registry = Registry { allows: &["pull"], ..Registry::new(Asks::Basic, "me", CANARY) };

@@ -90,6 +90,20 @@ async fn the_upload_that_a_mount_became_is_used() {
 }
 
 #[tokio::test]
+async fn a_mount_that_is_not_done_is_no_upload() {
+    let registry = FakeRegistry::start().await;
+    let (digest, from) = (Blob::of(bytes(10)).digest().clone(), registry.repository("acme/none"));
+    let (client, repository) = (client(), registry.repository("acme/two"));
+    assert!(!client.mount_blob(&repository, &digest, &from).await.expect("an answer"));
+    assert_eq!((registry.count("DELETE", "*"), registry.open_uploads()), (1, 0));
+    // A registry that does not cancel the upload it began is not asked to again.
+    registry.forget();
+    registry.fail(Rule::every("DELETE", "*", Fault::status(503)));
+    assert!(!client.mount_blob(&repository, &digest, &from).await.expect("an answer"));
+    assert_eq!(registry.count("DELETE", "*"), 1);
+}
+
+#[tokio::test]
 async fn no_token_for_two_repositories_is_an_upload() {
     let mut account = account();
     account.one_scope = true;

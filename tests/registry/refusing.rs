@@ -100,6 +100,43 @@ async fn a_wrong_password_is_sent_once() {
 }
 
 #[tokio::test]
+async fn an_identity_token_is_not_for_a_registry_without_a_token_server() {
+    let registry = FakeRegistry::start_with(Access::Basic(account())).await;
+    let manifest = published(&registry, "acme/base", "v1");
+    let client = with(&options(identity_token(&registry.host(), "canary-identity")));
+    let repository = registry.repository("acme/base");
+    let pushed = client.put_manifest(&repository, &tag("v2"), &manifest).await;
+    let first = shown(pushed.expect_err("refused"), &registry);
+    insta::assert_snapshot!(first, @r"
+    error: failed to push the manifest of `registry/acme/base:v2`
+      caused by: `registry` refused `repository:acme/base:pull,push` with 401 Unauthorized: UNAUTHORIZED: who are you?; the identity token that was found needs a token server, and this registry has none
+
+    hint: log in with a user and a password: `docker login registry`
+    ");
+    // The next knows beforehand how it will be asked.
+    let pushed = client.put_manifest(&repository, &tag("v2"), &manifest).await;
+    assert_eq!(shown(pushed.expect_err("refused"), &registry), first);
+    let access = client.check_access(&repository).await.expect("an answer");
+    assert!(!access.pull && !access.push, "{access:?}");
+    // One that asks nobody, and hides what it has.
+    let client = with(&options(identity_token(&registry.host(), "canary-identity")));
+    registry.fail(Rule::every("HEAD", "*", Fault::error(403, "DENIED", "no")));
+    let error = client.head(&repository, &tag("v1")).await.expect_err("refused");
+    assert!(matches!(error.kind(), RegistryErrorKind::NoTokenServer { status: 403, .. }));
+    assert!(registry.seen().iter().all(|seen| seen.authorization.is_none()));
+}
+
+#[tokio::test]
+async fn an_identity_token_does_not_keep_from_what_is_public() {
+    let registry = FakeRegistry::start_with(Access::Basic(account())).await;
+    let client = with(&options(identity_token(&registry.host(), "canary-identity")));
+    let repository = registry.repository("acme/base");
+    client.tags(&repository).await.expect_err("refused");
+    registry.set_access(Access::Open);
+    assert_eq!(client.tags(&repository).await.expect("an answer"), None);
+}
+
+#[tokio::test]
 async fn nobody_may_pull_where_that_is_allowed() {
     let mut account = account();
     account.anonymous_pull = true;
@@ -209,6 +246,43 @@ async fn a_token_server_that_is_busy_is_asked_again() {
     let found = client_of(&registry).head(&registry.repository("acme/base"), &tag("v1")).await;
     assert!(found.expect("an answer").is_some());
     assert_eq!(registry.count("GET", "/token"), 3);
+}
+
+#[tokio::test]
+async fn a_token_server_that_is_down_is_asked_as_often_as_a_registry_is() {
+    let registry = FakeRegistry::start_with(bearer()).await;
+    registry.fail(Rule::every("GET", "/token", Fault::status(503)));
+    let (client, repository) = (client_of(&registry), registry.repository("acme/base"));
+    let manifest = published(&registry, "acme/base", "v1");
+    let (blob, name) = (Blob::of(bytes(10)), tag("v1"));
+    for (what, error) in [
+        ("HEAD", client.head(&repository, &name).await.expect_err("down")),
+        ("PUT", client.put_manifest(&repository, &name, &manifest).await.expect_err("down")),
+        ("DELETE", client.delete(&repository, &name).await.expect_err("down")),
+        ("POST", client.push_blob(&repository, &blob, &[]).await.expect_err("down")),
+    ] {
+        assert!(error.is_transient(), "{what}: {}", shown(error, &registry));
+    }
+    assert_eq!(registry.count("GET", "/token"), 4 * 6);
+    // The first was asked who it is; the others knew that they would be.
+    assert_eq!(registry.count("*", "/v2/*"), 1);
+}
+
+#[tokio::test]
+async fn a_token_that_cannot_be_renewed_ends_an_upload() {
+    let registry = FakeRegistry::start_with(bearer()).await;
+    let (client, repository) = (client_of(&registry), registry.repository("acme/base"));
+    let hanging = registry.fail(Rule::first("PATCH", "*", Fault::Hang));
+    let pushing =
+        tokio::spawn(async move { push(&client, &repository, "v1", bytes(5_000_000)).await });
+    hanging.reached().await;
+    registry.revoke_tokens();
+    registry.forget();
+    registry.fail(Rule::every("GET", "/token", Fault::status(503)));
+    hanging.release();
+    assert!(pushing.await.expect("no panic").expect_err("down").is_transient());
+    assert_eq!(registry.count("GET", "/token"), 6);
+    assert_eq!(registry.count("*", "/v2/*"), 0);
 }
 
 #[tokio::test]

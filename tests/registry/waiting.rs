@@ -93,6 +93,35 @@ async fn when_one_is_told_to_wait_all_wait() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_time_at_all_is_not_told() {
+    let registry = FakeRegistry::start().await;
+    let past = httpdate::fmt_http_date(SystemTime::now() - Duration::from_secs(90));
+    for value in ["0".to_owned(), past] {
+        registry.fail(Rule::every("HEAD", "*", wait(503, value.as_str())));
+        let mut options = crate::bed::options(basegen::registry::Credentials::anonymous());
+        options.retry.first_wait = Duration::from_secs(10);
+        let begun = Instant::now();
+        let found = crate::bed::with(&options).head(&registry.repository("a/b"), &tag("v1")).await;
+        found.expect_err("busy");
+        assert!(begun.elapsed() > Duration::from_millis(100), "{value}: all at once");
+        registry.mend();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_server_that_asks_for_it_is_left_alone_as_long() {
+    let (registry, tokens) = (FakeRegistry::start().await, FakeRegistry::start().await);
+    let challenge = format!("Bearer realm=\"{}/token\",service=\"fake\"", tokens.origin());
+    registry.fail(Rule::every("*", "*", Fault::header(401, "www-authenticate", challenge)));
+    tokens.fail(Rule::every("GET", "/token", wait(503, "60")));
+    let begun = Instant::now();
+    let found = client().head(&registry.repository("acme/base"), &tag("v1")).await;
+    assert!(found.expect_err("busy").is_transient());
+    assert_eq!(begun.elapsed().as_secs(), 5 * 60);
+    assert_eq!((tokens.count("*", "*"), registry.count("*", "*")), (6, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn silence_is_not_borne_for_ever() {
     let registry = FakeRegistry::start().await;
     registry.fail(Rule::every("*", "*", Fault::Hang));

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::pair::{self, PairProblem};
 use super::{Credential, CredentialsError, spellings};
@@ -13,9 +13,11 @@ use super::{Credential, CredentialsError, spellings};
 pub(super) struct Config {
     #[serde(skip)]
     path: PathBuf,
-    auths: HashMap<String, Entry>,
-    cred_helpers: HashMap<String, String>,
-    creds_store: String,
+    #[serde(deserialize_with = "or_null")]
+    auths: HashMap<String, Option<Entry>>,
+    #[serde(deserialize_with = "or_null")]
+    cred_helpers: HashMap<String, Option<String>>,
+    creds_store: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -54,8 +56,8 @@ impl Config {
     /// The helper that knows `key`, without its `docker-credential-`.
     pub(super) fn helper(&self, key: &str) -> Option<&str> {
         let own = spellings(key).find_map(|name| self.cred_helpers.get(name));
-        let helper = own.unwrap_or(&self.creds_store);
-        (!helper.is_empty()).then_some(helper)
+        let helper = own.unwrap_or(&self.creds_store).as_deref();
+        helper.filter(|helper| !helper.is_empty())
     }
 
     /// The credentials that the file itself holds for `key`.
@@ -65,7 +67,7 @@ impl Config {
             let mut entries = self.auths.iter();
             entries.find_map(|(name, entry)| (host_of(name) == key).then_some(entry))
         };
-        match exact.or_else(by_host) {
+        match exact.or_else(by_host).and_then(Option::as_ref) {
             None => Ok(None),
             Some(entry) => entry.decode().map_err(|problem| CredentialsError::Auth {
                 path: self.path.clone(),
@@ -95,6 +97,15 @@ impl Entry {
             _ => None,
         })
     }
+}
+
+/// What programs in Go, such as Docker, write as `null` where it is empty, and read so.
+fn or_null<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 fn filled(secret: Option<&SecretString>) -> Option<&SecretString> {

@@ -8,6 +8,7 @@ use secrecy::ExposeSecret;
 
 use super::*;
 use crate::error::{Explain as _, one_line};
+use crate::registry::testing::pass;
 
 /// What no error, no debug output and no event may ever show.
 const CANARY: &str = "canary-5e1f";
@@ -100,6 +101,30 @@ fn a_broken_file_is_named_by_line_without_its_values() {
     let text = format!("{} {error:?}", one_line(&error));
     assert!(text.contains("line 2"), "{text}");
     assert!(!text.contains(CANARY), "{text}");
+}
+
+#[tokio::test]
+async fn null_is_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let stored = STANDARD.encode("me:word");
+    let entry = format!(r#"{{"ghcr.io": {{"auth": "{stored}", "identitytoken": null}}}}"#);
+    for (config, expected) in [
+        (r#"{"auths": null, "credHelpers": null, "credsStore": null}"#.to_owned(), None),
+        (r#"{"auths": {"ghcr.io": null}, "credHelpers": {"ghcr.io": null}}"#.to_owned(), None),
+        (
+            format!(r#"{{"auths": {entry}, "credHelpers": null, "credsStore": null}}"#),
+            Some(both("me", "word")),
+        ),
+        // A registry whose helper is none has its credentials in the file, whatever the store is.
+        (
+            format!(
+                r#"{{"auths": {entry}, "credHelpers": {{"ghcr.io": null}}, "credsStore": "gone"}}"#
+            ),
+            Some(both("me", "word")),
+        ),
+    ] {
+        assert_eq!(pair(&load(folder.path(), &config), "ghcr.io").await, expected, "{config}");
+    }
 }
 
 #[tokio::test]
@@ -384,17 +409,21 @@ async fn tokens_work_in_the_forms_that_platforms_document() {
     }
 }
 
+/// Credentials of a helper that does `script` with `$n`, which counts how often it was asked,
+/// and a function that tells that.
+fn counting(folder: &Path, script: &str) -> (Credentials, impl Fn() -> usize) {
+    let count = folder.join("count");
+    let counts = format!("cat > /dev/null; echo x >> {0}; n=$(wc -l < {0})", count.display());
+    helper(folder, "store", &format!("{counts}\n{script}"));
+    let asked = move || fs_err::read_to_string(&count).expect("a count").lines().count();
+    (load(folder, r#"{"credsStore": "store"}"#), asked)
+}
+
 #[tokio::test]
 async fn a_refused_credential_is_looked_for_once_more() {
     let folder = tempfile::tempdir().expect("a folder");
-    let count = folder.path().join("count");
-    let script = format!(
-        r#"cat > /dev/null; echo x >> {0}; n=$(wc -l < {0}); [ "$n" -gt 2 ] && n=2
-        printf '{{"Username":"u","Secret":"s%s"}}' "$n""#,
-        count.display()
-    );
-    helper(folder.path(), "store", &script);
-    let credentials = load(folder.path(), r#"{"credsStore": "store"}"#);
+    let script = r#"[ "$n" -gt 2 ] && n=2; printf '{"Username":"u","Secret":"s%s"}' "$n""#;
+    let (credentials, asked) = counting(folder.path(), script);
     let first = credentials.of("a.io").await.expect("an answer").expect("a credential");
     let second = credentials.replace("a.io", &first).await.expect("an answer");
     let second = second.expect("another one");
@@ -404,6 +433,59 @@ async fn a_refused_credential_is_looked_for_once_more() {
     for _ in 0..3 {
         assert!(credentials.replace("a.io", &second).await.expect("an answer").is_none());
     }
-    let asked = fs_err::read_to_string(&count).expect("a count").lines().count();
-    assert_eq!(asked, 3, "once at first, once after each refusal of another credential");
+    assert_eq!(asked(), 3, "once at first, once after each refusal of another credential");
+}
+
+#[tokio::test]
+async fn a_helper_is_asked_again_after_some_minutes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = r#"printf '{"Username":"u","Secret":"s%s"}' "$n""#;
+    let (credentials, asked) = counting(folder.path(), script);
+    assert_eq!(pair(&credentials, "a.io").await, Some(both("u", "s1")));
+    pass(HELPER_ANSWER * 9 / 10).await;
+    assert_eq!(pair(&credentials, "a.io").await, Some(both("u", "s1")));
+    assert_eq!(asked(), 1);
+    pass(HELPER_ANSWER / 10).await;
+    assert_eq!(pair(&credentials, "a.io").await, Some(both("u", "s2")));
+}
+
+#[tokio::test]
+async fn a_helper_that_knew_nothing_is_asked_again_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = r#"[ "$n" = 1 ] && { echo 'credentials not found'; exit 1; }
+        printf '{"Username":"u","Secret":"s"}'"#;
+    let (credentials, _) = counting(folder.path(), script);
+    assert_eq!(pair(&credentials, "a.io").await, None);
+    pass(HELPER_ANSWER).await;
+    assert_eq!(pair(&credentials, "a.io").await, Some(both("u", "s")));
+}
+
+#[tokio::test]
+async fn a_helper_that_fails_later_leaves_what_it_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = r#"[ "$n" = 2 ] && exit 3; printf '{"Username":"u","Secret":"s%s"}' "$n""#;
+    let (credentials, asked) = counting(folder.path(), script);
+    assert_eq!(pair(&credentials, "a.io").await, Some(both("u", "s1")));
+    pass(HELPER_ANSWER).await;
+    for _ in 0..2 {
+        assert_eq!(pair(&credentials, "a.io").await, Some(both("u", "s1")));
+    }
+    assert_eq!(asked(), 2, "it is not asked for with every request");
+    pass(HELPER_ANSWER).await;
+    assert_eq!(pair(&credentials, "a.io").await, Some(both("u", "s3")));
+}
+
+#[tokio::test]
+async fn a_credential_that_could_not_be_replaced_can_be_later() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = r#"[ "$n" -lt 3 ] && n=1; printf '{"Username":"u","Secret":"s%s"}' "$n""#;
+    let (credentials, asked) = counting(folder.path(), script);
+    let first = credentials.of("a.io").await.expect("an answer").expect("a credential");
+    for _ in 0..2 {
+        assert!(credentials.replace("a.io", &first).await.expect("an answer").is_none());
+    }
+    assert_eq!(asked(), 2);
+    pass(HELPER_ANSWER).await;
+    let third = credentials.replace("a.io", &first).await.expect("an answer");
+    assert!(third.is_some_and(|third| !third.is(&first)));
 }

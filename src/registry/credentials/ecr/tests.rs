@@ -1,7 +1,7 @@
 use super::super::Credentials;
 use super::*;
 use crate::error::{Explain as _, one_line};
-use crate::registry::testing::EcrApi;
+use crate::registry::testing::{EcrApi, pass};
 
 /// What no error and no debug output may ever show.
 const CANARY: &str = "canary-b7";
@@ -10,13 +10,6 @@ const HOST: &str = "registry.acme.example";
 
 const KEYS: [(&str, &str); 2] =
     [("aws_access_key_id", "AKIAIOSFODNN7EXAMPLE"), ("aws_secret_access_key", CANARY)];
-
-/// Lets time pass that nothing waits for.
-async fn pass(duration: Duration) {
-    tokio::time::pause();
-    tokio::time::advance(duration).await;
-    tokio::time::resume();
-}
 
 async fn password_of(credentials: &Credentials) -> String {
     match credentials.of(HOST).await.expect("an answer").expect("a credential") {
