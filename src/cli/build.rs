@@ -179,7 +179,10 @@ impl<'a> Call<'a> {
             let is_release = self.destination == Destination::Registry;
             if !is_release {
                 // Without an engine there is nothing to do; a release may need none.
-                self.engine().await?;
+                tokio::select! {
+                    engine = self.engine() => { engine?; }
+                    () = self.cancel.cancelled() => return Ok(Ended::Unnamed(Vec::new())),
+                }
             }
             tokio::select! {
                 resolved = self.resolve(&mut recipe) => resolved?,
