@@ -246,8 +246,12 @@ impl<'a> Call<'a> {
 
     /// The engine, set up for this call's destination.
     pub(super) async fn builder(&self) -> Result<BuildKitEngine, Report> {
+        let hosts = self.registries.hosts.iter();
         let options = BuildOptions {
             credentials: Arc::clone(&self.registries.credentials),
+            plain_http: hosts
+                .filter_map(|(host, options)| Some((host.clone(), options.plain_http?)))
+                .collect(),
             secrets: self.secrets.clone(),
             build_args: inputs::proxies(self.environment),
             no_cache: self.args.running.no_cache,

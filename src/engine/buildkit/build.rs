@@ -30,6 +30,9 @@ pub struct BuildOptions {
     pub destination: Destination,
     /// The credentials of the registries that are pulled from and pushed to.
     pub credentials: Arc<Credentials>,
+    /// Which registries, as `host[:port]`, are pushed to without TLS, and which are not; where
+    /// nothing is said, those on this machine alone are.
+    pub plain_http: BTreeMap<String, bool>,
     /// The secrets that steps may mount.
     pub secrets: Vec<Secret>,
     /// Build arguments of every job, such as the proxies' (`HTTP_PROXY` and the like, which
@@ -46,6 +49,7 @@ impl BuildOptions {
         Self {
             destination,
             credentials: Arc::new(Credentials::anonymous()),
+            plain_http: BTreeMap::new(),
             secrets: Vec::new(),
             build_args: BTreeMap::new(),
             no_cache: false,
@@ -120,7 +124,10 @@ impl Engine for BuildKitEngine {
             match self.deliver(job, &response).await {
                 Ok(digest) => return Ok(BuiltImage { digest, cached: progress.all_cached() }),
                 Err(problem) if lost < MAX_LOST && docker::is_name_gone(&problem) => lost += 1,
-                Err(problem) => return Err(Box::new(failure::not_handed_on(job, &problem))),
+                Err(problem) => {
+                    let able = self.engine.0.abilities;
+                    return Err(Box::new(failure::not_handed_on(job, &problem, able)));
+                }
             }
         }
     }
@@ -165,7 +172,8 @@ impl BuildKitEngine {
             solved = self.attempt(job, progress, goal).await;
         }
         solved.map_err(|status| {
-            Box::new(failure::failure(&status, job, progress, self.engine.platforms()))
+            let (native, able) = (self.engine.platforms(), self.engine.0.abilities);
+            Box::new(failure::failure(&status, job, progress, native, able))
         })
     }
 
@@ -200,9 +208,7 @@ impl BuildKitEngine {
         let able = self.engine.0.abilities;
         let exporter = match goal {
             Goal::Prepare | Goal::CheckAgain => Exporter::none(),
-            Goal::HandOn | Goal::HandOnPrepared => {
-                export::exporter(job, &self.options.destination, able)
-            }
+            Goal::HandOn | Goal::HandOnPrepared => export::exporter(job, &self.options, able),
         };
         SolveRequest {
             r#ref: super::random_id(),
