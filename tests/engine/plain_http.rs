@@ -95,3 +95,37 @@ async fn a_base_of_a_registry_without_tls_is_told_with_the_engines_setting() {
         assert!(hint.contains(&registry) && hint.contains(setting), "{failure:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_goes_where_the_matrix_says_that_there_is_no_tls() {
+    let registry = registry().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let name = format!("plain-{}", bed::unique());
+    let matrix = format!(
+        "[image]\nregistry = \"{registry}\"\nrepository = \"basegen-test/{name}\"\n\
+         dockerfile = \"Dockerfile.hbs\"\ntag = \"{{{{variant}}}}\"\n\
+         platforms = [\"linux/amd64\"]\n[axes]\nword = [\"one\"]\n\
+         [registries.\"{registry}\"]\nplain_http = true\n"
+    );
+    let templates = folder.path().join("dockerfiles");
+    fs_err::create_dir(&templates).expect("a folder");
+    fs_err::write(folder.path().join("matrix.toml"), matrix).expect("a file");
+    fs_err::write(templates.join("Dockerfile.hbs"), "FROM scratch\nCOPY a /a\n").expect("a file");
+    fs_err::write(templates.join("a"), bed::unique()).expect("a file");
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_basegen"));
+    command.current_dir(folder.path()).arg("--push");
+    command.env("XDG_STATE_HOME", folder.path().join("state"));
+    let output = command.output().await.expect("the command runs");
+    let told = String::from_utf8_lossy(&output.stderr);
+    match bed::has_graph_driver().await {
+        false => {
+            assert!(output.status.success(), "{told}");
+            let pushed = format!("{}/basegen-test/{name}:one", bed::registry());
+            assert_eq!(bed::manifest(&bed::reference(&pushed)).await.1["schemaVersion"], 2);
+        }
+        true => {
+            assert_eq!(output.status.code(), Some(7), "{told}");
+            assert!(told.contains("insecure-registries"), "{told}");
+        }
+    }
+}
