@@ -90,6 +90,10 @@ async fn a_base_of_a_registry_without_tls_is_told_with_the_engines_setting() {
         job.context.dockerfile = format!("FROM {registry}/library/python:3.11-slim-bookworm\n");
         let failure = bed::build(&builder(&engine, &[&registry]), &job).await;
         let failure = failure.expect_err("no base");
+        if !engine.name().starts_with("Docker") && bed::has_graph_driver().await {
+            // It has no exporter for a push, and comes no further than that.
+            continue;
+        }
         assert_eq!(failure.kind, FailureKind::Build, "{failure:?}");
         let hint = failure.hint.as_deref().unwrap_or_default();
         assert!(hint.contains(&registry) && hint.contains(setting), "{failure:?}");
@@ -117,15 +121,12 @@ async fn a_release_goes_where_the_matrix_says_that_there_is_no_tls() {
     command.env("XDG_STATE_HOME", folder.path().join("state"));
     let output = command.output().await.expect("the command runs");
     let told = String::from_utf8_lossy(&output.stderr);
-    match bed::has_graph_driver().await {
-        false => {
-            assert!(output.status.success(), "{told}");
-            let pushed = format!("{}/basegen-test/{name}:one", bed::registry());
-            assert_eq!(bed::manifest(&bed::reference(&pushed)).await.1["schemaVersion"], 2);
-        }
-        true => {
-            assert_eq!(output.status.code(), Some(7), "{told}");
-            assert!(told.contains("insecure-registries"), "{told}");
-        }
+    if bed::has_graph_driver().await {
+        assert_eq!(output.status.code(), Some(7), "{told}");
+        assert!(told.contains("insecure-registries"), "{told}");
+        return;
     }
+    assert!(output.status.success(), "{told}");
+    let pushed = format!("{}/basegen-test/{name}:one", bed::registry());
+    assert_eq!(bed::manifest(&bed::reference(&pushed)).await.1["schemaVersion"], 2);
 }

@@ -121,7 +121,7 @@ impl Engine for BuildKitEngine {
                 }
                 continue;
             }
-            match self.deliver(job, &response).await {
+            match self.deliver(job, &response, &mut progress).await {
                 Ok(digest) => return Ok(BuiltImage { digest, cached: progress.all_cached() }),
                 Err(problem) if lost < MAX_LOST && docker::is_name_gone(&problem) => lost += 1,
                 Err(problem) => {
@@ -254,10 +254,11 @@ impl BuildKitEngine {
         &self,
         job: &BuildJob,
         response: &HashMap<String, String>,
+        progress: &mut Progress,
     ) -> Result<Digest, String> {
         if self.engine.0.abilities.graph_driver && self.options.destination == Destination::Registry
         {
-            return self.push_from_store(job).await;
+            return self.push_from_store(job, progress).await;
         }
         if let Some(layout) = &self.layout {
             let descriptor = descriptor(response)?;
@@ -279,17 +280,25 @@ impl BuildKitEngine {
     /// has no compressed layers, and nothing of it can be left out: as it is it took 5.5 s and
     /// 446 MB, 7.1 s and 253 MB with zstd, 18.9 s and 278 MB with gzip, 5 s and more where all
     /// was there, and the base became a blob that is not its own.
-    async fn push_from_store(&self, job: &BuildJob) -> Result<Digest, String> {
+    async fn push_from_store(
+        &self,
+        job: &BuildJob,
+        progress: &mut Progress,
+    ) -> Result<Digest, String> {
         let docker = self.engine.0.docker.as_ref();
         let docker = docker.ok_or("only a Docker Engine keeps images in a graph driver")?;
         let staging = job.staged().ok_or("it has no reference")?;
         let credential = self.options.credentials.of(staging.repository.registry()).await;
         let credential = credential.map_err(|error| one_line(&*error))?;
-        let digest = docker.push(&staging, credential).await;
+        let step = progress.begin_own(&format!("pushing to {}", staging.repository));
+        let moved = |current, total| step.moved("pushing layers", current, total);
+        let digest = docker.push(&staging, credential, moved).await;
+        let digest = digest.map_err(|error| one_line(&*error));
+        step.end(digest.as_ref().err().map(String::as_str));
         // What it was made from stays in the build cache. Where this fails, or a run is killed
         // before, `basegen prune` finds the image.
         let _ = docker.remove_name(&staging).await;
-        digest.map_err(|error| one_line(&*error))
+        digest
     }
 }
 
