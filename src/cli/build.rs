@@ -182,7 +182,10 @@ impl<'a> Call<'a> {
             let is_release = self.destination == Destination::Registry;
             if !is_release {
                 // Without an engine there is nothing to do; a release may need none.
-                self.engine().await?;
+                tokio::select! {
+                    engine = self.engine() => { engine?; }
+                    () = self.cancel.cancelled() => return Ok(Ended::Unnamed(Vec::new())),
+                }
             }
             tokio::select! {
                 resolved = self.resolve(&mut recipe) => resolved?,
@@ -250,8 +253,12 @@ impl<'a> Call<'a> {
 
     /// The engine, set up for this call's destination.
     pub(super) async fn builder(&self) -> Result<BuildKitEngine, Report> {
+        let hosts = self.registries.hosts.iter();
         let options = BuildOptions {
             credentials: Arc::clone(&self.registries.credentials),
+            plain_http: hosts
+                .filter_map(|(host, options)| Some((host.clone(), options.plain_http?)))
+                .collect(),
             secrets: self.secrets.clone(),
             build_args: inputs::proxies(self.environment),
             no_cache: self.args.running.no_cache,

@@ -1,6 +1,6 @@
 //! The plain Docker Engine API, for what `BuildKit` does not do.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bollard::models::PushImageInfo;
 use bollard::query_parameters::{
@@ -148,21 +148,60 @@ impl DockerApi {
     }
 
     /// Pushes an image from the engine's store, and gives the digest that the registry has it by.
+    /// `moved` is told how many bytes have been sent, of how many that are known to be sent.
     pub(super) async fn push(
         &self,
         reference: &Reference,
         credential: Option<Credential>,
+        mut moved: impl FnMut(u64, u64),
     ) -> Result<Digest, Cause> {
         let options = PushImageOptionsBuilder::default().tag(reference.tag.as_str()).build();
         let repository = reference.repository.canonical();
         let pushing = self.0.push_image(&repository, Some(options), credential.map(header));
-        let messages: Vec<PushImageInfo> = pushing.try_collect().await?;
+        let mut pushing = std::pin::pin!(pushing);
+        let mut pushed = Pushed::default();
+        while let Some(message) = pushing.try_next().await? {
+            if pushed.note(&message) {
+                let (current, total) = pushed.bytes();
+                moved(current, total);
+            }
+        }
+        pushed.digest.ok_or_else(|| "the engine did not tell the digest that it pushed".into())
+    }
+}
+
+/// How far a push has come.
+#[derive(Debug, Default)]
+struct Pushed {
+    /// The bytes that were sent of the layers that are sent, by the bytes that each has in all:
+    /// bollard leaves out which layer a message is about.
+    layers: BTreeMap<u64, u64>,
+    digest: Option<Digest>,
+}
+
+impl Pushed {
+    /// Takes in what the engine says next; gives whether more bytes have moved.
+    fn note(&mut self, message: &PushImageInfo) -> bool {
         // The digest comes in a line for people: `tag: digest: sha256:… size: …`.
-        let digest = messages.iter().rev().find_map(|message| {
-            let mut words = message.status.as_deref()?.split_whitespace();
-            words.find_map(|word| word.parse().ok())
-        });
-        digest.ok_or_else(|| "the engine did not tell the digest that it pushed".into())
+        let mut words = message.status.iter().flat_map(|status| status.split_whitespace());
+        if let Some(digest) = words.find_map(|word| word.parse().ok()) {
+            self.digest = Some(digest);
+        }
+        let detail = message.progress_detail.as_ref();
+        let bytes = |count: Option<i64>| count.and_then(|count| u64::try_from(count).ok());
+        let current = detail.and_then(|detail| bytes(detail.current));
+        let total = detail.and_then(|detail| bytes(detail.total));
+        let (Some(current), Some(total)) = (current, total) else { return false };
+        let sent = self.layers.entry(total).or_default();
+        // What is told at the end is with the headers of a tar, and more than all.
+        let is_more = current.min(total) > *sent;
+        *sent = current.min(total).max(*sent);
+        is_more
+    }
+
+    /// The bytes that were sent, and those that are known to be sent in all.
+    fn bytes(&self) -> (u64, u64) {
+        (self.layers.values().sum(), self.layers.keys().sum())
     }
 }
 
@@ -182,5 +221,41 @@ fn header(credential: Credential) -> DockerCredentials {
             identitytoken: Some(token.expose_secret().to_owned()),
             ..DockerCredentials::default()
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What Docker 26 tells of a push, as it tells it.
+    const TOLD: &str = r#"
+        {"status":"The push refers to repository [127.0.0.1:5000/acme/a]"}
+        {"status":"Preparing","progressDetail":{},"id":"c3c9d1e4e8a1"}
+        {"status":"Layer already exists","progressDetail":{},"id":"5f70bf18a086"}
+        {"status":"Pushing","progressDetail":{"current":512,"total":2000},"progress":"[>","id":"c3c9d1e4e8a1"}
+        {"status":"Pushing","progressDetail":{"current":100,"total":300},"progress":"[>","id":"d1d1d1e4e8a1"}
+        {"status":"Pushing","progressDetail":{"current":1500,"total":2000},"progress":"[>","id":"c3c9d1e4e8a1"}
+        {"status":"Pushing","progressDetail":{"current":3584,"total":2000},"progress":"[>","id":"c3c9d1e4e8a1"}
+        {"status":"Pushed","progressDetail":{},"id":"c3c9d1e4e8a1"}
+        {"status":"1: digest: sha256:DIGEST size: 528"}
+        {"progressDetail":{},"aux":{"Tag":"1","Digest":"sha256:DIGEST","Size":528}}
+    "#;
+
+    #[test]
+    fn a_push_tells_how_far_it_is_and_at_last_its_digest() {
+        let digest = Digest::of(b"manifest");
+        let told = TOLD.replace("DIGEST", &digest.hex());
+        let messages = serde_json::Deserializer::from_str(&told).into_iter();
+        let mut pushed = Pushed::default();
+        let mut moved = Vec::new();
+        for message in messages {
+            let message: PushImageInfo = message.expect("a message");
+            if pushed.note(&message) {
+                moved.push(pushed.bytes());
+            }
+        }
+        assert_eq!(moved, [(512, 2000), (612, 2300), (1600, 2300), (2100, 2300)]);
+        assert_eq!(pushed.digest, Some(digest));
     }
 }

@@ -1,5 +1,6 @@
 use std::error::Error;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::EngineAddress;
 use crate::error::{ExitCode, Explain};
@@ -72,6 +73,14 @@ pub enum EngineError {
         /// What happened.
         #[source]
         source: Cause,
+    },
+    /// Something takes the connection, or what is sent to it, and nothing comes back.
+    #[error("the engine at `{address}` does not answer: nothing came from it in {} seconds", waited.as_secs())]
+    Silent {
+        /// The engine's address.
+        address: EngineAddress,
+        /// How long was waited for it.
+        waited: Duration,
     },
     /// Podman's API has no BuildKit.
     #[error("`{address}` is Podman {version}, whose API does not include BuildKit")]
@@ -165,6 +174,10 @@ impl Explain for EngineError {
             }
             Self::Unreachable { .. } => {
                 "start it, or name another: DOCKER_HOST, `docker context use`, `--builder`"
+            }
+            Self::Silent { .. } => {
+                "see whether it is an engine that listens there, and start it anew if it hangs; \
+                 or name another: DOCKER_HOST, `docker context use`, `--builder`"
             }
             Self::PermissionDenied { .. } => {
                 "add yourself to the socket's group (for Docker: `sudo usermod -aG docker $USER`, \

@@ -271,7 +271,11 @@ impl Making<'_> {
         }
         let missing: Vec<usize> = (0..rows.len()).filter(|row| digests[*row].is_none()).collect();
         if !missing.is_empty() {
-            let (engine, cancel) = (connect().await?, run.cancel.clone());
+            let cancel = run.cancel.clone();
+            let engine = tokio::select! {
+                engine = connect() => engine?,
+                () = cancel.cancelled() => return Ok(Err(Vec::new())),
+            };
             let staging = Staging::new(engine, registries, journal, events, rows, &digests, force);
             run.jobs = jobs(rows, &missing);
             let outcomes = engine::run(Arc::new(staging), run, events).await;

@@ -24,7 +24,7 @@ use crate::bed;
 
 /// What is behind a door.
 #[derive(Clone, Copy)]
-enum Behind {
+pub(crate) enum Behind {
     /// The Docker Engine.
     Docker,
     /// Its `BuildKit`, as a `buildkitd` would serve it.
@@ -47,7 +47,7 @@ async fn join(mut outside: impl AsyncRead + AsyncWrite + Unpin, behind: Behind) 
     let _ended = copy_bidirectional(&mut outside, &mut engine).await;
 }
 
-async fn tcp(behind: Behind, tls: Option<TlsAcceptor>) -> u16 {
+pub(crate) async fn tcp(behind: Behind, tls: Option<TlsAcceptor>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
     tokio::spawn(async move {

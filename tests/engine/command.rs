@@ -1,6 +1,6 @@
 //! The command as a whole on a real engine: where images go, and how a run ends.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -159,6 +159,34 @@ fn an_interrupt_stops_the_builds_and_says_so() {
         !is_running(&word)
     });
     assert!(is_gone, "the step was stopped");
+}
+
+#[test]
+fn an_interrupt_ends_the_wait_for_an_engine_that_does_not_answer() {
+    let folder = project("FROM scratch\nCOPY a /{{word}}\n");
+    fs_err::write(folder.path().join("dockerfiles/a"), bed::unique()).expect("a file");
+    let socket = folder.path().join("mute.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+    let builder = format!("unix://{}", socket.display());
+    let push = push();
+    let push: Vec<&str> = push.iter().map(String::as_str).collect();
+    for arguments in [&[][..], &push] {
+        let mut child = run(folder.path(), &["--builder", &builder])
+            .args(arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the command runs");
+        let (mut connection, _) = listener.accept().expect("a connection");
+        connection.read_exact(&mut [0]).expect("a question");
+        let id = child.id().to_string();
+        let sent = Command::new("kill").args(["-INT", &id]).status().expect("kill runs");
+        assert!(sent.success());
+        let mut told = String::new();
+        let mut stderr = child.stderr.take().expect("a pipe");
+        stderr.read_to_string(&mut told).expect("what it tells");
+        assert_eq!(child.wait().expect("it ends").code(), Some(130), "{arguments:?}: {told}");
+    }
 }
 
 /// Whether any process has `word` among its arguments.

@@ -1,8 +1,10 @@
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
-use basegen::engine::{BuildOptions, Destination, EngineError};
+use basegen::engine::{BuildOptions, Destination, Engine, EngineError, Turn};
 use basegen::error::Explain;
+use basegen::event::Event;
 use basegen::image::{Compression, CompressionAlgorithm, Digest};
 use serde_json::Value;
 
@@ -33,6 +35,42 @@ async fn a_push_is_there_by_its_digest_and_under_no_tag() {
     assert_eq!(manifest["layers"][0]["mediaType"], layer);
     assert_eq!(bed::tags(&job).await, tags);
     assert_eq!(kept(&name).await, 0, "the engine keeps nothing that is only pushed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_tells_how_far_it_is() {
+    const SIZE: usize = 8 << 20;
+    let random: Vec<u8> = (0..SIZE / 2).map(|_| rand::random()).collect();
+    let large = hex::encode(random);
+    let job = bed::job("large", "FROM scratch\nCOPY large /large\n", &[("large", &large)]);
+    let builder = bed::builder(Destination::Registry).await;
+    let heard = Arc::new(bed::Heard::default());
+    builder.build(&job, &heard.events(), Turn::now()).await.expect("an image");
+    let events = std::mem::take(&mut *heard.0.lock().expect("events"));
+    let pushing: Vec<_> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::StepProgress { step, item, current, total, .. } if item == "pushing layers" => {
+                Some((*step, *current, *total))
+            }
+            _ => None,
+        })
+        .collect();
+    let (number, ..) = *pushing.first().expect("news of the push");
+    let known = events
+        .iter()
+        .any(|event| matches!(event, Event::StepsKnown { total, .. } if *total >= number));
+    let ended = events.iter().any(|event| {
+        matches!(event, Event::StepFinished { step, error: None, .. } if step.number == number)
+    });
+    assert!(known && ended, "{}", serde_json::to_string(&events).expect("JSON"));
+    if bed::has_graph_driver().await {
+        let is_whole = |(_, current, total): &(usize, u64, Option<u64>)| {
+            *current >= SIZE as u64 && *total == Some(*current)
+        };
+        assert!(pushing.last().is_some_and(is_whole), "{pushing:?}");
+        assert!(pushing.len() > 1, "{pushing:?}");
+    }
 }
 
 /// How many images the engine keeps of the job `name`, whatever they are called.

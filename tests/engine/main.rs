@@ -17,6 +17,7 @@ mod images;
 mod init;
 mod losing;
 mod many;
+mod plain_http;
 mod platforms;
 mod releasing;
 mod secrets;

@@ -30,6 +30,9 @@ pub struct BuildOptions {
     pub destination: Destination,
     /// The credentials of the registries that are pulled from and pushed to.
     pub credentials: Arc<Credentials>,
+    /// Which registries, as `host[:port]`, are pushed to without TLS, and which are not; where
+    /// nothing is said, those on this machine alone are.
+    pub plain_http: BTreeMap<String, bool>,
     /// The secrets that steps may mount.
     pub secrets: Vec<Secret>,
     /// Build arguments of every job, such as the proxies' (`HTTP_PROXY` and the like, which
@@ -46,6 +49,7 @@ impl BuildOptions {
         Self {
             destination,
             credentials: Arc::new(Credentials::anonymous()),
+            plain_http: BTreeMap::new(),
             secrets: Vec::new(),
             build_args: BTreeMap::new(),
             no_cache: false,
@@ -117,10 +121,13 @@ impl Engine for BuildKitEngine {
                 }
                 continue;
             }
-            match self.deliver(job, &response).await {
+            match self.deliver(job, &response, &mut progress).await {
                 Ok(digest) => return Ok(BuiltImage { digest, cached: progress.all_cached() }),
                 Err(problem) if lost < MAX_LOST && docker::is_name_gone(&problem) => lost += 1,
-                Err(problem) => return Err(Box::new(failure::not_handed_on(job, &problem))),
+                Err(problem) => {
+                    let able = self.engine.0.abilities;
+                    return Err(Box::new(failure::not_handed_on(job, &problem, able)));
+                }
             }
         }
     }
@@ -165,7 +172,8 @@ impl BuildKitEngine {
             solved = self.attempt(job, progress, goal).await;
         }
         solved.map_err(|status| {
-            Box::new(failure::failure(&status, job, progress, self.engine.platforms()))
+            let (native, able) = (self.engine.platforms(), self.engine.0.abilities);
+            Box::new(failure::failure(&status, job, progress, native, able))
         })
     }
 
@@ -200,9 +208,7 @@ impl BuildKitEngine {
         let able = self.engine.0.abilities;
         let exporter = match goal {
             Goal::Prepare | Goal::CheckAgain => Exporter::none(),
-            Goal::HandOn | Goal::HandOnPrepared => {
-                export::exporter(job, &self.options.destination, able)
-            }
+            Goal::HandOn | Goal::HandOnPrepared => export::exporter(job, &self.options, able),
         };
         SolveRequest {
             r#ref: super::random_id(),
@@ -248,10 +254,11 @@ impl BuildKitEngine {
         &self,
         job: &BuildJob,
         response: &HashMap<String, String>,
+        progress: &mut Progress,
     ) -> Result<Digest, String> {
         if self.engine.0.abilities.graph_driver && self.options.destination == Destination::Registry
         {
-            return self.push_from_store(job).await;
+            return self.push_from_store(job, progress).await;
         }
         if let Some(layout) = &self.layout {
             let descriptor = descriptor(response)?;
@@ -273,17 +280,25 @@ impl BuildKitEngine {
     /// has no compressed layers, and nothing of it can be left out: as it is it took 5.5 s and
     /// 446 MB, 7.1 s and 253 MB with zstd, 18.9 s and 278 MB with gzip, 5 s and more where all
     /// was there, and the base became a blob that is not its own.
-    async fn push_from_store(&self, job: &BuildJob) -> Result<Digest, String> {
+    async fn push_from_store(
+        &self,
+        job: &BuildJob,
+        progress: &mut Progress,
+    ) -> Result<Digest, String> {
         let docker = self.engine.0.docker.as_ref();
         let docker = docker.ok_or("only a Docker Engine keeps images in a graph driver")?;
         let staging = job.staged().ok_or("it has no reference")?;
         let credential = self.options.credentials.of(staging.repository.registry()).await;
         let credential = credential.map_err(|error| one_line(&*error))?;
-        let digest = docker.push(&staging, credential).await;
+        let step = progress.begin_own(&format!("pushing to {}", staging.repository));
+        let moved = |current, total| step.moved("pushing layers", current, total);
+        let digest = docker.push(&staging, credential, moved).await;
+        let digest = digest.map_err(|error| one_line(&*error));
+        step.end(digest.as_ref().err().map(String::as_str));
         // What it was made from stays in the build cache. Where this fails, or a run is killed
         // before, `basegen prune` finds the image.
         let _ = docker.remove_name(&staging).await;
-        digest.map_err(|error| one_line(&*error))
+        digest
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use crate::engine::{BuildJob, Destination};
-use crate::image::{CompressionAlgorithm, Reference};
+use crate::engine::{BuildJob, BuildOptions, Destination};
+use crate::image::{CompressionAlgorithm, Reference, Repository};
 
 /// An exporter and its attributes, under the names that `BuildKit` documents.
 pub(super) struct Exporter {
@@ -28,12 +28,13 @@ pub(super) struct Abilities {
     pub(super) knows_insecure_registries: bool,
 }
 
-/// How `job` goes to `destination`.
+/// How `job` goes to the destination of `options`.
 ///
 /// Layers are compressed as the job asks when they are first made. `force-compression` is not
 /// asked for, since it would also recompress the layers of the upstream image, which then would
 /// be other blobs than those that everyone has.
-pub(super) fn exporter(job: &BuildJob, destination: &Destination, able: Abilities) -> Exporter {
+pub(super) fn exporter(job: &BuildJob, options: &BuildOptions, able: Abilities) -> Exporter {
+    let destination = &options.destination;
     if able.graph_driver {
         let staged = job.staged().map(|staged| staged.canonical());
         let name = match destination {
@@ -50,7 +51,7 @@ pub(super) fn exporter(job: &BuildJob, destination: &Destination, able: Abilitie
     let mut attributes = compression(job);
     let (kind, more) = match destination {
         Destination::OciLayout(_) => ("oci", vec![("tar", "false".to_owned())]),
-        _ => ("image", push(job, able)),
+        _ => ("image", push(job, options, able)),
     };
     attributes.extend(more.into_iter().map(|(key, value)| (key.to_owned(), value)));
     Exporter { kind, attributes }
@@ -58,16 +59,22 @@ pub(super) fn exporter(job: &BuildJob, destination: &Destination, able: Abilitie
 
 /// A push by digest: all references are in one repository, and which of them the image gets is
 /// decided when every image of the run is there.
-fn push(job: &BuildJob, able: Abilities) -> Vec<(&'static str, String)> {
-    let repository = job.references.first().map(|first| first.repository.canonical());
+fn push(job: &BuildJob, options: &BuildOptions, able: Abilities) -> Vec<(&'static str, String)> {
+    let repository = job.references.first().map(|first| &first.repository);
     let mut attributes = vec![
-        ("name", repository.unwrap_or_default()),
+        ("name", repository.map(Repository::canonical).unwrap_or_default()),
         ("push", "true".to_owned()),
         ("push-by-digest", "true".to_owned()),
         ("store", "false".to_owned()),
         ("unpack", "false".to_owned()),
     ];
-    if !able.knows_insecure_registries && job.references.iter().all(is_loopback) {
+    let is_plain = repository.is_some_and(|repository| {
+        let registry = repository.registry();
+        let said = options.plain_http.get(registry).copied();
+        said.unwrap_or_else(|| !able.knows_insecure_registries && is_loopback(registry))
+    });
+    if is_plain {
+        // It is spoken to with TLS and any certificate first, and without TLS where that fails.
         attributes.push(("registry.insecure", "true".to_owned()));
     }
     attributes
@@ -96,8 +103,7 @@ fn names(references: &[Reference]) -> String {
 }
 
 /// Whether the registry is on the engine's own machine, where plain HTTP harms nobody.
-fn is_loopback(reference: &Reference) -> bool {
-    let registry = reference.repository.registry();
+fn is_loopback(registry: &str) -> bool {
     let host = registry
         .strip_prefix('[')
         .and_then(|rest| rest.split(']').next())
@@ -132,6 +138,11 @@ mod tests {
         }
     }
 
+    fn release(plain_http: &[(&str, bool)]) -> BuildOptions {
+        let said = plain_http.iter().map(|(host, is_plain)| ((*host).to_owned(), *is_plain));
+        BuildOptions { plain_http: said.collect(), ..BuildOptions::to(Destination::Registry) }
+    }
+
     fn lines(exporter: &Exporter) -> Vec<String> {
         let attributes = exporter.attributes.iter();
         let mut lines: Vec<String> =
@@ -142,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_push_takes_no_name_and_unpacks_nothing() {
-        let exporter = exporter(&job(&["acme/a:1", "acme/a:2"]), &Destination::Registry, DOCKER);
+        let exporter = exporter(&job(&["acme/a:1", "acme/a:2"]), &release(&[]), DOCKER);
         assert_eq!(exporter.kind, "image");
         let expected = [
             "compression-level=9",
@@ -158,19 +169,25 @@ mod tests {
     }
 
     #[test]
-    fn a_buildkitd_is_told_that_loopback_registries_speak_plain_http() {
-        let buildkitd = Abilities { knows_insecure_registries: false, ..DOCKER };
-        let cases = [
-            (vec!["127.0.0.1:5000/a:1"], true),
-            (vec!["localhost:5000/b:1"], true),
-            (vec!["[::1]:5000/c:1"], true),
-            (vec!["ghcr.io/b:1"], false),
-            (vec!["localhost.example.com/a:1"], false),
-        ];
-        for (references, insecure) in cases {
-            let exporter = exporter(&job(&references), &Destination::Registry, buildkitd);
-            let told = exporter.attributes.contains_key("registry.insecure");
-            assert_eq!(told, insecure, "{references:?}");
+    fn what_builds_is_told_which_registries_speak_plain_http() {
+        const BUILDKITD: Abilities = Abilities { knows_insecure_registries: false, ..DOCKER };
+        let said = [("10.0.0.1:5000", true), ("localhost:5001", false)];
+        for (reference, buildkitd, docker) in [
+            ("127.0.0.1:5000/a:1", true, false),
+            ("localhost:5000/b:1", true, false),
+            ("[::1]:5000/c:1", true, false),
+            ("ghcr.io/b:1", false, false),
+            ("localhost.example.com/a:1", false, false),
+            ("10.0.0.1:5000/a:1", true, true),
+            ("10.0.0.1/a:1", false, false),
+            ("localhost:5001/a:1", false, false),
+        ] {
+            for (able, insecure) in [(BUILDKITD, buildkitd), (DOCKER, docker)] {
+                let exporter = exporter(&job(&[reference]), &release(&said), able);
+                let told =
+                    exporter.attributes.get("registry.insecure").is_some_and(|v| v == "true");
+                assert_eq!(told, insecure, "{reference}, {able:?}");
+            }
         }
     }
 
@@ -180,7 +197,7 @@ mod tests {
         for (destination, name) in
             [(Destination::Engine, "docker.io/a:1"), (Destination::Registry, "docker.io/a:staged")]
         {
-            let exporter = exporter(&job(&["a:1"]), &destination, old);
+            let exporter = exporter(&job(&["a:1"]), &BuildOptions::to(destination), old);
             assert_eq!(exporter.kind, "moby");
             assert_eq!(lines(&exporter), [format!("name={name}")]);
         }

@@ -5,6 +5,7 @@ use prost::Message;
 use serde_json::Value;
 use tonic::{Code, Status};
 
+use super::export::Abilities;
 use super::progress::Progress;
 use super::text::one_line_name;
 use crate::engine::BuildJob;
@@ -30,12 +31,13 @@ struct Details {
 
 /// Why `job` failed, from what the engine answered and what it had told before.
 ///
-/// `native` are the platforms whose programs the engine can run.
+/// `native` are the platforms whose programs the engine can run, and `able` is what else it can.
 pub(super) fn failure(
     status: &Status,
     job: &BuildJob,
     progress: &Progress,
     native: &[Platform],
+    able: Abilities,
 ) -> Failure {
     let details = Details::decode(status.details());
     let step = details
@@ -53,7 +55,7 @@ pub(super) fn failure(
         message = format!("lost the connection to the engine: {message}");
     }
     let platform = step.as_ref().and_then(|step| platform(&step.name, &job.platforms));
-    let hint = hint(&message, kind, details.exit_code, job).or_else(|| {
+    let hint = hint(&message, kind, details.exit_code, job, able).or_else(|| {
         details.exit_code?;
         emulation_hint(platform.as_ref().or_else(|| only(&job.platforms))?, native)
     });
@@ -103,10 +105,10 @@ fn emulation_hint(platform: &Platform, native: &[Platform]) -> Option<String> {
 }
 
 /// The failure of an image that was built and did not get to where it should.
-pub(super) fn not_handed_on(job: &BuildJob, problem: &str) -> Failure {
+pub(super) fn not_handed_on(job: &BuildJob, problem: &str, able: Abilities) -> Failure {
     let kind = FailureKind::Export;
     let message = format!("failed to hand on `{}`: {problem}", job.target);
-    let hint = hint(&message, kind, None, job);
+    let hint = hint(&message, kind, None, job, able);
     Failure::new(kind, message, hint)
 }
 
@@ -192,6 +194,7 @@ fn hint(
     kind: FailureKind,
     exit_code: Option<i32>,
     job: &BuildJob,
+    able: Abilities,
 ) -> Option<String> {
     let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
     if says(&[DISK_FULL]) {
@@ -222,6 +225,9 @@ fn hint(
                 .to_owned(),
         );
     }
+    if says(&["HTTP response to HTTPS client"]) {
+        return plain_http_hint(message, job, able);
+    }
     match kind {
         FailureKind::Engine => Some(
             "see whether the engine still runs, and run again: what was built is still there"
@@ -241,17 +247,29 @@ fn export_hint(says: &dyn Fn(&[&str]) -> bool, job: &BuildJob) -> Option<String>
                 .to_owned(),
         );
     }
-    if says(&["HTTP response to HTTPS client"]) {
-        return Some(format!(
-            "`{}` speaks plain HTTP: add it to the engine's `insecure-registries`",
-            repository.registry()
-        ));
-    }
     says(&["denied", "unauthorized", "authorization failed", "401", "403"]).then(|| {
         format!(
             "`docker login {}` with an account that may push to `{repository}`",
             repository.registry()
         )
+    })
+}
+
+/// What to do when a registry without TLS was pulled from, or pushed to, with TLS.
+fn plain_http_hint(message: &str, job: &BuildJob, able: Abilities) -> Option<String> {
+    // Go tells the URL before the problem: `Head "https://10.0.0.1:5000/v2/…": http: server …`.
+    let url = message.split_once("\"https://").map(|(_, url)| url);
+    let told = url.and_then(|url| url.split(['/', '"']).next());
+    let pushed = || job.references.first().map(|first| first.repository.registry());
+    let registry = told.or_else(pushed)?;
+    Some(match able.knows_insecure_registries {
+        true => format!(
+            "`{registry}` speaks plain HTTP: add it to `insecure-registries` in Docker's daemon.json"
+        ),
+        false => format!(
+            "`{registry}` speaks plain HTTP: tell buildkitd so, with `http = true` under \
+             `[registry.\"{registry}\"]` in its buildkitd.toml"
+        ),
     })
 }
 
@@ -347,6 +365,8 @@ mod tests {
         }
     }
 
+    const DOCKER: Abilities = Abilities { graph_driver: false, knows_insecure_registries: true };
+
     struct Deaf;
 
     impl Listener for Deaf {
@@ -356,7 +376,7 @@ mod tests {
     fn failed(message: &str) -> Failure {
         let events = Events::to(Arc::new(Deaf));
         let status = Status::new(Code::NotFound, message);
-        failure(&status, &job(), &Progress::new("server", &events), &[])
+        failure(&status, &job(), &Progress::new("server", &events), &[], DOCKER)
     }
 
     #[test]
@@ -388,6 +408,17 @@ mod tests {
             let failure = failed(message);
             assert_eq!((failure.kind, failure.message.as_str()), (FailureKind::Build, message));
         }
+    }
+
+    #[test]
+    fn a_registry_without_tls_is_named_with_the_setting_that_the_engine_has() {
+        let buildkitd = Abilities { knows_insecure_registries: false, ..DOCKER };
+        let pull = "base:1: failed to resolve source metadata for 10.0.0.1:5000/base:1: failed to \
+                    do request: Head \"https://10.0.0.1:5000/v2/base/manifests/1\": http: server \
+                    gave HTTP response to HTTPS client";
+        let hints = [DOCKER, buildkitd]
+            .map(|able| hint(pull, FailureKind::Build, None, &job(), able).expect("a hint"));
+        insta::assert_snapshot!(hints.join("\n"));
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! An [OCI image layout][spec] on disk that many builds write to at once.
+//! An [OCI image layout][spec] on disk that many builds, and several runs, write to at once.
 //!
 //! [spec]: https://github.com/opencontainers/image-spec/blob/main/image-layout.md
 
 use std::collections::HashSet;
+use std::fs::TryLockError;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,6 +30,8 @@ pub(super) struct OciLayout {
     root: PathBuf,
     /// The blobs that are being written now; no two builds write the same one.
     writing: Mutex<HashSet<Digest>>,
+    /// Held by the build whose turn it is to ask for [`OciLayout::lock`]: the others of this run
+    /// wait without a thread each.
     index: tokio::sync::Mutex<()>,
 }
 
@@ -60,12 +63,19 @@ impl OciLayout {
 
     fn prepare(&self) -> io::Result<()> {
         fs_err::create_dir_all(self.blobs())?;
-        let marker = self.root.join("oci-layout");
-        if !marker.exists() {
-            self.replace(&marker, &json!({"imageLayoutVersion": "1.0.0"}))?;
+        self.create(&self.marker_path(), &json!({"imageLayoutVersion": "1.0.0"}))?;
+        let empty = json!({
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.index.v1+json",
+            "manifests": [],
+        });
+        self.create(&self.index_path(), &empty)?;
+        self.read_index()?;
+        // Where files cannot be locked, that is told now and not after the first build.
+        match self.lock_file()?.file().try_lock() {
+            Err(TryLockError::Error(error)) => Err(error),
+            Ok(()) | Err(TryLockError::WouldBlock) => Ok(()),
         }
-        let index = self.read_index()?;
-        self.replace(&self.index_path(), &index)
     }
 
     /// Begins to write the blob `digest`, of `size` bytes where that is known.
@@ -110,6 +120,7 @@ impl OciLayout {
         references: &[Reference],
     ) -> io::Result<()> {
         let _one_at_a_time = self.index.lock().await;
+        let _alone = self.lock().await?;
         let mut index = self.read_index()?;
         let names: Vec<String> = references.iter().map(Reference::canonical).collect();
         let manifests = index["manifests"].as_array_mut();
@@ -122,19 +133,28 @@ impl OciLayout {
         self.replace(&self.index_path(), &index)
     }
 
-    fn read_index(&self) -> io::Result<Value> {
-        let text = match fs_err::read(self.index_path()) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(json!({
-                    "schemaVersion": 2,
-                    "mediaType": "application/vnd.oci.image.index.v1+json",
-                    "manifests": [],
-                }));
+    /// Waits until no other run changes the index, and keeps them from it while the file is open.
+    async fn lock(&self) -> io::Result<fs_err::File> {
+        let file = self.lock_file()?;
+        let locking = tokio::task::spawn_blocking(move || file.file().lock().map(|()| file));
+        locking.await.map_err(io::Error::other)?
+    }
+
+    /// The file that stands for the index when that is locked: every layout has it, and unlike
+    /// the index it is never replaced by another.
+    fn lock_file(&self) -> io::Result<fs_err::File> {
+        let path = self.marker_path();
+        // NFS locks only what may be written to; elsewhere it may be somebody else's, too.
+        match fs_err::File::options().append(true).open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                fs_err::File::open(&path)
             }
-            Err(error) => return Err(error),
-        };
-        let index: Value = serde_json::from_slice(&text)?;
+            opened => opened,
+        }
+    }
+
+    fn read_index(&self) -> io::Result<Value> {
+        let index: Value = serde_json::from_slice(&fs_err::read(self.index_path())?)?;
         if index["manifests"].is_array() {
             Ok(index)
         } else {
@@ -142,11 +162,31 @@ impl OciLayout {
         }
     }
 
+    /// Puts `value` at `path` if nothing is there.
+    fn create(&self, path: &Path, value: &Value) -> io::Result<()> {
+        if path.exists() {
+            return Ok(());
+        }
+        match self.temporary(value)?.persist_noclobber(path) {
+            // Another run was faster.
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            created => created.map_err(io::Error::from),
+        }
+    }
+
     /// Puts `value` at `path` so that a reader sees the old file or the new, never a part.
     fn replace(&self, path: &Path, value: &Value) -> io::Result<()> {
+        self.temporary(value)?.persist(path).map_err(io::Error::from)
+    }
+
+    fn temporary(&self, value: &Value) -> io::Result<TempPath> {
         let mut temporary = NamedTempFile::new_in(&self.root)?;
         serde_json::to_writer_pretty(&mut temporary, value)?;
-        publish(temporary.into_temp_path(), path)
+        readable(temporary.into_temp_path())
+    }
+
+    fn marker_path(&self) -> PathBuf {
+        self.root.join("oci-layout")
     }
 
     fn index_path(&self) -> PathBuf {
@@ -176,14 +216,14 @@ fn invalid(problem: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, problem)
 }
 
-/// Renames a temporary file to its place, readable for all as other files are.
-fn publish(temporary: TempPath, path: &Path) -> io::Result<()> {
+/// A temporary file that all may read, as other files are.
+fn readable(temporary: TempPath) -> io::Result<TempPath> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
         fs_err::set_permissions(&temporary, std::fs::Permissions::from_mode(0o644))?;
     }
-    temporary.persist(path).map_err(io::Error::from)
+    Ok(temporary)
 }
 
 /// A blob on its way to the disk; dropped unfinished, it leaves nothing behind.
@@ -224,7 +264,10 @@ impl BlobWriter {
             return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
         }
         match self.temporary.take() {
-            Some(temporary) => publish(temporary, &self.layout.blob_path(&self.digest)),
+            Some(temporary) => {
+                let path = self.layout.blob_path(&self.digest);
+                readable(temporary)?.persist(path).map_err(io::Error::from)
+            }
             None => Ok(()),
         }
     }
@@ -316,6 +359,50 @@ mod tests {
         assert_eq!(entries, expected);
         let marker = fs_err::read_to_string(folder.path().join("oci-layout")).expect("a marker");
         assert!(marker.contains("1.0.0"));
+    }
+
+    #[test]
+    fn runs_at_the_same_time_lose_no_name_of_each_other() {
+        const RUNS: usize = 4;
+        const NAMES: usize = 50;
+        let folder = tempfile::tempdir().expect("a folder");
+        let name_all = |run: usize| {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+            runtime.block_on(async {
+                for number in 0..NAMES {
+                    let layout = OciLayout::open(folder.path()).expect("a layout");
+                    let name = format!("run-{run}:{number}");
+                    let named = layout.name(&descriptor(&name), &[reference(&name)]).await;
+                    named.expect("an index");
+                }
+            });
+        };
+        std::thread::scope(|scope| {
+            for run in 0..RUNS {
+                scope.spawn(move || name_all(run));
+            }
+        });
+        let entries = index(folder.path())["manifests"].as_array().map_or(0, Vec::len);
+        assert_eq!(entries, RUNS * NAMES);
+        let mut left: Vec<_> = fs_err::read_dir(folder.path())
+            .expect("the folder")
+            .map(|entry| entry.expect("an entry").file_name())
+            .collect();
+        left.sort();
+        assert_eq!(left, ["blobs", "index.json", "oci-layout"]);
+    }
+
+    #[tokio::test]
+    async fn a_layout_that_is_opened_stays_as_it_is() {
+        let folder = tempfile::tempdir().expect("a folder");
+        OciLayout::open(folder.path()).expect("a layout");
+        let path = folder.path().join("index.json");
+        let written = "{\"manifests\":[],\"annotations\":{\"a\":\"b\"}}";
+        fs_err::write(&path, written).expect("a file");
+        let layout = OciLayout::open(folder.path()).expect("a layout");
+        assert_eq!(fs_err::read_to_string(&path).expect("the file"), written);
+        layout.name(&descriptor("one"), &[reference("a:1")]).await.expect("an index");
+        assert_eq!(index(folder.path())["annotations"]["a"], "b");
     }
 
     #[test]

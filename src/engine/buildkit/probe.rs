@@ -7,7 +7,7 @@ use tonic::{Code, Status};
 
 use super::export::Abilities;
 use super::tls;
-use super::transport::{self, UpgradeRefused};
+use super::transport::{self, PATIENCE, Silent, UpgradeRefused};
 use crate::engine::address::{EngineAddress, EngineKind};
 use crate::engine::docker::{About, DockerApi, Product};
 use crate::engine::{EngineError, error::Cause};
@@ -29,8 +29,13 @@ pub(super) struct Probed {
     pub(super) mirrors: Vec<String>,
 }
 
-/// Connects to the engine at `address` and asks it what it is.
+/// Connects to the engine at `address` and asks it what it is; it has [`PATIENCE`] to tell.
 pub(super) async fn probe(address: &EngineAddress) -> Result<Probed, EngineError> {
+    let asked = tokio::time::timeout(PATIENCE, ask(address)).await;
+    asked.unwrap_or_else(|_| Err(silent(address)))
+}
+
+async fn ask(address: &EngineAddress) -> Result<Probed, EngineError> {
     if let Some(files) = &address.tls {
         // Files that are wrong are told as such, before they look like an engine that is.
         tls::client_config(files, b"h2")
@@ -159,12 +164,20 @@ fn unreachable(address: &EngineAddress, source: Cause) -> EngineError {
             version: "or another imitation of Docker".to_owned(),
         };
     }
+    if transport::find::<Silent>(&*source).is_some() {
+        return silent(&address);
+    }
     EngineError::Unreachable { address, source }
+}
+
+fn silent(address: &EngineAddress) -> EngineError {
+    EngineError::Silent { address: address.clone(), waited: PATIENCE }
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::time::Duration;
 
     use bytes::Bytes;
     use http_body_util::Full;
@@ -174,7 +187,7 @@ mod tests {
     use tokio::net::UnixListener;
 
     use super::*;
-    use crate::error::Explain;
+    use crate::error::{Explain, Report};
 
     fn address() -> EngineAddress {
         EngineAddress::docker("unix:///s", None).expect("an address")
@@ -240,6 +253,51 @@ mod tests {
         let nowhere = EngineAddress::docker("unix:///nowhere.sock", None).expect("an address");
         let error = probe(&nowhere).await.err().expect("a refusal");
         assert!(matches!(error, EngineError::Unreachable { .. }), "{error:?}");
+    }
+
+    /// A socket where connections are taken and nothing is said.
+    fn mute(folder: &Path) -> String {
+        let path = folder.join("mute.sock");
+        let listener = UnixListener::bind(&path).expect("a socket");
+        tokio::spawn(async move {
+            let mut taken = Vec::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                taken.push(stream);
+            }
+        });
+        format!("unix://{}", path.display())
+    }
+
+    /// What becomes of `asking`, which must end by itself: the clock jumps wherever all wait.
+    async fn within_minutes<T>(asking: impl Future<Output = T>) -> T {
+        let asked = tokio::time::timeout(Duration::from_secs(600), asking).await;
+        asked.expect("it is over")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_never_answers_is_given_up() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let url = mute(folder.path());
+        let addresses = [
+            EngineAddress::buildkit(&url, None).expect("an address"),
+            EngineAddress::docker(&url, None).expect("an address"),
+        ];
+        for address in addresses {
+            let error = within_minutes(probe(&address)).await.err().expect("a refusal");
+            assert!(matches!(error, EngineError::Silent { .. }), "{error:?}");
+            let told = Report::from(error).to_string();
+            let told = told.replace(&folder.path().display().to_string(), "FOLDER");
+            insta::allow_duplicates!(insta::assert_snapshot!(told));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_does_not_come_about_is_given_up() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let address = EngineAddress::docker(&mute(folder.path()), None).expect("an address");
+        let connected = within_minutes(transport::connect(&address)).await;
+        let error = unreachable(&address, connected.expect_err("no upgrade").into());
+        assert!(matches!(error, EngineError::Silent { .. }), "{error:?}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `BuildKit`'s vertices as the steps of a Dockerfile.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bollard_buildkit_proto::google::protobuf::Timestamp;
 use bollard_buildkit_proto::moby::buildkit::v1::{
@@ -60,8 +60,7 @@ impl Progress {
             self.meet(vertex);
         }
         if self.steps.len() > known {
-            self.events
-                .emit(&Event::StepsKnown { target: self.target.clone(), total: self.steps.len() });
+            self.emit_known();
         }
         for vertex in &response.vertexes {
             self.begin(vertex);
@@ -86,6 +85,18 @@ impl Progress {
         for index in 0..self.steps.len() {
             self.flush(index);
         }
+    }
+
+    /// Begins a step that the engine does beside its build, perhaps once more.
+    pub(super) fn begin_own(&mut self, name: &str) -> OwnStep<'_> {
+        let known = self.steps.len();
+        let index = self.step_called(name, name);
+        if self.steps.len() > known {
+            self.emit_known();
+        }
+        let step = self.steps[index].step.clone();
+        self.events.emit(&Event::StepStarted { target: self.target.clone(), step });
+        OwnStep { progress: self, index, begun: Instant::now() }
     }
 
     /// The step that the vertex with this digest belongs to.
@@ -115,6 +126,11 @@ impl Progress {
     /// which this is what it was before has made the same image. Checks are no steps of it.
     pub(super) fn last_run(&self) -> Option<Duration> {
         self.last_run
+    }
+
+    fn emit_known(&self) {
+        let total = self.steps.len();
+        self.events.emit(&Event::StepsKnown { target: self.target.clone(), total });
     }
 
     /// Gives a vertex its step when it is new.
@@ -253,6 +269,41 @@ impl Progress {
                 Some(start) => format!("{message} (Dockerfile line {})", start.line),
                 None => message,
             },
+        });
+    }
+}
+
+/// A step that is not one of the build's, and that no vertex tells of.
+pub(super) struct OwnStep<'a> {
+    progress: &'a mut Progress,
+    index: usize,
+    begun: Instant,
+}
+
+impl OwnStep<'_> {
+    /// Tells how many bytes of `item` have moved, of how many.
+    pub(super) fn moved(&self, item: &str, current: u64, total: u64) {
+        self.progress.events.emit(&Event::StepProgress {
+            target: self.progress.target.clone(),
+            step: self.progress.steps[self.index].step.number,
+            item: item.to_owned(),
+            current,
+            total: Some(total),
+        });
+    }
+
+    /// Ends it; `error` is why it failed, where it did.
+    pub(super) fn end(self, error: Option<&str>) {
+        let state = &mut self.progress.steps[self.index];
+        let before = covered(&state.intervals);
+        state.intervals.push((before, before + self.begun.elapsed()));
+        self.progress.events.emit(&Event::StepFinished {
+            target: self.progress.target.clone(),
+            step: state.step.clone(),
+            cached: false,
+            elapsed: covered(&state.intervals),
+            // It is not kept: what is done anew after it may fail for another reason.
+            error: error.map(one_line_name),
         });
     }
 }

@@ -32,6 +32,9 @@ const MAX_HEADERS: u32 = 8 << 20;
 /// How soon a connection is asked whether the machine at its other end is still there.
 const KEEPALIVE: Duration = Duration::from_secs(20);
 
+/// How long an engine may take to answer before a build is asked of it. A busy one needs seconds.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Reading and writing, whatever is below.
 pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
@@ -40,6 +43,11 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 #[derive(Debug, thiserror::Error)]
 #[error("the engine refused to open its BuildKit API: {0}")]
 pub(super) struct UpgradeRefused(pub(super) StatusCode);
+
+/// The engine took the connection, or did not even that, and said nothing.
+#[derive(Debug, thiserror::Error)]
+#[error("it did not answer within {} seconds", PATIENCE.as_secs())]
+pub(super) struct Silent;
 
 /// Opens a gRPC channel to the `BuildKit` API at `address`.
 ///
@@ -72,12 +80,17 @@ impl tower_service::Service<Uri> for Connector {
     fn call(&mut self, _: Uri) -> Self::Future {
         let address = self.0.clone();
         Box::pin(async move {
-            let io = match address.kind {
-                EngineKind::BuildKit => dial(&address, b"h2").await?,
-                EngineKind::Docker => upgrade(dial(&address, b"http/1.1").await?).await?,
-            };
-            Ok(TokioIo::new(io))
+            // It is called for every new connection, in the middle of a run too.
+            let opened = tokio::time::timeout(PATIENCE, open(&address)).await;
+            Ok(TokioIo::new(opened.map_err(|_| Silent)??))
         })
+    }
+}
+
+async fn open(address: &EngineAddress) -> Result<Box<dyn Io>, Cause> {
+    match address.kind {
+        EngineKind::BuildKit => dial(address, b"h2").await,
+        EngineKind::Docker => upgrade(dial(address, b"http/1.1").await?).await,
     }
 }
 
