@@ -226,6 +226,11 @@ fn refusals_say_what_a_value_is() {
 }
 
 #[test]
+fn a_mistake_beside_other_than_ascii_is_shown() {
+    insta::assert_snapshot!(said_of(&["ääää {{tables/b}}", "FROM a {{s [é}}"]));
+}
+
+#[test]
 fn partials_keep_their_indentation() {
     let project = Project::new(&[
         ("Dockerfile.hbs", "FROM a\nRUN x \\\n    {{> lines}}\n"),
