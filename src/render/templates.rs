@@ -92,19 +92,20 @@ impl<'a> Templates<'a> {
         Ok(paths)
     }
 
-    /// Reads a template, unless that has been done.
-    pub(super) fn load(&mut self, name: &str) -> Result<(), RenderError> {
-        if self.sources.contains_key(name) {
+    /// Reads the template of a Dockerfile, unless that has been done.
+    pub(super) fn load(&mut self, path: &str) -> Result<(), RenderError> {
+        let name = of_dockerfile(path);
+        if self.sources.contains_key(&name) {
             return Ok(());
         }
-        self.refuse_link(Path::new(name))?;
-        let path = self.folder.join(name);
-        if !path.is_file() {
-            return Err(RenderError::NoTemplate(path));
+        self.refuse_link(Path::new(path))?;
+        let on_disk = self.folder.join(path);
+        if !on_disk.is_file() {
+            return Err(RenderError::NoTemplate(on_disk));
         }
-        let compiled = self.compile(name, Path::new(name))?;
+        let compiled = self.compile(&name, Path::new(path))?;
         check(&compiled.template, &compiled.source, self)?;
-        self.register(name, compiled);
+        self.register(&name, compiled);
         Ok(())
     }
 
@@ -131,18 +132,19 @@ impl<'a> Templates<'a> {
         }
     }
 
-    /// Renders a template that was loaded.
+    /// Renders the template of a Dockerfile, which was loaded.
     pub(super) fn render(
         &self,
-        name: &str,
+        path: &str,
         variables: &Json,
         variant: &str,
         used: &mut Used,
     ) -> Result<String, RenderError> {
-        let template = self.handlebars.get_template(name).expect("it was loaded");
+        let name = of_dockerfile(path);
+        let template = self.handlebars.get_template(&name).expect("it was loaded");
         let rendered = self.renders(template, variables, used);
-        used.extend(self.digests.get(name).map(|digest| (name.to_owned(), digest.clone())));
-        rendered.map_err(|error| self.explain(name, &error, variables, variant))
+        used.extend(self.digests.get(&name).map(|digest| (path.to_owned(), digest.clone())));
+        rendered.map_err(|error| self.explain(&name, &error, variables, variant))
     }
 
     /// Renders a template, and adds to `used` the partials that it came by.
@@ -186,8 +188,7 @@ impl<'a> Templates<'a> {
         if let Some(compiled) = lock().get(path) {
             return Ok(Arc::clone(compiled));
         }
-        // Not a name that a partial could have.
-        let compiled = self.compile(&format!("copied {}", path.display()), path)?;
+        let compiled = self.compile(&format!("copied/{}", path.display()), path)?;
         check(&compiled.template, &compiled.source, self)?;
         let compiled = Arc::new(compiled);
         lock().insert(path.to_owned(), Arc::clone(&compiled));
@@ -245,6 +246,11 @@ impl<'a> Templates<'a> {
             path.iter().try_fold(&variables, |value, part| entry(value, part)).is_some()
         })
     }
+}
+
+/// The name of a Dockerfile's template. As a partial is called like its file, none has a `/`.
+fn of_dockerfile(path: &str) -> String {
+    format!("Dockerfile/{path}")
 }
 
 fn entry<'a>(value: &'a Json, part: &str) -> Option<&'a Json> {
