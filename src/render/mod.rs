@@ -13,6 +13,7 @@ mod error;
 mod explain;
 mod files;
 mod helpers;
+mod here_document;
 mod links;
 mod plain;
 mod recorder;
@@ -21,6 +22,7 @@ mod stages;
 mod steps;
 mod templates;
 mod upstream;
+mod words;
 
 pub(crate) use copied::{flags, sources};
 pub(crate) use dockerfile::{Instruction, Misuse, parse};
