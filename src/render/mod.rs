@@ -22,6 +22,7 @@ mod stages;
 mod steps;
 mod templates;
 mod upstream;
+mod wildcard;
 mod words;
 
 pub(crate) use copied::{flags, sources};

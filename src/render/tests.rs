@@ -7,6 +7,8 @@ use crate::error::Report;
 use crate::image::Digest;
 use crate::matrix::{self, Matrix};
 
+mod sources;
+
 const MATRIX: &str = r#"
 [image]
 repository = "acme/base"
