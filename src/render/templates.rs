@@ -14,6 +14,7 @@ use super::explain::{explain, offset};
 use super::helpers;
 use super::links::first_link;
 use super::recorder::{Recorder, mark};
+use super::values::Rendered;
 use crate::image::Digest;
 use crate::matrix::{Diagnostic, Matrix, SourceError, SourceFile};
 
@@ -139,7 +140,7 @@ impl<'a> Templates<'a> {
         variables: &Json,
         variant: &str,
         used: &mut Used,
-    ) -> Result<String, RenderError> {
+    ) -> Result<Rendered, RenderError> {
         let name = of_dockerfile(path);
         let template = self.handlebars.get_template(&name).expect("it was loaded");
         let rendered = self.renders(template, variables, used);
@@ -153,7 +154,7 @@ impl<'a> Templates<'a> {
         template: &Template,
         variables: &Json,
         used: &mut Used,
-    ) -> Result<String, HandlebarsError> {
+    ) -> Result<Rendered, HandlebarsError> {
         let context = Context::wraps(variables)?;
         let mut state = RenderContext::new(template.name.as_ref());
         let recorder = Recorder::default();
@@ -163,7 +164,7 @@ impl<'a> Templates<'a> {
             let digest = self.digests.get(&name).cloned();
             used.extend(digest.map(|digest| (format!("{PARTIALS}/{name}.hbs"), digest)));
         }
-        rendered
+        rendered.map(|marked| Rendered::new(&marked))
     }
 
     /// Renders a file that a Dockerfile copies, at `path` below the folder.
@@ -177,7 +178,7 @@ impl<'a> Templates<'a> {
         let compiled = self.copied(path)?;
         let rendered = self.renders(&compiled.template, variables, used);
         used.insert(path.to_string_lossy().into_owned(), compiled.digest.clone());
-        rendered.map_err(|error| {
+        rendered.map(|rendered| rendered.text).map_err(|error| {
             let of_partial = error.template_name.as_deref().and_then(|name| self.sources.get(name));
             self.explain_in(of_partial.unwrap_or(&compiled.source), &error, variables, variant)
         })

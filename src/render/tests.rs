@@ -8,6 +8,7 @@ use crate::image::Digest;
 use crate::matrix::{self, Matrix};
 
 mod sources;
+mod values;
 
 const MATRIX: &str = r#"
 [image]
