@@ -93,8 +93,10 @@ impl Diagnostic {
     fn render(&self, source: &SourceFile) -> String {
         let path = source.path.to_string_lossy();
         let clamp = |span: &Span| {
+            let is_boundary = |at: &usize| source.text.is_char_boundary(*at);
             let end = span.end.min(source.text.len());
-            span.start.min(end)..end
+            let start = (0..=span.start.min(end)).rev().find(is_boundary).unwrap_or(0);
+            start..(end..=source.text.len()).find(is_boundary).unwrap_or(end)
         };
         let mut snippet = Snippet::source(&*source.text)
             .path(path)
@@ -165,6 +167,17 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_span_that_cuts_a_character_shows_it_whole() {
+        let source = SourceFile::new(Path::new("a"), "xäö");
+        for (span, marks) in [(2..4, "^^"), (2..2, "^"), (1..2, "^"), (4..9, "^"), (9..9, "^")] {
+            let diagnostic = Diagnostic::new(span.clone(), "wrong", "");
+            let shown = SourceError::new(&source, vec![diagnostic]).to_string();
+            let shown = shown.lines().last().unwrap_or_default().trim_start_matches([' ', '|']);
+            assert_eq!(shown, marks, "{span:?}");
+        }
+    }
 
     #[test]
     fn a_byte_is_on_the_line_that_it_stands_on() {

@@ -1,8 +1,9 @@
 //! What a text may hold that ends up in a Dockerfile, a name or a path.
 //!
 //! Templates are trusted, values are not: a value is data, and must stay so wherever a
-//! template puts it. So a value can neither begin a new line or instruction nor leave a
-//! quoted string, start a substitution of the shell or of handlebars, or chain a command.
+//! template puts it. So a value can neither begin a new line nor leave a quoted string, start a
+//! substitution of the shell or of handlebars, or chain a command. That it is no instruction
+//! and no flag of one is seen where it stands, when a Dockerfile is rendered.
 
 use serde_json::Value as Json;
 
@@ -110,12 +111,12 @@ pub(super) fn refuse_path(path: &str) -> Option<String> {
 }
 
 /// Whether a character is one that a terminal or an editor does not show as itself:
-/// controls, line separators, zero-width and direction marks.
+/// controls, line separators, zero-width and direction marks, and what is no character.
 pub(crate) fn is_invisible(character: char) -> bool {
     character.is_control()
         || matches!(character,
             '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+            | '\u{2060}'..='\u{206f}' | '\u{fdd0}'..='\u{fdef}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 fn describe(character: char) -> String {
@@ -146,6 +147,7 @@ mod tests {
             "a\u{202e}b",
             "\u{1b}[31m",
             "a\0",
+            "a\u{fdd1}b",
             "a\"b",
             "a'b",
             "a\\",

@@ -205,7 +205,10 @@ impl Checker<'_> {
         if self.found.iter().any(is_told) {
             return;
         }
-        let start = find(&place.source.text, name, place.line);
+        // Between a table and its entry may stand a `/` too.
+        let (text, table) = (&place.source.text, name.split('.').next().unwrap_or(name));
+        let start = find(text, name, place.line).or_else(|| find(text, table, place.line));
+        let start = start.unwrap_or_else(|| line_begin(text, place.line));
         let help = nearest(name, known).map(|near| format!("did you mean `{near}`?"));
         let diagnostic = Diagnostic::new(start..start + name.len(), message, label);
         self.found.push(Found {
@@ -257,13 +260,17 @@ fn collect_inline(template: &Template, names: &mut HashSet<String>) {
     }
 }
 
+fn line_begin(text: &str, line: usize) -> usize {
+    text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum()
+}
+
 /// The first place of `name` as a word on or after `line`.
-fn find(text: &str, name: &str, line: usize) -> usize {
-    let start: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
+fn find(text: &str, name: &str, line: usize) -> Option<usize> {
+    let start = line_begin(text, line);
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let found = text[start..].match_indices(name).find(|(at, _)| {
         let (before, after) = (&text[..start + at], &text[start + at + name.len()..]);
         !before.ends_with(is_word) && !after.starts_with(is_word)
     });
-    found.map_or(start, |(at, _)| start + at)
+    found.map(|(at, _)| start + at)
 }

@@ -1,6 +1,8 @@
 //! What a Dockerfile takes from its context.
 
 use super::dockerfile::{Instruction, Misuse};
+use super::here_document::{HereDocument, list};
+use super::words::unquoted;
 
 /// A file, a folder or a wildcard in the context, and the line that asks for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,21 +34,33 @@ fn copied(instruction: &Instruction) -> Result<Vec<String>, Misuse> {
     if flags.iter().any(|flag| flag.starts_with("--from=")) {
         return Ok(Vec::new());
     }
-    let words: Vec<String> = if rest.starts_with('[') {
-        serde_json::from_str(rest).map_err(|_| {
-            let what = "the list is not JSON: its texts stand in double quotes".to_owned();
-            Misuse { line: instruction.line, what }
-        })?
-    } else {
-        rest.split_whitespace().map(|word| word.trim_matches('"').to_owned()).collect()
+    let refuse = |what: String| Misuse { line: instruction.line, what };
+    let words = match list(rest) {
+        Some(words) => words,
+        // Where it is no list, Docker reads words, of which one may be a wildcard.
+        None if rest.starts_with('[') && rest.ends_with(']') => {
+            let what = "the list is not JSON: its texts stand in double quotes";
+            return Err(refuse(what.to_owned()));
+        }
+        None => rest.split_whitespace().map(str::to_owned).collect(),
     };
     let Some((_, sources)) = words.split_last() else {
         return Ok(Vec::new());
     };
     let is_remote = |word: &str| word.contains("://") || word.starts_with("git@");
     let is_add = instruction.keyword == "ADD";
-    let elsewhere = |word: &str| word.starts_with("<<") || (is_add && is_remote(word));
-    Ok(sources.iter().filter(|word| !elsewhere(word)).cloned().collect())
+    let mut paths = Vec::new();
+    for word in sources.iter().filter(|word| HereDocument::of(word).is_none()) {
+        let path = unquoted(word, instruction.escape).ok_or_else(|| {
+            refuse(format!(
+                "the quote in `{word}` does not end; what has spaces in it stands in a list, `[\"a b\", \"/\"]`"
+            ))
+        })?;
+        if !(is_add && is_remote(&path)) {
+            paths.push(path);
+        }
+    }
+    Ok(paths)
 }
 
 fn mounted(instruction: &Instruction) -> Result<Vec<String>, Misuse> {
@@ -124,8 +138,25 @@ mod tests {
     }
 
     #[test]
+    fn sources_are_read_as_docker_reads_them() {
+        assert_eq!(paths("COPY 'a.txt' \"b\".txt /f/"), ["a.txt", "b.txt"]);
+        assert_eq!(paths("COPY [a-b]*.txt /x/"), ["[a-b]*.txt"]);
+        assert_eq!(paths("COPY [\"'a b'\", \"/\"]"), ["a b"]);
+        assert_eq!(paths("COPY <<robots.txt a 3<<'B' /x/\n\nrobots.txt\nB"), ["a"]);
+        assert_eq!(paths("ADD 'https://example.org/x' y /"), ["y"]);
+        let text = "# escape=`\nFROM a\nCOPY a`b /\n";
+        assert_eq!(sources(&parse(text).expect(text)).expect(text)[0].path, "ab");
+    }
+
+    #[test]
     fn what_cannot_be_known_or_leaves_is_refused() {
-        for text in ["COPY $X /", "COPY ../x /", "RUN --mount=target=/x y", "COPY ['a', '/']"] {
+        for text in [
+            "COPY $X /",
+            "COPY ../x /",
+            "RUN --mount=target=/x y",
+            "COPY ['a', '/']",
+            "COPY \"a b\" /",
+        ] {
             let instructions = parse(&format!("FROM a\n{text}\n")).expect(text);
             assert_eq!(sources(&instructions).expect_err(text).line, 2, "{text}");
         }

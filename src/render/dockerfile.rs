@@ -2,6 +2,9 @@
 //!
 //! Reference: <https://docs.docker.com/reference/dockerfile/>
 
+use std::ops::Range;
+
+use super::here_document::HereDocument;
 use crate::matrix::{INSTRUCTIONS, nearest};
 
 /// One instruction.
@@ -13,6 +16,12 @@ pub(crate) struct Instruction {
     pub(crate) arguments: String,
     /// Its first line, from 1.
     pub(crate) line: usize,
+    /// Where in the text its keyword begins.
+    pub(super) begin: usize,
+    /// Where in the text the lines stand that end its here-documents.
+    pub(super) ends: Vec<Range<usize>>,
+    /// The character that takes another's meaning away.
+    pub(super) escape: char,
     /// For each of its lines, where it begins: in `arguments`, and in the text. What is before
     /// the arguments has a negative place in them.
     pieces: Vec<(isize, usize)>,
@@ -49,9 +58,8 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Instruction>, Misuse> {
         let mut pieces = Vec::new();
         loop {
             pieces.push((joined.len().cast_signed(), current_at));
-            let trimmed = current.trim_end();
-            let Some(continued) = trimmed.strip_suffix(escape) else {
-                joined.push_str(trimmed);
+            let Some(continued) = continued(current, escape) else {
+                joined.push_str(current);
                 break;
             };
             joined.push_str(continued);
@@ -73,10 +81,11 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Instruction>, Misuse> {
             return Err(Misuse { line, what: not_an_instruction(&keyword) });
         }
         let arguments = arguments.to_owned();
-        if matches!(keyword.as_str(), "RUN" | "COPY" | "ADD") {
-            skip_heredocs(&arguments, &mut lines, line)?;
-        }
-        instructions.push(Instruction { keyword, arguments, line, pieces });
+        let begin = at + first.len() - first.trim_start().len();
+        let mut instruction =
+            Instruction { keyword, arguments, line, begin, ends: Vec::new(), escape, pieces };
+        instruction.ends = skip_here_documents(&instruction, &mut lines)?;
+        instructions.push(instruction);
     }
     match instructions.iter().find(|instruction| instruction.keyword != "ARG") {
         Some(first) if first.keyword == "FROM" => Ok(instructions),
@@ -86,6 +95,15 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Instruction>, Misuse> {
         }
         None => Err(Misuse { line: 1, what: "a Dockerfile has a `FROM`".to_owned() }),
     }
+}
+
+/// What an instruction goes on from, where `line` does not end it. A doubled escape is no escape.
+///
+/// Reference: `lineContinuationRegex` in
+/// <https://github.com/moby/buildkit/blob/master/frontend/dockerfile/parser/parser.go>
+fn continued(line: &str, escape: char) -> Option<&str> {
+    let continued = line.trim_end_matches([' ', '\t']).strip_suffix(escape)?;
+    (!continued.ends_with(escape)).then_some(continued)
 }
 
 fn not_an_instruction(keyword: &str) -> String {
@@ -135,42 +153,21 @@ fn directives(text: &str) -> impl Iterator<Item = (String, &str)> {
     all.take_while(|(name, _)| matches!(name.as_str(), "escape" | "syntax" | "check"))
 }
 
-fn skip_heredocs<'a>(
-    arguments: &str,
+/// Goes on behind the here-documents of an instruction, and tells where the lines stand that end
+/// them.
+fn skip_here_documents<'a>(
+    instruction: &Instruction,
     lines: &mut impl Iterator<Item = (usize, usize, &'a str)>,
-    line: usize,
-) -> Result<(), Misuse> {
-    for (end, strip_tabs) in heredocs(arguments) {
-        let is_end = |text: &str| match strip_tabs {
-            true => text.trim_start_matches('\t') == end,
-            false => text == end,
-        };
-        if !lines.by_ref().any(|(.., text)| is_end(text)) {
-            return Err(Misuse { line, what: format!("the here-document `{end}` does not end") });
-        }
-    }
-    Ok(())
-}
-
-/// The words that end the here-documents of an instruction, and whether `<<-` strips tabs.
-fn heredocs(arguments: &str) -> Vec<(String, bool)> {
-    let mut found = Vec::new();
-    for word in arguments.split_whitespace() {
-        let word = word.trim_start_matches(|c: char| c.is_ascii_digit());
-        let Some(rest) = word.strip_prefix("<<") else {
-            continue;
-        };
-        let (rest, strip_tabs) = match rest.strip_prefix('-') {
-            Some(rest) => (rest, true),
-            None => (rest, false),
-        };
-        let name = rest.trim_matches(['"', '\'']);
-        let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-        if !name.is_empty() && is_name {
-            found.push((name.to_owned(), strip_tabs));
-        }
-    }
-    found
+) -> Result<Vec<Range<usize>>, Misuse> {
+    let documents = HereDocument::all(&instruction.keyword, &instruction.arguments).into_iter();
+    let ends = documents.map(|document| {
+        let end = lines.by_ref().find(|(.., text)| document.ends_at(text));
+        end.map(|(_, at, text)| at..at + text.len()).ok_or_else(|| Misuse {
+            line: instruction.line,
+            what: format!("the here-document `{}` does not end", document.end),
+        })
+    });
+    ends.collect()
 }
 
 #[cfg(test)]
@@ -188,6 +185,26 @@ mod tests {
         let expected = [("FROM", 2), ("RUN", 3), ("RUN", 7), ("COPY", 10), ("CMD", 13)];
         assert_eq!(keywords(text), expected.map(|(word, line)| (word.to_owned(), line)));
         assert_eq!(parse(text).expect(text)[1].arguments, "x   && y");
+    }
+
+    #[test]
+    fn a_doubled_escape_continues_nothing() {
+        let text = "FROM a:1\nRUN one\\\\\nFROM b:2\nRUN two\n";
+        let expected = [("FROM", 1), ("RUN", 2), ("FROM", 3), ("RUN", 4)];
+        assert_eq!(keywords(text), expected.map(|(word, line)| (word.to_owned(), line)));
+        for (line, expected) in [
+            ("RUN a\\", Some("RUN a")),
+            ("RUN a \\ \t", Some("RUN a ")),
+            ("\\", Some("")),
+            ("RUN a\\\\", None),
+            ("RUN a\\\\\\ ", None),
+            ("RUN a\\\u{a0}", None),
+            ("RUN a`", None),
+        ] {
+            assert_eq!(continued(line, '\\'), expected, "{line:?}");
+        }
+        assert_eq!(continued("RUN a`", '`'), Some("RUN a"));
+        assert_eq!(continued("RUN a``", '`'), None);
     }
 
     #[test]

@@ -5,14 +5,13 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use glob::{MatchOptions, Pattern};
-
 use super::context::ContextFile;
 use super::copied::Source;
 use super::dockerfile::Misuse;
 use super::error::RenderError;
 use super::links::first_link;
 use super::templates::PARTIALS;
+use super::wildcard::Wildcard;
 
 /// The largest context, in MiB. Contexts are held in memory, and what is larger belongs into
 /// a build step that fetches it.
@@ -45,6 +44,14 @@ pub(super) struct Found {
     executable: bool,
 }
 
+/// What a source means.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    pub(super) files: Vec<Found>,
+    /// The folders without a file in them.
+    pub(super) empty: Vec<String>,
+}
+
 impl Files {
     /// The files of `folder`, in which `dockerfiles` are the templates of Dockerfiles.
     pub(super) fn new(folder: &Path, dockerfiles: impl Iterator<Item = String>) -> Self {
@@ -60,7 +67,7 @@ impl Files {
 
     /// The files that `source` means: itself, its template, everything in it, or all that match.
     pub(super) fn find(&self, source: &Source) -> Result<Vec<Found>, Misuse> {
-        let found = self.all(source)?;
+        let found = self.all(source)?.files;
         match found.iter().any(Found::hides_dockerfile) {
             true => {
                 let what = format!(
@@ -72,40 +79,38 @@ impl Files {
         }
     }
 
-    /// The same, whatever the files are called.
-    pub(super) fn all(&self, source: &Source) -> Result<Vec<Found>, Misuse> {
+    /// The same, whatever the files are called, and the folders that are not sent.
+    pub(super) fn all(&self, source: &Source) -> Result<Listing, Misuse> {
         let path = &source.path;
-        let found = match path.contains(['*', '?', '[']) {
+        let found = match Wildcard::is(path) {
             true => self.matching(path),
             false => self.named(path),
         };
         found.map_err(|what| Misuse { line: source.line, what })
     }
 
-    fn matching(&self, path: &str) -> Result<Vec<Found>, String> {
-        let pattern = Pattern::new(path).map_err(|error| error.msg.to_owned())?;
-        let options = MatchOptions { require_literal_separator: true, ..MatchOptions::new() };
-        let mut found = Vec::new();
+    fn matching(&self, path: &str) -> Result<Listing, String> {
+        let wildcard = Wildcard::new(path)
+            .ok_or_else(|| format!("`{path}` is not a wildcard that Docker understands"))?;
+        let mut found = Listing::default();
         self.walk("", &mut found)?;
         // A folder that matches brings what is in it.
-        found.retain(|file| {
-            let mut above = Path::new(&file.path).ancestors();
-            above.any(|path| path != Path::new("") && pattern.matches_path_with(path, options))
-        });
-        match found.is_empty() {
+        found.files.retain(|file| wildcard.means(&file.path));
+        found.empty.retain(|folder| wildcard.means(folder));
+        match found.files.is_empty() {
             true => Err(format!("nothing matches `{path}` in `{}`", self.folder.display())),
             false => Ok(found),
         }
     }
 
-    fn named(&self, path: &str) -> Result<Vec<Found>, String> {
+    fn named(&self, path: &str) -> Result<Listing, String> {
         if path.ends_with(TEMPLATE) {
             return Err(format!("`{path}` is rendered before it is copied: leave `.hbs` out here"));
         }
         if let Some(link) = first_link(&self.folder, Path::new(path)) {
             return Err(refused_link(&link.to_string_lossy()));
         }
-        let mut found = Vec::new();
+        let mut found = Listing::default();
         let template = format!("{path}{TEMPLATE}");
         if self.exists(path) {
             self.add(path, &mut found)?;
@@ -114,6 +119,10 @@ impl Files {
         } else {
             return Err(format!("there is no `{path}` in `{}`", self.folder.display()));
         }
+        // Docker would not find it: an empty folder is in no context. The context itself it finds.
+        if found.files.is_empty() && !path.is_empty() {
+            return Err(format!("the folder `{path}` holds no file that could be copied"));
+        }
         Ok(found)
     }
 
@@ -121,7 +130,7 @@ impl Files {
         self.folder.join(path).symlink_metadata().is_ok()
     }
 
-    fn walk(&self, path: &str, found: &mut Vec<Found>) -> Result<(), String> {
+    fn walk(&self, path: &str, found: &mut Listing) -> Result<(), String> {
         let unreadable = |error: std::io::Error| error.to_string();
         let entries = fs_err::read_dir(self.folder.join(path)).map_err(unreadable)?;
         let mut entries: Vec<_> = entries.collect::<Result<_, _>>().map_err(unreadable)?;
@@ -137,12 +146,17 @@ impl Files {
         Ok(())
     }
 
-    fn add(&self, path: &str, found: &mut Vec<Found>) -> Result<(), String> {
+    fn add(&self, path: &str, found: &mut Listing) -> Result<(), String> {
         let metadata = fs_err::symlink_metadata(self.folder.join(path));
         let metadata = metadata.map_err(|error| error.to_string())?;
         let kind = metadata.file_type();
         if kind.is_dir() {
-            return self.walk(path, found);
+            let before = found.files.len();
+            self.walk(path, found)?;
+            if found.files.len() == before {
+                found.empty.push(path.to_owned());
+            }
+            return Ok(());
         }
         if kind.is_symlink() {
             return Err(refused_link(path));
@@ -155,7 +169,7 @@ impl Files {
         if !self.left_out.contains(&twin) && self.exists(&twin) {
             return Err(format!("`{rendered}` and `{rendered}{TEMPLATE}` are both there"));
         }
-        found.push(Found {
+        found.files.push(Found {
             path: rendered.to_owned(),
             on_disk: path.to_owned(),
             size: metadata.len(),

@@ -10,6 +10,7 @@ use handlebars::{
 use serde_json::Value as Json;
 
 use super::recorder::USED;
+use super::values::mark;
 
 /// What `{{name}}` becomes: a call that refuses what is no text. No template can write this name.
 const SCALAR: &str = " scalar";
@@ -113,6 +114,7 @@ fn scalar(what: String, value: &Json) -> Result<ScopedJson<'static>, RenderError
         Json::Array(_) | Json::Object(_) => {
             Err(Refusal::NotScalar { what, kind: kind(value) }.into())
         }
+        Json::String(text) => Ok(Json::String(mark(text.clone())).into()),
         value => Ok(value.clone().into()),
     }
 }
@@ -126,7 +128,7 @@ fn parameter<'a, 'rc>(
     helper.param(index).ok_or_else(|| missing.into())
 }
 
-/// Writes a text, a number, `true` or `false`, and refuses all else.
+/// Writes a text, marked as a value, a number, `true` or `false`, and refuses all else.
 struct Scalar;
 
 impl HelperDef for Scalar {

@@ -13,6 +13,7 @@ mod error;
 mod explain;
 mod files;
 mod helpers;
+mod here_document;
 mod links;
 mod plain;
 mod recorder;
@@ -21,6 +22,9 @@ mod stages;
 mod steps;
 mod templates;
 mod upstream;
+mod values;
+mod wildcard;
+mod words;
 
 pub(crate) use copied::{flags, sources};
 pub(crate) use dockerfile::{Instruction, Misuse, parse};
@@ -84,11 +88,12 @@ impl<'a> Renderer<'a> {
         let variables = self.matrix.variables(variant).into();
         let template = self.matrix.dockerfile(variant);
         let mut used = Used::default();
-        let text = self.templates.render(&template, &variables, id, &mut used)?;
+        let rendered = self.templates.render(&template, &variables, id, &mut used)?;
         let name = template.strip_suffix(".hbs").unwrap_or(&template);
         let name = name.rsplit('/').next().unwrap_or(name).to_owned();
-        let in_dockerfile = |error| RenderError::in_dockerfile(id, &name, &text, error);
-        let instructions = dockerfile::parse(&text).map_err(in_dockerfile)?;
+        let in_dockerfile = |error| RenderError::in_dockerfile(id, &name, &rendered.text, error);
+        let instructions = dockerfile::parse(&rendered.text).map_err(in_dockerfile)?;
+        rendered.check(&instructions).map_err(in_dockerfile)?;
         let sources = copied::sources(&instructions).map_err(in_dockerfile)?;
         let mut files = Vec::new();
         for source in &sources {
@@ -98,7 +103,7 @@ impl<'a> Renderer<'a> {
         let files = self
             .files
             .read(files, id, |path| self.templates.render_file(path, &variables, id, &mut used))?;
-        let (dockerfile, upstreams) = upstream::pin(&text, &instructions, &self.pins);
+        let (dockerfile, upstreams) = upstream::pin(&rendered.text, &instructions, &self.pins);
         let origin = self.origin(variant, used);
         Ok(BuildContext { dockerfile, dockerfile_name: name, files, upstreams, origin })
     }

@@ -18,6 +18,9 @@ pub enum NotPlain {
     /// The folder holds something else.
     #[error("`{0}` would be copied too, which basegen leaves out")]
     More(String),
+    /// The folder holds a folder without files.
+    #[error("`{0}` is an empty folder, which basegen does not send")]
+    Empty(String),
     /// The mode differs.
     #[error("`{path}` has the mode {mode:04o}, and basegen sends {sent:04o}")]
     Mode {
@@ -39,7 +42,10 @@ pub enum NotPlain {
 /// Makes sure that an engine that is sent the templates' folder of `matrix` builds `context`
 /// just as from what basegen sends.
 pub fn plain(matrix: &Matrix, context: &BuildContext) -> Result<(), NotPlain> {
-    if context.files.is_empty() {
+    let unreadable = |misuse: Misuse| NotPlain::Unreadable(misuse.what);
+    let instructions = parse(&context.dockerfile).map_err(unreadable)?;
+    let sources = sources(&instructions).map_err(unreadable)?;
+    if sources.is_empty() {
         return Ok(());
     }
     let folder = matrix.templates();
@@ -57,15 +63,15 @@ pub fn plain(matrix: &Matrix, context: &BuildContext) -> Result<(), NotPlain> {
             check_mode(&folder, above, 0o755)?;
         }
     }
-    let unreadable = |misuse: Misuse| NotPlain::Unreadable(misuse.what);
-    let instructions = parse(&context.dockerfile).map_err(unreadable)?;
     let everything = Files::new(&folder, std::iter::empty()).with_everything();
-    for source in sources(&instructions).map_err(unreadable)? {
+    for source in sources {
         let found = everything.all(&source).map_err(unreadable)?;
-        let mut found = found.iter().map(Found::on_disk);
-        if let Some(more) = found.find(|path| !context.files.iter().any(|file| file.path == *path))
-        {
+        let is_sent = |path: &str| context.files.iter().any(|file| file.path == path);
+        if let Some(more) = found.files.iter().map(Found::on_disk).find(|path| !is_sent(path)) {
             return Err(NotPlain::More(more.to_owned()));
+        }
+        if let Some(empty) = found.empty.into_iter().next() {
+            return Err(NotPlain::Empty(empty));
         }
     }
     Ok(())

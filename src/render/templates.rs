@@ -14,6 +14,7 @@ use super::explain::{explain, offset};
 use super::helpers;
 use super::links::first_link;
 use super::recorder::{Recorder, mark};
+use super::values::Rendered;
 use crate::image::Digest;
 use crate::matrix::{Diagnostic, Matrix, SourceError, SourceFile};
 
@@ -92,19 +93,20 @@ impl<'a> Templates<'a> {
         Ok(paths)
     }
 
-    /// Reads a template, unless that has been done.
-    pub(super) fn load(&mut self, name: &str) -> Result<(), RenderError> {
-        if self.sources.contains_key(name) {
+    /// Reads the template of a Dockerfile, unless that has been done.
+    pub(super) fn load(&mut self, path: &str) -> Result<(), RenderError> {
+        let name = of_dockerfile(path);
+        if self.sources.contains_key(&name) {
             return Ok(());
         }
-        self.refuse_link(Path::new(name))?;
-        let path = self.folder.join(name);
-        if !path.is_file() {
-            return Err(RenderError::NoTemplate(path));
+        self.refuse_link(Path::new(path))?;
+        let on_disk = self.folder.join(path);
+        if !on_disk.is_file() {
+            return Err(RenderError::NoTemplate(on_disk));
         }
-        let compiled = self.compile(name, Path::new(name))?;
+        let compiled = self.compile(&name, Path::new(path))?;
         check(&compiled.template, &compiled.source, self)?;
-        self.register(name, compiled);
+        self.register(&name, compiled);
         Ok(())
     }
 
@@ -131,18 +133,19 @@ impl<'a> Templates<'a> {
         }
     }
 
-    /// Renders a template that was loaded.
+    /// Renders the template of a Dockerfile, which was loaded.
     pub(super) fn render(
         &self,
-        name: &str,
+        path: &str,
         variables: &Json,
         variant: &str,
         used: &mut Used,
-    ) -> Result<String, RenderError> {
-        let template = self.handlebars.get_template(name).expect("it was loaded");
+    ) -> Result<Rendered, RenderError> {
+        let name = of_dockerfile(path);
+        let template = self.handlebars.get_template(&name).expect("it was loaded");
         let rendered = self.renders(template, variables, used);
-        used.extend(self.digests.get(name).map(|digest| (name.to_owned(), digest.clone())));
-        rendered.map_err(|error| self.explain(name, &error, variables, variant))
+        used.extend(self.digests.get(&name).map(|digest| (path.to_owned(), digest.clone())));
+        rendered.map_err(|error| self.explain(&name, &error, variables, variant))
     }
 
     /// Renders a template, and adds to `used` the partials that it came by.
@@ -151,7 +154,7 @@ impl<'a> Templates<'a> {
         template: &Template,
         variables: &Json,
         used: &mut Used,
-    ) -> Result<String, HandlebarsError> {
+    ) -> Result<Rendered, HandlebarsError> {
         let context = Context::wraps(variables)?;
         let mut state = RenderContext::new(template.name.as_ref());
         let recorder = Recorder::default();
@@ -161,7 +164,7 @@ impl<'a> Templates<'a> {
             let digest = self.digests.get(&name).cloned();
             used.extend(digest.map(|digest| (format!("{PARTIALS}/{name}.hbs"), digest)));
         }
-        rendered
+        rendered.map(|marked| Rendered::new(&marked))
     }
 
     /// Renders a file that a Dockerfile copies, at `path` below the folder.
@@ -175,7 +178,7 @@ impl<'a> Templates<'a> {
         let compiled = self.copied(path)?;
         let rendered = self.renders(&compiled.template, variables, used);
         used.insert(path.to_string_lossy().into_owned(), compiled.digest.clone());
-        rendered.map_err(|error| {
+        rendered.map(|rendered| rendered.text).map_err(|error| {
             let of_partial = error.template_name.as_deref().and_then(|name| self.sources.get(name));
             self.explain_in(of_partial.unwrap_or(&compiled.source), &error, variables, variant)
         })
@@ -186,8 +189,7 @@ impl<'a> Templates<'a> {
         if let Some(compiled) = lock().get(path) {
             return Ok(Arc::clone(compiled));
         }
-        // Not a name that a partial could have.
-        let compiled = self.compile(&format!("copied {}", path.display()), path)?;
+        let compiled = self.compile(&format!("copied/{}", path.display()), path)?;
         check(&compiled.template, &compiled.source, self)?;
         let compiled = Arc::new(compiled);
         lock().insert(path.to_owned(), Arc::clone(&compiled));
@@ -245,6 +247,11 @@ impl<'a> Templates<'a> {
             path.iter().try_fold(&variables, |value, part| entry(value, part)).is_some()
         })
     }
+}
+
+/// The name of a Dockerfile's template. As a partial is called like its file, none has a `/`.
+fn of_dockerfile(path: &str) -> String {
+    format!("Dockerfile/{path}")
 }
 
 fn entry<'a>(value: &'a Json, part: &str) -> Option<&'a Json> {

@@ -7,6 +7,9 @@ use crate::error::Report;
 use crate::image::Digest;
 use crate::matrix::{self, Matrix};
 
+mod sources;
+mod values;
+
 const MATRIX: &str = r#"
 [image]
 repository = "acme/base"
@@ -223,6 +226,29 @@ fn refusals_say_what_a_value_is() {
         "{{#if (eq cuda \"1\")}}{{/if}}",
         "{{#if (lookup tables)}}{{/if}}",
     ]));
+}
+
+#[test]
+fn a_mistake_beside_other_than_ascii_is_shown() {
+    insta::assert_snapshot!(said_of(&["ääää {{tables/b}}", "FROM a {{s [é}}"]));
+}
+
+#[test]
+fn a_dockerfile_may_be_called_like_a_partial() {
+    let project = Project::new(&[
+        ("Dockerfile", "FROM a\n{{> Dockerfile}}\nCOPY x /\n"),
+        ("partials/Dockerfile.hbs", "RUN partial\n"),
+        ("partials/copied x.hbs", ""),
+        ("x.hbs", "{{python}}"),
+    ]);
+    let matrix = MATRIX.replace("Dockerfile.hbs", "Dockerfile");
+    let matrix = matrix::parse(&project.0.path().join("matrix.toml"), &matrix).expect("a matrix");
+    let variants: Vec<_> = matrix.variants.iter().collect();
+    let contexts = Renderer::new(&matrix).and_then(|mut all| all.render_all(&variants));
+    let context = &contexts.expect("contexts")[0];
+    assert_eq!(context.dockerfile, "FROM a\nRUN partial\nCOPY x /\n");
+    let used: Vec<&str> = context.origin.templates.keys().map(String::as_str).collect();
+    assert_eq!(used, ["Dockerfile", "partials/Dockerfile.hbs", "x.hbs"]);
 }
 
 #[test]

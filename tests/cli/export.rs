@@ -54,6 +54,26 @@ fn a_context_that_is_no_folder_of_the_repository_needs_a_folder_of_its_own() {
 }
 
 #[test]
+fn empty_folders_would_be_copied_by_bake_alone() {
+    let project = Project::new();
+    project.write("dockerfiles/data/file", "");
+    project
+        .write("dockerfiles/Dockerfile.hbs", "FROM a\nCOPY data /{{python}}{{gpu}}{{job_type}}\n");
+    stdout(project.basegen("export bake --offline"));
+    fs_err::create_dir_all(project.path().join("dockerfiles/data/empty")).expect("a folder");
+    assert_cmd_snapshot!(project.basegen("export bake --offline"));
+    stdout(project.basegen("export bake --offline -o baked"));
+    // Nothing that basegen sends is not yet nothing that bake copies.
+    project.write("dockerfiles/Dockerfile.hbs", "FROM a\nCOPY . /{{python}}{{gpu}}{{job_type}}\n");
+    for path in ["data", "server.txt", "training.txt"] {
+        let path = project.path().join("dockerfiles").join(path);
+        if path.is_dir() { fs_err::remove_dir_all(path) } else { fs_err::remove_file(path) }
+            .expect("removed");
+    }
+    assert_cmd_snapshot!(project.basegen("export bake --offline"));
+}
+
+#[test]
 fn a_mode_that_an_image_would_have_otherwise_is_refused() {
     use std::os::unix::fs::PermissionsExt as _;
     let project = Project::new();

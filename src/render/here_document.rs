@@ -1,0 +1,123 @@
+//! Here-documents: the lines behind an instruction that are no instructions.
+//!
+//! Reference: `heredocsFromLine` in
+//! <https://github.com/moby/buildkit/blob/master/frontend/dockerfile/parser/parser.go>
+
+use super::copied::flags;
+use super::words::{split, unquoted};
+
+/// What escapes a character here, whatever the Dockerfile says elsewhere.
+const ESCAPE: char = '\\';
+
+/// How a here-document ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct HereDocument {
+    /// The line behind its last.
+    pub(super) end: String,
+    /// Whether tabs before it do not count: `<<-`.
+    strips_tabs: bool,
+}
+
+impl HereDocument {
+    /// The one that a word begins, such as `<<EOF` or `3<<-"my end"`.
+    pub(super) fn of(word: &str) -> Option<Self> {
+        let rest = word.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix("<<")?;
+        let (rest, strips_tabs) = match rest.strip_prefix('-') {
+            Some(rest) => (rest, true),
+            None => (rest, false),
+        };
+        // `<<<` is the shell's, and gives it a text.
+        if rest.contains('<') || split(rest, ESCAPE)?.len() != 1 {
+            return None;
+        }
+        let end = unquoted(rest, ESCAPE).filter(|end| !end.is_empty())?;
+        Some(Self { end, strips_tabs })
+    }
+
+    /// Those of an instruction, in their order.
+    pub(super) fn all(keyword: &str, arguments: &str) -> Vec<Self> {
+        let (keyword, arguments) = match arguments.split_once(char::is_whitespace) {
+            Some((inner, arguments)) if keyword == "ONBUILD" => {
+                (inner.to_ascii_uppercase(), arguments)
+            }
+            _ => (keyword.to_owned(), arguments),
+        };
+        let may_have = matches!(keyword.as_str(), "RUN" | "COPY" | "ADD");
+        if !may_have || !arguments.contains("<<") || list(arguments).is_some() {
+            return Vec::new();
+        }
+        // Where a quote does not end, Docker finds none either.
+        let words = split(arguments, ESCAPE).unwrap_or_default();
+        words.into_iter().filter_map(Self::of).collect()
+    }
+
+    /// Whether `line` is the one that ends it.
+    pub(super) fn ends_at(&self, line: &str) -> bool {
+        let line = line.trim_end_matches('\r');
+        match self.strips_tabs {
+            true => line.trim_start_matches('\t') == self.end,
+            false => line == self.end,
+        }
+    }
+}
+
+/// The texts of an instruction that is written as a list: `["a", "b"]`.
+pub(super) fn list(arguments: &str) -> Option<Vec<String>> {
+    serde_json::from_str(flags(arguments).1).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ends(keyword: &str, arguments: &str) -> Vec<String> {
+        HereDocument::all(keyword, arguments).into_iter().map(|found| found.end).collect()
+    }
+
+    #[test]
+    fn here_documents_are_those_that_docker_finds() {
+        for (arguments, expected) in [
+            ("<<EOF", &["EOF"][..]),
+            ("<<-EOF", &["EOF"]),
+            ("4<<'EOF'", &["EOF"]),
+            ("<<robots.txt /x", &["robots.txt"]),
+            ("<<\"my-end\"", &["my-end"]),
+            ("<<\"my end\"", &["my end"]),
+            ("<<eo'f'", &["eof"]),
+            ("<<E\\OF", &["EOF"]),
+            ("--mount=type=cache,target=/foo <<ONE sh <<TWO", &["ONE", "TWO"]),
+            ("echo \"see <<EOF\"", &[]),
+            ("awk \"BEGIN { print 1 <<n }\"", &[]),
+            ("'<<EOF'", &[]),
+            ("cat <<<EOF", &[]),
+            ("<< EOF", &[]),
+            ("<<-", &[]),
+            ("<<''", &[]),
+            ("echo it's <<EOF", &[]),
+            ("[\"<<EOF\"]", &[]),
+            ("--network=none [\"cat\", \"<<EOF\"]", &[]),
+            ("[ 1 ] <<EOF", &["EOF"]),
+        ] {
+            assert_eq!(ends("RUN", arguments), expected, "{arguments}");
+        }
+    }
+
+    #[test]
+    fn some_instructions_have_none() {
+        assert_eq!(ends("COPY", "<<A <<B /"), ["A", "B"]);
+        assert_eq!(ends("ONBUILD", "run  <<EOF"), ["EOF"]);
+        assert_eq!(ends("ONBUILD", "USER <<EOF"), [""; 0]);
+        assert_eq!(ends("USER", "<<EOF"), [""; 0]);
+        assert_eq!(ends("RUN", "ONBUILD <<EOF"), ["EOF"]);
+    }
+
+    #[test]
+    fn a_line_ends_one_when_it_is_its_name() {
+        let document = |word: &str| HereDocument::of(word).expect(word);
+        assert!(document("<<EOF").ends_at("EOF\r"));
+        assert!(!document("<<EOF").ends_at("\tEOF"));
+        assert!(!document("<<EOF").ends_at("EOF "));
+        assert!(document("<<-EOF").ends_at("\t\tEOF"));
+        assert!(!document("<<-EOF").ends_at(" EOF"));
+    }
+}

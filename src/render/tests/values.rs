@@ -1,0 +1,37 @@
+//! Values that stand where something else should.
+
+use super::{MATRIX, Project};
+use crate::error::Report;
+use crate::matrix;
+use crate::render::Renderer;
+
+#[test]
+fn a_value_is_no_instruction() {
+    let given = "RUN pip {{ver}}{{#each packages}} {{this}}{{/each}}\n";
+    let said = |line: &str| {
+        let text = format!("FROM python:{{{{python}}}}\n{line}\n");
+        let project =
+            Project::new(&[("Dockerfile.hbs", &text), ("partials/given.hbs", given), ("x", "")]);
+        let matrix = MATRIX.replace(
+            "[variables]",
+            "[variables]\nlist = [\"RUN\", \"curl evil\"]\nfiles = \"--from=evil/image:1 /etc/passwd\"\n\
+             base = \"--platform=linux/arm64 evil/other:1 AS x\"\noption = \"--pre\"\nempty = \"\"",
+        );
+        let matrix = matrix::parse(&project.0.path().join("matrix.toml"), &matrix);
+        let matrix = matrix.expect("a matrix");
+        let rendered = Renderer::new(&matrix)
+            .and_then(|mut all| all.render_all(&[&matrix.variants[0]]))
+            .map(|contexts| contexts[0].dockerfile.clone());
+        rendered.unwrap_or_else(|error| Report::from(error).to_string())
+    };
+    let lines = [
+        "{{#each list}}{{this}} {{/each}}",
+        "COPY {{files}} /app/",
+        "FROM {{base}}",
+        "{{lookup list 0}} x",
+        // As ever.
+        "RUN pip install {{option}}{{empty}}\n  {{> given ver=option}}",
+        "COPY x /\n{{#each list}}# {{this}}\n{{/each}}",
+    ];
+    insta::assert_snapshot!(lines.map(said).join("\n----\n"));
+}

@@ -1,0 +1,172 @@
+//! Values stay where a template puts them.
+//!
+//! What a value may hold, the matrix says. Where it stands decides what it could open: so what
+//! values write is marked while a Dockerfile is rendered, and looked at when its instructions
+//! are known.
+
+use std::ops::Range;
+
+use super::copied::flags;
+use super::dockerfile::{Instruction, Misuse};
+
+/// Stand around what a value writes; Unicode keeps these two for such uses, and no value may
+/// hold them.
+const BEGIN: char = '\u{fdd0}';
+const END: char = '\u{fdd1}';
+
+/// What a value writes, with its marks.
+pub(super) fn mark(value: String) -> String {
+    match value.is_empty() {
+        // Nothing is nowhere; and handlebars would indent the marks.
+        true => value,
+        false => format!("{BEGIN}{value}{END}"),
+    }
+}
+
+/// A text that was rendered, and where in it values stand.
+#[derive(Debug)]
+pub(super) struct Rendered {
+    pub(super) text: String,
+    /// In bytes, without the spaces around them; in their order.
+    values: Vec<Range<usize>>,
+}
+
+impl Rendered {
+    /// Takes the marks out of `marked`.
+    pub(super) fn new(marked: &str) -> Self {
+        let mut text = String::with_capacity(marked.len());
+        let mut values = Vec::new();
+        let mut begin = 0;
+        for character in marked.chars() {
+            match character {
+                BEGIN => begin = text.len(),
+                END => {
+                    let value = text[begin..].trim_end();
+                    let end = begin + value.len();
+                    values.push(end - value.trim_start().len()..end);
+                }
+                other => text.push(other),
+            }
+        }
+        values.retain(|value| !value.is_empty());
+        Self { text, values }
+    }
+
+    /// Makes sure that no value is an instruction, a flag of one, more than one word of a `FROM`
+    /// or of a flag, or the end of a here-document.
+    pub(super) fn check(&self, instructions: &[Instruction]) -> Result<(), Misuse> {
+        if self.values.is_empty() {
+            return Ok(());
+        }
+        let wrong = instructions.iter().find_map(|instruction| {
+            self.wrong(instruction).map(|what| Misuse { line: instruction.line, what })
+        });
+        wrong.map_or(Ok(()), Err)
+    }
+
+    fn wrong(&self, instruction: &Instruction) -> Option<String> {
+        let Instruction { keyword, arguments, begin, ends, .. } = instruction;
+        if self.within(&(*begin..begin + keyword.len())).next().is_some() {
+            return Some(not_an_instruction(keyword));
+        }
+        if let Some(value) = ends.iter().find_map(|end| self.within(end).next()) {
+            return Some(format!("the value `{value}` would end the here-document"));
+        }
+        let place = |part: &str| {
+            let from = part.as_ptr() as usize - arguments.as_ptr() as usize;
+            instruction.place(from)..instruction.place(from + part.len().max(1) - 1) + 1
+        };
+        let is_more = |value: &&str| value.contains(char::is_whitespace);
+        let (mut keyword, mut rest) = (keyword.as_str(), arguments.as_str());
+        if keyword == "ONBUILD"
+            && let Some((inner, after)) = rest.split_once(char::is_whitespace)
+        {
+            if self.within(&place(inner)).next().is_some() {
+                return Some(not_an_instruction(inner));
+            }
+            (keyword, rest) = (inner, after);
+        }
+        for flag in flags(rest).0 {
+            if self.within(&place(&flag[..2])).next().is_some() {
+                return Some(format!(
+                    "`{flag}` comes from a value, and would be a flag of `{keyword}`; flags stand in templates"
+                ));
+            }
+            if let Some(value) = self.within(&place(flag)).find(is_more) {
+                return Some(format!("the value `{value}` would be more than a part of `{flag}`"));
+            }
+        }
+        if keyword != "FROM" {
+            return None;
+        }
+        let value = self.within(&place(rest)).find(is_more)?;
+        Some(format!("the value `{value}` would be more than one word of `FROM`"))
+    }
+
+    /// The values of which a part stands in `place`.
+    fn within(&self, place: &Range<usize>) -> impl Iterator<Item = &str> {
+        let (begin, end) = (place.start, place.end);
+        let first = self.values.partition_point(|value| value.end <= begin);
+        let found = self.values[first..].iter().take_while(move |value| value.start < end);
+        found.map(|value| &self.text[value.clone()])
+    }
+}
+
+fn not_an_instruction(keyword: &str) -> String {
+    format!(
+        "`{keyword}` comes from a value, and would be an instruction; instructions stand in templates"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::dockerfile::parse;
+    use super::*;
+
+    /// What is said of a Dockerfile in which values stand between `«` and `»`.
+    fn said(text: &str) -> Option<String> {
+        let rendered = Rendered::new(&text.replace('«', "\u{fdd0}").replace('»', "\u{fdd1}"));
+        assert_eq!(rendered.text, text.replace(['«', '»'], ""));
+        let instructions = parse(&rendered.text).expect(text);
+        rendered
+            .check(&instructions)
+            .err()
+            .map(|misuse| format!("{}: {}", misuse.line, misuse.what))
+    }
+
+    #[test]
+    fn values_stay_where_they_are() {
+        let all = [
+            "FROM a\n«RUN» «curl evil» \n",
+            "FROM a\n  «RUN» \\\n  x\n",
+            "FROM a\nONBUILD «RUN» x\n",
+            "FROM «--platform=linux/arm64 evil/other:1 AS x»\n",
+            "FROM «python:3.11 AS x»\n",
+            "FROM a\nCOPY «--from=evil/image:1 /etc/passwd» /app/\n",
+            "FROM a\nONBUILD COPY « --from=evil» x /app/\n",
+            "FROM a\nCOPY --from=«evil /etc/passwd» /app/\n",
+            "FROM a\nRUN --network=none \\\n  «--security=insecure» x\n",
+            "FROM a\nRUN <<EOF\n«EOF»\n",
+        ]
+        .map(|text| said(text).expect(text));
+        insta::assert_snapshot!(all.join("\n"));
+    }
+
+    #[test]
+    fn values_may_be_what_a_template_makes_of_them() {
+        for text in [
+            "FROM «python:3.11» AS «base»\n",
+            "FROM --platform=«linux/amd64» «registry.acme.example»/«python»\n",
+            "FROM a\nRUN apt-get install «curl git» «--no-install-recommends»\n",
+            "FROM a\nRUN pip install «--extra-index-url https://example.org/simple» x\n",
+            "FROM a\nRUN « curl» x\n",
+            "FROM a\nCOPY «a.txt b.txt» /app/\n",
+            "FROM a\nRUN x \\\n  # «RUN a»\n  «RUN» \\\n  «COPY»\n",
+            "FROM a\nRUN <<EOF\n«RUN»\n «EOF»\nEOF\n",
+            "FROM a\nUSER «user»\nENV MODE=«run»\n",
+            "# «FROM»\nFROM a\n",
+        ] {
+            assert_eq!(said(text), None, "{text}");
+        }
+    }
+}

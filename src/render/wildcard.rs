@@ -1,0 +1,104 @@
+//! Wildcards in the sources of `COPY` and `ADD`.
+
+use std::iter::{Peekable, successors};
+use std::str::Chars;
+
+use regex_lite::{Regex, escape};
+
+/// A path with `*`, `?` and `[…]` in it, none of which stands for a `/`.
+///
+/// Reference: <https://pkg.go.dev/path/filepath#Match>
+#[derive(Debug)]
+pub(super) struct Wildcard(Regex);
+
+impl Wildcard {
+    /// Whether `path` is to be read as one.
+    pub(super) fn is(path: &str) -> bool {
+        path.contains(['*', '?', '['])
+    }
+
+    /// Reads a path; `None` where Docker would take it for malformed.
+    pub(super) fn new(path: &str) -> Option<Self> {
+        let mut regex = "^".to_owned();
+        let mut rest = path.chars().peekable();
+        while let Some(character) = rest.next() {
+            match character {
+                '*' => regex.push_str("[^/]*"),
+                '?' => regex.push_str("[^/]"),
+                '[' => regex.push_str(&class(&mut rest)?),
+                '\\' => regex.push_str(&literal(rest.next()?)),
+                other => regex.push_str(&literal(other)),
+            }
+        }
+        Regex::new(&format!("{regex}$")).ok().map(Self)
+    }
+
+    /// Whether it means `path`, or a folder above it.
+    pub(super) fn means(&self, path: &str) -> bool {
+        let mut above = successors(Some(path), |path| Some(path.rsplit_once('/')?.0));
+        above.any(|path| self.0.is_match(path))
+    }
+}
+
+/// What stands between `[` and `]`: characters and ranges, or after `^` all others.
+fn class(rest: &mut Peekable<Chars<'_>>) -> Option<String> {
+    let mut class = "[".to_owned();
+    if rest.next_if_eq(&'^').is_some() {
+        class.push_str("^/");
+    }
+    let mut is_empty = true;
+    loop {
+        if !is_empty && rest.next_if_eq(&']').is_some() {
+            return Some(class + "]");
+        }
+        is_empty = false;
+        class.push_str(&member(rest)?);
+        if rest.next_if_eq(&'-').is_some() {
+            class.push('-');
+            class.push_str(&member(rest)?);
+        }
+    }
+}
+
+fn member(rest: &mut Peekable<Chars<'_>>) -> Option<String> {
+    match rest.next()? {
+        '-' | ']' => None,
+        '\\' => rest.next().map(literal),
+        other => Some(literal(other)),
+    }
+}
+
+fn literal(character: char) -> String {
+    escape(character.encode_utf8(&mut [0; 4]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wildcards_mean_what_they_mean_to_docker() {
+        for (wildcard, meant, others) in [
+            ("[^a]*.txt", &["b.txt", "!.txt", "b.txt/c"][..], &["a.txt", "b/c.txt", ".txt"][..]),
+            ("[!a].txt", &["!.txt", "a.txt"], &["b.txt"]),
+            ("[a-c]*", &["abc", "c", "b/d"], &["d", "-"]),
+            ("[a^]", &["a", "^"], &["b"]),
+            ("[é-ö]?", &["öx"], &["ex"]),
+            ("a**b", &["ab", "axb"], &["a/b"]),
+            ("d/*", &["d/x", "d/x/y"], &["d", "e/d/x"]),
+            (r"[\]\-]\*", &["]*", "-*"], &[r"\*", "]x"]),
+            ("?.(x)+", &["a.(x)+"], &["a.x"]),
+        ] {
+            let read = Wildcard::new(wildcard).expect(wildcard);
+            for path in meant {
+                assert!(read.means(path), "{wildcard} {path}");
+            }
+            for path in others {
+                assert!(!read.means(path), "{wildcard} {path}");
+            }
+        }
+        for wildcard in ["[a", "[]a]", "[-a]", "[a-]", "[z-a]", "[", "*\\"] {
+            assert!(Wildcard::new(wildcard).is_none(), "{wildcard}");
+        }
+    }
+}
