@@ -216,7 +216,7 @@ async fn repository(
         Err(error) => {
             let what = need.unmet(repository);
             let kind = error.kind();
-            row.pull = matches!(kind, RegistryErrorKind::Denied { .. }).then_some(false);
+            row.pull = kind.is_denied().then_some(false);
             let hint = way_out(repository, found, Some(kind));
             Some(Refusal { what, cause: Some(one_line(kind)), hint })
         }

@@ -10,7 +10,7 @@ use crate::error::{ExitCode, Explain, Report};
 use crate::init::{self, Finding, NewFile, Origin, Outcome, Project, Wish};
 use crate::matrix::{self, is_invisible};
 use crate::plan::columns;
-use crate::render::{MAX_CONTEXT, Renderer, first_link};
+use crate::render::{MAX_CONTEXT, Renderer, Wildcard, first_link};
 use crate::report::Printer;
 
 use super::args::InitArgs;
@@ -295,13 +295,11 @@ fn template(path: &str) -> Option<&'static str> {
 /// The files at `path`, in it, or matching it, relative to `folder`.
 fn found(folder: &Path, path: &str) -> io::Result<Vec<String>> {
     let mut found = Vec::new();
-    if path.contains(['*', '?', '[']) {
-        let pattern = glob::Pattern::new(path).map_err(io::Error::other)?;
-        let options =
-            glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::new() };
+    if Wildcard::is(path) {
+        let malformed = || io::Error::other("it is not a wildcard that Docker understands");
+        let wildcard = Wildcard::new(path).ok_or_else(malformed)?;
         walk(folder, "", &mut |file| {
-            let mut above = Path::new(file).ancestors();
-            if above.any(|path| path != Path::new("") && pattern.matches_path_with(path, options)) {
+            if wildcard.means(file) {
                 found.push(file.to_owned());
             }
         })?;

@@ -37,6 +37,7 @@ pub use plain::{NotPlain, plain};
 pub use stages::FinalStage;
 pub use steps::Step;
 pub use upstream::{Pins, Upstream, familiar};
+pub use wildcard::Wildcard;
 
 use std::collections::BTreeMap;
 

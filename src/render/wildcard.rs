@@ -9,16 +9,18 @@ use regex_lite::{Regex, escape};
 ///
 /// Reference: <https://pkg.go.dev/path/filepath#Match>
 #[derive(Debug)]
-pub(super) struct Wildcard(Regex);
+pub struct Wildcard(Regex);
 
 impl Wildcard {
     /// Whether `path` is to be read as one.
-    pub(super) fn is(path: &str) -> bool {
+    #[must_use]
+    pub fn is(path: &str) -> bool {
         path.contains(['*', '?', '['])
     }
 
     /// Reads a path; `None` where Docker would take it for malformed.
-    pub(super) fn new(path: &str) -> Option<Self> {
+    #[must_use]
+    pub fn new(path: &str) -> Option<Self> {
         let mut regex = "^".to_owned();
         let mut rest = path.chars().peekable();
         while let Some(character) = rest.next() {
@@ -34,7 +36,8 @@ impl Wildcard {
     }
 
     /// Whether it means `path`, or a folder above it.
-    pub(super) fn means(&self, path: &str) -> bool {
+    #[must_use]
+    pub fn means(&self, path: &str) -> bool {
         let mut above = successors(Some(path), |path| Some(path.rsplit_once('/')?.0));
         above.any(|path| self.0.is_match(path))
     }
