@@ -44,6 +44,7 @@ fn documented_selections_choose_what_they_say() {
     assert_eq!(names("--python 3.11 --gpu --push").len(), 4);
     assert_eq!(names("--python 3.9 --no-gpu --job-type server").len(), 2);
     assert_eq!(names("--python >=3.10,<3.13").len(), 24);
+    assert_eq!(names("--python 3.9,>=3.13,<3.14").len(), 16);
     assert_eq!(names("--python 3.9 --python 3.14").len(), 16);
     assert_eq!(names("--only python=3.11 --only gpu=true --only job_type=server").len(), 2);
     assert_eq!(names("--exclude gpu=true --exclude python<3.14").len(), 4);
