@@ -311,3 +311,11 @@ fn a_place_of_the_version_is_told_in_one_way() {
         "[generated]\nreadme = \"../README.md\"\nrendered = \"/tmp\"\n"
     ));
 }
+#[test]
+fn a_prefix_that_no_tag_can_have_is_refused() {
+    insta::assert_snapshot!(error_with(
+        "[version]\nfile = \"x\"\nprefix = \"-v\"\n[[version.also]]\nfile = \"y\"\nprefix = \"v+\"\n\
+         [[version.also]]\nfile = \"z\"\nprefix = \"\"\n"
+    ));
+}
+
