@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Matrix, Selection, Term, parse};
+use super::{CheckCommand, Matrix, Selection, Term, parse};
 use crate::error::Report;
 
 const BASE: &str = r#"
@@ -100,6 +100,21 @@ variables = { level = 3 }
     assert_eq!(level("3.11-gpu-server"), "2");
     assert_eq!(level("3.12-gpu-server"), "3");
     assert_eq!(matrix.known_names(), ["cuda", "gpu", "job_type", "level", "python"]);
+}
+
+#[test]
+fn checks_are_given_values_and_not_parts_of_tags() {
+    let text = BASE.replace("[false, true]", "[false, { value = true, tag = \"cuda\" }]");
+    let check = "[[verify]]\nname = \"gpu\"\nrun = [\"{{python}} {{gpu}}\", \"{{variant}} {{job_type}}\"]\n";
+    let matrix = parse(Path::new("matrix.toml"), &format!("{text}{check}")).expect("a matrix");
+    let told = |id: &str| {
+        let variant = matrix.variants.iter().find(|variant| variant.id == id).expect(id);
+        let checks = matrix.checks(variant).into_iter().map(|check| check.command);
+        checks.collect::<Vec<_>>()
+    };
+    let exec = |words: [&str; 2]| vec![CheckCommand::Exec(words.map(str::to_owned).to_vec())];
+    assert_eq!(told("3.9-server"), exec(["3.9 false", "3.9 server"]));
+    assert_eq!(told("3.11-cuda-training"), exec(["3.11 true", "3.11-cuda training"]));
 }
 
 #[test]
