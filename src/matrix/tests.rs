@@ -180,6 +180,25 @@ variables = { a = "b" }
 }
 
 #[test]
+fn a_switch_in_quotes_is_told_to_be_one() {
+    insta::assert_snapshot!(error_with(
+        r#"
+[[exclude]]
+when = { gpu = "true", job_type = [true] }
+reason = "a"
+[[exclude]]
+when = { gpu = ["false"] }
+reason = "b"
+"#
+    ));
+    let text = BASE.replace("[false, true]", "[\"false\", \"true\"]");
+    insta::assert_snapshot!(error(&format!(
+        "{}[[exclude]]\nwhen = {{ gpu = true }}\nreason = \"a\"\n",
+        text.trim_start()
+    )));
+}
+
+#[test]
 fn duplicate_and_empty_axes_are_refused() {
     insta::assert_snapshot!(error(&BASE.replace("\"3.10\"", "\"3.9\"")));
     insta::assert_snapshot!(error(&BASE.replace("[false, true]", "[]")));
@@ -313,6 +332,14 @@ fn what_does_not_exist_is_refused_with_the_nearest() {
 }
 
 #[test]
+fn a_prefix_that_no_tag_can_have_is_refused() {
+    insta::assert_snapshot!(error_with(
+        "[version]\nfile = \"x\"\nprefix = \"-v\"\n[[version.also]]\nfile = \"y\"\nprefix = \"v+\"\n\
+         [[version.also]]\nfile = \"z\"\nprefix = \"\"\n"
+    ));
+}
+
+#[test]
 fn a_place_of_the_version_is_told_in_one_way() {
     insta::assert_snapshot!(error_with(
         "[version]\nfile = \"x\"\nkey = \"a\"\nconstant = \"A\"\n[[version.also]]\nfile = \"y\"\npattern = \"(\"\n\
@@ -326,11 +353,3 @@ fn a_place_of_the_version_is_told_in_one_way() {
         "[generated]\nreadme = \"../README.md\"\nrendered = \"/tmp\"\n"
     ));
 }
-#[test]
-fn a_prefix_that_no_tag_can_have_is_refused() {
-    insta::assert_snapshot!(error_with(
-        "[version]\nfile = \"x\"\nprefix = \"-v\"\n[[version.also]]\nfile = \"y\"\nprefix = \"v+\"\n\
-         [[version.also]]\nfile = \"z\"\nprefix = \"\"\n"
-    ));
-}
-
