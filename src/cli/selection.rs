@@ -38,7 +38,7 @@ impl SelectionArgs {
             only.push(Term { axis: axis.to_owned(), condition: condition.to_owned() });
         };
         for version in values(&self.python) {
-            add("python", version);
+            add("python", &version);
         }
         let gpu = self.use_gpu.as_deref();
         for value in switch(self.gpu || gpu == Some("y"), self.no_gpu || gpu == Some("n"), gpu) {
@@ -50,7 +50,7 @@ impl SelectionArgs {
             add("live_reload", value);
         }
         for job_type in values(&self.job_type) {
-            add("job_type", job_type);
+            add("job_type", &job_type);
         }
         for text in &self.only {
             only.extend(terms("--only", text)?);
@@ -68,15 +68,26 @@ impl SelectionArgs {
     }
 }
 
-/// Each value that a repeated argument names: commas separate values, but join the parts of a
-/// version range; `all` is how the older script says what leaving the argument out says.
-fn values(arguments: &[String]) -> impl Iterator<Item = &str> {
-    let split =
-        arguments.iter().flat_map(|text| match text.starts_with(['<', '>', '=', '!', '~']) {
-            true => vec![text.as_str()],
-            false => text.split(',').map(str::trim).collect(),
-        });
-    split.filter(|text| *text != "all")
+/// Each value or version range that a repeated argument names; `all` is how the older script says
+/// what leaving the argument out says.
+fn values(arguments: &[String]) -> impl Iterator<Item = String> {
+    let is_range = |part: &str| part.starts_with(['<', '>', '=', '!', '~']);
+    let split = arguments
+        .iter()
+        .flat_map(move |text| parts(text, |last, part| is_range(last) && is_range(part)));
+    split.filter(|text| text != "all")
+}
+
+/// The parts of `text` between its commas; one that `joins` the part before it belongs to that.
+fn parts(text: &str, joins: impl Fn(&str, &str) -> bool) -> Vec<String> {
+    let mut parts: Vec<String> = Vec::new();
+    for part in text.split(',').map(str::trim) {
+        match parts.last_mut() {
+            Some(last) if joins(last, part) => *last = format!("{last},{part}"),
+            _ => parts.push(part.to_owned()),
+        }
+    }
+    parts
 }
 
 fn switch(on: bool, off: bool, word: Option<&str>) -> &'static [&'static str] {
@@ -110,15 +121,7 @@ fn term(flag: &'static str, text: &str) -> Result<Term, ArgumentError> {
 
 /// Terms joined by commas; a comma that no axis follows belongs to a version range.
 pub(super) fn terms(flag: &'static str, text: &str) -> Result<Vec<Term>, ArgumentError> {
-    let mut parts: Vec<String> = Vec::new();
-    for part in text.split(',').map(str::trim) {
-        match parts.last_mut() {
-            Some(last) if !part.starts_with(|c: char| c.is_ascii_alphabetic()) => {
-                *last = format!("{last},{part}");
-            }
-            _ => parts.push(part.to_owned()),
-        }
-    }
+    let parts = parts(text, |_, part| !part.starts_with(|c: char| c.is_ascii_alphabetic()));
     parts.iter().map(|part| term(flag, part)).collect()
 }
 
@@ -202,5 +205,21 @@ mod tests {
         let terms = terms("--exclude", "gpu=true, python>=3.9,<3.11").expect("terms");
         let shown: Vec<_> = terms.iter().map(|t| (t.axis.as_str(), t.condition.as_str())).collect();
         assert_eq!(shown, [("gpu", "true"), ("python", ">=3.9,<3.11")]);
+    }
+
+    #[test]
+    fn commas_separate_values_and_join_ranges() {
+        for (text, expected) in [
+            ("3.9, 3.10", &["3.9", "3.10"][..]),
+            (">=3.13,<3.14", &[">=3.13,<3.14"]),
+            (" >=3.13 , <3.14", &[">=3.13,<3.14"]),
+            ("3.9,>=3.13,<3.14", &["3.9", ">=3.13,<3.14"]),
+            (">=3.13,<3.14,3.9,!=3.10", &[">=3.13,<3.14", "3.9", "!=3.10"]),
+            ("~=3.9,", &["~=3.9", ""]),
+            (" all ", &[]),
+        ] {
+            let values: Vec<String> = values(&[text.to_owned()]).collect();
+            assert_eq!(values, expected, "{text}");
+        }
     }
 }

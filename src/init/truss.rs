@@ -11,6 +11,7 @@ use super::read::{Notes, path, requirements_file, slug};
 use super::template::{
     Base, COMMAND, Parts, base, is_python, package, requirement, start, variable,
 };
+use crate::matrix::{AuthMethodName, refuse_credential, registry_host};
 
 /// What decides how a model is served, and is in no base image.
 const SERVING: &str = "says how the model is served, not what is in its image";
@@ -22,15 +23,8 @@ const MODEL: &str = "is the model's own, which Truss puts on top of a base image
 const RESERVED: [&str; 4] = ["PORT", "HOST", "HOSTNAME", "PATH"];
 
 /// The ways to log in that basegen has under the same names.
-const METHODS: [&str; 3] = ["AWS_IAM", "GCP_SERVICE_ACCOUNT_JSON", "REGISTRY_SECRET"];
-
-/// The keys of a login that basegen has under the same names.
-const LOGIN: [&str; 4] = [
-    "auth_method",
-    "secret_name",
-    "aws_access_key_id_secret_name",
-    "aws_secret_access_key_secret_name",
-];
+const METHODS: [AuthMethodName; 3] =
+    [AuthMethodName::AwsIam, AuthMethodName::GcpServiceAccountJson, AuthMethodName::RegistrySecret];
 
 /// Reads the entries of a configuration.
 pub(super) fn read(table: &[(Key, Node)], wish: &mut Wish) {
@@ -326,43 +320,27 @@ impl Reader<'_> {
             let found = entries.iter().find(|(key, _)| key.name == name);
             found.and_then(|(_, node)| node.text()).unwrap_or_default()
         };
-        let host = value("registry");
-        let is_host = |c: char| c.is_ascii_alphanumeric() || ".:-".contains(c);
-        let problem = if !METHODS.contains(&value("auth_method")) {
-            Some("basegen does not log in this way: docs/registries.md has its ways")
-        } else if host.is_empty() || !host.chars().all(is_host) {
-            Some("`registry` is no registry's host")
-        } else {
-            None
-        };
+        let host = registry_host(value("registry"));
+        let method = method(value("auth_method"), host, value("secret_name"));
+        let host = host.unwrap_or_default();
         let mut keys = Vec::new();
         for (entry, node) in entries {
-            let (name, text) = (entry.name.as_str(), node.text().unwrap_or_default());
+            let (name, line) = (entry.name.as_str(), entry.line);
             let path = format!("{}.{name}", key.name);
-            let is_variable = !text.is_empty()
-                && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-/:".contains(c));
-            match (name, problem) {
-                (_, Some(problem)) => self.notes.leave(&path, entry.line, node, problem),
-                ("registry", None) => {
-                    self.notes.taken(&path, entry.line, format!("`[registries.\"{host}\"]`"));
+            let text = method.and_then(|method| login_key(method, name, node));
+            match text {
+                Err(reason) => self.notes.leave(&path, line, node, reason),
+                Ok(_) if name == "registry" => {
+                    self.notes.taken(&path, line, format!("`[registries.\"{host}\"]`"));
                 }
-                (name, None) if LOGIN.contains(&name) && is_variable => {
-                    self.notes.taken(
-                        &path,
-                        entry.line,
-                        format!("`{name}` of `[registries.\"{host}\"]`"),
-                    );
+                Ok(text) => {
+                    let to = format!("`{name}` of `[registries.\"{host}\"]`");
+                    self.notes.taken(&path, line, to);
                     keys.push((name.to_owned(), text.to_owned()));
-                }
-                (name, None) if LOGIN.contains(&name) => {
-                    self.notes.leave(&path, entry.line, node, "it is no name of a secret");
-                }
-                (_, None) => {
-                    self.notes.leave(&path, entry.line, node, "basegen does not know this key");
                 }
             }
         }
-        if problem.is_none() {
+        if method.is_ok() {
             self.wish.registries.push((host.to_owned(), keys));
         }
     }
@@ -384,5 +362,46 @@ impl Reader<'_> {
                 reader.notes.left(name, key.line, reason);
             }
         });
+    }
+}
+
+/// How to log in to the registry at `host`, or why basegen does not.
+fn method(name: &str, host: Option<&str>, secret: &str) -> Result<AuthMethodName, &'static str> {
+    // Truss takes small letters, too.
+    let name = name.to_ascii_uppercase();
+    match METHODS.into_iter().find(|method| method.name() == name) {
+        None => Err("basegen does not log in this way: docs/registries.md has its ways"),
+        Some(_) if host.is_none() => Err("`registry` is no registry's host"),
+        Some(AuthMethodName::RegistrySecret)
+            if refuse_credential("secret_name", secret).is_some() =>
+        {
+            Err(
+                "`secret_name` names no secret; without it, basegen looks for `DOCKER_REGISTRY_<host>`",
+            )
+        }
+        Some(method) => Ok(method),
+    }
+}
+
+/// What a key of the login says in a matrix, or why it has no place there.
+fn login_key<'n>(
+    method: AuthMethodName,
+    name: &str,
+    node: &'n Node,
+) -> Result<&'n str, &'static str> {
+    let text = node.text().unwrap_or_default();
+    match name {
+        "registry" => Ok(text),
+        "auth_method" => Ok(method.name()),
+        "secret_name" | "aws_access_key_id_secret_name" | "aws_secret_access_key_secret_name" => {
+            if !method.keys().contains(&name) {
+                Err("this `auth_method` does not need it")
+            } else if refuse_credential(name, text).is_some() {
+                Err("it is no name of a secret")
+            } else {
+                Ok(text)
+            }
+        }
+        _ => Err("basegen does not know this key"),
     }
 }

@@ -37,7 +37,8 @@ pub use model::{
 pub use pattern::{Pattern, PatternError};
 pub use places::{GeneratedTable, VERSION_GROUP, VersionPlace, VersionTable, version_pattern};
 pub use pull_request::PullRequestTable;
-pub use registries::{RegistryAuth, RegistrySettings};
+pub use registries::{AuthMethodName, RegistryAuth, RegistrySettings};
+pub(crate) use registries::{refuse_credential, registry_host};
 pub(crate) use safe::{INSTRUCTIONS, is_invisible};
 pub use schema::{SecretTable, json_schema};
 pub use secrets::looks_like_secret;

@@ -234,6 +234,16 @@ impl Matrix {
         }
     }
 
+    /// What checks may say of a variant: `{{variant}}`, and each axis' value by its name.
+    fn value_of<'a>(&'a self, variant: &'a Variant, name: &str) -> &'a str {
+        let value = self.axis(name).map(|(index, _)| &self.value(variant, index).value);
+        match value {
+            Some(Value::Bool(true)) => "true",
+            Some(Value::Bool(false)) => "false",
+            Some(Value::Text(_)) | None => self.name_part(variant, name),
+        }
+    }
+
     /// What templates see of a variant: its axes by name, and every variable that holds for
     /// it. Later sources win: `[variables]`, axis values, `[[set]]`s, `[[extra]]`.
     #[must_use]
@@ -262,7 +272,7 @@ impl Matrix {
     /// The checks of a variant, in file order.
     #[must_use]
     pub fn checks(&self, variant: &Variant) -> Vec<Check> {
-        let fill = |text: &Pattern| text.fill(|name| self.name_part(variant, name));
+        let fill = |text: &Pattern| text.fill(|name| self.value_of(variant, name));
         let rules = self.checks.iter().filter(|rule| rule.when.admits(&variant.values));
         let checks = rules.map(|rule| Check {
             name: rule.name.clone(),

@@ -1,5 +1,8 @@
 use super::schema::Span;
 
+/// What stands between the parts of a tag.
+const JOINTS: [char; 3] = ['-', '_', '.'];
+
 /// A text with names in it, such as `baseten/truss-{{job_type}}-base`.
 ///
 /// Names of images are made of these rather than of templates: there are many of them,
@@ -80,6 +83,60 @@ impl Pattern {
         }
         filled
     }
+
+    /// The same for a tag: where a name fills in nothing between two joints (`-`, `_` or `.`), or
+    /// between one and an end of the text, one of them goes with it.
+    pub fn fill_joined<'a>(&self, value: impl Fn(&str) -> &'a str) -> String {
+        let mut joined = Joined::default();
+        for part in &self.parts {
+            match part {
+                Part::Literal(span) if span.is_empty() => {}
+                Part::Literal(span) => joined.literal(&self.text[span.clone()]),
+                Part::Name(span) => match value(&self.text[span.clone()]) {
+                    "" => joined.is_gap = true,
+                    value => joined.value(value),
+                },
+            }
+        }
+        joined.finish()
+    }
+}
+
+/// A text with its parts in place, and what they were joined by.
+#[derive(Default)]
+struct Joined {
+    text: String,
+    /// Whether the text ends with a joint that the pattern has there.
+    is_open: bool,
+    /// Whether a name filled in nothing since.
+    is_gap: bool,
+}
+
+impl Joined {
+    /// Adds what stands in the pattern itself.
+    fn literal(&mut self, mut literal: &str) {
+        if std::mem::take(&mut self.is_gap) && literal.starts_with(JOINTS) {
+            if self.text.is_empty() {
+                literal = &literal[1..];
+            } else if self.is_open {
+                self.text.pop();
+            }
+        }
+        self.text.push_str(literal);
+        self.is_open = self.text.ends_with(JOINTS);
+    }
+
+    fn value(&mut self, value: &str) {
+        self.text.push_str(value);
+        (self.is_open, self.is_gap) = (false, false);
+    }
+
+    fn finish(mut self) -> String {
+        if self.is_gap && self.is_open {
+            self.text.pop();
+        }
+        self.text
+    }
 }
 
 #[cfg(test)]
@@ -91,6 +148,40 @@ mod tests {
         let pattern = Pattern::parse("{{a}}-{{ b }}-c").expect("a pattern");
         assert_eq!(pattern.fill(|name| if name == "a" { "1" } else { "2" }), "1-2-c");
         assert_eq!(pattern.names().map(|(name, _)| name).collect::<Vec<_>>(), ["a", "b"]);
+    }
+
+    #[test]
+    fn what_fills_in_nothing_leaves_no_joint() {
+        let value = |name: &str| match name {
+            "p" => "3.9",
+            "v" => "v1",
+            "w" => "-",
+            _ => "",
+        };
+        for (text, expected) in [
+            ("{{p}}-{{v}}", "3.9-v1"),
+            ("{{p}}-{{no}}-{{v}}", "3.9-v1"),
+            ("{{p}}_{{no}}-{{v}}", "3.9-v1"),
+            ("{{p}}-{{no}}-{{no}}-{{v}}", "3.9-v1"),
+            ("{{p}}-{{no}}{{no}}-{{v}}", "3.9-v1"),
+            ("{{p}}{{no}}-{{v}}", "3.9-v1"),
+            ("{{p}}-{{no}}{{v}}", "3.9-v1"),
+            ("{{v}}-{{no}}", "v1"),
+            ("{{v}}.{{no}}_{{no}}", "v1"),
+            ("{{v}}{{no}}", "v1"),
+            ("{{no}}-{{v}}", "v1"),
+            ("{{no}}_{{no}}.{{v}}", "v1"),
+            ("{{no}}{{v}}-", "v1-"),
+            ("{{p}}--{{no}}-{{v}}", "3.9--v1"),
+            ("{{p}}--{{v}}", "3.9--v1"),
+            ("{{w}}{{no}}-{{v}}", "--v1"),
+            ("x{{no}}-", "x-"),
+            ("-{{v}}", "-v1"),
+            ("latest-{{no}}", "latest"),
+            ("{{no}}", ""),
+        ] {
+            assert_eq!(Pattern::parse(text).expect(text).fill_joined(value), expected, "{text}");
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! `[version]` and `[generated]`: files of the repository that go with the matrix.
 
+use std::str::FromStr as _;
+
 use regex_lite::{Regex, RegexBuilder};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -8,6 +10,7 @@ use serde_spanned::Spanned;
 use super::diagnostic::Diagnostic;
 use super::safe;
 use super::validate::{Checker, quoted_list};
+use crate::image::Tag;
 
 /// `[version]`: where the version lives that tags follow. It has the keys of a [`VersionPlace`], and
 /// not one within it: serde flattens no table whose unknown keys are refused.
@@ -60,6 +63,10 @@ pub struct VersionPlace {
     /// keys `version` of `Cargo.toml`, `package.json` and `pyproject.toml`; without it, only the numbers must be the same.
     #[schemars(with = "Option<String>")]
     pub prefix: Option<Spanned<String>>,
+    /// What the tags put before the version: the `prefix` of `[version]`, whichever place this is.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub prefix_of_tags: Option<String>,
 }
 
 impl VersionTable {
@@ -72,13 +79,21 @@ impl VersionTable {
             constant: self.constant.clone(),
             pattern: self.pattern.clone(),
             prefix: self.prefix.clone(),
+            prefix_of_tags: self.prefix_of_tags(),
         }
+    }
+
+    fn prefix_of_tags(&self) -> Option<String> {
+        self.prefix.as_ref().map(|prefix| prefix.get_ref().clone())
     }
 
     /// All places, the one that is read first.
     #[must_use]
     pub fn places(&self) -> Vec<VersionPlace> {
-        let others = self.also.iter().map(|place| place.get_ref().clone());
+        let others = self.also.iter().map(|place| VersionPlace {
+            prefix_of_tags: self.prefix_of_tags(),
+            ..place.get_ref().clone()
+        });
         std::iter::once(self.first()).chain(others).collect()
     }
 }
@@ -137,6 +152,13 @@ impl Checker<'_> {
             let names: Vec<&str> = given.iter().map(|(name, _)| *name).collect();
             let message = format!("a version is at one place, not at {}", quoted_list(&names));
             self.refuse(Diagnostic::new(second.1.span(), message, "leave one of them"));
+        }
+        let is_prefix = |text: &str| text.is_empty() || Tag::from_str(text).is_ok();
+        if let Some(prefix) = place.prefix.as_ref().filter(|prefix| !is_prefix(prefix.get_ref())) {
+            let shown = prefix.get_ref().escape_debug();
+            let message = format!("`{shown}` cannot stand before a version in a tag");
+            let label = "letters, digits, `_`, `.` and `-`, and a letter, a digit or `_` first";
+            self.refuse(Diagnostic::new(prefix.span(), message, label));
         }
         let Some(pattern) = &place.pattern else { return };
         match version_pattern(pattern.get_ref()) {

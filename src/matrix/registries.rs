@@ -143,7 +143,8 @@ pub enum RegistryAuth {
 
 impl AuthMethodName {
     /// The name as the file has it.
-    fn name(self) -> &'static str {
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             Self::AwsIam => "AWS_IAM",
             Self::GcpServiceAccountJson => "GCP_SERVICE_ACCOUNT_JSON",
@@ -154,7 +155,8 @@ impl AuthMethodName {
     }
 
     /// The keys that mean something beside it.
-    fn keys(self) -> &'static [&'static str] {
+    #[must_use]
+    pub fn keys(self) -> &'static [&'static str] {
         match self {
             Self::AwsIam => &[
                 "aws_access_key_id_secret_name",
@@ -217,16 +219,13 @@ impl Checker<'_> {
 
     fn registry_host(&mut self, host: &Spanned<String>) -> String {
         let name = host.get_ref().as_str();
-        if DOCKER_HUB_SPELLINGS.contains(&name) {
-            return DOCKER_HUB.to_owned();
+        if let Some(host) = registry_host(name) {
+            return host.to_owned();
         }
-        let is_named = name.contains(['.', ':']) || name == "localhost";
-        if !is_named || Repository::new(name, "a").is_err() {
-            let message = format!("`{}` is not a registry", name.escape_debug());
-            let label = "expected `host` or `host:port`, such as `ghcr.io`";
-            let help = name.contains("://").then(|| "without `https://` and the path".to_owned());
-            self.refuse(Diagnostic::new(host.span(), message, label).maybe_help(help));
-        }
+        let message = format!("`{}` is not a registry", name.escape_debug());
+        let label = "expected `host` or `host:port`, such as `ghcr.io`";
+        let help = name.contains("://").then(|| "without `https://` and the path".to_owned());
+        self.refuse(Diagnostic::new(host.span(), message, label).maybe_help(help));
         name.to_owned()
     }
 
@@ -245,12 +244,7 @@ impl Checker<'_> {
                 self.refuse(diagnostic);
                 continue;
             }
-            let refused = match key {
-                "username" => refuse_username(value.get_ref()),
-                "aws_region" => refuse_region(value.get_ref()),
-                _ => refuse_variable_name(value.get_ref()),
-            };
-            if let Some(label) = refused {
+            if let Some(label) = refuse_credential(key, value.get_ref()) {
                 let message = match key.ends_with("secret_name") {
                     true => format!("`{key}` is not the name of a variable"),
                     false => format!("`{key}` is refused"),
@@ -334,6 +328,25 @@ impl Checker<'_> {
             let label = "more than 0, such as `20` or `0.5`";
             self.refuse(Diagnostic::new(rate.span(), "`requests_per_second` is no rate", label));
         }
+    }
+}
+
+/// The host of the registry that `name` is, if it is one: Docker Hub has several names.
+pub(crate) fn registry_host(name: &str) -> Option<&str> {
+    if DOCKER_HUB_SPELLINGS.contains(&name) {
+        return Some(DOCKER_HUB);
+    }
+    let is_named = name.contains(['.', ':']) || name == "localhost";
+    (is_named && Repository::new(name, "a").is_ok()).then_some(name)
+}
+
+/// Why `value` may not be what one of the [`AuthMethodName::keys`] is set to, if it may not.
+pub(crate) fn refuse_credential(key: &str, value: &str) -> Option<&'static str> {
+    match key {
+        _ if secrets::looks_like_secret(value) => Some("it looks like a secret itself"),
+        "username" => refuse_username(value),
+        "aws_region" => refuse_region(value),
+        _ => refuse_variable_name(value),
     }
 }
 

@@ -108,7 +108,13 @@ impl Checker<'_> {
                 let values: Vec<String> =
                     axes[index].values.iter().map(|value| value.value.to_string()).collect();
                 let label = format!("its values are {}", quoted_list(&values));
-                self.refuse(Diagnostic::new(entry.span(), message, label));
+                let help = match &condition {
+                    Condition::Any(asked) => {
+                        asked.iter().find_map(|asked| quotes(&axes[index], asked))
+                    }
+                    Condition::Range(_) => None,
+                };
+                self.refuse(Diagnostic::new(entry.span(), message, label).maybe_help(help));
                 continue;
             }
             conditions.push((index, condition, admitted));
@@ -164,7 +170,8 @@ impl Checker<'_> {
                 axis.values.iter().map(|value| value.value.to_string()).collect();
             let message = format!("axis `{}` has no value `{unknown}`", axis.name);
             let label = format!("its values are {}", quoted_list(&known));
-            self.refuse(Diagnostic::new(span.clone(), message, label));
+            let help = quotes(axis, unknown);
+            self.refuse(Diagnostic::new(span.clone(), message, label).maybe_help(help));
             return None;
         }
         Some(Condition::Any(values.to_vec()))
@@ -216,6 +223,16 @@ impl Checker<'_> {
             }
         }
     }
+}
+
+/// How `asked` is written where it is a value of `axis` but for its quotes.
+fn quotes(axis: &Axis, asked: &Value) -> Option<String> {
+    let text = asked.to_string();
+    let meant = axis.values.iter().find(|known| known.value.to_string() == text)?;
+    Some(match meant.value {
+        Value::Bool(_) => format!("write it without quotes: `{} = {text}`", axis.name),
+        Value::Text(_) => format!("write it in quotes: `{} = \"{text}\"`", axis.name),
+    })
 }
 
 fn is_version_value(value: &Value) -> bool {

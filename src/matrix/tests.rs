@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Matrix, Selection, Term, parse};
+use super::{CheckCommand, Matrix, Selection, Term, parse};
 use crate::error::Report;
 
 const BASE: &str = r#"
@@ -103,6 +103,21 @@ variables = { level = 3 }
 }
 
 #[test]
+fn checks_are_given_values_and_not_parts_of_tags() {
+    let text = BASE.replace("[false, true]", "[false, { value = true, tag = \"cuda\" }]");
+    let check = "[[verify]]\nname = \"gpu\"\nrun = [\"{{python}} {{gpu}}\", \"{{variant}} {{job_type}}\"]\n";
+    let matrix = parse(Path::new("matrix.toml"), &format!("{text}{check}")).expect("a matrix");
+    let told = |id: &str| {
+        let variant = matrix.variants.iter().find(|variant| variant.id == id).expect(id);
+        let checks = matrix.checks(variant).into_iter().map(|check| check.command);
+        checks.collect::<Vec<_>>()
+    };
+    let exec = |words: [&str; 2]| vec![CheckCommand::Exec(words.map(str::to_owned).to_vec())];
+    assert_eq!(told("3.9-server"), exec(["3.9 false", "3.9 server"]));
+    assert_eq!(told("3.11-cuda-training"), exec(["3.11 true", "3.11-cuda training"]));
+}
+
+#[test]
 fn platforms_are_those_that_all_values_can_have() {
     let text =
         BASE.replace("[false, true]", "[false, { value = true, platforms = [\"linux/amd64\"] }]");
@@ -162,6 +177,25 @@ when = { python = "3.9", gpu = true }
 variables = { a = "b" }
 "#
     ));
+}
+
+#[test]
+fn a_switch_in_quotes_is_told_to_be_one() {
+    insta::assert_snapshot!(error_with(
+        r#"
+[[exclude]]
+when = { gpu = "true", job_type = [true] }
+reason = "a"
+[[exclude]]
+when = { gpu = ["false"] }
+reason = "b"
+"#
+    ));
+    let text = BASE.replace("[false, true]", "[\"false\", \"true\"]");
+    insta::assert_snapshot!(error(&format!(
+        "{}[[exclude]]\nwhen = {{ gpu = true }}\nreason = \"a\"\n",
+        text.trim_start()
+    )));
 }
 
 #[test]
@@ -295,6 +329,14 @@ fn what_does_not_exist_is_refused_with_the_nearest() {
     // 3.11-gpu exists, but the 3.9 that was asked for would be left out silently.
     let both = only(&[("gpu", "true"), ("python", "3.9"), ("python", "3.11")]);
     assert!(refusal(&matrix, &both).contains("no variant has python 3.9, gpu true"));
+}
+
+#[test]
+fn a_prefix_that_no_tag_can_have_is_refused() {
+    insta::assert_snapshot!(error_with(
+        "[version]\nfile = \"x\"\nprefix = \"-v\"\n[[version.also]]\nfile = \"y\"\nprefix = \"v+\"\n\
+         [[version.also]]\nfile = \"z\"\nprefix = \"\"\n"
+    ));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 
-use super::inputs::{Listing, Variable};
+use super::inputs::{EXECUTABLE, Listing, Variable};
 use crate::matrix::is_invisible;
 use crate::render::familiar;
 
@@ -127,20 +127,16 @@ pub(super) fn shown(digits: &str) -> String {
 pub(super) fn changes(before: &Listing, now: &Listing) -> Vec<Change> {
     let mut variables = variables(before, now);
     let mut templates = edits(&before.templates, &now.templates);
-    let mut reasons = Vec::new();
-    let files = edits(&before.files, &now.files);
     // A file that is rendered changes with what it is rendered from, which says more.
     let is_explained = |path: &str| {
         let template = format!("{path}.hbs");
         now.templates.contains_key(&template)
             && (!variables.is_empty() || templates.iter().any(|(_, path)| *path == template))
     };
-    let (rendered, copied): (Vec<_>, Vec<_>) =
-        files.into_iter().partition(|(_, path)| is_explained(path));
-    reasons.extend(copied.into_iter().map(|(edit, path)| Change::File(edit, now.path(&path))));
+    let (mut reasons, is_file_rendered) = files(before, now, is_explained);
     let upstreams = upstreams(before, now);
     // Variables and templates count where what is rendered of them differs.
-    let is_rendered = before.dockerfile != now.dockerfile || !rendered.is_empty();
+    let is_rendered = before.dockerfile != now.dockerfile || is_file_rendered;
     if !is_rendered {
         variables.clear();
         templates.clear();
@@ -167,6 +163,36 @@ pub(super) fn changes(before: &Listing, now: &Listing) -> Vec<Change> {
         reasons.push(Change::Scheme);
     }
     reasons
+}
+
+/// The files that differ, without those of which only the content does and `is_explained` by what
+/// they are rendered from; and whether there is such a content.
+fn files(
+    before: &Listing,
+    now: &Listing,
+    is_explained: impl Fn(&str) -> bool,
+) -> (Vec<Change>, bool) {
+    let (mut told, mut is_any_explained) = (Vec::new(), false);
+    for (edit, path) in edits(&before.files, &now.files) {
+        let then = before.files.get(&path).map(|file| split_executable(file));
+        let today = now.files.get(&path).map(|file| split_executable(file));
+        let (mut content, mut mode) = (true, false);
+        if let (Some(then), Some(today)) = (then, today) {
+            (content, mode) = (then.0 != today.0, then.1 != today.1);
+        }
+        let explained = content && is_explained(&path);
+        is_any_explained |= explained;
+        // No template says whether a file can be executed.
+        if mode || !explained {
+            told.push(Change::File(edit, now.path(&path)));
+        }
+    }
+    (told, is_any_explained)
+}
+
+/// What tells a file's content in a listing, and whether the file can be executed.
+fn split_executable(file: &str) -> (&str, bool) {
+    file.strip_suffix(EXECUTABLE).map_or((file, false), |content| (content, true))
 }
 
 impl Listing {

@@ -45,7 +45,8 @@ pub fn meant<'a>(
     }
     let mut absent = Vec::new();
     for none in matrix.absent() {
-        absent.extend(rank(&none.variant)?.map(|rank| (rank, none)));
+        // What cannot be named is not called so, and need not be: it is no image.
+        absent.extend(rank(&none.variant).ok().flatten().map(|rank| (rank, none)));
     }
     let ranks = variants.iter().map(|(rank, _)| rank).chain(absent.iter().map(|(rank, _)| rank));
     let best = ranks.min().copied().unwrap_or_default();
@@ -158,5 +159,20 @@ reason = "too old"
             assert_eq!(told(name), expected, "{name}");
         }
         assert_eq!(similar(&matrix, "3.12-gpu"), Some("3.11-gpu"));
+    }
+
+    #[test]
+    fn what_is_no_variant_need_not_have_a_name() {
+        let text = MATRIX
+            .replace("{{job_type}}-base", "base-{{gpu}}")
+            .replace("{ python = \"3.9\", gpu = true }", "{ gpu = false }");
+        let matrix = parse(Path::new("matrix.toml"), &text).expect("a matrix");
+        let meant = |name: &str| {
+            let meant = meant(&matrix, &PlanRequest::default(), name).expect("names");
+            (meant.variants.len(), meant.absent.len())
+        };
+        assert_eq!(meant("3.9-gpu"), (2, 0));
+        assert_eq!(meant("acme/base-gpu:3.9-gpu-v1"), (2, 0));
+        assert_eq!(meant("3.9-server"), (0, 1));
     }
 }

@@ -27,6 +27,9 @@ const MAX_VALUE: usize = 64;
 /// How many hexadecimal digits tell one content from another in a listing.
 const DIGITS: usize = 16;
 
+/// What follows the digits of a file that can be executed.
+pub(super) const EXECUTABLE: &str = "+x";
+
 /// What made an image: its identity, and what explains how it differs from another's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inputs {
@@ -171,7 +174,7 @@ fn listing(
     secrets: BTreeSet<String>,
 ) -> Listing {
     let files = context.files.iter().zip(contents).map(|(file, content)| {
-        let executable = if file.executable { "+x" } else { "" };
+        let executable = if file.executable { EXECUTABLE } else { "" };
         (file.path.clone(), format!("{}{executable}", short(content)))
     });
     let templates = context.origin.templates.iter();

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use indexmap::IndexSet;
+
 use super::{PlanRequest, Target};
 use crate::error::{ExitCode, Explain};
 use crate::image::{Platform, Reference, ReferenceError, Repository, Tag};
@@ -28,6 +30,14 @@ pub enum NameError {
         first: String,
         /// The other.
         second: String,
+        /// The name.
+        reference: Reference,
+    },
+    /// One variant would have a name twice.
+    #[error("`{variant}` would be called `{reference}` twice")]
+    Again {
+        /// The variant.
+        variant: String,
         /// The name.
         reference: Reference,
     },
@@ -60,7 +70,9 @@ pub enum NameError {
 impl Explain for NameError {
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Invalid { .. } | Self::Twice { .. } | Self::NoVersion(_) => ExitCode::Matrix,
+            Self::Invalid { .. } | Self::Twice { .. } | Self::Again { .. } | Self::NoVersion(_) => {
+                ExitCode::Matrix
+            }
             Self::Repository { .. } | Self::Registry(_) => ExitCode::Usage,
             Self::Platforms { .. } => ExitCode::Selection,
         }
@@ -70,6 +82,10 @@ impl Explain for NameError {
         match self {
             Self::Twice { .. } => Some(
                 "every axis needs a part in the repository or in the tag, as `{{variant}}` gives it"
+                    .to_owned(),
+            ),
+            Self::Again { .. } => Some(
+                "an alias is another name than the tag of the version, and than the other aliases"
                     .to_owned(),
             ),
             Self::NoVersion(_) => {
@@ -189,22 +205,23 @@ impl<'a> Naming<'a> {
     fn tag(&self, variant: &Variant, pattern: &Pattern) -> Result<String, NameError> {
         let version = self.request.version.as_ref().map_or("", |version| version.as_str());
         if version.is_empty() && pattern.names().any(|(name, _)| name == "version") {
-            let without = pattern.fill(|name| match name {
+            let without = pattern.fill_joined(|name| match name {
                 "version" => "{{version}}",
                 other => self.matrix.name_part(variant, other),
             });
             return Err(NameError::NoVersion(without));
         }
-        let tag = pattern.fill(|name| match name {
+        let tag = pattern.fill_joined(|name| match name {
             "version" => version,
             other => self.matrix.name_part(variant, other),
         });
-        // A variant whose values have no part in the tag leaves a joint at its beginning.
+        // No tag begins with a dash.
         Ok(tag.trim_start_matches('-').to_owned())
     }
 
     fn platforms(&self, variant: &Variant) -> Result<Arc<[Platform]>, NameError> {
-        let wanted = &self.request.platforms;
+        let wanted: IndexSet<&Platform> = self.request.platforms.iter().collect();
+        let wanted: Vec<Platform> = wanted.into_iter().cloned().collect();
         if wanted.is_empty() {
             return Ok(variant.platforms.clone());
         }
@@ -217,7 +234,7 @@ impl<'a> Naming<'a> {
         if chosen.is_empty() {
             return Err(NameError::Platforms {
                 variant: variant.id.clone(),
-                wanted: Platform::list(wanted),
+                wanted: Platform::list(&wanted),
                 own: Platform::list(&variant.platforms),
             });
         }
@@ -231,7 +248,11 @@ fn check_distinct(variants: &[Variant], names: &[Names]) -> Result<(), NameError
         for reference in std::iter::once(&names.reference).chain(&names.aliases) {
             if let Some(first) = owners.insert(reference, &variant.id) {
                 let (first, second) = (first.to_owned(), variant.id.clone());
-                return Err(NameError::Twice { first, second, reference: reference.clone() });
+                let reference = reference.clone();
+                return Err(match first == second {
+                    true => NameError::Again { variant: first, reference },
+                    false => NameError::Twice { first, second, reference },
+                });
             }
         }
     }

@@ -11,7 +11,7 @@ use pep440_rs::{Prerelease as Pep440Prerelease, PrereleaseKind, Version as Pep44
 use semver::{BuildMetadata, Version as SemVer};
 
 use super::edit::spelled;
-use super::number::{Number, split_prefix};
+use super::number::{Number, is_number, split_prefix};
 use super::place::Said;
 use super::{InvalidVersion, Version, VersionError};
 use crate::error::{ExitCode, Explain};
@@ -117,9 +117,11 @@ pub fn target(first: &Said, wanted: &str, allow_downgrade: bool) -> Result<Versi
         InvalidVersion::Grammar(_) => BumpError::Unknown(wanted.to_owned()),
         other => BumpError::Invalid(other),
     };
-    let (given, written) = split_prefix(wanted);
+    let prefix = first.version.prefix();
+    let behind_prefix = wanted.strip_prefix(prefix).filter(|rest| is_number(rest));
+    let (given, written) =
+        behind_prefix.map_or_else(|| split_prefix(wanted), |written| (prefix, written));
     let number = Number::parse(written, first.grammar).map_err(unknown)?;
-    let (prefix, _) = split_prefix(first.version.as_str());
     if !["", "v", prefix].contains(&given) {
         let (wanted, prefix) = (wanted.to_owned(), prefix.to_owned());
         return Err(BumpError::Prefix { wanted, now: first.version.clone(), prefix });

@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use similar::TextDiff;
 
 use super::locks;
-use super::number::{Grammar, Number, Style, split_prefix};
+use super::number::{Grammar, Number, Padding, Style};
 use super::place::{Said, identity, named, said_in, text_of};
 use super::{Version, VersionError};
 use crate::matrix::VersionTable;
@@ -66,10 +66,9 @@ pub fn edits(
         }
         let file = &files[&id];
         let said = said_in(&place, folder, &file.text)?;
-        let Some(new) = wanted.text(&said)? else { continue };
-        let (_, number) = split_prefix(&new);
-        let companions = locks::companions(&place, &file.text, &said, number, folder)?;
-        files[&id].add((said.range, new), folder)?;
+        let Some((before, number)) = wanted.text(&said)? else { continue };
+        let companions = locks::companions(&place, &file.text, &said, &number, folder)?;
+        files[&id].add((said.range, before + &number), folder)?;
         for (path, text, replacements) in companions {
             let id = identity(folder, &path);
             let file = files.entry(id).or_insert_with(|| Edited::new(path, text));
@@ -116,8 +115,17 @@ impl Edited {
 struct Wanted<'a> {
     to: &'a Version,
     number: Number,
-    /// How the first place writes it, and what it is in tags.
-    first: Option<(Style, Version)>,
+    first: Option<First>,
+}
+
+/// The place that is read, which others follow where nothing else is known of them.
+struct First {
+    /// How it writes versions.
+    style: Style,
+    /// What it will say in tags.
+    version: Version,
+    /// With how many digits it writes numbers now.
+    now: Padding,
 }
 
 impl<'a> Wanted<'a> {
@@ -127,16 +135,19 @@ impl<'a> Wanted<'a> {
         Ok(Self { to, number: to.number().map_err(unwritable)?, first: None })
     }
 
-    /// What is to stand where `said` stands; nothing where that says it already, however it is
-    /// written. The first place comes first.
-    fn text(&mut self, said: &Said) -> Result<Option<String>, VersionError> {
-        let (_, written) = split_prefix(self.to.as_str());
-        let main = self.first.as_ref().map(|(style, _)| *style);
-        let style = style(said, main, written);
+    /// What is to stand where `said` stands, a prefix and a number; nothing where that says it
+    /// already, however it is written. The first place comes first.
+    fn text(&mut self, said: &Said) -> Result<Option<(String, String)>, VersionError> {
+        let written = self.to.written();
+        let style = style(said, self.first.as_ref(), written);
+        let keeps = keeps(said, self.first.as_ref(), written);
         if self.first.is_none() {
-            self.first = Some((style, spelled(said, &self.number, written)?));
+            let version = spelled(said, &self.number, written)?;
+            let padding = Padding::of(version.written()).or(style.padding);
+            let (style, now) = (Style { padding, ..style }, Padding::of(said.written()));
+            self.first = Some(First { style, version, now });
         }
-        let tags = self.first.iter().map(|(_, version)| version).find(|_| said.is_verbatim());
+        let tags = self.first.iter().map(|first| &first.version).find(|_| said.is_verbatim());
         if let Some(tags) = tags {
             if said.version == *tags {
                 return Ok(None);
@@ -148,12 +159,13 @@ impl<'a> Wanted<'a> {
                 place: said.place(),
                 prefix: prefix.to_owned(),
             })?;
-            return Ok(Some(text.to_owned()));
+            let (before, number) = text.split_at(tags.prefix().len().saturating_sub(prefix.len()));
+            return Ok(Some((before.to_owned(), number.to_owned())));
         }
         if said.number == self.number {
             return Ok(None);
         }
-        let new = match keeps(said, main, written) {
+        let new = match keeps {
             true => written.to_owned(),
             false => self.number.write(style).map_err(|source| VersionError::Unwritable {
                 version: self.to.to_string(),
@@ -161,34 +173,45 @@ impl<'a> Wanted<'a> {
                 source,
             })?,
         };
-        Ok(Some(format!("{}{new}", split_prefix(&said.text).0)))
+        Ok(Some((said.before().to_owned(), new)))
     }
 }
 
 /// How a place writes a version: as its kind of file does, as it is written now, as the first
 /// place (`main`) does, or as the new version is `written`.
-fn style(said: &Said, main: Option<Style>, written: &str) -> Style {
-    let (_, now) = split_prefix(&said.text);
-    let shown = Style::of(now);
-    match said.grammar {
+fn style(said: &Said, main: Option<&First>, written: &str) -> Style {
+    let shown = Style::of(said.written());
+    let of_main = main.map(|first| first.style);
+    let style = match said.grammar {
         Some(grammar) => {
             shown.filter(|shown| shown.grammar == grammar).unwrap_or(Style::usual(grammar))
         }
-        None => shown.or(main).or_else(|| Style::of(written)).unwrap_or_else(|| {
+        None => shown.or(of_main).or_else(|| Style::of(written)).unwrap_or_else(|| {
             let is_python = said.path.extension().is_some_and(|ending| ending == "py");
             Style::usual(if is_python { Grammar::Pep440 } else { Grammar::SemVer })
         }),
-    }
+    };
+    Style { padding: padding(said, main), ..style }
+}
+
+/// With how many digits a place writes numbers: as it does now, or as the first place (`main`)
+/// will, where the two do so alike now.
+fn padding(said: &Said, main: Option<&First>) -> Padding {
+    let own = Padding::of(said.written());
+    main.filter(|first| own.agrees_with(first.now)).map_or(own, |first| first.style.padding)
 }
 
 /// Whether a place takes a version as it is `written`: the place's own grammar reads it, and what
 /// stands there now, but at the first place, is not written otherwise.
-fn keeps(said: &Said, main: Option<Style>, written: &str) -> bool {
-    let shown = Style::of(split_prefix(&said.text).1);
-    if main.is_some() && shown.is_some() && shown != Style::of(written) {
+fn keeps(said: &Said, main: Option<&First>, written: &str) -> bool {
+    let shown = Style::of(said.written());
+    let is_otherwise =
+        (shown.is_some() && shown != Style::of(written)) || !padding(said, main).admits(written);
+    if main.is_some() && is_otherwise {
         return false;
     }
-    let grammar = said.grammar.or(shown.or(main).map(|style| style.grammar));
+    let of_main = main.map(|first| first.style);
+    let grammar = said.grammar.or(shown.or(of_main).map(|style| style.grammar));
     match grammar {
         Some(grammar) => grammar.is_written(written),
         None => !written.is_empty(),
@@ -218,8 +241,7 @@ pub(super) fn spelled(
         true => written.to_owned(),
         false => number.write(style(first, None, written)).map_err(failed)?,
     };
-    let (prefix, _) = split_prefix(first.version.as_str());
-    format!("{prefix}{text}").parse().map_err(failed)
+    Version::with_prefix(first.version.prefix(), &text).map_err(failed)
 }
 
 /// `text` with its parts replaced; they do not overlap.

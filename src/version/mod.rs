@@ -20,7 +20,7 @@ pub use bump::{BumpError, Level, Prerelease, bump, target};
 pub use edit::{FileEdit, agreed, diff, edits};
 pub use error::VersionError;
 pub use locks::lock_files;
-pub use number::{Grammar, Number, Style, split_prefix};
+pub use number::{Grammar, Number, Style};
 pub use place::{Said, identity, named, say};
 pub use write::write;
 
@@ -31,6 +31,7 @@ use std::str::FromStr;
 use serde::{Serialize, Serializer};
 
 use crate::matrix::VersionTable;
+use number::{is_number, split_prefix};
 
 /// A version as tags write it: `v0.2.2`, `1.4.0rc1`.
 ///
@@ -39,8 +40,12 @@ use crate::matrix::VersionTable;
 ///
 /// [SemVer]: https://semver.org
 /// [PEP 440]: https://peps.python.org/pep-0440
-#[derive(Clone, PartialEq, Eq)]
-pub struct Version(String);
+#[derive(Clone)]
+pub struct Version {
+    text: String,
+    /// How many bytes of it are the prefix.
+    prefix: usize,
+}
 
 /// Why a text is not a [`Version`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -51,6 +56,9 @@ pub enum InvalidVersion {
     /// It holds what no tag can hold.
     #[error("`{0}` cannot be part of a tag: a tag has no `+`")]
     Local(String),
+    /// It has an epoch, which no tag can hold.
+    #[error("`{0}` cannot be part of a tag: a tag has no `!`, and so no epoch")]
+    Epoch(String),
     /// The other way of writing versions has no words for it.
     #[error("`{version}` cannot be written as {grammar} asks: {reason}")]
     Counterpart {
@@ -72,19 +80,43 @@ impl Version {
     /// The version as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// What stands before the number: `v`, or nothing.
+    pub(crate) fn prefix(&self) -> &str {
+        &self.text[..self.prefix]
+    }
+
+    /// The version without its prefix, as it is written.
+    pub(crate) fn written(&self) -> &str {
+        &self.text[self.prefix..]
     }
 
     /// The version as a number that can be compared; an error for a custom version.
     pub fn number(&self) -> Result<Number, InvalidVersion> {
-        Number::parse(split_prefix(&self.0).1, None)
+        Number::parse(self.written(), None)
+    }
+
+    /// `number` behind a `prefix` that is known: what of a text is its prefix can be guessed, but
+    /// not of `base2-5`.
+    pub(crate) fn with_prefix(prefix: &str, number: &str) -> Result<Self, InvalidVersion> {
+        let text = format!("{prefix}{number}");
+        let refuse = match number {
+            _ if !is_number(number) => InvalidVersion::Grammar,
+            _ if number.contains('+') => InvalidVersion::Local,
+            _ if number.contains('!') => InvalidVersion::Epoch,
+            _ if text.parse::<crate::image::Tag>().is_err() => InvalidVersion::Grammar,
+            _ => return Ok(Self { text, prefix: prefix.len() }),
+        };
+        Err(refuse(text))
     }
 
     /// Any word that a tag can hold. `--version-tag` takes these, since test builds are
     /// called `my-test` as often as `v0.2.2-test`.
     pub fn custom(text: &str) -> Result<Self, InvalidVersion> {
         match text.parse::<crate::image::Tag>() {
-            Ok(_) => Ok(Self(text.to_owned())),
+            Ok(_) => Ok(Self { text: text.to_owned(), prefix: split_prefix(text).0.len() }),
             Err(_) => Err(InvalidVersion::Grammar(text.to_owned())),
         }
     }
@@ -94,34 +126,35 @@ impl FromStr for Version {
     type Err = InvalidVersion;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (_, number) = split_prefix(text);
-        let is_version =
-            semver::Version::parse(number).is_ok() || pep440_rs::Version::from_str(number).is_ok();
-        if !is_version {
-            return Err(InvalidVersion::Grammar(text.to_owned()));
-        }
-        if text.contains('+') {
-            return Err(InvalidVersion::Local(text.to_owned()));
-        }
-        Self::custom(text)
+        let (prefix, number) = split_prefix(text);
+        Self::with_prefix(prefix, number)
     }
 }
 
+/// The same text is the same version, whatever of it is the prefix.
+impl PartialEq for Version {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Version {}
+
 impl fmt::Display for Version {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
+        formatter.write_str(&self.text)
     }
 }
 
 impl fmt::Debug for Version {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
+        formatter.write_str(&self.text)
     }
 }
 
 impl Serialize for Version {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
+        serializer.serialize_str(&self.text)
     }
 }
 

@@ -55,17 +55,20 @@ pub struct Style {
     pub joined: bool,
     /// The fewest numbers that a release has in PEP 440, where that is less than three: `2026.11`.
     pub parts: Option<usize>,
+    /// With how many digits PEP 440's numbers are written; the texts of SemVer have no zeros in
+    /// front of them.
+    pub padding: Padding,
 }
 
 impl Style {
     /// The usual style of a grammar.
     #[must_use]
     pub fn usual(grammar: Grammar) -> Self {
-        Self { grammar, joined: false, parts: None }
+        Self { grammar, joined: false, parts: None, padding: Padding::default() }
     }
 
-    /// The style of `text`, a version without its prefix, where it shows one: `1.2.3` is written
-    /// alike in both.
+    /// The style of `text`, a version without its prefix, but for its padding, where it shows one:
+    /// `1.2.3` is written alike in both.
     #[must_use]
     pub fn of(text: &str) -> Option<Self> {
         let Ok(version) = SemVer::parse(text) else {
@@ -78,6 +81,72 @@ impl Style {
             && version.pre.starts_with(|first: char| first.is_ascii_alphabetic());
         (!version.pre.is_empty()).then_some(Self { joined, ..Self::usual(Grammar::SemVer) })
     }
+}
+
+/// With how many digits the first numbers of a release are written at least: calendars have
+/// `2026.01`. Zero stands where a text does not show it, as `10` does not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Padding([u8; 4]);
+
+impl Padding {
+    /// What `text`, a version without its prefix, shows.
+    #[must_use]
+    pub fn of(text: &str) -> Self {
+        let mut widths = [0; 4];
+        for (width, digits) in widths.iter_mut().zip(release_digits(text)) {
+            if digits.len() == 1 || digits.starts_with('0') {
+                *width = u8::try_from(digits.len()).unwrap_or_default();
+            }
+        }
+        Self(widths)
+    }
+
+    /// This, and `other` where it shows nothing.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        let mut widths = self.0;
+        for (width, other) in widths.iter_mut().zip(other.0) {
+            *width = if *width == 0 { other } else { *width };
+        }
+        Self(widths)
+    }
+
+    /// Whether one text may show both.
+    #[must_use]
+    pub fn agrees_with(self, other: Self) -> bool {
+        self.or(other) == other.or(self)
+    }
+
+    /// Whether the numbers of `text`, a version without its prefix, are written so.
+    #[must_use]
+    pub fn admits(self, text: &str) -> bool {
+        self.0.iter().zip(release_digits(text)).all(|(width, digits)| {
+            let width = usize::from(*width);
+            width == 0
+                || digits.len() == width
+                || (digits.len() > width && !digits.starts_with('0'))
+        })
+    }
+
+    /// `version` as text, its release written so.
+    fn write(self, version: &Pep440) -> String {
+        let text = version.to_string();
+        let start = text.find('!').map_or(0, |epoch| epoch + 1);
+        let numbers: Vec<String> = version.release().iter().map(ToString::to_string).collect();
+        let end = start + numbers.join(".").len();
+        let widths = self.0.into_iter().map(usize::from).chain(std::iter::repeat(0));
+        let padded = numbers.iter().zip(widths).map(|(number, width)| format!("{number:0>width$}"));
+        let padded: Vec<String> = padded.collect();
+        format!("{}{}{}", &text[..start], padded.join("."), &text[end..])
+    }
+}
+
+/// The digits of each number of a release; the last of them may be none.
+fn release_digits(text: &str) -> impl Iterator<Item = &str> {
+    let text = text.split_once('!').map_or(text, |(_, text)| text);
+    let is_release = |c: char| c.is_ascii_digit() || c == '.';
+    let end = text.find(|c| !is_release(c)).unwrap_or(text.len());
+    text[..end].split('.')
 }
 
 /// A version without its prefix, whichever way it is written: `1.2.3rc1` is `1.2.3-rc.1`.
@@ -140,7 +209,7 @@ impl Number {
                 while release.len() > fewest && release.last() == Some(&0) {
                     release.pop();
                 }
-                Ok(version.clone().with_release(release).to_string())
+                Ok(style.padding.write(&version.clone().with_release(release)))
             }
             (Grammar::Pep440, Kind::SemVer(version)) => {
                 let reason = "its pre-releases are `a`, `b`, `rc` and `dev`, with a number";
@@ -209,9 +278,15 @@ impl fmt::Display for Number {
     }
 }
 
-/// The prefix of a version, such as `v` or `release-`, and what follows it.
-#[must_use]
-pub fn split_prefix(text: &str) -> (&str, &str) {
+/// Whether `text` is a version without a prefix, be it one that a tag can hold or not.
+pub(super) fn is_number(text: &str) -> bool {
+    // PEP 440 takes a `v` for a part of a version.
+    text.starts_with(|first: char| first.is_ascii_digit())
+        && (SemVer::parse(text).is_ok() || Pep440::from_str(text).is_ok())
+}
+
+/// What looks like the prefix of a version, such as `v` or `release-`, and what follows it.
+pub(super) fn split_prefix(text: &str) -> (&str, &str) {
     let number =
         text.trim_start_matches(|letter: char| letter.is_ascii_alphabetic() || letter == '-');
     text.split_at(text.len() - number.len())
@@ -348,6 +423,31 @@ mod tests {
         assert_eq!(style("1.2.3.post1"), Some((Grammar::Pep440, false)));
         assert_eq!(style("1.2.3-rc.1"), Some((Grammar::SemVer, false)));
         assert_eq!(style("1.2.3-rc1"), Some((Grammar::SemVer, true)));
+    }
+
+    #[test]
+    fn numbers_keep_their_digits() {
+        let write = |text: &str, like: &str| {
+            let style = Style { padding: Padding::of(like), ..Style::usual(Grammar::Pep440) };
+            Number::parse(text, None).expect(text).write(style).expect("PEP 440")
+        };
+        for (text, like, expected) in [
+            ("2026.2", "2026.01", "2026.02"),
+            ("2026.2.0", "2026.01.05", "2026.02.00"),
+            ("2026.10", "2026.09", "2026.10"),
+            ("1!26.2rc1", "1!26.01", "1!26.02rc1"),
+            ("2026.2.dev3", "2026.01.dev3", "2026.02.dev3"),
+            ("1.2.3.4.5", "01.02.03.04.05", "01.02.03.04.5"),
+            ("1.3", "1.2", "1.3"),
+        ] {
+            assert_eq!(write(text, like), expected, "{text} like {like}");
+        }
+        assert!(Padding::of("2026.01").admits("2026.12"));
+        assert!(Padding::of("2026.10").admits("2026.01"));
+        assert!(!Padding::of("2026.01").admits("2026.2"));
+        assert!(!Padding::of("2026.1").admits("2026.02"));
+        assert!(Padding::of("2026.10").agrees_with(Padding::of("2026.01")));
+        assert!(!Padding::of("2026.1").agrees_with(Padding::of("2026.01")));
     }
 
     #[test]

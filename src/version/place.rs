@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::code::{Assignment, assignments, mentions};
 use super::keyed::{Missing, Syntax, Text, in_json, in_toml, key_parts, without_mark};
-use super::number::{Grammar, Number, split_prefix};
+use super::number::{Grammar, Number, is_number, split_prefix};
 use super::{Version, VersionError};
 use crate::matrix::{VERSION_GROUP, VersionPlace, version_pattern};
 
@@ -22,6 +22,8 @@ pub struct Said {
     pub version: Version,
     /// The version as a number.
     pub number: Number,
+    /// How many bytes of `text` stand before the number.
+    pub(super) shift: usize,
     /// What the place says stands before it in tags.
     pub(super) prefix: Option<String>,
     /// How its kind of place writes versions.
@@ -39,12 +41,23 @@ impl Said {
     /// Whether this says what `first`, the place that is read, says.
     #[must_use]
     pub fn agrees_with(&self, first: &Self) -> bool {
-        let prefix = |said: &Self| split_prefix(said.version.as_str()).0.to_owned();
         match &self.prefix {
             Some(_) if self.is_verbatim() => self.version == first.version,
-            Some(_) => self.number == first.number && prefix(self) == prefix(first),
+            Some(_) => {
+                self.number == first.number && self.version.prefix() == first.version.prefix()
+            }
             None => self.number == first.number,
         }
+    }
+
+    /// What stands there before the number.
+    pub(super) fn before(&self) -> &str {
+        &self.text[..self.shift]
+    }
+
+    /// The number as it is written there.
+    pub(super) fn written(&self) -> &str {
+        &self.text[self.shift..]
     }
 
     /// Whether the place has the version letter for letter as tags have it: its prefix is known, and
@@ -117,12 +130,24 @@ pub(super) fn said_in(
         |source| VersionError::Invalid { place: format!("{}:{line}", path.display()), source };
     let prefix = place.prefix.as_ref().map(|prefix| prefix.get_ref().clone());
     let before = prefix.as_deref().unwrap_or_default();
-    let version: Version = format!("{before}{}", found.value).parse().map_err(invalid)?;
-    let (_, number) = split_prefix(&found.value);
+    let text = found.value;
+    let shift = shift(&text, before, place.prefix_of_tags.as_deref().unwrap_or_default());
+    let (own, number) = text.split_at(shift);
+    let version = Version::with_prefix(&format!("{before}{own}"), number).map_err(invalid)?;
     let grammar = grammar_of(place, path);
     let number = Number::parse(number, grammar).map_err(invalid)?;
     let path = PathBuf::from(place.file.get_ref());
-    Ok(Said { path, line, text: found.value, version, number, prefix, grammar, range: found.range })
+    Ok(Said { path, line, text, version, number, shift, prefix, grammar, range: found.range })
+}
+
+/// How many bytes of `text` are a prefix: what it has of that `of_tags`, which may not look like
+/// one, where the place puts `before` in front of it; otherwise what looks like one.
+fn shift(text: &str, before: &str, of_tags: &str) -> usize {
+    let of_tags = of_tags.strip_prefix(before).unwrap_or_default();
+    match text.strip_prefix(of_tags) {
+        Some(number) if !of_tags.is_empty() && is_number(number) => of_tags.len(),
+        _ => split_prefix(text).0.len(),
+    }
 }
 
 /// The line, from 1, on which the byte at `offset` stands.

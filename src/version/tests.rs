@@ -3,6 +3,8 @@
 use super::*;
 use crate::error::Report;
 
+mod next;
+
 /// What is read from `text` in a file called `name` by the keys of `[version]` in `table`.
 fn read_from(name: &str, text: &str, table: &str) -> String {
     let folder = tempfile::tempdir().expect("a folder");
@@ -77,6 +79,14 @@ fn both_kinds_of_version_are_versions() {
     }
     for text in ["", "latest", "v", "1.0.0+cu128", "1.0 .0", "v1.0\n", "{{version}}"] {
         assert!(text.parse::<Version>().is_err(), "{text}");
+    }
+}
+
+#[test]
+fn what_no_tag_can_hold_is_a_version_all_the_same() {
+    for (text, sign) in [("1!1.2.3", "`!`"), ("v1!2.0", "`!`"), ("1.2.3+cu128", "`+`")] {
+        let error = text.parse::<Version>().expect_err(text).to_string();
+        assert!(error.contains("cannot be part of a tag") && error.contains(sign), "{error}");
     }
 }
 
@@ -313,40 +323,6 @@ fn one_file_may_have_several_names() {
     let edits = Repository::new(&files, table).edits("1.1.0").expect("edits");
     assert_eq!(edits.len(), 3);
     assert!(edits.iter().all(|edit| !edit.after.contains("1.0.0")), "{edits:?}");
-}
-
-#[test]
-fn a_version_that_is_given_is_taken_as_it_is() {
-    let after = |name: &str, text: &str, key: &str, to: &str| {
-        let table = format!("file = '{name}'\n{key}");
-        let repository = Repository::new(&[(name, text)], &table);
-        let first = say(&repository.table.first(), repository.folder.path()).expect("a version");
-        let to = target(&first, to, false).expect("a version");
-        repository.edits(to.as_str()).expect("edits").remove(0).after
-    };
-    let package =
-        |to: &str| after("package.json", "{\"version\": \"1.0.0\"}", "key = 'version'", to);
-    for to in ["1.2.3-pre.2", "1.2.3-rc", "1.2.3-RC.1", "1.2.3-rc01", "1.2.3-rc1", "1.2.3-a.1"] {
-        assert_eq!(package(to), format!("{{\"version\": \"{to}\"}}"));
-    }
-    assert_eq!(package("1.2.3rc1"), "{\"version\": \"1.2.3-rc.1\"}");
-    for (now, to) in [("2026.11", "2026.12"), ("1.0.0", "2026.12"), ("1.2", "1.3.0")] {
-        assert_eq!(after("VERSION", now, "", to), to);
-    }
-}
-
-#[test]
-fn a_short_version_stays_short() {
-    let next = |now: &str, level: Level| {
-        let repository = Repository::new(&[("VERSION", now)], "file = 'VERSION'");
-        let first = say(&repository.table.first(), repository.folder.path()).expect("a version");
-        bump(&first, level, None).expect("a version").to_string()
-    };
-    assert_eq!(next("v1.2", Level::Minor), "v1.3");
-    assert_eq!(next("2026.11", Level::Major), "2027.0");
-    assert_eq!(next("1", Level::Major), "2");
-    assert_eq!(next("1.2", Level::Patch), "1.2.1");
-    assert_eq!(next("1.2.3", Level::Minor), "1.3.0");
 }
 
 #[test]

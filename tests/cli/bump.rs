@@ -50,6 +50,17 @@ fn all_places_and_the_readme_follow() {
 }
 
 #[test]
+fn a_prefix_may_hold_digits_and_an_epoch_has_no_tag() {
+    let project = Project::new();
+    let version = "file = \"VERSION\"\nprefix = \"base2-\"\n";
+    project.write("matrix.toml", &MATRIX.replace("file = \"VERSION\"\n", version));
+    project.write("VERSION", "5\n");
+    assert_cmd_snapshot!("prefix_with_digits", project.basegen("bump minor"));
+    project.write("VERSION", "1!1.2.3\n");
+    assert_cmd_snapshot!("epoch", project.basegen("list"));
+}
+
+#[test]
 fn what_is_unclear_edits_nothing() {
     let project = project();
     let before = read(&project, "pyproject.toml");

@@ -56,6 +56,16 @@ fn what_is_not_there_is_told_with_the_reason() {
 }
 
 #[test]
+fn what_cannot_be_named_is_in_nobodys_way() {
+    let project = Project::new();
+    let matrix = MATRIX
+        .replace("{{job_type}}-base", "{{job_type}}-{{gpu}}")
+        .replace("python = \"3.9\", gpu = true", "gpu = false");
+    project.write("matrix.toml", &matrix);
+    assert_snapshot!(stdout(project.basegen("explain 3.9-gpu")));
+}
+
+#[test]
 fn names_that_mean_nothing_are_refused() {
     assert_cmd_snapshot!(project().basegen("explain 3.8-gpu"));
     assert_cmd_snapshot!(project().basegen("explain python=3.8"));

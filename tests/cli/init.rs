@@ -324,6 +324,35 @@ fn what_a_list_of_pip_names_is_told() {
 }
 
 #[test]
+fn a_login_that_basegen_has_not_is_left() {
+    let folder = folder();
+    let logins = [
+        "{auth_method: registry_secret, registry: ghcr.io}",
+        "{auth_method: REGISTRY_SECRET, registry: ghcr.io, secret_name: DOCKER_REGISTRY_ghcr.io}",
+        "{auth_method: GCP_SERVICE_ACCOUNT_JSON, registry: us-docker.pkg.dev, secret_name: gcp, \
+         aws_access_key_id_secret_name: aws_access_key_id, \
+         aws_secret_access_key_secret_name: aws_secret_access_key}",
+        "{auth_method: AWS_IAM, registry: reg}",
+        "{auth_method: aws_iam, registry: 1.dkr.ecr.us-east-1.amazonaws.com, secret_name: null, \
+         aws_access_key_id_secret_name: 1/2, aws_secret_access_key_secret_name: AKIAIOSFODNN7EXAMPLE}",
+        "{auth_method: GCP_SERVICE_ACCOUNT_JSON, registry: 'https://index.docker.io/v1/'}",
+        "{auth_method: AWS_OIDC, registry: 1.dkr.ecr.us-east-1.amazonaws.com}",
+    ];
+    let mut arguments = "init new".to_owned();
+    for (number, login) in logins.iter().enumerate() {
+        let text = format!("base_image:\n  image: acme/base:1\n  docker_auth: {login}\n");
+        write(folder.path(), &format!("m{number}/config.yaml"), &text);
+        let _ = write!(arguments, " --from m{number}/config.yaml");
+    }
+    let said = stdout(run(folder.path(), &arguments));
+    assert!(!said.contains("AKIA"), "{said}");
+    insta::assert_snapshot!(said);
+    let matrix = read(folder.path(), "new/matrix.toml");
+    insta::assert_snapshot!(matrix.split_once("[registries").map_or("", |(_, rest)| rest));
+    stdout(run(folder.path(), "plan --offline -f new/matrix.toml"));
+}
+
+#[test]
 fn what_is_no_text_or_no_version_is_left() {
     let folder = folder();
     write(

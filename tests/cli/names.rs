@@ -1,7 +1,7 @@
 //! The commands of <https://github.com/basetenlabs/truss>'s base image documentation: each of
 //! them runs unchanged behind `basegen`, on the matrix of this repository.
 
-use crate::project::{basegen, stdout};
+use crate::project::{MATRIX, Project, basegen, stdout};
 
 fn names(arguments: &str) -> Vec<String> {
     let printed = stdout(basegen(&format!("{arguments} --dry-run")));
@@ -44,11 +44,35 @@ fn documented_selections_choose_what_they_say() {
     assert_eq!(names("--python 3.11 --gpu --push").len(), 4);
     assert_eq!(names("--python 3.9 --no-gpu --job-type server").len(), 2);
     assert_eq!(names("--python >=3.10,<3.13").len(), 24);
+    assert_eq!(names("--python 3.9,>=3.13,<3.14").len(), 16);
     assert_eq!(names("--python 3.9 --python 3.14").len(), 16);
     assert_eq!(names("--only python=3.11 --only gpu=true --only job_type=server").len(), 2);
     assert_eq!(names("--exclude gpu=true --exclude python<3.14").len(), 4);
     assert_eq!(names("--gpu --no-gpu").len(), 48);
     assert_eq!(names("--python 3.9,3.14 --only gpu=true,live-reload=false").len(), 4);
+}
+
+#[test]
+fn parts_that_are_empty_leave_no_joint() {
+    let project = Project::new();
+    let keys = "tag = \"{{python}}-{{gpu}}-{{version}}\"\naliases = [\"{{python}}_{{gpu}}\"]";
+    project.write("matrix.toml", &MATRIX.replace("aliases = [\"{{variant}}-latest\"]", keys));
+    let listed = stdout(project.basegen("list --job-type server"));
+    let tags: Vec<&str> = listed.lines().filter_map(|name| name.split(':').nth(1)).collect();
+    assert_eq!(tags, ["3.9-v1.2.3", "3.11-v1.2.3", "3.11-gpu-v1.2.3"]);
+    let plan = stdout(project.basegen("plan --offline --format json"));
+    let plan: serde_json::Value = serde_json::from_str(&plan).expect("JSON");
+    let alias = |at: usize| plan["targets"][at]["aliases"][0].as_str();
+    assert_eq!(alias(0), Some("acme/server-base:3.9"));
+    assert_eq!(alias(5), Some("acme/training-base:3.11_gpu"));
+}
+
+#[test]
+fn a_platform_that_is_named_twice_is_one() {
+    let arguments = "plan --offline --format json --platform linux/amd64 --platform linux/x86_64";
+    let plan = stdout(Project::new().basegen(arguments));
+    let plan: serde_json::Value = serde_json::from_str(&plan).expect("JSON");
+    assert_eq!(plan["targets"][0]["platforms"], serde_json::json!(["linux/amd64"]));
 }
 
 #[test]

@@ -49,6 +49,14 @@ fn two_variants_with_one_name() {
 }
 
 #[test]
+fn one_variant_with_one_name_twice() {
+    let project = Project::new();
+    let alias = "[\"{{variant}}-{{version}}\"]";
+    project.write("matrix.toml", &MATRIX.replace("[\"{{variant}}-latest\"]", alias));
+    assert_cmd_snapshot!(project.basegen("list"));
+}
+
+#[test]
 fn names_that_no_registry_takes() {
     assert_cmd_snapshot!(Project::new().basegen("list --registry https://ghcr.io"));
     assert_cmd_snapshot!(Project::new().basegen("list --repository Acme/{{job_type}}"));

@@ -302,7 +302,22 @@ fn the_finer_reason_stands_for_the_coarser() {
         made.context.dockerfile = DOCKERFILE.to_owned();
         made.context.files[0].content = b"new"[..].into();
     });
-    assert_eq!(now.changes_since(&before)[0].to_string(), "axis gpu: cuda 12.6 → 12.8");
+    let told = |now: &Inputs| -> Vec<String> {
+        now.changes_since(&before).iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(told(&now), ["axis gpu: cuda 12.6 → 12.8"]);
+    // Neither a variable nor a template makes it one that can be executed.
+    let executable = |content: &'static [u8]| {
+        Made::with(|made| {
+            rendered(made);
+            made.variable("cuda", "12.8");
+            made.context.dockerfile = DOCKERFILE.to_owned();
+            made.context.files[0].content = content.into();
+            made.context.files[0].executable = true;
+        })
+    };
+    assert_eq!(told(&executable(b"a")), ["dockerfiles/a changed"]);
+    assert_eq!(told(&executable(b"new")), ["dockerfiles/a changed", "axis gpu: cuda 12.6 → 12.8"]);
 }
 
 #[test]
