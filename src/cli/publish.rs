@@ -102,7 +102,7 @@ pub(super) fn set_name(plan: &Plan<'_>) -> Result<Option<SetName>, ArgumentError
     }
     let moving = (!plan.custom).then(|| newest_set(plan));
     let references: Vec<Reference> = version_set(plan)?.into_iter().chain(moving).collect();
-    let version = plan.version.as_ref().map(|version| version.as_str().to_owned());
+    let version = plan.version.clone();
     Ok((!references.is_empty()).then_some(SetName { references, version }))
 }
 

@@ -64,7 +64,8 @@ impl Naming<'_> {
         let set = match set {
             Some(name) => {
                 let references = &name.references[..moving.min(name.references.len())];
-                let set = ReleaseSet::new(name.version.clone(), self.rows, self.digests);
+                let version = name.version.as_ref().map(ToString::to_string);
+                let set = ReleaseSet::new(version, self.rows, self.digests);
                 Some(set::publish(self.registries, references, &set).await?)
             }
             None => None,

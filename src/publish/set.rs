@@ -37,7 +37,7 @@ pub struct SetName {
     /// The tags, all in one repository: that of the version, and the one that moves on.
     pub references: Vec<Reference>,
     /// The version of the release.
-    pub version: Option<String>,
+    pub version: Option<Version>,
 }
 
 /// The images that belong together.
@@ -123,12 +123,7 @@ pub(super) async fn newer(
         return Ok(None);
     };
     let Some((set, _)) = ReleaseSet::read(registries, newest).await? else { return Ok(None) };
-    let number = |version: &str| version.parse::<Version>().ok()?.number().ok();
-    let theirs = set.version.filter(|theirs| match (number(theirs), number(own)) {
-        (Some(theirs), Some(own)) => theirs > own,
-        _ => false,
-    });
-    Ok(theirs)
+    Ok(set.version.filter(|theirs| own.is_below(theirs)))
 }
 
 /// Writes `set` under `references`, of which the first is that of its version, where it is not there

@@ -98,6 +98,17 @@ impl Version {
         Number::parse(self.written(), None)
     }
 
+    /// Whether `other`, which is written as this one is, is higher; `false` where one of them is no
+    /// number.
+    #[must_use]
+    pub fn is_below(&self, other: &str) -> bool {
+        let other = match other.strip_prefix(self.prefix()) {
+            Some(number) => Number::parse(number, None),
+            None => other.parse().and_then(|other: Self| other.number()),
+        };
+        self.number().is_ok_and(|own| other.is_ok_and(|other| own < other))
+    }
+
     /// `number` behind a `prefix` that is known: what of a text is its prefix can be guessed, but
     /// not of `base2-5`.
     pub(crate) fn with_prefix(prefix: &str, number: &str) -> Result<Self, InvalidVersion> {

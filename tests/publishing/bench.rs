@@ -303,7 +303,8 @@ pub fn joined(
     release: &Release,
     files: &[JobFile],
 ) -> Result<Vec<Option<basegen::publish::Joined>>, JoinError> {
-    let version = release.set.as_ref().and_then(|set| set.version.as_deref());
+    let version = release.set.as_ref().and_then(|set| set.version.as_ref());
+    let version = version.map(basegen::version::Version::as_str);
     join(&release.rows, version, files)
 }
 
@@ -322,7 +323,7 @@ pub fn job_file(name: &str, release: &Release, digests: &[Digest]) -> JobFile {
     });
     JobFile {
         name: name.to_owned(),
-        version: release.set.as_ref().and_then(|set| set.version.clone()),
+        version: release.set.as_ref().and_then(|set| set.version.as_ref().map(ToString::to_string)),
         images: images.collect(),
         failed: BTreeSet::new(),
     }
@@ -337,7 +338,7 @@ pub fn release(registry: &FakeRegistry, version: &str, content: &str) -> Release
         rows: rows.into(),
         set: Some(SetName {
             references: vec![set(&format!("basegen-release-{version}")), set("basegen-release")],
-            version: Some(version.to_owned()),
+            version: Some(version.parse().expect("a version")),
         }),
     }
 }

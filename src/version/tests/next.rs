@@ -111,3 +111,13 @@ fn a_prefix_that_is_known_is_not_guessed() {
     "
     );
 }
+
+#[test]
+fn versions_behind_a_prefix_are_compared() {
+    let own = |number: &str| Version::with_prefix("py3-", number).expect("a version");
+    assert!(own("1.9.0").is_below("py3-1.10.0"));
+    assert!(!own("1.10.0").is_below("py3-1.9.0"));
+    assert!(!own("1.10.0").is_below("py3-1.10.0"));
+    assert!(own("1.9.0").is_below("v1.10.0"), "what was released before the prefix was another");
+    assert!(!own("1.9.0").is_below("py3-nightly"));
+}
