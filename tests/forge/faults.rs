@@ -98,6 +98,44 @@ async fn a_long_wait_is_told_and_not_waited_for() {
     assert_eq!(state(&github), DONE);
 }
 
+/// 28: GraphQL tells of its limits with the status of a success.
+#[tokio::test]
+async fn a_limit_of_graphql_is_waited_for_or_told() {
+    let limited = |kind: &str, message: &str, headers| {
+        let error = serde_json::json!({ "type": kind, "message": message });
+        let answer = serde_json::json!({ "data": null, "errors": [error] });
+        Fault::Answer(200, headers, answer.to_string())
+    };
+    let primary = "API rate limit exceeded for installation ID 678.";
+    let secondary = "You have exceeded a secondary rate limit. Please wait a few minutes";
+    for (kind, message) in [("RATE_LIMITED", primary), ("RATE_LIMIT", primary), ("", secondary)] {
+        let github = repository().await;
+        let soon = vec![("retry-after", "1".to_owned())];
+        github.fail("POST", "*/graphql", 0, 1, limited(kind, message, soon));
+        let begun = Instant::now();
+        opened(&github, &request()).await;
+        assert!(begun.elapsed() >= Duration::from_secs(1));
+        assert_eq!(state(&github), DONE);
+    }
+    let github = repository().await;
+    let late = vec![
+        ("date", "Fri, 20 Nov 2026 10:00:00 GMT".to_owned()),
+        ("x-ratelimit-remaining", "0".to_owned()),
+        ("x-ratelimit-reset", "1795170600".to_owned()),
+    ];
+    github.fail("POST", "*/graphql", 0, 1, limited("RATE_LIMITED", primary, late));
+    assert_snapshot!(error(&github, &request()).await);
+    assert_eq!(github.count("POST", "*/graphql"), 1);
+    // One that does not end is told, too.
+    let soon = vec![("retry-after", "0".to_owned())];
+    github.fail("POST", "*/graphql", 0, usize::MAX, limited("RATE_LIMITED", primary, soon));
+    let told = error(&github, &request()).await;
+    assert!(told.contains("it asks to wait for"), "{told}");
+    github.mend();
+    opened(&github, &request()).await;
+    assert_eq!(state(&github), DONE);
+}
+
 #[tokio::test]
 async fn what_fails_for_a_moment_is_repeated() {
     for fault in [answer(502, "Bad Gateway"), answer(500, "oops"), Fault::Drop] {
