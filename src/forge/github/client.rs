@@ -1,5 +1,7 @@
 //! Requests: sent, repeated where that is right, and read.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -14,12 +16,14 @@ use serde_json::{Value, json};
 
 use super::access::{Access, app_token};
 use super::error::{GitHubError, GitHubErrorKind, Refusal, SIGN_IN};
+use super::tree::Listing;
 use crate::error::one_line;
 use crate::forge::RepositoryName;
 use crate::registry::{RetryPolicy, conceal, retry_after, server_date};
 
-/// The largest answer that is read, in bytes.
-const MAX_ANSWER: usize = 32 << 20;
+/// The largest answer that is read, in bytes: a file of 100 MB, which is the most that GitHub gives,
+/// in base64.
+const MAX_ANSWER: usize = 144 << 20;
 
 /// How much of what GitHub says is repeated, in characters.
 const MAX_SAID: usize = 400;
@@ -54,6 +58,8 @@ pub struct GitHub {
     rest: Octocrab,
     graphql: Octocrab,
     pub(super) host: String,
+    /// What trees list, by their ids.
+    pub(super) listings: Mutex<BTreeMap<String, Arc<Listing>>>,
     secrets: Vec<SecretString>,
     retry: RetryPolicy,
     timeout: Duration,
@@ -107,6 +113,7 @@ impl GitHub {
             rest: octocrab(options, api, None)?,
             graphql: octocrab(options, graphql_root(api), None)?,
             host: host(api).to_owned(),
+            listings: Mutex::default(),
             secrets: options.access.secrets(),
             retry: options.retry,
             timeout: options.timeout,
