@@ -191,6 +191,9 @@ pub(super) async fn on_base(
         Some(FileEdit { path: in_repository(&prefix, &edit.path)?.into(), ..edit })
     });
     let edits: Vec<FileEdit> = edits.collect();
+    for edit in &edits {
+        github.require_file(&edit.path.to_string_lossy(), base).await?;
+    }
     let mut generated = Vec::new();
     for change in uncommitted(matrix)? {
         let Some(path) = in_repository(&prefix, Path::new(&change.path)) else { continue };

@@ -6,7 +6,7 @@ use insta::assert_snapshot;
 
 use crate::bench::state;
 use crate::github::store::File;
-use crate::project::Project;
+use crate::project::{CONSTANT, Project};
 use crate::release::{BRANCH, changed};
 
 /// Renders into the folder that the matrix then names.
@@ -118,8 +118,21 @@ async fn large_files_go_along() {
 #[tokio::test]
 async fn a_link_on_the_base_is_told_before_anything_is_published() {
     let project = changed().await;
+    project.github.push("main", "images/VERSION", "v1.2.3\n");
     project.github.push_file("main", "VERSION", File::new("120000", b"images/VERSION"));
     let tags = project.registry.tags("acme/base");
     assert_snapshot!(project.told(project.basegen("release minor --pr --quiet")).await);
+    // Where there is nothing to edit behind it, it is nobody's business.
+    project.github.push("main", "images/VERSION", "v1.3.0\n");
+    project.write("VERSION", "v1.3.0\n");
+    project.write("images/constants.py", &CONSTANT.replace("1.2.3", "1.3.0"));
+    let dry = project.stdout("release v1.3.0 --pr --dry-run").await;
+    assert!(!dry.contains("a/VERSION"), "{dry}");
+    for (target, told_of) in [("../VERSION", "out of the repository"), ("VERSION", "symbolic link")]
+    {
+        project.github.push_file("main", "VERSION", File::new("120000", target.as_bytes()));
+        let told = project.told(project.basegen("release v1.3.0 --pr --quiet")).await;
+        assert!(told.contains(told_of), "{told}");
+    }
     assert_eq!(project.registry.tags("acme/base"), tags);
 }

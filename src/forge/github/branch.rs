@@ -103,6 +103,18 @@ impl GitHub {
         self.entry_at(path, &base.head).await
     }
 
+    /// Sees that a file can be edited where it is on the base: a link cannot.
+    pub async fn require_file(&self, path: &str, base: &Base) -> Result<(), GitHubError> {
+        match self.entry(path, base).await? {
+            Some(entry) if !entry.is_file() => {
+                let (path, what) = (path.to_owned(), "a symbolic link".to_owned());
+                let doing = format!("edit `{path}`");
+                Err(self.error(&doing, GitHubErrorKind::NoFile { path, what }))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// What an entry of a path holds; nothing where it is a submodule.
     pub async fn read(&self, path: &str, entry: &TreeEntry) -> Result<Vec<u8>, GitHubError> {
         match &*entry.mode {

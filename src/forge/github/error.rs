@@ -232,6 +232,9 @@ impl Explain for GitHubError {
             GitHubErrorKind::Newer { .. } => {
                 "it was left as it is. Merge it, or close it to propose the older version"
             }
+            GitHubErrorKind::NoFile { what, .. } if what == "a symbolic link" => {
+                "it was left as it is. Name the file that it leads to"
+            }
             GitHubErrorKind::Malformed(_) | GitHubErrorKind::NoFile { .. } => return None,
         };
         Some(hint.to_owned())

@@ -28,6 +28,9 @@ pub(super) const SUBMODULE: &str = "160000";
 const LINK: &str = "120000";
 const FOLDER: &str = "040000";
 
+/// How many links are followed, one to the next.
+const MAX_LINKS: usize = 8;
+
 /// What a commit has at a path: its mode, and the id of its content.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct TreeEntry {
@@ -90,6 +93,23 @@ fn blob_id(content: &[u8]) -> String {
     hex::encode(hash.finish())
 }
 
+/// Where a link at a path leads to; nothing where that is out of the repository.
+fn linked(path: &str, target: &str) -> Option<String> {
+    if target.starts_with('/') {
+        return None;
+    }
+    let mut parts: Vec<&str> = path.split('/').collect();
+    parts.pop();
+    for part in target.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()?),
+            part => parts.push(part),
+        }
+    }
+    Some(parts.join("/"))
+}
+
 /// What a tree lists, by paths.
 #[derive(Debug, Default)]
 pub(super) struct Listing {
@@ -126,18 +146,30 @@ impl GitHub {
         }
     }
 
-    /// What a file holds at a commit; `None` where there is none.
+    /// What a file holds at a commit, or the one that a link there leads to; `None` where there is
+    /// none.
     pub(super) async fn content_at(
         &self,
         path: &str,
         commit: &str,
     ) -> Result<Option<Vec<u8>>, GitHubError> {
-        let Some(entry) = self.entry_at(path, commit).await? else { return Ok(None) };
-        match &*entry.mode {
-            LINK => Err(self.no_file(path, "a symbolic link")),
-            SUBMODULE => Err(self.no_file(path, "a submodule")),
-            _ => self.blob(path, &entry.id).await.map(Some),
+        let mut place = path.to_owned();
+        for _ in 0..MAX_LINKS {
+            let Some(entry) = self.entry_at(&place, commit).await? else { return Ok(None) };
+            match &*entry.mode {
+                LINK => {
+                    let target = self.blob(&place, &entry.id).await?;
+                    let target = std::str::from_utf8(&target).ok();
+                    let Some(next) = target.and_then(|target| linked(&place, target)) else {
+                        break;
+                    };
+                    place = next;
+                }
+                SUBMODULE => return Err(self.no_file(path, "a submodule")),
+                _ => return self.blob(&place, &entry.id).await.map(Some),
+            }
         }
+        Err(self.no_file(path, "a symbolic link out of the repository"))
     }
 
     fn no_file(&self, path: &str, what: &str) -> GitHubError {
@@ -269,6 +301,15 @@ mod tests {
         // `git hash-object` says so.
         assert_eq!(blob_id(b""), "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391");
         assert_eq!(blob_id(b"hello\n"), "ce013625030ba8dba906f756967f9e9ca394464a");
+    }
+
+    #[test]
+    fn links_lead_to_files_of_the_repository() {
+        assert_eq!(linked("images/VERSION", "../VERSION").as_deref(), Some("VERSION"));
+        assert_eq!(linked("README.md", "./docs//README.md").as_deref(), Some("docs/README.md"));
+        assert_eq!(linked("images/a", "b").as_deref(), Some("images/b"));
+        assert_eq!(linked("images/a", "../../b"), None);
+        assert_eq!(linked("images/a", "/b"), None);
     }
 
     #[test]
