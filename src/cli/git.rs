@@ -243,35 +243,50 @@ pub(super) fn in_repository(prefix: &str, path: &Path) -> Option<String> {
     Some(parts.join("/"))
 }
 
+/// A file as a commit has it.
+#[derive(Debug)]
+pub(super) struct Committed {
+    /// Its mode as git writes it: `100644`.
+    mode: String,
+    pub(super) content: Vec<u8>,
+}
+
+impl Committed {
+    /// Whether it is a file that may be executed, or one that may not be, and no link.
+    pub(super) fn is_file(&self, executable: bool) -> bool {
+        self.mode == if executable { "100755" } else { "100644" }
+    }
+}
+
 /// What the newest commit has at and below `path`, by paths relative to `folder`; nothing where
 /// there is no commit, no repository, or no git.
-pub(super) fn committed(folder: &Path, path: &str) -> Option<BTreeMap<String, Vec<u8>>> {
+pub(super) fn committed(folder: &Path, path: &str) -> Option<BTreeMap<String, Committed>> {
     let answer = |arguments: &[&str], input: &[u8]| {
         let output = git(folder, arguments, input).ok()?;
         output.status.success().then_some(output.stdout)
     };
     let listed = answer(&["ls-tree", "-r", "-z", "HEAD", "--", path], &[])?;
     // `mode type id`, a tab, and the path.
-    let listed: Vec<(String, String)> = entries(&listed)
+    let listed: Vec<(String, String, String)> = entries(&listed)
         .iter()
         .filter_map(|line| {
             let (head, path) = line.split_once('\t')?;
-            let mut words = head.split(' ').skip(1);
-            let (kind, id) = (words.next()?, words.next()?);
-            (kind == "blob").then(|| (path.to_owned(), id.to_owned()))
+            let mut words = head.split(' ');
+            let (mode, kind, id) = (words.next()?, words.next()?, words.next()?);
+            (kind == "blob").then(|| (path.to_owned(), mode.to_owned(), id.to_owned()))
         })
         .collect();
-    let ids: String = listed.iter().map(|(_, id)| format!("{id}\n")).collect();
+    let ids: String = listed.iter().map(|(.., id)| format!("{id}\n")).collect();
     let contents = answer(&["cat-file", "--batch"], ids.as_bytes())?;
     let mut rest = &contents[..];
     let mut files = BTreeMap::new();
-    for (path, _) in listed {
+    for (path, mode, _) in listed {
         // `id type size`, a line end, so many bytes, and a line end.
         let end = rest.iter().position(|byte| *byte == b'\n')?;
         let head = std::str::from_utf8(&rest[..end]).ok()?;
         let size: usize = head.rsplit(' ').next()?.parse().ok()?;
         let content = rest.get(end + 1..end + 1 + size)?;
-        files.insert(path, content.to_vec());
+        files.insert(path, Committed { mode, content: content.to_vec() });
         rest = rest.get(end + 2 + size..)?;
     }
     Some(files)

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::error::{ExitCode, Explain, Report, one_line};
-use crate::forge::{Base, FileChange, GitHub};
+use crate::forge::{Base, FileChange, GitHub, GitHubError, TreeEntry};
 use crate::matrix::{Matrix, Selection};
 use crate::plan::{Lock, Plan, with_readme, with_readme_in};
 use crate::render::Renderer;
@@ -37,11 +37,11 @@ pub(super) struct OnBase {
     pub(super) prefix: String,
 }
 
-/// A file that was generated, by the repository's own path; nothing is a file that is not there.
+/// A file that was generated, by the repository's own path.
 pub(super) struct Generated {
-    path: String,
-    before: Option<Vec<u8>>,
-    after: Option<Vec<u8>>,
+    change: FileChange,
+    /// What the base has there.
+    before: Option<TreeEntry>,
 }
 
 impl OnBase {
@@ -55,28 +55,53 @@ impl OnBase {
         let edits = self.edits.iter().map(|edit| FileChange {
             path: edit.path.to_string_lossy().into_owned(),
             content: Some(edit.after.clone().into_bytes()),
+            executable: None,
         });
-        let generated = self.generated.iter();
-        let generated = generated
-            .map(|file| FileChange { path: file.path.clone(), content: file.after.clone() });
-        edits.chain(generated).collect()
+        edits.chain(self.generated.iter().map(|file| file.change.clone())).collect()
     }
 
-    /// All of it as one diff; what is no text is only named.
-    pub(super) fn diff(&self) -> String {
-        let one = |file: &Generated| {
-            let text = |content: Option<&Vec<u8>>| {
-                String::from_utf8(content.cloned().unwrap_or_default()).ok()
-            };
-            match (text(file.before.as_ref()), text(file.after.as_ref())) {
-                (Some(before), Some(after)) => {
-                    version::diff(&[FileEdit { path: (&file.path).into(), before, after }])
-                }
-                _ => format!("Binary files a/{0} and b/{0} differ\n", file.path),
-            }
+    /// All of it as one diff, with the modes that change; what is no text is only named.
+    pub(super) async fn diff(&self, github: &GitHub) -> Result<String, GitHubError> {
+        let mut diff = version::diff(&self.edits);
+        for file in &self.generated {
+            diff += &file.diff(github).await?;
+        }
+        Ok(diff)
+    }
+}
+
+impl Generated {
+    async fn diff(&self, github: &GitHub) -> Result<String, GitHubError> {
+        let FileChange { path, content, .. } = &self.change;
+        let before = match &self.before {
+            Some(entry) => github.read(path, entry).await?,
+            None => Vec::new(),
         };
-        let generated: String = self.generated.iter().map(one).collect();
-        format!("{}{generated}", version::diff(&self.edits))
+        let modes = content.as_ref().map_or(String::new(), |_| self.modes());
+        let text = |content: Vec<u8>| String::from_utf8(content).ok();
+        let after = content.clone().unwrap_or_default();
+        let is_same = self.before.is_some() && content.as_ref() == Some(&before);
+        Ok(match (text(before), text(after)) {
+            _ if is_same => modes,
+            (Some(before), Some(after)) => {
+                let edit = FileEdit { path: path.into(), before, after };
+                format!("{modes}{}", version::diff(&[edit]))
+            }
+            _ => format!("{modes}Binary files a/{path} and b/{path} differ\n"),
+        })
+    }
+
+    /// The mode of a file that may be executed, or whose mode changes, as git tells it.
+    fn modes(&self) -> String {
+        let path = &self.change.path;
+        let mode = self.change.mode(self.before.as_ref());
+        let told = match &self.before {
+            Some(before) if before.mode() == mode => return String::new(),
+            Some(before) => format!("old mode {}\nnew mode {mode}", before.mode()),
+            None if self.change.executable == Some(true) => format!("new file mode {mode}"),
+            None => return String::new(),
+        };
+        format!("diff --git a/{path} b/{path}\n{told}\n")
     }
 }
 
@@ -166,15 +191,19 @@ pub(super) async fn on_base(
         Some(FileEdit { path: in_repository(&prefix, &edit.path)?.into(), ..edit })
     });
     let edits: Vec<FileEdit> = edits.collect();
+    for edit in &edits {
+        github.require_file(&edit.path.to_string_lossy(), base).await?;
+    }
     let mut generated = Vec::new();
-    for (path, after) in uncommitted(matrix)? {
-        let Some(path) = in_repository(&prefix, &path) else { continue };
+    for change in uncommitted(matrix)? {
+        let Some(path) = in_repository(&prefix, Path::new(&change.path)) else { continue };
         if edits.iter().any(|edit| edit.path == Path::new(&path)) {
             continue;
         }
-        let before = github.bytes(&path, base).await?;
-        if before != after {
-            generated.push(Generated { path, before, after });
+        let before = github.entry(&path, base).await?;
+        let change = FileChange { path, ..change };
+        if !change.is_made(before.as_ref()) {
+            generated.push(Generated { change, before });
         }
     }
     Ok(OnBase { edits, generated, version, prefix })
@@ -211,19 +240,24 @@ fn wanted(matrix: &Matrix) -> Vec<PathBuf> {
 
 /// The generated files that differ from what the newest commit has of them, relative to the
 /// matrix' folder: the lock as it is, and what the matrix renders to now, whatever else is in its
-/// folder. Nothing stands for a file that is rendered no more.
-fn uncommitted(matrix: &Matrix) -> Result<BTreeMap<PathBuf, Option<Vec<u8>>>, Report> {
-    let mut files = BTreeMap::new();
+/// folder. What is rendered no more is removed.
+fn uncommitted(matrix: &Matrix) -> Result<Vec<FileChange>, Report> {
+    let change = |path: &Path, content, executable| FileChange {
+        path: path.to_string_lossy().into_owned(),
+        content,
+        executable,
+    };
+    let mut files = Vec::new();
     for path in git::changed(matrix.folder(), &[Lock::NAME]) {
         let content = fs_err::read(matrix.folder().join(&path)).map_err(FileError::base)?;
-        files.insert(PathBuf::from(path), Some(content));
+        files.push(change(Path::new(&path), Some(content), None));
     }
     let Some(folder) = &matrix.generated.rendered else { return Ok(files) };
     let Some(committed) = git::committed(matrix.folder(), folder.get_ref()) else {
         return Ok(files);
     };
-    let mut committed: BTreeMap<PathBuf, Vec<u8>> =
-        committed.into_iter().map(|(path, content)| (PathBuf::from(path), content)).collect();
+    let mut committed: BTreeMap<PathBuf, git::Committed> =
+        committed.into_iter().map(|(path, file)| (PathBuf::from(path), file)).collect();
     let selected = matrix.select(&Selection::default())?;
     let pins = Lock::of(matrix)?.pins;
     let contexts = Renderer::new(matrix)?.pinned(pins).render_all(&selected.variants)?;
@@ -232,14 +266,18 @@ fn uncommitted(matrix: &Matrix) -> Result<BTreeMap<PathBuf, Option<Vec<u8>>>, Re
     let folder = PathBuf::from(below_matrix(folder.get_ref()));
     for (path, file) in Rendered::new(&selected, &contexts).files {
         let path = folder.join(path);
-        if committed.remove(&path).as_ref() != Some(&file.content) {
-            files.insert(path, Some(file.content));
+        let is_same = committed.remove(&path).is_some_and(|committed| {
+            committed.is_file(file.executable) && committed.content == file.content
+        });
+        if !is_same {
+            files.push(change(&path, Some(file.content), Some(file.executable)));
         }
     }
     // Where the templates are in it too, what is not rendered may be anything.
     if !Path::new(&below_matrix(&matrix.image.templates)).starts_with(&folder) {
-        files.extend(committed.into_keys().map(|path| (path, None)));
+        files.extend(committed.keys().map(|path| change(path, None, None)));
     }
+    files.sort_by(|one, other| one.path.cmp(&other.path));
     Ok(files)
 }
 

@@ -187,7 +187,8 @@ impl<'a> Proposing<'a> {
         };
         let (request, body) = self.request(&edits.prefix, &notes, &base)?;
         if self.wishes.dry_run {
-            self.show(&request, &base, &edits);
+            let diff = wait(&runtime, edits.diff(&github))?;
+            self.show(&request, &base, &diff);
             return Ok(ExitCode::Success);
         }
         self.write_notes(&body)?;
@@ -361,9 +362,8 @@ impl<'a> Proposing<'a> {
     }
 
     /// `--dry-run`: what would be committed, and what the pull request would say.
-    fn show(&self, request: &ReleasePullRequest, base: &Base, edits: &OnBase) {
+    fn show(&self, request: &ReleasePullRequest, base: &Base, diff: &str) {
         let ReleasePullRequest { title, branch, body, .. } = request;
-        let diff = edits.diff();
         self.printer.result(&format!(
             "{title}\nfrom `{branch}` to `{}` of {}\n\n{diff}\n{body}",
             base.branch, self.options.repository

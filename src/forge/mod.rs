@@ -13,7 +13,7 @@ mod repository;
 
 pub use github::{
     Access, Base, Branch, GitHub, GitHubError, GitHubErrorKind, GitHubOptions, Opened, Proposal,
-    PullRequest,
+    PullRequest, TreeEntry,
 };
 pub use pull_request::{Body, ImageRow, Notes, RowChange, marked, marker};
 use pull_request::{MARKER, read_marker};
@@ -26,6 +26,8 @@ pub struct FileChange {
     pub path: String,
     /// All of its content; nothing where the file is removed.
     pub content: Option<Vec<u8>>,
+    /// Whether it may be executed; nothing where that stays as it is.
+    pub executable: Option<bool>,
 }
 
 /// The pull request that brings a repository in step with a release.

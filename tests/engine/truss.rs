@@ -142,8 +142,8 @@ impl Truss {
             store.branches.insert("main".to_owned(), head);
             tree
         });
-        for (path, content) in tree {
-            self.write(&path, &String::from_utf8(content).expect("UTF-8"));
+        for (path, file) in tree {
+            self.write(&path, &String::from_utf8(file.content).expect("UTF-8"));
         }
         self.git(&["commit", "--quiet", "--all", "--message", "Release v0.14.0"]).await;
     }

@@ -7,7 +7,7 @@ use insta::assert_snapshot;
 use crate::bench::{error_as, opened, options, propose_as, repository, request, state, token};
 use crate::github::{APP, Fault, Identity, KEY, Kind};
 
-fn app(id: &str, key: &str) -> Access {
+pub fn app(id: &str, key: &str) -> Access {
     Access::App { id: id.to_owned(), key: key.into() }
 }
 
@@ -120,7 +120,7 @@ async fn no_error_holds_a_secret() {
             "errors": [{ "message": secrets[1] }, { "field": secrets[1], "code": "x" }],
         });
         github.mend();
-        github.fail("*", "*/contents/*", 0, 1, Fault::Answer(418, Vec::new(), body.to_string()));
+        github.fail("*", "*/git/trees/*", 0, 1, Fault::Answer(418, Vec::new(), body.to_string()));
         let told = error_as(&github, access.clone(), &request()).await;
         assert!(told.contains("418: no: ***"), "{told}");
         let debugged = format!("{access:?}");

@@ -58,7 +58,17 @@ pub fn release(version: &str) -> ReleasePullRequest {
 }
 
 pub fn changes(version: &str) -> Vec<FileChange> {
-    vec![FileChange { path: "VERSION".to_owned(), content: Some(format!("{version}\n").into()) }]
+    vec![text("VERSION", &format!("{version}\n"))]
+}
+
+/// A file that is to hold a text, and keeps its mode.
+pub fn text(path: &str, text: &str) -> FileChange {
+    FileChange { path: path.to_owned(), content: Some(text.into()), executable: None }
+}
+
+/// One that may be executed.
+pub fn script(path: &str, text: &str) -> FileChange {
+    FileChange { executable: Some(true), ..self::text(path, text) }
 }
 
 /// Proposes the release as a run does, from the start.
@@ -74,13 +84,22 @@ pub async fn propose_as(
     access: Access,
     request: &ReleasePullRequest,
 ) -> Result<Option<Opened>, GitHubError> {
+    propose_changes(github, access, request, &changes(&request.version)).await
+}
+
+/// The same of other changes; the first is that of the version.
+pub async fn propose_changes(
+    github: &FakeGitHub,
+    access: Access,
+    request: &ReleasePullRequest,
+    wanted: &[FileChange],
+) -> Result<Option<Opened>, GitHubError> {
     let mut client = GitHub::connect(&options(github, access)).await?;
     let base = client.base(None).await?;
-    let wanted = changes(&request.version);
     if client.bytes("VERSION", &base).await? == wanted[0].content {
         return Ok(None);
     }
-    let branch: Branch = client.prepare(request, &base, &wanted).await?;
+    let branch: Branch = client.prepare(request, &base, wanted).await?;
     client.open(request, &base, &branch).await
 }
 

@@ -2,10 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use basegen::forge::{FileChange, GitHubError, Opened, ReleasePullRequest};
 use insta::assert_snapshot;
 
-use crate::bench::{BRANCH, error, opened, propose, release, repository, request, state};
-use crate::github::Fault;
+use crate::bench::{
+    BRANCH, changes, error, opened, propose_changes, release, repository, request, script, state,
+    token,
+};
+use crate::github::{FakeGitHub, Fault};
 
 const DONE: &str = "#1 Release v1.3.0 from basegen/release-v1.3.0: VERSION";
 
@@ -98,10 +102,50 @@ async fn a_long_wait_is_told_and_not_waited_for() {
     assert_eq!(state(&github), DONE);
 }
 
+/// 28: GraphQL tells of its limits with the status of a success.
+#[tokio::test]
+async fn a_limit_of_graphql_is_waited_for_or_told() {
+    let limited = |kind: &str, message: &str, headers| {
+        let error = serde_json::json!({ "type": kind, "message": message });
+        let answer = serde_json::json!({ "data": null, "errors": [error] });
+        Fault::Answer(200, headers, answer.to_string())
+    };
+    let primary = "API rate limit exceeded for installation ID 678.";
+    let secondary = "You have exceeded a secondary rate limit. Please wait a few minutes";
+    for (kind, message) in [("RATE_LIMITED", primary), ("RATE_LIMIT", primary), ("", secondary)] {
+        let github = repository().await;
+        let soon = vec![("retry-after", "1".to_owned())];
+        github.fail("POST", "*/graphql", 0, 1, limited(kind, message, soon));
+        let begun = Instant::now();
+        opened(&github, &request()).await;
+        assert!(begun.elapsed() >= Duration::from_secs(1));
+        assert_eq!(state(&github), DONE);
+    }
+    let github = repository().await;
+    let late = vec![
+        ("date", "Fri, 20 Nov 2026 10:00:00 GMT".to_owned()),
+        ("x-ratelimit-remaining", "0".to_owned()),
+        ("x-ratelimit-reset", "1795170600".to_owned()),
+    ];
+    github.fail("POST", "*/graphql", 0, 1, limited("RATE_LIMITED", primary, late));
+    assert_snapshot!(error(&github, &request()).await);
+    assert_eq!(github.count("POST", "*/graphql"), 1);
+    // One that does not end is told, too.
+    let soon = vec![("retry-after", "0".to_owned())];
+    github.fail("POST", "*/graphql", 0, usize::MAX, limited("RATE_LIMITED", primary, soon));
+    let told = error(&github, &request()).await;
+    assert!(told.contains("it asks to wait for"), "{told}");
+    github.mend();
+    opened(&github, &request()).await;
+    assert_eq!(state(&github), DONE);
+}
+
 #[tokio::test]
 async fn what_fails_for_a_moment_is_repeated() {
     for fault in [answer(502, "Bad Gateway"), answer(500, "oops"), Fault::Drop] {
-        for path in ["*/pulls", "*/graphql", "*/git/refs", "*/compare/*", "*/contents/*"] {
+        for path in
+            ["*/pulls", "*/graphql", "*/git/refs", "*/compare/*", "*/git/trees/*", "*/git/blobs/*"]
+        {
             let github = repository().await;
             github.fail("*", path, 0, 2, fault.clone());
             opened(&github, &request()).await;
@@ -147,54 +191,98 @@ async fn what_keeps_failing_is_told() {
     assert_snapshot!(error(&github, &request()).await);
 }
 
-/// The process, or its connection, dies at every request that a run makes; the next run finishes it.
-/// `moved` is the file that the base has changed since an earlier release was proposed, if one was.
-async fn dies_anywhere_and_is_finished(moved: Option<&str>, done: &str) {
-    let mut number = 0;
-    loop {
-        let mut is_reached = false;
-        for fault in [Fault::Drop, Fault::CommitThenDrop] {
-            let github = repository().await;
-            let mut wanted = request();
-            if let Some(moved) = moved {
-                opened(&github, &request()).await;
-                github.push("main", moved, "moved\n");
-                wanted = release("v1.4.0");
-            }
-            let (bob, label) = (vec!["bob".to_owned()], vec!["release".to_owned()]);
-            wanted.labels.clone_from(&label);
-            wanted.assignees.clone_from(&bob);
-            wanted.reviewers.clone_from(&bob);
-            // From there on nothing is answered any more: the run is dead.
-            github.fail("*", "*", number, 1, fault);
-            github.fail("*", "*", number + 1, usize::MAX, Fault::Drop);
-            let died = propose(&github, &wanted).await;
-            is_reached |= died.is_err();
-            github.mend();
-            opened(&github, &wanted).await;
-            assert_eq!(state(&github), done, "request {number}");
-            let pull = github.with(|store| store.pulls[0].clone());
-            assert_eq!((pull.labels, pull.reviewers, pull.assignees), (label, bob.clone(), bob));
+/// What a run is killed in the middle of.
+#[derive(Default)]
+struct Dying {
+    /// The file that the base has changed since an earlier release was proposed, if one was.
+    moved: Option<&'static str>,
+    /// Whether a file that may be executed is among the changes, and one with bytes that are no text.
+    has_modes: bool,
+}
+
+impl Dying {
+    async fn propose(
+        &self,
+        github: &FakeGitHub,
+        request: &ReleasePullRequest,
+    ) -> Result<Option<Opened>, GitHubError> {
+        let mut wanted = changes(&request.version);
+        if self.has_modes {
+            wanted.push(script("run.sh", &request.version));
+            let content = Some([0xff, 0].into());
+            wanted.push(FileChange { path: "run.so".to_owned(), content, executable: None });
         }
-        if !is_reached {
-            break;
-        }
-        number += 1;
+        propose_changes(github, token("canary-person"), request, &wanted).await
     }
-    assert!(number > 8, "it took {number} requests");
+
+    /// The process, or its connection, dies at every request that a run makes; the next run
+    /// finishes it.
+    async fn anywhere(&self, done: &str) {
+        let mut number = 0;
+        loop {
+            let mut is_reached = false;
+            for fault in [Fault::Drop, Fault::CommitThenDrop] {
+                is_reached |= self.at(number, fault, done).await;
+            }
+            if !is_reached {
+                break;
+            }
+            number += 1;
+        }
+        assert!(number > if self.has_modes { 14 } else { 8 }, "it took {number} requests");
+    }
+
+    /// Whether there is such a request.
+    async fn at(&self, number: usize, fault: Fault, done: &str) -> bool {
+        let github = repository().await;
+        let mut wanted = request();
+        if let Some(moved) = self.moved {
+            self.propose(&github, &request()).await.expect("a pull request");
+            github.push("main", moved, "moved\n");
+            wanted = release("v1.4.0");
+        }
+        let (bob, label) = (vec!["bob".to_owned()], vec!["release".to_owned()]);
+        wanted.labels.clone_from(&label);
+        wanted.assignees.clone_from(&bob);
+        wanted.reviewers.clone_from(&bob);
+        // From there on nothing is answered any more: the run is dead.
+        github.fail("*", "*", number, 1, fault);
+        github.fail("*", "*", number + 1, usize::MAX, Fault::Drop);
+        let died = self.propose(&github, &wanted).await;
+        github.mend();
+        self.propose(&github, &wanted).await.expect("a pull request");
+        assert_eq!(state(&github), done, "request {number}");
+        let mode = self.has_modes.then(|| "100755".to_owned());
+        assert_eq!(github.mode(BRANCH, "run.sh"), mode);
+        let pull = github.with(|store| store.pulls[0].clone());
+        assert_eq!((pull.labels, pull.reviewers, pull.assignees), (label, bob.clone(), bob));
+        died.is_err()
+    }
 }
 
 #[tokio::test]
 async fn a_run_that_dies_anywhere_is_finished_by_the_next() {
-    dies_anywhere_and_is_finished(None, DONE).await;
+    Dying::default().anywhere(DONE).await;
+}
+
+#[tokio::test]
+async fn a_run_with_modes_that_dies_anywhere_is_finished_by_the_next() {
+    let dying = Dying { has_modes: true, ..Dying::default() };
+    dying.anywhere(&format!("{DONE} run.sh run.so")).await;
 }
 
 #[tokio::test]
 async fn an_update_that_dies_anywhere_is_finished_by_the_next() {
-    dies_anywhere_and_is_finished(Some("README.md"), NEWER).await;
+    Dying { moved: Some("README.md"), ..Dying::default() }.anywhere(NEWER).await;
 }
 
 #[tokio::test]
 async fn an_update_of_the_same_place_that_dies_anywhere_is_finished_by_the_next() {
-    dies_anywhere_and_is_finished(Some("VERSION"), NEWER).await;
+    Dying { moved: Some("VERSION"), ..Dying::default() }.anywhere(NEWER).await;
+}
+
+#[tokio::test]
+async fn an_update_with_modes_that_dies_anywhere_is_finished_by_the_next() {
+    let dying = Dying { moved: Some("VERSION"), has_modes: true };
+    dying.anywhere(&format!("{NEWER} run.sh run.so")).await;
 }

@@ -1,10 +1,11 @@
 //! Opening, updating, adopting.
 
-use basegen::forge::{FileChange, GitHub, Proposal, ReleasePullRequest};
+use basegen::forge::{Proposal, ReleasePullRequest};
 use insta::assert_snapshot;
 
 use crate::bench::{
-    BRANCH, changes, error, opened, options, propose, release, repository, request, state, token,
+    BRANCH, changes, error, opened, propose, propose_changes, release, repository, request, state,
+    text, token,
 };
 use crate::github::store::Pull;
 
@@ -82,15 +83,10 @@ async fn one_for_another_base_is_left_alone() {
 #[tokio::test]
 async fn what_only_the_older_version_had_changed_goes_back() {
     let github = repository().await;
-    let mut client =
-        GitHub::connect(&options(&github, token("canary-person"))).await.expect("a client");
-    let base = client.base(None).await.expect("a base");
     let mut both = changes("v1.3.0");
-    for path in ["README.md", "new.txt"] {
-        both.push(FileChange { path: path.to_owned(), content: Some("newer\n".into()) });
-    }
-    let branch = client.prepare(&request(), &base, &both).await.expect("a branch");
-    client.open(&request(), &base, &branch).await.expect("a pull request");
+    both.extend(["README.md", "new.txt"].map(|path| text(path, "newer\n")));
+    let proposed = propose_changes(&github, token("canary-person"), &request(), &both).await;
+    proposed.expect("a pull request");
     github.push("main", "other.txt", "other");
     opened(&github, &release("v1.4.0")).await;
     assert_snapshot!(state(&github), @"#1 Release v1.4.0 from basegen/release-v1.3.0: VERSION");

@@ -10,5 +10,7 @@ mod access;
 mod bench;
 mod faults;
 mod flow;
+mod objects;
 mod project;
 mod release;
+mod rendered;

@@ -7,10 +7,10 @@ use crate::github::{Identity, KEY, Kind};
 use crate::project::{CONSTANT, FILES, Project, README};
 use crate::registry::{Fault, Rule};
 
-const BRANCH: &str = "basegen/release-v1.3.0";
+pub const BRANCH: &str = "basegen/release-v1.3.0";
 
 /// A release of v1.2.3, and a change since.
-async fn changed() -> Project {
+pub async fn changed() -> Project {
     let project = Project::released().await;
     project.write("dockerfiles/3.12.txt", "3.12 | `more` @acme/team\n");
     project.stage();
@@ -314,39 +314,6 @@ async fn what_was_generated_anew_goes_along() {
     project.stdout("release minor --pr --quiet").await;
     assert!(state(&project.github).contains("basegen.lock"));
     assert_eq!(project.github.file(BRANCH, "basegen.lock").as_deref(), Some(refreshed));
-}
-
-/// What is rendered goes along as the matrix renders it, whatever lies in its folder; what is
-/// rendered no more goes away.
-#[tokio::test]
-async fn what_is_rendered_goes_along_and_nothing_else_does() {
-    let project = changed().await;
-    let matrix = "readme = \"README.md\"\n";
-    let matrix =
-        project.read("matrix.toml").replace(matrix, &format!("{matrix}rendered = \"rendered\"\n"));
-    project.write("matrix.toml", &matrix);
-    project.stdout("render -o rendered").await;
-    project.write("rendered/3.10/Dockerfile", "FROM scratch\n");
-    project.write("rendered/3.11/3.11.txt", "old\n");
-    project.git(&["init", "--quiet"]);
-    project.git(&["add", "rendered", "matrix.toml"]);
-    project.git(&["commit", "--quiet", "--message", "first"]);
-    for path in ["rendered/3.10/Dockerfile", "rendered/3.11/3.11.txt", "rendered/3.12/3.12.txt"] {
-        project.github.push("main", path, &project.read(path));
-    }
-    // On the base it is another one, and the working tree has not changed it.
-    project.github.push("main", "rendered/3.12/3.12.txt", "newer\n");
-    project.write("rendered/junk.txt", "mine");
-    fs_err::write(project.path("rendered/3.11/core"), [0xff, 0xfe]).expect("a file");
-    fs_err::remove_file(project.path("rendered/3.11/3.11.txt")).expect("it was there");
-    let dry = project.stdout("release minor --pr --dry-run").await;
-    assert!(dry.contains("--- a/rendered/3.11/3.11.txt\n"), "{dry}");
-    project.stdout("release minor --pr --quiet").await;
-    assert_snapshot!(state(&project.github), @"#1 Release v1.3.0 from basegen/release-v1.3.0: README.md VERSION images/constants.py rendered/3.10/Dockerfile rendered/3.11/3.11.txt");
-    let file = |path: &str| project.github.file(BRANCH, path);
-    assert_eq!(file("rendered/3.11/3.11.txt").as_deref(), Some("3.11\n"));
-    assert_eq!(file("rendered/3.10/Dockerfile"), None);
-    assert_eq!(file("rendered/3.12/3.12.txt").as_deref(), Some("newer\n"));
 }
 
 /// A workspace above the matrix: its lock file has the versions of its members.

@@ -2,21 +2,21 @@
 
 use std::collections::BTreeSet;
 
-use http::Method;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::client::{Asked, GitHub};
-use super::commit::{Listed, Message, Written};
+use super::commit::{Content, Listed, Message, Written};
 use super::error::{GitHubError, GitHubErrorKind};
 use super::pull::PullRequest;
+use super::tree::{SUBMODULE, TreeEntry};
 use super::{ATTEMPTS, quoted};
 use crate::forge::{FileChange, ReleasePullRequest};
 
 /// How many steps bring a branch up to date at the most: made, merged, committed to, looked at.
 const STEPS: usize = 8;
 
-/// How many commits, and how many files, of a comparison are on a page.
+/// How many commits of a comparison are on a page.
 const PAGE: usize = 100;
 
 /// How many pages of commits are read.
@@ -56,14 +56,6 @@ struct Comparison {
     behind_by: u64,
     total_commits: usize,
     commits: Vec<Listed>,
-    #[serde(default)]
-    files: Vec<ComparedFile>,
-}
-
-#[derive(Deserialize)]
-struct ComparedFile {
-    filename: String,
-    previous_filename: Option<String>,
 }
 
 impl GitHub {
@@ -103,7 +95,32 @@ impl GitHub {
 
     /// The same of a file that need not be text.
     pub async fn bytes(&self, path: &str, base: &Base) -> Result<Option<Vec<u8>>, GitHubError> {
-        self.content(path, &base.head).await
+        self.content_at(path, &base.head).await
+    }
+
+    /// What the base has at a path, without its content; `None` where there is nothing.
+    pub async fn entry(&self, path: &str, base: &Base) -> Result<Option<TreeEntry>, GitHubError> {
+        self.entry_at(path, &base.head).await
+    }
+
+    /// Sees that a file can be edited where it is on the base: a link cannot.
+    pub async fn require_file(&self, path: &str, base: &Base) -> Result<(), GitHubError> {
+        match self.entry(path, base).await? {
+            Some(entry) if !entry.is_file() => {
+                let (path, what) = (path.to_owned(), "a symbolic link".to_owned());
+                let doing = format!("edit `{path}`");
+                Err(self.error(&doing, GitHubErrorKind::NoFile { path, what }))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What an entry of a path holds; nothing where it is a submodule.
+    pub async fn read(&self, path: &str, entry: &TreeEntry) -> Result<Vec<u8>, GitHubError> {
+        match &*entry.mode {
+            SUBMODULE => Ok(Vec::new()),
+            _ => self.blob(path, &entry.id).await,
+        }
     }
 
     /// Sees to a branch that is `base` with `changes`: that of the open pull request of this
@@ -163,7 +180,7 @@ impl GitHub {
             self.merge(name, &head, base, message).await?;
             return Ok(Step::Taken);
         }
-        let files = self.missing(&head, base, changes, &comparison).await?;
+        let files = self.missing(&head, base, changes).await?;
         if files.is_empty() {
             return Ok(Step::Done);
         }
@@ -194,11 +211,10 @@ impl GitHub {
         let page = |page: usize| {
             let place =
                 format!("compare/{}...{head}?per_page={PAGE}&page={page}", quoted(&base.head));
-            Asked { method: Method::GET, ..Asked::get(&doing, self.path(&place)) }
+            Asked::get(&doing, self.path(&place))
         };
         let mut comparison: Comparison = self.ask(page(1)).await?;
         let mut number = 1;
-        // Files are on the first page alone.
         while comparison.commits.len() < comparison.total_commits && number < MAX_PAGES {
             number += 1;
             let next: Comparison = self.ask(page(number)).await?;
@@ -217,21 +233,31 @@ impl GitHub {
         head: &str,
         base: &Base,
         changes: &[FileChange],
-        comparison: &Comparison,
     ) -> Result<Vec<Written>, GitHubError> {
-        let compared = comparison.files.iter();
-        let compared = compared
-            .flat_map(|file| std::iter::once(&file.filename).chain(&file.previous_filename));
-        let paths: BTreeSet<&str> =
-            compared.chain(changes.iter().map(|change| &change.path)).map(String::as_str).collect();
         let mut missing = Vec::new();
-        for path in paths {
-            let wanted = match changes.iter().find(|change| change.path == path) {
-                Some(change) => change.content.clone(),
-                None => self.content(path, &base.head).await?,
+        for change in changes {
+            let before = self.entry_at(&change.path, &base.head).await?;
+            let there = self.entry_at(&change.path, head).await?;
+            let mode = change.mode(before.as_ref());
+            let becomes = match (&change.content, &there) {
+                (Some(content), Some(there)) if there.holds(content) => {
+                    if there.mode == mode {
+                        continue;
+                    }
+                    Some((mode.to_owned(), Content::Known(there.id.clone())))
+                }
+                (Some(content), _) => Some((mode.to_owned(), Content::New(content.clone()))),
+                (None, Some(_)) => None,
+                (None, None) => continue,
             };
-            if self.content(path, head).await? != wanted {
-                missing.push(Written { path: path.to_owned(), content: wanted });
+            let (path, mode) = (change.path.clone(), there.map(|entry| entry.mode));
+            missing.push(Written { path, becomes, mode });
+        }
+        let changed: BTreeSet<&str> = changes.iter().map(|change| &*change.path).collect();
+        for (path, (before, there)) in self.differing(&base.head, head).await? {
+            if !changed.contains(&*path) {
+                let becomes = before.map(|entry| (entry.mode, Content::Known(entry.id)));
+                missing.push(Written { path, becomes, mode: there.map(|entry| entry.mode) });
             }
         }
         Ok(missing)

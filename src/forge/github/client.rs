@@ -1,5 +1,7 @@
 //! Requests: sent, repeated where that is right, and read.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -14,12 +16,14 @@ use serde_json::{Value, json};
 
 use super::access::{Access, app_token};
 use super::error::{GitHubError, GitHubErrorKind, Refusal, SIGN_IN};
+use super::tree::Listing;
 use crate::error::one_line;
 use crate::forge::RepositoryName;
 use crate::registry::{RetryPolicy, conceal, retry_after, server_date};
 
-/// The largest answer that is read, in bytes.
-const MAX_ANSWER: usize = 32 << 20;
+/// The largest answer that is read, in bytes: a file of 100 MB, which is the most that GitHub gives,
+/// in base64.
+const MAX_ANSWER: usize = 144 << 20;
 
 /// How much of what GitHub says is repeated, in characters.
 const MAX_SAID: usize = 400;
@@ -54,6 +58,8 @@ pub struct GitHub {
     rest: Octocrab,
     graphql: Octocrab,
     pub(super) host: String,
+    /// What trees list, by their ids.
+    pub(super) listings: Mutex<BTreeMap<String, Arc<Listing>>>,
     secrets: Vec<SecretString>,
     retry: RetryPolicy,
     timeout: Duration,
@@ -107,6 +113,7 @@ impl GitHub {
             rest: octocrab(options, api, None)?,
             graphql: octocrab(options, graphql_root(api), None)?,
             host: host(api).to_owned(),
+            listings: Mutex::default(),
             secrets: options.access.secrets(),
             retry: options.retry,
             timeout: options.timeout,
@@ -203,8 +210,9 @@ impl GitHub {
             let may_repeat = told.is_some() || asked.repeat == Repeat::Always;
             let error = self.error(asked.doing, kind);
             let is_transient = told.is_some() || error.is_unsettled();
+            let is_last = failures >= self.retry.attempts && error.status() != Some(503);
             if let Some(wait) = told
-                && wait > self.retry.longest_told
+                && (wait > self.retry.longest_told || is_last)
             {
                 return Err(self.error(asked.doing, GitHubErrorKind::Throttled { wait }));
             }
@@ -240,13 +248,19 @@ impl GitHub {
                 return Err(lost(format!("it did not answer within {seconds} s")));
             }
         };
-        if status.is_success() {
+        let is_graphql = asked.path == GRAPHQL;
+        if status.is_success() && !is_graphql {
             return Ok(body);
         }
         let refusal: Refusal = serde_json::from_slice(&body).unwrap_or_default();
         let told = refusal.told(|text| self.clean(text));
-        let wait = wait(status.as_u16(), &headers, &told.message);
-        Err((GitHubErrorKind::Answer { status: status.as_u16(), told }, wait))
+        let status = match status.as_u16() {
+            200..300 if is_graphql && refusal.is_limit() => 429,
+            200..300 => return Ok(body),
+            status => status,
+        };
+        let wait = wait(status, &headers, &told.to_string());
+        Err((GitHubErrorKind::Answer { status, told }, wait))
     }
 
     async fn exchange(
@@ -286,16 +300,18 @@ fn wait(status: u16, headers: &HeaderMap, message: &str) -> Option<Duration> {
     if let Some(wait) = retry_after(headers, now) {
         return Some(wait);
     }
+    let message = message.to_ascii_lowercase();
+    // GraphQL says so of its primary limit, and may tell that something of it remains.
+    let is_primary = message.contains("api rate limit");
     let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
-    if number("x-ratelimit-remaining") == Some(0)
+    if (is_primary || number("x-ratelimit-remaining") == Some(0))
         && let Some(reset) = number("x-ratelimit-reset")
     {
         let until = UNIX_EPOCH + Duration::from_secs(reset);
         // A second more, since both are whole ones.
         return Some(until.duration_since(now).unwrap_or_default() + Duration::from_secs(1));
     }
-    let is_limited = message.to_ascii_lowercase().contains("rate limit");
-    (status == 429 || is_limited).then_some(UNTOLD_WAIT)
+    (status == 429 || message.contains("rate limit")).then_some(UNTOLD_WAIT)
 }
 
 fn octocrab(
@@ -357,6 +373,10 @@ mod tests {
         let seconds = Duration::from_secs;
         assert_eq!(wait(403, &headers(&[("retry-after", "7")]), ""), Some(seconds(7)));
         assert_eq!(wait(429, &headers(&reset), ""), Some(seconds(31)));
+        let left = [date, ("x-ratelimit-remaining", "3"), ("x-ratelimit-reset", "1795168830")];
+        let primary = "API rate limit already exceeded for user ID 1.";
+        assert_eq!(wait(429, &headers(&left), primary), Some(seconds(31)));
+        assert_eq!(wait(429, &headers(&left), "secondary rate limit"), Some(UNTOLD_WAIT));
         assert_eq!(wait(429, &headers(&[]), ""), Some(UNTOLD_WAIT));
         let secondary = "You have exceeded a secondary rate limit.";
         assert_eq!(wait(403, &headers(&[]), secondary), Some(UNTOLD_WAIT));

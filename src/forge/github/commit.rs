@@ -1,25 +1,31 @@
 //! Commits: which are ours, and how they are made.
 //!
-//! They are made by GraphQL's `createCommitOnBranch`: GitHub signs them whoever's token it is, and
-//! refuses them when the head of the branch is not the one that was read. Commits by the REST API
-//! are signed for Apps alone. The mutation keeps the mode of files that exist.
+//! They are made by GraphQL's `createCommitOnBranch` where that can: GitHub signs them whoever's
+//! token it is, and refuses them when the head of the branch is not the one that was read. It knows
+//! nothing of modes, though. What has an executable, or a mode that changes, is put together of git's
+//! own objects; such commits GitHub signs for Apps alone, as the token of Actions is one, and as long
+//! as they name no author. Nothing is forced there either: the new head is built on the one that was
+//! read, and GitHub refuses it when the branch is not part of its history.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use super::branch::Base;
-use super::client::{Asked, GRAPHQL, GitHub, Repeat};
+use super::client::{Asked, GRAPHQL, GitHub};
 use super::error::{GitHubError, GitHubErrorKind, Told};
 use super::quoted;
+use super::tree::{FILE, SUBMODULE};
 
 /// The trailer of a commit's message that says for which version basegen made it.
 const RELEASE: &str = "Basegen-Release";
 
 /// The trailer that says which tree basegen gave it, of a commit that GitHub does not sign.
 const TREE: &str = "Basegen-Tree";
+
+/// How much text is sent along with a tree, in bytes; what is beyond has requests of its own.
+const MAX_TEXT: usize = 1 << 20;
 
 /// A commit as GitHub lists them between two.
 #[derive(Debug, Clone, Deserialize)]
@@ -51,8 +57,8 @@ impl Listed {
     /// Whether basegen made it, and nobody has changed it since.
     ///
     /// Our trailer alone says nothing: who amends our commit keeps it. GitHub is the committer of
-    /// what is made through its API, and no one else is; and of the one kind of commit that the
-    /// token's owner commits, the tree is told. `host` is that of the API.
+    /// what is made through its API, and no one else is; and of those commits that the token's owner
+    /// commits, the tree is told. `host` is that of the API.
     pub(super) fn is_ours(&self, host: &str) -> bool {
         let trailer = |name: &str| {
             let lines = self.commit.message.lines().rev();
@@ -83,58 +89,36 @@ fn is_of_github(email: &str, host: &str) -> bool {
     })
 }
 
-/// What a commit does to a file: its new content, or nothing where it is removed.
+/// What a commit does to a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Written {
     pub(super) path: String,
-    pub(super) content: Option<Vec<u8>>,
+    /// What it becomes, by mode and content; nothing where it is removed.
+    pub(super) becomes: Option<(String, Content)>,
+    /// The mode that it has so far; nothing where there is none.
+    pub(super) mode: Option<String>,
+}
+
+/// What a file holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Content {
+    /// All of it.
+    New(Vec<u8>),
+    /// What has this id in the repository already.
+    Known(String),
+}
+
+impl Written {
+    /// Whether it is a file that nobody may execute, before and after, or is removed.
+    fn is_plain(&self) -> bool {
+        let is_file = |mode: &String| mode == FILE;
+        self.becomes
+            .as_ref()
+            .is_none_or(|(mode, _)| is_file(mode) && self.mode.as_ref().is_none_or(is_file))
+    }
 }
 
 impl GitHub {
-    /// What a file holds at a commit, or on a branch; `None` where there is none.
-    pub(super) async fn content(
-        &self,
-        path: &str,
-        commit: &str,
-    ) -> Result<Option<Vec<u8>>, GitHubError> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Found {
-            File(File),
-            Folder(#[expect(dead_code, reason = "a list is all that it says")] Vec<IgnoredAny>),
-        }
-        #[derive(Deserialize)]
-        struct File {
-            #[serde(rename = "type")]
-            kind: String,
-            encoding: Option<String>,
-            content: Option<String>,
-        }
-        let doing = format!("read `{path}`");
-        let place = format!("contents/{}?ref={}", quoted(path), quoted(commit));
-        let found: Option<Found> = self.find(Asked::get(&doing, self.path(&place))).await?;
-        let no_file = |what: &str| {
-            let (path, what) = (path.to_owned(), what.to_owned());
-            Err(self.error(&doing, GitHubErrorKind::NoFile { path, what }))
-        };
-        let file = match found {
-            None => return Ok(None),
-            Some(Found::Folder(_)) => return no_file("a folder"),
-            Some(Found::File(file)) => file,
-        };
-        match (&*file.kind, file.encoding.as_deref(), file.content) {
-            ("file", Some("base64"), Some(content)) => {
-                let content: String = content.split_ascii_whitespace().collect();
-                let decoded = STANDARD.decode(content);
-                let problem = |_| GitHubErrorKind::Malformed(format!("`{path}` is no base64"));
-                decoded.map(Some).map_err(|error| self.error(&doing, problem(error)))
-            }
-            // GitHub gives no content of more than a megabyte here.
-            ("file", ..) => no_file("too large"),
-            (kind, ..) => no_file(&format!("a {}", self.clean(kind))),
-        }
-    }
-
     /// Puts a commit on top of `head` of a branch.
     pub(super) async fn commit(
         &self,
@@ -142,6 +126,42 @@ impl GitHub {
         head: &str,
         message: &Message<'_>,
         files: &[Written],
+    ) -> Result<(), GitHubError> {
+        let doing = format!("commit to the branch `{branch}`");
+        if !files.iter().all(Written::is_plain) {
+            let tree = self.tree(&doing, head, files).await?;
+            return self.put(&doing, branch, message, &tree, &[head]).await;
+        }
+        let (mut additions, mut deletions): (Vec<Value>, Vec<Value>) = Default::default();
+        for file in files {
+            let Some((_, content)) = &file.becomes else {
+                deletions.push(json!({ "path": file.path }));
+                continue;
+            };
+            let content = match content {
+                Content::New(content) => STANDARD.encode(content),
+                Content::Known(id) => STANDARD.encode(self.blob(&file.path, id).await?),
+            };
+            additions.push(json!({ "path": file.path, "contents": content }));
+        }
+        let input = json!({
+            "branch": {
+                "repositoryNameWithOwner": self.repository.to_string(),
+                "branchName": branch,
+            },
+            "message": { "headline": message.headline, "body": message.trailers(None) },
+            "fileChanges": { "additions": additions, "deletions": deletions },
+            "expectedHeadOid": head,
+        });
+        self.create_commit_on_branch(&doing, branch, input).await
+    }
+
+    /// GraphQL's mutation.
+    async fn create_commit_on_branch(
+        &self,
+        doing: &str,
+        branch: &str,
+        input: Value,
     ) -> Result<(), GitHubError> {
         #[derive(Deserialize)]
         struct Answer {
@@ -156,41 +176,22 @@ impl GitHub {
             #[serde(default)]
             message: String,
         }
-        let doing = format!("commit to the branch `{branch}`");
-        let (kept, gone): (Vec<_>, Vec<_>) = files.iter().partition(|file| file.content.is_some());
-        let additions: Vec<Value> = kept
-            .iter()
-            .map(|file| {
-                let content = STANDARD.encode(file.content.as_deref().unwrap_or_default());
-                json!({ "path": file.path, "contents": content })
-            })
-            .collect();
-        let deletions: Vec<Value> = gone.iter().map(|file| json!({ "path": file.path })).collect();
-        let input = json!({
-            "branch": {
-                "repositoryNameWithOwner": self.repository.to_string(),
-                "branchName": branch,
-            },
-            "message": { "headline": message.headline, "body": message.trailers(None) },
-            "fileChanges": { "additions": additions, "deletions": deletions },
-            "expectedHeadOid": head,
-        });
         let query = "mutation($input: CreateCommitOnBranchInput!) { \
                      createCommitOnBranch(input: $input) { commit { oid } } }";
         let body = json!({ "query": query, "variables": { "input": input } });
-        let answer: Answer = self.ask(Asked::post(&doing, GRAPHQL.to_owned(), body)).await?;
+        let answer: Answer = self.ask(Asked::post(doing, GRAPHQL.to_owned(), body)).await?;
         let Some(failure) = answer.errors.first() else {
             if answer.data.is_some() {
                 return Ok(());
             }
             let problem = "it has neither data nor errors".to_owned();
-            return Err(self.error(&doing, GitHubErrorKind::Malformed(problem)));
+            return Err(self.error(doing, GitHubErrorKind::Malformed(problem)));
         };
         let kind = failure.kind.as_deref().unwrap_or_default();
         let text = self.clean(&failure.message);
         let told = Told { message: text, details: Vec::new() };
         Err(self.error(
-            &doing,
+            doing,
             match kind {
                 // The head is not the one that was read: it is read anew.
                 "STALE_DATA" => GitHubErrorKind::Unsettled(branch.to_owned()),
@@ -199,7 +200,6 @@ impl GitHub {
                 }
                 "NOT_FOUND" => GitHubErrorKind::Answer { status: 404, told },
                 "UNPROCESSABLE" => GitHubErrorKind::Answer { status: 422, told },
-                "RATE_LIMITED" => GitHubErrorKind::Answer { status: 429, told },
                 _ if told.message.contains("expected branch to point to") => {
                     GitHubErrorKind::Unsettled(branch.to_owned())
                 }
@@ -230,27 +230,94 @@ impl GitHub {
             other => return other.map(drop),
         }
         // What both have changed is ours and computed anew, so that the base's tree is taken; the
-        // changes come on top. A fast-forward, since the branch's head is a parent of it.
-        let place = self.path(&format!("git/commits/{}", base.head));
-        let Tree { tree } = self.ask(Asked::get(&doing, place)).await?;
+        // changes come on top.
+        let tree = self.tree_of(&doing, &base.head).await?;
+        self.put(&doing, branch, &message, &tree, &[head, &base.head]).await
+    }
+
+    /// The id of the tree of a commit.
+    async fn tree_of(&self, doing: &str, commit: &str) -> Result<String, GitHubError> {
+        let place = self.path(&format!("git/commits/{commit}"));
+        let Tree { tree } = self.ask(Asked::get(doing, place)).await?;
+        Ok(tree.sha)
+    }
+
+    /// Makes a tree of that of a commit, and gives its id. What is made twice is the same tree.
+    async fn tree(
+        &self,
+        doing: &str,
+        commit: &str,
+        files: &[Written],
+    ) -> Result<String, GitHubError> {
+        let (mut entries, mut room) = (Vec::new(), MAX_TEXT);
+        for Written { path, becomes, .. } in files {
+            let Some((mode, content)) = becomes else {
+                // Nothing in the place of an id removes a file.
+                entries.push(json!({ "path": path, "mode": FILE, "type": "blob", "sha": null }));
+                continue;
+            };
+            let kind = if mode == SUBMODULE { "commit" } else { "blob" };
+            let mut entry = json!({ "path": path, "mode": mode, "type": kind });
+            match content {
+                Content::Known(id) => entry["sha"] = json!(id),
+                Content::New(content) => match text(content, room) {
+                    Some(text) => {
+                        room -= text.len();
+                        entry["content"] = json!(text);
+                    }
+                    None => entry["sha"] = json!(self.make_blob(doing, content).await?),
+                },
+            }
+            entries.push(entry);
+        }
+        let base = self.tree_of(doing, commit).await?;
+        let body = json!({ "base_tree": base, "tree": entries });
+        let asked = Asked::post(doing, self.path("git/trees"), body);
+        let made: Id = self.ask(asked.repeated()).await?;
+        Ok(made.sha)
+    }
+
+    /// Brings a content into the repository, and gives its id.
+    async fn make_blob(&self, doing: &str, content: &[u8]) -> Result<String, GitHubError> {
+        let body = json!({ "encoding": "base64", "content": STANDARD.encode(content) });
+        let asked = Asked::post(doing, self.path("git/blobs"), body);
+        let made: Id = self.ask(asked.repeated()).await?;
+        Ok(made.sha)
+    }
+
+    /// Makes a commit of a tree, and moves a branch to it: forward, from the first of `parents`.
+    async fn put(
+        &self,
+        doing: &str,
+        branch: &str,
+        message: &Message<'_>,
+        tree: &str,
+        parents: &[&str],
+    ) -> Result<(), GitHubError> {
         let body = json!({
-            "message": format!("{headline}\n\n{}", message.trailers(Some(&tree.sha))),
-            "tree": tree.sha,
-            "parents": [head, base.head],
+            "message": format!("{}\n\n{}", message.headline, message.trailers(Some(tree))),
+            "tree": tree,
+            "parents": parents,
         });
         // Made twice, it is the same commit or one that nothing names.
-        let made = Asked::post(&doing, self.path("git/commits"), body).repeated();
+        let made = Asked::post(doing, self.path("git/commits"), body).repeated();
         let made: Id = self.ask(made).await?;
         let place = self.path(&format!("git/refs/heads/{}", quoted(branch)));
         let body = json!({ "sha": made.sha, "force": false });
-        match self.send(&Asked { repeat: Repeat::Never, ..Asked::patch(&doing, place, body) }).await
-        {
-            Err(error) if error.says("fast forward") => {
-                Err(self.error(&doing, GitHubErrorKind::Unsettled(branch.to_owned())))
+        match self.send(&Asked::patch(doing, place, body)).await {
+            // The head is not the one that was read: it is read anew.
+            Err(error) if error.says("fast forward") || error.says("does not exist") => {
+                Err(self.error(doing, GitHubErrorKind::Unsettled(branch.to_owned())))
             }
             other => other.map(drop),
         }
     }
+}
+
+/// A content as the text that it is, if it is one of no more than `room` bytes.
+fn text(content: &[u8], room: usize) -> Option<&str> {
+    let may_be = content.len() <= room && !content.contains(&0);
+    std::str::from_utf8(content).ok().filter(|_| may_be)
 }
 
 #[derive(Deserialize)]

@@ -145,6 +145,18 @@ impl Refusal {
         let details: Vec<String> = self.errors.iter().filter_map(detail).take(5).collect();
         Told { message: clean(&self.message), details }
     }
+
+    /// Whether GraphQL says so that a rate limit is used up: the status is that of a success.
+    /// <https://docs.github.com/en/graphql/overview/rate-limits-and-query-limits-for-the-graphql-api>
+    pub(super) fn is_limit(&self) -> bool {
+        self.errors.iter().any(|error| {
+            let text = |key: &str| error.get(key).and_then(serde_json::Value::as_str);
+            let message = text("message").unwrap_or_default().to_ascii_lowercase();
+            // `RATE_LIMIT` or `RATE_LIMITED`; a secondary limit has no type.
+            let kind = text("type").unwrap_or_default();
+            kind.starts_with("RATE_LIMIT") || message.contains("rate limit")
+        })
+    }
 }
 
 impl GitHubError {
@@ -219,6 +231,9 @@ impl Explain for GitHubError {
             }
             GitHubErrorKind::Newer { .. } => {
                 "it was left as it is. Merge it, or close it to propose the older version"
+            }
+            GitHubErrorKind::NoFile { what, .. } if what == "a symbolic link" => {
+                "it was left as it is. Name the file that it leads to"
             }
             GitHubErrorKind::Malformed(_) | GitHubErrorKind::NoFile { .. } => return None,
         };

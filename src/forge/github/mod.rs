@@ -8,12 +8,14 @@ mod client;
 mod commit;
 mod error;
 mod pull;
+mod tree;
 
 pub use access::Access;
 pub use branch::{Base, Branch};
 pub use client::{GitHub, GitHubOptions};
 pub use error::{GitHubError, GitHubErrorKind};
 pub use pull::{Opened, Proposal, PullRequest};
+pub use tree::TreeEntry;
 
 /// How often what was interrupted is looked at anew: a lost answer, a head that moved.
 const ATTEMPTS: usize = 5;

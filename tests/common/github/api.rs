@@ -1,11 +1,13 @@
 //! The API's operations, as GitHub has them.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::contract::Operation;
-use super::store::{Commit, Pull, Store, Tree, tree_id};
+use super::store::{Commit, File, Pull, Store, Tree, below, blob_id, folders, tree_id};
 use super::{Identity, Kind};
 
 /// How long a pull request's text may be, in characters.
@@ -95,7 +97,10 @@ impl Call<'_> {
             },
             "git/create-commit" => self.create_commit(store),
             "repos/compare-commits-with-basehead" => self.compare(store),
-            "repos/get-content" => self.content(store),
+            "git/get-tree" => self.get_tree(store),
+            "git/create-tree" => self.create_tree(store),
+            "git/get-blob" => self.get_blob(store),
+            "git/create-blob" => self.create_blob(store),
             "repos/merge" => self.merge(store),
             "pulls/list" => {
                 let mut pulls: Vec<&Pull> =
@@ -159,10 +164,11 @@ impl Call<'_> {
     }
 
     fn create_commit(&self, store: &mut Store) -> Answer {
-        let tree = store.commits.values().find(|commit| tree_id(&commit.tree) == self.text("tree"));
-        let Some(tree) = tree.map(|commit| commit.tree.clone()) else {
+        let Some(tree) = store.tree_named(self.text("tree")) else {
             return refusal(404, "Tree not found", &[]);
         };
+        // GitHub signs for nobody else than itself.
+        assert!(self.body["author"].is_null() && self.body["committer"].is_null());
         let parents: Vec<String> =
             serde_json::from_value(self.body["parents"].clone()).expect("parents");
         let sha = store.commit(&parents, tree, self.text("message"), self.who.signature());
@@ -177,12 +183,7 @@ impl Call<'_> {
         let ahead: Vec<Value> = store.ahead(&base, &head).into_iter().map(commit).collect();
         let behind = store.ahead(&head, &base).len();
         let common = store.common(&base, &head);
-        let files: Vec<Value> = store
-            .differing(&common, &head)
-            .iter()
-            .map(|path| json!({ "filename": path, "status": "modified" }))
-            .collect();
-        let is_first = self.query("page").is_none_or(|page| page == "1");
+        // Files are left out: of many, GitHub tells only some.
         (
             200,
             json!({
@@ -191,41 +192,83 @@ impl Call<'_> {
                 "base_commit": commit(&store.commits[&base]),
                 "merge_base_commit": commit(&store.commits[&common]),
                 "commits": self.page(&ahead),
-                "files": if is_first { files } else { Vec::new() },
+                "files": [],
             }),
         )
     }
 
-    fn content(&self, store: &Store) -> Answer {
-        let name = self.query("ref").unwrap_or(&store.default_branch);
-        let Some(sha) = store.resolve(name) else {
-            return refusal(404, "No commit found for the ref", &[]);
+    fn get_tree(&self, store: &Store) -> Answer {
+        let name = self.parameter("tree_sha");
+        let Some(tree) = store.tree_named(name) else {
+            return refusal(404, "Not Found", &[]);
         };
-        let path = self.parameter("path");
-        let tree = store.tree(&sha);
-        let Some(content) = tree.get(path) else {
-            let below = format!("{path}/");
-            return match tree.keys().any(|path| path.starts_with(&below)) {
-                true => (200, json!([])),
-                false => refusal(404, "Not Found", &[]),
-            };
+        let is_recursive = self.query("recursive").is_some();
+        let entry = |path: &str, mode: &str, kind: &str, id: String| json!({ "path": path, "mode": mode, "type": kind, "sha": id });
+        let folders = folders(&tree).into_iter().map(|path| {
+            let id = tree_id(&below(&tree, &path));
+            (path.clone(), entry(&path, "040000", "tree", id))
+        });
+        let files = tree.iter().map(|(path, file)| {
+            (path.clone(), entry(path, &file.mode, "blob", blob_id(&file.content)))
+        });
+        let all: BTreeMap<String, Value> = folders.chain(files).collect();
+        let mut listed: Vec<Value> = all
+            .into_iter()
+            .filter(|(path, _)| is_recursive || !path.contains('/'))
+            .map(|(_, entry)| entry)
+            .collect();
+        let limit = store.longest_listing.unwrap_or(usize::MAX);
+        let is_truncated = listed.len() > limit;
+        listed.truncate(limit);
+        (200, json!({ "sha": name, "tree": listed, "truncated": is_truncated }))
+    }
+
+    fn create_tree(&self, store: &mut Store) -> Answer {
+        let Some(mut tree) = store.tree_named(self.text("base_tree")) else {
+            return refusal(404, "Not Found", &[]);
         };
+        assert!(!store.commits.contains_key(self.text("base_tree")), "a commit is no tree");
+        for entry in self.body["tree"].as_array().expect("entries") {
+            let path = entry["path"].as_str().expect("a path");
+            assert!(entry["sha"].is_null() || entry["content"].is_null(), "not both: {entry}");
+            if let Some(text) = entry["content"].as_str() {
+                let mode = entry["mode"].as_str().expect("a mode");
+                tree.insert(path.to_owned(), File::new(mode, text.as_bytes()));
+            } else if let Some(id) = entry["sha"].as_str() {
+                let Some(content) = store.blob(id) else {
+                    return refusal(422, "GitRPC::BadObjectState", &[]);
+                };
+                let mode = entry["mode"].as_str().expect("a mode");
+                tree.insert(path.to_owned(), File::new(mode, &content));
+            } else if tree.remove(path).is_none() {
+                return refusal(422, "GitRPC::BadObjectState", &[]);
+            }
+        }
+        let id = tree_id(&tree);
+        store.trees.insert(id.clone(), tree);
+        (201, json!({ "sha": id, "tree": [], "truncated": false }))
+    }
+
+    fn get_blob(&self, store: &Store) -> Answer {
+        let id = self.parameter("file_sha");
+        let Some(content) = store.blob(id) else { return refusal(404, "Not Found", &[]) };
         // GitHub breaks it into lines.
-        let encoded = STANDARD.encode(content);
+        let encoded = STANDARD.encode(&content);
         let lines: Vec<&str> = encoded
             .as_bytes()
             .chunks(60)
             .map(|line| std::str::from_utf8(line).expect("ASCII"))
             .collect();
-        (
-            200,
-            json!({
-                "type": "file", "encoding": "base64", "size": content.len(), "name": path, "path": path,
-                "content": lines.join("\n"), "sha": "x", "url": "https://github.example.org/x",
-                "git_url": null, "html_url": null, "download_url": null,
-                "_links": { "git": null, "html": null, "self": "https://github.example.org/x" },
-            }),
-        )
+        let text = format!("{}\n", lines.join("\n"));
+        (200, json!({ "sha": id, "size": content.len(), "encoding": "base64", "content": text }))
+    }
+
+    fn create_blob(&self, store: &mut Store) -> Answer {
+        assert_eq!(self.text("encoding"), "base64");
+        let content = STANDARD.decode(self.text("content")).expect("base64");
+        let id = blob_id(&content);
+        store.blobs.insert(id.clone(), content);
+        (201, json!({ "sha": id }))
     }
 
     fn merge(&self, store: &mut Store) -> Answer {
@@ -398,7 +441,9 @@ pub fn create_commit_on_branch(
     let mut tree: Tree = store.tree(&head).clone();
     for file in input["fileChanges"]["additions"].as_array().into_iter().flatten() {
         let content = STANDARD.decode(file["contents"].as_str().expect("text")).expect("base64");
-        tree.insert(file["path"].as_str().expect("a path").to_owned(), content);
+        let path = file["path"].as_str().expect("a path");
+        // It knows nothing of modes.
+        tree.insert(path.to_owned(), File::plain(&content));
     }
     for file in input["fileChanges"]["deletions"].as_array().into_iter().flatten() {
         if tree.remove(file["path"].as_str().expect("a path")).is_none() {

@@ -251,7 +251,7 @@ fn matched(template: &str, path: &str) -> Option<BTreeMap<String, String>> {
         let given = parts.next().filter(|part| !part.is_empty())?;
         match part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) {
             // These may have slashes in them, and stand at the end.
-            Some(name @ ("ref" | "path" | "basehead")) => {
+            Some(name @ ("ref" | "basehead")) => {
                 let rest: Vec<&str> = std::iter::once(given).chain(parts).collect();
                 found.insert(name.to_owned(), decoded(&rest.join("/")));
                 return Some(found);

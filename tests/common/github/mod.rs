@@ -28,7 +28,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use contract::Operation;
-use store::{Store, Tree};
+use store::{File, Store, Tree};
 
 /// The one repository that there is.
 pub const REPOSITORY: &str = "acme/images";
@@ -127,7 +127,8 @@ impl FakeGitHub {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let origin = format!("http://{}", listener.local_addr().expect("an address"));
         let mut state = State::default();
-        let tree = files.iter().map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec()));
+        let tree =
+            files.iter().map(|(path, text)| ((*path).to_owned(), File::plain(text.as_bytes())));
         let first = state.store.commit(&[], tree.collect(), "first", PERSON);
         "main".clone_into(&mut state.store.default_branch);
         state.store.has_drafts = true;
@@ -167,14 +168,24 @@ impl FakeGitHub {
     /// What a file holds on a branch.
     pub fn file(&self, branch: &str, path: &str) -> Option<String> {
         self.with(|store| {
-            let content = store.tree(store.branches.get(branch)?).get(path)?;
-            Some(String::from_utf8(content.clone()).expect("UTF-8"))
+            let file = store.tree(store.branches.get(branch)?).get(path)?;
+            Some(String::from_utf8(file.content.clone()).expect("UTF-8"))
         })
+    }
+
+    /// The mode of a file on a branch, as git writes it.
+    pub fn mode(&self, branch: &str, path: &str) -> Option<String> {
+        self.with(|store| Some(store.tree(store.branches.get(branch)?).get(path)?.mode.clone()))
     }
 
     /// Somebody commits a file to a branch.
     pub fn push(&self, branch: &str, path: &str, text: &str) {
-        self.with(|store| push(store, branch, path, text));
+        self.push_file(branch, path, File::plain(text.as_bytes()));
+    }
+
+    /// The same of one that is no plain file.
+    pub fn push_file(&self, branch: &str, path: &str, file: File) {
+        self.with(|store| push(store, branch, path, file));
     }
 
     /// Requests of a method (`*` for all) whose path matches a glob fail, behind the first `skip`
@@ -217,10 +228,10 @@ impl Drop for FakeGitHub {
 
 const PERSON: [&str; 3] = ["bob", "bob", "bob@example.org"];
 
-fn push(store: &mut Store, branch: &str, path: &str, text: &str) {
+fn push(store: &mut Store, branch: &str, path: &str, file: File) {
     let head = store.branches[branch].clone();
     let mut tree: Tree = store.tree(&head).clone();
-    tree.insert(path.to_owned(), text.as_bytes().to_vec());
+    tree.insert(path.to_owned(), file);
     let sha = store.commit(&[head], tree, &format!("Change {path}"), PERSON);
     store.branches.insert(branch.to_owned(), sha);
 }
@@ -288,7 +299,9 @@ fn answer_now(
             }
             return Ok(Some(response.body(full(body)).expect("a response")));
         }
-        Some(Fault::Commit(branch)) => push(&mut state.store, branch, "theirs.txt", "theirs"),
+        Some(Fault::Commit(branch)) => {
+            push(&mut state.store, branch, "theirs.txt", File::plain(b"theirs"));
+        }
         Some(Fault::CommitThenDrop) | None => {}
     }
     let query = head.uri.query().unwrap_or_default();

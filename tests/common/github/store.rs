@@ -3,9 +3,28 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use basegen::image::Digest;
+use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 
 /// Files by their paths.
-pub type Tree = BTreeMap<String, Vec<u8>>;
+pub type Tree = BTreeMap<String, File>;
+
+/// A file, with its mode as git writes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    pub mode: String,
+    pub content: Vec<u8>,
+}
+
+impl File {
+    pub fn new(mode: &str, content: &[u8]) -> Self {
+        Self { mode: mode.to_owned(), content: content.to_vec() }
+    }
+
+    /// One that nobody may execute.
+    pub fn plain(content: &[u8]) -> Self {
+        Self::new("100644", content)
+    }
+}
 
 #[derive(Debug, Clone)]
 pub struct Commit {
@@ -42,6 +61,11 @@ pub struct Store {
     pub default_branch: String,
     pub branches: BTreeMap<String, String>,
     pub commits: BTreeMap<String, Commit>,
+    /// Trees and contents that were made for a commit to come, by their ids.
+    pub trees: BTreeMap<String, Tree>,
+    pub blobs: BTreeMap<String, Vec<u8>>,
+    /// How many files and folders of a tree are listed at the most; all without it.
+    pub longest_listing: Option<usize>,
     pub pulls: Vec<Pull>,
     pub labels: BTreeSet<String>,
     pub collaborators: BTreeSet<String>,
@@ -92,6 +116,30 @@ impl Store {
         &self.commits[commit].tree
     }
 
+    /// The tree that has an id, be it that of a folder or of a commit.
+    pub fn tree_named(&self, name: &str) -> Option<Tree> {
+        if let Some(commit) = self.commits.get(name) {
+            return Some(commit.tree.clone());
+        }
+        if let Some(tree) = self.trees.get(name) {
+            return Some(tree.clone());
+        }
+        let of_commit = |commit: &Commit| {
+            let all = std::iter::once(commit.tree.clone());
+            let folders = folders(&commit.tree);
+            all.chain(folders.into_iter().map(|path| below(&commit.tree, &path)))
+                .find(|tree| tree_id(tree) == name)
+        };
+        self.commits.values().find_map(of_commit)
+    }
+
+    /// The content that has an id.
+    pub fn blob(&self, id: &str) -> Option<Vec<u8>> {
+        let mut files = self.commits.values().flat_map(|commit| commit.tree.values());
+        let found = files.find(|file| blob_id(&file.content) == id);
+        found.map(|file| file.content.clone()).or_else(|| self.blobs.get(id).cloned())
+    }
+
     /// A commit and all that it is built on.
     pub fn history(&self, commit: &str) -> BTreeSet<String> {
         let (mut seen, mut next) = (BTreeSet::new(), vec![commit.to_owned()]);
@@ -135,7 +183,7 @@ impl Store {
                 return Err(Conflict);
             }
             match theirs {
-                Some(content) => drop(tree.insert(path, content.clone())),
+                Some(file) => drop(tree.insert(path, file.clone())),
                 None => drop(tree.remove(&path)),
             }
         }
@@ -151,6 +199,27 @@ impl Store {
 /// The id of a tree.
 pub fn tree_id(tree: &Tree) -> String {
     id(&format!("{tree:?}"))
+}
+
+/// The id of a content, which is git's own.
+pub fn blob_id(content: &[u8]) -> String {
+    let whole = [format!("blob {}\0", content.len()).as_bytes(), content].concat();
+    hex::encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, &whole))
+}
+
+/// The folders of a tree, by their paths.
+pub fn folders(tree: &Tree) -> BTreeSet<String> {
+    let above = |path: &String| {
+        let ends: Vec<usize> = path.match_indices('/').map(|(at, _)| at).collect();
+        ends.into_iter().map(|end| path[..end].to_owned()).collect::<Vec<_>>()
+    };
+    tree.keys().flat_map(above).collect()
+}
+
+/// What is in a folder.
+pub fn below(tree: &Tree, folder: &str) -> Tree {
+    let inner = |path: &String| Some(path.strip_prefix(folder)?.strip_prefix('/')?.to_owned());
+    tree.iter().filter_map(|(path, file)| Some((inner(path)?, file.clone()))).collect()
 }
 
 /// An id in git's form.
