@@ -347,7 +347,7 @@ impl<'a> Proposing<'a> {
             return Err(ProposalError::SameBranch(branch));
         }
         let request = ReleasePullRequest {
-            version: version.to_owned(),
+            version: self.version.clone(),
             title: table.title(version),
             body: body.text.clone(),
             marker,

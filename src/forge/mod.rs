@@ -19,6 +19,8 @@ pub use pull_request::{Body, ImageRow, Notes, RowChange, marked, marker};
 use pull_request::{MARKER, read_marker};
 pub use repository::{Remote, RepositoryName};
 
+use crate::version::Version;
+
 /// A file of the repository, and what becomes of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileChange {
@@ -31,10 +33,10 @@ pub struct FileChange {
 }
 
 /// The pull request that brings a repository in step with a release.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct ReleasePullRequest {
-    /// The version of the release, as tags write it.
-    pub version: String,
+    /// The version of the release.
+    pub version: Version,
     /// The title, one line; it is the commit's headline too.
     pub title: String,
     /// The text, with its [`marker`].

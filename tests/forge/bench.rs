@@ -48,12 +48,16 @@ pub fn request() -> ReleasePullRequest {
 pub fn release(version: &str) -> ReleasePullRequest {
     let marker = marker("matrix.toml");
     ReleasePullRequest {
-        version: version.to_owned(),
+        version: version.parse().expect("a version"),
         title: format!("Release {version}"),
         body: format!("**{version}** is published.\n\n{}\n", marked(&marker, version)),
         marker,
         branch: format!("basegen/release-{version}"),
-        ..ReleasePullRequest::default()
+        draft: false,
+        labels: Vec::new(),
+        reviewers: Vec::new(),
+        team_reviewers: Vec::new(),
+        assignees: Vec::new(),
     }
 }
 
@@ -84,7 +88,7 @@ pub async fn propose_as(
     access: Access,
     request: &ReleasePullRequest,
 ) -> Result<Option<Opened>, GitHubError> {
-    propose_changes(github, access, request, &changes(&request.version)).await
+    propose_changes(github, access, request, &changes(request.version.as_str())).await
 }
 
 /// The same of other changes; the first is that of the version.

@@ -206,9 +206,9 @@ impl Dying {
         github: &FakeGitHub,
         request: &ReleasePullRequest,
     ) -> Result<Option<Opened>, GitHubError> {
-        let mut wanted = changes(&request.version);
+        let mut wanted = changes(request.version.as_str());
         if self.has_modes {
-            wanted.push(script("run.sh", &request.version));
+            wanted.push(script("run.sh", request.version.as_str()));
             let content = Some([0xff, 0].into());
             wanted.push(FileChange { path: "run.so".to_owned(), content, executable: None });
         }

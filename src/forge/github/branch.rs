@@ -134,7 +134,7 @@ impl GitHub {
     ) -> Result<Branch, GitHubError> {
         let pull = self.find_own(request, base).await?;
         let name = pull.map_or_else(|| request.branch.clone(), PullRequest::into_branch);
-        let message = Message { headline: &request.title, version: &request.version };
+        let message = Message { headline: &request.title, version: request.version.as_str() };
         let (mut failures, mut is_changed) = (0, false);
         for _ in 0..STEPS {
             match self.step(&name, base, changes, &message).await {

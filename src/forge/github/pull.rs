@@ -9,7 +9,6 @@ use super::client::{Asked, GitHub};
 use super::error::{GitHubError, GitHubErrorKind};
 use crate::error::one_line;
 use crate::forge::{MARKER, ReleasePullRequest, read_marker};
-use crate::version::Version;
 
 /// How many pull requests are on a page.
 const PAGE: usize = 100;
@@ -117,12 +116,6 @@ impl PullRequest {
     }
 }
 
-/// Whether a version is higher than another, as far as both are numbers.
-fn is_newer(there: &str, than: &str) -> bool {
-    let number = |text: &str| text.parse::<Version>().ok()?.number().ok();
-    number(there).zip(number(than)).is_some_and(|(there, than)| there > than)
-}
-
 /// `wanted` without those that `there` has, whatever their case.
 fn lacking<'a, 'b>(wanted: &'a [String], there: impl Iterator<Item = &'b str>) -> Vec<&'a str> {
     let there: Vec<&str> = there.collect();
@@ -167,12 +160,12 @@ impl GitHub {
                         return Err(self.error(OPEN, kind));
                     }
                 }
-                let version = request.version.clone();
                 if let Some(there) = marked.and_then(|marked| marked.version)
                     && is_here
-                    && is_newer(there, &version)
+                    && request.version.is_below(there)
                 {
                     let (there, number) = (self.clean(there), pull.number);
+                    let version = request.version.to_string();
                     let kind = GitHubErrorKind::Newer { number, there, version };
                     return Err(self.error(OPEN, kind));
                 }
