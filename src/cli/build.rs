@@ -160,7 +160,8 @@ fn conclude(
         report.conclude(named);
     }
     let fingerprints = call.fingerprints.get().map(Vec::as_slice).unwrap_or_default();
-    let outcome = RunOutcome { record: &record, fingerprints, named, staged, set };
+    let forced = call.is_forced();
+    let outcome = RunOutcome { record: &record, fingerprints, named, staged, forced, set };
     if let Some(path) = &call.args.output.metadata_file {
         metadata::write(path, call.plan, &outcome)?;
     }
@@ -198,7 +199,11 @@ impl<'a> Call<'a> {
                 false => local::run(self, &recipe).await,
             };
             if let Ok(Ended::Named(_) | Ended::Staged) = ended {
-                self.measure(report).await?;
+                tokio::select! {
+                    measured = self.measure(report) => measured?,
+                    // How large they are is not worth a wait.
+                    () = self.cancel.cancelled() => {}
+                }
             }
             ended
         };
@@ -265,6 +270,11 @@ impl<'a> Call<'a> {
             ..BuildOptions::to(self.destination.clone())
         };
         Ok(self.engine().await?.builder(options)?)
+    }
+
+    /// Whether images are built anew that are there.
+    pub(super) fn is_forced(&self) -> bool {
+        self.args.output.force || self.args.running.no_cache
     }
 
     /// A run of `jobs` as the arguments want it.

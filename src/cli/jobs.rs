@@ -71,6 +71,8 @@ struct Document {
     version: Option<String>,
     #[serde(default)]
     staged: bool,
+    #[serde(default)]
+    forced: bool,
     targets: BTreeMap<String, TargetDocument>,
     failed: Vec<String>,
     cancelled: Vec<String>,
@@ -113,6 +115,7 @@ pub(super) fn read(path: &Path) -> Result<JobFile, JobFileError> {
     Ok(JobFile {
         images: images.collect(),
         version: document.version,
+        forced: document.forced,
         failed: document.failed.into_iter().chain(document.cancelled).collect(),
         name,
     })

@@ -139,13 +139,17 @@ impl Merge<'_> {
         })
     }
 
-    /// Makes sure that every image is there; registries are asked only for what no file tells.
+    /// Makes sure that every image is there; registries are asked only for what no file tells, or
+    /// two of them differently.
     async fn gather(
         &self,
         request: PromoteRequest<'_>,
         registries: &Registries,
     ) -> Result<(), Report> {
-        let told = request.joined.iter().map(|joined| Some(joined.as_ref()?.image.digest.clone()));
+        let told = request.joined.iter().map(|joined| {
+            let joined = joined.as_ref().filter(|joined| !joined.disputed)?;
+            Some(joined.image.digest.clone())
+        });
         let digests = match told.collect::<Option<Vec<Digest>>>() {
             Some(digests) => digests,
             None => publish::gather(&request, registries, None, &self.events)
@@ -181,6 +185,7 @@ impl Merge<'_> {
             fingerprints: &merged.fingerprints,
             named,
             staged: !named,
+            forced: false,
             set,
         };
         if let Some(path) = &self.args.metadata_file {

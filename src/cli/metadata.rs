@@ -87,6 +87,8 @@ pub(super) struct RunOutcome<'a> {
     pub(super) named: bool,
     /// Whether they were to have none.
     pub(super) staged: bool,
+    /// Whether they were to be built anew, whatever was there.
+    pub(super) forced: bool,
     /// The release set, where one was written.
     pub(super) set: Option<&'a (Reference, Digest)>,
 }
@@ -129,7 +131,7 @@ fn temporary(path: &Path) -> io::Result<tempfile::NamedTempFile> {
 }
 
 fn document(plan: &Plan<'_>, outcome: &RunOutcome<'_>) -> Value {
-    let RunOutcome { record, fingerprints, named, staged, set } = outcome;
+    let RunOutcome { record, fingerprints, named, staged, forced, set } = outcome;
     let made_of: HashMap<&str, (&Target<'_>, Option<&Fingerprint>)> = plan
         .targets
         .iter()
@@ -169,6 +171,7 @@ fn document(plan: &Plan<'_>, outcome: &RunOutcome<'_>) -> Value {
         "version": plan.version,
         "whole": outcome.is_whole(plan),
         "staged": staged,
+        "forced": forced,
         "targets": targets,
         "failed": failed,
         "cancelled": cancelled,

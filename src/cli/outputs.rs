@@ -93,6 +93,7 @@ mod tests {
             fingerprints: &[],
             named: true,
             staged: false,
+            forced: false,
             set: Some(&set),
         };
         outputs(&plan, &outcome)

@@ -29,7 +29,7 @@ pub(super) async fn run(call: &Call<'_>, recipe: &Recipe<'_>) -> Result<Ended, R
         set: set_name(call.plan)?,
         known: version_set(call.plan)?,
         overwrite: output.overwrite,
-        force: output.force || call.args.running.no_cache,
+        force: call.is_forced(),
         run: call.run_request(Vec::new()),
     };
     let journal = Arc::new(journal(call.plan, call.environment, Purpose::Release)?);
@@ -48,7 +48,7 @@ pub(super) async fn stage(call: &Call<'_>, recipe: &Recipe<'_>) -> Result<Ended,
     let request = StageRequest {
         rows: rows(recipe),
         known: version_set(call.plan)?,
-        force: call.args.output.force || call.args.running.no_cache,
+        force: call.is_forced(),
         run: call.run_request(Vec::new()),
     };
     let journal = Arc::new(journal(call.plan, call.environment, Purpose::Staging)?);

@@ -19,6 +19,8 @@ pub struct JobFile {
     pub images: BTreeMap<String, JobImage>,
     /// The variants that the job could not build, or was kept from.
     pub failed: BTreeSet<String>,
+    /// Whether the job was to build images anew that were there.
+    pub forced: bool,
 }
 
 /// One image of a job.
@@ -43,6 +45,10 @@ pub struct Joined {
     pub file: String,
     /// The image.
     pub image: JobImage,
+    /// Whether it was built anew to replace what was there.
+    pub forced: bool,
+    /// Whether another file says another image, made of the same.
+    pub disputed: bool,
 }
 
 /// The files of the jobs do not fit together, or do not fit the plan.
@@ -110,10 +116,19 @@ pub fn join(
                 problems.push(format!("{id} is built on an image that is not pinned"));
             } else if image.fingerprint != row.fingerprint {
                 problems.push(format!("{id} of `{}` is made of something else", file.name));
-            } else if joined[at].as_ref().is_none_or(|other| other.image.kept) {
-                // Of two that were built the first counts, until the registry is asked.
-                let (file, image) = (file.name.clone(), image.clone());
-                joined[at] = Some(Joined { file, image });
+            } else {
+                let disputed = joined[at]
+                    .as_ref()
+                    .is_some_and(|other| other.disputed || other.image.digest != image.digest);
+                let one = joined[at].take().filter(|other| !other.image.kept);
+                let (name, forced) = (file.name.clone(), file.forced && !image.kept);
+                let one = one.unwrap_or_else(|| Joined {
+                    file: name,
+                    image: image.clone(),
+                    forced,
+                    disputed,
+                });
+                joined[at] = Some(Joined { disputed, ..one });
             }
         }
     }

@@ -239,7 +239,9 @@ impl LockFile {
     /// it would take it away from somebody who has just opened it.
     fn hold(&self) -> Result<File, JournalError> {
         let io = |source| JournalError::Io { path: self.path.clone(), source };
-        let file = File::options().create(true).append(true).open(&self.path).map_err(io)?;
+        // NFS shares a lock among those alone who may read.
+        let mut options = File::options();
+        let file = options.create(true).read(true).append(true).open(&self.path).map_err(io)?;
         let locked = match self.shared {
             true => file.file().try_lock_shared(),
             false => file.file().try_lock(),

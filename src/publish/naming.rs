@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::survey::{digest_of, manifest_of};
 use super::{Journal, PublishError, ReleaseSet, Row, SetName, set};
+use crate::error::one_line;
 use crate::event::{Event, Events};
 use crate::image::{Digest, Reference};
 use crate::registry::Registries;
@@ -46,10 +47,13 @@ impl Naming<'_> {
         begun: Instant,
     ) -> Result<Option<(Reference, Digest)>, PublishError> {
         self.barrier().await?;
+        // What is wrong with the newest set is told before the first tag; and it may change until
+        // the last.
+        let before = self.newer(set).await?;
         let mut tags = self.versions().await?;
-        let newer = match set {
-            Some(name) if !self.overwrite => set::newer(self.registries, name).await?,
-            _ => None,
+        let newer = match before {
+            None if tags > 0 => self.newer(set).await?,
+            known => known,
         };
         let moving = if let Some(newer) = newer {
             let message = format!(
@@ -73,6 +77,14 @@ impl Naming<'_> {
         self.journal.complete().await?;
         self.events.emit(&Event::Published { tags, elapsed: begun.elapsed() });
         Ok(set)
+    }
+
+    /// The version that keeps its aliases, as it is newer than this release.
+    async fn newer(&self, set: Option<&SetName>) -> Result<Option<String>, PublishError> {
+        match set {
+            Some(name) if !self.overwrite => set::newer(self.registries, name).await,
+            _ => Ok(None),
+        }
     }
 
     /// Makes sure that every image is there.
@@ -177,6 +189,10 @@ impl Naming<'_> {
             }
         }
         if !taken.is_empty() {
+            for (reference, error) in failed {
+                let message = format!("`{reference}` could not be set: {}", one_line(&error));
+                self.events.emit(&Event::Warning { target: None, message });
+            }
             return Err(PublishError::Mixed { references: taken });
         }
         let (done, total) = (done.into_inner(), moves.len());

@@ -82,7 +82,7 @@ pub async fn gather(
     let mut surveys = look_up(registries, rows, known.as_ref(), &state, false).await?;
     let looked_up = rows.iter().zip(&mut surveys).zip(*joined);
     let looked_up = looked_up.map(async |((row, survey), joined)| match joined {
-        Some(joined) => compare(request, registries, row, survey, joined, events).await,
+        Some(joined) => compare(registries, row, survey, joined, events).await,
         None => Ok(survey.content.is_none().then(|| nowhere(request, row))),
     });
     let absent = try_join_all(looked_up).await?.into_iter().zip(rows);
@@ -104,7 +104,6 @@ fn nowhere(request: &PromoteRequest<'_>, row: &Row) -> Absence {
 /// staging tag does, and so does a release. Where there is neither, the row is absent; the label
 /// of an image says nothing, as who builds on it inherits it.
 async fn compare(
-    request: &PromoteRequest<'_>,
     registries: &Registries,
     row: &Row,
     survey: &mut Survey,
@@ -125,11 +124,16 @@ async fn compare(
             false => Absence::Vanished { file, digest },
         }));
     };
-    // Built anew, to be named in place of what was released.
-    if let (true, Some(fingerprint)) = (request.overwrite, &row.fingerprint)
-        && staged(registries, repository, fingerprint).await?.as_ref() == Some(digest)
-    {
-        survey.content = Some(digest.clone());
+    if joined.forced {
+        // It is to be named in place of what was released, or of what its staging tag keeps.
+        let known = match &row.fingerprint {
+            Some(fingerprint) => staged(registries, repository, fingerprint).await?,
+            None => None,
+        };
+        if known.as_ref() != Some(digest) {
+            return Ok(Some(Absence::Other { file, digest: digest.clone() }));
+        }
+        survey.content = known;
         return Ok(None);
     }
     let message = format!(

@@ -74,13 +74,16 @@ impl<E: Engine> Staging<E> {
         let registries = &self.shared.registries;
         let mut digest = pushed;
         if let Some(fingerprint) = fingerprint {
-            let earlier = match self.forced {
-                true => None,
-                false => staged(registries, repository, fingerprint).await?,
+            let others = async || match self.forced {
+                true => Ok(None),
+                false => staged(registries, repository, fingerprint).await,
             };
-            match earlier {
-                Some(earlier) => digest = earlier,
-                None => self.name(job, fingerprint, &digest).await?,
+            if let Some(earlier) = others().await? {
+                digest = earlier;
+            } else {
+                self.name(job, fingerprint, &digest).await?;
+                // Another run may have done so at the same moment.
+                digest = others().await?.unwrap_or(digest);
             }
         }
         self.journal.pushed(&job.target, recipe, self.forced, &digest).await?;
@@ -142,9 +145,13 @@ impl Shared {
                 let key = (own.clone(), layer.digest.clone());
                 let state = || self.state.lock().unwrap_or_else(PoisonError::into_inner);
                 let is_new = state().mounted.insert(key.clone());
-                if is_new && self.registries.mount_blob(own, &layer.digest, other).await.is_err() {
+                if is_new {
+                    let mounted = self.registries.mount_blob(own, &layer.digest, other).await;
                     // Another row may have more luck.
-                    state().mounted.remove(&key);
+                    if mounted.is_err() {
+                        state().mounted.remove(&key);
+                    }
+                    mounted?;
                 }
             }
         }

@@ -9,6 +9,8 @@ use super::words::unquoted;
 pub(crate) struct Source {
     /// Relative to the context's root, without `./` before and `/` behind it; empty is the root.
     pub(crate) path: String,
+    /// Whether it is copied with the folders above it (`--parents`), and `**` stands for folders.
+    pub(crate) parents: bool,
     pub(crate) line: usize,
 }
 
@@ -21,9 +23,13 @@ pub(crate) fn sources(instructions: &[Instruction]) -> Result<Vec<Source>, Misus
             "RUN" => mounted(instruction)?,
             _ => continue,
         };
+        let line = instruction.line;
+        let parents = flags(&instruction.arguments).0.iter().any(|flag| {
+            let value = flag.strip_prefix("--parents");
+            value.is_some_and(|value| value.is_empty() || value.eq_ignore_ascii_case("=true"))
+        });
         for path in paths {
-            let path = checked(&path, instruction.line)?;
-            sources.push(Source { path, line: instruction.line });
+            sources.push(Source { path: checked(&path, line)?, parents, line });
         }
     }
     Ok(sources)
@@ -47,10 +53,16 @@ fn copied(instruction: &Instruction) -> Result<Vec<String>, Misuse> {
     let Some((_, sources)) = words.split_last() else {
         return Ok(Vec::new());
     };
+    let is_here = |at: usize| {
+        let before = at.checked_sub(1).map(|before| sources[before].as_str());
+        HereDocument::of(&sources[at]).is_some()
+            || HereDocument::is_begun(&sources[at])
+            || before.is_some_and(HereDocument::is_begun)
+    };
     let is_remote = |word: &str| word.contains("://") || word.starts_with("git@");
     let is_add = instruction.keyword == "ADD";
     let mut paths = Vec::new();
-    for word in sources.iter().filter(|word| HereDocument::of(word).is_none()) {
+    for (_, word) in sources.iter().enumerate().filter(|(at, _)| !is_here(*at)) {
         let path = unquoted(word, instruction.escape).ok_or_else(|| {
             refuse(format!(
                 "the quote in `{word}` does not end; what has spaces in it stands in a list, `[\"a b\", \"/\"]`"
@@ -143,6 +155,7 @@ mod tests {
         assert_eq!(paths("COPY [a-b]*.txt /x/"), ["[a-b]*.txt"]);
         assert_eq!(paths("COPY [\"'a b'\", \"/\"]"), ["a b"]);
         assert_eq!(paths("COPY <<robots.txt a 3<<'B' /x/\n\nrobots.txt\nB"), ["a"]);
+        assert_eq!(paths("COPY << EOF a /x/\nEOF"), ["a"]);
         assert_eq!(paths("ADD 'https://example.org/x' y /"), ["y"]);
         let text = "# escape=`\nFROM a\nCOPY a`b /\n";
         assert_eq!(sources(&parse(text).expect(text)).expect(text)[0].path, "ab");

@@ -35,6 +35,19 @@ impl Instruction {
         let (from, at) = before.next().expect("the first piece begins before the arguments");
         at + (offset - from).cast_unsigned()
     }
+
+    /// Where in the text the bytes of `arguments` in `range` stand: in several places, where a
+    /// comment stands between continued lines.
+    pub(super) fn places(&self, range: &Range<usize>) -> Vec<Range<usize>> {
+        let (begin, end) = (range.start.cast_signed(), range.end.cast_signed());
+        let next = self.pieces.iter().skip(1).map(|(from, _)| *from).chain([isize::MAX]);
+        let places = self.pieces.iter().zip(next).filter_map(|((from, at), next)| {
+            let (first, last) = (begin.max(*from), end.min(next));
+            let place = |offset: isize| at + (offset - from).cast_unsigned();
+            (first < last).then(|| place(first)..place(last))
+        });
+        places.collect()
+    }
 }
 
 /// What is wrong with a Dockerfile, and on which line, from 1.
@@ -112,7 +125,7 @@ fn not_an_instruction(keyword: &str) -> String {
 }
 
 /// The lines of a text: their number from 1, where they begin, and what they hold.
-fn numbered(text: &str) -> impl Iterator<Item = (usize, usize, &str)> {
+fn numbered(text: &str) -> impl Iterator<Item = (usize, usize, &str)> + Clone {
     let mut at = 0;
     text.split_inclusive('\n').enumerate().map(move |(index, line)| {
         let begin = at;
@@ -157,17 +170,24 @@ fn directives(text: &str) -> impl Iterator<Item = (String, &str)> {
 /// them.
 fn skip_here_documents<'a>(
     instruction: &Instruction,
-    lines: &mut impl Iterator<Item = (usize, usize, &'a str)>,
+    lines: &mut (impl Iterator<Item = (usize, usize, &'a str)> + Clone),
 ) -> Result<Vec<Range<usize>>, Misuse> {
-    let documents = HereDocument::all(&instruction.keyword, &instruction.arguments).into_iter();
-    let ends = documents.map(|document| {
-        let end = lines.by_ref().find(|(.., text)| document.ends_at(text));
-        end.map(|(_, at, text)| at..at + text.len()).ok_or_else(|| Misuse {
-            line: instruction.line,
-            what: format!("the here-document `{}` does not end", document.end),
-        })
-    });
-    ends.collect()
+    let mut ends = Vec::new();
+    for document in HereDocument::all(&instruction.keyword, &instruction.arguments) {
+        let mut behind = lines.clone();
+        match behind.find(|(.., text)| document.ends_at(text)) {
+            Some((_, at, text)) => {
+                ends.push(at..at + text.len());
+                *lines = behind;
+            }
+            None if document.is_loose => {}
+            None => {
+                let what = format!("the here-document `{}` does not end", document.end);
+                return Err(Misuse { line: instruction.line, what });
+            }
+        }
+    }
+    Ok(ends)
 }
 
 #[cfg(test)]

@@ -18,6 +18,14 @@ pub enum RenderError {
         /// The first such line, from 1.
         line: usize,
     },
+    /// A template holds a character that basegen marks values with.
+    #[error("`{}`, line {line}, holds U+FDD0 or U+FDD1, which are no characters of a text", path.display())]
+    Mark {
+        /// The file.
+        path: PathBuf,
+        /// The first such line, from 1.
+        line: usize,
+    },
     /// A template is a link, or within a folder that is one, and could be any file.
     #[error("`{}` is a symbolic link; templates are files", .0.display())]
     Link(PathBuf),

@@ -83,14 +83,18 @@ impl Files {
     pub(super) fn all(&self, source: &Source) -> Result<Listing, Misuse> {
         let path = &source.path;
         let found = match Wildcard::is(path) {
-            true => self.matching(path),
+            true => self.matching(path, source.parents),
             false => self.named(path),
         };
         found.map_err(|what| Misuse { line: source.line, what })
     }
 
-    fn matching(&self, path: &str) -> Result<Listing, String> {
-        let wildcard = Wildcard::new(path)
+    fn matching(&self, path: &str, parents: bool) -> Result<Listing, String> {
+        let wildcard = match parents {
+            true => Wildcard::through_folders(path),
+            false => Wildcard::new(path),
+        };
+        let wildcard = wildcard
             .ok_or_else(|| format!("`{path}` is not a wildcard that Docker understands"))?;
         let mut found = Listing::default();
         self.walk("", &mut found)?;

@@ -109,12 +109,12 @@ fn subject(parameter: &PathAndJson<'_>) -> String {
     parameter.relative_path().map_or("the value".to_owned(), |name| format!("`{name}`"))
 }
 
-fn scalar(what: String, value: &Json) -> Result<ScopedJson<'static>, RenderError> {
+fn scalar(what: String, value: &Json, values: &Json) -> Result<ScopedJson<'static>, RenderError> {
     match value {
         Json::Array(_) | Json::Object(_) => {
             Err(Refusal::NotScalar { what, kind: kind(value) }.into())
         }
-        Json::String(text) => Ok(Json::String(mark(text.clone())).into()),
+        Json::String(text) if occurs(text, values) => Ok(Json::String(mark(text.clone())).into()),
         value => Ok(value.clone().into()),
     }
 }
@@ -128,7 +128,8 @@ fn parameter<'a, 'rc>(
     helper.param(index).ok_or_else(|| missing.into())
 }
 
-/// Writes a text, marked as a value, a number, `true` or `false`, and refuses all else.
+/// Writes a text, marked if it is a value and not what a template gives its partial, a number,
+/// `true` or `false`, and refuses all else.
 struct Scalar;
 
 impl HelperDef for Scalar {
@@ -136,11 +137,24 @@ impl HelperDef for Scalar {
         &self,
         helper: &Helper<'rc>,
         _: &'reg Handlebars<'reg>,
-        _: &'rc Context,
+        context: &'rc Context,
         _: &mut RenderContext<'reg, 'rc>,
     ) -> Result<ScopedJson<'rc>, RenderError> {
         let value = parameter(helper, "{{…}}", 0)?;
-        scalar(subject(value), present(value)?)
+        scalar(subject(value), present(value)?, context.data())
+    }
+}
+
+/// Whether `text` is a value or a name in `values`. No helper makes texts of its own, so what is
+/// none of them stands in a template.
+fn occurs(text: &str, values: &Json) -> bool {
+    match values {
+        Json::String(value) => value == text,
+        Json::Array(list) => list.iter().any(|value| occurs(text, value)),
+        Json::Object(table) => {
+            table.iter().any(|(name, value)| name == text || occurs(text, value))
+        }
+        Json::Null | Json::Bool(_) | Json::Number(_) => false,
     }
 }
 

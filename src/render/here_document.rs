@@ -16,6 +16,9 @@ pub(super) struct HereDocument {
     pub(super) end: String,
     /// Whether tabs before it do not count: `<<-`.
     strips_tabs: bool,
+    /// Whether there are blanks before its name (`<< EOF`), so that older engines do not take it for
+    /// one, and neither is `$((1 << 4))`.
+    pub(super) is_loose: bool,
 }
 
 impl HereDocument {
@@ -31,7 +34,17 @@ impl HereDocument {
             return None;
         }
         let end = unquoted(rest, ESCAPE).filter(|end| !end.is_empty())?;
-        Some(Self { end, strips_tabs })
+        Some(Self { end, strips_tabs, is_loose: false })
+    }
+
+    /// Whether a word is the beginning of one whose name is the next word: `<<`, `3<<-`.
+    pub(super) fn is_begun(word: &str) -> bool {
+        matches!(word.trim_start_matches(|c: char| c.is_ascii_digit()), "<<" | "<<-")
+    }
+
+    fn loose(begin: &str, name: &str) -> Option<Self> {
+        let end = unquoted(name, ESCAPE).filter(|end| !end.is_empty() && !end.contains('<'))?;
+        Some(Self { end, strips_tabs: begin.ends_with('-'), is_loose: true })
     }
 
     /// Those of an instruction, in their order.
@@ -48,7 +61,16 @@ impl HereDocument {
         }
         // Where a quote does not end, Docker finds none either.
         let words = split(arguments, ESCAPE).unwrap_or_default();
-        words.into_iter().filter_map(Self::of).collect()
+        let mut found = Vec::new();
+        let mut begun = None;
+        for word in words {
+            found.extend(match begun.take() {
+                Some(begin) => Self::loose(begin, word),
+                None => Self::of(word),
+            });
+            begun = Self::is_begun(word).then_some(word);
+        }
+        found
     }
 
     /// Whether `line` is the one that ends it.
@@ -90,7 +112,9 @@ mod tests {
             ("awk \"BEGIN { print 1 <<n }\"", &[]),
             ("'<<EOF'", &[]),
             ("cat <<<EOF", &[]),
-            ("<< EOF", &[]),
+            ("<< EOF", &["EOF"]),
+            ("cat 3<<-  'E F' > /x", &["E F"]),
+            ("<< -EOF", &["-EOF"]),
             ("<<-", &[]),
             ("<<''", &[]),
             ("echo it's <<EOF", &[]),

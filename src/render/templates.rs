@@ -14,7 +14,7 @@ use super::explain::{explain, offset};
 use super::helpers;
 use super::links::first_link;
 use super::recorder::{Recorder, mark};
-use super::values::Rendered;
+use super::values::{Rendered, is_mark};
 use crate::image::Digest;
 use crate::matrix::{Diagnostic, Matrix, SourceError, SourceFile};
 
@@ -268,6 +268,10 @@ fn read_source(path: &Path) -> Result<SourceFile, RenderError> {
         let line = good.split(|byte| *byte == b'\n').count();
         RenderError::NotText { path: path.to_owned(), line }
     })?;
+    if let Some(at) = text.find(is_mark) {
+        let line = text[..at].split('\n').count();
+        return Err(RenderError::Mark { path: path.to_owned(), line });
+    }
     // A byte order mark would stand before `FROM`, or amid a file for a partial.
     Ok(SourceFile::new(path, text.strip_prefix('\u{feff}').unwrap_or(&text)))
 }

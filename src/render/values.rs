@@ -14,6 +14,11 @@ use super::dockerfile::{Instruction, Misuse};
 const BEGIN: char = '\u{fdd0}';
 const END: char = '\u{fdd1}';
 
+/// Whether a character is one of the marks.
+pub(super) fn is_mark(character: char) -> bool {
+    character == BEGIN || character == END
+}
+
 /// What a value writes, with its marks.
 pub(super) fn mark(value: String) -> String {
     match value.is_empty() {
@@ -27,8 +32,17 @@ pub(super) fn mark(value: String) -> String {
 #[derive(Debug)]
 pub(super) struct Rendered {
     pub(super) text: String,
-    /// In bytes, without the spaces around them; in their order.
-    values: Vec<Range<usize>>,
+    /// In their order.
+    values: Vec<Value>,
+}
+
+/// Where a value stands, in bytes.
+#[derive(Debug)]
+struct Value {
+    /// All of it.
+    whole: Range<usize>,
+    /// The same without the blanks around it.
+    trimmed: Range<usize>,
 }
 
 impl Rendered {
@@ -43,12 +57,13 @@ impl Rendered {
                 END => {
                     let value = text[begin..].trim_end();
                     let end = begin + value.len();
-                    values.push(end - value.trim_start().len()..end);
+                    let trimmed = end - value.trim_start().len()..end;
+                    values.push(Value { whole: begin..text.len(), trimmed });
                 }
                 other => text.push(other),
             }
         }
-        values.retain(|value| !value.is_empty());
+        values.retain(|value| !value.trimmed.is_empty());
         Self { text, values }
     }
 
@@ -66,15 +81,16 @@ impl Rendered {
 
     fn wrong(&self, instruction: &Instruction) -> Option<String> {
         let Instruction { keyword, arguments, begin, ends, .. } = instruction;
-        if self.within(&(*begin..begin + keyword.len())).next().is_some() {
+        let word = *begin..begin + keyword.len();
+        if self.within(std::slice::from_ref(&word)).next().is_some() {
             return Some(not_an_instruction(keyword));
         }
-        if let Some(value) = ends.iter().find_map(|end| self.within(end).next()) {
+        if let Some(value) = self.within(ends).next() {
             return Some(format!("the value `{value}` would end the here-document"));
         }
         let place = |part: &str| {
             let from = part.as_ptr() as usize - arguments.as_ptr() as usize;
-            instruction.place(from)..instruction.place(from + part.len().max(1) - 1) + 1
+            instruction.places(&(from..from + part.len()))
         };
         let is_more = |value: &&str| value.contains(char::is_whitespace);
         let (mut keyword, mut rest) = (keyword.as_str(), arguments.as_str());
@@ -92,23 +108,45 @@ impl Rendered {
                     "`{flag}` comes from a value, and would be a flag of `{keyword}`; flags stand in templates"
                 ));
             }
-            if let Some(value) = self.within(&place(flag)).find(is_more) {
+            let place = place(flag);
+            let more = self.within(&place).find(is_more).or_else(|| self.splitting(&place));
+            if let Some(value) = more {
                 return Some(format!("the value `{value}` would be more than a part of `{flag}`"));
             }
         }
         if keyword != "FROM" {
             return None;
         }
-        let value = self.within(&place(rest)).find(is_more)?;
+        let place = place(rest);
+        let value = self.within(&place).find(is_more).or_else(|| self.splitting(&place))?;
         Some(format!("the value `{value}` would be more than one word of `FROM`"))
     }
 
-    /// The values of which a part stands in `place`.
-    fn within(&self, place: &Range<usize>) -> impl Iterator<Item = &str> {
-        let (begin, end) = (place.start, place.end);
-        let first = self.values.partition_point(|value| value.end <= begin);
-        let found = self.values[first..].iter().take_while(move |value| value.start < end);
-        found.map(|value| &self.text[value.clone()])
+    /// The values of which a part stands in one of `places`.
+    fn within(&self, places: &[Range<usize>]) -> impl Iterator<Item = &str> {
+        places.iter().flat_map(|place| {
+            let first = self.values.partition_point(|value| value.trimmed.end <= place.start);
+            let found = self.values[first..].iter();
+            let found = found.take_while(|value| value.trimmed.start < place.end);
+            found.map(|value| &self.text[value.trimmed.clone()])
+        })
+    }
+
+    /// A value in or beside one of `places` that has a blank where it touches other text, and so
+    /// makes two words of one.
+    fn splitting(&self, places: &[Range<usize>]) -> Option<&str> {
+        let is_text = |at: Option<char>| at.is_some_and(|character| !character.is_whitespace());
+        let mut near = self.values.iter().filter(|value| {
+            let mut places = places.iter();
+            places.any(|place| value.whole.start <= place.end && place.start <= value.whole.end)
+        });
+        let splits = near.find(|Value { whole, trimmed }| {
+            let before = whole.start < trimmed.start
+                && is_text(self.text[..whole.start].chars().next_back());
+            let after = trimmed.end < whole.end && is_text(self.text[whole.end..].chars().next());
+            before || after
+        })?;
+        Some(&self.text[splits.whole.clone()])
     }
 }
 
@@ -147,6 +185,9 @@ mod tests {
             "FROM a\nCOPY --from=«evil /etc/passwd» /app/\n",
             "FROM a\nRUN --network=none \\\n  «--security=insecure» x\n",
             "FROM a\nRUN <<EOF\n«EOF»\n",
+            "FROM a\nCOPY --from=« secret.txt» /a /b\n",
+            "FROM --platform=« evil:1» AS base\n",
+            "FROM «evil »:1\n",
         ]
         .map(|text| said(text).expect(text));
         insta::assert_snapshot!(all.join("\n"));
@@ -165,6 +206,8 @@ mod tests {
             "FROM a\nRUN <<EOF\n«RUN»\n «EOF»\nEOF\n",
             "FROM a\nUSER «user»\nENV MODE=«run»\n",
             "# «FROM»\nFROM a\n",
+            "FROM « a » AS b\n",
+            "FROM a \\\n# «a b»\n AS b\n",
         ] {
             assert_eq!(said(text), None, "{text}");
         }

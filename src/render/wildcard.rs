@@ -21,10 +21,24 @@ impl Wildcard {
     /// Reads a path; `None` where Docker would take it for malformed.
     #[must_use]
     pub fn new(path: &str) -> Option<Self> {
+        Self::read(path, false)
+    }
+
+    /// The same where `**` stands for any number of folders, as it does with `COPY --parents`.
+    #[must_use]
+    pub fn through_folders(path: &str) -> Option<Self> {
+        Self::read(path, true)
+    }
+
+    fn read(path: &str, through_folders: bool) -> Option<Self> {
         let mut regex = "^".to_owned();
         let mut rest = path.chars().peekable();
         while let Some(character) = rest.next() {
             match character {
+                '*' if through_folders && rest.next_if_eq(&'*').is_some() => {
+                    let is_folder = rest.next_if_eq(&'/').is_some();
+                    regex.push_str(if is_folder { "(?:.*/)?" } else { ".*" });
+                }
                 '*' => regex.push_str("[^/]*"),
                 '?' => regex.push_str("[^/]"),
                 '[' => regex.push_str(&class(&mut rest)?),
@@ -100,6 +114,11 @@ mod tests {
                 assert!(!read.means(path), "{wildcard} {path}");
             }
         }
+        let read = Wildcard::through_folders("**/a*.json").expect("a wildcard");
+        assert!(["a.json", "x/a.json", "x/y/ab.json"].iter().all(|path| read.means(path)));
+        assert!(!read.means("x/b.json") && !read.means("a/b.json.x"));
+        let read = Wildcard::through_folders("x/**").expect("a wildcard");
+        assert!(read.means("x/y/z") && !read.means("y/x/z"));
         for wildcard in ["[a", "[]a]", "[-a]", "[a-]", "[z-a]", "[", "*\\"] {
             assert!(Wildcard::new(wildcard).is_none(), "{wildcard}");
         }

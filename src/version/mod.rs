@@ -102,11 +102,11 @@ impl Version {
     /// number.
     #[must_use]
     pub fn is_below(&self, other: &str) -> bool {
-        let other = match other.strip_prefix(self.prefix()) {
-            Some(number) => Number::parse(number, None),
-            None => other.parse().and_then(|other: Self| other.number()),
-        };
-        self.number().is_ok_and(|own| other.is_ok_and(|other| own < other))
+        let behind = other.strip_prefix(self.prefix());
+        let behind = behind.and_then(|number| Number::parse(number, None).ok());
+        // The prefix may have been another then.
+        let other = behind.or_else(|| other.parse::<Self>().ok()?.number().ok());
+        self.number().is_ok_and(|own| other.is_some_and(|other| own < other))
     }
 
     /// `number` behind a `prefix` that is known: what of a text is its prefix can be guessed, but

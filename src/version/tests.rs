@@ -390,12 +390,16 @@ fn lock_files_follow_their_packages() {
 fn a_workspace_takes_its_members_along() {
     let member = |name: &str, version: &str| format!("[package]\nname = \"{name}\"\n{version}\n");
     let row = |name: &str| format!("[[package]]\nname = \"{name}\"\nversion = \"0.13.0\"\n");
-    let lock = ["root", "one", "two", "own", "near", "far", "beside"].map(row).join("\n");
+    let lock = ["root", "one", "two", "own", "near", "far", "named", "beside", "tool", "nested"]
+        .map(row)
+        .join("\n");
     let root = format!(
         "{}[workspace]\nmembers = [\"crates/*\"]\n[workspace.package]\nversion = \"0.13.0\"\n",
         member("root", "version = { workspace = true }")
     );
-    let depends = "[target.'cfg(unix)'.dev-dependencies]\nnear = { path = '../../near' }\nbeside = { path = '../../../beside' }";
+    let root = root.replace("\"]", "\", \"../named\"]\nexclude = [\"tools\"]");
+    let depends = "[target.'cfg(unix)'.dev-dependencies]\nnear = { path = '../../near' }\n\
+        tool = { path = '../../tools/tool' }\nnested = { path = '../../nested' }\nbeside = { path = '../../../beside' }";
     let files = [
         ("rust/Cargo.toml", root.as_str()),
         (
@@ -408,6 +412,9 @@ fn a_workspace_takes_its_members_along() {
         ),
         ("rust/far/Cargo.toml", &member("far", "version.workspace = true")),
         ("beside/Cargo.toml", &member("beside", "version.workspace = true")),
+        ("named/Cargo.toml", &member("named", "version.workspace = true")),
+        ("rust/tools/tool/Cargo.toml", &member("tool", "version.workspace = true")),
+        ("rust/nested/Cargo.toml", &member("nested", "version.workspace = true\n[workspace]")),
         ("rust/crates/two/Cargo.toml", &member("two", "version.workspace = true")),
         ("rust/crates/own/Cargo.toml", &member("own", "version = \"0.13.0\"")),
         ("rust/Cargo.lock", &lock),

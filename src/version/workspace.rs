@@ -9,25 +9,38 @@ use super::keyed::without_mark;
 use super::locks::row_text;
 
 /// The names of the packages that take their version from the workspace at `folder`: of the root,
-/// of its `members`, and of the path dependencies below it, which
+/// of its `members`, and of the path dependencies below it that it does not `exclude`, which
 /// [are members unsaid](https://doc.rust-lang.org/cargo/reference/workspaces.html#the-members-and-exclude-fields).
-/// A manifest that cannot be read has none.
+/// A manifest that cannot be read has none, and one with a workspace of its own is of that.
 pub(super) fn heirs(folder: &Path) -> Vec<String> {
-    let Ok(root) = fs_err::canonicalize(folder) else { return Vec::new() };
+    let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let Ok(root) = fs_err::canonicalize(here) else { return Vec::new() };
     let mut names = Vec::new();
     let mut seen = BTreeSet::new();
+    let mut excluded = Vec::new();
     let mut waiting = vec![root.clone()];
     while let Some(folder) = waiting.pop() {
         let Ok(folder) = fs_err::canonicalize(folder) else { continue };
-        if !folder.starts_with(&root) || !seen.insert(folder.clone()) {
+        if !seen.insert(folder.clone()) {
             continue;
         }
         let text = fs_err::read_to_string(folder.join("Cargo.toml")).unwrap_or_default();
         let Ok(manifest) = DeTable::parse(without_mark(&text).1) else { continue };
         let manifest = manifest.get_ref();
+        if folder == root {
+            waiting.extend(members(manifest, &root));
+            excluded = texts(manifest, "exclude").map(|path| root.join(path)).collect();
+        } else if manifest.contains_key("workspace") {
+            continue;
+        }
         names.extend(heir(manifest));
-        waiting.extend(members(manifest, &folder));
-        waiting.extend(paths(manifest).into_iter().map(|path| folder.join(path)));
+        let near = paths(manifest).into_iter().filter_map(|path| {
+            let path = fs_err::canonicalize(folder.join(path)).ok()?;
+            let is_member = path.starts_with(&root);
+            let is_excluded = excluded.iter().any(|excluded| path.starts_with(excluded));
+            (is_member && !is_excluded).then_some(path)
+        });
+        waiting.extend(near);
     }
     names
 }
@@ -43,13 +56,16 @@ fn heir(manifest: &DeTable<'_>) -> Option<String> {
 fn members(manifest: &DeTable<'_>, folder: &Path) -> Vec<PathBuf> {
     // Only what the manifest says is a pattern.
     let folder = PathBuf::from(glob::Pattern::escape(&folder.to_string_lossy()));
-    let members = table(manifest, "workspace").and_then(|workspace| workspace.get("members"));
-    let members = members.and_then(|members| members.get_ref().as_array());
-    let members = members.into_iter().flat_map(|members| members.iter());
-    let members = members.filter_map(|member| member.get_ref().as_str());
-    let found =
-        members.filter_map(|member| glob::glob(&folder.join(member).to_string_lossy()).ok());
+    let found = texts(manifest, "members")
+        .filter_map(|member| glob::glob(&folder.join(member).to_string_lossy()).ok());
     found.flatten().flatten().collect()
+}
+
+/// The texts of a list of the workspace.
+fn texts<'a>(manifest: &'a DeTable<'_>, key: &str) -> impl Iterator<Item = &'a str> {
+    let list = table(manifest, "workspace").and_then(|workspace| workspace.get(key));
+    let list = list.and_then(|list| list.get_ref().as_array());
+    list.into_iter().flat_map(|list| list.iter()).filter_map(|text| text.get_ref().as_str())
 }
 
 /// The paths of all dependencies that have one, for whichever purpose and target.

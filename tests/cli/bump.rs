@@ -206,3 +206,17 @@ fn an_unreleased_version_stays() {
     assert_cmd_snapshot!("unreleased", project.basegen("bump patch --if-changed"));
     assert_eq!(read(&project, "VERSION"), "v1.2.3\n");
 }
+
+/// The matrix' folder is the current one, whose path is empty.
+#[test]
+fn the_lock_of_a_workspace_follows() {
+    let project = Project::new();
+    let version = "file = \"Cargo.toml\"\nkey = \"workspace.package.version\"\n";
+    project.write("matrix.toml", &MATRIX.replace("file = \"VERSION\"\n", version));
+    let workspace = "[workspace]\nmembers = [\"one\"]\n[workspace.package]\nversion = \"1.2.3\"\n";
+    project.write("Cargo.toml", workspace);
+    project.write("one/Cargo.toml", "[package]\nname = \"one\"\nversion.workspace = true\n");
+    project.write("Cargo.lock", "[[package]]\nname = \"one\"\nversion = \"1.2.3\"\n");
+    stdout(project.basegen("bump minor"));
+    assert_eq!(read(&project, "Cargo.lock"), "[[package]]\nname = \"one\"\nversion = \"1.3.0\"\n");
+}

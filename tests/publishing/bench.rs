@@ -326,6 +326,7 @@ pub fn job_file(name: &str, release: &Release, digests: &[Digest]) -> JobFile {
         version: release.set.as_ref().and_then(|set| set.version.as_ref().map(ToString::to_string)),
         images: images.collect(),
         failed: BTreeSet::new(),
+        forced: false,
     }
 }
 

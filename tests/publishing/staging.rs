@@ -153,6 +153,20 @@ async fn two_runs_that_stage_the_same_go_on_with_one_image() {
     assert_eq!(slow.warnings(), Vec::<String>::new());
 }
 
+/// What was built anew is not replaced by what its staging tag keeps.
+#[tokio::test]
+async fn what_is_staged_anew_and_cannot_be_is_not_forgotten() {
+    let registry = FakeRegistry::start().await;
+    Machine::new().staged(&release(&registry, "v1", "x")).await;
+    registry.set_immutable_tags(true);
+    let v2 = release(&registry, "v2", "x");
+    let machine = Machine { force: true, ..Machine::other() };
+    let built = machine.staged(&v2).await;
+    let files = [JobFile { forced: true, ..job_file("images-1.json", &v2, &built) }];
+    let error = machine.promote(&v2, &files).await.expect_err("not staged");
+    assert!(matches!(error, PublishError::NotStaged { ref absent, .. } if absent.len() == 2));
+}
+
 /// What was built anew for a version that is released is named on demand.
 #[tokio::test]
 async fn what_is_staged_anew_replaces_a_release_on_demand() {
@@ -162,10 +176,9 @@ async fn what_is_staged_anew_replaces_a_release_on_demand() {
     let machine = Machine { force: true, ..Machine::other() };
     let second = machine.staged(&v1).await;
     assert_ne!(first, second);
-    let files = [job_file("images-1.json", &v1, &second)];
-    assert_eq!(machine.promote(&v1, &files).await.expect("as it was"), first);
-    let kept = machine.warnings().into_iter().filter(|text| text.ends_with("that is taken"));
-    assert_eq!(kept.count(), 2, "{:?}", machine.warnings());
+    let files = [JobFile { forced: true, ..job_file("images-1.json", &v1, &second) }];
+    let error = machine.promote(&v1, &files).await.expect_err("taken");
+    assert_eq!(error.exit_code(), ExitCode::Conflict, "{error}");
     let machine = Machine { overwrite: true, ..machine };
     assert_eq!(machine.promote(&v1, &files).await.expect("a release"), second);
     assert_eq!(registry.tag("acme/b", "b-v1").as_ref(), Some(&second[1]));

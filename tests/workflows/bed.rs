@@ -248,7 +248,8 @@ COMMITS    "release view $3") [ -d "$release" ] ;;
     "release edit $3 --draft=false") rm -f "$release.draft" ;;
     "release download $3 --repo acme/basegen --dir $7 --pattern "*" --pattern "*)
         [ ! -e "$release.draft" ] && cp "$release/$9" "$release/${11}" "$7" ;;
-    *) exit 1 ;;
+    # As the real one does, it prints what the server says of an error.
+    *) echo '{"message":"Not Found"}'; exit 1 ;;
 esac"#;
         self.set_releases(&script.replace("COMMITS", &commits.collect::<String>()));
     }

@@ -29,13 +29,19 @@ pub(super) struct Probed {
     pub(super) mirrors: Vec<String>,
 }
 
-/// Connects to the engine at `address` and asks it what it is; it has [`PATIENCE`] to tell.
-pub(super) async fn probe(address: &EngineAddress) -> Result<Probed, EngineError> {
-    let asked = tokio::time::timeout(PATIENCE, ask(address)).await;
-    asked.unwrap_or_else(|_| Err(silent(address)))
+/// What comes of one question to the engine at `address`, which has [`PATIENCE`] to answer it.
+async fn answer<T>(
+    address: &EngineAddress,
+    asking: impl Future<Output = Result<T, impl Into<Cause>>>,
+) -> Result<T, EngineError> {
+    match tokio::time::timeout(PATIENCE, asking).await {
+        Ok(answer) => answer.map_err(|error| unreachable(address, error.into())),
+        Err(_) => Err(silent(address)),
+    }
 }
 
-async fn ask(address: &EngineAddress) -> Result<Probed, EngineError> {
+/// Connects to the engine at `address` and asks it what it is.
+pub(super) async fn probe(address: &EngineAddress) -> Result<Probed, EngineError> {
     if let Some(files) = &address.tls {
         // Files that are wrong are told as such, before they look like an engine that is.
         tls::client_config(files, b"h2")
@@ -45,20 +51,17 @@ async fn ask(address: &EngineAddress) -> Result<Probed, EngineError> {
         EngineKind::Docker => Some(ask_docker(address).await?),
         EngineKind::BuildKit => None,
     };
-    let channel = transport::connect(address).await;
-    let channel = channel.map_err(|error| unreachable(address, error.into()))?;
+    let channel = answer(address, transport::connect(address)).await?;
     let mut control = ControlClient::new(channel.clone());
     let (docker, product, about) = if let Some((docker, version, about)) = docker {
         (Some(docker), format!("Docker Engine {version}"), about)
     } else {
-        let version = buildkit_version(&mut control).await;
-        let version = version.map_err(|status| unreachable(address, status.into()))?;
+        let version = answer(address, buildkit_version(&mut control)).await?;
         check_buildkit(address, &version)?;
         let product = format!("BuildKit {}", version.trim_start_matches('v'));
         (None, product, About::default())
     };
-    let workers = control.list_workers(ListWorkersRequest::default()).await;
-    let workers = workers.map_err(|status| unreachable(address, status.into()))?;
+    let workers = answer(address, control.list_workers(ListWorkersRequest::default())).await?;
     Ok(Probed {
         product,
         channel,
@@ -74,16 +77,14 @@ async fn ask(address: &EngineAddress) -> Result<Probed, EngineError> {
 
 async fn ask_docker(address: &EngineAddress) -> Result<(DockerApi, String, About), EngineError> {
     let mut docker = DockerApi::new(address).map_err(|source| unreachable(address, source))?;
-    let product = docker.product().await;
-    let version = match product.map_err(|error| unreachable(address, error.into()))? {
+    let version = match answer(address, docker.product()).await? {
         Product::Docker(version) => version,
         Product::Podman(version) => {
             return Err(EngineError::Podman { address: address.clone(), version });
         }
     };
     check_docker(address, &version)?;
-    let about = docker.about().await;
-    let about = about.map_err(|error| unreachable(address, error.into()))?;
+    let about = answer(address, docker.about()).await?;
     Ok((docker, version, about))
 }
 

@@ -32,8 +32,12 @@ const MAX_HEADERS: u32 = 8 << 20;
 /// How soon a connection is asked whether the machine at its other end is still there.
 const KEEPALIVE: Duration = Duration::from_secs(20);
 
-/// How long an engine may take to answer before a build is asked of it. A busy one needs seconds.
+/// How long an engine may take to answer a question before a build is asked of it. A busy one needs
+/// seconds.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long one of a name's addresses may take before the next one is tried.
+const DIALLING: Duration = Duration::from_secs(10);
 
 /// Reading and writing, whatever is below.
 pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -94,12 +98,25 @@ async fn open(address: &EngineAddress) -> Result<Box<dyn Io>, Cause> {
     }
 }
 
+/// Connects to the first address of `host` that answers.
+async fn call(host: &str, port: u16) -> io::Result<TcpStream> {
+    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in tokio::net::lookup_host((host, port)).await? {
+        match tokio::time::timeout(DIALLING, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => failed = error,
+            Err(_) => failed = io::ErrorKind::TimedOut.into(),
+        }
+    }
+    Err(failed)
+}
+
 async fn dial(address: &EngineAddress, alpn: &[u8]) -> Result<Box<dyn Io>, Cause> {
     let (host, port) = match &address.endpoint {
         Endpoint::Unix(path) => return Ok(Box::new(UnixStream::connect(path).await?)),
         Endpoint::Tcp { host, port } => (host.clone(), *port),
     };
-    let stream = TcpStream::connect((host.as_str(), port)).await?;
+    let stream = call(&host, port).await?;
     stream.set_nodelay(true)?;
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
     SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;

@@ -35,3 +35,23 @@ fn a_value_is_no_instruction() {
     ];
     insta::assert_snapshot!(lines.map(said).join("\n----\n"));
 }
+
+#[test]
+fn what_a_template_gives_its_partial_is_no_value() {
+    let project = Project::new(&[
+        (
+            "Dockerfile.hbs",
+            "{{> stage from=\"python:3.10 AS base\"}}\n{{> call cmd=\"COPY\" flags=\"--from=x\"}}\n",
+        ),
+        ("partials/stage.hbs", "FROM {{from}}\n"),
+        ("partials/call.hbs", "{{cmd}} {{flags}} /a /b\n"),
+    ]);
+    let expected = "FROM python:3.10 AS base\nCOPY --from=x /a /b\n";
+    assert_eq!(project.contexts()[0].dockerfile, expected);
+}
+
+#[test]
+fn a_template_holds_no_marks() {
+    let project = Project::new(&[("Dockerfile.hbs", "FROM a\nRUN echo \u{fdd0}x\u{fdd1} y\n")]);
+    insta::assert_snapshot!(project.error());
+}

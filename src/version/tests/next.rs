@@ -120,4 +120,6 @@ fn versions_behind_a_prefix_are_compared() {
     assert!(!own("1.10.0").is_below("py3-1.10.0"));
     assert!(own("1.9.0").is_below("v1.10.0"), "what was released before the prefix was another");
     assert!(!own("1.9.0").is_below("py3-nightly"));
+    let own = Version::with_prefix("v", "0.2.0").expect("a version");
+    assert!(own.is_below("version-0.3.0") && !own.is_below("version-0.1.0"));
 }
