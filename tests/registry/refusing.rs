@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use basegen::registry::{Blob, Credentials, RegistryErrorKind};
+use basegen::registry::{Blob, Credentials, Manifest, RegistryError, RegistryErrorKind};
 use futures_util::future::join_all;
 
 use crate::bed::{
@@ -34,18 +34,27 @@ async fn a_token_that_ends_during_a_push_is_renewed_once() {
     assert_eq!(registry.count("GET", "/token"), 1);
 }
 
-#[tokio::test]
-async fn a_token_that_ends_between_two_pieces_is_renewed_too() {
-    let registry = FakeRegistry::start_with(bearer()).await;
-    let (client, repository) = (client_of(&registry), registry.repository("acme/base"));
+/// Pushes a blob in pieces; its token ends between two of them, and `meanwhile` happens.
+async fn push_beyond_a_token(
+    registry: &FakeRegistry,
+    meanwhile: impl FnOnce(&FakeRegistry),
+) -> Result<Manifest, RegistryError> {
+    let (client, repository) = (client_of(registry), registry.repository("acme/base"));
     let hanging = registry.fail(Rule::first("PATCH", "*", Fault::Hang));
     let pushing =
         tokio::spawn(async move { push(&client, &repository, "v1", bytes(5_000_000)).await });
     hanging.reached().await;
     registry.revoke_tokens();
     registry.forget();
+    meanwhile(registry);
     hanging.release();
-    pushing.await.expect("no panic").expect("pushed");
+    pushing.await.expect("no panic")
+}
+
+#[tokio::test]
+async fn a_token_that_ends_between_two_pieces_is_renewed_too() {
+    let registry = FakeRegistry::start_with(bearer()).await;
+    push_beyond_a_token(&registry, |_| ()).await.expect("pushed");
     assert_eq!(registry.count("GET", "/token"), 1);
 }
 
@@ -271,16 +280,10 @@ async fn a_token_server_that_is_down_is_asked_as_often_as_a_registry_is() {
 #[tokio::test]
 async fn a_token_that_cannot_be_renewed_ends_an_upload() {
     let registry = FakeRegistry::start_with(bearer()).await;
-    let (client, repository) = (client_of(&registry), registry.repository("acme/base"));
-    let hanging = registry.fail(Rule::first("PATCH", "*", Fault::Hang));
-    let pushing =
-        tokio::spawn(async move { push(&client, &repository, "v1", bytes(5_000_000)).await });
-    hanging.reached().await;
-    registry.revoke_tokens();
-    registry.forget();
-    registry.fail(Rule::every("GET", "/token", Fault::status(503)));
-    hanging.release();
-    assert!(pushing.await.expect("no panic").expect_err("down").is_transient());
+    let pushed = push_beyond_a_token(&registry, |registry| {
+        registry.fail(Rule::every("GET", "/token", Fault::status(503)));
+    });
+    assert!(pushed.await.expect_err("down").is_transient());
     assert_eq!(registry.count("GET", "/token"), 6);
     assert_eq!(registry.count("*", "/v2/*"), 0);
 }
