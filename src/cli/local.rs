@@ -14,7 +14,10 @@ use super::recipe::Recipe;
 
 pub(super) async fn run(call: &Call<'_>, recipe: &Recipe<'_>) -> Result<Ended, Report> {
     let begun = Instant::now();
-    let there = in_engine(call).await?;
+    let there = tokio::select! {
+        there = in_engine(call) => there?,
+        () = call.cancel.cancelled() => return Ok(Ended::Unnamed(Vec::new())),
+    };
     let mut jobs = Vec::new();
     for (job, fingerprint) in recipe.jobs(&call.destination).into_iter().zip(recipe.fingerprints())
     {
@@ -38,8 +41,7 @@ pub(super) async fn run(call: &Call<'_>, recipe: &Recipe<'_>) -> Result<Ended, R
 
 /// The images that the engine has; none where they are to be built anew.
 async fn in_engine(call: &Call<'_>) -> Result<Vec<StoredImage>, Report> {
-    let anew = call.args.output.force || call.args.running.no_cache;
-    if anew || call.destination != Destination::Engine {
+    if call.is_forced() || call.destination != Destination::Engine {
         return Ok(Vec::new());
     }
     Ok(call.engine().await?.images_with(Fingerprint::LABEL).await?)
