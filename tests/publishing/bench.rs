@@ -17,10 +17,11 @@ use basegen::publish::{
 use basegen::registry::{Blob, Credentials, Manifest, Registries, RegistryOptions, RetryPolicy};
 use basegen::render::BuildContext;
 use bytes::Bytes;
+use futures_util::future::{self, LocalBoxFuture};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::fake::FakeRegistry;
+use crate::fake::{FakeRegistry, FaultHandle};
 
 /// A client that is as patient as a test can be.
 pub fn client() -> Registries {
@@ -289,6 +290,21 @@ impl Machine {
             Err(error) => panic!("{error}"),
         }
     }
+}
+
+/// Does `quick` while `slow` hangs by a fault, which then lets go; gives what came of both.
+pub fn meanwhile<'a, S: 'a, Q: 'a>(
+    hangs: &'a FaultHandle,
+    slow: impl Future<Output = S> + 'a,
+    quick: impl Future<Output = Q> + 'a,
+) -> LocalBoxFuture<'a, (S, Q)> {
+    let quick = async {
+        hangs.reached().await;
+        let done = quick.await;
+        hangs.release();
+        done
+    };
+    Box::pin(future::join(slow, quick))
 }
 
 /// A release: rows, each with an alias, and a set.

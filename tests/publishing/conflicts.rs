@@ -2,7 +2,7 @@
 
 use basegen::error::ExitCode;
 
-use crate::bench::{Machine, Release, names, release};
+use crate::bench::{Machine, Release, meanwhile, names, release};
 use crate::fake::{FakeRegistry, Fault, Rule};
 
 #[tokio::test]
@@ -104,12 +104,7 @@ async fn a_run_that_was_overtaken_moves_no_tag() {
     let hangs = registry.fail(Rule::first("POST", "*/acme/b/blobs/uploads/", Fault::Hang));
     let (slow, quick) = (Machine::new(), Machine::new());
     let (mine, theirs) = (release(&registry, "v1", "x"), release(&registry, "v1", "y"));
-    let (error, digests) = tokio::join!(slow.error(&mine), async {
-        hangs.reached().await;
-        let digests = quick.whole(&theirs).await;
-        hangs.release();
-        digests
-    });
+    let (error, digests) = meanwhile(&hangs, slow.error(&mine), quick.whole(&theirs)).await;
     assert_eq!(error.exit_code(), ExitCode::Conflict, "{error}");
     assert_eq!(registry.tag("acme/a", "a-v1").as_ref(), Some(&digests[0]));
     assert_eq!(registry.tag("acme/b", "b-v1").as_ref(), Some(&digests[1]));
@@ -122,11 +117,7 @@ async fn a_mixture_is_believed_by_nobody() {
     let hangs = registry.fail(Rule::first("PUT", "*/acme/b/manifests/b-v1", Fault::Hang));
     let (slow, quick) = (Machine::new(), Machine { overwrite: true, ..Machine::new() });
     let (mine, theirs) = (release(&registry, "v1", "x"), release(&registry, "v1", "y"));
-    let (error, ()) = tokio::join!(slow.error(&mine), async {
-        hangs.reached().await;
-        quick.whole(&theirs).await;
-        hangs.release();
-    });
+    let (error, _) = meanwhile(&hangs, slow.error(&mine), quick.whole(&theirs)).await;
     assert_eq!(error.exit_code(), ExitCode::Conflict, "{error}");
     insta::assert_snapshot!(error.to_string().replace(&registry.host(), "HOST"));
     assert!(names(&registry).contains(&"basegen-release-v1".to_owned()), "the quick one's");
@@ -141,12 +132,7 @@ async fn a_tag_that_is_set_meanwhile_is_not_moved() {
     let (slow, quick) = (Machine::new(), Machine::new());
     let (mine, theirs) = (release(&registry, "v1", "x"), release(&registry, "v1", "y"));
     let b = Release { rows: vec![theirs.rows[1].clone()], set: None };
-    let (error, digests) = tokio::join!(slow.error(&mine), async {
-        hangs.reached().await;
-        let digests = quick.whole(&b).await;
-        hangs.release();
-        digests
-    });
+    let (error, digests) = meanwhile(&hangs, slow.error(&mine), quick.whole(&b)).await;
     assert_eq!(error.exit_code(), ExitCode::Conflict, "{error}");
     assert_eq!(registry.tag("acme/b", "b-v1").as_ref(), Some(&digests[0]));
 }
@@ -157,12 +143,7 @@ async fn a_release_that_is_overtaken_by_a_newer_one_takes_no_alias_back() {
     let hangs = registry.fail(Rule::first("PUT", "*/acme/b/manifests/b-v1", Fault::Hang));
     let (slow, quick) = (Machine::new(), Machine::new());
     let (v1, v2) = (release(&registry, "v1", "x"), release(&registry, "v2", "y"));
-    let (old, new) = tokio::join!(slow.whole(&v1), async {
-        hangs.reached().await;
-        let digests = quick.whole(&v2).await;
-        hangs.release();
-        digests
-    });
+    let (old, new) = meanwhile(&hangs, slow.whole(&v1), quick.whole(&v2)).await;
     assert_eq!(registry.tag("acme/b", "b-v1").as_ref(), Some(&old[1]));
     assert_eq!(registry.tag("acme/b", "b").as_ref(), Some(&new[1]));
     assert!(slow.warnings().iter().any(|text| text.contains("v2 is released already")));
@@ -176,12 +157,7 @@ async fn a_release_and_a_part_of_it_at_the_same_time_are_one() {
     let (all, part) = (Machine::new(), Machine::other());
     let v1 = release(&registry, "v1", "x");
     let b = Release { rows: vec![v1.rows[1].clone()], set: None };
-    let (digests, of_b) = tokio::join!(all.whole(&v1), async {
-        hangs.reached().await;
-        let digests = part.whole(&b).await;
-        hangs.release();
-        digests
-    });
+    let (digests, of_b) = meanwhile(&hangs, all.whole(&v1), part.whole(&b)).await;
     assert_eq!(digests[1], of_b[0]);
     assert_eq!(registry.tag("acme/b", "b-v1").as_ref(), Some(&of_b[0]));
 }

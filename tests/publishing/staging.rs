@@ -4,7 +4,7 @@ use basegen::error::{ExitCode, Explain as _, Report};
 use basegen::image::Digest;
 use basegen::publish::{JobFile, PublishError, Staged};
 
-use crate::bench::{Machine, Release, WHOLE, job_file, joined, names, release, row};
+use crate::bench::{Machine, Release, WHOLE, job_file, joined, meanwhile, names, release, row};
 use crate::fake::{FakeRegistry, Fault, Rule};
 
 /// The rows of `release` one by one, as two jobs are given them.
@@ -140,12 +140,7 @@ async fn two_runs_that_stage_the_same_go_on_with_one_image() {
     let hangs = registry.fail(Rule::first("POST", "*/acme/b/blobs/uploads/", Fault::Hang));
     let (slow, quick) = (Machine::new(), Machine::other());
     let (v1, v2) = (release(&registry, "v1", "x"), release(&registry, "v2", "x"));
-    let (mine, theirs) = tokio::join!(slow.staged(&v1), async {
-        hangs.reached().await;
-        let theirs = quick.staged(&v2).await;
-        hangs.release();
-        theirs
-    });
+    let (mine, theirs) = meanwhile(&hangs, slow.staged(&v1), quick.staged(&v2)).await;
     assert_eq!(quick.built().last().map(String::as_str), Some("b"), "both have built it");
     assert_eq!(mine, theirs);
     let files = [job_file("images-1.json", &v1, &mine)];
@@ -257,11 +252,7 @@ async fn staging_and_publishing_on_one_machine_do_not_wait_for_each_other() {
     let machine = Machine::new();
     let v1 = release(&registry, "v1", "x");
     let hangs = registry.fail(Rule::first("PUT", "*/manifests/*", Fault::Hang));
-    let (staged, ()) = tokio::join!(machine.stage(&v1), async {
-        hangs.reached().await;
-        machine.whole(&v1).await;
-        hangs.release();
-    });
+    let (staged, _) = meanwhile(&hangs, machine.stage(&v1), machine.whole(&v1)).await;
     staged.expect("staged");
     assert_eq!(names(&registry), WHOLE);
 }
