@@ -15,7 +15,7 @@ use crate::event::{CancelReason, Event, Events, FailureKind};
 use crate::image::{Digest, Reference};
 use crate::plan::{self, Fingerprint, Plan};
 use crate::registry::RegistryOptions;
-use crate::report::{self, Printer, RunReport};
+use crate::report::{Printer, RunReport};
 
 use super::args::{BuildArgs, GlobalArgs, OutputArgs};
 use super::metadata::{self, RunOutcome};
@@ -143,18 +143,7 @@ fn conclude(
     };
     let staged = call.args.output.stage;
     if named || matches!(ended, Ended::Staged) {
-        let digests = record.digests();
-        for target in &call.plan.targets {
-            match digests.get(target.id()) {
-                Some(digest) if staged => {
-                    printer.result(&format!("{}@{digest}\n", target.reference.repository));
-                }
-                Some(digest) => {
-                    printer.result(&report::published(target.references(), digest));
-                }
-                None => {}
-            }
-        }
+        publish::show(call.plan, &record, named, printer);
     }
     if matches!(ended, Ended::Named(_) | Ended::Staged) || !record.is_empty() {
         report.conclude(named);

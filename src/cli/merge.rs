@@ -12,12 +12,12 @@ use crate::image::{Digest, Reference};
 use crate::plan::{Fingerprint, Plan};
 use crate::publish::{self, JobFile, PromoteRequest, Published};
 use crate::registry::{Registries, RegistryOptions};
-use crate::report::{self, Printer, RunReport};
+use crate::report::{Printer, RunReport};
 use crate::version::Version;
 
 use super::args::{GlobalArgs, MergeArgs};
 use super::metadata::{self, FileError, RunOutcome};
-use super::publish::{Purpose, journal, measure, rows, set_name, version_set};
+use super::publish::{Purpose, journal, measure, rows, set_name, show, version_set};
 use super::recipe::Recipe;
 use super::{Environment, inputs, jobs, outputs, progress, registries, selection, signals};
 
@@ -171,14 +171,7 @@ impl Merge<'_> {
             Ended::Interrupted => return Ok(ExitCode::Interrupted),
         };
         let record = self.report.record();
-        let digests = record.digests();
-        for target in &self.plan.targets {
-            let Some(digest) = digests.get(target.id()) else { continue };
-            printer.result(&match named {
-                true => report::published(target.references(), digest),
-                false => format!("{}@{digest}\n", target.reference.repository),
-            });
-        }
+        show(self.plan, &record, named, printer);
         self.report.conclude(named);
         let outcome = RunOutcome {
             record: &record,

@@ -14,7 +14,7 @@ use crate::publish::{
     Staged,
 };
 use crate::registry::Registries;
-use crate::report::RunReport;
+use crate::report::{self, Printer, Record, RunReport};
 
 use super::Environment;
 use super::build::{Call, Ended};
@@ -78,6 +78,19 @@ pub(super) async fn measure(plan: &Plan<'_>, registries: &Registries, report: &R
         })
     });
     report.note_sizes(join_all(sizes).await.into_iter().flatten());
+}
+
+/// Prints the images that `record` knows: under their references where they are `named` so, or
+/// else by their digests alone.
+pub(super) fn show(plan: &Plan<'_>, record: &Record, named: bool, printer: &Printer) {
+    let digests = record.digests();
+    for target in &plan.targets {
+        let Some(digest) = digests.get(target.id()) else { continue };
+        printer.result(&match named {
+            true => report::published(target.references(), digest),
+            false => format!("{}@{digest}\n", target.reference.repository),
+        });
+    }
 }
 
 /// The images of a release.

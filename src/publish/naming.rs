@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::{join_all, try_join_all};
 use tokio_util::sync::CancellationToken;
 
-use super::survey::{digest_of, manifest_of};
+use super::survey::{self, digest_of, manifest_of};
 use super::{Journal, PublishError, ReleaseSet, Row, SetName, set};
 use crate::error::one_line;
 use crate::event::{Event, Events};
@@ -140,12 +140,11 @@ impl Naming<'_> {
     }
 
     async fn is_there(&self, row: &Row, digest: &Digest) -> Result<(), PublishError> {
-        let found = self.registries.head(&row.version().repository, digest).await?;
-        if found.is_some_and(|found| found.digest == *digest) {
-            return Ok(());
+        let version = row.version();
+        match survey::is_there(self.registries, &version.repository, digest).await? {
+            true => Ok(()),
+            false => Err(PublishError::Lost { reference: version.clone(), digest: digest.clone() }),
         }
-        let reference = row.version().clone();
-        Err(PublishError::Lost { reference, digest: digest.clone() })
     }
 
     /// Those of the tags that do not stand for their row's image.

@@ -7,7 +7,7 @@ use futures_util::future::try_join_all;
 use tokio_util::sync::CancellationToken;
 
 use super::naming::Naming;
-use super::survey::staged;
+use super::survey::{is_there, staged};
 use super::{
     Absence, JobFile, Joined, Journal, PublishError, Published, Row, SetName, Survey, look_up,
     refuse_taken,
@@ -112,18 +112,16 @@ async fn compare(
 ) -> Result<Option<Absence>, PublishError> {
     let (file, digest) = (joined.file.clone(), &joined.image.digest);
     let repository = &row.version().repository;
-    let Some(content) = survey.content.clone().filter(|content| content != digest) else {
-        if survey.content.is_some() {
-            return Ok(None);
-        }
-        let found = registries.head(repository, digest).await?;
-        let is_there = found.is_some_and(|found| found.digest == *digest);
+    let Some(content) = &survey.content else {
         let digest = digest.clone();
-        return Ok(Some(match is_there {
+        return Ok(Some(match is_there(registries, repository, &digest).await? {
             true => Absence::Other { file, digest },
             false => Absence::Vanished { file, digest },
         }));
     };
+    if content == digest {
+        return Ok(None);
+    }
     if joined.forced {
         // It is to be named in place of what was released, or of what its staging tag keeps.
         let known = match &row.fingerprint {

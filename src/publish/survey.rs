@@ -108,6 +108,16 @@ pub(super) async fn staged(
     digest_of(registries, &Reference { repository, tag }).await
 }
 
+/// Whether an image is in a repository.
+pub(super) async fn is_there(
+    registries: &Registries,
+    repository: &Repository,
+    digest: &Digest,
+) -> Result<bool, PublishError> {
+    let found = registries.head(repository, digest).await?;
+    Ok(found.is_some_and(|found| found.digest == *digest))
+}
+
 /// What a tag stands for.
 pub(super) async fn digest_of(
     registries: &Registries,
