@@ -52,13 +52,6 @@ fn arguments(command: &CheckCommand) -> String {
     }
 }
 
-/// Whether a step is one of a check, by the name that BuildKit gives it.
-#[must_use]
-pub fn is_check(step: &str) -> bool {
-    let inside = step.strip_prefix('[').and_then(|rest| rest.split(']').next());
-    inside.is_some_and(|inside| inside.split(' ').any(|word| word == STAGE))
-}
-
 /// The check that a step runs, by the name that BuildKit gives the step: `[basegen-verify 2/3]
 /// RUN …` is the second of three, perhaps with a platform before the stage.
 #[must_use]

@@ -65,16 +65,16 @@ async fn an_image_that_fails_a_check_reaches_no_registry() {
     assert!(bed::knows(&job).await);
 }
 
-/// What a step fetches has changed between its checks and its push.
+/// What a step fetches changes between the checks and the push.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_image_that_was_made_anew_after_its_checks_is_checked_anew() {
+async fn what_was_checked_is_what_is_pushed() {
     let registry = FakeRegistry::start().await;
     let words = [bed::unique(), bed::unique()];
     let serve = |word: &str| registry.add_manifest("acme/word", "1", "text/plain", word.to_owned());
     serve(&words[0]);
     let source = format!("{}/v2/acme/word/manifests/1", registry.origin());
     let dockerfile = format!("FROM python:3.11-slim-bookworm\nADD {source} /word\n");
-    let mut job = bed::job("made-anew", &dockerfile, &[]);
+    let mut job = bed::job("checked", &dockerfile, &[]);
     job.checks = vec![check("look", CheckCommand::Shell("cat /word && echo".to_owned()))];
     let (heard, builder) = (Arc::default(), bed::builder(Destination::Registry).await);
     let events = bed::Heard::events(&heard);
@@ -87,6 +87,31 @@ async fn an_image_that_was_made_anew_after_its_checks_is_checked_anew() {
         arrival.await.expect("it is built");
         serve(&words[1]);
     });
+    let image = image.expect("an image");
+    assert_eq!(heard.lines(), words[..1]);
+    let other = bed::build(&builder, &job).await.expect("an image of the other word");
+    assert_ne!(other.digest, image.digest);
+    serve(&words[0]);
+    let same = bed::build(&builder, &job).await.expect("an image of the first word");
+    assert_eq!(same.digest, image.digest);
+}
+
+/// Where a step has just run for the first time, and a build still holds what it made, BuildKit
+/// finds nothing in its cache of what other builds made from that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_runs_once_while_another_build_holds_what_it_stands_on() {
+    let shared = dockerfile();
+    let holding = bed::job("holding", &format!("{shared}RUN sleep 8\n"), &[]);
+    let mut job = bed::job("held", &format!("{shared}RUN echo it runs\n"), &[]);
+    job.checks = vec![check("look", CheckCommand::Shell("cat /word".to_owned()))];
+    let (heard, builder) = (Arc::default(), bed::builder(Destination::Registry).await);
+    let events = bed::Heard::events(&heard);
+    let (holder, image) = tokio::join!(
+        bed::build(&builder, &holding),
+        builder.build(&job, &events, Turn::now())
+    );
+    holder.expect("an image");
     image.expect("an image");
-    assert_eq!(heard.lines(), words);
+    let lines = heard.lines();
+    assert_eq!(lines.iter().filter(|line| *line == "it runs").count(), 1, "{lines:?}");
 }

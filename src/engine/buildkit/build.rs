@@ -1,7 +1,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,7 +9,7 @@ use serde_json::Value;
 use tonic::Status;
 
 use super::context::Sent;
-use super::export::Exporter;
+use super::gateway::{DockerfileRequest, Gateway};
 use super::layout::OciLayout;
 use super::progress::Progress;
 use super::session::{Offer, Session};
@@ -61,22 +60,6 @@ impl BuildOptions {
 /// image has the same staging tag, and was pushed and removed just then.
 const MAX_LOST: usize = 8;
 
-/// How often an image is checked anew because the engine ran steps of it again after its checks.
-const MAX_CHANGED: usize = 4;
-
-/// How far a build goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Goal {
-    /// To its last step, and through its checks.
-    Prepare,
-    /// The same, for what has run.
-    CheckAgain,
-    /// To its destination.
-    HandOn,
-    /// To its destination, when all its steps have run.
-    HandOnPrepared,
-}
-
 /// An engine with `BuildKit`'s API, set up for a run.
 pub struct BuildKitEngine {
     engine: ConnectedEngine,
@@ -101,26 +84,10 @@ impl Engine for BuildKitEngine {
         turn: Turn,
     ) -> Result<BuiltImage, Box<Failure>> {
         let mut progress = Progress::new(&job.target, events);
-        let mut goal = if turn.is_now() && job.checks.is_empty() {
-            Goal::HandOn
-        } else {
-            // Its steps run now; what is left to hand it on is to ask for them again.
-            self.solve(job, &mut progress, Goal::Prepare).await?;
-            turn.come().await;
-            Goal::HandOnPrepared
-        };
-        let mut checked = progress.last_run();
-        let (mut lost, mut changed) = (0, 0);
+        let mut turn = Some(turn);
+        let mut lost = 0;
         loop {
-            let response = self.solve(job, &mut progress, goal).await?;
-            goal = Goal::HandOnPrepared;
-            if !self.is_checked(job, &mut progress, &mut checked).await? {
-                changed += 1;
-                if changed == MAX_CHANGED {
-                    return Err(Box::new(failure::not_kept(job)));
-                }
-                continue;
-            }
+            let response = self.solve(job, &mut progress, &mut turn, lost).await?;
             match self.deliver(job, &response, &mut progress).await {
                 Ok(digest) => return Ok(BuiltImage { digest, cached: progress.all_cached() }),
                 Err(problem) if lost < MAX_LOST && docker::is_name_gone(&problem) => lost += 1,
@@ -142,34 +109,20 @@ impl BuildKitEngine {
         Ok(Self { engine, secrets: options.secrets.clone().into(), options, layout })
     }
 
-    /// Whether the image that was just made is the one whose last step ran when the checks ran.
-    /// Where the engine had dropped a step and ran it again, it is another, and is checked now.
-    async fn is_checked(
-        &self,
-        job: &BuildJob,
-        progress: &mut Progress,
-        checked: &mut Option<Duration>,
-    ) -> Result<bool, Box<Failure>> {
-        let made = progress.last_run();
-        if job.checks.is_empty() || made == *checked {
-            return Ok(true);
-        }
-        self.solve(job, progress, Goal::CheckAgain).await?;
-        *checked = progress.last_run();
-        Ok(*checked == made)
-    }
-
+    /// Builds the image and exports it, when `turn` has come; `lost` is how often that was done
+    /// before.
     async fn solve(
         &self,
         job: &BuildJob,
         progress: &mut Progress,
-        goal: Goal,
+        turn: &mut Option<Turn>,
+        lost: usize,
     ) -> Result<HashMap<String, String>, Box<Failure>> {
-        let mut solved = self.attempt(job, progress, goal).await;
+        let mut solved = self.attempt(job, progress, turn, lost).await;
         // A connection that has ended takes nothing any more, and the next call opens another.
         if solved.as_ref().is_err_and(|status| transport::is_unsent(status) && progress.is_empty())
         {
-            solved = self.attempt(job, progress, goal).await;
+            solved = self.attempt(job, progress, turn, lost).await;
         }
         solved.map_err(|status| {
             let (native, able) = (self.engine.platforms(), self.engine.0.abilities);
@@ -177,21 +130,20 @@ impl BuildKitEngine {
         })
     }
 
+    /// Checks and image are solved in one build, which is open until the image is exported: the
+    /// engine holds what the steps have made, so that each runs once, and what was checked is what
+    /// is exported. Two builds in a row have no such promise. The engine may drop what the first
+    /// made, and it finds nothing in its cache that stands on a step which ran for the first time
+    /// while yet another build holds that.
     async fn attempt(
         &self,
         job: &BuildJob,
         progress: &mut Progress,
-        goal: Goal,
+        turn: &mut Option<Turn>,
+        lost: usize,
     ) -> Result<HashMap<String, String>, Status> {
         let channel = &self.engine.0.channel;
-        let checked = match goal {
-            Goal::Prepare | Goal::CheckAgain => {
-                verify::with_checks(&job.context.dockerfile, &job.checks)
-            }
-            Goal::HandOn | Goal::HandOnPrepared => None,
-        };
-        let dockerfile = checked.as_deref().unwrap_or(&job.context.dockerfile);
-        let mut sent = Sent::new(&job.context, dockerfile);
+        let mut sent = Sent::new(&job.context);
         let offer = Offer {
             secrets: Arc::clone(&self.secrets),
             credentials: Arc::clone(&self.options.credentials),
@@ -199,23 +151,41 @@ impl BuildKitEngine {
             layout: self.layout.clone(),
         };
         let session = Session::open(channel.clone(), offer).await?;
-        let request = self.request(job, session.id(), sent, goal);
-        let response = solve::solve(channel.clone(), request, progress).await?;
+        let attributes = self.attributes(job, self.options.no_cache && lost == 0);
+        let request = self.request(job, session.id(), attributes.clone());
+        let wanted = |dockerfile: &str| DockerfileRequest {
+            attributes: attributes.clone(),
+            inputs: sent.inputs(dockerfile),
+        };
+        let checked = verify::with_checks(&job.context.dockerfile, &job.checks);
+        let checked = checked.as_deref().map(&wanted);
+        let image = wanted(&job.context.dockerfile);
+        let steer = async |mut gateway: Gateway| {
+            if let Some(checked) = &checked {
+                gateway.solve(checked).await?;
+            }
+            let image = gateway.solve(&image).await?;
+            if let Some(turn) = turn.take() {
+                turn.come().await;
+            }
+            gateway.export(image).await
+        };
+        let response = solve::solve(channel.clone(), request, progress, steer).await?;
         Ok(response.exporter_response)
     }
 
-    fn request(&self, job: &BuildJob, session: &str, sent: Sent, goal: Goal) -> SolveRequest {
-        let able = self.engine.0.abilities;
-        let exporter = match goal {
-            Goal::Prepare | Goal::CheckAgain => Exporter::none(),
-            Goal::HandOn | Goal::HandOnPrepared => export::exporter(job, &self.options, able),
-        };
+    fn request(
+        &self,
+        job: &BuildJob,
+        session: &str,
+        attributes: HashMap<String, String>,
+    ) -> SolveRequest {
+        let exporter = export::exporter(job, &self.options, self.engine.0.abilities);
         SolveRequest {
             r#ref: super::random_id(),
             session: session.to_owned(),
-            frontend: "dockerfile.v0".to_owned(),
-            frontend_attrs: self.attributes(job, goal),
-            frontend_inputs: sent.inputs,
+            // No frontend: the build is led through its gateway.
+            frontend_attrs: attributes,
             // The newer list of exporters is unknown to engines before Docker 26; with one
             // exporter the older field means the same everywhere.
             exporter_deprecated: exporter.kind.to_owned(),
@@ -230,14 +200,14 @@ impl BuildKitEngine {
         }
     }
 
-    fn attributes(&self, job: &BuildJob, goal: Goal) -> HashMap<String, String> {
+    fn attributes(&self, job: &BuildJob, no_cache: bool) -> HashMap<String, String> {
         let mut attributes =
             HashMap::from([("filename".to_owned(), context::DOCKERFILE.to_owned())]);
         let platforms: Vec<String> = job.platforms.iter().map(ToString::to_string).collect();
         if !platforms.is_empty() {
             attributes.insert("platform".to_owned(), platforms.join(","));
         }
-        if self.options.no_cache && matches!(goal, Goal::Prepare | Goal::HandOn) {
+        if no_cache {
             // Empty means every stage.
             attributes.insert("no-cache".to_owned(), String::new());
         }

@@ -24,19 +24,18 @@ const NONE: i64 = -1;
 
 /// A context as parts of a request.
 pub(super) struct Sent {
-    /// The Dockerfile frontend's inputs.
-    pub(super) inputs: HashMap<String, Definition>,
+    files: Definition,
     /// What the engine fetches through the session, by id.
     pub(super) uploads: HashMap<String, Bytes>,
 }
 
 impl Sent {
-    /// Decides how the files of `context` travel, and gets them ready to be built by `dockerfile`.
+    /// Decides how the files of `context` travel.
     ///
     /// The files of a small one, as nearly all are, are in the request itself: the engine knows
     /// those that it has made before, and variants that copy the same files share them. Those
     /// of a large one are in an archive that the engine fetches.
-    pub(super) fn new(context: &BuildContext, dockerfile: &str) -> Self {
+    pub(super) fn new(context: &BuildContext) -> Self {
         let mut uploads = HashMap::new();
         let size: usize = context.files.iter().map(|file| file.content.len()).sum();
         let files = if size <= MAX_INLINE {
@@ -49,16 +48,21 @@ impl Sent {
             uploads.insert(id, archive);
             fetched
         };
+        Self { files: definition(files, "[internal] load build context"), uploads }
+    }
+
+    /// The Dockerfile frontend's inputs to build `dockerfile` with these files.
+    pub(super) fn inputs(&self, dockerfile: &str) -> HashMap<String, Definition> {
         let dockerfile = written(&[ContextFile {
             path: DOCKERFILE.to_owned(),
             executable: false,
             content: dockerfile.as_bytes().into(),
         }]);
-        let inputs = [
-            ("context", definition(files, "[internal] load build context")),
-            ("dockerfile", definition(dockerfile, "[internal] load build definition")),
-        ];
-        Self { inputs: inputs.map(|(name, input)| (name.to_owned(), input)).into(), uploads }
+        let dockerfile = definition(dockerfile, "[internal] load build definition");
+        HashMap::from([
+            ("context".to_owned(), self.files.clone()),
+            ("dockerfile".to_owned(), dockerfile),
+        ])
     }
 }
 
@@ -211,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_small_context_is_made_of_instructions() {
-        let sent = Sent::new(&context(&[("a/b/run.sh", 1), ("c", 1)]), "FROM scratch");
+        let sent = Sent::new(&context(&[("a/b/run.sh", 1), ("c", 1)]));
         assert!(sent.uploads.is_empty());
         let expected = [
             "-1 -> -1: /",
@@ -220,24 +224,24 @@ mod tests {
             "2 -> -1: /a/b/run.sh 755",
             "3 -> 0: /c 755",
         ];
-        assert_eq!(actions(&sent.inputs["context"]), expected);
+        assert_eq!(actions(&sent.inputs("FROM scratch")["context"]), expected);
     }
 
     #[test]
     fn the_same_files_are_the_same_instructions_whatever_the_dockerfile() {
-        let one = context(&[("a", 1)]);
-        let (one, other) = (Sent::new(&one, "FROM a"), Sent::new(&one, "FROM b"));
-        assert_eq!(one.inputs["context"], other.inputs["context"]);
-        assert_ne!(one.inputs["dockerfile"], other.inputs["dockerfile"]);
+        let sent = Sent::new(&context(&[("a", 1)]));
+        let (one, other) = (sent.inputs("FROM a"), sent.inputs("FROM b"));
+        assert_eq!(one["context"], other["context"]);
+        assert_ne!(one["dockerfile"], other["dockerfile"]);
     }
 
     #[test]
     fn a_large_context_is_an_archive_to_fetch() {
         let large = context(&[("a", MAX_INLINE + 1)]);
-        let sent = Sent::new(&large, "");
+        let sent = Sent::new(&large);
         let (id, archive) = sent.uploads.iter().next().expect("an archive");
         assert!(archive.len() > MAX_INLINE);
-        let fetch = Op::decode(sent.inputs["context"].def[0].as_slice()).expect("an operation");
+        let fetch = Op::decode(sent.inputs("")["context"].def[0].as_slice()).expect("an operation");
         let Some(op::Op::Source(source)) = fetch.op else {
             panic!("{fetch:?}");
         };

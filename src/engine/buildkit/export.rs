@@ -11,13 +11,6 @@ pub(super) struct Exporter {
     pub(super) attributes: HashMap<String, String>,
 }
 
-impl Exporter {
-    /// Nothing is exported: the steps run, and the engine keeps what they made.
-    pub(super) fn none() -> Self {
-        Self { kind: "", attributes: HashMap::new() }
-    }
-}
-
 /// What decides how the images of a run are exported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Abilities {

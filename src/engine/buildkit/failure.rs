@@ -112,17 +112,6 @@ pub(super) fn not_handed_on(job: &BuildJob, problem: &str, able: Abilities) -> F
     Failure::new(kind, message, hint)
 }
 
-/// The failure of an image that is another each time that the engine is asked for it.
-pub(super) fn not_kept(job: &BuildJob) -> Failure {
-    let message = format!(
-        "`{}` cannot be handed on: the engine made another image of it after each check",
-        job.target
-    );
-    let hint = "either a step fetches what changes all the time, or the engine's build cache is \
-                full: give it more room (`builder.gc` in Docker's daemon.json)";
-    Failure::new(FailureKind::Engine, message, Some(hint.to_owned()))
-}
-
 fn source_line(job: &BuildJob, line: usize) -> Option<SourceLine> {
     let text = job.context.dockerfile.lines().nth(line.checked_sub(1)?)?;
     Some(SourceLine { file: job.context.dockerfile_name.clone(), line, text: text.to_owned() })

@@ -4,6 +4,7 @@ mod build;
 mod context;
 mod export;
 mod failure;
+mod gateway;
 mod layout;
 mod probe;
 mod progress;
@@ -29,10 +30,10 @@ use crate::image::{Digest, Platform, Reference};
 /// The longest message that is taken from an engine: the news of a large build come in one.
 const MAX_MESSAGE: usize = 64 << 20;
 
-/// How many builds an engine is given at a time. A build holds three streams, and a connection
+/// How many builds an engine is given at a time. A build holds up to four streams, and a connection
 /// carries 250: one too many would wait for another to end. An engine that is asked for more
 /// is no faster; Docker 26 on two cores begins to drop builds at about a hundred.
-const MAX_BUILDS: usize = 64;
+const MAX_BUILDS: usize = 62;
 
 /// An engine that answers, and what is known of it.
 #[derive(Clone)]

@@ -10,7 +10,6 @@ use bollard_buildkit_proto::moby::buildkit::v1::{
 
 use super::text::{Lines, clean, one_line_name};
 use crate::event::{Event, Events, Step};
-use crate::verify;
 
 /// Follows one build and tells its events.
 pub(super) struct Progress {
@@ -19,7 +18,6 @@ pub(super) struct Progress {
     steps: Vec<StepState>,
     vertices: HashMap<String, VertexState>,
     groups: HashMap<String, usize>,
-    last_run: Option<Duration>,
 }
 
 /// A step: one vertex, or the several that a `--link` step is made of.
@@ -49,7 +47,6 @@ impl Progress {
             steps: Vec::new(),
             vertices: HashMap::new(),
             groups: HashMap::new(),
-            last_run: None,
         }
     }
 
@@ -122,12 +119,6 @@ impl Progress {
         work.all(|state| !state.finished || state.all_cached)
     }
 
-    /// When the last step of the image began that really ran, by the engine's clock: a build after
-    /// which this is what it was before has made the same image. Checks are no steps of it.
-    pub(super) fn last_run(&self) -> Option<Duration> {
-        self.last_run
-    }
-
     fn emit_known(&self) {
         let total = self.steps.len();
         self.events.emit(&Event::StepsKnown { target: self.target.clone(), total });
@@ -195,11 +186,6 @@ impl Progress {
         step.all_cached &= vertex.cached;
         if let Some(started) = vertex.started.as_ref().map(time) {
             step.intervals.push((started, completed));
-            // One without an input fetches what others work with, and asks anew in every build.
-            let makes = !vertex.inputs.is_empty() && is_work(&step.step.name);
-            if makes && !vertex.cached && !verify::is_check(&step.step.name) {
-                self.last_run = self.last_run.max(Some(started));
-            }
         }
         if !vertex.error.is_empty() {
             step.error.get_or_insert_with(|| one_line_name(&vertex.error));

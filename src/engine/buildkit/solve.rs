@@ -1,4 +1,4 @@
-//! One build: the call that runs it, and the other that tells how it goes.
+//! One build: the call that runs it, the one that tells how it goes, and the gateway that leads it.
 
 use std::time::Duration;
 
@@ -9,32 +9,38 @@ use bollard_buildkit_proto::moby::buildkit::v1::{
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
+use super::gateway::Gateway;
 use super::progress::Progress;
 
 /// How long the last news may take once the build is over. An engine that refuses a build
 /// outright never has news of it, and would let us wait for six seconds.
 const LAST_NEWS: Duration = Duration::from_millis(500);
 
-/// Runs `request` to its end, and tells `progress` meanwhile.
+/// Opens the build of `request` and runs it to its end, as `steer` says through its gateway;
+/// tells `progress` meanwhile.
 ///
 /// Dropping the future stops the build on the engine.
-pub(super) async fn solve(
+pub(super) async fn solve<F: Future<Output = Result<(), Status>>>(
     channel: Channel,
     request: SolveRequest,
     progress: &mut Progress,
+    steer: impl FnOnce(Gateway) -> F,
 ) -> Result<SolveResponse, Status> {
+    let steering = steer(Gateway::new(channel.clone(), &request.r#ref));
     let mut control = ControlClient::new(channel).max_decoding_message_size(super::MAX_MESSAGE);
     let mut news = News::Waiting(Box::pin(status(control.clone(), request.r#ref.clone())));
     let answer = {
         let build = control.solve(request);
-        tokio::pin!(build);
+        tokio::pin!(build, steering);
+        let mut steered = false;
         loop {
             tokio::select! {
                 answer = &mut build => break answer,
-                response = news.next() => match response {
-                    Some(response) => progress.update(&response),
-                    None => break build.await,
+                end = &mut steering, if !steered => match end {
+                    Ok(()) => steered = true,
+                    Err(status) => break Err(status),
                 },
+                Some(response) = news.next(), if !news.is_over() => progress.update(&response),
             }
         }
     };
@@ -62,6 +68,10 @@ enum News<F> {
 }
 
 impl<F: Future<Output = Result<Streaming<StatusResponse>, Status>>> News<F> {
+    fn is_over(&self) -> bool {
+        matches!(self, Self::Over)
+    }
+
     async fn next(&mut self) -> Option<StatusResponse> {
         loop {
             match self {

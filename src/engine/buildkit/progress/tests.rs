@@ -117,31 +117,6 @@ fn a_step_may_run_twice_and_its_times_add_up() {
 }
 
 #[test]
-fn the_last_run_is_that_of_a_step_which_makes_the_image() {
-    let step = |digest: &str, name: &str, started, completed| Vertex {
-        inputs: vec!["a".to_owned()],
-        ..vertex(digest, name, started, completed)
-    };
-    let before = vec![
-        vertex("a", "[1/3] FROM python", at(50), at(60)),
-        Vertex { cached: true, ..step("b", "[2/3] RUN true", at(20), at(20)) },
-        step("c", "[3/3] RUN false", at(10), at(12)),
-        vertex("source", "[3/3] ADD https://a/b /b", at(62), at(63)),
-        step("d", "[basegen-verify 1/1] RUN x", at(70), at(71)),
-        vertex("e", "exporting layers", at(80), at(81)),
-    ];
-    let ten = Some(Duration::from_secs(10));
-    assert_eq!(follow(vec![vertices(before.clone())]).0.last_run(), ten);
-    // A build that joins another is told of its steps as they were.
-    let joined = step("c", "[3/3] RUN false", at(10), at(12));
-    let (progress, _) = follow(vec![vertices(before.clone()), vertices(vec![joined])]);
-    assert_eq!(progress.last_run(), ten);
-    let again = step("b", "[2/3] RUN true", at(90), at(91));
-    let (progress, _) = follow(vec![vertices(before), vertices(vec![again])]);
-    assert_eq!(progress.last_run(), Some(Duration::from_secs(90)));
-}
-
-#[test]
 fn the_vertices_of_a_linked_copy_are_one_step() {
     let member = |digest: &str, started, completed| Vertex {
         progress_group: Some(ProgressGroup {
