@@ -7,8 +7,9 @@ mod docker;
 mod docker_context;
 mod error;
 mod job;
+mod peers;
 mod scheduler;
-mod turn;
+mod sharing;
 
 use std::future::Future;
 
@@ -18,8 +19,9 @@ pub use discover::{EngineEnvironment, EngineRequest};
 pub use docker::StoredImage;
 pub use error::EngineError;
 pub use job::{BuildJob, BuiltImage, Destination, Secret};
+pub use peers::Peers;
 pub use scheduler::{OnFailure, Outcome, RunRequest, run};
-pub use turn::Turn;
+pub use sharing::SharedStep;
 
 use crate::event::{Events, Failure};
 
@@ -34,13 +36,13 @@ pub trait Engine: Send + Sync + 'static {
     }
 
     /// Builds one job, and tells its steps to `events` as they happen. The image is handed on
-    /// when it is its `turn`, the build need not wait for that.
+    /// when its `peers` let it have its turn; the build need not wait for that.
     ///
     /// Dropping the future stops the build on the engine.
     fn build(
         &self,
         job: &BuildJob,
         events: &Events,
-        turn: Turn,
+        peers: Peers,
     ) -> impl Future<Output = Result<BuiltImage, Box<Failure>>> + Send;
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::survey::{manifest_of, staged};
 use super::{Journal, PublishError, Row};
-use crate::engine::{BuildJob, BuiltImage, Engine, Turn};
+use crate::engine::{BuildJob, BuiltImage, Engine, Peers};
 use crate::error::{Explain, one_line};
 use crate::event::{Event, Events, Failure, FailureKind};
 use crate::image::{Digest, Repository};
@@ -189,16 +189,16 @@ impl<E: Engine> Engine for Staging<E> {
         &self,
         job: &BuildJob,
         events: &Events,
-        turn: Turn,
+        peers: Peers,
     ) -> Result<BuiltImage, Box<Failure>> {
         let row = self.rows[&job.target];
         let shared = Arc::clone(&self.shared);
-        let turn = if shared.rows[row].job.after.is_empty() {
-            turn
+        let peers = if shared.rows[row].job.after.is_empty() {
+            peers
         } else {
-            turn.beginning_with(async move { shared.mount(row).await })
+            peers.beginning_with(async move { shared.mount(row).await })
         };
-        let image = self.engine.build(job, events, turn).await?;
+        let image = self.engine.build(job, events, peers).await?;
         match self.stage(row, image.digest).await {
             Ok(digest) => Ok(BuiltImage { digest, ..image }),
             Err(error) => {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use basegen::engine::{
     BuildJob, BuildKitEngine, BuildOptions, BuiltImage, ConnectedEngine, Destination, Engine,
-    EngineEnvironment, EngineRequest, Turn,
+    EngineEnvironment, EngineRequest, Peers,
 };
 use basegen::event::{Event, Events, Failure, Listener};
 use basegen::image::{Compression, Reference};
@@ -127,7 +127,7 @@ pub(crate) async fn build(
     engine: &BuildKitEngine,
     job: &BuildJob,
 ) -> Result<BuiltImage, Box<Failure>> {
-    engine.build(job, &Arc::new(Heard::default()).events(), Turn::now()).await
+    engine.build(job, &Arc::new(Heard::default()).events(), Peers::none()).await
 }
 
 /// Asks the registry for `path`; gives the digest header and the body.

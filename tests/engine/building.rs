@@ -1,7 +1,10 @@
 use std::sync::Arc;
 
-use basegen::engine::{BuildOptions, Destination, Engine, Secret, Turn};
+use basegen::engine::{
+    BuildOptions, Destination, Engine, OnFailure, Outcome, RunRequest, Secret, Peers, run,
+};
 use basegen::event::Event;
+use tokio_util::sync::CancellationToken;
 
 use crate::bed;
 
@@ -29,7 +32,7 @@ async fn steps_and_their_lines_are_told() {
     let job = bed::job("steps", &dockerfile, &[]);
     let builder = bed::builder(Destination::Registry).await;
     let heard = Arc::new(bed::Heard::default());
-    let image = builder.build(&job, &heard.events(), Turn::now()).await.expect("an image");
+    let image = builder.build(&job, &heard.events(), Peers::none()).await.expect("an image");
     assert!(!image.cached);
     assert_eq!(heard.lines(), [word, "red".to_owned()]);
     let events = std::mem::take(&mut *heard.0.lock().expect("events"));
@@ -71,7 +74,7 @@ async fn secrets_reach_the_step_and_nothing_else() {
     assert!(!format!("{options:?}").contains(&secret));
     let builder = bed::engine().await.builder(options).expect("a builder");
     let heard = Arc::new(bed::Heard::default());
-    let image = builder.build(&job, &heard.events(), Turn::now()).await.expect("an image");
+    let image = builder.build(&job, &heard.events(), Peers::none()).await.expect("an image");
     assert!(!heard.json().contains(&secret));
     let manifest = bed::pushed(&job, &image).await;
     let mut blobs = bed::layers(&manifest);
@@ -98,7 +101,7 @@ async fn contexts_arrive_whole_whatever_their_size() {
         let mut job = bed::job(&format!("context-{name}"), &dockerfile, &files);
         job.context.files[1].executable = true;
         let heard = Arc::new(bed::Heard::default());
-        builder.build(&job, &heard.events(), Turn::now()).await.expect(name);
+        builder.build(&job, &heard.events(), Peers::none()).await.expect(name);
         let length = format!("{} 644", text.len());
         assert_eq!(heard.lines(), ["./deep/er/file", "./run.sh", &length, "10 755"]);
         // Getting the context there is none of the Dockerfile's steps.
@@ -126,5 +129,35 @@ async fn builds_at_the_same_time_share_a_step() {
     let above_base = layers[0].len() - 2;
     // The step writes random bytes: equal layers mean that it ran once.
     assert_eq!(layers[0][above_base], layers[1][above_base]);
+    assert_ne!(layers[0].last(), layers[1].last());
+}
+
+/// A build ends before another that shares a step with it begins, while a third holds what that
+/// step stands on, which has just been made for the first time.
+#[tokio::test(flavor = "multi_thread")]
+async fn builds_one_after_the_other_share_a_step() {
+    let base = format!("{PYTHON}RUN echo {} > /base\n", bed::unique());
+    let shared = format!("{base}RUN head -c 8 /dev/urandom > /random\n");
+    let own = |name: &str| {
+        bed::job(name, &format!("{shared}COPY {name} /own\n"), &[(name, name)])
+    };
+    let holding = bed::job("in-turn", &format!("{base}RUN sleep 8\n"), &[]);
+    let jobs = vec![holding, own("in-turn-a"), own("in-turn-b")];
+    let request = RunRequest {
+        jobs: jobs.clone(),
+        parallel: 2,
+        on_failure: OnFailure::KeepGoing,
+        cancel: CancellationToken::new(),
+    };
+    let builder = Arc::new(bed::builder(Destination::Registry).await);
+    let outcomes = run(builder, request, &Arc::new(bed::Heard::default()).events()).await;
+    let mut layers = Vec::new();
+    for (job, outcome) in jobs.iter().zip(outcomes).skip(1) {
+        let Outcome::Built(image) = outcome else { panic!("{outcome:?}") };
+        layers.push(bed::layers(&bed::pushed(job, &image).await));
+    }
+    let step = layers[0].len() - 2;
+    // It writes random bytes: equal layers mean that it ran once.
+    assert_eq!(layers[0][step], layers[1][step]);
     assert_ne!(layers[0].last(), layers[1].last());
 }

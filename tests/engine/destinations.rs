@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use basegen::engine::{BuildOptions, Destination, Engine, EngineError, Turn};
+use basegen::engine::{BuildOptions, Destination, Engine, EngineError, Peers};
 use basegen::error::Explain;
 use basegen::event::Event;
 use basegen::image::{Compression, CompressionAlgorithm, Digest};
@@ -45,7 +45,7 @@ async fn a_push_tells_how_far_it_is() {
     let job = bed::job("large", "FROM scratch\nCOPY large /large\n", &[("large", &large)]);
     let builder = bed::builder(Destination::Registry).await;
     let heard = Arc::new(bed::Heard::default());
-    builder.build(&job, &heard.events(), Turn::now()).await.expect("an image");
+    builder.build(&job, &heard.events(), Peers::none()).await.expect("an image");
     let events = std::mem::take(&mut *heard.0.lock().expect("events"));
     let pushing: Vec<_> = events
         .iter()

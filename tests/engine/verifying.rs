@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use basegen::engine::{Destination, Engine, Turn};
+use basegen::engine::{Destination, Engine, Peers};
 use basegen::event::FailureKind;
 use basegen::matrix::{Check, CheckCommand};
 
@@ -37,7 +37,7 @@ async fn checks_run_as_the_image_and_leave_no_trace_in_it() {
         check("no network", CheckCommand::Shell("! ls /sys/class/net | grep -qv lo".to_owned())),
     ];
     let heard = Arc::new(bed::Heard::default());
-    let checked = builder.build(&job, &heard.events(), Turn::now()).await.expect("an image");
+    let checked = builder.build(&job, &heard.events(), Peers::none()).await.expect("an image");
     assert_eq!(checked.digest, image.digest);
     assert!(heard.json().contains("basegen-verify 4/4"), "{}", heard.json());
 }
@@ -79,10 +79,10 @@ async fn what_was_checked_is_what_is_pushed() {
     let (heard, builder) = (Arc::default(), bed::builder(Destination::Registry).await);
     let events = bed::Heard::events(&heard);
     let (arrived, arrival) = tokio::sync::oneshot::channel();
-    let turn = Turn::now().beginning_with(async {
+    let peers = Peers::none().beginning_with(async {
         arrived.send(()).expect("someone waits for it");
     });
-    let build = builder.build(&job, &events, turn);
+    let build = builder.build(&job, &events, peers);
     let (image, ()) = tokio::join!(build, async {
         arrival.await.expect("it is built");
         serve(&words[1]);
@@ -108,7 +108,7 @@ async fn a_step_runs_once_while_another_build_holds_what_it_stands_on() {
     let events = bed::Heard::events(&heard);
     let (holder, image) = tokio::join!(
         bed::build(&builder, &holding),
-        builder.build(&job, &events, Turn::now())
+        builder.build(&job, &events, Peers::none())
     );
     holder.expect("an image");
     image.expect("an image");

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use basegen::engine::{BuildJob, BuiltImage, Engine, OnFailure, Outcome, RunRequest, Turn};
+use basegen::engine::{BuildJob, BuiltImage, Engine, OnFailure, Outcome, Peers, RunRequest};
 use basegen::error::Report;
 use basegen::event::{Event, Events, Failure, FailureKind, Listener};
 use basegen::image::{Compression, Digest, Reference, Repository};
@@ -57,9 +57,9 @@ impl Engine for Builder {
         &self,
         job: &BuildJob,
         _events: &Events,
-        turn: Turn,
+        mut peers: Peers,
     ) -> Result<BuiltImage, Box<Failure>> {
-        turn.come().await;
+        peers.turn().await;
         if self.failing.contains(&job.target) {
             return Err(failure(FailureKind::Verify, "the image fails the check `python`"));
         }

@@ -9,13 +9,15 @@ use serde_json::Value;
 use tonic::Status;
 
 use super::context::Sent;
+use super::export::Exporter;
 use super::gateway::{DockerfileRequest, Gateway};
+use super::hold::Holds;
 use super::layout::OciLayout;
 use super::progress::Progress;
 use super::session::{Offer, Session};
 use super::{ConnectedEngine, context, export, failure, solve, transport};
 use crate::engine::docker;
-use crate::engine::{BuildJob, BuiltImage, Destination, Engine, EngineError, Secret, Turn};
+use crate::engine::{BuildJob, BuiltImage, Destination, Engine, EngineError, Peers, Secret};
 use crate::error::one_line;
 use crate::event::{Events, Failure};
 use crate::image::Digest;
@@ -66,6 +68,7 @@ pub struct BuildKitEngine {
     options: BuildOptions,
     secrets: Arc<[Secret]>,
     layout: Option<Arc<OciLayout>>,
+    holds: Holds,
 }
 
 impl Engine for BuildKitEngine {
@@ -81,13 +84,12 @@ impl Engine for BuildKitEngine {
         &self,
         job: &BuildJob,
         events: &Events,
-        turn: Turn,
+        mut peers: Peers,
     ) -> Result<BuiltImage, Box<Failure>> {
         let mut progress = Progress::new(&job.target, events);
-        let mut turn = Some(turn);
         let mut lost = 0;
         loop {
-            let response = self.solve(job, &mut progress, &mut turn, lost).await?;
+            let response = self.solve(job, &mut progress, &mut peers, lost).await?;
             match self.deliver(job, &response, &mut progress).await {
                 Ok(digest) => return Ok(BuiltImage { digest, cached: progress.all_cached() }),
                 Err(problem) if lost < MAX_LOST && docker::is_name_gone(&problem) => lost += 1,
@@ -106,23 +108,23 @@ impl BuildKitEngine {
             Destination::OciLayout(folder) => Some(Arc::new(OciLayout::open(folder)?)),
             _ => None,
         };
-        Ok(Self { engine, secrets: options.secrets.clone().into(), options, layout })
+        let secrets = options.secrets.clone().into();
+        Ok(Self { engine, secrets, options, layout, holds: Holds::default() })
     }
 
-    /// Builds the image and exports it, when `turn` has come; `lost` is how often that was done
-    /// before.
+    /// Builds the image and exports it in its turn; `lost` is how often that was done before.
     async fn solve(
         &self,
         job: &BuildJob,
         progress: &mut Progress,
-        turn: &mut Option<Turn>,
+        peers: &mut Peers,
         lost: usize,
     ) -> Result<HashMap<String, String>, Box<Failure>> {
-        let mut solved = self.attempt(job, progress, turn, lost).await;
+        let mut solved = self.attempt(job, progress, peers, lost).await;
         // A connection that has ended takes nothing any more, and the next call opens another.
         if solved.as_ref().is_err_and(|status| transport::is_unsent(status) && progress.is_empty())
         {
-            solved = self.attempt(job, progress, turn, lost).await;
+            solved = self.attempt(job, progress, peers, lost).await;
         }
         solved.map_err(|status| {
             let (native, able) = (self.engine.platforms(), self.engine.0.abilities);
@@ -130,16 +132,11 @@ impl BuildKitEngine {
         })
     }
 
-    /// Checks and image are solved in one build, which is open until the image is exported: the
-    /// engine holds what the steps have made, so that each runs once, and what was checked is what
-    /// is exported. Two builds in a row have no such promise. The engine may drop what the first
-    /// made, and it finds nothing in its cache that stands on a step which ran for the first time
-    /// while yet another build holds that.
     async fn attempt(
         &self,
         job: &BuildJob,
         progress: &mut Progress,
-        turn: &mut Option<Turn>,
+        peers: &mut Peers,
         lost: usize,
     ) -> Result<HashMap<String, String>, Status> {
         let channel = &self.engine.0.channel;
@@ -152,52 +149,43 @@ impl BuildKitEngine {
         };
         let session = Session::open(channel.clone(), offer).await?;
         let attributes = self.attributes(job, self.options.no_cache && lost == 0);
-        let request = self.request(job, session.id(), attributes.clone());
-        let wanted = |dockerfile: &str| DockerfileRequest {
-            attributes: attributes.clone(),
-            inputs: sent.inputs(dockerfile),
-        };
-        let checked = verify::with_checks(&job.context.dockerfile, &job.checks);
-        let checked = checked.as_deref().map(&wanted);
-        let image = wanted(&job.context.dockerfile);
-        let steer = async |mut gateway: Gateway| {
-            if let Some(checked) = &checked {
-                gateway.solve(checked).await?;
-            }
-            let image = gateway.solve(&image).await?;
-            if let Some(turn) = turn.take() {
-                turn.come().await;
-            }
-            gateway.export(image).await
-        };
-        let response = solve::solve(channel.clone(), request, progress, steer).await?;
-        Ok(response.exporter_response)
+        let asked = Asked { job, sent, session: session.id(), attributes };
+        let exporter = export::exporter(job, &self.options, self.engine.0.abilities);
+        let solved = solve::solve(channel.clone(), asked.build(exporter), progress, |gateway| {
+            self.lead(gateway, &asked, peers)
+        });
+        Ok(solved.await?.exporter_response)
     }
 
-    fn request(
+    /// Leads a build from its first step to its export.
+    ///
+    /// Checks and image are solved in one build, which is open until the image is exported: the
+    /// engine holds what the steps have made, so that each runs once, and what was checked is what
+    /// is exported. Two builds in a row have no such promise. The engine may drop what the first
+    /// made, and it finds nothing in its cache that stands on a step which ran for the first time
+    /// while yet another build holds that. For the same reason, what peers need too is held until
+    /// they have had it.
+    async fn lead(
         &self,
-        job: &BuildJob,
-        session: &str,
-        attributes: HashMap<String, String>,
-    ) -> SolveRequest {
-        let exporter = export::exporter(job, &self.options, self.engine.0.abilities);
-        SolveRequest {
-            r#ref: super::random_id(),
-            session: session.to_owned(),
-            // No frontend: the build is led through its gateway.
-            frontend_attrs: attributes,
-            // The newer list of exporters is unknown to engines before Docker 26; with one
-            // exporter the older field means the same everywhere.
-            exporter_deprecated: exporter.kind.to_owned(),
-            exporter_attrs_deprecated: exporter.attributes,
-            // BuildKit before 0.12 does not expect it to be missing.
-            cache: Some(CacheOptions::default()),
-            // Not for the engine's history of builds: writing that took a quarter of the time of a
-            // small build, and an engine whose disk is busy gives up over it after 20 seconds and
-            // fails the build. The run's own logs say more.
-            internal: true,
-            ..SolveRequest::default()
+        mut gateway: Gateway,
+        asked: &Asked<'_>,
+        peers: &mut Peers,
+    ) -> Result<(), Status> {
+        let dockerfile = &asked.job.context.dockerfile;
+        if let Some(checked) = verify::with_checks(dockerfile, &asked.job.checks) {
+            gateway.solve(&asked.image_of(&checked)).await?;
         }
+        let image = gateway.solve(&asked.image_of(dockerfile)).await?;
+        let shared = peers.wanted();
+        if !shared.is_empty() {
+            let ends = shared.iter().map(|step| asked.image_of(&dockerfile[..step.end])).collect();
+            let build = asked.build(Exporter::none());
+            if let Some(hold) = self.holds.open(&self.engine.0.channel, build, ends).await {
+                peers.keep(&shared, hold);
+            }
+        }
+        peers.turn().await;
+        gateway.export(image).await
     }
 
     fn attributes(&self, job: &BuildJob, no_cache: bool) -> HashMap<String, String> {
@@ -269,6 +257,44 @@ impl BuildKitEngine {
         // before, `basegen prune` finds the image.
         let _ = docker.remove_name(&staging).await;
         digest
+    }
+}
+
+/// What the engine is asked for in one attempt at a job.
+struct Asked<'a> {
+    job: &'a BuildJob,
+    sent: Sent,
+    session: &'a str,
+    attributes: HashMap<String, String>,
+}
+
+impl Asked<'_> {
+    /// The image that `dockerfile` makes of the job's files.
+    fn image_of(&self, dockerfile: &str) -> DockerfileRequest {
+        DockerfileRequest {
+            attributes: self.attributes.clone(),
+            inputs: self.sent.inputs(dockerfile),
+        }
+    }
+
+    /// A build that is led through its gateway, and ends with an export.
+    fn build(&self, exporter: Exporter) -> SolveRequest {
+        SolveRequest {
+            r#ref: super::random_id(),
+            session: self.session.to_owned(),
+            frontend_attrs: self.attributes.clone(),
+            // The newer list of exporters is unknown to engines before Docker 26; with one
+            // exporter the older field means the same everywhere.
+            exporter_deprecated: exporter.kind.to_owned(),
+            exporter_attrs_deprecated: exporter.attributes,
+            // BuildKit before 0.12 does not expect it to be missing.
+            cache: Some(CacheOptions::default()),
+            // Not for the engine's history of builds: writing that took a quarter of the time of a
+            // small build, and an engine whose disk is busy gives up over it after 20 seconds and
+            // fails the build. The run's own logs say more.
+            internal: true,
+            ..SolveRequest::default()
+        }
     }
 }
 

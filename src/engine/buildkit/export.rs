@@ -11,6 +11,13 @@ pub(super) struct Exporter {
     pub(super) attributes: HashMap<String, String>,
 }
 
+impl Exporter {
+    /// Nothing is exported.
+    pub(super) fn none() -> Self {
+        Self { kind: "", attributes: HashMap::new() }
+    }
+}
+
 /// What decides how the images of a run are exported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Abilities {

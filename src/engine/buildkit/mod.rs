@@ -5,6 +5,7 @@ mod context;
 mod export;
 mod failure;
 mod gateway;
+mod hold;
 mod layout;
 mod probe;
 mod progress;
@@ -30,10 +31,13 @@ use crate::image::{Digest, Platform, Reference};
 /// The longest message that is taken from an engine: the news of a large build come in one.
 const MAX_MESSAGE: usize = 64 << 20;
 
-/// How many builds an engine is given at a time. A build holds up to four streams, and a connection
-/// carries 250: one too many would wait for another to end. An engine that is asked for more
+/// How many builds an engine is given at a time. A build has up to four streams, and a connection
+/// carries 250, of which some are for holds: one too many would wait for another to end. An engine that is asked for more
 /// is no faster; Docker 26 on two cores begins to drop builds at about a hundred.
-const MAX_BUILDS: usize = 62;
+const MAX_BUILDS: usize = 48;
+
+/// How many more are open at a time to hold what steps have made.
+const MAX_HOLDS: usize = 40;
 
 /// An engine that answers, and what is known of it.
 #[derive(Clone)]

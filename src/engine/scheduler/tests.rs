@@ -50,7 +50,7 @@ impl Engine for Fake {
         &self,
         job: &BuildJob,
         _: &Events,
-        turn: Turn,
+        mut peers: Peers,
     ) -> Result<BuiltImage, Box<Failure>> {
         let now = self.running.fetch_add(1, Ordering::SeqCst) + 1;
         let _running = Running(self);
@@ -63,7 +63,7 @@ impl Engine for Fake {
             Deed::Panic => panic!("the fake panics"),
         };
         tokio::time::sleep(Duration::from_secs(seconds)).await;
-        turn.come().await;
+        peers.turn().await;
         self.ended.lock().expect("notes").push(job.target.clone());
         if fails {
             return Err(Box::new(failure()));
