@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use basegen::engine::{
     BuildJob, BuildKitEngine, BuildOptions, BuiltImage, ConnectedEngine, Destination, Engine,
@@ -23,9 +23,27 @@ fn variable(name: &str) -> String {
     })
 }
 
-/// The registry of the test bed.
+/// The registry of the test bed. Before its name is first told, the engine pulls the image that
+/// tests build on: BuildKit finds nothing in its cache of what stands on an image as long as a
+/// build is open that has pulled it.
 pub(crate) fn registry() -> String {
-    variable("BASEGEN_TESTBED_REGISTRY")
+    static PULLED: OnceLock<()> = OnceLock::new();
+    let registry = variable("BASEGEN_TESTBED_REGISTRY");
+    PULLED.get_or_init(|| {
+        let registry = registry.clone();
+        // Some who ask are tasks themselves, and may not wait for another.
+        let pulled = std::thread::spawn(move || pull(&registry)).join();
+        pulled.expect("the image that tests build on");
+    });
+    registry
+}
+
+fn pull(registry: &str) {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let job = job_in(registry, "pulled", "FROM python:3.11-slim-bookworm\nRUN true\n", &[]);
+        build(&builder(Destination::Registry).await, &job).await.expect("an image");
+    });
 }
 
 /// The engine of the test bed.
@@ -64,6 +82,10 @@ pub(crate) fn unique() -> String {
 
 /// A job for `dockerfile` with `files`, called `name` in the test bed's registry.
 pub(crate) fn job(name: &str, dockerfile: &str, files: &[(&str, &str)]) -> BuildJob {
+    job_in(&registry(), name, dockerfile, files)
+}
+
+fn job_in(registry: &str, name: &str, dockerfile: &str, files: &[(&str, &str)]) -> BuildJob {
     BuildJob {
         target: name.to_owned(),
         context: BuildContext {
@@ -74,7 +96,7 @@ pub(crate) fn job(name: &str, dockerfile: &str, files: &[(&str, &str)]) -> Build
         },
         platforms: Vec::new(),
         labels: BTreeMap::from([("dev.basegen.test".to_owned(), name.to_owned())]),
-        references: vec![reference(&format!("{}/basegen-test/{name}:1", registry()))],
+        references: vec![reference(&format!("{registry}/basegen-test/{name}:1"))],
         compression: Compression::default(),
         after: Vec::new(),
         checks: Vec::new(),
