@@ -125,10 +125,7 @@ mod tests {
     fn job(dockerfile: &str) -> BuildJob {
         BuildJob {
             target: String::new(),
-            context: BuildContext {
-                dockerfile: dockerfile.to_owned(),
-                ..BuildContext::default()
-            },
+            context: BuildContext { dockerfile: dockerfile.to_owned(), ..BuildContext::default() },
             platforms: Vec::new(),
             labels: BTreeMap::new(),
             references: Vec::new(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use basegen::engine::{
     BuildOptions, BuiltImage, ConnectedEngine, Destination, Engine, EngineAddress, EngineError,
-    TlsFiles, Peers,
+    Peers, TlsFiles,
 };
 use basegen::event::{Failure, FailureKind};
 use basegen::matrix::{Check, CheckCommand};

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use basegen::engine::{
-    BuildOptions, Destination, Engine, OnFailure, Outcome, RunRequest, Secret, Peers, run,
+    BuildOptions, Destination, Engine, OnFailure, Outcome, Peers, RunRequest, Secret, run,
 };
 use basegen::event::Event;
 use tokio_util::sync::CancellationToken;
@@ -138,9 +138,7 @@ async fn builds_at_the_same_time_share_a_step() {
 async fn builds_one_after_the_other_share_a_step() {
     let base = format!("{PYTHON}RUN echo {} > /base\n", bed::unique());
     let shared = format!("{base}RUN head -c 8 /dev/urandom > /random\n");
-    let own = |name: &str| {
-        bed::job(name, &format!("{shared}COPY {name} /own\n"), &[(name, name)])
-    };
+    let own = |name: &str| bed::job(name, &format!("{shared}COPY {name} /own\n"), &[(name, name)]);
     let holding = bed::job("in-turn", &format!("{base}RUN sleep 8\n"), &[]);
     let jobs = vec![holding, own("in-turn-a"), own("in-turn-b")];
     let request = RunRequest {

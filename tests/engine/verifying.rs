@@ -106,10 +106,8 @@ async fn a_step_runs_once_while_another_build_holds_what_it_stands_on() {
     job.checks = vec![check("look", CheckCommand::Shell("cat /word".to_owned()))];
     let (heard, builder) = (Arc::default(), bed::builder(Destination::Registry).await);
     let events = bed::Heard::events(&heard);
-    let (holder, image) = tokio::join!(
-        bed::build(&builder, &holding),
-        builder.build(&job, &events, Peers::none())
-    );
+    let (holder, image) =
+        tokio::join!(bed::build(&builder, &holding), builder.build(&job, &events, Peers::none()));
     holder.expect("an image");
     image.expect("an image");
     let lines = heard.lines();
