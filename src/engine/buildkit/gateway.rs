@@ -2,6 +2,7 @@
 //! is exported.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use bollard_buildkit_proto::moby::buildkit::v1::frontend::llb_bridge_client::LlbBridgeClient;
 use bollard_buildkit_proto::moby::buildkit::v1::frontend::{self, ReturnRequest, SolveRequest};
@@ -12,6 +13,9 @@ use tonic::{Request, Status};
 
 /// How calls say which build they belong to.
 const BUILD_ID: &str = "buildkit-controlapi-buildid";
+
+/// After how long an engine is asked again that does not know the build yet.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// What the Dockerfile frontend is asked to make.
 #[derive(Clone)]
@@ -55,8 +59,8 @@ impl Gateway {
                     let result = result.ok_or_else(|| Status::internal("a solve without result"));
                     return result.map(Solved);
                 }
-                // A busy engine opens a build late, and waits three seconds for it.
-                Err(status) if is_not_open(&status) => {}
+                // A busy engine opens a build late; it has waited three seconds for it already.
+                Err(status) if is_not_open(&status) => tokio::time::sleep(PAUSE).await,
                 Err(status) => return Err(status),
             }
         }
