@@ -21,7 +21,6 @@ pub use error::EngineError;
 pub use job::{BuildJob, BuiltImage, Destination, Secret};
 pub use peers::Peers;
 pub use scheduler::{OnFailure, Outcome, RunRequest, run};
-pub use sharing::SharedStep;
 
 use crate::event::{Events, Failure};
 

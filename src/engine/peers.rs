@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::sharing::{SharedStep, Shares};
+use super::sharing::Shares;
 
 /// What is to be done when a turn has come, before the image is handed on.
 type Arrival = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -56,15 +56,17 @@ impl Peers {
         }
     }
 
-    /// The job's steps that others need who are not over, and that nobody keeps for them yet.
+    /// Whether others need what the job has made, and nobody holds it for them: then the job is
+    /// to do that, and to tell [`Self::keep`].
     #[must_use]
-    pub fn wanted(&self) -> Vec<SharedStep> {
-        self.shares.wanted(self.index)
+    pub fn want_it_held(&self) -> bool {
+        self.shares.is_wanted(self.index)
     }
 
-    /// Keeps `hold`, which holds what `steps` have made, until the last who needs them is over.
-    pub fn keep(&self, steps: &[SharedStep], hold: impl Any + Send + Sync) {
-        self.shares.keep(self.index, steps, &(Arc::new(hold) as Arc<_>));
+    /// Keeps `hold`, which holds what the job has made, until the last who needs it is over.
+    pub fn keep(&self, hold: Option<impl Any + Send + Sync>) {
+        let hold = hold.map(|hold| Arc::new(hold) as Arc<_>);
+        self.shares.keep(self.index, hold.as_ref());
     }
 }
 

@@ -4,15 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::BuildJob;
 use crate::image::Platform;
-use crate::render::{PlacedStep, Step};
-
-/// A step that several jobs of a run have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SharedStep {
-    step: Step,
-    /// Where it ends in its job's Dockerfile, in bytes: what is before makes it, and nothing else.
-    pub end: usize,
-}
+use crate::render::Step;
 
 /// What is alive as long as somebody keeps it.
 type Hold = Arc<dyn Any + Send + Sync>;
@@ -23,92 +15,80 @@ type Key = (Step, Vec<Platform>);
 /// The steps that the jobs of a run have in common.
 #[derive(Default)]
 pub(super) struct Shares {
-    jobs: Vec<Sharer>,
+    /// The steps of each job.
+    jobs: Vec<Vec<Key>>,
     steps: Mutex<HashMap<Key, State>>,
-}
-
-#[derive(Default)]
-struct Sharer {
-    platforms: Vec<Platform>,
-    steps: Vec<SharedStep>,
 }
 
 #[derive(Default)]
 struct State {
     /// How many jobs have the step and are not over.
     users: usize,
-    hold: Option<Hold>,
+    held: Held,
+}
+
+#[derive(Default)]
+enum Held {
+    #[default]
+    Not,
+    /// This job is about to.
+    Soon(usize),
+    By(#[expect(dead_code, reason = "it is for its drop")] Hold),
 }
 
 impl Shares {
-    /// Of each stage, the last step that as many jobs have is told: what holds it holds those
-    /// before it.
     pub(super) fn of(jobs: &[BuildJob]) -> Self {
-        let stages: Vec<Vec<Vec<PlacedStep>>> =
-            jobs.iter().map(|job| job.context.stages()).collect();
-        let mut users: HashMap<Key, usize> = HashMap::new();
-        for (job, stages) in jobs.iter().zip(&stages) {
-            for placed in stages.iter().flatten() {
-                *users.entry((placed.step, job.platforms.clone())).or_default() += 1;
-            }
-        }
-        let sharers = jobs.iter().zip(&stages).map(|(job, stages)| {
-            let users = |placed: &PlacedStep| users[&(placed.step, job.platforms.clone())];
-            let lasts = stages.iter().flat_map(|stage| {
-                stage.iter().enumerate().filter(|(at, placed)| {
-                    let next = stage.get(at + 1).map_or(0, users);
-                    users(placed) > next.max(1)
-                })
-            });
-            let steps = lasts.map(|(_, placed)| SharedStep { step: placed.step, end: placed.end });
-            Sharer { platforms: job.platforms.clone(), steps: steps.collect() }
-        });
-        let sharers: Vec<Sharer> = sharers.collect();
+        let keys = |job: &BuildJob| -> Vec<Key> {
+            let steps = job.context.steps().into_iter();
+            steps.map(|step| (step, job.platforms.clone())).collect()
+        };
+        let jobs: Vec<Vec<Key>> = jobs.iter().map(keys).collect();
         let mut states: HashMap<Key, State> = HashMap::new();
-        for sharer in &sharers {
-            for shared in &sharer.steps {
-                states.entry((shared.step, sharer.platforms.clone())).or_default().users += 1;
-            }
+        for key in jobs.iter().flatten() {
+            states.entry(key.clone()).or_default().users += 1;
         }
-        Self { jobs: sharers, steps: Mutex::new(states) }
+        Self { jobs, steps: Mutex::new(states) }
     }
 
-    /// The steps of `job` that others need who are not over, and that are not held.
-    pub(super) fn wanted(&self, job: usize) -> Vec<SharedStep> {
-        let mut wanted = Vec::new();
-        self.change(job, |shared, state| {
-            if state.users > 1 && state.hold.is_none() {
-                wanted.push(shared);
+    /// Whether `job` is to hold what it has made: others need a step of it, who are not over, and
+    /// nobody holds that for them. It then tells what came of it with [`Self::keep`].
+    pub(super) fn is_wanted(&self, job: usize) -> bool {
+        let mut wanted = false;
+        self.change(job, |state| {
+            if state.users > 1 && matches!(state.held, Held::Not) {
+                state.held = Held::Soon(job);
+                wanted = true;
             }
         });
         wanted
     }
 
-    /// Keeps `hold` until all that need any of `steps` of `job` are over.
-    pub(super) fn keep(&self, job: usize, steps: &[SharedStep], hold: &Hold) {
-        self.change(job, |shared, state| {
-            if state.users > 1 && steps.contains(&shared) {
-                state.hold = Some(Arc::clone(hold));
+    /// Keeps `hold` until all that need what `job` was to hold are over.
+    pub(super) fn keep(&self, job: usize, hold: Option<&Hold>) {
+        self.change(job, |state| {
+            if matches!(state.held, Held::Soon(holder) if holder == job) {
+                let needed = hold.filter(|_| state.users > 1).cloned();
+                state.held = needed.map_or(Held::Not, Held::By);
             }
         });
     }
 
     /// Lets go of what nobody needs any more now that `job` is over.
     pub(super) fn over(&self, job: usize) {
-        self.change(job, |_, state| {
+        self.keep(job, None);
+        self.change(job, |state| {
             state.users -= 1;
             if state.users == 0 {
-                state.hold = None;
+                state.held = Held::Not;
             }
         });
     }
 
-    fn change(&self, job: usize, mut change: impl FnMut(SharedStep, &mut State)) {
-        let Some(sharer) = self.jobs.get(job) else { return };
+    fn change(&self, job: usize, mut change: impl FnMut(&mut State)) {
         let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
-        for shared in &sharer.steps {
-            if let Some(state) = steps.get_mut(&(shared.step, sharer.platforms.clone())) {
-                change(*shared, state);
+        for key in self.jobs.get(job).into_iter().flatten() {
+            if let Some(state) = steps.get_mut(key) {
+                change(state);
             }
         }
     }
@@ -136,31 +116,42 @@ mod tests {
         }
     }
 
-    const BASE: &str = "FROM a AS tools\nRUN fetch\nFROM python\nRUN apt\n";
-
+    /// Two with three steps in common, one with two of these, and one that is alone.
     fn jobs() -> Vec<BuildJob> {
-        let ends =
-            ["COPY --from=tools x /\nRUN pip\nRUN one\n", "COPY --from=tools x /\nRUN pip\n", ""];
-        ends.map(|end| job(&format!("{BASE}{end}"))).into()
+        let texts = [
+            "FROM python\nRUN apt\nRUN pip\nRUN one\n",
+            "FROM python\nRUN apt\nRUN pip\n",
+            "FROM python\nRUN apt\n",
+            "FROM other\nRUN apt\n",
+        ];
+        texts.map(job).into()
     }
 
-    fn wanted(shares: &Shares, jobs: &[BuildJob], index: usize) -> Vec<String> {
-        let text = |shared: SharedStep| {
-            let dockerfile = &jobs[index].context.dockerfile[..shared.end];
-            dockerfile.lines().last().expect("a line").to_owned()
-        };
-        shares.wanted(index).into_iter().map(text).collect()
+    fn held(hold: &Hold) -> usize {
+        Arc::strong_count(hold) - 1
     }
 
     #[test]
-    fn the_last_steps_that_several_have_are_wanted() {
-        let jobs = jobs();
-        let shares = Shares::of(&jobs);
-        assert_eq!(wanted(&shares, &jobs, 0), ["RUN fetch", "RUN apt", "RUN pip"]);
-        assert_eq!(wanted(&shares, &jobs, 1), ["RUN fetch", "RUN apt", "RUN pip"]);
-        // It needs nothing of the tools.
-        assert_eq!(wanted(&shares, &jobs, 2), ["RUN apt"]);
-        assert!(wanted(&Shares::default(), &jobs, 0).is_empty());
+    fn one_job_at_a_time_holds_what_several_need() {
+        let shares = Shares::of(&jobs());
+        assert!(shares.is_wanted(2));
+        assert!(!shares.is_wanted(2));
+        // It has one step more that somebody needs.
+        assert!(shares.is_wanted(1));
+        assert!(!shares.is_wanted(0));
+        shares.keep(1, None);
+        assert!(shares.is_wanted(0));
+        assert!(!shares.is_wanted(3));
+        assert!(!Shares::default().is_wanted(0));
+    }
+
+    #[test]
+    fn one_that_is_over_gives_up_what_it_was_to_hold() {
+        let shares = Shares::of(&jobs());
+        assert!(shares.is_wanted(0));
+        assert!(!shares.is_wanted(1));
+        shares.over(0);
+        assert!(shares.is_wanted(2));
     }
 
     #[test]
@@ -168,37 +159,33 @@ mod tests {
         let mut jobs = jobs();
         jobs.truncate(2);
         jobs[1].platforms = vec!["linux/arm64".parse().expect("a platform")];
-        assert!(Shares::of(&jobs).wanted(0).is_empty());
+        assert!(!Shares::of(&jobs).is_wanted(0));
     }
 
     #[test]
     fn what_is_held_is_let_go_with_the_last_that_needs_it() {
-        let jobs = jobs();
-        let shares = Shares::of(&jobs);
+        let shares = Shares::of(&jobs());
         let hold: Hold = Arc::new(());
-        let steps = shares.wanted(0);
-        shares.keep(0, &steps, &hold);
-        assert!(shares.wanted(0).is_empty() && shares.wanted(2).is_empty());
-        let held = || Arc::strong_count(&hold) - 1;
-        assert_eq!(held(), 3);
+        assert!(shares.is_wanted(0));
+        shares.keep(0, Some(&hold));
+        assert!(!shares.is_wanted(1) && !shares.is_wanted(2));
+        assert_eq!(held(&hold), 3);
         shares.over(0);
-        assert_eq!(held(), 3);
-        shares.over(1);
-        assert_eq!(held(), 1);
         shares.over(2);
-        assert_eq!(held(), 0);
+        assert_eq!(held(&hold), 3);
+        shares.over(1);
+        assert_eq!(held(&hold), 0);
     }
 
     #[test]
     fn nothing_is_held_for_the_last() {
-        let jobs = jobs();
-        let shares = Shares::of(&jobs);
-        let steps = shares.wanted(0);
+        let shares = Shares::of(&jobs());
+        assert!(shares.is_wanted(0));
         shares.over(1);
-        assert_eq!(wanted(&shares, &jobs, 0), ["RUN apt"]);
         shares.over(2);
         let hold: Hold = Arc::new(());
-        shares.keep(0, &steps, &hold);
-        assert_eq!(Arc::strong_count(&hold), 1);
+        shares.keep(0, Some(&hold));
+        assert_eq!(held(&hold), 0);
+        assert!(!shares.is_wanted(0));
     }
 }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use super::dockerfile::parse;
 use super::secrets::mounted;
-use super::steps::{PlacedStep, Step, placed_steps, steps};
+use super::steps::{Step, steps};
 use super::upstream::{Pins, Upstream, pin};
 use crate::image::Digest;
 
@@ -43,12 +43,6 @@ impl BuildContext {
     #[must_use]
     pub fn steps(&self) -> Vec<Step> {
         steps(&self.dockerfile)
-    }
-
-    /// The steps that change files, in order, of each stage that the image needs.
-    #[must_use]
-    pub fn stages(&self) -> Vec<Vec<PlacedStep>> {
-        placed_steps(&self.dockerfile)
     }
 }
 

@@ -35,7 +35,7 @@ pub use files::MAX_CONTEXT;
 pub use links::first_link;
 pub use plain::{NotPlain, plain};
 pub use stages::FinalStage;
-pub use steps::{PlacedStep, Step};
+pub use steps::Step;
 pub use upstream::{Pins, Upstream, familiar};
 pub use wildcard::Wildcard;
 

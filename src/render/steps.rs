@@ -16,15 +16,6 @@ use super::upstream::{sources, stage};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Step(u64);
 
-/// A step that changes files, and where in the Dockerfile it ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PlacedStep {
-    /// The step.
-    pub step: Step,
-    /// In bytes: the text before it is a Dockerfile whose image has this step last.
-    pub end: usize,
-}
-
 /// A stage that was read.
 #[derive(Default)]
 struct Stage {
@@ -32,28 +23,12 @@ struct Stage {
     /// What its last instruction depends on.
     state: u64,
     steps: Vec<Step>,
-    /// Its steps that change files, in order.
-    placed: Vec<PlacedStep>,
     /// The stages that it builds on or takes from.
     needs: BTreeSet<usize>,
 }
 
 /// The steps of `dockerfile` that its last stage needs, each once; none where it cannot be read.
 pub(super) fn steps(dockerfile: &str) -> Vec<Step> {
-    let mut steps: Vec<Step> =
-        needed_stages(dockerfile).into_iter().flat_map(|stage| stage.steps).collect();
-    steps.sort_unstable();
-    steps.dedup();
-    steps
-}
-
-/// The steps of `dockerfile` that change files, for each stage that its last one needs; none where
-/// it cannot be read.
-pub(super) fn placed_steps(dockerfile: &str) -> Vec<Vec<PlacedStep>> {
-    needed_stages(dockerfile).into_iter().map(|stage| stage.placed).collect()
-}
-
-fn needed_stages(dockerfile: &str) -> Vec<Stage> {
     let Ok(instructions) = parse(dockerfile) else { return Vec::new() };
     let stages = Reader::new(dockerfile, &instructions).read();
     let mut needed = BTreeSet::new();
@@ -63,8 +38,11 @@ fn needed_stages(dockerfile: &str) -> Vec<Stage> {
             waiting.extend(&stages[index].needs);
         }
     }
-    let numbered = stages.into_iter().enumerate();
-    numbered.filter(|(index, _)| needed.contains(index)).map(|(_, stage)| stage).collect()
+    let mut steps: Vec<Step> =
+        needed.iter().flat_map(|index| stages[*index].steps.iter().copied()).collect();
+    steps.sort_unstable();
+    steps.dedup();
+    steps
 }
 
 struct Reader<'a> {
@@ -106,7 +84,8 @@ impl<'a> Reader<'a> {
     }
 
     fn begin(&mut self, instruction: &Instruction) {
-        let word = flags(&instruction.arguments).1.split_whitespace().next().unwrap_or_default();
+        let (flags, rest) = flags(&instruction.arguments);
+        let word = rest.split_whitespace().next().unwrap_or_default();
         let base = self.arguments.expand(word);
         let mut begun = Stage { name: stage(instruction).unwrap_or_default(), ..Stage::default() };
         match self.by_name.get(&base.to_ascii_lowercase()) {
@@ -121,7 +100,7 @@ impl<'a> Reader<'a> {
                 begun.state = hash(&(word, self.globals, states));
             }
             None => {
-                begun.state = hash(&("FROM", &base));
+                begun.state = hash(&("FROM", flags, &base));
                 begun.steps.push(Step(begun.state));
             }
         }
@@ -145,7 +124,6 @@ impl<'a> Reader<'a> {
         }
         let states: Vec<u64> = taken.iter().map(|at| self.stages[*at].state).collect();
         let globals = if instruction.keyword == "ARG" { self.globals } else { 0 };
-        let end = self.end(index);
         let here_document = self.here_document(index);
         let last = self.stages.len() - 1;
         let current = &mut self.stages[last];
@@ -153,12 +131,8 @@ impl<'a> Reader<'a> {
         current.state = hash(&(current.state, keyword, arguments, here_document, globals, states));
         current.needs.extend(taken.into_iter().filter(|at| *at != last));
         current.steps.extend(pulled);
-        let step = Step(current.state);
         if matches!(keyword.as_str(), "RUN" | "ADD") {
-            current.steps.push(step);
-        }
-        if matches!(keyword.as_str(), "RUN" | "ADD" | "COPY" | "WORKDIR") {
-            current.placed.push(PlacedStep { step, end });
+            current.steps.push(Step(current.state));
         }
     }
 
@@ -174,12 +148,8 @@ impl<'a> Reader<'a> {
         if !instruction.arguments.contains("<<") {
             return "";
         }
-        &self.text[instruction.begin..self.end(index)]
-    }
-
-    /// Where what follows an instruction begins.
-    fn end(&self, index: usize) -> usize {
-        self.instructions.get(index + 1).map_or(self.text.len(), |next| next.begin)
+        let next = self.instructions.get(index + 1).map_or(self.text.len(), |next| next.place(0));
+        &self.text[instruction.place(0)..next]
     }
 }
 
@@ -224,26 +194,6 @@ mod tests {
         assert_eq!(shared(&one, &built_on), (4, 3, 2));
         // What is copied from an image is pulled too.
         assert_eq!(steps("FROM a\nCOPY --from=ghcr.io/x/uv:1 /uv /\n").len(), 2);
-    }
-
-    #[test]
-    fn the_text_before_the_end_of_a_step_makes_it() {
-        let text = "FROM a AS b\nRUN x\nFROM c AS unused\nRUN no\n\n# The image.\nFROM d\n\
-                    COPY --from=b x /\nENV A=1\nRUN <<E\ny\nE\nWORKDIR /w\nUSER u";
-        let stages = placed_steps(text);
-        let ends: Vec<Vec<&str>> = stages
-            .iter()
-            .map(|stage| {
-                let last = |placed: &PlacedStep| text[..placed.end].trim_end().lines().last();
-                stage.iter().filter_map(last).collect()
-            })
-            .collect();
-        // Comments belong to what is before them.
-        assert_eq!(ends, [vec!["RUN x"], vec!["COPY --from=b x /", "E", "WORKDIR /w"]]);
-        for placed in stages.iter().flatten() {
-            let made = placed_steps(&text[..placed.end]);
-            assert_eq!(made.last().and_then(|stage| stage.last()), Some(placed));
-        }
     }
 
     #[test]

@@ -15,7 +15,8 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
 
 fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| {
@@ -252,4 +253,15 @@ pub(crate) fn socket() -> String {
 /// Docker's own API on the same engine.
 pub(crate) fn docker() -> bollard::Docker {
     bollard::Docker::connect_with_unix(&socket(), 60, bollard::API_DEFAULT_VERSION).expect("Docker")
+}
+
+/// The records of the engine's build cache, as Docker's API has them in all its versions.
+pub(crate) async fn build_cache() -> Vec<Value> {
+    let mut stream = UnixStream::connect(socket()).await.expect("the engine");
+    stream.write_all(b"GET /system/df?type=build-cache HTTP/1.0\r\n\r\n").await.expect("a request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer");
+    let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
+    let usage: Value = serde_json::from_str(body).expect("JSON");
+    usage["BuildCache"].as_array().cloned().unwrap_or_default()
 }

@@ -1,10 +1,7 @@
 use std::sync::Arc;
 
-use basegen::engine::{
-    BuildOptions, Destination, Engine, OnFailure, Outcome, Peers, RunRequest, Secret, run,
-};
+use basegen::engine::{BuildOptions, Destination, Engine, Peers, Secret};
 use basegen::event::Event;
-use tokio_util::sync::CancellationToken;
 
 use crate::bed;
 
@@ -129,33 +126,5 @@ async fn builds_at_the_same_time_share_a_step() {
     let above_base = layers[0].len() - 2;
     // The step writes random bytes: equal layers mean that it ran once.
     assert_eq!(layers[0][above_base], layers[1][above_base]);
-    assert_ne!(layers[0].last(), layers[1].last());
-}
-
-/// A build ends before another that shares a step with it begins, while a third holds what that
-/// step stands on, which has just been made for the first time.
-#[tokio::test(flavor = "multi_thread")]
-async fn builds_one_after_the_other_share_a_step() {
-    let base = format!("{PYTHON}RUN echo {} > /base\n", bed::unique());
-    let shared = format!("{base}RUN head -c 8 /dev/urandom > /random\n");
-    let own = |name: &str| bed::job(name, &format!("{shared}COPY {name} /own\n"), &[(name, name)]);
-    let holding = bed::job("in-turn", &format!("{base}RUN sleep 8\n"), &[]);
-    let jobs = vec![holding, own("in-turn-a"), own("in-turn-b")];
-    let request = RunRequest {
-        jobs: jobs.clone(),
-        parallel: 2,
-        on_failure: OnFailure::KeepGoing,
-        cancel: CancellationToken::new(),
-    };
-    let builder = Arc::new(bed::builder(Destination::Registry).await);
-    let outcomes = run(builder, request, &Arc::new(bed::Heard::default()).events()).await;
-    let mut layers = Vec::new();
-    for (job, outcome) in jobs.iter().zip(outcomes).skip(1) {
-        let Outcome::Built(image) = outcome else { panic!("{outcome:?}") };
-        layers.push(bed::layers(&bed::pushed(job, &image).await));
-    }
-    let step = layers[0].len() - 2;
-    // It writes random bytes: equal layers mean that it ran once.
-    assert_eq!(layers[0][step], layers[1][step]);
     assert_ne!(layers[0].last(), layers[1].last());
 }

@@ -21,6 +21,7 @@ mod plain_http;
 mod platforms;
 mod releasing;
 mod secrets;
+mod sharing;
 mod stopping;
 mod truss;
 mod verifying;

@@ -8,7 +8,7 @@ use crate::bed;
 const MEMORY: usize = 100_000;
 
 /// How many builds: enough for a session that is not closed to show, or as many as a variable
-/// says. One connection carries about 250 streams, and a build needs three.
+/// says. One connection carries about 250 streams, and a build has up to four.
 fn count() -> usize {
     let count = std::env::var("BASEGEN_TEST_BUILDS").ok();
     count.and_then(|count| count.parse().ok()).unwrap_or(100)

@@ -134,3 +134,18 @@ async fn a_program_of_another_platform_fails_with_a_way_out() {
     let hint = failure.hint.unwrap_or_default();
     assert_ne!(is_native, hint.contains("cannot run programs of `linux/arm64`"), "{hint}");
 }
+
+/// An engine takes no message over 4 MiB, and tells of each platform's image with its context.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_context_gets_into_the_images_of_several_platforms() {
+    let text = bed::unique().repeat(150_000);
+    let mut job = bed::job("large", "FROM scratch\nCOPY large /large\n", &[("large", &text)]);
+    let platforms = ["linux/amd64", "linux/arm64", "linux/arm/v7"];
+    job.platforms = platforms.map(|platform| platform.parse().expect("a platform")).into();
+    let builder = bed::builder(Destination::Registry).await;
+    let built = bed::build(&builder, &job).await;
+    match bed::has_graph_driver().await {
+        true => drop(built.expect_err("no index")),
+        false => drop(built.expect("an index")),
+    }
+}

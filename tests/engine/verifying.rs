@@ -95,21 +95,3 @@ async fn what_was_checked_is_what_is_pushed() {
     let same = bed::build(&builder, &job).await.expect("an image of the first word");
     assert_eq!(same.digest, image.digest);
 }
-
-/// Where a step has just run for the first time, and a build still holds what it made, BuildKit
-/// finds nothing in its cache of what other builds made from that.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_step_runs_once_while_another_build_holds_what_it_stands_on() {
-    let shared = dockerfile();
-    let holding = bed::job("holding", &format!("{shared}RUN sleep 8\n"), &[]);
-    let mut job = bed::job("held", &format!("{shared}RUN echo it runs\n"), &[]);
-    job.checks = vec![check("look", CheckCommand::Shell("cat /word".to_owned()))];
-    let (heard, builder) = (Arc::default(), bed::builder(Destination::Registry).await);
-    let events = bed::Heard::events(&heard);
-    let (holder, image) =
-        tokio::join!(bed::build(&builder, &holding), builder.build(&job, &events, Peers::none()));
-    holder.expect("an image");
-    image.expect("an image");
-    let lines = heard.lines();
-    assert_eq!(lines.iter().filter(|line| *line == "it runs").count(), 1, "{lines:?}");
-}

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bollard_buildkit_proto::moby::buildkit::v1::{CacheOptions, SolveRequest};
+use futures_util::future::try_join_all;
 use serde_json::Value;
 use tonic::Status;
 
 use super::context::Sent;
 use super::export::Exporter;
-use super::gateway::{DockerfileRequest, Gateway};
+use super::gateway::{DockerfileRequest, Gateway, Solved};
 use super::hold::Holds;
 use super::layout::OciLayout;
+use super::past::Past;
 use super::progress::Progress;
 use super::session::{Offer, Session};
 use super::{ConnectedEngine, context, export, failure, solve, transport};
@@ -62,6 +64,9 @@ impl BuildOptions {
 /// image has the same staging tag, and was pushed and removed just then.
 const MAX_LOST: usize = 8;
 
+/// How often an image is checked when the images that it is built on are moved meanwhile.
+const MAX_MOVED: usize = 4;
+
 /// An engine with `BuildKit`'s API, set up for a run.
 pub struct BuildKitEngine {
     engine: ConnectedEngine,
@@ -69,6 +74,7 @@ pub struct BuildKitEngine {
     secrets: Arc<[Secret]>,
     layout: Option<Arc<OciLayout>>,
     holds: Holds,
+    past: Past,
 }
 
 impl Engine for BuildKitEngine {
@@ -86,7 +92,7 @@ impl Engine for BuildKitEngine {
         events: &Events,
         mut peers: Peers,
     ) -> Result<BuiltImage, Box<Failure>> {
-        let mut progress = Progress::new(&job.target, events);
+        let mut progress = Progress::new(&job.target, events, self.past.now());
         let mut lost = 0;
         loop {
             let response = self.solve(job, &mut progress, &mut peers, lost).await?;
@@ -109,7 +115,14 @@ impl BuildKitEngine {
             _ => None,
         };
         let secrets = options.secrets.clone().into();
-        Ok(Self { engine, secrets, options, layout, holds: Holds::default() })
+        Ok(Self {
+            engine,
+            secrets,
+            options,
+            layout,
+            holds: Holds::default(),
+            past: Past::default(),
+        })
     }
 
     /// Builds the image and exports it in its turn; `lost` is how often that was done before.
@@ -147,9 +160,9 @@ impl BuildKitEngine {
             uploads: std::mem::take(&mut sent.uploads),
             layout: self.layout.clone(),
         };
-        let session = Session::open(channel.clone(), offer).await?;
+        let session = Arc::new(Session::open(channel.clone(), offer).await?);
         let attributes = self.attributes(job, self.options.no_cache && lost == 0);
-        let asked = Asked { job, sent, session: session.id(), attributes };
+        let asked = Asked { job, sent, session, attributes };
         let exporter = export::exporter(job, &self.options, self.engine.0.abilities);
         let solved = solve::solve(channel.clone(), asked.build(exporter), progress, |gateway| {
             self.lead(gateway, &asked, peers)
@@ -159,31 +172,25 @@ impl BuildKitEngine {
 
     /// Leads a build from its first step to its export.
     ///
-    /// Checks and image are solved in one build, which is open until the image is exported: the
-    /// engine holds what the steps have made, so that each runs once, and what was checked is what
-    /// is exported. Two builds in a row have no such promise. The engine may drop what the first
-    /// made, and it finds nothing in its cache that stands on a step which ran for the first time
-    /// while yet another build holds that. For the same reason, what peers need too is held until
-    /// they have had it.
+    /// The build is open until the image is exported: the engine holds what the steps have made,
+    /// so that each runs once, and what was checked is what is exported. Two builds in a row have
+    /// no such promise. The engine may drop what the first made, and it finds nothing in its cache
+    /// that stands on a step which ran for the first time while yet another build holds that. For
+    /// the same reason, what peers need too is held until they have had it.
     async fn lead(
         &self,
-        mut gateway: Gateway,
+        gateway: Gateway,
         asked: &Asked<'_>,
         peers: &mut Peers,
     ) -> Result<(), Status> {
-        let dockerfile = &asked.job.context.dockerfile;
-        if let Some(checked) = verify::with_checks(dockerfile, &asked.job.checks) {
-            gateway.solve(&asked.image_of(&checked)).await?;
+        let solved = solve_checked(&gateway, asked).await;
+        if peers.want_it_held() {
+            let (channel, session) = (&self.engine.0.channel, &asked.session);
+            let (build, image) = (asked.build(Exporter::none()), asked.image());
+            let hold = self.holds.open(channel, session, build, &image).await;
+            peers.keep(hold);
         }
-        let image = gateway.solve(&asked.image_of(dockerfile)).await?;
-        let shared = peers.wanted();
-        if !shared.is_empty() {
-            let ends = shared.iter().map(|step| asked.image_of(&dockerfile[..step.end])).collect();
-            let build = asked.build(Exporter::none());
-            if let Some(hold) = self.holds.open(&self.engine.0.channel, build, ends).await {
-                peers.keep(&shared, hold);
-            }
-        }
+        let image = solved?;
         peers.turn().await;
         gateway.export(image).await
     }
@@ -260,15 +267,40 @@ impl BuildKitEngine {
     }
 }
 
+/// Runs all steps of the image that is `asked` for, and its checks.
+async fn solve_checked(gateway: &Gateway, asked: &Asked<'_>) -> Result<Solved, Status> {
+    let dockerfile = &asked.job.context.dockerfile;
+    let Some(with_checks) = verify::with_checks(dockerfile, &asked.job.checks) else {
+        return asked.solve(gateway, dockerfile).await;
+    };
+    for _ in 0..MAX_MOVED {
+        let checked = asked.solve(gateway, &with_checks).await?;
+        let image = gateway.solve(&asked.image()).await?;
+        // Each looks upstream tags up anew.
+        if checked.contains(&image) {
+            return Ok(image);
+        }
+    }
+    Err(Status::aborted(
+        "the images that it is built on have moved each time that it was checked: \
+         pin them with `basegen update`",
+    ))
+}
+
 /// What the engine is asked for in one attempt at a job.
 struct Asked<'a> {
     job: &'a BuildJob,
     sent: Sent,
-    session: &'a str,
+    session: Arc<Session>,
     attributes: HashMap<String, String>,
 }
 
 impl Asked<'_> {
+    /// The job's image.
+    fn image(&self) -> DockerfileRequest {
+        self.image_of(&self.job.context.dockerfile)
+    }
+
     /// The image that `dockerfile` makes of the job's files.
     fn image_of(&self, dockerfile: &str) -> DockerfileRequest {
         DockerfileRequest {
@@ -277,11 +309,27 @@ impl Asked<'_> {
         }
     }
 
+    /// Runs the steps of what `dockerfile` makes, those of all platforms at a time.
+    async fn solve(&self, gateway: &Gateway, dockerfile: &str) -> Result<Solved, Status> {
+        let image = self.image_of(dockerfile);
+        if self.job.platforms.len() > 1 {
+            let each = self.job.platforms.iter().map(|platform| async {
+                let mut image = image.clone();
+                image.attributes.insert("platform".to_owned(), platform.to_string());
+                // So that its steps are called as those of the whole image.
+                image.attributes.insert("multi-platform".to_owned(), "true".to_owned());
+                gateway.solve(&image).await
+            });
+            try_join_all(each).await?;
+        }
+        gateway.solve(&image).await
+    }
+
     /// A build that is led through its gateway, and ends with an export.
     fn build(&self, exporter: Exporter) -> SolveRequest {
         SolveRequest {
             r#ref: super::random_id(),
-            session: self.session.to_owned(),
+            session: self.session.id().to_owned(),
             frontend_attrs: self.attributes.clone(),
             // The newer list of exporters is unknown to engines before Docker 26; with one
             // exporter the older field means the same everywhere.

@@ -175,7 +175,7 @@ fn exports(step: &Step) -> bool {
 
 /// Whether the engine gave a build up for lack of time, or forgot it.
 fn is_overload(message: &str) -> bool {
-    message == "context deadline exceeded" || message.starts_with("no such job")
+    message == "context deadline exceeded" || message.contains("no such job")
 }
 
 fn hint(
@@ -304,6 +304,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::engine::buildkit::past::Past;
     use crate::event::{Event, Events, Listener};
     use crate::image::Compression;
     use crate::render::BuildContext;
@@ -365,7 +366,13 @@ mod tests {
     fn failed(message: &str) -> Failure {
         let events = Events::to(Arc::new(Deaf));
         let status = Status::new(Code::NotFound, message);
-        failure(&status, &job(), &Progress::new("server", &events), &[], DOCKER)
+        failure(
+            &status,
+            &job(),
+            &Progress::new("server", &events, Past::default().now()),
+            &[],
+            DOCKER,
+        )
     }
 
     #[test]

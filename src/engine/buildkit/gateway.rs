@@ -1,11 +1,14 @@
 //! The door into a build that is open: through it, this side says what is solved and what of it
 //! is exported.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use bollard_buildkit_proto::moby::buildkit::v1::frontend::llb_bridge_client::LlbBridgeClient;
-use bollard_buildkit_proto::moby::buildkit::v1::frontend::{self, ReturnRequest, SolveRequest};
+use bollard_buildkit_proto::moby::buildkit::v1::frontend::result::Result as Refs;
+use bollard_buildkit_proto::moby::buildkit::v1::frontend::{
+    self, Ref, ReturnRequest, SolveRequest,
+};
 use bollard_buildkit_proto::pb::Definition;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::Channel;
@@ -26,12 +29,46 @@ pub(super) struct DockerfileRequest {
 
 /// An image all of whose steps have run. The engine holds what they made as long as the build is
 /// open.
-pub(super) struct Solved(frontend::Result);
+pub(super) struct Solved {
+    result: frontend::Result,
+    /// The operations that made it.
+    operations: HashSet<Vec<u8>>,
+}
 
 /// One open build.
+#[derive(Clone)]
 pub(super) struct Gateway {
     bridge: LlbBridgeClient<Channel>,
     build: MetadataValue<Ascii>,
+}
+
+impl Solved {
+    fn new(mut result: frontend::Result) -> Self {
+        let mut operations = HashSet::new();
+        for image in images(&mut result) {
+            // Taken out, as they hold the context, and are not needed to name the image.
+            let mut definition = image.def.take().unwrap_or_default();
+            // The last does nothing but name the result.
+            definition.def.pop();
+            operations.extend(definition.def);
+        }
+        Self { result, operations }
+    }
+
+    /// Whether this was made by all that made `image`, and perhaps more.
+    pub(super) fn contains(&self, image: &Self) -> bool {
+        image.operations.is_subset(&self.operations)
+    }
+}
+
+/// The image of each platform in `result`.
+fn images(result: &mut frontend::Result) -> impl Iterator<Item = &mut Ref> {
+    let (one, several) = match &mut result.result {
+        Some(Refs::Ref(one)) => (Some(one), None),
+        Some(Refs::Refs(several)) => (None, Some(several.refs.values_mut())),
+        _ => (None, None),
+    };
+    one.into_iter().chain(several.into_iter().flatten())
 }
 
 impl Gateway {
@@ -41,8 +78,9 @@ impl Gateway {
         Self { bridge, build: id.parse().expect("letters and digits") }
     }
 
-    /// Runs all steps of an image that have not run yet.
-    pub(super) async fn solve(&mut self, wanted: &DockerfileRequest) -> Result<Solved, Status> {
+    /// Runs all steps of an image that have not run yet; of one for several platforms, those of
+    /// one platform after those of another.
+    pub(super) async fn solve(&self, wanted: &DockerfileRequest) -> Result<Solved, Status> {
         let request = SolveRequest {
             frontend: "dockerfile.v0".to_owned(),
             frontend_opt: wanted.attributes.clone(),
@@ -53,11 +91,11 @@ impl Gateway {
             ..SolveRequest::default()
         };
         loop {
-            match self.bridge.solve(self.of_this_build(request.clone())).await {
+            match self.bridge.clone().solve(self.of_this_build(request.clone())).await {
                 Ok(response) => {
                     let result = response.into_inner().result;
                     let result = result.ok_or_else(|| Status::internal("a solve without result"));
-                    return result.map(Solved);
+                    return result.map(Solved::new);
                 }
                 // A busy engine opens a build late; it has waited three seconds for it already.
                 Err(status) if is_not_open(&status) => tokio::time::sleep(PAUSE).await,
@@ -67,9 +105,9 @@ impl Gateway {
     }
 
     /// Ends the build with `image`, which is exported now.
-    pub(super) async fn export(&mut self, image: Solved) -> Result<(), Status> {
-        let request = ReturnRequest { result: Some(image.0), error: None };
-        self.bridge.r#return(self.of_this_build(request)).await.map(drop)
+    pub(super) async fn export(&self, image: Solved) -> Result<(), Status> {
+        let request = ReturnRequest { result: Some(image.result), error: None };
+        self.bridge.clone().r#return(self.of_this_build(request)).await.map(drop)
     }
 
     fn of_this_build<T>(&self, message: T) -> Request<T> {
@@ -82,4 +120,41 @@ impl Gateway {
 /// Whether the engine does not know the build, yet or any more.
 fn is_not_open(status: &Status) -> bool {
     status.message().contains("no such job")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bollard_buildkit_proto::moby::buildkit::v1::frontend::RefMap;
+
+    fn image(operations: &[&str]) -> Ref {
+        let operations = operations.iter().chain(&["the end"]);
+        let def = operations.map(|operation| operation.as_bytes().to_vec()).collect();
+        Ref { id: "id".to_owned(), def: Some(Definition { def, ..Definition::default() }) }
+    }
+
+    fn solved(refs: Refs) -> Solved {
+        Solved::new(frontend::Result { result: Some(refs), ..frontend::Result::default() })
+    }
+
+    #[test]
+    fn an_image_is_contained_in_what_was_made_from_it() {
+        let made = |operations: &[&str]| solved(Refs::Ref(image(operations)));
+        let checked = made(&["python@1", "apt", "check"]);
+        assert!(checked.contains(&made(&["python@1", "apt"])));
+        assert!(!checked.contains(&made(&["python@2", "apt"])));
+    }
+
+    #[test]
+    fn each_platform_counts_and_contexts_are_not_sent_back() {
+        let made = |arm: &str| {
+            let refs = [("amd64", image(&["a"])), ("arm64", image(&[arm]))];
+            let refs = refs.map(|(platform, image)| (platform.to_owned(), image)).into();
+            solved(Refs::Refs(RefMap { refs }))
+        };
+        assert!(made("b").contains(&made("b")));
+        assert!(!made("c").contains(&made("b")));
+        let mut result = made("b").result;
+        assert!(images(&mut result).all(|image| image.def.is_none() && image.id == "id"));
+    }
 }

@@ -10,13 +10,17 @@ use tonic::transport::Channel;
 
 use super::MAX_HOLDS;
 use super::gateway::{DockerfileRequest, Gateway};
+use super::session::Session;
 
-/// The room for holds on one connection.
+/// The room for the holds of a run.
 pub(super) struct Holds(Arc<Semaphore>);
 
 /// A build that stays open, without an end of its own, until this is dropped.
 pub(super) struct Hold {
     _build: AbortOnDropHandle<()>,
+    /// Whoever joins a step is asked for credentials through any session that has it; the engine
+    /// waits for one that has ended.
+    _session: Arc<Session>,
     _room: OwnedSemaphorePermit,
 }
 
@@ -27,31 +31,26 @@ impl Default for Holds {
 }
 
 impl Holds {
-    /// Opens `build` and solves all of `wanted` in it, which another open build has solved, so
-    /// that nothing runs. `None` where there is no room, or the engine does not do it: then steps
-    /// may run twice.
+    /// Opens `build` and solves `image` in it as another open build has done, so that nothing
+    /// runs. What has failed there fails again, and the rest is held. `None` where there is no
+    /// room, or the engine does not open it: then steps may run twice.
     pub(super) async fn open(
         &self,
         channel: &Channel,
+        session: &Arc<Session>,
         build: SolveRequest,
-        wanted: Vec<DockerfileRequest>,
+        image: &DockerfileRequest,
     ) -> Option<Hold> {
         let room = Arc::clone(&self.0).try_acquire_owned().ok()?;
-        let mut gateway = Gateway::new(channel.clone(), &build.r#ref);
+        let gateway = Gateway::new(channel.clone(), &build.r#ref);
         let mut control = ControlClient::new(channel.clone());
         let mut build = AbortOnDropHandle::new(tokio::spawn(async move {
             let _ = control.solve(build).await;
         }));
-        let solving = async {
-            for image in wanted {
-                gateway.solve(&image).await.ok()?;
-            }
-            Some(())
-        };
         tokio::select! {
-            solved = solving => solved?,
+            _ = gateway.solve(image) => {}
             _ = &mut build => return None,
         }
-        Some(Hold { _build: build, _room: room })
+        Some(Hold { _build: build, _session: Arc::clone(session), _room: room })
     }
 }

@@ -7,6 +7,7 @@ mod failure;
 mod gateway;
 mod hold;
 mod layout;
+mod past;
 mod probe;
 mod progress;
 mod session;
@@ -31,10 +32,10 @@ use crate::image::{Digest, Platform, Reference};
 /// The longest message that is taken from an engine: the news of a large build come in one.
 const MAX_MESSAGE: usize = 64 << 20;
 
-/// How many builds an engine is given at a time. A build has up to four streams, and a connection
-/// carries 250, of which some are for holds: one too many would wait for another to end. An engine that is asked for more
+/// How many builds an engine is given at a time. A build has up to four streams, a hold two, and a
+/// connection carries 250: one too many would wait for another to end. An engine that is asked for more
 /// is no faster; Docker 26 on two cores begins to drop builds at about a hundred.
-const MAX_BUILDS: usize = 48;
+const MAX_BUILDS: usize = 40;
 
 /// How many more are open at a time to hold what steps have made.
 const MAX_HOLDS: usize = 40;

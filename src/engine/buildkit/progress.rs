@@ -8,6 +8,7 @@ use bollard_buildkit_proto::moby::buildkit::v1::{
     StatusResponse, Vertex, VertexLog, VertexStatus, VertexWarning,
 };
 
+use super::past::Before;
 use super::text::{Lines, clean, one_line_name};
 use crate::event::{Event, Events, Step};
 
@@ -18,6 +19,7 @@ pub(super) struct Progress {
     steps: Vec<StepState>,
     vertices: HashMap<String, VertexState>,
     groups: HashMap<String, usize>,
+    before: Before,
 }
 
 /// A step: one vertex, or the several that a `--link` step is made of.
@@ -37,16 +39,20 @@ struct VertexState {
     step: Option<usize>,
     running: bool,
     completed: Option<Duration>,
+    /// Whether it ended before the build began, and is told of all the same.
+    is_past: bool,
 }
 
 impl Progress {
-    pub(super) fn new(target: &str, events: &Events) -> Self {
+    /// `before` is what had run in this run already when the build began.
+    pub(super) fn new(target: &str, events: &Events, before: Before) -> Self {
         Self {
             target: target.to_owned(),
             events: events.clone(),
             steps: Vec::new(),
             vertices: HashMap::new(),
             groups: HashMap::new(),
+            before,
         }
     }
 
@@ -60,6 +66,7 @@ impl Progress {
             self.emit_known();
         }
         for vertex in &response.vertexes {
+            self.date(vertex);
             self.begin(vertex);
         }
         // What a step wrote comes in the message that ends it, or before.
@@ -141,6 +148,14 @@ impl Progress {
         state.step = step;
     }
 
+    /// Notes whether a vertex ended before the build began.
+    fn date(&mut self, vertex: &Vertex) {
+        let state = self.vertices.get_mut(&vertex.digest);
+        if let (Some(state), Some(started)) = (state, vertex.started.as_ref().map(time)) {
+            state.is_past = self.before.has(&vertex.digest, started);
+        }
+    }
+
     /// The index of the step known by `key`, which is new if it was not.
     fn step_called(&mut self, key: &str, name: &str) -> usize {
         if let Some(index) = self.groups.get(key) {
@@ -157,7 +172,7 @@ impl Progress {
             return;
         };
         let starts = vertex.started.is_some() && vertex.completed.is_none() && !state.running;
-        let (true, Some(index)) = (starts, state.step) else {
+        let (true, Some(index)) = (starts && !state.is_past, state.step) else {
             return;
         };
         state.running = true;
@@ -183,9 +198,12 @@ impl Progress {
         let was_running = std::mem::take(&mut state.running);
         let step = &mut self.steps[index];
         step.running -= usize::from(was_running);
-        step.all_cached &= vertex.cached;
-        if let Some(started) = vertex.started.as_ref().map(time) {
+        step.all_cached &= vertex.cached || state.is_past;
+        if let Some(started) = vertex.started.as_ref().map(time).filter(|_| !state.is_past) {
             step.intervals.push((started, completed));
+            if !vertex.cached && vertex.error.is_empty() {
+                self.before.add(&vertex.digest, started);
+            }
         }
         if !vertex.error.is_empty() {
             step.error.get_or_insert_with(|| one_line_name(&vertex.error));
@@ -209,12 +227,15 @@ impl Progress {
     }
 
     fn log(&mut self, log: &VertexLog) {
-        let Some(index) = self.vertices.get(&log.vertex).and_then(|state| state.step) else {
-            return;
-        };
+        let Some(index) = self.told(&log.vertex) else { return };
         for line in self.steps[index].lines.push(&log.msg) {
             self.emit_line(index, line);
         }
+    }
+
+    /// The index of the step of `vertex`, where what it does is worth telling.
+    fn told(&self, vertex: &str) -> Option<usize> {
+        self.vertices.get(vertex).filter(|state| !state.is_past)?.step
     }
 
     fn flush(&mut self, index: usize) {
@@ -232,10 +253,7 @@ impl Progress {
     }
 
     fn status(&self, status: &VertexStatus) {
-        let vertex = self.vertices.get(&status.vertex);
-        let Some(index) = vertex.and_then(|state| state.step) else {
-            return;
-        };
+        let Some(index) = self.told(&status.vertex) else { return };
         let name = if status.name.is_empty() { &status.id } else { &status.name };
         self.events.emit(&Event::StepProgress {
             target: self.target.clone(),

@@ -3,6 +3,7 @@ use std::sync::{Arc, Mutex};
 use bollard_buildkit_proto::pb::ProgressGroup;
 
 use super::*;
+use crate::engine::buildkit::past::Past;
 use crate::event::Listener;
 
 /// Writes each event down in a few words.
@@ -29,9 +30,13 @@ impl Listener for Notes {
 }
 
 fn follow(responses: Vec<StatusResponse>) -> (Progress, Vec<String>) {
+    follow_after(&Past::default(), responses)
+}
+
+fn follow_after(past: &Past, responses: Vec<StatusResponse>) -> (Progress, Vec<String>) {
     let notes = Arc::new(Notes::default());
     let listener: Arc<dyn Listener> = Arc::<Notes>::clone(&notes);
-    let mut progress = Progress::new("t", &Events::to(listener));
+    let mut progress = Progress::new("t", &Events::to(listener), past.now());
     for response in responses {
         progress.update(&response);
     }
@@ -114,6 +119,31 @@ fn a_step_may_run_twice_and_its_times_add_up() {
         "end 1 cached=false 5s None",
     ];
     assert_eq!(notes, expected);
+}
+
+#[test]
+fn a_build_is_not_told_what_ran_in_the_run_before_it() {
+    let told = |from, to| {
+        let log =
+            VertexLog { vertex: "a".to_owned(), msg: b"hello\n".to_vec(), ..VertexLog::default() };
+        let ran = vec![
+            vertex("a", "[2/2] RUN true", at(from), None),
+            vertex("a", "[2/2] RUN true", at(from), at(to)),
+        ];
+        vec![StatusResponse { logs: vec![log], ..vertices(ran) }]
+    };
+    let past = Past::default();
+    let as_it_runs =
+        ["known 1", "start 1 [2/2] RUN true", "log 1 hello", "end 1 cached=false 2s None"];
+    let early = past.now();
+    assert_eq!(follow_after(&past, told(10, 12)).1, as_it_runs);
+    let (progress, notes) = follow_after(&past, told(10, 12));
+    assert_eq!(notes, ["known 1", "end 1 cached=true 0s None"]);
+    assert!(progress.all_cached());
+    // It runs anew.
+    assert_eq!(follow_after(&past, told(20, 22)).1, as_it_runs);
+    // One that began before that ended has joined it.
+    assert!(!early.has("a", Duration::from_secs(10)));
 }
 
 #[test]
