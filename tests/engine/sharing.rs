@@ -97,6 +97,10 @@ async fn shared_layer(job: &BuildJob, outcome: &Outcome) -> String {
     layers[layers.len() - 2].clone()
 }
 
+fn check(command: &str) -> Check {
+    Check { name: "look".to_owned(), command: CheckCommand::Shell(command.to_owned()) }
+}
+
 const RANDOM: &str = "RUN echo it runs && head -c 8 /dev/urandom > /random\n";
 
 fn variants(held: &Held) -> [BuildJob; 2] {
@@ -122,10 +126,10 @@ async fn a_step_runs_once_for_builds_that_follow_one_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_failed_build_has_made_is_there_for_the_next() {
+async fn what_fails_its_checks_has_made_its_steps_for_others() {
     let held = Held::new().await;
     let mut jobs = variants(&held);
-    jobs[0].context.dockerfile.push_str("RUN false\n");
+    jobs[0].checks = vec![check("false")];
     let (outcomes, lines) = held.run(&jobs, BuildOptions::to(Destination::Registry)).await;
     assert!(matches!(outcomes[0], Outcome::Failed(_)), "{outcomes:?}");
     built(&outcomes[1]);
@@ -133,11 +137,23 @@ async fn what_a_failed_build_has_made_is_there_for_the_next() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_has_failed_is_tried_again_for_others() {
+    let held = Held::new().await;
+    let mut jobs = variants(&held);
+    for job in &mut jobs {
+        job.context.dockerfile = format!("{}RUN echo it runs && false\n", held.base());
+    }
+    let (outcomes, lines) = held.run(&jobs, BuildOptions::to(Destination::Registry)).await;
+    let failed = |outcome: &Outcome| matches!(outcome, Outcome::Failed(_));
+    assert!(outcomes.iter().all(failed), "{outcomes:?}");
+    assert_eq!(lines.matches("it runs").count(), 2, "{lines}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_checked_image_is_made_once() {
     let held = Held::new().await;
     let mut job = bed::job("held", &format!("{}{RANDOM}", held.base()), &[]);
-    let command = CheckCommand::Shell("cat /word".to_owned());
-    job.checks = vec![Check { name: "look".to_owned(), command }];
+    job.checks = vec![check("cat /word")];
     let builder = bed::builder(Destination::Registry).await;
     let heard = Arc::new(bed::Heard::default());
     let holding = held.holding();

@@ -32,8 +32,9 @@ impl Default for Holds {
 
 impl Holds {
     /// Opens `build` and solves `image` in it as another open build has done, so that nothing
-    /// runs. What has failed there fails again, and the rest is held. `None` where there is no
-    /// room, or the engine does not open it: then steps may run twice.
+    /// runs. `None` where there is no room, the engine does not open it, or the image cannot be
+    /// made: what has failed would be held too, and fail all who share it without being tried
+    /// again. Then steps may run twice.
     pub(super) async fn open(
         &self,
         channel: &Channel,
@@ -47,10 +48,11 @@ impl Holds {
         let mut build = AbortOnDropHandle::new(tokio::spawn(async move {
             let _ = control.solve(build).await;
         }));
-        tokio::select! {
-            _ = gateway.solve(image) => {}
-            _ = &mut build => return None,
-        }
-        Some(Hold { _build: build, _session: Arc::clone(session), _room: room })
+        let solved = tokio::select! {
+            solved = gateway.solve(image) => solved.is_ok(),
+            _ = &mut build => false,
+        };
+        let held = Hold { _build: build, _session: Arc::clone(session), _room: room };
+        solved.then_some(held)
     }
 }

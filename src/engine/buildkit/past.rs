@@ -1,3 +1,5 @@
+//! What the builds of a run have told already.
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
