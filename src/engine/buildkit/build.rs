@@ -184,6 +184,7 @@ impl BuildKitEngine {
         peers: &mut Peers,
     ) -> Result<(), Status> {
         let solved = solve_checked(&gateway, asked).await;
+        asked.session.end_uploads();
         if peers.want_it_held() {
             let (channel, session) = (&self.engine.0.channel, &asked.session);
             let (build, image) = (asked.build(Exporter::none()), asked.image());

@@ -8,7 +8,7 @@ mod io;
 mod services;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bollard_buildkit_proto::health::health_server::HealthServer;
 use bollard_buildkit_proto::moby::buildkit::secrets::v1::secrets_server::SecretsServer;
@@ -29,7 +29,7 @@ use tonic::{Request, Status};
 
 use self::content::ContentServer;
 use self::io::SessionIo;
-use self::services::{Auth, Health, Secrets, Upload};
+use self::services::{Auth, Health, Secrets, Upload, Uploads};
 use super::layout::OciLayout;
 use crate::engine::Secret;
 use crate::registry::Credentials;
@@ -55,12 +55,13 @@ pub(super) struct Offer {
 /// An open session; it ends when this value is dropped.
 pub(super) struct Session {
     id: String,
+    uploads: Uploads,
     _server: AbortOnDropHandle<()>,
 }
 
 impl Session {
     /// Opens a session with the engine behind `channel`.
-    pub(super) async fn open(channel: Channel, offer: Offer) -> Result<Self, Status> {
+    pub(super) async fn open(channel: Channel, mut offer: Offer) -> Result<Self, Status> {
         let id = super::random_id();
         let (sender, receiver) = mpsc::channel::<BytesMessage>(OUTGOING);
         let mut request = Request::new(ReceiverStream::new(receiver));
@@ -76,7 +77,8 @@ impl Session {
             .await?
             .into_inner();
         let io = TokioIo::new(SessionIo::new(incoming, sender));
-        let service = TowerToHyperService::new(routes(offer));
+        let uploads = Arc::new(Mutex::new(std::mem::take(&mut offer.uploads)));
+        let service = TowerToHyperService::new(routes(offer, Arc::clone(&uploads)));
         let server = async move {
             // How a session's connection ends says nothing: the build itself reports its faults.
             let _ended = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
@@ -85,7 +87,12 @@ impl Session {
                 .serve_connection(io, service)
                 .await;
         };
-        Ok(Self { id, _server: AbortOnDropHandle::new(tokio::spawn(server)) })
+        Ok(Self { id, uploads, _server: AbortOnDropHandle::new(tokio::spawn(server)) })
+    }
+
+    /// Lets go of what the engine was to fetch, once it has: a session may be open for long after.
+    pub(super) fn end_uploads(&self) {
+        self.uploads.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// The id by which a build refers to this session.
@@ -110,11 +117,11 @@ fn methods(exports: bool) -> impl Iterator<Item = &'static str> {
     always.into_iter().chain(content)
 }
 
-fn routes(offer: Offer) -> Routes {
+fn routes(offer: Offer, uploads: Uploads) -> Routes {
     let routes = Routes::new(HealthServer::new(Health))
         .add_service(SecretsServer::new(Secrets(offer.secrets)))
         .add_service(AuthServer::new(Auth(offer.credentials)))
-        .add_service(UploadServer::new(Upload(Arc::new(offer.uploads))));
+        .add_service(UploadServer::new(Upload(uploads)));
     match offer.layout {
         Some(layout) => routes.add_service(ContentServer(layout)),
         None => routes,

@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bollard_buildkit_proto::health::{
     HealthCheckRequest, HealthCheckResponse, HealthListRequest, HealthListResponse,
@@ -127,8 +127,11 @@ impl auth_server::Auth for Auth {
     }
 }
 
+/// Build contexts, by their ids.
+pub(super) type Uploads = Arc<Mutex<HashMap<String, Bytes>>>;
+
 /// Serves build contexts.
-pub(super) struct Upload(pub(super) Arc<HashMap<String, Bytes>>);
+pub(super) struct Upload(pub(super) Uploads);
 
 #[tonic::async_trait]
 impl upload_server::Upload for Upload {
@@ -140,7 +143,8 @@ impl upload_server::Upload for Upload {
     ) -> Result<Response<Self::PullStream>, Status> {
         let path = request.metadata().get("urlpath");
         let path = path.and_then(|path| path.to_str().ok()).unwrap_or_default();
-        let content = self.0.get(path.trim_start_matches('/')).cloned();
+        let uploads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let content = uploads.get(path.trim_start_matches('/')).cloned();
         let mut content =
             content.ok_or_else(|| Status::not_found(format!("no upload `{path}`")))?;
         let chunks = std::iter::from_fn(move || {
