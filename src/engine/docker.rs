@@ -160,10 +160,19 @@ impl DockerApi {
         let pushing = self.0.push_image(&repository, Some(options), credential.map(header));
         let mut pushing = std::pin::pin!(pushing);
         let mut pushed = Pushed::default();
-        while let Some(message) = pushing.try_next().await? {
-            if pushed.note(&message) {
-                let (current, total) = pushed.bytes();
-                moved(current, total);
+        loop {
+            match pushing.try_next().await {
+                Ok(Some(message)) => {
+                    if pushed.note(&message) {
+                        let (current, total) = pushed.bytes();
+                        moved(current, total);
+                    }
+                }
+                Ok(None) => break,
+                // bollard takes the end of the last line, where it comes by itself, for a message
+                // that is cut off. The digest is told when the image is there.
+                Err(_) if pushed.digest.is_some() => break,
+                Err(error) => return Err(error.into()),
             }
         }
         pushed.digest.ok_or_else(|| "the engine did not tell the digest that it pushed".into())
@@ -226,6 +235,11 @@ fn header(credential: Credential) -> DockerCredentials {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
     use super::*;
 
     /// What Docker 26 tells of a push, as it tells it.
@@ -257,5 +271,45 @@ mod tests {
         }
         assert_eq!(moved, [(512, 2000), (612, 2300), (1600, 2300), (2100, 2300)]);
         assert_eq!(pushed.digest, Some(digest));
+    }
+
+    /// Answers one request with `chunks`, each sent by itself.
+    async fn answering(chunks: Vec<String>) -> DockerApi {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = format!("tcp://{}", listener.local_addr().expect("an address"));
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("a caller");
+            stream.set_nodelay(true).expect("no delay");
+            assert_ne!(stream.read(&mut [0; 4096]).await.expect("a request"), 0);
+            let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned();
+            let chunk = |text: String| format!("{:x}\r\n{text}\r\n", text.len());
+            let chunks = chunks.into_iter().chain([String::new()]).map(chunk);
+            for part in std::iter::once(head).chain(chunks) {
+                stream.write_all(part.as_bytes()).await.expect("it listens");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        let address = EngineAddress::docker(&address, None).expect("an address");
+        DockerApi::new(&address).expect("an API")
+    }
+
+    #[tokio::test]
+    async fn a_push_may_end_with_the_end_of_a_line() {
+        let digest = Digest::of(b"manifest");
+        let told = TOLD.replace("DIGEST", &digest.hex());
+        let lines = told.trim().lines().map(str::trim);
+        let chunks = lines.flat_map(|line| [line.to_owned(), "\r\n".to_owned()]).collect();
+        let reference = "127.0.0.1:5000/acme/a:1".parse().expect("a reference");
+        let pushed = answering(chunks).await.push(&reference, None, |_, _| {}).await;
+        assert_eq!(pushed.expect("a digest"), digest);
+    }
+
+    #[tokio::test]
+    async fn a_push_that_is_cut_off_fails() {
+        let chunks = TOLD.trim().lines().take(3).map(|line| format!("{line}\r\n"));
+        let chunks = chunks.chain(["{\"status\":".to_owned()]).collect();
+        let reference = "127.0.0.1:5000/acme/a:1".parse().expect("a reference");
+        let pushed = answering(chunks).await.push(&reference, None, |_, _| {}).await;
+        pushed.expect_err("no digest");
     }
 }
