@@ -326,7 +326,7 @@ impl Asked<'_> {
         gateway.solve(&image).await
     }
 
-    /// A build that is led through its gateway, and ends with an export.
+    /// A build without a frontend: it is led through its gateway, and ends with `exporter`.
     fn build(&self, exporter: Exporter) -> SolveRequest {
         SolveRequest {
             r#ref: super::random_id(),

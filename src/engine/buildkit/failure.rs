@@ -6,6 +6,7 @@ use serde_json::Value;
 use tonic::{Code, Status};
 
 use super::export::Abilities;
+use super::gateway::knows_no_build;
 use super::progress::Progress;
 use super::text::one_line_name;
 use crate::engine::BuildJob;
@@ -175,7 +176,7 @@ fn exports(step: &Step) -> bool {
 
 /// Whether the engine gave a build up for lack of time, or forgot it.
 fn is_overload(message: &str) -> bool {
-    message == "context deadline exceeded" || message.contains("no such job")
+    message == "context deadline exceeded" || knows_no_build(message)
 }
 
 fn hint(

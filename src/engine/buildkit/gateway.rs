@@ -32,11 +32,10 @@ pub(super) struct DockerfileRequest {
 pub(super) struct Solved {
     result: frontend::Result,
     /// The operations that made it.
-    operations: HashSet<Vec<u8>>,
+    operations: Vec<Vec<u8>>,
 }
 
 /// One open build.
-#[derive(Clone)]
 pub(super) struct Gateway {
     bridge: LlbBridgeClient<Channel>,
     build: MetadataValue<Ascii>,
@@ -44,7 +43,7 @@ pub(super) struct Gateway {
 
 impl Solved {
     fn new(mut result: frontend::Result) -> Self {
-        let mut operations = HashSet::new();
+        let mut operations = Vec::new();
         for image in images(&mut result) {
             // Taken out, as they hold the context, and are not needed to name the image.
             let mut definition = image.def.take().unwrap_or_default();
@@ -57,7 +56,8 @@ impl Solved {
 
     /// Whether this was made by all that made `image`, and perhaps more.
     pub(super) fn contains(&self, image: &Self) -> bool {
-        image.operations.is_subset(&self.operations)
+        let own: HashSet<&Vec<u8>> = self.operations.iter().collect();
+        image.operations.iter().all(|operation| own.contains(operation))
     }
 }
 
@@ -98,7 +98,7 @@ impl Gateway {
                     return result.map(Solved::new);
                 }
                 // A busy engine opens a build late; it has waited three seconds for it already.
-                Err(status) if is_not_open(&status) => tokio::time::sleep(PAUSE).await,
+                Err(status) if knows_no_build(status.message()) => tokio::time::sleep(PAUSE).await,
                 Err(status) => return Err(status),
             }
         }
@@ -117,9 +117,9 @@ impl Gateway {
     }
 }
 
-/// Whether the engine does not know the build, yet or any more.
-fn is_not_open(status: &Status) -> bool {
-    status.message().contains("no such job")
+/// Whether an engine says that it does not know a build, yet or any more.
+pub(super) fn knows_no_build(message: &str) -> bool {
+    message.contains("no such job")
 }
 
 #[cfg(test)]
