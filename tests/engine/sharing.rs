@@ -10,37 +10,26 @@ use basegen::engine::{
 };
 use basegen::matrix::{Check, CheckCommand};
 use serde_json::Value;
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::bed;
+use crate::fake::{FakeRegistry, Fault, FaultHandle, Rule};
 
-/// A step that has not run yet, and a build that stands on it and waits to be let go.
+/// A step that has not run yet, and a build that stands on it and waits for what it fetches.
 struct Held {
     word: String,
-    source: String,
-    let_go: watch::Sender<bool>,
+    registry: FakeRegistry,
+    hangs: FaultHandle,
 }
+
+const FETCHED: &str = "/v2/acme/word/manifests/1";
 
 impl Held {
     async fn new() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let (let_go, waiting) = watch::channel(false);
-        tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
-                let mut waiting = waiting.clone();
-                tokio::spawn(async move {
-                    let _ = waiting.wait_for(|let_go| *let_go).await;
-                    let answer =
-                        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-                    let _ = stream.write_all(answer).await;
-                });
-            }
-        });
-        Self { word: bed::unique(), source: format!("http://{address}/held"), let_go }
+        let (word, registry) = (bed::unique(), FakeRegistry::start().await);
+        registry.add_manifest("acme/word", "1", "text/plain", word.clone());
+        let hangs = registry.fail(Rule::every("*", FETCHED, Fault::Hang));
+        Self { word, registry, hangs }
     }
 
     fn base(&self) -> String {
@@ -49,11 +38,8 @@ impl Held {
 
     /// The build that holds the step.
     fn holding(&self) -> BuildJob {
-        bed::job("holding", &format!("{}ADD {} /held\n", self.base(), self.source), &[])
-    }
-
-    fn let_go(&self) {
-        self.let_go.send_replace(true);
+        let source = format!("{}{FETCHED}", self.registry.origin());
+        bed::job("holding", &format!("{}ADD {source} /held\n", self.base()), &[])
     }
 
     /// Runs `jobs` one after the other, while the step is held; gives what steps wrote, too.
@@ -75,7 +61,7 @@ impl Held {
             while ended() < jobs.len() {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
-            self.let_go();
+            self.hangs.release();
         };
         let (mut outcomes, ()) = tokio::join!(run(Arc::new(builder), request, &events), over);
         built(&outcomes.remove(0));
@@ -159,7 +145,7 @@ async fn a_checked_image_is_made_once() {
     let holding = held.holding();
     let (first, ()) = tokio::join!(bed::build(&builder, &holding), async {
         builder.build(&job, &heard.events(), Peers::none()).await.expect("an image");
-        held.let_go();
+        held.hangs.release();
     });
     first.expect("an image");
     let lines = heard.lines();
