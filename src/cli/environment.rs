@@ -62,11 +62,18 @@ impl Environment {
         self.path("GITHUB_STEP_SUMMARY").filter(|_| self.is_actions())
     }
 
-    /// The user's folder for what programs note between runs; none for someone without a home.
+    /// The user's folder for what programs note between runs; none for someone without a home. A
+    /// relative path is ignored, as the XDG specification asks: it may lead into the checkout.
     pub(super) fn state_folder(&self) -> Option<PathBuf> {
-        let state = self.path("XDG_STATE_HOME");
-        let state = state.or_else(|| self.path("HOME").map(|home| home.join(".local/state")));
+        let absolute = |name| self.path(name).filter(|path| path.is_absolute());
+        let state = absolute("XDG_STATE_HOME");
+        let state = state.or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
         state.map(|state| state.join("basegen"))
+    }
+
+    /// The folder for temporary files.
+    pub(super) fn temporary_folder(&self) -> PathBuf {
+        self.path("TMPDIR").unwrap_or_else(|| "/tmp".into())
     }
 
     /// A variable that holds a secret, as credentials are given it: `None` is not set, and a

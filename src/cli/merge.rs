@@ -1,6 +1,5 @@
 //! `basegen merge`: one release of what several jobs have staged.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::runtime::Runtime;
@@ -17,7 +16,7 @@ use crate::version::Version;
 
 use super::args::{GlobalArgs, MergeArgs};
 use super::metadata::{self, FileError, RunOutcome};
-use super::publish::{Purpose, journal, measure, rows, set_name, show, version_set};
+use super::publish::{Purpose, lock, measure, rows, set_name, show, version_set};
 use super::recipe::Recipe;
 use super::{Environment, inputs, jobs, outputs, progress, registries, selection, signals};
 
@@ -132,8 +131,8 @@ impl Merge<'_> {
         request: PromoteRequest<'_>,
         registries: &Registries,
     ) -> Result<Ended, Report> {
-        let journal = Arc::new(journal(self.plan, self.environment, Purpose::Release)?);
-        Ok(match publish::promote(request, registries, &journal, &self.events).await? {
+        let _lock = lock(self.plan, self.environment, Purpose::Release)?;
+        Ok(match publish::promote(request, registries, &self.events).await? {
             Published::Whole { set, .. } => Ended::Named(set),
             Published::Unnamed(_) => Ended::Interrupted,
         })
@@ -152,7 +151,7 @@ impl Merge<'_> {
         });
         let digests = match told.collect::<Option<Vec<Digest>>>() {
             Some(digests) => digests,
-            None => publish::gather(&request, registries, None, &self.events)
+            None => publish::gather(&request, registries, &self.events)
                 .await?
                 .into_iter()
                 .filter_map(|survey| survey.content)

@@ -1,7 +1,7 @@
 //! The main call with `--push`: a release, whole or not at all; and with `--stage`, its first half.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::path::PathBuf;
 
 use futures_util::future::join_all;
 
@@ -10,7 +10,7 @@ use crate::error::Report;
 use crate::image::{Digest, Reference, ReferenceError};
 use crate::plan::Plan;
 use crate::publish::{
-    self, Journal, JournalError, LockFile, PublishRequest, Published, Row, SetName, StageRequest,
+    self, LockFile, PublishRequest, Published, Row, RunLock, RunLockError, SetName, StageRequest,
     Staged,
 };
 use crate::registry::Registries;
@@ -32,11 +32,10 @@ pub(super) async fn run(call: &Call<'_>, recipe: &Recipe<'_>) -> Result<Ended, R
         force: call.is_forced(),
         run: call.run_request(Vec::new()),
     };
-    let journal = Arc::new(journal(call.plan, call.environment, Purpose::Release)?);
+    let _lock = lock(call.plan, call.environment, Purpose::Release)?;
     // What was just pushed is not on any mirror yet.
     let registries = registries::open(&call.registries, Vec::new())?;
-    let published =
-        publish::publish(request, &registries, &journal, &call.events, || call.builder()).await?;
+    let published = publish::publish(request, &registries, &call.events, || call.builder()).await?;
     Ok(match published {
         Published::Whole { set, .. } => Ended::Named(set),
         Published::Unnamed(outcomes) => Ended::Unnamed(outcomes),
@@ -51,10 +50,9 @@ pub(super) async fn stage(call: &Call<'_>, recipe: &Recipe<'_>) -> Result<Ended,
         force: call.is_forced(),
         run: call.run_request(Vec::new()),
     };
-    let journal = Arc::new(journal(call.plan, call.environment, Purpose::Staging)?);
+    let _lock = lock(call.plan, call.environment, Purpose::Staging)?;
     let registries = registries::open(&call.registries, Vec::new())?;
-    let staged =
-        publish::stage(request, &registries, &journal, &call.events, || call.builder()).await?;
+    let staged = publish::stage(request, &registries, &call.events, || call.builder()).await?;
     Ok(match staged {
         Staged::All { .. } => Ended::Staged,
         Staged::Unfinished(outcomes) => Ended::Unnamed(outcomes),
@@ -96,11 +94,9 @@ pub(super) fn show(plan: &Plan<'_>, record: &Record, named: bool, printer: &Prin
 /// The images of a release.
 pub(super) fn rows(recipe: &Recipe<'_>) -> Vec<Row> {
     let jobs = recipe.jobs(&Destination::Registry).into_iter();
-    let rows = jobs.zip(&recipe.inputs).map(|(job, inputs)| Row {
-        job,
-        recipe: inputs.recipe().clone(),
-        fingerprint: inputs.fingerprint(),
-    });
+    let rows = jobs
+        .zip(&recipe.inputs)
+        .map(|(job, inputs)| Row { job, fingerprint: inputs.fingerprint() });
     rows.collect()
 }
 
@@ -135,7 +131,7 @@ pub(super) fn newest_set(plan: &Plan<'_>) -> Reference {
     Reference { repository: plan.first_repository.clone(), tag }
 }
 
-/// What a journal is of.
+/// What a run is locked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// A release.
@@ -144,34 +140,40 @@ pub(super) enum Purpose {
     Staging,
 }
 
-/// The journal of this release, which is that of all runs with the same version tags. Releases of
-/// a whole matrix move aliases too, so that nobody else may release into its repositories
-/// meanwhile; parts of one may be released at the same time, and are kept apart by what the
-/// registry has. Staging moves no tag that anybody pulls, and is in nobody's way.
-pub(super) fn journal(
+/// Locks out, on this machine, all runs with the same version tags. Releases of a whole matrix move
+/// aliases too, so that no other may release into its repositories meanwhile; parts of one may be
+/// released at the same time, and are kept apart by what the registry has. Staging moves no tag that
+/// anybody pulls, and is in nobody's way.
+pub(super) fn lock(
     plan: &Plan<'_>,
     environment: &Environment,
     purpose: Purpose,
-) -> Result<Journal, JournalError> {
-    let state = environment.state_folder().unwrap_or_else(|| plan.matrix.folder().join(".basegen"));
-    let folder = state.join(match purpose {
+) -> Result<RunLock, RunLockError> {
+    let folder = lock_folder(environment)?.join(match purpose {
         Purpose::Release => "releases",
         Purpose::Staging => "staging",
     });
-    let key = |name: &str| Digest::of(name.as_bytes()).hex()[..16].to_owned();
+    let lock = |name: &str, shared| {
+        let key = &Digest::of(name.as_bytes()).hex()[..16];
+        LockFile { path: folder.join(format!("{key}.lock")), shared }
+    };
     let mut names: Vec<String> =
         plan.targets.iter().map(|target| target.reference.canonical()).collect();
     names.sort();
-    let all = names.join("\n");
-    let lock = |name: &str, shared| {
-        let path = folder.join(format!("{}.lock", key(name)));
-        LockFile { path, shared }
-    };
-    let mut locks = BTreeSet::from([lock(&all, false)]);
+    let mut locks = BTreeSet::from([lock(&names.join("\n"), false)]);
     if purpose == Purpose::Release {
         let repositories = plan.targets.iter().map(|target| &target.reference.repository);
         locks.extend(repositories.map(|name| lock(&name.canonical(), !plan.whole)));
     }
     let locks: Vec<LockFile> = locks.into_iter().collect();
-    Journal::open(&folder.join(format!("{}.json", key(&all))), &locks)
+    RunLock::acquire(&locks)
+}
+
+/// The user's state folder; for a user without one, a folder below the temporary folder. Never the
+/// checkout, which may come from anybody.
+fn lock_folder(environment: &Environment) -> Result<PathBuf, RunLockError> {
+    match environment.state_folder() {
+        Some(folder) => Ok(folder),
+        None => publish::user_folder(&environment.temporary_folder()),
+    }
 }

@@ -120,13 +120,6 @@ impl Inputs {
         Self { scheme: SCHEME.to_owned(), identity, listing }
     }
 
-    /// What makes the image as far as is known: the fingerprint, were all that it is built on
-    /// pinned.
-    #[must_use]
-    pub fn recipe(&self) -> &Fingerprint {
-        &self.identity
-    }
-
     /// The fingerprint of the image; `None` while an upstream image is not pinned, since it
     /// then may be made of anything.
     #[must_use]

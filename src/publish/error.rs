@@ -1,6 +1,5 @@
 use std::fmt;
 
-use super::JournalError;
 use crate::error::{ExitCode, Explain, one_line};
 use crate::image::{Digest, Reference};
 use crate::registry::RegistryError;
@@ -103,9 +102,6 @@ pub enum PublishError {
     /// A registry refused or failed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
-    /// The journal could not be kept.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
 }
 
 impl Explain for PublishError {
@@ -114,7 +110,6 @@ impl Explain for PublishError {
             Self::Taken { .. } | Self::Overtaken { .. } | Self::Mixed { .. } => ExitCode::Conflict,
             Self::Interrupted { .. } => ExitCode::Interrupted,
             Self::Registry(error) => error.exit_code(),
-            Self::Journal(error) => error.exit_code(),
             Self::Unpinned { .. } => ExitCode::Matrix,
             Self::Lost { .. }
             | Self::Tags { .. }
@@ -127,7 +122,8 @@ impl Explain for PublishError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Taken { force: true, .. } => "what is built anew is another image: give it a \
-                 new version, or pass `--overwrite` to move the tags"
+                 new version, or pass `--overwrite` to move the tags. To finish a run that was \
+                 stopped, run the same without `--force` or `--no-cache`"
                 .to_owned(),
             Self::Overtaken { .. } => "this run has set no tag. See which run is right, and give \
                  the other a new version"
@@ -155,7 +151,6 @@ impl Explain for PublishError {
             Self::NoSet(_) => "a whole matrix that is pushed writes one".to_owned(),
             Self::NotASet { .. } => return None,
             Self::Registry(error) => return error.hint(),
-            Self::Journal(error) => return error.hint(),
         })
     }
 }

@@ -12,7 +12,8 @@
 //! 5. *aliases*, those tags that move from release to release.
 //! 6. the *release set*, an artifact that lists the images which belong together.
 //!
-//! A journal notes what is done. The same call, after a crash or a failure, does the rest.
+//! The registry is the only memory. The same call, after a crash or a failure, does the rest; a
+//! [`RunLock`] keeps the runs of one machine apart.
 //!
 //! The two halves can be had one by one, on several machines: [`stage`] does the first two steps
 //! for some rows, and [`promote`] the others for all of them, without an engine.
@@ -21,8 +22,8 @@ mod audit;
 mod contents;
 mod error;
 mod join;
-mod journal;
 mod labels;
+mod lock;
 mod naming;
 mod platforms;
 mod promote;
@@ -37,7 +38,7 @@ pub use audit::{Audited, Finding, audit};
 pub use contents::{ImageContent, Since, contents};
 pub use error::{Absence, PublishError};
 pub use join::{JobFile, JobImage, JoinError, Joined, join};
-pub use journal::{Journal, JournalError, LockFile, RowState, State};
+pub use lock::{LockFile, RunLock, RunLockError, user_folder};
 pub use platforms::platforms;
 pub use promote::{PromoteRequest, gather, promote};
 pub use set::{ReleaseSet, SetImage, SetName};
@@ -65,9 +66,7 @@ use staging::Staging;
 pub struct Row {
     /// How it is built. Its references are its version tag first, then its aliases.
     pub job: BuildJob,
-    /// What it is made of, as far as is known.
-    pub recipe: Fingerprint,
-    /// The same, where it is known for certain; `None` where it is not, and it is always built.
+    /// What it is made of; `None` where that is not certain, and it is always built.
     pub fingerprint: Option<Fingerprint>,
 }
 
@@ -149,7 +148,6 @@ pub enum Published {
 pub async fn publish<E, C>(
     request: PublishRequest,
     registries: &Registries,
-    journal: &Arc<Journal>,
     events: &Events,
     connect: impl FnOnce() -> C,
 ) -> Result<Published, Report>
@@ -159,15 +157,14 @@ where
 {
     let PublishRequest { rows, set, known, overwrite, force, run } = request;
     let (begun, cancel) = (Instant::now(), run.cancel.clone());
-    let noted = journal.state();
     let surveys = tokio::select! {
-        surveys = look_up(registries, &rows, known.as_ref(), &noted, force) => surveys?,
+        surveys = look_up(registries, &rows, known.as_ref(), force) => surveys?,
         () = cancel.cancelled() => return Ok(Published::Unnamed(Vec::new())),
     };
     if !overwrite {
         refuse_taken(&rows, &surveys, force)?;
     }
-    let making = Making { rows: &rows, registries, journal, events, force };
+    let making = Making { rows: &rows, registries, events, force };
     let digests = match making.run(surveys, run, connect).await? {
         Ok(digests) => digests,
         Err(outcomes) => {
@@ -176,15 +173,8 @@ where
             return Ok(Published::Unnamed(outcomes));
         }
     };
-    let naming = Naming {
-        registries,
-        journal,
-        events,
-        cancel: &cancel,
-        rows: &rows,
-        digests: &digests,
-        overwrite,
-    };
+    let naming =
+        Naming { registries, events, cancel: &cancel, rows: &rows, digests: &digests, overwrite };
     let set = naming.all(set.as_ref(), begun).await?;
     Ok(Published::Whole { digests, set })
 }
@@ -194,7 +184,6 @@ where
 pub async fn stage<E, C>(
     request: StageRequest,
     registries: &Registries,
-    journal: &Arc<Journal>,
     events: &Events,
     connect: impl FnOnce() -> C,
 ) -> Result<Staged, Report>
@@ -209,9 +198,8 @@ where
     if !unpinned.is_empty() {
         return Err(PublishError::Unpinned { targets: unpinned }.into());
     }
-    let noted = journal.state();
     let surveys = tokio::select! {
-        surveys = look_up(registries, &rows, known.as_ref(), &noted, force) => surveys?,
+        surveys = look_up(registries, &rows, known.as_ref(), force) => surveys?,
         () = cancel.cancelled() => return Ok(Staged::Unfinished(Vec::new())),
     };
     let is_built = surveys.iter().any(|survey| survey.content.is_none());
@@ -224,7 +212,7 @@ where
         );
         events.emit(&Event::Warning { target: None, message });
     }
-    let making = Making { rows: &rows, registries, journal, events, force };
+    let making = Making { rows: &rows, registries, events, force };
     let digests = match making.run(surveys, run, connect).await? {
         Ok(digests) => digests,
         Err(outcomes) => {
@@ -233,7 +221,6 @@ where
             return Ok(Staged::Unfinished(outcomes));
         }
     };
-    journal.complete().await?;
     if !is_built {
         events.emit(&Event::RunFinished { elapsed: begun.elapsed() });
     }
@@ -244,7 +231,6 @@ where
 struct Making<'a> {
     rows: &'a [Row],
     registries: &'a Registries,
-    journal: &'a Arc<Journal>,
     events: &'a Events,
     force: bool,
 }
@@ -261,7 +247,7 @@ impl Making<'_> {
         E: Engine,
         C: Future<Output = Result<E, Report>>,
     {
-        let Self { rows, registries, journal, events, force } = *self;
+        let Self { rows, registries, events, force } = *self;
         let mut digests: Vec<Option<Digest>> =
             surveys.into_iter().map(|survey| survey.content).collect();
         for (row, digest) in rows.iter().zip(&digests) {
@@ -276,7 +262,7 @@ impl Making<'_> {
                 engine = connect() => engine?,
                 () = cancel.cancelled() => return Ok(Err(Vec::new())),
             };
-            let staging = Staging::new(engine, registries, journal, events, rows, &digests, force);
+            let staging = Staging::new(engine, registries, events, rows, &digests, force);
             run.jobs = jobs(rows, &missing);
             let outcomes = engine::run(Arc::new(staging), run, events).await;
             for (row, outcome) in missing.iter().zip(&outcomes) {
@@ -297,7 +283,6 @@ async fn look_up(
     registries: &Registries,
     rows: &[Row],
     known: Option<&Reference>,
-    journal: &State,
     forced: bool,
 ) -> Result<Vec<Survey>, PublishError> {
     let set = match known {
@@ -305,7 +290,7 @@ async fn look_up(
         None => None,
     };
     let set = set.as_ref().map(|(set, _)| set);
-    Survey::take(registries, rows, &Memory { journal, set, forced }).await
+    Survey::take(registries, rows, &Memory { set, forced }).await
 }
 
 /// The jobs of `missing`, which wait for those of their leaders that are missing too.

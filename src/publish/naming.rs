@@ -1,6 +1,5 @@
 //! When a tag moves: after everything that it stands for is there.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -8,7 +7,7 @@ use futures_util::future::{join_all, try_join_all};
 use tokio_util::sync::CancellationToken;
 
 use super::survey::{self, digest_of, manifest_of};
-use super::{Journal, PublishError, ReleaseSet, Row, SetName, set};
+use super::{PublishError, ReleaseSet, Row, SetName, set};
 use crate::error::one_line;
 use crate::event::{Event, Events};
 use crate::image::{Digest, Reference};
@@ -20,7 +19,6 @@ const READ_BACK: [Duration; 2] = [Duration::from_millis(500), Duration::from_sec
 /// Names rows whose images are in the registry.
 pub(super) struct Naming<'a> {
     pub(super) registries: &'a Registries,
-    pub(super) journal: &'a Arc<Journal>,
     pub(super) events: &'a Events,
     pub(super) cancel: &'a CancellationToken,
     pub(super) rows: &'a [Row],
@@ -74,7 +72,6 @@ impl Naming<'_> {
             }
             None => None,
         };
-        self.journal.complete().await?;
         self.events.emit(&Event::Published { tags, elapsed: begun.elapsed() });
         Ok(set)
     }
@@ -218,8 +215,6 @@ impl Naming<'_> {
             return Err(PublishError::Mixed { references: vec![reference.clone()] });
         }
         self.registries.put_manifest(&reference.repository, &reference.tag, &manifest).await?;
-        let (id, recipe) = (&tag.row.job.target, &tag.row.recipe);
-        self.journal.tagged(id, recipe, reference, tag.digest).await?;
         done.fetch_add(1, Ordering::Relaxed);
         self.events.emit(&Event::Tagged {
             target: tag.row.job.target.clone(),

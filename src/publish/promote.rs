@@ -1,6 +1,5 @@
 //! The second half of a release alone: names for images that several jobs have staged.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::future::try_join_all;
@@ -9,8 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::naming::Naming;
 use super::survey::{is_there, staged};
 use super::{
-    Absence, JobFile, Joined, Journal, PublishError, Published, Row, SetName, Survey, look_up,
-    refuse_taken,
+    Absence, JobFile, Joined, PublishError, Published, Row, SetName, Survey, look_up, refuse_taken,
 };
 use crate::event::{Event, Events};
 use crate::image::{Digest, Reference};
@@ -39,12 +37,11 @@ pub struct PromoteRequest<'a> {
 pub async fn promote(
     request: PromoteRequest<'_>,
     registries: &Registries,
-    journal: &Arc<Journal>,
     events: &Events,
 ) -> Result<Published, PublishError> {
     let begun = Instant::now();
     let surveys = tokio::select! {
-        surveys = gather(&request, registries, Some(journal), events) => surveys?,
+        surveys = gather(&request, registries, events) => surveys?,
         () = request.cancel.cancelled() => return Ok(Published::Unnamed(Vec::new())),
     };
     let PromoteRequest { rows, set, overwrite, cancel, .. } = request;
@@ -55,31 +52,22 @@ pub async fn promote(
     for (row, digest) in rows.iter().zip(&digests) {
         events.emit(&row.job.kept(digest));
     }
-    let naming = Naming {
-        registries,
-        journal,
-        events,
-        cancel: &cancel,
-        rows: &rows,
-        digests: &digests,
-        overwrite,
-    };
+    let naming =
+        Naming { registries, events, cancel: &cancel, rows: &rows, digests: &digests, overwrite };
     let set = naming.all(set.as_ref(), begun).await?;
     Ok(Published::Whole { digests, set })
 }
 
 /// What there is of each row, all of which are there: what their registry knows as made of what
-/// they are made of and checked, or what the `journal` notes of a run that did not end. Where that
-/// is another image than a job's file says, it is told, and named: the file came a long way.
+/// they are made of and checked. Where that is another image than a job's file says, it is told, and
+/// named: the file came a long way.
 pub async fn gather(
     request: &PromoteRequest<'_>,
     registries: &Registries,
-    journal: Option<&Journal>,
     events: &Events,
 ) -> Result<Vec<Survey>, PublishError> {
     let PromoteRequest { rows, joined, known, .. } = request;
-    let state = journal.map(Journal::state).unwrap_or_default();
-    let mut surveys = look_up(registries, rows, known.as_ref(), &state, false).await?;
+    let mut surveys = look_up(registries, rows, known.as_ref(), false).await?;
     let looked_up = rows.iter().zip(&mut surveys).zip(*joined);
     let looked_up = looked_up.map(async |((row, survey), joined)| match joined {
         Some(joined) => compare(registries, row, survey, joined, events).await,

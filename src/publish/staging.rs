@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::survey::{manifest_of, staged};
-use super::{Journal, PublishError, Row};
+use super::{PublishError, Row};
 use crate::engine::{BuildJob, BuiltImage, Engine, Peers};
 use crate::error::{Explain, one_line};
 use crate::event::{Event, Events, Failure, FailureKind};
@@ -16,7 +16,6 @@ use crate::registry::{Manifest, Registries, RegistryError, RegistryErrorKind};
 /// registry nothing which it has in another repository.
 pub(super) struct Staging<E> {
     engine: E,
-    journal: Arc<Journal>,
     events: Events,
     /// Whether the rows are built although there are such images.
     forced: bool,
@@ -45,7 +44,6 @@ impl<E: Engine> Staging<E> {
     pub(super) fn new(
         engine: E,
         registries: &Registries,
-        journal: &Arc<Journal>,
         events: &Events,
         rows: &[Row],
         digests: &[Option<Digest>],
@@ -54,7 +52,6 @@ impl<E: Engine> Staging<E> {
         let state = State { digests: digests.to_vec(), mounted: HashSet::new() };
         Self {
             engine,
-            journal: Arc::clone(journal),
             events: events.clone(),
             forced,
             rows: rows.iter().map(|row| row.job.target.clone()).zip(0..).collect(),
@@ -69,7 +66,7 @@ impl<E: Engine> Staging<E> {
     /// Names what was just pushed by its staging tag, and gives what the row is: the image that
     /// another run has staged meanwhile, where one has, so that all go on with the same.
     async fn stage(&self, row: usize, pushed: Digest) -> Result<Digest, PublishError> {
-        let Row { job, recipe, fingerprint } = &self.shared.rows[row];
+        let Row { job, fingerprint } = &self.shared.rows[row];
         let repository = &job.references[0].repository;
         let registries = &self.shared.registries;
         let mut digest = pushed;
@@ -86,7 +83,6 @@ impl<E: Engine> Staging<E> {
                 digest = others().await?.unwrap_or(digest);
             }
         }
-        self.journal.pushed(&job.target, recipe, self.forced, &digest).await?;
         let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.digests[row] = Some(digest.clone());
         Ok(digest)

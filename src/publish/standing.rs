@@ -41,7 +41,7 @@ async fn stand(
     released: Option<&SetImage>,
 ) -> Result<Standing, PublishError> {
     let fingerprint = candidate.inputs.fingerprint();
-    let survey = Survey::of(registries, candidate.version, fingerprint.as_ref(), None).await?;
+    let survey = Survey::of(registries, candidate.version, fingerprint.as_ref()).await?;
     let tag = &candidate.version.tag;
     let is_released =
         |version: &Digest| released.is_some_and(|image| image.is(version, fingerprint.as_ref()));

@@ -2,7 +2,7 @@
 
 use futures_util::future::try_join_all;
 
-use super::{PublishError, ReleaseSet, Row, State};
+use super::{PublishError, ReleaseSet, Row};
 use crate::image::{Digest, Reference, Repository};
 use crate::plan::Fingerprint;
 use crate::registry::{Manifest, Registries};
@@ -18,11 +18,9 @@ pub struct Survey {
 
 /// What is remembered of earlier runs.
 pub struct Memory<'a> {
-    /// The journal of a run that did not end.
-    pub journal: &'a State,
     /// The release set of this version, from when it was released before.
     pub set: Option<&'a ReleaseSet>,
-    /// Whether only what such a run has built anew counts.
+    /// Whether nothing counts that was built before.
     pub forced: bool,
 }
 
@@ -42,55 +40,34 @@ impl Survey {
         row: &Row,
         memory: &Memory<'_>,
     ) -> Result<Self, PublishError> {
-        let noted = memory.noted(row);
         let fingerprint = row.fingerprint.as_ref().filter(|_| !memory.forced);
-        let mut found = Self::of(registries, row.version(), fingerprint, noted).await?;
-        let Some(version) = found.version.clone() else { return Ok(found) };
-        if found.content.as_ref() == Some(&version) {
-            return Ok(found);
-        }
+        let mut found = Self::of(registries, row.version(), fingerprint).await?;
         // Images of one fingerprint are interchangeable, but a tag that was set stays as it is.
         // What the image's own label says is nothing to go by: who builds on it inherits it.
-        let mut is_same = memory.released(row, &version);
-        if let (false, Some(_), Some(fingerprint)) = (is_same, noted, fingerprint) {
-            let repository = &row.version().repository;
-            is_same = staged(registries, repository, fingerprint).await?.as_ref() == Some(&version);
-        }
-        if is_same {
-            found.content = Some(version);
+        if let Some(version) = &found.version
+            && memory.released(row, version)
+        {
+            found.content = Some(version.clone());
         }
         Ok(found)
     }
 
-    /// Looks an image up: behind the tag of its version, as `noted` of a run that did not end,
-    /// and by its staging tag.
+    /// Looks an image up: behind the tag of its version, and by its staging tag.
     pub(super) async fn of(
         registries: &Registries,
         version: &Reference,
         fingerprint: Option<&Fingerprint>,
-        noted: Option<&Digest>,
     ) -> Result<Self, PublishError> {
-        let repository = &version.repository;
+        let content = match fingerprint {
+            Some(fingerprint) => staged(registries, &version.repository, fingerprint).await?,
+            None => None,
+        };
         let version = digest_of(registries, version).await?;
-        let mut content = None;
-        if let Some(noted) = noted {
-            content = registries.head(repository, noted).await?.map(|found| found.digest);
-        }
-        if let (None, Some(fingerprint)) = (&content, fingerprint) {
-            content = staged(registries, repository, fingerprint).await?;
-        }
         Ok(Self { content, version })
     }
 }
 
 impl Memory<'_> {
-    /// What a run that did not end has pushed for `row`, if it was made of the same.
-    fn noted(&self, row: &Row) -> Option<&Digest> {
-        let noted = self.journal.rows.get(&row.job.target)?;
-        let is_meant = noted.recipe == row.recipe && (noted.forced || !self.forced);
-        is_meant.then_some(&noted.digest)
-    }
-
     /// Whether `digest` was released as `row`, made of the same.
     fn released(&self, row: &Row, digest: &Digest) -> bool {
         let image = self.set.and_then(|set| set.images.get(&row.job.target));

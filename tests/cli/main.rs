@@ -19,4 +19,5 @@ mod refusals;
 mod released;
 mod render;
 mod since;
+mod state;
 mod update;

@@ -1,7 +1,6 @@
-//! A small release, an engine that only pushes, and a folder for the journal.
+//! A small release, and an engine that only pushes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,8 +10,8 @@ use basegen::event::{Event, Events, Failure, FailureKind, Listener};
 use basegen::image::{Compression, Digest, Reference, Repository};
 use basegen::plan::Fingerprint;
 use basegen::publish::{
-    JobFile, JobImage, JoinError, Journal, JournalError, LockFile, PromoteRequest, PublishError,
-    PublishRequest, Published, Row, SetName, StageRequest, Staged, join, promote, publish, stage,
+    JobFile, JobImage, JoinError, PromoteRequest, PublishError, PublishRequest, Published, Row,
+    SetName, StageRequest, Staged, join, promote, publish, stage,
 };
 use basegen::registry::{Blob, Credentials, Manifest, Registries, RegistryOptions, RetryPolicy};
 use basegen::render::BuildContext;
@@ -109,7 +108,6 @@ impl Listener for Heard {
 
 /// Someone who publishes from a machine of their own.
 pub struct Machine {
-    pub folder: tempfile::TempDir,
     pub builder: Builder,
     pub heard: Arc<Heard>,
     pub overwrite: bool,
@@ -120,7 +118,6 @@ impl Machine {
     pub fn new() -> Self {
         let registries = client();
         Self {
-            folder: tempfile::tempdir().expect("a folder"),
             builder: Builder {
                 registries,
                 built: Arc::default(),
@@ -140,18 +137,11 @@ impl Machine {
         machine
     }
 
-    pub fn open(&self) -> Result<Journal, JournalError> {
-        Journal::open(&self.journal(), &[self.lock("lock")])
-    }
-
-    pub fn journal(&self) -> PathBuf {
-        self.folder.path().join("release.json")
-    }
-
-    /// Waits until a run that was dropped has let go of everything, as the kernel sees to it
-    /// when a process is killed.
+    /// Waits until the tasks of a run that was dropped have ended, as the kernel sees to it when a
+    /// process is killed.
     pub async fn is_gone(&self) {
-        while self.open().is_err() {
+        // Each of them holds the engine.
+        while Arc::strong_count(&self.builder.built) > 1 {
             tokio::task::yield_now().await;
         }
     }
@@ -171,7 +161,6 @@ impl Machine {
     }
 
     pub async fn publish(&self, release: &Release) -> Result<Published, Report> {
-        let journal = Arc::new(self.open()?);
         let request = PublishRequest {
             rows: release.rows.clone(),
             set: release.set.clone(),
@@ -187,7 +176,7 @@ impl Machine {
         };
         let listener: Arc<dyn Listener> = Arc::<Heard>::clone(&self.heard);
         let (events, builder) = (Events::to(listener), self.builder.clone());
-        publish(request, &client(), &journal, &events, || async { Ok(builder) }).await
+        publish(request, &client(), &events, || async { Ok(builder) }).await
     }
 
     fn events(&self) -> Events {
@@ -195,29 +184,8 @@ impl Machine {
         Events::to(listener)
     }
 
-    fn lock(&self, name: &str) -> LockFile {
-        LockFile { path: self.folder.path().join(name), shared: false }
-    }
-
-    /// Where the journal of staged images is.
-    pub fn staging_journal(&self) -> PathBuf {
-        self.folder.path().join("staging.json")
-    }
-
-    fn open_staging(&self) -> Result<Journal, JournalError> {
-        Journal::open(&self.staging_journal(), &[self.lock("staging.lock")])
-    }
-
-    /// As [`Self::is_gone`], of a run that staged.
-    pub async fn has_stopped_staging(&self) {
-        while self.open_staging().is_err() {
-            tokio::task::yield_now().await;
-        }
-    }
-
     /// Stages the rows of `release`.
     pub async fn stage(&self, release: &Release) -> Result<Staged, Report> {
-        let journal = Arc::new(self.open_staging()?);
         let request = StageRequest {
             rows: release.rows.clone(),
             known: release.set.as_ref().map(|set| set.references[0].clone()),
@@ -230,7 +198,7 @@ impl Machine {
             },
         };
         let builder = self.builder.clone();
-        stage(request, &client(), &journal, &self.events(), || async { Ok(builder) }).await
+        stage(request, &client(), &self.events(), || async { Ok(builder) }).await
     }
 
     /// Stages, and expects everything to be there.
@@ -248,7 +216,6 @@ impl Machine {
         release: &Release,
         files: &[JobFile],
     ) -> Result<Vec<Digest>, PublishError> {
-        let journal = Arc::new(self.open()?);
         let joined = joined(release, files).expect("files that fit together");
         let request = PromoteRequest {
             rows: release.rows.clone(),
@@ -259,7 +226,7 @@ impl Machine {
             overwrite: self.overwrite,
             cancel: CancellationToken::new(),
         };
-        match promote(request, &client(), &journal, &self.events()).await? {
+        match promote(request, &client(), &self.events()).await? {
             Published::Whole { digests, .. } => Ok(digests),
             Published::Unnamed(outcomes) => panic!("{outcomes:?}"),
         }
@@ -379,7 +346,7 @@ pub fn row(repository: &Repository, id: &str, version: &str, content: &str) -> R
         compression: Compression::default(),
         after: Vec::new(),
     };
-    Row { job, recipe: fingerprint.clone(), fingerprint: Some(fingerprint) }
+    Row { job, fingerprint: Some(fingerprint) }
 }
 
 pub fn reference(repository: &Repository, tag: &str) -> Reference {

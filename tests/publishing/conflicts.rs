@@ -81,22 +81,6 @@ async fn an_immutable_tag_with_the_same_digest_is_done() {
     assert_eq!(error.exit_code(), ExitCode::Conflict);
 }
 
-/// Fault 18, on one machine.
-#[tokio::test]
-async fn two_runs_on_one_machine_cannot_meet() {
-    let registry = FakeRegistry::start().await;
-    let hangs = registry.fail(Rule::first("PUT", "*/manifests/a-v1", Fault::Hang));
-    let machine = Machine::new();
-    let v1 = release(&registry, "v1", "x");
-    let (first, ()) = tokio::join!(machine.publish(&v1), async {
-        hangs.reached().await;
-        let error = machine.error(&v1).await;
-        assert!(error.to_string().contains("another basegen is publishing"), "{error}");
-        hangs.release();
-    });
-    first.expect("a release");
-}
-
 /// Fault 18, on two machines: whoever comes second to the barrier stops there.
 #[tokio::test]
 async fn a_run_that_was_overtaken_moves_no_tag() {
@@ -160,22 +144,4 @@ async fn a_release_and_a_part_of_it_at_the_same_time_are_one() {
     let (digests, of_b) = meanwhile(&hangs, all.whole(&v1), part.whole(&b)).await;
     assert_eq!(digests[1], of_b[0]);
     assert_eq!(registry.tag("acme/b", "b-v1").as_ref(), Some(&of_b[0]));
-}
-
-/// The journal says one image, and the tag, which another run has set, an equal one.
-#[tokio::test]
-async fn a_tag_that_another_run_has_set_to_an_equal_image_stays() {
-    let registry = FakeRegistry::start().await;
-    let refused = Fault::error(403, "DENIED", "not now");
-    registry.fail(Rule::every("PUT", "*/acme/b/manifests/b-v1", refused));
-    let (machine, other) = (Machine::new(), Machine::other());
-    let v1 = release(&registry, "v1", "x");
-    machine.error(&v1).await;
-    registry.mend();
-    for (tag, _) in registry.tags("acme/b") {
-        registry.remove_tag("acme/b", &tag);
-    }
-    let b = Release { rows: vec![v1.rows[1].clone()], set: None };
-    let of_b = other.whole(&b).await;
-    assert_eq!(machine.whole(&v1).await[1], of_b[0]);
 }

@@ -8,7 +8,7 @@ use crate::fake::{FakeRegistry, Fault, Rule};
 
 /// Fault 9.
 #[tokio::test]
-async fn when_a_tag_fails_the_journal_is_exact_and_the_next_run_does_the_rest() {
+async fn when_a_tag_fails_the_next_run_sets_the_rest() {
     let registry = FakeRegistry::start().await;
     let denied = Fault::error(403, "DENIED", "not this one");
     registry.fail(Rule::every("PUT", "*/manifests/b-v1", denied));
@@ -18,9 +18,6 @@ async fn when_a_tag_fails_the_journal_is_exact_and_the_next_run_does_the_rest() 
     assert_eq!(error.exit_code(), ExitCode::Registry);
     insta::assert_snapshot!(error.to_string().replace(&registry.host(), "HOST"));
     assert_eq!(names(&registry), ["a-v1"], "neither aliases nor a set");
-    let state = machine.open().expect("a journal").state();
-    let tags: Vec<usize> = state.rows.values().map(|row| row.tags.len()).collect();
-    assert_eq!(tags, [1, 0]);
 
     registry.mend();
     registry.forget();

@@ -37,34 +37,5 @@ async fn a_run_that_is_killed_at_any_request_is_finished_by_the_next() {
         for (id, staged) in ["a", "b"].iter().zip(staged) {
             assert!(!(staged && built.iter().any(|target| target == id)), "{id} at {request}");
         }
-        assert!(!machine.journal().exists());
     }
-}
-
-#[tokio::test]
-async fn what_the_journal_says_is_looked_up_and_not_believed() {
-    let registry = FakeRegistry::start().await;
-    let machine = Machine::new();
-    let v1 = release(&registry, "v1", "x");
-    let hangs = registry.fail(Rule::first("PUT", "*/manifests/a-v1", Fault::Hang));
-    tokio::select! {
-        published = machine.publish(&v1) => panic!("{published:?}"),
-        () = hangs.reached() => {}
-    }
-    assert!(machine.journal().exists());
-    // The registry is another one now, which knows nothing.
-    let registry = FakeRegistry::start().await;
-    machine.whole(&release(&registry, "v1", "x")).await;
-    assert_eq!(names(&registry), WHOLE);
-    assert_eq!(machine.built(), ["a", "b", "a", "b"]);
-}
-
-#[tokio::test]
-async fn a_journal_that_cannot_be_read_stops_the_run() {
-    let registry = FakeRegistry::start().await;
-    let machine = Machine::new();
-    fs_err::write(machine.journal(), "{\"schema\": 7}").expect("a file");
-    let error = machine.error(&release(&registry, "v1", "x")).await;
-    assert!(error.to_string().contains("its format is 7"), "{error}");
-    assert_eq!(registry.count("*", "*"), 0);
 }

@@ -14,7 +14,6 @@ async fn a_release_is_there_under_all_its_names() {
         assert_eq!(registry.tag(&repository, path).as_ref(), Some(digest));
         assert_eq!(registry.tag(&repository, &format!("{path}-v1")).as_ref(), Some(digest));
     }
-    assert!(!machine.journal().exists(), "a whole release leaves no journal");
 }
 
 #[tokio::test]
@@ -122,18 +121,34 @@ async fn an_image_built_on_ours_is_not_taken_for_it() {
     assert_eq!(error.exit_code(), ExitCode::Conflict, "{error}");
 }
 
+/// What such a run has staged counts for the same call without `--force`.
 #[tokio::test]
-async fn what_is_built_anew_is_built_once_though_the_run_is_stopped() {
+async fn a_forced_run_that_was_stopped_is_finished_without_force() {
     let registry = FakeRegistry::start().await;
-    let machine = Machine { force: true, ..Machine::new() };
     let v1 = release(&registry, "v1", "x");
-    let hangs = registry.fail(Rule::first("PUT", "*/manifests/b-v1", Fault::Hang));
-    tokio::select! {
-        published = machine.publish(&v1) => panic!("{published:?}"),
-        () = hangs.reached() => {}
-    }
+    Machine::new().staged(&v1).await;
+    let mut machine = Machine { force: true, ..Machine::other() };
+    registry.fail(Rule::every("PUT", "*/manifests/b-v1", Fault::error(403, "DENIED", "not now")));
+    machine.error(&v1).await;
     registry.mend();
-    machine.is_gone().await;
-    machine.whole(&v1).await;
+    let error = machine.error(&v1).await;
+    insta::assert_snapshot!(error.to_string().replace(&registry.host(), "HOST"));
+    machine.force = false;
+    let digests = machine.whole(&v1).await;
     assert_eq!(machine.built(), ["a", "b"]);
+    assert_eq!(registry.tag("acme/a", "a-v1").as_ref(), Some(&digests[0]));
+}
+
+/// Nothing can be known again that is made of what nobody knows.
+#[tokio::test]
+async fn what_is_not_pinned_is_built_again_after_a_run_that_was_stopped() {
+    let registry = FakeRegistry::start().await;
+    let mut v1 = release(&registry, "v1", "x");
+    v1.rows[0].fingerprint = None;
+    let machine = Machine::new();
+    registry.fail(Rule::every("PUT", "*-v1", Fault::error(403, "DENIED", "not now")));
+    machine.error(&v1).await;
+    registry.mend();
+    machine.whole(&v1).await;
+    assert_eq!(machine.built(), ["a", "b", "a"]);
 }
