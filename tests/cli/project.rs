@@ -1,8 +1,13 @@
-use std::path::Path;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A folder with a small matrix, in which commands run.
-pub(crate) struct Project(tempfile::TempDir);
+/// A folder with a small matrix, in which commands run. Its parent folder belongs to the test too,
+/// and is empty otherwise.
+pub(crate) struct Project {
+    folder: tempfile::TempDir,
+    path: PathBuf,
+}
 
 pub(crate) const MATRIX: &str = r#"[image]
 repository = "acme/{{job_type}}-base"
@@ -25,7 +30,9 @@ reason = "CUDA 12.8 needs Python 3.10"
 
 impl Project {
     pub(crate) fn new() -> Self {
-        let project = Self(tempfile::tempdir().expect("a folder"));
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("project");
+        let project = Self { folder, path };
         project.write("matrix.toml", MATRIX);
         project.write("VERSION", "v1.2.3\n");
         project.write(
@@ -38,7 +45,14 @@ impl Project {
     }
 
     pub(crate) fn path(&self) -> &Path {
-        self.0.path()
+        &self.path
+    }
+
+    /// Everything beside the project's folder.
+    pub(crate) fn neighbours(&self) -> Vec<OsString> {
+        let entries = fs_err::read_dir(self.folder.path()).expect("a folder");
+        let names = entries.map(|entry| entry.expect("an entry").file_name());
+        names.filter(|name| name != "project").collect()
     }
 
     pub(crate) fn write(&self, path: &str, text: &str) {
