@@ -1,15 +1,12 @@
 # How this project is run. `make` alone lists what there is.
 
-export PATH := $(PATH):$(HOME)/.cargo/bin
+export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 
 TESTBED = tests/testbed/testbed
 # Arguments for the tests that run: make test ARGS='--test engine push'
 ARGS =
 # The tests that need no engine: all but tests/engine.
 PURE_TESTS = $(filter-out engine,$(patsubst tests/%.rs,%,$(wildcard tests/*.rs)) $(patsubst tests/%/main.rs,%,$(wildcard tests/*/main.rs)))
-
-# The folder of the second test bed, beside that of the first.
-GRAPH_DRIVER_BED = $(or $(BASEGEN_TESTBED_DIR),$(or $(TMPDIR),/tmp)/basegen-testbed-$(shell id -u))-graph
 
 .DEFAULT_GOAL = help
 .PHONY: help demo test test-graph-driver test-fast lint lint-fast generate bench up down clean distclean rust
@@ -23,20 +20,19 @@ demo: rust ## Build basegen, build and push four GPU images, and run them
 
 test: rust ## All tests, those against a real engine and registry too
 	cargo test --locked --no-run
-	$(TESTBED) run -- cargo test --locked $(ARGS)
+	$(TESTBED) run -- cargo test --locked --no-fail-fast $(ARGS)
 ifeq ($(ARGS),)
 	@if [ "$$(id -u)" = 0 ]; then $(MAKE) test-graph-driver; \
 	else echo 'not run, for want of root: make test-graph-driver, the tests with the old image store' >&2; fi
 endif
 
 # On a bed of its own, so that the two leave each other alone.
-test-graph-driver: export BASEGEN_TESTBED_DIR := $(GRAPH_DRIVER_BED)
-test-graph-driver: export BASEGEN_TESTBED_REGISTRY_PORT := 5001
+test-graph-driver: export BASEGEN_TESTBED_SUFFIX := -graph
 test-graph-driver: rust ## The tests against an engine whose images are in Docker's old store
-	$(TESTBED) run --store graphdriver --python 3.11 --python 3.13 -- cargo test --locked --test engine -- --skip images::
+	$(TESTBED) run --store graphdriver --python 3.11 --python 3.13 -- cargo test --locked --no-fail-fast --test engine -- --skip images::
 
 test-fast: rust ## The tests that need no engine
-	cargo test --locked --lib --bins $(PURE_TESTS:%=--test %) $(ARGS)
+	cargo test --locked --no-fail-fast --lib --bins $(PURE_TESTS:%=--test %) $(ARGS)
 
 lint: rust ## Everything that reads the code: fmt, clippy, deny, hadolint, actionlint, zizmor, shellcheck
 	scripts/lint fmt clippy deny hadolint actionlint zizmor shellcheck
@@ -58,11 +54,11 @@ up: ## Bring the test bed up, and leave it up; prints its variables
 
 down: ## Stop what `make up` started
 	$(TESTBED) down
-	BASEGEN_TESTBED_DIR=$(GRAPH_DRIVER_BED) $(TESTBED) down
+	BASEGEN_TESTBED_SUFFIX=-graph $(TESTBED) down
 
 clean: ## Remove what was built, and the test bed's folder
 	$(TESTBED) clean
-	BASEGEN_TESTBED_DIR=$(GRAPH_DRIVER_BED) $(TESTBED) clean
+	BASEGEN_TESTBED_SUFFIX=-graph $(TESTBED) clean
 	rm -rf target dist
 
 distclean: clean ## … and what the test bed and the linters downloaded

@@ -124,8 +124,20 @@ engine_up() {
 
 engine_came_up_or_ended() { engine_answers || ! recorded_process engine >/dev/null; }
 
-# Tells beds on one machine apart where they share something of it: the bridge and its network.
-bed_number() { printf '%s' "$BED" | cksum | { read -r sum _ && printf '%s\n' "$((sum % 250 + 1))"; }; }
+# Prints the number from 1 to 250 that names this bed's bridge, network and control group: the first one from a hash of the
+# bed's folder whose bridge does not exist.
+bed_number() {
+    local number offset sum
+    if [ ! -s "$BED/number" ]; then
+        sum=$(printf '%s' "$BED" | cksum | cut -d' ' -f1)
+        for offset in {0..249}; do
+            number=$(((sum + offset) % 250 + 1))
+            if [ ! -d "/sys/class/net/basegen$number" ]; then break; fi
+        done
+        printf '%s\n' "$number" >"$BED/number"
+    fi
+    printf '%s\n' "$(<"$BED/number")"
+}
 
 # The engine's client and buildx, made to run outside of its root file system, whatever libraries this machine has.
 engine_tools() {

@@ -1,7 +1,19 @@
 # shellcheck shell=bash
 # The registry: Debian's docker-registry, plain http on the loopback interface, with what was pushed kept below the bed's folder.
 
-REGISTRY=127.0.0.1:$REGISTRY_PORT
+# Sets REGISTRY_PORT, unless the user has, and REGISTRY: the port on which the bed came up, or a free one.
+choose_registry_port() {
+    local port=$REGISTRY_PORT
+    if [ -z "$port" ] && [ -s "$BED/registry.port" ]; then port=$(<"$BED/registry.port"); fi
+    if [ -z "$port" ]; then
+        for port in {5000..5099}; do
+            # shellcheck disable=SC2188 # only whether somebody listens
+            if ! { </dev/tcp/127.0.0.1/"$port"; } 2>/dev/null; then break; fi
+        done
+    fi
+    REGISTRY_PORT=$port
+    REGISTRY=127.0.0.1:$port
+}
 
 registry_answers() { curl --silent --fail --max-time 2 --noproxy '*' --output /dev/null "http://$REGISTRY/v2/"; }
 
@@ -24,6 +36,7 @@ registry_up() {
         cached "registry-$(registry_key)" registry_fetch
         registry_start_process "$CACHE/registry-$(registry_key)/usr/bin/docker-registry"
     fi
+    printf '%s\n' "$REGISTRY_PORT" >"$BED/registry.port"
     note_started registry
 }
 
