@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::InvalidVersion;
 use crate::error::{ExitCode, Explain};
@@ -50,15 +50,25 @@ pub enum VersionError {
         /// What is needed.
         rule: &'static str,
     },
-    /// The key, the assignment or what the pattern tells of is not there.
-    #[error("`{}` has no {what}{}", .path.display(), .near.iter().map(|(_, near)| format!("; {near}")).collect::<String>())]
+    /// The key or the match of the pattern does not exist.
+    #[error("`{}` has no {what}", .path.display())]
     Missing {
         /// The file.
         path: PathBuf,
-        /// What is not there.
+        /// The key or pattern.
         what: String,
-        /// What is there that looks like it: its line, from 1, and what is on it.
-        near: Vec<(usize, String)>,
+        /// Where the version lives instead, if the file says so.
+        hint: Option<String>,
+    },
+    /// The constant is not assigned exactly once, as one text.
+    #[error("{}", constant(.path, .name, .places))]
+    Constant {
+        /// The file.
+        path: PathBuf,
+        /// The constant.
+        name: String,
+        /// The line and column of each assignment, from 1, and whether it looks like a comment.
+        places: Vec<(usize, usize, bool)>,
     },
     /// It is there more than once.
     #[error("`{}` {what} more than once, on lines {}", .path.display(), join(.lines))]
@@ -116,9 +126,32 @@ impl VersionError {
             Self::Invalid { place, .. } => {
                 place.rsplit(':').next().and_then(|line| line.parse().ok()).unwrap_or(1)
             }
-            Self::Missing { near, .. } => near.first().map_or(1, |(line, _)| *line),
+            Self::Constant { places, .. } => places.last().map_or(1, |(line, ..)| *line),
             Self::Syntax { line, .. } => *line,
             _ => 1,
+        }
+    }
+}
+
+fn constant(path: &Path, name: &str, places: &[(usize, usize, bool)]) -> String {
+    let path = path.display();
+    match places {
+        [] => format!("`{path}` has no assignment to `{name}`"),
+        [(line, column, true)] => {
+            format!(
+                "`{name}` is assigned only in a comment or docstring, at {path}:{line}:{column}"
+            )
+        }
+        [(line, column, false)] => {
+            format!("the value of `{name}` at {path}:{line}:{column} is not a single literal text")
+        }
+        many => {
+            let place = |(line, column, is_comment): &(usize, usize, bool)| {
+                let note = if *is_comment { " (comment or docstring)" } else { "" };
+                format!("\n  {path}:{line}:{column}{note}")
+            };
+            let places: String = many.iter().map(place).collect();
+            format!("`{name}` is assigned {} times:{places}", many.len())
         }
     }
 }
@@ -146,12 +179,19 @@ impl Explain for VersionError {
             Self::Read(_) => {
                 "`file` in `[version]` is relative to the matrix file; `--version-tag` does without it"
             }
+            Self::Missing { hint, .. } => return hint.clone(),
+            Self::Constant { places, .. } if places.is_empty() => return None,
+            Self::Constant { name, .. } => {
+                return Some(format!(
+                    "assign one literal text once, or replace `constant` with a `pattern` that matches once, \
+                     such as `pattern = '^{name} = \"(?P<version>[^\"]*)\"'`"
+                ));
+            }
             Self::Ambiguous { .. } => "leave one of them, so that it is clear which one counts",
             Self::Changed(_) => "run the command again",
             Self::Disagree(_) => "`basegen bump VERSION` gives all of them one version",
             Self::Write { .. }
             | Self::OneFile { .. }
-            | Self::Missing { .. }
             | Self::Syntax { .. }
             | Self::Place { .. }
             | Self::Unwritable { .. }

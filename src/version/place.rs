@@ -3,7 +3,9 @@
 use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 
-use super::code::{Assignment, assignments, mentions};
+use toml::de::DeTable;
+
+use super::code::assignments;
 use super::keyed::{Missing, Syntax, Text, in_json, in_toml, key_parts, without_mark};
 use super::number::{Grammar, Number, is_number, split_prefix};
 use super::{Version, VersionError};
@@ -179,8 +181,8 @@ fn rule(path: &Path, rule: &'static str) -> VersionError {
     VersionError::Place { path: path.to_owned(), rule }
 }
 
-fn missing(path: &Path, what: String, near: Vec<(usize, String)>) -> VersionError {
-    VersionError::Missing { path: path.to_owned(), what, near }
+fn missing(path: &Path, what: String) -> VersionError {
+    VersionError::Missing { path: path.to_owned(), what, hint: None }
 }
 
 fn ambiguous(path: &Path, what: String, lines: Vec<usize>) -> VersionError {
@@ -196,8 +198,16 @@ fn at_key(
     let parts = key_parts(key);
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     let found = read(text, &parts).map_err(|why| match why {
-        Missing::Key => missing(path, format!("key `{key}`"), Vec::new()),
-        Missing::Text => missing(path, format!("text at the key `{key}`"), Vec::new()),
+        Missing::Key => VersionError::Missing {
+            path: path.to_owned(),
+            what: format!("key `{key}`"),
+            hint: dynamic(&parts, text),
+        },
+        Missing::Text => VersionError::Missing {
+            path: path.to_owned(),
+            what: format!("text at the key `{key}`"),
+            hint: inherited(&parts, path, text),
+        },
         Missing::Twice(offsets) => {
             let lines = offsets.into_iter().map(|offset| line(text, offset)).collect();
             ambiguous(path, format!("has the key `{key}`"), lines)
@@ -212,20 +222,62 @@ fn at_key(
     }
 }
 
+/// Where the version lives if `pyproject.toml` calls it dynamic.
+fn dynamic(key: &[&str], text: &str) -> Option<String> {
+    let table = DeTable::parse(without_mark(text).1).ok()?;
+    let dynamic = table.get_ref().get("project")?.get_ref().get("dynamic")?.get_ref().as_array()?;
+    if key != ["project", "version"]
+        || !dynamic.iter().any(|key| key.as_ref().as_str() == Some("version"))
+    {
+        return None;
+    }
+    let named = |key: &[&str]| in_toml(text, key).ok().map(|found| found.value);
+    let file = named(&["tool", "hatch", "version", "path"])
+        .or_else(|| named(&["tool", "setuptools", "dynamic", "version", "file"]))
+        .map(|file| format!("`{file}`"));
+    let module = named(&["tool", "setuptools", "dynamic", "version", "attr"])
+        .map(|name| format!("the module of `{name}`"));
+    let place =
+        file.or(module).unwrap_or_else(|| "the file that the build backend reads".to_owned());
+    Some(format!(
+        "`project.dynamic` lists `version`: set `file` to {place}, and `constant` or `pattern`"
+    ))
+}
+
+/// Where the version lives if the package of a Cargo workspace inherits it.
+fn inherited(key: &[&str], path: &Path, text: &str) -> Option<String> {
+    let table = DeTable::parse(without_mark(text).1).ok()?;
+    let version = table.get_ref().get("package")?.get_ref().get("version")?;
+    if key != ["package", "version"] || version.get_ref().get("workspace").is_none() {
+        return None;
+    }
+    let mut manifests = path.parent()?.ancestors().map(|folder| folder.join("Cargo.toml"));
+    let is_root = |path: &PathBuf| {
+        let text = fs_err::read_to_string(path).unwrap_or_default();
+        in_toml(&text, &["workspace", "package", "version"]).is_ok()
+    };
+    let root = manifests.find(is_root);
+    let root = root
+        .map_or("the workspace's `Cargo.toml`".to_owned(), |path| format!("`{}`", path.display()));
+    Some(format!(
+        "the package inherits its version: set `file` to {root} and `key` to `workspace.package.version`"
+    ))
+}
+
 fn assigned(path: &Path, name: &str, ending: &str, text: &str) -> Result<Text, VersionError> {
     let found = assignments(text, name, ending);
-    match found.as_slice() {
-        [Assignment { range: Some(range), .. }] => {
-            Ok(Text { value: text[range.clone()].to_owned(), range: range.clone() })
-        }
-        none if none.iter().all(|one| one.range.is_none()) => {
-            Err(missing(path, format!("assignment to `{name}`"), mentions(text, name, ending)))
-        }
-        many => {
-            let lines = many.iter().map(|one| one.line).collect();
-            Err(ambiguous(path, format!("assigns `{name}`"), lines))
-        }
+    if let [only] = found.as_slice()
+        && let Some(range) = only.value.clone().filter(|_| !only.is_comment)
+    {
+        return Ok(Text { value: text[range.clone()].to_owned(), range });
     }
+    let places = found.iter().map(|one| {
+        let begin = text[..one.start].rfind('\n').map_or(0, |end| end + 1);
+        let column = without_mark(&text[begin..one.start]).1.chars().count() + 1;
+        (line(text, one.start), column, one.is_comment)
+    });
+    let (path, name, places) = (path.to_owned(), name.to_owned(), places.collect());
+    Err(VersionError::Constant { path, name, places })
 }
 
 /// The group `version` of the only match of a pattern.
@@ -241,7 +293,7 @@ fn matched(path: &Path, pattern: &str, text: &str) -> Result<Text, VersionError>
             let range = one.start() + shift..one.end() + shift;
             Ok(Text { value: one.as_str().to_owned(), range })
         }
-        [] => Err(missing(path, format!("match of `{pattern}`"), Vec::new())),
+        [] => Err(missing(path, format!("match of `{pattern}`"))),
         many => {
             let lines = many.iter().map(|one| line(text, one.start())).collect();
             Err(ambiguous(path, format!("matches `{pattern}`"), lines))
@@ -258,7 +310,7 @@ fn alone(path: &Path, text: &str) -> Result<Text, VersionError> {
             let start = text.find(line).expect("it is a part of the text") + shift;
             Ok(Text { value: line.to_owned(), range: start..start + line.len() })
         }
-        (None, _) => Err(missing(path, "version: it is empty".to_owned(), Vec::new())),
+        (None, _) => Err(missing(path, "version: it is empty".to_owned())),
         (Some(_), Some(_)) => {
             Err(rule(path, "it holds more than one line; give `constant` or `pattern`"))
         }

@@ -36,12 +36,13 @@ fn an_assignment_in_source_code() {
         ("util.py", "TRUSS_BASE_IMAGE_VERSION_TAG = \"v0.13.0\""),
         ("util.py", "TRUSS_BASE_IMAGE_VERSION_TAG: str = 'v0.13.0'  # keep in step"),
         ("lib.rs", "pub(crate) const TRUSS_BASE_IMAGE_VERSION_TAG: &str = \"v0.13.0\"; // v1"),
-        ("index.ts", "export const TRUSS_BASE_IMAGE_VERSION_TAG = 'v0.13.0';"),
+        ("index.ts", "export const TRUSS_BASE_IMAGE_VERSION_TAG = 'v0.13.0' as const;"),
         ("release.env", "export TRUSS_BASE_IMAGE_VERSION_TAG=v0.13.0"),
         ("values.yaml", "TRUSS_BASE_IMAGE_VERSION_TAG: v0.13.0"),
+        ("Makefile", "TRUSS_BASE_IMAGE_VERSION_TAG := v0.13.0"),
+        ("Dockerfile", "ARG TRUSS_BASE_IMAGE_VERSION_TAG=v0.13.0"),
     ] {
-        let text =
-            format!("import os\r\n# TRUSS_BASE_IMAGE_VERSION_TAG = \"v0.1\"\r\n{line}\r\nX = 1\n");
+        let text = format!("import os\r\n{line}\r\nX = 1\n");
         assert_eq!(read_from(name, &text, constant), "v0.13.0", "{line}");
     }
 }
@@ -54,13 +55,26 @@ fn a_file_of_its_own() {
 #[test]
 fn what_is_unclear_is_refused() {
     let constant = "constant = 'TAG'";
-    insta::assert_snapshot!(read_from("util.py", "TAG = 'v1'\nTAG = 'v2'\n", constant), @r"
-    error: `util.py` assigns `TAG` more than once, on lines 1 and 2
+    let twice = "TAG = 'v1'\nx = 1; TAG = 'v2'\n# TAG = 'v3'\n";
+    insta::assert_snapshot!(read_from("util.py", twice, constant), @r#"
+    error: `TAG` is assigned 3 times:
+      util.py:1:1
+      util.py:2:8
+      util.py:3:3 (comment or docstring)
 
-    hint: leave one of them, so that it is clear which one counts
-    ");
-    insta::assert_snapshot!(read_from("util.py", "# TAG = 'v1'\n", constant), @"error: `util.py` has no assignment to `TAG`; line 1 is a comment");
-    insta::assert_snapshot!(read_from("util.py", "TAG = PREFIX + 'v1'\n", constant), @"error: `util.py` has no assignment to `TAG`; line 1 is not an assignment of one text");
+    hint: assign one literal text once, or replace `constant` with a `pattern` that matches once, such as `pattern = '^TAG = "(?P<version>[^"]*)"'`
+    "#);
+    insta::assert_snapshot!(read_from("util.py", "# TAG = 'v1'\n", constant), @r#"
+    error: `TAG` is assigned only in a comment or docstring, at util.py:1:3
+
+    hint: assign one literal text once, or replace `constant` with a `pattern` that matches once, such as `pattern = '^TAG = "(?P<version>[^"]*)"'`
+    "#);
+    insta::assert_snapshot!(read_from("util.py", "TAG = PREFIX + 'v1'\n", constant), @r#"
+    error: the value of `TAG` at util.py:1:1 is not a single literal text
+
+    hint: assign one literal text once, or replace `constant` with a `pattern` that matches once, such as `pattern = '^TAG = "(?P<version>[^"]*)"'`
+    "#);
+    insta::assert_snapshot!(read_from("util.py", "print(TAG)\n", constant), @"error: `util.py` has no assignment to `TAG`");
     insta::assert_snapshot!(read_from("util.py", "TAG = 'latest'\n", constant), @r"
     error: the version at `util.py:1` is refused
       caused by: `latest` is not a version: expected one such as `v0.13.0` or `1.4.0rc1`
@@ -68,6 +82,65 @@ fn what_is_unclear_is_refused() {
     insta::assert_snapshot!(read_from("a.toml", "version = 1\n", "key = 'version'"), @"error: `a.toml` has no text at the key `version`");
     insta::assert_snapshot!(read_from("a.toml", "version = '1'\n", ""), @"error: cannot find the version in `a.toml`: a TOML or JSON file needs `key` or `pattern`");
     insta::assert_snapshot!(read_from("VERSION", "1\n2\n", ""), @"error: cannot find the version in `VERSION`: it holds more than one line; give `constant` or `pattern`");
+}
+
+/// 41: a second assignment anywhere on any line.
+#[test]
+fn a_second_assignment_is_found_wherever_it_is() {
+    for (name, first, second) in [
+        ("a.yaml", "TAG: v1", "a: {TAG: v1}"),
+        ("a.yaml", "TAG: v1", "- TAG: v1"),
+        ("a.yaml", "TAG: v1", "\"TAG\": v1"),
+        ("a.py", "TAG = 'v1'", "x = 1; TAG = 'v1'"),
+        ("a.py", "TAG = 'v1'", "A, TAG = 'v1', 'v1'"),
+        ("a.py", "TAG = 'v1'", "if (TAG := 'v1'): pass"),
+        ("a.ts", "const TAG = 'v1'", "export const A = 1, TAG = 'v1'"),
+        ("a.sh", "TAG=v1", "[ x ] && TAG=v1"),
+    ] {
+        let told = read_from(name, &format!("{first}\n{second}\n"), "constant = 'TAG'");
+        assert!(told.starts_with("error: `TAG` is assigned 2 times:\n"), "{second}: {told}");
+    }
+}
+
+#[test]
+fn a_version_that_lives_elsewhere_is_hinted_at() {
+    let key = "key = 'project.version'";
+    let dynamic = "[project]\ndynamic = ['version']\n";
+    let told = [
+        read_from("pyproject.toml", dynamic, key),
+        read_from(
+            "pyproject.toml",
+            &format!("{dynamic}[tool.hatch.version]\npath = 'a.py'\n"),
+            key,
+        ),
+        read_from(
+            "pyproject.toml",
+            &format!("{dynamic}[tool.setuptools.dynamic]\nversion = {{ attr = 'acme.VERSION' }}\n"),
+            key,
+        ),
+    ];
+    insta::assert_snapshot!(told.join("\n\n"), @r"
+    error: `pyproject.toml` has no key `project.version`
+
+    hint: `project.dynamic` lists `version`: set `file` to the file that the build backend reads, and `constant` or `pattern`
+
+    error: `pyproject.toml` has no key `project.version`
+
+    hint: `project.dynamic` lists `version`: set `file` to `a.py`, and `constant` or `pattern`
+
+    error: `pyproject.toml` has no key `project.version`
+
+    hint: `project.dynamic` lists `version`: set `file` to the module of `acme.VERSION`, and `constant` or `pattern`
+    ");
+    let package = "[package]\nname = 'a'\nversion.workspace = true\n";
+    let root = "[workspace]\nmembers = ['a']\n[workspace.package]\nversion = '1.0.0'\n";
+    let files = [("Cargo.toml", root), ("a/Cargo.toml", package)];
+    let repository = Repository::new(&files, "file = 'a/Cargo.toml'\nkey = 'package.version'");
+    insta::assert_snapshot!(repository.told("1.1.0"), @r"
+    error: `a/Cargo.toml` has no text at the key `package.version`
+
+    hint: the package inherits its version: set `file` to `Cargo.toml` and `key` to `workspace.package.version`
+    ");
 }
 
 #[test]
@@ -143,7 +216,7 @@ fn truss() -> Repository {
         ),
         (
             "truss/util.py",
-            "\"\"\"Docs.\n\nTAG = \"v0.1.0\"\n\"\"\"\n# TAG = \"v0.2.0\"\nclass Tags:\n    TAG: str = \"v0.13.0\"  # in step\n",
+            "\"\"\"Docs.\n\nTAG is v0.1.0.\n\"\"\"\n# v0.2.0\nclass Tags:\n    TAG: str = \"v0.13.0\"  # in step\n",
         ),
         (
             "Cargo.toml",
