@@ -15,6 +15,7 @@ use crate::event::{CancelReason, Event, Events, FailureKind};
 use crate::image::{Digest, Reference};
 use crate::plan::{self, Fingerprint, Plan};
 use crate::registry::RegistryOptions;
+use crate::render::familiar;
 use crate::report::{Printer, RunReport};
 
 use super::args::{BuildArgs, GlobalArgs, OutputArgs};
@@ -202,21 +203,26 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Pins what the lock does not, as the engine's mirrors have it where there is an engine.
+    /// Pins what the lock does not, as the engine that builds would pull it. Without an engine,
+    /// as registries have it: a release whose images are all published builds nothing.
     async fn resolve(&self, recipe: &mut Recipe<'_>) -> Result<(), Report> {
         if recipe.unpinned().is_empty() {
             return Ok(());
         }
-        let engine = self.engine().await;
-        let mirrors = engine.as_ref().map(|engine| engine.registry_mirrors().to_vec());
-        let registries = registries::open(&self.registries, mirrors.unwrap_or_default())?;
-        let problems = recipe.resolve(&registries).await;
-        if !problems.is_empty() {
-            // What is not pinned is built, whatever else is.
-            engine?;
-        }
-        for problem in problems {
-            let message = format!("what is built on it is built each time: {problem}");
+        let unresolved = match self.engine().await {
+            Ok(engine) => recipe.resolve_with(engine, &self.registries.credentials).await,
+            Err(error) => {
+                let registries = registries::open(&self.registries, Vec::new())?;
+                if !recipe.resolve(&registries).await.is_empty() {
+                    // What is not pinned is built, whatever else is.
+                    return Err(error);
+                }
+                Vec::new()
+            }
+        };
+        for problem in unresolved {
+            let image = familiar(&problem.image.canonical()).to_owned();
+            let message = format!("images based on `{image}` are rebuilt on every run: {problem}");
             self.events.emit(&Event::Warning { target: None, message });
         }
         Ok(())

@@ -16,7 +16,7 @@ use crate::report::Printer;
 
 use super::args::{EngineArgs, ExportBakeArgs, ExportCommand, GlobalArgs, PlanFormat};
 use super::metadata::FileError;
-use super::recipe::Recipe;
+use super::recipe::{Recipe, Unresolved};
 use super::render::{self, FilesError, RenderedFile};
 use super::{Environment, engines, fan_out, inputs, planned, registries, selection};
 
@@ -88,7 +88,7 @@ fn for_bake(
     let unpinned = recipe.unpinned();
     if !unpinned.is_empty() {
         let names: Vec<String> =
-            unpinned.iter().map(|name| format!("`{}`", familiar(&name.to_string()))).collect();
+            unpinned.keys().map(|name| format!("`{}`", familiar(&name.to_string()))).collect();
         let names = names.join(", ");
         printer.message(&format!(
             "warning: no digest pins {names}: what bake builds on it has no fingerprint, and other \
@@ -125,7 +125,7 @@ fn for_bake(
 async fn resolve(
     recipe: &mut Recipe<'_>,
     environment: &Environment,
-) -> Result<Vec<String>, Report> {
+) -> Result<Vec<Unresolved>, Report> {
     let options = registries::brief(&registries::options(recipe.plan.matrix, environment)?);
     let request = engines::request(&EngineArgs::default(), environment);
     let mirrors = engines::mirrors(&request).await.unwrap_or_default();

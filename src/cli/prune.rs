@@ -61,11 +61,11 @@ async fn prune(
         printer.message(&format!("warning: no engine is looked through: {error}\n"));
     }
     if !recipe.unpinned().is_empty() {
-        let mirrors = engine.as_ref().map(|engine| engine.registry_mirrors().to_vec());
-        let mirrors = mirrors.unwrap_or_default();
-        let upstreams = registries::open(&options, mirrors)?;
-        let problems = recipe.resolve(&upstreams).await;
-        if let Some(problem) = problems.into_iter().next() {
+        let problems = match &engine {
+            Ok(engine) => recipe.resolve_with(engine, &options.credentials).await,
+            Err(_) => recipe.resolve(&registries::open(&options, Vec::new())?).await,
+        };
+        if let Some(problem) = problems.first() {
             printer.message(&format!("warning: nothing is pruned: {problem}\n"));
             return Ok(());
         }

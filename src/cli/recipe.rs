@@ -1,13 +1,14 @@
 //! A plan with all that its images are made of: contexts, upstream images, fingerprints.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use crate::engine::{BuildJob, Destination};
+use crate::engine::{BuildJob, ConnectedEngine, Destination};
 use crate::error::{Report, one_line};
-use crate::image::{Reference, Tag};
+use crate::image::{Digest, Platform, Reference, Tag};
 use crate::plan::{Fingerprint, Inputs, Lock, Plan};
-use crate::registry::Registries;
-use crate::render::{BuildContext, Pins, Renderer};
+use crate::registry::{Credentials, Registries, RetryPolicy};
+use crate::render::{BuildContext, Pins, Renderer, familiar};
 
 use super::registries;
 
@@ -16,6 +17,14 @@ pub(super) struct Recipe<'a> {
     pub(super) plan: &'a Plan<'a>,
     pub(super) contexts: Vec<BuildContext>,
     pub(super) inputs: Vec<Inputs>,
+}
+
+/// An upstream image whose digest could not be looked up.
+#[derive(Debug, thiserror::Error)]
+#[error("`{}` is not pinned: {problem}", familiar(&image.canonical()))]
+pub(super) struct Unresolved {
+    pub(super) image: Reference,
+    problem: String,
 }
 
 impl<'a> Recipe<'a> {
@@ -28,29 +37,54 @@ impl<'a> Recipe<'a> {
         Ok(Self { plan, contexts, inputs })
     }
 
-    /// The upstream images that no lock pins.
-    pub(super) fn unpinned(&self) -> BTreeSet<Reference> {
-        let upstreams = self.contexts.iter().flat_map(|context| &context.upstreams);
-        let unpinned = upstreams.filter(|upstream| upstream.digest.is_none());
-        unpinned.filter_map(|upstream| upstream.reference.clone()).collect()
+    /// The upstream images that no lock pins, and the platforms that they are needed for.
+    pub(super) fn unpinned(&self) -> BTreeMap<Reference, BTreeSet<Platform>> {
+        let mut unpinned: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+        for (target, context) in self.plan.targets.iter().zip(&self.contexts) {
+            let upstreams = context.upstreams.iter().filter(|upstream| upstream.digest.is_none());
+            for reference in upstreams.filter_map(|upstream| upstream.reference.clone()) {
+                unpinned.entry(reference).or_default().extend(target.platforms.iter().cloned());
+            }
+        }
+        unpinned
     }
 
     /// Looks up what no lock pins, once for all targets, so that no two of them are built on
     /// different images. Gives what could not be looked up, and why.
-    pub(super) async fn resolve(&mut self, registries: &Registries) -> Vec<String> {
-        let references = self.unpinned();
-        let found = registries::digests(registries, &references).await;
-        let (mut pins, mut problems) = (Pins::new(), Vec::new());
-        for (reference, found) in references.iter().zip(found) {
-            let problem = match found {
-                Ok(Some(found)) => {
-                    pins.insert(reference.clone(), found);
-                    continue;
-                }
-                Ok(None) => "its registry does not have it".to_owned(),
-                Err(error) => one_line(&error),
-            };
-            problems.push(format!("`{reference}` is not pinned: {problem}"));
+    pub(super) async fn resolve(&mut self, registries: &Registries) -> Vec<Unresolved> {
+        let images = self.unpinned();
+        let answers = registries::digests(registries, images.keys()).await;
+        let answers = answers.into_iter().map(|answer| match answer {
+            Ok(Some(digest)) => Ok(digest),
+            Ok(None) => Err("its registry does not have it".to_owned()),
+            Err(error) => Err(one_line(&error)),
+        });
+        self.pin(images.into_keys().zip(answers))
+    }
+
+    /// The same through the engine that builds, which alone knows all of its mirrors.
+    pub(super) async fn resolve_with(
+        &mut self,
+        engine: &ConnectedEngine,
+        credentials: &Arc<Credentials>,
+    ) -> Vec<Unresolved> {
+        let images = self.unpinned();
+        let answers = engine.resolve(&images, credentials, RetryPolicy::default()).await;
+        let answers = answers.into_iter().map(|answer| answer.map_err(|error| one_line(&error)));
+        self.pin(images.into_keys().zip(answers))
+    }
+
+    /// Pins what was looked up.
+    fn pin(
+        &mut self,
+        answers: impl Iterator<Item = (Reference, Result<Digest, String>)>,
+    ) -> Vec<Unresolved> {
+        let (mut pins, mut unresolved) = (Pins::new(), Vec::new());
+        for (image, answer) in answers {
+            match answer {
+                Ok(digest) => drop(pins.insert(image, digest)),
+                Err(problem) => unresolved.push(Unresolved { image, problem }),
+            }
         }
         for context in &mut self.contexts {
             context.pin(&pins);
@@ -60,7 +94,7 @@ impl<'a> Recipe<'a> {
             &self.contexts,
             &self.plan.matrix.build.secret_ids(),
         );
-        problems
+        unresolved
     }
 
     /// What each target is made of, where that is certain.

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::EngineAddress;
 use crate::error::{ExitCode, Explain};
-use crate::image::Platform;
+use crate::image::{Platform, Reference};
+use crate::render::familiar;
 
 /// Any cause, as the libraries below give it.
 pub(crate) type Cause = Box<dyn Error + Send + Sync>;
@@ -132,6 +133,14 @@ pub enum EngineError {
         /// What it answered.
         #[source]
         source: Cause,
+    },
+    /// An upstream image whose digest the engine cannot look up.
+    #[error("failed to resolve `{}`: {problem}", familiar(&image.canonical()))]
+    Resolve {
+        /// The image.
+        image: Reference,
+        /// The engine's answer.
+        problem: String,
     },
     /// The folder of an OCI layout that cannot be used.
     #[error("failed to use `{}` as an OCI image layout", path.display())]

@@ -20,6 +20,12 @@ impl Platform {
         &self.architecture
     }
 
+    /// The architecture's variant, such as `v7`.
+    #[must_use]
+    pub fn variant(&self) -> Option<&str> {
+        self.variant.as_deref()
+    }
+
     /// Several, as a message names them: `linux/amd64, linux/arm64`.
     #[must_use]
     pub fn list(platforms: &[Self]) -> String {

@@ -35,7 +35,7 @@ impl Default for RetryPolicy {
 impl RetryPolicy {
     /// The wait after so many failures: anything from nothing to a doubling limit, so that
     /// clients that failed together do not come back together.
-    fn wait(&self, failures: u32) -> Duration {
+    pub(crate) fn wait(&self, failures: u32) -> Duration {
         let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
         let limit = self.first_wait.saturating_mul(doubled).min(self.longest_wait);
         limit.mul_f64(rand::rng().random())

@@ -1,4 +1,4 @@
-//! Engines that go away while they build, and disks that are full.
+//! Engines that go away while they build, registries that they lose, and disks that are full.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -9,6 +9,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 
 use crate::bed;
+use crate::fake::{FakeRegistry, Fault, Rule};
 
 /// The engine of the test bed behind a socket of its own, until this is aborted.
 fn engine(path: &Path) -> JoinHandle<()> {
@@ -117,4 +118,48 @@ async fn a_disk_that_is_full_is_named_and_nothing_partial_stays() {
     }
     let is_whole = |name: &str| name.len() == 64;
     assert!(left.lines().all(is_whole), "{left}");
+}
+
+/// Pushes one checked image to `registry`; returns the exit code and what the command prints.
+async fn push_checked(registry: &FakeRegistry) -> (Option<i32>, String) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let matrix = "[image]\nrepository = \"basegen-test/faulty\"\ntag = \"{{variant}}-v1\"\n\
+                  dockerfile = \"Dockerfile.hbs\"\nplatforms = [\"linux/amd64\"]\n\
+                  [axes]\nword = [\"one\"]\n\
+                  [[verify]]\nname = \"word\"\nrun = [\"cat\", \"/word\"]\n";
+    let dockerfile = format!("FROM python:3.11-slim-bookworm\nRUN echo {} >/word\n", bed::unique());
+    fs_err::create_dir(folder.path().join("dockerfiles")).expect("a folder");
+    fs_err::write(folder.path().join("matrix.toml"), matrix).expect("a file");
+    fs_err::write(folder.path().join("dockerfiles/Dockerfile.hbs"), dockerfile).expect("a file");
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_basegen"));
+    command.args(["--push", "--registry", &registry.host()]).current_dir(folder.path());
+    command.env("XDG_STATE_HOME", folder.path().join("state"));
+    let output = command.output().await.expect("the command runs");
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_that_the_network_has_ended_is_tried_again() {
+    let registry = FakeRegistry::start().await;
+    // More often than the engine itself tries.
+    let rule = Rule::every("PUT", "*/basegen-test/faulty/manifests/*", Fault::Drop).times(5);
+    let faults = registry.fail(rule);
+    let (code, told) = push_checked(&registry).await;
+    assert_eq!(code, Some(0), "{told}");
+    assert_eq!(faults.used(), 5);
+    if !bed::has_graph_driver().await {
+        // A Docker Engine with a graph driver tries as often by itself.
+        assert!(told.contains("trying again after a network fault: failed to push"), "{told}");
+    }
+    assert!(registry.manifest("basegen-test/faulty", "one-v1").is_some(), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_that_the_registry_refuses_is_not_tried_again() {
+    let registry = FakeRegistry::start().await;
+    let refusal = Fault::error(403, "DENIED", "requested access to the resource is denied");
+    registry.fail(Rule::every("PUT", "*/basegen-test/faulty/manifests/*", refusal));
+    let (code, told) = push_checked(&registry).await;
+    assert_eq!(code, Some(7), "{told}");
+    assert_eq!(registry.count("PUT", "*/basegen-test/faulty/manifests/*"), 1, "{told}");
 }

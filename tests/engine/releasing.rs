@@ -8,6 +8,7 @@ use basegen::image::Digest;
 use serde_json::Value;
 use tokio::process::{Child, Command};
 
+use crate::addresses::{Behind, tcp};
 use crate::bed;
 use crate::fake::{FakeRegistry, Fault, Rule};
 
@@ -47,6 +48,13 @@ struct Project {
 
 impl Project {
     async fn new() -> Self {
+        let project = Self::unpinned().await;
+        project.ok(&["update"]).await;
+        project
+    }
+
+    /// The same without a lock.
+    async fn unpinned() -> Self {
         let project = Self {
             folder: tempfile::tempdir().expect("a folder"),
             registry: FakeRegistry::start().await,
@@ -58,7 +66,6 @@ impl Project {
         project.file("dockerfiles/server.txt", "uvicorn\n");
         project.file("dockerfiles/training.txt", "tqdm\n");
         project.version("v1");
-        project.ok(&["update"]).await;
         project
     }
 
@@ -218,6 +225,32 @@ async fn a_release_sends_every_blob_once_and_the_next_one_none() {
     assert!(output.status.success() && told.contains("8 unchanged, 8 tags set"), "{told}");
     let status = project.ok(&["status", "v4", "--registry", &host]).await;
     assert!(status.contains("8 of 8 images are as"), "{status}");
+}
+
+/// A buildkitd may know a mirror of Docker Hub from its own configuration alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_that_only_the_engine_knows_pins_what_is_published_twice() {
+    let project = Project::unpinned().await;
+    let host = project.registry.host();
+    let port = tcp(Behind::BuildKit, None).await;
+    let builder = format!("tcp://127.0.0.1:{port}");
+    let push = async || {
+        let mut command = project.command(&["--push", "--registry", &host]);
+        // The BuildKit of a graph driver's engine cannot push.
+        if !bed::has_graph_driver().await {
+            command.args(["--builder", &builder]);
+        }
+        // basegen itself reaches no other registry.
+        command.env("HTTPS_PROXY", "http://127.0.0.1:1").env("NO_PROXY", "127.0.0.1");
+        let output = command.output().await.expect("the command runs");
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{errors}");
+        errors
+    };
+    let errors = push().await;
+    assert!(errors.contains("8 built") && !errors.contains("warning"), "{errors}");
+    let errors = push().await;
+    assert!(errors.contains("8 unchanged"), "{errors}");
 }
 
 /// Fault 16: killed at every state of a release, by SIGKILL.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bollard_buildkit_proto::moby::buildkit::v1::{CacheOptions, SolveRequest};
+use bollard_buildkit_proto::moby::buildkit::v1::SolveRequest;
 use futures_util::future::try_join_all;
 use serde_json::Value;
 use tonic::Status;
@@ -16,14 +16,15 @@ use super::hold::Holds;
 use super::layout::OciLayout;
 use super::past::Past;
 use super::progress::Progress;
+use super::retry::Attempts;
 use super::session::{Offer, Session};
 use super::{ConnectedEngine, context, export, failure, solve, transport};
 use crate::engine::docker;
 use crate::engine::{BuildJob, BuiltImage, Destination, Engine, EngineError, Peers, Secret};
 use crate::error::one_line;
-use crate::event::{Events, Failure};
+use crate::event::{Events, Failure, FailureKind};
 use crate::image::Digest;
-use crate::registry::Credentials;
+use crate::registry::{Credentials, RetryPolicy};
 use crate::verify;
 
 /// What all builds of a run have in common.
@@ -43,6 +44,8 @@ pub struct BuildOptions {
     pub build_args: BTreeMap<String, String>,
     /// Whether every step runs, even where its result is there already.
     pub no_cache: bool,
+    /// How often a push that the network has ended is tried again.
+    pub retry: RetryPolicy,
 }
 
 impl BuildOptions {
@@ -56,6 +59,7 @@ impl BuildOptions {
             secrets: Vec::new(),
             build_args: BTreeMap::new(),
             no_cache: false,
+            retry: RetryPolicy::default(),
         }
     }
 }
@@ -93,17 +97,31 @@ impl Engine for BuildKitEngine {
         mut peers: Peers,
     ) -> Result<BuiltImage, Box<Failure>> {
         let mut progress = Progress::new(&job.target, events, self.past.now());
-        let mut lost = 0;
+        let mut attempts = Attempts::new(self.options.retry);
+        let (mut lost, mut is_first) = (0, true);
         loop {
-            let response = self.solve(job, &mut progress, &mut peers, lost).await?;
-            match self.deliver(job, &response, &mut progress).await {
-                Ok(digest) => return Ok(BuiltImage { digest, cached: progress.all_cached() }),
-                Err(problem) if lost < MAX_LOST && docker::is_name_gone(&problem) => lost += 1,
-                Err(problem) => {
-                    let able = self.engine.0.abilities;
-                    return Err(Box::new(failure::not_handed_on(job, &problem, able)));
-                }
-            }
+            let failure = match self.solve(job, &mut progress, &mut peers, is_first).await {
+                Err(failure) => failure,
+                Ok(response) => match self.deliver(job, &response, &mut progress).await {
+                    Ok(digest) => return Ok(BuiltImage { digest, cached: progress.all_cached() }),
+                    Err(problem) if lost < MAX_LOST && docker::is_name_gone(&problem) => {
+                        (lost, is_first) = (lost + 1, false);
+                        continue;
+                    }
+                    Err(problem) => {
+                        let able = self.engine.0.abilities;
+                        Box::new(failure::not_handed_on(job, &problem, able))
+                    }
+                },
+            };
+            let is_push = failure.kind == FailureKind::Export
+                && self.options.destination == Destination::Registry;
+            let wait = is_push.then(|| attempts.after(&failure.message)).flatten();
+            let Some(wait) = wait else { return Err(failure) };
+            progress.try_again(&failure.message);
+            tokio::time::sleep(wait).await;
+            // A new build: its image is checked as the first was, from the engine's cache.
+            is_first = false;
         }
     }
 }
@@ -125,19 +143,20 @@ impl BuildKitEngine {
         })
     }
 
-    /// Builds the image and exports it in its turn; `lost` is how often that was done before.
+    /// Builds the image and exports it in its turn; only the first attempt may leave the engine's
+    /// cache unused.
     async fn solve(
         &self,
         job: &BuildJob,
         progress: &mut Progress,
         peers: &mut Peers,
-        lost: usize,
+        is_first: bool,
     ) -> Result<HashMap<String, String>, Box<Failure>> {
-        let mut solved = self.attempt(job, progress, peers, lost).await;
+        let mut solved = self.attempt(job, progress, peers, is_first).await;
         // A connection that has ended takes nothing any more, and the next call opens another.
         if solved.as_ref().is_err_and(|status| transport::is_unsent(status) && progress.is_empty())
         {
-            solved = self.attempt(job, progress, peers, lost).await;
+            solved = self.attempt(job, progress, peers, is_first).await;
         }
         solved.map_err(|status| {
             let (native, able) = (self.engine.platforms(), self.engine.0.abilities);
@@ -150,7 +169,7 @@ impl BuildKitEngine {
         job: &BuildJob,
         progress: &mut Progress,
         peers: &mut Peers,
-        lost: usize,
+        is_first: bool,
     ) -> Result<HashMap<String, String>, Status> {
         let channel = &self.engine.0.channel;
         let mut sent = Sent::new(&job.context);
@@ -161,7 +180,7 @@ impl BuildKitEngine {
             layout: self.layout.clone(),
         };
         let session = Arc::new(Session::open(channel.clone(), offer).await?);
-        let attributes = self.attributes(job, self.options.no_cache && lost == 0);
+        let attributes = self.attributes(job, self.options.no_cache && is_first);
         let asked = Asked { job, sent, session, attributes };
         let exporter = export::exporter(job, &self.options, self.engine.0.abilities);
         let solved = solve::solve(channel.clone(), asked.build(exporter), progress, |gateway| {
@@ -326,24 +345,9 @@ impl Asked<'_> {
         gateway.solve(&image).await
     }
 
-    /// A build without a frontend: it is led through its gateway, and ends with `exporter`.
+    /// A build of the job that ends with `exporter`.
     fn build(&self, exporter: Exporter) -> SolveRequest {
-        SolveRequest {
-            r#ref: super::random_id(),
-            session: self.session.id().to_owned(),
-            frontend_attrs: self.attributes.clone(),
-            // The newer list of exporters is unknown to engines before Docker 26; with one
-            // exporter the older field means the same everywhere.
-            exporter_deprecated: exporter.kind.to_owned(),
-            exporter_attrs_deprecated: exporter.attributes,
-            // BuildKit before 0.12 does not expect it to be missing.
-            cache: Some(CacheOptions::default()),
-            // Not for the engine's history of builds: writing that took a quarter of the time of a
-            // small build, and an engine whose disk is busy gives up over it after 20 seconds and
-            // fails the build. The run's own logs say more.
-            internal: true,
-            ..SolveRequest::default()
-        }
+        solve::request(&self.session, self.attributes.clone(), exporter)
     }
 }
 

@@ -7,18 +7,24 @@ use std::time::Duration;
 use bollard_buildkit_proto::moby::buildkit::v1::frontend::llb_bridge_client::LlbBridgeClient;
 use bollard_buildkit_proto::moby::buildkit::v1::frontend::result::Result as Refs;
 use bollard_buildkit_proto::moby::buildkit::v1::frontend::{
-    self, Ref, ReturnRequest, SolveRequest,
+    self, Ref, ResolveImageConfigRequest, ResolveSourceImageRequest, ResolveSourceMetaRequest,
+    ReturnRequest, SolveRequest,
 };
-use bollard_buildkit_proto::pb::Definition;
+use bollard_buildkit_proto::pb::{Definition, Platform as PlatformMessage, SourceOp};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::Channel;
-use tonic::{Request, Status};
+use tonic::{Code, Request, Status};
+
+use crate::image::{Platform, Reference};
 
 /// How calls say which build they belong to.
 const BUILD_ID: &str = "buildkit-controlapi-buildid";
 
 /// After how long an engine is asked again that does not know the build yet.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// The mode in which an image is looked up in its registry, whatever the engine has of it.
+const FROM_REGISTRY: &str = "pull";
 
 /// What the Dockerfile frontend is asked to make.
 #[derive(Clone)]
@@ -90,18 +96,67 @@ impl Gateway {
             evaluate: true,
             ..SolveRequest::default()
         };
-        loop {
-            match self.bridge.clone().solve(self.of_this_build(request.clone())).await {
-                Ok(response) => {
-                    let result = response.into_inner().result;
-                    let result = result.ok_or_else(|| Status::internal("a solve without result"));
-                    return result.map(Solved::new);
-                }
-                // A busy engine opens a build late; it has waited three seconds for it already.
-                Err(status) if knows_no_build(status.message()) => tokio::time::sleep(PAUSE).await,
-                Err(status) => return Err(status),
+        let answer = when_open(|| {
+            let (mut bridge, request) = (self.bridge.clone(), self.of_this_build(request.clone()));
+            async move { bridge.solve(request).await }
+        });
+        let result = answer.await?.into_inner().result;
+        result.map(Solved::new).ok_or_else(|| Status::internal("a solve without result"))
+    }
+
+    /// Asks which digest `image` has for the engine: that of its index, or of its manifest where
+    /// it has no index. Engines that read the image's configuration too want a `platform` that
+    /// the image is for; `None` is the engine's own.
+    ///
+    /// The image that the engine itself has of that name does not count.
+    pub(super) async fn resolve(
+        &self,
+        image: &Reference,
+        platform: Option<&Platform>,
+    ) -> Result<String, Status> {
+        let request = ResolveSourceMetaRequest {
+            source: Some(SourceOp {
+                identifier: format!("docker-image://{}", image.canonical()),
+                ..SourceOp::default()
+            }),
+            platform: platform.map(message),
+            log_name: format!("[internal] resolve {image}"),
+            resolve_mode: FROM_REGISTRY.to_owned(),
+            image: Some(ResolveSourceImageRequest { no_config: true, ..Default::default() }),
+            ..ResolveSourceMetaRequest::default()
+        };
+        let answer = when_open(|| {
+            let (mut bridge, request) = (self.bridge.clone(), self.of_this_build(request.clone()));
+            async move { bridge.resolve_source_meta(request).await }
+        });
+        match answer.await {
+            Ok(answer) => Ok(answer.into_inner().image.unwrap_or_default().digest),
+            // BuildKit has this call since 0.13.
+            Err(status) if status.code() == Code::Unimplemented => {
+                self.resolve_config(image, platform).await
             }
+            Err(status) => Err(status),
         }
+    }
+
+    /// The same by the older call.
+    async fn resolve_config(
+        &self,
+        image: &Reference,
+        platform: Option<&Platform>,
+    ) -> Result<String, Status> {
+        let request = ResolveImageConfigRequest {
+            r#ref: image.canonical(),
+            platform: platform.map(message),
+            log_name: format!("[internal] resolve {image}"),
+            resolve_mode: FROM_REGISTRY.to_owned(),
+            ..ResolveImageConfigRequest::default()
+        };
+        let answer = when_open(|| {
+            let (mut bridge, request) = (self.bridge.clone(), self.of_this_build(request.clone()));
+            async move { bridge.resolve_image_config(request).await }
+        });
+        Ok(answer.await?.into_inner().digest)
     }
 
     /// Ends the build with `image`, which is exported now.
@@ -114,6 +169,28 @@ impl Gateway {
         let mut request = Request::new(message);
         request.metadata_mut().insert(BUILD_ID, self.build.clone());
         request
+    }
+}
+
+/// What comes of a call within a build that may not be open yet.
+async fn when_open<T, F: Future<Output = Result<T, Status>>>(
+    call: impl Fn() -> F,
+) -> Result<T, Status> {
+    loop {
+        match call().await {
+            // A busy engine opens a build late; it has waited three seconds for it already.
+            Err(status) if knows_no_build(status.message()) => tokio::time::sleep(PAUSE).await,
+            answer => return answer,
+        }
+    }
+}
+
+fn message(platform: &Platform) -> PlatformMessage {
+    PlatformMessage {
+        os: platform.os().to_owned(),
+        architecture: platform.architecture().to_owned(),
+        variant: platform.variant().unwrap_or_default().to_owned(),
+        ..PlatformMessage::default()
     }
 }
 

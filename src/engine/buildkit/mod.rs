@@ -10,6 +10,8 @@ mod layout;
 mod past;
 mod probe;
 mod progress;
+mod resolve;
+mod retry;
 mod session;
 mod solve;
 mod text;

@@ -103,6 +103,17 @@ impl Progress {
         OwnStep { progress: self, index, begun: Instant::now() }
     }
 
+    /// Reports that the push failed with `problem` and is tried again: no step counts as failed.
+    pub(super) fn try_again(&mut self, problem: &str) {
+        for state in &mut self.steps {
+            state.error = None;
+        }
+        self.events.emit(&Event::Warning {
+            target: Some(self.target.clone()),
+            message: format!("trying again after a network fault: {problem}"),
+        });
+    }
+
     /// The step that the vertex with this digest belongs to.
     pub(super) fn step_of(&self, vertex: &str) -> Option<&Step> {
         let index = self.vertices.get(vertex)?.step?;
