@@ -248,7 +248,8 @@ impl<'a> Proposing<'a> {
         };
         let before = previous.as_ref().map(|(_, set, _)| set);
         let (images, removed) = match &set {
-            Some((_, set, _)) => {
+            Some((reference, set, _)) => {
+                set.check_repositories(reference, &self.plan.repositories())?;
                 let contents = publish::contents(&registries, set, before).await?;
                 (self.rows(set, &contents), removed(set, before))
             }

@@ -30,6 +30,7 @@ pub(super) fn differences(
         let Some((set, _)) = ReleaseSet::read(&registries, &reference).await? else {
             return Ok(None);
         };
+        set.check_repositories(&reference, &plan.repositories())?;
         Ok(Some(of_set(plan, &set, &registries).await?))
     });
     runtime.shutdown_background();

@@ -30,6 +30,7 @@ pub(super) fn run(
     let (set, digest) = runtime
         .block_on(ReleaseSet::read(&registries, reference))?
         .ok_or_else(|| PublishError::NoSet(reference.clone()))?;
+    set.check_repositories(reference, &plan.repositories())?;
     let images = runtime.block_on(publish::audit(&registries, &set))?;
     let is_whole = images.iter().all(|image| image.finding == Finding::Whole);
     printer.result(&match args.format {

@@ -27,7 +27,7 @@ pub use shards::{MAX_SHARDS, usual_shards};
 pub use since::{Affected, Comparison, Effect};
 pub use standing::{PublishedState, Standing};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -113,6 +113,13 @@ impl<'a> Plan<'a> {
             first_repository,
             targets,
         })
+    }
+
+    /// The repositories of all images, and of the release set.
+    #[must_use]
+    pub fn repositories(&self) -> BTreeSet<&Repository> {
+        let of_targets = self.targets.iter().map(|target| &target.reference.repository);
+        of_targets.chain([&self.first_repository]).collect()
     }
 }
 

@@ -73,7 +73,10 @@ async fn since(
     now: &SetImage,
     before: Option<&SetImage>,
 ) -> Result<Since, PublishError> {
-    let Some(before) = before else { return Ok(Since::New) };
+    let repository = &now.reference.repository;
+    let Some(before) = before.filter(|before| before.reference.repository == *repository) else {
+        return Ok(Since::New);
+    };
     if now.digest == before.digest {
         return Ok(Since::Unchanged);
     }

@@ -99,6 +99,16 @@ pub enum PublishError {
         /// What is wrong.
         problem: String,
     },
+    /// A release set lists an image outside the repositories of the matrix.
+    #[error(
+        "the release set `{set}` lists `{image}`, which is outside the repositories of this matrix"
+    )]
+    ForeignImage {
+        /// The tag of the set.
+        set: Reference,
+        /// The image.
+        image: Reference,
+    },
     /// A registry refused or failed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -115,6 +125,7 @@ impl Explain for PublishError {
             | Self::Tags { .. }
             | Self::NoSet(_)
             | Self::NotASet { .. }
+            | Self::ForeignImage { .. }
             | Self::NotStaged { .. } => ExitCode::Registry,
         }
     }
@@ -150,6 +161,11 @@ impl Explain for PublishError {
             Self::Lost { .. } => "run the same again: it is pushed anew".to_owned(),
             Self::NoSet(_) => "a whole matrix that is pushed writes one".to_owned(),
             Self::NotASet { .. } => return None,
+            Self::ForeignImage { set, .. } => format!(
+                "the image was not looked up. Check who may push to `{}`. After a change of \
+                 `repository` in `[image]`, check out the commit of that release",
+                set.repository
+            ),
             Self::Registry(error) => return error.hint(),
         })
     }

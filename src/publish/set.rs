@@ -7,13 +7,13 @@
 //!
 //! [OCI artifact]: https://github.com/opencontainers/image-spec/blob/main/manifest.md#guidelines-for-artifact-usage
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{PublishError, Row};
-use crate::image::{Digest, Reference};
+use crate::image::{Digest, Reference, Repository};
 use crate::plan::Fingerprint;
 use crate::registry::{Blob, Manifest, Registries, RegistryErrorKind};
 use crate::version::Version;
@@ -109,7 +109,34 @@ impl ReleaseSet {
         if set.schema != SCHEMA {
             return Err(not_a_set(format!("its format is {}, not {SCHEMA}", set.schema)));
         }
+        let registry = repository.registry();
+        let is_foreign = |image: &SetImage| image.reference.repository.registry() != registry;
+        set.refuse(reference, is_foreign)?;
         Ok(Some((set, manifest.digest())))
+    }
+
+    /// Returns an error if an image of this set, read from `reference`, is in none of `repositories`.
+    pub fn check_repositories(
+        &self,
+        reference: &Reference,
+        repositories: &BTreeSet<&Repository>,
+    ) -> Result<(), PublishError> {
+        self.refuse(reference, |image| !repositories.contains(&image.reference.repository))
+    }
+
+    /// Returns an error if `is_foreign` holds for an image.
+    fn refuse(
+        &self,
+        reference: &Reference,
+        is_foreign: impl Fn(&SetImage) -> bool,
+    ) -> Result<(), PublishError> {
+        match self.images.values().find(|image| is_foreign(image)) {
+            None => Ok(()),
+            Some(image) => Err(PublishError::ForeignImage {
+                set: reference.clone(),
+                image: image.reference.clone(),
+            }),
+        }
     }
 }
 

@@ -71,8 +71,11 @@ async fn unnamed(
     released: Option<&SetImage>,
 ) -> Result<(State, Vec<String>), PublishError> {
     let own = &candidate.version.repository;
-    if let Some(SetImage { reference, digest, .. }) = released {
-        let reasons = reasons(registries, candidate, &reference.repository, digest).await?;
+    // A set may list any repository; only the candidate's own is asked.
+    if let Some(SetImage { digest, .. }) =
+        released.filter(|image| image.reference.repository == *own)
+    {
+        let reasons = reasons(registries, candidate, own, digest).await?;
         return Ok((State::Changed, reasons));
     }
     match first_alias(registries, candidate.aliases).await? {

@@ -53,6 +53,15 @@ impl Released {
 
     /// The same with images that `put` puts there, under a path and a tag and with labels.
     fn publish_as(&self, put: impl Fn(&str, &str, &serde_json::Value) -> Digest) {
+        self.publish_listed(put, str::to_owned);
+    }
+
+    /// The same with a set that lists each image under the name that `listed` makes of its own.
+    fn publish_listed(
+        &self,
+        put: impl Fn(&str, &str, &serde_json::Value) -> Digest,
+        listed: impl Fn(&str) -> String,
+    ) {
         let matrix = matrix::load(&self.project.path().join("matrix.toml")).expect("a matrix");
         let version = Some("v1.2.3".parse().expect("a version"));
         let request = PlanRequest { version, ..PlanRequest::default() };
@@ -65,7 +74,7 @@ impl Released {
             let labels = json!({ "dev.basegen.inputs": inputs.label() });
             let digest = put(path, target.reference.tag.as_str(), &labels);
             let fingerprint = inputs.fingerprint().expect("all is known").to_string();
-            let reference = target.reference.canonical();
+            let reference = listed(&target.reference.canonical());
             let image =
                 json!({ "reference": reference, "digest": digest, "fingerprint": fingerprint });
             (target.id().to_owned(), image)
@@ -228,4 +237,31 @@ fn a_lock_is_compared_with_the_registries() {
     released.project.write("basegen.lock", &moved);
     assert_snapshot!("lock_moved", released.told("check"));
     assert_snapshot!("lock_moved_strict", released.told("check --strict"));
+}
+
+/// 34: whoever may write a release set cannot make basegen connect to other hosts.
+#[test]
+fn images_outside_the_repositories_of_the_matrix_are_not_looked_up() {
+    let runtime = Runtime::new().expect("a runtime");
+    let other = runtime.block_on(FakeRegistry::start());
+    for (case, registry, path) in
+        [("host", Some(other.host()), "acme/server-base"), ("repository", None, "elsewhere/base")]
+    {
+        let released = Released::unreleased();
+        let own = released.registry.host();
+        let registry = registry.unwrap_or_else(|| own.clone());
+        released.publish_listed(
+            |path, tag, labels| released.image(path, tag, "amd64", labels),
+            |_| format!("{registry}/{path}:v1"),
+        );
+        let shown = |text: String| text.replace(&other.host(), "OTHER");
+        assert_snapshot!(format!("foreign_{case}_status"), shown(released.told("status")));
+        assert_snapshot!(format!("foreign_{case}_check"), shown(released.told("check")));
+        released.told("bump patch --if-changed");
+        released.told("plan");
+        released.told("plan --version-tag v2.0.0");
+        assert_eq!(other.seen().len(), 0, "{case}");
+        let asked = released.registry.seen();
+        assert!(asked.iter().all(|request| !request.path.contains("elsewhere")), "{case}");
+    }
 }
