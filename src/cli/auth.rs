@@ -17,7 +17,7 @@ use crate::registry::{
     RetryPolicy, VARIABLE_PREFIX,
 };
 use crate::render::{Renderer, Upstream};
-use crate::report::Printer;
+use crate::report::{Printer, escape_json};
 
 use super::access::{AccessError, Refusal, RegistryRow, RepositoryRow, json, table, user};
 use super::args::{AuthCheckArgs, GlobalArgs, NamingArgs, SelectionArgs, TextFormat};
@@ -47,7 +47,7 @@ pub(super) fn check(
     let home = environment.path("HOME");
     printer.result(&match args.format {
         TextFormat::Table => table(&rows, home.as_deref()),
-        TextFormat::Json => json(&rows),
+        TextFormat::Json => escape_json(&json(&rows)),
     });
     let refused: Vec<Refusal> = rows.iter().flat_map(RegistryRow::refusals).collect();
     match refused.is_empty() {

@@ -7,7 +7,7 @@ use crate::error::{ExitCode, Explain, Report};
 use crate::matrix::{Matrix, Selection, VersionTable};
 use crate::plan::{Plan, PublishedState, with_readme};
 use crate::publish::ReleaseSet;
-use crate::report::{Outputs, Printer, format};
+use crate::report::{Outputs, Printer, escape_json, format};
 use crate::version::{self, FileEdit, Level, Prerelease, Said, Version};
 
 use super::args::{AnswerFormat, BumpArgs, GlobalArgs, NamingArgs, PrereleaseKind};
@@ -173,7 +173,7 @@ impl Answer {
         }
         match args.format {
             AnswerFormat::Text => printer.result(&self.text()),
-            AnswerFormat::Json => printer.result(&self.json(args.dry_run)),
+            AnswerFormat::Json => printer.result(&escape_json(&self.json(args.dry_run))),
             // The steps after this one would take it for done.
             AnswerFormat::Github if args.dry_run => printer.result(&self.outputs().to_string()),
             AnswerFormat::Github => {

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::error::{ExitCode, Report};
 use crate::matrix::Selection;
-use crate::report::{Outputs, Printer};
+use crate::report::{Outputs, Printer, escape_json};
 use crate::version::{self, Version};
 
 use super::args::{AnswerFormat, ChangedArgs, GlobalArgs, NamingArgs};
@@ -26,7 +26,7 @@ pub(super) fn run(
     let change = Change { before: since.version()?, now, since: &since, revision: &args.since };
     match args.format {
         AnswerFormat::Text => printer.result(&change.text()),
-        AnswerFormat::Json => printer.result(&change.json()),
+        AnswerFormat::Json => printer.result(&escape_json(&change.json())),
         AnswerFormat::Github => {
             answer::hand_on(&change.outputs(), &change.text(), environment, printer)?;
         }

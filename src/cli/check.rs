@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::error::{ExitCode, Report};
-use crate::report::{Printer, format, github};
+use crate::report::{Printer, escape_json, format, github};
 
 use super::args::{CheckArgs, FindingsFormat, GlobalArgs};
 use super::{Environment, findings, selection};
@@ -46,12 +46,16 @@ impl Finding {
         format!("{}:{}: {note}{}{hint}\n", self.path.display(), self.line, one_line(&self.message))
     }
 
-    fn annotation(&self) -> String {
+    fn annotation(&self) -> github::Command {
         let command = if self.level == Level::Note { "notice" } else { "error" };
         let hint = self.hint.iter().map(|hint| format!("\n{hint}")).collect::<String>();
         let message = format!("{}{hint}", self.message);
-        format!("{}\n", github::at_line(command, &self.path.to_string_lossy(), self.line, &message))
+        github::at_line(command, &self.path.to_string_lossy(), self.line, &message)
     }
+}
+
+fn annotations(found: &[Finding]) -> Vec<github::Command> {
+    found.iter().map(Finding::annotation).collect()
 }
 
 fn one_line(text: &str) -> String {
@@ -71,21 +75,19 @@ pub(super) fn run(
     let wrong = found.iter().filter(|finding| finding.level == Level::Error).count();
     match args.format {
         FindingsFormat::Text => {
-            let lines: String = found.iter().map(Finding::line).collect();
+            printer.result(&found.iter().map(Finding::line).collect::<String>());
             if environment.is_actions() {
-                printer.result(&github::neutral(&lines));
-                printer.message(&found.iter().map(Finding::annotation).collect::<String>());
-            } else {
-                printer.result(&lines);
+                printer.err.commands(&annotations(&found));
             }
         }
         FindingsFormat::Github => {
-            printer.result(&found.iter().map(Finding::annotation).collect::<String>());
+            printer.out.commands(&annotations(&found));
         }
         FindingsFormat::Json => {
             let document =
                 json!({ "schema": 1, "ok": wrong == 0 && unasked.is_none(), "findings": found });
-            printer.result(&serde_json::to_string_pretty(&document).expect("findings are JSON"));
+            let text = serde_json::to_string_pretty(&document).expect("findings are JSON");
+            printer.result(&escape_json(&text));
         }
     }
     if let Some(error) = unasked {

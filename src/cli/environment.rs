@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use secrecy::SecretString;
 
-use crate::report::ColorSignals;
+use crate::report::{ColorSignals, Guard};
 
 /// Variables and terminals, as they were when basegen started.
 #[derive(Clone, Default)]
@@ -88,6 +88,14 @@ impl Environment {
     pub fn names<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> {
         let names = self.variables.keys().filter_map(|name| name.to_str());
         names.filter(move |name| name.starts_with(prefix))
+    }
+
+    /// Returns how stdout and stderr are guarded.
+    pub(super) fn guards(&self) -> (Guard, Guard) {
+        let actions = self.is_actions();
+        let guard = |color, terminal| Guard { color, actions, terminal };
+        let out = guard(self.stdout_color(), self.stdout_is_terminal);
+        (out, guard(self.stderr_color(), self.stderr_is_terminal))
     }
 
     pub(super) fn stdout_color(&self) -> bool {

@@ -12,7 +12,7 @@ use crate::export::{Bake, BakeImage, BakeSecret, Folders, SecretSource, bake};
 use crate::matrix::Matrix;
 use crate::plan::Plan;
 use crate::render::{NotPlain, familiar, plain};
-use crate::report::Printer;
+use crate::report::{Printer, escape_json};
 
 use super::args::{EngineArgs, ExportBakeArgs, ExportCommand, GlobalArgs, PlanFormat};
 use super::metadata::FileError;
@@ -116,7 +116,7 @@ fn for_bake(
     } else {
         check_plain(&matrix, &images)?;
         let own = matrix.templates();
-        printer.result(&bake(&images, &secrets, Folders::Own(&own)).text);
+        printer.result(&escape_json(&bake(&images, &secrets, Folders::Own(&own)).text));
     }
     Ok(ExitCode::Success)
 }

@@ -64,15 +64,18 @@ pub fn run(
     environment: &Environment,
     printer: &Printer,
 ) -> ExitCode {
+    let (out, err) = environment.guards();
+    let printer = &printer.guarded(out, err);
     let code = match parse(arguments) {
         Ok(cli) => match execute(cli, environment, printer) {
             Ok(code) => code,
             Err(error) => {
                 let text = error.to_string();
-                printer.message(&match environment.is_actions() {
-                    true => github::failure(&text),
-                    false => text,
-                });
+                if environment.is_actions() {
+                    printer.err.commands(&[github::failure(&text)]);
+                } else {
+                    printer.message(&text);
+                }
                 error.exit_code()
             }
         },

@@ -3,7 +3,7 @@
 
 use crate::error::{ExitCode, Report};
 use crate::plan;
-use crate::report::Printer;
+use crate::report::{Printer, escape_json};
 
 use super::args::{GlobalArgs, ListArgs, PlanArgs, PlanFormat, PlannedArgs};
 use super::selection::ArgumentError;
@@ -45,7 +45,7 @@ pub(super) fn show(
     printer.result(&match format {
         PlanFormat::Table | PlanFormat::Github => plan::table(&plan, standings.as_deref()),
         PlanFormat::Markdown => plan::markdown(&plan),
-        PlanFormat::Json => plan::json(&plan, standings.as_deref()),
+        PlanFormat::Json => escape_json(&plan::json(&plan, standings.as_deref())),
     });
     Ok(ExitCode::Success)
 }

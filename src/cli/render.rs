@@ -107,7 +107,7 @@ pub(super) fn run(
             if contexts.len() > 1 {
                 printer.result(&format!("# {}", variant.id));
             }
-            printer.result(&context.dockerfile);
+            printer.file(&context.dockerfile);
         }
     }
     Ok(ExitCode::Success)

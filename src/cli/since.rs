@@ -7,7 +7,7 @@ use crate::error::{ExitCode, Explain, Report};
 use crate::matrix::{self, Matrix, Selected, Selection};
 use crate::plan::{Comparison, Inputs, Lock, Plan, PlanRequest};
 use crate::render::Renderer;
-use crate::report::Printer;
+use crate::report::{Printer, escape_json};
 use crate::version::{self, Version};
 
 use super::args::{GlobalArgs, NamingArgs, PlanFormat, PlannedArgs};
@@ -45,7 +45,7 @@ pub(super) fn run(
     let since = compare(&matrix, &chosen, &args.naming, revision, global)?;
     printer.result(&match format {
         PlanFormat::Markdown => since.comparison.markdown(),
-        PlanFormat::Json => since.comparison.json(revision, since.snapshot.commit()),
+        PlanFormat::Json => escape_json(&since.comparison.json(revision, since.snapshot.commit())),
         PlanFormat::Table | PlanFormat::Github => since.comparison.table(revision),
     });
     Ok(ExitCode::Success)

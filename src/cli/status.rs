@@ -7,7 +7,7 @@ use crate::error::{ExitCode, Report};
 use crate::matrix::Selection;
 use crate::plan;
 use crate::publish::{self, Audited, Finding, PublishError, ReleaseSet};
-use crate::report::Printer;
+use crate::report::{Printer, escape_json};
 
 use super::args::{GlobalArgs, StatusArgs, TextFormat};
 use super::metadata::FileError;
@@ -35,7 +35,7 @@ pub(super) fn run(
     let is_whole = images.iter().all(|image| image.finding == Finding::Whole);
     printer.result(&match args.format {
         TextFormat::Table => table(&images, &format!("{reference}@{digest}")),
-        TextFormat::Json => json(&images, &set, &reference.to_string(), is_whole),
+        TextFormat::Json => escape_json(&json(&images, &set, &reference.to_string(), is_whole)),
     });
     Ok(if is_whole { ExitCode::Success } else { ExitCode::Drift })
 }

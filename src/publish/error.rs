@@ -107,7 +107,7 @@ pub enum PublishError {
         /// The tag of the set.
         set: Reference,
         /// The image.
-        image: Reference,
+        image: Box<Reference>,
     },
     /// A registry refused or failed.
     #[error(transparent)]

@@ -134,7 +134,7 @@ impl ReleaseSet {
             None => Ok(()),
             Some(image) => Err(PublishError::ForeignImage {
                 set: reference.clone(),
-                image: image.reference.clone(),
+                image: Box::new(image.reference.clone()),
             }),
         }
     }

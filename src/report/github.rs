@@ -5,7 +5,7 @@
 //!
 //! [commands]: https://docs.github.com/actions/reference/workflow-commands-for-github-actions
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use fs_err::File;
 use crate::event::{Event, Listener};
 
 use super::failure::{Group, groups};
+use super::guard::Guard;
 use super::lines;
 use super::logs::Logs;
 use super::printer::{Stream, StreamLock};
@@ -43,12 +44,12 @@ impl GitHub {
         let mut stream = self.stream.lock();
         let title = format!("{mark} {}  {text}", clean(target));
         let Some(path) = self.logs.path(target) else {
-            stream.line(&neutral(&title));
+            stream.line(&title);
             return;
         };
-        stream.line(&format!("::group::{}", escape_data(&title)));
+        stream.command(&Command::new("group", &[], &title));
         copy(&path, &mut stream);
-        stream.line("::endgroup::");
+        stream.command(&Command::new("endgroup", &[], ""));
     }
 }
 
@@ -67,8 +68,8 @@ impl Listener for GitHub {
         }
         if let Event::Warning { target, message } = event {
             let properties: Vec<_> = target.iter().map(|id| ("title", id.clone())).collect();
-            let command = command("warning", &properties, message);
-            self.stream.lock().line(&command);
+            let command = Command::new("warning", &properties, message);
+            self.stream.lock().command(&command);
             return;
         }
         if let Event::RunStarted { targets, engine, jobs } = event {
@@ -91,27 +92,24 @@ fn copy(path: &Path, stream: &mut StreamLock<'_>) {
     let mut line = Vec::new();
     while file.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
         let text = String::from_utf8_lossy(&line);
-        stream.line(&format!("{}\n", neutral(text.trim_end_matches('\n'))));
+        stream.line(&text);
         line.clear();
     }
 }
 
 /// An annotation for each failure of `record`; the runner shows them on the run's page.
 #[must_use]
-pub fn annotations(record: &Record) -> String {
-    groups(record).iter().fold(String::new(), |mut text, group| {
-        let _ = writeln!(text, "{}", annotation(group));
-        text
-    })
+pub fn annotations(record: &Record) -> Vec<Command> {
+    groups(record).iter().map(annotation).collect()
 }
 
 /// An annotation for a line of a file.
 #[must_use]
-pub fn at_line(name: &str, file: &str, line: usize, message: &str) -> String {
-    command(name, &[("file", file.to_owned()), ("line", line.to_string())], message)
+pub fn at_line(name: &'static str, file: &str, line: usize, message: &str) -> Command {
+    Command::new(name, &[("file", file.to_owned()), ("line", line.to_string())], message)
 }
 
-fn annotation(group: &Group<'_>) -> String {
+fn annotation(group: &Group<'_>) -> Command {
     let failure = &group.first.failure;
     let mut properties = vec![("title", format!("{} failed", group.title()))];
     let mut message = failure.message.clone();
@@ -126,41 +124,41 @@ fn annotation(group: &Group<'_>) -> String {
     if let Some(hint) = &failure.hint {
         let _ = write!(message, "\nhint: {hint}");
     }
-    command("error", &properties, &message)
+    Command::new("error", &properties, &message)
 }
 
 /// An annotation for an error that ends a run, as [`crate::error::Report`] writes it.
 #[must_use]
-pub fn failure(error: &str) -> String {
+pub fn failure(error: &str) -> Command {
     let message = error.strip_prefix("error: ").unwrap_or(error);
-    command("error", &[("title", "basegen failed".to_owned())], message)
+    Command::new("error", &[("title", "basegen failed".to_owned())], message)
 }
 
-/// A workflow command: `::name key=value,…::message`.
-fn command(name: &str, properties: &[(&str, String)], message: &str) -> String {
-    let properties: Vec<String> =
-        properties.iter().map(|(key, value)| format!("{key}={}", escape_property(value))).collect();
-    let space = if properties.is_empty() { "" } else { " " };
-    let properties = properties.join(",");
-    format!("::{name}{space}{properties}::{}", escape_data(message))
+/// A workflow command: `::name key=value,…::message`. Its values are escaped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command(String);
+
+impl Command {
+    fn new(name: &'static str, properties: &[(&'static str, String)], message: &str) -> Self {
+        let properties: Vec<String> = properties
+            .iter()
+            .map(|(key, value)| format!("{key}={}", escape_property(value)))
+            .collect();
+        let space = if properties.is_empty() { "" } else { " " };
+        let properties = properties.join(",");
+        Self(format!("::{name}{space}{properties}::{}", escape_data(message)))
+    }
 }
 
-/// `text` so that the runner takes none of its lines for a command.
-#[must_use]
-pub fn neutral(text: &str) -> String {
-    let lines: Vec<String> = text.split('\n').map(neutral_line).collect();
-    lines.join("\n")
-}
-
-fn neutral_line(line: &str) -> String {
-    // A lone CR ends a line for the runner; `clean` leaves none, nor other control characters
-    // than those of the colours that are ours.
-    let line = line.replace('\r', " ").replace("##[", "##\u{200b}[");
-    if line.trim_start().starts_with("::") { format!("\u{200b}{line}") } else { line }
+impl fmt::Display for Command {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
 }
 
 /// Escapes a command's message, in the order in which the runner undoes it.
 fn escape_data(text: &str) -> String {
+    let text = Guard { color: false, actions: true, terminal: false }.apply(text);
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
@@ -183,13 +181,17 @@ mod tests {
         record: Record,
     }
 
+    fn annotated(record: &Record) -> String {
+        annotations(record).iter().map(|command| format!("{command}\n")).collect()
+    }
+
     fn hear(verbosity: Verbosity, events: &[Event]) -> Heard {
         let directory = tempfile::tempdir().expect("a directory");
         let logs = Arc::new(Logs::new(directory.path().to_owned()));
         let recorder = Recorder::new(Arc::clone(&logs));
         let written = Written::default();
         let style = Style { verbosity, ..Style::default() };
-        let github = GitHub::new(written.stream(), style, Arc::clone(&logs));
+        let github = GitHub::new(written.stream_for_actions(), style, Arc::clone(&logs));
         for event in events {
             logs.hear(event);
             recorder.hear(event);
@@ -201,7 +203,7 @@ mod tests {
     #[test]
     fn each_variant_is_a_group() {
         let heard = hear(Verbosity::Normal, &run_of_three());
-        insta::assert_snapshot!(format!("{}{}", heard.text, annotations(&heard.record)));
+        insta::assert_snapshot!(format!("{}{}", heard.text, annotated(&heard.record)));
     }
 
     #[test]
@@ -235,7 +237,7 @@ mod tests {
             failed("::error::id", build_failure()),
         ]);
         let heard = hear(Verbosity::Normal, &events);
-        let text = format!("{}{}", heard.text, annotations(&heard.record));
+        let text = format!("{}{}", heard.text, annotated(&heard.record));
         let commands: Vec<&str> = text
             .lines()
             .filter(|line| line.trim_start().starts_with("::"))
@@ -245,11 +247,5 @@ mod tests {
         assert!(!text.contains("##["), "{text}");
         assert!(!text.contains('\r'), "{text:?}");
         insta::assert_snapshot!(text);
-    }
-
-    #[test]
-    fn neutral_text_keeps_what_is_harmless() {
-        assert_eq!(neutral("a::b\n  c ## [d"), "a::b\n  c ## [d");
-        assert_eq!(neutral("\t::x::"), "\u{200b}\t::x::");
     }
 }

@@ -18,6 +18,7 @@ use serde::Serialize;
 
 use crate::event::{Event, Listener};
 
+use super::guard::escape_json;
 use super::printer::Stream;
 
 /// The version of the format.
@@ -51,7 +52,7 @@ impl Listener for Json {
         let mut stream = self.stream.lock();
         let line = Line { schema: SCHEMA, time: rfc3339((self.clock)()), event };
         if let Ok(line) = serde_json::to_string(&line) {
-            stream.line(&line);
+            stream.line(&escape_json(&line));
         }
     }
 }

@@ -9,6 +9,7 @@ mod board;
 mod failure;
 pub mod format;
 pub mod github;
+mod guard;
 mod json;
 mod lines;
 mod logs;
@@ -29,6 +30,7 @@ mod text;
 
 pub use failure::failures;
 pub use github::GitHub;
+pub use guard::{Guard, escape_json};
 pub use json::{Json, SCHEMA};
 pub use logs::Logs;
 pub use mask::Mask;
@@ -104,7 +106,10 @@ pub struct RunReport {
 impl RunReport {
     /// A report that shows itself through `printer`.
     #[must_use]
-    pub fn new(request: ReportRequest, printer: Printer) -> Self {
+    pub fn new(request: ReportRequest, mut printer: Printer) -> Self {
+        if request.display == Display::GitHub {
+            printer = printer.for_actions();
+        }
         let logs = Arc::new(Logs::new(request.logs.clone()));
         let recorder = Arc::new(Recorder::new(Arc::clone(&logs)));
         // The logs come first: the others read them when a target ends.
@@ -148,8 +153,8 @@ impl RunReport {
         match self.request.display {
             Display::Json => {}
             Display::GitHub => {
-                let text = github::neutral(&text);
-                self.printer.message(&format!("{text}{}", github::annotations(&record)));
+                self.printer.message(&text);
+                self.printer.err.commands(&github::annotations(&record));
             }
             Display::Terminal | Display::Plain => self.printer.message(&text),
         }

@@ -4,6 +4,9 @@ use std::fmt;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::github::Command;
+use super::guard::Guard;
+
 /// Where results and messages go: results to `out`, everything else to `err`.
 #[derive(Debug, Clone)]
 pub struct Printer {
@@ -20,9 +23,28 @@ impl Printer {
         Self { out: Stream::new(io::stdout()), err: Stream::new(io::stderr()) }
     }
 
+    /// Returns a printer to the same streams with these guards.
+    #[must_use]
+    pub fn guarded(&self, out: Guard, err: Guard) -> Self {
+        Self { out: self.out.guarded(out), err: self.err.guarded(err) }
+    }
+
+    /// Returns a printer to the same streams whose lines GitHub's runner reads.
+    #[must_use]
+    pub fn for_actions(&self) -> Self {
+        let read = |stream: &Stream| Guard { actions: true, ..stream.guard };
+        self.guarded(read(&self.out), read(&self.err))
+    }
+
     /// Prints a result: `text` and a line end, unless it has one or is empty.
     pub fn result(&self, text: &str) {
         self.out.lock().line(text);
+    }
+
+    /// Prints the content of a file as it is, unless somebody looks at it.
+    pub fn file(&self, text: &str) {
+        let mut out = self.out.lock();
+        if out.guard.terminal || out.guard.actions { out.line(text) } else { out.write(text) }
     }
 
     /// Prints a message: `text` and a line end, unless it has one or is empty.
@@ -37,9 +59,12 @@ impl Printer {
     }
 }
 
-/// A writer shared between threads that says no more once its reader has gone.
+/// A writer shared between threads that says no more once its reader has gone. All text passes its guard.
 #[derive(Clone)]
-pub struct Stream(Arc<Mutex<Inner>>);
+pub struct Stream {
+    inner: Arc<Mutex<Inner>>,
+    guard: Guard,
+}
 
 struct Inner {
     writer: Box<dyn Write + Send>,
@@ -50,24 +75,37 @@ struct Inner {
 impl Stream {
     /// A stream into `writer`.
     pub fn new(writer: impl Write + Send + 'static) -> Self {
-        Self(Arc::new(Mutex::new(Inner { writer: Box::new(writer), end: None })))
+        let inner = Inner { writer: Box::new(writer), end: None };
+        Self { inner: Arc::new(Mutex::new(inner)), guard: Guard::default() }
+    }
+
+    fn guarded(&self, guard: Guard) -> Self {
+        Self { inner: Arc::clone(&self.inner), guard }
     }
 
     /// Holds the stream, so that several writes come out together.
     #[must_use]
     pub fn lock(&self) -> StreamLock<'_> {
-        StreamLock(lock(&self.0))
+        StreamLock { inner: lock(&self.inner), guard: self.guard }
+    }
+
+    /// Prints workflow commands, a line each.
+    pub fn commands(&self, commands: &[Command]) {
+        let mut stream = self.lock();
+        for command in commands {
+            stream.command(command);
+        }
     }
 
     /// Whether a write has failed, for instance because the reader closed the pipe.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        lock(&self.0).end.is_some()
+        lock(&self.inner).end.is_some()
     }
 
     /// What went wrong, unless it is that the reader closed the pipe.
     pub fn finish(&self) -> io::Result<()> {
-        match &lock(&self.0).end {
+        match &lock(&self.inner).end {
             Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
                 Err(io::Error::new(error.kind(), error.to_string()))
             }
@@ -83,38 +121,41 @@ impl fmt::Debug for Stream {
 }
 
 /// A [`Stream`] that this thread alone may write to. What was written is flushed when it is dropped.
-pub struct StreamLock<'a>(MutexGuard<'a, Inner>);
+pub struct StreamLock<'a> {
+    inner: MutexGuard<'a, Inner>,
+    guard: Guard,
+}
 
 impl StreamLock<'_> {
-    /// Writes `text` as it is.
-    pub fn write(&mut self, text: &str) {
-        if self.0.end.is_none()
-            && let Err(error) = self.0.writer.write_all(text.as_bytes())
-        {
-            self.0.end = Some(error);
-        }
-    }
-
     /// Writes `text` and a line end, unless it has one or is empty.
     pub fn line(&mut self, text: &str) {
-        if text.is_empty() {
+        let text = self.guard.apply(text);
+        self.write(&text);
+    }
+
+    /// Writes a workflow command.
+    pub fn command(&mut self, command: &Command) {
+        self.write(&command.to_string());
+    }
+
+    fn write(&mut self, text: &str) {
+        if text.is_empty() || self.inner.end.is_some() {
             return;
         }
-        if text.ends_with('\n') {
-            self.write(text);
-        } else {
-            // One write, so that other processes on the same terminal do not come between.
-            self.write(&format!("{text}\n"));
+        // One write, so that other processes on the same terminal do not come between.
+        let end = if text.ends_with('\n') { "" } else { "\n" };
+        if let Err(error) = self.inner.writer.write_all(format!("{text}{end}").as_bytes()) {
+            self.inner.end = Some(error);
         }
     }
 }
 
 impl Drop for StreamLock<'_> {
     fn drop(&mut self) {
-        if self.0.end.is_none()
-            && let Err(error) = self.0.writer.flush()
+        if self.inner.end.is_none()
+            && let Err(error) = self.inner.writer.flush()
         {
-            self.0.end = Some(error);
+            self.inner.end = Some(error);
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::event::{CancelReason, Event, Failure, FailureKind, Listener, SourceLine, Step};
 use crate::image::Digest;
 
-use super::printer::{Stream, lock};
+use super::printer::{Printer, Stream, lock};
 
 /// What was written to a stream.
 #[derive(Clone, Default)]
@@ -16,6 +16,11 @@ pub(super) struct Written(Arc<Mutex<Vec<u8>>>);
 impl Written {
     pub(super) fn stream(&self) -> Stream {
         Stream::new(self.clone())
+    }
+
+    pub(super) fn stream_for_actions(&self) -> Stream {
+        let out = self.stream();
+        Printer { err: out.clone(), out }.for_actions().out
     }
 
     pub(super) fn text(&self) -> String {

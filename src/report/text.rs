@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use super::guard;
+
 /// `text` as one line that neither moves the cursor nor reads in another order than
 /// it is written. Tabs stay.
 pub(super) fn clean(text: &str) -> Cow<'_, str> {
@@ -43,14 +45,9 @@ pub(super) fn wrap(words: &[&str], width: usize) -> Vec<String> {
     lines
 }
 
-/// Control characters, line separators, and those that turn the reading direction.
+/// Characters that a line does not contain: unsafe ones, and line ends.
 fn is_unsafe(character: char) -> bool {
-    let turns = matches!(
-        character,
-        '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
-    );
-    let separates = matches!(character, '\u{2028}' | '\u{2029}');
-    (character.is_control() && character != '\t') || turns || separates
+    character == '\n' || guard::is_unsafe(character)
 }
 
 #[cfg(test)]

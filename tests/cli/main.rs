@@ -20,4 +20,5 @@ mod released;
 mod render;
 mod since;
 mod state;
+mod untrusted;
 mod update;

@@ -1,0 +1,167 @@
+//! Makes the text that is about to be printed harmless, whoever wrote it.
+//!
+//! [`Printer`](super::Printer) passes all text through a [`Guard`]: values of a matrix, file names, build
+//! logs, and messages of registries, engines and artifacts. Control characters become visible signs,
+//! and under GitHub Actions no line is read as a workflow command.
+
+use std::borrow::Cow;
+
+/// Takes the place of a character that has no sign of its own.
+const REPLACEMENT: char = '\u{fffd}';
+
+/// Comes before what GitHub's runner would read as a command.
+const ZERO_WIDTH_SPACE: char = '\u{200b}';
+
+/// What the reader of a stream acts upon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Guard {
+    /// Whether colours are shown. All other escape sequences are always neutralised.
+    pub color: bool,
+    /// Whether GitHub's runner reads the lines: it obeys one that begins with `::` or contains `##[`.
+    pub actions: bool,
+    /// Whether the stream is a terminal.
+    pub terminal: bool,
+}
+
+impl Default for Guard {
+    fn default() -> Self {
+        Self { color: true, actions: false, terminal: false }
+    }
+}
+
+impl Guard {
+    /// Returns `text` with everything neutralised that a terminal or GitHub's runner would obey.
+    pub(super) fn apply(self, text: &str) -> Cow<'_, str> {
+        let text = self.visible(text);
+        if self.actions && (text.contains("::") || text.contains("##[")) {
+            Cow::Owned(text.split('\n').map(inert).collect::<Vec<_>>().join("\n"))
+        } else {
+            text
+        }
+    }
+
+    fn visible(self, text: &str) -> Cow<'_, str> {
+        if !text.contains(is_unsafe) {
+            return Cow::Borrowed(text);
+        }
+        let mut shown = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(character) = rest.chars().next() {
+            let color = if self.color { color_length(rest) } else { None };
+            let length = color.unwrap_or(character.len_utf8());
+            if color.is_some() || !is_unsafe(character) || rest.starts_with("\r\n") {
+                shown.push_str(&rest[..length]);
+            } else {
+                shown.push(sign(character));
+            }
+            rest = &rest[length..];
+        }
+        Cow::Owned(shown)
+    }
+}
+
+/// Returns `json`, a JSON document, with escape sequences of JSON in place of characters that a [`Guard`]
+/// would replace: the document keeps its values.
+#[must_use]
+pub fn escape_json(json: &str) -> String {
+    let is_kept = |character: char| character == '\n' || !is_unsafe(character);
+    if json.chars().all(is_kept) && !json.contains("##[") {
+        return json.to_owned();
+    }
+    let escape = |character: char| match is_kept(character) {
+        true => character.to_string(),
+        // All of them are in the basic plane, and only strings contain them.
+        false => format!("\\u{:04x}", u32::from(character)),
+    };
+    json.chars().map(escape).collect::<String>().replace("##[", "##\\u005b")
+}
+
+/// Returns true for control characters, line separators, and marks of the reading direction.
+pub(super) fn is_unsafe(character: char) -> bool {
+    let is_direction = matches!(
+        character,
+        '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    );
+    let is_separator = matches!(character, '\u{2028}' | '\u{2029}');
+    let is_control = character.is_control() && !matches!(character, '\t' | '\n');
+    is_control || is_direction || is_separator
+}
+
+/// Returns the visible sign for a character: `␛` for ESC.
+fn sign(character: char) -> char {
+    let code = u32::from(character);
+    let picture = match code {
+        0..0x20 => char::from_u32(0x2400 + code),
+        0x7f => Some('\u{2421}'),
+        _ => None,
+    };
+    picture.unwrap_or(REPLACEMENT)
+}
+
+/// Returns the length in bytes of the colour sequence that `text` begins with, if there is one. Sequences
+/// that hide text are none: black, concealed, inverse, or with a background.
+fn color_length(text: &str) -> Option<usize> {
+    let (codes, _) = text.strip_prefix("\u{1b}[")?.split_once('m')?;
+    let is_color = |code: &str| {
+        matches!(code, "" | "0" | "1" | "2" | "3" | "4" | "22" | "23" | "24" | "39")
+            || code
+                .strip_prefix(['3', '9'])
+                .is_some_and(|hue| matches!(hue, "1" | "2" | "3" | "4" | "5" | "6" | "7"))
+    };
+    codes.split(';').all(is_color).then_some("\u{1b}[m".len() + codes.len())
+}
+
+/// Returns `line` so that GitHub's runner does not read it as a workflow command.
+fn inert(line: &str) -> String {
+    let line = line.replace("##[", &format!("##{ZERO_WIDTH_SPACE}["));
+    if line.trim_start().starts_with("::") { format!("{ZERO_WIDTH_SPACE}{line}") } else { line }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: Guard = Guard { color: false, actions: false, terminal: false };
+
+    #[test]
+    fn control_characters_become_visible() {
+        let hostile = "a\u{1b}]0;x\u{7}b\u{9b}2Jc\u{202e}d\u{2028}e\rf\u{7f}\t国\r\ng";
+        let shown = PLAIN.apply(hostile);
+        assert_eq!(shown, "a␛]0;x␇b\u{fffd}2Jc\u{fffd}d\u{fffd}e␍f␡\t国\r\ng");
+        assert!(matches!(PLAIN.apply("a\n\tb ✓"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn colours_pass_where_they_are_shown_and_nothing_else_does() {
+        let colored = "\u{1b}[1;31mred\u{1b}[0m";
+        assert_eq!(Guard::default().apply(colored), colored);
+        assert_eq!(PLAIN.apply(colored), "␛[1;31mred␛[0m");
+        for hidden in
+            ["\u{1b}[8m", "\u{1b}[30m", "\u{1b}[47m", "\u{1b}[2J", "\u{1b}[1;8m", "\u{1b}["]
+        {
+            let shown = Guard::default().apply(hidden).into_owned();
+            assert!(!shown.contains('\u{1b}'), "{hidden:?}");
+        }
+    }
+
+    #[test]
+    fn the_runner_finds_no_command() {
+        let guard = Guard { actions: true, ..PLAIN };
+        let hostile = "::add-mask::x\n  ::error::y\na ##[group]b\n\r::stop::\nkept::as it is";
+        let shown = guard.apply(hostile);
+        let is_command = |line: &str| line.trim_start().starts_with("::") || line.contains("##[");
+        assert!(!shown.lines().any(is_command), "{shown:?}");
+        assert!(shown.contains("add-mask::x") && shown.contains("kept::as it is"));
+        assert_eq!(PLAIN.apply("::x::"), "::x::");
+    }
+
+    #[test]
+    fn json_keeps_its_values() {
+        let value = serde_json::json!({ "a": "\u{1b}\u{9b}\u{202e}##[x]\u{2028}\r\n" });
+        let json = serde_json::to_string_pretty(&value).expect("JSON");
+        let escaped = escape_json(&json);
+        let guard = Guard { actions: true, ..PLAIN };
+        assert_eq!(guard.apply(&escaped), escaped);
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&escaped).expect("JSON"), value);
+    }
+}
