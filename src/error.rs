@@ -4,6 +4,10 @@
 //! of them implement [`Explain`], and `main` shows one error once: the subject,
 //! the chain of causes, the hint.
 
+mod data;
+
+pub(crate) use data::{DataFault, JsonError, type_name};
+
 use std::error::Error;
 use std::fmt;
 use std::process;

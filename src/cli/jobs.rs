@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::error::{ExitCode, Explain};
+use crate::error::{ExitCode, Explain, JsonError};
 use crate::image::Digest;
 use crate::plan::Fingerprint;
 use crate::publish::{JobFile, JobImage};
@@ -27,7 +27,7 @@ pub(super) enum JobFileError {
     Format {
         name: String,
         #[source]
-        source: serde_json::Error,
+        source: JsonError,
     },
     #[error(
         "`{name}` was written by another basegen: its format is {found}, and this one knows {SCHEMA}"
@@ -94,7 +94,10 @@ pub(super) fn read(path: &Path) -> Result<JobFile, JobFileError> {
     let name = path.display().to_string();
     let text =
         fs_err::read(path).map_err(|source| JobFileError::Io { name: name.clone(), source })?;
-    let format = |source| JobFileError::Format { name: name.clone(), source };
+    let format = |error: serde_json::Error| JobFileError::Format {
+        name: name.clone(),
+        source: error.into(),
+    };
     let Schema { schema } = serde_json::from_slice(&text).map_err(format)?;
     if schema != SCHEMA {
         return Err(JobFileError::Schema { name, found: schema });

@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 use super::address::{EngineAddress, TlsFiles};
 use super::discover::EngineEnvironment;
 use super::{EngineError, error::Cause};
+use crate::error::JsonError;
 
 /// The context that means "no context".
 const DEFAULT: &str = "default";
@@ -60,7 +61,8 @@ fn configured(path: &Path) -> Result<Option<String>, EngineError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(refuse(error.into())),
     };
-    let config: Config = serde_json::from_slice(&text).map_err(|error| refuse(error.into()))?;
+    let config: Config =
+        serde_json::from_slice(&text).map_err(|error| refuse(JsonError::from(error).into()))?;
     Ok(config.current_context)
 }
 
@@ -71,7 +73,8 @@ fn read(folder: &Path, name: &str) -> Result<EngineAddress, EngineError> {
     let contexts = folder.join("contexts");
     let meta = contexts.join("meta").join(&id).join("meta.json");
     let text = fs_err::read(&meta).map_err(|error| refuse(error.into()))?;
-    let meta: Meta = serde_json::from_slice(&text).map_err(|error| refuse(error.into()))?;
+    let meta: Meta =
+        serde_json::from_slice(&text).map_err(|error| refuse(JsonError::from(error).into()))?;
     EngineAddress::docker(
         &meta.endpoints.docker.host,
         tls_files(&contexts.join("tls").join(&id).join("docker")),

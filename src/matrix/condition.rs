@@ -1,3 +1,4 @@
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
@@ -71,6 +72,12 @@ fn first_line(message: &str) -> String {
 /// Whether a text is a version that ranges can be asked about.
 pub(super) fn is_version(text: &str) -> bool {
     Version::from_str(text).is_ok()
+}
+
+/// Compares two versions as ranges do; `None` if one of them is not a version.
+pub(crate) fn compare_versions(left: &str, right: &str) -> Option<Ordering> {
+    let version = |text| Version::from_str(text).ok();
+    Some(version(left)?.cmp(&version(right)?))
 }
 
 #[cfg(test)]

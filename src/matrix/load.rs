@@ -1,11 +1,9 @@
 use std::path::{Path, PathBuf};
 
-use serde::de::DeserializeOwned;
-
-use super::diagnostic::{Diagnostic, SourceError, SourceFile, nearest};
+use super::diagnostic::{SourceError, SourceFile};
+use super::document::from_toml;
 use super::model::Matrix;
 use super::schema::MatrixFile;
-use super::secrets;
 use crate::error::{ExitCode, Explain};
 
 /// The largest matrix file that is read, in bytes.
@@ -73,39 +71,4 @@ pub fn parse(path: &Path, text: &str) -> Result<Matrix, SourceError> {
     let source = SourceFile::new(path, text);
     let file: MatrixFile = from_toml(&source)?;
     Matrix::from_file(source, &file)
-}
-
-/// Reads a TOML file; what is wrong with it is told in the same way whichever file it is.
-pub(crate) fn from_toml<T: DeserializeOwned>(source: &SourceFile) -> Result<T, SourceError> {
-    toml::from_str(&source.text).map_err(|error| {
-        let shown = SourceFile::new(&source.path, &secrets::conceal_registries(&source.text));
-        SourceError::new(&shown, vec![explain(&error, &source.text)])
-    })
-}
-
-/// The error of the TOML reader as one of ours, with the key that was meant.
-fn explain(error: &toml::de::Error, text: &str) -> Diagnostic {
-    let message = error.message().trim();
-    let span = error.span().unwrap_or(0..text.len().min(1));
-    if message.contains("$__toml_private_datetime") {
-        return Diagnostic::new(span, "a date is no value here", "write it in quotes");
-    }
-    let Some((unknown, known)) = unknown_name(message) else {
-        return Diagnostic::new(span, message, "");
-    };
-    let help =
-        nearest(unknown, known.iter().copied()).map(|near| format!("did you mean `{near}`?"));
-    let kind = if message.starts_with("unknown field") { "key" } else { "name" };
-    let label = format!("known are {}", super::validate::quoted_list(&known));
-    Diagnostic::new(span, format!("unknown {kind} `{unknown}`"), label).maybe_help(help)
-}
-
-/// Takes serde's words for a name that it does not know apart:
-/// ``unknown field `x`, expected one of `a`, `b` ``.
-fn unknown_name(message: &str) -> Option<(&str, Vec<&str>)> {
-    let rest = message
-        .strip_prefix("unknown field `")
-        .or_else(|| message.strip_prefix("unknown variant `"))?;
-    let (unknown, expected) = rest.split_once("`, ")?;
-    Some((unknown, expected.split('`').skip(1).step_by(2).collect()))
 }

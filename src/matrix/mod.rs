@@ -8,6 +8,7 @@
 mod absent;
 mod condition;
 mod diagnostic;
+mod document;
 mod expand;
 mod facts;
 mod load;
@@ -25,11 +26,12 @@ mod validate;
 mod value;
 
 pub use absent::Absent;
+pub(crate) use condition::compare_versions;
 pub use condition::{Condition, RangeError};
 pub use diagnostic::{Diagnostic, SourceError, SourceFile, nearest};
+pub(crate) use document::from_toml;
 pub use expand::MAX_ROWS;
 pub use facts::{Fact, FactSource};
-pub(crate) use load::from_toml;
 pub use load::{LoadError, load, parse};
 pub use model::{
     Axis, AxisValue, BuildInputs, Check, CheckCommand, Exclude, Image, Matrix, Variant,

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_spanned::Spanned;
 
 use super::diagnostic::Diagnostic;
+use super::document::tables;
 use super::safe;
 use super::validate::{Checker, quoted_list};
 use crate::image::Tag;
@@ -15,7 +16,7 @@ use crate::image::Tag;
 /// `[version]`: where the version lives that tags follow. It has the keys of a [`VersionPlace`], and
 /// not one within it: serde flattens no table whose unknown keys are refused.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub struct VersionTable {
     /// The file, relative to this one.
     #[schemars(with = "String")]
@@ -42,7 +43,7 @@ pub struct VersionTable {
 
 /// `[[version.also]]`: another place that says the version.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub struct VersionPlace {
     /// The file, relative to this one.
     #[schemars(with = "String")]
@@ -68,6 +69,8 @@ pub struct VersionPlace {
     #[schemars(skip)]
     pub prefix_of_tags: Option<String>,
 }
+
+tables!(VersionTable, VersionPlace, GeneratedTable);
 
 impl VersionTable {
     /// The first place, the one that is read.
@@ -100,7 +103,7 @@ impl VersionTable {
 
 /// `[generated]`: files that are made from the matrix, and committed beside it.
 #[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub struct GeneratedTable {
     /// A Markdown file that has the table of the images between the lines `<!-- images: … -->`
     /// and `<!-- end of images -->`.

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_spanned::Spanned;
 
 use super::diagnostic::Diagnostic;
+use super::document::tables;
 use super::safe::is_invisible;
 use super::secrets::looks_like_secret;
 use super::validate::Checker;
@@ -15,7 +16,7 @@ const VERSION: &str = "{{version}}";
 /// `[pull_request]`: the pull request of a release. In `branch` and `title`, `{{version}}` stands
 /// for the version as tags write it.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(remote = "Self", deny_unknown_fields, default)]
 pub struct PullRequestTable {
     /// The repository, `owner/name`; without it, that of `GITHUB_REPOSITORY` or of the git remote
     /// `origin`.
@@ -54,6 +55,8 @@ pub struct PullRequestTable {
     #[schemars(with = "Option<String>")]
     pub app_private_key_secret_name: Option<Spanned<String>>,
 }
+
+tables!(PullRequestTable);
 
 impl PullRequestTable {
     /// The branch of the release `version`.

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_spanned::Spanned;
 
 use super::diagnostic::Diagnostic;
+use super::document::tables;
 use super::safe;
 use super::schema::Span;
 use super::secrets;
@@ -28,7 +29,7 @@ const DOCKER_HUB_SPELLINGS: [&str; 3] =
 /// A key that ends in `secret_name` names an environment variable, which is also looked for in
 /// the spelling that shells take: `gcp-service-account` as `GCP_SERVICE_ACCOUNT`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub struct RegistryTable {
     /// Where the credentials come from. Without it: from the variable `DOCKER_REGISTRY_<host>`,
     /// or from Docker's configuration.
@@ -140,6 +141,8 @@ pub enum RegistryAuth {
         variable: String,
     },
 }
+
+tables!(RegistryTable);
 
 impl AuthMethodName {
     /// The name as the file has it.

@@ -8,22 +8,21 @@ use std::ops::Range;
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer};
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value as Json;
 use serde_spanned::Spanned;
 
+use super::document::tables;
 use super::places::{GeneratedTable, VersionTable};
 use super::pull_request::PullRequestTable;
 use super::registries::{Registries, RegistryTable};
 use super::value::Value;
 use crate::image::CompressionAlgorithm;
 
-/// What a number without quotes is answered with.
-const QUOTE_IT: &str = "a version is written in quotes: without them, 3.10 is the number 3.1";
-
 /// A matrix of base images.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 #[schemars(title = "matrix.toml", description = "A matrix of base images, as basegen builds it.")]
 pub struct MatrixFile {
     /// What an image is called and what it is made of.
@@ -80,7 +79,7 @@ pub type Variables = IndexMap<Spanned<String>, Spanned<Variable>>;
 /// In the texts, `{{name}}` stands for an axis' value; `{{variant}}` for the parts of the
 /// tag that the axis values contribute, joined by dashes; and `{{version}}` for the version.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub struct ImageTable {
     /// The registry's host, Docker Hub where there is none.
     #[schemars(with = "Option<String>")]
@@ -127,12 +126,13 @@ pub enum CompressionEntry {
 
 /// An algorithm and its level.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub struct CompressionTable {
     /// The algorithm.
     pub algorithm: CompressionAlgorithm,
     /// 0 to 22 for zstd, 0 to 9 for gzip and estargz.
-    pub level: Option<u8>,
+    #[schemars(with = "Option<u8>")]
+    pub level: Option<i64>,
 }
 
 /// One value of an axis: the value alone, or a table of it and facts about it.
@@ -147,7 +147,7 @@ pub enum AxisEntry {
 
 /// A value of an axis and what is known about it.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub struct AxisValueTable {
     /// The value.
     #[schemars(with = "Value")]
@@ -184,7 +184,7 @@ pub type When = IndexMap<Spanned<String>, Spanned<ConditionEntry>>;
 
 /// `[[exclude]]`: combinations that do not exist.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub struct ExcludeTable {
     /// Which combinations.
     #[schemars(with = "IndexMap<String, ConditionEntry>")]
@@ -196,7 +196,7 @@ pub struct ExcludeTable {
 
 /// `[[set]]`: variables for some combinations.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub struct SetTable {
     /// Which combinations.
     #[schemars(with = "IndexMap<String, ConditionEntry>")]
@@ -208,7 +208,7 @@ pub struct SetTable {
 
 /// `[[extra]]`: a combination beside the product, perhaps of values that no axis lists.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub struct ExtraTable {
     /// A value for each axis.
     #[schemars(with = "IndexMap<String, AxisEntry>")]
@@ -221,7 +221,7 @@ pub struct ExtraTable {
 
 /// `[[verify]]`: a command that must succeed in a container of an image before it is published.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub struct VerifyTable {
     /// What the check is called when it fails.
     #[schemars(with = "String")]
@@ -236,8 +236,8 @@ pub struct VerifyTable {
 }
 
 /// A line for the shell, or a program and its arguments.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(untagged, expecting = "expected a text in quotes, or a list of texts")]
+#[derive(Debug, JsonSchema)]
+#[schemars(untagged)]
 pub enum RunEntry {
     /// A line for the image's shell.
     Shell(String),
@@ -247,7 +247,7 @@ pub enum RunEntry {
 
 /// `[build]`: what the build steps are given.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub struct BuildTable {
     /// Certificates that steps trust while they use the network, as a PEM file that no
     /// layer keeps: a path relative to this file, or `auto` for the file that the environment
@@ -262,7 +262,7 @@ pub struct BuildTable {
 
 /// Where a secret comes from: one of the two.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub struct SecretTable {
     /// The environment variable that holds it.
     pub env: Option<String>,
@@ -273,6 +273,19 @@ pub struct SecretTable {
     pub optional: bool,
 }
 
+tables!(
+    MatrixFile,
+    ImageTable,
+    CompressionTable,
+    AxisValueTable,
+    ExcludeTable,
+    SetTable,
+    ExtraTable,
+    VerifyTable,
+    BuildTable,
+    SecretTable
+);
+
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct ValueVisitor;
@@ -280,19 +293,13 @@ impl<'de> Deserialize<'de> for Value {
             type Value = Value;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a text in quotes, true or false")
+                formatter.write_str("a string or a boolean")
             }
             fn visit_bool<E: de::Error>(self, value: bool) -> Result<Value, E> {
                 Ok(Value::Bool(value))
             }
             fn visit_str<E: de::Error>(self, value: &str) -> Result<Value, E> {
                 Ok(Value::Text(value.to_owned()))
-            }
-            fn visit_f64<E: de::Error>(self, _: f64) -> Result<Value, E> {
-                Err(E::custom(QUOTE_IT))
-            }
-            fn visit_i64<E: de::Error>(self, _: i64) -> Result<Value, E> {
-                Err(E::custom(QUOTE_IT))
             }
         }
         deserializer.deserialize_any(ValueVisitor)
@@ -306,19 +313,13 @@ impl<'de> Deserialize<'de> for AxisEntry {
             type Value = AxisEntry;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a text in quotes, true, false, or a table with `value`")
+                formatter.write_str("a string, a boolean or a table with the key `value`")
             }
             fn visit_bool<E: de::Error>(self, value: bool) -> Result<AxisEntry, E> {
                 Ok(AxisEntry::Plain(Value::Bool(value)))
             }
             fn visit_str<E: de::Error>(self, value: &str) -> Result<AxisEntry, E> {
                 Ok(AxisEntry::Plain(Value::Text(value.to_owned())))
-            }
-            fn visit_f64<E: de::Error>(self, _: f64) -> Result<AxisEntry, E> {
-                Err(E::custom(QUOTE_IT))
-            }
-            fn visit_i64<E: de::Error>(self, _: i64) -> Result<AxisEntry, E> {
-                Err(E::custom(QUOTE_IT))
             }
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<AxisEntry, A::Error> {
                 AxisValueTable::deserialize(MapAccessDeserializer::new(map)).map(AxisEntry::Table)
@@ -335,19 +336,13 @@ impl<'de> Deserialize<'de> for ConditionEntry {
             type Value = ConditionEntry;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a text in quotes, true, false, or a list of these")
+                formatter.write_str("a string, a boolean or an array of these")
             }
             fn visit_bool<E: de::Error>(self, value: bool) -> Result<ConditionEntry, E> {
                 Ok(ConditionEntry::One(Value::Bool(value)))
             }
             fn visit_str<E: de::Error>(self, value: &str) -> Result<ConditionEntry, E> {
                 Ok(ConditionEntry::One(Value::Text(value.to_owned())))
-            }
-            fn visit_f64<E: de::Error>(self, _: f64) -> Result<ConditionEntry, E> {
-                Err(E::custom(QUOTE_IT))
-            }
-            fn visit_i64<E: de::Error>(self, _: i64) -> Result<ConditionEntry, E> {
-                Err(E::custom(QUOTE_IT))
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<ConditionEntry, A::Error> {
                 let mut values = Vec::new();
@@ -361,6 +356,26 @@ impl<'de> Deserialize<'de> for ConditionEntry {
     }
 }
 
+impl<'de> Deserialize<'de> for RunEntry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct RunVisitor;
+        impl<'de> Visitor<'de> for RunVisitor {
+            type Value = RunEntry;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a string or an array of strings")
+            }
+            fn visit_str<E: de::Error>(self, line: &str) -> Result<RunEntry, E> {
+                Ok(RunEntry::Shell(line.to_owned()))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<RunEntry, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(list)).map(RunEntry::Exec)
+            }
+        }
+        deserializer.deserialize_any(RunVisitor)
+    }
+}
+
 impl<'de> Deserialize<'de> for CompressionEntry {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct CompressionVisitor;
@@ -368,7 +383,7 @@ impl<'de> Deserialize<'de> for CompressionEntry {
             type Value = CompressionEntry;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("the name of an algorithm, or a table with `algorithm`")
+                formatter.write_str("a string or a table with the key `algorithm`")
             }
             fn visit_str<E: de::Error>(self, name: &str) -> Result<CompressionEntry, E> {
                 let name = de::value::StrDeserializer::new(name);
@@ -391,7 +406,7 @@ impl<'de> Deserialize<'de> for Variable {
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter
-                    .write_str("a text, true, false, a whole number, or a list or table of these")
+                    .write_str("a string, a boolean, an integer, or an array or table of these")
             }
             fn visit_bool<E: de::Error>(self, value: bool) -> Result<Variable, E> {
                 Ok(Variable(value.into()))
@@ -399,8 +414,8 @@ impl<'de> Deserialize<'de> for Variable {
             fn visit_i64<E: de::Error>(self, value: i64) -> Result<Variable, E> {
                 Ok(Variable(value.into()))
             }
-            fn visit_f64<E: de::Error>(self, _: f64) -> Result<Variable, E> {
-                Err(E::custom(QUOTE_IT))
+            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Variable, E> {
+                Ok(Variable(value.into()))
             }
             fn visit_str<E: de::Error>(self, value: &str) -> Result<Variable, E> {
                 Ok(Variable(value.into()))

@@ -1,9 +1,13 @@
 //! The matrix as a whole: what is read, what is refused, what is chosen.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
+use super::validate::RESERVED;
 use super::{CheckCommand, Matrix, Selection, Term, parse};
 use crate::error::Report;
+
+mod types;
 
 const BASE: &str = r#"
 [image]
@@ -235,6 +239,17 @@ fn two_axes_cannot_set_one_variable() {
         "{ value = \"server\", tag = \"\" }",
         "{ value = \"server\", tag = \"\", variables = { x = 2 } }"
     )));
+}
+
+#[test]
+fn reserved_names_are_refused_and_documented() {
+    let text = BASE.trim_start().replace("gpu =", "version =");
+    insta::assert_snapshot!(error(&format!("{text}[variables]\nif = \"x\"\nlog = \"x\"\n")));
+    let docs = include_str!("../../docs/matrix.md");
+    let list = docs.split("\nReserved names are ").nth(1).expect("the list of reserved names");
+    let list = list.split(".\n").next().unwrap_or_default();
+    let documented: BTreeSet<&str> = list.split('`').skip(1).step_by(2).collect();
+    assert_eq!(documented, BTreeSet::from(RESERVED));
 }
 
 #[test]

@@ -19,10 +19,10 @@ use super::schema::{
 use super::value::Value;
 use crate::image::{Compression, CompressionAlgorithm, Platform};
 
-/// Names that mean something else in names and templates: the helpers of handlebars among them.
-const RESERVED: [&str; 25] = [
+/// Names that mean something else in names and templates: the helpers of templates among them.
+pub(super) const RESERVED: [&str; 24] = [
     "variant", "version", "this", "as", "else", "true", "false", "null", "and", "each", "eq", "gt",
-    "gte", "if", "len", "log", "lookup", "lt", "lte", "ne", "not", "or", "raw", "unless", "with",
+    "gte", "if", "len", "lookup", "lt", "lte", "ne", "not", "or", "raw", "unless", "with",
 ];
 
 /// What the names of the labels begin with that basegen itself gives to images.
@@ -47,7 +47,7 @@ impl Checker<'_> {
         }
         let mut axes = Vec::new();
         for (name, entries) in file.axes.get_ref() {
-            self.check_axis_name(name);
+            self.check_name(name, "an axis");
             let mut axis = Axis { name: name.get_ref().clone(), values: Vec::new(), listed: 0 };
             if entries.get_ref().is_empty() {
                 let message = format!("axis `{}` has no values", axis.name);
@@ -72,13 +72,14 @@ impl Checker<'_> {
         axes
     }
 
-    fn check_axis_name(&mut self, name: &Spanned<String>) {
+    /// Refuses a name that templates cannot write, or give another meaning.
+    fn check_name(&mut self, name: &Spanned<String>, what: &str) {
+        let message = format!("`{}` cannot name {what}", name.get_ref().escape_debug());
         if let Some(reason) = safe::refuse_name(name.get_ref()) {
-            let message = format!("`{}` cannot name an axis", name.get_ref().escape_debug());
             self.refuse(Diagnostic::new(name.span(), message, reason));
         } else if RESERVED.contains(&name.get_ref().as_str()) {
-            let message = format!("`{}` cannot name an axis", name.get_ref());
-            self.refuse(Diagnostic::new(name.span(), message, "it has a meaning of its own"));
+            let help = format!("choose another name; reserved are {}", quoted_list(&RESERVED));
+            self.refuse(Diagnostic::new(name.span(), message, "a reserved name").help(help));
         }
     }
 
@@ -164,13 +165,7 @@ impl Checker<'_> {
     fn variables(&mut self, variables: &Variables) -> Map<String, Json> {
         let mut checked = Map::new();
         for (name, value) in variables {
-            let reserved = RESERVED.contains(&name.get_ref().as_str());
-            let reason = safe::refuse_name(name.get_ref())
-                .or_else(|| reserved.then(|| "it has a meaning of its own".to_owned()));
-            if let Some(reason) = reason {
-                let message = format!("`{}` cannot name a variable", name.get_ref().escape_debug());
-                self.refuse(Diagnostic::new(name.span(), message, reason));
-            }
+            self.check_name(name, "a variable");
             if let Some(reason) = safe::refuse_variable(&value.get_ref().0) {
                 let message = format!("the value of `{}` is refused", name.get_ref());
                 self.refuse(Diagnostic::new(value.span(), message, reason));
@@ -314,16 +309,18 @@ impl Checker<'_> {
             CompressionEntry::Algorithm(algorithm) => (*algorithm, None),
             CompressionEntry::Table(CompressionTable { algorithm, level }) => (*algorithm, *level),
         };
-        let highest = match algorithm {
+        let highest: u8 = match algorithm {
             CompressionAlgorithm::Zstd => 22,
             CompressionAlgorithm::Gzip | CompressionAlgorithm::Estargz => 9,
             CompressionAlgorithm::Uncompressed => 0,
         };
-        if level.is_some_and(|level| level > highest) {
+        let is_level = |level: &i64| (0..=i64::from(highest)).contains(level);
+        if level.is_some_and(|level| !is_level(&level)) {
             let label = format!("its levels are 0 to {highest}");
             let message = "the algorithm has no such level";
             self.refuse(Diagnostic::new(entry.span(), message, label));
         }
+        let level = level.and_then(|level| u8::try_from(level).ok());
         Compression { algorithm, level }
     }
 

@@ -160,7 +160,8 @@ impl Explain for PublishError {
             }
             Self::Lost { .. } => "run the same again: it is pushed anew".to_owned(),
             Self::NoSet(_) => "a whole matrix that is pushed writes one".to_owned(),
-            Self::NotASet { .. } => return None,
+            Self::NotASet { .. } => "if a newer basegen wrote it, use that one; otherwise delete the tag and publish again"
+                .to_owned(),
             Self::ForeignImage { set, .. } => format!(
                 "the image was not looked up. Check who may push to `{}`. After a change of \
                  `repository` in `[image]`, check out the commit of that release",

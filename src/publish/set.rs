@@ -13,6 +13,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{PublishError, Row};
+use crate::error::JsonError;
 use crate::image::{Digest, Reference, Repository};
 use crate::plan::Fingerprint;
 use crate::registry::{Blob, Manifest, Registries, RegistryErrorKind};
@@ -105,7 +106,7 @@ impl ReleaseSet {
         let list = artifact.annotations.get(ANNOTATION);
         let list = list.ok_or_else(|| not_a_set("it lists nothing".to_owned()))?;
         let set: Self = serde_json::from_str(list)
-            .map_err(|error| not_a_set(format!("its list cannot be read: {error}")))?;
+            .map_err(|error| not_a_set(format!("its list: {}", JsonError::from(error))))?;
         if set.schema != SCHEMA {
             return Err(not_a_set(format!("its format is {}, not {SCHEMA}", set.schema)));
         }

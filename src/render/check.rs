@@ -6,7 +6,9 @@ use handlebars::template::{DecoratorTemplate, HelperTemplate, Parameter, Templat
 use handlebars::{Path, PathSeg, Template};
 use serde_json::Value as Json;
 
+use super::explain::offset;
 use super::helpers::{HELPERS, is_helper};
+use super::syntax::find;
 use super::templates::Templates;
 use crate::matrix::{Diagnostic, SourceError, SourceFile, nearest};
 
@@ -24,7 +26,7 @@ pub(super) fn check(
     let (within, found) = (Vec::new(), Vec::new());
     let mut checker = Checker { templates, inline, checked: HashSet::new(), within, found };
     let scope = Scope::Variant(BTreeSet::new());
-    checker.template(template, Place { source, scope: &scope, line: 1 });
+    checker.template(template, Place { source, scope: &scope, start: 0 });
     checker.error()
 }
 
@@ -42,7 +44,8 @@ enum Scope {
 struct Place<'a> {
     source: &'a SourceFile,
     scope: &'a Scope,
-    line: usize,
+    /// Where the tag begins, in bytes.
+    start: usize,
 }
 
 /// A mistake: the file, where in it, and the name that nothing defines.
@@ -67,8 +70,10 @@ struct Checker<'a> {
 impl Checker<'_> {
     fn template(&mut self, template: &Template, place: Place<'_>) {
         for (index, element) in template.elements.iter().enumerate() {
-            let line = template.mapping.get(index).map_or(place.line, |mapping| mapping.0);
-            self.element(element, Place { line, ..place });
+            let mapping = template.mapping.get(index);
+            let start = mapping
+                .map_or(place.start, |mapping| offset(&place.source.text, mapping.0, mapping.1));
+            self.element(element, Place { start, ..place });
         }
     }
 
@@ -188,7 +193,7 @@ impl Checker<'_> {
         }
         if self.checked.insert((name.to_owned(), scope.clone())) {
             self.within.push(name.to_owned());
-            self.template(template, Place { source, scope, line: 1 });
+            self.template(template, Place { source, scope, start: 0 });
             self.within.pop();
         }
     }
@@ -207,8 +212,8 @@ impl Checker<'_> {
         }
         // Between a table and its entry may stand a `/` too.
         let (text, table) = (&place.source.text, name.split('.').next().unwrap_or(name));
-        let start = find(text, name, place.line).or_else(|| find(text, table, place.line));
-        let start = start.unwrap_or_else(|| line_begin(text, place.line));
+        let start = find(text, name, place.start).or_else(|| find(text, table, place.start));
+        let start = start.unwrap_or(place.start);
         let help = nearest(name, known).map(|near| format!("did you mean `{near}`?"));
         let diagnostic = Diagnostic::new(start..start + name.len(), message, label);
         self.found.push(Found {
@@ -258,19 +263,4 @@ fn collect_inline(template: &Template, names: &mut HashSet<String>) {
             _ => {}
         }
     }
-}
-
-fn line_begin(text: &str, line: usize) -> usize {
-    text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum()
-}
-
-/// The first place of `name` as a word on or after `line`.
-fn find(text: &str, name: &str, line: usize) -> Option<usize> {
-    let start = line_begin(text, line);
-    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let found = text[start..].match_indices(name).find(|(at, _)| {
-        let (before, after) = (&text[..start + at], &text[start + at + name.len()..]);
-        !before.ends_with(is_word) && !after.starts_with(is_word)
-    });
-    found.map(|(at, _)| start + at)
 }

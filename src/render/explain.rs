@@ -75,6 +75,7 @@ fn advice(refusal: &Refusal) -> Option<String> {
         Refusal::NotScalar { what, .. } if what.starts_with('`') => {
             Some(format!("`{{{{{}.entry}}}}` writes one of its entries", what.trim_matches('`')))
         }
+        Refusal::Incomparable { advice, .. } => Some((*advice).to_owned()),
         Refusal::NoEntry { entry, entries, .. } => {
             let near = nearest(entry, entries.iter().map(String::as_str));
             near.map(|near| format!("did you mean `{near}`?"))

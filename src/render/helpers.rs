@@ -9,6 +9,7 @@ use handlebars::{
 };
 use serde_json::Value as Json;
 
+use super::compare;
 use super::recorder::USED;
 use super::values::mark;
 
@@ -16,9 +17,9 @@ use super::values::mark;
 const SCALAR: &str = " scalar";
 
 /// Every helper that a template may call.
-pub(super) const HELPERS: [&str; 17] = [
-    "and", "each", "eq", "gt", "gte", "if", "len", "log", "lookup", "lt", "lte", "ne", "not", "or",
-    "raw", "unless", "with",
+pub(super) const HELPERS: [&str; 16] = [
+    "and", "each", "eq", "gt", "gte", "if", "len", "lookup", "lt", "lte", "ne", "not", "or", "raw",
+    "unless", "with",
 ];
 
 /// Whether `name` is a helper, or what [`strict`] or a partial calls.
@@ -37,6 +38,10 @@ pub(super) enum Refusal {
     NotCollection { what: String, kind: &'static str },
     #[error("{what} has no entry `{entry}`")]
     NoEntry { what: String, entry: String, entries: Vec<String> },
+    #[error("{what} is {kind}, and has no length")]
+    NoLength { what: String, kind: &'static str },
+    #[error("{reason}")]
+    Incomparable { reason: String, advice: &'static str },
 }
 
 impl From<Refusal> for RenderError {
@@ -62,6 +67,10 @@ pub(super) fn register(handlebars: &mut Handlebars<'_>) {
     handlebars.register_helper("if", Box::new(Condition { positive: true }));
     handlebars.register_helper("unless", Box::new(Condition { positive: false }));
     handlebars.register_helper("lookup", Box::new(Lookup));
+    handlebars.register_helper("len", Box::new(Length));
+    compare::register(handlebars);
+    // It writes to a logger, and basegen has none.
+    handlebars.unregister_helper("log");
     handlebars.register_helper(SCALAR, Box::new(Scalar));
 }
 
@@ -94,7 +103,7 @@ pub(super) fn strict(template: &mut Template) {
 }
 
 /// The value of a parameter. Null is what a partial is given for a name without a value.
-fn present<'a>(parameter: &'a PathAndJson<'_>) -> Result<&'a Json, RenderError> {
+pub(super) fn present<'a>(parameter: &'a PathAndJson<'_>) -> Result<&'a Json, RenderError> {
     match parameter.value() {
         Json::Null => {
             let name = parameter.relative_path().map_or("null", String::as_str);
@@ -105,7 +114,7 @@ fn present<'a>(parameter: &'a PathAndJson<'_>) -> Result<&'a Json, RenderError> 
 }
 
 /// The parameter as a message speaks of it.
-fn subject(parameter: &PathAndJson<'_>) -> String {
+pub(super) fn subject(parameter: &PathAndJson<'_>) -> String {
     parameter.relative_path().map_or("the value".to_owned(), |name| format!("`{name}`"))
 }
 
@@ -119,7 +128,7 @@ fn scalar(what: String, value: &Json, values: &Json) -> Result<ScopedJson<'stati
     }
 }
 
-fn parameter<'a, 'rc>(
+pub(super) fn parameter<'a, 'rc>(
     helper: &'a Helper<'rc>,
     name: &'static str,
     index: usize,
@@ -176,10 +185,44 @@ impl HelperDef for Condition {
         let name = if self.positive { "if" } else { "unless" };
         let value = present(parameter(helper, name, 0)?)?;
         let holds = value.is_truthy(false) == self.positive;
-        match if holds { helper.template() } else { helper.inverse() } {
-            Some(template) => template.render(registry, context, state, out),
-            None => Ok(()),
-        }
+        branch(holds, helper, registry, context, state, out)
+    }
+}
+
+/// Renders the branch of a block that its condition chooses.
+pub(super) fn branch<'reg: 'rc, 'rc>(
+    holds: bool,
+    helper: &Helper<'rc>,
+    registry: &'reg Handlebars<'reg>,
+    context: &'rc Context,
+    state: &mut RenderContext<'reg, 'rc>,
+    out: &mut dyn Output,
+) -> HelperResult {
+    match if holds { helper.template() } else { helper.inverse() } {
+        Some(template) => template.render(registry, context, state, out),
+        None => Ok(()),
+    }
+}
+
+/// The number of entries of a list or table, or of characters of a text.
+struct Length;
+
+impl HelperDef for Length {
+    fn call_inner<'reg: 'rc, 'rc>(
+        &self,
+        helper: &Helper<'rc>,
+        _: &'reg Handlebars<'reg>,
+        _: &'rc Context,
+        _: &mut RenderContext<'reg, 'rc>,
+    ) -> Result<ScopedJson<'rc>, RenderError> {
+        let of = parameter(helper, "len", 0)?;
+        let length = match present(of)? {
+            Json::Array(list) => list.len(),
+            Json::Object(table) => table.len(),
+            Json::String(text) => text.chars().count(),
+            other => return Err(Refusal::NoLength { what: subject(of), kind: kind(other) }.into()),
+        };
+        Ok(Json::from(length).into())
     }
 }
 

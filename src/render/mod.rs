@@ -6,6 +6,7 @@
 
 mod arguments;
 mod check;
+mod compare;
 mod context;
 mod copied;
 mod dockerfile;
@@ -20,6 +21,7 @@ mod recorder;
 mod secrets;
 mod stages;
 mod steps;
+mod syntax;
 mod templates;
 mod upstream;
 mod values;

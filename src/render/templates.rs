@@ -14,9 +14,10 @@ use super::explain::{explain, offset};
 use super::helpers;
 use super::links::first_link;
 use super::recorder::{Recorder, mark};
+use super::syntax::diagnose;
 use super::values::{Rendered, is_mark};
 use crate::image::Digest;
-use crate::matrix::{Diagnostic, Matrix, SourceError, SourceFile};
+use crate::matrix::{Matrix, SourceError, SourceFile};
 
 /// The folder of the partials within that of the templates.
 pub(super) const PARTIALS: &str = "partials";
@@ -280,8 +281,6 @@ fn compile(name: &str, source: &SourceFile) -> Result<Template, SourceError> {
     Template::compile_with_name(&*source.text, name.to_owned()).map_err(|error: TemplateError| {
         let (line, column) = error.pos().unwrap_or((1, 1));
         let at = offset(&source.text, line, column);
-        let reason = error.reason().to_string();
-        let reason = reason.lines().next().unwrap_or_default().to_owned();
-        SourceError::new(source, vec![Diagnostic::new(at..at + 1, reason, "")])
+        SourceError::new(source, diagnose(&source.text, at))
     })
 }

@@ -7,7 +7,9 @@ use crate::error::Report;
 use crate::image::Digest;
 use crate::matrix::{self, Matrix};
 
+mod helpers;
 mod sources;
+mod tags;
 mod values;
 
 const MATRIX: &str = r#"

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::access::{Access, app_token};
 use super::error::{GitHubError, GitHubErrorKind, Refusal, SIGN_IN};
 use super::tree::Listing;
-use crate::error::one_line;
+use crate::error::{JsonError, one_line};
 use crate::forge::RepositoryName;
 use crate::registry::{RetryPolicy, conceal, retry_after, server_date};
 
@@ -181,7 +181,8 @@ impl GitHub {
     ) -> Result<T, GitHubError> {
         let answer = self.send(&asked).await?;
         serde_json::from_slice(&answer).map_err(|error| {
-            self.error(asked.doing, GitHubErrorKind::Malformed(self.clean(&error.to_string())))
+            let problem = JsonError::from(error).to_string();
+            self.error(asked.doing, GitHubErrorKind::Malformed(self.clean(&problem)))
         })
     }
 

@@ -1,0 +1,284 @@
+//! Reads TOML into typed values, and explains what does not fit.
+//!
+//! [`from_toml`] is the entry. serde names the span and the expected type of a wrong value; the key, the actual
+//! type and the hint come from the document itself.
+
+use serde::de::DeserializeOwned;
+use toml::de::{DeTable, DeValue};
+
+use super::diagnostic::{Diagnostic, SourceError, SourceFile, nearest};
+use super::schema::Span;
+use super::secrets;
+use super::validate::quoted_list;
+use crate::error::{DataFault, type_name};
+
+/// Reads a TOML file. Every file of basegen is explained in the same way.
+pub(crate) fn from_toml<T: DeserializeOwned>(source: &SourceFile) -> Result<T, SourceError> {
+    let concealed = secrets::conceal_registries(&source.text);
+    let shown = SourceFile::new(&source.path, &concealed);
+    let refuse = |diagnostics| SourceError::new(&shown, diagnostics);
+    let document = DeTable::parse(&source.text).map_err(|error| {
+        let span = error.span().unwrap_or(0..1);
+        refuse(vec![Diagnostic::new(span, error.message().trim(), "")])
+    })?;
+    let document = document.get_ref();
+    // serde sees a date as a table with one key, which a table of texts would accept.
+    let dates = dates(document);
+    if !dates.is_empty() {
+        return Err(refuse(dates.iter().map(|date| date.explain_date(&concealed)).collect()));
+    }
+    toml::from_str(&source.text)
+        .map_err(|error| refuse(vec![explain(&error, document, &concealed)]))
+}
+
+/// Reads types from tables alone: serde would take an array for their values in order.
+macro_rules! tables {
+    ($($table:ty),+) => {$(
+        impl<'de> serde::Deserialize<'de> for $table {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct TableVisitor;
+                impl<'de> serde::de::Visitor<'de> for TableVisitor {
+                    type Value = $table;
+
+                    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        formatter.write_str("a table")
+                    }
+                    fn visit_map<A: serde::de::MapAccess<'de>>(
+                        self,
+                        map: A,
+                    ) -> Result<$table, A::Error> {
+                        // What the derive makes, by another name than that of the trait.
+                        <$table>::deserialize(serde::de::value::MapAccessDeserializer::new(map))
+                    }
+                }
+                deserializer.deserialize_map(TableVisitor)
+            }
+        }
+    )+};
+}
+pub(super) use tables;
+
+/// A value of a document.
+struct Located<'a> {
+    /// The keys and array indices that lead to it.
+    path: Vec<Step<'a>>,
+    span: Span,
+    value: &'a DeValue<'a>,
+}
+
+#[derive(Clone)]
+enum Step<'a> {
+    Key(&'a str),
+    Entry,
+}
+
+fn explain(error: &toml::de::Error, document: &DeTable<'_>, text: &str) -> Diagnostic {
+    let message = error.message().trim();
+    let span = error.span().unwrap_or(0..1);
+    let located = locate(document, &span);
+    match (DataFault::parse(message), located) {
+        (Some(DataFault::Type { expected, .. }), Some(located)) => {
+            located.explain_type(type_name(expected, "a table"), text)
+        }
+        (Some(DataFault::Type { expected, .. }), None) => {
+            let message = format!("expected {}", type_name(expected, "a table"));
+            Diagnostic::new(span, message, "").help("compare the key with its documentation")
+        }
+        (Some(DataFault::Missing(name)), located) => {
+            let table = located.map(|located| located.name()).unwrap_or_default();
+            let (message, help) = match table.as_str() {
+                "" => (format!("`{name}` is missing"), format!("add `{name}`")),
+                table => {
+                    (format!("`{table}` has no `{name}`"), format!("add `{name} = …` to `{table}`"))
+                }
+            };
+            Diagnostic::new(span, message, "").help(help)
+        }
+        (Some(DataFault::UnknownKey { name, known }), _) => unknown("key", name, &known, span),
+        (Some(DataFault::UnknownValue { name, known }), _) => match owner(document, &span) {
+            // serde takes a table with one key for a name too.
+            Some(table) => table.explain_type("a string", text),
+            None => unknown("name", name, &known, span),
+        },
+        (Some(DataFault::Duplicate(name)), _) => {
+            let message = format!("the key `{name}` occurs twice");
+            Diagnostic::new(span, message, "").help("remove one of the two")
+        }
+        (None, _) => Diagnostic::new(span, message, ""),
+    }
+}
+
+fn unknown(kind: &str, name: &str, known: &[&str], span: Span) -> Diagnostic {
+    let help = nearest(name, known.iter().copied()).map(|near| format!("did you mean `{near}`?"));
+    let label = format!("known are {}", quoted_list(known));
+    Diagnostic::new(span, format!("unknown {kind} `{name}`"), label).maybe_help(help)
+}
+
+impl Located<'_> {
+    /// The keys, joined by dots.
+    fn name(&self) -> String {
+        let keys = self.path.iter().filter_map(|step| match step {
+            Step::Key(key) if is_bare(key) => Some((*key).to_owned()),
+            Step::Key(key) => Some(format!("\"{}\"", key.escape_debug())),
+            Step::Entry => None,
+        });
+        keys.collect::<Vec<_>>().join(".")
+    }
+
+    /// The value as the subject of a message.
+    fn subject(&self) -> String {
+        match self.path.last() {
+            Some(Step::Entry) => format!("an entry of `{}`", self.name()),
+            _ => format!("`{}`", self.name()),
+        }
+    }
+
+    fn explain_date(&self, text: &str) -> Diagnostic {
+        let message = format!("{} is a date, which no key accepts", self.subject());
+        Diagnostic::new(self.span.clone(), message, "a date").help(self.in_quotes(text))
+    }
+
+    fn explain_type(&self, expected: &str, text: &str) -> Diagnostic {
+        let found = type_of(self.value);
+        let subject = self.subject();
+        let noun = found.split(' ').next_back().unwrap_or(found);
+        let message = if expected.contains(noun) {
+            format!("{subject} is out of range: it must be {expected}")
+        } else {
+            format!("{subject} must be {expected}, not {found}")
+        };
+        Diagnostic::new(self.span.clone(), message, found).help(self.advice(expected, text))
+    }
+
+    /// The way to write a value of the expected type.
+    fn advice(&self, expected: &str, text: &str) -> String {
+        let is_scalar = !matches!(self.value, DeValue::Array(_) | DeValue::Table(_));
+        let raw = &text[self.span.clone()];
+        let is_bool = matches!(raw, "\"true\"" | "\"false\"" | "'true'" | "'false'");
+        let is_number = raw.trim_matches(['"', '\'']).parse().is_ok_and(f64::is_finite);
+        match self.value {
+            DeValue::String(_) if expected == "a boolean" && is_bool => {
+                format!("remove the quotes: `{}`", raw.trim_matches(['"', '\'']))
+            }
+            DeValue::String(_) if is_numeric(expected) && is_number => {
+                format!("remove the quotes: `{}`", raw.trim_matches(['"', '\'']))
+            }
+            DeValue::Float(_) if expected.starts_with("a string") && is_number => {
+                format!("{}; without quotes, `3.10` is the number 3.1", self.in_quotes(text))
+            }
+            _ if expected.starts_with("a string") && is_scalar => self.in_quotes(text),
+            DeValue::String(_) if expected == "an array" && !raw.contains('\n') => {
+                format!("put it in brackets: `[{raw}]`")
+            }
+            DeValue::Table(_) if expected == "an array" && self.path.len() == 1 => {
+                format!("write the section as `[[{}]]`, once for each entry", self.name())
+            }
+            _ => format!("write {}", example(expected)),
+        }
+    }
+
+    fn in_quotes(&self, text: &str) -> String {
+        format!("if a string is meant, put it in quotes: `\"{}\"`", &text[self.span.clone()])
+    }
+}
+
+fn is_bare(key: &str) -> bool {
+    let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    !key.is_empty() && key.bytes().all(is_bare)
+}
+
+fn is_numeric(expected: &str) -> bool {
+    expected.contains("integer") && !expected.contains("string") || expected == "a number"
+}
+
+/// An example of a type.
+fn example(expected: &str) -> &'static str {
+    match expected {
+        "a boolean" => "`true` or `false`",
+        "a number" => "a number without quotes, such as `1.5`",
+        "an array" => "an array: `[…]`",
+        "a table" => "a table: `{ key = … }`",
+        _ if is_numeric(expected) => "an integer without quotes, such as `3`",
+        _ => "a string: `\"…\"`",
+    }
+}
+
+/// TOML's name of a value's type.
+fn type_of(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) => "an integer",
+        DeValue::Float(float) => match float.as_str().trim_start_matches(['+', '-']) {
+            "nan" => "`nan`",
+            "inf" => "`inf`",
+            _ => "a float",
+        },
+        DeValue::Boolean(_) => "a boolean",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "an array",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+/// The innermost value at `span`: an implicit table has the span of the first table in it.
+fn locate<'a>(document: &'a DeTable<'a>, span: &Span) -> Option<Located<'a>> {
+    let mut found = None;
+    visit(document, &mut |located| {
+        if located.span == *span {
+            found = Some(located);
+        }
+    });
+    found
+}
+
+/// The table that has the key at `span`.
+fn owner<'a>(document: &'a DeTable<'a>, span: &Span) -> Option<Located<'a>> {
+    let mut found = None;
+    visit(document, &mut |located| {
+        if let DeValue::Table(table) = located.value
+            && table.keys().any(|key| key.span() == *span)
+        {
+            found = Some(located);
+        }
+    });
+    found
+}
+
+fn dates<'a>(document: &'a DeTable<'a>) -> Vec<Located<'a>> {
+    let mut found = Vec::new();
+    visit(document, &mut |located| {
+        if matches!(located.value, DeValue::Datetime(_)) {
+            found.push(located);
+        }
+    });
+    found.sort_by_key(|located| located.span.start);
+    found
+}
+
+/// Calls `visitor` for every value of a document, tables before their entries.
+fn visit<'a>(document: &'a DeTable<'a>, visitor: &mut impl FnMut(Located<'a>)) {
+    let entries = |table: &'a DeTable<'a>, path: &[Step<'a>]| {
+        let entries = table.iter().map(|(key, value)| {
+            let path = path.iter().cloned().chain([Step::Key(key.get_ref().as_ref())]);
+            (path.collect::<Vec<_>>(), value)
+        });
+        entries.collect::<Vec<_>>()
+    };
+    let mut open = entries(document, &[]);
+    open.reverse();
+    while let Some((path, value)) = open.pop() {
+        let span = value.span();
+        let value = value.get_ref();
+        let mut inner = match value {
+            DeValue::Table(table) => entries(table, &path),
+            DeValue::Array(array) => {
+                let path: Vec<_> = path.iter().cloned().chain([Step::Entry]).collect();
+                array.iter().map(|value| (path.clone(), value)).collect()
+            }
+            _ => Vec::new(),
+        };
+        inner.reverse();
+        visitor(Located { path, span, value });
+        open.extend(inner);
+    }
+}
