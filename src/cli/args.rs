@@ -19,7 +19,7 @@ pub(super) use change::{
 pub(super) use export::{ExportBakeArgs, ExportCommand};
 pub(super) use look::{
     AnswerFormat, AuthCheckArgs, AuthCommand, ChangedArgs, CheckArgs, ExplainArgs, FindingsFormat,
-    ListArgs, PlanArgs, PlanFormat, PlannedArgs, RenderArgs, StatusArgs, TextFormat,
+    JobsArgs, ListArgs, PlanArgs, PlanFormat, PlannedArgs, RenderArgs, StatusArgs, TextFormat,
 };
 
 /// Generate, build and publish matrices of base images.

@@ -123,7 +123,7 @@ type Needs = BTreeMap<String, BTreeMap<Repository, Need>>;
 fn needs(matrix: &Matrix, args: &AuthCheckArgs) -> Result<Needs, Report> {
     // Access is to repositories: which version the tags would have is of no concern.
     let naming = NamingArgs {
-        version_tag: Some("auth-check".to_owned()),
+        version_tag: Some(Some("auth-check".to_owned())),
         registry: args.registry.clone(),
         repository: args.repository.clone(),
         ..NamingArgs::default()

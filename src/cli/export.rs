@@ -60,7 +60,7 @@ pub(super) fn run(
     match command {
         ExportCommand::Bake(args) => for_bake(args, global, environment, printer),
         ExportCommand::Github(args) => {
-            fan_out::run(&args.planned, args.shards, global, environment, printer)
+            fan_out::run(&args.planned, &args.jobs, global, environment, printer)
         }
         ExportCommand::Json(args) => {
             planned::show(args, PlanFormat::Json, global, environment, printer)

@@ -1,21 +1,30 @@
 //! `basegen plan --format github`: what must be built, divided among the jobs of a workflow.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Value as Json, json};
 
 use crate::error::{ExitCode, Explain, Report};
-use crate::plan::{Plan, PublishedState, usual_shards};
+use crate::image::Platform;
+use crate::plan::{Plan, PublishedState, Target, usual_shards};
+use crate::render::BuildContext;
 use crate::report::{MAX_OUTPUTS, Outputs, Printer, format, markdown};
 
-use super::args::{GlobalArgs, PlannedArgs};
+use super::args::{GlobalArgs, JobsArgs, PlannedArgs};
 use super::metadata::FileError;
 use super::recipe::Recipe;
+use super::selection::ArgumentError;
 use super::{Environment, selection, since, stands};
 
 /// The longest text that Linux gives a process as one argument or one variable, in bytes, less
 /// some room for what stands before it.
 const MAX_ARGUMENTS: usize = (128 << 10) - 1024;
+
+/// GitHub's own runner for most platforms.
+const RUNNER: &str = "ubuntu-24.04";
+
+/// GitHub's own runner for arm64.
+const ARM_RUNNER: &str = "ubuntu-24.04-arm";
 
 /// The jobs are too large for GitHub Actions, or for the processes that they start.
 #[derive(Debug, thiserror::Error)]
@@ -45,11 +54,12 @@ impl Explain for FanOutError {
 
 pub(super) fn run(
     args: &PlannedArgs,
-    shards: Option<u16>,
+    jobs: &JobsArgs,
     global: &GlobalArgs,
     environment: &Environment,
     printer: &Printer,
 ) -> Result<ExitCode, Report> {
+    let runners = Runners::new(&jobs.runner)?;
     let matrix = selection::load(&global.file)?;
     let plan = selection::plan(&matrix, &args.selection, &args.naming)?;
     let recipe = Recipe::of(&plan)?;
@@ -74,9 +84,9 @@ pub(super) fn run(
             })
         }
     };
-    let count = shards.map_or_else(|| usual_shards(needed.len()), usize::from);
-    let shards = plan.shards(&contexts, &needed, count);
-    let outputs = outputs(&plan, &shards)?;
+    let count = jobs.shards.map_or_else(|| usual_shards(needed.len()), usize::from);
+    let shards = runners.divide(&plan, &contexts, &needed, count);
+    let outputs = outputs(&plan, &shards, &runners)?;
     match environment.path("GITHUB_OUTPUT") {
         Some(path) => {
             outputs.append(&path).map_err(FileError::outputs)?;
@@ -95,10 +105,76 @@ fn places(plan: &Plan<'_>, holds: impl Fn(usize) -> bool) -> Vec<usize> {
     (0..plan.targets.len()).filter(|at| holds(*at)).collect()
 }
 
+/// The labels of the runners that jobs ask for.
+#[derive(Default)]
+struct Runners {
+    /// Those of the command line, by the platform that they build.
+    given: Vec<(Platform, String)>,
+}
+
+impl Runners {
+    fn new(arguments: &[String]) -> Result<Self, ArgumentError> {
+        let mut given = Vec::new();
+        for text in arguments {
+            let refuse =
+                |reason: &dyn std::fmt::Display| ArgumentError::new("--runner", text, reason);
+            let (platform, label) = text.split_once('=').unwrap_or((text, ""));
+            if label.is_empty() || label.chars().any(char::is_control) {
+                let reason = "expected a platform and a label: `linux/arm64=ubuntu-24.04-arm`";
+                return Err(refuse(&reason));
+            }
+            given.push((platform.parse().map_err(|error| refuse(&error))?, label.to_owned()));
+        }
+        Ok(Self { given })
+    }
+
+    /// The runner that builds a target: the one for its first platform. The engine emulates the others.
+    fn label(&self, target: &Target<'_>) -> &str {
+        let first = target.platforms.first();
+        let given = self.given.iter().rfind(|(platform, _)| Some(platform) == first);
+        match given {
+            Some((_, label)) => label,
+            None if first.is_some_and(|platform| platform.architecture() == "arm64") => ARM_RUNNER,
+            None => RUNNER,
+        }
+    }
+
+    /// Divides the targets at `chosen` into `count` jobs, each of which has one kind of runner: there
+    /// may be more, one for each kind, and fewer, as no job is empty.
+    fn divide(
+        &self,
+        plan: &Plan<'_>,
+        contexts: &[BuildContext],
+        chosen: &[usize],
+        count: usize,
+    ) -> Vec<Vec<usize>> {
+        let mut groups: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for at in chosen {
+            groups.entry(self.label(&plan.targets[*at])).or_default().push(*at);
+        }
+        let (mut jobs, mut targets, mut others) = (count, chosen.len(), groups.len());
+        let mut shards = Vec::new();
+        for group in groups.values() {
+            others -= 1;
+            // Its part of the jobs that are left, but one for each of the groups after it.
+            let most = jobs.saturating_sub(others).max(1);
+            let share = (jobs * group.len() / targets).clamp(1, most);
+            (jobs, targets) = (jobs.saturating_sub(share), targets - group.len());
+            shards.extend(plan.shards(contexts, group, share));
+        }
+        shards.sort_unstable();
+        shards
+    }
+}
+
 /// The outputs of the step: `matrix`, `count`, `empty` and `version`.
-fn outputs(plan: &Plan<'_>, shards: &[Vec<usize>]) -> Result<Outputs, FanOutError> {
-    let jobs: Vec<Json> =
-        shards.iter().enumerate().map(|(number, shard)| job(plan, number + 1, shard)).collect();
+fn outputs(
+    plan: &Plan<'_>,
+    shards: &[Vec<usize>],
+    runners: &Runners,
+) -> Result<Outputs, FanOutError> {
+    let jobs = shards.iter().zip(1..).map(|(shard, number)| job(plan, number, shard, runners));
+    let jobs: Vec<Json> = jobs.collect();
     let lengths = jobs.iter().filter_map(|job| job["args"].as_str()).map(str::len);
     if let Some(size) = lengths.max().filter(|size| *size > MAX_ARGUMENTS) {
         return Err(FanOutError::Arguments { size });
@@ -116,16 +192,19 @@ fn outputs(plan: &Plan<'_>, shards: &[Vec<usize>]) -> Result<Outputs, FanOutErro
     }
 }
 
-/// One job: its number, a name for people, the variants, and the arguments that select them.
-/// Ids are letters, digits, `.`, `_`, `+` and `-`, so that no shell takes them for more.
-fn job(plan: &Plan<'_>, number: usize, shard: &[usize]) -> Json {
+/// One job: its number, a name for people, the runner, the variants, and the arguments that select
+/// them. Ids are letters, digits, `.`, `_`, `+` and `-`, so that no shell takes them for more.
+fn job(plan: &Plan<'_>, number: usize, shard: &[usize], runners: &Runners) -> Json {
     let ids: Vec<&str> = shard.iter().map(|at| plan.targets[*at].id()).collect();
     let name = match ids.len() {
         1 => ids[0].to_owned(),
         many => format!("{} and {} more", ids[0], many - 1),
     };
     let args = format!("--variant={}", ids.join(","));
-    json!({ "shard": number.to_string(), "name": name, "args": args, "variants": ids })
+    let runner = runners.label(&plan.targets[shard[0]]);
+    json!({
+        "shard": number.to_string(), "name": name, "runner": runner, "args": args, "variants": ids,
+    })
 }
 
 /// What is told in the log of the step, where the outputs are in their file.
@@ -179,7 +258,7 @@ mod tests {
         let all: Vec<usize> = (0..variants).collect();
         let shards: Vec<Vec<usize>> =
             all.chunks(variants.div_ceil(jobs)).map(<[usize]>::to_vec).collect();
-        outputs(&plan, &shards)
+        outputs(&plan, &shards, &Runners::default())
     }
 
     #[test]

@@ -159,7 +159,8 @@ pub(super) fn run(args: &InitArgs, printer: &Printer) -> Result<ExitCode, Report
         printer.result(&told(origin, &wish.findings));
     }
     if !args.dry_run {
-        printer.result(&next(folder));
+        let has_workflow = files.keys().any(|path| path.starts_with(".github"));
+        printer.result(&next(folder, has_workflow && init::needs_action()));
     }
     Ok(ExitCode::Success)
 }
@@ -387,17 +388,23 @@ fn visible(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
-fn next(folder: &Path) -> String {
+fn next(folder: &Path, needs_action: bool) -> String {
     let file = match folder == Path::new("") {
         true => String::new(),
         false => format!(" -f {}", folder.join("matrix.toml").display()),
+    };
+    let action = if needs_action {
+        "  name the action that installs basegen in .github/workflows/base-images.yml: this build of basegen\n  \
+         belongs to no release\n"
+    } else {
+        ""
     };
     format!(
         "\nnext:\n  \
          look through matrix.toml: what the images are called is a guess\n  \
          basegen plan{file}    what would be built\n  \
          basegen{file}         build and check it, into the engine\n  \
-         basegen update{file}  pin what it is built on\n"
+         basegen update{file}  pin what it is built on\n{action}"
     )
 }
 

@@ -16,11 +16,14 @@ pub(super) fn plan(
     printer: &Printer,
 ) -> Result<ExitCode, Report> {
     if args.format == PlanFormat::Github {
-        return fan_out::run(&args.planned, args.shards, global, environment, printer);
+        return fan_out::run(&args.planned, &args.jobs, global, environment, printer);
     }
-    if let Some(shards) = args.shards {
-        let reason = "only `--format github` divides the variants among jobs";
+    let reason = "only `--format github` divides the variants among jobs";
+    if let Some(shards) = args.jobs.shards {
         return Err(ArgumentError::new("--shards", &shards.to_string(), &reason).into());
+    }
+    if let Some(runner) = args.jobs.runner.first() {
+        return Err(ArgumentError::new("--runner", runner, &reason).into());
     }
     show(&args.planned, args.format, global, environment, printer)
 }

@@ -34,7 +34,7 @@ pub(super) fn run(
     let matrix = selection::load(&global.file)?;
     // Which version the tags would have is of no concern.
     let naming = NamingArgs {
-        version_tag: Some("prune".to_owned()),
+        version_tag: Some(Some("prune".to_owned())),
         registry: args.registry.clone(),
         repository: args.repository.clone(),
         ..NamingArgs::default()

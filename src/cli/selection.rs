@@ -127,7 +127,7 @@ pub(super) fn terms(flag: &'static str, text: &str) -> Result<Vec<Term>, Argumen
 
 impl NamingArgs {
     pub(super) fn request(&self, matrix: &Matrix) -> Result<PlanRequest, Report> {
-        let version = match (&self.version_tag, &matrix.version) {
+        let version = match (self.custom_version(), &matrix.version) {
             (Some(text), _) => Some(Version::custom(text).map_err(|_| {
                 ArgumentError::new("--version-tag", text, &"it cannot be in a tag")
             })?),
@@ -144,7 +144,7 @@ impl NamingArgs {
         };
         Ok(PlanRequest {
             version,
-            is_custom: self.version_tag.is_some(),
+            is_custom: self.custom_version().is_some(),
             registry: self.registry.clone(),
             repository: self.repository.clone(),
             platforms: self.platform.iter().map(platform).collect::<Result<_, _>>()?,

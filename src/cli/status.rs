@@ -22,7 +22,7 @@ pub(super) fn run(
 ) -> Result<ExitCode, Report> {
     let matrix = selection::load(&global.file)?;
     let mut naming = args.naming.clone();
-    naming.version_tag = args.version.clone().or(naming.version_tag);
+    naming.version_tag = args.version.clone().map(Some).or(naming.version_tag);
     let plan = selection::plan_of(&matrix, &Selection::default(), &naming)?;
     let reference = &version_set(&plan)?.unwrap_or_else(|| newest_set(&plan));
     let registries = registries::open(&registries::options(&matrix, environment)?, Vec::new())?;

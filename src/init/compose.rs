@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::dockerfile::secret_variable;
 use super::project::Project;
 use super::template::Parts;
-use super::{NewFile, Wish};
+use super::{NewFile, Wish, workflow};
 use crate::error::{ExitCode, Explain};
 use crate::matrix;
 
@@ -83,7 +83,7 @@ pub fn compose(project: &Project, images: &[(String, Wish)]) -> Result<Vec<NewFi
         files.extend(made.map(|(path, text)| file(&format!("{TEMPLATES}/{path}"), text.clone())));
     }
     if project.takes_workflows {
-        files.push(file(".github/workflows/base-images.yml", workflow(project)));
+        files.push(file(workflow::PATH, workflow::workflow(project)));
     }
     Ok(files)
 }
@@ -309,44 +309,4 @@ impl MatrixText<'_> {
 /// A text as TOML writes it.
 fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
-}
-
-/// A workflow that releases in one job, as a small matrix needs no more.
-const WORKFLOW: &str = include_str!("workflow.yml");
-
-fn workflow(project: &Project) -> String {
-    let login: &[&str] = match project.is_on_github {
-        true => &[
-            "registry: ghcr.io",
-            "username: ${{ github.actor }}",
-            "password: ${{ secrets.GITHUB_TOKEN }}",
-        ],
-        false => &[
-            "username: ${{ vars.DOCKERHUB_USERNAME }}",
-            "password: ${{ secrets.DOCKERHUB_TOKEN }}",
-        ],
-    };
-    let login: Vec<String> = login.iter().map(|line| format!("          {line}")).collect();
-    let version = env!("CARGO_PKG_VERSION");
-    WORKFLOW.replace("VERSION", version).replace("LOGIN", &login.join("\n"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_workflow_uses_the_actions_that_this_repositorys_own_uses() {
-        let own = include_str!("../../.github/workflows/release.yml");
-        let mut uses = WORKFLOW.lines().filter_map(|line| line.split_once("uses: "));
-        assert!(uses.by_ref().all(|(_, action)| own.contains(action)), "{WORKFLOW}");
-    }
-
-    #[test]
-    fn every_mark_of_the_workflow_is_replaced() {
-        let project = Project { is_on_github: true, ..Project::default() };
-        for workflow in [workflow(&project), workflow(&Project::default())] {
-            assert!(!workflow.contains("VERSION") && !workflow.contains("LOGIN"), "{workflow}");
-        }
-    }
 }

@@ -13,11 +13,13 @@ mod project;
 mod read;
 mod template;
 mod truss;
+mod workflow;
 
 pub use compose::{ComposeError, compose};
 pub use project::{Project, VersionPlace};
 pub use read::{ReadError, name_of, read};
 pub use template::references;
+pub use workflow::needs_action;
 
 use std::path::PathBuf;
 

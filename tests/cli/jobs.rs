@@ -74,11 +74,60 @@ fn what_has_not_changed_since_a_revision_is_in_no_job() {
     "#);
     project.write("dockerfiles/server.txt", "changed\n");
     assert_snapshot!(stdout(project.basegen(plan)), @r#"
-    matrix={"include":[{"shard":"1","name":"3.9-server and 2 more","args":"--variant=3.9-server,3.11-server,3.11-gpu-server","variants":["3.9-server","3.11-server","3.11-gpu-server"]}]}
+    matrix={"include":[{"shard":"1","name":"3.9-server and 2 more","runner":"ubuntu-24.04","args":"--variant=3.9-server,3.11-server,3.11-gpu-server","variants":["3.9-server","3.11-server","3.11-gpu-server"]}]}
     count=3
     empty=false
     version=v1.2.3
     "#);
+}
+
+/// The runner and the variants of each job that the arguments ask for.
+fn runners(project: &Project, arguments: &str) -> Vec<String> {
+    let outputs = stdout(project.basegen(&format!("plan --offline --format github {arguments}")));
+    let matrix = outputs.lines().find_map(|line| line.strip_prefix("matrix=")).expect("jobs");
+    let matrix: Value = serde_json::from_str(matrix).expect("JSON");
+    let jobs = matrix["include"].as_array().expect("jobs").iter().map(|job| {
+        let text = |key: &str| job[key].as_str().expect("text").to_owned();
+        format!("{}: {} {}", text("shard"), text("runner"), text("args"))
+    });
+    jobs.collect()
+}
+
+#[test]
+fn a_job_has_a_runner_of_its_platform() {
+    let project = Project::new();
+    let matrix = r#"[image]
+repository = "acme/base"
+dockerfile = "Dockerfile.hbs"
+platforms = ["linux/amd64", "linux/arm64"]
+
+[axes]
+python = ["3.9", "3.11"]
+machine = [{ value = "x", platforms = ["linux/amd64"] }, { value = "arm", platforms = ["linux/arm64"] }, "both"]
+
+[version]
+file = "VERSION"
+"#;
+    project.write("matrix.toml", matrix);
+    project.write("dockerfiles/Dockerfile.hbs", "FROM python:{{python}}\n");
+    // However few jobs are asked for, none has two kinds of variants.
+    for arguments in ["", "--shards 1"] {
+        let expected = [
+            "1: ubuntu-24.04 --variant=3.9-x,3.9-both,3.11-x,3.11-both",
+            "2: ubuntu-24.04-arm --variant=3.9-arm,3.11-arm",
+        ];
+        assert_eq!(runners(&project, arguments), expected, "{arguments}");
+    }
+    assert_eq!(runners(&project, "--shards 3").len(), 3);
+    assert_eq!(runners(&project, "--shards 6").len(), 6);
+    let own = "--shards 2 --only machine=arm --runner linux/arm64=big-arm --runner linux/amd64=x";
+    assert_eq!(
+        runners(&project, own),
+        ["1: big-arm --variant=3.9-arm", "2: big-arm --variant=3.11-arm"]
+    );
+    assert_cmd_snapshot!(project.basegen("plan --format github --runner linux/arm64"));
+    assert_cmd_snapshot!(project.basegen("plan --format github --runner arm64=big"));
+    assert_cmd_snapshot!(project.basegen("plan --offline --runner linux/arm64=big"));
 }
 
 #[test]

@@ -37,6 +37,28 @@ fn the_older_spellings_mean_what_they_meant() {
     same("--python-version all --use-gpu both --live-reload both --job-type all", "");
     same("--live-reload n --use-gpu y --skip-login --no-push", "--no-live-reload --gpu");
     same("--live-reload", "--live-reload y");
+    // Flags of argparse have a form that takes them back, and a value that may be left out.
+    same("--use-gpu --python 3.9", "--gpu --python 3.9");
+    same("--python 3.9 --use-gpu --no-skip-login", "--python 3.9 --gpu");
+    same("--no-dry-run", "");
+    same("--version-tag --push", "--push");
+    same("--python 3.9 --version-tag", "--python 3.9");
+    // The last one counts; what is built is told by the error that there is no engine.
+    let mut command = basegen("--dry-run --no-dry-run --python 3.9 --job-type server");
+    command.env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
+    let output = command.output().expect("basegen runs");
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && printed.contains("/nonexistent/docker.sock"), "{printed}");
+}
+
+/// A script whose variable is empty must not release under the matrix' own version.
+#[test]
+fn an_empty_version_is_refused() {
+    for arguments in [vec!["list", "--version-tag="], vec!["list", "--version-tag", ""]] {
+        let output = basegen("").args(&arguments).output().expect("basegen runs");
+        let printed = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {printed}");
+    }
 }
 
 #[test]

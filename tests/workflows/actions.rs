@@ -6,19 +6,31 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use glob::Pattern;
+use serde_json::{Map, Value, json};
 
 use crate::runner::Job;
 
-/// Files that one job hands to another, by their names.
-pub(crate) type Artifacts = BTreeMap<String, Vec<(PathBuf, Vec<u8>)>>;
+/// Files that one job hands to another.
+#[derive(Default)]
+pub(crate) struct Artifacts {
+    by_name: BTreeMap<String, Artifact>,
+    /// How many there were.
+    uploads: usize,
+}
 
-/// Does what the action `uses` does with `inputs`; false where that ends the job.
+/// Another artifact of the same name is another id.
+struct Artifact {
+    id: String,
+    files: Vec<(PathBuf, Vec<u8>)>,
+}
+
+/// Does what the action `uses` does with `inputs`, and returns its outputs; `None` if that ends the job.
 pub(crate) fn act(
     uses: &str,
     inputs: &BTreeMap<String, String>,
     job: &Job<'_>,
     artifacts: &mut Artifacts,
-) -> bool {
+) -> Option<Map<String, Value>> {
     let (name, _) = uses.split_once('@').expect("a version");
     let allowed: &[&str] = match name {
         "actions/checkout" => &["fetch-depth", "persist-credentials"],
@@ -27,7 +39,9 @@ pub(crate) fn act(
         "docker/login-action" => &["username", "password"],
         "actions/attest-build-provenance" => &["subject-path"],
         "actions/upload-artifact" => &["name", "path", "if-no-files-found", "overwrite"],
-        "actions/download-artifact" => &["name", "pattern", "path", "merge-multiple"],
+        "actions/download-artifact" => {
+            &["name", "pattern", "artifact-ids", "path", "merge-multiple"]
+        }
         _ => panic!("there is no rule for `{uses}`"),
     };
     for input in inputs.keys() {
@@ -43,10 +57,12 @@ pub(crate) fn act(
         }
         "actions/cache" => assert!(!inputs["key"].is_empty() && !inputs["path"].is_empty()),
         "actions/upload-artifact" => return upload(inputs, &job.workspace, artifacts),
-        "actions/download-artifact" => return download(inputs, &job.workspace, artifacts),
+        "actions/download-artifact" => {
+            return download(inputs, &job.workspace, artifacts).then(Map::new);
+        }
         _ => {}
     }
-    true
+    Some(Map::new())
 }
 
 /// Clones no more of the history than is asked for.
@@ -62,7 +78,11 @@ fn check_out(inputs: &BTreeMap<String, String>, job: &Job<'_>) {
     assert!(output.status.success(), "{command:?}: {output:?}");
 }
 
-fn upload(inputs: &BTreeMap<String, String>, workspace: &Path, artifacts: &mut Artifacts) -> bool {
+fn upload(
+    inputs: &BTreeMap<String, String>,
+    workspace: &Path,
+    artifacts: &mut Artifacts,
+) -> Option<Map<String, Value>> {
     let files: Vec<(PathBuf, Vec<u8>)> = matching(workspace, &inputs["path"])
         .into_iter()
         .map(|file| {
@@ -71,10 +91,14 @@ fn upload(inputs: &BTreeMap<String, String>, workspace: &Path, artifacts: &mut A
         })
         .collect();
     if files.is_empty() {
-        return inputs.get("if-no-files-found").is_none_or(|word| word != "error");
+        let is_error = inputs.get("if-no-files-found").is_some_and(|word| word == "error");
+        return (!is_error).then(Map::new);
     }
-    artifacts.insert(inputs["name"].clone(), files);
-    true
+    artifacts.uploads += 1;
+    let id = artifacts.uploads.to_string();
+    let outputs = Map::from_iter([("artifact-id".to_owned(), json!(id))]);
+    artifacts.by_name.insert(inputs["name"].clone(), Artifact { id, files });
+    Some(outputs)
 }
 
 /// The files of a workspace that match a pattern.
@@ -84,16 +108,20 @@ fn matching(workspace: &Path, pattern: &str) -> Vec<PathBuf> {
     found.map(|file| file.expect("a file")).collect()
 }
 
-/// One by its name must be there; by a pattern, there may be none.
+/// One by its name or id must exist; by a pattern, there may be none.
 fn download(inputs: &BTreeMap<String, String>, workspace: &Path, artifacts: &Artifacts) -> bool {
     let folder = workspace.join(inputs.get("path").map_or("", String::as_str));
-    let wanted: Vec<&Vec<(PathBuf, Vec<u8>)>> = match (inputs.get("name"), inputs.get("pattern")) {
-        (Some(name), None) => artifacts.get(name).into_iter().collect(),
-        (None, Some(pattern)) => {
+    let input = |name: &str| inputs.get(name).map(String::as_str);
+    let wanted: Vec<&Artifact> = match (input("name"), input("pattern"), input("artifact-ids")) {
+        (Some(name), None, None) => artifacts.by_name.get(name).into_iter().collect(),
+        (None, None, Some(id)) => {
+            artifacts.by_name.values().filter(|artifact| artifact.id == id).collect()
+        }
+        (None, Some(pattern), None) => {
             assert_eq!(inputs["merge-multiple"], "true", "or each has a folder of its own");
             let pattern = Pattern::new(pattern).expect("a pattern");
-            let matching = artifacts.iter().filter(|(name, _)| pattern.matches(name));
-            matching.map(|(_, files)| files).collect()
+            let matching = artifacts.by_name.iter().filter(|(name, _)| pattern.matches(name));
+            matching.map(|(_, artifact)| artifact).collect()
         }
         other => panic!("there is no rule for {other:?}"),
     };
@@ -101,7 +129,7 @@ fn download(inputs: &BTreeMap<String, String>, workspace: &Path, artifacts: &Art
         return inputs.contains_key("pattern");
     }
     fs_err::create_dir_all(&folder).expect("a folder");
-    for (name, bytes) in wanted.into_iter().flatten() {
+    for (name, bytes) in wanted.into_iter().flat_map(|artifact| &artifact.files) {
         fs_err::write(folder.join(name), bytes).expect("a file");
     }
     true

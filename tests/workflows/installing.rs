@@ -33,42 +33,87 @@ fn of_a_release() -> Value {
     json!({ "action_repository": "acme/basegen", "action_ref": "v1.2.3" })
 }
 
-/// A repository of version 1.2.3, and a `gh` that has its release with an archive and what should
-/// be its checksum.
-async fn with_archive(checksum: &str) -> Bed {
+/// A repository of version 1.2.3, and a `gh` that has its release with an archive, and answers
+/// `verify` when it is asked for the archive's attestation.
+async fn with_archive(verify: &str) -> Bed {
     let bed = Bed::new().await;
     bed.push_version("1.2.3");
     bed.set_releases(&format!(
-        r#"[ "$1 $2 $3 $4 $5 $6 $8" = "release download v1.2.3 --repo acme/basegen --dir --pattern" ] || exit 97
+        r#"if [ "$*" = --version ]; then exit; fi
 [ -n "$GH_TOKEN" ] || exit 97
-cd "$7"
-printf '#!/bin/sh\necho "basegen 1.2.3"\n' >basegen
-chmod +x basegen
-tar -czf "$9" basegen
-rm basegen
-{checksum} >"$9.sha256""#
+case "$1 $2" in
+    "api "*) echo {COMMIT} ;;
+    "release download")
+        [ "$3 $4 $5 $6 $8" = "v1.2.3 --repo acme/basegen --dir --pattern" ] || exit 97
+        cd "$7"
+        printf '#!/bin/sh\necho "basegen 1.2.3"\n' >basegen
+        chmod +x basegen
+        tar -czf "$9" basegen
+        rm basegen ;;
+    "attestation verify")
+        [ -f "$3" ] || exit 97
+        {verify} ;;
+    *) exit 97 ;;
+esac"#
     ));
     bed
 }
+
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
 /// Whether anything was compiled.
 fn is_built(bed: &Bed) -> bool {
     bed.calls().iter().any(|call| call.starts_with("cargo"))
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_binary_of_the_release_that_is_used_is_installed() {
-    let bed = with_archive("sha256sum \"$9\"").await;
-    let (_, log) = act(&mut Run::new(&bed, &of_a_release(), &json!({})), &[]).expect("installed");
-    assert!(log.contains("basegen 1.2.3"), "{log}");
-    assert!(!is_built(&bed), "{:?}", bed.calls());
+/// Which attestation was asked for, without the file.
+fn verified(bed: &Bed) -> Vec<String> {
+    let calls = bed.calls();
+    let asked = calls.iter().filter_map(|call| call.strip_prefix("gh attestation verify "));
+    asked.filter_map(|call| Some(call.split_once(' ')?.1.to_owned())).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_archive_that_is_not_what_its_checksum_says_is_refused() {
-    let bed = with_archive(&format!("echo {} \" $9\"", "0".repeat(64))).await;
+async fn a_binary_is_installed_with_the_attestation_of_its_release() {
+    let attested = "--repo acme/basegen --signer-workflow acme/basegen/.github/workflows/binaries.yml \
+        --source-ref refs/tags/v1.2.3 --deny-self-hosted-runners --format json --jq length";
+    let by_commit = json!({ "action_repository": "acme/basegen", "action_ref": COMMIT });
+    for (used, inputs, expected) in [
+        (of_a_release(), &[][..], attested.to_owned()),
+        // Pinned to a commit, it is the binary of that commit.
+        (by_commit.clone(), &[], format!("{attested} --source-digest {COMMIT}")),
+        (by_commit, &[("version", "1.2.3")], attested.to_owned()),
+    ] {
+        let bed = with_archive("echo 1").await;
+        let (_, log) = act(&mut Run::new(&bed, &used, &json!({})), inputs).expect("installed");
+        assert!(log.contains("basegen 1.2.3"), "{log}");
+        assert_eq!(verified(&bed), [expected], "{used} {inputs:?}");
+        assert!(!is_built(&bed), "{:?}", bed.calls());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_binary_without_an_attestation_is_not_run() {
+    // Of the second and third, versions of `gh` are known that succeed without one.
+    for verify in ["exit 1", "exit 0", "echo 0"] {
+        let bed = with_archive(verify).await;
+        for inputs in [&[][..], &[("version", "v1.2.3")]] {
+            let mut run = Run::new(&bed, &of_a_release(), &json!({}));
+            let log = act(&mut run, inputs).expect_err("refused");
+            assert!(log.contains("has no attestation that binaries.yml"), "{log}");
+            assert!(!log.contains("basegen 1.2.3"), "{log}");
+        }
+        assert!(!is_built(&bed), "{:?}", bed.calls());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_runner_without_gh_installs_no_binary() {
+    let bed = Bed::new().await;
+    bed.push_version("1.2.3");
+    bed.set_releases("exit 127");
     let log = act(&mut Run::new(&bed, &of_a_release(), &json!({})), &[]).expect_err("refused");
-    assert!(log.contains("is not what its checksum says"), "{log}");
+    assert!(log.contains("`gh` is missing"), "{log}");
     assert!(!is_built(&bed), "{:?}", bed.calls());
 }
 
@@ -76,10 +121,11 @@ async fn an_archive_that_is_not_what_its_checksum_says_is_refused() {
 async fn without_a_binary_it_is_built_unless_a_release_was_asked_for() {
     let bed = Bed::new().await;
     bed.push_version("1.2.3");
+    bed.set_releases("[ \"$*\" = --version ]");
     act(&mut Run::new(&bed, &of_a_release(), &json!({})), &[]).expect("built");
     let calls = bed.calls();
     let calls: Vec<&str> = calls.iter().filter_map(|call| call.split(' ').next()).collect();
-    assert_eq!(calls, ["gh", "cargo", "basegen"]);
+    assert_eq!(calls, ["gh", "gh", "cargo", "basegen"]);
     let asked = [("version", "1.2.3")];
     let log = act(&mut Run::new(&bed, &of_a_release(), &json!({})), &asked).expect_err("refused");
     assert!(log.contains("no binary of `v1.2.3`"), "{log}");
@@ -89,7 +135,7 @@ async fn without_a_binary_it_is_built_unless_a_release_was_asked_for() {
     let source = [("version", "source")];
     act(&mut Run::new(&bed, &of_a_release(), &json!({})), &source).expect("built");
     let gh = bed.calls().iter().filter(|call| call.starts_with("gh")).count();
-    assert_eq!(gh, 3, "{:?}", bed.calls());
+    assert_eq!(gh, 5, "{:?}", bed.calls());
     for version in ["latest", "v1;id", "v1\nfolder=/tmp"] {
         let log = act(&mut Run::new(&bed, &json!({}), &json!({})), &[("version", version)]);
         assert!(log.expect_err("refused").contains("::error"), "{version}");
@@ -121,6 +167,46 @@ async fn what_a_tag_publishes_is_what_the_action_installs() {
         let is_built = calls[before..].iter().any(|call| call.starts_with("cargo install"));
         assert_eq!(is_built, !is_release, "{reference}: {calls:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_files_of_a_published_release_are_not_replaced() {
+    let bed = Bed::new().await;
+    bed.push_version("9.8.7");
+    bed.keep_releases(&[]);
+    let tag = json!({ "ref": "refs/tags/v9.8.7", "ref_name": "v9.8.7" });
+    let run = || Run::new(&bed, &tag, &json!({})).workflow(BINARIES);
+    assert_eq!(run()["release"].result, "success");
+    let is_changed = |call: &&String| {
+        let calls = ["gh release create", "gh release upload", "gh release edit"];
+        calls.iter().any(|begin| call.starts_with(begin))
+    };
+    let first = bed.calls();
+    let jobs = run();
+    assert_eq!(jobs["release"].result, "failure");
+    assert!(jobs["release"].log.contains("never replaced"), "{}", jobs["release"].log);
+    let calls = bed.calls();
+    assert_eq!(calls[first.len()..].iter().filter(is_changed).count(), 0, "{calls:?}");
+    // When GitHub does not answer, it is not known that there is none.
+    bed.set_releases("echo 'HTTP 502: Server Error' >&2; exit 1");
+    let before = bed.calls().len();
+    let jobs = run();
+    assert_eq!(jobs["release"].result, "failure");
+    assert!(jobs["release"].log.contains("HTTP 502"), "{}", jobs["release"].log);
+    let calls = bed.calls();
+    assert_eq!(calls[before..].iter().filter(is_changed).count(), 0, "{calls:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_files_of_a_draft_are_replaced() {
+    let bed = Bed::new().await;
+    bed.push_version("9.8.7");
+    bed.keep_releases(&[]);
+    bed.draft("v9.8.7");
+    let tag = json!({ "ref": "refs/tags/v9.8.7", "ref_name": "v9.8.7" });
+    let jobs = Run::new(&bed, &tag, &json!({})).workflow(BINARIES);
+    assert_eq!(jobs["release"].result, "success", "{}", jobs["release"].log);
+    assert!(!bed.calls().iter().any(|call| call.starts_with("gh release create")));
 }
 
 #[tokio::test(flavor = "multi_thread")]

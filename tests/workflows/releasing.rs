@@ -29,7 +29,7 @@ fn proposed(bed: &Bed) -> Vec<String> {
 }
 
 fn no_inputs() -> Value {
-    json!({ "selection": null, "version-tag": null })
+    json!({ "selection": null, "shards": null, "version-tag": null })
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -56,7 +56,8 @@ async fn a_push_of_a_new_version_releases_all_images_and_the_next_one_nothing() 
     // The same commit again, by hand: nothing is to be built, and nothing moves.
     bed.registry.forget();
     let event = json!({ "event_name": "workflow_dispatch" });
-    let mut again = Run::new(&bed, &event, &json!({ "selection": "", "version-tag": "" }));
+    let mut again =
+        Run::new(&bed, &event, &json!({ "selection": "", "shards": "", "version-tag": "" }));
     let jobs = again.workflow(RELEASE);
     assert_eq!(jobs["plan"].outputs["empty"], "true", "{}", jobs["plan"].log);
     assert_eq!(jobs["build"].result, "skipped");
@@ -88,16 +89,37 @@ async fn a_push_of_a_new_version_releases_all_images_and_the_next_one_nothing() 
 async fn some_images_are_released_on_request_under_another_version() {
     let bed = Bed::new().await;
     let event = json!({ "event_name": "workflow_dispatch" });
-    let inputs = json!({ "selection": "--python 3.11 --python 3.12", "version-tag": "my-test" });
+    let selection = "--python 3.11 --python 3.12";
+    let inputs = json!({ "selection": selection, "shards": "3", "version-tag": "my-test" });
     let jobs = Run::new(&bed, &event, &inputs).workflow(RELEASE);
     let matrix = jobs["plan"].outputs["matrix"].as_str().expect("JSON");
     let matrix: Value = serde_json::from_str(matrix).expect("JSON");
-    assert_eq!(items(&matrix["include"]).count(), 2, "{matrix}");
+    assert_eq!(items(&matrix["include"]).count(), 3, "{matrix}");
     assert_eq!(jobs["publish"].result, "success", "{}", jobs["publish"].log);
     assert_eq!(jobs["pr"].result, "skipped");
     let names = names(&bed);
     assert_eq!(names.len(), 8, "two repositories have the same tags: {names:?}");
     assert!(names.iter().all(|tag| tag.ends_with("-my-test")), "{names:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn images_for_arm64_are_built_on_machines_of_that_kind() {
+    let bed = Bed::new().await;
+    let matrix = bed.read("matrix.toml");
+    bed.write("matrix.toml", &matrix.replace("[\"linux/amd64\"]", "[\"linux/arm64\"]"));
+    bed.commit("Build for arm64");
+    let event = json!({ "event_name": "workflow_dispatch" });
+    let inputs = json!({ "selection": "--python 3.9", "shards": "2", "version-tag": "my-test" });
+    let jobs = Run::new(&bed, &event, &inputs).workflow(RELEASE);
+    assert_eq!(jobs["publish"].result, "success", "{}{}", jobs["build"].log, jobs["publish"].log);
+    let matrix = jobs["plan"].outputs["matrix"].as_str().expect("JSON");
+    let matrix: Value = serde_json::from_str(matrix).expect("JSON");
+    let runners: Vec<&Value> = items(&matrix["include"]).map(|job| &job["runner"]).collect();
+    assert_eq!(runners, ["ubuntu-24.04-arm"; 2]);
+    // What the first job has built does not run there.
+    let calls = bed.calls();
+    let builds = calls.iter().filter(|call| call.starts_with("cargo install")).count();
+    assert_eq!(builds, 3, "{calls:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

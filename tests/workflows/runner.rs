@@ -55,6 +55,7 @@ impl<'a> Run<'a> {
             "ref": "refs/heads/main",
             "ref_name": "main",
             "base_ref": "",
+            "repository": REPOSITORY,
             "token": TOKEN,
             "action_ref": "",
             "action_repository": "",
@@ -63,7 +64,11 @@ impl<'a> Run<'a> {
         for (key, value) in entries(github) {
             known[key] = value.clone();
         }
-        let secrets = json!({ "DOCKERHUB_TOKEN": "secret", "RELEASE_PR_TOKEN": "" });
+        let secrets = json!({
+            "DOCKERHUB_TOKEN": "secret",
+            "DOCKERHUB_READ_TOKEN": "reader",
+            "RELEASE_PR_TOKEN": "",
+        });
         let contexts = Contexts { succeeded: true, ..Contexts::default() }
             .with("github", known)
             .with("inputs", inputs.clone())
@@ -73,7 +78,7 @@ impl<'a> Run<'a> {
         Self {
             bed,
             contexts,
-            artifacts: Artifacts::new(),
+            artifacts: Artifacts::default(),
             broken: BTreeSet::new(),
             carried_out: BTreeSet::new(),
         }
@@ -119,9 +124,12 @@ impl<'a> Run<'a> {
             let variants = items(&row["variants"]).filter_map(Value::as_str);
             let (broken, bed) = (self.broken.clone(), self.bed);
             bed.build(variants.filter(|id| !broken.contains(*id)));
-            let mut contexts = contexts.clone().with("matrix", row);
-            contexts.succeeded = true;
             let mut machine = self.machine();
+            let arch = if row["runner"] == "ubuntu-24.04-arm" { "ARM64" } else { "X64" };
+            let mut contexts = contexts.clone().with("matrix", row);
+            contexts.names["runner"]["arch"] = arch.into();
+            contexts.names["runner"]["temp"] = machine.temp.display().to_string().into();
+            contexts.succeeded = true;
             let succeeded = self.steps(file, &job["steps"], &mut contexts, &mut machine);
             if !succeeded {
                 ended.result = "failure";
@@ -138,7 +146,7 @@ impl<'a> Run<'a> {
     /// A machine on which nothing has happened yet.
     pub(crate) fn machine(&self) -> Job<'a> {
         let folder = self.bed.runner();
-        for name in ["temp", "home"] {
+        for name in ["temp", "home", "workspace"] {
             fs_err::create_dir_all(folder.join(name)).expect("a folder");
         }
         Job {
@@ -175,9 +183,7 @@ impl<'a> Run<'a> {
             };
             let outputs = match (step["uses"].as_str(), step["run"].as_str()) {
                 (Some("./"), None) => self.action(&texts("with"), contexts, job),
-                (Some(uses), None) => {
-                    act(uses, &texts("with"), job, &mut self.artifacts).then(Map::new)
-                }
+                (Some(uses), None) => act(uses, &texts("with"), job, &mut self.artifacts),
                 (None, Some(script)) => {
                     self.carried_out.insert((file.to_owned(), script.to_owned()));
                     let folder = step["working-directory"].as_str().unwrap_or(".");

@@ -113,33 +113,93 @@ fn jobs_end_by_themselves_and_leave_no_token_behind() {
     }
 }
 
-/// Secrets are for jobs that nobody's pull request can start.
+/// The secrets that a job names.
+fn secrets(job: &Value) -> BTreeSet<String> {
+    let text = job.to_string();
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let names = text.split("secrets.").skip(1);
+    names.map(|rest| rest.split(|c| !is_name(c)).next().unwrap_or_default().to_owned()).collect()
+}
+
+/// Secrets are for jobs that nobody's pull request can start. Approval is asked once: for the
+/// environment of the job that gives names.
 #[test]
-fn secrets_are_in_the_release_alone() {
+fn approval_is_asked_once_and_secrets_are_where_they_are_needed() {
     let text = |file: &str| fs_err::read_to_string(path(file)).expect("a file");
     assert!(!text(CI).contains("secrets.") && !text(BINARIES).contains("secrets."));
     let release = yaml(RELEASE);
     let events: Vec<&str> = entries(&release["on"]).map(|(event, _)| event).collect();
     assert_eq!(events, ["push", "workflow_dispatch"]);
-    for (id, job) in entries(&release["jobs"]) {
-        // Nobody is asked whether there is a release at all.
-        let expected = if id == "decide" { Value::Null } else { json!("release") };
-        assert_eq!(job["environment"], expected, "{id}");
-        assert!(id != "decide" || !job.to_string().contains("secrets."));
+    let jobs = entries(&release["jobs"]).map(|(id, job)| {
+        let names = secrets(job).into_iter().collect::<Vec<_>>().join(" ");
+        (id, job["environment"].as_str().unwrap_or("none"), names)
+    });
+    let expected = [
+        ("decide", "none", ""),
+        ("plan", "none", "DOCKERHUB_READ_TOKEN"),
+        ("build", "staging", "DOCKERHUB_TOKEN"),
+        ("publish", "release", "DOCKERHUB_TOKEN"),
+        ("pr", "none", "DOCKERHUB_READ_TOKEN RELEASE_PR_TOKEN"),
+    ];
+    let expected = expected.map(|(id, environment, names)| (id, environment, names.to_owned()));
+    assert_eq!(jobs.collect::<Vec<_>>(), expected);
+}
+
+/// Every branch, and every job of the default branch, can write to a cache.
+#[test]
+fn nothing_that_publishes_runs_what_a_cache_holds() {
+    for file in [RELEASE, BINARIES, "action.yml"] {
+        let text = fs_err::read_to_string(path(file)).expect("a file");
+        for action in text.lines().filter_map(|line| line.split_once("uses: ")) {
+            assert!(!action.1.contains("cache"), "{file}: {}", action.1);
+        }
+    }
+    // The jobs of a release run what the first one has built, which nobody else can replace.
+    let release = yaml(RELEASE);
+    let decide = &release["jobs"]["decide"];
+    let builds = |job: &Value| items(&job["steps"]).filter(|step| step["uses"] == "./").count();
+    assert_eq!((builds(decide), secrets(decide).len()), (1, 0));
+    for id in ["plan", "build", "publish", "pr"] {
+        let steps = &release["jobs"][id]["steps"];
+        let fetched = items(steps).find(|step| step["name"] == "Fetch basegen").expect(id);
+        assert_eq!(fetched["with"]["artifact-ids"], "${{ needs.decide.outputs.basegen }}", "{id}");
     }
 }
 
-/// A run that waits gives way to one that comes after it, so that a push which changes nothing
-/// would take a release's place: only the jobs that give names wait.
+/// Without `queue: max`, a run that waits gives way to one that comes after it. Only the jobs that
+/// must not run at the same time wait, and a pull request is not in the way of the next release.
 #[test]
 fn no_release_gives_way_to_a_later_push() {
     assert!(yaml(CI)["concurrency"]["group"].is_string());
     let release = yaml(RELEASE);
     assert!(release["concurrency"].is_null());
-    for (id, job) in entries(&release["jobs"]) {
-        let names = ["publish", "pr"].contains(&id);
-        assert_eq!(job["concurrency"]["group"] == "release", names, "{id}");
-        assert_eq!(job["concurrency"]["cancel-in-progress"] == false, names, "{id}");
+    let groups = entries(&release["jobs"]).filter(|(_, job)| !job["concurrency"].is_null());
+    let groups: Vec<_> = groups.map(|(id, job)| (id, job["concurrency"].clone())).collect();
+    let queue =
+        |group: &str| json!({ "group": group, "cancel-in-progress": false, "queue": "max" });
+    assert_eq!(groups, [("publish", queue("release")), ("pr", queue("release-pull-request"))]);
+}
+
+/// The key is younger than actionlint, which is told to accept it: what it may hold is checked here.
+#[test]
+fn a_queue_of_runs_is_one_that_github_takes() {
+    let init = fs_err::read_to_string(path("src/init/workflow.yml")).expect("a file");
+    // Its marks are not YAML.
+    let init: Vec<&str> = init.lines().filter(|line| !line.starts_with('@')).collect();
+    let workflows = WORKFLOWS.map(yaml).into_iter().chain([parse(&init.join("\n"))]);
+    for workflow in workflows.chain(documented().iter().map(|text| parse(text))) {
+        let jobs = entries(&workflow["jobs"]).map(|(_, job)| &job["concurrency"]);
+        for group in jobs.chain([&workflow["concurrency"]]) {
+            for (key, value) in entries(group) {
+                let is_known = match key {
+                    "group" => value.is_string(),
+                    "cancel-in-progress" => !value.is_null(),
+                    "queue" => value == "max" && group["cancel-in-progress"] == false,
+                    _ => false,
+                };
+                assert!(is_known, "{group}");
+            }
+        }
     }
 }
 
@@ -150,8 +210,10 @@ fn what_the_docs_show_is_a_workflow_of_the_same_kind() {
     for text in workflows {
         let file = parse(&text);
         // Its readers put their own version of basegen in.
-        let others: Vec<&str> =
-            unpinned(&text).into_iter().filter(|line| !line.contains("/basegen@v1")).collect();
+        let others: Vec<&str> = unpinned(&text)
+            .into_iter()
+            .filter(|line| !line.contains("OWNER/basegen@COMMIT"))
+            .collect();
         assert_eq!(others, [""; 0]);
         for (id, job) in entries(&file["jobs"]) {
             assert!(job["timeout-minutes"].is_u64(), "{id}");

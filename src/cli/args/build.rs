@@ -34,7 +34,7 @@ pub(in crate::cli) struct SelectionArgs {
     pub(in crate::cli) no_gpu: bool,
     /// The older spelling of --gpu and --no-gpu
     #[arg(long, value_name = "y|n|both", value_parser = switch_values(), hide = true,
-        conflicts_with_all = ["gpu", "no_gpu"])]
+        num_args = 0..=1, default_missing_value = "y", conflicts_with_all = ["gpu", "no_gpu"])]
     pub(in crate::cli) use_gpu: Option<String>,
     /// Only variants with live reload; `n` and `both` are understood too
     #[arg(
@@ -68,9 +68,9 @@ fn switch_values() -> PossibleValuesParser {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Naming images")]
 pub(in crate::cli) struct NamingArgs {
-    /// The version in tags, instead of the one that `[version]` tells of
+    /// The version in tags, instead of the one in `[version]`; without a value, the latter
     #[arg(long, value_name = "VERSION")]
-    pub(in crate::cli) version_tag: Option<String>,
+    pub(in crate::cli) version_tag: Option<Option<String>>,
     /// The registry, instead of the matrix' own
     #[arg(long, value_name = "HOST[:PORT]")]
     pub(in crate::cli) registry: Option<String>,
@@ -80,6 +80,13 @@ pub(in crate::cli) struct NamingArgs {
     /// A platform to build for, instead of the matrix' own; may be repeated
     #[arg(long, value_name = "OS/ARCH", value_delimiter = ',')]
     pub(in crate::cli) platform: Vec<String>,
+}
+
+impl NamingArgs {
+    /// The version that takes the place of the matrix' own.
+    pub(in crate::cli) fn custom_version(&self) -> Option<&str> {
+        self.version_tag.as_ref()?.as_deref()
+    }
 }
 
 /// Where the images go: into the engine, unless one of these is given.
@@ -107,8 +114,11 @@ pub(in crate::cli) struct OutputArgs {
     #[arg(long, requires = "push")]
     pub(in crate::cli) overwrite: bool,
     /// Print the names of the images that would be built, and build nothing
-    #[arg(long)]
+    #[arg(long, overrides_with = "no_dry_run")]
     pub(in crate::cli) dry_run: bool,
+    /// Build; this is the default
+    #[arg(long, overrides_with = "dry_run", hide = true)]
+    pub(in crate::cli) no_dry_run: bool,
     /// Write what was built, with the digest of every tag, to FILE as JSON
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) metadata_file: Option<PathBuf>,
@@ -116,8 +126,11 @@ pub(in crate::cli) struct OutputArgs {
     #[arg(long, conflicts_with_all = ["push", "output", "dry_run"])]
     pub(in crate::cli) stage: bool,
     /// Understood for the sake of older scripts: basegen never logs in, it uses Docker's credentials
-    #[arg(long, hide = true)]
+    #[arg(long, hide = true, overrides_with = "no_skip_login")]
     pub(in crate::cli) skip_login: bool,
+    /// The older script's default
+    #[arg(long, hide = true, overrides_with = "skip_login")]
+    pub(in crate::cli) no_skip_login: bool,
 }
 
 /// How the run goes.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{NamingArgs, PlannedArgs, SelectionArgs};
+use super::{JobsArgs, NamingArgs, PlannedArgs, SelectionArgs};
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum ExportCommand {
@@ -39,8 +39,6 @@ pub(in crate::cli) struct ExportBakeArgs {
 pub(in crate::cli) struct ExportGithubArgs {
     #[command(flatten)]
     pub(in crate::cli) planned: PlannedArgs,
-    /// Among how many jobs at most the variants are divided [default: one for every eight, at
-    /// most 20]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub(in crate::cli) shards: Option<u16>,
+    #[command(flatten)]
+    pub(in crate::cli) jobs: JobsArgs,
 }

@@ -13,10 +13,21 @@ pub(in crate::cli) struct PlanArgs {
     /// How the plan is written
     #[arg(long, value_enum, default_value_t = PlanFormat::Table)]
     pub(in crate::cli) format: PlanFormat,
-    /// With `--format github`: among how many jobs at most the variants are divided [default: one
-    /// for every eight, at most 20]
+    #[command(flatten)]
+    pub(in crate::cli) jobs: JobsArgs,
+}
+
+/// The jobs of a workflow that the variants are divided among.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Jobs for GitHub Actions")]
+pub(in crate::cli) struct JobsArgs {
+    /// The number of jobs at most [default: one for every eight variants, at most 20]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(in crate::cli) shards: Option<u16>,
+    /// The label of the runners that build a platform; may be repeated [default: `ubuntu-24.04-arm`
+    /// for arm64, `ubuntu-24.04` for others]
+    #[arg(long, value_name = "OS/ARCH=LABEL")]
+    pub(in crate::cli) runner: Vec<String>,
 }
 
 /// Of what a plan tells.
