@@ -70,6 +70,7 @@ fn switch_values() -> PossibleValuesParser {
 pub(in crate::cli) struct NamingArgs {
     /// The version in tags, instead of the one in `[version]`; without a value, the latter
     #[arg(long, value_name = "VERSION")]
+    #[expect(clippy::option_option, reason = "the flag may be given without a value")]
     pub(in crate::cli) version_tag: Option<Option<String>>,
     /// The registry, instead of the matrix' own
     #[arg(long, value_name = "HOST[:PORT]")]
