@@ -207,7 +207,7 @@ pub struct Failure {
     /// The step that failed, where one did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub step: Option<Step>,
-    /// Where in the rendered Dockerfile.
+    /// Where in the template of the Dockerfile.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<SourceLine>,
     /// The command's exit code.
@@ -243,15 +243,29 @@ pub enum FailureKind {
     Engine,
 }
 
-/// A line of a rendered Dockerfile.
+/// A line of a Dockerfile, in the template that it comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SourceLine {
-    /// The file's name, as `basegen render` writes it.
+    /// The template's path, or the name of the rendered file where the template is unknown.
     pub file: String,
     /// Its number, from 1.
     pub line: usize,
-    /// Its text.
+    /// Its first column that is not blank, from 1, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub column: Option<usize>,
+    /// Its text as it was rendered.
     pub text: String,
+}
+
+impl SourceLine {
+    /// The place as compilers write it: `dockerfiles/server.hbs:12:3`.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match self.column {
+            Some(column) => format!("{}:{}:{column}", self.file, self.line),
+            None => format!("{}:{}", self.file, self.line),
+        }
+    }
 }
 
 /// Why a target was not tried, or stopped.

@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::dockerfile::parse;
+use super::places::TemplateLine;
 use super::secrets::mounted;
 use super::steps::{Step, steps};
 use super::upstream::{Pins, Upstream, pin};
@@ -20,6 +21,8 @@ pub struct BuildContext {
     pub upstreams: Vec<Upstream>,
     /// What it was rendered from.
     pub origin: Origin,
+    /// For each line of the Dockerfile, the line of the template that it comes from.
+    pub lines: Arc<[TemplateLine]>,
 }
 
 impl BuildContext {
@@ -31,6 +34,15 @@ impl BuildContext {
             self.dockerfile = dockerfile;
             self.upstreams = upstreams;
         }
+    }
+
+    /// The line of a template that line `number` of the Dockerfile, from 1, comes from. Unknown for
+    /// lines that were not rendered, such as those of checks.
+    #[must_use]
+    pub fn template_line(&self, number: usize) -> Option<&TemplateLine> {
+        // A pin may join the two lines of a continued name.
+        let is_whole = self.dockerfile.lines().count() == self.lines.len();
+        self.lines.get(number.checked_sub(1)?).filter(|_| is_whole)
     }
 
     /// The ids of the secrets that its steps mount.

@@ -1,6 +1,5 @@
 use std::path::PathBuf;
 
-use super::dockerfile::Misuse;
 use crate::error::{ExitCode, Explain};
 use crate::matrix::SourceError;
 
@@ -18,8 +17,8 @@ pub enum RenderError {
         /// The first such line, from 1.
         line: usize,
     },
-    /// A template holds a character that basegen marks values with.
-    #[error("`{}`, line {line}, holds U+FDD0 or U+FDD1, which are no characters of a text", path.display())]
+    /// A template holds a character that basegen marks texts with.
+    #[error("`{}`, line {line}, holds one of U+FDD0 to U+FDD3, which are no characters of a text", path.display())]
     Mark {
         /// The file.
         path: PathBuf,
@@ -35,27 +34,13 @@ pub enum RenderError {
     /// A template cannot be read as one, or names what nothing defines.
     #[error(transparent)]
     Template(#[from] SourceError),
-    /// A template fails for one variant.
+    /// A template fails for one variant, or renders to what is no Dockerfile.
     #[error("failed to render `{variant}`: {error}")]
     Variant {
         /// The variant.
         variant: String,
         /// Where and why.
         error: SourceError,
-    },
-    /// What was rendered is not a Dockerfile, or copies what it cannot have.
-    #[error("`{file}` of `{variant}`, line {line}: {misuse}\n\n  {line} | {text}")]
-    Dockerfile {
-        /// The variant.
-        variant: String,
-        /// The Dockerfile's name.
-        file: String,
-        /// The line of the rendered file, from 1.
-        line: usize,
-        /// Its text.
-        text: String,
-        /// What is wrong.
-        misuse: String,
     },
     /// The files are more than a context should hold.
     #[error("the context of `{variant}` is larger than {limit} MiB; its largest files are:{}", list(.largest))]
@@ -71,18 +56,6 @@ pub enum RenderError {
 
 fn list(files: &[(String, u64)]) -> String {
     files.iter().map(|(path, size)| format!("\n  {path} ({} MiB)", size >> 20)).collect()
-}
-
-impl RenderError {
-    pub(super) fn in_dockerfile(variant: &str, file: &str, text: &str, misuse: Misuse) -> Self {
-        Self::Dockerfile {
-            variant: variant.to_owned(),
-            file: file.to_owned(),
-            line: misuse.line,
-            text: text.lines().nth(misuse.line - 1).unwrap_or_default().to_owned(),
-            misuse: misuse.what,
-        }
-    }
 }
 
 impl Explain for RenderError {

@@ -10,7 +10,7 @@ use handlebars::{
 use serde_json::Value as Json;
 
 use super::compare;
-use super::recorder::USED;
+use super::places::{AT, Marker};
 use super::values::mark;
 
 /// What `{{name}}` becomes: a call that refuses what is no text. No template can write this name.
@@ -22,9 +22,9 @@ pub(super) const HELPERS: [&str; 16] = [
     "unless", "with",
 ];
 
-/// Whether `name` is a helper, or what [`strict`] or a partial calls.
+/// Whether `name` is a helper, or what [`strict`] or a mark calls.
 pub(super) fn is_helper(name: &str) -> bool {
-    name == SCALAR || name == USED || HELPERS.contains(&name)
+    name == SCALAR || name == AT || HELPERS.contains(&name)
 }
 
 /// What a helper refuses to go on with.
@@ -72,6 +72,7 @@ pub(super) fn register(handlebars: &mut Handlebars<'_>) {
     // It writes to a logger, and basegen has none.
     handlebars.unregister_helper("log");
     handlebars.register_helper(SCALAR, Box::new(Scalar));
+    handlebars.register_helper(AT, Box::new(Marker));
 }
 
 /// Makes every `{{name}}` and `{{lookup …}}` of a template a call of [`Scalar`]: handlebars has

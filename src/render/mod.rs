@@ -16,8 +16,8 @@ mod files;
 mod helpers;
 mod here_document;
 mod links;
+mod places;
 mod plain;
-mod recorder;
 mod secrets;
 mod stages;
 mod steps;
@@ -35,6 +35,7 @@ pub use context::{BuildContext, ContextFile, Origin, OriginVariable};
 pub use error::RenderError;
 pub use files::MAX_CONTEXT;
 pub use links::first_link;
+pub use places::TemplateLine;
 pub use plain::{NotPlain, plain};
 pub use stages::FinalStage;
 pub use steps::Step;
@@ -94,7 +95,7 @@ impl<'a> Renderer<'a> {
         let rendered = self.templates.render(&template, &variables, id, &mut used)?;
         let name = template.strip_suffix(".hbs").unwrap_or(&template);
         let name = name.rsplit('/').next().unwrap_or(name).to_owned();
-        let in_dockerfile = |error| RenderError::in_dockerfile(id, &name, &rendered.text, error);
+        let in_dockerfile = |misuse| self.templates.misuse(&template, &rendered, id, misuse);
         let instructions = dockerfile::parse(&rendered.text).map_err(in_dockerfile)?;
         rendered.check(&instructions).map_err(in_dockerfile)?;
         let sources = copied::sources(&instructions).map_err(in_dockerfile)?;
@@ -108,7 +109,8 @@ impl<'a> Renderer<'a> {
             .read(files, id, |path| self.templates.render_file(path, &variables, id, &mut used))?;
         let (dockerfile, upstreams) = upstream::pin(&rendered.text, &instructions, &self.pins);
         let origin = self.origin(variant, used);
-        Ok(BuildContext { dockerfile, dockerfile_name: name, files, upstreams, origin })
+        let lines = self.templates.lines(&rendered).into();
+        Ok(BuildContext { dockerfile, dockerfile_name: name, files, upstreams, origin, lines })
     }
 
     fn origin(&self, variant: &Variant, templates: BTreeMap<String, Digest>) -> Origin {

@@ -9,15 +9,16 @@ use handlebars::{
 use serde_json::Value as Json;
 
 use super::check::check;
+use super::dockerfile::Misuse;
 use super::error::RenderError;
 use super::explain::{explain, offset};
 use super::helpers;
 use super::links::first_link;
-use super::recorder::{Recorder, mark};
+use super::places::{self, TemplateLine};
 use super::syntax::diagnose;
 use super::values::{Rendered, is_mark};
 use crate::image::Digest;
-use crate::matrix::{Matrix, SourceError, SourceFile};
+use crate::matrix::{Diagnostic, Matrix, SourceError, SourceFile};
 
 /// The folder of the partials within that of the templates.
 pub(super) const PARTIALS: &str = "partials";
@@ -34,6 +35,8 @@ pub(super) struct Templates<'a> {
     handlebars: Handlebars<'static>,
     sources: HashMap<String, SourceFile>,
     partials: BTreeSet<String>,
+    /// The names of the templates that mark what they write, by their numbers.
+    marked: Vec<String>,
     /// The digest of each template that was compiled before rendering began, by its name.
     digests: HashMap<String, Digest>,
     known: Vec<&'a str>,
@@ -61,14 +64,14 @@ impl<'a> Templates<'a> {
             handlebars,
             sources: HashMap::new(),
             partials: BTreeSet::new(),
+            marked: Vec::new(),
             digests: HashMap::new(),
             known: matrix.known_names(),
             copied: Mutex::default(),
         };
         for path in templates.partial_files()? {
             let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            let mut compiled = templates.compile(&name, &path)?;
-            mark(&mut compiled.template, &name);
+            let compiled = templates.compile(&name, &path)?;
             templates.register(&name, compiled);
             templates.partials.insert(name);
         }
@@ -111,7 +114,9 @@ impl<'a> Templates<'a> {
         Ok(())
     }
 
-    fn register(&mut self, name: &str, compiled: Compiled) {
+    fn register(&mut self, name: &str, mut compiled: Compiled) {
+        places::mark(&mut compiled.template, &compiled.source, self.marked.len());
+        self.marked.push(name.to_owned());
         self.handlebars.register_template(name, compiled.template);
         self.sources.insert(name.to_owned(), compiled.source);
         self.digests.insert(name.to_owned(), compiled.digest);
@@ -158,14 +163,50 @@ impl<'a> Templates<'a> {
     ) -> Result<Rendered, HandlebarsError> {
         let context = Context::wraps(variables)?;
         let mut state = RenderContext::new(template.name.as_ref());
-        let recorder = Recorder::default();
-        recorder.listen(&mut state);
-        let rendered = template.renders(&self.handlebars, &context, &mut state);
-        for name in recorder.names() {
-            let digest = self.digests.get(&name).cloned();
-            used.extend(digest.map(|digest| (format!("{PARTIALS}/{name}.hbs"), digest)));
+        let rendered = Rendered::new(&template.renders(&self.handlebars, &context, &mut state)?);
+        let numbers: BTreeSet<usize> = rendered.marks.iter().map(|mark| mark.template).collect();
+        for name in numbers.into_iter().map(|number| &self.marked[number]) {
+            if self.partials.contains(name)
+                && let Some(digest) = self.digests.get(name)
+            {
+                used.insert(format!("{PARTIALS}/{name}.hbs"), digest.clone());
+            }
         }
-        rendered.map(|marked| Rendered::new(&marked))
+        Ok(rendered)
+    }
+
+    /// The template's line of each line of a rendered Dockerfile.
+    pub(super) fn lines(&self, rendered: &Rendered) -> Vec<TemplateLine> {
+        places::lines(&rendered.text, &rendered.marks, &self.marked_sources())
+    }
+
+    /// What is wrong with a Dockerfile that was rendered from the template at `path`, shown where
+    /// the template has it.
+    pub(super) fn misuse(
+        &self,
+        path: &str,
+        rendered: &Rendered,
+        variant: &str,
+        misuse: Misuse,
+    ) -> RenderError {
+        let sources = self.marked_sources();
+        let found = places::place_of_line(&rendered.text, &rendered.marks, &sources, misuse.line);
+        let (source, at) = found.unwrap_or_else(|| (&self.sources[&of_dockerfile(path)], 0));
+        let written = source.text[at..].lines().next().unwrap_or_default().trim_end();
+        let line = rendered.text.lines().nth(misuse.line - 1).unwrap_or_default().trim();
+        let label = match line == written || line.is_empty() {
+            true => String::new(),
+            false => format!("rendered as `{line}`"),
+        };
+        let diagnostic = Diagnostic::new(at..at + written.len(), misuse.what, label);
+        RenderError::Variant {
+            variant: variant.to_owned(),
+            error: SourceError::new(source, vec![diagnostic]),
+        }
+    }
+
+    fn marked_sources(&self) -> Vec<&SourceFile> {
+        self.marked.iter().map(|name| &self.sources[name]).collect()
     }
 
     /// Renders a file that a Dockerfile copies, at `path` below the folder.

@@ -277,12 +277,29 @@ fn no_axis_is_called_like_a_helper() {
 }
 
 #[test]
+fn mistakes_in_a_dockerfile_name_the_template() {
+    let project = Project::new(&[
+        ("Dockerfile.hbs", "FROM a\n{{#each packages}}\nRUN {{this}}\n{{/each}}\n{{> more}}\n"),
+        ("partials/more.hbs", "\n  {{#if (eq python \"3.9\")}}\n  COPI {{python}} /\n  {{/if}}\n"),
+    ]);
+    insta::assert_snapshot!(project.error(), @r"
+    error: failed to render `3.9`: `COPI` is not an instruction; did you mean `COPY`?
+     --> dockerfiles/partials/more.hbs:3:3
+      |
+    3 |   COPI {{python}} /
+      |   ^^^^^^^^^^^^^^^^^ rendered as `COPI 3.9 /`
+    ");
+}
+
+#[test]
 fn mistakes_in_the_rendered_file_name_its_line() {
     let project = Project::new(&[("Dockerfile.hbs", "FROM a\n\nCOPY gone /\n")]);
     insta::assert_snapshot!(project.error(), @r"
-    error: `Dockerfile` of `3.9`, line 3: there is no `gone` in `dockerfiles`
-
-      3 | COPY gone /
+    error: failed to render `3.9`: there is no `gone` in `dockerfiles`
+     --> dockerfiles/Dockerfile.hbs:3:1
+      |
+    3 | COPY gone /
+      | ^^^^^^^^^^^
     ");
     let project = Project::new(&[("Dockerfile.hbs", "FROM a\n{{#if gpu}\n")]);
     insta::assert_snapshot!(project.error());

@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use super::copied::flags;
 use super::dockerfile::{Instruction, Misuse};
+use super::places::{self, Mark};
 
 /// Stand around what a value writes; Unicode keeps these two for such uses, and no value may
 /// hold them.
@@ -16,7 +17,7 @@ const END: char = '\u{fdd1}';
 
 /// Whether a character is one of the marks.
 pub(super) fn is_mark(character: char) -> bool {
-    character == BEGIN || character == END
+    matches!(character, BEGIN | END | places::BEGIN | places::END)
 }
 
 /// What a value writes, with its marks.
@@ -34,6 +35,8 @@ pub(super) struct Rendered {
     pub(super) text: String,
     /// In their order.
     values: Vec<Value>,
+    /// Where templates continue it, in order.
+    pub(super) marks: Vec<Mark>,
 }
 
 /// Where a value stands, in bytes.
@@ -49,10 +52,16 @@ impl Rendered {
     /// Takes the marks out of `marked`.
     pub(super) fn new(marked: &str) -> Self {
         let mut text = String::with_capacity(marked.len());
-        let mut values = Vec::new();
+        let (mut values, mut marks) = (Vec::new(), Vec::new());
         let mut begin = 0;
-        for character in marked.chars() {
+        let mut characters = marked.chars();
+        while let Some(character) = characters.next() {
             match character {
+                places::BEGIN => {
+                    let mark: String =
+                        characters.by_ref().take_while(|next| *next != places::END).collect();
+                    marks.extend(Mark::parse(&mark, text.len()));
+                }
                 BEGIN => begin = text.len(),
                 END => {
                     let value = text[begin..].trim_end();
@@ -64,7 +73,7 @@ impl Rendered {
             }
         }
         values.retain(|value| !value.trimmed.is_empty());
-        Self { text, values }
+        Self { text, values, marks }
     }
 
     /// Makes sure that no value is an instruction, a flag of one, more than one word of a `FROM`

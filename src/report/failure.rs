@@ -88,8 +88,8 @@ fn block(text: &mut String, group: &Group<'_>, style: Style) {
         field(text, style, "step", [clean(&step.name).as_ref()]);
     }
     if let Some(source) = &failure.source {
-        let place = format!("{}:{}", clean(&source.file), source.line);
-        field(text, style, "at", [place.as_str(), clean(&source.text).as_ref()]);
+        let place = source.place();
+        field(text, style, "at", [clean(&place).as_ref(), clean(&source.text).as_ref()]);
     }
     if let Some(platform) = &failure.platform {
         field(text, style, "platform", [platform.to_string().as_str()]);

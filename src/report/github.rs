@@ -116,6 +116,7 @@ fn annotation(group: &Group<'_>) -> Command {
     if let Some(source) = &failure.source {
         properties.push(("file", source.file.clone()));
         properties.push(("line", source.line.to_string()));
+        properties.extend(source.column.map(|column| ("col", column.to_string())));
         let _ = write!(message, "\n{}", source.text);
     }
     for line in &group.first.lines {

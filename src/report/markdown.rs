@@ -102,8 +102,7 @@ fn failure(group: &Group<'_>) -> String {
         let _ = writeln!(text, "Variants: {}\n", targets.join(", "));
     }
     if let Some(source) = &failure.source {
-        let place = format!("{}:{}", source.file, source.line);
-        let _ = writeln!(text, "{} {}\n", code(&place), code(&source.text));
+        let _ = writeln!(text, "{} {}\n", code(&source.place()), code(&source.text));
     }
     if !group.first.lines.is_empty() {
         let lines: Vec<String> = group.first.lines.iter().map(|line| escape(line)).collect();

@@ -109,8 +109,9 @@ pub(super) fn failure() -> Failure {
             .to_owned(),
         step: Some(step(3, "[server 3/4] RUN pip install -r requirements.txt")),
         source: Some(SourceLine {
-            file: "Dockerfile".to_owned(),
+            file: "dockerfiles/Dockerfile.hbs".to_owned(),
             line: 23,
+            column: Some(1),
             text: "RUN pip install -r requirements.txt".to_owned(),
         }),
         exit_code: Some(1),

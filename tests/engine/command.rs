@@ -50,6 +50,20 @@ fn references(printed: &str) -> Vec<&str> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_fails_names_its_line_of_the_template() {
+    let dockerfile = "FROM python:3.11-slim-bookworm\n{{#if (eq word \"two\")}}\nRUN true\n{{/if}}\n\
+                      {{> fails}}\n";
+    let folder = project(dockerfile);
+    let partial = format!("# {}\n\nRUN exit 7\n", bed::unique());
+    fs_err::create_dir(folder.path().join("dockerfiles/partials")).expect("a folder");
+    fs_err::write(folder.path().join("dockerfiles/partials/fails.hbs"), partial).expect("a file");
+    let output = run(folder.path(), &[]).output().expect("the command runs");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(6), "{errors}");
+    assert!(errors.contains("  at         dockerfiles/partials/fails.hbs:3:1\n"), "{errors}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_folder_takes_all_variants_and_holds_their_blobs_once() {
     let folder = project("FROM python:3.11-slim-bookworm\nRUN echo {{word}} > /word\n");
     if bed::has_graph_driver().await {

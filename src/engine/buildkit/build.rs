@@ -96,7 +96,8 @@ impl Engine for BuildKitEngine {
         events: &Events,
         mut peers: Peers,
     ) -> Result<BuiltImage, Box<Failure>> {
-        let mut progress = Progress::new(&job.target, events, self.past.now());
+        let mut progress =
+            Progress::new(&job.target, events, self.past.now()).with_lines(&job.context.lines);
         let mut attempts = Attempts::new(self.options.retry);
         let (mut lost, mut is_first) = (0, true);
         loop {

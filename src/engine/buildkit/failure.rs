@@ -12,6 +12,7 @@ use super::text::one_line_name;
 use crate::engine::BuildJob;
 use crate::event::{Failure, FailureKind, SourceLine, Step};
 use crate::image::Platform;
+use crate::render::TemplateLine;
 use crate::verify;
 
 /// How every system says that a disk is full.
@@ -40,7 +41,7 @@ pub(super) fn failure(
     native: &[Platform],
     able: Abilities,
 ) -> Failure {
-    let details = Details::decode(status.details());
+    let mut details = Details::decode(status.details());
     let step = details
         .vertex
         .as_deref()
@@ -48,6 +49,10 @@ pub(super) fn failure(
         .or_else(|| progress.failed_step())
         .cloned();
     let mut message = one_line_name(status.message());
+    if let Some((line, rest)) = parse_error(&message) {
+        message = rest;
+        details.line.get_or_insert(line);
+    }
     let kind = kind(status, &message, step.as_ref(), &details);
     if is_gone(&message) {
         message = gone(&message, step.as_ref(), job);
@@ -114,8 +119,22 @@ pub(super) fn not_handed_on(job: &BuildJob, problem: &str, able: Abilities) -> F
 }
 
 fn source_line(job: &BuildJob, line: usize) -> Option<SourceLine> {
-    let text = job.context.dockerfile.lines().nth(line.checked_sub(1)?)?;
-    Some(SourceLine { file: job.context.dockerfile_name.clone(), line, text: text.to_owned() })
+    let text = job.context.dockerfile.lines().nth(line.checked_sub(1)?)?.to_owned();
+    Some(match job.context.template_line(line) {
+        Some(TemplateLine { file, line, column }) => {
+            SourceLine { file: file.to_string(), line: *line, column: Some(*column), text }
+        }
+        None => SourceLine { file: job.context.dockerfile_name.clone(), line, column: None, text },
+    })
+}
+
+/// The line that the Dockerfile's parser names in `message`, and the message without it: it counts
+/// the lines of the rendered Dockerfile.
+fn parse_error(message: &str) -> Option<(usize, String)> {
+    const PARSE_ERROR: &str = "dockerfile parse error";
+    let (before, after) = message.split_once(&format!("{PARSE_ERROR} on line "))?;
+    let (number, rest) = after.split_once(':')?;
+    Some((number.parse().ok()?, format!("{before}{PARSE_ERROR}:{rest}")))
 }
 
 fn kind(status: &Status, message: &str, step: Option<&Step>, details: &Details) -> FailureKind {
@@ -405,6 +424,26 @@ mod tests {
             let failure = failed(message);
             assert_eq!((failure.kind, failure.message.as_str()), (FailureKind::Build, message));
         }
+    }
+
+    #[test]
+    fn lines_of_the_dockerfile_are_told_as_lines_of_templates() {
+        let mut job = job();
+        job.context.dockerfile = "FROM a\nRUN --foo x\n".to_owned();
+        job.context.dockerfile_name = "server.Dockerfile".to_owned();
+        let message = "dockerfile parse error on line 2: unknown flag: foo";
+        let events = Events::to(Arc::new(Deaf));
+        let progress = Progress::new("server", &events, Past::default().now());
+        let told = |job: &BuildJob| {
+            let status = Status::new(Code::Unknown, message);
+            let failure = failure(&status, job, &progress, &[], DOCKER);
+            assert_eq!(failure.message, "dockerfile parse error: unknown flag: foo");
+            failure.source.expect("a place").place()
+        };
+        assert_eq!(told(&job), "server.Dockerfile:2");
+        let line = |line, column| TemplateLine { file: "dockerfiles/a.hbs".into(), line, column };
+        job.context.lines = [line(1, 1), line(7, 3)].into();
+        assert_eq!(told(&job), "dockerfiles/a.hbs:7:3");
     }
 
     #[test]

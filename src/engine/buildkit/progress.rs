@@ -1,6 +1,7 @@
 //! `BuildKit`'s vertices as the steps of a Dockerfile.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bollard_buildkit_proto::google::protobuf::Timestamp;
@@ -11,11 +12,14 @@ use bollard_buildkit_proto::moby::buildkit::v1::{
 use super::past::Before;
 use super::text::{Lines, clean, one_line_name};
 use crate::event::{Event, Events, Step};
+use crate::render::TemplateLine;
 
 /// Follows one build and tells its events.
 pub(super) struct Progress {
     target: String,
     events: Events,
+    /// The template's line of each line of the Dockerfile.
+    lines: Arc<[TemplateLine]>,
     steps: Vec<StepState>,
     vertices: HashMap<String, VertexState>,
     groups: HashMap<String, usize>,
@@ -48,12 +52,18 @@ impl Progress {
     pub(super) fn new(target: &str, events: &Events, before: Before) -> Self {
         Self {
             target: target.to_owned(),
+            lines: Arc::default(),
             events: events.clone(),
             steps: Vec::new(),
             vertices: HashMap::new(),
             groups: HashMap::new(),
             before,
         }
+    }
+
+    /// Names lines of the Dockerfile by the templates that they come from.
+    pub(super) fn with_lines(self, lines: &Arc<[TemplateLine]>) -> Self {
+        Self { lines: Arc::clone(lines), ..self }
     }
 
     /// Takes in what the engine says has happened since last time.
@@ -278,10 +288,15 @@ impl Progress {
     fn warn(&self, warning: &VertexWarning) {
         let message = clean(&warning.short);
         let line = warning.ranges.first().and_then(|range| range.start);
+        let line = line.and_then(|start| usize::try_from(start.line).ok()?.checked_sub(1));
+        let place = line.map(|line| match self.lines.get(line) {
+            Some(TemplateLine { file, line, column }) => format!("{file}:{line}:{column}"),
+            None => format!("Dockerfile line {}", line + 1),
+        });
         self.events.emit(&Event::Warning {
             target: Some(self.target.clone()),
-            message: match line {
-                Some(start) => format!("{message} (Dockerfile line {})", start.line),
+            message: match place {
+                Some(place) => format!("{message} ({place})"),
                 None => message,
             },
         });

@@ -56,6 +56,7 @@ impl Made {
                 variables: [variable("cuda", &["gpu"], "12.6"), variable("user", &[], "root")]
                     .into(),
             },
+            ..BuildContext::default()
         };
         let version = "v1.0.0".parse().ok();
         Self {

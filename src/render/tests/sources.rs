@@ -28,9 +28,11 @@ fn a_folder_without_files_is_refused() {
         project
     };
     insta::assert_snapshot!(copying("d/empty").error(), @r"
-    error: `Dockerfile` of `3.9`, line 2: the folder `d/empty` holds no file that could be copied
-
-      2 | COPY d/empty /
+    error: failed to render `3.9`: the folder `d/empty` holds no file that could be copied
+     --> dockerfiles/Dockerfile.hbs:2:1
+      |
+    2 | COPY d/empty /
+      | ^^^^^^^^^^^^^^
     ");
     assert!(copying("d/empt*").error().contains("nothing matches `d/empt*`"));
     assert_eq!(paths(&copying("d").contexts()[0]), ["d/x"]);

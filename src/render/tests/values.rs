@@ -22,7 +22,8 @@ fn a_value_is_no_instruction() {
         let rendered = Renderer::new(&matrix)
             .and_then(|mut all| all.render_all(&[&matrix.variants[0]]))
             .map(|contexts| contexts[0].dockerfile.clone());
-        rendered.unwrap_or_else(|error| Report::from(error).to_string())
+        let folder = format!("{}/", project.0.path().display());
+        rendered.unwrap_or_else(|error| Report::from(error).to_string().replace(&folder, ""))
     };
     let lines = [
         "{{#each list}}{{this}} {{/each}}",

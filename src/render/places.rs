@@ -1,0 +1,302 @@
+//! Which place of which template each line of a rendered text comes from.
+//!
+//! Handlebars keeps no such map. So a compiled template begins with a call whose helper writes a
+//! mark, and so does each of its texts and values: the mark goes straight to the output, past
+//! handlebars' own indentation, and changes nothing else. [`super::values::Rendered`] takes the
+//! marks out, which also name the partials that were rendered.
+
+use std::sync::Arc;
+
+use handlebars::template::{HelperTemplate, Parameter, TemplateElement, TemplateMapping};
+use handlebars::{
+    Context, Handlebars, Helper, HelperDef, HelperResult, Output, RenderContext, Template,
+};
+use serde_json::Value as Json;
+
+use super::explain::offset;
+use crate::matrix::SourceFile;
+
+/// The call's name, which no template can write.
+pub(super) const AT: &str = " at";
+
+/// Stand around a mark. Unicode keeps these two for such uses.
+pub(super) const BEGIN: char = '\u{fdd2}';
+pub(super) const END: char = '\u{fdd3}';
+
+/// A line of a template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TemplateLine {
+    /// The template's path, as messages show it.
+    pub file: Arc<str>,
+    /// Its number, from 1.
+    pub line: usize,
+    /// The column of its first character that is not blank, from 1.
+    pub column: usize,
+}
+
+/// Where a template continues a rendered text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark {
+    /// The offset in the rendered text.
+    pub(super) begin: usize,
+    /// The number of the template.
+    pub(super) template: usize,
+    /// The offset in the template.
+    at: usize,
+    /// Whether the template's own text follows, and not a value.
+    is_text: bool,
+}
+
+impl Mark {
+    /// Reads what is between [`BEGIN`] and [`END`].
+    pub(super) fn parse(text: &str, begin: usize) -> Option<Self> {
+        let mut parts = text.split(' ');
+        let (template, at) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        Some(Self { begin, template, at, is_text: parts.next() == Some("text") })
+    }
+}
+
+/// Writes the mark that it is called with.
+pub(super) struct Marker;
+
+impl HelperDef for Marker {
+    fn call<'reg: 'rc, 'rc>(
+        &self,
+        helper: &Helper<'rc>,
+        _: &'reg Handlebars<'reg>,
+        _: &'rc Context,
+        _: &mut RenderContext<'reg, 'rc>,
+        output: &mut dyn Output,
+    ) -> HelperResult {
+        if let Some(mark) = helper.param(0).and_then(|mark| mark.value().as_str()) {
+            output.write(mark)?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes `template`, which was compiled from `source` and has this number, mark what it writes.
+pub(super) fn mark(template: &mut Template, source: &SourceFile, number: usize) {
+    let mut call = Template::compile("{{at}}").expect("a call is a template");
+    let (Some(TemplateElement::Expression(mut helper)), Some(first)) =
+        (call.elements.pop(), call.mapping.pop())
+    else {
+        return;
+    };
+    helper.name = Parameter::Name(AT.to_owned());
+    let mut marking = Marking { source, number, helper, end: 0 };
+    marking.template(template);
+    template.elements.insert(0, marking.call(0, "begin"));
+    template.mapping.insert(0, first);
+}
+
+struct Marking<'a> {
+    source: &'a SourceFile,
+    number: usize,
+    helper: Box<HelperTemplate>,
+    /// Where in the source the last element ends.
+    end: usize,
+}
+
+impl Marking<'_> {
+    fn template(&mut self, template: &mut Template) {
+        // An `{{else if}}` has an element without a place.
+        let has_places = template.elements.len() == template.mapping.len();
+        let elements = std::mem::take(&mut template.elements);
+        let mut places = std::mem::take(&mut template.mapping).into_iter();
+        for mut element in elements {
+            let place = places.next();
+            let mark = self.element(&mut element, place.as_ref()).filter(|_| has_places);
+            if let (Some(mark), Some(place)) = (mark, &place) {
+                template.elements.push(mark);
+                template.mapping.push(place.clone());
+            }
+            template.elements.push(element);
+            template.mapping.extend(place);
+        }
+    }
+
+    /// Goes on behind `element`; returns the call that marks it.
+    fn element(
+        &mut self,
+        element: &mut TemplateElement,
+        place: Option<&TemplateMapping>,
+    ) -> Option<TemplateElement> {
+        use TemplateElement as Element;
+        let source = Arc::clone(&self.source.text);
+        let begin = place.map_or(self.end, |place| offset(&source, place.0, place.1));
+        if let Element::RawString(text) = element {
+            // Its place is that of what follows, and blanks around it may be gone. One that had
+            // an escaped brace is not in the source as it is.
+            let found = source[self.end..].find(text.as_str()).map(|at| self.end + at);
+            self.end = found.map_or(self.end, |at| at + text.len());
+            let at = found.unwrap_or(begin);
+            return (!text.is_empty()).then(|| self.call(at, "text"));
+        }
+        let begin = begin.max(self.end);
+        let length = source[begin..].find("}}").map_or(0, |length| length + 2);
+        self.end = begin + length;
+        match element {
+            Element::Expression(_) | Element::HtmlExpression(_) => {
+                return Some(self.call(begin, "value"));
+            }
+            Element::HelperBlock(block) => {
+                for inner in block.template.iter_mut().chain(&mut block.inverse) {
+                    self.template(inner);
+                }
+            }
+            Element::PartialBlock(block) | Element::DecoratorBlock(block) => {
+                block.template.iter_mut().for_each(|inner| self.template(inner));
+            }
+            _ => {}
+        }
+        None
+    }
+
+    fn call(&self, at: usize, kind: &str) -> TemplateElement {
+        let mut helper = self.helper.clone();
+        let mark = format!("{BEGIN}{} {at} {kind}{END}", self.number);
+        helper.params.push(Parameter::Literal(Json::from(mark)));
+        TemplateElement::Expression(helper)
+    }
+}
+
+/// Returns the place of each line of `text`, in which `marks` are; `sources` are the templates by
+/// their numbers.
+pub(super) fn lines(text: &str, marks: &[Mark], sources: &[&SourceFile]) -> Vec<TemplateLine> {
+    let files: Vec<Arc<str>> =
+        sources.iter().map(|source| source.path.to_string_lossy().into()).collect();
+    let lines = places(text, marks, sources).map(|(template, at)| {
+        let source = sources[template];
+        let begin = source.text[..at].rfind('\n').map_or(0, |before| before + 1);
+        TemplateLine {
+            file: Arc::clone(&files[template]),
+            line: source.line(at),
+            column: source.text[begin..at].chars().count() + 1,
+        }
+    });
+    lines.collect()
+}
+
+/// Returns the template of line `number` of `text`, from 1, and the offset in it.
+pub(super) fn place_of_line<'s>(
+    text: &str,
+    marks: &[Mark],
+    sources: &[&'s SourceFile],
+    number: usize,
+) -> Option<(&'s SourceFile, usize)> {
+    let (template, at) = places(text, marks, sources).nth(number.checked_sub(1)?)?;
+    Some((sources[template], at))
+}
+
+/// For each line of `text`, the number of the template and the offset in it.
+fn places<'a>(
+    text: &'a str,
+    marks: &'a [Mark],
+    sources: &'a [&SourceFile],
+) -> impl Iterator<Item = (usize, usize)> + 'a {
+    let mut begin = 0;
+    // A text without marks has no places.
+    text.split_inclusive('\n').map_while(move |line| {
+        let blank = line.len() - line.trim_start_matches([' ', '\t']).len();
+        let before = marks.partition_point(|mark| mark.begin <= begin + blank);
+        let mark = *marks.get(before.saturating_sub(1))?;
+        let place = (mark.template, place(text, begin, mark, sources[mark.template]));
+        begin += line.len();
+        Some(place)
+    })
+}
+
+/// The offset in `source` of the line of `text` at `begin`, before whose first character `mark` is
+/// the last.
+fn place(text: &str, begin: usize, mark: Mark, source: &SourceFile) -> usize {
+    let mut at = mark.at;
+    if mark.is_text {
+        // A partial may be indented: its lines are counted, not its characters.
+        let passed = text.get(mark.begin..begin).unwrap_or_default();
+        for _ in 0..passed.matches('\n').count() {
+            at = source.text[at..].find('\n').map_or(at, |length| at + length + 1);
+        }
+        let rest = &source.text[at..];
+        at += rest.len() - rest.trim_start_matches([' ', '\t']).len();
+    }
+    at
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use handlebars::Renderable as _;
+    use serde_json::json;
+
+    use super::super::values::Rendered;
+    use super::*;
+
+    /// The text of `template`, and the place of each of its lines: `template` is `0`, the partials
+    /// are numbered from 1.
+    fn rendered(template: &str, partials: &[(&str, &str)], is_marked: bool) -> (String, String) {
+        let mut handlebars = Handlebars::new();
+        handlebars.register_helper(AT, Box::new(Marker));
+        handlebars.register_escape_fn(handlebars::no_escape);
+        let mut sources = Vec::new();
+        for (name, text) in [("main", template)].iter().chain(partials) {
+            let mut compiled = Template::compile(text).expect(text);
+            let source = SourceFile::new(Path::new(&sources.len().to_string()), text);
+            if is_marked {
+                mark(&mut compiled, &source, sources.len());
+            }
+            sources.push(source);
+            handlebars.register_template(name, compiled);
+        }
+        let main = handlebars.get_template("main").expect("it is registered");
+        let context = Context::wraps(json!({ "on": true, "off": false, "list": [1, 2], "v": "V" }));
+        let context = context.expect("JSON");
+        let mut state = RenderContext::new(None);
+        let text = main.renders(&handlebars, &context, &mut state).expect("a text");
+        let rendered = Rendered::new(&text);
+        let lines = lines(&rendered.text, &rendered.marks, &sources.iter().collect::<Vec<_>>());
+        let lines = lines.iter().map(|at| format!("{}:{}:{}", at.file, at.line, at.column));
+        (rendered.text, lines.collect::<Vec<_>>().join(" "))
+    }
+
+    const PARTIALS: [(&str, &str); 5] = [
+        ("one", "a\n{{#if on}}\n  {{> two}}\n{{/if}}\nb\n"),
+        ("two", "\nc\n  d"),
+        ("three", "{{#each list}}\n{{this}}\n{{> two}}{{/each}}\n"),
+        ("empty", ""),
+        ("around", "<{{> @partial-block}}>"),
+    ];
+
+    const TEMPLATES: [&str; 12] = [
+        "x\n  {{> one}}\ny",
+        "  {{> three}}\n\n  {{> empty}}\nz {{> two}}",
+        "{{> empty}}\n  {{#if on}}{{> one}}{{/if}}\n",
+        "  {{#> around}}\n  {{> two}}\n{{/around}}\nx",
+        "{{#unless on}}{{> one}}{{/unless}}",
+        "a {{~v~}} \n b\n\n  {{#if off}}\n1\n{{else if on}}\n2\n{{else}}\n3\n{{/if}}\nc\n",
+        "{{#*inline \"i\"}}\n  in {{v}}\n{{/inline}}\n{{> i}}\n   {{> i}}\n",
+        "RUN <<EOF\n{{#each list}}\n  {{this}} \\\n{{/each}}\nEOF\n{{!-- }} --}}\nCMD \\{{v}}\n",
+        "{{{{raw}}}}\n{{v}}\n{{{{/raw}}}}\nend\n",
+        "\r\na {{v}}\r\n\tb\r\n",
+        "é {{v}} é\n é {{! é }}\n",
+        "",
+    ];
+
+    #[test]
+    fn marks_change_nothing_of_what_is_rendered() {
+        for template in TEMPLATES {
+            let (plain, _) = rendered(template, &PARTIALS, false);
+            assert_eq!(rendered(template, &PARTIALS, true).0, plain, "{template}");
+        }
+    }
+
+    #[test]
+    fn every_line_has_its_place_in_a_template() {
+        let places = TEMPLATES.map(|template| {
+            let (text, places) = rendered(template, &PARTIALS, true);
+            format!("{template:?}\n{text:?}\n{places}\n")
+        });
+        insta::assert_snapshot!(places.join("\n"));
+    }
+}
