@@ -5,6 +5,7 @@ pub mod engine;
 pub mod error;
 pub mod event;
 pub mod export;
+pub mod files;
 pub mod forge;
 pub mod image;
 pub mod init;

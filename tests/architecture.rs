@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// For each room, the rooms of this crate that it may import. Every room may speak of itself.
-const ROOMS: [(&str, &[&str]); 17] = [
+const ROOMS: [(&str, &[&str]); 18] = [
     ("error", &[]),
+    ("files", &["error"]),
     ("image", &[]),
     ("event", &["image"]),
-    ("matrix", &["image", "error"]),
-    ("version", &["image", "matrix", "error"]),
-    ("render", &["image", "matrix", "error"]),
-    ("plan", &["image", "matrix", "render", "version", "error"]),
+    ("matrix", &["image", "files", "error"]),
+    ("version", &["image", "matrix", "files", "error"]),
+    ("render", &["image", "matrix", "files", "error"]),
+    ("plan", &["image", "matrix", "render", "version", "files", "error"]),
     ("registry", &["image", "error"]),
     ("verify", &["matrix", "render"]),
     ("export", &["image", "matrix", "render", "verify"]),
@@ -25,15 +26,15 @@ const ROOMS: [(&str, &[&str]); 17] = [
         "cli",
         &[
             "image", "matrix", "render", "plan", "version", "verify", "export", "init", "engine",
-            "registry", "publish", "report", "forge", "event", "error",
+            "registry", "publish", "report", "forge", "event", "files", "error",
         ],
     ),
     ("main", &["cli", "report"]),
 ];
 
 /// Rooms that are ordinary functions from values to values.
-const PURE: [&str; 9] =
-    ["image", "matrix", "render", "plan", "verify", "export", "init", "version", "event"];
+const PURE: [&str; 10] =
+    ["files", "image", "matrix", "render", "plan", "verify", "export", "init", "version", "event"];
 
 /// What a pure room never names.
 const OUTSIDE: [&str; 10] = [

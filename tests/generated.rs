@@ -62,13 +62,13 @@ fn the_table_of_images_in_the_readme() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let matrix = basegen::matrix::load(&root.join("matrix.toml")).expect("the matrix");
     let table = matrix.version.as_ref().expect("a version");
-    let version = basegen::version::read(table, root).expect("a version");
+    let version = basegen::version::read(table, &matrix.checkout).expect("a version");
     let request = PlanRequest { version: Some(version), ..PlanRequest::default() };
     let selected = matrix.select(&Selection::default()).expect("all variants");
     let plan = Plan::new(&matrix, &selected, request).expect("a plan");
     let edits = with_readme(&plan, Vec::new()).expect("a place for the table");
     if std::env::var_os("BASEGEN_GENERATE").is_some() {
-        basegen::version::write(root, &edits).expect("written");
+        basegen::version::write(&matrix.checkout, &edits).expect("written");
     } else {
         assert!(edits.is_empty(), "the README has another table: run `make generate`");
     }

@@ -9,6 +9,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::files::Entitlement;
+
 pub(super) use build::{
     BuildArgs, EngineArgs, NamingArgs, OutputArgs, Progress, RunningArgs, SelectionArgs,
     TellingArgs,
@@ -106,6 +108,9 @@ pub(super) struct GlobalArgs {
     /// The matrix file
     #[arg(short, long = "file", value_name = "FILE", default_value = "matrix.toml", global = true)]
     pub(super) file: PathBuf,
+    /// Let the matrix name files outside its repository: fs.read=PATH, fs.write=PATH or fs=PATH; can be repeated
+    #[arg(long, value_name = "ENTITLEMENT", global = true)]
+    pub(super) allow: Vec<Entitlement>,
     /// Say only what went wrong
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(super) quiet: bool,

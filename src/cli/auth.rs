@@ -31,7 +31,7 @@ pub(super) fn check(
     environment: &Environment,
     printer: &Printer,
 ) -> Result<ExitCode, Report> {
-    let matrix = selection::load(&global.file)?;
+    let matrix = selection::load(global)?;
     let needs = chosen(needs(&matrix, args)?, &args.hosts)?;
     // Somebody waits for the answer, and can ask again.
     let retry = RetryPolicy { attempts: 2, longest_told: Duration::ZERO, ..RetryPolicy::default() };

@@ -58,7 +58,7 @@ pub(super) fn run(
     environment: &Environment,
     printer: &Printer,
 ) -> Result<ExitCode, Report> {
-    let matrix = selection::load(&global.file)?;
+    let matrix = selection::load(global)?;
     let plan = selection::plan(&matrix, &args.selection, &args.naming)?;
     let wishes = Wishes { dry_run: args.output.dry_run, ..Wishes::default() };
     // What is wrong with it is said before anything is built.

@@ -37,7 +37,7 @@ pub(super) fn run(
     environment: &Environment,
     printer: &Printer,
 ) -> Result<ExitCode, Report> {
-    let matrix = selection::load(&global.file)?;
+    let matrix = selection::load(global)?;
     let table = matrix.version.as_ref().ok_or(NoVersion)?;
     let (before, to) = target(args, table, &matrix)?;
     let stays = match args.if_changed {
@@ -52,7 +52,7 @@ pub(super) fn run(
         answer::check(environment)?;
     }
     if !args.dry_run {
-        version::write(matrix.folder(), &edits)?;
+        version::write(&matrix.checkout, &edits)?;
     }
     let edits = edits
         .into_iter()
@@ -81,7 +81,7 @@ fn target(
             return Err(ArgumentError::new("bump", &args.to, &reason).into());
         }
         // Places that disagree are what a version is given for.
-        let first = version::say(&table.first(), matrix.folder())?;
+        let first = version::say(&table.first(), &matrix.checkout)?;
         let to = version::target(&first, &args.to, args.allow_downgrade)?;
         return Ok((first, to));
     };
@@ -89,14 +89,14 @@ fn target(
         let reason = "`--allow-downgrade` goes with a version, such as `v0.13.0`";
         return Err(ArgumentError::new("bump", &args.to, &reason).into());
     }
-    let first = version::agreed(table, matrix.folder())?.swap_remove(0);
+    let first = version::agreed(table, &matrix.checkout)?.swap_remove(0);
     let to = version::bump(&first, level, kind)?;
     Ok((first, to))
 }
 
 /// The edits of all places, and of the README.
 fn edits(table: &VersionTable, matrix: &Matrix, to: &Version) -> Result<Vec<FileEdit>, Report> {
-    let edits = version::edits(table, matrix.folder(), to)?;
+    let edits = version::edits(table, &matrix.checkout, to)?;
     let plan = plan(matrix, to)?;
     Ok(with_readme(&plan, edits)?)
 }

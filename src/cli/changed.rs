@@ -18,9 +18,9 @@ pub(super) fn run(
     environment: &Environment,
     printer: &Printer,
 ) -> Result<ExitCode, Report> {
-    let matrix = selection::load(&global.file)?;
+    let matrix = selection::load(global)?;
     let table = matrix.version.as_ref();
-    let now = table.map(|table| version::read(table, matrix.folder())).transpose()?;
+    let now = table.map(|table| version::read(table, &matrix.checkout)).transpose()?;
     let naming = NamingArgs::default();
     let since = since::compare(&matrix, &Selection::default(), &naming, &args.since, global)?;
     let change = Change { before: since.version()?, now, since: &since, revision: &args.since };

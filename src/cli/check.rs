@@ -68,7 +68,7 @@ pub(super) fn run(
     environment: &Environment,
     printer: &Printer,
 ) -> Result<ExitCode, Report> {
-    let matrix = selection::load(&global.file)?;
+    let matrix = selection::load(global)?;
     let findings::Found { findings: mut found, unasked } =
         findings::of(&matrix, args, global, environment, printer)?;
     found.sort_by_key(|finding| finding.level == Level::Note);

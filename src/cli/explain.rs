@@ -41,7 +41,7 @@ pub(super) fn run(
     global: &GlobalArgs,
     printer: &Printer,
 ) -> Result<ExitCode, Report> {
-    let matrix = selection::load(&global.file)?;
+    let matrix = selection::load(global)?;
     let request = args.naming.request(&matrix)?;
     let is_terms = args.name.contains(['=', '<', '>', '!', '~']);
     let meant = match is_terms {

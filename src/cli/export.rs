@@ -9,7 +9,8 @@ use tokio::runtime::Runtime;
 use crate::engine::Destination;
 use crate::error::{ExitCode, Explain, Report};
 use crate::export::{Bake, BakeImage, BakeSecret, Folders, SecretSource, bake};
-use crate::matrix::Matrix;
+use crate::files::Access;
+use crate::matrix::{Matrix, SourceError};
 use crate::plan::Plan;
 use crate::render::{NotPlain, familiar, plain};
 use crate::report::{Printer, escape_json};
@@ -74,7 +75,7 @@ fn for_bake(
     environment: &Environment,
     printer: &Printer,
 ) -> Result<ExitCode, Report> {
-    let matrix = selection::load(&global.file)?;
+    let matrix = selection::load(global)?;
     let plan = selection::plan(&matrix, &args.selection, &args.naming)?;
     let mut recipe = Recipe::of(&plan)?;
     if !args.offline && !recipe.unpinned().is_empty() {
@@ -106,7 +107,7 @@ fn for_bake(
         compression: job.compression,
     });
     let images: Vec<BakeImage<'_>> = images.collect();
-    let secrets = secrets(&plan, environment, printer);
+    let secrets = secrets(&plan, environment, printer)?;
     if let Some(folder) = &args.output {
         if let Some(image) = images.iter().find(|image| has_ignore_file(image)) {
             return Err(ExportError::Ignored(image.id.to_owned()).into());
@@ -135,7 +136,11 @@ async fn resolve(
 
 /// The secrets that the steps of `plan` may mount, by where their values are: bake reads these.
 /// Of those that may be missing, the ones that are there now.
-fn secrets(plan: &Plan<'_>, environment: &Environment, printer: &Printer) -> Vec<BakeSecret> {
+fn secrets(
+    plan: &Plan<'_>,
+    environment: &Environment,
+    printer: &Printer,
+) -> Result<Vec<BakeSecret>, SourceError> {
     let matrix = plan.matrix;
     let mut secrets = Vec::new();
     for (id, table) in &matrix.build.secrets {
@@ -144,11 +149,11 @@ fn secrets(plan: &Plan<'_>, environment: &Environment, printer: &Printer) -> Vec
                 let is_there = environment.variable(variable).is_some();
                 (SecretSource::Variable(variable.clone()), is_there)
             }
-            (None, file) => {
-                let path = matrix.folder().join(file.as_deref().unwrap_or_default());
-                let is_there = path.exists();
-                (SecretSource::File(path), is_there)
+            (None, Some(file)) => {
+                let is_there = matrix.resolve_path(file, Access::Read)?.exists();
+                (SecretSource::File(matrix.folder().join(file.get_ref())), is_there)
             }
+            (None, None) => continue,
         };
         if is_there || !table.optional {
             secrets.push(BakeSecret { id: id.clone(), source });
@@ -156,12 +161,12 @@ fn secrets(plan: &Plan<'_>, environment: &Environment, printer: &Printer) -> Vec
             printer.message(&format!("the optional secret `{id}` is not there, and left out"));
         }
     }
-    let certificates = inputs::ca_certificates(matrix, None, environment);
+    let certificates = inputs::ca_certificates(matrix, None, environment)?;
     secrets.extend(certificates.map(|path| BakeSecret {
         id: inputs::CA_CERTIFICATES.to_owned(),
         source: SecretSource::File(path),
     }));
-    secrets
+    Ok(secrets)
 }
 
 /// The same secret, for a file that is read in another folder.

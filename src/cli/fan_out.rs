@@ -60,7 +60,7 @@ pub(super) fn run(
     printer: &Printer,
 ) -> Result<ExitCode, Report> {
     let runners = Runners::new(&jobs.runner)?;
-    let matrix = selection::load(&global.file)?;
+    let matrix = selection::load(global)?;
     let plan = selection::plan(&matrix, &args.selection, &args.naming)?;
     let recipe = Recipe::of(&plan)?;
     let contexts = recipe.contexts.clone();

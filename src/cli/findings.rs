@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use serde_spanned::Spanned;
+
 use crate::error::{Explain as _, Report};
+use crate::files::{Access, MAX_PROJECT_FILE, MAX_TEXT, ReadError};
 use crate::image::Reference;
 use crate::matrix::{self, GeneratedTable, Matrix, Selection};
 use crate::plan::{Lock, Plan, with_readme};
@@ -100,8 +103,19 @@ impl Checker<'_> {
         if is_url || (named.is_none() && !on_disk.exists()) {
             return Ok(Vec::new());
         }
+        if let Some(named) = named {
+            let start = first.find(named).unwrap_or_default();
+            let named = Spanned::new(start..start + named.len(), named.to_owned());
+            self.matrix.resolve_path(&named, Access::Read)?;
+        }
         let now = matrix::json_schema();
-        let there = fs_err::read_to_string(&on_disk).ok();
+        let there = match self.matrix.checkout.read_text(path, MAX_TEXT) {
+            Ok(text) => Some(text),
+            Err(error @ (ReadError::Outside(_) | ReadError::NotAFile { .. })) => {
+                return Err(error.into());
+            }
+            Err(_) => None,
+        };
         if there.as_ref().is_some_and(|there| there.replace("\r\n", "\n") == now) {
             return Ok(Vec::new());
         }
@@ -136,7 +150,7 @@ impl Checker<'_> {
         let mut found = Vec::new();
         let mut said = Vec::new();
         for place in table.places() {
-            match version::say(&place, self.matrix.folder()) {
+            match version::say(&place, &self.matrix.checkout) {
                 Ok(one) => said.push(Some(one)),
                 Err(error) => {
                     found.push(self.unreadable(Path::new(place.file.get_ref()), &error));
@@ -197,7 +211,7 @@ impl Checker<'_> {
         if self.fix && mend(&mut lock, &needed, &now) {
             self.write(Path::new(Lock::NAME), &lock.print())?;
         }
-        let text = fs_err::read_to_string(&path).unwrap_or_default();
+        let text = self.matrix.checkout.read_text(Path::new(Lock::NAME), MAX_TEXT)?;
         let names: BTreeSet<_> = lock.pins.keys().chain(&needed).collect();
         let findings = names.into_iter().filter_map(|name| {
             let pin = lock.pins.get(name);
@@ -224,19 +238,21 @@ impl Checker<'_> {
 
     /// The folder that `basegen render -o` wrote.
     fn rendered(&self) -> Result<Vec<Finding>, Report> {
-        let Some(folder) = &self.matrix.generated.rendered else { return Ok(Vec::new()) };
-        let relative = Path::new(folder.get_ref());
+        let Some(named) = &self.matrix.generated.rendered else { return Ok(Vec::new()) };
+        let relative = Path::new(named.get_ref());
         let folder = self.matrix.folder().join(relative);
+        let real =
+            self.matrix.resolve_path(named, if self.fix { Access::Write } else { Access::Read })?;
         let selected = self.matrix.select(&Selection::default())?;
         let mut renderer = Renderer::new(self.matrix)?.pinned(Lock::of(self.matrix)?.pins);
         let rendered = Rendered::new(&selected, &renderer.render_all(&selected.variants)?);
         let differences = || {
-            let differences = compare::differences(&folder, &rendered);
+            let differences = compare::differences(&real, &rendered);
             differences.map_err(|error| FileError::comparing(&folder, error))
         };
         let mut found = differences()?;
         if self.fix {
-            render::write(&folder, &rendered.files)?;
+            render::write(&real, &rendered.files)?;
             for (difference, path) in found {
                 if matches!(difference, Difference::Missing | Difference::Changed) {
                     self.wrote(&relative.join(path));
@@ -271,7 +287,7 @@ impl Checker<'_> {
             }
         };
         if self.fix {
-            version::write(self.matrix.folder(), &edits)?;
+            version::write(&self.matrix.checkout, &edits)?;
             for edit in &edits {
                 self.wrote(&edit.path);
             }
@@ -290,13 +306,14 @@ impl Checker<'_> {
     fn write(&self, path: &Path, text: &str) -> Result<(), Report> {
         let on_disk = self.matrix.folder().join(path);
         let failed = |error| FileError::generated(&on_disk, error);
-        if on_disk.exists() {
-            let before = fs_err::read_to_string(&on_disk).map_err(failed)?;
+        let real = self.matrix.checkout.resolve(path, Access::Write)?;
+        if real.exists() {
+            let before = self.matrix.checkout.read_text(path, MAX_PROJECT_FILE)?;
             let edit = FileEdit { path: path.to_owned(), before, after: text.to_owned() };
-            version::write(self.matrix.folder(), &[edit])?;
+            version::write(&self.matrix.checkout, &[edit])?;
         } else {
             let file = RenderedFile { executable: false, content: text.as_bytes().to_vec() };
-            replace(&on_disk, &file).map_err(failed)?;
+            replace(&real, &file).map_err(failed)?;
         }
         self.wrote(path);
         Ok(())

@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use crate::error::{ExitCode, Explain};
+use crate::files::Checkout;
 
 /// How much of what git says is repeated, in characters.
 const MAX_SAID: usize = 300;
@@ -108,6 +109,11 @@ impl Snapshot {
     /// Where `path`, relative to the folder, is once it was fetched.
     pub(super) fn path(&self, path: &str) -> PathBuf {
         self.tree().join(&self.prefix).join(path)
+    }
+
+    /// What was fetched, with the folder of the matrix in it.
+    pub(super) fn checkout(&self) -> Checkout {
+        Checkout::within(&self.tree(), &self.path(""))
     }
 
     /// The folder that everything fetched is below, as messages would name it.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::error::{ExitCode, Explain, Report, one_line};
+use crate::files::{Checkout, MAX_TEXT};
 use crate::forge::{Base, FileChange, GitHub, GitHubError, TreeEntry};
 use crate::matrix::{Matrix, Selection};
 use crate::plan::{Lock, Plan, with_readme, with_readme_in};
@@ -19,7 +20,7 @@ use super::render::Rendered;
 pub(super) fn here(plan: &Plan<'_>, to: &Version) -> Result<Vec<FileEdit>, Report> {
     let matrix = plan.matrix;
     let edits = match &matrix.version {
-        Some(table) => version::edits(table, matrix.folder(), to)?,
+        Some(table) => version::edits(table, &matrix.checkout, to)?,
         None => Vec::new(),
     };
     Ok(with_readme(plan, edits)?)
@@ -181,11 +182,12 @@ pub(super) async fn on_base(
     }
     let table = matrix.version.as_ref().ok_or(super::bump::NoVersion)?;
     let (branch, copied) = (&base.branch, copy.path());
-    let version = version::read(table, &folder);
+    let checkout = Checkout::within(copied, &folder);
+    let version = version::read(table, &checkout);
     let version = version.map_err(|error| BaseError::new(&error, branch, copied))?;
-    let edits = version::edits(table, &folder, to);
+    let edits = version::edits(table, &checkout, to);
     let edits = edits.map_err(|error| BaseError::new(&error, branch, copied))?;
-    let edits = with_readme_in(plan, &folder, edits);
+    let edits = with_readme_in(plan, &checkout, edits);
     let edits = edits.map_err(|error| BaseError::new(&error, branch, copied))?;
     let edits = edits.into_iter().filter_map(|edit| {
         Some(FileEdit { path: in_repository(&prefix, &edit.path)?.into(), ..edit })
@@ -249,7 +251,7 @@ fn uncommitted(matrix: &Matrix) -> Result<Vec<FileChange>, Report> {
     };
     let mut files = Vec::new();
     for path in git::changed(matrix.folder(), &[Lock::NAME]) {
-        let content = fs_err::read(matrix.folder().join(&path)).map_err(FileError::base)?;
+        let content = matrix.checkout.read(Path::new(&path), MAX_TEXT)?;
         files.push(change(Path::new(&path), Some(content), None));
     }
     let Some(folder) = &matrix.generated.rendered else { return Ok(files) };

@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use secrecy::{ExposeSecret as _, SecretString};
+use serde_spanned::Spanned;
 
 use crate::engine::Secret;
 use crate::error::{ExitCode, Explain};
-use crate::matrix::{Matrix, SecretTable};
+use crate::files::{self, Access, ReadError};
+use crate::matrix::{Matrix, SecretTable, SourceError};
 use crate::registry::{Credentials, conceal};
 use crate::report::Mask;
 
@@ -20,6 +22,9 @@ pub(super) const CA_CERTIFICATES: &str = "ca_certificates";
 
 /// The largest secret that the engine takes, in bytes.
 const MAX_SECRET: u64 = 500 * 1024;
+
+/// Reads a file of at most so many bytes.
+type Reader = fn(&Path, u64) -> Result<Vec<u8>, ReadError>;
 
 /// The build arguments that the Dockerfile frontend passes to steps and keeps out of images
 /// and of the build cache's keys: <https://docs.docker.com/build/building/variables/#pre-defined-build-arguments>
@@ -43,16 +48,16 @@ pub(super) enum InputError {
     /// The variable is not set.
     #[error("the secret `{id}` is to come from the variable `{variable}`, which is {state}")]
     Variable { id: String, variable: String, state: &'static str },
-    /// The file cannot be read.
+    /// The file cannot be read, or is larger than engines take.
     #[error("failed to read the secret `{id}`")]
     File {
         id: String,
         #[source]
-        source: std::io::Error,
+        source: ReadError,
     },
-    /// The file is too large.
-    #[error("the secret `{id}` is {size} bytes long; engines take {MAX_SECRET}")]
-    Size { id: String, size: u64 },
+    /// The matrix names a file outside of the repository.
+    #[error(transparent)]
+    Outside(#[from] SourceError),
     /// The file holds no certificate.
     #[error("`{}` holds no certificate in PEM form", .0.display())]
     NoCertificate(PathBuf),
@@ -62,7 +67,8 @@ impl Explain for InputError {
     fn exit_code(&self) -> ExitCode {
         match self {
             Self::Argument(_) | Self::Variable { .. } => ExitCode::Usage,
-            Self::File { .. } | Self::Size { .. } | Self::NoCertificate(_) => ExitCode::Failure,
+            Self::File { .. } | Self::NoCertificate(_) => ExitCode::Failure,
+            Self::Outside(error) => error.exit_code(),
         }
     }
 
@@ -85,19 +91,26 @@ pub(super) fn secrets(
     args: &RunningArgs,
     environment: &Environment,
 ) -> Result<Vec<Secret>, InputError> {
-    let mut tables: BTreeMap<String, (SecretTable, &Path)> = BTreeMap::new();
-    for (id, table) in &matrix.build.secrets {
-        tables.insert(id.clone(), (table.clone(), matrix.folder()));
-    }
+    let mut given = BTreeMap::new();
     for text in &args.secret {
         let (id, table) = secret_argument(text)?;
-        tables.insert(id, (table, Path::new("")));
+        given.insert(id, table);
     }
     let mut secrets = Vec::new();
-    for (id, (table, folder)) in tables {
-        secrets.extend(secret(&id, &table, folder, environment)?);
+    for (id, table) in &matrix.build.secrets {
+        if !given.contains_key(id) {
+            let path = table.file.as_ref().map(|file| matrix.resolve_path(file, Access::Read));
+            let file = path.transpose()?.map(|path| (path, files::read as Reader));
+            secrets.extend(secret(id, table, file, environment)?);
+        }
     }
-    if let Some(path) = ca_certificates(matrix, args.ca_certificates.as_deref(), environment) {
+    for (id, table) in &given {
+        let path = table.file.as_ref().map(|file| PathBuf::from(file.get_ref()));
+        let file = path.map(|path| (path, files::read_stream as Reader));
+        secrets.extend(secret(id, table, file, environment)?);
+    }
+    secrets.sort_by(|one, other| one.id.cmp(&other.id));
+    if let Some(path) = ca_certificates(matrix, args.ca_certificates.as_deref(), environment)? {
         secrets.push(certificates(&path)?);
     }
     Ok(secrets)
@@ -114,7 +127,7 @@ fn secret_argument(text: &str) -> Result<(String, SecretTable), InputError> {
         match key {
             "id" => id = Some(value.to_owned()),
             "env" => table.env = Some(value.to_owned()),
-            "src" | "source" => table.file = Some(value.to_owned()),
+            "src" | "source" => table.file = Some(Spanned::new(0..0, value.to_owned())),
             "type" => {}
             _ => return Err(InputError::Argument("its keys are `id`, `env` and `src`")),
         }
@@ -135,7 +148,7 @@ fn secret_argument(text: &str) -> Result<(String, SecretTable), InputError> {
 fn secret(
     id: &str,
     table: &SecretTable,
-    folder: &Path,
+    file: Option<(PathBuf, Reader)>,
     environment: &Environment,
 ) -> Result<Option<Secret>, InputError> {
     if let Some(variable) = &table.env {
@@ -148,11 +161,11 @@ fn secret(
         let (id, variable) = (id.to_owned(), variable.clone());
         return Err(InputError::Variable { id, variable, state });
     }
-    let path = folder.join(table.file.as_deref().unwrap_or_default());
+    let Some((path, reader)) = file else { return Ok(None) };
     if table.optional && !path.exists() {
         return Ok(None);
     }
-    read(id, &path).map(|value| Some(named(id, value)))
+    read(id, &path, reader).map(|value| Some(named(id, value)))
 }
 
 /// What a run never tells: the secrets of its steps, and the credentials that it gives out.
@@ -178,13 +191,9 @@ fn named(id: &str, value: Vec<u8>) -> Secret {
     Secret { id: id.to_owned(), value: value.into() }
 }
 
-fn read(id: &str, path: &Path) -> Result<Vec<u8>, InputError> {
-    let failed = |source| InputError::File { id: id.to_owned(), source };
-    let size = fs_err::metadata(path).map_err(failed)?.len();
-    if size > MAX_SECRET {
-        return Err(InputError::Size { id: id.to_owned(), size });
-    }
-    fs_err::read(path).map_err(failed)
+fn read(id: &str, path: &Path, reader: Reader) -> Result<Vec<u8>, InputError> {
+    let value = reader(path, MAX_SECRET);
+    value.map_err(|source| InputError::File { id: id.to_owned(), source })
 }
 
 /// The file of the certificates: the `given` one, or the matrix', where `auto` is the file that
@@ -193,18 +202,19 @@ pub(super) fn ca_certificates(
     matrix: &Matrix,
     given: Option<&Path>,
     environment: &Environment,
-) -> Option<PathBuf> {
+) -> Result<Option<PathBuf>, SourceError> {
     if let Some(path) = given {
-        return Some(path.to_owned());
+        return Ok(Some(path.to_owned()));
     }
-    match matrix.build.ca_certificates.as_deref()? {
-        "auto" => environment.path("SSL_CERT_FILE"),
-        path => Some(matrix.folder().join(path)),
+    let Some(named) = &matrix.build.ca_certificates else { return Ok(None) };
+    match named.get_ref().as_str() {
+        "auto" => Ok(environment.path("SSL_CERT_FILE")),
+        _ => matrix.resolve_path(named, Access::Read).map(Some),
     }
 }
 
 fn certificates(path: &Path) -> Result<Secret, InputError> {
-    let value = read(CA_CERTIFICATES, path)?;
+    let value = read(CA_CERTIFICATES, path, files::read)?;
     let begin = b"-----BEGIN CERTIFICATE-----";
     if !value.windows(begin.len()).any(|window| window == begin) {
         return Err(InputError::NoCertificate(path.to_owned()));
@@ -225,7 +235,11 @@ mod tests {
 
     fn argument(text: &str) -> String {
         match secret_argument(text) {
-            Ok((id, table)) => format!("{id} env {:?} file {:?}", table.env, table.file),
+            Ok((id, table)) => format!(
+                "{id} env {:?} file {:?}",
+                table.env,
+                table.file.as_ref().map(Spanned::get_ref)
+            ),
             Err(error) => Report::from(error).to_string(),
         }
     }

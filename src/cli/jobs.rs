@@ -1,12 +1,12 @@
 //! The metadata files of jobs, read back.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::Path;
 
 use serde::Deserialize;
 
 use crate::error::{ExitCode, Explain, JsonError};
+use crate::files::{self, MAX_PROJECT_FILE, ReadError};
 use crate::image::Digest;
 use crate::plan::Fingerprint;
 use crate::publish::{JobFile, JobImage};
@@ -17,12 +17,8 @@ const SCHEMA: u32 = 1;
 /// A file that is not what a job has written.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum JobFileError {
-    #[error("failed to read the metadata file `{name}`")]
-    Io {
-        name: String,
-        #[source]
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Read(#[from] ReadError),
     #[error("`{name}` is not what `basegen --stage --metadata-file` writes")]
     Format {
         name: String,
@@ -46,7 +42,7 @@ impl Explain for JobFileError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Io { .. } => None,
+            Self::Read(error) => error.hint(),
             Self::Format { .. } => {
                 Some("a job that did not come to its end may have left it".to_owned())
             }
@@ -92,8 +88,7 @@ struct TargetDocument {
 /// Reads what a job has written to `path`.
 pub(super) fn read(path: &Path) -> Result<JobFile, JobFileError> {
     let name = path.display().to_string();
-    let text =
-        fs_err::read(path).map_err(|source| JobFileError::Io { name: name.clone(), source })?;
+    let text = files::read(path, MAX_PROJECT_FILE)?;
     let format = |error: serde_json::Error| JobFileError::Format {
         name: name.clone(),
         source: error.into(),

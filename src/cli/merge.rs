@@ -53,7 +53,7 @@ pub(super) fn run(
     environment: &Environment,
     printer: &Printer,
 ) -> Result<ExitCode, Report> {
-    let matrix = selection::load(&global.file)?;
+    let matrix = selection::load(global)?;
     let plan = selection::plan(&matrix, &args.selection, &args.naming)?;
     let files = args.files.iter().map(|path| jobs::read(path)).collect::<Result<_, _>>()?;
     let recipe = Recipe::of(&plan)?;

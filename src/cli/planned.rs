@@ -39,7 +39,7 @@ pub(super) fn show(
     if let Some(revision) = &args.since {
         return since::run(args, format, revision, global, printer);
     }
-    let matrix = selection::load(&global.file)?;
+    let matrix = selection::load(global)?;
     let plan = selection::plan(&matrix, &args.selection, &args.naming)?;
     let standings = match format {
         PlanFormat::Markdown => None,
@@ -58,7 +58,7 @@ pub(super) fn list(
     global: &GlobalArgs,
     printer: &Printer,
 ) -> Result<ExitCode, Report> {
-    let matrix = selection::load(&global.file)?;
+    let matrix = selection::load(global)?;
     let plan = selection::plan(&matrix, &args.selection, &args.naming)?;
     printer.result(&plan::names(&plan));
     Ok(ExitCode::Success)

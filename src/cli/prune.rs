@@ -31,7 +31,7 @@ pub(super) fn run(
     environment: &Environment,
     printer: &Printer,
 ) -> Result<ExitCode, Report> {
-    let matrix = selection::load(&global.file)?;
+    let matrix = selection::load(global)?;
     // Which version the tags would have is of no concern.
     let naming = NamingArgs {
         version_tag: Some(Some("prune".to_owned())),

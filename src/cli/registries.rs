@@ -7,6 +7,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 
 use crate::error::{ExitCode, Explain, Report};
+use crate::files::{self, Access, MAX_TEXT, ReadError};
 use crate::image::{Digest, Reference};
 use crate::matrix::{Matrix, RegistryAuth, RegistrySettings};
 use crate::registry::{
@@ -20,7 +21,7 @@ use super::{Environment, engines};
 /// The certificates cannot be read that connections are to trust.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to read the certificates that registries are trusted by")]
-struct CertificatesError(#[source] std::io::Error);
+struct CertificatesError(#[source] ReadError);
 
 impl Explain for CertificatesError {
     fn exit_code(&self) -> ExitCode {
@@ -86,11 +87,9 @@ pub(super) fn network(matrix: &Matrix, environment: &Environment) -> Result<Netw
         let value = environment.variable(lower).or_else(|| environment.variable(upper));
         value.map(str::to_owned)
     };
-    let file = match matrix.build.ca_certificates.as_deref() {
-        // The system's own are read from where this variable says.
-        Some("auto") | None => None,
-        Some(path) => Some(matrix.folder().join(path)),
-    };
+    // The system's own are read from where `SSL_CERT_FILE` says, which is `auto`.
+    let named = matrix.build.ca_certificates.as_ref().filter(|named| named.get_ref() != "auto");
+    let file = named.map(|named| matrix.resolve_path(named, Access::Read)).transpose()?;
     Ok(Network {
         proxies: Proxies {
             http: variable("http_proxy", "HTTP_PROXY"),
@@ -103,7 +102,7 @@ pub(super) fn network(matrix: &Matrix, environment: &Environment) -> Result<Netw
 }
 
 fn certificates(path: &Path) -> Result<Vec<u8>, CertificatesError> {
-    fs_err::read(path).map_err(CertificatesError)
+    files::read(path, MAX_TEXT).map_err(CertificatesError)
 }
 
 /// All that credentials are looked for in.

@@ -34,7 +34,7 @@ pub(super) fn run(
     environment: &Environment,
     printer: &Printer,
 ) -> Result<ExitCode, Report> {
-    let matrix = selection::load(&global.file)?;
+    let matrix = selection::load(global)?;
     let table = matrix.version.as_ref().ok_or(bump::NoVersion)?;
     let Some(version) = version(args.to.as_deref(), table, &matrix, environment, printer)? else {
         return Ok(ExitCode::Success);
@@ -78,15 +78,15 @@ fn version(
     environment: &Environment,
     printer: &Printer,
 ) -> Result<Option<Version>, Report> {
-    let Some(to) = to else { return Ok(Some(version::read(table, matrix.folder())?)) };
+    let Some(to) = to else { return Ok(Some(version::read(table, &matrix.checkout)?)) };
     let Ok(level) = to.parse::<Level>() else {
-        let first = version::say(&table.first(), matrix.folder())?;
+        let first = version::say(&table.first(), &matrix.checkout)?;
         return match version::target(&first, to, false) {
             Err(BumpError::Lower { wanted, now }) => Err(Lower { wanted, now }.into()),
             other => Ok(Some(other?)),
         };
     };
-    let first = version::agreed(table, matrix.folder())?.swap_remove(0);
+    let first = version::agreed(table, &matrix.checkout)?.swap_remove(0);
     let plan = plan(matrix, &first.version)?;
     if !bump::is_released(&plan, environment)? {
         let version = &first.version;
@@ -139,7 +139,7 @@ fn write(
     edits: Vec<FileEdit>,
     printer: &Printer,
 ) -> Result<ExitCode, Report> {
-    version::write(plan.matrix.folder(), &edits)?;
+    version::write(&plan.matrix.checkout, &edits)?;
     let edits = named(plan, edits);
     let files: String = edits.iter().map(|edit| format!("\n  {}", edit.path.display())).collect();
     printer.message(&match edits.len() {

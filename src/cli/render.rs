@@ -83,7 +83,7 @@ pub(super) fn run(
     global: &GlobalArgs,
     printer: &Printer,
 ) -> Result<ExitCode, Report> {
-    let matrix = selection::load(&global.file)?;
+    let matrix = selection::load(global)?;
     let selected = matrix.select(&args.selection.selection()?)?;
     let pins = Lock::of(&matrix)?.pins;
     let contexts = Renderer::new(&matrix)?.pinned(pins).render_all(&selected.variants)?;

@@ -1,14 +1,13 @@
 //! From arguments to a selection and a plan.
 
-use std::path::Path;
-
 use crate::error::{ExitCode, Explain, Report};
+use crate::files::Allowed;
 use crate::image::Platform;
 use crate::matrix::{self, Matrix, Selection, Term};
 use crate::plan::{Plan, PlanRequest};
 use crate::version::{self, Version};
 
-use super::args::{NamingArgs, SelectionArgs};
+use super::args::{GlobalArgs, NamingArgs, SelectionArgs};
 
 /// An argument whose value cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -131,7 +130,7 @@ impl NamingArgs {
             (Some(text), _) => Some(Version::custom(text).map_err(|_| {
                 ArgumentError::new("--version-tag", text, &"it cannot be in a tag")
             })?),
-            (None, Some(table)) => Some(version::read(table, matrix.folder())?),
+            (None, Some(table)) => Some(version::read(table, &matrix.checkout)?),
             (None, None) => None,
         };
         self.with_version(version)
@@ -152,9 +151,9 @@ impl NamingArgs {
     }
 }
 
-/// Loads the matrix at `file`.
-pub(super) fn load(file: &Path) -> Result<Matrix, Report> {
-    Ok(matrix::load(file)?)
+/// Loads the matrix of a run.
+pub(super) fn load(global: &GlobalArgs) -> Result<Matrix, Report> {
+    Ok(matrix::load_with(&global.file, Allowed::new(&global.allow))?)
 }
 
 /// Plans what is selected of `matrix`.

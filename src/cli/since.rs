@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use crate::error::{ExitCode, Explain, Report};
-use crate::matrix::{self, Matrix, Selected, Selection};
+use crate::matrix::{Matrix, Selected, Selection, load_in};
 use crate::plan::{Comparison, Inputs, Lock, Plan, PlanRequest};
 use crate::render::Renderer;
 use crate::report::{Printer, escape_json};
@@ -40,7 +40,7 @@ pub(super) fn run(
     global: &GlobalArgs,
     printer: &Printer,
 ) -> Result<ExitCode, Report> {
-    let matrix = selection::load(&global.file)?;
+    let matrix = selection::load(global)?;
     let chosen = args.selection.selection()?;
     let since = compare(&matrix, &chosen, &args.naming, revision, global)?;
     printer.result(&match format {
@@ -68,7 +68,7 @@ impl Since {
         if !self.snapshot.fetch(table.file.get_ref())? {
             return Ok(None);
         }
-        let read = version::read(table, self.earlier.folder());
+        let read = version::read(table, &self.earlier.checkout);
         Ok(Some(read.map_err(|error| then(&error.into(), &self.revision, &self.snapshot))?))
     }
 }
@@ -88,7 +88,8 @@ pub(super) fn compare(
     let file = global.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
     snapshot.require(&file)?;
     let then = |error: Report| then(&error, revision, &snapshot);
-    let earlier = matrix::load(&snapshot.path(&file)).map_err(|error| then(error.into()))?;
+    let earlier =
+        load_in(&snapshot.path(&file), snapshot.checkout()).map_err(|error| then(error.into()))?;
     snapshot.fetch(&earlier.image.templates)?;
     snapshot.fetch(Lock::NAME)?;
     let selected = counterpart(&earlier, matrix, &now, chosen);

@@ -20,7 +20,7 @@ pub(super) fn run(
     environment: &Environment,
     printer: &Printer,
 ) -> Result<ExitCode, Report> {
-    let matrix = selection::load(&global.file)?;
+    let matrix = selection::load(global)?;
     let mut naming = args.naming.clone();
     naming.version_tag = args.version.clone().map(Some).or(naming.version_tag);
     let plan = selection::plan_of(&matrix, &Selection::default(), &naming)?;

@@ -1,10 +1,12 @@
 //! `basegen update`: pins what the matrix builds on to what registries have now.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use tokio::runtime::Runtime;
 
 use crate::error::{ExitCode, Explain, Report};
+use crate::files::Access;
 use crate::image::Reference;
 use crate::matrix::{Matrix, nearest};
 use crate::plan::{Lock, Move};
@@ -75,7 +77,7 @@ pub(super) fn run(
     environment: &Environment,
     printer: &Printer,
 ) -> Result<ExitCode, Report> {
-    let matrix = selection::load(&global.file)?;
+    let matrix = selection::load(global)?;
     let before = Lock::of(&matrix)?;
     let upstreams = upstreams(&matrix)?;
     for name in &upstreams.unknown {
@@ -216,8 +218,8 @@ impl Lookup<'_> {
 }
 
 /// Puts the lock in its place whole.
-fn write(matrix: &Matrix, lock: &Lock) -> Result<(), FileError> {
-    let path = Lock::path(matrix);
+fn write(matrix: &Matrix, lock: &Lock) -> Result<(), Report> {
+    let path = matrix.checkout.resolve(Path::new(Lock::NAME), Access::Write)?;
     let file = RenderedFile { executable: false, content: lock.print().into_bytes() };
-    replace(&path, &file).map_err(FileError::lock)
+    Ok(replace(&path, &file).map_err(FileError::lock)?)
 }

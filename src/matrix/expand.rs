@@ -10,6 +10,7 @@ use super::model::{Axis, ExtraRow, Image, Match, Matrix, Variant};
 use super::rules::Extra;
 use super::schema::{MatrixFile, Span};
 use super::validate::Checker;
+use crate::files::Checkout;
 use crate::image::Platform;
 
 /// The most variants that a matrix may have.
@@ -17,8 +18,12 @@ pub const MAX_ROWS: usize = 100_000;
 
 impl Matrix {
     /// Checks a matrix file and expands it.
-    pub(super) fn from_file(source: SourceFile, file: &MatrixFile) -> Result<Self, SourceError> {
-        let mut checker = Checker { source: &source, diagnostics: Vec::new() };
+    pub(super) fn from_file(
+        source: SourceFile,
+        checkout: Checkout,
+        file: &MatrixFile,
+    ) -> Result<Self, SourceError> {
+        let mut checker = Checker { source: &source, checkout: &checkout, diagnostics: Vec::new() };
         let mut axes = checker.axes(file);
         let extras: Vec<Extra> =
             file.extra.iter().filter_map(|table| checker.extra(&mut axes, table)).collect();
@@ -37,7 +42,7 @@ impl Matrix {
         checker.check_size(file, &axes);
         checker.finish()?;
 
-        let mut checker = Checker { source: &source, diagnostics: Vec::new() };
+        let mut checker = Checker { source: &source, checkout: &checkout, diagnostics: Vec::new() };
         let mut used = vec![false; excludes.len()];
         let mut rows = product(axes.iter().map(|axis| axis.listed));
         rows.retain(|values| {
@@ -67,6 +72,7 @@ impl Matrix {
         let version = file.version.as_ref().map(|table| table.get_ref().clone());
         Ok(Self {
             source,
+            checkout,
             image,
             axes,
             version,

@@ -32,7 +32,7 @@ pub use diagnostic::{Diagnostic, SourceError, SourceFile, nearest};
 pub(crate) use document::from_toml;
 pub use expand::MAX_ROWS;
 pub use facts::{Fact, FactSource};
-pub use load::{LoadError, load, parse};
+pub use load::{LoadError, load, load_in, load_with, parse};
 pub use model::{
     Axis, AxisValue, BuildInputs, Check, CheckCommand, Exclude, Image, Matrix, Variant,
 };

@@ -5,15 +5,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
+use serde_spanned::Spanned;
 
 use super::condition::Condition;
-use super::diagnostic::SourceFile;
+use super::diagnostic::{SourceError, SourceFile};
 use super::pattern::Pattern;
 use super::places::{GeneratedTable, VersionTable};
 use super::pull_request::PullRequestTable;
 use super::registries::RegistrySettings;
 use super::schema::SecretTable;
+use super::validate::refused;
 use super::value::Value;
+use crate::files::{Access, Checkout};
 use crate::image::{Compression, Platform};
 
 /// A matrix file, checked, with all its variants.
@@ -21,6 +24,8 @@ use crate::image::{Compression, Platform};
 pub struct Matrix {
     /// The file that it was read from.
     pub source: SourceFile,
+    /// The repository that it is in.
+    pub checkout: Checkout,
     /// What the images are called and made of.
     pub image: Image,
     /// The axes in file order.
@@ -70,7 +75,7 @@ pub struct Image {
 #[derive(Debug, Clone, Default)]
 pub struct BuildInputs {
     /// The PEM file of certificates to trust, or `auto`.
-    pub ca_certificates: Option<String>,
+    pub ca_certificates: Option<Spanned<String>>,
     /// Secrets by id.
     pub secrets: BTreeMap<String, SecretTable>,
 }
@@ -304,6 +309,16 @@ impl Matrix {
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.source.path.parent().unwrap_or(Path::new(""))
+    }
+
+    /// Follows the links of a path that the matrix file names, and refuses one that leaves the repository.
+    pub fn resolve_path(
+        &self,
+        path: &Spanned<String>,
+        access: Access,
+    ) -> Result<PathBuf, SourceError> {
+        let real = self.checkout.resolve(Path::new(path.get_ref()), access);
+        real.map_err(|error| SourceError::new(&self.source, vec![refused(path.span(), &error)]))
     }
 
     /// The folder of the templates and of what they copy.

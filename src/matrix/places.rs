@@ -146,6 +146,8 @@ impl Checker<'_> {
         let below = parts.map(|part| if part == ".." { "." } else { part });
         if let Some(reason) = safe::refuse_path(&below.collect::<Vec<_>>().join("/")) {
             self.refuse_file(&place.file, reason);
+        } else {
+            self.confine(&place.file);
         }
         let ways =
             [("key", &place.key), ("constant", &place.constant), ("pattern", &place.pattern)];
@@ -185,6 +187,8 @@ impl Checker<'_> {
         for path in [&table.readme, &table.rendered].into_iter().flatten() {
             if let Some(reason) = GeneratedTable::refuses(path.get_ref()) {
                 self.refuse_file(path, reason);
+            } else {
+                self.confine(path);
             }
         }
     }

@@ -251,7 +251,8 @@ pub enum RunEntry {
 pub struct BuildTable {
     /// Certificates that steps trust while they use the network, as a PEM file that no
     /// layer keeps: a path relative to this file, or `auto` for the file that the environment
-    /// variable `SSL_CERT_FILE` names, if it names one.
+    /// variable `SSL_CERT_FILE` names, if it names one. A file outside of the repository needs
+    /// `--allow fs.read=PATH`.
     #[schemars(with = "Option<String>")]
     pub ca_certificates: Option<Spanned<String>>,
     /// Secrets that steps can mount, by id.
@@ -266,8 +267,10 @@ pub struct BuildTable {
 pub struct SecretTable {
     /// The environment variable that holds it.
     pub env: Option<String>,
-    /// The file that holds it, relative to this file.
-    pub file: Option<String>,
+    /// The file that holds it, relative to this file. One outside of the repository needs
+    /// `--allow fs.read=PATH`.
+    #[schemars(with = "Option<String>")]
+    pub file: Option<Spanned<String>>,
     /// Whether a build may go on without it.
     #[serde(default)]
     pub optional: bool,

@@ -2,6 +2,7 @@
 //! wrong is told at once.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use std::str::FromStr;
 
 use indexmap::IndexMap;
@@ -17,6 +18,8 @@ use super::schema::{
     Variables,
 };
 use super::value::Value;
+use crate::error::{Explain as _, one_line};
+use crate::files::{Access, Checkout, ReadError};
 use crate::image::{Compression, CompressionAlgorithm, Platform};
 
 /// Names that mean something else in names and templates: the helpers of templates among them.
@@ -31,12 +34,20 @@ const OWN_LABELS: &str = "dev.basegen.";
 /// Collects what is wrong while the parts of a file are checked.
 pub(super) struct Checker<'a> {
     pub(super) source: &'a SourceFile,
+    pub(super) checkout: &'a Checkout,
     pub(super) diagnostics: Vec<Diagnostic>,
 }
 
 impl Checker<'_> {
     pub(super) fn refuse(&mut self, diagnostic: Diagnostic) {
         self.diagnostics.push(diagnostic);
+    }
+
+    /// Refuses a path that leads out of the repository. Whether it may be written is checked before it is.
+    pub(super) fn confine(&mut self, path: &Spanned<String>) {
+        if let Err(error) = self.checkout.resolve(Path::new(path.get_ref()), Access::Read) {
+            self.refuse(refused(path.span(), &error));
+        }
     }
 
     /// The axes of the product.
@@ -212,6 +223,7 @@ impl Checker<'_> {
                 self.refuse(Diagnostic::new(path.span(), message, reason));
             }
         }
+        self.confine(&templates);
         Image {
             registry: table.registry.as_ref().map(|registry| registry.get_ref().clone()),
             repository: self.pattern(&table.repository, axes, false),
@@ -327,7 +339,7 @@ impl Checker<'_> {
     /// `[build]`.
     pub(super) fn build(&mut self, table: &BuildTable) -> BuildInputs {
         let mut inputs = BuildInputs {
-            ca_certificates: table.ca_certificates.as_ref().map(|path| path.get_ref().clone()),
+            ca_certificates: table.ca_certificates.clone(),
             secrets: BTreeMap::new(),
         };
         for (id, secret) in &table.secrets {
@@ -345,6 +357,11 @@ impl Checker<'_> {
         }
         inputs
     }
+}
+
+/// A path of the file at `span` cannot be resolved.
+pub(super) fn refused(span: Span, error: &ReadError) -> Diagnostic {
+    Diagnostic::new(span, one_line(error), "").maybe_help(error.hint())
 }
 
 /// `` `a`, `b` and `c` ``

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
-use std::io;
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
@@ -12,15 +11,13 @@ use serde_spanned::Spanned;
 
 use super::changes::shown;
 use crate::error::{ExitCode, Explain};
+use crate::files::{MAX_TEXT, ReadError};
 use crate::image::{Digest, Reference};
 use crate::matrix::{Diagnostic, Matrix, SourceError, SourceFile, from_toml};
 use crate::render::{Pins, Upstream};
 
 /// The version of the format, which counts up when a key's meaning changes.
 const SCHEMA: u32 = 1;
-
-/// The largest lock that is read, in bytes.
-const MAX_SIZE: u64 = 4 << 20;
 
 /// What it begins with.
 const HEADER: &str = "\
@@ -71,17 +68,9 @@ struct LockFile {
 /// Why a lock cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// The file cannot be read, or is not a text.
-    #[error("`{}` cannot be read", .0.display())]
-    Read(PathBuf, #[source] io::Error),
-    /// The file is larger than any lock.
-    #[error("`{}` is {size} bytes long, and no lock: the bound is {MAX_SIZE}", .path.display())]
-    Size {
-        /// The file.
-        path: PathBuf,
-        /// Its size.
-        size: u64,
-    },
+    /// The file cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// What the file says is wrong.
     #[error(transparent)]
     Source(#[from] SourceError),
@@ -90,15 +79,15 @@ pub enum LockError {
 impl Explain for LockError {
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Read(..) => ExitCode::Failure,
-            Self::Size { .. } | Self::Source(_) => ExitCode::Matrix,
+            Self::Read(error) => error.exit_code(),
+            Self::Source(_) => ExitCode::Matrix,
         }
     }
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Read(..) => None,
-            Self::Size { .. } | Self::Source(_) => {
+            Self::Read(error) => error.hint(),
+            Self::Source(_) => {
                 Some("remove the file, and `basegen update` writes it anew".to_owned())
             }
         }
@@ -117,18 +106,11 @@ impl Lock {
 
     /// Reads the lock of `matrix`; one that is not there pins nothing.
     pub fn of(matrix: &Matrix) -> Result<Self, LockError> {
-        let path = Self::path(matrix);
-        let failed = |error| LockError::Read(path.clone(), error);
-        let size = match fs_err::metadata(&path) {
-            Ok(metadata) => metadata.len(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
-            Err(error) => return Err(failed(error)),
-        };
-        if size > MAX_SIZE {
-            return Err(LockError::Size { path, size });
+        match matrix.checkout.read_text(Path::new(Self::NAME), MAX_TEXT) {
+            Ok(text) => Ok(Self::parse(&Self::path(matrix), &text)?),
+            Err(error) if error.is_missing() => Ok(Self::default()),
+            Err(error) => Err(error.into()),
         }
-        let text = fs_err::read_to_string(&path).map_err(failed)?;
-        Ok(Self::parse(&path, &text)?)
     }
 
     /// Reads a lock from `text`; `path` is the name under which errors speak of it.

@@ -1,10 +1,10 @@
 //! The table of images in a README, kept in step with the matrix.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{Plan, markdown};
 use crate::error::{ExitCode, Explain};
+use crate::files::{Checkout, MAX_PROJECT_FILE, ReadError};
 use crate::version::{FileEdit, identity};
 
 /// What the line before the table begins with; it ends with `-->`, and what is between is free.
@@ -17,8 +17,8 @@ const END: &str = "<!-- end of images -->";
 #[derive(Debug, thiserror::Error)]
 pub enum ReadmeError {
     /// It cannot be read.
-    #[error("the README of `[generated]` cannot be read")]
-    Read(#[source] io::Error),
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// It has not exactly one of the lines that the table stands between.
     #[error("`{}` has {} that begins with `{marker}`{}", .path.display(), few(.lines), on(.lines))]
     Marker {
@@ -55,7 +55,7 @@ impl ReadmeError {
     #[must_use]
     pub fn line(&self) -> usize {
         match self {
-            Self::Read(_) => 1,
+            Self::Read(error) => error.line(),
             Self::Marker { lines, .. } => lines.last().copied().unwrap_or(1),
             Self::Order { end, .. } => *end,
         }
@@ -65,14 +65,14 @@ impl ReadmeError {
 impl Explain for ReadmeError {
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Read(_) => ExitCode::Failure,
+            Self::Read(error) => error.exit_code(),
             Self::Marker { .. } | Self::Order { .. } => ExitCode::Matrix,
         }
     }
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Read(_) => None,
+            Self::Read(error) => error.hint(),
             Self::Marker { .. } | Self::Order { .. } => Some(format!(
                 "the table stands between the lines `{BEGIN} … -->` and `{END}`, once"
             )),
@@ -83,24 +83,24 @@ impl Explain for ReadmeError {
 /// Adds to `edits` what makes the README of `[generated]` show the images of `plan`, which is of the
 /// whole matrix. An edit of that file that is there already is carried on.
 pub fn with_readme(plan: &Plan<'_>, edits: Vec<FileEdit>) -> Result<Vec<FileEdit>, ReadmeError> {
-    with_readme_in(plan, plan.matrix.folder(), edits)
+    with_readme_in(plan, &plan.matrix.checkout, edits)
 }
 
-/// The same for a README that is elsewhere: `folder` is read in place of the matrix' own.
+/// The same for a README that is elsewhere: `checkout` is read in place of the matrix' own.
 pub fn with_readme_in(
     plan: &Plan<'_>,
-    folder: &Path,
+    checkout: &Checkout,
     mut edits: Vec<FileEdit>,
 ) -> Result<Vec<FileEdit>, ReadmeError> {
     let Some(readme) = &plan.matrix.generated.readme else { return Ok(edits) };
     let path = PathBuf::from(readme.get_ref());
+    let folder = checkout.folder();
     let id = identity(folder, &path);
     if let Some(edit) = edits.iter_mut().find(|edit| identity(folder, &edit.path) == id) {
         edit.after = filled(&path, &edit.after, &markdown(plan))?;
         return Ok(edits);
     }
-    let on_disk = folder.join(&path);
-    let before = fs_err::read_to_string(on_disk).map_err(ReadmeError::Read)?;
+    let before = checkout.read_text(&path, MAX_PROJECT_FILE)?;
     let after = filled(&path, &before, &markdown(plan))?;
     if before != after {
         edits.push(FileEdit { path, before, after });

@@ -1,22 +1,15 @@
 use std::path::PathBuf;
 
 use crate::error::{ExitCode, Explain};
+use crate::files::ReadError;
 use crate::matrix::SourceError;
 
 /// Why a variant cannot be rendered.
 #[derive(Debug, thiserror::Error)]
 pub enum RenderError {
     /// A template or a file that it needs cannot be read.
-    #[error("cannot read `{}`", .0.display())]
-    Read(PathBuf, #[source] std::io::Error),
-    /// A template is bytes that are no text.
-    #[error("`{}` is no template: line {line} is not UTF-8", .path.display())]
-    NotText {
-        /// The file.
-        path: PathBuf,
-        /// The first such line, from 1.
-        line: usize,
-    },
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// A template holds a character that basegen marks texts with.
     #[error("`{}`, line {line}, holds one of U+FDD0 to U+FDD3, which are no characters of a text", path.display())]
     Mark {
@@ -61,13 +54,14 @@ fn list(files: &[(String, u64)]) -> String {
 impl Explain for RenderError {
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Read(..) => ExitCode::Failure,
+            Self::Read(error) => error.exit_code(),
             _ => ExitCode::Matrix,
         }
     }
 
     fn hint(&self) -> Option<String> {
         let hint = match self {
+            Self::Read(error) => return error.hint(),
             Self::NoTemplate(_) => "`[image] dockerfile` names it, relative to `[image] templates`",
             Self::TooLarge { .. } => "fetch large files in a build step instead of copying them",
             _ => return None,

@@ -12,6 +12,7 @@ use super::error::RenderError;
 use super::links::first_link;
 use super::templates::PARTIALS;
 use super::wildcard::Wildcard;
+use crate::files;
 
 /// The largest context, in MiB. Contexts are held in memory, and what is larger belongs into
 /// a build step that fetches it.
@@ -208,8 +209,7 @@ impl Files {
         if let Some(known) = lock().get(path) {
             return Ok(Arc::clone(known));
         }
-        let on_disk = self.folder.join(path);
-        let content = fs_err::read(&on_disk).map_err(|error| RenderError::Read(on_disk, error))?;
+        let content = files::read(&self.folder.join(path), MAX_CONTEXT << 20)?;
         // Another thread may have been quicker: all of them share what came first.
         Ok(Arc::clone(lock().entry(path.to_owned()).or_insert(content.into())))
     }

@@ -43,10 +43,12 @@ pub use upstream::{Pins, Upstream, familiar};
 pub use wildcard::Wildcard;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use rayon::prelude::*;
 use serde_json::Value as Json;
 
+use crate::files::Access;
 use crate::image::Digest;
 use crate::matrix::{Matrix, Variant};
 use files::Files;
@@ -64,6 +66,7 @@ pub struct Renderer<'a> {
 impl<'a> Renderer<'a> {
     /// Reads the templates' folder of `matrix`: its partials, and what is rendered later.
     pub fn new(matrix: &'a Matrix) -> Result<Self, RenderError> {
+        matrix.checkout.resolve(Path::new(&matrix.image.templates), Access::Read)?;
         let dockerfiles = matrix.variants.iter().map(|variant| matrix.dockerfile(variant));
         let files = Files::new(&matrix.templates(), dockerfiles);
         Ok(Self { matrix, templates: Templates::read(matrix)?, files, pins: Pins::new() })

@@ -17,11 +17,15 @@ use super::links::first_link;
 use super::places::{self, TemplateLine};
 use super::syntax::diagnose;
 use super::values::{Rendered, is_mark};
+use crate::files::{ReadError, read_text};
 use crate::image::Digest;
 use crate::matrix::{Diagnostic, Matrix, SourceError, SourceFile};
 
 /// The folder of the partials within that of the templates.
 pub(super) const PARTIALS: &str = "partials";
+
+/// The largest template, in bytes.
+const MAX_TEMPLATE: u64 = 1 << 20;
 
 /// The templates that something was rendered from: their paths below the templates' folder,
 /// and their digests.
@@ -85,7 +89,7 @@ impl<'a> Templates<'a> {
         if !partials.is_dir() {
             return Ok(Vec::new());
         }
-        let unreadable = |error| RenderError::Read(partials.clone(), error);
+        let unreadable = |source| ReadError::Io { path: partials.clone(), source };
         let mut paths = Vec::new();
         for entry in fs_err::read_dir(&partials).map_err(unreadable)? {
             let path = Path::new(PARTIALS).join(entry.map_err(unreadable)?.file_name());
@@ -105,7 +109,7 @@ impl<'a> Templates<'a> {
         }
         self.refuse_link(Path::new(path))?;
         let on_disk = self.folder.join(path);
-        if !on_disk.is_file() {
+        if !on_disk.exists() {
             return Err(RenderError::NoTemplate(on_disk));
         }
         let compiled = self.compile(&name, Path::new(path))?;
@@ -304,12 +308,7 @@ fn entry<'a>(value: &'a Json, part: &str) -> Option<&'a Json> {
 }
 
 fn read_source(path: &Path) -> Result<SourceFile, RenderError> {
-    let bytes = fs_err::read(path).map_err(|error| RenderError::Read(path.to_owned(), error))?;
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = good.split(|byte| *byte == b'\n').count();
-        RenderError::NotText { path: path.to_owned(), line }
-    })?;
+    let text = read_text(path, MAX_TEMPLATE)?;
     if let Some(at) = text.find(is_mark) {
         let line = text[..at].split('\n').count();
         return Err(RenderError::Mark { path: path.to_owned(), line });

@@ -350,12 +350,20 @@ fn links_and_sockets_are_refused() {
 }
 
 #[test]
-fn the_templates_folder_may_be_a_link() {
+fn the_templates_folder_may_be_a_link_within_the_repository() {
     let project = Project::new(&[("Dockerfile.hbs", "FROM a\nCOPY d/x /\n"), ("d/x", "")]);
     let elsewhere = project.0.path().join("elsewhere");
     fs_err::rename(project.folder(), &elsewhere).expect("moved");
     std::os::unix::fs::symlink(&elsewhere, project.folder()).expect("a link");
     assert_eq!(paths(&project.contexts()[0]), ["d/x"]);
+
+    // A link that comes after the matrix was read is seen too.
+    let matrix = project.matrix();
+    let outside = tempfile::tempdir().expect("a folder");
+    fs_err::remove_file(project.folder()).expect("removed");
+    std::os::unix::fs::symlink(outside.path(), project.folder()).expect("a link");
+    let told = Renderer::new(&matrix).expect_err("a link").to_string();
+    assert!(told.contains("leads out of the repository"), "{told}");
 }
 
 #[test]

@@ -8,8 +8,9 @@ use similar::TextDiff;
 
 use super::locks;
 use super::number::{Grammar, Number, Padding, Style};
-use super::place::{Said, identity, named, said_in, text_of};
+use super::place::{Said, identity, named, said_in};
 use super::{Version, VersionError};
+use crate::files::{Checkout, MAX_PROJECT_FILE};
 use crate::matrix::VersionTable;
 
 /// A file that is to be changed.
@@ -27,12 +28,12 @@ pub struct FileEdit {
 pub(super) type Replacement = (Range<usize>, String);
 
 /// Reads what each place of `table` says, the one that is read first; their files are relative
-/// to `folder`. Places that say different versions are an error.
-pub fn agreed(table: &VersionTable, folder: &Path) -> Result<Vec<Said>, VersionError> {
+/// to the folder of `checkout`. Places that say different versions are an error.
+pub fn agreed(table: &VersionTable, checkout: &Checkout) -> Result<Vec<Said>, VersionError> {
     let said = table
         .places()
         .iter()
-        .map(|place| super::say(place, folder))
+        .map(|place| super::say(place, checkout))
         .collect::<Result<Vec<_>, _>>()?;
     let first = &said[0];
     if said.iter().all(|other| other.agrees_with(first)) {
@@ -43,7 +44,7 @@ pub fn agreed(table: &VersionTable, folder: &Path) -> Result<Vec<Said>, VersionE
 }
 
 /// The edits that make every place of `table`, and the lock files of its packages, say `to`; the
-/// files are relative to `folder`. Each place keeps its prefix and its way of writing versions;
+/// files are relative to the folder of `checkout`. Each place keeps its prefix and its way of writing versions;
 /// all else in the files stays as it is. No edits where all of them say so already.
 ///
 /// # Errors
@@ -52,22 +53,23 @@ pub fn agreed(table: &VersionTable, folder: &Path) -> Result<Vec<Said>, VersionE
 /// written in either case.
 pub fn edits(
     table: &VersionTable,
-    folder: &Path,
+    checkout: &Checkout,
     to: &Version,
 ) -> Result<Vec<FileEdit>, VersionError> {
+    let folder = checkout.folder();
     let mut wanted = Wanted::new(to)?;
     let mut files: IndexMap<PathBuf, Edited> = IndexMap::new();
     for place in table.places() {
         let path = plain(place.file.get_ref());
         let id = identity(folder, &path);
         if !files.contains_key(&id) {
-            let text = text_of(&folder.join(&path))?;
+            let text = checkout.read_text(&path, MAX_PROJECT_FILE)?;
             files.insert(id.clone(), Edited::new(path, text));
         }
         let file = &files[&id];
         let said = said_in(&place, folder, &file.text)?;
         let Some((before, number)) = wanted.text(&said)? else { continue };
-        let companions = locks::companions(&place, &file.text, &said, &number, folder)?;
+        let companions = locks::companions(&place, &file.text, &said, &number, checkout)?;
         files[&id].add((said.range, before + &number), folder)?;
         for (path, text, replacements) in companions {
             let id = identity(folder, &path);

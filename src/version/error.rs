@@ -2,13 +2,14 @@ use std::path::{Path, PathBuf};
 
 use super::InvalidVersion;
 use crate::error::{ExitCode, Explain};
+use crate::files::ReadError;
 
 /// Why a version could not be read or edited.
 #[derive(Debug, thiserror::Error)]
 pub enum VersionError {
-    /// The file cannot be read.
-    #[error("the version's file cannot be read")]
-    Read(#[source] std::io::Error),
+    /// A file cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// A file cannot be written.
     #[error("`{}` cannot be written{}", .path.display(), if *.restored { "; no file is changed" } else { "" })]
     Write {
@@ -127,6 +128,7 @@ impl VersionError {
                 place.rsplit(':').next().and_then(|line| line.parse().ok()).unwrap_or(1)
             }
             Self::Constant { places, .. } => places.last().map_or(1, |(line, ..)| *line),
+            Self::Read(error) => error.line(),
             Self::Syntax { line, .. } => *line,
             _ => 1,
         }
@@ -176,6 +178,7 @@ impl Explain for VersionError {
 
     fn hint(&self) -> Option<String> {
         let hint = match self {
+            Self::Read(error) if !error.is_missing() => return error.hint(),
             Self::Read(_) => {
                 "`file` in `[version]` is relative to the matrix file; `--version-tag` does without it"
             }

@@ -10,8 +10,9 @@ use toml::de::{DeTable, DeValue};
 use super::edit::Replacement;
 use super::keyed::{Missing, Syntax, in_json, key_parts, toml_rows, toml_text, without_mark};
 use super::number::{Grammar, Number};
-use super::place::{Said, text_of};
+use super::place::Said;
 use super::{VersionError, workspace};
+use crate::files::{Checkout, MAX_PROJECT_FILE};
 use crate::matrix::VersionPlace;
 
 /// A file beside the one that is edited, its text, and what is to be replaced in it.
@@ -39,20 +40,20 @@ pub(super) fn companions(
     text: &str,
     said: &Said,
     new: &str,
-    folder: &Path,
+    checkout: &Checkout,
 ) -> Result<Vec<Companion>, VersionError> {
     let Some(key) = &place.key else { return Ok(Vec::new()) };
     let key = key_parts(key.get_ref());
     let key: Vec<&str> = key.iter().map(String::as_str).collect();
     let name = said.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let change = Change { said, new, folder };
+    let change = Change { said, new, checkout };
     match (name, key.as_slice()) {
         ("Cargo.toml", ["package", "version"]) => {
             let own = toml_name(text, &["package", "name"]);
             change.cargo(&own.into_iter().collect::<Vec<_>>())
         }
         ("Cargo.toml", ["workspace", "package", "version"]) => {
-            change.cargo(&workspace::heirs(&folder.join(change.home())))
+            change.cargo(&workspace::heirs(checkout, change.home()))
         }
         ("pyproject.toml", ["project", "version"]) => {
             let own = toml_name(text, &["project", "name"]);
@@ -66,7 +67,7 @@ pub(super) fn companions(
 struct Change<'a> {
     said: &'a Said,
     new: &'a str,
-    folder: &'a Path,
+    checkout: &'a Checkout,
 }
 
 impl Change<'_> {
@@ -80,9 +81,10 @@ impl Change<'_> {
         let mut folder = self.home().to_owned();
         loop {
             let path = folder.join(name);
-            let on_disk = self.folder.join(&path);
-            if on_disk.is_file() {
-                return Ok(Some((path, text_of(&on_disk)?)));
+            match self.checkout.read_text(&path, MAX_PROJECT_FILE) {
+                Ok(text) => return Ok(Some((path, text))),
+                Err(error) if error.is_missing() => {}
+                Err(error) => return Err(error.into()),
             }
             if !matches!(folder.components().next_back(), Some(Component::Normal(_))) {
                 return Ok(None);
@@ -161,7 +163,7 @@ impl Change<'_> {
                     }
                     Ok(_) | Err(Missing::Key | Missing::Text | Missing::Twice(_)) => {}
                     Err(Missing::Syntax(Syntax { line, source })) => {
-                        let path = self.folder.join(path);
+                        let path = self.checkout.folder().join(path);
                         return Err(VersionError::Syntax { path, line, source });
                     }
                 }
@@ -188,7 +190,7 @@ impl Change<'_> {
         let (shift, text) = without_mark(text);
         let parsed = DeTable::parse(text).map_err(|error| {
             let Syntax { line, source } = Syntax::of_toml(error, text);
-            VersionError::Syntax { path: self.folder.join(path), line, source }
+            VersionError::Syntax { path: self.checkout.folder().join(path), line, source }
         })?;
         let found = toml_rows(parsed.get_ref(), "package").flat_map(|row| find(row, text));
         Ok(found.map(|(range, new)| (range.start + shift..range.end + shift, new)).collect())

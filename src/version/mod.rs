@@ -25,11 +25,11 @@ pub use place::{Said, identity, named, say};
 pub use write::write;
 
 use std::fmt;
-use std::path::Path;
 use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
+use crate::files::Checkout;
 use crate::matrix::VersionTable;
 use number::{is_number, split_prefix};
 
@@ -71,9 +71,9 @@ pub enum InvalidVersion {
     },
 }
 
-/// Reads the version that `table` tells of; its file is relative to `folder`.
-pub fn read(table: &VersionTable, folder: &Path) -> Result<Version, VersionError> {
-    Ok(say(&table.first(), folder)?.version)
+/// Reads the version that `table` tells of; its file is relative to the folder of `checkout`.
+pub fn read(table: &VersionTable, checkout: &Checkout) -> Result<Version, VersionError> {
+    Ok(say(&table.first(), checkout)?.version)
 }
 
 impl Version {

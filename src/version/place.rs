@@ -9,6 +9,7 @@ use super::code::assignments;
 use super::keyed::{Missing, Syntax, Text, in_json, in_toml, key_parts, without_mark};
 use super::number::{Grammar, Number, is_number, split_prefix};
 use super::{Version, VersionError};
+use crate::files::{Checkout, MAX_PROJECT_FILE, read_text};
 use crate::matrix::{VERSION_GROUP, VersionPlace, version_pattern};
 
 /// What one place says.
@@ -105,18 +106,10 @@ fn grammar_of(place: &VersionPlace, path: &Path) -> Option<Grammar> {
     }
 }
 
-/// Reads a file as text, under its name in the user's words.
-pub(super) fn text_of(path: &Path) -> Result<String, VersionError> {
-    if path.exists() && !path.is_file() {
-        return Err(rule(path, "it is not a file"));
-    }
-    fs_err::read_to_string(path).map_err(VersionError::Read)
-}
-
-/// Reads what a place says; its file is relative to `folder`.
-pub fn say(place: &VersionPlace, folder: &Path) -> Result<Said, VersionError> {
-    let text = text_of(&folder.join(place.file.get_ref()))?;
-    said_in(place, folder, &text)
+/// Reads what a place says; its file is relative to the folder of `checkout`.
+pub fn say(place: &VersionPlace, checkout: &Checkout) -> Result<Said, VersionError> {
+    let text = checkout.read_text(Path::new(place.file.get_ref()), MAX_PROJECT_FILE)?;
+    said_in(place, checkout.folder(), &text)
 }
 
 /// The same in the text of the file.
@@ -253,7 +246,7 @@ fn inherited(key: &[&str], path: &Path, text: &str) -> Option<String> {
     }
     let mut manifests = path.parent()?.ancestors().map(|folder| folder.join("Cargo.toml"));
     let is_root = |path: &PathBuf| {
-        let text = fs_err::read_to_string(path).unwrap_or_default();
+        let text = read_text(path, MAX_PROJECT_FILE).unwrap_or_default();
         in_toml(&text, &["workspace", "package", "version"]).is_ok()
     };
     let root = manifests.find(is_root);

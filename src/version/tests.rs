@@ -1,5 +1,7 @@
 //! Reading and editing the places of a version.
 
+use std::path::Path;
+
 use super::*;
 use crate::error::Report;
 
@@ -10,7 +12,7 @@ fn read_from(name: &str, text: &str, table: &str) -> String {
     let folder = tempfile::tempdir().expect("a folder");
     fs_err::write(folder.path().join(name), text).expect("a file");
     let table: VersionTable = toml::from_str(&format!("file = '{name}'\n{table}")).expect("keys");
-    match read(&table, folder.path()) {
+    match read(&table, &Checkout::within(folder.path(), folder.path())) {
         Ok(version) => version.to_string(),
         Err(error) => {
             Report::from(error).to_string().replace(&format!("{}/", folder.path().display()), "")
@@ -186,8 +188,12 @@ impl Repository {
         Self { folder, table: toml::from_str(table).expect("keys") }
     }
 
+    fn checkout(&self) -> Checkout {
+        Checkout::within(self.folder.path(), self.folder.path())
+    }
+
     fn edits(&self, to: &str) -> Result<Vec<FileEdit>, VersionError> {
-        edits(&self.table, self.folder.path(), &to.parse().expect("a version"))
+        edits(&self.table, &self.checkout(), &to.parse().expect("a version"))
     }
 
     /// The diff of the edits, or why there are none.
@@ -244,15 +250,15 @@ fn every_place_is_edited_and_nothing_else() {
 fn each_place_keeps_its_way_of_writing() {
     let repository = truss();
     let written = repository.edits("v0.14.0-rc.1").expect("edits");
-    write(repository.folder.path(), &written).expect("written");
-    let said = agreed(&repository.table, repository.folder.path()).expect("all the same");
+    write(&repository.checkout(), &written).expect("written");
+    let said = agreed(&repository.table, &repository.checkout()).expect("all the same");
     let said: Vec<String> =
         said.iter().map(|said| format!("{} {}", said.place(), said.text)).collect();
     insta::assert_snapshot!(said.join("\n"));
     // However it is spelled, it is there already.
     assert_eq!(repository.told("0.14.0rc1"), "nothing to do");
     let back = repository.edits("0.13.0").expect("edits");
-    write(repository.folder.path(), &back).expect("written");
+    write(&repository.checkout(), &back).expect("written");
     assert_eq!(repository.told("0.13.0"), "nothing to do");
     let again = truss();
     for edit in back {
@@ -306,7 +312,7 @@ fn places_that_disagree_are_named() {
     };
     write("VERSION", "0.12.0");
     let disagree = || {
-        let error = agreed(&repository.table, repository.folder.path()).expect_err("they disagree");
+        let error = agreed(&repository.table, &repository.checkout()).expect_err("they disagree");
         Report::from(error).to_string()
     };
     insta::assert_snapshot!(disagree());
@@ -320,7 +326,7 @@ fn a_prefix_that_is_told_must_be_that_of_the_tags() {
         let key = if file == "Cargo.toml" { "key = 'version'" } else { "" };
         let table = format!("file = 'A'\n[[also]]\nfile = '{file}'\n{key}\n{prefix}");
         let repository = Repository::new(&[("A", "v1.2.3rc1"), (file, text)], &table);
-        agreed(&repository.table, repository.folder.path()).is_ok()
+        agreed(&repository.table, &repository.checkout()).is_ok()
     };
     assert!(says("B", "1.2.3-rc.1", ""));
     assert!(says("B", "1.2.3rc1", "prefix = 'v'"));
@@ -428,7 +434,7 @@ fn diffs_have_short_names_and_new_files() {
 fn errors_know_their_line() {
     let line = |name: &str, text: &str, key: &str| {
         let repository = Repository::new(&[(name, text)], &format!("file = '{name}'\n{key}"));
-        read(&repository.table, repository.folder.path()).expect_err("a mistake").line()
+        read(&repository.table, &repository.checkout()).expect_err("a mistake").line()
     };
     assert_eq!(line("a.py", "X = 1\n# TAG = 'v1'\n", "constant = 'TAG'"), 2);
     assert_eq!(line("a.toml", "a = 1\nb = ]\n", "key = 'a'"), 2);

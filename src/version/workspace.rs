@@ -7,14 +7,14 @@ use toml::de::{DeTable, DeValue};
 
 use super::keyed::without_mark;
 use super::locks::row_text;
+use crate::files::{Access, Checkout, MAX_PROJECT_FILE};
 
-/// The names of the packages that take their version from the workspace at `folder`: of the root,
+/// The names of the packages that take their version from the workspace at `folder` of `checkout`: of the root,
 /// of its `members`, and of the path dependencies below it that it does not `exclude`, which
 /// [are members unsaid](https://doc.rust-lang.org/cargo/reference/workspaces.html#the-members-and-exclude-fields).
 /// A manifest that cannot be read has none, and one with a workspace of its own is of that.
-pub(super) fn heirs(folder: &Path) -> Vec<String> {
-    let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    let Ok(root) = fs_err::canonicalize(here) else { return Vec::new() };
+pub(super) fn heirs(checkout: &Checkout, folder: &Path) -> Vec<String> {
+    let Ok(root) = checkout.resolve(folder, Access::Read) else { return Vec::new() };
     let mut names = Vec::new();
     let mut seen = BTreeSet::new();
     let mut excluded = Vec::new();
@@ -24,7 +24,8 @@ pub(super) fn heirs(folder: &Path) -> Vec<String> {
         if !seen.insert(folder.clone()) {
             continue;
         }
-        let text = fs_err::read_to_string(folder.join("Cargo.toml")).unwrap_or_default();
+        let manifest = checkout.read_text(&folder.join("Cargo.toml"), MAX_PROJECT_FILE);
+        let text = manifest.unwrap_or_default();
         let Ok(manifest) = DeTable::parse(without_mark(&text).1) else { continue };
         let manifest = manifest.get_ref();
         if folder == root {

@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 use super::{FileEdit, VersionError};
+use crate::files::{Access, Checkout};
 
-/// Writes `edits` below `folder`. Each file keeps its mode, and a symbolic link stays one: the file
+/// Writes `edits` of files of `checkout`. Each file keeps its mode, and a symbolic link stays one: the file
 /// that it leads to is written. When one cannot be written, those before it are put back.
-pub fn write(folder: &Path, edits: &[FileEdit]) -> Result<(), VersionError> {
+pub fn write(checkout: &Checkout, edits: &[FileEdit]) -> Result<(), VersionError> {
+    let folder = checkout.folder();
     let failed = |path: &Path, restored| {
         let path = path.to_owned();
         move |source| VersionError::Write { path, source, restored }
@@ -17,7 +19,7 @@ pub fn write(folder: &Path, edits: &[FileEdit]) -> Result<(), VersionError> {
     let mut staged: Vec<(PathBuf, NamedTempFile)> = Vec::new();
     for edit in edits {
         let named = folder.join(&edit.path);
-        let path = fs_err::canonicalize(&named).map_err(failed(&named, true))?;
+        let path = checkout.resolve(&edit.path, Access::Write)?;
         if fs_err::read(&path).map_err(failed(&named, true))? != edit.before.as_bytes() {
             return Err(VersionError::Changed(named));
         }
@@ -79,7 +81,7 @@ mod tests {
         fs_err::set_permissions(at("real"), std::fs::Permissions::from_mode(0o755))
             .expect("a mode");
         std::os::unix::fs::symlink("real", at("link")).expect("a link");
-        write(folder.path(), &[edit("link")]).expect("written");
+        write(&Checkout::within(folder.path(), folder.path()), &[edit("link")]).expect("written");
         assert!(at("link").is_symlink());
         assert_eq!(fs_err::read_to_string(at("real")).expect("read"), "new\r\n");
         assert_eq!(
@@ -96,14 +98,18 @@ mod tests {
         for name in ["one", "two"] {
             fs_err::write(at(name), "old\r\n").expect("written");
         }
-        let gone = write(folder.path(), &[edit("one"), edit("gone")]).expect_err("it is gone");
+        let gone =
+            write(&Checkout::within(folder.path(), folder.path()), &[edit("one"), edit("gone")])
+                .expect_err("it is gone");
         let told = |error: VersionError| {
             let folder = format!("{}/", folder.path().display());
             Report::from(error).to_string().replace(&folder, "")
         };
         insta::assert_snapshot!(told(gone));
         fs_err::write(at("two"), "other").expect("written");
-        let changed = write(folder.path(), &[edit("one"), edit("two")]).expect_err("it changed");
+        let changed =
+            write(&Checkout::within(folder.path(), folder.path()), &[edit("one"), edit("two")])
+                .expect_err("it changed");
         insta::assert_snapshot!(told(changed));
         assert_eq!(fs_err::read_to_string(at("one")).expect("read"), "old\r\n");
     }
@@ -115,7 +121,9 @@ mod tests {
         fs_err::write(at("one"), "old\r\n").expect("written");
         std::os::unix::fs::symlink("one", at("link")).expect("a link");
         for name in ["link", "./one"] {
-            let error = write(folder.path(), &[edit("one"), edit(name)]).expect_err("it is one");
+            let error =
+                write(&Checkout::within(folder.path(), folder.path()), &[edit("one"), edit(name)])
+                    .expect_err("it is one");
             assert!(matches!(error, VersionError::OneFile { .. }), "{error}");
         }
         assert_eq!(fs_err::read_to_string(at("one")).expect("read"), "old\r\n");

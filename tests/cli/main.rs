@@ -14,6 +14,7 @@ mod export;
 mod init;
 mod jobs;
 mod names;
+mod outside;
 mod plan;
 mod refusals;
 mod released;
