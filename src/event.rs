@@ -104,6 +104,18 @@ pub enum Event {
         /// Its references, the version tag first.
         references: Vec<Reference>,
     },
+    /// The target's image was built before, and has passed the target's checks now.
+    TargetChecked {
+        /// The target's id.
+        target: String,
+        /// The image.
+        digest: Digest,
+        /// Its references, the version tag first.
+        references: Vec<Reference>,
+        /// From start to here.
+        #[serde(serialize_with = "seconds")]
+        elapsed: Duration,
+    },
     /// A tag stands for an image now.
     Tagged {
         /// The target's id.
@@ -172,6 +184,7 @@ impl Event {
             | Self::StepFinished { target, .. }
             | Self::TargetFinished { target, .. }
             | Self::TargetKept { target, .. }
+            | Self::TargetChecked { target, .. }
             | Self::Tagged { target, .. }
             | Self::TargetFailed { target, .. }
             | Self::TargetCancelled { target, .. } => Some(target),
@@ -183,7 +196,10 @@ impl Event {
     pub fn ends_target(&self) -> bool {
         matches!(
             self,
-            Self::TargetFinished { .. } | Self::TargetFailed { .. } | Self::TargetCancelled { .. }
+            Self::TargetFinished { .. }
+                | Self::TargetChecked { .. }
+                | Self::TargetFailed { .. }
+                | Self::TargetCancelled { .. }
         )
     }
 }

@@ -15,7 +15,7 @@ const ROOMS: [(&str, &[&str]); 18] = [
     ("render", &["image", "matrix", "files", "error"]),
     ("plan", &["image", "matrix", "render", "version", "files", "error"]),
     ("registry", &["image", "error"]),
-    ("verify", &["matrix", "render"]),
+    ("verify", &["image", "matrix", "render"]),
     ("export", &["image", "matrix", "render", "verify"]),
     ("init", &["matrix", "render", "version", "error"]),
     ("engine", &["image", "event", "matrix", "render", "verify", "registry", "error"]),

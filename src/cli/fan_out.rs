@@ -79,8 +79,12 @@ pub(super) fn run(
         None => {
             let stands = stands::asked(recipe, environment, printer)?;
             places(&plan, |at| {
-                let state = stands.as_ref().map(|stands| stands[at].state);
-                !matches!(state, Some(PublishedState::Published | PublishedState::Missing))
+                let known = stands.as_ref().map(|stands| (stands[at].state, stands[at].is_checked));
+                let is_there = matches!(
+                    known,
+                    Some((PublishedState::Published | PublishedState::Missing, true))
+                );
+                !is_there
             })
         }
     };

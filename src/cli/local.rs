@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::engine::{self, BuildJob, Destination, Outcome, StoredImage};
-use crate::error::Report;
-use crate::event::Event;
-use crate::image::Digest;
+use crate::engine::{
+    self, BuildJob, BuildKitEngine, BuiltImage, ConnectedEngine, Destination, Engine, Outcome,
+    Peers, StoredImage,
+};
+use crate::error::{Explain as _, Report, one_line};
+use crate::event::{Event, Events, Failure, FailureKind};
 use crate::plan::Fingerprint;
 
 use super::build::{Call, Ended};
@@ -21,8 +23,10 @@ pub(super) async fn run(call: &Call<'_>, recipe: &Recipe<'_>) -> Result<Ended, R
     let mut jobs = Vec::new();
     for (job, fingerprint) in recipe.jobs(&call.destination).into_iter().zip(recipe.fingerprints())
     {
-        match fingerprint.and_then(|fingerprint| ours(&there, &fingerprint, &job)) {
-            Some(digest) => name(call, &job, digest).await?,
+        let stored = fingerprint.and_then(|fingerprint| ours(&there, &fingerprint, &job));
+        match stored {
+            Some(stored) if job.checks.is_empty() => name(call, &job, &stored).await?,
+            Some(stored) => jobs.push(job.checking(&stored.name, &stored.image.id)),
             None => jobs.push(job),
         }
     }
@@ -30,8 +34,8 @@ pub(super) async fn run(call: &Call<'_>, recipe: &Recipe<'_>) -> Result<Ended, R
         call.events.emit(&Event::RunFinished { elapsed: begun.elapsed() });
         return Ok(Ended::Named(None));
     }
-    let builder = Arc::new(call.builder().await?);
-    let outcomes = engine::run(builder, call.run_request(jobs), &call.events).await;
+    let builder = Naming { builder: call.builder().await?, engine: call.engine().await?.clone() };
+    let outcomes = engine::run(Arc::new(builder), call.run_request(jobs), &call.events).await;
     let is_built = |outcome: &Outcome| matches!(outcome, Outcome::Built(_));
     Ok(match outcomes.iter().all(is_built) {
         true => Ended::Named(None),
@@ -47,23 +51,61 @@ async fn in_engine(call: &Call<'_>) -> Result<Vec<StoredImage>, Report> {
     Ok(call.engine().await?.images_with(Fingerprint::LABEL).await?)
 }
 
+/// An image of the engine and a name of it.
+struct Stored<'a> {
+    image: &'a StoredImage,
+    name: String,
+}
+
 /// The image of `job`, if it is among `images`. Those that somebody has built on it inherit its
 /// labels, but not its repository.
 fn ours<'a>(
     images: &'a [StoredImage],
     fingerprint: &Fingerprint,
     job: &BuildJob,
-) -> Option<&'a Digest> {
+) -> Option<Stored<'a>> {
     let repository = &job.references[0].repository;
-    let is_ours = |image: &&StoredImage| {
-        image.label == fingerprint.to_string()
-            && image.names.iter().any(|name| name.repository == *repository)
-    };
-    images.iter().find(is_ours).map(|image| &image.id)
+    let mut ours = images.iter().filter(|image| image.label == fingerprint.to_string());
+    ours.find_map(|image| {
+        let name = image.names.iter().find(|name| name.repository == *repository)?;
+        Some(Stored { image, name: name.canonical() })
+    })
 }
 
-async fn name(call: &Call<'_>, job: &BuildJob, digest: &Digest) -> Result<(), Report> {
-    call.engine().await?.tag(digest, &job.references).await?;
-    call.events.emit(&job.kept(digest));
+async fn name(call: &Call<'_>, job: &BuildJob, stored: &Stored<'_>) -> Result<(), Report> {
+    call.engine().await?.tag(&stored.image.id, &job.references).await?;
+    call.events.emit(&job.kept(&stored.image.id));
     Ok(())
+}
+
+/// An engine that names images which it has once they have passed their checks.
+struct Naming {
+    builder: BuildKitEngine,
+    engine: ConnectedEngine,
+}
+
+impl Engine for Naming {
+    fn name(&self) -> &str {
+        self.builder.name()
+    }
+
+    fn capacity(&self) -> usize {
+        self.builder.capacity()
+    }
+
+    async fn build(
+        &self,
+        job: &BuildJob,
+        events: &Events,
+        peers: Peers,
+    ) -> Result<BuiltImage, Box<Failure>> {
+        let image = self.builder.build(job, events, peers).await?;
+        if job.existing.is_some() {
+            let named = self.engine.tag(&image.digest, &job.references).await;
+            named.map_err(|error| {
+                Box::new(Failure::new(FailureKind::Export, one_line(&error), error.hint()))
+            })?;
+        }
+        Ok(image)
+    }
 }

@@ -85,6 +85,7 @@ mod tests {
             target: target.id().to_owned(),
             digest: Digest::of(b"image"),
             references: target.references().cloned().collect(),
+            checked: false,
         });
         let record = Record { kept: kept.collect(), ..Record::default() };
         let set = ("acme/base:basegen-release-v1".parse().expect("a name"), Digest::of(b"set"));

@@ -12,6 +12,7 @@ use crate::plan::{Fingerprint, Plan};
 use crate::publish;
 use crate::registry::Registries;
 use crate::report::{Printer, format};
+use crate::verify;
 
 use super::args::{GlobalArgs, NamingArgs, PruneArgs};
 use super::metadata::FileError;
@@ -74,7 +75,7 @@ async fn prune(
     let needed: BTreeSet<Fingerprint> = recipe.fingerprints().into_iter().flatten().collect();
     let repositories = repositories(plan);
     let mut leftovers = Leftovers {
-        tags: publish::stale_tags(&registries, &repositories, &needed).await?,
+        tags: publish::stale_tags(&registries, &repositories, &staging_tags(&recipe)).await?,
         images: Vec::new(),
     };
     if let Ok(engine) = &engine {
@@ -87,6 +88,18 @@ async fn prune(
     };
     printer.message(&format!("{}\n", leftovers.summary(deleted)));
     Ok(())
+}
+
+/// The staging tags that images of today have.
+fn staging_tags(recipe: &Recipe<'_>) -> BTreeSet<Tag> {
+    let mut tags = BTreeSet::new();
+    for (target, fingerprint) in recipe.plan.targets.iter().zip(recipe.fingerprints()) {
+        let Some(fingerprint) = fingerprint else { continue };
+        let checks = verify::digest(&recipe.plan.matrix.checks(target.variant));
+        tags.extend(checks.map(|checks| fingerprint.checked_tag(&checks)));
+        tags.insert(fingerprint.staging_tag());
+    }
+    tags
 }
 
 fn repositories(plan: &Plan<'_>) -> BTreeSet<Repository> {

@@ -15,6 +15,7 @@ use crate::publish::{
 };
 use crate::registry::Registries;
 use crate::report::{self, Printer, Record, RunReport};
+use crate::verify;
 
 use super::Environment;
 use super::build::{Call, Ended};
@@ -94,9 +95,11 @@ pub(super) fn show(plan: &Plan<'_>, record: &Record, named: bool, printer: &Prin
 /// The images of a release.
 pub(super) fn rows(recipe: &Recipe<'_>) -> Vec<Row> {
     let jobs = recipe.jobs(&Destination::Registry).into_iter();
-    let rows = jobs
-        .zip(&recipe.inputs)
-        .map(|(job, inputs)| Row { job, fingerprint: inputs.fingerprint() });
+    let rows = jobs.zip(&recipe.inputs).map(|(job, inputs)| Row {
+        fingerprint: inputs.fingerprint(),
+        checks: verify::digest(&job.checks),
+        job,
+    });
     rows.collect()
 }
 

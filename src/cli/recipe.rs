@@ -120,6 +120,7 @@ impl<'a> Recipe<'a> {
                 target: target.id().to_owned(),
                 context: context.clone(),
                 checks: self.plan.matrix.checks(target.variant),
+                existing: None,
                 platforms: target.platforms.to_vec(),
                 labels,
                 references: target.references().cloned().collect(),

@@ -6,6 +6,7 @@ use crate::error::{Report, one_line};
 use crate::plan::{Plan, Standing};
 use crate::publish::{self, Candidate, PublishError};
 use crate::report::Printer;
+use crate::verify;
 
 use super::args::{EngineArgs, PlannedArgs};
 use super::metadata::FileError;
@@ -81,6 +82,7 @@ async fn ask(
             version: &target.reference,
             aliases: &target.aliases,
             inputs,
+            checks: verify::digest(&plan.matrix.checks(target.variant)),
         })
         .collect();
     Ok(publish::stands(&registries, &candidates, &newest_set(plan)).await)

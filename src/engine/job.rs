@@ -17,6 +17,9 @@ pub struct BuildJob {
     pub context: BuildContext,
     /// What must hold of the image before it is handed on.
     pub checks: Vec<Check>,
+    /// An image that was built before. The job then runs nothing but its checks, in this image, and
+    /// hands nothing on; its context is a Dockerfile that begins with the image.
+    pub existing: Option<Digest>,
     /// For which platforms; one gives an image manifest, several an image index.
     pub platforms: Vec<Platform>,
     /// The image's labels.
@@ -42,6 +45,18 @@ impl BuildJob {
             digest: digest.clone(),
             references: self.references.clone(),
         }
+    }
+
+    /// Returns the job that runs the checks of this one in an image that was built before:
+    /// `digest`, which the engine finds as `name`.
+    #[must_use]
+    pub fn checking(&self, name: &str, digest: &Digest) -> Self {
+        let context = BuildContext {
+            dockerfile: format!("FROM {name}\n"),
+            dockerfile_name: self.context.dockerfile_name.clone(),
+            ..BuildContext::default()
+        };
+        Self { context, existing: Some(digest.clone()), labels: BTreeMap::new(), ..self.clone() }
     }
 
     /// The image under its staging tag.

@@ -39,7 +39,7 @@ pub enum OnFailure {
 /// How a job ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// The image is where it should be.
+    /// The image is where it should be, and has passed its checks.
     Built(BuiltImage),
     /// It could not be built, or not be put there.
     Failed(Failure),
@@ -201,6 +201,12 @@ impl<E: Engine> Run<E> {
 fn ending(job: &BuildJob, outcome: &Outcome, elapsed: Duration) -> Event {
     let target = job.target.clone();
     match outcome {
+        Outcome::Built(image) if job.existing.is_some() => Event::TargetChecked {
+            target,
+            digest: image.digest.clone(),
+            references: job.references.clone(),
+            elapsed,
+        },
         Outcome::Built(image) => Event::TargetFinished {
             target,
             digest: image.digest.clone(),

@@ -17,6 +17,9 @@ pub(super) const SCHEME: &str = "basegen fingerprint v1";
 /// How many digits of a fingerprint a staging tag has.
 const STAGING_DIGITS: usize = 32;
 
+/// How many digits of its checks a staging tag has.
+const CHECKS_DIGITS: usize = 12;
+
 /// What an image is made of, as one digest: two images with one fingerprint are
 /// interchangeable, whatever they are called and whichever version they belong to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -32,6 +35,14 @@ impl Fingerprint {
     #[must_use]
     pub fn staging_tag(&self) -> Tag {
         let tag = format!("basegen-{}", &self.0.hex()[..STAGING_DIGITS]);
+        tag.parse().expect("hexadecimal digits can be in a tag")
+    }
+
+    /// The tag that an image of this fingerprint gets once it has passed the checks with the digest
+    /// `checks`: the staging tag, `-`, and the first 12 digits of the checks.
+    #[must_use]
+    pub fn checked_tag(&self, checks: &Digest) -> Tag {
+        let tag = format!("{}-{}", self.staging_tag(), &checks.hex()[..CHECKS_DIGITS]);
         tag.parse().expect("hexadecimal digits can be in a tag")
     }
 }

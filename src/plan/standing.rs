@@ -5,6 +5,9 @@ use serde::Serialize;
 pub struct Standing {
     /// How.
     pub state: PublishedState,
+    /// Whether the target's checks, as they are now, have passed on its image; `false` if it has none.
+    #[serde(rename = "checked")]
+    pub is_checked: bool,
     /// Why, the most telling reason first; nothing where there is nothing to tell.
     pub reasons: Vec<String>,
 }

@@ -154,7 +154,7 @@ impl Explain for PublishError {
                 "`basegen update` pins them in basegen.lock; commit it".to_owned()
             }
             Self::NotStaged { .. } => {
-                "nothing was tagged. `basegen --stage` builds what is missing, \
+                "nothing was tagged. `basegen --stage` builds and checks what is missing, \
                  and no more; then merge again, with its file too"
                     .to_owned()
             }
@@ -179,6 +179,8 @@ pub enum Absence {
     Nowhere,
     /// It failed in the job of this file.
     Failed(String),
+    /// It was built, and has not passed the checks of today.
+    Unchecked,
     /// What a job says that it has staged is not in the registry.
     Vanished {
         /// The job's file.
@@ -202,6 +204,7 @@ impl fmt::Display for Absence {
                 formatter.write_str("no job's file has it, and neither has its registry")
             }
             Self::Failed(file) => write!(formatter, "it was not built, says `{file}`"),
+            Self::Unchecked => formatter.write_str("its checks have not run on its image"),
             Self::Vanished { file, digest } => {
                 write!(formatter, "`{file}` says {digest}, which is not in its registry")
             }

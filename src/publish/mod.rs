@@ -5,8 +5,9 @@
 //! 1. *survey*: what do the registries have of each row? A version tag that stands for other
 //!    bytes ends it here, before anything is done.
 //! 2. *build* what is missing, check it, and push it by its digest. An image is then in its
-//!    repository under its *staging tag*, which is made of its fingerprint: a sign for later runs
-//!    on any machine, and no name that anybody pulls.
+//!    repository under its *staging tags*, a sign for later runs on any machine, and no names that
+//!    anybody pulls: one is made of its fingerprint, the other of its fingerprint and the checks that
+//!    it has passed. Of an image that is there and has not passed the checks of today, these alone run.
 //! 3. *barrier*: every row's digest is there, and no other run has set a tag meanwhile.
 //! 4. *version tags*, by sending the manifest that is there once more: no blob moves.
 //! 5. *aliases*, those tags that move from release to release.
@@ -45,7 +46,7 @@ pub use set::{ReleaseSet, SetImage, SetName};
 pub use size::size;
 pub use stale::{delete_tags, stale_tags};
 pub use standing::{Candidate, stands};
-pub use survey::{Memory, Survey};
+pub use survey::Survey;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -68,6 +69,8 @@ pub struct Row {
     pub job: BuildJob,
     /// What it is made of; `None` where that is not certain, and it is always built.
     pub fingerprint: Option<Fingerprint>,
+    /// The digest of its checks; `None` if it has none.
+    pub checks: Option<Digest>,
 }
 
 impl Row {
@@ -100,7 +103,7 @@ pub struct PublishRequest {
     pub overwrite: bool,
     /// Whether every row is built, be it in the registry or not.
     pub force: bool,
-    /// How builds run; its jobs are those of the rows that are missing.
+    /// How builds run; its jobs are those of the rows that are missing or not checked.
     pub run: RunRequest,
 }
 
@@ -113,7 +116,7 @@ pub struct StageRequest {
     pub known: Option<Reference>,
     /// Whether every row is built, be it in the registry or not.
     pub force: bool,
-    /// How builds run; its jobs are those of the rows that are missing.
+    /// How builds run; its jobs are those of the rows that are missing or not checked.
     pub run: RunRequest,
 }
 
@@ -202,7 +205,7 @@ where
         surveys = look_up(registries, &rows, known.as_ref(), force) => surveys?,
         () = cancel.cancelled() => return Ok(Staged::Unfinished(Vec::new())),
     };
-    let is_built = surveys.iter().any(|survey| survey.content.is_none());
+    let is_run = surveys.iter().any(|survey| !survey.is_checked);
     let taken = taken(&rows, &surveys).len();
     if taken > 0 {
         let message = format!(
@@ -221,13 +224,13 @@ where
             return Ok(Staged::Unfinished(outcomes));
         }
     };
-    if !is_built {
+    if !is_run {
         events.emit(&Event::RunFinished { elapsed: begun.elapsed() });
     }
     Ok(Staged::All { digests })
 }
 
-/// Rows, of which those that are not there are to be built.
+/// Rows, of which those that are not there are to be built, and those that are not checked to be checked.
 struct Making<'a> {
     rows: &'a [Row],
     registries: &'a Registries,
@@ -236,7 +239,7 @@ struct Making<'a> {
 }
 
 impl Making<'_> {
-    /// What each row is, once it is there; how the builds ended where some are not.
+    /// What each row is, once it is there and checked; how the builds ended where some are not.
     async fn run<E, C>(
         &self,
         surveys: Vec<Survey>,
@@ -248,22 +251,25 @@ impl Making<'_> {
         C: Future<Output = Result<E, Report>>,
     {
         let Self { rows, registries, events, force } = *self;
-        let mut digests: Vec<Option<Digest>> =
-            surveys.into_iter().map(|survey| survey.content).collect();
+        let missing: Vec<usize> = (0..rows.len()).filter(|row| !surveys[*row].is_checked).collect();
+        let built: Vec<Option<Digest>> =
+            surveys.iter().map(|survey| survey.content.clone()).collect();
+        let checked =
+            surveys.into_iter().map(|survey| survey.content.filter(|_| survey.is_checked));
+        let mut digests: Vec<Option<Digest>> = checked.collect();
         for (row, digest) in rows.iter().zip(&digests) {
             if let Some(digest) = digest {
                 events.emit(&row.job.kept(digest));
             }
         }
-        let missing: Vec<usize> = (0..rows.len()).filter(|row| digests[*row].is_none()).collect();
         if !missing.is_empty() {
             let cancel = run.cancel.clone();
             let engine = tokio::select! {
                 engine = connect() => engine?,
                 () = cancel.cancelled() => return Ok(Err(Vec::new())),
             };
-            let staging = Staging::new(engine, registries, events, rows, &digests, force);
-            run.jobs = jobs(rows, &missing);
+            let staging = Staging::new(engine, registries, events, rows, &built, force);
+            run.jobs = jobs(rows, &missing, &built);
             let outcomes = engine::run(Arc::new(staging), run, events).await;
             for (row, outcome) in missing.iter().zip(&outcomes) {
                 if let Outcome::Built(image) = outcome {
@@ -290,14 +296,18 @@ async fn look_up(
         None => None,
     };
     let set = set.as_ref().map(|(set, _)| set);
-    Survey::take(registries, rows, &Memory { set, forced }).await
+    Survey::take(registries, rows, set, forced).await
 }
 
-/// The jobs of `missing`, which wait for those of their leaders that are missing too.
-fn jobs(rows: &[Row], missing: &[usize]) -> Vec<BuildJob> {
+/// The jobs of `missing`, which wait for those of their leaders that are missing too. Of those that
+/// are `built`, only the checks run.
+fn jobs(rows: &[Row], missing: &[usize], built: &[Option<Digest>]) -> Vec<BuildJob> {
     let position = |row: &usize| missing.binary_search(row).ok();
     let jobs = missing.iter().map(|row| {
-        let mut job = rows[*row].job.clone();
+        let mut job = match &built[*row] {
+            Some(digest) => staging::checking(&rows[*row].job, digest),
+            None => rows[*row].job.clone(),
+        };
         job.after = job.after.iter().filter_map(position).collect();
         job
     });

@@ -69,9 +69,13 @@ pub async fn gather(
     let PromoteRequest { rows, joined, known, .. } = request;
     let mut surveys = look_up(registries, rows, known.as_ref(), false).await?;
     let looked_up = rows.iter().zip(&mut surveys).zip(*joined);
-    let looked_up = looked_up.map(async |((row, survey), joined)| match joined {
-        Some(joined) => compare(registries, row, survey, joined, events).await,
-        None => Ok(survey.content.is_none().then(|| nowhere(request, row))),
+    let looked_up = looked_up.map(async |((row, survey), joined)| {
+        let absence = match joined {
+            Some(joined) => compare(registries, row, survey, joined, events).await?,
+            None => survey.content.is_none().then(|| nowhere(request, row)),
+        };
+        let is_unchecked = survey.content.is_some() && !survey.is_checked;
+        Ok::<_, PublishError>(absence.or(is_unchecked.then_some(Absence::Unchecked)))
     });
     let absent = try_join_all(looked_up).await?.into_iter().zip(rows);
     let absent: Vec<(String, Absence)> =
@@ -113,13 +117,15 @@ async fn compare(
     if joined.forced {
         // It is to be named in place of what was released, or of what its staging tag keeps.
         let known = match &row.fingerprint {
-            Some(fingerprint) => staged(registries, repository, fingerprint).await?,
+            Some(fingerprint) => {
+                staged(registries, repository, fingerprint, row.checks.as_ref()).await?
+            }
             None => None,
         };
         if known.as_ref() != Some(digest) {
             return Ok(Some(Absence::Other { file, digest: digest.clone() }));
         }
-        survey.content = known;
+        (survey.content, survey.is_checked) = (known, true);
         return Ok(None);
     }
     let message = format!(

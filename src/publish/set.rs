@@ -63,6 +63,9 @@ pub struct SetImage {
     /// What it is made of, where that is known for certain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
+    /// The digest of the checks that it has passed, if it has any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checks: Option<Digest>,
 }
 
 impl SetImage {
@@ -80,6 +83,7 @@ impl ReleaseSet {
                 reference: row.version().clone(),
                 digest: digest.clone(),
                 fingerprint: row.fingerprint.as_ref().map(ToString::to_string),
+                checks: row.checks.clone(),
             };
             (row.job.target.clone(), image)
         });

@@ -8,7 +8,7 @@ use super::{PublishError, Row};
 use crate::engine::{BuildJob, BuiltImage, Engine, Peers};
 use crate::error::{Explain, one_line};
 use crate::event::{Event, Events, Failure, FailureKind};
-use crate::image::{Digest, Repository};
+use crate::image::{Digest, Repository, Tag};
 use crate::plan::Fingerprint;
 use crate::registry::{Manifest, Registries, RegistryError, RegistryErrorKind};
 
@@ -63,24 +63,31 @@ impl<E: Engine> Staging<E> {
         }
     }
 
-    /// Names what was just pushed by its staging tag, and gives what the row is: the image that
-    /// another run has staged meanwhile, where one has, so that all go on with the same.
-    async fn stage(&self, row: usize, pushed: Digest) -> Result<Digest, PublishError> {
-        let Row { job, fingerprint } = &self.shared.rows[row];
-        let repository = &job.references[0].repository;
-        let registries = &self.shared.registries;
-        let mut digest = pushed;
+    /// Names what a job has just pushed or checked by its staging tags, and gives what the row is:
+    /// the image that another run has staged meanwhile, where one has, so that all go on with the
+    /// same.
+    async fn stage(
+        &self,
+        job: &BuildJob,
+        pushed: Digest,
+        events: &Events,
+    ) -> Result<Digest, Box<Failure>> {
+        let row = self.rows[&job.target];
+        let Row { fingerprint, checks, .. } = &self.shared.rows[row];
+        let mut digest = pushed.clone();
         if let Some(fingerprint) = fingerprint {
-            let others = async || match self.forced {
-                true => Ok(None),
-                false => staged(registries, repository, fingerprint).await,
-            };
-            if let Some(earlier) = others().await? {
-                digest = earlier;
-            } else {
-                self.name(job, fingerprint, &digest).await?;
-                // Another run may have done so at the same moment.
-                digest = others().await?.unwrap_or(digest);
+            if job.existing.is_none() {
+                digest = self
+                    .stage_built(job, fingerprint, pushed.clone())
+                    .await
+                    .map_err(|error| failure(&error))?;
+            }
+            if let Some(checks) = checks {
+                if digest != pushed {
+                    self.check_earlier(job, (fingerprint, checks), &digest, events).await?;
+                }
+                let tag = fingerprint.checked_tag(checks);
+                self.name(job, &tag, &digest).await.map_err(|error| failure(&error))?;
             }
         }
         let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -88,16 +95,46 @@ impl<E: Engine> Staging<E> {
         Ok(digest)
     }
 
-    async fn name(
+    /// Sets the tag of images of `fingerprint`, unless another run has set it.
+    async fn stage_built(
         &self,
         job: &BuildJob,
         fingerprint: &Fingerprint,
-        digest: &Digest,
-    ) -> Result<(), PublishError> {
+        pushed: Digest,
+    ) -> Result<Digest, PublishError> {
+        let repository = &job.references[0].repository;
+        let others = async || match self.forced {
+            true => Ok(None),
+            false => staged(&self.shared.registries, repository, fingerprint, None).await,
+        };
+        if let Some(earlier) = others().await? {
+            return Ok(earlier);
+        }
+        self.name(job, &fingerprint.staging_tag(), &pushed).await?;
+        // Another run may have done so at the same moment.
+        Ok(others().await?.unwrap_or(pushed))
+    }
+
+    /// Runs the checks of `job` in the image that another run has staged, unless they have passed there.
+    async fn check_earlier(
+        &self,
+        job: &BuildJob,
+        (fingerprint, checks): (&Fingerprint, &Digest),
+        earlier: &Digest,
+        events: &Events,
+    ) -> Result<(), Box<Failure>> {
+        let (registries, repository) = (&self.shared.registries, &job.references[0].repository);
+        let passed = staged(registries, repository, fingerprint, Some(checks)).await;
+        if passed.map_err(|error| failure(&error))?.as_ref() != Some(earlier) {
+            self.engine.build(&checking(job, earlier), events, Peers::none()).await?;
+        }
+        Ok(())
+    }
+
+    async fn name(&self, job: &BuildJob, tag: &Tag, digest: &Digest) -> Result<(), PublishError> {
         let (registries, repository) = (&self.shared.registries, &job.references[0].repository);
         let manifest = manifest_of(registries, &job.references[0], digest).await?;
-        let tag = fingerprint.staging_tag();
-        match registries.put_manifest(repository, &tag, &manifest).await {
+        match registries.put_manifest(repository, tag, &manifest).await {
             // Built anew with `--force`, while what was built before keeps the tag.
             Err(error) if matches!(error.kind(), RegistryErrorKind::TagImmutable { .. }) => {
                 let message = format!("`{repository}:{tag}` keeps the image of an earlier build");
@@ -108,6 +145,15 @@ impl<E: Engine> Staging<E> {
             other => Ok(other?),
         }
     }
+}
+
+/// The job that runs the checks of `job` in the image `digest` of its repository.
+pub(super) fn checking(job: &BuildJob, digest: &Digest) -> BuildJob {
+    job.checking(&job.references[0].pinned(digest), digest)
+}
+
+fn failure(error: &PublishError) -> Box<Failure> {
+    Box::new(Failure::new(FailureKind::Export, one_line(error), error.hint()))
 }
 
 impl Shared {
@@ -189,18 +235,13 @@ impl<E: Engine> Engine for Staging<E> {
     ) -> Result<BuiltImage, Box<Failure>> {
         let row = self.rows[&job.target];
         let shared = Arc::clone(&self.shared);
-        let peers = if shared.rows[row].job.after.is_empty() {
+        let peers = if shared.rows[row].job.after.is_empty() || job.existing.is_some() {
             peers
         } else {
             peers.beginning_with(async move { shared.mount(row).await })
         };
         let image = self.engine.build(job, events, peers).await?;
-        match self.stage(row, image.digest).await {
-            Ok(digest) => Ok(BuiltImage { digest, ..image }),
-            Err(error) => {
-                let (message, hint) = (one_line(&error), error.hint());
-                Err(Box::new(Failure::new(FailureKind::Export, message, hint)))
-            }
-        }
+        let digest = self.stage(job, image.digest, events).await?;
+        Ok(BuiltImage { digest, ..image })
     }
 }

@@ -1,22 +1,20 @@
 //! Staging tags that nobody needs any more.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use futures_util::future::try_join_all;
 
 use super::PublishError;
 use super::survey::digest_of;
 use crate::image::{Digest, Reference, Repository, Tag};
-use crate::plan::Fingerprint;
 use crate::registry::{Registries, RegistryError, RegistryErrorKind};
 
-/// The staging tags of `repositories` that belong to none of the fingerprints in `needed`.
+/// The staging tags of `repositories` that are not among those `needed`.
 pub async fn stale_tags(
     registries: &Registries,
     repositories: &BTreeSet<Repository>,
-    needed: &BTreeSet<Fingerprint>,
+    needed: &BTreeSet<Tag>,
 ) -> Result<Vec<Reference>, PublishError> {
-    let needed: HashSet<Tag> = needed.iter().map(Fingerprint::staging_tag).collect();
     let mut stale = Vec::new();
     for repository in repositories {
         let tags = registries.tags(repository).await?.unwrap_or_default();
@@ -29,13 +27,19 @@ pub async fn stale_tags(
 }
 
 /// Whether `tag` is one that basegen stages images under: `basegen-` and 32 hexadecimal digits,
-/// or `basegen-once-` and 24.
+/// perhaps with `-` and 12 more for the checks, or `basegen-once-` and 24.
 fn is_staging(tag: &str) -> bool {
-    let (digits, length) = match tag.strip_prefix("basegen-once-") {
-        Some(digits) => (digits, 24),
-        None => (tag.strip_prefix("basegen-").unwrap_or_default(), 32),
+    let is_hex = |digits: &str, length| {
+        digits.len() == length && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
     };
-    digits.len() == length && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+    if let Some(digits) = tag.strip_prefix("basegen-once-") {
+        return is_hex(digits, 24);
+    }
+    let Some(digits) = tag.strip_prefix("basegen-") else { return false };
+    match digits.split_once('-') {
+        Some((fingerprint, checks)) => is_hex(fingerprint, 32) && is_hex(checks, 12),
+        None => is_hex(digits, 32),
+    }
 }
 
 /// Deletes `tags` of `repository`, and nothing that another tag stands for; gives how many of
@@ -115,7 +119,8 @@ mod tests {
     fn only_what_basegen_staged_is_staging() {
         let of_fingerprint = format!("basegen-{}", "0f".repeat(16));
         let once = format!("basegen-once-{}", "0f".repeat(12));
-        for tag in [of_fingerprint.as_str(), &once] {
+        let checked = format!("{of_fingerprint}-{}", "0f".repeat(6));
+        for tag in [of_fingerprint.as_str(), &checked, &once] {
             assert!(is_staging(tag), "{tag}");
         }
         let commit = format!("basegen-{}", "0f".repeat(20));

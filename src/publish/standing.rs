@@ -1,7 +1,7 @@
 //! How each row stands to what has been published, and why.
 
 use super::labels::labels;
-use super::survey::{Survey, digest_of};
+use super::survey::{Survey, Wanted, digest_of};
 use super::{PublishError, ReleaseSet, SetImage};
 use crate::image::{Digest, Reference, Repository};
 use crate::plan::{Fingerprint, Inputs, PublishedState as State, Standing};
@@ -19,6 +19,8 @@ pub struct Candidate<'a> {
     pub aliases: &'a [Reference],
     /// What makes it.
     pub inputs: &'a Inputs,
+    /// The digest of its checks, if it has any.
+    pub checks: Option<Digest>,
 }
 
 /// Asks the registries how each of `candidates` stands. What was published before is what
@@ -41,12 +43,15 @@ async fn stand(
     released: Option<&SetImage>,
 ) -> Result<Standing, PublishError> {
     let fingerprint = candidate.inputs.fingerprint();
-    let survey = Survey::of(registries, candidate.version, fingerprint.as_ref()).await?;
+    let wanted = Wanted {
+        version: candidate.version,
+        fingerprint: fingerprint.as_ref(),
+        checks: candidate.checks.as_ref(),
+        released,
+    };
+    let survey = Survey::of(registries, wanted).await?;
     let tag = &candidate.version.tag;
-    let is_released =
-        |version: &Digest| released.is_some_and(|image| image.is(version, fingerprint.as_ref()));
-    let (state, reasons) = match (&survey.content, &survey.version) {
-        (_, Some(version)) if is_released(version) => (State::Published, Vec::new()),
+    let (state, mut reasons) = match (&survey.content, &survey.version) {
         (Some(content), Some(version)) if content == version => (State::Published, Vec::new()),
         (Some(_), None) => {
             (State::Missing, vec![format!("its image is there, the tag `{tag}` is not")])
@@ -60,7 +65,10 @@ async fn stand(
         }
         (None, None) => unnamed(registries, candidate, released).await?,
     };
-    Ok(Standing { state, reasons })
+    if matches!(state, State::Published | State::Missing) && !survey.is_checked {
+        reasons.insert(0, "its checks have not run on its image".to_owned());
+    }
+    Ok(Standing { state, is_checked: survey.is_checked, reasons })
 }
 
 /// How a row stands of which there is nothing under this version: to what was released last, or to

@@ -2,7 +2,7 @@
 
 use futures_util::future::try_join_all;
 
-use super::{PublishError, ReleaseSet, Row};
+use super::{PublishError, ReleaseSet, Row, SetImage};
 use crate::image::{Digest, Reference, Repository};
 use crate::plan::Fingerprint;
 use crate::registry::{Manifest, Registries};
@@ -12,77 +12,95 @@ use crate::registry::{Manifest, Registries};
 pub struct Survey {
     /// The image that is made of what the row is made of.
     pub content: Option<Digest>,
+    /// Whether this image has passed the checks that the row has now.
+    pub is_checked: bool,
     /// What the tag of the version stands for.
     pub version: Option<Digest>,
 }
 
-/// What is remembered of earlier runs.
-pub struct Memory<'a> {
-    /// The release set of this version, from when it was released before.
-    pub set: Option<&'a ReleaseSet>,
-    /// Whether nothing counts that was built before.
-    pub forced: bool,
+/// What is looked up of a row.
+pub(super) struct Wanted<'a> {
+    /// The tag of the version.
+    pub(super) version: &'a Reference,
+    /// What the image must be made of; `None` if no image counts.
+    pub(super) fingerprint: Option<&'a Fingerprint>,
+    /// The digest of the checks that the image must have passed.
+    pub(super) checks: Option<&'a Digest>,
+    /// The row in a release set.
+    pub(super) released: Option<&'a SetImage>,
 }
 
 impl Survey {
-    /// Looks every row up, in their order.
+    /// Looks every row up, in their order. With `forced`, no image counts that was built before;
+    /// `set` is the release set of this version, from when it was released before.
     pub async fn take(
         registries: &Registries,
         rows: &[Row],
-        memory: &Memory<'_>,
+        set: Option<&ReleaseSet>,
+        forced: bool,
     ) -> Result<Vec<Self>, PublishError> {
-        let surveys = rows.iter().map(|row| Self::of_row(registries, row, memory));
+        let surveys = rows.iter().map(|row| {
+            let wanted = Wanted {
+                version: row.version(),
+                fingerprint: row.fingerprint.as_ref().filter(|_| !forced),
+                checks: row.checks.as_ref(),
+                released: set.and_then(|set| set.images.get(&row.job.target)),
+            };
+            Self::of(registries, wanted)
+        });
         try_join_all(surveys).await
     }
 
-    async fn of_row(
-        registries: &Registries,
-        row: &Row,
-        memory: &Memory<'_>,
-    ) -> Result<Self, PublishError> {
-        let fingerprint = row.fingerprint.as_ref().filter(|_| !memory.forced);
-        let mut found = Self::of(registries, row.version(), fingerprint).await?;
-        // Images of one fingerprint are interchangeable, but a tag that was set stays as it is.
-        // What the image's own label says is nothing to go by: who builds on it inherits it.
-        if let Some(version) = &found.version
-            && memory.released(row, version)
-        {
-            found.content = Some(version.clone());
-        }
-        Ok(found)
-    }
-
-    /// Looks an image up: behind the tag of its version, and by its staging tag.
+    /// Looks an image up: behind the tag of its version, and by its staging tags.
     pub(super) async fn of(
         registries: &Registries,
-        version: &Reference,
-        fingerprint: Option<&Fingerprint>,
+        wanted: Wanted<'_>,
     ) -> Result<Self, PublishError> {
-        let content = match fingerprint {
-            Some(fingerprint) => staged(registries, &version.repository, fingerprint).await?,
-            None => None,
+        let Wanted { version, fingerprint, checks, released } = wanted;
+        let repository = &version.repository;
+        let named = digest_of(registries, version).await?;
+        let Some(fingerprint) = fingerprint else {
+            return Ok(Self { version: named, ..Self::default() });
         };
-        let version = digest_of(registries, version).await?;
-        Ok(Self { content, version })
+        let found = |content: Option<Digest>, is_checked| {
+            let is_checked = is_checked && content.is_some();
+            Ok(Self { content, is_checked, version: named.clone() })
+        };
+        let released = released
+            .filter(|image| named.as_ref().is_some_and(|named| image.is(named, Some(fingerprint))));
+        if released.is_some_and(|image| image.checks.as_ref() == checks) {
+            return found(named.clone(), true);
+        }
+        let passed = staged(registries, repository, fingerprint, checks).await?;
+        if passed.is_some() && (named.is_none() || named == passed) {
+            return found(passed, true);
+        }
+        let built = match checks {
+            Some(_) => staged(registries, repository, fingerprint, None).await?,
+            None => passed.clone(),
+        };
+        // Images of one fingerprint are interchangeable, but a tag that was set stays as it is.
+        // What the image's own label says is nothing to go by: who builds on it inherits it.
+        let is_same = released.is_some() || named == built;
+        let content = named.clone().filter(|_| is_same).or(passed.clone()).or(built);
+        let is_checked = checks.is_none() || content == passed;
+        found(content, is_checked)
     }
 }
 
-impl Memory<'_> {
-    /// Whether `digest` was released as `row`, made of the same.
-    fn released(&self, row: &Row, digest: &Digest) -> bool {
-        let image = self.set.and_then(|set| set.images.get(&row.job.target));
-        !self.forced && image.is_some_and(|image| image.is(digest, row.fingerprint.as_ref()))
-    }
-}
-
-/// What is staged in a repository as made of what has `fingerprint`.
+/// What is staged in a repository as made of what has `fingerprint`; with `checks`, as what has passed
+/// the checks of that digest.
 pub(super) async fn staged(
     registries: &Registries,
     repository: &Repository,
     fingerprint: &Fingerprint,
+    checks: Option<&Digest>,
 ) -> Result<Option<Digest>, PublishError> {
-    let (repository, tag) = (repository.clone(), fingerprint.staging_tag());
-    digest_of(registries, &Reference { repository, tag }).await
+    let tag = match checks {
+        Some(checks) => fingerprint.checked_tag(checks),
+        None => fingerprint.staging_tag(),
+    };
+    digest_of(registries, &Reference { repository: repository.clone(), tag }).await
 }
 
 /// Whether an image is in a repository.

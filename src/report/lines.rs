@@ -27,6 +27,11 @@ pub(super) fn ending(event: &Event, style: Style) -> Option<(String, String)> {
             let text = format!("{}  {elapsed}{cached}", style.dim(short(digest)));
             Some((style.good("✓"), text))
         }
+        Event::TargetChecked { digest, elapsed, .. } => {
+            let elapsed = format::duration(*elapsed);
+            let text = format!("{}  {elapsed}{}", style.dim(short(digest)), style.dim("  checked"));
+            Some((style.good("✓"), text))
+        }
         Event::TargetFailed { failure, elapsed, .. } => {
             Some((style.bad("✗"), failed(failure, *elapsed)))
         }

@@ -80,7 +80,11 @@ fn images(record: &Record, named: bool) -> Vec<String> {
         image(&row.target, &row.references, &row.digest, state, &time)
     });
     let kept = record.kept.iter().map(|row| {
-        let state = if record.staged.contains_key(&row.target) { "staged" } else { "unchanged" };
+        let state = match record.staged.contains_key(&row.target) {
+            true => "staged",
+            false if row.checked => "unchanged, checked",
+            false => "unchanged",
+        };
         image(&row.target, &row.references, &row.digest, state, "")
     });
     let none = |target: &str, state: &str, time: &str| {

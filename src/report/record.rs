@@ -60,6 +60,8 @@ pub struct Kept {
     pub digest: Digest,
     /// Its references, the version tag first.
     pub references: Vec<Reference>,
+    /// Whether its checks had to run.
+    pub checked: bool,
 }
 
 /// A variant that failed.
@@ -151,6 +153,7 @@ impl Listener for Recorder {
                 target: target.clone(),
                 digest: digest.clone(),
                 references: references.clone(),
+                checked: false,
             }),
             Event::Published { tags, elapsed } => {
                 state.record.tags = Some(*tags);
@@ -186,6 +189,15 @@ impl State {
                     references: references.clone(),
                     cached: *cached,
                     elapsed: *elapsed,
+                });
+            }
+            Event::TargetChecked { target, digest, references, .. } => {
+                self.tails.remove(target);
+                self.record.kept.push(Kept {
+                    target: target.clone(),
+                    digest: digest.clone(),
+                    references: references.clone(),
+                    checked: true,
                 });
             }
             Event::TargetFailed { target, failure, elapsed } => {

@@ -11,7 +11,7 @@ use super::record::Record;
 use super::style::Style;
 use super::text::wrap;
 
-/// The totals of a run: `4 built (1 cached), 44 unchanged, 1 failed, 2 cancelled in 3m12s`.
+/// The totals of a run: `4 built (1 cached), 44 unchanged (2 checked), 1 failed in 3m12s`.
 #[must_use]
 pub fn totals(record: &Record, style: Style) -> String {
     let mut parts = Vec::new();
@@ -27,7 +27,11 @@ pub fn totals(record: &Record, style: Style) -> String {
         parts.push(style.good(format!("{staged} staged")));
     }
     if record.kept.len() > staged {
-        parts.push(style.good(format!("{} unchanged", record.kept.len() - staged)));
+        let unchanged = style.good(format!("{} unchanged", record.kept.len() - staged));
+        parts.push(match record.kept.iter().filter(|kept| kept.checked).count() {
+            0 => unchanged,
+            checked => format!("{unchanged} ({checked} checked)"),
+        });
     }
     if !record.failed.is_empty() {
         parts.push(style.bad(format!("{} failed", record.failed.len())));

@@ -7,6 +7,7 @@
 
 use std::fmt::Write as _;
 
+use crate::image::Digest;
 use crate::matrix::{Check, CheckCommand};
 use crate::render::FinalStage;
 
@@ -31,10 +32,20 @@ pub fn with_checks(dockerfile: &str, checks: &[Check]) -> Option<String> {
     text.push_str(tail);
     let image = stage.name.as_deref().unwrap_or(IMAGE);
     let _ = write!(text, "\n\nFROM {image} AS {STAGE}\n");
-    for check in checks {
-        let _ = writeln!(text, "RUN --network=none {}", arguments(&check.command));
-    }
+    text.push_str(&instructions(checks));
     Some(text)
+}
+
+/// Returns the digest of what `checks` run, whatever their names are; `None` if there are none.
+#[must_use]
+pub fn digest(checks: &[Check]) -> Option<Digest> {
+    (!checks.is_empty()).then(|| Digest::of(instructions(checks).as_bytes()))
+}
+
+fn instructions(checks: &[Check]) -> String {
+    let lines =
+        checks.iter().map(|check| format!("RUN --network=none {}\n", arguments(&check.command)));
+    lines.collect()
 }
 
 /// The stage that is the image, in a Dockerfile that [`with_checks`] has made.

@@ -265,3 +265,17 @@ fn images_outside_the_repositories_of_the_matrix_are_not_looked_up() {
         assert!(asked.iter().all(|request| !request.path.contains("elsewhere")), "{case}");
     }
 }
+
+/// They have not run on the images that are published.
+#[test]
+fn checks_that_are_new_are_planned_for_images_that_are_published() {
+    let released = Released::new();
+    let path = released.project.path().join("matrix.toml");
+    let matrix = fs_err::read_to_string(&path).expect("the matrix");
+    let verify = "[[verify]]\nname = \"gpu\"\nwhen = { gpu = true }\nrun = [\"true\"]\n";
+    released.project.write("matrix.toml", &format!("{matrix}{verify}"));
+    assert_snapshot!("checks", released.told("plan"));
+    assert_snapshot!("checks_github", released.told("plan --format github"));
+    // No image has changed.
+    assert_snapshot!("checks_bump", released.told("bump patch --if-changed"));
+}

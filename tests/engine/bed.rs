@@ -101,6 +101,7 @@ fn job_in(registry: &str, name: &str, dockerfile: &str, files: &[(&str, &str)]) 
         compression: Compression::default(),
         after: Vec::new(),
         checks: Vec::new(),
+        existing: None,
         staging: unique().parse().expect("a tag"),
     }
 }

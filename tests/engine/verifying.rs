@@ -95,3 +95,115 @@ async fn what_was_checked_is_what_is_pushed() {
     let same = bed::build(&builder, &job).await.expect("an image of the first word");
     assert_eq!(same.digest, image.digest);
 }
+
+/// Two variants of a matrix in a repository of their own, and a version.
+struct Project {
+    folder: tempfile::TempDir,
+    matrix: String,
+}
+
+impl Project {
+    fn new(registry: Option<&str>) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let registry = registry.map(|host| format!("registry = \"{host}\"\n")).unwrap_or_default();
+        let word = bed::unique();
+        let matrix = format!(
+            "[image]\n{registry}repository = \"basegen-test/checks-{word}\"\n\
+             dockerfile = \"Dockerfile.hbs\"\nplatforms = [\"linux/amd64\"]\n\
+             [axes]\nword = [\"one\", \"two\"]\n[version]\nfile = \"VERSION\"\n"
+        );
+        let project = Self { folder, matrix };
+        let dockerfile = format!(
+            "FROM python:3.11-slim-bookworm\nRUN echo {{{{word}}}} {word} >/word\nUSER 1234\n"
+        );
+        fs_err::create_dir(project.folder.path().join("dockerfiles")).expect("a folder");
+        project.file("dockerfiles/Dockerfile.hbs", &dockerfile);
+        project.file("VERSION", "v1\n");
+        project
+    }
+
+    fn file(&self, path: &str, text: &str) {
+        fs_err::write(self.folder.path().join(path), text).expect("a file");
+    }
+
+    /// Runs basegen with the check `run`; gives its exit code, the images that it prints and what it
+    /// says.
+    async fn run(&self, run: &str, arguments: &[&str]) -> (Option<i32>, Vec<String>, String) {
+        let check = format!("[[verify]]\nname = \"word\"\nrun = {run}\n");
+        self.file("matrix.toml", &format!("{}{check}", self.matrix));
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_basegen"));
+        command.current_dir(self.folder.path()).args(arguments);
+        command.env("XDG_STATE_HOME", self.folder.path().join("state"));
+        let output = command.output().await.expect("the command runs");
+        let printed = String::from_utf8(output.stdout).expect("UTF-8");
+        let told = String::from_utf8(output.stderr).expect("UTF-8");
+        (output.status.code(), printed.lines().map(str::to_owned).collect(), told)
+    }
+}
+
+const FAILS: &str = "[\"false\"]";
+const PASSES: &str = "[\"grep\", \"{{word}}\", \"/word\"]";
+
+/// The digests of the images that were printed.
+fn digests(printed: &[String]) -> Vec<&str> {
+    printed.iter().filter_map(|line| Some(line.split_once('@')?.1)).collect()
+}
+
+/// Fault 36.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_that_is_new_runs_on_the_published_image_before_it_is_named_again() {
+    let project = Project::new(Some(&bed::registry()));
+    let (code, first, told) = project.run("[\"true\"]", &["--push"]).await;
+    assert_eq!(code, Some(0), "{told}");
+    project.file("VERSION", "v2\n");
+    let (code, printed, told) = project.run(FAILS, &["--push"]).await;
+    assert_eq!((code, printed.len()), (Some(10), 0), "{told}");
+    assert!(told.contains("the image fails the check `word`"), "{told}");
+    assert!(told.contains("nothing was tagged"), "{told}");
+    let (_, planned, _) = project.run(PASSES, &["plan"]).await;
+    let why = "missing  its checks have not run on its image";
+    assert_eq!(planned.iter().filter(|line| line.contains(why)).count(), 2, "{planned:?}");
+    let (code, second, told) = project.run(PASSES, &["--push"]).await;
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("2 unchanged (2 checked), 2 tags set"), "{told}");
+    assert_eq!(digests(&second), digests(&first));
+    let (code, _, told) = project.run(PASSES, &["--push"]).await;
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("2 unchanged, all tags set before"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_that_is_new_runs_on_the_engines_image_before_it_is_named_again() {
+    let project = Project::new(None);
+    let (code, first, told) = project.run("[\"true\"]", &[]).await;
+    assert_eq!(code, Some(0), "{told}");
+    project.file("VERSION", "v2\n");
+    let (code, printed, told) = project.run(FAILS, &[]).await;
+    assert_eq!((code, printed.len()), (Some(10), 0), "{told}");
+    assert!(told.contains("the image fails the check `word`"), "{told}");
+    let names = async || {
+        let names = first.iter().filter_map(|line| line.split_once('@'));
+        let names: Vec<String> = names.map(|(name, _)| name.replace("-v1", "-v2")).collect();
+        let docker = bed::docker();
+        let mut found = Vec::new();
+        for name in &names {
+            found.extend(docker.inspect_image(name).await.ok().and_then(|image| image.id));
+        }
+        found
+    };
+    assert_eq!(names().await, [""; 0]);
+    for _ in 0..2 {
+        let (code, second, told) = project.run(PASSES, &[]).await;
+        assert_eq!(code, Some(0), "{told}");
+        assert!(told.contains("2 unchanged (2 checked)"), "{told}");
+        assert_eq!(digests(&second), digests(&first));
+    }
+    assert_eq!(names().await, digests(&first));
+    for line in &first {
+        let (name, _) = line.split_once('@').expect("an image");
+        for name in [name.to_owned(), name.replace("-v1", "-v2")] {
+            let options = None::<bollard::query_parameters::RemoveImageOptions>;
+            bed::docker().remove_image(&name, options, None).await.expect("removed");
+        }
+    }
+}

@@ -41,6 +41,8 @@ pub struct Builder {
     registries: Registries,
     /// The targets that were built, in order.
     pub built: Arc<Mutex<Vec<String>>>,
+    /// The targets whose checks ran in an image that was built before, and the images.
+    pub checked: Arc<Mutex<Vec<(String, Digest)>>>,
     /// Those that fail.
     pub failing: BTreeSet<String>,
     /// What is different in its images, as times are in those of a real engine.
@@ -61,6 +63,12 @@ impl Engine for Builder {
         peers.turn().await;
         if self.failing.contains(&job.target) {
             return Err(failure(FailureKind::Verify, "the image fails the check `python`"));
+        }
+        if let Some(digest) = &job.existing {
+            let from = format!("FROM {}\n", job.references[0].pinned(digest));
+            assert_eq!(job.context.dockerfile, from);
+            self.checked.lock().expect("a list").push((job.target.clone(), digest.clone()));
+            return Ok(BuiltImage { digest: digest.clone(), cached: false });
         }
         let digest = self.push(job).await;
         let digest = digest.map_err(|error| failure(FailureKind::Export, &error.to_string()))?;
@@ -121,6 +129,7 @@ impl Machine {
             builder: Builder {
                 registries,
                 built: Arc::default(),
+                checked: Arc::default(),
                 failing: BTreeSet::new(),
                 made: "today",
             },
@@ -148,6 +157,12 @@ impl Machine {
 
     pub fn built(&self) -> Vec<String> {
         self.builder.built.lock().expect("a list").clone()
+    }
+
+    /// The targets whose checks ran in an image that was built before.
+    pub fn checked(&self) -> Vec<String> {
+        let checked = self.builder.checked.lock().expect("a list");
+        checked.iter().map(|(target, _)| target.clone()).collect()
     }
 
     /// What it was warned of.
@@ -327,6 +342,16 @@ pub fn release(registry: &FakeRegistry, version: &str, content: &str) -> Release
     }
 }
 
+impl Release {
+    /// The same release with other checks, which are called `checks` here.
+    pub fn checked_by(mut self, checks: &str) -> Self {
+        for row in &mut self.rows {
+            row.checks = Some(Digest::of(checks.as_bytes()));
+        }
+        self
+    }
+}
+
 pub fn row(repository: &Repository, id: &str, version: &str, content: &str) -> Row {
     let dockerfile = format!("FROM {content} AS {id}");
     let fingerprint: Fingerprint =
@@ -336,6 +361,7 @@ pub fn row(repository: &Repository, id: &str, version: &str, content: &str) -> R
         target: id.to_owned(),
         context: BuildContext { dockerfile, ..BuildContext::default() },
         checks: Vec::new(),
+        existing: None,
         platforms: Vec::new(),
         labels,
         references: vec![
@@ -346,7 +372,7 @@ pub fn row(repository: &Repository, id: &str, version: &str, content: &str) -> R
         compression: Compression::default(),
         after: Vec::new(),
     };
-    Row { job, fingerprint: Some(fingerprint) }
+    Row { job, fingerprint: Some(fingerprint), checks: None }
 }
 
 pub fn reference(repository: &Repository, tag: &str) -> Reference {
@@ -356,8 +382,8 @@ pub fn reference(repository: &Repository, tag: &str) -> Reference {
 /// The tags of both repositories that users pull.
 pub fn names(registry: &FakeRegistry) -> Vec<String> {
     let tags = ["acme/a", "acme/b"].map(|path| registry.tags(path)).into_iter().flatten();
-    let staged = |tag: &str| tag.len() == "basegen-".len() + 32;
-    tags.map(|(tag, _)| tag).filter(|tag| !staged(tag)).collect()
+    let is_name = |tag: &str| !tag.starts_with("basegen-") || tag.starts_with("basegen-release");
+    tags.map(|(tag, _)| tag).filter(|tag| is_name(tag)).collect()
 }
 
 /// All that a whole release `v1` is called.

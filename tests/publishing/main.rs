@@ -4,6 +4,7 @@
 mod fake;
 
 mod bench;
+mod checks;
 mod conflicts;
 mod faults;
 mod reading;

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use basegen::publish::{Finding, ReleaseSet, audit, delete_tags, stale_tags};
+use basegen::publish::{Finding, ReleaseSet, Row, audit, delete_tags, stale_tags};
 
-use crate::bench::{Machine, client, reference, release};
+use crate::bench::{Machine, Release, client, reference, release};
 use crate::fake::FakeRegistry;
 
 #[tokio::test]
@@ -47,18 +47,29 @@ async fn what_is_no_set_is_not_read_as_one() {
 async fn staging_tags_that_nobody_needs_are_deleted_and_no_others() {
     let registry = FakeRegistry::start().await;
     let (v1, v2) = (release(&registry, "v1", "x"), release(&registry, "v2", "y"));
+    let v2 = v2.checked_by("one");
     let machine = Machine::new();
     machine.whole(&v1).await;
     machine.whole(&v2).await;
+    // The checks of today, and those of yesterday.
+    let other = v2.clone().checked_by("two");
+    machine.whole(&other).await;
+    let checked = |release: &Release| -> Vec<_> {
+        let rows = release.rows.iter();
+        let tag = |row: &Row| Some(row.fingerprint.as_ref()?.checked_tag(row.checks.as_ref()?));
+        rows.filter_map(tag).collect()
+    };
+    let v2 = other;
     let repositories = BTreeSet::from(["acme/a", "acme/b"].map(|path| registry.repository(path)));
-    let needed: BTreeSet<_> = v2.rows.iter().filter_map(|row| row.fingerprint.clone()).collect();
+    let mut needed: BTreeSet<_> = v2.rows.iter().map(|row| row.job.staging.clone()).collect();
+    needed.extend(checked(&v2));
     let stale = stale_tags(&client(), &repositories, &needed).await.expect("a list");
-    let expected: Vec<_> = v1
-        .rows
-        .iter()
-        .map(|row| reference(&row.job.references[0].repository, row.job.staging.as_str()))
-        .collect();
-    assert_eq!(stale, expected);
+    let of_v1 = v1.rows.iter().map(|row| row.job.staging.clone());
+    let mut expected: Vec<_> = of_v1.chain(checked(&v2.clone().checked_by("one"))).collect();
+    expected.sort();
+    let mut found: Vec<_> = stale.iter().map(|reference| reference.tag.clone()).collect();
+    found.sort();
+    assert_eq!(found, expected);
     for tag in &stale {
         let deleted = delete_tags(&client(), &tag.repository, &[&tag.tag]).await;
         assert_eq!(deleted.expect("an answer"), 1);

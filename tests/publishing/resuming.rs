@@ -8,13 +8,13 @@ use crate::fake::{FakeRegistry, Fault, Rule};
 #[tokio::test]
 async fn a_run_that_is_killed_at_any_request_is_finished_by_the_next() {
     let registry = FakeRegistry::start().await;
-    let digests = Machine::new().whole(&release(&registry, "v1", "x")).await;
+    let digests = Machine::new().whole(&release(&registry, "v1", "x").checked_by("one")).await;
     let requests = registry.count("*", "*");
     assert!(requests > 20, "{requests}");
     for request in 1..=requests {
         let registry = FakeRegistry::start().await;
         let machine = Machine::new();
-        let v1 = release(&registry, "v1", "x");
+        let v1 = release(&registry, "v1", "x").checked_by("one");
         let hangs = registry.fail(Rule::nth(request, "*", "*", Fault::Hang));
         tokio::select! {
             published = machine.publish(&v1) => {

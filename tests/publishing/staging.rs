@@ -249,7 +249,7 @@ async fn a_version_that_is_taken_is_not_moved_without_being_asked() {
 #[tokio::test]
 async fn a_job_that_is_killed_at_any_request_is_finished_by_the_next() {
     let registry = FakeRegistry::start().await;
-    let v1 = release(&registry, "v1", "x");
+    let v1 = release(&registry, "v1", "x").checked_by("one");
     let digests = Machine::new().staged(&v1).await;
     let to_stage = registry.count("*", "*");
     let file = job_file("images.json", &v1, &digests);
@@ -260,7 +260,7 @@ async fn a_job_that_is_killed_at_any_request_is_finished_by_the_next() {
 
     for request in 1..=to_stage {
         let registry = FakeRegistry::start().await;
-        let (machine, v1) = (Machine::new(), release(&registry, "v1", "x"));
+        let (machine, v1) = (Machine::new(), release(&registry, "v1", "x").checked_by("one"));
         let hangs = registry.fail(Rule::nth(request, "*", "*", Fault::Hang));
         tokio::select! {
             // The order of requests varies: a run may have needed fewer.
@@ -282,7 +282,7 @@ async fn a_job_that_is_killed_at_any_request_is_finished_by_the_next() {
 
     for request in 1..=to_name {
         let registry = FakeRegistry::start().await;
-        let (machine, v1) = (Machine::new(), release(&registry, "v1", "x"));
+        let (machine, v1) = (Machine::new(), release(&registry, "v1", "x").checked_by("one"));
         let file = job_file("images.json", &v1, &machine.staged(&v1).await);
         let files = std::slice::from_ref(&file);
         let hangs = registry.fail(Rule::nth(request, "*", "*", Fault::Hang));

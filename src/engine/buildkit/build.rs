@@ -227,6 +227,10 @@ impl BuildKitEngine {
             // Empty means every stage.
             attributes.insert("no-cache".to_owned(), String::new());
         }
+        if job.existing.is_some() && self.options.destination == Destination::Engine {
+            // The name may be another image's in a registry.
+            attributes.insert("image-resolve-mode".to_owned(), "local".to_owned());
+        }
         let labels = job.labels.iter();
         attributes.extend(labels.map(|(name, value)| (format!("label:{name}"), value.clone())));
         let arguments = self.options.build_args.iter();
@@ -242,6 +246,9 @@ impl BuildKitEngine {
         response: &HashMap<String, String>,
         progress: &mut Progress,
     ) -> Result<Digest, String> {
+        if let Some(digest) = &job.existing {
+            return Ok(digest.clone());
+        }
         if self.engine.0.abilities.graph_driver && self.options.destination == Destination::Registry
         {
             return self.push_from_store(job, progress).await;

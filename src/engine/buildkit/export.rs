@@ -35,6 +35,9 @@ pub(super) struct Abilities {
 /// be other blobs than those that everyone has.
 pub(super) fn exporter(job: &BuildJob, options: &BuildOptions, able: Abilities) -> Exporter {
     let destination = &options.destination;
+    if job.existing.is_some() {
+        return Exporter::none();
+    }
     if able.graph_driver {
         let staged = job.staged().map(|staged| staged.canonical());
         let name = match destination {
@@ -134,6 +137,7 @@ mod tests {
             compression: Compression { algorithm: CompressionAlgorithm::Gzip, level: Some(9) },
             after: Vec::new(),
             checks: Vec::new(),
+            existing: None,
             staging: "staged".parse().expect("a tag"),
         }
     }

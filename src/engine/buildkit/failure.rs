@@ -371,6 +371,7 @@ mod tests {
             compression: Compression::default(),
             after: Vec::new(),
             checks: Vec::new(),
+            existing: None,
             staging: "staged".parse().expect("a tag"),
         }
     }

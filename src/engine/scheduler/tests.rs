@@ -98,6 +98,7 @@ fn job(index: usize, after: &[usize]) -> BuildJob {
         compression: Compression::default(),
         after: after.to_vec(),
         checks: Vec::new(),
+        existing: None,
         staging: "staged".parse().expect("a tag"),
     }
 }
