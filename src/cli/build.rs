@@ -206,6 +206,9 @@ impl<'a> Call<'a> {
     /// Pins what the lock does not, as the engine that builds would pull it. Without an engine,
     /// as registries have it: a release whose images are all published builds nothing.
     async fn resolve(&self, recipe: &mut Recipe<'_>) -> Result<(), Report> {
+        for message in recipe.unverified() {
+            self.events.emit(&Event::Warning { target: None, message });
+        }
         if recipe.unpinned().is_empty() {
             return Ok(());
         }

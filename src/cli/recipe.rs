@@ -8,7 +8,7 @@ use crate::error::{Report, one_line};
 use crate::image::{Digest, Platform, Reference, Tag};
 use crate::plan::{Fingerprint, Inputs, Lock, Plan};
 use crate::registry::{Credentials, Registries, RetryPolicy};
-use crate::render::{BuildContext, Pins, Renderer, familiar};
+use crate::render::{BuildContext, Pins, Renderer, TemplateLine, Unverified, familiar};
 
 use super::registries;
 
@@ -72,6 +72,27 @@ impl<'a> Recipe<'a> {
         let answers = engine.resolve(&images, credentials, RetryPolicy::default()).await;
         let answers = answers.into_iter().map(|answer| answer.map_err(|error| one_line(&error)));
         self.pin(images.into_keys().zip(answers))
+    }
+
+    /// What an `ADD` fetches without a checksum, each with its place in a template, as warnings.
+    pub(super) fn unverified(&self) -> BTreeSet<String> {
+        let sources = self.contexts.iter().flat_map(|context| {
+            context.unverified().into_iter().map(move |source| (context, source))
+        });
+        let warnings = sources.map(|(context, Unverified { url, is_git, line })| {
+            let place = match context.template_line(line) {
+                Some(TemplateLine { file, line, column }) => format!("{file}:{line}:{column}"),
+                None => format!("{}:{line}", context.dockerfile_name),
+            };
+            let (lacks, advice) = match is_git {
+                true => ("does not name a commit", "`#COMMIT` with all digits"),
+                false => ("has no checksum", "`--checksum=sha256:…`"),
+            };
+            format!(
+                "{place}: `ADD {url}` {lacks}: images with it are rebuilt on every run; add {advice}"
+            )
+        });
+        warnings.collect()
     }
 
     /// Pins what was looked up.

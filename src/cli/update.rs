@@ -125,7 +125,7 @@ pub(super) fn upstreams(matrix: &Matrix) -> Result<Upstreams, Report> {
     let contexts = Renderer::new(matrix)?.render_all(&variants)?;
     let mut upstreams = Upstreams { references: BTreeSet::new(), unknown: BTreeSet::new() };
     let found = contexts.into_iter().flat_map(|context| context.upstreams);
-    for upstream in found.filter(|upstream| upstream.digest.is_none()) {
+    for upstream in found.filter(|upstream| upstream.digest.is_none() && !upstream.is_url()) {
         match upstream.reference {
             Some(reference) => drop(upstreams.references.insert(reference)),
             None => drop(upstreams.unknown.insert(upstream.name)),

@@ -32,7 +32,7 @@ pub enum PublishError {
     },
     /// Variants cannot be staged, since nobody could find them again.
     #[error(
-        "{} built on an image that is not pinned, and cannot be found again by what {} made of:{}",
+        "{} built on what is not pinned, and cannot be found again by what {} made of:{}",
         if targets.len() == 1 { "a variant is" } else { "variants are" },
         if targets.len() == 1 { "it is" } else { "they are" },
         Ids(targets)
@@ -151,7 +151,9 @@ impl Explain for PublishError {
                     .to_owned()
             }
             Self::Unpinned { .. } => {
-                "`basegen update` pins them in basegen.lock; commit it".to_owned()
+                "`basegen update` pins images in basegen.lock; commit it. An `ADD` of a URL needs \
+                 `--checksum`, of a Git repository a commit"
+                    .to_owned()
             }
             Self::NotStaged { .. } => {
                 "nothing was tagged. `basegen --stage` builds and checks what is missing, \

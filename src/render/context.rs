@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use super::dockerfile::parse;
 use super::places::TemplateLine;
+use super::remote::{Unverified, unverified};
 use super::secrets::mounted;
 use super::steps::{Step, steps};
 use super::upstream::{Pins, Upstream, pin};
@@ -43,6 +44,16 @@ impl BuildContext {
         // A pin may join the two lines of a continued name.
         let is_whole = self.dockerfile.lines().count() == self.lines.len();
         self.lines.get(number.checked_sub(1)?).filter(|_| is_whole)
+    }
+
+    /// What an `ADD` fetches without a checksum, so that its content is uncertain.
+    #[must_use]
+    pub fn unverified(&self) -> Vec<Unverified> {
+        // Most Dockerfiles have none, and are not parsed once more.
+        match self.upstreams.iter().any(Upstream::is_url) {
+            true => parse(&self.dockerfile).map(|all| unverified(&all)).unwrap_or_default(),
+            false => Vec::new(),
+        }
     }
 
     /// The ids of the secrets that its steps mount.

@@ -2,6 +2,7 @@
 
 use super::dockerfile::{Instruction, Misuse};
 use super::here_document::{HereDocument, list};
+use super::remote::is_remote;
 use super::words::unquoted;
 
 /// A file, a folder or a wildcard in the context, and the line that asks for it.
@@ -36,10 +37,18 @@ pub(crate) fn sources(instructions: &[Instruction]) -> Result<Vec<Source>, Misus
 }
 
 fn copied(instruction: &Instruction) -> Result<Vec<String>, Misuse> {
-    let (flags, rest) = flags(&instruction.arguments);
-    if flags.iter().any(|flag| flag.starts_with("--from=")) {
+    if flags(&instruction.arguments).0.iter().any(|flag| flag.starts_with("--from=")) {
         return Ok(Vec::new());
     }
+    let is_add = instruction.keyword == "ADD";
+    let mut paths = added(instruction)?;
+    paths.retain(|path| !(is_add && is_remote(path)));
+    Ok(paths)
+}
+
+/// The sources of a `COPY` or an `ADD`, without here-documents.
+pub(super) fn added(instruction: &Instruction) -> Result<Vec<String>, Misuse> {
+    let rest = flags(&instruction.arguments).1;
     let refuse = |what: String| Misuse { line: instruction.line, what };
     let words = match list(rest) {
         Some(words) => words,
@@ -59,8 +68,6 @@ fn copied(instruction: &Instruction) -> Result<Vec<String>, Misuse> {
             || HereDocument::is_begun(&sources[at])
             || before.is_some_and(HereDocument::is_begun)
     };
-    let is_remote = |word: &str| word.contains("://") || word.starts_with("git@");
-    let is_add = instruction.keyword == "ADD";
     let mut paths = Vec::new();
     for (_, word) in sources.iter().enumerate().filter(|(at, _)| !is_here(*at)) {
         let path = unquoted(word, instruction.escape).ok_or_else(|| {
@@ -68,9 +75,7 @@ fn copied(instruction: &Instruction) -> Result<Vec<String>, Misuse> {
                 "the quote in `{word}` does not end; what has spaces in it stands in a list, `[\"a b\", \"/\"]`"
             ))
         })?;
-        if !(is_add && is_remote(&path)) {
-            paths.push(path);
-        }
+        paths.push(path);
     }
     Ok(paths)
 }

@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::arguments::{Arguments, UNKNOWN};
 use super::copied::flags;
 use super::dockerfile::{Instruction, escape_character, frontend};
+use super::remote::{is_remote, unverified};
 use crate::image::{Digest, Reference, Repository};
 
 /// The base that is no image.
@@ -14,7 +15,8 @@ const SCRATCH: &str = "scratch";
 /// What upstream images are pinned to: the digests of their indexes or manifests.
 pub type Pins = BTreeMap<Reference, Digest>;
 
-/// An image that a Dockerfile builds on and that none of its stages makes.
+/// What a Dockerfile builds on and none of its stages makes: an image, or a URL that an `ADD`
+/// fetches without a checksum.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upstream {
     /// The image in full: `docker.io/library/python:3.11-slim-bookworm`. A name that only the
@@ -66,6 +68,12 @@ impl Upstream {
         Self::parse(name)?.reference
     }
 
+    /// Whether it is a URL, and no image.
+    #[must_use]
+    pub fn is_url(&self) -> bool {
+        is_remote(&self.name)
+    }
+
     /// The name as people write it: `python:3.11-slim-bookworm`.
     #[must_use]
     pub fn familiar(&self) -> &str {
@@ -109,6 +117,13 @@ pub(super) fn pin(
         upstreams.push(upstream);
     }
     upstreams.reverse();
+    // Nothing pins what is fetched without a checksum.
+    for source in unverified(instructions) {
+        let upstream = Upstream { name: source.url, reference: None, digest: None };
+        if !upstreams.contains(&upstream) {
+            upstreams.push(upstream);
+        }
+    }
     (pinned, upstreams)
 }
 

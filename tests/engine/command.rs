@@ -4,6 +4,8 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use hyper_util::rt::TokioIo;
+
 use crate::bed;
 
 /// A folder with a matrix of two variants and this Dockerfile.
@@ -61,6 +63,55 @@ async fn a_step_that_fails_names_its_line_of_the_template() {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(6), "{errors}");
     assert!(errors.contains("  at         dockerfiles/partials/fails.hbs:3:1\n"), "{errors}");
+}
+
+/// A server that answers everything with `a`.
+async fn server() -> u16 {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let answer = |request: http::Request<hyper::body::Incoming>| async move {
+        let body = if request.method() == http::Method::HEAD { "" } else { "a" };
+        let response = http::Response::builder().header("content-length", 1);
+        response.body(http_body_util::Full::<bytes::Bytes>::from(body))
+    };
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let service = hyper::service::service_fn(answer);
+            let connection = hyper::server::conn::http1::Builder::new();
+            tokio::spawn(connection.serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    port
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_url_brings_without_a_checksum_is_never_unchanged() {
+    let port = server().await;
+    let url = format!("http://127.0.0.1:{port}/a");
+    let push = push();
+    let published = |add: &str| {
+        let folder =
+            project(&format!("FROM scratch\n\n{{{{#if word}}}}\n  {add} /a\n{{{{/if}}}}\n"));
+        let mut told = String::new();
+        for version in ["v1", "v2"] {
+            fs_err::write(folder.path().join("VERSION"), format!("{version}\n")).expect("a file");
+            let mut command = run(folder.path(), &[]);
+            command.args(&push).args(["--overwrite"]).env("XDG_STATE_HOME", folder.path());
+            let output = command.output().expect("the command runs");
+            told = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(output.status.success(), "{told}");
+        }
+        told
+    };
+    let told = published(&format!("ADD {url}"));
+    let warning = format!(
+        "warning: dockerfiles/Dockerfile.hbs:4:3: `ADD {url}` has no checksum: images with it are \
+         rebuilt on every run"
+    );
+    assert!(told.contains(&warning) && told.contains("2 built"), "{told}");
+    let digest = basegen::image::Digest::of(b"a");
+    let told = published(&format!("ADD --checksum={digest} {url}"));
+    assert!(!told.contains("warning") && told.contains("2 unchanged"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,135 @@
+//! What `ADD` fetches from URLs and Git repositories, and whether the Dockerfile says which bytes
+//! these are.
+//!
+//! Reference: <https://docs.docker.com/reference/dockerfile/#add>, and for Git
+//! <https://docs.docker.com/build/concepts/context/#url-queries>
+
+use super::copied::{added, flags};
+use super::dockerfile::Instruction;
+
+/// The shortest part of a commit's hash that counts as a checksum of it.
+const SHORTEST_CHECKSUM: usize = 7;
+
+/// A source of an `ADD` that may have other content whenever it is fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unverified {
+    /// The URL, without credentials.
+    pub url: String,
+    /// Whether it is a Git repository.
+    pub is_git: bool,
+    /// The first line of the instruction, from 1.
+    pub line: usize,
+}
+
+/// Whether a source of an `ADD` is not in the context.
+pub(super) fn is_remote(source: &str) -> bool {
+    source.contains("://") || source.starts_with("git@")
+}
+
+/// The sources without a checksum or a full commit.
+pub(super) fn unverified(instructions: &[Instruction]) -> Vec<Unverified> {
+    let mut found = Vec::new();
+    for instruction in instructions.iter().filter(|instruction| instruction.keyword == "ADD") {
+        let checksum =
+            |flag: &&str| flag.strip_prefix("--checksum=").is_some_and(|sum| !sum.is_empty());
+        // The engine refuses any other content.
+        if flags(&instruction.arguments).0.iter().any(checksum) {
+            continue;
+        }
+        let sources = added(instruction).unwrap_or_default().into_iter();
+        for source in sources.filter(|source| is_remote(source) && !names_commit(source)) {
+            let (url, is_git) = (without_user(&source), is_git(&source));
+            found.push(Unverified { url, is_git, line: instruction.line });
+        }
+    }
+    found
+}
+
+/// Whether the engine clones `source`, rather than download it.
+fn is_git(source: &str) -> bool {
+    let path = source.split(['?', '#']).next().unwrap_or_default();
+    let is_web = source.starts_with("http://") || source.starts_with("https://");
+    !is_web || path.ends_with(".git")
+}
+
+/// Whether a Git repository is given with the commit that is taken of it.
+fn names_commit(source: &str) -> bool {
+    if !is_git(source) {
+        return false;
+    }
+    let (before, fragment) = source.split_once('#').unwrap_or((source, ""));
+    let query = before.split_once('?').map_or("", |(_, query)| query);
+    let is_hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_commit = |text: &str| is_hex(text) && matches!(text.len(), 40 | 64);
+    let is_checksum = |text: &str| is_hex(text) && text.len() >= SHORTEST_CHECKSUM;
+    let reference = fragment.split(':').next().unwrap_or_default();
+    let mut options = query.split('&').filter_map(|option| option.split_once('='));
+    is_commit(reference)
+        || options.any(|(key, value)| match key {
+            "checksum" | "commit" => is_checksum(value),
+            "ref" => is_commit(value),
+            _ => false,
+        })
+}
+
+/// A URL without the user and password in it.
+fn without_user(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let user = host.rfind('@').map_or(0, |at| at + 1);
+    format!("{scheme}://{}", &rest[user..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::dockerfile::parse;
+    use super::*;
+
+    const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+
+    fn urls(line: &str) -> Vec<String> {
+        let text = format!("FROM a\n{}\n", line.replace("COMMIT", COMMIT));
+        let instructions = parse(&text).expect(line);
+        unverified(&instructions).into_iter().map(|found| found.url).collect()
+    }
+
+    #[test]
+    fn what_has_neither_checksum_nor_commit_is_uncertain() {
+        for (line, url) in [
+            ("ADD https://example.org/a.tgz /", "https://example.org/a.tgz"),
+            ("ADD --link --checksum= http://example.org/a b /", "http://example.org/a"),
+            ("ADD [\"https://u:p@example.org/a b\", \"/\"]", "https://example.org/a b"),
+            ("ADD git@example.org:a/b.git /", "git@example.org:a/b.git"),
+            ("ADD https://example.org/a.git#main:sub /", "https://example.org/a.git#main:sub"),
+            ("ADD https://example.org/a.git#0123456 /", "https://example.org/a.git#0123456"),
+            (
+                "ADD https://example.org/a.git?branch=main /",
+                "https://example.org/a.git?branch=main",
+            ),
+            ("ADD ssh://git@example.org/a#v1 /", "ssh://example.org/a#v1"),
+            (
+                "ADD https://example.org/a?commit=COMMIT /",
+                &format!("https://example.org/a?commit={COMMIT}"),
+            ),
+        ] {
+            assert_eq!(urls(line), [url], "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_verified_or_in_the_context_is_certain() {
+        for line in [
+            "ADD --checksum=sha256:24454f830cdb571e2c4ad15481119c43b3cafd48dd869a9b2945d1036d1dc68d https://example.org/a /",
+            "ADD --checksum=COMMIT https://example.org/a.git /",
+            "ADD https://example.org/a.git#COMMIT:sub /",
+            "ADD https://example.org/a.git?tag=v1&checksum=0123456789 /",
+            "ADD https://example.org/a.git?commit=COMMIT /",
+            "ADD git@example.org:a/b.git#COMMIT /",
+            "ADD a.tgz /",
+            "COPY a https://example.org/",
+            "ADD <<https://example.org/a /\nhttps://example.org/a",
+        ] {
+            assert_eq!(urls(line), [""; 0], "{line}");
+        }
+    }
+}
