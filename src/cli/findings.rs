@@ -19,7 +19,7 @@ use super::check::{Finding, Level};
 use super::compare::Difference;
 use super::metadata::FileError;
 use super::render::{self, Rendered, RenderedFile, replace};
-use super::{Environment, compare, released, update};
+use super::{Environment, compare, publish, released, update};
 
 /// What was found.
 pub(super) struct Found {
@@ -50,6 +50,7 @@ pub(super) fn of(
         let version = first.as_ref().map(|said| said.version.clone());
         let request = NamingArgs::default().with_version(version)?;
         let plan = Plan::new(matrix, &matrix.select(&Selection::default())?, request)?;
+        findings.extend(checker.aliases(&plan));
         findings.extend(checker.readme(&plan)?);
         if !args.offline && unasked.is_none() {
             match released::differences(&plan, args.released, environment) {
@@ -174,6 +175,16 @@ impl Checker<'_> {
         let hint = error.hint().unwrap_or_default();
         let text = crate::error::one_line(error);
         self.finding("version", path, line, text, hint)
+    }
+
+    /// Aliases that their registry cannot move.
+    fn aliases(&self, plan: &Plan<'_>) -> Option<Finding> {
+        let error = publish::check_aliases(plan).err()?;
+        let text = self.matrix.source.text.lines();
+        let line = text.map(str::trim_start).position(|line| line.starts_with("aliases"));
+        let line = line.map_or(1, |at| at + 1);
+        let hint = error.hint().unwrap_or_default();
+        Some(self.finding("aliases", &self.matrix_file(), line, error.to_string(), hint))
     }
 
     /// What is not there of the release, told of the place that names its version.

@@ -16,7 +16,9 @@ use crate::version::Version;
 
 use super::args::{GlobalArgs, MergeArgs};
 use super::metadata::{self, FileError, RunOutcome};
-use super::publish::{Purpose, lock, measure, rows, set_name, show, version_set};
+use super::publish::{
+    Purpose, check_aliases, lock, measure, rows, set_name, show, version_set, warn_unguarded,
+};
 use super::recipe::Recipe;
 use super::{Environment, inputs, jobs, outputs, progress, registries, selection, signals};
 
@@ -109,6 +111,8 @@ impl Merge<'_> {
             cancel: self.cancel.clone(),
         };
         let ended = if self.args.push {
+            check_aliases(self.plan)?;
+            warn_unguarded(self.plan, &self.events);
             self.promote(request, &registries).await?
         } else {
             self.gather(request, &registries).await?;

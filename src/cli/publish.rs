@@ -6,12 +6,14 @@ use std::path::PathBuf;
 use futures_util::future::join_all;
 
 use crate::engine::Destination;
-use crate::error::Report;
-use crate::image::{Digest, Reference, ReferenceError};
+use crate::error::{ExitCode, Explain, Report};
+use crate::event::{Event, Events};
+use crate::image::{Digest, Reference, ReferenceError, Repository};
+use crate::matrix::ReleaseSetForm;
 use crate::plan::Plan;
 use crate::publish::{
-    self, LockFile, PublishRequest, Published, Row, RunLock, RunLockError, SetName, StageRequest,
-    Staged,
+    self, LockFile, PublishRequest, Published, Row, RunLock, RunLockError, SetForm, SetName,
+    StageRequest, Staged,
 };
 use crate::registry::Registries;
 use crate::report::{self, Printer, Record, RunReport};
@@ -24,6 +26,8 @@ use super::registries;
 use super::selection::ArgumentError;
 
 pub(super) async fn run(call: &Call<'_>, recipe: &Recipe<'_>) -> Result<Ended, Report> {
+    check_aliases(call.plan)?;
+    warn_unguarded(call.plan, &call.events);
     let output = &call.args.output;
     let request = PublishRequest {
         rows: rows(recipe),
@@ -92,6 +96,52 @@ pub(super) fn show(plan: &Plan<'_>, record: &Record, named: bool, printer: &Prin
     }
 }
 
+/// Aliases in a registry whose tags are immutable.
+#[derive(Debug, thiserror::Error)]
+#[error("aliases cannot move in `{host}`: `immutable_tags` is set for it")]
+pub(super) struct ImmutableAliases {
+    host: String,
+}
+
+impl Explain for ImmutableAliases {
+    fn exit_code(&self) -> ExitCode {
+        ExitCode::Matrix
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(
+            "remove `aliases` from `[image]`, or exclude them from the registry's rule and remove \
+             `immutable_tags`"
+                .to_owned(),
+        )
+    }
+}
+
+/// Refuses a plan whose aliases its registry cannot move.
+pub(super) fn check_aliases(plan: &Plan<'_>) -> Result<(), ImmutableAliases> {
+    let aliases = plan.targets.iter().flat_map(|target| &target.aliases);
+    let mut repositories = aliases.map(|alias| &alias.repository);
+    match repositories.find(|repository| immutable_tags(plan, repository)) {
+        Some(repository) => Err(ImmutableAliases { host: repository.registry().to_owned() }),
+        None => Ok(()),
+    }
+}
+
+fn immutable_tags(plan: &Plan<'_>, repository: &Repository) -> bool {
+    let settings = plan.matrix.registries.get(repository.registry());
+    settings.is_some_and(|settings| settings.immutable_tags)
+}
+
+/// Warns that nothing keeps an older release from moving the aliases back.
+pub(super) fn warn_unguarded(plan: &Plan<'_>, events: &Events) {
+    let is_off = plan.matrix.publish.release_set == ReleaseSetForm::Off;
+    if is_off && plan.targets.iter().any(|target| !target.aliases.is_empty()) {
+        let message = "no release set is written (`release_set = \"off\"`): an older release that \
+                       runs later moves the aliases back";
+        events.emit(&Event::Warning { target: None, message: message.to_owned() });
+    }
+}
+
 /// The images of a release.
 pub(super) fn rows(recipe: &Recipe<'_>) -> Vec<Row> {
     let jobs = recipe.jobs(&Destination::Registry).into_iter();
@@ -109,19 +159,26 @@ const SET: &str = "basegen-release";
 /// What a whole matrix' release set is called: by the version, and by a name that moves on with
 /// the matrix' own versions.
 pub(super) fn set_name(plan: &Plan<'_>) -> Result<Option<SetName>, ArgumentError> {
+    let form = match plan.matrix.publish.release_set {
+        ReleaseSetForm::Artifact => SetForm::Artifact,
+        ReleaseSetForm::Image => SetForm::Image,
+        ReleaseSetForm::Off => return Ok(None),
+    };
     if !plan.whole {
         return Ok(None);
     }
-    let moving = (!plan.custom).then(|| newest_set(plan));
+    let is_immutable = immutable_tags(plan, &plan.first_repository);
+    let moving = (!plan.custom && !is_immutable).then(|| newest_set(plan));
     let references: Vec<Reference> = version_set(plan)?.into_iter().chain(moving).collect();
     let version = plan.version.clone();
-    Ok((!references.is_empty()).then_some(SetName { references, version }))
+    Ok((!references.is_empty()).then_some(SetName { references, version, form }))
 }
 
 /// The release set of the plan's version, in the repository of the matrix' first image, be that
-/// in the plan or not.
+/// in the plan or not; `None` where the matrix has none written.
 pub(super) fn version_set(plan: &Plan<'_>) -> Result<Option<Reference>, ArgumentError> {
-    let Some(version) = &plan.version else { return Ok(None) };
+    let is_off = plan.matrix.publish.release_set == ReleaseSetForm::Off;
+    let Some(version) = plan.version.as_ref().filter(|_| !is_off) else { return Ok(None) };
     let tag = format!("{SET}-{version}").parse().map_err(|error: ReferenceError| {
         ArgumentError::new("--version-tag", version.as_str(), &error)
     })?;

@@ -6,6 +6,7 @@ use futures_util::future::try_join_all;
 use tokio::runtime::Runtime;
 
 use crate::error::Report;
+use crate::image::Reference;
 use crate::plan::{Plan, Target};
 use crate::publish::{self, Audited, Finding, PublishError, ReleaseSet};
 use crate::registry::Registries;
@@ -21,11 +22,16 @@ pub(super) fn differences(
     expected: bool,
     environment: &Environment,
 ) -> Result<Vec<(String, String)>, Report> {
-    let (Some(version), Some(reference)) = (&plan.version, version_set(plan)?) else {
-        return Ok(Vec::new());
-    };
+    let Some(version) = &plan.version else { return Ok(Vec::new()) };
     let registries = registries::open(&registries::options(plan.matrix, environment)?, Vec::new())?;
     let runtime = Runtime::new().map_err(FileError::runtime)?;
+    let Some(reference) = version_set(plan)? else {
+        let missing = runtime.block_on(missing_tags(plan, &registries));
+        runtime.shutdown_background();
+        let missing = missing?;
+        let is_known = expected || missing.len() < plan.targets.len();
+        return Ok(if is_known { missing } else { Vec::new() });
+    };
     let found = runtime.block_on(async {
         let Some((set, _)) = ReleaseSet::read(&registries, &reference).await? else {
             return Ok(None);
@@ -43,6 +49,23 @@ pub(super) fn differences(
         }
         None => Vec::new(),
     })
+}
+
+/// The version tags that are missing, of a release without a set.
+async fn missing_tags(
+    plan: &Plan<'_>,
+    registries: &Registries,
+) -> Result<Vec<(String, String)>, Report> {
+    let tags: Vec<&Reference> = plan.targets.iter().map(|target| &target.reference).collect();
+    let found = registries::digests(registries, tags.iter().copied()).await;
+    let mut missing = Vec::new();
+    for (tag, found) in tags.into_iter().zip(found) {
+        if found?.is_none() {
+            let hint = "`basegen --push` publishes it".to_owned();
+            missing.push((format!("the tag `{tag}` is missing"), hint));
+        }
+    }
+    Ok(missing)
 }
 
 async fn of_set(

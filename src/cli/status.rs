@@ -3,8 +3,8 @@
 use serde_json::json;
 use tokio::runtime::Runtime;
 
-use crate::error::{ExitCode, Report};
-use crate::matrix::Selection;
+use crate::error::{ExitCode, Explain, Report};
+use crate::matrix::{ReleaseSetForm, Selection};
 use crate::plan;
 use crate::publish::{self, Audited, Finding, PublishError, ReleaseSet};
 use crate::report::{Printer, escape_json};
@@ -13,6 +13,21 @@ use super::args::{GlobalArgs, StatusArgs, TextFormat};
 use super::metadata::FileError;
 use super::publish::{newest_set, version_set};
 use super::{Environment, registries, selection};
+
+/// The matrix has no release sets written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot compare a release with its registry: `release_set` is `off`")]
+struct NoReleaseSet;
+
+impl Explain for NoReleaseSet {
+    fn exit_code(&self) -> ExitCode {
+        ExitCode::Matrix
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("`basegen check --released` lists version tags that are missing".to_owned())
+    }
+}
 
 pub(super) fn run(
     args: &StatusArgs,
@@ -24,6 +39,9 @@ pub(super) fn run(
     let mut naming = args.naming.clone();
     naming.version_tag = args.version.clone().map(Some).or(naming.version_tag);
     let plan = selection::plan_of(&matrix, &Selection::default(), &naming)?;
+    if matrix.publish.release_set == ReleaseSetForm::Off {
+        return Err(NoReleaseSet.into());
+    }
     let reference = &version_set(&plan)?.unwrap_or_else(|| newest_set(&plan));
     let registries = registries::open(&registries::options(&matrix, environment)?, Vec::new())?;
     let runtime = Runtime::new().map_err(FileError::runtime)?;

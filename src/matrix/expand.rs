@@ -77,6 +77,7 @@ impl Matrix {
             axes,
             version,
             generated: file.generated.clone(),
+            publish: file.publish,
             pull_request: file.pull_request.clone(),
             build,
             registries,

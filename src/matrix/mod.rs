@@ -15,6 +15,7 @@ mod load;
 mod model;
 mod pattern;
 mod places;
+mod publish;
 mod pull_request;
 mod registries;
 mod rules;
@@ -38,6 +39,7 @@ pub use model::{
 };
 pub use pattern::{Pattern, PatternError};
 pub use places::{GeneratedTable, VERSION_GROUP, VersionPlace, VersionTable, version_pattern};
+pub use publish::{PublishTable, ReleaseSetForm};
 pub use pull_request::PullRequestTable;
 pub use registries::{AuthMethodName, RegistryAuth, RegistrySettings};
 pub(crate) use registries::{refuse_credential, registry_host};

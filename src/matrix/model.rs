@@ -11,6 +11,7 @@ use super::condition::Condition;
 use super::diagnostic::{SourceError, SourceFile};
 use super::pattern::Pattern;
 use super::places::{GeneratedTable, VersionTable};
+use super::publish::PublishTable;
 use super::pull_request::PullRequestTable;
 use super::registries::RegistrySettings;
 use super::schema::SecretTable;
@@ -34,6 +35,8 @@ pub struct Matrix {
     pub version: Option<VersionTable>,
     /// Files that are made from the matrix, and committed beside it.
     pub generated: GeneratedTable,
+    /// How a release is published.
+    pub publish: PublishTable,
     /// The pull request that brings the repository in step with a release.
     pub pull_request: PullRequestTable,
     /// What the build steps are given.

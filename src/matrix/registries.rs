@@ -62,6 +62,8 @@ pub struct RegistryTable {
     /// Whether the registry is spoken to without TLS; where nothing is said, those on this
     /// machine alone are.
     pub plain_http: Option<bool>,
+    /// Whether its tags are immutable: a tag that exists cannot move to another image.
+    pub immutable_tags: Option<bool>,
     /// How many requests it is sent at a time; 8 where there is none.
     #[schemars(with = "Option<u16>", range(min = 1, max = 256))]
     pub concurrency: Option<Spanned<u16>>,
@@ -96,6 +98,8 @@ pub struct RegistrySettings {
     pub auth: Option<RegistryAuth>,
     /// Whether it is spoken to without TLS.
     pub plain_http: Option<bool>,
+    /// Whether its tags are immutable.
+    pub immutable_tags: bool,
     /// How many requests it is sent at a time.
     pub concurrency: Option<usize>,
     /// How many requests it is sent in a second.
@@ -212,6 +216,7 @@ impl Checker<'_> {
             let settings = RegistrySettings {
                 auth,
                 plain_http: table.plain_http,
+                immutable_tags: table.immutable_tags.unwrap_or_default(),
                 concurrency: table.concurrency.as_ref().map(|value| usize::from(*value.get_ref())),
                 requests_per_second: table.requests_per_second.as_ref().map(|rate| *rate.get_ref()),
             };

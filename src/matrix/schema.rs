@@ -15,6 +15,7 @@ use serde_spanned::Spanned;
 
 use super::document::tables;
 use super::places::{GeneratedTable, VersionTable};
+use super::publish::PublishTable;
 use super::pull_request::PullRequestTable;
 use super::registries::{Registries, RegistryTable};
 use super::value::Value;
@@ -40,6 +41,9 @@ pub struct MatrixFile {
     /// Files that are made from the matrix, and committed beside it.
     #[serde(default)]
     pub generated: GeneratedTable,
+    /// How a release is published.
+    #[serde(default)]
+    pub publish: PublishTable,
     /// The pull request that brings the repository in step with a release.
     #[serde(default)]
     pub pull_request: PullRequestTable,

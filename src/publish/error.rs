@@ -1,8 +1,8 @@
 use std::fmt;
 
 use crate::error::{ExitCode, Explain, one_line};
-use crate::image::{Digest, Reference};
-use crate::registry::RegistryError;
+use crate::image::{Digest, Reference, Repository};
+use crate::registry::{RegistryError, RegistryErrorKind};
 
 /// Why a release could not be made, or not be made whole.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +51,14 @@ pub enum PublishError {
         /// The variants, each with what is wrong.
         absent: Vec<(String, Absence)>,
         /// How many were to be named.
+        total: usize,
+    },
+    /// Nothing can be pushed to some repositories; nothing was built.
+    #[error("cannot push to {} of {total} repositories:{}", refused.len(), Refusals(refused))]
+    PushRefused {
+        /// Those, each with the reason.
+        refused: Vec<(Repository, RegistryError)>,
+        /// How many are to be pushed to.
         total: usize,
     },
     /// An image that was pushed is not there.
@@ -121,7 +129,8 @@ impl Explain for PublishError {
             Self::Interrupted { .. } => ExitCode::Interrupted,
             Self::Registry(error) => error.exit_code(),
             Self::Unpinned { .. } => ExitCode::Matrix,
-            Self::Lost { .. }
+            Self::PushRefused { .. }
+            | Self::Lost { .. }
             | Self::Tags { .. }
             | Self::NoSet(_)
             | Self::NotASet { .. }
@@ -146,6 +155,12 @@ impl Explain for PublishError {
             Self::Mixed { .. } => "another run must have moved them, and the release set was not \
                  written. See which run is right, and run that again with `--overwrite`"
                 .to_owned(),
+            Self::Tags { failed, .. } if failed.iter().any(is_immutable) => {
+                "all images are in the \
+                 registry, under their version tags. The repository makes its tags immutable: \
+                 remove `aliases` from `[image]`, or exclude them from the repository's rule"
+                    .to_owned()
+            }
             Self::Tags { .. } | Self::Interrupted { .. } => {
                 "all images are in the registry; run the same again for the tags that are missing"
                     .to_owned()
@@ -160,6 +175,7 @@ impl Explain for PublishError {
                  and no more; then merge again, with its file too"
                     .to_owned()
             }
+            Self::PushRefused { refused, .. } => push_hint(refused.first()?.1.kind()),
             Self::Lost { .. } => "run the same again: it is pushed anew".to_owned(),
             Self::NoSet(_) => "a whole matrix that is pushed writes one".to_owned(),
             Self::NotASet { .. } => "if a newer basegen wrote it, use that one; otherwise delete the tag and publish again"
@@ -172,6 +188,22 @@ impl Explain for PublishError {
             Self::Registry(error) => return error.hint(),
         })
     }
+}
+
+fn is_immutable((_, error): &(Reference, RegistryError)) -> bool {
+    matches!(error.kind(), RegistryErrorKind::TagImmutable { .. })
+}
+
+/// What to do about a refused push; nothing was built.
+fn push_hint(refusal: &RegistryErrorKind) -> String {
+    let remedy = match refusal {
+        RegistryErrorKind::Denied { host, anonymous: false, clock: None, .. } => format!(
+            "give the credential for `{host}` the right to push; `basegen auth check` shows which \
+             one is used"
+        ),
+        other => other.hint().unwrap_or_else(|| "run `basegen auth check`".to_owned()),
+    };
+    format!("{remedy}. Nothing was built")
 }
 
 /// Why an image cannot be named.
@@ -267,6 +299,18 @@ impl fmt::Display for Failures<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (reference, error) in self.0.iter().take(SHOWN) {
             write!(formatter, "\n  {reference}: {}", one_line(error))?;
+        }
+        more(formatter, self.0.len())
+    }
+}
+
+/// Repositories and why each push is refused.
+struct Refusals<'a>(&'a [(Repository, RegistryError)]);
+
+impl fmt::Display for Refusals<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (repository, error) in self.0.iter().take(SHOWN) {
+            write!(formatter, "\n  {repository}: {}", one_line(error.kind()))?;
         }
         more(formatter, self.0.len())
     }

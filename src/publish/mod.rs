@@ -4,14 +4,15 @@
 //!
 //! 1. *survey*: what do the registries have of each row? A version tag that stands for other
 //!    bytes ends it here, before anything is done.
-//! 2. *build* what is missing, check it, and push it by its digest. An image is then in its
+//! 2. *preflight*: may this run push to the repositories of the rows that are missing?
+//! 3. *build* what is missing, check it, and push it by its digest. An image is then in its
 //!    repository under its *staging tags*, a sign for later runs on any machine, and no names that
 //!    anybody pulls: one is made of its fingerprint, the other of its fingerprint and the checks that
 //!    it has passed. Of an image that is there and has not passed the checks of today, these alone run.
-//! 3. *barrier*: every row's digest is there, and no other run has set a tag meanwhile.
-//! 4. *version tags*, by sending the manifest that is there once more: no blob moves.
-//! 5. *aliases*, those tags that move from release to release.
-//! 6. the *release set*, an artifact that lists the images which belong together.
+//! 4. *barrier*: every row's digest is there, and no other run has set a tag meanwhile.
+//! 5. *version tags*, by sending the manifest that is there once more: no blob moves.
+//! 6. *aliases*, those tags that move from release to release.
+//! 7. the *release set*, an artifact that lists the images which belong together.
 //!
 //! The registry is the only memory. The same call, after a crash or a failure, does the rest; a
 //! [`RunLock`] keeps the runs of one machine apart.
@@ -27,6 +28,7 @@ mod labels;
 mod lock;
 mod naming;
 mod platforms;
+mod preflight;
 mod promote;
 mod set;
 mod size;
@@ -42,7 +44,7 @@ pub use join::{JobFile, JobImage, JoinError, Joined, join};
 pub use lock::{LockFile, RunLock, RunLockError, user_folder};
 pub use platforms::platforms;
 pub use promote::{PromoteRequest, gather, promote};
-pub use set::{ReleaseSet, SetImage, SetName};
+pub use set::{ReleaseSet, SetForm, SetImage, SetName};
 pub use size::size;
 pub use stale::{delete_tags, stale_tags};
 pub use standing::{Candidate, stands};
@@ -264,6 +266,7 @@ impl Making<'_> {
         }
         if !missing.is_empty() {
             let cancel = run.cancel.clone();
+            preflight::check(registries, missing.iter().map(|row| &rows[*row])).await?;
             let engine = tokio::select! {
                 engine = connect() => engine?,
                 () = cancel.cancelled() => return Ok(Err(Vec::new())),
@@ -291,6 +294,9 @@ async fn look_up(
     known: Option<&Reference>,
     forced: bool,
 ) -> Result<Vec<Survey>, PublishError> {
+    let repositories = rows.iter().map(|row| &row.version().repository);
+    let of_set = known.map(|reference| &reference.repository);
+    registries.declare_destinations(repositories.chain(of_set));
     let set = match known {
         Some(reference) => ReleaseSet::read(registries, reference).await?,
         None => None,

@@ -68,7 +68,7 @@ impl Naming<'_> {
                 let references = &name.references[..moving.min(name.references.len())];
                 let version = name.version.as_ref().map(ToString::to_string);
                 let set = ReleaseSet::new(version, self.rows, self.digests);
-                Some(set::publish(self.registries, references, &set).await?)
+                Some(set::publish(self.registries, references, &set, name.form).await?)
             }
             None => None,
         };

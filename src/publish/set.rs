@@ -5,6 +5,9 @@
 //! and their digests, as JSON. So it is read with one request, and a release of unchanged images
 //! sends no blob. Its bytes depend on what it lists alone: the same release has the same set.
 //!
+//! Some registries, GitLab's among them, refuse artifacts. There the set is an image without files
+//! that has the same annotation.
+//!
 //! [OCI artifact]: https://github.com/opencontainers/image-spec/blob/main/manifest.md#guidelines-for-artifact-usage
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,8 +19,18 @@ use super::{PublishError, Row};
 use crate::error::JsonError;
 use crate::image::{Digest, Reference, Repository};
 use crate::plan::Fingerprint;
-use crate::registry::{Blob, Manifest, Registries, RegistryErrorKind};
+use crate::registry::{Blob, Manifest, Registries, RegistryError, RegistryErrorKind};
 use crate::version::Version;
+
+/// The form in which a release set is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SetForm {
+    /// An artifact, or an image where the registry refuses artifacts.
+    #[default]
+    Artifact,
+    /// An image.
+    Image,
+}
 
 /// What kind of artifact a release set is.
 const ARTIFACT_TYPE: &str = "application/vnd.basegen.release.v1+json";
@@ -29,6 +42,13 @@ const ANNOTATION: &str = "dev.basegen.release";
 const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
 const EMPTY: &[u8] = b"{}";
 
+/// The media types of an image's parts.
+const CONFIG_TYPE: &str = "application/vnd.oci.image.config.v1+json";
+const LAYER_TYPE: &str = "application/vnd.oci.image.layer.v1.tar";
+
+/// A tar archive without files: two blocks of zeros.
+const EMPTY_TAR: &[u8] = &[0; 1024];
+
 /// The version of the list's format.
 const SCHEMA: u32 = 1;
 
@@ -39,6 +59,8 @@ pub struct SetName {
     pub references: Vec<Reference>,
     /// The version of the release.
     pub version: Option<Version>,
+    /// The form in which it is written.
+    pub form: SetForm,
 }
 
 /// The images that belong together.
@@ -102,13 +124,13 @@ impl ReleaseSet {
         };
         let not_a_set =
             |problem: String| PublishError::NotASet { reference: reference.clone(), problem };
-        let artifact: Artifact = serde_json::from_slice(&manifest.bytes)
-            .map_err(|_| not_a_set("it has no `artifactType`".to_owned()))?;
-        if artifact.kind != ARTIFACT_TYPE {
-            return Err(not_a_set(format!("it is a `{}`", artifact.kind)));
+        let document: SetManifest = serde_json::from_slice(&manifest.bytes)
+            .map_err(|_| not_a_set("it is no manifest of an image".to_owned()))?;
+        if let Some(kind) = document.artifact_type.filter(|kind| kind != ARTIFACT_TYPE) {
+            return Err(not_a_set(format!("it is a `{kind}`")));
         }
-        let list = artifact.annotations.get(ANNOTATION);
-        let list = list.ok_or_else(|| not_a_set("it lists nothing".to_owned()))?;
+        let list = document.annotations.get(ANNOTATION);
+        let list = list.ok_or_else(|| not_a_set(format!("it has no annotation `{ANNOTATION}`")))?;
         let set: Self = serde_json::from_str(list)
             .map_err(|error| not_a_set(format!("its list: {}", JsonError::from(error))))?;
         if set.schema != SCHEMA {
@@ -159,69 +181,143 @@ pub(super) async fn newer(
 }
 
 /// Writes `set` under `references`, of which the first is that of its version, where it is not there
-/// already.
+/// already; in the first form that the registry takes.
 pub(super) async fn publish(
     registries: &Registries,
     references: &[Reference],
     set: &ReleaseSet,
+    form: SetForm,
 ) -> Result<(Reference, Digest), PublishError> {
-    let manifest =
-        Manifest { media_type: Manifest::OCI_IMAGE.to_owned(), bytes: artifact(set).into() };
-    let (empty, digest) = (Blob::of(Bytes::from_static(EMPTY)), manifest.digest());
+    let forms = match form {
+        SetForm::Artifact => vec![artifact(set), image(set)],
+        SetForm::Image => vec![image(set)],
+    };
+    let mut forms = forms.as_slice();
     let first = &references[0];
+    let mut digest = None;
     for reference in references {
-        let repository = &reference.repository;
-        let found = registries.head(repository, &reference.tag).await?;
-        if found.is_some_and(|found| found.digest == digest) {
-            continue;
-        }
-        registries.push_blob(repository, &empty, &[]).await?;
-        match registries.put_manifest(repository, &reference.tag, &manifest).await {
-            // Where no tag may move, the newest release has no name of its own.
-            Err(error)
-                if reference != first
-                    && matches!(error.kind(), RegistryErrorKind::TagImmutable { .. }) => {}
-            other => other?,
-        }
+        let found = registries.head(&reference.repository, &reference.tag).await?;
+        let written = forms
+            .iter()
+            .map(SetDocument::digest)
+            .find(|digest| found.as_ref().is_some_and(|found| found.digest == *digest));
+        let written = match written {
+            Some(written) => written,
+            None => match put(registries, reference, &mut forms).await {
+                // Where no tag may move, the newest release has no name of its own.
+                Err(error)
+                    if reference != first
+                        && matches!(error.kind(), RegistryErrorKind::TagImmutable { .. }) =>
+                {
+                    continue;
+                }
+                other => other?,
+            },
+        };
+        digest.get_or_insert(written);
     }
+    let digest = digest.unwrap_or_else(|| forms[0].digest());
     Ok((first.clone(), digest))
 }
 
-/// The manifest of the artifact that says `set`.
-fn artifact(set: &ReleaseSet) -> Vec<u8> {
-    let empty = || ArtifactPart {
-        media_type: EMPTY_TYPE.to_owned(),
-        digest: Digest::of(EMPTY),
-        size: EMPTY.len(),
-    };
-    let list = serde_json::to_string(set).expect("a set is JSON");
-    let artifact = Artifact {
-        schema_version: 2,
-        media_type: Manifest::OCI_IMAGE.to_owned(),
-        kind: ARTIFACT_TYPE.to_owned(),
-        config: empty(),
-        layers: vec![empty()],
-        annotations: BTreeMap::from([(ANNOTATION.to_owned(), list)]),
-    };
-    serde_json::to_vec(&artifact).expect("an artifact is JSON")
+/// Writes the first of `forms` that the registry takes, and leaves out those that it refuses.
+async fn put(
+    registries: &Registries,
+    reference: &Reference,
+    forms: &mut &[SetDocument],
+) -> Result<Digest, RegistryError> {
+    loop {
+        let SetDocument { manifest, blobs } = &forms[0];
+        for blob in blobs {
+            registries.push_blob(&reference.repository, blob, &[]).await?;
+        }
+        match registries.put_manifest(&reference.repository, &reference.tag, manifest).await {
+            Ok(()) => return Ok(manifest.digest()),
+            Err(error) if forms.len() > 1 && refuses_form(error.kind()) => *forms = &forms[1..],
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Whether a registry refuses a manifest for its form.
+fn refuses_form(kind: &RegistryErrorKind) -> bool {
+    matches!(kind, RegistryErrorKind::Status { status: 400..=499, .. }) && !kind.is_transient()
+}
+
+/// A release set as it is pushed.
+struct SetDocument {
+    manifest: Manifest,
+    blobs: Vec<Blob>,
+}
+
+impl SetDocument {
+    /// A document of `set` whose configuration and layer are these.
+    fn new(
+        set: &ReleaseSet,
+        artifact_type: Option<&str>,
+        config: (&str, Bytes),
+        layer: (&str, Bytes),
+    ) -> Self {
+        let part = |(media_type, bytes): &(&str, Bytes)| SetPart {
+            media_type: (*media_type).to_owned(),
+            digest: Digest::of(bytes),
+            size: bytes.len(),
+        };
+        let list = serde_json::to_string(set).expect("a set is JSON");
+        let document = SetManifest {
+            schema_version: 2,
+            media_type: Manifest::OCI_IMAGE.to_owned(),
+            artifact_type: artifact_type.map(str::to_owned),
+            config: part(&config),
+            layers: vec![part(&layer)],
+            annotations: BTreeMap::from([(ANNOTATION.to_owned(), list)]),
+        };
+        let bytes = serde_json::to_vec(&document).expect("a manifest is JSON").into();
+        Self {
+            manifest: Manifest { media_type: Manifest::OCI_IMAGE.to_owned(), bytes },
+            blobs: vec![Blob::of(config.1), Blob::of(layer.1)],
+        }
+    }
+
+    fn digest(&self) -> Digest {
+        self.manifest.digest()
+    }
+}
+
+/// The artifact of `set`.
+fn artifact(set: &ReleaseSet) -> SetDocument {
+    let empty = (EMPTY_TYPE, Bytes::from_static(EMPTY));
+    SetDocument::new(set, Some(ARTIFACT_TYPE), empty.clone(), empty)
+}
+
+/// The image of `set`; it is for no platform that an engine runs on.
+fn image(set: &ReleaseSet) -> SetDocument {
+    let layer = Bytes::from_static(EMPTY_TAR);
+    let config = serde_json::json!({
+        "architecture": "unknown",
+        "os": "unknown",
+        "config": {},
+        "rootfs": { "type": "layers", "diff_ids": [Digest::of(&layer)] },
+    });
+    SetDocument::new(set, None, (CONFIG_TYPE, config.to_string().into()), (LAYER_TYPE, layer))
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Artifact {
+struct SetManifest {
     schema_version: u8,
     media_type: String,
-    #[serde(rename = "artifactType")]
-    kind: String,
-    config: ArtifactPart,
-    layers: Vec<ArtifactPart>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    artifact_type: Option<String>,
+    config: SetPart,
+    layers: Vec<SetPart>,
     #[serde(default)]
     annotations: BTreeMap<String, String>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct ArtifactPart {
+struct SetPart {
     media_type: String,
     digest: Digest,
     size: usize,
@@ -254,7 +350,8 @@ mod tests {
     #[test]
     fn an_artifact_is_what_the_specification_asks_for() {
         let set = ReleaseSet::new(Some("v1".to_owned()), &[], &[]);
-        let json: serde_json::Value = serde_json::from_slice(&artifact(&set)).expect("JSON");
+        let json: serde_json::Value =
+            serde_json::from_slice(&artifact(&set).manifest.bytes).expect("JSON");
         let empty = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
         for part in [&json["config"], &json["layers"][0]] {
             assert_eq!((part["digest"].as_str(), part["size"].as_u64()), (Some(empty), Some(2)));

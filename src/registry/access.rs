@@ -33,17 +33,10 @@ impl Host {
             Ok(reply) => Some(self.refusal(&pull.scopes, &reply)),
             Err(refusal) => Some(refusal),
         };
-        let url = self.url(&format!("{path}/blobs/uploads/"));
-        let push = Call::new(Method::POST, url, Scopes::push(path));
-        let push_refusal = match self.allowed(&push).await? {
-            Ok(reply) if reply.status.is_success() => {
-                if let Ok(Some(session)) = self.session(&push.url, &reply) {
-                    self.cancel(path, session).await;
-                }
-                None
-            }
-            Ok(reply) => Some(self.refusal(&push.scopes, &reply)),
-            Err(refusal) => Some(refusal),
+        let push_refusal = match self.check_push(path).await {
+            Ok(()) => None,
+            Err(refusal) if refusal.is_refusal() => Some(refusal),
+            Err(failure) => return Err(failure),
         };
         Ok(Access {
             pull: pull_refusal.is_none(),
@@ -51,6 +44,24 @@ impl Host {
             pull_refusal,
             push_refusal,
         })
+    }
+
+    /// Begins an upload and cancels it.
+    pub(super) async fn check_push(&self, path: &str) -> Result<(), RegistryErrorKind> {
+        let url = self.url(&format!("{path}/blobs/uploads/"));
+        let call = Call::new(Method::POST, url, Scopes::push(path));
+        let reply = self.send(&call).await?;
+        if reply.status.is_success() {
+            if let Ok(Some(session)) = self.session(&call.url, &reply) {
+                self.cancel(path, session).await;
+            }
+            return Ok(());
+        }
+        if reply.status.as_u16() == 404 {
+            let (host, path, problem) = (self.name.clone(), path.to_owned(), reply.problem());
+            return Err(RegistryErrorKind::NoRepository { host, path, problem });
+        }
+        Err(self.refusal(&call.scopes, &reply))
     }
 
     /// The answer to a request, or why it is denied.

@@ -1,10 +1,12 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use tokio::sync::OnceCell;
 
 use super::host::{Host, Shared};
+use super::scopes::Scopes;
 use super::{
     Access, Blob, BlobPush, Manifest, Name, RegistryError, RegistryErrorKind, RegistryOptions,
 };
@@ -26,6 +28,8 @@ struct Inner {
     hosts: Mutex<HashMap<String, Arc<Host>>>,
     /// Manifests that were fetched.
     manifests: Mutex<HashMap<(Repository, Digest), Manifest>>,
+    /// Repositories that are pushed to, each with whether that was seen to be allowed.
+    destinations: Mutex<HashMap<Repository, Arc<OnceCell<()>>>>,
 }
 
 /// How many manifests are kept; they have a few KB each.
@@ -52,6 +56,7 @@ impl Registries {
             mirrors,
             hosts: Mutex::default(),
             manifests: Mutex::default(),
+            destinations: Mutex::default(),
         })))
     }
 
@@ -69,7 +74,14 @@ impl Registries {
                 return Ok(Some(found));
             }
         }
-        self.host(repository).map_err(&failed)?.head(&path, name).await.map_err(failed)
+        let host = self.host(repository).map_err(&failed)?;
+        match host.head(&path, name).await {
+            Err(refusal) if self.hides_new(repository, &refusal) => {
+                let again = host.head_as(&path, name, Scopes::push(&path)).await;
+                self.unless_new(repository, refusal, again).await.map_err(failed)
+            }
+            found => found.map_err(failed),
+        }
     }
 
     /// The manifest `name` of the repository; its bytes have the digest that was asked for and
@@ -105,7 +117,14 @@ impl Registries {
                 return Ok(Some(found));
             }
         }
-        self.host(repository).map_err(&failed)?.manifest(&path, name).await.map_err(failed)
+        let host = self.host(repository).map_err(&failed)?;
+        match host.manifest(&path, name).await {
+            Err(refusal) if self.hides_new(repository, &refusal) => {
+                let again = host.manifest_as(&path, name, Scopes::push(&path)).await;
+                self.unless_new(repository, refusal, again).await.map_err(failed)
+            }
+            found => found.map_err(failed),
+        }
     }
 
     /// Sends a manifest, whose blobs must be there already. It is done when the registry has
@@ -205,6 +224,59 @@ impl Registries {
         let failed = failure("check the access to", repository.to_string());
         let host = self.host(repository).map_err(&failed)?;
         host.check_access(&Host::path(repository)).await.map_err(failed)
+    }
+
+    /// Declares that images are pushed to `repositories`.
+    ///
+    /// Some registries refuse to look anything up in a repository that does not exist yet. In a
+    /// declared one such a refusal counts as absence where an upload may begin.
+    pub fn declare_destinations<'a>(&self, repositories: impl IntoIterator<Item = &'a Repository>) {
+        let mut destinations = self.destinations();
+        for repository in repositories {
+            destinations.entry(repository.clone()).or_default();
+        }
+    }
+
+    /// Makes sure that images can be pushed to the repository: begins an upload and cancels it. A
+    /// success is remembered.
+    pub async fn check_push(&self, repository: &Repository) -> Result<(), RegistryError> {
+        let failed = failure("push to", repository.to_string());
+        self.may_push(repository).await.map_err(failed)
+    }
+
+    async fn may_push(&self, repository: &Repository) -> Result<(), RegistryErrorKind> {
+        let known = Arc::clone(self.destinations().entry(repository.clone()).or_default());
+        let host = self.host(repository)?;
+        let path = Host::path(repository);
+        known.get_or_try_init(|| host.check_push(&path)).await.copied()
+    }
+
+    /// Whether a refusal to look something up may mean that the repository does not exist yet.
+    fn hides_new(&self, repository: &Repository, refusal: &RegistryErrorKind) -> bool {
+        refusal.is_denied() && self.destinations().contains_key(repository)
+    }
+
+    /// What was found with the scope of a push, after a `refusal` with that of a pull. A refusal of
+    /// both is absence where an upload may begin.
+    async fn unless_new<T>(
+        &self,
+        repository: &Repository,
+        refusal: RegistryErrorKind,
+        again: Result<Option<T>, RegistryErrorKind>,
+    ) -> Result<Option<T>, RegistryErrorKind> {
+        match again {
+            Err(second) if second.is_denied() => {}
+            found => return found,
+        }
+        match self.may_push(repository).await {
+            Ok(()) => Ok(None),
+            Err(denied) if denied.is_denied() => Err(refusal),
+            Err(other) => Err(other),
+        }
+    }
+
+    fn destinations(&self) -> MutexGuard<'_, HashMap<Repository, Arc<OnceCell<()>>>> {
+        self.0.destinations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn known(&self, repository: &Repository, digest: &Digest) -> Option<Manifest> {

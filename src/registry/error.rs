@@ -100,6 +100,16 @@ pub enum RegistryErrorKind {
         /// How far this machine's clock is off, where it is.
         clock: Option<String>,
     },
+    /// A repository that must be created before the first push.
+    #[error("`{host}` has no repository `{path}`{problem}")]
+    NoRepository {
+        /// The host.
+        host: String,
+        /// The repository within the registry.
+        path: String,
+        /// What it says.
+        problem: Problem,
+    },
     /// An answer that asks for a password, where all that was found is an identity token.
     #[error(
         "`{host}` refused {scope} with {}{problem}; the identity token that was found needs a \
@@ -222,6 +232,13 @@ impl RegistryErrorKind {
         matches!(self, Self::Denied { .. } | Self::NoTokenServer { .. })
     }
 
+    /// Whether the registry has answered the request with a refusal, which repeating cannot change.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        let has_status = matches!(self, Self::Status { .. } | Self::NoRepository { .. });
+        self.is_denied() || (has_status && !self.is_transient())
+    }
+
     /// What to do about it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
@@ -237,6 +254,12 @@ impl RegistryErrorKind {
                 "`basegen auth check` tells which credentials were found for `{host}`, and what \
                  they may do"
             ),
+            Self::NoRepository { host, path, .. } if host.contains(".dkr.ecr.") => {
+                format!("create it: `aws ecr create-repository --repository-name {path}`")
+            }
+            Self::NoRepository { .. } => {
+                "create it: this registry does not do so on the first push".to_owned()
+            }
             Self::NoTokenServer { host, .. } => {
                 format!("log in with a user and a password: `docker login {host}`")
             }

@@ -36,13 +36,23 @@ impl Host {
         path: &str,
         name: Name<'_>,
     ) -> Result<Option<Descriptor>, RegistryErrorKind> {
-        let call = self.manifest_call(Method::HEAD, path, name);
+        self.head_as(path, name, Scopes::pull(path)).await
+    }
+
+    /// The same, allowed by `scopes`.
+    pub(super) async fn head_as(
+        &self,
+        path: &str,
+        name: Name<'_>,
+        scopes: Scopes,
+    ) -> Result<Option<Descriptor>, RegistryErrorKind> {
+        let call = self.manifest_call(Method::HEAD, path, name, scopes.clone());
         let reply = self.send(&call).await?;
         match reply.status.as_u16() {
             404 => return Ok(None),
             200..=299 => {}
             // Some registries know no HEAD.
-            405 | 501 => return self.head_by_get(path, name).await,
+            405 | 501 => return self.head_by_get(path, name, scopes).await,
             _ => return Err(self.refusal(&call.scopes, &reply)),
         }
         let size = reply.header(&CONTENT_LENGTH).and_then(|length| length.parse().ok());
@@ -56,7 +66,7 @@ impl Host {
                 Ok(Some(Descriptor { media_type: media_type.to_owned(), digest, size }))
             }
             // What is not told must be computed.
-            _ => self.head_by_get(path, name).await,
+            _ => self.head_by_get(path, name, scopes).await,
         }
     }
 
@@ -64,8 +74,9 @@ impl Host {
         &self,
         path: &str,
         name: Name<'_>,
+        scopes: Scopes,
     ) -> Result<Option<Descriptor>, RegistryErrorKind> {
-        Ok(self.manifest(path, name).await?.map(|manifest| manifest.descriptor()))
+        Ok(self.manifest_as(path, name, scopes).await?.map(|manifest| manifest.descriptor()))
     }
 
     /// The bytes of `name`, whose digest is what the registry says and what was asked for.
@@ -74,7 +85,17 @@ impl Host {
         path: &str,
         name: Name<'_>,
     ) -> Result<Option<Manifest>, RegistryErrorKind> {
-        let call = self.manifest_call(Method::GET, path, name).limit(MAX_MANIFEST);
+        self.manifest_as(path, name, Scopes::pull(path)).await
+    }
+
+    /// The same, allowed by `scopes`.
+    pub(super) async fn manifest_as(
+        &self,
+        path: &str,
+        name: Name<'_>,
+        scopes: Scopes,
+    ) -> Result<Option<Manifest>, RegistryErrorKind> {
+        let call = self.manifest_call(Method::GET, path, name, scopes).limit(MAX_MANIFEST);
         let reply = self.send(&call).await?;
         match reply.status.as_u16() {
             404 => return Ok(None),
@@ -212,7 +233,7 @@ impl Host {
     }
 
     async fn is_there(&self, path: &str, name: Name<'_>, digest: &Digest) -> bool {
-        let call = self.manifest_call(Method::HEAD, path, name);
+        let call = self.manifest_call(Method::HEAD, path, name, Scopes::pull(path));
         let reply = self.attempt(&call).await;
         let said = reply.as_ref().ok().filter(|reply| reply.status.is_success());
         said.and_then(Reply::digest).is_some_and(|said| said == digest.to_string())
@@ -250,8 +271,8 @@ impl Host {
         self.url(&format!("{path}/manifests/{name}"))
     }
 
-    fn manifest_call(&self, method: Method, path: &str, name: Name<'_>) -> Call {
-        Call::new(method, self.manifest_url(path, name), Scopes::pull(path))
+    fn manifest_call(&self, method: Method, path: &str, name: Name<'_>, scopes: Scopes) -> Call {
+        Call::new(method, self.manifest_url(path, name), scopes)
             .header(ACCEPT, &Manifest::ACCEPTED.join(", "))
     }
 }

@@ -33,6 +33,13 @@ impl Released {
         released
     }
 
+    /// Adds tables to the matrix.
+    fn add(&self, tables: &str) {
+        let path = self.project.path().join("matrix.toml");
+        let matrix = fs_err::read_to_string(path).expect("the matrix");
+        self.project.write("matrix.toml", &format!("{matrix}\n{tables}"));
+    }
+
     fn unreleased() -> Self {
         let runtime = Runtime::new().expect("a runtime");
         let registry = runtime.block_on(FakeRegistry::start());
@@ -182,6 +189,29 @@ fn an_index_must_have_what_it_lists() {
         Digest::of(index.as_bytes())
     });
     assert_snapshot!("index_with_a_gap", released.told("check"));
+}
+
+#[test]
+fn aliases_that_immutable_tags_forbid_are_found() {
+    let released = Released::new();
+    let settings =
+        format!("[registries.\"{}\"]\nimmutable_tags = true\n", released.registry.host());
+    released.add(&settings);
+    assert_snapshot!("immutable_aliases", released.told("check"));
+    assert_snapshot!("immutable_aliases_merge", released.told("merge --push --progress plain"));
+}
+
+#[test]
+fn a_release_without_a_set_is_compared_by_its_tags() {
+    let released = Released::new();
+    released.add("[publish]\nrelease_set = \"off\"\n");
+    assert_snapshot!("no_set", released.told("check --released"));
+    released.registry.remove_tag("acme/server-base", "3.9-v1.2.3");
+    assert_snapshot!("no_set_and_a_gap", released.told("check"));
+    assert_snapshot!("no_set_status", released.told("status"));
+    // Nothing keeps an older release from moving the aliases back.
+    let merge = released.told("merge --push --progress plain");
+    assert_snapshot!("no_set_merge", merge);
 }
 
 #[test]

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use basegen::engine::{BuildJob, BuiltImage, Engine, OnFailure, Outcome, Peers, RunRequest};
 use basegen::error::Report;
 use basegen::event::{Event, Events, Failure, FailureKind, Listener};
@@ -11,9 +13,11 @@ use basegen::image::{Compression, Digest, Reference, Repository};
 use basegen::plan::Fingerprint;
 use basegen::publish::{
     JobFile, JobImage, JoinError, PromoteRequest, PublishError, PublishRequest, Published, Row,
-    SetName, StageRequest, Staged, join, promote, publish, stage,
+    SetForm, SetName, StageRequest, Staged, join, promote, publish, stage,
 };
-use basegen::registry::{Blob, Credentials, Manifest, Registries, RegistryOptions, RetryPolicy};
+use basegen::registry::{
+    Blob, Credentials, DockerConfig, Manifest, Registries, RegistryOptions, RetryPolicy,
+};
 use basegen::render::BuildContext;
 use bytes::Bytes;
 use futures_util::future::{self, LocalBoxFuture};
@@ -24,13 +28,16 @@ use crate::fake::{FakeRegistry, FaultHandle};
 
 /// A client that is as patient as a test can be.
 pub fn client() -> Registries {
+    client_with(Credentials::anonymous().into())
+}
+
+fn client_with(credentials: Arc<Credentials>) -> Registries {
     let retry = RetryPolicy {
         attempts: 3,
         first_wait: Duration::from_millis(1),
         longest_wait: Duration::from_millis(2),
         ..RetryPolicy::default()
     };
-    let credentials = Arc::new(Credentials::anonymous());
     Registries::new(&RegistryOptions { retry, ..RegistryOptions::new(credentials) })
         .expect("a client")
 }
@@ -118,6 +125,7 @@ impl Listener for Heard {
 pub struct Machine {
     pub builder: Builder,
     pub heard: Arc<Heard>,
+    pub credentials: Arc<Credentials>,
     pub overwrite: bool,
     pub force: bool,
 }
@@ -134,9 +142,26 @@ impl Machine {
                 made: "today",
             },
             heard: Arc::default(),
+            credentials: Credentials::anonymous().into(),
             overwrite: false,
             force: false,
         }
+    }
+
+    /// The same with a password for the registry at `host`.
+    pub fn with_password(mut self, host: &str, username: &str, password: &str) -> Self {
+        let auth = STANDARD.encode(format!("{username}:{password}"));
+        let config = json!({ "auths": { host: { "auth": auth } } });
+        let folder = tempfile::tempdir().expect("a folder");
+        fs_err::write(folder.path().join("config.json"), config.to_string()).expect("a file");
+        let docker = DockerConfig { folder: Some(folder.path().to_owned()), search_path: None };
+        self.credentials = Arc::new(Credentials::load(&docker).expect("credentials"));
+        self.builder.registries = self.client();
+        self
+    }
+
+    fn client(&self) -> Registries {
+        client_with(Arc::clone(&self.credentials))
     }
 
     /// One whose engine makes other bytes of the same.
@@ -191,7 +216,7 @@ impl Machine {
         };
         let listener: Arc<dyn Listener> = Arc::<Heard>::clone(&self.heard);
         let (events, builder) = (Events::to(listener), self.builder.clone());
-        publish(request, &client(), &events, || async { Ok(builder) }).await
+        publish(request, &self.client(), &events, || async { Ok(builder) }).await
     }
 
     fn events(&self) -> Events {
@@ -213,7 +238,7 @@ impl Machine {
             },
         };
         let builder = self.builder.clone();
-        stage(request, &client(), &self.events(), || async { Ok(builder) }).await
+        stage(request, &self.client(), &self.events(), || async { Ok(builder) }).await
     }
 
     /// Stages, and expects everything to be there.
@@ -241,7 +266,7 @@ impl Machine {
             overwrite: self.overwrite,
             cancel: CancellationToken::new(),
         };
-        match promote(request, &client(), &self.events()).await? {
+        match promote(request, &self.client(), &self.events()).await? {
             Published::Whole { digests, .. } => Ok(digests),
             Published::Unnamed(outcomes) => panic!("{outcomes:?}"),
         }
@@ -338,6 +363,7 @@ pub fn release(registry: &FakeRegistry, version: &str, content: &str) -> Release
         set: Some(SetName {
             references: vec![set(&format!("basegen-release-{version}")), set("basegen-release")],
             version: Some(version.parse().expect("a version")),
+            form: SetForm::default(),
         }),
     }
 }

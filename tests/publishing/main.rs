@@ -10,4 +10,5 @@ mod faults;
 mod reading;
 mod resuming;
 mod staging;
+mod vendors;
 mod whole;

@@ -58,6 +58,7 @@ secret_name = "DOCKER_REGISTRY_https://index.docker.io/v1/"
 
 [registries."registry.local:5000"]
 plain_http = true
+immutable_tags = true
 concurrency = 2
 requests_per_second = 0.5
 "#,
@@ -84,6 +85,7 @@ requests_per_second = 0.5
     let local = RegistrySettings {
         auth: None,
         plain_http: Some(true),
+        immutable_tags: true,
         concurrency: Some(2),
         requests_per_second: Some(0.5),
     };

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::{Method, Response, StatusCode};
 
 use super::api::{Asked, Route, error};
-use super::{Body, Shared, full, lock};
+use super::{Body, Shared, full, lock, vendor};
 
 /// Whom a registry asks who they are.
 #[derive(Debug, Clone, Default)]
@@ -76,6 +76,7 @@ pub(super) fn answer(asked: &Asked, shared: &Shared) -> Option<Response<Body>> {
         return Some(token(asked, &mut accounts));
     }
     let needed = needed(asked);
+    let required = vendor::required(asked, shared, &needed);
     match &accounts.access {
         Access::Open => None,
         Access::Basic(account) if asked.seen.authorization == Some(basic(account)) => None,
@@ -84,7 +85,8 @@ pub(super) fn answer(asked: &Asked, shared: &Shared) -> Option<Response<Body>> {
             let token = asked.seen.authorization.as_deref();
             let token = token.and_then(|token| token.strip_prefix("Bearer "));
             let granted = token.and_then(|token| accounts.tokens.get(token));
-            let allows = |granted: &Vec<String>| needed.iter().all(|scope| covers(granted, scope));
+            let allows =
+                |granted: &Vec<String>| required.iter().all(|scope| covers(granted, scope));
             match granted {
                 Some(granted) if allows(granted) => None,
                 granted => Some(challenge(&format!(

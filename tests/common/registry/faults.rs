@@ -12,7 +12,7 @@ use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::{Frame, Incoming};
 use tokio::sync::{Notify, Semaphore};
 
-use super::{Body, Seen, Shared, access, api, full, lock};
+use super::{Body, Seen, Shared, access, api, full, lock, vendor};
 
 /// What goes wrong with a request.
 #[derive(Debug, Clone)]
@@ -297,6 +297,9 @@ async fn usual(
     }
     let request = api::Asked { seen, headers: head.headers, body: body.into(), is_cut };
     if let Some(refusal) = access::answer(&request, shared) {
+        return Ok(refusal);
+    }
+    if let Some(refusal) = vendor::refuse(&request, shared) {
         return Ok(refusal);
     }
     Ok(api::answer(&request, shared))

@@ -10,6 +10,7 @@ mod access;
 mod api;
 mod faults;
 mod store;
+mod vendor;
 
 use std::convert::Infallible;
 use std::io;
@@ -32,6 +33,7 @@ use tokio_rustls::TlsAcceptor;
 pub use access::{Access, Account};
 pub use faults::{Fault, FaultHandle, Rule};
 use store::Store;
+pub use vendor::Vendor;
 
 /// The body of an answer.
 type Body = BoxBody<Bytes, io::Error>;
@@ -57,6 +59,7 @@ struct Shared {
     /// `http://127.0.0.1:1234`
     origin: String,
     access: Mutex<access::Accounts>,
+    vendor: Mutex<Vendor>,
     store: Mutex<Store>,
     faults: faults::Table,
     seen: Mutex<Vec<Seen>>,
@@ -93,6 +96,7 @@ impl FakeRegistry {
         let shared = Arc::new(Shared {
             origin: format!("{scheme}://{address}"),
             access: Mutex::new(access::Accounts::new(access)),
+            vendor: Mutex::default(),
             store: Mutex::default(),
             faults: faults::Table::default(),
             seen: Mutex::default(),
@@ -166,9 +170,19 @@ impl FakeRegistry {
         *lock(&self.shared.access) = access::Accounts::new(access);
     }
 
+    /// Makes it deviate from the specification as the registry of `vendor` does.
+    pub fn behave_as(&self, vendor: Vendor) {
+        *lock(&self.shared.vendor) = vendor;
+    }
+
     /// Whether tags may name something else later on.
     pub fn set_immutable_tags(&self, immutable: bool) {
         lock(&self.shared.store).immutable_tags = immutable;
+    }
+
+    /// Creates a repository without any request, as one does by hand at ECR.
+    pub fn create_repository(&self, path: &str) {
+        lock(&self.shared.store).repository(path);
     }
 
     /// Puts a blob there without any request.
