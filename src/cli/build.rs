@@ -14,7 +14,7 @@ use crate::error::{ExitCode, Report};
 use crate::event::{CancelReason, Event, Events, FailureKind};
 use crate::image::{Digest, Reference};
 use crate::plan::{self, Fingerprint, Plan};
-use crate::registry::RegistryOptions;
+use crate::registry::{Registries, RegistryOptions};
 use crate::render::familiar;
 use crate::report::{Printer, RunReport};
 
@@ -48,6 +48,7 @@ pub(super) struct Call<'a> {
     pub(super) events: Events,
     pub(super) cancel: CancellationToken,
     engine: OnceCell<ConnectedEngine>,
+    client: OnceLock<Registries>,
     /// What the targets are made of, once that is known.
     fingerprints: OnceLock<Vec<Option<Fingerprint>>>,
 }
@@ -107,6 +108,7 @@ pub(super) fn execute(
         events: report.events(),
         cancel: CancellationToken::new(),
         engine: OnceCell::new(),
+        client: OnceLock::new(),
         fingerprints: OnceLock::new(),
     };
     let runtime = Runtime::new().map_err(metadata::FileError::runtime)?;
@@ -236,10 +238,19 @@ impl<'a> Call<'a> {
     async fn measure(&self, report: &RunReport) -> Result<(), Report> {
         let is_told = self.args.output.metadata_file.is_some() || self.environment.is_actions();
         if is_told && self.destination == Destination::Registry {
-            let registries = registries::open(&self.registries, Vec::new())?;
-            publish::measure(self.plan, &registries, report).await;
+            publish::measure(self.plan, self.client()?, report).await;
         }
         Ok(())
+    }
+
+    /// The client of the registries that images are pushed to; it remembers what was pushed. No mirror
+    /// has that yet.
+    pub(super) fn client(&self) -> Result<&Registries, Report> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let client = registries::open(&self.registries, Vec::new())?;
+        Ok(self.client.get_or_init(|| client))
     }
 
     /// The engine, connected at the first call.

@@ -22,7 +22,6 @@ use crate::verify;
 use super::Environment;
 use super::build::{Call, Ended};
 use super::recipe::Recipe;
-use super::registries;
 use super::selection::ArgumentError;
 
 pub(super) async fn run(call: &Call<'_>, recipe: &Recipe<'_>) -> Result<Ended, Report> {
@@ -38,9 +37,7 @@ pub(super) async fn run(call: &Call<'_>, recipe: &Recipe<'_>) -> Result<Ended, R
         run: call.run_request(Vec::new()),
     };
     let _lock = lock(call.plan, call.environment, Purpose::Release)?;
-    // What was just pushed is not on any mirror yet.
-    let registries = registries::open(&call.registries, Vec::new())?;
-    let published = publish::publish(request, &registries, &call.events, || call.builder()).await?;
+    let published = publish::publish(request, call.client()?, &call.events, || call.builder()).await?;
     Ok(match published {
         Published::Whole { set, .. } => Ended::Named(set),
         Published::Unnamed(outcomes) => Ended::Unnamed(outcomes),
@@ -56,8 +53,7 @@ pub(super) async fn stage(call: &Call<'_>, recipe: &Recipe<'_>) -> Result<Ended,
         run: call.run_request(Vec::new()),
     };
     let _lock = lock(call.plan, call.environment, Purpose::Staging)?;
-    let registries = registries::open(&call.registries, Vec::new())?;
-    let staged = publish::stage(request, &registries, &call.events, || call.builder()).await?;
+    let staged = publish::stage(request, call.client()?, &call.events, || call.builder()).await?;
     Ok(match staged {
         Staged::All { .. } => Ended::Staged,
         Staged::Unfinished(outcomes) => Ended::Unnamed(outcomes),

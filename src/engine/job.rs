@@ -6,6 +6,7 @@ use secrecy::SecretSlice;
 use crate::event::Event;
 use crate::image::{Compression, Digest, Platform, Reference, Tag};
 use crate::matrix::Check;
+use crate::registry::Manifest;
 use crate::render::BuildContext;
 
 /// One target, ready to be built: nothing is left to look up.
@@ -94,4 +95,6 @@ pub struct BuiltImage {
     pub digest: Digest,
     /// Whether no step had to run.
     pub cached: bool,
+    /// The manifests that were pushed, those of an index too, as far as the engine still has them.
+    pub manifests: Vec<Manifest>,
 }

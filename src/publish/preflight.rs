@@ -18,10 +18,11 @@ pub(super) async fn check(
     let checks = join_all(checks).await;
     let mut refused = Vec::new();
     for (repository, check) in repositories.iter().zip(checks) {
-        match check {
-            Ok(()) => {}
-            Err(error) if error.kind().is_refusal() => refused.push(((*repository).clone(), error)),
-            Err(error) => return Err(error.into()),
+        // What is no refusal may pass until the first push.
+        if let Err(error) = check
+            && error.kind().is_refusal()
+        {
+            refused.push(((*repository).clone(), error));
         }
     }
     if refused.is_empty() {

@@ -241,6 +241,9 @@ impl<E: Engine> Engine for Staging<E> {
             peers.beginning_with(async move { shared.mount(row).await })
         };
         let image = self.engine.build(job, events, peers).await?;
+        for manifest in &image.manifests {
+            self.shared.registries.remember(&job.references[0].repository, manifest);
+        }
         let digest = self.stage(job, image.digest, events).await?;
         Ok(BuiltImage { digest, ..image })
     }

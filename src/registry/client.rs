@@ -27,13 +27,19 @@ struct Inner {
     mirrors: Vec<Mirror>,
     hosts: Mutex<HashMap<String, Arc<Host>>>,
     /// Manifests that were fetched.
-    manifests: Mutex<HashMap<(Repository, Digest), Manifest>>,
+    manifests: Mutex<KnownManifests>,
     /// Repositories that are pushed to, each with whether that was seen to be allowed.
     destinations: Mutex<HashMap<Repository, Arc<OnceCell<()>>>>,
 }
 
-/// How many manifests are kept; they have a few KB each.
-const MAX_KNOWN: usize = 10_000;
+/// How many bytes of manifests are kept; each has a few KB.
+const MAX_KNOWN: usize = 64 << 20;
+
+#[derive(Default)]
+struct KnownManifests {
+    by_name: HashMap<(Repository, Digest), Manifest>,
+    bytes: usize,
+}
 
 struct Mirror {
     host: Host,
@@ -100,9 +106,21 @@ impl Registries {
         }
         let found = self.fetch_manifest(repository, name).await?;
         if let Some(manifest) = &found {
-            self.know(repository, manifest);
+            self.remember(repository, manifest);
         }
         Ok(found)
+    }
+
+    /// Keeps a manifest that the repository has, so that it is not fetched by its digest.
+    pub fn remember(&self, repository: &Repository, manifest: &Manifest) {
+        let mut known = self.0.manifests.lock().unwrap_or_else(PoisonError::into_inner);
+        let size = manifest.bytes.len();
+        if known.bytes + size <= MAX_KNOWN {
+            let name = (repository.clone(), manifest.digest());
+            if known.by_name.insert(name, manifest.clone()).is_none() {
+                known.bytes += size;
+            }
+        }
     }
 
     async fn fetch_manifest(
@@ -280,15 +298,8 @@ impl Registries {
     }
 
     fn known(&self, repository: &Repository, digest: &Digest) -> Option<Manifest> {
-        let manifests = self.0.manifests.lock().unwrap_or_else(PoisonError::into_inner);
-        manifests.get(&(repository.clone(), digest.clone())).cloned()
-    }
-
-    fn know(&self, repository: &Repository, manifest: &Manifest) {
-        let mut manifests = self.0.manifests.lock().unwrap_or_else(PoisonError::into_inner);
-        if manifests.len() < MAX_KNOWN {
-            manifests.insert((repository.clone(), manifest.digest()), manifest.clone());
-        }
+        let known = self.0.manifests.lock().unwrap_or_else(PoisonError::into_inner);
+        known.by_name.get(&(repository.clone(), digest.clone())).cloned()
     }
 
     fn host(&self, repository: &Repository) -> Result<Arc<Host>, RegistryErrorKind> {

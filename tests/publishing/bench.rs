@@ -16,7 +16,7 @@ use basegen::publish::{
     SetForm, SetName, StageRequest, Staged, join, promote, publish, stage,
 };
 use basegen::registry::{
-    Blob, Credentials, DockerConfig, Manifest, Registries, RegistryOptions, RetryPolicy,
+    Blob, Credentials, DockerConfig, Manifest, Registries, RegistryError, RegistryOptions, RetryPolicy,
 };
 use basegen::render::BuildContext;
 use bytes::Bytes;
@@ -75,17 +75,22 @@ impl Engine for Builder {
             let from = format!("FROM {}\n", job.references[0].pinned(digest));
             assert_eq!(job.context.dockerfile, from);
             self.checked.lock().expect("a list").push((job.target.clone(), digest.clone()));
-            return Ok(BuiltImage { digest: digest.clone(), cached: false });
+            let (digest, manifests) = (digest.clone(), Vec::new());
+            return Ok(BuiltImage { digest, cached: false, manifests });
         }
-        let digest = self.push(job).await;
-        let digest = digest.map_err(|error| failure(FailureKind::Export, &error.to_string()))?;
+        let manifest = self.push_manifest(job).await;
+        let manifest = manifest.map_err(|error| failure(FailureKind::Export, &error.to_string()))?;
         self.built.lock().expect("a list").push(job.target.clone());
-        Ok(BuiltImage { digest, cached: false })
+        Ok(BuiltImage { digest: manifest.digest(), cached: false, manifests: vec![manifest] })
     }
 }
 
 impl Builder {
-    pub async fn push(&self, job: &BuildJob) -> Result<Digest, basegen::registry::RegistryError> {
+    pub async fn push(&self, job: &BuildJob) -> Result<Digest, RegistryError> {
+        Ok(self.push_manifest(job).await?.digest())
+    }
+
+    async fn push_manifest(&self, job: &BuildJob) -> Result<Manifest, RegistryError> {
         let repository = &job.references[0].repository;
         let labels = &job.labels;
         let config = json!({ "created": self.made, "config": { "Labels": labels } }).to_string();
@@ -104,7 +109,7 @@ impl Builder {
         let manifest = Manifest { media_type: Manifest::OCI_IMAGE.to_owned(), bytes };
         let digest = manifest.digest();
         self.registries.put_manifest(repository, &digest, &manifest).await?;
-        Ok(digest)
+        Ok(manifest)
     }
 }
 

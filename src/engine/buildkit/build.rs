@@ -18,13 +18,13 @@ use super::past::Past;
 use super::progress::Progress;
 use super::retry::Attempts;
 use super::session::{Offer, Session};
-use super::{ConnectedEngine, context, export, failure, solve, transport};
+use super::{ConnectedEngine, content, context, export, failure, solve, transport};
 use crate::engine::docker;
 use crate::engine::{BuildJob, BuiltImage, Destination, Engine, EngineError, Peers, Secret};
 use crate::error::one_line;
 use crate::event::{Events, Failure, FailureKind};
 use crate::image::Digest;
-use crate::registry::{Credentials, RetryPolicy};
+use crate::registry::{Credentials, Manifest, RetryPolicy};
 use crate::verify;
 
 /// What all builds of a run have in common.
@@ -104,7 +104,10 @@ impl Engine for BuildKitEngine {
             let failure = match self.solve(job, &mut progress, &mut peers, is_first).await {
                 Err(failure) => failure,
                 Ok(response) => match self.deliver(job, &response, &mut progress).await {
-                    Ok(digest) => return Ok(BuiltImage { digest, cached: progress.all_cached() }),
+                    Ok(digest) => {
+                        let manifests = self.pushed(&response).await.unwrap_or_default();
+                        return Ok(BuiltImage { digest, cached: progress.all_cached(), manifests });
+                    }
                     Err(problem) if lost < MAX_LOST && docker::is_name_gone(&problem) => {
                         (lost, is_first) = (lost + 1, false);
                         continue;
@@ -261,6 +264,27 @@ impl BuildKitEngine {
         let digest = response.get("containerimage.digest");
         let digest = digest.ok_or("the engine did not tell the image's digest")?;
         digest.parse().map_err(|error| one_line(&error))
+    }
+
+    /// The manifests that were pushed, so that nobody has to fetch them to name the image.
+    async fn pushed(&self, response: &HashMap<String, String>) -> Option<Vec<Manifest>> {
+        if self.options.destination != Destination::Registry {
+            return None;
+        }
+        let described = descriptor(response).ok()?;
+        let media_type = described["mediaType"].as_str()?;
+        let image = self.manifest(media_type, &described["digest"].as_str()?.parse().ok()?).await?;
+        let mut manifests = Vec::new();
+        for (_, platform) in image.platforms() {
+            manifests.extend(self.manifest(&platform.media_type, &platform.digest).await);
+        }
+        manifests.push(image);
+        Some(manifests)
+    }
+
+    async fn manifest(&self, media_type: &str, digest: &Digest) -> Option<Manifest> {
+        let bytes = content::read(self.engine.0.channel.clone(), digest).await?;
+        Some(Manifest { media_type: media_type.to_owned(), bytes })
     }
 
     /// Pushes with the Engine API, where the exporter cannot, under the staging tag, and takes

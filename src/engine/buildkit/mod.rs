@@ -1,6 +1,7 @@
 //! `BuildKit`'s API, spoken to any engine that has it.
 
 mod build;
+mod content;
 mod context;
 mod export;
 mod failure;

@@ -73,7 +73,7 @@ impl Engine for Fake {
 }
 
 fn image() -> BuiltImage {
-    BuiltImage { digest: Digest::of(b""), cached: false }
+    BuiltImage { digest: Digest::of(b""), cached: false, manifests: Vec::new() }
 }
 
 fn failure() -> Failure {
