@@ -37,7 +37,8 @@ pub(super) async fn run(call: &Call<'_>, recipe: &Recipe<'_>) -> Result<Ended, R
         run: call.run_request(Vec::new()),
     };
     let _lock = lock(call.plan, call.environment, Purpose::Release)?;
-    let published = publish::publish(request, call.client()?, &call.events, || call.builder()).await?;
+    let published =
+        publish::publish(request, call.client()?, &call.events, || call.builder()).await?;
     Ok(match published {
         Published::Whole { set, .. } => Ended::Named(set),
         Published::Unnamed(outcomes) => Ended::Unnamed(outcomes),

@@ -16,7 +16,8 @@ use basegen::publish::{
     SetForm, SetName, StageRequest, Staged, join, promote, publish, stage,
 };
 use basegen::registry::{
-    Blob, Credentials, DockerConfig, Manifest, Registries, RegistryError, RegistryOptions, RetryPolicy,
+    Blob, Credentials, DockerConfig, Manifest, Registries, RegistryError, RegistryOptions,
+    RetryPolicy,
 };
 use basegen::render::BuildContext;
 use bytes::Bytes;
@@ -79,7 +80,8 @@ impl Engine for Builder {
             return Ok(BuiltImage { digest, cached: false, manifests });
         }
         let manifest = self.push_manifest(job).await;
-        let manifest = manifest.map_err(|error| failure(FailureKind::Export, &error.to_string()))?;
+        let manifest =
+            manifest.map_err(|error| failure(FailureKind::Export, &error.to_string()))?;
         self.built.lock().expect("a list").push(job.target.clone());
         Ok(BuiltImage { digest: manifest.digest(), cached: false, manifests: vec![manifest] })
     }
