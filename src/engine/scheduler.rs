@@ -42,7 +42,7 @@ pub enum Outcome {
     /// The image is where it should be, and has passed its checks.
     Built(BuiltImage),
     /// It could not be built, or not be put there.
-    Failed(Failure),
+    Failed(Box<Failure>),
     /// It was not tried, or stopped half way.
     Cancelled(CancelReason),
 }
@@ -161,7 +161,7 @@ impl<E: Engine> Run<E> {
         let (_, index, begun) = self.tasks.swap_remove(position);
         let outcome = match result {
             Ok(image) => Outcome::Built(image),
-            Err(failure) => Outcome::Failed(*failure),
+            Err(failure) => Outcome::Failed(failure),
         };
         self.events.emit(&ending(&self.jobs[index], &outcome, begun.elapsed()));
         let failed = matches!(outcome, Outcome::Failed(_));
@@ -215,7 +215,7 @@ fn ending(job: &BuildJob, outcome: &Outcome, elapsed: Duration) -> Event {
             elapsed,
         },
         Outcome::Failed(failure) => {
-            Event::TargetFailed { target, failure: failure.clone(), elapsed }
+            Event::TargetFailed { target, failure: (**failure).clone(), elapsed }
         }
         Outcome::Cancelled(reason) => Event::TargetCancelled { target, reason: *reason },
     }

@@ -182,7 +182,7 @@ async fn a_job_is_built_at_once_and_handed_on_after_those_before_it() {
     assert_eq!(begun, ["0", "1", "2", "3"]);
     let ended = ran.engine.ended.lock().expect("notes").clone();
     assert_eq!(ended, ["3", "1", "0", "2"]);
-    assert_eq!(ran.outcomes[1], Outcome::Failed(failure()));
+    assert_eq!(ran.outcomes[1], Outcome::Failed(Box::new(failure())));
     assert_eq!(ran.outcomes[2], Outcome::Built(image()));
 }
 
@@ -197,7 +197,8 @@ async fn jobs_that_wait_take_no_place_from_those_that_they_wait_for() {
 async fn a_failure_leaves_the_others_alone() {
     let deeds = vec![Deed::Fail(1), Deed::Build(5), Deed::Build(1)];
     let ran = ran(deeds, request(independent(3), 2)).await;
-    let expected = [Outcome::Failed(failure()), Outcome::Built(image()), Outcome::Built(image())];
+    let expected =
+        [Outcome::Failed(Box::new(failure())), Outcome::Built(image()), Outcome::Built(image())];
     assert_eq!(ran.outcomes, expected);
 }
 
