@@ -10,6 +10,7 @@ pub(crate) use data::{DataFault, JsonError, type_name};
 
 use std::error::Error;
 use std::fmt;
+use std::io;
 use std::process;
 
 /// The exit codes of `basegen`, the one table of them.
@@ -126,7 +127,8 @@ impl fmt::Display for Report {
     /// Writes `error: …`, a line for each cause and one for the hint, without a last line end.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "error: {}", self.message())?;
-        if let Some(hint) = self.0.hint() {
+        let hint = self.0.hint().or_else(|| full_disk(&*self.0).map(str::to_owned));
+        if let Some(hint) = hint {
             write!(formatter, "\n\nhint: {hint}")?;
         }
         Ok(())
@@ -137,6 +139,25 @@ impl fmt::Debug for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, formatter)
     }
+}
+
+/// What to do if `error` or one of its causes is a full disk of this machine.
+fn full_disk(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        match error.downcast_ref::<io::Error>().map(io::Error::kind) {
+            Some(io::ErrorKind::StorageFull) => {
+                return Some(
+                    "a disk of this machine is full: free some space on it, and run again",
+                );
+            }
+            Some(io::ErrorKind::QuotaExceeded) => {
+                return Some("your quota on a disk of this machine is used up: free some space");
+            }
+            _ => cause = error.source(),
+        }
+    }
+    None
 }
 
 /// The causes of `error` joined to it, for a place that has one line only.

@@ -26,6 +26,10 @@ impl FileError {
         Self { doing: "start the threads that builds are watched by".to_owned(), source }
     }
 
+    pub(super) fn output(source: io::Error) -> Self {
+        Self { doing: "write the output".to_owned(), source }
+    }
+
     pub(super) fn manual(source: io::Error) -> Self {
         Self { doing: "write the manual pages".to_owned(), source }
     }

@@ -82,7 +82,11 @@ pub fn run(
         Err(error) => refuse(&error, environment, printer),
     };
     match printer.finish() {
-        Err(_) if code == ExitCode::Success => ExitCode::Failure,
+        Err(source) if code == ExitCode::Success => {
+            let error = Report::from(metadata::FileError::output(source));
+            printer.message(&error.to_string());
+            error.exit_code()
+        }
         _ => code,
     }
 }

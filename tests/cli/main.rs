@@ -8,6 +8,7 @@ mod registry;
 mod bump;
 mod changed;
 mod check;
+mod disk;
 mod engine;
 mod explain;
 mod export;

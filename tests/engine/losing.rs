@@ -80,14 +80,15 @@ async fn a_lost_engine_fails_what_it_was_building_and_the_others_are_told() {
 /// Fault 15: runs the command where there is a megabyte of disk, and lists what it leaves there.
 const IN_A_MEGABYTE: &str = r#"
 mount -t tmpfs -o size=1m none "$1" && shift
+listed=$1 && shift
 "$@"
 code=$?
-ls layout/blobs/sha256
+ls "$listed"
 exit $code
 "#;
 
-#[tokio::test]
-async fn a_disk_that_is_full_is_named_and_nothing_partial_stays() {
+/// A project whose image holds four megabytes.
+fn large_project() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let templates = folder.path().join("dockerfiles");
     fs_err::create_dir(&templates).expect("a folder");
@@ -100,11 +101,39 @@ async fn a_disk_that_is_full_is_named_and_nothing_partial_stays() {
         .expect("a file");
     let random: Vec<u8> = (0..4 << 20).map(|_| rand::random()).collect();
     fs_err::write(templates.join("large"), random).expect("a file");
+    folder
+}
+
+/// The command where its folder `layout` has a megabyte; lists what it leaves in `listed`.
+fn in_a_megabyte(folder: &Path, listed: &str) -> Command {
     let is_root = std::fs::metadata("/proc/self").expect("a process").uid() == 0;
     let mut command = Command::new("unshare");
     command.args(if is_root { &["--mount"][..] } else { &["--mount", "--map-root-user"] });
-    command.args(["sh", "-c", IN_A_MEGABYTE, "sh", "layout", env!("CARGO_BIN_EXE_basegen")]);
-    command.args(["--output", "oci:layout", "--log-dir", "logs"]).current_dir(folder.path());
+    command.args(["sh", "-c", IN_A_MEGABYTE, "sh", "layout", listed]);
+    command.arg(env!("CARGO_BIN_EXE_basegen")).current_dir(folder);
+    command
+}
+
+#[tokio::test]
+async fn a_full_disk_of_this_machine_is_named_and_nothing_partial_stays() {
+    let folder = large_project();
+    let mut command = in_a_megabyte(folder.path(), "layout/one");
+    command.args(["render", "-o", "layout"]);
+    let output = command.output().expect("unshare runs, as root or in a user namespace");
+    let (left, told) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    for part in ["No space left on device", "hint: a disk of this machine is full"] {
+        assert!(told.contains(part), "no `{part}` in:\n{told}");
+    }
+    assert!(!left.contains("large"), "{left}");
+}
+
+#[tokio::test]
+async fn a_disk_that_is_full_is_named_and_nothing_partial_stays() {
+    let folder = large_project();
+    let mut command = in_a_megabyte(folder.path(), "layout/blobs/sha256");
+    command.args(["--output", "oci:layout", "--log-dir", "logs"]);
     let output = command.output().expect("unshare runs, as root or in a user namespace");
     let (left, told) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

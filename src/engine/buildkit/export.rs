@@ -24,8 +24,8 @@ pub(super) struct Abilities {
     /// Whether a Docker Engine keeps images in its old store, which only the `moby` exporter
     /// reaches and which forgets how layers were compressed.
     pub(super) graph_driver: bool,
-    /// Whether the engine decides by itself which registries may speak plain HTTP, as Docker does.
-    pub(super) knows_insecure_registries: bool,
+    /// Whether it is a Docker Engine, which decides by itself which registries may speak plain HTTP.
+    pub(super) is_docker: bool,
 }
 
 /// How `job` goes to the destination of `options`.
@@ -74,7 +74,7 @@ fn push(job: &BuildJob, options: &BuildOptions, able: Abilities) -> Vec<(&'stati
     let is_plain = repository.is_some_and(|repository| {
         let registry = repository.registry();
         let said = options.plain_http.get(registry).copied();
-        said.unwrap_or_else(|| !able.knows_insecure_registries && is_loopback(registry))
+        said.unwrap_or_else(|| !able.is_docker && is_loopback(registry))
     });
     if is_plain {
         // It is spoken to with TLS and any certificate first, and without TLS where that fails.
@@ -124,7 +124,7 @@ mod tests {
     use crate::image::Compression;
     use crate::render::BuildContext;
 
-    const DOCKER: Abilities = Abilities { graph_driver: false, knows_insecure_registries: true };
+    const DOCKER: Abilities = Abilities { graph_driver: false, is_docker: true };
 
     fn job(references: &[&str]) -> BuildJob {
         let reference = |text: &&str| text.parse().expect("a reference");
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn what_builds_is_told_which_registries_speak_plain_http() {
-        const BUILDKITD: Abilities = Abilities { knows_insecure_registries: false, ..DOCKER };
+        const BUILDKITD: Abilities = Abilities { is_docker: false, ..DOCKER };
         let said = [("10.0.0.1:5000", true), ("localhost:5001", false)];
         for (reference, buildkitd, docker) in [
             ("127.0.0.1:5000/a:1", true, false),

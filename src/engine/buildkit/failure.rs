@@ -18,6 +18,9 @@ use crate::verify;
 /// How every system says that a disk is full.
 const DISK_FULL: &str = "no space left on device";
 
+/// How failures begin where the engine has no space left.
+const FULL: &str = "a disk of the engine is full";
+
 /// How failures begin where the engine misses something of its own.
 const LOST: &str = "the engine lost a part of";
 
@@ -54,14 +57,23 @@ pub(super) fn failure(
         details.line.get_or_insert(line);
     }
     let kind = kind(status, &message, step.as_ref(), &details);
-    if is_gone(&message) {
+    if is_disk_full(&message, &details) {
+        message = format!("{FULL}: {message}");
+    } else if is_gone(&message) {
         message = gone(&message, step.as_ref(), job);
-    } else if kind == FailureKind::Engine && !message.contains(DISK_FULL) && !is_overload(&message)
-    {
+    } else if kind == FailureKind::Engine && !is_overload(&message) {
         message = format!("lost the connection to the engine: {message}");
     }
     let platform = step.as_ref().and_then(|step| platform(&step.name, &job.platforms));
+    let is_step_full = step.as_ref().is_some_and(|step| progress.ran_out_of_space(step));
     let hint = hint(&message, kind, details.exit_code, job, able).or_else(|| {
+        // A step has written it, whose disks are those of the engine and what it mounts.
+        is_step_full.then(|| {
+            let hint = disk_full_hint("", able);
+            format!("a command of the step found a full disk: {hint}")
+        })
+    });
+    let hint = hint.or_else(|| {
         details.exit_code?;
         emulation_hint(platform.as_ref().or_else(|| only(&job.platforms))?, native)
     });
@@ -138,7 +150,7 @@ fn parse_error(message: &str) -> Option<(usize, String)> {
 }
 
 fn kind(status: &Status, message: &str, step: Option<&Step>, details: &Details) -> FailureKind {
-    let is_full = message.contains(DISK_FULL);
+    let is_full = is_disk_full(message, details);
     let is_lost = details.vertex.is_none()
         && step.is_none()
         && (matches!(status.code(), Code::Unavailable | Code::Cancelled)
@@ -154,6 +166,26 @@ fn kind(status: &Status, message: &str, step: Option<&Step>, details: &Details) 
     } else {
         FailureKind::Build
     }
+}
+
+/// Whether a disk of the engine is full. A command that failed may have these words in its name.
+fn is_disk_full(message: &str, details: &Details) -> bool {
+    details.exit_code.is_none() && message.contains(DISK_FULL)
+}
+
+/// What to do about it. The file that could not be written is told before the problem, as in
+/// `write /var/lib/docker/tmp/a: no space left on device`.
+fn disk_full_hint(message: &str, able: Abilities) -> String {
+    let before = message.split(DISK_FULL).next().unwrap_or_default().trim_end_matches([':', ' ']);
+    let path = before.rsplit(' ').next().filter(|word| word.starts_with('/'));
+    let place = path.map(|path| format!(", on the disk that holds `{path}`")).unwrap_or_default();
+    let prune = match able.is_docker {
+        true => {
+            "`docker builder prune` frees Docker's build cache, and `docker system df` lists the rest"
+        }
+        false => "`buildctl prune` frees buildkitd's cache, and `buildctl du` lists it",
+    };
+    format!("free some space on the engine's machine{place}: {prune}")
 }
 
 /// Whether our own disk is full, which an OCI layout is written to.
@@ -206,10 +238,8 @@ fn hint(
     able: Abilities,
 ) -> Option<String> {
     let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
-    if says(&[DISK_FULL]) {
-        return Some(
-            "the engine's disk is full: `docker builder prune` frees its build cache".to_owned(),
-        );
+    if message.starts_with(FULL) {
+        return Some(disk_full_hint(message, able));
     }
     if is_layout_full(message) {
         return Some(
@@ -271,7 +301,7 @@ fn plain_http_hint(message: &str, job: &BuildJob, able: Abilities) -> Option<Str
     let told = url.and_then(|url| url.split(['/', '"']).next());
     let pushed = || job.references.first().map(|first| first.repository.registry());
     let registry = told.or_else(pushed)?;
-    Some(match able.knows_insecure_registries {
+    Some(match able.is_docker {
         true => format!(
             "`{registry}` speaks plain HTTP: add it to `insecure-registries` in Docker's daemon.json"
         ),
@@ -376,7 +406,7 @@ mod tests {
         }
     }
 
-    const DOCKER: Abilities = Abilities { graph_driver: false, knows_insecure_registries: true };
+    const DOCKER: Abilities = Abilities { graph_driver: false, is_docker: true };
 
     struct Deaf;
 
@@ -427,6 +457,57 @@ mod tests {
         }
     }
 
+    /// As `BuildKit` 0.13, containerd and runc say it.
+    #[test]
+    fn a_full_disk_of_the_engine_is_named_with_its_path() {
+        let told = [
+            "failed to copy: failed to send write: write /var/lib/docker/containerd/daemon/io.containerd.content.v1.content/ingest/1/data: no space left on device: unknown",
+            "failed to prepare sha256:1 as 2: failed to create temp dir: mkdir /var/lib/buildkit/runc-overlayfs/snapshots/new-1: no space left on device",
+            "failed to solve: database or disk: no space left on device",
+        ]
+        .map(|message| {
+            let failure = failed(message);
+            assert_eq!(failure.kind, FailureKind::Engine, "{failure:?}");
+            format!("{}\nhint: {}\n", failure.message, failure.hint.expect("a hint"))
+        });
+        insta::assert_snapshot!(told.join("\n"));
+        let buildkitd = Abilities { is_docker: false, ..DOCKER };
+        assert!(disk_full_hint("", buildkitd).contains("`buildctl prune`"));
+    }
+
+    #[test]
+    fn a_command_that_found_a_full_disk_is_a_failed_step_with_a_hint() {
+        use bollard_buildkit_proto::moby::buildkit::v1::{StatusResponse, Vertex, VertexLog};
+        let events = Events::to(Arc::new(Deaf));
+        let mut progress = Progress::new("server", &events, Past::default().now());
+        let name = "[2/2] RUN echo no space left on device && dd of=/a".to_owned();
+        progress.update(&StatusResponse {
+            vertexes: vec![Vertex {
+                digest: "sha256:1".to_owned(),
+                name,
+                error: "exit code: 1".to_owned(),
+                ..Vertex::default()
+            }],
+            logs: vec![VertexLog {
+                vertex: "sha256:1".to_owned(),
+                msg: b"dd: error writing '/a': No space left on device\n".to_vec(),
+                ..VertexLog::default()
+            }],
+            ..StatusResponse::default()
+        });
+        let details = encoded(&[
+            ("errdefs.Vertex+json", json!({"digest": "sha256:1"})),
+            ("gatewayapi.ExitMessage+json", json!({"Code": 1})),
+        ]);
+        let message = "process \"/bin/sh -c echo no space left on device && dd of=/a\" did not \
+                       complete successfully: exit code: 1";
+        let status = Status::with_details(Code::Unknown, message, details.into());
+        let failure = failure(&status, &job(), &progress, &[], DOCKER);
+        assert_eq!(failure.kind, FailureKind::Build, "{failure:?}");
+        let hint = failure.hint.expect("a hint");
+        assert!(hint.starts_with("a command of the step found a full disk"), "{hint}");
+    }
+
     #[test]
     fn lines_of_the_dockerfile_are_told_as_lines_of_templates() {
         let mut job = job();
@@ -449,7 +530,7 @@ mod tests {
 
     #[test]
     fn a_registry_without_tls_is_named_with_the_setting_that_the_engine_has() {
-        let buildkitd = Abilities { knows_insecure_registries: false, ..DOCKER };
+        let buildkitd = Abilities { is_docker: false, ..DOCKER };
         let pull = "base:1: failed to resolve source metadata for 10.0.0.1:5000/base:1: failed to \
                     do request: Head \"https://10.0.0.1:5000/v2/base/manifests/1\": http: server \
                     gave HTTP response to HTTPS client";

@@ -67,7 +67,7 @@ pub(super) async fn probe(address: &EngineAddress) -> Result<Probed, EngineError
         channel,
         abilities: Abilities {
             graph_driver: docker.is_some() && !about.containerd_store,
-            knows_insecure_registries: docker.is_some(),
+            is_docker: docker.is_some(),
         },
         docker,
         platforms: platforms(workers.into_inner().record),

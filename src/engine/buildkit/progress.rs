@@ -14,6 +14,9 @@ use super::text::{Lines, clean, one_line_name};
 use crate::event::{Event, Events, Step};
 use crate::render::TemplateLine;
 
+/// How programs report a full disk; Go's write it in lower case.
+const NO_SPACE: &str = "o space left on device";
+
 /// Follows one build and tells its events.
 pub(super) struct Progress {
     target: String,
@@ -35,6 +38,8 @@ struct StepState {
     intervals: Vec<(Duration, Duration)>,
     error: Option<String>,
     lines: Lines,
+    /// Whether it has written that a disk is full.
+    is_disk_full: bool,
 }
 
 #[derive(Default)]
@@ -128,6 +133,12 @@ impl Progress {
     pub(super) fn step_of(&self, vertex: &str) -> Option<&Step> {
         let index = self.vertices.get(vertex)?.step?;
         Some(&self.steps[index].step)
+    }
+
+    /// Whether `step` has written that a disk is full.
+    pub(super) fn ran_out_of_space(&self, step: &Step) -> bool {
+        let state = step.number.checked_sub(1).and_then(|index| self.steps.get(index));
+        state.is_some_and(|state| state.is_disk_full)
     }
 
     /// Whether the engine has told of no step yet.
@@ -250,6 +261,7 @@ impl Progress {
     fn log(&mut self, log: &VertexLog) {
         let Some(index) = self.told(&log.vertex) else { return };
         for line in self.steps[index].lines.push(&log.msg) {
+            self.steps[index].is_disk_full |= line.contains(NO_SPACE);
             self.emit_line(index, line);
         }
     }
@@ -348,6 +360,7 @@ impl StepState {
             intervals: Vec::new(),
             error: None,
             lines: Lines::default(),
+            is_disk_full: false,
         }
     }
 }
