@@ -41,6 +41,7 @@ pub use pattern::{Pattern, PatternError};
 pub use places::{GeneratedTable, VERSION_GROUP, VersionPlace, VersionTable, version_pattern};
 pub use publish::{PublishTable, ReleaseSetForm};
 pub use pull_request::PullRequestTable;
+pub(crate) use pull_request::refuse_branch;
 pub use registries::{AuthMethodName, RegistryAuth, RegistrySettings};
 pub(crate) use registries::{refuse_credential, registry_host};
 pub(crate) use safe::{INSTRUCTIONS, is_invisible};
