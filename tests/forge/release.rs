@@ -354,12 +354,13 @@ async fn the_matrix_may_be_below_the_top_of_its_repository() {
     ] {
         project.write(&format!("images/dockerfiles/{path}"), text);
     }
-    project.stage_of("images/matrix.toml");
     let release = "release v1.3.0 --pr --quiet -f images/matrix.toml";
     // Without git nobody knows what lies above.
-    assert_snapshot!(project.told(project.basegen(release)).await);
-    assert_eq!(project.registry.tags("acme/base").len(), 2, "only what was staged");
+    let told = project.told(project.basegen(release)).await;
+    assert_snapshot!(told.replace(&format!("{}/", project.folder.path().display()), ""));
+    assert!(project.registry.tags("acme/base").is_empty());
     project.git(&["init", "--quiet"]);
+    project.stage_of("images/matrix.toml");
     let dry = project.stdout(&format!("{release} --dry-run")).await;
     assert!(
         dry.contains("--- a/VERSION\n") && dry.contains("--- a/images/constants.py\n"),
