@@ -111,7 +111,7 @@ pub(super) struct GlobalArgs {
     /// Let the matrix name files outside its repository: fs.read=PATH, fs.write=PATH or fs=PATH; can be repeated
     #[arg(long, value_name = "ENTITLEMENT", global = true)]
     pub(super) allow: Vec<Entitlement>,
-    /// Say only what went wrong
+    /// Print results, warnings and errors only
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(super) quiet: bool,
     /// Show what the build steps write

@@ -121,6 +121,7 @@ fn stray_argument(command: &clap::Command, matches: &ArgMatches) -> Option<Strin
 }
 
 fn execute(cli: Cli, environment: &Environment, printer: &Printer) -> Result<ExitCode, Report> {
+    let printer = &Printer { quiet: cli.global.quiet, ..printer.clone() };
     match cli.command {
         None => build::run(&cli.build, &cli.global, environment, printer),
         Some(Command::Plan(args)) => planned::plan(&args, &cli.global, environment, printer),

@@ -199,7 +199,7 @@ impl<'a> Proposing<'a> {
                 "nothing to do: `{}` is in step with {} already",
                 base.branch, self.version
             );
-            self.printer.result(&message);
+            self.printer.done(&message);
             return Ok(ExitCode::Success);
         }
         let notes = match missing.is_empty() {
@@ -229,7 +229,7 @@ impl<'a> Proposing<'a> {
             self.tell(&opened)?;
         } else {
             let message = format!("nothing to do: `{}` has all of it already", base.branch);
-            self.printer.result(&message);
+            self.printer.done(&message);
         }
         Ok(ExitCode::Success)
     }

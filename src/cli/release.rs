@@ -91,7 +91,7 @@ fn version(
     let plan = plan(matrix, &first.version)?;
     if !bump::is_released(&plan, environment)? {
         let version = &first.version;
-        printer.message(&format!(
+        printer.note(&format!(
             "{version} is not released yet: it is released, and what has changed goes with it"
         ));
         return Ok(Some(first.version));
@@ -99,7 +99,7 @@ fn version(
     let stands = stands::required(&plan, environment)?;
     if stands.iter().all(|stand| stand.state == PublishedState::Published) {
         let message = format!("nothing changed: no image has since {} was released", first.version);
-        printer.result(&message);
+        printer.done(&message);
         return Ok(None);
     }
     let earlier = match proposing {
@@ -183,7 +183,7 @@ fn write(
     version::write(&plan.matrix.checkout, &edits)?;
     let edits = named(plan, edits);
     let files: String = edits.iter().map(|edit| format!("\n  {}", edit.path.display())).collect();
-    printer.message(&match edits.len() {
+    printer.note(&match edits.len() {
         0 => format!("the working tree is in step with {version} already"),
         count => format!("{version} is written to {}:{files}", format::count(count, "file")),
     });
