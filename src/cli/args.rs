@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::files::Entitlement;
+use super::allow::Entitlement;
 
 pub(super) use build::{
     BuildArgs, EngineArgs, NamingArgs, OutputArgs, Progress, RunningArgs, SelectionArgs,
@@ -108,10 +108,15 @@ pub(super) struct GlobalArgs {
     /// The matrix file
     #[arg(short, long = "file", value_name = "FILE", default_value = "matrix.toml", global = true)]
     pub(super) file: PathBuf,
-    /// Let the matrix name files outside its repository: fs.read=PATH, fs.write=PATH or fs=PATH; can be repeated
+    /// Allow an exception: fs.read=PATH, fs.write=PATH, fs=PATH, credentials.plain-http=HOST,
+    /// credentials.github=HOST; can be repeated
+    ///
+    /// `fs` lets the matrix name files outside its repository. `credentials.plain-http` lets credentials travel
+    /// to a host without TLS. `credentials.github` names the host of a GitHub Enterprise Server, which may then
+    /// receive the token for pull requests.
     #[arg(long, value_name = "ENTITLEMENT", global = true)]
     pub(super) allow: Vec<Entitlement>,
-    /// Print results, warnings and errors only
+    /// Say only what went wrong
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(super) quiet: bool,
     /// Show what the build steps write

@@ -94,7 +94,9 @@ pub(super) fn run(
         return Err(error);
     }
     if wrong == 0 {
-        printer.note("everything is in step");
+        if !global.quiet {
+            printer.message("everything is in step");
+        }
         return Ok(ExitCode::Success);
     }
     printer.message(&format!("{} out of step", format::count(wrong, "thing")));

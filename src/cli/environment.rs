@@ -1,6 +1,6 @@
 //! What is read from the process's surroundings: once, here, and handed on as values.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt;
 use std::io::IsTerminal as _;
@@ -11,12 +11,16 @@ use secrecy::SecretString;
 
 use crate::report::{ColorSignals, Guard};
 
+use super::allow::Entitlement;
+use super::owners;
+
 /// Variables and terminals, as they were when basegen started.
 #[derive(Clone, Default)]
 pub struct Environment {
     variables: BTreeMap<OsString, OsString>,
     stdout_is_terminal: bool,
     stderr_is_terminal: bool,
+    allowed: Vec<Entitlement>,
 }
 
 impl Environment {
@@ -27,7 +31,34 @@ impl Environment {
             variables: std::env::vars_os().collect(),
             stdout_is_terminal: std::io::stdout().is_terminal(),
             stderr_is_terminal: std::io::stderr().is_terminal(),
+            allowed: Vec::new(),
         }
+    }
+
+    /// Returns the same with the exceptions that the command line allows.
+    pub(super) fn with_allowed(&self, allowed: &[Entitlement]) -> Self {
+        Self { allowed: allowed.to_vec(), ..self.clone() }
+    }
+
+    /// Returns the hosts that may receive credentials without TLS.
+    pub(super) fn plain_http_hosts(&self) -> BTreeSet<String> {
+        let hosts = self.allowed.iter().filter_map(|allowed| match allowed {
+            Entitlement::PlainHttp(host) => Some(host.clone()),
+            _ => None,
+        });
+        hosts.collect()
+    }
+
+    /// Returns the hosts beside GitHub's own that may receive a token of GitHub's: those of `GITHUB_API_URL`,
+    /// `GITHUB_SERVER_URL` and `GH_HOST`, and those that the command line names.
+    pub(super) fn github_hosts(&self) -> Vec<String> {
+        let names = ["GITHUB_API_URL", "GITHUB_SERVER_URL", "GH_HOST"];
+        let hosts = names.iter().filter_map(|name| owners::host_of(self.variable(name)?));
+        let allowed = self.allowed.iter().filter_map(|allowed| match allowed {
+            Entitlement::GitHub(host) => Some(host.clone()),
+            _ => None,
+        });
+        hosts.chain(allowed).collect()
     }
 
     /// A variable that is set and not empty.

@@ -146,6 +146,7 @@ fn secrets(
     for (id, table) in &matrix.build.secrets {
         let (source, is_there) = match (&table.env, &table.file) {
             (Some(variable), _) => {
+                let variable = variable.get_ref();
                 let is_there = environment.variable(variable).is_some();
                 (SecretSource::Variable(variable.clone()), is_there)
             }
@@ -158,7 +159,7 @@ fn secrets(
         if is_there || !table.optional {
             secrets.push(BakeSecret { id: id.clone(), source });
         } else {
-            printer.note(&format!("the optional secret `{id}` is not there, and left out"));
+            printer.message(&format!("the optional secret `{id}` is not there, and left out"));
         }
     }
     let certificates = inputs::ca_certificates(matrix, None, environment)?;
@@ -203,7 +204,7 @@ fn write(folder: &Path, bake: &Bake<'_>, printer: &Printer) -> Result<(), Report
     let content = bake.text.clone().into_bytes();
     files.insert(PathBuf::from(FILE), RenderedFile { executable: false, content });
     render::write(folder, &files)?;
-    printer.note(&format!(
+    printer.message(&format!(
         "wrote {FILE} to {folder}; build it there: cd {folder} && docker buildx bake",
         folder = folder.display()
     ));

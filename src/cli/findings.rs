@@ -37,7 +37,7 @@ pub(super) fn of(
     environment: &Environment,
     printer: &Printer,
 ) -> Result<Found, Report> {
-    let checker = Checker { matrix, fix: args.fix, printer };
+    let checker = Checker { matrix, fix: args.fix, printer, quiet: global.quiet };
     let mut findings = checker.schema()?;
     let (first, of_places) = checker.version();
     findings.extend(of_places);
@@ -66,6 +66,7 @@ struct Checker<'a> {
     matrix: &'a Matrix,
     fix: bool,
     printer: &'a Printer,
+    quiet: bool,
 }
 
 impl Checker<'_> {
@@ -330,8 +331,10 @@ impl Checker<'_> {
     }
 
     fn wrote(&self, path: &Path) {
-        let path = version::named(self.matrix.folder(), path);
-        self.printer.note(&format!("wrote {}", path.display()));
+        if !self.quiet {
+            let path = version::named(self.matrix.folder(), path);
+            self.printer.message(&format!("wrote {}", path.display()));
+        }
     }
 }
 

@@ -8,20 +8,19 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::error::{ExitCode, Explain, Report};
 use crate::forge::{Access, GitHubOptions, Remote, RepositoryName};
-use crate::matrix::{Matrix, PullRequestTable, VersionTable};
-use crate::registry::RetryPolicy;
-use crate::report::Printer;
+use crate::matrix::{Matrix, PullRequestTable};
+use crate::registry::{PlainHttp, RetryPolicy, plain_http_hint};
 
-use super::{Environment, git, registries};
+use super::{Environment, git, owners, registries};
 
 /// How long GitHub may take for an answer.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The variables that a token is looked for in, the first that is set counts: for github.com, for
-/// GHE.com, and for a host that more than the remote names.
+/// GHE.com, and for the host of `GITHUB_API_URL`.
 const TOKENS: [&str; 2] = ["GITHUB_TOKEN", "GH_TOKEN"];
 
-/// Those for a host that the remote alone names, and that is none of GitHub's own.
+/// Those for a host that `GH_HOST` or the command line names, and that is none of GitHub's own.
 const ENTERPRISE_TOKENS: [&str; 2] = ["GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN"];
 
 /// Where a GitHub App's id and private key are looked for.
@@ -43,14 +42,17 @@ pub(super) enum ForgeError {
     #[error("GITHUB_API_URL has an `@`: it is no place for a user name or a password")]
     SignedApi,
     /// The token would travel in the clear.
-    #[error("the token is not sent to `{0}` without TLS")]
+    #[error("the token for GitHub is not sent to `{0}` over plain HTTP")]
     PlainHttp(String),
     /// There is no token.
     #[error("there is no token for GitHub")]
     NoToken,
-    /// There is none for a host that nothing but the remote names.
-    #[error("there is no token for `{0}`, which only the git remote `origin` names")]
+    /// There is none for an Enterprise Server.
+    #[error("there is no token for `{0}`")]
     NoTokenFor(String),
+    /// The matrix or the remote alone names the host.
+    #[error("the token for GitHub is not sent to `{0}`")]
+    Stranger(String),
     /// The matrix names a variable that is not set.
     #[error("`[pull_request]` names the variable `{0}`, which is not set")]
     Variable(String),
@@ -62,7 +64,9 @@ pub(super) enum ForgeError {
 impl Explain for ForgeError {
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Api(_) | Self::SignedApi | Self::PlainHttp(_) => ExitCode::Matrix,
+            Self::Api(_) | Self::SignedApi | Self::PlainHttp(_) | Self::Stranger(_) => {
+                ExitCode::Matrix
+            }
             _ => ExitCode::Forge,
         }
     }
@@ -80,10 +84,16 @@ impl Explain for ForgeError {
             Self::NoTokenFor(_) => {
                 "set GH_ENTERPRISE_TOKEN or GITHUB_ENTERPRISE_TOKEN, the variable that \
                  `token_secret_name` in `[pull_request]` names, or those of a GitHub App. \
-                 GITHUB_TOKEN and GH_TOKEN are sent there only where GITHUB_API_URL, or `api` in \
-                 `[pull_request]`, names the host"
+                 GITHUB_TOKEN and GH_TOKEN are sent there only where GITHUB_API_URL names the host"
             }
-            Self::Api(_) | Self::SignedApi | Self::PlainHttp(_) => {
+            Self::Stranger(host) => {
+                return Some(format!(
+                    "only the matrix or the git remote `origin` names this host. If it is your GitHub, set \
+                     GH_HOST={host} or pass `--allow credentials.github={host}`"
+                ));
+            }
+            Self::PlainHttp(host) => return Some(plain_http_hint(host)),
+            Self::Api(_) | Self::SignedApi => {
                 "`api` in `[pull_request]` or GITHUB_API_URL, such as \
                  `https://github.example.org/api/v3`"
             }
@@ -98,23 +108,35 @@ impl Explain for ForgeError {
 pub(super) fn options(
     matrix: &Matrix,
     environment: &Environment,
-    printer: &Printer,
     anonymous: bool,
 ) -> Result<GitHubOptions, Report> {
     let table = &matrix.pull_request;
-    let Place { repository, api, stranger } = place(table, matrix.folder(), environment)?;
-    let tokens: &[&str] = if stranger.is_some() { &ENTERPRISE_TOKENS } else { &TOKENS };
-    let access = match (access(table, tokens, environment)?, stranger) {
-        (Access::Anonymous, None) if !anonymous => return Err(ForgeError::NoToken.into()),
-        (Access::Anonymous, Some(host)) if !anonymous => {
-            return Err(ForgeError::NoTokenFor(host).into());
-        }
-        (access, _) => access,
-    };
+    let (repository, api) = place(table, matrix.folder(), environment)?;
     let url: reqwest::Url = api.parse().map_err(|_| ForgeError::Api(api.clone()))?;
-    let is_here = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
-    if url.scheme() != "https" && !is_here && !matches!(access, Access::Anonymous) {
-        return Err(ForgeError::PlainHttp(api).into());
+    let host = owners::authority(&url).unwrap_or_default();
+    // Whoever reads it later finds the same host in it.
+    let api = url.as_str().trim_end_matches('/').to_owned();
+    let access = match trust(&host, environment) {
+        Trust::Nobody if anonymous => Access::Anonymous,
+        Trust::Nobody => return Err(ForgeError::Stranger(host).into()),
+        Trust::GitHub => access(table, &TOKENS, environment)?,
+        Trust::Enterprise => access(table, &ENTERPRISE_TOKENS, environment)?,
+    };
+    let is_anonymous = matches!(access, Access::Anonymous);
+    if is_anonymous && !anonymous {
+        return Err(match trust(&host, environment) {
+            Trust::Enterprise => ForgeError::NoTokenFor(host),
+            _ => ForgeError::NoToken,
+        }
+        .into());
+    }
+    if !is_anonymous {
+        owners::check_pull_request(matrix, &host, environment)?;
+        let plain_http =
+            PlainHttp { allowed: environment.plain_http_hosts(), ..PlainHttp::default() };
+        if !plain_http.admits(&url) {
+            return Err(ForgeError::PlainHttp(host).into());
+        }
     }
     Ok(GitHubOptions {
         client: registries::network(matrix, environment)?.client(&url)?,
@@ -123,39 +145,40 @@ pub(super) fn options(
         access,
         retry: RetryPolicy::default(),
         timeout: TIMEOUT,
-        optional_permissions: optional_permissions(matrix),
-        printer: printer.clone(),
     })
 }
 
-/// What the token of an App is asked for beyond contents and pull requests.
-fn optional_permissions(matrix: &Matrix) -> Vec<(&'static str, &'static str)> {
-    let mut permissions = Vec::new();
-    if !matrix.pull_request.team_reviewers.is_empty() {
-        permissions.push(("members", "read"));
-    }
-    let places = matrix.version.iter().flat_map(VersionTable::places);
-    if places.into_iter().any(|place| place.file.get_ref().contains(".github/workflows/")) {
-        permissions.push(("workflows", "write"));
-    }
-    permissions
+/// Which tokens a host of GitHub's API may receive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trust {
+    /// Those of GitHub itself, and of the server whose runner this is.
+    GitHub,
+    /// Those of an Enterprise Server, which `GH_HOST` or the command line names.
+    Enterprise,
+    /// None: the matrix or the git remote alone names the host, and anybody can be that.
+    Nobody,
 }
 
-/// Where the pull request goes.
-struct Place {
-    repository: RepositoryName,
-    /// The root of the API that it is behind.
-    api: String,
-    /// The host, where the remote alone names it and it is none of GitHub's own: anybody can be
-    /// that.
-    stranger: Option<String>,
+fn trust(host: &str, environment: &Environment) -> Trust {
+    let is_of_runner = environment.variable("GITHUB_API_URL").and_then(owners::host_of);
+    if host == "api.github.com"
+        || host.ends_with(".ghe.com")
+        || is_of_runner.as_deref() == Some(host)
+    {
+        Trust::GitHub
+    } else if environment.github_hosts().iter().any(|named| named == host) {
+        Trust::Enterprise
+    } else {
+        Trust::Nobody
+    }
 }
 
+/// Returns the repository that the pull request goes to, and the root of the API that it is behind.
 fn place(
     table: &PullRequestTable,
     folder: &Path,
     environment: &Environment,
-) -> Result<Place, ForgeError> {
+) -> Result<(RepositoryName, String), ForgeError> {
     let remote = git::remote(folder, "origin").and_then(|url| Remote::parse(&url));
     let told = |text: &str, source| {
         text.parse::<RepositoryName>().map_err(|_| ForgeError::Repository(source))
@@ -166,17 +189,14 @@ fn place(
         (None, None, Some(remote)) => remote.repository.clone(),
         (None, None, None) => return Err(ForgeError::NoRepository),
     };
-    let (api, stranger) = match (&table.api, environment.variable("GITHUB_API_URL"), remote) {
-        (Some(api), ..) => (api.get_ref().clone(), None),
+    let api = match (&table.api, environment.variable("GITHUB_API_URL"), remote) {
+        (Some(api), ..) => api.get_ref().clone(),
         (None, Some(api), _) if api.contains('@') => return Err(ForgeError::SignedApi),
-        (None, Some(api), _) => (api.to_owned(), None),
-        (None, None, Some(remote)) => {
-            let api = remote.api();
-            (api, (!remote.is_github()).then_some(remote.host))
-        }
-        (None, None, None) => ("https://api.github.com".to_owned(), None),
+        (None, Some(api), _) => api.to_owned(),
+        (None, None, Some(remote)) => remote.api(),
+        (None, None, None) => "https://api.github.com".to_owned(),
     };
-    Ok(Place { repository, api, stranger })
+    Ok((repository, api))
 }
 
 /// Who we are: an App where its two variables are set, else the first of `tokens`.

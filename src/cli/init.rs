@@ -153,15 +153,14 @@ pub(super) fn run(args: &InitArgs, printer: &Printer) -> Result<ExitCode, Report
             (false, true) => "would write",
             (false, false) => "wrote",
         };
-        let line = format!("{done} {}", path.display());
-        if args.dry_run { printer.result(&line) } else { printer.done(&line) }
+        printer.result(&format!("{done} {}", path.display()));
     }
     for (origin, wish) in &images {
         printer.result(&told(origin, &wish.findings));
     }
     if !args.dry_run {
         let has_workflow = files.keys().any(|path| path.starts_with(".github"));
-        printer.done(&next(folder, has_workflow && init::needs_action()));
+        printer.result(&next(folder, has_workflow && init::needs_action()));
     }
     Ok(ExitCode::Success)
 }

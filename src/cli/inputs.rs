@@ -14,8 +14,8 @@ use crate::matrix::{Matrix, SecretTable, SourceError};
 use crate::registry::{Credentials, conceal};
 use crate::report::Mask;
 
-use super::Environment;
 use super::args::RunningArgs;
+use super::{Environment, owners};
 
 /// The id under which build steps mount the certificates.
 pub(super) const CA_CERTIFICATES: &str = "ca_certificates";
@@ -55,9 +55,9 @@ pub(super) enum InputError {
         #[source]
         source: ReadError,
     },
-    /// The matrix names a file outside of the repository.
+    /// The matrix names a file outside of the repository, or asks for a well-known token.
     #[error(transparent)]
-    Outside(#[from] SourceError),
+    Refused(#[from] SourceError),
     /// The file holds no certificate.
     #[error("`{}` holds no certificate in PEM form", .0.display())]
     NoCertificate(PathBuf),
@@ -68,7 +68,7 @@ impl Explain for InputError {
         match self {
             Self::Argument(_) | Self::Variable { .. } => ExitCode::Usage,
             Self::File { .. } | Self::NoCertificate(_) => ExitCode::Failure,
-            Self::Outside(error) => error.exit_code(),
+            Self::Refused(error) => error.exit_code(),
         }
     }
 
@@ -96,6 +96,7 @@ pub(super) fn secrets(
         let (id, table) = secret_argument(text)?;
         given.insert(id, table);
     }
+    owners::check_build_secrets(matrix, |id| given.contains_key(id), environment)?;
     let mut secrets = Vec::new();
     for (id, table) in &matrix.build.secrets {
         if !given.contains_key(id) {
@@ -126,8 +127,8 @@ fn secret_argument(text: &str) -> Result<(String, SecretTable), InputError> {
             part.split_once('=').ok_or(InputError::Argument("its parts are `key=value`"))?;
         match key {
             "id" => id = Some(value.to_owned()),
-            "env" => table.env = Some(value.to_owned()),
-            "src" | "source" => table.file = Some(Spanned::new(0..0, value.to_owned())),
+            "env" => table.env = Some(unplaced(value)),
+            "src" | "source" => table.file = Some(unplaced(value)),
             "type" => {}
             _ => return Err(InputError::Argument("its keys are `id`, `env` and `src`")),
         }
@@ -140,9 +141,14 @@ fn secret_argument(text: &str) -> Result<(String, SecretTable), InputError> {
         return Err(InputError::Argument("it has both `env` and `src`"));
     }
     if table.env.is_none() && table.file.is_none() {
-        table.env = Some(id.clone());
+        table.env = Some(unplaced(&id));
     }
     Ok((id, table))
+}
+
+/// A name from the command line, which has no place in a file.
+fn unplaced(name: &str) -> Spanned<String> {
+    Spanned::new(0..0, name.to_owned())
 }
 
 fn secret(
@@ -152,13 +158,14 @@ fn secret(
     environment: &Environment,
 ) -> Result<Option<Secret>, InputError> {
     if let Some(variable) = &table.env {
+        let variable = variable.get_ref().as_str();
         let state = match environment.bytes(variable) {
             Some(value) if !value.is_empty() => return Ok(Some(named(id, value.to_vec()))),
             _ if table.optional => return Ok(None),
             Some(_) => "empty",
             None => "not set",
         };
-        let (id, variable) = (id.to_owned(), variable.clone());
+        let (id, variable) = (id.to_owned(), variable.to_owned());
         return Err(InputError::Variable { id, variable, state });
     }
     let Some((path, reader)) = file else { return Ok(None) };
@@ -235,11 +242,10 @@ mod tests {
 
     fn argument(text: &str) -> String {
         match secret_argument(text) {
-            Ok((id, table)) => format!(
-                "{id} env {:?} file {:?}",
-                table.env,
-                table.file.as_ref().map(Spanned::get_ref)
-            ),
+            Ok((id, table)) => {
+                let [env, file] = [table.env, table.file].map(|name| name.map(Spanned::into_inner));
+                format!("{id} env {env:?} file {file:?}")
+            }
             Err(error) => Report::from(error).to_string(),
         }
     }

@@ -4,6 +4,7 @@
 //! of its own; `basegen` without one builds.
 
 mod access;
+mod allow;
 mod answer;
 mod args;
 mod auth;
@@ -29,6 +30,7 @@ mod local;
 mod merge;
 mod metadata;
 mod outputs;
+mod owners;
 mod planned;
 mod progress;
 mod prune;
@@ -121,7 +123,7 @@ fn stray_argument(command: &clap::Command, matches: &ArgMatches) -> Option<Strin
 }
 
 fn execute(cli: Cli, environment: &Environment, printer: &Printer) -> Result<ExitCode, Report> {
-    let printer = &Printer { quiet: cli.global.quiet, ..printer.clone() };
+    let environment = &environment.with_allowed(&cli.global.allow);
     match cli.command {
         None => build::run(&cli.build, &cli.global, environment, printer),
         Some(Command::Plan(args)) => planned::plan(&args, &cli.global, environment, printer),

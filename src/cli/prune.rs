@@ -81,16 +81,12 @@ async fn prune(
     if let Ok(engine) = &engine {
         leftovers.images = stale_images(engine, &repositories, &needed).await?;
     }
-    if args.yes {
-        printer.done(&leftovers.text());
-    } else {
-        printer.result(&leftovers.text());
-    }
+    printer.result(&leftovers.text());
     let deleted = match args.yes {
         true => Some(delete(&registries, engine.ok(), &leftovers, printer).await),
         false => None,
     };
-    printer.note(&format!("{}\n", leftovers.summary(deleted)));
+    printer.message(&format!("{}\n", leftovers.summary(deleted)));
     Ok(())
 }
 

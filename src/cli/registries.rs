@@ -12,11 +12,11 @@ use crate::image::{Digest, Reference};
 use crate::matrix::{Matrix, RegistryAuth, RegistrySettings};
 use crate::registry::{
     AWS_VARIABLES, AuthMethod, AwsIam, CredentialSources, Credentials, DockerConfig, HostOptions,
-    Network, Proxies, Registries, RegistryError, RegistryOptions, RetryPolicy, Timeouts,
+    Network, PlainHttp, Proxies, Registries, RegistryError, RegistryOptions, RetryPolicy, Timeouts,
     VARIABLE_PREFIX, Variables, shell_safe,
 };
 
-use super::{Environment, engines};
+use super::{Environment, engines, owners};
 
 /// The certificates cannot be read that connections are to trust.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +34,7 @@ pub(super) fn options(
     matrix: &Matrix,
     environment: &Environment,
 ) -> Result<RegistryOptions, Report> {
+    owners::check_registries(matrix, environment)?;
     let sources = sources(matrix, environment)?;
     let Network { proxies, certificates } = sources.network.clone();
     let hosts = matrix.registries.iter();
@@ -120,6 +121,15 @@ fn sources(matrix: &Matrix, environment: &Environment) -> Result<CredentialSourc
             search_path: environment.path("PATH").map(Into::into),
         },
         network: network(matrix, environment)?,
+        plain_http: PlainHttp {
+            hosts: matrix
+                .registries
+                .iter()
+                .filter(|(_, settings)| settings.plain_http == Some(true))
+                .map(|(host, _)| host.clone())
+                .collect(),
+            allowed: environment.plain_http_hosts(),
+        },
     })
 }
 

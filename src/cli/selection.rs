@@ -1,12 +1,12 @@
 //! From arguments to a selection and a plan.
 
 use crate::error::{ExitCode, Explain, Report};
-use crate::files::Allowed;
 use crate::image::Platform;
 use crate::matrix::{self, Matrix, Selection, Term};
 use crate::plan::{Plan, PlanRequest};
 use crate::version::{self, Version};
 
+use super::allow;
 use super::args::{GlobalArgs, NamingArgs, SelectionArgs};
 
 /// An argument whose value cannot be read.
@@ -153,7 +153,7 @@ impl NamingArgs {
 
 /// Loads the matrix of a run.
 pub(super) fn load(global: &GlobalArgs) -> Result<Matrix, Report> {
-    Ok(matrix::load_with(&global.file, Allowed::new(&global.allow))?)
+    Ok(matrix::load_with(&global.file, allow::files(&global.allow))?)
 }
 
 /// Plans what is selected of `matrix`.

@@ -19,6 +19,9 @@ use crate::image::Repository;
 /// The most requests that one registry may be sent at a time.
 const MAX_CONCURRENCY: u16 = 256;
 
+/// The variable of a service account's key where no other is named.
+const GCP_SERVICE_ACCOUNT: &str = "gcp-service-account";
+
 /// The host of Docker Hub, and its other spellings.
 const DOCKER_HUB: &str = "docker.io";
 const DOCKER_HUB_SPELLINGS: [&str; 3] =
@@ -96,6 +99,8 @@ pub enum AuthMethodName {
 pub struct RegistrySettings {
     /// Where its credentials come from, if the matrix says so.
     pub auth: Option<RegistryAuth>,
+    /// The variables that its credentials come from, each with its place in the file.
+    pub variables: Vec<(String, Span)>,
     /// Whether it is spoken to without TLS.
     pub plain_http: Option<bool>,
     /// Whether its tags are immutable.
@@ -193,6 +198,30 @@ impl RegistryTable {
     }
 }
 
+impl RegistryTable {
+    /// The variables that credentials come from. One that no key names has the place of `auth_method`.
+    fn variables(&self) -> Vec<(String, Span)> {
+        let Some(method) = &self.auth_method else { return Vec::new() };
+        let keys = method.get_ref().keys().iter().filter(|key| key.ends_with("secret_name"));
+        let variables = keys.filter_map(|key| {
+            let (_, named) = self.credentials().into_iter().find(|(name, _)| name == key)?;
+            match named {
+                Some(name) => Some((name.get_ref().clone(), name.span())),
+                None => usual_variable(key).map(|name| (name.to_owned(), method.span())),
+            }
+        });
+        variables.collect()
+    }
+}
+
+/// The variable that `key` names where the table does not have it.
+fn usual_variable(key: &str) -> Option<&str> {
+    match key {
+        "secret_name" => Some(GCP_SERVICE_ACCOUNT),
+        _ => key.strip_suffix("_secret_name").filter(|name| name.starts_with("aws_")),
+    }
+}
+
 fn text(value: Option<&Spanned<String>>) -> Option<String> {
     value.map(|value| value.get_ref().clone())
 }
@@ -215,6 +244,7 @@ impl Checker<'_> {
             self.check_limits(table);
             let settings = RegistrySettings {
                 auth,
+                variables: table.variables(),
                 plain_http: table.plain_http,
                 immutable_tags: table.immutable_tags.unwrap_or_default(),
                 concurrency: table.concurrency.as_ref().map(|value| usize::from(*value.get_ref())),
@@ -303,7 +333,7 @@ impl Checker<'_> {
             },
             AuthMethodName::GcpServiceAccountJson => RegistryAuth::GcpServiceAccountJson {
                 variable: text(table.secret_name.as_ref())
-                    .unwrap_or_else(|| "gcp-service-account".to_owned()),
+                    .unwrap_or_else(|| GCP_SERVICE_ACCOUNT.to_owned()),
             },
             AuthMethodName::AccessToken => RegistryAuth::AccessToken {
                 username: text(table.username.as_ref()),

@@ -270,7 +270,8 @@ pub struct BuildTable {
 #[serde(remote = "Self", deny_unknown_fields)]
 pub struct SecretTable {
     /// The environment variable that holds it.
-    pub env: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub env: Option<Spanned<String>>,
     /// The file that holds it, relative to this file. One outside of the repository needs
     /// `--allow fs.read=PATH`.
     #[schemars(with = "Option<String>")]

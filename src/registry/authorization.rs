@@ -164,6 +164,10 @@ impl Host {
     }
 
     async fn credential(&self) -> Result<Option<Credential>, RegistryErrorKind> {
+        // A mirror is an engine's choice: without TLS nobody signs in there.
+        if self.is_mirror && !self.shared.credentials.plain_http().admits(&self.url("")) {
+            return Ok(None);
+        }
         self.shared.credentials.of(&self.name).await.map_err(|source| self.without(source))
     }
 

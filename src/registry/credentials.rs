@@ -15,7 +15,9 @@ mod google;
 mod helper;
 mod method;
 mod network;
+mod owners;
 mod pair;
+mod plain_http;
 mod signature;
 mod variables;
 
@@ -23,7 +25,9 @@ pub use self::ecr::EcrProblem;
 pub use self::error::CredentialsError;
 pub use self::method::{AuthMethod, AwsIam};
 pub use self::network::Network;
+pub use self::owners::{NamedHosts, Owner};
 pub use self::pair::PairProblem;
+pub use self::plain_http::{PlainHttp, plain_http_hint};
 pub use self::variables::{VARIABLE_PREFIX, VariableProblem, Variables, shell_safe};
 pub use conceal::conceal;
 
@@ -156,6 +160,8 @@ pub struct CredentialSources {
     pub docker: DockerConfig,
     /// How AWS is reached.
     pub network: Network,
+    /// Which credentials may travel without TLS.
+    pub plain_http: PlainHttp,
 }
 
 impl From<&DockerConfig> for CredentialSources {
@@ -175,6 +181,7 @@ pub struct Credentials {
     config: Config,
     helpers: Helpers,
     connections: Connections,
+    plain_http: PlainHttp,
     answers: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Option<Kept>>>>>,
     /// Which registry has been given the content of a variable that could be another's too.
     claims: Mutex<BTreeMap<String, String>>,
@@ -268,6 +275,7 @@ impl Credentials {
             config,
             helpers: Helpers::new(sources.docker.search_path, HELPER_TIMEOUT),
             connections: Connections::over(sources.network),
+            plain_http: sources.plain_http,
             answers: Mutex::default(),
             claims: Mutex::default(),
             given: Mutex::default(),
@@ -283,6 +291,7 @@ impl Credentials {
             config: Config::default(),
             helpers: Helpers::new(None, HELPER_TIMEOUT),
             connections: Connections::default(),
+            plain_http: PlainHttp::default(),
             answers: Mutex::default(),
             claims: Mutex::default(),
             given: Mutex::default(),
@@ -355,7 +364,34 @@ impl Credentials {
         kept.insert(next).answer.clone()
     }
 
+    /// Returns which credentials may travel without TLS.
+    pub(super) fn plain_http(&self) -> &PlainHttp {
+        &self.plain_http
+    }
+
+    /// Looks for the credential of `key`. Every reader of credentials passes here: the client of
+    /// registries, and engines that push and pull.
     async fn look_up(&self, key: &str) -> Result<LookedUp, CredentialsError> {
+        let host = name_of(key);
+        if !self.plain_http.refuses(host) {
+            return self.search(key).await;
+        }
+        // A cloud that gives out passwords is not asked for one that nobody may have.
+        let source = match self.methods.get(key) {
+            Some(method) => {
+                Some(CredentialSource::Matrix { host: host.to_owned(), method: method.name() })
+            }
+            None => self.search(key).await?.found.map(|found| found.source),
+        };
+        match source {
+            Some(source) => {
+                Err(CredentialsError::PlainHttp { host: host.to_owned(), origin: source })
+            }
+            None => Ok(LookedUp { found: None, lasts: Lasts::Throughout }),
+        }
+    }
+
+    async fn search(&self, key: &str) -> Result<LookedUp, CredentialsError> {
         if let Some(method) = self.methods.get(key) {
             let (credential, lasts) = self.by_method(name_of(key), method).await?;
             let source =
@@ -389,7 +425,9 @@ impl Credentials {
             Resolved::Ready(credential) => return Ok((credential, Lasts::Throughout)),
             Resolved::Aws(keyring) => keyring,
         };
-        let password = ecr::password(&self.connections, host, &keyring, &self.variables).await;
+        let password =
+            ecr::password(&self.connections, host, &keyring, &self.variables, &self.plain_http)
+                .await;
         let password =
             password.map_err(|problem| CredentialsError::Ecr { host: host.to_owned(), problem })?;
         Ok((password.credential, Lasts::For(password.lasts)))

@@ -56,6 +56,7 @@ pub(super) struct Host {
     pub(super) name: String,
     /// Where its API is, up to `/v2/`.
     base: Url,
+    pub(super) is_mirror: bool,
     pub(super) shared: Arc<Shared>,
     pub(super) retry: RetryPolicy,
     pub(super) gate: Arc<Gate>,
@@ -104,7 +105,7 @@ impl Host {
         let name = authority(&base);
         // What a mirror does not have at once, the registry itself has.
         let retry = RetryPolicy { attempts: 1, longest_told: Duration::ZERO, ..shared.retry };
-        Ok(Self { retry, ..Self::at(base, name, shared) })
+        Ok(Self { retry, is_mirror: true, ..Self::at(base, name, shared) })
     }
 
     fn at(base: Url, name: String, shared: Arc<Shared>) -> Self {
@@ -112,6 +113,7 @@ impl Host {
         Self {
             name,
             base,
+            is_mirror: false,
             gate,
             retry: shared.retry,
             shared,

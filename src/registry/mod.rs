@@ -37,8 +37,9 @@ pub use access::Access;
 pub use client::Registries;
 pub use credentials::{
     AWS_VARIABLES, AuthMethod, AwsIam, Credential, CredentialSource, CredentialSources,
-    Credentials, CredentialsError, DockerConfig, EcrProblem, Found, Network, PairProblem,
-    VARIABLE_PREFIX, VariableProblem, Variables, conceal, shell_safe,
+    Credentials, CredentialsError, DockerConfig, EcrProblem, Found, NamedHosts, Network, Owner,
+    PairProblem, PlainHttp, VARIABLE_PREFIX, VariableProblem, Variables, conceal, plain_http_hint,
+    shell_safe,
 };
 pub use error::{RegistryError, RegistryErrorKind};
 pub use manifest::{Manifest, Name, Needs};

@@ -89,6 +89,9 @@ impl Project {
     fn check(&self, arguments: &str) -> String {
         let mut command = Command::new(env!("CARGO_BIN_EXE_basegen"));
         command.args(["auth", "check"]).args(arguments.split_whitespace());
+        for host in ["ghcr.io", "nvcr.io", "docker.io", ECR, "api.ecr.eu-west-1.amazonaws.com"] {
+            command.args(["--allow", &format!("credentials.plain-http={host}")]);
+        }
         command.env_clear().current_dir(self.folder.path());
         command.env("HOME", "/nonexistent").env("DOCKER_CONFIG", "docker");
         command.env("http_proxy", &self.door.url);

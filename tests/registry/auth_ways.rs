@@ -5,7 +5,8 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use basegen::registry::{
-    AuthMethod, AwsIam, CredentialSources, DockerConfig, Network, Proxies, VARIABLE_PREFIX,
+    AuthMethod, AwsIam, CredentialSources, DockerConfig, Network, PlainHttp, Proxies,
+    VARIABLE_PREFIX,
 };
 
 use crate::auth_door::{Asks, Door, Registry};
@@ -72,6 +73,10 @@ impl Given {
                 search_path: Some(format!("{}:/usr/bin:/bin", folder.display()).into()),
             },
             network: Network { proxies: proxies(door), certificates: Vec::new() },
+            plain_http: PlainHttp {
+                allowed: ["api.ecr.eu-west-1.amazonaws.com".to_owned()].into(),
+                ..PlainHttp::default()
+            },
         }
     }
 }

@@ -123,3 +123,21 @@ async fn mirrors_are_asked_before_docker_hub() {
     );
     assert_eq!(mirror.count("*", "*"), 2);
 }
+
+/// 32: an engine's mirror without TLS is asked as nobody.
+#[tokio::test]
+async fn a_mirror_without_tls_is_given_no_credential() {
+    let account = crate::bed::account();
+    let mirror = FakeRegistry::start_with(crate::fake::Access::Basic(account)).await;
+    let credentials = crate::bed::password("mirror.example", "$oauthtoken", crate::bed::PASSWORD);
+    let mut options = options(credentials);
+    options.retry.attempts = 1;
+    options.mirrors = vec!["http://mirror.example".to_owned()];
+    // To a proxy a request is written with the whole URL, which a registry understands too.
+    options.proxies.http = Some(mirror.origin().to_owned());
+    options.proxies.https = Some("http://127.0.0.1:1".to_owned());
+    let python: Repository = "python".parse().expect("a repository");
+    with(&options).head(&python, &tag("3.11")).await.expect_err("no registry");
+    let seen = mirror.seen();
+    assert!(!seen.is_empty() && seen.iter().all(|request| request.authorization.is_none()));
+}

@@ -20,7 +20,6 @@ use super::tree::Listing;
 use crate::error::{JsonError, one_line};
 use crate::forge::RepositoryName;
 use crate::registry::{RetryPolicy, conceal, retry_after, server_date};
-use crate::report::{Printer, format};
 
 /// The largest answer that is read, in bytes: a file of 100 MB, which is the most that GitHub gives,
 /// in base64.
@@ -32,9 +31,6 @@ const MAX_SAID: usize = 400;
 /// What GitHub asks for when it does not say how long: at least a minute.
 /// <https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api>
 const UNTOLD_WAIT: Duration = Duration::from_secs(60);
-
-/// What the token of an App must be allowed to do.
-const PERMISSIONS: [(&str, &str); 2] = [("contents", "write"), ("pull_requests", "write")];
 
 /// Where GraphQL is spoken to.
 pub(super) const GRAPHQL: &str = "/graphql";
@@ -54,11 +50,6 @@ pub struct GitHubOptions {
     pub retry: RetryPolicy,
     /// How long an answer may take.
     pub timeout: Duration,
-    /// Permissions, each with its level, that the token of an App gets beside those for contents and
-    /// pull requests, if the App has them.
-    pub optional_permissions: Vec<(&'static str, &'static str)>,
-    /// Where waits are reported.
-    pub printer: Printer,
 }
 
 /// A repository on GitHub.
@@ -72,7 +63,6 @@ pub struct GitHub {
     secrets: Vec<SecretString>,
     retry: RetryPolicy,
     timeout: Duration,
-    printer: Printer,
 }
 
 /// Whether a request may be sent again when it is unknown what became of it.
@@ -127,7 +117,6 @@ impl GitHub {
             secrets: options.access.secrets(),
             retry: options.retry,
             timeout: options.timeout,
-            printer: options.printer.clone(),
         };
         match &options.access {
             Access::Anonymous => {}
@@ -137,7 +126,7 @@ impl GitHub {
                     github.error(SIGN_IN, GitHubErrorKind::Credential(problem))
                 })?;
                 github.sign_in(options, &token)?;
-                let token = github.installation_token(&options.optional_permissions).await?;
+                let token = github.installation_token().await?;
                 github.sign_in(options, &token)?;
             }
         }
@@ -157,12 +146,8 @@ impl GitHub {
         Ok(())
     }
 
-    /// Returns a token of the App's installation for this repository and the permissions that are
-    /// needed, and for no more.
-    async fn installation_token(
-        &self,
-        optional: &[(&'static str, &'static str)],
-    ) -> Result<SecretString, GitHubError> {
+    /// A token of the App's installation in this repository, and for no other.
+    async fn installation_token(&self) -> Result<SecretString, GitHubError> {
         #[derive(serde::Deserialize)]
         struct Installation {
             id: u64,
@@ -173,17 +158,9 @@ impl GitHub {
         }
         let found: Installation = self.ask(Asked::get(SIGN_IN, self.path("installation"))).await?;
         let path = format!("/app/installations/{}/access_tokens", found.id);
-        let ask = |optional: &[(&'static str, &'static str)]| {
-            let permissions: BTreeMap<_, _> = PERMISSIONS.iter().chain(optional).copied().collect();
-            let body =
-                json!({ "repositories": [self.repository.name], "permissions": permissions });
-            self.ask(Asked::post(SIGN_IN, path.clone(), body).repeated())
-        };
-        let token: Token = match ask(optional).await {
-            // The App was not granted all of it.
-            Err(error) if error.status() == Some(422) && !optional.is_empty() => ask(&[]).await?,
-            other => other?,
-        };
+        let body = json!({ "repositories": [self.repository.name] });
+        let asked = Asked::post(SIGN_IN, path, body);
+        let token: Token = self.ask(asked.repeated()).await?;
         Ok(token.token)
     }
 
@@ -235,9 +212,7 @@ impl GitHub {
             let error = self.error(asked.doing, kind);
             let is_transient = told.is_some() || error.is_unsettled();
             let is_last = failures >= self.retry.attempts && error.status() != Some(503);
-            // A wait of zero leaves the pause to us.
-            let wait = told.filter(|wait| !wait.is_zero());
-            if let Some(wait) = wait
+            if let Some(wait) = told
                 && (wait > self.retry.longest_told || is_last)
             {
                 return Err(self.error(asked.doing, GitHubErrorKind::Throttled { wait }));
@@ -245,11 +220,7 @@ impl GitHub {
             if !is_transient || !may_repeat || failures >= self.retry.attempts {
                 return Err(error);
             }
-            if let Some(wait) = wait {
-                let wait = format::duration(wait);
-                self.printer.message(&format!("rate limited by `{}`: waiting {wait}", self.host));
-            }
-            tokio::time::sleep(wait.unwrap_or_else(|| self.pause(failures))).await;
+            tokio::time::sleep(told.unwrap_or_else(|| self.pause(failures))).await;
         }
     }
 
@@ -319,7 +290,7 @@ impl GitHub {
     }
 }
 
-/// Returns the wait that an answer asks for: zero for `Retry-After: 0`, `None` if it asks for none.
+/// How long GitHub asks to be left alone, if this answer does.
 fn wait(status: u16, headers: &HeaderMap, message: &str) -> Option<Duration> {
     let may_ask =
         matches!(status, 403 | 429) || (status == 503 && headers.contains_key(RETRY_AFTER));
@@ -340,9 +311,6 @@ fn wait(status: u16, headers: &HeaderMap, message: &str) -> Option<Duration> {
         let until = UNIX_EPOCH + Duration::from_secs(reset);
         // A second more, since both are whole ones.
         return Some(until.duration_since(now).unwrap_or_default() + Duration::from_secs(1));
-    }
-    if headers.contains_key(RETRY_AFTER) {
-        return Some(Duration::ZERO);
     }
     (status == 429 || message.contains("rate limit")).then_some(UNTOLD_WAIT)
 }
@@ -411,7 +379,6 @@ mod tests {
         assert_eq!(wait(429, &headers(&left), primary), Some(seconds(31)));
         assert_eq!(wait(429, &headers(&left), "secondary rate limit"), Some(UNTOLD_WAIT));
         assert_eq!(wait(429, &headers(&[]), ""), Some(UNTOLD_WAIT));
-        assert_eq!(wait(429, &headers(&[("retry-after", "0")]), ""), Some(Duration::ZERO));
         let secondary = "You have exceeded a secondary rate limit.";
         assert_eq!(wait(403, &headers(&[]), secondary), Some(UNTOLD_WAIT));
         assert_eq!(wait(403, &headers(&[("x-ratelimit-remaining", "12")]), "no access"), None);

@@ -30,10 +30,8 @@ const MAX_TEXT: usize = 1 << 20;
 /// A commit as GitHub lists them between two.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Listed {
-    pub(super) sha: String,
+    sha: String,
     commit: Details,
-    #[serde(default)]
-    pub(super) parents: Vec<Id>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -51,8 +49,8 @@ struct Person {
 }
 
 #[derive(Debug, Clone, Deserialize)]
-pub(super) struct Id {
-    pub(super) sha: String,
+struct Id {
+    sha: String,
 }
 
 impl Listed {
@@ -359,7 +357,6 @@ mod tests {
                 committer: person(email),
                 tree: Id { sha: tree.to_owned() },
             },
-            parents: Vec::new(),
         }
     }
 

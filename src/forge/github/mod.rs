@@ -7,7 +7,6 @@ mod branch;
 mod client;
 mod commit;
 mod error;
-mod merge;
 mod pull;
 mod tree;
 

@@ -84,6 +84,7 @@ requests_per_second = 0.5
     assert_eq!(auth("docker.io"), Some(RegistryAuth::RegistrySecret { variable }));
     let local = RegistrySettings {
         auth: None,
+        variables: Vec::new(),
         plain_http: Some(true),
         immutable_tags: true,
         concurrency: Some(2),

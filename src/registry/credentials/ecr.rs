@@ -12,6 +12,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
 use super::network::Connections;
+use super::plain_http::{PlainHttp, plain_http_hint};
 use super::signature::{self, Keys, Request, Scope};
 use super::variables::Variables;
 use super::{Credential, pair};
@@ -91,6 +92,9 @@ pub enum EcrProblem {
     /// No answer.
     #[error(transparent)]
     Unreachable(Box<RegistryErrorKind>),
+    /// The keys and the password would travel in the clear.
+    #[error("AWS' keys are not sent to `{0}` over plain HTTP")]
+    PlainHttp(String),
     /// An answer that the API does not give.
     #[error("`{endpoint}` answered with status {status}, but not as the API of ECR does")]
     Protocol {
@@ -114,7 +118,11 @@ impl EcrProblem {
                 *status >= 500 || *status == 429 || code.starts_with("Throttling")
             }
             Self::Protocol { status, .. } => *status >= 500 || *status == 429,
-            Self::Host | Self::SessionToken(_) | Self::Endpoint(_) | Self::Clock { .. } => false,
+            Self::Host
+            | Self::SessionToken(_)
+            | Self::Endpoint(_)
+            | Self::PlainHttp(_)
+            | Self::Clock { .. } => false,
         }
     }
 
@@ -128,6 +136,7 @@ impl EcrProblem {
             Self::Endpoint(_) => {
                 "unset it, or set it to such as `https://api.ecr.eu-west-1.amazonaws.com`"
             }
+            Self::PlainHttp(host) => return Some(plain_http_hint(host)),
             Self::Clock { .. } => "set the clock, for instance by `timedatectl set-ntp true`",
             Self::Refused { code, .. } => match code.as_str() {
                 code if SIGNATURE_CODES.contains(&code) => {
@@ -178,6 +187,11 @@ struct EcrHost<'a> {
     endpoint: String,
 }
 
+/// Returns true if `host` is that of a private registry of ECR.
+pub(super) fn is_private_registry(host: &str) -> bool {
+    EcrHost::parse(host).is_some()
+}
+
 impl<'a> EcrHost<'a> {
     /// Reads `<account>.dkr.ecr[-fips].<region>.amazonaws.com[.cn]` and the hosts that have an
     /// IPv6 address too, `<account>.dkr-ecr[-fips].<region>.on.aws`.
@@ -219,6 +233,7 @@ pub(super) async fn password(
     host: &str,
     keyring: &Keyring,
     variables: &Variables,
+    plain_http: &PlainHttp,
 ) -> Result<Password, EcrProblem> {
     let known = EcrHost::parse(host);
     let region = keyring.region.as_deref().or(known.as_ref().map(|host| host.region));
@@ -233,6 +248,9 @@ pub(super) async fn password(
         Some(url) => Ok(url),
         None => Url::parse(&own().unwrap_or_else(usual)).map_err(|_| EcrProblem::Host),
     }?;
+    if !plain_http.admits(&url) {
+        return Err(EcrProblem::PlainHttp(authority(&url)));
+    }
     let client = connections.client(&url).map_err(EcrProblem::unreachable)?;
     let mut wait = FIRST_WAIT;
     for _ in 1..ATTEMPTS {

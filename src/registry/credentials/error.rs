@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::ecr::EcrProblem;
 use super::pair::PairProblem;
+use super::plain_http::plain_http_hint;
 use super::variables::VariableProblem;
 use crate::error::{ExitCode, Explain};
 
@@ -97,6 +98,14 @@ pub enum CredentialsError {
         #[source]
         problem: EcrProblem,
     },
+    /// The credentials would travel in the clear.
+    #[error("the credentials of `{host}` from {origin} are not sent over plain HTTP")]
+    PlainHttp {
+        /// The registry.
+        host: String,
+        /// Where they were found.
+        origin: super::CredentialSource,
+    },
     /// A helper that is not installed.
     #[error("the credential helper `{helper}` for `{host}` is not installed")]
     HelperMissing {
@@ -148,6 +157,7 @@ impl Explain for CredentialsError {
     fn exit_code(&self) -> ExitCode {
         match self {
             Self::Ecr { .. } => ExitCode::Registry,
+            Self::PlainHttp { .. } => ExitCode::Matrix,
             _ => ExitCode::Failure,
         }
     }
@@ -174,6 +184,7 @@ impl Explain for CredentialsError {
                 "it holds the JSON that Google gave out for the key, whole".to_owned()
             }
             Self::Ecr { problem, .. } => return problem.hint(),
+            Self::PlainHttp { host, .. } => plain_http_hint(host),
             Self::HelperMissing { helper, .. } => format!(
                 "install `{helper}`, or take it out of `credsStore` and `credHelpers` in \
                  Docker's config.json"

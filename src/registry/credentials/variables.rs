@@ -112,6 +112,14 @@ pub fn shell_safe(name: &str) -> String {
     name.chars().map(safe).collect()
 }
 
+/// Returns true if `variable`, a `DOCKER_REGISTRY_<host>`, names the registry at `host`.
+pub(super) fn names_registry(variable: &str, host: &str) -> bool {
+    let key = key_of(host);
+    variable.strip_prefix(VARIABLE_PREFIX).is_some_and(|name| {
+        registry_of(name) == key || spellings(key).any(|spelling| shell_safe(spelling) == name)
+    })
+}
+
 /// The key of the registry that a variable names, be it as a host or as a URL.
 fn registry_of(name: &str) -> &str {
     if name == DOCKER_HUB_KEY {

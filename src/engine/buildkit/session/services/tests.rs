@@ -74,3 +74,23 @@ async fn the_engine_is_told_why_there_are_none() {
     assert!(text.contains("`DOCKER_REGISTRY_ghcr.io` is not base64"), "{text}");
     assert!(!text.contains("canary-3c"), "{text}");
 }
+
+/// 32: an engine that pushes without TLS gets no password to send there.
+#[tokio::test]
+async fn the_engine_is_given_no_credential_for_a_registry_without_tls() {
+    let host = "registry.example:5000";
+    let variable = (format!("DOCKER_REGISTRY_{host}"), Some(STANDARD.encode("me:canary").into()));
+    let sources = |allowed: &[&str]| crate::registry::CredentialSources {
+        variables: [variable.clone()].into_iter().collect(),
+        plain_http: crate::registry::PlainHttp {
+            hosts: [host.to_owned()].into(),
+            allowed: allowed.iter().map(|host| (*host).to_owned()).collect(),
+        },
+        ..Default::default()
+    };
+    let auth = |allowed| Auth(Arc::new(Credentials::load(sources(allowed)).expect("credentials")));
+    let request = Request::new(CredentialsRequest { host: host.to_owned() });
+    let status = auth(&[]).credentials(request).await.expect_err("a refusal");
+    assert!(status.message().contains("are not sent over plain HTTP"), "{status:?}");
+    assert_eq!(answer(&auth(&[host]), host).await, ("me".to_owned(), "canary".to_owned()));
+}

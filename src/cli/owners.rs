@@ -1,0 +1,102 @@
+//! Refuses a matrix that sends a well-known token to a host that is not its owner's.
+
+use crate::matrix::{Diagnostic, Matrix, SourceError};
+use crate::registry::{NamedHosts, Owner};
+
+use super::Environment;
+
+/// Checks the variables that `[registries]` names, before any host is contacted.
+pub(super) fn check_registries(
+    matrix: &Matrix,
+    environment: &Environment,
+) -> Result<(), SourceError> {
+    let named = named_hosts(environment);
+    let registries = matrix.registries.iter();
+    let variables = registries.flat_map(|(host, settings)| {
+        settings.variables.iter().map(move |(variable, span)| (host, variable, span))
+    });
+    let diagnostics = variables.filter_map(|(host, variable, span)| {
+        let owner = Owner::of(variable)?;
+        (!owner.admits(variable, host, &named)).then(|| {
+            let message = format!("the variable `{variable}` is not sent to `{host}`");
+            let label = format!("it is for {}", owner.hosts());
+            Diagnostic::new(span.clone(), message, label).help(
+                "for a credential of this registry, set a variable of another name and write that name here",
+            )
+        })
+    });
+    refuse(matrix, diagnostics.collect())
+}
+
+/// Checks the variables that `[pull_request]` names, whose values go to `api_host`.
+pub(super) fn check_pull_request(
+    matrix: &Matrix,
+    api_host: &str,
+    environment: &Environment,
+) -> Result<(), SourceError> {
+    let named = named_hosts(environment);
+    let table = &matrix.pull_request;
+    let keys =
+        [&table.token_secret_name, &table.app_id_secret_name, &table.app_private_key_secret_name];
+    let diagnostics = keys.into_iter().flatten().filter_map(|name| {
+        let variable = name.get_ref();
+        let owner = Owner::of(variable)?;
+        // The caller has made sure that the host is GitHub's.
+        (owner != Owner::GitHub && !owner.admits(variable, api_host, &named)).then(|| {
+            let message = format!("the variable `{variable}` is not sent to GitHub");
+            Diagnostic::new(name.span(), message, format!("it is for {}", owner.hosts()))
+        })
+    });
+    refuse(matrix, diagnostics.collect())
+}
+
+/// Checks that no build step is given a well-known token because the matrix asks for it. Build steps run
+/// what the checkout says, and may send it anywhere.
+pub(super) fn check_build_secrets(
+    matrix: &Matrix,
+    is_given: impl Fn(&str) -> bool,
+    environment: &Environment,
+) -> Result<(), SourceError> {
+    let diagnostics = matrix.build.secrets.iter().filter_map(|(id, table)| {
+        let variable = table.env.as_ref()?;
+        let name = variable.get_ref();
+        let is_set = environment.bytes(name).is_some_and(|value| !value.is_empty());
+        (is_set && !is_given(id) && Owner::of(name).is_some()).then(|| {
+            let message = format!("the variable `{name}` is not given to build steps");
+            let label = "the matrix alone asks for this token";
+            let help = format!("allow it with `--secret id={id},env={name}`");
+            Diagnostic::new(variable.span(), message, label).help(help)
+        })
+    });
+    refuse(matrix, diagnostics.collect())
+}
+
+fn refuse(matrix: &Matrix, diagnostics: Vec<Diagnostic>) -> Result<(), SourceError> {
+    if diagnostics.is_empty() { Ok(()) } else { Err(SourceError::new(&matrix.source, diagnostics)) }
+}
+
+/// Returns the hosts that the environment and the command line name.
+fn named_hosts(environment: &Environment) -> NamedHosts {
+    let hosts = |names: &[&str]| {
+        let values = names.iter().filter_map(|name| environment.variable(name));
+        values.filter_map(host_of).collect::<Vec<_>>()
+    };
+    NamedHosts {
+        github: environment.github_hosts(),
+        gitlab: hosts(&["CI_REGISTRY", "CI_SERVER_URL"]),
+        aws: hosts(&["AWS_ENDPOINT_URL_ECR", "AWS_ENDPOINT_URL"]),
+    }
+}
+
+/// Returns `host[:port]` of a URL, or of a text that is one without its scheme.
+pub(super) fn host_of(text: &str) -> Option<String> {
+    let is_url = text.contains("://");
+    let url = if is_url { text.to_owned() } else { format!("https://{text}") };
+    authority(&url.parse().ok()?)
+}
+
+/// Returns `host[:port]` of a URL.
+pub(super) fn authority(url: &reqwest::Url) -> Option<String> {
+    let host = url.host_str()?;
+    Some(url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
+}
