@@ -3,9 +3,11 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::document::tables;
+
 /// `[publish]`: how a release is published.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub struct PublishTable {
     /// How the release set is written; `artifact` where there is none.
     #[serde(default)]
@@ -25,3 +27,5 @@ pub enum ReleaseSetForm {
     /// compare with.
     Off,
 }
+
+tables!(PublishTable);

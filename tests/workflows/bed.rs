@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use basegen::image::Digest;
+use basegen::image::{Digest, Tag};
 use basegen::matrix::{self, Selection};
 use basegen::plan::{Fingerprint, Inputs, Lock, Plan, PlanRequest};
 use basegen::registry::Manifest;
 use basegen::render::Renderer;
+use basegen::verify;
 use serde_json::{Value, json};
 
 use crate::fake::FakeRegistry;
@@ -34,6 +35,13 @@ const COPIED: [&str; 11] = [
 
 /// What a release brings in step, of which GitHub has what the repository has.
 const IN_STEP: [&str; 3] = ["README.md", "Cargo.toml", "Cargo.lock"];
+
+/// A variant, and the tags of its image once that is staged.
+pub(crate) struct StagedVariant {
+    pub(crate) repository: String,
+    fingerprint: Fingerprint,
+    tags: Vec<Tag>,
+}
 
 /// The token that GitHub gives a run.
 pub(crate) const TOKEN: &str = "token-of-the-run";
@@ -161,8 +169,8 @@ impl Bed {
         self.write("basegen.lock", &lock);
     }
 
-    /// The fingerprints of all variants as the repository has them now, and their repositories.
-    pub(crate) fn fingerprints(&self) -> BTreeMap<String, (String, Fingerprint)> {
+    /// All variants as the repository has them now.
+    pub(crate) fn staged(&self) -> BTreeMap<String, StagedVariant> {
         let matrix = matrix::load(&self.origin().join("matrix.toml")).expect("a matrix");
         let selected = matrix.select(&Selection::default()).expect("all");
         let request = PlanRequest { version: "v1".parse().ok(), ..PlanRequest::default() };
@@ -172,17 +180,24 @@ impl Bed {
         let contexts = { contexts }.render_all(&selected.variants).expect("contexts");
         let inputs = Inputs::of_all(&plan.targets, &contexts, &matrix.build.secret_ids());
         let rows = plan.targets.iter().zip(inputs).map(|(target, inputs)| {
-            let repository = target.reference.repository.path().to_owned();
-            (target.id().to_owned(), (repository, inputs.fingerprint().expect("pinned")))
+            let fingerprint = inputs.fingerprint().expect("pinned");
+            let checks = verify::digest(&matrix.checks(target.variant));
+            let checked = checks.map(|checks| fingerprint.checked_tag(&checks));
+            let variant = StagedVariant {
+                repository: target.reference.repository.path().to_owned(),
+                tags: [fingerprint.staging_tag()].into_iter().chain(checked).collect(),
+                fingerprint,
+            };
+            (target.id().to_owned(), variant)
         });
         rows.collect()
     }
 
-    /// Builds variants, as an engine at work would have by the time that a job looks.
+    /// Builds and checks variants, as an engine at work would have by the time that a job looks.
     pub(crate) fn build<'a>(&self, ids: impl IntoIterator<Item = &'a str>) {
-        let fingerprints = self.fingerprints();
+        let variants = self.staged();
         for id in ids {
-            let (repository, fingerprint) = &fingerprints[id];
+            let StagedVariant { repository, fingerprint, tags } = &variants[id];
             let labels = BTreeMap::from([(Fingerprint::LABEL, fingerprint.to_string())]);
             let config = json!({ "config": { "Labels": labels } }).to_string();
             let part = |media_type: &str, text: &str| {
@@ -195,8 +210,10 @@ impl Bed {
                 "config": part("application/vnd.oci.image.config.v1+json", &config),
                 "layers": [part("application/vnd.oci.image.layer.v1.tar", id)],
             });
-            let tag = fingerprint.staging_tag().to_string();
-            self.registry.add_manifest(repository, &tag, Manifest::OCI_IMAGE, manifest.to_string());
+            for tag in tags {
+                let (tag, manifest) = (tag.to_string(), manifest.to_string());
+                self.registry.add_manifest(repository, &tag, Manifest::OCI_IMAGE, manifest);
+            }
         }
     }
 

@@ -11,9 +11,10 @@ use crate::{BINARIES, RELEASE, WORKFLOWS, items, yaml};
 /// The tags that users pull, of all repositories of the bed.
 fn names(bed: &Bed) -> BTreeSet<String> {
     let repositories: BTreeSet<String> =
-        bed.fingerprints().into_values().map(|(repository, _)| repository).collect();
+        bed.staged().into_values().map(|variant| variant.repository).collect();
     let tags = repositories.iter().flat_map(|repository| bed.registry.tags(repository));
-    tags.map(|(tag, _)| tag).filter(|tag| tag.len() != "basegen-".len() + 32).collect()
+    let is_staging = |tag: &str| tag.starts_with("basegen-") && !tag.starts_with("basegen-release");
+    tags.map(|(tag, _)| tag).filter(|tag| !is_staging(tag)).collect()
 }
 
 /// The open pull requests, each with the files that it changes.
