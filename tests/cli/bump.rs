@@ -16,7 +16,7 @@ fn project() -> Project {
     project.write("pyproject.toml", "[project]\nname = \"acme\"\nversion = \"1.2.3\"  # kept\n");
     project.write(
         "acme/util.py",
-        "\"\"\"Docs.\r\n\r\nBASE_IMAGE_VERSION_TAG = 'v1.0.0'\r\n\"\"\"\r\nBASE_IMAGE_VERSION_TAG = 'v1.2.3'\r\n",
+        "\"\"\"Docs.\r\n\r\nThe tag of v1.0.0.\r\n\"\"\"\r\nBASE_IMAGE_VERSION_TAG = 'v1.2.3'\r\n",
     );
     project.write("README.md", "# Acme\n\n<!-- images: -->\n<!-- end of images -->\n");
     project
