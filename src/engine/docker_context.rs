@@ -89,6 +89,7 @@ fn tls_files(folder: &Path) -> Option<TlsFiles> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Report;
 
     fn environment(config: &str) -> (tempfile::TempDir, EngineEnvironment) {
         let folder = tempfile::tempdir().expect("a folder");
@@ -128,9 +129,14 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_configuration_is_named() {
-        let (_folder, environment) = environment("{");
-        let error = current(&environment).expect_err("broken");
-        assert!(error.to_string().ends_with("config.json`"), "{error}");
+    fn a_broken_configuration_is_explained_without_its_values() {
+        let all = ["{", "[]", r#"{"currentContext": 3}"#, r#"{"currentContext": ["secret"]}"#];
+        let said = all.map(|config| {
+            let (folder, environment) = environment(config);
+            let error = current(&environment).expect_err("broken");
+            let folder = folder.path().display().to_string();
+            Report::from(error).to_string().replace(&folder, "FOLDER")
+        });
+        insta::assert_snapshot!(said.join("\n\n"));
     }
 }

@@ -202,6 +202,12 @@ impl Explain for EngineError {
             Self::Platform { .. } => {
                 "leave the platform out with `--platform`, or name another engine with `--builder`"
             }
+            Self::Context { .. } => {
+                "choose another with `docker context use`, or name an engine with DOCKER_HOST or `--builder`"
+            }
+            Self::Config { .. } => {
+                "correct the file, or name an engine with DOCKER_HOST or `--builder`"
+            }
             Self::Destination { hint, .. } => hint,
             _ => return None,
         };

@@ -211,6 +211,8 @@ fn what_no_job_has_written_is_refused() {
     assert_cmd_snapshot!(project.basegen("merge cut.json"));
     project.write("newer.json", "{\"schema\": 2}");
     assert_cmd_snapshot!(project.basegen("merge newer.json"));
+    project.write("other.json", "{\"schema\": 1,\n \"staged\": true, \"targets\": [1]}");
+    assert_cmd_snapshot!(project.basegen("merge other.json"));
 }
 
 /// An error that ends a run is an annotation, which holds all of it on one line.

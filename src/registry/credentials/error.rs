@@ -164,7 +164,10 @@ impl Explain for CredentialsError {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Read(_) | Self::Parse { .. } => return None,
+            Self::Read(_) => return None,
+            Self::Parse { .. } => {
+                "correct the file, or name another folder with DOCKER_CONFIG".to_owned()
+            }
             Self::Auth { host, .. } => format!("log in again: `docker login {host}`"),
             Self::Pair { .. } => {
                 "it holds base64 of `user:password`: `echo -n 'user:password' | base64`".to_owned()
