@@ -11,8 +11,9 @@
 //!    it has passed. Of an image that is there and has not passed the checks of today, these alone run.
 //! 4. *barrier*: every row's digest is there, and no other run has set a tag meanwhile.
 //! 5. *version tags*, by sending the manifest that is there once more: no blob moves.
-//! 6. *aliases*, those tags that move from release to release.
-//! 7. the *release set*, an artifact that lists the images which belong together.
+//! 6. the *release set*, an artifact that lists the images which belong together. It claims the
+//!    release's place among those of the matrix.
+//! 7. *aliases*, those tags that move from release to release, and the newest set, which never go back.
 //!
 //! The registry is the only memory. The same call, after a crash or a failure, does the rest; a
 //! [`RunLock`] keeps the runs of one machine apart.
@@ -27,6 +28,7 @@ mod join;
 mod labels;
 mod lock;
 mod naming;
+mod order;
 mod platforms;
 mod preflight;
 mod promote;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::{join_all, try_join_all};
 use tokio_util::sync::CancellationToken;
 
+use super::order::Order;
 use super::survey::{self, digest_of, manifest_of};
 use super::{PublishError, ReleaseSet, Row, SetName, set};
 use crate::error::one_line;
@@ -14,7 +15,7 @@ use crate::image::{Digest, Reference};
 use crate::registry::Registries;
 
 /// The waits before tags are read back again.
-const READ_BACK: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
+pub(super) const READ_BACK: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
 
 /// Names rows whose images are in the registry.
 pub(super) struct Naming<'a> {
@@ -37,51 +38,37 @@ struct Move<'a> {
 }
 
 impl Naming<'_> {
-    /// Names all of them: barrier, version tags, aliases, release set. The run that this ends
-    /// has `begun` then.
+    /// Names all of them: barrier, version tags, release set, aliases. The run that this ends has
+    /// `begun` then.
     pub(super) async fn all(
         &self,
-        set: Option<&SetName>,
+        name: Option<&SetName>,
         begun: Instant,
     ) -> Result<Option<(Reference, Digest)>, PublishError> {
         self.barrier().await?;
-        // What is wrong with the newest set is told before the first tag; and it may change until
-        // the last.
-        let before = self.newer(set).await?;
-        let mut tags = self.versions().await?;
-        let newer = match before {
-            None if tags > 0 => self.newer(set).await?,
-            known => known,
-        };
-        let moving = if let Some(newer) = newer {
-            let message = format!(
-                "{newer} is released already: aliases and the newest release set stay with it"
-            );
-            self.events.emit(&Event::Warning { target: None, message });
-            1
-        } else {
-            tags += self.aliases().await?;
-            usize::MAX
-        };
-        let set = match set {
-            Some(name) => {
-                let references = &name.references[..moving.min(name.references.len())];
-                let version = name.version.as_ref().map(ToString::to_string);
-                let set = ReleaseSet::new(version, self.rows, self.digests);
-                Some(set::publish(self.registries, references, &set, name.form).await?)
-            }
+        // What is wrong with the newest set is told before the first tag.
+        let order = match name {
+            Some(name) => Order::of(self, name).await?,
             None => None,
         };
-        self.events.emit(&Event::Published { tags, elapsed: begun.elapsed() });
-        Ok(set)
-    }
-
-    /// The version that keeps its aliases, as it is newer than this release.
-    async fn newer(&self, set: Option<&SetName>) -> Result<Option<String>, PublishError> {
-        match set {
-            Some(name) if !self.overwrite => set::newer(self.registries, name).await,
-            _ => Ok(None),
+        let mut tags = self.versions().await?;
+        let mut written = None;
+        if let Some(name) = name {
+            let version = name.version.as_ref().map(ToString::to_string);
+            let mut set = ReleaseSet::new(version, self.rows, self.digests);
+            set.is_ordered = order.is_some();
+            let reference = &name.references[0];
+            let digest = set::write(self.registries, reference, &set, name.form).await?.digest;
+            written = Some((reference.clone(), digest));
+            if let Some(order) = &order {
+                tags += order.settle(&set).await?;
+            }
         }
+        if order.is_none() {
+            tags += self.set(self.moves(Row::aliases).await?, Row::aliases).await?;
+        }
+        self.events.emit(&Event::Published { tags, elapsed: begun.elapsed() });
+        Ok(written)
     }
 
     /// Makes sure that every image is there.
@@ -104,9 +91,9 @@ impl Naming<'_> {
         self.set(moves, Row::versions).await
     }
 
-    /// Moves the aliases; gives how many had to be.
-    async fn aliases(&self) -> Result<usize, PublishError> {
-        self.set(self.moves(Row::aliases).await?, Row::aliases).await
+    /// Moves the aliases, whoever has moved them meanwhile; gives how many had to be moved.
+    pub(super) async fn move_aliases(&self) -> Result<usize, PublishError> {
+        self.put(&self.moves(Row::aliases).await?, false).await
     }
 
     /// Makes sure that tags which were set stand for what they should: of two runs that set them
@@ -168,11 +155,18 @@ impl Naming<'_> {
         moves: Vec<Move<'_>>,
         tags: impl Fn(&'a Row) -> &'a [Reference] + Copy,
     ) -> Result<usize, PublishError> {
-        if moves.is_empty() {
-            return Ok(0);
+        let done = self.put(&moves, true).await?;
+        if done > 0 {
+            self.read_back(tags).await?;
         }
+        Ok(done)
+    }
+
+    /// Sets what `moves` says; gives how many were set. With `exclusive`, tags that others have set
+    /// meanwhile are an error.
+    async fn put(&self, moves: &[Move<'_>], exclusive: bool) -> Result<usize, PublishError> {
         let done = AtomicUsize::new(0);
-        let results = join_all(moves.iter().map(|tag| self.set_one(tag, &done))).await;
+        let results = join_all(moves.iter().map(|tag| self.set_one(tag, exclusive, &done))).await;
         let (mut failed, mut taken) = (Vec::new(), Vec::new());
         for (tag, result) in moves.iter().zip(results) {
             match result {
@@ -198,11 +192,15 @@ impl Naming<'_> {
         if done < total {
             return Err(PublishError::Interrupted { done, total });
         }
-        self.read_back(tags).await?;
         Ok(done)
     }
 
-    async fn set_one(&self, tag: &Move<'_>, done: &AtomicUsize) -> Result<(), PublishError> {
+    async fn set_one(
+        &self,
+        tag: &Move<'_>,
+        exclusive: bool,
+        done: &AtomicUsize,
+    ) -> Result<(), PublishError> {
         // The very bytes that are there: made anew, they would be another image.
         let manifest = manifest_of(self.registries, tag.reference, tag.digest).await?;
         if self.cancel.is_cancelled() {
@@ -210,9 +208,11 @@ impl Naming<'_> {
         }
         let reference = tag.reference;
         // Others may have set it since all of them were looked up.
-        let now = digest_of(self.registries, reference).await?;
-        if now != tag.before && now.as_ref() != Some(tag.digest) {
-            return Err(PublishError::Mixed { references: vec![reference.clone()] });
+        if exclusive {
+            let now = digest_of(self.registries, reference).await?;
+            if now != tag.before && now.as_ref() != Some(tag.digest) {
+                return Err(PublishError::Mixed { references: vec![reference.clone()] });
+            }
         }
         self.registries.put_manifest(&reference.repository, &reference.tag, &manifest).await?;
         done.fetch_add(1, Ordering::Relaxed);

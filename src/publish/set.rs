@@ -70,6 +70,13 @@ pub struct ReleaseSet {
     /// The version of the release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// Whether the release takes part in the order of the matrix' own releases, in which aliases go on
+    /// to the newest.
+    #[serde(default, rename = "ordered", skip_serializing_if = "std::ops::Not::not")]
+    pub is_ordered: bool,
+    /// The newer releases that `--overwrite` has withdrawn, in the newest set.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub withdrawn: BTreeSet<String>,
     /// The images, by the ids of their variants.
     pub images: BTreeMap<String, SetImage>,
 }
@@ -88,9 +95,18 @@ pub struct SetImage {
     /// The digest of the checks that it has passed, if it has any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checks: Option<Digest>,
+    /// The tags that move on with the releases, in the same repository.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", rename = "aliases")]
+    alias_tags: Vec<String>,
 }
 
 impl SetImage {
+    /// The aliases that point to it as long as its release is the newest.
+    pub(super) fn aliases(&self) -> impl Iterator<Item = Reference> {
+        let tags = self.alias_tags.iter().filter_map(|tag| tag.parse().ok());
+        tags.map(|tag| Reference { tag, ..self.reference.clone() })
+    }
+
     /// Whether this is the image `digest`, made of what has `fingerprint`.
     pub(super) fn is(&self, digest: &Digest, fingerprint: Option<&Fingerprint>) -> bool {
         let fingerprint = fingerprint.map(ToString::to_string);
@@ -106,10 +122,17 @@ impl ReleaseSet {
                 digest: digest.clone(),
                 fingerprint: row.fingerprint.as_ref().map(ToString::to_string),
                 checks: row.checks.clone(),
+                alias_tags: row.aliases().iter().map(|alias| alias.tag.to_string()).collect(),
             };
             (row.job.target.clone(), image)
         });
-        Self { schema: SCHEMA, version, images: images.collect() }
+        Self {
+            schema: SCHEMA,
+            version,
+            is_ordered: false,
+            withdrawn: BTreeSet::new(),
+            images: images.collect(),
+        }
     }
 
     /// Reads the release set behind `reference`, and gives its digest too; `None` where there is
@@ -142,6 +165,15 @@ impl ReleaseSet {
         Ok(Some((set, manifest.digest())))
     }
 
+    /// Whether both are the same images under the same version tags.
+    fn lists_the_same(&self, other: &Self) -> bool {
+        let images = |set: &Self| -> Vec<(Reference, Digest)> {
+            let images = set.images.values();
+            images.map(|image| (image.reference.clone(), image.digest.clone())).collect()
+        };
+        self.version == other.version && images(self) == images(other)
+    }
+
     /// Returns an error if an image of this set, read from `reference`, is in none of `repositories`.
     pub fn check_repositories(
         &self,
@@ -167,57 +199,44 @@ impl ReleaseSet {
     }
 }
 
-/// The version of the newest release, if that is newer than the release of `name`: an old run that
-/// is repeated moves nothing back.
-pub(super) async fn newer(
-    registries: &Registries,
-    name: &SetName,
-) -> Result<Option<String>, PublishError> {
-    let (Some(newest), Some(own)) = (name.references.get(1), &name.version) else {
-        return Ok(None);
-    };
-    let Some((set, _)) = ReleaseSet::read(registries, newest).await? else { return Ok(None) };
-    Ok(set.version.filter(|theirs| own.is_below(theirs)))
+/// A release set that is in its registry.
+pub(super) struct Written {
+    pub(super) digest: Digest,
+    /// Whether it had to be written.
+    pub(super) is_new: bool,
 }
 
-/// Writes `set` under `references`, of which the first is that of its version, where it is not there
-/// already; in the first form that the registry takes.
-pub(super) async fn publish(
+/// Writes `set` under `reference`, unless it is there already; in the first form that the registry
+/// takes.
+pub(super) async fn write(
     registries: &Registries,
-    references: &[Reference],
+    reference: &Reference,
     set: &ReleaseSet,
     form: SetForm,
-) -> Result<(Reference, Digest), PublishError> {
+) -> Result<Written, PublishError> {
     let forms = match form {
         SetForm::Artifact => vec![artifact(set), image(set)],
         SetForm::Image => vec![image(set)],
     };
-    let mut forms = forms.as_slice();
-    let first = &references[0];
-    let mut digest = None;
-    for reference in references {
-        let found = registries.head(&reference.repository, &reference.tag).await?;
-        let written = forms
-            .iter()
-            .map(SetDocument::digest)
-            .find(|digest| found.as_ref().is_some_and(|found| found.digest == *digest));
-        let written = match written {
-            Some(written) => written,
-            None => match put(registries, reference, &mut forms).await {
-                // Where no tag may move, the newest release has no name of its own.
-                Err(error)
-                    if reference != first
-                        && matches!(error.kind(), RegistryErrorKind::TagImmutable { .. }) =>
-                {
-                    continue;
-                }
-                other => other?,
-            },
-        };
-        digest.get_or_insert(written);
+    let found = registries.head(&reference.repository, &reference.tag).await?;
+    if let Some(found) = found
+        && forms.iter().any(|form| form.digest() == found.digest)
+    {
+        return Ok(Written { digest: found.digest, is_new: false });
     }
-    let digest = digest.unwrap_or_else(|| forms[0].digest());
-    Ok((first.clone(), digest))
+    match put(registries, reference, &mut forms.as_slice()).await {
+        Ok(digest) => Ok(Written { digest, is_new: true }),
+        Err(error) if matches!(error.kind(), RegistryErrorKind::TagImmutable { .. }) => {
+            // What else a set says may have changed since: its images have not.
+            match ReleaseSet::read(registries, reference).await? {
+                Some((known, digest)) if known.lists_the_same(set) => {
+                    Ok(Written { digest, is_new: false })
+                }
+                _ => Err(error.into()),
+            }
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Writes the first of `forms` that the registry takes, and leaves out those that it refuses.

@@ -7,6 +7,7 @@ mod bench;
 mod checks;
 mod conflicts;
 mod faults;
+mod order;
 mod reading;
 mod resuming;
 mod staging;

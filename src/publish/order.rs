@@ -1,0 +1,243 @@
+//! The order of releases: aliases and the newest release set point to the newest release, however
+//! runs overlap.
+//!
+//! A registry has no compare-and-swap, and a run that sees nothing newer may be overtaken before it
+//! writes. So each release first *claims* its place: its release set, which no other release
+//! overwrites, is written under the tag of its version. Only then does it look for newer claims, move
+//! the aliases, and look again. If a newer release has claimed its place meanwhile, the run moves the
+//! aliases on to that one's images, as its set lists them. Whichever of two runs writes last has seen
+//! the claims of both.
+//!
+//! With `--overwrite` an older release takes the aliases back on purpose. The newest set then lists
+//! the releases that it has withdrawn: their claims count no more.
+
+use std::collections::BTreeSet;
+
+use futures_util::future::try_join_all;
+
+use super::naming::{Naming, READ_BACK};
+use super::survey::digest_of;
+use super::{PublishError, ReleaseSet, Row, SetName, set};
+use crate::error::one_line;
+use crate::event::Event;
+use crate::image::{Digest, Reference, Repository};
+use crate::registry::RegistryErrorKind;
+use crate::version::Version;
+
+/// How often aliases are moved anew while others move them too.
+const ROUNDS: usize = 8;
+
+/// A release and its place among those of the same matrix.
+pub(super) struct Order<'a> {
+    naming: &'a Naming<'a>,
+    name: &'a SetName,
+    version: &'a Version,
+    claim: &'a Reference,
+    newest: &'a Reference,
+    /// The newer releases that do not count.
+    withdrawn: BTreeSet<String>,
+}
+
+/// A newer release that has claimed its place.
+struct Newer {
+    version: String,
+    set: ReleaseSet,
+}
+
+/// How much was written in a round.
+#[derive(Default)]
+struct Written {
+    tags: usize,
+    is_set_new: bool,
+}
+
+impl<'a> Order<'a> {
+    /// Reads the place of the release `name`; `None` if it takes part in no order.
+    pub(super) async fn of(
+        naming: &'a Naming<'a>,
+        name: &'a SetName,
+    ) -> Result<Option<Self>, PublishError> {
+        let ([claim, newest], Some(version)) = (name.references.as_slice(), &name.version) else {
+            return Ok(None);
+        };
+        let mut order = Self { naming, name, version, claim, newest, withdrawn: BTreeSet::new() };
+        let current = order.newest_set().await?;
+        let mut withdrawn: BTreeSet<String> =
+            current.iter().flat_map(|set| set.withdrawn.clone()).collect();
+        if naming.overwrite {
+            withdrawn.extend(order.claims().await?);
+            withdrawn.extend(current.and_then(|set| set.version));
+        }
+        withdrawn.retain(|other| version.is_below(other));
+        order.withdrawn = withdrawn;
+        Ok(Some(order))
+    }
+
+    /// Moves the aliases and the newest set to the newest release, which `own` is if nobody has
+    /// claimed a newer one; returns how many aliases were moved.
+    pub(super) async fn settle(&self, own: &ReleaseSet) -> Result<usize, PublishError> {
+        let mut newer = self.newer().await?;
+        let (mut tags, mut followed) = (0, None);
+        for round in 0..ROUNDS {
+            let written = match &newer {
+                None => self.lead(own).await?,
+                Some(newer) => {
+                    if followed.as_ref() != Some(&newer.version) {
+                        let version = &newer.version;
+                        let message = format!(
+                            "{version} is released already: aliases and the newest release set stay with it"
+                        );
+                        self.naming.events.emit(&Event::Warning { target: None, message });
+                        followed = Some(version.clone());
+                    }
+                    self.follow(newer).await?
+                }
+            };
+            tags += written.tags;
+            if written.tags == 0 && !written.is_set_new {
+                return Ok(tags);
+            }
+            let now = self.newer().await?;
+            let is_same = now.as_ref().map(|newer| &newer.version)
+                == newer.as_ref().map(|newer| &newer.version);
+            if is_same && round > 0 {
+                // Others move them too, or the registry does not know its own tags yet.
+                tokio::time::sleep(READ_BACK[usize::from(round > 1)]).await;
+            }
+            newer = now;
+        }
+        let references = self.naming.rows.iter().flat_map(Row::aliases).cloned().collect();
+        Err(PublishError::Mixed { references })
+    }
+
+    /// Makes this release the newest.
+    async fn lead(&self, own: &ReleaseSet) -> Result<Written, PublishError> {
+        let mut newest = own.clone();
+        newest.withdrawn = self.withdrawn.clone();
+        let is_set_new = self.write_newest(&newest).await?;
+        let tags = self.naming.move_aliases().await?;
+        Ok(Written { tags, is_set_new })
+    }
+
+    /// Makes sure that the aliases and the newest set are those of a newer release, from which this
+    /// run, or one that has died, may have taken them.
+    async fn follow(&self, newer: &Newer) -> Result<Written, PublishError> {
+        let repositories: BTreeSet<&Repository> =
+            self.naming.rows.iter().map(|row| &row.version().repository).collect();
+        newer.set.check_repositories(self.claim, &repositories)?;
+        let current = self.newest_set().await?;
+        let is_newest = current.is_some_and(|set| set.version.as_ref() == Some(&newer.version));
+        let is_set_new = !is_newest && self.write_newest(&newer.set).await?;
+        let aliases =
+            newer.set.images.iter().flat_map(|(id, image)| {
+                image.aliases().map(move |alias| (id, alias, &image.digest))
+            });
+        let moved = aliases.map(|(id, alias, digest)| self.restore(id, alias, digest));
+        let moved = try_join_all(moved).await?;
+        Ok(Written { tags: moved.into_iter().filter(|moved| *moved).count(), is_set_new })
+    }
+
+    /// Points `alias` to the image of a newer release; returns whether it pointed to another.
+    async fn restore(
+        &self,
+        id: &str,
+        alias: Reference,
+        digest: &Digest,
+    ) -> Result<bool, PublishError> {
+        let Naming { registries, events, cancel, .. } = self.naming;
+        let before = digest_of(registries, &alias).await?;
+        if before.as_ref() == Some(digest) {
+            return Ok(false);
+        }
+        // An image that was removed since cannot be named.
+        let Some(manifest) = registries.manifest(&alias.repository, digest).await? else {
+            return Ok(false);
+        };
+        if cancel.is_cancelled() {
+            return Err(PublishError::Interrupted { done: 0, total: 1 });
+        }
+        registries.put_manifest(&alias.repository, &alias.tag, &manifest).await?;
+        let (target, digest) = (id.to_owned(), digest.clone());
+        events.emit(&Event::Tagged { target, reference: alias, digest, before });
+        Ok(true)
+    }
+
+    /// Writes the newest set; returns whether it was another one.
+    async fn write_newest(&self, set: &ReleaseSet) -> Result<bool, PublishError> {
+        match set::write(self.naming.registries, self.newest, set, self.name.form).await {
+            // Where no tag may move, the newest release has no name of its own.
+            Err(PublishError::Registry(error))
+                if matches!(error.kind(), RegistryErrorKind::TagImmutable { .. }) =>
+            {
+                Ok(false)
+            }
+            written => Ok(written?.is_new),
+        }
+    }
+
+    async fn newest_set(&self) -> Result<Option<ReleaseSet>, PublishError> {
+        let found = ReleaseSet::read(self.naming.registries, self.newest).await?;
+        Ok(found.map(|(set, _)| set))
+    }
+
+    /// The newest of the newer releases that count.
+    async fn newer(&self) -> Result<Option<Newer>, PublishError> {
+        let current = self.newest_set().await?;
+        let is_withdrawn = |version: &String| {
+            self.withdrawn.contains(version)
+                || current.as_ref().is_some_and(|set| set.withdrawn.contains(version))
+        };
+        let mut claims = self.claims().await?;
+        claims.retain(|version| !is_withdrawn(version));
+        let known = current.clone().and_then(|set| {
+            let version = set.version.clone()?;
+            let counts = self.version.is_below(&version) && !is_withdrawn(&version);
+            counts.then_some(Newer { version, set })
+        });
+        for version in claims.into_iter().rev() {
+            if known.as_ref().is_some_and(|known| !is_below(&known.version, &version)) {
+                break;
+            }
+            let tag = format!("{}{version}", self.prefix());
+            let Ok(tag) = tag.parse() else { continue };
+            let reference = Reference { tag, ..self.claim.clone() };
+            let read = ReleaseSet::read(self.naming.registries, &reference).await?;
+            if let Some((set, _)) = read.filter(|(set, _)| set.is_ordered) {
+                return Ok(Some(Newer { version, set }));
+            }
+        }
+        Ok(known)
+    }
+
+    /// What the tag of a claim begins with; the version follows.
+    fn prefix(&self) -> &str {
+        let tag = self.claim.tag.as_str();
+        tag.strip_suffix(self.version.as_str()).unwrap_or(tag)
+    }
+
+    /// The newer versions of which there is a set, in their order. Sets of `--version-tag` are among
+    /// them.
+    async fn claims(&self) -> Result<Vec<String>, PublishError> {
+        let tags = match self.naming.registries.tags(&self.claim.repository).await {
+            Ok(tags) => tags.unwrap_or_default(),
+            Err(error) if error.is_transient() => return Err(error.into()),
+            Err(error) => {
+                let message = format!(
+                    "the order of releases that run at the same time is not checked: {}",
+                    one_line(&error)
+                );
+                self.naming.events.emit(&Event::Warning { target: None, message });
+                return Ok(Vec::new());
+            }
+        };
+        let versions = tags.iter().filter_map(|tag| tag.strip_prefix(self.prefix()));
+        let newer = versions.filter(|version| self.version.is_below(version));
+        let mut newer: Vec<String> = newer.map(str::to_owned).collect();
+        newer.sort_by(|one, other| is_below(other, one).cmp(&is_below(one, other)));
+        Ok(newer)
+    }
+}
+
+fn is_below(one: &str, other: &str) -> bool {
+    one.parse::<Version>().is_ok_and(|one| one.is_below(other))
+}
