@@ -12,7 +12,7 @@ use crate::publish::{self, Audited, Finding, PublishError, ReleaseSet};
 use crate::registry::Registries;
 
 use super::metadata::FileError;
-use super::publish::version_set;
+use super::publish::{newest_set, version_set};
 use super::{Environment, registries};
 
 /// What is not there of the release of the plan's version: what it is, and how to mend it. A
@@ -93,6 +93,11 @@ async fn of_set(
                 differences.push((format!("the image of `{reference}` is gone"), again()));
             }
         }
+    }
+    for alias in publish::stray_aliases(registries, set, &newest_set(plan)).await? {
+        let message =
+            format!("the alias `{}` does not point to the newest release", alias.reference);
+        differences.push((message, "`basegen --push` moves it".to_owned()));
     }
     let gaps = plan.targets.iter().map(|target| gaps(registries, target, by_id.get(target.id())));
     let gaps = try_join_all(gaps).await?.into_iter().flatten();

@@ -6,7 +6,7 @@ use tokio::runtime::Runtime;
 use crate::error::{ExitCode, Explain, Report};
 use crate::matrix::{ReleaseSetForm, Selection};
 use crate::plan;
-use crate::publish::{self, Audited, Finding, PublishError, ReleaseSet};
+use crate::publish::{self, Audited, Finding, PublishError, ReleaseSet, StrayAlias};
 use crate::report::{Printer, escape_json};
 
 use super::args::{GlobalArgs, StatusArgs, TextFormat};
@@ -50,33 +50,56 @@ pub(super) fn run(
         .ok_or_else(|| PublishError::NoSet(reference.clone()))?;
     set.check_repositories(reference, &plan.repositories())?;
     let images = runtime.block_on(publish::audit(&registries, &set))?;
-    let is_whole = images.iter().all(|image| image.finding == Finding::Whole);
+    let newest = newest_set(&plan);
+    let stray = runtime.block_on(publish::stray_aliases(&registries, &set, &newest))?;
+    let is_whole = stray.is_empty() && images.iter().all(|image| image.finding == Finding::Whole);
     printer.result(&match args.format {
-        TextFormat::Table => table(&images, &format!("{reference}@{digest}")),
-        TextFormat::Json => escape_json(&json(&images, &set, &reference.to_string(), is_whole)),
+        TextFormat::Table => table(&images, &stray, &format!("{reference}@{digest}")),
+        TextFormat::Json => {
+            escape_json(&json(&images, &stray, &set, &reference.to_string(), is_whole))
+        }
     });
     Ok(if is_whole { ExitCode::Success } else { ExitCode::Drift })
 }
 
-fn table(images: &[Audited<'_>], set: &str) -> String {
+fn table(images: &[Audited<'_>], stray: &[StrayAlias<'_>], set: &str) -> String {
     let header = ["VARIANT", "STATE", "IMAGE"].map(str::to_owned).to_vec();
     let rows = images.iter().map(|image| {
         let reference = format!("{}@{}", image.image.reference, image.image.digest);
         vec![image.id.to_owned(), image.finding.word().to_owned(), reference]
     });
-    let rows: Vec<Vec<String>> = std::iter::once(header).chain(rows).collect();
+    let aliases = stray.iter().map(|alias| {
+        let finding = if alias.found.is_some() { Finding::Moved } else { Finding::Untagged };
+        let reference = format!("{}@{}", alias.reference, alias.digest);
+        vec![alias.id.to_owned(), finding.word().to_owned(), reference]
+    });
+    let rows: Vec<Vec<String>> = std::iter::once(header).chain(rows).chain(aliases).collect();
     let whole = images.iter().filter(|image| image.finding == Finding::Whole).count();
     let table = plan::columns(&rows);
-    format!("{table}\n{whole} of {} images are as {set} says\n", images.len())
+    let mut text = format!("{table}\n{whole} of {} images are as {set} says\n", images.len());
+    if !stray.is_empty() {
+        text += &format!(
+            "stray aliases: {}; `basegen --push` moves them to this release\n",
+            stray.len()
+        );
+    }
+    text
 }
 
-fn json(images: &[Audited<'_>], set: &ReleaseSet, reference: &str, is_whole: bool) -> String {
+fn json(
+    images: &[Audited<'_>],
+    stray: &[StrayAlias<'_>],
+    set: &ReleaseSet,
+    reference: &str,
+    is_whole: bool,
+) -> String {
     let document = json!({
         "schema": 1,
         "set": reference,
         "version": set.version,
         "whole": is_whole,
         "images": images,
+        "stray_aliases": stray,
     });
     format!("{}\n", serde_json::to_string_pretty(&document).expect("findings are JSON"))
 }

@@ -7,6 +7,7 @@ use super::survey::digest_of;
 use super::{PublishError, ReleaseSet, SetImage};
 use crate::image::{Digest, Reference};
 use crate::registry::Registries;
+use crate::version::Version;
 
 /// What a registry has of an image of a release set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -48,6 +49,48 @@ pub struct Audited<'a> {
     /// What the tag stands for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub found: Option<Digest>,
+}
+
+/// An alias that does not point to the image of the newest release.
+#[derive(Debug, Clone, Serialize)]
+pub struct StrayAlias<'a> {
+    /// The variant.
+    pub id: &'a str,
+    /// The alias.
+    pub reference: Reference,
+    /// The image of the newest release.
+    pub digest: &'a Digest,
+    /// The image that it points to, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub found: Option<Digest>,
+}
+
+/// Returns the aliases that do not point to the images of `set`; none if `newest`, the set that moves
+/// on, is of a newer release, or says that this one was withdrawn.
+pub async fn stray_aliases<'a>(
+    registries: &Registries,
+    set: &'a ReleaseSet,
+    newest: &Reference,
+) -> Result<Vec<StrayAlias<'a>>, PublishError> {
+    let version = set.version.as_ref().filter(|_| set.is_ordered);
+    let Some(version) = version else { return Ok(Vec::new()) };
+    if let Some((newest, _)) = ReleaseSet::read(registries, newest).await? {
+        let own = version.parse::<Version>();
+        let is_newer =
+            newest.version.is_some_and(|newest| own.is_ok_and(|own| own.is_below(&newest)));
+        if is_newer || newest.withdrawn.contains(version) {
+            return Ok(Vec::new());
+        }
+    }
+    let aliases = set.images.iter().flat_map(|(id, image)| {
+        image.aliases().map(move |reference| (id.as_str(), reference, &image.digest))
+    });
+    let found = aliases.map(async |(id, reference, digest)| {
+        let found = digest_of(registries, &reference).await?;
+        let is_stray = found.as_ref() != Some(digest);
+        Ok::<_, PublishError>(is_stray.then_some(StrayAlias { id, reference, digest, found }))
+    });
+    Ok(try_join_all(found).await?.into_iter().flatten().collect())
 }
 
 /// Compares every image of `set` with what its registry has.

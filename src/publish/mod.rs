@@ -39,7 +39,7 @@ mod stale;
 mod standing;
 mod survey;
 
-pub use audit::{Audited, Finding, audit};
+pub use audit::{Audited, Finding, StrayAlias, audit, stray_aliases};
 pub use contents::{ImageContent, Since, contents};
 pub use error::{Absence, PublishError};
 pub use join::{JobFile, JobImage, JoinError, Joined, join};

@@ -124,14 +124,22 @@ impl<'a> Order<'a> {
     async fn follow(&self, newer: &Newer) -> Result<Written, PublishError> {
         let repositories: BTreeSet<&Repository> =
             self.naming.rows.iter().map(|row| &row.version().repository).collect();
-        newer.set.check_repositories(self.claim, &repositories)?;
         let current = self.newest_set().await?;
-        let is_newest = current.is_some_and(|set| set.version.as_ref() == Some(&newer.version));
-        let is_set_new = !is_newest && self.write_newest(&newer.set).await?;
-        let aliases =
-            newer.set.images.iter().flat_map(|(id, image)| {
-                image.aliases().map(move |alias| (id, alias, &image.digest))
-            });
+        let is_set_new = match current {
+            Some(current) if current.version.as_ref() == Some(&newer.version) => false,
+            current => {
+                let mut set = newer.set.clone();
+                set.withdrawn.extend(current.into_iter().flat_map(|set| set.withdrawn));
+                set.withdrawn.extend(self.withdrawn.iter().cloned());
+                set.withdrawn.retain(|other| is_below(&newer.version, other));
+                self.write_newest(&set).await?
+            }
+        };
+        // A set may list any repository; only those of this release are asked.
+        let images = newer.set.images.iter();
+        let images = images.filter(|(_, image)| repositories.contains(&image.reference.repository));
+        let aliases = images
+            .flat_map(|(id, image)| image.aliases().map(move |alias| (id, alias, &image.digest)));
         let moved = aliases.map(|(id, alias, digest)| self.restore(id, alias, digest));
         let moved = try_join_all(moved).await?;
         Ok(Written { tags: moved.into_iter().filter(|moved| *moved).count(), is_set_new })

@@ -2,7 +2,7 @@
 //! release. Fault 37.
 
 use basegen::image::Digest;
-use basegen::publish::ReleaseSet;
+use basegen::publish::{ReleaseSet, stray_aliases};
 
 use crate::bench::{Machine, Release, client, meanwhile, reference, release};
 use crate::fake::{FakeRegistry, Fault, Rule};
@@ -106,6 +106,37 @@ async fn a_newest_release_that_is_killed_at_any_request_is_finished_when_it_is_r
         slow.whole(&scene.newer).await;
         scene.check(&format!("request {request}")).await;
     }
+}
+
+/// As when an older release has taken the aliases, and was killed before it gave them back.
+#[tokio::test]
+async fn an_audit_reports_aliases_that_have_gone_back() {
+    let scene = Scene::new().await;
+    Machine::new().whole(&scene.older).await;
+    let of_old = ["a", "b"].map(|path| {
+        let digest = scene.registry.tag(&format!("acme/{path}"), path).expect("an alias");
+        scene.registry.manifest(&format!("acme/{path}"), &digest.to_string()).expect("an image")
+    });
+    let newest = reference(&scene.registry.repository("acme/a"), "basegen-release");
+    let old_set = scene.registry.manifest("acme/a", "basegen-release").expect("a set");
+    Machine::new().whole(&scene.newer).await;
+    let claim = reference(&scene.registry.repository("acme/a"), "basegen-release-v3");
+    let stray = async || {
+        let (set, _) = ReleaseSet::read(&client(), &claim).await.expect("read").expect("a set");
+        let stray = stray_aliases(&client(), &set, &newest).await.expect("an audit");
+        stray.iter().map(|alias| alias.id.to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(stray().await, [""; 0]);
+    let media_type = "application/vnd.oci.image.manifest.v1+json";
+    scene.registry.add_manifest("acme/a", "a", media_type, of_old[0].clone());
+    assert_eq!(stray().await, ["a"]);
+    scene.registry.add_manifest("acme/a", "basegen-release", media_type, old_set);
+    scene.registry.remove_tag("acme/b", "b");
+    assert_eq!(stray().await, ["a", "b"]);
+    // Any run sets it right, that of an older release too.
+    Machine::new().whole(&scene.older).await;
+    assert_eq!(stray().await, [""; 0]);
+    scene.check("the run after").await;
 }
 
 /// Who has withdrawn a release goes on from the one before.
