@@ -49,7 +49,7 @@ pub(super) fn unverified(instructions: &[Instruction]) -> Vec<Unverified> {
 fn is_git(source: &str) -> bool {
     let path = source.split(['?', '#']).next().unwrap_or_default();
     let is_web = source.starts_with("http://") || source.starts_with("https://");
-    !is_web || path.ends_with(".git")
+    !is_web || path.rsplit_once('.').is_some_and(|(_, ending)| ending == "git")
 }
 
 /// Whether a Git repository is given with the commit that is taken of it.
