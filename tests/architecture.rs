@@ -17,7 +17,7 @@ const ROOMS: [(&str, &[&str]); 18] = [
     ("registry", &["image", "error"]),
     ("verify", &["image", "matrix", "render"]),
     ("export", &["image", "matrix", "render", "verify"]),
-    ("init", &["matrix", "render", "version", "error"]),
+    ("init", &["image", "matrix", "render", "version", "error"]),
     ("engine", &["image", "event", "matrix", "render", "verify", "registry", "error"]),
     ("publish", &["image", "event", "version", "plan", "engine", "registry", "error"]),
     ("report", &["image", "event", "error"]),

@@ -29,7 +29,7 @@ const TEMPLATE: &str = ".hbs";
 /// Why a repository cannot be begun.
 #[derive(Debug, thiserror::Error)]
 enum InitError {
-    #[error("`{}` cannot be read", .0.display())]
+    #[error("failed to read `{}`", .0.display())]
     Origin(PathBuf, #[source] io::Error),
     #[error(
         "`{path}` is {size} bytes long, and nothing that basegen knows: the bound is {MAX_ORIGIN}"
@@ -169,7 +169,7 @@ fn text(path: &Path) -> Result<String, InitError> {
     let failed = |error| InitError::Origin(path.to_owned(), error);
     let metadata = fs_err::metadata(path).map_err(failed)?;
     if !metadata.is_file() {
-        return Err(failed(io::Error::other("it is no file")));
+        return Err(failed(io::Error::other("not a file")));
     }
     if metadata.len() > MAX_ORIGIN {
         return Err(InitError::Size { path: path.display().to_string(), size: metadata.len() });
@@ -318,7 +318,10 @@ fn walk(folder: &Path, path: &str, give: &mut impl FnMut(&str)) -> io::Result<()
     entries.sort_by_key(fs_err::DirEntry::file_name);
     for entry in entries {
         let name = entry.file_name();
-        let name = name.to_str().ok_or_else(|| io::Error::other("a name is not UTF-8"))?;
+        let name = name.to_str().ok_or_else(|| {
+            let path = entry.path();
+            io::Error::other(format!("the name of `{}` is not UTF-8", path.display()))
+        })?;
         let inner = if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
         match entry.file_type()?.is_dir() {
             true if name == ".git" => {}

@@ -10,4 +10,4 @@ pub use compression::{Compression, CompressionAlgorithm};
 pub use descriptor::Descriptor;
 pub use digest::{Digest, DigestError};
 pub use platform::{Platform, PlatformError};
-pub use reference::{Reference, ReferenceError, Repository, Tag};
+pub use reference::{Reference, ReferenceError, Repository, Tag, refuse_scheme};

@@ -17,6 +17,9 @@ const MAX_REPOSITORY: usize = 255;
 /// Why a text is not a repository, tag or reference.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReferenceError {
+    /// A URL in place of a name.
+    #[error("`{0}` has `{1}` before the name; registries and images are named without it")]
+    Scheme(String, String),
     /// The registry is not `host[:port]`.
     #[error("`{0}` is not a registry: expected `host` or `host:port`")]
     Registry(String),
@@ -57,6 +60,7 @@ impl Repository {
     ///
     /// [spec]: https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests
     pub fn new(registry: &str, path: &str) -> Result<Self, ReferenceError> {
+        refuse_scheme(registry)?;
         let registry = match registry {
             "" | "index.docker.io" | "registry-1.docker.io" => DOCKER_HUB,
             other => other,
@@ -99,10 +103,23 @@ impl FromStr for Repository {
     /// Reads `[registry/]path`; the first part is a registry when it holds a dot
     /// or a colon or is `localhost`, as Docker decides it.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        refuse_scheme(text)?;
         match text.split_once('/') {
             Some((first, rest)) if looks_like_registry(first) => Self::new(first, rest),
             _ => Self::new(DOCKER_HUB, text),
         }
+    }
+}
+
+/// Refuses `https://` and the like in front of a name.
+///
+/// # Errors
+///
+/// The text has a scheme.
+pub fn refuse_scheme(text: &str) -> Result<(), ReferenceError> {
+    match text.split_once("://") {
+        Some((scheme, _)) => Err(ReferenceError::Scheme(text.to_owned(), format!("{scheme}://"))),
+        None => Ok(()),
     }
 }
 
@@ -295,6 +312,14 @@ mod tests {
         for registry in ["-a", "a..b", "host:port", "host:70000", "host/", "[::1", "a\n"] {
             assert!(Repository::new(registry, "a").is_err(), "{registry}");
         }
+    }
+
+    #[test]
+    fn a_scheme_before_a_name_is_refused_as_one() {
+        let text = "https://ghcr.io/acme/base";
+        let expected = ReferenceError::Scheme(text.to_owned(), "https://".to_owned());
+        assert_eq!(text.parse::<Repository>(), Err(expected));
+        assert!(matches!(Repository::new("http://a", "b"), Err(ReferenceError::Scheme(..))));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Reference: <https://docs.cerebrium.ai/toml-reference/toml-reference>
 
 use super::Wish;
+use super::credentials::refuse_in_command;
 use super::literal::{command, refuse_invisible};
 use super::node::{Node, Value};
 use super::read::{Notes, path, requirements_file, slug};
@@ -222,7 +223,11 @@ impl Reader<'_> {
                 Err(reason) => self.notes.left(key, line, reason),
             },
             ("entrypoint", Value::List(_)) => {
-                let word = |text: &str| refuse_invisible(text).map(|()| text.to_owned());
+                let word = |text: &str| {
+                    refuse_invisible(text)?;
+                    refuse_in_command(text)?;
+                    Ok(text.to_owned())
+                };
                 let words = self.notes.items(key, line, node, COMMAND, word);
                 self.parts.start = (!words.is_empty()).then_some(Start::Words(words));
             }

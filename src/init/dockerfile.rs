@@ -9,7 +9,7 @@ use super::read::Notes;
 use super::template::{is_python, python_of};
 use super::{ReadError, Wish};
 use crate::matrix::{Diagnostic, SourceError, SourceFile};
-use crate::render::{BuildContext, Instruction, Misuse, flags, parse, sources};
+use crate::render::{BuildContext, Instruction, Misuse, check_images, flags, parse, sources};
 
 /// Arguments that an engine gives by itself: platforms, proxies, and its own settings.
 ///
@@ -36,6 +36,7 @@ pub(super) fn read(path: &Path, text: &str, wish: &mut Wish) -> Result<(), ReadE
         SourceError::new(&source, vec![Diagnostic::new(begin..end.max(begin + 1), misuse.what, "")])
     };
     let instructions = parse(text).map_err(refuse)?;
+    check_images(text, &instructions).map_err(refuse)?;
     let mut notes = Notes::default();
     notes.taken("the Dockerfile", 1, format!("a template, {} instructions", instructions.len()));
     let places = pythons(&instructions, wish, &mut notes);

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::credentials::refuse_in_command;
 use crate::matrix::is_invisible;
 
 /// `text`, so that a template renders to it.
@@ -54,6 +55,7 @@ pub(super) fn command(text: &str) -> Result<String, String> {
     if text.is_empty() {
         return Err("it is empty".to_owned());
     }
+    refuse_in_command(text)?;
     let is_line = !text.contains(|c: char| c.is_control())
         && !text.ends_with('\\')
         && !text.starts_with(['[', '-', '#', '<'])

@@ -6,6 +6,7 @@
 
 mod cerebrium;
 mod compose;
+mod credentials;
 mod dockerfile;
 mod literal;
 mod node;

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
+use super::credentials::{IN_URL, holds_credential, refuse_in_command, refuse_in_variable};
 use super::literal::{list, quoted, refuse_invisible};
+use crate::image::refuse_scheme;
 
 /// The secret that the certificates of a network are mounted as: docs/matrix.md, `[build]`.
 const CERTIFICATES: &str = "--mount=type=secret,id=ca_certificates,\
@@ -234,6 +236,7 @@ fn pip_install(file: &str, python: &str, has_certificates: bool) -> String {
 /// The base that an image's name asks for, and the Python that the name tells of: another
 /// Python is another tag of the same image.
 pub(super) fn base(image: &str) -> Result<(String, Option<String>), String> {
+    refuse_scheme(image).map_err(|error| error.to_string())?;
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || "._/:@-".contains(c);
     if !image.starts_with(|c: char| c.is_ascii_alphanumeric()) || !image.chars().all(is_allowed) {
         return Err(format!("`{}` is no image's name", image.escape_debug()));
@@ -294,23 +297,9 @@ pub(super) fn requirement(text: &str) -> Result<String, String> {
         return Err(format!("`{first}` is an option of pip that a list does not need"));
     }
     if holds_credential(text) {
-        return Err("its URL holds a credential, which would be in the repository; mount a secret"
-            .to_owned());
+        return Err(IN_URL.to_owned());
     }
     Ok(text.to_owned())
-}
-
-/// Whether there is a URL with a password, `ssh://me:password@example.org`, or one of the web
-/// with a user, which may be a token: `https://token@example.org`.
-fn holds_credential(text: &str) -> bool {
-    let text = text.to_ascii_lowercase();
-    text.match_indices("://").any(|(at, mark)| {
-        let is_web = text[..at].ends_with("http") || text[..at].ends_with("https");
-        let is_end = |c: char| c.is_whitespace() || "/?#".contains(c);
-        let authority = text[at + mark.len()..].split(is_end).next().unwrap_or_default();
-        let user = authority.rsplit_once('@').map(|(user, _)| user);
-        user.is_some_and(|user| is_web || user.contains(':'))
-    })
 }
 
 /// The lines of a list of pip, from 1, that name a file or a folder beside it, and what they say.
@@ -337,6 +326,7 @@ pub(super) fn variable(name: &str, value: &str) -> Result<(String, String), Stri
     {
         return Err("that is no variable's name".to_owned());
     }
+    refuse_in_variable(name, value)?;
     Ok((name.to_owned(), quoted(value)?))
 }
 
@@ -344,6 +334,7 @@ pub(super) fn variable(name: &str, value: &str) -> Result<(String, String), Stri
 pub(super) fn start(text: &str) -> Result<Start, String> {
     let text = text.trim();
     refuse_invisible(text)?;
+    refuse_in_command(text)?;
     match text.is_empty() {
         true => Err("it is empty".to_owned()),
         false => Ok(Start::Shell(text.to_owned())),
@@ -379,7 +370,7 @@ mod tests {
         ] {
             assert_eq!(base(image), format!("{image} "));
         }
-        for image in ["", "-a", "a b", "a\nRUN b", "a$b", "{{a}}"] {
+        for image in ["", "-a", "a b", "a\nRUN b", "a$b", "{{a}}", "https://ghcr.io/a/b:1"] {
             assert!(super::base(image).is_err(), "{image:?}");
         }
     }

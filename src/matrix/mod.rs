@@ -45,6 +45,7 @@ pub use registries::{AuthMethodName, RegistryAuth, RegistrySettings};
 pub(crate) use registries::{refuse_credential, registry_host};
 pub(crate) use safe::{INSTRUCTIONS, is_invisible};
 pub use schema::{SecretTable, json_schema};
+pub(crate) use secrets::holds_secret;
 pub use secrets::looks_like_secret;
 pub use select::{Selected, Selection, SelectionError, Term};
 pub use value::Value;

@@ -55,14 +55,30 @@ pub fn looks_like_secret(text: &str) -> bool {
     if text.starts_with('{') || text.ends_with('=') {
         return true;
     }
-    let of_key = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
-    let mut keys = AWS_KEYS.iter().filter_map(|prefix| text.strip_prefix(prefix));
-    if keys.any(|rest| rest.len() >= 16 && rest.bytes().all(of_key)) {
+    if is_aws_key(text) {
         return true;
     }
     // A word of the alphabet of base64; names have gaps in them.
     let is_gap = |c: char| !(c.is_ascii_alphanumeric() || c == '+' || c == '/');
     !text.contains("://") && text.split(is_gap).any(is_random)
+}
+
+fn is_aws_key(text: &str) -> bool {
+    let of_key = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
+    let mut keys = AWS_KEYS.iter().filter_map(|prefix| text.strip_prefix(prefix));
+    keys.any(|rest| rest.len() >= 16 && rest.bytes().all(of_key))
+}
+
+/// Whether a word in `text` is a secret by the mark of its maker, and not a name that begins alike, such as
+/// `hf_hub_download`. Digests and commits are none.
+pub(crate) fn holds_secret(text: &str) -> bool {
+    let is_gap = |c: char| !(c.is_ascii_alphanumeric() || "_-./+".contains(c));
+    let is_marked = |word: &str| {
+        let has_digit = word.bytes().any(|byte| byte.is_ascii_digit());
+        let is_long = word.len() >= RANDOM && has_digit;
+        is_aws_key(word) || (is_long && PREFIXES.iter().any(|prefix| word.starts_with(prefix)))
+    };
+    text.contains("PRIVATE KEY-----") || text.split(is_gap).any(is_marked)
 }
 
 fn is_random(word: &str) -> bool {

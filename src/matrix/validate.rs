@@ -20,7 +20,7 @@ use super::schema::{
 use super::value::Value;
 use crate::error::{Explain as _, one_line};
 use crate::files::{Access, Checkout, ReadError};
-use crate::image::{Compression, CompressionAlgorithm, Platform};
+use crate::image::{Compression, CompressionAlgorithm, Platform, refuse_scheme};
 
 /// Names that mean something else in names and templates: the helpers of templates among them.
 pub(super) const RESERVED: [&str; 24] = [
@@ -217,6 +217,12 @@ impl Checker<'_> {
         let default = |text: &str| Spanned::new(table.repository.span(), text.to_owned());
         let tag = table.tag.clone().unwrap_or_else(|| default("{{variant}}-{{version}}"));
         let templates = table.templates.clone().unwrap_or_else(|| default("dockerfiles"));
+        for name in table.registry.iter().chain([&table.repository]) {
+            if let Err(error) = refuse_scheme(name.get_ref()) {
+                let label = "such as `ghcr.io` as `registry`, and `acme/base` as `repository`";
+                self.refuse(Diagnostic::new(name.span(), error.to_string(), label));
+            }
+        }
         for path in [&templates, &table.dockerfile] {
             if let Some(reason) = safe::refuse_path(path.get_ref()) {
                 let message = format!("`{}` is refused as a path", path.get_ref().escape_debug());

@@ -8,7 +8,7 @@ use indexmap::IndexSet;
 
 use super::{PlanRequest, Target};
 use crate::error::{ExitCode, Explain};
-use crate::image::{Platform, Reference, ReferenceError, Repository, Tag};
+use crate::image::{Platform, Reference, ReferenceError, Repository, Tag, refuse_scheme};
 use crate::matrix::{Matrix, Pattern, Variant};
 
 /// Why images cannot be called what the matrix says.
@@ -265,6 +265,7 @@ fn invalid(variant: &Variant, source: ReferenceError) -> NameError {
 
 fn repository_pattern(matrix: &Matrix, text: &str) -> Result<Pattern, NameError> {
     let refuse = |reason: String| NameError::Repository { text: text.to_owned(), reason };
+    refuse_scheme(text).map_err(|error| refuse(error.to_string()))?;
     let pattern = Pattern::parse(text).map_err(|error| refuse(error.to_string()))?;
     let unknown = pattern
         .names()

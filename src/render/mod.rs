@@ -41,6 +41,7 @@ pub use plain::{NotPlain, plain};
 pub use remote::Unverified;
 pub use stages::FinalStage;
 pub use steps::Step;
+pub(crate) use upstream::check_images;
 pub use upstream::{Pins, Upstream, familiar};
 pub use wildcard::Wildcard;
 
@@ -103,6 +104,7 @@ impl<'a> Renderer<'a> {
         let in_dockerfile = |misuse| self.templates.misuse(&template, &rendered, id, misuse);
         let instructions = dockerfile::parse(&rendered.text).map_err(in_dockerfile)?;
         rendered.check(&instructions).map_err(in_dockerfile)?;
+        check_images(&rendered.text, &instructions).map_err(in_dockerfile)?;
         let sources = copied::sources(&instructions).map_err(in_dockerfile)?;
         let mut files = Vec::new();
         for source in &sources {

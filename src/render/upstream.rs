@@ -5,9 +5,9 @@ use std::ops::Range;
 
 use super::arguments::{Arguments, UNKNOWN};
 use super::copied::flags;
-use super::dockerfile::{Instruction, escape_character, frontend};
+use super::dockerfile::{Instruction, Misuse, escape_character, frontend};
 use super::remote::{is_remote, unverified};
-use crate::image::{Digest, Reference, Repository};
+use crate::image::{Digest, Reference, Repository, refuse_scheme};
 
 /// The base that is no image.
 const SCRATCH: &str = "scratch";
@@ -107,7 +107,7 @@ pub(super) fn pin(
     let mut pinned = text.to_owned();
     let mut upstreams: Vec<Upstream> = Vec::new();
     // From the last to the first, so that no place moves before it is used.
-    for Named { mut upstream, written, place } in find(text, instructions).into_iter().rev() {
+    for Named { mut upstream, written, place, .. } in find(text, instructions).into_iter().rev() {
         let pin = upstream.reference.as_ref().and_then(|name| pins.get(name));
         if let (None, Some(digest)) = (&upstream.digest, pin) {
             pinned.replace_range(place, &format!("{written}@{digest}"));
@@ -127,9 +127,32 @@ pub(super) fn pin(
     (pinned, upstreams)
 }
 
+/// Refuses images that a Dockerfile cannot mean: `https://` in front of a name, and a word in `--from` that is
+/// neither a stage nor has a tag. `docker build` takes such a word for a named build context, which basegen does
+/// not have, or for an image of Docker Hub, which anybody may own.
+pub(crate) fn check_images(text: &str, instructions: &[Instruction]) -> Result<(), Misuse> {
+    for Named { written, line, is_source, .. } in find(text, instructions) {
+        let refuse = |what| Err(Misuse { line, what });
+        if let Err(error) = refuse_scheme(&written.replace(UNKNOWN, "$")) {
+            return refuse(error.to_string());
+        }
+        if is_source && !written.contains([':', '/', '@', UNKNOWN]) {
+            return refuse(format!(
+                "`{written}` is not a stage of this Dockerfile, and basegen has no named build contexts; \
+                 an image needs its tag here: `{written}:latest`"
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// An image that a Dockerfile names.
 struct Named {
     upstream: Upstream,
+    /// The line of its instruction, from 1.
+    line: usize,
+    /// Whether something is copied or mounted from it.
+    is_source: bool,
     /// The name as the Dockerfile means it, its arguments filled in.
     written: String,
     /// Where it stands in the text.
@@ -147,6 +170,8 @@ fn find(text: &str, instructions: &[Instruction]) -> Vec<Named> {
         let upstream = Upstream::new(image, image);
         found.push(Named {
             upstream,
+            line: text[..begin].split('\n').count(),
+            is_source: false,
             written: image.to_owned(),
             place: begin..begin + image.len(),
         });
@@ -158,7 +183,8 @@ fn find(text: &str, instructions: &[Instruction]) -> Vec<Named> {
             // A word that two lines share begins on one and ends on the other.
             let place = instruction.place(begin)..instruction.place(begin + word.len() - 1) + 1;
             let upstream = Upstream::new(word, &expanded);
-            found.push(Named { upstream, written: expanded, place });
+            let (line, is_source) = (instruction.line, instruction.keyword != "FROM");
+            found.push(Named { upstream, line, is_source, written: expanded, place });
         };
         match instruction.keyword.as_str() {
             "FROM" => {
@@ -295,6 +321,41 @@ mod tests {
             ),
         ] {
             assert_eq!(names(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_named_context_is_no_image_of_docker_hub() {
+        let check = |text: &str| check_images(text, &parse(text).expect(text));
+        for text in [
+            "FROM a:1\nCOPY --from=b:1 x /\nCOPY --from=acme/b y /\nCOPY --from=0 z /\n",
+            "FROM a AS B\nCOPY --from=b x /\nCOPY --from=scratch y /\nCOPY --from=$X z /\n",
+            "FROM a\nRUN --mount=from=host:5000/b,target=/b x\nRUN --mount=type=cache,target=/c y\n",
+        ] {
+            assert_eq!(check(text), Ok(()), "{text}");
+        }
+        for text in [
+            "FROM a:1\nCOPY --link --from=ctx x /\n",
+            "FROM a:1 AS one\nRUN --mount=type=bind,from=ctx,target=/b x\n",
+        ] {
+            let Misuse { line, what } = check(text).expect_err(text);
+            assert!(line == 2 && what.contains("`ctx` is not a stage"), "{line}: {what}");
+        }
+    }
+
+    #[test]
+    fn a_scheme_is_no_part_of_an_image() {
+        for (text, line) in [
+            ("FROM https://ghcr.io/acme/base:1\n", 1),
+            ("ARG B=http://ghcr.io/acme/base:1\nFROM a:1\nFROM $B\n", 3),
+            ("FROM a:1\nCOPY --from=https://ghcr.io/acme/base:1 x /\n", 2),
+            ("# escape=`\n# syntax=https://docker.io/docker/dockerfile:1\nFROM a:1\n", 2),
+        ] {
+            let misuse = check_images(text, &parse(text).expect(text)).expect_err(text);
+            assert!(
+                misuse.line == line && misuse.what.contains("://` before the name"),
+                "{misuse:?}"
+            );
         }
     }
 

@@ -1,4 +1,5 @@
 use std::fmt::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use insta_cmd::assert_cmd_snapshot;
@@ -207,6 +208,76 @@ fn hostile_values_are_left_where_they_are() {
         .output()
         .expect("grep runs");
     assert_eq!(String::from_utf8_lossy(&everything.stdout), "");
+}
+
+#[test]
+fn credentials_are_left_where_they_are() {
+    let folder = folder();
+    write(
+        folder.path(),
+        "app/config.yaml",
+        "python_version: py311\n\
+         environment_variables:\n  HF_TOKEN: sekret-1\n  DB: postgres://me:sekret-2@h/x\n  EMPTY_TOKEN: ''\n  HF_HUB_ENABLE_HF_TRANSFER: '1'\n\
+         build_commands:\n  - pip install git+https://me:sekret-3@example.org/x\n  - curl 'https://example.org/x?X-Amz-Signature=sekret-4' -o x\n  - git clone https://example.org/x\n\
+         docker_server: {start_command: 'serve --auth https://sekret-5@example.org'}\n",
+    );
+    write(
+        folder.path(),
+        "other/cerebrium.toml",
+        "[cerebrium.deployment]\nname = \"other\"\nshell_commands = [\"curl https://sekret-6@example.org\", \"true\"]\n\
+         [cerebrium.runtime.custom]\nentrypoint = [\"serve\", \"https://sekret-7@example.org\"]\n",
+    );
+    let arguments = "init new --from app/config.yaml --from other/cerebrium.toml";
+    assert_cmd_snapshot!(run(folder.path(), arguments));
+    let everything = std::process::Command::new("grep")
+        .args(["--recursive", "sekret", "new"])
+        .current_dir(folder.path())
+        .output()
+        .expect("grep runs");
+    assert_eq!(String::from_utf8_lossy(&everything.stdout), "");
+    let template = read(folder.path(), "new/dockerfiles/app.Dockerfile.hbs");
+    assert!(template.contains("git clone") && template.contains("EMPTY_TOKEN"), "{template}");
+}
+
+#[test]
+fn what_cannot_be_read_is_named() {
+    let folder = folder();
+    let named = |name: &str| folder.path().join(name);
+    fs_err::create_dir(named("folder")).expect("a folder");
+    fs_err::write(named("bytes"), b"FROM a\n\xff\n").expect("a file");
+    fs_err::write(named("wide.yaml"), b"\xff\xfea\0").expect("a file");
+    std::os::unix::fs::symlink("loop", named("loop")).expect("a link");
+    for name in ["none", "folder", "bytes", "wide.yaml", "loop", "file1.py/Dockerfile"] {
+        let mut command = run(folder.path(), &format!("init new --from {name}"));
+        let output = command.output().expect("basegen runs");
+        let printed = String::from_utf8_lossy(&output.stderr);
+        let first = printed.lines().next().unwrap_or_default();
+        assert_eq!(first, format!("error: failed to read `{name}`"), "{printed}");
+    }
+    // Among what an origin copies, too.
+    let dockerfile = "FROM python:3.11\nCOPY data /data\n";
+    write(folder.path(), "a/Dockerfile", dockerfile);
+    let name = std::ffi::OsStr::from_bytes(b"x\xff");
+    fs_err::create_dir(named("a/data")).expect("a folder");
+    fs_err::write(named("a/data").join(name), "").expect("a file");
+    assert_cmd_snapshot!(run(folder.path(), "init new --from a/Dockerfile"));
+    assert!(!named("new").exists());
+}
+
+#[test]
+fn a_named_context_of_a_dockerfile_is_refused_with_its_line() {
+    let folder = folder();
+    let dockerfile = "FROM python:3.11\nRUN true\nCOPY --from=library /x /x\n";
+    write(folder.path(), "app/Dockerfile", dockerfile);
+    assert_cmd_snapshot!(run(folder.path(), "init new --from app/Dockerfile"));
+    write(folder.path(), "app/Dockerfile", "FROM https://ghcr.io/acme/python:3.11\n");
+    assert_cmd_snapshot!(run(folder.path(), "init new --from app/Dockerfile"));
+    assert!(!folder.path().join("new").exists());
+    let url = "https://ghcr.io/acme/base:1";
+    let truss = format!("base_image:\n  image: {url}\n");
+    write(folder.path(), "t/config.yaml", &truss);
+    let said = stdout(run(folder.path(), "init new --dry-run --from t/config.yaml"));
+    assert!(said.contains(&format!("`{url}` has `https://` before the name")), "{said}");
 }
 
 #[test]

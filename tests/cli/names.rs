@@ -51,6 +51,29 @@ fn the_older_spellings_mean_what_they_meant() {
     assert!(!output.status.success() && printed.contains("/nonexistent/docker.sock"), "{printed}");
 }
 
+#[test]
+fn a_scheme_before_a_name_is_refused_where_it_is_written() {
+    let project = Project::new();
+    let with = |key: &str, value: &str| {
+        let line = MATRIX.lines().find(|line| line.starts_with("repository")).expect("a key");
+        let text = match key {
+            "repository" => MATRIX.replace(line, &format!("repository = \"{value}\"")),
+            key => MATRIX.replace(line, &format!("{key} = \"{value}\"\n{line}")),
+        };
+        project.write("matrix.toml", &text);
+    };
+    with("registry", "https://ghcr.io");
+    insta_cmd::assert_cmd_snapshot!(project.basegen("list"));
+    with("repository", "http://ghcr.io/acme/base");
+    insta_cmd::assert_cmd_snapshot!(project.basegen("list"));
+    project.write("matrix.toml", MATRIX);
+    for flag in ["--registry https://ghcr.io", "--repository https://ghcr.io/acme/base"] {
+        insta_cmd::assert_cmd_snapshot!(project.basegen(&format!("list {flag}")));
+    }
+    project.write("dockerfiles/Dockerfile.hbs", "# One\nFROM https://ghcr.io/python:{{python}}\n");
+    insta_cmd::assert_cmd_snapshot!(project.basegen("render --python 3.9 --job-type server"));
+}
+
 /// A script whose variable is empty must not release under the matrix' own version.
 #[test]
 fn an_empty_version_is_refused() {
