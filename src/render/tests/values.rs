@@ -42,12 +42,12 @@ fn what_a_template_gives_its_partial_is_no_value() {
     let project = Project::new(&[
         (
             "Dockerfile.hbs",
-            "{{> stage from=\"python:3.10 AS base\"}}\n{{> call cmd=\"COPY\" flags=\"--from=x\"}}\n",
+            "{{> stage from=\"python:3.10 AS base\"}}\n{{> call cmd=\"COPY\" flags=\"--from=base\"}}\n",
         ),
         ("partials/stage.hbs", "FROM {{from}}\n"),
         ("partials/call.hbs", "{{cmd}} {{flags}} /a /b\n"),
     ]);
-    let expected = "FROM python:3.10 AS base\nCOPY --from=x /a /b\n";
+    let expected = "FROM python:3.10 AS base\nCOPY --from=base /a /b\n";
     assert_eq!(project.contexts()[0].dockerfile, expected);
 }
 
