@@ -76,14 +76,11 @@ fn table(images: &[Audited<'_>], stray: &[StrayAlias<'_>], set: &str) -> String 
     let rows: Vec<Vec<String>> = std::iter::once(header).chain(rows).chain(aliases).collect();
     let whole = images.iter().filter(|image| image.finding == Finding::Whole).count();
     let table = plan::columns(&rows);
-    let mut text = format!("{table}\n{whole} of {} images are as {set} says\n", images.len());
-    if !stray.is_empty() {
-        text += &format!(
-            "stray aliases: {}; `basegen --push` moves them to this release\n",
-            stray.len()
-        );
-    }
-    text
+    let stray = match stray.len() {
+        0 => String::new(),
+        count => format!("stray aliases: {count}; `basegen --push` moves them to this release\n"),
+    };
+    format!("{table}\n{whole} of {} images are as {set} says\n{stray}", images.len())
 }
 
 fn json(
