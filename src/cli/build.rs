@@ -24,7 +24,8 @@ use super::pull_request::{Proposing, Wishes};
 use super::recipe::Recipe;
 use super::selection::ArgumentError;
 use super::{
-    Environment, engines, inputs, local, outputs, progress, publish, registries, selection, signals,
+    Environment, engines, inputs, local, outputs, progress, publish, registries, render, selection,
+    signals,
 };
 
 /// How a run ended.
@@ -91,6 +92,9 @@ pub(super) fn execute(
 ) -> Result<ExitCode, Report> {
     let destination = destination(&args.output)?;
     let (matrix, recipe) = (plan.matrix, Recipe::of(plan)?);
+    if !global.quiet {
+        render::report_left_out(&recipe.left_out, printer);
+    }
     if let Some(path) = &args.output.metadata_file {
         metadata::check(path)?;
     }

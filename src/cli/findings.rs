@@ -207,11 +207,13 @@ impl Checker<'_> {
         let path = Lock::path(self.matrix);
         if !path.exists() {
             // That much is looked at in any case: whether every template can be rendered.
-            update::upstreams(self.matrix)?;
+            self.report_left_out(&update::upstreams(self.matrix)?);
             return Ok((Vec::new(), None));
         }
         let mut lock = Lock::of(self.matrix)?;
-        let needed = update::upstreams(self.matrix)?.references;
+        let upstreams = update::upstreams(self.matrix)?;
+        self.report_left_out(&upstreams);
+        let needed = upstreams.references;
         let (mut now, mut unasked) = (Pins::new(), None);
         if !args.offline {
             match lookup.pins(self.matrix, &needed.iter().cloned().collect::<Vec<_>>()) {
@@ -245,6 +247,12 @@ impl Checker<'_> {
             Some(Finding { level: if is_note { Level::Note } else { Level::Error }, ..finding })
         });
         Ok((findings.collect(), unasked))
+    }
+
+    fn report_left_out(&self, upstreams: &update::Upstreams) {
+        if !self.quiet {
+            render::report_left_out(&upstreams.left_out, self.printer);
+        }
     }
 
     /// The folder that `basegen render -o` wrote.

@@ -10,7 +10,7 @@ use crate::error::{ExitCode, Explain, Report};
 use crate::init::{self, Finding, NewFile, Origin, Outcome, Project, Wish};
 use crate::matrix::{self, is_invisible};
 use crate::plan::columns;
-use crate::render::{MAX_CONTEXT, Renderer, Wildcard, first_link};
+use crate::render::{MAX_CONTEXT, Renderer, Wildcard, first_link, is_private};
 use crate::report::Printer;
 
 use super::args::InitArgs;
@@ -324,7 +324,7 @@ fn walk(folder: &Path, path: &str, give: &mut impl FnMut(&str)) -> io::Result<()
         })?;
         let inner = if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
         match entry.file_type()?.is_dir() {
-            true if name == ".git" => {}
+            _ if is_private(name) => {}
             true => walk(folder, &inner, give)?,
             false => give(&inner),
         }

@@ -17,6 +17,8 @@ pub(super) struct Recipe<'a> {
     pub(super) plan: &'a Plan<'a>,
     pub(super) contexts: Vec<BuildContext>,
     pub(super) inputs: Vec<Inputs>,
+    /// The files that contexts have left out; see [`Renderer::left_out`].
+    pub(super) left_out: BTreeSet<String>,
 }
 
 /// An upstream image whose digest could not be looked up.
@@ -32,9 +34,10 @@ impl<'a> Recipe<'a> {
     pub(super) fn of(plan: &'a Plan<'a>) -> Result<Self, Report> {
         let variants: Vec<_> = plan.targets.iter().map(|target| target.variant).collect();
         let pins = Lock::of(plan.matrix)?.pins;
-        let contexts = Renderer::new(plan.matrix)?.pinned(pins).render_all(&variants)?;
+        let mut renderer = Renderer::new(plan.matrix)?.pinned(pins);
+        let contexts = renderer.render_all(&variants)?;
         let inputs = Inputs::of_all(&plan.targets, &contexts, &plan.matrix.build.secret_ids());
-        Ok(Self { plan, contexts, inputs })
+        Ok(Self { plan, contexts, inputs, left_out: renderer.left_out() })
     }
 
     /// The upstream images that no lock pins, and the platforms that they are needed for.

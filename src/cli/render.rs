@@ -1,6 +1,6 @@
 //! `basegen render`: each variant's Dockerfile and context, on disk or on stdout.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Permissions;
 use std::io::{self, Write as _};
 use std::ops::Bound;
@@ -15,6 +15,9 @@ use crate::report::Printer;
 
 use super::args::{GlobalArgs, RenderArgs};
 use super::{compare, selection};
+
+/// How many of the files that contexts have left out are reported by name.
+const MAX_LEFT_OUT: usize = 10;
 
 /// A rendered file that cannot be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -86,7 +89,11 @@ pub(super) fn run(
     let matrix = selection::load(global)?;
     let selected = matrix.select(&args.selection.selection()?)?;
     let pins = Lock::of(&matrix)?.pins;
-    let contexts = Renderer::new(&matrix)?.pinned(pins).render_all(&selected.variants)?;
+    let mut renderer = Renderer::new(&matrix)?.pinned(pins);
+    let contexts = renderer.render_all(&selected.variants)?;
+    if !global.quiet {
+        report_left_out(&renderer.left_out(), printer);
+    }
     if let Some(folder) = &args.check {
         let compared = compare::compare(folder, &Rendered::new(&selected, &contexts));
         compared.map_err(|error| FilesError::Compare(folder.clone(), error))??;
@@ -111,6 +118,21 @@ pub(super) fn run(
         }
     }
     Ok(ExitCode::Success)
+}
+
+/// Reports the files that contexts have left out.
+pub(super) fn report_left_out(files: &BTreeSet<String>, printer: &Printer) {
+    if files.is_empty() {
+        return;
+    }
+    let shown: Vec<String> =
+        files.iter().take(MAX_LEFT_OUT).map(|file| format!("`{file}`")).collect();
+    let more = files.len().saturating_sub(MAX_LEFT_OUT);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    printer.message(&format!(
+        "note: images do not get {}{more}: `.git`, `.env` and the like may hold credentials",
+        shown.join(", ")
+    ));
 }
 
 /// Writes what differs; a file that is the same already keeps its time. Nothing is written

@@ -118,12 +118,19 @@ pub(super) struct Upstreams {
     pub(super) references: BTreeSet<Reference>,
     /// Names that mean nothing before the build.
     unknown: BTreeSet<String>,
+    /// The files that contexts have left out.
+    pub(super) left_out: BTreeSet<String>,
 }
 
 pub(super) fn upstreams(matrix: &Matrix) -> Result<Upstreams, Report> {
     let variants: Vec<_> = matrix.variants.iter().collect();
-    let contexts = Renderer::new(matrix)?.render_all(&variants)?;
-    let mut upstreams = Upstreams { references: BTreeSet::new(), unknown: BTreeSet::new() };
+    let mut renderer = Renderer::new(matrix)?;
+    let contexts = renderer.render_all(&variants)?;
+    let mut upstreams = Upstreams {
+        references: BTreeSet::new(),
+        unknown: BTreeSet::new(),
+        left_out: renderer.left_out(),
+    };
     let found = contexts.into_iter().flat_map(|context| context.upstreams);
     for upstream in found.filter(|upstream| upstream.digest.is_none() && !upstream.is_url()) {
         match upstream.reference {

@@ -12,6 +12,15 @@ use super::syntax::find;
 use super::templates::Templates;
 use crate::matrix::{Diagnostic, SourceError, SourceFile, nearest};
 
+/// How deep partials include each other.
+const MAX_WITHIN: usize = 50;
+
+/// How many elements of templates are checked, again for each way that a partial is used.
+const MAX_VISITED: usize = 50_000;
+
+/// How many mistakes are shown.
+const MAX_FOUND: usize = 100;
+
 /// Checks every name, helper and partial that `template` uses, and the partials as it uses them.
 pub(super) fn check(
     template: &Template,
@@ -24,9 +33,10 @@ pub(super) fn check(
         collect_inline(template, &mut inline);
     }
     let (within, found) = (Vec::new(), Vec::new());
-    let mut checker = Checker { templates, inline, checked: HashSet::new(), within, found };
+    let mut checker =
+        Checker { templates, inline, checked: HashSet::new(), visited: 0, within, found };
     let scope = Scope::Variant(BTreeSet::new());
-    checker.template(template, Place { source, scope: &scope, start: 0 });
+    checker.template(template, Place { source, scope: &scope, begin: (1, 1) });
     checker.error()
 }
 
@@ -44,8 +54,8 @@ enum Scope {
 struct Place<'a> {
     source: &'a SourceFile,
     scope: &'a Scope,
-    /// Where the tag begins, in bytes.
-    start: usize,
+    /// The line and column where the tag begins, from 1.
+    begin: (usize, usize),
 }
 
 /// A mistake: the file, where in it, and the name that nothing defines.
@@ -62,6 +72,8 @@ struct Checker<'a> {
     inline: HashSet<String>,
     /// The partials that were checked, and for which names.
     checked: HashSet<(String, Scope)>,
+    /// How many elements of templates were checked, again for each way that a partial is used.
+    visited: usize,
     /// The partials that the current place is in.
     within: Vec<String>,
     found: Vec<Found>,
@@ -70,10 +82,10 @@ struct Checker<'a> {
 impl Checker<'_> {
     fn template(&mut self, template: &Template, place: Place<'_>) {
         for (index, element) in template.elements.iter().enumerate() {
+            self.visited += 1;
             let mapping = template.mapping.get(index);
-            let start = mapping
-                .map_or(place.start, |mapping| offset(&place.source.text, mapping.0, mapping.1));
-            self.element(element, Place { start, ..place });
+            let begin = mapping.map_or(place.begin, |mapping| (mapping.0, mapping.1));
+            self.element(element, Place { begin, ..place });
         }
     }
 
@@ -187,13 +199,22 @@ impl Checker<'_> {
             let label = "a partial is a file of `partials/`";
             return self.refuse(name, place, message, label, templates.partials());
         };
+        if self.within.len() >= MAX_WITHIN {
+            let message = format!("partials include each other more than {MAX_WITHIN} deep");
+            return self.refuse(name, place, message, "the limit is reached here", []);
+        }
+        if self.visited > MAX_VISITED {
+            let message = "partials are used in too many ways";
+            let label = format!("more than {MAX_VISITED} parts of templates were checked before");
+            return self.refuse(name, place, message.to_owned(), &label, []);
+        }
         if self.within.iter().any(|outer| outer == name) {
             let message = format!("the partial `{name}` includes itself");
             return self.refuse(name, place, message, "without an end", []);
         }
         if self.checked.insert((name.to_owned(), scope.clone())) {
             self.within.push(name.to_owned());
-            self.template(template, Place { source, scope, start: 0 });
+            self.template(template, Place { source, scope, begin: (1, 1) });
             self.within.pop();
         }
     }
@@ -207,13 +228,13 @@ impl Checker<'_> {
         known: impl IntoIterator<Item = &'n str>,
     ) {
         let is_told = |found: &Found| found.name == name && found.source.path == place.source.path;
-        if self.found.iter().any(is_told) {
+        if self.found.len() >= MAX_FOUND || self.found.iter().any(is_told) {
             return;
         }
         // Between a table and its entry may stand a `/` too.
         let (text, table) = (&place.source.text, name.split('.').next().unwrap_or(name));
-        let start = find(text, name, place.start).or_else(|| find(text, table, place.start));
-        let start = start.unwrap_or(place.start);
+        let begin = offset(text, place.begin.0, place.begin.1);
+        let start = find(text, name, begin).or_else(|| find(text, table, begin)).unwrap_or(begin);
         let help = nearest(name, known).map(|near| format!("did you mean `{near}`?"));
         let diagnostic = Diagnostic::new(start..start + name.len(), message, label);
         self.found.push(Found {

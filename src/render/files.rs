@@ -30,6 +30,10 @@ pub(super) struct Files {
     folder: PathBuf,
     /// What a copied folder does not bring: partials and the Dockerfiles' templates.
     left_out: BTreeSet<String>,
+    /// Whether a copied folder brings what [`is_private`] too.
+    with_private: bool,
+    /// What [`is_private`] and was left out so far.
+    private: Mutex<BTreeSet<String>>,
     read: Mutex<HashMap<String, Arc<[u8]>>>,
 }
 
@@ -58,12 +62,18 @@ impl Files {
     pub(super) fn new(folder: &Path, dockerfiles: impl Iterator<Item = String>) -> Self {
         let mut left_out: BTreeSet<String> = dockerfiles.map(|path| normalized(&path)).collect();
         left_out.insert(PARTIALS.to_owned());
-        Self { folder: folder.to_owned(), left_out, read: Mutex::default() }
+        let (private, read) = (Mutex::default(), Mutex::default());
+        Self { folder: folder.to_owned(), left_out, with_private: false, private, read }
     }
 
     /// The same folder, of which nothing is left out.
     pub(super) fn with_everything(self) -> Self {
-        Self { left_out: BTreeSet::new(), ..self }
+        Self { left_out: BTreeSet::new(), with_private: true, ..self }
+    }
+
+    /// The private files and folders that copied folders have left out so far.
+    pub(super) fn private(&self) -> BTreeSet<String> {
+        self.private.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The files that `source` means: itself, its template, everything in it, or all that match.
@@ -112,6 +122,11 @@ impl Files {
         if path.ends_with(TEMPLATE) {
             return Err(format!("`{path}` is rendered before it is copied: leave `.hbs` out here"));
         }
+        if let Some(part) = path.split('/').find(|part| is_private(part)) {
+            return Err(format!(
+                "`{path}` is not copied: a file or folder called `{part}` may hold credentials; give it another name"
+            ));
+        }
         if let Some(link) = first_link(&self.folder, Path::new(path)) {
             return Err(refused_link(&link.to_string_lossy()));
         }
@@ -144,7 +159,9 @@ impl Files {
             let name = entry.file_name();
             let name = name.to_str().ok_or_else(|| format!("`{}` is not UTF-8", name.display()))?;
             let inner = if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
-            if !self.left_out.contains(&inner) {
+            if is_private(name) && !self.with_private {
+                self.private.lock().unwrap_or_else(PoisonError::into_inner).insert(inner);
+            } else if !self.left_out.contains(&inner) {
                 self.add(&inner, found)?;
             }
         }
@@ -225,6 +242,12 @@ impl Found {
     fn hides_dockerfile(&self) -> bool {
         self.path.split('/').next() == Some(DOCKERFILE)
     }
+}
+
+/// Returns true if a file or folder of this name often holds credentials: git's folder, and `.env` with its variants. No
+/// context has them.
+pub(crate) fn is_private(name: &str) -> bool {
+    name == ".git" || name == ".envrc" || name == ".env" || name.starts_with(".env.")
 }
 
 fn refused_link(path: &str) -> String {

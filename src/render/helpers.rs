@@ -10,6 +10,7 @@ use handlebars::{
 use serde_json::Value as Json;
 
 use super::compare;
+use super::limits::{FENCE, STEP};
 use super::places::{AT, Marker};
 use super::values::mark;
 
@@ -24,7 +25,7 @@ pub(super) const HELPERS: [&str; 16] = [
 
 /// Whether `name` is a helper, or what [`strict`] or a mark calls.
 pub(super) fn is_helper(name: &str) -> bool {
-    name == SCALAR || name == AT || HELPERS.contains(&name)
+    [SCALAR, AT, STEP, FENCE].contains(&name) || HELPERS.contains(&name)
 }
 
 /// What a helper refuses to go on with.
@@ -38,6 +39,8 @@ pub(super) enum Refusal {
     NotCollection { what: String, kind: &'static str },
     #[error("{what} has no entry `{entry}`")]
     NoEntry { what: String, entry: String, entries: Vec<String> },
+    #[error("{0}")]
+    Limit(String),
     #[error("{what} is {kind}, and has no length")]
     NoLength { what: String, kind: &'static str },
     #[error("{reason}")]

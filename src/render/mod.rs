@@ -15,6 +15,7 @@ mod explain;
 mod files;
 mod helpers;
 mod here_document;
+mod limits;
 mod links;
 mod places;
 mod plain;
@@ -35,6 +36,7 @@ pub(crate) use dockerfile::{Instruction, Misuse, parse};
 pub use context::{BuildContext, ContextFile, Origin, OriginVariable};
 pub use error::RenderError;
 pub use files::MAX_CONTEXT;
+pub(crate) use files::is_private;
 pub use links::first_link;
 pub use places::TemplateLine;
 pub use plain::{NotPlain, plain};
@@ -45,7 +47,7 @@ pub(crate) use upstream::check_images;
 pub use upstream::{Pins, Upstream, familiar};
 pub use wildcard::Wildcard;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use rayon::prelude::*;
@@ -91,6 +93,13 @@ impl<'a> Renderer<'a> {
             variants.par_iter().map(|variant| renderer.render(variant)).collect();
         // Not collected in parallel: of several errors, the same one is told each time.
         rendered.into_iter().collect()
+    }
+
+    /// The files and folders that contexts have left out because they often hold credentials, relative to the templates'
+    /// folder.
+    #[must_use]
+    pub fn left_out(&self) -> BTreeSet<String> {
+        self.files.private()
     }
 
     fn render(&self, variant: &Variant) -> Result<BuildContext, RenderError> {

@@ -196,40 +196,41 @@ fn places<'a>(
     sources: &'a [&SourceFile],
 ) -> impl Iterator<Item = (usize, usize)> + 'a {
     let mut begin = 0;
+    // The number of the last line's mark, where the line begins, and its place.
+    let mut last: Option<(usize, usize, usize)> = None;
     // A text without marks has no places.
     text.split_inclusive('\n').map_while(move |line| {
         let blank = line.len() - line.trim_start_matches([' ', '\t']).len();
         let before = marks.partition_point(|mark| mark.begin <= begin + blank);
-        let mark = *marks.get(before.saturating_sub(1))?;
-        let place = (mark.template, place(text, begin, mark, sources[mark.template]));
-        begin += line.len();
-        Some(place)
-    })
-}
-
-/// The offset in `source` of the line of `text` at `begin`, before whose first character `mark` is
-/// the last.
-fn place(text: &str, begin: usize, mark: Mark, source: &SourceFile) -> usize {
-    let mut at = mark.at;
-    if mark.is_text {
+        let number = before.saturating_sub(1);
+        let mark = *marks.get(number)?;
+        let source = &sources[mark.template].text;
         // A partial may be indented: its lines are counted, not its characters.
-        let passed = text.get(mark.begin..begin).unwrap_or_default();
-        for _ in 0..passed.matches('\n').count() {
-            at = source.text[at..].find('\n').map_or(at, |length| at + length + 1);
+        let (from, mut at) = match last {
+            Some((same, from, at)) if same == number => (from, at),
+            _ => (mark.begin, mark.at),
+        };
+        if mark.is_text {
+            for _ in text.get(from..begin).unwrap_or_default().matches('\n') {
+                at = source[at..].find('\n').map_or(at, |length| at + length + 1);
+            }
         }
-        let rest = &source.text[at..];
-        at += rest.len() - rest.trim_start_matches([' ', '\t']).len();
-    }
-    at
+        last = Some((number, begin, at));
+        if mark.is_text {
+            at += source[at..].len() - source[at..].trim_start_matches([' ', '\t']).len();
+        }
+        begin += line.len();
+        Some((mark.template, at))
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
-    use handlebars::Renderable as _;
     use serde_json::json;
 
+    use super::super::limits;
     use super::super::values::Rendered;
     use super::*;
 
@@ -245,6 +246,10 @@ mod tests {
             let source = SourceFile::new(Path::new(&sources.len().to_string()), text);
             if is_marked {
                 mark(&mut compiled, &source, sources.len());
+                limits::fence(&mut compiled);
+                if *name != "main" {
+                    limits::wrap(&mut compiled);
+                }
             }
             sources.push(source);
             handlebars.register_template(name, compiled);
@@ -253,7 +258,7 @@ mod tests {
         let context = Context::wraps(json!({ "on": true, "off": false, "list": [1, 2], "v": "V" }));
         let context = context.expect("JSON");
         let mut state = RenderContext::new(None);
-        let text = main.renders(&handlebars, &context, &mut state).expect("a text");
+        let text = limits::renders(main, &handlebars, &context, &mut state).expect("a text");
         let rendered = Rendered::new(&text);
         let lines = lines(&rendered.text, &rendered.marks, &sources.iter().collect::<Vec<_>>());
         let lines = lines.iter().map(|at| format!("{}:{}:{}", at.file, at.line, at.column));

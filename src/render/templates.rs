@@ -3,8 +3,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use handlebars::{
-    Context, Handlebars, RenderContext, RenderError as HandlebarsError, Renderable, Template,
-    TemplateError, no_escape,
+    Context, Handlebars, RenderContext, RenderError as HandlebarsError, Template, TemplateError,
+    no_escape,
 };
 use serde_json::Value as Json;
 
@@ -13,6 +13,7 @@ use super::dockerfile::Misuse;
 use super::error::RenderError;
 use super::explain::{explain, offset};
 use super::helpers;
+use super::limits::{self, MAX_TEMPLATE};
 use super::links::first_link;
 use super::places::{self, TemplateLine};
 use super::syntax::diagnose;
@@ -23,9 +24,6 @@ use crate::matrix::{Diagnostic, Matrix, SourceError, SourceFile};
 
 /// The folder of the partials within that of the templates.
 pub(super) const PARTIALS: &str = "partials";
-
-/// The largest template, in bytes.
-const MAX_TEMPLATE: u64 = 1 << 20;
 
 /// The templates that something was rendered from: their paths below the templates' folder,
 /// and their digests.
@@ -76,7 +74,7 @@ impl<'a> Templates<'a> {
         for path in templates.partial_files()? {
             let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             let compiled = templates.compile(&name, &path)?;
-            templates.register(&name, compiled);
+            templates.register(&name, compiled, true);
             templates.partials.insert(name);
         }
         Ok(templates)
@@ -113,13 +111,17 @@ impl<'a> Templates<'a> {
             return Err(RenderError::NoTemplate(on_disk));
         }
         let compiled = self.compile(&name, Path::new(path))?;
-        check(&compiled.template, &compiled.source, self)?;
-        self.register(&name, compiled);
+        limits::on_large_stack(|| check(&compiled.template, &compiled.source, self))?;
+        self.register(&name, compiled, false);
         Ok(())
     }
 
-    fn register(&mut self, name: &str, mut compiled: Compiled) {
+    fn register(&mut self, name: &str, mut compiled: Compiled, is_partial: bool) {
         places::mark(&mut compiled.template, &compiled.source, self.marked.len());
+        limits::fence(&mut compiled.template);
+        if is_partial {
+            limits::wrap(&mut compiled.template);
+        }
         self.marked.push(name.to_owned());
         self.handlebars.register_template(name, compiled.template);
         self.sources.insert(name.to_owned(), compiled.source);
@@ -167,7 +169,8 @@ impl<'a> Templates<'a> {
     ) -> Result<Rendered, HandlebarsError> {
         let context = Context::wraps(variables)?;
         let mut state = RenderContext::new(template.name.as_ref());
-        let rendered = Rendered::new(&template.renders(&self.handlebars, &context, &mut state)?);
+        let rendered = limits::renders(template, &self.handlebars, &context, &mut state)?;
+        let rendered = Rendered::new(&rendered);
         let numbers: BTreeSet<usize> = rendered.marks.iter().map(|mark| mark.template).collect();
         for name in numbers.into_iter().map(|number| &self.marked[number]) {
             if self.partials.contains(name)
@@ -235,8 +238,9 @@ impl<'a> Templates<'a> {
         if let Some(compiled) = lock().get(path) {
             return Ok(Arc::clone(compiled));
         }
-        let compiled = self.compile(&format!("copied/{}", path.display()), path)?;
-        check(&compiled.template, &compiled.source, self)?;
+        let mut compiled = self.compile(&format!("copied/{}", path.display()), path)?;
+        limits::on_large_stack(|| check(&compiled.template, &compiled.source, self))?;
+        limits::fence(&mut compiled.template);
         let compiled = Arc::new(compiled);
         lock().insert(path.to_owned(), Arc::clone(&compiled));
         Ok(compiled)
@@ -318,9 +322,18 @@ fn read_source(path: &Path) -> Result<SourceFile, RenderError> {
 }
 
 fn compile(name: &str, source: &SourceFile) -> Result<Template, SourceError> {
-    Template::compile_with_name(&*source.text, name.to_owned()).map_err(|error: TemplateError| {
+    let parsed = limits::check_text(source)
+        .map_err(|diagnostic| vec![diagnostic])
+        .and_then(|()| limits::parsing(source, || parse(name, source)));
+    parsed.map_err(|diagnostics| SourceError::new(source, diagnostics))
+}
+
+fn parse(name: &str, source: &SourceFile) -> Result<Template, Vec<Diagnostic>> {
+    let parsed = Template::compile_with_name(&*source.text, name.to_owned());
+    let template = parsed.map_err(|error: TemplateError| {
         let (line, column) = error.pos().unwrap_or((1, 1));
-        let at = offset(&source.text, line, column);
-        SourceError::new(source, diagnose(&source.text, at))
-    })
+        diagnose(&source.text, offset(&source.text, line, column))
+    })?;
+    limits::check_depth(&template, source).map_err(|diagnostic| vec![diagnostic])?;
+    Ok(template)
 }

@@ -367,6 +367,48 @@ fn the_templates_folder_may_be_a_link_within_the_repository() {
 }
 
 #[test]
+fn git_and_env_files_are_in_no_context() {
+    let open = [("Dockerfile.hbs", "FROM a\nCOPY . /\n"), ("d/x", ""), (".environment", "")];
+    let private = [
+        (".env", "TOKEN=1"),
+        (".env.local", "TOKEN=1"),
+        (".env.hbs/x", ""),
+        (".envrc", ""),
+        ("d/.env", "TOKEN=1"),
+        ("d/.git/config", "TOKEN=1"),
+        (".git", "gitdir: x"),
+    ];
+    let project = Project::new(&[open.as_slice(), &private].concat());
+    let without = Project::new(&open).contexts();
+    for (context, without) in project.contexts().iter().zip(&without) {
+        let same = (&context.dockerfile, &context.files);
+        assert_eq!(same, (&without.dockerfile, &without.files));
+    }
+    assert_eq!(paths(&project.contexts()[0]), [".environment", "d/x"]);
+    let matrix = project.matrix();
+    let mut renderer = Renderer::new(&matrix).expect("templates");
+    renderer.render_all(&matrix.variants.iter().collect::<Vec<_>>()).expect("contexts");
+    let left_out = renderer.left_out().into_iter().collect::<Vec<_>>();
+    assert_eq!(left_out, [".env", ".env.hbs", ".env.local", ".envrc", ".git", "d/.env", "d/.git"]);
+
+    let named = [
+        "COPY .env /",
+        "COPY d/.git/config /",
+        "ADD [\".env.local\", \"/\"]",
+        "COPY .env* /",
+        "RUN --mount=type=bind,source=.env,target=/x true",
+    ];
+    let told = named.map(|line| {
+        let dockerfile = format!("FROM a\n{line}\n");
+        let files = [("Dockerfile.hbs", dockerfile.as_str()), (".env", ""), ("x", "")];
+        let mut files = files.to_vec();
+        files.extend(private.iter().skip(1).copied());
+        Project::new(&files).error()
+    });
+    insta::assert_snapshot!(told.join("\n"));
+}
+
+#[test]
 fn the_rendered_dockerfile_keeps_its_place() {
     let project = Project::new(&[("Dockerfile.hbs", "FROM a\nCOPY Dockerfile /\n")]);
     insta::assert_snapshot!(project.error());

@@ -145,9 +145,10 @@ impl Rendered {
     /// makes two words of one.
     fn splitting(&self, places: &[Range<usize>]) -> Option<&str> {
         let is_text = |at: Option<char>| at.is_some_and(|character| !character.is_whitespace());
-        let mut near = self.values.iter().filter(|value| {
-            let mut places = places.iter();
-            places.any(|place| value.whole.start <= place.end && place.start <= value.whole.end)
+        let mut near = places.iter().flat_map(|place| {
+            let first = self.values.partition_point(|value| value.whole.end < place.start);
+            let found = self.values[first..].iter();
+            found.take_while(|value| value.whole.start <= place.end)
         });
         let splits = near.find(|Value { whole, trimmed }| {
             let before = whole.start < trimmed.start

@@ -13,6 +13,7 @@ mod disk;
 mod engine;
 mod explain;
 mod export;
+mod hostile;
 mod init;
 mod jobs;
 mod names;

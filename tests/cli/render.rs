@@ -76,3 +76,23 @@ fn every_variant_of_this_repository_renders() {
     let rendered = stdout(basegen("render"));
     assert_eq!(rendered.matches("\n# 3.").count() + 1, 48);
 }
+
+#[test]
+fn git_and_env_files_that_images_do_not_get_are_reported_once() {
+    let project = Project::new();
+    project.write(
+        "dockerfiles/Dockerfile.hbs",
+        "FROM a\nCOPY . /\nENV X={{python}}{{job_type}}{{gpu}}\n",
+    );
+    project.write("dockerfiles/.env", "TOKEN=1\n");
+    project.write("dockerfiles/d/.git/config", "");
+    assert_cmd_snapshot!("left_out", project.basegen("render -o out"));
+    assert_cmd_snapshot!("left_out_check", project.basegen("check --offline"));
+    assert_cmd_snapshot!("left_out_quiet", project.basegen("render -o out -q"));
+    let found =
+        std::process::Command::new("find").arg(project.path().join("out")).output().expect("find");
+    let found = String::from_utf8_lossy(&found.stdout).into_owned();
+    assert!(!found.contains(".env") && !found.contains(".git"), "{found}");
+    // bake would send them: the folder is not the context.
+    assert_cmd_snapshot!("left_out_bake", project.basegen("export bake --offline"));
+}
