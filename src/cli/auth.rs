@@ -14,16 +14,16 @@ use crate::matrix::{Matrix, nearest};
 use crate::plan::Plan;
 use crate::registry::{
     Credentials, CredentialsError, Found, Name, Registries, RegistryErrorKind, RegistryOptions,
-    RetryPolicy, VARIABLE_PREFIX,
+    RetryPolicy, VARIABLE_PREFIX, shell_safe,
 };
 use crate::render::{Renderer, Upstream};
 use crate::report::{Printer, escape_json};
 
 use super::access::{AccessError, Refusal, RegistryRow, RepositoryRow, json, table, user};
-use super::args::{AuthCheckArgs, GlobalArgs, NamingArgs, SelectionArgs, TextFormat};
+use super::args::{AuthCheckArgs, EngineArgs, GlobalArgs, NamingArgs, SelectionArgs, TextFormat};
 use super::metadata::FileError;
 use super::selection::{self, ArgumentError};
-use super::{Environment, registries};
+use super::{Environment, engines, registries};
 
 pub(super) fn check(
     args: &AuthCheckArgs,
@@ -37,8 +37,11 @@ pub(super) fn check(
     let retry = RetryPolicy { attempts: 2, longest_told: Duration::ZERO, ..RetryPolicy::default() };
     let options = RegistryOptions { retry, ..registries::options(&matrix, environment)? };
     let credentials = Arc::clone(&options.credentials);
-    let client = Registries::new(&options)?;
     let runtime = Runtime::new().map_err(FileError::runtime)?;
+    // Bases are pulled by the engine, which asks its mirrors first.
+    let request = engines::request(&EngineArgs::default(), environment);
+    let mirrors = runtime.block_on(engines::mirrors(&request)).unwrap_or_default();
+    let client = registries::open(&options, mirrors)?;
     let rows = runtime.block_on(async {
         let checks = needs.iter().map(|(host, needs)| registry(&client, &credentials, host, needs));
         join_all(checks).await
@@ -249,10 +252,11 @@ fn way_out(
     };
     let host = repository.registry();
     let Some(Found { credential, source }) = found else {
-        let (login, variable) = match host {
-            "docker.io" => ("docker login".to_owned(), "https://index.docker.io/v1/"),
-            _ => (format!("docker login {host}"), host),
+        let login = match host {
+            "docker.io" => "docker login".to_owned(),
+            _ => format!("docker login {host}"),
         };
+        let variable = shell_safe(host);
         return Some(format!(
             "no credentials were found for `{host}`: `{login}`, or set \
              `{VARIABLE_PREFIX}{variable}`; docs/registries.md has the way of each registry"

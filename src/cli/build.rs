@@ -13,7 +13,7 @@ use crate::engine::{
 use crate::error::{ExitCode, Report};
 use crate::event::{CancelReason, Event, Events, FailureKind};
 use crate::image::{Digest, Reference};
-use crate::plan::{self, Fingerprint, Plan};
+use crate::plan::{Fingerprint, Plan};
 use crate::registry::{Registries, RegistryOptions};
 use crate::render::familiar;
 use crate::report::{Printer, RunReport};
@@ -24,8 +24,8 @@ use super::pull_request::{Proposing, Wishes};
 use super::recipe::Recipe;
 use super::selection::ArgumentError;
 use super::{
-    Environment, engines, inputs, local, outputs, progress, publish, registries, render, selection,
-    signals,
+    Environment, dry_run, engines, inputs, local, outputs, progress, publish, registries, render,
+    selection, signals,
 };
 
 /// How a run ended.
@@ -71,7 +71,7 @@ pub(super) fn run(
     let code = match args.output.dry_run {
         true => {
             destination(&args.output)?;
-            printer.result(&plan::names(&plan));
+            dry_run::run(args, &plan, environment, printer)?;
             ExitCode::Success
         }
         false => execute(args, &plan, global, environment, printer)?,
@@ -94,6 +94,9 @@ pub(super) fn execute(
     let (matrix, recipe) = (plan.matrix, Recipe::of(plan)?);
     if !global.quiet {
         render::report_left_out(&recipe.left_out, printer);
+    }
+    if args.output.stage {
+        recipe.require_pins()?;
     }
     if let Some(path) = &args.output.metadata_file {
         metadata::check(path)?;

@@ -78,6 +78,9 @@ pub(super) fn run(
         None if args.offline => places(&plan, |_| true),
         None => {
             let stands = stands::asked(recipe, environment, printer)?;
+            if !jobs.overwrite {
+                stands::refuse_taken(&plan, stands.as_deref().unwrap_or_default())?;
+            }
             places(&plan, |at| {
                 let known = stands.as_ref().map(|stands| (stands[at].state, stands[at].is_checked));
                 let is_there = matches!(

@@ -18,6 +18,7 @@ use super::args::{CheckArgs, GlobalArgs, NamingArgs};
 use super::check::{Finding, Level};
 use super::compare::Difference;
 use super::metadata::FileError;
+use super::released::Differences;
 use super::render::{self, Rendered, RenderedFile, replace};
 use super::{Environment, compare, publish, released, update};
 
@@ -54,7 +55,11 @@ pub(super) fn of(
         findings.extend(checker.readme(&plan)?);
         if !args.offline && unasked.is_none() {
             match released::differences(&plan, args.released, environment) {
-                Ok(differences) => findings.extend(checker.release(first.as_ref(), differences)),
+                Ok(differences) => {
+                    let level = if args.allow_unbumped { Level::Note } else { Level::Error };
+                    findings.extend(checker.unbumped(&plan, first.as_ref(), &differences, level));
+                    findings.extend(checker.release(first.as_ref(), differences.problems));
+                }
                 Err(error) => unasked = Some(error),
             }
         }
@@ -185,6 +190,30 @@ impl Checker<'_> {
         let line = line.map_or(1, |at| at + 1);
         let hint = error.hint().unwrap_or_default();
         Some(self.finding("aliases", &self.matrix_file(), line, error.to_string(), hint))
+    }
+
+    /// Images that differ from those that their version is published with.
+    fn unbumped(
+        &self,
+        plan: &Plan<'_>,
+        first: Option<&Said>,
+        differences: &Differences,
+        level: Level,
+    ) -> Option<Finding> {
+        let changed = &differences.changed;
+        let version = plan.version.as_ref().filter(|_| !changed.is_empty())?;
+        let shown: Vec<&str> = changed.iter().take(5).map(String::as_str).collect();
+        let more = if changed.len() > shown.len() { ", …" } else { "" };
+        let message = format!(
+            "{version} is already published with different content ({} of {} images: {}{more})",
+            changed.len(),
+            plan.targets.len(),
+            shown.join(", ")
+        );
+        let file = self.matrix_file();
+        let (path, line) = first.map_or((file.as_path(), 1), |said| (&*said.path, said.line));
+        let hint = "bump the version: `basegen bump patch`";
+        Some(Finding { level, ..self.finding("registry", path, line, message, hint) })
     }
 
     /// What is not there of the release, told of the place that names its version.

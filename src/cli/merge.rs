@@ -59,6 +59,7 @@ pub(super) fn run(
     let plan = selection::plan(&matrix, &args.selection, &args.naming)?;
     let files = args.files.iter().map(|path| jobs::read(path)).collect::<Result<_, _>>()?;
     let recipe = Recipe::of(&plan)?;
+    recipe.require_pins()?;
     if let Some(path) = &args.metadata_file {
         metadata::check(path)?;
     }
@@ -87,13 +88,9 @@ impl Merge<'_> {
         }
     }
 
-    async fn merge(&self, mut recipe: Recipe<'_>) -> Result<Merged, Report> {
+    async fn merge(&self, recipe: Recipe<'_>) -> Result<Merged, Report> {
         let begun = Instant::now();
         let registries = registries::open(&self.registries, Vec::new())?;
-        if !recipe.unpinned().is_empty() {
-            // What stays unpinned is told of where it matters.
-            recipe.resolve(&registries).await;
-        }
         let rows = rows(&recipe);
         let version = self.plan.version.as_ref().map(Version::as_str);
         let joined = publish::join(&rows, version, &self.files)?;

@@ -13,6 +13,7 @@ mod bump;
 mod changed;
 mod check;
 mod compare;
+mod dry_run;
 mod engines;
 mod environment;
 mod explain;
@@ -53,7 +54,7 @@ pub use environment::Environment;
 
 use std::ffi::OsString;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
 use crate::error::{ExitCode, Report};
@@ -95,7 +96,7 @@ pub fn run(
 
 fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     let mut command = Cli::command();
-    let matches = command.try_get_matches_from_mut(arguments)?;
+    let matches = command.try_get_matches_from_mut(arguments).map_err(point_to_main_call)?;
     if let Some((name, _)) = matches.subcommand()
         && let Some(stray) = stray_argument(&command, &matches)
     {
@@ -109,6 +110,21 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Err
         return Err(command.error(ErrorKind::ArgumentConflict, message));
     }
     Cli::from_arg_matches(&matches)
+}
+
+/// Explains to who looks for `build` or `push` that the main call does both.
+fn point_to_main_call(mut error: clap::Error) -> clap::Error {
+    let call = match error.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(name)) if name == "build" => "basegen",
+        Some(ContextValue::String(name)) if matches!(&**name, "push" | "publish") => {
+            "basegen --push"
+        }
+        _ => return error,
+    };
+    let hint = format!("`{call}` without a subcommand does that").into();
+    error.remove(ContextKind::SuggestedSubcommand);
+    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint]));
+    error
 }
 
 /// An argument of the main call that stands before a subcommand, which would not see it.

@@ -6,6 +6,7 @@ use crate::plan;
 use crate::report::{Printer, escape_json};
 
 use super::args::{GlobalArgs, ListArgs, PlanArgs, PlanFormat, PlannedArgs};
+use super::recipe::Recipe;
 use super::selection::ArgumentError;
 use super::{Environment, fan_out, selection, since, stands};
 
@@ -41,6 +42,9 @@ pub(super) fn show(
     }
     let matrix = selection::load(global)?;
     let plan = selection::plan(&matrix, &args.selection, &args.naming)?;
+    if args.offline || format == PlanFormat::Markdown {
+        Recipe::check_templates(&plan)?;
+    }
     let standings = match format {
         PlanFormat::Markdown => None,
         _ => stands::of(args, &plan, environment, printer)?,
@@ -60,6 +64,7 @@ pub(super) fn list(
 ) -> Result<ExitCode, Report> {
     let matrix = selection::load(global)?;
     let plan = selection::plan(&matrix, &args.selection, &args.naming)?;
+    Recipe::check_templates(&plan)?;
     printer.result(&plan::names(&plan));
     Ok(ExitCode::Success)
 }

@@ -50,6 +50,7 @@ pub(super) async fn stage(call: &Call<'_>, recipe: &Recipe<'_>) -> Result<Ended,
     let request = StageRequest {
         rows: rows(recipe),
         known: version_set(call.plan)?,
+        overwrite: call.args.output.overwrite,
         force: call.is_forced(),
         run: call.run_request(Vec::new()),
     };
@@ -142,8 +143,10 @@ pub(super) fn warn_unguarded(plan: &Plan<'_>, events: &Events) {
 /// The images of a release.
 pub(super) fn rows(recipe: &Recipe<'_>) -> Vec<Row> {
     let jobs = recipe.jobs(&Destination::Registry).into_iter();
-    let rows = jobs.zip(&recipe.inputs).map(|(job, inputs)| Row {
+    let inputs = recipe.inputs.iter().zip(recipe.uncertainties());
+    let rows = jobs.zip(inputs).map(|(job, (inputs, uncertain))| Row {
         fingerprint: inputs.fingerprint(),
+        uncertain,
         checks: verify::digest(&job.checks),
         job,
     });

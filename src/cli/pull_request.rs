@@ -218,7 +218,7 @@ impl<'a> Proposing<'a> {
     /// What of the release is not in its registry.
     fn missing(&self) -> Result<Vec<String>, Report> {
         let differences = released::differences(self.plan, true, self.environment)?;
-        Ok(differences.into_iter().map(|(message, _)| message).collect())
+        Ok(differences.problems.into_iter().map(|(message, _)| message).collect())
     }
 
     fn not_whole(&self, missing: Vec<String>) -> ProposalError {

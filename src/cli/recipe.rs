@@ -7,6 +7,7 @@ use crate::engine::{BuildJob, ConnectedEngine, Destination};
 use crate::error::{Report, one_line};
 use crate::image::{Digest, Platform, Reference, Tag};
 use crate::plan::{Fingerprint, Inputs, Lock, Plan};
+use crate::publish::PublishError;
 use crate::registry::{Credentials, Registries, RetryPolicy};
 use crate::render::{BuildContext, Pins, Renderer, TemplateLine, Unverified, familiar};
 
@@ -19,10 +20,11 @@ pub(super) struct Recipe<'a> {
     pub(super) inputs: Vec<Inputs>,
     /// The files that contexts have left out; see [`Renderer::left_out`].
     pub(super) left_out: BTreeSet<String>,
+    unresolved: Vec<Unresolved>,
 }
 
 /// An upstream image whose digest could not be looked up.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("`{}` is not pinned: {problem}", familiar(&image.canonical()))]
 pub(super) struct Unresolved {
     pub(super) image: Reference,
@@ -37,7 +39,8 @@ impl<'a> Recipe<'a> {
         let mut renderer = Renderer::new(plan.matrix)?.pinned(pins);
         let contexts = renderer.render_all(&variants)?;
         let inputs = Inputs::of_all(&plan.targets, &contexts, &plan.matrix.build.secret_ids());
-        Ok(Self { plan, contexts, inputs, left_out: renderer.left_out() })
+        let left_out = renderer.left_out();
+        Ok(Self { plan, contexts, inputs, left_out, unresolved: Vec::new() })
     }
 
     /// The upstream images that no lock pins, and the platforms that they are needed for.
@@ -118,7 +121,48 @@ impl<'a> Recipe<'a> {
             &self.contexts,
             &self.plan.matrix.build.secret_ids(),
         );
+        self.unresolved.clone_from(&unresolved);
         unresolved
+    }
+
+    /// Renders each Dockerfile template of `plan` for one variant.
+    pub(super) fn check_templates(plan: &Plan<'_>) -> Result<(), Report> {
+        let mut seen = BTreeSet::new();
+        let targets = plan.targets.iter().filter(|target| seen.insert(&target.dockerfile));
+        let variants: Vec<_> = targets.map(|target| target.variant).collect();
+        Renderer::new(plan.matrix)?.render_all(&variants)?;
+        Ok(())
+    }
+
+    /// Refuses what no lock pins: jobs on several machines would build on different images.
+    pub(super) fn require_pins(&self) -> Result<(), PublishError> {
+        let targets = self.plan.targets.iter().zip(&self.inputs);
+        let unpinned = targets.filter(|(_, inputs)| inputs.fingerprint().is_none());
+        let targets: Vec<String> = unpinned.map(|(target, _)| target.id().to_owned()).collect();
+        if targets.is_empty() { Ok(()) } else { Err(PublishError::Unpinned { targets }) }
+    }
+
+    /// Why it is not certain what each target is made of, where it is not.
+    pub(super) fn uncertainties(&self) -> Vec<Option<String>> {
+        let rows = self.inputs.iter().zip(&self.contexts);
+        let reasons = rows.map(|(inputs, context)| {
+            if inputs.fingerprint().is_some() {
+                return None;
+            }
+            let unresolved = self.unresolved.iter().find(|unresolved| {
+                let mut upstreams = context.upstreams.iter();
+                upstreams.any(|upstream| upstream.reference.as_ref() == Some(&unresolved.image))
+            });
+            if let Some(Unresolved { image, problem }) = unresolved {
+                let image = familiar(&image.canonical()).to_owned();
+                return Some(format!("the digest of its base `{image}` is unknown: {problem}"));
+            }
+            let mut added = context.unverified().into_iter();
+            let added =
+                added.next().map(|Unverified { url, .. }| format!("`ADD {url}` is not pinned"));
+            Some(added.unwrap_or_else(|| "its inputs are not pinned".to_owned()))
+        });
+        reasons.collect()
     }
 
     /// What each target is made of, where that is certain.

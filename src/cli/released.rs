@@ -13,16 +13,26 @@ use crate::registry::Registries;
 
 use super::metadata::FileError;
 use super::publish::{newest_set, version_set};
-use super::{Environment, registries};
+use super::recipe::Recipe;
+use super::{Environment, registries, stands};
 
-/// What is not there of the release of the plan's version: what it is, and how to mend it. A
-/// version without a release is one of these only where one is `expected`.
+/// How a plan differs from the release of its version.
+#[derive(Debug, Default)]
+pub(super) struct Differences {
+    /// What is missing of the release, and how to mend it.
+    pub(super) problems: Vec<(String, String)>,
+    /// The targets whose images have different content now.
+    pub(super) changed: Vec<String>,
+}
+
+/// How `plan` differs from the release of its version. A version without a release is a problem only
+/// where one is `expected`.
 pub(super) fn differences(
     plan: &Plan<'_>,
     expected: bool,
     environment: &Environment,
-) -> Result<Vec<(String, String)>, Report> {
-    let Some(version) = &plan.version else { return Ok(Vec::new()) };
+) -> Result<Differences, Report> {
+    let Some(version) = &plan.version else { return Ok(Differences::default()) };
     let registries = registries::open(&registries::options(plan.matrix, environment)?, Vec::new())?;
     let runtime = Runtime::new().map_err(FileError::runtime)?;
     let Some(reference) = version_set(plan)? else {
@@ -30,25 +40,42 @@ pub(super) fn differences(
         runtime.shutdown_background();
         let missing = missing?;
         let is_known = expected || missing.len() < plan.targets.len();
-        return Ok(if is_known { missing } else { Vec::new() });
+        let problems = if is_known { missing } else { Vec::new() };
+        return Ok(Differences { problems, changed: Vec::new() });
     };
+    let mut recipe = Recipe::of(plan)?;
     let found = runtime.block_on(async {
         let Some((set, _)) = ReleaseSet::read(&registries, &reference).await? else {
-            return Ok(None);
+            return Ok::<_, Report>(None);
         };
         set.check_repositories(&reference, &plan.repositories())?;
-        Ok(Some(of_set(plan, &set, &registries).await?))
+        stands::resolve(&mut recipe, environment).await?;
+        let problems = of_set(plan, &set, &registries).await?;
+        Ok(Some(Differences { problems, changed: changed(&recipe, &set) }))
     });
     runtime.shutdown_background();
-    let found: Result<_, PublishError> = found;
     Ok(match found? {
         Some(differences) => differences,
         None if expected => {
             let message = format!("{version} is not released: there is no `{reference}`");
-            vec![(message, "`basegen --push` releases it".to_owned())]
+            let problems = vec![(message, "`basegen --push` releases it".to_owned())];
+            Differences { problems, changed: Vec::new() }
         }
-        None => Vec::new(),
+        None => Differences::default(),
     })
+}
+
+/// The targets whose images were made of something else in the release `set`.
+fn changed(recipe: &Recipe<'_>, set: &ReleaseSet) -> Vec<String> {
+    let targets = recipe.plan.targets.iter().zip(recipe.fingerprints());
+    let changed = targets.filter(|(target, fingerprint)| {
+        let released = set.images.get(target.id()).and_then(|image| image.fingerprint.as_ref());
+        match (released, fingerprint) {
+            (Some(released), Some(now)) => *released != now.to_string(),
+            _ => false,
+        }
+    });
+    changed.map(|(target, _)| target.id().to_owned()).collect()
 }
 
 /// The version tags that are missing, of a release without a set.

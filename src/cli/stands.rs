@@ -2,7 +2,7 @@
 
 use tokio::runtime::Runtime;
 
-use crate::error::{Report, one_line};
+use crate::error::{Explain as _, Report, one_line};
 use crate::plan::{Plan, Standing};
 use crate::publish::{self, Candidate, PublishError};
 use crate::report::Printer;
@@ -10,7 +10,7 @@ use crate::verify;
 
 use super::args::{EngineArgs, PlannedArgs};
 use super::metadata::FileError;
-use super::publish::newest_set;
+use super::publish::{newest_set, version_set};
 use super::recipe::Recipe;
 use super::{Environment, engines, registries};
 
@@ -40,9 +40,10 @@ pub(super) fn asked(
         Ok(stands) => Ok(Some(stands)),
         Err(error) => {
             let problem = one_line(&error);
+            let remedy = error.hint().map(|hint| format!("{hint}; ")).unwrap_or_default();
             printer.message(&format!(
                 "warning: nothing is known of what is published: {problem}\n\
-                 hint: `--offline` does not ask\n"
+                 hint: {remedy}`--offline` does not ask\n"
             ));
             Ok(None)
         }
@@ -61,20 +62,42 @@ pub(super) fn required(
     Ok(stands??)
 }
 
+/// Refuses a version whose tags point to images of different content.
+pub(super) fn refuse_taken(plan: &Plan<'_>, stands: &[Standing]) -> Result<(), PublishError> {
+    let taken = plan.targets.iter().zip(stands).filter(|(_, standing)| standing.is_taken);
+    let references: Vec<_> = taken.map(|(target, _)| target.reference.clone()).collect();
+    if references.is_empty() {
+        return Ok(());
+    }
+    let version = plan.version.as_ref().map(ToString::to_string);
+    Err(PublishError::Taken { version, references, force: false })
+}
+
+/// Looks up what no lock pins, at the mirrors of the engine too.
+pub(super) async fn resolve(
+    recipe: &mut Recipe<'_>,
+    environment: &Environment,
+) -> Result<(), Report> {
+    if recipe.unpinned().is_empty() {
+        return Ok(());
+    }
+    let options = registries::brief(&registries::options(recipe.plan.matrix, environment)?);
+    let request = engines::request(&EngineArgs::default(), environment);
+    let mirrors = engines::mirrors(&request).await.unwrap_or_default();
+    // What stays unpinned is reported row by row.
+    recipe.resolve(&registries::open(&options, mirrors)?).await;
+    Ok(())
+}
+
 async fn ask(
     mut recipe: Recipe<'_>,
     environment: &Environment,
 ) -> Result<Result<Vec<Standing>, PublishError>, Report> {
     let plan = recipe.plan;
+    resolve(&mut recipe, environment).await?;
     let options = registries::brief(&registries::options(plan.matrix, environment)?);
-    if !recipe.unpinned().is_empty() {
-        let request = engines::request(&EngineArgs::default(), environment);
-        let mirrors = engines::mirrors(&request).await.unwrap_or_default();
-        let upstreams = registries::open(&options, mirrors)?;
-        // What stays unpinned is told as such, row by row.
-        recipe.resolve(&upstreams).await;
-    }
     let registries = registries::open(&options, Vec::new())?;
+    let known = version_set(plan)?;
     let rows = plan.targets.iter().zip(&recipe.inputs);
     let candidates: Vec<Candidate<'_>> = rows
         .map(|(target, inputs)| Candidate {
@@ -85,5 +108,5 @@ async fn ask(
             checks: verify::digest(&plan.matrix.checks(target.variant)),
         })
         .collect();
-    Ok(publish::stands(&registries, &candidates, &newest_set(plan)).await)
+    Ok(publish::stands(&registries, &candidates, &newest_set(plan), known.as_ref()).await)
 }

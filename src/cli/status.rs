@@ -4,9 +4,11 @@ use serde_json::json;
 use tokio::runtime::Runtime;
 
 use crate::error::{ExitCode, Explain, Report};
-use crate::matrix::{ReleaseSetForm, Selection};
+use crate::image::{Digest, Reference};
+use crate::matrix::{Matrix, ReleaseSetForm, Selection};
 use crate::plan;
 use crate::publish::{self, Audited, Finding, PublishError, ReleaseSet, StrayAlias};
+use crate::registry::Registries;
 use crate::report::{Printer, escape_json};
 
 use super::args::{GlobalArgs, StatusArgs, TextFormat};
@@ -36,21 +38,14 @@ pub(super) fn run(
     printer: &Printer,
 ) -> Result<ExitCode, Report> {
     let matrix = selection::load(global)?;
-    let mut naming = args.naming.clone();
-    naming.version_tag = args.version.clone().map(Some).or(naming.version_tag);
-    let plan = selection::plan_of(&matrix, &Selection::default(), &naming)?;
     if matrix.publish.release_set == ReleaseSetForm::Off {
         return Err(NoReleaseSet.into());
     }
-    let reference = &version_set(&plan)?.unwrap_or_else(|| newest_set(&plan));
     let registries = registries::open(&registries::options(&matrix, environment)?, Vec::new())?;
     let runtime = Runtime::new().map_err(FileError::runtime)?;
-    let (set, digest) = runtime
-        .block_on(ReleaseSet::read(&registries, reference))?
-        .ok_or_else(|| PublishError::NoSet(reference.clone()))?;
-    set.check_repositories(reference, &plan.repositories())?;
+    let Found { newest, reference, set, digest } =
+        runtime.block_on(find(&matrix, args, &registries))?;
     let images = runtime.block_on(publish::audit(&registries, &set))?;
-    let newest = newest_set(&plan);
     let stray = runtime.block_on(publish::stray_aliases(&registries, &set, &newest))?;
     let is_whole = stray.is_empty() && images.iter().all(|image| image.finding == Finding::Whole);
     printer.result(&match args.format {
@@ -60,6 +55,44 @@ pub(super) fn run(
         }
     });
     Ok(if is_whole { ExitCode::Success } else { ExitCode::Drift })
+}
+
+/// A release set, and the name of the newest one.
+struct Found {
+    newest: Reference,
+    reference: Reference,
+    set: ReleaseSet,
+    digest: Digest,
+}
+
+/// The release set that `args` name. A version is found with and without a leading `v`.
+async fn find(
+    matrix: &Matrix,
+    args: &StatusArgs,
+    registries: &Registries,
+) -> Result<Found, Report> {
+    let spellings: Vec<Option<String>> = match &args.version {
+        Some(version) => vec![Some(version.clone()), Some(other_spelling(version))],
+        None => vec![None],
+    };
+    let mut missing = None;
+    for version in spellings {
+        let mut naming = args.naming.clone();
+        naming.version_tag = version.map(Some).or(naming.version_tag);
+        let plan = selection::plan_of(matrix, &Selection::default(), &naming)?;
+        let reference = version_set(&plan)?.unwrap_or_else(|| newest_set(&plan));
+        if let Some((set, digest)) = ReleaseSet::read(registries, &reference).await? {
+            set.check_repositories(&reference, &plan.repositories())?;
+            return Ok(Found { newest: newest_set(&plan), reference, set, digest });
+        }
+        missing.get_or_insert(reference);
+    }
+    Err(PublishError::NoSet(missing.expect("at least one spelling")).into())
+}
+
+/// `v1.0.0` for `1.0.0`, and the other way round.
+fn other_spelling(version: &str) -> String {
+    version.strip_prefix('v').map_or_else(|| format!("v{version}"), str::to_owned)
 }
 
 fn table(images: &[Audited<'_>], stray: &[StrayAlias<'_>], set: &str) -> String {

@@ -31,7 +31,9 @@ impl Explain for LoadError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Missing(_) => Some("name another one with `-f FILE`".to_owned()),
+            Self::Missing(_) => {
+                Some("write one with `basegen init`, or name another with `-f FILE`".to_owned())
+            }
             Self::Read(error) => error.hint(),
             Self::Source(_) => None,
         }

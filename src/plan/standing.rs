@@ -10,6 +10,9 @@ pub struct Standing {
     pub is_checked: bool,
     /// Why, the most telling reason first; nothing where there is nothing to tell.
     pub reasons: Vec<String>,
+    /// Whether the tag of the version points to an image of different content.
+    #[serde(skip)]
+    pub is_taken: bool,
 }
 
 /// How a target stands to what its registry has.

@@ -9,16 +9,30 @@ use crate::registry::{RegistryError, RegistryErrorKind};
 pub enum PublishError {
     /// Version tags stand for other images; nothing was done.
     #[error(
-        "{} there already, and {} not what this matrix makes:{}",
-        is_are(references),
-        is(references),
+        "{} is already published with different content ({}):{}",
+        version.as_deref().unwrap_or("this version"),
+        count(references),
         List(references)
     )]
     Taken {
+        /// The version, where it is known.
+        version: Option<String>,
         /// The tags.
         references: Vec<Reference>,
         /// Whether the images are to be built anew whatever is there.
         force: bool,
+    },
+    /// Version tags exist, and nobody can say whether they point to what the matrix makes.
+    #[error(
+        "cannot compare this release with {} of its version:{}",
+        count(references),
+        Unknown(references, reasons)
+    )]
+    Incomparable {
+        /// The tags.
+        references: Vec<Reference>,
+        /// For each, why the image of the matrix is unknown.
+        reasons: Vec<String>,
     },
     /// Another run has set version tags since this one began; it set none.
     #[error(
@@ -30,13 +44,8 @@ pub enum PublishError {
         /// The tags.
         references: Vec<Reference>,
     },
-    /// Variants cannot be staged, since nobody could find them again.
-    #[error(
-        "{} built on what is not pinned, and cannot be found again by what {} made of:{}",
-        if targets.len() == 1 { "a variant is" } else { "variants are" },
-        if targets.len() == 1 { "it is" } else { "they are" },
-        Ids(targets)
-    )]
+    /// Variants cannot be staged: jobs on several machines would build them of different inputs.
+    #[error("the inputs of {} are not pinned:{}", variants(targets), Ids(targets))]
     Unpinned {
         /// The variants.
         targets: Vec<String>,
@@ -125,7 +134,10 @@ pub enum PublishError {
 impl Explain for PublishError {
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Taken { .. } | Self::Overtaken { .. } | Self::Mixed { .. } => ExitCode::Conflict,
+            Self::Taken { .. }
+            | Self::Incomparable { .. }
+            | Self::Overtaken { .. }
+            | Self::Mixed { .. } => ExitCode::Conflict,
             Self::Interrupted { .. } => ExitCode::Interrupted,
             Self::Registry(error) => error.exit_code(),
             Self::Unpinned { .. } => ExitCode::Matrix,
@@ -148,9 +160,13 @@ impl Explain for PublishError {
             Self::Overtaken { .. } => "this run has set no tag. See which run is right, and give \
                  the other a new version"
                 .to_owned(),
-            Self::Taken { force: false, .. } => "nothing was built or tagged. Give the release a \
-                 new version, or pass `--overwrite` to move the tags; `basegen plan` says what \
-                 has changed"
+            Self::Taken { force: false, .. } => "bump the version: `basegen bump patch`; or pass \
+                 `--overwrite` to move the tags. `basegen plan` lists the changes. Nothing was \
+                 built or tagged"
+                .to_owned(),
+            Self::Incomparable { .. } => "run `basegen update` where the base images can be \
+                 looked up, and commit `basegen.lock`; or pass `--overwrite` to move the tags. \
+                 Nothing was built or tagged"
                 .to_owned(),
             Self::Mixed { .. } => "another run must have moved them, and the release set was not \
                  written. See which run is right, and run that again with `--overwrite`"
@@ -166,8 +182,8 @@ impl Explain for PublishError {
                     .to_owned()
             }
             Self::Unpinned { .. } => {
-                "`basegen update` pins images in basegen.lock; commit it. An `ADD` of a URL needs \
-                 `--checksum`, of a Git repository a commit"
+                "run `basegen update`, and commit `basegen.lock`. An `ADD` of a URL needs \
+                 `--checksum`, of a Git repository a commit. Nothing was built or tagged"
                     .to_owned()
             }
             Self::NotStaged { .. } => {
@@ -292,6 +308,18 @@ impl fmt::Display for List<'_> {
     }
 }
 
+/// References and why each cannot be compared.
+struct Unknown<'a>(&'a [Reference], &'a [String]);
+
+impl fmt::Display for Unknown<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (reference, reason) in self.0.iter().zip(self.1).take(SHOWN) {
+            write!(formatter, "\n  {reference}: {reason}")?;
+        }
+        more(formatter, self.0.len())
+    }
+}
+
 /// References and why each failed.
 struct Failures<'a>(&'a [(Reference, RegistryError)]);
 
@@ -323,15 +351,18 @@ fn more(formatter: &mut fmt::Formatter<'_>, count: usize) -> fmt::Result {
     }
 }
 
+fn variants(targets: &[String]) -> String {
+    match targets.len() {
+        1 => "a variant".to_owned(),
+        many => format!("{many} variants"),
+    }
+}
+
 fn count(references: &[Reference]) -> String {
     match references.len() {
         1 => "a tag".to_owned(),
         many => format!("{many} tags"),
     }
-}
-
-fn is_are(references: &[Reference]) -> String {
-    format!("{} of this version {}", count(references), is(references))
 }
 
 fn is(references: &[Reference]) -> &'static str {

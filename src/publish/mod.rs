@@ -73,6 +73,8 @@ pub struct Row {
     pub job: BuildJob,
     /// What it is made of; `None` where that is not certain, and it is always built.
     pub fingerprint: Option<Fingerprint>,
+    /// Why that is not certain, where it is not.
+    pub uncertain: Option<String>,
     /// The digest of its checks; `None` if it has none.
     pub checks: Option<Digest>,
 }
@@ -118,6 +120,8 @@ pub struct StageRequest {
     pub rows: Vec<Row>,
     /// The release set of this version, from when it was released before.
     pub known: Option<Reference>,
+    /// Whether images are staged although version tags point to others.
+    pub overwrite: bool,
     /// Whether every row is built, be it in the registry or not.
     pub force: bool,
     /// How builds run; its jobs are those of the rows that are missing or not checked.
@@ -169,7 +173,8 @@ where
         () = cancel.cancelled() => return Ok(Published::Unnamed(Vec::new())),
     };
     if !overwrite {
-        refuse_taken(&rows, &surveys, force)?;
+        let version = set.as_ref().and_then(|set| set.version.as_ref().map(ToString::to_string));
+        refuse_taken(&rows, &surveys, version, force)?;
     }
     let making = Making { rows: &rows, registries, events, force };
     let digests = match making.run(surveys, run, connect).await? {
@@ -198,7 +203,7 @@ where
     E: Engine,
     C: Future<Output = Result<E, Report>>,
 {
-    let StageRequest { rows, known, force, run } = request;
+    let StageRequest { rows, known, overwrite, force, run } = request;
     let (begun, cancel) = (Instant::now(), run.cancel.clone());
     let unpinned = rows.iter().filter(|row| row.fingerprint.is_none());
     let unpinned: Vec<String> = unpinned.map(|row| row.job.target.clone()).collect();
@@ -210,14 +215,8 @@ where
         () = cancel.cancelled() => return Ok(Staged::Unfinished(Vec::new())),
     };
     let is_run = surveys.iter().any(|survey| !survey.is_checked);
-    let taken = taken(&rows, &surveys).len();
-    if taken > 0 {
-        let message = format!(
-            "the tags of this version stand for other images ({taken} of {}), and move with \
-             `--overwrite` alone",
-            rows.len()
-        );
-        events.emit(&Event::Warning { target: None, message });
+    if !overwrite {
+        refuse_taken(&rows, &surveys, None, force)?;
     }
     let making = Making { rows: &rows, registries, events, force };
     let digests = match making.run(surveys, run, connect).await? {
@@ -322,19 +321,31 @@ fn jobs(rows: &[Row], missing: &[usize], built: &[Option<Digest>]) -> Vec<BuildJ
     jobs.collect()
 }
 
-/// The version tags that stand for something else than what the rows are made of.
-fn taken(rows: &[Row], surveys: &[Survey]) -> Vec<Reference> {
+/// The rows whose version tags stand for something else than what the rows are made of.
+fn taken<'a>(rows: &'a [Row], surveys: &[Survey]) -> Vec<&'a Row> {
     let rows = rows.iter().zip(surveys);
     let taken =
         rows.filter(|(_, survey)| survey.version.is_some() && survey.version != survey.content);
-    taken.map(|(row, _)| row.version().clone()).collect()
+    taken.map(|(row, _)| row).collect()
 }
 
-/// Stops before anything is done when a version tag stands for something else.
-fn refuse_taken(rows: &[Row], surveys: &[Survey], force: bool) -> Result<(), PublishError> {
-    let taken = taken(rows, surveys);
-    match taken.is_empty() {
-        true => Ok(()),
-        false => Err(PublishError::Taken { references: taken, force }),
+/// Stops before anything is done when a version tag stands for something else, or may do so.
+fn refuse_taken(
+    rows: &[Row],
+    surveys: &[Survey],
+    version: Option<String>,
+    force: bool,
+) -> Result<(), PublishError> {
+    let (known, unknown): (Vec<&Row>, Vec<&Row>) =
+        taken(rows, surveys).into_iter().partition(|row| force || row.fingerprint.is_some());
+    let references = |rows: &[&Row]| rows.iter().map(|row| row.version().clone()).collect();
+    if !known.is_empty() {
+        return Err(PublishError::Taken { version, references: references(&known), force });
     }
+    if !unknown.is_empty() {
+        let reasons = unknown.iter().map(|row| row.uncertain.clone().unwrap_or_default());
+        let (references, reasons) = (references(&unknown), reasons.collect());
+        return Err(PublishError::Incomparable { references, reasons });
+    }
+    Ok(())
 }

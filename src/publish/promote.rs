@@ -46,7 +46,8 @@ pub async fn promote(
     };
     let PromoteRequest { rows, set, overwrite, cancel, .. } = request;
     if !overwrite {
-        refuse_taken(&rows, &surveys, false)?;
+        let version = set.as_ref().and_then(|set| set.version.as_ref().map(ToString::to_string));
+        refuse_taken(&rows, &surveys, version, false)?;
     }
     let digests: Vec<Digest> = surveys.into_iter().filter_map(|survey| survey.content).collect();
     for (row, digest) in rows.iter().zip(&digests) {

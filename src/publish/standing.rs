@@ -24,16 +24,22 @@ pub struct Candidate<'a> {
 }
 
 /// Asks the registries how each of `candidates` stands. What was published before is what
-/// `newest`, the release set that moves on, lists; or what the row's tags stand for.
+/// `known`, the release set of the version, or `newest`, the one that moves on, lists; or what the
+/// row's tags stand for.
 pub async fn stands(
     registries: &Registries,
     candidates: &[Candidate<'_>],
     newest: &Reference,
+    known: Option<&Reference>,
 ) -> Result<Vec<Standing>, PublishError> {
-    let newest = ReleaseSet::read(registries, newest).await?;
-    let released = |id| newest.as_ref().and_then(|(set, _)| set.images.get(id));
-    let asked =
-        candidates.iter().map(|candidate| stand(registries, candidate, released(candidate.id)));
+    let mut sets = Vec::new();
+    for reference in known.into_iter().chain([newest]) {
+        sets.extend(ReleaseSet::read(registries, reference).await?.map(|(set, _)| set));
+    }
+    let asked = candidates.iter().map(|candidate| {
+        let mut released = sets.iter().filter_map(|set| set.images.get(candidate.id));
+        stand(registries, candidate, released.next())
+    });
     try_join_all(asked).await
 }
 
@@ -68,7 +74,8 @@ async fn stand(
     if matches!(state, State::Published | State::Missing) && !survey.is_checked {
         reasons.insert(0, "its checks have not run on its image".to_owned());
     }
-    Ok(Standing { state, is_checked: survey.is_checked, reasons })
+    let is_taken = state == State::Changed && survey.version.is_some() && fingerprint.is_some();
+    Ok(Standing { state, is_checked: survey.is_checked, reasons, is_taken })
 }
 
 /// How a row stands of which there is nothing under this version: to what was released last, or to

@@ -18,6 +18,14 @@ fn pinned() -> Project {
     project
 }
 
+/// Jobs on several machines would build on different images.
+#[test]
+fn staging_and_merging_need_a_lock() {
+    let project = Project::new();
+    assert_cmd_snapshot!("stage_without_lock", project.basegen("--stage"));
+    assert_cmd_snapshot!("merge_without_lock", project.basegen("merge --push"));
+}
+
 /// What a job would write that has staged the variants of `selection`, in a project that is as
 /// this one is.
 fn job_file(project: &Project, name: &str, selection: &str) {

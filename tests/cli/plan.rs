@@ -34,6 +34,18 @@ fn the_matrix_may_be_elsewhere() {
 }
 
 #[test]
+fn templates_that_do_not_render_fail_every_look() {
+    let project = Project::new();
+    project.write("dockerfiles/Dockerfile.hbs", "FROM python:{{pyhton}}\n");
+    for arguments in ["list", "--dry-run", "plan --offline", "plan --offline --format markdown"] {
+        let output = project.basegen(arguments).output().expect("the command runs");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{arguments}: {errors}");
+        assert!(errors.contains("pyhton"), "{arguments}: {errors}");
+    }
+}
+
+#[test]
 fn platforms_can_be_chosen() {
     let list = stdout(
         Project::new().basegen("plan --offline --platform linux/arm64 --python 3.9 --format json"),

@@ -31,6 +31,13 @@ fn a_missing_matrix() {
 }
 
 #[test]
+fn commands_that_the_main_call_stands_in_for() {
+    for command in ["build", "push"] {
+        assert_cmd_snapshot!(command, Project::new().basegen(command));
+    }
+}
+
+#[test]
 fn a_missing_version() {
     let project = Project::new();
     project.write("matrix.toml", &MATRIX.replace("[version]\nfile = \"VERSION\"", ""));

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use basegen::image::Digest;
 use basegen::matrix::{self, Selection};
-use basegen::plan::{Inputs, Plan, PlanRequest};
+use basegen::plan::{Fingerprint, Inputs, Plan, PlanRequest};
 use basegen::render::Renderer;
 use insta::assert_snapshot;
 use serde_json::json;
@@ -106,6 +106,27 @@ impl Released {
         }
     }
 
+    /// Sets the staging tags of all images that the version tags point to.
+    fn stage_all(&self) {
+        let plan = stdout(self.project.basegen("plan --offline --format json"));
+        let plan: serde_json::Value = serde_json::from_str(&plan).expect("JSON");
+        for target in plan["targets"].as_array().expect("targets") {
+            let id = target["id"].as_str().expect("an id");
+            let explained = stdout(self.project.basegen(&format!("explain {id}")));
+            let fingerprint =
+                explained.split_whitespace().rfind(|word| word.starts_with("sha256:"));
+            let fingerprint: Fingerprint =
+                fingerprint.expect("one").parse().expect("a fingerprint");
+            let kind = if id.contains("training") { "training" } else { "server" };
+            let path = format!("acme/{kind}-base");
+            let variant = id.trim_end_matches(&format!("-{kind}"));
+            let tag = format!("{variant}-v1.2.3");
+            let image = self.registry.manifest(&path, &tag).expect("an image");
+            let staging = fingerprint.staging_tag();
+            self.registry.add_manifest(&path, staging.as_str(), OCI_IMAGE, image);
+        }
+    }
+
     /// Puts an image of one platform there.
     fn image(
         &self,
@@ -191,6 +212,47 @@ fn an_index_must_have_what_it_lists() {
     assert_snapshot!("index_with_a_gap", released.told("check"));
 }
 
+/// Nobody has to wait for the job that sets tags.
+#[test]
+fn changed_images_under_a_published_version_are_refused_early() {
+    let released = Released::new();
+    released.project.write("dockerfiles/server.txt", "changed\n");
+    assert_snapshot!("unbumped_check", released.told("check"));
+    assert_snapshot!("unbumped_check_allowed", released.told("check --allow-unbumped"));
+    assert_snapshot!("unbumped_plan", released.told("plan --format github"));
+    let overwriting = released.told("plan --format github --overwrite");
+    assert!(
+        overwriting.contains("count=3") && overwriting.ends_with("exit code 0"),
+        "{overwriting}"
+    );
+    assert_snapshot!("unbumped_stage", released.told("--stage"));
+    assert_snapshot!("unbumped_dry_run", released.told("--push --dry-run"));
+    // A new version has no tags yet.
+    let bumped = released.told("plan --format github --version-tag v1.2.4");
+    assert!(bumped.ends_with("exit code 0"), "{bumped}");
+}
+
+#[test]
+fn a_dry_run_of_a_push_lists_builds_and_tags() {
+    let released = Released::new();
+    assert_snapshot!("dry_run_published", released.told("--push --dry-run"));
+    released.stage_all();
+    released.registry.remove_tag("acme/server-base", "3.9-v1.2.3");
+    assert_snapshot!("dry_run_tag", released.told("--push --dry-run"));
+    released.project.write("dockerfiles/server.txt", "changed\n");
+    let dry_run = released.told("--push --dry-run --version-tag v1.2.4");
+    assert_snapshot!("dry_run_build", dry_run);
+}
+
+#[test]
+fn a_release_is_found_with_and_without_its_v() {
+    let released = Released::new();
+    let whole = released.told("status v1.2.3");
+    assert!(whole.ends_with("exit code 0"), "{whole}");
+    assert_eq!(released.told("status 1.2.3"), whole);
+    assert_snapshot!("status_unknown", released.told("status 9.9.9"));
+}
+
 #[test]
 fn aliases_that_immutable_tags_forbid_are_found() {
     let released = Released::new();
@@ -228,6 +290,7 @@ fn a_registry_that_does_not_tell_is_an_error() {
     let schema = stdout(released.project.basegen("schema")).replacen('{', "{ ", 1);
     released.project.write("matrix.schema.json", &schema);
     assert_snapshot!("refused", released.told("check"));
+    assert_snapshot!("refused_plan", released.told("plan"));
     stdout(released.project.basegen("check --offline --fix"));
     assert_snapshot!("refused_bump", released.told("bump patch --if-changed"));
     assert_snapshot!("not_asked", released.told("check --offline"));

@@ -236,6 +236,7 @@ impl Machine {
         let request = StageRequest {
             rows: release.rows.clone(),
             known: release.set.as_ref().map(|set| set.references[0].clone()),
+            overwrite: self.overwrite,
             force: self.force,
             run: RunRequest {
                 jobs: Vec::new(),
@@ -405,7 +406,7 @@ pub fn row(repository: &Repository, id: &str, version: &str, content: &str) -> R
         compression: Compression::default(),
         after: Vec::new(),
     };
-    Row { job, fingerprint: Some(fingerprint), checks: None }
+    Row { job, fingerprint: Some(fingerprint), uncertain: None, checks: None }
 }
 
 pub fn reference(repository: &Repository, tag: &str) -> Reference {

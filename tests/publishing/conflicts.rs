@@ -19,6 +19,21 @@ async fn a_version_that_is_taken_stops_before_anything_is_done() {
 }
 
 #[tokio::test]
+async fn a_version_that_cannot_be_compared_says_why() {
+    let registry = FakeRegistry::start().await;
+    let mut v1 = release(&registry, "v1", "x");
+    Machine::new().whole(&v1).await;
+    v1.rows[1].fingerprint = None;
+    let reason = "the digest of its base `python:3.11` is unknown: its registry does not have it";
+    v1.rows[1].uncertain = Some(reason.to_owned());
+    let machine = Machine::new();
+    let error = machine.error(&v1).await;
+    assert_eq!(error.exit_code(), ExitCode::Conflict);
+    insta::assert_snapshot!(error.to_string().replace(&registry.host(), "HOST"));
+    assert_eq!(machine.built(), Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn a_version_can_be_overwritten_on_demand() {
     let registry = FakeRegistry::start().await;
     let first = Machine::new().whole(&release(&registry, "v1", "x")).await;

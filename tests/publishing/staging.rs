@@ -166,10 +166,11 @@ async fn what_is_staged_anew_replaces_a_release_on_demand() {
     let registry = FakeRegistry::start().await;
     let v1 = release(&registry, "v1", "x");
     let first = Machine::new().whole(&v1).await;
-    let machine = Machine { force: true, ..Machine::other() };
+    let machine = Machine { force: true, overwrite: true, ..Machine::other() };
     let second = machine.staged(&v1).await;
     assert_ne!(first, second);
     let files = [JobFile { forced: true, ..job_file("images-1.json", &v1, &second) }];
+    let machine = Machine { overwrite: false, ..machine };
     let error = machine.promote(&v1, &files).await.expect_err("taken");
     assert_eq!(error.exit_code(), ExitCode::Conflict, "{error}");
     let machine = Machine { overwrite: true, ..machine };
@@ -229,14 +230,13 @@ async fn a_version_that_is_taken_is_not_moved_without_being_asked() {
     Machine::new().whole(&release(&registry, "v1", "x")).await;
     let v1 = release(&registry, "v1", "y");
     let early = Machine::new();
-    early.staged(&v1).await;
-    assert_eq!(
-        early.warnings(),
-        [
-            "the tags of this version stand for other images (2 of 2), and move with `--overwrite` alone"
-        ]
-    );
-    let files = two_jobs(&v1).await;
+    let error = early.stage(&v1).await.expect_err("refused");
+    assert_eq!(error.exit_code(), ExitCode::Conflict, "{error}");
+    assert_eq!(early.built(), Vec::<String>::new());
+    insta::assert_snapshot!(error.to_string().replace(&registry.host(), "HOST"));
+    let early = Machine { overwrite: true, ..early };
+    let digests = early.staged(&v1).await;
+    let files = [job_file("images.json", &v1, &digests)];
     let error = Machine::new().promote(&v1, &files).await.expect_err("refused");
     assert_eq!(error.exit_code(), ExitCode::Conflict, "{error}");
     let machine = Machine { overwrite: true, ..Machine::new() };

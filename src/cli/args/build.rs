@@ -96,7 +96,7 @@ impl NamingArgs {
 #[command(next_help_heading = "Where images go")]
 pub(in crate::cli) struct OutputArgs {
     /// Push the images to their registry
-    #[arg(long, conflicts_with = "output", overrides_with = "no_push")]
+    #[arg(long, conflicts_with = "output", overrides_with = "no_push", group = "to_registry")]
     pub(in crate::cli) push: bool,
     /// Then open a pull request that brings the repository in step with the release, or update the
     /// open one; as `basegen release --pr`
@@ -111,8 +111,8 @@ pub(in crate::cli) struct OutputArgs {
     /// Build every variant, even those whose image is there already
     #[arg(long)]
     pub(in crate::cli) force: bool,
-    /// Move tags of the version that stand for other images
-    #[arg(long, requires = "push")]
+    /// Move tags of the version that point to other images; with `--stage`, leave that to `merge`
+    #[arg(long, requires = "to_registry")]
     pub(in crate::cli) overwrite: bool,
     /// Print the names of the images that would be built, and build nothing
     #[arg(long, overrides_with = "no_dry_run")]
@@ -124,7 +124,7 @@ pub(in crate::cli) struct OutputArgs {
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) metadata_file: Option<PathBuf>,
     /// Build, check and push by digest, and name nothing: `merge` does so for several jobs at once
-    #[arg(long, conflicts_with_all = ["push", "output", "dry_run"])]
+    #[arg(long, conflicts_with_all = ["push", "output", "dry_run"], group = "to_registry")]
     pub(in crate::cli) stage: bool,
     /// Understood for the sake of older scripts: basegen never logs in, it uses Docker's credentials
     #[arg(long, hide = true, overrides_with = "no_skip_login")]

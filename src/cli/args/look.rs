@@ -28,6 +28,10 @@ pub(in crate::cli) struct JobsArgs {
     /// for arm64, `ubuntu-24.04` for others]
     #[arg(long, value_name = "OS/ARCH=LABEL")]
     pub(in crate::cli) runner: Vec<String>,
+    /// Do not fail when tags of the version point to images of different content:
+    /// `merge --overwrite` moves them
+    #[arg(long)]
+    pub(in crate::cli) overwrite: bool,
 }
 
 /// Of what a plan tells.
@@ -123,6 +127,10 @@ pub(in crate::cli) struct CheckArgs {
     /// Find fault with a version that is not released
     #[arg(long, conflicts_with = "offline")]
     pub(in crate::cli) released: bool,
+    /// Report images that differ from those of their published version as notes: a later release
+    /// bumps the version
+    #[arg(long, conflicts_with = "offline")]
+    pub(in crate::cli) allow_unbumped: bool,
     /// How the findings are written
     #[arg(long, value_enum, default_value_t = FindingsFormat::Text)]
     pub(in crate::cli) format: FindingsFormat,

@@ -1,0 +1,47 @@
+//! `--dry-run`: what the main call would do.
+
+use crate::error::Report;
+use crate::plan::{self, Plan, PublishedState, Standing};
+use crate::report::Printer;
+
+use super::args::BuildArgs;
+use super::recipe::Recipe;
+use super::{Environment, stands};
+
+/// Prints the names of the images; with `--push` also what would be done with each.
+pub(super) fn run(
+    args: &BuildArgs,
+    plan: &Plan<'_>,
+    environment: &Environment,
+    printer: &Printer,
+) -> Result<(), Report> {
+    let recipe = Recipe::of(plan)?;
+    let stands = match args.output.push {
+        true => stands::asked(recipe, environment, printer)?,
+        false => None,
+    };
+    let Some(stands) = stands else {
+        printer.result(&plan::names(plan));
+        return Ok(());
+    };
+    if !args.output.overwrite {
+        stands::refuse_taken(plan, &stands)?;
+    }
+    let is_forced = args.output.force || args.running.no_cache;
+    let header = vec!["IMAGE".to_owned(), "ACTION".to_owned()];
+    let rows = plan.targets.iter().zip(&stands).map(|(target, standing)| {
+        vec![target.reference.to_string(), action(standing, is_forced).to_owned()]
+    });
+    let rows: Vec<Vec<String>> = std::iter::once(header).chain(rows).collect();
+    printer.result(&plan::columns(&rows));
+    Ok(())
+}
+
+fn action(standing: &Standing, is_forced: bool) -> &'static str {
+    match standing.state {
+        _ if is_forced => "build",
+        PublishedState::Published => "none: published",
+        PublishedState::Missing => "tag",
+        PublishedState::Changed | PublishedState::New => "build",
+    }
+}
