@@ -67,6 +67,15 @@ fn with_action(project: &Project, action: Option<Action<'_>>) -> String {
         }
         None => PLACEHOLDER.replace("VERSION", version),
     };
+    let (read, read_login) = if project.is_on_github {
+        (
+            "      packages: read # to see what is published\n",
+            "      - uses: docker/login-action@5e57cd118135c172c3672efd75eb46360885c0ef # v3.6.0\n        \
+             with:\n@LOGIN@\n",
+        )
+    } else {
+        ("", "")
+    };
     let (permissions, login) = if project.is_on_github {
         (
             "    permissions:\n      \
@@ -88,6 +97,8 @@ fn with_action(project: &Project, action: Option<Action<'_>>) -> String {
     };
     WORKFLOW
         .replace("@INSTALL@", &install)
+        .replace("@READ@\n", read)
+        .replace("@READ_LOGIN@\n", read_login)
         .replace("@PERMISSIONS@", permissions)
         .replace("@LOGIN@", login)
 }

@@ -69,6 +69,7 @@ fn the_name_of_a_file_is_harmless() {
 #[test]
 fn a_metadata_file_of_a_job_is_harmless() {
     let project = Project::new();
+    project.write("dockerfiles/Dockerfile.hbs", "FROM scratch\nCOPY {{job_type}}.txt /\n");
     let image = json!({
         "digest": format!("sha256:{}", "0".repeat(64)), "kept": false, "cached": false,
     });
