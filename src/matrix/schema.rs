@@ -42,7 +42,7 @@ pub struct MatrixFile {
     #[serde(default)]
     pub generated: GeneratedTable,
     /// How a release is published.
-    #[serde(default, deserialize_with = "super::publish::table")]
+    #[serde(default)]
     pub publish: PublishTable,
     /// The pull request that brings the repository in step with a release.
     #[serde(default)]
