@@ -177,9 +177,86 @@ pub fn one_line(error: &dyn Error) -> String {
     line
 }
 
+/// Parameters of URLs that sign a request, or are a password for it.
+const SECRET_PARAMETERS: [&str; 14] = [
+    "_state",
+    "access_token",
+    "apikey",
+    "api_key",
+    "auth",
+    "awsaccesskeyid",
+    "code",
+    "credential",
+    "key",
+    "password",
+    "secret",
+    "sig",
+    "signature",
+    "token",
+];
+
+/// Which queries of URLs are left out of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Queries {
+    /// All of them: registries and engines sign their URLs.
+    All,
+    /// Those with a parameter that is a secret by its name.
+    Secret,
+}
+
+/// Returns `text` with `…` in place of the queries of URLs; `None` where it contains none of these.
+#[must_use]
+pub fn redact_queries(text: &str, queries: Queries) -> Option<String> {
+    let (mut shown, mut rest, mut is_redacted) = (String::new(), text, false);
+    while let Some(at) = rest.find('?') {
+        let (before, query) = rest.split_at(at + 1);
+        let is_end = |c: char| c.is_whitespace() || "\"'`<>()[]{}\\".contains(c);
+        let query = &query[..query.find(is_end).unwrap_or(query.len())];
+        shown.push_str(before);
+        let is_left_out =
+            query.contains('=') && (queries == Queries::All || has_secret_parameter(query));
+        shown.push_str(if is_left_out { "…" } else { query });
+        is_redacted |= is_left_out;
+        rest = &rest[at + 1 + query.len()..];
+    }
+    shown.push_str(rest);
+    is_redacted.then_some(shown)
+}
+
+fn has_secret_parameter(query: &str) -> bool {
+    query.split(['&', ';']).filter_map(|parameter| parameter.split_once('=')).any(|(name, _)| {
+        let name = name.to_ascii_lowercase();
+        SECRET_PARAMETERS.contains(&name.as_str())
+            || name.starts_with("x-amz-")
+            || name.starts_with("x-goog-")
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// 43: signed URLs and the state of an upload are passwords.
+    #[test]
+    fn queries_of_urls_are_left_out() {
+        for (text, all, secret) in [
+            (
+                "PUT \"https://r.io/v2/a/blobs/uploads/1?_state=abc&digest=x\": 404",
+                "PUT \"https://r.io/v2/a/blobs/uploads/1?…\": 404",
+                "PUT \"https://r.io/v2/a/blobs/uploads/1?…\": 404",
+            ),
+            ("GET /b?X-Amz-Signature=1f and /c?sig=2", "GET /b?… and /c?…", "GET /b?… and /c?…"),
+            ("https://a.b/c?version=1", "https://a.b/c?…", "https://a.b/c?version=1"),
+            ("is it there? a=b, no?", "is it there? a=b, no?", "is it there? a=b, no?"),
+        ] {
+            let redacted =
+                |queries| redact_queries(text, queries).unwrap_or_else(|| text.to_owned());
+            assert_eq!(
+                (redacted(Queries::All), redacted(Queries::Secret)),
+                (all.into(), secret.into())
+            );
+        }
+    }
 
     #[test]
     fn every_exit_code_has_its_own_number() {

@@ -103,7 +103,7 @@ pub(super) fn execute(
     }
     let registries = registries::options(matrix, environment)?;
     let secrets = inputs::secrets(matrix, &args.running, environment)?;
-    let mask = inputs::mask(&secrets, &registries.credentials);
+    let mask = inputs::mask(&secrets, &registries.credentials, environment);
     let report = progress::report(&args.running.telling, global, environment, printer, mask)?;
     let call = Call {
         args,

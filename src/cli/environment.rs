@@ -35,6 +35,13 @@ impl Environment {
         }
     }
 
+    /// Returns the same with one more variable.
+    #[cfg(test)]
+    pub(super) fn with_variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.insert(name.into(), value.into());
+        self
+    }
+
     /// Returns the same with the exceptions that the command line allows.
     pub(super) fn with_allowed(&self, allowed: &[Entitlement]) -> Self {
         Self { allowed: allowed.to_vec(), ..self.clone() }

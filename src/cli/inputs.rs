@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_spanned::Spanned;
 
@@ -11,7 +13,7 @@ use crate::engine::Secret;
 use crate::error::{ExitCode, Explain};
 use crate::files::{self, Access, ReadError};
 use crate::matrix::{Matrix, SecretTable, SourceError};
-use crate::registry::{Credentials, conceal};
+use crate::registry::{Concealer, Credentials};
 use crate::report::Mask;
 
 use super::args::RunningArgs;
@@ -175,8 +177,13 @@ fn secret(
     read(id, &path, reader).map(|value| Some(named(id, value)))
 }
 
-/// What a run never tells: the secrets of its steps, and the credentials that it gives out.
-pub(super) fn mask(secrets: &[Secret], credentials: &Arc<Credentials>) -> Mask {
+/// What a run never tells: the secrets of its steps, the credentials that it gives out, and the passwords of
+/// proxies.
+pub(super) fn mask(
+    secrets: &[Secret],
+    credentials: &Arc<Credentials>,
+    environment: &Environment,
+) -> Mask {
     // Certificates are no secret, and their lines are everywhere.
     let secrets = secrets.iter().filter(|secret| secret.id != CA_CERTIFICATES);
     // Of one that is no text, the parts that are.
@@ -185,13 +192,59 @@ pub(super) fn mask(secrets: &[Secret], credentials: &Arc<Credentials>) -> Mask {
         let parts = text.split('\u{fffd}').map(SecretString::from);
         parts.collect::<Vec<_>>()
     });
-    let texts: Vec<SecretString> = texts.collect();
+    let mut concealer = Concealer::default();
+    concealer.add(texts);
+    concealer.add(proxy_secrets(environment));
     let credentials = Arc::clone(credentials);
     Mask::new(move |text| {
-        let masked = conceal(&texts, text);
+        let masked = concealer.conceal(text);
         let shown = masked.as_deref().unwrap_or(text);
         credentials.conceal(shown).or(masked)
     })
+}
+
+/// What no command tells: the passwords of proxies.
+pub(super) fn proxy_mask(environment: &Environment) -> Mask {
+    let mut concealer = Concealer::default();
+    concealer.add(proxy_secrets(environment));
+    Mask::new(move |text| concealer.conceal(text))
+}
+
+/// The passwords in the URLs of proxies: as the URL has them, decoded, and as they travel.
+fn proxy_secrets(environment: &Environment) -> Vec<SecretString> {
+    let mut secrets = Vec::new();
+    for url in proxies(environment).into_values() {
+        let url = if url.contains("://") { url } else { format!("http://{url}") };
+        let Some((userinfo, _)) = url.split_once("://").and_then(|(_, rest)| rest.rsplit_once('@'))
+        else {
+            continue;
+        };
+        let (user, password) = userinfo.split_once(':').unwrap_or(("", userinfo));
+        let [user, plain] = [user, password].map(percent_decode);
+        let pair = STANDARD.encode(format!("{user}:{plain}"));
+        secrets.extend([password.to_owned(), plain, pair].map(SecretString::from));
+    }
+    secrets
+}
+
+fn percent_decode(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let (mut decoded, mut at) = (Vec::with_capacity(bytes.len()), 0);
+    while at < bytes.len() {
+        let hex = bytes.get(at + 1..at + 3).and_then(|hex| std::str::from_utf8(hex).ok());
+        let byte = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        match (bytes[at], byte) {
+            (b'%', Some(byte)) => {
+                decoded.push(byte);
+                at += 3;
+            }
+            (byte, _) => {
+                decoded.push(byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
 }
 
 fn named(id: &str, value: Vec<u8>) -> Secret {
@@ -239,6 +292,19 @@ pub(super) fn proxies(environment: &Environment) -> BTreeMap<String, String> {
 mod tests {
     use super::*;
     use crate::error::Report;
+
+    /// 43: a step may print the proxy that it was given.
+    #[test]
+    fn passwords_of_proxies_are_masked() {
+        for url in ["http://me:p%40ss-word@proxy.example:3128", "me:p%40ss-word@proxy.example"] {
+            let environment = Environment::default().with_variable("https_proxy", url);
+            let secrets = proxy_secrets(&environment);
+            let secrets: Vec<&str> = secrets.iter().map(|secret| secret.expose_secret()).collect();
+            assert_eq!(secrets, ["p%40ss-word", "p@ss-word", "bWU6cEBzcy13b3Jk"]);
+        }
+        let none = Environment::default().with_variable("HTTP_PROXY", "http://proxy.example:3128");
+        assert!(proxy_secrets(&none).is_empty());
+    }
 
     fn argument(text: &str) -> String {
         match secret_argument(text) {

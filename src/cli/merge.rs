@@ -64,7 +64,7 @@ pub(super) fn run(
         metadata::check(path)?;
     }
     let registries = registries::options(&matrix, environment)?;
-    let mask = inputs::mask(&[], &registries.credentials);
+    let mask = inputs::mask(&[], &registries.credentials, environment);
     let report = progress::report(&args.telling, global, environment, printer, mask)?;
     let events = report.events();
     let cancel = CancellationToken::new();

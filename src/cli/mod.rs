@@ -57,7 +57,7 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
-use crate::error::{ExitCode, Report};
+use crate::error::{ExitCode, Queries, Report, redact_queries};
 use crate::report::{Printer, github};
 use args::{AuthCommand, Command};
 
@@ -69,11 +69,13 @@ pub fn run(
 ) -> ExitCode {
     let (out, err) = environment.guards();
     let printer = &printer.guarded(out, err);
+    printer.mask(&inputs::proxy_mask(environment));
     let code = match parse(arguments) {
         Ok(cli) => match execute(cli, environment, printer) {
             Ok(code) => code,
             Err(error) => {
                 let text = error.to_string();
+                let text = redact_queries(&text, Queries::All).unwrap_or(text);
                 if environment.is_actions() {
                     printer.err.commands(&[github::failure(&text)]);
                 } else {

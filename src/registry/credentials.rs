@@ -29,7 +29,7 @@ pub use self::owners::{NamedHosts, Owner};
 pub use self::pair::PairProblem;
 pub use self::plain_http::{PlainHttp, plain_http_hint};
 pub use self::variables::{VARIABLE_PREFIX, VariableProblem, Variables, shell_safe};
-pub use conceal::conceal;
+pub use conceal::{Concealer, conceal};
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
@@ -186,7 +186,7 @@ pub struct Credentials {
     /// Which registry has been given the content of a variable that could be another's too.
     claims: Mutex<BTreeMap<String, String>>,
     /// Everything that was given out, so that nobody repeats it.
-    given: Mutex<Vec<SecretString>>,
+    given: Mutex<Concealer>,
 }
 
 type Answer<T> = Result<Option<T>, Arc<CredentialsError>>;
@@ -301,7 +301,7 @@ impl Credentials {
     /// `text` without any secret that was given out so far; `None` where it holds none.
     #[must_use]
     pub fn conceal(&self, text: &str) -> Option<String> {
-        conceal(&self.given.lock().unwrap_or_else(PoisonError::into_inner), text)
+        self.given.lock().unwrap_or_else(PoisonError::into_inner).conceal(text)
     }
 
     /// The credential for the registry at `host`; `None` where there is none.
@@ -359,7 +359,7 @@ impl Credentials {
         };
         if let Ok(Some(found)) = &next.answer {
             let mut given = self.given.lock().unwrap_or_else(PoisonError::into_inner);
-            given.extend(found.credential.secrets());
+            given.add(found.credential.secrets());
         }
         kept.insert(next).answer.clone()
     }

@@ -36,7 +36,7 @@ mod upload;
 pub use access::Access;
 pub use client::Registries;
 pub use credentials::{
-    AWS_VARIABLES, AuthMethod, AwsIam, Credential, CredentialSource, CredentialSources,
+    AWS_VARIABLES, AuthMethod, AwsIam, Concealer, Credential, CredentialSource, CredentialSources,
     Credentials, CredentialsError, DockerConfig, EcrProblem, Found, NamedHosts, Network, Owner,
     PairProblem, PlainHttp, VARIABLE_PREFIX, VariableProblem, Variables, conceal, plain_http_hint,
     shell_safe,

@@ -1,7 +1,10 @@
+use std::cmp::Reverse;
 use std::fmt;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
+
+use crate::error::{Queries, redact_queries};
 
 /// The longest text of a registry that is repeated, in characters.
 const MAX_MESSAGE: usize = 400;
@@ -95,12 +98,13 @@ pub(super) fn is_html(media_type: &str, body: &[u8]) -> bool {
 /// marks that reorder it, without secrets, and not long.
 pub(super) fn clean(text: &str, secrets: &[SecretString]) -> String {
     let mut text = text.to_owned();
-    for secret in secrets {
-        let secret = secret.expose_secret();
-        if secret.len() >= MIN_REDACTED {
-            text = text.replace(secret, "…");
-        }
+    let mut secrets: Vec<&str> = secrets.iter().map(ExposeSecret::expose_secret).collect();
+    // The longest first: a shorter one within it would leave its tail.
+    secrets.sort_by_key(|secret| Reverse(secret.len()));
+    for secret in secrets.into_iter().filter(|secret| secret.len() >= MIN_REDACTED) {
+        text = text.replace(secret, "…");
     }
+    let text = redact_queries(&text, Queries::All).unwrap_or(text);
     let words = text.split(|character: char| character.is_whitespace() || character.is_control());
     let line = words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
     let mut shown: Vec<char> = line.chars().filter(|character| !reorders(*character)).collect();

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::error::{Queries, redact_queries};
 use crate::event::{Event, Listener};
 
 /// Tells what of a text may not be shown.
@@ -26,26 +27,34 @@ impl Mask {
         Self::new(|_| None)
     }
 
-    /// Masks a text in its place; tells whether there was anything to mask.
-    fn apply(&self, text: &mut String) -> bool {
-        let masked = (self.0)(text);
-        let is_masked = masked.is_some();
-        if let Some(masked) = masked {
-            *text = masked;
+    /// Returns `text` without what may not be shown; `None` where all of it may be.
+    pub(super) fn conceal(&self, text: &str) -> Option<String> {
+        (self.0)(text)
+    }
+
+    /// Masks a text in its place, queries of URLs too; returns true if there was anything to mask.
+    fn apply(&self, text: &mut String, queries: Queries) -> bool {
+        let masked = self.conceal(text);
+        let redacted = redact_queries(masked.as_deref().unwrap_or(text), queries);
+        match redacted.or(masked) {
+            Some(shown) => {
+                *text = shown;
+                true
+            }
+            None => false,
         }
-        is_masked
     }
 
     /// The event as it may be told, where that differs from how it happened.
     fn event(&self, event: &Event) -> Option<Event> {
         let mut told = event.clone();
         let is_masked = match &mut told {
-            Event::Log { line, .. } => self.apply(line),
-            Event::Warning { message, .. } => self.apply(message),
-            Event::StepStarted { step, .. } => self.apply(&mut step.name),
+            Event::Log { line, .. } => self.apply(line, Queries::Secret),
+            Event::Warning { message, .. } => self.apply(message, Queries::All),
+            Event::StepStarted { step, .. } => self.apply(&mut step.name, Queries::Secret),
             Event::StepFinished { step, error, .. } => {
-                let in_name = self.apply(&mut step.name);
-                error.as_mut().is_some_and(|error| self.apply(error)) || in_name
+                let in_name = self.apply(&mut step.name, Queries::Secret);
+                error.as_mut().is_some_and(|error| self.apply(error, Queries::All)) || in_name
             }
             Event::TargetFailed { failure, .. } => {
                 let texts = [
@@ -55,7 +64,11 @@ impl Mask {
                     failure.hint.as_mut(),
                 ];
                 // Counted, since each of them must be masked.
-                texts.into_iter().flatten().map(|text| usize::from(self.apply(text))).sum::<usize>()
+                texts
+                    .into_iter()
+                    .flatten()
+                    .map(|text| usize::from(self.apply(text, Queries::All)))
+                    .sum::<usize>()
                     > 0
             }
             _ => false,

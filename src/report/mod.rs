@@ -107,6 +107,7 @@ impl RunReport {
     /// A report that shows itself through `printer`.
     #[must_use]
     pub fn new(request: ReportRequest, mut printer: Printer) -> Self {
+        printer.mask(&request.mask);
         if request.display == Display::GitHub {
             printer = printer.for_actions();
         }

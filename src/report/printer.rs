@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::github::Command;
 use super::guard::Guard;
+use super::mask::Mask;
 
 /// Where results and messages go: results to `out`, everything else to `err`.
 #[derive(Debug, Clone)]
@@ -34,6 +35,13 @@ impl Printer {
     pub fn for_actions(&self) -> Self {
         let read = |stream: &Stream| Guard { actions: true, ..stream.guard };
         self.guarded(read(&self.out), read(&self.err))
+    }
+
+    /// Masks everything that is printed from now on, also through other printers to the same streams.
+    pub fn mask(&self, mask: &Mask) {
+        for stream in [&self.out, &self.err] {
+            lock(&stream.inner).mask = mask.clone();
+        }
     }
 
     /// Prints a result: `text` and a line end, unless it has one or is empty.
@@ -70,12 +78,14 @@ struct Inner {
     writer: Box<dyn Write + Send>,
     /// Set by the first write that fails; nothing is written after it.
     end: Option<io::Error>,
+    /// What is never printed.
+    mask: Mask,
 }
 
 impl Stream {
     /// A stream into `writer`.
     pub fn new(writer: impl Write + Send + 'static) -> Self {
-        let inner = Inner { writer: Box::new(writer), end: None };
+        let inner = Inner { writer: Box::new(writer), end: None, mask: Mask::none() };
         Self { inner: Arc::new(Mutex::new(inner)), guard: Guard::default() }
     }
 
@@ -142,6 +152,8 @@ impl StreamLock<'_> {
         if text.is_empty() || self.inner.end.is_some() {
             return;
         }
+        let masked = self.inner.mask.conceal(text);
+        let text = masked.as_deref().unwrap_or(text);
         // One write, so that other processes on the same terminal do not come between.
         let end = if text.ends_with('\n') { "" } else { "\n" };
         if let Err(error) = self.inner.writer.write_all(format!("{text}{end}").as_bytes()) {

@@ -185,3 +185,43 @@ async fn a_password_that_is_refused_shows_nowhere_either() {
         assert_not_shown(&output, folder.path());
     }
 }
+
+/// 43: a build step prints its secret and the proxy that it was given, in every form, and fails.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_prints_its_secret_shows_it_nowhere() {
+    const PROXY: &str = "http://me:pr0xy-5a1fPq@127.0.0.1:9";
+    let folder = tempfile::tempdir().expect("a folder");
+    let matrix = "[image]\nrepository = \"acme/base\"\ndockerfile = \"Dockerfile.hbs\"\n\
+                  platforms = [\"linux/amd64\"]\n[axes]\nword = [\"one\"]\n\
+                  [build.secrets]\ntoken = { env = \"GIVEN\" }\n";
+    let dockerfile = format!(
+        "FROM python:3.11-slim-bookworm\nRUN --mount=type=secret,id=token \\\n\
+         : {} && cat /run/secrets/token && base64 /run/secrets/token && \\\n\
+         python3 -c 'import urllib.parse, json; s = open(\"/run/secrets/token\").read(); \
+         print(urllib.parse.quote(s), json.dumps(s))' && \\\n\
+         echo \"$all_proxy\" && echo 'https://a.b/c?X-Amz-Signature=n0t-sh0wn' && exit 7\n",
+        bed::unique()
+    );
+    fs_err::write(folder.path().join("matrix.toml"), matrix).expect("a file");
+    fs_err::create_dir(folder.path().join("dockerfiles")).expect("a folder");
+    fs_err::write(folder.path().join("dockerfiles/Dockerfile.hbs"), dockerfile).expect("a file");
+    for (progress, code) in [("json", 6), ("plain", 6), ("github", 6)] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_basegen"));
+        command
+            .current_dir(folder.path())
+            .args(["--version-tag", "v1", "--verbose", "--log-dir", "logs", "--progress", progress])
+            .args(["--metadata-file", "images.json"])
+            .env("XDG_STATE_HOME", folder.path().join("state"))
+            .env("GITHUB_ACTIONS", "true")
+            .env("GITHUB_STEP_SUMMARY", folder.path().join("summary.md"))
+            .env("all_proxy", PROXY)
+            .env("no_proxy", "*")
+            .env("GIVEN", CANARY);
+        let output = tokio::task::spawn_blocking(move || command.output()).await;
+        let output = output.expect("the command ends").expect("the command runs");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{told}");
+        assert!(told.contains("***") && !told.contains("n0t-sh0wn"), "{told}");
+        assert_not_shown(&output, folder.path());
+    }
+}

@@ -1,5 +1,7 @@
+use std::ops::Range;
+
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::Credential;
@@ -10,22 +12,102 @@ const SHORTEST: usize = 6;
 /// What stands in place of a secret.
 const STARS: &str = "***";
 
-/// `text` with stars in place of each of `secrets`, as a whole or line by line; `None` where it
-/// holds none of them.
-#[must_use]
-pub fn conceal(secrets: &[SecretString], text: &str) -> Option<String> {
-    let mut concealed: Option<String> = None;
-    for secret in secrets {
-        let secret = secret.expose_secret().trim();
-        let lines = secret.lines().map(str::trim).filter(|line| *line != secret);
-        for part in std::iter::once(secret).chain(lines) {
-            let shown = concealed.as_deref().unwrap_or(text);
-            if part.len() >= SHORTEST && shown.contains(part) {
-                concealed = Some(shown.replace(part, STARS));
+/// Secrets in every form in which a text may repeat them: as they are, line by line, and encoded for URLs,
+/// for JSON and in base64, also as a part of a longer text in base64.
+#[derive(Default)]
+pub struct Concealer {
+    forms: Vec<SecretString>,
+}
+
+impl Concealer {
+    /// Adds the forms of `secrets`.
+    pub fn add(&mut self, secrets: impl IntoIterator<Item = SecretString>) {
+        for secret in secrets {
+            let whole = secret.expose_secret().trim();
+            let lines = whole.lines().map(|line| line.trim().to_owned());
+            for form in encodings(whole).into_iter().chain(lines) {
+                let is_known = || self.forms.iter().any(|known| known.expose_secret() == form);
+                if form.len() >= SHORTEST && !is_known() {
+                    self.forms.push(form.into());
+                }
             }
         }
     }
-    concealed
+
+    /// Returns `text` with stars in place of every secret; `None` where it contains none. Secrets that
+    /// overlap are replaced together, so that no part of one is left.
+    #[must_use]
+    pub fn conceal(&self, text: &str) -> Option<String> {
+        let mut found: Vec<Range<usize>> = Vec::new();
+        for form in &self.forms {
+            let form = form.expose_secret();
+            let mut from = 0;
+            while let Some(at) = text[from..].find(form) {
+                let start = from + at;
+                found.push(start..start + form.len());
+                from = start + form.chars().next().map_or(1, char::len_utf8);
+            }
+        }
+        if found.is_empty() {
+            return None;
+        }
+        found.sort_by_key(|range| range.start);
+        let (mut shown, mut end) = (String::with_capacity(text.len()), 0);
+        for range in found {
+            if range.start > end || shown.is_empty() {
+                shown.push_str(&text[end..range.start]);
+                shown.push_str(STARS);
+            }
+            end = end.max(range.end);
+        }
+        shown.push_str(&text[end..]);
+        Some(shown)
+    }
+}
+
+/// `text` with stars in place of each of `secrets`; `None` where it contains none of them.
+#[must_use]
+pub fn conceal(secrets: &[SecretString], text: &str) -> Option<String> {
+    let mut concealer = Concealer::default();
+    concealer.add(secrets.iter().cloned());
+    concealer.conceal(text)
+}
+
+/// Returns `secret` as it is and encoded.
+fn encodings(secret: &str) -> Vec<String> {
+    let percent = |byte: u8| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+            char::from(byte).to_string()
+        }
+        _ => format!("%{byte:02X}"),
+    };
+    let url: String = secret.bytes().map(percent).collect();
+    let json = serde_json::to_string(secret).unwrap_or_default();
+    let mut encodings = vec![
+        secret.to_owned(),
+        url.replace("%20", "+"),
+        secret.bytes().map(percent).map(|text| text_with_lower_hex(&text)).collect(),
+        url,
+        json.trim_matches('"').to_owned(),
+        STANDARD.encode(secret),
+    ];
+    // Where a longer text is encoded, three positions are possible. The characters at both ends depend on
+    // what is beside the secret.
+    for (shift, skipped) in [(0, 0), (1, 2), (2, 3)] {
+        let bytes = [&[0; 2][..shift], secret.as_bytes()].concat();
+        let kept = bytes.len() * 8 / 6;
+        let encoded = STANDARD_NO_PAD.encode(&bytes);
+        encodings.extend(encoded.get(skipped..kept).map(str::to_owned));
+    }
+    let url_safe: Vec<String> =
+        encodings[5..].iter().map(|text| text.replace('+', "-").replace('/', "_")).collect();
+    encodings.extend(url_safe);
+    encodings
+}
+
+/// Returns `%2f` for `%2F`.
+fn text_with_lower_hex(text: &str) -> String {
+    if text.starts_with('%') { text.to_ascii_lowercase() } else { text.to_owned() }
 }
 
 impl Credential {
@@ -53,6 +135,40 @@ mod tests {
         assert_eq!(told("a hunter2 b hunter2").as_deref(), Some("a *** b ***"));
         assert_eq!(told("line MIIEvQ").as_deref(), Some("line ***"));
         assert_eq!(told("abc is too short to be one"), None);
+    }
+
+    /// 43: however a step or a server repeats a secret.
+    #[test]
+    fn secrets_are_found_in_every_encoding() {
+        let secret = "pa ss/w+ord\"\u{e9}\u{1f}";
+        let inner: [String; 3] =
+            ["", "a", "ab"].map(|before| STANDARD.encode(format!("{before}{secret} and more")));
+        let encoded = [
+            "pa%20ss%2Fw%2Bord%22%C3%A9%1F".to_owned(),
+            "pa+ss%2Fw%2Bord%22%C3%A9%1F".to_owned(),
+            "pa%20ss%2fw%2bord%22%c3%a9%1f".to_owned(),
+            serde_json::to_string(secret).expect("JSON"),
+            STANDARD.encode(secret),
+            base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(secret),
+        ];
+        for text in encoded.iter().chain(&inner) {
+            let told = conceal(&[secret.into()], &format!("a {text} b")).unwrap_or_default();
+            assert!(told.contains(STARS), "{text}: {told}");
+        }
+        for text in &encoded[..5] {
+            let told = conceal(&[secret.into()], text).unwrap_or_default();
+            assert!(told.trim_matches('"') == STARS, "{text}: {told}");
+        }
+    }
+
+    /// 43: the longer of two secrets leaves no tail, and neither do two that overlap.
+    #[test]
+    fn secrets_that_overlap_leave_nothing() {
+        let secrets: Vec<SecretString> =
+            ["hunter2", "hunter2-and-more", "2-and-more-yet"].map(SecretString::from).into();
+        assert_eq!(conceal(&secrets, "a hunter2-and-more b").as_deref(), Some("a *** b"));
+        assert_eq!(conceal(&secrets, "a hunter2-and-more-yet b").as_deref(), Some("a *** b"));
+        assert_eq!(conceal(&secrets, "hunter2hunter2").as_deref(), Some("***"));
     }
 
     #[test]
