@@ -299,7 +299,8 @@ mod tests {
         for url in ["http://me:p%40ss-word@proxy.example:3128", "me:p%40ss-word@proxy.example"] {
             let environment = Environment::default().with_variable("https_proxy", url);
             let secrets = proxy_secrets(&environment);
-            let secrets: Vec<&str> = secrets.iter().map(|secret| secret.expose_secret()).collect();
+            let secrets: Vec<&str> =
+                secrets.iter().map(secrecy::ExposeSecret::expose_secret).collect();
             assert_eq!(secrets, ["p%40ss-word", "p@ss-word", "bWU6cEBzcy13b3Jk"]);
         }
         let none = Environment::default().with_variable("HTTP_PROXY", "http://proxy.example:3128");

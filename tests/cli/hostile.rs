@@ -157,7 +157,7 @@ fn what_is_no_file_is_not_opened() {
         }
         let made = Command::new("mkfifo").arg(&at).status().expect("mkfifo");
         assert!(made.success());
-        all += &format!("{what}\n{}\n", run(&project, command));
+        writeln!(all, "{what}\n{}", run(&project, command)).expect("a string");
     };
     let version = "[version]\nfile = \"VERSION\"";
     refused("matrix", "matrix.toml", "list", version);
@@ -183,10 +183,11 @@ fn what_is_no_file_is_not_opened() {
         &format!("{version}\n[build]\nca_certificates = \"ca.pem\""),
     );
     let project = Project::new();
-    all += &format!("a device as a matrix\n{}\n", run(&project, "list -f /dev/zero"));
-    all += &format!("a device as metadata\n{}\n", run(&project, "merge /dev/zero"));
+    writeln!(all, "a device as a matrix\n{}", run(&project, "list -f /dev/zero"))
+        .expect("a string");
+    writeln!(all, "a device as metadata\n{}", run(&project, "merge /dev/zero")).expect("a string");
     project.write("matrix.toml", &format!("{MATRIX}#{}\n", "x".repeat(4 << 20)));
-    all += &format!("a matrix of more than 4 MiB\n{}\n", run(&project, "list"));
+    writeln!(all, "a matrix of more than 4 MiB\n{}", run(&project, "list")).expect("a string");
     insta::assert_snapshot!(all);
 }
 
