@@ -25,7 +25,7 @@ pub(super) fn hand_on(
     match environment.path("GITHUB_OUTPUT") {
         Some(path) => {
             outputs.append(&path).map_err(FileError::outputs)?;
-            printer.result(text);
+            printer.done(text);
         }
         None => printer.result(&outputs.to_string()),
     }

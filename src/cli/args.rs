@@ -116,7 +116,7 @@ pub(super) struct GlobalArgs {
     /// receive the token for pull requests.
     #[arg(long, value_name = "ENTITLEMENT", global = true)]
     pub(super) allow: Vec<Entitlement>,
-    /// Say only what went wrong
+    /// Print results, warnings and errors only
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(super) quiet: bool,
     /// Show what the build steps write

@@ -167,12 +167,12 @@ impl Answer {
         printer: &Printer,
     ) -> Result<(), Report> {
         if args.dry_run && args.format == AnswerFormat::Text {
-            printer.message(self.headline().as_str());
+            printer.note(self.headline().as_str());
             printer.result(&version::diff(&self.edits));
             return Ok(());
         }
         match args.format {
-            AnswerFormat::Text => printer.result(&self.text()),
+            AnswerFormat::Text => printer.done(&self.text()),
             AnswerFormat::Json => printer.result(&escape_json(&self.json(args.dry_run))),
             // The steps after this one would take it for done.
             AnswerFormat::Github if args.dry_run => printer.result(&self.outputs().to_string()),

@@ -94,9 +94,7 @@ pub(super) fn run(
         return Err(error);
     }
     if wrong == 0 {
-        if !global.quiet {
-            printer.message("everything is in step");
-        }
+        printer.note("everything is in step");
         return Ok(ExitCode::Success);
     }
     printer.message(&format!("{} out of step", format::count(wrong, "thing")));

@@ -162,7 +162,7 @@ fn secrets(
         if is_there || !table.optional {
             secrets.push(BakeSecret { id: id.clone(), source });
         } else {
-            printer.message(&format!("the optional secret `{id}` is not there, and left out"));
+            printer.note(&format!("the optional secret `{id}` is not there, and left out"));
         }
     }
     let certificates = inputs::ca_certificates(matrix, None, environment)?;
@@ -207,7 +207,7 @@ fn write(folder: &Path, bake: &Bake<'_>, printer: &Printer) -> Result<(), Report
     let content = bake.text.clone().into_bytes();
     files.insert(PathBuf::from(FILE), RenderedFile { executable: false, content });
     render::write(folder, &files)?;
-    printer.message(&format!(
+    printer.note(&format!(
         "wrote {FILE} to {folder}; build it there: cd {folder} && docker buildx bake",
         folder = folder.display()
     ));

@@ -97,7 +97,7 @@ pub(super) fn run(
     match environment.path("GITHUB_OUTPUT") {
         Some(path) => {
             outputs.append(&path).map_err(FileError::outputs)?;
-            printer.result(&told(&plan, &shards));
+            printer.done(&told(&plan, &shards));
             if let Some(path) = environment.step_summary() {
                 markdown::add(&path, &summary(&plan, &shards)).map_err(FileError::summary)?;
             }

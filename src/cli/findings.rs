@@ -38,7 +38,7 @@ pub(super) fn of(
     environment: &Environment,
     printer: &Printer,
 ) -> Result<Found, Report> {
-    let checker = Checker { matrix, fix: args.fix, printer, quiet: global.quiet };
+    let checker = Checker { matrix, fix: args.fix, printer };
     let mut findings = checker.schema()?;
     let (first, of_places) = checker.version();
     findings.extend(of_places);
@@ -71,7 +71,6 @@ struct Checker<'a> {
     matrix: &'a Matrix,
     fix: bool,
     printer: &'a Printer,
-    quiet: bool,
 }
 
 impl Checker<'_> {
@@ -368,10 +367,8 @@ impl Checker<'_> {
     }
 
     fn wrote(&self, path: &Path) {
-        if !self.quiet {
-            let path = version::named(self.matrix.folder(), path);
-            self.printer.message(&format!("wrote {}", path.display()));
-        }
+        let path = version::named(self.matrix.folder(), path);
+        self.printer.note(&format!("wrote {}", path.display()));
     }
 }
 

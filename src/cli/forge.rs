@@ -8,8 +8,9 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::error::{ExitCode, Explain, Report};
 use crate::forge::{Access, GitHubOptions, Remote, RepositoryName};
-use crate::matrix::{Matrix, PullRequestTable};
+use crate::matrix::{Matrix, PullRequestTable, VersionTable};
 use crate::registry::{PlainHttp, RetryPolicy, plain_http_hint};
+use crate::report::Printer;
 
 use super::{Environment, git, owners, registries};
 
@@ -108,6 +109,7 @@ impl Explain for ForgeError {
 pub(super) fn options(
     matrix: &Matrix,
     environment: &Environment,
+    printer: &Printer,
     anonymous: bool,
 ) -> Result<GitHubOptions, Report> {
     let table = &matrix.pull_request;
@@ -145,7 +147,22 @@ pub(super) fn options(
         access,
         retry: RetryPolicy::default(),
         timeout: TIMEOUT,
+        optional_permissions: optional_permissions(matrix),
+        printer: printer.clone(),
     })
+}
+
+/// What the token of an App is asked for beyond contents and pull requests.
+fn optional_permissions(matrix: &Matrix) -> Vec<(&'static str, &'static str)> {
+    let mut permissions = Vec::new();
+    if !matrix.pull_request.team_reviewers.is_empty() {
+        permissions.push(("members", "read"));
+    }
+    let places = matrix.version.iter().flat_map(VersionTable::places);
+    if places.into_iter().any(|place| place.file.get_ref().contains(".github/workflows/")) {
+        permissions.push(("workflows", "write"));
+    }
+    permissions
 }
 
 /// Which tokens a host of GitHub's API may receive.

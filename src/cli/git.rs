@@ -224,17 +224,6 @@ pub(super) fn prefix(folder: &Path) -> Option<String> {
     asked(folder, &["rev-parse", "--show-prefix"]).map(|prefix| prefix.trim_end().to_owned())
 }
 
-/// The files of the index below `folder` that match one of `patterns`, relative to it.
-pub(super) fn files(folder: &Path, patterns: &[&str]) -> Vec<String> {
-    let output = git(folder, &["ls-files", "-z"], &[]).ok();
-    let listed = output.filter(|output| output.status.success());
-    let patterns: Vec<glob::Pattern> =
-        patterns.iter().filter_map(|pattern| glob::Pattern::new(pattern).ok()).collect();
-    let mut files = listed.map(|output| paths(&output)).unwrap_or_default();
-    files.retain(|file| patterns.iter().any(|pattern| pattern.matches(file)));
-    files
-}
-
 /// A path relative to the folder `prefix`, from the repository's top; nothing where it leaves that.
 pub(super) fn in_repository(prefix: &str, path: &Path) -> Option<String> {
     let mut parts: Vec<String> = Vec::new();

@@ -222,15 +222,8 @@ fn wanted(matrix: &Matrix) -> Vec<PathBuf> {
             let folders = file.ancestors().skip(1);
             wanted.extend(folders.map(|folder| folder.join(lock)));
         }
-        let is_workspace =
-            place.key.as_ref().is_some_and(|key| key.get_ref().starts_with("workspace."));
-        if name == "Cargo.toml" && is_workspace {
-            // Its members say which of them have its version; they may lie beside the matrix.
-            let home = file.parent().unwrap_or(Path::new(""));
-            let folder = matrix.folder().join(home);
-            let members = git::files(&folder, &["Cargo.toml", "*/Cargo.toml"]);
-            wanted.extend(members.into_iter().map(|member| home.join(member)));
-        }
+        // The packages of a workspace say which of them have its version, and require each other.
+        wanted.extend(version::cargo_manifests(&place, &matrix.checkout));
         wanted.push(file);
     }
     let readme = matrix.generated.readme.as_ref();

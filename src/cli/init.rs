@@ -153,14 +153,15 @@ pub(super) fn run(args: &InitArgs, printer: &Printer) -> Result<ExitCode, Report
             (false, true) => "would write",
             (false, false) => "wrote",
         };
-        printer.result(&format!("{done} {}", path.display()));
+        let line = format!("{done} {}", path.display());
+        if args.dry_run { printer.result(&line) } else { printer.done(&line) }
     }
     for (origin, wish) in &images {
         printer.result(&told(origin, &wish.findings));
     }
     if !args.dry_run {
         let has_workflow = files.keys().any(|path| path.starts_with(".github"));
-        printer.result(&next(folder, has_workflow && init::needs_action()));
+        printer.done(&next(folder, has_workflow && init::needs_action()));
     }
     Ok(ExitCode::Success)
 }

@@ -141,6 +141,7 @@ fn stray_argument(command: &clap::Command, matches: &ArgMatches) -> Option<Strin
 }
 
 fn execute(cli: Cli, environment: &Environment, printer: &Printer) -> Result<ExitCode, Report> {
+    let printer = &Printer { quiet: cli.global.quiet, ..printer.clone() };
     let environment = &environment.with_allowed(&cli.global.allow);
     match cli.command {
         None => build::run(&cli.build, &cli.global, environment, printer),

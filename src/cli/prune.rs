@@ -81,12 +81,16 @@ async fn prune(
     if let Ok(engine) = &engine {
         leftovers.images = stale_images(engine, &repositories, &needed).await?;
     }
-    printer.result(&leftovers.text());
+    if args.yes {
+        printer.done(&leftovers.text());
+    } else {
+        printer.result(&leftovers.text());
+    }
     let deleted = match args.yes {
         true => Some(delete(&registries, engine.ok(), &leftovers, printer).await),
         false => None,
     };
-    printer.message(&format!("{}\n", leftovers.summary(deleted)));
+    printer.note(&format!("{}\n", leftovers.summary(deleted)));
     Ok(())
 }
 

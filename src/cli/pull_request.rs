@@ -12,17 +12,19 @@ use crate::forge::{
     Base, Body, GitHub, GitHubOptions, ImageRow, Notes, Opened, Proposal, ReleasePullRequest,
     RowChange, marker,
 };
+use crate::matrix::{Matrix, refuse_branch};
 use crate::plan::{Plan, PublishedState, Target};
 use crate::publish::{self, ImageContent, ReleaseSet, Since};
 use crate::registry::Registries;
-use crate::report::{Outputs, Printer};
+use crate::report::{Outputs, Printer, markdown};
 use crate::version::Version;
 
 use super::in_step::{self, OnBase};
 use super::metadata::FileError;
-use super::publish::version_set;
+use super::publish::{newest_set, version_set};
 use super::recipe::Recipe;
-use super::{Environment, bump, forge, registries, released, signals, stands};
+use super::selection::ArgumentError;
+use super::{Environment, bump, forge, git, registries, released, signals, stands};
 
 /// What a pull request is asked for with, beside what the matrix says.
 #[derive(Debug, Clone, Default)]
@@ -36,6 +38,16 @@ pub(super) struct Wishes {
     /// Where the notes of the release are written to, too.
     pub(super) notes: Option<PathBuf>,
 }
+
+/// The longest title of a pull request, in characters.
+const MAX_TITLE: usize = 256;
+
+/// The longest text of a pull request, in characters.
+/// Compared with bytes, which are never fewer.
+const MAX_BODY: usize = 65_536;
+
+/// The longest notes in a job summary, in bytes. GitHub allows 1 MiB for all of a step.
+const MAX_SUMMARY: usize = 900 << 10;
 
 /// Why there is no pull request for this call.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +82,9 @@ pub(super) enum ProposalError {
     /// The branch of the pull request is its own base.
     #[error("the branch of the pull request is the branch that it is for: `{0}`")]
     SameBranch(String),
+    /// The title is longer than GitHub allows.
+    #[error("the title of the pull request has {0} characters, GitHub allows {MAX_TITLE}")]
+    LongTitle(usize),
 }
 
 struct Missing<'a>(&'a [String]);
@@ -90,7 +105,7 @@ impl Explain for ProposalError {
             Self::Part | Self::Custom(_) => ExitCode::Usage,
             Self::NotWhole { .. } => ExitCode::Drift,
             Self::Newer { .. } => ExitCode::Forge,
-            Self::SameBranch(_) => ExitCode::Matrix,
+            Self::SameBranch(_) | Self::LongTitle(_) => ExitCode::Matrix,
             Self::Interrupted => ExitCode::Interrupted,
         }
     }
@@ -106,6 +121,7 @@ impl Explain for ProposalError {
             Self::Newer { .. } => "the working tree is older than the branch: update it first",
             Self::Interrupted => "the same again goes on from there",
             Self::SameBranch(_) => "choose another `branch` in `[pull_request]`",
+            Self::LongTitle(_) => "shorten `title` in `[pull_request]`",
         };
         Some(hint.to_owned())
     }
@@ -138,7 +154,12 @@ impl<'a> Proposing<'a> {
         if plan.matrix.version.is_none() {
             return Err(bump::NoVersion.into());
         }
-        let options = forge::options(plan.matrix, environment, wishes.dry_run)?;
+        check_base(wishes.base.as_deref())?;
+        let title = plan.matrix.pull_request.title(version.as_str()).chars().count();
+        if title > MAX_TITLE {
+            return Err(ProposalError::LongTitle(title).into());
+        }
+        let options = forge::options(plan.matrix, environment, printer, wishes.dry_run)?;
         let proposing = Self { plan, version, options, wishes, environment, printer };
         if !proposing.wishes.dry_run {
             proposing.look()?;
@@ -151,11 +172,11 @@ impl<'a> Proposing<'a> {
     fn look(&self) -> Result<(), Report> {
         let runtime = Runtime::new().map_err(FileError::runtime)?;
         let mut github = wait(&runtime, GitHub::connect(&self.options))?;
-        let base = wait(&runtime, github.base(self.base_name()))?;
+        let base = wait(&runtime, github.base(base_name(self.plan.matrix, &self.wishes)))?;
         let edits = wait(&runtime, in_step::on_base(self.plan, self.version, &github, &base))?;
         self.check_order(&edits, &base)?;
         if !edits.is_empty() {
-            let (request, _) = self.request(&edits.prefix, &Notes::default(), &base)?;
+            let (request, _) = self.request(&edits.prefix, &Notes::default(), &base, MAX_BODY)?;
             wait(&runtime, github.find_own(&request, &base))?;
         }
         runtime.shutdown_background();
@@ -170,7 +191,7 @@ impl<'a> Proposing<'a> {
             return Err(self.not_whole(missing).into());
         }
         let mut github = wait(&runtime, GitHub::connect(&self.options))?;
-        let base = wait(&runtime, github.base(self.base_name()))?;
+        let base = wait(&runtime, github.base(base_name(self.plan.matrix, &self.wishes)))?;
         let edits = wait(&runtime, in_step::on_base(self.plan, self.version, &github, &base))?;
         self.check_order(&edits, &base)?;
         if edits.is_empty() {
@@ -178,20 +199,23 @@ impl<'a> Proposing<'a> {
                 "nothing to do: `{}` is in step with {} already",
                 base.branch, self.version
             );
-            self.printer.result(&message);
+            self.printer.done(&message);
             return Ok(ExitCode::Success);
         }
         let notes = match missing.is_empty() {
             true => wait(&runtime, self.notes(&edits.version))?,
             false => self.expected(&edits.version, &runtime)?,
         };
-        let (request, body) = self.request(&edits.prefix, &notes, &base)?;
+        let (request, _) = self.request(&edits.prefix, &notes, &base, MAX_BODY)?;
+        let open = wait(&runtime, github.find_own(&request, &base))?;
+        let room = MAX_BODY - open.map_or(0, |open| open.kept_bytes(&request)).min(MAX_BODY);
+        let (request, body) = self.request(&edits.prefix, &notes, &base, room)?;
         if self.wishes.dry_run {
             let diff = wait(&runtime, edits.diff(&github))?;
             self.show(&request, &base, &diff);
             return Ok(ExitCode::Success);
         }
-        self.write_notes(&body)?;
+        self.write_notes(&notes, &request, &body)?;
         let changes = edits.changes();
         let branch = wait(&runtime, github.prepare(&request, &base, &changes))?;
         // Nobody shall be asked to merge what cannot be pulled: tags may have gone since.
@@ -205,14 +229,9 @@ impl<'a> Proposing<'a> {
             self.tell(&opened)?;
         } else {
             let message = format!("nothing to do: `{}` has all of it already", base.branch);
-            self.printer.result(&message);
+            self.printer.done(&message);
         }
         Ok(ExitCode::Success)
-    }
-
-    fn base_name(&self) -> Option<&str> {
-        let of_matrix = self.plan.matrix.pull_request.base.as_ref();
-        self.wishes.base.as_deref().or(of_matrix.map(|base| base.get_ref().as_str()))
     }
 
     /// What of the release is not in its registry.
@@ -336,13 +355,12 @@ impl<'a> Proposing<'a> {
         prefix: &str,
         notes: &Notes,
         base: &Base,
+        room: usize,
     ) -> Result<(ReleasePullRequest, Body), ProposalError> {
         let (matrix, version) = (self.plan.matrix, self.version.as_str());
         let table = &matrix.pull_request;
-        let file = matrix.source.path.file_name().unwrap_or_default().to_string_lossy();
-        let marker = marker(&format!("{prefix}{file}"));
-        let place = format!("`basegen status {version}` lists all of them");
-        let body = notes.body(&marker, &place);
+        let marker = marker_of(matrix, prefix);
+        let body = notes.body(&marker, &self.place_of_all(), room);
         let branch = table.branch(version);
         if branch == base.branch {
             return Err(ProposalError::SameBranch(branch));
@@ -371,27 +389,43 @@ impl<'a> Proposing<'a> {
         ));
     }
 
-    /// Writes all of the notes where they are asked for, or where the pull request leaves some out.
-    fn write_notes(&self, body: &Body) -> Result<(), Report> {
-        let whole = body.spilled.as_ref().unwrap_or(&body.text);
-        let path = match (&self.wishes.notes, &body.spilled) {
-            (Some(path), _) => path.clone(),
-            (None, None) => return Ok(()),
-            (None, Some(_)) => {
-                let state = self.environment.state_folder();
-                let state = state.unwrap_or_else(|| self.plan.matrix.folder().join(".basegen"));
-                state.join("notes").join(format!("{}.md", self.version))
-            }
-        };
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        parent.map_or(Ok(()), fs_err::create_dir_all).map_err(FileError::notes)?;
-        fs_err::write(&path, whole).map_err(FileError::notes)?;
-        if body.spilled.is_some() {
-            self.printer.message(&format!(
-                "the notes are too long for a pull request: all of them are in `{}`",
-                path.display()
-            ));
+    /// Where all images are listed if the pull request leaves some out.
+    fn place_of_all(&self) -> String {
+        let run = self.environment.variable("GITHUB_RUN_ID");
+        match run.filter(|_| self.environment.step_summary().is_some()) {
+            Some(run) => format!("The summary of workflow run {run} lists all of them."),
+            None => format!("`basegen status {}` lists all of them.", self.version),
         }
+    }
+
+    /// Writes all of the notes to the file that is asked for, and to the job summary if the pull request
+    /// leaves some out.
+    fn write_notes(
+        &self,
+        notes: &Notes,
+        request: &ReleasePullRequest,
+        body: &Body,
+    ) -> Result<(), Report> {
+        if let Some(path) = &self.wishes.notes {
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            parent.map_or(Ok(()), fs_err::create_dir_all).map_err(FileError::notes)?;
+            let whole = body.spilled.as_ref().unwrap_or(&body.text);
+            fs_err::write(path, whole).map_err(FileError::notes)?;
+        }
+        if body.spilled.is_none() {
+            return Ok(());
+        }
+        let summary = self.environment.step_summary();
+        if let Some(path) = &summary {
+            let text = notes.body(&request.marker, "", MAX_SUMMARY).text;
+            markdown::add(path, &format!("{text}\n")).map_err(FileError::summary)?;
+        }
+        let place = match (&self.wishes.notes, summary) {
+            (Some(path), _) => format!("`{}` lists all of them", path.display()),
+            (None, Some(_)) => "the job summary lists all of them".to_owned(),
+            (None, None) => "`--notes FILE` writes all of them to a file".to_owned(),
+        };
+        self.printer.message(&format!("the pull request does not list all images: {place}"));
         Ok(())
     }
 
@@ -408,10 +442,11 @@ impl<'a> Proposing<'a> {
         }
         if pull.is_by_actions() {
             self.printer.message(
-                "warning: the pull request was opened with the token of Actions, for which GitHub \
-                 runs no workflow: its checks do not begin by themselves\n\
-                 hint: use the token of a GitHub App (BASEGEN_APP_ID, BASEGEN_APP_PRIVATE_KEY), or \
-                 close and reopen the pull request by hand",
+                "warning: the pull request was opened with the token of Actions: its workflows wait for \
+                 approval\n\
+                 hint: select \"Approve workflows to run\" in the pull request, or use the token of a \
+                 GitHub App (BASEGEN_APP_ID, BASEGEN_APP_PRIVATE_KEY). On an older GitHub Enterprise \
+                 Server the workflows start only after the pull request is closed and reopened",
             );
         }
         if let Some(path) = self.environment.path("GITHUB_OUTPUT") {
@@ -422,6 +457,52 @@ impl<'a> Proposing<'a> {
         }
         Ok(())
     }
+}
+
+/// The branch that the pull request is for; `None` for the default branch of the repository.
+fn base_name<'a>(matrix: &'a Matrix, wishes: &'a Wishes) -> Option<&'a str> {
+    let of_matrix = matrix.pull_request.base.as_ref().map(|base| base.get_ref().as_str());
+    wishes.base.as_deref().or(of_matrix)
+}
+
+fn check_base(name: Option<&str>) -> Result<(), ArgumentError> {
+    let Some(name) = name else { return Ok(()) };
+    match refuse_branch(name) {
+        Some(reason) => Err(ArgumentError::new("base", name, &reason)),
+        None => Ok(()),
+    }
+}
+
+/// The marker of the pull requests of a matrix whose folder is `prefix` in its repository.
+fn marker_of(matrix: &Matrix, prefix: &str) -> String {
+    let file = matrix.source.path.file_name().unwrap_or_default().to_string_lossy();
+    marker(&format!("{prefix}{file}"))
+}
+
+/// Returns the versions that the next one is counted from beside that of the base branch: of the open
+/// pull request, and of the newest release if the base is the default branch. A maintenance branch
+/// counts up by itself.
+pub(super) fn earlier_versions(
+    plan: &Plan<'_>,
+    wishes: &Wishes,
+    environment: &Environment,
+    printer: &Printer,
+) -> Result<Vec<String>, Report> {
+    check_base(wishes.base.as_deref())?;
+    let matrix = plan.matrix;
+    let options = forge::options(matrix, environment, printer, wishes.dry_run)?;
+    let marker = marker_of(matrix, &git::prefix(matrix.folder()).unwrap_or_default());
+    let runtime = Runtime::new().map_err(FileError::runtime)?;
+    let mut github = wait(&runtime, GitHub::connect(&options))?;
+    let base = wait(&runtime, github.base(base_name(matrix, wishes)))?;
+    let mut versions = Vec::from_iter(wait(&runtime, github.proposed_version(&marker, &base))?);
+    if base.is_default {
+        let registries = registries::open(&registries::options(matrix, environment)?, Vec::new())?;
+        let newest = wait(&runtime, ReleaseSet::read(&registries, &newest_set(plan)))?;
+        versions.extend(newest.and_then(|(set, _)| set.version));
+    }
+    runtime.shutdown_background();
+    Ok(versions)
 }
 
 /// Waits for `work`, or for an interrupt: what was asked of GitHub by then is found by the next run.

@@ -2,13 +2,13 @@
 
 use crate::error::{ExitCode, Explain, Report};
 use crate::matrix::{Matrix, Selection, VersionTable};
-use crate::plan::{Plan, PlanRequest, PublishedState};
+use crate::plan::{Plan, PlanRequest, PublishedState, Standing};
 use crate::report::{Printer, format};
-use crate::version::{self, BumpError, FileEdit, Level, Version};
+use crate::version::{self, BumpError, FileEdit, Level, Said, Version};
 
 use super::args::{BuildArgs, GlobalArgs, NamingArgs, OutputArgs, ReleaseArgs, SelectionArgs};
 use super::pull_request::{Proposing, Wishes};
-use super::{Environment, build, bump, in_step, selection, stands};
+use super::{Environment, build, bump, in_step, pull_request, selection, stands};
 
 /// A release goes forward.
 #[derive(Debug, thiserror::Error)]
@@ -36,16 +36,16 @@ pub(super) fn run(
 ) -> Result<ExitCode, Report> {
     let matrix = selection::load(global)?;
     let table = matrix.version.as_ref().ok_or(bump::NoVersion)?;
-    let Some(version) = version(args.to.as_deref(), table, &matrix, environment, printer)? else {
-        return Ok(ExitCode::Success);
-    };
-    let plan = plan(&matrix, &version)?;
     let wishes = Wishes {
         base: args.base.clone(),
         draft: args.draft,
         dry_run: args.dry_run,
         notes: args.notes.clone(),
     };
+    let proposing = args.pr.then_some(&wishes);
+    let version = version(args.to.as_deref(), table, &matrix, proposing, environment, printer)?;
+    let Some(version) = version else { return Ok(ExitCode::Success) };
+    let plan = plan(&matrix, &version)?;
     // What is wrong with it is said before anything is built.
     let proposing = match args.pr {
         true => Some(Proposing::new(&plan, wishes, environment, printer)?),
@@ -75,6 +75,7 @@ fn version(
     to: Option<&str>,
     table: &VersionTable,
     matrix: &Matrix,
+    proposing: Option<&Wishes>,
     environment: &Environment,
     printer: &Printer,
 ) -> Result<Option<Version>, Report> {
@@ -90,7 +91,7 @@ fn version(
     let plan = plan(matrix, &first.version)?;
     if !bump::is_released(&plan, environment)? {
         let version = &first.version;
-        printer.message(&format!(
+        printer.note(&format!(
             "{version} is not released yet: it is released, and what has changed goes with it"
         ));
         return Ok(Some(first.version));
@@ -98,10 +99,50 @@ fn version(
     let stands = stands::required(&plan, environment)?;
     if stands.iter().all(|stand| stand.state == PublishedState::Published) {
         let message = format!("nothing changed: no image has since {} was released", first.version);
-        printer.result(&message);
+        printer.done(&message);
         return Ok(None);
     }
-    Ok(Some(version::bump(&first, level, None)?))
+    let earlier = match proposing {
+        Some(wishes) => pull_request::earlier_versions(&plan, wishes, environment, printer)?,
+        None => Vec::new(),
+    };
+    // An older version, or a text that is none, does not count.
+    let earlier = earlier.iter().filter_map(|text| version::target(&first, text, false).ok());
+    let earlier = earlier.filter_map(|version| Some((version.number().ok()?, version)));
+    let newest = earlier.max_by(|one, other| one.0.cmp(&other.0));
+    let version = match newest.filter(|(number, _)| *number > first.number) {
+        Some((_, version)) => version,
+        None => version::bump(&first, level, None)?,
+    };
+    Ok(Some(free_version(version, &first, level, matrix, environment, printer)?))
+}
+
+/// Counts up from `version` until no release has other content under it. A version that has the
+/// content of the matrix already is taken: an earlier run may have stopped behind its release.
+fn free_version(
+    mut version: Version,
+    first: &Said,
+    level: Level,
+    matrix: &Matrix,
+    environment: &Environment,
+    printer: &Printer,
+) -> Result<Version, Report> {
+    loop {
+        let plan = plan(matrix, &version)?;
+        if !bump::is_released(&plan, environment)? {
+            return Ok(version);
+        }
+        let is_other =
+            |stand: &Standing| matches!(stand.state, PublishedState::Changed | PublishedState::New);
+        if !stands::required(&plan, environment)?.iter().any(is_other) {
+            return Ok(version);
+        }
+        let next = version::bump(&first.at(&version)?, level, None)?;
+        printer.message(&format!(
+            "{version} is already published with different content: the next version is {next}"
+        ));
+        version = next;
+    }
 }
 
 fn plan<'a>(matrix: &'a Matrix, version: &Version) -> Result<Plan<'a>, Report> {
@@ -142,7 +183,7 @@ fn write(
     version::write(&plan.matrix.checkout, &edits)?;
     let edits = named(plan, edits);
     let files: String = edits.iter().map(|edit| format!("\n  {}", edit.path.display())).collect();
-    printer.message(&match edits.len() {
+    printer.note(&match edits.len() {
         0 => format!("the working tree is in step with {version} already"),
         count => format!("{version} is written to {}:{files}", format::count(count, "file")),
     });

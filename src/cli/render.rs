@@ -97,12 +97,12 @@ pub(super) fn run(
     if let Some(folder) = &args.check {
         let compared = compare::compare(folder, &Rendered::new(&selected, &contexts));
         compared.map_err(|error| FilesError::Compare(folder.clone(), error))??;
-        printer.message(&format!("{} holds what the matrix renders to", folder.display()));
+        printer.note(&format!("{} holds what the matrix renders to", folder.display()));
     } else if let Some(folder) = &args.output {
         let rendered = Rendered::new(&selected, &contexts);
         write(folder, &rendered.files)?;
         let count = contexts.len();
-        printer.message(&format!("wrote {count} variants to {}", folder.display()));
+        printer.note(&format!("wrote {count} variants to {}", folder.display()));
         let extra = compare::extra(folder, &rendered);
         let extra = extra.map_err(|error| FilesError::Compare(folder.clone(), error))?;
         if !extra.is_empty() {

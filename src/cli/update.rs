@@ -95,7 +95,7 @@ pub(super) fn run(
         write(&matrix, &now)?;
     }
     let unchanged = now.pins.len() - moves.iter().filter(|pin| pin.now.is_some()).count();
-    printer.result(&summary(&moves, unchanged));
+    printer.done(&summary(&moves, unchanged));
     Ok(ExitCode::Success)
 }
 

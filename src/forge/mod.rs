@@ -16,7 +16,7 @@ pub use github::{
     PullRequest, TreeEntry,
 };
 pub use pull_request::{Body, ImageRow, Notes, RowChange, marked, marker};
-use pull_request::{MARKER, read_marker};
+use pull_request::{MARKER, merge_body, read_marker};
 pub use repository::{Remote, RepositoryName};
 
 use crate::version::Version;

@@ -2,19 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::ops::Range;
+
+use indexmap::IndexMap;
 
 use crate::image::{Digest, Reference};
 use crate::matrix::is_invisible;
 use crate::report::format;
 
-/// How long GitHub lets a text be, in characters. Counted here in bytes, which are never fewer.
-const MAX_BODY: usize = 65_536;
-
 /// How every marker begins.
 pub(super) const MARKER: &str = "<!-- basegen:release ";
 
+/// How a generated text begins. It ends with its marker.
+const BEGIN: &str = "<!-- basegen:notes -->\n";
+
 /// How many of an image's reasons to differ are told.
 const MAX_REASONS: usize = 3;
+
+/// How many bytes the line takes that counts what is left out.
+const REST: usize = 64;
 
 /// How long a told reason is, in characters.
 const MAX_REASON: usize = 160;
@@ -102,56 +108,68 @@ pub(super) struct Marked<'a> {
 
 /// What `text` says at `marker`, if it has it.
 pub(super) fn read_marker<'a>(text: &'a str, marker: &str) -> Option<Marked<'a>> {
+    find_marker(text, marker).map(|(_, marked)| marked)
+}
+
+fn find_marker<'a>(text: &'a str, marker: &str) -> Option<(Range<usize>, Marked<'a>)> {
     let open = marker.strip_suffix(END).unwrap_or(marker);
     text.match_indices(open).find_map(|(start, _)| {
-        let rest = &text[start + open.len()..];
+        let at = start + open.len();
+        let rest = &text[at..];
         if rest.starts_with(END) {
-            return Some(Marked { version: None });
+            return Some((start..at + END.len(), Marked { version: None }));
         }
         let version = rest.strip_prefix(OF_VERSION)?.split_once(END)?.0;
-        let version = Some(version).filter(|version| !version.contains(char::is_whitespace));
-        version.map(|version| Marked { version: Some(version) })
+        if version.contains(char::is_whitespace) {
+            return None;
+        }
+        let end = at + OF_VERSION.len() + version.len() + END.len();
+        Some((start..end, Marked { version: Some(version) }))
     })
 }
 
+/// Puts a generated text into the `body` of a pull request: in place of the one that ends with `marker`,
+/// else behind all of it. What people wrote before and after it stays.
+pub(super) fn merge_body(body: &str, generated: &str, marker: &str) -> String {
+    let generated = generated.trim_end();
+    let Some((range, _)) = find_marker(body, marker) else {
+        let body = body.trim_end();
+        let space = if body.is_empty() { "" } else { "\n\n" };
+        return format!("{body}{space}{generated}\n");
+    };
+    // An earlier basegen wrote no beginning.
+    let begin = body[..range.start].rfind(BEGIN.trim_end()).unwrap_or(0);
+    format!("{}{generated}{}", &body[..begin], &body[range.end..])
+}
+
 impl Notes {
-    /// The text of the pull request, with `marker`, which is given the version, at its end. What is
-    /// too long for GitHub leaves the unchanged images out, and then the table; `place` says where
-    /// all of it is then.
+    /// The text of the pull request in at most `room` bytes, with `marker`, which is given the version,
+    /// at its end. A table that is too long is grouped by reason and cut; `place` is a sentence that
+    /// says where all of it is.
     #[must_use]
-    pub fn body(&self, marker: &str, place: &str) -> Body {
-        let whole = self.text(Some(&|_| true), None, marker);
-        if whole.len() <= MAX_BODY {
+    pub fn body(&self, marker: &str, place: &str, room: usize) -> Body {
+        let mut table = String::new();
+        self.table(&mut table);
+        let whole = self.text(&table, marker);
+        if whole.len() <= room {
             return Body { text: whole, spilled: None };
         }
-        let place = escaped(place);
-        let some = self.text(
-            Some(&|image| image.change != RowChange::Unchanged),
-            Some(&format!("The images that did not change are left out here; {place}.")),
-            marker,
-        );
-        if some.len() <= MAX_BODY {
-            return Body { text: some, spilled: Some(whole) };
+        let note = format!("The images are grouped by what changed. {place}");
+        let rest = self.text(note.trim_end(), marker).len();
+        if rest > room {
+            let version = escaped(&self.version);
+            let end = marked(marker, &self.version);
+            let text =
+                format!("{BEGIN}**{version}**: its images do not fit here. {place}\n\n{end}\n");
+            return Body { text, spilled: Some(whole) };
         }
-        let note = format!("The table is too long for a pull request; {place}.");
-        let text = self.text(None, Some(&note), marker);
+        let table = self.grouped(room - rest);
+        let text = self.text(&format!("{}{table}", note.trim_end()), marker);
         Body { text, spilled: Some(whole) }
     }
 
-    fn text(
-        &self,
-        shown: Option<&dyn Fn(&ImageRow) -> bool>,
-        note: Option<&str>,
-        marker: &str,
-    ) -> String {
-        let mut text = self.summary();
-        if let Some(note) = note {
-            let _ = write!(text, "\n\n{note}");
-        }
-        if let Some(shown) = shown {
-            text.push_str("\n\n");
-            self.table(&mut text, shown);
-        }
+    fn text(&self, table: &str, marker: &str) -> String {
+        let mut text = format!("{BEGIN}{}\n\n{table}", self.summary());
         self.trying(&mut text);
         let _ = write!(text, "\n\n{}\n", marked(marker, &self.version));
         text
@@ -214,23 +232,73 @@ impl Notes {
         (!blobs.is_empty()).then(|| (sum(true), sum(false)))
     }
 
-    fn table(&self, text: &mut String, shown: &dyn Fn(&ImageRow) -> bool) {
+    fn table(&self, text: &mut String) {
         text.push_str("| image | digest | size | change |\n| --- | --- | ---: | --- |");
-        for image in self.images.iter().filter(|image| shown(image)) {
-            let digest = image.digest.as_ref().map(|digest| format!("`{digest}`"));
-            let size = image.digest.as_ref().map(|_| format::bytes(image.size()));
-            let _ = write!(
-                text,
-                "\n| `{}` | {} | {} | {} |",
-                image.reference,
-                digest.unwrap_or_default(),
-                size.unwrap_or_default(),
-                image.change.told(),
-            );
+        for image in &self.images {
+            let _ = write!(text, "{} {} |", image.cells(), image.change.told());
         }
         for name in &self.removed {
             let _ = write!(text, "\n| {} | | | removed |", escaped(name));
         }
+    }
+
+    /// A table for each reason, in at most `room` bytes: every group is named as far as half of that
+    /// suffices, and its rows fill the rest.
+    fn grouped(&self, room: usize) -> String {
+        let groups: Vec<(String, Vec<String>)> = self.groups();
+        let cost = |(heading, _): &(String, Vec<String>)| heading.len() + REST;
+        let mut headings = REST;
+        let is_named = |group: &&(String, Vec<String>)| {
+            headings += cost(group);
+            headings <= room / 2
+        };
+        let named = groups.iter().take_while(is_named).count();
+        let mut left = room.saturating_sub(groups[..named].iter().map(cost).sum::<usize>() + REST);
+        let mut text = String::new();
+        for (heading, rows) in &groups[..named] {
+            text.push_str(heading);
+            let fitting = rows.iter().take_while(|row| {
+                let fits = row.len() <= left;
+                left -= if fits { row.len() } else { 0 };
+                fits
+            });
+            let fitting: Vec<&str> = fitting.map(String::as_str).collect();
+            text.push_str(&fitting.concat());
+            if fitting.len() < rows.len() {
+                let _ = write!(text, "\n\n… and {} more", rows.len() - fitting.len());
+            }
+        }
+        let images: usize = groups[named..].iter().map(|(_, rows)| rows.len()).sum();
+        if images > 0 && room > REST {
+            let images = format::count(images, "more image");
+            let _ = write!(text, "\n\n… and {images} in {} more groups", groups.len() - named);
+        }
+        text
+    }
+
+    /// The rows of images that changed alike, below a heading for each group. What did not change comes last.
+    fn groups(&self) -> Vec<(String, Vec<String>)> {
+        let mut groups: IndexMap<String, (usize, Vec<String>)> = IndexMap::new();
+        for image in &self.images {
+            let order = match image.change {
+                RowChange::Changed(_) => 0,
+                RowChange::New | RowChange::Unknown => 1,
+                RowChange::Unchanged => 3,
+            };
+            let group = groups.entry(image.change.told()).or_insert((order, Vec::new()));
+            group.1.push(image.cells());
+        }
+        if !self.removed.is_empty() {
+            let rows = self.removed.iter().map(|name| format!("\n| {} | | |", escaped(name)));
+            groups.insert("removed".to_owned(), (2, rows.collect()));
+        }
+        groups.sort_by(|_, one, _, other| one.0.cmp(&other.0));
+        let heading = |reason: &str, count: usize| {
+            let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+            let images = format::count(count, "image");
+            format!("\n\n**{images}**{reason}\n\n| image | digest | size |\n| --- | --- | ---: |")
+        };
+        groups.into_iter().map(|(reason, (_, rows))| (heading(&reason, rows.len()), rows)).collect()
     }
 
     /// How one of the images is tried: what changed tells the most.
@@ -251,6 +319,14 @@ impl Notes {
 }
 
 impl ImageRow {
+    /// The cells of its row without the change.
+    fn cells(&self) -> String {
+        let digest = self.digest.as_ref().map(|digest| format!("`{digest}`"));
+        let size = self.digest.as_ref().map(|_| format::bytes(self.size()));
+        let (digest, size) = (digest.unwrap_or_default(), size.unwrap_or_default());
+        format!("\n| `{}` | {digest} | {size} |", self.reference)
+    }
+
     /// What it takes on its own, in bytes.
     fn size(&self) -> u64 {
         self.blobs.iter().map(|(_, size)| size).sum()
@@ -356,7 +432,7 @@ mod tests {
 
     #[test]
     fn a_release_is_told() {
-        let body = notes().body(&marker("matrix.toml"), "");
+        let body = notes().body(&marker("matrix.toml"), "", 65_536);
         assert_eq!(body.spilled, None);
         assert_snapshot!(body.text);
     }
@@ -365,10 +441,10 @@ mod tests {
     fn without_a_release_before_nothing_is_compared() {
         let images = vec![image("3.9", &[], RowChange::Unknown)];
         let notes = Notes { images, previous: None, removed: Vec::new(), set: None, ..notes() };
-        assert_snapshot!(notes.body(&marker("matrix.toml"), "").text);
+        assert_snapshot!(notes.body(&marker("matrix.toml"), "", 65_536).text);
         let image = ImageRow { digest: None, ..image("3.9", &[], RowChange::New) };
         let notes = Notes { images: vec![image], ..notes };
-        assert_snapshot!(notes.body(&marker("matrix.toml"), "").text);
+        assert_snapshot!(notes.body(&marker("matrix.toml"), "", 65_536).text);
     }
 
     #[test]
@@ -379,15 +455,15 @@ mod tests {
         let mut notes = notes();
         notes.images[1].change = change;
         notes.removed = vec![hostile.to_owned()];
-        let text = notes.body(&marker("a--> b\n"), "").text;
+        let text = notes.body(&marker("a--> b\n"), "", 65_536).text;
         let rows: Vec<&str> = text.lines().filter(|line| line.starts_with("| ")).collect();
         assert_eq!(rows.len(), 2 + 3 + 1, "{text}");
         for row in rows {
             let unescaped = row.replace("\\\\", "").replace("\\|", "");
             assert_eq!(unescaped.matches('|').count(), 5, "{row}");
         }
-        assert_eq!(text.matches("<!--").count(), 1, "{text}");
-        assert_eq!(text.matches("-->").count(), 1, "{text}");
+        assert_eq!(text.matches("<!--").count(), 2, "{text}");
+        assert_eq!(text.matches("-->").count(), 2, "{text}");
     }
 
     #[test]
@@ -406,26 +482,55 @@ mod tests {
     }
 
     #[test]
-    fn a_text_past_the_limit_is_spilled() {
-        let change = |index: usize| match index % 2 {
+    fn a_table_past_the_limit_is_grouped_by_reason_and_fills_it() {
+        const LIMIT: usize = 65_536;
+        let change = |index: usize, reasons: usize| match index % 4 {
             0 => RowChange::Unchanged,
-            _ => RowChange::Changed(vec!["dockerfiles/requirements.txt changed".to_owned()]),
-        };
-        let many = |count: usize| Notes {
-            images: (0..count)
-                .map(|index| image(&index.to_string(), &[("base", 1)], change(index)))
-                .collect(),
-            ..notes()
+            1 => RowChange::New,
+            _ => RowChange::Changed(vec![format!("requirements-{}.txt changed", index % reasons)]),
         };
         let marker = marker("matrix.toml");
-        for (count, is_told) in [(700, true), (4000, false)] {
-            let body = many(count).body(&marker, "all of it is in release.md of this run");
-            assert!(body.text.len() <= MAX_BODY, "{}", body.text.len());
-            let ends = body.text.trim_end().ends_with(&marked(&marker, "v1.3.0"));
-            assert!(ends && body.text.contains("release.md"));
-            assert_eq!(body.text.contains("| changed: "), is_told);
-            let whole = body.spilled.expect("the rest");
+        let body = |count: usize, reasons: usize, room: usize| {
+            let row =
+                |index: usize| image(&index.to_string(), &[("base", 1)], change(index, reasons));
+            let notes = Notes { images: (0..count).map(row).collect(), ..notes() };
+            let body = notes.body(&marker, "The summary lists all of them.", room);
+            assert!(body.text.len() <= room, "{} of {room}", body.text.len());
+            assert!(body.text.trim_end().ends_with(&marked(&marker, "v1.3.0")));
+            let whole = body.spilled.clone().expect("it does not fit");
             assert_eq!(whole.matches("\n| `").count(), count);
+            body.text
+        };
+        for (count, reasons) in [(700, 3), (4000, 3)] {
+            let text = body(count, reasons, LIMIT);
+            assert!(text.len() > LIMIT - 600, "{} bytes are used", text.len());
+            assert!(text.contains("The summary lists all of them."), "{text}");
+            let headings: Vec<&str> =
+                text.lines().filter(|line| line.starts_with("**") && line.contains(": ")).collect();
+            let headings: Vec<_> =
+                headings.iter().skip(1).map(|line| line.rsplit(": ").next()).collect();
+            assert_eq!(headings.len(), 6, "{headings:?}");
+            assert_eq!(headings.last(), Some(&Some("unchanged")));
         }
+        // As many reasons as images: the groups that fit are named, and the others are counted.
+        let text = body(4000, 4000, LIMIT);
+        assert!(text.contains(" more images in ") && text.contains("requirements-2.txt"), "{text}");
+        // There may be next to no room beside what people wrote.
+        body(700, 3, 900);
+    }
+
+    #[test]
+    fn what_people_wrote_around_the_text_stays() {
+        let own = marker("matrix.toml");
+        let generated = |version: &str| format!("{BEGIN}{version}\n\n{}\n", marked(&own, version));
+        let first = generated("v1.3.0");
+        assert_eq!(merge_body("", &first, &own), first);
+        let edited = format!("Mine.\n\n{}\n\nMine too.", first.trim_end());
+        let merged = merge_body(&edited, &generated("v1.4.0"), &own);
+        assert_eq!(merged, edited.replace("v1.3.0", "v1.4.0"));
+        // Without our marks it is all theirs; with the last one alone it is of an earlier basegen.
+        assert_eq!(merge_body("Mine.", &first, &own), format!("Mine.\n\n{first}"));
+        let earlier = format!("old\n\n{own}\nMine.");
+        assert_eq!(merge_body(&earlier, &first, &own), format!("{}\nMine.", first.trim_end()));
     }
 }

@@ -164,6 +164,17 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .map(|(_, candidate)| candidate)
 }
 
+/// The same for names that hold versions: one with other digits is another version, and no misspelling.
+#[must_use]
+pub fn nearest_spelling<'a>(
+    name: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let digits = |text: &str| text.replace(|c: char| !c.is_ascii_digit(), "");
+    let own = digits(name);
+    nearest(name, known.into_iter().filter(|candidate| digits(candidate) == own))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,7 @@
 //! A matrix that holds together: every name in it means something.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use serde_spanned::Spanned;
 
 use super::condition::Condition;
 use super::diagnostic::{SourceError, SourceFile};
+use super::expand::names;
 use super::pattern::Pattern;
 use super::places::{GeneratedTable, VersionTable};
 use super::publish::PublishTable;
@@ -109,6 +111,10 @@ pub struct AxisValue {
     pub value: Value,
     /// Its part of the tag; may be empty.
     pub tag: String,
+    /// Where the value is written in the matrix file, in bytes.
+    pub span: Range<usize>,
+    /// Where its part of the tag is written: a `tag` of its own, or the value.
+    pub tag_span: Range<usize>,
     /// Variables that it brings.
     pub variables: Map<String, Json>,
     /// The platforms that it is limited to.
@@ -240,6 +246,14 @@ impl Matrix {
             Some(AxisValue { tag, .. }) => tag,
             None => "",
         }
+    }
+
+    /// The name of a variant with `part` in place of what its value on the axis at `axis` contributes.
+    #[must_use]
+    pub fn name_with(&self, variant: &Variant, axis: usize, part: &str) -> String {
+        let mut axes = self.axes.clone();
+        part.clone_into(&mut axes[axis].values[variant.values[axis]].tag);
+        names(&axes, &variant.values).1
     }
 
     /// What checks may say of a variant: `{{variant}}`, and each axis' value by its name.

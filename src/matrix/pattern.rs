@@ -11,6 +11,8 @@ const JOINTS: [char; 3] = ['-', '_', '.'];
 pub struct Pattern {
     text: String,
     parts: Vec<Part>,
+    /// Where it is written in the matrix file, if it is.
+    span: Option<Span>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +63,18 @@ impl Pattern {
             at = close + 2;
         }
         parts.push(Part::Literal(at..text.len()));
-        Ok(Self { text: text.to_owned(), parts })
+        Ok(Self { text: text.to_owned(), parts, span: None })
+    }
+
+    /// Sets where it is written in the matrix file.
+    pub(super) fn at(self, span: Span) -> Self {
+        Self { span: Some(span), ..self }
+    }
+
+    /// Where it is written in the matrix file, in bytes; `None` for one that is not.
+    #[must_use]
+    pub fn span(&self) -> Option<Span> {
+        self.span.clone()
     }
 
     /// The names in it and where they stand in its text.

@@ -141,8 +141,11 @@ fn unknown(rest: &str) -> Option<&'static str> {
 }
 
 /// Why a text cannot be the name of a branch: `git help check-ref-format`.
-fn refuse_branch(text: &str) -> Option<&'static str> {
-    let is_forbidden = |c: char| c.is_whitespace() || "~^:?*[\\".contains(c);
+pub(crate) fn refuse_branch(text: &str) -> Option<&'static str> {
+    if text.starts_with("refs/") {
+        return Some("name the branch without `refs/heads/`");
+    }
+    let is_forbidden = |c: char| c.is_whitespace() || c.is_control() || "~^:?*[\\".contains(c);
     let is_bad = text.is_empty()
         || text.contains(is_forbidden)
         || ["..", "@{", "//"].iter().any(|bad| text.contains(bad))

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::condition::Condition;
-use super::diagnostic::nearest;
+use super::diagnostic::{nearest, nearest_spelling};
 use super::model::{Axis, Match, Matrix, Variant};
 use super::validate::quoted_list;
 use super::value::Value;
@@ -189,7 +189,7 @@ impl Matrix {
         Err(match (unknown, left_out) {
             (Some(id), _) => SelectionError::Variant {
                 id: id.clone(),
-                nearest: nearest(id, self.variants.iter().map(|variant| &*variant.id))
+                nearest: nearest_spelling(id, self.variants.iter().map(|variant| &*variant.id))
                     .map(str::to_owned),
             },
             (None, id) => SelectionError::LeftOut { id: id.cloned().unwrap_or_default() },
@@ -255,7 +255,8 @@ impl Matrix {
             return Err(SelectionError::Value {
                 axis: axis.name.clone(),
                 value: term.condition.clone(),
-                nearest: nearest(&term.condition, known.iter().map(String::as_str))
+                nearest: nearest_spelling(&term.condition, known.iter().map(String::as_str))
+                    .filter(|_| !matches!(condition, Condition::Range(_)))
                     .map(str::to_owned),
                 known: quoted_list(&known),
             });

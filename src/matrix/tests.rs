@@ -327,8 +327,11 @@ fn what_does_not_exist_is_refused_with_the_nearest() {
     ");
     insta::assert_snapshot!(refusal(&matrix, &only(&[("python", "3.8")])), @r"
     error: axis `python` has no value `3.8`; it has `3.9`, `3.10` and `3.11`
+    ");
+    insta::assert_snapshot!(refusal(&matrix, &only(&[("job_type", "sever")])), @r"
+    error: axis `job_type` has no value `sever`; it has `server` and `training`
 
-    hint: did you mean `3.9`?
+    hint: did you mean `server`?
     ");
     insta::assert_snapshot!(refusal(&matrix, &only(&[("python", ">=4")])), @"error: axis `python` has no value `>=4`; it has `3.9`, `3.10` and `3.11`");
     insta::assert_snapshot!(refusal(&matrix, &only(&[("python", ">=")])));

@@ -28,6 +28,9 @@ pub(super) const RESERVED: [&str; 24] = [
     "gte", "if", "len", "lookup", "lt", "lte", "ne", "not", "or", "raw", "unless", "with",
 ];
 
+/// The tag of a version where the file has none.
+const DEFAULT_TAG: &str = "{{variant}}-{{version}}";
+
 /// What the names of the labels begin with that basegen itself gives to images.
 const OWN_LABELS: &str = "dev.basegen.";
 
@@ -105,7 +108,7 @@ impl Checker<'_> {
         {
             let message = format!("`{}` cannot be a value of axis `{axis}`", text.escape_debug());
             self.refuse(
-                Diagnostic::new(value_span, message, reason).help(
+                Diagnostic::new(value_span.clone(), message, reason).help(
                     "facts about a value go into a table: { value = \"…\", variables = { … } }",
                 ),
             );
@@ -121,6 +124,8 @@ impl Checker<'_> {
         AxisValue {
             value: value.clone(),
             tag: tag.map_or_else(|| value.default_tag(axis), |tag| tag.get_ref().clone()),
+            tag_span: tag.map_or(value_span.clone(), Spanned::span),
+            span: value_span,
             variables: table.map(|table| self.variables(&table.variables)).unwrap_or_default(),
             platforms: table
                 .and_then(|table| table.platforms.as_ref())
@@ -215,7 +220,6 @@ impl Checker<'_> {
     /// `[image]`.
     pub(super) fn image(&mut self, table: &ImageTable, axes: &[Axis]) -> Image {
         let default = |text: &str| Spanned::new(table.repository.span(), text.to_owned());
-        let tag = table.tag.clone().unwrap_or_else(|| default("{{variant}}-{{version}}"));
         let templates = table.templates.clone().unwrap_or_else(|| default("dockerfiles"));
         for name in table.registry.iter().chain([&table.repository]) {
             if let Err(error) = refuse_scheme(name.get_ref()) {
@@ -233,7 +237,10 @@ impl Checker<'_> {
         Image {
             registry: table.registry.as_ref().map(|registry| registry.get_ref().clone()),
             repository: self.pattern(&table.repository, axes, false),
-            tag: self.pattern(&tag, axes, true),
+            tag: match &table.tag {
+                Some(tag) => self.pattern(tag, axes, true),
+                None => Pattern::parse(DEFAULT_TAG).expect("it is a pattern"),
+            },
             aliases: table.aliases.iter().map(|alias| self.pattern(alias, axes, true)).collect(),
             templates: templates.into_inner(),
             dockerfile: self.pattern(&table.dockerfile, axes, false),
@@ -288,7 +295,7 @@ impl Checker<'_> {
             let label = format!("known are {}", quoted_list(&known));
             self.refuse(Diagnostic::new(within(span), message, label).maybe_help(help));
         }
-        pattern
+        pattern.at(text.span())
     }
 
     fn labels(&mut self, table: &ImageTable, axes: &[Axis]) -> BTreeMap<String, Pattern> {

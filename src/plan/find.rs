@@ -2,7 +2,7 @@
 
 use super::{NameError, Naming, PlanRequest};
 use crate::image::{Reference, Repository};
-use crate::matrix::{Absent, Matrix, Variant, nearest};
+use crate::matrix::{Absent, Matrix, Variant, nearest_spelling};
 use crate::version::Version;
 
 /// Stands for the version in a tag; no version is written so.
@@ -70,7 +70,7 @@ pub fn meant<'a>(
 pub fn similar<'a>(matrix: &'a Matrix, name: &str) -> Option<&'a str> {
     let ids = matrix.variants.iter().map(|variant| variant.id.as_str());
     let names = matrix.variants.iter().map(|variant| variant.name.as_str());
-    nearest(name, names.chain(ids).filter(|name| !name.is_empty()))
+    nearest_spelling(name, names.chain(ids).filter(|name| !name.is_empty()))
 }
 
 /// A name that somebody has written.
@@ -158,7 +158,8 @@ reason = "too old"
         ] {
             assert_eq!(told(name), expected, "{name}");
         }
-        assert_eq!(similar(&matrix, "3.12-gpu"), Some("3.11-gpu"));
+        assert_eq!(similar(&matrix, "3.11-gqu"), Some("3.11-gpu"));
+        assert_eq!(similar(&matrix, "3.12-gpu"), None);
     }
 
     #[test]

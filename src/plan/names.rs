@@ -1,7 +1,6 @@
 //! What each image is called.
 
 use std::collections::HashMap;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use indexmap::IndexSet;
@@ -9,7 +8,7 @@ use indexmap::IndexSet;
 use super::{PlanRequest, Target};
 use crate::error::{ExitCode, Explain};
 use crate::image::{Platform, Reference, ReferenceError, Repository, Tag, refuse_scheme};
-use crate::matrix::{Matrix, Pattern, Variant};
+use crate::matrix::{Diagnostic, Matrix, Pattern, SourceError, Value, Variant};
 
 /// Why images cannot be called what the matrix says.
 #[derive(Debug, thiserror::Error)]
@@ -33,14 +32,9 @@ pub enum NameError {
         /// The name.
         reference: Reference,
     },
-    /// One variant would have a name twice.
-    #[error("`{variant}` would be called `{reference}` twice")]
-    Again {
-        /// The variant.
-        variant: String,
-        /// The name.
-        reference: Reference,
-    },
+    /// A name is wrong because of what the matrix file says.
+    #[error(transparent)]
+    Source(#[from] SourceError),
     /// Tags follow the version, and none is known.
     #[error("the tag `{0}` follows the version, and no version is known")]
     NoVersion(String),
@@ -70,7 +64,7 @@ pub enum NameError {
 impl Explain for NameError {
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Invalid { .. } | Self::Twice { .. } | Self::Again { .. } | Self::NoVersion(_) => {
+            Self::Invalid { .. } | Self::Twice { .. } | Self::Source(_) | Self::NoVersion(_) => {
                 ExitCode::Matrix
             }
             Self::Repository { .. } | Self::Registry(_) => ExitCode::Usage,
@@ -80,14 +74,7 @@ impl Explain for NameError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Twice { .. } => Some(
-                "every axis needs a part in the repository or in the tag, as `{{variant}}` gives it"
-                    .to_owned(),
-            ),
-            Self::Again { .. } => Some(
-                "an alias is another name than the tag of the version, and than the other aliases"
-                    .to_owned(),
-            ),
+            Self::Twice { .. } => Some(EVERY_AXIS.to_owned()),
             Self::NoVersion(_) => {
                 Some("give `--version-tag`, or say in `[version]` where it lives".to_owned())
             }
@@ -96,12 +83,23 @@ impl Explain for NameError {
     }
 }
 
+/// What makes names distinct.
+const EVERY_AXIS: &str =
+    "every axis needs a part in the repository or in the tag, as `{{variant}}` gives it";
+
 /// How variants are named in one run.
 #[derive(Debug)]
 pub struct Naming<'a> {
     matrix: &'a Matrix,
     request: &'a PlanRequest,
     repository: Pattern,
+}
+
+/// What the names in a pattern mean.
+type Parts = HashMap<String, String>;
+
+fn part<'a>(parts: &'a Parts, name: &str) -> &'a str {
+    parts.get(name).map_or("", String::as_str)
 }
 
 /// What one variant is called.
@@ -134,7 +132,7 @@ impl<'a> Naming<'a> {
     ) -> Result<Vec<Target<'v>>, NameError> {
         let names: Vec<Names> =
             variants.iter().map(|variant| self.names(variant)).collect::<Result<_, _>>()?;
-        check_distinct(variants, &names)?;
+        self.check_distinct(variants, &names)?;
         let mut wanted = selected.iter().peekable();
         let mut targets = Vec::with_capacity(selected.len());
         for (variant, names) in variants.iter().zip(names) {
@@ -148,7 +146,7 @@ impl<'a> Naming<'a> {
     /// The repository of the first of `variants`, which are never none.
     pub fn first_repository(&self, variants: &[Variant]) -> Result<Repository, NameError> {
         let first = variants.first().expect("a matrix has variants");
-        self.repository(first).map_err(|source| invalid(first, source))
+        self.repository(first)
     }
 
     /// What a variant is called: the tag of its version, then its aliases.
@@ -159,7 +157,7 @@ impl<'a> Naming<'a> {
 
     fn names(&self, variant: &Variant) -> Result<Names, NameError> {
         let image = &self.matrix.image;
-        let repository = self.repository(variant).map_err(|source| invalid(variant, source))?;
+        let repository = self.repository(variant)?;
         let reference = |pattern: &Pattern| self.reference(variant, &repository, pattern);
         let aliases = image.aliases.iter().map(reference).collect::<Result<_, _>>()?;
         Ok(Names { reference: reference(&image.tag)?, aliases })
@@ -179,8 +177,16 @@ impl<'a> Naming<'a> {
         })
     }
 
-    fn repository(&self, variant: &Variant) -> Result<Repository, ReferenceError> {
+    fn repository(&self, variant: &Variant) -> Result<Repository, NameError> {
         let text = self.repository.fill(|name| self.matrix.name_part(variant, name));
+        self.in_registry(&text).map_err(|source| {
+            self.invalid(variant, &self.repository, source, |parts| {
+                self.in_registry(&self.repository.fill(|name| part(parts, name))).is_ok()
+            })
+        })
+    }
+
+    fn in_registry(&self, text: &str) -> Result<Repository, ReferenceError> {
         let own: Repository = text.parse()?;
         let registry = match (&self.request.registry, &self.matrix.image.registry) {
             (Some(registry), _) => registry,
@@ -197,8 +203,16 @@ impl<'a> Naming<'a> {
         repository: &Repository,
         pattern: &Pattern,
     ) -> Result<Reference, NameError> {
-        let tag = self.tag(variant, pattern)?;
-        let tag = Tag::from_str(&tag).map_err(|source| invalid(variant, source))?;
+        let version = self.request.version.as_ref().map_or("", |version| version.as_str());
+        let tag = self.tag(variant, pattern)?.parse().map_err(|source| {
+            self.invalid(variant, pattern, source, |parts| {
+                let tag = pattern.fill_joined(|name| match name {
+                    "version" => version,
+                    name => part(parts, name),
+                });
+                tag.trim_start_matches('-').parse::<Tag>().is_ok()
+            })
+        })?;
         Ok(Reference { repository: repository.clone(), tag })
     }
 
@@ -217,6 +231,56 @@ impl<'a> Naming<'a> {
         });
         // No tag begins with a dash.
         Ok(tag.trim_start_matches('-').to_owned())
+    }
+
+    /// The error of a name, at the value that makes it invalid: the one without which `is_valid` holds of
+    /// the name. Where there is none, it is the pattern itself.
+    fn invalid(
+        &self,
+        variant: &Variant,
+        pattern: &Pattern,
+        source: ReferenceError,
+        is_valid: impl Fn(&Parts) -> bool,
+    ) -> NameError {
+        let title = format!("`{}` cannot be named: {source}", variant.id);
+        let is_length =
+            matches!(source, ReferenceError::TagLength(..) | ReferenceError::RepositoryLength(..));
+        let mut axes = (0..self.matrix.axes.len()).filter(|_| !is_length);
+        let wrong = axes.find(|axis| {
+            let own = &self.matrix.axes[*axis].name;
+            let others = pattern.names().map(|(name, _)| match name {
+                "variant" => self.matrix.name_with(variant, *axis, "x"),
+                name if name == own => "x".to_owned(),
+                name => self.matrix.name_part(variant, name).to_owned(),
+            });
+            is_valid(&pattern.names().map(|(name, _)| name.to_owned()).zip(others).collect())
+        });
+        let diagnostic = match (wrong, pattern.span()) {
+            (Some(axis), _) => {
+                let value = self.matrix.value(variant, axis);
+                let axis = &self.matrix.axes[axis].name;
+                // A text stands by its axis' name as it is; a switch as its part of the tag.
+                let is_whole = matches!(value.value, Value::Text(_))
+                    && pattern.names().any(|(name, _)| name == axis);
+                let (span, help) = if is_whole {
+                    let help =
+                        format!("write another value, or leave `{{{{{axis}}}}}` out of the name");
+                    (value.span.clone(), help)
+                } else {
+                    let help =
+                        "give the value another `tag`: `{ value = …, tag = \"…\" }`".to_owned();
+                    (value.tag_span.clone(), help)
+                };
+                Diagnostic::new(span, title, "the name is invalid because of this value").help(help)
+            }
+            (None, Some(span)) => Diagnostic::new(span, title, "the name is made of this"),
+            (None, None) => return NameError::Invalid { variant: variant.id.clone(), source },
+        };
+        self.refuse(diagnostic)
+    }
+
+    fn refuse(&self, diagnostic: Diagnostic) -> NameError {
+        SourceError::new(&self.matrix.source, vec![diagnostic]).into()
     }
 
     fn platforms(&self, variant: &Variant) -> Result<Arc<[Platform]>, NameError> {
@@ -242,25 +306,44 @@ impl<'a> Naming<'a> {
     }
 }
 
-fn check_distinct(variants: &[Variant], names: &[Names]) -> Result<(), NameError> {
-    let mut owners: HashMap<&Reference, &str> = HashMap::with_capacity(variants.len());
-    for (variant, names) in variants.iter().zip(names) {
-        for reference in std::iter::once(&names.reference).chain(&names.aliases) {
-            if let Some(first) = owners.insert(reference, &variant.id) {
-                let (first, second) = (first.to_owned(), variant.id.clone());
-                let reference = reference.clone();
-                return Err(match first == second {
-                    true => NameError::Again { variant: first, reference },
-                    false => NameError::Twice { first, second, reference },
-                });
+impl Naming<'_> {
+    fn check_distinct(&self, variants: &[Variant], names: &[Names]) -> Result<(), NameError> {
+        let mut owners: HashMap<&Reference, &str> = HashMap::with_capacity(variants.len());
+        for (variant, names) in variants.iter().zip(names) {
+            let references = std::iter::once(&names.reference).chain(&names.aliases);
+            for (index, reference) in references.enumerate() {
+                if let Some(first) = owners.insert(reference, &variant.id) {
+                    return Err(self.twice(first, &variant.id, reference, index));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The error of a name that two variants would have, or one of them twice. It is made of the tag, whose `index` is 0,
+    /// or of an alias.
+    fn twice(&self, first: &str, second: &str, reference: &Reference, index: usize) -> NameError {
+        let image = &self.matrix.image;
+        let pattern = index.checked_sub(1).map_or(&image.tag, |alias| &image.aliases[alias]);
+        match pattern.span().or(image.repository.span()) {
+            Some(span) if first == second => {
+                let title = format!("`{first}` would be called `{reference}` twice");
+                self.refuse(Diagnostic::new(span, title, "the same name again").help(
+                    "an alias is another name than the tag of the version, and than the other aliases",
+                ))
+            }
+            Some(span) if self.request.repository.is_none() => {
+                let title = format!("`{first}` and `{second}` would both be called `{reference}`");
+                self.refuse(
+                    Diagnostic::new(span, title, "the name is made of this").help(EVERY_AXIS),
+                )
+            }
+            _ => {
+                let (first, second) = (first.to_owned(), second.to_owned());
+                NameError::Twice { first, second, reference: reference.clone() }
             }
         }
     }
-    Ok(())
-}
-
-fn invalid(variant: &Variant, source: ReferenceError) -> NameError {
-    NameError::Invalid { variant: variant.id.clone(), source }
 }
 
 fn repository_pattern(matrix: &Matrix, text: &str) -> Result<Pattern, NameError> {

@@ -229,7 +229,7 @@ mod tests {
     fn report(display: Display, verbosity: Verbosity) -> (String, String) {
         let directory = tempfile::tempdir().expect("a directory");
         let (out, err) = (Written::default(), Written::default());
-        let printer = Printer { out: out.stream(), err: err.stream() };
+        let printer = Printer { out: out.stream(), err: err.stream(), quiet: false };
         let style = Style { verbosity, ..Style::default() };
         let request = ReportRequest {
             display,

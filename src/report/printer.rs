@@ -15,19 +15,21 @@ pub struct Printer {
     pub out: Stream,
     /// For what is said about it.
     pub err: Stream,
+    /// Whether only results, warnings and errors are printed.
+    pub quiet: bool,
 }
 
 impl Printer {
     /// Prints to the process's own stdout and stderr.
     #[must_use]
     pub fn standard() -> Self {
-        Self { out: Stream::new(io::stdout()), err: Stream::new(io::stderr()) }
+        Self { out: Stream::new(io::stdout()), err: Stream::new(io::stderr()), quiet: false }
     }
 
     /// Returns a printer to the same streams with these guards.
     #[must_use]
     pub fn guarded(&self, out: Guard, err: Guard) -> Self {
-        Self { out: self.out.guarded(out), err: self.err.guarded(err) }
+        Self { out: self.out.guarded(out), err: self.err.guarded(err), ..*self }
     }
 
     /// Returns a printer to the same streams whose lines GitHub's runner reads.
@@ -58,6 +60,20 @@ impl Printer {
     /// Prints a message: `text` and a line end, unless it has one or is empty.
     pub fn message(&self, text: &str) {
         self.err.lock().line(text);
+    }
+
+    /// Prints what a command has done, on stdout, unless it is quiet.
+    pub fn done(&self, text: &str) {
+        if !self.quiet {
+            self.result(text);
+        }
+    }
+
+    /// Prints a message that is neither a warning nor an error, unless the command is quiet.
+    pub fn note(&self, text: &str) {
+        if !self.quiet {
+            self.message(text);
+        }
     }
 
     /// Ends the output; the error is that of stdout, since a result that got lost
@@ -208,7 +224,7 @@ mod tests {
         let written = Arc::new(Mutex::new(Vec::new()));
         let out = Stream::new(Narrow { room, kind, written: Arc::clone(&written) });
         let err = Stream::new(io::sink());
-        (Printer { out, err }, written)
+        (Printer { out, err, quiet: false }, written)
     }
 
     #[test]

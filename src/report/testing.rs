@@ -20,7 +20,7 @@ impl Written {
 
     pub(super) fn stream_for_actions(&self) -> Stream {
         let out = self.stream();
-        Printer { err: out.clone(), out }.for_actions().out
+        Printer { err: out.clone(), out, quiet: false }.for_actions().out
     }
 
     pub(super) fn text(&self) -> String {

@@ -113,6 +113,16 @@ pub enum VersionError {
         /// The prefix.
         prefix: String,
     },
+    /// A package of the workspace requires another version of the raised one.
+    #[error("the requirement `{requirement}` at `{place}` does not allow {version}")]
+    Requirement {
+        /// The file and the line.
+        place: String,
+        /// What is required.
+        requirement: String,
+        /// The new version.
+        version: String,
+    },
     /// Places say different versions.
     #[error("the places of the version disagree:{}", list(.0))]
     Disagree(Vec<(String, String)>),
@@ -191,6 +201,9 @@ impl Explain for VersionError {
                 ));
             }
             Self::Ambiguous { .. } => "leave one of them, so that it is clear which one counts",
+            Self::Requirement { .. } => {
+                "require the present version there, such as `version = \"1.2.3\"`: basegen then raises the requirement too"
+            }
             Self::Changed(_) => "run the command again",
             Self::Disagree(_) => "`basegen bump VERSION` gives all of them one version",
             Self::Write { .. }

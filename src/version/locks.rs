@@ -33,7 +33,7 @@ pub fn lock_files(name: &str) -> &'static [&'static str] {
     }
 }
 
-/// What must change in lock files when `place`, in a file of this `text`, is changed from what was
+/// What must change in lock files, and in the requirements of other packages, when `place`, in a file of this `text`, is changed from what was
 /// `said` to `new`.
 pub(super) fn companions(
     place: &VersionPlace,
@@ -47,21 +47,24 @@ pub(super) fn companions(
     let key: Vec<&str> = key.iter().map(String::as_str).collect();
     let name = said.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let change = Change { said, new, checkout };
-    match (name, key.as_slice()) {
+    let mut companions = workspace::requirements(place, checkout, &said.text, new)?;
+    companions.extend(match (name, key.as_slice()) {
         ("Cargo.toml", ["package", "version"]) => {
             let own = toml_name(text, &["package", "name"]);
-            change.cargo(&own.into_iter().collect::<Vec<_>>())
+            change.cargo(&own.into_iter().collect::<Vec<_>>())?
         }
         ("Cargo.toml", ["workspace", "package", "version"]) => {
-            change.cargo(&workspace::heirs(checkout, change.home()))
+            let manifests = workspace::manifests(checkout, change.home());
+            change.cargo(&workspace::heirs(&manifests))?
         }
         ("pyproject.toml", ["project", "version"]) => {
             let own = toml_name(text, &["project", "name"]);
-            own.map_or(Ok(Vec::new()), |own| change.uv(&own))
+            own.map_or(Ok(Vec::new()), |own| change.uv(&own))?
         }
-        ("package.json", ["version"]) => change.npm(),
-        _ => Ok(Vec::new()),
-    }
+        ("package.json", ["version"]) => change.npm()?,
+        _ => Vec::new(),
+    });
+    Ok(companions)
 }
 
 struct Change<'a> {

@@ -22,6 +22,7 @@ pub use error::VersionError;
 pub use locks::lock_files;
 pub use number::{Grammar, Number, Style};
 pub use place::{Said, identity, named, say};
+pub use workspace::cargo_manifests;
 pub use write::write;
 
 use std::fmt;

@@ -8,7 +8,7 @@ use toml::de::DeTable;
 use super::code::assignments;
 use super::keyed::{Missing, Syntax, Text, in_json, in_toml, key_parts, without_mark};
 use super::number::{Grammar, Number, is_number, split_prefix};
-use super::{Version, VersionError};
+use super::{BumpError, Version, VersionError};
 use crate::files::{Checkout, MAX_PROJECT_FILE, read_text};
 use crate::matrix::{VERSION_GROUP, VersionPlace, version_pattern};
 
@@ -51,6 +51,12 @@ impl Said {
             }
             None => self.number == first.number,
         }
+    }
+
+    /// The same place, as if it had `version`.
+    pub fn at(&self, version: &Version) -> Result<Self, BumpError> {
+        let number = version.number().map_err(BumpError::Invalid)?;
+        Ok(Self { number, version: version.clone(), ..self.clone() })
     }
 
     /// What stands there before the number.

@@ -502,3 +502,93 @@ fn a_workspace_takes_its_members_along() {
         Repository::new(&files, "file = 'rust/Cargo.toml'\nkey = 'workspace.package.version'\n");
     insta::assert_snapshot!(repository.told("0.14.0"));
 }
+
+/// Three packages of a workspace, each with a library; they require each other by path and version.
+fn workspace(root: &str, version: &str) -> Vec<(String, String)> {
+    let package = |name: &str, rest: &str| {
+        let text = format!("[package]\nname = \"{name}\"\n{version}\nedition = \"2021\"\n{rest}");
+        (format!("crates/{name}/Cargo.toml"), text)
+    };
+    let library = |name: &str| (format!("crates/{name}/src/lib.rs"), String::new());
+    vec![
+        (
+            "Cargo.toml".to_owned(),
+            format!(
+                "{root}[workspace.dependencies]\none = {{ path = \"crates/one\", version = \"1.2.3\" }}\n"
+            ),
+        ),
+        package("one", ""),
+        package("two", "[dependencies]\none.workspace = true\n"),
+        package(
+            "three",
+            "[dependencies]\none = { version = \"=1.2.3\", path = \"../one\" } # exact\n[target.'cfg(unix)'.dev-dependencies.one]\npath = \"../one\"\nversion = '^1.2.3'\n",
+        ),
+        library("one"),
+        library("two"),
+        library("three"),
+    ]
+}
+
+fn cargo(folder: &Path, arguments: &[&str]) -> Result<(), String> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = std::process::Command::new(cargo);
+    command.args(arguments).arg("--offline").current_dir(folder);
+    command.env("CARGO_HOME", folder.join("cargo-home"));
+    let output = command.output().expect("cargo runs");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    if output.status.success() { Ok(()) } else { Err(told) }
+}
+
+#[test]
+fn a_workspace_passes_locked_after_its_version_was_raised() {
+    let root = "[workspace]\nresolver = \"2\"\nmembers = [\"crates/*\"]\n";
+    let shared = format!("{root}[workspace.package]\nversion = \"1.2.3\"\n");
+    for (root, version, table) in [
+        (
+            shared.as_str(),
+            "version.workspace = true",
+            "file = 'Cargo.toml'\nkey = 'workspace.package.version'\n",
+        ),
+        (root, "version = \"1.2.3\"", "file = 'crates/one/Cargo.toml'\nkey = 'package.version'\n"),
+    ] {
+        let files = workspace(root, version);
+        let files: Vec<(&str, &str)> =
+            files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+        let repository = Repository::new(&files, table);
+        let folder = repository.folder.path();
+        let metadata = ["metadata", "--format-version", "1", "--locked"];
+        cargo(folder, &["generate-lockfile"]).expect("a lock file");
+        cargo(folder, &metadata).expect("it is in step");
+        for to in ["1.2.4", "2.0.0-rc.1", "2.0.0"] {
+            let edits = repository.edits(to).expect("edits");
+            write(&repository.checkout(), &edits).expect("written");
+            let all: String = edits.iter().map(|edit| edit.after.as_str()).collect();
+            assert!(
+                all.contains(&format!("version = \"={to}\", path = \"../one\" }} # exact")),
+                "{all}"
+            );
+            cargo(folder, &metadata).unwrap_or_else(|told| panic!("{to}: {told}"));
+        }
+    }
+}
+
+#[test]
+fn a_requirement_that_does_not_allow_the_version_is_refused() {
+    let files = [
+        (
+            "Cargo.toml",
+            "[package]\nname = 'one'\nversion = '1.2.3'\n[workspace]\nmembers = ['two']\n",
+        ),
+        (
+            "two/Cargo.toml",
+            "[package]\nname = 'two'\n\n[dependencies]\none = { path = '..', version = '1.2' }\n",
+        ),
+    ];
+    let repository = Repository::new(&files, "file = 'Cargo.toml'\nkey = 'package.version'\n");
+    assert_eq!(repository.edits("1.3.0").expect("edits").len(), 1);
+    insta::assert_snapshot!(repository.told("2.0.0"), @r#"
+    error: the requirement `1.2` at `two/Cargo.toml:5` does not allow 2.0.0
+
+    hint: require the present version there, such as `version = "1.2.3"`: basegen then raises the requirement too
+    "#);
+}

@@ -19,6 +19,7 @@ mod jobs;
 mod names;
 mod outside;
 mod plan;
+mod quiet;
 mod refusals;
 mod released;
 mod render;

@@ -73,6 +73,39 @@ fn names_that_no_registry_takes() {
 }
 
 #[test]
+fn a_value_that_no_name_can_hold_is_shown_at_its_place() {
+    let refused = |from: &str, to: &str| {
+        let project = Project::new();
+        assert!(MATRIX.contains(from), "{from}");
+        project.write("matrix.toml", &MATRIX.replace(from, to));
+        let output = project.basegen("list").output().expect("the command runs");
+        assert_eq!(output.status.code(), Some(3));
+        String::from_utf8(output.stderr).expect("UTF-8")
+    };
+    let tag = |tag: &str| format!("aliases = [\"{tag}\"]");
+    let aliases = tag("{{variant}}-latest");
+    let all = [
+        refused("\"3.11\"]", "\"3.11+cu128\"]"),
+        refused("tag = \"\" }, {", "tag = \"a+b\" }, {"),
+        refused("value = \"training\"", "value = \"Training\""),
+        refused("acme/{{job_type}}-base", "Acme/{{job_type}}-base"),
+        refused(&aliases, &tag("{{python}}+{{gpu}}")),
+        refused(&aliases, &tag(&format!("{{{{variant}}}}-{}", "x".repeat(120)))),
+        refused(&aliases, &tag("{{python}}")),
+        refused("acme/{{job_type}}-base", "acme/base"),
+    ];
+    insta::assert_snapshot!(all.join("\n"));
+}
+
+#[test]
+fn a_version_is_no_misspelling_of_another() {
+    assert_cmd_snapshot!(Project::new().basegen("list --python 3.15"));
+    assert_cmd_snapshot!(Project::new().basegen("list --variant 3.15-gpu-server"));
+    assert_cmd_snapshot!(Project::new().basegen("list --variant 3.11-gpu-sever"));
+    assert_cmd_snapshot!(Project::new().basegen("explain 3.15"));
+}
+
+#[test]
 fn a_matrix_with_mistakes() {
     let project = Project::new();
     project.write("matrix.toml", &MATRIX.replace("aliases", "alises"));

@@ -26,6 +26,18 @@ async fn an_app_is_given_a_token_for_this_repository() {
 }
 
 #[tokio::test]
+async fn the_token_of_an_app_has_no_more_permissions_than_needed() {
+    let needed = serde_json::json!({ "contents": "write", "pull_requests": "write" });
+    // What the App was not granted is left out.
+    for optional_permissions in [vec![], vec![("members", "read")]] {
+        let github = repository().await;
+        let options = GitHubOptions { optional_permissions, ..options(&github, app(APP, KEY)) };
+        GitHub::connect(&options).await.expect("a token");
+        assert_eq!(github.with(|store| store.permissions.clone()), needed);
+    }
+}
+
+#[tokio::test]
 async fn an_app_that_is_not_the_one_is_refused() {
     let github = repository().await;
     assert_snapshot!(error_as(&github, app("999", KEY), &request()).await);

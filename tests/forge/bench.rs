@@ -8,6 +8,7 @@ use basegen::forge::{
     marked, marker,
 };
 use basegen::registry::{Network, RetryPolicy};
+use basegen::report::Printer;
 
 use crate::github::FakeGitHub;
 
@@ -37,6 +38,8 @@ pub fn options(github: &FakeGitHub, access: Access) -> GitHubOptions {
             longest_told: Duration::from_secs(5),
         },
         timeout: Duration::from_secs(10),
+        optional_permissions: Vec::new(),
+        printer: Printer::standard(),
     }
 }
 
@@ -126,7 +129,7 @@ pub async fn error_as(github: &FakeGitHub, access: Access, request: &ReleasePull
     }
 }
 
-fn host(github: &FakeGitHub) -> String {
+pub fn host(github: &FakeGitHub) -> String {
     github.api().trim_start_matches("http://").split('/').next().unwrap_or_default().to_owned()
 }
 

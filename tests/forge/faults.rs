@@ -1,13 +1,15 @@
 //! What goes wrong between us and GitHub.
 
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use basegen::forge::{FileChange, GitHubError, Opened, ReleasePullRequest};
+use basegen::forge::{FileChange, GitHub, GitHubError, GitHubOptions, Opened, ReleasePullRequest};
+use basegen::report::{Printer, Stream};
 use insta::assert_snapshot;
 
 use crate::bench::{
-    BRANCH, changes, error, opened, propose_changes, release, repository, request, script, state,
-    token,
+    BRANCH, changes, error, opened, options, propose_changes, release, repository, request, script,
+    state, token,
 };
 use crate::github::{FakeGitHub, Fault};
 
@@ -81,6 +83,48 @@ async fn a_short_wait_is_waited_for() {
     }
 }
 
+#[tokio::test]
+async fn each_wait_for_a_rate_limit_prints_one_line() {
+    let github = repository().await;
+    let limited =
+        |wait: &str| Fault::Answer(429, vec![("retry-after", wait.to_owned())], "{}".to_owned());
+    github.fail("*", "*", 0, 2, limited("1"));
+    let begun = Instant::now();
+    let written = Written::default();
+    let printer = Printer { out: Stream::new(std::io::sink()), err: Stream::new(written.clone()) };
+    let options = GitHubOptions { printer, ..options(&github, token("canary-person")) };
+    let mut client = GitHub::connect(&options).await.expect("a client");
+    client.base(None).await.expect("a base");
+    let line = format!("rate limited by `{}`: waiting 1.0s\n", crate::bench::host(&github));
+    assert_eq!(written.text(), line.repeat(2));
+    assert!(begun.elapsed() >= Duration::from_secs(2));
+    // No time at all is no minute, and no news.
+    github.fail("*", "*", 0, 2, limited("0"));
+    client.base(None).await.expect("a base");
+    assert_eq!(written.text(), line.repeat(2));
+}
+
+/// What a stream was given.
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl Written {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().expect("no panic")).into_owned()
+    }
+}
+
+impl std::io::Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("no panic").extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 /// 28: one that takes long is told.
 #[tokio::test]
 async fn a_long_wait_is_told_and_not_waited_for() {
@@ -131,7 +175,7 @@ async fn a_limit_of_graphql_is_waited_for_or_told() {
     assert_snapshot!(error(&github, &request()).await);
     assert_eq!(github.count("POST", "*/graphql"), 1);
     // One that does not end is told, too.
-    let soon = vec![("retry-after", "0".to_owned())];
+    let soon = vec![("retry-after", "1".to_owned())];
     github.fail("POST", "*/graphql", 0, usize::MAX, limited("RATE_LIMITED", primary, soon));
     let told = error(&github, &request()).await;
     assert!(told.contains("it asks to wait for"), "{told}");

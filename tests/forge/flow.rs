@@ -7,7 +7,7 @@ use crate::bench::{
     BRANCH, changes, error, opened, propose, propose_changes, release, repository, request, state,
     text, token,
 };
-use crate::github::store::Pull;
+use crate::github::store::{File, Pull};
 
 #[tokio::test]
 async fn a_release_becomes_one_commit_and_one_pull_request() {
@@ -125,6 +125,67 @@ async fn a_base_that_moved_on_in_the_same_place_is_no_conflict() {
     });
     // That commit is signed by nobody, and still known as ours.
     assert_eq!(opened(&github, &request()).await.proposal, Proposal::Unchanged);
+}
+
+/// The button "Update branch", and a person who merges the base: no edit of theirs is in it.
+#[tokio::test]
+async fn a_clean_merge_of_the_base_is_not_foreign() {
+    let lines = |first: &str, last: &str| format!("{first}\n\nimages\n\n{last}\n");
+    for who in [["bob", "GitHub", "noreply@github.com"], ["bob", "bob", "bob@example.org"]] {
+        let github = repository().await;
+        github.push("main", "README.md", &lines("a", "z"));
+        let mut both = changes("v1.3.0");
+        both.push(text("README.md", &lines("A", "z")));
+        let proposed = propose_changes(&github, token("canary-person"), &request(), &both).await;
+        proposed.expect("a pull request");
+        github.push("main", "other.txt", "other");
+        // Both sides change lines of one file.
+        github.push("main", "README.md", &lines("a", "Z"));
+        let merge = |readme: &str, more: Option<&str>| {
+            github.with(|store| {
+                let (head, base) = (store.branches[BRANCH].clone(), store.branches["main"].clone());
+                let mut tree = store.tree(&head).clone();
+                tree.insert("other.txt".to_owned(), File::plain(b"other"));
+                tree.insert("README.md".to_owned(), File::plain(readme.as_bytes()));
+                if let Some(more) = more {
+                    tree.insert("VERSION".to_owned(), File::plain(more.as_bytes()));
+                }
+                store.commit(&[head, base], tree, "Merge branch 'main'", who)
+            })
+        };
+        let put = |sha: &str| {
+            github.with(|store| store.branches.insert(BRANCH.to_owned(), sha.to_owned()))
+        };
+        let before = github.with(|store| store.branches[BRANCH].clone());
+        for edited in [merge(&lines("A", "mine"), None), merge(&lines("A", "Z"), Some("mine\n"))] {
+            put(&edited);
+            let told = error(&github, &release("v1.4.0")).await;
+            assert!(told.contains(" by bob"), "{told}");
+            put(&before);
+        }
+        let clean = merge(&lines("A", "Z"), None);
+        put(&clean);
+        let opened = opened(&github, &release("v1.4.0")).await;
+        assert_eq!((opened.proposal, opened.pull_request.number), (Proposal::Updated, 1));
+        github.with(|store| {
+            assert!(store.history(&store.branches[BRANCH]).contains(&clean), "nothing is forced");
+        });
+    }
+}
+
+#[tokio::test]
+async fn what_people_wrote_in_the_text_stays() {
+    let github = repository().await;
+    let body = format!("<!-- basegen:notes -->\n{}", request().body);
+    opened(&github, &ReleasePullRequest { body: body.clone(), ..request() }).await;
+    let edited = format!("Please merge on Monday.\r\n\r\n{body}\r\n- [x] announced");
+    github.with(|store| store.pulls[0].body.clone_from(&edited));
+    opened(&github, &ReleasePullRequest { body: body.clone(), ..request() }).await;
+    assert_eq!(github.with(|store| store.pulls[0].body.clone()), edited, "nothing is new");
+    opened(&github, &release("v1.4.0")).await;
+    let text = github.with(|store| store.pulls[0].body.clone());
+    assert!(text.starts_with("Please merge on Monday.\n\n**v1.4.0**"), "{text}");
+    assert!(text.ends_with("\n- [x] announced") && !text.contains("v1.3.0"), "{text}");
 }
 
 #[tokio::test]

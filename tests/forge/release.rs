@@ -83,6 +83,84 @@ async fn without_a_pull_request_the_working_tree_is_brought_in_step() {
     assert!(project.github.seen().is_empty());
 }
 
+/// 42: an image changes again while a pull request is open. The base still has the version before it.
+#[tokio::test]
+async fn another_change_counts_up_from_the_version_of_the_open_pull_request() {
+    let project = changed().await;
+    project.stdout("release patch --pr").await;
+    assert!(state(&project.github).starts_with("#1 Release v1.2.4"));
+    for (number, level, version) in
+        [(1, "patch", "v1.2.5"), (2, "minor", "v1.3.0"), (3, "patch", "v1.3.1")]
+    {
+        project.write("dockerfiles/3.12.txt", &format!("3.12 {number}\n"));
+        project.stage();
+        // The same again finds it done.
+        for again in [false, true] {
+            let output = project.basegen(&format!("release {level} --pr --quiet")).output().await;
+            let output = output.expect("a run");
+            assert!(output.status.success(), "{again} {}", project.shown(&output));
+            let told = state(&project.github);
+            assert_eq!(told.lines().count(), 1, "{told}");
+            assert!(told.starts_with(&format!("#1 Release {version} ")), "{told}");
+        }
+        let file = project.github.file("basegen/release-v1.2.4", "VERSION");
+        assert_eq!(file, Some(format!("{version}\n")));
+    }
+    // Without a pull request it is what the registry has that counts.
+    project.github.with(|store| store.pulls[0].is_open = false);
+    project.github.with(|store| store.branches.remove("basegen/release-v1.2.4"));
+    project.write("dockerfiles/3.12.txt", "3.12 last\n");
+    project.stage();
+    assert_snapshot!(project.told(project.basegen("release patch --pr --quiet")).await);
+}
+
+#[tokio::test]
+async fn odd_bases_and_long_titles_are_refused_before_anything_is_published() {
+    let project = changed().await;
+    let tags = project.registry.tags("acme/base");
+    let mut told = Vec::new();
+    for base in ["", "a b", "refs/heads/main", "a..b", "-x", "main.lock", "gone"] {
+        for arguments in ["release v1.3.0 --pr", "release minor --pr"] {
+            let mut command = project.basegen(arguments);
+            command.args(["--quiet", &format!("--base={base}")]);
+            let shown = project.told(command).await;
+            if arguments.contains("minor") {
+                assert_eq!(told.last(), Some(&shown), "{base}");
+            } else {
+                told.push(shown);
+            }
+        }
+    }
+    project.matrix(&format!("[pull_request]\ntitle = \"{} {{{{version}}}}\"\n", "é".repeat(250)));
+    told.push(project.told(project.basegen("release v1.3.0 --pr --quiet")).await);
+    project.matrix("[pull_request]\nbase = \"refs/heads/main\"\n");
+    told.push(project.told(project.basegen("release v1.3.0 --pr --quiet")).await);
+    assert_snapshot!(told.join("\n\n"));
+    assert_eq!(project.registry.tags("acme/base"), tags);
+    assert!(project.github.seen().iter().all(|seen| seen.method == "GET"));
+}
+
+/// What does not fit beside the text of people is in the summary of the job.
+#[tokio::test]
+async fn notes_that_do_not_fit_are_in_the_job_summary() {
+    let project = changed().await;
+    project.stdout("release minor --pr").await;
+    let mine = "x".repeat(65_100);
+    project.github.with(|store| store.pulls[0].body.insert_str(0, &mine));
+    let summary = project.path("summary.md");
+    let mut command = project.basegen("release minor --pr --quiet");
+    command.env("GITHUB_ACTIONS", "true").env("GITHUB_RUN_ID", "7");
+    command.env("GITHUB_STEP_SUMMARY", &summary);
+    assert_snapshot!(project.told(command).await);
+    let body = project.github.with(|store| store.pulls[0].body.clone());
+    assert!(body.len() <= 65_536 && body.starts_with(&mine));
+    assert!(body.contains("The summary of workflow run 7 lists all of them."), "{body}");
+    let summary = fs_err::read_to_string(summary).expect("a summary");
+    assert_eq!(summary.matches("\n| `").count(), 2, "{summary}");
+    // No file that nobody finds is left behind.
+    assert!(!project.path("home/.local/state/basegen/notes").exists());
+}
+
 #[tokio::test]
 async fn nothing_changed_is_no_release() {
     let project = Project::released().await;
@@ -276,12 +354,13 @@ async fn the_matrix_may_be_below_the_top_of_its_repository() {
     ] {
         project.write(&format!("images/dockerfiles/{path}"), text);
     }
-    project.stage_of("images/matrix.toml");
     let release = "release v1.3.0 --pr --quiet -f images/matrix.toml";
     // Without git nobody knows what lies above.
-    assert_snapshot!(project.told(project.basegen(release)).await);
-    assert_eq!(project.registry.tags("acme/base").len(), 2, "only what was staged");
+    let told = project.told(project.basegen(release)).await;
+    assert_snapshot!(told.replace(&format!("{}/", project.folder.path().display()), ""));
+    assert!(project.registry.tags("acme/base").is_empty());
     project.git(&["init", "--quiet"]);
+    project.stage_of("images/matrix.toml");
     let dry = project.stdout(&format!("{release} --dry-run")).await;
     assert!(
         dry.contains("--- a/VERSION\n") && dry.contains("--- a/images/constants.py\n"),

@@ -112,3 +112,181 @@ async fn attempt(
 fn lacks_platform(message: &str) -> bool {
     message.contains("no match for platform")
 }
+
+#[cfg(test)]
+mod tests {
+    use bollard_buildkit_proto::moby::buildkit::v1::frontend::{
+        ResolveImageConfigRequest, ResolveImageConfigResponse, ResolveSourceImageResponse,
+        ResolveSourceMetaRequest, ResolveSourceMetaResponse,
+    };
+    use bytes::{BufMut as _, Bytes, BytesMut};
+    use http_body_util::combinators::BoxBody;
+    use http_body_util::{BodyExt, Empty, StreamBody};
+    use hyper::body::{Frame, Incoming};
+    use hyper::service::service_fn;
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    use prost::Message;
+    use tokio::net::UnixListener;
+
+    use super::super::export::Abilities;
+    use super::super::{Connected, transport};
+    use super::*;
+    use crate::engine::EngineAddress;
+    use crate::error::one_line;
+
+    type Answer = http::Response<BoxBody<Bytes, std::convert::Infallible>>;
+
+    /// An answer with one message.
+    fn message(message: &impl Message) -> Answer {
+        let mut body = BytesMut::new();
+        body.put_u8(0);
+        body.put_u32(u32::try_from(message.encoded_len()).expect("a short message"));
+        message.encode(&mut body).expect("memory");
+        let trailers = http::HeaderMap::from_iter([(
+            http::HeaderName::from_static("grpc-status"),
+            http::HeaderValue::from_static("0"),
+        )]);
+        let frames = [Frame::data(body.freeze()), Frame::trailers(trailers)];
+        let frames = stream::iter(frames.map(Ok));
+        response(None).body(BodyExt::boxed(StreamBody::new(frames))).expect("an answer")
+    }
+
+    fn response(status: Option<(u32, &str)>) -> http::response::Builder {
+        let response = http::Response::builder().header("content-type", "application/grpc");
+        match status {
+            Some((code, message)) => {
+                response.header("grpc-status", code).header("grpc-message", message)
+            }
+            None => response,
+        }
+    }
+
+    fn refusal(code: u32, message: &str) -> Answer {
+        response(Some((code, message))).body(Empty::new().boxed()).expect("an answer")
+    }
+
+    fn request<T: Message + Default>(body: &Bytes) -> T {
+        T::decode(&body[5..]).expect("a message")
+    }
+
+    /// What an engine answers to `path`. It has images for amd64 alone, and `busy` fails once.
+    fn answer(is_old: bool, path: &str, body: &Bytes, calls: usize) -> Answer {
+        let is_arm =
+            |architecture: Option<String>| architecture.is_some_and(|name| name == "arm64");
+        let digest = |image: &str| match image {
+            "docker.io/library/gone:1" => Err(refusal(5, "docker.io/library/gone:1: not found")),
+            "docker.io/library/busy:1" if calls == 0 => Err(refusal(2, "unexpected EOF")),
+            image => Ok(Digest::of(image.as_bytes()).to_string()),
+        };
+        let no_platform = || refusal(5, "no match for platform in manifest");
+        match path {
+            "/moby.buildkit.v1.frontend.LLBBridge/ResolveSourceMeta" if !is_old => {
+                let asked: ResolveSourceMetaRequest = request(body);
+                assert_eq!(asked.resolve_mode, "pull");
+                if is_arm(asked.platform.map(|platform| platform.architecture)) {
+                    return no_platform();
+                }
+                let source = asked.source.unwrap_or_default().identifier;
+                let digest = digest(source.strip_prefix("docker-image://").expect("an image"));
+                digest.map_or_else(std::convert::identity, |digest| {
+                    let image = ResolveSourceImageResponse { digest, ..Default::default() };
+                    message(&ResolveSourceMetaResponse { image: Some(image), ..Default::default() })
+                })
+            }
+            "/moby.buildkit.v1.frontend.LLBBridge/ResolveImageConfig" => {
+                let asked: ResolveImageConfigRequest = request(body);
+                assert_eq!(asked.resolve_mode, "pull");
+                if is_arm(asked.platform.map(|platform| platform.architecture)) {
+                    return no_platform();
+                }
+                digest(&asked.r#ref).map_or_else(std::convert::identity, |digest| {
+                    message(&ResolveImageConfigResponse { digest, ..Default::default() })
+                })
+            }
+            path => refusal(12, &format!("unknown method {path}")),
+        }
+    }
+
+    /// An engine that answers as BuildKit 0.26, or as 0.11 where it `is_old`.
+    async fn engine(folder: &std::path::Path, is_old: bool) -> ConnectedEngine {
+        let path = folder.join("buildkitd.sock");
+        let listener = UnixListener::bind(&path).expect("a socket");
+        let busy = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let busy = Arc::clone(&busy);
+                let service = service_fn(move |request: http::Request<Incoming>| {
+                    let busy = Arc::clone(&busy);
+                    async move {
+                        let path = request.uri().path().to_owned();
+                        if path.ends_with("/Session") {
+                            let open = StreamBody::new(stream::pending());
+                            return response(None).body(BodyExt::boxed(open));
+                        }
+                        let body = request.into_body().collect().await.expect("a body").to_bytes();
+                        if path.ends_with("/Solve") {
+                            std::future::pending::<()>().await;
+                        }
+                        let is_busy = body.windows(6).any(|window| window == b"busy:1");
+                        let is_known = !(is_old && path.ends_with("SourceMeta"));
+                        let calls = match is_busy && is_known {
+                            true => busy.fetch_add(1, std::sync::atomic::Ordering::SeqCst),
+                            false => 0,
+                        };
+                        Ok::<_, http::Error>(answer(is_old, &path, &body, calls))
+                    }
+                });
+                let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                tokio::spawn(connection.serve_connection(TokioIo::new(stream), service));
+            }
+        });
+        let address = EngineAddress::buildkit(&format!("unix://{}", path.display()), None);
+        let channel = transport::connect(&address.expect("an address")).await.expect("a channel");
+        ConnectedEngine(Arc::new(Connected {
+            name: "BuildKit".to_owned(),
+            platforms: Vec::new(),
+            mirrors: Vec::new(),
+            abilities: Abilities { graph_driver: false, is_docker: false },
+            docker: None,
+            channel,
+        }))
+    }
+
+    #[tokio::test]
+    async fn newer_and_older_engines_resolve_images_alike() {
+        for is_old in [false, true] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let engine = engine(folder.path(), is_old).await;
+            let images = [
+                ("busy:1", &["linux/amd64"][..]),
+                ("gone:1", &["linux/amd64"]),
+                ("none:1", &["linux/arm64"]),
+                ("python:3.11", &["linux/amd64", "linux/arm64"]),
+            ];
+            let images = images.map(|(name, needed)| {
+                let image = format!("docker.io/library/{name}").parse().expect(name);
+                (image, needed.iter().map(|name| name.parse().expect(name)).collect())
+            });
+            let retry =
+                RetryPolicy { first_wait: std::time::Duration::ZERO, ..RetryPolicy::default() };
+            let credentials = Arc::new(Credentials::anonymous());
+            let answers = engine.resolve(&images.into(), &credentials, retry).await;
+            let answers = answers.iter().map(|answer| match answer {
+                Ok(digest) => digest.to_string(),
+                Err(error) => one_line(error),
+            });
+            let of = |image: &str| Digest::of(image.as_bytes()).to_string();
+            assert_eq!(
+                answers.collect::<Vec<_>>(),
+                [
+                    of("docker.io/library/busy:1"),
+                    "failed to resolve `gone:1`: docker.io/library/gone:1: not found".to_owned(),
+                    // The engine's own platform has it.
+                    of("docker.io/library/none:1"),
+                    of("docker.io/library/python:3.11"),
+                ],
+                "{is_old}"
+            );
+        }
+    }
+}

@@ -29,6 +29,8 @@ pub struct Base {
     pub branch: String,
     /// The id of its newest commit.
     pub head: String,
+    /// Whether it is the repository's default branch.
+    pub is_default: bool,
 }
 
 /// A branch that holds the changes of a release.
@@ -49,6 +51,9 @@ struct GitRef {
 struct GitObject {
     sha: String,
 }
+
+/// How many commits of others are listed.
+const MAX_FOREIGN: usize = 3;
 
 /// What a branch has that its base has not.
 #[derive(Deserialize)]
@@ -73,10 +78,11 @@ impl GitHub {
         if let Ok(name) = found.full_name.parse() {
             self.repository = name;
         }
-        let branch = name.map_or(found.default_branch, str::to_owned);
+        let branch = name.unwrap_or(&found.default_branch).to_owned();
+        let is_default = branch == found.default_branch;
         let doing = format!("look up the branch `{branch}`");
         let head: GitRef = self.ask(Asked::get(&doing, self.ref_path(&branch))).await?;
-        Ok(Base { branch, head: head.object.sha })
+        Ok(Base { branch, head: head.object.sha, is_default })
     }
 
     /// What a file holds on the base; `None` where there is none.
@@ -165,13 +171,15 @@ impl GitHub {
             return Ok(Step::Taken);
         };
         let comparison = self.compare(name, &head, base).await?;
-        let foreign: Vec<String> = comparison
-            .commits
-            .iter()
-            .filter(|commit| !commit.is_ours(&self.host))
-            .map(|commit| commit.told(self))
-            .take(3)
-            .collect();
+        let mut foreign = Vec::new();
+        for commit in &comparison.commits {
+            if foreign.len() < MAX_FOREIGN
+                && !commit.is_ours(&self.host)
+                && !self.is_clean_merge(commit).await?
+            {
+                foreign.push(commit.told(self));
+            }
+        }
         if !foreign.is_empty() {
             let kind = GitHubErrorKind::Foreign { branch: name.to_owned(), commits: foreign };
             return Err(self.error("update the pull request", kind));

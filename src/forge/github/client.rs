@@ -20,6 +20,7 @@ use super::tree::Listing;
 use crate::error::{JsonError, one_line};
 use crate::forge::RepositoryName;
 use crate::registry::{RetryPolicy, conceal, retry_after, server_date};
+use crate::report::{Printer, format};
 
 /// The largest answer that is read, in bytes: a file of 100 MB, which is the most that GitHub gives,
 /// in base64.
@@ -31,6 +32,9 @@ const MAX_SAID: usize = 400;
 /// What GitHub asks for when it does not say how long: at least a minute.
 /// <https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api>
 const UNTOLD_WAIT: Duration = Duration::from_secs(60);
+
+/// What the token of an App must be allowed to do.
+const PERMISSIONS: [(&str, &str); 2] = [("contents", "write"), ("pull_requests", "write")];
 
 /// Where GraphQL is spoken to.
 pub(super) const GRAPHQL: &str = "/graphql";
@@ -50,6 +54,11 @@ pub struct GitHubOptions {
     pub retry: RetryPolicy,
     /// How long an answer may take.
     pub timeout: Duration,
+    /// Permissions, each with its level, that the token of an App gets beside those for contents and
+    /// pull requests, if the App has them.
+    pub optional_permissions: Vec<(&'static str, &'static str)>,
+    /// Where waits are reported.
+    pub printer: Printer,
 }
 
 /// A repository on GitHub.
@@ -63,6 +72,7 @@ pub struct GitHub {
     secrets: Vec<SecretString>,
     retry: RetryPolicy,
     timeout: Duration,
+    printer: Printer,
 }
 
 /// Whether a request may be sent again when it is unknown what became of it.
@@ -117,6 +127,7 @@ impl GitHub {
             secrets: options.access.secrets(),
             retry: options.retry,
             timeout: options.timeout,
+            printer: options.printer.clone(),
         };
         match &options.access {
             Access::Anonymous => {}
@@ -126,7 +137,7 @@ impl GitHub {
                     github.error(SIGN_IN, GitHubErrorKind::Credential(problem))
                 })?;
                 github.sign_in(options, &token)?;
-                let token = github.installation_token().await?;
+                let token = github.installation_token(&options.optional_permissions).await?;
                 github.sign_in(options, &token)?;
             }
         }
@@ -146,8 +157,12 @@ impl GitHub {
         Ok(())
     }
 
-    /// A token of the App's installation in this repository, and for no other.
-    async fn installation_token(&self) -> Result<SecretString, GitHubError> {
+    /// Returns a token of the App's installation for this repository and the permissions that are
+    /// needed, and for no more.
+    async fn installation_token(
+        &self,
+        optional: &[(&'static str, &'static str)],
+    ) -> Result<SecretString, GitHubError> {
         #[derive(serde::Deserialize)]
         struct Installation {
             id: u64,
@@ -158,9 +173,17 @@ impl GitHub {
         }
         let found: Installation = self.ask(Asked::get(SIGN_IN, self.path("installation"))).await?;
         let path = format!("/app/installations/{}/access_tokens", found.id);
-        let body = json!({ "repositories": [self.repository.name] });
-        let asked = Asked::post(SIGN_IN, path, body);
-        let token: Token = self.ask(asked.repeated()).await?;
+        let ask = |optional: &[(&'static str, &'static str)]| {
+            let permissions: BTreeMap<_, _> = PERMISSIONS.iter().chain(optional).copied().collect();
+            let body =
+                json!({ "repositories": [self.repository.name], "permissions": permissions });
+            self.ask(Asked::post(SIGN_IN, path.clone(), body).repeated())
+        };
+        let token: Token = match ask(optional).await {
+            // The App was not granted all of it.
+            Err(error) if error.status() == Some(422) && !optional.is_empty() => ask(&[]).await?,
+            other => other?,
+        };
         Ok(token.token)
     }
 
@@ -212,7 +235,9 @@ impl GitHub {
             let error = self.error(asked.doing, kind);
             let is_transient = told.is_some() || error.is_unsettled();
             let is_last = failures >= self.retry.attempts && error.status() != Some(503);
-            if let Some(wait) = told
+            // A wait of zero leaves the pause to us.
+            let wait = told.filter(|wait| !wait.is_zero());
+            if let Some(wait) = wait
                 && (wait > self.retry.longest_told || is_last)
             {
                 return Err(self.error(asked.doing, GitHubErrorKind::Throttled { wait }));
@@ -220,7 +245,11 @@ impl GitHub {
             if !is_transient || !may_repeat || failures >= self.retry.attempts {
                 return Err(error);
             }
-            tokio::time::sleep(told.unwrap_or_else(|| self.pause(failures))).await;
+            if let Some(wait) = wait {
+                let wait = format::duration(wait);
+                self.printer.message(&format!("rate limited by `{}`: waiting {wait}", self.host));
+            }
+            tokio::time::sleep(wait.unwrap_or_else(|| self.pause(failures))).await;
         }
     }
 
@@ -290,7 +319,7 @@ impl GitHub {
     }
 }
 
-/// How long GitHub asks to be left alone, if this answer does.
+/// Returns the wait that an answer asks for: zero for `Retry-After: 0`, `None` if it asks for none.
 fn wait(status: u16, headers: &HeaderMap, message: &str) -> Option<Duration> {
     let may_ask =
         matches!(status, 403 | 429) || (status == 503 && headers.contains_key(RETRY_AFTER));
@@ -311,6 +340,9 @@ fn wait(status: u16, headers: &HeaderMap, message: &str) -> Option<Duration> {
         let until = UNIX_EPOCH + Duration::from_secs(reset);
         // A second more, since both are whole ones.
         return Some(until.duration_since(now).unwrap_or_default() + Duration::from_secs(1));
+    }
+    if headers.contains_key(RETRY_AFTER) {
+        return Some(Duration::ZERO);
     }
     (status == 429 || message.contains("rate limit")).then_some(UNTOLD_WAIT)
 }
@@ -379,6 +411,7 @@ mod tests {
         assert_eq!(wait(429, &headers(&left), primary), Some(seconds(31)));
         assert_eq!(wait(429, &headers(&left), "secondary rate limit"), Some(UNTOLD_WAIT));
         assert_eq!(wait(429, &headers(&[]), ""), Some(UNTOLD_WAIT));
+        assert_eq!(wait(429, &headers(&[("retry-after", "0")]), ""), Some(Duration::ZERO));
         let secondary = "You have exceeded a secondary rate limit.";
         assert_eq!(wait(403, &headers(&[]), secondary), Some(UNTOLD_WAIT));
         assert_eq!(wait(403, &headers(&[("x-ratelimit-remaining", "12")]), "no access"), None);

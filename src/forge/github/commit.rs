@@ -30,8 +30,10 @@ const MAX_TEXT: usize = 1 << 20;
 /// A commit as GitHub lists them between two.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Listed {
-    sha: String,
+    pub(super) sha: String,
     commit: Details,
+    #[serde(default)]
+    pub(super) parents: Vec<Id>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -49,8 +51,8 @@ struct Person {
 }
 
 #[derive(Debug, Clone, Deserialize)]
-struct Id {
-    sha: String,
+pub(super) struct Id {
+    pub(super) sha: String,
 }
 
 impl Listed {
@@ -357,6 +359,7 @@ mod tests {
                 committer: person(email),
                 tree: Id { sha: tree.to_owned() },
             },
+            parents: Vec::new(),
         }
     }
 

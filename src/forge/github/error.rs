@@ -251,6 +251,9 @@ impl GitHubError {
             404 if self.doing == SIGN_IN => {
                 "the GitHub App is not installed in the repository, or the name is wrong"
             }
+            422 if self.doing == SIGN_IN => {
+                "grant the GitHub App the permissions of docs/pull-requests.md, and accept them in its installation"
+            }
             401 => "the token is wrong, expired or revoked",
             _ if self.says("not permitted to create or approve pull requests") => {
                 "allow it in the settings of the repository, or of its organization: Actions → \

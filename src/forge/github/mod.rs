@@ -7,6 +7,7 @@ mod branch;
 mod client;
 mod commit;
 mod error;
+mod merge;
 mod pull;
 mod tree;
 

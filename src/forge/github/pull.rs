@@ -8,7 +8,7 @@ use super::branch::{Base, Branch};
 use super::client::{Asked, GitHub};
 use super::error::{GitHubError, GitHubErrorKind};
 use crate::error::one_line;
-use crate::forge::{MARKER, ReleasePullRequest, read_marker};
+use crate::forge::{MARKER, ReleasePullRequest, merge_body, read_marker};
 
 /// How many pull requests are on a page.
 const PAGE: usize = 100;
@@ -18,6 +18,7 @@ const MAX_PAGES: usize = 30;
 
 /// What is being done, for errors.
 const OPEN: &str = "open the pull request";
+const LIST: &str = "list the open pull requests";
 
 /// The user that Actions' own token opens pull requests as.
 const ACTIONS: &str = "github-actions[bot]";
@@ -105,10 +106,16 @@ impl PullRequest {
         &self.head.branch
     }
 
-    /// Whether Actions' own token has opened it: GitHub runs no workflow for such a one.
+    /// Whether Actions' own token has opened it: its workflows wait for approval.
     #[must_use]
     pub fn is_by_actions(&self) -> bool {
         self.user.as_ref().is_some_and(|user| user.login == ACTIONS)
+    }
+
+    /// Returns how many bytes of its text are kept beside those of `request`.
+    #[must_use]
+    pub fn kept_bytes(&self, request: &ReleasePullRequest) -> usize {
+        merge_body(self.body.as_deref().unwrap_or_default(), "", &request.marker).len()
     }
 
     fn logins(users: Option<&[User]>) -> impl Iterator<Item = &str> {
@@ -132,56 +139,77 @@ impl GitHub {
         request: &ReleasePullRequest,
         base: &Base,
     ) -> Result<Option<PullRequest>, GitHubError> {
-        let doing = "list the open pull requests";
-        let own = self.repository.to_string();
         let mut found: Option<PullRequest> = None;
-        for page in 1..=MAX_PAGES {
-            let place = format!("pulls?state=open&per_page={PAGE}&page={page}");
-            let pulls: Vec<PullRequest> = self.ask(Asked::get(doing, self.path(&place))).await?;
-            let is_last = pulls.len() < PAGE;
-            for pull in pulls {
-                // A fork's branch is not ours, whatever its text says.
-                let repository = pull.head.repo.as_ref().map(|repo| repo.full_name.as_str());
-                if !repository.is_some_and(|name| name.eq_ignore_ascii_case(&own)) {
-                    continue;
+        for pull in self.open_pulls().await? {
+            let text = pull.body.as_deref().unwrap_or_default();
+            let marked = read_marker(text, &request.marker);
+            let is_here = pull.base.branch == base.branch;
+            if pull.head.branch == request.branch {
+                let of_another = marked.is_none() && text.contains(MARKER);
+                let (branch, number) = (pull.head.branch.clone(), pull.number);
+                if of_another {
+                    return Err(self.error(LIST, GitHubErrorKind::Shared { branch, number }));
                 }
-                let text = pull.body.as_deref().unwrap_or_default();
-                let marked = read_marker(text, &request.marker);
-                let is_here = pull.base.branch == base.branch;
-                if pull.head.branch == request.branch {
-                    let of_another = marked.is_none() && text.contains(MARKER);
-                    let (branch, number) = (pull.head.branch.clone(), pull.number);
-                    if of_another {
-                        return Err(self.error(doing, GitHubErrorKind::Shared { branch, number }));
-                    }
-                    if !is_here {
-                        let base = pull.base.branch;
-                        let kind = GitHubErrorKind::OtherBase { branch, number, base };
-                        return Err(self.error(OPEN, kind));
-                    }
-                }
-                if let Some(there) = marked.and_then(|marked| marked.version)
-                    && is_here
-                    && request.version.is_below(there)
-                {
-                    let (there, number) = (self.clean(there), pull.number);
-                    let version = request.version.to_string();
-                    let kind = GitHubErrorKind::Newer { number, there, version };
+                if !is_here {
+                    let base = pull.base.branch;
+                    let kind = GitHubErrorKind::OtherBase { branch, number, base };
                     return Err(self.error(OPEN, kind));
                 }
-                if pull.head.branch == request.branch {
-                    return Ok(Some(pull));
-                }
-                let is_own = marked.is_some() && is_here;
-                if is_own && found.as_ref().is_none_or(|found| pull.number > found.number) {
-                    found = Some(pull);
-                }
             }
+            if let Some(there) = marked.and_then(|marked| marked.version)
+                && is_here
+                && request.version.is_below(there)
+            {
+                let (there, number) = (self.clean(there), pull.number);
+                let version = request.version.to_string();
+                let kind = GitHubErrorKind::Newer { number, there, version };
+                return Err(self.error(OPEN, kind));
+            }
+            if pull.head.branch == request.branch {
+                return Ok(Some(pull));
+            }
+            let is_own = marked.is_some() && is_here;
+            if is_own && found.as_ref().is_none_or(|found| pull.number > found.number) {
+                found = Some(pull);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Returns the version in the text of the newest open pull request with this marker.
+    pub async fn proposed_version(
+        &self,
+        marker: &str,
+        base: &Base,
+    ) -> Result<Option<String>, GitHubError> {
+        let mut pulls = self.open_pulls().await?;
+        pulls.retain(|pull| pull.base.branch == base.branch);
+        pulls.sort_by_key(|pull| std::cmp::Reverse(pull.number));
+        let version = |pull: &PullRequest| {
+            let marked = read_marker(pull.body.as_deref().unwrap_or_default(), marker)?;
+            marked.version.map(str::to_owned)
+        };
+        Ok(pulls.iter().find_map(version))
+    }
+
+    /// Returns the open pull requests from branches of the repository itself: the branch of a fork is
+    /// not ours, whatever its text says.
+    async fn open_pulls(&self) -> Result<Vec<PullRequest>, GitHubError> {
+        let own = self.repository.to_string();
+        let mut all = Vec::new();
+        for page in 1..=MAX_PAGES {
+            let place = format!("pulls?state=open&per_page={PAGE}&page={page}");
+            let pulls: Vec<PullRequest> = self.ask(Asked::get(LIST, self.path(&place))).await?;
+            let is_last = pulls.len() < PAGE;
+            all.extend(pulls.into_iter().filter(|pull| {
+                let repository = pull.head.repo.as_ref().map(|repo| repo.full_name.as_str());
+                repository.is_some_and(|name| name.eq_ignore_ascii_case(&own))
+            }));
             if is_last {
                 break;
             }
         }
-        Ok(found)
+        Ok(all)
     }
 
     /// Opens the pull request from `branch`, or updates the one that is open. `None` where the
@@ -260,8 +288,10 @@ impl GitHub {
         }
         // GitHub may send line ends back in another form.
         let normal = |text: &str| text.replace("\r\n", "\n").trim_end().to_owned();
-        if pull.body.as_deref().map(normal) != Some(normal(&request.body)) {
-            changes.insert("body".to_owned(), json!(request.body));
+        let now = normal(pull.body.as_deref().unwrap_or_default());
+        let body = merge_body(&now, &request.body, &request.marker);
+        if now != normal(&body) {
+            changes.insert("body".to_owned(), json!(body));
         }
         if changes.is_empty() {
             return Ok((pull, false));

@@ -86,7 +86,7 @@ impl FileChange {
 }
 
 /// The id that git gives to a file's content.
-fn blob_id(content: &[u8]) -> String {
+pub(super) fn blob_id(content: &[u8]) -> String {
     let mut hash = Context::new(&SHA1_FOR_LEGACY_USE_ONLY);
     hash.update(format!("blob {}\0", content.len()).as_bytes());
     hash.update(content);

@@ -482,5 +482,6 @@ fn commit(commit: &Commit) -> Value {
             "author": { "name": commit.author, "email": "author@example.org" },
             "committer": { "name": commit.committer, "email": commit.email },
         },
+        "parents": commit.parents.iter().map(|sha| json!({ "sha": sha })).collect::<Vec<_>>(),
     })
 }

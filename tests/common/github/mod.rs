@@ -421,6 +421,15 @@ fn sign_in(
     if body["repositories"] != json!(["images"]) {
         return api::refusal(422, "The token would be good for other repositories", &[]);
     }
+    let granted = ["contents", "pull_requests", "metadata"];
+    let Some(asked) = body["permissions"].as_object() else {
+        return api::refusal(422, "The token would have all permissions of the App", &[]);
+    };
+    if !asked.keys().all(|name| granted.contains(&name.as_str())) {
+        let message = "The permissions requested are not granted to this installation.";
+        return api::refusal(422, message, &[]);
+    }
+    state.store.permissions = body["permissions"].clone();
     state.given += 1;
     let token = format!("canary-installation-{}", state.given);
     state.tokens.insert(token.clone(), Identity::new("release-app[bot]", Kind::App));

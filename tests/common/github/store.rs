@@ -71,6 +71,8 @@ pub struct Store {
     pub collaborators: BTreeSet<String>,
     pub teams: BTreeSet<String>,
     pub has_drafts: bool,
+    /// The permissions of the newest token of the App.
+    pub permissions: serde_json::Value,
     /// Whether a setting keeps Actions' token from opening pull requests.
     pub refuses_actions: bool,
 }
