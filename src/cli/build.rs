@@ -92,9 +92,7 @@ pub(super) fn execute(
 ) -> Result<ExitCode, Report> {
     let destination = destination(&args.output)?;
     let (matrix, recipe) = (plan.matrix, Recipe::of(plan)?);
-    if !global.quiet {
-        render::report_left_out(&recipe.left_out, printer);
-    }
+    render::report_left_out(&recipe.left_out, printer);
     if args.output.stage {
         recipe.require_pins()?;
     }

@@ -78,9 +78,7 @@ fn for_bake(
     let matrix = selection::load(global)?;
     let plan = selection::plan(&matrix, &args.selection, &args.naming)?;
     let mut recipe = Recipe::of(&plan)?;
-    if !global.quiet {
-        render::report_left_out(&recipe.left_out, printer);
-    }
+    render::report_left_out(&recipe.left_out, printer);
     if !args.offline && !recipe.unpinned().is_empty() {
         let runtime = Runtime::new().map_err(FileError::runtime)?;
         let problems = runtime.block_on(resolve(&mut recipe, environment));

@@ -278,9 +278,7 @@ impl Checker<'_> {
     }
 
     fn report_left_out(&self, upstreams: &update::Upstreams) {
-        if !self.quiet {
-            render::report_left_out(&upstreams.left_out, self.printer);
-        }
+        render::report_left_out(&upstreams.left_out, self.printer);
     }
 
     /// The folder that `basegen render -o` wrote.

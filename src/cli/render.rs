@@ -91,9 +91,7 @@ pub(super) fn run(
     let pins = Lock::of(&matrix)?.pins;
     let mut renderer = Renderer::new(&matrix)?.pinned(pins);
     let contexts = renderer.render_all(&selected.variants)?;
-    if !global.quiet {
-        report_left_out(&renderer.left_out(), printer);
-    }
+    report_left_out(&renderer.left_out(), printer);
     if let Some(folder) = &args.check {
         let compared = compare::compare(folder, &Rendered::new(&selected, &contexts));
         compared.map_err(|error| FilesError::Compare(folder.clone(), error))??;
@@ -129,7 +127,7 @@ pub(super) fn report_left_out(files: &BTreeSet<String>, printer: &Printer) {
         files.iter().take(MAX_LEFT_OUT).map(|file| format!("`{file}`")).collect();
     let more = files.len().saturating_sub(MAX_LEFT_OUT);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    printer.message(&format!(
+    printer.note(&format!(
         "note: images do not get {}{more}: `.git`, `.env` and the like may hold credentials",
         shown.join(", ")
     ));

@@ -176,7 +176,8 @@ fn a_variant_that_fails_is_told_and_the_others_are_built() {
     assert_eq!(output.status.code(), Some(6), "{errors}");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "", "a release is whole or not there");
     assert!(errors.contains("nothing was tagged"), "{errors}");
-    for part in ["✗ bad failed", "Dockerfile:3", "exit code  1", "last lines bad", "full log"] {
+    for part in ["✗ bad failed", "Dockerfile.hbs:3", "exit code  1", "last lines bad", "full log"]
+    {
         assert!(errors.contains(part), "no `{part}` in:\n{errors}");
     }
 }

@@ -91,7 +91,8 @@ async fn each_wait_for_a_rate_limit_prints_one_line() {
     github.fail("*", "*", 0, 2, limited("1"));
     let begun = Instant::now();
     let written = Written::default();
-    let printer = Printer { out: Stream::new(std::io::sink()), err: Stream::new(written.clone()) };
+    let (out, err) = (Stream::new(std::io::sink()), Stream::new(written.clone()));
+    let printer = Printer { out, err, quiet: false };
     let options = GitHubOptions { printer, ..options(&github, token("canary-person")) };
     let mut client = GitHub::connect(&options).await.expect("a client");
     client.base(None).await.expect("a base");

@@ -174,8 +174,10 @@ mod tests {
         let is_arm =
             |architecture: Option<String>| architecture.is_some_and(|name| name == "arm64");
         let digest = |image: &str| match image {
-            "docker.io/library/gone:1" => Err(refusal(5, "docker.io/library/gone:1: not found")),
-            "docker.io/library/busy:1" if calls == 0 => Err(refusal(2, "unexpected EOF")),
+            "docker.io/library/gone:1" => {
+                Err(Box::new(refusal(5, "docker.io/library/gone:1: not found")))
+            }
+            "docker.io/library/busy:1" if calls == 0 => Err(Box::new(refusal(2, "unexpected EOF"))),
             image => Ok(Digest::of(image.as_bytes()).to_string()),
         };
         let no_platform = || refusal(5, "no match for platform in manifest");
@@ -188,10 +190,16 @@ mod tests {
                 }
                 let source = asked.source.unwrap_or_default().identifier;
                 let digest = digest(source.strip_prefix("docker-image://").expect("an image"));
-                digest.map_or_else(std::convert::identity, |digest| {
-                    let image = ResolveSourceImageResponse { digest, ..Default::default() };
-                    message(&ResolveSourceMetaResponse { image: Some(image), ..Default::default() })
-                })
+                digest.map_or_else(
+                    |answer| *answer,
+                    |digest| {
+                        let image = ResolveSourceImageResponse { digest, ..Default::default() };
+                        message(&ResolveSourceMetaResponse {
+                            image: Some(image),
+                            ..Default::default()
+                        })
+                    },
+                )
             }
             "/moby.buildkit.v1.frontend.LLBBridge/ResolveImageConfig" => {
                 let asked: ResolveImageConfigRequest = request(body);
@@ -199,9 +207,10 @@ mod tests {
                 if is_arm(asked.platform.map(|platform| platform.architecture)) {
                     return no_platform();
                 }
-                digest(&asked.r#ref).map_or_else(std::convert::identity, |digest| {
-                    message(&ResolveImageConfigResponse { digest, ..Default::default() })
-                })
+                digest(&asked.r#ref).map_or_else(
+                    |answer| *answer,
+                    |digest| message(&ResolveImageConfigResponse { digest, ..Default::default() }),
+                )
             }
             path => refusal(12, &format!("unknown method {path}")),
         }
