@@ -1,4 +1,4 @@
-//! `--allow`: what the command line permits beyond what a matrix may do by itself.
+//! `--allow`: permissions that the command line grants and a matrix cannot.
 
 use std::str::FromStr;
 

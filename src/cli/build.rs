@@ -210,8 +210,9 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Pins what the lock does not, as the engine that builds would pull it. Without an engine,
-    /// as registries have it: a release whose images are all published builds nothing.
+    /// Pins the images that the lock does not pin, as the engine that builds would pull them.
+    /// Without an engine, asks the registries: a release whose images are all published builds
+    /// nothing.
     async fn resolve(&self, recipe: &mut Recipe<'_>) -> Result<(), Report> {
         for message in recipe.unverified() {
             self.events.emit(&Event::Warning { target: None, message });
@@ -224,7 +225,7 @@ impl<'a> Call<'a> {
             Err(error) => {
                 let registries = registries::open(&self.registries, Vec::new())?;
                 if !recipe.resolve(&registries).await.is_empty() {
-                    // What is not pinned is built, whatever else is.
+                    // Images based on an unpinned one are always built, which needs the engine.
                     return Err(error);
                 }
                 Vec::new()
@@ -248,8 +249,8 @@ impl<'a> Call<'a> {
         Ok(())
     }
 
-    /// The client of the registries that images are pushed to; it remembers what was pushed. No mirror
-    /// has that yet.
+    /// Returns the client of the registries that images are pushed to, the same at each call. It
+    /// remembers the pushed images. It asks no mirrors, which do not have new images yet.
     pub(super) fn client(&self) -> Result<&Registries, Report> {
         if let Some(client) = self.client.get() {
             return Ok(client);

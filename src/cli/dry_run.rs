@@ -1,4 +1,4 @@
-//! `--dry-run`: what the main call would do.
+//! `--dry-run`: lists the images that the main command would build or publish.
 
 use crate::error::Report;
 use crate::plan::{self, Plan, PublishedState, Standing};
@@ -8,7 +8,7 @@ use super::args::BuildArgs;
 use super::recipe::Recipe;
 use super::{Environment, stands};
 
-/// Prints the names of the images; with `--push` also what would be done with each.
+/// Prints the names of the images; with `--push`, also the planned action for each.
 pub(super) fn run(
     args: &BuildArgs,
     plan: &Plan<'_>,

@@ -146,8 +146,8 @@ impl Runners {
         }
     }
 
-    /// Divides the targets at `chosen` into `count` jobs, each of which has one kind of runner: there
-    /// may be more, one for each kind, and fewer, as no job is empty.
+    /// Divides the targets at `chosen` into `count` jobs. A job has one kind of runner, so more
+    /// kinds than `count` give more jobs. No job is empty, so there may be fewer.
     fn divide(
         &self,
         plan: &Plan<'_>,
@@ -200,7 +200,7 @@ fn outputs(
 }
 
 /// One job: its number, a name for people, the runner, the variants, and the arguments that select
-/// them. Ids are letters, digits, `.`, `_`, `+` and `-`, so that no shell takes them for more.
+/// them. Ids contain only letters, digits, `.`, `_`, `+` and `-`, and need no quotes in a shell.
 fn job(plan: &Plan<'_>, number: usize, shard: &[usize], runners: &Runners) -> Json {
     let ids: Vec<&str> = shard.iter().map(|at| plan.targets[*at].id()).collect();
     let name = match ids.len() {

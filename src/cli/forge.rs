@@ -152,7 +152,7 @@ pub(super) fn options(
     })
 }
 
-/// What the token of an App is asked for beyond contents and pull requests.
+/// Returns the permissions of an App's token to request besides contents and pull requests.
 fn optional_permissions(matrix: &Matrix) -> Vec<(&'static str, &'static str)> {
     let mut permissions = Vec::new();
     if !matrix.pull_request.team_reviewers.is_empty() {

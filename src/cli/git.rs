@@ -111,7 +111,7 @@ impl Snapshot {
         self.tree().join(&self.prefix).join(path)
     }
 
-    /// What was fetched, with the folder of the matrix in it.
+    /// Returns the fetched files as a checkout; paths are relative to the folder of the matrix.
     pub(super) fn checkout(&self) -> Checkout {
         Checkout::within(&self.tree(), &self.path(""))
     }

@@ -177,8 +177,8 @@ fn secret(
     read(id, &path, reader).map(|value| Some(named(id, value)))
 }
 
-/// What a run never tells: the secrets of its steps, the credentials that it gives out, and the passwords of
-/// proxies.
+/// Returns the mask of a run. It hides the secrets of build steps, the credentials that the run
+/// hands out, and the passwords of proxies.
 pub(super) fn mask(
     secrets: &[Secret],
     credentials: &Arc<Credentials>,
@@ -203,7 +203,7 @@ pub(super) fn mask(
     })
 }
 
-/// What no command tells: the passwords of proxies.
+/// Returns the mask of any command, which hides the passwords of proxies.
 pub(super) fn proxy_mask(environment: &Environment) -> Mask {
     let mut concealer = Concealer::default();
     concealer.add(proxy_secrets(environment));

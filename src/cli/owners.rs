@@ -51,7 +51,7 @@ pub(super) fn check_pull_request(
 }
 
 /// Checks that no build step is given a well-known token because the matrix asks for it. Build steps run
-/// what the checkout says, and may send it anywhere.
+/// commands of the checkout, which may send the token anywhere.
 pub(super) fn check_build_secrets(
     matrix: &Matrix,
     is_given: impl Fn(&str) -> bool,

@@ -191,7 +191,7 @@ pub(super) fn newest_set(plan: &Plan<'_>) -> Reference {
     Reference { repository: plan.first_repository.clone(), tag }
 }
 
-/// What a run is locked for.
+/// The purpose of a run that takes locks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// A release.
@@ -200,10 +200,10 @@ pub(super) enum Purpose {
     Staging,
 }
 
-/// Locks out, on this machine, all runs with the same version tags. Releases of a whole matrix move
-/// aliases too, so that no other may release into its repositories meanwhile; parts of one may be
-/// released at the same time, and are kept apart by what the registry has. Staging moves no tag that
-/// anybody pulls, and is in nobody's way.
+/// Locks out, on this machine, all runs with the same purpose and version tags. A release of a
+/// whole matrix also moves aliases, and locks out every other release into its repositories.
+/// Partial releases may run at the same time; the state of the registry keeps them apart. Staging
+/// moves no tag that anybody pulls, and blocks no release.
 pub(super) fn lock(
     plan: &Plan<'_>,
     environment: &Environment,

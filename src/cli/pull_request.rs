@@ -480,8 +480,8 @@ fn marker_of(matrix: &Matrix, prefix: &str) -> String {
 }
 
 /// Returns the versions that the next one is counted from beside that of the base branch: of the open
-/// pull request, and of the newest release if the base is the default branch. A maintenance branch
-/// counts up by itself.
+/// pull request, and of the newest release if the base is the default branch. For a
+/// maintenance branch, the newest release does not count.
 pub(super) fn earlier_versions(
     plan: &Plan<'_>,
     wishes: &Wishes,

@@ -80,7 +80,8 @@ impl<'a> Recipe<'a> {
         self.pin(images.into_keys().zip(answers))
     }
 
-    /// What an `ADD` fetches without a checksum, each with its place in a template, as warnings.
+    /// Returns a warning for each `ADD` source without a checksum or commit, with its place in a
+    /// template.
     pub(super) fn unverified(&self) -> BTreeSet<String> {
         let sources = self.contexts.iter().flat_map(|context| {
             context.unverified().into_iter().map(move |source| (context, source))
@@ -101,7 +102,7 @@ impl<'a> Recipe<'a> {
         warnings.collect()
     }
 
-    /// Pins what was looked up.
+    /// Pins the resolved images. Returns the others.
     fn pin(
         &mut self,
         answers: impl Iterator<Item = (Reference, Result<Digest, String>)>,
@@ -134,7 +135,7 @@ impl<'a> Recipe<'a> {
         Ok(())
     }
 
-    /// Refuses what no lock pins: jobs on several machines would build on different images.
+    /// Refuses targets with unpinned inputs: jobs on several machines would build them differently.
     pub(super) fn require_pins(&self) -> Result<(), PublishError> {
         let targets = self.plan.targets.iter().zip(&self.inputs);
         let unpinned = targets.filter(|(_, inputs)| inputs.fingerprint().is_none());

@@ -19,7 +19,7 @@ use super::{Environment, registries, stands};
 /// How a plan differs from the release of its version.
 #[derive(Debug, Default)]
 pub(super) struct Differences {
-    /// What is missing of the release, and how to mend it.
+    /// The missing parts of the release, each with a hint.
     pub(super) problems: Vec<(String, String)>,
     /// The targets whose images have different content now.
     pub(super) changed: Vec<String>,

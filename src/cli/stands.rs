@@ -73,7 +73,7 @@ pub(super) fn refuse_taken(plan: &Plan<'_>, stands: &[Standing]) -> Result<(), P
     Err(PublishError::Taken { version, references, force: false })
 }
 
-/// Looks up what no lock pins, at the mirrors of the engine too.
+/// Resolves the images that the lock does not pin. Asks the mirrors of the engine too.
 pub(super) async fn resolve(
     recipe: &mut Recipe<'_>,
     environment: &Environment,

@@ -18,8 +18,8 @@ pub struct BuildJob {
     pub context: BuildContext,
     /// What must hold of the image before it is handed on.
     pub checks: Vec<Check>,
-    /// An image that was built before. The job then runs nothing but its checks, in this image, and
-    /// hands nothing on; its context is a Dockerfile that begins with the image.
+    /// An image that was built before. The job then only runs its checks, in this image, and
+    /// exports nothing. Its context is a Dockerfile that begins with the image.
     pub existing: Option<Digest>,
     /// For which platforms; one gives an image manifest, several an image index.
     pub platforms: Vec<Platform>,

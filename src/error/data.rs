@@ -74,8 +74,8 @@ fn strip_any<'a>(text: &'a str, prefixes: &[&str]) -> Option<&'a str> {
     prefixes.iter().find_map(|prefix| text.strip_prefix(prefix))
 }
 
-/// The name of a type that serde expects, `table` being the format's name for a map. What a visitor of
-/// this crate expects is in plain words already.
+/// Returns the plain name of a type that serde expects; `table` is the format's name for a map.
+/// Visitors of this crate already use plain words.
 pub(crate) fn type_name<'a>(expected: &'a str, table: &'a str) -> &'a str {
     match expected {
         "a string" | "str" | "string" | "a borrowed string" => "a string",

@@ -19,7 +19,7 @@ const BEGIN: &str = "<!-- basegen:notes -->\n";
 /// How many of an image's reasons to differ are told.
 const MAX_REASONS: usize = 3;
 
-/// How many bytes the line takes that counts what is left out.
+/// The size reserved for the line that counts omitted images, in bytes.
 const REST: usize = 64;
 
 /// How long a told reason is, in characters.
@@ -276,7 +276,8 @@ impl Notes {
         text
     }
 
-    /// The rows of images that changed alike, below a heading for each group. What did not change comes last.
+    /// Groups the rows of images that changed alike, each group below a heading. Unchanged images
+    /// come last.
     fn groups(&self) -> Vec<(String, Vec<String>)> {
         let mut groups: IndexMap<String, (usize, Vec<String>)> = IndexMap::new();
         for image in &self.images {

@@ -1,4 +1,5 @@
-//! Credentials in what is taken over, which belong into no template: it is committed, and what it sets is in the image.
+//! Refuses imported commands and variables that hold credentials. A template is committed, and its
+//! commands and variables are part of the image.
 
 use crate::matrix::{holds_secret, looks_like_secret};
 
@@ -29,7 +30,7 @@ const NAMES: [&str; 9] = [
 const PARAMETERS: [&str; 8] =
     ["token", "secret", "password", "passwd", "credential", "signature", "apikey", "api_key"];
 
-/// Refuses a command for a shell that holds a credential. What a shell fills in is none.
+/// Refuses a shell command that holds a credential. A value that the shell fills in is none.
 pub(super) fn refuse_in_command(text: &str) -> Result<(), String> {
     if holds_credential(text) {
         Err(IN_URL.to_owned())
@@ -68,7 +69,7 @@ pub(super) fn holds_credential(text: &str) -> bool {
     })
 }
 
-/// Whether what stands before the `@` of a URL is more than a name.
+/// Whether the part of a URL before `@` holds a password or, in a URL of the web, a possible token.
 fn is_password(user: &str, is_web: bool) -> bool {
     match user.split_once(':') {
         Some((_, password)) => !is_filled_in(password),
@@ -76,7 +77,7 @@ fn is_password(user: &str, is_web: bool) -> bool {
     }
 }
 
-/// Whether a parameter of a URL opens what is behind it.
+/// Whether a parameter of a URL holds a credential.
 fn is_signed(parameter: &str) -> bool {
     let Some((name, value)) = parameter.split_once('=') else { return false };
     let is_named =

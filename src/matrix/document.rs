@@ -1,4 +1,4 @@
-//! Reads TOML into typed values, and explains what does not fit.
+//! Reads TOML into typed values, and explains values that do not fit.
 //!
 //! [`from_toml`] is the entry. serde names the span and the expected type of a wrong value; the key, the actual
 //! type and the hint come from the document itself.
@@ -47,7 +47,7 @@ macro_rules! tables {
                         self,
                         map: A,
                     ) -> Result<$table, A::Error> {
-                        // What the derive makes, by another name than that of the trait.
+                        // The method that the derive with `remote = "Self"` generates.
                         <$table>::deserialize(serde::de::value::MapAccessDeserializer::new(map))
                     }
                 }

@@ -45,7 +45,7 @@ pub fn load(path: &Path) -> Result<Matrix, LoadError> {
     load_with(path, Allowed::default())
 }
 
-/// Reads the matrix file at `path`, whose paths stay in its repository or in what is `allowed`.
+/// Reads the matrix file at `path`, whose paths stay in its repository or are `allowed`.
 pub fn load_with(path: &Path, allowed: Allowed) -> Result<Matrix, LoadError> {
     load_in(path, Checkout::of(folder(path), allowed))
 }

@@ -32,7 +32,7 @@ pub enum NameError {
         /// The name.
         reference: Reference,
     },
-    /// A name is wrong because of what the matrix file says.
+    /// A name is invalid because of a value or pattern in the matrix file.
     #[error(transparent)]
     Source(#[from] SourceError),
     /// Tags follow the version, and none is known.
@@ -83,7 +83,7 @@ impl Explain for NameError {
     }
 }
 
-/// What makes names distinct.
+/// The hint for variants with equal names.
 const EVERY_AXIS: &str =
     "every axis needs a part in the repository or in the tag, as `{{variant}}` gives it";
 
@@ -95,7 +95,7 @@ pub struct Naming<'a> {
     repository: Pattern,
 }
 
-/// What the names in a pattern mean.
+/// The values of the names in a pattern.
 type Parts = HashMap<String, String>;
 
 fn part<'a>(parts: &'a Parts, name: &str) -> &'a str {
@@ -259,7 +259,7 @@ impl<'a> Naming<'a> {
             (Some(axis), _) => {
                 let value = self.matrix.value(variant, axis);
                 let axis = &self.matrix.axes[axis].name;
-                // A text stands by its axis' name as it is; a switch as its part of the tag.
+                // The axis' name inserts a text unchanged, and its part of the tag for a switch.
                 let is_whole = matches!(value.value, Value::Text(_))
                     && pattern.names().any(|(name, _)| name == axis);
                 let (span, help) = if is_whole {

@@ -22,7 +22,7 @@ pub enum PublishError {
         /// Whether the images are to be built anew whatever is there.
         force: bool,
     },
-    /// Version tags exist, and nobody can say whether they point to what the matrix makes.
+    /// Version tags exist, and cannot be compared with the images of the matrix.
     #[error(
         "cannot compare this release with {} of its version:{}",
         count(references),

@@ -1,7 +1,7 @@
 //! Locks that keep the runs of one machine apart.
 //!
-//! A [`RunLock`] holds files of the user's state folder. They are empty: what a release has come to is
-//! in the registry, and nothing else is read. Runs on several machines share no lock.
+//! A [`RunLock`] holds files of the user's state folder. They are empty: the state of a release
+//! is in the registry, and nothing else is read. Runs on several machines share no lock.
 
 use std::fs::TryLockError;
 use std::io;

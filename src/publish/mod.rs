@@ -5,12 +5,12 @@
 //! 1. *survey*: what do the registries have of each row? A version tag that stands for other
 //!    bytes ends it here, before anything is done.
 //! 2. *preflight*: may this run push to the repositories of the rows that are missing?
-//! 3. *build* what is missing, check it, and push it by its digest. An image is then in its
+//! 3. *build* the missing images, check them, and push each by its digest. An image is then in its
 //!    repository under its *staging tags*, a sign for later runs on any machine, and no names that
-//!    anybody pulls: one is made of its fingerprint, the other of its fingerprint and the checks that
-//!    it has passed. Of an image that is there and has not passed the checks of today, these alone run.
-//! 4. *barrier*: every row's digest is there, and no other run has set a tag meanwhile.
-//! 5. *version tags*, by sending the manifest that is there once more: no blob moves.
+//!    anybody pulls: one is made of its fingerprint, the other of its fingerprint and the checks
+//!    that it has passed. If an image exists and has not passed the current checks, only these run.
+//! 4. *barrier*: every row's digest is in its repository, and no other run has set a tag since.
+//! 5. *version tags*, by sending the pushed manifest once more: no blob moves.
 //! 6. the *release set*, an artifact that lists the images which belong together. It claims the
 //!    release's place among those of the matrix.
 //! 7. *aliases*, those tags that move from release to release, and the newest set, which never go back.
@@ -71,9 +71,9 @@ use staging::Staging;
 pub struct Row {
     /// How it is built. Its references are its version tag first, then its aliases.
     pub job: BuildJob,
-    /// What it is made of; `None` where that is not certain, and it is always built.
+    /// The fingerprint of its inputs; `None` if they are uncertain, and it is always built.
     pub fingerprint: Option<Fingerprint>,
-    /// Why that is not certain, where it is not.
+    /// Why its inputs are uncertain, if they are.
     pub uncertain: Option<String>,
     /// The digest of its checks; `None` if it has none.
     pub checks: Option<Digest>,
@@ -233,7 +233,7 @@ where
     Ok(Staged::All { digests })
 }
 
-/// Rows, of which those that are not there are to be built, and those that are not checked to be checked.
+/// The build phase: builds the missing images of `rows`, and checks the unchecked ones.
 struct Making<'a> {
     rows: &'a [Row],
     registries: &'a Registries,
@@ -321,7 +321,8 @@ fn jobs(rows: &[Row], missing: &[usize], built: &[Option<Digest>]) -> Vec<BuildJ
     jobs.collect()
 }
 
-/// The rows whose version tags stand for something else than what the rows are made of.
+/// Returns the rows whose version tag exists and does not point to the image that the survey found
+/// for the row's content. This includes rows without such an image.
 fn taken<'a>(rows: &'a [Row], surveys: &[Survey]) -> Vec<&'a Row> {
     let rows = rows.iter().zip(surveys);
     let taken =
@@ -329,7 +330,7 @@ fn taken<'a>(rows: &'a [Row], surveys: &[Survey]) -> Vec<&'a Row> {
     taken.map(|(row, _)| row).collect()
 }
 
-/// Stops before anything is done when a version tag stands for something else, or may do so.
+/// Refuses a release whose version tags point, or may point, to images of different content.
 fn refuse_taken(
     rows: &[Row],
     surveys: &[Survey],

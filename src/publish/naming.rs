@@ -46,7 +46,7 @@ impl Naming<'_> {
         begun: Instant,
     ) -> Result<Option<(Reference, Digest)>, PublishError> {
         self.barrier().await?;
-        // What is wrong with the newest set is told before the first tag.
+        // Reports a fault of the newest set before the first tag is set.
         let order = match name {
             Some(name) => Order::of(self, name).await?,
             None => None,
@@ -91,7 +91,7 @@ impl Naming<'_> {
         self.set(moves, Row::versions).await
     }
 
-    /// Moves the aliases, whoever has moved them meanwhile; gives how many had to be moved.
+    /// Moves the aliases, even if another run has just moved them. Returns the number of moves.
     pub(super) async fn move_aliases(&self) -> Result<usize, PublishError> {
         self.put(&self.moves(Row::aliases).await?, false).await
     }
@@ -162,8 +162,8 @@ impl Naming<'_> {
         Ok(done)
     }
 
-    /// Sets what `moves` says; gives how many were set. With `exclusive`, tags that others have set
-    /// meanwhile are an error.
+    /// Sets the tags of `moves` and returns their number. With `exclusive`, a tag that another run
+    /// has set to a different image since the lookup is an error.
     async fn put(&self, moves: &[Move<'_>], exclusive: bool) -> Result<usize, PublishError> {
         let done = AtomicUsize::new(0);
         let results = join_all(moves.iter().map(|tag| self.set_one(tag, exclusive, &done))).await;

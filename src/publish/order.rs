@@ -4,7 +4,7 @@
 //! A registry has no compare-and-swap, and a run that sees nothing newer may be overtaken before it
 //! writes. So each release first *claims* its place: its release set, which no other release
 //! overwrites, is written under the tag of its version. Only then does it look for newer claims, move
-//! the aliases, and look again. If a newer release has claimed its place meanwhile, the run moves the
+//! the aliases, and look again. If a newer release has claimed its place by then, the run moves the
 //! aliases on to that one's images, as its set lists them. Whichever of two runs writes last has seen
 //! the claims of both.
 //!
@@ -24,7 +24,7 @@ use crate::image::{Digest, Reference, Repository};
 use crate::registry::RegistryErrorKind;
 use crate::version::Version;
 
-/// How often aliases are moved anew while others move them too.
+/// The maximum number of times that a run moves aliases which other runs move too.
 const ROUNDS: usize = 8;
 
 /// A release and its place among those of the same matrix.
@@ -217,14 +217,14 @@ impl<'a> Order<'a> {
         Ok(known)
     }
 
-    /// What the tag of a claim begins with; the version follows.
+    /// Returns the prefix of a claim's tag; the version follows it.
     fn prefix(&self) -> &str {
         let tag = self.claim.tag.as_str();
         tag.strip_suffix(self.version.as_str()).unwrap_or(tag)
     }
 
-    /// The newer versions of which there is a set, in their order. Sets of `--version-tag` are among
-    /// them.
+    /// Returns the newer versions that have a set, the lowest first. Includes sets of
+    /// `--version-tag`.
     async fn claims(&self) -> Result<Vec<String>, PublishError> {
         let tags = match self.naming.registries.tags(&self.claim.repository).await {
             Ok(tags) => tags.unwrap_or_default(),

@@ -18,7 +18,7 @@ pub(super) async fn check(
     let checks = join_all(checks).await;
     let mut refused = Vec::new();
     for (repository, check) in repositories.iter().zip(checks) {
-        // What is no refusal may pass until the first push.
+        // Any other error may be gone by the first push.
         if let Err(error) = check
             && error.kind().is_refusal()
         {

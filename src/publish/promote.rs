@@ -59,9 +59,10 @@ pub async fn promote(
     Ok(Published::Whole { digests, set })
 }
 
-/// What there is of each row, all of which are there: what their registry knows as made of what
-/// they are made of and checked. Where that is another image than a job's file says, it is told, and
-/// named: the file came a long way.
+/// Returns the survey of each row, and fails unless every row has a checked image of its content in
+/// its registry. If a job's file lists a different image, the registry's image is used and a
+/// warning reports it: the file travels between machines. The image of a forced build is used
+/// only if it is the one of the row's staging tag.
 pub async fn gather(
     request: &PromoteRequest<'_>,
     registries: &Registries,

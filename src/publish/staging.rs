@@ -63,9 +63,8 @@ impl<E: Engine> Staging<E> {
         }
     }
 
-    /// Names what a job has just pushed or checked by its staging tags, and gives what the row is:
-    /// the image that another run has staged meanwhile, where one has, so that all go on with the
-    /// same.
+    /// Sets the staging tags of the image that a job has just pushed or checked. Returns the row's
+    /// image: if another run has staged one already, that one, so that all runs use the same image.
     async fn stage(
         &self,
         job: &BuildJob,

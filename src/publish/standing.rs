@@ -23,9 +23,9 @@ pub struct Candidate<'a> {
     pub checks: Option<Digest>,
 }
 
-/// Asks the registries how each of `candidates` stands. What was published before is what
-/// `known`, the release set of the version, or `newest`, the one that moves on, lists; or what the
-/// row's tags stand for.
+/// Returns the publication status of each of `candidates`. The image published before is the one
+/// listed by `known`, the release set of the version, else by `newest`, the newest release set,
+/// else the one that the row's tags point to.
 pub async fn stands(
     registries: &Registries,
     candidates: &[Candidate<'_>],

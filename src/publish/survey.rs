@@ -18,11 +18,11 @@ pub struct Survey {
     pub version: Option<Digest>,
 }
 
-/// What is looked up of a row.
+/// The criteria for looking up a row.
 pub(super) struct Wanted<'a> {
     /// The tag of the version.
     pub(super) version: &'a Reference,
-    /// What the image must be made of; `None` if no image counts.
+    /// The fingerprint that the image must have; `None` if no image counts.
     pub(super) fingerprint: Option<&'a Fingerprint>,
     /// The digest of the checks that the image must have passed.
     pub(super) checks: Option<&'a Digest>,
@@ -80,7 +80,7 @@ impl Survey {
             None => passed.clone(),
         };
         // Images of one fingerprint are interchangeable, but a tag that was set stays as it is.
-        // What the image's own label says is nothing to go by: who builds on it inherits it.
+        // The image's own label proves nothing: images that are based on it inherit it.
         let is_same = released.is_some() || named == built;
         let content = named.clone().filter(|_| is_same).or(passed.clone()).or(built);
         let is_checked = checks.is_none() || content == passed;
@@ -88,8 +88,8 @@ impl Survey {
     }
 }
 
-/// What is staged in a repository as made of what has `fingerprint`; with `checks`, as what has passed
-/// the checks of that digest.
+/// Returns the digest of the image that is staged in a repository under `fingerprint`; with
+/// `checks`, of the one that has passed the checks of that digest.
 pub(super) async fn staged(
     registries: &Registries,
     repository: &Repository,

@@ -274,8 +274,8 @@ impl Registries {
         refusal.is_denied() && self.destinations().contains_key(repository)
     }
 
-    /// What was found with the scope of a push, after a `refusal` with that of a pull. A refusal of
-    /// both is absence where an upload may begin.
+    /// Returns `again`, the answer with the scope of a push, after a `refusal` with that of a pull.
+    /// If both were denied, returns `None` if an upload may begin, else an error.
     async fn unless_new<T>(
         &self,
         repository: &Repository,

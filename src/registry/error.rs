@@ -107,7 +107,7 @@ pub enum RegistryErrorKind {
         host: String,
         /// The repository within the registry.
         path: String,
-        /// What it says.
+        /// The error that the registry reported.
         problem: Problem,
     },
     /// An answer that asks for a password, where all that was found is an identity token.

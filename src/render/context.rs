@@ -46,7 +46,7 @@ impl BuildContext {
         self.lines.get(number.checked_sub(1)?).filter(|_| is_whole)
     }
 
-    /// What an `ADD` fetches without a checksum, so that its content is uncertain.
+    /// Returns the sources of `ADD` without a checksum or commit, whose content is uncertain.
     #[must_use]
     pub fn unverified(&self) -> Vec<Unverified> {
         // Most Dockerfiles have none, and are not parsed once more.

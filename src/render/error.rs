@@ -27,7 +27,7 @@ pub enum RenderError {
     /// A template cannot be read as one, or names what nothing defines.
     #[error(transparent)]
     Template(#[from] SourceError),
-    /// A template fails for one variant, or renders to what is no Dockerfile.
+    /// A template fails for one variant, or renders to an invalid Dockerfile.
     #[error("failed to render `{variant}`: {error}")]
     Variant {
         /// The variant.

@@ -34,7 +34,7 @@ pub(super) fn explain(
             let message = format!("`{helper}` has no value for its parameter {}", index + 1);
             (message, String::new(), None)
         }
-        // What an output refuses to write.
+        // An output refused a write.
         RenderErrorReason::IOError(error) => (error.to_string(), String::new(), None),
         reason => (reason.to_string(), String::new(), None),
     };

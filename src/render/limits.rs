@@ -1,7 +1,8 @@
 //! Limits of templates: a checkout may come from anyone, and its templates exhaust neither stack, memory nor time.
 //!
-//! Handlebars has no limits of its own. [`check_text`] and [`check_depth`] bound what is parsed. [`fence`] and [`wrap`] put
-//! calls into a template, which charge partials, iterations and bytes to the budget of one rendering, [`renders`].
+//! Handlebars has no limits of its own. [`check_text`] and [`check_depth`] limit the brackets,
+//! blocks and nesting of a template. [`fence`] and [`wrap`] insert calls into it, which charge
+//! partials, iterations and bytes to the budget of one rendering, [`renders`].
 
 use std::io;
 use std::mem::replace;
@@ -54,7 +55,8 @@ const MAX_TIME: Duration = Duration::from_secs(5);
 /// The call that begins an iteration. No template can write this name.
 pub(super) const STEP: &str = " step";
 
-/// The block around what is rendered elsewhere than where it is written: a partial, or the body of a partial block.
+/// The block around a text that is not rendered where it is written: a partial, or the body of a
+/// partial block.
 pub(super) const FENCE: &str = " fence";
 
 /// Refuses a text that its parser could need too much stack for.
@@ -141,7 +143,7 @@ fn bodies(element: &TemplateElement) -> impl Iterator<Item = &Template> {
     body.into_iter().chain(inverse)
 }
 
-/// What an element is given.
+/// Returns the name and the arguments of an element's call.
 fn parameters(element: &TemplateElement) -> Box<dyn Iterator<Item = &Parameter> + '_> {
     use TemplateElement as Element;
     match element {
@@ -177,7 +179,7 @@ fn levels(value: &Json) -> usize {
     }
 }
 
-/// Puts the calls into a template that count its iterations, and what is rendered elsewhere.
+/// Inserts the calls that count iterations, and wraps the bodies of partial blocks.
 pub(super) fn fence(template: &mut Template) {
     for element in &mut template.elements {
         match element {
@@ -298,7 +300,7 @@ impl Budget {
     }
 }
 
-/// An output that charges what is written.
+/// An output that charges written bytes to a budget.
 struct Metered<'a> {
     budget: &'a Budget,
     out: &'a mut dyn Output,

@@ -1,4 +1,4 @@
-//! Which place of which template each line of a rendered text comes from.
+//! Maps each line of a rendered text to its template and its place there.
 //!
 //! Handlebars keeps no such map. So a compiled template begins with a call whose helper writes a
 //! mark, and so does each of its texts and values: the mark goes straight to the output, past
@@ -19,7 +19,7 @@ use crate::matrix::SourceFile;
 /// The call's name, which no template can write.
 pub(super) const AT: &str = " at";
 
-/// Stand around a mark. Unicode keeps these two for such uses.
+/// The characters around a mark. Unicode reserves both for such uses.
 pub(super) const BEGIN: char = '\u{fdd2}';
 pub(super) const END: char = '\u{fdd3}';
 
@@ -48,7 +48,7 @@ pub(super) struct Mark {
 }
 
 impl Mark {
-    /// Reads what is between [`BEGIN`] and [`END`].
+    /// Parses the text between [`BEGIN`] and [`END`].
     pub(super) fn parse(text: &str, begin: usize) -> Option<Self> {
         let mut parts = text.split(' ');
         let (template, at) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
@@ -75,7 +75,8 @@ impl HelperDef for Marker {
     }
 }
 
-/// Makes `template`, which was compiled from `source` and has this number, mark what it writes.
+/// Inserts the calls that write marks into `template`, which was compiled from `source` and has
+/// this `number`.
 pub(super) fn mark(template: &mut Template, source: &SourceFile, number: usize) {
     let mut call = Template::compile("{{at}}").expect("a call is a template");
     let (Some(TemplateElement::Expression(mut helper)), Some(first)) =

@@ -1,13 +1,13 @@
 //! The tags of a template: finds the one that breaks its syntax, and the place of a name.
 //!
 //! Handlebars reports where its parser gave up, which is the end of the file for a block without an end.
-//! [`diagnose`] matches blocks by itself and points at the opening tag.
+//! [`diagnose`] does its own matching of blocks and points at the opening tag.
 
 use std::ops::Range;
 
 use crate::matrix::Diagnostic;
 
-/// A tag: `{{…}}`, of which comments are none.
+/// A tag: `{{…}}`, but not a comment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Tag<'a> {
     span: Range<usize>,

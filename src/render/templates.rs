@@ -37,7 +37,7 @@ pub(super) struct Templates<'a> {
     handlebars: Handlebars<'static>,
     sources: HashMap<String, SourceFile>,
     partials: BTreeSet<String>,
-    /// The names of the templates that mark what they write, by their numbers.
+    /// The names of the templates that write marks, by their numbers.
     marked: Vec<String>,
     /// The digest of each template that was compiled before rendering began, by its name.
     digests: HashMap<String, Digest>,
@@ -187,8 +187,8 @@ impl<'a> Templates<'a> {
         places::lines(&rendered.text, &rendered.marks, &self.marked_sources())
     }
 
-    /// What is wrong with a Dockerfile that was rendered from the template at `path`, shown where
-    /// the template has it.
+    /// Returns the error for a misuse in a Dockerfile rendered from the template at `path`, shown
+    /// at its place in the template.
     pub(super) fn misuse(
         &self,
         path: &str,

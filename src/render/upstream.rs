@@ -15,8 +15,8 @@ const SCRATCH: &str = "scratch";
 /// What upstream images are pinned to: the digests of their indexes or manifests.
 pub type Pins = BTreeMap<Reference, Digest>;
 
-/// What a Dockerfile builds on and none of its stages makes: an image, or a URL that an `ADD`
-/// fetches without a checksum.
+/// An external input of a Dockerfile: an image that none of its stages makes, or a URL that an
+/// `ADD` fetches without a checksum.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upstream {
     /// The image in full: `docker.io/library/python:3.11-slim-bookworm`. A name that only the
@@ -117,7 +117,7 @@ pub(super) fn pin(
         upstreams.push(upstream);
     }
     upstreams.reverse();
-    // Nothing pins what is fetched without a checksum.
+    // Nothing pins a source without a checksum.
     for source in unverified(instructions) {
         let upstream = Upstream { name: source.url, reference: None, digest: None };
         if !upstreams.contains(&upstream) {

@@ -12,7 +12,7 @@ const REPLACEMENT: char = '\u{fffd}';
 /// Comes before what GitHub's runner would read as a command.
 const ZERO_WIDTH_SPACE: char = '\u{200b}';
 
-/// What the reader of a stream acts upon.
+/// The properties of a stream's reader that decide how text is neutralised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Guard {
     /// Whether colours are shown. All other escape sequences are always neutralised.

@@ -62,7 +62,7 @@ impl Printer {
         self.err.lock().line(text);
     }
 
-    /// Prints what a command has done, on stdout, unless it is quiet.
+    /// Prints the outcome of a command on stdout, unless the command is quiet.
     pub fn done(&self, text: &str) {
         if !self.quiet {
             self.result(text);
@@ -94,7 +94,6 @@ struct Inner {
     writer: Box<dyn Write + Send>,
     /// Set by the first write that fails; nothing is written after it.
     end: Option<io::Error>,
-    /// What is never printed.
     mask: Mask,
 }
 

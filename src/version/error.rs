@@ -118,7 +118,7 @@ pub enum VersionError {
     Requirement {
         /// The file and the line.
         place: String,
-        /// What is required.
+        /// The requirement, as the file has it.
         requirement: String,
         /// The new version.
         version: String,

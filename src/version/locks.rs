@@ -33,8 +33,8 @@ pub fn lock_files(name: &str) -> &'static [&'static str] {
     }
 }
 
-/// What must change in lock files, and in the requirements of other packages, when `place`, in a file of this `text`, is changed from what was
-/// `said` to `new`.
+/// Returns the changes to lock files, and to the requirements of other packages, that are necessary
+/// when `place` changes from `said` to `new`. `text` is the content of its file.
 pub(super) fn companions(
     place: &VersionPlace,
     text: &str,

@@ -72,7 +72,8 @@ pub enum InvalidVersion {
     },
 }
 
-/// Reads the version that `table` tells of; its file is relative to the folder of `checkout`.
+/// Reads the version at the first place of `table`, whose file is relative to the folder of
+/// `checkout`.
 pub fn read(table: &VersionTable, checkout: &Checkout) -> Result<Version, VersionError> {
     Ok(say(&table.first(), checkout)?.version)
 }

@@ -112,7 +112,7 @@ fn grammar_of(place: &VersionPlace, path: &Path) -> Option<Grammar> {
     }
 }
 
-/// Reads what a place says; its file is relative to the folder of `checkout`.
+/// Reads the version at a place. Its file is relative to the folder of `checkout`.
 pub fn say(place: &VersionPlace, checkout: &Checkout) -> Result<Said, VersionError> {
     let text = checkout.read_text(Path::new(place.file.get_ref()), MAX_PROJECT_FILE)?;
     said_in(place, checkout.folder(), &text)

@@ -147,8 +147,8 @@ impl BuildKitEngine {
         })
     }
 
-    /// Builds the image and exports it in its turn; only the first attempt may leave the engine's
-    /// cache unused.
+    /// Builds the image and, once `peers` permit it, exports it. Only the first attempt may bypass
+    /// the engine's cache.
     async fn solve(
         &self,
         job: &BuildJob,

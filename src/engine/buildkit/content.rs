@@ -1,7 +1,7 @@
 //! Reads manifests from the engine's content store.
 //!
 //! BuildKit serves containerd's content service beside its own API, for reading only. The messages are
-//! those of [content.proto][proto]. The engine keeps what it has exported for a while.
+//! those of [content.proto][proto]. The engine keeps exported content for a while.
 //!
 //! [proto]: https://github.com/containerd/containerd/blob/main/api/services/content/v1/content.proto
 

@@ -24,7 +24,7 @@ pub(super) struct Abilities {
     /// Whether a Docker Engine keeps images in its old store, which only the `moby` exporter
     /// reaches and which forgets how layers were compressed.
     pub(super) graph_driver: bool,
-    /// Whether it is a Docker Engine, which decides by itself which registries may speak plain HTTP.
+    /// Whether it is a Docker Engine, which itself decides which registries may speak plain HTTP.
     pub(super) is_docker: bool,
 }
 

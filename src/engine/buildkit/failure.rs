@@ -67,7 +67,7 @@ pub(super) fn failure(
     let platform = step.as_ref().and_then(|step| platform(&step.name, &job.platforms));
     let is_step_full = step.as_ref().is_some_and(|step| progress.ran_out_of_space(step));
     let hint = hint(&message, kind, details.exit_code, job, able).or_else(|| {
-        // A step has written it, whose disks are those of the engine and what it mounts.
+        // A command of the step reported it: the full disk is the engine's or that of a mount.
         is_step_full.then(|| {
             let hint = disk_full_hint("", able);
             format!("a command of the step found a full disk: {hint}")
@@ -173,7 +173,7 @@ fn is_disk_full(message: &str, details: &Details) -> bool {
     details.exit_code.is_none() && message.contains(DISK_FULL)
 }
 
-/// What to do about it. The file that could not be written is told before the problem, as in
+/// Returns the hint for a full disk. The message names the file before the problem, as in
 /// `write /var/lib/docker/tmp/a: no space left on device`.
 fn disk_full_hint(message: &str, able: Abilities) -> String {
     let before = message.split(DISK_FULL).next().unwrap_or_default().trim_end_matches([':', ' ']);

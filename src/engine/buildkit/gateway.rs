@@ -172,7 +172,7 @@ impl Gateway {
     }
 }
 
-/// What comes of a call within a build that may not be open yet.
+/// Repeats a call within a build until the build is open, and returns its answer.
 async fn when_open<T, F: Future<Output = Result<T, Status>>>(
     call: impl Fn() -> F,
 ) -> Result<T, Status> {

@@ -1,5 +1,5 @@
-//! Looks up the digests of upstream images through the engine that builds on them: its mirrors,
-//! credentials and policies decide what it pulls, and clients cannot see them all.
+//! Looks up the digests of upstream images through the engine that builds on them. Its mirrors,
+//! credentials and policies determine the images that it pulls, and clients cannot see them all.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;

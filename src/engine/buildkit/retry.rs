@@ -1,11 +1,11 @@
-//! Which faults between an engine and a registry pass by themselves, and how often what they
-//! ended is tried again.
+//! Recognises transient faults between an engine and a registry, and limits the attempts at an
+//! operation that they ended.
 
 use std::time::Duration;
 
 use crate::registry::RetryPolicy;
 
-/// What Go and containerd say when a connection fails or breaks, in lower case.
+/// Messages of Go and containerd about a failed or broken connection, in lower case.
 const BROKEN: &[&str] = &[
     "broken pipe",
     "client connection lost",
@@ -27,7 +27,7 @@ const BROKEN: &[&str] = &[
     "use of closed network connection",
 ];
 
-/// What they say of a registry that fails for the moment.
+/// Their messages about a temporary fault of a registry, in lower case.
 const UNWELL: &[&str] = &[
     "429 too many requests",
     "500 internal server error",
@@ -36,7 +36,7 @@ const UNWELL: &[&str] = &[
     "504 gateway timeout",
 ];
 
-/// What no other attempt changes, whatever else a message says.
+/// Words that make a message's fault permanent, whatever else the message contains.
 const FINAL: &[&str] = &["denied", "unauthorized", "authorization failed", "name unknown", "x509:"];
 
 /// Returns true if `message`, in which an engine reports a failed request to a registry, names a

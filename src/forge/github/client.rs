@@ -33,7 +33,7 @@ const MAX_SAID: usize = 400;
 /// <https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api>
 const UNTOLD_WAIT: Duration = Duration::from_secs(60);
 
-/// What the token of an App must be allowed to do.
+/// The permissions that an App's token requires.
 const PERMISSIONS: [(&str, &str); 2] = [("contents", "write"), ("pull_requests", "write")];
 
 /// Where GraphQL is spoken to.

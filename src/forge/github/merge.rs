@@ -22,7 +22,7 @@ impl GitHub {
         let paths: BTreeSet<&String> = theirs.keys().chain(merged.keys()).collect();
         for path in paths {
             let pairs = [&theirs, &before, &merged].map(|differing| differing.get(path));
-            // Where two commits do not differ, both have what the first parent has.
+            // A commit without a difference at this path has the content of the first parent.
             let own = pairs.iter().flatten().next().and_then(|pair| pair.0.clone());
             let [theirs, before, merged] =
                 pairs.map(|pair| pair.map_or_else(|| own.clone(), |pair| pair.1.clone()));

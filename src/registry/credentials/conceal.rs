@@ -35,7 +35,7 @@ impl Concealer {
     }
 
     /// Returns `text` with stars in place of every secret; `None` where it contains none. Secrets that
-    /// overlap are replaced together, so that no part of one is left.
+    /// overlap are replaced together, and no part of one is left.
     #[must_use]
     pub fn conceal(&self, text: &str) -> Option<String> {
         let mut found: Vec<Range<usize>> = Vec::new();
@@ -92,7 +92,7 @@ fn encodings(secret: &str) -> Vec<String> {
         STANDARD.encode(secret),
     ];
     // Where a longer text is encoded, three positions are possible. The characters at both ends depend on
-    // what is beside the secret.
+    // the text beside the secret.
     for (shift, skipped) in [(0, 0), (1, 2), (2, 3)] {
         let bytes = [&[0; 2][..shift], secret.as_bytes()].concat();
         let kept = bytes.len() * 8 / 6;
