@@ -103,6 +103,7 @@ impl Merge<'_> {
             joined: &joined,
             files: &self.files,
             set: set_name(self.plan)?,
+            version: self.plan.version.clone(),
             known: version_set(self.plan)?,
             overwrite: self.args.overwrite,
             cancel: self.cancel.clone(),

@@ -31,6 +31,7 @@ pub(super) async fn run(call: &Call<'_>, recipe: &Recipe<'_>) -> Result<Ended, R
     let request = PublishRequest {
         rows: rows(recipe),
         set: set_name(call.plan)?,
+        version: call.plan.version.clone(),
         known: version_set(call.plan)?,
         overwrite: output.overwrite,
         force: call.is_forced(),
@@ -49,6 +50,7 @@ pub(super) async fn run(call: &Call<'_>, recipe: &Recipe<'_>) -> Result<Ended, R
 pub(super) async fn stage(call: &Call<'_>, recipe: &Recipe<'_>) -> Result<Ended, Report> {
     let request = StageRequest {
         rows: rows(recipe),
+        version: call.plan.version.clone(),
         known: version_set(call.plan)?,
         overwrite: call.args.output.overwrite,
         force: call.is_forced(),

@@ -62,6 +62,7 @@ use crate::event::{Event, Events};
 use crate::image::{Digest, Reference};
 use crate::plan::Fingerprint;
 use crate::registry::Registries;
+use crate::version::Version;
 
 use naming::Naming;
 use staging::Staging;
@@ -103,6 +104,8 @@ pub struct PublishRequest {
     pub rows: Vec<Row>,
     /// Where the release set goes, and what it says; `None` for a part of a matrix.
     pub set: Option<SetName>,
+    /// The version of the images, for messages.
+    pub version: Option<Version>,
     /// The release set of this version, from when it was released before.
     pub known: Option<Reference>,
     /// Whether version tags that stand for other images are moved.
@@ -118,6 +121,8 @@ pub struct PublishRequest {
 pub struct StageRequest {
     /// The images, in plan order.
     pub rows: Vec<Row>,
+    /// The version of the images, for messages.
+    pub version: Option<Version>,
     /// The release set of this version, from when it was released before.
     pub known: Option<Reference>,
     /// Whether images are staged although version tags point to others.
@@ -166,14 +171,13 @@ where
     E: Engine,
     C: Future<Output = Result<E, Report>>,
 {
-    let PublishRequest { rows, set, known, overwrite, force, run } = request;
+    let PublishRequest { rows, set, version, known, overwrite, force, run } = request;
     let (begun, cancel) = (Instant::now(), run.cancel.clone());
     let surveys = tokio::select! {
         surveys = look_up(registries, &rows, known.as_ref(), force) => surveys?,
         () = cancel.cancelled() => return Ok(Published::Unnamed(Vec::new())),
     };
     if !overwrite {
-        let version = set.as_ref().and_then(|set| set.version.as_ref().map(ToString::to_string));
         refuse_taken(&rows, &surveys, version, force)?;
     }
     let making = Making { rows: &rows, registries, events, force };
@@ -203,7 +207,7 @@ where
     E: Engine,
     C: Future<Output = Result<E, Report>>,
 {
-    let StageRequest { rows, known, overwrite, force, run } = request;
+    let StageRequest { rows, version, known, overwrite, force, run } = request;
     let (begun, cancel) = (Instant::now(), run.cancel.clone());
     let unpinned = rows.iter().filter(|row| row.fingerprint.is_none());
     let unpinned: Vec<String> = unpinned.map(|row| row.job.target.clone()).collect();
@@ -216,7 +220,7 @@ where
     };
     let is_run = surveys.iter().any(|survey| !survey.is_checked);
     if !overwrite {
-        refuse_taken(&rows, &surveys, None, force)?;
+        refuse_taken(&rows, &surveys, version, force)?;
     }
     let making = Making { rows: &rows, registries, events, force };
     let digests = match making.run(surveys, run, connect).await? {
@@ -334,13 +338,14 @@ fn taken<'a>(rows: &'a [Row], surveys: &[Survey]) -> Vec<&'a Row> {
 fn refuse_taken(
     rows: &[Row],
     surveys: &[Survey],
-    version: Option<String>,
+    version: Option<Version>,
     force: bool,
 ) -> Result<(), PublishError> {
     let (known, unknown): (Vec<&Row>, Vec<&Row>) =
         taken(rows, surveys).into_iter().partition(|row| force || row.fingerprint.is_some());
     let references = |rows: &[&Row]| rows.iter().map(|row| row.version().clone()).collect();
     if !known.is_empty() {
+        let version = version.map(|version| version.to_string());
         return Err(PublishError::Taken { version, references: references(&known), force });
     }
     if !unknown.is_empty() {

@@ -13,6 +13,7 @@ use super::{
 use crate::event::{Event, Events};
 use crate::image::{Digest, Reference};
 use crate::registry::Registries;
+use crate::version::Version;
 
 /// What is to be named, and how.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub struct PromoteRequest<'a> {
     pub files: &'a [JobFile],
     /// Where the release set goes, and what it says; `None` for a part of a matrix.
     pub set: Option<SetName>,
+    /// The version of the images, for messages.
+    pub version: Option<Version>,
     /// The release set of this version, from when it was released before.
     pub known: Option<Reference>,
     /// Whether version tags that stand for other images are moved.
@@ -44,9 +47,8 @@ pub async fn promote(
         surveys = gather(&request, registries, events) => surveys?,
         () = request.cancel.cancelled() => return Ok(Published::Unnamed(Vec::new())),
     };
-    let PromoteRequest { rows, set, overwrite, cancel, .. } = request;
+    let PromoteRequest { rows, set, version, overwrite, cancel, .. } = request;
     if !overwrite {
-        let version = set.as_ref().and_then(|set| set.version.as_ref().map(ToString::to_string));
         refuse_taken(&rows, &surveys, version, false)?;
     }
     let digests: Vec<Digest> = surveys.into_iter().filter_map(|survey| survey.content).collect();

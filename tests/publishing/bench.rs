@@ -211,6 +211,7 @@ impl Machine {
         let request = PublishRequest {
             rows: release.rows.clone(),
             set: release.set.clone(),
+            version: release.set.as_ref().and_then(|set| set.version.clone()),
             known: release.set.as_ref().map(|set| set.references[0].clone()),
             overwrite: self.overwrite,
             force: self.force,
@@ -235,6 +236,7 @@ impl Machine {
     pub async fn stage(&self, release: &Release) -> Result<Staged, Report> {
         let request = StageRequest {
             rows: release.rows.clone(),
+            version: release.set.as_ref().and_then(|set| set.version.clone()),
             known: release.set.as_ref().map(|set| set.references[0].clone()),
             overwrite: self.overwrite,
             force: self.force,
@@ -270,6 +272,7 @@ impl Machine {
             joined: &joined,
             files,
             set: release.set.clone(),
+            version: release.set.as_ref().and_then(|set| set.version.clone()),
             known: release.set.as_ref().map(|set| set.references[0].clone()),
             overwrite: self.overwrite,
             cancel: CancellationToken::new(),
