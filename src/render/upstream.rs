@@ -1,6 +1,6 @@
 //! The images of others that a Dockerfile builds on, and pinning them to digests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 
 use super::arguments::{Arguments, UNKNOWN};
@@ -176,7 +176,7 @@ fn find(text: &str, instructions: &[Instruction]) -> Vec<Named> {
             place: begin..begin + image.len(),
         });
     }
-    let mut earlier = 0;
+    let (mut earlier, mut stages) = (0, HashSet::<&str>::new());
     for instruction in instructions {
         let mut add = |word: &str, expanded: String| {
             let begin = offset(&instruction.arguments, word);
@@ -189,13 +189,19 @@ fn find(text: &str, instructions: &[Instruction]) -> Vec<Named> {
         match instruction.keyword.as_str() {
             "FROM" => {
                 let word = flags(&instruction.arguments).1.split_whitespace().next();
-                let before = &all[..earlier];
                 if let Some(word) = word {
                     let expanded = arguments.expand(word);
-                    if expanded != SCRATCH && !before.iter().any(|name| may_mean(&expanded, name)) {
+                    let base = expanded.to_ascii_lowercase();
+                    let is_stage = if base.contains(UNKNOWN) {
+                        stages.iter().any(|name| may_mean(&base, name))
+                    } else {
+                        stages.contains(base.as_str())
+                    };
+                    if expanded != SCRATCH && !is_stage {
                         add(word, expanded);
                     }
                 }
+                stages.extend(all.get(earlier).map(String::as_str).filter(|name| !name.is_empty()));
                 earlier += 1;
             }
             "COPY" | "RUN" => {
@@ -221,17 +227,14 @@ pub(super) fn stage(instruction: &Instruction) -> Option<String> {
     })
 }
 
-/// Whether a base may be the stage `name`: where it holds what only the engine knows, whether
-/// it begins and ends like it. `FROM base-$TARGETARCH` chooses among stages.
+/// Returns true if `base`, in lower case and with a part that only the engine knows, may be the stage
+/// `name`: it begins and ends like it. `FROM base-$TARGETARCH` chooses among stages.
 fn may_mean(base: &str, name: &str) -> bool {
-    let base = base.to_ascii_lowercase();
-    match (base.split_once(UNKNOWN), base.rsplit_once(UNKNOWN)) {
-        (Some((begin, _)), Some((_, end))) => {
-            let rest = name.strip_prefix(begin);
-            !name.is_empty() && rest.is_some_and(|rest| rest.ends_with(end))
-        }
-        _ => !name.is_empty() && base == name,
-    }
+    let (Some((begin, _)), Some((_, end))) = (base.split_once(UNKNOWN), base.rsplit_once(UNKNOWN))
+    else {
+        return false;
+    };
+    name.strip_prefix(begin).is_some_and(|rest| rest.ends_with(end))
 }
 
 /// What `--from` and `from=` name in a `COPY` or `RUN`.
