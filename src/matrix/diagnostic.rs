@@ -135,11 +135,18 @@ impl SourceError {
     }
 }
 
+/// The number of diagnostics that an error shows: enough for whoever mends them one after the other.
+const MAX_SHOWN: usize = 50;
+
 impl fmt::Display for SourceError {
-    /// Writes every diagnostic; the first without the `error: ` that whoever shows it writes.
+    /// Writes the diagnostics, up to [`MAX_SHOWN`]. The first has no `error: `: the printer adds it.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown: Vec<String> =
-            self.diagnostics.iter().map(|diagnostic| diagnostic.render(&self.source)).collect();
+        let shown = self.diagnostics.iter().take(MAX_SHOWN);
+        let mut shown: Vec<String> =
+            shown.map(|diagnostic| diagnostic.render(&self.source)).collect();
+        if let more @ 1.. = self.diagnostics.len().saturating_sub(MAX_SHOWN) {
+            shown.push(format!("error: {more} more errors are not shown"));
+        }
         let text = shown.join("\n\n");
         formatter.write_str(text.strip_prefix("error: ").unwrap_or(&text))
     }
@@ -188,6 +195,15 @@ mod tests {
             let shown = shown.lines().last().unwrap_or_default().trim_start_matches([' ', '|']);
             assert_eq!(shown, marks, "{span:?}");
         }
+    }
+
+    #[test]
+    fn thousands_of_mistakes_are_counted_and_not_all_shown() {
+        let source = SourceFile::new(Path::new("a"), "x");
+        let diagnostics = vec![Diagnostic::new(0..1, "wrong", ""); 2000];
+        let shown = SourceError::new(&source, diagnostics).to_string();
+        assert_eq!(shown.matches("wrong").count(), MAX_SHOWN);
+        assert!(shown.ends_with("\n\nerror: 1950 more errors are not shown"), "{shown}");
     }
 
     #[test]
