@@ -171,6 +171,10 @@ fn a_path_with_dots_or_from_the_root_stays_in_the_repository_too() {
         all += &told.replace(&outside, "/outside").replace(&format!("{up}/up"), "/up");
         assert!(!hostile.project.path().join("out").exists(), "{keys}");
     }
+    // As many marks as the path of the temporary folder has characters.
+    while all.contains("^^") {
+        all = all.replace("^^", "^");
+    }
     insta::assert_snapshot!(all);
 }
 
