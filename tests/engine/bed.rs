@@ -1,7 +1,8 @@
 //! The test bed, from the environment, and small builds for it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use basegen::engine::{
@@ -22,6 +23,13 @@ fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| {
         panic!("{name} is not set: `make test` brings the test bed up and runs these tests")
     })
+}
+
+/// Returns a command that runs basegen in `folder`, which also gets its logs and locks.
+pub(crate) fn basegen(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_basegen"));
+    command.current_dir(folder).env("XDG_STATE_HOME", folder.join("state"));
+    command
 }
 
 /// The registry of the test bed. Before its name is first told, the engine pulls the image that

@@ -28,8 +28,8 @@ fn project(dockerfile: &str) -> tempfile::TempDir {
 }
 
 fn run(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_basegen"));
-    command.current_dir(folder).args(arguments);
+    let mut command = bed::basegen(folder);
+    command.args(arguments);
     command
 }
 

@@ -57,8 +57,8 @@ fn chmod(folder: &Path, mode: &str, paths: &[&str]) {
 }
 
 fn basegen(folder: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_basegen"));
-    command.current_dir(folder).args(arguments).env("THE_TOKEN", "token");
+    let mut command = bed::basegen(folder);
+    command.args(arguments).env("THE_TOKEN", "token");
     let output = command.output().expect("the command runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     output
@@ -147,8 +147,8 @@ async fn basegen_builds_the_images_that_bake_built() {
     basegen(folder.path(), &with(&["--push"], &our_names));
     assert_eq!(images(&ours).await.0, images(&theirs).await.0);
     // Nobody has checked what bake pushed: its tags are not taken for basegen's.
-    let mut command = Command::new(env!("CARGO_BIN_EXE_basegen"));
-    command.current_dir(folder.path()).args(with(&["--push"], &their_names));
+    let mut command = bed::basegen(folder.path());
+    command.args(with(&["--push"], &their_names));
     let output = command.env("THE_TOKEN", "token").output().expect("the command runs");
     assert_eq!(output.status.code(), Some(11), "{}", String::from_utf8_lossy(&output.stderr));
 }

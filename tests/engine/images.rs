@@ -42,8 +42,8 @@ fn copy(from: &Path, to: &Path) {
 }
 
 fn basegen(folder: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_basegen"));
-    command.current_dir(folder).args(arguments).env("NO_COLOR", "1");
+    let mut command = bed::basegen(folder);
+    command.args(arguments).env("NO_COLOR", "1");
     command.output().expect("the command runs")
 }
 
@@ -142,8 +142,7 @@ fn the_same_again_needs_no_engine() {
     let lock = basegen(folder.path(), &["update", "python:3.13-slim-bookworm"]);
     assert!(lock.status.success(), "{}", String::from_utf8_lossy(&lock.stderr));
     let first = digests(&basegen(folder.path(), &arguments));
-    let again = Command::new(env!("CARGO_BIN_EXE_basegen"))
-        .current_dir(folder.path())
+    let again = bed::basegen(folder.path())
         .args(&arguments)
         .env("DOCKER_HOST", "unix:///nowhere/docker.sock")
         .output()

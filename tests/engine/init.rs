@@ -12,8 +12,8 @@ fn write(folder: &Path, path: &str, text: &str) {
 }
 
 fn basegen(folder: &Path, arguments: &str) -> String {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_basegen"));
-    command.current_dir(folder).args(arguments.split_whitespace()).env("NO_COLOR", "1");
+    let mut command = bed::basegen(folder);
+    command.args(arguments.split_whitespace()).env("NO_COLOR", "1");
     if let Some(certificates) = std::env::var_os("BASEGEN_TESTBED_CA") {
         command.env("SSL_CERT_FILE", certificates);
     }

@@ -45,8 +45,8 @@ async fn a_lost_engine_fails_what_it_was_building_and_the_others_are_told() {
     let word = bed::unique();
     let dockerfile = "FROM python:3.11-slim-bookworm\nRUN echo WORD {{last}} && sleep {{last}}\n";
     file("dockerfiles/Dockerfile.hbs", &dockerfile.replace("WORD", &word));
-    let mut command = Command::new(env!("CARGO_BIN_EXE_basegen"));
-    command.current_dir(folder.path()).args(["--log-dir", "logs"]);
+    let mut command = bed::basegen(folder.path());
+    command.args(["--log-dir", "logs"]);
     command.args(["--jobs", "2"]).env("DOCKER_HOST", format!("unix://{}", socket.display()));
     let told = folder.path().join("told");
     command.stderr(fs_err::File::create(&told).expect("a file").into_file());

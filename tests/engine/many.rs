@@ -1,7 +1,5 @@
 //! More builds than one connection carries streams for, in one run.
 
-use std::process::Command;
-
 use crate::bed;
 
 /// The most memory that the command may ever take, in kB.
@@ -32,10 +30,9 @@ fn many_builds_in_one_run_all_go_through_in_little_memory() {
     fs_err::write(templates.join("own.hbs"), own).expect("a file");
 
     let printed = folder.path().join("printed");
-    let mut child = Command::new(env!("CARGO_BIN_EXE_basegen"))
+    let mut child = bed::basegen(folder.path())
         .args(["--push", "--registry", &bed::registry(), "--version-tag", &bed::unique()])
         .args(["--jobs", "32", "--quiet", "--log-dir", "logs"])
-        .current_dir(folder.path())
         .stdout(fs_err::File::create(&printed).expect("a file").into_file())
         .spawn()
         .expect("the command runs");
