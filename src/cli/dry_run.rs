@@ -1,7 +1,7 @@
 //! `--dry-run`: lists the images that the main command would build or publish.
 
 use crate::error::Report;
-use crate::plan::{self, Plan, PublishedState, Standing};
+use crate::plan::{self, Plan, PublicationStatus, PublishedState};
 use crate::report::Printer;
 
 use super::args::BuildArgs;
@@ -25,20 +25,20 @@ pub(super) fn run(
         return Ok(());
     };
     if !args.output.overwrite {
-        stands::refuse_taken(plan, &stands)?;
+        stands::refuse_conflicting_tags(plan, &stands)?;
     }
     let is_forced = args.output.force || args.running.no_cache;
     let header = vec!["IMAGE".to_owned(), "ACTION".to_owned()];
-    let rows = plan.targets.iter().zip(&stands).map(|(target, standing)| {
-        vec![target.reference.to_string(), action(standing, is_forced).to_owned()]
+    let rows = plan.targets.iter().zip(&stands).map(|(target, status)| {
+        vec![target.reference.to_string(), action(status, is_forced).to_owned()]
     });
     let rows: Vec<Vec<String>> = std::iter::once(header).chain(rows).collect();
     printer.result(&plan::columns(&rows));
     Ok(())
 }
 
-fn action(standing: &Standing, is_forced: bool) -> &'static str {
-    match standing.state {
+fn action(status: &PublicationStatus, is_forced: bool) -> &'static str {
+    match status.state {
         _ if is_forced => "build",
         PublishedState::Published => "none: published",
         PublishedState::Missing => "tag",

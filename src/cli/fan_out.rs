@@ -79,7 +79,7 @@ pub(super) fn run(
         None => {
             let stands = stands::asked(recipe, environment, printer)?;
             if !jobs.overwrite {
-                stands::refuse_taken(&plan, stands.as_deref().unwrap_or_default())?;
+                stands::refuse_conflicting_tags(&plan, stands.as_deref().unwrap_or_default())?;
             }
             places(&plan, |at| {
                 let known = stands.as_ref().map(|stands| (stands[at].state, stands[at].is_checked));

@@ -45,14 +45,14 @@ pub(super) fn show(
     if args.offline || format == PlanFormat::Markdown {
         Recipe::check_templates(&plan)?;
     }
-    let standings = match format {
+    let statuses = match format {
         PlanFormat::Markdown => None,
         _ => stands::of(args, &plan, environment, printer)?,
     };
     printer.result(&match format {
-        PlanFormat::Table | PlanFormat::Github => plan::table(&plan, standings.as_deref()),
+        PlanFormat::Table | PlanFormat::Github => plan::table(&plan, statuses.as_deref()),
         PlanFormat::Markdown => plan::markdown(&plan),
-        PlanFormat::Json => escape_json(&plan::json(&plan, standings.as_deref())),
+        PlanFormat::Json => escape_json(&plan::json(&plan, statuses.as_deref())),
     });
     Ok(ExitCode::Success)
 }

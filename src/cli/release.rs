@@ -2,7 +2,7 @@
 
 use crate::error::{ExitCode, Explain, Report};
 use crate::matrix::{Matrix, Selection, VersionTable};
-use crate::plan::{Plan, PlanRequest, PublishedState, Standing};
+use crate::plan::{Plan, PlanRequest, PublicationStatus, PublishedState};
 use crate::report::{Printer, format};
 use crate::version::{self, BumpError, FileEdit, Level, Said, Version};
 
@@ -132,8 +132,9 @@ fn free_version(
         if !bump::is_released(&plan, environment)? {
             return Ok(version);
         }
-        let is_other =
-            |stand: &Standing| matches!(stand.state, PublishedState::Changed | PublishedState::New);
+        let is_other = |stand: &PublicationStatus| {
+            matches!(stand.state, PublishedState::Changed | PublishedState::New)
+        };
         if !stands::required(&plan, environment)?.iter().any(is_other) {
             return Ok(version);
         }

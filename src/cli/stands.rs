@@ -3,7 +3,7 @@
 use tokio::runtime::Runtime;
 
 use crate::error::{Explain as _, Report, one_line};
-use crate::plan::{Plan, Standing};
+use crate::plan::{Plan, PublicationStatus};
 use crate::publish::{self, Candidate, PublishError};
 use crate::report::Printer;
 use crate::verify;
@@ -20,7 +20,7 @@ pub(super) fn of(
     plan: &Plan<'_>,
     environment: &Environment,
     printer: &Printer,
-) -> Result<Option<Vec<Standing>>, Report> {
+) -> Result<Option<Vec<PublicationStatus>>, Report> {
     if args.offline {
         return Ok(None);
     }
@@ -32,7 +32,7 @@ pub(super) fn asked(
     recipe: Recipe<'_>,
     environment: &Environment,
     printer: &Printer,
-) -> Result<Option<Vec<Standing>>, Report> {
+) -> Result<Option<Vec<PublicationStatus>>, Report> {
     let runtime = Runtime::new().map_err(FileError::runtime)?;
     let stands = runtime.block_on(ask(recipe, environment));
     runtime.shutdown_background();
@@ -54,7 +54,7 @@ pub(super) fn asked(
 pub(super) fn required(
     plan: &Plan<'_>,
     environment: &Environment,
-) -> Result<Vec<Standing>, Report> {
+) -> Result<Vec<PublicationStatus>, Report> {
     let recipe = Recipe::of(plan)?;
     let runtime = Runtime::new().map_err(FileError::runtime)?;
     let stands = runtime.block_on(ask(recipe, environment));
@@ -63,9 +63,13 @@ pub(super) fn required(
 }
 
 /// Refuses a version whose tags point to images of different content.
-pub(super) fn refuse_taken(plan: &Plan<'_>, stands: &[Standing]) -> Result<(), PublishError> {
-    let taken = plan.targets.iter().zip(stands).filter(|(_, standing)| standing.is_taken);
-    let references: Vec<_> = taken.map(|(target, _)| target.reference.clone()).collect();
+pub(super) fn refuse_conflicting_tags(
+    plan: &Plan<'_>,
+    statuses: &[PublicationStatus],
+) -> Result<(), PublishError> {
+    let conflicting_tags =
+        plan.targets.iter().zip(statuses).filter(|(_, status)| status.has_conflicting_tag);
+    let references: Vec<_> = conflicting_tags.map(|(target, _)| target.reference.clone()).collect();
     if references.is_empty() {
         return Ok(());
     }
@@ -92,7 +96,7 @@ pub(super) async fn resolve(
 async fn ask(
     mut recipe: Recipe<'_>,
     environment: &Environment,
-) -> Result<Result<Vec<Standing>, PublishError>, Report> {
+) -> Result<Result<Vec<PublicationStatus>, PublishError>, Report> {
     let plan = recipe.plan;
     resolve(&mut recipe, environment).await?;
     let options = registries::brief(&registries::options(plan.matrix, environment)?);
@@ -108,5 +112,6 @@ async fn ask(
             checks: verify::digest(&plan.matrix.checks(target.variant)),
         })
         .collect();
-    Ok(publish::stands(&registries, &candidates, &newest_set(plan), known.as_ref()).await)
+    Ok(publish::publication_status(&registries, &candidates, &newest_set(plan), known.as_ref())
+        .await)
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Plan, PlanRecord, PublishedState, Standing, Target, TargetRecord};
+use super::{Plan, PlanRecord, PublicationStatus, PublishedState, Target, TargetRecord};
 use crate::matrix::{Matrix, Value};
 
 /// The names alone, one a line.
@@ -12,9 +12,9 @@ pub fn names(plan: &Plan<'_>) -> String {
 }
 
 /// A table: the id, what the image is called, its Dockerfile and its platforms; and how it
-/// stands to what is published, where `standings` tells.
+/// stands to what is published, where `statuses` tells.
 #[must_use]
-pub fn table(plan: &Plan<'_>, standings: Option<&[Standing]>) -> String {
+pub fn table(plan: &Plan<'_>, statuses: Option<&[PublicationStatus]>) -> String {
     let header = ["VARIANT", "IMAGE", "DOCKERFILE", "PLATFORMS"].map(str::to_owned);
     let rows = plan.targets.iter().map(|target| {
         let platforms: Vec<String> = target.platforms.iter().map(ToString::to_string).collect();
@@ -23,12 +23,9 @@ pub fn table(plan: &Plan<'_>, standings: Option<&[Standing]>) -> String {
     });
     let mut rows: Vec<Vec<String>> =
         std::iter::once(header).chain(rows).map(|row| row.to_vec()).collect();
-    if let Some(standings) = standings {
-        let words = standings.iter().map(|standing| {
-            (
-                standing.state.word().to_owned(),
-                standing.reasons.first().cloned().unwrap_or_default(),
-            )
+    if let Some(statuses) = statuses {
+        let words = statuses.iter().map(|status| {
+            (status.state.word().to_owned(), status.reasons.first().cloned().unwrap_or_default())
         });
         let words = std::iter::once(("STATE".to_owned(), "WHY".to_owned())).chain(words);
         for (row, (state, reason)) in rows.iter_mut().zip(words) {
@@ -40,17 +37,17 @@ pub fn table(plan: &Plan<'_>, standings: Option<&[Standing]>) -> String {
     let mut text = columns(&rows);
     let version = plan.version.as_ref().map(|version| format!(", version {version}"));
     let all = plan.matrix.variants.len();
-    let states = standings.map(counted).unwrap_or_default();
+    let states = statuses.map(counted).unwrap_or_default();
     writeln!(text, "\n{} of {all} variants{}{states}", rows.len() - 1, version.unwrap_or_default())
         .expect("writing to memory does not fail");
     text
 }
 
 /// `: 2 changed, 46 published`.
-fn counted(standings: &[Standing]) -> String {
+fn counted(statuses: &[PublicationStatus]) -> String {
     use PublishedState::{Changed, Missing, New, Published};
     let counts = [New, Changed, Missing, Published].map(|state| {
-        let count = standings.iter().filter(|standing| standing.state == state).count();
+        let count = statuses.iter().filter(|status| status.state == state).count();
         (count > 0).then(|| format!("{count} {}", state.word()))
     });
     format!(": {}", counts.into_iter().flatten().collect::<Vec<_>>().join(", "))
@@ -94,10 +91,10 @@ pub fn markdown(plan: &Plan<'_>) -> String {
 
 /// JSON with everything that a plan holds; `schema` counts up when a field's meaning changes.
 #[must_use]
-pub fn json(plan: &Plan<'_>, standings: Option<&[Standing]>) -> String {
+pub fn json(plan: &Plan<'_>, statuses: Option<&[PublicationStatus]>) -> String {
     let targets = plan.targets.iter().enumerate().map(|(index, target)| {
-        let standing = standings.map(|standings| &standings[index]);
-        record(plan.matrix, target, standing)
+        let status = statuses.map(|statuses| &statuses[index]);
+        record(plan.matrix, target, status)
     });
     let targets = targets.collect();
     let record =
@@ -110,13 +107,13 @@ pub fn json(plan: &Plan<'_>, standings: Option<&[Standing]>) -> String {
 fn record<'a>(
     matrix: &Matrix,
     target: &'a Target<'a>,
-    standing: Option<&'a Standing>,
+    status: Option<&'a PublicationStatus>,
 ) -> TargetRecord<'a> {
     let values = matrix.axes.iter().enumerate().map(|(index, axis)| {
         (axis.name.clone(), matrix.value(target.variant, index).value.to_json())
     });
     TargetRecord {
-        standing,
+        status,
         id: target.id(),
         axes: values.collect(),
         reference: &target.reference,

@@ -10,10 +10,10 @@ mod inputs;
 mod lock;
 mod names;
 mod order;
+mod publication_status;
 mod readme;
 mod shards;
 mod since;
-mod standing;
 
 pub use changes::{Change, Edit};
 pub use export::{columns, json, markdown, names, table};
@@ -22,10 +22,10 @@ pub use fingerprint::Fingerprint;
 pub use inputs::Inputs;
 pub use lock::{Lock, LockError, Move};
 pub use names::{NameError, Naming};
+pub use publication_status::{PublicationStatus, PublishedState};
 pub use readme::{ReadmeError, with_readme, with_readme_in};
 pub use shards::{MAX_SHARDS, usual_shards};
 pub use since::{Affected, Comparison, Effect};
-pub use standing::{PublishedState, Standing};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -149,7 +149,7 @@ struct PlanRecord<'a> {
 #[derive(Debug, Serialize)]
 struct TargetRecord<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    standing: Option<&'a Standing>,
+    status: Option<&'a PublicationStatus>,
     id: &'a str,
     axes: serde_json::Map<String, serde_json::Value>,
     reference: &'a Reference,

@@ -32,11 +32,11 @@ mod order;
 mod platforms;
 mod preflight;
 mod promote;
+mod publication_status;
 mod set;
 mod size;
 mod staging;
 mod stale;
-mod standing;
 mod survey;
 
 pub use audit::{Audited, Finding, StrayAlias, audit, stray_aliases};
@@ -46,10 +46,10 @@ pub use join::{JobFile, JobImage, JoinError, Joined, join};
 pub use lock::{LockFile, RunLock, RunLockError, user_folder};
 pub use platforms::platforms;
 pub use promote::{PromoteRequest, gather, promote};
+pub use publication_status::{Candidate, publication_status};
 pub use set::{ReleaseSet, SetForm, SetImage, SetName};
 pub use size::size;
 pub use stale::{delete_tags, stale_tags};
-pub use standing::{Candidate, stands};
 pub use survey::Survey;
 
 use std::future::Future;
@@ -178,7 +178,7 @@ where
         () = cancel.cancelled() => return Ok(Published::Unnamed(Vec::new())),
     };
     if !overwrite {
-        refuse_taken(&rows, &surveys, version, force)?;
+        refuse_conflicting_tags(&rows, &surveys, version, force)?;
     }
     let making = Making { rows: &rows, registries, events, force };
     let digests = match making.run(surveys, run, connect).await? {
@@ -220,7 +220,7 @@ where
     };
     let is_run = surveys.iter().any(|survey| !survey.is_checked);
     if !overwrite {
-        refuse_taken(&rows, &surveys, version, force)?;
+        refuse_conflicting_tags(&rows, &surveys, version, force)?;
     }
     let making = Making { rows: &rows, registries, events, force };
     let digests = match making.run(surveys, run, connect).await? {
@@ -327,22 +327,23 @@ fn jobs(rows: &[Row], missing: &[usize], built: &[Option<Digest>]) -> Vec<BuildJ
 
 /// Returns the rows whose version tag exists and does not point to the image that the survey found
 /// for the row's content. This includes rows without such an image.
-fn taken<'a>(rows: &'a [Row], surveys: &[Survey]) -> Vec<&'a Row> {
+fn conflicting_tags<'a>(rows: &'a [Row], surveys: &[Survey]) -> Vec<&'a Row> {
     let rows = rows.iter().zip(surveys);
-    let taken =
+    let conflicting_tags =
         rows.filter(|(_, survey)| survey.version.is_some() && survey.version != survey.content);
-    taken.map(|(row, _)| row).collect()
+    conflicting_tags.map(|(row, _)| row).collect()
 }
 
 /// Refuses a release whose version tags point, or may point, to images of different content.
-fn refuse_taken(
+fn refuse_conflicting_tags(
     rows: &[Row],
     surveys: &[Survey],
     version: Option<Version>,
     force: bool,
 ) -> Result<(), PublishError> {
-    let (known, unknown): (Vec<&Row>, Vec<&Row>) =
-        taken(rows, surveys).into_iter().partition(|row| force || row.fingerprint.is_some());
+    let (known, unknown): (Vec<&Row>, Vec<&Row>) = conflicting_tags(rows, surveys)
+        .into_iter()
+        .partition(|row| force || row.fingerprint.is_some());
     let references = |rows: &[&Row]| rows.iter().map(|row| row.version().clone()).collect();
     if !known.is_empty() {
         let version = version.map(|version| version.to_string());

@@ -82,10 +82,11 @@ impl Naming<'_> {
     async fn versions(&self) -> Result<usize, PublishError> {
         let moves = self.moves(Row::versions).await?;
         if !self.overwrite {
-            let taken = moves.iter().filter(|tag| tag.before.is_some());
-            let taken: Vec<Reference> = taken.map(|tag| tag.reference.clone()).collect();
-            if !taken.is_empty() {
-                return Err(PublishError::Overtaken { references: taken });
+            let conflicting_tags = moves.iter().filter(|tag| tag.before.is_some());
+            let conflicting_tags: Vec<Reference> =
+                conflicting_tags.map(|tag| tag.reference.clone()).collect();
+            if !conflicting_tags.is_empty() {
+                return Err(PublishError::Overtaken { references: conflicting_tags });
             }
         }
         self.set(moves, Row::versions).await
@@ -167,23 +168,23 @@ impl Naming<'_> {
     async fn put(&self, moves: &[Move<'_>], exclusive: bool) -> Result<usize, PublishError> {
         let done = AtomicUsize::new(0);
         let results = join_all(moves.iter().map(|tag| self.set_one(tag, exclusive, &done))).await;
-        let (mut failed, mut taken) = (Vec::new(), Vec::new());
+        let (mut failed, mut conflicting_tags) = (Vec::new(), Vec::new());
         for (tag, result) in moves.iter().zip(results) {
             match result {
                 Ok(()) => {}
-                Err(PublishError::Mixed { references }) => taken.extend(references),
+                Err(PublishError::Mixed { references }) => conflicting_tags.extend(references),
                 Err(PublishError::Registry(error)) => {
                     failed.push((tag.reference.clone(), error));
                 }
                 Err(other) => return Err(other),
             }
         }
-        if !taken.is_empty() {
+        if !conflicting_tags.is_empty() {
             for (reference, error) in failed {
                 let message = format!("`{reference}` could not be set: {}", one_line(&error));
                 self.events.emit(&Event::Warning { target: None, message });
             }
-            return Err(PublishError::Mixed { references: taken });
+            return Err(PublishError::Mixed { references: conflicting_tags });
         }
         let (done, total) = (done.into_inner(), moves.len());
         if !failed.is_empty() {

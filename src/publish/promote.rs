@@ -8,7 +8,8 @@ use tokio_util::sync::CancellationToken;
 use super::naming::Naming;
 use super::survey::{is_there, staged};
 use super::{
-    Absence, JobFile, Joined, PublishError, Published, Row, SetName, Survey, look_up, refuse_taken,
+    Absence, JobFile, Joined, PublishError, Published, Row, SetName, Survey, look_up,
+    refuse_conflicting_tags,
 };
 use crate::event::{Event, Events};
 use crate::image::{Digest, Reference};
@@ -49,7 +50,7 @@ pub async fn promote(
     };
     let PromoteRequest { rows, set, version, overwrite, cancel, .. } = request;
     if !overwrite {
-        refuse_taken(&rows, &surveys, version, false)?;
+        refuse_conflicting_tags(&rows, &surveys, version, false)?;
     }
     let digests: Vec<Digest> = surveys.into_iter().filter_map(|survey| survey.content).collect();
     for (row, digest) in rows.iter().zip(&digests) {

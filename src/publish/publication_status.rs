@@ -1,10 +1,10 @@
-//! How each row stands to what has been published, and why.
+//! Determines the publication status of each candidate, with reasons.
 
 use super::labels::labels;
 use super::survey::{Survey, Wanted, digest_of};
 use super::{PublishError, ReleaseSet, SetImage};
 use crate::image::{Digest, Reference, Repository};
-use crate::plan::{Fingerprint, Inputs, PublishedState as State, Standing};
+use crate::plan::{Fingerprint, Inputs, PublicationStatus, PublishedState as State};
 use crate::registry::Registries;
 use futures_util::future::try_join_all;
 
@@ -26,28 +26,28 @@ pub struct Candidate<'a> {
 /// Returns the publication status of each of `candidates`. The image published before is the one
 /// listed by `known`, the release set of the version, else by `newest`, the newest release set,
 /// else the one that the row's tags point to.
-pub async fn stands(
+pub async fn publication_status(
     registries: &Registries,
     candidates: &[Candidate<'_>],
     newest: &Reference,
     known: Option<&Reference>,
-) -> Result<Vec<Standing>, PublishError> {
+) -> Result<Vec<PublicationStatus>, PublishError> {
     let mut sets = Vec::new();
     for reference in known.into_iter().chain([newest]) {
         sets.extend(ReleaseSet::read(registries, reference).await?.map(|(set, _)| set));
     }
-    let asked = candidates.iter().map(|candidate| {
+    let statuses = candidates.iter().map(|candidate| {
         let mut released = sets.iter().filter_map(|set| set.images.get(candidate.id));
-        stand(registries, candidate, released.next())
+        candidate_status(registries, candidate, released.next())
     });
-    try_join_all(asked).await
+    try_join_all(statuses).await
 }
 
-async fn stand(
+async fn candidate_status(
     registries: &Registries,
     candidate: &Candidate<'_>,
     released: Option<&SetImage>,
-) -> Result<Standing, PublishError> {
+) -> Result<PublicationStatus, PublishError> {
     let fingerprint = candidate.inputs.fingerprint();
     let wanted = Wanted {
         version: candidate.version,
@@ -74,8 +74,9 @@ async fn stand(
     if matches!(state, State::Published | State::Missing) && !survey.is_checked {
         reasons.insert(0, "its checks have not run on its image".to_owned());
     }
-    let is_taken = state == State::Changed && survey.version.is_some() && fingerprint.is_some();
-    Ok(Standing { state, is_checked: survey.is_checked, reasons, is_taken })
+    let has_conflicting_tag =
+        state == State::Changed && survey.version.is_some() && fingerprint.is_some();
+    Ok(PublicationStatus { state, is_checked: survey.is_checked, reasons, has_conflicting_tag })
 }
 
 /// How a row stands of which there is nothing under this version: to what was released last, or to

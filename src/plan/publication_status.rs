@@ -1,36 +1,33 @@
 use serde::Serialize;
 
-/// How a target stands to what its registry has, and why.
+/// The publication status of a target, with reasons.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Standing {
-    /// How.
+pub struct PublicationStatus {
     pub state: PublishedState,
-    /// Whether the target's checks, as they are now, have passed on its image; `false` if it has none.
+    /// Whether the published image has passed the target's current checks; `false` if it has none.
     #[serde(rename = "checked")]
     pub is_checked: bool,
-    /// Why, the most telling reason first; nothing where there is nothing to tell.
+    /// Why the state is not `published`, the most important reason first.
     pub reasons: Vec<String>,
-    /// Whether the tag of the version points to an image of different content.
+    /// Whether the version tag points to an image with different content.
     #[serde(skip)]
-    pub is_taken: bool,
+    pub has_conflicting_tag: bool,
 }
 
-/// How a target stands to what its registry has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PublishedState {
-    /// Its image is there, under the tag of the version.
+    /// The image exists and the version tag points to it.
     Published,
-    /// Its image is there, and the tag is missing.
+    /// The image exists, but the version tag does not.
     Missing,
-    /// Another image was published for it.
+    /// The content differs from the published image.
     Changed,
-    /// Nothing was ever published for it.
+    /// No image has been published for the target.
     New,
 }
 
 impl PublishedState {
-    /// The word for it.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
