@@ -5,8 +5,10 @@
 //! the chain of causes, the hint.
 
 mod data;
+mod file;
 
 pub(crate) use data::{DataFault, JsonError, type_name};
+pub use file::FileError;
 
 use std::error::Error;
 use std::fmt;

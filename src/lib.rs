@@ -7,6 +7,7 @@ pub mod event;
 pub mod export;
 pub mod files;
 pub mod forge;
+mod git;
 pub mod image;
 pub mod init;
 pub mod matrix;

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// For each room, the rooms of this crate that it may import. Every room may speak of itself.
-const ROOMS: [(&str, &[&str]); 18] = [
+const ROOMS: [(&str, &[&str]); 19] = [
     ("error", &[]),
     ("files", &["error"]),
+    ("git", &["files", "error"]),
     ("image", &[]),
     ("event", &["image"]),
     ("matrix", &["image", "files", "error"]),
@@ -19,14 +20,14 @@ const ROOMS: [(&str, &[&str]); 18] = [
     ("export", &["image", "matrix", "render", "verify"]),
     ("init", &["image", "matrix", "render", "version", "error"]),
     ("engine", &["image", "event", "matrix", "render", "verify", "registry", "error"]),
-    ("publish", &["image", "event", "version", "plan", "engine", "registry", "error"]),
+    ("publish", &["image", "event", "version", "plan", "engine", "registry", "files", "error"]),
     ("report", &["image", "event", "error"]),
     ("forge", &["image", "matrix", "version", "registry", "report", "error"]),
     (
         "cli",
         &[
             "image", "matrix", "render", "plan", "version", "verify", "export", "init", "engine",
-            "registry", "publish", "report", "forge", "event", "files", "error",
+            "registry", "publish", "report", "forge", "event", "files", "git", "error",
         ],
     ),
     ("main", &["cli", "report"]),

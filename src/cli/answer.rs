@@ -1,10 +1,9 @@
 //! Answers as outputs of a step of GitHub Actions.
 
-use crate::error::Report;
+use crate::error::{FileError, Report};
 use crate::report::{Outputs, Printer};
 
 use super::Environment;
-use super::metadata::FileError;
 
 /// Makes sure that outputs can be written, before something is done that they are to tell of.
 pub(super) fn check(environment: &Environment) -> Result<(), Report> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::runtime::Runtime;
 
-use crate::error::{ExitCode, Explain, Report, one_line};
+use crate::error::{ExitCode, Explain, FileError, Report, one_line};
 use crate::image::{Digest, Reference, Repository, Tag};
 use crate::matrix::{Matrix, nearest};
 use crate::plan::Plan;
@@ -21,7 +21,6 @@ use crate::report::{Printer, escape_json};
 
 use super::access::{AccessError, Refusal, RegistryRow, RepositoryRow, json, table, user};
 use super::args::{AuthCheckArgs, EngineArgs, GlobalArgs, NamingArgs, SelectionArgs, TextFormat};
-use super::metadata::FileError;
 use super::selection::{self, ArgumentError};
 use super::{Environment, engines, registries};
 

@@ -10,21 +10,22 @@ use crate::engine::{
     BuildJob, BuildKitEngine, BuildOptions, ConnectedEngine, Destination, OnFailure, Outcome,
     RunRequest, Secret,
 };
-use crate::error::{ExitCode, Report};
+use crate::error::{ExitCode, FileError, Report};
 use crate::event::{CancelReason, Event, Events, FailureKind};
 use crate::image::{Digest, Reference};
 use crate::plan::{Fingerprint, Plan};
+use crate::publish::Metadata;
 use crate::registry::{Registries, RegistryOptions};
 use crate::render::familiar;
 use crate::report::{Printer, RunReport};
 
 use super::args::{BuildArgs, GlobalArgs, OutputArgs};
-use super::metadata::{self, RunOutcome};
+use super::metadata::RunOutcome;
 use super::pull_request::{Proposing, Wishes};
 use super::recipe::Recipe;
 use super::selection::ArgumentError;
 use super::{
-    Environment, dry_run, engines, inputs, local, outputs, progress, publish, registries, render,
+    Environment, dry_run, engines, inputs, local, outputs, progress, publish, registries,
     selection, signals,
 };
 
@@ -92,12 +93,12 @@ pub(super) fn execute(
 ) -> Result<ExitCode, Report> {
     let destination = destination(&args.output)?;
     let (matrix, recipe) = (plan.matrix, Recipe::of(plan)?);
-    render::report_left_out(&recipe.left_out, printer);
+    super::render::report_left_out(&recipe.left_out, printer);
     if args.output.stage {
         recipe.require_pins()?;
     }
     if let Some(path) = &args.output.metadata_file {
-        metadata::check(path)?;
+        Metadata::check(path)?;
     }
     let registries = registries::options(matrix, environment)?;
     let secrets = inputs::secrets(matrix, &args.running, environment)?;
@@ -116,7 +117,7 @@ pub(super) fn execute(
         client: OnceLock::new(),
         fingerprints: OnceLock::new(),
     };
-    let runtime = Runtime::new().map_err(metadata::FileError::runtime)?;
+    let runtime = Runtime::new().map_err(FileError::runtime)?;
     let ended = runtime.block_on(call.execute(recipe, &report));
     // What still hangs on a lost connection shall not keep the process.
     runtime.shutdown_background();
@@ -160,7 +161,7 @@ fn conclude(
     let forced = call.is_forced();
     let outcome = RunOutcome { record: &record, fingerprints, named, staged, forced, set };
     if let Some(path) = &call.args.output.metadata_file {
-        metadata::write(path, call.plan, &outcome)?;
+        outcome.metadata(call.plan).write(path)?;
     }
     if call.destination == Destination::Registry {
         outputs::write(call.plan, &outcome, call.environment, &call.events)?;

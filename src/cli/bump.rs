@@ -3,7 +3,7 @@
 use serde_json::json;
 use tokio::runtime::Runtime;
 
-use crate::error::{ExitCode, Explain, Report};
+use crate::error::{ExitCode, Explain, FileError, Report};
 use crate::matrix::{Matrix, Selection, VersionTable};
 use crate::plan::{Plan, PublishedState, with_readme};
 use crate::publish::ReleaseSet;
@@ -11,7 +11,6 @@ use crate::report::{Outputs, Printer, escape_json, format};
 use crate::version::{self, FileEdit, Level, Prerelease, Said, Version};
 
 use super::args::{AnswerFormat, BumpArgs, GlobalArgs, NamingArgs, PrereleaseKind};
-use super::metadata::FileError;
 use super::publish::version_set;
 use super::selection::ArgumentError;
 use super::{Environment, answer, registries, selection, since, stands};

@@ -1,24 +1,21 @@
 //! `basegen export`: the plan for other tools.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use tokio::runtime::Runtime;
 
 use crate::engine::Destination;
-use crate::error::{ExitCode, Explain, Report};
+use crate::error::{ExitCode, Explain, FileError, Report};
 use crate::export::{Bake, BakeImage, BakeSecret, Folders, SecretSource, bake};
 use crate::files::Access;
 use crate::matrix::{Matrix, SourceError};
 use crate::plan::Plan;
-use crate::render::{NotPlain, familiar, plain};
+use crate::render::{self, NotPlain, RenderedFile, familiar, plain};
 use crate::report::{Printer, escape_json};
 
 use super::args::{EngineArgs, ExportBakeArgs, ExportCommand, GlobalArgs, PlanFormat};
-use super::metadata::FileError;
 use super::recipe::{Recipe, Unresolved};
-use super::render::{self, FilesError, RenderedFile};
 use super::{Environment, engines, fan_out, inputs, planned, registries, selection};
 
 /// What bake looks for in a folder.
@@ -78,7 +75,7 @@ fn for_bake(
     let matrix = selection::load(global)?;
     let plan = selection::plan(&matrix, &args.selection, &args.naming)?;
     let mut recipe = Recipe::of(&plan)?;
-    render::report_left_out(&recipe.left_out, printer);
+    super::render::report_left_out(&recipe.left_out, printer);
     if !args.offline && !recipe.unpinned().is_empty() {
         let runtime = Runtime::new().map_err(FileError::runtime)?;
         let problems = runtime.block_on(resolve(&mut recipe, environment));
@@ -199,18 +196,17 @@ fn write(folder: &Path, bake: &Bake<'_>, printer: &Printer) -> Result<(), Report
     let mut files: BTreeMap<PathBuf, RenderedFile> = BTreeMap::new();
     let contexts = bake.files.iter().map(|(path, file)| {
         let content = file.content.to_vec();
-        (path.clone(), RenderedFile { executable: file.executable, content })
+        (path.clone(), RenderedFile { content, executable: file.executable })
     });
     files.extend(contexts);
-    let content = bake.text.clone().into_bytes();
-    files.insert(PathBuf::from(FILE), RenderedFile { executable: false, content });
+    files.insert(PathBuf::from(FILE), RenderedFile::plain(bake.text.as_bytes()));
     render::write(folder, &files)?;
     printer.note(&format!(
         "wrote {FILE} to {folder}; build it there: cd {folder} && docker buildx bake",
         folder = folder.display()
     ));
-    let stale =
-        stale(folder, bake).map_err(|error| FilesError::Compare(folder.to_owned(), error))?;
+    let comparing = format!("compare the files in `{}`", folder.display());
+    let stale = stale(folder, bake).map_err(FileError::failed_to(comparing))?;
     for context in stale {
         let context = context.display();
         printer.message(&format!("what {FILE} uses no more stays until you remove it: {context}"));
@@ -219,7 +215,7 @@ fn write(folder: &Path, bake: &Bake<'_>, printer: &Printer) -> Result<(), Report
 }
 
 /// The contexts of earlier exports that `bake` does not use.
-fn stale(folder: &Path, bake: &Bake<'_>) -> io::Result<Vec<PathBuf>> {
+fn stale(folder: &Path, bake: &Bake<'_>) -> std::io::Result<Vec<PathBuf>> {
     let used = |path: &Path| bake.files.keys().any(|file| file.starts_with(path));
     let contexts = folder.join(crate::export::CONTEXTS);
     if !contexts.is_dir() {

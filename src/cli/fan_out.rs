@@ -4,14 +4,13 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Value as Json, json};
 
-use crate::error::{ExitCode, Explain, Report};
+use crate::error::{ExitCode, Explain, FileError, Report};
 use crate::image::Platform;
 use crate::plan::{Plan, PublishedState, Target, usual_shards};
 use crate::render::BuildContext;
 use crate::report::{MAX_OUTPUTS, Outputs, Printer, format, markdown};
 
 use super::args::{GlobalArgs, JobsArgs, PlannedArgs};
-use super::metadata::FileError;
 use super::recipe::Recipe;
 use super::selection::ArgumentError;
 use super::{Environment, selection, since, stands};

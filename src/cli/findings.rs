@@ -5,22 +5,20 @@ use std::path::{Path, PathBuf};
 
 use serde_spanned::Spanned;
 
-use crate::error::{Explain as _, Report};
-use crate::files::{Access, MAX_PROJECT_FILE, MAX_TEXT, ReadError};
+use crate::error::{Explain as _, FileError, Report};
+use crate::files::{self, Access, MAX_PROJECT_FILE, MAX_TEXT, ReadError};
 use crate::image::Reference;
 use crate::matrix::{self, GeneratedTable, Matrix, Selection};
 use crate::plan::{Lock, Plan, with_readme};
-use crate::render::{Pins, Renderer, familiar};
+use crate::render::{self, Difference, Pins, Rendered, Renderer, familiar};
 use crate::report::Printer;
 use crate::version::{self, FileEdit, Said, VersionError};
 
 use super::args::{CheckArgs, GlobalArgs, NamingArgs};
 use super::check::{Finding, Level};
-use super::compare::Difference;
-use super::metadata::FileError;
 use super::released::Differences;
-use super::render::{self, Rendered, RenderedFile, replace};
-use super::{Environment, compare, publish, released, update};
+use super::render::report_left_out;
+use super::{Environment, publish, released, update};
 
 /// What was found.
 pub(super) struct Found {
@@ -235,12 +233,12 @@ impl Checker<'_> {
         let path = Lock::path(self.matrix);
         if !path.exists() {
             // That much is looked at in any case: whether every template can be rendered.
-            self.report_left_out(&update::upstreams(self.matrix)?);
+            report_left_out(&update::upstreams(self.matrix)?.left_out, self.printer);
             return Ok((Vec::new(), None));
         }
         let mut lock = Lock::of(self.matrix)?;
         let upstreams = update::upstreams(self.matrix)?;
-        self.report_left_out(&upstreams);
+        report_left_out(&upstreams.left_out, self.printer);
         let needed = upstreams.references;
         let (mut now, mut unasked) = (Pins::new(), None);
         if !args.offline {
@@ -277,10 +275,6 @@ impl Checker<'_> {
         Ok((findings.collect(), unasked))
     }
 
-    fn report_left_out(&self, upstreams: &update::Upstreams) {
-        render::report_left_out(&upstreams.left_out, self.printer);
-    }
-
     /// The folder that `basegen render -o` wrote.
     fn rendered(&self) -> Result<Vec<Finding>, Report> {
         let Some(named) = &self.matrix.generated.rendered else { return Ok(Vec::new()) };
@@ -291,11 +285,7 @@ impl Checker<'_> {
         let selected = self.matrix.select(&Selection::default())?;
         let mut renderer = Renderer::new(self.matrix)?.pinned(Lock::of(self.matrix)?.pins);
         let rendered = Rendered::new(&selected, &renderer.render_all(&selected.variants)?);
-        let differences = || {
-            let differences = compare::differences(&real, &rendered);
-            differences.map_err(|error| FileError::comparing(&folder, error))
-        };
-        let mut found = differences()?;
+        let mut found = rendered.differences(&real)?;
         if self.fix {
             render::write(&real, &rendered.files)?;
             for (difference, path) in found {
@@ -303,7 +293,7 @@ impl Checker<'_> {
                     self.wrote(&relative.join(path));
                 }
             }
-            found = differences()?;
+            found = rendered.differences(&real)?;
         }
         let write = format!("`basegen render -o {}` writes it", folder.display());
         let findings = found.into_iter().map(|(difference, path)| {
@@ -350,15 +340,14 @@ impl Checker<'_> {
     /// A file that is there keeps its mode, and a symbolic link to one stays that.
     fn write(&self, path: &Path, text: &str) -> Result<(), Report> {
         let on_disk = self.matrix.folder().join(path);
-        let failed = |error| FileError::generated(&on_disk, error);
         let real = self.matrix.checkout.resolve(path, Access::Write)?;
         if real.exists() {
             let before = self.matrix.checkout.read_text(path, MAX_PROJECT_FILE)?;
             let edit = FileEdit { path: path.to_owned(), before, after: text.to_owned() };
             version::write(&self.matrix.checkout, &[edit])?;
         } else {
-            let file = RenderedFile { executable: false, content: text.as_bytes().to_vec() };
-            replace(&real, &file).map_err(failed)?;
+            let action = format!("write the generated file `{}`", on_disk.display());
+            files::replace(&real, text.as_bytes(), false).map_err(FileError::failed_to(action))?;
         }
         self.wrote(path);
         Ok(())

@@ -8,11 +8,12 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::error::{ExitCode, Explain, Report};
 use crate::forge::{Access, GitHubOptions, Remote, RepositoryName};
+use crate::git;
 use crate::matrix::{Matrix, PullRequestTable, VersionTable};
 use crate::registry::{PlainHttp, RetryPolicy, plain_http_hint};
 use crate::report::Printer;
 
-use super::{Environment, git, owners, registries};
+use super::{Environment, owners, registries};
 
 /// How long GitHub may take for an answer.
 const TIMEOUT: Duration = Duration::from_secs(60);

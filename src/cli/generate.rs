@@ -4,12 +4,11 @@ use std::path::Path;
 
 use clap::CommandFactory as _;
 
-use crate::error::{ExitCode, Report};
+use crate::error::{ExitCode, FileError, Report};
 use crate::matrix;
 use crate::report::Printer;
 
 use super::args::Cli;
-use super::metadata::FileError;
 
 /// The table of exit codes, as help shows it.
 pub(super) const EXIT_CODES: &str = "Exit codes:
@@ -46,7 +45,7 @@ pub(super) fn man(folder: Option<&Path>, printer: &Printer) -> Result<ExitCode, 
     if let Some(folder) = folder {
         let written = fs_err::create_dir_all(folder)
             .and_then(|()| clap_mangen::generate_to(Cli::command(), folder));
-        written.map_err(FileError::manual)?;
+        written.map_err(FileError::failed_to("write the manual pages"))?;
         return Ok(ExitCode::Success);
     }
     let mut page = Vec::new();

@@ -4,17 +4,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::error::{ExitCode, Explain, Report, one_line};
+use crate::error::{ExitCode, Explain, FileError, Report, one_line};
 use crate::files::{Checkout, MAX_TEXT};
 use crate::forge::{Base, FileChange, GitHub, GitHubError, TreeEntry};
+use crate::git::{self, in_repository};
 use crate::matrix::{Matrix, Selection};
 use crate::plan::{Lock, Plan, with_readme, with_readme_in};
-use crate::render::Renderer;
+use crate::render::{Rendered, Renderer};
 use crate::version::{self, FileEdit, Version};
-
-use super::git::{self, in_repository};
-use super::metadata::FileError;
-use super::render::Rendered;
 
 /// The edits of the working tree.
 pub(super) fn here(plan: &Plan<'_>, to: &Version) -> Result<Vec<FileEdit>, Report> {
@@ -169,9 +166,10 @@ pub(super) async fn on_base(
     let matrix = plan.matrix;
     let prefix = git::prefix(matrix.folder()).unwrap_or_default();
     let copy = tempfile::Builder::new().prefix("basegen-base-").tempdir();
-    let copy = copy.map_err(FileError::base)?;
+    let copy = copy.map_err(FileError::failed_to("prepare the files of the pull request"))?;
     let folder = copy.path().join(&prefix);
-    fs_err::create_dir_all(&folder).map_err(FileError::base)?;
+    fs_err::create_dir_all(&folder)
+        .map_err(FileError::failed_to("prepare the files of the pull request"))?;
     for path in wanted(matrix) {
         let Some(place) = in_repository(&prefix, &path) else {
             return Err(OutsideError { path, prefix }.into());
@@ -278,7 +276,9 @@ fn uncommitted(matrix: &Matrix) -> Result<Vec<FileChange>, Report> {
 
 fn write(path: &Path, text: &str) -> Result<(), FileError> {
     let parent = path.parent().unwrap_or(path);
-    fs_err::create_dir_all(parent).and_then(|()| fs_err::write(path, text)).map_err(FileError::base)
+    fs_err::create_dir_all(parent)
+        .and_then(|()| fs_err::write(path, text))
+        .map_err(FileError::failed_to("prepare the files of the pull request"))
 }
 
 #[cfg(test)]

@@ -10,12 +10,10 @@ use crate::error::{ExitCode, Explain, Report};
 use crate::init::{self, Finding, NewFile, Origin, Outcome, Project, Wish};
 use crate::matrix::{self, is_invisible};
 use crate::plan::columns;
-use crate::render::{MAX_CONTEXT, Renderer, Wildcard, first_link, is_private};
+use crate::render::{MAX_CONTEXT, RenderedFile, Renderer, Wildcard, first_link, is_private, write};
 use crate::report::Printer;
 
 use super::args::InitArgs;
-use super::compare;
-use super::render::{RenderedFile, write};
 
 /// The largest file that a repository is begun from, in bytes.
 const MAX_ORIGIN: u64 = 1 << 20;
@@ -132,7 +130,7 @@ pub(super) fn run(args: &InitArgs, printer: &Printer) -> Result<ExitCode, Report
     let rows: Vec<(PathBuf, bool)> = files
         .iter()
         .map(|(path, file)| {
-            let is_same = matches!(compare::difference(folder, path, file), Ok(None));
+            let is_same = matches!(file.compare(folder, path), Ok(None));
             (folder.join(path), is_same)
         })
         .collect();
@@ -344,7 +342,7 @@ fn by_path(
         {
             return Err(InitError::Twice { first: first.clone(), second, path });
         }
-        all.insert(path.into(), (second, RenderedFile { executable, content }));
+        all.insert(path.into(), (second, RenderedFile { content, executable }));
     }
     Ok(all.into_iter().map(|(path, (_, file))| (path, file)).collect())
 }

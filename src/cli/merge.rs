@@ -5,22 +5,22 @@ use std::time::Instant;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
-use crate::error::{ExitCode, Report};
+use crate::error::{ExitCode, FileError, Report};
 use crate::event::{Event, Events};
 use crate::image::{Digest, Reference};
 use crate::plan::{Fingerprint, Plan};
-use crate::publish::{self, JobFile, PromoteRequest, Published};
+use crate::publish::{self, JobFile, Metadata, PromoteRequest, Published};
 use crate::registry::{Registries, RegistryOptions};
 use crate::report::{Printer, RunReport};
 use crate::version::Version;
 
 use super::args::{GlobalArgs, MergeArgs};
-use super::metadata::{self, FileError, RunOutcome};
+use super::metadata::RunOutcome;
 use super::publish::{
     Purpose, check_aliases, lock, measure, rows, set_name, show, version_set, warn_unguarded,
 };
 use super::recipe::Recipe;
-use super::{Environment, inputs, jobs, outputs, progress, registries, selection, signals};
+use super::{Environment, inputs, outputs, progress, registries, selection, signals};
 
 /// What a merge came to, and what the targets are made of.
 struct Merged {
@@ -57,11 +57,11 @@ pub(super) fn run(
 ) -> Result<ExitCode, Report> {
     let matrix = selection::load(global)?;
     let plan = selection::plan(&matrix, &args.selection, &args.naming)?;
-    let files = args.files.iter().map(|path| jobs::read(path)).collect::<Result<_, _>>()?;
+    let files = args.files.iter().map(|path| JobFile::read(path)).collect::<Result<_, _>>()?;
     let recipe = Recipe::of(&plan)?;
     recipe.require_pins()?;
     if let Some(path) = &args.metadata_file {
-        metadata::check(path)?;
+        Metadata::check(path)?;
     }
     let registries = registries::options(&matrix, environment)?;
     let mask = inputs::mask(&[], &registries.credentials, environment);
@@ -183,7 +183,7 @@ impl Merge<'_> {
             set,
         };
         if let Some(path) = &self.args.metadata_file {
-            metadata::write(path, self.plan, &outcome)?;
+            outcome.metadata(self.plan).write(path)?;
         }
         outputs::write(self.plan, &outcome, self.environment, &self.events)?;
         Ok(ExitCode::Success)

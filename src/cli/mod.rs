@@ -12,7 +12,6 @@ mod build;
 mod bump;
 mod changed;
 mod check;
-mod compare;
 mod dry_run;
 mod engines;
 mod environment;
@@ -22,11 +21,9 @@ mod fan_out;
 mod findings;
 mod forge;
 mod generate;
-mod git;
 mod in_step;
 mod init;
 mod inputs;
-mod jobs;
 mod local;
 mod merge;
 mod metadata;
@@ -57,7 +54,7 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
-use crate::error::{ExitCode, Queries, Report, redact_queries};
+use crate::error::{ExitCode, FileError, Queries, Report, redact_queries};
 use crate::report::{Printer, github};
 use args::{AuthCommand, Command};
 
@@ -88,7 +85,7 @@ pub fn run(
     };
     match printer.finish() {
         Err(source) if code == ExitCode::Success => {
-            let error = Report::from(metadata::FileError::output(source));
+            let error = Report::from(FileError::failed_to("write the output")(source));
             printer.message(&error.to_string());
             error.exit_code()
         }

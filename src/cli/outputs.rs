@@ -2,12 +2,13 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::error::FileError;
 use crate::event::{Event, Events};
 use crate::plan::Plan;
 use crate::report::{MAX_OUTPUTS, Outputs};
 
 use super::Environment;
-use super::metadata::{FileError, RunOutcome};
+use super::metadata::RunOutcome;
 
 /// Sets the outputs `version`, `whole`, `set` and `images` of the step, where this is one.
 /// `images` is JSON: for each variant its digest and the names that it has now; it is empty

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::error::FileError;
 use crate::report::{Display, Mask, Printer, ReportRequest, RunReport, Style, Verbosity};
 
 use super::Environment;
 use super::args::{GlobalArgs, Progress, TellingArgs};
-use super::metadata::FileError;
 
 /// How many runs' logs are kept in the folder that basegen chooses itself.
 const RUNS_KEPT: usize = 20;
@@ -55,7 +55,9 @@ pub(super) fn report(
 fn log_folder(environment: &Environment) -> Result<PathBuf, FileError> {
     let Some(state) = environment.state_folder() else {
         let made = tempfile::Builder::new().prefix("basegen-logs-").tempdir();
-        return made.map(tempfile::TempDir::keep).map_err(FileError::logs);
+        return made
+            .map(tempfile::TempDir::keep)
+            .map_err(FileError::failed_to("create a folder for the logs"));
     };
     let runs = state.join("logs");
     remove_old(&runs);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio::runtime::Runtime;
 
 use crate::engine::{ConnectedEngine, StoredImage};
-use crate::error::{ExitCode, Report, one_line};
+use crate::error::{ExitCode, FileError, Report, one_line};
 use crate::image::{Reference, Repository, Tag};
 use crate::matrix::Selection;
 use crate::plan::{Fingerprint, Plan};
@@ -15,7 +15,6 @@ use crate::report::{Printer, format};
 use crate::verify;
 
 use super::args::{GlobalArgs, NamingArgs, PruneArgs};
-use super::metadata::FileError;
 use super::recipe::Recipe;
 use super::{Environment, engines, registries, selection};
 

@@ -7,11 +7,12 @@ use std::path::PathBuf;
 
 use tokio::runtime::Runtime;
 
-use crate::error::{ExitCode, Explain, Report};
+use crate::error::{ExitCode, Explain, FileError, Report};
 use crate::forge::{
     Base, Body, GitHub, GitHubOptions, ImageRow, Notes, Opened, Proposal, ReleasePullRequest,
     RowChange, marker,
 };
+use crate::git;
 use crate::matrix::{Matrix, refuse_branch};
 use crate::plan::{Plan, PublishedState, Target};
 use crate::publish::{self, ImageContent, ReleaseSet, Since};
@@ -20,11 +21,10 @@ use crate::report::{Outputs, Printer, markdown};
 use crate::version::Version;
 
 use super::in_step::{self, OnBase};
-use super::metadata::FileError;
 use super::publish::{newest_set, version_set};
 use super::recipe::Recipe;
 use super::selection::ArgumentError;
-use super::{Environment, bump, forge, git, registries, released, signals, stands};
+use super::{Environment, bump, forge, registries, released, signals, stands};
 
 /// What a pull request is asked for with, beside what the matrix says.
 #[derive(Debug, Clone, Default)]
@@ -408,9 +408,11 @@ impl<'a> Proposing<'a> {
     ) -> Result<(), Report> {
         if let Some(path) = &self.wishes.notes {
             let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-            parent.map_or(Ok(()), fs_err::create_dir_all).map_err(FileError::notes)?;
+            parent
+                .map_or(Ok(()), fs_err::create_dir_all)
+                .map_err(FileError::failed_to("write the release notes"))?;
             let whole = body.spilled.as_ref().unwrap_or(&body.text);
-            fs_err::write(path, whole).map_err(FileError::notes)?;
+            fs_err::write(path, whole).map_err(FileError::failed_to("write the release notes"))?;
         }
         if body.spilled.is_none() {
             return Ok(());

@@ -5,13 +5,12 @@ use std::collections::BTreeMap;
 use futures_util::future::try_join_all;
 use tokio::runtime::Runtime;
 
-use crate::error::Report;
+use crate::error::{FileError, Report};
 use crate::image::Reference;
 use crate::plan::{Plan, Target};
 use crate::publish::{self, Audited, Finding, PublishError, ReleaseSet};
 use crate::registry::Registries;
 
-use super::metadata::FileError;
 use super::publish::{newest_set, version_set};
 use super::recipe::Recipe;
 use super::{Environment, registries, stands};

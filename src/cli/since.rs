@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 
 use crate::error::{ExitCode, Explain, Report};
+use crate::git::Snapshot;
 use crate::matrix::{Matrix, Selected, Selection, load_in};
 use crate::plan::{Comparison, Inputs, Lock, Plan, PlanRequest};
 use crate::render::Renderer;
@@ -11,7 +12,6 @@ use crate::report::{Printer, escape_json};
 use crate::version::{self, Version};
 
 use super::args::{GlobalArgs, NamingArgs, PlanFormat, PlannedArgs};
-use super::git::Snapshot;
 use super::selection;
 
 /// The state at the revision is no matrix that can be compared with.

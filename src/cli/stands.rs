@@ -2,14 +2,13 @@
 
 use tokio::runtime::Runtime;
 
-use crate::error::{Explain as _, Report, one_line};
+use crate::error::{Explain as _, FileError, Report, one_line};
 use crate::plan::{Plan, PublicationStatus};
 use crate::publish::{self, Candidate, PublishError};
 use crate::report::Printer;
 use crate::verify;
 
 use super::args::{EngineArgs, PlannedArgs};
-use super::metadata::FileError;
 use super::publish::{newest_set, version_set};
 use super::recipe::Recipe;
 use super::{Environment, engines, registries};

@@ -3,7 +3,7 @@
 use serde_json::json;
 use tokio::runtime::Runtime;
 
-use crate::error::{ExitCode, Explain, Report};
+use crate::error::{ExitCode, Explain, FileError, Report};
 use crate::image::{Digest, Reference};
 use crate::matrix::{Matrix, ReleaseSetForm, Selection};
 use crate::plan;
@@ -12,7 +12,6 @@ use crate::registry::Registries;
 use crate::report::{Printer, escape_json};
 
 use super::args::{GlobalArgs, StatusArgs, TextFormat};
-use super::metadata::FileError;
 use super::publish::{newest_set, version_set};
 use super::{Environment, registries, selection};
 

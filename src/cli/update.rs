@@ -5,8 +5,8 @@ use std::path::Path;
 
 use tokio::runtime::Runtime;
 
-use crate::error::{ExitCode, Explain, Report};
-use crate::files::Access;
+use crate::error::{ExitCode, Explain, FileError, Report};
+use crate::files::{self, Access};
 use crate::image::Reference;
 use crate::matrix::{Matrix, nearest};
 use crate::plan::{Lock, Move};
@@ -15,8 +15,6 @@ use crate::render::{Pins, Renderer, familiar};
 use crate::report::Printer;
 
 use super::args::{EngineArgs, GlobalArgs, UpdateArgs};
-use super::metadata::FileError;
-use super::render::{RenderedFile, replace};
 use super::selection::ArgumentError;
 use super::{Environment, engines, registries, selection};
 
@@ -227,6 +225,6 @@ impl Lookup<'_> {
 /// Puts the lock in its place whole.
 fn write(matrix: &Matrix, lock: &Lock) -> Result<(), Report> {
     let path = matrix.checkout.resolve(Path::new(Lock::NAME), Access::Write)?;
-    let file = RenderedFile { executable: false, content: lock.print().into_bytes() };
-    Ok(replace(&path, &file).map_err(FileError::lock)?)
+    let written = files::replace(&path, lock.print().as_bytes(), false);
+    Ok(written.map_err(FileError::failed_to("write the lock file"))?)
 }

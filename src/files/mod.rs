@@ -6,6 +6,8 @@
 
 mod bounded;
 mod checkout;
+mod replace;
 
 pub use bounded::{MAX_PROJECT_FILE, MAX_TEXT, ReadError, read, read_stream, read_text};
 pub use checkout::{Access, Allowed, Checkout, Entitlement, EntitlementError, Outside};
+pub(crate) use replace::{create_beside, replace};

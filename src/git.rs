@@ -13,7 +13,7 @@ const MAX_SAID: usize = 300;
 
 /// Why an earlier state cannot be had.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum GitError {
+pub(crate) enum GitError {
     /// There is no such program.
     #[error("the program `git` is not installed")]
     NoGit,
@@ -60,7 +60,7 @@ impl Explain for GitError {
 
 /// Files as they were in one commit, in a folder of their own that goes with this value.
 #[derive(Debug)]
-pub(super) struct Snapshot {
+pub(crate) struct Snapshot {
     revision: String,
     commit: String,
     /// The repository's working tree.
@@ -72,7 +72,7 @@ pub(super) struct Snapshot {
 
 impl Snapshot {
     /// The state of `folder` at `revision`, still empty.
-    pub(super) fn new(revision: &str, folder: &Path) -> Result<Self, GitError> {
+    pub(crate) fn new(revision: &str, folder: &Path) -> Result<Self, GitError> {
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         let at = git(folder, &["rev-parse", "--show-toplevel", "--show-prefix"], &[])?;
         if !at.status.success() {
@@ -102,27 +102,27 @@ impl Snapshot {
     }
 
     /// The commit's full id.
-    pub(super) fn commit(&self) -> &str {
+    pub(crate) fn commit(&self) -> &str {
         &self.commit
     }
 
     /// Where `path`, relative to the folder, is once it was fetched.
-    pub(super) fn path(&self, path: &str) -> PathBuf {
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.tree().join(&self.prefix).join(path)
     }
 
     /// Returns the fetched files as a checkout; paths are relative to the folder of the matrix.
-    pub(super) fn checkout(&self) -> Checkout {
+    pub(crate) fn checkout(&self) -> Checkout {
         Checkout::within(&self.tree(), &self.path(""))
     }
 
     /// The folder that everything fetched is below, as messages would name it.
-    pub(super) fn folder(&self) -> String {
+    pub(crate) fn folder(&self) -> String {
         format!("{}/", self.path("").display()).replace("//", "/")
     }
 
     /// Brings a file or a folder with all that is in it; whether there was one.
-    pub(super) fn fetch(&self, path: &str) -> Result<bool, GitError> {
+    pub(crate) fn fetch(&self, path: &str) -> Result<bool, GitError> {
         match in_repository(&self.prefix, Path::new(path)) {
             Some(path) => self.bring(&path, &mut BTreeSet::new()),
             None => Ok(false),
@@ -181,7 +181,7 @@ impl Snapshot {
     }
 
     /// Brings what must be there.
-    pub(super) fn require(&self, path: &str) -> Result<(), GitError> {
+    pub(crate) fn require(&self, path: &str) -> Result<(), GitError> {
         match self.fetch(path)? {
             true => Ok(()),
             false => Err(GitError::NotThere {
@@ -214,18 +214,18 @@ impl Snapshot {
 }
 
 /// The URL of a remote; nothing where there is no such one, no repository, or no git.
-pub(super) fn remote(folder: &Path, name: &str) -> Option<String> {
+pub(crate) fn remote(folder: &Path, name: &str) -> Option<String> {
     // As git itself would reach it, `insteadOf` included.
     asked(folder, &["remote", "get-url", name])
 }
 
 /// Where `folder` is below the repository's top: nothing, or a path that ends with `/`.
-pub(super) fn prefix(folder: &Path) -> Option<String> {
+pub(crate) fn prefix(folder: &Path) -> Option<String> {
     asked(folder, &["rev-parse", "--show-prefix"]).map(|prefix| prefix.trim_end().to_owned())
 }
 
 /// A path relative to the folder `prefix`, from the repository's top; nothing where it leaves that.
-pub(super) fn in_repository(prefix: &str, path: &Path) -> Option<String> {
+pub(crate) fn in_repository(prefix: &str, path: &Path) -> Option<String> {
     let mut parts: Vec<String> = Vec::new();
     for part in Path::new(prefix).join(path).components() {
         match part {
@@ -240,22 +240,22 @@ pub(super) fn in_repository(prefix: &str, path: &Path) -> Option<String> {
 
 /// A file as a commit has it.
 #[derive(Debug)]
-pub(super) struct Committed {
+pub(crate) struct Committed {
     /// Its mode as git writes it: `100644`.
     mode: String,
-    pub(super) content: Vec<u8>,
+    pub(crate) content: Vec<u8>,
 }
 
 impl Committed {
     /// Whether it is a file that may be executed, or one that may not be, and no link.
-    pub(super) fn is_file(&self, executable: bool) -> bool {
+    pub(crate) fn is_file(&self, executable: bool) -> bool {
         self.mode == if executable { "100755" } else { "100644" }
     }
 }
 
 /// What the newest commit has at and below `path`, by paths relative to `folder`; nothing where
 /// there is no commit, no repository, or no git.
-pub(super) fn committed(folder: &Path, path: &str) -> Option<BTreeMap<String, Committed>> {
+pub(crate) fn committed(folder: &Path, path: &str) -> Option<BTreeMap<String, Committed>> {
     let answer = |arguments: &[&str], input: &[u8]| {
         let output = git(folder, arguments, input).ok()?;
         output.status.success().then_some(output.stdout)
@@ -289,7 +289,7 @@ pub(super) fn committed(folder: &Path, path: &str) -> Option<BTreeMap<String, Co
 
 /// The files at or below `paths` that are not as the newest commit has them, those that are
 /// gone left out; relative to `folder`, as the paths are.
-pub(super) fn changed(folder: &Path, paths_of: &[&str]) -> Vec<String> {
+pub(crate) fn changed(folder: &Path, paths_of: &[&str]) -> Vec<String> {
     let listed = |arguments: &[&str]| {
         let output = git(folder, &[arguments, &["--"], paths_of].concat(), &[]).ok();
         let output = output.filter(|output| output.status.success());
