@@ -1,8 +1,8 @@
-//! The workflow of a new repository, which releases in one job: a small matrix needs no more.
+//! Generates the GitHub workflow of a new repository. It publishes in one job, which is enough for a small matrix.
 //!
-//! It installs basegen by the action, pinned to the commit that this basegen was built from. A build
-//! that was not given its repository and commit writes a step in its place that fails with what to fill
-//! in: there is no name of a package that only basegen's authors could publish under.
+//! The workflow installs basegen with its action, pinned to the commit that this basegen was built from. Only binaries
+//! of releases know that commit. Other builds generate a failing step that says what to fill in, because no package
+//! name is reserved for basegen. `docs/github-actions.md` shows the same workflow; a test compares them.
 
 use super::project::Project;
 
@@ -12,12 +12,12 @@ const WORKFLOW: &str = include_str!("workflow.yml");
 pub(super) const PATH: &str = ".github/workflows/base-images.yml";
 
 /// Fails a run until somebody has named the action.
-const PLACEHOLDER: &str = r#"      # TODO: replace this step by the action of the repository that you take basegen from, at the full commit of a
-      # release:
+const PLACEHOLDER: &str = r#"      # TODO: replace this step with basegen's action. OWNER is the GitHub account that hosts basegen, COMMIT the full
+      # commit of a release:
       #   - uses: OWNER/basegen@COMMIT # vVERSION
       - name: Install basegen
         run: |
-          echo '::error title=basegen::Replace the step "Install basegen" by the action, pinned to a commit: uses: OWNER/basegen@COMMIT'
+          echo '::error title=basegen::Replace the step "Install basegen" with the action, pinned to a commit: uses: OWNER/basegen@COMMIT'
           exit 1"#;
 
 /// The action of basegen's repository at one commit.
@@ -69,7 +69,7 @@ fn with_action(project: &Project, action: Option<Action<'_>>) -> String {
     };
     let (read, read_login) = if project.is_on_github {
         (
-            "      packages: read # to see what is published\n",
+            "      packages: read # to look up published images\n",
             "      - uses: docker/login-action@5e57cd118135c172c3672efd75eb46360885c0ef # v3.6.0\n        \
              with:\n@LOGIN@\n",
         )
@@ -87,7 +87,7 @@ fn with_action(project: &Project, action: Option<Action<'_>>) -> String {
         )
     } else {
         (
-            "    # Its rules say who may publish; it holds DOCKERHUB_TOKEN.\n    \
+            "    # The environment contains DOCKERHUB_TOKEN. Its rules restrict who can publish.\n    \
              environment: release\n    \
              permissions:\n      \
              contents: read # to check out the repository",
@@ -123,6 +123,17 @@ mod tests {
         for workflow in [pinned, placeholder] {
             assert!(!workflow.contains("cargo install"), "{workflow}");
         }
+    }
+
+    #[test]
+    fn the_docs_show_this_workflow() {
+        let action = Some(Action { repository: "OWNER/basegen", commit: "COMMIT" });
+        let project = Project { is_on_github: true, ..Project::default() };
+        let workflow = with_action(&project, action);
+        let shown = workflow.replace(concat!("# v", env!("CARGO_PKG_VERSION")), "# v1.2.3");
+        let (_, shown) = shown.split_once("name: ").expect("the name of the workflow");
+        let page = include_str!("../../docs/github-actions.md");
+        assert!(page.contains(&format!("```yaml\nname: {shown}```")), "{shown}");
     }
 
     #[test]

@@ -77,16 +77,21 @@ pub fn markdown(plan: &Plan<'_>) -> String {
         format!("| {} | image |\n|{}\n", axes.join(" | "), " --- |".repeat(axes.len() + 1));
     for target in &plan.targets {
         for index in 0..axes.len() {
-            let value = match &plan.matrix.value(target.variant, index).value {
-                Value::Bool(true) => "yes",
-                Value::Bool(false) => "",
-                Value::Text(text) => text,
-            };
-            write!(text, "| {value} ").expect("writing to memory does not fail");
+            let value = &plan.matrix.value(target.variant, index).value;
+            write!(text, "| {} ", cell(value)).expect("writing to memory does not fail");
         }
         writeln!(text, "| `{}` |", target.reference).expect("writing to memory does not fail");
     }
     text
+}
+
+/// Returns a value as a cell of a Markdown table.
+pub(super) fn cell(value: &Value) -> &str {
+    match value {
+        Value::Bool(true) => "yes",
+        Value::Bool(false) => "",
+        Value::Text(text) => text,
+    }
 }
 
 /// JSON with everything that a plan holds; `schema` counts up when a field's meaning changes.

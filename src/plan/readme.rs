@@ -1,10 +1,14 @@
-//! The table of images in a README, kept in step with the matrix.
+//! Updates the table of images in a README.
 
 use std::path::{Path, PathBuf};
 
+use indexmap::IndexMap;
+
+use super::export::cell;
 use super::{Plan, markdown};
 use crate::error::{ExitCode, Explain};
 use crate::files::{Checkout, MAX_PROJECT_FILE, ReadError};
+use crate::matrix::{Axis, Value};
 use crate::version::{FileEdit, identity};
 
 /// What the line before the table begins with; it ends with `-->`, and what is between is free.
@@ -97,15 +101,54 @@ pub fn with_readme_in(
     let folder = checkout.folder();
     let id = identity(folder, &path);
     if let Some(edit) = edits.iter_mut().find(|edit| identity(folder, &edit.path) == id) {
-        edit.after = filled(&path, &edit.after, &markdown(plan))?;
+        edit.after = filled(&path, &edit.after, &table(plan))?;
         return Ok(edits);
     }
     let before = checkout.read_text(&path, MAX_PROJECT_FILE)?;
-    let after = filled(&path, &before, &markdown(plan))?;
+    let after = filled(&path, &before, &table(plan))?;
     if before != after {
         edits.push(FileEdit { path, before, after });
     }
     Ok(edits)
+}
+
+/// Returns a Markdown table of the images. Images that differ only in the value of the longest axis share a row:
+/// `acme/base:<python>-gpu-v1.2.3`, with the values in the last column.
+fn table(plan: &Plan<'_>) -> String {
+    let axes = &plan.matrix.axes;
+    // Of several axes of one length, `max_by_key` returns the last, so the order is reversed.
+    let Some(longest) = (0..axes.len())
+        .rev()
+        .filter(|&axis| is_text(&axes[axis]))
+        .max_by_key(|&axis| axes[axis].values.len())
+    else {
+        return markdown(plan);
+    };
+    let placeholder = format!("<{}>", axes[longest].name);
+    let mut rows: IndexMap<String, Vec<String>> = IndexMap::new();
+    for target in &plan.targets {
+        let mut row = String::from("|");
+        for axis in (0..axes.len()).filter(|&axis| axis != longest) {
+            row += &format!(" {} |", cell(&plan.matrix.value(target.variant, axis).value));
+        }
+        let value = cell(&plan.matrix.value(target.variant, longest).value);
+        let image = target.reference.to_string();
+        let (repository, tag) = image.rsplit_once(':').unwrap_or((&image, ""));
+        row += &format!(" `{repository}:{}` |", tag.replacen(value, &placeholder, 1));
+        rows.entry(row).or_default().push(value.to_owned());
+    }
+    let others = axes.iter().enumerate().filter(|(index, _)| *index != longest);
+    let names = others.map(|(_, axis)| axis.name.as_str()).chain(["image", &axes[longest].name]);
+    let header = names.collect::<Vec<_>>().join(" | ");
+    let mut text = format!("| {header} |\n|{}\n", " --- |".repeat(axes.len() + 1));
+    for (row, values) in rows {
+        text += &format!("{row} {} |\n", values.join(", "));
+    }
+    text
+}
+
+fn is_text(axis: &Axis) -> bool {
+    axis.values.iter().all(|value| matches!(value.value, Value::Text(_)))
 }
 
 /// `text` with `table` between its two lines, and a blank line on each side of it.

@@ -38,7 +38,8 @@ fn all_places_and_the_readme_follow() {
     assert_cmd_snapshot!("minor", project.basegen("bump minor"));
     assert_eq!(read(&project, "acme/util.py"), before[1].replace("v1.2.3", "v1.3.0"));
     assert!(
-        read(&project, "README.md").contains("| 3.9 |  | server | `acme/server-base:3.9-v1.3.0` |")
+        read(&project, "README.md")
+            .contains("|  | server | `acme/server-base:<python>-v1.3.0` | 3.9, 3.11 |")
     );
     assert_cmd_snapshot!("again", project.basegen("bump v1.3.0"));
     assert_cmd_snapshot!("prerelease", project.basegen("bump patch --pre beta --format json"));
@@ -163,7 +164,7 @@ fn one_file_may_have_two_names() {
     assert!(stdout(project.basegen("bump minor")).ends_with("\n  README.md\n"));
     let text = read(&project, "README.md");
     assert!(text.starts_with("pull acme:v1.3.0\n"), "{text}");
-    assert!(text.contains("`acme/server-base:3.9-v1.3.0`"), "{text}");
+    assert!(text.contains("`acme/server-base:<python>-v1.3.0`"), "{text}");
 }
 
 #[test]

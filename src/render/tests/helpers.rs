@@ -86,7 +86,7 @@ fn a_helper_that_does_nothing_is_not_there() {
 
 /// The names in the first column of the table below `heading`.
 fn documented(heading: &str) -> BTreeSet<String> {
-    let docs = include_str!("../../../docs/matrix.md");
+    let docs = include_str!("../../../docs/templates.md");
     let section = docs.split(&format!("\n{heading}\n")).nth(1).expect(heading);
     let rows = section.split("\n#").next().unwrap_or_default().lines();
     let cells = rows.filter_map(|row| row.strip_prefix("| `")?.split(" |").next());
