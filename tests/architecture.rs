@@ -15,7 +15,7 @@ const ROOMS: [(&str, &[&str]); 19] = [
     ("version", &["image", "matrix", "files", "error"]),
     ("render", &["image", "matrix", "files", "error"]),
     ("plan", &["image", "matrix", "render", "version", "files", "error"]),
-    ("registry", &["image", "error"]),
+    ("registry", &["image", "matrix", "error"]),
     ("verify", &["image", "matrix", "render"]),
     ("export", &["image", "matrix", "render", "verify"]),
     ("init", &["image", "matrix", "render", "version", "error"]),

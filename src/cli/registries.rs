@@ -1,6 +1,5 @@
 //! How registries are reached and who we are to them, from the matrix and the environment.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,11 +8,11 @@ use futures_util::future::join_all;
 use crate::error::{ExitCode, Explain, Report};
 use crate::files::{self, Access, MAX_TEXT, ReadError};
 use crate::image::{Digest, Reference};
-use crate::matrix::{Matrix, RegistryAuth, RegistrySettings};
+use crate::matrix::{Matrix, RegistrySettings};
 use crate::registry::{
-    AWS_VARIABLES, AuthMethod, AwsIam, CredentialSources, Credentials, DockerConfig, HostOptions,
-    Network, PlainHttp, Proxies, Registries, RegistryError, RegistryOptions, RetryPolicy, Timeouts,
-    VARIABLE_PREFIX, Variables, shell_safe,
+    AWS_VARIABLES, CredentialSources, Credentials, DockerConfig, HostOptions, Network, PlainHttp,
+    Proxies, Registries, RegistryError, RegistryOptions, RetryPolicy, Timeouts, VARIABLE_PREFIX,
+    Variables, shell_safe,
 };
 
 use super::{Environment, engines, owners};
@@ -108,14 +107,12 @@ fn certificates(path: &Path) -> Result<Vec<u8>, CertificatesError> {
 
 /// All that credentials are looked for in.
 fn sources(matrix: &Matrix, environment: &Environment) -> Result<CredentialSources, Report> {
-    let methods: BTreeMap<String, AuthMethod> = matrix
-        .registries
-        .iter()
-        .filter_map(|(host, settings)| Some((host.clone(), method(settings.auth.as_ref()?))))
-        .collect();
+    let methods = matrix.registries.iter();
+    let methods =
+        methods.filter_map(|(host, settings)| Some((host.clone(), settings.auth.clone()?)));
     Ok(CredentialSources {
-        variables: variables(&methods, environment),
-        methods,
+        variables: variables(matrix, environment),
+        methods: methods.collect(),
         docker: DockerConfig {
             folder: engines::docker_environment(environment).docker_folder(),
             search_path: environment.path("PATH").map(Into::into),
@@ -134,32 +131,10 @@ fn sources(matrix: &Matrix, environment: &Environment) -> Result<CredentialSourc
 }
 
 /// The variables that may hold credentials, and no others.
-fn variables(methods: &BTreeMap<String, AuthMethod>, environment: &Environment) -> Variables {
+fn variables(matrix: &Matrix, environment: &Environment) -> Variables {
     let of_registries = environment.names(VARIABLE_PREFIX).map(str::to_owned);
-    let of_methods = methods.values().flat_map(AuthMethod::variables);
-    let of_methods = of_methods.flat_map(|name| [name.to_owned(), shell_safe(name)]);
+    let of_methods = matrix.registries.values().flat_map(|settings| &settings.variables);
+    let of_methods = of_methods.flat_map(|(name, _)| [name.clone(), shell_safe(name)]);
     let names = of_registries.chain(of_methods).chain(AWS_VARIABLES.map(str::to_owned));
     names.filter_map(|name| environment.secret(&name).map(|value| (name, value))).collect()
-}
-
-fn method(auth: &RegistryAuth) -> AuthMethod {
-    match auth.clone() {
-        RegistryAuth::AwsIam { access_key_id, secret_access_key, session_token, region } => {
-            let usual = AwsIam::default();
-            AuthMethod::AwsIam(AwsIam {
-                access_key_id: access_key_id.unwrap_or(usual.access_key_id),
-                secret_access_key: secret_access_key.unwrap_or(usual.secret_access_key),
-                session_token: session_token.unwrap_or(usual.session_token),
-                region,
-            })
-        }
-        RegistryAuth::GcpServiceAccountJson { variable } => {
-            AuthMethod::GcpServiceAccountJson { variable }
-        }
-        RegistryAuth::AccessToken { username, variable } => {
-            AuthMethod::AccessToken { username, variable }
-        }
-        RegistryAuth::Basic { username, variable } => AuthMethod::Basic { username, variable },
-        RegistryAuth::RegistrySecret { variable } => AuthMethod::RegistrySecret { variable },
-    }
 }

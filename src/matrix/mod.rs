@@ -42,8 +42,8 @@ pub use places::{GeneratedTable, VERSION_GROUP, VersionPlace, VersionTable, vers
 pub use publish::{PublishTable, ReleaseSetForm};
 pub use pull_request::PullRequestTable;
 pub(crate) use pull_request::refuse_branch;
-pub use registries::{AuthMethodName, RegistryAuth, RegistrySettings};
-pub(crate) use registries::{refuse_credential, registry_host};
+pub use registries::{AuthMethod, RegistrySettings};
+pub(crate) use registries::{AuthMethodName, refuse_credential, registry_host};
 pub(crate) use safe::{INSTRUCTIONS, is_invisible};
 pub use schema::{SecretTable, json_schema};
 pub(crate) use secrets::holds_secret;

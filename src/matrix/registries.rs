@@ -78,15 +78,15 @@ pub struct RegistryTable {
 /// The tables of all registries.
 pub type Registries = IndexMap<Spanned<String>, Spanned<RegistryTable>>;
 
-/// Where a registry's credentials come from.
+/// How basegen authenticates to a registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum AuthMethodName {
-    /// A password that Amazon's ECR gives to whoever has the keys of an account.
+    /// A password that Amazon ECR issues for the keys of an IAM user.
     AwsIam,
-    /// The JSON key of a service account, for Google's Artifact Registry and Container Registry.
+    /// The JSON key of a service account, for Google Artifact Registry and Container Registry.
     GcpServiceAccountJson,
-    /// An access token, for Google's registries unless `username` is that of another.
+    /// An access token, for Google's registries unless `username` names another user.
     AccessToken,
     /// A user and a password.
     Basic,
@@ -94,11 +94,43 @@ pub enum AuthMethodName {
     RegistrySecret,
 }
 
+/// How basegen authenticates to a registry. Holds the names of environment variables, never their
+/// values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuthMethod {
+    /// Amazon ECR issues a password for the keys of an IAM user.
+    AwsIam {
+        access_key_id: String,
+        secret_access_key: String,
+        /// Only temporary keys have one.
+        session_token: String,
+        /// Required where the registry's host does not contain it.
+        region: Option<String>,
+    },
+    /// The password is the JSON key of a Google service account.
+    GcpServiceAccountJson {
+        variable: String,
+    },
+    /// The password is an access token, by default one of Google's.
+    AccessToken {
+        username: Option<String>,
+        variable: String,
+    },
+    Basic {
+        username: String,
+        variable: String,
+    },
+    /// The variable holds base64 of `user:password`.
+    RegistrySecret {
+        variable: String,
+    },
+}
+
 /// How a registry is reached, and who we are to it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RegistrySettings {
     /// Where its credentials come from, if the matrix says so.
-    pub auth: Option<RegistryAuth>,
+    pub auth: Option<AuthMethod>,
     /// The variables that its credentials come from, each with its place in the file.
     pub variables: Vec<(String, Span)>,
     /// Whether it is spoken to without TLS.
@@ -111,52 +143,10 @@ pub struct RegistrySettings {
     pub requests_per_second: Option<f64>,
 }
 
-/// Where credentials come from: names of variables, by the way in which they are used.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RegistryAuth {
-    /// `AWS_IAM`
-    AwsIam {
-        /// The variable of the access key's id.
-        access_key_id: Option<String>,
-        /// The variable of the secret access key.
-        secret_access_key: Option<String>,
-        /// The variable of the session token.
-        session_token: Option<String>,
-        /// The region.
-        region: Option<String>,
-    },
-    /// `GCP_SERVICE_ACCOUNT_JSON`
-    GcpServiceAccountJson {
-        /// The variable.
-        variable: String,
-    },
-    /// `ACCESS_TOKEN`
-    AccessToken {
-        /// The user.
-        username: Option<String>,
-        /// The variable.
-        variable: String,
-    },
-    /// `BASIC`
-    Basic {
-        /// The user.
-        username: String,
-        /// The variable.
-        variable: String,
-    },
-    /// `REGISTRY_SECRET`
-    RegistrySecret {
-        /// The variable.
-        variable: String,
-    },
-}
-
 tables!(RegistryTable);
 
 impl AuthMethodName {
-    /// The name as the file has it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::AwsIam => "AWS_IAM",
             Self::GcpServiceAccountJson => "GCP_SERVICE_ACCOUNT_JSON",
@@ -166,9 +156,8 @@ impl AuthMethodName {
         }
     }
 
-    /// The keys that mean something beside it.
-    #[must_use]
-    pub fn keys(self) -> &'static [&'static str] {
+    /// Returns the keys of the table that configure this method.
+    pub(crate) fn keys(self) -> &'static [&'static str] {
         match self {
             Self::AwsIam => &[
                 "aws_access_key_id_secret_name",
@@ -180,6 +169,24 @@ impl AuthMethodName {
             Self::AccessToken => &["secret_name", "username"],
             Self::Basic => &["username", "password_secret_name"],
         }
+    }
+}
+
+impl AuthMethod {
+    fn file_name(&self) -> AuthMethodName {
+        match self {
+            Self::AwsIam { .. } => AuthMethodName::AwsIam,
+            Self::GcpServiceAccountJson { .. } => AuthMethodName::GcpServiceAccountJson,
+            Self::AccessToken { .. } => AuthMethodName::AccessToken,
+            Self::Basic { .. } => AuthMethodName::Basic,
+            Self::RegistrySecret { .. } => AuthMethodName::RegistrySecret,
+        }
+    }
+
+    /// Returns the name as `auth_method` has it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.file_name().name()
     }
 }
 
@@ -207,19 +214,21 @@ impl RegistryTable {
             let (_, named) = self.credentials().into_iter().find(|(name, _)| name == key)?;
             match named {
                 Some(name) => Some((name.get_ref().clone(), name.span())),
-                None => usual_variable(key).map(|name| (name.to_owned(), method.span())),
+                None => Some((usual_variable(*method.get_ref(), key)?, method.span())),
             }
         });
         variables.collect()
     }
 }
 
-/// The variable that `key` names where the table does not have it.
-fn usual_variable(key: &str) -> Option<&str> {
-    match key {
-        "secret_name" => Some(GCP_SERVICE_ACCOUNT),
-        _ => key.strip_suffix("_secret_name").filter(|name| name.starts_with("aws_")),
-    }
+/// Returns the variable that `key` of `method` names if the table does not set it.
+fn usual_variable(method: AuthMethodName, key: &str) -> Option<String> {
+    let variable = match (method, key) {
+        (AuthMethodName::GcpServiceAccountJson, "secret_name") => GCP_SERVICE_ACCOUNT,
+        (AuthMethodName::AwsIam, _) => key.strip_suffix("_secret_name")?,
+        _ => return None,
+    };
+    Some(variable.to_owned())
 }
 
 fn text(value: Option<&Spanned<String>>) -> Option<String> {
@@ -293,7 +302,7 @@ impl Checker<'_> {
         }
     }
 
-    fn auth(&mut self, table: &RegistryTable) -> Option<RegistryAuth> {
+    fn auth(&mut self, table: &RegistryTable) -> Option<AuthMethod> {
         let method = table.auth_method.as_ref();
         let known = method.map_or(&[][..], |method| method.get_ref().keys());
         for (key, value) in table.credentials() {
@@ -313,39 +322,40 @@ impl Checker<'_> {
             self.refuse(diagnostic.conceal());
         }
         let method = method?;
-        let mut needed = |key: &str, value: Option<&Spanned<String>>| {
+        let set = |key: &str| {
+            let keys = table.credentials().into_iter();
+            keys.filter(|(name, _)| *name == key).find_map(|(_, value)| text(value))
+        };
+        let mut value = |key: &str| {
+            let value = set(key).or_else(|| usual_variable(*method.get_ref(), key));
             if value.is_none() {
                 let message = format!("`{}` needs `{key}`", method.get_ref().name());
-                self.refuse(Diagnostic::new(
-                    method.span(),
-                    message,
-                    format!("add `{key} = \"…\"`"),
-                ));
+                let label = format!("add `{key} = \"…\"`");
+                self.refuse(Diagnostic::new(method.span(), message, label));
             }
-            text(value).unwrap_or_default()
+            value.unwrap_or_default()
         };
         Some(match method.get_ref() {
-            AuthMethodName::AwsIam => RegistryAuth::AwsIam {
-                access_key_id: text(table.aws_access_key_id_secret_name.as_ref()),
-                secret_access_key: text(table.aws_secret_access_key_secret_name.as_ref()),
-                session_token: text(table.aws_session_token_secret_name.as_ref()),
-                region: text(table.aws_region.as_ref()),
+            AuthMethodName::AwsIam => AuthMethod::AwsIam {
+                access_key_id: value("aws_access_key_id_secret_name"),
+                secret_access_key: value("aws_secret_access_key_secret_name"),
+                session_token: value("aws_session_token_secret_name"),
+                region: set("aws_region"),
             },
-            AuthMethodName::GcpServiceAccountJson => RegistryAuth::GcpServiceAccountJson {
-                variable: text(table.secret_name.as_ref())
-                    .unwrap_or_else(|| GCP_SERVICE_ACCOUNT.to_owned()),
+            AuthMethodName::GcpServiceAccountJson => {
+                AuthMethod::GcpServiceAccountJson { variable: value("secret_name") }
+            }
+            AuthMethodName::AccessToken => AuthMethod::AccessToken {
+                username: set("username"),
+                variable: value("secret_name"),
             },
-            AuthMethodName::AccessToken => RegistryAuth::AccessToken {
-                username: text(table.username.as_ref()),
-                variable: needed("secret_name", table.secret_name.as_ref()),
+            AuthMethodName::Basic => AuthMethod::Basic {
+                username: value("username"),
+                variable: value("password_secret_name"),
             },
-            AuthMethodName::Basic => RegistryAuth::Basic {
-                username: needed("username", table.username.as_ref()),
-                variable: needed("password_secret_name", table.password_secret_name.as_ref()),
-            },
-            AuthMethodName::RegistrySecret => RegistryAuth::RegistrySecret {
-                variable: needed("secret_name", table.secret_name.as_ref()),
-            },
+            AuthMethodName::RegistrySecret => {
+                AuthMethod::RegistrySecret { variable: value("secret_name") }
+            }
         })
     }
 

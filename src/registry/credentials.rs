@@ -23,7 +23,6 @@ mod variables;
 
 pub use self::ecr::EcrProblem;
 pub use self::error::CredentialsError;
-pub use self::method::{AuthMethod, AwsIam};
 pub use self::network::Network;
 pub use self::owners::{NamedHosts, Owner};
 pub use self::pair::PairProblem;
@@ -43,8 +42,9 @@ use tokio::time::Instant;
 
 use self::config::Config;
 use self::helper::Helpers;
-use self::method::Resolved;
+use self::method::{Resolved, resolve};
 use self::network::Connections;
+use crate::matrix::AuthMethod;
 
 /// The key under which Docker keeps the credentials of Docker Hub.
 const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
@@ -421,7 +421,7 @@ impl Credentials {
         host: &str,
         method: &AuthMethod,
     ) -> Result<(Credential, Lasts), CredentialsError> {
-        let keyring = match method.resolve(host, &self.variables)? {
+        let keyring = match resolve(method, host, &self.variables)? {
             Resolved::Ready(credential) => return Ok((credential, Lasts::Throughout)),
             Resolved::Aws(keyring) => keyring,
         };

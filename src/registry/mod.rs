@@ -36,10 +36,9 @@ mod upload;
 pub use access::Access;
 pub use client::Registries;
 pub use credentials::{
-    AWS_VARIABLES, AuthMethod, AwsIam, Concealer, Credential, CredentialSource, CredentialSources,
-    Credentials, CredentialsError, DockerConfig, EcrProblem, Found, NamedHosts, Network, Owner,
-    PairProblem, PlainHttp, VARIABLE_PREFIX, VariableProblem, Variables, conceal, plain_http_hint,
-    shell_safe,
+    AWS_VARIABLES, Concealer, Credential, CredentialSource, CredentialSources, Credentials,
+    CredentialsError, DockerConfig, EcrProblem, Found, NamedHosts, Network, Owner, PairProblem,
+    PlainHttp, VARIABLE_PREFIX, VariableProblem, Variables, conceal, plain_http_hint, shell_safe,
 };
 pub use error::{RegistryError, RegistryErrorKind};
 pub use manifest::{Manifest, Name, Needs};

@@ -11,13 +11,24 @@ use jiff::Timestamp;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use super::{AuthMethod, AwsIam, CredentialSources};
+use super::CredentialSources;
+use crate::matrix::AuthMethod;
 
 /// Lets time pass that nothing waits for.
 pub(crate) async fn pass(duration: Duration) {
     tokio::time::pause();
     tokio::time::advance(duration).await;
     tokio::time::resume();
+}
+
+/// The `auth_method` of a registry of ECR with the usual names of variables.
+pub(crate) fn aws_iam(region: Option<&str>) -> AuthMethod {
+    AuthMethod::AwsIam {
+        access_key_id: "aws_access_key_id".to_owned(),
+        secret_access_key: "aws_secret_access_key".to_owned(),
+        session_token: "aws_session_token".to_owned(),
+        region: region.map(str::to_owned),
+    }
 }
 
 /// Gives out the passwords `ecr-1`, `ecr-2` and so on to everyone.
@@ -73,8 +84,7 @@ impl EcrApi {
 
     /// Credentials for the registry at `host` from this API.
     pub(crate) fn sources(&self, host: &str, variables: &[(&str, &str)]) -> CredentialSources {
-        let region = Some("eu-west-1".to_owned());
-        let method = AuthMethod::AwsIam(AwsIam { region, ..AwsIam::default() });
+        let method = aws_iam(Some("eu-west-1"));
         let endpoint = [("AWS_ENDPOINT_URL_ECR", self.url.as_str())];
         let variables = variables.iter().chain(&endpoint);
         CredentialSources {

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use basegen::matrix::AuthMethod;
 use basegen::registry::{
-    AuthMethod, AwsIam, CredentialSources, DockerConfig, Network, PlainHttp, Proxies,
-    VARIABLE_PREFIX,
+    CredentialSources, DockerConfig, Network, PlainHttp, Proxies, VARIABLE_PREFIX,
 };
 
 use crate::auth_door::{Asks, Door, Registry};
@@ -179,7 +179,12 @@ fn by_docker() -> Vec<Plain> {
 }
 
 pub(crate) fn iam() -> AuthMethod {
-    AuthMethod::AwsIam(AwsIam::default())
+    AuthMethod::AwsIam {
+        access_key_id: "aws_access_key_id".to_owned(),
+        secret_access_key: "aws_secret_access_key".to_owned(),
+        session_token: "aws_session_token".to_owned(),
+        region: None,
+    }
 }
 
 /// Keys of AWS under the names that the platforms give them.

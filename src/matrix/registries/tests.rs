@@ -66,22 +66,22 @@ requests_per_second = 0.5
     let auth = |host: &str| matrix.registries[host].auth.clone();
     assert_eq!(
         auth("123456789012.dkr.ecr.eu-west-1.amazonaws.com"),
-        Some(RegistryAuth::AwsIam {
-            access_key_id: Some("custom_aws_access_key_secret".to_owned()),
-            secret_access_key: Some("custom_aws_secret_key_secret".to_owned()),
-            session_token: None,
+        Some(AuthMethod::AwsIam {
+            access_key_id: "custom_aws_access_key_secret".to_owned(),
+            secret_access_key: "custom_aws_secret_key_secret".to_owned(),
+            session_token: "aws_session_token".to_owned(),
             region: None,
         })
     );
     let variable = "gcp-service-account".to_owned();
-    let google = RegistryAuth::GcpServiceAccountJson { variable };
+    let google = AuthMethod::GcpServiceAccountJson { variable };
     assert_eq!(auth("europe-docker.pkg.dev"), Some(google));
-    let token = RegistryAuth::AccessToken { username: None, variable: "gcp-token".to_owned() };
+    let token = AuthMethod::AccessToken { username: None, variable: "gcp-token".to_owned() };
     assert_eq!(auth("gcr.io"), Some(token));
     let (username, variable) = ("acme+robot".to_owned(), "QUAY_PASSWORD".to_owned());
-    assert_eq!(auth("quay.io"), Some(RegistryAuth::Basic { username, variable }));
+    assert_eq!(auth("quay.io"), Some(AuthMethod::Basic { username, variable }));
     let variable = "DOCKER_REGISTRY_https://index.docker.io/v1/".to_owned();
-    assert_eq!(auth("docker.io"), Some(RegistryAuth::RegistrySecret { variable }));
+    assert_eq!(auth("docker.io"), Some(AuthMethod::RegistrySecret { variable }));
     let local = RegistrySettings {
         auth: None,
         variables: Vec::new(),

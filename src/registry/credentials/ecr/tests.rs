@@ -1,7 +1,7 @@
 use super::super::Credentials;
 use super::*;
 use crate::error::{Explain as _, one_line};
-use crate::registry::testing::{EcrApi, pass};
+use crate::registry::testing::{EcrApi, aws_iam, pass};
 
 /// What no error and no debug output may ever show.
 const CANARY: &str = "canary-b7";
@@ -162,8 +162,7 @@ async fn what_is_missing_is_named_before_anybody_is_asked() {
     let text = failure(&Credentials::load(sources).expect("credentials")).await;
     assert!(text.contains("`AWS_ENDPOINT_URL` is not the URL of an endpoint"), "{text}");
     let mut sources = api.sources(HOST, &KEYS);
-    let method = super::super::AuthMethod::AwsIam(super::super::AwsIam::default());
-    sources.methods.insert(HOST.to_owned(), method);
+    sources.methods.insert(HOST.to_owned(), aws_iam(None));
     let text = failure(&Credentials::load(sources).expect("credentials")).await;
     assert!(text.contains("not that of a private ECR registry"), "{text}");
     assert!(text.contains("aws_region"), "{text}");

@@ -3,8 +3,9 @@ use base64::engine::general_purpose::STANDARD;
 use bollard_buildkit_proto::moby::filesync::v1::auth_server::Auth as _;
 
 use super::*;
+use crate::matrix::AuthMethod;
+use crate::registry::DockerConfig;
 use crate::registry::testing::EcrApi;
-use crate::registry::{AuthMethod, DockerConfig};
 
 async fn answer(auth: &Auth, host: &str) -> (String, String) {
     let request = Request::new(CredentialsRequest { host: host.to_owned() });
