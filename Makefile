@@ -3,10 +3,10 @@
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 
 TESTBED = tests/testbed/testbed
-# Arguments of `cargo test`: make test ARGS='--test engine push'
+# Arguments of `cargo test`: make test ARGS='--test buildkit push'
 ARGS =
-# The tests that need no engine: all except tests/engine.
-PURE_TESTS = $(filter-out engine,$(patsubst tests/%.rs,%,$(wildcard tests/*.rs)) $(patsubst tests/%/main.rs,%,$(wildcard tests/*/main.rs)))
+# The tests that need no engine: all except tests/buildkit.
+PURE_TESTS = $(filter-out buildkit,$(patsubst tests/%.rs,%,$(wildcard tests/*.rs)) $(patsubst tests/%/main.rs,%,$(wildcard tests/*/main.rs)))
 
 .DEFAULT_GOAL = help
 .PHONY: help demo test test-graph-driver test-fast lint lint-fast docs picture generate bench up down clean distclean rust
@@ -29,7 +29,7 @@ endif
 # On a test bed of its own, so that the two do not affect each other.
 test-graph-driver: export BASEGEN_TESTBED_SUFFIX := -graph
 test-graph-driver: rust ## Run the engine tests with Docker's old image store
-	$(TESTBED) run --store graphdriver --python 3.11 --python 3.13 -- cargo test --locked --no-fail-fast --test engine -- --skip images::
+	$(TESTBED) run --store graphdriver --python 3.11 --python 3.13 -- cargo test --locked --no-fail-fast --test buildkit -- --skip images::
 
 test-fast: rust ## Run the tests that need no engine
 	cargo test --locked --no-fail-fast --lib --bins $(PURE_TESTS:%=--test %) $(ARGS)

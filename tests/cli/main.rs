@@ -1,29 +1,22 @@
 //! Whole commands: what is typed, what is printed, how it ends. None of these needs an engine.
+//!
+//! Each command has a folder. [`output`] and [`security`] are about all of them.
 
-#[path = "../common/registry/mod.rs"]
-mod fake;
-mod project;
-mod registry;
+#[path = "../harness/mod.rs"]
+mod harness;
 
+mod auth;
+mod build;
 mod bump;
 mod changed;
 mod check;
-mod credentials;
-mod disk;
-mod engine;
 mod explain;
 mod export;
-mod hostile;
 mod init;
-mod jobs;
-mod names;
-mod outside;
+mod merge;
+mod output;
 mod plan;
-mod quiet;
-mod refusals;
-mod released;
+mod release;
 mod render;
-mod since;
-mod state;
-mod untrusted;
+mod security;
 mod update;

@@ -1,7 +1,7 @@
 //! What may be done in a repository.
 
-use crate::bed::{account, bearer, client, client_of};
-use crate::fake::{Access, FakeRegistry, Fault, Rule};
+use crate::harness::registry::{Access, FakeRegistry, Fault, Rule};
+use crate::harness::registry_client::{account, bearer, client, client_of};
 
 #[tokio::test]
 async fn who_may_do_everything_is_told_so() {

@@ -9,8 +9,8 @@ use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
-use crate::bed::{bytes, client, options, published, push, tag, with};
-use crate::fake::{FakeRegistry, Fault, Rule};
+use crate::harness::registry::{FakeRegistry, Fault, Rule};
+use crate::harness::registry_client::{bytes, client, options, published, push, tag, with};
 
 /// A registry with TLS, and the certificate that it shows.
 async fn with_tls() -> (FakeRegistry, String) {

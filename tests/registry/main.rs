@@ -1,23 +1,16 @@
 //! The client of registries against one in this process, which fails where it is told to.
-//!
-//! The tests for the faults that the client has to bear begin with their subject: waiting,
-//! breaking, lying, sending elsewhere, refusing. Who it is to registries that ask is `auth`.
+
+#[path = "../harness/mod.rs"]
+mod harness;
 
 mod access;
-mod auth;
-mod auth_check;
-mod auth_door;
-mod auth_ecr;
-mod auth_ways;
-mod bed;
-mod breaking;
 mod connections;
-mod elsewhere;
-#[path = "../common/registry/mod.rs"]
-mod fake;
-mod lying;
+mod credentials;
+mod invalid_responses;
 mod pushing;
+mod rate_limits;
 mod reading;
-mod refusing;
+mod redirects;
+mod retries;
 mod secrets;
-mod waiting;
+mod tokens;

@@ -2,8 +2,10 @@
 
 use basegen::registry::{Blob, BlobPush, RegistryErrorKind};
 
-use crate::bed::{account, bearer, bytes, client, client_of, image, published, push, shown, tag};
-use crate::fake::{Access, FakeRegistry, Fault, Rule};
+use crate::harness::registry::{Access, FakeRegistry, Fault, Rule};
+use crate::harness::registry_client::{
+    account, bearer, bytes, client, client_of, image, published, push, shown, tag,
+};
 
 #[tokio::test]
 async fn an_image_is_pushed_once() {

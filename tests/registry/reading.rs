@@ -3,8 +3,8 @@
 use basegen::image::{Digest, Repository};
 use basegen::registry::{Credentials, Manifest};
 
-use crate::bed::{client, options, published, tag, with};
-use crate::fake::{FakeRegistry, Fault, Rule};
+use crate::harness::registry::{FakeRegistry, Fault, Rule};
+use crate::harness::registry_client::{client, options, published, tag, with};
 
 #[tokio::test]
 async fn what_is_not_there_is_none() {
@@ -127,9 +127,13 @@ async fn mirrors_are_asked_before_docker_hub() {
 /// 32: an engine's mirror without TLS is asked as nobody.
 #[tokio::test]
 async fn a_mirror_without_tls_is_given_no_credential() {
-    let account = crate::bed::account();
-    let mirror = FakeRegistry::start_with(crate::fake::Access::Basic(account)).await;
-    let credentials = crate::bed::password("mirror.example", "$oauthtoken", crate::bed::PASSWORD);
+    let account = crate::harness::registry_client::account();
+    let mirror = FakeRegistry::start_with(crate::harness::registry::Access::Basic(account)).await;
+    let credentials = crate::harness::registry_client::password(
+        "mirror.example",
+        "$oauthtoken",
+        crate::harness::registry_client::PASSWORD,
+    );
     let mut options = options(credentials);
     options.retry.attempts = 1;
     options.mirrors = vec!["http://mirror.example".to_owned()];

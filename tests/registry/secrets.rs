@@ -3,8 +3,10 @@
 use basegen::error::{Report, one_line};
 use basegen::registry::{Blob, RegistryError};
 
-use crate::bed::{PASSWORD, account, bearer, bytes, client_of, identity_token, options, tag, with};
-use crate::fake::{Access, FakeRegistry, Fault, Rule};
+use crate::harness::registry::{Access, FakeRegistry, Fault, Rule};
+use crate::harness::registry_client::{
+    PASSWORD, account, bearer, bytes, client_of, identity_token, options, tag, with,
+};
 
 /// Every way in which an error can be written out.
 fn told(error: &RegistryError) -> String {
@@ -81,7 +83,11 @@ async fn passwords_and_tokens_show_nowhere() {
 async fn a_wrong_password_is_not_repeated_by_whom_it_was_sent_to() {
     // The token server of these tests says in its refusal what it was sent.
     let registry = FakeRegistry::start_with(bearer()).await;
-    let wrong = crate::bed::password(&registry.host(), "$oauthtoken", "canary:pass$word2");
+    let wrong = crate::harness::registry_client::password(
+        &registry.host(),
+        "$oauthtoken",
+        "canary:pass$word2",
+    );
     let client = with(&options(wrong));
     let found = client.head(&registry.repository("acme/base"), &tag("v1")).await;
     let told = told(&found.expect_err("refused"));

@@ -5,9 +5,9 @@ use std::process::Command;
 
 use serde_json::{Map, Value, json};
 
-use crate::BINARIES;
-use crate::bed::Bed;
-use crate::runner::Run;
+use crate::harness::workflows::BINARIES;
+use crate::harness::workflows::repository::Bed;
+use crate::harness::workflows::runner::Run;
 
 /// Runs the action on a machine of its own; what it wrote, where it fails.
 pub(crate) fn act(

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::bed::Bed;
-use crate::runner::Run;
-use crate::{BINARIES, RELEASE, WORKFLOWS, items, yaml};
+use crate::harness::workflows::repository::Bed;
+use crate::harness::workflows::runner::Run;
+use crate::harness::workflows::{BINARIES, RELEASE, WORKFLOWS, entries, items, yaml};
 
 /// The tags that users pull, of all repositories of the bed.
 fn names(bed: &Bed) -> BTreeSet<String> {
@@ -191,7 +191,7 @@ async fn every_step_is_carried_out() {
 
     let mut all = BTreeSet::new();
     for file in WORKFLOWS {
-        for (_, job) in crate::entries(&yaml(file)["jobs"]) {
+        for (_, job) in entries(&yaml(file)["jobs"]) {
             let scripts = items(&job["steps"]).filter_map(|step| step["run"].as_str());
             all.extend(scripts.map(|script| (file.to_owned(), script.to_owned())));
         }

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use crate::{BINARIES, CI, RELEASE, WORKFLOWS, entries, items, parse, path, yaml};
+use crate::harness::workflows::{
+    BINARIES, CI, RELEASE, WORKFLOWS, entries, items, parse, path, yaml,
+};
 
 const FILES: [&str; 4] = [CI, RELEASE, BINARIES, "action.yml"];
 

@@ -1,0 +1,242 @@
+//! Every way to an engine: the test bed's, behind doors of other kinds.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use basegen::engine::{
+    BuildOptions, BuiltImage, ConnectedEngine, Destination, Engine, EngineAddress, EngineError,
+    Peers, TlsFiles,
+};
+use basegen::event::{Failure, FailureKind};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy_bidirectional};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::sync::Notify;
+use tokio_rustls::TlsAcceptor;
+
+use crate::harness::testbed;
+
+/// What is behind a door.
+#[derive(Clone, Copy)]
+pub(crate) enum Behind {
+    /// The Docker Engine.
+    Docker,
+    /// Its `BuildKit`, as a `buildkitd` would serve it.
+    BuildKit,
+}
+
+/// Joins `outside` to the test bed's engine.
+async fn join(mut outside: impl AsyncRead + AsyncWrite + Unpin, behind: Behind) {
+    let mut engine = UnixStream::connect(testbed::socket()).await.expect("the engine");
+    if matches!(behind, Behind::BuildKit) {
+        let upgrade =
+            "POST /grpc HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
+        engine.write_all(upgrade.as_bytes()).await.expect("a request");
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            answer.push(engine.read_u8().await.expect("an answer"));
+        }
+    }
+    // Either side may hang up as it likes.
+    let _ended = copy_bidirectional(&mut outside, &mut engine).await;
+}
+
+pub(crate) async fn tcp(behind: Behind, tls: Option<TlsAcceptor>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let tls = tls.clone();
+            tokio::spawn(async move {
+                match tls {
+                    None => join(stream, behind).await,
+                    Some(tls) => {
+                        if let Ok(stream) = tls.accept(stream).await {
+                            join(stream, behind).await;
+                        }
+                    }
+                }
+            });
+        }
+    });
+    port
+}
+
+/// A door on a unix socket; what is sent to `cut` breaks every connection through it.
+fn unix(path: &Path, cut: &Arc<Notify>) {
+    let listener = UnixListener::bind(path).expect("a socket");
+    let cut = Arc::clone(cut);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let cut = Arc::clone(&cut);
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = join(stream, Behind::BuildKit) => {}
+                    () = cut.notified() => {}
+                }
+            });
+        }
+    });
+}
+
+/// Writes the files of a client, and gives the server that accepts it and no other.
+fn certificates(folder: &Path, protocol: &[u8]) -> (TlsFiles, TlsAcceptor) {
+    let key = || KeyPair::generate().expect("a key");
+    let mut authority = CertificateParams::new(Vec::new()).expect("parameters");
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(authority, key()).expect("an authority");
+    let signed = |name: &str, key: &KeyPair| {
+        let parameters = CertificateParams::new(vec![name.to_owned()]).expect("parameters");
+        parameters.signed_by(key, &authority).expect("a certificate")
+    };
+    let (server_key, client_key) = (key(), key());
+    let server = signed("localhost", &server_key);
+    let client = signed("client", &client_key);
+    let files = TlsFiles::in_folder(folder);
+    std::fs::write(&files.ca, authority.pem()).expect("a file");
+    std::fs::write(&files.cert, client.pem()).expect("a file");
+    std::fs::write(&files.key, client_key.serialize_pem()).expect("a file");
+
+    let mut roots = RootCertStore::empty();
+    let root = CertificateDer::from_pem_file(&files.ca).expect("a certificate");
+    roots.add(root).expect("a root");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let roots = Arc::new(roots);
+    let clients = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider));
+    let private = PrivateKeyDer::from_pem_slice(server_key.serialize_pem().as_bytes());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_client_cert_verifier(clients.build().expect("a verifier"))
+        .with_single_cert(vec![server.der().clone()], private.expect("a key"))
+        .expect("a configuration");
+    config.alpn_protocols = vec![protocol.to_vec()];
+    (files, TlsAcceptor::from(Arc::new(config)))
+}
+
+async fn pushes(address: EngineAddress, name: &str) {
+    let engine = ConnectedEngine::at(address).await.expect("an engine");
+    let builder = engine.builder(BuildOptions::to(Destination::Registry));
+    let builder = builder.expect("a builder");
+    let is_docker = engine.name().starts_with("Docker");
+    let job = testbed::job(name, "FROM scratch\nCOPY a /a\n", &[("a", &testbed::unique())]);
+    let built = testbed::build(&builder, &job).await;
+    if !is_docker && testbed::has_graph_driver().await {
+        refuses_to_export(built);
+        return;
+    }
+    let image = built.expect("an image");
+    assert_eq!(testbed::pushed(&job, &image).await["schemaVersion"], 2);
+}
+
+/// The `BuildKit` of a Docker with a graph driver builds, and exports nothing by itself.
+fn refuses_to_export(built: Result<BuiltImage, Box<Failure>>) {
+    let failure = built.expect_err("no exporter");
+    assert_eq!(failure.kind, FailureKind::Export, "{failure:?}");
+    let hint = failure.hint.unwrap_or_default();
+    assert!(hint.contains("without `--builder`"), "{hint}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_buildkitd_is_spoken_to_on_a_unix_socket() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("buildkitd.sock");
+    unix(&path, &Arc::default());
+    let address = EngineAddress::buildkit(&format!("unix://{}", path.display()), None);
+    let address = address.expect("an address");
+    let engine = ConnectedEngine::at(address.clone()).await.expect("an engine");
+    assert!(engine.name().starts_with("BuildKit"), "{}", engine.name());
+    let error = engine.builder(BuildOptions::to(Destination::Engine));
+    let error = error.err().expect("a buildkitd keeps no images");
+    assert!(matches!(error, EngineError::Destination { .. }), "{error}");
+    pushes(address, "by-unix").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_buildkitd_is_spoken_to_on_tcp() {
+    let port = tcp(Behind::BuildKit, None).await;
+    let address = EngineAddress::buildkit(&format!("tcp://127.0.0.1:{port}"), None);
+    pushes(address.expect("an address"), "by-tcp").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_buildkitd_is_spoken_to_on_tcp_with_certificates() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (files, acceptor) = certificates(folder.path(), b"h2");
+    let port = tcp(Behind::BuildKit, Some(acceptor)).await;
+    let url = format!("tcp://localhost:{port}");
+    let address = EngineAddress::buildkit(&url, Some(files)).expect("an address");
+    pushes(address, "by-mtls").await;
+
+    let other = tempfile::tempdir().expect("a folder");
+    let (strangers, _) = certificates(other.path(), b"h2");
+    let address = EngineAddress::buildkit(&url, Some(strangers)).expect("an address");
+    let error = ConnectedEngine::at(address).await.expect_err("a stranger");
+    assert!(matches!(error, EngineError::Unreachable { .. }), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_docker_engine_is_spoken_to_on_tcp() {
+    let port = tcp(Behind::Docker, None).await;
+    let address = EngineAddress::docker(&format!("tcp://127.0.0.1:{port}"), None);
+    pushes(address.expect("an address"), "docker-by-tcp").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_docker_engine_is_spoken_to_on_tcp_with_certificates() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (files, acceptor) = certificates(folder.path(), b"http/1.1");
+    let port = tcp(Behind::Docker, Some(acceptor)).await;
+    let address = EngineAddress::docker(&format!("tcp://localhost:{port}"), Some(files));
+    pushes(address.expect("an address"), "docker-by-mtls").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_is_lost_fails_the_build_and_may_come_back() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("buildkitd.sock");
+    let cut = Arc::new(Notify::new());
+    unix(&path, &cut);
+    let address = EngineAddress::buildkit(&format!("unix://{}", path.display()), None);
+    let engine = ConnectedEngine::at(address.expect("an address")).await;
+    let engine = engine.expect("an engine");
+    let builder = engine.builder(BuildOptions::to(Destination::Registry));
+    let builder = builder.expect("a builder");
+    let dockerfile =
+        format!("FROM python:3.11-slim-bookworm\nRUN echo {} && sleep 60\n", testbed::unique());
+    let job = testbed::job("lost", &dockerfile, &[]);
+    if testbed::has_graph_driver().await {
+        // Before a step runs.
+        return refuses_to_export(testbed::build(&builder, &job).await);
+    }
+    let heard = Arc::new(testbed::Heard::default());
+    let events = heard.events();
+    let cutting = async {
+        while heard.lines().is_empty() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        cut.notify_waiters();
+    };
+    let (built, ()) = tokio::join!(builder.build(&job, &events, Peers::none()), cutting);
+    let failure = built.expect_err("a failure");
+    assert_eq!(failure.kind, FailureKind::Engine, "{failure:?}");
+    assert!(failure.hint.is_some(), "{failure:?}");
+
+    let job = testbed::job("found", "FROM scratch\nCOPY a /a\n", &[("a", &testbed::unique())]);
+    testbed::build(&builder, &job).await.expect("an image");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_that_are_not_there_are_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = TlsFiles::in_folder(folder.path());
+    let address = EngineAddress::buildkit("tcp://localhost:1", Some(files)).expect("an address");
+    let error = ConnectedEngine::at(address).await.expect_err("no files");
+    let text = basegen::error::one_line(&error);
+    assert!(text.contains("ca.pem"), "{text}");
+}

@@ -1,0 +1,130 @@
+use std::sync::Arc;
+
+use basegen::engine::{BuildOptions, Destination, Engine, Peers, Secret};
+use basegen::event::Event;
+
+use crate::harness::testbed;
+
+const PYTHON: &str = "FROM python:3.11-slim-bookworm\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_engine_says_what_it_is() {
+    let engine = testbed::engine().await;
+    assert!(engine.name().starts_with("Docker Engine 2"), "{}", engine.name());
+    let platform = |text: &str| text.parse().expect("a platform");
+    let own = [platform("linux/amd64")];
+    engine.check_platforms([&own[..], &own]).expect("its own platform");
+    // What runs nothing needs no emulation.
+    engine.check_platforms([&[platform("linux/arm64")][..]]).expect("another architecture");
+    let other = [platform("windows/amd64")];
+    let error = engine.check_platforms([&other[..]]).expect_err("another system");
+    assert!(error.to_string().contains("linux/amd64"), "{error}");
+    assert!(!engine.registry_mirrors().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn steps_and_their_lines_are_told() {
+    let word = testbed::unique();
+    let dockerfile = format!("{PYTHON}RUN echo {word} && printf '\\033[31mred\\033[0m\\n'\n");
+    let job = testbed::job("steps", &dockerfile, &[]);
+    let builder = testbed::builder(Destination::Registry).await;
+    let heard = Arc::new(testbed::Heard::default());
+    let image = builder.build(&job, &heard.events(), Peers::none()).await.expect("an image");
+    assert!(!image.cached);
+    assert_eq!(heard.lines(), [word, "red".to_owned()]);
+    let events = std::mem::take(&mut *heard.0.lock().expect("events"));
+    let mut total = 0;
+    for event in events {
+        match event {
+            Event::StepsKnown { total: known, .. } => total = known,
+            Event::StepStarted { step, .. } | Event::StepFinished { step, .. } => {
+                assert!((1..=total).contains(&step.number), "{step:?} of {total}");
+                assert!(!step.name.contains("internal"), "{step:?}");
+            }
+            _ => {}
+        }
+    }
+    // A build that begins before the engine has let go of the one before joins it, and is told
+    // of its steps as they were; the one after finds them done.
+    let mut cached = false;
+    for _ in 0..3 {
+        let again = testbed::build(&builder, &job).await.expect("an image");
+        assert_eq!(again.digest, image.digest);
+        cached |= again.cached;
+    }
+    assert!(cached);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_reach_the_step_and_nothing_else() {
+    let secret = testbed::unique();
+    let dockerfile = format!(
+        "{PYTHON}RUN --mount=type=secret,id=token [ \"$(cat /run/secrets/token)\" = {} ] \
+         && sha256sum /run/secrets/token > /sum\n",
+        // Not the secret itself, or the Dockerfile would hold it.
+        format_args!("\"$(printf %s {} | rev)\"", secret.chars().rev().collect::<String>())
+    );
+    let job = testbed::job("secret", &dockerfile, &[]);
+    let mut options = BuildOptions::to(Destination::Registry);
+    options.secrets =
+        vec![Secret { id: "token".to_owned(), value: secret.clone().into_bytes().into() }];
+    assert!(!format!("{options:?}").contains(&secret));
+    let builder = testbed::engine().await.builder(options).expect("a builder");
+    let heard = Arc::new(testbed::Heard::default());
+    let image = builder.build(&job, &heard.events(), Peers::none()).await.expect("an image");
+    assert!(!heard.json().contains(&secret));
+    let manifest = testbed::pushed(&job, &image).await;
+    let mut blobs = testbed::layers(&manifest);
+    blobs.drain(..blobs.len() - 1);
+    blobs.push(manifest["config"]["digest"].as_str().expect("a digest").to_owned());
+    for digest in blobs {
+        let repository = job.references[0].repository.path();
+        let (_, blob) = testbed::fetch(&format!("/v2/{repository}/blobs/{digest}")).await;
+        let found = blob.windows(secret.len()).any(|part| part == secret.as_bytes());
+        assert!(!found, "the secret is in {digest}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn contexts_arrive_whole_whatever_their_size() {
+    let builder = testbed::builder(Destination::Registry).await;
+    for (name, size) in [("small", 10), ("large", 5 << 20)] {
+        let text = testbed::unique().repeat(size / 12 + 1);
+        let dockerfile = format!(
+            "{PYTHON}COPY . /context\n\
+             RUN cd /context && find . -type f | sort && stat -c '%s %a' deep/er/file run.sh\n"
+        );
+        let files = [("deep/er/file", text.as_str()), ("run.sh", "#!/bin/sh\n")];
+        let mut job = testbed::job(&format!("context-{name}"), &dockerfile, &files);
+        job.context.files[1].executable = true;
+        let heard = Arc::new(testbed::Heard::default());
+        builder.build(&job, &heard.events(), Peers::none()).await.expect(name);
+        let length = format!("{} 644", text.len());
+        assert_eq!(heard.lines(), ["./deep/er/file", "./run.sh", &length, "10 755"]);
+        // Getting the context there is none of the Dockerfile's steps.
+        assert!(!heard.json().contains("load build context"), "{}", heard.json());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn builds_at_the_same_time_share_a_step() {
+    let word = testbed::unique();
+    let shared = format!(
+        "{PYTHON}RUN sleep 1 && echo {word} > /shared && head -c 8 /dev/urandom > /random\n"
+    );
+    let builder = testbed::builder(Destination::Registry).await;
+    let jobs = ["share-a", "share-b"].map(|name| {
+        let dockerfile = format!("{shared}COPY {name} /own\n");
+        testbed::job(name, &dockerfile, &[(name, name)])
+    });
+    let (first, second) =
+        tokio::join!(testbed::build(&builder, &jobs[0]), testbed::build(&builder, &jobs[1]));
+    let mut layers = Vec::new();
+    for (job, image) in jobs.iter().zip([first, second]) {
+        layers.push(testbed::layers(&testbed::pushed(job, &image.expect("an image")).await));
+    }
+    let above_base = layers[0].len() - 2;
+    // The step writes random bytes: equal layers mean that it ran once.
+    assert_eq!(layers[0][above_base], layers[1][above_base]);
+    assert_ne!(layers[0].last(), layers[1].last());
+}

@@ -1,0 +1,191 @@
+//! What `basegen export` writes, as `docker buildx bake` reads and builds it.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+use crate::harness::testbed;
+
+/// A folder whose images take from their context a file, a folder, a program and a secret, and
+/// hold texts that are templates elsewhere.
+fn project(check: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |path: &str, text: &str| {
+        let path = folder.path().join(path);
+        fs_err::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+        fs_err::write(path, text).expect("a file");
+    };
+    file(
+        "matrix.toml",
+        &format!(
+            "[image]\nrepository = \"any\"\ndockerfile = \"Dockerfile.hbs\"\n\
+             platforms = [\"linux/amd64\"]\nlabels = {{ \"org.example\" = \"{{{{word}}}}\" }}\n\
+             compression = {{ algorithm = \"zstd\", level = 5 }}\n\
+             [axes]\nword = [\"one\", \"2.0\"]\n\
+             [build.secrets]\ntoken = {{ env = \"THE_TOKEN\" }}\n\
+             [[verify]]\nname = \"word\"\nrun = \"{check}\"\n"
+        ),
+    );
+    file(
+        "dockerfiles/Dockerfile.hbs",
+        "FROM python:3.11-slim-bookworm AS library\n\
+         COPY library/ /library/\n\
+         RUN --mount=type=bind,source=run,target=/run/it sh /run/it > /library/made\n\
+         FROM python:3.11-slim-bookworm\n\
+         ARG NAME=value\n\
+         COPY --link --from=library /library /library\n\
+         COPY run /usr/local/bin/run\n\
+         RUN --mount=type=secret,id=token test -s /run/secrets/token && \\\n    \
+         echo {{word}} ${NAME} \"$HOME\" %{x} > /word\n",
+    );
+    file("dockerfiles/run", &format!("#!/bin/sh\necho {}; date\n", testbed::unique()));
+    file("dockerfiles/library/one", "1\n");
+    file("dockerfiles/library/more/two", "2\n");
+    chmod(
+        folder.path(),
+        "755",
+        &["dockerfiles/run", "dockerfiles/library", "dockerfiles/library/more"],
+    );
+    chmod(folder.path(), "644", &["dockerfiles/library/one", "dockerfiles/library/more/two"]);
+    folder
+}
+
+fn chmod(folder: &Path, mode: &str, paths: &[&str]) {
+    let changed = Command::new("chmod").arg(mode).args(paths).current_dir(folder).status();
+    assert!(changed.expect("chmod runs").success());
+}
+
+fn basegen(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = testbed::basegen(folder);
+    command.args(arguments).env("THE_TOKEN", "token");
+    let output = command.output().expect("the command runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+/// `docker buildx bake` in `folder`, which reads `file` when it is told to.
+fn bake(folder: &Path, arguments: &[&str], file: &[u8]) -> Output {
+    use std::io::Write as _;
+    let docker = std::env::var("BASEGEN_TESTBED_DOCKER").unwrap_or_else(|_| "docker".to_owned());
+    let mut command = Command::new(docker);
+    command.args(["buildx", "bake"]).args(arguments).current_dir(folder);
+    if let Some(config) = std::env::var_os("BASEGEN_TESTBED_DOCKER_CONFIG") {
+        command.env("DOCKER_CONFIG", config);
+    }
+    command.env("THE_TOKEN", "token").stdin(Stdio::piped());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("docker runs");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    stdin.write_all(file).expect("written");
+    drop(stdin);
+    child.wait_with_output().expect("docker ends")
+}
+
+fn succeeded(output: &Output) {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// What the registry has of both images in `repository`: their digests, and a manifest.
+async fn images(repository: &str) -> (Vec<String>, Value) {
+    let mut digests = Vec::new();
+    let mut last = Value::Null;
+    for word in ["one", "2.0"] {
+        let name = format!("{}/{repository}:{word}-v1", testbed::registry());
+        let (digest, manifest) = testbed::manifest(&testbed::reference(&name)).await;
+        digests.push(digest);
+        last = manifest;
+    }
+    (digests, last)
+}
+
+/// Two repositories that nobody used before, and the arguments that name images of them.
+fn repositories() -> [(String, Vec<String>); 2] {
+    ["basegen", "bake"].map(|by| {
+        let (registry, repository) =
+            (testbed::registry(), format!("basegen-test/{by}-{}", testbed::unique()));
+        let named = ["--registry", &registry, "--repository", &repository, "--version-tag", "v1"];
+        (repository.clone(), named.map(str::to_owned).to_vec())
+    })
+}
+
+fn with<'a>(before: &[&'a str], named: &'a [String]) -> Vec<&'a str> {
+    before.iter().copied().chain(named.iter().map(String::as_str)).collect()
+}
+
+#[tokio::test]
+async fn bake_builds_the_images_that_basegen_built() {
+    if testbed::has_graph_driver().await {
+        // buildx has no exporter there that compresses with zstd.
+        return;
+    }
+    let folder = project("grep -q {{word}} /word && test -x /usr/local/bin/run");
+    let [(ours, our_names), (theirs, their_names)] = repositories();
+    basegen(folder.path(), &with(&["--push"], &our_names));
+    let file = basegen(folder.path(), &with(&["export", "bake"], &their_names)).stdout;
+    succeeded(&bake(folder.path(), &["-f", "-", "check"], &file));
+    succeeded(&bake(folder.path(), &["-f", "-", "--push"], &file));
+    let (built, manifest) = images(&ours).await;
+    assert_eq!(images(&theirs).await.0, built);
+    let layer = &manifest["layers"][0]["mediaType"];
+    assert!(layer.as_str().is_some_and(|kind| kind.starts_with("application/vnd.oci.")), "{layer}");
+}
+
+#[tokio::test]
+async fn basegen_builds_the_images_that_bake_built() {
+    if testbed::has_graph_driver().await {
+        return;
+    }
+    let folder = project("test -s /word");
+    let [(ours, our_names), (theirs, their_names)] = repositories();
+    basegen(folder.path(), &with(&["export", "bake", "-o", "baked"], &their_names));
+    // All that bake needs is in that folder.
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    let baked = elsewhere.path().join("moved");
+    fs_err::rename(folder.path().join("baked"), &baked).expect("moved");
+    succeeded(&bake(&baked, &["--push"], &[]));
+    basegen(folder.path(), &with(&["--push"], &our_names));
+    assert_eq!(images(&ours).await.0, images(&theirs).await.0);
+    // Nobody has checked what bake pushed: its tags are not taken for basegen's.
+    let mut command = testbed::basegen(folder.path());
+    command.args(with(&["--push"], &their_names));
+    let output = command.env("THE_TOKEN", "token").output().expect("the command runs");
+    assert_eq!(output.status.code(), Some(11), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test]
+async fn an_image_that_is_not_what_it_should_be_fails_bakes_check() {
+    let folder = project("grep -q no-such-word /word");
+    let [_, (_, names)] = repositories();
+    let file = basegen(folder.path(), &with(&["export", "bake"], &names)).stdout;
+    let output = bake(folder.path(), &["-f", "-", "--progress", "plain", "check"], &file);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && errors.contains("basegen-verify"), "{errors}");
+}
+
+#[test]
+fn bake_reads_this_repositorys_matrix_as_it_is_meant() {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let rendered = tempfile::tempdir().expect("a folder");
+    let folder = rendered.path().to_str().expect("UTF-8");
+    basegen(repository, &["render", "-o", folder]);
+    basegen(repository, &["export", "bake", "--offline", "-o", folder]);
+    let printed = bake(rendered.path(), &["--print", "default", "check"], &[]);
+    succeeded(&printed);
+    let printed: Value = serde_json::from_slice(&printed.stdout).expect("JSON");
+    let targets = printed["target"].as_object().expect("targets");
+    assert_eq!(targets.len(), 2 * 48);
+    let list = basegen(repository, &["list"]).stdout;
+    for (name, target) in targets.iter().filter(|(_, target)| !target["tags"].is_null()) {
+        let tag = target["tags"][0].as_str().expect("a tag");
+        assert!(String::from_utf8_lossy(&list).lines().any(|line| line == tag), "{tag}");
+        let text = target["dockerfile-inline"].as_str().expect("a Dockerfile");
+        let (image, checks) = text.split_once("\n\nFROM basegen-image AS").expect("checks");
+        assert!(checks.contains("RUN --network=none"), "{checks}");
+        let dockerfile = rendered.path().join(name.replace('_', ".")).join("Dockerfile");
+        let dockerfile = fs_err::read_to_string(dockerfile).expect("a Dockerfile");
+        assert_eq!(image.replace(" AS basegen-image", ""), dockerfile);
+        let context = rendered.path().join(target["context"].as_str().expect("a context"));
+        assert!(context.join("requirements/install").is_file(), "{}", context.display());
+    }
+}

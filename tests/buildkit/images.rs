@@ -1,0 +1,183 @@
+//! The images of this repository, by the main call itself: what variants share, and that each
+//! of them is what it says.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use basegen::image::Reference;
+use serde_json::Value;
+
+use crate::harness::testbed;
+
+/// The whole set takes gigabytes and minutes; `make demo` has all of it.
+const FEW_LIBRARIES: &str = r#"
+[[set]]
+when = { gpu = true }
+variables = { cuda_libraries = ["cuda-runtime", "cuda-nvrtc"] }
+"#;
+
+/// This repository's matrix and templates in a folder of their own, with less of CUDA.
+fn project() -> tempfile::TempDir {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = tempfile::tempdir().expect("a folder");
+    let matrix = fs_err::read_to_string(repository.join("matrix.toml")).expect("the matrix");
+    fs_err::write(folder.path().join("matrix.toml"), matrix + FEW_LIBRARIES).expect("a matrix");
+    fs_err::copy(repository.join("Cargo.toml"), folder.path().join("Cargo.toml")).expect("a copy");
+    copy(&repository.join("dockerfiles"), &folder.path().join("dockerfiles"));
+    folder
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs_err::create_dir_all(to).expect("a folder");
+    for entry in fs_err::read_dir(from).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let target: PathBuf = to.join(entry.file_name());
+        match entry.file_type().expect("a type").is_dir() {
+            true => copy(&entry.path(), &target),
+            false => drop(fs_err::copy(entry.path(), target).expect("a copy")),
+        }
+    }
+}
+
+fn basegen(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = testbed::basegen(folder);
+    command.args(arguments).env("NO_COLOR", "1");
+    command.output().expect("the command runs")
+}
+
+/// Runs `check.py` in a container of `image`, as the user that platforms run it as.
+fn check(image: &str, arguments: &[&str]) {
+    let docker = std::env::var("BASEGEN_TESTBED_DOCKER").unwrap_or_else(|_| "docker".to_owned());
+    let mut child = Command::new(docker)
+        .args(["run", "--rm", "--interactive", "--user", "60000:60000", image, "python", "-"])
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("docker runs");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    stdin.write_all(include_bytes!("../images/check.py")).expect("written");
+    drop(stdin);
+    let output = child.wait_with_output().expect("docker ends");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{image} {arguments:?}:\n{errors}");
+}
+
+#[tokio::test]
+async fn the_main_call_pushes_variants_that_share_what_they_have_in_common() {
+    let folder = project();
+    let metadata = folder.path().join("images.json");
+    let version = format!("test-{}", testbed::unique());
+    let registry = testbed::registry();
+    let arguments = ["--python", "3.11", "--gpu", "--push", "--registry", &registry];
+    let more = ["--version-tag", &version, "--metadata-file", "images.json"];
+    let output = basegen(folder.path(), &[&arguments[..], &more[..]].concat());
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+
+    let metadata: Value =
+        serde_json::from_slice(&fs_err::read(metadata).expect("the metadata")).expect("JSON");
+    let targets = metadata["targets"].as_object().expect("targets");
+    assert_eq!(targets.len(), 4, "{metadata}");
+
+    let (_, upstream) = testbed::manifest(&testbed::reference(&format!(
+        "{registry}/library/python:3.11-slim-bookworm"
+    )))
+    .await;
+    let base = testbed::layers(&upstream);
+    let mut images: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for target in targets.values() {
+        let references = target["references"].as_object().expect("references");
+        let (name, digest) = references.iter().next().expect("a reference");
+        let reference: Reference = name.parse().expect("a reference");
+        let (in_registry, manifest) = testbed::manifest(&reference).await;
+        assert_eq!(in_registry, digest.as_str().expect("a digest"), "{name}");
+        let layers = testbed::layers(&manifest);
+        assert_eq!(layers[..base.len()], base, "{name} has the layers of Python's image");
+        images.insert(name.rsplit('/').next().expect("a name").to_owned(), layers);
+
+        let is_reload = name.contains("-reload-");
+        let job_type = if name.contains("training") { "training" } else { "server" };
+        let mut wanted = vec!["3.11", job_type, "--cuda", "libcudart.so.12", "libnvrtc.so.12"];
+        wanted.extend(is_reload.then_some("--reload"));
+        check(name, &wanted);
+    }
+    check_sharing(&images, &version, base.len());
+}
+
+/// The sum of the axes, not their product: counts each layer that is not Python's own.
+fn check_sharing(images: &BTreeMap<String, Vec<String>>, version: &str, base: usize) {
+    let server = &images[&format!("truss-server-base:3.11-gpu-{version}")];
+    let reloading = &images[&format!("truss-server-base:3.11-gpu-reload-{version}")];
+    let training = &images[&format!("truss-training-base:3.11-gpu-{version}")];
+    let own = |layers: &[String], others: &[String]| {
+        layers.iter().filter(|layer| !others.contains(layer)).count()
+    };
+    assert_eq!(own(reloading, server), 1, "live reload adds one layer to a server");
+    assert_eq!(own(server, reloading), 0, "and changes no other");
+    assert_eq!(own(training, server), 1, "a training image has other requirements, and no more");
+    let mut distinct: Vec<&String> = images.values().flat_map(|layers| &layers[base..]).collect();
+    let all = distinct.len();
+    distinct.sort();
+    distinct.dedup();
+    // Debian's packages, the loader's cache, CUDA, the library's bytecode, live reload, and two
+    // sets of requirements.
+    assert_eq!((distinct.len(), all), (7, 22), "{images:?}");
+}
+
+#[test]
+fn the_same_again_needs_no_engine() {
+    let folder = project();
+    let (registry, version) = (testbed::registry(), testbed::unique());
+    let selection = ["--python", "3.13", "--no-gpu", "--no-live-reload", "--job-type", "training"];
+    let arguments = ["--push", "--registry", &registry, "--version-tag", &version];
+    let arguments = [&selection[..], &arguments].concat();
+    let digests = |output: &Output| {
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    // The test bed has some of the Pythons only.
+    let lock = basegen(folder.path(), &["update", "python:3.13-slim-bookworm"]);
+    assert!(lock.status.success(), "{}", String::from_utf8_lossy(&lock.stderr));
+    let first = digests(&basegen(folder.path(), &arguments));
+    let again = testbed::basegen(folder.path())
+        .args(&arguments)
+        .env("DOCKER_HOST", "unix:///nowhere/docker.sock")
+        .output()
+        .expect("the command runs");
+    assert_eq!(digests(&again), first);
+    let told = String::from_utf8_lossy(&again.stderr);
+    assert!(told.contains("1 unchanged, all tags set before"), "{told}");
+}
+
+#[test]
+fn a_variant_that_fails_is_told_and_the_others_are_built() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |path: &str, text: &str| {
+        fs_err::create_dir_all(folder.path().join("dockerfiles")).expect("a folder");
+        fs_err::write(folder.path().join(path), text).expect("a file");
+    };
+    file(
+        "matrix.toml",
+        "[image]\nrepository = \"basegen-test/failing\"\ndockerfile = \"Dockerfile.hbs\"\n\
+         platforms = [\"linux/amd64\"]\n[axes]\nword = [\"good\", \"bad\"]\n",
+    );
+    file(
+        "dockerfiles/Dockerfile.hbs",
+        "FROM python:3.11-slim-bookworm\n\nRUN echo {{word}} && [ {{word}} = good ]\n",
+    );
+    let (registry, version) = (testbed::registry(), testbed::unique());
+    let arguments = ["--version-tag", &version, "--push", "--registry", &registry];
+    let output = basegen(folder.path(), &arguments);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(6), "{errors}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "", "a release is whole or not there");
+    assert!(errors.contains("nothing was tagged"), "{errors}");
+    for part in ["✗ bad failed", "Dockerfile.hbs:3", "exit code  1", "last lines bad", "full log"]
+    {
+        assert!(errors.contains(part), "no `{part}` in:\n{errors}");
+    }
+}

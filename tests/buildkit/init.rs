@@ -1,0 +1,130 @@
+//! What `basegen init` writes, built and run.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::harness::testbed;
+
+fn write(folder: &Path, path: &str, text: &str) {
+    let path = folder.join(path);
+    fs_err::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+    fs_err::write(path, text).expect("a file");
+}
+
+fn basegen(folder: &Path, arguments: &str) -> String {
+    let mut command = testbed::basegen(folder);
+    command.args(arguments.split_whitespace()).env("NO_COLOR", "1");
+    if let Some(certificates) = std::env::var_os("BASEGEN_TESTBED_CA") {
+        command.env("SSL_CERT_FILE", certificates);
+    }
+    let output = command.output().expect("the command runs");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "basegen {arguments}:\n{errors}");
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+/// What `command` says in a container of `image`; without one, what the image itself runs.
+fn container(image: &str, command: &[&str]) -> String {
+    let docker = std::env::var("BASEGEN_TESTBED_DOCKER").unwrap_or_else(|_| "docker".to_owned());
+    let output = Command::new(docker).args(["run", "--rm", image]).args(command).output();
+    let output = output.expect("docker runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("UTF-8").trim().to_owned()
+}
+
+/// Begins a repository in `new` from `origins`, builds what is selected, and gives the image.
+fn built(folder: &Path, origins: &str, selection: &str) -> String {
+    basegen(folder, &format!("init new {origins}"));
+    if basegen(folder, "list -f new/matrix.toml").contains("-gpu-") {
+        // Of CUDA's libraries, the smallest: it is the stage that is tested.
+        let matrix = fs_err::read_to_string(folder.join("new/matrix.toml")).expect("a matrix");
+        write(folder, "new/matrix.toml", &matrix.replace(", \"nvidia-cublas-cu12==12.8.4.1\"", ""));
+    }
+    let name = format!("basegen-test/init-{}", testbed::unique());
+    let built = basegen(folder, &format!("-f new/matrix.toml {selection} --repository {name}"));
+    assert_eq!(built.lines().count(), 1, "{built}");
+    built.split_once('@').expect("a digest").0.to_owned()
+}
+
+#[test]
+fn an_empty_folder_becomes_an_image_that_runs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let image = built(folder.path(), "", "--python 3.11 --no-gpu");
+    let version = ["python", "-c", "import sys; print(sys.version_info[:2])"];
+    assert_eq!(container(&image, &version), "(3, 11)");
+    let folder = tempfile::tempdir().expect("a folder");
+    let image = built(folder.path(), "", "--python 3.11 --gpu");
+    let load = ["python", "-c", "import ctypes; ctypes.CDLL('libcudart.so.12'); print('loaded')"];
+    assert_eq!(container(&image, &load), "loaded");
+}
+
+#[test]
+fn a_truss_becomes_an_image_that_runs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(
+        folder.path(),
+        "truss/config.yaml",
+        "model_name: Small Model\n\
+         python_version: py311\n\
+         requirements:\n  - six==1.17.0; python_version < \"4\"\n\
+         requirements_file: ./more.txt\n\
+         system_packages: [tree]\n\
+         environment_variables: {QUOTED: '\"a\" $HOME {{b}} \\ c', MAX_BATCH_SIZE: \"32\"}\n\
+         build_commands:\n  - echo '{{x}}' > /made\n  - |\n    echo a >> /made\n    echo b >> /made\n\
+         docker_server:\n  start_command: sh -c \"cat /made && echo $MAX_BATCH_SIZE\"\n  server_port: 8000\n",
+    );
+    write(folder.path(), "truss/more.txt", "idna==3.10\n");
+    let image = built(folder.path(), "--from truss/config.yaml", "--python 3.11");
+    assert_eq!(container(&image, &[]), "{{x}}\na\nb\n32");
+    let program =
+        "import os, six, idna, shutil; print(os.environ['QUOTED'], bool(shutil.which('tree')))";
+    assert_eq!(container(&image, &["python", "-c", program]), "\"a\" $HOME {{b}} \\ c True");
+}
+
+#[test]
+fn a_cerebrium_toml_becomes_an_image_that_runs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(
+        folder.path(),
+        "app/cerebrium.toml",
+        "[cerebrium.deployment]\nname = \"app\"\npython_version = 3.11\n\
+         docker_base_image_url = \"debian:bookworm-slim\"\n\
+         pre_build_commands = [\"touch /before\"]\n\
+         shell_commands = [\"python -c 'import six; print(six.__version__)' > /after\"]\n\
+         [cerebrium.dependencies.pip]\nsix = \"==1.17.0\"\n\
+         [cerebrium.dependencies.paths]\napt = \"packages.txt\"\n\
+         [cerebrium.runtime.custom]\nentrypoint = [\"cat\", \"/after\"]\nport = 8080\n",
+    );
+    write(folder.path(), "app/packages.txt", "# tools\ntree\n");
+    let image = built(folder.path(), "--from app/cerebrium.toml", "--python 3.11");
+    assert_eq!(container(&image, &[]), "1.17.0");
+    assert_eq!(
+        container(&image, &["sh", "-c", "ls /before && command -v tree"]),
+        "/before\n/usr/bin/tree"
+    );
+}
+
+#[test]
+fn a_dockerfile_becomes_the_image_that_it_was() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(
+        folder.path(),
+        "app/Dockerfile",
+        "ARG PYTHON=3.11\n\
+         FROM python:${PYTHON}-slim-bookworm AS made\n\
+         RUN <<'EOF'\necho '{{x}} \\{{y}}' > /made\nEOF\n\
+         FROM python:3.11-slim-bookworm\n\
+         WORKDIR /app\n\
+         COPY requirements.txt *.py ./\n\
+         COPY src/ ./src/\n\
+         COPY --from=made /made /made\n\
+         ENTRYPOINT [\"sh\", \"-c\", \"cat /made && ls /app /app/src\"]\n",
+    );
+    for path in ["requirements.txt", "one.py", "two.py", "src/main.py"] {
+        write(folder.path(), &format!("app/{path}"), "");
+    }
+    let image = built(folder.path(), "--from app/Dockerfile", "--python 3.11");
+    let expected =
+        "{{x}} \\{{y}}\n/app:\none.py\nrequirements.txt\nsrc\ntwo.py\n\n/app/src:\nmain.py";
+    assert_eq!(container(&image, &[]), expected);
+}

@@ -1,0 +1,195 @@
+//! Engines that go away while they build, registries that they lose, and disks that are full.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use tokio::io::copy_bidirectional;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinHandle;
+
+use crate::harness::registry::{FakeRegistry, Fault, Rule};
+use crate::harness::testbed;
+
+/// The engine of the test bed behind a socket of its own, until this is aborted.
+fn engine(path: &Path) -> JoinHandle<()> {
+    let listener = UnixListener::bind(path).expect("a socket");
+    tokio::spawn(async move {
+        let mut connections = tokio::task::JoinSet::new();
+        while let Ok((mut here, _)) = listener.accept().await {
+            connections.spawn(async move {
+                let mut there = UnixStream::connect(testbed::socket()).await.expect("the engine");
+                let _ended = copy_bidirectional(&mut here, &mut there).await;
+            });
+        }
+    })
+}
+
+/// Fault 15.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_engine_fails_what_it_was_building_and_the_others_are_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("docker.sock");
+    let engine = engine(&socket);
+    let file = |path: &str, text: &str| {
+        let path = folder.path().join(path);
+        fs_err::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+        fs_err::write(path, text).expect("a file");
+    };
+    file(
+        "matrix.toml",
+        "[image]\nrepository = \"basegen-test/lost\"\ntag = \"{{variant}}\"\n\
+         dockerfile = \"Dockerfile.hbs\"\nplatforms = [\"linux/amd64\"]\n\
+         [axes]\nlast = [\"0\", \"600\", \"601\"]\n",
+    );
+    let word = testbed::unique();
+    let dockerfile = "FROM python:3.11-slim-bookworm\nRUN echo WORD {{last}} && sleep {{last}}\n";
+    file("dockerfiles/Dockerfile.hbs", &dockerfile.replace("WORD", &word));
+    let mut command = testbed::basegen(folder.path());
+    command.args(["--log-dir", "logs"]);
+    command.args(["--jobs", "2"]).env("DOCKER_HOST", format!("unix://{}", socket.display()));
+    let told = folder.path().join("told");
+    command.stderr(fs_err::File::create(&told).expect("a file").into_file());
+    let child = command.stdout(Stdio::piped()).spawn().expect("the command runs");
+    // The first is done, and the others sleep.
+    let runs = |last: &str| {
+        let told = fs_err::read_to_string(&told).expect("what it tells");
+        told.lines().any(|line| line.starts_with(last) && line.contains("RUN echo"))
+    };
+    for _ in 0..600 {
+        if runs("600") && runs("601") {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert!(runs("600") && runs("601"), "{}", fs_err::read_to_string(&told).expect("a text"));
+    engine.abort();
+    let output = tokio::task::spawn_blocking(|| child.wait_with_output()).await;
+    let output = output.expect("the command ends").expect("the command ends");
+    let told = fs_err::read_to_string(&told).expect("what it tells");
+    assert_eq!(output.status.code(), Some(5), "{told}");
+    assert!(String::from_utf8_lossy(&output.stdout).starts_with("basegen-test/lost:0@"), "{told}");
+    for part in ["lost the connection to the engine", "1 built", "2 failed"] {
+        assert!(told.contains(part), "no `{part}` in:\n{told}");
+    }
+    let options = None::<bollard::query_parameters::RemoveImageOptions>;
+    let removed = testbed::docker().remove_image("basegen-test/lost:0", options, None).await;
+    removed.expect("the image that was built is in the engine");
+}
+
+/// Fault 15: runs the command where there is a megabyte of disk, and lists what it leaves there.
+const IN_A_MEGABYTE: &str = r#"
+mount -t tmpfs -o size=1m none "$1" && shift
+listed=$1 && shift
+"$@"
+code=$?
+ls "$listed"
+exit $code
+"#;
+
+/// A project whose image holds four megabytes.
+fn large_project() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let templates = folder.path().join("dockerfiles");
+    fs_err::create_dir(&templates).expect("a folder");
+    fs_err::create_dir(folder.path().join("layout")).expect("a folder");
+    let matrix = "[image]\nrepository = \"basegen-test/full\"\ntag = \"{{variant}}\"\n\
+                  dockerfile = \"Dockerfile.hbs\"\nplatforms = [\"linux/amd64\"]\n\
+                  [axes]\nword = [\"one\"]\n";
+    fs_err::write(folder.path().join("matrix.toml"), matrix).expect("a file");
+    fs_err::write(templates.join("Dockerfile.hbs"), "FROM scratch\nCOPY large /\n")
+        .expect("a file");
+    let random: Vec<u8> = (0..4 << 20).map(|_| rand::random()).collect();
+    fs_err::write(templates.join("large"), random).expect("a file");
+    folder
+}
+
+/// The command where its folder `layout` has a megabyte; lists what it leaves in `listed`.
+fn in_a_megabyte(folder: &Path, listed: &str) -> Command {
+    let is_root = std::fs::metadata("/proc/self").expect("a process").uid() == 0;
+    let mut command = Command::new("unshare");
+    command.args(if is_root { &["--mount"][..] } else { &["--mount", "--map-root-user"] });
+    command.args(["sh", "-c", IN_A_MEGABYTE, "sh", "layout", listed]);
+    command.arg(env!("CARGO_BIN_EXE_basegen")).current_dir(folder);
+    command
+}
+
+#[tokio::test]
+async fn a_full_disk_of_this_machine_is_named_and_nothing_partial_stays() {
+    let folder = large_project();
+    let mut command = in_a_megabyte(folder.path(), "layout/one");
+    command.args(["render", "-o", "layout"]);
+    let output = command.output().expect("unshare runs, as root or in a user namespace");
+    let (left, told) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    for part in ["No space left on device", "hint: a disk of this machine is full"] {
+        assert!(told.contains(part), "no `{part}` in:\n{told}");
+    }
+    assert!(!left.contains("large"), "{left}");
+}
+
+#[tokio::test]
+async fn a_disk_that_is_full_is_named_and_nothing_partial_stays() {
+    let folder = large_project();
+    let mut command = in_a_megabyte(folder.path(), "layout/blobs/sha256");
+    command.args(["--output", "oci:layout", "--log-dir", "logs"]);
+    let output = command.output().expect("unshare runs, as root or in a user namespace");
+    let (left, told) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    if testbed::has_graph_driver().await {
+        assert_eq!(output.status.code(), Some(5), "it writes no layout at all: {told}");
+        return;
+    }
+    assert_eq!(output.status.code(), Some(7), "{told}");
+    for part in ["No space left on device", "the disk of the OCI layout is full"] {
+        assert!(told.contains(part), "no `{part}` in:\n{told}");
+    }
+    let is_whole = |name: &str| name.len() == 64;
+    assert!(left.lines().all(is_whole), "{left}");
+}
+
+/// Pushes one checked image to `registry`; returns the exit code and what the command prints.
+async fn push_checked(registry: &FakeRegistry) -> (Option<i32>, String) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let matrix = "[image]\nrepository = \"basegen-test/faulty\"\ntag = \"{{variant}}-v1\"\n\
+                  dockerfile = \"Dockerfile.hbs\"\nplatforms = [\"linux/amd64\"]\n\
+                  [axes]\nword = [\"one\"]\n\
+                  [[verify]]\nname = \"word\"\nrun = [\"cat\", \"/word\"]\n";
+    let dockerfile =
+        format!("FROM python:3.11-slim-bookworm\nRUN echo {} >/word\n", testbed::unique());
+    fs_err::create_dir(folder.path().join("dockerfiles")).expect("a folder");
+    fs_err::write(folder.path().join("matrix.toml"), matrix).expect("a file");
+    fs_err::write(folder.path().join("dockerfiles/Dockerfile.hbs"), dockerfile).expect("a file");
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_basegen"));
+    command.args(["--push", "--registry", &registry.host()]).current_dir(folder.path());
+    command.env("XDG_STATE_HOME", folder.path().join("state"));
+    let output = command.output().await.expect("the command runs");
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_that_the_network_has_ended_is_tried_again() {
+    let registry = FakeRegistry::start().await;
+    // More often than the engine itself tries.
+    let rule = Rule::every("PUT", "*/basegen-test/faulty/manifests/*", Fault::Drop).times(5);
+    let faults = registry.fail(rule);
+    let (code, told) = push_checked(&registry).await;
+    assert_eq!(code, Some(0), "{told}");
+    assert_eq!(faults.used(), 5);
+    if !testbed::has_graph_driver().await {
+        // A Docker Engine with a graph driver tries as often by itself.
+        assert!(told.contains("trying again after a network fault: failed to push"), "{told}");
+    }
+    assert!(registry.manifest("basegen-test/faulty", "one-v1").is_some(), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_that_the_registry_refuses_is_not_tried_again() {
+    let registry = FakeRegistry::start().await;
+    let refusal = Fault::error(403, "DENIED", "requested access to the resource is denied");
+    registry.fail(Rule::every("PUT", "*/basegen-test/faulty/manifests/*", refusal));
+    let (code, told) = push_checked(&registry).await;
+    assert_eq!(code, Some(7), "{told}");
+    assert_eq!(registry.count("PUT", "*/basegen-test/faulty/manifests/*"), 1, "{told}");
+}

@@ -1,0 +1,24 @@
+//! The engine's client against a real engine and a real registry.
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod addresses;
+mod building;
+mod command;
+mod credentials;
+mod destinations;
+mod export;
+mod failing;
+mod images;
+mod init;
+mod losing;
+mod many;
+mod plain_http;
+mod platforms;
+mod releasing;
+mod secrets;
+mod sharing;
+mod stopping;
+mod truss;
+mod verifying;

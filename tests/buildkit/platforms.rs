@@ -1,0 +1,151 @@
+//! Images of several platforms, which need no emulation as long as nothing runs in them.
+
+use std::path::Path;
+use std::process::Output;
+
+use basegen::engine::Destination;
+use basegen::event::FailureKind;
+use basegen::image::Digest;
+use serde_json::Value;
+use tokio::process::Command;
+
+use crate::harness::registry::FakeRegistry;
+use crate::harness::testbed;
+
+const MATRIX: &str = r#"
+[image]
+repository = "acme/{{job_type}}"
+dockerfile = "Dockerfile.hbs"
+platforms = ["linux/amd64", "linux/arm64"]
+aliases = ["latest"]
+[axes]
+job_type = ["server", "training"]
+"#;
+
+fn project() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs_err::create_dir(folder.path().join("dockerfiles")).expect("a folder");
+    let shared = format!("{}\n", testbed::unique());
+    for (path, text) in [
+        ("matrix.toml", MATRIX),
+        (
+            "dockerfiles/Dockerfile.hbs",
+            "FROM scratch\nCOPY --link shared /shared\nCOPY --link own /own\n",
+        ),
+        ("dockerfiles/shared", &shared),
+        ("dockerfiles/own.hbs", "{{job_type}}\n"),
+    ] {
+        fs_err::write(folder.path().join(path), text).expect("a file");
+    }
+    folder
+}
+
+/// Pushes as someone who has the state folder `state`.
+async fn push(folder: &Path, host: &str, version: &str, state: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_basegen"));
+    command.current_dir(folder).env("XDG_STATE_HOME", folder.join(state));
+    command.args(["--push", "--registry", host, "--version-tag", version]);
+    command.output().await.expect("the command runs")
+}
+
+fn told(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_has_one_index_for_all_platforms_of_an_image() {
+    let (folder, registry) = (project(), FakeRegistry::start().await);
+    let host = registry.host();
+    let output = push(folder.path(), &host, "v1", "state").await;
+    if testbed::has_graph_driver().await {
+        let told = told(&output);
+        assert_eq!(output.status.code(), Some(5), "{told}");
+        assert!(told.contains("cannot make one image of several platforms"), "{told}");
+        assert!(told.contains("hint: choose one with `--platform`"), "{told}");
+        return;
+    }
+    assert!(output.status.success(), "{}", told(&output));
+    let repositories = ["acme/server", "acme/training"];
+    let mut staged: Vec<(&str, String)> = Vec::new();
+    for path in repositories {
+        let name = path.trim_start_matches("acme/");
+        let digest = registry.tag(path, &format!("{name}-v1")).expect("the version's tag");
+        let index = manifest(&host, path, &digest).await;
+        let platforms: Vec<&Value> = index["manifests"]
+            .as_array()
+            .expect("an index")
+            .iter()
+            .map(|entry| &entry["platform"]["architecture"])
+            .collect();
+        assert_eq!(platforms, ["amd64", "arm64"], "{index}");
+        let own = registry.tags(path).into_iter().filter(|(_, tagged)| *tagged == digest);
+        let own: Vec<String> = own.map(|(tag, _)| tag).collect();
+        assert_eq!(own.len(), 2, "the version and the staging tag: {own:?}");
+        let tags = own.into_iter().filter(|tag| tag.starts_with("basegen-"));
+        staged.extend(tags.map(|tag| (path, tag)));
+    }
+    // The layer that both repositories have was sent to one of them.
+    let mut blobs: Vec<_> = repositories.iter().flat_map(|path| registry.blobs(path)).collect();
+    let all = blobs.len();
+    blobs.sort();
+    blobs.dedup();
+    assert!(blobs.len() < all, "{blobs:?}");
+    assert_eq!(registry.uploaded_bytes(), blobs.iter().map(|(_, size)| size).sum::<u64>());
+
+    // The release set tells what an image is, where the staging tags are gone; no engine is asked,
+    // and nothing is sent.
+    registry.forget();
+    assert_eq!(staged.len(), 2, "{staged:?}");
+    for (path, tag) in &staged {
+        registry.remove_tag(path, tag);
+    }
+    let again = push(folder.path(), &host, "v1", "other").await;
+    assert!(told(&again).contains("2 unchanged"), "{}", told(&again));
+    assert_eq!((registry.uploaded_bytes(), registry.count("POST", "*")), (0, 0));
+
+    // By the staging tag, which a build of the same sets again, for a new version.
+    for (path, tag) in &staged {
+        let name = path.trim_start_matches("acme/");
+        registry.remove_tag(path, &format!("{name}-v1"));
+        assert_eq!(registry.tag(path, tag), None);
+    }
+    let built = push(folder.path(), &host, "v2", "other").await;
+    assert!(told(&built).contains("2 built"), "{}", told(&built));
+    let kept = push(folder.path(), &host, "v3", "third").await;
+    assert!(told(&kept).contains("2 unchanged, 2 tags set"), "{}", told(&kept));
+}
+
+async fn manifest(host: &str, path: &str, digest: &Digest) -> Value {
+    let (_, body) = testbed::fetch_from(host, &format!("/v2/{path}/manifests/{digest}")).await;
+    serde_json::from_slice(&body).expect("a manifest")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_of_another_platform_fails_with_a_way_out() {
+    let builder = testbed::builder(Destination::Registry).await;
+    // No machine runs it, so this holds on one that emulates arm64 too, but for the hint.
+    let dockerfile = "FROM scratch\nCOPY program /program\nRUN [\"/program\"]\n";
+    let mut job = testbed::job("foreign", dockerfile, &[("program", &testbed::unique())]);
+    job.context.files[0].executable = true;
+    job.platforms = vec!["linux/arm64".parse().expect("a platform")];
+    let failure = testbed::build(&builder, &job).await.expect_err("a failure");
+    assert_eq!(failure.kind, FailureKind::Build, "{failure:?}");
+    let is_native = testbed::engine().await.platforms().contains(&job.platforms[0]);
+    let hint = failure.hint.unwrap_or_default();
+    assert_ne!(is_native, hint.contains("cannot run programs of `linux/arm64`"), "{hint}");
+}
+
+/// An engine takes no message over 4 MiB, and tells of each platform's image with its context.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_context_gets_into_the_images_of_several_platforms() {
+    let text = testbed::unique().repeat(150_000);
+    let mut job = testbed::job("large", "FROM scratch\nCOPY large /large\n", &[("large", &text)]);
+    let platforms = ["linux/amd64", "linux/arm64", "linux/arm/v7"];
+    job.platforms = platforms.map(|platform| platform.parse().expect("a platform")).into();
+    let builder = testbed::builder(Destination::Registry).await;
+    let built = testbed::build(&builder, &job).await;
+    match testbed::has_graph_driver().await {
+        true => drop(built.expect_err("no index")),
+        false => drop(built.expect("an index")),
+    }
+}

@@ -1,0 +1,408 @@
+//! Releases made by the command itself with the real engine, into a registry of this process that
+//! counts what it is sent and stops where it is told to.
+
+use std::collections::BTreeMap;
+use std::process::Stdio;
+
+use basegen::image::Digest;
+use serde_json::Value;
+use tokio::process::{Child, Command};
+
+use crate::addresses::{Behind, tcp};
+use crate::harness::registry::{FakeRegistry, Fault, Rule};
+use crate::harness::testbed;
+
+/// Two pythons and two job types in repositories of their own. Each layer depends on as few axes
+/// as it can, as in the images of this repository.
+const MATRIX: &str = r#"
+[image]
+repository = "acme/{{job_type}}"
+dockerfile = "Dockerfile.hbs"
+platforms = ["linux/amd64"]
+aliases = ["{{variant}}"]
+[axes]
+python = ["3.11", "3.13"]
+extra = [false, true]
+job_type = [{ value = "server", tag = "" }, { value = "training", tag = "" }]
+[[verify]]
+name = "python"
+run = ["python", "-c", "import sys; assert '%d.%d' % sys.version_info[:2] == '{{python}}'"]
+[version]
+file = "VERSION"
+"#;
+
+const DOCKERFILE: &str = "\
+FROM python:{{python}}-slim-bookworm
+RUN echo {{word}} {{python}} >/python && head -c 300000 /dev/urandom >>/python
+{{#if extra}}
+RUN echo {{word}} >/extra && head -c 200000 /dev/urandom >>/extra
+{{/if}}
+COPY --link {{job_type}}.txt /requirements.txt
+";
+
+/// Someone with a matrix, a state folder, and a registry to push to.
+struct Project {
+    folder: tempfile::TempDir,
+    registry: FakeRegistry,
+}
+
+impl Project {
+    async fn new() -> Self {
+        let project = Self::unpinned().await;
+        project.ok(&["update"]).await;
+        project
+    }
+
+    /// The same without a lock.
+    async fn unpinned() -> Self {
+        let project = Self {
+            folder: tempfile::tempdir().expect("a folder"),
+            registry: FakeRegistry::start().await,
+        };
+        // Nothing of it was ever built.
+        let variables = format!("[variables]\nword = \"{}\"\n", testbed::unique());
+        project.file("matrix.toml", &format!("{MATRIX}{variables}"));
+        project.file("dockerfiles/Dockerfile.hbs", DOCKERFILE);
+        project.file("dockerfiles/server.txt", "uvicorn\n");
+        project.file("dockerfiles/training.txt", "tqdm\n");
+        project.version("v1");
+        project
+    }
+
+    fn file(&self, path: &str, text: &str) {
+        let path = self.folder.path().join(path);
+        fs_err::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+        fs_err::write(path, text).expect("a file");
+    }
+
+    fn version(&self, version: &str) {
+        self.file("VERSION", &format!("{version}\n"));
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_basegen"));
+        command.current_dir(self.folder.path()).args(arguments);
+        command.env("XDG_STATE_HOME", self.folder.path().join("state"));
+        command
+    }
+
+    /// Pushes; gives the metadata of what was.
+    async fn push(&self) -> Value {
+        let host = self.registry.host();
+        self.ok(&["--push", "--registry", &host, "--metadata-file", "images.json"]).await;
+        let metadata = fs_err::read(self.folder.path().join("images.json")).expect("metadata");
+        serde_json::from_slice(&metadata).expect("JSON")
+    }
+
+    async fn ok(&self, arguments: &[&str]) -> String {
+        let output = self.command(arguments).output().await.expect("the command runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("a text")
+    }
+
+    fn spawn(&self) -> Child {
+        let mut command = self.command(&["--push", "--registry", &self.registry.host()]);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+        command.spawn().expect("the command runs")
+    }
+
+    /// The digests of a tag's layers before they were compressed.
+    fn diff_ids(&self, path: &str, tag: &str) -> Vec<Digest> {
+        let manifest = self.registry.manifest(path, tag).expect("a manifest");
+        let manifest: Value = serde_json::from_slice(&manifest).expect("JSON");
+        let config = manifest["config"]["digest"].as_str().expect("a digest").parse();
+        let config = self.registry.blob(path, &config.expect("a digest")).expect("a configuration");
+        let config: Value = serde_json::from_slice(&config).expect("JSON");
+        serde_json::from_value(config["rootfs"]["diff_ids"].clone()).expect("digests")
+    }
+
+    /// What users can pull: the tags that are not staging's.
+    fn names(&self) -> Vec<String> {
+        let tags = |path: &str| self.registry.tags(path);
+        let tags = ["acme/server", "acme/training"].map(tags).into_iter().flatten();
+        tags.map(|(tag, _)| tag).filter(|tag| !tag.starts_with("basegen-")).collect()
+    }
+}
+
+/// Two jobs of a workflow build half of the matrix each, at the same time, and one that has no
+/// engine gives all of it its names.
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_that_stage_and_one_that_names_make_a_release() {
+    let project = Project::new().await;
+    let host = project.registry.host();
+    let plan = ["plan", "--format", "github", "--shards", "2", "--registry", &host];
+    let planned = project.ok(&plan).await;
+    let output = |text: &str, name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        line.expect("an output").to_owned()
+    };
+    let matrix: Value = serde_json::from_str(&output(&planned, "matrix")).expect("JSON");
+    let jobs = matrix["include"].as_array().expect("jobs");
+    assert_eq!(jobs.len(), 2);
+    let stage = async |at: usize| {
+        let file = format!("images-{}.json", jobs[at]["shard"].as_str().expect("a number"));
+        let args = jobs[at]["args"].as_str().expect("arguments");
+        let stage = ["--stage", args, "--registry", &host, "--metadata-file", &file];
+        let mut command = project.command(&stage);
+        command.env("XDG_STATE_HOME", project.folder.path().join(&file).with_extension("state"));
+        let output = command.output().await.expect("the command runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        file
+    };
+    let (one, two) = tokio::join!(stage(0), stage(1));
+    assert_eq!(project.names(), [""; 0]);
+    let names = ["merge", &one, &two, "--push", "--registry", &host, "--metadata-file", "all.json"];
+    let mut merge = project.command(&names);
+    merge.env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
+    let output_of_merge = merge.output().await.expect("the command runs");
+    let errors = String::from_utf8_lossy(&output_of_merge.stderr);
+    assert!(output_of_merge.status.success(), "{errors}");
+    assert!(errors.contains("8 staged, 16 tags set"), "{errors}");
+    assert_eq!(project.names().len(), 16);
+    let metadata = fs_err::read(project.folder.path().join("all.json")).expect("metadata");
+    let metadata: Value = serde_json::from_slice(&metadata).expect("JSON");
+    assert_eq!(metadata["whole"], true);
+    let sizes = metadata["targets"].as_object().expect("targets").values();
+    assert!(sizes.clone().all(|image| image["size"].as_u64() > Some(1_000_000)), "{metadata}");
+
+    // The same as one run makes, and nothing is left to do for another.
+    project.registry.forget();
+    assert_eq!(kept(&project.push().await).len(), 8);
+    assert_eq!(project.registry.uploaded_bytes(), 0);
+    let planned = project.ok(&plan).await;
+    assert_eq!(output(&planned, "matrix"), "{\"include\":[]}");
+    assert_eq!((&*output(&planned, "count"), &*output(&planned, "empty")), ("0", "true"));
+}
+
+/// The variants whose images were there before.
+fn kept(metadata: &Value) -> Vec<&str> {
+    let targets = metadata["targets"].as_object().expect("targets").iter();
+    targets.filter(|(_, image)| image["kept"] == true).map(|(id, _)| id.as_str()).collect()
+}
+
+fn digests(metadata: &Value) -> BTreeMap<String, String> {
+    let targets = metadata["targets"].as_object().expect("targets").iter();
+    let digest = |image: &Value| image["digest"].as_str().expect("a digest").to_owned();
+    targets.map(|(id, image)| (id.clone(), digest(image))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_sends_every_blob_once_and_the_next_one_none() {
+    let project = Project::new().await;
+    let first = project.push().await;
+    assert_eq!((digests(&first).len(), kept(&first).len()), (8, 0));
+    // Each repository has its blobs, and those that both have came there once.
+    let blobs: BTreeMap<Digest, u64> = ["acme/server", "acme/training"]
+        .iter()
+        .flat_map(|path| project.registry.blobs(path))
+        .collect();
+    assert_eq!(project.registry.uploaded_bytes(), blobs.values().sum::<u64>());
+
+    project.registry.forget();
+    project.version("v2");
+    let second = project.push().await;
+    assert_eq!(kept(&second).len(), 8);
+    assert_eq!(digests(&second), digests(&first));
+    assert_eq!(project.registry.uploaded_bytes(), 0);
+    assert_eq!(project.names().len(), 8 * 3, "{:?}", project.names());
+
+    // A requirements file is a part of what copies it, and of nothing else.
+    project.file("dockerfiles/training.txt", "tqdm>4\n");
+    project.version("v3");
+    let third = project.push().await;
+    let kept = kept(&third);
+    assert_eq!(kept.len(), 4);
+    assert!(kept.iter().all(|id| id.ends_with("-server")), "{kept:?}");
+
+    // A machine whose engine has nothing, which is no engine at all, publishes it once more.
+    project.version("v4");
+    let host = project.registry.host();
+    let mut fresh = project.command(&["--push", "--registry", &host]);
+    fresh.env("XDG_STATE_HOME", project.folder.path().join("other"));
+    fresh.env("DOCKER_HOST", "unix:///nowhere/docker.sock");
+    let output = fresh.output().await.expect("the command runs");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && told.contains("8 unchanged, 8 tags set"), "{told}");
+    let status = project.ok(&["status", "v4", "--registry", &host]).await;
+    assert!(status.contains("8 of 8 images are as"), "{status}");
+}
+
+/// A buildkitd may know a mirror of Docker Hub from its own configuration alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_that_only_the_engine_knows_pins_what_is_published_twice() {
+    let project = Project::unpinned().await;
+    let host = project.registry.host();
+    let port = tcp(Behind::BuildKit, None).await;
+    let builder = format!("tcp://127.0.0.1:{port}");
+    let push = async || {
+        let mut command = project.command(&["--push", "--registry", &host]);
+        // The BuildKit of a graph driver's engine cannot push.
+        if !testbed::has_graph_driver().await {
+            command.args(["--builder", &builder]);
+        }
+        // basegen itself reaches no other registry.
+        command.env("HTTPS_PROXY", "http://127.0.0.1:1").env("NO_PROXY", "127.0.0.1");
+        let output = command.output().await.expect("the command runs");
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{errors}");
+        errors
+    };
+    let errors = push().await;
+    assert!(errors.contains("8 built") && !errors.contains("warning"), "{errors}");
+    let errors = push().await;
+    assert!(errors.contains("8 unchanged"), "{errors}");
+}
+
+/// Fault 16: killed at every state of a release, by SIGKILL.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_killed_is_finished_by_the_next() {
+    let project = Project::new().await;
+    let pushes_by_tag = testbed::has_graph_driver().await;
+    for (version, method, path) in [
+        // A blob is on its way; an image is pushed, and not staged; all are staged; some tags
+        // are set; some aliases are; the set is not.
+        ("v1", "POST", "*/blobs/uploads/"),
+        ("v2", "PUT", "*/manifests/basegen-????????????????????????????????"),
+        ("v3", "PUT", "*/manifests/3.11-v3"),
+        ("v4", "PUT", "*/manifests/3.13-extra-v4"),
+        ("v5", "PUT", "*/manifests/3.13-extra"),
+        ("v6", "PUT", "*/manifests/basegen-release-v6"),
+    ] {
+        project.version(version);
+        project.file("dockerfiles/server.txt", &format!("uvicorn  # {version}\n"));
+        project.file("dockerfiles/training.txt", &format!("tqdm  # {version}\n"));
+        let hangs = project.registry.fail(Rule::first(method, path, Fault::Hang));
+        let mut killed = project.spawn();
+        hangs.reached().await;
+        killed.kill().await.expect("killed");
+        project.registry.mend();
+        let staged: BTreeMap<String, Digest> = ["acme/server", "acme/training"]
+            .iter()
+            .flat_map(|path| project.registry.tags(path))
+            .filter(|(tag, _)| tag.len() == "basegen-".len() + 32)
+            .collect();
+        let metadata = project.push().await;
+        let again = digests(&metadata);
+        let found = |digest: &Digest| again.values().any(|known| *known == digest.to_string());
+        let (staged, kept) =
+            (staged.values().filter(|digest| found(digest)).count(), kept(&metadata).len());
+        // An engine that pushes under the staging tag itself may do so when the command is gone.
+        assert!(kept == staged || kept > staged && pushes_by_tag, "{version}: {staged}, {kept}");
+        let host = project.registry.host();
+        let status = project.ok(&["status", version, "--registry", &host]).await;
+        assert!(status.contains("8 of 8 images are as"), "{version}: {status}");
+    }
+}
+
+/// Fault 19.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_is_not_what_its_row_says_stops_the_release() {
+    let project = Project::new().await;
+    project
+        .file("dockerfiles/Dockerfile.hbs", "FROM python:3.11-slim-bookworm\nRUN echo {{word}}\n");
+    let host = project.registry.host();
+    let mut command = project.command(&["--push", "--registry", &host]);
+    let output = command.output().await.expect("the command runs");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(10), "{told}");
+    for part in
+        ["is not what it should be", "the image fails the check `python`", "nothing was tagged"]
+    {
+        assert!(told.contains(part), "no `{part}` in:\n{told}");
+    }
+    assert_eq!(project.names(), Vec::<String>::new());
+}
+
+/// Fault 20: what a tag stands for is asked once, for all rows.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_that_moves_meanwhile_is_the_same_for_all_rows() {
+    let project = Project::new().await;
+    let upstream = |word: &str| {
+        let layer = project.registry.add_blob("acme/upstream", tar(word));
+        let (config, manifest) = image(&layer, tar(word).len());
+        project.registry.add_blob("acme/upstream", config);
+        let media_type = "application/vnd.oci.image.manifest.v1+json";
+        project.registry.add_manifest("acme/upstream", "1", media_type, manifest);
+        layer
+    };
+    let before = upstream("before");
+    let host = project.registry.host();
+    project.file(
+        "dockerfiles/Dockerfile.hbs",
+        &format!("FROM {host}/acme/upstream:1\nCOPY {{{{job_type}}}}.txt /{{{{python}}}}\n"),
+    );
+    let matrix = fs_err::read_to_string(project.folder.path().join("matrix.toml"));
+    // There is no Python in it to be asked for its version.
+    let elsewhere = "[[verify]]\nwhen = { python = \"3.13\" }";
+    project.file("matrix.toml", &matrix.expect("a matrix").replace("[[verify]]", elsewhere));
+    // It moves when the first image is on its way.
+    let hangs =
+        project.registry.fail(Rule::first("POST", "*/acme/server/blobs/uploads/", Fault::Hang));
+    let mut pushing = project.command(&["--push", "--registry", &host, "--python", "3.11"]);
+    let pushing = pushing.arg("--no-cache").spawn().expect("the command runs");
+    hangs.reached().await;
+    let after = upstream("after");
+    hangs.release();
+    let output = pushing.wait_with_output().await.expect("the command ends");
+    assert!(output.status.success());
+    for path in ["acme/server", "acme/training"] {
+        // The layer itself may have been compressed on its way: the graph driver's store does so.
+        let layers = project.diff_ids(path, "3.11-v1");
+        assert!(layers.contains(&before) && !layers.contains(&after), "{path}: {layers:?}");
+    }
+}
+
+/// A layer with one file.
+fn tar(word: &str) -> Vec<u8> {
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(word.len() as u64);
+    header.set_mode(0o644);
+    archive.append_data(&mut header, "word", word.as_bytes()).expect("a file");
+    archive.into_inner().expect("an archive")
+}
+
+/// The configuration and the manifest of an image of one uncompressed layer.
+fn image(layer: &Digest, size: usize) -> (String, String) {
+    let config = serde_json::json!({
+        "architecture": "amd64", "os": "linux", "config": {},
+        "rootfs": { "type": "layers", "diff_ids": [layer] },
+    })
+    .to_string();
+    let manifest = serde_json::json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": {
+            "mediaType": "application/vnd.oci.image.config.v1+json",
+            "digest": Digest::of(config.as_bytes()), "size": config.len(),
+        },
+        "layers": [{
+            "mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": layer, "size": size,
+        }],
+    });
+    (config, manifest.to_string())
+}
+
+/// Fault 17, in the phases of a release that no engine has a part in.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupt_ends_a_release_and_a_second_one_at_once() {
+    let project = Project::new().await;
+    for (method, interrupts) in [("HEAD", 1), ("PUT", 2)] {
+        let rule = Rule::first(method, "*/acme/server/manifests/3.11-v1", Fault::Hang);
+        let hangs = project.registry.fail(rule);
+        let mut interrupted = project.spawn();
+        hangs.reached().await;
+        let id = interrupted.id().expect("it runs").to_string();
+        for _ in 0..interrupts {
+            let sent = Command::new("kill").args(["-INT", &id]).status().await.expect("kill runs");
+            assert!(sent.success());
+            // Two that come at the same time are one.
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+        let ended = interrupted.wait().await.expect("it ends");
+        assert_eq!(ended.code(), Some(130), "{method}");
+        project.registry.mend();
+    }
+    let metadata = project.push().await;
+    assert_eq!(kept(&metadata).len(), 8, "what was built before the second is not built again");
+}

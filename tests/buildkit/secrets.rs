@@ -1,0 +1,227 @@
+//! Every way in which a release is given a password: it reaches the registry, from the command and
+//! from the engine, and shows nowhere else.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::harness::registry::{Access, Account, FakeRegistry, Fault, Rule};
+use crate::harness::testbed;
+
+const CANARY: &str = "canary:5a1fPq";
+
+/// A way to give a password.
+enum Way {
+    DockerConfig,
+    Helper,
+    Variable,
+    Basic,
+    AccessToken,
+    ServiceAccount,
+}
+
+impl Way {
+    const ALL: [Self; 6] = [
+        Self::DockerConfig,
+        Self::Helper,
+        Self::Variable,
+        Self::Basic,
+        Self::AccessToken,
+        Self::ServiceAccount,
+    ];
+
+    /// Whom the registry expects.
+    fn account(&self) -> Account {
+        match self {
+            Self::AccessToken => Account::new("oauth2accesstoken", CANARY),
+            Self::ServiceAccount => Account::new("_json_key", &service_account()),
+            _ => Account::new("$oauthtoken", CANARY),
+        }
+    }
+
+    /// What the matrix says of the registry.
+    fn table(&self, host: &str) -> String {
+        let method = match self {
+            Self::Basic => {
+                "auth_method = \"BASIC\"\nusername = \"$oauthtoken\"\npassword_secret_name = \"GIVEN\""
+            }
+            Self::AccessToken => "auth_method = \"ACCESS_TOKEN\"\nsecret_name = \"GIVEN\"",
+            Self::ServiceAccount => {
+                "auth_method = \"GCP_SERVICE_ACCOUNT_JSON\"\nsecret_name = \"GIVEN\""
+            }
+            _ => return String::new(),
+        };
+        format!("[registries.\"{host}\"]\n{method}\n")
+    }
+
+    /// Puts the password where the command looks for it.
+    fn give(&self, command: &mut Command, folder: &Path, host: &str) {
+        let pair = STANDARD.encode(format!("$oauthtoken:{CANARY}"));
+        let config = folder.join("docker");
+        fs_err::create_dir_all(&config).expect("a folder");
+        let file = |text: String| fs_err::write(config.join("config.json"), text).expect("a file");
+        command.env("DOCKER_CONFIG", &config);
+        match self {
+            Self::DockerConfig => file(format!(r#"{{"auths":{{"{host}":{{"auth":"{pair}"}}}}}}"#)),
+            Self::Helper => {
+                file(r#"{"credsStore":"test"}"#.to_owned());
+                let helper = config.join("docker-credential-test");
+                let answer = format!(r#"{{"Username":"$oauthtoken","Secret":"{CANARY}"}}"#);
+                fs_err::write(&helper, format!("#!/bin/sh\ncat >/dev/null\necho '{answer}'\n"))
+                    .expect("a file");
+                let executable = std::fs::Permissions::from_mode(0o755);
+                fs_err::set_permissions(&helper, executable).expect("executable");
+                let path = std::env::var("PATH").expect("a path");
+                command.env("PATH", format!("{}:{path}", config.display()));
+            }
+            Self::Variable => drop(command.env(format!("DOCKER_REGISTRY_{host}"), &pair)),
+            Self::Basic | Self::AccessToken => drop(command.env("GIVEN", CANARY)),
+            Self::ServiceAccount => drop(command.env("GIVEN", service_account())),
+        }
+    }
+}
+
+fn service_account() -> String {
+    format!(
+        r#"{{"type":"service_account","project_id":"acme","client_email":"a@acme.iam.gserviceaccount.com","private_key":"{CANARY}"}}"#
+    )
+}
+
+fn project(registry: &FakeRegistry, way: &Way) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let host = registry.host();
+    let matrix = format!(
+        "[image]\nregistry = \"{host}\"\nrepository = \"acme/base\"\n\
+         dockerfile = \"Dockerfile.hbs\"\nplatforms = [\"linux/amd64\"]\n\
+         [axes]\nword = [\"one\", \"two\"]\n{}",
+        way.table(&host)
+    );
+    fs_err::write(folder.path().join("matrix.toml"), matrix).expect("a file");
+    fs_err::create_dir(folder.path().join("dockerfiles")).expect("a folder");
+    let dockerfile = format!("FROM scratch\nLABEL a={{{{word}}}}\nCOPY b /{}\n", testbed::unique());
+    fs_err::write(folder.path().join("dockerfiles/Dockerfile.hbs"), dockerfile).expect("a file");
+    fs_err::write(folder.path().join("dockerfiles/b"), "b").expect("a file");
+    folder
+}
+
+/// Publishes with everything that tells of it turned on.
+async fn publish(folder: &Path, way: &Way, host: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_basegen"));
+    command
+        .current_dir(folder)
+        .args(["--push", "--version-tag", "v1", "--progress", "json", "--log-dir", "logs"])
+        .args(["--metadata-file", "images.json"])
+        .env("XDG_STATE_HOME", folder.join("state"))
+        .env("GITHUB_ACTIONS", "true")
+        .env("GITHUB_STEP_SUMMARY", folder.join("summary.md"))
+        .env("RUST_BACKTRACE", "full");
+    way.give(&mut command, folder, host);
+    // Not on this thread: it is the registry's too.
+    let output = tokio::task::spawn_blocking(move || command.output()).await;
+    output.expect("the command ends").expect("the command runs")
+}
+
+/// Every file below `folder` but those that gave the password.
+fn written(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs_err::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        match path.is_dir() {
+            true if path.ends_with("docker") => {}
+            true => written(&path, files),
+            false => files.push(path),
+        }
+    }
+}
+
+fn assert_not_shown(output: &Output, folder: &Path) {
+    let mut texts = vec![
+        ("stdout".to_owned(), output.stdout.clone()),
+        ("stderr".to_owned(), output.stderr.clone()),
+    ];
+    let mut files = Vec::new();
+    written(folder, &mut files);
+    for file in files {
+        texts.push((file.display().to_string(), fs_err::read(&file).expect("a file")));
+    }
+    assert!(texts.len() > 4, "nothing was written");
+    let secrets = [CANARY.to_owned(), STANDARD.encode(CANARY), "5a1fPq".to_owned()];
+    for (name, text) in texts {
+        let text = String::from_utf8_lossy(&text);
+        for secret in &secrets {
+            assert!(!text.contains(secret), "`{secret}` is in {name}:\n{text}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_reaches_the_registry_and_shows_nowhere() {
+    for way in Way::ALL {
+        for access in [Access::Basic(way.account()), Access::Bearer(way.account())] {
+            let registry = FakeRegistry::start_with(access).await;
+            let folder = project(&registry, &way);
+            let output = publish(folder.path(), &way, &registry.host()).await;
+            let told = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{told}");
+            assert!(registry.tag("acme/base", "one-v1").is_some());
+            assert_not_shown(&output, folder.path());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_is_refused_shows_nowhere_either() {
+    for way in Way::ALL {
+        // Everybody is let in, and nobody may push: the engine is told so by a server that
+        // repeats what it was given.
+        let registry = FakeRegistry::start_with(Access::Basic(way.account())).await;
+        let said = format!("{} is not known here", way.account().password);
+        registry.fail(Rule::every("POST", "*/blobs/uploads/", Fault::error(403, "DENIED", &said)));
+        let folder = project(&registry, &way);
+        let output = publish(folder.path(), &way, &registry.host()).await;
+        assert!(!output.status.success());
+        assert_not_shown(&output, folder.path());
+    }
+}
+
+/// 43: a build step prints its secret and the proxy that it was given, in every form, and fails.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_prints_its_secret_shows_it_nowhere() {
+    const PROXY: &str = "http://me:pr0xy-5a1fPq@127.0.0.1:9";
+    let folder = tempfile::tempdir().expect("a folder");
+    let matrix = "[image]\nrepository = \"acme/base\"\ndockerfile = \"Dockerfile.hbs\"\n\
+                  platforms = [\"linux/amd64\"]\n[axes]\nword = [\"one\"]\n\
+                  [build.secrets]\ntoken = { env = \"GIVEN\" }\n";
+    let dockerfile = format!(
+        "FROM python:3.11-slim-bookworm\nRUN --mount=type=secret,id=token \\\n\
+         : {} && cat /run/secrets/token && base64 /run/secrets/token && \\\n\
+         python3 -c 'import urllib.parse, json; s = open(\"/run/secrets/token\").read(); \
+         print(urllib.parse.quote(s), json.dumps(s))' && \\\n\
+         echo \"$all_proxy\" && echo 'https://a.b/c?X-Amz-Signature=n0t-sh0wn' && exit 7\n",
+        testbed::unique()
+    );
+    fs_err::write(folder.path().join("matrix.toml"), matrix).expect("a file");
+    fs_err::create_dir(folder.path().join("dockerfiles")).expect("a folder");
+    fs_err::write(folder.path().join("dockerfiles/Dockerfile.hbs"), dockerfile).expect("a file");
+    for (progress, code) in [("json", 6), ("plain", 6), ("github", 6)] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_basegen"));
+        command
+            .current_dir(folder.path())
+            .args(["--version-tag", "v1", "--verbose", "--log-dir", "logs", "--progress", progress])
+            .args(["--metadata-file", "images.json"])
+            .env("XDG_STATE_HOME", folder.path().join("state"))
+            .env("GITHUB_ACTIONS", "true")
+            .env("GITHUB_STEP_SUMMARY", folder.path().join("summary.md"))
+            .env("all_proxy", PROXY)
+            .env("no_proxy", "*")
+            .env("GIVEN", CANARY);
+        let output = tokio::task::spawn_blocking(move || command.output()).await;
+        let output = output.expect("the command ends").expect("the command runs");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{told}");
+        assert!(told.contains("***") && !told.contains("n0t-sh0wn"), "{told}");
+        assert_not_shown(&output, folder.path());
+    }
+}

@@ -1,0 +1,54 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use basegen::engine::{Destination, OnFailure, Outcome, RunRequest, run};
+use basegen::event::{CancelReason, Event};
+use tokio_util::sync::CancellationToken;
+
+use crate::harness::testbed;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_run_leaves_nothing_running() {
+    let word = testbed::unique();
+    // The step goes on as long as it lives, and the build cache is a place where that shows.
+    let dockerfile = format!(
+        "FROM python:3.11-slim-bookworm\n\
+         RUN --mount=type=cache,id={word},target=/beat \
+         echo begun; while true; do date +%s%N > /beat/last; sleep 0.1; done\n"
+    );
+    let job = testbed::job("cancelled", &dockerfile, &[]);
+    let waiting = testbed::job("waiting", "FROM scratch\nCOPY a /a\n", &[("a", "a")]);
+    let builder = Arc::new(testbed::builder(Destination::Registry).await);
+    let heard = Arc::new(testbed::Heard::default());
+    let cancel = CancellationToken::new();
+    let request = RunRequest {
+        jobs: vec![job, waiting],
+        parallel: 1,
+        on_failure: OnFailure::KeepGoing,
+        cancel: cancel.clone(),
+    };
+    let events = heard.events();
+    let running = tokio::spawn({
+        let builder = Arc::clone(&builder);
+        async move { run(builder, request, &events).await }
+    });
+    while !heard.lines().contains(&"begun".to_owned()) {
+        assert!(!running.is_finished(), "{}", heard.json());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    cancel.cancel();
+    let outcomes = running.await.expect("a run");
+    let interrupted = Outcome::Cancelled(CancelReason::Interrupted);
+    assert_eq!(outcomes, [interrupted.clone(), interrupted]);
+    let last = heard.0.lock().expect("events").last().cloned();
+    assert!(matches!(last, Some(Event::RunFinished { .. })));
+
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let look = format!(
+        "FROM python:3.11-slim-bookworm\n\
+         RUN --mount=type=cache,id={word},target=/beat \
+         before=$(cat /beat/last); sleep 1; [ \"$before\" = \"$(cat /beat/last)\" ]\n"
+    );
+    let look = testbed::job("looking", &look, &[]);
+    testbed::build(&builder, &look).await.expect("no beat any more");
+}

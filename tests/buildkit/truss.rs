@@ -1,0 +1,252 @@
+//! A whole release in a repository that is laid out as Truss is: the version in `pyproject.toml`,
+//! the constant that follows it in Python, and the base images in a folder below.
+
+use std::collections::BTreeMap;
+
+use basegen::image::Digest;
+use serde_json::Value;
+use tokio::process::Command;
+
+use crate::harness::github::{FakeGitHub, REPOSITORY};
+use crate::harness::registry::FakeRegistry;
+use crate::harness::testbed;
+
+const MATRIX: &str = r#"
+[image]
+registry = "REGISTRY"
+repository = "baseten/truss-{{job_type}}-base"
+dockerfile = "base_image.Dockerfile.hbs"
+platforms = ["linux/amd64"]
+[axes]
+python = ["3.11", "3.13"]
+live_reload = [false, { value = true, tag = "reload" }]
+job_type = [{ value = "server", tag = "" }, { value = "training", tag = "" }]
+[[verify]]
+name = "python"
+run = ["python", "-c", "import sys; assert '%d.%d' % sys.version_info[:2] == '{{python}}'"]
+[version]
+file = "../../pyproject.toml"
+key = "project.version"
+prefix = "v"
+[[version.also]]
+file = "../../truss/contexts/image_builder/util.py"
+constant = "TRUSS_BASE_IMAGE_VERSION_TAG"
+[generated]
+readme = "README.md"
+[pull_request]
+labels = ["base images"]
+"#;
+
+const DOCKERFILE: &str = "\
+FROM python:{{python}}-slim-bookworm
+{{#if live_reload}}
+RUN mkdir /control && echo {{word}} >/control/.env
+{{/if}}
+COPY --link {{job_type}}_requirements.txt /app/requirements.txt
+";
+
+const PYPROJECT: &str = "[project]\nname = \"truss\"\nversion = \"0.13.0\"  # released by hand\n";
+
+const UTIL: &str = "\
+from pathlib import Path
+
+# This needs to be updated whenever we want to update base images.
+TRUSS_BASE_IMAGE_VERSION_TAG = \"v0.13.0\"
+
+
+def truss_base_image_name(job_type: str) -> str:
+    return f\"baseten/truss-{job_type}-base\"
+";
+
+const README: &str = "# Base images\n\n<!-- images: generated -->\n\n<!-- end of images -->\n";
+
+const IMAGES: &str = "docker/base_images";
+const CONSTANT: &str = "truss/contexts/image_builder/util.py";
+const BRANCH: &str = "basegen/release-v0.14.0";
+
+/// A clone of the repository, and what stands behind it.
+struct Truss {
+    clone: tempfile::TempDir,
+    /// Where basegen keeps its state, which no clone has.
+    state: tempfile::TempDir,
+    registry: FakeRegistry,
+    github: FakeGitHub,
+}
+
+impl Truss {
+    async fn new() -> Self {
+        let folder = || tempfile::tempdir().expect("a folder");
+        let registry = FakeRegistry::start().await;
+        let matrix = MATRIX.replace("REGISTRY", &registry.host());
+        // Nothing of it was ever built.
+        let matrix = format!("{matrix}[variables]\nword = \"{}\"\n", testbed::unique());
+        let images = |name: &str| format!("{IMAGES}/{name}");
+        let files = [
+            ("pyproject.toml".to_owned(), PYPROJECT.to_owned()),
+            (CONSTANT.to_owned(), UTIL.to_owned()),
+            (images("README.md"), README.to_owned()),
+            (images("matrix.toml"), matrix),
+            (images("dockerfiles/base_image.Dockerfile.hbs"), DOCKERFILE.to_owned()),
+            (images("dockerfiles/server_requirements.txt"), "uvicorn==0.30.0\n".to_owned()),
+            (images("dockerfiles/training_requirements.txt"), "tqdm==4.66.0\n".to_owned()),
+        ];
+        let github = FakeGitHub::start(&[]).await;
+        let truss = Self { clone: folder(), state: folder(), registry, github };
+        truss.git(&["init", "--quiet", "--initial-branch=main"]).await;
+        for (path, text) in &files {
+            truss.write(path, text);
+        }
+        // Upstream images are pinned once, and all is proposed, reviewed and merged.
+        truss.basegen("update").await;
+        truss.commit("Add base images").await;
+        truss
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let path = self.clone.path().join(path);
+        fs_err::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+        fs_err::write(path, text).expect("a file");
+    }
+
+    fn read(&self, path: &str) -> String {
+        fs_err::read_to_string(self.clone.path().join(path)).expect("a file")
+    }
+
+    async fn git(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new("git");
+        for (name, value) in [("user.name", "Someone"), ("user.email", "someone@example.org")] {
+            command.args(["-c", &format!("{name}={value}")]);
+        }
+        command.arg("-C").arg(self.clone.path()).args(arguments);
+        let output = command.output().await.expect("git runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("UTF-8")
+    }
+
+    /// Commits everything, and pushes it to GitHub.
+    async fn commit(&self, message: &str) {
+        self.git(&["add", "--all"]).await;
+        self.git(&["commit", "--quiet", "--message", message]).await;
+        for path in self.git(&["ls-files"]).await.lines() {
+            self.github.push("main", path, &self.read(path));
+        }
+    }
+
+    /// Merges the open pull request, and pulls.
+    async fn merge(&self) {
+        let tree = self.github.with(|store| {
+            let pull = store.pulls.iter_mut().find(|pull| pull.is_open).expect("an open one");
+            pull.is_open = false;
+            let head = store.branches.remove(&pull.head).expect("a branch");
+            let tree = store.tree(&head).clone();
+            store.branches.insert("main".to_owned(), head);
+            tree
+        });
+        for (path, file) in tree {
+            self.write(&path, &String::from_utf8(file.content).expect("UTF-8"));
+        }
+        self.git(&["commit", "--quiet", "--all", "--message", "Release v0.14.0"]).await;
+    }
+
+    fn command(&self, arguments: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_basegen"));
+        command.args(arguments.split_whitespace()).current_dir(self.clone.path().join(IMAGES));
+        command
+            .env("XDG_STATE_HOME", self.state.path())
+            .env("GITHUB_API_URL", self.github.api())
+            .env("GITHUB_REPOSITORY", REPOSITORY)
+            .env("GITHUB_TOKEN", "canary-person")
+            .env_remove("GITHUB_ACTIONS")
+            .env_remove("GITHUB_OUTPUT");
+        command
+    }
+
+    /// What a command prints; it succeeds.
+    async fn basegen(&self, arguments: &str) -> String {
+        let output = self.command(arguments).output().await.expect("the command runs");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "basegen {arguments}: {told}");
+        assert!(!told.contains("canary-person"));
+        String::from_utf8(output.stdout).expect("UTF-8")
+    }
+
+    async fn json(&self, arguments: &str) -> Value {
+        serde_json::from_str(&self.basegen(arguments).await).expect("JSON")
+    }
+
+    /// The images of a version, by their tags, and which of them its run built.
+    fn images(&self, version: &str) -> BTreeMap<String, Digest> {
+        let paths = ["baseten/truss-server-base", "baseten/truss-training-base"];
+        let tags = paths.into_iter().flat_map(|path| {
+            let tags = self.registry.tags(path).into_iter();
+            tags.map(move |(tag, digest)| (format!("{path}:{tag}"), digest))
+        });
+        let suffix = format!("-{version}");
+        let of_version = tags.filter(|(name, _)| !name.contains(":basegen"));
+        let bare = of_version
+            .filter_map(|(name, digest)| Some((name.strip_suffix(&suffix)?.to_owned(), digest)));
+        bare.collect()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_of_truss_is_made_when_something_changed_and_only_then() {
+    let truss = Truss::new().await;
+    truss.basegen("--push").await;
+    let first = truss.images("v0.13.0");
+    assert_eq!(first.len(), 8);
+
+    truss.write(&format!("{IMAGES}/dockerfiles/server_requirements.txt"), "uvicorn==0.31.0\n");
+    truss.commit("Update uvicorn").await;
+    let changed = truss.json("changed --since HEAD^ --format json").await;
+    assert_eq!(changed["version_changed"], false);
+    assert_eq!(changed["count"], 4);
+    let plan = truss.basegen("plan").await;
+    assert_eq!(plan.matches("server_requirements.txt changed").count(), 4, "{plan}");
+    let published = plan.lines().filter(|line| line.ends_with("  published"));
+    assert_eq!(published.count(), 4, "{plan}");
+
+    truss.basegen("release minor --pr --metadata-file images.json").await;
+    let second = truss.images("v0.14.0");
+    assert_eq!(second.keys().collect::<Vec<_>>(), first.keys().collect::<Vec<_>>());
+    for (name, digest) in &second {
+        assert_eq!(*digest != first[name], name.contains("server"), "{name}");
+    }
+    let metadata: Value =
+        serde_json::from_str(&truss.read(&format!("{IMAGES}/images.json"))).expect("JSON");
+    let targets = metadata["targets"].as_object().expect("targets");
+    let built = targets.iter().filter(|(_, image)| image["kept"] == false).map(|(id, _)| id);
+    assert!(built.clone().all(|id| id.contains("server")) && built.count() == 4, "{metadata}");
+    fs_err::remove_file(truss.clone.path().join(IMAGES).join("images.json")).expect("a file");
+
+    let proposed = |path: &str| truss.github.file(BRANCH, path).expect("a file");
+    assert_eq!(proposed("pyproject.toml"), PYPROJECT.replace("0.13.0", "0.14.0"));
+    assert_eq!(proposed(CONSTANT), UTIL.replace("v0.13.0", "v0.14.0"));
+    assert_eq!(proposed(&format!("{IMAGES}/README.md")).matches("-v0.14.0`").count(), 8);
+    assert_eq!(truss.github.file("main", "pyproject.toml").as_deref(), Some(PYPROJECT));
+    assert_eq!(truss.git(&["status", "--porcelain"]).await, "", "the clone is left alone");
+    let body = truss.github.with(|store| store.pulls[0].body.clone());
+    for (name, digest) in &second {
+        assert!(body.contains(&digest.to_string()), "{name} is not in:\n{body}");
+    }
+    truss.merge().await;
+
+    let changed = truss.json("changed --since HEAD^ --format json").await;
+    assert_eq!(changed["version_changed"], true);
+    assert_eq!(
+        (&changed["version_before"], &changed["version"]),
+        (&"v0.13.0".into(), &"v0.14.0".into())
+    );
+    assert_eq!(changed["count"], 0);
+    truss.registry.forget();
+    truss.github.forget();
+    for call in
+        ["release minor --pr", "--push --pr", "release --pr", "bump patch --if-changed", "check"]
+    {
+        truss.basegen(call).await;
+    }
+    assert_eq!(truss.registry.uploaded_bytes(), 0);
+    assert_eq!(truss.registry.count("PUT", "*"), 0);
+    assert!(truss.github.seen().iter().all(|seen| seen.method == "GET"));
+    assert_eq!(truss.git(&["status", "--porcelain"]).await, "");
+}

@@ -1,0 +1,209 @@
+//! Checks of images, on the engine that builds them.
+
+use std::sync::Arc;
+
+use basegen::engine::{Destination, Engine, Peers};
+use basegen::event::FailureKind;
+use basegen::matrix::{Check, CheckCommand};
+
+use crate::harness::registry::FakeRegistry;
+use crate::harness::testbed;
+
+fn check(name: &str, command: CheckCommand) -> Check {
+    Check { name: name.to_owned(), command }
+}
+
+fn exec(words: &[&str]) -> CheckCommand {
+    CheckCommand::Exec(words.iter().map(ToString::to_string).collect())
+}
+
+fn dockerfile() -> String {
+    let word = testbed::unique();
+    format!("FROM python:3.11-slim-bookworm\nRUN echo {word} >/word\nENV WORD={word}\nUSER 1234\n")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn checks_run_as_the_image_and_leave_no_trace_in_it() {
+    let builder = testbed::builder(Destination::Registry).await;
+    let mut job = testbed::job("verified", &dockerfile(), &[]);
+    let image = testbed::build(&builder, &job).await.expect("an image");
+    job.checks = vec![
+        check("environment", CheckCommand::Shell("[ \"$WORD\" = \"$(cat /word)\" ]".to_owned())),
+        check("user", CheckCommand::Shell("[ \"$(id -u)\" = 1234 ]".to_owned())),
+        check(
+            "version",
+            exec(&["python", "-c", "import sys; assert sys.version_info[:2] == (3, 11)"]),
+        ),
+        check("no network", CheckCommand::Shell("! ls /sys/class/net | grep -qv lo".to_owned())),
+    ];
+    let heard = Arc::new(testbed::Heard::default());
+    let checked = builder.build(&job, &heard.events(), Peers::none()).await.expect("an image");
+    assert_eq!(checked.digest, image.digest);
+    assert!(heard.json().contains("basegen-verify 4/4"), "{}", heard.json());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_fails_a_check_reaches_no_registry() {
+    let builder = testbed::builder(Destination::Registry).await;
+    let name = format!("wrong-{}", testbed::unique());
+    let mut job = testbed::job(&name, &dockerfile(), &[]);
+    job.checks = vec![
+        check("shell", CheckCommand::Shell("true".to_owned())),
+        check(
+            "python",
+            exec(&["python", "-c", "import sys; assert sys.version_info[1] == 12, 'not 3.12'"]),
+        ),
+    ];
+    let failure = testbed::build(&builder, &job).await.expect_err("a refusal");
+    assert_eq!(failure.kind, FailureKind::Verify, "{failure:?}");
+    assert!(failure.message.contains("the image fails the check `python`"), "{failure:?}");
+    assert_eq!(failure.exit_code, Some(1));
+    assert_eq!(failure.source, None);
+    assert!(!testbed::knows(&job).await);
+    job.checks.pop();
+    testbed::build(&builder, &job).await.expect("an image");
+    assert!(testbed::knows(&job).await);
+}
+
+/// What a step fetches changes between the checks and the push.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_checked_is_what_is_pushed() {
+    let registry = FakeRegistry::start().await;
+    let words = [testbed::unique(), testbed::unique()];
+    let serve = |word: &str| registry.add_manifest("acme/word", "1", "text/plain", word.to_owned());
+    serve(&words[0]);
+    let source = format!("{}/v2/acme/word/manifests/1", registry.origin());
+    let dockerfile = format!("FROM python:3.11-slim-bookworm\nADD {source} /word\n");
+    let mut job = testbed::job("checked", &dockerfile, &[]);
+    job.checks = vec![check("look", CheckCommand::Shell("cat /word && echo".to_owned()))];
+    let (heard, builder) = (Arc::default(), testbed::builder(Destination::Registry).await);
+    let events = testbed::Heard::events(&heard);
+    let (arrived, arrival) = tokio::sync::oneshot::channel();
+    let peers = Peers::none().beginning_with(async {
+        arrived.send(()).expect("someone waits for it");
+    });
+    let build = builder.build(&job, &events, peers);
+    let (image, ()) = tokio::join!(build, async {
+        arrival.await.expect("it is built");
+        serve(&words[1]);
+    });
+    let image = image.expect("an image");
+    assert_eq!(heard.lines(), words[..1]);
+    let other = testbed::build(&builder, &job).await.expect("an image of the other word");
+    assert_ne!(other.digest, image.digest);
+    serve(&words[0]);
+    let same = testbed::build(&builder, &job).await.expect("an image of the first word");
+    assert_eq!(same.digest, image.digest);
+}
+
+/// Two variants of a matrix in a repository of their own, and a version.
+struct Project {
+    folder: tempfile::TempDir,
+    matrix: String,
+}
+
+impl Project {
+    fn new(registry: Option<&str>) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let registry = registry.map(|host| format!("registry = \"{host}\"\n")).unwrap_or_default();
+        let word = testbed::unique();
+        let matrix = format!(
+            "[image]\n{registry}repository = \"basegen-test/checks-{word}\"\n\
+             dockerfile = \"Dockerfile.hbs\"\nplatforms = [\"linux/amd64\"]\n\
+             [axes]\nword = [\"one\", \"two\"]\n[version]\nfile = \"VERSION\"\n"
+        );
+        let project = Self { folder, matrix };
+        let dockerfile = format!(
+            "FROM python:3.11-slim-bookworm\nRUN echo {{{{word}}}} {word} >/word\nUSER 1234\n"
+        );
+        fs_err::create_dir(project.folder.path().join("dockerfiles")).expect("a folder");
+        project.file("dockerfiles/Dockerfile.hbs", &dockerfile);
+        project.file("VERSION", "v1\n");
+        project
+    }
+
+    fn file(&self, path: &str, text: &str) {
+        fs_err::write(self.folder.path().join(path), text).expect("a file");
+    }
+
+    /// Runs basegen with the check `run`; gives its exit code, the images that it prints and what it
+    /// says.
+    async fn run(&self, run: &str, arguments: &[&str]) -> (Option<i32>, Vec<String>, String) {
+        let check = format!("[[verify]]\nname = \"word\"\nrun = {run}\n");
+        self.file("matrix.toml", &format!("{}{check}", self.matrix));
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_basegen"));
+        command.current_dir(self.folder.path()).args(arguments);
+        command.env("XDG_STATE_HOME", self.folder.path().join("state"));
+        let output = command.output().await.expect("the command runs");
+        let printed = String::from_utf8(output.stdout).expect("UTF-8");
+        let told = String::from_utf8(output.stderr).expect("UTF-8");
+        (output.status.code(), printed.lines().map(str::to_owned).collect(), told)
+    }
+}
+
+const FAILS: &str = "[\"false\"]";
+const PASSES: &str = "[\"grep\", \"{{word}}\", \"/word\"]";
+
+/// The digests of the images that were printed.
+fn digests(printed: &[String]) -> Vec<&str> {
+    printed.iter().filter_map(|line| Some(line.split_once('@')?.1)).collect()
+}
+
+/// Fault 36.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_that_is_new_runs_on_the_published_image_before_it_is_named_again() {
+    let project = Project::new(Some(&testbed::registry()));
+    let (code, first, told) = project.run("[\"true\"]", &["--push"]).await;
+    assert_eq!(code, Some(0), "{told}");
+    project.file("VERSION", "v2\n");
+    let (code, printed, told) = project.run(FAILS, &["--push"]).await;
+    assert_eq!((code, printed.len()), (Some(10), 0), "{told}");
+    assert!(told.contains("the image fails the check `word`"), "{told}");
+    assert!(told.contains("nothing was tagged"), "{told}");
+    let (_, planned, _) = project.run(PASSES, &["plan"]).await;
+    let why = "missing  its checks have not run on its image";
+    assert_eq!(planned.iter().filter(|line| line.contains(why)).count(), 2, "{planned:?}");
+    let (code, second, told) = project.run(PASSES, &["--push"]).await;
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("2 unchanged (2 checked), 2 tags set"), "{told}");
+    assert_eq!(digests(&second), digests(&first));
+    let (code, _, told) = project.run(PASSES, &["--push"]).await;
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("2 unchanged, all tags set before"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_that_is_new_runs_on_the_engines_image_before_it_is_named_again() {
+    let project = Project::new(None);
+    let (code, first, told) = project.run("[\"true\"]", &[]).await;
+    assert_eq!(code, Some(0), "{told}");
+    project.file("VERSION", "v2\n");
+    let (code, printed, told) = project.run(FAILS, &[]).await;
+    assert_eq!((code, printed.len()), (Some(10), 0), "{told}");
+    assert!(told.contains("the image fails the check `word`"), "{told}");
+    let names = async || {
+        let names = first.iter().filter_map(|line| line.split_once('@'));
+        let names: Vec<String> = names.map(|(name, _)| name.replace("-v1", "-v2")).collect();
+        let docker = testbed::docker();
+        let mut found = Vec::new();
+        for name in &names {
+            found.extend(docker.inspect_image(name).await.ok().and_then(|image| image.id));
+        }
+        found
+    };
+    assert_eq!(names().await, [""; 0]);
+    for _ in 0..2 {
+        let (code, second, told) = project.run(PASSES, &[]).await;
+        assert_eq!(code, Some(0), "{told}");
+        assert!(told.contains("2 unchanged (2 checked)"), "{told}");
+        assert_eq!(digests(&second), digests(&first));
+    }
+    assert_eq!(names().await, digests(&first));
+    for line in &first {
+        let (name, _) = line.split_once('@').expect("an image");
+        for name in [name.to_owned(), name.replace("-v1", "-v2")] {
+            let options = None::<bollard::query_parameters::RemoveImageOptions>;
+            testbed::docker().remove_image(&name, options, None).await.expect("removed");
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! `basegen auth check`, as it is typed, with registries that ask.
+
+use std::process::Command;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use insta::assert_snapshot;
+
+use crate::harness::auth::door::{Asks, Door, Registry};
+use crate::harness::auth::ecr::EcrApi;
+
+/// What nothing that is printed may ever hold.
+const CANARY: &str = "canary-71ab";
+
+const ECR: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
+
+const MATRIX: &str = r#"[image]
+registry = "ghcr.io"
+repository = "acme/base"
+dockerfile = "Dockerfile.hbs"
+platforms = ["linux/amd64"]
+
+[axes]
+python = ["3.11"]
+
+[registries."ghcr.io"]
+plain_http = true
+
+[registries."nvcr.io"]
+plain_http = true
+
+[registries."docker.io"]
+plain_http = true
+"#;
+
+/// A token of GitHub's where the user's name should be.
+const USER: &str = "ghp_canary71ab";
+
+/// A matrix that pushes to `ghcr.io` and pulls from `nvcr.io`, and the way to both.
+struct Project {
+    folder: tempfile::TempDir,
+    door: Door,
+    variables: Vec<(String, String)>,
+}
+
+impl Project {
+    async fn new() -> Self {
+        let project = Self {
+            folder: tempfile::tempdir().expect("a folder"),
+            door: Door::open().await,
+            variables: Vec::new(),
+        };
+        project.write("matrix.toml", MATRIX);
+        project.write("dockerfiles/Dockerfile.hbs", "FROM nvcr.io/acme/base:1\n");
+        project.door.registry("ghcr.io", Registry::new(Asks::Token, "me", CANARY));
+        project.door.registry("nvcr.io", Registry::new(Asks::Token, "$oauthtoken", CANARY));
+        project
+    }
+
+    /// The same, with all the credentials that it takes.
+    async fn known() -> Self {
+        let mut project = Self::new().await;
+        project.pair("DOCKER_REGISTRY_ghcr.io", &format!("me:{CANARY}"));
+        project.write(
+            "docker/config.json",
+            &format!(
+                r#"{{"auths": {{"nvcr.io": {{"auth": "{}"}}}}}}"#,
+                STANDARD.encode(format!("$oauthtoken:{CANARY}"))
+            ),
+        );
+        project
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let path = self.folder.path().join(path);
+        fs_err::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+        fs_err::write(path, text).expect("a file");
+    }
+
+    fn pair(&mut self, variable: &str, pair: &str) {
+        self.variables.push((variable.to_owned(), STANDARD.encode(pair)));
+    }
+
+    fn variable(&mut self, variable: &str, value: &str) {
+        self.variables.push((variable.to_owned(), value.to_owned()));
+    }
+
+    /// How the command ends and what it prints, which is searched for the canary first.
+    fn check(&self, arguments: &str) -> String {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_basegen"));
+        command.args(["auth", "check"]).args(arguments.split_whitespace());
+        for host in ["ghcr.io", "nvcr.io", "docker.io", ECR, "api.ecr.eu-west-1.amazonaws.com"] {
+            command.args(["--allow", &format!("credentials.plain-http={host}")]);
+        }
+        command.env_clear().current_dir(self.folder.path());
+        command.env("HOME", "/nonexistent").env("DOCKER_CONFIG", "docker");
+        command.env("http_proxy", &self.door.url);
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        let output = command.output().expect("the command runs");
+        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+        let (out, err) = (text(output.stdout), text(output.stderr));
+        let printed = format!("{}\n{out}\n{err}", output.status);
+        let secrets = self.variables.iter().map(|(_, value)| value.as_str());
+        for secret in secrets.filter(|value| !value.starts_with("http")).chain([CANARY]) {
+            assert!(!printed.contains(secret), "{printed}");
+        }
+        printed
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_is_allowed() {
+    let project = Project::known().await;
+    assert_snapshot!(project.check(""));
+    assert_snapshot!(project.check("nvcr.io --format json"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_let_in() {
+    assert_snapshot!(Project::new().await.check(""));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_password_is_wrong() {
+    let mut project = Project::new().await;
+    project.pair("DOCKER_REGISTRY_GHCR_IO", &format!("me:{CANARY}x"));
+    assert_snapshot!(project.check("ghcr.io"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_identity_token_without_a_token_server() {
+    let project = Project::new().await;
+    project.door.registry("ghcr.io", Registry::new(Asks::Basic, "me", CANARY));
+    let config = format!(r#"{{"auths": {{"ghcr.io": {{"identitytoken": "{CANARY}"}}}}}}"#);
+    project.write("docker/config.json", &config);
+    assert_snapshot!(project.check("ghcr.io"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_user_may_only_pull() {
+    let project = Project::known().await;
+    let registry = Registry { allows: &["pull"], ..Registry::new(Asks::Basic, "me", CANARY) };
+    project.door.registry("ghcr.io", registry);
+    assert_snapshot!(project.check("ghcr.io"));
+    assert_snapshot!(project.check("ghcr.io --format json"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_variable_cannot_be_read() {
+    let mut project = Project::known().await;
+    project.variables.clear();
+    project.variable("DOCKER_REGISTRY_ghcr.io", &format!("me:{CANARY}"));
+    assert_snapshot!(project.check("ghcr.io"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_clock_is_off() {
+    let mut project = Project::new().await;
+    let registry = Registry { ahead: 3725, ..Registry::new(Asks::Token, "me", CANARY) };
+    project.door.registry("ghcr.io", registry);
+    project.pair("DOCKER_REGISTRY_ghcr.io", &format!("me:{CANARY}x"));
+    assert_snapshot!(project.check("ghcr.io"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_registry_cannot_be_reached() {
+    let mut project = Project::known().await;
+    // A port on which nobody listens.
+    project.variable("http_proxy", "http://127.0.0.1:1");
+    assert_snapshot!(project.check("ghcr.io"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_base_is_not_there() {
+    let project = Project::known().await;
+    project.write("dockerfiles/Dockerfile.hbs", "FROM nvcr.io/acme/base:2\n");
+    assert_snapshot!(project.check("nvcr.io"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_base_that_is_named_by_its_digest() {
+    let project = Project::known().await;
+    let from = |digit: &str| format!("FROM nvcr.io/acme/base@sha256:{}\n", digit.repeat(64));
+    project.write("dockerfiles/Dockerfile.hbs", &from("0"));
+    assert!(project.check("nvcr.io").starts_with("exit status: 0"));
+    project.write("dockerfiles/Dockerfile.hbs", &from("1"));
+    let told = project.check("nvcr.io");
+    assert!(told.starts_with("exit status: 9") && told.contains("base@sha256:111"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_in_the_user_s_place_is_not_shown() {
+    let mut project = Project::new().await;
+    project.door.registry("ghcr.io", Registry::new(Asks::Token, USER, "x-oauth-basic"));
+    project.pair("DOCKER_REGISTRY_ghcr.io", &format!("{USER}:x-oauth-basic"));
+    assert_snapshot!(project.check("ghcr.io"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_aws_are_told_by_their_method() {
+    let mut project = Project::new().await;
+    let table = format!("\n[registries.\"{ECR}\"]\nauth_method = \"AWS_IAM\"\nplain_http = true\n");
+    project.write("matrix.toml", &format!("{MATRIX}{table}"));
+    project.door.registry(ECR, Registry::new(Asks::Basic, "AWS", "none yet"));
+    project.variable("AWS_ENDPOINT_URL", "http://api.ecr.eu-west-1.amazonaws.com");
+    assert_snapshot!(project.check(&format!("--registry {ECR} {ECR}")));
+    project.variable("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE");
+    project.variable("AWS_SECRET_ACCESS_KEY", CANARY);
+    project.door.ecr(EcrApi::new("AKIAIOSFODNN7EXAMPLE", CANARY));
+    assert_snapshot!(project.check(&format!("--registry {ECR} {ECR}")));
+    project.door.ecr(EcrApi::new("AKIAIOSFODNN7EXAMPLE", "another"));
+    assert_snapshot!(project.check(&format!("--registry {ECR} {ECR}")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_the_matrix_does_not_use() {
+    assert_snapshot!(Project::known().await.check("gcr.io"));
+}

@@ -1,0 +1,126 @@
+//! What a run leaves on its machine, and what it takes from there: a lock.
+
+use std::process::{Command, Output};
+
+use basegen::image::Digest;
+use basegen::matrix::{self, Selection};
+use basegen::plan::{Inputs, Plan, PlanRequest};
+use basegen::render::Renderer;
+use serde_json::json;
+
+use crate::harness::project::{Project, basegen};
+use crate::harness::registry::FakeRegistry;
+
+const MATRIX: &str = "\
+[image]
+registry = \"HOST\"
+repository = \"acme/base\"
+dockerfile = \"Dockerfile.hbs\"
+platforms = [\"linux/amd64\"]
+[axes]
+python = [\"3.11\"]
+";
+
+fn project(registry: &FakeRegistry) -> Project {
+    let project = Project::new();
+    project.write("matrix.toml", &MATRIX.replace("HOST", &registry.host()));
+    project.write("dockerfiles/Dockerfile.hbs", "FROM scratch\nENV A={{python}}\n");
+    project
+}
+
+/// A release of `project` on a machine without an engine and without a home.
+fn push(project: &Project) -> Command {
+    let mut command = basegen("--push --version-tag v1");
+    command.current_dir(project.path()).env("DOCKER_HOST", "unix:///nowhere/docker.sock");
+    command
+}
+
+async fn output(mut command: Command) -> Output {
+    tokio::task::spawn_blocking(move || command.output()).await.expect("a task").expect("it runs")
+}
+
+/// Fault 33: a journal of an earlier basegen named an image that the staging tag does not.
+#[tokio::test]
+async fn a_journal_does_not_overrule_the_registry() {
+    let registry = FakeRegistry::start().await;
+    let project = project(&registry);
+    let matrix = matrix::load(&project.path().join("matrix.toml")).expect("a matrix");
+    let request = PlanRequest { version: "v1".parse().ok(), ..PlanRequest::default() };
+    let selected = matrix.select(&Selection::default()).expect("all");
+    let plan = Plan::new(&matrix, &selected, request).expect("a plan");
+    let contexts = Renderer::new(&matrix).expect("templates").render_all(&selected.variants);
+    let inputs = Inputs::of_all(&plan.targets, &contexts.expect("contexts"), &[]);
+    let fingerprint = inputs[0].fingerprint().expect("all is known");
+    let put = |tag: &str, content: &str| {
+        let media_type = "application/vnd.oci.image.manifest.v1+json";
+        let config = registry.add_blob("acme/base", content.to_owned());
+        let config = json!({ "mediaType": "a/b", "digest": config, "size": content.len() });
+        let manifest =
+            json!({ "schemaVersion": 2, "mediaType": media_type, "config": config, "layers": [] });
+        registry.add_manifest("acme/base", tag, media_type, manifest.to_string());
+        Digest::of(manifest.to_string().as_bytes())
+    };
+    let old = put("old", "{\"old\":1}");
+    let staged = put(fingerprint.staging_tag().as_str(), "{}");
+    let rows = json!({ "3.11": { "recipe": fingerprint, "digest": old } });
+    let journal = json!({ "schema": 1, "rows": rows }).to_string();
+    let name = plan.targets[0].reference.canonical();
+    let path = format!("basegen/releases/{}.json", &Digest::of(name.as_bytes()).hex()[..16]);
+    project.write(&format!("state/{path}"), &journal);
+    project.write(&path.replace("basegen/", ".basegen/"), &journal);
+    let mut command = push(&project);
+    command.env("XDG_STATE_HOME", project.path().join("state"));
+    let output = output(command).await;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(registry.tag("acme/base", "3.11-v1").as_ref(), Some(&staged));
+}
+
+/// Fault 33: without a home, the lock was a file of the checkout.
+#[tokio::test]
+async fn without_a_home_the_lock_is_not_in_the_checkout() {
+    let registry = FakeRegistry::start().await;
+    let project = project(&registry);
+    let temporary = tempfile::tempdir().expect("a folder");
+    for relative in [false, true] {
+        let mut command = push(&project);
+        command.env("TMPDIR", temporary.path());
+        if relative {
+            command.env("HOME", ".").env("XDG_STATE_HOME", "state");
+        }
+        let output = output(command).await;
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(5), "there is no engine: {told}");
+        for folder in [".basegen", ".local", "state"] {
+            assert!(!project.path().join(folder).exists(), "{folder}");
+        }
+        let entries = fs_err::read_dir(temporary.path()).expect("a folder");
+        let folders = entries.map(|entry| entry.expect("an entry").path().join("releases"));
+        assert!(folders.into_iter().any(|folder| folder.is_dir()));
+    }
+}
+
+/// Fault 18, on one machine.
+#[tokio::test]
+async fn two_releases_on_one_machine_cannot_meet() {
+    let registry = FakeRegistry::start().await;
+    let project = project(&registry);
+    let state = project.path().join("state");
+    let hangs = registry.fail(crate::harness::registry::Rule::first(
+        "*",
+        "*",
+        crate::harness::registry::Fault::Hang,
+    ));
+    let run = || {
+        let mut command = push(&project);
+        command.env("XDG_STATE_HOME", &state);
+        command
+    };
+    let first = tokio::spawn(output(run()));
+    hangs.reached().await;
+    let second = output(run()).await;
+    let told = String::from_utf8_lossy(&second.stderr);
+    assert!(told.contains("another basegen is publishing these images"), "{told}");
+    assert_eq!(second.status.code(), Some(1));
+    hangs.release();
+    first.await.expect("it ends");
+}

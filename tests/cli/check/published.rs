@@ -1,0 +1,374 @@
+//! `basegen check` and `basegen bump --if-changed`, where there is a registry to ask.
+
+use std::process::Command;
+
+use basegen::image::Digest;
+use basegen::matrix::{self, Selection};
+use basegen::plan::{Fingerprint, Inputs, Plan, PlanRequest};
+use basegen::render::Renderer;
+use insta::assert_snapshot;
+use serde_json::json;
+use tokio::runtime::Runtime;
+
+use crate::harness::project::{MATRIX, Project, stdout};
+use crate::harness::registry::{Access, Account, FakeRegistry};
+
+const OCI_IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
+const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
+/// A project and the registry that it is released to.
+struct Released {
+    registry: FakeRegistry,
+    project: Project,
+    /// What the registry runs on.
+    #[expect(dead_code, reason = "it is kept, and ends with this value")]
+    runtime: Runtime,
+}
+
+impl Released {
+    /// The usual project, all images of its version published, with their release set.
+    fn new() -> Self {
+        let released = Self::unreleased();
+        released.publish();
+        released
+    }
+
+    /// Adds tables to the matrix.
+    fn add(&self, tables: &str) {
+        let path = self.project.path().join("matrix.toml");
+        let matrix = fs_err::read_to_string(path).expect("the matrix");
+        self.project.write("matrix.toml", &format!("{matrix}\n{tables}"));
+    }
+
+    fn unreleased() -> Self {
+        let runtime = Runtime::new().expect("a runtime");
+        let registry = runtime.block_on(FakeRegistry::start());
+        let project = Project::new();
+        let image = format!("[image]\nregistry = \"{}\"\n", registry.host());
+        project.write("matrix.toml", &MATRIX.replace("[image]\n", &image));
+        project.write(
+            "dockerfiles/Dockerfile.hbs",
+            "FROM scratch\nENV A={{python}}-{{gpu}}\nCOPY {{job_type}}.txt /\n",
+        );
+        Self { registry, project, runtime }
+    }
+
+    /// Puts images and the set of the version there, as a release leaves them.
+    fn publish(&self) {
+        self.publish_as(|path, tag, labels| self.image(path, tag, "amd64", labels));
+    }
+
+    /// The same with images that `put` puts there, under a path and a tag and with labels.
+    fn publish_as(&self, put: impl Fn(&str, &str, &serde_json::Value) -> Digest) {
+        self.publish_listed(put, str::to_owned);
+    }
+
+    /// The same with a set that lists each image under the name that `listed` makes of its own.
+    fn publish_listed(
+        &self,
+        put: impl Fn(&str, &str, &serde_json::Value) -> Digest,
+        listed: impl Fn(&str) -> String,
+    ) {
+        let matrix = matrix::load(&self.project.path().join("matrix.toml")).expect("a matrix");
+        let version = Some("v1.2.3".parse().expect("a version"));
+        let request = PlanRequest { version, ..PlanRequest::default() };
+        let selected = matrix.select(&Selection::default()).expect("all");
+        let plan = Plan::new(&matrix, &selected, request).expect("a plan");
+        let contexts = Renderer::new(&matrix).expect("templates").render_all(&selected.variants);
+        let inputs = Inputs::of_all(&plan.targets, &contexts.expect("contexts"), &[]);
+        let images = plan.targets.iter().zip(&inputs).map(|(target, inputs)| {
+            let path = target.reference.repository.path();
+            let labels = json!({ "dev.basegen.inputs": inputs.label() });
+            let digest = put(path, target.reference.tag.as_str(), &labels);
+            let fingerprint = inputs.fingerprint().expect("all is known").to_string();
+            let reference = listed(&target.reference.canonical());
+            let image =
+                json!({ "reference": reference, "digest": digest, "fingerprint": fingerprint });
+            (target.id().to_owned(), image)
+        });
+        let images: serde_json::Map<_, _> = images.collect();
+        let list = json!({ "schema": 1, "version": "v1.2.3", "images": images }).to_string();
+        let empty = json!({
+            "mediaType": "application/vnd.oci.empty.v1+json",
+            "digest": Digest::of(b"{}"),
+            "size": 2,
+        });
+        let set = json!({
+            "schemaVersion": 2,
+            "mediaType": OCI_IMAGE,
+            "artifactType": "application/vnd.basegen.release.v1+json",
+            "config": empty,
+            "layers": [empty],
+            "annotations": { "dev.basegen.release": list },
+        });
+        for tag in ["basegen-release-v1.2.3", "basegen-release"] {
+            self.registry.add_manifest("acme/server-base", tag, OCI_IMAGE, set.to_string());
+        }
+    }
+
+    /// Sets the staging tags of all images that the version tags point to.
+    fn stage_all(&self) {
+        let plan = stdout(self.project.basegen("plan --offline --format json"));
+        let plan: serde_json::Value = serde_json::from_str(&plan).expect("JSON");
+        for target in plan["targets"].as_array().expect("targets") {
+            let id = target["id"].as_str().expect("an id");
+            let explained = stdout(self.project.basegen(&format!("explain {id}")));
+            let fingerprint =
+                explained.split_whitespace().rfind(|word| word.starts_with("sha256:"));
+            let fingerprint: Fingerprint =
+                fingerprint.expect("one").parse().expect("a fingerprint");
+            let kind = if id.contains("training") { "training" } else { "server" };
+            let path = format!("acme/{kind}-base");
+            let variant = id.trim_end_matches(&format!("-{kind}"));
+            let tag = format!("{variant}-v1.2.3");
+            let image = self.registry.manifest(&path, &tag).expect("an image");
+            let staging = fingerprint.staging_tag();
+            self.registry.add_manifest(&path, staging.as_str(), OCI_IMAGE, image);
+        }
+    }
+
+    /// Puts an image of one platform there.
+    fn image(
+        &self,
+        path: &str,
+        tag: &str,
+        architecture: &str,
+        labels: &serde_json::Value,
+    ) -> Digest {
+        let config = json!({
+            "os": "linux", "architecture": architecture, "config": { "Labels": labels }, "tag": tag,
+        });
+        let config = self.registry.add_blob(path, config.to_string());
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": OCI_IMAGE,
+            "config": {
+                "mediaType": "application/vnd.oci.image.config.v1+json",
+                "digest": config,
+                "size": 1,
+            },
+            "layers": [],
+        });
+        self.registry.add_manifest(path, tag, OCI_IMAGE, manifest.to_string());
+        Digest::of(manifest.to_string().as_bytes())
+    }
+
+    /// How a command ends and what it says, the registry's port left out.
+    fn told(&self, arguments: &str) -> String {
+        let mut command: Command = self.project.basegen(arguments);
+        let output = command.output().expect("the command runs");
+        let (out, err) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let code = output.status.code().expect("an exit code");
+        format!("{out}{err}exit code {code}").replace(&self.registry.host(), "REGISTRY")
+    }
+}
+
+#[test]
+fn a_whole_release_is_in_step() {
+    let released = Released::new();
+    assert_snapshot!("whole", released.told("check"));
+    assert_snapshot!("whole_and_required", released.told("check --released"));
+}
+
+#[test]
+fn a_release_that_is_not_whole_is_told() {
+    let released = Released::new();
+    let path = "acme/server-base";
+    released.registry.remove_tag(path, "3.9-v1.2.3");
+    released.image(path, "3.11-v1.2.3", "amd64", &json!({ "other": "1" }));
+    let text = released.project.path().join("matrix.toml");
+    let matrix = fs_err::read_to_string(&text).expect("the matrix");
+    let more = matrix
+        .replace("[\"3.9\", \"3.11\"]", "[\"3.9\", \"3.11\", \"3.12\"]")
+        .replace("[\"linux/amd64\"]", "[\"linux/amd64\", \"linux/arm64\"]");
+    released.project.write("matrix.toml", &more);
+    assert_snapshot!("broken", released.told("check"));
+    assert_snapshot!("broken_offline", released.told("check --offline"));
+}
+
+#[test]
+fn an_index_must_have_what_it_lists() {
+    let released = Released::unreleased();
+    let text = released.project.path().join("matrix.toml");
+    let matrix = fs_err::read_to_string(&text).expect("the matrix");
+    let both = matrix.replace("[\"linux/amd64\"]", "[\"linux/amd64\", \"linux/arm64\"]");
+    released.project.write("matrix.toml", &both);
+    released.publish_as(|path, tag, labels| {
+        let there = released.image(path, tag, "amd64", labels);
+        let entry = |digest: &Digest, architecture: &str| {
+            json!({
+                "mediaType": OCI_IMAGE, "digest": digest, "size": 1,
+                "platform": { "os": "linux", "architecture": architecture },
+            })
+        };
+        let gone = Digest::of(b"gone");
+        let manifests = [entry(&there, "amd64"), entry(&gone, "arm64")];
+        let index = json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests })
+            .to_string();
+        released.registry.add_manifest(path, tag, OCI_INDEX, index.clone());
+        Digest::of(index.as_bytes())
+    });
+    assert_snapshot!("index_with_a_gap", released.told("check"));
+}
+
+/// Nobody has to wait for the job that sets tags.
+#[test]
+fn changed_images_under_a_published_version_are_refused_early() {
+    let released = Released::new();
+    released.project.write("dockerfiles/server.txt", "changed\n");
+    assert_snapshot!("unbumped_check", released.told("check"));
+    assert_snapshot!("unbumped_check_allowed", released.told("check --allow-unbumped"));
+    assert_snapshot!("unbumped_plan", released.told("plan --format github"));
+    let overwriting = released.told("plan --format github --overwrite");
+    assert!(
+        overwriting.contains("count=3") && overwriting.ends_with("exit code 0"),
+        "{overwriting}"
+    );
+    assert_snapshot!("unbumped_stage", released.told("--stage"));
+    assert_snapshot!("unbumped_dry_run", released.told("--push --dry-run"));
+    // A new version has no tags yet.
+    let bumped = released.told("plan --format github --version-tag v1.2.4");
+    assert!(bumped.ends_with("exit code 0"), "{bumped}");
+}
+
+#[test]
+fn a_dry_run_of_a_push_lists_builds_and_tags() {
+    let released = Released::new();
+    assert_snapshot!("dry_run_published", released.told("--push --dry-run"));
+    released.stage_all();
+    released.registry.remove_tag("acme/server-base", "3.9-v1.2.3");
+    assert_snapshot!("dry_run_tag", released.told("--push --dry-run"));
+    released.project.write("dockerfiles/server.txt", "changed\n");
+    let dry_run = released.told("--push --dry-run --version-tag v1.2.4");
+    assert_snapshot!("dry_run_build", dry_run);
+}
+
+#[test]
+fn a_release_is_found_with_and_without_its_v() {
+    let released = Released::new();
+    let whole = released.told("status v1.2.3");
+    assert!(whole.ends_with("exit code 0"), "{whole}");
+    assert_eq!(released.told("status 1.2.3"), whole);
+    assert_snapshot!("status_unknown", released.told("status 9.9.9"));
+}
+
+#[test]
+fn aliases_that_immutable_tags_forbid_are_found() {
+    let released = Released::new();
+    let settings =
+        format!("[registries.\"{}\"]\nimmutable_tags = true\n", released.registry.host());
+    released.add(&settings);
+    assert_snapshot!("immutable_aliases", released.told("check"));
+    assert_snapshot!("immutable_aliases_merge", released.told("merge --push --progress plain"));
+}
+
+#[test]
+fn a_release_without_a_set_is_compared_by_its_tags() {
+    let released = Released::new();
+    released.add("[publish]\nrelease_set = \"off\"\n");
+    assert_snapshot!("no_set", released.told("check --released"));
+    released.registry.remove_tag("acme/server-base", "3.9-v1.2.3");
+    assert_snapshot!("no_set_and_a_gap", released.told("check"));
+    assert_snapshot!("no_set_status", released.told("status"));
+    // Nothing keeps an older release from moving the aliases back.
+    let merge = released.told("merge --push --progress plain");
+    assert_snapshot!("no_set_merge", merge);
+}
+
+#[test]
+fn a_version_need_not_be_released() {
+    let released = Released::unreleased();
+    assert_snapshot!("unreleased", released.told("check"));
+    assert_snapshot!("unreleased_and_required", released.told("check --released"));
+}
+
+#[test]
+fn a_registry_that_does_not_tell_is_an_error() {
+    let released = Released::new();
+    released.registry.set_access(Access::Basic(Account::new("user", "password")));
+    let schema = stdout(released.project.basegen("schema")).replacen('{', "{ ", 1);
+    released.project.write("matrix.schema.json", &schema);
+    assert_snapshot!("refused", released.told("check"));
+    assert_snapshot!("refused_plan", released.told("plan"));
+    stdout(released.project.basegen("check --offline --fix"));
+    assert_snapshot!("refused_bump", released.told("bump patch --if-changed"));
+    assert_snapshot!("not_asked", released.told("check --offline"));
+}
+
+#[test]
+fn the_version_is_raised_when_images_have_changed() {
+    let released = Released::new();
+    assert_snapshot!("unchanged", released.told("bump patch --if-changed"));
+    assert_snapshot!("unchanged_json", released.told("bump patch --if-changed --format json"));
+    released.project.write("dockerfiles/server.txt", "changed\n");
+    assert_snapshot!("changed_dry_run", released.told("bump patch --if-changed --dry-run"));
+    assert_snapshot!("changed", released.told("bump patch --if-changed"));
+    // What has changed goes out with the version that is there now.
+    assert_snapshot!("raised_once", released.told("bump patch --if-changed"));
+}
+
+#[test]
+fn a_lock_is_compared_with_the_registries() {
+    let released = Released::unreleased();
+    let host = released.registry.host();
+    let upstream = |tag: &str| released.image("python", tag, "amd64", &json!({}));
+    let (first, _) = (upstream("3.9"), upstream("3.11"));
+    released
+        .project
+        .write("dockerfiles/Dockerfile.hbs", &format!("FROM {host}/python:{{{{python}}}}\n"));
+    let lock = |digest: &Digest| {
+        let name = |tag: &str| format!("\"{host}/python:{tag}\" = \"{digest}\"\n");
+        format!("schema = 1\n\n[images]\n{}{}", name("3.8"), name("3.9"))
+    };
+    released.project.write("basegen.lock", &lock(&first));
+    assert_snapshot!("lock", released.told("check"));
+    assert_snapshot!("lock_fixed", released.told("check --fix"));
+    let moved =
+        fs_err::read_to_string(released.project.path().join("basegen.lock")).expect("a lock");
+    let moved = moved.replace(&first.to_string(), &Digest::of(b"older").to_string());
+    released.project.write("basegen.lock", &moved);
+    assert_snapshot!("lock_moved", released.told("check"));
+    assert_snapshot!("lock_moved_strict", released.told("check --strict"));
+}
+
+/// 34: whoever may write a release set cannot make basegen connect to other hosts.
+#[test]
+fn images_outside_the_repositories_of_the_matrix_are_not_looked_up() {
+    let runtime = Runtime::new().expect("a runtime");
+    let other = runtime.block_on(FakeRegistry::start());
+    for (case, registry, path) in
+        [("host", Some(other.host()), "acme/server-base"), ("repository", None, "elsewhere/base")]
+    {
+        let released = Released::unreleased();
+        let own = released.registry.host();
+        let registry = registry.unwrap_or_else(|| own.clone());
+        released.publish_listed(
+            |path, tag, labels| released.image(path, tag, "amd64", labels),
+            |_| format!("{registry}/{path}:v1"),
+        );
+        let shown = |text: String| text.replace(&other.host(), "OTHER");
+        assert_snapshot!(format!("foreign_{case}_status"), shown(released.told("status")));
+        assert_snapshot!(format!("foreign_{case}_check"), shown(released.told("check")));
+        released.told("bump patch --if-changed");
+        released.told("plan");
+        released.told("plan --version-tag v2.0.0");
+        assert_eq!(other.seen().len(), 0, "{case}");
+        let asked = released.registry.seen();
+        assert!(asked.iter().all(|request| !request.path.contains("elsewhere")), "{case}");
+    }
+}
+
+/// They have not run on the images that are published.
+#[test]
+fn checks_that_are_new_are_planned_for_images_that_are_published() {
+    let released = Released::new();
+    let path = released.project.path().join("matrix.toml");
+    let matrix = fs_err::read_to_string(&path).expect("the matrix");
+    let verify = "[[verify]]\nname = \"gpu\"\nwhen = { gpu = true }\nrun = [\"true\"]\n";
+    released.project.write("matrix.toml", &format!("{matrix}{verify}"));
+    assert_snapshot!("checks", released.told("plan"));
+    assert_snapshot!("checks_github", released.told("plan --format github"));
+    // No image has changed.
+    assert_snapshot!("checks_bump", released.told("bump patch --if-changed"));
+}

@@ -1,0 +1,462 @@
+use std::fmt::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use insta_cmd::assert_cmd_snapshot;
+
+use crate::harness::project::{basegen, stdout};
+
+/// A folder with what the files of the fixtures name beside them.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::Builder::new().prefix("Acme").tempdir().expect("a folder");
+    for (path, text) in [
+        ("requirements.txt", "six\n"),
+        ("src/main.py", "print('main')\n"),
+        ("src/inner/more.py", ""),
+        ("config/a.json", "{}\n"),
+        ("file1.py", ""),
+        ("file2.py", ""),
+        ("deps_folder/pkglist.txt", "curl\n"),
+    ] {
+        write(folder.path(), path, text);
+    }
+    folder
+}
+
+fn write(folder: &Path, path: &str, text: &str) {
+    let path = folder.join(path);
+    fs_err::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+    fs_err::write(path, text).expect("a file");
+}
+
+fn read(folder: &Path, path: &str) -> String {
+    fs_err::read_to_string(folder.join(path)).expect(path)
+}
+
+fn run(folder: &Path, arguments: &str) -> std::process::Command {
+    let mut command = basegen(arguments);
+    command.current_dir(folder);
+    command
+}
+
+/// What a test calls the folder whose own name is another each time.
+fn settings(folder: &Path) -> insta::Settings {
+    let name = folder.file_name().expect("a name").to_string_lossy().to_ascii_lowercase();
+    let mut settings = insta::Settings::clone_current();
+    settings.add_filter(&name, "acme");
+    settings
+}
+
+/// The fixtures whose names begin with `kind`.
+fn fixtures(kind: &str) -> Vec<PathBuf> {
+    let all = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/init/fixtures");
+    let entries = fs_err::read_dir(all).expect("fixtures").map(|entry| entry.expect("one").path());
+    let is_wanted = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(kind))
+    };
+    let mut found: Vec<PathBuf> = entries.filter(is_wanted).collect();
+    found.sort();
+    assert!(!found.is_empty());
+    found
+}
+
+/// Begins a repository from each fixture of a kind, and tells what was taken over and what is
+/// rendered.
+fn begun(kind: &str, file: &str) -> String {
+    let mut told = String::new();
+    for fixture in fixtures(kind) {
+        let folder = folder();
+        let text = fs_err::read_to_string(fixture.join(file)).expect("a fixture");
+        let name = fixture.file_name().expect("a name").to_string_lossy().into_owned();
+        write(folder.path(), &format!("{name}/{file}"), &text);
+        for copied in ["requirements.txt", "src", "config", "file1.py", "file2.py", "deps_folder"] {
+            let (from, to) = (folder.path().join(copied), folder.path().join(&name).join(copied));
+            fs_err::rename(from, to).expect("moved");
+        }
+        write(folder.path(), "VERSION", "1.0.0\n");
+        let said = stdout(run(folder.path(), &format!("init new --from {name}/{file}")));
+        let said = said.split_once("\n\n").map_or("", |(_, lists)| lists);
+        let said = said.split("\nnext:").next().unwrap_or_default();
+        stdout(run(folder.path(), "plan --offline -f new/matrix.toml"));
+        let rendered = stdout(run(folder.path(), "render -f new/matrix.toml"));
+        let matrix = read(folder.path(), "new/matrix.toml");
+        let axes = matrix.split("[axes]").nth(1).and_then(|rest| rest.split("\n\n").next());
+        let _ = write!(
+            told,
+            "##### {name}\n{said}\n{}\n\n{rendered}\n",
+            axes.unwrap_or_default().trim()
+        );
+    }
+    told
+}
+
+#[test]
+fn an_empty_folder_gets_all_that_a_repository_needs() {
+    let folder = tempfile::Builder::new().prefix("Acme").tempdir().expect("a folder");
+    let settings = settings(folder.path());
+    settings.bind(|| {
+        assert_cmd_snapshot!(run(folder.path(), "init --dry-run"));
+        assert_eq!(fs_err::read_dir(folder.path()).expect("a folder").count(), 0);
+        assert_cmd_snapshot!(run(folder.path(), "init"));
+        for path in
+            ["matrix.toml", "dockerfiles/base.Dockerfile.hbs", ".github/workflows/base-images.yml"]
+        {
+            insta::assert_snapshot!(read(folder.path(), path));
+        }
+        assert_cmd_snapshot!(run(folder.path(), "plan --offline"));
+        assert_cmd_snapshot!(run(folder.path(), "render --python 3.11"));
+        // A second time there is nothing to do.
+        assert_cmd_snapshot!(run(folder.path(), "init"));
+        write(folder.path(), "matrix.toml", "# mine\n");
+        assert_cmd_snapshot!(run(folder.path(), "init"));
+        assert_eq!(read(folder.path(), "matrix.toml"), "# mine\n");
+        stdout(run(folder.path(), "init --force"));
+        assert_ne!(read(folder.path(), "matrix.toml"), "# mine\n");
+    });
+}
+
+#[test]
+fn what_a_folder_has_is_used() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "pyproject.toml", "[project]\nname = \"x\"\nversion = \"2.1.0\"\n");
+    let origin = "[remote \"origin\"]\n\turl = git@github.com:Acme/Images.git\n";
+    write(folder.path(), ".git/config", origin);
+    stdout(run(folder.path(), "init"));
+    let list = stdout(run(folder.path(), "list --python 3.11 --no-gpu"));
+    assert_eq!(list, "ghcr.io/acme/images:3.11-v2.1.0\n");
+    assert!(!folder.path().join("VERSION").exists());
+    // A version that is written with its letter gets no other.
+    fs_err::remove_file(folder.path().join("pyproject.toml")).expect("removed");
+    write(folder.path(), "VERSION", "v3.0.0\n");
+    stdout(run(folder.path(), "init --force"));
+    let list = stdout(run(folder.path(), "list --python 3.11 --no-gpu"));
+    assert_eq!(list, "ghcr.io/acme/images:3.11-v3.0.0\n");
+    // GitHub reads no workflow of a folder within a repository.
+    let printed = stdout(run(folder.path(), "init images"));
+    assert!(!printed.contains("workflows"), "{printed}");
+}
+
+#[test]
+fn configurations_of_truss_are_taken_over() {
+    insta::assert_snapshot!(begun("custom-server", "config.yaml"));
+    insta::assert_snapshot!(begun("registry", "config.yaml"));
+    insta::assert_snapshot!(begun("model", "config.yaml"));
+}
+
+#[test]
+fn configurations_of_cerebrium_are_taken_over() {
+    insta::assert_snapshot!(begun("cerebrium", "cerebrium.toml"));
+}
+
+#[test]
+fn dockerfiles_are_taken_over() {
+    insta::assert_snapshot!(begun("dockerfile", "Dockerfile"));
+}
+
+#[test]
+fn a_dockerfile_survives_as_it_is() {
+    let folder = folder();
+    let dockerfile = "# syntax=docker/dockerfile:1\n# escape=`\n\
+        ARG VERSION='3.11'\n\
+        FROM --platform=$BUILDPLATFORM python:${VERSION}-slim AS one\n\
+        RUN <<\"EOF\"\necho '{{x}}' \\{{y}} \\\\{{{z}}} {{{{raw}}}} {{{{{five\nCOPY not me\nEOF\n\
+        FROM python:3.9 AS other\n\
+        ONBUILD COPY . /app\n\
+        FROM `\n  # a comment\n  python:3.11\n\
+        COPY --from=one /a /a\r\n\
+        LABEL a=\"{{\" b='}}' c=\"\\\\\"\n\
+        ENTRYPOINT [\"sh\", \"-c\", \"echo {{\"]";
+    write(folder.path(), "app/Dockerfile", dockerfile);
+    assert_cmd_snapshot!(run(folder.path(), "init new --from app/Dockerfile"));
+    let rendered = stdout(run(folder.path(), "render -f new/matrix.toml"));
+    assert_eq!(rendered.trim_end(), dockerfile);
+    let template = read(folder.path(), "new/dockerfiles/app.Dockerfile.hbs");
+    assert_eq!(template.matches("{{python}}").count(), 2, "{template}");
+    let matrix =
+        read(folder.path(), "new/matrix.toml").replace("[\"3.11\"]", "[\"3.11\", \"3.12\"]");
+    write(folder.path(), "new/matrix.toml", &matrix);
+    let rendered = stdout(run(folder.path(), "render -f new/matrix.toml --python 3.12"));
+    assert!(
+        rendered.contains("ARG VERSION='3.12'") && rendered.contains("  python:3.12\n"),
+        "{rendered}"
+    );
+}
+
+#[test]
+fn hostile_values_are_left_where_they_are() {
+    let folder = folder();
+    write(
+        folder.path(),
+        "app/config.yaml",
+        "python_version: 'py3$(id)'\n\
+         requirements:\n  - \"a\\nRUN id\"\n  - -e .\n  - --index-url https://me:secret@example.org\n  - ok>=1;python_version<'4'\n\
+         system_packages: ['curl; id', '$(id)', '-o', 'a b', 'ok=1:2~3']\n\
+         environment_variables:\n  \"A B\": 1\n  \"X=1\\nRUN\": 1\n  Q: \"a\\nRUN id\"\n  RTL: \"\\u202e\"\n  OK: '`id` $(id) \"q\" {{x}} \\'\n\
+         base_image: {image: \"a\\nRUN id\", python_executable_path: '/bin/python; id'}\n\
+         docker_server: {server_port: 99999, run_as_user_id: 0, start_command: \"\\u202e\"}\n\
+         build_commands: ['{{x}} $(ok) \\', '[\"a\"]', \"\\u202e\", {a: 1}]\n\
+         requirements_file: ../../etc/passwd\n\
+         secrets: {token: hunter2}\n\
+         unheard_of: {a: [1], b: 2}\n",
+    );
+    assert_cmd_snapshot!(run(folder.path(), "init new --from app/config.yaml"));
+    let rendered = stdout(run(folder.path(), "render -f new/matrix.toml --python 3.11"));
+    insta::assert_snapshot!(rendered);
+    let everything = std::process::Command::new("grep")
+        .args(["--recursive", "hunter2\\|secret@", "new"])
+        .current_dir(folder.path())
+        .output()
+        .expect("grep runs");
+    assert_eq!(String::from_utf8_lossy(&everything.stdout), "");
+}
+
+#[test]
+fn credentials_are_left_where_they_are() {
+    let folder = folder();
+    write(
+        folder.path(),
+        "app/config.yaml",
+        "python_version: py311\n\
+         environment_variables:\n  HF_TOKEN: sekret-1\n  DB: postgres://me:sekret-2@h/x\n  EMPTY_TOKEN: ''\n  HF_HUB_ENABLE_HF_TRANSFER: '1'\n\
+         build_commands:\n  - pip install git+https://me:sekret-3@example.org/x\n  - curl 'https://example.org/x?X-Amz-Signature=sekret-4' -o x\n  - git clone https://example.org/x\n\
+         docker_server: {start_command: 'serve --auth https://sekret-5@example.org'}\n",
+    );
+    write(
+        folder.path(),
+        "other/cerebrium.toml",
+        "[cerebrium.deployment]\nname = \"other\"\nshell_commands = [\"curl https://sekret-6@example.org\", \"true\"]\n\
+         [cerebrium.runtime.custom]\nentrypoint = [\"serve\", \"https://sekret-7@example.org\"]\n",
+    );
+    let arguments = "init new --from app/config.yaml --from other/cerebrium.toml";
+    assert_cmd_snapshot!(run(folder.path(), arguments));
+    let everything = std::process::Command::new("grep")
+        .args(["--recursive", "sekret", "new"])
+        .current_dir(folder.path())
+        .output()
+        .expect("grep runs");
+    assert_eq!(String::from_utf8_lossy(&everything.stdout), "");
+    let template = read(folder.path(), "new/dockerfiles/app.Dockerfile.hbs");
+    assert!(template.contains("git clone") && template.contains("EMPTY_TOKEN"), "{template}");
+}
+
+#[test]
+fn what_cannot_be_read_is_named() {
+    let folder = folder();
+    let named = |name: &str| folder.path().join(name);
+    fs_err::create_dir(named("folder")).expect("a folder");
+    fs_err::write(named("bytes"), b"FROM a\n\xff\n").expect("a file");
+    fs_err::write(named("wide.yaml"), b"\xff\xfea\0").expect("a file");
+    std::os::unix::fs::symlink("loop", named("loop")).expect("a link");
+    for name in ["none", "folder", "bytes", "wide.yaml", "loop", "file1.py/Dockerfile"] {
+        let mut command = run(folder.path(), &format!("init new --from {name}"));
+        let output = command.output().expect("basegen runs");
+        let printed = String::from_utf8_lossy(&output.stderr);
+        let first = printed.lines().next().unwrap_or_default();
+        assert_eq!(first, format!("error: failed to read `{name}`"), "{printed}");
+    }
+    // Among what an origin copies, too.
+    let dockerfile = "FROM python:3.11\nCOPY data /data\n";
+    write(folder.path(), "a/Dockerfile", dockerfile);
+    let name = std::ffi::OsStr::from_bytes(b"x\xff");
+    fs_err::create_dir(named("a/data")).expect("a folder");
+    fs_err::write(named("a/data").join(name), "").expect("a file");
+    assert_cmd_snapshot!(run(folder.path(), "init new --from a/Dockerfile"));
+    assert!(!named("new").exists());
+}
+
+#[test]
+fn a_named_context_of_a_dockerfile_is_refused_with_its_line() {
+    let folder = folder();
+    let dockerfile = "FROM python:3.11\nRUN true\nCOPY --from=library /x /x\n";
+    write(folder.path(), "app/Dockerfile", dockerfile);
+    assert_cmd_snapshot!(run(folder.path(), "init new --from app/Dockerfile"));
+    write(folder.path(), "app/Dockerfile", "FROM https://ghcr.io/acme/python:3.11\n");
+    assert_cmd_snapshot!(run(folder.path(), "init new --from app/Dockerfile"));
+    assert!(!folder.path().join("new").exists());
+    let url = "https://ghcr.io/acme/base:1";
+    let truss = format!("base_image:\n  image: {url}\n");
+    write(folder.path(), "t/config.yaml", &truss);
+    let said = stdout(run(folder.path(), "init new --dry-run --from t/config.yaml"));
+    assert!(said.contains(&format!("`{url}` has `https://` before the name")), "{said}");
+}
+
+#[test]
+fn several_images_share_a_matrix() {
+    let folder = folder();
+    write(folder.path(), "a/config.yaml", "python_version: py311\nresources: {accelerator: T4}\n");
+    write(folder.path(), "b/cerebrium.toml", "[cerebrium.deployment]\npython_version = 3.12\n");
+    stdout(run(folder.path(), "init new --from a/config.yaml --from b/cerebrium.toml"));
+    assert_cmd_snapshot!(run(folder.path(), "plan --offline -f new/matrix.toml"));
+    insta::assert_snapshot!(
+        read(folder.path(), "new/matrix.toml").split("# What").next().unwrap_or_default()
+    );
+    assert_cmd_snapshot!(run(folder.path(), "explain 3.12-gpu -f new/matrix.toml"));
+}
+
+#[test]
+fn what_cannot_be_begun_says_why_and_writes_nothing() {
+    let folder = folder();
+    let cases = [
+        ("a.yaml", "a: [\n"),
+        ("b.yaml", "- a\n"),
+        ("c.toml", "[tool]\n"),
+        (
+            "d.toml",
+            "[cerebrium.runtime.custom]\nhealthcheck_endpoint = \"/a\"\nhealthcheck_endpoint = \"/b\"\n",
+        ),
+        ("e/Dockerfile", "FROM a\nRUNN b\n"),
+        ("f/Dockerfile", "FROM a\nCOPY $X /\n"),
+        ("g/Dockerfile", "FROM a\nCOPY missing *.none /\n"),
+        ("h/Dockerfile", "FROM a\nCOPY *.none /\n"),
+        ("i/Dockerfile", "FROM a\nCOPY link /\n"),
+        ("j/config.yaml", "requirements_file: missing.txt\n"),
+    ];
+    for (path, text) in cases {
+        write(folder.path(), path, text);
+    }
+    std::os::unix::fs::symlink("/etc/passwd", folder.path().join("i/link")).expect("a link");
+    for (path, _) in cases {
+        assert_cmd_snapshot!(
+            path.replace(['/', '.'], "_"),
+            run(folder.path(), &format!("init new --from {path}"))
+        );
+        assert!(!folder.path().join("new").exists());
+    }
+    assert_cmd_snapshot!(run(folder.path(), "init new --from none.yaml"));
+    write(folder.path(), "x/one/config.yaml", "python_version: py311\n");
+    write(folder.path(), "y/one/config.yaml", "python_version: py311\n");
+    assert_cmd_snapshot!(run(
+        folder.path(),
+        "init new --from x/one/config.yaml --from y/one/config.yaml"
+    ));
+    write(folder.path(), "z/config.yaml", "base_image: {image: ubuntu}\n");
+    assert_cmd_snapshot!(run(
+        folder.path(),
+        "init new --from x/one/config.yaml --from z/config.yaml"
+    ));
+    assert!(!folder.path().join("new").exists());
+}
+
+#[test]
+fn a_template_among_what_is_copied_is_refused() {
+    let folder = folder();
+    write(folder.path(), "a/Dockerfile", "FROM a\nCOPY views /views\n");
+    write(folder.path(), "a/views/main.html.hbs", "{{title}}\n");
+    write(folder.path(), "b/Dockerfile", "FROM a\nCOPY partials/x.txt /\n");
+    write(folder.path(), "b/partials/x.txt", "x\n");
+    assert_cmd_snapshot!(run(folder.path(), "init new --from a/Dockerfile"));
+    assert_cmd_snapshot!(run(folder.path(), "init new --from b/Dockerfile"));
+    assert!(!folder.path().join("new").exists());
+}
+
+#[test]
+fn files_of_two_origins_that_clash_are_named_with_them() {
+    let folder = folder();
+    for (name, text) in [("a", "six\n"), ("b", "idna\n")] {
+        let dockerfile = "FROM python:3.11\nCOPY requirements.txt /\n";
+        write(folder.path(), &format!("{name}/Dockerfile"), dockerfile);
+        write(folder.path(), &format!("{name}/requirements.txt"), text);
+    }
+    let both = "init new --from a/Dockerfile --from b/Dockerfile";
+    assert_cmd_snapshot!(run(folder.path(), both));
+    // The same file is no clash.
+    write(folder.path(), "b/requirements.txt", "six\n");
+    stdout(run(folder.path(), both));
+    // A file where the other has a folder, told without the folder that it is tried out in.
+    write(folder.path(), "c/Dockerfile", "FROM python:3.11\nCOPY data /\n");
+    write(folder.path(), "c/data", "");
+    write(folder.path(), "d/Dockerfile", "FROM python:3.11\nCOPY data/x /\n");
+    write(folder.path(), "d/data/x", "");
+    assert_cmd_snapshot!(run(folder.path(), "init other --from c/Dockerfile --from d/Dockerfile"));
+    assert!(!folder.path().join("other").exists());
+}
+
+#[test]
+fn what_a_list_of_pip_names_is_told() {
+    let folder = folder();
+    write(folder.path(), "requirements.txt", "six\n-r more.txt\n--constraint=limits.txt\n-e .\n");
+    write(
+        folder.path(),
+        "config.yaml",
+        "python_version: py311\nrequirements_file: requirements.txt\n",
+    );
+    write(
+        folder.path(),
+        "cerebrium.toml",
+        "[cerebrium.deployment]\nname = \"c\"\n[cerebrium.dependencies.paths]\npip = \"requirements.txt\"\n",
+    );
+    for origin in ["config.yaml", "cerebrium.toml"] {
+        let said = stdout(run(folder.path(), &format!("init new --dry-run --from {origin}")));
+        let said = said.split_once("not taken over").map_or("", |(_, left)| left);
+        let mut settings = settings(folder.path());
+        settings.add_filter(" +`", " `");
+        settings.bind(|| insta::assert_snapshot!(said));
+    }
+}
+
+#[test]
+fn a_login_that_basegen_has_not_is_left() {
+    let folder = folder();
+    let logins = [
+        "{auth_method: registry_secret, registry: ghcr.io}",
+        "{auth_method: REGISTRY_SECRET, registry: ghcr.io, secret_name: DOCKER_REGISTRY_ghcr.io}",
+        "{auth_method: GCP_SERVICE_ACCOUNT_JSON, registry: us-docker.pkg.dev, secret_name: gcp, \
+         aws_access_key_id_secret_name: aws_access_key_id, \
+         aws_secret_access_key_secret_name: aws_secret_access_key}",
+        "{auth_method: AWS_IAM, registry: reg}",
+        "{auth_method: aws_iam, registry: 1.dkr.ecr.us-east-1.amazonaws.com, secret_name: null, \
+         aws_access_key_id_secret_name: 1/2, aws_secret_access_key_secret_name: AKIAIOSFODNN7EXAMPLE}",
+        "{auth_method: GCP_SERVICE_ACCOUNT_JSON, registry: 'https://index.docker.io/v1/'}",
+        "{auth_method: AWS_OIDC, registry: 1.dkr.ecr.us-east-1.amazonaws.com}",
+    ];
+    let mut arguments = "init new".to_owned();
+    for (number, login) in logins.iter().enumerate() {
+        let text = format!("base_image:\n  image: acme/base:1\n  docker_auth: {login}\n");
+        write(folder.path(), &format!("m{number}/config.yaml"), &text);
+        let _ = write!(arguments, " --from m{number}/config.yaml");
+    }
+    let said = stdout(run(folder.path(), &arguments));
+    assert!(!said.contains("AKIA"), "{said}");
+    insta::assert_snapshot!(said);
+    let matrix = read(folder.path(), "new/matrix.toml");
+    insta::assert_snapshot!(matrix.split_once("[registries").map_or("", |(_, rest)| rest));
+    stdout(run(folder.path(), "plan --offline -f new/matrix.toml"));
+}
+
+#[test]
+fn what_is_no_text_or_no_version_is_left() {
+    let folder = folder();
+    write(
+        folder.path(),
+        "app/cerebrium.toml",
+        "[cerebrium.deployment]\nname = [\"a\"]\npython_version = [3.11]\ndocker_base_image_url = [\"a\"]\n\
+         [cerebrium.hardware]\ncompute = [\"A10\"]\n\
+         [cerebrium.dependencies.pip]\ntorch = \"2.0.0\"\nsix = 1.16\nidna = \"~=3.0\"\nflag = true\n\
+         x = \"git+https://a.example/x\"\ny = \"@ git+https://a.example/y\"\nnumpy = [\"==1.0\"]\n\
+         [cerebrium.dependencies.apt]\nfoo = false\nffmpeg = \"7:5.1\"\n\
+         [cerebrium.dependencies.paths]\npip = [\"requirements.txt\"]\n",
+    );
+    assert_cmd_snapshot!(run(folder.path(), "init new --from app/cerebrium.toml"));
+    let lines = read(folder.path(), "new/dockerfiles/app/requirements.txt");
+    assert_eq!(lines, "torch==2.0.0\nsix==1.16\nidna~=3.0\ny @ git+https://a.example/y\n");
+    write(
+        folder.path(),
+        "model/config.yaml",
+        "model_name: [a]\npython_version:\nrequirements_file: [a.txt]\n\
+         environment_variables: {A: [1], B: {c: d}, C: null, D: ''}\n\
+         base_image: {image: [a], python_executable_path: {a: b}}\n\
+         docker_server: {start_command: [a, b], server_port: [80], run_as_user_id: null}\n\
+         resources: {accelerator: [T4]}\n",
+    );
+    assert_cmd_snapshot!(run(folder.path(), "init other --from model/config.yaml"));
+    let template = read(folder.path(), "other/dockerfiles/model.Dockerfile.hbs");
+    assert_eq!(template.matches("ENV ").count(), 1, "{template}");
+}
+
+#[test]
+fn another_name_for_the_matrix_is_refused() {
+    let folder = folder();
+    for arguments in ["init -f x.toml", "-f x.toml init"] {
+        assert_cmd_snapshot!(run(folder.path(), arguments));
+    }
+}

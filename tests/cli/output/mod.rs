@@ -1,0 +1,4 @@
+//! What commands print, and what happens when they cannot.
+
+mod full_disk;
+mod quiet;

@@ -1,0 +1,86 @@
+//! `-q`: a command that answers a question prints the answer, one that does something prints nothing.
+
+use crate::harness::digest_registry::Registry;
+use crate::harness::project::{Project, committed};
+
+/// The commands that have a test here, with arguments with which they succeed.
+const COMMANDS: [&str; 16] = [
+    "list --python 3.9",
+    "plan --offline --python 3.9",
+    "plan --since first --offline",
+    "explain 3.9",
+    "changed --since first",
+    "render --python 3.9 --job-type server",
+    "render -o out",
+    "render --check out",
+    "export json --offline --python 3.9 --job-type server",
+    "export github --offline",
+    "bump patch --dry-run",
+    "bump patch",
+    "check --offline",
+    "schema",
+    "completions bash",
+    "man",
+];
+
+/// Those that need an engine, or more of a registry than there is here.
+const ELSEWHERE: [&str; 5] = ["merge", "status", "prune", "release", "auth"];
+
+/// What a command that must succeed prints on stdout; nothing may be on stderr.
+fn quiet(project: &Project, arguments: &str) -> String {
+    let output = project.basegen(&format!("-q {arguments}")).output().expect("the command runs");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments} failed:\n{errors}");
+    assert_eq!(errors, "", "{arguments}");
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+#[test]
+fn quiet_commands_print_their_answer_and_nothing_else() {
+    let project = committed();
+    let mut printed = String::new();
+    for command in COMMANDS {
+        let out = quiet(&project, command);
+        let is_long = matches!(command, "schema" | "completions bash" | "man");
+        let shown = if is_long { format!("{} …\n", &out[..1]) } else { out };
+        printed = format!("{printed}$ basegen -q {command}\n{shown}");
+    }
+    insta::assert_snapshot!(printed);
+}
+
+#[test]
+fn quiet_changes_are_silent() {
+    let registry = Registry::start();
+    let project = Project::new();
+    let dockerfile = format!("FROM {}/python:{{{{python}}}}\n", registry.host());
+    project.write("dockerfiles/Dockerfile.hbs", &dockerfile);
+    for python in ["3.9", "3.11"] {
+        registry.tag(&format!("python:{python}"), '1');
+    }
+    for command in [
+        "update",
+        "update --check",
+        "export bake --offline -o bake",
+        "check --fix --offline",
+        "init new",
+    ] {
+        assert_eq!(quiet(&project, command), "", "{command}");
+    }
+    assert!(project.path().join("basegen.lock").exists());
+    assert!(project.path().join("new/matrix.toml").exists());
+    assert!(quiet(&project, "init other --dry-run").contains("would write"));
+}
+
+#[test]
+fn every_command_is_tried_quietly() {
+    let help = crate::harness::project::stdout(crate::harness::project::basegen("--help"));
+    let listed = help.split("commands:\n").nth(1).expect("a list of commands");
+    let listed = listed.split("\n\n").next().unwrap_or_default().lines();
+    let names = listed.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    for name in names.filter_map(|line| line.split_whitespace().next()) {
+        let is_tried = COMMANDS.iter().any(|command| command.split(' ').next() == Some(name))
+            || ELSEWHERE.contains(&name)
+            || ["update", "init"].contains(&name);
+        assert!(is_tried, "`{name}` has no test with -q");
+    }
+}

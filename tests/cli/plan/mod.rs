@@ -1,0 +1,56 @@
+mod since;
+
+use insta::assert_snapshot;
+
+use crate::harness::project::{Project, stdout};
+
+#[test]
+fn the_table_is_for_people() {
+    assert_snapshot!(stdout(Project::new().basegen("plan --offline --python 3.11")));
+}
+
+#[test]
+fn the_json_is_for_programs() {
+    assert_snapshot!(stdout(
+        Project::new()
+            .basegen("plan --offline --format json --python 3.11 --gpu --job-type server")
+    ));
+}
+
+#[test]
+fn the_list_holds_names_only() {
+    assert_snapshot!(stdout(Project::new().basegen("list --no-gpu --registry ghcr.io")), @r"
+    ghcr.io/acme/server-base:3.9-v1.2.3
+    ghcr.io/acme/training-base:3.9-v1.2.3
+    ghcr.io/acme/server-base:3.11-v1.2.3
+    ghcr.io/acme/training-base:3.11-v1.2.3
+    ");
+}
+
+#[test]
+fn the_matrix_may_be_elsewhere() {
+    let project = Project::new();
+    let mut command = project.basegen("list --python 3.9 --job-type server");
+    command.arg("-f").arg(project.path().join("matrix.toml")).current_dir("/");
+    assert_snapshot!(stdout(command), @"acme/server-base:3.9-v1.2.3");
+}
+
+#[test]
+fn templates_that_do_not_render_fail_every_look() {
+    let project = Project::new();
+    project.write("dockerfiles/Dockerfile.hbs", "FROM python:{{pyhton}}\n");
+    for arguments in ["list", "--dry-run", "plan --offline", "plan --offline --format markdown"] {
+        let output = project.basegen(arguments).output().expect("the command runs");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{arguments}: {errors}");
+        assert!(errors.contains("pyhton"), "{arguments}: {errors}");
+    }
+}
+
+#[test]
+fn platforms_can_be_chosen() {
+    let list = stdout(
+        Project::new().basegen("plan --offline --platform linux/arm64 --python 3.9 --format json"),
+    );
+    assert!(list.contains("\"linux/arm64\"") && !list.contains("amd64"), "{list}");
+}

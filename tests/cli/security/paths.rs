@@ -1,0 +1,235 @@
+//! Paths of a checkout that lead out of it: nothing is read or written there.
+
+use std::fmt::Write as _;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use crate::harness::project::{MATRIX, Project, stdout};
+
+/// A repository with a matrix, and a folder outside of it that nobody may touch.
+struct Hostile {
+    project: Project,
+    outside: tempfile::TempDir,
+}
+
+impl Hostile {
+    fn new() -> Self {
+        let project = Project::new();
+        fs_err::create_dir(project.path().join(".git")).expect("a folder");
+        fs_err::write(project.path().join(".git/config"), "v1.2.3\n").expect("a file");
+        let hostile = Self { project, outside: tempfile::tempdir().expect("a folder") };
+        hostile.put("dockerfiles/Dockerfile.hbs", "FROM secret\n");
+        hostile.put("VERSION", "v1.2.3\n");
+        hostile.put("Cargo.lock", "version = 4\n");
+        hostile.put("basegen.lock", "secret = 1\n");
+        hostile.put("README.md", "secret\n<!-- images: -->\n<!-- end of images -->\n");
+        hostile.put("netrc", "secret\n");
+        hostile
+    }
+
+    fn put(&self, path: &str, text: &str) {
+        let path = self.outside.path().join(path);
+        fs_err::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        fs_err::write(path, text).expect("a file");
+    }
+
+    /// Writes a matrix with `keys`, which may replace its `[version]`.
+    fn matrix(&self, keys: &str) {
+        let version = "[version]\nfile = \"VERSION\"\n";
+        let matrix = match keys.contains("[version]") {
+            true => MATRIX.replace(version, ""),
+            false => MATRIX.to_owned(),
+        };
+        self.project.write("matrix.toml", &format!("{matrix}\n{keys}\n"));
+    }
+
+    /// Makes `path` of the repository a link to `target`, which is outside.
+    fn link(&self, path: &str, target: &str) {
+        let path = self.project.path().join(path);
+        if path.is_dir() {
+            fs_err::remove_dir_all(&path).expect("removed");
+        } else if path.exists() {
+            fs_err::remove_file(&path).expect("removed");
+        }
+        symlink(self.outside.path().join(target), path).expect("a link");
+    }
+
+    /// What a command prints and how it ends.
+    fn run(&self, arguments: &str) -> String {
+        let arguments = arguments.replace("OUTSIDE", &self.outside.path().display().to_string());
+        let output = self.project.basegen(&arguments).output().expect("the command runs");
+        let real = fs_err::canonicalize(self.outside.path()).expect("a path");
+        let told = String::from_utf8_lossy(&output.stderr);
+        let told = told.replace(&*real.to_string_lossy(), "/outside");
+        let real = fs_err::canonicalize(self.project.path()).expect("a path");
+        let told = told.replace(&*real.to_string_lossy(), "/repository");
+        assert!(!told.contains("secret\n"), "{told}");
+        format!("{}: {told}", output.status.code().expect("a code"))
+    }
+
+    /// The files outside and in the git directory, with what they hold.
+    fn elsewhere(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let mut files = Vec::new();
+        collect(self.outside.path(), &mut files);
+        collect(&self.project.path().join(".git"), &mut files);
+        files.sort();
+        files
+    }
+}
+
+fn collect(folder: &Path, files: &mut Vec<(PathBuf, Vec<u8>)>) {
+    for entry in fs_err::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        match path.is_dir() {
+            true => collect(&path, files),
+            false => files.push((path.clone(), fs_err::read(path).expect("a file"))),
+        }
+    }
+}
+
+#[test]
+fn every_path_of_a_matrix_stays_in_the_repository() {
+    let mut all = String::new();
+    let mut refused = |what: &str, command: &str, prepare: &dyn Fn(&Hostile)| {
+        let hostile = Hostile::new();
+        prepare(&hostile);
+        let before = hostile.elsewhere();
+        let told = hostile.run(command);
+        assert_eq!(hostile.elsewhere(), before, "{what}");
+        writeln!(all, "{what}\n{told}").expect("a string");
+    };
+    refused("templates", "check --offline --fix", &|hostile| {
+        hostile.link("dockerfiles", "dockerfiles");
+    });
+    refused("rendered", "check --offline --fix", &|hostile| {
+        hostile.matrix("[generated]\nrendered = \"rendered\"");
+        hostile.link("rendered", "");
+    });
+    refused("rendered, a link above", "check --offline --fix", &|hostile| {
+        hostile.matrix("[generated]\nrendered = \"link/new\"");
+        hostile.link("link", "");
+    });
+    refused("rendered, in the git directory", "check --offline --fix", &|hostile| {
+        hostile.matrix("[generated]\nrendered = \".git/hooks\"");
+    });
+    refused("readme", "check --offline --fix", &|hostile| {
+        hostile.matrix("[generated]\nreadme = \"README.md\"");
+        hostile.link("README.md", "README.md");
+    });
+    refused("version", "bump minor", &|hostile| hostile.link("VERSION", "VERSION"));
+    refused("version, in the git directory", "bump minor", &|hostile| {
+        hostile.matrix("[version]\nfile = \".git/config\"");
+    });
+    refused("another place of the version", "bump minor", &|hostile| {
+        hostile.matrix("[[version.also]]\nfile = \"other\"");
+        hostile.link("other", "VERSION");
+    });
+    refused("a file that does not exist", "bump minor", &|hostile| {
+        hostile.matrix("[version]\nfile = \"new\"");
+        hostile.link("new", "new");
+    });
+    refused("lock", "check --offline --fix", &|hostile| {
+        hostile.link("basegen.lock", "basegen.lock");
+    });
+    refused("Cargo.lock", "bump minor", &|hostile| {
+        hostile.matrix("[version]\nfile = \"Cargo.toml\"\nkey = \"package.version\"");
+        hostile.project.write("Cargo.toml", "[package]\nname = \"a\"\nversion = \"1.2.3\"\n");
+        hostile.link("Cargo.lock", "Cargo.lock");
+    });
+    refused("schema", "check --offline --fix", &|hostile| {
+        hostile.project.write("matrix.toml", &format!("#:schema link/schema.json\n{MATRIX}"));
+        hostile.link("link", "");
+    });
+    refused("schema beside the matrix", "check --offline --fix", &|hostile| {
+        hostile.link("matrix.schema.json", "netrc");
+    });
+    refused("matrix", "plan --offline", &|hostile| hostile.link("matrix.toml", "netrc"));
+    insta::assert_snapshot!(all);
+}
+
+#[test]
+fn a_path_with_dots_or_from_the_root_stays_in_the_repository_too() {
+    let hostile = Hostile::new();
+    let outside = hostile.outside.path().display().to_string();
+    let real = fs_err::canonicalize(hostile.outside.path()).expect("a path");
+    let mut all = String::new();
+    for keys in [
+        "[version]\nfile = \"../up\"".to_owned(),
+        "[generated]\nreadme = \"/etc/hostname\"".to_owned(),
+        "[generated]\nrendered = \"../up\"".to_owned(),
+        "[build.secrets]\nnetrc = { file = \"../up\" }".to_owned(),
+        format!("[build.secrets]\nnetrc = {{ file = \"{outside}/netrc\" }}"),
+        format!("[build]\nca_certificates = \"{outside}/netrc\""),
+        format!("[build.secrets]\nnetrc = {{ file = \"{outside}/gone\", optional = true }}"),
+    ] {
+        hostile.matrix(&keys);
+        let up = fs_err::canonicalize(hostile.project.path()).expect("a path");
+        let up = up.parent().expect("a folder").display().to_string();
+        let told = hostile
+            .run("export bake --offline -o out")
+            .replace(&*real.to_string_lossy(), "/outside");
+        all += &told.replace(&outside, "/outside").replace(&format!("{up}/up"), "/up");
+        assert!(!hostile.project.path().join("out").exists(), "{keys}");
+    }
+    // As many marks as the path of the temporary folder has characters.
+    while all.contains("^^") {
+        all = all.replace("^^", "^");
+    }
+    insta::assert_snapshot!(all);
+}
+
+#[test]
+fn a_secret_outside_of_the_repository_needs_an_exception() {
+    let hostile = Hostile::new();
+    hostile.matrix("[build.secrets]\nnetrc = { file = \"netrc\" }");
+    hostile.link("netrc", "netrc");
+    insta::assert_snapshot!(hostile.run("export bake --offline -o out"));
+    for allowed in ["fs.read=OUTSIDE/netrc", "fs=OUTSIDE", "fs.read=*"] {
+        let told = hostile.run(&format!("--allow {allowed} export bake --offline -o out"));
+        assert!(told.starts_with("0: "), "{told}");
+    }
+    for allowed in ["fs.write=OUTSIDE", "fs.read=OUTSIDE/net"] {
+        let told = hostile.run(&format!("export bake --offline -o out --allow {allowed}"));
+        assert!(told.starts_with("3: "), "{told}");
+    }
+    insta::assert_snapshot!(hostile.run("plan --offline --allow read=x"));
+}
+
+#[test]
+fn what_may_be_read_is_not_written_without_another_exception() {
+    let hostile = Hostile::new();
+    hostile.matrix("[generated]\nrendered = \"rendered\"\n[[version.also]]\nfile = \"other\"");
+    hostile.link("rendered", "rendered");
+    hostile.link("other", "VERSION");
+    let before = hostile.elsewhere();
+    let read = "--allow fs.read=OUTSIDE";
+    insta::assert_snapshot!(hostile.run(&format!("check --offline --fix {read}")));
+    insta::assert_snapshot!(hostile.run(&format!("bump minor {read}")));
+    assert_eq!(hostile.elsewhere(), before);
+    let told =
+        hostile.run(&format!("check --offline --fix {read} --allow fs.write=OUTSIDE/rendered"));
+    assert!(told.starts_with("0: "), "{told}");
+    let told = hostile.run("bump minor --allow fs=OUTSIDE");
+    assert!(told.starts_with("0: "), "{told}");
+    let version = fs_err::read_to_string(hostile.outside.path().join("VERSION"));
+    assert_eq!(version.expect("the version"), "v1.3.0\n");
+}
+
+#[test]
+fn links_within_the_repository_are_followed() {
+    let hostile = Hostile::new();
+    let path = |path: &str| hostile.project.path().join(path);
+    hostile
+        .project
+        .write("images/matrix.toml", &format!("{MATRIX}\n[generated]\nrendered = \"rendered\"\n"));
+    fs_err::create_dir(path("out")).expect("a folder");
+    for (target, link) in
+        [("../dockerfiles", "dockerfiles"), ("../out", "rendered"), ("../VERSION", "VERSION")]
+    {
+        symlink(target, path("images").join(link)).expect("a link");
+    }
+    stdout(hostile.project.basegen("check --offline --fix -f images/matrix.toml"));
+    stdout(hostile.project.basegen("bump minor -f images/matrix.toml"));
+    assert!(path("out/3.9-server/Dockerfile").exists());
+    assert_eq!(fs_err::read_to_string(path("VERSION")).expect("a version"), "v1.3.0\n");
+}

@@ -1,0 +1,94 @@
+//! `basegen update`: the lock of the upstream images.
+
+use std::process::Command;
+
+use insta::assert_snapshot;
+
+use crate::harness::digest_registry::Registry;
+use crate::harness::project::{Project, stdout};
+
+/// The usual project, built on `python` and `tools` of `registry`.
+fn project(registry: &Registry) -> Project {
+    let project = Project::new();
+    let host = registry.host();
+    let dockerfile = format!(
+        "FROM {host}/python:{{{{python}}}}\n{{{{#if gpu}}}}\nCOPY --from={host}/acme/tools:1 /x /\n{{{{/if}}}}\n"
+    );
+    project.write("dockerfiles/Dockerfile.hbs", &dockerfile);
+    for python in ["3.9", "3.11"] {
+        registry.tag(&format!("python:{python}"), '1');
+    }
+    registry.tag("acme/tools:1", '2');
+    project
+}
+
+/// How a command ends and what it says, the registry's port left out.
+fn told(registry: &Registry, mut command: Command) -> String {
+    let output = command.output().expect("the command runs");
+    let (out, err) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let code = output.status.code().expect("an exit code");
+    format!("{out}{err}exit code {code}").replace(registry.host(), "REGISTRY")
+}
+
+fn lock(project: &Project, registry: &Registry) -> String {
+    let text = fs_err::read_to_string(project.path().join("basegen.lock")).expect("a lock");
+    text.replace(registry.host(), "REGISTRY")
+}
+
+#[test]
+fn what_moved_is_written_and_told() {
+    let registry = Registry::start();
+    let project = project(&registry);
+    let update = |arguments: &str| told(&registry, project.basegen(&format!("update {arguments}")));
+    assert_snapshot!("check_before", update("--check"));
+    assert!(!project.path().join("basegen.lock").exists());
+    assert_snapshot!("first", update(""));
+    assert_snapshot!("lock", lock(&project, &registry));
+    assert_snapshot!("again", update("--check"));
+    registry.tag("python:3.9", '3');
+    registry.tag("acme/tools:1", '4');
+    let before = lock(&project, &registry);
+    assert_snapshot!("check_after", update("--check"));
+    assert_eq!(lock(&project, &registry), before);
+    // One of them alone, and then the rest; what is no longer built on goes.
+    assert_snapshot!("one", update(&format!("{}/python", registry.host())));
+    let dockerfile = format!("FROM {}/python:{{{{python}}}}\n", registry.host());
+    project.write("dockerfiles/Dockerfile.hbs", &dockerfile);
+    assert_snapshot!("rest", update(""));
+    assert!(!lock(&project, &registry).contains("tools"));
+}
+
+#[test]
+fn what_is_rendered_is_pinned() {
+    let registry = Registry::start();
+    let project = project(&registry);
+    stdout(project.basegen("update"));
+    let rendered = stdout(project.basegen("render --python 3.11 --gpu --job-type server"));
+    assert_snapshot!(rendered.replace(registry.host(), "REGISTRY"));
+    stdout(project.basegen("render -o out"));
+    registry.tag("python:3.9", '5');
+    stdout(project.basegen("update"));
+    let drifted = told(&registry, project.basegen("render --check out"));
+    assert!(drifted.contains("changed  3.9-server/Dockerfile"), "{drifted}");
+    assert!(!drifted.contains("3.11-server"), "{drifted}");
+}
+
+#[test]
+fn what_cannot_be_pinned_is_told_and_changes_nothing() {
+    let registry = Registry::start();
+    let project = project(&registry);
+    let update = |arguments: &str| told(&registry, project.basegen(&format!("update {arguments}")));
+    assert_snapshot!("unknown_image", update("pyton"));
+    project.write(
+        "dockerfiles/Dockerfile.hbs",
+        &format!("FROM {}/gone:{{{{python}}}}\n", registry.host()),
+    );
+    assert_snapshot!("missing", update(""));
+    project.write("dockerfiles/Dockerfile.hbs", "FROM base-$TARGETARCH\n");
+    assert_snapshot!("not_known_before_the_build", update(""));
+    assert!(!project.path().join("basegen.lock").exists());
+    project.write("basegen.lock", "schema = 1\n[images]\n\"python\" = \"1\"\n");
+    assert_snapshot!("broken_lock", update("--check"));
+    assert_snapshot!("broken_lock_in_render", told(&registry, project.basegen("render")));
+}

@@ -1,0 +1,5 @@
+//! Registries that ask for credentials, and every source of credentials for them.
+
+pub mod door;
+pub mod ecr;
+pub mod ways;

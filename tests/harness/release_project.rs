@@ -1,0 +1,230 @@
+//! A project whose images are in a registry already, so that no engine is needed to release them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Output;
+
+use basegen::image::{Digest, Tag};
+use basegen::matrix::{self, Selection};
+use basegen::plan::{Fingerprint, Inputs, Lock, Plan, PlanRequest};
+use basegen::registry::Manifest;
+use basegen::render::Renderer;
+use basegen::version::Version;
+use serde_json::json;
+use tokio::process::Command;
+
+use crate::harness::github::{FakeGitHub, REPOSITORY};
+use crate::harness::registry::FakeRegistry;
+
+const MATRIX: &str = r#"
+[image]
+registry = "REGISTRY"
+repository = "acme/base"
+tag = "{{variant}}-{{version}}"
+aliases = ["{{variant}}"]
+dockerfile = "Dockerfile.hbs"
+platforms = ["linux/amd64"]
+[axes]
+python = ["3.11", "3.12"]
+[version]
+file = "VERSION"
+[[version.also]]
+file = "images/constants.py"
+constant = "BASE_IMAGE_VERSION"
+[generated]
+readme = "README.md"
+"#;
+
+/// The table that the README shows; its rows name the version.
+pub const README: &str = "# Images\n\n<!-- images: generated -->\n\n<!-- end of images -->\n";
+
+pub const CONSTANT: &str = "# The images.\nBASE_IMAGE_VERSION = \"v1.2.3\"  # see VERSION\n";
+
+/// The files of the project that its repository has.
+pub const FILES: [(&str, &str); 3] =
+    [("VERSION", "v1.2.3\n"), ("images/constants.py", CONSTANT), ("README.md", README)];
+
+pub struct Project {
+    pub folder: tempfile::TempDir,
+    pub registry: FakeRegistry,
+    pub github: FakeGitHub,
+}
+
+impl Project {
+    pub async fn new() -> Self {
+        let project = Self {
+            folder: tempfile::tempdir().expect("a folder"),
+            registry: FakeRegistry::start().await,
+            github: FakeGitHub::start(&FILES).await,
+        };
+        project.matrix("");
+        project.write("dockerfiles/Dockerfile.hbs", "FROM scratch\nCOPY {{python}}.txt /\n");
+        project.write("dockerfiles/3.11.txt", "3.11\n");
+        project.write("dockerfiles/3.12.txt", "3.12\n");
+        for (path, text) in FILES {
+            project.write(path, text);
+        }
+        project
+    }
+
+    /// One whose v1.2.3 is published.
+    pub async fn released() -> Self {
+        let project = Self::new().await;
+        project.stage();
+        project.stdout("release").await;
+        for (path, text) in FILES {
+            project.write(path, text);
+        }
+        project
+    }
+
+    pub fn matrix(&self, more: &str) {
+        let matrix = MATRIX.replace("REGISTRY", &self.registry.host());
+        self.write("matrix.toml", &format!("{matrix}{more}"));
+    }
+
+    /// Runs git in the folder, as nobody in particular.
+    pub fn git(&self, arguments: &[&str]) {
+        let mut command = std::process::Command::new("git");
+        command.args(["-c", "user.name=a", "-c", "user.email=a@example.org"]).args(arguments);
+        command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
+        let output = command.current_dir(self.folder.path()).output().expect("git");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    pub fn path(&self, path: &str) -> std::path::PathBuf {
+        self.folder.path().join(path)
+    }
+
+    pub fn write(&self, path: &str, text: &str) {
+        let path = self.path(path);
+        fs_err::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+        fs_err::write(path, text).expect("a file");
+    }
+
+    pub fn read(&self, path: &str) -> String {
+        fs_err::read_to_string(self.path(path)).expect("a file")
+    }
+
+    /// Puts the images of the matrix into the registry, as a run does that has built them and
+    /// named none.
+    pub fn stage(&self) {
+        self.stage_of("matrix.toml");
+    }
+
+    pub fn stage_of(&self, matrix: &str) {
+        for (text, staging, labels) in images(&self.path(matrix)) {
+            let config = json!({ "config": { "Labels": labels } }).to_string();
+            let layers = ["what all have in common\n".repeat(1000), text];
+            let part = |kind: &str, text: &str| json!({ "mediaType": kind, "digest": Digest::of(text.as_bytes()), "size": text.len() });
+            let tar = "application/vnd.oci.image.layer.v1.tar";
+            let manifest = json!({
+                "schemaVersion": 2, "mediaType": Manifest::OCI_IMAGE,
+                "config": part("application/vnd.oci.image.config.v1+json", &config),
+                "layers": layers.each_ref().map(|layer| part(tar, layer)),
+            });
+            for blob in layers.into_iter().chain([config]) {
+                self.registry.add_blob("acme/base", blob);
+            }
+            let manifest = manifest.to_string();
+            self.registry.add_manifest(
+                "acme/base",
+                staging.as_str(),
+                Manifest::OCI_IMAGE,
+                manifest,
+            );
+        }
+    }
+
+    /// A command with the token of a person, and nothing else of the environment.
+    pub fn basegen(&self, arguments: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_basegen"));
+        command
+            .args(arguments.split_whitespace())
+            .env_clear()
+            .current_dir(self.folder.path())
+            .env("HOME", self.path("home"))
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("GITHUB_API_URL", self.github.api())
+            .env("GITHUB_REPOSITORY", REPOSITORY)
+            .env("GITHUB_TOKEN", "canary-person")
+            // What was just published is found by the tags alone.
+            .env("DOCKER_HOST", "unix:///nonexistent");
+        command
+    }
+
+    /// What a command says, and how it ends; addresses left out.
+    pub async fn told(&self, mut command: Command) -> String {
+        let output = command.output().await.expect("the command runs");
+        self.shown(&output)
+    }
+
+    /// A text without what differs from run to run: the registry's address, and the digest of the
+    /// release set, which lists that address.
+    pub fn settled(&self, text: &str) -> String {
+        let text = text.replace(&self.registry.host(), "REGISTRY");
+        let lines = text.lines().map(|line| match line.split_once("The release set is ") {
+            Some((before, _)) => format!("{before}The release set is SET"),
+            None => line.to_owned(),
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    pub fn shown(&self, output: &Output) -> String {
+        let text = |bytes: &[u8]| {
+            let text = self.settled(&String::from_utf8_lossy(bytes));
+            let host = self.github.api().replace("http://", "").replace("/api/v3", "");
+            // How long it took is nobody's business here.
+            let lines = text.replace(&host, "GITHUB");
+            let lines = lines.lines().map(|line| match line.split_once(" tags set in ") {
+                Some((before, _)) => format!("{before} tags set in TIME"),
+                None => line.to_owned(),
+            });
+            lines.collect::<Vec<_>>().join("\n")
+        };
+        let code = output.status.code().unwrap_or(-1);
+        format!("{}\n----- stderr\n{}\n----- {code}", text(&output.stdout), text(&output.stderr))
+    }
+
+    pub async fn stdout(&self, arguments: &str) -> String {
+        let output = self.basegen(arguments).output().await.expect("the command runs");
+        assert!(output.status.success(), "{}", self.shown(&output));
+        String::from_utf8(output.stdout).expect("UTF-8")
+    }
+
+    /// Merges the open pull request, as its reviewers do.
+    pub fn merge(&self) {
+        self.github.with(|store| {
+            let pull = store.pulls.iter_mut().find(|pull| pull.is_open).expect("an open one");
+            pull.is_open = false;
+            let head = store.branches.remove(&pull.head).expect("a branch");
+            store.branches.insert("main".to_owned(), head);
+        });
+        for (path, _) in FILES {
+            self.write(path, &self.github.file("main", path).expect("a file"));
+        }
+    }
+}
+
+/// What each image of a matrix holds, its staging tag and its labels.
+fn images(file: &Path) -> Vec<(String, Tag, BTreeMap<String, String>)> {
+    let matrix = matrix::load(file).expect("a matrix");
+    let selected = matrix.select(&Selection::default()).expect("all of it");
+    let version = Some(Version::custom("any").expect("a version"));
+    let request = PlanRequest { version, ..PlanRequest::default() };
+    let plan = Plan::new(&matrix, &selected, request).expect("a plan");
+    let pins = Lock::of(&matrix).expect("a lock").pins;
+    let mut renderer = Renderer::new(&matrix).expect("templates").pinned(pins);
+    let contexts = renderer.render_all(&selected.variants).expect("contexts");
+    let inputs = Inputs::of_all(&plan.targets, &contexts, &matrix.build.secret_ids());
+    let images = inputs.iter().zip(&contexts).map(|(inputs, context)| {
+        let fingerprint = inputs.fingerprint().expect("all is pinned");
+        let labels = BTreeMap::from([
+            (Fingerprint::LABEL.to_owned(), fingerprint.to_string()),
+            (Inputs::LABEL.to_owned(), inputs.label()),
+        ]);
+        let files = context.files.iter().map(|file| String::from_utf8_lossy(&file.content));
+        (files.collect::<String>(), fingerprint.staging_tag(), labels)
+    });
+    images.collect()
+}

@@ -1,0 +1,41 @@
+//! GitHub's runner, as far as the workflows of this repository need it, and a repository for it to work on.
+
+pub mod actions;
+pub mod expressions;
+pub mod repository;
+pub mod runner;
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+/// The workflows of this repository.
+pub const WORKFLOWS: [&str; 3] = [CI, RELEASE, BINARIES];
+pub const CI: &str = ".github/workflows/ci.yml";
+pub const RELEASE: &str = ".github/workflows/release.yml";
+pub const BINARIES: &str = ".github/workflows/binaries.yml";
+
+/// A file of this repository.
+pub fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+/// A YAML file of this repository.
+pub fn yaml(name: &str) -> Value {
+    let text = fs_err::read_to_string(path(name)).expect("a file");
+    parse(&text)
+}
+
+pub fn parse(text: &str) -> Value {
+    serde_saphyr::from_str(text).expect("YAML")
+}
+
+/// The entries of a mapping.
+pub fn entries(value: &Value) -> impl Iterator<Item = (&str, &Value)> {
+    value.as_object().into_iter().flatten().map(|(key, value)| (key.as_str(), value))
+}
+
+/// The items of a list.
+pub fn items(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}

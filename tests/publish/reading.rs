@@ -1,0 +1,84 @@
+//! What can be read of a release when it is there.
+
+use std::collections::BTreeSet;
+
+use basegen::publish::{Finding, ReleaseSet, Row, audit, delete_tags, stale_tags};
+
+use crate::harness::machine::{Machine, Release, client, reference, release};
+use crate::harness::registry::FakeRegistry;
+
+#[tokio::test]
+async fn a_set_tells_what_belongs_together_and_an_audit_what_is_left_of_it() {
+    let registry = FakeRegistry::start().await;
+    let digests = Machine::new().whole(&release(&registry, "v1", "x")).await;
+    let client = client();
+    let (a, b) = (registry.repository("acme/a"), registry.repository("acme/b"));
+    let name = reference(&a, "basegen-release-v1");
+    let (set, _) = ReleaseSet::read(&client, &name).await.expect("read").expect("a set");
+    let listed: Vec<_> = set.images.values().map(|image| image.digest.clone()).collect();
+    assert_eq!(listed, digests);
+    let findings = async || {
+        let audited = audit(&client, &set).await.expect("an audit");
+        audited.iter().map(|image| image.finding).collect::<Vec<_>>()
+    };
+    assert_eq!(findings().await, [Finding::Whole, Finding::Whole]);
+
+    client.delete(&a, &reference(&a, "a-v1").tag).await.expect("deleted");
+    let other = client.manifest(&a, &name.tag).await.expect("read").expect("a manifest");
+    registry.add_manifest("acme/b", "b-v1", &other.media_type, other.bytes);
+    assert_eq!(findings().await, [Finding::Untagged, Finding::Moved]);
+    client.delete(&b, &digests[1]).await.expect("deleted");
+    assert_eq!(findings().await, [Finding::Untagged, Finding::Lost]);
+}
+
+#[tokio::test]
+async fn what_is_no_set_is_not_read_as_one() {
+    let registry = FakeRegistry::start().await;
+    let v1 = release(&registry, "v1", "x");
+    Machine::new().whole(&v1).await;
+    let error = ReleaseSet::read(&client(), &v1.rows[0].job.references[0]).await;
+    let error = error.expect_err("no set").to_string();
+    insta::assert_snapshot!(error.replace(&registry.host(), "HOST"));
+    let none = reference(&registry.repository("acme/none"), "v1");
+    assert!(ReleaseSet::read(&client(), &none).await.expect("an answer").is_none());
+}
+
+#[tokio::test]
+async fn staging_tags_that_nobody_needs_are_deleted_and_no_others() {
+    let registry = FakeRegistry::start().await;
+    let (v1, v2) = (release(&registry, "v1", "x"), release(&registry, "v2", "y"));
+    let v2 = v2.checked_by("one");
+    let machine = Machine::new();
+    machine.whole(&v1).await;
+    machine.whole(&v2).await;
+    // The checks of today, and those of yesterday.
+    let other = v2.clone().checked_by("two");
+    machine.whole(&other).await;
+    let checked = |release: &Release| -> Vec<_> {
+        let rows = release.rows.iter();
+        let tag = |row: &Row| Some(row.fingerprint.as_ref()?.checked_tag(row.checks.as_ref()?));
+        rows.filter_map(tag).collect()
+    };
+    let v2 = other;
+    let repositories = BTreeSet::from(["acme/a", "acme/b"].map(|path| registry.repository(path)));
+    let mut needed: BTreeSet<_> = v2.rows.iter().map(|row| row.job.staging.clone()).collect();
+    needed.extend(checked(&v2));
+    let stale = stale_tags(&client(), &repositories, &needed).await.expect("a list");
+    let of_v1 = v1.rows.iter().map(|row| row.job.staging.clone());
+    let mut expected: Vec<_> = of_v1.chain(checked(&v2.clone().checked_by("one"))).collect();
+    expected.sort();
+    let mut found: Vec<_> = stale.iter().map(|reference| reference.tag.clone()).collect();
+    found.sort();
+    assert_eq!(found, expected);
+    for tag in &stale {
+        let deleted = delete_tags(&client(), &tag.repository, &[&tag.tag]).await;
+        assert_eq!(deleted.expect("an answer"), 1);
+    }
+    let (set, _) = ReleaseSet::read(&client(), &v1.set.expect("a set").references[0])
+        .await
+        .expect("read")
+        .expect("a set");
+    let audited = audit(&client(), &set).await.expect("an audit");
+    assert!(audited.iter().all(|image| image.finding == Finding::Whole));
+    assert!(stale_tags(&client(), &repositories, &needed).await.expect("a list").is_empty());
+}

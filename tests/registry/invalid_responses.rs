@@ -1,0 +1,206 @@
+//! Faults 4, 7, 11: registries that do not do what they say, or not what a registry does.
+
+use basegen::image::Digest;
+use basegen::registry::{Blob, Manifest, RegistryErrorKind};
+
+use crate::harness::registry::{FakeRegistry, Fault, Rule};
+use crate::harness::registry_client::{bytes, client, image, published, shown, tag};
+
+fn named(digest: &Digest) -> Fault {
+    Fault::Headers(vec![("docker-content-digest", digest.to_string())])
+}
+
+#[tokio::test]
+async fn another_digest_than_what_was_sent_is_an_error() {
+    let registry = FakeRegistry::start().await;
+    let manifest = image(&registry.add_blob("acme/base", "config"), &[]);
+    registry.fail(Rule::every("PUT", "*", named(&Digest::of(b"other"))));
+    let repository = registry.repository("acme/base");
+    let pushed = client().put_manifest(&repository, &tag("v1"), &manifest).await;
+    let error = pushed.expect_err("another digest");
+    assert!(matches!(error.kind(), RegistryErrorKind::WrongDigest { .. }));
+    assert_eq!(registry.count("PUT", "*"), 1);
+
+    let pushed = client().push_blob(&repository, &Blob::of(bytes(10)), &[]).await;
+    let error = pushed.expect_err("another digest");
+    assert!(matches!(error.kind(), RegistryErrorKind::WrongDigest { .. }));
+}
+
+#[tokio::test]
+async fn other_bytes_than_those_asked_for_are_an_error() {
+    let registry = FakeRegistry::start().await;
+    let (one, other) =
+        (published(&registry, "acme/base", "v1"), published(&registry, "acme/base", "v2"));
+    let (client, repository) = (client(), registry.repository("acme/base"));
+    let wrong = |error: &RegistryErrorKind| matches!(error, RegistryErrorKind::WrongDigest { .. });
+
+    // It says another digest than the bytes have.
+    registry.fail(Rule::every("*", "*/manifests/*", named(&other.digest())));
+    let error = client.manifest(&repository, &tag("v1")).await.expect_err("a lie");
+    assert!(wrong(error.kind()));
+    let error = client.head(&repository, &one.digest()).await.expect_err("a lie");
+    assert!(wrong(error.kind()));
+    registry.mend();
+
+    // It serves other bytes under a digest.
+    let body = Fault::Answer {
+        status: 200,
+        headers: vec![("content-type", Manifest::OCI_IMAGE.to_owned())],
+        body: other.bytes.clone(),
+    };
+    registry.fail(Rule::every("*", "*", body));
+    let error = client.manifest(&repository, &one.digest()).await.expect_err("a lie");
+    assert!(wrong(error.kind()));
+    let error = client.blob(&repository, &Digest::of(b"x"), 10_000).await.expect_err("a lie");
+    assert!(wrong(error.kind()));
+}
+
+#[tokio::test]
+async fn blobs_that_are_missing_are_named() {
+    let registry = FakeRegistry::start().await;
+    let (config, missing) = (registry.add_blob("acme/base", "config"), Digest::of(b"missing"));
+    let manifest = image(&config, std::slice::from_ref(&missing));
+    let repository = registry.repository("acme/base");
+    let pushed = client().put_manifest(&repository, &tag("v1"), &manifest).await;
+    let error = pushed.expect_err("a blob is missing");
+    let named = match error.kind() {
+        RegistryErrorKind::BlobUnknown { missing, .. } => missing.clone(),
+        other => panic!("{other}"),
+    };
+    assert_eq!(named, [missing.to_string()]);
+    assert_eq!(registry.count("PUT", "*"), 1);
+    assert!(registry.tags("acme/base").is_empty());
+}
+
+#[tokio::test]
+async fn blobs_that_are_there_are_found_after_a_while() {
+    let registry = FakeRegistry::start().await;
+    let manifest = image(&registry.add_blob("acme/base", "config"), &[]);
+    let unknown = || Fault::error(400, "MANIFEST_INVALID", "blob unknown to registry");
+    let repository = registry.repository("acme/base");
+    registry.fail(Rule::every("PUT", "*", unknown()).times(2));
+    client().put_manifest(&repository, &tag("v1"), &manifest).await.expect("pushed");
+    assert_eq!(registry.count("PUT", "*"), 3);
+
+    // And when they never are, that ends.
+    registry.forget();
+    registry.fail(Rule::every("PUT", "*", unknown()));
+    let pushed = client().put_manifest(&repository, &tag("v2"), &manifest).await;
+    let error = pushed.expect_err("never");
+    assert!(
+        matches!(error.kind(), RegistryErrorKind::BlobUnknown { missing, .. } if missing.is_empty())
+    );
+    assert_eq!(registry.count("PUT", "*"), 6);
+}
+
+#[tokio::test]
+async fn an_upload_that_does_not_advance_is_an_error() {
+    // Nothing taken, and more taken than was sent.
+    for range in ["0-0", "0-7000000"] {
+        let registry = FakeRegistry::start().await;
+        registry.fail(Rule::first("PATCH", "*", Fault::CutRequest(1_000_000)));
+        registry.fail(Rule::nth(2, "PATCH", "*", Fault::header(202, "range", range)));
+        let blob = Blob::of(bytes(6_000_000));
+        let pushed = client().push_blob(&registry.repository("acme/base"), &blob, &[]).await;
+        let error = pushed.expect_err("no progress");
+        assert!(matches!(error.kind(), RegistryErrorKind::Stuck { .. }), "{range}");
+        assert_eq!(registry.count("PATCH", "*"), 2);
+        assert_eq!(registry.count("PUT", "*"), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_registry_that_takes_less_than_was_sent_gets_the_rest() {
+    let registry = FakeRegistry::start().await;
+    let content = bytes(6_000_000);
+    registry.fail(Rule::first("PATCH", "*", Fault::TakePart(1_000_000)));
+    registry.fail(Rule::nth(2, "PATCH", "*", Fault::TakePart(2_000_000)));
+    let blob = Blob::of(content.clone());
+    client().push_blob(&registry.repository("acme/base"), &blob, &[]).await.expect("pushed");
+    let ranges: Vec<_> =
+        registry.seen().into_iter().filter_map(|seen| seen.content_range).collect();
+    assert_eq!(ranges, ["1000000-5999999", "3000000-5999999"]);
+    assert_eq!(registry.blob("acme/base", blob.digest()), Some(content));
+}
+
+#[tokio::test]
+async fn a_registry_that_takes_no_large_pieces_gets_small_ones() {
+    let registry = FakeRegistry::start().await;
+    let content = bytes(6_000_000);
+    registry.fail(Rule::first("PATCH", "*", Fault::status(413)));
+    let blob = Blob::of(content.clone());
+    client().push_blob(&registry.repository("acme/base"), &blob, &[]).await.expect("pushed");
+    let ranges: Vec<_> =
+        registry.seen().into_iter().filter_map(|seen| seen.content_range).collect();
+    assert_eq!(ranges, ["0-4194303", "4194304-5999999"]);
+    assert_eq!(registry.blob("acme/base", blob.digest()), Some(content));
+}
+
+#[tokio::test]
+async fn pieces_are_as_long_as_the_registry_wants_them() {
+    let registry = FakeRegistry::start().await;
+    registry.fail(Rule::first("PATCH", "*", Fault::status(413)));
+    let min = Fault::Headers(vec![("oci-chunk-min-length", "5000000".to_owned())]);
+    registry.fail(Rule::every("POST", "*", min));
+    let blob = Blob::of(bytes(6_000_000));
+    client().push_blob(&registry.repository("acme/base"), &blob, &[]).await.expect("pushed");
+    let ranges: Vec<_> =
+        registry.seen().into_iter().filter_map(|seen| seen.content_range).collect();
+    assert_eq!(ranges, ["0-4999999", "5000000-5999999"]);
+}
+
+#[tokio::test]
+async fn a_gigabyte_of_error_is_not_read() {
+    let registry = FakeRegistry::start().await;
+    let fault = registry.fail(Rule::every("*", "*", Fault::Gigabyte(400)));
+    let error = client().tags(&registry.repository("acme/base")).await.expect_err("an error");
+    assert!(shown(error, &registry).len() < 1000);
+    assert!((1..100).contains(&fault.megabytes()), "{}", fault.megabytes());
+}
+
+#[tokio::test]
+async fn a_gigabyte_of_success_is_not_read_either() {
+    let registry = FakeRegistry::start().await;
+    let fault = registry.fail(Rule::every("*", "*", Fault::Gigabyte(200)));
+    let (client, repository) = (client(), registry.repository("acme/base"));
+    let error = client.manifest(&repository, &tag("v1")).await.expect_err("too large");
+    assert!(matches!(error.kind(), RegistryErrorKind::TooLarge { limit: 4_194_304, .. }));
+    let error = client.blob(&repository, &Digest::of(b"x"), 77).await.expect_err("too large");
+    assert!(matches!(error.kind(), RegistryErrorKind::TooLarge { limit: 77, .. }));
+    assert!((2..200).contains(&fault.megabytes()), "{}", fault.megabytes());
+}
+
+#[tokio::test]
+async fn a_page_for_people_is_no_manifest() {
+    let registry = FakeRegistry::start().await;
+    let page = Fault::Answer {
+        status: 200,
+        headers: vec![("content-type", "text/html; charset=utf-8".to_owned())],
+        body: "<!DOCTYPE html><title>Please log in</title>".into(),
+    };
+    registry.fail(Rule::every("*", "*", page));
+    let (client, repository) = (client(), registry.repository("acme/base"));
+    let error = client.manifest(&repository, &tag("v1")).await.expect_err("a page");
+    insta::assert_snapshot!(shown(error, &registry), @r"
+    error: failed to fetch the manifest of `registry/acme/base:v1`
+      caused by: the answer of `registry` is no manifest: it is text/html
+    ");
+    let error = client.head(&repository, &tag("v1")).await.expect_err("a page");
+    assert!(shown(error, &registry).contains("no manifest: it is text/html"));
+    let error = client.tags(&repository).await.expect_err("a page");
+    assert!(shown(error, &registry).contains("no list of tags: it says that it is text/html"));
+    let error = client.blob(&repository, &Digest::of(b"x"), 1000).await.expect_err("a page");
+    assert!(shown(error, &registry).contains("no blob: it is text/html"));
+}
+
+#[tokio::test]
+async fn what_a_registry_says_cannot_move_the_cursor() {
+    let registry = FakeRegistry::start().await;
+    let fault = Fault::error(400, "\u{1b}[31mRED", "one\r\n::error::two\u{202e}\u{7}");
+    registry.fail(Rule::every("*", "*", fault));
+    let error = client().tags(&registry.repository("acme/base")).await.expect_err("an error");
+    insta::assert_snapshot!(shown(error, &registry), @r"
+    error: failed to list the tags of `registry/acme/base`
+      caused by: `registry` answered 400 Bad Request: [31mRED: one ::error::two
+    ");
+}
