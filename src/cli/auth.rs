@@ -33,7 +33,8 @@ pub(super) fn check(
     let matrix = selection::load(global)?;
     let needs = chosen(needs(&matrix, args)?, &args.hosts)?;
     // Somebody waits for the answer, and can ask again.
-    let retry = RetryPolicy { attempts: 2, longest_told: Duration::ZERO, ..RetryPolicy::default() };
+    let retry =
+        RetryPolicy { attempts: 2, longest_retry_after: Duration::ZERO, ..RetryPolicy::default() };
     let options = RegistryOptions { retry, ..registries::options(&matrix, environment)? };
     let credentials = Arc::clone(&options.credentials);
     let runtime = Runtime::new().map_err(FileError::runtime)?;

@@ -48,12 +48,11 @@ impl Host {
 
     /// Begins an upload and cancels it.
     pub(super) async fn check_push(&self, path: &str) -> Result<(), RegistryErrorKind> {
-        let url = self.url(&format!("{path}/blobs/uploads/"));
-        let call = Call::new(Method::POST, url, Scopes::push(path));
+        let call = Call::new(Method::POST, self.uploads_url(path), Scopes::push(path));
         let reply = self.send(&call).await?;
         if reply.status.is_success() {
-            if let Ok(Some(session)) = self.session(&call.url, &reply) {
-                self.cancel(path, session).await;
+            if let Ok(Some(url)) = self.upload_url(&call.url, &reply) {
+                self.cancel_upload(path, url).await;
             }
             return Ok(());
         }

@@ -37,11 +37,11 @@ struct Authorization {
 impl Host {
     /// Sends a request until it is answered with something that repeating cannot change.
     pub(super) async fn send(&self, call: &Call) -> Result<Reply, RegistryErrorKind> {
-        let mut attempts = Attempts::new(&self.retry, &self.gate);
+        let mut attempts = Attempts::new(&self.retry, &self.limiter);
         loop {
             match self.attempt(call).await {
                 Ok(reply) => return Ok(reply),
-                Err(failure) => attempts.after(failure).await?,
+                Err(failure) => attempts.wait_after(failure).await?,
             }
         }
     }
@@ -50,7 +50,7 @@ impl Host {
     pub(super) async fn attempt(&self, call: &Call) -> Result<Reply, Failure> {
         // What is elsewhere gets no proof, and its URL is proof enough.
         if !self.is_home(&call.url) {
-            let reply = self.carry(call, &Proof::none(), &self.gate).await?;
+            let reply = self.carry(call, &Proof::none(), &self.limiter).await?;
             return Ok(self.settle(call, reply)?);
         }
         let mut scopes = call.scopes.clone();
@@ -58,7 +58,7 @@ impl Host {
         let mut proofs = 0;
         loop {
             let was_challenged = self.challenge().is_some();
-            let authorization = self.authorization(&scopes).await.map_err(Failure::repeated)?;
+            let authorization = self.authorization(&scopes).await.map_err(Failure::nested)?;
             if let Some((mut reply, header)) = refused.take() {
                 // The same password, or still none, is refused again.
                 if authorization.proof.header == header {
@@ -70,7 +70,7 @@ impl Host {
                     return Err(self.refusal(&scopes, &reply).into());
                 }
             }
-            let reply = self.carry(call, &authorization.proof, &self.gate).await?;
+            let reply = self.carry(call, &authorization.proof, &self.limiter).await?;
             let challenge = match reply.status {
                 _ if !self.is_home(&reply.url) => return Ok(self.settle(call, reply)?),
                 StatusCode::UNAUTHORIZED => {
@@ -115,7 +115,7 @@ impl Host {
     async fn challenges(&self) -> Result<bool, RegistryErrorKind> {
         let ask = || async {
             let ping = Call::new(Method::GET, self.url(""), Scopes::default());
-            let reply = self.carry(&ping, &Proof::none(), &self.gate).await?;
+            let reply = self.carry(&ping, &Proof::none(), &self.limiter).await?;
             let is_ours = reply.status == StatusCode::UNAUTHORIZED && self.is_home(&reply.url);
             if let Some(challenge) = Challenge::of(&reply.headers).filter(|_| is_ours) {
                 self.learn(&challenge);
@@ -212,10 +212,10 @@ impl Host {
         let realm = self.url("").join(realm);
         let realm = realm.map_err(|_| self.unexpected("challenge", "its realm is no URL"))?;
         let (call, proof) = token_call(realm, service, scopes, credential);
-        let gate = self.shared.gate(&self.shown(&call.url));
-        let mut attempts = Attempts::new(&self.retry, &gate);
+        let limiter = self.shared.limiter(&self.shown(&call.url));
+        let mut attempts = Attempts::new(&self.retry, &limiter);
         loop {
-            let outcome = match self.carry(&call, &proof, &gate).await {
+            let outcome = match self.carry(&call, &proof, &limiter).await {
                 Ok(reply) if is_transient(reply.status.as_u16()) => {
                     Err(self.refusal(scopes, &reply))
                 }
@@ -223,7 +223,7 @@ impl Host {
             };
             match outcome {
                 Ok(reply) => return self.token(scopes, &reply),
-                Err(failure) => attempts.after(failure).await?,
+                Err(failure) => attempts.wait_after(failure).await?,
             }
         }
     }

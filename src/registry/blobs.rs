@@ -27,9 +27,13 @@ impl Host {
         }
     }
 
-    /// Whether a blob is there, asked before it is pushed: with the token of the push, and
-    /// compared in size where the registry tells it.
-    pub(super) async fn holds(&self, path: &str, blob: &Blob) -> Result<bool, RegistryErrorKind> {
+    /// Returns true if the repository has this blob. Uses the token of the push that follows, and
+    /// compares the size if the registry sends it.
+    pub(super) async fn has_blob_for_push(
+        &self,
+        path: &str,
+        blob: &Blob,
+    ) -> Result<bool, RegistryErrorKind> {
         let call = Call::new(Method::HEAD, self.blob_url(path, blob.digest()), Scopes::push(path));
         let reply = self.send(&call).await?;
         match reply.status.as_u16() {

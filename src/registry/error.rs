@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use super::retry::{Retry, Retryable};
 use super::{CredentialsError, Problem};
 use crate::error::{ExitCode, Explain};
 use crate::image::Digest;
@@ -196,18 +197,6 @@ pub enum RegistryErrorKind {
         /// Why not.
         problem: &'static str,
     },
-    /// An upload that does not get on.
-    #[error(
-        "`{host}` took bytes up to {sent} and says that it has {has}: the upload does not advance"
-    )]
-    Stuck {
-        /// The host.
-        host: String,
-        /// The offset up to which bytes were sent.
-        sent: u64,
-        /// The offset that it has.
-        has: u64,
-    },
     /// The blob that is to be sent cannot be read.
     #[error("the blob could not be read")]
     Source(#[source] Arc<io::Error>),
@@ -287,18 +276,21 @@ impl RegistryErrorKind {
         }
     }
 
-    pub(super) fn told_wait(&self) -> Option<Duration> {
-        match self {
-            Self::Status { wait, .. } => *wait,
-            _ => None,
-        }
-    }
-
-    /// The same failure, when it asks for a wait that is longer than `limit`.
-    pub(super) fn too_long(self, limit: Duration) -> Self {
+    /// The error for a requested wait that is longer than `limit`.
+    pub(super) fn into_throttled(self, limit: Duration) -> Self {
         match self {
             Self::Status { host, wait: Some(wait), .. } => Self::Throttled { host, wait, limit },
             other => other,
+        }
+    }
+}
+
+impl Retryable for RegistryErrorKind {
+    fn retry(&self) -> Retry {
+        match self {
+            _ if !self.is_transient() => Retry::Never,
+            Self::Status { wait: Some(wait), .. } => Retry::After(*wait),
+            _ => Retry::Backoff,
         }
     }
 }

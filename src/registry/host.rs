@@ -10,7 +10,7 @@ use tokio::sync::OnceCell;
 use super::address::{self, Reach};
 use super::challenge::Challenge;
 use super::clock::Clock;
-use super::gate::Gate;
+use super::limiter::RateLimiter;
 use super::tokens::Tokens;
 use super::transport::{Transport, authority};
 use super::{Credentials, HostOptions, RegistryErrorKind, RegistryOptions, RetryPolicy};
@@ -26,7 +26,7 @@ pub(super) struct Shared {
     pub(super) credentials: Arc<Credentials>,
     pub(super) retry: RetryPolicy,
     pub(super) options: HashMap<String, HostOptions>,
-    gates: Mutex<HashMap<String, Arc<Gate>>>,
+    limiters: Mutex<HashMap<String, Arc<RateLimiter>>>,
 }
 
 impl Shared {
@@ -36,17 +36,17 @@ impl Shared {
             credentials: Arc::clone(&options.credentials),
             retry: options.retry,
             options: options.hosts.clone().into_iter().collect(),
-            gates: Mutex::default(),
+            limiters: Mutex::default(),
         })
     }
 
-    /// The gate before `host`; a token server has one too.
-    pub(super) fn gate(&self, host: &str) -> Arc<Gate> {
-        let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
-        let gate = gates.entry(host.to_owned()).or_insert_with(|| {
-            Arc::new(Gate::new(&self.options.get(host).cloned().unwrap_or_default()))
+    /// Returns the limiter of `host`, which may be a token server too.
+    pub(super) fn limiter(&self, host: &str) -> Arc<RateLimiter> {
+        let mut limiters = self.limiters.lock().unwrap_or_else(PoisonError::into_inner);
+        let limiter = limiters.entry(host.to_owned()).or_insert_with(|| {
+            Arc::new(RateLimiter::new(&self.options.get(host).cloned().unwrap_or_default()))
         });
-        Arc::clone(gate)
+        Arc::clone(limiter)
     }
 }
 
@@ -59,7 +59,7 @@ pub(super) struct Host {
     pub(super) is_mirror: bool,
     pub(super) shared: Arc<Shared>,
     pub(super) retry: RetryPolicy,
-    pub(super) gate: Arc<Gate>,
+    pub(super) limiter: Arc<RateLimiter>,
     pub(super) tokens: Tokens,
     pub(super) clock: Clock,
     /// How it asked to be told who we are; nothing while it never asked.
@@ -104,17 +104,18 @@ impl Host {
         }
         let name = authority(&base);
         // What a mirror does not have at once, the registry itself has.
-        let retry = RetryPolicy { attempts: 1, longest_told: Duration::ZERO, ..shared.retry };
+        let retry =
+            RetryPolicy { attempts: 1, longest_retry_after: Duration::ZERO, ..shared.retry };
         Ok(Self { retry, is_mirror: true, ..Self::at(base, name, shared) })
     }
 
     fn at(base: Url, name: String, shared: Arc<Shared>) -> Self {
-        let gate = shared.gate(&name);
+        let limiter = shared.limiter(&name);
         Self {
             name,
             base,
             is_mirror: false,
-            gate,
+            limiter,
             retry: shared.retry,
             shared,
             tokens: Tokens::default(),

@@ -155,7 +155,7 @@ impl Host {
         let call = Call::new(Method::PUT, self.manifest_url(path, name), Scopes::push(path))
             .header(CONTENT_TYPE, &manifest.media_type)
             .payload(Payload::Bytes(manifest.bytes.clone()));
-        let mut attempts = Attempts::new(&self.retry, &self.gate);
+        let mut attempts = Attempts::new(&self.retry, &self.limiter);
         loop {
             let failure = match self.attempt(&call).await {
                 Ok(reply) if reply.status.is_success() => return self.compare(&reply, &digest),
@@ -168,7 +168,7 @@ impl Host {
                 return Ok(());
             };
             let may_be_done = failure.may_be_done();
-            let outcome = attempts.after(failure).await;
+            let outcome = attempts.wait_after(failure).await;
             if may_be_done && self.is_there(path, name, &digest).await {
                 return Ok(());
             }
@@ -248,14 +248,14 @@ impl Host {
     ) -> Result<bool, RegistryErrorKind> {
         let url = self.manifest_url(path, name);
         let call = Call::new(Method::DELETE, url, Scopes::delete(path));
-        let mut attempts = Attempts::new(&self.retry, &self.gate);
+        let mut attempts = Attempts::new(&self.retry, &self.limiter);
         let mut may_be_done = false;
         loop {
             let reply = match self.attempt(&call).await {
                 Ok(reply) => reply,
                 Err(failure) => {
                     may_be_done |= failure.may_be_done();
-                    attempts.after(failure).await?;
+                    attempts.wait_after(failure).await?;
                     continue;
                 }
             };

@@ -2,7 +2,7 @@
 //!
 //! [`Registries`] speaks to all of them. A request passes these doors: `client` names what is
 //! asked, `manifests`, `blobs`, `upload`, `tags` and `access` know how the specification asks it,
-//! `authorization` proves who we are and `retry` repeats it, `gate` holds it back, `request` sends it
+//! `authorization` proves who we are and `retry` repeats it, `limiter` delays it, `request` sends it
 //! and follows where it is sent to, `transport` has the connections.
 //!
 //! [spec]: https://github.com/opencontainers/distribution-spec/blob/main/spec.md
@@ -16,8 +16,8 @@ mod client;
 mod clock;
 mod credentials;
 mod error;
-mod gate;
 mod host;
+mod limiter;
 mod manifest;
 mod manifests;
 mod options;
@@ -45,5 +45,5 @@ pub use manifest::{Manifest, Name, Needs};
 pub use options::{HostOptions, Proxies, RegistryOptions, Timeouts};
 pub use payload::Blob;
 pub use problem::Problem;
-pub use retry::{RetryPolicy, date as server_date, retry_after};
+pub use retry::{Retry, RetryPolicy, Retryable, retry_after, server_date};
 pub use upload::BlobPush;

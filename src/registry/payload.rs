@@ -68,12 +68,7 @@ impl Blob {
 pub(super) enum Payload {
     Empty,
     Bytes(Bytes),
-    /// The bytes of a blob from one offset to another.
-    Part {
-        blob: Blob,
-        from: u64,
-        to: u64,
-    },
+    Blob(Blob),
 }
 
 impl Payload {
@@ -81,7 +76,7 @@ impl Payload {
         match self {
             Self::Empty => 0,
             Self::Bytes(bytes) => bytes.len() as u64,
-            Self::Part { from, to, .. } => to - from,
+            Self::Blob(blob) => blob.size,
         }
     }
 
@@ -90,30 +85,22 @@ impl Payload {
         let source = match self {
             Self::Empty => Source::Bytes(Bytes::new()),
             Self::Bytes(bytes) => Source::Bytes(bytes.clone()),
-            Self::Part { blob, from, to } => match &blob.content {
-                Content::Bytes(bytes) => Source::Bytes(bytes.slice(within(*from)?..within(*to)?)),
-                Content::File { path, offset } => {
-                    let path = Arc::clone(path);
-                    let opened = Arc::clone(&path);
-                    let open = move || fs_err::File::open(opened.as_path());
-                    let file =
-                        tokio::task::spawn_blocking(open).await.map_err(io::Error::other)??;
-                    if file.metadata()?.len() < offset + to {
-                        let problem = format!("`{}` is too short", path.display());
-                        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, problem));
-                    }
-                    let mut file = File::from_std(file.into_file());
-                    file.seek(SeekFrom::Start(offset + from)).await?;
-                    Source::File(ReaderStream::with_capacity(file.take(to - from), PIECE))
+            Self::Blob(Blob { content: Content::Bytes(bytes), .. }) => Source::Bytes(bytes.clone()),
+            Self::Blob(Blob { content: Content::File { path, offset }, size, .. }) => {
+                let opened = Arc::clone(path);
+                let open = move || fs_err::File::open(opened.as_path());
+                let file = tokio::task::spawn_blocking(open).await.map_err(io::Error::other)??;
+                if file.metadata()?.len() < offset + size {
+                    let problem = format!("`{}` is too short", path.display());
+                    return Err(io::Error::new(io::ErrorKind::UnexpectedEof, problem));
                 }
-            },
+                let mut file = File::from_std(file.into_file());
+                file.seek(SeekFrom::Start(*offset)).await?;
+                Source::File(ReaderStream::with_capacity(file.take(*size), PIECE))
+            }
         };
         Ok(PayloadBody { source, left: self.length(), activity: activity.clone() })
     }
-}
-
-fn within(offset: u64) -> io::Result<usize> {
-    usize::try_from(offset).map_err(io::Error::other)
 }
 
 /// A payload on its way.
@@ -195,9 +182,8 @@ mod tests {
 
     use super::*;
 
-    async fn sent(blob: &Blob, from: u64, to: u64) -> io::Result<Bytes> {
-        let payload = Payload::Part { blob: blob.clone(), from, to };
-        let body = payload.open(&Activity::new()).await?;
+    async fn sent(blob: &Blob) -> io::Result<Bytes> {
+        let body = Payload::Blob(blob.clone()).open(&Activity::new()).await?;
         Ok(body.collect().await?.to_bytes())
     }
 
@@ -207,17 +193,16 @@ mod tests {
         std::io::Write::write_all(&mut file, b"..0123456789..").expect("written");
         let digest = Digest::of(b"0123456789");
         let blob = Blob::of_file(file.path().to_owned(), 2, digest, 10);
-        assert_eq!(sent(&blob, 0, 10).await.expect("bytes"), "0123456789");
-        assert_eq!(sent(&blob, 7, 10).await.expect("bytes"), "789");
-        assert_eq!(sent(&Blob::of("0123456789".into()), 7, 10).await.expect("bytes"), "789");
-        assert_eq!(sent(&blob, 10, 10).await.expect("bytes"), "");
+        assert_eq!(sent(&blob).await.expect("bytes"), "0123456789");
+        assert_eq!(sent(&Blob::of("0123456789".into())).await.expect("bytes"), "0123456789");
+        assert_eq!(sent(&Blob::of("".into())).await.expect("bytes"), "");
     }
 
     #[tokio::test]
     async fn a_file_that_is_too_short_is_no_blob() {
         let file = tempfile::NamedTempFile::new().expect("a file");
         let blob = Blob::of_file(file.path().to_owned(), 0, Digest::of(b"x"), 1);
-        let error = sent(&blob, 0, 1).await.expect_err("too short");
+        let error = sent(&blob).await.expect_err("too short");
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }
 

@@ -10,10 +10,10 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use reqwest::{Response, Url};
 use secrecy::SecretString;
 
-use super::gate::Gate;
 use super::host::Host;
+use super::limiter::RateLimiter;
 use super::payload::{Activity, Payload};
-use super::retry::{self, retry_after};
+use super::retry::{retry_after, server_date};
 use super::scopes::Scopes;
 use super::transport::{authority, silent, unreachable};
 use super::{Problem, RegistryErrorKind};
@@ -142,9 +142,9 @@ impl Host {
         &self,
         call: &Call,
         proof: &Proof,
-        gate: &Gate,
+        limiter: &RateLimiter,
     ) -> Result<Reply, RegistryErrorKind> {
-        let _place = gate.enter().await;
+        let _permit = limiter.acquire().await;
         let mut url = call.url.clone();
         let mut proof = proof.clone();
         for _ in 0..=MAX_REDIRECTS {
@@ -154,7 +154,7 @@ impl Host {
             let response = self.shared.transport.send(reach, request, &activity).await?;
             // What a cache kept has an old date.
             let is_fresh = url == call.url && !response.headers().contains_key(AGE);
-            if let Some(theirs) = retry::date(response.headers()).filter(|_| is_fresh) {
+            if let Some(theirs) = server_date(response.headers()).filter(|_| is_fresh) {
                 self.clock.compare(theirs, SystemTime::now());
             }
             if !call.may_be_redirected() || !is_redirect(response.status()) {

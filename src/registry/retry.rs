@@ -6,19 +6,19 @@ use rand::Rng as _;
 use tokio::time::sleep;
 
 use super::RegistryErrorKind;
-use super::gate::Gate;
+use super::limiter::RateLimiter;
 
-/// How often and for how long a request is repeated.
+/// How often a failed request is repeated, and after which waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// How often a request is sent, the first time included.
+    /// The number of attempts, including the first.
     pub attempts: u32,
-    /// The longest wait before the second attempt; it doubles with each one after.
+    /// The longest backoff before the second attempt. It doubles with each further attempt.
     pub first_wait: Duration,
-    /// What the doubling ends at.
+    /// The limit of the doubling.
     pub longest_wait: Duration,
-    /// The longest `Retry-After` that is waited for; a longer one fails at once.
-    pub longest_told: Duration,
+    /// The longest `Retry-After` that is honoured. A longer one is an error at once.
+    pub longest_retry_after: Duration,
 }
 
 impl Default for RetryPolicy {
@@ -27,109 +27,138 @@ impl Default for RetryPolicy {
             attempts: 6,
             first_wait: Duration::from_millis(500),
             longest_wait: Duration::from_secs(20),
-            longest_told: Duration::from_secs(300),
+            longest_retry_after: Duration::from_secs(300),
         }
     }
 }
 
+/// Whether a failed request may be sent again, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// Another attempt fails too, or may do twice what must be done once.
+    Never,
+    /// After a wait that the policy chooses.
+    Backoff,
+    /// After the wait that the server requests.
+    After(Duration),
+}
+
+/// Errors that know whether the request may be sent again.
+pub trait Retryable {
+    /// Returns whether the failed request may be sent again, and when.
+    fn retry(&self) -> Retry;
+}
+
 impl RetryPolicy {
-    /// The wait after so many failures: anything from nothing to a doubling limit, so that
-    /// clients that failed together do not come back together.
-    pub(crate) fn wait(&self, failures: u32) -> Duration {
+    /// Calls `attempt` until it succeeds, its error permits no retry, or no attempt is left.
+    pub async fn run<T, E: Retryable, F: Future<Output = Result<T, E>>>(
+        &self,
+        mut attempt: impl FnMut() -> F,
+    ) -> Result<T, E> {
+        let mut failures = 0;
+        loop {
+            let error = match attempt().await {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            failures += 1;
+            let Some(wait) = self.next_wait(failures, error.retry()) else { return Err(error) };
+            sleep(wait).await;
+        }
+    }
+
+    /// Returns the wait before the next attempt after this many failures, or `None` if there is
+    /// none.
+    #[must_use]
+    pub fn next_wait(&self, failures: u32, retry: Retry) -> Option<Duration> {
+        if failures >= self.attempts {
+            return None;
+        }
+        match retry {
+            Retry::Never => None,
+            Retry::Backoff => Some(self.backoff(failures)),
+            Retry::After(wait) => (wait <= self.longest_retry_after).then_some(wait),
+        }
+    }
+
+    /// Returns a random wait between half of the doubled limit and all of it, so that clients that
+    /// failed together do not retry together.
+    fn backoff(&self, failures: u32) -> Duration {
         let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
         let limit = self.first_wait.saturating_mul(doubled).min(self.longest_wait);
-        limit.mul_f64(rand::rng().random())
+        limit.mul_f64(rand::rng().random_range(0.5..=1.0))
     }
 }
 
-/// Why one attempt failed.
+/// Why one attempt at a registry request failed.
 #[derive(Debug)]
 pub(super) struct Failure {
     kind: RegistryErrorKind,
-    /// Whether it was repeated already, because it came in between before anything was sent: a
-    /// token that could not be had.
-    is_repeated: bool,
+    /// Whether a nested request failed, after its own retries and before this one was sent.
+    is_nested: bool,
 }
 
 impl Failure {
-    /// A failure that was repeated already, on the way to what was to be attempted.
-    pub(super) fn repeated(kind: RegistryErrorKind) -> Self {
-        Self { kind, is_repeated: true }
+    /// The failure of a request on which this one depends, such as that for a token.
+    pub(super) fn nested(kind: RegistryErrorKind) -> Self {
+        Self { kind, is_nested: true }
     }
 
-    /// Whether another attempt may succeed.
-    pub(super) fn is_transient(&self) -> bool {
-        !self.is_repeated && self.kind.is_transient()
-    }
-
-    /// Whether what was asked for may have been done all the same, and only the answer lost.
+    /// Returns true if the registry may have executed the request although its answer was lost.
     pub(super) fn may_be_done(&self) -> bool {
-        !self.is_repeated && self.kind.may_be_done()
+        !self.is_nested && self.kind.may_be_done()
+    }
+}
+
+impl Retryable for Failure {
+    fn retry(&self) -> Retry {
+        if self.is_nested { Retry::Never } else { self.kind.retry() }
     }
 }
 
 impl From<RegistryErrorKind> for Failure {
     fn from(kind: RegistryErrorKind) -> Self {
-        Self { kind, is_repeated: false }
+        Self { kind, is_nested: false }
     }
 }
 
-impl From<Failure> for RegistryErrorKind {
-    fn from(failure: Failure) -> Self {
-        failure.kind
-    }
-}
-
-/// The attempts at one thing.
+/// The attempts at one registry request. A `Retry-After` pauses all requests to the host.
 pub(super) struct Attempts<'a> {
     policy: &'a RetryPolicy,
-    gate: &'a Gate,
+    limiter: &'a RateLimiter,
     failures: u32,
 }
 
 impl<'a> Attempts<'a> {
-    pub(super) fn new(policy: &'a RetryPolicy, gate: &'a Gate) -> Self {
-        Self { policy, gate, failures: 0 }
+    pub(super) fn new(policy: &'a RetryPolicy, limiter: &'a RateLimiter) -> Self {
+        Self { policy, limiter, failures: 0 }
     }
 
-    /// Waits until the next attempt after this failure, or hands the failure back when there
-    /// is to be none.
-    pub(super) async fn after(
+    /// Waits until the next attempt, or returns the error if there is none.
+    pub(super) async fn wait_after(
         &mut self,
         failure: impl Into<Failure>,
     ) -> Result<(), RegistryErrorKind> {
         let failure = failure.into();
-        if !failure.is_transient() {
-            return Err(failure.kind);
-        }
-        let failure = failure.kind;
+        let retry = failure.retry();
         self.failures += 1;
-        let told = failure.told_wait();
-        if let Some(wait) = told {
-            if wait > self.policy.longest_told {
-                return Err(failure.too_long(self.policy.longest_told));
+        if let Retry::After(wait) = retry {
+            let limit = self.policy.longest_retry_after;
+            if wait > limit {
+                return Err(failure.kind.into_throttled(limit));
             }
-            self.gate.close_for(wait);
+            self.limiter.pause_for(wait);
         }
-        if self.failures >= self.policy.attempts {
-            return Err(failure);
-        }
-        if told.is_none() {
-            sleep(self.policy.wait(self.failures)).await;
-        }
+        let wait = self.policy.next_wait(self.failures, retry).ok_or(failure.kind)?;
+        sleep(wait).await;
         Ok(())
-    }
-
-    /// Forgets the failures so far: something was achieved since.
-    pub(super) fn start_over(&mut self) {
-        self.failures = 0;
     }
 }
 
-/// The wait that `Retry-After` asks for, in seconds or as a date ([RFC 9110][rfc], 10.2.3).
+/// Returns the wait that a `Retry-After` header requests, in seconds or as a date ([RFC 9110][rfc],
+/// 10.2.3), or `None` if it requests none or zero.
 ///
-/// No time at all is nothing that was asked for: how long to pause is left to whoever repeats. A
-/// date is compared with the server's own clock where it tells it, since ours may be off.
+/// A date is compared with the server's own clock if it sends one, since ours may be wrong.
 ///
 /// [rfc]: https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3
 #[must_use]
@@ -139,14 +168,14 @@ pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
         Duration::from_secs(text.parse().unwrap_or(u64::MAX))
     } else {
         let until = httpdate::parse_http_date(text).ok()?;
-        until.duration_since(date(headers).unwrap_or(now)).ok()?
+        until.duration_since(server_date(headers).unwrap_or(now)).ok()?
     };
     Some(wait).filter(|wait| !wait.is_zero())
 }
 
-/// The time that the server says it is.
+/// Returns the time of the server's clock, from the `Date` header.
 #[must_use]
-pub fn date(headers: &HeaderMap) -> Option<SystemTime> {
+pub fn server_date(headers: &HeaderMap) -> Option<SystemTime> {
     httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()
 }
 
@@ -177,15 +206,15 @@ mod tests {
     #[test]
     fn retry_after_is_seconds_or_a_date() {
         let now = httpdate::parse_http_date("Fri, 20 Nov 2026 10:00:00 GMT").expect("a date");
-        let asked = |value: &str| retry_after(&headers(&[(RETRY_AFTER, value)]), now);
-        assert_eq!(asked("120"), Some(Duration::from_secs(120)));
-        assert_eq!(asked("Fri, 20 Nov 2026 10:01:30 GMT"), Some(Duration::from_secs(90)));
-        assert_eq!(asked("Fri, 20 Nov 2026 10:00:00 GMT"), None);
-        assert_eq!(asked("Fri, 20 Nov 2026 09:00:00 GMT"), None);
-        assert_eq!(asked("0"), None);
-        assert_eq!(asked("soon"), None);
-        assert_eq!(asked(&"9".repeat(40)), Some(Duration::from_secs(u64::MAX)));
-        assert_eq!(asked("-5"), None);
+        let wait = |value: &str| retry_after(&headers(&[(RETRY_AFTER, value)]), now);
+        assert_eq!(wait("120"), Some(Duration::from_secs(120)));
+        assert_eq!(wait("Fri, 20 Nov 2026 10:01:30 GMT"), Some(Duration::from_secs(90)));
+        assert_eq!(wait("Fri, 20 Nov 2026 10:00:00 GMT"), None);
+        assert_eq!(wait("Fri, 20 Nov 2026 09:00:00 GMT"), None);
+        assert_eq!(wait("0"), None);
+        assert_eq!(wait("soon"), None);
+        assert_eq!(wait(&"9".repeat(40)), Some(Duration::from_secs(u64::MAX)));
+        assert_eq!(wait("-5"), None);
         assert_eq!(retry_after(&HeaderMap::new(), now), None);
     }
 
@@ -200,56 +229,76 @@ mod tests {
     }
 
     #[test]
-    fn waits_stay_below_their_limits() {
+    fn backoff_is_between_half_and_all_of_a_doubling_limit() {
         let policy = RetryPolicy::default();
-        let longest = |failures| (0..100).map(|_| policy.wait(failures)).max().expect("some");
         for (failures, limit) in [(1, 500), (2, 1000), (4, 4000), (7, 20_000), (u32::MAX, 20_000)] {
             let limit = Duration::from_millis(limit);
-            assert!(longest(failures) <= limit && longest(failures) > limit / 2, "{failures}");
+            for _ in 0..100 {
+                assert!((limit / 2..=limit).contains(&policy.backoff(failures)), "{failures}");
+            }
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn attempts_end() {
-        let (policy, gate) = (RetryPolicy::default(), Gate::new(&HostOptions::default()));
-        let mut attempts = Attempts::new(&policy, &gate);
-        for _ in 1..policy.attempts {
-            attempts.after(unavailable(None)).await.expect("another attempt");
+    async fn run_repeats_until_success_a_final_error_or_the_last_attempt() {
+        impl Retryable for Retry {
+            fn retry(&self) -> Retry {
+                *self
+            }
         }
-        attempts.after(unavailable(None)).await.expect_err("no other attempt");
+        let policy = RetryPolicy::default();
+        let run = async |errors: &[Retry]| {
+            let (started, mut attempts) = (Instant::now(), 0);
+            let result = policy.run(|| {
+                attempts += 1;
+                std::future::ready(errors.get(attempts - 1).map_or(Ok(()), |error| Err(*error)))
+            });
+            let is_ok = result.await.is_ok();
+            (is_ok, attempts, started.elapsed().as_secs())
+        };
+        let minute = Retry::After(Duration::from_secs(60));
+        assert_eq!(run(&[minute, minute]).await, (true, 3, 120));
+        assert_eq!(run(&[minute, Retry::Never]).await, (false, 2, 60));
+        assert_eq!(run(&[Retry::After(Duration::from_secs(301))]).await, (false, 1, 0));
+        let (is_ok, attempts, _) = run(&[Retry::Backoff; 9]).await;
+        assert_eq!((is_ok, attempts), (false, policy.attempts as usize));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn being_told_to_wait_closes_the_gate_and_too_long_fails_at_once() {
-        let (policy, gate) = (RetryPolicy::default(), Gate::new(&HostOptions::default()));
-        let begun = Instant::now();
-        let mut attempts = Attempts::new(&policy, &gate);
-        attempts.after(unavailable(Some(Duration::from_secs(90)))).await.expect("another attempt");
-        gate.enter().await;
-        assert!(begun.elapsed() >= Duration::from_secs(90));
+    async fn a_retry_after_pauses_the_host_and_one_that_is_too_long_fails_at_once() {
+        let (policy, limiter) = (RetryPolicy::default(), RateLimiter::new(&HostOptions::default()));
+        let started = Instant::now();
+        let mut attempts = Attempts::new(&policy, &limiter);
+        let minute = unavailable(Some(Duration::from_secs(60)));
+        let (outcome, _) = tokio::join!(attempts.wait_after(minute), async {
+            tokio::task::yield_now().await;
+            limiter.acquire().await
+        });
+        outcome.expect("another attempt");
+        assert!(started.elapsed() >= Duration::from_secs(60));
 
-        let begun = Instant::now();
+        let started = Instant::now();
         let day = Duration::from_secs(24 * 60 * 60);
-        let failure = attempts.after(unavailable(Some(day))).await.expect_err("too long");
+        let failure = attempts.wait_after(unavailable(Some(day))).await.expect_err("too long");
         assert!(matches!(failure, RegistryErrorKind::Throttled { wait, .. } if wait == day));
-        gate.enter().await;
-        assert_eq!(begun.elapsed(), Duration::ZERO);
+        limiter.acquire().await;
+        assert_eq!(started.elapsed(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_repeated_is_handed_on_and_closes_no_gate() {
-        let (policy, gate) = (RetryPolicy::default(), Gate::new(&HostOptions::default()));
-        let begun = Instant::now();
-        let failure = Failure::repeated(unavailable(Some(Duration::from_secs(90))));
+    async fn a_failed_nested_request_is_not_repeated_and_pauses_nothing() {
+        let (policy, limiter) = (RetryPolicy::default(), RateLimiter::new(&HostOptions::default()));
+        let started = Instant::now();
+        let failure = Failure::nested(unavailable(Some(Duration::from_secs(90))));
         assert!(!failure.may_be_done());
-        Attempts::new(&policy, &gate).after(failure).await.expect_err("no other attempt");
-        gate.enter().await;
-        assert_eq!(begun.elapsed(), Duration::ZERO);
+        Attempts::new(&policy, &limiter).wait_after(failure).await.expect_err("no other attempt");
+        limiter.acquire().await;
+        assert_eq!(started.elapsed(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_cannot_get_better_is_not_repeated() {
-        let (policy, gate) = (RetryPolicy::default(), Gate::new(&HostOptions::default()));
+    async fn refusals_are_not_repeated() {
+        let (policy, limiter) = (RetryPolicy::default(), RateLimiter::new(&HostOptions::default()));
         for status in [400, 403, 404, 405, 409, 413] {
             let failure = RegistryErrorKind::Status {
                 host: "registry".to_owned(),
@@ -257,7 +306,10 @@ mod tests {
                 problem: Problem::default(),
                 wait: None,
             };
-            Attempts::new(&policy, &gate).after(failure).await.expect_err("no other attempt");
+            Attempts::new(&policy, &limiter)
+                .wait_after(failure)
+                .await
+                .expect_err("no other attempt");
         }
     }
 }

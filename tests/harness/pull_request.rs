@@ -35,7 +35,7 @@ pub fn options(github: &FakeGitHub, access: Access) -> GitHubOptions {
             attempts: 3,
             first_wait: Duration::from_millis(1),
             longest_wait: Duration::from_millis(2),
-            longest_told: Duration::from_secs(5),
+            longest_retry_after: Duration::from_secs(5),
         },
         timeout: Duration::from_secs(10),
         optional_permissions: Vec::new(),

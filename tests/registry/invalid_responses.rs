@@ -94,62 +94,6 @@ async fn blobs_that_are_there_are_found_after_a_while() {
 }
 
 #[tokio::test]
-async fn an_upload_that_does_not_advance_is_an_error() {
-    // Nothing taken, and more taken than was sent.
-    for range in ["0-0", "0-7000000"] {
-        let registry = FakeRegistry::start().await;
-        registry.fail(Rule::first("PATCH", "*", Fault::CutRequest(1_000_000)));
-        registry.fail(Rule::nth(2, "PATCH", "*", Fault::header(202, "range", range)));
-        let blob = Blob::of(bytes(6_000_000));
-        let pushed = client().push_blob(&registry.repository("acme/base"), &blob, &[]).await;
-        let error = pushed.expect_err("no progress");
-        assert!(matches!(error.kind(), RegistryErrorKind::Stuck { .. }), "{range}");
-        assert_eq!(registry.count("PATCH", "*"), 2);
-        assert_eq!(registry.count("PUT", "*"), 0);
-    }
-}
-
-#[tokio::test]
-async fn a_registry_that_takes_less_than_was_sent_gets_the_rest() {
-    let registry = FakeRegistry::start().await;
-    let content = bytes(6_000_000);
-    registry.fail(Rule::first("PATCH", "*", Fault::TakePart(1_000_000)));
-    registry.fail(Rule::nth(2, "PATCH", "*", Fault::TakePart(2_000_000)));
-    let blob = Blob::of(content.clone());
-    client().push_blob(&registry.repository("acme/base"), &blob, &[]).await.expect("pushed");
-    let ranges: Vec<_> =
-        registry.seen().into_iter().filter_map(|seen| seen.content_range).collect();
-    assert_eq!(ranges, ["1000000-5999999", "3000000-5999999"]);
-    assert_eq!(registry.blob("acme/base", blob.digest()), Some(content));
-}
-
-#[tokio::test]
-async fn a_registry_that_takes_no_large_pieces_gets_small_ones() {
-    let registry = FakeRegistry::start().await;
-    let content = bytes(6_000_000);
-    registry.fail(Rule::first("PATCH", "*", Fault::status(413)));
-    let blob = Blob::of(content.clone());
-    client().push_blob(&registry.repository("acme/base"), &blob, &[]).await.expect("pushed");
-    let ranges: Vec<_> =
-        registry.seen().into_iter().filter_map(|seen| seen.content_range).collect();
-    assert_eq!(ranges, ["0-4194303", "4194304-5999999"]);
-    assert_eq!(registry.blob("acme/base", blob.digest()), Some(content));
-}
-
-#[tokio::test]
-async fn pieces_are_as_long_as_the_registry_wants_them() {
-    let registry = FakeRegistry::start().await;
-    registry.fail(Rule::first("PATCH", "*", Fault::status(413)));
-    let min = Fault::Headers(vec![("oci-chunk-min-length", "5000000".to_owned())]);
-    registry.fail(Rule::every("POST", "*", min));
-    let blob = Blob::of(bytes(6_000_000));
-    client().push_blob(&registry.repository("acme/base"), &blob, &[]).await.expect("pushed");
-    let ranges: Vec<_> =
-        registry.seen().into_iter().filter_map(|seen| seen.content_range).collect();
-    assert_eq!(ranges, ["0-4999999", "5000000-5999999"]);
-}
-
-#[tokio::test]
 async fn a_gigabyte_of_error_is_not_read() {
     let registry = FakeRegistry::start().await;
     let fault = registry.fail(Rule::every("*", "*", Fault::Gigabyte(400)));

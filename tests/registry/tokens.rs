@@ -34,13 +34,13 @@ async fn a_token_that_ends_during_a_push_is_renewed_once() {
     assert_eq!(registry.count("GET", "/token"), 1);
 }
 
-/// Pushes a blob in pieces; its token ends between two of them, and `meanwhile` happens.
+/// Pushes a blob. Its token ends while it is sent, and `meanwhile` happens.
 async fn push_beyond_a_token(
     registry: &FakeRegistry,
     meanwhile: impl FnOnce(&FakeRegistry),
 ) -> Result<Manifest, RegistryError> {
     let (client, repository) = (client_of(registry), registry.repository("acme/base"));
-    let hanging = registry.fail(Rule::first("PATCH", "*", Fault::Hang));
+    let hanging = registry.fail(Rule::first("PUT", "*/blobs/uploads/*", Fault::Hang));
     let pushing =
         tokio::spawn(async move { push(&client, &repository, "v1", bytes(5_000_000)).await });
     hanging.reached().await;
@@ -52,7 +52,7 @@ async fn push_beyond_a_token(
 }
 
 #[tokio::test]
-async fn a_token_that_ends_between_two_pieces_is_renewed_too() {
+async fn a_token_that_ends_during_an_upload_is_renewed_too() {
     let registry = FakeRegistry::start_with(bearer()).await;
     push_beyond_a_token(&registry, |_| ()).await.expect("pushed");
     assert_eq!(registry.count("GET", "/token"), 1);

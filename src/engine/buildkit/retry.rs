@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::registry::RetryPolicy;
+use crate::registry::{Retry, RetryPolicy};
 
 /// Messages of Go and containerd about a failed or broken connection, in lower case.
 const BROKEN: &[&str] = &[
@@ -71,8 +71,8 @@ impl Attempts {
     /// enough.
     pub(super) fn after(&mut self, message: &str) -> Option<Duration> {
         self.failures += 1;
-        let is_over = self.failures >= self.policy.attempts || !is_network_fault(message);
-        (!is_over).then(|| self.policy.wait(self.failures))
+        let retry = if is_network_fault(message) { Retry::Backoff } else { Retry::Never };
+        self.policy.next_wait(self.failures, retry)
     }
 }
 

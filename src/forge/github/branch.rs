@@ -9,9 +9,10 @@ use super::client::{Asked, GitHub};
 use super::commit::{Content, Listed, Message, Written};
 use super::error::{GitHubError, GitHubErrorKind};
 use super::pull::PullRequest;
+use super::quoted;
 use super::tree::{SUBMODULE, TreeEntry};
-use super::{ATTEMPTS, quoted};
 use crate::forge::{FileChange, ReleasePullRequest};
+use crate::registry::Retryable as _;
 
 /// How many steps bring a branch up to date at the most: made, merged, committed to, looked at.
 const STEPS: usize = 8;
@@ -146,11 +147,11 @@ impl GitHub {
             match self.step(&name, base, changes, &message).await {
                 Ok(Step::Done) => return Ok(Branch { name, is_changed }),
                 Ok(Step::Taken) => is_changed = true,
-                Err(error) if error.is_unsettled() && failures + 1 < ATTEMPTS => {
+                Err(error) => {
                     failures += 1;
-                    tokio::time::sleep(self.pause(u32::try_from(failures).unwrap_or(1))).await;
+                    let wait = self.retry.next_wait(failures, error.retry()).ok_or(error)?;
+                    tokio::time::sleep(wait).await;
                 }
-                Err(error) => return Err(error),
             }
         }
         Err(self.error("update the branch", GitHubErrorKind::Unsettled(name)))

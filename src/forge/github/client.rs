@@ -9,7 +9,6 @@ use http::header::{ACCEPT, RETRY_AFTER};
 use http::{HeaderMap, Method};
 use http_body_util::{BodyExt as _, Limited};
 use octocrab::Octocrab;
-use rand::Rng as _;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -19,7 +18,7 @@ use super::error::{GitHubError, GitHubErrorKind, Refusal, SIGN_IN};
 use super::tree::Listing;
 use crate::error::{JsonError, one_line};
 use crate::forge::RepositoryName;
-use crate::registry::{RetryPolicy, conceal, retry_after, server_date};
+use crate::registry::{Retry, RetryPolicy, Retryable as _, conceal, retry_after, server_date};
 use crate::report::{Printer, format};
 
 /// The largest answer that is read, in bytes: a file of 100 MB, which is the most that GitHub gives,
@@ -70,7 +69,7 @@ pub struct GitHub {
     /// What trees list, by their ids.
     pub(super) listings: Mutex<BTreeMap<String, Arc<Listing>>>,
     secrets: Vec<SecretString>,
-    retry: RetryPolicy,
+    pub(super) retry: RetryPolicy,
     timeout: Duration,
     printer: Printer,
 }
@@ -82,6 +81,13 @@ pub(super) enum Repeat {
     Always,
     /// It may not: who asked looks first at what is there.
     Never,
+}
+
+/// A failed attempt at a request.
+struct Failure {
+    kind: GitHubErrorKind,
+    /// The wait that GitHub requests, which may be zero.
+    wait: Option<Duration>,
 }
 
 /// A request, and what it is for.
@@ -221,54 +227,47 @@ impl GitHub {
         }
     }
 
-    /// Sends a request until it is answered, as far as the policy and its nature allow.
+    /// Sends a request, and repeats it as far as the policy and the request allow.
     pub(super) async fn send(&self, asked: &Asked<'_>) -> Result<Bytes, GitHubError> {
         let mut failures = 0;
         loop {
-            let (kind, told) = match self.send_once(asked).await {
+            let Failure { kind, wait } = match self.send_once(asked).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
             failures += 1;
-            // Who is told to wait has not been listened to: that may be repeated whatever it was.
-            let may_repeat = told.is_some() || asked.repeat == Repeat::Always;
             let error = self.error(asked.doing, kind);
-            let is_transient = told.is_some() || error.is_unsettled();
-            let is_last = failures >= self.retry.attempts && error.status() != Some(503);
-            // A wait of zero leaves the pause to us.
-            let wait = told.filter(|wait| !wait.is_zero());
-            if let Some(wait) = wait
-                && (wait > self.retry.longest_told || is_last)
-            {
-                return Err(self.error(asked.doing, GitHubErrorKind::Throttled { wait }));
-            }
-            if !is_transient || !may_repeat || failures >= self.retry.attempts {
-                return Err(error);
-            }
-            if let Some(wait) = wait {
+            let retry = match wait {
+                // GitHub has not executed a request that it asks to delay.
+                Some(wait) if wait.is_zero() => Retry::Backoff,
+                Some(wait) => Retry::After(wait),
+                None if asked.repeat == Repeat::Always => error.retry(),
+                None => Retry::Never,
+            };
+            let Some(pause) = self.retry.next_wait(failures, retry) else {
+                return Err(match retry {
+                    Retry::After(wait)
+                        if error.status() != Some(503) || wait > self.retry.longest_retry_after =>
+                    {
+                        self.error(asked.doing, GitHubErrorKind::Throttled { wait })
+                    }
+                    _ => error,
+                });
+            };
+            if let Retry::After(wait) = retry {
                 let wait = format::duration(wait);
                 self.printer.message(&format!("rate limited by `{}`: waiting {wait}", self.host));
             }
-            tokio::time::sleep(wait.unwrap_or_else(|| self.pause(failures))).await;
+            tokio::time::sleep(pause).await;
         }
     }
 
-    /// A pause that nobody asked for.
-    pub(super) fn pause(&self, failures: u32) -> Duration {
-        let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
-        let limit = self.retry.first_wait.saturating_mul(doubled).min(self.retry.longest_wait);
-        limit.mul_f64(rand::rng().random_range(0.5..=1.0))
-    }
-
-    /// Sends a request once. An error comes with the wait that GitHub asks for.
-    async fn send_once(
-        &self,
-        asked: &Asked<'_>,
-    ) -> Result<Bytes, (GitHubErrorKind, Option<Duration>)> {
+    /// Sends a request once.
+    async fn send_once(&self, asked: &Asked<'_>) -> Result<Bytes, Failure> {
         let exchange = tokio::time::timeout(self.timeout, self.exchange(asked));
         let lost = |cause: String| {
             let kind = GitHubErrorKind::Unreachable { host: self.host.clone(), cause };
-            (kind, None)
+            Failure { kind, wait: None }
         };
         let (status, headers, body) = match exchange.await {
             Ok(Ok(answer)) => answer,
@@ -290,7 +289,7 @@ impl GitHub {
             status => status,
         };
         let wait = wait(status, &headers, &told.to_string());
-        Err((GitHubErrorKind::Answer { status, told }, wait))
+        Err(Failure { kind: GitHubErrorKind::Answer { status, told }, wait })
     }
 
     async fn exchange(

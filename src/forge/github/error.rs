@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use crate::error::{ExitCode, Explain};
 use crate::forge::RepositoryName;
+use crate::registry::{Retry, Retryable};
 use crate::report::format;
 
 /// What is being done while an App asks for its token.
@@ -198,6 +199,12 @@ impl GitHubError {
     /// Whether it is the one thing that was refused, and nothing that hinders the others.
     pub(super) fn is_refusal(&self) -> bool {
         matches!(self.status(), Some(400 | 403 | 404 | 410 | 422))
+    }
+}
+
+impl Retryable for GitHubError {
+    fn retry(&self) -> Retry {
+        if self.is_unsettled() { Retry::Backoff } else { Retry::Never }
     }
 }
 

@@ -18,9 +18,6 @@ pub use error::{GitHubError, GitHubErrorKind};
 pub use pull::{Opened, Proposal, PullRequest};
 pub use tree::TreeEntry;
 
-/// How often what was interrupted is looked at anew: a lost answer, a head that moved.
-const ATTEMPTS: usize = 5;
-
 /// Characters of a path that keep their meaning in a URL; all others are written as `%…`.
 fn quoted(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);

@@ -3,12 +3,12 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::ATTEMPTS;
 use super::branch::{Base, Branch};
 use super::client::{Asked, GitHub};
 use super::error::{GitHubError, GitHubErrorKind};
 use crate::error::one_line;
 use crate::forge::{MARKER, ReleasePullRequest, merge_body, read_marker};
+use crate::registry::{Retry, Retryable as _};
 
 /// How many pull requests are on a page.
 const PAGE: usize = 100;
@@ -242,16 +242,15 @@ impl GitHub {
                     refused.push("the repository has no drafts: it is opened as ready".to_owned());
                     is_draft = false;
                 }
-                // It may have been opened all the same: it is looked for.
-                Err(error)
-                    if (error.is_unsettled() || error.says("already exists"))
-                        && failures + 1 < ATTEMPTS =>
-                {
+                // GitHub may have opened it although the answer was lost: look for it again.
+                Err(error) => {
                     is_new = is_new || error.is_unsettled();
                     failures += 1;
-                    tokio::time::sleep(self.pause(u32::try_from(failures).unwrap_or(1))).await;
+                    let retry =
+                        if error.says("already exists") { Retry::Backoff } else { error.retry() };
+                    let wait = self.retry.next_wait(failures, retry).ok_or(error)?;
+                    tokio::time::sleep(wait).await;
                 }
-                Err(error) => return Err(error),
             }
         };
         self.label(&pull_request, request, &mut refused).await?;

@@ -16,9 +16,9 @@ use super::plain_http::{PlainHttp, plain_http_hint};
 use super::signature::{self, Keys, Request, Scope};
 use super::variables::Variables;
 use super::{Credential, pair};
-use crate::registry::RegistryErrorKind;
 use crate::registry::error::duration_text;
 use crate::registry::transport::{authority, silent, unreachable};
+use crate::registry::{RegistryErrorKind, Retry, RetryPolicy, Retryable};
 
 /// The variables that name another endpoint than AWS' own, the first that is set first:
 /// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>
@@ -33,9 +33,6 @@ const MAX_ANSWER: usize = 256 << 10;
 
 /// How often a call is tried that no answer came to, or one that asks for patience.
 const ATTEMPTS: u32 = 3;
-
-/// The wait before the second attempt; it grows fourfold.
-const FIRST_WAIT: Duration = Duration::from_millis(250);
 
 /// How long one call may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -166,6 +163,12 @@ impl EcrProblem {
     }
 }
 
+impl Retryable for EcrProblem {
+    fn retry(&self) -> Retry {
+        if self.is_temporary() { Retry::Backoff } else { Retry::Never }
+    }
+}
+
 /// The keys for one registry.
 pub(super) struct Keyring {
     pub(super) region: Option<String>,
@@ -252,15 +255,8 @@ pub(super) async fn password(
         return Err(EcrProblem::PlainHttp(authority(&url)));
     }
     let client = connections.client(&url).map_err(EcrProblem::unreachable)?;
-    let mut wait = FIRST_WAIT;
-    for _ in 1..ATTEMPTS {
-        match in_time(&client, &url, region, &keyring.keys).await {
-            Err(problem) if problem.is_temporary() => tokio::time::sleep(wait).await,
-            answer => return answer,
-        }
-        wait *= 4;
-    }
-    in_time(&client, &url, region, &keyring.keys).await
+    let policy = RetryPolicy { attempts: ATTEMPTS, ..RetryPolicy::default() };
+    policy.run(|| in_time(&client, &url, region, &keyring.keys)).await
 }
 
 /// One call that ends.

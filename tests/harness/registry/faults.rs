@@ -23,8 +23,6 @@ pub enum Fault {
     Headers(Vec<(&'static str, String)>),
     /// So many bytes of the request arrive and count; then the connection breaks.
     CutRequest(usize),
-    /// Only so many bytes of the request count, and it is answered as if there were no more.
-    TakePart(usize),
     /// Everything is done, and so many bytes of the answer's body arrive.
     CutAnswer(usize),
     /// Nothing is done, and the connection breaks.
@@ -220,7 +218,6 @@ pub(super) async fn answer(
             usual(request, seen, shared, Arriving::Cut(after)).await?;
             broken()
         }
-        Fault::TakePart(length) => usual(request, seen, shared, Arriving::First(length)).await,
         Fault::CutAnswer(after) => {
             let response = usual(request, seen, shared, Arriving::All).await?;
             let (mut head, body) = response.into_parts();
@@ -267,8 +264,6 @@ pub(super) async fn answer(
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Arriving {
     All,
-    /// The first bytes, though all are read.
-    First(usize),
     /// The first bytes, and the rest is never read.
     Cut(usize),
 }
@@ -285,7 +280,7 @@ async fn usual(
     let is_cut = matches!(arriving, Arriving::Cut(_));
     let limit = match arriving {
         Arriving::All => usize::MAX,
-        Arriving::First(limit) | Arriving::Cut(limit) => limit,
+        Arriving::Cut(limit) => limit,
     };
     while (!is_cut || body.len() < limit)
         && let Some(frame) = incoming.frame().await
