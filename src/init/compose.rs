@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::dockerfile::secret_variable;
+use super::import::TEMPLATES;
 use super::project::Project;
 use super::template::Parts;
-use super::{NewFile, Wish, workflow};
+use super::{Import, NewFile, Wish, workflow};
 use crate::error::{ExitCode, Explain};
 use crate::matrix;
 
@@ -16,12 +17,9 @@ const PYTHONS: [&str; 3] = ["3.11", "3.12", "3.13"];
 /// Where a version begins that no file has yet.
 const FIRST_VERSION: &str = "0.1.0\n";
 
-/// The folder of the templates.
-const TEMPLATES: &str = "dockerfiles";
-
 /// Why the images that were asked for do not fit into one matrix.
 #[derive(Debug, thiserror::Error)]
-pub enum ComposeError {
+pub(crate) enum ComposeError {
     /// Two images are called the same.
     #[error("`{first}` and `{second}` are both called `{name}`")]
     Twice {
@@ -60,10 +58,10 @@ impl Explain for ComposeError {
     }
 }
 
-/// The files of a repository for `images`, each with the path that it came from; of none, for
-/// images to begin with. What they copy comes from elsewhere.
-pub fn compose(project: &Project, images: &[(String, Wish)]) -> Result<Vec<NewFile>, ComposeError> {
-    let starter = [(String::new(), starter())];
+/// Generates the files of a repository with the imported images, or with a starter image if there
+/// are none. The files that images copy are not among them.
+pub(super) fn compose(project: &Project, images: &[Import]) -> Result<Vec<NewFile>, ComposeError> {
+    let starter = [Import { origin: String::new(), image: starter(), files: Vec::new() }];
     let (images, is_starter) = match images {
         [] => (&starter[..], true),
         images => (images, false),
@@ -75,7 +73,7 @@ pub fn compose(project: &Project, images: &[(String, Wish)]) -> Result<Vec<NewFi
     if project.version.is_none() {
         files.push(file("VERSION", FIRST_VERSION.to_owned()));
     }
-    for (_, wish) in images {
+    for Import { image: wish, .. } in images {
         let name = if is_starter { "base" } else { &wish.name };
         let template = format!("{TEMPLATES}/{name}.Dockerfile.hbs");
         files.push(file(&template, wish.template.clone()));
@@ -108,31 +106,32 @@ fn starter() -> Wish {
     }
 }
 
-fn check_names(images: &[(String, Wish)]) -> Result<(), ComposeError> {
-    for (index, (second, wish)) in images.iter().enumerate() {
-        if let Some((first, _)) = images[..index].iter().find(|(_, other)| other.name == wish.name)
-        {
-            let (first, second) = (first.clone(), second.clone());
-            return Err(ComposeError::Twice { first, second, name: wish.name.clone() });
+fn check_names(images: &[Import]) -> Result<(), ComposeError> {
+    for (index, second) in images.iter().enumerate() {
+        let name = &second.image.name;
+        if let Some(first) = images[..index].iter().find(|first| first.image.name == *name) {
+            let (first, second) = (first.origin.clone(), second.origin.clone());
+            return Err(ComposeError::Twice { first, second, name: name.clone() });
         }
     }
     Ok(())
 }
 
 /// The values of the axis `python`, in the order of versions; none where no image has one.
-fn axis(images: &[(String, Wish)]) -> Result<Vec<String>, ComposeError> {
-    let follows = |(_, wish): &&(String, Wish)| wish.template.contains("{{python}}");
+fn axis(images: &[Import]) -> Result<Vec<String>, ComposeError> {
+    let follows = |import: &&Import| import.image.template.contains("{{python}}");
     let with = images.iter().find(follows);
     let without = images.iter().find(|image| !follows(image));
-    if let (Some((with, _)), Some((without, _))) = (with, without) {
-        return Err(ComposeError::Pythons { with: with.clone(), without: without.clone() });
+    if let (Some(with), Some(without)) = (with, without) {
+        let (with, without) = (with.origin.clone(), without.origin.clone());
+        return Err(ComposeError::Pythons { with, without });
     }
     if with.is_none() {
         return Ok(Vec::new());
     }
     let all: BTreeSet<Vec<u32>> = images
         .iter()
-        .flat_map(|(_, wish)| pythons(wish))
+        .flat_map(|import| pythons(&import.image))
         .map(|version| version.split('.').map(|part| part.parse().unwrap_or(0)).collect())
         .collect();
     let text = |version: Vec<u32>| version.iter().map(u32::to_string).collect::<Vec<_>>().join(".");
@@ -148,7 +147,7 @@ fn pythons(wish: &Wish) -> Vec<String> {
 
 struct MatrixText<'a> {
     project: &'a Project,
-    images: &'a [(String, Wish)],
+    images: &'a [Import],
     is_starter: bool,
     pythons: Vec<String>,
 }
@@ -192,10 +191,10 @@ impl MatrixText<'_> {
     fn axes(&self, text: &mut String) {
         text.push_str("# Every combination is an image. The order of the axes is that of their parts in a tag: 3.11-gpu.\n[axes]\n");
         if !self.is_starter {
-            let names = self.images.iter().map(|(_, wish)| {
+            let names = self.images.iter().map(|import| {
                 // It is in the repository's name already.
                 let tag = if self.has_other_axes() { ", tag = \"\"" } else { "" };
-                format!("{{ value = {}{tag} }}", quoted(&wish.name))
+                format!("{{ value = {}{tag} }}", quoted(&import.image.name))
             });
             let _ = writeln!(text, "image = [{}]", names.collect::<Vec<_>>().join(", "));
         }
@@ -220,7 +219,7 @@ impl MatrixText<'_> {
     }
 
     fn has_gpu(&self) -> bool {
-        self.images.iter().any(|(_, wish)| wish.gpu)
+        self.images.iter().any(|import| import.image.gpu)
     }
 
     fn has_other_axes(&self) -> bool {
@@ -229,7 +228,7 @@ impl MatrixText<'_> {
 
     /// Combinations that no origin asked for.
     fn rules(&self, text: &mut String) {
-        for (origin, wish) in self.images {
+        for Import { origin, image: wish, .. } in self.images {
             let mut rule = |axis: &str, reason: &str| {
                 let (name, reason) = (quoted(&wish.name), quoted(&format!("{origin} {reason}")));
                 let _ = write!(
@@ -283,7 +282,7 @@ impl MatrixText<'_> {
             "# For networks that re-sign TLS: steps trust what SSL_CERT_FILE names.\n\
              [build]\nca_certificates = \"auto\"\n",
         );
-        let logins = self.images.iter().flat_map(|(_, wish)| &wish.registries);
+        let logins = self.images.iter().flat_map(|import| &import.image.registries);
         let logins: BTreeMap<&String, &Vec<(String, String)>> =
             logins.map(|(host, keys)| (host, keys)).collect();
         for (host, keys) in logins {
@@ -293,7 +292,7 @@ impl MatrixText<'_> {
             }
         }
         let ids: BTreeSet<&String> =
-            self.images.iter().flat_map(|(_, wish)| &wish.secrets).collect();
+            self.images.iter().flat_map(|import| &import.image.secrets).collect();
         if !ids.is_empty() {
             text.push_str(
                 "\n# What steps mount, and the variables that it comes from.\n[build.secrets]\n",

@@ -4,10 +4,11 @@
 use std::ops::Range;
 use std::path::Path;
 
+use super::Wish;
 use super::literal::literal;
 use super::read::Notes;
+use super::read::ReadError;
 use super::template::{is_python, python_of};
-use super::{ReadError, Wish};
 use crate::matrix::{Diagnostic, SourceError, SourceFile};
 use crate::render::{BuildContext, Instruction, Misuse, check_images, flags, parse, sources};
 

@@ -4,10 +4,13 @@
 //! What is read of a configuration or a Dockerfile ends in one of two lists: what was taken over,
 //! and what was not, with the reason. Nothing is lost without a word.
 
+mod assemble;
 mod cerebrium;
 mod compose;
 mod credentials;
 mod dockerfile;
+mod error;
+mod import;
 mod literal;
 mod node;
 mod project;
@@ -16,10 +19,10 @@ mod template;
 mod truss;
 mod workflow;
 
-pub use compose::{ComposeError, compose};
+pub(crate) use assemble::assemble;
+pub(crate) use error::InitError;
+pub(crate) use import::{Import, read_text};
 pub use project::{Project, VersionPlace};
-pub use read::{ReadError, name_of, read};
-pub use template::references;
 pub use workflow::needs_action;
 
 use std::path::PathBuf;

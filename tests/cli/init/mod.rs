@@ -387,7 +387,7 @@ fn what_a_list_of_pip_names_is_told() {
     );
     for origin in ["config.yaml", "cerebrium.toml"] {
         let said = stdout(run(folder.path(), &format!("init new --dry-run --from {origin}")));
-        let said = said.split_once("not taken over").map_or("", |(_, left)| left);
+        let said = said.split_once("not imported").map_or("", |(_, left)| left);
         let mut settings = settings(folder.path());
         settings.add_filter(" +`", " `");
         settings.bind(|| insta::assert_snapshot!(said));

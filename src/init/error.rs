@@ -1,0 +1,94 @@
+use std::error::Error;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::import::MAX_ORIGIN;
+use crate::error::{ExitCode, Explain};
+
+/// A new repository that cannot be created.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InitError {
+    #[error("failed to read `{}`", .0.display())]
+    Origin(PathBuf, #[source] io::Error),
+    #[error("`{path}` is too large to import: {size} bytes, but at most {MAX_ORIGIN} are read")]
+    Size { path: String, size: u64 },
+    #[error("failed to read `{path}`, which `{origin}` copies")]
+    Copied {
+        origin: String,
+        path: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("`{origin}` copies `{path}`, which {reason}")]
+    Refused { origin: String, path: String, reason: String },
+    #[error("`{origin}` copies `{path}`, which would become {role}")]
+    Template { origin: String, path: String, role: &'static str },
+    #[error("`{first}` and `{second}` both copy `{path}`, with different content")]
+    Clash { first: String, second: String, path: String },
+    #[error("{}", list_existing(.0))]
+    Exists(Vec<PathBuf>),
+    #[error("the generated matrix does not render")]
+    Unsound(#[source] Cause),
+    #[error("failed to create a temporary folder")]
+    Temporary(#[source] io::Error),
+    #[error("failed to try out the generated files")]
+    Trial(#[source] Cause),
+}
+
+/// An error and its causes, without the path of the temporary folder where they happened.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+pub(crate) struct Cause {
+    text: String,
+    source: Option<Box<Self>>,
+}
+
+impl Cause {
+    pub(super) fn new(error: &dyn Error, folder: &Path) -> Self {
+        let text = error.to_string().replace(&format!("{}/", folder.display()), "");
+        let source = error.source().map(|source| Box::new(Self::new(source, folder)));
+        Self { text, source }
+    }
+}
+
+fn list_existing(paths: &[PathBuf]) -> String {
+    let names: Vec<String> = paths.iter().map(|path| format!("\n  {}", path.display())).collect();
+    let files = if paths.len() == 1 { "a file exists" } else { "some files exist" };
+    format!("{files} already:{}", names.concat())
+}
+
+impl Explain for InitError {
+    fn exit_code(&self) -> ExitCode {
+        ExitCode::Failure
+    }
+
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Copied { .. } | Self::Refused { .. } => {
+                "paths are relative to the folder of the file that names them"
+            }
+            Self::Template { .. } => "copy it under another name, and rename it in a build step",
+            Self::Clash { .. } => {
+                "rename one of them, also where it is copied, or create a folder for each image"
+            }
+            Self::Exists(_) => "pass `--force` to replace them",
+            Self::Unsound(_) => "remove what cannot be rendered from the imported file",
+            _ => return None,
+        };
+        Some(format!("{hint}; nothing was written"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_temporary_folder_is_left_out_of_causes() {
+        let cause = io::Error::other("`/tmp/x/dockerfiles/a` and /tmp/x/b");
+        let cause = Cause::new(&InitError::Temporary(cause), Path::new("/tmp/x"));
+        assert_eq!(cause.to_string(), "failed to create a temporary folder");
+        let source = Error::source(&cause).expect("a cause");
+        assert_eq!(source.to_string(), "`dockerfiles/a` and b");
+    }
+}
