@@ -3,12 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use serde_spanned::Spanned;
-
 use crate::error::{Explain as _, FileError, Report};
 use crate::files::{self, Access, MAX_PROJECT_FILE, MAX_TEXT, ReadError};
 use crate::image::Reference;
-use crate::matrix::{self, GeneratedTable, Matrix, Selection};
+use crate::matrix::{self, GeneratedTable, Matrix, Selection, Spanned};
 use crate::plan::{Lock, Plan, with_readme};
 use crate::render::{self, Difference, Pins, Rendered, Renderer, familiar};
 use crate::report::Printer;

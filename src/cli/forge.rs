@@ -227,7 +227,7 @@ fn access(
         let value = environment.secret(name).flatten();
         value.filter(|value| !value.expose_secret().trim().is_empty())
     };
-    let named = |name: &Option<serde_spanned::Spanned<String>>, usual: &str| {
+    let named = |name: &Option<crate::matrix::Spanned<String>>, usual: &str| {
         let name = name.as_ref().map(|name| name.get_ref().clone());
         (name.is_some(), name.unwrap_or_else(|| usual.to_owned()))
     };

@@ -7,12 +7,11 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret as _, SecretString};
-use serde_spanned::Spanned;
 
 use crate::engine::Secret;
 use crate::error::{ExitCode, Explain};
 use crate::files::{self, Access, ReadError};
-use crate::matrix::{Matrix, SecretTable, SourceError};
+use crate::matrix::{Matrix, SecretTable, SourceError, Spanned};
 use crate::registry::{Concealer, Credentials};
 use crate::report::Mask;
 

@@ -1,38 +1,37 @@
-//! The combinations that are no variants, and why not.
+//! Combinations of axis values that are not variants, with the reasons.
 
 use std::collections::HashSet;
 
-use super::expand::{MAX_ROWS, names, product};
-use super::model::{Exclude, Matrix, Variant};
+use super::expand::{MAX_ROWS, product};
+use super::model::{Axis, Exclude, Matrix, Variant, id_and_name};
 
-/// A combination of the axes' values that the matrix does not have.
+/// A combination of axis values that is not a variant of the matrix.
 #[derive(Debug)]
 pub struct Absent<'a> {
-    /// What it would be; for no platform.
+    /// The variant it would be, without platforms.
     pub variant: Variant,
-    /// The rules that exclude it.
+    /// The rules that exclude the combination.
     pub rules: Vec<&'a Exclude>,
-    /// The axes whose value only an `[[extra]]` has, in combinations of its own.
+    /// The axes whose value is not part of the product: only an `[[extra]]` has it.
     pub unlisted: Vec<&'a str>,
 }
 
 impl Matrix {
-    /// The combinations that are no variants, in the order of the product. Values that only an
-    /// `[[extra]]` has count, unless that is too many.
+    /// Returns the combinations that are not variants, in the order of the product. Values that only an
+    /// `[[extra]]` has are included unless there are more than [`MAX_ROWS`] combinations.
     #[must_use]
     pub fn absent(&self) -> Vec<Absent<'_>> {
         let all =
             self.axes.iter().try_fold(1_usize, |rows, axis| rows.checked_mul(axis.values.len()));
         let with_extras = all.is_some_and(|rows| rows <= MAX_ROWS);
-        let counts = self.axes.iter().map(|axis| match with_extras {
-            true => axis.values.len(),
-            false => axis.listed,
-        });
+        let count = |axis: &Axis| if with_extras { axis.values.len() } else { axis.listed };
         let known: HashSet<&[usize]> =
             self.variants.iter().map(|variant| variant.values.as_slice()).collect();
-        let rows = product(counts).into_iter().filter(|values| !known.contains(values.as_slice()));
+        let rows = product(self.axes.iter().map(count))
+            .into_iter()
+            .filter(|values| !known.contains(values.as_slice()));
         let absent = rows.map(|values| {
-            let (id, name) = names(&self.axes, &values);
+            let (id, name) = id_and_name(&self.axes, &values);
             let unlisted = self.axes.iter().zip(&values).filter(|(axis, at)| **at >= axis.listed);
             Absent {
                 rules: self.excludes.iter().filter(|rule| rule.when.admits(&values)).collect(),
@@ -43,7 +42,7 @@ impl Matrix {
         absent.collect()
     }
 
-    /// The ids of the variants that have most of their values in common with `variant`.
+    /// Returns the ids of up to three variants that share the most values with `variant`.
     #[must_use]
     pub fn nearest_variants(&self, variant: &Variant) -> Vec<String> {
         let axes = self.axes.iter().zip(&variant.values);
@@ -61,7 +60,7 @@ mod tests {
     use crate::matrix::parse;
 
     #[test]
-    fn what_is_not_there_says_why() {
+    fn absent_combinations_have_reasons() {
         let text = r#"[image]
 repository = "a"
 dockerfile = "d"
@@ -76,7 +75,7 @@ reason = "too old"
 axes = { python = "3.14", gpu = true }
 "#;
         let matrix = parse(Path::new("matrix.toml"), text).expect("a matrix");
-        let told: Vec<String> = matrix
+        let absent: Vec<String> = matrix
             .absent()
             .into_iter()
             .map(|absent| {
@@ -89,7 +88,7 @@ axes = { python = "3.14", gpu = true }
                 format!("{} {rules:?} {:?} near {nearest}", absent.variant.id, absent.unlisted)
             })
             .collect();
-        insta::assert_snapshot!(told.join("\n"), @r#"
+        insta::assert_snapshot!(absent.join("\n"), @r#"
         3.9-gpu ["8: too old"] [] near 3.9 3.11-gpu 3.14-gpu
         3.14 [] ["python"] near 3.9 3.11 3.14-gpu
         "#);

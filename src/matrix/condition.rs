@@ -6,27 +6,26 @@ use pep440_rs::{Version, VersionSpecifiers};
 
 use super::value::Value;
 
-/// What an axis' value must be.
+/// A condition on a value of an axis.
 #[derive(Debug, Clone)]
 pub enum Condition {
-    /// One of these.
+    /// The value is one of these.
     Any(Vec<Value>),
-    /// A version within this range, as [PEP 440] writes and compares it.
+    /// The value is a version in this range, with the syntax and order of [PEP 440].
     ///
     /// [PEP 440]: https://peps.python.org/pep-0440/#version-specifiers
     Range(VersionSpecifiers),
 }
 
-/// Why a text is not a version range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not a version range: {reason}")]
+#[error("`{text}` is not a valid version range: {reason}")]
 pub struct RangeError {
     text: String,
     reason: String,
 }
 
 impl Condition {
-    /// Reads a text: a version range when it begins with a comparison, otherwise a value.
+    /// Parses a version range if the text begins with a comparison operator, otherwise a value.
     pub fn parse(text: &str) -> Result<Self, RangeError> {
         if !text.starts_with(['<', '>', '=', '!', '~']) {
             return Ok(Self::Any(vec![Value::Text(text.to_owned())]));
@@ -37,7 +36,7 @@ impl Condition {
         })
     }
 
-    /// Whether `value` is what it must be.
+    /// Returns true if `value` meets the condition.
     #[must_use]
     pub fn admits(&self, value: &Value) -> bool {
         match (self, value) {
@@ -62,19 +61,19 @@ impl fmt::Display for Condition {
     }
 }
 
-/// The library draws the text with a caret below; its first line is the reason.
+/// Returns the first line of an error of `pep440_rs`. The other lines show the text with a caret.
 fn first_line(message: &str) -> String {
     let line = message.lines().next().unwrap_or_default();
     let line = line.strip_prefix("Failed to parse version: ").unwrap_or(line);
     line.trim_end_matches(':').to_lowercase()
 }
 
-/// Whether a text is a version that ranges can be asked about.
+/// Returns true if a text is a version that can be compared with a range.
 pub(super) fn is_version(text: &str) -> bool {
     Version::from_str(text).is_ok()
 }
 
-/// Compares two versions as ranges do; `None` if one of them is not a version.
+/// Compares two versions in the order of PEP 440. Returns `None` if one of them is not a version.
 pub(crate) fn compare_versions(left: &str, right: &str) -> Option<Ordering> {
     let version = |text| Version::from_str(text).ok();
     Some(version(left)?.cmp(&version(right)?))
@@ -101,13 +100,13 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_text_is_a_value() {
+    fn text_without_an_operator_is_a_value() {
         assert!(admits("3.10", "3.10"));
         assert!(!admits("3.1", "3.10"));
     }
 
     #[test]
-    fn half_a_range_is_refused() {
+    fn incomplete_ranges_are_refused() {
         for text in [">=", ">= three", "<<3", "=3.9"] {
             assert!(Condition::parse(text).is_err(), "{text}");
         }

@@ -1,4 +1,6 @@
-//! What is wrong with a file, shown at the line and column where it is wrong.
+//! Errors in a file, shown with their line and column.
+//!
+//! A [`SourceError`] contains the [`SourceFile`] and one [`Diagnostic`] for each error.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -6,23 +8,22 @@ use std::sync::Arc;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
-use super::schema::Span;
 use super::secrets;
-use crate::error::{ExitCode, Explain};
+use super::spanned::Span;
+use crate::error::{ExitCode, Explain, one_line};
+use crate::files::ReadError;
 
-/// A text and the name of the file that it was read from.
+/// The path and the text of a file.
 #[derive(Debug, Clone)]
 pub struct SourceFile {
     /// The path as the user would write it.
     pub path: PathBuf,
-    /// What the file holds.
     pub text: Arc<str>,
-    /// Where each of its lines begins, in bytes.
+    /// The offset of the first byte of each line.
     lines: Arc<[usize]>,
 }
 
 impl SourceFile {
-    /// Names a text that was read from `path`.
     #[must_use]
     pub fn new(path: &Path, text: &str) -> Self {
         let after = text.match_indices('\n').map(|(at, _)| at + 1);
@@ -30,26 +31,28 @@ impl SourceFile {
         Self { path: path.to_owned(), text: text.into(), lines }
     }
 
-    /// The line, from 1, on which the byte at `offset` stands.
+    /// Returns the line, from 1, of the byte at `offset`.
     #[must_use]
     pub fn line(&self, offset: usize) -> usize {
         self.lines.partition_point(|begin| *begin <= offset)
     }
 }
 
-/// One thing that is wrong, and where.
+/// An error at a location of a file.
 #[derive(Debug, Clone)]
 pub struct Diagnostic {
     message: String,
     span: Span,
     label: String,
     related: Vec<(Span, String)>,
-    help: Option<String>,
-    concealed: bool,
+    /// The advice shown below the error.
+    pub(super) help: Option<String>,
+    /// Whether asterisks replace the text at the span, because it may be a secret.
+    pub(super) is_concealed: bool,
 }
 
 impl Diagnostic {
-    /// `message` says what is wrong as a whole, `label` what the text at `span` has to do with it.
+    /// Creates an error with a `message` and a `label` for the text at `span`.
     #[must_use]
     pub fn new(span: Span, message: impl Into<String>, label: impl Into<String>) -> Self {
         Self {
@@ -58,32 +61,32 @@ impl Diagnostic {
             label: label.into(),
             related: Vec::new(),
             help: None,
-            concealed: false,
+            is_concealed: false,
         }
     }
 
-    /// Points at another place that has to do with it.
+    /// Creates the error of a path, at `span`, that cannot be read or resolved.
+    pub(super) fn unreadable(span: Span, error: &ReadError) -> Self {
+        Self::new(span, one_line(error), "").maybe_help(error.hint())
+    }
+
+    /// Adds another location with its label.
     #[must_use]
     pub fn related(mut self, span: Span, label: impl Into<String>) -> Self {
+        self.add_related(span, label);
+        self
+    }
+
+    pub(super) fn add_related(&mut self, span: Span, label: impl Into<String>) -> &mut Self {
         self.related.push((span, label.into()));
         self
     }
 
-    /// Says what to do.
     #[must_use]
-    pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
-        self
+    pub fn help(self, help: impl Into<String>) -> Self {
+        self.maybe_help(Some(help.into()))
     }
 
-    /// Shows stars in place of the text at the span: it may be a secret.
-    #[must_use]
-    pub fn conceal(mut self) -> Self {
-        self.concealed = true;
-        self
-    }
-
-    /// The same with `help`, if there is any.
     #[must_use]
     pub fn maybe_help(mut self, help: Option<String>) -> Self {
         self.help = help.or(self.help);
@@ -113,7 +116,7 @@ impl Diagnostic {
     }
 }
 
-/// All that is wrong with a file.
+/// The errors of a file, at least one.
 #[derive(Debug)]
 pub struct SourceError {
     source: SourceFile,
@@ -121,21 +124,21 @@ pub struct SourceError {
 }
 
 impl SourceError {
-    /// `diagnostics` are about `source`, and at least one.
     #[must_use]
     pub fn new(source: &SourceFile, diagnostics: Vec<Diagnostic>) -> Self {
-        debug_assert!(!diagnostics.is_empty(), "an error says something");
-        let hidden = diagnostics.iter().filter(|diagnostic| diagnostic.concealed);
-        let spans: Vec<Span> = hidden.map(|diagnostic| diagnostic.span.clone()).collect();
-        let source = match spans.is_empty() {
-            true => source.clone(),
-            false => SourceFile::new(&source.path, &secrets::conceal(&source.text, &spans)),
+        debug_assert!(!diagnostics.is_empty(), "an error has a message");
+        let concealed = diagnostics.iter().filter(|diagnostic| diagnostic.is_concealed);
+        let spans: Vec<Span> = concealed.map(|diagnostic| diagnostic.span.clone()).collect();
+        let source = if spans.is_empty() {
+            source.clone()
+        } else {
+            SourceFile::new(&source.path, &secrets::conceal(&source.text, &spans))
         };
         Self { source, diagnostics }
     }
 }
 
-/// The number of diagnostics that an error shows: enough for whoever mends them one after the other.
+/// The maximum number of diagnostics shown.
 const MAX_SHOWN: usize = 50;
 
 impl fmt::Display for SourceError {
@@ -160,7 +163,7 @@ impl Explain for SourceError {
     }
 }
 
-/// The name among `known` that was most likely meant by `name`.
+/// Returns the name in `known` that `name` most likely misspells.
 #[must_use]
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
@@ -171,7 +174,7 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .map(|(_, candidate)| candidate)
 }
 
-/// The same for names that hold versions: one with other digits is another version, and no misspelling.
+/// Returns [`nearest`] among names with the same digits: other digits are another version, not a misspelling.
 #[must_use]
 pub fn nearest_spelling<'a>(
     name: &str,
@@ -182,12 +185,30 @@ pub fn nearest_spelling<'a>(
     nearest(name, known.into_iter().filter(|candidate| digits(candidate) == own))
 }
 
+/// Suggests the name in `known` that is most similar to `name`.
+pub(crate) fn did_you_mean<'a>(
+    name: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<String> {
+    nearest(name, known).map(|near| format!("did you mean `{near}`?"))
+}
+
+/// Joins names to a text: `` `a`, `b` and `c` ``.
+pub(crate) fn quoted_list(items: &[impl AsRef<str>]) -> String {
+    let quoted: Vec<String> = items.iter().map(|item| format!("`{}`", item.as_ref())).collect();
+    match quoted.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} and {last}", others.join(", ")),
+        None => "none".to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_span_that_cuts_a_character_shows_it_whole() {
+    fn a_span_within_a_character_shows_the_whole_character() {
         let source = SourceFile::new(Path::new("a"), "xäö");
         for (span, marks) in [(2..4, "^^"), (2..2, "^"), (1..2, "^"), (4..9, "^"), (9..9, "^")] {
             let diagnostic = Diagnostic::new(span.clone(), "wrong", "");
@@ -198,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn thousands_of_mistakes_are_counted_and_not_all_shown() {
+    fn errors_over_the_limit_are_counted() {
         let source = SourceFile::new(Path::new("a"), "x");
         let diagnostics = vec![Diagnostic::new(0..1, "wrong", ""); 2000];
         let shown = SourceError::new(&source, diagnostics).to_string();
@@ -207,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_is_on_the_line_that_it_stands_on() {
+    fn lines_of_byte_offsets_are_found() {
         let source = SourceFile::new(Path::new("a"), "ä\n\nb\r\n");
         let lines: Vec<usize> = (0..9).map(|offset| source.line(offset)).collect();
         assert_eq!(lines, [1, 1, 1, 2, 3, 3, 3, 4, 4]);

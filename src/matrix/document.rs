@@ -1,18 +1,17 @@
-//! Reads TOML into typed values, and explains values that do not fit.
+//! Deserializes TOML files and explains errors.
 //!
-//! [`from_toml`] is the entry. serde names the span and the expected type of a wrong value; the key, the actual
-//! type and the hint come from the document itself.
+//! Start at [`from_toml`]. For a value of the wrong type, serde reports the location and the expected type. The key,
+//! the actual type and the advice come from the document.
 
 use serde::de::DeserializeOwned;
 use toml::de::{DeTable, DeValue};
 
-use super::diagnostic::{Diagnostic, SourceError, SourceFile, nearest};
-use super::schema::Span;
+use super::diagnostic::{Diagnostic, SourceError, SourceFile, did_you_mean, quoted_list};
 use super::secrets;
-use super::validate::quoted_list;
+use super::spanned::Span;
 use crate::error::{DataFault, type_name};
 
-/// Reads a TOML file. Every file of basegen is explained in the same way.
+/// Deserializes a TOML file. Every file of basegen gets the same explanations.
 pub(crate) fn from_toml<T: DeserializeOwned>(source: &SourceFile) -> Result<T, SourceError> {
     let concealed = secrets::conceal_registries(&source.text);
     let shown = SourceFile::new(&source.path, &concealed);
@@ -22,7 +21,7 @@ pub(crate) fn from_toml<T: DeserializeOwned>(source: &SourceFile) -> Result<T, S
         refuse(vec![Diagnostic::new(span, error.message().trim(), "")])
     })?;
     let document = document.get_ref();
-    // serde sees a date as a table with one key, which a table of texts would accept.
+    // serde represents a date as a table with one key, which a table of strings would accept.
     let dates = dates(document);
     if !dates.is_empty() {
         return Err(refuse(dates.iter().map(|date| date.explain_date(&concealed)).collect()));
@@ -31,7 +30,7 @@ pub(crate) fn from_toml<T: DeserializeOwned>(source: &SourceFile) -> Result<T, S
         .map_err(|error| refuse(vec![explain(&error, document, &concealed)]))
 }
 
-/// Reads types from tables alone: serde would take an array for their values in order.
+/// Deserializes structs from tables only. By default, serde also accepts an array of their values.
 macro_rules! tables {
     ($($table:ty),+) => {$(
         impl<'de> serde::Deserialize<'de> for $table {
@@ -58,7 +57,7 @@ macro_rules! tables {
 }
 pub(super) use tables;
 
-/// A value of a document.
+/// A value of a document and its location.
 struct Located<'a> {
     /// The keys and array indices that lead to it.
     path: Vec<Step<'a>>,
@@ -82,7 +81,7 @@ fn explain(error: &toml::de::Error, document: &DeTable<'_>, text: &str) -> Diagn
         }
         (Some(DataFault::Type { expected, .. }), None) => {
             let message = format!("expected {}", type_name(expected, "a table"));
-            Diagnostic::new(span, message, "").help("compare the key with its documentation")
+            Diagnostic::new(span, message, "").help("look the key up in the documentation")
         }
         (Some(DataFault::Missing(name)), located) => {
             let table = located.map(|located| located.name()).unwrap_or_default();
@@ -96,9 +95,9 @@ fn explain(error: &toml::de::Error, document: &DeTable<'_>, text: &str) -> Diagn
         }
         (Some(DataFault::UnknownKey { name, known }), _) => unknown("key", name, &known, span),
         (Some(DataFault::UnknownValue { name, known }), _) => match owner(document, &span) {
-            // serde takes a table with one key for a name too.
+            // serde accepts a table with one key as a name.
             Some(table) => table.explain_type("a string", text),
-            None => unknown("name", name, &known, span),
+            None => unknown("value", name, &known, span),
         },
         (Some(DataFault::Duplicate(name)), _) => {
             let message = format!("the key `{name}` occurs twice");
@@ -109,13 +108,13 @@ fn explain(error: &toml::de::Error, document: &DeTable<'_>, text: &str) -> Diagn
 }
 
 fn unknown(kind: &str, name: &str, known: &[&str], span: Span) -> Diagnostic {
-    let help = nearest(name, known.iter().copied()).map(|near| format!("did you mean `{near}`?"));
-    let label = format!("known are {}", quoted_list(known));
-    Diagnostic::new(span, format!("unknown {kind} `{name}`"), label).maybe_help(help)
+    let label = format!("expected one of {}", quoted_list(known));
+    Diagnostic::new(span, format!("unknown {kind} `{name}`"), label)
+        .maybe_help(did_you_mean(name, known.iter().copied()))
 }
 
 impl Located<'_> {
-    /// The keys, joined by dots.
+    /// Returns the keys of the path, joined by dots.
     fn name(&self) -> String {
         let keys = self.path.iter().filter_map(|step| match step {
             Step::Key(key) if is_bare(key) => Some((*key).to_owned()),
@@ -125,7 +124,7 @@ impl Located<'_> {
         keys.collect::<Vec<_>>().join(".")
     }
 
-    /// The value as the subject of a message.
+    /// Returns the subject of a message about the value.
     fn subject(&self) -> String {
         match self.path.last() {
             Some(Step::Entry) => format!("an entry of `{}`", self.name()),
@@ -150,7 +149,7 @@ impl Located<'_> {
         Diagnostic::new(self.span.clone(), message, found).help(self.advice(expected, text))
     }
 
-    /// The way to write a value of the expected type.
+    /// Returns how to write a value of the expected type.
     fn advice(&self, expected: &str, text: &str) -> String {
         let is_scalar = !matches!(self.value, DeValue::Array(_) | DeValue::Table(_));
         let raw = &text[self.span.clone()];
@@ -191,7 +190,7 @@ fn is_numeric(expected: &str) -> bool {
     expected.contains("integer") && !expected.contains("string") || expected == "a number"
 }
 
-/// An example of a type.
+/// Returns an example of a type.
 fn example(expected: &str) -> &'static str {
     match expected {
         "a boolean" => "`true` or `false`",
@@ -203,7 +202,7 @@ fn example(expected: &str) -> &'static str {
     }
 }
 
-/// TOML's name of a value's type.
+/// Returns the TOML type of a value.
 fn type_of(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a string",
@@ -220,7 +219,7 @@ fn type_of(value: &DeValue<'_>) -> &'static str {
     }
 }
 
-/// The innermost value at `span`: an implicit table has the span of the first table in it.
+/// Finds the innermost value at `span`. An implicit table has the span of the first table in it.
 fn locate<'a>(document: &'a DeTable<'a>, span: &Span) -> Option<Located<'a>> {
     let mut found = None;
     visit(document, &mut |located| {

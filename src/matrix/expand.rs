@@ -1,29 +1,28 @@
-//! From axes and rules to variants.
+//! Expands the axes and rules of a matrix file to variants.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use serde_spanned::Spanned;
-
-use super::diagnostic::{Diagnostic, SourceError, SourceFile};
-use super::model::{Axis, ExtraRow, Image, Match, Matrix, Variant};
+use super::checker::Checker;
+use super::diagnostic::{SourceError, SourceFile};
+use super::model::{Axis, ExtraRow, Image, Match, Matrix, Variant, id_and_name};
 use super::rules::Extra;
-use super::schema::{MatrixFile, Span};
-use super::validate::Checker;
+use super::schema::MatrixFile;
+use super::spanned::{Span, Spanned};
 use crate::files::Checkout;
 use crate::image::Platform;
 
-/// The most variants that a matrix may have.
+/// The maximum number of variants of a matrix.
 pub const MAX_ROWS: usize = 100_000;
 
 impl Matrix {
-    /// Checks a matrix file and expands it.
+    /// Validates and expands a matrix file.
     pub(super) fn from_file(
         source: SourceFile,
         checkout: Checkout,
         file: &MatrixFile,
     ) -> Result<Self, SourceError> {
-        let mut checker = Checker { source: &source, checkout: &checkout, diagnostics: Vec::new() };
+        let mut checker = Checker::new(&source, &checkout);
         let mut axes = checker.axes(file);
         let extras: Vec<Extra> =
             file.extra.iter().filter_map(|table| checker.extra(&mut axes, table)).collect();
@@ -32,8 +31,7 @@ impl Matrix {
         let excludes: Vec<_> =
             file.exclude.iter().map(|rule| checker.exclude(&axes, rule)).collect();
         let sets: Vec<_> = file.set.iter().map(|rule| checker.set(&axes, rule)).collect();
-        let checks: Vec<_> =
-            file.verify.iter().map(|table| checker.check(&axes, table.get_ref())).collect();
+        let checks: Vec<_> = file.verify.iter().map(|table| checker.check(&axes, table)).collect();
         let build = checker.build(&file.build);
         let registries = checker.registries(&file.registries);
         checker.version(file.version.as_ref());
@@ -42,20 +40,11 @@ impl Matrix {
         checker.check_size(file, &axes);
         checker.finish()?;
 
-        let mut checker = Checker { source: &source, checkout: &checkout, diagnostics: Vec::new() };
-        let mut used = vec![false; excludes.len()];
-        let mut rows = product(axes.iter().map(|axis| axis.listed));
-        rows.retain(|values| {
-            let mut exists = true;
-            for (rule, used) in excludes.iter().zip(&mut used) {
-                if rule.when.admits(values) {
-                    *used = true;
-                    exists = false;
-                }
-            }
-            exists
-        });
-        checker.check_used("exclude", &used, file.exclude.iter().map(Spanned::span));
+        let mut checker = Checker::new(&source, &checkout);
+        let rows = product(axes.iter().map(|axis| axis.listed));
+        let (excluded, rows): (Vec<_>, Vec<_>) = rows
+            .into_iter()
+            .partition(|values| excludes.iter().any(|rule| rule.when.admits(values)));
         let mut builder = VariantBuilder { axes: &axes, image: &image, platforms: HashMap::new() };
         let mut variants = Vec::with_capacity(rows.len() + extras.len());
         for values in rows {
@@ -63,19 +52,19 @@ impl Matrix {
         }
         checker.add_extras(&mut variants, &mut builder, extras);
         let is_used = |when: &Match| variants.iter().any(|variant| when.admits(&variant.values));
-        let used: Vec<bool> = sets.iter().map(|rule| is_used(&rule.when)).collect();
-        checker.check_used("set", &used, file.set.iter().map(Spanned::span));
-        let used: Vec<bool> = checks.iter().map(|check| is_used(&check.when)).collect();
-        checker.check_used("verify", &used, file.verify.iter().map(Spanned::span));
+        let excludes_any = |when: &Match| excluded.iter().any(|values| when.admits(values));
+        let used = excludes.iter().map(|rule| excludes_any(&rule.when));
+        checker.check_used("exclude", used, &file.exclude);
+        checker.check_used("set", sets.iter().map(|rule| is_used(&rule.when)), &file.set);
+        checker.check_used("verify", checks.iter().map(|rule| is_used(&rule.when)), &file.verify);
         checker.check_ids(&variants, &file.axes.span());
         checker.finish()?;
-        let version = file.version.as_ref().map(|table| table.get_ref().clone());
         Ok(Self {
             source,
             checkout,
             image,
             axes,
-            version,
+            version: file.version.as_deref().cloned(),
             generated: file.generated.clone(),
             publish: file.publish,
             pull_request: file.pull_request.clone(),
@@ -91,29 +80,26 @@ impl Matrix {
 }
 
 impl Checker<'_> {
-    fn finish(self) -> Result<(), SourceError> {
-        match self.diagnostics.is_empty() {
-            true => Ok(()),
-            false => Err(SourceError::new(self.source, self.diagnostics)),
-        }
-    }
-
     fn check_size(&mut self, file: &MatrixFile, axes: &[Axis]) {
         let product = axes.iter().try_fold(1_usize, |rows, axis| rows.checked_mul(axis.listed));
         let rows = product.and_then(|rows| rows.checked_add(file.extra.len()));
         if rows.is_none_or(|rows| rows > MAX_ROWS) {
-            let size = rows.map_or("more than can be counted".to_owned(), |rows| rows.to_string());
-            let label = format!("they make {size} variants, the bound is {MAX_ROWS}");
-            self.refuse(Diagnostic::new(file.axes.span(), "the matrix is too large", label));
+            let size = rows.map_or("too many".to_owned(), |rows| rows.to_string());
+            let label = format!("the axes produce {size} variants, the limit is {MAX_ROWS}");
+            self.report(file.axes.span(), "the matrix is too large", label);
         }
     }
 
-    fn check_used(&mut self, kind: &str, used: &[bool], spans: impl Iterator<Item = Span>) {
-        for (_, span) in used.iter().zip(spans).filter(|(used, _)| !**used) {
+    fn check_used<T>(
+        &mut self,
+        kind: &str,
+        used: impl Iterator<Item = bool>,
+        rules: &[Spanned<T>],
+    ) {
+        for (_, rule) in used.zip(rules).filter(|(is_used, _)| !is_used) {
             let message = format!("this `[[{kind}]]` matches no variant");
-            let diagnostic = Diagnostic::new(span, message, "its conditions never hold together")
-                .help("remove it, or mend its conditions");
-            self.refuse(diagnostic);
+            self.report(rule.span(), message, "its conditions never hold together").help =
+                Some("remove it, or correct its conditions".to_owned());
         }
     }
 
@@ -123,15 +109,16 @@ impl Checker<'_> {
         builder: &mut VariantBuilder<'_>,
         extras: Vec<Extra>,
     ) {
-        let mut known: HashSet<Vec<usize>> = match extras.is_empty() {
-            true => HashSet::new(),
-            false => variants.iter().map(|variant| variant.values.clone()).collect(),
-        };
+        if extras.is_empty() {
+            return;
+        }
+        let mut known: HashSet<Vec<usize>> =
+            variants.iter().map(|variant| variant.values.clone()).collect();
         for extra in extras {
             if !known.insert(extra.values.clone()) {
-                let message = "this `[[extra]]` is a variant already";
-                let label = "remove it, or use `[[set]]` to give the variant variables";
-                self.refuse(Diagnostic::new(extra.span, message, label));
+                let message = "this `[[extra]]` is already a variant of the matrix";
+                let label = "remove it, or use `[[set]]` to set its variables";
+                self.report(extra.span, message, label);
                 continue;
             }
             let mut variant = builder.variant(self, extra.values, &extra.span);
@@ -144,21 +131,18 @@ impl Checker<'_> {
     fn check_ids(&mut self, variants: &[Variant], span: &Span) {
         if variants.is_empty() {
             let label = "the rules exclude every combination";
-            self.refuse(Diagnostic::new(span.clone(), "the matrix has no variants", label));
+            self.report(span.clone(), "the matrix has no variants", label);
         }
         let mut seen = HashSet::with_capacity(variants.len());
-        for variant in variants {
-            if !seen.insert(variant.id.as_str()) {
-                let message = format!("two variants are called `{}`", variant.id);
-                let label = "their values, joined by dashes, are alike";
-                self.refuse(Diagnostic::new(span.clone(), message, label));
-                return;
-            }
+        if let Some(twin) = variants.iter().find(|variant| !seen.insert(variant.id.as_str())) {
+            let message = format!("two variants have the id `{}`", twin.id);
+            let label = "their values, joined by dashes, are equal";
+            self.report(span.clone(), message, label);
         }
     }
 }
 
-/// Makes variants, sharing what many of them have.
+/// Builds variants that share equal lists of platforms.
 struct VariantBuilder<'a> {
     axes: &'a [Axis],
     image: &'a Image,
@@ -167,7 +151,7 @@ struct VariantBuilder<'a> {
 
 impl VariantBuilder<'_> {
     fn variant(&mut self, checker: &mut Checker<'_>, values: Vec<usize>, span: &Span) -> Variant {
-        let (id, name) = names(self.axes, &values);
+        let (id, name) = id_and_name(self.axes, &values);
         let chosen = self.axes.iter().zip(&values).map(|(axis, at)| &axis.values[*at]);
         let limits = chosen.filter_map(|value| value.platforms.as_ref());
         let mut platforms = self.image.platforms.clone();
@@ -175,9 +159,9 @@ impl VariantBuilder<'_> {
             platforms.retain(|platform| limit.contains(platform));
         }
         if platforms.is_empty() {
-            let message = format!("`{id}` is built for no platform");
-            let label = "its values are limited to platforms that have none of these in common";
-            checker.refuse(Diagnostic::new(span.clone(), message, label));
+            let message = format!("variant `{id}` has no platform");
+            let label = "its values have no platform of these in common";
+            checker.report(span.clone(), message, label);
         }
         let platforms = self
             .platforms
@@ -188,28 +172,7 @@ impl VariantBuilder<'_> {
     }
 }
 
-/// The id and the name of a combination.
-pub(super) fn names(axes: &[Axis], values: &[usize]) -> (String, String) {
-    let chosen = || axes.iter().zip(values).map(|(axis, at)| (axis, &axis.values[*at]));
-    let name = join(chosen().map(|(_, value)| value.tag.as_str().into()));
-    let id = join(chosen().map(|(axis, value)| value.id_part(&axis.name).into()));
-    (if id.is_empty() { "default".to_owned() } else { id }, name)
-}
-
-/// The parts that are not empty, joined by dashes.
-fn join<'a>(parts: impl Iterator<Item = std::borrow::Cow<'a, str>>) -> String {
-    let mut joined = String::new();
-    for part in parts.filter(|part| !part.is_empty()) {
-        if !joined.is_empty() {
-            joined.push('-');
-        }
-        joined.push_str(&part);
-    }
-    joined
-}
-
-/// Every combination of the values of axes, of which there are `counts`; the last axis changes
-/// first.
+/// Returns every combination of the values of axes with `counts` values each. The last axis changes first.
 pub(super) fn product(counts: impl Iterator<Item = usize>) -> Vec<Vec<usize>> {
     let counts: Vec<usize> = counts.collect();
     let rows = counts.iter().product();

@@ -1,4 +1,4 @@
-//! Where the variables of a variant come from.
+//! The variables of a variant and their sources.
 
 use std::collections::BTreeMap;
 
@@ -6,38 +6,28 @@ use serde_json::{Map, Value as Json};
 
 use super::model::{Matrix, Variant};
 
-/// A variable of a variant, and the place that had the last word on it.
+/// The value of a variable and the source that sets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fact<'a> {
-    /// Its value.
     pub value: &'a Json,
-    /// The place.
     pub source: FactSource<'a>,
 }
 
-/// A place that gives variables to variants.
+/// A source of variables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FactSource<'a> {
-    /// `[variables]`, for all of them.
+    /// `[variables]`.
     Variables,
-    /// A value of the axis of this name.
+    /// A value of the axis with this name.
     Axis(&'a str),
-    /// A `[[set]]`.
-    Set {
-        /// Its line in the matrix file.
-        line: usize,
-        /// The axes that its conditions are about.
-        axes: Vec<&'a str>,
-    },
-    /// The variant's own `[[extra]]`.
-    Extra {
-        /// Its line in the matrix file.
-        line: usize,
-    },
+    /// A `[[set]]` at a line of the matrix file, with conditions on `axes`.
+    Set { line: usize, axes: Vec<&'a str> },
+    /// An `[[extra]]` at a line of the matrix file.
+    Extra { line: usize },
 }
 
 impl FactSource<'_> {
-    /// The axes that a variant has the variable by: none where every variant has it.
+    /// Returns the axes on which the variable depends. Empty if all variants have it.
     #[must_use]
     pub fn axes(&self) -> Vec<&str> {
         match self {
@@ -49,33 +39,28 @@ impl FactSource<'_> {
 }
 
 impl Matrix {
-    /// The variables of a variant by name: those of [`Matrix::variables`] that are no axes.
+    /// Returns the variables of a variant by name, without its axes. Later sources override earlier
+    /// ones: `[variables]`, axis values, `[[set]]`, `[[extra]]`.
     #[must_use]
     pub fn facts<'a>(&'a self, variant: &'a Variant) -> BTreeMap<&'a str, Fact<'a>> {
         let mut facts = BTreeMap::new();
-        add(&mut facts, &self.variables, &FactSource::Variables);
+        let mut add = |variables: &'a Map<String, Json>, source: FactSource<'a>| {
+            for (name, value) in variables {
+                facts.insert(name.as_str(), Fact { value, source: source.clone() });
+            }
+        };
+        add(&self.variables, FactSource::Variables);
         for (axis, value) in self.axes.iter().zip(&variant.values) {
-            add(&mut facts, &axis.values[*value].variables, &FactSource::Axis(&axis.name));
+            add(&axis.values[*value].variables, FactSource::Axis(&axis.name));
         }
         for set in self.sets.iter().filter(|set| set.when.admits(&variant.values)) {
-            let axes = set.when.conditions.iter().map(|(axis, ..)| self.axes[*axis].name.as_str());
-            let source = FactSource::Set { line: set.line, axes: axes.collect() };
-            add(&mut facts, &set.variables, &source);
+            let axes = set.when.conditions.iter().map(|(axis, _)| self.axes[*axis].name.as_str());
+            add(&set.variables, FactSource::Set { line: set.line, axes: axes.collect() });
         }
         if let Some(extra) = &variant.extra {
-            add(&mut facts, &extra.variables, &FactSource::Extra { line: extra.line });
+            add(&extra.variables, FactSource::Extra { line: extra.line });
         }
         facts
-    }
-}
-
-fn add<'a>(
-    facts: &mut BTreeMap<&'a str, Fact<'a>>,
-    variables: &'a Map<String, Json>,
-    source: &FactSource<'a>,
-) {
-    for (name, value) in variables {
-        facts.insert(name, Fact { value, source: source.clone() });
     }
 }
 
@@ -86,7 +71,7 @@ mod tests {
     use crate::matrix::parse;
 
     #[test]
-    fn the_last_word_has_a_place() {
+    fn later_sources_override_earlier_ones() {
         let text = r#"[image]
 repository = "a"
 dockerfile = "d"
@@ -105,18 +90,18 @@ axes = { python = "3.14", gpu = true }
 variables = { cuda = "13.0" }
 "#;
         let matrix = parse(Path::new("matrix.toml"), text).expect("a matrix");
-        let told: Vec<String> = matrix
+        let facts: Vec<String> = matrix
             .variants
             .iter()
             .flat_map(|variant| {
                 let facts = matrix.facts(variant).into_iter();
-                let told = facts.map(|(name, fact)| {
+                let lines = facts.map(|(name, fact)| {
                     format!("{} {name} {} {:?}", variant.id, fact.value, fact.source)
                 });
-                told.collect::<Vec<_>>()
+                lines.collect::<Vec<_>>()
             })
             .collect();
-        insta::assert_snapshot!(told.join("\n"), @r#"
+        insta::assert_snapshot!(facts.join("\n"), @r#"
         3.9 one "everywhere" Variables
         3.9 two "everywhere" Variables
         3.9-gpu cuda "12.8" Set { line: 11, axes: ["gpu", "python"] }

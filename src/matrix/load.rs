@@ -7,16 +7,12 @@ use super::schema::MatrixFile;
 use crate::error::{ExitCode, Explain};
 use crate::files::{Allowed, Checkout, MAX_TEXT, ReadError};
 
-/// Why a matrix could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// There is no such file.
     #[error("there is no matrix file at `{0}`")]
     Missing(PathBuf),
-    /// The file cannot be read.
     #[error(transparent)]
     Read(ReadError),
-    /// What the file says is wrong.
     #[error(transparent)]
     Source(#[from] SourceError),
 }
@@ -32,7 +28,7 @@ impl Explain for LoadError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Missing(_) => {
-                Some("write one with `basegen init`, or name another with `-f FILE`".to_owned())
+                Some("create one with `basegen init`, or pass another with `-f FILE`".to_owned())
             }
             Self::Read(error) => error.hint(),
             Self::Source(_) => None,
@@ -40,28 +36,30 @@ impl Explain for LoadError {
     }
 }
 
-/// Reads the matrix file at `path`, whose paths stay in its repository.
+/// Loads the matrix file at `path`. Paths in it must stay in its repository.
 pub fn load(path: &Path) -> Result<Matrix, LoadError> {
     load_with(path, Allowed::default())
 }
 
-/// Reads the matrix file at `path`, whose paths stay in its repository or are `allowed`.
+/// Loads the matrix file at `path`. Paths in it must stay in its repository or be `allowed`.
 pub fn load_with(path: &Path, allowed: Allowed) -> Result<Matrix, LoadError> {
     load_in(path, Checkout::of(folder(path), allowed))
 }
 
-/// Reads the matrix file at `path`, which is in the folder of `checkout`.
+/// Loads the matrix file at `path`, which is in the folder of `checkout`.
 pub fn load_in(path: &Path, checkout: Checkout) -> Result<Matrix, LoadError> {
     let name = path.file_name().map_or(path, Path::new);
-    let text = checkout.read_text(name, MAX_TEXT).map_err(|error| match error.is_missing() {
-        true => LoadError::Missing(path.to_owned()),
-        false => LoadError::Read(error),
+    let text = checkout.read_text(name, MAX_TEXT).map_err(|error| {
+        if error.is_missing() {
+            LoadError::Missing(path.to_owned())
+        } else {
+            LoadError::Read(error)
+        }
     })?;
     Ok(parse_in(path, &text, checkout)?)
 }
 
-/// Reads a matrix from `text`; `path` is the name under which errors speak of it, and the
-/// place that the paths in it are relative to.
+/// Parses a matrix from `text`. Errors show `path`, and paths in the matrix are relative to its folder.
 pub fn parse(path: &Path, text: &str) -> Result<Matrix, SourceError> {
     parse_in(path, text, Checkout::of(folder(path), Allowed::default()))
 }

@@ -1,11 +1,11 @@
-//! `matrix.toml`: which images exist, and what is known about each.
+//! `matrix.toml`: the axes, variants and settings of a matrix of images.
 //!
-//! [`load`] reads a file in three steps: `schema` says which keys there are, `validate`
-//! and `rules` check each part against the others, `expand` makes the variants. `select` chooses
-//! among them. Whatever is wrong is told with its line and column; all that the
-//! last two find, at once.
+//! [`load`] reads a file in three steps. `schema` deserializes it, `validate` and `rules` check it, and `expand`
+//! combines the axes to variants. The result is a [`Matrix`], from which [`Matrix::select`] chooses variants. Errors
+//! show the line and column in the file; validation reports all errors at once.
 
 mod absent;
+mod checker;
 mod condition;
 mod diagnostic;
 mod document;
@@ -23,6 +23,7 @@ mod safe;
 mod schema;
 mod secrets;
 mod select;
+mod spanned;
 mod validate;
 mod value;
 
@@ -49,6 +50,7 @@ pub use schema::{SecretTable, json_schema};
 pub(crate) use secrets::holds_secret;
 pub use secrets::looks_like_secret;
 pub use select::{Selected, Selection, SelectionError, Term};
+pub use spanned::Spanned;
 pub use value::Value;
 
 #[cfg(test)]

@@ -1,17 +1,16 @@
-use super::schema::Span;
+use super::spanned::Span;
 
-/// What stands between the parts of a tag.
-const JOINTS: [char; 3] = ['-', '_', '.'];
+/// Separators between the parts of a tag.
+const SEPARATORS: [char; 3] = ['-', '_', '.'];
 
-/// A text with names in it, such as `baseten/truss-{{job_type}}-base`.
+/// A text with placeholders, such as `baseten/truss-{{job_type}}-base`.
 ///
-/// Names of images are made of these rather than of templates: there are many of them,
-/// and nothing in a name should need a condition.
+/// Image names are patterns rather than templates, because a name needs no conditions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern {
     text: String,
     parts: Vec<Part>,
-    /// Where it is written in the matrix file, if it is.
+    /// The location in the matrix file; `None` for a default.
     span: Option<Span>,
 }
 
@@ -21,19 +20,16 @@ enum Part {
     Name(Span),
 }
 
-/// What is wrong with a pattern, and where in its text.
+/// A syntax error in a pattern, with its location in the text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
-    /// `{{` without `}}`.
-    #[error("`{{{{` without `}}}}`")]
+    #[error("`{{{{` has no `}}}}`")]
     Unclosed(Span),
-    /// Nothing or more than a name between the braces.
-    #[error("a name stands between `{{{{` and `}}}}`, and nothing else")]
+    #[error("expected a name between `{{{{` and `}}}}`")]
     NotAName(Span),
 }
 
 impl PatternError {
-    /// Where in the pattern's text.
     #[must_use]
     pub fn span(&self) -> Span {
         match self {
@@ -43,7 +39,6 @@ impl PatternError {
 }
 
 impl Pattern {
-    /// Reads a pattern.
     pub fn parse(text: &str) -> Result<Self, PatternError> {
         let mut parts = Vec::new();
         let mut at = 0;
@@ -66,18 +61,18 @@ impl Pattern {
         Ok(Self { text: text.to_owned(), parts, span: None })
     }
 
-    /// Sets where it is written in the matrix file.
+    /// Sets the location in the matrix file.
     pub(super) fn at(self, span: Span) -> Self {
         Self { span: Some(span), ..self }
     }
 
-    /// Where it is written in the matrix file, in bytes; `None` for one that is not.
+    /// Returns the location in the matrix file; `None` for a default.
     #[must_use]
     pub fn span(&self) -> Option<Span> {
         self.span.clone()
     }
 
-    /// The names in it and where they stand in its text.
+    /// Returns the names in the pattern with their locations in its text.
     pub fn names(&self) -> impl Iterator<Item = (&str, Span)> {
         self.parts.iter().filter_map(|part| match part {
             Part::Name(span) => Some((&self.text[span.clone()], span.clone())),
@@ -85,7 +80,7 @@ impl Pattern {
         })
     }
 
-    /// The text with `value` of each name in its place.
+    /// Replaces each name by its `value`.
     pub fn fill<'a>(&self, value: impl Fn(&str) -> &'a str) -> String {
         let mut filled = String::with_capacity(self.text.len() + 16);
         for part in &self.parts {
@@ -97,8 +92,8 @@ impl Pattern {
         filled
     }
 
-    /// The same for a tag: where a name fills in nothing between two joints (`-`, `_` or `.`), or
-    /// between one and an end of the text, one of them goes with it.
+    /// Replaces each name by its `value` in a tag. If a value is empty, one adjacent separator (`-`, `_` or `.`) is
+    /// removed as well.
     pub fn fill_joined<'a>(&self, value: impl Fn(&str) -> &'a str) -> String {
         let mut joined = Joined::default();
         for part in &self.parts {
@@ -106,7 +101,7 @@ impl Pattern {
                 Part::Literal(span) if span.is_empty() => {}
                 Part::Literal(span) => joined.literal(&self.text[span.clone()]),
                 Part::Name(span) => match value(&self.text[span.clone()]) {
-                    "" => joined.is_gap = true,
+                    "" => joined.has_gap = true,
                     value => joined.value(value),
                 },
             }
@@ -115,37 +110,36 @@ impl Pattern {
     }
 }
 
-/// A text with its parts in place, and what they were joined by.
+/// The text of a tag while [`Pattern::fill_joined`] builds it.
 #[derive(Default)]
 struct Joined {
     text: String,
-    /// Whether the text ends with a joint that the pattern has there.
-    is_open: bool,
-    /// Whether a name filled in nothing since.
-    is_gap: bool,
+    /// Whether the text ends with a separator of the pattern.
+    ends_with_separator: bool,
+    /// Whether a value after that was empty.
+    has_gap: bool,
 }
 
 impl Joined {
-    /// Adds what stands in the pattern itself.
     fn literal(&mut self, mut literal: &str) {
-        if std::mem::take(&mut self.is_gap) && literal.starts_with(JOINTS) {
+        if std::mem::take(&mut self.has_gap) && literal.starts_with(SEPARATORS) {
             if self.text.is_empty() {
                 literal = &literal[1..];
-            } else if self.is_open {
+            } else if self.ends_with_separator {
                 self.text.pop();
             }
         }
         self.text.push_str(literal);
-        self.is_open = self.text.ends_with(JOINTS);
+        self.ends_with_separator = self.text.ends_with(SEPARATORS);
     }
 
     fn value(&mut self, value: &str) {
         self.text.push_str(value);
-        (self.is_open, self.is_gap) = (false, false);
+        (self.ends_with_separator, self.has_gap) = (false, false);
     }
 
     fn finish(mut self) -> String {
-        if self.is_gap && self.is_open {
+        if self.has_gap && self.ends_with_separator {
             self.text.pop();
         }
         self.text
@@ -157,14 +151,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_filled_in() {
+    fn names_are_replaced_by_values() {
         let pattern = Pattern::parse("{{a}}-{{ b }}-c").expect("a pattern");
         assert_eq!(pattern.fill(|name| if name == "a" { "1" } else { "2" }), "1-2-c");
         assert_eq!(pattern.names().map(|(name, _)| name).collect::<Vec<_>>(), ["a", "b"]);
     }
 
     #[test]
-    fn what_fills_in_nothing_leaves_no_joint() {
+    fn an_empty_value_removes_a_separator() {
         let value = |name: &str| match name {
             "p" => "3.9",
             "v" => "v1",
@@ -198,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_pointed_at() {
+    fn syntax_errors_have_locations() {
         assert_eq!(Pattern::parse("a{{b"), Err(PatternError::Unclosed(1..4)));
         assert_eq!(Pattern::parse("a{{#if b}}"), Err(PatternError::NotAName(1..10)));
         assert_eq!(Pattern::parse("{{}}"), Err(PatternError::NotAName(0..4)));

@@ -1,70 +1,59 @@
-//! `[version]` and `[generated]`: files of the repository that go with the matrix.
+//! `[version]` and `[generated]`: files of the repository that follow the matrix.
 
 use std::str::FromStr as _;
 
 use regex_lite::{Regex, RegexBuilder};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_spanned::Spanned;
 
-use super::diagnostic::Diagnostic;
+use super::checker::Checker;
+use super::diagnostic::quoted_list;
 use super::document::tables;
 use super::safe;
-use super::validate::{Checker, quoted_list};
+use super::spanned::Spanned;
 use crate::image::Tag;
 
-/// `[version]`: where the version lives that tags follow. It has the keys of a [`VersionPlace`], and
-/// not one within it: serde flattens no table whose unknown keys are refused.
+/// `[version]`: the location of the version that tags contain.
+// The keys of a `VersionPlace`, not flattened: serde cannot combine `flatten` and `deny_unknown_fields`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(remote = "Self", deny_unknown_fields)]
 pub struct VersionTable {
-    /// The file, relative to this one.
-    #[schemars(with = "String")]
+    /// The path of the file, relative to this file.
     pub file: Spanned<String>,
-    /// In a TOML or JSON file: the key, such as `project.version`; a part that holds a dot is
+    /// In a TOML or JSON file: the key, such as `project.version`. A part that contains a dot is
     /// written in quotes.
-    #[schemars(with = "Option<String>")]
     pub key: Option<Spanned<String>>,
-    /// In a Python, Rust or text file: the name that the version is assigned to.
-    #[schemars(with = "Option<String>")]
+    /// In a Python, Rust or text file: the name of the constant.
     pub constant: Option<Spanned<String>>,
-    /// In any file: a regular expression that matches once, and whose group `version` is the
-    /// version, such as `base_image: .*:(?P<version>\S+)`.
-    #[schemars(with = "Option<String>")]
+    /// In any file: a regular expression that matches once. Its group `version` is the
+    /// version, as in `base_image: .*:(?P<version>\S+)`.
     pub pattern: Option<Spanned<String>>,
-    /// What the tag puts before the version, such as `v`.
-    #[schemars(with = "Option<String>")]
+    /// The prefix of the version in tags, such as `v`. Default: none.
     pub prefix: Option<Spanned<String>>,
-    /// Other places that say the same version.
+    /// Other locations of the same version.
     #[serde(default)]
-    #[schemars(with = "Vec<VersionPlace>")]
     pub also: Vec<Spanned<VersionPlace>>,
 }
 
-/// `[[version.also]]`: another place that says the version.
+/// `[[version.also]]`: another location of the version.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(remote = "Self", deny_unknown_fields)]
 pub struct VersionPlace {
-    /// The file, relative to this one.
-    #[schemars(with = "String")]
+    /// The path of the file, relative to this file.
     pub file: Spanned<String>,
-    /// In a TOML or JSON file: the key, such as `project.version`; a part that holds a dot is
+    /// In a TOML or JSON file: the key, such as `project.version`. A part that contains a dot is
     /// written in quotes.
-    #[schemars(with = "Option<String>")]
     pub key: Option<Spanned<String>>,
-    /// In a Python, Rust or text file: the name that the version is assigned to.
-    #[schemars(with = "Option<String>")]
+    /// In a Python, Rust or text file: the name of the constant.
     pub constant: Option<Spanned<String>>,
-    /// In any file: a regular expression that matches once, and whose group `version` is the
+    /// In any file: a regular expression that matches once. Its group `version` is the
     /// version.
-    #[schemars(with = "Option<String>")]
     pub pattern: Option<Spanned<String>>,
-    /// What stands before this version in tags; nothing for a constant that is the whole version of a
-    /// tag. Where it is given, the two together are the version of the tags, letter for letter but at the
-    /// keys `version` of `Cargo.toml`, `package.json` and `pyproject.toml`; without it, only the numbers must be the same.
-    #[schemars(with = "Option<String>")]
+    /// The prefix that tags add to this version; empty for the complete version of a tag. If set, prefix and version
+    /// together must equal the version of the tags exactly, except at the key `version` of `Cargo.toml`,
+    /// `package.json` and `pyproject.toml`. If not set, only the numbers must be equal.
     pub prefix: Option<Spanned<String>>,
-    /// What the tags put before the version: the `prefix` of `[version]`, whichever place this is.
+    /// The `prefix` of `[version]`.
     #[serde(skip)]
     #[schemars(skip)]
     pub prefix_of_tags: Option<String>,
@@ -73,7 +62,7 @@ pub struct VersionPlace {
 tables!(VersionTable, VersionPlace, GeneratedTable);
 
 impl VersionTable {
-    /// The first place, the one that is read.
+    /// Returns the first location, from which the version is read.
     #[must_use]
     pub fn first(&self) -> VersionPlace {
         VersionPlace {
@@ -87,10 +76,10 @@ impl VersionTable {
     }
 
     fn prefix_of_tags(&self) -> Option<String> {
-        self.prefix.as_ref().map(|prefix| prefix.get_ref().clone())
+        self.prefix.as_deref().cloned()
     }
 
-    /// All places, the one that is read first.
+    /// Returns all locations, starting with [`VersionTable::first`].
     #[must_use]
     pub fn places(&self) -> Vec<VersionPlace> {
         let others = self.also.iter().map(|place| VersionPlace {
@@ -101,100 +90,87 @@ impl VersionTable {
     }
 }
 
-/// `[generated]`: files that are made from the matrix, and committed beside it.
+/// `[generated]`: files that basegen generates from the matrix and that are committed beside it.
 #[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
 #[serde(remote = "Self", deny_unknown_fields)]
 pub struct GeneratedTable {
-    /// A Markdown file that has the table of the images between the lines `<!-- images: … -->`
-    /// and `<!-- end of images -->`.
-    #[schemars(with = "Option<String>")]
+    /// The path of a Markdown file, relative to this file. basegen writes the table of the images between its lines
+    /// `<!-- images: … -->` and `<!-- end of images -->`.
     pub readme: Option<Spanned<String>>,
-    /// The folder that `basegen render -o` wrote all variants to.
-    #[schemars(with = "Option<String>")]
+    /// The folder with the output of `basegen render -o` for all variants, relative to this file.
     pub rendered: Option<Spanned<String>>,
 }
 
 impl GeneratedTable {
-    /// Why a file at `path` may not be generated, if it may not: it is in the matrix' folder.
+    /// Returns why a file at `path` cannot be generated, if so. It must be in the folder of the matrix file.
     #[must_use]
     pub fn refuses(path: &str) -> Option<String> {
         safe::refuse_path(path)
     }
 }
 
-/// The group of a `pattern` that is the version.
+/// The group of a `pattern` that contains the version.
 pub const VERSION_GROUP: &str = "version";
 
-/// The expression of a `pattern`: `^` and `$` are the beginning and the end of a line, whatever
-/// lines end with.
+/// Compiles a `pattern`. `^` and `$` match at the beginning and end of each line, with any line ending.
 pub fn version_pattern(pattern: &str) -> Result<Regex, regex_lite::Error> {
     RegexBuilder::new(pattern).multi_line(true).crlf(true).build()
 }
 
 impl Checker<'_> {
-    /// `[version]`.
+    /// Validates `[version]`.
     pub(super) fn version(&mut self, table: Option<&Spanned<VersionTable>>) {
-        let Some(table) = table else { return };
-        for place in table.get_ref().places() {
+        for place in table.map(|table| table.places()).unwrap_or_default() {
             self.place(&place);
         }
     }
 
     fn place(&mut self, place: &VersionPlace) {
-        // The version of a project is often above its images.
-        let parts = place.file.get_ref().split('/');
+        // The version of a project is often in a folder above its images.
+        let parts = place.file.split('/');
         let below = parts.map(|part| if part == ".." { "." } else { part });
         if let Some(reason) = safe::refuse_path(&below.collect::<Vec<_>>().join("/")) {
-            self.refuse_file(&place.file, reason);
+            self.report_path(&place.file, reason);
         } else {
             self.confine(&place.file);
         }
-        let ways =
+        let keys =
             [("key", &place.key), ("constant", &place.constant), ("pattern", &place.pattern)];
         let given: Vec<_> =
-            ways.into_iter().filter_map(|(name, way)| Some((name, way.as_ref()?))).collect();
-        if let [_, second, ..] = given.as_slice() {
+            keys.into_iter().filter_map(|(name, key)| Some((name, key.as_ref()?))).collect();
+        if let [_, (_, second), ..] = given.as_slice() {
             let names: Vec<&str> = given.iter().map(|(name, _)| *name).collect();
-            let message = format!("a version is at one place, not at {}", quoted_list(&names));
-            self.refuse(Diagnostic::new(second.1.span(), message, "leave one of them"));
+            let message = format!("only one of {} can be set", quoted_list(&names));
+            self.report(second.span(), message, "remove all but one of them");
         }
         let is_prefix = |text: &str| text.is_empty() || Tag::from_str(text).is_ok();
-        if let Some(prefix) = place.prefix.as_ref().filter(|prefix| !is_prefix(prefix.get_ref())) {
-            let shown = prefix.get_ref().escape_debug();
-            let message = format!("`{shown}` cannot stand before a version in a tag");
-            let label = "letters, digits, `_`, `.` and `-`, and a letter, a digit or `_` first";
-            self.refuse(Diagnostic::new(prefix.span(), message, label));
+        if let Some(prefix) = place.prefix.as_ref().filter(|prefix| !is_prefix(prefix)) {
+            let message = format!("`{}` is not a valid prefix of a tag", prefix.escape_debug());
+            let label = "expected letters, digits, `_`, `.` and `-`, not beginning with `.` or `-`";
+            self.report(prefix.span(), message, label);
         }
         let Some(pattern) = &place.pattern else { return };
-        match version_pattern(pattern.get_ref()) {
+        match version_pattern(pattern) {
             Err(error) => {
-                let label = "not a regular expression";
-                self.refuse(Diagnostic::new(pattern.span(), error.to_string(), label));
+                self.report(pattern.span(), error.to_string(), "invalid regular expression");
             }
             Ok(regex) if !regex.capture_names().flatten().any(|name| name == VERSION_GROUP) => {
-                let message = "the pattern does not say which part is the version";
-                let label = "it has no group called `version`";
-                let diagnostic = Diagnostic::new(pattern.span(), message, label)
-                    .help("put the version into one: `image: acme/base:(?P<version>\\S+)`");
-                self.refuse(diagnostic);
+                let message = "the pattern has no group `version`";
+                let help = "put the version into a group: `image: acme/base:(?P<version>\\S+)`";
+                self.report(pattern.span(), message, "").help = Some(help.to_owned());
             }
             Ok(_) => {}
         }
     }
 
-    /// `[generated]`.
+    /// Validates `[generated]`.
     pub(super) fn generated(&mut self, table: &GeneratedTable) {
         for path in [&table.readme, &table.rendered].into_iter().flatten() {
-            if let Some(reason) = GeneratedTable::refuses(path.get_ref()) {
-                self.refuse_file(path, reason);
+            if let Some(reason) = GeneratedTable::refuses(path) {
+                self.report_path(path, reason);
             } else {
                 self.confine(path);
             }
         }
-    }
-
-    fn refuse_file(&mut self, path: &Spanned<String>, reason: String) {
-        let message = format!("`{}` is refused as a path", path.get_ref().escape_debug());
-        self.refuse(Diagnostic::new(path.span(), message, reason));
     }
 }

@@ -9,22 +9,22 @@ use super::document::tables;
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(remote = "Self", deny_unknown_fields)]
 pub struct PublishTable {
-    /// How the release set is written; `artifact` where there is none.
+    /// The form of the release set in the registry. Default: `artifact`.
     #[serde(default)]
     pub release_set: ReleaseSetForm,
 }
 
-/// How a release set is written.
+/// The form of a release set in a registry.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ReleaseSetForm {
-    /// As an OCI artifact, or as an image where the registry refuses artifacts.
+    /// An OCI artifact, or an image if the registry rejects artifacts.
     #[default]
     Artifact,
-    /// As an image.
+    /// An image.
     Image,
-    /// Not at all: an older release may then move aliases back, and `basegen status` has nothing to
-    /// compare with.
+    /// No release set. An older release can then move aliases back, and `basegen status` cannot compare
+    /// anything.
     Off,
 }
 

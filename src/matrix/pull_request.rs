@@ -1,105 +1,98 @@
-//! `[pull_request]`: the pull request that brings the repository in step with a release.
+//! `[pull_request]`: the pull request that updates the repository for a release.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_spanned::Spanned;
 
-use super::diagnostic::Diagnostic;
+use super::checker::Checker;
 use super::document::tables;
 use super::safe::is_invisible;
 use super::secrets::looks_like_secret;
-use super::validate::Checker;
+use super::spanned::Spanned;
 
-/// What stands for the version in a title or a branch's name.
+/// The placeholder of the version in titles and branch names.
 const VERSION: &str = "{{version}}";
 
-/// `[pull_request]`: the pull request of a release. In `branch` and `title`, `{{version}}` stands
-/// for the version as tags write it.
+/// `[pull_request]`: the pull request that updates the repository for a release. `branch` and `title` can contain
+/// `{{version}}`, the version as tags write it.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(remote = "Self", deny_unknown_fields, default)]
 pub struct PullRequestTable {
-    /// The repository, `owner/name`; without it, that of `GITHUB_REPOSITORY` or of the git remote
+    /// The repository, `owner/name`. Default: that of `GITHUB_REPOSITORY`, or of the git remote
     /// `origin`.
-    #[schemars(with = "Option<String>")]
     pub repository: Option<Spanned<String>>,
-    /// The root of GitHub's REST API, such as `https://github.example.org/api/v3`; without it,
-    /// that of `GITHUB_API_URL` or of the remote's host.
-    #[schemars(with = "Option<String>")]
+    /// The root URL of GitHub's REST API, such as `https://github.example.org/api/v3`. Default:
+    /// `GITHUB_API_URL`, or that of the remote's host.
     pub api: Option<Spanned<String>>,
-    /// The branch to propose the changes for; the repository's default branch without it.
-    #[schemars(with = "Option<String>")]
+    /// The branch to merge into. Default: the default branch of the repository.
     pub base: Option<Spanned<String>>,
-    /// The branch that is made for it; `basegen/release-{{version}}` without it.
-    #[schemars(with = "Option<String>")]
+    /// The branch that basegen pushes. Default: `basegen/release-{{version}}`.
     pub branch: Option<Spanned<String>>,
-    /// Its title; `Release {{version}}` without it.
-    #[schemars(with = "Option<String>")]
+    /// The title. Default: `Release {{version}}`.
     pub title: Option<Spanned<String>>,
-    /// Whether it is opened as a draft.
+    /// Whether to open the pull request as a draft. Default: `false`.
     pub draft: bool,
-    /// Its labels; GitHub makes those that do not exist.
+    /// The labels. GitHub creates those that do not exist.
     pub labels: Vec<String>,
-    /// The logins of those who are asked for a review.
+    /// The logins of requested reviewers.
     pub reviewers: Vec<String>,
-    /// The slugs of the organization's teams that are.
+    /// The slugs of requested teams of the organization.
     pub team_reviewers: Vec<String>,
-    /// The logins of those it is assigned to.
+    /// The logins of the assignees.
     pub assignees: Vec<String>,
-    /// The environment variable with the token; `GITHUB_TOKEN` or `GH_TOKEN` without it.
-    #[schemars(with = "Option<String>")]
+    /// The name of the environment variable that contains the token. Default: `GITHUB_TOKEN` or `GH_TOKEN`.
     pub token_secret_name: Option<Spanned<String>>,
-    /// The environment variable with the id of a GitHub App; `BASEGEN_APP_ID` without it.
-    #[schemars(with = "Option<String>")]
+    /// The name of the environment variable that contains the id of a GitHub App. Default: `BASEGEN_APP_ID`.
     pub app_id_secret_name: Option<Spanned<String>>,
-    /// The environment variable with the App's private key; `BASEGEN_APP_PRIVATE_KEY` without it.
-    #[schemars(with = "Option<String>")]
+    /// The name of the environment variable that contains the private key of the App. Default: `BASEGEN_APP_PRIVATE_KEY`.
     pub app_private_key_secret_name: Option<Spanned<String>>,
 }
 
 tables!(PullRequestTable);
 
 impl PullRequestTable {
-    /// The branch of the release `version`.
+    /// Returns the branch for the release `version`.
     #[must_use]
     pub fn branch(&self, version: &str) -> String {
-        let usual = "basegen/release-{{version}}";
-        self.branch.as_ref().map_or(usual, |branch| branch.get_ref()).replace(VERSION, version)
+        filled(self.branch.as_ref(), "basegen/release-{{version}}", version)
     }
 
-    /// The title of the release `version`.
+    /// Returns the title for the release `version`.
     #[must_use]
     pub fn title(&self, version: &str) -> String {
-        let usual = "Release {{version}}";
-        self.title.as_ref().map_or(usual, |title| title.get_ref()).replace(VERSION, version)
+        filled(self.title.as_ref(), "Release {{version}}", version)
     }
 }
 
+fn filled(text: Option<&Spanned<String>>, default: &str, version: &str) -> String {
+    text.map_or(default, |text| text).replace(VERSION, version)
+}
+
 impl Checker<'_> {
-    /// `[pull_request]`.
+    /// Validates `[pull_request]`.
     pub(super) fn pull_request(&mut self, table: &PullRequestTable) {
         let PullRequestTable { repository, api, base, branch, title, .. } = table;
-        self.refuse_text("repository", repository.as_ref(), |text| {
-            let is_name = |part: &str| {
-                let of_name = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-                !part.is_empty() && part.chars().all(of_name)
-            };
-            let is_pair =
+        self.check_text("repository", repository.as_ref(), |text| {
+            let is_word = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+            let is_name = |part: &str| !part.is_empty() && part.chars().all(is_word);
+            let is_valid =
                 text.split_once('/').is_some_and(|(owner, name)| is_name(owner) && is_name(name));
-            (!is_pair).then_some("it is `owner/name`")
+            (!is_valid).then_some("expected `owner/name`")
         });
-        self.refuse_text("api", api.as_ref(), |text| {
+        self.check_text("api", api.as_ref(), |text| {
             let is_url = text.starts_with("https://") || text.starts_with("http://");
             (!is_url || text.contains(char::is_whitespace) || text.contains('@'))
-                .then_some("it is a URL such as `https://github.example.org/api/v3`")
+                .then_some("expected a URL such as `https://github.example.org/api/v3`")
         });
-        self.refuse_text("base", base.as_ref(), refuse_branch);
-        self.refuse_text("branch", branch.as_ref(), |text| {
+        self.check_text("base", base.as_ref(), refuse_branch);
+        self.check_text("branch", branch.as_ref(), |text| {
             let rest = text.replace(VERSION, "v1.2.3");
-            refuse_branch(&rest).or_else(|| unknown(&rest))
+            refuse_branch(&rest).or_else(|| refuse_names(&rest))
         });
-        self.refuse_text("title", title.as_ref(), |text| match text.trim().is_empty() {
-            true => Some("it is not empty"),
-            false => unknown(&text.replace(VERSION, "")),
+        self.check_text("title", title.as_ref(), |text| {
+            if text.trim().is_empty() {
+                return Some("the title must not be empty");
+            }
+            refuse_names(&text.replace(VERSION, ""))
         });
         for (key, name) in [
             ("token_secret_name", &table.token_secret_name),
@@ -107,43 +100,42 @@ impl Checker<'_> {
             ("app_private_key_secret_name", &table.app_private_key_secret_name),
         ] {
             let Some(name) = name else { continue };
-            let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-            let text = name.get_ref();
-            if looks_like_secret(text) || text.is_empty() || !text.chars().all(is_name) {
-                // Not shown: it may be the secret itself.
+            let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            if looks_like_secret(name) || name.is_empty() || !name.chars().all(is_word) {
+                // The value is not shown, because it may be the secret itself.
                 let message = format!("`{key}` is not the name of an environment variable");
-                let label = "only the name stands here, never the secret";
-                self.refuse(Diagnostic::new(name.span(), message, label));
+                self.report(name.span(), message, "write the name only, never the secret");
             }
         }
     }
 
-    fn refuse_text(
+    fn check_text(
         &mut self,
         key: &str,
         text: Option<&Spanned<String>>,
-        reason: impl Fn(&str) -> Option<&'static str>,
+        refuse: impl Fn(&str) -> Option<&'static str>,
     ) {
         let Some(text) = text else { return };
-        let found = match text.get_ref().contains(is_invisible) {
-            true => Some("it holds no control characters"),
-            false => reason(text.get_ref()),
+        let reason = if text.contains(is_invisible) {
+            Some("control characters are not allowed")
+        } else {
+            refuse(text)
         };
-        if let Some(found) = found {
-            let message = format!("`{key}` cannot be `{}`", text.get_ref().escape_debug());
-            self.refuse(Diagnostic::new(text.span(), message, found));
+        if let Some(reason) = reason {
+            let message = format!("`{}` is not a valid `{key}`", text.escape_debug());
+            self.report(text.span(), message, reason);
         }
     }
 }
 
-fn unknown(rest: &str) -> Option<&'static str> {
-    rest.contains("{{").then_some("only `{{version}}` stands for something here")
+fn refuse_names(rest: &str) -> Option<&'static str> {
+    rest.contains("{{").then_some("only `{{version}}` is available here")
 }
 
-/// Why a text cannot be the name of a branch: `git help check-ref-format`.
+/// Returns why a text is not a valid branch name, if so. The rules are those of `git help check-ref-format`.
 pub(crate) fn refuse_branch(text: &str) -> Option<&'static str> {
     if text.starts_with("refs/") {
-        return Some("name the branch without `refs/heads/`");
+        return Some("write the branch without `refs/heads/`");
     }
     let is_forbidden = |c: char| c.is_whitespace() || c.is_control() || "~^:?*[\\".contains(c);
     let is_bad = text.is_empty()
@@ -154,5 +146,5 @@ pub(crate) fn refuse_branch(text: &str) -> Option<&'static str> {
         || text == "@"
         || format!("{text}/").contains(".lock/")
         || format!("/{text}").contains("/.");
-    is_bad.then_some("git has no such names of branches")
+    is_bad.then_some("git does not allow this branch name")
 }

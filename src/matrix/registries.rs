@@ -1,22 +1,21 @@
-//! `[registries."host"]`: how a registry is reached, and who we are to it. Names of variables
-//! stand here, never what is in them.
+//! `[registries."host"]`: connection settings and credentials of registries. The file contains the
+//! names of environment variables, never secrets.
 
 use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_spanned::Spanned;
 
-use super::diagnostic::Diagnostic;
+use super::checker::Checker;
+use super::diagnostic::quoted_list;
 use super::document::tables;
 use super::safe;
-use super::schema::Span;
 use super::secrets;
-use super::validate::{Checker, quoted_list};
+use super::spanned::{Span, Spanned};
 use crate::image::Repository;
 
-/// The most requests that one registry may be sent at a time.
+/// The maximum of `concurrency`.
 const MAX_CONCURRENCY: u16 = 256;
 
 /// The variable of a service account's key where no other is named.
@@ -27,51 +26,43 @@ const DOCKER_HUB: &str = "docker.io";
 const DOCKER_HUB_SPELLINGS: [&str; 3] =
     ["index.docker.io", "registry-1.docker.io", "https://index.docker.io/v1/"];
 
-/// `[registries."host"]`: how a registry is reached, and who we are to it.
+/// `[registries."host"]`: connection settings and credentials of a registry.
 ///
-/// A key that ends in `secret_name` names an environment variable, which is also looked for in
-/// the spelling that shells take: `gcp-service-account` as `GCP_SERVICE_ACCOUNT`.
+/// A key that ends in `secret_name` is the name of an environment variable. It is also looked up in
+/// the spelling of shells: `gcp-service-account` as `GCP_SERVICE_ACCOUNT`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(remote = "Self", deny_unknown_fields)]
 pub struct RegistryTable {
-    /// Where the credentials come from. Without it: from the variable `DOCKER_REGISTRY_<host>`,
-    /// or from Docker's configuration.
-    #[schemars(with = "Option<AuthMethodName>")]
+    /// The source of the credentials. Default: the environment variable `DOCKER_REGISTRY_<host>`,
+    /// or Docker's configuration.
     pub auth_method: Option<Spanned<AuthMethodName>>,
     /// For `GCP_SERVICE_ACCOUNT_JSON` (`gcp-service-account` where there is none),
     /// `ACCESS_TOKEN` and `REGISTRY_SECRET`: the variable that holds it.
-    #[schemars(with = "Option<String>")]
     pub secret_name: Option<Spanned<String>>,
     /// For `BASIC` and `ACCESS_TOKEN`: the user; for a token `oauth2accesstoken` where there is none.
-    #[schemars(with = "Option<String>")]
     pub username: Option<Spanned<String>>,
     /// For `BASIC`: the variable that holds the password.
-    #[schemars(with = "Option<String>")]
     pub password_secret_name: Option<Spanned<String>>,
     /// For `AWS_IAM`: the variable of the access key's id, `aws_access_key_id` where there is none.
-    #[schemars(with = "Option<String>")]
     pub aws_access_key_id_secret_name: Option<Spanned<String>>,
     /// For `AWS_IAM`: the variable of the secret access key, `aws_secret_access_key` where
     /// there is none.
-    #[schemars(with = "Option<String>")]
     pub aws_secret_access_key_secret_name: Option<Spanned<String>>,
     /// For `AWS_IAM`: the variable of the token that temporary keys have, `aws_session_token`
     /// where there is none.
-    #[schemars(with = "Option<String>")]
     pub aws_session_token_secret_name: Option<Spanned<String>>,
     /// For `AWS_IAM`: the region, where the host does not tell it.
-    #[schemars(with = "Option<String>")]
     pub aws_region: Option<Spanned<String>>,
-    /// Whether the registry is spoken to without TLS; where nothing is said, those on this
-    /// machine alone are.
+    /// Whether to connect without TLS. Default: `true` for registries on this machine, `false` for
+    /// all others.
     pub plain_http: Option<bool>,
-    /// Whether its tags are immutable: a tag that exists cannot move to another image.
+    /// Whether the registry's tags are immutable: an existing tag cannot move to another image. Default: `false`.
     pub immutable_tags: Option<bool>,
-    /// How many requests it is sent at a time; 8 where there is none.
-    #[schemars(with = "Option<u16>", range(min = 1, max = 256))]
+    /// The maximum number of concurrent requests, from 1 to 256. Default: 8.
+    #[schemars(range(min = 1, max = 256))]
     pub concurrency: Option<Spanned<u16>>,
-    /// How many requests it is sent in a second at the most.
-    #[schemars(with = "Option<f64>", extend("exclusiveMinimum" = 0))]
+    /// The maximum number of requests per second. Default: no limit.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub requests_per_second: Option<Spanned<f64>>,
 }
 
@@ -243,9 +234,8 @@ impl Checker<'_> {
         for (host, table) in tables {
             let name = self.registry_host(host);
             if let Some(first) = spans.insert(name.clone(), host.span()) {
-                let message = format!("the registry `{name}` stands here twice");
-                let diagnostic = Diagnostic::new(host.span(), message, "here again");
-                self.refuse(diagnostic.related(first, "first here"));
+                let message = format!("the registry `{name}` is listed twice");
+                self.report(host.span(), message, "duplicate").add_related(first, "first here");
             }
             let table = table.get_ref();
             self.check_variables(table);
@@ -271,33 +261,33 @@ impl Checker<'_> {
         }
         let message = format!("`{}` is not a registry", name.escape_debug());
         let label = "expected `host` or `host:port`, such as `ghcr.io`";
-        let help = name.contains("://").then(|| "without `https://` and the path".to_owned());
-        self.refuse(Diagnostic::new(host.span(), message, label).maybe_help(help));
+        let help = name.contains("://").then(|| "remove the scheme and the path".to_owned());
+        self.report(host.span(), message, label).help = help;
         name.to_owned()
     }
 
-    /// Whatever looks like a secret where the name of one should stand is refused, and not shown.
+    /// Reports values that look like a secret where the name of one is expected, without showing them.
     fn check_variables(&mut self, table: &RegistryTable) {
         for (key, value) in table.credentials() {
             let Some(value) = value else { continue };
-            if secrets::looks_like_secret(value.get_ref()) {
-                let message = format!("`{key}` looks like a secret itself");
-                let diagnostic = Diagnostic::new(value.span(), message, "not shown here")
-                    .conceal()
-                    .help(match key.strip_suffix("secret_name") {
-                        Some(_) => "put the secret into an environment variable, and its name here",
-                        None => "this file is no place for a secret",
-                    });
-                self.refuse(diagnostic);
-                continue;
-            }
-            if let Some(label) = refuse_credential(key, value.get_ref()) {
-                let message = match key.ends_with("secret_name") {
-                    true => format!("`{key}` is not the name of a variable"),
-                    false => format!("`{key}` is refused"),
+            if secrets::looks_like_secret(value) {
+                let help = if key.ends_with("secret_name") {
+                    "put the secret into an environment variable, and write its name here"
+                } else {
+                    "never write a secret into this file"
                 };
-                // It may be a secret that nobody knows the look of.
-                self.refuse(Diagnostic::new(value.span(), message, label).conceal());
+                let message = format!("`{key}` looks like a secret itself");
+                let error = self.report(value.span(), message, "not shown here");
+                error.help = Some(help.to_owned());
+                error.is_concealed = true;
+            } else if let Some(label) = refuse_credential(key, value) {
+                let message = if key.ends_with("secret_name") {
+                    format!("`{key}` is not the name of an environment variable")
+                } else {
+                    format!("invalid `{key}`")
+                };
+                // It may be a secret of an unknown kind.
+                self.report(value.span(), message, label).is_concealed = true;
             }
         }
     }
@@ -307,19 +297,17 @@ impl Checker<'_> {
         let known = method.map_or(&[][..], |method| method.get_ref().keys());
         for (key, value) in table.credentials() {
             let Some(value) = value.filter(|_| !known.contains(&key)) else { continue };
-            let diagnostic = match method {
-                None => Diagnostic::new(
-                    value.span(),
-                    format!("`{key}` is of no use without `auth_method`"),
-                    "which method is it for?",
+            let (message, label) = match method {
+                None => (
+                    format!("`{key}` has no effect without `auth_method`"),
+                    "add `auth_method`".to_owned(),
                 ),
-                Some(method) => Diagnostic::new(
-                    value.span(),
-                    format!("`{key}` is of no use to `{}`", method.get_ref().name()),
+                Some(method) => (
+                    format!("`{key}` has no effect with `{}`", method.name()),
                     format!("its keys are {}", quoted_list(known)),
                 ),
             };
-            self.refuse(diagnostic.conceal());
+            self.report(value.span(), message, label).is_concealed = true;
         }
         let method = method?;
         let set = |key: &str| {
@@ -329,9 +317,8 @@ impl Checker<'_> {
         let mut value = |key: &str| {
             let value = set(key).or_else(|| usual_variable(*method.get_ref(), key));
             if value.is_none() {
-                let message = format!("`{}` needs `{key}`", method.get_ref().name());
-                let label = format!("add `{key} = \"…\"`");
-                self.refuse(Diagnostic::new(method.span(), message, label));
+                let message = format!("`{}` needs `{key}`", method.name());
+                self.report(method.span(), message, format!("add `{key} = \"…\"`"));
             }
             value.unwrap_or_default()
         };
@@ -363,23 +350,19 @@ impl Checker<'_> {
         if let Some(concurrency) = &table.concurrency
             && !(1..=MAX_CONCURRENCY).contains(concurrency.get_ref())
         {
-            let label = format!("1 to {MAX_CONCURRENCY}");
-            self.refuse(Diagnostic::new(
-                concurrency.span(),
-                "`concurrency` is out of range",
-                label,
-            ));
+            let label = format!("expected 1 to {MAX_CONCURRENCY}");
+            self.report(concurrency.span(), "`concurrency` is out of range", label);
         }
         if let Some(rate) = &table.requests_per_second
-            && !(rate.get_ref().is_finite() && *rate.get_ref() > 0.0)
+            && !(rate.is_finite() && **rate > 0.0)
         {
-            let label = "more than 0, such as `20` or `0.5`";
-            self.refuse(Diagnostic::new(rate.span(), "`requests_per_second` is no rate", label));
+            let label = "expected a number above 0, such as `20` or `0.5`";
+            self.report(rate.span(), "`requests_per_second` is out of range", label);
         }
     }
 }
 
-/// The host of the registry that `name` is, if it is one: Docker Hub has several names.
+/// Returns the host of the registry `name`, if valid. Docker Hub has several names.
 pub(crate) fn registry_host(name: &str) -> Option<&str> {
     if DOCKER_HUB_SPELLINGS.contains(&name) {
         return Some(DOCKER_HUB);

@@ -1,13 +1,12 @@
-//! What a text may hold that ends up in a Dockerfile, a name or a path.
+//! Rules for values that are written into Dockerfiles, names and paths.
 //!
-//! Templates are trusted, values are not: a value is data, and must stay so wherever a
-//! template puts it. So a value can neither begin a new line nor leave a quoted string, start a
-//! substitution of the shell or of handlebars, or chain a command. That it is no instruction
-//! and no flag of one is seen where it stands, when a Dockerfile is rendered.
+//! Templates are trusted, values are not. A value cannot contain a line break, end a quoted string,
+//! begin a substitution of the shell or of handlebars, or chain a command. [`crate::render`] checks
+//! that no value becomes an instruction or a flag.
 
 use serde_json::Value as Json;
 
-/// Characters that end a word, a string or a command in a Dockerfile or a shell, or begin a substitution.
+/// Characters that end a word, a string or a command in a Dockerfile or shell, or begin a substitution.
 const FORBIDDEN: &str = "`$\"'\\;&|<>(){}#";
 
 /// The instructions of a Dockerfile.
@@ -32,29 +31,29 @@ pub(crate) const INSTRUCTIONS: [&str; 18] = [
     "WORKDIR",
 ];
 
-/// Why `text` may not be an axis' value, if it may not: it becomes a part of names and paths.
+/// Returns why `text` is not a valid axis value, if so. Axis values become parts of names and paths.
 pub(super) fn refuse_value(text: &str) -> Option<String> {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte);
     if text.is_empty() {
-        return Some("an axis' value is not empty".to_owned());
+        return Some("the value must not be empty".to_owned());
     }
     if let Some(found) = text.chars().find(|c| !c.is_ascii() || !is_allowed(*c as u8)) {
         return Some(format!(
-            "an axis' value holds letters, digits, `.`, `_`, `+` and `-`, and no {}",
+            "expected letters, digits, `.`, `_`, `+` and `-`, found {}",
             describe(found)
         ));
     }
     if !text.as_bytes()[0].is_ascii_alphanumeric() {
-        return Some("an axis' value begins with a letter or a digit".to_owned());
+        return Some("the value must begin with a letter or a digit".to_owned());
     }
     None
 }
 
-/// Why `text` may not be the value of a variable, if it may not.
+/// Returns why `text` is not a valid value of a variable, if so.
 pub(super) fn refuse_text(text: &str) -> Option<String> {
     if let Some(found) = text.chars().find(|c| is_invisible(*c) || FORBIDDEN.contains(*c)) {
         return Some(format!(
-            "it holds {}, which could break out of its place in a Dockerfile",
+            "it contains {}, which could end a string or a command in a Dockerfile",
             describe(found)
         ));
     }
@@ -67,7 +66,7 @@ pub(super) fn refuse_text(text: &str) -> Option<String> {
     None
 }
 
-/// Why a variable's value, or anything within it, may not be rendered, if it may not.
+/// Returns why the value of a variable, or a value within it, is not valid, if so.
 pub(super) fn refuse_variable(value: &Json) -> Option<String> {
     match value {
         Json::String(text) => refuse_text(text),
@@ -79,39 +78,38 @@ pub(super) fn refuse_variable(value: &Json) -> Option<String> {
     }
 }
 
-/// Why `name` may not name an axis or a variable, if it may not: it is written in templates.
+/// Returns why `name` is not a valid name of an axis or a variable, if so. Templates use these names.
 pub(super) fn refuse_name(name: &str) -> Option<String> {
     let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
     if !name.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase())
         || !name.bytes().all(is_word)
     {
         return Some(
-            "a name begins with a lower-case letter and goes on with those, digits and `_`"
-                .to_owned(),
+            "expected lower-case letters, digits and `_`, beginning with a letter".to_owned(),
         );
     }
     None
 }
 
-/// Why `path` may not be read, if it may not: paths stay within the matrix' folder.
+/// Returns why `path` is not a valid path in the folder of the matrix file, if so.
 pub(super) fn refuse_path(path: &str) -> Option<String> {
     if let Some(found) = path.chars().find(|c| is_invisible(*c) || *c == '\\') {
-        return Some(format!("a path holds no {}", describe(found)));
+        return Some(format!("a path must not contain {}", describe(found)));
     }
     if path.is_empty() {
-        return Some("a path is not empty".to_owned());
+        return Some("the path must not be empty".to_owned());
     }
     if path.starts_with('/') {
-        return Some("the path is relative to the folder of the matrix file".to_owned());
+        return Some("the path must be relative to the folder of the matrix file".to_owned());
     }
     if path.split('/').any(|part| part == "..") {
-        return Some("the path may not leave the folder of the matrix file".to_owned());
+        return Some("the path must not leave the folder of the matrix file".to_owned());
     }
     None
 }
 
-/// Whether a character is one that a terminal or an editor does not show as itself:
-/// controls, line separators, zero-width and direction marks, and what is no character.
+/// Returns true if terminals or editors do not show a character: controls, line separators, zero-width and
+/// direction marks, and noncharacters.
 pub(crate) fn is_invisible(character: char) -> bool {
     character.is_control()
         || matches!(character,
@@ -121,9 +119,9 @@ pub(crate) fn is_invisible(character: char) -> bool {
 
 fn describe(character: char) -> String {
     match character {
-        '\n' => "line end".to_owned(),
-        ' ' => "space".to_owned(),
-        '`' => "backtick".to_owned(),
+        '\n' => "a line break".to_owned(),
+        ' ' => "a space".to_owned(),
+        '`' => "a backtick".to_owned(),
         _ if is_invisible(character) => format!("U+{:04X}", u32::from(character)),
         _ => format!("`{character}`"),
     }
@@ -134,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hostile_texts_are_refused() {
+    fn dangerous_values_are_refused() {
         for text in [
             "a\nRUN rm",
             "a`id`",
@@ -158,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn ordinary_texts_pass() {
+    fn ordinary_values_are_accepted() {
         for text in
             ["12.8", "curl git", "https://example.org/a?b=c", "copy", "python:3.11-slim", ""]
         {
@@ -167,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_words() {
+    fn axis_values_are_words() {
         for text in ["", "a b", "-a", "../x", "a/b", "ä", "a\n"] {
             assert!(refuse_value(text).is_some(), "{text:?}");
         }
@@ -177,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_stay_inside() {
+    fn paths_stay_in_the_folder() {
         for path in ["", "/etc", "../a", "a/../../b", "a\\b", "a\u{202e}b"] {
             assert!(refuse_path(path).is_some(), "{path:?}");
         }

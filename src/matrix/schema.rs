@@ -1,9 +1,9 @@
-//! The keys of `matrix.toml`: what is read, before any of it is checked against the rest.
+//! The keys of `matrix.toml`, as serde reads them before validation.
 //!
-//! The JSON schema that editors complete from is generated from these types.
+//! [`MatrixFile`] is the whole file. [`json_schema`] generates the schema for editors from these
+//! types: their doc comments are its descriptions.
 
 use std::fmt;
-use std::ops::Range;
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -11,64 +11,56 @@ use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value as Json;
-use serde_spanned::Spanned;
 
 use super::document::tables;
 use super::places::{GeneratedTable, VersionTable};
 use super::publish::PublishTable;
 use super::pull_request::PullRequestTable;
-use super::registries::{Registries, RegistryTable};
+use super::registries::Registries;
+use super::spanned::Spanned;
 use super::value::Value;
 use crate::image::CompressionAlgorithm;
 
 /// A matrix of base images.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(remote = "Self", deny_unknown_fields)]
-#[schemars(title = "matrix.toml", description = "A matrix of base images, as basegen builds it.")]
+#[schemars(title = "matrix.toml", description = "A matrix of base images, built by basegen.")]
 pub struct MatrixFile {
-    /// What an image is called and what it is made of.
+    /// The name, template and contents of the images.
     pub image: ImageTable,
-    /// The axes in the order in which their values stand in a name; the variants are their product.
-    #[schemars(with = "IndexMap<String, Vec<AxisEntry>>")]
+    /// The axes of the matrix and their values. The variants are the product of all axes. Ids and `{{variant}}` follow the order of this table.
     pub axes: Spanned<Axes>,
-    /// Variables that every template sees, unless an axis value, a `[[set]]` or an `[[extra]]` says otherwise.
+    /// Variables for all templates. An axis value, a `[[set]]` or an `[[extra]]` can override them.
     #[serde(default)]
-    #[schemars(with = "IndexMap<String, Variable>")]
     pub variables: Variables,
-    /// Where the version lives that tags follow.
-    #[schemars(with = "Option<VersionTable>")]
+    /// The location of the version that tags contain.
     pub version: Option<Spanned<VersionTable>>,
-    /// Files that are made from the matrix, and committed beside it.
+    /// Files that basegen generates from the matrix and that are committed beside it.
     #[serde(default)]
     pub generated: GeneratedTable,
-    /// How a release is published.
+    /// How releases are published.
     #[serde(default)]
     pub publish: PublishTable,
-    /// The pull request that brings the repository in step with a release.
+    /// The pull request that updates the repository for a release.
     #[serde(default)]
     pub pull_request: PullRequestTable,
-    /// What the build steps are given.
+    /// Certificates and secrets for build steps.
     #[serde(default)]
     pub build: BuildTable,
-    /// How registries are reached and who we are to them, by host.
+    /// Connection settings and credentials of registries, by host.
     #[serde(default)]
-    #[schemars(with = "IndexMap<String, RegistryTable>")]
     pub registries: Registries,
-    /// Combinations that do not exist.
+    /// Combinations to remove from the product.
     #[serde(default)]
-    #[schemars(with = "Vec<ExcludeTable>")]
     pub exclude: Vec<Spanned<ExcludeTable>>,
     /// Variables for some combinations.
     #[serde(default)]
-    #[schemars(with = "Vec<SetTable>")]
     pub set: Vec<Spanned<SetTable>>,
-    /// Combinations beside the product.
+    /// Combinations to add to the product.
     #[serde(default)]
-    #[schemars(with = "Vec<ExtraTable>")]
     pub extra: Vec<Spanned<ExtraTable>>,
-    /// What must hold of an image before anyone may pull it.
+    /// Checks that an image must pass before it is published.
     #[serde(default)]
-    #[schemars(with = "Vec<VerifyTable>")]
     pub verify: Vec<Spanned<VerifyTable>>,
 }
 
@@ -78,123 +70,108 @@ pub type Axes = IndexMap<Spanned<String>, Spanned<Vec<Spanned<AxisEntry>>>>;
 /// A table of template variables.
 pub type Variables = IndexMap<Spanned<String>, Spanned<Variable>>;
 
-/// `[image]`: what an image is called and what it is made of.
+/// `[image]`: the name, template and contents of the images.
 ///
-/// In the texts, `{{name}}` stands for an axis' value; `{{variant}}` for the parts of the
-/// tag that the axis values contribute, joined by dashes; and `{{version}}` for the version.
+/// In names and labels, `{{NAME}}` is the value of the axis `NAME`, and `{{variant}}` is the tag
+/// parts of all axis values, joined by dashes. Tags can also contain `{{version}}`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(remote = "Self", deny_unknown_fields)]
 pub struct ImageTable {
-    /// The registry's host, Docker Hub where there is none.
-    #[schemars(with = "Option<String>")]
+    /// The host of the registry, such as `ghcr.io`. Default: Docker Hub.
     pub registry: Option<Spanned<String>>,
-    /// The repository within the registry, such as `baseten/truss-{{job_type}}-base`.
-    #[schemars(with = "String")]
+    /// The repository in the registry, such as `baseten/truss-{{job_type}}-base`.
     pub repository: Spanned<String>,
-    /// The tag of a version, `{{variant}}-{{version}}` where there is none.
-    #[schemars(with = "Option<String>")]
+    /// The version tag. Default: `{{variant}}-{{version}}`.
     pub tag: Option<Spanned<String>>,
-    /// Further tags, that move on with each release of the whole matrix.
+    /// Additional tags, such as `{{variant}}-latest`, that move with each release of the whole matrix.
     #[serde(default)]
-    #[schemars(with = "Vec<String>")]
     pub aliases: Vec<Spanned<String>>,
-    /// The folder of the templates and of the files that they copy, relative to this file;
-    /// `dockerfiles` where there is none.
-    #[schemars(with = "Option<String>")]
+    /// The folder of the templates and of the files that they copy, relative to this file.
+    /// Default: `dockerfiles`.
     pub templates: Option<Spanned<String>>,
-    /// The Dockerfile's template within that folder, such as `{{job_type}}.Dockerfile.hbs`.
-    #[schemars(with = "String")]
+    /// The Dockerfile template in that folder, such as `{{job_type}}.Dockerfile.hbs`.
     pub dockerfile: Spanned<String>,
     /// The platforms to build for, such as `linux/amd64`.
-    #[schemars(with = "Vec<String>")]
     pub platforms: Spanned<Vec<Spanned<String>>>,
-    /// Labels of the image. `{{version}}` is not among their variables: a new version of an
-    /// unchanged image is a new tag on the same bytes.
+    /// Labels of the images. `{{version}}` is not available here, because a new version of an
+    /// unchanged image is a new tag on the same image.
     #[serde(default)]
-    #[schemars(with = "IndexMap<String, String>")]
     pub labels: IndexMap<Spanned<String>, Spanned<String>>,
-    /// How layers are compressed: an algorithm, or `{ algorithm = "zstd", level = 3 }`.
-    #[schemars(with = "Option<CompressionEntry>")]
+    /// The compression of layers: an algorithm, or `{ algorithm = "zstd", level = 3 }`. Default: `zstd`.
     pub compression: Option<Spanned<CompressionEntry>>,
 }
 
-/// An algorithm, or an algorithm and its level.
+/// An algorithm, or an algorithm with its level.
 #[derive(Debug, JsonSchema)]
 #[schemars(untagged)]
 pub enum CompressionEntry {
-    /// The algorithm at the engine's default level.
+    /// An algorithm at the default level of the engine.
     Algorithm(CompressionAlgorithm),
-    /// The algorithm at a level.
+    /// An algorithm at a given level.
     Table(CompressionTable),
 }
 
-/// An algorithm and its level.
+/// A compression algorithm and its level.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(remote = "Self", deny_unknown_fields)]
 pub struct CompressionTable {
-    /// The algorithm.
+    /// The compression algorithm.
     pub algorithm: CompressionAlgorithm,
-    /// 0 to 22 for zstd, 0 to 9 for gzip and estargz.
+    /// The level: 0 to 22 for zstd, 0 to 9 for gzip and estargz. Default: that of the engine.
     #[schemars(with = "Option<u8>")]
     pub level: Option<i64>,
 }
 
-/// One value of an axis: the value alone, or a table of it and facts about it.
+/// A value of an axis: the plain value, or a table with its tag, variables and platforms.
 #[derive(Debug, JsonSchema)]
 #[schemars(untagged)]
 pub enum AxisEntry {
-    /// A value that has no facts.
+    /// A plain value.
     Plain(Value),
-    /// A value and its facts.
+    /// A value with its tag, variables and platforms.
     Table(AxisValueTable),
 }
 
-/// A value of an axis and what is known about it.
+/// An axis value with its tag, variables and platforms.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(remote = "Self", deny_unknown_fields)]
 pub struct AxisValueTable {
-    /// The value.
-    #[schemars(with = "Value")]
+    /// The value: a string or a boolean.
     pub value: Spanned<Value>,
-    /// Its part of the tag. Where there is none: the text itself, the axis' name for `true`,
-    /// and nothing for `false`. Empty leaves it out.
-    #[schemars(with = "Option<String>")]
+    /// The part of the tag for this value. An empty string adds no part. Default: the string itself, the name of the
+    /// axis for `true`, and no part for `false`.
     pub tag: Option<Spanned<String>>,
-    /// Variables for the templates of variants that have this value.
+    /// Template variables for variants with this value.
     #[serde(default)]
-    #[schemars(with = "IndexMap<String, Variable>")]
     pub variables: Variables,
-    /// The platforms that this value is limited to.
-    #[schemars(with = "Option<Vec<String>>")]
+    /// The platforms of variants with this value. Default: those of `[image]`.
     pub platforms: Option<Spanned<Vec<Spanned<String>>>>,
 }
 
-/// A variable: a text, `true`, `false`, a whole number, or a list or table of these.
+/// A template variable. A float is not accepted, because `3.10` would become 3.1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Variable(pub Json);
 
-/// What an axis' value must be: a value, a list of values, or a version range such as `>=3.10,<3.13`.
+/// A condition on an axis: a value, an array of values, or a version range such as `>=3.10,<3.13`.
 #[derive(Debug, Clone, JsonSchema)]
 #[schemars(untagged)]
 pub enum ConditionEntry {
-    /// This value, or a version range.
+    /// One value, or a version range.
     One(Value),
-    /// Any of these.
+    /// Any of several values.
     Any(Vec<Value>),
 }
 
-/// Conditions on axes, all of which must hold.
+/// Conditions on axes. All of them must hold.
 pub type When = IndexMap<Spanned<String>, Spanned<ConditionEntry>>;
 
-/// `[[exclude]]`: combinations that do not exist.
+/// `[[exclude]]`: combinations to remove from the product.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(remote = "Self", deny_unknown_fields)]
 pub struct ExcludeTable {
-    /// Which combinations.
-    #[schemars(with = "IndexMap<String, ConditionEntry>")]
+    /// The conditions of the combinations to remove, by axis.
     pub when: Spanned<When>,
-    /// Why, as told to whoever asks for one of them.
-    #[schemars(with = "String")]
+    /// The reason, one line. It is shown when a removed combination is selected.
     pub reason: Spanned<String>,
 }
 
@@ -202,81 +179,69 @@ pub struct ExcludeTable {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(remote = "Self", deny_unknown_fields)]
 pub struct SetTable {
-    /// Which combinations.
-    #[schemars(with = "IndexMap<String, ConditionEntry>")]
+    /// The conditions of the combinations, by axis.
     pub when: Spanned<When>,
-    /// The variables; they win over those of axis values, and over earlier `[[set]]`s.
-    #[schemars(with = "IndexMap<String, Variable>")]
+    /// The variables. They override those of axis values and of earlier `[[set]]` tables.
     pub variables: Variables,
 }
 
-/// `[[extra]]`: a combination beside the product, perhaps of values that no axis lists.
+/// `[[extra]]`: a combination to add to the product. Its values need not be listed by an axis.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(remote = "Self", deny_unknown_fields)]
 pub struct ExtraTable {
     /// A value for each axis.
-    #[schemars(with = "IndexMap<String, AxisEntry>")]
     pub axes: Spanned<IndexMap<Spanned<String>, Spanned<AxisEntry>>>,
-    /// Variables of this combination alone; they win over all others.
+    /// Variables of this combination. They override all others.
     #[serde(default)]
-    #[schemars(with = "IndexMap<String, Variable>")]
     pub variables: Variables,
 }
 
-/// `[[verify]]`: a command that must succeed in a container of an image before it is published.
+/// `[[verify]]`: a command that must succeed in a container of an image before the image is published.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(remote = "Self", deny_unknown_fields)]
 pub struct VerifyTable {
-    /// What the check is called when it fails.
-    #[schemars(with = "String")]
+    /// The name of the check, shown when it fails.
     pub name: Spanned<String>,
-    /// The combinations that it is for; all of them where this is missing.
-    #[schemars(with = "Option<IndexMap<String, ConditionEntry>>")]
+    /// The conditions of the combinations to check, by axis. Default: all combinations.
     pub when: Option<Spanned<When>>,
-    /// The command: a line for the image's shell, or a list of a program and its arguments.
-    /// It runs as the image's user, without a network. `{{name}}` stands for an axis' value.
-    #[schemars(with = "RunEntry")]
+    /// The command: a string for the shell of the image, or an array of a program and its arguments.
+    /// It runs as the user of the image, without a network. `{{NAME}}` is the value of the axis `NAME`.
     pub run: Spanned<RunEntry>,
 }
 
-/// A line for the shell, or a program and its arguments.
+/// A command line for the shell, or a program and its arguments.
 #[derive(Debug, JsonSchema)]
 #[schemars(untagged)]
 pub enum RunEntry {
-    /// A line for the image's shell.
+    /// A command line for the shell of the image.
     Shell(String),
     /// A program and its arguments, without a shell.
     Exec(Vec<String>),
 }
 
-/// `[build]`: what the build steps are given.
+/// `[build]`: certificates and secrets for build steps.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(remote = "Self", deny_unknown_fields)]
 pub struct BuildTable {
-    /// Certificates that steps trust while they use the network, as a PEM file that no
-    /// layer keeps: a path relative to this file, or `auto` for the file that the environment
-    /// variable `SSL_CERT_FILE` names, if it names one. A file outside of the repository needs
-    /// `--allow fs.read=PATH`.
-    #[schemars(with = "Option<String>")]
+    /// The CA certificates that build steps trust while they use the network: the path of a PEM file, relative to this
+    /// file, or `auto` for the file in the environment variable `SSL_CERT_FILE`, if set. No layer contains them. A file
+    /// outside of the repository needs `--allow fs.read=PATH`.
     pub ca_certificates: Option<Spanned<String>>,
-    /// Secrets that steps can mount, by id.
+    /// Secrets that build steps can mount, by id.
     #[serde(default)]
-    #[schemars(with = "IndexMap<String, SecretTable>")]
     pub secrets: IndexMap<Spanned<String>, Spanned<SecretTable>>,
 }
 
-/// Where a secret comes from: one of the two.
+/// The source of a secret: either `env` or `file`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(remote = "Self", deny_unknown_fields)]
 pub struct SecretTable {
-    /// The environment variable that holds it.
-    #[schemars(with = "Option<String>")]
+    /// The name of the environment variable that contains the secret.
     pub env: Option<Spanned<String>>,
-    /// The file that holds it, relative to this file. One outside of the repository needs
+    /// The path of the file that contains the secret, relative to this file. A file outside of the repository needs
     /// `--allow fs.read=PATH`.
-    #[schemars(with = "Option<String>")]
     pub file: Option<Spanned<String>>,
-    /// Whether a build may go on without it.
+    /// Whether a build continues without the secret. Default: `false`.
     #[serde(default)]
     pub optional: bool,
 }
@@ -455,7 +420,7 @@ impl JsonSchema for Variable {
     fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
         let nested = generator.subschema_for::<Self>();
         schemars::json_schema!({
-            "description": "A text, true, false, a whole number, or a list or table of these.",
+            "description": "A string, a boolean, an integer, or an array or table of these.",
             "type": ["string", "boolean", "integer", "array", "object"],
             "items": nested,
             "additionalProperties": nested,
@@ -463,13 +428,10 @@ impl JsonSchema for Variable {
     }
 }
 
-/// The JSON schema of `matrix.toml`, for editors, with a line end at its end.
+/// Returns the JSON schema of `matrix.toml`, for editors, with a final newline.
 #[must_use]
 pub fn json_schema() -> String {
     let schema = schemars::schema_for!(MatrixFile);
     let text = serde_json::to_string_pretty(&schema).expect("a schema is JSON");
     format!("{text}\n")
 }
-
-/// Where a value of the file stands, in bytes from its beginning.
-pub(super) type Span = Range<usize>;

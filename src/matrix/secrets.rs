@@ -1,8 +1,8 @@
-//! Texts that look like secrets, so that they are not shown where a name should stand.
+//! Detects secrets that were written in place of a name, and hides them in errors.
 
-use super::schema::Span;
+use super::spanned::Span;
 
-/// How secrets begin whose makers mark them, so that they are found where they should not be.
+/// Prefixes of well-known kinds of secrets.
 const PREFIXES: [&str; 19] = [
     "ghp_",
     "gho_",
@@ -25,26 +25,25 @@ const PREFIXES: [&str; 19] = [
     "xox",
 ];
 
-/// The beginnings of the ids of AWS' keys, which go on with 16 letters and digits.
+/// Prefixes of AWS access key ids. At least 16 letters and digits follow.
 const AWS_KEYS: [&str; 2] = ["AKIA", "ASIA"];
 
-/// From how many characters on a word without gaps, in which small letters, capitals and
-/// digits are mixed, is taken for something that nobody thought up.
+/// The minimum length of a random word: lower-case letters, upper-case letters and digits.
 const RANDOM: usize = 20;
 
-/// From how many hexadecimal digits on a word is taken for the same.
+/// The minimum length of a random word of hexadecimal digits.
 const DIGEST: usize = 32;
 
-/// The key of the tables that say who we are.
+/// The key of the tables that contain credentials.
 const TABLE: &str = "registries";
 
-/// Keys of theirs that nobody sets to a secret.
+/// Keys of these tables that never contain a secret.
 const HARMLESS: [&str; 4] = ["auth_method", "plain_http", "concurrency", "requests_per_second"];
 
-/// The longest that is taken for a key.
+/// The maximum length of a key; a longer text may be a secret.
 const MAX_KEY: usize = 48;
 
-/// Whether `text` is more likely a secret than the name of one.
+/// Returns true if `text` is more likely a secret than the name of one.
 #[must_use]
 pub fn looks_like_secret(text: &str) -> bool {
     let text = text.trim();
@@ -58,19 +57,19 @@ pub fn looks_like_secret(text: &str) -> bool {
     if is_aws_key(text) {
         return true;
     }
-    // A word of the alphabet of base64; names have gaps in them.
+    // A word of the base64 alphabet. Names contain separators.
     let is_gap = |c: char| !(c.is_ascii_alphanumeric() || c == '+' || c == '/');
     !text.contains("://") && text.split(is_gap).any(is_random)
 }
 
 fn is_aws_key(text: &str) -> bool {
-    let of_key = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
+    let is_key_byte = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
     let mut keys = AWS_KEYS.iter().filter_map(|prefix| text.strip_prefix(prefix));
-    keys.any(|rest| rest.len() >= 16 && rest.bytes().all(of_key))
+    keys.any(|rest| rest.len() >= 16 && rest.bytes().all(is_key_byte))
 }
 
-/// Whether a word in `text` is a secret by the mark of its maker, and not a name that begins alike, such as
-/// `hf_hub_download`. Digests and commits are none.
+/// Returns true if a word in `text` is a well-known kind of secret. A name with the same prefix, such as
+/// `hf_hub_download`, a digest or a commit is not.
 pub(crate) fn holds_secret(text: &str) -> bool {
     let is_gap = |c: char| !(c.is_ascii_alphanumeric() || "_-./+".contains(c));
     let is_marked = |word: &str| {
@@ -88,19 +87,19 @@ fn is_random(word: &str) -> bool {
     has(u8::is_ascii_digit) && (is_hex || (is_mixed && word.len() >= RANDOM))
 }
 
-/// `text` with stars at `spans`; what stands elsewhere stays where it stands.
+/// Replaces the bytes at `spans` by asterisks. Offsets stay the same.
 pub(super) fn conceal(text: &str, spans: &[Span]) -> String {
     let hide = |(offset, byte): (usize, u8)| {
         let is_hidden = spans.iter().any(|span| span.contains(&offset));
         if is_hidden && !byte.is_ascii_whitespace() { b'*' } else { byte }
     };
     let bytes = text.bytes().enumerate().map(hide).collect();
-    // A span that cuts a character would leave half of it.
+    // A span that ends within a character leaves invalid UTF-8.
     String::from_utf8(bytes).unwrap_or_default()
 }
 
-/// `text` with stars in place of what the tables of registries set, for an error that is found
-/// before it is known what is what: somebody may have written a password into one.
+/// Replaces the values in tables of registries by asterisks, because one may be a password. Used for errors in a
+/// file that cannot be parsed.
 pub(super) fn conceal_registries(text: &str) -> String {
     let mut spans = Vec::new();
     let (mut offset, mut inside) = (0, false);
@@ -136,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_variables_pass() {
+    fn variable_names_are_not_secrets() {
         for name in [
             "aws_access_key_id",
             "AWS_SECRET_ACCESS_KEY",
@@ -156,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_seen() {
+    fn secrets_are_detected() {
         for secret in [
             "AKIAIOSFODNN7EXAMPLE",
             "ASIAIOSFODNN7EXAMPLE",
@@ -176,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_tables_of_registries_are_concealed() {
+    fn only_tables_of_registries_are_concealed() {
         let text = "[image]\na = \"b\"\n[registries.\"x.io\"]\nauth_method = \"BASIC\"\n\
                     password = \"hunter2\" # hunter2\nkey = \"\"\"\nhunter2\n{\"a\": \"hunter2\"}\n\
                     [build]\nc = \"d\"\n";

@@ -1,114 +1,72 @@
-//! Choosing among the variants of a matrix.
+//! Selects variants of a matrix.
+//!
+//! [`Matrix::select`] is strict: every term must match a variant. [`Matrix::matching`] ignores terms that match nothing.
 
 use std::collections::HashSet;
 
 use super::condition::Condition;
-use super::diagnostic::{nearest, nearest_spelling};
+use super::diagnostic::{nearest, nearest_spelling, quoted_list};
 use super::model::{Axis, Match, Matrix, Variant};
-use super::validate::quoted_list;
 use super::value::Value;
 use crate::error::{ExitCode, Explain};
 
-/// Which variants are wanted. What is not said means all.
+/// A selection of variants. The default selects all of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Selection {
-    /// Each axis' value must be one that its terms admit; terms on the same axis mean or.
+    /// Conditions on axes. A variant must match one of the terms of each axis.
     pub only: Vec<Term>,
-    /// A variant that all terms of one of these admit is left out.
+    /// A variant that matches all terms of one of these lists is removed.
     pub without: Vec<Vec<Term>>,
-    /// The ids of the only variants that are wanted; empty means any.
+    /// The ids of the variants to select; empty for any.
     pub ids: Vec<String>,
 }
 
-/// An axis and what is wanted of it, as the user wrote it.
+/// A condition on an axis, as the user wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Term {
-    /// The axis' name.
     pub axis: String,
-    /// A value or a version range; `true` or `false` for a switch.
+    /// A value or a version range; `true` or `false` for a boolean.
     pub condition: String,
 }
 
-/// What a selection chose.
+/// The selected variants.
 #[derive(Debug)]
 pub struct Selected<'a> {
-    /// The variants in the matrix' order.
+    /// The variants in the order of the matrix.
     pub variants: Vec<&'a Variant>,
-    /// Whether these are all variants of the matrix.
+    /// Whether all variants of the matrix are selected.
     pub whole: bool,
 }
 
-/// Why a selection chose nothing.
+/// The reason why nothing is selected.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SelectionError {
-    /// The matrix has no such axis.
     #[error("the matrix has no axis `{axis}`; its axes are {known}")]
-    Axis {
-        /// What was asked for.
-        axis: String,
-        /// What there is.
-        known: String,
-        /// What was perhaps meant.
-        nearest: Option<String>,
-    },
-    /// The axis has no such value.
+    Axis { axis: String, known: String, nearest: Option<String> },
     #[error("axis `{axis}` has no value `{value}`; it has {known}")]
-    Value {
-        /// The axis.
-        axis: String,
-        /// What was asked for.
-        value: String,
-        /// What there is.
-        known: String,
-        /// What was perhaps meant.
-        nearest: Option<String>,
-    },
-    /// The version range cannot be read.
-    #[error("`{axis}` cannot be selected by `{condition}`: {reason}")]
-    Condition {
-        /// The axis.
-        axis: String,
-        /// What was asked for.
-        condition: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// There is no variant of this id.
+    Value { axis: String, value: String, known: String, nearest: Option<String> },
+    #[error("failed to select `{axis}` by `{condition}`: {reason}")]
+    Condition { axis: String, condition: String, reason: String },
     #[error("the matrix has no variant `{id}`")]
-    Variant {
-        /// What was asked for.
-        id: String,
-        /// What was perhaps meant.
-        nearest: Option<String>,
-    },
-    /// The variant is there, and what else was said leaves it out.
-    #[error("the variant `{id}` is not among what else is selected")]
-    LeftOut {
-        /// The variant.
-        id: String,
-    },
-    /// What is wanted and what is excluded are the same.
-    #[error("`--exclude` leaves nothing of {wanted}")]
-    Nothing {
-        /// What was asked for.
-        wanted: String,
-    },
-    /// Each value exists, the combination does not.
-    #[error("no variant has {wanted}{}", told(.rules))]
+    Variant { id: String, nearest: Option<String> },
+    /// The variant exists, but other terms do not select it.
+    #[error("the variant `{id}` does not match the other selection flags")]
+    LeftOut { id: String },
+    #[error("`--exclude` removes every variant{wanted}")]
+    Nothing { wanted: String },
+    /// Each value exists, but no variant has this combination.
+    #[error("no variant has {wanted}{}", exclusions(.rules))]
     Combination {
-        /// What was asked for.
         wanted: String,
-        /// The rules that say so: file and line, and the reason.
+        /// The `[[exclude]]` rules that remove the combination: their location and reason.
         rules: Vec<(String, String)>,
-        /// The variants that come nearest.
+        /// The ids of the most similar variants.
         nearest: Vec<String>,
     },
 }
 
-fn told(rules: &[(String, String)]) -> String {
-    rules.iter().fold(String::new(), |told, (place, reason)| {
-        format!("{told}\n  excluded at {place}: {reason}")
-    })
+fn exclusions(rules: &[(String, String)]) -> String {
+    rules.iter().map(|(place, reason)| format!("\n  excluded at {place}: {reason}")).collect()
 }
 
 impl Explain for SelectionError {
@@ -124,17 +82,17 @@ impl Explain for SelectionError {
                 nearest.as_ref().map(|near| format!("did you mean `{near}`?"))
             }
             Self::Nothing { .. } | Self::LeftOut { .. } => None,
-            Self::Condition { .. } => Some("a range is written as in `>=3.10,<3.13`".to_owned()),
+            Self::Condition { .. } => Some("write a range such as `>=3.10,<3.13`".to_owned()),
             Self::Combination { nearest, .. } if nearest.is_empty() => None,
             Self::Combination { nearest, .. } => {
-                Some(format!("nearest to it: {}", quoted_list(nearest)))
+                Some(format!("similar variants are {}", quoted_list(nearest)))
             }
         }
     }
 }
 
 impl Selection {
-    /// Whether nothing was said.
+    /// Returns true if the selection has no terms and no ids.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.only.is_empty() && self.without.is_empty() && self.ids.is_empty()
@@ -142,8 +100,7 @@ impl Selection {
 }
 
 impl Matrix {
-    /// The variants that `selection` chooses. Each term must have a share in the result: what
-    /// was asked for and does not exist is refused, not left out.
+    /// Returns the variants that `selection` selects. A term that no selected variant matches is an error.
     pub fn select(&self, selection: &Selection) -> Result<Selected<'_>, SelectionError> {
         let only: Vec<(usize, Condition)> =
             selection.only.iter().map(|term| self.resolve(term)).collect::<Result<_, _>>()?;
@@ -152,52 +109,46 @@ impl Matrix {
             .iter()
             .map(|terms| self.resolve_all(terms))
             .collect::<Result<_, _>>()?;
-        let mut variants = self.chosen(&only, &without);
+        let mut variants = self.filter(&only, &without);
         for (axis, condition) in &only {
-            let has_share =
-                |variant: &&Variant| condition.admits(&self.value(variant, *axis).value);
-            if !variants.iter().any(has_share) {
+            let is_match = |variant: &&Variant| condition.admits(&self.value(variant, *axis).value);
+            if !variants.iter().any(is_match) {
                 return Err(self.explain(&only, *axis, condition));
             }
         }
         if variants.is_empty() {
-            return Err(SelectionError::Nothing { wanted: "the matrix".to_owned() });
+            return Err(SelectionError::Nothing { wanted: String::new() });
         }
         if !selection.ids.is_empty() {
-            variants = self.called(&selection.ids, &variants)?;
+            variants = self.filter_ids(&selection.ids, &variants)?;
         }
         let whole = variants.len() == self.variants.len();
         Ok(Selected { variants, whole })
     }
 
-    /// Those of `chosen` whose ids are asked for, in their order.
-    fn called<'a>(
+    fn filter_ids<'a>(
         &'a self,
         ids: &[String],
-        chosen: &[&'a Variant],
+        variants: &[&'a Variant],
     ) -> Result<Vec<&'a Variant>, SelectionError> {
-        let wanted: HashSet<&str> = ids.iter().map(String::as_str).collect();
-        let found: Vec<&Variant> =
-            chosen.iter().copied().filter(|variant| wanted.contains(variant.id.as_str())).collect();
-        if found.len() == wanted.len() {
-            return Ok(found);
-        }
         let known: HashSet<&str> = self.variants.iter().map(|variant| &*variant.id).collect();
-        let there: HashSet<&str> = found.iter().map(|variant| &*variant.id).collect();
-        let unknown = ids.iter().find(|id| !known.contains(id.as_str()));
-        let left_out = ids.iter().find(|id| !there.contains(id.as_str()));
-        Err(match (unknown, left_out) {
-            (Some(id), _) => SelectionError::Variant {
+        if let Some(id) = ids.iter().find(|id| !known.contains(id.as_str())) {
+            let nearest = nearest_spelling(id, self.variants.iter().map(|variant| &*variant.id));
+            return Err(SelectionError::Variant {
                 id: id.clone(),
-                nearest: nearest_spelling(id, self.variants.iter().map(|variant| &*variant.id))
-                    .map(str::to_owned),
-            },
-            (None, id) => SelectionError::LeftOut { id: id.cloned().unwrap_or_default() },
-        })
+                nearest: nearest.map(str::to_owned),
+            });
+        }
+        let selected: HashSet<&str> = variants.iter().map(|variant| &*variant.id).collect();
+        if let Some(id) = ids.iter().find(|id| !selected.contains(id.as_str())) {
+            return Err(SelectionError::LeftOut { id: id.clone() });
+        }
+        let ids: HashSet<&str> = ids.iter().map(String::as_str).collect();
+        Ok(variants.iter().copied().filter(|variant| ids.contains(variant.id.as_str())).collect())
     }
 
-    /// The variants that `selection` chooses, for a matrix that it may not have been made for:
-    /// what does not exist is left out.
+    /// Returns the variants that `selection` selects, for a selection that was made for another matrix. Terms and ids
+    /// without a match are ignored.
     #[must_use]
     pub fn matching(&self, selection: &Selection) -> Vec<&Variant> {
         let mut only = Vec::new();
@@ -211,23 +162,32 @@ impl Matrix {
         }
         let without: Vec<Match> =
             selection.without.iter().filter_map(|terms| self.resolve_all(terms).ok()).collect();
-        let mut chosen = self.chosen(&only, &without);
-        chosen.retain(|variant| selection.ids.is_empty() || selection.ids.contains(&variant.id));
-        chosen
+        let mut variants = self.filter(&only, &without);
+        variants.retain(|variant| selection.ids.is_empty() || selection.ids.contains(&variant.id));
+        variants
     }
 
-    fn chosen(&self, only: &[(usize, Condition)], without: &[Match]) -> Vec<&Variant> {
-        let axes = self.axes.iter().enumerate();
-        let admitted: Vec<Vec<bool>> =
-            axes.map(|(index, axis)| admitted(index, axis, only)).collect();
-        let matches = |values: &[usize]| {
-            values.iter().zip(&admitted).all(|(value, admitted)| admitted[*value])
-        };
+    fn filter(&self, only: &[(usize, Condition)], without: &[Match]) -> Vec<&Variant> {
+        let admitted = self.admitted(only);
         self.variants
             .iter()
-            .filter(|variant| matches(&variant.values))
+            .filter(|variant| mismatches(variant, &admitted) == 0)
             .filter(|variant| !without.iter().any(|rule| rule.admits(&variant.values)))
             .collect()
+    }
+
+    /// Returns for each value of each axis whether the terms on the axis admit it. An axis without
+    /// terms admits all of its values.
+    fn admitted(&self, only: &[(usize, Condition)]) -> Vec<Vec<bool>> {
+        let axes = self.axes.iter().enumerate().map(|(index, axis)| {
+            let terms: Vec<&Condition> =
+                only.iter().filter(|(at, _)| *at == index).map(|(_, term)| term).collect();
+            let values = axis.values.iter().map(|value| {
+                terms.is_empty() || terms.iter().any(|term| term.admits(&value.value))
+            });
+            values.collect()
+        });
+        axes.collect()
     }
 
     fn resolve(&self, term: &Term) -> Result<(usize, Condition), SelectionError> {
@@ -239,7 +199,7 @@ impl Matrix {
                 nearest: nearest(&term.axis, known).map(str::to_owned),
             });
         };
-        let condition = match switch(axis, &term.condition) {
+        let condition = match parse_switch(axis, &term.condition) {
             Some(value) => Condition::Any(vec![Value::Bool(value)]),
             None => {
                 Condition::parse(&term.condition).map_err(|error| SelectionError::Condition {
@@ -249,9 +209,8 @@ impl Matrix {
                 })?
             }
         };
-        if !axis.values.iter().any(|value| condition.admits(&value.value)) {
-            let known: Vec<String> =
-                axis.values.iter().map(|value| value.value.to_string()).collect();
+        if !axis.admitted(&condition).contains(&true) {
+            let known = axis.value_names();
             return Err(SelectionError::Value {
                 axis: axis.name.clone(),
                 value: term.condition.clone(),
@@ -268,46 +227,32 @@ impl Matrix {
         let mut conditions = Vec::new();
         for term in terms {
             let (index, condition) = self.resolve(term)?;
-            let values = &self.axes[index].values;
-            let admitted = values.iter().map(|value| condition.admits(&value.value)).collect();
-            conditions.push((index, condition, admitted));
+            conditions.push((index, self.axes[index].admitted(&condition)));
         }
         Ok(Match { conditions })
     }
 
-    /// Why nothing has what `condition` asks of `axis` together with the rest of `only`.
+    /// Returns the error for a `condition` on `axis` that no variant meets together with the other terms of `only`.
     fn explain(
         &self,
         only: &[(usize, Condition)],
         axis: usize,
         condition: &Condition,
     ) -> SelectionError {
-        // The other terms on the same axis are alternatives, and not what failed.
-        let wanted: Vec<(usize, Condition)> = only
-            .iter()
-            .filter(|(other, _)| *other != axis)
-            .cloned()
-            .chain([(axis, condition.clone())])
-            .collect();
-        let admitted: Vec<Vec<bool>> = self
-            .axes
-            .iter()
-            .enumerate()
-            .map(|(index, axis)| admitted(index, axis, &wanted))
-            .collect();
-        let exists = |variant: &Variant| {
-            variant.values.iter().zip(&admitted).all(|(value, admitted)| admitted[*value])
-        };
-        if self.variants.iter().any(exists) {
-            return SelectionError::Nothing { wanted: self.describe(&wanted) };
+        // Other terms on the same axis are alternatives, so they are not part of the reason.
+        let others = only.iter().filter(|(other, _)| *other != axis).cloned();
+        let wanted: Vec<_> = others.chain([(axis, condition.clone())]).collect();
+        let admitted = self.admitted(&wanted);
+        let description = self.describe(&wanted);
+        if self.variants.iter().any(|variant| mismatches(variant, &admitted) == 0) {
+            return SelectionError::Nothing { wanted: format!(" with {description}") };
         }
-        let rules = self.excludes.iter().filter(|rule| could_admit(&rule.when, &admitted));
+        let rules = self.excludes.iter().filter(|rule| overlaps(&rule.when, &admitted));
         let place = self.source.path.display();
-        let rules =
-            rules.map(|rule| (format!("{place}:{}", rule.line), rule.reason.clone())).collect();
+        let rules = rules.map(|rule| (format!("{place}:{}", rule.line), rule.reason.clone()));
         SelectionError::Combination {
-            wanted: self.describe(&wanted),
-            rules,
+            wanted: description,
+            rules: rules.collect(),
             nearest: self.nearest(&admitted),
         }
     }
@@ -324,40 +269,34 @@ impl Matrix {
         parts.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join(", ")
     }
 
+    /// Returns the ids of up to three variants with the fewest values that are not admitted.
     pub(super) fn nearest(&self, admitted: &[Vec<bool>]) -> Vec<String> {
-        let distance = |variant: &Variant| {
-            let pairs = variant.values.iter().zip(admitted);
-            pairs.filter(|(value, admitted)| !admitted[**value]).count()
-        };
-        let least = self.variants.iter().map(distance).min();
-        let near = self.variants.iter().filter(|variant| Some(distance(variant)) == least);
-        near.take(3).map(|variant| variant.id.clone()).collect()
+        let least = self.variants.iter().map(|variant| mismatches(variant, admitted)).min();
+        let is_near = |variant: &&Variant| Some(mismatches(variant, admitted)) == least;
+        self.variants.iter().filter(is_near).take(3).map(|variant| variant.id.clone()).collect()
     }
 }
 
-/// For each value of an axis, whether the terms on it admit it; all of them where there are none.
-fn admitted(index: usize, axis: &Axis, only: &[(usize, Condition)]) -> Vec<bool> {
-    let terms: Vec<&Condition> =
-        only.iter().filter(|(axis, _)| *axis == index).map(|(_, condition)| condition).collect();
-    axis.values
-        .iter()
-        .map(|value| terms.is_empty() || terms.iter().any(|term| term.admits(&value.value)))
-        .collect()
+/// Returns the number of a variant's values that are not admitted.
+fn mismatches(variant: &Variant, admitted: &[Vec<bool>]) -> usize {
+    variant.values.iter().zip(admitted).filter(|(value, admitted)| !admitted[**value]).count()
 }
 
-/// Whether a rule admits any combination of admitted values.
-fn could_admit(rule: &Match, admitted: &[Vec<bool>]) -> bool {
-    rule.conditions.iter().all(|(axis, _, by_rule)| {
+/// Returns true if a rule admits any combination of admitted values.
+fn overlaps(rule: &Match, admitted: &[Vec<bool>]) -> bool {
+    rule.conditions.iter().all(|(axis, by_rule)| {
         by_rule.iter().zip(&admitted[*axis]).any(|(rule, wanted)| *rule && *wanted)
     })
 }
 
-/// A condition on an axis of switches: the older script's spellings are understood too.
-fn switch(axis: &Axis, text: &str) -> Option<bool> {
-    let is_switch = axis.values.iter().all(|value| matches!(value.value, Value::Bool(_)));
-    match (is_switch, text) {
-        (true, "true" | "y" | "yes") => Some(true),
-        (true, "false" | "n" | "no") => Some(false),
+/// Parses a value of an axis that has only booleans. Accepts the spellings of Truss' older script too.
+fn parse_switch(axis: &Axis, text: &str) -> Option<bool> {
+    if !axis.values.iter().all(|value| matches!(value.value, Value::Bool(_))) {
+        return None;
+    }
+    match text {
+        "true" | "y" | "yes" => Some(true),
+        "false" | "n" | "no" => Some(false),
         _ => None,
     }
 }

@@ -1,4 +1,4 @@
-//! The matrix as a whole: what is read, what is refused, what is chosen.
+//! Loading, validating and selecting, on whole matrix files.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -28,13 +28,13 @@ fn matrix(more: &str) -> Matrix {
     }
 }
 
-/// The error of a whole file.
+/// Returns the error for a whole file.
 fn error(text: &str) -> String {
-    let error = parse(Path::new("matrix.toml"), text).expect_err("a mistake");
+    let error = parse(Path::new("matrix.toml"), text).expect_err("an invalid file");
     Report::from(error).to_string()
 }
 
-/// The error of the base and something after it.
+/// Returns the error for the base file with `more` appended.
 fn error_with(more: &str) -> String {
     error(&format!("{}{more}", BASE.trim_start()))
 }
@@ -79,7 +79,7 @@ fn the_product_is_in_file_order() {
 }
 
 #[test]
-fn exclude_set_and_extra_are_three_things() {
+fn exclude_set_and_extra_change_the_product() {
     let matrix = matrix(
         r#"
 [variables]
@@ -107,22 +107,22 @@ variables = { level = 3 }
 }
 
 #[test]
-fn checks_are_given_values_and_not_parts_of_tags() {
+fn checks_see_values_instead_of_tag_parts() {
     let text = BASE.replace("[false, true]", "[false, { value = true, tag = \"cuda\" }]");
     let check = "[[verify]]\nname = \"gpu\"\nrun = [\"{{python}} {{gpu}}\", \"{{variant}} {{job_type}}\"]\n";
     let matrix = parse(Path::new("matrix.toml"), &format!("{text}{check}")).expect("a matrix");
-    let told = |id: &str| {
+    let commands = |id: &str| {
         let variant = matrix.variants.iter().find(|variant| variant.id == id).expect(id);
         let checks = matrix.checks(variant).into_iter().map(|check| check.command);
         checks.collect::<Vec<_>>()
     };
     let exec = |words: [&str; 2]| vec![CheckCommand::Exec(words.map(str::to_owned).to_vec())];
-    assert_eq!(told("3.9-server"), exec(["3.9 false", "3.9 server"]));
-    assert_eq!(told("3.11-cuda-training"), exec(["3.11 true", "3.11-cuda training"]));
+    assert_eq!(commands("3.9-server"), exec(["3.9 false", "3.9 server"]));
+    assert_eq!(commands("3.11-cuda-training"), exec(["3.11 true", "3.11-cuda training"]));
 }
 
 #[test]
-fn platforms_are_those_that_all_values_can_have() {
+fn platforms_are_common_to_all_values() {
     let text =
         BASE.replace("[false, true]", "[false, { value = true, platforms = [\"linux/amd64\"] }]");
     let matrix = parse(Path::new("matrix.toml"), &text).expect("a matrix");
@@ -135,7 +135,7 @@ fn platforms_are_those_that_all_values_can_have() {
 }
 
 #[test]
-fn unknown_keys_name_the_nearest() {
+fn unknown_keys_suggest_the_nearest() {
     insta::assert_snapshot!(error(&BASE.replace("repository", "repositry")));
     insta::assert_snapshot!(error_with(
         "[[exclude]]\nwhen = { pyton = \"3.9\" }\nreason = \"x\"\n"
@@ -149,12 +149,12 @@ fn numbers_without_quotes_are_explained() {
 }
 
 #[test]
-fn broken_toml_is_pointed_at() {
+fn toml_syntax_errors_have_a_location() {
     insta::assert_snapshot!(error(&BASE.replace("[axes]", "[axes")));
 }
 
 #[test]
-fn all_mistakes_are_told_at_once() {
+fn all_errors_are_reported_at_once() {
     insta::assert_snapshot!(error_with(
         r#"
 [[exclude]]
@@ -184,7 +184,7 @@ variables = { a = "b" }
 }
 
 #[test]
-fn a_switch_in_quotes_is_told_to_be_one() {
+fn booleans_in_quotes_are_explained() {
     insta::assert_snapshot!(error_with(
         r#"
 [[exclude]]
@@ -217,17 +217,20 @@ fn names_in_patterns_are_checked() {
 }
 
 #[test]
-fn a_million_rows_are_refused_before_they_are_made() {
+fn too_large_matrices_are_refused_before_expansion() {
     let values: Vec<String> = (0..1000).map(|value| format!("\"v{value}\"")).collect();
     let values = values.join(", ");
     let text =
         BASE.replace("[false, true]", "[false, true]\na = [VALUES]\nb = [VALUES]\nc = [VALUES]");
     let error = error(&text.replace("VALUES", &values));
-    assert!(error.contains("they make 12000000000 variants, the bound is 100000"), "{error}");
+    assert!(
+        error.contains("the axes produce 12000000000 variants, the limit is 100000"),
+        "{error}"
+    );
 }
 
 #[test]
-fn paths_and_values_cannot_leave_their_place() {
+fn unsafe_paths_and_values_are_refused() {
     insta::assert_snapshot!(error(&BASE.replace("\"Dockerfile.hbs\"", "\"../Dockerfile.hbs\"")));
     insta::assert_snapshot!(error(&BASE.replace("\"3.10\"", "\"3.10\\nRUN id\"")));
 }
@@ -253,12 +256,12 @@ fn reserved_names_are_refused_and_documented() {
 }
 
 #[test]
-fn labels_that_basegen_gives_are_refused() {
+fn reserved_labels_are_refused() {
     insta::assert_snapshot!(error_with("[image.labels]\n\"dev.basegen.fingerprint\" = \"x\"\n"));
 }
 
 #[test]
-fn a_selection_for_another_matrix_chooses_what_there_is() {
+fn matching_ignores_terms_without_a_match() {
     let matrix = matrix("");
     let matching = |terms: &[(&str, &str)]| -> Vec<&str> {
         matrix.matching(&only(terms)).into_iter().map(|variant| variant.id.as_str()).collect()
@@ -274,7 +277,7 @@ fn a_selection_for_another_matrix_chooses_what_there_is() {
 }
 
 #[test]
-fn selecting_means_or_within_an_axis_and_and_between_axes() {
+fn terms_mean_or_within_an_axis_and_and_between_axes() {
     let matrix = matrix("");
     let selection =
         only(&[("python", "3.9"), ("python", ">=3.11"), ("gpu", "y"), ("job_type", "server")]);
@@ -311,12 +314,12 @@ fn variants_are_selected_by_their_ids() {
 
     hint: did you mean `3.9-gpu-server`?
 
-    error: the variant `3.11-server` is not among what else is selected
+    error: the variant `3.11-server` does not match the other selection flags
     ");
 }
 
 #[test]
-fn what_does_not_exist_is_refused_with_the_nearest() {
+fn selections_without_a_match_are_refused_with_a_suggestion() {
     let matrix = matrix(
         "[[exclude]]\nwhen = { python = \"3.9\", gpu = true }\nreason = \"CUDA 12.8 needs Python 3.10\"\n",
     );
@@ -339,18 +342,18 @@ fn what_does_not_exist_is_refused_with_the_nearest() {
     error: no variant has python 3.9, gpu true
       excluded at matrix.toml:11: CUDA 12.8 needs Python 3.10
 
-    hint: nearest to it: `3.9-server`, `3.9-training` and `3.10-gpu-server`
+    hint: similar variants are `3.9-server`, `3.9-training` and `3.10-gpu-server`
     ");
     let mut contradiction = only(&[("gpu", "true")]);
     contradiction.without = vec![vec![term(&("gpu", "true"))]];
-    insta::assert_snapshot!(refusal(&matrix, &contradiction), @"error: `--exclude` leaves nothing of gpu true");
+    insta::assert_snapshot!(refusal(&matrix, &contradiction), @"error: `--exclude` removes every variant with gpu true");
     // 3.11-gpu exists, but the 3.9 that was asked for would be left out silently.
     let both = only(&[("gpu", "true"), ("python", "3.9"), ("python", "3.11")]);
     assert!(refusal(&matrix, &both).contains("no variant has python 3.9, gpu true"));
 }
 
 #[test]
-fn a_prefix_that_no_tag_can_have_is_refused() {
+fn invalid_tag_prefixes_are_refused() {
     insta::assert_snapshot!(error_with(
         "[version]\nfile = \"x\"\nprefix = \"-v\"\n[[version.also]]\nfile = \"y\"\nprefix = \"v+\"\n\
          [[version.also]]\nfile = \"z\"\nprefix = \"\"\n"
@@ -358,7 +361,7 @@ fn a_prefix_that_no_tag_can_have_is_refused() {
 }
 
 #[test]
-fn a_place_of_the_version_is_told_in_one_way() {
+fn a_version_place_has_one_kind() {
     insta::assert_snapshot!(error_with(
         "[version]\nfile = \"x\"\nkey = \"a\"\nconstant = \"A\"\n[[version.also]]\nfile = \"y\"\npattern = \"(\"\n\
          [[version.also]]\nfile = \"y\"\npattern = 'v(\\d+)'\n[[version.also]]\nfile = \"y\"\nkeys = \"a\"\n"

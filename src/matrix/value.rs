@@ -3,19 +3,19 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// A value of an axis: a text such as `3.11`, or a switch.
+/// A value of an axis: a string such as `3.11`, or a boolean.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Value {
-    /// On or off.
+    /// A boolean.
     Bool(bool),
-    /// Anything else; versions are texts too.
+    /// A string, which may be a version.
     Text(String),
 }
 
 impl Value {
-    /// Its part of the tag where the matrix does not say another one: the text itself,
-    /// the axis' name for `true`, nothing for `false`.
+    /// Returns the default tag part: the string itself, the name of the axis for `true`, and an
+    /// empty string for `false`.
     #[must_use]
     pub fn default_tag(&self, axis: &str) -> String {
         match self {
@@ -25,7 +25,7 @@ impl Value {
         }
     }
 
-    /// The value as templates see it.
+    /// Returns the value for templates.
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
         match self {

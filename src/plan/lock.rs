@@ -7,13 +7,12 @@ use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 use serde::Deserialize;
-use serde_spanned::Spanned;
 
 use super::changes::shown;
 use crate::error::{ExitCode, Explain};
 use crate::files::{MAX_TEXT, ReadError};
 use crate::image::{Digest, Reference};
-use crate::matrix::{Diagnostic, Matrix, SourceError, SourceFile, from_toml};
+use crate::matrix::{Diagnostic, Matrix, SourceError, SourceFile, Spanned, from_toml};
 use crate::render::{Pins, Upstream};
 
 /// The version of the format, which counts up when a key's meaning changes.

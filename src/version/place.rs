@@ -158,7 +158,7 @@ pub(super) fn line(text: &str, offset: usize) -> usize {
 
 /// The version's text and where it stands.
 fn find(place: &VersionPlace, path: &Path, text: &str) -> Result<Text, VersionError> {
-    let value = |way: &Option<serde_spanned::Spanned<String>>| {
+    let value = |way: &Option<crate::matrix::Spanned<String>>| {
         way.as_ref().map(|way| way.get_ref().clone())
     };
     let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use super::error;
 use crate::matrix::{SourceFile, from_toml, json_schema};
 
-/// The values that a key is given, by the schema's name of their type.
+/// Values of each type in the JSON schema.
 const VALUES: [(&str, &str); 9] = [
     ("string", "\"text\""),
     ("integer", "3"),
@@ -21,7 +21,7 @@ const VALUES: [(&str, &str); 9] = [
     ("object", "{ key = 1 }"),
 ];
 
-/// What serde says, and nobody else.
+/// Phrases of serde that no error of basegen contains.
 const SERDE: [&str; 14] = [
     "invalid type",
     "invalid value",
@@ -205,7 +205,7 @@ fn keys_that_are_missing_or_misused_are_explained() {
 }
 
 #[test]
-fn other_files_are_explained_alike() {
+fn other_files_get_the_same_explanations() {
     #[derive(Debug, serde::Deserialize)]
     #[expect(dead_code, reason = "only refusals are looked at")]
     struct File {
