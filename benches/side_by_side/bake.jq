@@ -1,5 +1,5 @@
-# A plan (`basegen plan --format json`) as a file for `docker buildx bake`.
-# $contexts: where `basegen render -o` wrote; $output: of every target; $secrets: of every target, a list.
+# Turns a plan (`basegen plan --format json`) into a file for `docker buildx bake`.
+# $contexts: the output folder of `basegen render -o`; $output and $secrets: for every target.
 def name: gsub("[^A-Za-z0-9_-]"; "_");
 {
   group: {default: {targets: [.targets[].id | name]}},

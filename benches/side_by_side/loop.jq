@@ -1,4 +1,4 @@
-# A plan (`basegen plan --format json`) as a shell script: one `docker buildx build` after the other.
+# Turns a plan (`basegen plan --format json`) into a shell script with one `docker buildx build` after the other.
 # $contexts, $output and $secrets as in bake.jq; $docker: the command.
 .targets[] | [
   $docker, "buildx", "build",

@@ -1,12 +1,12 @@
 #!/control/.env/bin/python -I
-"""Runs a server, and runs it again when its code changes.
+"""Runs a server, and restarts it when its code changes.
 
 usage: /control/serve [--watch DIR]... [OPTION]... -- COMMAND [ARGUMENT]...
 
-The server has a process group of its own. A change ends it (SIGTERM, and SIGKILL after the grace period) and starts it
-anew. A server that ends by itself is started again by the next change, not before: there is no loop of crashes. SIGTERM
-and SIGINT go on to the server, and its exit code becomes the supervisor's. As the container's first process it also
-reaps what others leave behind.
+The server has a process group of its own. A change stops the group (SIGTERM, and SIGKILL after the grace period) and
+starts the server again. After a server exits on its own, only a change starts it again, so there is no loop of crashes.
+SIGTERM and SIGINT are forwarded to the server, and the supervisor exits with its exit code. As the first process of the
+container, the supervisor also reaps orphaned processes.
 """
 
 import argparse
@@ -44,7 +44,7 @@ FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
 CANNOT_EXECUTE = 126
 NOT_FOUND = 127
-LONGEST_BATCH = 2000  # milliseconds: a stream of changes without any quiet counts as one batch every so often
+LONGEST_BATCH = 2000  # milliseconds: the longest batch of changes without a pause
 POLL_DELAY = 1000  # milliseconds
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
@@ -57,21 +57,21 @@ def log(message: str) -> None:
 
 
 class CodeFilter(watchfiles.BaseFilter):
-    """What counts as code: a file with one of the extensions, in no ignored directory below a watched one."""
+    """Accepts files with one of the extensions that are in no ignored directory below a watched one."""
 
     def __init__(self, roots: Sequence[Path], extensions: Iterable[str], ignored_directories: Iterable[str]) -> None:
-        """Take `roots` as they are, so that a watched directory may itself lie in an ignored one."""
+        """Store the watched directories. A watched directory can itself be in an ignored one."""
         super().__init__()
         self.roots = roots
         self.extensions = tuple(extensions)
         self.ignored_directories = frozenset(ignored_directories)
 
     def __call__(self, change: watchfiles.Change, path: str) -> bool:  # noqa: ARG002 (the signature is watchfiles')
-        """Tell whether a change of the file at `path` counts."""
+        """Return whether the file at `path` is code."""
         return path.endswith(self.extensions) and self.ignored_directories.isdisjoint(self.relative(path).parts[:-1])
 
     def relative(self, path: str) -> Path:
-        """Give `path` as seen from the watched directory that it is in."""
+        """Return `path` relative to its watched directory."""
         for root in self.roots:
             with contextlib.suppress(ValueError):
                 return Path(path).relative_to(root)
@@ -82,23 +82,23 @@ class Server:
     """One run of the server, from its start to the end of the last process of its group."""
 
     def __init__(self, command: Sequence[str]) -> None:
-        """Start `command` in a session, and thus in a process group, of its own."""
+        """Start `command` in a new session, and therefore in a new process group."""
         self.process = subprocess.Popen(command, start_new_session=True)
         self.exit_code: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     @property
     def group(self) -> int:
-        """The process group, which has the number of the process that leads it."""
+        """The process group, which has the id of its leader."""
         return self.process.pid
 
     def reaped(self, status: int) -> None:
-        """Take note of how the leading process ended."""
+        """Record the exit status of the leading process."""
         code = os.waitstatus_to_exitcode(status)
-        self.process.returncode = code  # `Popen` must not wait for a process that is gone
+        self.process.returncode = code  # prevents `Popen` from waiting for a process that does not exist
         self.exit_code.set_result(code)
 
     def send(self, number: int) -> bool:
-        """Send a signal to every process of the group; false if there is none."""
+        """Send a signal to every process of the group. Return false if there is none."""
         try:
             os.killpg(self.group, number)
         except ProcessLookupError:
@@ -106,17 +106,17 @@ class Server:
         return True
 
     async def gone(self) -> None:
-        """Return when no process of the group is left."""
+        """Wait until the group has no processes."""
         await asyncio.shield(self.exit_code)
         while self.send(0):
             await asyncio.sleep(0.01)
 
 
 class Supervisor:
-    """Keeps one server running, or waits for the change that may mend it."""
+    """Keeps one server running, or waits for a change after it has exited."""
 
     def __init__(self, command: Sequence[str], grace: float) -> None:
-        """Set up what the event loop will fill."""
+        """Initialize the state."""
         self.command = command
         self.grace = grace
         self.server: Optional[Server] = None
@@ -127,14 +127,14 @@ class Supervisor:
         self.stop_signal = signal.SIGTERM
 
     async def run(self, changes: AsyncIterator[Changes]) -> int:
-        """Run until a signal asks to stop; give the exit code."""
+        """Run until a signal stops the supervisor. Return the exit code."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGCHLD, self.reap)
         for number in FORWARDED:
             loop.add_signal_handler(number, self.stop, number)
         watcher = loop.create_task(self.watch(changes))
         watcher.add_done_callback(self.watcher_ended)
-        await asyncio.sleep(0)  # lets it begin to watch, so that no change after this is missed
+        await asyncio.sleep(0)  # starts the watcher, so that no later change is missed
 
         if not self.start():
             return self.last_exit_code
@@ -153,7 +153,7 @@ class Supervisor:
         return self.last_exit_code
 
     def start(self) -> bool:
-        """Start the server; if that is impossible, say so and keep the exit code that a shell would give."""
+        """Start the server. If that fails, log the reason and record the exit code that a shell would return."""
         try:
             self.server = Server(self.command)
         except OSError as error:
@@ -164,7 +164,7 @@ class Supervisor:
         return True
 
     async def end(self, number: signal.Signals) -> None:
-        """End the running server, if there is one, with all its processes: politely, then not."""
+        """Stop the running server and all its processes: first with the signal, then with SIGKILL."""
         server = self.server
         if server is None:
             return
@@ -180,23 +180,23 @@ class Supervisor:
         self.ended(server)
 
     async def ended_by_itself(self) -> None:
-        """Clear away what a server that ended left running, and say what is waited for."""
+        """Kill the remaining processes of a server that has exited."""
         server = self.server
         if server is None:
             return
         server.send(signal.SIGKILL)
         await server.gone()
         self.ended(server)
-        log(f"the server ended by itself, {describe(server.exit_code.result())}; waiting for a change")
+        log(f"the server {describe(server.exit_code.result())}; waiting for a change")
 
     def ended(self, server: Server) -> None:
-        """Keep the exit code, in a shell's terms."""
+        """Record the exit code as a shell would."""
         code = server.exit_code.result()
         self.last_exit_code = 128 - code if code < 0 else code
         self.server = None
 
     def stop(self, number: signal.Signals) -> None:
-        """Begin to stop; a second request does not wait for the grace period."""
+        """Start to stop. A second request ends the grace period."""
         if self.stopping.is_set():
             self.hurry.set()
             return
@@ -205,7 +205,7 @@ class Supervisor:
         self.stopping.set()
 
     def reap(self) -> None:
-        """Wait for every child that has ended, including those that lost their parents."""
+        """Reap all children that have exited, including orphans."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -227,15 +227,15 @@ class Supervisor:
             self.changed.set()
 
     def watcher_ended(self, watcher: "asyncio.Task[None]") -> None:
-        """Stop everything when nothing is watched any more: a supervisor that sees no change is worse than none."""
+        """Stop the server if the watcher has ended: without it, changes would be missed."""
         if watcher.cancelled() or self.stopping.is_set():
             return
-        log(f"cannot watch any more: {watcher.exception() or 'the watcher ended'}")
+        log(f"the watcher failed: {watcher.exception() or 'it ended'}")
         self.stop(signal.SIGTERM)
 
     @staticmethod
     async def first_of(first: asyncio.Event, second: asyncio.Event, exit_code: "Optional[asyncio.Future[int]]") -> None:
-        """Wait until one of the three has come."""
+        """Wait until one of the events is set or the server has exited."""
         waiters = {asyncio.ensure_future(first.wait()), asyncio.ensure_future(second.wait())}
         try:
             await asyncio.wait(waiters | ({exit_code} if exit_code else set()), return_when=asyncio.FIRST_COMPLETED)
@@ -245,12 +245,12 @@ class Supervisor:
 
 
 def describe(code: int) -> str:
-    """Say how a process ended."""
-    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+    """Describe the exit status of a process."""
+    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
 
 
 async def code_changes(roots: Sequence[Path], code: CodeFilter, debounce: int) -> AsyncIterator[Changes]:
-    """Yield batches of changes, each after `debounce` milliseconds of quiet; poll where the kernel cannot tell."""
+    """Yield batches of changes, each after a pause of `debounce` milliseconds. Poll if the kernel cannot watch."""
     watch = functools.partial(
         watchfiles.awatch,
         *roots,
@@ -263,18 +263,18 @@ async def code_changes(roots: Sequence[Path], code: CodeFilter, debounce: int) -
         async for batch in watch():
             yield batch
     except OSError as error:
-        log(f"the kernel cannot watch ({error}): looking every {POLL_DELAY} ms instead")
+        log(f"the kernel cannot watch files ({error}): polling every {POLL_DELAY} ms")
         async for batch in watch(force_polling=True, poll_delay_ms=POLL_DELAY):
             yield batch
 
 
 def adopt_orphans() -> None:
-    """Become the parent of descendants that lose theirs, as a container's first process is anyway."""
+    """Become the parent of orphaned descendants, as the first process of a container is."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Read the command line; the server's command is what follows `--`, or `SERVER_START_CMD`."""
+    """Parse the command line. The server's command follows `--`, or is in `SERVER_START_CMD`."""
     own, command = list(arguments), []
     if "--" in own:
         separator = own.index("--")
@@ -282,16 +282,16 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="serve",
         usage="%(prog)s [OPTION]... -- COMMAND [ARGUMENT]...",
-        description="Run a server, and run it again when its code changes.",
-        epilog="Without COMMAND, SERVER_START_CMD is taken from the environment. WATCHFILES_FORCE_POLLING=true polls "
-        "file systems that tell the kernel nothing, such as network mounts.",
+        description="Run a server, and restart it when its code changes.",
+        epilog="Without COMMAND, the environment variable SERVER_START_CMD is used. WATCHFILES_FORCE_POLLING=true polls"
+        " file systems without change notifications, such as network mounts.",
     )
     parser.add_argument(
         "--watch",
         metavar="DIR",
         type=Path,
         action="append",
-        help="a directory with code; may be repeated (default: /app)",
+        help="a directory with code; can be repeated (default: /app)",
     )
     parser.add_argument(
         "--ignore",
@@ -301,22 +301,22 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         help="a directory name to ignore, besides caches and .git",
     )
     parser.add_argument(
-        "--extensions", metavar="LIST", default=",".join(EXTENSIONS), help="what counts as code (default: %(default)s)"
+        "--extensions", metavar="LIST", default=",".join(EXTENSIONS), help="code file endings (default: %(default)s)"
     )
     parser.add_argument(
-        "--grace", metavar="SECONDS", type=float, default=10, help="from SIGTERM to SIGKILL (default: %(default)s)"
+        "--grace", metavar="SECONDS", type=float, default=10, help="time from SIGTERM to SIGKILL (default: %(default)s)"
     )
     parser.add_argument(
         "--debounce",
         metavar="MS",
         type=int,
         default=200,
-        help="how long it must be quiet before a restart (default: %(default)s)",
+        help="pause without changes before a restart (default: %(default)s)",
     )
     options = parser.parse_args(own)
     options.command = command or shlex.split(os.environ.get("SERVER_START_CMD", ""))
     if not options.command:
-        parser.error("no command: put it after `--`, or into SERVER_START_CMD")
+        parser.error("no command: pass it after `--` or in SERVER_START_CMD")
     options.watch = [directory.resolve() for directory in options.watch or [Path("/app")]]
     for directory in options.watch:
         if not directory.is_dir():

@@ -1,5 +1,5 @@
-# What the action's scripts, and those that make what it installs, have in common.
+# Functions for the action's scripts and for scripts/pack.
 # shellcheck shell=bash
 
-# version_of MANIFEST: the version of the package.
+# version_of MANIFEST: prints the version of the package.
 version_of() { sed -n 's/^version = "\(.*\)"$/\1/p' "$1" | head -n 1; }

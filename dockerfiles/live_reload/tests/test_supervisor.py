@@ -214,7 +214,7 @@ class SupervisorTest(unittest.TestCase):
         """A server that ends by itself is not started again and again."""
         self.write("raise SystemExit(3)")
         run = self.run_supervisor()
-        run.expect("the server ended by itself, with exit code 3; waiting for a change")
+        run.expect("the server exited with code 3; waiting for a change")
         self.write(SERVER)
         run.expect("up")
         self.assertEqual(2, sum("started" in line for line in run.seen), run.seen)
