@@ -152,3 +152,23 @@ fn only_the_command_line_reads_the_environment() {
         }
     }
 }
+
+/// ARCHITECTURE.md and CONTRIBUTING.md are maps. Files and folders in them must exist.
+#[test]
+fn every_path_in_the_maps_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut missing = Vec::new();
+    for map in ["ARCHITECTURE.md", "CONTRIBUTING.md"] {
+        let text = fs_err::read_to_string(root.join(map)).expect("a map");
+        for (index, line) in text.lines().enumerate() {
+            let is_path = |word: &&str| word.contains('/') && !word.contains(char::is_whitespace);
+            for path in line.split('`').skip(1).step_by(2).filter(is_path) {
+                let is_named = !path.chars().any(|c| c.is_ascii_uppercase());
+                if is_named && !root.join(path).exists() {
+                    missing.push(format!("{map}:{}: {path}", index + 1));
+                }
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}

@@ -113,7 +113,7 @@ async fn a_runner_without_gh_installs_no_binary() {
     bed.push_version("1.2.3");
     bed.set_releases("exit 127");
     let log = act(&mut Run::new(&bed, &of_a_release(), &json!({})), &[]).expect_err("refused");
-    assert!(log.contains("`gh` is missing"), "{log}");
+    assert!(log.contains("`gh` is required"), "{log}");
     assert!(!is_built(&bed), "{:?}", bed.calls());
 }
 
