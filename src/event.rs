@@ -66,6 +66,14 @@ pub enum Event {
         /// The line without its end, control sequences removed.
         line: String,
     },
+    /// A target waits for another one. Only the live table shows this; it is not serialized.
+    #[serde(skip)]
+    TargetWaiting {
+        /// The target's id.
+        target: String,
+        /// What it waits for.
+        reason: WaitReason,
+    },
     /// A step ended.
     StepFinished {
         /// The target's id.
@@ -181,6 +189,7 @@ impl Event {
             | Self::StepStarted { target, .. }
             | Self::StepProgress { target, .. }
             | Self::Log { target, .. }
+            | Self::TargetWaiting { target, .. }
             | Self::StepFinished { target, .. }
             | Self::TargetFinished { target, .. }
             | Self::TargetKept { target, .. }
@@ -292,6 +301,20 @@ pub enum CancelReason {
     Interrupted,
     /// Another target failed under `--fail-fast`.
     FailFast,
+}
+
+/// What a running target waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WaitReason {
+    /// A step that is the same in another target and was started there first.
+    SharedStep {
+        /// The step's number in the waiting target.
+        step: usize,
+        /// The id of the target that started the step.
+        owner: String,
+    },
+    /// The exports of the targets that upload the shared layers.
+    Export,
 }
 
 /// Someone who wants to know what happens.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::engine::{
-    self, BuildJob, BuildKitEngine, BuiltImage, ConnectedEngine, Destination, Engine, Outcome,
-    Peers, StoredImage,
+    self, BuildJob, BuildKitEngine, BuiltImage, ConnectedEngine, Destination, Engine,
+    JobDependencies, Outcome, StoredImage,
 };
 use crate::error::{Explain as _, Report, one_line};
 use crate::event::{Event, Events, Failure, FailureKind};
@@ -74,7 +74,7 @@ fn ours<'a>(
 
 async fn name(call: &Call<'_>, job: &BuildJob, stored: &Stored<'_>) -> Result<(), Report> {
     call.engine().await?.tag(&stored.image.id, &job.references).await?;
-    call.events.emit(&job.kept(&stored.image.id));
+    call.events.emit(&job.unchanged(&stored.image.id));
     Ok(())
 }
 
@@ -97,9 +97,9 @@ impl Engine for Naming {
         &self,
         job: &BuildJob,
         events: &Events,
-        peers: Peers,
+        dependencies: JobDependencies,
     ) -> Result<BuiltImage, Box<Failure>> {
-        let image = self.builder.build(job, events, peers).await?;
+        let image = self.builder.build(job, events, dependencies).await?;
         if job.existing.is_some() {
             let named = self.engine.tag(&image.digest, &job.references).await;
             named.map_err(|error| {

@@ -160,7 +160,7 @@ impl Merge<'_> {
                 .collect(),
         };
         for (row, digest) in request.rows.iter().zip(&digests) {
-            self.events.emit(&row.job.kept(digest));
+            self.events.emit(&row.job.unchanged(digest));
         }
         Ok(())
     }

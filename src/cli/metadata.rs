@@ -56,7 +56,7 @@ impl RunOutcome<'_> {
             .finished
             .iter()
             .map(|row| image(&row.target, &row.digest, &row.references, false, row.cached));
-        let kept = record.kept.iter().map(|row| {
+        let kept = record.unchanged.iter().map(|row| {
             let staged = record.staged.get(&row.target).copied();
             let cached = staged.unwrap_or(true);
             image(&row.target, &row.digest, &row.references, staged.is_none(), cached)

@@ -67,7 +67,7 @@ mod tests {
     use crate::image::Digest;
     use crate::matrix::{self, Selection};
     use crate::plan::PlanRequest;
-    use crate::report::{Kept, Record};
+    use crate::report::{Record, Unchanged};
 
     /// The outputs of a release of so many variants.
     fn of(variants: usize) -> (Outputs, Option<String>) {
@@ -82,13 +82,13 @@ mod tests {
         let selected = matrix.select(&Selection::default()).expect("all");
         let request = PlanRequest { version: "v1".parse().ok(), ..PlanRequest::default() };
         let plan = Plan::new(&matrix, &selected, request).expect("a plan");
-        let kept = plan.targets.iter().map(|target| Kept {
+        let kept = plan.targets.iter().map(|target| Unchanged {
             target: target.id().to_owned(),
             digest: Digest::of(b"image"),
             references: target.references().cloned().collect(),
             checked: false,
         });
-        let record = Record { kept: kept.collect(), ..Record::default() };
+        let record = Record { unchanged: kept.collect(), ..Record::default() };
         let set = ("acme/base:basegen-release-v1".parse().expect("a name"), Digest::of(b"set"));
         let outcome = RunOutcome {
             record: &record,

@@ -40,7 +40,7 @@ pub struct BuildJob {
 impl BuildJob {
     /// The event that its image is there already.
     #[must_use]
-    pub fn kept(&self, digest: &Digest) -> Event {
+    pub fn unchanged(&self, digest: &Digest) -> Event {
         Event::TargetKept {
             target: self.target.clone(),
             digest: digest.clone(),

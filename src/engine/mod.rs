@@ -2,24 +2,24 @@
 
 mod address;
 mod buildkit;
+mod dependencies;
 mod discover;
 mod docker;
 mod docker_context;
 mod error;
 mod job;
-mod peers;
 mod scheduler;
-mod sharing;
+mod shared_steps;
 
 use std::future::Future;
 
 pub use address::{Endpoint, EngineAddress, EngineKind, TlsFiles};
 pub use buildkit::{BuildKitEngine, BuildOptions, ConnectedEngine};
+pub use dependencies::JobDependencies;
 pub use discover::{EngineEnvironment, EngineRequest};
 pub use docker::StoredImage;
 pub use error::EngineError;
 pub use job::{BuildJob, BuiltImage, Destination, Secret};
-pub use peers::Peers;
 pub use scheduler::{OnFailure, Outcome, RunRequest, run};
 
 use crate::event::{Events, Failure};
@@ -35,13 +35,13 @@ pub trait Engine: Send + Sync + 'static {
     }
 
     /// Builds one job, and tells its steps to `events` as they happen. The image is handed on
-    /// when its `peers` let it have its turn; the build need not wait for that.
+    /// when its `dependencies` let it have its turn; the build need not wait for that.
     ///
     /// Dropping the future stops the build on the engine.
     fn build(
         &self,
         job: &BuildJob,
         events: &Events,
-        peers: Peers,
+        dependencies: JobDependencies,
     ) -> impl Future<Output = Result<BuiltImage, Box<Failure>>> + Send;
 }

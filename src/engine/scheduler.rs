@@ -9,8 +9,8 @@ use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::sharing::Shares;
-use super::{BuildJob, BuiltImage, Engine, Peers};
+use super::shared_steps::SharedSteps;
+use super::{BuildJob, BuiltImage, Engine, JobDependencies};
 use crate::event::{CancelReason, Event, Events, Failure, FailureKind};
 
 /// What is to be run, and how.
@@ -82,13 +82,13 @@ struct Run<E> {
     outcomes: Vec<Option<Outcome>>,
     /// Which jobs are over, for those whose turn comes after theirs.
     over: watch::Sender<Vec<bool>>,
-    shares: Arc<Shares>,
+    shared_steps: Arc<SharedSteps>,
 }
 
 impl<E: Engine> Run<E> {
     fn new(engine: Arc<E>, request: RunRequest, events: Events) -> Self {
         let count = request.jobs.len();
-        let shares = Arc::new(Shares::of(&request.jobs));
+        let shared_steps = Arc::new(SharedSteps::new(&request.jobs));
         Self {
             engine,
             jobs: request.jobs.into_iter().map(Arc::new).collect(),
@@ -101,7 +101,7 @@ impl<E: Engine> Run<E> {
             tasks: Vec::new(),
             outcomes: vec![None; count],
             over: watch::channel(vec![false; count]).0,
-            shares,
+            shared_steps,
         }
     }
 
@@ -142,10 +142,12 @@ impl<E: Engine> Run<E> {
     fn start(&mut self, index: usize) {
         let (engine, job) = (Arc::clone(&self.engine), Arc::clone(&self.jobs[index]));
         let events = self.events.clone();
-        let shares = Arc::clone(&self.shares);
-        let peers = Peers::new(index, &job.after, self.over.subscribe(), shares);
+        let shared_steps = Arc::clone(&self.shared_steps);
+        let dependencies =
+            JobDependencies::new(index, &job.after, self.over.subscribe(), shared_steps);
         self.events.emit(&Event::TargetStarted { target: job.target.clone() });
-        let task = self.running.spawn(async move { engine.build(&job, &events, peers).await });
+        let task =
+            self.running.spawn(async move { engine.build(&job, &events, dependencies).await });
         self.tasks.push((task.id(), index, Instant::now()));
     }
 
@@ -166,7 +168,7 @@ impl<E: Engine> Run<E> {
         self.events.emit(&ending(&self.jobs[index], &outcome, begun.elapsed()));
         let failed = matches!(outcome, Outcome::Failed(_));
         self.outcomes[index] = Some(outcome);
-        self.shares.over(index);
+        self.shared_steps.finish(index);
         self.over.send_modify(|over| over[index] = true);
         failed
     }

@@ -268,7 +268,7 @@ impl Making<'_> {
         let mut digests: Vec<Option<Digest>> = checked.collect();
         for (row, digest) in rows.iter().zip(&digests) {
             if let Some(digest) = digest {
-                events.emit(&row.job.kept(digest));
+                events.emit(&row.job.unchanged(digest));
             }
         }
         if !missing.is_empty() {

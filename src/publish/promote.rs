@@ -54,7 +54,7 @@ pub async fn promote(
     }
     let digests: Vec<Digest> = surveys.into_iter().filter_map(|survey| survey.content).collect();
     for (row, digest) in rows.iter().zip(&digests) {
-        events.emit(&row.job.kept(digest));
+        events.emit(&row.job.unchanged(digest));
     }
     let naming =
         Naming { registries, events, cancel: &cancel, rows: &rows, digests: &digests, overwrite };

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::survey::{manifest_of, staged};
 use super::{PublishError, Row};
-use crate::engine::{BuildJob, BuiltImage, Engine, Peers};
+use crate::engine::{BuildJob, BuiltImage, Engine, JobDependencies};
 use crate::error::{Explain, one_line};
 use crate::event::{Event, Events, Failure, FailureKind};
 use crate::image::{Digest, Repository, Tag};
@@ -125,7 +125,7 @@ impl<E: Engine> Staging<E> {
         let (registries, repository) = (&self.shared.registries, &job.references[0].repository);
         let passed = staged(registries, repository, fingerprint, Some(checks)).await;
         if passed.map_err(|error| failure(&error))?.as_ref() != Some(earlier) {
-            self.engine.build(&checking(job, earlier), events, Peers::none()).await?;
+            self.engine.build(&checking(job, earlier), events, JobDependencies::none()).await?;
         }
         Ok(())
     }
@@ -230,16 +230,16 @@ impl<E: Engine> Engine for Staging<E> {
         &self,
         job: &BuildJob,
         events: &Events,
-        peers: Peers,
+        dependencies: JobDependencies,
     ) -> Result<BuiltImage, Box<Failure>> {
         let row = self.rows[&job.target];
         let shared = Arc::clone(&self.shared);
-        let peers = if shared.rows[row].job.after.is_empty() || job.existing.is_some() {
-            peers
+        let dependencies = if shared.rows[row].job.after.is_empty() || job.existing.is_some() {
+            dependencies
         } else {
-            peers.beginning_with(async move { shared.mount(row).await })
+            dependencies.before_export(async move { shared.mount(row).await })
         };
-        let image = self.engine.build(job, events, peers).await?;
+        let image = self.engine.build(job, events, dependencies).await?;
         for manifest in &image.manifests {
             self.shared.registries.remember(&job.references[0].repository, manifest);
         }

@@ -1,4 +1,7 @@
-//! What runs now, and how that reads on a terminal of a given size.
+//! The state of the live table, and its layout on a terminal of a given size.
+//!
+//! [`Board::update`] processes events; [`Board::frame`] renders the running targets and the progress bar
+//! of the whole run.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
@@ -6,23 +9,33 @@ use std::time::{Duration, Instant};
 
 use indexmap::IndexMap;
 
-use crate::event::Event;
+use crate::event::{Event, WaitReason};
 
+use super::command::command;
 use super::format;
 use super::style::Style;
 use super::text::{pad, shorten};
 
-/// How long each of the spinner's pictures is shown.
+/// The display time of each picture of the spinner.
 const SPIN: Duration = Duration::from_millis(100);
 const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
 
-/// How many columns the bar over all variants has.
-const GAUGE: usize = 24;
+/// The picture of a target that waits.
+const PAUSED: &str = "·";
 
-/// The rows of the terminal that are left for what was printed before.
+/// The greatest width of the progress bar, in columns.
+const MAX_GAUGE: usize = 24;
+
+/// The rows of the terminal that show earlier output.
 const SPARE_ROWS: usize = 4;
 
-/// What runs, and how much of the run is over.
+/// The width from which the table shows the steps and the transferred bytes of a target.
+const MIN_DETAILS: usize = 60;
+
+/// The room for a command from which its time is shown, in columns.
+const MIN_STEP_TIME: usize = 30;
+
+/// The running targets of a run, and the number of finished ones.
 #[derive(Default)]
 pub(super) struct Board {
     started: Option<Instant>,
@@ -30,7 +43,7 @@ pub(super) struct Board {
     finished: usize,
     failed: usize,
     cancelled: usize,
-    /// The targets that run, in the order in which they started.
+    /// The running targets, in the order in which they started.
     running: IndexMap<String, Row>,
 }
 
@@ -38,17 +51,23 @@ struct Row {
     started: Instant,
     steps: usize,
     ended: HashSet<usize>,
-    /// What started last.
-    name: String,
-    /// The steps that run, in the order in which they started.
-    active: IndexMap<usize, Active>,
+    /// The command of the step that started last.
+    command: String,
+    /// The running steps, in the order in which they started.
+    active: IndexMap<usize, ActiveStep>,
+    /// Whether only the export is left, and other exports come first.
+    waits_for_export: bool,
 }
 
-#[derive(Default)]
-struct Active {
-    name: String,
-    /// Bytes moved and bytes in all of each thing that moves.
+struct ActiveStep {
+    command: String,
+    started: Instant,
+    /// The last line that it printed.
+    output: String,
+    /// The bytes done and the bytes in total of each item that is transferred.
     moved: HashMap<String, (u64, Option<u64>)>,
+    /// The other target that started the step, if any.
+    owner: Option<String>,
 }
 
 /// The size of a terminal.
@@ -59,49 +78,37 @@ pub(super) struct Size {
 }
 
 impl Board {
-    /// Takes note of `event`, which happened at `now`.
-    pub(super) fn note(&mut self, event: &Event, now: Instant) {
+    /// Processes `event`, which occurred at `now`.
+    pub(super) fn update(&mut self, event: &Event, now: Instant) {
         match event {
             Event::RunStarted { targets, .. } => {
                 *self = Self { started: Some(now), total: targets.len(), ..Self::default() };
             }
             Event::TargetStarted { target } => {
-                let row = Row {
-                    started: now,
-                    steps: 0,
-                    ended: HashSet::new(),
-                    name: "starting".to_owned(),
-                    active: IndexMap::new(),
-                };
-                self.running.insert(target.clone(), row);
+                self.running.insert(target.clone(), Row::new(now));
             }
-            _ if event.ends_target() => self.end(event),
+            Event::TargetFailed { target, .. } => {
+                self.running.shift_remove(target);
+                self.failed += 1;
+            }
+            Event::TargetCancelled { target, .. } => {
+                self.running.shift_remove(target);
+                self.cancelled += 1;
+            }
+            Event::TargetFinished { target, .. } | Event::TargetChecked { target, .. } => {
+                self.running.shift_remove(target);
+                self.finished += 1;
+            }
             _ => {
                 let row = event.target().and_then(|target| self.running.get_mut(target));
                 if let Some(row) = row {
-                    row.note(event);
+                    row.update(event, now);
                 }
             }
         }
     }
 
-    /// Whether `target` has started and not ended.
-    pub(super) fn runs(&self, target: &str) -> bool {
-        self.running.contains_key(target)
-    }
-
-    fn end(&mut self, event: &Event) {
-        if let Some(target) = event.target() {
-            self.running.shift_remove(target);
-        }
-        match event {
-            Event::TargetFailed { .. } => self.failed += 1,
-            Event::TargetCancelled { .. } => self.cancelled += 1,
-            _ => self.finished += 1,
-        }
-    }
-
-    /// A line for each target that runs, as many as there is room for, and one for all.
+    /// Renders the running targets, as many as there is room for, and a line for the whole run.
     pub(super) fn frame(&self, now: Instant, size: Size, style: Style) -> String {
         let room = size.rows.saturating_sub(SPARE_ROWS).max(1);
         // The last column stays free: some terminals wrap as soon as it is written to.
@@ -110,20 +117,26 @@ impl Board {
         let names = shown().map(|(target, _)| console::measure_text_width(target));
         let name = names.max().unwrap_or(0).min(columns / 3);
         let spinner = SPINNER[self.turns(now) % SPINNER.len()];
-        let mut lines: Vec<String> = shown()
-            .map(|(target, row)| {
-                let head =
-                    format!("{} {}  ", style.good(spinner), pad(&shorten(target, name), name));
-                row.line(&head, now, columns, style)
-            })
-            .collect();
+        let has_output = 2 * self.running.len() < room;
+        let mut lines = Vec::new();
+        for (target, row) in shown() {
+            let picture = if row.is_waiting() { style.dim(PAUSED) } else { style.good(spinner) };
+            let head = format!("{picture} {}  ", pad(&shorten(target, name), name));
+            lines.push(row.line(&head, now, columns, style));
+            if let Some(output) = row.output().filter(|_| has_output) {
+                let output = format!("    {}", shorten(output, columns.saturating_sub(4)));
+                lines.push(style.dim(output));
+            }
+        }
         lines.push(self.overall(now, self.running.len().saturating_sub(room), columns, style));
         lines.join("\n")
     }
 
     fn overall(&self, now: Instant, hidden: usize, columns: usize, style: Style) -> String {
         let over = self.finished + self.failed + self.cancelled;
-        let mut text = format!("{}  {over}/{}", self.gauge(style), self.total);
+        let elapsed = format::duration(self.elapsed(now));
+        let gauge = self.gauge((columns / 3).min(MAX_GAUGE), style);
+        let mut text = format!("{gauge}  {over}/{}  {elapsed}", self.total);
         if self.failed > 0 {
             text.push_str(&style.bad(format!("  {} failed", self.failed)));
         }
@@ -133,16 +146,18 @@ impl Board {
         if hidden > 0 {
             let _ = write!(text, "  {hidden} more running");
         }
-        text.push_str("  ");
-        text.push_str(&format::duration(self.elapsed(now)));
+        let queued = self.total.saturating_sub(over + self.running.len());
+        if queued > 0 {
+            let _ = write!(text, "  {queued} waiting for a slot");
+        }
         console::truncate_str(&text, columns, "…").into_owned()
     }
 
-    fn gauge(&self, style: Style) -> String {
-        let part = |count: usize| (count * GAUGE).checked_div(self.total).unwrap_or(0).min(GAUGE);
+    fn gauge(&self, width: usize, style: Style) -> String {
+        let part = |count: usize| (count * width).checked_div(self.total).unwrap_or(0).min(width);
         let good = part(self.finished);
         let over = part(self.finished + self.failed + self.cancelled);
-        let rest = GAUGE - over;
+        let rest = width - over;
         format!(
             "{}{}{}",
             style.good("━".repeat(good)),
@@ -163,18 +178,43 @@ impl Board {
 }
 
 impl Row {
-    fn note(&mut self, event: &Event) {
+    fn new(started: Instant) -> Self {
+        Self {
+            started,
+            steps: 0,
+            ended: HashSet::new(),
+            command: "starting".to_owned(),
+            active: IndexMap::new(),
+            waits_for_export: false,
+        }
+    }
+
+    fn update(&mut self, event: &Event, now: Instant) {
         match event {
             Event::StepsKnown { total, .. } => self.steps = *total,
             Event::StepStarted { step, .. } => {
                 self.ended.remove(&step.number);
-                let active = self.active.entry(step.number).or_default();
-                active.name.clone_from(&step.name);
-                self.name.clone_from(&step.name);
+                self.command = command(&step.name);
+                self.waits_for_export = false;
+                let active = ActiveStep::new(self.command.clone(), now);
+                self.active.insert(step.number, active);
+            }
+            Event::TargetWaiting { reason: WaitReason::Export, .. } => self.waits_for_export = true,
+            Event::TargetWaiting { reason: WaitReason::SharedStep { step, owner }, .. } => {
+                if let Some(active) = self.active.get_mut(step) {
+                    active.owner = Some(owner.clone());
+                }
             }
             Event::StepProgress { step, item, current, total, .. } => {
                 if let Some(active) = self.active.get_mut(step) {
                     active.moved.insert(item.clone(), (*current, *total));
+                }
+            }
+            Event::Log { step, line, .. } => {
+                if let Some(active) = self.active.get_mut(step)
+                    && !line.trim().is_empty()
+                {
+                    active.output.clone_from(line);
                 }
             }
             Event::StepFinished { step, .. } => {
@@ -185,31 +225,67 @@ impl Row {
         }
     }
 
-    /// `head`, how far it is, what it does, what it has moved, how long it runs.
+    fn active(&self) -> Option<&ActiveStep> {
+        self.active.values().last()
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.waits_for_export || self.active().is_some_and(|step| step.owner.is_some())
+    }
+
+    /// Returns the last output of the active step, unless the row of another target shows it.
+    fn output(&self) -> Option<&str> {
+        let active = self.active().filter(|step| step.owner.is_none())?;
+        (!active.output.is_empty()).then_some(&active.output)
+    }
+
+    /// Renders `head`, the number of steps, the command with its time and bytes, and the target's time.
     fn line(&self, head: &str, now: Instant, columns: usize, style: Style) -> String {
         let elapsed = format::duration(now.saturating_duration_since(self.started));
-        let active = self.active.values().last();
-        let moved = active.and_then(Active::bytes);
-        let moved = moved.map(|moved| format!("  {moved}")).unwrap_or_default();
-        let tail = format!("{moved}  {elapsed:>6}");
-        let head = match self.steps {
-            0 => head.to_owned(),
-            steps => {
-                let step = (self.ended.len() + self.active.len()).min(steps);
-                let position = format!("{step}/{steps}");
-                format!("{head}{}  ", style.dim(format!("{position:>5}")))
-            }
-        };
+        let mut head = head.to_owned();
+        let mut tail = format!("  {elapsed:>6}");
+        let is_wide = columns + 1 >= MIN_DETAILS;
+        if let Some(bytes) = self.active().and_then(ActiveStep::bytes).filter(|_| is_wide) {
+            tail.insert_str(0, &format!("  {bytes}"));
+        }
+        if self.steps > 0 && is_wide {
+            let step = (self.ended.len() + self.active.len()).min(self.steps);
+            let position = format!("{step}/{}", self.steps);
+            let _ = write!(head, "{}  ", style.dim(format!("{position:>5}")));
+        }
         let used = console::measure_text_width(&head) + console::measure_text_width(&tail);
-        let room = columns.saturating_sub(used);
-        let name = active.map_or(&self.name, |active| &active.name);
-        let line = format!("{head}{}{}", pad(&shorten(name, room), room), style.dim(tail));
+        let text = self.text(now, columns.saturating_sub(used));
+        let line = format!("{head}{text}{}", style.dim(tail));
         console::truncate_str(&line, columns, "…").into_owned()
+    }
+
+    /// Renders the current activity in exactly `width` columns.
+    fn text(&self, now: Instant, width: usize) -> String {
+        let time = |step: &ActiveStep| {
+            format!(" ({})", format::duration(now.saturating_duration_since(step.started)))
+        };
+        let (text, time) = match self.active() {
+            Some(ActiveStep { command, owner: Some(owner), .. }) => {
+                (format!("waiting for {owner}: {command}"), String::new())
+            }
+            Some(step) if width >= MIN_STEP_TIME => (step.command.clone(), time(step)),
+            Some(step) => (step.command.clone(), String::new()),
+            None if self.waits_for_export => {
+                ("waiting for its turn to export".to_owned(), String::new())
+            }
+            None => (self.command.clone(), String::new()),
+        };
+        let text = shorten(&text, width.saturating_sub(console::measure_text_width(&time)));
+        pad(&format!("{text}{time}"), width)
     }
 }
 
-impl Active {
-    /// `1.2 GB/2.2 GB`, or `1.2 GB` while the whole is not known.
+impl ActiveStep {
+    fn new(command: String, started: Instant) -> Self {
+        Self { command, started, output: String::new(), moved: HashMap::new(), owner: None }
+    }
+
+    /// Returns the transferred bytes: `1.2 GB/2.2 GB`, or `1.2 GB` if the total is unknown.
     fn bytes(&self) -> Option<String> {
         if self.moved.is_empty() {
             return None;

@@ -33,7 +33,7 @@ pub fn add(path: &Path, text: &str) -> io::Result<()> {
 /// `record` as Markdown: the totals, the failures, a table of the images.
 #[must_use]
 pub fn render(record: &Record, named: bool) -> String {
-    let mut text = format!("### basegen: {}\n\n", totals(record, Style::default()));
+    let mut text = format!("### basegen\n\n{}\n\n", totals(record, Style::default()));
     let failures = groups(record).into_iter().map(|group| failure(&group));
     fill(&mut text, failures, "failures");
     let rows: Vec<String> = images(record, named);
@@ -79,7 +79,7 @@ fn images(record: &Record, named: bool) -> Vec<String> {
         let time = format::duration(row.elapsed);
         image(&row.target, &row.references, &row.digest, state, &time)
     });
-    let kept = record.kept.iter().map(|row| {
+    let kept = record.unchanged.iter().map(|row| {
         let state = match record.staged.contains_key(&row.target) {
             true => "staged",
             false if row.checked => "unchanged, checked",

@@ -6,6 +6,7 @@
 //! writes to stdout and stderr, but for [`Terminal`], which owns stderr while it draws.
 
 mod board;
+mod command;
 mod failure;
 pub mod format;
 pub mod github;
@@ -37,7 +38,7 @@ pub use mask::Mask;
 pub use outputs::{MAX_OUTPUTS, Outputs};
 pub use plain::Plain;
 pub use printer::{Printer, Stream, StreamLock};
-pub use record::{Failed, Finished, Kept, Record};
+pub use record::{Failed, Finished, Record, Unchanged};
 pub use style::{ColorSignals, Style, Verbosity};
 pub use summary::{cancelled, published, totals};
 pub use terminal::Terminal;

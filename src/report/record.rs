@@ -20,7 +20,7 @@ pub struct Record {
     /// Those that are where they should be, in the order in which they got there.
     pub finished: Vec<Finished>,
     /// Those that were there already, in plan order.
-    pub kept: Vec<Kept>,
+    pub unchanged: Vec<Unchanged>,
     /// How many tags were set, when a release became whole.
     pub tags: Option<usize>,
     /// Those that failed, in the order in which they did.
@@ -53,7 +53,7 @@ pub struct Finished {
 
 /// A variant whose image was there already.
 #[derive(Debug, Clone)]
-pub struct Kept {
+pub struct Unchanged {
     /// The target's id.
     pub target: String,
     /// What its references stand for.
@@ -83,15 +83,17 @@ impl Record {
     /// Whether nothing came of any variant.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let Self { finished, kept, failed, cancelled, .. } = self;
-        finished.is_empty() && kept.is_empty() && failed.is_empty() && cancelled.is_empty()
+        let Self { finished, unchanged, failed, cancelled, .. } = self;
+        finished.is_empty() && unchanged.is_empty() && failed.is_empty() && cancelled.is_empty()
     }
 
     /// The digests of the images that there are, by their targets' ids.
     #[must_use]
     pub fn digests(&self) -> HashMap<&str, &Digest> {
         let finished = self.finished.iter().map(|row| (row.target.as_str(), &row.digest));
-        finished.chain(self.kept.iter().map(|row| (row.target.as_str(), &row.digest))).collect()
+        finished
+            .chain(self.unchanged.iter().map(|row| (row.target.as_str(), &row.digest)))
+            .collect()
     }
 
     /// The variants that are where they should be, in the order of their ids in `order`.
@@ -149,12 +151,14 @@ impl Listener for Recorder {
                 state.order = targets.iter().cloned().zip(0..).collect();
             }
             Event::RunFinished { elapsed } => state.record.elapsed = *elapsed,
-            Event::TargetKept { target, digest, references } => state.record.kept.push(Kept {
-                target: target.clone(),
-                digest: digest.clone(),
-                references: references.clone(),
-                checked: false,
-            }),
+            Event::TargetKept { target, digest, references } => {
+                state.record.unchanged.push(Unchanged {
+                    target: target.clone(),
+                    digest: digest.clone(),
+                    references: references.clone(),
+                    checked: false,
+                })
+            }
             Event::Published { tags, elapsed } => {
                 state.record.tags = Some(*tags);
                 state.record.elapsed = *elapsed;
@@ -193,7 +197,7 @@ impl State {
             }
             Event::TargetChecked { target, digest, references, .. } => {
                 self.tails.remove(target);
-                self.record.kept.push(Kept {
+                self.record.unchanged.push(Unchanged {
                     target: target.clone(),
                     digest: digest.clone(),
                     references: references.clone(),

@@ -1,4 +1,4 @@
-//! What a run came to in one line, and its images line by line.
+//! The outcome of a run in one line, the cancelled targets, and the references of the images.
 
 use std::fmt::Write;
 
@@ -11,43 +11,80 @@ use super::record::Record;
 use super::style::Style;
 use super::text::wrap;
 
-/// The totals of a run: `4 built (1 cached), 44 unchanged (2 checked), 1 failed in 3m12s`.
+/// Returns the outcome of a run in one line, such as
+/// `Built and pushed 4 images (1 from cache), left 44 unchanged, set 48 tags in 3m12s`.
 #[must_use]
 pub fn totals(record: &Record, style: Style) -> String {
-    let mut parts = Vec::new();
-    if record.kept.is_empty() || !record.finished.is_empty() {
-        let built = style.good(format!("{} built", record.finished.len()));
-        parts.push(match record.finished.iter().filter(|one| one.cached).count() {
-            0 => built,
-            cached => format!("{built} ({cached} cached)"),
-        });
+    if let Some(text) = nothing_to_do(record) {
+        return style.good(text);
     }
-    let staged = record.kept.iter().filter(|kept| record.staged.contains_key(&kept.target)).count();
-    if staged > 0 {
-        parts.push(style.good(format!("{staged} staged")));
-    }
-    if record.kept.len() > staged {
-        let unchanged = style.good(format!("{} unchanged", record.kept.len() - staged));
-        parts.push(match record.kept.iter().filter(|kept| kept.checked).count() {
-            0 => unchanged,
-            checked => format!("{unchanged} ({checked} checked)"),
-        });
-    }
+    let mut text = style.good(capitalized(&successes(record).join(", ")));
     if !record.failed.is_empty() {
-        parts.push(style.bad(format!("{} failed", record.failed.len())));
+        text.push_str(", ");
+        text.push_str(&style.bad(format!("{} failed", record.failed.len())));
     }
     if !record.cancelled.is_empty() {
-        parts.push(style.warn(format!("{} cancelled", record.cancelled.len())));
+        text.push_str(", ");
+        text.push_str(&style.warn(format!("{} cancelled", record.cancelled.len())));
+    }
+    format!("{text} in {}", format::duration(record.elapsed))
+}
+
+/// Returns the outcome of a run that changed nothing.
+fn nothing_to_do(record: &Record) -> Option<String> {
+    let Record { finished, failed, cancelled, unchanged, tags, .. } = record;
+    let is_idle = finished.is_empty() && failed.is_empty() && cancelled.is_empty();
+    let is_untouched = unchanged.iter().all(|row| !row.checked) && record.staged.is_empty();
+    if !is_idle || !is_untouched || unchanged.is_empty() || tags.is_some_and(|tags| tags > 0) {
+        return None;
+    }
+    let images = match unchanged.len() {
+        1 => "the image is".to_owned(),
+        count => format!("all {count} images are"),
+    };
+    let state = if tags.is_some() { "already published" } else { "up to date" };
+    Some(format!("Nothing to do: {images} {state}"))
+}
+
+fn successes(record: &Record) -> Vec<String> {
+    let staged =
+        record.unchanged.iter().filter(|row| record.staged.contains_key(&row.target)).count();
+    let unchanged = record.unchanged.len() - staged;
+    let cached = record.finished.iter().filter(|row| row.cached).count();
+    let checked = record.unchanged.iter().filter(|row| row.checked).count();
+    let mut parts = Vec::new();
+    if !record.finished.is_empty() {
+        let verb = if record.tags.is_some() { "built and pushed" } else { "built" };
+        let images = format::count(record.finished.len(), "image");
+        parts.push(format!("{verb} {images}{}", detail(cached, "from cache")));
+    } else if record.unchanged.is_empty() {
+        parts.push("built no images".to_owned());
+    }
+    if staged > 0 {
+        parts.push(format!("found {}", format::count(staged, "staged image")));
+    }
+    if unchanged > 0 {
+        let images = format::count(unchanged, "image");
+        let images = if parts.is_empty() { images } else { unchanged.to_string() };
+        parts.push(format!("left {images} unchanged{}", detail(checked, "checked")));
     }
     match record.tags {
         None => {}
-        Some(0) => parts.push("all tags set before".to_owned()),
-        Some(tags) => parts.push(format!("{} set", format::count(tags, "tag"))),
+        Some(0) => parts.push("all tags were already set".to_owned()),
+        Some(tags) => parts.push(format!("set {}", format::count(tags, "tag"))),
     }
-    format!("{} in {}", parts.join(", "), format::duration(record.elapsed))
+    parts
 }
 
-/// The cancelled variants by name, or nothing where there are none.
+fn detail(count: usize, what: &str) -> String {
+    if count == 0 { String::new() } else { format!(" ({count} {what})") }
+}
+
+fn capitalized(text: &str) -> String {
+    text[..1].to_ascii_uppercase() + &text[1..]
+}
+
+/// Returns the names of the cancelled variants by reason; empty if there are none.
 #[must_use]
 pub fn cancelled(record: &Record, style: Style) -> String {
     let mut text = String::new();
@@ -70,8 +107,8 @@ pub fn cancelled(record: &Record, style: Style) -> String {
     text
 }
 
-/// One line for each reference: `baseten/truss-server-base:3.9-v0.2.2@sha256:…`, which
-/// names the tag for people and is pulled by the digest.
+/// Returns a line for each reference: `baseten/truss-server-base:3.9-v0.2.2@sha256:…`. Such a reference
+/// shows the tag and is pulled by the digest.
 #[must_use]
 pub fn published<'a>(
     references: impl IntoIterator<Item = &'a Reference>,
@@ -84,7 +121,7 @@ pub fn published<'a>(
 mod tests {
     use std::time::Duration;
 
-    use super::super::record::Finished;
+    use super::super::record::{Finished, Unchanged};
     use super::*;
 
     fn finished(target: &str, cached: bool) -> Finished {
@@ -113,12 +150,51 @@ mod tests {
         }
     }
 
+    fn unchanged(count: usize, checked: usize) -> Vec<Unchanged> {
+        let row = |index| {
+            let Finished { target, digest, references, .. } = finished("3.9", false);
+            Unchanged { target, digest, references, checked: index < checked }
+        };
+        (0..count).map(row).collect()
+    }
+
+    fn text(record: &Record) -> String {
+        totals(record, Style::default())
+    }
+
     #[test]
-    fn totals_name_what_happened_only() {
-        let style = Style::default();
-        let all = record(vec![finished("3.9", false), finished("3.11-gpu", true)], 0);
-        assert_eq!(totals(&all, style), "2 built (1 cached) in 3m12s");
-        assert_eq!(totals(&record(vec![], 2), style), "0 built, 2 cancelled in 3m12s");
+    fn totals_name_only_what_happened() {
+        let mut all = record(vec![finished("3.9", false), finished("3.11-gpu", true)], 0);
+        assert_eq!(text(&all), "Built 2 images (1 from cache) in 3m12s");
+        all.tags = Some(46);
+        all.unchanged = unchanged(44, 2);
+        assert_eq!(
+            text(&all),
+            "Built and pushed 2 images (1 from cache), left 44 unchanged (2 checked), set 46 tags \
+             in 3m12s"
+        );
+        assert_eq!(text(&record(vec![], 2)), "Built no images, 2 cancelled in 3m12s");
+    }
+
+    #[test]
+    fn totals_without_builds() {
+        let mut record = Record { tags: Some(8), unchanged: unchanged(8, 0), ..record(vec![], 0) };
+        assert_eq!(text(&record), "Left 8 images unchanged, set 8 tags in 3m12s");
+        record.tags = Some(0);
+        assert_eq!(text(&record), "Nothing to do: all 8 images are already published");
+        record.tags = None;
+        assert_eq!(text(&record), "Nothing to do: all 8 images are up to date");
+        record.unchanged.truncate(1);
+        assert_eq!(text(&record), "Nothing to do: the image is up to date");
+        record.tags = Some(0);
+        record.unchanged = unchanged(2, 1);
+        assert_eq!(
+            text(&record),
+            "Left 2 images unchanged (1 checked), all tags were already set in 3m12s"
+        );
+        record.staged = [("3.9".to_owned(), false)].into();
+        record.tags = Some(2);
+        assert_eq!(text(&record), "Found 2 staged images, set 2 tags in 3m12s");
     }
 
     #[test]

@@ -131,7 +131,7 @@ impl Canvas {
         if let Some(line) = self.line(&state, event) {
             state.print(line, matches!(event, Event::Log { .. }));
         }
-        state.board.note(event, now);
+        state.board.update(event, now);
     }
 
     /// The lasting line that `event` leaves, where it leaves one.
@@ -146,8 +146,8 @@ impl Canvas {
             _ => {}
         }
         let target = event.target()?;
-        if matches!(event, Event::TargetCancelled { .. }) && !state.board.runs(target) {
-            // It was never seen; the end of the run lists it.
+        if matches!(event, Event::TargetCancelled { .. }) {
+            // The end of the report lists all cancelled targets.
             return None;
         }
         let target = pad(&clean(target), state.name);
@@ -224,10 +224,11 @@ mod tests {
 
     use super::super::style::Verbosity;
     use super::super::testing::{
-        failed, failure, finished, log, moved, run_of_three, run_started, started, step_finished,
-        step_started, tell, warning,
+        cancelled, failed, failure, finished, log, moved, run_of_three, run_started, started,
+        step_finished, step_started, tell, warning,
     };
     use super::*;
+    use crate::event::WaitReason;
 
     struct Scene {
         term: InMemoryTerm,
@@ -282,6 +283,73 @@ mod tests {
         ]);
         scene.at(1, &events);
         insta::assert_snapshot!(scene.at(75, &[]));
+    }
+
+    /// A run of six targets: one installs packages, one waits for the same step, one exports, one waits
+    /// for its export, and two wait for a slot.
+    fn frame(rows: u16, columns: u16) -> String {
+        let scene = Scene::new(rows, columns, Verbosity::Normal);
+        let [apt, shared, exporting, queued] =
+            ["3.11-gpu-server", "3.12-gpu-server", "3.9-server", "3.10-server"];
+        let targets = [apt, shared, exporting, queued, "3.13-server", "3.14-server"];
+        scene.at(0, &[run_started(&targets)]);
+        for target in &targets[..4] {
+            scene.at(1, &started(target, 21));
+        }
+        let step = "[basegen-image 2/3] RUN --mount=type=bind,source=a,target=/a apt-get update \
+                    && apt-get install -y --no-install-recommends curl git";
+        let waiting =
+            |target: &str, reason| Event::TargetWaiting { target: target.to_owned(), reason };
+        let owner = apt.to_owned();
+        scene.at(
+            30,
+            &[
+                step_finished(apt, 1, "[basegen-image 1/3] FROM python", true),
+                step_started(apt, 2, step),
+                log(
+                    apt,
+                    2,
+                    "Get:14 http://deb.debian.org/debian bookworm/main amd64 libcurl4 amd64 7.88.1",
+                ),
+                log(apt, 2, " "),
+                step_started(shared, 2, step),
+                waiting(shared, WaitReason::SharedStep { step: 2, owner }),
+                step_started(exporting, 9, "exporting to image"),
+                moved(exporting, 9, "sha256:a", 900_000_000, 2_200_000_000),
+                waiting(queued, WaitReason::Export),
+            ],
+        );
+        scene.at(75, &[])
+    }
+
+    #[test]
+    fn a_frame_of_80_columns() {
+        insta::assert_snapshot!(frame(24, 80));
+    }
+
+    #[test]
+    fn a_frame_of_120_columns() {
+        insta::assert_snapshot!(frame(24, 120));
+    }
+
+    #[test]
+    fn a_frame_of_40_columns() {
+        insta::assert_snapshot!(frame(24, 40));
+    }
+
+    #[test]
+    fn a_low_terminal_shows_no_output_of_steps() {
+        insta::assert_snapshot!(frame(10, 80));
+    }
+
+    #[test]
+    fn cancelled_targets_leave_no_line() {
+        let scene = Scene::new(24, 80, Verbosity::Normal);
+        scene.at(0, &[run_started(&["3.9-server", "3.12-server"])]);
+        scene.at(1, &started("3.9-server", 3));
+        let frame = scene.at(2, &[cancelled("3.9-server"), cancelled("3.12-server")]);
+        assert_eq!(frame.matches("cancelled").count(), 1, "{frame}");
+        assert!(frame.ends_with("2 cancelled"), "{frame}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use basegen::engine::{
     BuildOptions, BuiltImage, ConnectedEngine, Destination, Engine, EngineAddress, EngineError,
-    Peers, TlsFiles,
+    JobDependencies, TlsFiles,
 };
 use basegen::event::{Failure, FailureKind};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -222,7 +222,7 @@ async fn an_engine_that_is_lost_fails_the_build_and_may_come_back() {
         }
         cut.notify_waiters();
     };
-    let (built, ()) = tokio::join!(builder.build(&job, &events, Peers::none()), cutting);
+    let (built, ()) = tokio::join!(builder.build(&job, &events, JobDependencies::none()), cutting);
     let failure = built.expect_err("a failure");
     assert_eq!(failure.kind, FailureKind::Engine, "{failure:?}");
     assert!(failure.hint.is_some(), "{failure:?}");

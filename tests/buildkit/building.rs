@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use basegen::engine::{BuildOptions, Destination, Engine, Peers, Secret};
+use basegen::engine::{BuildOptions, Destination, Engine, JobDependencies, Secret};
 use basegen::event::Event;
 
 use crate::harness::testbed;
@@ -29,7 +29,7 @@ async fn steps_and_their_lines_are_told() {
     let job = testbed::job("steps", &dockerfile, &[]);
     let builder = testbed::builder(Destination::Registry).await;
     let heard = Arc::new(testbed::Heard::default());
-    let image = builder.build(&job, &heard.events(), Peers::none()).await.expect("an image");
+    let image = builder.build(&job, &heard.events(), JobDependencies::none()).await.expect("an image");
     assert!(!image.cached);
     assert_eq!(heard.lines(), [word, "red".to_owned()]);
     let events = std::mem::take(&mut *heard.0.lock().expect("events"));
@@ -71,7 +71,7 @@ async fn secrets_reach_the_step_and_nothing_else() {
     assert!(!format!("{options:?}").contains(&secret));
     let builder = testbed::engine().await.builder(options).expect("a builder");
     let heard = Arc::new(testbed::Heard::default());
-    let image = builder.build(&job, &heard.events(), Peers::none()).await.expect("an image");
+    let image = builder.build(&job, &heard.events(), JobDependencies::none()).await.expect("an image");
     assert!(!heard.json().contains(&secret));
     let manifest = testbed::pushed(&job, &image).await;
     let mut blobs = testbed::layers(&manifest);
@@ -98,7 +98,7 @@ async fn contexts_arrive_whole_whatever_their_size() {
         let mut job = testbed::job(&format!("context-{name}"), &dockerfile, &files);
         job.context.files[1].executable = true;
         let heard = Arc::new(testbed::Heard::default());
-        builder.build(&job, &heard.events(), Peers::none()).await.expect(name);
+        builder.build(&job, &heard.events(), JobDependencies::none()).await.expect(name);
         let length = format!("{} 644", text.len());
         assert_eq!(heard.lines(), ["./deep/er/file", "./run.sh", &length, "10 755"]);
         // Getting the context there is none of the Dockerfile's steps.

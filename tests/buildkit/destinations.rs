@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use basegen::engine::{BuildOptions, Destination, Engine, EngineError, Peers};
+use basegen::engine::{BuildOptions, Destination, Engine, EngineError, JobDependencies};
 use basegen::error::Explain;
 use basegen::event::Event;
 use basegen::image::{Compression, CompressionAlgorithm, Digest};
@@ -51,7 +51,7 @@ async fn a_push_tells_how_far_it_is() {
     let job = testbed::job("large", "FROM scratch\nCOPY large /large\n", &[("large", &large)]);
     let builder = testbed::builder(Destination::Registry).await;
     let heard = Arc::new(testbed::Heard::default());
-    builder.build(&job, &heard.events(), Peers::none()).await.expect("an image");
+    builder.build(&job, &heard.events(), JobDependencies::none()).await.expect("an image");
     let events = std::mem::take(&mut *heard.0.lock().expect("events"));
     let pushing: Vec<_> = events
         .iter()

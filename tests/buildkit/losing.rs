@@ -69,7 +69,7 @@ async fn a_lost_engine_fails_what_it_was_building_and_the_others_are_told() {
     let told = fs_err::read_to_string(&told).expect("what it tells");
     assert_eq!(output.status.code(), Some(5), "{told}");
     assert!(String::from_utf8_lossy(&output.stdout).starts_with("basegen-test/lost:0@"), "{told}");
-    for part in ["lost the connection to the engine", "1 built", "2 failed"] {
+    for part in ["lost the connection to the engine", "Built 1 image", "2 failed"] {
         assert!(told.contains(part), "no `{part}` in:\n{told}");
     }
     let options = None::<bollard::query_parameters::RemoveImageOptions>;
@@ -179,7 +179,7 @@ async fn a_push_that_the_network_has_ended_is_tried_again() {
     assert_eq!(faults.used(), 5);
     if !testbed::has_graph_driver().await {
         // A Docker Engine with a graph driver tries as often by itself.
-        assert!(told.contains("trying again after a network fault: failed to push"), "{told}");
+        assert!(told.contains("retrying after a network error: failed to push"), "{told}");
     }
     assert!(registry.manifest("basegen-test/faulty", "one-v1").is_some(), "{told}");
 }

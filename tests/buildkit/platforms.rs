@@ -100,7 +100,7 @@ async fn a_release_has_one_index_for_all_platforms_of_an_image() {
         registry.remove_tag(path, tag);
     }
     let again = push(folder.path(), &host, "v1", "other").await;
-    assert!(told(&again).contains("2 unchanged"), "{}", told(&again));
+    assert!(told(&again).contains("all 2 images are already published"), "{}", told(&again));
     assert_eq!((registry.uploaded_bytes(), registry.count("POST", "*")), (0, 0));
 
     // By the staging tag, which a build of the same sets again, for a new version.
@@ -110,9 +110,9 @@ async fn a_release_has_one_index_for_all_platforms_of_an_image() {
         assert_eq!(registry.tag(path, tag), None);
     }
     let built = push(folder.path(), &host, "v2", "other").await;
-    assert!(told(&built).contains("2 built"), "{}", told(&built));
+    assert!(told(&built).contains("Built and pushed 2 images"), "{}", told(&built));
     let kept = push(folder.path(), &host, "v3", "third").await;
-    assert!(told(&kept).contains("2 unchanged, 2 tags set"), "{}", told(&kept));
+    assert!(told(&kept).contains("Left 2 images unchanged, set 2 tags"), "{}", told(&kept));
 }
 
 async fn manifest(host: &str, path: &str, digest: &Digest) -> Value {

@@ -157,7 +157,7 @@ async fn jobs_that_stage_and_one_that_names_make_a_release() {
     let output_of_merge = merge.output().await.expect("the command runs");
     let errors = String::from_utf8_lossy(&output_of_merge.stderr);
     assert!(output_of_merge.status.success(), "{errors}");
-    assert!(errors.contains("8 staged, 16 tags set"), "{errors}");
+    assert!(errors.contains("Found 8 staged images, set 16 tags"), "{errors}");
     assert_eq!(project.names().len(), 16);
     let metadata = fs_err::read(project.folder.path().join("all.json")).expect("metadata");
     let metadata: Value = serde_json::from_slice(&metadata).expect("JSON");
@@ -222,7 +222,10 @@ async fn a_release_sends_every_blob_once_and_the_next_one_none() {
     fresh.env("DOCKER_HOST", "unix:///nowhere/docker.sock");
     let output = fresh.output().await.expect("the command runs");
     let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && told.contains("8 unchanged, 8 tags set"), "{told}");
+    assert!(
+        output.status.success() && told.contains("Left 8 images unchanged, set 8 tags"),
+        "{told}"
+    );
     let status = project.ok(&["status", "v4", "--registry", &host]).await;
     assert!(status.contains("8 of 8 images are as"), "{status}");
 }
@@ -248,9 +251,12 @@ async fn a_mirror_that_only_the_engine_knows_pins_what_is_published_twice() {
         errors
     };
     let errors = push().await;
-    assert!(errors.contains("8 built") && !errors.contains("warning"), "{errors}");
+    assert!(
+        errors.contains("Built and pushed 8 images") && !errors.contains("warning"),
+        "{errors}"
+    );
     let errors = push().await;
-    assert!(errors.contains("8 unchanged"), "{errors}");
+    assert!(errors.contains("all 8 images are already published"), "{errors}");
 }
 
 /// Fault 16: killed at every state of a release, by SIGKILL.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use basegen::engine::{
-    BuildJob, BuildOptions, BuiltImage, Destination, Engine, OnFailure, Outcome, Peers, RunRequest,
+    BuildJob, BuildOptions, BuiltImage, Destination, Engine, OnFailure, Outcome, JobDependencies, RunRequest,
     run,
 };
 use basegen::matrix::{Check, CheckCommand};
@@ -144,7 +144,7 @@ async fn a_checked_image_is_made_once() {
     let heard = Arc::new(testbed::Heard::default());
     let holding = held.holding();
     let (first, ()) = tokio::join!(testbed::build(&builder, &holding), async {
-        builder.build(&job, &heard.events(), Peers::none()).await.expect("an image");
+        builder.build(&job, &heard.events(), JobDependencies::none()).await.expect("an image");
         held.hangs.release();
     });
     first.expect("an image");

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use basegen::engine::{Destination, Engine, Peers};
+use basegen::engine::{Destination, Engine, JobDependencies};
 use basegen::event::FailureKind;
 use basegen::matrix::{Check, CheckCommand};
 
@@ -37,7 +37,7 @@ async fn checks_run_as_the_image_and_leave_no_trace_in_it() {
         check("no network", CheckCommand::Shell("! ls /sys/class/net | grep -qv lo".to_owned())),
     ];
     let heard = Arc::new(testbed::Heard::default());
-    let checked = builder.build(&job, &heard.events(), Peers::none()).await.expect("an image");
+    let checked = builder.build(&job, &heard.events(), JobDependencies::none()).await.expect("an image");
     assert_eq!(checked.digest, image.digest);
     assert!(heard.json().contains("basegen-verify 4/4"), "{}", heard.json());
 }
@@ -79,10 +79,10 @@ async fn what_was_checked_is_what_is_pushed() {
     let (heard, builder) = (Arc::default(), testbed::builder(Destination::Registry).await);
     let events = testbed::Heard::events(&heard);
     let (arrived, arrival) = tokio::sync::oneshot::channel();
-    let peers = Peers::none().beginning_with(async {
+    let dependencies = JobDependencies::none().before_export(async {
         arrived.send(()).expect("someone waits for it");
     });
-    let build = builder.build(&job, &events, peers);
+    let build = builder.build(&job, &events, dependencies);
     let (image, ()) = tokio::join!(build, async {
         arrival.await.expect("it is built");
         serve(&words[1]);
@@ -165,11 +165,11 @@ async fn a_check_that_is_new_runs_on_the_published_image_before_it_is_named_agai
     assert_eq!(planned.iter().filter(|line| line.contains(why)).count(), 2, "{planned:?}");
     let (code, second, told) = project.run(PASSES, &["--push"]).await;
     assert_eq!(code, Some(0), "{told}");
-    assert!(told.contains("2 unchanged (2 checked), 2 tags set"), "{told}");
+    assert!(told.contains("Left 2 images unchanged (2 checked), set 2 tags"), "{told}");
     assert_eq!(digests(&second), digests(&first));
     let (code, _, told) = project.run(PASSES, &["--push"]).await;
     assert_eq!(code, Some(0), "{told}");
-    assert!(told.contains("2 unchanged, all tags set before"), "{told}");
+    assert!(told.contains("Nothing to do: all 2 images are already published"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -195,7 +195,7 @@ async fn a_check_that_is_new_runs_on_the_engines_image_before_it_is_named_again(
     for _ in 0..2 {
         let (code, second, told) = project.run(PASSES, &[]).await;
         assert_eq!(code, Some(0), "{told}");
-        assert!(told.contains("2 unchanged (2 checked)"), "{told}");
+        assert!(told.contains("Left 2 images unchanged (2 checked)"), "{told}");
         assert_eq!(digests(&second), digests(&first));
     }
     assert_eq!(names().await, digests(&first));

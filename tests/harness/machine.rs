@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use basegen::engine::{BuildJob, BuiltImage, Engine, OnFailure, Outcome, Peers, RunRequest};
+use basegen::engine::{
+    BuildJob, BuiltImage, Engine, JobDependencies, OnFailure, Outcome, RunRequest,
+};
 use basegen::error::Report;
 use basegen::event::{Event, Events, Failure, FailureKind, Listener};
 use basegen::image::{Compression, Digest, Reference, Repository};
@@ -66,9 +68,9 @@ impl Engine for Builder {
         &self,
         job: &BuildJob,
         _events: &Events,
-        mut peers: Peers,
+        mut dependencies: JobDependencies,
     ) -> Result<BuiltImage, Box<Failure>> {
-        peers.turn().await;
+        dependencies.wait_for_export().await;
         if self.failing.contains(&job.target) {
             return Err(failure(FailureKind::Verify, "the image fails the check `python`"));
         }

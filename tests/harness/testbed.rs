@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use basegen::engine::{
     BuildJob, BuildKitEngine, BuildOptions, BuiltImage, ConnectedEngine, Destination, Engine,
-    EngineEnvironment, EngineRequest, Peers,
+    EngineEnvironment, EngineRequest, JobDependencies,
 };
 use basegen::event::{Event, Events, Failure, Listener};
 use basegen::image::{Compression, Reference};
@@ -159,7 +159,7 @@ pub(crate) async fn build(
     engine: &BuildKitEngine,
     job: &BuildJob,
 ) -> Result<BuiltImage, Box<Failure>> {
-    engine.build(job, &Arc::new(Heard::default()).events(), Peers::none()).await
+    engine.build(job, &Arc::new(Heard::default()).events(), JobDependencies::none()).await
 }
 
 /// Asks the registry for `path`; gives the digest header and the body.

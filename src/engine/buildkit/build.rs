@@ -9,47 +9,49 @@ use futures_util::future::try_join_all;
 use serde_json::Value;
 use tonic::Status;
 
-use super::context::Sent;
+use super::context::SentContext;
 use super::export::Exporter;
 use super::gateway::{DockerfileRequest, Gateway, Solved};
-use super::hold::Holds;
 use super::layout::OciLayout;
-use super::past::Past;
+use super::lease::LeasePool;
 use super::progress::Progress;
+use super::reported::ReportedSteps;
 use super::retry::Attempts;
 use super::session::{Offer, Session};
 use super::{ConnectedEngine, content, context, export, failure, solve, transport};
 use crate::engine::docker;
-use crate::engine::{BuildJob, BuiltImage, Destination, Engine, EngineError, Peers, Secret};
+use crate::engine::{
+    BuildJob, BuiltImage, Destination, Engine, EngineError, JobDependencies, Secret,
+};
 use crate::error::one_line;
-use crate::event::{Events, Failure, FailureKind};
+use crate::event::{Event, Events, Failure, FailureKind, WaitReason};
 use crate::image::Digest;
 use crate::registry::{Credentials, Manifest, RetryPolicy};
 use crate::verify;
 
-/// What all builds of a run have in common.
+/// The options that apply to every build of a run.
 #[derive(Debug, Clone)]
 pub struct BuildOptions {
-    /// Where the images go.
+    /// The destination of the images.
     pub destination: Destination,
-    /// The credentials of the registries that are pulled from and pushed to.
+    /// The credentials for pulls and pushes.
     pub credentials: Arc<Credentials>,
-    /// Which registries, as `host[:port]`, are pushed to without TLS, and which are not; where
-    /// nothing is said, those on this machine alone are.
+    /// Whether pushes to a registry (`host[:port]`) use plain HTTP. By default only registries on
+    /// this machine do.
     pub plain_http: BTreeMap<String, bool>,
-    /// The secrets that steps may mount.
+    /// The secrets that steps can mount.
     pub secrets: Vec<Secret>,
-    /// Build arguments of every job, such as the proxies' (`HTTP_PROXY` and the like, which
-    /// `BuildKit` gives to steps and keeps out of the image).
+    /// Build arguments for every job, such as proxies: `BuildKit` passes `HTTP_PROXY` and the like to
+    /// steps and keeps them out of the image.
     pub build_args: BTreeMap<String, String>,
-    /// Whether every step runs, even where its result is there already.
+    /// Whether every step runs even if its result is cached.
     pub no_cache: bool,
-    /// How often a push that the network has ended is tried again.
+    /// The retry policy for pushes that fail because of the network.
     pub retry: RetryPolicy,
 }
 
 impl BuildOptions {
-    /// Builds for `destination`, without credentials, secrets or arguments.
+    /// Returns options for `destination` without credentials, secrets or build arguments.
     #[must_use]
     pub fn to(destination: Destination) -> Self {
         Self {
@@ -64,21 +66,21 @@ impl BuildOptions {
     }
 }
 
-/// How often a build hands its image on anew when that is gone from the engine's store: an equal
-/// image has the same staging tag, and was pushed and removed just then.
+/// The number of times that a build exports its image again because the engine's store no longer has
+/// it: an identical image has the same staging tag, and another build has just pushed and removed it.
 const MAX_LOST: usize = 8;
 
-/// How often an image is checked when the images that it is built on are moved meanwhile.
+/// The number of times that an image is checked if its base images change in the registry meanwhile.
 const MAX_MOVED: usize = 4;
 
-/// An engine with `BuildKit`'s API, set up for a run.
+/// An [`Engine`] that builds the jobs of a run on a connected engine.
 pub struct BuildKitEngine {
     engine: ConnectedEngine,
     options: BuildOptions,
     secrets: Arc<[Secret]>,
     layout: Option<Arc<OciLayout>>,
-    holds: Holds,
-    past: Past,
+    leases: LeasePool,
+    reported: ReportedSteps,
 }
 
 impl Engine for BuildKitEngine {
@@ -94,14 +96,14 @@ impl Engine for BuildKitEngine {
         &self,
         job: &BuildJob,
         events: &Events,
-        mut peers: Peers,
+        mut dependencies: JobDependencies,
     ) -> Result<BuiltImage, Box<Failure>> {
-        let mut progress =
-            Progress::new(&job.target, events, self.past.now()).with_lines(&job.context.lines);
+        let mut progress = Progress::new(&job.target, events, self.reported.snapshot())
+            .with_lines(&job.context.lines);
         let mut attempts = Attempts::new(self.options.retry);
         let (mut lost, mut is_first) = (0, true);
         loop {
-            let failure = match self.solve(job, &mut progress, &mut peers, is_first).await {
+            let failure = match self.solve(job, &mut progress, &mut dependencies, is_first).await {
                 Err(failure) => failure,
                 Ok(response) => match self.deliver(job, &response, &mut progress).await {
                     Ok(digest) => {
@@ -114,7 +116,7 @@ impl Engine for BuildKitEngine {
                     }
                     Err(problem) => {
                         let able = self.engine.0.abilities;
-                        Box::new(failure::not_handed_on(job, &problem, able))
+                        Box::new(failure::export_failure(job, &problem, able))
                     }
                 },
             };
@@ -122,9 +124,9 @@ impl Engine for BuildKitEngine {
                 && self.options.destination == Destination::Registry;
             let wait = is_push.then(|| attempts.after(&failure.message)).flatten();
             let Some(wait) = wait else { return Err(failure) };
-            progress.try_again(&failure.message);
+            progress.report_retry(&failure.message);
             tokio::time::sleep(wait).await;
-            // A new build: its image is checked as the first was, from the engine's cache.
+            // The next attempt is a new build, whose steps and checks are in the engine's cache.
             is_first = false;
         }
     }
@@ -142,80 +144,82 @@ impl BuildKitEngine {
             secrets,
             options,
             layout,
-            holds: Holds::default(),
-            past: Past::default(),
+            leases: LeasePool::default(),
+            reported: ReportedSteps::default(),
         })
     }
 
-    /// Builds the image and, once `peers` permit it, exports it. Only the first attempt may bypass
-    /// the engine's cache.
+    /// Builds the image, waits for `dependencies`, and exports it. Only the first attempt may bypass the
+    /// engine's cache.
     async fn solve(
         &self,
         job: &BuildJob,
         progress: &mut Progress,
-        peers: &mut Peers,
+        dependencies: &mut JobDependencies,
         is_first: bool,
     ) -> Result<HashMap<String, String>, Box<Failure>> {
-        let mut solved = self.attempt(job, progress, peers, is_first).await;
-        // A connection that has ended takes nothing any more, and the next call opens another.
+        let mut solved = self.solve_once(job, progress, dependencies, is_first).await;
+        // The call failed on a closed connection. The next call opens a new one.
         if solved.as_ref().is_err_and(|status| transport::is_unsent(status) && progress.is_empty())
         {
-            solved = self.attempt(job, progress, peers, is_first).await;
+            solved = self.solve_once(job, progress, dependencies, is_first).await;
         }
         solved.map_err(|status| {
             let (native, able) = (self.engine.platforms(), self.engine.0.abilities);
-            Box::new(failure::failure(&status, job, progress, native, able))
+            Box::new(failure::build_failure(&status, job, progress, native, able))
         })
     }
 
-    async fn attempt(
+    async fn solve_once(
         &self,
         job: &BuildJob,
         progress: &mut Progress,
-        peers: &mut Peers,
+        dependencies: &mut JobDependencies,
         is_first: bool,
     ) -> Result<HashMap<String, String>, Status> {
         let channel = &self.engine.0.channel;
-        let mut sent = Sent::new(&job.context);
+        let mut context = SentContext::new(&job.context);
         let offer = Offer {
             secrets: Arc::clone(&self.secrets),
             credentials: Arc::clone(&self.options.credentials),
-            uploads: std::mem::take(&mut sent.uploads),
+            uploads: std::mem::take(&mut context.uploads),
             layout: self.layout.clone(),
         };
         let session = Arc::new(Session::open(channel.clone(), offer).await?);
         let attributes = self.attributes(job, self.options.no_cache && is_first);
-        let asked = Asked { job, sent, session, attributes };
+        let attempt = Attempt { job, events: progress.events(), context, session, attributes };
         let exporter = export::exporter(job, &self.options, self.engine.0.abilities);
-        let solved = solve::solve(channel.clone(), asked.build(exporter), progress, |gateway| {
-            self.lead(gateway, &asked, peers)
+        let solved = solve::solve(channel.clone(), attempt.build(exporter), progress, |gateway| {
+            self.steer(gateway, &attempt, dependencies)
         });
         Ok(solved.await?.exporter_response)
     }
 
-    /// Leads a build from its first step to its export.
+    /// Runs the steps and checks of an open build, waits for its turn, and exports the image.
     ///
-    /// The build is open until the image is exported: the engine holds what the steps have made,
-    /// so that each runs once, and what was checked is what is exported. Two builds in a row have
-    /// no such promise. The engine may drop what the first made, and it finds nothing in its cache
-    /// that stands on a step which ran for the first time while yet another build holds that. For
-    /// the same reason, what peers need too is held until they have had it.
-    async fn lead(
+    /// One build does all of this. While it is open, the engine keeps the results of its steps, so each
+    /// step runs once and the exported image is the one that was checked. With two builds in a row, the
+    /// engine could discard results in between. A lease keeps the results that other jobs share.
+    async fn steer(
         &self,
         gateway: Gateway,
-        asked: &Asked<'_>,
-        peers: &mut Peers,
+        attempt: &Attempt<'_>,
+        dependencies: &mut JobDependencies,
     ) -> Result<(), Status> {
-        let solved = solve_checked(&gateway, asked).await;
-        asked.session.end_uploads();
-        if peers.want_it_held() {
-            let (channel, session) = (&self.engine.0.channel, &asked.session);
-            let (build, image) = (asked.build(Exporter::none()), asked.image());
-            let hold = self.holds.open(channel, session, build, &image).await;
-            peers.keep(hold);
+        let solved = solve_checked(&gateway, attempt).await;
+        attempt.session.end_uploads();
+        if dependencies.needs_lease() {
+            let (channel, session) = (&self.engine.0.channel, &attempt.session);
+            let (build, image) = (attempt.build(Exporter::none()), attempt.image());
+            let lease = self.leases.open(channel, session, build, &image).await;
+            dependencies.keep_lease(lease);
         }
         let image = solved?;
-        peers.turn().await;
+        if dependencies.must_wait() {
+            let (target, reason) = (attempt.job.target.clone(), WaitReason::Export);
+            attempt.events.emit(&Event::TargetWaiting { target, reason });
+        }
+        dependencies.wait_for_export().await;
         gateway.export(image).await
     }
 
@@ -227,11 +231,11 @@ impl BuildKitEngine {
             attributes.insert("platform".to_owned(), platforms.join(","));
         }
         if no_cache {
-            // Empty means every stage.
+            // The empty value means all stages.
             attributes.insert("no-cache".to_owned(), String::new());
         }
         if job.existing.is_some() && self.options.destination == Destination::Engine {
-            // The name may be another image's in a registry.
+            // In a registry, the name may belong to another image.
             attributes.insert("image-resolve-mode".to_owned(), "local".to_owned());
         }
         let labels = job.labels.iter();
@@ -242,7 +246,7 @@ impl BuildKitEngine {
         attributes
     }
 
-    /// Does what the exporter leaves to this side, and gives the image's digest.
+    /// Completes the export where the exporter cannot, and returns the image's digest.
     async fn deliver(
         &self,
         job: &BuildJob,
@@ -262,11 +266,11 @@ impl BuildKitEngine {
             named.map_err(|error: io::Error| one_line(&error))?;
         }
         let digest = response.get("containerimage.digest");
-        let digest = digest.ok_or("the engine did not tell the image's digest")?;
+        let digest = digest.ok_or("the engine returned no image digest")?;
         digest.parse().map_err(|error| one_line(&error))
     }
 
-    /// The manifests that were pushed, so that nobody has to fetch them to name the image.
+    /// Returns the pushed manifests, so that tagging need not fetch them from the registry.
     async fn pushed(&self, response: &HashMap<String, String>) -> Option<Vec<Manifest>> {
         if self.options.destination != Destination::Registry {
             return None;
@@ -287,88 +291,87 @@ impl BuildKitEngine {
         Some(Manifest { media_type: media_type.to_owned(), bytes })
     }
 
-    /// Pushes with the Engine API, where the exporter cannot, under the staging tag, and takes
-    /// that name away from the engine again.
+    /// Pushes the image with the Engine API under its staging tag, then removes that name from the
+    /// engine. The `moby` exporter of a graph-driver engine cannot push.
     ///
-    /// Exporting the image and pushing its blobs from here would be slower and send more. Of an
-    /// image of 440 MB (Python's base, 157 MB of random bytes, 157 MB of text; Docker 26.1, 2
-    /// cores, a registry on loopback), the engine's push took 7.3 s and 275 MB into an empty
-    /// registry, 3.9 s and 227 MB where the base was there, and 0.05 s where all was. The export
-    /// has no compressed layers, and nothing of it can be left out: as it is it took 5.5 s and
-    /// 446 MB, 7.1 s and 253 MB with zstd, 18.9 s and 278 MB with gzip, 5 s and more where all
-    /// was there, and the base became a blob that is not its own.
+    /// Exporting the image and pushing its blobs from here is slower. For an image of 440 MB (157 MB of
+    /// Python base, 157 MB random, 157 MB text; Docker 26.1, 2 cores, registry on loopback), the engine's
+    /// push took 7.3 s and 275 MB into an empty registry, 3.9 s and 227 MB with the base present, and
+    /// 0.05 s with all blobs present. An export has uncompressed layers and is always complete: 5.5 s and
+    /// 446 MB as is, 7.1 s and 253 MB with zstd, 18.9 s and 278 MB with gzip, at least 5 s with all blobs
+    /// present, and the base layers got new digests.
     async fn push_from_store(
         &self,
         job: &BuildJob,
         progress: &mut Progress,
     ) -> Result<Digest, String> {
         let docker = self.engine.0.docker.as_ref();
-        let docker = docker.ok_or("only a Docker Engine keeps images in a graph driver")?;
-        let staging = job.staged().ok_or("it has no reference")?;
+        let docker = docker.ok_or("only a Docker Engine has a graph driver")?;
+        let staging = job.staged().ok_or("the image has no reference")?;
         let credential = self.options.credentials.of(staging.repository.registry()).await;
         let credential = credential.map_err(|error| one_line(&*error))?;
-        let step = progress.begin_own(&format!("pushing to {}", staging.repository));
+        let step = progress.begin_client_step(&format!("pushing to {}", staging.repository));
         let moved = |current, total| step.moved("pushing layers", current, total);
         let digest = docker.push(&staging, credential, moved).await;
         let digest = digest.map_err(|error| one_line(&*error));
         step.end(digest.as_ref().err().map(String::as_str));
-        // What it was made from stays in the build cache. Where this fails, or a run is killed
-        // before, `basegen prune` finds the image.
+        // The layers stay in the build cache. If this fails, `basegen prune` finds the image.
         let _ = docker.remove_name(&staging).await;
         digest
     }
 }
 
-/// Runs all steps of the image that is `asked` for, and its checks.
-async fn solve_checked(gateway: &Gateway, asked: &Asked<'_>) -> Result<Solved, Status> {
-    let dockerfile = &asked.job.context.dockerfile;
-    let Some(with_checks) = verify::with_checks(dockerfile, &asked.job.checks) else {
-        return asked.solve(gateway, dockerfile).await;
+/// Runs all steps of the image and its checks.
+async fn solve_checked(gateway: &Gateway, attempt: &Attempt<'_>) -> Result<Solved, Status> {
+    let dockerfile = &attempt.job.context.dockerfile;
+    let Some(with_checks) = verify::with_checks(dockerfile, &attempt.job.checks) else {
+        return attempt.solve(gateway, dockerfile).await;
     };
     for _ in 0..MAX_MOVED {
-        let checked = asked.solve(gateway, &with_checks).await?;
-        let image = gateway.solve(&asked.image()).await?;
-        // Each looks upstream tags up anew.
+        let checked = attempt.solve(gateway, &with_checks).await?;
+        let image = gateway.solve(&attempt.image()).await?;
+        // Each solve looks up upstream tags again.
         if checked.contains(&image) {
             return Ok(image);
         }
     }
     Err(Status::aborted(
-        "the images that it is built on have moved each time that it was checked: \
+        "the base images changed during every attempt to check the image: \
          pin them with `basegen update`",
     ))
 }
 
-/// What the engine is asked for in one attempt at a job.
-struct Asked<'a> {
+/// The inputs of one attempt at a job.
+struct Attempt<'a> {
     job: &'a BuildJob,
-    sent: Sent,
+    events: Events,
+    context: SentContext,
     session: Arc<Session>,
     attributes: HashMap<String, String>,
 }
 
-impl Asked<'_> {
-    /// The job's image.
+impl Attempt<'_> {
+    /// Returns the request for the job's image.
     fn image(&self) -> DockerfileRequest {
         self.image_of(&self.job.context.dockerfile)
     }
 
-    /// The image that `dockerfile` makes of the job's files.
+    /// Returns the request for `dockerfile` with the job's files.
     fn image_of(&self, dockerfile: &str) -> DockerfileRequest {
         DockerfileRequest {
             attributes: self.attributes.clone(),
-            inputs: self.sent.inputs(dockerfile),
+            inputs: self.context.inputs(dockerfile),
         }
     }
 
-    /// Runs the steps of what `dockerfile` makes, those of all platforms at a time.
+    /// Runs the steps of `dockerfile` for all platforms concurrently.
     async fn solve(&self, gateway: &Gateway, dockerfile: &str) -> Result<Solved, Status> {
         let image = self.image_of(dockerfile);
         if self.job.platforms.len() > 1 {
             let each = self.job.platforms.iter().map(|platform| async {
                 let mut image = image.clone();
                 image.attributes.insert("platform".to_owned(), platform.to_string());
-                // So that its steps are called as those of the whole image.
+                // Makes the engine name the steps as in the multi-platform image.
                 image.attributes.insert("multi-platform".to_owned(), "true".to_owned());
                 gateway.solve(&image).await
             });
@@ -377,7 +380,7 @@ impl Asked<'_> {
         gateway.solve(&image).await
     }
 
-    /// A build of the job that ends with `exporter`.
+    /// Returns the request for a build that ends with `exporter`.
     fn build(&self, exporter: Exporter) -> SolveRequest {
         solve::request(&self.session, self.attributes.clone(), exporter)
     }
@@ -385,7 +388,7 @@ impl Asked<'_> {
 
 fn descriptor(response: &HashMap<String, String>) -> Result<Value, String> {
     let encoded = response.get("containerimage.descriptor");
-    let encoded = encoded.ok_or("the engine did not describe the image")?;
+    let encoded = encoded.ok_or("the engine returned no image descriptor")?;
     let json = STANDARD.decode(encoded).map_err(|error| one_line(&error))?;
     serde_json::from_slice(&json).map_err(|error| one_line(&error))
 }

@@ -1,7 +1,7 @@
 //! Reads manifests from the engine's content store.
 //!
-//! BuildKit serves containerd's content service beside its own API, for reading only. The messages are
-//! those of [content.proto][proto]. The engine keeps exported content for a while.
+//! `BuildKit` serves containerd's content service read-only, with the messages of [content.proto][proto].
+//! The engine keeps exported content for a while.
 //!
 //! [proto]: https://github.com/containerd/containerd/blob/main/api/services/content/v1/content.proto
 
@@ -16,7 +16,7 @@ use crate::image::Digest;
 
 const READ: &str = "/containerd.services.content.v1.Content/Read";
 
-/// The largest manifest that registries must take, in bytes.
+/// The maximum size of a manifest, in bytes. Registries must accept manifests up to this size.
 const MAX_MANIFEST: usize = 4 << 20;
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -31,7 +31,7 @@ struct ReadResponse {
     data: Bytes,
 }
 
-/// The manifest `digest`; `None` where the engine does not have it or does not serve it.
+/// Returns the manifest `digest`, or `None` if the engine does not provide it.
 pub(super) async fn read(channel: Channel, digest: &Digest) -> Option<Bytes> {
     let bytes = stream(channel, digest).await.ok()?;
     (Digest::of(&bytes) == *digest).then(|| bytes.into())
@@ -48,7 +48,7 @@ async fn stream(channel: Channel, digest: &Digest) -> Result<Vec<u8>, Status> {
     while let Some(part) = parts.message().await? {
         bytes.extend_from_slice(&part.data);
         if bytes.len() > MAX_MANIFEST {
-            return Err(Status::out_of_range("this is no manifest"));
+            return Err(Status::out_of_range("the content is too large for a manifest"));
         }
     }
     Ok(bytes)

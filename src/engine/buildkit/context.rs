@@ -1,4 +1,7 @@
-//! How a build context gets to the engine: as the operations that make its files.
+//! Sends build contexts to the engine.
+//!
+//! A small context is a chain of file operations in the request. A large one is an archive that the engine
+//! fetches through the session. [`SentContext::new`] makes the choice.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -13,28 +16,25 @@ use prost::Message;
 use crate::image::Digest;
 use crate::render::{BuildContext, ContextFile};
 
-/// The most bytes of files that travel within the request; gRPC servers refuse those over 4 MiB.
+/// The maximum size of a context within a request, in bytes. gRPC servers refuse messages over 4 MiB.
 const MAX_INLINE: usize = 2 << 20;
 
-/// The Dockerfile's name in the file system that holds it alone.
+/// The name of the Dockerfile in its own file system.
 pub(super) const DOCKERFILE: &str = "Dockerfile";
 
-/// "Nothing": a file system without files, an output that nobody uses, a mode left as it is.
+/// The value for "none": no input, no output, or an unchanged mode.
 const NONE: i64 = -1;
 
-/// A context as parts of a request.
-pub(super) struct Sent {
+/// A build context as parts of a request.
+pub(super) struct SentContext {
     files: Definition,
-    /// What the engine fetches through the session, by id.
+    /// The archives that the engine fetches through the session, by id.
     pub(super) uploads: HashMap<String, Bytes>,
 }
 
-impl Sent {
-    /// Decides how the files of `context` travel.
-    ///
-    /// The files of a small one, as nearly all are, are in the request itself: the engine knows
-    /// those that it has made before, and variants that copy the same files share them. Those
-    /// of a large one are in an archive that the engine fetches.
+impl SentContext {
+    /// Converts `context`. Nearly all contexts are small enough for the request. The engine caches their
+    /// file operations, so variants with the same files share them.
     pub(super) fn new(context: &BuildContext) -> Self {
         let mut uploads = HashMap::new();
         let size: usize = context.files.iter().map(|file| file.content.len()).sum();
@@ -42,7 +42,7 @@ impl Sent {
             written(&context.files)
         } else {
             let archive = Bytes::from(archive(&context.files));
-            // Named by its content, so that builds of the same files share its unpacking.
+            // The id is the digest, so that builds with the same files share the unpacked archive.
             let id = Digest::of(&archive).hex();
             let fetched = fetched(&id);
             uploads.insert(id, archive);
@@ -51,7 +51,7 @@ impl Sent {
         Self { files: definition(files, "[internal] load build context"), uploads }
     }
 
-    /// The Dockerfile frontend's inputs to build `dockerfile` with these files.
+    /// Returns the inputs of the Dockerfile frontend for `dockerfile` with these files.
     pub(super) fn inputs(&self, dockerfile: &str) -> HashMap<String, Definition> {
         let dockerfile = written(&[ContextFile {
             path: DOCKERFILE.to_owned(),
@@ -66,16 +66,16 @@ impl Sent {
     }
 }
 
-/// The one operation that writes `files` from the bytes within it.
+/// Returns the operation that creates `files` from bytes in the request.
 fn written(files: &[ContextFile]) -> Vec<op::Op> {
-    // The root is among the folders even when there is no file: an operation must do something.
+    // The root is always included, since an operation needs at least one action.
     let above = files.iter().flat_map(|file| folders(&file.path));
     let folders: BTreeSet<&str> = above.chain([""]).collect();
     let make_folders = folders.into_iter().map(|path| {
         Action::Mkdir(FileActionMkDir {
             path: format!("/{path}"),
             mode: 0o755,
-            // The root is there already, which only this takes well.
+            // Prevents an error for the root, which exists already.
             make_parents: true,
             ..FileActionMkDir::default()
         })
@@ -91,7 +91,7 @@ fn written(files: &[ContextFile]) -> Vec<op::Op> {
     vec![op::Op::File(FileOp { actions: chain(make_folders.chain(make_files).collect()) })]
 }
 
-/// The operations that fetch the archive `id` through the session and unpack it.
+/// Returns the operations that fetch and unpack the archive `id`.
 fn fetched(id: &str) -> Vec<op::Op> {
     const NAME: &str = "context";
     let fetch = SourceOp {
@@ -119,7 +119,7 @@ fn fetched(id: &str) -> Vec<op::Op> {
     ]
 }
 
-/// `files` as an uncompressed tar archive; the same files give the same bytes.
+/// Packs `files` into an uncompressed tar archive. The same files give the same bytes.
 fn archive(files: &[ContextFile]) -> Vec<u8> {
     let mut archive = tar::Builder::new(Vec::new());
     for file in files {
@@ -134,7 +134,7 @@ fn archive(files: &[ContextFile]) -> Vec<u8> {
     archive.into_inner().expect("writing to memory does not fail")
 }
 
-/// `operations` in a row, each on what the one before it made; all called `name` in progress.
+/// Chains `operations`: each one uses the output of the previous one. `name` is their display name.
 fn definition(operations: Vec<op::Op>, name: &str) -> Definition {
     let metadata = OpMetadata {
         description: BTreeMap::from([("llb.customname".to_owned(), name.to_owned())]),
@@ -150,7 +150,7 @@ fn definition(operations: Vec<op::Op>, name: &str) -> Definition {
         definition.metadata.insert(digest.clone(), metadata.clone());
         inputs = vec![Input { digest, index: 0 }];
     }
-    // A definition ends with an operation that does nothing but name its result.
+    // The last operation of a definition only refers to the result.
     definition.def.push(encode(inputs, None));
     definition
 }
@@ -160,12 +160,12 @@ fn encode(inputs: Vec<Input>, operation: Option<op::Op>) -> Vec<u8> {
     op.encode_to_vec()
 }
 
-/// The folders above `path`, without the root.
+/// Returns the parent folders of `path` without the root.
 fn folders(path: &str) -> impl Iterator<Item = &str> {
     path.match_indices('/').map(|(end, _)| &path[..end])
 }
 
-/// `actions` in a row: the first on nothing, each other on what the one before it made.
+/// Chains `actions`: each one uses the output of the previous one.
 fn chain(actions: Vec<Action>) -> Vec<FileAction> {
     let count = actions.len();
     let numbered = (0_i64..).zip(actions);
@@ -214,8 +214,8 @@ mod tests {
     }
 
     #[test]
-    fn a_small_context_is_made_of_instructions() {
-        let sent = Sent::new(&context(&[("a/b/run.sh", 1), ("c", 1)]));
+    fn a_small_context_consists_of_file_operations() {
+        let sent = SentContext::new(&context(&[("a/b/run.sh", 1), ("c", 1)]));
         assert!(sent.uploads.is_empty());
         let expected = [
             "-1 -> -1: /",
@@ -228,17 +228,17 @@ mod tests {
     }
 
     #[test]
-    fn the_same_files_are_the_same_instructions_whatever_the_dockerfile() {
-        let sent = Sent::new(&context(&[("a", 1)]));
+    fn file_operations_do_not_depend_on_the_dockerfile() {
+        let sent = SentContext::new(&context(&[("a", 1)]));
         let (one, other) = (sent.inputs("FROM a"), sent.inputs("FROM b"));
         assert_eq!(one["context"], other["context"]);
         assert_ne!(one["dockerfile"], other["dockerfile"]);
     }
 
     #[test]
-    fn a_large_context_is_an_archive_to_fetch() {
+    fn a_large_context_is_an_archive() {
         let large = context(&[("a", MAX_INLINE + 1)]);
-        let sent = Sent::new(&large);
+        let sent = SentContext::new(&large);
         let (id, archive) = sent.uploads.iter().next().expect("an archive");
         assert!(archive.len() > MAX_INLINE);
         let fetch = Op::decode(sent.inputs("")["context"].def[0].as_slice()).expect("an operation");

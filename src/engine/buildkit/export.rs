@@ -1,38 +1,37 @@
-//! Which exporter takes an image to its destination, and what it is told.
+//! Chooses the exporter for a job, and its attributes.
 
 use std::collections::HashMap;
 
 use crate::engine::{BuildJob, BuildOptions, Destination};
 use crate::image::{CompressionAlgorithm, Reference, Repository};
 
-/// An exporter and its attributes, under the names that `BuildKit` documents.
+/// An exporter and its attributes, with the names of `BuildKit`'s documentation.
 pub(super) struct Exporter {
     pub(super) kind: &'static str,
     pub(super) attributes: HashMap<String, String>,
 }
 
 impl Exporter {
-    /// Nothing is exported.
+    /// Returns the exporter of a build without output.
     pub(super) fn none() -> Self {
         Self { kind: "", attributes: HashMap::new() }
     }
 }
 
-/// What decides how the images of a run are exported.
+/// The properties of an engine that determine the exporter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Abilities {
-    /// Whether a Docker Engine keeps images in its old store, which only the `moby` exporter
-    /// reaches and which forgets how layers were compressed.
+    /// Whether a Docker Engine stores images in a graph driver. Only the `moby` exporter writes to it, and
+    /// it does not preserve the compression of layers.
     pub(super) graph_driver: bool,
-    /// Whether it is a Docker Engine, which itself decides which registries may speak plain HTTP.
+    /// Whether it is a Docker Engine. Its own configuration lists the registries with plain HTTP.
     pub(super) is_docker: bool,
 }
 
-/// How `job` goes to the destination of `options`.
+/// Returns the exporter that takes `job` to the destination of `options`.
 ///
-/// Layers are compressed as the job asks when they are first made. `force-compression` is not
-/// asked for, since it would also recompress the layers of the upstream image, which then would
-/// be other blobs than those that everyone has.
+/// New layers are compressed as the job specifies. `force-compression` is not set, since it would also
+/// recompress the layers of the upstream image, and give them other digests than everywhere else.
 pub(super) fn exporter(job: &BuildJob, options: &BuildOptions, able: Abilities) -> Exporter {
     let destination = &options.destination;
     if job.existing.is_some() {
@@ -60,8 +59,8 @@ pub(super) fn exporter(job: &BuildJob, options: &BuildOptions, able: Abilities) 
     Exporter { kind, attributes }
 }
 
-/// A push by digest: all references are in one repository, and which of them the image gets is
-/// decided when every image of the run is there.
+/// Returns the attributes of a push by digest. The tags are set later, after all images of the run were
+/// pushed.
 fn push(job: &BuildJob, options: &BuildOptions, able: Abilities) -> Vec<(&'static str, String)> {
     let repository = job.references.first().map(|first| &first.repository);
     let mut attributes = vec![
@@ -73,11 +72,11 @@ fn push(job: &BuildJob, options: &BuildOptions, able: Abilities) -> Vec<(&'stati
     ];
     let is_plain = repository.is_some_and(|repository| {
         let registry = repository.registry();
-        let said = options.plain_http.get(registry).copied();
-        said.unwrap_or_else(|| !able.is_docker && is_loopback(registry))
+        let configured = options.plain_http.get(registry).copied();
+        configured.unwrap_or_else(|| !able.is_docker && is_loopback(registry))
     });
     if is_plain {
-        // It is spoken to with TLS and any certificate first, and without TLS where that fails.
+        // The engine first tries TLS with any certificate, then plain HTTP.
         attributes.push(("registry.insecure", "true".to_owned()));
     }
     attributes
@@ -105,7 +104,7 @@ fn names(references: &[Reference]) -> String {
     names.join(",")
 }
 
-/// Whether the registry is on the engine's own machine, where plain HTTP harms nobody.
+/// Returns true if the registry runs on the engine's machine, where plain HTTP is safe.
 fn is_loopback(registry: &str) -> bool {
     let host = registry
         .strip_prefix('[')
@@ -156,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_push_takes_no_name_and_unpacks_nothing() {
+    fn a_push_is_by_digest_and_unpacks_nothing() {
         let exporter = exporter(&job(&["acme/a:1", "acme/a:2"]), &release(&[]), DOCKER);
         assert_eq!(exporter.kind, "image");
         let expected = [
@@ -173,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_builds_is_told_which_registries_speak_plain_http() {
+    fn the_engine_gets_the_registries_with_plain_http() {
         const BUILDKITD: Abilities = Abilities { is_docker: false, ..DOCKER };
         let said = [("10.0.0.1:5000", true), ("localhost:5001", false)];
         for (reference, buildkitd, docker) in [
@@ -196,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_graph_driver_takes_names_alone_and_the_staging_tag_for_a_push() {
+    fn a_graph_driver_gets_only_names_and_the_staging_tag_for_a_push() {
         let old = Abilities { graph_driver: true, ..DOCKER };
         for (destination, name) in
             [(Destination::Engine, "docker.io/a:1"), (Destination::Registry, "docker.io/a:staged")]

@@ -1,5 +1,7 @@
-//! The door into a build that is open: through it, this side says what is solved and what of it
-//! is exported.
+//! The client side of an open build.
+//!
+//! `BuildKit` lets a client act as the frontend of its build: [`Gateway`] solves Dockerfiles in it, looks up
+//! images, and finally returns the result to export.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -17,27 +19,26 @@ use tonic::{Code, Request, Status};
 
 use crate::image::{Platform, Reference};
 
-/// How calls say which build they belong to.
+/// The metadata key that assigns a call to a build.
 const BUILD_ID: &str = "buildkit-controlapi-buildid";
 
-/// After how long an engine is asked again that does not know the build yet.
+/// The interval between calls to an engine that has not opened the build yet.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The mode in which an image is looked up in its registry, whatever the engine has of it.
+/// The mode that looks an image up in its registry even if the engine has it.
 const FROM_REGISTRY: &str = "pull";
 
-/// What the Dockerfile frontend is asked to make.
+/// A request to the Dockerfile frontend.
 #[derive(Clone)]
 pub(super) struct DockerfileRequest {
     pub(super) attributes: HashMap<String, String>,
     pub(super) inputs: HashMap<String, Definition>,
 }
 
-/// An image all of whose steps have run. The engine holds what they made as long as the build is
-/// open.
+/// An image whose steps have all run. The engine keeps their results while the build is open.
 pub(super) struct Solved {
     result: frontend::Result,
-    /// The operations that made it.
+    /// The operations that produced the image, encoded.
     operations: Vec<Vec<u8>>,
 }
 
@@ -51,23 +52,23 @@ impl Solved {
     fn new(mut result: frontend::Result) -> Self {
         let mut operations = Vec::new();
         for image in images(&mut result) {
-            // Taken out, as they hold the context, and are not needed to name the image.
+            // Removed from the result: definitions contain the context, and an export does not need them.
             let mut definition = image.def.take().unwrap_or_default();
-            // The last does nothing but name the result.
+            // The last operation only refers to the result.
             definition.def.pop();
             operations.extend(definition.def);
         }
         Self { result, operations }
     }
 
-    /// Whether this was made by all that made `image`, and perhaps more.
+    /// Returns true if this result includes all operations of `image`.
     pub(super) fn contains(&self, image: &Self) -> bool {
         let own: HashSet<&Vec<u8>> = self.operations.iter().collect();
         image.operations.iter().all(|operation| own.contains(operation))
     }
 }
 
-/// The image of each platform in `result`.
+/// Returns the image of each platform in `result`.
 fn images(result: &mut frontend::Result) -> impl Iterator<Item = &mut Ref> {
     let (one, several) = match &mut result.result {
         Some(Refs::Ref(one)) => (Some(one), None),
@@ -78,14 +79,13 @@ fn images(result: &mut frontend::Result) -> impl Iterator<Item = &mut Ref> {
 }
 
 impl Gateway {
-    /// The gateway of the build `id`, which consists of letters and digits.
+    /// Returns the gateway of the build `id`. The id consists of letters and digits.
     pub(super) fn new(channel: Channel, id: &str) -> Self {
         let bridge = LlbBridgeClient::new(channel).max_decoding_message_size(super::MAX_MESSAGE);
         Self { bridge, build: id.parse().expect("letters and digits") }
     }
 
-    /// Runs all steps of an image that have not run yet; of one for several platforms, those of
-    /// one platform after those of another.
+    /// Runs the steps of an image that have not run yet. Platforms are solved one after another.
     pub(super) async fn solve(&self, wanted: &DockerfileRequest) -> Result<Solved, Status> {
         let request = SolveRequest {
             frontend: "dockerfile.v0".to_owned(),
@@ -104,11 +104,9 @@ impl Gateway {
         result.map(Solved::new).ok_or_else(|| Status::internal("a solve without result"))
     }
 
-    /// Asks which digest `image` has for the engine: that of its index, or of its manifest where
-    /// it has no index. Engines that read the image's configuration too want a `platform` that
-    /// the image is for; `None` is the engine's own.
-    ///
-    /// The image that the engine itself has of that name does not count.
+    /// Looks up the digest of `image` in its registry: that of the index, or of the manifest if there is
+    /// no index. Some engines also read the image's configuration and need a `platform` of the image;
+    /// `None` is the engine's own platform.
     pub(super) async fn resolve(
         &self,
         image: &Reference,
@@ -131,7 +129,7 @@ impl Gateway {
         });
         match answer.await {
             Ok(answer) => Ok(answer.into_inner().image.unwrap_or_default().digest),
-            // BuildKit has this call since 0.13.
+            // BuildKit before 0.13 has only the older call.
             Err(status) if status.code() == Code::Unimplemented => {
                 self.resolve_config(image, platform).await
             }
@@ -139,7 +137,7 @@ impl Gateway {
         }
     }
 
-    /// The same by the older call.
+    /// Looks up the digest of `image` with the call of `BuildKit` before 0.13.
     async fn resolve_config(
         &self,
         image: &Reference,
@@ -159,7 +157,7 @@ impl Gateway {
         Ok(answer.await?.into_inner().digest)
     }
 
-    /// Ends the build with `image`, which is exported now.
+    /// Ends the build with `image` and starts its export.
     pub(super) async fn export(&self, image: Solved) -> Result<(), Status> {
         let request = ReturnRequest { result: Some(image.result), error: None };
         self.bridge.clone().r#return(self.of_this_build(request)).await.map(drop)
@@ -172,14 +170,14 @@ impl Gateway {
     }
 }
 
-/// Repeats a call within a build until the build is open, and returns its answer.
+/// Repeats a call until the build is open, and returns the response.
 async fn when_open<T, F: Future<Output = Result<T, Status>>>(
     call: impl Fn() -> F,
 ) -> Result<T, Status> {
     loop {
         match call().await {
-            // A busy engine opens a build late; it has waited three seconds for it already.
-            Err(status) if knows_no_build(status.message()) => tokio::time::sleep(PAUSE).await,
+            // A busy engine opens builds late. It has already waited three seconds for this one.
+            Err(status) if is_unknown_build(status.message()) => tokio::time::sleep(PAUSE).await,
             answer => return answer,
         }
     }
@@ -194,8 +192,8 @@ fn message(platform: &Platform) -> PlatformMessage {
     }
 }
 
-/// Whether an engine says that it does not know a build, yet or any more.
-pub(super) fn knows_no_build(message: &str) -> bool {
+/// Returns true if the engine reports that it does not know a build, yet or any more.
+pub(super) fn is_unknown_build(message: &str) -> bool {
     message.contains("no such job")
 }
 
@@ -215,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_is_contained_in_what_was_made_from_it() {
+    fn a_result_contains_the_image_that_it_is_based_on() {
         let made = |operations: &[&str]| solved(Refs::Ref(image(operations)));
         let checked = made(&["python@1", "apt", "check"]);
         assert!(checked.contains(&made(&["python@1", "apt"])));
@@ -223,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn each_platform_counts_and_contexts_are_not_sent_back() {
+    fn all_platforms_are_compared_and_contexts_dropped() {
         let made = |arm: &str| {
             let refs = [("amd64", image(&["a"])), ("arm64", image(&[arm]))];
             let refs = refs.map(|(platform, image)| (platform.to_owned(), image)).into();

@@ -1,4 +1,4 @@
-//! An [OCI image layout][spec] on disk that many builds, and several runs, write to at once.
+//! An [OCI image layout][spec] on disk, with concurrent writes by many builds and runs.
 //!
 //! [spec]: https://github.com/opencontainers/image-spec/blob/main/image-layout.md
 
@@ -19,34 +19,33 @@ use crate::image::{Digest, Reference};
 
 /// The annotation that names an image within the layout.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
-/// The same for containerd's tools.
+/// The annotation that names an image for containerd's tools.
 const CONTAINERD_NAME: &str = "io.containerd.image.name";
 
-/// How it is told that a layout cannot be written to.
-pub(super) const WRITING: &str = "failed to write to the OCI layout";
+/// The beginning of the message about a failed write.
+pub(super) const WRITE_ERROR: &str = "failed to write to the OCI layout";
 
-/// A folder of blobs, each there once, and an index of images.
+/// A folder of blobs and an index of images.
 pub(super) struct OciLayout {
     root: PathBuf,
-    /// The blobs that are being written now; no two builds write the same one.
+    /// The blobs that builds are writing. Two builds never write the same blob.
     writing: Mutex<HashSet<Digest>>,
-    /// Held by the build whose turn it is to ask for [`OciLayout::lock`]: the others of this run
-    /// wait without a thread each.
+    /// Serializes the builds of this run in front of [`OciLayout::lock`], which blocks a thread.
     index: tokio::sync::Mutex<()>,
 }
 
-/// Why a blob cannot be written now.
+/// The reason why a blob cannot be written.
 pub(super) enum Refusal {
-    /// It is there already.
+    /// The layout contains the blob.
     Exists,
     /// Another build is writing it.
     Busy,
-    /// The disk refused.
+    /// A file operation failed.
     Io(io::Error),
 }
 
 impl OciLayout {
-    /// Opens the layout in `root`, or begins one there.
+    /// Opens the layout in `root`, or creates it.
     pub(super) fn open(root: &Path) -> Result<Self, EngineError> {
         let layout = Self {
             root: root.to_owned(),
@@ -71,14 +70,14 @@ impl OciLayout {
         });
         self.create(&self.index_path(), &empty)?;
         self.read_index()?;
-        // Where files cannot be locked, that is told now and not after the first build.
+        // Reports a file system without locks now, not after the first build.
         match self.lock_file()?.file().try_lock() {
             Err(TryLockError::Error(error)) => Err(error),
             Ok(()) | Err(TryLockError::WouldBlock) => Ok(()),
         }
     }
 
-    /// Begins to write the blob `digest`, of `size` bytes where that is known.
+    /// Starts to write the blob `digest`. `size` is its size in bytes, if known.
     pub(super) fn begin(
         self: &Arc<Self>,
         digest: &Digest,
@@ -89,8 +88,8 @@ impl OciLayout {
         if writing.contains(digest) {
             return Err(Refusal::Busy);
         }
-        // A blob has its name only once it is whole; the size is looked at all the same,
-        // since a machine that lost its power may keep the name and lose the bytes.
+        // Only complete blobs get their name. The size is compared all the same: after a power failure
+        // a file may have its name but not its content.
         if path.metadata().is_ok_and(|blob| size.is_none_or(|size| size == blob.len())) {
             return Err(Refusal::Exists);
         }
@@ -107,13 +106,13 @@ impl OciLayout {
         })
     }
 
-    /// The size of a blob that is there.
+    /// Returns the size of a blob in bytes, if the layout contains it.
     pub(super) fn size(&self, digest: &Digest) -> Option<u64> {
         let metadata = self.blob_path(digest).metadata();
         metadata.ok().map(|metadata| metadata.len())
     }
 
-    /// Gives the image behind `descriptor` its names, taking them from whatever had them before.
+    /// Sets the names of the image with `descriptor`, and removes them from other images.
     pub(super) async fn name(
         &self,
         descriptor: &Value,
@@ -133,18 +132,18 @@ impl OciLayout {
         self.replace(&self.index_path(), &index)
     }
 
-    /// Waits until no other run changes the index, and keeps them from it while the file is open.
+    /// Locks the index against other runs, until the returned file is closed.
     async fn lock(&self) -> io::Result<fs_err::File> {
         let file = self.lock_file()?;
         let locking = tokio::task::spawn_blocking(move || file.file().lock().map(|()| file));
         locking.await.map_err(io::Error::other)?
     }
 
-    /// The file that stands for the index when that is locked: every layout has it, and unlike
-    /// the index it is never replaced by another.
+    /// Opens the file that is locked in place of the index: every layout has it, and it is never
+    /// replaced.
     fn lock_file(&self) -> io::Result<fs_err::File> {
         let path = self.marker_path();
-        // NFS locks only what may be written to; elsewhere it may be somebody else's, too.
+        // NFS locks only writable files. Elsewhere the file may belong to another user.
         match fs_err::File::options().append(true).open(&path) {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 fs_err::File::open(&path)
@@ -162,19 +161,19 @@ impl OciLayout {
         }
     }
 
-    /// Puts `value` at `path` if nothing is there.
+    /// Creates `path` with `value` unless the file exists.
     fn create(&self, path: &Path, value: &Value) -> io::Result<()> {
         if path.exists() {
             return Ok(());
         }
         match self.temporary(value)?.persist_noclobber(path) {
-            // Another run was faster.
+            // Another run has created it.
             Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             created => created.map_err(io::Error::from),
         }
     }
 
-    /// Puts `value` at `path` so that a reader sees the old file or the new, never a part.
+    /// Replaces `path` atomically.
     fn replace(&self, path: &Path, value: &Value) -> io::Result<()> {
         self.temporary(value)?.persist(path).map_err(io::Error::from)
     }
@@ -216,7 +215,7 @@ fn invalid(problem: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, problem)
 }
 
-/// A temporary file that all may read, as other files are.
+/// Makes a temporary file readable for all users.
 fn readable(temporary: TempPath) -> io::Result<TempPath> {
     #[cfg(unix)]
     {
@@ -226,7 +225,7 @@ fn readable(temporary: TempPath) -> io::Result<TempPath> {
     Ok(temporary)
 }
 
-/// A blob on its way to the disk; dropped unfinished, it leaves nothing behind.
+/// A blob that is being written. If it is dropped before [`Self::commit`], its file is deleted.
 pub(super) struct BlobWriter {
     layout: Arc<OciLayout>,
     digest: Digest,
@@ -237,7 +236,6 @@ pub(super) struct BlobWriter {
 }
 
 impl BlobWriter {
-    /// Appends `bytes`.
     pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.hasher.update(bytes);
         self.file.write_all(bytes).await?;
@@ -245,17 +243,17 @@ impl BlobWriter {
         Ok(())
     }
 
-    /// How many bytes came so far.
+    /// Returns the number of bytes written.
     pub(super) fn written(&self) -> u64 {
         self.written
     }
 
-    /// The digest that the bytes should have.
+    /// Returns the expected digest.
     pub(super) fn digest(&self) -> &Digest {
         &self.digest
     }
 
-    /// Gives the blob its name, if its bytes are those that the name promises.
+    /// Verifies the digest and moves the blob to its place.
     pub(super) async fn commit(mut self) -> io::Result<()> {
         self.file.flush().await?;
         let actual = format!("sha256:{}", hex::encode(self.hasher.finalize_reset()));
@@ -305,7 +303,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_blob_is_written_once_and_only_whole() {
+    async fn a_blob_is_written_once_and_completely() {
         let folder = tempfile::tempdir().expect("a folder");
         let layout = Arc::new(OciLayout::open(folder.path()).expect("a layout"));
         let digest = Digest::of(b"layer");
@@ -324,7 +322,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn bytes_that_are_not_what_they_are_called_are_refused() {
+    async fn content_with_another_digest_is_refused() {
         let folder = tempfile::tempdir().expect("a folder");
         let layout = Arc::new(OciLayout::open(folder.path()).expect("a layout"));
         let digest = Digest::of(b"layer");
@@ -336,7 +334,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn names_move_and_other_images_stay() {
+    async fn names_move_between_images() {
         let folder = tempfile::tempdir().expect("a folder");
         for (text, names) in [("one", ["a:1", "a:2"]), ("two", ["a:2", "b:1"])] {
             let layout = OciLayout::open(folder.path()).expect("a layout");
@@ -362,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn runs_at_the_same_time_lose_no_name_of_each_other() {
+    fn concurrent_runs_keep_all_names() {
         const RUNS: usize = 4;
         const NAMES: usize = 50;
         let folder = tempfile::tempdir().expect("a folder");
@@ -393,7 +391,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_layout_that_is_opened_stays_as_it_is() {
+    async fn opening_a_layout_changes_nothing() {
         let folder = tempfile::tempdir().expect("a folder");
         OciLayout::open(folder.path()).expect("a layout");
         let path = folder.path().join("index.json");
@@ -406,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_of_something_else_is_refused() {
+    fn a_folder_without_a_layout_is_refused() {
         let folder = tempfile::tempdir().expect("a folder");
         fs_err::write(folder.path().join("index.json"), "{}").expect("a file");
         assert!(OciLayout::open(folder.path()).is_err());

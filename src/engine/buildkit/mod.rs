@@ -1,4 +1,8 @@
-//! `BuildKit`'s API, spoken to any engine that has it.
+//! A client of `BuildKit`'s API, for Docker Engines and standalone buildkitds.
+//!
+//! [`ConnectedEngine`] finds and probes an engine. [`BuildKitEngine`] builds jobs on it: start reading at
+//! [`build`](mod@build). Each build opens a session, which serves secrets, credentials and contexts to the
+//! engine, and a gateway, through which this process steers the build.
 
 mod build;
 mod content;
@@ -6,11 +10,11 @@ mod context;
 mod export;
 mod failure;
 mod gateway;
-mod hold;
 mod layout;
-mod past;
+mod lease;
 mod probe;
 mod progress;
+mod reported;
 mod resolve;
 mod retry;
 mod session;
@@ -32,18 +36,17 @@ use super::docker::{DockerApi, StoredImage};
 use super::{Destination, EngineError};
 use crate::image::{Digest, Platform, Reference};
 
-/// The longest message that is taken from an engine: the news of a large build come in one.
+/// The maximum size of a message from the engine, in bytes. The first status of a large build is one.
 const MAX_MESSAGE: usize = 64 << 20;
 
-/// How many builds an engine is given at a time. A build has up to four streams, a hold two, and a
-/// connection carries 250: one too many would wait for another to end. An engine that is asked for more
-/// is no faster; Docker 26 on two cores begins to drop builds at about a hundred.
+/// The maximum number of concurrent builds. A build uses up to four streams, a lease two, and a connection
+/// has 250. More builds are not faster: Docker 26 on two cores begins to drop builds at about a hundred.
 const MAX_BUILDS: usize = 40;
 
-/// How many more are open at a time to hold what steps have made.
-const MAX_HOLDS: usize = 40;
+/// The maximum number of leases at a time.
+const MAX_LEASES: usize = 40;
 
-/// An engine that answers, and what is known of it.
+/// A connection to an engine, and the properties of the engine.
 #[derive(Clone)]
 pub struct ConnectedEngine(Arc<Connected>);
 
@@ -57,13 +60,13 @@ struct Connected {
 }
 
 impl ConnectedEngine {
-    /// Finds the engine that `request` means, connects to it and asks what it can do.
+    /// Finds the engine for `request`, connects to it and probes its abilities.
     pub async fn connect(request: &EngineRequest) -> Result<Self, EngineError> {
         let address = discover(request).await?;
         Self::at(address).await
     }
 
-    /// Connects to the engine at `address` and asks what it can do.
+    /// Connects to the engine at `address` and probes its abilities.
     pub async fn at(address: EngineAddress) -> Result<Self, EngineError> {
         let probed = probe::probe(&address).await?;
         Ok(Self(Arc::new(Connected {
@@ -76,27 +79,27 @@ impl ConnectedEngine {
         })))
     }
 
-    /// The engine for people: `Docker Engine 26.1.5 at unix:///var/run/docker.sock`.
+    /// Returns the display name: `Docker Engine 26.1.5 at unix:///var/run/docker.sock`.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.0.name
     }
 
-    /// The platforms that it can build for, its own first.
+    /// Returns the platforms that the engine can build for, its own first.
     #[must_use]
     pub fn platforms(&self) -> &[Platform] {
         &self.0.platforms
     }
 
-    /// The URLs of the registries that it asks before Docker Hub.
+    /// Returns the URLs of the engine's mirrors of Docker Hub.
     #[must_use]
     pub fn registry_mirrors(&self) -> &[String] {
         &self.0.mirrors
     }
 
-    /// Refuses platforms that the engine cannot build for, each of `wanted` being those of one
-    /// image. For another architecture of its own system it builds what runs nothing there, even
-    /// if it cannot emulate that.
+    /// Returns an error if the engine cannot build for some platforms. Each item of `wanted` contains the
+    /// platforms of one image. Other architectures of the engine's own system are accepted: without
+    /// emulation, the engine can still build images whose steps run no programs.
     pub fn check_platforms<'a>(
         &self,
         wanted: impl IntoIterator<Item = &'a [Platform]>,
@@ -116,9 +119,9 @@ impl ConnectedEngine {
             if platforms.len() > 1 && self.0.abilities.graph_driver {
                 return Err(EngineError::Destination {
                     engine: engine.to_owned(),
-                    action: "make one image of several platforms: it keeps images in a graph \
-                             driver's store",
-                    hint: "choose one with `--platform`, turn on Docker's containerd image store \
+                    action: "build an image for several platforms: it stores images in a graph \
+                             driver",
+                    hint: "choose one with `--platform`, enable Docker's containerd image store \
                            (https://docs.docker.com/engine/storage/containerd/), \
                            or pass a buildkitd with `--builder`",
                 });
@@ -127,24 +130,24 @@ impl ConnectedEngine {
         Ok(())
     }
 
-    /// The images of the engine's store that have `label`; a buildkitd has no store.
+    /// Lists the images of the engine's store that have `label`. A buildkitd has no store.
     pub async fn images_with(&self, label: &str) -> Result<Vec<StoredImage>, EngineError> {
         let Some(docker) = &self.0.docker else { return Ok(Vec::new()) };
         let found = docker.images_with(label).await;
         found.map_err(|error| self.store_error("list its images", error))
     }
 
-    /// Gives an image of the engine's store these names.
+    /// Tags an image of the engine's store.
     pub async fn tag(&self, image: &Digest, references: &[Reference]) -> Result<(), EngineError> {
         let Some(docker) = &self.0.docker else { return Ok(()) };
         for reference in references {
             let tagged = docker.tag(image, reference).await;
-            tagged.map_err(|error| self.store_error("name an image", error))?;
+            tagged.map_err(|error| self.store_error("tag an image", error))?;
         }
         Ok(())
     }
 
-    /// Removes an image by its names, which are all that it has, from the engine's store.
+    /// Removes an image from the engine's store. `names` must be all names of the image.
     pub async fn remove(&self, names: &[Reference]) -> Result<(), EngineError> {
         let Some(docker) = &self.0.docker else { return Ok(()) };
         for name in names {
@@ -158,7 +161,7 @@ impl ConnectedEngine {
         EngineError::Store { engine: self.name().to_owned(), action, source: source.into() }
     }
 
-    /// The engine set up for builds that all go to one destination.
+    /// Returns an engine that builds with `options`.
     pub fn builder(&self, options: BuildOptions) -> Result<BuildKitEngine, EngineError> {
         self.check_destination(&options.destination)?;
         BuildKitEngine::new(self.clone(), options)
@@ -167,12 +170,12 @@ impl ConnectedEngine {
     fn check_destination(&self, destination: &Destination) -> Result<(), EngineError> {
         let (action, hint) = match destination {
             Destination::Engine if self.0.docker.is_none() => (
-                "keep images: a buildkitd has no image store",
+                "store images: a buildkitd has no image store",
                 "pass `--push`, or `--output oci:DIR` for a folder",
             ),
             Destination::OciLayout(_) if self.0.abilities.graph_driver => (
-                "write an OCI layout: it keeps images in a graph driver's store",
-                "turn on Docker's containerd image store \
+                "write an OCI layout: it stores images in a graph driver",
+                "enable Docker's containerd image store \
                  (https://docs.docker.com/engine/storage/containerd/), \
                  or pass a buildkitd with `--builder`",
             ),
@@ -188,7 +191,7 @@ impl std::fmt::Debug for ConnectedEngine {
     }
 }
 
-/// An id that nobody else has, of the letters that ids of builds and sessions may have.
+/// Returns a unique id for a build or a session.
 fn random_id() -> String {
     hex::encode(rand::random::<[u8; 16]>())
 }

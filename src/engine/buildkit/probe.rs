@@ -1,4 +1,4 @@
-//! What the engine is and what it can do, asked once.
+//! Determines the product, version and abilities of an engine.
 
 use bollard_buildkit_proto::moby::buildkit::v1::control_client::ControlClient;
 use bollard_buildkit_proto::moby::buildkit::v1::{InfoRequest, ListWorkersRequest};
@@ -15,10 +15,10 @@ use crate::image::Platform;
 
 /// The oldest Docker Engine whose `BuildKit` knows every instruction that basegen renders.
 const OLDEST_DOCKER: u64 = 23;
-/// The same for a `buildkitd`.
+/// The oldest `buildkitd` with these instructions.
 const OLDEST_BUILDKIT: (u64, u64) = (0, 11);
 
-/// What is known of an engine.
+/// The properties of an engine.
 pub(super) struct Probed {
     /// `Docker Engine 26.1.5` or `BuildKit 0.26.2`.
     pub(super) product: String,
@@ -29,7 +29,7 @@ pub(super) struct Probed {
     pub(super) mirrors: Vec<String>,
 }
 
-/// What comes of one question to the engine at `address`, which has [`PATIENCE`] to answer it.
+/// Awaits a call to the engine at `address`, for [`PATIENCE`] at most.
 async fn answer<T>(
     address: &EngineAddress,
     asking: impl Future<Output = Result<T, impl Into<Cause>>>,
@@ -40,10 +40,10 @@ async fn answer<T>(
     }
 }
 
-/// Connects to the engine at `address` and asks it what it is.
+/// Connects to the engine at `address` and determines its properties.
 pub(super) async fn probe(address: &EngineAddress) -> Result<Probed, EngineError> {
     if let Some(files) = &address.tls {
-        // Files that are wrong are told as such, before they look like an engine that is.
+        // Reports invalid TLS files before they make the engine seem unreachable.
         tls::client_config(files, b"h2")
             .map_err(|source| EngineError::Tls { address: address.clone(), source })?;
     }
@@ -88,7 +88,7 @@ async fn ask_docker(address: &EngineAddress) -> Result<(DockerApi, String, About
     Ok((docker, version, about))
 }
 
-/// A version that does not begin with a number is a development build, and new enough.
+/// Refuses old versions. A version that does not begin with a number is a development build.
 fn check_docker(address: &EngineAddress, version: &str) -> Result<(), EngineError> {
     let major = numbers(version).next();
     if major.is_some_and(|major| major < OLDEST_DOCKER) {
@@ -97,7 +97,7 @@ fn check_docker(address: &EngineAddress, version: &str) -> Result<(), EngineErro
     Ok(())
 }
 
-/// Version 0.0 is what development builds call themselves.
+/// Refuses old versions. Development builds have version 0.0.
 fn check_buildkit(address: &EngineAddress, version: &str) -> Result<(), EngineError> {
     let mut numbers = numbers(version.trim_start_matches('v'));
     if let (Some(major), Some(minor)) = (numbers.next(), numbers.next())
@@ -128,7 +128,7 @@ async fn buildkit_version(control: &mut ControlClient<Channel>) -> Result<String
             let version = info.into_inner().buildkit_version.unwrap_or_default();
             Ok(version.version)
         }
-        // The call came with 0.11 itself.
+        // This call exists since 0.11.
         Err(status) if status.code() == Code::Unimplemented => Ok("0.10".to_owned()),
         Err(status) => Err(status),
     }
@@ -143,7 +143,7 @@ fn platforms(
         if !platform.variant.is_empty() {
             text = format!("{text}/{}", platform.variant);
         }
-        // A platform that has no name in OCI's words cannot be asked for either.
+        // Platforms outside of the OCI specification cannot be requested.
         if let Ok(platform) = text.parse()
             && !platforms.contains(&platform)
         {
@@ -159,7 +159,7 @@ fn unreachable(address: &EngineAddress, source: Cause) -> EngineError {
         return EngineError::PermissionDenied { address };
     }
     if transport::find::<UpgradeRefused>(&*source).is_some() {
-        // Docker without BuildKit would be older than what was checked: someone imitates it.
+        // All Docker versions that pass the check have BuildKit, so this is an imitation.
         return EngineError::Podman {
             address,
             version: "or another imitation of Docker".to_owned(),
@@ -194,7 +194,7 @@ mod tests {
         EngineAddress::docker("unix:///s", None).expect("an address")
     }
 
-    /// A server that answers `GET path` with `answers`, and everything else with 404.
+    /// Starts a server that answers `GET path` with `answers`, and everything else with 404.
     fn imitation(folder: &Path, answers: Vec<(&'static str, &'static str)>) -> EngineAddress {
         let path = folder.join("docker.sock");
         let listener = UnixListener::bind(&path).expect("a socket");
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn podman_is_known_by_what_it_calls_itself() {
+    async fn podman_is_recognized() {
         let version = r#"{"Version": "5.4.2", "ApiVersion": "1.41",
             "Components": [{"Name": "Podman Engine", "Version": "5.4.2"}]}"#;
         let error = refusal(vec![("/version", version)]).await;
@@ -234,21 +234,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_engine_without_buildkit_is_not_taken_for_one() {
+    async fn an_engine_without_buildkit_is_refused() {
         let version = r#"{"Version": "26.0.0", "ApiVersion": "1.45"}"#;
         let error = refusal(vec![("/version", version), ("/info", "{}")]).await;
         assert!(matches!(error, EngineError::Podman { .. }), "{error:?}");
     }
 
     #[tokio::test]
-    async fn an_old_docker_is_refused_before_it_is_asked_for_more() {
+    async fn an_old_docker_is_refused_first() {
         let version = r#"{"Version": "20.10.24+dfsg1", "ApiVersion": "1.41"}"#;
         let error = refusal(vec![("/version", version)]).await;
         assert!(matches!(error, EngineError::TooOld { .. }), "{error:?}");
     }
 
     #[tokio::test]
-    async fn what_is_no_engine_is_unreachable() {
+    async fn other_servers_are_unreachable() {
         let error = refusal(vec![]).await;
         assert!(matches!(error, EngineError::Unreachable { .. }), "{error:?}");
         let nowhere = EngineAddress::docker("unix:///nowhere.sock", None).expect("an address");
@@ -256,7 +256,7 @@ mod tests {
         assert!(matches!(error, EngineError::Unreachable { .. }), "{error:?}");
     }
 
-    /// A socket where connections are taken and nothing is said.
+    /// Returns a socket that accepts connections and never responds.
     fn mute(folder: &Path) -> String {
         let path = folder.join("mute.sock");
         let listener = UnixListener::bind(&path).expect("a socket");
@@ -269,14 +269,14 @@ mod tests {
         format!("unix://{}", path.display())
     }
 
-    /// What becomes of `asking`, which must end by itself: the clock jumps wherever all wait.
+    /// Awaits `asking`, which must end by itself: the paused clock advances while all tasks wait.
     async fn within_minutes<T>(asking: impl Future<Output = T>) -> T {
         let asked = tokio::time::timeout(Duration::from_secs(600), asking).await;
         asked.expect("it is over")
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_never_answers_is_given_up() {
+    async fn a_silent_engine_times_out() {
         let folder = tempfile::tempdir().expect("a folder");
         let url = mute(folder.path());
         let addresses = [
@@ -286,14 +286,14 @@ mod tests {
         for address in addresses {
             let error = within_minutes(probe(&address)).await.err().expect("a refusal");
             assert!(matches!(error, EngineError::Silent { .. }), "{error:?}");
-            let told = Report::from(error).to_string();
-            let told = told.replace(&folder.path().display().to_string(), "FOLDER");
-            insta::allow_duplicates!(insta::assert_snapshot!(told));
+            let text = Report::from(error).to_string();
+            let text = text.replace(&folder.path().display().to_string(), "FOLDER");
+            insta::allow_duplicates!(insta::assert_snapshot!(text));
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_that_does_not_come_about_is_given_up() {
+    async fn a_silent_upgrade_times_out() {
         let folder = tempfile::tempdir().expect("a folder");
         let address = EngineAddress::docker(&mute(folder.path()), None).expect("an address");
         let connected = within_minutes(transport::connect(&address)).await;

@@ -1,4 +1,7 @@
-//! `BuildKit`'s vertices as the steps of a Dockerfile.
+//! Translates `BuildKit`'s status messages into [events](Event) about Dockerfile steps.
+//!
+//! `BuildKit` reports vertices of a graph; [`Progress`] groups them into steps, hides internal ones, and
+//! reports logs, times and errors in order.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,27 +12,27 @@ use bollard_buildkit_proto::moby::buildkit::v1::{
     StatusResponse, Vertex, VertexLog, VertexStatus, VertexWarning,
 };
 
-use super::past::Before;
+use super::reported::ReportedSteps;
 use super::text::{Lines, clean, one_line_name};
-use crate::event::{Event, Events, Step};
+use crate::event::{Event, Events, Step, WaitReason};
 use crate::render::TemplateLine;
 
-/// How programs report a full disk; Go's write it in lower case.
+/// The end of the message about a full disk. Programs in Go begin it in lower case, others do not.
 const NO_SPACE: &str = "o space left on device";
 
-/// Follows one build and tells its events.
+/// Follows one build and emits its events.
 pub(super) struct Progress {
     target: String,
     events: Events,
-    /// The template's line of each line of the Dockerfile.
+    /// The template line for each line of the Dockerfile.
     lines: Arc<[TemplateLine]>,
     steps: Vec<StepState>,
     vertices: HashMap<String, VertexState>,
     groups: HashMap<String, usize>,
-    before: Before,
+    reported: ReportedSteps,
 }
 
-/// A step: one vertex, or the several that a `--link` step is made of.
+/// A step. It consists of one vertex, or of several in the case of `COPY --link`.
 struct StepState {
     step: Step,
     running: usize,
@@ -38,23 +41,23 @@ struct StepState {
     intervals: Vec<(Duration, Duration)>,
     error: Option<String>,
     lines: Lines,
-    /// Whether it has written that a disk is full.
+    /// Whether its output reports a full disk.
     is_disk_full: bool,
 }
 
 #[derive(Default)]
 struct VertexState {
-    /// The index of its step; `None` while it is not worth showing.
+    /// The index of its step; `None` if it is internal.
     step: Option<usize>,
     running: bool,
     completed: Option<Duration>,
-    /// Whether it ended before the build began, and is told of all the same.
+    /// Whether it ended before the build began. The engine reports it all the same.
     is_past: bool,
 }
 
 impl Progress {
-    /// `before` is what had run in this run already when the build began.
-    pub(super) fn new(target: &str, events: &Events, before: Before) -> Self {
+    /// Creates the progress of the build of `target`. `reported` is a snapshot from the build's start.
+    pub(super) fn new(target: &str, events: &Events, reported: ReportedSteps) -> Self {
         Self {
             target: target.to_owned(),
             lines: Arc::default(),
@@ -62,29 +65,34 @@ impl Progress {
             steps: Vec::new(),
             vertices: HashMap::new(),
             groups: HashMap::new(),
-            before,
+            reported,
         }
     }
 
-    /// Names lines of the Dockerfile by the templates that they come from.
+    /// Sets the template lines by which warnings name lines of the Dockerfile.
     pub(super) fn with_lines(self, lines: &Arc<[TemplateLine]>) -> Self {
         Self { lines: Arc::clone(lines), ..self }
     }
 
-    /// Takes in what the engine says has happened since last time.
+    /// Returns the sink of the build's events.
+    pub(super) fn events(&self) -> Events {
+        self.events.clone()
+    }
+
+    /// Processes a status message of the engine.
     pub(super) fn update(&mut self, response: &StatusResponse) {
         let known = self.steps.len();
         for vertex in &response.vertexes {
-            self.meet(vertex);
+            self.add_vertex(vertex);
         }
         if self.steps.len() > known {
             self.emit_known();
         }
         for vertex in &response.vertexes {
-            self.date(vertex);
+            self.update_past(vertex);
             self.begin(vertex);
         }
-        // What a step wrote comes in the message that ends it, or before.
+        // A message that ends a step may contain its last output.
         for log in &response.logs {
             self.log(log);
         }
@@ -99,60 +107,60 @@ impl Progress {
         }
     }
 
-    /// Hands out the ends of lines that were never ended.
+    /// Emits the last lines of output that have no line end.
     pub(super) fn finish(&mut self) {
         for index in 0..self.steps.len() {
             self.flush(index);
         }
     }
 
-    /// Begins a step that the engine does beside its build, perhaps once more.
-    pub(super) fn begin_own(&mut self, name: &str) -> OwnStep<'_> {
+    /// Starts or restarts a step that runs outside of the engine's build.
+    pub(super) fn begin_client_step(&mut self, name: &str) -> ClientStep<'_> {
         let known = self.steps.len();
-        let index = self.step_called(name, name);
+        let index = self.step_index(name, name);
         if self.steps.len() > known {
             self.emit_known();
         }
         let step = self.steps[index].step.clone();
         self.events.emit(&Event::StepStarted { target: self.target.clone(), step });
-        OwnStep { progress: self, index, begun: Instant::now() }
+        ClientStep { progress: self, index, begun: Instant::now() }
     }
 
-    /// Reports that the push failed with `problem` and is tried again: no step counts as failed.
-    pub(super) fn try_again(&mut self, problem: &str) {
+    /// Reports a new attempt after a failed push, and clears the errors of all steps.
+    pub(super) fn report_retry(&mut self, problem: &str) {
         for state in &mut self.steps {
             state.error = None;
         }
         self.events.emit(&Event::Warning {
             target: Some(self.target.clone()),
-            message: format!("trying again after a network fault: {problem}"),
+            message: format!("retrying after a network error: {problem}"),
         });
     }
 
-    /// The step that the vertex with this digest belongs to.
+    /// Returns the step of the vertex with this digest.
     pub(super) fn step_of(&self, vertex: &str) -> Option<&Step> {
         let index = self.vertices.get(vertex)?.step?;
         Some(&self.steps[index].step)
     }
 
-    /// Whether `step` has written that a disk is full.
+    /// Returns true if the output of `step` reports a full disk.
     pub(super) fn ran_out_of_space(&self, step: &Step) -> bool {
         let state = step.number.checked_sub(1).and_then(|index| self.steps.get(index));
         state.is_some_and(|state| state.is_disk_full)
     }
 
-    /// Whether the engine has told of no step yet.
+    /// Returns true if the engine has reported no step yet.
     pub(super) fn is_empty(&self) -> bool {
         self.steps.is_empty()
     }
 
-    /// The first step that failed.
+    /// Returns the first step that failed.
     pub(super) fn failed_step(&self) -> Option<&Step> {
         let failed = self.steps.iter().find(|state| state.error.is_some());
         failed.map(|state| &state.step)
     }
 
-    /// Whether every step of the Dockerfile was there already.
+    /// Returns true if every step of the Dockerfile was cached.
     pub(super) fn all_cached(&self) -> bool {
         let mut work = self.steps.iter().filter(|state| is_work(&state.step.name));
         work.all(|state| !state.finished || state.all_cached)
@@ -163,8 +171,8 @@ impl Progress {
         self.events.emit(&Event::StepsKnown { target: self.target.clone(), total });
     }
 
-    /// Gives a vertex its step when it is new.
-    fn meet(&mut self, vertex: &Vertex) {
+    /// Assigns a new vertex to its step.
+    fn add_vertex(&mut self, vertex: &Vertex) {
         let known = self.vertices.get(&vertex.digest);
         let has_step = known.is_some_and(|state| state.step.is_some());
         if has_step || (known.is_some() && vertex.error.is_empty()) {
@@ -175,21 +183,21 @@ impl Progress {
             _ => (vertex.digest.as_str(), vertex.name.as_str()),
         };
         let shown = !is_internal(name) || !vertex.error.is_empty();
-        let step = shown.then(|| self.step_called(key, name));
+        let step = shown.then(|| self.step_index(key, name));
         let state = self.vertices.entry(vertex.digest.clone()).or_default();
         state.step = step;
     }
 
-    /// Notes whether a vertex ended before the build began.
-    fn date(&mut self, vertex: &Vertex) {
+    /// Updates whether a vertex ended before the build began.
+    fn update_past(&mut self, vertex: &Vertex) {
         let state = self.vertices.get_mut(&vertex.digest);
         if let (Some(state), Some(started)) = (state, vertex.started.as_ref().map(time)) {
-            state.is_past = self.before.has(&vertex.digest, started);
+            state.is_past = self.reported.ended_before_build(&vertex.digest, started);
         }
     }
 
-    /// The index of the step known by `key`, which is new if it was not.
-    fn step_called(&mut self, key: &str, name: &str) -> usize {
+    /// Returns the index of the step with `key`, and adds the step if it is new.
+    fn step_index(&mut self, key: &str, name: &str) -> usize {
         if let Some(index) = self.groups.get(key) {
             return *index;
         }
@@ -200,20 +208,24 @@ impl Progress {
     }
 
     fn begin(&mut self, vertex: &Vertex) {
-        let Some(state) = self.vertices.get_mut(&vertex.digest) else {
+        let (Some(state), Some(started), None) =
+            (self.vertices.get_mut(&vertex.digest), &vertex.started, &vertex.completed)
+        else {
             return;
         };
-        let starts = vertex.started.is_some() && vertex.completed.is_none() && !state.running;
-        let (true, Some(index)) = (starts && !state.is_past, state.step) else {
-            return;
-        };
+        let Some(index) = state.step.filter(|_| !state.running && !state.is_past) else { return };
         state.running = true;
         let step = &mut self.steps[index];
         step.running += 1;
         step.finished = false;
-        if step.running == 1 {
-            self.events
-                .emit(&Event::StepStarted { target: self.target.clone(), step: step.step.clone() });
+        if step.running > 1 {
+            return;
+        }
+        let (target, number) = (self.target.clone(), step.step.number);
+        self.events.emit(&Event::StepStarted { target: target.clone(), step: step.step.clone() });
+        if let Some(owner) = self.reported.start(&vertex.digest, time(started), &target) {
+            let reason = WaitReason::SharedStep { step: number, owner };
+            self.events.emit(&Event::TargetWaiting { target, reason });
         }
     }
 
@@ -234,7 +246,7 @@ impl Progress {
         if let Some(started) = vertex.started.as_ref().map(time).filter(|_| !state.is_past) {
             step.intervals.push((started, completed));
             if !vertex.cached && vertex.error.is_empty() {
-                self.before.add(&vertex.digest, started);
+                self.reported.end(&vertex.digest, started, &self.target);
             }
         }
         if !vertex.error.is_empty() {
@@ -259,15 +271,15 @@ impl Progress {
     }
 
     fn log(&mut self, log: &VertexLog) {
-        let Some(index) = self.told(&log.vertex) else { return };
+        let Some(index) = self.visible_step(&log.vertex) else { return };
         for line in self.steps[index].lines.push(&log.msg) {
             self.steps[index].is_disk_full |= line.contains(NO_SPACE);
             self.emit_line(index, line);
         }
     }
 
-    /// The index of the step of `vertex`, where what it does is worth telling.
-    fn told(&self, vertex: &str) -> Option<usize> {
+    /// Returns the index of the step of `vertex`, unless the vertex is internal or past.
+    fn visible_step(&self, vertex: &str) -> Option<usize> {
         self.vertices.get(vertex).filter(|state| !state.is_past)?.step
     }
 
@@ -286,7 +298,7 @@ impl Progress {
     }
 
     fn status(&self, status: &VertexStatus) {
-        let Some(index) = self.told(&status.vertex) else { return };
+        let Some(index) = self.visible_step(&status.vertex) else { return };
         let name = if status.name.is_empty() { &status.id } else { &status.name };
         self.events.emit(&Event::StepProgress {
             target: self.target.clone(),
@@ -315,15 +327,15 @@ impl Progress {
     }
 }
 
-/// A step that is not one of the build's, and that no vertex tells of.
-pub(super) struct OwnStep<'a> {
+/// A step that this process runs itself, such as a push through the Engine API.
+pub(super) struct ClientStep<'a> {
     progress: &'a mut Progress,
     index: usize,
     begun: Instant,
 }
 
-impl OwnStep<'_> {
-    /// Tells how many bytes of `item` have moved, of how many.
+impl ClientStep<'_> {
+    /// Reports the bytes of `item` that were transferred.
     pub(super) fn moved(&self, item: &str, current: u64, total: u64) {
         self.progress.events.emit(&Event::StepProgress {
             target: self.progress.target.clone(),
@@ -334,7 +346,7 @@ impl OwnStep<'_> {
         });
     }
 
-    /// Ends it; `error` is why it failed, where it did.
+    /// Ends the step, with an error if it failed.
     pub(super) fn end(self, error: Option<&str>) {
         let state = &mut self.progress.steps[self.index];
         let before = covered(&state.intervals);
@@ -344,7 +356,7 @@ impl OwnStep<'_> {
             step: state.step.clone(),
             cached: false,
             elapsed: covered(&state.intervals),
-            // It is not kept: what is done anew after it may fail for another reason.
+            // Not stored in the step: a later attempt may fail for a different reason.
             error: error.map(one_line_name),
         });
     }
@@ -365,12 +377,12 @@ impl StepState {
     }
 }
 
-/// Whether a vertex is the engine's own business, such as reading the Dockerfile.
+/// Returns true for the engine's own tasks, such as reading the Dockerfile.
 fn is_internal(name: &str) -> bool {
     name.starts_with("[internal]")
 }
 
-/// Whether a step is an instruction that makes something: `[server 3/9] RUN …`.
+/// Returns true for Dockerfile instructions other than `FROM`: `[server 3/9] RUN …`.
 fn is_work(name: &str) -> bool {
     let instruction = name.strip_prefix('[').and_then(|rest| rest.split_once("] "));
     instruction.is_some_and(|(_, instruction)| !instruction.starts_with("FROM "))
@@ -383,7 +395,7 @@ fn time(timestamp: &Timestamp) -> Duration {
     )
 }
 
-/// The time that the intervals cover, where they overlap counted once.
+/// Returns the total time that the intervals cover. Overlaps count once.
 fn covered(intervals: &[(Duration, Duration)]) -> Duration {
     let mut sorted = intervals.to_vec();
     sorted.sort_unstable();

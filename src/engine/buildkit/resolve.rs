@@ -1,5 +1,5 @@
-//! Looks up the digests of upstream images through the engine that builds on them. Its mirrors,
-//! credentials and policies determine the images that it pulls, and clients cannot see them all.
+//! Looks up the digests of upstream images through the engine. Its mirrors, credentials and policies
+//! determine which images it pulls, and a client cannot see them all.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -19,13 +19,12 @@ use crate::engine::EngineError;
 use crate::image::{Digest, Platform, Reference};
 use crate::registry::{Credentials, RetryPolicy};
 
-/// How many images are looked up at a time.
+/// The maximum number of concurrent lookups.
 const MAX_LOOKUPS: usize = 16;
 
 impl ConnectedEngine {
-    /// Looks up the digests of `images` as the engine would pull them, in their order. The digest
-    /// is that of the image index where there is one. Each image comes with the platforms that it
-    /// is needed for.
+    /// Looks up the digests of `images` as the engine would pull them, and returns them in order. Each
+    /// image has the platforms for which it is needed. The digest is that of the index, if there is one.
     pub async fn resolve(
         &self,
         images: &BTreeMap<Reference, BTreeSet<Platform>>,
@@ -44,7 +43,7 @@ impl ConnectedEngine {
         answers.collect()
     }
 
-    /// Opens one build for all images, in which nothing is built.
+    /// Looks up all images in one open build.
     async fn lookups(
         &self,
         images: &BTreeMap<Reference, BTreeSet<Platform>>,
@@ -68,15 +67,15 @@ impl ConnectedEngine {
         tokio::select! {
             answers = lookups => Ok(answers),
             ended = control.solve(request) => match ended {
-                Ok(_) => Err(Status::aborted("the engine has ended the build")),
+                Ok(_) => Err(Status::aborted("the engine ended the build")),
                 Err(status) => Err(status),
             },
         }
     }
 }
 
-/// Looks up one image. One that the engine cannot look up for one platform may be there for
-/// another: a frontend runs on the engine's own, and `FROM --platform=` names any.
+/// Looks up one image, for each platform in turn. The image may exist for only some of them: a frontend
+/// runs on the engine's own platform, and `FROM --platform=` may name any.
 async fn lookup(
     gateway: &Gateway,
     (image, platforms): (&Reference, &BTreeSet<Platform>),

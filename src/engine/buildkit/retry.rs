@@ -1,5 +1,4 @@
-//! Recognises transient faults between an engine and a registry, and limits the attempts at an
-//! operation that they ended.
+//! Recognizes transient faults between the engine and a registry, and limits retries.
 
 use std::time::Duration;
 
@@ -56,7 +55,7 @@ pub(super) fn is_network_fault(message: &str) -> bool {
     !FINAL.iter().any(says) && BROKEN.iter().chain(UNWELL).any(says)
 }
 
-/// The attempts at one thing that an engine does.
+/// The number of failed attempts at an operation.
 pub(super) struct Attempts {
     policy: RetryPolicy,
     failures: u32,
@@ -67,8 +66,8 @@ impl Attempts {
         Self { policy, failures: 0 }
     }
 
-    /// Returns the wait before the next attempt, or `None` if `message` allows none or there were
-    /// enough.
+    /// Returns the wait before the next attempt, or `None` if the fault is permanent or the attempts are
+    /// exhausted.
     pub(super) fn after(&mut self, message: &str) -> Option<Duration> {
         self.failures += 1;
         let retry = if is_network_fault(message) { Retry::Backoff } else { Retry::Never };
@@ -80,9 +79,9 @@ impl Attempts {
 mod tests {
     use super::*;
 
-    /// As `BuildKit` 0.13 and Docker 26 say it.
+    /// The messages of `BuildKit` 0.13 and Docker 26.
     #[test]
-    fn faults_of_the_network_and_of_busy_registries_pass() {
+    fn network_faults_and_busy_registries_are_transient() {
         for message in [
             "failed to push 127.0.0.1:5000/a: failed to do request: Put \"http://127.0.0.1:5000/v2/a/blobs/uploads/1?digest=sha256%3A1\": EOF",
             "failed to push r.example/a: failed to copy: failed to do request: Post \"https://r.example/v2/a/blobs/uploads/\": read tcp 10.0.0.2:34->10.0.0.1:443: read: connection reset by peer",
@@ -91,14 +90,14 @@ mod tests {
             "failed to push r.example/a: failed to do request: Head \"https://r.example/v2/\": dial tcp 10.0.0.1:443: i/o timeout",
             "failed to push r.example/a: unexpected status from PUT request to https://r.example/v2/a/manifests/sha256:1: 503 Service Unavailable",
             "failed to push r.example/a: failed to copy: unexpected EOF",
-            "failed to hand on `a`: received unexpected HTTP status: 502 Bad Gateway",
+            "failed to export `a`: received unexpected HTTP status: 502 Bad Gateway",
         ] {
             assert!(is_network_fault(message), "{message}");
         }
     }
 
     #[test]
-    fn refusals_do_not_pass() {
+    fn refusals_are_permanent() {
         for message in [
             "failed to push r.example/a: push access denied, repository does not exist or may require authorization: server message: insufficient_scope: authorization failed",
             "failed to push r.example/a: failed to authorize: failed to fetch oauth token: unexpected status from GET request to https://r.example/token: 401 Unauthorized",
@@ -113,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn attempts_end() {
+    fn attempts_are_limited() {
         let policy = RetryPolicy { attempts: 3, ..RetryPolicy::default() };
         let mut attempts = Attempts::new(policy);
         assert!(attempts.after("EOF").is_some() && attempts.after("EOF").is_some());

@@ -1,4 +1,4 @@
-//! One build: the call that runs it, the one that tells how it goes, and the gateway that leads it.
+//! Runs one build: the solve call, the stream of status messages, and the gateway that steers it.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -15,11 +15,11 @@ use super::gateway::Gateway;
 use super::progress::Progress;
 use super::session::Session;
 
-/// How long the last news may take once the build is over. An engine that refuses a build
-/// outright never has news of it, and would let us wait for six seconds.
-const LAST_NEWS: Duration = Duration::from_millis(500);
+/// The time for the last status messages after the end of a build. For a build that it refuses, an engine
+/// sends none and waits for six seconds.
+const LAST_STATUS: Duration = Duration::from_millis(500);
 
-/// A build without a frontend: it is led through its gateway, and ends with `exporter`.
+/// Returns the request for a build that is steered through a gateway and ends with `exporter`.
 pub(super) fn request(
     session: &Session,
     attributes: HashMap<String, String>,
@@ -29,22 +29,19 @@ pub(super) fn request(
         r#ref: super::random_id(),
         session: session.id().to_owned(),
         frontend_attrs: attributes,
-        // The newer list of exporters is unknown to engines before Docker 26; with one exporter
-        // the older field means the same everywhere.
+        // Engines before Docker 26 do not know the list of exporters. All know this field.
         exporter_deprecated: exporter.kind.to_owned(),
         exporter_attrs_deprecated: exporter.attributes,
-        // BuildKit before 0.12 does not expect it to be missing.
+        // BuildKit before 0.12 requires the field.
         cache: Some(CacheOptions::default()),
-        // Not for the engine's history of builds: writing that took a quarter of the time of a
-        // small build, and an engine whose disk is busy gives up over it after 20 seconds and
-        // fails the build. The run's own logs say more.
+        // Excludes the build from the engine's history. Writing the history took a quarter of the time of
+        // a small build, and fails the build after 20 seconds if the disk is busy.
         internal: true,
         ..SolveRequest::default()
     }
 }
 
-/// Opens the build of `request` and runs it to its end, as `steer` says through its gateway;
-/// tells `progress` meanwhile.
+/// Runs the build of `request`, which `steer` controls through the gateway, and reports to `progress`.
 ///
 /// Dropping the future stops the build on the engine.
 pub(super) async fn solve<F: Future<Output = Result<(), Status>>>(
@@ -55,7 +52,8 @@ pub(super) async fn solve<F: Future<Output = Result<(), Status>>>(
 ) -> Result<SolveResponse, Status> {
     let steering = steer(Gateway::new(channel.clone(), &request.r#ref));
     let mut control = ControlClient::new(channel).max_decoding_message_size(super::MAX_MESSAGE);
-    let mut news = News::Waiting(Box::pin(status(control.clone(), request.r#ref.clone())));
+    let mut updates =
+        StatusStream::Waiting(Box::pin(status(control.clone(), request.r#ref.clone())));
     let answer = {
         let build = control.solve(request);
         tokio::pin!(build, steering);
@@ -67,11 +65,11 @@ pub(super) async fn solve<F: Future<Output = Result<(), Status>>>(
                     Ok(()) => steered = true,
                     Err(status) => break Err(status),
                 },
-                Some(response) = news.next(), if !news.is_over() => progress.update(&response),
+                Some(response) = updates.next(), if !updates.has_ended() => progress.update(&response),
             }
         }
     };
-    while let Ok(Some(response)) = tokio::time::timeout(LAST_NEWS, news.next()).await {
+    while let Ok(Some(response)) = tokio::time::timeout(LAST_STATUS, updates.next()).await {
         progress.update(&response);
     }
     progress.finish();
@@ -86,17 +84,17 @@ async fn status(
     Ok(control.status(request).await?.into_inner())
 }
 
-/// The news of a build, which the engine begins to tell a little after the build began.
-enum News<F> {
+/// The stream of status messages, which the engine opens shortly after the build.
+enum StatusStream<F> {
     Waiting(std::pin::Pin<Box<F>>),
     Open(Box<Streaming<StatusResponse>>),
-    /// The stream is over. Its faults are left to the build's own answer, which has the cause.
-    Over,
+    /// The stream has ended, perhaps with an error. The solve call returns its cause.
+    Ended,
 }
 
-impl<F: Future<Output = Result<Streaming<StatusResponse>, Status>>> News<F> {
-    fn is_over(&self) -> bool {
-        matches!(self, Self::Over)
+impl<F: Future<Output = Result<Streaming<StatusResponse>, Status>>> StatusStream<F> {
+    fn has_ended(&self) -> bool {
+        matches!(self, Self::Ended)
     }
 
     async fn next(&mut self) -> Option<StatusResponse> {
@@ -104,13 +102,13 @@ impl<F: Future<Output = Result<Streaming<StatusResponse>, Status>>> News<F> {
             match self {
                 Self::Waiting(opening) => {
                     let opened = opening.await;
-                    *self = opened.map_or(Self::Over, |stream| Self::Open(Box::new(stream)));
+                    *self = opened.map_or(Self::Ended, |stream| Self::Open(Box::new(stream)));
                 }
                 Self::Open(stream) => match stream.message().await {
                     Ok(Some(response)) => return Some(response),
-                    Ok(None) | Err(_) => *self = Self::Over,
+                    Ok(None) | Err(_) => *self = Self::Ended,
                 },
-                Self::Over => return None,
+                Self::Ended => return None,
             }
         }
     }

@@ -50,7 +50,7 @@ impl Engine for Fake {
         &self,
         job: &BuildJob,
         _: &Events,
-        mut peers: Peers,
+        mut dependencies: JobDependencies,
     ) -> Result<BuiltImage, Box<Failure>> {
         let now = self.running.fetch_add(1, Ordering::SeqCst) + 1;
         let _running = Running(self);
@@ -63,7 +63,7 @@ impl Engine for Fake {
             Deed::Panic => panic!("the fake panics"),
         };
         tokio::time::sleep(Duration::from_secs(seconds)).await;
-        peers.turn().await;
+        dependencies.wait_for_export().await;
         self.ended.lock().expect("notes").push(job.target.clone());
         if fails {
             return Err(Box::new(failure()));

@@ -3,10 +3,10 @@ use std::sync::{Arc, Mutex};
 use bollard_buildkit_proto::pb::ProgressGroup;
 
 use super::*;
-use crate::engine::buildkit::past::Past;
+use crate::engine::buildkit::reported::ReportedSteps;
 use crate::event::Listener;
 
-/// Writes each event down in a few words.
+/// Records a short description of each event.
 #[derive(Default)]
 struct Notes(Mutex<Vec<String>>);
 
@@ -23,6 +23,7 @@ impl Listener for Notes {
                 format!("end {} cached={cached} {}s {error:?}", step.number, elapsed.as_secs())
             }
             Event::Warning { message, .. } => format!("warning {message}"),
+            Event::TargetWaiting { reason, .. } => format!("wait {reason:?}"),
             _ => "other".to_owned(),
         };
         self.0.lock().expect("notes").push(note);
@@ -30,13 +31,16 @@ impl Listener for Notes {
 }
 
 fn follow(responses: Vec<StatusResponse>) -> (Progress, Vec<String>) {
-    follow_after(&Past::default(), responses)
+    follow_after(&ReportedSteps::default(), responses)
 }
 
-fn follow_after(past: &Past, responses: Vec<StatusResponse>) -> (Progress, Vec<String>) {
+fn follow_after(
+    reported: &ReportedSteps,
+    responses: Vec<StatusResponse>,
+) -> (Progress, Vec<String>) {
     let notes = Arc::new(Notes::default());
     let listener: Arc<dyn Listener> = Arc::<Notes>::clone(&notes);
-    let mut progress = Progress::new("t", &Events::to(listener), past.now());
+    let mut progress = Progress::new("t", &Events::to(listener), reported.snapshot());
     for response in responses {
         progress.update(&response);
     }
@@ -45,7 +49,7 @@ fn follow_after(past: &Past, responses: Vec<StatusResponse>) -> (Progress, Vec<S
     (progress, notes)
 }
 
-/// A time of day, and none for 0.
+/// Returns a timestamp, or `None` for 0.
 fn at(seconds: i64) -> Option<Timestamp> {
     (seconds > 0).then_some(Timestamp { seconds, nanos: 0 })
 }
@@ -122,8 +126,8 @@ fn a_step_may_run_twice_and_its_times_add_up() {
 }
 
 #[test]
-fn a_build_is_not_told_what_ran_in_the_run_before_it() {
-    let told = |from, to| {
+fn steps_that_ended_before_the_build_are_cached() {
+    let executed = |from, to| {
         let log =
             VertexLog { vertex: "a".to_owned(), msg: b"hello\n".to_vec(), ..VertexLog::default() };
         let ran = vec![
@@ -132,18 +136,31 @@ fn a_build_is_not_told_what_ran_in_the_run_before_it() {
         ];
         vec![StatusResponse { logs: vec![log], ..vertices(ran) }]
     };
-    let past = Past::default();
+    let reported = ReportedSteps::default();
     let as_it_runs =
         ["known 1", "start 1 [2/2] RUN true", "log 1 hello", "end 1 cached=false 2s None"];
-    let early = past.now();
-    assert_eq!(follow_after(&past, told(10, 12)).1, as_it_runs);
-    let (progress, notes) = follow_after(&past, told(10, 12));
+    let early = reported.snapshot();
+    assert_eq!(follow_after(&reported, executed(10, 12)).1, as_it_runs);
+    let (progress, notes) = follow_after(&reported, executed(10, 12));
     assert_eq!(notes, ["known 1", "end 1 cached=true 0s None"]);
     assert!(progress.all_cached());
-    // It runs anew.
-    assert_eq!(follow_after(&past, told(20, 22)).1, as_it_runs);
-    // One that began before that ended has joined it.
-    assert!(!early.has("a", Duration::from_secs(10)));
+    // The step runs again.
+    assert_eq!(follow_after(&reported, executed(20, 22)).1, as_it_runs);
+    // A build that began before the step ended has joined it.
+    assert!(!early.ended_before_build("a", Duration::from_secs(10)));
+}
+
+#[test]
+fn a_build_waits_for_a_step_that_another_one_started() {
+    let reported = ReportedSteps::default();
+    let other = ReportedSteps::default();
+    let start = || vec![vertices(vec![vertex("b", "[2/2] RUN true", at(10), None)])];
+    reported.start("b", Duration::from_secs(10), "other");
+    let expected =
+        ["known 1", "start 1 [2/2] RUN true", "wait SharedStep { step: 1, owner: \"other\" }"];
+    assert_eq!(follow_after(&reported, start()).1, expected);
+    assert_eq!(follow_after(&other, start()).1, expected[..2]);
+    assert_eq!(follow_after(&other, start()).1, expected[..2], "its own step");
 }
 
 #[test]

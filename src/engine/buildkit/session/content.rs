@@ -19,7 +19,7 @@ use tonic::server::{Grpc, NamedService, StreamingService, UnaryService};
 use tonic::{Request, Response, Status, Streaming};
 use tonic_prost::ProstCodec;
 
-use super::super::layout::{BlobWriter, OciLayout, Refusal, WRITING};
+use super::super::layout::{BlobWriter, OciLayout, Refusal, WRITE_ERROR};
 use super::services::Messages;
 use crate::image::Digest;
 
@@ -253,5 +253,5 @@ fn parse(digest: &str) -> Result<Digest, Status> {
 
 #[expect(clippy::needless_pass_by_value, reason = "it is given to `map_err`")]
 fn disk(error: io::Error) -> Status {
-    Status::internal(format!("{WRITING}: {error}"))
+    Status::internal(format!("{WRITE_ERROR}: {error}"))
 }

@@ -1,0 +1,55 @@
+/// Returns the command of a step: its name without the stage label, without the flags of the
+/// instruction, and without the word `RUN`.
+///
+/// `[server 3/9] RUN --mount=type=cache,target=/root/.cache pip install torch` becomes
+/// `pip install torch`. For a here-document, `BuildKit` puts an excerpt into parentheses.
+pub(super) fn command(step: &str) -> String {
+    let unlabelled = step.strip_prefix('[').and_then(|rest| rest.split_once("] "));
+    let text = unlabelled.map_or(step, |(_, instruction)| instruction);
+    let Some((instruction, mut arguments)) = text.split_once(' ') else {
+        return text.to_owned();
+    };
+    if !instruction.chars().all(|character| character.is_ascii_uppercase()) {
+        return text.to_owned();
+    }
+    while arguments.starts_with("--")
+        && let Some((_, rest)) = arguments.split_once(' ')
+    {
+        arguments = rest.trim_start();
+    }
+    if instruction != "RUN" {
+        return format!("{instruction} {arguments}");
+    }
+    let excerpt = arguments.strip_prefix("<<").and_then(|rest| rest.split_once(" ("));
+    let excerpt = excerpt.and_then(|(_, excerpt)| excerpt.strip_suffix(')'));
+    excerpt.unwrap_or(arguments).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_flags_and_run_are_dropped() {
+        for (step, expected) in [
+            ("[server 3/9] RUN apt-get update", "apt-get update"),
+            (
+                "[2/2] RUN --mount=type=bind,source=a,target=/a --network=none pip install",
+                "pip install",
+            ),
+            (
+                "[linux/arm64 base 1/2] FROM docker.io/library/python:3.11",
+                "FROM docker.io/library/python:3.11",
+            ),
+            ("[server 4/9] COPY --link --from=tools /a /b", "COPY /a /b"),
+            ("[2/2] RUN <<EOF (set -e...)", "set -e..."),
+            ("[2/2] RUN [\"pip\", \"--version\"]", "[\"pip\", \"--version\"]"),
+            ("[internal] load metadata for docker.io/a", "load metadata for docker.io/a"),
+            ("exporting to image", "exporting to image"),
+            ("resolve", "resolve"),
+            ("[2/2] RUN --mount=type=cache", "--mount=type=cache"),
+        ] {
+            assert_eq!(command(step), expected);
+        }
+    }
+}
