@@ -29,7 +29,8 @@ async fn steps_and_their_lines_are_told() {
     let job = testbed::job("steps", &dockerfile, &[]);
     let builder = testbed::builder(Destination::Registry).await;
     let heard = Arc::new(testbed::Heard::default());
-    let image = builder.build(&job, &heard.events(), JobDependencies::none()).await.expect("an image");
+    let image =
+        builder.build(&job, &heard.events(), JobDependencies::none()).await.expect("an image");
     assert!(!image.cached);
     assert_eq!(heard.lines(), [word, "red".to_owned()]);
     let events = std::mem::take(&mut *heard.0.lock().expect("events"));
@@ -71,7 +72,8 @@ async fn secrets_reach_the_step_and_nothing_else() {
     assert!(!format!("{options:?}").contains(&secret));
     let builder = testbed::engine().await.builder(options).expect("a builder");
     let heard = Arc::new(testbed::Heard::default());
-    let image = builder.build(&job, &heard.events(), JobDependencies::none()).await.expect("an image");
+    let image =
+        builder.build(&job, &heard.events(), JobDependencies::none()).await.expect("an image");
     assert!(!heard.json().contains(&secret));
     let manifest = testbed::pushed(&job, &image).await;
     let mut blobs = testbed::layers(&manifest);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use basegen::engine::{
-    BuildJob, BuildOptions, BuiltImage, Destination, Engine, OnFailure, Outcome, JobDependencies, RunRequest,
-    run,
+    BuildJob, BuildOptions, BuiltImage, Destination, Engine, JobDependencies, OnFailure, Outcome,
+    RunRequest, run,
 };
 use basegen::matrix::{Check, CheckCommand};
 use serde_json::Value;

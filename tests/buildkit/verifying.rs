@@ -37,7 +37,8 @@ async fn checks_run_as_the_image_and_leave_no_trace_in_it() {
         check("no network", CheckCommand::Shell("! ls /sys/class/net | grep -qv lo".to_owned())),
     ];
     let heard = Arc::new(testbed::Heard::default());
-    let checked = builder.build(&job, &heard.events(), JobDependencies::none()).await.expect("an image");
+    let checked =
+        builder.build(&job, &heard.events(), JobDependencies::none()).await.expect("an image");
     assert_eq!(checked.digest, image.digest);
     assert!(heard.json().contains("basegen-verify 4/4"), "{}", heard.json());
 }
