@@ -11,6 +11,7 @@ mod git;
 pub mod image;
 pub mod init;
 pub mod matrix;
+pub mod ops;
 pub mod plan;
 pub mod publish;
 pub mod registry;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// For each room, the rooms of this crate that it may import. Every room may speak of itself.
-const ROOMS: [(&str, &[&str]); 19] = [
+const ROOMS: [(&str, &[&str]); 20] = [
     ("error", &[]),
     ("files", &["error"]),
     ("git", &["files", "error"]),
@@ -24,10 +24,17 @@ const ROOMS: [(&str, &[&str]); 19] = [
     ("report", &["image", "event", "error"]),
     ("forge", &["image", "matrix", "version", "registry", "report", "error"]),
     (
-        "cli",
+        "ops",
         &[
             "image", "matrix", "render", "plan", "version", "verify", "export", "init", "engine",
             "registry", "publish", "report", "forge", "event", "files", "git", "error",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "ops", "image", "matrix", "render", "plan", "version", "verify", "export", "init",
+            "engine", "registry", "publish", "report", "forge", "event", "files", "git", "error",
         ],
     ),
     ("main", &["cli", "report"]),

@@ -1,5 +1,6 @@
 //! `--allow`: permissions that the command line grants and a matrix cannot.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use crate::files::{self, Allowed, EntitlementError};
@@ -40,4 +41,18 @@ pub(super) fn files(entitlements: &[Entitlement]) -> Allowed {
         _ => None,
     });
     Allowed::new(&files.collect::<Vec<_>>())
+}
+
+/// Returns the hosts that `entitlements` allow: those that may receive credentials without TLS, and those that may
+/// receive a token for GitHub.
+pub(super) fn hosts(entitlements: &[Entitlement]) -> (BTreeSet<String>, Vec<String>) {
+    let (mut plain_http, mut github) = (BTreeSet::new(), Vec::new());
+    for entitlement in entitlements {
+        match entitlement {
+            Entitlement::PlainHttp(host) => drop(plain_http.insert(host.clone())),
+            Entitlement::GitHub(host) => github.push(host.clone()),
+            Entitlement::Files(_) => {}
+        }
+    }
+    (plain_http, github)
 }

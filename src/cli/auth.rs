@@ -6,48 +6,39 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::runtime::Runtime;
 
-use crate::error::{ExitCode, Explain, FileError, Report, one_line};
+use crate::error::{ExitCode, Explain, Report, one_line};
 use crate::image::{Digest, Reference, Repository, Tag};
-use crate::matrix::{Matrix, nearest};
-use crate::plan::Plan;
+use crate::matrix::{Selection, nearest};
 use crate::registry::{
     Credentials, CredentialsError, Found, Name, Registries, RegistryErrorKind, RegistryOptions,
     RetryPolicy, VARIABLE_PREFIX, shell_safe,
 };
 use crate::render::{Renderer, Upstream};
-use crate::report::{Printer, escape_json};
+use crate::report::escape_json;
+use crate::version::Version;
 
+use super::Session;
 use super::access::{AccessError, Refusal, RegistryRow, RepositoryRow, json, table, user};
-use super::args::{AuthCheckArgs, EngineArgs, GlobalArgs, NamingArgs, SelectionArgs, TextFormat};
-use super::selection::{self, ArgumentError};
-use super::{Environment, engines, registries};
+use super::args::{AuthCheckArgs, TextFormat};
+use crate::ops::{self, ArgumentError, Context, Naming};
 
-pub(super) fn check(
-    args: &AuthCheckArgs,
-    global: &GlobalArgs,
-    environment: &Environment,
-    printer: &Printer,
-) -> Result<ExitCode, Report> {
-    let matrix = selection::load(global)?;
-    let needs = chosen(needs(&matrix, args)?, &args.hosts)?;
+pub(super) fn check(args: &AuthCheckArgs, session: &Session) -> Result<ExitCode, Report> {
+    let Session { context, printer, .. } = session;
+    let needs = chosen(needs(context, args)?, &args.hosts)?;
     // Somebody waits for the answer, and can ask again.
     let retry =
         RetryPolicy { attempts: 2, longest_retry_after: Duration::ZERO, ..RetryPolicy::default() };
-    let options = RegistryOptions { retry, ..registries::options(&matrix, environment)? };
+    let options = RegistryOptions { retry, ..context.registry_options()?.clone() };
     let credentials = Arc::clone(&options.credentials);
-    let runtime = Runtime::new().map_err(FileError::runtime)?;
     // Bases are pulled by the engine, which asks its mirrors first.
-    let request = engines::request(&EngineArgs::default(), environment);
-    let mirrors = runtime.block_on(engines::mirrors(&request)).unwrap_or_default();
-    let client = registries::open(&options, mirrors)?;
-    let rows = runtime.block_on(async {
+    let rows = context.block_on(async {
+        let mirrors = context.mirrors().await.unwrap_or_default();
+        let client = Registries::new(&RegistryOptions { mirrors, ..options })?;
         let checks = needs.iter().map(|(host, needs)| registry(&client, &credentials, host, needs));
-        join_all(checks).await
-    });
-    runtime.shutdown_background();
-    let home = environment.path("HOME");
+        Ok(join_all(checks).await)
+    })?;
+    let home = context.settings.variables.path("HOME");
     printer.result(&match args.format {
         TextFormat::Table => table(&rows, home.as_deref()),
         TextFormat::Json => escape_json(&json(&rows)),
@@ -123,17 +114,17 @@ impl Need {
 type Needs = BTreeMap<String, BTreeMap<Repository, Need>>;
 
 /// All that the matrix needs, by registry: what its images build on, and where they go.
-fn needs(matrix: &Matrix, args: &AuthCheckArgs) -> Result<Needs, Report> {
+fn needs(context: &Context, args: &AuthCheckArgs) -> Result<Needs, Report> {
     // Access is to repositories: which version the tags would have is of no concern.
-    let naming = NamingArgs {
-        version_tag: Some(Some("auth-check".to_owned())),
+    let naming = Naming {
+        version: Version::custom("auth-check").ok(),
         registry: args.registry.clone(),
         repository: args.repository.clone(),
-        ..NamingArgs::default()
+        ..Naming::default()
     };
-    let plan: Plan<'_> = selection::plan(matrix, &SelectionArgs::default(), &naming)?;
+    let plan = ops::selection::plan(context, &Selection::default(), &naming)?;
     let variants: Vec<_> = plan.targets.iter().map(|target| target.variant).collect();
-    let contexts = Renderer::new(matrix)?.render_all(&variants)?;
+    let contexts = Renderer::new(plan.matrix)?.render_all(&variants)?;
     let mut needs = Needs::new();
     for upstream in contexts.iter().flat_map(|context| &context.upstreams) {
         let Some(image) = Image::of(upstream) else { continue };

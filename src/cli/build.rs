@@ -2,15 +2,13 @@
 
 use std::sync::{Arc, OnceLock};
 
-use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
-use tokio_util::sync::CancellationToken;
 
 use crate::engine::{
     BuildJob, BuildKitEngine, BuildOptions, ConnectedEngine, Destination, OnFailure, Outcome,
     RunRequest, Secret,
 };
-use crate::error::{ExitCode, FileError, Report};
+use crate::error::{ExitCode, Report};
 use crate::event::{CancelReason, Event, Events, FailureKind};
 use crate::image::{Digest, Reference};
 use crate::plan::{Fingerprint, Plan};
@@ -19,15 +17,11 @@ use crate::registry::{Registries, RegistryOptions};
 use crate::render::familiar;
 use crate::report::{Printer, RunReport};
 
-use super::args::{BuildArgs, GlobalArgs, OutputArgs};
+use super::args::{BuildArgs, OutputArgs};
 use super::metadata::RunOutcome;
 use super::pull_request::{Proposing, Wishes};
-use super::recipe::Recipe;
-use super::selection::ArgumentError;
-use super::{
-    Environment, dry_run, engines, inputs, local, outputs, progress, publish, registries,
-    selection, signals,
-};
+use super::{Session, dry_run, inputs, local, outputs, progress, publish, selection};
+use crate::ops::{ArgumentError, Context, Recipe};
 
 /// How a run ended.
 pub(super) enum Ended {
@@ -42,40 +36,34 @@ pub(super) enum Ended {
 /// A main call, read and checked: what the ways to a destination have in common.
 pub(super) struct Call<'a> {
     pub(super) args: &'a BuildArgs,
-    pub(super) environment: &'a Environment,
+    pub(super) context: &'a Context,
     pub(super) plan: &'a Plan<'a>,
     pub(super) destination: Destination,
-    pub(super) registries: RegistryOptions,
+    pub(super) registries: &'a RegistryOptions,
     secrets: Vec<Secret>,
     pub(super) events: Events,
-    pub(super) cancel: CancellationToken,
     engine: OnceCell<ConnectedEngine>,
     client: OnceLock<Registries>,
     /// What the targets are made of, once that is known.
     fingerprints: OnceLock<Vec<Option<Fingerprint>>>,
 }
 
-pub(super) fn run(
-    args: &BuildArgs,
-    global: &GlobalArgs,
-    environment: &Environment,
-    printer: &Printer,
-) -> Result<ExitCode, Report> {
-    let matrix = selection::load(global)?;
-    let plan = selection::plan(&matrix, &args.selection, &args.naming)?;
+pub(super) fn run(args: &BuildArgs, session: &Session) -> Result<ExitCode, Report> {
+    let context = &session.context;
+    let plan = selection::plan(context, &args.selection, &args.naming)?;
     let wishes = Wishes { dry_run: args.output.dry_run, ..Wishes::default() };
     // What is wrong with it is said before anything is built.
     let proposing = match args.output.pr {
-        true => Some(Proposing::new(&plan, wishes, environment, printer)?),
+        true => Some(Proposing::new(&plan, wishes, session)?),
         false => None,
     };
     let code = match args.output.dry_run {
         true => {
             destination(&args.output)?;
-            dry_run::run(args, &plan, environment, printer)?;
+            dry_run::run(args, &plan, session)?;
             ExitCode::Success
         }
-        false => execute(args, &plan, global, environment, printer)?,
+        false => execute(args, &plan, session)?,
     };
     match proposing {
         Some(proposing) if code == ExitCode::Success => proposing.run(),
@@ -87,12 +75,11 @@ pub(super) fn run(
 pub(super) fn execute(
     args: &BuildArgs,
     plan: &Plan<'_>,
-    global: &GlobalArgs,
-    environment: &Environment,
-    printer: &Printer,
+    session: &Session,
 ) -> Result<ExitCode, Report> {
+    let Session { context, printer, .. } = session;
     let destination = destination(&args.output)?;
-    let (matrix, recipe) = (plan.matrix, Recipe::of(plan)?);
+    let recipe = Recipe::of(plan)?;
     super::render::report_left_out(&recipe.left_out, printer);
     if args.output.stage {
         recipe.require_pins()?;
@@ -100,31 +87,26 @@ pub(super) fn execute(
     if let Some(path) = &args.output.metadata_file {
         Metadata::check(path)?;
     }
-    let registries = registries::options(matrix, environment)?;
-    let secrets = inputs::secrets(matrix, &args.running, environment)?;
-    let mask = inputs::mask(&secrets, &registries.credentials, environment);
-    let report = progress::report(&args.running.telling, global, environment, printer, mask)?;
+    let registries = context.registry_options()?;
+    let secrets = inputs::secrets(plan.matrix, &args.running, context)?;
+    let mask = inputs::mask(&secrets, &registries.credentials, context);
+    let report = progress::report(&args.running.telling, session, mask)?;
     let call = Call {
         args,
-        environment,
+        context,
         plan,
         destination,
         registries,
         secrets,
         events: report.events(),
-        cancel: CancellationToken::new(),
         engine: OnceCell::new(),
         client: OnceLock::new(),
         fingerprints: OnceLock::new(),
     };
-    let runtime = Runtime::new().map_err(FileError::runtime)?;
-    let ended = runtime.block_on(call.execute(recipe, &report));
-    // What still hangs on a lost connection shall not keep the process.
-    runtime.shutdown_background();
-    match ended {
-        None => Ok(ExitCode::Interrupted),
-        Some(Ok(ended)) => conclude(&call, &ended, &report, printer),
-        Some(Err(error)) => {
+    match context.block_on_cancellable(call.execute(recipe, &report)) {
+        Ok(None) => Ok(ExitCode::Interrupted),
+        Ok(Some(ended)) => conclude(&call, &ended, &report, printer),
+        Err(error) => {
             // What was done before is told, and the error after it, whatever could not be told.
             if let Err(untold) = conclude(&call, &Ended::Unnamed(Vec::new()), &report, printer) {
                 printer.message(&untold.to_string());
@@ -164,51 +146,40 @@ fn conclude(
         outcome.metadata(call.plan).write(path)?;
     }
     if call.destination == Destination::Registry {
-        outputs::write(call.plan, &outcome, call.environment, &call.events)?;
+        outputs::write(call.plan, &outcome, call.context, &call.events)?;
     }
     Ok(code)
 }
 
 impl<'a> Call<'a> {
-    /// Builds everything; `None` when a second interrupt ended it on the spot.
-    async fn execute(
-        &self,
-        mut recipe: Recipe<'a>,
-        report: &RunReport,
-    ) -> Option<Result<Ended, Report>> {
-        let interrupts = signals::watch(self.cancel.clone());
-        let work = async {
-            let is_release = self.destination == Destination::Registry;
-            if !is_release {
-                // Without an engine there is nothing to do; a release may need none.
-                tokio::select! {
-                    engine = self.engine() => { engine?; }
-                    () = self.cancel.cancelled() => return Ok(Ended::Unnamed(Vec::new())),
-                }
-            }
+    /// Builds everything.
+    async fn execute(&self, mut recipe: Recipe<'a>, report: &RunReport) -> Result<Ended, Report> {
+        let is_release = self.destination == Destination::Registry;
+        if !is_release {
+            // Without an engine there is nothing to do; a release may need none.
             tokio::select! {
-                resolved = self.resolve(&mut recipe) => resolved?,
-                () = self.cancel.cancelled() => return Ok(Ended::Unnamed(Vec::new())),
+                engine = self.engine() => { engine?; }
+                () = self.context.cancel.cancelled() => return Ok(Ended::Unnamed(Vec::new())),
             }
-            let _ = self.fingerprints.set(recipe.fingerprints());
-            let ended = match is_release {
-                true if self.args.output.stage => publish::stage(self, &recipe).await,
-                true => publish::run(self, &recipe).await,
-                false => local::run(self, &recipe).await,
-            };
-            if let Ok(Ended::Named(_) | Ended::Staged) = ended {
-                tokio::select! {
-                    measured = self.measure(report) => measured?,
-                    // How large they are is not worth a wait.
-                    () = self.cancel.cancelled() => {}
-                }
-            }
-            ended
-        };
-        tokio::select! {
-            ended = work => Some(ended),
-            () = interrupts => None,
         }
+        tokio::select! {
+            resolved = self.resolve(&mut recipe) => resolved?,
+            () = self.context.cancel.cancelled() => return Ok(Ended::Unnamed(Vec::new())),
+        }
+        let _ = self.fingerprints.set(recipe.fingerprints());
+        let ended = match is_release {
+            true if self.args.output.stage => publish::stage(self, &recipe).await,
+            true => publish::run(self, &recipe).await,
+            false => local::run(self, &recipe).await,
+        };
+        if let Ok(Ended::Named(_) | Ended::Staged) = ended {
+            tokio::select! {
+                measured = self.measure(report) => measured?,
+                // How large they are is not worth a wait.
+                () = self.context.cancel.cancelled() => {}
+            }
+        }
+        ended
     }
 
     /// Pins the images that the lock does not pin, as the engine that builds would pull them.
@@ -224,7 +195,7 @@ impl<'a> Call<'a> {
         let unresolved = match self.engine().await {
             Ok(engine) => recipe.resolve_with(engine, &self.registries.credentials).await,
             Err(error) => {
-                let registries = registries::open(&self.registries, Vec::new())?;
+                let registries = self.context.registries()?;
                 if !recipe.resolve(&registries).await.is_empty() {
                     // Images based on an unpinned one are always built, which needs the engine.
                     return Err(error);
@@ -243,7 +214,8 @@ impl<'a> Call<'a> {
     /// Looks up how many bytes the images of a release are, where that is to be told. The images
     /// are there whatever comes of it.
     async fn measure(&self, report: &RunReport) -> Result<(), Report> {
-        let is_told = self.args.output.metadata_file.is_some() || self.environment.is_actions();
+        let is_told =
+            self.args.output.metadata_file.is_some() || self.context.settings.github.is_actions;
         if is_told && self.destination == Destination::Registry {
             publish::measure(self.plan, self.client()?, report).await;
         }
@@ -256,13 +228,13 @@ impl<'a> Call<'a> {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
-        let client = registries::open(&self.registries, Vec::new())?;
+        let client = self.context.registries()?;
         Ok(self.client.get_or_init(|| client))
     }
 
     /// The engine, connected at the first call.
     pub(super) async fn engine(&self) -> Result<&ConnectedEngine, Report> {
-        let request = engines::request(&self.args.engine, self.environment);
+        let request = self.args.engine.request(self.context);
         let connect = || async {
             let connected = ConnectedEngine::connect(&request).await?;
             let targets = self.plan.targets.iter();
@@ -281,7 +253,7 @@ impl<'a> Call<'a> {
                 .filter_map(|(host, options)| Some((host.clone(), options.plain_http?)))
                 .collect(),
             secrets: self.secrets.clone(),
-            build_args: inputs::proxies(self.environment),
+            build_args: self.context.settings.build_proxies.clone(),
             no_cache: self.args.running.no_cache,
             ..BuildOptions::to(self.destination.clone())
         };
@@ -302,7 +274,7 @@ impl<'a> Call<'a> {
                 true => OnFailure::FailFast,
                 false => OnFailure::KeepGoing,
             },
-            cancel: self.cancel.clone(),
+            cancel: self.context.cancel.clone(),
         }
     }
 }

@@ -1,19 +1,17 @@
 //! `basegen bump`: a new version, in every place that says it.
 
 use serde_json::json;
-use tokio::runtime::Runtime;
 
-use crate::error::{ExitCode, Explain, FileError, Report};
+use crate::error::{ExitCode, Explain, Report};
 use crate::matrix::{Matrix, Selection, VersionTable};
 use crate::plan::{Plan, PublishedState, with_readme};
 use crate::publish::ReleaseSet;
-use crate::report::{Outputs, Printer, escape_json, format};
+use crate::report::{Outputs, escape_json, format};
 use crate::version::{self, FileEdit, Level, Prerelease, Said, Version};
 
-use super::args::{AnswerFormat, BumpArgs, GlobalArgs, NamingArgs, PrereleaseKind};
-use super::publish::version_set;
-use super::selection::ArgumentError;
-use super::{Environment, answer, registries, selection, since, stands};
+use super::args::{AnswerFormat, BumpArgs, PrereleaseKind};
+use super::{Session, answer, since};
+use crate::ops::{ArgumentError, Context, Naming, lookup, registries, release_set};
 
 /// There is no version to raise.
 #[derive(Debug, thiserror::Error)]
@@ -30,17 +28,13 @@ impl Explain for NoVersion {
     }
 }
 
-pub(super) fn run(
-    args: &BumpArgs,
-    global: &GlobalArgs,
-    environment: &Environment,
-    printer: &Printer,
-) -> Result<ExitCode, Report> {
-    let matrix = selection::load(global)?;
+pub(super) fn run(args: &BumpArgs, session: &Session) -> Result<ExitCode, Report> {
+    let context = &session.context;
+    let matrix = context.matrix()?;
     let table = matrix.version.as_ref().ok_or(NoVersion)?;
     let (before, to) = target(args, table, &matrix)?;
     let stays = match args.if_changed {
-        true => unchanged(args, &matrix, &before.version, global, environment)?,
+        true => unchanged(args, &matrix, &before.version, context)?,
         false => None,
     };
     let edits = match &stays {
@@ -48,7 +42,7 @@ pub(super) fn run(
         None => edits(table, &matrix, &to)?,
     };
     if args.format == AnswerFormat::Github && !args.dry_run {
-        answer::check(environment)?;
+        answer::check(context)?;
     }
     if !args.dry_run {
         version::write(&matrix.checkout, &edits)?;
@@ -58,7 +52,7 @@ pub(super) fn run(
         .map(|edit| FileEdit { path: version::named(matrix.folder(), &edit.path), ..edit });
     let edits = edits.collect();
     let now = if stays.is_some() { before.version.clone() } else { to };
-    Answer { before: before.version, now, edits, stays }.tell(args, environment, printer)?;
+    Answer { before: before.version, now, edits, stays }.tell(args, session)?;
     Ok(ExitCode::Success)
 }
 
@@ -101,7 +95,7 @@ fn edits(table: &VersionTable, matrix: &Matrix, to: &Version) -> Result<Vec<File
 }
 
 fn plan<'a>(matrix: &'a Matrix, version: &Version) -> Result<Plan<'a>, Report> {
-    let request = NamingArgs::default().with_version(Some(version.clone()))?;
+    let request = Naming::default().with_version(Some(version.clone()));
     Ok(Plan::new(matrix, &matrix.select(&Selection::default())?, request)?)
 }
 
@@ -110,42 +104,42 @@ fn unchanged(
     args: &BumpArgs,
     matrix: &Matrix,
     version: &Version,
-    global: &GlobalArgs,
-    environment: &Environment,
+    context: &Context,
 ) -> Result<Option<String>, Report> {
     if let Some(revision) = &args.since {
-        let naming = NamingArgs::default();
-        let since = since::compare(matrix, &Selection::default(), &naming, revision, global)?;
+        let naming = Naming::default();
+        let since = since::compare(matrix, &Selection::default(), &naming, revision, context)?;
         let is_built = since.comparison.affected.iter().any(crate::plan::Affected::is_built);
         return Ok((!is_built).then(|| format!("no image has changed since {revision}")));
     }
     let plan = plan(matrix, version)?;
-    if !is_released(&plan, environment)? {
+    if !is_released(&plan, context)? {
         return Ok(Some(format!(
             "{version} is not released yet, and what has changed goes with it"
         )));
     }
-    let stands = stands::required(&plan, environment)?;
+    let stands = context.block_on(lookup::required_status(context, &plan))?;
     let is_published = stands.iter().all(|stand| stand.state == PublishedState::Published);
     Ok(is_published.then(|| format!("no image has changed since {version} was released")))
 }
 
 /// Whether the registries have a release of the plan's version, or any of its tags.
-pub(super) fn is_released(plan: &Plan<'_>, environment: &Environment) -> Result<bool, Report> {
-    let registries = registries::open(&registries::options(plan.matrix, environment)?, Vec::new())?;
-    let runtime = Runtime::new().map_err(FileError::runtime)?;
-    if let Some(set) = version_set(plan)?
-        && runtime.block_on(ReleaseSet::read(&registries, &set))?.is_some()
-    {
-        return Ok(true);
-    }
-    let tags = plan.targets.iter().map(|target| &target.reference);
-    for found in runtime.block_on(registries::digests(&registries, tags)) {
-        if found?.is_some() {
+pub(super) fn is_released(plan: &Plan<'_>, context: &Context) -> Result<bool, Report> {
+    let registries = context.registries()?;
+    context.block_on(async {
+        if let Some(set) = release_set::of_version(plan)?
+            && ReleaseSet::read(&registries, &set).await?.is_some()
+        {
             return Ok(true);
         }
-    }
-    Ok(false)
+        let tags = plan.targets.iter().map(|target| &target.reference);
+        for found in registries::digests(&registries, tags).await {
+            if found?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    })
 }
 
 /// What came of it.
@@ -159,12 +153,8 @@ struct Answer {
 }
 
 impl Answer {
-    fn tell(
-        &self,
-        args: &BumpArgs,
-        environment: &Environment,
-        printer: &Printer,
-    ) -> Result<(), Report> {
+    fn tell(&self, args: &BumpArgs, session: &Session) -> Result<(), Report> {
+        let printer = &session.printer;
         if args.dry_run && args.format == AnswerFormat::Text {
             printer.note(self.headline().as_str());
             printer.result(&version::diff(&self.edits));
@@ -176,7 +166,7 @@ impl Answer {
             // The steps after this one would take it for done.
             AnswerFormat::Github if args.dry_run => printer.result(&self.outputs().to_string()),
             AnswerFormat::Github => {
-                answer::hand_on(&self.outputs(), &self.text(), environment, printer)?;
+                answer::hand_on(&self.outputs(), &self.text(), session)?;
             }
         }
         Ok(())

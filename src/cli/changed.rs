@@ -5,30 +5,27 @@ use serde_json::json;
 
 use crate::error::{ExitCode, Report};
 use crate::matrix::Selection;
-use crate::report::{Outputs, Printer, escape_json};
+use crate::report::{Outputs, escape_json};
 use crate::version::{self, Version};
 
-use super::args::{AnswerFormat, ChangedArgs, GlobalArgs, NamingArgs};
+use super::args::{AnswerFormat, ChangedArgs};
 use super::since::{self, Since};
-use super::{Environment, answer, selection};
+use super::{Session, answer};
+use crate::ops::Naming;
 
-pub(super) fn run(
-    args: &ChangedArgs,
-    global: &GlobalArgs,
-    environment: &Environment,
-    printer: &Printer,
-) -> Result<ExitCode, Report> {
-    let matrix = selection::load(global)?;
+pub(super) fn run(args: &ChangedArgs, session: &Session) -> Result<ExitCode, Report> {
+    let Session { context, printer, .. } = session;
+    let matrix = context.matrix()?;
     let table = matrix.version.as_ref();
     let now = table.map(|table| version::read(table, &matrix.checkout)).transpose()?;
-    let naming = NamingArgs::default();
-    let since = since::compare(&matrix, &Selection::default(), &naming, &args.since, global)?;
+    let naming = Naming::default();
+    let since = since::compare(matrix, &Selection::default(), &naming, &args.since, context)?;
     let change = Change { before: since.version()?, now, since: &since, revision: &args.since };
     match args.format {
         AnswerFormat::Text => printer.result(&change.text()),
         AnswerFormat::Json => printer.result(&escape_json(&change.json())),
         AnswerFormat::Github => {
-            answer::hand_on(&change.outputs(), &change.text(), environment, printer)?;
+            answer::hand_on(&change.outputs(), &change.text(), session)?;
         }
     }
     let has_changed = change.of_version() || !change.to_build().is_empty();

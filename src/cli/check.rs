@@ -6,10 +6,10 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::error::{ExitCode, Report};
-use crate::report::{Printer, escape_json, format, github};
+use crate::report::{escape_json, format, github};
 
-use super::args::{CheckArgs, FindingsFormat, GlobalArgs};
-use super::{Environment, findings, selection};
+use super::args::{CheckArgs, FindingsFormat};
+use super::{Session, findings};
 
 /// Something that is out of step.
 #[derive(Debug, Clone, Serialize)]
@@ -62,21 +62,16 @@ fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-pub(super) fn run(
-    args: &CheckArgs,
-    global: &GlobalArgs,
-    environment: &Environment,
-    printer: &Printer,
-) -> Result<ExitCode, Report> {
-    let matrix = selection::load(global)?;
-    let findings::Found { findings: mut found, unasked } =
-        findings::of(&matrix, args, global, environment, printer)?;
+pub(super) fn run(args: &CheckArgs, session: &Session) -> Result<ExitCode, Report> {
+    let Session { context, printer, .. } = session;
+    let matrix = context.matrix()?;
+    let findings::Found { findings: mut found, unasked } = findings::of(&matrix, args, session)?;
     found.sort_by_key(|finding| finding.level == Level::Note);
     let wrong = found.iter().filter(|finding| finding.level == Level::Error).count();
     match args.format {
         FindingsFormat::Text => {
             printer.result(&found.iter().map(Finding::line).collect::<String>());
-            if environment.is_actions() {
+            if context.settings.github.is_actions {
                 printer.err.commands(&annotations(&found));
             }
         }

@@ -2,22 +2,17 @@
 
 use crate::error::Report;
 use crate::plan::{self, Plan, PublicationStatus, PublishedState};
-use crate::report::Printer;
 
 use super::args::BuildArgs;
-use super::recipe::Recipe;
-use super::{Environment, stands};
+use super::{Session, planned};
+use crate::ops::{Recipe, lookup};
 
 /// Prints the names of the images; with `--push`, also the planned action for each.
-pub(super) fn run(
-    args: &BuildArgs,
-    plan: &Plan<'_>,
-    environment: &Environment,
-    printer: &Printer,
-) -> Result<(), Report> {
+pub(super) fn run(args: &BuildArgs, plan: &Plan<'_>, session: &Session) -> Result<(), Report> {
+    let Session { context, printer, .. } = session;
     let recipe = Recipe::of(plan)?;
     let stands = match args.output.push {
-        true => stands::asked(recipe, environment, printer)?,
+        true => planned::known(context.block_on(lookup::status(context, recipe))?, printer),
         false => None,
     };
     let Some(stands) = stands else {
@@ -25,7 +20,7 @@ pub(super) fn run(
         return Ok(());
     };
     if !args.output.overwrite {
-        stands::refuse_conflicting_tags(plan, &stands)?;
+        lookup::refuse_conflicting_tags(plan, &stands)?;
     }
     let is_forced = args.output.force || args.running.no_cache;
     let header = vec!["IMAGE".to_owned(), "ACTION".to_owned()];

@@ -1,131 +1,157 @@
-//! What is read from the process's surroundings: once, here, and handed on as values.
+//! The environment of the process, read once and turned into plain values.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
-use std::fmt;
+use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
-use secrecy::SecretString;
+use crate::engine::EngineEnvironment;
+use crate::ops::{GitHubStep, Settings, Variables, owners};
+use crate::registry::{NamedHosts, Proxies};
+use crate::report::{ColorSignals, Display, Guard, Style, Verbosity};
 
-use crate::report::{ColorSignals, Guard};
+use super::allow;
+use super::args::GlobalArgs;
 
-use super::allow::Entitlement;
-use super::owners;
+/// The build arguments that the Dockerfile frontend passes to steps and keeps out of images
+/// and of the build cache's keys: <https://docs.docker.com/build/building/variables/#pre-defined-build-arguments>
+const PROXIES: [&str; 8] = [
+    "HTTP_PROXY",
+    "http_proxy",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "NO_PROXY",
+    "no_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+];
 
-/// Variables and terminals, as they were when basegen started.
-#[derive(Clone, Default)]
+/// The variables and terminals of the process, as they were when basegen started.
+#[derive(Clone, Debug, Default)]
 pub struct Environment {
-    variables: BTreeMap<OsString, OsString>,
+    variables: Variables,
     stdout_is_terminal: bool,
     stderr_is_terminal: bool,
-    allowed: Vec<Entitlement>,
 }
 
 impl Environment {
-    /// The surroundings of this process.
+    /// Reads the environment of this process.
     #[must_use]
     pub fn of_process() -> Self {
         Self {
             variables: std::env::vars_os().collect(),
             stdout_is_terminal: std::io::stdout().is_terminal(),
             stderr_is_terminal: std::io::stderr().is_terminal(),
-            allowed: Vec::new(),
         }
     }
 
-    /// Returns the same with one more variable.
-    #[cfg(test)]
-    pub(super) fn with_variable(mut self, name: &str, value: &str) -> Self {
-        self.variables.insert(name.into(), value.into());
-        self
+    /// Returns the values that operations take from the environment and the global arguments.
+    pub(super) fn settings(&self, global: &GlobalArgs) -> Settings {
+        let (plain_http_hosts, github_hosts) = allow::hosts(&global.allow);
+        Settings {
+            file: global.file.clone(),
+            allowed: allow::files(&global.allow),
+            variables: self.variables.clone(),
+            engine: self.engine(),
+            proxies: self.proxies(),
+            build_proxies: self.build_proxies(),
+            plain_http_hosts,
+            named_hosts: self.named_hosts(github_hosts),
+            github: self.github(),
+            state_folder: self.state_folder(),
+            temporary_folder: self.variables.path("TMPDIR").unwrap_or_else(|| "/tmp".into()),
+        }
     }
 
-    /// Returns the same with the exceptions that the command line allows.
-    pub(super) fn with_allowed(&self, allowed: &[Entitlement]) -> Self {
-        Self { allowed: allowed.to_vec(), ..self.clone() }
+    /// Returns how a run is displayed unless the command line says so.
+    pub(super) fn display(&self) -> Display {
+        let term = self.variables.text("TERM");
+        Display::automatic(self.stderr_is_terminal, term, self.is_actions())
     }
 
-    /// Returns the hosts that may receive credentials without TLS.
-    pub(super) fn plain_http_hosts(&self) -> BTreeSet<String> {
-        let hosts = self.allowed.iter().filter_map(|allowed| match allowed {
-            Entitlement::PlainHttp(host) => Some(host.clone()),
-            _ => None,
-        });
-        hosts.collect()
+    /// Returns the style of a run.
+    pub(super) fn style(&self, global: &GlobalArgs) -> Style {
+        let verbosity = match (global.quiet, global.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (_, true) => Verbosity::Verbose,
+            _ => Verbosity::Normal,
+        };
+        Style { color: self.stderr_color(), verbosity, width: self.width() }
     }
 
-    /// Returns the hosts beside GitHub's own that may receive a token of GitHub's: those of `GITHUB_API_URL`,
-    /// `GITHUB_SERVER_URL` and `GH_HOST`, and those that the command line names.
-    pub(super) fn github_hosts(&self) -> Vec<String> {
-        let names = ["GITHUB_API_URL", "GITHUB_SERVER_URL", "GH_HOST"];
-        let hosts = names.iter().filter_map(|name| owners::host_of(self.variable(name)?));
-        let allowed = self.allowed.iter().filter_map(|allowed| match allowed {
-            Entitlement::GitHub(host) => Some(host.clone()),
-            _ => None,
-        });
-        hosts.chain(allowed).collect()
+    fn text(&self, name: &str) -> Option<String> {
+        self.variables.text(name).map(str::to_owned)
     }
 
-    /// A variable that is set and not empty.
-    #[must_use]
-    pub fn variable(&self, name: &str) -> Option<&str> {
-        self.variables
-            .get(OsString::from(name).as_os_str())?
-            .to_str()
-            .filter(|text| !text.is_empty())
+    /// Returns the variables of Docker's own client.
+    fn engine(&self) -> EngineEnvironment {
+        EngineEnvironment {
+            buildkit_host: self.text("BUILDKIT_HOST"),
+            docker_host: self.text("DOCKER_HOST"),
+            docker_context: self.text("DOCKER_CONTEXT"),
+            docker_tls_verify: self.text("DOCKER_TLS_VERIFY").is_some(),
+            docker_cert_path: self.variables.path("DOCKER_CERT_PATH"),
+            docker_config: self.variables.path("DOCKER_CONFIG"),
+            home: self.variables.path("HOME"),
+            runtime_dir: self.variables.path("XDG_RUNTIME_DIR"),
+        }
     }
 
-    /// The bytes of a variable that is set, even to nothing.
-    #[must_use]
-    pub fn bytes(&self, name: &str) -> Option<&[u8]> {
-        Some(self.variables.get(OsString::from(name).as_os_str())?.as_bytes())
+    fn proxies(&self) -> Proxies {
+        let either = |lower: &str, upper: &str| self.text(lower).or_else(|| self.text(upper));
+        Proxies {
+            http: either("http_proxy", "HTTP_PROXY"),
+            https: either("https_proxy", "HTTPS_PROXY"),
+            all: either("all_proxy", "ALL_PROXY"),
+            no_proxy: either("no_proxy", "NO_PROXY"),
+        }
     }
 
-    /// A variable that holds a path.
-    #[must_use]
-    pub fn path(&self, name: &str) -> Option<PathBuf> {
-        let value = self.variables.get(OsString::from(name).as_os_str())?;
-        (!value.is_empty()).then(|| value.into())
+    /// Returns the proxies of build steps, as build arguments.
+    pub(super) fn build_proxies(&self) -> BTreeMap<String, String> {
+        let set = PROXIES.iter().filter_map(|name| Some(((*name).to_owned(), self.text(name)?)));
+        set.collect()
     }
 
-    /// Whether this is a step of a workflow of GitHub Actions.
+    /// Returns the hosts that may receive well-known tokens besides the owners of these tokens; `github` are those that
+    /// the command line names.
+    fn named_hosts(&self, github: Vec<String>) -> NamedHosts {
+        let hosts = |names: &[&str]| {
+            let values = names.iter().filter_map(|name| self.variables.text(name));
+            values.filter_map(owners::host_of).collect::<Vec<_>>()
+        };
+        let mut named = NamedHosts {
+            github: hosts(&["GITHUB_API_URL", "GITHUB_SERVER_URL", "GH_HOST"]),
+            gitlab: hosts(&["CI_REGISTRY", "CI_SERVER_URL"]),
+            aws: hosts(&["AWS_ENDPOINT_URL_ECR", "AWS_ENDPOINT_URL"]),
+        };
+        named.github.extend(github);
+        named
+    }
+
+    fn github(&self) -> GitHubStep {
+        let is_actions = self.is_actions();
+        GitHubStep {
+            is_actions,
+            output: self.variables.path("GITHUB_OUTPUT"),
+            step_summary: self.variables.path("GITHUB_STEP_SUMMARY").filter(|_| is_actions),
+            run_id: self.text("GITHUB_RUN_ID"),
+            repository: self.text("GITHUB_REPOSITORY"),
+            api_url: self.text("GITHUB_API_URL"),
+        }
+    }
+
+    /// Returns true in a step of a workflow of GitHub Actions.
     pub(super) fn is_actions(&self) -> bool {
-        self.variable("GITHUB_ACTIONS") == Some("true")
+        self.variables.text("GITHUB_ACTIONS") == Some("true")
     }
 
-    /// The file for the summary of the step, where this is one.
-    pub(super) fn step_summary(&self) -> Option<PathBuf> {
-        self.path("GITHUB_STEP_SUMMARY").filter(|_| self.is_actions())
-    }
-
-    /// The user's folder for what programs note between runs; none for someone without a home. A
-    /// relative path is ignored, as the XDG specification asks: it may lead into the checkout.
-    pub(super) fn state_folder(&self) -> Option<PathBuf> {
-        let absolute = |name| self.path(name).filter(|path| path.is_absolute());
+    /// Returns the folder that basegen keeps locks and logs in; `None` for a user without a home. A
+    /// relative path is ignored, as the XDG specification demands: it may lead into the checkout.
+    fn state_folder(&self) -> Option<PathBuf> {
+        let absolute = |name| self.variables.path(name).filter(|path| path.is_absolute());
         let state = absolute("XDG_STATE_HOME");
         let state = state.or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
         state.map(|state| state.join("basegen"))
-    }
-
-    /// The folder for temporary files.
-    pub(super) fn temporary_folder(&self) -> PathBuf {
-        self.path("TMPDIR").unwrap_or_else(|| "/tmp".into())
-    }
-
-    /// A variable that holds a secret, as credentials are given it: `None` is not set, and a
-    /// value that is no text is there without a text.
-    #[must_use]
-    pub fn secret(&self, name: &str) -> Option<Option<SecretString>> {
-        let value = self.variables.get(OsString::from(name).as_os_str())?;
-        Some(value.to_str().map(SecretString::from))
-    }
-
-    /// The names, as far as they are texts, that begin with `prefix`.
-    pub fn names<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> {
-        let names = self.variables.keys().filter_map(|name| name.to_str());
-        names.filter(move |name| name.starts_with(prefix))
     }
 
     /// Returns how stdout and stderr are guarded.
@@ -144,13 +170,9 @@ impl Environment {
         self.color(self.stderr_is_terminal)
     }
 
-    pub(super) fn stderr_is_terminal(&self) -> bool {
-        self.stderr_is_terminal
-    }
-
-    /// How many columns stderr has, 80 where nobody knows.
-    pub(super) fn width(&self) -> usize {
-        let columns = self.variable("COLUMNS").and_then(|columns| columns.parse().ok());
+    /// Returns the number of columns of stderr, or 80 if it is unknown.
+    fn width(&self) -> usize {
+        let columns = self.variables.text("COLUMNS").and_then(|columns| columns.parse().ok());
         let of_terminal =
             || self.stderr_is_terminal.then(|| console::Term::stderr().size().1.into());
         columns.or_else(of_terminal).filter(|width| *width > 0).unwrap_or(80)
@@ -158,19 +180,12 @@ impl Environment {
 
     fn color(&self, is_terminal: bool) -> bool {
         let signals = ColorSignals {
-            no_color: self.variable("NO_COLOR"),
-            clicolor_force: self.variable("CLICOLOR_FORCE"),
-            clicolor: self.variable("CLICOLOR"),
-            term: self.variable("TERM"),
+            no_color: self.variables.text("NO_COLOR"),
+            clicolor_force: self.variables.text("CLICOLOR_FORCE"),
+            clicolor: self.variables.text("CLICOLOR"),
+            term: self.variables.text("TERM"),
             is_terminal,
         };
         signals.wants_color()
-    }
-}
-
-impl fmt::Debug for Environment {
-    // Some variables are secrets, and nobody knows which.
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Environment")
     }
 }

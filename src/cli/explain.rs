@@ -6,10 +6,9 @@ use crate::error::{ExitCode, Explain, Report};
 use crate::matrix::{Absent, FactSource, Matrix, Selected, Selection, SelectionError, Variant};
 use crate::plan::{self, Inputs, Lock, Meant, Plan, Target};
 use crate::render::{BuildContext, Renderer};
-use crate::report::Printer;
 
-use super::args::{ExplainArgs, GlobalArgs};
-use super::selection;
+use super::args::ExplainArgs;
+use super::{Session, selection};
 
 /// How many files are listed.
 const MAX_FILES: usize = 20;
@@ -36,40 +35,37 @@ impl Explain for UnknownError {
     }
 }
 
-pub(super) fn run(
-    args: &ExplainArgs,
-    global: &GlobalArgs,
-    printer: &Printer,
-) -> Result<ExitCode, Report> {
-    let matrix = selection::load(global)?;
-    let request = args.naming.request(&matrix)?;
+pub(super) fn run(args: &ExplainArgs, session: &Session) -> Result<ExitCode, Report> {
+    let Session { context, printer, .. } = session;
+    let matrix = context.matrix()?;
+    let request = args.naming.naming()?.request(matrix)?;
     let is_terms = args.name.contains(['=', '<', '>', '!', '~']);
     let meant = match is_terms {
-        true => match described(&matrix, &args.name)? {
+        true => match described(matrix, &args.name)? {
             Ok(meant) => meant,
             Err(why_not) => {
                 printer.result(&why_not);
                 return Ok(ExitCode::Success);
             }
         },
-        false => plan::meant(&matrix, &request, &args.name)?,
+        false => plan::meant(matrix, &request, &args.name)?,
     };
     if meant.variants.is_empty() && meant.absent.is_empty() {
-        return Err(unknown(&matrix, &args.name).into());
+        return Err(unknown(matrix, &args.name).into());
     }
     // As if all were planned: aliases are among its names.
     let selected = Selected { variants: meant.variants, whole: true };
-    let plan = Plan::new(&matrix, &selected, request)?;
+    let plan = Plan::new(matrix, &selected, request)?;
     let several = plan.targets.len() + meant.absent.len() > 1;
     let mut parts = Vec::new();
     if several {
-        parts.extend(plan.targets.iter().map(|target| brief(&matrix, target)));
+        parts.extend(plan.targets.iter().map(|target| brief(matrix, target)));
     } else {
         for target in &plan.targets {
-            parts.push(in_full(&matrix, target)?);
+            parts.push(in_full(matrix, target)?);
         }
     }
-    parts.extend(meant.absent.iter().map(|absent| why_not(&matrix, absent)));
+    parts.extend(meant.absent.iter().map(|absent| why_not(matrix, absent)));
     let between = if several { "" } else { "\n" };
     printer.result(&parts.join(between));
     Ok(ExitCode::Success)

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use tokio::runtime::Runtime;
-
 use crate::engine::Destination;
 use crate::error::{ExitCode, Explain, FileError, Report};
 use crate::export::{Bake, BakeImage, BakeSecret, Folders, SecretSource, bake};
@@ -14,9 +12,9 @@ use crate::plan::Plan;
 use crate::render::{self, NotPlain, RenderedFile, familiar, plain};
 use crate::report::{Printer, escape_json};
 
-use super::args::{EngineArgs, ExportBakeArgs, ExportCommand, GlobalArgs, PlanFormat};
-use super::recipe::{Recipe, Unresolved};
-use super::{Environment, engines, fan_out, inputs, planned, registries, selection};
+use super::args::{ExportBakeArgs, ExportCommand, PlanFormat};
+use super::{Session, fan_out, inputs, planned, selection};
+use crate::ops::{Recipe, lookup};
 
 /// What bake looks for in a folder.
 const FILE: &str = "docker-bake.json";
@@ -49,38 +47,22 @@ impl Explain for ExportError {
     }
 }
 
-pub(super) fn run(
-    command: &ExportCommand,
-    global: &GlobalArgs,
-    environment: &Environment,
-    printer: &Printer,
-) -> Result<ExitCode, Report> {
+pub(super) fn run(command: &ExportCommand, session: &Session) -> Result<ExitCode, Report> {
     match command {
-        ExportCommand::Bake(args) => for_bake(args, global, environment, printer),
-        ExportCommand::Github(args) => {
-            fan_out::run(&args.planned, &args.jobs, global, environment, printer)
-        }
-        ExportCommand::Json(args) => {
-            planned::show(args, PlanFormat::Json, global, environment, printer)
-        }
+        ExportCommand::Bake(args) => for_bake(args, session),
+        ExportCommand::Github(args) => fan_out::run(&args.planned, &args.jobs, session),
+        ExportCommand::Json(args) => planned::show(args, PlanFormat::Json, session),
     }
 }
 
-fn for_bake(
-    args: &ExportBakeArgs,
-    global: &GlobalArgs,
-    environment: &Environment,
-    printer: &Printer,
-) -> Result<ExitCode, Report> {
-    let matrix = selection::load(global)?;
-    let plan = selection::plan(&matrix, &args.selection, &args.naming)?;
+fn for_bake(args: &ExportBakeArgs, session: &Session) -> Result<ExitCode, Report> {
+    let Session { context, printer, .. } = session;
+    let matrix = context.matrix()?;
+    let plan = selection::plan(context, &args.selection, &args.naming)?;
     let mut recipe = Recipe::of(&plan)?;
     super::render::report_left_out(&recipe.left_out, printer);
     if !args.offline && !recipe.unpinned().is_empty() {
-        let runtime = Runtime::new().map_err(FileError::runtime)?;
-        let problems = runtime.block_on(resolve(&mut recipe, environment));
-        runtime.shutdown_background();
-        for problem in problems? {
+        for problem in context.block_on(lookup::resolve(context, &mut recipe))? {
             printer.message(&format!("warning: {problem}"));
         }
     }
@@ -105,7 +87,7 @@ fn for_bake(
         compression: job.compression,
     });
     let images: Vec<BakeImage<'_>> = images.collect();
-    let secrets = secrets(&plan, environment, printer)?;
+    let secrets = secrets(&plan, session)?;
     if let Some(folder) = &args.output {
         if let Some(image) = images.iter().find(|image| has_ignore_file(image)) {
             return Err(ExportError::Ignored(image.id.to_owned()).into());
@@ -113,39 +95,24 @@ fn for_bake(
         let secrets: Vec<_> = secrets.into_iter().map(anywhere).collect();
         write(folder, &bake(&images, &secrets, Folders::Written), printer)?;
     } else {
-        check_plain(&matrix, &images)?;
+        check_plain(matrix, &images)?;
         let own = matrix.templates();
         printer.result(&escape_json(&bake(&images, &secrets, Folders::Own(&own)).text));
     }
     Ok(ExitCode::Success)
 }
 
-/// Pins what no lock pins to what the registries have now, as a build does.
-async fn resolve(
-    recipe: &mut Recipe<'_>,
-    environment: &Environment,
-) -> Result<Vec<Unresolved>, Report> {
-    let options = registries::brief(&registries::options(recipe.plan.matrix, environment)?);
-    let request = engines::request(&EngineArgs::default(), environment);
-    let mirrors = engines::mirrors(&request).await.unwrap_or_default();
-    let registries = registries::open(&options, mirrors)?;
-    Ok(recipe.resolve(&registries).await)
-}
-
 /// The secrets that the steps of `plan` may mount, by where their values are: bake reads these.
 /// Of those that may be missing, the ones that are there now.
-fn secrets(
-    plan: &Plan<'_>,
-    environment: &Environment,
-    printer: &Printer,
-) -> Result<Vec<BakeSecret>, SourceError> {
+fn secrets(plan: &Plan<'_>, session: &Session) -> Result<Vec<BakeSecret>, SourceError> {
+    let Session { context, printer, .. } = session;
     let matrix = plan.matrix;
     let mut secrets = Vec::new();
     for (id, table) in &matrix.build.secrets {
         let (source, is_there) = match (&table.env, &table.file) {
             (Some(variable), _) => {
                 let variable = variable.get_ref();
-                let is_there = environment.variable(variable).is_some();
+                let is_there = context.settings.variables.text(variable).is_some();
                 (SecretSource::Variable(variable.clone()), is_there)
             }
             (None, Some(file)) => {
@@ -160,7 +127,7 @@ fn secrets(
             printer.note(&format!("the optional secret `{id}` is not there, and left out"));
         }
     }
-    let certificates = inputs::ca_certificates(matrix, None, environment)?;
+    let certificates = inputs::ca_certificates(matrix, None, context)?;
     secrets.extend(certificates.map(|path| BakeSecret {
         id: inputs::CA_CERTIFICATES.to_owned(),
         source: SecretSource::File(path),

@@ -8,12 +8,11 @@ use crate::error::{ExitCode, Explain, FileError, Report};
 use crate::image::Platform;
 use crate::plan::{Plan, PublishedState, Target, usual_shards};
 use crate::render::BuildContext;
-use crate::report::{MAX_OUTPUTS, Outputs, Printer, format, markdown};
+use crate::report::{MAX_OUTPUTS, Outputs, format, markdown};
 
-use super::args::{GlobalArgs, JobsArgs, PlannedArgs};
-use super::recipe::Recipe;
-use super::selection::ArgumentError;
-use super::{Environment, selection, since, stands};
+use super::args::{JobsArgs, PlannedArgs};
+use super::{Session, planned, selection, since};
+use crate::ops::{ArgumentError, Recipe, lookup};
 
 /// The longest text that Linux gives a process as one argument or one variable, in bytes, less
 /// some room for what stands before it.
@@ -54,19 +53,18 @@ impl Explain for FanOutError {
 pub(super) fn run(
     args: &PlannedArgs,
     jobs: &JobsArgs,
-    global: &GlobalArgs,
-    environment: &Environment,
-    printer: &Printer,
+    session: &Session,
 ) -> Result<ExitCode, Report> {
+    let Session { context, printer, .. } = session;
     let runners = Runners::new(&jobs.runner)?;
-    let matrix = selection::load(global)?;
-    let plan = selection::plan(&matrix, &args.selection, &args.naming)?;
+    let matrix = context.matrix()?;
+    let plan = selection::plan(context, &args.selection, &args.naming)?;
     let recipe = Recipe::of(&plan)?;
     let contexts = recipe.contexts.clone();
     let needed: Vec<usize> = match &args.since {
         Some(revision) => {
             let chosen = args.selection.selection()?;
-            let since = since::compare(&matrix, &chosen, &args.naming, revision, global)?;
+            let since = since::compare(matrix, &chosen, &args.naming.naming()?, revision, context)?;
             let affected = since.comparison.affected.iter();
             let ids: HashSet<&str> = affected
                 .filter(|affected| affected.is_built())
@@ -76,9 +74,10 @@ pub(super) fn run(
         }
         None if args.offline => places(&plan, |_| true),
         None => {
-            let stands = stands::asked(recipe, environment, printer)?;
+            let stands =
+                planned::known(context.block_on(lookup::status(context, recipe))?, printer);
             if !jobs.overwrite {
-                stands::refuse_conflicting_tags(&plan, stands.as_deref().unwrap_or_default())?;
+                lookup::refuse_conflicting_tags(&plan, stands.as_deref().unwrap_or_default())?;
             }
             places(&plan, |at| {
                 let known = stands.as_ref().map(|stands| (stands[at].state, stands[at].is_checked));
@@ -93,12 +92,12 @@ pub(super) fn run(
     let count = jobs.shards.map_or_else(|| usual_shards(needed.len()), usize::from);
     let shards = runners.divide(&plan, &contexts, &needed, count);
     let outputs = outputs(&plan, &shards, &runners)?;
-    match environment.path("GITHUB_OUTPUT") {
+    match &context.settings.github.output {
         Some(path) => {
-            outputs.append(&path).map_err(FileError::outputs)?;
+            outputs.append(path).map_err(FileError::outputs)?;
             printer.done(&told(&plan, &shards));
-            if let Some(path) = environment.step_summary() {
-                markdown::add(&path, &summary(&plan, &shards)).map_err(FileError::summary)?;
+            if let Some(path) = &context.settings.github.step_summary {
+                markdown::add(path, &summary(&plan, &shards)).map_err(FileError::summary)?;
             }
         }
         None => printer.result(&outputs.to_string()),

@@ -12,11 +12,12 @@ use crate::render::{self, Difference, Pins, Rendered, Renderer, familiar};
 use crate::report::Printer;
 use crate::version::{self, FileEdit, Said, VersionError};
 
-use super::args::{CheckArgs, GlobalArgs, NamingArgs};
+use super::args::CheckArgs;
 use super::check::{Finding, Level};
 use super::released::Differences;
 use super::render::report_left_out;
-use super::{Environment, publish, released, update};
+use super::{Session, publish, released, update};
+use crate::ops::Naming;
 
 /// What was found.
 pub(super) struct Found {
@@ -27,30 +28,25 @@ pub(super) struct Found {
 }
 
 /// Looks for what is out of step; what can be written is, where that is wished for.
-pub(super) fn of(
-    matrix: &Matrix,
-    args: &CheckArgs,
-    global: &GlobalArgs,
-    environment: &Environment,
-    printer: &Printer,
-) -> Result<Found, Report> {
+pub(super) fn of(matrix: &Matrix, args: &CheckArgs, session: &Session) -> Result<Found, Report> {
+    let Session { context, printer, .. } = session;
     let checker = Checker { matrix, fix: args.fix, printer };
     let mut findings = checker.schema()?;
     let (first, of_places) = checker.version();
     findings.extend(of_places);
-    let lookup = update::Lookup { environment, global, printer };
+    let lookup = update::Lookup { session };
     let (of_lock, mut unasked) = checker.lock(args, &lookup)?;
     findings.extend(of_lock);
     findings.extend(checker.rendered()?);
     // Without a version nothing has a name.
     if first.is_some() || matrix.version.is_none() {
         let version = first.as_ref().map(|said| said.version.clone());
-        let request = NamingArgs::default().with_version(version)?;
+        let request = Naming::default().with_version(version);
         let plan = Plan::new(matrix, &matrix.select(&Selection::default())?, request)?;
         findings.extend(checker.aliases(&plan));
         findings.extend(checker.readme(&plan)?);
         if !args.offline && unasked.is_none() {
-            match released::differences(&plan, args.released, environment) {
+            match released::differences(&plan, args.released, context) {
                 Ok(differences) => {
                     let level = if args.allow_unbumped { Level::Note } else { Level::Error };
                     findings.extend(checker.unbumped(&plan, first.as_ref(), &differences, level));
@@ -240,7 +236,7 @@ impl Checker<'_> {
         let needed = upstreams.references;
         let (mut now, mut unasked) = (Pins::new(), None);
         if !args.offline {
-            match lookup.pins(self.matrix, &needed.iter().cloned().collect::<Vec<_>>()) {
+            match lookup.pins(&needed.iter().cloned().collect::<Vec<_>>()) {
                 Ok(pins) => now = pins,
                 Err(error) => unasked = Some(error),
             }

@@ -13,7 +13,7 @@ use crate::matrix::{Matrix, PullRequestTable, VersionTable};
 use crate::registry::{PlainHttp, RetryPolicy, plain_http_hint};
 use crate::report::Printer;
 
-use super::{Environment, owners, registries};
+use crate::ops::{Context, owners, registries};
 
 /// How long GitHub may take for an answer.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -109,40 +109,42 @@ impl Explain for ForgeError {
 /// needs `anonymous`.
 pub(super) fn options(
     matrix: &Matrix,
-    environment: &Environment,
+    context: &Context,
     printer: &Printer,
     anonymous: bool,
 ) -> Result<GitHubOptions, Report> {
     let table = &matrix.pull_request;
-    let (repository, api) = place(table, matrix.folder(), environment)?;
+    let (repository, api) = place(table, matrix.folder(), context)?;
     let url: reqwest::Url = api.parse().map_err(|_| ForgeError::Api(api.clone()))?;
     let host = owners::authority(&url).unwrap_or_default();
     // Whoever reads it later finds the same host in it.
     let api = url.as_str().trim_end_matches('/').to_owned();
-    let access = match trust(&host, environment) {
+    let access = match trust(&host, context) {
         Trust::Nobody if anonymous => Access::Anonymous,
         Trust::Nobody => return Err(ForgeError::Stranger(host).into()),
-        Trust::GitHub => access(table, &TOKENS, environment)?,
-        Trust::Enterprise => access(table, &ENTERPRISE_TOKENS, environment)?,
+        Trust::GitHub => access(table, &TOKENS, context)?,
+        Trust::Enterprise => access(table, &ENTERPRISE_TOKENS, context)?,
     };
     let is_anonymous = matches!(access, Access::Anonymous);
     if is_anonymous && !anonymous {
-        return Err(match trust(&host, environment) {
+        return Err(match trust(&host, context) {
             Trust::Enterprise => ForgeError::NoTokenFor(host),
             _ => ForgeError::NoToken,
         }
         .into());
     }
     if !is_anonymous {
-        owners::check_pull_request(matrix, &host, environment)?;
-        let plain_http =
-            PlainHttp { allowed: environment.plain_http_hosts(), ..PlainHttp::default() };
+        owners::check_pull_request(matrix, &host, &context.settings.named_hosts)?;
+        let plain_http = PlainHttp {
+            allowed: context.settings.plain_http_hosts.clone(),
+            ..PlainHttp::default()
+        };
         if !plain_http.admits(&url) {
             return Err(ForgeError::PlainHttp(host).into());
         }
     }
     Ok(GitHubOptions {
-        client: registries::network(matrix, environment)?.client(&url)?,
+        client: registries::network(matrix, &context.settings)?.client(&url)?,
         api,
         repository,
         access,
@@ -177,14 +179,14 @@ enum Trust {
     Nobody,
 }
 
-fn trust(host: &str, environment: &Environment) -> Trust {
-    let is_of_runner = environment.variable("GITHUB_API_URL").and_then(owners::host_of);
+fn trust(host: &str, context: &Context) -> Trust {
+    let is_of_runner = context.settings.github.api_url.as_deref().and_then(owners::host_of);
     if host == "api.github.com"
         || host.ends_with(".ghe.com")
         || is_of_runner.as_deref() == Some(host)
     {
         Trust::GitHub
-    } else if environment.github_hosts().iter().any(|named| named == host) {
+    } else if context.settings.named_hosts.github.iter().any(|named| named == host) {
         Trust::Enterprise
     } else {
         Trust::Nobody
@@ -195,19 +197,20 @@ fn trust(host: &str, environment: &Environment) -> Trust {
 fn place(
     table: &PullRequestTable,
     folder: &Path,
-    environment: &Environment,
+    context: &Context,
 ) -> Result<(RepositoryName, String), ForgeError> {
     let remote = git::remote(folder, "origin").and_then(|url| Remote::parse(&url));
     let told = |text: &str, source| {
         text.parse::<RepositoryName>().map_err(|_| ForgeError::Repository(source))
     };
-    let repository = match (&table.repository, environment.variable("GITHUB_REPOSITORY"), &remote) {
-        (Some(text), ..) => told(text.get_ref(), "repository of [pull_request]")?,
-        (None, Some(text), _) => told(text, "GITHUB_REPOSITORY")?,
-        (None, None, Some(remote)) => remote.repository.clone(),
-        (None, None, None) => return Err(ForgeError::NoRepository),
-    };
-    let api = match (&table.api, environment.variable("GITHUB_API_URL"), remote) {
+    let repository =
+        match (&table.repository, context.settings.github.repository.as_deref(), &remote) {
+            (Some(text), ..) => told(text.get_ref(), "repository of [pull_request]")?,
+            (None, Some(text), _) => told(text, "GITHUB_REPOSITORY")?,
+            (None, None, Some(remote)) => remote.repository.clone(),
+            (None, None, None) => return Err(ForgeError::NoRepository),
+        };
+    let api = match (&table.api, context.settings.github.api_url.as_deref(), remote) {
         (Some(api), ..) => api.get_ref().clone(),
         (None, Some(api), _) if api.contains('@') => return Err(ForgeError::SignedApi),
         (None, Some(api), _) => api.to_owned(),
@@ -221,10 +224,10 @@ fn place(
 fn access(
     table: &PullRequestTable,
     tokens: &[&str],
-    environment: &Environment,
+    context: &Context,
 ) -> Result<Access, ForgeError> {
     let secret = |name: &str| {
-        let value = environment.secret(name).flatten();
+        let value = context.settings.variables.secret(name).flatten();
         value.filter(|value| !value.expose_secret().trim().is_empty())
     };
     let named = |name: &Option<crate::matrix::Spanned<String>>, usual: &str| {

@@ -16,7 +16,7 @@ use crate::registry::{Concealer, Credentials};
 use crate::report::Mask;
 
 use super::args::RunningArgs;
-use super::{Environment, owners};
+use crate::ops::{Context, owners};
 
 /// The id under which build steps mount the certificates.
 pub(super) const CA_CERTIFICATES: &str = "ca_certificates";
@@ -26,19 +26,6 @@ const MAX_SECRET: u64 = 500 * 1024;
 
 /// Reads a file of at most so many bytes.
 type Reader = fn(&Path, u64) -> Result<Vec<u8>, ReadError>;
-
-/// The build arguments that the Dockerfile frontend passes to steps and keeps out of images
-/// and of the build cache's keys: <https://docs.docker.com/build/building/variables/#pre-defined-build-arguments>
-const PROXIES: [&str; 8] = [
-    "HTTP_PROXY",
-    "http_proxy",
-    "HTTPS_PROXY",
-    "https_proxy",
-    "NO_PROXY",
-    "no_proxy",
-    "ALL_PROXY",
-    "all_proxy",
-];
 
 /// Why build steps cannot be given what they need. Never holds a secret's value.
 #[derive(Debug, thiserror::Error)]
@@ -90,29 +77,29 @@ impl Explain for InputError {
 pub(super) fn secrets(
     matrix: &Matrix,
     args: &RunningArgs,
-    environment: &Environment,
+    context: &Context,
 ) -> Result<Vec<Secret>, InputError> {
     let mut given = BTreeMap::new();
     for text in &args.secret {
         let (id, table) = secret_argument(text)?;
         given.insert(id, table);
     }
-    owners::check_build_secrets(matrix, |id| given.contains_key(id), environment)?;
+    owners::check_build_secrets(matrix, |id| given.contains_key(id), &context.settings.variables)?;
     let mut secrets = Vec::new();
     for (id, table) in &matrix.build.secrets {
         if !given.contains_key(id) {
             let path = table.file.as_ref().map(|file| matrix.resolve_path(file, Access::Read));
             let file = path.transpose()?.map(|path| (path, files::read as Reader));
-            secrets.extend(secret(id, table, file, environment)?);
+            secrets.extend(secret(id, table, file, context)?);
         }
     }
     for (id, table) in &given {
         let path = table.file.as_ref().map(|file| PathBuf::from(file.get_ref()));
         let file = path.map(|path| (path, files::read_stream as Reader));
-        secrets.extend(secret(id, table, file, environment)?);
+        secrets.extend(secret(id, table, file, context)?);
     }
     secrets.sort_by(|one, other| one.id.cmp(&other.id));
-    if let Some(path) = ca_certificates(matrix, args.ca_certificates.as_deref(), environment)? {
+    if let Some(path) = ca_certificates(matrix, args.ca_certificates.as_deref(), context)? {
         secrets.push(certificates(&path)?);
     }
     Ok(secrets)
@@ -156,11 +143,11 @@ fn secret(
     id: &str,
     table: &SecretTable,
     file: Option<(PathBuf, Reader)>,
-    environment: &Environment,
+    context: &Context,
 ) -> Result<Option<Secret>, InputError> {
     if let Some(variable) = &table.env {
         let variable = variable.get_ref().as_str();
-        let state = match environment.bytes(variable) {
+        let state = match context.settings.variables.bytes(variable) {
             Some(value) if !value.is_empty() => return Ok(Some(named(id, value.to_vec()))),
             _ if table.optional => return Ok(None),
             Some(_) => "empty",
@@ -178,11 +165,7 @@ fn secret(
 
 /// Returns the mask of a run. It hides the secrets of build steps, the credentials that the run
 /// hands out, and the passwords of proxies.
-pub(super) fn mask(
-    secrets: &[Secret],
-    credentials: &Arc<Credentials>,
-    environment: &Environment,
-) -> Mask {
+pub(super) fn mask(secrets: &[Secret], credentials: &Arc<Credentials>, context: &Context) -> Mask {
     // Certificates are no secret, and their lines are everywhere.
     let secrets = secrets.iter().filter(|secret| secret.id != CA_CERTIFICATES);
     // Of one that is no text, the parts that are.
@@ -193,7 +176,7 @@ pub(super) fn mask(
     });
     let mut concealer = Concealer::default();
     concealer.add(texts);
-    concealer.add(proxy_secrets(environment));
+    concealer.add(proxy_secrets(&context.settings.build_proxies));
     let credentials = Arc::clone(credentials);
     Mask::new(move |text| {
         let masked = concealer.conceal(text);
@@ -203,17 +186,17 @@ pub(super) fn mask(
 }
 
 /// Returns the mask of any command, which hides the passwords of proxies.
-pub(super) fn proxy_mask(environment: &Environment) -> Mask {
+pub(super) fn proxy_mask(proxies: &BTreeMap<String, String>) -> Mask {
     let mut concealer = Concealer::default();
-    concealer.add(proxy_secrets(environment));
+    concealer.add(proxy_secrets(proxies));
     Mask::new(move |text| concealer.conceal(text))
 }
 
 /// The passwords in the URLs of proxies: as the URL has them, decoded, and as they travel.
-fn proxy_secrets(environment: &Environment) -> Vec<SecretString> {
+fn proxy_secrets(proxies: &BTreeMap<String, String>) -> Vec<SecretString> {
     let mut secrets = Vec::new();
-    for url in proxies(environment).into_values() {
-        let url = if url.contains("://") { url } else { format!("http://{url}") };
+    for url in proxies.values() {
+        let url = if url.contains("://") { url.clone() } else { format!("http://{url}") };
         let Some((userinfo, _)) = url.split_once("://").and_then(|(_, rest)| rest.rsplit_once('@'))
         else {
             continue;
@@ -260,14 +243,14 @@ fn read(id: &str, path: &Path, reader: Reader) -> Result<Vec<u8>, InputError> {
 pub(super) fn ca_certificates(
     matrix: &Matrix,
     given: Option<&Path>,
-    environment: &Environment,
+    context: &Context,
 ) -> Result<Option<PathBuf>, SourceError> {
     if let Some(path) = given {
         return Ok(Some(path.to_owned()));
     }
     let Some(named) = &matrix.build.ca_certificates else { return Ok(None) };
     match named.get_ref().as_str() {
-        "auto" => Ok(environment.path("SSL_CERT_FILE")),
+        "auto" => Ok(context.settings.variables.path("SSL_CERT_FILE")),
         _ => matrix.resolve_path(named, Access::Read).map(Some),
     }
 }
@@ -281,28 +264,26 @@ fn certificates(path: &Path) -> Result<Secret, InputError> {
     Ok(named(CA_CERTIFICATES, value))
 }
 
-/// The proxies that steps should use, as build arguments.
-pub(super) fn proxies(environment: &Environment) -> BTreeMap<String, String> {
-    let set = PROXIES.iter().filter_map(|name| Some((*name, environment.variable(name)?)));
-    set.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::error::Report;
+
+    fn proxies(name: &str, url: &str) -> BTreeMap<String, String> {
+        BTreeMap::from([(name.to_owned(), url.to_owned())])
+    }
 
     /// 43: a step may print the proxy that it was given.
     #[test]
     fn passwords_of_proxies_are_masked() {
         for url in ["http://me:p%40ss-word@proxy.example:3128", "me:p%40ss-word@proxy.example"] {
             let environment = Environment::default().with_variable("https_proxy", url);
-            let secrets = proxy_secrets(&environment);
+            let secrets = proxy_secrets(&context);
             let secrets: Vec<&str> =
                 secrets.iter().map(secrecy::ExposeSecret::expose_secret).collect();
             assert_eq!(secrets, ["p%40ss-word", "p@ss-word", "bWU6cEBzcy13b3Jk"]);
         }
-        let none = Environment::default().with_variable("HTTP_PROXY", "http://proxy.example:3128");
+        let none = proxies("HTTP_PROXY", "http://proxy.example:3128");
         assert!(proxy_secrets(&none).is_empty());
     }
 

@@ -12,13 +12,13 @@ use crate::event::{Event, Events, Failure, FailureKind};
 use crate::plan::Fingerprint;
 
 use super::build::{Call, Ended};
-use super::recipe::Recipe;
+use crate::ops::Recipe;
 
 pub(super) async fn run(call: &Call<'_>, recipe: &Recipe<'_>) -> Result<Ended, Report> {
     let begun = Instant::now();
     let there = tokio::select! {
         there = in_engine(call) => there?,
-        () = call.cancel.cancelled() => return Ok(Ended::Unnamed(Vec::new())),
+        () = call.context.cancel.cancelled() => return Ok(Ended::Unnamed(Vec::new())),
     };
     let mut jobs = Vec::new();
     for (job, fingerprint) in recipe.jobs(&call.destination).into_iter().zip(recipe.fingerprints())

@@ -2,25 +2,20 @@
 
 use std::time::Instant;
 
-use tokio::runtime::Runtime;
-use tokio_util::sync::CancellationToken;
-
-use crate::error::{ExitCode, FileError, Report};
+use crate::error::{ExitCode, Report};
 use crate::event::{Event, Events};
 use crate::image::{Digest, Reference};
 use crate::plan::{Fingerprint, Plan};
 use crate::publish::{self, JobFile, Metadata, PromoteRequest, Published};
-use crate::registry::{Registries, RegistryOptions};
+use crate::registry::Registries;
 use crate::report::{Printer, RunReport};
 use crate::version::Version;
 
-use super::args::{GlobalArgs, MergeArgs};
+use super::args::MergeArgs;
 use super::metadata::RunOutcome;
-use super::publish::{
-    Purpose, check_aliases, lock, measure, rows, set_name, show, version_set, warn_unguarded,
-};
-use super::recipe::Recipe;
-use super::{Environment, inputs, outputs, progress, registries, selection, signals};
+use super::publish::{Purpose, check_aliases, lock, measure, rows, show, warn_unguarded};
+use super::{Session, inputs, outputs, progress, selection};
+use crate::ops::{Context, Recipe, release_set};
 
 /// What a merge came to, and what the targets are made of.
 struct Merged {
@@ -40,57 +35,36 @@ enum Ended {
 
 struct Merge<'a> {
     args: &'a MergeArgs,
-    environment: &'a Environment,
+    context: &'a Context,
     plan: &'a Plan<'a>,
     files: Vec<JobFile>,
-    registries: RegistryOptions,
     report: RunReport,
     events: Events,
-    cancel: CancellationToken,
 }
 
-pub(super) fn run(
-    args: &MergeArgs,
-    global: &GlobalArgs,
-    environment: &Environment,
-    printer: &Printer,
-) -> Result<ExitCode, Report> {
-    let matrix = selection::load(global)?;
-    let plan = selection::plan(&matrix, &args.selection, &args.naming)?;
+pub(super) fn run(args: &MergeArgs, session: &Session) -> Result<ExitCode, Report> {
+    let Session { context, printer, .. } = session;
+    let plan = selection::plan(context, &args.selection, &args.naming)?;
     let files = args.files.iter().map(|path| JobFile::read(path)).collect::<Result<_, _>>()?;
     let recipe = Recipe::of(&plan)?;
     recipe.require_pins()?;
     if let Some(path) = &args.metadata_file {
         Metadata::check(path)?;
     }
-    let registries = registries::options(&matrix, environment)?;
-    let mask = inputs::mask(&[], &registries.credentials, environment);
-    let report = progress::report(&args.telling, global, environment, printer, mask)?;
+    let mask = inputs::mask(&[], &context.registry_options()?.credentials, context);
+    let report = progress::report(&args.telling, session, mask)?;
     let events = report.events();
-    let cancel = CancellationToken::new();
-    let merge = Merge { args, environment, plan: &plan, files, registries, report, events, cancel };
-    let runtime = Runtime::new().map_err(FileError::runtime)?;
-    let merged = runtime.block_on(merge.execute(recipe));
-    runtime.shutdown_background();
-    match merged {
+    let merge = Merge { args, context, plan: &plan, files, report, events };
+    match context.block_on_cancellable(merge.merge(recipe))? {
         None => Ok(ExitCode::Interrupted),
-        Some(merged) => merge.conclude(&merged?, printer),
+        Some(merged) => merge.conclude(&merged, printer),
     }
 }
 
 impl Merge<'_> {
-    /// Does everything; `None` when a second interrupt ended it on the spot.
-    async fn execute(&self, recipe: Recipe<'_>) -> Option<Result<Merged, Report>> {
-        let interrupts = signals::watch(self.cancel.clone());
-        tokio::select! {
-            merged = self.merge(recipe) => Some(merged),
-            () = interrupts => None,
-        }
-    }
-
     async fn merge(&self, recipe: Recipe<'_>) -> Result<Merged, Report> {
         let begun = Instant::now();
-        let registries = registries::open(&self.registries, Vec::new())?;
+        let registries = self.context.registries()?;
         let rows = rows(&recipe);
         let version = self.plan.version.as_ref().map(Version::as_str);
         let joined = publish::join(&rows, version, &self.files)?;
@@ -102,11 +76,11 @@ impl Merge<'_> {
             rows,
             joined: &joined,
             files: &self.files,
-            set: set_name(self.plan)?,
+            set: release_set::names(self.plan)?,
             version: self.plan.version.clone(),
-            known: version_set(self.plan)?,
+            known: release_set::of_version(self.plan)?,
             overwrite: self.args.overwrite,
-            cancel: self.cancel.clone(),
+            cancel: self.context.cancel.clone(),
         };
         let ended = if self.args.push {
             check_aliases(self.plan)?;
@@ -122,7 +96,7 @@ impl Merge<'_> {
         let taken = images.filter(|(id, joined)| digests.get(id) == Some(&&joined.image.digest));
         let sizes = taken.filter_map(|(id, joined)| Some((id.to_owned(), joined.image.size?)));
         self.report.note_sizes(sizes);
-        if self.args.metadata_file.is_some() || self.environment.is_actions() {
+        if self.args.metadata_file.is_some() || self.context.settings.github.is_actions {
             measure(self.plan, &registries, &self.report).await;
         }
         Ok(Merged { ended, fingerprints: recipe.fingerprints() })
@@ -133,7 +107,7 @@ impl Merge<'_> {
         request: PromoteRequest<'_>,
         registries: &Registries,
     ) -> Result<Ended, Report> {
-        let _lock = lock(self.plan, self.environment, Purpose::Release)?;
+        let _lock = lock(self.plan, self.context, Purpose::Release)?;
         Ok(match publish::promote(request, registries, &self.events).await? {
             Published::Whole { set, .. } => Ended::Named(set),
             Published::Unnamed(_) => Ended::Interrupted,
@@ -185,7 +159,7 @@ impl Merge<'_> {
         if let Some(path) = &self.args.metadata_file {
             outcome.metadata(self.plan).write(path)?;
         }
-        outputs::write(self.plan, &outcome, self.environment, &self.events)?;
+        outputs::write(self.plan, &outcome, self.context, &self.events)?;
         Ok(ExitCode::Success)
     }
 }

@@ -13,7 +13,6 @@ mod bump;
 mod changed;
 mod check;
 mod dry_run;
-mod engines;
 mod environment;
 mod explain;
 mod export;
@@ -28,21 +27,16 @@ mod local;
 mod merge;
 mod metadata;
 mod outputs;
-mod owners;
 mod planned;
 mod progress;
 mod prune;
 mod publish;
 mod pull_request;
-mod recipe;
-mod registries;
 mod release;
 mod released;
 mod render;
 mod selection;
-mod signals;
 mod since;
-mod stands;
 mod status;
 mod update;
 
@@ -50,13 +44,15 @@ pub use args::Cli;
 pub use environment::Environment;
 
 use std::ffi::OsString;
+use std::sync::Arc;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
 use crate::error::{ExitCode, FileError, Queries, Report, redact_queries};
-use crate::report::{Printer, github};
-use args::{AuthCommand, Command};
+use crate::ops::{Context, Messages};
+use crate::report::{Display, Printer, Style, github};
+use args::{AuthCommand, Command, GlobalArgs};
 
 /// Runs `basegen` with `arguments`, its own name the first of them, and says how it ended.
 pub fn run(
@@ -66,7 +62,7 @@ pub fn run(
 ) -> ExitCode {
     let (out, err) = environment.guards();
     let printer = &printer.guarded(out, err);
-    printer.mask(&inputs::proxy_mask(environment));
+    printer.mask(&inputs::proxy_mask(&environment.build_proxies()));
     let code = match parse(arguments) {
         Ok(cli) => match execute(cli, environment, printer) {
             Ok(code) => code,
@@ -137,33 +133,56 @@ fn stray_argument(command: &clap::Command, matches: &ArgMatches) -> Option<Strin
     stray.map(|long| format!("--{long}"))
 }
 
+/// What a command works with besides its arguments.
+struct Session {
+    context: Context,
+    printer: Printer,
+    /// How a run is displayed unless its arguments say so.
+    display: Display,
+    style: Style,
+}
+
+impl Session {
+    fn new(global: &GlobalArgs, environment: &Environment, printer: &Printer) -> Self {
+        let printer = Printer { quiet: global.quiet, ..printer.clone() };
+        let context = Context::new(environment.settings(global), Arc::new(printer.clone()));
+        let (display, style) = (environment.display(), environment.style(global));
+        Self { context, printer, display, style }
+    }
+}
+
+impl Messages for Printer {
+    fn note(&self, text: &str) {
+        Printer::note(self, text);
+    }
+
+    fn message(&self, text: &str) {
+        Printer::message(self, text);
+    }
+}
+
 fn execute(cli: Cli, environment: &Environment, printer: &Printer) -> Result<ExitCode, Report> {
-    let printer = &Printer { quiet: cli.global.quiet, ..printer.clone() };
-    let environment = &environment.with_allowed(&cli.global.allow);
+    let session = &Session::new(&cli.global, environment, printer);
     match cli.command {
-        None => build::run(&cli.build, &cli.global, environment, printer),
-        Some(Command::Plan(args)) => planned::plan(&args, &cli.global, environment, printer),
-        Some(Command::List(args)) => planned::list(&args, &cli.global, printer),
-        Some(Command::Render(args)) => render::run(&args, &cli.global, printer),
-        Some(Command::Merge(args)) => merge::run(&args, &cli.global, environment, printer),
-        Some(Command::Status(args)) => status::run(&args, &cli.global, environment, printer),
-        Some(Command::Prune(args)) => prune::run(&args, &cli.global, environment, printer),
-        Some(Command::Update(args)) => update::run(&args, &cli.global, environment, printer),
-        Some(Command::Init(args)) => init::run(&args, printer),
-        Some(Command::Export { command }) => {
-            export::run(&command, &cli.global, environment, printer)
-        }
-        Some(Command::Explain(args)) => explain::run(&args, &cli.global, printer),
-        Some(Command::Auth { command: AuthCommand::Check(args) }) => {
-            auth::check(&args, &cli.global, environment, printer)
-        }
-        Some(Command::Release(args)) => release::run(*args, &cli.global, environment, printer),
-        Some(Command::Bump(args)) => bump::run(&args, &cli.global, environment, printer),
-        Some(Command::Check(args)) => check::run(&args, &cli.global, environment, printer),
-        Some(Command::Changed(args)) => changed::run(&args, &cli.global, environment, printer),
-        Some(Command::Schema) => Ok(generate::schema(printer)),
-        Some(Command::Completions { shell }) => Ok(generate::completions(shell, printer)),
-        Some(Command::Man { folder }) => generate::man(folder.as_deref(), printer),
+        None => build::run(&cli.build, session),
+        Some(Command::Plan(args)) => planned::plan(&args, session),
+        Some(Command::List(args)) => planned::list(&args, session),
+        Some(Command::Render(args)) => render::run(&args, session),
+        Some(Command::Merge(args)) => merge::run(&args, session),
+        Some(Command::Status(args)) => status::run(&args, session),
+        Some(Command::Prune(args)) => prune::run(&args, session),
+        Some(Command::Update(args)) => update::run(&args, session),
+        Some(Command::Init(args)) => init::run(&args, &session.printer),
+        Some(Command::Export { command }) => export::run(&command, session),
+        Some(Command::Explain(args)) => explain::run(&args, session),
+        Some(Command::Auth { command: AuthCommand::Check(args) }) => auth::check(&args, session),
+        Some(Command::Release(args)) => release::run(*args, session),
+        Some(Command::Bump(args)) => bump::run(&args, session),
+        Some(Command::Check(args)) => check::run(&args, session),
+        Some(Command::Changed(args)) => changed::run(&args, session),
+        Some(Command::Schema) => Ok(generate::schema(&session.printer)),
+        Some(Command::Completions { shell }) => Ok(generate::completions(shell, &session.printer)),
+        Some(Command::Man { folder }) => generate::man(folder.as_deref(), &session.printer),
     }
 }
 

@@ -7,8 +7,8 @@ use crate::event::{Event, Events};
 use crate::plan::Plan;
 use crate::report::{MAX_OUTPUTS, Outputs};
 
-use super::Environment;
 use super::metadata::RunOutcome;
+use crate::ops::Context;
 
 /// Sets the outputs `version`, `whole`, `set` and `images` of the step, where this is one.
 /// `images` is JSON: for each variant its digest and the names that it has now; it is empty
@@ -16,16 +16,17 @@ use super::metadata::RunOutcome;
 pub(super) fn write(
     plan: &Plan<'_>,
     outcome: &RunOutcome<'_>,
-    environment: &Environment,
+    context: &Context,
     events: &Events,
 ) -> Result<(), FileError> {
-    let path = environment.path("GITHUB_OUTPUT").filter(|_| environment.is_actions());
+    let path =
+        context.settings.github.output.as_ref().filter(|_| context.settings.github.is_actions);
     let Some(path) = path else { return Ok(()) };
     let (outputs, problem) = outputs(plan, outcome);
     if let Some(message) = problem {
         events.emit(&Event::Warning { target: None, message });
     }
-    outputs.append(&path).map_err(FileError::outputs)
+    outputs.append(path).map_err(FileError::outputs)
 }
 
 /// The outputs, and why one of them is empty.

@@ -1,23 +1,19 @@
 //! `basegen plan` and `basegen list`: what would be built. Neither needs an engine or a network;
 //! where there is one, `plan` says how each image stands to what is published.
 
-use crate::error::{ExitCode, Report};
-use crate::plan;
+use crate::error::{ExitCode, Explain as _, Report, one_line};
+use crate::ops::list::ListRequest;
+use crate::ops::plan::{PlanOutcome, PlanRequest};
+use crate::ops::{self, ArgumentError, StatusLookup};
+use crate::plan::{self, PublicationStatus};
 use crate::report::{Printer, escape_json};
 
-use super::args::{GlobalArgs, ListArgs, PlanArgs, PlanFormat, PlannedArgs};
-use super::recipe::Recipe;
-use super::selection::ArgumentError;
-use super::{Environment, fan_out, selection, since, stands};
+use super::args::{ListArgs, PlanArgs, PlanFormat, PlannedArgs};
+use super::{Session, fan_out, since};
 
-pub(super) fn plan(
-    args: &PlanArgs,
-    global: &GlobalArgs,
-    environment: &Environment,
-    printer: &Printer,
-) -> Result<ExitCode, Report> {
+pub(super) fn plan(args: &PlanArgs, session: &Session) -> Result<ExitCode, Report> {
     if args.format == PlanFormat::Github {
-        return fan_out::run(&args.planned, &args.jobs, global, environment, printer);
+        return fan_out::run(&args.planned, &args.jobs, session);
     }
     let reason = "only `--format github` divides the variants among jobs";
     if let Some(shards) = args.jobs.shards {
@@ -26,45 +22,53 @@ pub(super) fn plan(
     if let Some(runner) = args.jobs.runner.first() {
         return Err(ArgumentError::new("--runner", runner, &reason).into());
     }
-    show(&args.planned, args.format, global, environment, printer)
+    show(&args.planned, args.format, session)
 }
 
 /// Prints the plan in any format but GitHub's.
 pub(super) fn show(
     args: &PlannedArgs,
     format: PlanFormat,
-    global: &GlobalArgs,
-    environment: &Environment,
-    printer: &Printer,
+    session: &Session,
 ) -> Result<ExitCode, Report> {
     if let Some(revision) = &args.since {
-        return since::run(args, format, revision, global, printer);
+        return since::run(args, format, revision, session);
     }
-    let matrix = selection::load(global)?;
-    let plan = selection::plan(&matrix, &args.selection, &args.naming)?;
-    if args.offline || format == PlanFormat::Markdown {
-        Recipe::check_templates(&plan)?;
-    }
-    let statuses = match format {
-        PlanFormat::Markdown => None,
-        _ => stands::of(args, &plan, environment, printer)?,
+    let Session { context, printer, .. } = session;
+    let request = PlanRequest {
+        selection: args.selection.selection()?,
+        naming: args.naming.naming()?,
+        offline: args.offline || format == PlanFormat::Markdown,
     };
+    let PlanOutcome { plan, status } = context.block_on(ops::plan::run(context, request))?;
+    let status = status.and_then(|status| known(status, printer));
     printer.result(&match format {
-        PlanFormat::Table | PlanFormat::Github => plan::table(&plan, statuses.as_deref()),
+        PlanFormat::Table | PlanFormat::Github => plan::table(&plan, status.as_deref()),
         PlanFormat::Markdown => plan::markdown(&plan),
-        PlanFormat::Json => escape_json(&plan::json(&plan, statuses.as_deref())),
+        PlanFormat::Json => escape_json(&plan::json(&plan, status.as_deref())),
     });
     Ok(ExitCode::Success)
 }
 
-pub(super) fn list(
-    args: &ListArgs,
-    global: &GlobalArgs,
-    printer: &Printer,
-) -> Result<ExitCode, Report> {
-    let matrix = selection::load(global)?;
-    let plan = selection::plan(&matrix, &args.selection, &args.naming)?;
-    Recipe::check_templates(&plan)?;
-    printer.result(&plan::names(&plan));
+/// Returns the status of each target; warns if a registry did not answer.
+pub(super) fn known(status: StatusLookup, printer: &Printer) -> Option<Vec<PublicationStatus>> {
+    match status {
+        StatusLookup::Known(status) => Some(status),
+        StatusLookup::Failed(error) => {
+            let problem = one_line(&error);
+            let remedy = error.hint().map(|hint| format!("{hint}; ")).unwrap_or_default();
+            printer.message(&format!(
+                "warning: nothing is known of what is published: {problem}\n\
+                 hint: {remedy}`--offline` does not ask\n"
+            ));
+            None
+        }
+    }
+}
+
+pub(super) fn list(args: &ListArgs, session: &Session) -> Result<ExitCode, Report> {
+    let request =
+        ListRequest { selection: args.selection.selection()?, naming: args.naming.naming()? };
+    session.printer.result(&plan::names(&ops::list::run(&session.context, request)?));
     Ok(ExitCode::Success)
 }

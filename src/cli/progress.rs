@@ -3,57 +3,45 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::FileError;
-use crate::report::{Display, Mask, Printer, ReportRequest, RunReport, Style, Verbosity};
+use crate::report::{Display, Mask, ReportRequest, RunReport};
 
-use super::Environment;
-use super::args::{GlobalArgs, Progress, TellingArgs};
+use super::Session;
+use super::args::{Progress, TellingArgs};
 
 /// How many runs' logs are kept in the folder that basegen chooses itself.
 const RUNS_KEPT: usize = 20;
 
-/// The report of a run.
+/// Creates the report of a run.
 pub(super) fn report(
     args: &TellingArgs,
-    global: &GlobalArgs,
-    environment: &Environment,
-    printer: &Printer,
+    session: &Session,
     mask: Mask,
 ) -> Result<RunReport, FileError> {
-    let is_actions = environment.is_actions();
+    let Session { context, printer, display, style } = session;
     let display = match args.progress {
-        Progress::Auto => Display::automatic(
-            environment.stderr_is_terminal(),
-            environment.variable("TERM"),
-            is_actions,
-        ),
+        Progress::Auto => *display,
         Progress::Tty => Display::Terminal,
         Progress::Plain => Display::Plain,
         Progress::Json => Display::Json,
         Progress::Github => Display::GitHub,
     };
-    let verbosity = match (global.quiet, global.verbose) {
-        (true, _) => Verbosity::Quiet,
-        (_, true) => Verbosity::Verbose,
-        _ => Verbosity::Normal,
-    };
-    let style = Style { color: environment.stderr_color(), verbosity, width: environment.width() };
     let request = ReportRequest {
         display,
-        style,
+        style: *style,
         logs: match &args.log_dir {
             Some(folder) => folder.clone(),
-            None => log_folder(environment)?,
+            None => log_folder(context.settings.state_folder.as_deref())?,
         },
         mask,
-        step_summary: environment.step_summary(),
+        step_summary: context.settings.github.step_summary.clone(),
     };
     Ok(RunReport::new(request, printer.clone()))
 }
 
 /// A folder for the logs of this run. Below the user's own state, where those of long ago are
 /// removed; for someone without a home, a new one that nobody else can have made.
-fn log_folder(environment: &Environment) -> Result<PathBuf, FileError> {
-    let Some(state) = environment.state_folder() else {
+fn log_folder(state: Option<&Path>) -> Result<PathBuf, FileError> {
+    let Some(state) = state else {
         let made = tempfile::Builder::new().prefix("basegen-logs-").tempdir();
         return made
             .map(tempfile::TempDir::keep)

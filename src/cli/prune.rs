@@ -2,10 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tokio::runtime::Runtime;
-
 use crate::engine::{ConnectedEngine, StoredImage};
-use crate::error::{ExitCode, FileError, Report, one_line};
+use crate::error::{ExitCode, Report, one_line};
 use crate::image::{Reference, Repository, Tag};
 use crate::matrix::Selection;
 use crate::plan::{Fingerprint, Plan};
@@ -13,10 +11,11 @@ use crate::publish;
 use crate::registry::Registries;
 use crate::report::{Printer, format};
 use crate::verify;
+use crate::version::Version;
 
-use super::args::{GlobalArgs, NamingArgs, PruneArgs};
-use super::recipe::Recipe;
-use super::{Environment, engines, registries, selection};
+use super::Session;
+use super::args::PruneArgs;
+use crate::ops::{self, Context, Naming, Recipe};
 
 /// What is no longer needed.
 #[derive(Default)]
@@ -25,36 +24,29 @@ struct Leftovers {
     images: Vec<StoredImage>,
 }
 
-pub(super) fn run(
-    args: &PruneArgs,
-    global: &GlobalArgs,
-    environment: &Environment,
-    printer: &Printer,
-) -> Result<ExitCode, Report> {
-    let matrix = selection::load(global)?;
+pub(super) fn run(args: &PruneArgs, session: &Session) -> Result<ExitCode, Report> {
+    let Session { context, printer, .. } = session;
     // Which version the tags would have is of no concern.
-    let naming = NamingArgs {
-        version_tag: Some(Some("prune".to_owned())),
+    let naming = Naming {
+        version: Version::custom("prune").ok(),
         registry: args.registry.clone(),
         repository: args.repository.clone(),
-        ..NamingArgs::default()
+        ..Naming::default()
     };
-    let plan = selection::plan_of(&matrix, &Selection::default(), &naming)?;
+    let plan = ops::selection::plan(context, &Selection::default(), &naming)?;
     let recipe = Recipe::of(&plan)?;
-    let runtime = Runtime::new().map_err(FileError::runtime)?;
-    runtime.block_on(prune(args, environment, recipe, printer))?;
+    context.block_on(prune(args, context, recipe, printer))?;
     Ok(ExitCode::Success)
 }
 
 async fn prune(
     args: &PruneArgs,
-    environment: &Environment,
+    context: &Context,
     mut recipe: Recipe<'_>,
     printer: &Printer,
 ) -> Result<(), Report> {
     let plan = recipe.plan;
-    let options = registries::options(plan.matrix, environment)?;
-    let request = engines::request(&args.engine, environment);
+    let request = args.engine.request(context);
     let engine = ConnectedEngine::connect(&request).await;
     if let Err(error) = &engine {
         // The registry's part can be done without.
@@ -62,15 +54,17 @@ async fn prune(
     }
     if !recipe.unpinned().is_empty() {
         let problems = match &engine {
-            Ok(engine) => recipe.resolve_with(engine, &options.credentials).await,
-            Err(_) => recipe.resolve(&registries::open(&options, Vec::new())?).await,
+            Ok(engine) => {
+                recipe.resolve_with(engine, &context.registry_options()?.credentials).await
+            }
+            Err(_) => recipe.resolve(&context.registries()?).await,
         };
         if let Some(problem) = problems.first() {
             printer.message(&format!("warning: nothing is pruned: {problem}\n"));
             return Ok(());
         }
     }
-    let registries = registries::open(&options, Vec::new())?;
+    let registries = context.registries()?;
     let needed: BTreeSet<Fingerprint> = recipe.fingerprints().into_iter().flatten().collect();
     let repositories = repositories(plan);
     let mut leftovers = Leftovers {

@@ -8,21 +8,18 @@ use futures_util::future::join_all;
 use crate::engine::Destination;
 use crate::error::{ExitCode, Explain, Report};
 use crate::event::{Event, Events};
-use crate::image::{Digest, Reference, ReferenceError, Repository};
+use crate::image::Digest;
 use crate::matrix::ReleaseSetForm;
 use crate::plan::Plan;
 use crate::publish::{
-    self, LockFile, PublishRequest, Published, Row, RunLock, RunLockError, SetForm, SetName,
-    StageRequest, Staged,
+    self, LockFile, PublishRequest, Published, Row, RunLock, RunLockError, StageRequest, Staged,
 };
 use crate::registry::Registries;
 use crate::report::{self, Printer, Record, RunReport};
 use crate::verify;
 
-use super::Environment;
 use super::build::{Call, Ended};
-use super::recipe::Recipe;
-use super::selection::ArgumentError;
+use crate::ops::{Context, Recipe, release_set};
 
 pub(super) async fn run(call: &Call<'_>, recipe: &Recipe<'_>) -> Result<Ended, Report> {
     check_aliases(call.plan)?;
@@ -30,14 +27,14 @@ pub(super) async fn run(call: &Call<'_>, recipe: &Recipe<'_>) -> Result<Ended, R
     let output = &call.args.output;
     let request = PublishRequest {
         rows: rows(recipe),
-        set: set_name(call.plan)?,
+        set: release_set::names(call.plan)?,
         version: call.plan.version.clone(),
-        known: version_set(call.plan)?,
+        known: release_set::of_version(call.plan)?,
         overwrite: output.overwrite,
         force: call.is_forced(),
         run: call.run_request(Vec::new()),
     };
-    let _lock = lock(call.plan, call.environment, Purpose::Release)?;
+    let _lock = lock(call.plan, call.context, Purpose::Release)?;
     let published =
         publish::publish(request, call.client()?, &call.events, || call.builder()).await?;
     Ok(match published {
@@ -51,12 +48,12 @@ pub(super) async fn stage(call: &Call<'_>, recipe: &Recipe<'_>) -> Result<Ended,
     let request = StageRequest {
         rows: rows(recipe),
         version: call.plan.version.clone(),
-        known: version_set(call.plan)?,
+        known: release_set::of_version(call.plan)?,
         overwrite: call.args.output.overwrite,
         force: call.is_forced(),
         run: call.run_request(Vec::new()),
     };
-    let _lock = lock(call.plan, call.environment, Purpose::Staging)?;
+    let _lock = lock(call.plan, call.context, Purpose::Staging)?;
     let staged = publish::stage(request, call.client()?, &call.events, || call.builder()).await?;
     Ok(match staged {
         Staged::All { .. } => Ended::Staged,
@@ -121,15 +118,10 @@ impl Explain for ImmutableAliases {
 pub(super) fn check_aliases(plan: &Plan<'_>) -> Result<(), ImmutableAliases> {
     let aliases = plan.targets.iter().flat_map(|target| &target.aliases);
     let mut repositories = aliases.map(|alias| &alias.repository);
-    match repositories.find(|repository| immutable_tags(plan, repository)) {
+    match repositories.find(|repository| release_set::has_immutable_tags(plan, repository)) {
         Some(repository) => Err(ImmutableAliases { host: repository.registry().to_owned() }),
         None => Ok(()),
     }
-}
-
-fn immutable_tags(plan: &Plan<'_>, repository: &Repository) -> bool {
-    let settings = plan.matrix.registries.get(repository.registry());
-    settings.is_some_and(|settings| settings.immutable_tags)
 }
 
 /// Warns that nothing keeps an older release from moving the aliases back.
@@ -155,44 +147,6 @@ pub(super) fn rows(recipe: &Recipe<'_>) -> Vec<Row> {
     rows.collect()
 }
 
-/// The tag of the newest release set; those of versions have the version behind it.
-const SET: &str = "basegen-release";
-
-/// What a whole matrix' release set is called: by the version, and by a name that moves on with
-/// the matrix' own versions.
-pub(super) fn set_name(plan: &Plan<'_>) -> Result<Option<SetName>, ArgumentError> {
-    let form = match plan.matrix.publish.release_set {
-        ReleaseSetForm::Artifact => SetForm::Artifact,
-        ReleaseSetForm::Image => SetForm::Image,
-        ReleaseSetForm::Off => return Ok(None),
-    };
-    if !plan.whole {
-        return Ok(None);
-    }
-    let is_immutable = immutable_tags(plan, &plan.first_repository);
-    let moving = (!plan.custom && !is_immutable).then(|| newest_set(plan));
-    let references: Vec<Reference> = version_set(plan)?.into_iter().chain(moving).collect();
-    let version = plan.version.clone();
-    Ok((!references.is_empty()).then_some(SetName { references, version, form }))
-}
-
-/// The release set of the plan's version, in the repository of the matrix' first image, be that
-/// in the plan or not; `None` where the matrix has none written.
-pub(super) fn version_set(plan: &Plan<'_>) -> Result<Option<Reference>, ArgumentError> {
-    let is_off = plan.matrix.publish.release_set == ReleaseSetForm::Off;
-    let Some(version) = plan.version.as_ref().filter(|_| !is_off) else { return Ok(None) };
-    let tag = format!("{SET}-{version}").parse().map_err(|error: ReferenceError| {
-        ArgumentError::new("--version-tag", version.as_str(), &error)
-    })?;
-    Ok(Some(Reference { repository: plan.first_repository.clone(), tag }))
-}
-
-/// The release set that moves on with the matrix' own versions.
-pub(super) fn newest_set(plan: &Plan<'_>) -> Reference {
-    let tag = SET.parse().expect("a tag");
-    Reference { repository: plan.first_repository.clone(), tag }
-}
-
 /// The purpose of a run that takes locks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
@@ -208,10 +162,10 @@ pub(super) enum Purpose {
 /// moves no tag that anybody pulls, and blocks no release.
 pub(super) fn lock(
     plan: &Plan<'_>,
-    environment: &Environment,
+    context: &Context,
     purpose: Purpose,
 ) -> Result<RunLock, RunLockError> {
-    let folder = lock_folder(environment)?.join(match purpose {
+    let folder = lock_folder(context)?.join(match purpose {
         Purpose::Release => "releases",
         Purpose::Staging => "staging",
     });
@@ -233,9 +187,9 @@ pub(super) fn lock(
 
 /// The user's state folder; for a user without one, a folder below the temporary folder. Never the
 /// checkout, which may come from anybody.
-fn lock_folder(environment: &Environment) -> Result<PathBuf, RunLockError> {
-    match environment.state_folder() {
+fn lock_folder(context: &Context) -> Result<PathBuf, RunLockError> {
+    match context.settings.state_folder.clone() {
         Some(folder) => Ok(folder),
-        None => publish::user_folder(&environment.temporary_folder()),
+        None => publish::user_folder(&context.settings.temporary_folder),
     }
 }

@@ -5,8 +5,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use tokio::runtime::Runtime;
-
 use crate::error::{ExitCode, Explain, FileError, Report};
 use crate::forge::{
     Base, Body, GitHub, GitHubOptions, ImageRow, Notes, Opened, Proposal, ReleasePullRequest,
@@ -21,10 +19,8 @@ use crate::report::{Outputs, Printer, markdown};
 use crate::version::Version;
 
 use super::in_step::{self, OnBase};
-use super::publish::{newest_set, version_set};
-use super::recipe::Recipe;
-use super::selection::ArgumentError;
-use super::{Environment, bump, forge, registries, released, signals, stands};
+use super::{Session, bump, forge, released};
+use crate::ops::{ArgumentError, Context, Recipe, lookup, release_set, signals};
 
 /// What a pull request is asked for with, beside what the matrix says.
 #[derive(Debug, Clone, Default)]
@@ -133,7 +129,7 @@ pub(super) struct Proposing<'a> {
     version: &'a Version,
     options: GitHubOptions,
     wishes: Wishes,
-    environment: &'a Environment,
+    context: &'a Context,
     printer: &'a Printer,
 }
 
@@ -141,9 +137,9 @@ impl<'a> Proposing<'a> {
     pub(super) fn new(
         plan: &'a Plan<'a>,
         wishes: Wishes,
-        environment: &'a Environment,
-        printer: &'a Printer,
+        session: &'a Session,
     ) -> Result<Self, Report> {
+        let Session { context, printer, .. } = session;
         let version = plan.version.as_ref().ok_or(bump::NoVersion)?;
         if plan.custom {
             return Err(ProposalError::Custom(version.to_string()).into());
@@ -159,8 +155,8 @@ impl<'a> Proposing<'a> {
         if title > MAX_TITLE {
             return Err(ProposalError::LongTitle(title).into());
         }
-        let options = forge::options(plan.matrix, environment, printer, wishes.dry_run)?;
-        let proposing = Self { plan, version, options, wishes, environment, printer };
+        let options = forge::options(plan.matrix, context, printer, wishes.dry_run)?;
+        let proposing = Self { plan, version, options, wishes, context, printer };
         if !proposing.wishes.dry_run {
             proposing.look()?;
         }
@@ -170,29 +166,26 @@ impl<'a> Proposing<'a> {
     /// Sees that the base can be edited, and that no open pull request is in the way: what the
     /// release would fail at after it was published is said before.
     fn look(&self) -> Result<(), Report> {
-        let runtime = Runtime::new().map_err(FileError::runtime)?;
-        let mut github = wait(&runtime, GitHub::connect(&self.options))?;
-        let base = wait(&runtime, github.base(base_name(self.plan.matrix, &self.wishes)))?;
-        let edits = wait(&runtime, in_step::on_base(self.plan, self.version, &github, &base))?;
+        let mut github = wait(self.context, GitHub::connect(&self.options))?;
+        let base = wait(self.context, github.base(base_name(self.plan.matrix, &self.wishes)))?;
+        let edits = wait(self.context, in_step::on_base(self.plan, self.version, &github, &base))?;
         self.check_order(&edits, &base)?;
         if !edits.is_empty() {
             let (request, _) = self.request(&edits.prefix, &Notes::default(), &base, MAX_BODY)?;
-            wait(&runtime, github.find_own(&request, &base))?;
+            wait(self.context, github.find_own(&request, &base))?;
         }
-        runtime.shutdown_background();
         Ok(())
     }
 
     /// Opens the pull request, updates the open one, or finds that there is nothing to do.
     pub(super) fn run(&self) -> Result<ExitCode, Report> {
-        let runtime = Runtime::new().map_err(FileError::runtime)?;
         let missing = self.missing()?;
         if !missing.is_empty() && !self.wishes.dry_run {
             return Err(self.not_whole(missing).into());
         }
-        let mut github = wait(&runtime, GitHub::connect(&self.options))?;
-        let base = wait(&runtime, github.base(base_name(self.plan.matrix, &self.wishes)))?;
-        let edits = wait(&runtime, in_step::on_base(self.plan, self.version, &github, &base))?;
+        let mut github = wait(self.context, GitHub::connect(&self.options))?;
+        let base = wait(self.context, github.base(base_name(self.plan.matrix, &self.wishes)))?;
+        let edits = wait(self.context, in_step::on_base(self.plan, self.version, &github, &base))?;
         self.check_order(&edits, &base)?;
         if edits.is_empty() {
             let message = format!(
@@ -203,28 +196,27 @@ impl<'a> Proposing<'a> {
             return Ok(ExitCode::Success);
         }
         let notes = match missing.is_empty() {
-            true => wait(&runtime, self.notes(&edits.version))?,
-            false => self.expected(&edits.version, &runtime)?,
+            true => wait(self.context, self.notes(&edits.version))?,
+            false => self.expected(&edits.version)?,
         };
         let (request, _) = self.request(&edits.prefix, &notes, &base, MAX_BODY)?;
-        let open = wait(&runtime, github.find_own(&request, &base))?;
+        let open = wait(self.context, github.find_own(&request, &base))?;
         let room = MAX_BODY - open.map_or(0, |open| open.kept_bytes(&request)).min(MAX_BODY);
         let (request, body) = self.request(&edits.prefix, &notes, &base, room)?;
         if self.wishes.dry_run {
-            let diff = wait(&runtime, edits.diff(&github))?;
+            let diff = wait(self.context, edits.diff(&github))?;
             self.show(&request, &base, &diff);
             return Ok(ExitCode::Success);
         }
         self.write_notes(&notes, &request, &body)?;
         let changes = edits.changes();
-        let branch = wait(&runtime, github.prepare(&request, &base, &changes))?;
+        let branch = wait(self.context, github.prepare(&request, &base, &changes))?;
         // Nobody shall be asked to merge what cannot be pulled: tags may have gone since.
         let missing = self.missing()?;
         if !missing.is_empty() {
             return Err(self.not_whole(missing).into());
         }
-        let opened = wait(&runtime, github.open(&request, &base, &branch))?;
-        runtime.shutdown_background();
+        let opened = wait(self.context, github.open(&request, &base, &branch))?;
         if let Some(opened) = opened {
             self.tell(&opened)?;
         } else {
@@ -236,7 +228,7 @@ impl<'a> Proposing<'a> {
 
     /// What of the release is not in its registry.
     fn missing(&self) -> Result<Vec<String>, Report> {
-        let differences = released::differences(self.plan, true, self.environment)?;
+        let differences = released::differences(self.plan, true, self.context)?;
         Ok(differences.problems.into_iter().map(|(message, _)| message).collect())
     }
 
@@ -258,8 +250,7 @@ impl<'a> Proposing<'a> {
 
     /// What the registry has of the release, beside that of the version that the base says.
     async fn notes(&self, before: &Version) -> Result<Notes, Report> {
-        let options = registries::options(self.plan.matrix, self.environment)?;
-        let registries = registries::open(&options, Vec::new())?;
+        let registries = self.context.registries()?;
         let set = self.set(&registries, self.version).await?;
         let previous = match before == self.version {
             true => None,
@@ -289,7 +280,7 @@ impl<'a> Proposing<'a> {
         registries: &Registries,
         version: &Version,
     ) -> Result<Option<(crate::image::Reference, ReleaseSet, crate::image::Digest)>, Report> {
-        let Some(mut reference) = version_set(self.plan)? else { return Ok(None) };
+        let Some(mut reference) = release_set::of_version(self.plan)? else { return Ok(None) };
         let tag = reference.tag.as_str().replace(self.version.as_str(), version.as_str());
         let Ok(tag) = tag.parse() else { return Ok(None) };
         reference.tag = tag;
@@ -318,11 +309,10 @@ impl<'a> Proposing<'a> {
     }
 
     /// What the release will be, of one that is not published yet.
-    fn expected(&self, before: &Version, runtime: &Runtime) -> Result<Notes, Report> {
-        let stands = stands::required(self.plan, self.environment)?;
-        let options = registries::options(self.plan.matrix, self.environment)?;
-        let registries = registries::open(&options, Vec::new())?;
-        let previous = wait(runtime, self.set(&registries, before))?.map(|(_, set, _)| set);
+    fn expected(&self, before: &Version) -> Result<Notes, Report> {
+        let stands = wait(self.context, lookup::required_status(self.context, self.plan))?;
+        let registries = self.context.registries()?;
+        let previous = wait(self.context, self.set(&registries, before))?.map(|(_, set, _)| set);
         let prints = Recipe::of(self.plan)?.fingerprints();
         let rows = self.plan.targets.iter().zip(stands).zip(prints);
         let rows = rows.map(|((target, stand), fingerprint)| ImageRow {
@@ -391,8 +381,8 @@ impl<'a> Proposing<'a> {
 
     /// Where all images are listed if the pull request leaves some out.
     fn place_of_all(&self) -> String {
-        let run = self.environment.variable("GITHUB_RUN_ID");
-        match run.filter(|_| self.environment.step_summary().is_some()) {
+        let run = self.context.settings.github.run_id.as_deref();
+        match run.filter(|_| self.context.settings.github.step_summary.as_ref().is_some()) {
             Some(run) => format!("The summary of workflow run {run} lists all of them."),
             None => format!("`basegen status {}` lists all of them.", self.version),
         }
@@ -417,7 +407,7 @@ impl<'a> Proposing<'a> {
         if body.spilled.is_none() {
             return Ok(());
         }
-        let summary = self.environment.step_summary();
+        let summary = self.context.settings.github.step_summary.as_ref();
         if let Some(path) = &summary {
             let text = notes.body(&request.marker, "", MAX_SUMMARY).text;
             markdown::add(path, &format!("{text}\n")).map_err(FileError::summary)?;
@@ -451,11 +441,11 @@ impl<'a> Proposing<'a> {
                  Server the workflows start only after the pull request is closed and reopened",
             );
         }
-        if let Some(path) = self.environment.path("GITHUB_OUTPUT") {
+        if let Some(path) = &self.context.settings.github.output {
             let outputs = Outputs::new()
                 .with("pull_request", pull.number)
                 .with("pull_request_url", &pull.url);
-            outputs.append(&path).map_err(FileError::outputs)?;
+            outputs.append(path).map_err(FileError::outputs)?;
         }
         Ok(())
     }
@@ -487,32 +477,30 @@ fn marker_of(matrix: &Matrix, prefix: &str) -> String {
 pub(super) fn earlier_versions(
     plan: &Plan<'_>,
     wishes: &Wishes,
-    environment: &Environment,
-    printer: &Printer,
+    session: &Session,
 ) -> Result<Vec<String>, Report> {
+    let Session { context, printer, .. } = session;
     check_base(wishes.base.as_deref())?;
     let matrix = plan.matrix;
-    let options = forge::options(matrix, environment, printer, wishes.dry_run)?;
+    let options = forge::options(matrix, context, printer, wishes.dry_run)?;
     let marker = marker_of(matrix, &git::prefix(matrix.folder()).unwrap_or_default());
-    let runtime = Runtime::new().map_err(FileError::runtime)?;
-    let mut github = wait(&runtime, GitHub::connect(&options))?;
-    let base = wait(&runtime, github.base(base_name(matrix, wishes)))?;
-    let mut versions = Vec::from_iter(wait(&runtime, github.proposed_version(&marker, &base))?);
+    let mut github = wait(context, GitHub::connect(&options))?;
+    let base = wait(context, github.base(base_name(matrix, wishes)))?;
+    let mut versions = Vec::from_iter(wait(context, github.proposed_version(&marker, &base))?);
     if base.is_default {
-        let registries = registries::open(&registries::options(matrix, environment)?, Vec::new())?;
-        let newest = wait(&runtime, ReleaseSet::read(&registries, &newest_set(plan)))?;
+        let registries = context.registries()?;
+        let newest = wait(context, ReleaseSet::read(&registries, &release_set::newest(plan)))?;
         versions.extend(newest.and_then(|(set, _)| set.version));
     }
-    runtime.shutdown_background();
     Ok(versions)
 }
 
 /// Waits for `work`, or for an interrupt: what was asked of GitHub by then is found by the next run.
 fn wait<T, E: Into<Report>>(
-    runtime: &Runtime,
+    context: &Context,
     work: impl Future<Output = Result<T, E>>,
 ) -> Result<T, Report> {
-    runtime.block_on(async {
+    context.block_on(async {
         tokio::select! {
             done = work => done.map_err(Into::into),
             () = signals::received() => Err(ProposalError::Interrupted.into()),

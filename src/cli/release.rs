@@ -6,9 +6,10 @@ use crate::plan::{Plan, PlanRequest, PublicationStatus, PublishedState};
 use crate::report::{Printer, format};
 use crate::version::{self, BumpError, FileEdit, Level, Said, Version};
 
-use super::args::{BuildArgs, GlobalArgs, NamingArgs, OutputArgs, ReleaseArgs, SelectionArgs};
+use super::args::{BuildArgs, NamingArgs, OutputArgs, ReleaseArgs, SelectionArgs};
 use super::pull_request::{Proposing, Wishes};
-use super::{Environment, build, bump, in_step, pull_request, selection, stands};
+use super::{Session, build, bump, in_step, pull_request};
+use crate::ops::lookup;
 
 /// A release goes forward.
 #[derive(Debug, thiserror::Error)]
@@ -28,13 +29,9 @@ impl Explain for Lower {
     }
 }
 
-pub(super) fn run(
-    args: ReleaseArgs,
-    global: &GlobalArgs,
-    environment: &Environment,
-    printer: &Printer,
-) -> Result<ExitCode, Report> {
-    let matrix = selection::load(global)?;
+pub(super) fn run(args: ReleaseArgs, session: &Session) -> Result<ExitCode, Report> {
+    let Session { context, printer, .. } = session;
+    let matrix = context.matrix()?;
     let table = matrix.version.as_ref().ok_or(bump::NoVersion)?;
     let wishes = Wishes {
         base: args.base.clone(),
@@ -43,17 +40,17 @@ pub(super) fn run(
         notes: args.notes.clone(),
     };
     let proposing = args.pr.then_some(&wishes);
-    let version = version(args.to.as_deref(), table, &matrix, proposing, environment, printer)?;
+    let version = version(args.to.as_deref(), table, &matrix, proposing, session)?;
     let Some(version) = version else { return Ok(ExitCode::Success) };
-    let plan = plan(&matrix, &version)?;
+    let plan = plan(matrix, &version)?;
     // What is wrong with it is said before anything is built.
     let proposing = match args.pr {
-        true => Some(Proposing::new(&plan, wishes, environment, printer)?),
+        true => Some(Proposing::new(&plan, wishes, session)?),
         false => None,
     };
     let edits = in_step::here(&plan, &version)?;
     if !args.dry_run {
-        let code = build::execute(&build_args(args), &plan, global, environment, printer)?;
+        let code = build::execute(&build_args(args), &plan, session)?;
         if code != ExitCode::Success {
             return Ok(code);
         }
@@ -76,9 +73,9 @@ fn version(
     table: &VersionTable,
     matrix: &Matrix,
     proposing: Option<&Wishes>,
-    environment: &Environment,
-    printer: &Printer,
+    session: &Session,
 ) -> Result<Option<Version>, Report> {
+    let Session { context, printer, .. } = session;
     let Some(to) = to else { return Ok(Some(version::read(table, &matrix.checkout)?)) };
     let Ok(level) = to.parse::<Level>() else {
         let first = version::say(&table.first(), &matrix.checkout)?;
@@ -89,21 +86,21 @@ fn version(
     };
     let first = version::agreed(table, &matrix.checkout)?.swap_remove(0);
     let plan = plan(matrix, &first.version)?;
-    if !bump::is_released(&plan, environment)? {
+    if !bump::is_released(&plan, context)? {
         let version = &first.version;
         printer.note(&format!(
             "{version} is not released yet: it is released, and what has changed goes with it"
         ));
         return Ok(Some(first.version));
     }
-    let stands = stands::required(&plan, environment)?;
+    let stands = context.block_on(lookup::required_status(context, &plan))?;
     if stands.iter().all(|stand| stand.state == PublishedState::Published) {
         let message = format!("nothing changed: no image has since {} was released", first.version);
         printer.done(&message);
         return Ok(None);
     }
     let earlier = match proposing {
-        Some(wishes) => pull_request::earlier_versions(&plan, wishes, environment, printer)?,
+        Some(wishes) => pull_request::earlier_versions(&plan, wishes, session)?,
         None => Vec::new(),
     };
     // An older version, or a text that is none, does not count.
@@ -114,7 +111,7 @@ fn version(
         Some((_, version)) => version,
         None => version::bump(&first, level, None)?,
     };
-    Ok(Some(free_version(version, &first, level, matrix, environment, printer)?))
+    Ok(Some(free_version(version, &first, level, matrix, session)?))
 }
 
 /// Counts up from `version` until no release has other content under it. A version that has the
@@ -124,18 +121,18 @@ fn free_version(
     first: &Said,
     level: Level,
     matrix: &Matrix,
-    environment: &Environment,
-    printer: &Printer,
+    session: &Session,
 ) -> Result<Version, Report> {
+    let Session { context, printer, .. } = session;
     loop {
         let plan = plan(matrix, &version)?;
-        if !bump::is_released(&plan, environment)? {
+        if !bump::is_released(&plan, context)? {
             return Ok(version);
         }
         let is_other = |stand: &PublicationStatus| {
             matches!(stand.state, PublishedState::Changed | PublishedState::New)
         };
-        if !stands::required(&plan, environment)?.iter().any(is_other) {
+        if !context.block_on(lookup::required_status(context, &plan))?.iter().any(is_other) {
             return Ok(version);
         }
         let next = version::bump(&first.at(&version)?, level, None)?;

@@ -3,17 +3,14 @@
 use std::collections::BTreeMap;
 
 use futures_util::future::try_join_all;
-use tokio::runtime::Runtime;
 
-use crate::error::{FileError, Report};
+use crate::error::Report;
 use crate::image::Reference;
 use crate::plan::{Plan, Target};
 use crate::publish::{self, Audited, Finding, PublishError, ReleaseSet};
 use crate::registry::Registries;
 
-use super::publish::{newest_set, version_set};
-use super::recipe::Recipe;
-use super::{Environment, registries, stands};
+use crate::ops::{Context, Recipe, lookup, registries, release_set};
 
 /// How a plan differs from the release of its version.
 #[derive(Debug, Default)]
@@ -29,30 +26,27 @@ pub(super) struct Differences {
 pub(super) fn differences(
     plan: &Plan<'_>,
     expected: bool,
-    environment: &Environment,
+    context: &Context,
 ) -> Result<Differences, Report> {
     let Some(version) = &plan.version else { return Ok(Differences::default()) };
-    let registries = registries::open(&registries::options(plan.matrix, environment)?, Vec::new())?;
-    let runtime = Runtime::new().map_err(FileError::runtime)?;
-    let Some(reference) = version_set(plan)? else {
-        let missing = runtime.block_on(missing_tags(plan, &registries));
-        runtime.shutdown_background();
+    let registries = context.registries()?;
+    let Some(reference) = release_set::of_version(plan)? else {
+        let missing = context.block_on(missing_tags(plan, &registries));
         let missing = missing?;
         let is_known = expected || missing.len() < plan.targets.len();
         let problems = if is_known { missing } else { Vec::new() };
         return Ok(Differences { problems, changed: Vec::new() });
     };
     let mut recipe = Recipe::of(plan)?;
-    let found = runtime.block_on(async {
+    let found = context.block_on(async {
         let Some((set, _)) = ReleaseSet::read(&registries, &reference).await? else {
             return Ok::<_, Report>(None);
         };
         set.check_repositories(&reference, &plan.repositories())?;
-        stands::resolve(&mut recipe, environment).await?;
+        lookup::resolve(context, &mut recipe).await?;
         let problems = of_set(plan, &set, &registries).await?;
         Ok(Some(Differences { problems, changed: changed(&recipe, &set) }))
     });
-    runtime.shutdown_background();
     Ok(match found? {
         Some(differences) => differences,
         None if expected => {
@@ -120,7 +114,7 @@ async fn of_set(
             }
         }
     }
-    for alias in publish::stray_aliases(registries, set, &newest_set(plan)).await? {
+    for alias in publish::stray_aliases(registries, set, &release_set::newest(plan)).await? {
         let message =
             format!("the alias `{}` does not point to the newest release", alias.reference);
         differences.push((message, "`basegen --push` moves it".to_owned()));

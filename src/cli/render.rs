@@ -7,18 +7,15 @@ use crate::plan::Lock;
 use crate::render::{self, Rendered, Renderer};
 use crate::report::Printer;
 
-use super::args::{GlobalArgs, RenderArgs};
-use super::selection;
+use super::Session;
+use super::args::RenderArgs;
 
 /// How many of the files that contexts have left out are reported by name.
 const MAX_LEFT_OUT: usize = 10;
 
-pub(super) fn run(
-    args: &RenderArgs,
-    global: &GlobalArgs,
-    printer: &Printer,
-) -> Result<ExitCode, Report> {
-    let matrix = selection::load(global)?;
+pub(super) fn run(args: &RenderArgs, session: &Session) -> Result<ExitCode, Report> {
+    let Session { context, printer, .. } = session;
+    let matrix = context.matrix()?;
     let selected = matrix.select(&args.selection.selection()?)?;
     let pins = Lock::of(&matrix)?.pins;
     let mut renderer = Renderer::new(&matrix)?.pinned(pins);

@@ -1,34 +1,13 @@
 //! From arguments to a selection and a plan.
 
-use crate::error::{ExitCode, Explain, Report};
+use crate::error::Report;
 use crate::image::Platform;
-use crate::matrix::{self, Matrix, Selection, Term};
-use crate::plan::{Plan, PlanRequest};
-use crate::version::{self, Version};
+use crate::matrix::{Selection, Term};
+use crate::plan::Plan;
+use crate::version::Version;
 
-use super::allow;
-use super::args::{GlobalArgs, NamingArgs, SelectionArgs};
-
-/// An argument whose value cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[error("`{flag} {value}` is refused: {reason}")]
-pub(super) struct ArgumentError {
-    pub(super) flag: &'static str,
-    pub(super) value: String,
-    pub(super) reason: String,
-}
-
-impl ArgumentError {
-    pub(super) fn new(flag: &'static str, value: &str, reason: &dyn std::fmt::Display) -> Self {
-        Self { flag, value: value.to_owned(), reason: reason.to_string() }
-    }
-}
-
-impl Explain for ArgumentError {
-    fn exit_code(&self) -> ExitCode {
-        ExitCode::Usage
-    }
-}
+use super::args::{NamingArgs, SelectionArgs};
+use crate::ops::{self, ArgumentError, Context, Naming};
 
 impl SelectionArgs {
     pub(super) fn selection(&self) -> Result<Selection, ArgumentError> {
@@ -125,25 +104,16 @@ pub(super) fn terms(flag: &'static str, text: &str) -> Result<Vec<Term>, Argumen
 }
 
 impl NamingArgs {
-    pub(super) fn request(&self, matrix: &Matrix) -> Result<PlanRequest, Report> {
-        let version = match (self.custom_version(), &matrix.version) {
-            (Some(text), _) => Some(Version::custom(text).map_err(|_| {
-                ArgumentError::new("--version-tag", text, &"it cannot be in a tag")
-            })?),
-            (None, Some(table)) => Some(version::read(table, &matrix.checkout)?),
-            (None, None) => None,
-        };
-        self.with_version(version)
-    }
-
-    /// What is to be called how, by another version than the matrix' own.
-    pub(super) fn with_version(&self, version: Option<Version>) -> Result<PlanRequest, Report> {
+    pub(super) fn naming(&self) -> Result<Naming, ArgumentError> {
+        let version = self.custom_version().map(|text| {
+            let unusable = |_| ArgumentError::new("--version-tag", text, &"it cannot be in a tag");
+            Version::custom(text).map_err(unusable)
+        });
         let platform = |text: &String| {
             text.parse::<Platform>().map_err(|error| ArgumentError::new("--platform", text, &error))
         };
-        Ok(PlanRequest {
-            version,
-            is_custom: self.custom_version().is_some(),
+        Ok(Naming {
+            version: version.transpose()?,
             registry: self.registry.clone(),
             repository: self.repository.clone(),
             platforms: self.platform.iter().map(platform).collect::<Result<_, _>>()?,
@@ -151,28 +121,13 @@ impl NamingArgs {
     }
 }
 
-/// Loads the matrix of a run.
-pub(super) fn load(global: &GlobalArgs) -> Result<Matrix, Report> {
-    Ok(matrix::load_with(&global.file, allow::files(&global.allow))?)
-}
-
-/// Plans what is selected of `matrix`.
+/// Plans the variants that the arguments select.
 pub(super) fn plan<'a>(
-    matrix: &'a Matrix,
+    context: &'a Context,
     selection: &SelectionArgs,
     naming: &NamingArgs,
 ) -> Result<Plan<'a>, Report> {
-    plan_of(matrix, &selection.selection()?, naming)
-}
-
-/// Plans `selection` of `matrix`.
-pub(super) fn plan_of<'a>(
-    matrix: &'a Matrix,
-    selection: &Selection,
-    naming: &NamingArgs,
-) -> Result<Plan<'a>, Report> {
-    let selected = matrix.select(selection)?;
-    Ok(Plan::new(matrix, &selected, naming.request(matrix)?)?)
+    ops::selection::plan(context, &selection.selection()?, &naming.naming()?)
 }
 
 #[cfg(test)]

@@ -8,11 +8,12 @@ use crate::git::Snapshot;
 use crate::matrix::{Matrix, Selected, Selection, load_in};
 use crate::plan::{Comparison, Inputs, Lock, Plan, PlanRequest};
 use crate::render::Renderer;
-use crate::report::{Printer, escape_json};
+use crate::report::escape_json;
 use crate::version::{self, Version};
 
-use super::args::{GlobalArgs, NamingArgs, PlanFormat, PlannedArgs};
-use super::selection;
+use super::Session;
+use super::args::{PlanFormat, PlannedArgs};
+use crate::ops::{Context, Naming};
 
 /// The state at the revision is no matrix that can be compared with.
 #[derive(Debug, thiserror::Error)]
@@ -37,12 +38,12 @@ pub(super) fn run(
     args: &PlannedArgs,
     format: PlanFormat,
     revision: &str,
-    global: &GlobalArgs,
-    printer: &Printer,
+    session: &Session,
 ) -> Result<ExitCode, Report> {
-    let matrix = selection::load(global)?;
+    let Session { context, printer, .. } = session;
+    let matrix = context.matrix()?;
     let chosen = args.selection.selection()?;
-    let since = compare(&matrix, &chosen, &args.naming, revision, global)?;
+    let since = compare(&matrix, &chosen, &args.naming.naming()?, revision, context)?;
     printer.result(&match format {
         PlanFormat::Markdown => since.comparison.markdown(),
         PlanFormat::Json => escape_json(&since.comparison.json(revision, since.snapshot.commit())),
@@ -77,15 +78,15 @@ impl Since {
 pub(super) fn compare(
     matrix: &Matrix,
     chosen: &Selection,
-    naming: &NamingArgs,
+    naming: &Naming,
     revision: &str,
-    global: &GlobalArgs,
+    context: &Context,
 ) -> Result<Since, Report> {
     // What an image is called is not what it is: any version will do.
-    let request = naming.with_version(Version::custom("since").ok())?;
+    let request = naming.with_version(Version::custom("since").ok());
     let now = images(matrix, &matrix.select(chosen)?, &request)?;
     let snapshot = Snapshot::new(revision, matrix.folder())?;
-    let file = global.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let file = context.settings.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
     snapshot.require(&file)?;
     let then = |error: Report| then(&error, revision, &snapshot);
     let earlier =

@@ -1,19 +1,18 @@
 //! `basegen status`: whether a release is still what it was published as.
 
 use serde_json::json;
-use tokio::runtime::Runtime;
 
-use crate::error::{ExitCode, Explain, FileError, Report};
+use crate::error::{ExitCode, Explain, Report};
 use crate::image::{Digest, Reference};
-use crate::matrix::{Matrix, ReleaseSetForm, Selection};
+use crate::matrix::{ReleaseSetForm, Selection};
 use crate::plan;
 use crate::publish::{self, Audited, Finding, PublishError, ReleaseSet, StrayAlias};
 use crate::registry::Registries;
-use crate::report::{Printer, escape_json};
+use crate::report::escape_json;
 
-use super::args::{GlobalArgs, StatusArgs, TextFormat};
-use super::publish::{newest_set, version_set};
-use super::{Environment, registries, selection};
+use super::Session;
+use super::args::{StatusArgs, TextFormat};
+use crate::ops::{self, Context, release_set};
 
 /// The matrix has no release sets written.
 #[derive(Debug, thiserror::Error)]
@@ -30,22 +29,19 @@ impl Explain for NoReleaseSet {
     }
 }
 
-pub(super) fn run(
-    args: &StatusArgs,
-    global: &GlobalArgs,
-    environment: &Environment,
-    printer: &Printer,
-) -> Result<ExitCode, Report> {
-    let matrix = selection::load(global)?;
+pub(super) fn run(args: &StatusArgs, session: &Session) -> Result<ExitCode, Report> {
+    let Session { context, printer, .. } = session;
+    let matrix = context.matrix()?;
     if matrix.publish.release_set == ReleaseSetForm::Off {
         return Err(NoReleaseSet.into());
     }
-    let registries = registries::open(&registries::options(&matrix, environment)?, Vec::new())?;
-    let runtime = Runtime::new().map_err(FileError::runtime)?;
+    let registries = context.registries()?;
     let Found { newest, reference, set, digest } =
-        runtime.block_on(find(&matrix, args, &registries))?;
-    let images = runtime.block_on(publish::audit(&registries, &set))?;
-    let stray = runtime.block_on(publish::stray_aliases(&registries, &set, &newest))?;
+        context.block_on(find(context, args, &registries))?;
+    let (images, stray) = context.block_on(async {
+        let images = publish::audit(&registries, &set).await?;
+        Ok((images, publish::stray_aliases(&registries, &set, &newest).await?))
+    })?;
     let is_whole = stray.is_empty() && images.iter().all(|image| image.finding == Finding::Whole);
     printer.result(&match args.format {
         TextFormat::Table => table(&images, &stray, &format!("{reference}@{digest}")),
@@ -66,7 +62,7 @@ struct Found {
 
 /// The release set that `args` name. A version is found with and without a leading `v`.
 async fn find(
-    matrix: &Matrix,
+    context: &Context,
     args: &StatusArgs,
     registries: &Registries,
 ) -> Result<Found, Report> {
@@ -78,11 +74,12 @@ async fn find(
     for version in spellings {
         let mut naming = args.naming.clone();
         naming.version_tag = version.map(Some).or(naming.version_tag);
-        let plan = selection::plan_of(matrix, &Selection::default(), &naming)?;
-        let reference = version_set(&plan)?.unwrap_or_else(|| newest_set(&plan));
+        let plan = ops::selection::plan(context, &Selection::default(), &naming.naming()?)?;
+        let reference =
+            release_set::of_version(&plan)?.unwrap_or_else(|| release_set::newest(&plan));
         if let Some((set, digest)) = ReleaseSet::read(registries, &reference).await? {
             set.check_repositories(&reference, &plan.repositories())?;
-            return Ok(Found { newest: newest_set(&plan), reference, set, digest });
+            return Ok(Found { newest: release_set::newest(&plan), reference, set, digest });
         }
         missing.get_or_insert(reference);
     }

@@ -3,8 +3,6 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use tokio::runtime::Runtime;
-
 use crate::error::{ExitCode, Explain, FileError, Report};
 use crate::files::{self, Access};
 use crate::image::Reference;
@@ -12,11 +10,11 @@ use crate::matrix::{Matrix, nearest};
 use crate::plan::{Lock, Move};
 use crate::registry::Registries;
 use crate::render::{Pins, Renderer, familiar};
-use crate::report::Printer;
+use crate::report::Verbosity;
 
-use super::args::{EngineArgs, GlobalArgs, UpdateArgs};
-use super::selection::ArgumentError;
-use super::{Environment, engines, registries, selection};
+use super::Session;
+use super::args::UpdateArgs;
+use crate::ops::{ArgumentError, registries};
 
 /// How many differences or images are told one by one.
 const MAX_TOLD: usize = 50;
@@ -69,13 +67,9 @@ fn told(reference: &Reference) -> String {
     familiar(&reference.canonical()).to_owned()
 }
 
-pub(super) fn run(
-    args: &UpdateArgs,
-    global: &GlobalArgs,
-    environment: &Environment,
-    printer: &Printer,
-) -> Result<ExitCode, Report> {
-    let matrix = selection::load(global)?;
+pub(super) fn run(args: &UpdateArgs, session: &Session) -> Result<ExitCode, Report> {
+    let Session { context, printer, .. } = session;
+    let matrix = context.matrix()?;
     let before = Lock::of(&matrix)?;
     let upstreams = upstreams(&matrix)?;
     for name in &upstreams.unknown {
@@ -83,7 +77,7 @@ pub(super) fn run(
         printer.message(&told);
     }
     let wanted = chosen(&upstreams.references, &args.images)?;
-    let pins = Lookup { environment, global, printer }.pins(&matrix, &wanted)?;
+    let pins = Lookup { session }.pins(&wanted)?;
     let now = Lock { pins: kept(&before, &upstreams.references, pins, args.images.is_empty()) };
     let moves = before.moves_to(&now);
     if args.check && !moves.is_empty() {
@@ -180,33 +174,26 @@ fn kept(before: &Lock, needed: &BTreeSet<Reference>, found: Pins, is_whole: bool
 
 /// Asks registries what images are now.
 pub(super) struct Lookup<'a> {
-    pub(super) environment: &'a Environment,
-    pub(super) global: &'a GlobalArgs,
-    pub(super) printer: &'a Printer,
+    pub(super) session: &'a Session,
 }
 
 impl Lookup<'_> {
     /// The digests of `wanted`; an error where a registry does not have one.
-    pub(super) fn pins(&self, matrix: &Matrix, wanted: &[Reference]) -> Result<Pins, Report> {
-        let Self { environment, global, printer } = self;
-        let mut options = registries::options(matrix, environment)?;
-        let runtime = Runtime::new().map_err(FileError::runtime)?;
+    pub(super) fn pins(&self, wanted: &[Reference]) -> Result<Pins, Report> {
+        let Session { context, printer, style, .. } = self.session;
+        let mut options = context.registry_options()?.clone();
         let of_docker_hub = wanted.iter().any(|image| image.repository.registry() == "docker.io");
-        if of_docker_hub {
-            match runtime
-                .block_on(engines::mirrors(&engines::request(&EngineArgs::default(), environment)))
-            {
-                Ok(mirrors) => options.mirrors = mirrors,
-                Err(problem) if global.verbose => {
-                    printer
-                        .message(&format!("no engine tells of mirrors of Docker Hub: {problem}"));
+        let answers = context.block_on(async {
+            if of_docker_hub {
+                match context.mirrors().await {
+                    Ok(mirrors) => options.mirrors = mirrors,
+                    Err(problem) if style.verbosity == Verbosity::Verbose => printer
+                        .message(&format!("no engine tells of mirrors of Docker Hub: {problem}")),
+                    Err(_) => {}
                 }
-                Err(_) => {}
             }
-        }
-        let registries = Registries::new(&options)?;
-        let answers = runtime.block_on(registries::digests(&registries, wanted));
-        runtime.shutdown_background();
+            Ok(registries::digests(&Registries::new(&options)?, wanted).await)
+        })?;
         let mut pins = Pins::new();
         let mut missing = Vec::new();
         for (reference, answer) in wanted.iter().zip(answers) {

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::engine::{EngineRequest, TlsFiles};
+use crate::ops::Context;
 use clap::builder::PossibleValuesParser;
 use clap::{ArgAction, Args, ValueEnum};
 
@@ -201,4 +203,18 @@ pub(in crate::cli) struct EngineArgs {
     /// Its private key
     #[arg(long, value_name = "FILE", requires = "builder_cert")]
     pub(in crate::cli) builder_key: Option<PathBuf>,
+}
+
+impl EngineArgs {
+    /// Returns the request for the named engine, or else for the one of Docker's own settings.
+    pub(in crate::cli) fn request(&self, context: &Context) -> EngineRequest {
+        let builder_tls = match (&self.builder_ca, &self.builder_cert, &self.builder_key) {
+            (Some(ca), Some(cert), Some(key)) => {
+                Some(TlsFiles { ca: ca.clone(), cert: cert.clone(), key: key.clone() })
+            }
+            _ => None,
+        };
+        let environment = context.settings.engine.clone();
+        EngineRequest { builder: self.builder.clone(), builder_tls, environment }
+    }
 }

@@ -3,21 +3,17 @@
 use crate::matrix::{Diagnostic, Matrix, SourceError};
 use crate::registry::{NamedHosts, Owner};
 
-use super::Environment;
+use super::Variables;
 
 /// Checks the variables that `[registries]` names, before any host is contacted.
-pub(super) fn check_registries(
-    matrix: &Matrix,
-    environment: &Environment,
-) -> Result<(), SourceError> {
-    let named = named_hosts(environment);
+pub(crate) fn check_registries(matrix: &Matrix, named: &NamedHosts) -> Result<(), SourceError> {
     let registries = matrix.registries.iter();
     let variables = registries.flat_map(|(host, settings)| {
         settings.variables.iter().map(move |(variable, span)| (host, variable, span))
     });
     let diagnostics = variables.filter_map(|(host, variable, span)| {
         let owner = Owner::of(variable)?;
-        (!owner.admits(variable, host, &named)).then(|| {
+        (!owner.admits(variable, host, named)).then(|| {
             let message = format!("the variable `{variable}` is not sent to `{host}`");
             let label = format!("it is for {}", owner.hosts());
             Diagnostic::new(span.clone(), message, label).help(
@@ -29,12 +25,11 @@ pub(super) fn check_registries(
 }
 
 /// Checks the variables that `[pull_request]` names, whose values go to `api_host`.
-pub(super) fn check_pull_request(
+pub(crate) fn check_pull_request(
     matrix: &Matrix,
     api_host: &str,
-    environment: &Environment,
+    named: &NamedHosts,
 ) -> Result<(), SourceError> {
-    let named = named_hosts(environment);
     let table = &matrix.pull_request;
     let keys =
         [&table.token_secret_name, &table.app_id_secret_name, &table.app_private_key_secret_name];
@@ -42,7 +37,7 @@ pub(super) fn check_pull_request(
         let variable = name.get_ref();
         let owner = Owner::of(variable)?;
         // The caller has made sure that the host is GitHub's.
-        (owner != Owner::GitHub && !owner.admits(variable, api_host, &named)).then(|| {
+        (owner != Owner::GitHub && !owner.admits(variable, api_host, named)).then(|| {
             let message = format!("the variable `{variable}` is not sent to GitHub");
             Diagnostic::new(name.span(), message, format!("it is for {}", owner.hosts()))
         })
@@ -52,15 +47,15 @@ pub(super) fn check_pull_request(
 
 /// Checks that no build step is given a well-known token because the matrix asks for it. Build steps run
 /// commands of the checkout, which may send the token anywhere.
-pub(super) fn check_build_secrets(
+pub(crate) fn check_build_secrets(
     matrix: &Matrix,
     is_given: impl Fn(&str) -> bool,
-    environment: &Environment,
+    variables: &Variables,
 ) -> Result<(), SourceError> {
     let diagnostics = matrix.build.secrets.iter().filter_map(|(id, table)| {
         let variable = table.env.as_ref()?;
         let name = variable.get_ref();
-        let is_set = environment.bytes(name).is_some_and(|value| !value.is_empty());
+        let is_set = variables.bytes(name).is_some_and(|value| !value.is_empty());
         (is_set && !is_given(id) && Owner::of(name).is_some()).then(|| {
             let message = format!("the variable `{name}` is not given to build steps");
             let label = "the matrix alone asks for this token";
@@ -75,28 +70,15 @@ fn refuse(matrix: &Matrix, diagnostics: Vec<Diagnostic>) -> Result<(), SourceErr
     if diagnostics.is_empty() { Ok(()) } else { Err(SourceError::new(&matrix.source, diagnostics)) }
 }
 
-/// Returns the hosts that the environment and the command line name.
-fn named_hosts(environment: &Environment) -> NamedHosts {
-    let hosts = |names: &[&str]| {
-        let values = names.iter().filter_map(|name| environment.variable(name));
-        values.filter_map(host_of).collect::<Vec<_>>()
-    };
-    NamedHosts {
-        github: environment.github_hosts(),
-        gitlab: hosts(&["CI_REGISTRY", "CI_SERVER_URL"]),
-        aws: hosts(&["AWS_ENDPOINT_URL_ECR", "AWS_ENDPOINT_URL"]),
-    }
-}
-
 /// Returns `host[:port]` of a URL, or of a text that is one without its scheme.
-pub(super) fn host_of(text: &str) -> Option<String> {
+pub(crate) fn host_of(text: &str) -> Option<String> {
     let is_url = text.contains("://");
     let url = if is_url { text.to_owned() } else { format!("https://{text}") };
     authority(&url.parse().ok()?)
 }
 
 /// Returns `host[:port]` of a URL.
-pub(super) fn authority(url: &reqwest::Url) -> Option<String> {
+pub(crate) fn authority(url: &reqwest::Url) -> Option<String> {
     let host = url.host_str()?;
     Some(url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
 }

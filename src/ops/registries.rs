@@ -11,11 +11,11 @@ use crate::image::{Digest, Reference};
 use crate::matrix::{Matrix, RegistrySettings};
 use crate::registry::{
     AWS_VARIABLES, CredentialSources, Credentials, DockerConfig, HostOptions, Network, PlainHttp,
-    Proxies, Registries, RegistryError, RegistryOptions, RetryPolicy, Timeouts, VARIABLE_PREFIX,
-    Variables, shell_safe,
+    Registries, RegistryError, RegistryOptions, RetryPolicy, Timeouts, VARIABLE_PREFIX, Variables,
+    shell_safe,
 };
 
-use super::{Environment, engines, owners};
+use super::{Settings, owners};
 
 /// The certificates cannot be read that connections are to trust.
 #[derive(Debug, thiserror::Error)]
@@ -29,12 +29,9 @@ impl Explain for CertificatesError {
 }
 
 /// What a client of registries is told.
-pub(super) fn options(
-    matrix: &Matrix,
-    environment: &Environment,
-) -> Result<RegistryOptions, Report> {
-    owners::check_registries(matrix, environment)?;
-    let sources = sources(matrix, environment)?;
+pub(crate) fn options(matrix: &Matrix, settings: &Settings) -> Result<RegistryOptions, Report> {
+    owners::check_registries(matrix, &settings.named_hosts)?;
+    let sources = sources(matrix, settings)?;
     let Network { proxies, certificates } = sources.network.clone();
     let hosts = matrix.registries.iter();
     Ok(RegistryOptions {
@@ -45,13 +42,8 @@ pub(super) fn options(
     })
 }
 
-/// A client; `mirrors` are asked before Docker Hub.
-pub(super) fn open(options: &RegistryOptions, mirrors: Vec<String>) -> Result<Registries, Report> {
-    Ok(Registries::new(&RegistryOptions { mirrors, ..options.clone() })?)
-}
-
 /// What a client is told whose answers are good to have: it asks once, and not for long.
-pub(super) fn brief(options: &RegistryOptions) -> RegistryOptions {
+pub(crate) fn brief(options: &RegistryOptions) -> RegistryOptions {
     RegistryOptions {
         retry: RetryPolicy { attempts: 1, ..RetryPolicy::default() },
         timeouts: Timeouts::brief(),
@@ -60,7 +52,7 @@ pub(super) fn brief(options: &RegistryOptions) -> RegistryOptions {
 }
 
 /// What registries have under each name; they themselves hold back what is too much at once.
-pub(super) async fn digests<'a>(
+pub(crate) async fn digests<'a>(
     registries: &Registries,
     wanted: impl IntoIterator<Item = &'a Reference>,
 ) -> Vec<Result<Option<Digest>, RegistryError>> {
@@ -82,21 +74,12 @@ fn host_options(settings: &RegistrySettings) -> HostOptions {
 
 /// The proxies and certificates of the environment, and the certificates of the matrix: a
 /// network that re-signs what build steps fetch re-signs this too.
-pub(super) fn network(matrix: &Matrix, environment: &Environment) -> Result<Network, Report> {
-    let variable = |lower: &str, upper: &str| {
-        let value = environment.variable(lower).or_else(|| environment.variable(upper));
-        value.map(str::to_owned)
-    };
+pub(crate) fn network(matrix: &Matrix, settings: &Settings) -> Result<Network, Report> {
     // The system's own are read from where `SSL_CERT_FILE` says, which is `auto`.
     let named = matrix.build.ca_certificates.as_ref().filter(|named| named.get_ref() != "auto");
     let file = named.map(|named| matrix.resolve_path(named, Access::Read)).transpose()?;
     Ok(Network {
-        proxies: Proxies {
-            http: variable("http_proxy", "HTTP_PROXY"),
-            https: variable("https_proxy", "HTTPS_PROXY"),
-            all: variable("all_proxy", "ALL_PROXY"),
-            no_proxy: variable("no_proxy", "NO_PROXY"),
-        },
+        proxies: settings.proxies.clone(),
         certificates: file.as_deref().map(certificates).transpose()?.unwrap_or_default(),
     })
 }
@@ -106,18 +89,18 @@ fn certificates(path: &Path) -> Result<Vec<u8>, CertificatesError> {
 }
 
 /// All that credentials are looked for in.
-fn sources(matrix: &Matrix, environment: &Environment) -> Result<CredentialSources, Report> {
+fn sources(matrix: &Matrix, settings: &Settings) -> Result<CredentialSources, Report> {
     let methods = matrix.registries.iter();
     let methods =
         methods.filter_map(|(host, settings)| Some((host.clone(), settings.auth.clone()?)));
     Ok(CredentialSources {
-        variables: variables(matrix, environment),
+        variables: variables(matrix, &settings.variables),
         methods: methods.collect(),
         docker: DockerConfig {
-            folder: engines::docker_environment(environment).docker_folder(),
-            search_path: environment.path("PATH").map(Into::into),
+            folder: settings.engine.docker_folder(),
+            search_path: settings.variables.path("PATH").map(Into::into),
         },
-        network: network(matrix, environment)?,
+        network: network(matrix, settings)?,
         plain_http: PlainHttp {
             hosts: matrix
                 .registries
@@ -125,16 +108,16 @@ fn sources(matrix: &Matrix, environment: &Environment) -> Result<CredentialSourc
                 .filter(|(_, settings)| settings.plain_http == Some(true))
                 .map(|(host, _)| host.clone())
                 .collect(),
-            allowed: environment.plain_http_hosts(),
+            allowed: settings.plain_http_hosts.clone(),
         },
     })
 }
 
 /// The variables that may hold credentials, and no others.
-fn variables(matrix: &Matrix, environment: &Environment) -> Variables {
-    let of_registries = environment.names(VARIABLE_PREFIX).map(str::to_owned);
+fn variables(matrix: &Matrix, set: &super::Variables) -> Variables {
+    let of_registries = set.names(VARIABLE_PREFIX).map(str::to_owned);
     let of_methods = matrix.registries.values().flat_map(|settings| &settings.variables);
     let of_methods = of_methods.flat_map(|(name, _)| [name.clone(), shell_safe(name)]);
     let names = of_registries.chain(of_methods).chain(AWS_VARIABLES.map(str::to_owned));
-    names.filter_map(|name| environment.secret(&name).map(|value| (name, value))).collect()
+    names.filter_map(|name| set.secret(&name).map(|value| (name, value))).collect()
 }

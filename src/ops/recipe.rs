@@ -14,26 +14,26 @@ use crate::render::{BuildContext, Pins, Renderer, TemplateLine, Unverified, fami
 use super::registries;
 
 /// A plan and, for each of its targets, what makes it.
-pub(super) struct Recipe<'a> {
-    pub(super) plan: &'a Plan<'a>,
-    pub(super) contexts: Vec<BuildContext>,
-    pub(super) inputs: Vec<Inputs>,
+pub struct Recipe<'a> {
+    pub plan: &'a Plan<'a>,
+    pub contexts: Vec<BuildContext>,
+    pub inputs: Vec<Inputs>,
     /// The files that contexts have left out; see [`Renderer::left_out`].
-    pub(super) left_out: BTreeSet<String>,
+    pub left_out: BTreeSet<String>,
     unresolved: Vec<Unresolved>,
 }
 
 /// An upstream image whose digest could not be looked up.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("`{}` is not pinned: {problem}", familiar(&image.canonical()))]
-pub(super) struct Unresolved {
-    pub(super) image: Reference,
+pub struct Unresolved {
+    pub image: Reference,
     problem: String,
 }
 
 impl<'a> Recipe<'a> {
     /// Renders the targets of `plan`, with upstream images pinned as `basegen.lock` says.
-    pub(super) fn of(plan: &'a Plan<'a>) -> Result<Self, Report> {
+    pub fn of(plan: &'a Plan<'a>) -> Result<Self, Report> {
         let variants: Vec<_> = plan.targets.iter().map(|target| target.variant).collect();
         let pins = Lock::of(plan.matrix)?.pins;
         let mut renderer = Renderer::new(plan.matrix)?.pinned(pins);
@@ -44,7 +44,7 @@ impl<'a> Recipe<'a> {
     }
 
     /// The upstream images that no lock pins, and the platforms that they are needed for.
-    pub(super) fn unpinned(&self) -> BTreeMap<Reference, BTreeSet<Platform>> {
+    pub fn unpinned(&self) -> BTreeMap<Reference, BTreeSet<Platform>> {
         let mut unpinned: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
         for (target, context) in self.plan.targets.iter().zip(&self.contexts) {
             let upstreams = context.upstreams.iter().filter(|upstream| upstream.digest.is_none());
@@ -57,7 +57,7 @@ impl<'a> Recipe<'a> {
 
     /// Looks up what no lock pins, once for all targets, so that no two of them are built on
     /// different images. Gives what could not be looked up, and why.
-    pub(super) async fn resolve(&mut self, registries: &Registries) -> Vec<Unresolved> {
+    pub async fn resolve(&mut self, registries: &Registries) -> Vec<Unresolved> {
         let images = self.unpinned();
         let answers = registries::digests(registries, images.keys()).await;
         let answers = answers.into_iter().map(|answer| match answer {
@@ -69,7 +69,7 @@ impl<'a> Recipe<'a> {
     }
 
     /// The same through the engine that builds, which alone knows all of its mirrors.
-    pub(super) async fn resolve_with(
+    pub async fn resolve_with(
         &mut self,
         engine: &ConnectedEngine,
         credentials: &Arc<Credentials>,
@@ -82,7 +82,7 @@ impl<'a> Recipe<'a> {
 
     /// Returns a warning for each `ADD` source without a checksum or commit, with its place in a
     /// template.
-    pub(super) fn unverified(&self) -> BTreeSet<String> {
+    pub fn unverified(&self) -> BTreeSet<String> {
         let sources = self.contexts.iter().flat_map(|context| {
             context.unverified().into_iter().map(move |source| (context, source))
         });
@@ -127,7 +127,7 @@ impl<'a> Recipe<'a> {
     }
 
     /// Renders each Dockerfile template of `plan` for one variant.
-    pub(super) fn check_templates(plan: &Plan<'_>) -> Result<(), Report> {
+    pub fn check_templates(plan: &Plan<'_>) -> Result<(), Report> {
         let mut seen = BTreeSet::new();
         let targets = plan.targets.iter().filter(|target| seen.insert(&target.dockerfile));
         let variants: Vec<_> = targets.map(|target| target.variant).collect();
@@ -136,7 +136,7 @@ impl<'a> Recipe<'a> {
     }
 
     /// Refuses targets with unpinned inputs: jobs on several machines would build them differently.
-    pub(super) fn require_pins(&self) -> Result<(), PublishError> {
+    pub fn require_pins(&self) -> Result<(), PublishError> {
         let targets = self.plan.targets.iter().zip(&self.inputs);
         let unpinned = targets.filter(|(_, inputs)| inputs.fingerprint().is_none());
         let targets: Vec<String> = unpinned.map(|(target, _)| target.id().to_owned()).collect();
@@ -144,7 +144,7 @@ impl<'a> Recipe<'a> {
     }
 
     /// Why it is not certain what each target is made of, where it is not.
-    pub(super) fn uncertainties(&self) -> Vec<Option<String>> {
+    pub fn uncertainties(&self) -> Vec<Option<String>> {
         let rows = self.inputs.iter().zip(&self.contexts);
         let reasons = rows.map(|(inputs, context)| {
             if inputs.fingerprint().is_some() {
@@ -167,12 +167,12 @@ impl<'a> Recipe<'a> {
     }
 
     /// What each target is made of, where that is certain.
-    pub(super) fn fingerprints(&self) -> Vec<Option<Fingerprint>> {
+    pub fn fingerprints(&self) -> Vec<Option<Fingerprint>> {
         self.inputs.iter().map(Inputs::fingerprint).collect()
     }
 
     /// The targets, ready to be built for `destination`.
-    pub(super) fn jobs(&self, destination: &Destination) -> Vec<BuildJob> {
+    pub fn jobs(&self, destination: &Destination) -> Vec<BuildJob> {
         let mut after = match destination {
             Destination::Registry => self.plan.leaders(),
             Destination::Engine | Destination::OciLayout(_) => vec![Vec::new(); self.inputs.len()],

@@ -11,7 +11,7 @@ pub(super) async fn watch(cancel: CancellationToken) {
 }
 
 /// Is over at the first interrupt or termination signal.
-pub(super) async fn received() {
+pub async fn received() {
     let interrupt = signal(SignalKind::interrupt());
     let terminate = signal(SignalKind::terminate());
     // Where signals cannot be watched, they do what they do without us.

@@ -1,0 +1,24 @@
+//! The operations of basegen, one file each, callable without the command line.
+//!
+//! `ops::<command>::run(&Context, XRequest) -> Result<XOutcome, Report>` does the work of a command: it decides, asks
+//! registries, engines and GitHub, and writes files. It neither parses arguments nor writes to a terminal. `cli` turns
+//! arguments into the request and the outcome into text and an exit code. [`Context`] owns what operations share; start
+//! reading there, then with [`plan`], the simplest operation.
+
+pub mod context;
+mod error;
+pub mod list;
+pub mod lookup;
+pub mod owners;
+pub mod plan;
+pub mod recipe;
+pub mod registries;
+pub mod release_set;
+pub mod selection;
+pub mod signals;
+
+pub use context::{Context, GitHubStep, Messages, Settings, Variables};
+pub use error::ArgumentError;
+pub use lookup::StatusLookup;
+pub use recipe::Recipe;
+pub use selection::Naming;

@@ -1,0 +1,54 @@
+//! From a selection to a plan.
+
+use super::Context;
+use crate::error::Report;
+use crate::image::Platform;
+use crate::matrix::{Matrix, Selection};
+use crate::plan::{Plan, PlanRequest};
+use crate::version::{self, Version};
+
+/// The parts of image names that a request sets instead of the matrix.
+#[derive(Debug, Clone, Default)]
+pub struct Naming {
+    /// A version that is not the matrix' own.
+    pub version: Option<Version>,
+    /// The registry.
+    pub registry: Option<String>,
+    /// The repository, with names as in the matrix.
+    pub repository: Option<String>,
+    /// The platforms to build for.
+    pub platforms: Vec<Platform>,
+}
+
+impl Naming {
+    /// Returns the request of a plan. Reads the version from its file unless the request sets one.
+    pub fn request(&self, matrix: &Matrix) -> Result<PlanRequest, Report> {
+        let version = match (&self.version, &matrix.version) {
+            (Some(version), _) => Some(version.clone()),
+            (None, Some(table)) => Some(version::read(table, &matrix.checkout)?),
+            (None, None) => None,
+        };
+        Ok(self.with_version(version))
+    }
+
+    /// Returns the request of a plan for `version`.
+    pub fn with_version(&self, version: Option<Version>) -> PlanRequest {
+        PlanRequest {
+            version,
+            is_custom: self.version.is_some(),
+            registry: self.registry.clone(),
+            repository: self.repository.clone(),
+            platforms: self.platforms.clone(),
+        }
+    }
+}
+
+/// Plans the selected variants of the matrix.
+pub fn plan<'a>(
+    context: &'a Context,
+    selection: &Selection,
+    naming: &Naming,
+) -> Result<Plan<'a>, Report> {
+    let matrix = context.matrix()?;
+    Ok(Plan::new(matrix, &matrix.select(selection)?, naming.request(matrix)?)?)
+}
