@@ -1,7 +1,7 @@
 //! Who may import whom, and which outside names each room may speak. The walls that crates
 //! would be, in a package that is one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// For each room, the rooms of this crate that it may import. Every room may speak of itself.
@@ -178,4 +178,32 @@ fn every_path_in_the_maps_exists() {
         }
     }
     assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
+/// The table of rooms in ARCHITECTURE.md has the same imports. Its text explains who imports `error`.
+#[test]
+fn the_documented_rooms_are_these() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md");
+    let text = fs_err::read_to_string(path).expect("the page");
+    let names = |cell: &str| -> BTreeSet<String> {
+        cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    };
+    let mut documented = BTreeMap::new();
+    for row in text.lines().filter(|line| line.starts_with("| `src/")) {
+        let cells: Vec<&str> = row.split(" | ").collect();
+        if let [room, _, imports] = cells[..] {
+            let room = room.trim_start_matches("| `src/").trim_end_matches(['/', '`']);
+            documented.insert(room.trim_end_matches(".rs").to_owned(), names(imports));
+        }
+    }
+    for (room, allowed) in ROOMS.iter().filter(|(room, _)| *room != "main") {
+        let mut imports = documented.remove(*room).unwrap_or_else(|| panic!("{room} is missing"));
+        if imports.is_empty() && allowed.len() > 5 {
+            continue; // `all`
+        }
+        imports.insert("error".to_owned());
+        let allowed = allowed.iter().map(ToString::to_string).chain(["error".to_owned()]).collect();
+        assert_eq!(imports, allowed, "{room}");
+    }
+    assert!(documented.is_empty(), "{documented:?}");
 }

@@ -142,7 +142,7 @@ impl SourceError {
 const MAX_SHOWN: usize = 50;
 
 impl fmt::Display for SourceError {
-    /// Writes the diagnostics, up to [`MAX_SHOWN`]. The first has no `error: `: the printer adds it.
+    /// Writes the diagnostics, up to `MAX_SHOWN`. The first has no `error: `: the printer adds it.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = self.diagnostics.iter().take(MAX_SHOWN);
         let mut shown: Vec<String> =
