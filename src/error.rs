@@ -238,7 +238,7 @@ fn has_secret_parameter(query: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// 43: signed URLs and the state of an upload are passwords.
+    /// Signed URLs and upload states grant access.
     #[test]
     fn queries_of_urls_are_left_out() {
         for (text, all, secret) in [

@@ -273,7 +273,7 @@ mod tests {
         BTreeMap::from([(name.to_owned(), url.to_owned())])
     }
 
-    /// 43: a step may print the proxy that it was given.
+    /// A step may print the proxy that it was given.
     #[test]
     fn passwords_of_proxies_are_masked() {
         for url in ["http://me:p%40ss-word@proxy.example:3128", "me:p%40ss-word@proxy.example"] {

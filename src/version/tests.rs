@@ -86,7 +86,6 @@ fn what_is_unclear_is_refused() {
     insta::assert_snapshot!(read_from("VERSION", "1\n2\n", ""), @"error: cannot find the version in `VERSION`: it holds more than one line; give `constant` or `pattern`");
 }
 
-/// 41: a second assignment anywhere on any line.
 #[test]
 fn a_second_assignment_is_found_wherever_it_is() {
     for (name, first, second) in [

@@ -96,7 +96,7 @@ async fn what_an_url_brings_without_a_checksum_is_never_unchanged() {
         for version in ["v1", "v2"] {
             fs_err::write(folder.path().join("VERSION"), format!("{version}\n")).expect("a file");
             let mut command = run(folder.path(), &[]);
-            command.args(&push).args(["--overwrite"]).env("XDG_STATE_HOME", folder.path());
+            command.args(&push).args(["--overwrite"]);
             let output = command.output().expect("the command runs");
             told = String::from_utf8_lossy(&output.stderr).into_owned();
             assert!(output.status.success(), "{told}");
@@ -183,7 +183,7 @@ fn a_secret_reaches_its_step_from_the_environment() {
     ));
     let mut command =
         run(folder.path(), &["--secret", "id=token,env=THE_TOKEN", "-v", "--log-dir", "logs"]);
-    command.args(push()).env("XDG_STATE_HOME", folder.path().join("state"));
+    command.args(push());
     command.env("THE_TOKEN", &canary);
     let output = command.output().expect("the command runs");
     let errors = String::from_utf8_lossy(&output.stderr);

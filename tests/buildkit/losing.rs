@@ -25,7 +25,6 @@ fn engine(path: &Path) -> JoinHandle<()> {
     })
 }
 
-/// Fault 15.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_engine_fails_what_it_was_building_and_the_others_are_told() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -77,7 +76,7 @@ async fn a_lost_engine_fails_what_it_was_building_and_the_others_are_told() {
     removed.expect("the image that was built is in the engine");
 }
 
-/// Fault 15: runs the command where there is a megabyte of disk, and lists what it leaves there.
+/// Runs a command on a disk of one megabyte, then lists the files that it left there.
 const IN_A_MEGABYTE: &str = r#"
 mount -t tmpfs -o size=1m none "$1" && shift
 listed=$1 && shift
@@ -161,9 +160,8 @@ async fn push_checked(registry: &FakeRegistry) -> (Option<i32>, String) {
     fs_err::create_dir(folder.path().join("dockerfiles")).expect("a folder");
     fs_err::write(folder.path().join("matrix.toml"), matrix).expect("a file");
     fs_err::write(folder.path().join("dockerfiles/Dockerfile.hbs"), dockerfile).expect("a file");
-    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_basegen"));
-    command.args(["--push", "--registry", &registry.host()]).current_dir(folder.path());
-    command.env("XDG_STATE_HOME", folder.path().join("state"));
+    let mut command = tokio::process::Command::from(testbed::basegen(folder.path()));
+    command.args(["--push", "--registry", &registry.host()]);
     let output = command.output().await.expect("the command runs");
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }

@@ -119,9 +119,8 @@ async fn a_release_goes_where_the_matrix_says_that_there_is_no_tls() {
     fs_err::write(folder.path().join("matrix.toml"), matrix).expect("a file");
     fs_err::write(templates.join("Dockerfile.hbs"), "FROM scratch\nCOPY a /a\n").expect("a file");
     fs_err::write(templates.join("a"), testbed::unique()).expect("a file");
-    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_basegen"));
-    command.current_dir(folder.path()).arg("--push");
-    command.env("XDG_STATE_HOME", folder.path().join("state"));
+    let mut command = tokio::process::Command::from(testbed::basegen(folder.path()));
+    command.arg("--push");
     let output = command.output().await.expect("the command runs");
     let told = String::from_utf8_lossy(&output.stderr);
     if testbed::has_graph_driver().await {

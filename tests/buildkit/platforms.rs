@@ -42,8 +42,8 @@ fn project() -> tempfile::TempDir {
 
 /// Pushes as someone who has the state folder `state`.
 async fn push(folder: &Path, host: &str, version: &str, state: &str) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_basegen"));
-    command.current_dir(folder).env("XDG_STATE_HOME", folder.join(state));
+    let mut command = Command::from(testbed::basegen(folder));
+    command.env("XDG_STATE_HOME", folder.join(state));
     command.args(["--push", "--registry", host, "--version-tag", version]);
     command.output().await.expect("the command runs")
 }

@@ -80,9 +80,8 @@ impl Project {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_basegen"));
-        command.current_dir(self.folder.path()).args(arguments);
-        command.env("XDG_STATE_HOME", self.folder.path().join("state"));
+        let mut command = Command::from(testbed::basegen(self.folder.path()));
+        command.args(arguments);
         command
     }
 
@@ -259,7 +258,7 @@ async fn a_mirror_that_only_the_engine_knows_pins_what_is_published_twice() {
     assert!(errors.contains("all 8 images are already published"), "{errors}");
 }
 
-/// Fault 16: killed at every state of a release, by SIGKILL.
+/// The run is killed with SIGKILL in each phase of the release.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_is_killed_is_finished_by_the_next() {
     let project = Project::new().await;
@@ -300,7 +299,6 @@ async fn a_run_that_is_killed_is_finished_by_the_next() {
     }
 }
 
-/// Fault 19.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_image_that_is_not_what_its_row_says_stops_the_release() {
     let project = Project::new().await;
@@ -319,7 +317,7 @@ async fn an_image_that_is_not_what_its_row_says_stops_the_release() {
     assert_eq!(project.names(), Vec::<String>::new());
 }
 
-/// Fault 20: what a tag stands for is asked once, for all rows.
+/// A tag is resolved once for all variants.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upstream_that_moves_meanwhile_is_the_same_for_all_rows() {
     let project = Project::new().await;
@@ -389,7 +387,7 @@ fn image(layer: &Digest, size: usize) -> (String, String) {
     (config, manifest.to_string())
 }
 
-/// Fault 17, in the phases of a release that no engine has a part in.
+/// In the phases of a release that need no engine.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupt_ends_a_release_and_a_second_one_at_once() {
     let project = Project::new().await;

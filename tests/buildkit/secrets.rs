@@ -109,12 +109,10 @@ fn project(registry: &FakeRegistry, way: &Way) -> tempfile::TempDir {
 
 /// Publishes with everything that tells of it turned on.
 async fn publish(folder: &Path, way: &Way, host: &str) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_basegen"));
+    let mut command = testbed::basegen(folder);
     command
-        .current_dir(folder)
         .args(["--push", "--version-tag", "v1", "--progress", "json", "--log-dir", "logs"])
         .args(["--metadata-file", "images.json"])
-        .env("XDG_STATE_HOME", folder.join("state"))
         .env("GITHUB_ACTIONS", "true")
         .env("GITHUB_STEP_SUMMARY", folder.join("summary.md"))
         .env("RUST_BACKTRACE", "full");
@@ -186,7 +184,7 @@ async fn a_password_that_is_refused_shows_nowhere_either() {
     }
 }
 
-/// 43: a build step prints its secret and the proxy that it was given, in every form, and fails.
+/// A build step prints its secret and its proxy in every encoding, and fails.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_step_that_prints_its_secret_shows_it_nowhere() {
     const PROXY: &str = "http://me:pr0xy-5a1fPq@127.0.0.1:9";
@@ -206,12 +204,10 @@ async fn a_step_that_prints_its_secret_shows_it_nowhere() {
     fs_err::create_dir(folder.path().join("dockerfiles")).expect("a folder");
     fs_err::write(folder.path().join("dockerfiles/Dockerfile.hbs"), dockerfile).expect("a file");
     for (progress, code) in [("json", 6), ("plain", 6), ("github", 6)] {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_basegen"));
+        let mut command = testbed::basegen(folder.path());
         command
-            .current_dir(folder.path())
             .args(["--version-tag", "v1", "--verbose", "--log-dir", "logs", "--progress", progress])
             .args(["--metadata-file", "images.json"])
-            .env("XDG_STATE_HOME", folder.path().join("state"))
             .env("GITHUB_ACTIONS", "true")
             .env("GITHUB_STEP_SUMMARY", folder.path().join("summary.md"))
             .env("all_proxy", PROXY)

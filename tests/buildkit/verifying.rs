@@ -132,9 +132,8 @@ impl Project {
     async fn run(&self, run: &str, arguments: &[&str]) -> (Option<i32>, Vec<String>, String) {
         let check = format!("[[verify]]\nname = \"word\"\nrun = {run}\n");
         self.file("matrix.toml", &format!("{}{check}", self.matrix));
-        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_basegen"));
-        command.current_dir(self.folder.path()).args(arguments);
-        command.env("XDG_STATE_HOME", self.folder.path().join("state"));
+        let mut command = tokio::process::Command::from(testbed::basegen(self.folder.path()));
+        command.args(arguments);
         let output = command.output().await.expect("the command runs");
         let printed = String::from_utf8(output.stdout).expect("UTF-8");
         let told = String::from_utf8(output.stderr).expect("UTF-8");
@@ -150,7 +149,6 @@ fn digests(printed: &[String]) -> Vec<&str> {
     printed.iter().filter_map(|line| Some(line.split_once('@')?.1)).collect()
 }
 
-/// Fault 36.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_check_that_is_new_runs_on_the_published_image_before_it_is_named_again() {
     let project = Project::new(Some(&testbed::registry()));

@@ -16,6 +16,7 @@ mod init;
 mod merge;
 mod output;
 mod plan;
+mod prune;
 mod release;
 mod render;
 mod security;

@@ -119,7 +119,7 @@ async fn other_refusals_have_their_way_out() {
     }
 }
 
-/// 26: a server that repeats what it was sent does not make us repeat it.
+/// A server that repeats the token in its response does not get it into an error.
 #[tokio::test]
 async fn no_error_holds_a_secret() {
     let github = repository().await;

@@ -21,7 +21,6 @@ fn answer(status: u16, message: &str) -> Fault {
     Fault::Answer(status, Vec::new(), serde_json::json!({ "message": message }).to_string())
 }
 
-/// 27: the answer to "create PR" is lost.
 #[tokio::test]
 async fn a_lost_answer_to_opening_it_leaves_one() {
     let github = repository().await;
@@ -31,7 +30,6 @@ async fn a_lost_answer_to_opening_it_leaves_one() {
     assert_eq!(github.count("POST", "*/pulls"), 1);
 }
 
-/// 27: the head of the branch is not the one that was read.
 #[tokio::test]
 async fn a_stale_head_is_read_anew() {
     let github = repository().await;
@@ -48,7 +46,6 @@ async fn a_stale_head_is_read_anew() {
     assert_eq!(github.file(BRANCH, "theirs.txt").as_deref(), Some("theirs"));
 }
 
-/// 27: a human's commit on the branch.
 #[tokio::test]
 async fn a_branch_with_somebody_elses_commit_is_left_alone() {
     let github = repository().await;
@@ -67,7 +64,6 @@ async fn a_branch_with_somebody_elses_commit_is_left_alone() {
     assert_eq!(github.with(|store| store.branches[BRANCH].clone()), before);
 }
 
-/// 28: a secondary rate limit is waited for.
 #[tokio::test]
 async fn a_short_wait_is_waited_for() {
     let limited = "You have exceeded a secondary rate limit. Please wait a few minutes";
@@ -129,7 +125,6 @@ impl std::io::Write for Written {
     }
 }
 
-/// 28: one that takes long is told.
 #[tokio::test]
 async fn a_long_wait_is_told_and_not_waited_for() {
     let github = repository().await;
@@ -150,7 +145,7 @@ async fn a_long_wait_is_told_and_not_waited_for() {
     assert_eq!(state(&github), DONE);
 }
 
-/// 28: GraphQL tells of its limits with the status of a success.
+/// GraphQL reports its rate limits in responses of status 200.
 #[tokio::test]
 async fn a_limit_of_graphql_is_waited_for_or_told() {
     let limited = |kind: &str, message: &str, headers| {

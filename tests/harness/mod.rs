@@ -2,6 +2,7 @@
 //!
 //! - [`registry`] and [`github`] are servers which fail where a test says so; [`auth`] has registries that ask for credentials.
 //! - [`project`] is a folder with a small matrix, [`release_project`] one with a registry and a GitHub.
+//! - [`variants`] has the fingerprints and staging tags of a matrix.
 //! - [`machine`] publishes releases through the library, [`pull_request`] proposes them, [`registry_client`] is the bare client.
 //! - [`testbed`] is the real engine and registry, [`workflows`] a runner of GitHub's workflows.
 //!
@@ -19,4 +20,5 @@ pub mod registry;
 pub mod registry_client;
 pub mod release_project;
 pub mod testbed;
+pub mod variants;
 pub mod workflows;

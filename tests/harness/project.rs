@@ -85,26 +85,25 @@ pub(crate) fn stdout(mut command: Command) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-/// Runs git in the project's folder, as nobody in particular.
-pub(crate) fn git(project: &Project, arguments: &[&str]) {
+/// Runs git in `folder`, without the configuration of the user, the system and git's hooks.
+pub(crate) fn git(folder: &Path, arguments: &[&str]) {
     let mut command = Command::new("git");
     command.args(["-c", "user.name=a", "-c", "user.email=a@example.org"]).args(arguments);
-    // Not even what a hook that runs these tests would tell of its own repository.
     command.env_clear().env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
-    let output = command.current_dir(project.path()).output().expect("git");
+    let output = command.current_dir(folder).output().expect("git");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 pub(crate) fn commit(project: &Project, tag: &str) {
-    git(project, &["add", "--all"]);
-    git(project, &["commit", "--quiet", "--message", tag]);
-    git(project, &["tag", tag]);
+    git(project.path(), &["add", "--all"]);
+    git(project.path(), &["commit", "--quiet", "--message", tag]);
+    git(project.path(), &["tag", tag]);
 }
 
 /// The usual project, committed and called `first`.
 pub(crate) fn committed() -> Project {
     let project = Project::new();
-    git(&project, &["init", "--quiet"]);
+    git(project.path(), &["init", "--quiet"]);
     commit(&project, "first");
     project
 }

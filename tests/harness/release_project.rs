@@ -1,20 +1,18 @@
 //! A project whose images are in a registry already, so that no engine is needed to release them.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::process::Output;
 
-use basegen::image::{Digest, Tag};
-use basegen::matrix::{self, Selection};
-use basegen::plan::{Fingerprint, Inputs, Lock, Plan, PlanRequest};
+use basegen::image::Digest;
+use basegen::plan::{Fingerprint, Inputs};
 use basegen::registry::Manifest;
-use basegen::render::Renderer;
-use basegen::version::Version;
 use serde_json::json;
 use tokio::process::Command;
 
 use crate::harness::github::{FakeGitHub, REPOSITORY};
+use crate::harness::project::git;
 use crate::harness::registry::FakeRegistry;
+use crate::harness::variants::variants;
 
 const MATRIX: &str = r#"
 [image]
@@ -83,13 +81,8 @@ impl Project {
         self.write("matrix.toml", &format!("{matrix}{more}"));
     }
 
-    /// Runs git in the folder, as nobody in particular.
     pub fn git(&self, arguments: &[&str]) {
-        let mut command = std::process::Command::new("git");
-        command.args(["-c", "user.name=a", "-c", "user.email=a@example.org"]).args(arguments);
-        command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
-        let output = command.current_dir(self.folder.path()).output().expect("git");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        git(self.folder.path(), arguments);
     }
 
     pub fn path(&self, path: &str) -> std::path::PathBuf {
@@ -113,7 +106,14 @@ impl Project {
     }
 
     pub fn stage_of(&self, matrix: &str) {
-        for (text, staging, labels) in images(&self.path(matrix)) {
+        // The version is in no image.
+        for variant in variants(&self.path(matrix), "v0.0.0") {
+            let staging = &variant.staging[0];
+            let labels = BTreeMap::from([
+                (Fingerprint::LABEL, variant.fingerprint.to_string()),
+                (Inputs::LABEL, variant.inputs),
+            ]);
+            let text = variant.files;
             let config = json!({ "config": { "Labels": labels } }).to_string();
             let layers = ["what all have in common\n".repeat(1000), text];
             let part = |kind: &str, text: &str| json!({ "mediaType": kind, "digest": Digest::of(text.as_bytes()), "size": text.len() });
@@ -204,27 +204,4 @@ impl Project {
             self.write(path, &self.github.file("main", path).expect("a file"));
         }
     }
-}
-
-/// What each image of a matrix holds, its staging tag and its labels.
-fn images(file: &Path) -> Vec<(String, Tag, BTreeMap<String, String>)> {
-    let matrix = matrix::load(file).expect("a matrix");
-    let selected = matrix.select(&Selection::default()).expect("all of it");
-    let version = Some(Version::custom("any").expect("a version"));
-    let request = PlanRequest { version, ..PlanRequest::default() };
-    let plan = Plan::new(&matrix, &selected, request).expect("a plan");
-    let pins = Lock::of(&matrix).expect("a lock").pins;
-    let mut renderer = Renderer::new(&matrix).expect("templates").pinned(pins);
-    let contexts = renderer.render_all(&selected.variants).expect("contexts");
-    let inputs = Inputs::of_all(&plan.targets, &contexts, &matrix.build.secret_ids());
-    let images = inputs.iter().zip(&contexts).map(|(inputs, context)| {
-        let fingerprint = inputs.fingerprint().expect("all is pinned");
-        let labels = BTreeMap::from([
-            (Fingerprint::LABEL.to_owned(), fingerprint.to_string()),
-            (Inputs::LABEL.to_owned(), inputs.label()),
-        ]);
-        let files = context.files.iter().map(|file| String::from_utf8_lossy(&file.content));
-        (files.collect::<String>(), fingerprint.staging_tag(), labels)
-    });
-    images.collect()
 }

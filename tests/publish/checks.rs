@@ -11,7 +11,6 @@ use crate::harness::registry::{FakeRegistry, Fault, Rule};
 /// What a staging tag of either form looks like.
 const STAGING: &str = "*/manifests/basegen-????????????????????????????????*";
 
-/// Fault 36.
 #[tokio::test]
 async fn a_check_that_is_new_runs_on_the_published_image_before_it_is_named_again() {
     let registry = FakeRegistry::start().await;
@@ -130,7 +129,6 @@ async fn the_image_of_another_run_is_checked_before_it_counts() {
     }
 }
 
-/// Fault 16, of a run that only checks.
 #[tokio::test]
 async fn a_run_that_is_killed_while_it_checks_is_finished_by_the_next() {
     let published = async |registry: &FakeRegistry| {

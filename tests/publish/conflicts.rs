@@ -77,7 +77,6 @@ async fn building_anew_needs_a_new_version() {
     assert_eq!(machine.built(), ["a", "b", "a", "b"]);
 }
 
-/// Fault 8.
 #[tokio::test]
 async fn an_immutable_tag_with_the_same_digest_is_done() {
     let registry = FakeRegistry::start().await;
@@ -96,7 +95,7 @@ async fn an_immutable_tag_with_the_same_digest_is_done() {
     assert_eq!(error.exit_code(), ExitCode::Conflict);
 }
 
-/// Fault 18, on two machines: whoever comes second to the barrier stops there.
+/// Two machines publish the same version. The slower one stops before it sets a tag.
 #[tokio::test]
 async fn a_run_that_was_overtaken_moves_no_tag() {
     let registry = FakeRegistry::start().await;
@@ -109,7 +108,7 @@ async fn a_run_that_was_overtaken_moves_no_tag() {
     assert_eq!(registry.tag("acme/b", "b-v1").as_ref(), Some(&digests[1]));
 }
 
-/// Fault 18, on two machines: two that set tags at the same time are told of the mixture.
+/// Two machines set tags at the same time. Both report the conflict.
 #[tokio::test]
 async fn a_mixture_is_believed_by_nobody() {
     let registry = FakeRegistry::start().await;
@@ -122,7 +121,7 @@ async fn a_mixture_is_believed_by_nobody() {
     assert!(names(&registry).contains(&"basegen-release-v1".to_owned()), "the quick one's");
 }
 
-/// Fault 18, on two machines: a tag that was set since all of them were looked up stays.
+/// A second machine sets a tag after the first one has looked it up. The tag stays.
 #[tokio::test]
 async fn a_tag_that_is_set_meanwhile_is_not_moved() {
     let registry = FakeRegistry::start().await;

@@ -6,7 +6,6 @@ use basegen::error::ExitCode;
 use crate::harness::machine::{Machine, Release, WHOLE, names, release, row};
 use crate::harness::registry::{FakeRegistry, Fault, Rule};
 
-/// Fault 9.
 #[tokio::test]
 async fn when_a_tag_fails_the_next_run_sets_the_rest() {
     let registry = FakeRegistry::start().await;
@@ -28,7 +27,6 @@ async fn when_a_tag_fails_the_next_run_sets_the_rest() {
     assert_eq!(machine.built(), ["a", "b"]);
 }
 
-/// Fault 3.
 #[tokio::test]
 async fn an_answer_that_is_lost_is_asked_for_again() {
     let registry = FakeRegistry::start().await;
@@ -38,7 +36,6 @@ async fn an_answer_that_is_lost_is_asked_for_again() {
     assert_eq!(names(&registry), WHOLE);
 }
 
-/// Fault 4.
 #[tokio::test]
 async fn a_wrong_digest_stops_the_release_before_any_tag() {
     let registry = FakeRegistry::start().await;
@@ -52,7 +49,6 @@ async fn a_wrong_digest_stops_the_release_before_any_tag() {
     assert_eq!(names(&registry), Vec::<String>::new());
 }
 
-/// Fault 5.
 #[tokio::test]
 async fn an_answer_without_location_or_digest_is_no_fault() {
     let registry = FakeRegistry::start().await;
@@ -62,7 +58,6 @@ async fn an_answer_without_location_or_digest_is_no_fault() {
     assert_eq!(names(&registry), WHOLE);
 }
 
-/// Fault 10.
 #[tokio::test]
 async fn when_one_of_two_registries_is_down_no_tag_moves_on_either() {
     for fault in [Fault::status(503), Fault::Drop] {
@@ -87,7 +82,6 @@ async fn when_one_of_two_registries_is_down_no_tag_moves_on_either() {
     }
 }
 
-/// Fault 19.
 #[tokio::test]
 async fn an_image_that_fails_its_checks_stops_the_release() {
     let registry = FakeRegistry::start().await;

@@ -1,5 +1,4 @@
-//! Releases that overlap: whichever run writes last, aliases and the newest set are those of the newest
-//! release. Fault 37.
+//! Overlapping releases: aliases and the newest release set belong to the newest release, whichever run writes last.
 
 use basegen::image::Digest;
 use basegen::publish::{ReleaseSet, stray_aliases};

@@ -1,10 +1,9 @@
-//! Runs that end at any moment, and those that come after them.
+//! Interrupted runs, and the runs after them.
 
 use crate::harness::machine::{Machine, WHOLE, names, release};
 use crate::harness::registry::{FakeRegistry, Fault, Rule};
 
-/// Fault 16: whichever request a run is at when it is killed, the next one converges: the same
-/// digests, all names, and nothing built again that was staged.
+/// The run is killed at each request in turn. The next run sets all tags to the same digests without rebuilding staged images.
 #[tokio::test]
 async fn a_run_that_is_killed_at_any_request_is_finished_by_the_next() {
     let registry = FakeRegistry::start().await;

@@ -246,8 +246,8 @@ async fn a_version_that_is_taken_is_not_moved_without_being_asked() {
     assert_eq!(registry.tag("acme/b", "b-v1").as_ref(), Some(&digests[1]));
 }
 
-/// Fault 16, of a job that stages and of the one that names: whichever request it is at when it
-/// is killed, the next one converges, and nothing that was staged is built again.
+/// A staging job and the job that sets the tags are killed at each request in turn. The next run finishes without rebuilding
+/// staged images.
 #[tokio::test]
 async fn a_job_that_is_killed_at_any_request_is_finished_by_the_next() {
     let registry = FakeRegistry::start().await;

@@ -1,4 +1,4 @@
-//! Registries that deviate from the specification: faults 38 and 39.
+//! Registries that deviate from the distribution specification.
 
 use basegen::error::ExitCode;
 use basegen::publish::{ReleaseSet, SetForm};
@@ -174,7 +174,6 @@ fn manifest_gets(registry: &FakeRegistry) -> usize {
     registry.count("GET", "*/manifests/*")
 }
 
-/// Fault 39.
 #[tokio::test]
 async fn a_publish_of_many_images_fetches_few_manifests() {
     let registry = FakeRegistry::start().await;

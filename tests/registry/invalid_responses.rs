@@ -1,4 +1,4 @@
-//! Faults 4, 7, 11: registries that do not do what they say, or not what a registry does.
+//! Wrong digests, incomplete uploads, oversized bodies and other responses that violate the specification.
 
 use basegen::image::Digest;
 use basegen::registry::{Blob, Manifest, RegistryErrorKind};

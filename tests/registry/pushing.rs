@@ -1,4 +1,4 @@
-//! Faults 5 and 8, and what a push takes when nothing goes wrong.
+//! Pushing blobs and manifests: mounts, missing response headers and immutable tags.
 
 use basegen::registry::{Blob, BlobPush, RegistryErrorKind};
 

@@ -1,4 +1,4 @@
-//! Fault 1: a registry that asks to be left alone.
+//! Registries that limit the request rate.
 
 use std::time::{Duration, SystemTime};
 

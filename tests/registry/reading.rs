@@ -1,4 +1,4 @@
-//! What is read where nothing goes wrong.
+//! Reading manifests, tags and blobs.
 
 use basegen::image::{Digest, Repository};
 use basegen::registry::{Credentials, Manifest};
@@ -124,7 +124,6 @@ async fn mirrors_are_asked_before_docker_hub() {
     assert_eq!(mirror.count("*", "*"), 2);
 }
 
-/// 32: an engine's mirror without TLS is asked as nobody.
 #[tokio::test]
 async fn a_mirror_without_tls_is_given_no_credential() {
     let account = crate::harness::registry_client::account();

@@ -1,4 +1,4 @@
-//! Fault 6: registries that send us elsewhere.
+//! Redirects, uploads and token servers on other hosts.
 
 use basegen::registry::{Blob, RegistryErrorKind};
 

@@ -1,4 +1,4 @@
-//! Faults 2, 3, 10: registries and connections that break.
+//! Server errors and lost connections.
 
 use basegen::image::{Digest, Repository};
 use basegen::registry::{Blob, BlobPush, RegistryErrorKind};

@@ -1,4 +1,4 @@
-//! Faults 12, 13 and 14: tokens that end, and registries that say no.
+//! Expiring tokens and refused requests.
 
 use std::time::{Duration, SystemTime};
 

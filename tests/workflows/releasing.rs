@@ -10,8 +10,11 @@ use crate::harness::workflows::{BINARIES, RELEASE, WORKFLOWS, entries, items, ya
 
 /// The tags that users pull, of all repositories of the bed.
 fn names(bed: &Bed) -> BTreeSet<String> {
-    let repositories: BTreeSet<String> =
-        bed.staged().into_values().map(|variant| variant.repository).collect();
+    let repositories: BTreeSet<String> = bed
+        .variants()
+        .into_values()
+        .map(|variant| variant.reference.repository.path().to_owned())
+        .collect();
     let tags = repositories.iter().flat_map(|repository| bed.registry.tags(repository));
     let is_staging = |tag: &str| tag.starts_with("basegen-") && !tag.starts_with("basegen-release");
     tags.map(|(tag, _)| tag).filter(|tag| !is_staging(tag)).collect()

@@ -137,7 +137,6 @@ mod tests {
         assert_eq!(told("abc is too short to be one"), None);
     }
 
-    /// 43: however a step or a server repeats a secret.
     #[test]
     fn secrets_are_found_in_every_encoding() {
         let secret = "pa ss/w+ord\"\u{e9}\u{1f}";
@@ -161,7 +160,7 @@ mod tests {
         }
     }
 
-    /// 43: the longer of two secrets leaves no tail, and neither do two that overlap.
+    /// The longer of two secrets leaves no tail, and neither do two that overlap.
     #[test]
     fn secrets_that_overlap_leave_nothing() {
         let secrets: Vec<SecretString> =

@@ -3,13 +3,11 @@
 use std::process::{Command, Output};
 
 use basegen::image::Digest;
-use basegen::matrix::{self, Selection};
-use basegen::plan::{Inputs, Plan, PlanRequest};
-use basegen::render::Renderer;
 use serde_json::json;
 
 use crate::harness::project::{Project, basegen};
 use crate::harness::registry::FakeRegistry;
+use crate::harness::variants::variants;
 
 const MATRIX: &str = "\
 [image]
@@ -39,18 +37,12 @@ async fn output(mut command: Command) -> Output {
     tokio::task::spawn_blocking(move || command.output()).await.expect("a task").expect("it runs")
 }
 
-/// Fault 33: a journal of an earlier basegen named an image that the staging tag does not.
+/// A journal of an earlier basegen names another image than the staging tag.
 #[tokio::test]
 async fn a_journal_does_not_overrule_the_registry() {
     let registry = FakeRegistry::start().await;
     let project = project(&registry);
-    let matrix = matrix::load(&project.path().join("matrix.toml")).expect("a matrix");
-    let request = PlanRequest { version: "v1".parse().ok(), ..PlanRequest::default() };
-    let selected = matrix.select(&Selection::default()).expect("all");
-    let plan = Plan::new(&matrix, &selected, request).expect("a plan");
-    let contexts = Renderer::new(&matrix).expect("templates").render_all(&selected.variants);
-    let inputs = Inputs::of_all(&plan.targets, &contexts.expect("contexts"), &[]);
-    let fingerprint = inputs[0].fingerprint().expect("all is known");
+    let variant = variants(&project.path().join("matrix.toml"), "v1").remove(0);
     let put = |tag: &str, content: &str| {
         let media_type = "application/vnd.oci.image.manifest.v1+json";
         let config = registry.add_blob("acme/base", content.to_owned());
@@ -61,10 +53,10 @@ async fn a_journal_does_not_overrule_the_registry() {
         Digest::of(manifest.to_string().as_bytes())
     };
     let old = put("old", "{\"old\":1}");
-    let staged = put(fingerprint.staging_tag().as_str(), "{}");
-    let rows = json!({ "3.11": { "recipe": fingerprint, "digest": old } });
+    let staged = put(variant.staging[0].as_str(), "{}");
+    let rows = json!({ "3.11": { "recipe": variant.fingerprint, "digest": old } });
     let journal = json!({ "schema": 1, "rows": rows }).to_string();
-    let name = plan.targets[0].reference.canonical();
+    let name = variant.reference.canonical();
     let path = format!("basegen/releases/{}.json", &Digest::of(name.as_bytes()).hex()[..16]);
     project.write(&format!("state/{path}"), &journal);
     project.write(&path.replace("basegen/", ".basegen/"), &journal);
@@ -75,7 +67,6 @@ async fn a_journal_does_not_overrule_the_registry() {
     assert_eq!(registry.tag("acme/base", "3.11-v1").as_ref(), Some(&staged));
 }
 
-/// Fault 33: without a home, the lock was a file of the checkout.
 #[tokio::test]
 async fn without_a_home_the_lock_is_not_in_the_checkout() {
     let registry = FakeRegistry::start().await;
@@ -99,7 +90,6 @@ async fn without_a_home_the_lock_is_not_in_the_checkout() {
     }
 }
 
-/// Fault 18, on one machine.
 #[tokio::test]
 async fn two_releases_on_one_machine_cannot_meet() {
     let registry = FakeRegistry::start().await;

@@ -122,7 +122,7 @@ fn the_matrix_may_be_in_a_folder_below() {
         project.write(&format!("images/dockerfiles/{name}.txt"), name);
     }
     project.write("pyproject.toml", "[project]\nversion = \"1.2.3\"\n");
-    git(&project, &["init", "--quiet"]);
+    git(project.path(), &["init", "--quiet"]);
     commit(&project, "first");
     assert_cmd_snapshot!("below", project.basegen("bump patch -f images/matrix.toml"));
     assert_cmd_snapshot!(
@@ -131,7 +131,7 @@ fn the_matrix_may_be_in_a_folder_below() {
     );
     let diff = project.basegen("bump minor -f images/matrix.toml --dry-run");
     project.write("bump.diff", &stdout(diff));
-    git(&project, &["apply", "bump.diff"]);
+    git(project.path(), &["apply", "bump.diff"]);
     assert_cmd_snapshot!("below_applied", project.basegen("bump 1.3.0 -f images/matrix.toml"));
     project.write("pyproject.toml", "[project]\n");
     assert_cmd_snapshot!("below_check", project.basegen("check --offline -f images/matrix.toml"));

@@ -3,15 +3,13 @@
 use std::process::Command;
 
 use basegen::image::Digest;
-use basegen::matrix::{self, Selection};
-use basegen::plan::{Fingerprint, Inputs, Plan, PlanRequest};
-use basegen::render::Renderer;
 use insta::assert_snapshot;
 use serde_json::json;
 use tokio::runtime::Runtime;
 
 use crate::harness::project::{MATRIX, Project, stdout};
 use crate::harness::registry::{Access, Account, FakeRegistry};
+use crate::harness::variants::variants;
 
 const OCI_IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -69,22 +67,16 @@ impl Released {
         put: impl Fn(&str, &str, &serde_json::Value) -> Digest,
         listed: impl Fn(&str) -> String,
     ) {
-        let matrix = matrix::load(&self.project.path().join("matrix.toml")).expect("a matrix");
-        let version = Some("v1.2.3".parse().expect("a version"));
-        let request = PlanRequest { version, ..PlanRequest::default() };
-        let selected = matrix.select(&Selection::default()).expect("all");
-        let plan = Plan::new(&matrix, &selected, request).expect("a plan");
-        let contexts = Renderer::new(&matrix).expect("templates").render_all(&selected.variants);
-        let inputs = Inputs::of_all(&plan.targets, &contexts.expect("contexts"), &[]);
-        let images = plan.targets.iter().zip(&inputs).map(|(target, inputs)| {
-            let path = target.reference.repository.path();
-            let labels = json!({ "dev.basegen.inputs": inputs.label() });
-            let digest = put(path, target.reference.tag.as_str(), &labels);
-            let fingerprint = inputs.fingerprint().expect("all is known").to_string();
-            let reference = listed(&target.reference.canonical());
+        let matrix = self.project.path().join("matrix.toml");
+        let images = variants(&matrix, "v1.2.3").into_iter().map(|variant| {
+            let path = variant.reference.repository.path();
+            let labels = json!({ "dev.basegen.inputs": variant.inputs });
+            let digest = put(path, variant.reference.tag.as_str(), &labels);
+            let reference = listed(&variant.reference.canonical());
+            let fingerprint = variant.fingerprint.to_string();
             let image =
                 json!({ "reference": reference, "digest": digest, "fingerprint": fingerprint });
-            (target.id().to_owned(), image)
+            (variant.id, image)
         });
         let images: serde_json::Map<_, _> = images.collect();
         let list = json!({ "schema": 1, "version": "v1.2.3", "images": images }).to_string();
@@ -108,22 +100,11 @@ impl Released {
 
     /// Sets the staging tags of all images that the version tags point to.
     fn stage_all(&self) {
-        let plan = stdout(self.project.basegen("plan --offline --format json"));
-        let plan: serde_json::Value = serde_json::from_str(&plan).expect("JSON");
-        for target in plan["targets"].as_array().expect("targets") {
-            let id = target["id"].as_str().expect("an id");
-            let explained = stdout(self.project.basegen(&format!("explain {id}")));
-            let fingerprint =
-                explained.split_whitespace().rfind(|word| word.starts_with("sha256:"));
-            let fingerprint: Fingerprint =
-                fingerprint.expect("one").parse().expect("a fingerprint");
-            let kind = if id.contains("training") { "training" } else { "server" };
-            let path = format!("acme/{kind}-base");
-            let variant = id.trim_end_matches(&format!("-{kind}"));
-            let tag = format!("{variant}-v1.2.3");
-            let image = self.registry.manifest(&path, &tag).expect("an image");
-            let staging = fingerprint.staging_tag();
-            self.registry.add_manifest(&path, staging.as_str(), OCI_IMAGE, image);
+        for variant in variants(&self.project.path().join("matrix.toml"), "v1.2.3") {
+            let path = variant.reference.repository.path();
+            let image = self.registry.manifest(path, variant.reference.tag.as_str());
+            let (image, staging) = (image.expect("an image"), variant.staging[0].as_str());
+            self.registry.add_manifest(path, staging, OCI_IMAGE, image);
         }
     }
 
@@ -332,7 +313,7 @@ fn a_lock_is_compared_with_the_registries() {
     assert_snapshot!("lock_moved_strict", released.told("check --strict"));
 }
 
-/// 34: whoever may write a release set cannot make basegen connect to other hosts.
+/// A release set cannot make basegen connect to other hosts.
 #[test]
 fn images_outside_the_repositories_of_the_matrix_are_not_looked_up() {
     let runtime = Runtime::new().expect("a runtime");

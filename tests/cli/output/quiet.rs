@@ -2,6 +2,7 @@
 
 use crate::harness::digest_registry::Registry;
 use crate::harness::project::{Project, committed};
+use crate::harness::release_project;
 
 /// The commands that have a test here, with arguments with which they succeed.
 const COMMANDS: [&str; 16] = [
@@ -23,8 +24,9 @@ const COMMANDS: [&str; 16] = [
     "man",
 ];
 
-/// Those that need an engine, or more of a registry than there is here.
-const ELSEWHERE: [&str; 5] = ["merge", "status", "prune", "release", "auth"];
+/// The commands that need a registry, in the order in which they succeed.
+const WITH_REGISTRY: [&str; 7] =
+    ["release --dry-run", "release", "release", "status", "merge --push", "prune", "auth check"];
 
 /// What a command that must succeed prints on stdout; nothing may be on stderr.
 fn quiet(project: &Project, arguments: &str) -> String {
@@ -46,6 +48,20 @@ fn quiet_commands_print_their_answer_and_nothing_else() {
         printed = format!("{printed}$ basegen -q {command}\n{shown}");
     }
     insta::assert_snapshot!(printed);
+}
+
+#[tokio::test]
+async fn quiet_commands_with_a_registry_print_their_answer_and_warnings() {
+    let project = release_project::Project::new().await;
+    project.stage();
+    let mut printed = String::new();
+    for command in WITH_REGISTRY {
+        let output = project.told(project.basegen(&format!("-q {command}"))).await;
+        printed = format!("{printed}$ basegen -q {command}\n{output}\n\n");
+    }
+    // The digest of the release set and the columns depend on the registry's port.
+    let filters = [("sha256:[0-9a-f]{64}", "DIGEST"), (" {2,}", "  ")];
+    insta::with_settings!({ filters => filters }, { insta::assert_snapshot!(printed) });
 }
 
 #[test]
@@ -78,8 +94,8 @@ fn every_command_is_tried_quietly() {
     let listed = listed.split("\n\n").next().unwrap_or_default().lines();
     let names = listed.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
     for name in names.filter_map(|line| line.split_whitespace().next()) {
-        let is_tried = COMMANDS.iter().any(|command| command.split(' ').next() == Some(name))
-            || ELSEWHERE.contains(&name)
+        let mut commands = COMMANDS.iter().chain(&WITH_REGISTRY);
+        let is_tried = commands.any(|command| command.split(' ').next() == Some(name))
             || ["update", "init"].contains(&name);
         assert!(is_tried, "`{name}` has no test with -q");
     }

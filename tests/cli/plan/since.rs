@@ -57,7 +57,7 @@ fn variables_partials_and_pins_are_reasons() {
     project.write("dockerfiles/partials/user.hbs", "USER 0\n");
     project.write("matrix.toml", &cuda("12.6"));
     project.write("basegen.lock", &lock('1'));
-    git(&project, &["init", "--quiet"]);
+    git(project.path(), &["init", "--quiet"]);
     commit(&project, "first");
     project.write("matrix.toml", &cuda("12.8"));
     project.write("basegen.lock", &lock('2'));
@@ -76,7 +76,7 @@ fn variables_partials_and_pins_are_reasons() {
 #[test]
 fn the_matrix_may_be_in_a_folder_of_the_repository() {
     let project = Project::new();
-    git(&project, &["init", "--quiet"]);
+    git(project.path(), &["init", "--quiet"]);
     for path in ["matrix.toml", "VERSION", "dockerfiles"] {
         fs_err::create_dir_all(project.path().join("images")).expect("a folder");
         let to = project.path().join("images").join(path);
@@ -96,7 +96,7 @@ fn the_matrix_may_be_in_a_folder_of_the_repository() {
 #[test]
 fn links_that_stay_in_the_repository_are_followed() {
     let project = Project::new();
-    git(&project, &["init", "--quiet"]);
+    git(project.path(), &["init", "--quiet"]);
     let at = |path: &str| project.path().join(path);
     for (path, real) in [("dockerfiles", "shared/df"), ("VERSION", "shared/version.txt")] {
         fs_err::create_dir_all(at("shared")).expect("a folder");
@@ -118,7 +118,7 @@ fn links_that_stay_in_the_repository_are_followed() {
 fn the_users_own_index_stays_as_it_is() {
     let project = committed();
     project.write("dockerfiles/server.txt", "staged\n");
-    git(&project, &["add", "--all"]);
+    git(project.path(), &["add", "--all"]);
     let index = || fs_err::read(project.path().join(".git/index")).expect("the index");
     let before = index();
     stdout(project.basegen("plan --since first"));

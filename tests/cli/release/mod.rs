@@ -85,7 +85,7 @@ async fn without_a_pull_request_the_working_tree_is_brought_in_step() {
     assert!(project.github.seen().is_empty());
 }
 
-/// 42: an image changes again while a pull request is open. The base still has the version before it.
+/// An image changes again while a pull request is open. The base branch still has the earlier version.
 #[tokio::test]
 async fn another_change_counts_up_from_the_version_of_the_open_pull_request() {
     let project = changed().await;
@@ -190,7 +190,7 @@ async fn the_base_on_github_is_what_is_edited() {
     assert!(file("README.md").ends_with("<!-- end of images -->\n\nAnd more.\n"));
 }
 
-/// 28: a constant that is missing, doubled or commented out is not edited, and no branch is made.
+/// A missing, duplicate or commented-out constant is not edited, and no branch is created.
 #[tokio::test]
 async fn a_base_that_cannot_be_edited_is_left_alone() {
     for text in ["x = 1\n", "# BASE_IMAGE_VERSION = \"v1.2.3\"\n", &CONSTANT.repeat(2)] {
@@ -489,7 +489,7 @@ async fn a_host_that_only_the_remote_names_gets_no_token_of_github_com() {
     assert_snapshot!(project.told(command(&[api])).await);
 }
 
-/// 32: a checkout cannot send the token for GitHub to a host of its choice, nor another token to GitHub.
+/// A checkout cannot send the token for GitHub to a host of its choice, nor another token to GitHub.
 #[tokio::test]
 async fn the_token_goes_to_github_or_to_a_host_that_the_user_names() {
     let project = changed().await;
@@ -523,7 +523,7 @@ async fn the_token_goes_to_github_or_to_a_host_that_the_user_names() {
     assert!(seen.into_iter().all(|token| !token.contains("canary-aws")));
 }
 
-/// 26: no secret of the environment is in anything that is told, kept or sent but as a credential.
+/// Secrets of the environment are sent as credentials only; they are in no output, file or other request.
 #[tokio::test]
 async fn no_secret_is_told_kept_or_sent() {
     let project = changed().await;

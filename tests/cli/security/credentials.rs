@@ -1,4 +1,4 @@
-//! 32: what a checkout says sends no credential of its user to a host of its choice.
+//! A checkout cannot send its user's credentials to a host of its choice.
 
 use std::process::Command;
 

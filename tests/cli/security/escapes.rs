@@ -1,4 +1,4 @@
-//! 34: text of others is shown and obeyed by nobody: neither by a terminal nor by GitHub's runner.
+//! Text of others controls neither the terminal nor GitHub's runner.
 
 use std::process::{Command, Output};
 

@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use basegen::image::{Digest, Tag};
-use basegen::matrix::{self, Selection};
-use basegen::plan::{Fingerprint, Inputs, Lock, Plan, PlanRequest};
+use basegen::image::Digest;
+use basegen::matrix;
+use basegen::plan::Fingerprint;
 use basegen::registry::Manifest;
 use basegen::render::Renderer;
-use basegen::verify;
 use serde_json::{Value, json};
 
 use crate::harness::github::{FakeGitHub, Identity, Kind};
 use crate::harness::registry::FakeRegistry;
+use crate::harness::variants::{Variant, variants};
 use crate::harness::workflows::path;
 
 /// What is copied from this repository: what the matrix is made of, and what the workflows run.
@@ -35,13 +35,6 @@ const COPIED: [&str; 11] = [
 
 /// What a release brings in step, of which GitHub has what the repository has.
 const IN_STEP: [&str; 3] = ["README.md", "Cargo.toml", "Cargo.lock"];
-
-/// A variant, and the tags of its image once that is staged.
-pub(crate) struct StagedVariant {
-    pub(crate) repository: String,
-    fingerprint: Fingerprint,
-    tags: Vec<Tag>,
-}
 
 /// The token that GitHub gives a run.
 pub(crate) const TOKEN: &str = "token-of-the-run";
@@ -169,35 +162,18 @@ impl Bed {
         self.write("basegen.lock", &lock);
     }
 
-    /// All variants as the repository has them now.
-    pub(crate) fn staged(&self) -> BTreeMap<String, StagedVariant> {
-        let matrix = matrix::load(&self.origin().join("matrix.toml")).expect("a matrix");
-        let selected = matrix.select(&Selection::default()).expect("all");
-        let request = PlanRequest { version: "v1".parse().ok(), ..PlanRequest::default() };
-        let plan = Plan::new(&matrix, &selected, request).expect("a plan");
-        let pins = Lock::of(&matrix).expect("a lock").pins;
-        let contexts = Renderer::new(&matrix).expect("templates").pinned(pins);
-        let contexts = { contexts }.render_all(&selected.variants).expect("contexts");
-        let inputs = Inputs::of_all(&plan.targets, &contexts, &matrix.build.secret_ids());
-        let rows = plan.targets.iter().zip(inputs).map(|(target, inputs)| {
-            let fingerprint = inputs.fingerprint().expect("pinned");
-            let checks = verify::digest(&matrix.checks(target.variant));
-            let checked = checks.map(|checks| fingerprint.checked_tag(&checks));
-            let variant = StagedVariant {
-                repository: target.reference.repository.path().to_owned(),
-                tags: [fingerprint.staging_tag()].into_iter().chain(checked).collect(),
-                fingerprint,
-            };
-            (target.id().to_owned(), variant)
-        });
-        rows.collect()
+    /// All variants as the repository has them now, by their ids.
+    pub(crate) fn variants(&self) -> BTreeMap<String, Variant> {
+        let variants = variants(&self.origin().join("matrix.toml"), "v1");
+        variants.into_iter().map(|variant| (variant.id.clone(), variant)).collect()
     }
 
     /// Builds and checks variants, as an engine at work would have by the time that a job looks.
     pub(crate) fn build<'a>(&self, ids: impl IntoIterator<Item = &'a str>) {
-        let variants = self.staged();
+        let variants = self.variants();
         for id in ids {
-            let StagedVariant { repository, fingerprint, tags } = &variants[id];
+            let Variant { reference, fingerprint, staging, .. } = &variants[id];
+            let repository = reference.repository.path();
             let labels = BTreeMap::from([(Fingerprint::LABEL, fingerprint.to_string())]);
             let config = json!({ "config": { "Labels": labels } }).to_string();
             let part = |media_type: &str, text: &str| {
@@ -210,7 +186,7 @@ impl Bed {
                 "config": part("application/vnd.oci.image.config.v1+json", &config),
                 "layers": [part("application/vnd.oci.image.layer.v1.tar", id)],
             });
-            for tag in tags {
+            for tag in staging {
                 let (tag, manifest) = (tag.to_string(), manifest.to_string());
                 self.registry.add_manifest(repository, &tag, Manifest::OCI_IMAGE, manifest);
             }

@@ -76,7 +76,7 @@ async fn the_engine_is_told_why_there_are_none() {
     assert!(!text.contains("canary-3c"), "{text}");
 }
 
-/// 32: an engine that pushes without TLS gets no password to send there.
+/// An engine that pushes without TLS gets no password to send there.
 #[tokio::test]
 async fn the_engine_is_given_no_credential_for_a_registry_without_tls() {
     let host = "registry.example:5000";

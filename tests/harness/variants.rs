@@ -1,0 +1,49 @@
+//! The variants of a matrix as a run would build them.
+
+use std::path::Path;
+
+use basegen::image::{Reference, Tag};
+use basegen::matrix::{self, Selection};
+use basegen::plan::{Fingerprint, Inputs, Lock, Plan, PlanRequest};
+use basegen::render::Renderer;
+use basegen::verify;
+
+pub struct Variant {
+    pub id: String,
+    pub reference: Reference,
+    pub fingerprint: Fingerprint,
+    /// The value of the label [`Inputs::LABEL`].
+    pub inputs: String,
+    /// The staging tag and, if the variant has checks, the tag of the checked image.
+    pub staging: Vec<Tag>,
+    /// The contents of the files that it copies.
+    pub files: String,
+}
+
+/// Returns all variants of the matrix file, named after `version`. Their upstream images must be pinned.
+pub fn variants(matrix: &Path, version: &str) -> Vec<Variant> {
+    let matrix = matrix::load(matrix).expect("a matrix");
+    let selected = matrix.select(&Selection::default()).expect("all of it");
+    let request = PlanRequest { version: version.parse().ok(), ..PlanRequest::default() };
+    let plan = Plan::new(&matrix, &selected, request).expect("a plan");
+    let pins = Lock::of(&matrix).expect("a lock").pins;
+    let mut renderer = Renderer::new(&matrix).expect("templates").pinned(pins);
+    let contexts = renderer.render_all(&selected.variants).expect("contexts");
+    let inputs = Inputs::of_all(&plan.targets, &contexts, &matrix.build.secret_ids());
+    let variants =
+        plan.targets.iter().zip(inputs).zip(&contexts).map(|((target, inputs), context)| {
+            let fingerprint = inputs.fingerprint().expect("upstream images are pinned");
+            let checks = verify::digest(&matrix.checks(target.variant));
+            let checked = checks.map(|checks| fingerprint.checked_tag(&checks));
+            let files = context.files.iter().map(|file| String::from_utf8_lossy(&file.content));
+            Variant {
+                id: target.id().to_owned(),
+                reference: target.reference.clone(),
+                inputs: inputs.label(),
+                staging: [fingerprint.staging_tag()].into_iter().chain(checked).collect(),
+                fingerprint,
+                files: files.collect(),
+            }
+        });
+    variants.collect()
+}
