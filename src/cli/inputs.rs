@@ -277,8 +277,7 @@ mod tests {
     #[test]
     fn passwords_of_proxies_are_masked() {
         for url in ["http://me:p%40ss-word@proxy.example:3128", "me:p%40ss-word@proxy.example"] {
-            let environment = Environment::default().with_variable("https_proxy", url);
-            let secrets = proxy_secrets(&context);
+            let secrets = proxy_secrets(&proxies("https_proxy", url));
             let secrets: Vec<&str> =
                 secrets.iter().map(secrecy::ExposeSecret::expose_secret).collect();
             assert_eq!(secrets, ["p%40ss-word", "p@ss-word", "bWU6cEBzcy13b3Jk"]);
