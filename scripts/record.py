@@ -2,8 +2,8 @@
 
 usage: record.py OUTPUT COMMAND…
 
-Each command is drawn as its screen at the end. Of a command that takes more than two seconds, the middle of the run is
-drawn first.
+Each command is drawn as its screen at the end. If a command takes more than two seconds, the last of its longest screens
+is drawn before that.
 """
 
 import fcntl
@@ -22,8 +22,8 @@ from rich.style import Style
 from rich.terminal_theme import SVG_EXPORT_THEME
 from rich.text import Text
 
-COLUMNS, ROWS = 96, 60
-# pyte's names of the colours that rich calls otherwise.
+COLUMNS, ROWS = 104, 60
+# Colours that rich names differently than pyte.
 COLOURS = {"default": None, "brown": "yellow", "brightbrown": "bright_yellow"}
 
 
@@ -92,8 +92,8 @@ def draw(output, commands):
             duration, last = screens[-1]
             console.print(Text("$ ", "bright_black") + Text(command, "bold"))
             if duration > 2:
-                seconds, middle = min(screens, key=lambda screen: abs(screen[0] - duration / 2))
-                for line in middle:
+                seconds, longest = max(screens[:-1], key=lambda screen: (len(screen[1]), screen[0]))
+                for line in longest:
                     console.print(line, no_wrap=True, overflow="crop")
                 console.print(Text(f"\n… {duration - seconds:.0f} seconds later\n", "italic bright_black"))
             for line in last:

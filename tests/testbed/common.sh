@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What every part of the test bed uses: messages, recorded processes, the cache.
+# Functions for all parts of the test bed: messages, recorded processes, the cache.
 
 say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 
@@ -12,12 +12,12 @@ fail() {
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
-# When process $1 was started, in clock ticks since boot: with the id, this names a process for good.
+# Prints the start time of process $1, in clock ticks since boot. Together with the id, it identifies a process.
 process_start_time() {
     local stat
     { stat=$(<"/proc/$1/stat"); } 2>/dev/null || return 1
-    stat=${stat##*) } # the name before it, in brackets, may hold anything
-    # shellcheck disable=SC2086 # the fields are to be split
+    stat=${stat##*) } # the name before it, in brackets, can contain anything
+    # shellcheck disable=SC2086 # splits the fields
     set -- $stat
     printf '%s\n' "${20}"
 }
@@ -27,7 +27,7 @@ record_process() {
     printf '%s %s\n' "$2" "$(process_start_time "$2")" >"$BED/$1.pid"
 }
 
-# Prints the process id of NAME, and fails unless that id is still the process which was recorded.
+# recorded_process NAME: prints its process id, and fails unless the recorded process is still running.
 recorded_process() {
     local pid started
     [ -s "$BED/$1.pid" ] || return 1
@@ -36,7 +36,7 @@ recorded_process() {
     printf '%s\n' "$pid"
 }
 
-# wait_until SECONDS COMMAND…: true as soon as the command succeeds.
+# wait_until SECONDS COMMAND…: returns as soon as the command succeeds, and fails after SECONDS.
 wait_until() {
     local deadline=$((SECONDS + $1))
     shift
@@ -48,13 +48,13 @@ wait_until() {
 
 not() { ! "$@"; }
 
-# stop_process NAME SIGNALLED_PID: asks it to end, and ends it by force after 20 seconds.
+# stop_process NAME SIGNALLED_PID: sends SIGTERM, and SIGKILL after 20 seconds.
 stop_process() {
     local pid
     if pid=$(recorded_process "$1"); then
         kill -TERM "$2" 2>/dev/null || true
         if ! wait_until 20 not recorded_process "$1" >/dev/null; then
-            say "$1 does not end when asked to: killing it"
+            say "$1 does not stop: killing it"
             kill -KILL "$pid" 2>/dev/null || true
             wait_until 5 not recorded_process "$1" >/dev/null || true
         fi
@@ -67,16 +67,16 @@ show_log() {
     tail -n 25 "$1" >&2 || true
 }
 
-# A short name for the recipe that its arguments are.
+# recipe_key ARGUMENT…: prints a short hash of the arguments.
 recipe_key() { printf '%s\0' "$@" | sha256sum | cut -c1-12; }
 
-# lock FD FILE: serialises what follows with other test beds. Where flock is missing (macOS) nothing of Debian runs either.
+# lock FD FILE: waits for an exclusive lock. Without flock (macOS) there is none, because the bed's own engine needs Linux.
 lock() {
     if have flock; then flock "$1"; fi
 }
 
-# cached NAME FUNCTION [ARGUMENT…]: makes the folder CACHE/NAME, once for all test beds of this user: FUNCTION FOLDER [ARGUMENT…]
-# fills a new folder, which gets its name only when it is complete. NAME ends with the key of its recipe.
+# cached NAME FUNCTION [ARGUMENT…]: creates the folder CACHE/NAME once for all test beds of this user. FUNCTION FOLDER [ARGUMENT…]
+# fills a new folder, which is renamed when it is complete. NAME ends with a recipe_key.
 cached() {
     local name=$1 function=$2 part=${1%-*}
     shift 2

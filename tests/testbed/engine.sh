@@ -1,11 +1,11 @@
 # shellcheck shell=bash
-# The engine: the machine's own where it will do, else Debian's Docker Engine in a root file system of its own.
+# The engine: the machine's own if it is suitable, or Debian's Docker Engine in a root file system of its own.
 
 ENGINE_PACKAGES="docker.io docker-cli docker-buildx iptables iproute2 ca-certificates"
 SOCKET=$BED/engine/docker.sock
 
-# Which engine this bed has: "machine", or the Debian suite whose packages it runs; and where that keeps images: "containerd" or
-# "graphdriver". A bed keeps the one it came up with.
+# Sets ENGINE to "machine" or the Debian suite whose packages the engine runs, and STORE to "containerd" or "graphdriver". A running bed
+# keeps both.
 choose_engine() {
     local current="" store=""
     case $STORE in
@@ -15,10 +15,10 @@ choose_engine() {
     if [ -s "$BED/engine.name" ]; then read -r current store <"$BED/engine.name"; fi
     if recorded_process engine >/dev/null; then
         if [ "$ENGINE" != auto ] && [ "$ENGINE" != "$current" ]; then
-            fail "this test bed is up with the engine \`$current\`" "take it down first, or choose another folder with BASEGEN_TESTBED_DIR"
+            fail "this test bed is running with the engine \`$current\`" "stop it first, or set another folder in BASEGEN_TESTBED_DIR"
         fi
         if [ -n "$STORE" ] && [ "$STORE" != "$store" ]; then
-            fail "this test bed's engine is up with the store \`$store\`" "take it down first, or choose another folder with BASEGEN_TESTBED_DIR"
+            fail "the engine of this test bed is running with the store \`$store\`" "stop it first, or set another folder in BASEGEN_TESTBED_DIR"
         fi
         ENGINE=$current STORE=$store
     elif [ "$ENGINE" = auto ]; then
@@ -36,27 +36,27 @@ choose_engine() {
     esac
 }
 
-# A server of Docker 23 or newer that finds the real upstream image.
+# Succeeds if the machine has Docker 23 or newer that reaches the real upstream image.
 machine_engine_will_do() {
     have docker || return 1
     local version
     version=$(timeout 10 docker version --format '{{.Server.Version}}' 2>/dev/null) || return 1
     case ${version%%.*} in '' | *[!0-9]*) return 1 ;; esac
     if [ "${version%%.*}" -lt 23 ]; then
-        say "the Docker Engine of this machine is $version, older than 23: not using it"
+        say "the Docker Engine of this machine is $version, older than 23: it is not used"
         return 1
     fi
     if [ -n "$STORE" ] && [ "$(machine_engine_store)" != "$STORE" ]; then
-        say "the Docker Engine of this machine has another store than $STORE: not using it"
+        say "the Docker Engine of this machine does not have the store $STORE: it is not used"
         return 1
     fi
     if ! machine_engine_finds python:3.11-slim-bookworm; then
-        say "this machine has a Docker Engine $version but does not reach the upstream images: using the stand-ins"
+        say "this machine has a Docker Engine $version but does not reach the upstream images: using substitutes"
         return 1
     fi
 }
 
-# Only containerd's snapshotters are told of with a type.
+# Only containerd's snapshotters are listed with a type.
 machine_engine_store() {
     if timeout 10 docker info --format '{{.DriverStatus}}' 2>/dev/null | grep -q driver-type; then
         printf 'containerd\n'
@@ -65,7 +65,7 @@ machine_engine_store() {
     fi
 }
 
-# The engine is asked, which may know a mirror; a build from the image alone fetches no layers.
+# Asks the engine, which can have a mirror. A build with only this FROM downloads no layers.
 machine_engine_finds() {
     if docker buildx version >/dev/null 2>&1; then
         printf 'FROM %s\n' "$1" | timeout 60 docker buildx build --quiet --output type=cacheonly - >/dev/null 2>&1
@@ -86,7 +86,7 @@ engine_is_up() {
     fi
 }
 
-# Asked before anything is started.
+# Fails early, before anything is started.
 engine_may_run() {
     local hint="start a Docker Engine (23 or newer) that reaches Docker Hub"
     [ "$(uname)" = Linux ] || fail "only Linux can run the test bed's own engine" "$hint"
@@ -116,16 +116,16 @@ engine_up() {
     if ! wait_until 60 engine_came_up_or_ended || ! engine_is_up; then
         show_log "$BED/engine.log"
         engine_down
-        fail "the engine did not come up; its log is $BED/engine.log" "\`testbed clean\` removes what an earlier run left"
+        fail "the engine did not start; its log is $BED/engine.log" "\`testbed clean\` deletes the remains of earlier runs"
     fi
     note_started engine
-    say "the engine is up: Docker $(engine_curl /version | grep -o '"Version":"[^"]*"' | head -n 1 | cut -d'"' -f4), $STORE store, on $SOCKET"
+    say "the engine is running: Docker $(engine_curl /version | grep -o '"Version":"[^"]*"' | head -n 1 | cut -d'"' -f4), $STORE store, on $SOCKET"
 }
 
 engine_came_up_or_ended() { engine_answers || ! recorded_process engine >/dev/null; }
 
-# Prints the number from 1 to 250 that names this bed's bridge, network and control group: the first one from a hash of the
-# bed's folder whose bridge does not exist.
+# Prints the number from 1 to 250 of this bed's bridge, network and control group: the first free one, starting from a hash of
+# the bed's folder.
 bed_number() {
     local number offset sum
     if [ ! -s "$BED/number" ]; then
@@ -139,7 +139,7 @@ bed_number() {
     printf '%s\n' "$(<"$BED/number")"
 }
 
-# The engine's client and buildx, made to run outside of its root file system, whatever libraries this machine has.
+# Creates scripts that run the engine's client and buildx outside of its root file system, with their own libraries.
 engine_tools() {
     local rootfs=$1 loader
     loader=$(find "$rootfs"/lib64/ "$rootfs"/lib/ -maxdepth 1 -name 'ld-linux*.so.*' -print -quit 2>/dev/null)
@@ -161,7 +161,7 @@ engine_tool() {
 engine_down() {
     local pid child=""
     if pid=$(recorded_process engine); then
-        # The process that is recorded only holds the namespaces; its child, the first process in them, is the one to ask.
+        # The recorded process only keeps the namespaces. Its child, their first process, handles signals.
         read -r child _ <"/proc/$pid/task/$pid/children" || true
         stop_process engine "${child:-$pid}"
     fi
@@ -169,7 +169,7 @@ engine_down() {
     engine_remove_leftovers
 }
 
-# A killed engine leaves its bridge, the rules for it and empty control groups: everything else ends with its namespaces.
+# Deletes the bridge, its rules and the empty control groups of a killed engine. Everything else ended with its namespaces.
 engine_remove_leftovers() {
     local number bridge rootfs
     number=$(bed_number)

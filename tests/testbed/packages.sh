@@ -1,11 +1,11 @@
 # shellcheck shell=bash
-# What comes from Debian's archive: tools on this machine, and whole root file systems.
+# Installs packages from Debian: tools on this machine, and complete root file systems.
 
 require_root() {
     [ "$(id -u)" -eq 0 ] || fail "$1 needs root" "$2"
 }
 
-# require_tool COMMAND PACKAGE: installs the package when this is root on a Debian-like machine, else says what to install.
+# require_tool COMMAND PACKAGE: installs the package if this is root on a Debian-like machine, or fails with a hint.
 require_tool() {
     have "$1" && return 0
     if [ "$(id -u)" -ne 0 ] || ! have apt-get; then
@@ -22,7 +22,7 @@ apt_install() {
     if ! apt_get_install "$@" >"$log" 2>&1; then
         { apt-get update && apt_get_install "$@"; } >"$log" 2>&1 || {
             cat "$log" >&2
-            fail "could not install: $*"
+            fail "failed to install: $*"
         }
     fi
     rm -f "$log"
@@ -30,18 +30,18 @@ apt_install() {
 
 apt_get_install() { DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "$@" </dev/null; }
 
-# debian_rootfs FOLDER SUITE [PACKAGE…]: a minimal Debian in FOLDER. In namespaces of its own, so that nothing it mounts or
-# starts is left when it is interrupted.
+# debian_rootfs FOLDER SUITE [PACKAGE…]: creates a minimal Debian in FOLDER. It uses namespaces, so an interrupt leaves no mounts
+# or processes behind.
 debian_rootfs() {
     local folder=$1 suite=$2 packages
     shift 2
     packages=$(IFS=,; printf '%s' "$*")
     require_tool debootstrap debootstrap
-    say "fetching Debian $suite (once)"
+    say "downloading Debian $suite (once)"
     if ! unshare --mount --propagation private --pid --fork --kill-child --mount-proc \
         debootstrap --variant=minbase ${packages:+"--include=$packages"} "$suite" "$folder" </dev/null >"$folder.log" 2>&1; then
         show_log "$folder.log"
-        fail "debootstrap could not make Debian $suite"
+        fail "debootstrap failed to create Debian $suite"
     fi
     rm -f "$folder.log"
     slim_rootfs "$folder"

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# The registry: Debian's docker-registry, plain http on the loopback interface, with what was pushed kept below the bed's folder.
+# The registry: Debian's docker-registry, with plain http on the loopback interface and its data in the bed's folder.
 
-# Sets REGISTRY_PORT, unless the user has, and REGISTRY: the port on which the bed came up, or a free one.
+# Sets REGISTRY and, unless the user has set it, REGISTRY_PORT: the port of the running bed, or a free one.
 choose_registry_port() {
     local port=$REGISTRY_PORT
     if [ -z "$port" ] && [ -s "$BED/registry.port" ]; then port=$(<"$BED/registry.port"); fi
@@ -25,7 +25,7 @@ registry_up() {
     registry_is_up && return 0
     registry_down # what a killed one left
     if registry_answers; then
-        fail "something else serves a registry on $REGISTRY" "stop it, or choose another port with BASEGEN_TESTBED_REGISTRY_PORT"
+        fail "another registry is running on $REGISTRY" "stop it, or set another port in BASEGEN_TESTBED_REGISTRY_PORT"
     fi
     local program
     if program=$(command -v docker-registry); then
@@ -42,10 +42,10 @@ registry_up() {
 
 registry_key() { recipe_key 1 "$(uname -m)"; }
 
-# The program out of Debian's package, without installing the package, which would start a service.
+# Extracts the program from Debian's package. Installing the package would start a service.
 registry_fetch() {
     have apt-get || fail "docker-registry is not installed" "install Debian's package docker-registry and run this again"
-    say "fetching docker-registry (once)"
+    say "downloading docker-registry (once)"
     if ! registry_download "$1" && ! { apt-get update && registry_download "$1"; } >"$1/apt.log" 2>&1; then
         show_log "$1/apt.log"
         fail "could not download Debian's package docker-registry" "install docker-registry and run this again"
@@ -72,17 +72,17 @@ registry_start_process() {
     if ! wait_until 15 registry_is_up; then
         show_log "$BED/registry.log"
         registry_down
-        fail "the registry did not come up on $REGISTRY" "choose another port with BASEGEN_TESTBED_REGISTRY_PORT"
+        fail "the registry did not start on $REGISTRY" "set another port in BASEGEN_TESTBED_REGISTRY_PORT"
     fi
 }
 
-# On a machine that has an engine and no docker-registry.
+# For a machine with an engine but without docker-registry.
 registry_start_container() {
     docker run --detach --publish "$REGISTRY:5000" --env REGISTRY_STORAGE_DELETE_ENABLED=true registry:2 >"$BED/registry.container"
     if ! wait_until 30 registry_is_up; then
         docker logs --tail 25 "$(<"$BED/registry.container")" >&2 || true
         registry_down
-        fail "the registry container did not come up on $REGISTRY"
+        fail "the registry container did not start on $REGISTRY"
     fi
 }
 
@@ -109,7 +109,7 @@ registry_push_layout() {
 
 registry_curl() { curl --silent --show-error --fail --noproxy '*' "$@"; }
 
-# The digest that a tag names, or nothing.
+# Prints the digest of a tag, or nothing.
 registry_digest() {
     curl --silent --fail --noproxy '*' --head "http://$REGISTRY/v2/$1/manifests/$2" --header 'Accept: application/vnd.oci.image.index.v1+json' |
         tr -d '\r' | sed -n 's/^[Dd]ocker-[Cc]ontent-[Dd]igest: //p'

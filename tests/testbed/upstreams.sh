@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# The upstream images: stand-ins that the engine builds from Debian's packages, where Docker Hub is out of reach.
+# The upstream images: substitutes that the engine builds from Debian's packages if it does not reach Docker Hub.
 #
-# They are kept as OCI layouts in the cache and pushed into the bed's registry, which the engine uses as a mirror of Docker Hub.
+# The cache stores them as OCI layouts. They are pushed to the bed's registry, which the engine uses as a mirror of Docker Hub.
 
 PYTHONS="3.9 3.11 3.13 3.14"
 
@@ -11,7 +11,7 @@ suite_of_python() {
         3.11) echo bookworm ;;
         3.13) echo trixie ;;
         3.14) echo sid ;;
-        *) fail "there is no stand-in for Python $1" "there is one for each of: $PYTHONS" ;;
+        *) fail "there is no substitute for Python $1" "use one of: $PYTHONS" ;;
     esac
 }
 
@@ -38,7 +38,7 @@ python_up() {
         debian_up "$suite"
         cached "$name" build_python "$python" "$suite"
     fi
-    # The tag names bookworm for every Python, as Docker Hub's does; a stand-in's own Debian is the suite that has the Python.
+    # All tags contain bookworm, as Docker Hub's do. The substitute is based on the Debian suite that has the Python.
     registry_push_layout "$CACHE/$name" library/python "$python-slim-bookworm"
 }
 
@@ -60,9 +60,9 @@ build_debian() {
 
 build_python() {
     local new=$1 python=$2 base=library/debian:$3-slim
-    say "building the stand-in for python:$python-slim-bookworm (once)"
+    say "building the substitute for python:$python-slim-bookworm (once)"
     mkdir "$new/version"
-    # The release is known only once it is installed, and then goes into the environment: the second build takes the first's steps.
+    # The patch version is known only after the installation. A second build, from the cache, adds it to the environment.
     build_image "$new" "$HERE/upstreams/python.Dockerfile" "$HERE/upstreams" --build-arg "BASE=$base" --build-arg "PYTHON=$python" \
         --target version --output "type=local,dest=$new/version"
     build_layout "$new" "$HERE/upstreams/python.Dockerfile" "$HERE/upstreams" --build-arg "BASE=$base" --build-arg "PYTHON=$python" \
@@ -77,13 +77,13 @@ build_image() {
     if ! DOCKER_HOST=unix://$SOCKET "$BED/bin/docker-buildx" build --progress plain --provenance=false --file "$dockerfile" \
         ${CA_BUNDLE:+--secret "id=ca,src=$CA_BUNDLE"} "$@" "$context" </dev/null >"$folder/build.log" 2>&1; then
         show_log "$folder/build.log"
-        fail "could not build $dockerfile"
+        fail "failed to build $dockerfile"
     fi
     rm -f "$folder/build.log"
 }
 
-# build_layout FOLDER DOCKERFILE CONTEXT [OPTION…]: FOLDER gets `blobs/`, the digest of the image in `manifest`, and in `index`
-# an index of this one platform, since upstream images are indexes too.
+# build_layout FOLDER DOCKERFILE CONTEXT [OPTION…]: writes `blobs/`, the digest of the image in `manifest`, and an index of this
+# platform in `index`, because upstream images are indexes, too.
 build_layout() {
     local folder=$1 digest
     build_image "$@" --output "type=oci,dest=$folder/oci.tar"
