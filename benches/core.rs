@@ -1,4 +1,4 @@
-//! The pure core: how long a matrix takes to load, to plan and to render.
+//! Measures the pure core: loading, planning and rendering a matrix.
 
 use std::hint::black_box;
 use std::path::Path;
@@ -8,7 +8,7 @@ use basegen::plan::{self, Plan, PlanRequest};
 use basegen::render::{BuildContext, Renderer};
 use criterion::{Criterion, criterion_group, criterion_main};
 
-/// A matrix of `rows` variants: four axes, a rule of each kind.
+/// Returns a matrix of `rows` variants with four axes and one rule of each kind.
 fn matrix_of(rows: usize) -> String {
     let pythons: Vec<String> = (0..rows / 100).map(|minor| format!("\"3.{minor}\"")).collect();
     let models: Vec<String> = (0..25).map(|model| format!("\"model{model}\"")).collect();
