@@ -9,7 +9,7 @@ use crate::ops::Context;
 /// Makes sure that outputs can be written, before something is done that they are to tell of.
 pub(super) fn check(context: &Context) -> Result<(), Report> {
     match &context.settings.github.output {
-        Some(path) => Ok(Outputs::new().append(path).map_err(FileError::outputs)?),
+        Some(path) => Ok(Outputs::default().append(path).map_err(FileError::outputs)?),
         None => Ok(()),
     }
 }

@@ -206,7 +206,7 @@ impl Answer {
     }
 
     fn outputs(&self) -> Outputs {
-        Outputs::new()
+        Outputs::default()
             .with("version_changed", self.before != self.now)
             .with("version_before", &self.before)
             .with("version", &self.now)

@@ -86,7 +86,7 @@ impl Change<'_> {
         let word = |version: &Option<Version>| {
             version.as_ref().map(ToString::to_string).unwrap_or_default()
         };
-        Outputs::new()
+        Outputs::default()
             .with("version_changed", self.of_version())
             .with("version_before", word(&self.before))
             .with("version", word(&self.now))

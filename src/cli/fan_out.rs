@@ -186,7 +186,7 @@ fn outputs(
     }
     let count: usize = shards.iter().map(Vec::len).sum();
     let version = plan.version.as_ref().map(ToString::to_string).unwrap_or_default();
-    let outputs = Outputs::new()
+    let outputs = Outputs::default()
         .with("matrix", json!({ "include": jobs }))
         .with("count", count)
         .with("empty", count == 0)

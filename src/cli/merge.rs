@@ -71,7 +71,7 @@ impl Merge<'_> {
         let images = self.plan.targets.iter().zip(&joined);
         let images = images.filter_map(|(target, joined)| Some((target.id(), joined.as_ref()?)));
         let built = images.clone().filter(|(_, joined)| !joined.image.kept);
-        self.report.note_staged(built.map(|(id, joined)| (id.to_owned(), joined.image.cached)));
+        self.report.record_staged(built.map(|(id, joined)| (id.to_owned(), joined.image.cached)));
         let request = PromoteRequest {
             rows,
             joined: &joined,
@@ -95,7 +95,7 @@ impl Merge<'_> {
         let digests = record.digests();
         let taken = images.filter(|(id, joined)| digests.get(id) == Some(&&joined.image.digest));
         let sizes = taken.filter_map(|(id, joined)| Some((id.to_owned(), joined.image.size?)));
-        self.report.note_sizes(sizes);
+        self.report.record_sizes(sizes);
         if self.args.metadata_file.is_some() || self.context.settings.github.is_actions {
             measure(self.plan, &registries, &self.report).await;
         }

@@ -32,7 +32,7 @@ pub(super) fn write(
 /// The outputs, and why one of them is empty.
 fn outputs(plan: &Plan<'_>, outcome: &RunOutcome<'_>) -> (Outputs, Option<String>) {
     let set = outcome.set.map(|(reference, digest)| format!("{reference}@{digest}"));
-    let outputs = Outputs::new()
+    let outputs = Outputs::default()
         .with("version", plan.version.as_ref().map(ToString::to_string).unwrap_or_default())
         .with("whole", outcome.is_whole(plan))
         .with("set", set.unwrap_or_default());

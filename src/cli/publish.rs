@@ -77,7 +77,7 @@ pub(super) async fn measure(plan: &Plan<'_>, registries: &Registries, report: &R
             Some((target.id().to_owned(), size))
         })
     });
-    report.note_sizes(join_all(sizes).await.into_iter().flatten());
+    report.record_sizes(join_all(sizes).await.into_iter().flatten());
 }
 
 /// Prints the images that `record` knows: under their references where they are `named` so, or

@@ -442,7 +442,7 @@ impl<'a> Proposing<'a> {
             );
         }
         if let Some(path) = &self.context.settings.github.output {
-            let outputs = Outputs::new()
+            let outputs = Outputs::default()
                 .with("pull_request", pull.number)
                 .with("pull_request_url", &pull.url);
             outputs.append(path).map_err(FileError::outputs)?;

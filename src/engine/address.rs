@@ -1,55 +1,52 @@
+//! Addresses of engines, as in `DOCKER_HOST` and `--builder`.
+
 use std::fmt;
 use std::path::PathBuf;
 
 use super::EngineError;
 
-/// Where an engine listens and which protocol it speaks there.
+/// The address of an engine, and its protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineAddress {
-    /// Who answers.
     pub kind: EngineKind,
-    /// The socket.
     pub endpoint: Endpoint,
-    /// The certificates of a TCP endpoint that asks for them.
+    /// The certificates for a TCP endpoint with TLS.
     pub tls: Option<Box<TlsFiles>>,
 }
 
-/// Who answers at an [`EngineAddress`].
+/// The product at an [`EngineAddress`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EngineKind {
-    /// A Docker Engine, which serves its own BuildKit behind an upgrade of `POST /grpc`.
+    /// A Docker Engine. It serves `BuildKit`'s API after an upgrade of `POST /grpc`.
     Docker,
-    /// A `buildkitd`, which speaks gRPC from the first byte.
+    /// A `buildkitd`. It serves gRPC directly.
     BuildKit,
 }
 
-/// A socket.
+/// A unix or TCP socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Endpoint {
-    /// A unix socket.
     Unix(PathBuf),
-    /// A TCP port.
     Tcp {
-        /// A host name or an address; IPv6 addresses without brackets.
+        /// A host name or IP address. IPv6 addresses have no brackets.
         host: String,
-        /// The port.
         port: u16,
     },
 }
 
-/// PEM files of a TLS connection that both sides prove themselves on.
+/// The PEM files of a mutual TLS connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// The authority that signed the engine's certificate.
+    /// The certificate authority of the engine.
     pub ca: PathBuf,
-    /// This side's certificate.
+    /// The client certificate.
     pub cert: PathBuf,
-    /// The key of that certificate.
+    /// The key of the client certificate.
     pub key: PathBuf,
 }
 
 impl TlsFiles {
-    /// The three files under the names that Docker gives them in `folder`.
+    /// Returns the files in `folder` with Docker's names.
     #[must_use]
     pub fn in_folder(folder: &std::path::Path) -> Self {
         Self {
@@ -61,7 +58,7 @@ impl TlsFiles {
 }
 
 impl EngineAddress {
-    /// Reads the address of a Docker Engine as `DOCKER_HOST` and docker contexts spell it:
+    /// Parses the address of a Docker Engine, as in `DOCKER_HOST` and docker contexts:
     /// `unix:///path` or `tcp://host[:port]`.
     pub fn docker(url: &str, tls: Option<TlsFiles>) -> Result<Self, EngineError> {
         let default_port = if tls.is_some() { 2376 } else { 2375 };
@@ -77,7 +74,7 @@ impl EngineAddress {
         Ok(Self::new(EngineKind::Docker, endpoint, tls))
     }
 
-    /// Reads the address of a `buildkitd`: `unix:///path` or `tcp://host[:port]`.
+    /// Parses the address of a `buildkitd`: `unix:///path` or `tcp://host[:port]`.
     pub fn buildkit(url: &str, tls: Option<TlsFiles>) -> Result<Self, EngineError> {
         let (scheme, rest) = split(url)?;
         let endpoint = match scheme {
@@ -89,7 +86,7 @@ impl EngineAddress {
     }
 
     fn new(kind: EngineKind, endpoint: Endpoint, tls: Option<TlsFiles>) -> Self {
-        // TLS on a unix socket means nothing, although DOCKER_TLS_VERIFY may well be set.
+        // A unix socket has no TLS, even if DOCKER_TLS_VERIFY is set.
         let tls = tls.filter(|_| matches!(endpoint, Endpoint::Tcp { .. }));
         Self { kind, endpoint, tls: tls.map(Box::new) }
     }
@@ -148,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn docker_hosts_read_as_docker_reads_them() {
+    fn docker_hosts_are_parsed_as_docker_does() {
         let cases = [
             ("unix:///var/run/docker.sock", None, "unix:///var/run/docker.sock"),
             ("tcp://10.0.0.1", None, "tcp://10.0.0.1:2375"),
@@ -163,13 +160,13 @@ mod tests {
     }
 
     #[test]
-    fn a_unix_socket_takes_no_certificates() {
+    fn a_unix_socket_has_no_tls() {
         let address = EngineAddress::docker("unix:///s", Some(tls())).expect("an address");
         assert_eq!(address.tls, None);
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn invalid_addresses_are_refused() {
         for url in [
             "",
             "builder",

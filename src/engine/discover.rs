@@ -1,4 +1,4 @@
-//! Finding the engine: from what the user said, from the environment, from the usual places.
+//! Finds the engine: `--builder`, the environment, Docker's configuration, or the default sockets.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,18 +9,17 @@ use super::address::{EngineAddress, TlsFiles};
 use super::docker_context;
 use super::{Endpoint, EngineError};
 
-/// What decides which engine is used; `cli` fills it in, nothing below reads the environment.
+/// The inputs of the search for an engine.
 #[derive(Debug, Clone, Default)]
 pub struct EngineRequest {
-    /// The address of a `buildkitd`, as given with `--builder`.
+    /// The address of a `buildkitd` from `--builder`.
     pub builder: Option<String>,
-    /// The certificates for it.
+    /// The TLS files for the builder.
     pub builder_tls: Option<TlsFiles>,
-    /// The environment.
     pub environment: EngineEnvironment,
 }
 
-/// The part of the environment that names an engine. An empty variable counts as unset.
+/// The environment variables that select an engine. An empty variable counts as unset.
 #[derive(Debug, Clone, Default)]
 pub struct EngineEnvironment {
     /// `BUILDKIT_HOST`.
@@ -35,14 +34,14 @@ pub struct EngineEnvironment {
     pub docker_cert_path: Option<PathBuf>,
     /// `DOCKER_CONFIG`, the folder of Docker's own configuration.
     pub docker_config: Option<PathBuf>,
-    /// The user's home.
+    /// The home directory of the user.
     pub home: Option<PathBuf>,
     /// `XDG_RUNTIME_DIR`.
     pub runtime_dir: Option<PathBuf>,
 }
 
 impl EngineEnvironment {
-    /// The folder of Docker's configuration: `DOCKER_CONFIG` or `~/.docker`.
+    /// Returns the folder of Docker's configuration: `DOCKER_CONFIG` or `~/.docker`.
     #[must_use]
     pub fn docker_folder(&self) -> Option<PathBuf> {
         let in_home = || self.home.as_deref().map(|home| home.join(".docker"));
@@ -58,20 +57,20 @@ impl EngineEnvironment {
     }
 }
 
-/// Where to look, in order.
+/// The result of the search before any connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Candidates {
-    /// Someone named an engine: that one or none.
+    /// An explicitly selected engine.
     Named(EngineAddress),
-    /// Nobody did: the first of these sockets that answers.
-    Usual(Vec<PathBuf>),
+    /// The default sockets, in order. The first one that accepts connections is used.
+    Default(Vec<PathBuf>),
 }
 
-/// Where to look for the engine that `request` means.
+/// Returns the engine that `request` selects, or the default sockets.
 ///
-/// `--builder` comes first, then `BUILDKIT_HOST`, `DOCKER_HOST`, `DOCKER_CONTEXT`, the
-/// current context of Docker's configuration, and at last the sockets of Docker,
-/// Docker Desktop, Colima, `OrbStack` and rootless Docker.
+/// The order is `--builder`, `BUILDKIT_HOST`, `DOCKER_HOST`, `DOCKER_CONTEXT`, the current context of
+/// Docker's configuration, and the sockets of Docker, Docker Desktop, Colima, `OrbStack` and rootless
+/// Docker.
 pub(super) fn candidates(request: &EngineRequest) -> Result<Candidates, EngineError> {
     let environment = &request.environment;
     if let Some(url) = request.builder.as_ref().or(environment.buildkit_host.as_ref()) {
@@ -84,18 +83,18 @@ pub(super) fn candidates(request: &EngineRequest) -> Result<Candidates, EngineEr
     if let Some(address) = docker_context::current(environment)? {
         return Ok(Candidates::Named(address));
     }
-    Ok(Candidates::Usual(usual_sockets(environment)))
+    Ok(Candidates::Default(default_sockets(environment)))
 }
 
-/// The engine's address; where nobody named one, that of the first socket that answers.
+/// Returns the address of the engine for `request`.
 pub(super) async fn discover(request: &EngineRequest) -> Result<EngineAddress, EngineError> {
     match candidates(request)? {
         Candidates::Named(address) => Ok(address),
-        Candidates::Usual(sockets) => first_that_answers(&sockets).await,
+        Candidates::Default(sockets) => first_reachable(&sockets).await,
     }
 }
 
-async fn first_that_answers(sockets: &[PathBuf]) -> Result<EngineAddress, EngineError> {
+async fn first_reachable(sockets: &[PathBuf]) -> Result<EngineAddress, EngineError> {
     let mut tried = Vec::new();
     let mut forbidden = None;
     for socket in sockets {
@@ -109,7 +108,7 @@ async fn first_that_answers(sockets: &[PathBuf]) -> Result<EngineAddress, Engine
             }
         }
     }
-    // A socket that may not be used says more than the others that are not there.
+    // Missing permissions are more informative than missing sockets.
     Err(match forbidden {
         Some(address) => EngineError::PermissionDenied { address },
         None => EngineError::NotFound { tried },
@@ -119,9 +118,9 @@ async fn first_that_answers(sockets: &[PathBuf]) -> Result<EngineAddress, Engine
 fn describe(socket: &Path, error: &io::Error) -> String {
     let reason = match error.kind() {
         io::ErrorKind::NotFound => return socket.display().to_string(),
-        io::ErrorKind::ConnectionRefused => "nobody answers",
+        io::ErrorKind::ConnectionRefused => "connection refused",
         io::ErrorKind::PermissionDenied => "no permission",
-        _ => "not a socket that answers",
+        _ => "connection failed",
     };
     format!("{} ({reason})", socket.display())
 }
@@ -134,7 +133,7 @@ fn docker_at(socket: &Path) -> EngineAddress {
     }
 }
 
-fn usual_sockets(environment: &EngineEnvironment) -> Vec<PathBuf> {
+fn default_sockets(environment: &EngineEnvironment) -> Vec<PathBuf> {
     const IN_HOME: [&str; 4] = [
         ".docker/run/docker.sock",
         ".docker/desktop/docker.sock",
@@ -159,12 +158,12 @@ mod tests {
     fn named(request: &EngineRequest) -> EngineAddress {
         match candidates(request).expect("candidates") {
             Candidates::Named(address) => address,
-            Candidates::Usual(sockets) => panic!("expected a named engine, found {sockets:?}"),
+            Candidates::Default(sockets) => panic!("expected a named engine, found {sockets:?}"),
         }
     }
 
     #[test]
-    fn what_the_user_says_comes_before_what_the_environment_says() {
+    fn the_builder_option_precedes_the_environment() {
         let mut request = EngineRequest {
             builder: Some("tcp://builder:1234".to_owned()),
             ..EngineRequest::default()
@@ -193,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn the_usual_sockets_are_those_of_every_docker() {
+    fn default_sockets_cover_all_variants_of_docker() {
         let mut request = EngineRequest::default();
         request.environment.home = Some("/home/me".into());
         request.environment.runtime_dir = Some("/run/user/1000".into());
@@ -206,31 +205,31 @@ mod tests {
             "/run/user/1000/docker.sock",
         ];
         let expected = expected.iter().map(PathBuf::from).collect();
-        assert_eq!(candidates(&request).expect("candidates"), Candidates::Usual(expected));
+        assert_eq!(candidates(&request).expect("candidates"), Candidates::Default(expected));
     }
 
     #[tokio::test]
-    async fn the_first_socket_that_answers_is_taken() {
+    async fn the_first_reachable_socket_is_used() {
         let folder = tempfile::tempdir().expect("a folder");
         let stale = folder.path().join("stale.sock");
         drop(std::os::unix::net::UnixListener::bind(&stale).expect("a socket"));
         let live = folder.path().join("live.sock");
         let _listener = tokio::net::UnixListener::bind(&live).expect("a socket");
         let sockets = [folder.path().join("none.sock"), stale, live.clone()];
-        let found = first_that_answers(&sockets).await.expect("an engine");
+        let found = first_reachable(&sockets).await.expect("an engine");
         assert_eq!(found, docker_at(&live));
     }
 
     #[tokio::test]
-    async fn every_place_that_was_tried_is_named() {
+    async fn all_sockets_are_listed_if_none_is_reachable() {
         let folder = tempfile::tempdir().expect("a folder");
         let stale = folder.path().join("stale.sock");
         drop(std::os::unix::net::UnixListener::bind(&stale).expect("a socket"));
-        let error = first_that_answers(&[folder.path().join("none.sock"), stale])
+        let error = first_reachable(&[folder.path().join("none.sock"), stale])
             .await
             .expect_err("no engine");
         let text = error.to_string();
         assert!(text.contains("none.sock,"), "{text}");
-        assert!(text.contains("stale.sock (nobody answers)"), "{text}");
+        assert!(text.contains("stale.sock (connection refused)"), "{text}");
     }
 }

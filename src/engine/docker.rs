@@ -1,4 +1,4 @@
-//! The plain Docker Engine API, for what `BuildKit` does not do.
+//! The parts of the Docker Engine API beyond `BuildKit`: version, images of the store, and push.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -15,42 +15,38 @@ use super::error::Cause;
 use crate::image::{Digest, Reference};
 use crate::registry::Credential;
 
-/// Seconds that one answer of the Engine API may take.
+/// The timeout of calls to the Engine API, in seconds.
 const TIMEOUT: u64 = 120;
 
-/// An image of an engine's store.
+/// An image in an engine's store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredImage {
-    /// What the engine knows it by: the digest of its manifest, or of its configuration where
-    /// images live in a graph driver's store.
+    /// The digest of the manifest, or of the configuration if the store is a graph driver.
     pub id: Digest,
-    /// The value of the label that it was asked for by.
+    /// The value of the requested label.
     pub label: String,
-    /// Its names.
     pub names: Vec<Reference>,
-    /// Its size in bytes, with what it shares with others.
+    /// The size in bytes, including shared layers.
     pub size: u64,
 }
 
-/// A connection to the Engine API.
+/// A client of the Engine API.
 #[derive(Debug, Clone)]
 pub(super) struct DockerApi(Docker);
 
-/// Who answers, and in which version.
+/// The product behind the Engine API, with its version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Product {
-    /// A Docker Engine.
     Docker(String),
-    /// Podman, imitating one.
     Podman(String),
 }
 
-/// What a Docker Engine says of itself.
+/// The configuration of a Docker Engine.
 #[derive(Debug, Clone, Default)]
 pub(super) struct About {
-    /// Whether images live in containerd's store, rather than in a graph driver's.
+    /// Whether the image store is containerd's, not a graph driver.
     pub(super) containerd_store: bool,
-    /// The registries that it asks before Docker Hub.
+    /// The mirrors of Docker Hub.
     pub(super) mirrors: Vec<String>,
 }
 
@@ -64,7 +60,7 @@ impl DockerApi {
                 Docker::connect_with_http(&address.to_string(), TIMEOUT, API_DEFAULT_VERSION)
             }
             (Endpoint::Tcp { .. }, Some(tls)) => {
-                // bollard asks for the process's provider, which nobody else sets.
+                // bollard requires a default provider for the process.
                 let _already_set = rustls::crypto::ring::default_provider().install_default();
                 Docker::connect_with_ssl(
                     &address.to_string(),
@@ -79,7 +75,6 @@ impl DockerApi {
         Ok(Self(docker?))
     }
 
-    /// Asks who answers.
     pub(super) async fn product(&self) -> Result<Product, bollard::errors::Error> {
         let version = self.0.version().await?;
         let mut components = version.components.unwrap_or_default().into_iter();
@@ -90,14 +85,13 @@ impl DockerApi {
         })
     }
 
-    /// Asks the engine how it is set up.
     pub(super) async fn about(&mut self) -> Result<About, bollard::errors::Error> {
         self.0 = self.0.clone().negotiate_version().await?;
         let info = self.0.info().await?;
         let driver = info.driver_status.unwrap_or_default();
         let registries = info.registry_config.unwrap_or_default();
         Ok(About {
-            // Only containerd's snapshotters are told of with a type.
+            // Only the status of containerd's snapshotters has a type.
             containerd_store: driver
                 .iter()
                 .any(|pair| pair.first().is_some_and(|key| key == "driver-type")),
@@ -105,7 +99,6 @@ impl DockerApi {
         })
     }
 
-    /// The images that have a label.
     pub(super) async fn images_with(
         &self,
         label: &str,
@@ -117,7 +110,7 @@ impl DockerApi {
             Some(StoredImage {
                 id: image.id.parse().ok()?,
                 label: image.labels.remove(label)?,
-                // An image without a name has one that says so.
+                // Skips the placeholder of images without names.
                 names: image.repo_tags.iter().filter_map(|name| name.parse().ok()).collect(),
                 size: u64::try_from(image.size).unwrap_or(0),
             })
@@ -125,7 +118,6 @@ impl DockerApi {
         Ok(labelled.collect())
     }
 
-    /// Gives an image of the engine's store a name.
     pub(super) async fn tag(
         &self,
         image: &Digest,
@@ -137,7 +129,7 @@ impl DockerApi {
         self.0.tag_image(&image.to_string(), Some(options)).await
     }
 
-    /// Removes one name of an image, and the image when it has no other and nothing uses it.
+    /// Removes one name of an image. The engine deletes an unused image with its last name.
     pub(super) async fn remove_name(
         &self,
         reference: &Reference,
@@ -147,8 +139,8 @@ impl DockerApi {
         Ok(())
     }
 
-    /// Pushes an image from the engine's store, and gives the digest that the registry has it by.
-    /// `moved` is told how many bytes have been sent, of how many that are known to be sent.
+    /// Pushes an image from the engine's store and returns its digest in the registry. `moved` receives
+    /// the sent bytes and the known total.
     pub(super) async fn push(
         &self,
         reference: &Reference,
@@ -163,35 +155,34 @@ impl DockerApi {
         loop {
             match pushing.try_next().await {
                 Ok(Some(message)) => {
-                    if pushed.note(&message) {
+                    if pushed.update(&message) {
                         let (current, total) = pushed.bytes();
                         moved(current, total);
                     }
                 }
                 Ok(None) => break,
-                // bollard takes the end of the last line, where it comes by itself, for a message
-                // that is cut off. The digest is told when the image is there.
+                // bollard reports a separate last line end as an incomplete message. The digest arrives
+                // after the image.
                 Err(_) if pushed.digest.is_some() => break,
                 Err(error) => return Err(error.into()),
             }
         }
-        pushed.digest.ok_or_else(|| "the engine did not tell the digest that it pushed".into())
+        pushed.digest.ok_or_else(|| "the engine returned no digest for the push".into())
     }
 }
 
-/// How far a push has come.
+/// The progress of a push.
 #[derive(Debug, Default)]
 struct Pushed {
-    /// The bytes that were sent of the layers that are sent, by the bytes that each has in all:
-    /// bollard leaves out which layer a message is about.
+    /// The sent bytes of each layer by the layer's size: bollard omits the layer's id.
     layers: BTreeMap<u64, u64>,
     digest: Option<Digest>,
 }
 
 impl Pushed {
-    /// Takes in what the engine says next; gives whether more bytes have moved.
-    fn note(&mut self, message: &PushImageInfo) -> bool {
-        // The digest comes in a line for people: `tag: digest: sha256:… size: …`.
+    /// Processes a message. Returns true if more bytes were sent.
+    fn update(&mut self, message: &PushImageInfo) -> bool {
+        // The digest is part of a text: `tag: digest: sha256:… size: …`.
         let mut words = message.status.iter().flat_map(|status| status.split_whitespace());
         if let Some(digest) = words.find_map(|word| word.parse().ok()) {
             self.digest = Some(digest);
@@ -202,19 +193,19 @@ impl Pushed {
         let total = detail.and_then(|detail| bytes(detail.total));
         let (Some(current), Some(total)) = (current, total) else { return false };
         let sent = self.layers.entry(total).or_default();
-        // What is told at the end is with the headers of a tar, and more than all.
+        // The last count includes tar headers and exceeds the total.
         let is_more = current.min(total) > *sent;
         *sent = current.min(total).max(*sent);
         is_more
     }
 
-    /// The bytes that were sent, and those that are known to be sent in all.
+    /// Returns the sent bytes and the known total.
     fn bytes(&self) -> (u64, u64) {
         (self.layers.values().sum(), self.layers.keys().sum())
     }
 }
 
-/// Whether a push says that the engine has no image of that name.
+/// Returns true if a push failed because the engine has no image with the name.
 pub(super) fn is_name_gone(problem: &str) -> bool {
     problem.contains("does not exist locally")
 }
@@ -242,8 +233,8 @@ mod tests {
 
     use super::*;
 
-    /// What Docker 26 tells of a push, as it tells it.
-    const TOLD: &str = r#"
+    /// The messages of Docker 26 about a push.
+    const MESSAGES: &str = r#"
         {"status":"The push refers to repository [127.0.0.1:5000/acme/a]"}
         {"status":"Preparing","progressDetail":{},"id":"c3c9d1e4e8a1"}
         {"status":"Layer already exists","progressDetail":{},"id":"5f70bf18a086"}
@@ -257,15 +248,15 @@ mod tests {
     "#;
 
     #[test]
-    fn a_push_tells_how_far_it_is_and_at_last_its_digest() {
+    fn a_push_reports_bytes_and_finally_the_digest() {
         let digest = Digest::of(b"manifest");
-        let told = TOLD.replace("DIGEST", &digest.hex());
-        let messages = serde_json::Deserializer::from_str(&told).into_iter();
+        let text = MESSAGES.replace("DIGEST", &digest.hex());
+        let messages = serde_json::Deserializer::from_str(&text).into_iter();
         let mut pushed = Pushed::default();
         let mut moved = Vec::new();
         for message in messages {
             let message: PushImageInfo = message.expect("a message");
-            if pushed.note(&message) {
+            if pushed.update(&message) {
                 moved.push(pushed.bytes());
             }
         }
@@ -273,7 +264,7 @@ mod tests {
         assert_eq!(pushed.digest, Some(digest));
     }
 
-    /// Answers one request with `chunks`, each sent by itself.
+    /// Serves one response of `chunks`, which are sent one by one.
     async fn answering(chunks: Vec<String>) -> DockerApi {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = format!("tcp://{}", listener.local_addr().expect("an address"));
@@ -294,10 +285,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_push_may_end_with_the_end_of_a_line() {
+    async fn a_push_may_end_with_a_separate_line_end() {
         let digest = Digest::of(b"manifest");
-        let told = TOLD.replace("DIGEST", &digest.hex());
-        let lines = told.trim().lines().map(str::trim);
+        let text = MESSAGES.replace("DIGEST", &digest.hex());
+        let lines = text.trim().lines().map(str::trim);
         let chunks = lines.flat_map(|line| [line.to_owned(), "\r\n".to_owned()]).collect();
         let reference = "127.0.0.1:5000/acme/a:1".parse().expect("a reference");
         let pushed = answering(chunks).await.push(&reference, None, |_, _| {}).await;
@@ -306,7 +297,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_push_that_is_cut_off_fails() {
-        let chunks = TOLD.trim().lines().take(3).map(|line| format!("{line}\r\n"));
+        let chunks = MESSAGES.trim().lines().take(3).map(|line| format!("{line}\r\n"));
         let chunks = chunks.chain(["{\"status\":".to_owned()]).collect();
         let reference = "127.0.0.1:5000/acme/a:1".parse().expect("a reference");
         let pushed = answering(chunks).await.push(&reference, None, |_, _| {}).await;

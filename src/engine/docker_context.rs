@@ -1,4 +1,4 @@
-//! Docker contexts: named engines in Docker's own configuration.
+//! Reads docker contexts: named engines in Docker's configuration.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use super::discover::EngineEnvironment;
 use super::{EngineError, error::Cause};
 use crate::error::JsonError;
 
-/// The context that means "no context".
+/// The name that selects no context.
 const DEFAULT: &str = "default";
 
 #[derive(Deserialize)]
@@ -36,8 +36,8 @@ struct DockerEndpoint {
     host: String,
 }
 
-/// The engine of the context that `DOCKER_CONTEXT` or the configuration names;
-/// `None` where neither does, or where the default context is named.
+/// Returns the engine of the context from `DOCKER_CONTEXT` or the configuration, or `None` if no context
+/// or the default one is selected.
 pub(super) fn current(
     environment: &EngineEnvironment,
 ) -> Result<Option<EngineAddress>, EngineError> {
@@ -68,7 +68,7 @@ fn configured(path: &Path) -> Result<Option<String>, EngineError> {
 
 fn read(folder: &Path, name: &str) -> Result<EngineAddress, EngineError> {
     let refuse = |source: Cause| EngineError::Context { name: name.to_owned(), source };
-    // Docker names a context's folder by the digest of its name.
+    // The folder of a context is named by the digest of the context's name.
     let id = hex::encode(Sha256::digest(name.as_bytes()));
     let contexts = folder.join("contexts");
     let meta = contexts.join("meta").join(&id).join("meta.json");
@@ -114,14 +114,14 @@ mod tests {
     }
 
     #[test]
-    fn the_variable_wins_over_the_configuration() {
+    fn the_variable_overrides_the_configuration() {
         let (_folder, mut environment) = environment(r#"{"currentContext":"colima"}"#);
         environment.docker_context = Some(DEFAULT.to_owned());
         assert_eq!(current(&environment).expect("no context"), None);
     }
 
     #[test]
-    fn a_context_that_is_not_there_is_named() {
+    fn a_missing_context_is_an_error() {
         let (_folder, mut environment) = environment("{}");
         environment.docker_context = Some("gone".to_owned());
         let error = current(&environment).expect_err("no such context");
@@ -129,14 +129,14 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_configuration_is_explained_without_its_values() {
+    fn errors_in_the_configuration_show_no_values() {
         let all = ["{", "[]", r#"{"currentContext": 3}"#, r#"{"currentContext": ["secret"]}"#];
-        let said = all.map(|config| {
+        let messages = all.map(|config| {
             let (folder, environment) = environment(config);
             let error = current(&environment).expect_err("broken");
             let folder = folder.path().display().to_string();
             Report::from(error).to_string().replace(&folder, "FOLDER")
         });
-        insta::assert_snapshot!(said.join("\n\n"));
+        insta::assert_snapshot!(messages.join("\n\n"));
     }
 }

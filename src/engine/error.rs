@@ -7,150 +7,60 @@ use crate::error::{ExitCode, Explain};
 use crate::image::{Platform, Reference};
 use crate::render::familiar;
 
-/// Any cause, as the libraries below give it.
+/// The error of a library.
 pub(crate) type Cause = Box<dyn Error + Send + Sync>;
 
-/// Why no engine can be used, or why it cannot do what is asked of it.
+/// An error of the connection to an engine, or a request that the engine does not support.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// An address that cannot be read.
+    /// A malformed address.
     #[error("`{url}` is not the address of an engine: {expected}")]
-    Address {
-        /// The address as given.
-        url: String,
-        /// What was expected instead.
-        expected: &'static str,
-    },
-    /// A Docker host that is only reached through ssh.
-    #[error("the Docker host `ssh://{host}` is reached through ssh, which basegen does not speak")]
-    SshHost {
-        /// Everything after `ssh://`.
-        host: String,
-    },
-    /// Nothing answers at any of the usual places.
+    Address { url: String, expected: &'static str },
+    /// A Docker host behind ssh. `host` is everything after `ssh://`.
+    #[error("the Docker host `ssh://{host}` requires ssh, which basegen does not support")]
+    SshHost { host: String },
+    /// None of the default sockets is reachable.
     #[error("no engine found; looked at {}", tried.join(", "))]
-    NotFound {
-        /// The places, with what was wrong at those where something was.
-        tried: Vec<String>,
-    },
-    /// A docker context that is not there or cannot be read.
+    NotFound { tried: Vec<String> },
+    /// A docker context that does not exist or cannot be read.
     #[error("failed to read the docker context `{name}`")]
-    Context {
-        /// The context's name.
-        name: String,
-        /// What is wrong with it.
-        #[source]
-        source: Cause,
-    },
-    /// A file of the Docker configuration that cannot be read.
+    Context { name: String, source: Cause },
+    /// An unreadable file of the Docker configuration.
     #[error("failed to read `{}`", path.display())]
-    Config {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        #[source]
-        source: Cause,
-    },
-    /// A certificate or key that cannot be used.
+    Config { path: PathBuf, source: Cause },
+    /// An invalid certificate or key.
     #[error("failed to use the TLS files of `{address}`")]
-    Tls {
-        /// The engine's address.
-        address: EngineAddress,
-        /// What is wrong with them.
-        #[source]
-        source: Cause,
-    },
-    /// The socket belongs to someone else.
+    Tls { address: EngineAddress, source: Cause },
+    /// The user may not access the socket.
     #[error("no permission to use the engine at `{address}`")]
-    PermissionDenied {
-        /// The engine's address.
-        address: EngineAddress,
-    },
-    /// Nobody answers, or not as an engine does.
+    PermissionDenied { address: EngineAddress },
+    /// The connection failed, or the server is not an engine.
     #[error("failed to reach the engine at `{address}`")]
-    Unreachable {
-        /// The engine's address.
-        address: EngineAddress,
-        /// What happened.
-        #[source]
-        source: Cause,
-    },
-    /// Something takes the connection, or what is sent to it, and nothing comes back.
-    #[error("the engine at `{address}` does not answer: nothing came from it in {} seconds", waited.as_secs())]
-    Silent {
-        /// The engine's address.
-        address: EngineAddress,
-        /// How long was waited for it.
-        waited: Duration,
-    },
-    /// Podman's API has no BuildKit.
+    Unreachable { address: EngineAddress, source: Cause },
+    /// The server accepts connections but does not respond.
+    #[error("the engine at `{address}` did not respond within {} seconds", waited.as_secs())]
+    Silent { address: EngineAddress, waited: Duration },
+    /// Podman, whose API lacks `BuildKit`.
     #[error("`{address}` is Podman {version}, whose API does not include BuildKit")]
-    Podman {
-        /// The engine's address.
-        address: EngineAddress,
-        /// Podman's version.
-        version: String,
-    },
-    /// An engine from before what basegen needs.
+    Podman { address: EngineAddress, version: String },
+    /// An engine that is older than the oldest supported version.
     #[error("{product} {found} at `{address}` is too old: basegen needs {needed} or newer")]
-    TooOld {
-        /// The engine's address.
-        address: EngineAddress,
-        /// `Docker Engine` or `BuildKit`.
-        product: &'static str,
-        /// Its version.
-        found: String,
-        /// The oldest version that works.
-        needed: &'static str,
-    },
-    /// A platform that the engine has no worker for.
-    #[error("{engine} cannot build for {wanted}; it can for {}", Platform::list(available))]
-    Platform {
-        /// The engine, as events name it.
-        engine: String,
-        /// The platform asked for.
-        wanted: Platform,
-        /// Those that it can build for.
-        available: Vec<Platform>,
-    },
-    /// A destination that the engine cannot write to.
+    TooOld { address: EngineAddress, product: &'static str, found: String, needed: &'static str },
+    /// A platform without a worker.
+    #[error("{engine} cannot build for {wanted}, only for {}", Platform::list(available))]
+    Platform { engine: String, wanted: Platform, available: Vec<Platform> },
+    /// A destination or an image that the engine does not support.
     #[error("{engine} cannot {action}")]
-    Destination {
-        /// The engine, as events name it.
-        engine: String,
-        /// What it cannot do.
-        action: &'static str,
-        /// What to do instead.
-        hint: &'static str,
-    },
-    /// The engine's image store cannot be used.
+    Destination { engine: String, action: &'static str, hint: &'static str },
+    /// A failed operation on the engine's image store.
     #[error("{engine} failed to {action}")]
-    Store {
-        /// The engine, as events name it.
-        engine: String,
-        /// What it was asked for.
-        action: &'static str,
-        /// What it answered.
-        #[source]
-        source: Cause,
-    },
+    Store { engine: String, action: &'static str, source: Cause },
     /// An upstream image whose digest the engine cannot look up.
     #[error("failed to resolve `{}`: {problem}", familiar(&image.canonical()))]
-    Resolve {
-        /// The image.
-        image: Reference,
-        /// The engine's answer.
-        problem: String,
-    },
-    /// The folder of an OCI layout that cannot be used.
+    Resolve { image: Reference, problem: String },
+    /// An unusable folder of an OCI layout.
     #[error("failed to use `{}` as an OCI image layout", path.display())]
-    Layout {
-        /// The folder.
-        path: PathBuf,
-        /// What is wrong with it.
-        #[source]
-        source: Cause,
-    },
+    Layout { path: PathBuf, source: Cause },
 }
 
 impl EngineError {
@@ -172,21 +82,21 @@ impl Explain for EngineError {
         let hint = match self {
             Self::SshHost { host } => {
                 return Some(format!(
-                    "forward its socket, and point DOCKER_HOST at it:\n  \
+                    "forward its socket and set DOCKER_HOST:\n  \
                      ssh -nNT -L /tmp/basegen-docker.sock:/var/run/docker.sock {host} &\n  \
                      DOCKER_HOST=unix:///tmp/basegen-docker.sock basegen …"
                 ));
             }
             Self::NotFound { .. } => {
-                "start Docker, or name an engine: set DOCKER_HOST, or pass `--builder unix://…` \
+                "start Docker, or select an engine: set DOCKER_HOST, or pass `--builder unix://…` \
                  or `--builder tcp://…` for a buildkitd"
             }
             Self::Unreachable { .. } => {
-                "start it, or name another: DOCKER_HOST, `docker context use`, `--builder`"
+                "start it, or select another one with DOCKER_HOST, `docker context use` or `--builder`"
             }
             Self::Silent { .. } => {
-                "see whether it is an engine that listens there, and start it anew if it hangs; \
-                 or name another: DOCKER_HOST, `docker context use`, `--builder`"
+                "check that an engine listens there and restart it if it hangs, or select another \
+                 one with DOCKER_HOST, `docker context use` or `--builder`"
             }
             Self::PermissionDenied { .. } => {
                 "add yourself to the socket's group (for Docker: `sudo usermod -aG docker $USER`, \
@@ -198,15 +108,15 @@ impl Explain for EngineError {
                  --addr tcp://0.0.0.0:1234\n  \
                  basegen --builder tcp://127.0.0.1:1234 …"
             }
-            Self::TooOld { .. } => "update the engine, or pass another with `--builder`",
+            Self::TooOld { .. } => "update the engine, or select another one with `--builder`",
             Self::Platform { .. } => {
-                "leave the platform out with `--platform`, or name another engine with `--builder`"
+                "exclude the platform with `--platform`, or select another engine with `--builder`"
             }
             Self::Context { .. } => {
-                "choose another with `docker context use`, or name an engine with DOCKER_HOST or `--builder`"
+                "choose another with `docker context use`, or select an engine with DOCKER_HOST or `--builder`"
             }
             Self::Config { .. } => {
-                "correct the file, or name an engine with DOCKER_HOST or `--builder`"
+                "correct the file, or select an engine with DOCKER_HOST or `--builder`"
             }
             Self::Destination { hint, .. } => hint,
             _ => return None,
@@ -215,7 +125,7 @@ impl Explain for EngineError {
     }
 }
 
-/// A URL without the user and password that someone may have put into it.
+/// Removes the user and the password from a URL.
 fn without_user(url: &str) -> String {
     match (url.find("://"), url.rfind('@')) {
         (Some(scheme), Some(at)) if scheme < at => {

@@ -9,36 +9,34 @@ use crate::matrix::Check;
 use crate::registry::Manifest;
 use crate::render::BuildContext;
 
-/// One target, ready to be built: nothing is left to look up.
+/// A target with all inputs of its build.
 #[derive(Debug, Clone)]
 pub struct BuildJob {
-    /// The target's id, the name under which events speak of it.
+    /// The target's id, as in events.
     pub target: String,
-    /// What is built.
+    /// The Dockerfile and its files.
     pub context: BuildContext,
-    /// What must hold of the image before it is handed on.
+    /// The checks that the image must pass before its export.
     pub checks: Vec<Check>,
-    /// An image that was built before. The job then only runs its checks, in this image, and
-    /// exports nothing. Its context is a Dockerfile that begins with the image.
+    /// An image from an earlier build. The job then only runs the checks in it and exports nothing. The
+    /// Dockerfile of its context is `FROM` this image.
     pub existing: Option<Digest>,
-    /// For which platforms; one gives an image manifest, several an image index.
+    /// The platforms. One gives an image manifest, several give an image index.
     pub platforms: Vec<Platform>,
-    /// The image's labels.
     pub labels: BTreeMap<String, String>,
-    /// What the image is called, the version tag first; never empty, and all in one repository.
+    /// The tags of the image, the version tag first. Never empty; all in one repository.
     pub references: Vec<Reference>,
-    /// The tag under which the image reaches a registry when the engine cannot push without one.
+    /// The tag for pushes of engines that cannot push by digest.
     pub staging: Tag,
-    /// How its layers are compressed.
+    /// The compression of new layers.
     pub compression: Compression,
-    /// The jobs, as indexes into the run's list and before its own, that should be over before
-    /// this one's image is handed on: each is the first to upload a blob that this one needs in
-    /// another repository.
+    /// The jobs that must finish before this one exports its image, as smaller indexes into the run's list.
+    /// Each of them is the first to upload a blob that this image also has, in another repository.
     pub after: Vec<usize>,
 }
 
 impl BuildJob {
-    /// The event that its image is there already.
+    /// Returns the event that the image `digest` is up to date.
     #[must_use]
     pub fn unchanged(&self, digest: &Digest) -> Event {
         Event::TargetKept {
@@ -48,8 +46,7 @@ impl BuildJob {
         }
     }
 
-    /// Returns the job that runs the checks of this one in an image that was built before:
-    /// `digest`, which the engine finds as `name`.
+    /// Returns the job that only runs the checks, in the image `digest` that the engine finds as `name`.
     #[must_use]
     pub fn checking(&self, name: &str, digest: &Digest) -> Self {
         let context = BuildContext {
@@ -60,41 +57,39 @@ impl BuildJob {
         Self { context, existing: Some(digest.clone()), labels: BTreeMap::new(), ..self.clone() }
     }
 
-    /// The image under its staging tag.
+    /// Returns the reference with the staging tag.
     pub(super) fn staged(&self) -> Option<Reference> {
         let repository = self.references.first()?.repository.clone();
         Some(Reference { repository, tag: self.staging.clone() })
     }
 }
 
-/// Where the images of a run go.
+/// The destination of the images of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Destination {
-    /// The engine's own image store, ready to run.
+    /// The engine's image store.
     Engine,
-    /// The repository of its references, where it is known by its digest alone: no tag is set.
-    /// Nothing is unpacked on the way.
+    /// The repository of the references. The image is pushed by digest, without tags, and not unpacked.
     Registry,
-    /// An OCI image layout in this folder, which variants share blobs in.
+    /// An OCI image layout in this folder. Variants share its blobs.
     OciLayout(PathBuf),
 }
 
-/// A value that build steps can mount and that no layer, log or event ever holds.
+/// A value that build steps can mount. Layers, logs and events never contain it.
 #[derive(Debug, Clone)]
 pub struct Secret {
     /// The id of `RUN --mount=type=secret,id=…`.
     pub id: String,
-    /// The value.
     pub value: SecretSlice<u8>,
 }
 
-/// What a build made.
+/// The result of a build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuiltImage {
-    /// The digest of the manifest, or of the index when there are several platforms.
+    /// The digest of the manifest, or of the index for several platforms.
     pub digest: Digest,
-    /// Whether no step had to run.
+    /// Whether all steps were cached.
     pub cached: bool,
-    /// The manifests that were pushed, those of an index too, as far as the engine still has them.
+    /// The pushed manifests, including those of an index. May be incomplete.
     pub manifests: Vec<Manifest>,
 }

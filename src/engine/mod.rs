@@ -1,4 +1,8 @@
-//! Building: the engine's door, what goes in and what comes out.
+//! Builds images on BuildKit.
+//!
+//! [`ConnectedEngine`] finds an engine and connects to it. [`run`] schedules [`BuildJob`]s on any [`Engine`],
+//! and reports their [`Outcome`]s and events. [`BuildKitEngine`] is the implementation for Docker Engines and
+//! buildkitds. Steps that several jobs share run once, see [`JobDependencies`].
 
 mod address;
 mod buildkit;
@@ -24,18 +28,18 @@ pub use scheduler::{OnFailure, Outcome, RunRequest, run};
 
 use crate::event::{Events, Failure};
 
-/// Something that builds images and takes them where they should be.
+/// A service that builds images and exports them.
 pub trait Engine: Send + Sync + 'static {
-    /// What it is, for people: `Docker Engine 26.1.5 at unix:///var/run/docker.sock`.
+    /// Returns the display name: `Docker Engine 26.1.5 at unix:///var/run/docker.sock`.
     fn name(&self) -> &str;
 
-    /// How many builds it can be given at a time.
+    /// Returns the maximum number of concurrent builds.
     fn capacity(&self) -> usize {
         usize::MAX
     }
 
-    /// Builds one job, and tells its steps to `events` as they happen. The image is handed on
-    /// when its `dependencies` let it have its turn; the build need not wait for that.
+    /// Builds one job and emits its events. The image is exported once `dependencies` allow it; the
+    /// build itself starts at once.
     ///
     /// Dropping the future stops the build on the engine.
     fn build(

@@ -1,5 +1,6 @@
-//! Runs many builds: so many at a time, in an order that spares the registry, to an end
-//! that is told whatever happens.
+//! Runs builds with bounded parallelism, shared layers first. Every target gets exactly one outcome.
+//!
+//! [`run`] starts the jobs of a [`RunRequest`] in plan order and returns their [`Outcome`]s.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,44 +14,43 @@ use super::shared_steps::SharedSteps;
 use super::{BuildJob, BuiltImage, Engine, JobDependencies};
 use crate::event::{CancelReason, Event, Events, Failure, FailureKind};
 
-/// What is to be run, and how.
+/// The jobs of a run, and its options.
 #[derive(Debug, Clone)]
 pub struct RunRequest {
     /// The jobs in plan order.
     pub jobs: Vec<BuildJob>,
-    /// How many may be built at a time; at least one is, and never more than the engine takes.
+    /// The maximum number of concurrent builds: at least one, and limited by the engine's capacity.
     pub parallel: usize,
-    /// What to do when one fails.
     pub on_failure: OnFailure,
-    /// Stops the run: builds that run are stopped on the engine, the others not begun.
+    /// Cancels the run: running builds are stopped on the engine, the others never start.
     pub cancel: CancellationToken,
 }
 
-/// What happens to the rest of a run when a job fails.
+/// The reaction to a failed job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnFailure {
-    /// All other jobs are built.
+    /// Builds all other jobs.
     #[default]
     KeepGoing,
-    /// The run stops at once.
+    /// Cancels the run.
     FailFast,
 }
 
-/// How a job ended.
+/// The outcome of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// The image is where it should be, and has passed its checks.
+    /// The image has passed its checks and was exported.
     Built(BuiltImage),
-    /// It could not be built, or not be put there.
+    /// The build, a check, or the export failed.
     Failed(Box<Failure>),
-    /// It was not tried, or stopped half way.
+    /// The job was stopped or never started.
     Cancelled(CancelReason),
 }
 
-/// Builds every job of `request` on `engine`; gives their outcomes in plan order.
+/// Builds every job of `request` on `engine` and returns the outcomes in plan order.
 ///
-/// Jobs begin in plan order; each hands its image on once all that it comes `after` are over,
-/// however they ended. Every target is told of: finished, failed or cancelled.
+/// Jobs start in plan order. Each one exports its image after the jobs in its `after` list have finished,
+/// with any outcome. Every target gets a final event: finished, checked, failed or cancelled.
 pub async fn run<E: Engine>(
     engine: Arc<E>,
     mut request: RunRequest,
@@ -63,7 +63,7 @@ pub async fn run<E: Engine>(
         engine: engine.name().to_owned(),
         jobs: request.parallel,
     });
-    let outcomes = Run::new(engine, request, events.clone()).finish().await;
+    let outcomes = Run::new(engine, request, events.clone()).run_all().await;
     events.emit(&Event::RunFinished { elapsed: begun.elapsed() });
     outcomes
 }
@@ -77,11 +77,11 @@ struct Run<E> {
     events: Events,
     waiting: VecDeque<usize>,
     running: JoinSet<Result<BuiltImage, Box<Failure>>>,
-    /// Which job each task builds, and since when.
+    /// The job and the start time of each task.
     tasks: Vec<(Id, usize, Instant)>,
     outcomes: Vec<Option<Outcome>>,
-    /// Which jobs are over, for those whose turn comes after theirs.
-    over: watch::Sender<Vec<bool>>,
+    /// Whether each job has finished.
+    finished: watch::Sender<Vec<bool>>,
     shared_steps: Arc<SharedSteps>,
 }
 
@@ -100,19 +100,19 @@ impl<E: Engine> Run<E> {
             running: JoinSet::new(),
             tasks: Vec::new(),
             outcomes: vec![None; count],
-            over: watch::channel(vec![false; count]).0,
+            finished: watch::channel(vec![false; count]).0,
             shared_steps,
         }
     }
 
-    async fn finish(mut self) -> Vec<Outcome> {
+    async fn run_all(mut self) -> Vec<Outcome> {
         let cancel = self.cancel.clone();
         loop {
             if cancel.is_cancelled() {
                 self.stop(CancelReason::Interrupted).await;
                 break;
             }
-            self.start_what_may();
+            self.start_next();
             if self.running.is_empty() {
                 break;
             }
@@ -131,8 +131,8 @@ impl<E: Engine> Run<E> {
         self.outcomes.into_iter().flatten().collect()
     }
 
-    /// Starts jobs in plan order, as long as there is room.
-    fn start_what_may(&mut self) {
+    /// Starts jobs in plan order up to the maximum number.
+    fn start_next(&mut self) {
         while self.running.len() < self.parallel {
             let Some(index) = self.waiting.pop_front() else { return };
             self.start(index);
@@ -144,18 +144,18 @@ impl<E: Engine> Run<E> {
         let events = self.events.clone();
         let shared_steps = Arc::clone(&self.shared_steps);
         let dependencies =
-            JobDependencies::new(index, &job.after, self.over.subscribe(), shared_steps);
+            JobDependencies::new(index, &job.after, self.finished.subscribe(), shared_steps);
         self.events.emit(&Event::TargetStarted { target: job.target.clone() });
         let task =
             self.running.spawn(async move { engine.build(&job, &events, dependencies).await });
         self.tasks.push((task.id(), index, Instant::now()));
     }
 
-    /// Notes how a task ended; tells whether it failed.
+    /// Records the outcome of a task. Returns true if it failed.
     fn end(&mut self, ended: Result<(Id, Result<BuiltImage, Box<Failure>>), JoinError>) -> bool {
         let (id, result) = match ended {
             Ok((id, result)) => (id, result),
-            Err(error) => (error.id(), Err(Box::new(lost(error)))),
+            Err(error) => (error.id(), Err(Box::new(task_failure(error)))),
         };
         let Some(position) = self.tasks.iter().position(|(task, ..)| *task == id) else {
             return false;
@@ -165,42 +165,38 @@ impl<E: Engine> Run<E> {
             Ok(image) => Outcome::Built(image),
             Err(failure) => Outcome::Failed(failure),
         };
-        self.events.emit(&ending(&self.jobs[index], &outcome, begun.elapsed()));
+        self.events.emit(&final_event(&self.jobs[index], &outcome, begun.elapsed()));
         let failed = matches!(outcome, Outcome::Failed(_));
         self.outcomes[index] = Some(outcome);
         self.shared_steps.finish(index);
-        self.over.send_modify(|over| over[index] = true);
+        self.finished.send_modify(|finished| finished[index] = true);
         failed
     }
 
-    /// Stops what runs and gives up what waits.
+    /// Stops the running jobs and cancels the waiting ones.
     async fn stop(&mut self, reason: CancelReason) {
-        // What ended by itself in the meantime is told as it ended.
+        // Jobs that have just ended keep their outcome.
         while let Some(ended) = self.running.try_join_next_with_id() {
             self.end(ended);
         }
         self.running.shutdown().await;
         for (_, index, _) in std::mem::take(&mut self.tasks) {
-            self.cancelled(index, reason);
+            self.cancel(index, reason);
         }
-        self.cancel_waiting(reason);
-    }
-
-    fn cancel_waiting(&mut self, reason: CancelReason) {
         for index in std::mem::take(&mut self.waiting) {
-            self.cancelled(index, reason);
+            self.cancel(index, reason);
         }
     }
 
-    fn cancelled(&mut self, index: usize, reason: CancelReason) {
+    fn cancel(&mut self, index: usize, reason: CancelReason) {
         let outcome = Outcome::Cancelled(reason);
-        self.events.emit(&ending(&self.jobs[index], &outcome, Duration::ZERO));
+        self.events.emit(&final_event(&self.jobs[index], &outcome, Duration::ZERO));
         self.outcomes[index] = Some(outcome);
     }
 }
 
-/// The event that tells how `job` ended.
-fn ending(job: &BuildJob, outcome: &Outcome, elapsed: Duration) -> Event {
+/// Returns the final event of `job`.
+fn final_event(job: &BuildJob, outcome: &Outcome, elapsed: Duration) -> Event {
     let target = job.target.clone();
     match outcome {
         Outcome::Built(image) if job.existing.is_some() => Event::TargetChecked {
@@ -223,17 +219,17 @@ fn ending(job: &BuildJob, outcome: &Outcome, elapsed: Duration) -> Event {
     }
 }
 
-/// The failure of a build whose task did not come to its end.
-fn lost(error: JoinError) -> Failure {
+/// Returns the failure of a task that panicked or was aborted.
+fn task_failure(error: JoinError) -> Failure {
     let message = match error.try_into_panic() {
         Ok(panic) => {
             let text = panic.downcast_ref::<String>().cloned();
             let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
-            format!("basegen itself failed: {}", text.unwrap_or_default())
+            format!("internal error in basegen: {}", text.unwrap_or_default())
         }
-        Err(_) => "the build was given up".to_owned(),
+        Err(_) => "the build was aborted".to_owned(),
     };
-    let hint = "this is a fault in basegen: please report it".to_owned();
+    let hint = "this is a bug in basegen: please report it".to_owned();
     Failure::new(FailureKind::Engine, message, Some(hint))
 }
 

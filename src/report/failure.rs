@@ -1,5 +1,4 @@
-//! The failures of a run as they are shown last, each told once however many
-//! variants share it.
+//! Formats the failures of a run. Variants with the same failure share one block.
 
 use std::fmt::Write;
 
@@ -9,16 +8,16 @@ use super::record::{Failed, Record};
 use super::style::Style;
 use super::text::{clean, wrap};
 
-/// Variants that failed in the same way: a step that several share fails them all.
+/// Variants with the same failure, such as that of a shared step.
 pub(super) struct Group<'a> {
-    /// The first of them, or the first whose step left log lines.
+    /// The first variant, or the first one with log lines.
     pub(super) first: &'a Failed,
-    /// All of them, in plan order.
+    /// The ids of all variants, in plan order.
     pub(super) targets: Vec<&'a str>,
 }
 
 impl Group<'_> {
-    /// `3.9-server`, or `3.9-server and 47 more`.
+    /// Returns the title: `3.9-server`, or `3.9-server and 47 more`.
     pub(super) fn title(&self) -> String {
         let name = clean(self.targets.first().copied().unwrap_or_default());
         match self.targets.len() {
@@ -28,7 +27,7 @@ impl Group<'_> {
     }
 }
 
-/// The failures of `record`, identical ones together.
+/// Groups the failures of `record`.
 pub(super) fn groups(record: &Record) -> Vec<Group<'_>> {
     let mut groups: Vec<Group<'_>> = Vec::new();
     for failed in &record.failed {
@@ -45,12 +44,12 @@ pub(super) fn groups(record: &Record) -> Vec<Group<'_>> {
     groups
 }
 
-/// Whether two variants failed for one reason. Step numbers and Dockerfile lines may
-/// differ between variants that share the step.
+/// Returns true if two variants have the same failure. The number and the line of a shared step may
+/// differ.
 fn is_same(one: &Failed, other: &Failed) -> bool {
     let key = |failed: &Failed| {
         let Failure { kind, step, source, exit_code, platform, .. } = failed.failure.clone();
-        // Messages often name their target.
+        // Messages may contain the target.
         let message = failed.failure.message.replace(&failed.target, "");
         let step = step.map(|step| step.name);
         let text = source.map(|source| source.text);
@@ -59,7 +58,7 @@ fn is_same(one: &Failed, other: &Failed) -> bool {
     key(one) == key(other)
 }
 
-/// All failures of `record` in full, or nothing where there are none.
+/// Formats all failures of `record`. The text is empty if there are none.
 #[must_use]
 pub fn failures(record: &Record, style: Style) -> String {
     let mut text = String::new();
@@ -74,9 +73,9 @@ fn block(text: &mut String, group: &Group<'_>, style: Style) {
     let failure = &group.first.failure;
     let verb = match failure.kind {
         FailureKind::Build => "failed",
-        FailureKind::Verify => "is not what it should be",
-        FailureKind::Export => "could not be handed on",
-        FailureKind::Engine => "was lost by the engine",
+        FailureKind::Verify => "failed a check",
+        FailureKind::Export => "failed to export",
+        FailureKind::Engine => "failed on the engine",
     };
     let title = style.strong(group.title());
     let _ = writeln!(text, "{} {title} {verb}: {}", style.bad("✗"), clean(&failure.message));
@@ -114,7 +113,7 @@ fn block(text: &mut String, group: &Group<'_>, style: Style) {
     }
 }
 
-/// Writes `name` before the first of `lines`, and the others below it.
+/// Writes `name` before the first line, and aligns the other lines.
 fn field<'a>(
     text: &mut String,
     style: Style,
@@ -145,24 +144,24 @@ mod tests {
         }
     }
 
-    fn of(failed: Vec<Failed>) -> Record {
+    fn record(failed: Vec<Failed>) -> Record {
         Record { failed, ..Record::default() }
     }
 
     #[test]
-    fn a_failure_is_told_in_full() {
+    fn a_failure_has_all_details() {
         let failure = Failure {
             platform: Some("linux/arm64".parse().expect("a platform")),
             hint: Some("torch 9 does not exist; see requirements.txt".to_owned()),
             ..failure()
         };
         let lines = ["Collecting torch==9", "ERROR: No matching distribution found for torch==9"];
-        let record = of(vec![failed("3.9-server", failure, &lines)]);
+        let record = record(vec![failed("3.9-server", failure, &lines)]);
         insta::assert_snapshot!(failures(&record, Style::default()));
     }
 
     #[test]
-    fn a_shared_failure_is_told_once() {
+    fn a_shared_failure_is_shown_once() {
         let mut other = failure();
         other.exit_code = Some(100);
         let elsewhere = |target: &str, line| {
@@ -179,7 +178,7 @@ mod tests {
             .collect();
         all[7].lines = vec!["no space left on device".to_owned()];
         all.insert(3, failed("3.10-training", other, &["E: Unable to locate package"]));
-        insta::assert_snapshot!(failures(&of(all), Style::default()));
+        insta::assert_snapshot!(failures(&record(all), Style::default()));
     }
 
     #[test]
@@ -195,15 +194,15 @@ mod tests {
         };
         let mut failed = failed("3.9-server", failure, &[]);
         failed.log = None;
-        insta::assert_snapshot!(failures(&of(vec![failed]), Style::default()));
+        insta::assert_snapshot!(failures(&record(vec![failed]), Style::default()));
     }
 
     #[test]
-    fn hostile_text_stays_in_its_place() {
+    fn control_characters_in_failures_are_removed() {
         let mut failure = failure();
         failure.message = "exit\u{1b}[2J\r\nerror: all is well".to_owned();
         failure.hint = Some("a\u{7}b".to_owned());
-        let record = of(vec![failed("3.9\nserver", failure, &["x"])]);
+        let record = record(vec![failed("3.9\nserver", failure, &["x"])]);
         insta::assert_snapshot!(failures(&record, Style::default()));
     }
 }

@@ -1,11 +1,11 @@
-//! Durations, sizes and lists as people read them: the one place for each.
+//! Formats durations, sizes and counts.
 
 use std::time::Duration;
 
-/// A duration in as few figures as are of use: `0.4s`, `12.3s`, `3m12s`, `1h02m`.
+/// Formats a duration: `0.4s`, `12.3s`, `3m12s`, `1h02m`.
 #[must_use]
 pub fn duration(elapsed: Duration) -> String {
-    // Tenths are rounded first, so that 59.96 s becomes `1m00s` and never `60.0s`.
+    // Rounds to tenths first, so that 59.96 s becomes `1m00s`, not `60.0s`.
     let tenths = (elapsed.as_millis() + 50) / 100;
     if tenths < 600 {
         return format!("{}.{}s", tenths / 10, tenths % 10);
@@ -18,14 +18,14 @@ pub fn duration(elapsed: Duration) -> String {
     format!("{}h{:02}m", minutes / 60, minutes % 60)
 }
 
-/// A number of bytes in decimal units, as registries and `docker images` count: `1.2 GB`.
+/// Formats a number of bytes in decimal units, as `docker images` does: `1.2 GB`.
 #[must_use]
 pub fn bytes(count: u64) -> String {
     const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
     if count < 1000 {
         return format!("{count} B");
     }
-    // `tenths` counts tenths of the unit, in integers: no float rounds 999.95 kB to `1000.0 kB`.
+    // Integers avoid rounding 999.95 kB to `1000.0 kB`.
     let mut tenths = (u128::from(count) + 50) / 100;
     let mut unit = 0;
     while tenths >= 10_000 && unit + 1 < UNITS.len() {
@@ -35,7 +35,7 @@ pub fn bytes(count: u64) -> String {
     format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
 }
 
-/// A count and its noun: `1 variant`, `48 variants`.
+/// Formats a count with its noun: `1 variant`, `48 variants`.
 #[must_use]
 pub fn count(number: usize, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn one_of_something_has_no_plural() {
+    fn a_count_of_one_has_no_plural() {
         assert_eq!(count(1, "variant"), "1 variant");
         assert_eq!(count(0, "variant"), "0 variants");
     }

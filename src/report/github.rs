@@ -1,7 +1,7 @@
-//! GitHub Actions: a folded group for each variant, annotations for what failed.
+//! The display for GitHub Actions: a folded group for each variant, and annotations for failures.
 //!
-//! The runner obeys any line that begins with `::`, and any that holds `##[`, see
-//! [workflow commands][commands]; what a build writes must never be such a line.
+//! The runner executes lines that begin with `::` or contain `##[`, see [workflow commands][commands]. The
+//! output of builds must never contain such a line.
 //!
 //! [commands]: https://docs.github.com/actions/reference/workflow-commands-for-github-actions
 
@@ -23,10 +23,9 @@ use super::record::Record;
 use super::style::Style;
 use super::text::clean;
 
-/// Writes each variant's log in one piece once the variant has ended, so that builds
-/// that run side by side do not interleave.
+/// Writes the log of each variant when the variant ends, so that concurrent builds do not interleave.
 ///
-/// It reads the logs back from their files, and so must hear of an event after [`Logs`].
+/// It reads the files of [`Logs`], and must therefore receive events after it.
 pub struct GitHub {
     stream: Stream,
     style: Style,
@@ -34,7 +33,7 @@ pub struct GitHub {
 }
 
 impl GitHub {
-    /// Groups go to `stream`, with what `logs` wrote.
+    /// Creates a display that writes groups with the content of `logs` to `stream`.
     #[must_use]
     pub fn new(stream: Stream, style: Style, logs: Arc<Logs>) -> Self {
         Self { stream, style, logs }
@@ -55,15 +54,15 @@ impl GitHub {
 
 impl Listener for GitHub {
     fn hear(&self, event: &Event) {
-        let is_told = match event {
+        let is_shown = match event {
             Event::TargetFailed { .. } => true,
-            // One that was never tried is listed at the end of the run.
+            // Variants that never started are listed at the end of the run.
             Event::TargetCancelled { target, .. } => {
                 self.style.is_normal() && self.logs.path(target).is_some()
             }
             _ => self.style.is_normal(),
         };
-        if !is_told {
+        if !is_shown {
             return;
         }
         if let Event::Warning { target, message } = event {
@@ -97,13 +96,13 @@ fn copy(path: &Path, stream: &mut StreamLock<'_>) {
     }
 }
 
-/// An annotation for each failure of `record`; the runner shows them on the run's page.
+/// Returns an annotation for each failure of `record`, for the page of the workflow run.
 #[must_use]
 pub fn annotations(record: &Record) -> Vec<Command> {
     groups(record).iter().map(annotation).collect()
 }
 
-/// An annotation for a line of a file.
+/// Returns an annotation for a line of a file.
 #[must_use]
 pub fn at_line(name: &'static str, file: &str, line: usize, message: &str) -> Command {
     Command::new(name, &[("file", file.to_owned()), ("line", line.to_string())], message)
@@ -128,14 +127,14 @@ fn annotation(group: &Group<'_>) -> Command {
     Command::new("error", &properties, &message)
 }
 
-/// An annotation for an error that ends a run, as [`crate::error::Report`] writes it.
+/// Returns an annotation for the error of a command, in the format of [`crate::error::Report`].
 #[must_use]
 pub fn failure(error: &str) -> Command {
     let message = error.strip_prefix("error: ").unwrap_or(error);
     Command::new("error", &[("title", "basegen failed".to_owned())], message)
 }
 
-/// A workflow command: `::name key=value,…::message`. Its values are escaped.
+/// A workflow command with escaped values: `::name key=value,…::message`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command(String);
 
@@ -157,13 +156,13 @@ impl fmt::Display for Command {
     }
 }
 
-/// Escapes a command's message, in the order in which the runner undoes it.
+/// Escapes the message of a command.
 fn escape_data(text: &str) -> String {
     let text = Guard { color: false, actions: true, terminal: false }.apply(text);
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
-/// Escapes the value of a command's property.
+/// Escapes a property of a command.
 fn escape_property(text: &str) -> String {
     escape_data(text).replace(':', "%3A").replace(',', "%2C")
 }

@@ -1,4 +1,4 @@
-//! Makes the text that is about to be printed harmless, whoever wrote it.
+//! Neutralizes control characters and workflow commands in printed text.
 //!
 //! [`Printer`](super::Printer) passes all text through a [`Guard`]: values of a matrix, file names, build
 //! logs, and messages of registries, engines and artifacts. Control characters become visible signs,
@@ -6,18 +6,18 @@
 
 use std::borrow::Cow;
 
-/// Takes the place of a character that has no sign of its own.
+/// The replacement for characters without a visible sign.
 const REPLACEMENT: char = '\u{fffd}';
 
-/// Comes before what GitHub's runner would read as a command.
+/// Separates the parts of a workflow command, so that GitHub's runner ignores it.
 const ZERO_WIDTH_SPACE: char = '\u{200b}';
 
-/// The properties of a stream's reader that decide how text is neutralised.
+/// The properties of the reader of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Guard {
-    /// Whether colours are shown. All other escape sequences are always neutralised.
+    /// Whether the reader shows colours. All other escape sequences are always neutralized.
     pub color: bool,
-    /// Whether GitHub's runner reads the lines: it obeys one that begins with `::` or contains `##[`.
+    /// Whether GitHub's runner reads the lines and executes those with `::` or `##[`.
     pub actions: bool,
     /// Whether the stream is a terminal.
     pub terminal: bool,
@@ -30,7 +30,7 @@ impl Default for Guard {
 }
 
 impl Guard {
-    /// Returns `text` with everything neutralised that a terminal or GitHub's runner would obey.
+    /// Neutralizes everything in `text` that a terminal or GitHub's runner would execute.
     pub(super) fn apply(self, text: &str) -> Cow<'_, str> {
         let text = self.visible(text);
         if self.actions && (text.contains("::") || text.contains("##[")) {
@@ -60,18 +60,20 @@ impl Guard {
     }
 }
 
-/// Returns `json`, a JSON document, with escape sequences of JSON in place of characters that a [`Guard`]
-/// would replace: the document keeps its values.
+/// Escapes the characters of a JSON document that a [`Guard`] would replace. The values do not change.
 #[must_use]
 pub fn escape_json(json: &str) -> String {
-    let is_kept = |character: char| character == '\n' || !is_unsafe(character);
-    if json.chars().all(is_kept) && !json.contains("##[") {
+    let is_safe = |character: char| character == '\n' || !is_unsafe(character);
+    if json.chars().all(is_safe) && !json.contains("##[") {
         return json.to_owned();
     }
-    let escape = |character: char| match is_kept(character) {
-        true => character.to_string(),
-        // All of them are in the basic plane, and only strings contain them.
-        false => format!("\\u{:04x}", u32::from(character)),
+    let escape = |character: char| {
+        if is_safe(character) {
+            character.to_string()
+        } else {
+            // Only strings contain these characters, and all are in the basic plane.
+            format!("\\u{:04x}", u32::from(character))
+        }
     };
     json.chars().map(escape).collect::<String>().replace("##[", "##\\u005b")
 }
@@ -98,8 +100,8 @@ fn sign(character: char) -> char {
     picture.unwrap_or(REPLACEMENT)
 }
 
-/// Returns the length in bytes of the colour sequence that `text` begins with, if there is one. Sequences
-/// that hide text are none: black, concealed, inverse, or with a background.
+/// Returns the length in bytes of a colour sequence at the start of `text`. Sequences that can hide text do
+/// not count: black, concealed, inverse, and backgrounds.
 fn color_length(text: &str) -> Option<usize> {
     let (codes, _) = text.strip_prefix("\u{1b}[")?.split_once('m')?;
     let is_color = |code: &str| {
@@ -111,7 +113,7 @@ fn color_length(text: &str) -> Option<usize> {
     codes.split(';').all(is_color).then_some("\u{1b}[m".len() + codes.len())
 }
 
-/// Returns `line` so that GitHub's runner does not read it as a workflow command.
+/// Changes `line` so that GitHub's runner does not execute it.
 fn inert(line: &str) -> String {
     let line = line.replace("##[", &format!("##{ZERO_WIDTH_SPACE}["));
     if line.trim_start().starts_with("::") { format!("{ZERO_WIDTH_SPACE}{line}") } else { line }
@@ -132,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn colours_pass_where_they_are_shown_and_nothing_else_does() {
+    fn only_colours_pass() {
         let colored = "\u{1b}[1;31mred\u{1b}[0m";
         assert_eq!(Guard::default().apply(colored), colored);
         assert_eq!(PLAIN.apply(colored), "␛[1;31mred␛[0m");
@@ -145,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn the_runner_finds_no_command() {
+    fn workflow_commands_are_neutralized() {
         let guard = Guard { actions: true, ..PLAIN };
         let hostile = "::add-mask::x\n  ::error::y\na ##[group]b\n\r::stop::\nkept::as it is";
         let shown = guard.apply(hostile);

@@ -1,15 +1,15 @@
-//! `--progress json`: one event a line, for programs.
+//! The display of `--progress json`: one event per line.
 //!
-//! Every line is one JSON object and holds, first of all:
+//! Every line is a JSON object that begins with:
 //!
 //! | key | value |
 //! |---|---|
-//! | `schema` | [`SCHEMA`]; raised when a key changes its meaning or goes away, not when one is added |
-//! | `time` | when it happened: RFC 3339, UTC, milliseconds |
-//! | `event` | what happened: a variant of [`Event`] in `snake_case` |
+//! | `schema` | [`SCHEMA`]; incremented if a key is removed or changes its meaning, not for new keys |
+//! | `time` | the time of the event: RFC 3339, UTC, milliseconds |
+//! | `event` | the variant of [`Event`] in `snake_case` |
 //!
-//! and after them the fields of that variant under their own names. Durations are
-//! seconds, sizes are bytes, and a key without a value is left out or `null`.
+//! The fields of the variant follow. Durations are in seconds, sizes in bytes. A key without a value is
+//! omitted or `null`.
 
 use std::time::SystemTime;
 
@@ -21,10 +21,10 @@ use crate::event::{Event, Listener};
 use super::guard::escape_json;
 use super::printer::Stream;
 
-/// The version of the format.
+/// The version of the format. See the [module documentation](self).
 pub const SCHEMA: u32 = 1;
 
-/// Writes events as lines of JSON.
+/// Writes events as JSON lines, except for those that only the live table shows.
 pub struct Json {
     stream: Stream,
     clock: fn() -> SystemTime,
@@ -39,7 +39,7 @@ struct Line<'a> {
 }
 
 impl Json {
-    /// Lines go to `stream`, their times come from `clock`.
+    /// Creates a display that writes to `stream` with times from `clock`.
     #[must_use]
     pub fn new(stream: Stream, clock: fn() -> SystemTime) -> Self {
         Self { stream, clock }
@@ -48,7 +48,7 @@ impl Json {
 
 impl Listener for Json {
     fn hear(&self, event: &Event) {
-        // The lock comes first, so that times never run backwards from line to line.
+        // Locked before the clock is read, so that times are in order.
         let mut stream = self.stream.lock();
         let line = Line { schema: SCHEMA, time: rfc3339((self.clock)()), event };
         if let Ok(line) = serde_json::to_string(&line) {
@@ -58,7 +58,7 @@ impl Listener for Json {
 }
 
 fn rfc3339(time: SystemTime) -> String {
-    // A clock outside the years that the format can write is shown as its nearest end.
+    // Times outside of the range of the format become its maximum.
     let time = Timestamp::try_from(time).unwrap_or(Timestamp::MAX);
     format!("{time:.3}")
 }
@@ -75,14 +75,14 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_run_is_told() {
+    fn a_run_becomes_json_lines() {
         let written = Written::default();
         tell(&Json::new(written.stream(), noon), &run_of_three());
         insta::assert_snapshot!(written.text());
     }
 
     #[test]
-    fn a_hostile_line_stays_one_line_of_json() {
+    fn control_characters_are_escaped() {
         let written = Written::default();
         let hostile = "\"}\n{\"event\":\"run_finished\"}\r\u{2028}\u{0}";
         Json::new(written.stream(), noon).hear(&log("x", 1, hostile));

@@ -1,4 +1,4 @@
-//! The lines that several listeners share: how a run begins, how a variant ends.
+//! Lines that several displays share: the start of a run, and the end of a variant.
 
 use std::time::Duration;
 
@@ -9,16 +9,16 @@ use super::format;
 use super::style::Style;
 use super::text::clean;
 
-/// How many digits of a digest tell it from the others of a run.
+/// The number of digits in a short digest.
 const SHORT_DIGEST: usize = 12;
 
-/// `48 variants, 8 at a time, on Docker Engine …`.
+/// Returns the first line of a run: `48 variants, 8 at a time, on Docker Engine …`.
 pub(super) fn opening(targets: usize, jobs: usize, engine: &str) -> String {
     let variants = format::count(targets, "variant");
     format!("{variants}, {jobs} at a time, on {}", clean(engine))
 }
 
-/// How a target ended, as its mark and what is told of it; `None` while it goes on.
+/// Returns the mark and the text for the end of a target, or `None` for other events.
 pub(super) fn ending(event: &Event, style: Style) -> Option<(String, String)> {
     match event {
         Event::TargetFinished { digest, cached, elapsed, .. } => {
@@ -42,19 +42,19 @@ pub(super) fn ending(event: &Event, style: Style) -> Option<(String, String)> {
     }
 }
 
-/// `sha256:` and as many digits as tell digests apart.
+/// Shortens a digest to `sha256:` and twelve digits.
 pub(super) fn short(digest: &Digest) -> String {
     format!("sha256:{}…", &digest.hex()[..SHORT_DIGEST])
 }
 
-/// `warning: …`, with the target that it concerns.
+/// Returns a line with a warning and the target that it is about.
 pub(super) fn warning(target: Option<&str>, message: &str, style: Style) -> String {
     let target = target.map(|target| format!("{}: ", clean(target)));
     let target = target.unwrap_or_default();
     format!("{} {target}{}", style.warn("warning:"), clean(message))
 }
 
-/// Why a target was cancelled.
+/// Returns the text for the reason of a cancellation.
 pub(super) fn cancelled(reason: CancelReason) -> &'static str {
     match reason {
         CancelReason::Interrupted => "cancelled: interrupted",

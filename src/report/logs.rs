@@ -1,4 +1,4 @@
-//! Each target's full log as a file, and how a step's part of it reads.
+//! Writes the full log of each target to a file.
 
 use std::collections::HashMap;
 use std::io::{self, BufWriter, Write};
@@ -15,13 +15,13 @@ use super::format;
 use super::printer::lock;
 use super::text::clean;
 
-/// The longest stem of a log's file name, in bytes; file systems stop at 255.
+/// The maximum length of a file name without `.log`, in bytes. File systems allow 255.
 const MAX_STEM: usize = 120;
 
-/// Writes `<directory>/<target>.log` for every target that has something to log.
+/// Writes `<directory>/<target>.log` for every target with output.
 ///
-/// A file is open only while its target is being built, and holds every line as
-/// `#<step> <line>`, since steps that run side by side write in turns.
+/// The lines have the form `#<step> <line>`, since concurrent steps interleave. Files are open only during
+/// the build of their target.
 pub struct Logs {
     directory: PathBuf,
     state: Mutex<State>,
@@ -31,27 +31,27 @@ pub struct Logs {
 struct State {
     open: HashMap<String, BufWriter<File>>,
     paths: HashMap<String, PathBuf>,
-    /// The first failure to write; logs are given up after it, the run is not.
-    trouble: Option<io::Error>,
+    /// The first error. Logging ends after it.
+    error: Option<io::Error>,
 }
 
 impl Logs {
-    /// Logs go to `directory`, which is created with the first of them.
+    /// Creates logs in `directory`. The directory is created with the first file.
     #[must_use]
     pub fn new(directory: PathBuf) -> Self {
         Self { directory, state: Mutex::default() }
     }
 
-    /// The log of `target`, where it has one.
+    /// Returns the log file of `target`, if there is one.
     #[must_use]
     pub fn path(&self, target: &str) -> Option<PathBuf> {
         lock(&self.state).paths.get(target).cloned()
     }
 
-    /// Why logs are missing, where some are.
+    /// Returns the error that ended logging, if any.
     #[must_use]
-    pub fn trouble(&self) -> Option<String> {
-        lock(&self.state).trouble.as_ref().map(ToString::to_string)
+    pub fn error(&self) -> Option<String> {
+        lock(&self.state).error.as_ref().map(ToString::to_string)
     }
 
     fn write(&self, state: &mut State, target: &str, entry: &str) -> io::Result<()> {
@@ -67,7 +67,7 @@ impl Logs {
 
     fn open(&self, state: &mut State, target: &str) -> io::Result<BufWriter<File>> {
         if let Some(path) = state.paths.get(target) {
-            // The target spoke again after its end: its log goes on.
+            // The target has more output after its end.
             let file = File::options().append(true).open(path)?;
             return Ok(BufWriter::new(file));
         }
@@ -78,7 +78,7 @@ impl Logs {
         Ok(BufWriter::new(file))
     }
 
-    fn note(&self, state: &mut State, event: &Event) -> io::Result<()> {
+    fn update(&self, state: &mut State, event: &Event) -> io::Result<()> {
         let Some(target) = event.target() else {
             return Ok(());
         };
@@ -88,7 +88,7 @@ impl Logs {
         if matches!(event, Event::StepFinished { .. })
             && let Some(file) = state.open.get_mut(target)
         {
-            // For whoever follows the file, and for a run that is killed.
+            // For readers of the unfinished log, and in case the run is killed.
             file.flush()?;
         }
         if event.ends_target()
@@ -103,17 +103,17 @@ impl Logs {
 impl Listener for Logs {
     fn hear(&self, event: &Event) {
         let mut state = lock(&self.state);
-        if state.trouble.is_some() {
+        if state.error.is_some() {
             return;
         }
-        if let Err(error) = self.note(&mut state, event) {
+        if let Err(error) = self.update(&mut state, event) {
             state.open.clear();
-            state.trouble = Some(error);
+            state.error = Some(error);
         }
     }
 }
 
-/// What `event` adds to its target's log, as one line.
+/// Returns the log line for `event`, if it has one.
 pub(super) fn entry(event: &Event) -> Option<String> {
     let (step, text) = match event {
         Event::StepStarted { step, .. } => (step.number, clean(&step.name).into_owned()),
@@ -131,17 +131,16 @@ pub(super) fn entry(event: &Event) -> Option<String> {
     Some(format!("#{step} {text}"))
 }
 
-/// Where `target`'s log is: under its own name where that can be a file's name, else
-/// under one that no other target has.
+/// Returns the log file of `target`. If the id is no safe file name, a digest makes the name unique.
 fn log_path(directory: &Path, target: &str) -> PathBuf {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-    let is_own = !target.is_empty()
+    let is_safe = !target.is_empty()
         && target.len() <= MAX_STEM
         && !target.starts_with(['.', '-'])
         && target.chars().all(is_plain)
-        // Two names that differ in case alone are one file on macOS.
+        // File names on macOS are not case-sensitive.
         && !target.contains(|c: char| c.is_ascii_uppercase());
-    if is_own {
+    if is_safe {
         return directory.join(format!("{target}.log"));
     }
     let plain: String =
@@ -157,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_log_holds_every_step_of_its_target() {
+    fn a_log_contains_every_step_of_its_target() {
         let directory = tempfile::tempdir().expect("a directory");
         let logs = Logs::new(directory.path().join("logs"));
         tell(&logs, &run_of_three());
@@ -165,18 +164,18 @@ mod tests {
         assert_eq!(path, directory.path().join("logs/3.11-gpu-server.log"));
         insta::assert_snapshot!(fs::read_to_string(path).expect("a log"));
         assert!(lock(&logs.state).open.is_empty());
-        assert_eq!(logs.path("3.12-server"), None, "a cancelled target said nothing");
+        assert_eq!(logs.path("3.12-server"), None, "a cancelled target has no output");
     }
 
     #[test]
-    fn a_hostile_line_stays_one_line() {
+    fn control_characters_are_removed() {
         let line = "a\r::error::b\n#9 done\u{1b}[2J";
         let entry = entry(&log("x", 3, line)).expect("an entry");
         assert_eq!(entry, "#3 a ::error::b #9 done");
     }
 
     #[test]
-    fn names_that_are_no_file_names_get_their_own() {
+    fn unsafe_names_become_unique_file_names() {
         let directory = Path::new("logs");
         let named = ["../../etc/passwd", "a/b", "a_b", "A_b", "", "-rf", &"x".repeat(500)]
             .map(|target| log_path(directory, target));
@@ -190,11 +189,11 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_cannot_be_made_is_told_and_nothing_more() {
+    fn an_unusable_directory_ends_logging() {
         let file = tempfile::NamedTempFile::new().expect("a file");
         let logs = Logs::new(file.path().join("logs"));
         tell(&logs, &run_of_three());
-        assert!(logs.trouble().is_some());
+        assert!(logs.error().is_some());
         assert_eq!(logs.path("3.11-gpu-server"), None);
     }
 }

@@ -1,4 +1,4 @@
-//! The job summary: what a run came to, as GitHub's Markdown.
+//! The job summary of a run in GitHub's Markdown.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -15,22 +15,23 @@ use super::style::Style;
 use super::summary::totals;
 use super::text::clean;
 
-/// GitHub refuses a step's summary of more than 1 MiB; what others wrote to it counts too.
+/// The maximum size of the summary, in bytes. GitHub refuses summaries over 1 MiB, and other steps may add
+/// to it.
 const MAX_BYTES: usize = 900 * 1024;
 
-/// Appends `record` to the file that `GITHUB_STEP_SUMMARY` names; the images are told by their
-/// references where they are `named` so.
+/// Appends the summary of `record` to the file of `GITHUB_STEP_SUMMARY`. `named` selects references instead
+/// of repositories.
 pub fn append(path: &Path, record: &Record, named: bool) -> io::Result<()> {
     add(path, &render(record, named))
 }
 
-/// Appends Markdown to that file.
+/// Appends Markdown to the file of `GITHUB_STEP_SUMMARY`.
 pub fn add(path: &Path, text: &str) -> io::Result<()> {
     let mut file = File::options().create(true).append(true).open(path)?;
     file.write_all(text.as_bytes())
 }
 
-/// `record` as Markdown: the totals, the failures, a table of the images.
+/// Formats the totals, the failures, and a table of the images.
 #[must_use]
 pub fn render(record: &Record, named: bool) -> String {
     let mut text = format!("### basegen\n\n{}\n\n", totals(record, Style::default()));
@@ -46,7 +47,7 @@ pub fn render(record: &Record, named: bool) -> String {
     text
 }
 
-/// Adds `parts` as long as there is room, and says how many there was none for.
+/// Adds parts up to the maximum size, and the number of omitted parts.
 fn fill(text: &mut String, parts: impl ExactSizeIterator<Item = String>, noun: &str) {
     let count = parts.len();
     for (index, part) in parts.enumerate() {
@@ -58,32 +59,30 @@ fn fill(text: &mut String, parts: impl ExactSizeIterator<Item = String>, noun: &
     }
 }
 
-/// A row for each variant: what it is called, or else where it is, what it is, and what became of
-/// it.
+/// Returns a table row for each variant.
 fn images(record: &Record, named: bool) -> Vec<String> {
     let image = |target: &str, references: &[Reference], digest: &Digest, state, time: &str| {
-        let tags: Vec<String> = match named {
-            true => references.iter().map(|reference| code(&reference.to_string())).collect(),
-            false => references
-                .first()
-                .map(|one| code(&one.repository.to_string()))
-                .into_iter()
-                .collect(),
+        let names: Vec<String> = if named {
+            references.iter().map(|reference| code(&reference.to_string())).collect()
+        } else {
+            references.iter().take(1).map(|first| code(&first.repository.to_string())).collect()
         };
         let size = record.sizes.get(target).map(|size| format::bytes(*size)).unwrap_or_default();
         let (target, digest) = (escape(target), code(&digest.to_string()));
-        format!("| {target} | {} | {digest} | {size} | {state} | {time} |\n", tags.join("<br>"))
+        format!("| {target} | {} | {digest} | {size} | {state} | {time} |\n", names.join("<br>"))
     };
     let finished = record.finished.iter().map(|row| {
         let state = if row.cached { "built from cache" } else { "built" };
         let time = format::duration(row.elapsed);
         image(&row.target, &row.references, &row.digest, state, &time)
     });
-    let kept = record.unchanged.iter().map(|row| {
-        let state = match record.staged.contains_key(&row.target) {
-            true => "staged",
-            false if row.checked => "unchanged, checked",
-            false => "unchanged",
+    let unchanged = record.unchanged.iter().map(|row| {
+        let state = if record.staged.contains_key(&row.target) {
+            "staged"
+        } else if row.checked {
+            "unchanged, checked"
+        } else {
+            "unchanged"
         };
         image(&row.target, &row.references, &row.digest, state, "")
     });
@@ -95,7 +94,7 @@ fn images(record: &Record, named: bool) -> Vec<String> {
         none(&row.target, "failed", &time)
     });
     let cancelled = record.cancelled.iter().map(|(target, _)| none(target, "cancelled", ""));
-    finished.chain(kept).chain(failed).chain(cancelled).collect()
+    finished.chain(unchanged).chain(failed).chain(cancelled).collect()
 }
 
 fn failure(group: &Group<'_>) -> String {
@@ -110,7 +109,7 @@ fn failure(group: &Group<'_>) -> String {
     }
     if !group.first.lines.is_empty() {
         let lines: Vec<String> = group.first.lines.iter().map(|line| escape(line)).collect();
-        // HTML, since a fence could be ended by a line of the log.
+        // Not a code fence, which a line of the log could end.
         let _ = writeln!(text, "<pre>{}</pre>\n", lines.join("\n"));
     }
     if let Some(hint) = &failure.hint {
@@ -123,8 +122,8 @@ fn code(text: &str) -> String {
     format!("<code>{}</code>", escape(text))
 }
 
-/// `text` on one line without any character that Markdown, HTML or GitHub reads as more
-/// than itself: tables end at `|`, and `@name` would be somebody.
+/// Converts `text` to one line and escapes all characters with a meaning in Markdown, HTML or GitHub, such
+/// as `|` in tables and `@` in mentions.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in clean(text).chars() {
@@ -133,7 +132,7 @@ fn escape(text: &str) -> String {
             | '$' | '"' => {
                 let _ = write!(escaped, "&#{};", u32::from(character));
             }
-            // Bare addresses become links; broken apart, they stay text.
+            // Prevents links.
             ':' => escaped.push_str("&#58;"),
             _ => escaped.push(character),
         }
@@ -155,7 +154,6 @@ mod tests {
     fn record() -> Record {
         let recorder = Recorder::new(Arc::new(Logs::new("unused".into())));
         for event in run_of_three() {
-            // Logs are heard of by the recorder too; no file is wanted here.
             recorder.hear(&event);
         }
         recorder.record()
@@ -168,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_text_is_text() {
+    fn hostile_text_is_escaped() {
         let mut record = record();
         record.finished[0].target = "a|b`c`<img src=x onerror=y>@octocat #1 $x$ ![i](j)".to_owned();
         record.failed[0].target = "**bold** https://example.com".to_owned();
@@ -178,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_summary_has_room_for_what_github_takes() {
+    fn a_summary_is_within_the_limit_of_github() {
         let mut record = record();
         let one = record.failed[0].clone();
         record.failed = (0..500)
@@ -191,7 +189,7 @@ mod tests {
             .collect();
         let text = render(&record, true);
         assert!(text.len() < 1024 * 1024, "{}", text.len());
-        assert!(text.contains("more failures"), "the rest is counted");
+        assert!(text.contains("more failures"), "the number of omitted failures");
     }
 
     #[test]

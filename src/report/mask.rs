@@ -1,4 +1,4 @@
-//! What may not be shown, wherever it comes from: a step that prints its secret, a registry that
+//! Redacts secrets in events, whatever their source: a step that prints its secret, or a registry that
 //! repeats a password.
 
 use std::fmt;
@@ -7,32 +7,30 @@ use std::sync::Arc;
 use crate::error::{Queries, redact_queries};
 use crate::event::{Event, Listener};
 
-/// Tells what of a text may not be shown.
-///
-/// It gives the text with something else in place of that, or nothing where all of it may be.
+/// Redacts secrets in texts.
 #[derive(Clone)]
 pub struct Mask(Arc<Conceal>);
 
 type Conceal = dyn Fn(&str) -> Option<String> + Send + Sync;
 
 impl Mask {
-    /// Masks what `conceal` does.
+    /// Creates a mask from a function that returns the redacted text, or `None` if there was nothing to redact.
     pub fn new(conceal: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
         Self(Arc::new(conceal))
     }
 
-    /// A mask that hides nothing.
+    /// Creates a mask that redacts nothing.
     #[must_use]
     pub fn none() -> Self {
         Self::new(|_| None)
     }
 
-    /// Returns `text` without what may not be shown; `None` where all of it may be.
+    /// Returns the redacted text, or `None` if there was nothing to redact.
     pub(super) fn conceal(&self, text: &str) -> Option<String> {
         (self.0)(text)
     }
 
-    /// Masks a text in its place, queries of URLs too; returns true if there was anything to mask.
+    /// Redacts secrets and the queries of URLs in place. Returns true if the text changed.
     fn apply(&self, text: &mut String, queries: Queries) -> bool {
         let masked = self.conceal(text);
         let redacted = redact_queries(masked.as_deref().unwrap_or(text), queries);
@@ -45,10 +43,10 @@ impl Mask {
         }
     }
 
-    /// The event as it may be told, where that differs from how it happened.
+    /// Returns the redacted event, or `None` if there was nothing to redact.
     fn event(&self, event: &Event) -> Option<Event> {
-        let mut told = event.clone();
-        let is_masked = match &mut told {
+        let mut redacted = event.clone();
+        let is_masked = match &mut redacted {
             Event::Log { line, .. } => self.apply(line, Queries::Secret),
             Event::Warning { message, .. } => self.apply(message, Queries::All),
             Event::StepStarted { step, .. } => self.apply(&mut step.name, Queries::Secret),
@@ -63,17 +61,15 @@ impl Mask {
                     failure.source.as_mut().map(|source| &mut source.text),
                     failure.hint.as_mut(),
                 ];
-                // Counted, since each of them must be masked.
-                texts
-                    .into_iter()
-                    .flatten()
-                    .map(|text| usize::from(self.apply(text, Queries::All)))
-                    .sum::<usize>()
-                    > 0
+                let mut is_masked = false;
+                for text in texts.into_iter().flatten() {
+                    is_masked |= self.apply(text, Queries::All);
+                }
+                is_masked
             }
             _ => false,
         };
-        is_masked.then_some(told)
+        is_masked.then_some(redacted)
     }
 }
 
@@ -83,7 +79,7 @@ impl fmt::Debug for Mask {
     }
 }
 
-/// A listener that hears only what may be told.
+/// Forwards redacted events.
 pub(super) struct Masked {
     pub(super) mask: Mask,
     pub(super) listener: Arc<dyn Listener>,
@@ -92,7 +88,7 @@ pub(super) struct Masked {
 impl Listener for Masked {
     fn hear(&self, event: &Event) {
         match self.mask.event(event) {
-            Some(told) => self.listener.hear(&told),
+            Some(redacted) => self.listener.hear(&redacted),
             None => self.listener.hear(event),
         }
     }
@@ -104,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_holds_a_secret_is_told_without_it() {
+    fn secrets_are_redacted_in_all_events() {
         let mask = Mask::new(|text| text.contains("hunter2").then(|| text.replace("hunter2", "•")));
         let mut broken = failure();
         broken.message = "hunter2 and no more".to_owned();
@@ -115,9 +111,9 @@ mod tests {
             failed("a", broken),
         ];
         for event in events {
-            let told = mask.event(&event).expect("something to mask");
-            let told = serde_json::to_string(&told).expect("JSON");
-            assert!(!told.contains("hunter2") && told.contains('•'), "{told}");
+            let redacted = mask.event(&event).expect("a redacted event");
+            let json = serde_json::to_string(&redacted).expect("JSON");
+            assert!(!json.contains("hunter2") && json.contains('•'), "{json}");
         }
         assert!(mask.event(&log("a", 1, "nothing")).is_none());
     }

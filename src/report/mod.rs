@@ -1,9 +1,8 @@
-//! What a run looks like from outside: listeners to [events](crate::event), and the end
-//! of the story.
+//! Shows the progress and the outcome of runs.
 //!
-//! [`RunReport`] puts together what a run needs: the full logs, the record of what came
-//! of it, and one [`Display`]. Nothing here reads the environment, and only [`Printer`]
-//! writes to stdout and stderr, but for [`Terminal`], which owns stderr while it draws.
+//! [`RunReport`] connects the listeners of a run's [events](crate::event): the [`Logs`], the recorder of the
+//! [`Record`], and one [`Display`], such as the live table of [`Terminal`]. At the end it prints failures and
+//! totals. Only [`Printer`] writes to stdout and stderr, except for [`Terminal`] while it draws.
 
 mod board;
 mod command;
@@ -53,21 +52,21 @@ use crate::event::{Event, Events, Listener};
 use mask::Masked;
 use record::Recorder;
 
-/// How a run is shown while it goes on.
+/// The presentation of a run in progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Display {
-    /// Bars that move.
+    /// A live table.
     Terminal,
     /// Prefixed lines.
     Plain,
-    /// One event a line, as JSON.
+    /// Events as JSON lines.
     Json,
-    /// GitHub Actions' groups and annotations.
+    /// Groups and annotations for GitHub Actions.
     GitHub,
 }
 
 impl Display {
-    /// What suits stderr best: bars need a terminal that can move its cursor.
+    /// Returns the default display for stderr. The live table needs a terminal with cursor control.
     #[must_use]
     pub fn automatic(is_terminal: bool, term: Option<&str>, is_github_actions: bool) -> Self {
         if is_github_actions {
@@ -80,18 +79,16 @@ impl Display {
     }
 }
 
-/// How a run shall be reported.
+/// The options of a report.
 #[derive(Debug, Clone)]
 pub struct ReportRequest {
-    /// How it is shown while it goes on.
     pub display: Display,
-    /// In what dress.
     pub style: Style,
-    /// Where every target's full log goes.
+    /// The folder of the full logs.
     pub logs: PathBuf,
-    /// The file that `GITHUB_STEP_SUMMARY` names, where a job summary is wanted.
+    /// The file of `GITHUB_STEP_SUMMARY`, if a job summary should be written.
     pub step_summary: Option<PathBuf>,
-    /// What is never told.
+    /// Hides secrets in all output.
     pub mask: Mask,
 }
 
@@ -105,7 +102,7 @@ pub struct RunReport {
 }
 
 impl RunReport {
-    /// A report that shows itself through `printer`.
+    /// Creates a report that prints through `printer`.
     #[must_use]
     pub fn new(request: ReportRequest, mut printer: Printer) -> Self {
         printer.mask(&request.mask);
@@ -114,7 +111,7 @@ impl RunReport {
         }
         let logs = Arc::new(Logs::new(request.logs.clone()));
         let recorder = Arc::new(Recorder::new(Arc::clone(&logs)));
-        // The logs come first: the others read them when a target ends.
+        // The logs come first: other listeners read them at the end of a target.
         let mut listeners: Vec<Arc<dyn Listener>> = vec![logs.clone(), recorder.clone()];
         listeners.extend(display(&request, &printer, &logs));
         let listener: Arc<dyn Listener> = Arc::new(Fanout(listeners));
@@ -122,35 +119,34 @@ impl RunReport {
         Self { request, printer, logs, recorder, listener }
     }
 
-    /// Where the run says what happens.
+    /// Returns the sink for the events of the run.
     #[must_use]
     pub fn events(&self) -> Events {
         Events::to(Arc::clone(&self.listener))
     }
 
-    /// What the run has come to so far, in plan order.
+    /// Returns the outcome so far, in plan order.
     #[must_use]
     pub fn record(&self) -> Record {
         self.recorder.record()
     }
 
-    /// Notes how many bytes images are, by their targets' ids, for the end of the story.
-    pub fn note_sizes(&self, sizes: impl IntoIterator<Item = (String, u64)>) {
-        self.recorder.note_sizes(sizes.into_iter());
+    /// Records the sizes of images in bytes, by target id.
+    pub fn record_sizes(&self, sizes: impl IntoIterator<Item = (String, u64)>) {
+        self.recorder.record_sizes(sizes.into_iter());
     }
 
-    /// Notes that the images of these targets were built elsewhere for this run, and for each
-    /// whether no step had to run.
-    pub fn note_staged(&self, targets: impl IntoIterator<Item = (String, bool)>) {
-        self.recorder.note_staged(targets.into_iter());
+    /// Records the targets whose images other jobs have built for this run, and whether all steps were
+    /// cached.
+    pub fn record_staged(&self, targets: impl IntoIterator<Item = (String, bool)>) {
+        self.recorder.record_staged(targets.into_iter());
     }
 
-    /// Tells the end on stderr, after everything else was printed: what was cancelled,
-    /// each failure in full, the totals. Programs that read JSON have it all already. Whether the
-    /// images are `named` by their references is for the job summary.
+    /// Prints the cancelled targets, the failures and the totals to stderr, after all other output. The JSON
+    /// display omits them. `named` selects references instead of repositories in the job summary.
     pub fn conclude(&self, named: bool) {
         let record = self.record();
-        let mut text = self.troubles(&record, named);
+        let mut text = self.problems(&record, named);
         text.push_str(&self.ending(&record));
         match self.request.display {
             Display::Json => {}
@@ -172,18 +168,22 @@ impl RunReport {
         format!("{cancelled}{failures}{}\n", totals(record, style))
     }
 
-    /// What kept the report itself from being complete; the run does not fail for it.
-    fn troubles(&self, record: &Record, named: bool) -> String {
-        let summary = self.request.step_summary.as_deref();
-        let summary = summary.and_then(|path| markdown::append(path, record, named).err());
-        let summary = summary.map(|error| format!("no job summary: {error}"));
-        let logs = self.logs.trouble();
-        let logs = logs.map(|error| format!("logs are incomplete: {error}"));
-        [logs, summary]
-            .into_iter()
-            .flatten()
-            .map(|trouble| lines::warning(None, &trouble, self.request.style) + "\n")
-            .collect()
+    /// Writes the job summary and returns warnings about incomplete reports. The run does not fail.
+    fn problems(&self, record: &Record, named: bool) -> String {
+        let mut warnings = String::new();
+        let mut warn = |problem: &str| {
+            warnings.push_str(&lines::warning(None, problem, self.request.style));
+            warnings.push('\n');
+        };
+        if let Some(error) = self.logs.error() {
+            warn(&format!("logs are incomplete: {error}"));
+        }
+        if let Some(path) = &self.request.step_summary
+            && let Err(error) = markdown::append(path, record, named)
+        {
+            warn(&format!("failed to write the job summary: {error}"));
+        }
+        warnings
     }
 }
 
@@ -204,14 +204,14 @@ fn display(
     match request.display {
         Display::Json => Some(Arc::new(Json::new(stream, SystemTime::now))),
         Display::GitHub => Some(Arc::new(GitHub::new(stream, style, Arc::clone(logs)))),
-        // Failures are told at the end, and there is nothing else to tell.
+        // Failures are printed at the end.
         _ if style.verbosity == Verbosity::Quiet => None,
         Display::Terminal => Some(Arc::new(Terminal::stderr(style))),
         Display::Plain => Some(Arc::new(Plain::new(stream, style))),
     }
 }
 
-/// Several listeners, each told of every event in this order.
+/// Forwards every event to several listeners in order.
 pub struct Fanout(pub Vec<Arc<dyn Listener>>);
 
 impl Listener for Fanout {
@@ -255,13 +255,13 @@ mod tests {
     }
 
     #[test]
-    fn results_go_to_stdout_and_the_story_to_stderr() {
+    fn results_go_to_stdout_and_progress_to_stderr() {
         let (out, err) = report(Display::Plain, Verbosity::Normal);
         insta::assert_snapshot!(format!("{out}---\n{err}"));
     }
 
     #[test]
-    fn quiet_tells_failures_alone() {
+    fn quiet_shows_only_failures() {
         let (_, err) = report(Display::Plain, Verbosity::Quiet);
         insta::assert_snapshot!(err);
     }
@@ -274,14 +274,14 @@ mod tests {
     }
 
     #[test]
-    fn github_gets_its_annotations_last() {
+    fn annotations_for_github_come_last() {
         let (_, err) = report(Display::GitHub, Verbosity::Normal);
         let last = err.lines().last().unwrap_or_default();
         assert!(last.starts_with("::error title=3.9-server failed,"), "{last}");
     }
 
     #[test]
-    fn the_display_follows_where_stderr_goes() {
+    fn the_default_display_depends_on_stderr() {
         let displays = [
             Display::automatic(true, Some("xterm"), false),
             Display::automatic(true, Some("dumb"), false),

@@ -1,5 +1,5 @@
-//! What a step hands on to those after it, as GitHub Actions reads it from the file that
-//! `GITHUB_OUTPUT` names: `key=value` lines, see [workflow commands][commands].
+//! The outputs of a workflow step, in the format of the file of `GITHUB_OUTPUT`: `key=value` lines, see
+//! [workflow commands][commands].
 //!
 //! [commands]: https://docs.github.com/actions/reference/workflow-commands-for-github-actions#setting-an-output-parameter
 
@@ -9,7 +9,7 @@ use std::path::Path;
 
 use fs_err::File;
 
-/// The most that all outputs of one job may hold, in bytes of UTF-16, by which GitHub counts.
+/// The maximum size of all outputs of a job, in bytes of UTF-16 as GitHub counts.
 pub const MAX_OUTPUTS: usize = 1 << 20;
 
 /// The outputs of a step, in the order in which they were set.
@@ -17,27 +17,21 @@ pub const MAX_OUTPUTS: usize = 1 << 20;
 pub struct Outputs(Vec<(&'static str, String)>);
 
 impl Outputs {
-    /// No outputs yet.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Sets one more; its name is letters, digits, `_` and `-`.
+    /// Adds an output. The name consists of letters, digits, `_` and `-`.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl fmt::Display) -> Self {
         self.0.push((name, value.to_string()));
         self
     }
 
-    /// How much room they take of [`MAX_OUTPUTS`].
+    /// Returns the size that counts towards [`MAX_OUTPUTS`].
     #[must_use]
     pub fn size(&self) -> usize {
         let size = |text: &str| text.encode_utf16().count() * 2;
         self.0.iter().map(|(name, value)| size(name) + size(value)).sum()
     }
 
-    /// Appends them to the file at `path`.
+    /// Appends the outputs to the file at `path`.
     pub fn append(&self, path: &Path) -> io::Result<()> {
         let mut file = File::options().create(true).append(true).open(path)?;
         file.write_all(self.to_string().as_bytes())
@@ -45,8 +39,8 @@ impl Outputs {
 }
 
 impl fmt::Display for Outputs {
-    /// Writes `name=value` lines. A value of several lines stands between two lines that
-    /// nobody can foresee, so that no value can set another output.
+    /// Writes `name=value` lines. Random delimiters enclose a value of several lines, so that no value can
+    /// set another output.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, value) in &self.0 {
             if value.contains(['\n', '\r']) {
@@ -66,21 +60,21 @@ mod tests {
 
     #[test]
     fn a_value_of_several_lines_cannot_set_another_output() {
-        let outputs = Outputs::new().with("one", "1=2").with("more", "a\nwhole=true");
+        let outputs = Outputs::default().with("one", "1=2").with("more", "a\nwhole=true");
         let text = outputs.to_string();
         let lines: Vec<&str> = text.lines().collect();
         let end = lines[1].strip_prefix("more<<").expect("a delimiter");
         assert_eq!(lines, ["one=1=2", &format!("more<<{end}"), "a", "whole=true", end]);
         assert_eq!(end.len(), 32);
         assert_ne!(outputs.to_string(), text, "another delimiter each time");
-        assert!(Outputs::new().with("cr", "a\rb=c").to_string().starts_with("cr<<"));
+        assert!(Outputs::default().with("cr", "a\rb=c").to_string().starts_with("cr<<"));
     }
 
     #[test]
-    fn they_are_appended_and_measured_as_github_does() {
+    fn outputs_are_appended_and_measured_as_github_does() {
         let file = tempfile::NamedTempFile::new().expect("a file");
         fs_err::write(file.path(), "before=1\n").expect("written");
-        let outputs = Outputs::new().with("n", "é🎉");
+        let outputs = Outputs::default().with("n", "é🎉");
         outputs.append(file.path()).expect("appended");
         assert_eq!(outputs.size(), 2 + 2 + 4);
         assert_eq!(fs_err::read_to_string(file.path()).expect("text"), "before=1\nn=é🎉\n");

@@ -1,4 +1,4 @@
-//! Prefixed lines, for a log file or a pipe: `3.11-gpu-server | [server 4/9] RUN …`.
+//! The display for log files and pipes: prefixed lines such as `3.11-gpu-server | [server 4/9] RUN …`.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
@@ -11,10 +11,10 @@ use super::printer::{Stream, lock};
 use super::style::Style;
 use super::text::{clean, pad};
 
-/// The widest prefix that the others are aligned to.
+/// The maximum width to which prefixes are aligned.
 const MAX_PREFIX: usize = 40;
 
-/// Writes one line for each thing worth telling, each in one piece.
+/// Writes one line for each shown event.
 pub struct Plain {
     stream: Stream,
     style: Style,
@@ -24,12 +24,12 @@ pub struct Plain {
 #[derive(Default)]
 struct State {
     prefix: usize,
-    /// The steps that were told of each target that runs: a step may start several times.
-    told: HashMap<String, HashSet<usize>>,
+    /// The steps that were shown for each running target. A step may start several times.
+    shown: HashMap<String, HashSet<usize>>,
 }
 
 impl Plain {
-    /// Lines go to `stream`.
+    /// Creates a display that writes to `stream`.
     #[must_use]
     pub fn new(stream: Stream, style: Style) -> Self {
         Self { stream, style, state: Mutex::default() }
@@ -52,9 +52,9 @@ impl Plain {
 
     fn text(&self, state: &mut State, target: &str, event: &Event) -> Option<String> {
         if event.ends_target() {
-            let has_run = state.told.remove(target).is_some();
+            let has_run = state.shown.remove(target).is_some();
             if matches!(event, Event::TargetCancelled { .. }) && !has_run {
-                // It was never told of; the end of the run lists it.
+                // The end of the run lists targets that never started.
                 return None;
             }
             let (mark, text) = lines::ending(event, self.style)?;
@@ -62,13 +62,13 @@ impl Plain {
         }
         match event {
             Event::TargetStarted { .. } => {
-                state.told.insert(target.to_owned(), HashSet::new());
+                state.shown.insert(target.to_owned(), HashSet::new());
                 Some("started".to_owned())
             }
             _ if self.style.is_verbose() => logs::entry(event),
-            Event::StepStarted { step, .. } if is_told(step) => {
-                let told = state.told.entry(target.to_owned()).or_default();
-                let is_new = told.insert(step.number);
+            Event::StepStarted { step, .. } if is_visible(step) => {
+                let shown = state.shown.entry(target.to_owned()).or_default();
+                let is_new = shown.insert(step.number);
                 is_new.then(|| clean(&step.name).into_owned())
             }
             _ => None,
@@ -81,7 +81,7 @@ impl Listener for Plain {
         if !self.style.is_normal() {
             return;
         }
-        // The state stays locked while the line is written, so that lines keep their order.
+        // The state stays locked during the write, so that lines are in order.
         let mut state = lock(&self.state);
         if let Some(line) = self.line(&mut state, event) {
             self.stream.lock().line(&line);
@@ -89,8 +89,8 @@ impl Listener for Plain {
     }
 }
 
-/// Whether a step is one of the Dockerfile's, not of BuildKit's own chores.
-fn is_told(step: &Step) -> bool {
+/// Returns true unless a step is an internal one of BuildKit.
+fn is_visible(step: &Step) -> bool {
     !step.name.starts_with("[internal]")
 }
 
@@ -102,7 +102,7 @@ mod tests {
     };
     use super::*;
 
-    fn told(verbosity: Verbosity, color: bool, events: &[Event]) -> String {
+    fn output(verbosity: Verbosity, color: bool, events: &[Event]) -> String {
         let written = Written::default();
         let style = Style { color, verbosity, ..Style::default() };
         tell(&Plain::new(written.stream(), style), events);
@@ -110,51 +110,51 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_told_in_lines() {
-        insta::assert_snapshot!(told(Verbosity::Normal, false, &run_of_three()));
+    fn a_run_becomes_lines() {
+        insta::assert_snapshot!(output(Verbosity::Normal, false, &run_of_three()));
     }
 
     #[test]
-    fn verbose_tells_the_logs() {
-        insta::assert_snapshot!(told(Verbosity::Verbose, false, &run_of_three()));
+    fn verbose_shows_logs() {
+        insta::assert_snapshot!(output(Verbosity::Verbose, false, &run_of_three()));
     }
 
     #[test]
-    fn quiet_tells_nothing() {
-        assert_eq!(told(Verbosity::Quiet, false, &run_of_three()), "");
+    fn quiet_shows_nothing() {
+        assert_eq!(output(Verbosity::Quiet, false, &run_of_three()), "");
     }
 
     #[test]
-    fn hostile_text_is_one_harmless_line() {
+    fn control_characters_are_removed() {
         let events = [
             step_started("a\rb", 1, "RUN \u{1b}[2J\u{1b}]0;title\u{7}rm\r\n-rf"),
             log("a\rb", 1, "50%\rdone\u{8}\u{202e}txet"),
             warning(None, "two\nlines"),
         ];
-        insta::assert_snapshot!(told(Verbosity::Verbose, false, &events));
+        insta::assert_snapshot!(output(Verbosity::Verbose, false, &events));
     }
 
     #[test]
-    fn only_what_had_started_is_told_to_be_cancelled() {
+    fn only_started_targets_show_their_cancellation() {
         let [start, _] = started("x", 1);
         let events = [start, cancelled("y"), cancelled("x")];
-        let text = told(Verbosity::Normal, false, &events);
+        let text = output(Verbosity::Normal, false, &events);
         assert_eq!(text, "x | started\nx | - cancelled: another variant failed\n");
     }
 
     #[test]
-    fn a_step_that_starts_again_is_told_once() {
+    fn a_restarted_step_is_shown_once() {
         let events = [step_started("x", 1, "RUN a"), step_started("x", 1, "RUN a")];
-        assert_eq!(told(Verbosity::Normal, false, &events), "x | RUN a\n");
+        assert_eq!(output(Verbosity::Normal, false, &events), "x | RUN a\n");
     }
 
     #[test]
     fn colours_reset_before_the_line_ends() {
-        let text = told(Verbosity::Normal, true, &run_of_three());
+        let text = output(Verbosity::Normal, true, &run_of_three());
         assert!(text.contains("\u{1b}[32m✓\u{1b}[0m"));
         assert_eq!(
             console::strip_ansi_codes(&text),
-            told(Verbosity::Normal, false, &run_of_three())
+            output(Verbosity::Normal, false, &run_of_three())
         );
     }
 }

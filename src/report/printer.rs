@@ -1,4 +1,4 @@
-//! The only place that writes to stdout and stderr.
+//! Writes to stdout and stderr. No other code does, except for the live table.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -8,12 +8,12 @@ use super::github::Command;
 use super::guard::Guard;
 use super::mask::Mask;
 
-/// Where results and messages go: results to `out`, everything else to `err`.
+/// Prints results to `out` and everything else to `err`.
 #[derive(Debug, Clone)]
 pub struct Printer {
-    /// For what the command was asked for.
+    /// The stream for results.
     pub out: Stream,
-    /// For what is said about it.
+    /// The stream for messages.
     pub err: Stream,
     /// Whether only results, warnings and errors are printed.
     pub quiet: bool,

@@ -1,4 +1,4 @@
-//! What a run came to, gathered while it goes on.
+//! Records the outcome of a run from its events.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -12,82 +12,71 @@ use super::logs::Logs;
 use super::printer::lock;
 use super::tail::Tail;
 
-/// What a run came to.
+/// The outcome of a run.
 #[derive(Debug, Clone, Default)]
 pub struct Record {
-    /// How many variants were to be built.
+    /// The number of variants to build.
     pub total: usize,
-    /// Those that are where they should be, in the order in which they got there.
+    /// The built and exported variants.
     pub finished: Vec<Finished>,
-    /// Those that were there already, in plan order.
+    /// The variants whose image already existed, in plan order.
     pub unchanged: Vec<Unchanged>,
-    /// How many tags were set, when a release became whole.
+    /// The number of tags that were set, if the release is complete.
     pub tags: Option<usize>,
-    /// Those that failed, in the order in which they did.
+    /// The failed variants.
     pub failed: Vec<Failed>,
-    /// Those that were not tried or stopped, and why.
+    /// The cancelled variants and the reasons.
     pub cancelled: Vec<(String, CancelReason)>,
-    /// How long the run took.
+    /// The duration of the run.
     pub elapsed: Duration,
-    /// The bytes of the images, by their targets' ids, where they are known.
+    /// The known sizes of images in bytes, by target id.
     pub sizes: HashMap<String, u64>,
-    /// The targets that were built elsewhere for this run, and count among those that were there;
-    /// for each, whether no step had to run.
+    /// The unchanged targets that other jobs have built for this run, and whether all steps were cached.
     pub staged: HashMap<String, bool>,
 }
 
-/// A variant that is where it should be.
+/// A variant that was built and exported.
 #[derive(Debug, Clone)]
 pub struct Finished {
-    /// The target's id.
     pub target: String,
-    /// What its references stand for.
     pub digest: Digest,
-    /// Its references, the version tag first.
     pub references: Vec<Reference>,
-    /// Whether no step had to run.
+    /// Whether all steps were cached.
     pub cached: bool,
-    /// From its start to its end.
     pub elapsed: Duration,
 }
 
-/// A variant whose image was there already.
+/// A variant whose image already existed.
 #[derive(Debug, Clone)]
 pub struct Unchanged {
-    /// The target's id.
     pub target: String,
-    /// What its references stand for.
     pub digest: Digest,
-    /// Its references, the version tag first.
     pub references: Vec<Reference>,
-    /// Whether its checks had to run.
+    /// Whether its checks have run.
     pub checked: bool,
 }
 
 /// A variant that failed.
 #[derive(Debug, Clone)]
 pub struct Failed {
-    /// The target's id.
     pub target: String,
-    /// What went wrong.
     pub failure: Failure,
-    /// What the failing step wrote last.
+    /// The last output of the failed step.
     pub lines: Vec<String>,
-    /// Its full log, where there is one.
+    /// The file of the full log, if there is one.
     pub log: Option<PathBuf>,
-    /// From its start to its end.
     pub elapsed: Duration,
 }
 
 impl Record {
-    /// Whether nothing came of any variant.
+    /// Returns true if the run has no outcome for any variant.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         let Self { finished, unchanged, failed, cancelled, .. } = self;
         finished.is_empty() && unchanged.is_empty() && failed.is_empty() && cancelled.is_empty()
     }
 
-    /// The digests of the images that there are, by their targets' ids.
+    /// Returns the digests of all images by target id.
     #[must_use]
     pub fn digests(&self) -> HashMap<&str, &Digest> {
         let finished = self.finished.iter().map(|row| (row.target.as_str(), &row.digest));
@@ -96,7 +85,7 @@ impl Record {
             .collect()
     }
 
-    /// The variants that are where they should be, in the order of their ids in `order`.
+    /// Sorts the variants by their place in `order`.
     pub(super) fn sort(&mut self, order: &HashMap<String, usize>) {
         let place = |target: &String| order.get(target).copied().unwrap_or(usize::MAX);
         self.finished.sort_by_key(|finished| place(&finished.target));
@@ -105,7 +94,7 @@ impl Record {
     }
 }
 
-/// Listens and keeps what the end of the run will tell.
+/// Collects the record of a run.
 pub(super) struct Recorder {
     logs: Arc<Logs>,
     state: Mutex<State>,
@@ -123,17 +112,15 @@ impl Recorder {
         Self { logs, state: Mutex::default() }
     }
 
-    /// Notes how many bytes images are.
-    pub(super) fn note_sizes(&self, sizes: impl Iterator<Item = (String, u64)>) {
+    pub(super) fn record_sizes(&self, sizes: impl Iterator<Item = (String, u64)>) {
         lock(&self.state).record.sizes.extend(sizes);
     }
 
-    /// Notes that targets were built elsewhere for this run.
-    pub(super) fn note_staged(&self, targets: impl Iterator<Item = (String, bool)>) {
+    pub(super) fn record_staged(&self, targets: impl Iterator<Item = (String, bool)>) {
         lock(&self.state).record.staged.extend(targets);
     }
 
-    /// What is known so far, in plan order.
+    /// Returns the record so far, in plan order.
     pub(super) fn record(&self) -> Record {
         let state = lock(&self.state);
         let mut record = state.record.clone();
@@ -231,7 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_kept_of_a_target_that_ended_but_its_end() {
+    fn the_output_of_finished_targets_is_dropped() {
         let recorder = Recorder::new(Arc::new(Logs::new(PathBuf::from("unused"))));
         tell(&recorder, &run_of_three());
         assert!(lock(&recorder.state).tails.is_empty());

@@ -1,4 +1,4 @@
-//! A terminal that survives being resized while indicatif draws on it.
+//! Draws indicatif's frames on terminals that may be resized.
 
 use std::io;
 use std::sync::Mutex;
@@ -7,17 +7,15 @@ use indicatif::TermLike;
 
 use super::printer::lock;
 
-/// Draws indicatif's frames so that every line ends by itself.
+/// Writes indicatif's frames with explicit line ends.
 ///
-/// indicatif fills each line with spaces and lets it wrap into the next, so that a
-/// terminal which reflows takes a whole frame, and the lines printed above it, for one
-/// long line, and tears them when it becomes wider or narrower. Here the filling is
-/// left out and a line end written in its place. When the terminal has become
-/// narrower, the rows into which it broke the last frame are cleared as well.
+/// indicatif fills each line with spaces and lets it wrap into the next one. A terminal that reflows takes
+/// the whole frame for one long line, and breaks it when its width changes. This type writes a line end
+/// instead of the spaces. When the terminal becomes narrower, it also clears the rows into which the terminal
+/// has broken the last frame.
 ///
-/// This relies on how indicatif 0.18 draws: for a frame it moves up to the first line
-/// of the last, clears that frame line by line, writes each line and its filling in
-/// turn, and flushes.
+/// This relies on the drawing order of indicatif 0.18: it moves up to the first line of the last frame,
+/// clears that frame line by line, writes each line and its spaces, and flushes.
 #[derive(Debug)]
 pub(super) struct Screen<T> {
     term: T,
@@ -26,14 +24,14 @@ pub(super) struct Screen<T> {
 
 #[derive(Debug, Default)]
 struct Drawn {
-    /// How wide the terminal was when the last frame was drawn.
+    /// The width of the terminal at the last frame.
     width: u16,
-    /// The widths of that frame's lines, and of those printed with it.
+    /// The widths of the lines of that frame, and of lines printed with it.
     lines: Vec<usize>,
     is_drawing: bool,
-    /// Whether the next text is the filling of a line.
+    /// Whether the next text is the spaces at the end of a line.
     is_filling: bool,
-    /// Whether the line that was written last still has to end.
+    /// Whether the last line has no line end yet.
     is_open: bool,
 }
 
@@ -42,7 +40,7 @@ impl<T: TermLike> Screen<T> {
         Self { term, drawn: Mutex::default() }
     }
 
-    /// Begins a frame, the last of which was `rows` high when it was drawn.
+    /// Begins a frame. The last one had `rows` rows.
     fn begin(&self, drawn: &mut Drawn, rows: usize) -> io::Result<()> {
         let width = self.term.width();
         let lines = std::mem::take(&mut drawn.lines);
@@ -111,7 +109,7 @@ impl<T: TermLike> TermLike for Screen<T> {
     }
 
     fn clear_line(&self) -> io::Result<()> {
-        // The line that was to end is part of the frame that goes away.
+        // The open line belongs to the cleared frame.
         lock(&self.drawn).is_open = false;
         self.term.clear_line()
     }
@@ -133,16 +131,16 @@ mod tests {
 
     use super::*;
 
-    /// A terminal whose width can be changed, and which tells what it is asked to do.
+    /// A terminal with a variable width that records its calls.
     #[derive(Debug, Clone)]
     struct Elastic {
         width: Arc<AtomicU16>,
-        told: Arc<Mutex<Vec<String>>>,
+        calls: Arc<Mutex<Vec<String>>>,
     }
 
     impl Elastic {
-        fn tell(&self, what: impl Into<String>) {
-            lock(&self.told).push(what.into());
+        fn record(&self, what: impl Into<String>) {
+            lock(&self.calls).push(what.into());
         }
     }
 
@@ -151,31 +149,31 @@ mod tests {
             self.width.load(Ordering::Relaxed)
         }
         fn move_cursor_up(&self, count: usize) -> io::Result<()> {
-            self.tell(format!("up {count}"));
+            self.record(format!("up {count}"));
             Ok(())
         }
         fn move_cursor_down(&self, count: usize) -> io::Result<()> {
-            self.tell(format!("down {count}"));
+            self.record(format!("down {count}"));
             Ok(())
         }
         fn move_cursor_right(&self, count: usize) -> io::Result<()> {
-            self.tell(format!("right {count}"));
+            self.record(format!("right {count}"));
             Ok(())
         }
         fn move_cursor_left(&self, count: usize) -> io::Result<()> {
-            self.tell(format!("left {count}"));
+            self.record(format!("left {count}"));
             Ok(())
         }
         fn write_line(&self, text: &str) -> io::Result<()> {
-            self.tell(format!("line {text:?}"));
+            self.record(format!("line {text:?}"));
             Ok(())
         }
         fn write_str(&self, text: &str) -> io::Result<()> {
-            self.tell(format!("text {text:?}"));
+            self.record(format!("text {text:?}"));
             Ok(())
         }
         fn clear_line(&self) -> io::Result<()> {
-            self.tell("clear");
+            self.record("clear");
             Ok(())
         }
         fn flush(&self) -> io::Result<()> {
@@ -190,14 +188,14 @@ mod tests {
     }
 
     #[test]
-    fn a_narrower_terminal_is_cleared_of_what_it_broke() {
-        let term = Elastic { width: Arc::new(AtomicU16::new(20)), told: Arc::default() };
+    fn a_narrower_terminal_is_cleared_of_broken_rows() {
+        let term = Elastic { width: Arc::new(AtomicU16::new(20)), calls: Arc::default() };
         let bar = bar(term.clone());
         bar.set_message("0123456789\nabcde");
         term.width.store(4, Ordering::Relaxed);
-        lock(&term.told).clear();
+        lock(&term.calls).clear();
         bar.set_message("x");
-        // Ten columns became three rows and five became two: three rows more than there were.
+        // Ten columns became three rows and five became two: three more rows than before.
         let expected = [
             "up 3",
             "text \"\\r\\u{1b}[J\"",
@@ -208,7 +206,7 @@ mod tests {
             "up 1",
             "text \"x\"",
         ];
-        assert_eq!(*lock(&term.told), expected);
+        assert_eq!(*lock(&term.calls), expected);
     }
 
     #[test]

@@ -1,28 +1,26 @@
-//! How much is shown, and in what dress. The command line and the environment are
-//! read elsewhere; their verdict arrives here as a value.
+//! Colours and verbosity of the output.
 
 use std::fmt::Display;
 
-/// How much is told.
+/// The amount of output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Verbosity {
-    /// Errors and failures alone (`-q`).
+    /// Only errors and failures (`-q`).
     Quiet,
-    /// What begins, what ends, and how.
+    /// The starts and ends of targets as well.
     #[default]
     Normal,
-    /// Every step and every line of the builds' logs as well (`-v`).
+    /// All steps and logs as well (`-v`).
     Verbose,
 }
 
-/// The dress of everything that is shown.
+/// The style of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Style {
     /// Whether colours are used.
     pub color: bool,
-    /// How much is told.
     pub verbosity: Verbosity,
-    /// How many columns blocks of text are wrapped to.
+    /// The width to which text is wrapped, in columns.
     pub width: usize,
 }
 
@@ -32,7 +30,7 @@ impl Default for Style {
     }
 }
 
-/// What the environment says about colours, each variable as its text where it is set.
+/// The environment variables and properties that determine the use of colours.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ColorSignals<'a> {
     /// `NO_COLOR`: no colours when set and not empty, see <https://no-color.org>.
@@ -48,7 +46,7 @@ pub struct ColorSignals<'a> {
 }
 
 impl ColorSignals<'_> {
-    /// Whether colours are wanted.
+    /// Returns true if colours should be used.
     #[must_use]
     pub fn wants_color(&self) -> bool {
         let is_set = |value: Option<&str>| value.is_some_and(|value| !value.is_empty());
@@ -63,48 +61,46 @@ impl ColorSignals<'_> {
 }
 
 impl Style {
-    /// Something that went well.
+    /// Paints a success.
     #[must_use]
     pub fn good(&self, text: impl Display) -> String {
         self.paint(console::Style::new().green(), text)
     }
 
-    /// Something that failed.
+    /// Paints a failure.
     #[must_use]
     pub fn bad(&self, text: impl Display) -> String {
         self.paint(console::Style::new().red().bold(), text)
     }
 
-    /// Something to look at.
+    /// Paints a warning.
     #[must_use]
     pub fn warn(&self, text: impl Display) -> String {
         self.paint(console::Style::new().yellow(), text)
     }
 
-    /// A detail.
+    /// Paints a detail.
     #[must_use]
     pub fn dim(&self, text: impl Display) -> String {
         self.paint(console::Style::new().dim(), text)
     }
 
-    /// A name.
+    /// Paints a name.
     #[must_use]
     pub fn strong(&self, text: impl Display) -> String {
         self.paint(console::Style::new().bold(), text)
     }
 
-    /// Whether the words of a normal run are told.
     pub(super) fn is_normal(&self) -> bool {
         self.verbosity >= Verbosity::Normal
     }
 
-    /// Whether logs are told.
     pub(super) fn is_verbose(&self) -> bool {
         self.verbosity == Verbosity::Verbose
     }
 
     fn paint(self, style: console::Style, text: impl Display) -> String {
-        // Forced either way, so that console does not ask the environment.
+        // Prevents console from reading the environment.
         style.force_styling(self.color).apply_to(text).to_string()
     }
 }
@@ -138,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn without_colour_text_is_left_alone() {
+    fn text_without_colours_is_unchanged() {
         assert_eq!(Style::default().bad("x"), "x");
         let color = Style { color: true, ..Style::default() };
         assert_eq!(color.good("x"), "\u{1b}[32mx\u{1b}[0m");

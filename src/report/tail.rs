@@ -1,24 +1,24 @@
-//! The last lines of each step that runs, bounded in number and in length.
+//! The last output of running steps, bounded in number and length of lines.
 
 use std::collections::{HashMap, VecDeque};
 
 use super::text::shorten;
 
-/// How many lines of a failing step are kept.
+/// The maximum number of lines of a step.
 const LINES: usize = 10;
 
-/// How much of a line is kept, in bytes, and how much of that is shown, in columns.
+/// The maximum length of a line: stored, in bytes, and shown, in columns.
 const BYTES: usize = 2000;
 const COLUMNS: usize = 500;
 
-/// What the steps of one target wrote last.
+/// The last output of the steps of a target.
 #[derive(Debug, Default)]
 pub(super) struct Tail {
     steps: HashMap<usize, VecDeque<String>>,
 }
 
 impl Tail {
-    /// Keeps `line` and forgets the oldest.
+    /// Adds a line and drops the oldest one.
     pub(super) fn push(&mut self, step: usize, line: &str) {
         let lines = self.steps.entry(step).or_default();
         if lines.len() == LINES {
@@ -31,15 +31,15 @@ impl Tail {
         lines.push_back(line[..end].to_owned());
     }
 
-    /// Forgets a step that succeeded.
+    /// Drops the output of a successful step.
     pub(super) fn forget(&mut self, step: usize) {
         self.steps.remove(&step);
     }
 
-    /// The lines of `step`, oldest first.
+    /// Removes and returns the lines of `step`, oldest first.
     pub(super) fn take(&mut self, step: usize) -> Vec<String> {
         let lines = self.steps.remove(&step).unwrap_or_default();
-        // Lines come by the thousand and few are shown: only those are made fit to be.
+        // Only shown lines are cleaned, since steps may write thousands.
         lines.iter().map(|line| shorten(line, COLUMNS)).collect()
     }
 }
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_lines_of_each_step_are_kept_apart() {
+    fn each_step_has_its_last_lines() {
         let mut tail = Tail::default();
         for number in 0..100_000 {
             tail.push(1, &format!("one {number}"));

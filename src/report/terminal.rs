@@ -1,5 +1,7 @@
-//! Bars on a terminal: a line for each variant that runs, one for the whole, and above
-//! them a lasting line for each variant that has ended.
+//! The live table: running variants, the progress of the run, and above them a line for each finished
+//! variant.
+//!
+//! [`Terminal`] is the listener. A thread draws the frames of the [`Board`] with indicatif.
 
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -18,17 +20,17 @@ use super::screen::Screen;
 use super::style::Style;
 use super::text::{clean, pad};
 
-/// How often the screen is drawn, however much happens.
+/// The interval between frames.
 const PERIOD: Duration = Duration::from_millis(100);
 
-/// The widest name that lasting lines are aligned to.
+/// The maximum width to which names in finished lines are aligned.
 const MAX_NAME: usize = 40;
 
-/// How many lines may wait to be drawn; a terminal that is held (Ctrl-S) must cost
-/// neither memory nor the builds' time.
+/// The maximum number of lines that wait to be printed. A paused terminal (Ctrl-S) must neither use up
+/// memory nor block builds.
 const MAX_WAITING: usize = 10_000;
 
-/// Draws what runs, ten times a second at most.
+/// Draws the live table, at most ten times per second.
 pub struct Terminal {
     canvas: Arc<Canvas>,
     ticker: Mutex<Option<JoinHandle<()>>>,
@@ -46,20 +48,20 @@ struct Canvas {
 struct State {
     board: Board,
     name: usize,
-    /// Lines that will be printed above the bars.
+    /// Lines to print above the table.
     waiting: Vec<String>,
     left_out: usize,
     is_over: bool,
 }
 
 impl Terminal {
-    /// Draws on the process's stderr, which must be a terminal.
+    /// Creates a live table on stderr, which must be a terminal.
     #[must_use]
     pub fn stderr(style: Style) -> Self {
         Self::on(console::Term::buffered_stderr(), style)
     }
 
-    /// Draws on `term`.
+    /// Creates a live table on `term`.
     pub fn on(term: impl TermLike + Clone + 'static, style: Style) -> Self {
         Self { canvas: Arc::new(Canvas::new(term, style)), ticker: Mutex::default() }
     }
@@ -69,7 +71,7 @@ impl Terminal {
         self.canvas.bar.reset();
         let canvas = Arc::clone(&self.canvas);
         let thread = thread::Builder::new().name("progress".to_owned());
-        // Without the thread there are no bars; the lines still come at the end.
+        // Without the thread, there is no table, and lines are printed at the end.
         *lock(&self.ticker) = thread.spawn(move || canvas.tick()).ok();
     }
 
@@ -78,7 +80,7 @@ impl Terminal {
         self.canvas.over.notify_all();
         let ticker = lock(&self.ticker).take();
         if let Some(ticker) = ticker {
-            // It cannot have failed but by a panic, which was shown where it happened.
+            // The only error is a panic, which has been printed.
             let _ = ticker.join();
         }
         if !self.canvas.bar.is_finished() {
@@ -89,7 +91,7 @@ impl Terminal {
 
 impl Listener for Terminal {
     fn hear(&self, event: &Event) {
-        self.canvas.note(event, Instant::now());
+        self.canvas.update(event, Instant::now());
         match event {
             Event::RunStarted { .. } => self.start(),
             Event::RunFinished { .. } => self.stop(),
@@ -114,7 +116,6 @@ impl Canvas {
     fn new(term: impl TermLike + Clone + 'static, style: Style) -> Self {
         let target = ProgressDrawTarget::term_like(Box::new(Screen::new(term.clone())));
         let bar = ProgressBar::with_draw_target(None, target);
-        // The default style stands in for a template that could not be read; this one can.
         if let Ok(message) = ProgressStyle::with_template("{msg}") {
             bar.set_style(message);
         }
@@ -122,7 +123,7 @@ impl Canvas {
         Self { state: Mutex::default(), over: Condvar::new(), bar, size: Box::new(size), style }
     }
 
-    fn note(&self, event: &Event, now: Instant) {
+    fn update(&self, event: &Event, now: Instant) {
         let mut state = lock(&self.state);
         if let Event::RunStarted { targets, .. } = event {
             let widths = targets.iter().map(|target| console::measure_text_width(target));
@@ -134,7 +135,7 @@ impl Canvas {
         state.board.update(event, now);
     }
 
-    /// The lasting line that `event` leaves, where it leaves one.
+    /// Returns the line to print above the table for `event`, if any.
     fn line(&self, state: &State, event: &Event) -> Option<String> {
         match event {
             Event::RunStarted { targets, engine, jobs } => {
@@ -185,7 +186,7 @@ impl Canvas {
         self.bar.set_message(frame);
     }
 
-    /// Prints what still waits, and takes the bars away.
+    /// Prints the remaining lines and removes the table.
     fn clear(&self) {
         let waiting = lock(&self.state).take();
         self.print(&waiting);
@@ -246,7 +247,7 @@ mod tests {
         fn at(&self, seconds: u64, events: &[Event]) -> String {
             let now = self.began + Duration::from_secs(seconds);
             for event in events {
-                self.canvas.note(event, now);
+                self.canvas.update(event, now);
             }
             self.canvas.draw(now);
             self.term.contents()
@@ -262,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_runs_is_shown_with_its_step_and_bytes() {
+    fn running_targets_show_their_command_and_bytes() {
         let scene = Scene::new(12, 80, Verbosity::Normal);
         scene.at(0, &[run_started(&["3.11-gpu-server", "3.9-server", "3.12-server"])]);
         let mut events = started("3.11-gpu-server", 21).to_vec();
@@ -353,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ended_stays_above_the_bars_and_the_bars_go() {
+    fn finished_targets_stay_above_the_table() {
         let scene = Scene::new(16, 100, Verbosity::Normal);
         scene.at(0, &[run_started(&["3.11-gpu-server", "3.9-server", "3.12-server"])]);
         scene.at(1, &started("3.11-gpu-server", 3));
@@ -368,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn more_running_than_rows_leaves_the_whole_in_sight() {
+    fn the_total_is_visible_with_more_targets_than_rows() {
         let ids = ids(48);
         let scene = Scene::new(12, 60, Verbosity::Normal);
         scene.at(0, &[run_started(&names(&ids))]);
@@ -393,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_and_narrow_never_breaks_a_line() {
+    fn hostile_text_and_narrow_terminals_break_no_line() {
         let scene = Scene::new(8, 30, Verbosity::Normal);
         scene.at(0, &[run_started(&["x\u{1b}[2Jy\r\nz"])]);
         let mut events = started("x\u{1b}[2Jy\r\nz", 9).to_vec();
@@ -415,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn verbose_prints_logs_and_a_held_terminal_costs_no_memory() {
+    fn a_paused_terminal_drops_log_lines() {
         let scene = Scene::new(10, 60, Verbosity::Verbose);
         let lines: Vec<Event> = (0..MAX_WAITING + 5).map(|n| log("x", 1, &n.to_string())).collect();
         let text = scene.at(0, &lines);
@@ -423,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_run_begins_anew() {
+    fn a_second_run_starts_with_an_empty_table() {
         let term = InMemoryTerm::new(40, 100);
         let terminal = Terminal::on(term.clone(), Style::default());
         tell(&terminal, &run_of_three());

@@ -1,4 +1,4 @@
-//! Scripted runs, and streams that keep what is written to them.
+//! Scripted runs and recording streams for tests.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
@@ -9,7 +9,7 @@ use crate::image::Digest;
 
 use super::printer::{Printer, Stream, lock};
 
-/// What was written to a stream.
+/// A stream that records its content.
 #[derive(Clone, Default)]
 pub(super) struct Written(Arc<Mutex<Vec<u8>>>);
 

@@ -1,12 +1,11 @@
-//! Text from elsewhere made safe to show: step names, log lines and errors are
-//! written by whoever wrote the Dockerfile, or by what it ran.
+//! Cleans, shortens and wraps text of untrusted sources, such as step names and logs.
 
 use std::borrow::Cow;
 
 use super::guard;
 
-/// `text` as one line that neither moves the cursor nor reads in another order than
-/// it is written. Tabs stay.
+/// Converts `text` to one line without control sequences and changes of the reading direction. Tabs
+/// remain.
 pub(super) fn clean(text: &str) -> Cow<'_, str> {
     if !text.contains(is_unsafe) {
         return Cow::Borrowed(text);
@@ -15,19 +14,19 @@ pub(super) fn clean(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.replace(is_unsafe, " "))
 }
 
-/// `text` cleaned, and cut to `width` columns with `…` where it is longer.
+/// Cleans `text` and truncates it to `width` columns with `…`.
 pub(super) fn shorten(text: &str, width: usize) -> String {
     let text = clean(text).replace('\t', " ");
     console::truncate_str(&text, width, "…").into_owned()
 }
 
-/// `text` with spaces after it up to `width` columns.
+/// Pads `text` with spaces to `width` columns.
 pub(super) fn pad(text: &str, width: usize) -> String {
     let missing = width.saturating_sub(console::measure_text_width(text));
     format!("{text}{}", " ".repeat(missing))
 }
 
-/// `words`, joined by commas, on lines of at most `width` columns.
+/// Joins `words` with commas and wraps them to lines of at most `width` columns.
 pub(super) fn wrap(words: &[&str], width: usize) -> Vec<String> {
     let measure = console::measure_text_width;
     let mut lines: Vec<String> = Vec::new();
@@ -45,7 +44,7 @@ pub(super) fn wrap(words: &[&str], width: usize) -> Vec<String> {
     lines
 }
 
-/// Characters that a line does not contain: unsafe ones, and line ends.
+/// Returns true for unsafe characters and line ends.
 fn is_unsafe(character: char) -> bool {
     character == '\n' || guard::is_unsafe(character)
 }
@@ -55,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_hostile_is_left() {
+    fn control_sequences_are_removed() {
         let hostile = "a\u{1b}[31mred\u{1b}[0m\rb\nc\u{7}\u{202e}d\u{9b}2Je\tf\u{2028}g";
         let cleaned = clean(hostile);
         assert!(!cleaned.contains(is_unsafe), "{cleaned:?}");
@@ -75,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn words_wrap_between_themselves_only() {
+    fn lines_break_between_words() {
         let lines = wrap(&["3.9-gpu", "3.10-gpu", "a-name-longer-than-a-line"], 18);
         assert_eq!(lines, ["3.9-gpu, 3.10-gpu,", "a-name-longer-than-a-line"]);
     }

@@ -122,7 +122,7 @@ async fn a_folder_takes_all_variants_and_holds_their_blobs_once() {
         let output = output.expect("the command runs");
         let errors = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(5), "{errors}");
-        assert!(errors.contains("hint: turn on Docker's containerd image store"), "{errors}");
+        assert!(errors.contains("hint: enable Docker's containerd image store"), "{errors}");
         assert!(!folder.path().join("layout").exists());
         return;
     }

@@ -60,7 +60,7 @@ async fn a_release_has_one_index_for_all_platforms_of_an_image() {
     if testbed::has_graph_driver().await {
         let told = told(&output);
         assert_eq!(output.status.code(), Some(5), "{told}");
-        assert!(told.contains("cannot make one image of several platforms"), "{told}");
+        assert!(told.contains("cannot build an image for several platforms"), "{told}");
         assert!(told.contains("hint: choose one with `--platform`"), "{told}");
         return;
     }

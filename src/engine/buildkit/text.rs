@@ -1,14 +1,14 @@
-//! What build steps print, made fit to be shown as one line.
+//! Splits the output of steps into lines and removes control sequences.
 
-/// The longest line that is kept in one piece; a step may print without ever ending a line.
+/// The maximum length of a line, in bytes. Steps may print without line ends.
 const MAX_LINE: usize = 16 << 10;
 
-/// Puts the pieces that the engine sends together to lines.
+/// Assembles lines from the pieces that the engine sends.
 #[derive(Debug, Default)]
 pub(super) struct Lines(Vec<u8>);
 
 impl Lines {
-    /// Takes in a piece, and hands out the lines that it ends.
+    /// Adds a piece and returns the completed lines.
     pub(super) fn push(&mut self, piece: &[u8]) -> Vec<String> {
         let mut lines = Vec::new();
         for part in piece.split_inclusive(|byte| *byte == b'\n') {
@@ -20,14 +20,14 @@ impl Lines {
         lines
     }
 
-    /// Hands out what is left when no more will come.
+    /// Returns the incomplete last line.
     pub(super) fn finish(&mut self) -> Option<String> {
         let rest = std::mem::take(&mut self.0);
         (!rest.is_empty()).then(|| clean(&rest))
     }
 }
 
-/// `line` as text: without its end, what a carriage return overwrote, and control sequences.
+/// Converts `line` to text without line end, control sequences, and text before a carriage return.
 pub(super) fn clean(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(line);
     let text = text.trim_end_matches(['\n', '\r']);
@@ -38,7 +38,7 @@ pub(super) fn clean(line: &[u8]) -> String {
         match character {
             '\x1b' => skip_sequence(&mut characters),
             '\t' => cleaned.push(character),
-            // These change the direction in which a terminal shows what follows.
+            // These characters change the reading direction.
             '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {}
             _ if character.is_control() => {}
             _ => cleaned.push(character),
@@ -47,14 +47,14 @@ pub(super) fn clean(line: &[u8]) -> String {
     cleaned
 }
 
-/// `name` on one line.
+/// Joins the lines of `name` with spaces.
 pub(super) fn one_line_name(name: &str) -> String {
     let lines: Vec<String> = name.lines().map(|line| clean(line.as_bytes())).collect();
     let words: Vec<&str> = lines.iter().map(|line| line.trim()).collect();
     words.join(" ").trim().to_owned()
 }
 
-/// Skips what follows an escape character, after [ECMA-48](https://ecma-international.org/publications-and-standards/standards/ecma-48/).
+/// Skips the rest of an escape sequence, as defined by [ECMA-48](https://ecma-international.org/publications-and-standards/standards/ecma-48/).
 fn skip_sequence(characters: &mut std::iter::Peekable<std::str::Chars<'_>>) {
     match characters.next() {
         Some('[') => {
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pieces_become_lines_even_within_a_character() {
+    fn lines_are_assembled_from_pieces_of_characters() {
         let mut lines = Lines::default();
         assert_eq!(lines.push(b"one\ntw\xc3"), ["one"]);
         assert_eq!(lines.push(b"\xb6\r\nthree"), ["tw\u{f6}"]);
@@ -93,13 +93,13 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_end_is_handed_out_in_parts() {
+    fn a_line_without_end_is_returned_in_parts() {
         let mut lines = Lines::default();
         assert_eq!(lines.push(&vec![b'x'; MAX_LINE + 1]).len(), 1);
     }
 
     #[test]
-    fn control_sequences_go_and_text_stays() {
+    fn control_sequences_are_removed() {
         let cases: [(&[u8], &str); 7] = [
             (b"\x1b[1;31merror\x1b[0m: x", "error: x"),
             (b"\x1b]0;title\x07shown", "shown"),
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_one_line() {
+    fn names_become_one_line() {
         assert_eq!(one_line_name("RUN <<EOF\n  a\n  b\nEOF"), "RUN <<EOF a b EOF");
     }
 }

@@ -1,4 +1,6 @@
-//! One way to a `BuildKit` API, whatever serves it.
+//! Connects to `BuildKit`'s API over unix sockets, TCP, TLS, and Docker's upgrade of `POST /grpc`.
+//!
+//! [`connect`] returns a gRPC channel, which reconnects when its connection breaks.
 
 use std::error::Error;
 use std::future::Future;
@@ -22,42 +24,41 @@ use super::tls;
 use crate::engine::address::{Endpoint, EngineAddress, EngineKind};
 use crate::engine::error::Cause;
 
-/// Bytes that a stream may hold unread: enough for layers to flow at a disk's speed.
+/// The flow control windows, in bytes: large enough to receive layers at disk speed.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 8 << 20;
-/// Bytes of headers in one answer. An error's details are such a header, and hold the whole
-/// Dockerfile: far more than the 16 KiB that are usual.
+/// The maximum size of response headers, in bytes. The details of an error are a header and contain the
+/// whole Dockerfile, often more than the usual 16 KiB.
 const MAX_HEADERS: u32 = 8 << 20;
 
-/// How soon a connection is asked whether the machine at its other end is still there.
+/// The interval of TCP keep-alive probes.
 const KEEPALIVE: Duration = Duration::from_secs(20);
 
-/// How long an engine may take to answer a question before a build is asked of it. A busy one needs
-/// seconds.
+/// The timeout of calls that precede a build. A busy engine needs seconds.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long one of a name's addresses may take before the next one is tried.
-const DIALLING: Duration = Duration::from_secs(10);
+/// The timeout of a connection attempt to one of a host's addresses.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Reading and writing, whatever is below.
+/// A bidirectional byte stream.
 pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
-/// The engine answered, but not with an upgrade to `BuildKit`'s API.
+/// The engine responded without an upgrade to `BuildKit`'s API.
 #[derive(Debug, thiserror::Error)]
 #[error("the engine refused to open its BuildKit API: {0}")]
 pub(super) struct UpgradeRefused(pub(super) StatusCode);
 
-/// The engine took the connection, or did not even that, and said nothing.
+/// The engine did not respond in time.
 #[derive(Debug, thiserror::Error)]
-#[error("it did not answer within {} seconds", PATIENCE.as_secs())]
+#[error("no response within {} seconds", PATIENCE.as_secs())]
 pub(super) struct Silent;
 
 /// Opens a gRPC channel to the `BuildKit` API at `address`.
 ///
-/// A channel that breaks reconnects by itself on its next call.
-// No HTTP/2 keep-alive: gRPC servers written in Go close a connection that pings more often
-// than every five minutes. TCP's own does instead.
+/// A broken channel reconnects on its next call.
+// TCP keep-alive instead of HTTP/2 pings: gRPC servers in Go close connections with more than one ping in
+// five minutes.
 pub(super) async fn connect(address: &EngineAddress) -> Result<Channel, tonic::transport::Error> {
     tonic::transport::Endpoint::from_static("http://engine")
         .initial_stream_window_size(STREAM_WINDOW)
@@ -84,7 +85,7 @@ impl tower_service::Service<Uri> for Connector {
     fn call(&mut self, _: Uri) -> Self::Future {
         let address = self.0.clone();
         Box::pin(async move {
-            // It is called for every new connection, in the middle of a run too.
+            // The channel calls this for every new connection.
             let opened = tokio::time::timeout(PATIENCE, open(&address)).await;
             Ok(TokioIo::new(opened.map_err(|_| Silent)??))
         })
@@ -98,11 +99,11 @@ async fn open(address: &EngineAddress) -> Result<Box<dyn Io>, Cause> {
     }
 }
 
-/// Connects to the first address of `host` that answers.
-async fn call(host: &str, port: u16) -> io::Result<TcpStream> {
-    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+/// Connects to the first reachable address of `host`.
+async fn connect_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
     for address in tokio::net::lookup_host((host, port)).await? {
-        match tokio::time::timeout(DIALLING, TcpStream::connect(address)).await {
+        match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => failed = error,
             Err(_) => failed = io::ErrorKind::TimedOut.into(),
@@ -116,7 +117,7 @@ async fn dial(address: &EngineAddress, alpn: &[u8]) -> Result<Box<dyn Io>, Cause
         Endpoint::Unix(path) => return Ok(Box::new(UnixStream::connect(path).await?)),
         Endpoint::Tcp { host, port } => (host.clone(), *port),
     };
-    let stream = call(&host, port).await?;
+    let stream = connect_tcp(&host, port).await?;
     stream.set_nodelay(true)?;
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
     SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
@@ -128,7 +129,7 @@ async fn dial(address: &EngineAddress, alpn: &[u8]) -> Result<Box<dyn Io>, Cause
     Ok(Box::new(TlsConnector::from(config).connect(name, stream).await?))
 }
 
-/// Asks a Docker Engine to go on as `BuildKit`, on the connection `io`.
+/// Upgrades a connection to a Docker Engine to `BuildKit`'s API.
 async fn upgrade(io: Box<dyn Io>) -> Result<Box<dyn Io>, Cause> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(io)).await?;
     tokio::spawn(connection.with_upgrades());
@@ -144,19 +145,18 @@ async fn upgrade(io: Box<dyn Io>) -> Result<Box<dyn Io>, Cause> {
     Ok(Box::new(TokioIo::new(hyper::upgrade::on(response).await?)))
 }
 
-/// Whether `error` or one of its causes says that the socket may not be used.
+/// Returns true if `error` is about missing permissions for the socket.
 pub(super) fn is_forbidden(error: &(dyn Error + 'static)) -> bool {
     let kind = find::<io::Error>(error).map(io::Error::kind);
     kind == Some(io::ErrorKind::PermissionDenied)
 }
 
-/// Whether a call failed before any of it was sent: its connection had ended, and was not known
-/// to have.
+/// Returns true if a call failed before it was sent, because its connection had ended.
 pub(super) fn is_unsent(error: &(dyn Error + 'static)) -> bool {
     find::<hyper::Error>(error).is_some_and(hyper::Error::is_canceled)
 }
 
-/// The first of `error` and its causes that is a `T`.
+/// Finds the first `T` among `error` and its causes.
 pub(super) fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
     let mut cause = Some(error);
     while let Some(error) = cause {

@@ -7,28 +7,27 @@ use crate::event::Listener;
 use crate::image::{Compression, Digest};
 use crate::render::BuildContext;
 
-/// What the fake engine does with a job.
+/// The behaviour of the fake engine for a job.
 #[derive(Clone, Copy)]
-enum Deed {
-    /// Builds for so many seconds.
+enum Behaviour {
+    /// Builds for a number of seconds.
     Build(u64),
-    /// Builds for so many seconds, then fails.
+    /// Builds for a number of seconds, then fails.
     Fail(u64),
-    /// Panics.
     Panic,
 }
 
-/// An engine that only lets time pass.
+/// An engine that only waits.
 #[derive(Default)]
 struct Fake {
-    deeds: Vec<Deed>,
+    behaviours: Vec<Behaviour>,
     running: AtomicUsize,
     most: AtomicUsize,
     begun: Mutex<Vec<String>>,
     ended: Mutex<Vec<String>>,
 }
 
-/// Counts a running build, however it ends.
+/// Decrements the number of running builds on drop.
 struct Running<'a>(&'a Fake);
 
 impl Drop for Running<'_> {
@@ -57,10 +56,10 @@ impl Engine for Fake {
         self.most.fetch_max(now, Ordering::SeqCst);
         self.begun.lock().expect("notes").push(job.target.clone());
         let index: usize = job.target.parse().expect("a number");
-        let (seconds, fails) = match self.deeds[index] {
-            Deed::Build(seconds) => (seconds, false),
-            Deed::Fail(seconds) => (seconds, true),
-            Deed::Panic => panic!("the fake panics"),
+        let (seconds, fails) = match self.behaviours[index] {
+            Behaviour::Build(seconds) => (seconds, false),
+            Behaviour::Fail(seconds) => (seconds, true),
+            Behaviour::Panic => panic!("the fake panics"),
         };
         tokio::time::sleep(Duration::from_secs(seconds)).await;
         dependencies.wait_for_export().await;
@@ -127,8 +126,8 @@ struct Ran {
     notes: Vec<String>,
 }
 
-async fn ran(deeds: Vec<Deed>, request: RunRequest) -> Ran {
-    let engine = Arc::new(Fake { deeds, ..Fake::default() });
+async fn ran(behaviours: Vec<Behaviour>, request: RunRequest) -> Ran {
+    let engine = Arc::new(Fake { behaviours, ..Fake::default() });
     let notes = Arc::new(Notes::default());
     let listener: Arc<dyn Listener> = Arc::<Notes>::clone(&notes);
     let outcomes = run(Arc::clone(&engine), request, &Events::to(listener)).await;
@@ -150,9 +149,9 @@ fn independent(count: usize) -> Vec<BuildJob> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn never_more_at_a_time_than_asked_and_never_fewer_than_may() {
-    let deeds = (0..40).map(|index| Deed::Build(1 + index % 3)).collect();
-    let ran = ran(deeds, request(independent(40), 7)).await;
+async fn parallelism_is_bounded_and_used() {
+    let behaviours = (0..40).map(|index| Behaviour::Build(1 + index % 3)).collect();
+    let ran = ran(behaviours, request(independent(40), 7)).await;
     assert_eq!(ran.engine.most.load(Ordering::SeqCst), 7);
     assert_eq!(ran.outcomes, vec![Outcome::Built(image()); 40]);
     assert_eq!(ran.notes.first().map(String::as_str), Some("run of 7"));
@@ -160,24 +159,25 @@ async fn never_more_at_a_time_than_asked_and_never_fewer_than_may() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn zero_at_a_time_means_one() {
-    let ran = ran(vec![Deed::Build(1); 2], request(independent(2), 0)).await;
+async fn zero_parallelism_means_one() {
+    let ran = ran(vec![Behaviour::Build(1); 2], request(independent(2), 0)).await;
     assert_eq!(ran.engine.most.load(Ordering::SeqCst), 1);
     assert_eq!(ran.outcomes.len(), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn never_more_at_a_time_than_the_engine_takes() {
-    let ran = ran(vec![Deed::Build(1); 40], request(independent(40), 500)).await;
+async fn parallelism_is_limited_by_the_engine() {
+    let ran = ran(vec![Behaviour::Build(1); 40], request(independent(40), 500)).await;
     assert_eq!(ran.engine.most.load(Ordering::SeqCst), 20);
     assert_eq!(ran.notes.first().map(String::as_str), Some("run of 20"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_job_is_built_at_once_and_handed_on_after_those_before_it() {
+async fn a_job_starts_at_once_and_exports_after_its_dependencies() {
     let jobs = vec![job(0, &[]), job(1, &[]), job(2, &[0, 1]), job(3, &[])];
-    let deeds = vec![Deed::Build(9), Deed::Fail(3), Deed::Build(1), Deed::Build(2)];
-    let ran = ran(deeds, request(jobs, 8)).await;
+    let behaviours =
+        vec![Behaviour::Build(9), Behaviour::Fail(3), Behaviour::Build(1), Behaviour::Build(2)];
+    let ran = ran(behaviours, request(jobs, 8)).await;
     let begun = ran.engine.begun.lock().expect("notes").clone();
     assert_eq!(begun, ["0", "1", "2", "3"]);
     let ended = ran.engine.ended.lock().expect("notes").clone();
@@ -187,27 +187,27 @@ async fn a_job_is_built_at_once_and_handed_on_after_those_before_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn jobs_that_wait_take_no_place_from_those_that_they_wait_for() {
+async fn waiting_jobs_do_not_block_their_dependencies() {
     let jobs = (0..9).map(|index| job(index, &(0..index).collect::<Vec<_>>())).collect();
-    let ran = ran(vec![Deed::Build(1); 9], request(jobs, 2)).await;
+    let ran = ran(vec![Behaviour::Build(1); 9], request(jobs, 2)).await;
     assert_eq!(ran.outcomes, vec![Outcome::Built(image()); 9]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_leaves_the_others_alone() {
-    let deeds = vec![Deed::Fail(1), Deed::Build(5), Deed::Build(1)];
-    let ran = ran(deeds, request(independent(3), 2)).await;
+async fn a_failure_does_not_stop_other_jobs() {
+    let behaviours = vec![Behaviour::Fail(1), Behaviour::Build(5), Behaviour::Build(1)];
+    let ran = ran(behaviours, request(independent(3), 2)).await;
     let expected =
         [Outcome::Failed(Box::new(failure())), Outcome::Built(image()), Outcome::Built(image())];
     assert_eq!(ran.outcomes, expected);
 }
 
 #[tokio::test(start_paused = true)]
-async fn fail_fast_stops_what_runs_and_gives_up_what_waits() {
-    let deeds = vec![Deed::Build(9), Deed::Fail(1), Deed::Build(1)];
+async fn fail_fast_cancels_running_and_waiting_jobs() {
+    let behaviours = vec![Behaviour::Build(9), Behaviour::Fail(1), Behaviour::Build(1)];
     let mut request = request(independent(3), 2);
     request.on_failure = OnFailure::FailFast;
-    let ran = ran(deeds, request).await;
+    let ran = ran(behaviours, request).await;
     let expected = [
         "run of 2",
         "0 started",
@@ -230,8 +230,8 @@ async fn an_interruption_stops_every_build() {
         tokio::time::sleep(Duration::from_secs(5)).await;
         cancel.cancel();
     });
-    let deeds = vec![Deed::Build(1), Deed::Build(90), Deed::Build(90)];
-    let ran = ran(deeds, request).await;
+    let behaviours = vec![Behaviour::Build(1), Behaviour::Build(90), Behaviour::Build(90)];
+    let ran = ran(behaviours, request).await;
     let interrupted = Outcome::Cancelled(CancelReason::Interrupted);
     let expected = [Outcome::Built(image()), interrupted.clone(), interrupted];
     assert_eq!(ran.outcomes, expected);
@@ -239,19 +239,19 @@ async fn an_interruption_stops_every_build() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_that_was_cancelled_before_it_began_builds_nothing() {
+async fn a_cancelled_run_builds_nothing() {
     let request = request(independent(2), 2);
     request.cancel.cancel();
-    let ran = ran(vec![Deed::Build(1); 2], request).await;
+    let ran = ran(vec![Behaviour::Build(1); 2], request).await;
     let interrupted = Outcome::Cancelled(CancelReason::Interrupted);
     assert_eq!(ran.outcomes, [interrupted.clone(), interrupted]);
     assert!(ran.engine.begun.lock().expect("notes").is_empty());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_is_that_targets_failure() {
-    let deeds = vec![Deed::Panic, Deed::Build(1)];
-    let ran = ran(deeds, request(independent(2), 1)).await;
+async fn a_panic_fails_its_target() {
+    let behaviours = vec![Behaviour::Panic, Behaviour::Build(1)];
+    let ran = ran(behaviours, request(independent(2), 1)).await;
     let Outcome::Failed(failure) = &ran.outcomes[0] else {
         panic!("{:?}", ran.outcomes[0]);
     };
@@ -260,8 +260,8 @@ async fn a_panic_is_that_targets_failure() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn jobs_that_wait_for_one_another_do_not_hang_the_run() {
+async fn cyclic_dependencies_do_not_hang_the_run() {
     let jobs = vec![job(0, &[1]), job(1, &[0]), job(2, &[])];
-    let ran = ran(vec![Deed::Build(1); 3], request(jobs, 2)).await;
+    let ran = ran(vec![Behaviour::Build(1); 3], request(jobs, 2)).await;
     assert_eq!(ran.outcomes, vec![Outcome::Built(image()); 3]);
 }

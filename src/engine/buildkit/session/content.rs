@@ -1,6 +1,6 @@
-//! containerd's content service, as far as an exporter needs it: blobs come in, none twice.
+//! containerd's content service, which receives the blobs of an OCI layout from the exporter.
 //!
-//! The messages are those of [content.proto][proto]; only the fields that are used are named.
+//! The messages are those of [content.proto][proto], with only the fields in use.
 //!
 //! [proto]: https://github.com/containerd/containerd/blob/main/api/services/content/v1/content.proto
 
@@ -23,14 +23,14 @@ use super::super::layout::{BlobWriter, OciLayout, Refusal, WRITE_ERROR};
 use super::services::Messages;
 use crate::image::Digest;
 
-/// The methods that the engine may call. `Read` and the others are of no use to an exporter.
+/// The methods of the service that an exporter uses.
 pub(super) const METHODS: [&str; 3] = [
     "/containerd.services.content.v1.Content/Info",
     "/containerd.services.content.v1.Content/Write",
     "/containerd.services.content.v1.Content/Abort",
 ];
 
-/// The longest message of a blob that is accepted.
+/// The maximum size of a message, in bytes.
 const MAX_MESSAGE: usize = 16 << 20;
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -90,7 +90,7 @@ struct WriteResponse {
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
 struct Empty {}
 
-/// The service; `tonic` generates such a type for those whose `.proto` it is given.
+/// The service. `tonic` would generate this type from a `.proto` file.
 #[derive(Clone)]
 pub(super) struct ContentServer(pub(super) Arc<OciLayout>);
 
@@ -119,7 +119,7 @@ impl tower_service::Service<http::Request<Body>> for ContentServer {
                     grpc.streaming(WriteMethod(layout), request).await
                 }
                 "Abort" => grpc().unary(AbortMethod, request).await,
-                _ => Status::unimplemented("only exports are taken").into_http(),
+                _ => Status::unimplemented("only exports are supported").into_http(),
             })
         })
     }
@@ -133,7 +133,7 @@ where
     Grpc::new(ProstCodec::default())
 }
 
-/// Tells whether a blob is there.
+/// Returns the size of a blob, or an error if the layout lacks it.
 struct InfoMethod(Arc<OciLayout>);
 
 impl UnaryService<InfoRequest> for InfoMethod {
@@ -151,7 +151,7 @@ impl UnaryService<InfoRequest> for InfoMethod {
     }
 }
 
-/// Forgets a blob that was begun: its stream's end has done so already.
+/// Aborts a write. The end of its stream has already deleted the blob.
 struct AbortMethod;
 
 impl UnaryService<Empty> for AbortMethod {
@@ -163,7 +163,7 @@ impl UnaryService<Empty> for AbortMethod {
     }
 }
 
-/// Takes in one blob.
+/// Receives one blob as a stream of messages.
 struct WriteMethod(Arc<OciLayout>);
 
 impl StreamingService<WriteRequest> for WriteMethod {
@@ -177,7 +177,7 @@ impl StreamingService<WriteRequest> for WriteMethod {
         let requests = request.into_inner();
         tokio::spawn(async move {
             if let Err(status) = receive(&layout, requests, &answers).await {
-                // Nobody listens any more when the build was cancelled.
+                // Sending fails after the build was cancelled.
                 let _gone = answers.send(Err(status)).await;
             }
         });
@@ -228,7 +228,7 @@ fn begin(layout: &Arc<OciLayout>, first: &WriteRequest) -> Result<BlobWriter, St
     let writer = layout.begin(&parse(&first.expected)?, size);
     writer.map_err(|refusal| match refusal {
         Refusal::Exists => Status::already_exists(first.expected.clone()),
-        // The engine tries again a little later, and then finds the blob there.
+        // The engine retries a little later and finds the blob.
         Refusal::Busy => Status::unavailable(format!("{} is being written", first.expected)),
         Refusal::Io(error) => disk(error),
     })
@@ -236,7 +236,7 @@ fn begin(layout: &Arc<OciLayout>, first: &WriteRequest) -> Result<BlobWriter, St
 
 async fn append(writer: &mut BlobWriter, request: &WriteRequest) -> Result<(), Status> {
     if request.offset != position(writer) {
-        return Err(Status::out_of_range("blobs are taken from start to end"));
+        return Err(Status::out_of_range("a blob must be written from start to end"));
     }
     writer.write(&request.data).await.map_err(disk)
 }
@@ -251,7 +251,7 @@ fn parse(digest: &str) -> Result<Digest, Status> {
         .map_err(|error: crate::image::DigestError| Status::invalid_argument(error.to_string()))
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it is given to `map_err`")]
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
 fn disk(error: io::Error) -> Status {
     Status::internal(format!("{WRITE_ERROR}: {error}"))
 }

@@ -1,3 +1,5 @@
+//! Presents the message stream of a session as a byte stream.
+
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -10,10 +12,10 @@ use tokio::sync::mpsc;
 use tokio_util::sync::PollSender;
 use tonic::Streaming;
 
-/// The longest message; gRPC servers refuse those over 4 MiB.
+/// The maximum size of a message, in bytes. gRPC servers refuse messages over 4 MiB.
 const MAX_CHUNK: usize = 64 << 10;
 
-/// A session's stream of messages as a connection of bytes.
+/// The byte stream of a session.
 pub(super) struct SessionIo {
     incoming: Streaming<BytesMessage>,
     unread: Bytes,

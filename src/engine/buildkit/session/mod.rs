@@ -1,7 +1,7 @@
-//! What the engine may ask of this side while it builds.
+//! Serves secrets, registry credentials, contexts and exported blobs to the engine.
 //!
-//! A session is a second gRPC connection, in the other direction, that travels inside
-//! one stream of the first: here this side is the server.
+//! A [`Session`] is a second gRPC connection inside a stream of the first one. In it, this process is the
+//! server.
 
 mod content;
 mod io;
@@ -34,25 +34,23 @@ use super::layout::OciLayout;
 use crate::engine::Secret;
 use crate::registry::Credentials;
 
-/// Messages on their way to the engine before the session waits for it.
+/// The number of buffered messages to the engine.
 const OUTGOING: usize = 16;
-/// Bytes of a blob that the engine may send ahead.
+/// The flow control window of a stream, in bytes.
 const STREAM_WINDOW: u32 = 1 << 20;
 
-/// What one session offers.
+/// The content that a session serves.
 #[derive(Clone)]
 pub(super) struct Offer {
-    /// The secrets that steps may mount.
     pub(super) secrets: Arc<[Secret]>,
-    /// The credentials of registries.
     pub(super) credentials: Arc<Credentials>,
-    /// What the engine may fetch, by the id in the URL that it is told.
+    /// Archives, by the id in their URL.
     pub(super) uploads: HashMap<String, Bytes>,
-    /// Where exported blobs go.
+    /// The destination of exported blobs.
     pub(super) layout: Option<Arc<OciLayout>>,
 }
 
-/// An open session; it ends when this value is dropped.
+/// An open session. It ends when this value is dropped.
 pub(super) struct Session {
     id: String,
     uploads: Uploads,
@@ -80,7 +78,7 @@ impl Session {
         let uploads = Arc::new(Mutex::new(std::mem::take(&mut offer.uploads)));
         let service = TowerToHyperService::new(routes(offer, Arc::clone(&uploads)));
         let server = async move {
-            // How a session's connection ends says nothing: the build itself reports its faults.
+            // The build reports all faults, so the end of the session is ignored.
             let _ended = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
                 .initial_stream_window_size(STREAM_WINDOW)
                 .initial_connection_window_size(4 * STREAM_WINDOW)
@@ -90,12 +88,11 @@ impl Session {
         Ok(Self { id, uploads, _server: AbortOnDropHandle::new(tokio::spawn(server)) })
     }
 
-    /// Lets go of what the engine was to fetch, once it has: a session may be open for long after.
+    /// Drops the archives after the engine has fetched them. The session may stay open for long.
     pub(super) fn end_uploads(&self) {
         self.uploads.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// The id by which a build refers to this session.
     pub(super) fn id(&self) -> &str {
         &self.id
     }
@@ -105,7 +102,7 @@ fn ascii(text: &str) -> Result<MetadataValue<Ascii>, Status> {
     text.parse().map_err(|_| Status::internal("session metadata is not ASCII"))
 }
 
-/// The methods that the engine is told of; it does not try others.
+/// Returns the methods that the session announces. The engine calls no others.
 fn methods(exports: bool) -> impl Iterator<Item = &'static str> {
     let always = [
         "/grpc.health.v1.Health/Check",

@@ -1,3 +1,5 @@
+//! The services of a session: health, secrets, credentials and uploads.
+
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,7 +26,7 @@ use crate::engine::Secret;
 use crate::error::one_line;
 use crate::registry::{Credential, Credentials};
 
-/// The length of one message of an upload.
+/// The size of the messages of an upload, in bytes.
 const CHUNK: usize = 64 << 10;
 
 pub(super) type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -33,7 +35,7 @@ fn unimplemented<T>() -> Result<T, Status> {
     Err(Status::unimplemented("basegen does not offer this"))
 }
 
-/// Says that the session is alive; the engine asks every few seconds.
+/// Reports that the session is alive. The engine asks every few seconds.
 #[derive(Clone, Copy)]
 pub(super) struct Health;
 
@@ -63,7 +65,7 @@ impl health_server::Health for Health {
     }
 }
 
-/// Hands secrets to the steps that mount them.
+/// Serves secrets to the steps that mount them.
 pub(super) struct Secrets(pub(super) Arc<[Secret]>);
 
 #[tonic::async_trait]
@@ -74,12 +76,13 @@ impl secrets_server::Secrets for Secrets {
     ) -> Result<Response<GetSecretResponse>, Status> {
         let id = request.into_inner().id;
         let secret = self.0.iter().find(|secret| secret.id == id);
-        let secret = secret.ok_or_else(|| Status::not_found(format!("no secret `{id}` given")))?;
+        let secret =
+            secret.ok_or_else(|| Status::not_found(format!("secret `{id}` is not available")))?;
         Ok(Response::new(GetSecretResponse { data: secret.value.expose_secret().to_vec() }))
     }
 }
 
-/// Hands out registry credentials; the engine fetches tokens with them itself.
+/// Serves registry credentials. The engine requests tokens with them.
 pub(super) struct Auth(pub(super) Arc<Credentials>);
 
 #[tonic::async_trait]
@@ -97,7 +100,7 @@ impl auth_server::Auth for Auth {
             Some(Credential::Password { username, password }) => {
                 CredentialsResponse { username, secret: password.expose_secret().to_owned() }
             }
-            // A secret without a name is how the engine knows a refresh token.
+            // The engine takes a secret without a user name for a refresh token.
             Some(Credential::IdentityToken(token)) => CredentialsResponse {
                 username: String::new(),
                 secret: token.expose_secret().to_owned(),
@@ -127,7 +130,7 @@ impl auth_server::Auth for Auth {
     }
 }
 
-/// Build contexts, by their ids.
+/// The archives of build contexts by id.
 pub(super) type Uploads = Arc<Mutex<HashMap<String, Bytes>>>;
 
 /// Serves build contexts.

@@ -13,9 +13,9 @@ async fn answer(auth: &Auth, host: &str) -> (String, String) {
     (answer.username, answer.secret)
 }
 
-/// The engine pulls private bases with whatever the client would push with.
+/// The engine pulls private base images with the credentials of the client.
 #[tokio::test]
-async fn the_engine_is_given_credentials_of_every_kind() {
+async fn the_engine_gets_credentials_of_every_kind() {
     const ECR: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
     const KEY: &str = r#"{"type": "service_account", "client_email": "a@b", "private_key": "k"}"#;
     let folder = tempfile::tempdir().expect("a folder");
@@ -62,7 +62,7 @@ async fn the_engine_is_given_credentials_of_every_kind() {
 }
 
 #[tokio::test]
-async fn the_engine_is_told_why_there_are_none() {
+async fn the_engine_gets_the_error_about_missing_credentials() {
     let variables = [("DOCKER_REGISTRY_ghcr.io".to_owned(), Some("canary-3c:".into()))];
     let sources = crate::registry::CredentialSources {
         variables: variables.into_iter().collect(),
@@ -76,9 +76,9 @@ async fn the_engine_is_told_why_there_are_none() {
     assert!(!text.contains("canary-3c"), "{text}");
 }
 
-/// An engine that pushes without TLS gets no password to send there.
+/// An engine that pushes without TLS gets no password.
 #[tokio::test]
-async fn the_engine_is_given_no_credential_for_a_registry_without_tls() {
+async fn the_engine_gets_no_credentials_for_plain_http() {
     let host = "registry.example:5000";
     let variable = (format!("DOCKER_REGISTRY_{host}"), Some(STANDARD.encode("me:canary").into()));
     let sources = |allowed: &[&str]| crate::registry::CredentialSources {
