@@ -55,7 +55,7 @@ fn job(name: &str, registry: &str) -> BuildJob {
 fn assert_refused(failure: &Failure, registry: &str, setting: &str) {
     assert_eq!(failure.kind, FailureKind::Export, "{failure:?}");
     let hint = failure.hint.as_deref().unwrap_or_default();
-    let told = format!("`{registry}` speaks plain HTTP");
+    let told = format!("`{registry}` uses plain HTTP");
     assert!(hint.contains(&told) && hint.contains(setting), "{failure:?}");
 }
 

@@ -132,7 +132,7 @@ async fn a_program_of_another_platform_fails_with_a_way_out() {
     assert_eq!(failure.kind, FailureKind::Build, "{failure:?}");
     let is_native = testbed::engine().await.platforms().contains(&job.platforms[0]);
     let hint = failure.hint.unwrap_or_default();
-    assert_ne!(is_native, hint.contains("cannot run programs of `linux/arm64`"), "{hint}");
+    assert_ne!(is_native, hint.contains("cannot run programs for `linux/arm64`"), "{hint}");
 }
 
 /// An engine takes no message over 4 MiB, and tells of each platform's image with its context.
