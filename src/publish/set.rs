@@ -248,7 +248,7 @@ async fn put(
     loop {
         let SetDocument { manifest, blobs } = &forms[0];
         for blob in blobs {
-            registries.push_blob(&reference.repository, blob, &[]).await?;
+            registries.push_blob(&reference.repository, blob).await?;
         }
         match registries.put_manifest(&reference.repository, &reference.tag, manifest).await {
             Ok(()) => return Ok(manifest.digest()),

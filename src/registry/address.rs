@@ -1,7 +1,7 @@
-//! Which addresses a registry may send us to.
+//! The addresses to which a registry may send a request.
 //!
-//! What a registry answers decides where we go next: a redirect, the place of an upload, a
-//! token server. None of them may lead to what only this machine can reach.
+//! The answers of a registry name further addresses: redirects, uploads and token servers. None of
+//! them may lead to a service that only this machine can reach, such as a cloud's metadata service.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -10,22 +10,22 @@ use std::sync::Arc;
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-/// How far a request may go, each including those before it.
+/// The networks that a request may reach, each including those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Reach {
-    /// The public internet.
+    /// Only the public Internet.
     Public,
-    /// Private networks too.
+    /// The public Internet and private networks.
     Private,
-    /// This machine too.
+    /// Those networks and this machine.
     Loopback,
-    /// Anywhere: the user named the host.
+    /// Any address, because the user named the host.
     Named,
 }
 
 impl Reach {
-    /// How far one must reach to get at `address`; never without the user's word for the rest:
-    /// link-local addresses, where clouds serve credentials, and those that are no host's.
+    /// Returns the reach that `address` requires. Link-local addresses, where clouds serve
+    /// credentials, and addresses that belong to no host require [`Self::Named`].
     pub(super) fn needed(address: IpAddr) -> Self {
         match address {
             IpAddr::V4(address) => needed_for_v4(address),
@@ -35,7 +35,7 @@ impl Reach {
 }
 
 fn needed_for_v4(address: Ipv4Addr) -> Reach {
-    // Alibaba's metadata service, in the midst of addresses that are merely shared.
+    // Alibaba's metadata service, which is in the shared range.
     let metadata = Ipv4Addr::new(100, 100, 100, 200);
     let [first, second, ..] = address.octets();
     if address.is_loopback() {
@@ -55,7 +55,7 @@ fn needed_for_v4(address: Ipv4Addr) -> Reach {
 }
 
 fn needed_for_v6(address: Ipv6Addr) -> Reach {
-    // AWS' metadata service, in the midst of addresses that are merely private.
+    // The metadata service of AWS, which is in the private range.
     let metadata = Ipv6Addr::new(0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x0254);
     let segments = address.segments();
     if let Some(address) = address.to_ipv4_mapped() {
@@ -80,13 +80,13 @@ fn needed_for_v6(address: Ipv6Addr) -> Reach {
     }
 }
 
-/// The address that the host of `url` is, when it is written as one.
+/// Returns the host of `url` if it is an IP address.
 pub(super) fn literal(url: &Url) -> Option<IpAddr> {
     let host = url.host_str()?;
     host.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
 
-/// Whether `host` is this machine by its name: `localhost`, `127.0.0.0/8`, `[::1]`.
+/// Returns true if the host of `url` names this machine: `localhost`, `127.0.0.0/8`, `[::1]`.
 pub(super) fn is_loopback(url: &Url) -> bool {
     match literal(url) {
         Some(address) => Reach::needed(address) == Reach::Loopback,
@@ -97,7 +97,7 @@ pub(super) fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// How far one must reach to get at the host of `url`, which the user named.
+/// Returns the reach that the host of `url` requires, which the user named.
 pub(super) async fn needed_for(url: &Url) -> Reach {
     if is_loopback(url) {
         return Reach::Loopback;
@@ -111,10 +111,10 @@ pub(super) async fn needed_for(url: &Url) -> Reach {
     reaches.max().unwrap_or(Reach::Public)
 }
 
-/// The system's resolver, without the addresses that are out of reach.
+/// The system's resolver, limited to the addresses within a reach.
 pub(super) struct Resolver {
     pub(super) reach: Reach,
-    /// Hosts that the user named, wherever they are: the proxies on the way.
+    /// Hosts with any address, because the user named them: the proxies.
     pub(super) named: Arc<[String]>,
 }
 
@@ -124,13 +124,13 @@ impl Resolve for Resolver {
         let reach = if is_named { Reach::Named } else { self.reach };
         Box::pin(async move {
             let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let within: Vec<SocketAddr> =
+            let reachable: Vec<SocketAddr> =
                 found.filter(|address| Reach::needed(address.ip()) <= reach).collect();
-            if within.is_empty() {
-                let refusal = "its address is one that a registry may not send us to";
+            if reachable.is_empty() {
+                let refusal = "its address is not one that a registry may redirect to";
                 return Err(io::Error::new(io::ErrorKind::PermissionDenied, refusal).into());
             }
-            Ok(Box::new(within.into_iter()) as Addrs)
+            Ok(Box::new(reachable.into_iter()) as Addrs)
         })
     }
 }
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn metadata_services_are_out_of_every_reach() {
+    fn metadata_services_must_be_named_by_the_user() {
         for address in [
             "169.254.169.254",
             "169.254.170.2",
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn private_addresses_are_told_from_public_ones() {
+    fn private_and_public_addresses_are_distinguished() {
         for address in ["10.1.2.3", "172.31.0.1", "192.168.0.1", "100.64.0.1", "fc00::1"] {
             assert_eq!(needed(address), Reach::Private, "{address}");
         }
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_is_known_by_its_names() {
+    fn loopback_hosts_are_recognised() {
         let is = |url: &str| is_loopback(&url.parse().expect("a URL"));
         assert!(
             ["http://localhost:5000/", "http://127.0.0.1/", "http://[::1]:5/"]
@@ -189,12 +189,12 @@ mod tests {
         assert!(
             !["http://localhost.example.com/", "http://10.0.0.1/"].map(is).iter().any(|is| *is)
         );
-        // What the URL standard reads as 127.0.0.1 is 127.0.0.1 for us too.
+        // The URL standard reads this as 127.0.0.1.
         assert!(is("http://0x7f.1/"));
     }
 
     #[tokio::test]
-    async fn names_are_resolved_within_their_reach() {
+    async fn names_resolve_only_within_their_reach() {
         let resolve = |reach, named: &[&str]| {
             let named = named.iter().map(|name| (*name).to_owned()).collect();
             Resolver { reach, named }.resolve("localhost".parse().expect("a name"))

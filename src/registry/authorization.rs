@@ -1,4 +1,4 @@
-//! Who we are to a registry: [tokens][tokens] and passwords.
+//! Authentication of requests: [tokens][tokens] and passwords.
 //!
 //! [tokens]: https://distribution.github.io/distribution/spec/auth/token/
 
@@ -15,27 +15,27 @@ use super::challenge::Challenge;
 use super::error::is_transient;
 use super::host::Host;
 use super::payload::Payload;
-use super::request::{Call, Proof, Reply};
+use super::request::{AuthHeader, Call, Reply};
 use super::retry::{Attempts, Failure};
 use super::scopes::Scopes;
 use super::tokens::Token;
 use super::transport::authority;
 use super::{Credential, CredentialsError, RegistryErrorKind};
 
-/// The name by which token servers know us.
+/// The client id for token servers.
 const CLIENT_ID: &str = "basegen";
 
-/// What a request proves itself with.
+/// How a request is authenticated.
 struct Authorization {
-    proof: Proof,
-    /// The token, whether it was fetched just now, and what it is for.
+    header: AuthHeader,
+    /// The token, whether it was fetched just now, and its scopes.
     token: Option<(Token, bool, Scopes)>,
-    /// What the registry itself is shown.
+    /// The credential that is sent to the registry itself.
     password: Option<Credential>,
 }
 
 impl Host {
-    /// Sends a request until it is answered with something that repeating cannot change.
+    /// Sends a request, and retries it as the policy permits.
     pub(super) async fn send(&self, call: &Call) -> Result<Reply, RegistryErrorKind> {
         let mut attempts = Attempts::new(&self.retry, &self.limiter);
         loop {
@@ -46,143 +46,164 @@ impl Host {
         }
     }
 
-    /// Sends a request once, apart from proving who we are when asked.
+    /// Sends a request as [`Self::send`] does. Returns `None` if the answer is 404, and other error
+    /// statuses as errors.
+    pub(super) async fn find(&self, call: &Call) -> Result<Option<Reply>, RegistryErrorKind> {
+        let reply = self.send(call).await?;
+        match reply.status.as_u16() {
+            404 => Ok(None),
+            200..=299 => Ok(Some(reply)),
+            _ => Err(self.refusal(&call.scopes, &reply)),
+        }
+    }
+
+    /// Sends a request once, or again with the authentication that the registry requests.
     pub(super) async fn attempt(&self, call: &Call) -> Result<Reply, Failure> {
-        // What is elsewhere gets no proof, and its URL is proof enough.
-        if !self.is_home(&call.url) {
-            let reply = self.carry(call, &Proof::none(), &self.limiter).await?;
-            return Ok(self.settle(call, reply)?);
+        // Storage on other hosts gets no credentials: its URLs are signed.
+        if !self.is_own_origin(&call.url) {
+            let reply = self.exchange(call, &AuthHeader::none(), &self.limiter).await?;
+            return Ok(self.check_status(call, reply)?);
         }
         let mut scopes = call.scopes.clone();
         let mut refused: Option<(Reply, Option<HeaderValue>)> = None;
-        let mut proofs = 0;
+        let mut authenticated = 0;
         loop {
             let was_challenged = self.challenge().is_some();
             let authorization = self.authorization(&scopes).await.map_err(Failure::nested)?;
-            if let Some((mut reply, header)) = refused.take() {
-                // The same password, or still none, is refused again.
-                if authorization.proof.header == header {
-                    // By now it is known why there is none.
-                    reply.proof = authorization.proof;
+            if let Some((mut reply, value)) = refused.take() {
+                // The same password, or none again, would be refused again.
+                if authorization.header.value == value {
+                    // The header says by now why there is no password.
+                    reply.auth = authorization.header;
                     return Err(self.refusal(&scopes, &reply).into());
                 }
-                if proofs == 2 {
+                if authenticated == 2 {
                     return Err(self.refusal(&scopes, &reply).into());
                 }
             }
-            let reply = self.carry(call, &authorization.proof, &self.limiter).await?;
+            let reply = self.exchange(call, &authorization.header, &self.limiter).await?;
             let challenge = match reply.status {
-                _ if !self.is_home(&reply.url) => return Ok(self.settle(call, reply)?),
+                _ if !self.is_own_origin(&reply.url) => return Ok(self.check_status(call, reply)?),
                 StatusCode::UNAUTHORIZED => {
                     match Challenge::of(&reply.headers).or_else(|| self.challenge()) {
                         Some(challenge) => challenge,
                         None => return Err(self.refusal(&scopes, &reply).into()),
                     }
                 }
-                status if hides(status) && !was_challenged && self.challenges().await? => continue,
-                StatusCode::FORBIDDEN if says_expired(&reply) => match self.challenge() {
+                StatusCode::FORBIDDEN | StatusCode::NOT_FOUND
+                    if !was_challenged && self.requires_authentication().await? =>
+                {
+                    continue;
+                }
+                StatusCode::FORBIDDEN if has_expired_token(&reply) => match self.challenge() {
                     Some(challenge) => challenge,
-                    None => return Ok(self.settle(call, reply)?),
+                    None => return Ok(self.check_status(call, reply)?),
                 },
-                _ => return Ok(self.settle(call, reply)?),
+                _ => return Ok(self.check_status(call, reply)?),
             };
-            self.learn(&challenge);
-            if let Some((token, fresh, asked)) = &authorization.token {
-                self.tokens.refused(asked, token).await;
-                let wanted = match &challenge {
+            self.set_challenge(&challenge);
+            if let Some((token, is_fresh, token_scopes)) = &authorization.token {
+                self.tokens.remove(token_scopes, token).await;
+                let requested = match &challenge {
                     Challenge::Bearer { scopes: more, .. } => scopes.and(more),
                     Challenge::Basic => scopes.clone(),
                 };
-                // A new token for the same is refused like the one that is new already.
-                if *fresh && wanted == scopes {
+                // Another new token for the same scopes would be refused too.
+                if *is_fresh && requested == scopes {
                     return Err(self.refusal(&scopes, &reply).into());
                 }
-                scopes = wanted;
+                scopes = requested;
             }
             if let Some(credential) = &authorization.password {
                 self.replace(credential).await?;
             }
-            proofs += u32::from(authorization.proof.header.is_some());
-            refused = Some((reply, authorization.proof.header));
+            authenticated += u32::from(authorization.header.value.is_some());
+            refused = Some((reply, authorization.header.value));
         }
     }
 
-    /// Whether the registry wants to be told who asks; its own page says so, which is looked
-    /// at once.
+    /// Returns true if the registry requires authentication, which the root of its API shows. The
+    /// root is requested once.
     ///
-    /// Some registries never ask: to those who do not say who they are, a private repository
-    /// is not there, or simply forbidden.
-    async fn challenges(&self) -> Result<bool, RegistryErrorKind> {
-        let ask = || async {
-            let ping = Call::new(Method::GET, self.url(""), Scopes::default());
-            let reply = self.carry(&ping, &Proof::none(), &self.limiter).await?;
-            let is_ours = reply.status == StatusCode::UNAUTHORIZED && self.is_home(&reply.url);
-            if let Some(challenge) = Challenge::of(&reply.headers).filter(|_| is_ours) {
-                self.learn(&challenge);
+    /// Some registries never answer with 401: without credentials, a private repository is not
+    /// found, or forbidden.
+    async fn requires_authentication(&self) -> Result<bool, RegistryErrorKind> {
+        let ping = || async {
+            let call = Call::new(Method::GET, self.url(""), Scopes::default());
+            let reply = self.exchange(&call, &AuthHeader::none(), &self.limiter).await?;
+            if reply.status == StatusCode::UNAUTHORIZED
+                && self.is_own_origin(&reply.url)
+                && let Some(challenge) = Challenge::of(&reply.headers)
+            {
+                self.set_challenge(&challenge);
             }
             Ok::<_, RegistryErrorKind>(())
         };
-        self.asked.get_or_try_init(ask).await?;
+        self.pinged.get_or_try_init(ping).await?;
         Ok(self.challenge().is_some())
     }
 
-    fn settle(&self, call: &Call, reply: Reply) -> Result<Reply, RegistryErrorKind> {
-        match reply.status.as_u16() {
-            401 => Err(self.refusal(&call.scopes, &reply)),
-            status if is_transient(status) => Err(self.refusal(&call.scopes, &reply)),
-            _ => Ok(reply),
+    /// Converts answers with status 401, and those that another attempt may change, to errors.
+    fn check_status(&self, call: &Call, reply: Reply) -> Result<Reply, RegistryErrorKind> {
+        let status = reply.status.as_u16();
+        if status == 401 || is_transient(status) {
+            return Err(self.refusal(&call.scopes, &reply));
         }
+        Ok(reply)
     }
 
-    /// What the registry asked for, as far as it is known by now. Where that fails, it was
-    /// repeated as often as the policy allows.
+    /// Returns the authentication that the registry is known to require. Fetches a token if needed;
+    /// its errors have been retried already.
     async fn authorization(&self, scopes: &Scopes) -> Result<Authorization, RegistryErrorKind> {
         match self.challenge() {
-            None => Ok(Authorization { proof: Proof::none(), token: None, password: None }),
+            None => Ok(Authorization { header: AuthHeader::none(), token: None, password: None }),
             Some(Challenge::Basic) => {
                 let password = self.credential().await?;
-                let proof = match &password {
+                let header = match &password {
                     Some(Credential::Password { username, password }) => basic(username, password),
-                    Some(Credential::IdentityToken(_)) => Proof::unused_token(),
-                    None => Proof::none(),
+                    Some(Credential::IdentityToken(_)) => AuthHeader::unused_token(),
+                    None => AuthHeader::none(),
                 };
-                Ok(Authorization { proof, token: None, password })
+                Ok(Authorization { header, token: None, password })
             }
             Some(Challenge::Bearer { realm, service, .. }) => {
                 let credential = self.credential().await?;
                 let anonymous = credential.is_none();
                 let mut secrets = credential.as_ref().map(secrets).unwrap_or_default();
                 let fetch = self.fetch_with(credential, &realm, service.as_deref(), scopes);
-                let (token, fresh) = self.tokens.get(scopes, fetch).await?;
-                let header = header("Bearer ", token.secret());
+                let (token, is_fresh) = self.tokens.get(scopes, fetch).await?;
+                let value = header_value("Bearer ", token.secret());
                 secrets.push(token.secret().clone());
-                let proof = Proof { anonymous, ..Proof::of(header, secrets) };
-                let token = Some((token, fresh, scopes.clone()));
-                Ok(Authorization { proof, token, password: None })
+                let header = AuthHeader { anonymous, ..AuthHeader::new(value, secrets) };
+                let token = Some((token, is_fresh, scopes.clone()));
+                Ok(Authorization { header, token, password: None })
             }
         }
     }
 
     async fn credential(&self) -> Result<Option<Credential>, RegistryErrorKind> {
-        // A mirror is an engine's choice: without TLS nobody signs in there.
+        // Mirrors come from an engine's configuration: without TLS they get no credentials.
         if self.is_mirror && !self.shared.credentials.plain_http().admits(&self.url("")) {
             return Ok(None);
         }
-        self.shared.credentials.of(&self.name).await.map_err(|source| self.without(source))
+        self.shared
+            .credentials
+            .of(&self.name)
+            .await
+            .map_err(|source| self.credentials_error(source))
     }
 
-    /// Another credential than one that was refused, as where a cloud's password has ended.
+    /// Returns another credential than a refused one, such as a new password of a cloud.
     async fn replace(&self, refused: &Credential) -> Result<Option<Credential>, RegistryErrorKind> {
         let replaced = self.shared.credentials.replace(&self.name, refused).await;
-        replaced.map_err(|source| self.without(source))
+        replaced.map_err(|source| self.credentials_error(source))
     }
 
-    fn without(&self, source: Arc<CredentialsError>) -> RegistryErrorKind {
+    fn credentials_error(&self, source: Arc<CredentialsError>) -> RegistryErrorKind {
         RegistryErrorKind::Credentials { host: self.name.clone(), source }
     }
 
-    /// Asks the token server for a token, a second time where there is another credential than
-    /// the one that it refuses.
+    /// Requests a token, and again if the credential is refused and there is another one.
     async fn fetch_with(
         &self,
         credential: Option<Credential>,
@@ -201,7 +222,7 @@ impl Host {
         }
     }
 
-    /// Asks the token server for a token.
+    /// Requests a token from the token server.
     async fn fetch(
         &self,
         realm: &str,
@@ -210,12 +231,12 @@ impl Host {
         credential: Option<Credential>,
     ) -> Result<Token, RegistryErrorKind> {
         let realm = self.url("").join(realm);
-        let realm = realm.map_err(|_| self.unexpected("challenge", "its realm is no URL"))?;
-        let (call, proof) = token_call(realm, service, scopes, credential);
-        let limiter = self.shared.limiter(&self.shown(&call.url));
+        let realm = realm.map_err(|_| self.unexpected("challenge", "its realm is not a URL"))?;
+        let (call, header) = token_call(realm, service, scopes, credential);
+        let limiter = self.shared.limiter(&self.display_host(&call.url));
         let mut attempts = Attempts::new(&self.retry, &limiter);
         loop {
-            let outcome = match self.carry(&call, &proof, &limiter).await {
+            let outcome = match self.exchange(&call, &header, &limiter).await {
                 Ok(reply) if is_transient(reply.status.as_u16()) => {
                     Err(self.refusal(scopes, &reply))
                 }
@@ -231,7 +252,7 @@ impl Host {
     fn token(&self, scopes: &Scopes, reply: &Reply) -> Result<Token, RegistryErrorKind> {
         match reply.status.as_u16() {
             200..=299 => {}
-            // Token servers say it so too when credentials are wrong.
+            // Some token servers answer wrong credentials with 400 or 403.
             400 | 401 | 403 => return Err(self.denied(scopes, reply)),
             _ => return Err(self.refusal(scopes, reply)),
         }
@@ -247,17 +268,13 @@ impl Host {
     }
 }
 
-/// Whether a refusal says that a token has ended, as Amazon's does.
-fn says_expired(reply: &Reply) -> bool {
+/// Returns true if a refusal says that the token has expired, as Amazon's does.
+fn has_expired_token(reply: &Reply) -> bool {
     reply.problem().mentions(&["token has expired", "token expired"])
 }
 
-/// Statuses behind which something may be that only others see.
-fn hides(status: StatusCode) -> bool {
-    matches!(status, StatusCode::FORBIDDEN | StatusCode::NOT_FOUND)
-}
-
-/// The request for a token: `GET` with a password, or `POST` with an identity token ([OAuth2][oauth]).
+/// Builds the request for a token: `GET` with a password, or `POST` with an identity token
+/// ([OAuth2][oauth]).
 ///
 /// [oauth]: https://distribution.github.io/distribution/spec/auth/oauth/
 fn token_call(
@@ -265,21 +282,20 @@ fn token_call(
     service: Option<&str>,
     scopes: &Scopes,
     credential: Option<Credential>,
-) -> (Call, Proof) {
+) -> (Call, AuthHeader) {
     let Some(Credential::IdentityToken(token)) = credential else {
-        {
-            let mut query = realm.query_pairs_mut();
-            query.extend_pairs(service.map(|service| ("service", service)));
-            query.extend_pairs(scopes.texts().iter().map(|scope| ("scope", scope)));
-            query.append_pair("client_id", CLIENT_ID);
-        }
-        let proof = match &credential {
+        realm
+            .query_pairs_mut()
+            .extend_pairs(service.map(|service| ("service", service)))
+            .extend_pairs(scopes.texts().iter().map(|scope| ("scope", scope)))
+            .append_pair("client_id", CLIENT_ID);
+        let header = match &credential {
             Some(Credential::Password { username, password }) => basic(username, password),
-            _ => Proof::none(),
+            _ => AuthHeader::none(),
         };
-        return (Call::new(Method::GET, realm, scopes.clone()), proof);
+        return (Call::new(Method::GET, realm, scopes.clone()), header);
     };
-    // A form is written like a query.
+    // A form has the syntax of a query.
     let mut form = realm.clone();
     form.set_query(None);
     form.query_pairs_mut()
@@ -292,10 +308,10 @@ fn token_call(
     let call = Call::new(Method::POST, realm, scopes.clone())
         .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
         .payload(Payload::Bytes(text.into()));
-    (call, Proof::of(None, vec![token]))
+    (call, AuthHeader::new(None, vec![token]))
 }
 
-/// What of a credential must not come back in a message.
+/// Returns the parts of a credential that must not appear in messages.
 fn secrets(credential: &Credential) -> Vec<SecretString> {
     match credential {
         Credential::Password { username, password } => basic(username, password).secrets,
@@ -303,15 +319,15 @@ fn secrets(credential: &Credential) -> Vec<SecretString> {
     }
 }
 
-/// A user and a password, both literal.
-fn basic(username: &str, password: &SecretString) -> Proof {
+/// The header for a username and a password.
+fn basic(username: &str, password: &SecretString) -> AuthHeader {
     let pair = format!("{username}:{}", password.expose_secret());
     let pair = SecretString::from(STANDARD.encode(pair));
-    Proof::of(header("Basic ", &pair), vec![password.clone(), pair])
+    AuthHeader::new(header_value("Basic ", &pair), vec![password.clone(), pair])
 }
 
-/// A header that no log shows.
-fn header(scheme: &str, secret: &SecretString) -> Option<HeaderValue> {
+/// A header value that logs do not show.
+fn header_value(scheme: &str, secret: &SecretString) -> Option<HeaderValue> {
     let text = format!("{scheme}{}", secret.expose_secret());
     let mut value = HeaderValue::try_from(text).ok()?;
     value.set_sensitive(true);

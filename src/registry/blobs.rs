@@ -1,4 +1,4 @@
-//! Blobs: asked for and fetched.
+//! Blobs: looked up and fetched.
 
 use bytes::Bytes;
 use http::Method;
@@ -12,19 +12,13 @@ use super::{Blob, RegistryErrorKind};
 use crate::image::Digest;
 
 impl Host {
-    /// Whether the repository has this blob.
+    /// Returns true if the repository has this blob.
     pub(super) async fn has_blob(
         &self,
         path: &str,
         digest: &Digest,
     ) -> Result<bool, RegistryErrorKind> {
-        let call = Call::new(Method::HEAD, self.blob_url(path, digest), Scopes::pull(path));
-        let reply = self.send(&call).await?;
-        match reply.status.as_u16() {
-            404 => Ok(false),
-            200..=299 => self.compare(&reply, digest).map(|()| true),
-            _ => Err(self.refusal(&call.scopes, &reply)),
-        }
+        self.head_blob(path, digest, Scopes::pull(path), None).await
     }
 
     /// Returns true if the repository has this blob. Uses the token of the push that follows, and
@@ -34,20 +28,24 @@ impl Host {
         path: &str,
         blob: &Blob,
     ) -> Result<bool, RegistryErrorKind> {
-        let call = Call::new(Method::HEAD, self.blob_url(path, blob.digest()), Scopes::push(path));
-        let reply = self.send(&call).await?;
-        match reply.status.as_u16() {
-            404 => Ok(false),
-            200..=299 => {
-                self.compare(&reply, blob.digest())?;
-                let size = reply.header(&CONTENT_LENGTH).and_then(|length| length.parse().ok());
-                Ok(size.is_none_or(|size: u64| size == blob.size()))
-            }
-            _ => Err(self.refusal(&call.scopes, &reply)),
-        }
+        self.head_blob(path, blob.digest(), Scopes::push(path), Some(blob.size())).await
     }
 
-    /// The bytes of a blob, compared with its digest.
+    async fn head_blob(
+        &self,
+        path: &str,
+        digest: &Digest,
+        scopes: Scopes,
+        expected_size: Option<u64>,
+    ) -> Result<bool, RegistryErrorKind> {
+        let call = Call::new(Method::HEAD, self.blob_url(path, digest), scopes);
+        let Some(reply) = self.find(&call).await? else { return Ok(false) };
+        self.compare(&reply, digest)?;
+        let size = reply.header(&CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
+        Ok(size.is_none() || expected_size.is_none() || size == expected_size)
+    }
+
+    /// Fetches a blob and verifies its digest.
     pub(super) async fn blob(
         &self,
         path: &str,
@@ -56,27 +54,22 @@ impl Host {
     ) -> Result<Option<Bytes>, RegistryErrorKind> {
         let url = self.blob_url(path, digest);
         let call = Call::new(Method::GET, url, Scopes::pull(path)).limit(limit);
-        let reply = self.send(&call).await?;
-        match reply.status.as_u16() {
-            404 => return Ok(None),
-            200..=299 => {}
-            _ => return Err(self.refusal(&call.scopes, &reply)),
-        }
+        let Some(reply) = self.find(&call).await? else { return Ok(None) };
         let found = Digest::of(&reply.body);
         if found == *digest {
             return Ok(Some(reply.body));
         }
         if is_html(reply.media_type().unwrap_or_default(), &reply.body) {
-            return Err(self.unexpected("blob", "it is text/html"));
+            return Err(self.unexpected("blob", "it is an HTML page"));
         }
         Err(RegistryErrorKind::WrongDigest {
-            host: self.shown(&reply.url),
+            host: self.display_host(&reply.url),
             expected: digest.to_string(),
             found: found.to_string(),
         })
     }
 
-    pub(super) fn blob_url(&self, path: &str, digest: &Digest) -> reqwest::Url {
+    fn blob_url(&self, path: &str, digest: &Digest) -> reqwest::Url {
         self.url(&format!("{path}/blobs/{digest}"))
     }
 }

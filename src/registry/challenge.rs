@@ -1,11 +1,11 @@
-//! `WWW-Authenticate`, as [RFC 9110][rfc] (11.6.1) writes it and registries use it.
+//! The `WWW-Authenticate` header ([RFC 9110][rfc], 11.6.1), as registries send it.
 //!
 //! [rfc]: https://www.rfc-editor.org/rfc/rfc9110#section-11.6.1
 
 use http::HeaderMap;
 use http::header::WWW_AUTHENTICATE;
 
-/// How a registry wants to be told who asks.
+/// The authentication that a registry requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Challenge {
     Basic,
@@ -13,7 +13,7 @@ pub(super) enum Challenge {
 }
 
 impl Challenge {
-    /// The challenge that we answer: a token where tokens are offered.
+    /// Returns the challenge to answer; a token is preferred to a password.
     pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
         let mut found = None;
         for value in headers.get_all(WWW_AUTHENTICATE) {
@@ -42,7 +42,7 @@ impl Challenge {
 
 type Parameters = Vec<(String, String)>;
 
-/// The challenges of one header: each a scheme and its parameters.
+/// Parses the challenges of one header, each with its scheme and parameters.
 fn parse(text: &str) -> Vec<(String, Parameters)> {
     let mut challenges: Vec<(String, Parameters)> = Vec::new();
     let mut rest = text;
@@ -50,7 +50,7 @@ fn parse(text: &str) -> Vec<(String, Parameters)> {
         rest = rest.trim_start_matches([' ', '\t', ',']);
         let (word, after) = token(rest);
         if word.is_empty() {
-            // What is no token belongs to no challenge that we know: go on behind it.
+            // Skip a character that is not part of a known challenge.
             let mut characters = rest.chars();
             if characters.next().is_none() {
                 return challenges;
@@ -77,14 +77,14 @@ fn parse(text: &str) -> Vec<(String, Parameters)> {
     }
 }
 
-/// The token at the beginning of `text`, and what follows. `:` and `/` are none of the
-/// standard's, but registries forget to quote their URLs.
+/// Splits the token off the start of `text`. Tokens may contain `:` and `/`, against the standard,
+/// because some registries do not quote their URLs.
 fn token(text: &str) -> (&str, &str) {
     let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~:/".contains(c);
     text.split_at(text.find(|c| !is_token(c)).unwrap_or(text.len()))
 }
 
-/// The quoted string at the beginning of `text`, and what follows.
+/// Splits the quoted string off the start of `text`.
 fn quoted(text: &str) -> Option<(String, &str)> {
     let inner = text.strip_prefix('"')?;
     let mut value = String::new();
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_comma_in_quotes_ends_nothing() {
+    fn quoted_values_may_contain_commas() {
         let line = r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:a/b:pull,push repository:c/d:pull",error="insufficient_scope""#;
         assert_eq!(
             challenge(&[line]),
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn case_spaces_escapes_and_missing_quotes_are_borne() {
+    fn case_spaces_escapes_and_missing_quotes_are_tolerated() {
         let line = r#"bearer  Realm = "https://a/\"t\\" , service=x"#;
         assert_eq!(challenge(&[line]), Some(bearer("https://a/\"t\\", Some("x"), &[])));
         let unquoted = "Bearer realm=https://a.b:5001/token,service=c";
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_answered_is_no_challenge() {
+    fn unsupported_challenges_are_ignored() {
         for line in
             ["", "Negotiate", "Bearer service=\"x\"", "=\"", "\"Bearer", ",,,", "Bearer realm"]
         {

@@ -7,18 +7,16 @@ use tokio::sync::OnceCell;
 
 use super::host::{Host, Shared};
 use super::scopes::Scopes;
-use super::{
-    Access, Blob, BlobPush, Manifest, Name, RegistryError, RegistryErrorKind, RegistryOptions,
-};
+use super::{Access, Blob, Manifest, Name, RegistryError, RegistryErrorKind, RegistryOptions};
 use crate::image::{Descriptor, Digest, Repository};
 
-/// The registry that mirrors stand before.
+/// The registry for which mirrors are used.
 const MIRRORED: &str = "docker.io";
 
-/// Speaks to any number of registries; cheap to clone.
+/// A client of any number of registries. Cheap to clone.
 ///
-/// Requests to one registry share its tokens, its connections and its limits. Each request is
-/// repeated as the [policy](super::RetryPolicy) says, and only where repeating can help.
+/// Requests to one registry share its tokens, connections and rate limiter. A failed request is
+/// retried as the [policy](super::RetryPolicy) permits.
 #[derive(Clone)]
 pub struct Registries(Arc<Inner>);
 
@@ -26,34 +24,32 @@ struct Inner {
     shared: Arc<Shared>,
     mirrors: Vec<Mirror>,
     hosts: Mutex<HashMap<String, Arc<Host>>>,
-    /// Manifests that were fetched.
-    manifests: Mutex<KnownManifests>,
-    /// Repositories that are pushed to, each with whether that was seen to be allowed.
+    manifests: Mutex<ManifestCache>,
+    /// Repositories to which images are pushed, each with whether a push was seen to be permitted.
     destinations: Mutex<HashMap<Repository, Arc<OnceCell<()>>>>,
 }
 
-/// How many bytes of manifests are kept; each has a few KB.
-const MAX_KNOWN: usize = 64 << 20;
+/// The capacity of the manifest cache, in bytes. A manifest has a few KB.
+const MAX_CACHED: usize = 64 << 20;
 
 #[derive(Default)]
-struct KnownManifests {
-    by_name: HashMap<(Repository, Digest), Manifest>,
+struct ManifestCache {
+    by_digest: HashMap<(Repository, Digest), Manifest>,
     bytes: usize,
 }
 
 struct Mirror {
-    host: Host,
+    host: Arc<Host>,
     is_down: AtomicBool,
 }
 
 impl Registries {
-    /// A client that knows nothing of any registry yet.
     pub fn new(options: &RegistryOptions) -> Result<Self, RegistryError> {
         let failed = |kind| RegistryError::new("set up", "registry client".to_owned(), kind);
         let shared = Arc::new(Shared::new(options).map_err(failed)?);
         let mirrors = options.mirrors.iter();
         let mirrors = mirrors.map(|url| {
-            let host = Host::mirror(url, Arc::clone(&shared)).map_err(failed)?;
+            let host = Arc::new(Host::mirror(url, Arc::clone(&shared)).map_err(failed)?);
             Ok(Mirror { host, is_down: AtomicBool::new(false) })
         });
         let mirrors = mirrors.collect::<Result<_, _>>()?;
@@ -66,87 +62,104 @@ impl Registries {
         })))
     }
 
-    /// What `name` is in the repository, without its bytes; `None` where it is not there.
+    /// Returns the descriptor of a manifest, or `None` if it does not exist.
     pub async fn head(
         &self,
         repository: &Repository,
         name: impl Into<Name<'_>>,
     ) -> Result<Option<Descriptor>, RegistryError> {
         let name = name.into();
-        let failed = failure("look up", format!("{repository}{}", name.suffix()));
-        let path = Host::path(repository);
-        for mirror in self.mirrors(repository) {
-            if let Some(found) = mirror.answer(mirror.host.head(&path, name).await) {
-                return Ok(Some(found));
-            }
-        }
-        let host = self.host(repository).map_err(&failed)?;
-        match host.head(&path, name).await {
-            Err(refusal) if self.hides_new(repository, &refusal) => {
-                let again = host.head_as(&path, name, Scopes::push(&path)).await;
-                self.unless_new(repository, refusal, again).await.map_err(failed)
-            }
-            found => found.map_err(failed),
-        }
+        let path = &Host::path(repository);
+        let request = |host: Arc<Host>, scopes| async move { host.head(path, name, scopes).await };
+        let found = self.look_up(repository, request).await;
+        found.map_err(failure("look up", format!("{repository}{}", name.suffix())))
     }
 
-    /// The manifest `name` of the repository; its bytes have the digest that was asked for and
-    /// that the registry names. `None` where it is not there. What was fetched by its digest once
-    /// is not fetched again: some registries count how often.
+    /// Fetches a manifest and verifies its digest. Returns `None` if it does not exist.
+    ///
+    /// A manifest that was fetched once is not fetched again by its digest, because some
+    /// registries limit the number of pulls.
     pub async fn manifest(
         &self,
         repository: &Repository,
         name: impl Into<Name<'_>>,
     ) -> Result<Option<Manifest>, RegistryError> {
         let name = name.into();
-        if let Name::Digest(digest) = name
-            && let Some(known) = self.known(repository, digest)
-        {
-            return Ok(Some(known));
+        let path = &Host::path(repository);
+        if let Name::Digest(digest) = name {
+            let key = (repository.clone(), digest.clone());
+            let cached = lock(&self.0.manifests).by_digest.get(&key).cloned();
+            if cached.is_some() {
+                return Ok(cached);
+            }
         }
-        let found = self.fetch_manifest(repository, name).await?;
+        let request =
+            |host: Arc<Host>, scopes| async move { host.manifest(path, name, scopes).await };
+        let found = self.look_up(repository, request).await;
+        let failed = failure("fetch the manifest of", format!("{repository}{}", name.suffix()));
+        let found = found.map_err(failed)?;
         if let Some(manifest) = &found {
             self.remember(repository, manifest);
         }
         Ok(found)
     }
 
-    /// Keeps a manifest that the repository has, so that it is not fetched by its digest.
+    /// Caches a manifest that the repository has.
     pub fn remember(&self, repository: &Repository, manifest: &Manifest) {
-        let mut known = self.0.manifests.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cache = lock(&self.0.manifests);
         let size = manifest.bytes.len();
-        if known.bytes + size <= MAX_KNOWN {
-            let name = (repository.clone(), manifest.digest());
-            if known.by_name.insert(name, manifest.clone()).is_none() {
-                known.bytes += size;
+        if cache.bytes + size <= MAX_CACHED {
+            let key = (repository.clone(), manifest.digest());
+            if cache.by_digest.insert(key, manifest.clone()).is_none() {
+                cache.bytes += size;
             }
         }
     }
 
-    async fn fetch_manifest(
+    /// Sends `request` to the mirrors of the repository's registry and then to the registry itself,
+    /// until one of them has an answer.
+    ///
+    /// If a destination denies a pull, it may not exist yet. Then the request is repeated with the
+    /// scope of a push, and counts as not found if that is denied too but an upload may start.
+    async fn look_up<T, F>(
         &self,
         repository: &Repository,
-        name: Name<'_>,
-    ) -> Result<Option<Manifest>, RegistryError> {
-        let failed = failure("fetch the manifest of", format!("{repository}{}", name.suffix()));
+        request: impl Fn(Arc<Host>, Scopes) -> F,
+    ) -> Result<Option<T>, RegistryErrorKind>
+    where
+        F: Future<Output = Result<Option<T>, RegistryErrorKind>>,
+    {
         let path = Host::path(repository);
-        for mirror in self.mirrors(repository) {
-            if let Some(found) = mirror.answer(mirror.host.manifest(&path, name).await) {
-                return Ok(Some(found));
+        if repository.registry() == MIRRORED {
+            for mirror in &self.0.mirrors {
+                if !mirror.is_down.load(Ordering::Relaxed)
+                    && let Some(found) =
+                        mirror.found(request(Arc::clone(&mirror.host), Scopes::pull(&path)).await)
+                {
+                    return Ok(Some(found));
+                }
             }
         }
-        let host = self.host(repository).map_err(&failed)?;
-        match host.manifest(&path, name).await {
-            Err(refusal) if self.hides_new(repository, &refusal) => {
-                let again = host.manifest_as(&path, name, Scopes::push(&path)).await;
-                self.unless_new(repository, refusal, again).await.map_err(failed)
+        let host = self.host(repository)?;
+        let refusal = match request(Arc::clone(&host), Scopes::pull(&path)).await {
+            Err(error) if error.is_denied() && self.destinations().contains_key(repository) => {
+                error
             }
-            found => found.map_err(failed),
+            found => return found,
+        };
+        match request(host, Scopes::push(&path)).await {
+            Err(error) if error.is_denied() => {}
+            found => return found,
+        }
+        match self.may_push(repository).await {
+            Ok(()) => Ok(None),
+            Err(error) if error.is_denied() => Err(refusal),
+            Err(error) => Err(error),
         }
     }
 
-    /// Sends a manifest, whose blobs must be there already. It is done when the registry has
-    /// these bytes under this name, even if its answer is lost.
+    /// Sends a manifest, whose blobs must exist. Succeeds if the registry then has these bytes under
+    /// this name, even if its answer was lost.
     pub async fn put_manifest(
         &self,
         repository: &Repository,
@@ -159,7 +172,7 @@ impl Registries {
         host.put_manifest(&Host::path(repository), name, manifest).await.map_err(failed)
     }
 
-    /// The bytes of a blob of at most `limit` bytes; `None` where it is not there.
+    /// Fetches a blob of at most `limit` bytes. Returns `None` if it does not exist.
     pub async fn blob(
         &self,
         repository: &Repository,
@@ -171,34 +184,19 @@ impl Registries {
         host.blob(&Host::path(repository), digest, limit).await.map_err(failed)
     }
 
-    /// Whether the repository has a blob.
-    pub async fn has_blob(
-        &self,
-        repository: &Repository,
-        digest: &Digest,
-    ) -> Result<bool, RegistryError> {
-        let failed = failure("look up the blob", format!("{repository}@{digest}"));
-        let host = self.host(repository).map_err(&failed)?;
-        host.has_blob(&Host::path(repository), digest).await.map_err(failed)
-    }
-
-    /// Brings a blob into the repository. It is mounted from one of `from` where that is in the
-    /// same registry and has it, and sent otherwise.
+    /// Sends a blob. Returns false if the repository already had it.
     pub async fn push_blob(
         &self,
         repository: &Repository,
         blob: &Blob,
-        from: &[Repository],
-    ) -> Result<BlobPush, RegistryError> {
+    ) -> Result<bool, RegistryError> {
         let failed = failure("push a blob to", repository.to_string());
-        let others = from.iter().filter(|other| other.registry() == repository.registry());
-        let others: Vec<_> = others.map(Host::path).collect();
         let host = self.host(repository).map_err(&failed)?;
-        host.push_blob(&Host::path(repository), blob, &others).await.map_err(failed)
+        host.push_blob(&Host::path(repository), blob).await.map_err(failed)
     }
 
-    /// Takes a blob of another repository of the same registry into this one; `false` where the
-    /// registry does not do that, or does not have it. No byte of it is sent.
+    /// Mounts a blob from another repository of the same registry, without sending a byte. Returns
+    /// false if the registry does not do that, or does not have the blob.
     pub async fn mount_blob(
         &self,
         repository: &Repository,
@@ -210,10 +208,11 @@ impl Registries {
         }
         let failed = failure("mount a blob into", repository.to_string());
         let host = self.host(repository).map_err(&failed)?;
-        host.mount_only(&Host::path(repository), digest, &Host::path(from)).await.map_err(failed)
+        host.mount_blob(&Host::path(repository), digest, &Host::path(from)).await.map_err(failed)
     }
 
-    /// Every tag of the repository, in the registry's order; `None` where it does not exist.
+    /// Returns all tags of the repository in the registry's order, or `None` if the repository does
+    /// not exist.
     pub async fn tags(
         &self,
         repository: &Repository,
@@ -223,8 +222,8 @@ impl Registries {
         host.tags(&Host::path(repository)).await.map_err(failed)
     }
 
-    /// Deletes a tag or, by its digest, a manifest with all of its tags; `false` where it was
-    /// not there. Many registries delete by digest alone.
+    /// Deletes a tag or, by its digest, a manifest with all of its tags. Returns false if it did not
+    /// exist. Many registries only support deletion by digest.
     pub async fn delete(
         &self,
         repository: &Repository,
@@ -236,8 +235,8 @@ impl Registries {
         host.delete(&Host::path(repository), name).await.map_err(failed)
     }
 
-    /// What may be done in the repository. To learn about pushing, an upload is begun and
-    /// cancelled; nothing is changed.
+    /// Returns the permissions in the repository. Starts an upload and cancels it, which changes
+    /// nothing.
     pub async fn check_access(&self, repository: &Repository) -> Result<Access, RegistryError> {
         let failed = failure("check the access to", repository.to_string());
         let host = self.host(repository).map_err(&failed)?;
@@ -246,8 +245,8 @@ impl Registries {
 
     /// Declares that images are pushed to `repositories`.
     ///
-    /// Some registries refuse to look anything up in a repository that does not exist yet. In a
-    /// declared one such a refusal counts as absence where an upload may begin.
+    /// Some registries deny lookups in a repository that does not exist yet. In a declared
+    /// repository, such a denial counts as not found if an upload may start.
     pub fn declare_destinations<'a>(&self, repositories: impl IntoIterator<Item = &'a Repository>) {
         let mut destinations = self.destinations();
         for repository in repositories {
@@ -255,8 +254,8 @@ impl Registries {
         }
     }
 
-    /// Makes sure that images can be pushed to the repository: begins an upload and cancels it. A
-    /// success is remembered.
+    /// Checks that images can be pushed to the repository, by starting an upload and cancelling it.
+    /// A success is remembered.
     pub async fn check_push(&self, repository: &Repository) -> Result<(), RegistryError> {
         let failed = failure("push to", repository.to_string());
         self.may_push(repository).await.map_err(failed)
@@ -269,67 +268,34 @@ impl Registries {
         known.get_or_try_init(|| host.check_push(&path)).await.copied()
     }
 
-    /// Whether a refusal to look something up may mean that the repository does not exist yet.
-    fn hides_new(&self, repository: &Repository, refusal: &RegistryErrorKind) -> bool {
-        refusal.is_denied() && self.destinations().contains_key(repository)
-    }
-
-    /// Returns `again`, the answer with the scope of a push, after a `refusal` with that of a pull.
-    /// If both were denied, returns `None` if an upload may begin, else an error.
-    async fn unless_new<T>(
-        &self,
-        repository: &Repository,
-        refusal: RegistryErrorKind,
-        again: Result<Option<T>, RegistryErrorKind>,
-    ) -> Result<Option<T>, RegistryErrorKind> {
-        match again {
-            Err(second) if second.is_denied() => {}
-            found => return found,
-        }
-        match self.may_push(repository).await {
-            Ok(()) => Ok(None),
-            Err(denied) if denied.is_denied() => Err(refusal),
-            Err(other) => Err(other),
-        }
-    }
-
     fn destinations(&self) -> MutexGuard<'_, HashMap<Repository, Arc<OnceCell<()>>>> {
-        self.0.destinations.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn known(&self, repository: &Repository, digest: &Digest) -> Option<Manifest> {
-        let known = self.0.manifests.lock().unwrap_or_else(PoisonError::into_inner);
-        known.by_name.get(&(repository.clone(), digest.clone())).cloned()
+        lock(&self.0.destinations)
     }
 
     fn host(&self, repository: &Repository) -> Result<Arc<Host>, RegistryErrorKind> {
-        let mut hosts = self.0.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut hosts = lock(&self.0.hosts);
         if let Some(host) = hosts.get(repository.registry()) {
             return Ok(Arc::clone(host));
         }
-        let host = Host::named(repository.registry(), Arc::clone(&self.0.shared))?;
-        let host = Arc::new(host);
+        let host = Arc::new(Host::named(repository.registry(), Arc::clone(&self.0.shared))?);
         hosts.insert(repository.registry().to_owned(), Arc::clone(&host));
         Ok(host)
-    }
-
-    /// The mirrors to ask before the registry of `repository`.
-    fn mirrors(&self, repository: &Repository) -> impl Iterator<Item = &Mirror> {
-        let is_mirrored = repository.registry() == MIRRORED;
-        let mirrors = self.0.mirrors.iter().filter(move |_| is_mirrored);
-        mirrors.filter(|mirror| !mirror.is_down.load(Ordering::Relaxed))
     }
 }
 
 impl Mirror {
-    /// What a mirror found. One that cannot help is as good as none, and one that cannot be
-    /// reached is not asked again.
-    fn answer<T>(&self, outcome: Result<Option<T>, RegistryErrorKind>) -> Option<T> {
+    /// Returns the result of a mirror. Its errors are ignored, and an unreachable mirror is not
+    /// used again.
+    fn found<T>(&self, outcome: Result<Option<T>, RegistryErrorKind>) -> Option<T> {
         if let Err(RegistryErrorKind::Unreachable { .. }) = &outcome {
             self.is_down.store(true, Ordering::Relaxed);
         }
         outcome.ok().flatten()
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn failure(action: &'static str, subject: String) -> impl Fn(RegistryErrorKind) -> RegistryError {

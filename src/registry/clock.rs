@@ -3,10 +3,10 @@ use std::time::{Duration, SystemTime};
 
 use super::error::duration_text;
 
-/// From when on a clock counts as wrong. Tokens are good for five minutes or more.
+/// A larger difference counts as a wrong clock. Tokens are valid for at least five minutes.
 const TOLERANCE: Duration = Duration::from_secs(4 * 60);
 
-/// What a registry's answers tell of this machine's clock.
+/// The error of this machine's clock, by the answers of a registry.
 #[derive(Debug, Default)]
 pub(super) struct Clock(Mutex<Option<Skew>>);
 
@@ -17,8 +17,7 @@ enum Skew {
 }
 
 impl Clock {
-    /// Compares what a server says with our own time. Only what is off is noted: an answer of
-    /// a cache may be old.
+    /// Compares the time of a server with our own.
     pub(super) fn compare(&self, theirs: SystemTime, ours: SystemTime) {
         let skew = match ours.duration_since(theirs) {
             Ok(ahead) => Skew::Ahead(ahead),
@@ -28,7 +27,7 @@ impl Clock {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (by > TOLERANCE).then_some(skew);
     }
 
-    /// How far our clock is off, as a clause of an error.
+    /// Describes the error of our clock, if it is large.
     pub(super) fn problem(&self) -> Option<String> {
         let skew = (*self.0.lock().unwrap_or_else(PoisonError::into_inner))?;
         Some(match skew {
@@ -47,16 +46,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clock_that_is_off_is_told() {
+    fn a_wrong_clock_is_reported() {
         let noon = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
         let hour = Duration::from_secs(3600);
         let clock = Clock::default();
-        let told = |theirs, ours| {
+        let problem = |theirs, ours| {
             clock.compare(theirs, ours);
             clock.problem().unwrap_or_default()
         };
-        assert_eq!(told(noon, noon + hour), "this machine's clock is 1h ahead of the registry's");
-        assert_eq!(told(noon + hour, noon), "this machine's clock is 1h behind the registry's");
-        assert_eq!(told(noon, noon + Duration::from_secs(60)), "");
+        assert_eq!(
+            problem(noon, noon + hour),
+            "this machine's clock is 1h ahead of the registry's"
+        );
+        assert_eq!(problem(noon + hour, noon), "this machine's clock is 1h behind the registry's");
+        assert_eq!(problem(noon, noon + Duration::from_secs(60)), "");
     }
 }

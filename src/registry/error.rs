@@ -9,15 +9,14 @@ use super::{CredentialsError, Problem};
 use crate::error::{ExitCode, Explain};
 use crate::image::Digest;
 
-/// Why a registry did not do what it was asked to.
+/// The error of an operation on a registry.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("failed to {action} `{subject}`")]
 pub struct RegistryError {
-    /// What was to be done, such as `push the manifest of`.
+    /// The operation, such as `push the manifest of`.
     action: &'static str,
-    /// The repository or reference that it was to be done to.
+    /// The repository or reference of the operation.
     subject: String,
-    /// What came in between.
     #[source]
     kind: Arc<RegistryErrorKind>,
 }
@@ -27,60 +26,48 @@ impl RegistryError {
         Self { action, subject, kind: Arc::new(kind) }
     }
 
-    /// What came in between.
     #[must_use]
     pub fn kind(&self) -> &RegistryErrorKind {
         &self.kind
     }
 
-    /// Whether the same request may succeed later. It was repeated as often as the policy allows.
+    /// Returns true if the same request may succeed later. It has been retried already.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         self.kind.is_transient()
     }
 }
 
-/// What can come between us and a registry.
+/// The cause of a [`RegistryError`]. `host` is always the host of the request.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum RegistryErrorKind {
-    /// The client could not be set up.
+    /// The client or the request is misconfigured.
     #[error("{problem}")]
-    Setup {
-        /// What is wrong.
-        problem: String,
-    },
-    /// There are credentials, and they could not be had.
-    #[error("the credentials of `{host}` could not be had")]
+    Setup { problem: String },
+    #[error("failed to get credentials for `{host}`")]
     Credentials {
-        /// The registry.
         host: String,
-        /// Why.
         #[source]
         source: Arc<CredentialsError>,
     },
-    /// No connection, or one that broke.
+    /// The connection was not established, or broke.
     #[error("the connection to `{host}` failed: {problem}")]
     Unreachable {
-        /// The host.
         host: String,
-        /// What happened.
         problem: String,
-        /// Whether it may be different the next time.
+        /// Whether another attempt may succeed.
         transient: bool,
     },
-    /// An answer that is no success.
+    /// A response with an error status.
     #[error("`{host}` answered {}{problem}", status_text(*.status))]
     Status {
-        /// The host.
         host: String,
-        /// The HTTP status.
         status: u16,
-        /// What it says.
         problem: Problem,
-        /// How long it asks to be left alone.
+        /// The wait that `Retry-After` requests.
         wait: Option<Duration>,
     },
-    /// An answer that says who may not do what.
+    /// A response with status 401 or 403.
     #[error(
         "`{host}` refused {scope}{} with {}{problem}{}",
         if *.anonymous { " without credentials," } else { "" },
@@ -88,186 +75,128 @@ pub enum RegistryErrorKind {
         clock_text(clock.as_deref())
     )]
     Denied {
-        /// The host.
         host: String,
-        /// What was to be allowed: `repository:acme/base:pull,push`.
+        /// The requested scope, such as `repository:acme/base:pull,push`.
         scope: String,
-        /// The HTTP status: 401 or 403.
         status: u16,
-        /// What it says.
         problem: Problem,
-        /// Whether nobody's request was refused.
+        /// Whether the request was sent without credentials.
         anonymous: bool,
-        /// How far this machine's clock is off, where it is.
+        /// The error of this machine's clock, if it is large.
         clock: Option<String>,
     },
     /// A repository that must be created before the first push.
     #[error("`{host}` has no repository `{path}`{problem}")]
     NoRepository {
-        /// The host.
         host: String,
         /// The repository within the registry.
         path: String,
-        /// The error that the registry reported.
         problem: Problem,
     },
-    /// An answer that asks for a password, where all that was found is an identity token.
+    /// A registry that requires a password, where only an identity token is configured.
     #[error(
-        "`{host}` refused {scope} with {}{problem}; the identity token that was found needs a \
+        "`{host}` refused {scope} with {}{problem}; the configured identity token requires a \
          token server, and this registry has none",
         status_text(*.status)
     )]
-    NoTokenServer {
-        /// The host.
-        host: String,
-        /// What was to be allowed: `repository:acme/base:pull,push`.
-        scope: String,
-        /// The HTTP status: 401 or 403.
-        status: u16,
-        /// What it says.
-        problem: Problem,
-    },
-    /// A wait that is longer than is borne.
-    #[error("`{host}` asks to be left alone for {}", duration_text(*.wait))]
-    Throttled {
-        /// The host.
-        host: String,
-        /// How long.
-        wait: Duration,
-        /// The longest that is waited.
-        limit: Duration,
-    },
-    /// Bytes that are not those asked for.
-    #[error("`{host}` says the digest is {found}, and it must be {expected}")]
-    WrongDigest {
-        /// The host.
-        host: String,
-        /// What was asked for or sent.
-        expected: String,
-        /// What it is there.
-        found: String,
-    },
-    /// An answer that breaks the distribution specification.
-    #[error("the answer of `{host}` is no {expected}: {problem}")]
-    Unexpected {
-        /// The host.
-        host: String,
-        /// What should have come.
-        expected: &'static str,
-        /// What came.
-        problem: String,
-    },
-    /// An answer that is larger than can be taken.
-    #[error("`{host}` answered with more than {limit} bytes")]
-    TooLarge {
-        /// The host.
-        host: String,
-        /// The limit.
-        limit: u64,
-    },
-    /// A tag that may not move, and names something else.
-    #[error(
-        "`{host}` does not let the tag `{tag}` move: it is {found}, and should become {wanted}"
-    )]
-    TagImmutable {
-        /// The host.
-        host: String,
-        /// The tag.
-        tag: String,
-        /// What it names.
-        found: Digest,
-        /// What it should have named.
-        wanted: Digest,
-    },
-    /// A manifest whose blobs are not there.
+    NoTokenServer { host: String, scope: String, status: u16, problem: Problem },
+    /// A `Retry-After` that is longer than the policy's limit.
+    #[error("rate limited by `{host}`: retry after {}", duration_text(*.wait))]
+    Throttled { host: String, wait: Duration, limit: Duration },
+    #[error("digest mismatch at `{host}`: expected {expected}, found {found}")]
+    WrongDigest { host: String, expected: String, found: String },
+    /// A response that violates the distribution specification.
+    #[error("`{host}` returned an invalid {expected}: {problem}")]
+    Unexpected { host: String, expected: &'static str, problem: String },
+    #[error("the response of `{host}` exceeds {limit} bytes")]
+    TooLarge { host: String, limit: u64 },
+    /// An immutable tag that points to another manifest.
+    #[error("`{host}` does not allow tag `{tag}` to move from {found} to {wanted}")]
+    TagImmutable { host: String, tag: String, found: Digest, wanted: Digest },
+    /// A manifest whose blobs the registry reports missing.
     #[error("`{host}` {}", missing_text(missing))]
     BlobUnknown {
-        /// The host.
         host: String,
-        /// The digests that it does not have; none where it has them all and says otherwise.
+        /// The digests that are missing; empty if the registry has all of them after all.
         missing: Vec<String>,
     },
-    /// An address that a registry sends us to, and that we do not go to.
-    #[error("`{host}` sends us to `{target}`, {problem}")]
-    Elsewhere {
-        /// The host.
+    /// An address that the registry names and that is not used for security reasons.
+    #[error("`{host}` redirects to `{target}`, {problem}")]
+    ForbiddenTarget {
         host: String,
-        /// Where to, without query.
+        /// The address without its query.
         target: String,
-        /// Why not.
         problem: &'static str,
     },
-    /// The blob that is to be sent cannot be read.
-    #[error("the blob could not be read")]
+    #[error("failed to read the blob")]
     Source(#[source] Arc<io::Error>),
 }
 
 impl RegistryErrorKind {
-    /// Whether the same request may succeed later.
+    /// Returns true if the same request may succeed later.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { transient, .. } => *transient,
             Self::Status { status, .. } => is_transient(*status),
-            // It has them all, and will see it.
+            // The registry has all of the blobs and will notice.
             Self::BlobUnknown { missing, .. } => missing.is_empty(),
             _ => false,
         }
     }
 
-    /// Whether it says that we may not do what was asked for.
+    /// Returns true if permission was denied.
     #[must_use]
     pub fn is_denied(&self) -> bool {
         matches!(self, Self::Denied { .. } | Self::NoTokenServer { .. })
     }
 
-    /// Whether the registry has answered the request with a refusal, which repeating cannot change.
+    /// Returns true if the registry refused the request for good.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         let has_status = matches!(self, Self::Status { .. } | Self::NoRepository { .. });
         self.is_denied() || (has_status && !self.is_transient())
     }
 
-    /// What to do about it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Credentials { source, .. } => return source.hint(),
             Self::Denied { clock: Some(_), .. } => {
-                "set this machine's clock: tokens are only good for minutes".to_owned()
+                "set this machine's clock: registry tokens are valid for a few minutes only"
+                    .to_owned()
             }
             Self::Denied { host, anonymous: true, .. } => {
-                format!("no credentials were found for it; log in: `docker login {host}`")
+                format!("no credentials were found; run `docker login {host}`")
             }
             Self::Denied { host, .. } => format!(
-                "`basegen auth check` tells which credentials were found for `{host}`, and what \
-                 they may do"
+                "run `basegen auth check` to see which credentials are used for `{host}` and \
+                 what they allow"
             ),
             Self::NoRepository { host, path, .. } if host.contains(".dkr.ecr.") => {
                 format!("create it: `aws ecr create-repository --repository-name {path}`")
             }
             Self::NoRepository { .. } => {
-                "create it: this registry does not do so on the first push".to_owned()
+                "create it: this registry does not create repositories on the first push".to_owned()
             }
             Self::NoTokenServer { host, .. } => {
-                format!("log in with a user and a password: `docker login {host}`")
+                format!("log in with a username and a password: `docker login {host}`")
             }
             Self::Throttled { limit, .. } => format!(
-                "basegen waits {} at most; run the same command again later, it goes on \
-                 where it stopped",
+                "basegen waits at most {}; rerun the same command later to continue",
                 duration_text(*limit)
             ),
             Self::Status { status: 429, .. } => {
                 "log in, or lower `requests_per_second` or `concurrency` of the registry".to_owned()
             }
             Self::TagImmutable { .. } => {
-                "the repository makes its tags immutable: publish under a new version".to_owned()
+                "tags of this repository are immutable: publish under a new version".to_owned()
             }
             _ => return None,
         })
     }
 
-    /// Whether what was asked for may have been done all the same, and only the answer lost.
+    /// Returns true if the registry may have executed the request although its answer was lost.
     pub(super) fn may_be_done(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
@@ -276,7 +205,7 @@ impl RegistryErrorKind {
         }
     }
 
-    /// The error for a requested wait that is longer than `limit`.
+    /// Converts an error that requests a wait longer than `limit`.
     pub(super) fn into_throttled(self, limit: Duration) -> Self {
         match self {
             Self::Status { host, wait: Some(wait), .. } => Self::Throttled { host, wait, limit },
@@ -309,7 +238,7 @@ impl Explain for RegistryError {
     }
 }
 
-/// Statuses that may be different the next time.
+/// Returns true for statuses of temporary faults.
 pub(super) fn is_transient(status: u16) -> bool {
     matches!(status, 408 | 425 | 429 | 500 | 502 | 503 | 504)
 }
@@ -324,13 +253,14 @@ fn clock_text(clock: Option<&str>) -> String {
 }
 
 fn missing_text(missing: &[String]) -> String {
-    match missing {
-        [] => "misses a part of the manifest, and has them all".to_owned(),
-        missing => format!("does not have what the manifest needs: {}", missing.join(", ")),
+    if missing.is_empty() {
+        "reports missing blobs of the manifest, but has all of them".to_owned()
+    } else {
+        format!("lacks blobs of the manifest: {}", missing.join(", "))
     }
 }
 
-/// A duration in the largest two units that it has: `90s`, `25m`, `1d 2h`.
+/// Formats a duration in its largest two units: `90s`, `25m`, `1d 2h`.
 pub(super) fn duration_text(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
@@ -350,14 +280,14 @@ mod tests {
     use crate::error::Report;
 
     #[test]
-    fn durations_are_told_in_their_large_units() {
+    fn durations_have_at_most_two_units() {
         let texts = [45, 120, 179, 1500, 3600, 3660, 86_400, 93_600]
             .map(|seconds| duration_text(Duration::from_secs(seconds)));
         assert_eq!(texts, ["45s", "120s", "179s", "25m", "1h", "1h 1m", "1d", "1d 2h"]);
     }
 
     #[test]
-    fn refusals_name_scope_and_way_out() {
+    fn a_refusal_names_the_scope_and_a_remedy() {
         let denied = |anonymous, clock: Option<&str>| {
             RegistryError::new(
                 "push the manifest of",
@@ -379,20 +309,20 @@ mod tests {
         error: failed to push the manifest of `ghcr.io/acme/base:1`
           caused by: `ghcr.io` refused `repository:acme/base:pull,push` with 403 Forbidden: DENIED: permission_denied
 
-        hint: `basegen auth check` tells which credentials were found for `ghcr.io`, and what they may do
+        hint: run `basegen auth check` to see which credentials are used for `ghcr.io` and what they allow
         ");
         insta::assert_snapshot!(Report::from(denied(true, None)), @r"
         error: failed to push the manifest of `ghcr.io/acme/base:1`
           caused by: `ghcr.io` refused `repository:acme/base:pull,push` without credentials, with 403 Forbidden: DENIED: permission_denied
 
-        hint: no credentials were found for it; log in: `docker login ghcr.io`
+        hint: no credentials were found; run `docker login ghcr.io`
         ");
         let clock = Some("this machine's clock is 1h behind the registry's");
         insta::assert_snapshot!(Report::from(denied(false, clock)), @r"
         error: failed to push the manifest of `ghcr.io/acme/base:1`
           caused by: `ghcr.io` refused `repository:acme/base:pull,push` with 403 Forbidden: DENIED: permission_denied; this machine's clock is 1h behind the registry's
 
-        hint: set this machine's clock: tokens are only good for minutes
+        hint: set this machine's clock: registry tokens are valid for a few minutes only
         ");
     }
 }

@@ -1,4 +1,4 @@
-//! One registry: where it is, who we are there, and how much it bears.
+//! One registry: its address, its authentication and its limits.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -16,11 +16,11 @@ use super::transport::{Transport, authority};
 use super::{Credentials, HostOptions, RegistryErrorKind, RegistryOptions, RetryPolicy};
 use crate::image::Repository;
 
-/// How Docker Hub is named in references, and where its API is.
+/// Docker Hub in references, and the host of its API.
 const DOCKER_HUB: &str = "docker.io";
 const DOCKER_HUB_API: &str = "registry-1.docker.io";
 
-/// What all registries share.
+/// The state that all registries share.
 pub(super) struct Shared {
     pub(super) transport: Transport,
     pub(super) credentials: Arc<Credentials>,
@@ -50,11 +50,11 @@ impl Shared {
     }
 }
 
-/// One registry.
+/// A registry or a mirror.
 pub(super) struct Host {
-    /// As references and configurations name it: `docker.io`.
+    /// The host in references and configurations, such as `docker.io`.
     pub(super) name: String,
-    /// Where its API is, up to `/v2/`.
+    /// The URL below which `/v2/` is.
     base: Url,
     pub(super) is_mirror: bool,
     pub(super) shared: Arc<Shared>,
@@ -62,40 +62,40 @@ pub(super) struct Host {
     pub(super) limiter: Arc<RateLimiter>,
     pub(super) tokens: Tokens,
     pub(super) clock: Clock,
-    /// How it asked to be told who we are; nothing while it never asked.
+    /// The authentication that it last requested.
     challenge: RwLock<Option<Challenge>>,
-    /// Whether it was asked how it wants to be told.
-    pub(super) asked: OnceCell<()>,
+    /// Set once the root of the API was requested for a challenge.
+    pub(super) pinged: OnceCell<()>,
     reach: OnceCell<Reach>,
 }
 
 impl Host {
-    /// The registry of this name in a reference.
+    /// Returns the registry with this host in a reference.
     pub(super) fn named(name: &str, shared: Arc<Shared>) -> Result<Self, RegistryErrorKind> {
         let place = if name == DOCKER_HUB { DOCKER_HUB_API } else { name };
-        let said = shared.options.get(name).and_then(|options| options.plain_http);
+        let plain_http = shared.options.get(name).and_then(|options| options.plain_http);
         let parse = |scheme: &str| {
             let url = Url::parse(&format!("{scheme}://{place}/"));
-            url.map_err(|_| RegistryErrorKind::Setup { problem: format!("`{name}` is no host") })
+            url.map_err(|_| RegistryErrorKind::Setup {
+                problem: format!("`{name}` is not a valid host"),
+            })
         };
         let url = parse("http")?;
-        let base = match said.unwrap_or_else(|| address::is_loopback(&url)) {
-            true => url,
-            false => parse("https")?,
-        };
+        let is_plain = plain_http.unwrap_or_else(|| address::is_loopback(&url));
+        let base = if is_plain { url } else { parse("https")? };
         Ok(Self::at(base, name.to_owned(), shared))
     }
 
-    /// The mirror at `url`.
+    /// Returns the mirror at `url`, which may lack its scheme.
     pub(super) fn mirror(url: &str, shared: Arc<Shared>) -> Result<Self, RegistryErrorKind> {
-        let refuse = || RegistryErrorKind::Setup {
-            problem: "a mirror's address is no `https://` or `http://` URL".to_owned(),
+        let invalid = || RegistryErrorKind::Setup {
+            problem: "a mirror's address is not an `https://` or `http://` URL".to_owned(),
         };
         let text = if url.contains("://") { url.to_owned() } else { format!("https://{url}") };
-        let mut base = Url::parse(&text).map_err(|_| refuse())?;
-        let is_plain = base.username().is_empty() && base.password().is_none();
-        if !matches!(base.scheme(), "http" | "https") || !base.has_host() || !is_plain {
-            return Err(refuse());
+        let mut base = Url::parse(&text).map_err(|_| invalid())?;
+        let has_password = !base.username().is_empty() || base.password().is_some();
+        if !matches!(base.scheme(), "http" | "https") || !base.has_host() || has_password {
+            return Err(invalid());
         }
         base.set_query(None);
         base.set_fragment(None);
@@ -103,7 +103,7 @@ impl Host {
             base.set_path(&format!("{}/", base.path()));
         }
         let name = authority(&base);
-        // What a mirror does not have at once, the registry itself has.
+        // If a mirror fails, the registry itself is used.
         let retry =
             RetryPolicy { attempts: 1, longest_retry_after: Duration::ZERO, ..shared.retry };
         Ok(Self { retry, is_mirror: true, ..Self::at(base, name, shared) })
@@ -121,28 +121,30 @@ impl Host {
             tokens: Tokens::default(),
             clock: Clock::default(),
             challenge: RwLock::default(),
-            asked: OnceCell::new(),
+            pinged: OnceCell::new(),
             reach: OnceCell::new(),
         }
     }
 
-    /// The URL of something below `/v2/`.
+    /// Returns the URL of a path below `/v2/`.
     pub(super) fn url(&self, path: &str) -> Url {
         let mut url = self.base.clone();
         url.set_path(&format!("{}v2/{path}", self.base.path()));
         url
     }
 
-    /// A repository's path as the registry's API has it: Docker's own images have one more part.
+    /// Returns the path of a repository in the registry's API. Docker's official images are in
+    /// `library/`.
     pub(super) fn path(repository: &Repository) -> String {
-        match repository.registry() == DOCKER_HUB && !repository.path().contains('/') {
-            true => format!("library/{}", repository.path()),
-            false => repository.path().to_owned(),
+        if repository.registry() == DOCKER_HUB && !repository.path().contains('/') {
+            format!("library/{}", repository.path())
+        } else {
+            repository.path().to_owned()
         }
     }
 
-    /// Whether `url` is of this registry: where credentials may go.
-    pub(super) fn is_home(&self, url: &Url) -> bool {
+    /// Returns true if credentials may be sent to `url`.
+    pub(super) fn is_own_origin(&self, url: &Url) -> bool {
         url.origin() == self.base.origin()
     }
 
@@ -150,31 +152,30 @@ impl Host {
         self.challenge.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Notes how the registry asks to be told who we are.
-    pub(super) fn learn(&self, challenge: &Challenge) {
+    pub(super) fn set_challenge(&self, challenge: &Challenge) {
         let mut known = self.challenge.write().unwrap_or_else(PoisonError::into_inner);
         *known = Some(challenge.clone());
     }
 
-    /// How far a request to `url` may reach, when the registry sends us there; an error where
-    /// it may not be sent at all.
+    /// Returns the networks that a request to `url` may reach if the registry redirects to it, or an
+    /// error if it must not be sent.
     pub(super) async fn reach(&self, url: &Url) -> Result<Reach, RegistryErrorKind> {
-        if self.is_home(url) {
+        if self.is_own_origin(url) {
             return Ok(Reach::Named);
         }
-        let refuse = |problem| Err(self.elsewhere(url, problem));
+        let refuse = |problem| Err(self.forbidden_target(url, problem));
         if !url.username().is_empty() || url.password().is_some() {
-            return refuse("which holds a user or a password");
+            return refuse("which contains a username or a password");
         }
         match url.scheme() {
             "https" => {}
-            "http" if self.base.scheme() == "http" && self.is_neighbour(url) => {}
-            _ => return refuse("which is not reached with TLS"),
+            "http" if self.base.scheme() == "http" && self.is_same_machine(url) => {}
+            _ => return refuse("which does not use TLS"),
         }
         if self.base.host_str() == url.host_str() {
             return Ok(Reach::Named);
         }
-        // A registry that is in a private network itself has its storage there too.
+        // A registry in a private network may have its storage there too.
         let own = self.reach.get_or_init(|| address::needed_for(&self.base)).await;
         let limit = (*own).min(Reach::Loopback);
         let needed = match address::literal(url) {
@@ -182,22 +183,18 @@ impl Host {
             None if address::is_loopback(url) => Reach::Loopback,
             None => Reach::Public,
         };
-        match needed <= limit {
-            true => Ok(limit),
-            false => refuse("an address that a registry may not send us to"),
-        }
+        if needed <= limit { Ok(limit) } else { refuse("which is not a public address") }
     }
 
-    /// Whether `url` is on the registry's own machine.
-    fn is_neighbour(&self, url: &Url) -> bool {
+    fn is_same_machine(&self, url: &Url) -> bool {
         self.base.host_str() == url.host_str()
             || (address::is_loopback(&self.base) && address::is_loopback(url))
     }
 
-    /// The refusal to go where the registry sends us.
-    pub(super) fn elsewhere(&self, url: &Url, problem: &'static str) -> RegistryErrorKind {
+    /// Returns the error for an address that the registry names and that is not used.
+    pub(super) fn forbidden_target(&self, url: &Url, problem: &'static str) -> RegistryErrorKind {
         let path: String = url.path().chars().take(200).collect();
-        RegistryErrorKind::Elsewhere {
+        RegistryErrorKind::ForbiddenTarget {
             host: self.name.clone(),
             target: format!("{}://{}{path}", url.scheme(), authority(url)),
             problem,
@@ -225,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn only_this_machine_is_spoken_to_without_tls() {
+    fn only_loopback_hosts_default_to_plain_http() {
         assert_eq!(base("docker.io", &[]), "https://registry-1.docker.io/v2/");
         assert_eq!(base("ghcr.io", &[]), "https://ghcr.io/v2/");
         assert_eq!(base("10.0.0.1:5000", &[]), "https://10.0.0.1:5000/v2/");
@@ -249,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn dockers_own_images_are_in_its_library() {
+    fn official_images_of_docker_are_in_library() {
         let path = |text: &str| Host::path(&text.parse().expect("a repository"));
         assert_eq!(path("python"), "library/python");
         assert_eq!(path("baseten/base"), "baseten/base");
@@ -257,8 +254,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_public_registry_leads_to_public_places_with_tls() {
-        // An address of the documentation range: nothing is looked up for it.
+    async fn a_public_registry_redirects_only_to_public_addresses_with_tls() {
+        // An address of the documentation range needs no DNS.
         let registry = Host::named("203.0.113.1", shared(&[])).expect("a host");
         for (url, reach) in [
             ("https://203.0.113.1/v2/", Some(Reach::Named)),
@@ -279,7 +276,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_private_registry_leads_to_private_places() {
+    async fn a_private_registry_redirects_to_private_addresses() {
         let registry = Host::named("10.0.0.1", shared(&[])).expect("a host");
         let reach = async |url: &str| registry.reach(&Url::parse(url).expect("a URL")).await.ok();
         assert_eq!(reach("https://10.0.0.2/").await, Some(Reach::Private));

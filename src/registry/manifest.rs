@@ -5,12 +5,10 @@ use serde::Deserialize;
 
 use crate::image::{Descriptor, Digest, Platform, Tag};
 
-/// What a manifest is called in its repository.
+/// The name of a manifest in its repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Name<'a> {
-    /// By a tag, which may move.
     Tag(&'a Tag),
-    /// By its digest, which always means the same bytes.
     Digest(&'a Digest),
 }
 
@@ -27,7 +25,7 @@ impl<'a> From<&'a Digest> for Name<'a> {
 }
 
 impl Name<'_> {
-    /// The name behind its repository: `:v1` or `@sha256:…`.
+    /// Returns the name as the suffix of a reference: `:v1` or `@sha256:…`.
     pub(super) fn suffix(&self) -> String {
         match self {
             Self::Tag(tag) => format!(":{tag}"),
@@ -45,40 +43,33 @@ impl fmt::Display for Name<'_> {
     }
 }
 
-/// An image manifest, an index or an artifact's manifest: its very bytes.
+/// The original bytes of an image manifest, an index or an artifact's manifest.
 ///
-/// Moving a tag is sending the same bytes again: what is parsed and written anew has another
-/// digest.
+/// A tag is moved by sending the same bytes again; a manifest that is parsed and serialized has
+/// another digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
     /// The media type, such as `application/vnd.oci.image.manifest.v1+json`.
     pub media_type: String,
-    /// The bytes, as they are hashed.
     pub bytes: Bytes,
 }
 
 impl Manifest {
-    /// The media type of an image manifest of OCI.
     pub const OCI_IMAGE: &'static str = "application/vnd.oci.image.manifest.v1+json";
-    /// The media type of an image index of OCI.
     pub const OCI_INDEX: &'static str = "application/vnd.oci.image.index.v1+json";
-    /// The media type of an image manifest of Docker.
     pub const DOCKER_IMAGE: &'static str = "application/vnd.docker.distribution.manifest.v2+json";
-    /// The media type of an image index of Docker.
     pub const DOCKER_INDEX: &'static str =
         "application/vnd.docker.distribution.manifest.list.v2+json";
 
-    /// Every media type that is asked for.
+    /// The media types that requests accept.
     pub(super) const ACCEPTED: [&'static str; 4] =
         [Self::OCI_INDEX, Self::OCI_IMAGE, Self::DOCKER_INDEX, Self::DOCKER_IMAGE];
 
-    /// The digest of the bytes.
     #[must_use]
     pub fn digest(&self) -> Digest {
         Digest::of(&self.bytes)
     }
 
-    /// What identifies the manifest.
     #[must_use]
     pub fn descriptor(&self) -> Descriptor {
         Descriptor {
@@ -88,28 +79,28 @@ impl Manifest {
         }
     }
 
-    /// The image's configuration; an index has none.
+    /// Returns the image's configuration; an index has none.
     #[must_use]
     pub fn config(&self) -> Option<Descriptor> {
         self.document()?.config?.descriptor()
     }
 
-    /// The image's layers, lowest first; an index has none.
+    /// Returns the image's layers, lowest first; an index has none.
     #[must_use]
     pub fn layers(&self) -> Vec<Descriptor> {
         let layers = self.document().map(|document| document.layers).unwrap_or_default();
         layers.iter().filter_map(Entry::descriptor).collect()
     }
 
-    /// The images of an index, each with its platform. Attestations, whose platform is unknown,
-    /// are left out.
+    /// Returns the images of an index with their platforms, without attestations, whose platform is
+    /// `unknown`.
     #[must_use]
     pub fn platforms(&self) -> Vec<(Platform, Descriptor)> {
         let entries = self.document().map(|document| document.manifests).unwrap_or_default();
         entries.iter().filter_map(|entry| Some((entry.platform()?, entry.descriptor()?))).collect()
     }
 
-    /// Every blob and manifest that must be there before this one is taken.
+    /// Returns the blobs and manifests that must exist before this one can be pushed.
     #[must_use]
     pub fn needs(&self) -> Needs {
         let document = self.document().unwrap_or_default();
@@ -124,24 +115,24 @@ impl Manifest {
         }
     }
 
-    /// The manifest as far as it can be read; whether it can be is checked where it comes in.
+    /// Parses the manifest. Invalid ones have been rejected when they were fetched.
     fn document(&self) -> Option<Document> {
         serde_json::from_slice(&self.bytes).ok()
     }
 
-    /// Why these bytes are no manifest.
+    /// Returns why these bytes are not a valid manifest.
     pub(super) fn problem(bytes: &[u8]) -> Option<&'static str> {
         match serde_json::from_slice::<Document>(bytes) {
-            Err(_) => Some("it is not the JSON of one"),
+            Err(_) => Some("it is not valid JSON"),
             Ok(document) if document.schema_version == Some(1) => {
-                Some("it has schema version 1, which registries gave up in 2019")
+                Some("schema version 1 is not supported")
             }
             Ok(document) if document.schema_version != Some(2) => Some("it has no schema version"),
             Ok(_) => None,
         }
     }
 
-    /// The media type that the manifest itself names.
+    /// Returns the media type in the manifest itself, or the default of OCI.
     pub(super) fn own_media_type(bytes: &[u8]) -> Option<String> {
         let document = serde_json::from_slice::<Document>(bytes).ok()?;
         match document.media_type {
@@ -152,7 +143,7 @@ impl Manifest {
     }
 }
 
-/// What a manifest refers to.
+/// The content to which a manifest refers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Needs {
     /// The configuration and the layers.
@@ -211,7 +202,7 @@ impl Entry {
         text.join("/").parse().ok()
     }
 
-    /// Layers that only their own server may distribute are in no registry.
+    /// Returns true for layers that only their owner distributes, so that no registry has them.
     fn is_foreign(&self) -> bool {
         !self.urls.is_empty()
             || self.media_type.contains("nondistributable")
@@ -267,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_manifest_is_known() {
+    fn invalid_manifests_are_rejected() {
         for text in ["", "<html>", "[]", "{}", r#"{"schemaVersion":1}"#, r#"{"layers":5}"#] {
             assert!(Manifest::problem(text.as_bytes()).is_some(), "{text}");
         }

@@ -1,4 +1,4 @@
-//! Manifests: asked for, fetched, sent and deleted.
+//! Manifests: looked up, fetched, sent and deleted.
 
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{Method, StatusCode};
@@ -8,17 +8,17 @@ use super::manifest::{Manifest, Name};
 use super::payload::Payload;
 use super::problem::{clean, is_html};
 use super::request::{Call, Reply};
-use super::retry::{Attempts, Failure};
+use super::retry::Attempts;
 use super::scopes::Scopes;
 use super::{Problem, RegistryErrorKind};
 use crate::image::{Descriptor, Digest};
 
-/// The largest manifest that registries must take ([specification][spec]), in bytes.
+/// The largest manifest that registries must accept, in bytes ([specification][spec]).
 ///
 /// [spec]: https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pushing-manifests
 const MAX_MANIFEST: u64 = 4 * 1024 * 1024;
 
-/// How registries say that a tag may not move, beside their status.
+/// The codes and messages by which registries refuse to move a tag.
 const IMMUTABLE_CODES: [&str; 4] =
     ["TAG_INVALID", "TAG_IMMUTABLE", "ImageTagAlreadyExistsException", "TAG_ALREADY_EXISTS"];
 const IMMUTABLE_WORDS: [&str; 5] = [
@@ -30,17 +30,8 @@ const IMMUTABLE_WORDS: [&str; 5] = [
 ];
 
 impl Host {
-    /// What `name` is, without its bytes; `None` when the registry has nothing of this name.
+    /// Looks up a manifest, and returns its descriptor.
     pub(super) async fn head(
-        &self,
-        path: &str,
-        name: Name<'_>,
-    ) -> Result<Option<Descriptor>, RegistryErrorKind> {
-        self.head_as(path, name, Scopes::pull(path)).await
-    }
-
-    /// The same, allowed by `scopes`.
-    pub(super) async fn head_as(
         &self,
         path: &str,
         name: Name<'_>,
@@ -51,23 +42,20 @@ impl Host {
         match reply.status.as_u16() {
             404 => return Ok(None),
             200..=299 => {}
-            // Some registries know no HEAD.
+            // Some registries do not support HEAD.
             405 | 501 => return self.head_by_get(path, name, scopes).await,
             _ => return Err(self.refusal(&call.scopes, &reply)),
         }
         let size = reply.header(&CONTENT_LENGTH).and_then(|length| length.parse().ok());
         let known = Manifest::ACCEPTED.into_iter().find(|known| Some(*known) == reply.media_type());
         let digest = reply.digest().and_then(|digest| digest.parse::<Digest>().ok());
-        match (known, digest, size) {
-            (Some(media_type), Some(digest), Some(size)) => {
-                if let Name::Digest(asked) = name {
-                    self.compare(&reply, asked)?;
-                }
-                Ok(Some(Descriptor { media_type: media_type.to_owned(), digest, size }))
-            }
-            // What is not told must be computed.
-            _ => self.head_by_get(path, name, scopes).await,
+        let (Some(media_type), Some(digest), Some(size)) = (known, digest, size) else {
+            return self.head_by_get(path, name, scopes).await;
+        };
+        if let Name::Digest(requested) = name {
+            self.compare(&reply, requested)?;
         }
+        Ok(Some(Descriptor { media_type: media_type.to_owned(), digest, size }))
     }
 
     async fn head_by_get(
@@ -76,40 +64,27 @@ impl Host {
         name: Name<'_>,
         scopes: Scopes,
     ) -> Result<Option<Descriptor>, RegistryErrorKind> {
-        Ok(self.manifest_as(path, name, scopes).await?.map(|manifest| manifest.descriptor()))
+        Ok(self.manifest(path, name, scopes).await?.map(|manifest| manifest.descriptor()))
     }
 
-    /// The bytes of `name`, whose digest is what the registry says and what was asked for.
+    /// Fetches a manifest, and verifies that it has the requested digest and the one that the
+    /// registry names.
     pub(super) async fn manifest(
-        &self,
-        path: &str,
-        name: Name<'_>,
-    ) -> Result<Option<Manifest>, RegistryErrorKind> {
-        self.manifest_as(path, name, Scopes::pull(path)).await
-    }
-
-    /// The same, allowed by `scopes`.
-    pub(super) async fn manifest_as(
         &self,
         path: &str,
         name: Name<'_>,
         scopes: Scopes,
     ) -> Result<Option<Manifest>, RegistryErrorKind> {
         let call = self.manifest_call(Method::GET, path, name, scopes).limit(MAX_MANIFEST);
-        let reply = self.send(&call).await?;
-        match reply.status.as_u16() {
-            404 => return Ok(None),
-            200..=299 => {}
-            _ => return Err(self.refusal(&call.scopes, &reply)),
-        }
+        let Some(reply) = self.find(&call).await? else { return Ok(None) };
         let media_type = self.media_type(&reply)?;
         let digest = Digest::of(&reply.body);
-        if let Name::Digest(asked) = name
-            && *asked != digest
+        if let Name::Digest(requested) = name
+            && *requested != digest
         {
             return Err(RegistryErrorKind::WrongDigest {
                 host: self.name.clone(),
-                expected: asked.to_string(),
+                expected: requested.to_string(),
                 found: digest.to_string(),
             });
         }
@@ -117,28 +92,26 @@ impl Host {
         Ok(Some(Manifest { media_type, bytes: reply.body }))
     }
 
-    /// The media type of a manifest, once it is sure that it is one.
+    /// Returns the media type of a manifest, or an error if the body is not a manifest.
     fn media_type(&self, reply: &Reply) -> Result<String, RegistryErrorKind> {
-        let said = reply.media_type().unwrap_or_default();
-        if is_html(said, &reply.body) {
-            return Err(self.unexpected("manifest", "it is text/html"));
+        let header = reply.media_type().unwrap_or_default();
+        if is_html(header, &reply.body) {
+            return Err(self.unexpected("manifest", "it is an HTML page"));
         }
         if let Some(problem) = Manifest::problem(&reply.body) {
-            let said = if said.is_empty() { "nothing" } else { said };
-            let problem = format!("{problem} (it says that it is {})", clean(said, &[]));
+            let header = if header.is_empty() { "none" } else { header };
+            let problem = format!("{problem} (content type: {})", clean(header, &[]));
             return Err(self.unexpected("manifest", problem));
         }
-        // Some registries serve every manifest as plain JSON; then it speaks for itself.
-        let is_told = said.starts_with("application/vnd.");
-        let own = || Manifest::own_media_type(&reply.body);
-        Ok(if is_told {
-            said.to_owned()
-        } else {
-            clean(&own().unwrap_or_else(|| said.to_owned()), &[])
-        })
+        if header.starts_with("application/vnd.") {
+            return Ok(header.to_owned());
+        }
+        // Some registries serve every manifest as plain JSON.
+        let own = Manifest::own_media_type(&reply.body).unwrap_or_else(|| header.to_owned());
+        Ok(clean(&own, &[]))
     }
 
-    /// Sends a manifest; its blobs must be there.
+    /// Sends a manifest, whose blobs must exist.
     pub(super) async fn put_manifest(
         &self,
         path: &str,
@@ -146,10 +119,10 @@ impl Host {
         manifest: &Manifest,
     ) -> Result<(), RegistryErrorKind> {
         let digest = manifest.digest();
-        if let Name::Digest(asked) = name
-            && *asked != digest
+        if let Name::Digest(requested) = name
+            && *requested != digest
         {
-            let problem = format!("the manifest is {digest}, and cannot become {asked}");
+            let problem = format!("the manifest has digest {digest}, not {requested}");
             return Err(RegistryErrorKind::Setup { problem });
         }
         let call = Call::new(Method::PUT, self.manifest_url(path, name), Scopes::push(path))
@@ -159,58 +132,49 @@ impl Host {
         loop {
             let failure = match self.attempt(&call).await {
                 Ok(reply) if reply.status.is_success() => return self.compare(&reply, &digest),
-                Ok(reply) => {
-                    self.put_refused(path, name, manifest, &call, &reply).await?.map(Failure::from)
-                }
-                Err(failure) => Some(failure),
-            };
-            let Some(failure) = failure else {
-                return Ok(());
+                Ok(reply) => match self.explain_refusal(path, name, manifest, &reply).await? {
+                    Some(error) => error.into(),
+                    None => return Ok(()),
+                },
+                Err(failure) => failure,
             };
             let may_be_done = failure.may_be_done();
             let outcome = attempts.wait_after(failure).await;
-            if may_be_done && self.is_there(path, name, &digest).await {
+            if may_be_done && self.has_manifest(path, name, &digest).await {
                 return Ok(());
             }
             outcome?;
         }
     }
 
-    /// What a refusal means: nothing when the manifest is there all the same, a failure that
-    /// may pass, or an error.
-    async fn put_refused(
+    /// Returns the error that a refused manifest means, or `None` if the immutable tag already
+    /// points to the manifest.
+    async fn explain_refusal(
         &self,
         path: &str,
         name: Name<'_>,
         manifest: &Manifest,
-        call: &Call,
         reply: &Reply,
     ) -> Result<Option<RegistryErrorKind>, RegistryErrorKind> {
-        let (refusal, problem) = (self.refusal(&call.scopes, reply), reply.problem());
+        let (status, problem, host) = (reply.status, reply.problem(), self.name.clone());
         if let Name::Tag(tag) = name
-            && says_immutable(reply.status, &problem)
-            && let Some(found) = self.head(path, name).await.ok().flatten()
+            && means_immutable(status, &problem)
+            && let Ok(Some(found)) = self.head(path, name, Scopes::pull(path)).await
         {
-            let wanted = manifest.digest();
-            if found.digest == wanted {
-                return Ok(None);
-            }
-            return Err(RegistryErrorKind::TagImmutable {
-                host: self.name.clone(),
-                tag: tag.to_string(),
-                found: found.digest,
-                wanted,
-            });
+            let (tag, found, wanted) = (tag.to_string(), found.digest, manifest.digest());
+            let is_done = found == wanted;
+            let error = RegistryErrorKind::TagImmutable { host, tag, found, wanted };
+            return Ok((!is_done).then_some(error));
         }
-        if !says_blob_unknown(reply.status, &problem) {
-            return Err(refusal);
-        }
-        let missing = self.missing(path, manifest).await?;
-        // Where none is missing it may pass: registries of several parts need a moment to see it.
-        Ok(Some(RegistryErrorKind::BlobUnknown { host: self.name.clone(), missing }))
+        Ok(Some(if means_blob_unknown(status, &problem) {
+            // If no blob is missing, the registry needs a moment to see them all.
+            RegistryErrorKind::BlobUnknown { host, missing: self.missing(path, manifest).await? }
+        } else {
+            self.refusal(&Scopes::push(path), reply)
+        }))
     }
 
-    /// What of a manifest the registry does not have.
+    /// Returns the digests that the manifest needs and the registry does not have.
     async fn missing(
         &self,
         path: &str,
@@ -224,7 +188,7 @@ impl Host {
             }
         }
         for digest in &needs.manifests {
-            if self.head(path, digest.into()).await?.is_none() {
+            if self.head(path, digest.into(), Scopes::pull(path)).await?.is_none() {
                 missing.push(digest.to_string());
             }
         }
@@ -232,15 +196,14 @@ impl Host {
         Ok(missing)
     }
 
-    async fn is_there(&self, path: &str, name: Name<'_>, digest: &Digest) -> bool {
+    async fn has_manifest(&self, path: &str, name: Name<'_>, digest: &Digest) -> bool {
         let call = self.manifest_call(Method::HEAD, path, name, Scopes::pull(path));
-        let reply = self.attempt(&call).await;
-        let said = reply.as_ref().ok().filter(|reply| reply.status.is_success());
-        said.and_then(Reply::digest).is_some_and(|said| said == digest.to_string())
+        let Ok(reply) = self.attempt(&call).await else { return false };
+        reply.status.is_success() && reply.digest() == Some(&digest.to_string())
     }
 
-    /// Deletes `name`; `false` when it was not there, unless an answer was lost that may have
-    /// said that it is deleted.
+    /// Deletes a tag or a manifest. Returns false if it did not exist, unless an earlier attempt may
+    /// have deleted it.
     pub(super) async fn delete(
         &self,
         path: &str,
@@ -251,19 +214,15 @@ impl Host {
         let mut attempts = Attempts::new(&self.retry, &self.limiter);
         let mut may_be_done = false;
         loop {
-            let reply = match self.attempt(&call).await {
-                Ok(reply) => reply,
+            match self.attempt(&call).await {
+                Ok(reply) if reply.status.is_success() => return Ok(true),
+                Ok(reply) if reply.status.as_u16() == 404 => return Ok(may_be_done),
+                Ok(reply) => return Err(self.refusal(&call.scopes, &reply)),
                 Err(failure) => {
                     may_be_done |= failure.may_be_done();
                     attempts.wait_after(failure).await?;
-                    continue;
                 }
-            };
-            return match reply.status.as_u16() {
-                404 => Ok(may_be_done),
-                200..=299 => Ok(true),
-                _ => Err(self.refusal(&call.scopes, &reply)),
-            };
+            }
         }
     }
 
@@ -277,16 +236,16 @@ impl Host {
     }
 }
 
-/// Whether a refusal may mean that the tag may not move. Registries have no common word for
-/// it, so that what the tag names decides in the end.
-fn says_immutable(status: StatusCode, problem: &Problem) -> bool {
+/// Returns true if a refusal may mean that the tag is immutable. Registries have no common code for
+/// it, so the caller also looks at the tag.
+fn means_immutable(status: StatusCode, problem: &Problem) -> bool {
     matches!(status.as_u16(), 409 | 412)
         || (matches!(status.as_u16(), 400 | 403 | 405)
             && (problem.has(&IMMUTABLE_CODES) || problem.mentions(&IMMUTABLE_WORDS)))
 }
 
-/// Whether a refusal says that something of the manifest is missing.
-fn says_blob_unknown(status: StatusCode, problem: &Problem) -> bool {
+/// Returns true if a refusal means that a blob or a manifest is missing.
+fn means_blob_unknown(status: StatusCode, problem: &Problem) -> bool {
     const CODES: [&str; 3] = ["BLOB_UNKNOWN", "MANIFEST_BLOB_UNKNOWN", "MANIFEST_UNKNOWN"];
     const WORDS: [&str; 3] = ["blob unknown", "unknown blob", "manifest unknown"];
     status.is_client_error() && (problem.has(&CODES) || problem.mentions(&WORDS))
@@ -301,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn immutable_tags_are_known_by_what_registries_say() {
+    fn immutable_tags_are_recognised_for_each_registry() {
         for (status, problem) in [
             // ECR, Harbor, GAR, Docker Hub, Quay.
             (400, problem("TAG_INVALID", "The image tag 'v1' already exists in the repository")),
@@ -312,9 +271,9 @@ mod tests {
             (409, Problem::default()),
         ] {
             let status = StatusCode::from_u16(status).expect("a status");
-            assert!(says_immutable(status, &problem), "{problem}");
+            assert!(means_immutable(status, &problem), "{problem}");
         }
-        assert!(!says_immutable(StatusCode::FORBIDDEN, &problem("DENIED", "access denied")));
-        assert!(!says_immutable(StatusCode::NOT_FOUND, &problem("NAME_UNKNOWN", "")));
+        assert!(!means_immutable(StatusCode::FORBIDDEN, &problem("DENIED", "access denied")));
+        assert!(!means_immutable(StatusCode::NOT_FOUND, &problem("NAME_UNKNOWN", "")));
     }
 }

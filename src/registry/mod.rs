@@ -1,9 +1,10 @@
-//! Registries: who we are to them, and a client of the [distribution specification][spec].
+//! A client of container registries ([distribution specification][spec]), and their credentials.
 //!
-//! [`Registries`] speaks to all of them. A request passes these doors: `client` names what is
-//! asked, `manifests`, `blobs`, `upload`, `tags` and `access` know how the specification asks it,
-//! `authorization` proves who we are and `retry` repeats it, `limiter` delays it, `request` sends it
-//! and follows where it is sent to, `transport` has the connections.
+//! [`Registries`] is the client; start with `client.rs`. It turns each operation into requests
+//! (`manifests`, `blobs`, `upload`, `tags`, `access`), which pass through authentication
+//! (`authorization`, `tokens`), retries (`retry`), the per-host `limiter` and redirects (`request`)
+//! to the connections (`transport`). [`RetryPolicy`] is shared with the clients of clouds and of
+//! GitHub. `credentials` finds the [`Credential`] of a host.
 //!
 //! [spec]: https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 
@@ -46,4 +47,3 @@ pub use options::{HostOptions, Proxies, RegistryOptions, Timeouts};
 pub use payload::Blob;
 pub use problem::Problem;
 pub use retry::{Retry, RetryPolicy, Retryable, retry_after, server_date};
-pub use upload::BlobPush;

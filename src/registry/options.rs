@@ -5,27 +5,23 @@ use std::time::Duration;
 
 use super::{Credentials, RetryPolicy};
 
-/// Everything that the client is told; it reads neither files nor the environment for it.
+/// The configuration of the client, which reads neither files nor the environment.
 #[derive(Clone)]
 pub struct RegistryOptions {
-    /// Who we are to each registry.
     pub credentials: Arc<Credentials>,
-    /// What is special about single registries, by `host[:port]`.
+    /// The options of single registries, by `host[:port]`.
     pub hosts: BTreeMap<String, HostOptions>,
-    /// The proxies on the way.
     pub proxies: Proxies,
-    /// Certificates (PEM) that are trusted beside the system's.
+    /// Certificates (PEM) that are trusted in addition to the system's.
     pub certificates: Vec<u8>,
-    /// URLs of mirrors that are asked before Docker Hub, for reads only.
+    /// URLs of mirrors that are used before Docker Hub, for reads only.
     pub mirrors: Vec<String>,
-    /// How often and for how long a request is repeated.
     pub retry: RetryPolicy,
-    /// How long silence is borne.
     pub timeouts: Timeouts,
 }
 
 impl RegistryOptions {
-    /// The usual options with these credentials: no proxy, no mirror, the system's certificates.
+    /// The default options: no proxy, no mirror, the system's certificates.
     #[must_use]
     pub fn new(credentials: Arc<Credentials>) -> Self {
         Self {
@@ -40,14 +36,14 @@ impl RegistryOptions {
     }
 }
 
-/// What is special about one registry.
+/// The options of one registry.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HostOptions {
-    /// Whether it is spoken to without TLS; where nothing is said, loopback hosts alone are.
+    /// Whether to use HTTP without TLS. The default is true for loopback hosts only.
     pub plain_http: Option<bool>,
-    /// How many requests may be on their way to it at once.
+    /// The maximum number of active requests.
     pub concurrency: usize,
-    /// How many requests may be begun in a second; `None` is as many as there are.
+    /// The maximum number of requests that start in a second. `None` is unlimited.
     pub requests_per_second: Option<f64>,
 }
 
@@ -57,44 +53,42 @@ impl Default for HostOptions {
     }
 }
 
-/// Proxies, as the variables of these names have them.
+/// Proxies, in the format of the environment variables of the same names.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Proxies {
-    /// The URL of the proxy for `http://`.
     pub http: Option<String>,
-    /// The URL of the proxy for `https://`.
     pub https: Option<String>,
-    /// The URL of the proxy for what has none of its own.
+    /// The proxy for schemes without one of their own.
     pub all: Option<String>,
-    /// Hosts, domains and networks that are reached without one, separated by commas.
+    /// Hosts, domains and networks that need no proxy, separated by commas.
     pub no_proxy: Option<String>,
 }
 
 impl fmt::Debug for Proxies {
-    // The URL of a proxy may hold a password.
+    // The URL of a proxy may contain a password.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let said = |url: &Option<String>| url.as_ref().map(|_| "…");
+        let hidden = |url: &Option<String>| url.as_ref().map(|_| "…");
         formatter
             .debug_struct("Proxies")
-            .field("http", &said(&self.http))
-            .field("https", &said(&self.https))
-            .field("all", &said(&self.all))
+            .field("http", &hidden(&self.http))
+            .field("https", &hidden(&self.https))
+            .field("all", &hidden(&self.all))
             .field("no_proxy", &self.no_proxy)
             .finish()
     }
 }
 
-/// How long silence is borne; `None` is for ever. A transfer that goes on is never cut off.
+/// Time-outs; `None` is unlimited. An active transfer never times out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
-    /// Until a connection stands, TLS included.
+    /// The time to connect, including the TLS handshake.
     pub connect: Option<Duration>,
-    /// Between two signs of life of a request. Registries hash a large blob before they answer.
+    /// The time without any activity of a request. Registries hash a large blob before they answer.
     pub idle: Option<Duration>,
 }
 
 impl Timeouts {
-    /// For questions that are not worth a long wait.
+    /// Short time-outs for optional requests.
     #[must_use]
     pub fn brief() -> Self {
         Self { connect: Some(Duration::from_secs(5)), idle: Some(Duration::from_secs(15)) }

@@ -1,4 +1,4 @@
-//! What a request carries, and how it shows that it is alive while it does.
+//! Request bodies, and the activity that keeps a request from timing out.
 
 use std::io::{self, SeekFrom};
 use std::path::PathBuf;
@@ -17,10 +17,10 @@ use tokio_util::io::ReaderStream;
 
 use crate::image::Digest;
 
-/// The largest piece that is handed to a connection at once, in bytes.
+/// The largest piece of a body that is sent at once, in bytes.
 const PIECE: usize = 256 * 1024;
 
-/// Bytes with a digest, in memory or in a file. Cheap to clone.
+/// Content with a digest, in memory or in a file. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Blob {
     digest: Digest,
@@ -35,35 +35,31 @@ enum Content {
 }
 
 impl Blob {
-    /// Bytes in memory.
     #[must_use]
     pub fn of(bytes: Bytes) -> Self {
         let (digest, size) = (Digest::of(&bytes), bytes.len() as u64);
         Self { digest, size, content: Content::Bytes(bytes) }
     }
 
-    /// `size` bytes of a file, beginning at `offset`: a blob of an OCI layout, or of a tar of one.
-    ///
-    /// The registry compares `digest` with what it gets.
+    /// `size` bytes of a file from `offset`, such as a blob in a tar of an OCI layout. The registry
+    /// verifies the digest.
     #[must_use]
     pub fn of_file(path: PathBuf, offset: u64, digest: Digest, size: u64) -> Self {
         Self { digest, size, content: Content::File { path: Arc::new(path), offset } }
     }
 
-    /// The digest of the bytes.
     #[must_use]
     pub fn digest(&self) -> &Digest {
         &self.digest
     }
 
-    /// How many bytes there are.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.size
     }
 }
 
-/// What a request carries; it can be sent again.
+/// A request body that can be sent repeatedly.
 #[derive(Debug, Clone)]
 pub(super) enum Payload {
     Empty,
@@ -80,7 +76,7 @@ impl Payload {
         }
     }
 
-    /// Opens what is to be sent.
+    /// Opens the body for one attempt. Every piece that is sent counts as activity.
     pub(super) async fn open(&self, activity: &Activity) -> io::Result<PayloadBody> {
         let source = match self {
             Self::Empty => Source::Bytes(Bytes::new()),
@@ -103,7 +99,7 @@ impl Payload {
     }
 }
 
-/// A payload on its way.
+/// A payload that is being sent.
 pub(super) struct PayloadBody {
     source: Source,
     left: u64,
@@ -148,7 +144,7 @@ impl Body for PayloadBody {
     }
 }
 
-/// When a request last showed a sign of life.
+/// The time of a request's last activity.
 #[derive(Debug, Clone)]
 pub(super) struct Activity(Arc<Mutex<Instant>>);
 
@@ -161,7 +157,7 @@ impl Activity {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
-    /// Ends when nothing has happened for `limit`.
+    /// Returns once there has been no activity for `limit`.
     pub(super) async fn ceased(&self, limit: Option<Duration>) {
         let Some(limit) = limit else {
             return std::future::pending().await;
@@ -199,7 +195,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_is_too_short_is_no_blob() {
+    async fn a_file_that_is_too_short_is_an_error() {
         let file = tempfile::NamedTempFile::new().expect("a file");
         let blob = Blob::of_file(file.path().to_owned(), 0, Digest::of(b"x"), 1);
         let error = sent(&blob).await.expect_err("too short");
@@ -207,7 +203,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn silence_is_counted_from_the_last_sign_of_life() {
+    async fn inactivity_is_counted_from_the_last_activity() {
         let activity = Activity::new();
         let begun = Instant::now();
         let ceased = activity.ceased(Some(Duration::from_secs(10)));

@@ -6,33 +6,32 @@ use serde_json::Value;
 
 use crate::error::{Queries, redact_queries};
 
-/// The longest text of a registry that is repeated, in characters.
+/// The maximum length of a repeated text, in characters.
 const MAX_MESSAGE: usize = 400;
 
-/// The most errors of one answer that are repeated.
+/// The maximum number of errors of one answer that are repeated.
 const MAX_ERRORS: usize = 5;
 
-/// Shorter secrets would cover every other word.
+/// Shorter secrets are not redacted, because they occur in ordinary words.
 const MIN_REDACTED: usize = 4;
 
-/// What a registry says is wrong, harmless to show: short, without control characters and
-/// without any secret that was sent to it.
+/// The error message of a registry, safe to print: short, without control characters and without
+/// any secret that was sent to it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Problem {
     /// The [error codes][codes], such as `MANIFEST_BLOB_UNKNOWN`.
     ///
     /// [codes]: https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes
     pub codes: Vec<String>,
-    /// What it says to people.
     pub message: String,
 }
 
 impl Problem {
-    /// Reads the body of an answer, of whatever kind it is.
+    /// Reads the body of an error, in any of the known formats.
     pub(super) fn read(body: &[u8], media_type: Option<&str>, secrets: &[SecretString]) -> Self {
         let media_type = media_type.unwrap_or_default();
-        let said = match serde_json::from_slice::<Value>(body) {
-            Ok(value) => of_json(&value),
+        let problem = match serde_json::from_slice::<Value>(body) {
+            Ok(value) => read_json(&value),
             Err(_) if body.is_empty() => Self::default(),
             Err(_) if is_html(media_type, body) => {
                 Self { codes: Vec::new(), message: "an HTML page".to_owned() }
@@ -40,17 +39,17 @@ impl Problem {
             Err(_) => Self { codes: Vec::new(), message: String::from_utf8_lossy(body).into() },
         };
         Self {
-            codes: said.codes.iter().map(|code| clean(code, secrets)).collect(),
-            message: clean(&said.message, secrets),
+            codes: problem.codes.iter().map(|code| clean(code, secrets)).collect(),
+            message: clean(&problem.message, secrets),
         }
     }
 
-    /// Whether one of its codes is one of `codes`.
+    /// Returns true if it has one of these codes.
     pub(super) fn has(&self, codes: &[&str]) -> bool {
         self.codes.iter().any(|code| codes.contains(&code.as_str()))
     }
 
-    /// Whether its message holds one of these, which are in lower case.
+    /// Returns true if the message contains one of these words, given in lower case.
     pub(super) fn mentions(&self, words: &[&str]) -> bool {
         let message = self.message.to_lowercase();
         words.iter().any(|word| message.contains(word))
@@ -58,19 +57,16 @@ impl Problem {
 }
 
 impl fmt::Display for Problem {
-    /// Writes `: CODE: message`, or nothing where nothing was said.
+    /// Writes `: CODE: message`, or nothing if both are missing.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for code in &self.codes {
             write!(formatter, ": {code}")?;
         }
-        match self.message.is_empty() {
-            true => Ok(()),
-            false => write!(formatter, ": {}", self.message),
-        }
+        if self.message.is_empty() { Ok(()) } else { write!(formatter, ": {}", self.message) }
     }
 }
 
-fn of_json(value: &Value) -> Problem {
+fn read_json(value: &Value) -> Problem {
     let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
     if let Some(errors) = value.get("errors").and_then(Value::as_array) {
         let errors = || errors.iter().take(MAX_ERRORS);
@@ -94,12 +90,12 @@ pub(super) fn is_html(media_type: &str, body: &[u8]) -> bool {
     media_type.trim_start().starts_with("text/html") || begins("<!doctype html") || begins("<html")
 }
 
-/// Text of someone else that is safe to print: one line without control characters, without
-/// marks that reorder it, without secrets, and not long.
+/// Makes a foreign text safe to print: one short line without control characters, direction marks
+/// and secrets.
 pub(super) fn clean(text: &str, secrets: &[SecretString]) -> String {
     let mut text = text.to_owned();
     let mut secrets: Vec<&str> = secrets.iter().map(ExposeSecret::expose_secret).collect();
-    // The longest first: a shorter one within it would leave its tail.
+    // The longest first: one of them may contain another.
     secrets.sort_by_key(|secret| Reverse(secret.len()));
     for secret in secrets.into_iter().filter(|secret| secret.len() >= MIN_REDACTED) {
         text = text.replace(secret, "…");
@@ -107,7 +103,8 @@ pub(super) fn clean(text: &str, secrets: &[SecretString]) -> String {
     let text = redact_queries(&text, Queries::All).unwrap_or(text);
     let words = text.split(|character: char| character.is_whitespace() || character.is_control());
     let line = words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
-    let mut shown: Vec<char> = line.chars().filter(|character| !reorders(*character)).collect();
+    let mut shown: Vec<char> =
+        line.chars().filter(|character| !is_direction_mark(*character)).collect();
     if shown.len() > MAX_MESSAGE {
         shown.truncate(MAX_MESSAGE - 1);
         shown.push('…');
@@ -115,8 +112,8 @@ pub(super) fn clean(text: &str, secrets: &[SecretString]) -> String {
     shown.into_iter().collect()
 }
 
-/// Unicode's marks of direction, and those that have no width.
-fn reorders(character: char) -> bool {
+/// Returns true for Unicode's direction marks and characters without width.
+fn is_direction_mark(character: char) -> bool {
     matches!(character, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{061c}' | '\u{feff}')
 }
 
@@ -129,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_of_every_shape_are_read() {
+    fn all_formats_of_errors_are_read() {
         let errors = r#"{"errors":[{"code":"DENIED","message":"no","detail":{}}]}"#;
         assert_eq!(read(errors), ": DENIED: no");
         assert_eq!(read(r#"{"errors":[{"code":"DENIED"},{"code":"DENIED"}]}"#), ": DENIED");
@@ -149,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sent_is_not_repeated() {
+    fn secrets_are_not_repeated() {
         let secrets = [SecretString::from("hunter2")];
         let problem = Problem::read(b"bad password 'hunter2'", None, &secrets);
         assert_eq!(problem.message, "bad password '…'");

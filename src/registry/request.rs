@@ -1,4 +1,4 @@
-//! One request and its answer, wherever redirects lead.
+//! One request and its answer, across redirects.
 
 use std::io;
 use std::sync::Arc;
@@ -15,20 +15,20 @@ use super::limiter::RateLimiter;
 use super::payload::{Activity, Payload};
 use super::retry::{retry_after, server_date};
 use super::scopes::Scopes;
-use super::transport::{authority, silent, unreachable};
+use super::transport::{authority, timed_out, unreachable};
 use super::{Problem, RegistryErrorKind};
 use crate::image::Digest;
 
-/// As much of an error's body as is read, in bytes.
+/// The maximum number of bytes that are read of an error's body.
 const MAX_ERROR: u64 = 64 * 1024;
 
-/// How many redirects are followed.
+/// The maximum number of redirects that are followed.
 const MAX_REDIRECTS: usize = 5;
 
-/// The header in which a registry tells what it has.
+/// The header with the digest of the content.
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 
-/// What is asked of a registry.
+/// A request to a registry.
 #[derive(Clone)]
 pub(super) struct Call {
     pub(super) method: Method,
@@ -36,7 +36,7 @@ pub(super) struct Call {
     pub(super) scopes: Scopes,
     pub(super) headers: HeaderMap,
     pub(super) payload: Payload,
-    /// The most bytes that the body of a success may have.
+    /// The maximum size of a successful answer's body, in bytes.
     pub(super) limit: u64,
 }
 
@@ -72,43 +72,40 @@ impl Call {
     }
 }
 
-/// What is sent along to prove who we are.
+/// The `Authorization` header of a request.
 #[derive(Clone, Default)]
-pub(super) struct Proof {
-    pub(super) header: Option<HeaderValue>,
-    /// What must not come back in a message.
+pub(super) struct AuthHeader {
+    pub(super) value: Option<HeaderValue>,
+    /// Secrets that must not appear in messages.
     pub(super) secrets: Vec<SecretString>,
     pub(super) anonymous: bool,
-    /// Whether there is an identity token, which the registry cannot be shown.
+    /// Whether an identity token is configured, which only a token server accepts.
     pub(super) has_unused_token: bool,
 }
 
-impl Proof {
-    /// Nobody's.
+impl AuthHeader {
     pub(super) fn none() -> Self {
         Self { anonymous: true, ..Self::default() }
     }
 
-    /// Somebody's: what is sent, and what must not come back in a message.
-    pub(super) fn of(header: Option<HeaderValue>, secrets: Vec<SecretString>) -> Self {
-        Self { header, secrets, ..Self::default() }
+    pub(super) fn new(value: Option<HeaderValue>, secrets: Vec<SecretString>) -> Self {
+        Self { value, secrets, ..Self::default() }
     }
 
-    /// That of somebody whose identity token is for a token server, where there is none.
+    /// No header, for an identity token where the registry has no token server.
     pub(super) fn unused_token() -> Self {
         Self { has_unused_token: true, ..Self::none() }
     }
 }
 
-/// What was answered, with its whole body.
+/// An answer with its whole body.
 pub(super) struct Reply {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
     /// The URL that answered, after redirects.
     pub(super) url: Url,
-    /// What the request was sent with.
-    pub(super) proof: Proof,
+    pub(super) auth: AuthHeader,
 }
 
 impl Reply {
@@ -122,52 +119,51 @@ impl Reply {
         value.split(';').next().map(str::trim).filter(|value| !value.is_empty())
     }
 
-    /// The digest that the registry names, as it is written; those of other algorithms than
-    /// ours say nothing that can be compared.
+    /// Returns the digest that the registry names, unless it has another algorithm than ours.
     pub(super) fn digest(&self) -> Option<&str> {
         self.header(&CONTENT_DIGEST)
             .filter(|text| text.split_once(':').is_none_or(|(algorithm, _)| algorithm == "sha256"))
     }
 
     pub(super) fn problem(&self) -> Problem {
-        Problem::read(&self.body, self.media_type(), &self.proof.secrets)
+        Problem::read(&self.body, self.media_type(), &self.auth.secrets)
     }
 }
 
 impl Host {
-    /// Sends a request and reads the answer; follows redirects of those that only read.
-    ///
-    /// What proves who we are goes to the origin of the first URL alone.
-    pub(super) async fn carry(
+    /// Sends a request and reads the answer. Follows redirects of `GET` and `HEAD`, with the
+    /// `Authorization` header only as long as the origin stays the same.
+    pub(super) async fn exchange(
         &self,
         call: &Call,
-        proof: &Proof,
+        auth: &AuthHeader,
         limiter: &RateLimiter,
     ) -> Result<Reply, RegistryErrorKind> {
         let _permit = limiter.acquire().await;
         let mut url = call.url.clone();
-        let mut proof = proof.clone();
+        let mut auth = auth.clone();
         for _ in 0..=MAX_REDIRECTS {
             let activity = Activity::new();
             let reach = self.reach(&url).await?;
-            let request = request(call, &url, &proof, &activity).await?;
+            let request = request(call, &url, &auth, &activity).await?;
             let response = self.shared.transport.send(reach, request, &activity).await?;
-            // What a cache kept has an old date.
+            // The date of a cached answer is old.
             let is_fresh = url == call.url && !response.headers().contains_key(AGE);
             if let Some(theirs) = server_date(response.headers()).filter(|_| is_fresh) {
                 self.clock.compare(theirs, SystemTime::now());
             }
             if !call.may_be_redirected() || !is_redirect(response.status()) {
-                return self.read(call, response, url, proof).await;
+                return self.read(call, response, url, auth).await;
             }
             let next = location(&url, response.headers());
-            let next = next.ok_or_else(|| self.unexpected("redirect", "it leads nowhere"))?;
+            let next =
+                next.ok_or_else(|| self.unexpected("redirect", "it has no valid `Location`"))?;
             if next.origin() != url.origin() {
-                proof.header = None;
+                auth.value = None;
             }
             url = next;
         }
-        Err(self.elsewhere(&url, "after too many redirects"))
+        Err(self.forbidden_target(&url, "after too many redirects"))
     }
 
     async fn read(
@@ -175,7 +171,7 @@ impl Host {
         call: &Call,
         mut response: Response,
         url: Url,
-        proof: Proof,
+        auth: AuthHeader,
     ) -> Result<Reply, RegistryErrorKind> {
         let (status, headers) = (response.status(), response.headers().clone());
         let limit = if status.is_success() { call.limit } else { MAX_ERROR };
@@ -185,13 +181,13 @@ impl Host {
             let piece = tokio::select! {
                 piece = response.chunk() => piece,
                 () = activity.ceased(self.shared.transport.timeouts().idle) => {
-                    return Err(silent(&url));
+                    return Err(timed_out(&url));
                 }
             };
             let piece = match piece {
                 Ok(Some(piece)) => piece,
                 Ok(None) => break,
-                // The status counts; what it says of itself is missing then.
+                // The status is enough, even without the rest of the message.
                 Err(_) if !status.is_success() => break,
                 Err(error) => return Err(unreachable(&url, error)),
             };
@@ -206,15 +202,15 @@ impl Host {
             }
             body.extend_from_slice(&piece);
         }
-        Ok(Reply { status, headers, body: body.freeze(), url, proof })
+        Ok(Reply { status, headers, body: body.freeze(), url, auth })
     }
 
-    /// The failure that an answer is.
+    /// Returns the error for an answer.
     pub(super) fn refusal(&self, scopes: &Scopes, reply: &Reply) -> RegistryErrorKind {
         match reply.status.as_u16() {
-            401 | 403 if self.is_home(&reply.url) => self.denied(scopes, reply),
+            401 | 403 if self.is_own_origin(&reply.url) => self.denied(scopes, reply),
             status => RegistryErrorKind::Status {
-                host: self.shown(&reply.url),
+                host: self.display_host(&reply.url),
                 status,
                 problem: reply.problem(),
                 wait: retry_after(&reply.headers, SystemTime::now()),
@@ -222,18 +218,18 @@ impl Host {
         }
     }
 
-    /// The failure that says who may not do what.
+    /// Returns the error for an answer that denies permission.
     pub(super) fn denied(&self, scopes: &Scopes, reply: &Reply) -> RegistryErrorKind {
         let (host, scope) = (self.name.clone(), scopes.to_string());
         let (status, problem) = (reply.status.as_u16(), reply.problem());
-        if reply.proof.has_unused_token {
+        if reply.auth.has_unused_token {
             return RegistryErrorKind::NoTokenServer { host, scope, status, problem };
         }
-        let (anonymous, clock) = (reply.proof.anonymous, self.clock.problem());
+        let (anonymous, clock) = (reply.auth.anonymous, self.clock.problem());
         RegistryErrorKind::Denied { host, scope, status, problem, anonymous, clock }
     }
 
-    /// The digest that the registry names must be the one that the bytes have.
+    /// Checks that the digest that the registry names, if any, is `digest`.
     pub(super) fn compare(&self, reply: &Reply, digest: &Digest) -> Result<(), RegistryErrorKind> {
         match reply.digest() {
             Some(named) if named != digest.to_string() => Err(RegistryErrorKind::WrongDigest {
@@ -245,7 +241,7 @@ impl Host {
         }
     }
 
-    /// An answer that breaks the specification.
+    /// Returns the error for an answer that violates the specification.
     pub(super) fn unexpected(
         &self,
         expected: &'static str,
@@ -255,27 +251,27 @@ impl Host {
         RegistryErrorKind::Unexpected { host, expected, problem: problem.into() }
     }
 
-    /// The host of a URL, by the name that the user knows it by.
-    pub(super) fn shown(&self, url: &Url) -> String {
-        if self.is_home(url) { self.name.clone() } else { authority(url) }
+    /// Returns the host of a URL for messages: as in references, if it is this registry.
+    pub(super) fn display_host(&self, url: &Url) -> String {
+        if self.is_own_origin(url) { self.name.clone() } else { authority(url) }
     }
 }
 
 async fn request(
     call: &Call,
     url: &Url,
-    proof: &Proof,
+    auth: &AuthHeader,
     activity: &Activity,
 ) -> Result<reqwest::Request, RegistryErrorKind> {
     let source = |error: io::Error| RegistryErrorKind::Source(Arc::new(error));
     let mut request = reqwest::Request::new(call.method.clone(), url.clone());
     *request.headers_mut() = call.headers.clone();
-    if let Some(header) = &proof.header {
-        request.headers_mut().insert(AUTHORIZATION, header.clone());
+    if let Some(value) = &auth.value {
+        request.headers_mut().insert(AUTHORIZATION, value.clone());
     }
     match &call.payload {
-        // The length is said even where it is nothing: some registries ask for it.
-        Payload::Empty if matches!(call.method, Method::POST | Method::PUT | Method::PATCH) => {
+        // Some registries require the header even if it is zero.
+        Payload::Empty if matches!(call.method, Method::POST | Method::PUT) => {
             request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
         Payload::Empty => {}
@@ -288,9 +284,9 @@ async fn request(
     Ok(request)
 }
 
-/// Where an answer's `Location` leads, seen from the URL that was asked.
-pub(super) fn location(asked: &Url, headers: &HeaderMap) -> Option<Url> {
-    asked.join(headers.get(LOCATION)?.to_str().ok()?).ok()
+/// Resolves an answer's `Location` against the URL of the request.
+pub(super) fn location(requested: &Url, headers: &HeaderMap) -> Option<Url> {
+    requested.join(headers.get(LOCATION)?.to_str().ok()?).ok()
 }
 
 fn is_redirect(status: StatusCode) -> bool {

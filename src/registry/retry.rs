@@ -187,6 +187,12 @@ mod tests {
     use super::super::{HostOptions, Problem};
     use super::*;
 
+    impl Retryable for Retry {
+        fn retry(&self) -> Retry {
+            *self
+        }
+    }
+
     fn headers(pairs: &[(http::HeaderName, &str)]) -> HeaderMap {
         let pairs = pairs.iter();
         pairs
@@ -241,11 +247,6 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn run_repeats_until_success_a_final_error_or_the_last_attempt() {
-        impl Retryable for Retry {
-            fn retry(&self) -> Retry {
-                *self
-            }
-        }
         let policy = RetryPolicy::default();
         let run = async |errors: &[Retry]| {
             let (started, mut attempts) = (Instant::now(), 0);

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// What a token is to allow: a set of [scopes][scope] such as `repository:acme/base:pull,push`.
+/// The permissions of a token: a set of [scopes][scope] such as `repository:acme/base:pull,push`.
 ///
 /// [scope]: https://distribution.github.io/distribution/spec/auth/scope/
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,11 +20,11 @@ impl Scopes {
         Self::default().and([&format!("repository:{path}:delete")])
     }
 
-    /// These and those; the actions on one thing are written together.
+    /// Adds scopes, and joins the actions on one resource.
     pub(super) fn and<'a>(&self, others: impl IntoIterator<Item = &'a String>) -> Self {
         let mut all = self.clone();
         for scope in others {
-            // The name in the middle may hold a colon itself: `host:5000/acme/base`.
+            // The name in the middle may contain a colon: `host:5000/acme/base`.
             let (resource, actions) = scope.rsplit_once(':').unwrap_or((scope, ""));
             let known = all.0.entry(resource.to_owned()).or_default();
             known.extend(actions.split(',').map(str::to_owned));
@@ -32,7 +32,7 @@ impl Scopes {
         all
     }
 
-    /// Each as a token server reads it.
+    /// Returns each scope in the syntax of token servers.
     pub(super) fn texts(&self) -> Vec<String> {
         let text = |(resource, actions): (&String, &BTreeSet<String>)| {
             let actions: Vec<_> = actions.iter().map(String::as_str).collect();
@@ -57,11 +57,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn actions_on_one_thing_are_joined() {
-        let asked = ["repository:a/b:push,pull".to_owned(), "registry:catalog:*".to_owned()];
-        let scopes = Scopes::pull("a/b").and(&asked);
+    fn actions_on_one_resource_are_joined() {
+        let requested = ["repository:a/b:push,pull".to_owned(), "registry:catalog:*".to_owned()];
+        let scopes = Scopes::pull("a/b").and(&requested);
         assert_eq!(scopes.texts(), ["registry:catalog:*", "repository:a/b:pull,push"]);
-        assert_eq!(Scopes::push("a/b").and(&asked[..1]), Scopes::push("a/b"));
+        assert_eq!(Scopes::push("a/b").and(&requested[..1]), Scopes::push("a/b"));
         assert_eq!(Scopes::pull("a/b").to_string(), "`repository:a/b:pull`");
     }
 }

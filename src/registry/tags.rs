@@ -11,38 +11,32 @@ use super::request::{Call, Reply};
 use super::scopes::Scopes;
 use crate::image::Tag;
 
-/// The most bytes of one page.
+/// The maximum size of a page, in bytes.
 const MAX_PAGE: u64 = 8 * 1024 * 1024;
 
-/// The most pages that are read; at a thousand tags each, more than any repository has.
+/// The maximum number of pages, of a thousand tags each.
 const MAX_PAGES: usize = 1000;
 
 #[derive(Deserialize)]
 struct Page {
-    // Some registries write `null` for none.
+    // Some registries send `null` if there are none.
     tags: Option<Vec<String>>,
 }
 
 impl Host {
-    /// Every tag of a repository, in the registry's order; `None` when there is no such
-    /// repository.
+    /// Returns all tags of a repository in the registry's order, or `None` if it does not exist.
     pub(super) async fn tags(&self, path: &str) -> Result<Option<Vec<String>>, RegistryErrorKind> {
         let mut url = self.url(&format!("{path}/tags/list"));
         url.query_pairs_mut().append_pair("n", "1000");
         let mut tags = Vec::new();
         for _ in 0..MAX_PAGES {
             let call = Call::new(Method::GET, url.clone(), Scopes::pull(path)).limit(MAX_PAGE);
-            let reply = self.send(&call).await?;
-            match reply.status.as_u16() {
-                404 => return Ok(None),
-                200..=299 => {}
-                _ => return Err(self.refusal(&call.scopes, &reply)),
-            }
+            let Some(reply) = self.find(&call).await? else { return Ok(None) };
             let page: Page = serde_json::from_slice(&reply.body).map_err(|_| {
-                let said = super::problem::clean(reply.media_type().unwrap_or("nothing"), &[]);
-                self.unexpected("list of tags", format!("it says that it is {said}"))
+                let media_type = super::problem::clean(reply.media_type().unwrap_or("none"), &[]);
+                self.unexpected("list of tags", format!("its content type is {media_type}"))
             })?;
-            // What is no tag cannot be asked for, and may not be fit to print.
+            // Invalid tags cannot be looked up, and may not be safe to print.
             let page = page.tags.unwrap_or_default().into_iter();
             tags.extend(page.filter(|tag| tag.parse::<Tag>().is_ok()));
             match self.next_page(&url, &reply)? {
@@ -50,28 +44,30 @@ impl Host {
                 None => return Ok(Some(tags)),
             }
         }
-        Err(self.unexpected("list of tags", "it does not end"))
+        Err(self.unexpected("list of tags", "it has too many pages"))
     }
 
-    /// The next page, at this registry alone.
-    fn next_page(&self, asked: &Url, reply: &Reply) -> Result<Option<Url>, RegistryErrorKind> {
+    /// Returns the URL of the next page, which must be at this registry.
+    fn next_page(&self, requested: &Url, reply: &Reply) -> Result<Option<Url>, RegistryErrorKind> {
         let mut links = reply.headers.get_all(LINK).into_iter();
         let Some(target) = links.find_map(|link| next(link.to_str().ok()?)) else {
             return Ok(None);
         };
-        let next = asked.join(target);
-        let next = next.map_err(|_| self.unexpected("list of tags", "its next page has no URL"))?;
-        if !self.is_home(&next) {
-            return Err(self.elsewhere(&next, "for the rest of a list of tags"));
+        let next = requested.join(target);
+        let next = next.map_err(|_| {
+            self.unexpected("list of tags", "the link to its next page is not a URL")
+        })?;
+        if !self.is_own_origin(&next) {
+            return Err(self.forbidden_target(&next, "which is not the registry of the tags"));
         }
-        if next == *asked {
-            return Err(self.unexpected("list of tags", "its next page is itself"));
+        if next == *requested {
+            return Err(self.unexpected("list of tags", "its next page is the same page"));
         }
         Ok(Some(next))
     }
 }
 
-/// The target of `<target>; rel="next"` ([RFC 8288](https://www.rfc-editor.org/rfc/rfc8288)).
+/// Returns the target of `<target>; rel="next"` ([RFC 8288](https://www.rfc-editor.org/rfc/rfc8288)).
 fn next(link: &str) -> Option<&str> {
     let mut rest = link;
     while let Some((_, after)) = rest.split_once('<') {

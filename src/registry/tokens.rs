@@ -1,4 +1,4 @@
-//! Tokens: what a token server gives for credentials, kept until shortly before its end.
+//! Tokens of token servers, cached until shortly before they expire.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,15 +15,15 @@ use tokio::time::Instant;
 use super::RegistryErrorKind;
 use super::scopes::Scopes;
 
-/// How long a token is good for when its server does not say, in seconds ([specification][token]).
+/// The default lifetime of a token, in seconds ([specification][token]).
 ///
 /// [token]: https://distribution.github.io/distribution/spec/auth/token/
 const DEFAULT_LIFE: u64 = 60;
 
-/// How long before its end a token is no longer used: the request must still arrive.
+/// A token is not used any more for this time before it expires: the request must still arrive.
 const MARGIN: Duration = Duration::from_secs(30);
 
-/// What a token server answers.
+/// The answer of a token server.
 #[derive(Deserialize)]
 struct Answer {
     token: Option<SecretString>,
@@ -34,14 +34,14 @@ struct Answer {
     issued_at: Option<String>,
 }
 
-/// A token of one set of scopes.
+/// A token for one set of scopes.
 #[derive(Clone)]
 pub(super) struct Token {
     secret: SecretString,
-    good_until: Instant,
-    /// When its server says that it was issued.
+    expires: Instant,
+    /// The time of issue by the server's clock.
     pub(super) issued: Option<SystemTime>,
-    /// Tells one token from the next in its slot.
+    /// Distinguishes the tokens of a slot.
     serial: u64,
 }
 
@@ -54,15 +54,14 @@ impl fmt::Debug for Token {
 impl Token {
     /// Reads the answer of a token server.
     ///
-    /// Its life counts from now and by our own steady clock, so that a wrong time of day on
-    /// either side does no harm here.
+    /// Its lifetime is counted with the monotonic clock, so that a wrong time of day on either side
+    /// does not matter here.
     pub(super) fn read(body: &[u8]) -> Result<Self, &'static str> {
-        // serde's own message is left out: it quotes what it did not expect.
-        let answer: Answer =
-            serde_json::from_slice(body).map_err(|_| "it is not the JSON of one")?;
+        // The message of serde is left out, because it quotes the answer.
+        let answer: Answer = serde_json::from_slice(body).map_err(|_| "it is not valid JSON")?;
         let filled = |token: &SecretString| !token.expose_secret().is_empty();
         let secret = answer.token.filter(filled).or(answer.access_token.filter(filled));
-        let secret = secret.ok_or("it holds none")?;
+        let secret = secret.ok_or("it contains no token")?;
         let seconds = answer.expires_in.filter(|seconds| seconds.is_finite() && *seconds > 0.0);
         let life = seconds.map_or(Duration::from_secs(DEFAULT_LIFE), |seconds| {
             Duration::try_from_secs_f64(seconds.min(86_400.0)).unwrap_or_default()
@@ -70,7 +69,7 @@ impl Token {
         let issued = answer.issued_at.and_then(|text| text.parse::<jiff::Timestamp>().ok());
         Ok(Self {
             issued: issued.map(SystemTime::from).or_else(|| issued_by_claim(&secret)),
-            good_until: Instant::now() + life - MARGIN.min(life / 4),
+            expires: Instant::now() + life - MARGIN.min(life / 4),
             secret,
             serial: 0,
         })
@@ -81,7 +80,7 @@ impl Token {
     }
 }
 
-/// The time in a JSON web token's `iat`, where the token is one.
+/// Returns the time in `iat`, if the token is a JSON web token.
 fn issued_by_claim(token: &SecretString) -> Option<SystemTime> {
     #[derive(Deserialize)]
     struct Claims {
@@ -92,14 +91,14 @@ fn issued_by_claim(token: &SecretString) -> Option<SystemTime> {
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(claims.iat))
 }
 
-/// The tokens of one registry.
+/// The cached tokens of one registry.
 #[derive(Default)]
 pub(super) struct Tokens {
     slots: Mutex<HashMap<Scopes, Arc<Slot>>>,
 }
 
-/// The token of one set of scopes. Whoever needs it while it is being fetched waits for it, and
-/// shares what comes of it, be it a failure.
+/// The latest token for one set of scopes, or why there is none. Requests that need it while it is
+/// being fetched wait and share the result.
 #[derive(Default)]
 struct Slot {
     latest: tokio::sync::Mutex<Option<Result<Token, RegistryErrorKind>>>,
@@ -107,7 +106,7 @@ struct Slot {
 }
 
 impl Tokens {
-    /// The token for `scopes`, and whether it was fetched just now.
+    /// Returns the token for `scopes`, and whether it was fetched just now.
     pub(super) async fn get(
         &self,
         scopes: &Scopes,
@@ -118,7 +117,7 @@ impl Tokens {
         let mut latest = slot.latest.lock().await;
         let fetched_meanwhile = slot.fetches.load(Ordering::Acquire) != before;
         match &*latest {
-            Some(Ok(token)) if token.good_until > Instant::now() => {
+            Some(Ok(token)) if token.expires > Instant::now() => {
                 return Ok((token.clone(), fetched_meanwhile));
             }
             Some(Err(failure)) if fetched_meanwhile => return Err(failure.clone()),
@@ -131,8 +130,8 @@ impl Tokens {
         outcome.map(|token| (token, true))
     }
 
-    /// Forgets a token that was refused, unless there is a newer one already.
-    pub(super) async fn refused(&self, scopes: &Scopes, token: &Token) {
+    /// Removes a token that was refused, unless there is already a newer one.
+    pub(super) async fn remove(&self, scopes: &Scopes, token: &Token) {
         let slot = self.slot(scopes);
         let mut latest = slot.latest.lock().await;
         if matches!(&*latest, Some(Ok(known)) if known.serial == token.serial) {
@@ -157,8 +156,8 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_token_is_left_before_its_end() {
-        let life = |text| read(text).good_until.duration_since(Instant::now()).as_secs();
+    async fn a_token_is_renewed_before_it_expires() {
+        let life = |text| read(text).expires.duration_since(Instant::now()).as_secs();
         assert_eq!(life(r#"{"token":"t","expires_in":300}"#), 270);
         assert_eq!(life(r#"{"access_token":"t","expires_in":40}"#), 30);
         assert_eq!(life(r#"{"token":"","access_token":"t"}"#), 45);
@@ -167,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_token_is_told_without_its_text() {
+    fn errors_do_not_quote_the_answer() {
         for body in [r#"{"token":5}"#, "canary", r#"{"token":["canary"]}"#, "{}"] {
             let problem = Token::read(body.as_bytes()).expect_err("no token");
             assert!(!problem.contains("canary"));
@@ -184,7 +183,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn those_who_wait_share_what_comes() {
+    async fn concurrent_requests_share_one_fetch() {
         let (tokens, fetches) = (Tokens::default(), AtomicUsize::new(0));
         let scopes = Scopes::pull("acme/base");
         let count = &fetches;
@@ -192,9 +191,10 @@ mod tests {
             tokens.get(&scopes, async move {
                 count.fetch_add(1, Ordering::SeqCst);
                 tokio::task::yield_now().await;
-                match good {
-                    true => Ok(read(r#"{"token":"t","expires_in":300}"#)),
-                    false => Err(RegistryErrorKind::Setup { problem: "broken".to_owned() }),
+                if good {
+                    Ok(read(r#"{"token":"t","expires_in":300}"#))
+                } else {
+                    Err(RegistryErrorKind::Setup { problem: "broken".to_owned() })
                 }
             })
         };
@@ -204,14 +204,14 @@ mod tests {
 
         let found = futures_util::future::join_all((0..5).map(|_| get(true))).await;
         assert!(found.iter().all(Result::is_ok));
-        let (token, fresh) = get(true).await.expect("a token");
-        assert!(!fresh);
+        let (token, is_fresh) = get(true).await.expect("a token");
+        assert!(!is_fresh);
         assert_eq!(fetches.swap(0, Ordering::SeqCst), 1);
 
-        tokens.refused(&scopes, &token).await;
+        tokens.remove(&scopes, &token).await;
         let (newer, _) = get(true).await.expect("a token");
-        // Another request that was refused with the old token does not cost the new one.
-        tokens.refused(&scopes, &token).await;
+        // A request that was refused with the old token does not remove the new one.
+        tokens.remove(&scopes, &token).await;
         assert_eq!(get(true).await.expect("a token").0.serial, newer.serial);
         assert_eq!(fetches.load(Ordering::SeqCst), 1);
     }

@@ -1,4 +1,4 @@
-//! Connections: certificates, proxies, time-outs.
+//! HTTP connections to registries: certificates, proxies and time-outs.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -15,28 +15,25 @@ use super::payload::Activity;
 use super::{Proxies, RegistryErrorKind, RegistryOptions, Timeouts};
 use crate::error::one_line;
 
-/// How basegen names itself to registries.
 const USER_AGENT: &str = concat!("basegen/", env!("CARGO_PKG_VERSION"));
 
-/// Makes connections and keeps them open, a set of them for each [`Reach`].
+/// HTTP clients with their open connections, one for each [`Reach`] and [`Route`].
 pub(super) struct Transport {
     certificates: Vec<CertificateDer<'static>>,
     proxies: Vec<Proxy>,
     proxy_hosts: Arc<[String]>,
     timeouts: Timeouts,
     tls: OnceLock<ClientConfig>,
-    clients: Mutex<HashMap<(Reach, Way), Client>>,
+    clients: Mutex<HashMap<(Reach, Route), Client>>,
 }
 
-/// What a client must be able to do. Reading the system's certificates takes a while, so that
-/// clients which need none are made without.
+/// The capabilities of a client. Clients without TLS are created faster, because they do not load
+/// the system's certificates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Way {
-    /// To this machine, past every proxy.
-    Direct,
-    DirectTls,
-    Usual,
-    UsualTls,
+struct Route {
+    /// Whether requests go to this machine, without a proxy.
+    is_direct: bool,
+    is_tls: bool,
 }
 
 impl Transport {
@@ -44,9 +41,9 @@ impl Transport {
         let certificates: Result<Vec<_>, _> =
             CertificateDer::pem_slice_iter(&options.certificates).collect();
         let certificates = certificates
-            .map_err(|error| setup(format!("the extra certificates are no PEM: {error}")))?;
+            .map_err(|error| setup(format!("the extra certificates are not valid PEM: {error}")))?;
         if certificates.is_empty() && !options.certificates.trim_ascii().is_empty() {
-            return Err(setup("the extra certificates hold none".to_owned()));
+            return Err(setup("the extra certificates contain no certificate".to_owned()));
         }
         Ok(Self {
             certificates,
@@ -62,7 +59,7 @@ impl Transport {
         self.timeouts
     }
 
-    /// Sends a request and waits for the head of its answer.
+    /// Sends a request and waits for the status and headers of the answer.
     pub(super) async fn send(
         &self,
         reach: Reach,
@@ -73,47 +70,40 @@ impl Transport {
         let client = self.client(reach, &url)?;
         tokio::select! {
             answer = client.execute(request) => answer.map_err(|error| unreachable(&url, error)),
-            () = activity.ceased(self.timeouts.idle) => Err(silent(&url)),
+            () = activity.ceased(self.timeouts.idle) => Err(timed_out(&url)),
         }
     }
 
     pub(super) fn client(&self, reach: Reach, url: &Url) -> Result<Client, RegistryErrorKind> {
-        let way = match (is_loopback(url), url.scheme() == "https") {
-            (true, false) => Way::Direct,
-            (true, true) => Way::DirectTls,
-            (false, false) => Way::Usual,
-            (false, true) => Way::UsualTls,
-        };
+        let route = Route { is_direct: is_loopback(url), is_tls: url.scheme() == "https" };
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = clients.get(&(reach, way)) {
+        if let Some(client) = clients.get(&(reach, route)) {
             return Ok(client.clone());
         }
-        let client = self.connect(reach, way)?;
-        clients.insert((reach, way), client.clone());
+        let client = self.build_client(reach, route)?;
+        clients.insert((reach, route), client.clone());
         Ok(client)
     }
 
-    fn connect(&self, reach: Reach, way: Way) -> Result<Client, RegistryErrorKind> {
-        // An HTTPS proxy is spoken to with TLS whatever lies behind it.
-        let with_tls = way != Way::Direct && (way != Way::Usual || !self.proxies.is_empty());
-        let tls = match with_tls {
-            true => self.tls()?,
-            false => client_config(RootCertStore::empty())?,
-        };
+    fn build_client(&self, reach: Reach, route: Route) -> Result<Client, RegistryErrorKind> {
+        // The proxy itself may use TLS.
+        let needs_tls = route.is_tls || (!route.is_direct && !self.proxies.is_empty());
+        let tls = if needs_tls { self.tls()? } else { client_config(RootCertStore::empty())? };
         let mut builder = Client::builder()
             .user_agent(USER_AGENT)
             .tls_backend_preconfigured(tls)
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
             .retry(reqwest::retry::never())
-            // Proxies are told to us; without this the library asks the environment.
+            // Without this, reqwest reads the proxies from the environment.
             .no_proxy();
         if let Some(limit) = self.timeouts.connect {
             builder = builder.connect_timeout(limit);
         }
-        if matches!(way, Way::Usual | Way::UsualTls) {
-            builder =
-                self.proxies.iter().fold(builder, |builder, proxy| builder.proxy(proxy.clone()));
+        if !route.is_direct {
+            for proxy in &self.proxies {
+                builder = builder.proxy(proxy.clone());
+            }
         }
         if reach != Reach::Named {
             let named = Arc::clone(&self.proxy_hosts);
@@ -122,13 +112,13 @@ impl Transport {
         builder.build().map_err(|error| setup(one_line(&error.without_url())))
     }
 
-    /// TLS that trusts the system's certificates and the extra ones.
+    /// Returns the TLS configuration, with the system's certificates and the extra ones.
     fn tls(&self) -> Result<ClientConfig, RegistryErrorKind> {
         if let Some(config) = self.tls.get() {
             return Ok(config.clone());
         }
         let mut roots = RootCertStore::empty();
-        // Single certificates that cannot be read are the system's concern, not ours.
+        // Unreadable certificates of the system are ignored.
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         for certificate in &self.certificates {
             roots
@@ -141,7 +131,7 @@ impl Transport {
 }
 
 fn client_config(roots: RootCertStore) -> Result<ClientConfig, RegistryErrorKind> {
-    // The provider is named, so that a second one among the dependencies cannot make this panic.
+    // Without an explicit provider, rustls panics if the dependencies enable a second one.
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder =
         ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
@@ -151,7 +141,7 @@ fn client_config(roots: RootCertStore) -> Result<ClientConfig, RegistryErrorKind
 
 type Make = fn(&str) -> reqwest::Result<Proxy>;
 
-/// The proxies in the order in which they are asked.
+/// Returns the proxies in order of precedence.
 fn proxies(options: &Proxies) -> Result<Vec<Proxy>, RegistryErrorKind> {
     let beside = options.no_proxy.as_deref().and_then(NoProxy::from_string);
     let kinds: [(&str, &Option<String>, Make); 3] = [
@@ -164,15 +154,16 @@ fn proxies(options: &Proxies) -> Result<Vec<Proxy>, RegistryErrorKind> {
         let Some(url) = url.as_deref().filter(|url| !url.trim().is_empty()) else {
             continue;
         };
-        // The library's message may quote the URL, and the URL may hold a password.
-        let proxy = make(url.trim())
-            .map_err(|_| setup(format!("the address of the {name} proxy is no URL of a proxy")))?;
+        // The message of reqwest may quote the URL, which may contain a password.
+        let proxy = make(url.trim()).map_err(|_| {
+            setup(format!("the address of the {name} proxy is not a valid proxy URL"))
+        })?;
         proxies.push(proxy.no_proxy(beside.clone()));
     }
     Ok(proxies)
 }
 
-/// The hosts of the proxies, which may be in a private network where no registry leads.
+/// Returns the hosts of the proxies, which may be in a private network.
 fn proxy_hosts(options: &Proxies) -> Arc<[String]> {
     let urls = [&options.http, &options.https, &options.all].into_iter().flatten();
     let hosts = urls.filter_map(|url| {
@@ -187,49 +178,44 @@ fn setup(problem: String) -> RegistryErrorKind {
     RegistryErrorKind::Setup { problem }
 }
 
-/// `host[:port]` of a URL.
+/// Returns `host[:port]` of a URL.
 pub(super) fn authority(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
-/// Nothing was heard of a request for too long.
-pub(super) fn silent(url: &Url) -> RegistryErrorKind {
+/// Returns the error for a request without any activity until the time-out.
+pub(super) fn timed_out(url: &Url) -> RegistryErrorKind {
     RegistryErrorKind::Unreachable {
         host: authority(url),
-        problem: "it does not answer".to_owned(),
+        problem: "it did not respond in time".to_owned(),
         transient: true,
     }
 }
 
-/// A connection that could not be made, or that broke.
+/// Returns the error for a connection that could not be established, or broke.
 pub(super) fn unreachable(url: &Url, error: reqwest::Error) -> RegistryErrorKind {
     let error = error.without_url();
-    let causes = Cause::of(&error);
-    let problem = match error.is_timeout() {
-        true => "it does not answer".to_owned(),
-        false => causes.innermost.unwrap_or_else(|| one_line(&error)),
+    let mut cause = Cause::default();
+    cause.descend(&error);
+    let problem = if error.is_timeout() {
+        "it did not respond in time".to_owned()
+    } else {
+        cause.innermost.unwrap_or_else(|| one_line(&error))
     };
-    let transient = !error.is_builder() && !causes.is_final;
+    let transient = !error.is_builder() && !cause.is_final;
     RegistryErrorKind::Unreachable { host: authority(url), problem, transient }
 }
 
-/// What lies at the bottom of a broken connection.
+/// The root cause of a failed connection.
 #[derive(Default)]
 struct Cause {
     innermost: Option<String>,
-    /// Whether asking again changes nothing: a certificate does not become valid by it, nor a
-    /// name known.
+    /// Whether another attempt fails too, such as for an invalid certificate or an unknown host.
     is_final: bool,
 }
 
 impl Cause {
-    fn of(error: &(dyn Error + 'static)) -> Self {
-        let mut causes = Self::default();
-        causes.descend(error);
-        causes
-    }
-
     fn descend(&mut self, error: &(dyn Error + 'static)) {
         if let Some(io) = error.downcast_ref::<io::Error>() {
             let text = io.to_string();
@@ -237,7 +223,7 @@ impl Cause {
                 || text.contains("Name or service not known")
                 || text.contains("nodename nor servname");
             self.innermost = Some(text);
-            // What an `io::Error` was made of is not among its sources.
+            // The inner error of an `io::Error` is not among its sources.
             if let Some(inner) = io.get_ref() {
                 self.descend(inner);
             }

@@ -14,90 +14,36 @@ use super::retry::{Attempts, Failure};
 use super::scopes::Scopes;
 use crate::image::Digest;
 
-/// How a blob came into its repository.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BlobPush {
-    /// The repository already had it.
-    Existed,
-    /// The registry copied it from another of its repositories; no byte was sent.
-    Mounted,
-    /// It was sent.
-    Uploaded {
-        /// The size of the blob.
-        bytes: u64,
-    },
-}
-
-/// The outcome of a request to mount a blob.
-enum Mount {
-    Mounted,
-    /// The registry started an upload instead, at this URL.
-    Started(Url),
-    Refused,
-}
-
 impl Host {
-    /// Brings a blob into a repository, from others of the same registry if they have it.
+    /// Sends a blob. Returns false if the repository already had it.
     pub(super) async fn push_blob(
         &self,
         path: &str,
         blob: &Blob,
-        from: &[String],
-    ) -> Result<BlobPush, RegistryErrorKind> {
+    ) -> Result<bool, RegistryErrorKind> {
         if self.has_blob_for_push(path, blob).await? {
-            return Ok(BlobPush::Existed);
-        }
-        let mut upload = None;
-        for other in from.iter().filter(|other| *other != path) {
-            match self.mount(path, blob.digest(), other).await? {
-                Mount::Mounted => return Ok(BlobPush::Mounted),
-                Mount::Started(url) => {
-                    upload = Some(url);
-                    break;
-                }
-                Mount::Refused => {}
-            }
+            return Ok(false);
         }
         let mut attempts = Attempts::new(&self.retry, &self.limiter);
         loop {
-            let url = match upload.take() {
-                Some(url) => url,
-                None => self.start_upload(path).await?,
-            };
-            let Err(failure) = self.put_blob(path, blob, url).await else { break };
+            let url = self.start_upload(path).await?;
+            let Err(failure) = self.put_blob(path, blob, url).await else { return Ok(true) };
             let may_be_done = failure.may_be_done();
             let outcome = attempts.wait_after(failure).await;
             if may_be_done && self.has_blob_for_push(path, blob).await? {
-                break;
+                return Ok(true);
             }
             outcome?;
         }
-        Ok(BlobPush::Uploaded { bytes: blob.size() })
     }
 
-    /// Mounts a blob from the repository `other`. Returns false if the registry does not.
-    pub(super) async fn mount_only(
+    /// Mounts a blob from the repository `other`. Returns false if the registry does not do that.
+    pub(super) async fn mount_blob(
         &self,
         path: &str,
         digest: &Digest,
         other: &str,
     ) -> Result<bool, RegistryErrorKind> {
-        match self.mount(path, digest, other).await? {
-            Mount::Mounted => Ok(true),
-            Mount::Refused => Ok(false),
-            Mount::Started(url) => {
-                self.cancel_upload(path, url).await;
-                Ok(false)
-            }
-        }
-    }
-
-    async fn mount(
-        &self,
-        path: &str,
-        digest: &Digest,
-        other: &str,
-    ) -> Result<Mount, RegistryErrorKind> {
         let mut url = self.uploads_url(path);
         url.query_pairs_mut().append_pair("mount", &digest.to_string()).append_pair("from", other);
         let scopes = Scopes::push(path).and(&Scopes::pull(other).texts());
@@ -105,14 +51,19 @@ impl Host {
         let reply = match self.send(&call).await {
             Ok(reply) => reply,
             // A token server that grants no token for both repositories may grant one for ours.
-            Err(error) if error.is_denied() => return Ok(Mount::Refused),
+            Err(error) if error.is_denied() => return Ok(false),
             Err(error) => return Err(error),
         };
-        match reply.status.as_u16() {
-            201 => self.compare(&reply, digest).map(|()| Mount::Mounted),
-            202 => Ok(self.upload_url(&call.url, &reply)?.map_or(Mount::Refused, Mount::Started)),
-            _ => Ok(Mount::Refused),
+        if reply.status.as_u16() == 201 {
+            self.compare(&reply, digest)?;
+            return Ok(true);
         }
+        if reply.status.as_u16() == 202
+            && let Some(upload) = self.upload_url(&call.url, &reply)?
+        {
+            self.cancel_upload(path, upload).await;
+        }
+        Ok(false)
     }
 
     /// Starts an upload, and returns its URL.
@@ -137,8 +88,8 @@ impl Host {
             200..=299 => Ok(self.compare(&reply, blob.digest())?),
             // The registry has dropped the upload, or has completed it and lost the answer.
             404 => Err(RegistryErrorKind::Unreachable {
-                host: self.shown(&call.url),
-                problem: format!("the upload is gone{}", reply.problem()),
+                host: self.display_host(&call.url),
+                problem: format!("the upload no longer exists{}", reply.problem()),
                 transient: true,
             }
             .into()),
@@ -156,7 +107,7 @@ impl Host {
             return Ok(None);
         }
         let url = location(requested, &reply.headers);
-        url.map(Some).ok_or_else(|| self.unexpected("upload", "its `Location` is no URL"))
+        url.map(Some).ok_or_else(|| self.unexpected("upload", "its `Location` is not a URL"))
     }
 
     /// Cancels an upload. Registries drop abandoned uploads anyway, so errors are ignored.

@@ -110,8 +110,8 @@ pub async fn push(
     layer: Bytes,
 ) -> Result<Manifest, RegistryError> {
     let (config, layer) = (Blob::of(name.to_owned().into()), Blob::of(layer));
-    client.push_blob(repository, &config, &[]).await?;
-    client.push_blob(repository, &layer, &[]).await?;
+    client.push_blob(repository, &config).await?;
+    client.push_blob(repository, &layer).await?;
     let manifest = image(config.digest(), &[layer.digest().clone()]);
     client.put_manifest(repository, &tag(name), &manifest).await?;
     Ok(manifest)

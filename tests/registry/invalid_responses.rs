@@ -21,7 +21,7 @@ async fn another_digest_than_what_was_sent_is_an_error() {
     assert!(matches!(error.kind(), RegistryErrorKind::WrongDigest { .. }));
     assert_eq!(registry.count("PUT", "*"), 1);
 
-    let pushed = client().push_blob(&repository, &Blob::of(bytes(10)), &[]).await;
+    let pushed = client().push_blob(&repository, &Blob::of(bytes(10))).await;
     let error = pushed.expect_err("another digest");
     assert!(matches!(error.kind(), RegistryErrorKind::WrongDigest { .. }));
 }
@@ -127,14 +127,16 @@ async fn a_page_for_people_is_no_manifest() {
     let error = client.manifest(&repository, &tag("v1")).await.expect_err("a page");
     insta::assert_snapshot!(shown(error, &registry), @r"
     error: failed to fetch the manifest of `registry/acme/base:v1`
-      caused by: the answer of `registry` is no manifest: it is text/html
+      caused by: `registry` returned an invalid manifest: it is an HTML page
     ");
     let error = client.head(&repository, &tag("v1")).await.expect_err("a page");
-    assert!(shown(error, &registry).contains("no manifest: it is text/html"));
+    assert!(shown(error, &registry).contains("invalid manifest: it is an HTML page"));
     let error = client.tags(&repository).await.expect_err("a page");
-    assert!(shown(error, &registry).contains("no list of tags: it says that it is text/html"));
+    assert!(
+        shown(error, &registry).contains("invalid list of tags: its content type is text/html")
+    );
     let error = client.blob(&repository, &Digest::of(b"x"), 1000).await.expect_err("a page");
-    assert!(shown(error, &registry).contains("no blob: it is text/html"));
+    assert!(shown(error, &registry).contains("invalid blob: it is an HTML page"));
 }
 
 #[tokio::test]

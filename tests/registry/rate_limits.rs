@@ -63,9 +63,9 @@ async fn a_day_is_not_waited() {
     assert_eq!(registry.count("*", "*"), 1);
     insta::assert_snapshot!(shown(error, &registry), @r"
     error: failed to list the tags of `registry/acme/base`
-      caused by: `registry` asks to be left alone for 1d
+      caused by: rate limited by `registry`: retry after 1d
 
-    hint: basegen waits 5m at most; run the same command again later, it goes on where it stopped
+    hint: basegen waits at most 5m; rerun the same command later to continue
     ");
 }
 

@@ -1,7 +1,7 @@
 //! Server errors and lost connections.
 
 use basegen::image::{Digest, Repository};
-use basegen::registry::{Blob, BlobPush, RegistryErrorKind};
+use basegen::registry::{Blob, RegistryErrorKind};
 
 use crate::harness::registry::{FakeRegistry, Fault, Rule};
 use crate::harness::registry_client::{bytes, client, image, published, push, tag};
@@ -47,8 +47,8 @@ async fn an_upload_that_is_gone_is_started_again() {
     let content = bytes(LARGE);
     registry.fail(Rule::first("PUT", "*/blobs/uploads/*", Fault::status(404)));
     let blob = Blob::of(content.clone());
-    let pushed = client().push_blob(&registry.repository("acme/base"), &blob, &[]).await;
-    assert_eq!(pushed.expect("pushed"), BlobPush::Uploaded { bytes: 6_000_000 });
+    let pushed = client().push_blob(&registry.repository("acme/base"), &blob).await;
+    assert!(pushed.expect("pushed"));
     assert_eq!(registry.count("POST", "*"), 2);
     assert_eq!(registry.blob("acme/base", blob.digest()), Some(content));
 }
@@ -58,7 +58,7 @@ async fn an_upload_that_always_breaks_at_the_same_byte_ends() {
     let registry = FakeRegistry::start().await;
     registry.fail(Rule::every("PUT", "*", Fault::CutRequest(1000)));
     let blob = Blob::of(bytes(LARGE));
-    let pushed = client().push_blob(&registry.repository("acme/base"), &blob, &[]).await;
+    let pushed = client().push_blob(&registry.repository("acme/base"), &blob).await;
     assert!(pushed.expect_err("broken").is_transient());
     assert_eq!(registry.count("PUT", "*"), 6);
 }
@@ -68,8 +68,8 @@ async fn a_blob_whose_upload_breaks_is_sent_again() {
     let registry = FakeRegistry::start().await;
     registry.fail(Rule::first("PUT", "*/blobs/uploads/*", Fault::CutRequest(10)));
     let blob = Blob::of(bytes(1000));
-    let pushed = client().push_blob(&registry.repository("acme/base"), &blob, &[]).await;
-    assert_eq!(pushed.expect("pushed"), BlobPush::Uploaded { bytes: 1000 });
+    let pushed = client().push_blob(&registry.repository("acme/base"), &blob).await;
+    assert!(pushed.expect("pushed"));
     assert_eq!(registry.count("POST", "*"), 2);
     assert!(registry.blob("acme/base", blob.digest()).is_some());
 }
@@ -116,7 +116,7 @@ async fn what_is_done_at_the_last_attempt_is_done() {
     registry.forget();
     registry.fail(Rule::every("PUT", "*", Fault::status(502)).times(5));
     registry.fail(Rule::nth(6, "PUT", "*", Fault::CommitThenDrop));
-    client.push_blob(&repository, &Blob::of(bytes(10)), &[]).await.expect("pushed");
+    client.push_blob(&repository, &Blob::of(bytes(10))).await.expect("pushed");
     assert_eq!(registry.count("PUT", "*"), 6);
 }
 
@@ -136,7 +136,7 @@ async fn a_blob_that_arrived_is_not_sent_again() {
         let registry = FakeRegistry::start().await;
         registry.fail(Rule::first("PUT", "*", Fault::CommitThenDrop));
         let blob = Blob::of(bytes(length));
-        let pushed = client().push_blob(&registry.repository("acme/base"), &blob, &[]).await;
+        let pushed = client().push_blob(&registry.repository("acme/base"), &blob).await;
         pushed.expect("pushed");
         assert_eq!(registry.uploaded_bytes(), length as u64);
     }
@@ -165,7 +165,7 @@ async fn a_blob_is_streamed_from_a_part_of_a_file() {
     let blob = Blob::of_file(file.path().to_owned(), 6, digest.clone(), LARGE as u64);
     registry.fail(Rule::first("PUT", "*", Fault::CutRequest(4_000_001)));
     let repository: Repository = registry.repository("acme/base");
-    client().push_blob(&repository, &blob, &[]).await.expect("pushed");
+    client().push_blob(&repository, &blob).await.expect("pushed");
     assert_eq!(registry.uploaded_bytes(), 4_000_001 + LARGE as u64);
     assert_eq!(registry.blob("acme/base", &digest), Some(content));
 }

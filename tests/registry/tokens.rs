@@ -118,9 +118,9 @@ async fn an_identity_token_is_not_for_a_registry_without_a_token_server() {
     let first = shown(pushed.expect_err("refused"), &registry);
     insta::assert_snapshot!(first, @r"
     error: failed to push the manifest of `registry/acme/base:v2`
-      caused by: `registry` refused `repository:acme/base:pull,push` with 401 Unauthorized: UNAUTHORIZED: who are you?; the identity token that was found needs a token server, and this registry has none
+      caused by: `registry` refused `repository:acme/base:pull,push` with 401 Unauthorized: UNAUTHORIZED: who are you?; the configured identity token requires a token server, and this registry has none
 
-    hint: log in with a user and a password: `docker login registry`
+    hint: log in with a username and a password: `docker login registry`
     ");
     // The next knows beforehand how it will be asked.
     let pushed = client.put_manifest(&repository, &tag("v2"), &manifest).await;
@@ -158,7 +158,7 @@ async fn nobody_may_pull_where_that_is_allowed() {
     error: failed to push the manifest of `registry/acme/base:v2`
       caused by: `registry` refused `repository:acme/base:pull,push` without credentials, with 401 Unauthorized: UNAUTHORIZED: wrong:
 
-    hint: no credentials were found for it; log in: `docker login registry`
+    hint: no credentials were found; run `docker login registry`
     ");
 }
 
@@ -176,7 +176,7 @@ async fn who_may_only_pull_is_told_what_is_missing() {
     error: failed to push the manifest of `registry/acme/base:v2`
       caused by: `registry` refused `repository:acme/base:pull,push` with 401 Unauthorized: UNAUTHORIZED: who are you?
 
-    hint: `basegen auth check` tells which credentials were found for `registry`, and what they may do
+    hint: run `basegen auth check` to see which credentials are used for `registry` and what they allow
     ");
     assert_eq!(registry.count("PUT", "*"), 1);
 }
@@ -193,7 +193,7 @@ async fn forbidden_is_not_asked_again() {
     error: failed to push the manifest of `registry/acme/base:v2`
       caused by: `registry` refused `repository:acme/base:pull,push` with 403 Forbidden: DENIED: quota of 5 GB exceeded
 
-    hint: `basegen auth check` tells which credentials were found for `registry`, and what they may do
+    hint: run `basegen auth check` to see which credentials are used for `registry` and what they allow
     ");
     assert_eq!(registry.count("PUT", "*"), 1);
 }
@@ -224,7 +224,7 @@ async fn names_that_are_refused_are_not_asked_for_again() {
         let registry = FakeRegistry::start().await;
         registry.fail(Rule::every("*", "*", Fault::error(status, code, "no")));
         let repository = registry.repository("acme/base");
-        let pushed = client().push_blob(&repository, &Blob::of(bytes(1)), &[]).await;
+        let pushed = client().push_blob(&repository, &Blob::of(bytes(1))).await;
         assert!(!pushed.expect_err("refused").is_transient());
         assert_eq!(registry.count("*", "*"), requests, "{code}");
     }
@@ -268,7 +268,7 @@ async fn a_token_server_that_is_down_is_asked_as_often_as_a_registry_is() {
         ("HEAD", client.head(&repository, &name).await.expect_err("down")),
         ("PUT", client.put_manifest(&repository, &name, &manifest).await.expect_err("down")),
         ("DELETE", client.delete(&repository, &name).await.expect_err("down")),
-        ("POST", client.push_blob(&repository, &blob, &[]).await.expect_err("down")),
+        ("POST", client.push_blob(&repository, &blob).await.expect_err("down")),
     ] {
         assert!(error.is_transient(), "{what}: {}", shown(error, &registry));
     }
@@ -300,7 +300,7 @@ async fn what_is_no_token_is_told() {
     let found = client_of(&registry).head(&registry.repository("acme/base"), &tag("v1")).await;
     insta::assert_snapshot!(shown(found.expect_err("no token"), &registry), @r"
     error: failed to look up `registry/acme/base:v1`
-      caused by: the answer of `registry` is no token: it is not the JSON of one
+      caused by: `registry` returned an invalid token: it is not valid JSON
     ");
 }
 

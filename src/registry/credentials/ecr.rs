@@ -17,7 +17,7 @@ use super::signature::{self, Keys, Request, Scope};
 use super::variables::Variables;
 use super::{Credential, pair};
 use crate::registry::error::duration_text;
-use crate::registry::transport::{authority, silent, unreachable};
+use crate::registry::transport::{authority, timed_out, unreachable};
 use crate::registry::{RegistryErrorKind, Retry, RetryPolicy, Retryable};
 
 /// The variables that name another endpoint than AWS' own, the first that is set first:
@@ -268,7 +268,7 @@ async fn in_time(
 ) -> Result<Password, EcrProblem> {
     match tokio::time::timeout(TIMEOUT, ask(client, url, region, keys)).await {
         Ok(answer) => answer,
-        Err(_) => Err(EcrProblem::unreachable(silent(url))),
+        Err(_) => Err(EcrProblem::unreachable(timed_out(url))),
     }
 }
 
