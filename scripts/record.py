@@ -7,8 +7,10 @@ is drawn before that.
 """
 
 import fcntl
+import html
 import os
 import pty
+import re
 import select
 import struct
 import subprocess
@@ -84,6 +86,21 @@ def record(command):
     return screens
 
 
+def without_spaces(run):
+    """Removes spaces at the ends of a text, which some viewers ignore, and moves it instead."""
+    space = "&#160;"
+    left, y, length, attributes, text = run.groups()
+    width = float(length) / (len(html.unescape(text)) or 1)
+    start = text.rstrip("\n")
+    shift = 0
+    while start.startswith(space):
+        start, shift = start.removeprefix(space), shift + 1
+    while start.endswith(space):
+        start = start.removesuffix(space)
+    length = width * len(html.unescape(start))
+    return f'x="{float(left) + shift * width:.1f}"{y} textLength="{length:.1f}"{attributes}>{start}'
+
+
 def draw(output, commands):
     with open(os.devnull, "w", encoding="utf-8") as nowhere:
         console = Console(record=True, width=COLUMNS, file=nowhere, force_terminal=True, color_system="truecolor")
@@ -105,6 +122,8 @@ def draw(output, commands):
         before, rest = svg.split("@font-face", 1)
         svg = before.rstrip() + rest.split("}", 1)[1]
     svg = svg.replace("Fira Code, monospace", "ui-monospace, SFMono-Regular, Menlo, Consolas, monospace")
+    svg = re.sub(r'x="([0-9.]+)"( y="[0-9.]+") textLength="([0-9.]+)"([^>]*)>([^<]*)', without_spaces, svg)
+    svg = svg.replace("</text><text", "</text>\n<text")
     with open(output, "w", encoding="utf-8") as file:
         file.write("\n".join(line.rstrip() for line in svg.splitlines()) + "\n")
 

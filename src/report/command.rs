@@ -1,5 +1,5 @@
 /// Returns the command of a step: its name without the stage label, without the flags of the
-/// instruction, and without the word `RUN`.
+/// instruction, the word `RUN` and variables that are set for the command.
 ///
 /// `[server 3/9] RUN --mount=type=cache,target=/root/.cache pip install torch` becomes
 /// `pip install torch`. For a here-document, `BuildKit` puts an excerpt into parentheses.
@@ -22,7 +22,22 @@ pub(super) fn command(step: &str) -> String {
     }
     let excerpt = arguments.strip_prefix("<<").and_then(|rest| rest.split_once(" ("));
     let excerpt = excerpt.and_then(|(_, excerpt)| excerpt.strip_suffix(')'));
-    excerpt.unwrap_or(arguments).to_owned()
+    without_variables(excerpt.unwrap_or(arguments)).to_owned()
+}
+
+/// Drops assignments in front of a command: `PIP_CERT=/ca.crt pip install` becomes `pip install`.
+fn without_variables(mut command: &str) -> &str {
+    let is_name = |character: char| character.is_ascii_alphanumeric() || character == '_';
+    while let Some((word, rest)) = command.split_once(' ')
+        && let Some((name, value)) = word.split_once('=')
+        && !name.is_empty()
+        && name.chars().all(is_name)
+        && !value.contains(['"', '\'', '$', '(', ';'])
+        && rest.trim_start().starts_with(char::is_alphanumeric)
+    {
+        command = rest.trim_start();
+    }
+    command
 }
 
 #[cfg(test)]
@@ -48,6 +63,9 @@ mod tests {
             ("exporting to image", "exporting to image"),
             ("resolve", "resolve"),
             ("[2/2] RUN --mount=type=cache", "--mount=type=cache"),
+            ("[2/2] RUN --mount=type=cache   PIP_CERT=/ca A=1 pip install", "pip install"),
+            ("[2/2] RUN A=1 && echo", "A=1 && echo"),
+            ("[2/2] RUN A=\"b c\" pip", "A=\"b c\" pip"),
         ] {
             assert_eq!(command(step), expected);
         }
