@@ -1,4 +1,4 @@
-//! What `$name` means in a `FROM`: the arguments before the first one, with their defaults.
+//! Expands `$name` in a `FROM`: the arguments before the first `FROM`, with their defaults.
 //!
 //! Reference: <https://docs.docker.com/reference/dockerfile/#understand-how-arg-and-from-interact>
 
@@ -8,10 +8,10 @@ use std::str::Chars;
 
 use super::dockerfile::Instruction;
 
-/// Stands in an expanded text for a part that only the engine knows.
+/// Replaces a part of an expanded text that only the engine knows.
 pub(super) const UNKNOWN: char = '\0';
 
-/// The arguments that the engine sets itself, for each platform anew.
+/// The arguments that the engine sets for each platform.
 const AUTOMATIC: [&str; 8] = [
     "TARGETPLATFORM",
     "TARGETOS",
@@ -23,7 +23,7 @@ const AUTOMATIC: [&str; 8] = [
     "BUILDVARIANT",
 ];
 
-/// The arguments that hold for every `FROM`.
+/// The arguments that every `FROM` can use.
 #[derive(Debug)]
 pub(super) struct Arguments {
     values: BTreeMap<String, String>,
@@ -31,8 +31,7 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
-    /// The arguments that `instructions` begin with; `escape` is the character that takes
-    /// another's meaning away.
+    /// Collects the arguments before the first `FROM`.
     pub(super) fn of(instructions: &[Instruction], escape: char) -> Self {
         let mut arguments = Self { values: BTreeMap::new(), escape };
         for instruction in instructions.iter().take_while(|found| found.keyword == "ARG") {
@@ -46,8 +45,7 @@ impl Arguments {
         arguments
     }
 
-    /// A word without its quotes, its arguments replaced by their values. What only the engine
-    /// knows is [`UNKNOWN`].
+    /// Removes quotes from a word and replaces arguments by their values, or by [`UNKNOWN`].
     pub(super) fn expand(&self, word: &str) -> String {
         let mut expanded = String::new();
         let mut quote = None;
@@ -65,16 +63,17 @@ impl Arguments {
         expanded
     }
 
-    /// The value of what follows a `$`.
+    /// Expands the argument after a `$`.
     fn argument(&self, rest: &mut Peekable<Chars<'_>>) -> String {
         let is_braced = rest.next_if_eq(&'{').is_some();
         let mut name = String::new();
         while let Some(letter) = rest.next_if(|c| c.is_ascii_alphanumeric() || *c == '_') {
             name.push(letter);
         }
-        let value = match AUTOMATIC.contains(&name.as_str()) {
-            true => Some(UNKNOWN.to_string()),
-            false => self.values.get(&name).cloned(),
+        let value = if AUTOMATIC.contains(&name.as_str()) {
+            Some(UNKNOWN.to_string())
+        } else {
+            self.values.get(&name).cloned()
         };
         if !is_braced {
             return value.unwrap_or_default();
@@ -86,20 +85,20 @@ impl Arguments {
             Some(rest) => (true, rest),
             None => (false, modifier.as_str()),
         };
-        // With a colon, what is set to nothing counts as not set.
+        // With a colon, an empty value counts as not set.
         let value = value.filter(|value| !(is_colon && value.is_empty()));
         match (modifier.chars().next(), value) {
             (None, value) if !is_colon => value.unwrap_or_default(),
             (Some('-'), Some(value)) => value,
             (Some('-'), None) | (Some('+'), Some(_)) => self.expand(&modifier[1..]),
             (Some('+'), None) => String::new(),
-            // Patterns are the engine's business.
+            // Only the engine expands patterns.
             _ => UNKNOWN.to_string(),
         }
     }
 }
 
-/// What stands up to the `}` that closes a `${`; `None` where nothing closes it.
+/// Returns the text up to the `}` that closes a `${`, or `None` if nothing closes it.
 fn braced(rest: &mut Peekable<Chars<'_>>) -> Option<String> {
     let mut inside = String::new();
     let mut depth = 0_usize;
@@ -115,7 +114,7 @@ fn braced(rest: &mut Peekable<Chars<'_>>) -> Option<String> {
     None
 }
 
-/// The words of a line, quotes kept; a space in quotes ends none.
+/// Splits a line into words. Keeps quotes, and spaces within them.
 fn words(line: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut quote = None;
@@ -146,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_have_their_defaults() {
+    fn arguments_expand_to_their_defaults() {
         for (word, expected) in [
             ("python:$A", "python:1"),
             ("python:${C}-slim", "python:1.2-slim"),
@@ -166,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_engine_sets_is_not_known() {
+    fn arguments_of_the_engine_are_unknown() {
         for word in ["$TARGETARCH", "${BUILDPLATFORM}", "${A#1}", "${A", "${A:?needed}"] {
             assert_eq!(expand(word), "?", "{word}");
         }

@@ -1,4 +1,4 @@
-//! Finds the names in a template that nothing defines, in branches that no variant takes too.
+//! Finds undefined names, helpers and partials in a template, also in branches that no variant renders.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -10,18 +10,18 @@ use super::explain::offset;
 use super::helpers::{HELPERS, is_helper};
 use super::syntax::find;
 use super::templates::Templates;
-use crate::matrix::{Diagnostic, SourceError, SourceFile, nearest};
+use crate::matrix::{Diagnostic, SourceError, SourceFile, did_you_mean};
 
-/// How deep partials include each other.
-const MAX_WITHIN: usize = 50;
+/// The maximum depth of nested partials.
+const MAX_DEPTH: usize = 50;
 
-/// How many elements of templates are checked, again for each way that a partial is used.
+/// The maximum number of template elements checked. A partial counts once for each scope it is used in.
 const MAX_VISITED: usize = 50_000;
 
-/// How many mistakes are shown.
+/// The maximum number of errors shown.
 const MAX_FOUND: usize = 100;
 
-/// Checks every name, helper and partial that `template` uses, and the partials as it uses them.
+/// Checks every name, helper and partial in `template` and in the partials it includes.
 pub(super) fn check(
     template: &Template,
     source: &SourceFile,
@@ -32,33 +32,33 @@ pub(super) fn check(
     for template in partials.map(|(template, _)| template).chain([template]) {
         collect_inline(template, &mut inline);
     }
-    let (within, found) = (Vec::new(), Vec::new());
+    let (stack, found) = (Vec::new(), Vec::new());
     let mut checker =
-        Checker { templates, inline, checked: HashSet::new(), visited: 0, within, found };
+        Checker { templates, inline, checked: HashSet::new(), visited: 0, stack, found };
     let scope = Scope::Variant(BTreeSet::new());
     checker.template(template, Place { source, scope: &scope, begin: (1, 1) });
     checker.error()
 }
 
-/// What names mean somewhere.
+/// The names available at a location.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Scope {
-    /// Axes and variables, and what a partial was given besides.
+    /// Axes and variables, and the parameters of a partial.
     Variant(BTreeSet<String>),
-    /// The entries of some value, which rendering alone knows.
+    /// The entries of a value that is known at rendering only.
     Item,
 }
 
-/// Where in which file a name is used.
+/// The location of a name.
 #[derive(Clone, Copy)]
 struct Place<'a> {
     source: &'a SourceFile,
     scope: &'a Scope,
-    /// The line and column where the tag begins, from 1.
+    /// The line and column of the tag, from 1.
     begin: (usize, usize),
 }
 
-/// A mistake: the file, where in it, and the name that nothing defines.
+/// An error with its location and the undefined name.
 struct Found {
     source: SourceFile,
     start: usize,
@@ -68,14 +68,14 @@ struct Found {
 
 struct Checker<'a> {
     templates: &'a Templates<'a>,
-    /// The partials that templates define within themselves.
+    /// The names of inline partials.
     inline: HashSet<String>,
-    /// The partials that were checked, and for which names.
+    /// The checked partials with their scopes.
     checked: HashSet<(String, Scope)>,
-    /// How many elements of templates were checked, again for each way that a partial is used.
+    /// The number of elements checked so far.
     visited: usize,
-    /// The partials that the current place is in.
-    within: Vec<String>,
+    /// The stack of partials being checked.
+    stack: Vec<String>,
     found: Vec<Found>,
 }
 
@@ -122,7 +122,7 @@ impl Checker<'_> {
         if let Some(name) = helper.name.as_name()
             && !is_helper(name)
         {
-            self.refuse(name, place, format!("there is no helper `{name}`"), "", HELPERS);
+            self.report(name, place, format!("unknown helper `{name}`"), "", HELPERS);
         }
         for parameter in helper.params.iter().chain(helper.hash.values()) {
             self.parameter(parameter, place);
@@ -134,7 +134,7 @@ impl Checker<'_> {
             Parameter::Path(Path::Relative((segments, raw))) => {
                 let is_root = raw.starts_with("@root");
                 let segments = segments.iter().skip(usize::from(is_root));
-                // One that goes up, `../name`, begins with what is no name.
+                // `../name` begins with a segment that is not a name.
                 let names: Option<Vec<&str>> = segments.map(named).collect();
                 match place.scope {
                     Scope::Item if !is_root => {}
@@ -146,7 +146,7 @@ impl Checker<'_> {
         }
     }
 
-    /// Checks `table.entry`, its parts split.
+    /// Checks a path such as `table.entry`, split into its parts.
     fn path(&mut self, path: &[&str], scope: &Scope, place: Place<'_>) {
         let Some((first, entries)) = path.split_first() else {
             return;
@@ -156,17 +156,12 @@ impl Checker<'_> {
         }
         let known = self.templates.known();
         if !known.contains(first) {
-            let message = format!("nothing is called `{first}`");
-            self.refuse(
-                first,
-                place,
-                message,
-                "neither an axis nor a variable",
-                known.iter().copied(),
-            );
+            let message = format!("unknown name `{first}`");
+            let label = "neither an axis nor a variable";
+            self.report(first, place, message, label, known.iter().copied());
         } else if !entries.is_empty() && !self.templates.any_has(path) {
-            let message = format!("no variant's `{first}` has `{}`", entries.join("."));
-            self.refuse(&path.join("."), place, message, "", []);
+            let message = format!("`{first}` has no entry `{}` in any variant", entries.join("."));
+            self.report(&path.join("."), place, message, "", []);
         }
     }
 
@@ -186,7 +181,7 @@ impl Checker<'_> {
         match partial.name.as_name() {
             None => self.parameter(&partial.name, place),
             Some(name) if name == "@partial-block" || self.inline.contains(name) => {}
-            // Without the partial, the body of its block takes its place.
+            // If the partial does not exist, the body of the block is rendered.
             Some(name) if partial.template.is_some() && self.templates.partial(name).is_none() => {}
             Some(name) => self.included(name, &scope, place),
         }
@@ -195,31 +190,31 @@ impl Checker<'_> {
     fn included(&mut self, name: &str, scope: &Scope, place: Place<'_>) {
         let templates = self.templates;
         let Some((template, source)) = templates.partial(name) else {
-            let message = format!("there is no partial `{name}`");
-            let label = "a partial is a file of `partials/`";
-            return self.refuse(name, place, message, label, templates.partials());
+            let message = format!("unknown partial `{name}`");
+            let label = "partials are files in `partials/`";
+            return self.report(name, place, message, label, templates.partials());
         };
-        if self.within.len() >= MAX_WITHIN {
-            let message = format!("partials include each other more than {MAX_WITHIN} deep");
-            return self.refuse(name, place, message, "the limit is reached here", []);
+        if self.stack.len() >= MAX_DEPTH {
+            let message = format!("partials are nested more than {MAX_DEPTH} deep");
+            return self.report(name, place, message, "the limit is reached here", []);
         }
         if self.visited > MAX_VISITED {
-            let message = "partials are used in too many ways";
-            let label = format!("more than {MAX_VISITED} parts of templates were checked before");
-            return self.refuse(name, place, message.to_owned(), &label, []);
+            let message = "the partials of this template are too large together";
+            let label = format!("the limit of {MAX_VISITED} elements is reached here");
+            return self.report(name, place, message.to_owned(), &label, []);
         }
-        if self.within.iter().any(|outer| outer == name) {
+        if self.stack.iter().any(|outer| outer == name) {
             let message = format!("the partial `{name}` includes itself");
-            return self.refuse(name, place, message, "without an end", []);
+            return self.report(name, place, message, "this would never end", []);
         }
         if self.checked.insert((name.to_owned(), scope.clone())) {
-            self.within.push(name.to_owned());
+            self.stack.push(name.to_owned());
             self.template(template, Place { source, scope, begin: (1, 1) });
-            self.within.pop();
+            self.stack.pop();
         }
     }
 
-    fn refuse<'n>(
+    fn report<'n>(
         &mut self,
         name: &str,
         place: Place<'_>,
@@ -227,25 +222,21 @@ impl Checker<'_> {
         label: &str,
         known: impl IntoIterator<Item = &'n str>,
     ) {
-        let is_told = |found: &Found| found.name == name && found.source.path == place.source.path;
-        if self.found.len() >= MAX_FOUND || self.found.iter().any(is_told) {
+        let is_known = |found: &Found| found.name == name && found.source.path == place.source.path;
+        if self.found.len() >= MAX_FOUND || self.found.iter().any(is_known) {
             return;
         }
-        // Between a table and its entry may stand a `/` too.
+        // A table and its entry can also be separated by `/`.
         let (text, table) = (&place.source.text, name.split('.').next().unwrap_or(name));
         let begin = offset(text, place.begin.0, place.begin.1);
         let start = find(text, name, begin).or_else(|| find(text, table, begin)).unwrap_or(begin);
-        let help = nearest(name, known).map(|near| format!("did you mean `{near}`?"));
-        let diagnostic = Diagnostic::new(start..start + name.len(), message, label);
-        self.found.push(Found {
-            source: place.source.clone(),
-            start,
-            name: name.to_owned(),
-            diagnostic: diagnostic.maybe_help(help),
-        });
+        let diagnostic = Diagnostic::new(start..start + name.len(), message, label)
+            .maybe_help(did_you_mean(name, known));
+        let (source, name) = (place.source.clone(), name.to_owned());
+        self.found.push(Found { source, start, name, diagnostic });
     }
 
-    /// What is wrong with the first file with mistakes: an error is about one file.
+    /// Returns the errors in the first file that has any: an error is about one file.
     fn error(mut self) -> Result<(), SourceError> {
         let Some(source) = self.found.first().map(|first| first.source.clone()) else {
             return Ok(());
@@ -264,7 +255,7 @@ fn named(segment: &PathSeg) -> Option<&str> {
     }
 }
 
-/// The names of `{{#*inline "name"}}`.
+/// Collects the names of `{{#*inline "name"}}`.
 fn collect_inline(template: &Template, names: &mut HashSet<String>) {
     for element in &template.elements {
         match element {

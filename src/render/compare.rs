@@ -1,7 +1,7 @@
-//! The helpers that compare values and combine conditions.
+//! Helpers that compare values and combine conditions.
 //!
-//! Handlebars' own compare texts letter by letter, so that `3.9` is greater than `3.10`, and take a name without a
-//! value for false.
+//! Handlebars' own helpers compare strings by characters, so that `3.9` is greater than `3.10`, and treat a name
+//! without a value as false.
 
 use std::cmp::Ordering;
 
@@ -14,7 +14,7 @@ use serde_json::{Number, Value as Json};
 use super::helpers::{Refusal, branch, kind, parameter, present, subject};
 use crate::matrix::compare_versions;
 
-/// Whether an order of two values makes a comparison true.
+/// Returns whether a comparison is true for an order of two values.
 type Holds = fn(Ordering) -> bool;
 
 pub(super) fn register(handlebars: &mut Handlebars<'_>) {
@@ -34,7 +34,7 @@ pub(super) fn register(handlebars: &mut Handlebars<'_>) {
     handlebars.register_helper("not", Box::new(Predicate::Not));
 }
 
-/// A helper that is true or false: in a condition, as a block of its own, or written.
+/// A boolean helper. It can be used in a condition, as a block, or as text.
 enum Predicate {
     Comparison { name: &'static str, holds: Holds },
     All,
@@ -48,7 +48,7 @@ impl Predicate {
         match self {
             Self::Comparison { name, holds } => compare(helper, name, *holds),
             Self::Not => present(parameter(helper, "not", 0)?).map(|value| !is_true(value)),
-            // Further parameters are not looked at: `(and gpu cuda)` holds a name that only some variants have.
+            // Stops at the first decisive parameter: in `(and gpu cuda)`, `cuda` may have no value.
             Self::All | Self::Any => {
                 let ends_with = matches!(self, Self::Any);
                 for parameter in helper.params() {
@@ -111,7 +111,7 @@ fn compare(helper: &Helper<'_>, name: &'static str, holds: Holds) -> Result<bool
     if !is_alike {
         let reason = format!("{left_text} cannot be compared with {right_text}");
         let advice = match [left, right].map(kind) {
-            ["a number", "a text"] | ["a text", "a number"] => "put both in quotes, or neither",
+            ["a number", "a string"] | ["a string", "a number"] => "put both in quotes, or neither",
             ["`true`" | "`false`", _] | [_, "`true`" | "`false`"] => {
                 "write `true` and `false` without quotes"
             }
@@ -122,12 +122,12 @@ fn compare(helper: &Helper<'_>, name: &'static str, holds: Holds) -> Result<bool
     let is_version =
         |value: &Json| value.as_str().is_some_and(|text| compare_versions(text, text).is_some());
     let wrong = if is_version(left) { right_text } else { left_text };
-    let reason = format!("`{name}` compares versions and numbers, and {wrong} is neither");
+    let reason = format!("`{name}` compares versions and numbers, but {wrong} is neither");
     let advice = "compare other values with `eq` and `ne`";
     Err(Refusal::Incomparable { reason, advice }.into())
 }
 
-/// A parameter with its value.
+/// Describes a parameter with its value.
 fn described(subject: &str, value: &Json) -> String {
     match value {
         Json::String(text) => {

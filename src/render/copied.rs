@@ -1,21 +1,22 @@
-//! What a Dockerfile takes from its context.
+//! Finds the files that a Dockerfile copies or mounts from its context.
 
 use super::dockerfile::{Instruction, Misuse};
 use super::here_document::{HereDocument, list};
 use super::remote::is_remote;
 use super::words::unquoted;
 
-/// A file, a folder or a wildcard in the context, and the line that asks for it.
+/// A file, a folder or a wildcard in the context.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Source {
-    /// Relative to the context's root, without `./` before and `/` behind it; empty is the root.
+    /// The path in the context, without `./` and a final `/`; empty for the root.
     pub(crate) path: String,
-    /// Whether it is copied with the folders above it (`--parents`), and `**` stands for folders.
+    /// Whether its parent folders are copied too (`--parents`), and `**` matches folders.
     pub(crate) parents: bool,
+    /// The line of the instruction, from 1.
     pub(crate) line: usize,
 }
 
-/// The sources of all `COPY`, `ADD` and bind mounts that take from the context.
+/// Returns the sources in the context of all `COPY`, `ADD` and bind mounts.
 pub(crate) fn sources(instructions: &[Instruction]) -> Result<Vec<Source>, Misuse> {
     let mut sources = Vec::new();
     for instruction in instructions {
@@ -46,15 +47,15 @@ fn copied(instruction: &Instruction) -> Result<Vec<String>, Misuse> {
     Ok(paths)
 }
 
-/// The sources of a `COPY` or an `ADD`, without here-documents.
+/// Returns the sources of a `COPY` or an `ADD`, without here-documents.
 pub(super) fn added(instruction: &Instruction) -> Result<Vec<String>, Misuse> {
     let rest = flags(&instruction.arguments).1;
     let refuse = |what: String| Misuse { line: instruction.line, what };
     let words = match list(rest) {
         Some(words) => words,
-        // Where it is no list, Docker reads words, of which one may be a wildcard.
+        // Docker parses an invalid list as words, which may be wildcards such as `[a-b]*`.
         None if rest.starts_with('[') && rest.ends_with(']') => {
-            let what = "the list is not JSON: its texts stand in double quotes";
+            let what = "the list is not valid JSON; write its strings in double quotes";
             return Err(refuse(what.to_owned()));
         }
         None => rest.split_whitespace().map(str::to_owned).collect(),
@@ -72,7 +73,7 @@ pub(super) fn added(instruction: &Instruction) -> Result<Vec<String>, Misuse> {
     for (_, word) in sources.iter().enumerate().filter(|(at, _)| !is_here(*at)) {
         let path = unquoted(word, instruction.escape).ok_or_else(|| {
             refuse(format!(
-                "the quote in `{word}` does not end; what has spaces in it stands in a list, `[\"a b\", \"/\"]`"
+                "the quote in `{word}` is not closed; write paths with spaces in a list, `[\"a b\", \"/\"]`"
             ))
         })?;
         paths.push(path);
@@ -86,15 +87,11 @@ fn mounted(instruction: &Instruction) -> Result<Vec<String>, Misuse> {
         let Some(options) = flag.strip_prefix("--mount=") else {
             continue;
         };
-        let option = |names: [&str; 2]| {
-            let pairs = options.split(',').filter_map(|option| option.split_once('='));
-            pairs.filter(|(name, _)| names.contains(name)).map(|(_, value)| value).next_back()
-        };
-        let is_bind = option(["type", "type"]).is_none_or(|kind| kind == "bind");
-        if is_bind && option(["from", "from"]).is_none() {
-            let source = option(["source", "src"]).ok_or_else(|| Misuse {
+        let is_bind = mount_option(options, &["type"]).is_none_or(|kind| kind == "bind");
+        if is_bind && mount_option(options, &["from"]).is_none() {
+            let source = mount_option(options, &["source", "src"]).ok_or_else(|| Misuse {
                 line: instruction.line,
-                what: "the mount binds the whole context; name a `source`".to_owned(),
+                what: "the mount binds the whole context; add a `source`".to_owned(),
             })?;
             sources.push(source.to_owned());
         }
@@ -102,7 +99,13 @@ fn mounted(instruction: &Instruction) -> Result<Vec<String>, Misuse> {
     Ok(sources)
 }
 
-/// The flags before the arguments, and the arguments.
+/// Returns the value of an option of `--mount` that can have any of `names`. The last one wins.
+pub(super) fn mount_option<'a>(options: &'a str, names: &[&str]) -> Option<&'a str> {
+    let pairs = options.split(',').filter_map(|option| option.split_once('='));
+    pairs.filter(|(name, _)| names.contains(name)).map(|(_, value)| value).next_back()
+}
+
+/// Splits the flags from the arguments.
 pub(crate) fn flags(arguments: &str) -> (Vec<&str>, &str) {
     let mut flags = Vec::new();
     let mut rest = arguments.trim_start();
@@ -116,13 +119,13 @@ pub(crate) fn flags(arguments: &str) -> (Vec<&str>, &str) {
 
 fn checked(path: &str, line: usize) -> Result<String, Misuse> {
     if path.contains('$') {
-        let what = format!("`{path}` cannot be known before the build; write the path out");
+        let what = format!("`{path}` is not known before the build; write the path without variables");
         return Err(Misuse { line, what });
     }
     let parts: Vec<&str> =
         path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
     if parts.contains(&"..") {
-        return Err(Misuse { line, what: format!("`{path}` leaves the templates' folder") });
+        return Err(Misuse { line, what: format!("`{path}` leaves the folder of the templates") });
     }
     Ok(parts.join("/"))
 }
@@ -138,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_comes_from_the_context_counts() {
+    fn only_sources_in_the_context_are_found() {
         assert_eq!(paths("COPY a ./b/ /"), ["a", "b"]);
         assert_eq!(paths("COPY --link --chmod=755 a /a"), ["a"]);
         assert_eq!(paths("COPY [\"a b\", \"/\"]"), ["a b"]);
@@ -155,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn sources_are_read_as_docker_reads_them() {
+    fn sources_are_parsed_like_docker_does() {
         assert_eq!(paths("COPY 'a.txt' \"b\".txt /f/"), ["a.txt", "b.txt"]);
         assert_eq!(paths("COPY [a-b]*.txt /x/"), ["[a-b]*.txt"]);
         assert_eq!(paths("COPY [\"'a b'\", \"/\"]"), ["a b"]);
@@ -167,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_known_or_leaves_is_refused() {
+    fn unknown_and_outside_paths_are_refused() {
         for text in [
             "COPY $X /",
             "COPY ../x /",

@@ -1,4 +1,7 @@
-//! The little of a Dockerfile's grammar that is needed to know what it copies and builds on.
+//! Parses the instructions of a Dockerfile.
+//!
+//! [`parse`] splits a text into [`Instruction`]s, with continued lines, here-documents and directives. The arguments
+//! are not parsed here: see `copied`, `upstream` and `arguments`.
 //!
 //! Reference: <https://docs.docker.com/reference/dockerfile/>
 
@@ -7,28 +10,27 @@ use std::ops::Range;
 use super::here_document::HereDocument;
 use crate::matrix::{INSTRUCTIONS, nearest};
 
-/// One instruction.
+/// An instruction of a Dockerfile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Instruction {
-    /// In upper case.
+    /// The keyword in upper case.
     pub(crate) keyword: String,
-    /// What follows it, continued lines joined.
+    /// The arguments, with continued lines joined.
     pub(crate) arguments: String,
-    /// Its first line, from 1.
+    /// The first line, from 1.
     pub(crate) line: usize,
-    /// Where in the text its keyword begins.
+    /// The offset of the keyword in the text.
     pub(super) begin: usize,
-    /// Where in the text the lines stand that end its here-documents.
+    /// The lines in the text that end its here-documents.
     pub(super) ends: Vec<Range<usize>>,
-    /// The character that takes another's meaning away.
+    /// The escape character.
     pub(super) escape: char,
-    /// For each of its lines, where it begins: in `arguments`, and in the text. What is before
-    /// the arguments has a negative place in them.
+    /// The offsets of each line in `arguments` and in the text. An offset before the arguments is negative.
     pieces: Vec<(isize, usize)>,
 }
 
 impl Instruction {
-    /// Where in the text the byte of `arguments` at `offset` stands.
+    /// Returns the offset in the text of the byte at `offset` in `arguments`.
     pub(crate) fn place(&self, offset: usize) -> usize {
         let offset = offset.cast_signed();
         let mut before = self.pieces.iter().rev().filter(|(from, _)| *from <= offset);
@@ -36,8 +38,7 @@ impl Instruction {
         at + (offset - from).cast_unsigned()
     }
 
-    /// Where in the text the bytes of `arguments` in `range` stand: in several places, where a
-    /// comment stands between continued lines.
+    /// Returns the ranges in the text of a `range` of `arguments`. There are several if it contains continued lines.
     pub(super) fn places(&self, range: &Range<usize>) -> Vec<Range<usize>> {
         let (begin, end) = (range.start.cast_signed(), range.end.cast_signed());
         let next = self.pieces.iter().skip(1).map(|(from, _)| *from).chain([isize::MAX]);
@@ -50,14 +51,14 @@ impl Instruction {
     }
 }
 
-/// What is wrong with a Dockerfile, and on which line, from 1.
+/// A fault in a Dockerfile and its line, from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Misuse {
     pub(crate) line: usize,
     pub(crate) what: String,
 }
 
-/// Splits a Dockerfile into instructions.
+/// Parses the instructions of a Dockerfile.
 pub(crate) fn parse(text: &str) -> Result<Vec<Instruction>, Misuse> {
     let mut lines = numbered(text);
     let escape = escape_character(text);
@@ -76,7 +77,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Instruction>, Misuse> {
                 break;
             };
             joined.push_str(continued);
-            // A comment or an empty line within an instruction does not end it.
+            // Comments and empty lines do not end an instruction.
             match lines.by_ref().find(|(.., next)| !is_skipped(next)) {
                 Some((_, at, next)) => (current, current_at) = (next, at),
                 None => break,
@@ -103,14 +104,15 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Instruction>, Misuse> {
     match instructions.iter().find(|instruction| instruction.keyword != "ARG") {
         Some(first) if first.keyword == "FROM" => Ok(instructions),
         Some(first) => {
-            let what = "a Dockerfile begins with `FROM`".to_owned();
+            let what = "a Dockerfile must begin with `FROM`".to_owned();
             Err(Misuse { line: first.line, what })
         }
-        None => Err(Misuse { line: 1, what: "a Dockerfile has a `FROM`".to_owned() }),
+        None => Err(Misuse { line: 1, what: "the Dockerfile has no `FROM`".to_owned() }),
     }
 }
 
-/// What an instruction goes on from, where `line` does not end it. A doubled escape is no escape.
+/// Returns the part of a line before its continuation character, or `None` if the line ends the instruction. A
+/// doubled escape character is not a continuation.
 ///
 /// Reference: `lineContinuationRegex` in
 /// <https://github.com/moby/buildkit/blob/master/frontend/dockerfile/parser/parser.go>
@@ -124,7 +126,7 @@ fn not_an_instruction(keyword: &str) -> String {
     format!("`{keyword}` is not an instruction{}", near.unwrap_or_default())
 }
 
-/// The lines of a text: their number from 1, where they begin, and what they hold.
+/// Iterates over the lines of a text: their number from 1, their offset and their text.
 fn numbered(text: &str) -> impl Iterator<Item = (usize, usize, &str)> + Clone {
     let mut at = 0;
     text.split_inclusive('\n').enumerate().map(move |(index, line)| {
@@ -140,8 +142,7 @@ fn is_skipped(line: &str) -> bool {
     line.is_empty() || line.starts_with('#')
 }
 
-/// The character that continues a line: `# escape=` changes it, as one of the directives. These
-/// end with the first line that is none, be it a comment.
+/// Returns the escape character, which the directive `# escape=` can change.
 ///
 /// Reference: <https://docs.docker.com/reference/dockerfile/#parser-directives>
 pub(super) fn escape_character(text: &str) -> char {
@@ -152,12 +153,12 @@ pub(super) fn escape_character(text: &str) -> char {
     }
 }
 
-/// The image of the frontend that reads a Dockerfile, where it names one with `# syntax=`.
+/// Returns the image of the frontend, if the directive `# syntax=` sets it.
 pub(super) fn frontend(text: &str) -> Option<&str> {
     directives(text).find_map(|(name, value)| (name == "syntax").then_some(value))
 }
 
-/// The directives that a Dockerfile begins with, their names in lower case.
+/// Returns the directives of a Dockerfile, with names in lower case. They end at the first other line, even a comment.
 fn directives(text: &str) -> impl Iterator<Item = (String, &str)> {
     let all = text.lines().map_while(|line| {
         let (name, value) = line.trim_start().strip_prefix('#')?.split_once('=')?;
@@ -166,8 +167,7 @@ fn directives(text: &str) -> impl Iterator<Item = (String, &str)> {
     all.take_while(|(name, _)| matches!(name.as_str(), "escape" | "syntax" | "check"))
 }
 
-/// Goes on behind the here-documents of an instruction, and tells where the lines stand that end
-/// them.
+/// Skips the here-documents of an instruction, and returns the lines that end them.
 fn skip_here_documents<'a>(
     instruction: &Instruction,
     lines: &mut (impl Iterator<Item = (usize, usize, &'a str)> + Clone),
@@ -182,7 +182,7 @@ fn skip_here_documents<'a>(
             }
             None if document.is_loose => {}
             None => {
-                let what = format!("the here-document `{}` does not end", document.end);
+                let what = format!("the here-document `{}` is not closed", document.end);
                 return Err(Misuse { line: instruction.line, what });
             }
         }
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_doubled_escape_continues_nothing() {
+    fn a_doubled_escape_does_not_continue_a_line() {
         let text = "FROM a:1\nRUN one\\\\\nFROM b:2\nRUN two\n";
         let expected = [("FROM", 1), ("RUN", 2), ("FROM", 3), ("RUN", 4)];
         assert_eq!(keywords(text), expected.map(|(word, line)| (word.to_owned(), line)));
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_are_found_in_the_text() {
+    fn offsets_of_arguments_are_mapped_to_the_text() {
         let text = "FROM a\r\n  RUN   one \\\n  # c\n   two   \\\r\n three\r\nCMD x";
         for instruction in parse(text).expect(text) {
             for word in instruction.arguments.split_whitespace() {
@@ -239,18 +239,18 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_have_a_line() {
+    fn errors_have_a_line() {
         let line = |text: &str| parse(text).expect_err(text).line;
         assert_eq!(line("FROM a\n\n1.2 x\n"), 3);
         assert_eq!(line("ARG x\nRUN y\n"), 2);
         assert_eq!(line("FROM a\nRUN <<EOF\nx\n"), 2);
         assert_eq!(line(""), 1);
-        let what = parse("FROM a\nrunn x\n").expect_err("a mistake").what;
+        let what = parse("FROM a\nrunn x\n").expect_err("an error").what;
         assert_eq!(what, "`RUNN` is not an instruction; did you mean `RUN`?");
     }
 
     #[test]
-    fn directives_end_at_the_first_line_that_is_none() {
+    fn directives_end_at_the_first_other_line() {
         let escape = escape_character;
         assert_eq!(escape("# syntax=a/b\n#Escape = `\nFROM a\n"), '`');
         assert_eq!(escape("# escape=\\\nFROM a\n"), '\\');

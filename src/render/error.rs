@@ -4,45 +4,30 @@ use crate::error::{ExitCode, Explain};
 use crate::files::ReadError;
 use crate::matrix::SourceError;
 
-/// Why a variant cannot be rendered.
 #[derive(Debug, thiserror::Error)]
 pub enum RenderError {
-    /// A template or a file that it needs cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// A template holds a character that basegen marks texts with.
-    #[error("`{}`, line {line}, holds one of U+FDD0 to U+FDD3, which are no characters of a text", path.display())]
-    Mark {
-        /// The file.
-        path: PathBuf,
-        /// The first such line, from 1.
-        line: usize,
-    },
-    /// A template is a link, or within a folder that is one, and could be any file.
-    #[error("`{}` is a symbolic link; templates are files", .0.display())]
+    /// A template contains a character that basegen uses for marks, first on `line`.
+    #[error("`{}`, line {line}: templates cannot contain the noncharacters U+FDD0 to U+FDD3", path.display())]
+    Mark { path: PathBuf, line: usize },
+    /// A template, or a folder that contains it, is a link, which could point to any file.
+    #[error("`{}` is a symbolic link; templates must be regular files", .0.display())]
     Link(PathBuf),
-    /// A template does not exist.
     #[error("there is no template `{}`", .0.display())]
     NoTemplate(PathBuf),
-    /// A template cannot be read as one, or names what nothing defines.
+    /// A template has a syntax error or an undefined name.
     #[error(transparent)]
     Template(#[from] SourceError),
     /// A template fails for one variant, or renders to an invalid Dockerfile.
     #[error("failed to render `{variant}`: {error}")]
-    Variant {
-        /// The variant.
-        variant: String,
-        /// Where and why.
-        error: SourceError,
-    },
-    /// The files are more than a context should hold.
+    Variant { variant: String, error: SourceError },
+    /// The files of a context exceed `limit` MiB.
     #[error("the context of `{variant}` is larger than {limit} MiB; its largest files are:{}", list(.largest))]
     TooLarge {
-        /// The variant.
         variant: String,
-        /// The bound.
         limit: u64,
-        /// Paths and sizes in bytes, the largest first.
+        /// Paths and sizes in bytes, largest first.
         largest: Vec<(String, u64)>,
     },
 }
@@ -62,7 +47,7 @@ impl Explain for RenderError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Read(error) => return error.hint(),
-            Self::NoTemplate(_) => "`[image] dockerfile` names it, relative to `[image] templates`",
+            Self::NoTemplate(_) => "create it, or correct `dockerfile` or `templates` in `[image]`",
             Self::TooLarge { .. } => "fetch large files in a build step instead of copying them",
             _ => return None,
         };

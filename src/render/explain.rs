@@ -1,13 +1,12 @@
-//! What handlebars and the helpers refuse, in the words of this program.
+//! Translates errors of handlebars and of the helpers to diagnostics.
 
 use handlebars::{RenderError, RenderErrorReason};
 use serde_json::{Map, Value as Json};
 
 use super::helpers::{Refusal, kind};
-use crate::matrix::{Diagnostic, SourceFile, nearest};
+use crate::matrix::{Diagnostic, SourceFile, did_you_mean};
 
-/// Shows where in `source` rendering failed, and why: for a variant that has `variables`, in
-/// a matrix that knows the names `known`.
+/// Explains an error of rendering `source` for a variant with `variables`. `known` are the names in the matrix.
 pub(super) fn explain(
     error: &RenderError,
     source: &SourceFile,
@@ -17,11 +16,10 @@ pub(super) fn explain(
     let at = offset(&source.text, error.line_no.unwrap_or(1), error.column_no.unwrap_or(1));
     let end = source.text[at..].find("}}").map_or(at + 1, |length| at + length + 2);
     let (message, label, help) = match error.reason() {
-        // Of handlebars' own helpers, `each` and `with` alone say this, and of what they
-        // cannot enter too.
+        // Only handlebars' `each` and `with` return this, also for values without entries.
         RenderErrorReason::MissingVariable(Some(name)) => match variables.get(name) {
             Some(value) => {
-                (format!("`{name}` is {}, not a list or a table", kind(value)), String::new(), None)
+                (format!("`{name}` is {}, not an array or a table", kind(value)), String::new(), None)
             }
             None => missing(name, variables, known),
         },
@@ -31,10 +29,10 @@ pub(super) fn explain(
             None => (cause.to_string(), String::new(), None),
         },
         RenderErrorReason::ParamNotFoundForIndex(helper, index) => {
-            let message = format!("`{helper}` has no value for its parameter {}", index + 1);
+            let message = format!("`{helper}` needs a parameter {}", index + 1);
             (message, String::new(), None)
         }
-        // An output refused a write.
+        // The output exceeded a limit.
         RenderErrorReason::IOError(error) => (error.to_string(), String::new(), None),
         reason => (reason.to_string(), String::new(), None),
     };
@@ -43,10 +41,9 @@ pub(super) fn explain(
 
 type Words = (String, String, Option<String>);
 
-/// A name, or an entry of one, that this variant has not.
+/// Explains a name or an entry without a value.
 fn missing(name: &str, variables: &Json, known: &[&str]) -> Words {
     let message = format!("`{name}` has no value");
-    let meant = |near: Option<&str>| near.map(|near| format!("did you mean `{near}`?"));
     if let Some((table, entry)) = name.split_once(['.', '/'])
         && let Some(value) = variables.get(table)
     {
@@ -55,38 +52,36 @@ fn missing(name: &str, variables: &Json, known: &[&str]) -> Words {
             Json::Object(_) => format!("`{table}` has no such entry"),
             other => format!("`{table}` is {}", kind(other)),
         };
-        return (message, label, meant(nearest(entry, entries)));
+        return (message, label, did_you_mean(entry, entries));
     }
     if variables.get(name).is_some() {
-        let label = format!("in here names are those of an entry; the variant's is `@root.{name}`");
+        let label = format!("names are those of an entry here; the variable is `@root.{name}`");
         return (message, label, None);
     }
     if known.contains(&name) {
-        return (message, "other variants have it, this one has not".to_owned(), None);
+        return (message, "only other variants have it".to_owned(), None);
     }
-    let near = nearest(name, known.iter().copied());
-    (message, "nothing in here is called so".to_owned(), meant(near))
+    (message, "unknown name".to_owned(), did_you_mean(name, known.iter().copied()))
 }
 
 fn advice(refusal: &Refusal) -> Option<String> {
     match refusal {
-        Refusal::NotScalar { what, kind: "a list" } if what.starts_with('`') => {
+        Refusal::NotScalar { what, kind: "an array" } if what.starts_with('`') => {
             let name = what.trim_matches('`');
-            Some(format!("`{{{{#each {name}}}}} {{{{this}}}}{{{{/each}}}}` writes its entries"))
+            Some(format!("write its entries: `{{{{#each {name}}}}} {{{{this}}}}{{{{/each}}}}`"))
         }
         Refusal::NotScalar { what, .. } if what.starts_with('`') => {
-            Some(format!("`{{{{{}.entry}}}}` writes one of its entries", what.trim_matches('`')))
+            Some(format!("write one of its entries: `{{{{{}.entry}}}}`", what.trim_matches('`')))
         }
         Refusal::Incomparable { advice, .. } => Some((*advice).to_owned()),
         Refusal::NoEntry { entry, entries, .. } => {
-            let near = nearest(entry, entries.iter().map(String::as_str));
-            near.map(|near| format!("did you mean `{near}`?"))
+            did_you_mean(entry, entries.iter().map(String::as_str))
         }
         _ => None,
     }
 }
 
-/// Where a line and a column, both from 1, are in a text.
+/// Returns the offset of a line and a column, both from 1.
 pub(super) fn offset(text: &str, line: usize, column: usize) -> usize {
     let start: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
     let rest = text[start..].char_indices().nth(column.saturating_sub(1));

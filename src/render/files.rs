@@ -1,4 +1,4 @@
-//! The files of the templates' folder that contexts are made of.
+//! Finds and reads the files that Dockerfiles copy from the folder of the templates.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::unix::fs::PermissionsExt as _;
@@ -14,117 +14,110 @@ use super::templates::PARTIALS;
 use super::wildcard::Wildcard;
 use crate::files;
 
-/// The largest context, in MiB. Contexts are held in memory, and what is larger belongs into
-/// a build step that fetches it.
+/// The maximum size of a context, in MiB. Contexts are held in memory.
 pub const MAX_CONTEXT: u64 = 64;
 
-/// The ending of a file that is rendered before it is copied.
+/// The extension of files that are rendered before they are copied.
 const TEMPLATE: &str = ".hbs";
 
-/// Where the rendered Dockerfile is in a context that is written to a folder.
+/// The path of the rendered Dockerfile in a context that is written to a folder.
 const DOCKERFILE: &str = "Dockerfile";
 
-/// A folder, and what has been read of it.
+/// The folder of the templates, with a cache of its files.
 #[derive(Debug)]
 pub(super) struct Files {
     folder: PathBuf,
-    /// What a copied folder does not bring: partials and the Dockerfiles' templates.
-    left_out: BTreeSet<String>,
-    /// Whether a copied folder brings what [`is_private`] too.
-    with_private: bool,
-    /// What [`is_private`] and was left out so far.
+    /// Paths that a copied folder does not include: partials and Dockerfile templates.
+    excluded: BTreeSet<String>,
+    /// Whether a copied folder includes private files.
+    includes_private: bool,
+    /// The private files that copied folders have not included so far.
     private: Mutex<BTreeSet<String>>,
     read: Mutex<HashMap<String, Arc<[u8]>>>,
 }
 
-/// A file that a context needs.
+/// A file of a context.
 #[derive(Debug)]
 pub(super) struct Found {
-    /// Its path in the context.
+    /// The path in the context.
     path: String,
-    /// Where it is below the folder: the same, and `.hbs` when it is a template.
+    /// The path in the folder: with `.hbs` for a template.
     on_disk: String,
-    /// Its size in bytes, or its template's.
+    /// The size of the file or template, in bytes.
     size: u64,
     executable: bool,
 }
 
-/// What a source means.
+/// The files and folders that a source includes.
 #[derive(Debug, Default)]
 pub(super) struct Listing {
     pub(super) files: Vec<Found>,
-    /// The folders without a file in them.
+    /// Folders without files.
     pub(super) empty: Vec<String>,
 }
 
 impl Files {
-    /// The files of `folder`, in which `dockerfiles` are the templates of Dockerfiles.
+    /// Opens a `folder` that contains the Dockerfile templates `dockerfiles`.
     pub(super) fn new(folder: &Path, dockerfiles: impl Iterator<Item = String>) -> Self {
-        let mut left_out: BTreeSet<String> = dockerfiles.map(|path| normalized(&path)).collect();
-        left_out.insert(PARTIALS.to_owned());
+        let mut excluded: BTreeSet<String> = dockerfiles.map(|path| normalized(&path)).collect();
+        excluded.insert(PARTIALS.to_owned());
         let (private, read) = (Mutex::default(), Mutex::default());
-        Self { folder: folder.to_owned(), left_out, with_private: false, private, read }
+        Self { folder: folder.to_owned(), excluded, includes_private: false, private, read }
     }
 
-    /// The same folder, of which nothing is left out.
+    /// Includes everything in copied folders.
     pub(super) fn with_everything(self) -> Self {
-        Self { left_out: BTreeSet::new(), with_private: true, ..self }
+        Self { excluded: BTreeSet::new(), includes_private: true, ..self }
     }
 
-    /// The private files and folders that copied folders have left out so far.
+    /// Returns the private files and folders that copied folders have not included so far.
     pub(super) fn private(&self) -> BTreeSet<String> {
         self.private.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The files that `source` means: itself, its template, everything in it, or all that match.
+    /// Finds the files of a `source`: a file, a template, a folder or a wildcard.
     pub(super) fn find(&self, source: &Source) -> Result<Vec<Found>, Misuse> {
         let found = self.all(source)?.files;
-        match found.iter().any(Found::hides_dockerfile) {
-            true => {
-                let what = format!(
-                    "`{DOCKERFILE}` is what the rendered Dockerfile is called; call the file otherwise"
-                );
-                Err(Misuse { line: source.line, what })
-            }
-            false => Ok(found),
+        if found.iter().any(Found::hides_dockerfile) {
+            let what = format!("`{DOCKERFILE}` is reserved for the rendered file; rename it");
+            return Err(Misuse { line: source.line, what });
         }
+        Ok(found)
     }
 
-    /// The same, whatever the files are called, and the folders that are not sent.
+    /// Finds the files and the empty folders of a `source`, with any name.
     pub(super) fn all(&self, source: &Source) -> Result<Listing, Misuse> {
         let path = &source.path;
-        let found = match Wildcard::is(path) {
-            true => self.matching(path, source.parents),
-            false => self.named(path),
+        let found = if Wildcard::is(path) {
+            self.matching(path, source.parents)
+        } else {
+            self.named(path)
         };
         found.map_err(|what| Misuse { line: source.line, what })
     }
 
     fn matching(&self, path: &str, parents: bool) -> Result<Listing, String> {
-        let wildcard = match parents {
-            true => Wildcard::through_folders(path),
-            false => Wildcard::new(path),
-        };
-        let wildcard = wildcard
-            .ok_or_else(|| format!("`{path}` is not a wildcard that Docker understands"))?;
+        let wildcard =
+            if parents { Wildcard::through_folders(path) } else { Wildcard::new(path) };
+        let wildcard = wildcard.ok_or_else(|| format!("`{path}` is not a valid wildcard"))?;
         let mut found = Listing::default();
         self.walk("", &mut found)?;
-        // A folder that matches brings what is in it.
+        // A folder that matches includes its files.
         found.files.retain(|file| wildcard.means(&file.path));
         found.empty.retain(|folder| wildcard.means(folder));
-        match found.files.is_empty() {
-            true => Err(format!("nothing matches `{path}` in `{}`", self.folder.display())),
-            false => Ok(found),
+        if found.files.is_empty() {
+            return Err(format!("no file matches `{path}` in `{}`", self.folder.display()));
         }
+        Ok(found)
     }
 
     fn named(&self, path: &str) -> Result<Listing, String> {
         if path.ends_with(TEMPLATE) {
-            return Err(format!("`{path}` is rendered before it is copied: leave `.hbs` out here"));
+            return Err(format!("`{path}` is rendered before it is copied; remove `.hbs` here"));
         }
         if let Some(part) = path.split('/').find(|part| is_private(part)) {
             return Err(format!(
-                "`{path}` is not copied: a file or folder called `{part}` may hold credentials; give it another name"
+                "`{path}` cannot be copied, because `{part}` may contain credentials; rename it"
             ));
         }
         if let Some(link) = first_link(&self.folder, Path::new(path)) {
@@ -139,9 +132,9 @@ impl Files {
         } else {
             return Err(format!("there is no `{path}` in `{}`", self.folder.display()));
         }
-        // Docker would not find it: an empty folder is in no context. The context itself it finds.
+        // A context has no empty folders, so Docker would not find it. The context itself may be empty.
         if found.files.is_empty() && !path.is_empty() {
-            return Err(format!("the folder `{path}` holds no file that could be copied"));
+            return Err(format!("the folder `{path}` contains no files to copy"));
         }
         Ok(found)
     }
@@ -159,9 +152,9 @@ impl Files {
             let name = entry.file_name();
             let name = name.to_str().ok_or_else(|| format!("`{}` is not UTF-8", name.display()))?;
             let inner = if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
-            if is_private(name) && !self.with_private {
+            if is_private(name) && !self.includes_private {
                 self.private.lock().unwrap_or_else(PoisonError::into_inner).insert(inner);
-            } else if !self.left_out.contains(&inner) {
+            } else if !self.excluded.contains(&inner) {
                 self.add(&inner, found)?;
             }
         }
@@ -188,8 +181,8 @@ impl Files {
         }
         let rendered = path.strip_suffix(TEMPLATE).unwrap_or(path);
         let twin = if rendered == path { format!("{path}{TEMPLATE}") } else { rendered.to_owned() };
-        if !self.left_out.contains(&twin) && self.exists(&twin) {
-            return Err(format!("`{rendered}` and `{rendered}{TEMPLATE}` are both there"));
+        if !self.excluded.contains(&twin) && self.exists(&twin) {
+            return Err(format!("`{rendered}` and `{rendered}{TEMPLATE}` both exist; remove one of them"));
         }
         found.files.push(Found {
             path: rendered.to_owned(),
@@ -200,7 +193,7 @@ impl Files {
         Ok(())
     }
 
-    /// Reads what was found, each file once, sorted by path.
+    /// Reads the files, each once. The result is sorted by path.
     pub(super) fn read(
         &self,
         found: Vec<Found>,
@@ -212,9 +205,10 @@ impl Files {
         check_size(&found, variant)?;
         let mut files = Vec::with_capacity(found.len());
         for (path, file) in found {
-            let content = match file.on_disk == path {
-                true => self.content(&file.on_disk)?,
-                false => render(Path::new(&file.on_disk))?.into_bytes().into(),
+            let content = if file.on_disk == path {
+                self.content(&path)?
+            } else {
+                render(Path::new(&file.on_disk))?.into_bytes().into()
             };
             files.push(ContextFile { path, executable: file.executable, content });
         }
@@ -227,34 +221,34 @@ impl Files {
             return Ok(Arc::clone(known));
         }
         let content = files::read(&self.folder.join(path), MAX_CONTEXT << 20)?;
-        // Another thread may have been quicker: all of them share what came first.
+        // If another thread was faster, all share its content.
         Ok(Arc::clone(lock().entry(path.to_owned()).or_insert(content.into())))
     }
 }
 
 impl Found {
-    /// Where it is below the folder.
+    /// Returns the path in the folder.
     pub(super) fn on_disk(&self) -> &str {
         &self.on_disk
     }
 
-    /// Whether it would take the rendered Dockerfile's place in a folder.
+    /// Returns true if the path collides with the rendered Dockerfile.
     fn hides_dockerfile(&self) -> bool {
         self.path.split('/').next() == Some(DOCKERFILE)
     }
 }
 
-/// Returns true if a file or folder of this name often holds credentials: git's folder, and `.env` with its variants. No
-/// context has them.
+/// Returns true if files or folders with this name often contain credentials: `.git`, `.env` and its variants. No
+/// context contains them.
 pub(crate) fn is_private(name: &str) -> bool {
     name == ".git" || name == ".envrc" || name == ".env" || name.starts_with(".env.")
 }
 
 fn refused_link(path: &str) -> String {
-    format!("`{path}` is a symbolic link; a context holds files only")
+    format!("`{path}` is a symbolic link; contexts contain regular files only")
 }
 
-/// A path without `.` and doubled `/`, as the walk through a folder makes it.
+/// Removes `.` and repeated `/` from a path.
 pub(super) fn normalized(path: &str) -> String {
     let parts = path.split('/').filter(|part| !part.is_empty() && *part != ".");
     parts.collect::<Vec<_>>().join("/")

@@ -1,4 +1,7 @@
-//! Helpers that are stricter than handlebars' own, and what they refuse.
+//! Template helpers that are stricter than those of handlebars, and their errors.
+//!
+//! [`register`] replaces handlebars' helpers. [`strict`] rewrites templates so that `{{name}}` refuses arrays, tables
+//! and names without a value.
 
 use std::mem::{replace, take};
 
@@ -14,34 +17,34 @@ use super::limits::{FENCE, STEP};
 use super::places::{AT, Marker};
 use super::values::mark;
 
-/// What `{{name}}` becomes: a call that refuses what is no text. No template can write this name.
+/// The helper that `{{name}}` is rewritten to. No template can contain this name.
 const SCALAR: &str = " scalar";
 
-/// Every helper that a template may call.
+/// The helpers that a template can call.
 pub(super) const HELPERS: [&str; 16] = [
     "and", "each", "eq", "gt", "gte", "if", "len", "lookup", "lt", "lte", "ne", "not", "or", "raw",
     "unless", "with",
 ];
 
-/// Whether `name` is a helper, or what [`strict`] or a mark calls.
+/// Returns true if `name` is a helper, including internal ones.
 pub(super) fn is_helper(name: &str) -> bool {
     [SCALAR, AT, STEP, FENCE].contains(&name) || HELPERS.contains(&name)
 }
 
-/// What a helper refuses to go on with.
+/// An error of a helper.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refusal {
     #[error("`{0}` has no value")]
     Missing(String),
-    #[error("{what} is {kind}, and cannot be written as it is")]
+    #[error("{what} is {kind} and cannot be written directly")]
     NotScalar { what: String, kind: &'static str },
-    #[error("{what} is {kind}, and nothing can be looked up in it")]
+    #[error("{what} is {kind} and has no entries")]
     NotCollection { what: String, kind: &'static str },
     #[error("{what} has no entry `{entry}`")]
     NoEntry { what: String, entry: String, entries: Vec<String> },
     #[error("{0}")]
     Limit(String),
-    #[error("{what} is {kind}, and has no length")]
+    #[error("{what} is {kind} and has no length")]
     NoLength { what: String, kind: &'static str },
     #[error("{reason}")]
     Incomparable { reason: String, advice: &'static str },
@@ -53,15 +56,15 @@ impl From<Refusal> for RenderError {
     }
 }
 
-/// What a value is called in a message.
+/// Returns the TOML type of a value for messages.
 pub(super) fn kind(value: &Json) -> &'static str {
     match value {
         Json::Null => "nothing",
         Json::Bool(true) => "`true`",
         Json::Bool(false) => "`false`",
         Json::Number(_) => "a number",
-        Json::String(_) => "a text",
-        Json::Array(_) => "a list",
+        Json::String(_) => "a string",
+        Json::Array(_) => "an array",
         Json::Object(_) => "a table",
     }
 }
@@ -72,14 +75,14 @@ pub(super) fn register(handlebars: &mut Handlebars<'_>) {
     handlebars.register_helper("lookup", Box::new(Lookup));
     handlebars.register_helper("len", Box::new(Length));
     compare::register(handlebars);
-    // It writes to a logger, and basegen has none.
+    // It would write to a logger, which basegen does not have.
     handlebars.unregister_helper("log");
     handlebars.register_helper(SCALAR, Box::new(Scalar));
     handlebars.register_helper(AT, Box::new(Marker));
 }
 
-/// Makes every `{{name}}` and `{{lookup …}}` of a template a call of [`Scalar`]: handlebars has
-/// no place of its own to refuse a list or a table, which it writes as `[a, b]` and `[object]`.
+/// Rewrites every `{{name}}` and `{{lookup …}}` of a template to a call of [`Scalar`]. Handlebars would write an
+/// array or a table as `[a, b]` and `[object]`.
 pub(super) fn strict(template: &mut Template) {
     for element in &mut template.elements {
         match element {
@@ -89,9 +92,10 @@ pub(super) fn strict(template: &mut Template) {
                     let scalar = Parameter::Name(SCALAR.to_owned());
                     let name = replace(&mut helper.name, scalar);
                     let (params, hash) = (take(&mut helper.params), take(&mut helper.hash));
-                    helper.params.push(match is_name {
-                        true => name,
-                        false => Parameter::Subexpression(Subexpression::new(name, params, hash)),
+                    helper.params.push(if is_name {
+                        name
+                    } else {
+                        Parameter::Subexpression(Subexpression::new(name, params, hash))
                     });
                 }
             }
@@ -106,7 +110,7 @@ pub(super) fn strict(template: &mut Template) {
     }
 }
 
-/// The value of a parameter. Null is what a partial is given for a name without a value.
+/// Returns the value of a parameter. Null means that a name passed to a partial has no value.
 pub(super) fn present<'a>(parameter: &'a PathAndJson<'_>) -> Result<&'a Json, RenderError> {
     match parameter.value() {
         Json::Null => {
@@ -117,7 +121,7 @@ pub(super) fn present<'a>(parameter: &'a PathAndJson<'_>) -> Result<&'a Json, Re
     }
 }
 
-/// The parameter as a message speaks of it.
+/// Returns the name of a parameter for messages.
 pub(super) fn subject(parameter: &PathAndJson<'_>) -> String {
     parameter.relative_path().map_or("the value".to_owned(), |name| format!("`{name}`"))
 }
@@ -141,8 +145,8 @@ pub(super) fn parameter<'a, 'rc>(
     helper.param(index).ok_or_else(|| missing.into())
 }
 
-/// Writes a text, marked if it is a value and not what a template gives its partial, a number,
-/// `true` or `false`, and refuses all else.
+/// Writes a string, a number or a boolean, and refuses other types. A string from a variable is marked; a string that
+/// a template passes to a partial is not.
 struct Scalar;
 
 impl HelperDef for Scalar {
@@ -158,8 +162,8 @@ impl HelperDef for Scalar {
     }
 }
 
-/// Whether `text` is a value or a name in `values`. No helper makes texts of its own, so what is
-/// none of them stands in a template.
+/// Returns true if `text` is a value or a key in `values`. Helpers create no strings, so any other string is written
+/// in a template.
 fn occurs(text: &str, values: &Json) -> bool {
     match values {
         Json::String(value) => value == text,
@@ -193,7 +197,7 @@ impl HelperDef for Condition {
     }
 }
 
-/// Renders the branch of a block that its condition chooses.
+/// Renders the branch of a block for a condition.
 pub(super) fn branch<'reg: 'rc, 'rc>(
     holds: bool,
     helper: &Helper<'rc>,
@@ -208,7 +212,7 @@ pub(super) fn branch<'reg: 'rc, 'rc>(
     }
 }
 
-/// The number of entries of a list or table, or of characters of a text.
+/// Returns the number of entries of an array or a table, or of characters of a string.
 struct Length;
 
 impl HelperDef for Length {
@@ -219,18 +223,18 @@ impl HelperDef for Length {
         _: &'rc Context,
         _: &mut RenderContext<'reg, 'rc>,
     ) -> Result<ScopedJson<'rc>, RenderError> {
-        let of = parameter(helper, "len", 0)?;
-        let length = match present(of)? {
+        let value = parameter(helper, "len", 0)?;
+        let length = match present(value)? {
             Json::Array(list) => list.len(),
             Json::Object(table) => table.len(),
             Json::String(text) => text.chars().count(),
-            other => return Err(Refusal::NoLength { what: subject(of), kind: kind(other) }.into()),
+            other => return Err(Refusal::NoLength { what: subject(value), kind: kind(other) }.into()),
         };
         Ok(Json::from(length).into())
     }
 }
 
-/// `lookup` that says what is not there, and where.
+/// A `lookup` that reports missing entries.
 struct Lookup;
 
 impl Lookup {

@@ -1,4 +1,4 @@
-//! Here-documents: the lines behind an instruction that are no instructions.
+//! Here-documents: lines after an instruction that belong to it.
 //!
 //! Reference: `heredocsFromLine` in
 //! <https://github.com/moby/buildkit/blob/master/frontend/dockerfile/parser/parser.go>
@@ -6,30 +6,30 @@
 use super::copied::flags;
 use super::words::{split, unquoted};
 
-/// What escapes a character here, whatever the Dockerfile says elsewhere.
+/// The escape character in names of here-documents. The directive `# escape=` does not change it.
 const ESCAPE: char = '\\';
 
-/// How a here-document ends.
+/// A here-document of an instruction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct HereDocument {
-    /// The line behind its last.
+    /// The line that ends it.
     pub(super) end: String,
-    /// Whether tabs before it do not count: `<<-`.
+    /// Whether tabs before that line are ignored: `<<-`.
     strips_tabs: bool,
-    /// Whether there are blanks before its name (`<< EOF`), so that older engines do not take it for
-    /// one, and neither is `$((1 << 4))`.
+    /// Whether a space precedes its name, as in `<< EOF`. Older engines do not support this, and `$((1 << 4))` looks
+    /// the same, so its end is optional.
     pub(super) is_loose: bool,
 }
 
 impl HereDocument {
-    /// The one that a word begins, such as `<<EOF` or `3<<-"my end"`.
+    /// Parses a word such as `<<EOF` or `3<<-"my end"`.
     pub(super) fn of(word: &str) -> Option<Self> {
         let rest = word.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix("<<")?;
         let (rest, strips_tabs) = match rest.strip_prefix('-') {
             Some(rest) => (rest, true),
             None => (rest, false),
         };
-        // `<<<` is the shell's, and gives it a text.
+        // `<<<` is a here-string of the shell.
         if rest.contains('<') || split(rest, ESCAPE)?.len() != 1 {
             return None;
         }
@@ -37,7 +37,7 @@ impl HereDocument {
         Some(Self { end, strips_tabs, is_loose: false })
     }
 
-    /// Whether a word is the beginning of one whose name is the next word: `<<`, `3<<-`.
+    /// Returns true if the next word is the name of a here-document: `<<`, `3<<-`.
     pub(super) fn is_begun(word: &str) -> bool {
         matches!(word.trim_start_matches(|c: char| c.is_ascii_digit()), "<<" | "<<-")
     }
@@ -47,7 +47,7 @@ impl HereDocument {
         Some(Self { end, strips_tabs: begin.ends_with('-'), is_loose: true })
     }
 
-    /// Those of an instruction, in their order.
+    /// Returns the here-documents of an instruction in order.
     pub(super) fn all(keyword: &str, arguments: &str) -> Vec<Self> {
         let (keyword, arguments) = match arguments.split_once(char::is_whitespace) {
             Some((inner, arguments)) if keyword == "ONBUILD" => {
@@ -59,7 +59,7 @@ impl HereDocument {
         if !may_have || !arguments.contains("<<") || list(arguments).is_some() {
             return Vec::new();
         }
-        // Where a quote does not end, Docker finds none either.
+        // If a quote is not closed, Docker finds no here-documents either.
         let words = split(arguments, ESCAPE).unwrap_or_default();
         let mut found = Vec::new();
         let mut begun = None;
@@ -73,17 +73,15 @@ impl HereDocument {
         found
     }
 
-    /// Whether `line` is the one that ends it.
+    /// Returns true if `line` ends the here-document.
     pub(super) fn ends_at(&self, line: &str) -> bool {
         let line = line.trim_end_matches('\r');
-        match self.strips_tabs {
-            true => line.trim_start_matches('\t') == self.end,
-            false => line == self.end,
-        }
+        let line = if self.strips_tabs { line.trim_start_matches('\t') } else { line };
+        line == self.end
     }
 }
 
-/// The texts of an instruction that is written as a list: `["a", "b"]`.
+/// Parses the arguments of an instruction in JSON form: `["a", "b"]`.
 pub(super) fn list(arguments: &str) -> Option<Vec<String>> {
     serde_json::from_str(flags(arguments).1).ok()
 }
@@ -97,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn here_documents_are_those_that_docker_finds() {
+    fn here_documents_are_found_like_docker_does() {
         for (arguments, expected) in [
             ("<<EOF", &["EOF"][..]),
             ("<<-EOF", &["EOF"]),
@@ -127,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn some_instructions_have_none() {
+    fn some_instructions_have_no_here_documents() {
         assert_eq!(ends("COPY", "<<A <<B /"), ["A", "B"]);
         assert_eq!(ends("ONBUILD", "run  <<EOF"), ["EOF"]);
         assert_eq!(ends("ONBUILD", "USER <<EOF"), [""; 0]);
@@ -136,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_ends_one_when_it_is_its_name() {
+    fn a_line_that_equals_the_name_ends_the_document() {
         let document = |word: &str| HereDocument::of(word).expect(word);
         assert!(document("<<EOF").ends_at("EOF\r"));
         assert!(!document("<<EOF").ends_at("\tEOF"));

@@ -1,8 +1,8 @@
-//! Limits of templates: a checkout may come from anyone, and its templates exhaust neither stack, memory nor time.
+//! Limits the stack, memory and time that templates can use, because a checkout may be untrusted.
 //!
 //! Handlebars has no limits of its own. [`check_text`] and [`check_depth`] limit the brackets,
 //! blocks and nesting of a template. [`fence`] and [`wrap`] insert calls into it, which charge
-//! partials, iterations and bytes to the budget of one rendering, [`renders`].
+//! partials, iterations and bytes to the budget of one rendering ([`render`]).
 
 use std::io;
 use std::mem::replace;
@@ -22,44 +22,43 @@ use super::explain::offset;
 use super::helpers::Refusal;
 use crate::matrix::{Diagnostic, SourceFile};
 
-/// The largest template, in bytes.
+/// The maximum size of a template, in bytes.
 pub(super) const MAX_TEMPLATE: u64 = 256 << 10;
 
-/// How deep blocks, calls and lists are nested within one template.
+/// The maximum nesting of blocks, calls and arrays in one template.
 const MAX_DEPTH: usize = 50;
 
-/// How deep they are nested in all partials that a rendering is in at once.
+/// The maximum nesting of blocks and partials while rendering.
 const MAX_NESTING: usize = 150;
 
-/// The characters of a template that could open something: its parser needs stack for each of them at worst.
+/// The maximum number of opening brackets in a template. The parser may need stack for each of them.
 const MAX_OPENINGS: usize = 20_000;
 
-/// The blocks and alternatives of a template: its parser's time grows with the square of their depth.
+/// The maximum number of blocks and alternatives in a template. Parsing time grows with the square of their depth.
 const MAX_BLOCKS: usize = 2000;
 
-/// As many openings are parsed without another stack.
+/// The number of opening brackets that the default stack can parse.
 const FEW_OPENINGS: usize = 40;
 
-/// The stack for as many as are allowed.
+/// The stack for [`MAX_OPENINGS`], in bytes.
 const STACK: usize = 256 << 20;
 
-/// The partials and iterations of one rendering.
+/// The maximum number of partials and iterations in one rendering.
 const MAX_STEPS: usize = 20_000;
 
-/// What one rendering writes, in bytes; text of a partial counts again in what includes it.
+/// The maximum number of bytes written in one rendering. The text of a partial counts at each level.
 const MAX_RENDERED: usize = 8 << 20;
 
-/// How long one rendering takes; only a template that is made to be slow takes milliseconds.
+/// The maximum time of one rendering. An ordinary template takes less than a millisecond.
 const MAX_TIME: Duration = Duration::from_secs(5);
 
-/// The call that begins an iteration. No template can write this name.
+/// The helper called at the beginning of an iteration. No template can contain this name.
 pub(super) const STEP: &str = " step";
 
-/// The block around a text that is not rendered where it is written: a partial, or the body of a
-/// partial block.
+/// The block helper around a partial or the body of a partial block.
 pub(super) const FENCE: &str = " fence";
 
-/// Refuses a text that its parser could need too much stack for.
+/// Refuses a template that could need too much stack or time to parse.
 pub(super) fn check_text(source: &SourceFile) -> Result<(), Diagnostic> {
     let mut openings = source.text.match_indices(['(', '[', '{']);
     if let Some((at, _)) = openings.nth(MAX_OPENINGS) {
@@ -77,7 +76,7 @@ pub(super) fn check_text(source: &SourceFile) -> Result<(), Diagnostic> {
     Ok(())
 }
 
-/// Parses `source` by `work`, on a stack that is large enough for what [`check_text`] lets pass.
+/// Calls `work`, which parses `source`, on a stack that is large enough for everything that passes [`check_text`].
 pub(super) fn parsing<T: Send>(source: &SourceFile, work: impl FnOnce() -> T + Send) -> T {
     if source.text.matches(['(', '[', '{']).count() <= FEW_OPENINGS {
         work()
@@ -95,28 +94,24 @@ pub(super) fn on_large_stack<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     })
 }
 
-/// Refuses a template that is nested too deep to be walked through.
+/// Refuses a template that is nested too deeply for recursion.
 pub(super) fn check_depth(template: &Template, source: &SourceFile) -> Result<(), Diagnostic> {
-    match place_below(template, MAX_DEPTH) {
-        Some((line, column)) => {
-            let at = offset(&source.text, line, column);
-            let message = format!("blocks and calls are nested more than {MAX_DEPTH} deep");
-            Err(Diagnostic::new(at..at + 1, message, "the limit is reached here"))
-        }
-        None => Ok(()),
-    }
+    let Some((line, column)) = find_deeper(template, MAX_DEPTH) else { return Ok(()) };
+    let at = offset(&source.text, line, column);
+    let message = format!("blocks and calls are nested more than {MAX_DEPTH} deep");
+    Err(Diagnostic::new(at..at + 1, message, "the limit is reached here"))
 }
 
-/// Where `template` is nested more than `levels` deep.
-fn place_below(template: &Template, levels: usize) -> Option<(usize, usize)> {
+/// Returns the line and column where `template` is nested more than `levels` deep.
+fn find_deeper(template: &Template, levels: usize) -> Option<(usize, usize)> {
     template.elements.iter().enumerate().find_map(|(index, element)| {
-        // An `{{else if}}` has an element without a place.
+        // An `{{else if}}` has an element without a location.
         let place = template.mapping.get(index).map(|place| (place.0, place.1));
         let inner = bodies(element).find_map(|body| match levels.checked_sub(1) {
-            Some(left) => place_below(body, left),
+            Some(left) => find_deeper(body, left),
             None => Some((1, 1)),
         });
-        let is_deep = parameters(element).any(|parameter| width(parameter) > levels);
+        let is_deep = parameters(element).any(|parameter| parameter_depth(parameter) > levels);
         match inner {
             Some((1, 1)) => place.or(inner),
             None if is_deep => place.or(Some((1, 1))),
@@ -125,13 +120,13 @@ fn place_below(template: &Template, levels: usize) -> Option<(usize, usize)> {
     })
 }
 
-/// How deep a template is nested.
+/// Returns the nesting depth of the blocks in a template.
 fn depth(template: &Template) -> usize {
     let deepest = template.elements.iter().flat_map(bodies).map(|body| depth(body) + 1).max();
     deepest.unwrap_or_default()
 }
 
-/// The bodies within an element.
+/// Returns the bodies of an element.
 fn bodies(element: &TemplateElement) -> impl Iterator<Item = &Template> {
     let (body, inverse) = match element {
         TemplateElement::HelperBlock(helper) => (helper.template.as_ref(), helper.inverse.as_ref()),
@@ -160,26 +155,26 @@ fn parameters(element: &TemplateElement) -> Box<dyn Iterator<Item = &Parameter> 
     }
 }
 
-/// How many calls or lists a parameter consists of, one within the other.
-fn width(parameter: &Parameter) -> usize {
+/// Returns the nesting depth of calls and arrays in a parameter.
+fn parameter_depth(parameter: &Parameter) -> usize {
     match parameter {
         Parameter::Subexpression(inner) => {
-            1 + parameters(inner.as_element()).map(width).max().unwrap_or_default()
+            1 + parameters(inner.as_element()).map(parameter_depth).max().unwrap_or_default()
         }
-        Parameter::Literal(value) => levels(value),
+        Parameter::Literal(value) => value_depth(value),
         _ => 0,
     }
 }
 
-fn levels(value: &Json) -> usize {
+fn value_depth(value: &Json) -> usize {
     match value {
-        Json::Array(list) => 1 + list.iter().map(levels).max().unwrap_or_default(),
-        Json::Object(table) => 1 + table.values().map(levels).max().unwrap_or_default(),
+        Json::Array(list) => 1 + list.iter().map(value_depth).max().unwrap_or_default(),
+        Json::Object(table) => 1 + table.values().map(value_depth).max().unwrap_or_default(),
         _ => 0,
     }
 }
 
-/// Inserts the calls that count iterations, and wraps the bodies of partial blocks.
+/// Inserts calls that count iterations, and wraps the bodies of partial blocks.
 pub(super) fn fence(template: &mut Template) {
     for element in &mut template.elements {
         match element {
@@ -200,7 +195,7 @@ pub(super) fn fence(template: &mut Template) {
     }
 }
 
-/// Puts a call before everything else of an iteration.
+/// Inserts a call at the beginning of the body of an iteration.
 fn count(body: &mut Template) {
     let mut call = Template::compile("{{x}}").expect("a call is a template");
     if let (Some(TemplateElement::Expression(mut helper)), Some(place)) =
@@ -213,7 +208,7 @@ fn count(body: &mut Template) {
     }
 }
 
-/// Makes `body` the body of a block, whose helper is given its depth.
+/// Wraps `body` into a block whose helper gets its depth.
 pub(super) fn wrap(body: &mut Template) {
     let mut call = Template::compile("{{#x}}{{/x}}").expect("a block is a template");
     if let Some(TemplateElement::HelperBlock(helper)) = call.elements.first_mut() {
@@ -226,7 +221,7 @@ pub(super) fn wrap(body: &mut Template) {
     }
 }
 
-/// What one rendering has used so far.
+/// The resources that one rendering has used so far.
 #[derive(Debug)]
 struct Budget {
     begin: Instant,
@@ -273,7 +268,7 @@ impl Budget {
         Ok(())
     }
 
-    /// Renders the body of a block that [`wrap`] has made.
+    /// Renders the body of a block from [`wrap`].
     fn render<'reg: 'rc, 'rc>(
         &self,
         helper: &Helper<'rc>,
@@ -291,10 +286,8 @@ impl Budget {
             ))
             .into());
         }
-        let rendered = match helper.template() {
-            Some(body) => body.render(registry, context, state, out),
-            None => Ok(()),
-        };
+        let rendered =
+            helper.template().map_or(Ok(()), |body| body.render(registry, context, state, out));
         self.depth.fetch_sub(weight, Ordering::Relaxed);
         rendered
     }
@@ -313,8 +306,8 @@ impl Output for Metered<'_> {
     }
 }
 
-/// Renders a template as `Template::renders` does, within the limits.
-pub(super) fn renders<'reg: 'rc, 'rc>(
+/// Renders a template within the limits.
+pub(super) fn render<'reg: 'rc, 'rc>(
     template: &'rc Template,
     registry: &'reg Handlebars<'reg>,
     context: &'rc Context,
@@ -328,7 +321,7 @@ pub(super) fn renders<'reg: 'rc, 'rc>(
     Ok(out.into_string()?)
 }
 
-/// Counts an iteration.
+/// The helper [`STEP`].
 struct Step(Arc<Budget>);
 
 impl HelperDef for Step {
@@ -344,7 +337,7 @@ impl HelperDef for Step {
     }
 }
 
-/// Renders the body of the block.
+/// The helper [`FENCE`].
 struct Fence(Arc<Budget>);
 
 impl HelperDef for Fence {

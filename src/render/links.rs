@@ -1,8 +1,8 @@
 use std::path::{Component, Path, PathBuf};
 
-/// The first part of `path` that is a symbolic link; `folder`, which it is below, may be one.
+/// Returns the first part of `path` in `folder` that is a symbolic link. `folder` itself can be one.
 ///
-/// Who follows a link reads or writes outside of the folder that was named.
+/// A link could lead to files outside of the folder.
 #[must_use]
 pub fn first_link(folder: &Path, path: &Path) -> Option<PathBuf> {
     let mut below = PathBuf::new();

@@ -1,8 +1,9 @@
-//! Templates into Dockerfiles and the files that they copy.
+//! Renders Dockerfile templates and collects the files that Dockerfiles copy.
 //!
-//! Templates are [handlebars](https://handlebarsjs.com) without escaping, and strict: a name
-//! that nothing defines is an error wherever it stands, in a condition too. What a variant's
-//! Dockerfile copies is what its context holds, and nothing else.
+//! [`Renderer::render_all`] renders one [`BuildContext`] for each variant. Templates are
+//! [handlebars](https://handlebarsjs.com) without escaping, in strict mode: an undefined name is an error, also in a
+//! condition (`check`, `helpers`). A small Dockerfile parser (`dockerfile`) finds the copied files (`copied`), the
+//! upstream images (`upstream`) and values that would become instructions (`values`). Errors point to the template.
 
 mod arguments;
 mod check;
@@ -71,7 +72,7 @@ pub struct Renderer<'a> {
 }
 
 impl<'a> Renderer<'a> {
-    /// Reads the templates' folder of `matrix`: its partials, and what is rendered later.
+    /// Compiles the partials of `matrix`.
     pub fn new(matrix: &'a Matrix) -> Result<Self, RenderError> {
         matrix.checkout.resolve(Path::new(&matrix.image.templates), Access::Read)?;
         let dockerfiles = matrix.variants.iter().map(|variant| matrix.dockerfile(variant));
@@ -79,13 +80,13 @@ impl<'a> Renderer<'a> {
         Ok(Self { matrix, templates: Templates::read(matrix)?, files, pins: Pins::new() })
     }
 
-    /// Writes the digests of `pins` into what is rendered, behind the images that they are of.
+    /// Sets the digests that are added to image names in rendered Dockerfiles.
     #[must_use]
     pub fn pinned(self, pins: Pins) -> Self {
         Self { pins, ..self }
     }
 
-    /// The contexts of `variants`, in their order; rendered in parallel.
+    /// Renders `variants` in parallel, and returns their contexts in the same order.
     pub fn render_all(&mut self, variants: &[&Variant]) -> Result<Vec<BuildContext>, RenderError> {
         for variant in variants {
             self.templates.load(&self.matrix.dockerfile(variant))?;
@@ -93,12 +94,12 @@ impl<'a> Renderer<'a> {
         let renderer = &*self;
         let rendered: Vec<Result<BuildContext, RenderError>> =
             variants.par_iter().map(|variant| renderer.render(variant)).collect();
-        // Not collected in parallel: of several errors, the same one is told each time.
+        // Collected in order, so that the same one of several errors is returned each time.
         rendered.into_iter().collect()
     }
 
-    /// The files and folders that contexts have left out because they often hold credentials, relative to the templates'
-    /// folder.
+    /// Returns the files and folders that contexts omit because they often contain credentials, relative to the folder
+    /// of the templates.
     #[must_use]
     pub fn left_out(&self) -> BTreeSet<String> {
         self.files.private()

@@ -1,9 +1,8 @@
-//! Maps each line of a rendered text to its template and its place there.
+//! Maps each line of a rendered text to a line of its template.
 //!
-//! Handlebars keeps no such map. So a compiled template begins with a call whose helper writes a
-//! mark, and so does each of its texts and values: the mark goes straight to the output, past
-//! handlebars' own indentation, and changes nothing else. [`super::values::Rendered`] takes the
-//! marks out, which also name the partials that were rendered.
+//! Handlebars has no such map. So [`mark`] inserts a call before each text and value of a compiled template, whose
+//! helper writes a mark to the output without changing anything else. [`super::values::Rendered`] removes the
+//! marks, which also identify the partials in use, and [`lines`] computes the map.
 
 use std::sync::Arc;
 
@@ -16,25 +15,25 @@ use serde_json::Value as Json;
 use super::explain::offset;
 use crate::matrix::SourceFile;
 
-/// The call's name, which no template can write.
+/// The name of the inserted helper. No template can contain it.
 pub(super) const AT: &str = " at";
 
-/// The characters around a mark. Unicode reserves both for such uses.
+/// The characters around a mark. Both are noncharacters.
 pub(super) const BEGIN: char = '\u{fdd2}';
 pub(super) const END: char = '\u{fdd3}';
 
 /// A line of a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TemplateLine {
-    /// The template's path, as messages show it.
+    /// The path of the template, as messages show it.
     pub file: Arc<str>,
-    /// Its number, from 1.
+    /// The number of the line, from 1.
     pub line: usize,
-    /// The column of its first character that is not blank, from 1.
+    /// The column of its first character that is not whitespace, from 1.
     pub column: usize,
 }
 
-/// Where a template continues a rendered text.
+/// A position of a rendered text where a template begins or continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Mark {
     /// The offset in the rendered text.
@@ -43,7 +42,7 @@ pub(super) struct Mark {
     pub(super) template: usize,
     /// The offset in the template.
     at: usize,
-    /// Whether the template's own text follows, and not a value.
+    /// Whether text of the template follows, rather than a value.
     is_text: bool,
 }
 
@@ -56,7 +55,7 @@ impl Mark {
     }
 }
 
-/// Writes the mark that it is called with.
+/// The inserted helper, which writes the mark in its parameter.
 pub(super) struct Marker;
 
 impl HelperDef for Marker {
@@ -75,8 +74,7 @@ impl HelperDef for Marker {
     }
 }
 
-/// Inserts the calls that write marks into `template`, which was compiled from `source` and has
-/// this `number`.
+/// Inserts calls that write marks into the template with this `number`, which was compiled from `source`.
 pub(super) fn mark(template: &mut Template, source: &SourceFile, number: usize) {
     let mut call = Template::compile("{{at}}").expect("a call is a template");
     let (Some(TemplateElement::Expression(mut helper)), Some(first)) =
@@ -95,13 +93,13 @@ struct Marking<'a> {
     source: &'a SourceFile,
     number: usize,
     helper: Box<HelperTemplate>,
-    /// Where in the source the last element ends.
+    /// The end of the last element in the source.
     end: usize,
 }
 
 impl Marking<'_> {
     fn template(&mut self, template: &mut Template) {
-        // An `{{else if}}` has an element without a place.
+        // An `{{else if}}` has an element without a location.
         let has_places = template.elements.len() == template.mapping.len();
         let elements = std::mem::take(&mut template.elements);
         let mut places = std::mem::take(&mut template.mapping).into_iter();
@@ -117,7 +115,7 @@ impl Marking<'_> {
         }
     }
 
-    /// Goes on behind `element`; returns the call that marks it.
+    /// Advances past `element` and returns the call to insert before it, if any.
     fn element(
         &mut self,
         element: &mut TemplateElement,
@@ -127,8 +125,8 @@ impl Marking<'_> {
         let source = Arc::clone(&self.source.text);
         let begin = place.map_or(self.end, |place| offset(&source, place.0, place.1));
         if let Element::RawString(text) = element {
-            // Its place is that of what follows, and blanks around it may be gone. One that had
-            // an escaped brace is not in the source as it is.
+            // Handlebars reports the location of the next element, and may have removed whitespace. A text with an
+            // escaped brace differs from the source.
             let found = source[self.end..].find(text.as_str()).map(|at| self.end + at);
             self.end = found.map_or(self.end, |at| at + text.len());
             let at = found.unwrap_or(begin);
@@ -162,8 +160,7 @@ impl Marking<'_> {
     }
 }
 
-/// Returns the place of each line of `text`, in which `marks` are; `sources` are the templates by
-/// their numbers.
+/// Returns the template line of each line of `text`. `sources` are the templates by number.
 pub(super) fn lines(text: &str, marks: &[Mark], sources: &[&SourceFile]) -> Vec<TemplateLine> {
     let files: Vec<Arc<str>> =
         sources.iter().map(|source| source.path.to_string_lossy().into()).collect();
@@ -190,23 +187,22 @@ pub(super) fn place_of_line<'s>(
     Some((sources[template], at))
 }
 
-/// For each line of `text`, the number of the template and the offset in it.
+/// Returns for each line of `text` the number of the template and the offset in it.
 fn places<'a>(
     text: &'a str,
     marks: &'a [Mark],
     sources: &'a [&SourceFile],
 ) -> impl Iterator<Item = (usize, usize)> + 'a {
     let mut begin = 0;
-    // The number of the last line's mark, where the line begins, and its place.
+    // The number of the last line's mark, the begin of the line, and its offset in the template.
     let mut last: Option<(usize, usize, usize)> = None;
-    // A text without marks has no places.
     text.split_inclusive('\n').map_while(move |line| {
         let blank = line.len() - line.trim_start_matches([' ', '\t']).len();
         let before = marks.partition_point(|mark| mark.begin <= begin + blank);
         let number = before.saturating_sub(1);
         let mark = *marks.get(number)?;
         let source = &sources[mark.template].text;
-        // A partial may be indented: its lines are counted, not its characters.
+        // A partial may be indented, so lines are counted rather than characters.
         let (from, mut at) = match last {
             Some((same, from, at)) if same == number => (from, at),
             _ => (mark.begin, mark.at),
@@ -235,8 +231,8 @@ mod tests {
     use super::super::values::Rendered;
     use super::*;
 
-    /// The text of `template`, and the place of each of its lines: `template` is `0`, the partials
-    /// are numbered from 1.
+    /// Renders `template`, and returns the text and the location of each line. The number of `template` is 0; the
+    /// partials are numbered from 1.
     fn rendered(template: &str, partials: &[(&str, &str)], is_marked: bool) -> (String, String) {
         let mut handlebars = Handlebars::new();
         handlebars.register_helper(AT, Box::new(Marker));
@@ -259,7 +255,7 @@ mod tests {
         let context = Context::wraps(json!({ "on": true, "off": false, "list": [1, 2], "v": "V" }));
         let context = context.expect("JSON");
         let mut state = RenderContext::new(None);
-        let text = limits::renders(main, &handlebars, &context, &mut state).expect("a text");
+        let text = limits::render(main, &handlebars, &context, &mut state).expect("a text");
         let rendered = Rendered::new(&text);
         let lines = lines(&rendered.text, &rendered.marks, &sources.iter().collect::<Vec<_>>());
         let lines = lines.iter().map(|at| format!("{}:{}:{}", at.file, at.line, at.column));
@@ -290,7 +286,7 @@ mod tests {
     ];
 
     #[test]
-    fn marks_change_nothing_of_what_is_rendered() {
+    fn marks_do_not_change_the_rendered_text() {
         for template in TEMPLATES {
             let (plain, _) = rendered(template, &PARTIALS, false);
             assert_eq!(rendered(template, &PARTIALS, true).0, plain, "{template}");
@@ -298,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn every_line_has_its_place_in_a_template() {
+    fn every_line_has_a_location_in_a_template() {
         let places = TEMPLATES.map(|template| {
             let (text, places) = rendered(template, &PARTIALS, true);
             format!("{template:?}\n{text:?}\n{places}\n")

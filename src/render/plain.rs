@@ -1,4 +1,4 @@
-//! Whether the templates' folder, as it is, could be a Dockerfile's context.
+//! Checks whether the folder of the templates can be used as a build context without changes.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -9,38 +9,25 @@ use super::dockerfile::{Misuse, parse};
 use super::files::{Files, Found};
 use crate::matrix::Matrix;
 
-/// How a folder differs from what basegen would send of it.
+/// A difference between the folder of the templates and the context that basegen sends.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotPlain {
-    /// A file is rendered before it is copied.
     #[error("`{0}` is rendered from a template")]
     Rendered(String),
-    /// The folder holds something else.
-    #[error("`{0}` would be copied too, which basegen leaves out")]
+    #[error("`{0}` would be copied too, but basegen leaves it out")]
     More(String),
-    /// The folder holds a folder without files.
     #[error("`{0}` is an empty folder, which basegen does not send")]
     Empty(String),
-    /// The mode differs.
-    #[error("`{path}` has the mode {mode:04o}, and basegen sends {sent:04o}")]
-    Mode {
-        /// The file or folder.
-        path: String,
-        /// What it has on disk.
-        mode: u32,
-        /// What it has in the image.
-        sent: u32,
-    },
-    /// Docker would obey a `.dockerignore`.
-    #[error("`.dockerignore` could leave out files that basegen sends")]
+    /// The mode on disk differs from the mode in the image.
+    #[error("`{path}` has the mode {mode:04o}, but basegen sends {sent:04o}")]
+    Mode { path: String, mode: u32, sent: u32 },
+    #[error("`.dockerignore` could exclude files that basegen sends")]
     Ignores,
-    /// Something cannot be read.
     #[error("{0}")]
     Unreadable(String),
 }
 
-/// Makes sure that an engine that is sent the templates' folder of `matrix` builds `context`
-/// just as from what basegen sends.
+/// Returns an error unless a build of `context` with the folder of the templates has the same result.
 pub fn plain(matrix: &Matrix, context: &BuildContext) -> Result<(), NotPlain> {
     let unreadable = |misuse: Misuse| NotPlain::Unreadable(misuse.what);
     let instructions = parse(&context.dockerfile).map_err(unreadable)?;
@@ -81,8 +68,8 @@ fn check_mode(folder: &Path, path: &Path, sent: u32) -> Result<(), NotPlain> {
     let metadata = fs_err::metadata(folder.join(path));
     let metadata = metadata.map_err(|error| NotPlain::Unreadable(error.to_string()))?;
     let mode = metadata.permissions().mode() & 0o7777;
-    match mode == sent {
-        true => Ok(()),
-        false => Err(NotPlain::Mode { path: path.display().to_string(), mode, sent }),
+    if mode != sent {
+        return Err(NotPlain::Mode { path: path.display().to_string(), mode, sent });
     }
+    Ok(())
 }

@@ -1,5 +1,4 @@
-//! What `ADD` fetches from URLs and Git repositories, and whether the Dockerfile says which bytes
-//! these are.
+//! Finds URLs and Git repositories in `ADD` that have neither a checksum nor a commit.
 //!
 //! Reference: <https://docs.docker.com/reference/dockerfile/#add>, and for Git
 //! <https://docs.docker.com/build/concepts/context/#url-queries>
@@ -7,10 +6,10 @@
 use super::copied::{added, flags};
 use super::dockerfile::Instruction;
 
-/// The shortest part of a commit's hash that counts as a checksum of it.
+/// The minimum length of an abbreviated commit hash that counts as a checksum.
 const SHORTEST_CHECKSUM: usize = 7;
 
-/// A source of an `ADD` that may have other content whenever it is fetched.
+/// A source of an `ADD` whose content can change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unverified {
     /// The URL, without credentials.
@@ -21,18 +20,18 @@ pub struct Unverified {
     pub line: usize,
 }
 
-/// Whether a source of an `ADD` is not in the context.
+/// Returns true if a source of an `ADD` is not in the context.
 pub(super) fn is_remote(source: &str) -> bool {
     source.contains("://") || source.starts_with("git@")
 }
 
-/// The sources without a checksum or a full commit.
+/// Returns the sources without a checksum or a full commit.
 pub(super) fn unverified(instructions: &[Instruction]) -> Vec<Unverified> {
     let mut found = Vec::new();
     for instruction in instructions.iter().filter(|instruction| instruction.keyword == "ADD") {
         let checksum =
             |flag: &&str| flag.strip_prefix("--checksum=").is_some_and(|sum| !sum.is_empty());
-        // The engine refuses any other content.
+        // The engine verifies the checksum.
         if flags(&instruction.arguments).0.iter().any(checksum) {
             continue;
         }
@@ -45,14 +44,14 @@ pub(super) fn unverified(instructions: &[Instruction]) -> Vec<Unverified> {
     found
 }
 
-/// Whether the engine clones `source`, rather than download it.
+/// Returns true if the engine clones `source` rather than downloads it.
 fn is_git(source: &str) -> bool {
     let path = source.split(['?', '#']).next().unwrap_or_default();
     let is_web = source.starts_with("http://") || source.starts_with("https://");
     !is_web || path.rsplit_once('.').is_some_and(|(_, ending)| ending == "git")
 }
 
-/// Whether a Git repository is given with the commit that is taken of it.
+/// Returns true if the URL of a Git repository contains a commit.
 fn names_commit(source: &str) -> bool {
     if !is_git(source) {
         return false;
@@ -72,7 +71,7 @@ fn names_commit(source: &str) -> bool {
         })
 }
 
-/// A URL without the user and password in it.
+/// Removes user and password from a URL.
 fn without_user(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
@@ -94,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_neither_checksum_nor_commit_is_uncertain() {
+    fn sources_without_checksum_and_commit_are_unverified() {
         for (line, url) in [
             ("ADD https://example.org/a.tgz /", "https://example.org/a.tgz"),
             ("ADD --link --checksum= http://example.org/a b /", "http://example.org/a"),
@@ -117,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_verified_or_in_the_context_is_certain() {
+    fn sources_with_checksum_or_in_the_context_are_verified() {
         for line in [
             "ADD --checksum=sha256:24454f830cdb571e2c4ad15481119c43b3cafd48dd869a9b2945d1036d1dc68d https://example.org/a /",
             "ADD --checksum=COMMIT https://example.org/a.git /",

@@ -1,28 +1,24 @@
-//! The secrets that a Dockerfile mounts.
+//! Finds the secrets that a Dockerfile mounts.
 
 use std::collections::BTreeSet;
 
-use super::copied::flags;
+use super::copied::{flags, mount_option};
 use super::dockerfile::Instruction;
 
-/// The ids of the secrets that steps mount.
+/// Returns the ids of the secrets that build steps mount.
 pub(super) fn mounted(instructions: &[Instruction]) -> BTreeSet<String> {
     let steps = instructions.iter().filter(|instruction| instruction.keyword == "RUN");
     let flags = steps.flat_map(|step| flags(&step.arguments).0);
     flags.filter_map(|flag| flag.strip_prefix("--mount=")).filter_map(secret).collect()
 }
 
-/// The id of a mount that is a secret's; where it says none, the last part of its target is it.
+/// Returns the id of a secret mount. The default is the last part of the target.
 fn secret(options: &str) -> Option<String> {
-    let option = |names: &[&str]| {
-        let pairs = options.split(',').filter_map(|option| option.split_once('='));
-        pairs.filter(|(name, _)| names.contains(name)).map(|(_, value)| value).next_back()
-    };
-    if option(&["type"]) != Some("secret") {
+    if mount_option(options, &["type"]) != Some("secret") {
         return None;
     }
-    let target = || option(&["target", "dst", "destination"])?.rsplit('/').next();
-    option(&["id"]).or_else(target).map(str::to_owned)
+    let target = || mount_option(options, &["target", "dst", "destination"])?.rsplit('/').next();
+    mount_option(options, &["id"]).or_else(target).map(str::to_owned)
 }
 
 #[cfg(test)]

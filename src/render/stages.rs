@@ -1,16 +1,15 @@
 use super::dockerfile::{Instruction, Misuse, parse};
 
-/// The stage that a Dockerfile's image is: its last.
+/// The last stage of a Dockerfile, which is its image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FinalStage {
-    /// What it is called, where it has a name.
     pub name: Option<String>,
-    /// Where its `FROM` ends in the text, in bytes.
+    /// The offset of the end of its `FROM`, in bytes.
     pub end: usize,
 }
 
 impl FinalStage {
-    /// The final stage of `dockerfile`; `None` where it has none.
+    /// Finds the final stage of `dockerfile`. Returns `None` if it has no stage.
     #[must_use]
     pub fn of(dockerfile: &str) -> Option<Self> {
         let instructions: Result<Vec<Instruction>, Misuse> = parse(dockerfile);

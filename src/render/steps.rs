@@ -1,4 +1,4 @@
-//! The steps of a Dockerfile that cost something, each told by all that it depends on.
+//! Identifies the expensive build steps of a Dockerfile, to find steps that variants share.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hasher as _};
@@ -8,26 +8,25 @@ use super::copied::flags;
 use super::dockerfile::{Instruction, escape_character, parse};
 use super::upstream::{sources, stage};
 
-/// A step that an engine has to carry out: a `RUN`, an `ADD`, or an upstream image to pull.
+/// A build step that takes time: a `RUN`, an `ADD`, or an upstream image to pull.
 ///
-/// Two variants of one matrix have the same step if everything before it, in its own stage and
-/// in those that it takes from, is the same text: what an engine builds once for both. The
-/// files that a step copies are told by their paths, which mean the same in all variants.
+/// It is a hash of the step and of everything before it, in its own stage and in the stages it uses. If two variants
+/// have the same step, the engine executes it once. Copied files are identified by their paths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Step(u64);
 
-/// A stage that was read.
+/// A stage of a Dockerfile.
 #[derive(Default)]
 struct Stage {
     name: String,
-    /// What its last instruction depends on.
+    /// The hash of all instructions so far.
     state: u64,
     steps: Vec<Step>,
-    /// The stages that it builds on or takes from.
+    /// The stages that it is based on or copies from.
     needs: BTreeSet<usize>,
 }
 
-/// The steps of `dockerfile` that its last stage needs, each once; none where it cannot be read.
+/// Returns the steps that the last stage of `dockerfile` needs, each once. Empty if it cannot be parsed.
 pub(super) fn steps(dockerfile: &str) -> Vec<Step> {
     let Ok(instructions) = parse(dockerfile) else { return Vec::new() };
     let stages = Reader::new(dockerfile, &instructions).read();
@@ -49,7 +48,7 @@ struct Reader<'a> {
     text: &'a str,
     instructions: &'a [Instruction],
     arguments: Arguments,
-    /// The arguments before the first stage, which any stage may ask for.
+    /// The hash of the arguments before the first stage, which any stage can use.
     globals: u64,
     stages: Vec<Stage>,
     by_name: BTreeMap<String, usize>,
@@ -94,7 +93,7 @@ impl<'a> Reader<'a> {
                 begun.needs.insert(*at);
             }
             None if base.contains(UNKNOWN) => {
-                // It may be any of the stages before it.
+                // It can be any of the earlier stages.
                 begun.needs.extend(0..self.stages.len());
                 let states: Vec<u64> = self.stages.iter().map(|stage| stage.state).collect();
                 begun.state = hash(&(word, self.globals, states));
@@ -113,36 +112,36 @@ impl<'a> Reader<'a> {
     fn add(&mut self, index: usize) {
         let instruction = &self.instructions[index];
         let mut pulled = Vec::new();
-        let mut taken = BTreeSet::new();
+        let mut used = BTreeSet::new();
         if matches!(instruction.keyword.as_str(), "RUN" | "COPY" | "ADD") {
             for word in sources(instruction) {
                 match self.stage_called(word) {
-                    Some(at) => _ = taken.insert(at),
+                    Some(at) => _ = used.insert(at),
                     None => pulled.push(Step(hash(&("FROM", word)))),
                 }
             }
         }
-        let states: Vec<u64> = taken.iter().map(|at| self.stages[*at].state).collect();
+        let states: Vec<u64> = used.iter().map(|at| self.stages[*at].state).collect();
         let globals = if instruction.keyword == "ARG" { self.globals } else { 0 };
         let here_document = self.here_document(index);
         let last = self.stages.len() - 1;
         let current = &mut self.stages[last];
         let (keyword, arguments) = (&instruction.keyword, &instruction.arguments);
         current.state = hash(&(current.state, keyword, arguments, here_document, globals, states));
-        current.needs.extend(taken.into_iter().filter(|at| *at != last));
+        current.needs.extend(used.into_iter().filter(|at| *at != last));
         current.steps.extend(pulled);
         if matches!(keyword.as_str(), "RUN" | "ADD") {
             current.steps.push(Step(current.state));
         }
     }
 
-    /// The stage that a `COPY` or a mount calls `word`: by its name, or by its number.
+    /// Finds the stage with the name or number `word` in a `COPY` or a mount.
     fn stage_called(&self, word: &str) -> Option<usize> {
         let by_number = || word.parse().ok().filter(|at| *at < self.stages.len());
         self.by_name.get(&word.to_ascii_lowercase()).copied().or_else(by_number)
     }
 
-    /// The lines behind an instruction that belong to it.
+    /// Returns an instruction with its here-documents, if it has any.
     fn here_document(&self, index: usize) -> &'a str {
         let instruction = &self.instructions[index];
         if !instruction.arguments.contains("<<") {
@@ -153,7 +152,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The same for the same value, in one process.
+/// Hashes a value. The result is stable within one process only.
 fn hash(value: &impl std::hash::Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
@@ -164,7 +163,7 @@ fn hash(value: &impl std::hash::Hash) -> u64 {
 mod tests {
     use super::*;
 
-    /// How many steps each has, and how many both.
+    /// Returns the number of steps of each, and of common steps.
     fn shared(one: &str, other: &str) -> (usize, usize, usize) {
         let (one, other) = (steps(one), steps(other));
         let both = one.iter().filter(|step| other.contains(step)).count();
@@ -172,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_is_shared_with_all_that_comes_before_it() {
+    fn a_step_is_shared_if_everything_before_it_is_equal() {
         let base = "FROM python:3.9\nRUN apt\n";
         let one = format!("{base}COPY a /\nRUN pip\n");
         let other = format!("{base}COPY b /\nRUN pip\n");
@@ -181,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stage_counts_where_it_is_needed() {
+    fn steps_of_needed_stages_count() {
         let cuda = "FROM debian AS cuda\nRUN fetch\n";
         let unused = format!("{cuda}FROM python:3.9\nRUN apt\n");
         assert_eq!(steps(&unused).len(), 2);
@@ -197,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_and_here_documents_count() {
+    fn arguments_and_here_documents_are_hashed() {
         let with = |value: &str| format!("ARG V={value}\nFROM a\nARG V\nRUN x $V\n");
         assert_eq!(shared(&with("1"), &with("2")), (2, 2, 1));
         let without = |value: &str| format!("ARG V={value}\nFROM a\nRUN x\n");

@@ -1,18 +1,18 @@
-//! The tags of a template: finds the one that breaks its syntax, and the place of a name.
+//! Locates syntax errors and names in the tags of a template.
 //!
-//! Handlebars reports where its parser gave up, which is the end of the file for a block without an end.
-//! [`diagnose`] does its own matching of blocks and points at the opening tag.
+//! Handlebars reports where its parser stopped: for an unclosed block, at the end of the file. [`diagnose`] matches
+//! blocks itself and points to the opening tag. [`find`] locates a name.
 
 use std::ops::Range;
 
 use crate::matrix::Diagnostic;
 
-/// A tag: `{{…}}`, but not a comment.
+/// A tag, `{{…}}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Tag<'a> {
     span: Range<usize>,
     kind: Kind,
-    /// The name of the block or of the first word.
+    /// The name of the block, or the first word.
     name: &'a str,
 }
 
@@ -33,7 +33,7 @@ enum Kind {
     Skipped,
 }
 
-/// A block that is open, and whether it had its `{{else}}`.
+/// An open block.
 struct Block<'a> {
     tag: Tag<'a>,
     has_else: bool,
@@ -48,7 +48,7 @@ pub(super) fn diagnose(text: &str, at: usize) -> Vec<Diagnostic> {
     }
 }
 
-/// Where `name` is used in a tag of `text`, the first place at or after the tag at `from`.
+/// Finds the first use of `name` in a tag of `text`, at or after the tag at `from`.
 pub(super) fn find(text: &str, name: &str, from: usize) -> Option<usize> {
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let places = Tags::new(text).map_while(Result::ok).filter(|tag| tag.span.end > from);
@@ -69,7 +69,7 @@ pub(super) fn find(text: &str, name: &str, from: usize) -> Option<usize> {
     places.iter().find(|at| !is_entry(at)).or(places.first()).copied()
 }
 
-/// Matches the blocks of `text`, and returns those that are left open.
+/// Matches the blocks of `text`, and returns those that are not closed.
 fn structure(text: &str) -> Result<Vec<Block<'_>>, Box<Diagnostic>> {
     let mut open: Vec<Block<'_>> = Vec::new();
     for tag in Tags::new(text) {
@@ -109,13 +109,13 @@ fn continue_block(block: Option<&mut Block<'_>>, tag: &Tag<'_>) -> Result<(), Bo
             Ok(())
         }
         Some(block) if block.tag.kind == Kind::Open => {
-            let message = "this block has an `{{else}}` already";
+            let message = "this block already has an `{{else}}`";
             let diagnostic = Diagnostic::new(tag.span.clone(), message, "")
                 .related(block.tag.span.clone(), "the block")
                 .help("remove one of the two, or write `{{else if …}}` before the `{{else}}`");
             Err(Box::new(diagnostic))
         }
-        Some(_) => refuse("this block has no branches", "remove the `{{else}}`"),
+        Some(_) => refuse("this block cannot have an `{{else}}`", "remove the `{{else}}`"),
         None => refuse("`{{else}}` is outside a block", "open a block before it: `{{#if …}}`"),
     }
 }
@@ -130,9 +130,9 @@ fn mismatch(open: &Tag<'_>, close: &Tag<'_>, has_outer: bool) -> Diagnostic {
     if has_outer {
         return unclosed(open).related(close.span.clone(), "this closes a block around it");
     }
-    let message = format!("`{{{{/{}}}}}` closes a block of another name", close.name);
+    let message = format!("`{{{{/{}}}}}` does not match the open block", close.name);
     Diagnostic::new(close.span.clone(), message, "")
-        .related(open.span.clone(), "the block that is open")
+        .related(open.span.clone(), "the open block")
         .help(format!("write `{{{{/{}}}}}`", open.name))
 }
 
@@ -142,16 +142,16 @@ fn unclosed(tag: &Tag<'_>) -> Diagnostic {
     Diagnostic::new(tag.span.clone(), message, "opened here").help(help)
 }
 
-/// The tag at which the parser stopped.
+/// Returns the error for the tag at which the parser stopped.
 fn unreadable(text: &str, at: usize) -> Diagnostic {
     let tags = Tags::new(text).map_while(Result::ok);
     let tag = tags.take_while(|tag| tag.span.start <= at).last();
     let span = tag.map_or(at..at + 1, |tag| tag.span);
-    let help = "a tag holds a name, or a helper and its parameters: `{{python}}`, `{{#if (eq python \"3.11\")}}`";
+    let help = "write a name, or a helper with its parameters: `{{python}}`, `{{#if (eq python \"3.11\")}}`";
     Diagnostic::new(span, "this tag is not valid", "").help(help)
 }
 
-/// The tags of a text in their order; the offset of one that has no end, which is the last.
+/// Iterates over the tags of a text. For a tag without an end, it returns the offset and stops.
 struct Tags<'a> {
     text: &'a str,
     at: usize,
@@ -162,12 +162,12 @@ impl<'a> Tags<'a> {
         Self { text, at: 0 }
     }
 
-    /// The first place behind `end` after `from`.
+    /// Returns the offset after the first `end` at or after `from`.
     fn behind(&self, end: &str, from: usize) -> Option<usize> {
         Some(from + self.text.get(from..)?.find(end)? + end.len())
     }
 
-    /// Reads the tag that begins at `start`, if it has an end.
+    /// Parses the tag at `start`. Returns `None` if it has no end.
     fn tag(&mut self, start: usize) -> Option<Tag<'a>> {
         let rest = &self.text[start..];
         let skipped = if rest.starts_with("{{!--") {
@@ -219,7 +219,7 @@ impl<'a> Iterator for Tags<'a> {
     }
 }
 
-/// The end of the tag that begins at `start`: no further tag begins before it.
+/// Returns the end of the tag at `start`, unless another tag begins before it.
 fn end_of_tag(text: &str, start: usize) -> Option<usize> {
     let end = if text[start..].starts_with("{{{") { "}}}" } else { "}}" };
     let from = start + end.len();
@@ -233,7 +233,7 @@ fn end_of_tag(text: &str, start: usize) -> Option<usize> {
     next.is_none_or(|next| found < next).then_some(found + end.len())
 }
 
-/// The strings in quotes up to the end of the tag that `text` begins in; `shift` is added to their places.
+/// Returns the quoted strings up to the end of the current tag. `shift` is added to their offsets.
 fn strings(text: &str, shift: usize) -> Vec<Range<usize>> {
     let mut strings = Vec::new();
     let mut open: Option<(char, usize)> = None;
@@ -255,7 +255,7 @@ fn strings(text: &str, shift: usize) -> Vec<Range<usize>> {
     strings
 }
 
-/// The kind of a tag, and what follows its sign.
+/// Returns the kind of a tag and the text after its sign.
 fn kind(inside: &str) -> (Kind, &str) {
     if let Some(rest) = inside.strip_prefix('#') {
         let rest = rest.trim_start();
@@ -282,7 +282,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tags_are_found_as_handlebars_reads_them() {
+    fn tags_are_parsed_like_handlebars_does() {
         let text = r#"\{{a}} \\{{b}} {{!-- {{c}} --}}{{! d }}{{{e}}}{{~#if (eq f "}}") ~}}{{else if g}}{{^}}{{/if}}{{{{raw}}}} {{h}} {{{{/raw}}}}{{> i j=k}}{{#*inline "l"}}"#;
         let tags: Vec<_> = Tags::new(text).map(|tag| tag.expect("a tag")).collect();
         let shown: Vec<String> =
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_found_in_tags_and_nowhere_else() {
+    fn names_are_found_in_tags_only() {
         for (text, found) in [
             ("COPY foo/{{foo}}", 11),
             ("foo {{#if (eq \"foo\" foo)}}", 20),

@@ -22,14 +22,13 @@ use crate::files::{ReadError, read_text};
 use crate::image::Digest;
 use crate::matrix::{Diagnostic, Matrix, SourceError, SourceFile};
 
-/// The folder of the partials within that of the templates.
+/// The folder of the partials in the folder of the templates.
 pub(super) const PARTIALS: &str = "partials";
 
-/// The templates that something was rendered from: their paths below the templates' folder,
-/// and their digests.
+/// The templates used by a rendering: their paths in the folder of the templates, and their digests.
 pub(super) type Used = BTreeMap<String, Digest>;
 
-/// The templates of a folder, compiled and checked.
+/// The compiled templates of a folder.
 #[derive(Debug)]
 pub(super) struct Templates<'a> {
     matrix: &'a Matrix,
@@ -37,12 +36,12 @@ pub(super) struct Templates<'a> {
     handlebars: Handlebars<'static>,
     sources: HashMap<String, SourceFile>,
     partials: BTreeSet<String>,
-    /// The names of the templates that write marks, by their numbers.
+    /// The names of the templates that write marks. The index is the number in the mark.
     marked: Vec<String>,
-    /// The digest of each template that was compiled before rendering began, by its name.
+    /// The digests of Dockerfile templates and partials, by name.
     digests: HashMap<String, Digest>,
     known: Vec<&'a str>,
-    /// Templates of files that Dockerfiles copy, which many variants share.
+    /// The templates of copied files, compiled on first use.
     copied: Mutex<HashMap<PathBuf, Arc<Compiled>>>,
 }
 
@@ -54,7 +53,7 @@ struct Compiled {
 }
 
 impl<'a> Templates<'a> {
-    /// Reads the partials: `partials/cuda.hbs` is what `{{> cuda}}` means.
+    /// Compiles the partials. `{{> cuda}}` includes `partials/cuda.hbs`.
     pub(super) fn read(matrix: &'a Matrix) -> Result<Self, RenderError> {
         let mut handlebars = Handlebars::new();
         handlebars.set_strict_mode(true);
@@ -80,7 +79,7 @@ impl<'a> Templates<'a> {
         Ok(templates)
     }
 
-    /// The partials' paths below the folder, sorted.
+    /// Returns the paths of the partials, sorted.
     fn partial_files(&self) -> Result<Vec<PathBuf>, RenderError> {
         self.refuse_link(Path::new(PARTIALS))?;
         let partials = self.folder.join(PARTIALS);
@@ -99,9 +98,9 @@ impl<'a> Templates<'a> {
         Ok(paths)
     }
 
-    /// Reads the template of a Dockerfile, unless that has been done.
+    /// Compiles and checks a Dockerfile template, unless it is loaded already.
     pub(super) fn load(&mut self, path: &str) -> Result<(), RenderError> {
-        let name = of_dockerfile(path);
+        let name = dockerfile_name(path);
         if self.sources.contains_key(&name) {
             return Ok(());
         }
@@ -128,7 +127,7 @@ impl<'a> Templates<'a> {
         self.digests.insert(name.to_owned(), compiled.digest);
     }
 
-    /// Compiles the template at `path` below the folder.
+    /// Compiles the template at `path` in the folder.
     fn compile(&self, name: &str, path: &Path) -> Result<Compiled, RenderError> {
         self.refuse_link(path)?;
         let source = read_source(&self.folder.join(path))?;
@@ -145,7 +144,7 @@ impl<'a> Templates<'a> {
         }
     }
 
-    /// Renders the template of a Dockerfile, which was loaded.
+    /// Renders a loaded Dockerfile template.
     pub(super) fn render(
         &self,
         path: &str,
@@ -153,15 +152,18 @@ impl<'a> Templates<'a> {
         variant: &str,
         used: &mut Used,
     ) -> Result<Rendered, RenderError> {
-        let name = of_dockerfile(path);
-        let template = self.handlebars.get_template(&name).expect("it was loaded");
-        let rendered = self.renders(template, variables, used);
+        let name = dockerfile_name(path);
+        let template = self.handlebars.get_template(&name).expect("the template is loaded");
+        let rendered = self.render_template(template, variables, used);
         used.extend(self.digests.get(&name).map(|digest| (path.to_owned(), digest.clone())));
-        rendered.map_err(|error| self.explain(&name, &error, variables, variant))
+        rendered.map_err(|error| {
+            let source = error.template_name.as_deref().and_then(|name| self.sources.get(name));
+            self.explain(source.unwrap_or(&self.sources[&name]), &error, variables, variant)
+        })
     }
 
-    /// Renders a template, and adds to `used` the partials that it came by.
-    fn renders(
+    /// Renders a template and adds its partials to `used`.
+    fn render_template(
         &self,
         template: &Template,
         variables: &Json,
@@ -169,7 +171,7 @@ impl<'a> Templates<'a> {
     ) -> Result<Rendered, HandlebarsError> {
         let context = Context::wraps(variables)?;
         let mut state = RenderContext::new(template.name.as_ref());
-        let rendered = limits::renders(template, &self.handlebars, &context, &mut state)?;
+        let rendered = limits::render(template, &self.handlebars, &context, &mut state)?;
         let rendered = Rendered::new(&rendered);
         let numbers: BTreeSet<usize> = rendered.marks.iter().map(|mark| mark.template).collect();
         for name in numbers.into_iter().map(|number| &self.marked[number]) {
@@ -182,13 +184,12 @@ impl<'a> Templates<'a> {
         Ok(rendered)
     }
 
-    /// The template's line of each line of a rendered Dockerfile.
+    /// Returns the template line of each line of a rendered Dockerfile.
     pub(super) fn lines(&self, rendered: &Rendered) -> Vec<TemplateLine> {
         places::lines(&rendered.text, &rendered.marks, &self.marked_sources())
     }
 
-    /// Returns the error for a misuse in a Dockerfile rendered from the template at `path`, shown
-    /// at its place in the template.
+    /// Returns the error for a fault in a Dockerfile rendered from the template at `path`. It points to the template.
     pub(super) fn misuse(
         &self,
         path: &str,
@@ -198,25 +199,23 @@ impl<'a> Templates<'a> {
     ) -> RenderError {
         let sources = self.marked_sources();
         let found = places::place_of_line(&rendered.text, &rendered.marks, &sources, misuse.line);
-        let (source, at) = found.unwrap_or_else(|| (&self.sources[&of_dockerfile(path)], 0));
+        let (source, at) = found.unwrap_or_else(|| (&self.sources[&dockerfile_name(path)], 0));
         let written = source.text[at..].lines().next().unwrap_or_default().trim_end();
         let line = rendered.text.lines().nth(misuse.line - 1).unwrap_or_default().trim();
-        let label = match line == written || line.is_empty() {
-            true => String::new(),
-            false => format!("rendered as `{line}`"),
+        let label = if line == written || line.is_empty() {
+            String::new()
+        } else {
+            format!("rendered as `{line}`")
         };
         let diagnostic = Diagnostic::new(at..at + written.len(), misuse.what, label);
-        RenderError::Variant {
-            variant: variant.to_owned(),
-            error: SourceError::new(source, vec![diagnostic]),
-        }
+        variant_error(variant, source, diagnostic)
     }
 
     fn marked_sources(&self) -> Vec<&SourceFile> {
         self.marked.iter().map(|name| &self.sources[name]).collect()
     }
 
-    /// Renders a file that a Dockerfile copies, at `path` below the folder.
+    /// Renders the template of a copied file, at `path` in the folder.
     pub(super) fn render_file(
         &self,
         path: &Path,
@@ -225,11 +224,11 @@ impl<'a> Templates<'a> {
         used: &mut Used,
     ) -> Result<String, RenderError> {
         let compiled = self.copied(path)?;
-        let rendered = self.renders(&compiled.template, variables, used);
+        let rendered = self.render_template(&compiled.template, variables, used);
         used.insert(path.to_string_lossy().into_owned(), compiled.digest.clone());
         rendered.map(|rendered| rendered.text).map_err(|error| {
-            let of_partial = error.template_name.as_deref().and_then(|name| self.sources.get(name));
-            self.explain_in(of_partial.unwrap_or(&compiled.source), &error, variables, variant)
+            let partial = error.template_name.as_deref().and_then(|name| self.sources.get(name));
+            self.explain(partial.unwrap_or(&compiled.source), &error, variables, variant)
         })
     }
 
@@ -248,49 +247,32 @@ impl<'a> Templates<'a> {
 
     fn explain(
         &self,
-        name: &str,
-        error: &HandlebarsError,
-        variables: &Json,
-        variant: &str,
-    ) -> RenderError {
-        let name = error.template_name.as_deref().unwrap_or(name);
-        let source = self.sources.get(name).cloned();
-        let source = source.unwrap_or_else(|| SourceFile::new(Path::new(name), ""));
-        self.explain_in(&source, error, variables, variant)
-    }
-
-    fn explain_in(
-        &self,
         source: &SourceFile,
         error: &HandlebarsError,
         variables: &Json,
         variant: &str,
     ) -> RenderError {
-        let diagnostic = explain(error, source, variables, &self.known);
-        RenderError::Variant {
-            variant: variant.to_owned(),
-            error: SourceError::new(source, vec![diagnostic]),
-        }
+        variant_error(variant, source, explain(error, source, variables, &self.known))
     }
 
-    /// The axes and variables of the matrix.
+    /// Returns the names of all axes and variables of the matrix.
     pub(super) fn known(&self) -> &[&str] {
         &self.known
     }
 
-    /// The names of the partials, sorted.
+    /// Returns the names of the partials, sorted.
     pub(super) fn partials(&self) -> impl Iterator<Item = &str> {
         self.partials.iter().map(String::as_str)
     }
 
-    /// A partial and the file that it is in.
+    /// Returns a partial and its file.
     pub(super) fn partial(&self, name: &str) -> Option<(&Template, &SourceFile)> {
         self.partials.get(name)?;
         Some((self.handlebars.get_template(name)?, self.sources.get(name)?))
     }
 
-    /// Whether some variant has a value at `path`: a variable, its entry, and so on. Asked
-    /// for entries alone, which are rare; all variables of all variants are made for it.
+    /// Returns true if a variant has a value at `path`: a variable, its entry, and so on. This is slow, because it
+    /// computes the variables of all variants; only entries, which are rare, need it.
     pub(super) fn any_has(&self, path: &[&str]) -> bool {
         self.matrix.variants.iter().any(|variant| {
             let variables = Json::from(self.matrix.variables(variant));
@@ -299,8 +281,13 @@ impl<'a> Templates<'a> {
     }
 }
 
-/// The name of a Dockerfile's template. As a partial is called like its file, none has a `/`.
-fn of_dockerfile(path: &str) -> String {
+fn variant_error(variant: &str, source: &SourceFile, diagnostic: Diagnostic) -> RenderError {
+    let error = SourceError::new(source, vec![diagnostic]);
+    RenderError::Variant { variant: variant.to_owned(), error }
+}
+
+/// Returns the name of a Dockerfile template. The name of a partial contains no `/`, so they never collide.
+fn dockerfile_name(path: &str) -> String {
     format!("Dockerfile/{path}")
 }
 
@@ -317,7 +304,7 @@ fn read_source(path: &Path) -> Result<SourceFile, RenderError> {
         let line = text[..at].split('\n').count();
         return Err(RenderError::Mark { path: path.to_owned(), line });
     }
-    // A byte order mark would stand before `FROM`, or amid a file for a partial.
+    // A byte order mark would be rendered into the Dockerfile.
     Ok(SourceFile::new(path, text.strip_prefix('\u{feff}').unwrap_or(&text)))
 }
 

@@ -1,4 +1,6 @@
-//! The images of others that a Dockerfile builds on, and pinning them to digests.
+//! Finds the upstream images of a Dockerfile and pins them to digests.
+//!
+//! [`pin`] returns the Dockerfile with digests and its [`Upstream`]s. [`check_images`] refuses names that are not images.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
@@ -9,28 +11,27 @@ use super::dockerfile::{Instruction, Misuse, escape_character, frontend};
 use super::remote::{is_remote, unverified};
 use crate::image::{Digest, Reference, Repository, refuse_scheme};
 
-/// The base that is no image.
+/// The name of the empty base image.
 const SCRATCH: &str = "scratch";
 
-/// What upstream images are pinned to: the digests of their indexes or manifests.
+/// The digests of upstream images: of their indexes or manifests.
 pub type Pins = BTreeMap<Reference, Digest>;
 
-/// An external input of a Dockerfile: an image that none of its stages makes, or a URL that an
-/// `ADD` fetches without a checksum.
+/// An external input of a Dockerfile: an image that is not one of its stages, or the URL of an `ADD` without a
+/// checksum.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upstream {
-    /// The image in full: `docker.io/library/python:3.11-slim-bookworm`. A name that only the
-    /// engine can make out stands here as the Dockerfile has it.
+    /// The full name, such as `docker.io/library/python:3.11-slim-bookworm`, or the name as written if it
+    /// contains an argument that only the engine knows.
     pub name: String,
-    /// What a registry can be asked for; `None` where the Dockerfile names a digest alone, or
-    /// what only the engine can make out.
+    /// The tagged image; `None` for a digest without a tag, or a name that only the engine knows.
     pub reference: Option<Reference>,
-    /// The bytes that it means: what it is pinned to, or the digest that its template names.
+    /// The digest from a pin or from the template.
     pub digest: Option<Digest>,
 }
 
 impl Upstream {
-    /// The image that a Dockerfile calls `word`, which is `expanded`.
+    /// Creates the image of a `word` in a Dockerfile, with its arguments `expanded`.
     fn new(word: &str, expanded: &str) -> Self {
         let as_written = Self { name: word.to_owned(), reference: None, digest: None };
         if expanded.contains(UNKNOWN) {
@@ -62,33 +63,33 @@ impl Upstream {
         }
     }
 
-    /// The image that a name such as `python:3.11` means to a Dockerfile, if it is a tagged one.
+    /// Returns the tagged image of a name such as `python:3.11` in a Dockerfile, if it has one.
     #[must_use]
     pub fn reference(name: &str) -> Option<Reference> {
         Self::parse(name)?.reference
     }
 
-    /// Whether it is a URL, and no image.
+    /// Returns true for a URL, false for an image.
     #[must_use]
     pub fn is_url(&self) -> bool {
         is_remote(&self.name)
     }
 
-    /// The name as people write it: `python:3.11-slim-bookworm`.
+    /// Returns the short name, such as `python:3.11-slim-bookworm`.
     #[must_use]
     pub fn familiar(&self) -> &str {
         familiar(&self.name)
     }
 }
 
-/// An image's full name as people write it, without what Docker Hub goes without saying.
+/// Removes the default registry and namespace of Docker Hub from the full name of an image.
 #[must_use]
 pub fn familiar(name: &str) -> &str {
     let name = name.strip_prefix("docker.io/").unwrap_or(name);
     name.strip_prefix("library/").unwrap_or(name)
 }
 
-/// Docker Hub's own images live below `library/`, which nobody writes.
+/// Adds the namespace `library/` to an official image of Docker Hub.
 fn official(repository: Repository) -> Option<Repository> {
     if repository.registry() != "docker.io" || repository.path().contains('/') {
         return Some(repository);
@@ -96,9 +97,9 @@ fn official(repository: Repository) -> Option<Repository> {
     Repository::new(repository.registry(), &format!("library/{}", repository.path())).ok()
 }
 
-/// Pins what `pins` knows in a Dockerfile, and tells what it builds on, each image once.
+/// Adds the digests of `pins` to the image names of a Dockerfile, and returns its upstreams, each once.
 ///
-/// Only the words that name the images change; what names a digest itself is left alone.
+/// Names that contain a digest, and all other text, do not change.
 pub(super) fn pin(
     text: &str,
     instructions: &[Instruction],
@@ -106,7 +107,7 @@ pub(super) fn pin(
 ) -> (String, Vec<Upstream>) {
     let mut pinned = text.to_owned();
     let mut upstreams: Vec<Upstream> = Vec::new();
-    // From the last to the first, so that no place moves before it is used.
+    // From the last to the first, because each replacement moves the text after it.
     for Named { mut upstream, written, place, .. } in find(text, instructions).into_iter().rev() {
         let pin = upstream.reference.as_ref().and_then(|name| pins.get(name));
         if let (None, Some(digest)) = (&upstream.digest, pin) {
@@ -117,7 +118,7 @@ pub(super) fn pin(
         upstreams.push(upstream);
     }
     upstreams.reverse();
-    // Nothing pins a source without a checksum.
+    // Sources without a checksum cannot be pinned.
     for source in unverified(instructions) {
         let upstream = Upstream { name: source.url, reference: None, digest: None };
         if !upstreams.contains(&upstream) {
@@ -127,9 +128,9 @@ pub(super) fn pin(
     (pinned, upstreams)
 }
 
-/// Refuses images that a Dockerfile cannot mean: `https://` in front of a name, and a word in `--from` that is
-/// neither a stage nor has a tag. `docker build` takes such a word for a named build context, which basegen does
-/// not have, or for an image of Docker Hub, which anybody may own.
+/// Refuses names with a scheme such as `https://`, and words in `--from` that are neither a stage nor have a tag.
+/// `docker build` resolves such a word to a named build context, which basegen does not support, or to an image of
+/// Docker Hub, which anybody may own.
 pub(crate) fn check_images(text: &str, instructions: &[Instruction]) -> Result<(), Misuse> {
     for Named { written, line, is_source, .. } in find(text, instructions) {
         let refuse = |what| Err(Misuse { line, what });
@@ -138,33 +139,33 @@ pub(crate) fn check_images(text: &str, instructions: &[Instruction]) -> Result<(
         }
         if is_source && !written.contains([':', '/', '@', UNKNOWN]) {
             return refuse(format!(
-                "`{written}` is not a stage of this Dockerfile, and basegen has no named build contexts; \
-                 an image needs its tag here: `{written}:latest`"
+                "`{written}` is not a stage of this Dockerfile, and named build contexts are not supported; \
+                 for an image, add its tag: `{written}:latest`"
             ));
         }
     }
     Ok(())
 }
 
-/// An image that a Dockerfile names.
+/// An image name in a Dockerfile.
 struct Named {
     upstream: Upstream,
-    /// The line of its instruction, from 1.
+    /// The line of the instruction, from 1.
     line: usize,
-    /// Whether something is copied or mounted from it.
+    /// Whether files are copied or mounted from it.
     is_source: bool,
-    /// The name as the Dockerfile means it, its arguments filled in.
+    /// The name with its arguments expanded.
     written: String,
-    /// Where it stands in the text.
+    /// The location in the text.
     place: Range<usize>,
 }
 
-/// The images that instructions name, in the order of the text.
+/// Returns the image names in instructions, in the order of the text.
 fn find(text: &str, instructions: &[Instruction]) -> Vec<Named> {
     let arguments = Arguments::of(instructions, escape_character(text));
     let all: Vec<String> = instructions.iter().filter_map(stage).collect();
     let mut found = Vec::new();
-    // The frontend decides what every other line means.
+    // The frontend is an upstream image too: it interprets the Dockerfile.
     if let Some(image) = frontend(text).filter(|image| !image.is_empty()) {
         let begin = offset(text, image);
         let upstream = Upstream::new(image, image);
@@ -180,7 +181,7 @@ fn find(text: &str, instructions: &[Instruction]) -> Vec<Named> {
     for instruction in instructions {
         let mut add = |word: &str, expanded: String| {
             let begin = offset(&instruction.arguments, word);
-            // A word that two lines share begins on one and ends on the other.
+            // A continued word begins on one line and ends on another.
             let place = instruction.place(begin)..instruction.place(begin + word.len() - 1) + 1;
             let upstream = Upstream::new(word, &expanded);
             let (line, is_source) = (instruction.line, instruction.keyword != "FROM");
@@ -206,7 +207,7 @@ fn find(text: &str, instructions: &[Instruction]) -> Vec<Named> {
             }
             "COPY" | "RUN" => {
                 for word in sources(instruction).filter(|word| is_image(word, &all)) {
-                    // No argument has a meaning here.
+                    // Arguments are not expanded here.
                     let expanded = word.replace('$', &UNKNOWN.to_string());
                     add(word, expanded);
                 }
@@ -217,8 +218,7 @@ fn find(text: &str, instructions: &[Instruction]) -> Vec<Named> {
     found
 }
 
-/// The name of the stage that a `FROM` begins, in lower case as stages are compared; empty
-/// where it has none.
+/// Returns the name of the stage of a `FROM`, in lower case; empty if it has none.
 pub(super) fn stage(instruction: &Instruction) -> Option<String> {
     (instruction.keyword == "FROM").then(|| {
         let mut words = flags(&instruction.arguments).1.split_whitespace().skip(1);
@@ -228,7 +228,7 @@ pub(super) fn stage(instruction: &Instruction) -> Option<String> {
 }
 
 /// Returns true if `base`, in lower case and with a part that only the engine knows, may be the stage
-/// `name`: it begins and ends like it. `FROM base-$TARGETARCH` chooses among stages.
+/// `name`, as in `FROM base-$TARGETARCH`.
 fn may_mean(base: &str, name: &str) -> bool {
     let (Some((begin, _)), Some((_, end))) = (base.split_once(UNKNOWN), base.rsplit_once(UNKNOWN))
     else {
@@ -237,7 +237,7 @@ fn may_mean(base: &str, name: &str) -> bool {
     name.strip_prefix(begin).is_some_and(|rest| rest.ends_with(end))
 }
 
-/// What `--from` and `from=` name in a `COPY` or `RUN`.
+/// Returns the values of `--from` and of `from=` in mounts.
 pub(super) fn sources(instruction: &Instruction) -> impl Iterator<Item = &str> {
     let (flags, _) = flags(&instruction.arguments);
     flags.into_iter().filter_map(|flag| match flag.strip_prefix("--mount=") {
@@ -249,14 +249,13 @@ pub(super) fn sources(instruction: &Instruction) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Whether the source of a `COPY` or a mount is neither a stage, nor a stage's number, nor
-/// nothing at all.
+/// Returns true if the source of a `COPY` or a mount is an image rather than a stage.
 fn is_image(word: &str, stages: &[String]) -> bool {
     let is_number = word.bytes().all(|byte| byte.is_ascii_digit());
     !is_number && word != SCRATCH && !stages.contains(&word.to_ascii_lowercase())
 }
 
-/// Where `part`, a piece of `whole`, begins in it.
+/// Returns the offset of `part`, a slice of `whole`.
 fn offset(whole: &str, part: &str) -> usize {
     part.as_ptr() as usize - whole.as_ptr() as usize
 }
@@ -283,13 +282,13 @@ mod tests {
     }
 
     #[test]
-    fn the_frontend_is_pinned_like_any_other() {
+    fn the_frontend_is_pinned() {
         let text = "#syntax = ghcr.io/acme/tools:1\nFROM python:3.11\n";
         assert_eq!(pinned(text), "#syntax = ghcr.io/acme/tools:1@T\nFROM python:3.11@P\n");
     }
 
     #[test]
-    fn images_are_what_no_stage_makes() {
+    fn images_are_names_that_are_not_stages() {
         for (text, expected) in [
             ("FROM python:3.11\n", &["docker.io/library/python:3.11"][..]),
             ("FROM --platform=$BUILDPLATFORM python\n", &["docker.io/library/python:latest"]),
@@ -328,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn a_named_context_is_no_image_of_docker_hub() {
+    fn named_contexts_are_refused() {
         let check = |text: &str| check_images(text, &parse(text).expect(text));
         for text in [
             "FROM a:1\nCOPY --from=b:1 x /\nCOPY --from=acme/b y /\nCOPY --from=0 z /\n",
@@ -347,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scheme_is_no_part_of_an_image() {
+    fn schemes_before_images_are_refused() {
         for (text, line) in [
             ("FROM https://ghcr.io/acme/base:1\n", 1),
             ("ARG B=http://ghcr.io/acme/base:1\nFROM a:1\nFROM $B\n", 3),
@@ -363,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_the_engine_knows_is_told_as_it_is() {
+    fn names_that_only_the_engine_knows_stay_as_written() {
         assert_eq!(names("FROM base-$TARGETARCH\n"), ["base-$TARGETARCH"]);
         let chosen = "FROM a:1 AS base-amd64\nFROM b:1 AS base-arm64\nFROM base-${TARGETARCH}\n";
         assert_eq!(names(chosen), ["docker.io/library/a:1", "docker.io/library/b:1"]);
@@ -387,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn pins_change_the_words_that_name_images_and_nothing_else() {
+    fn pins_change_image_names_only() {
         for (text, expected) in [
             ("FROM python:3.11\n", "FROM python:3.11@P\n"),
             (

@@ -1,8 +1,8 @@
-//! Values stay where a template puts them.
+//! Refuses values that would become an instruction, a flag or additional words in a Dockerfile.
 //!
-//! What a value may hold, the matrix says. Where it stands decides what it could open: so what
-//! values write is marked while a Dockerfile is rendered, and looked at when its instructions
-//! are known.
+//! The matrix limits the characters of a value. What a value can change also depends on its location. So values
+//! are marked while a Dockerfile is rendered. [`Rendered::new`] removes the marks, and [`Rendered::check`] compares
+//! their locations with the parsed instructions.
 
 use std::ops::Range;
 
@@ -10,46 +10,41 @@ use super::copied::flags;
 use super::dockerfile::{Instruction, Misuse};
 use super::places::{self, Mark};
 
-/// Stand around what a value writes; Unicode keeps these two for such uses, and no value may
-/// hold them.
+/// The marks around a value. Both are noncharacters, which values and templates cannot contain.
 const BEGIN: char = '\u{fdd0}';
 const END: char = '\u{fdd1}';
 
-/// Whether a character is one of the marks.
+/// Returns true if a character is a mark.
 pub(super) fn is_mark(character: char) -> bool {
     matches!(character, BEGIN | END | places::BEGIN | places::END)
 }
 
-/// What a value writes, with its marks.
+/// Puts marks around a value.
 pub(super) fn mark(value: String) -> String {
-    match value.is_empty() {
-        // Nothing is nowhere; and handlebars would indent the marks.
-        true => value,
-        false => format!("{BEGIN}{value}{END}"),
-    }
+    // Handlebars would indent the marks of an empty value.
+    if value.is_empty() { value } else { format!("{BEGIN}{value}{END}") }
 }
 
-/// A text that was rendered, and where in it values stand.
+/// A rendered text with the locations of the values in it.
 #[derive(Debug)]
 pub(super) struct Rendered {
     pub(super) text: String,
-    /// In their order.
+    /// The values in the order of the text.
     values: Vec<Value>,
-    /// Where templates continue it, in order.
+    /// The marks of templates in the order of the text.
     pub(super) marks: Vec<Mark>,
 }
 
-/// Where a value stands, in bytes.
+/// The location of a value, in bytes.
 #[derive(Debug)]
 struct Value {
-    /// All of it.
     whole: Range<usize>,
-    /// The same without the blanks around it.
+    /// The same without surrounding whitespace.
     trimmed: Range<usize>,
 }
 
 impl Rendered {
-    /// Takes the marks out of `marked`.
+    /// Removes the marks from `marked`.
     pub(super) fn new(marked: &str) -> Self {
         let mut text = String::with_capacity(marked.len());
         let (mut values, mut marks) = (Vec::new(), Vec::new());
@@ -76,19 +71,19 @@ impl Rendered {
         Self { text, values, marks }
     }
 
-    /// Makes sure that no value is an instruction, a flag of one, more than one word of a `FROM`
-    /// or of a flag, or the end of a here-document.
+    /// Refuses a value that becomes an instruction, a flag, more than one word of a `FROM` or of a flag, or the end of
+    /// a here-document.
     pub(super) fn check(&self, instructions: &[Instruction]) -> Result<(), Misuse> {
         if self.values.is_empty() {
             return Ok(());
         }
-        let wrong = instructions.iter().find_map(|instruction| {
-            self.wrong(instruction).map(|what| Misuse { line: instruction.line, what })
+        let fault = instructions.iter().find_map(|instruction| {
+            self.fault(instruction).map(|what| Misuse { line: instruction.line, what })
         });
-        wrong.map_or(Ok(()), Err)
+        fault.map_or(Ok(()), Err)
     }
 
-    fn wrong(&self, instruction: &Instruction) -> Option<String> {
+    fn fault(&self, instruction: &Instruction) -> Option<String> {
         let Instruction { keyword, arguments, begin, ends, .. } = instruction;
         let word = *begin..begin + keyword.len();
         if self.within(std::slice::from_ref(&word)).next().is_some() {
@@ -114,13 +109,13 @@ impl Rendered {
         for flag in flags(rest).0 {
             if self.within(&place(&flag[..2])).next().is_some() {
                 return Some(format!(
-                    "`{flag}` comes from a value, and would be a flag of `{keyword}`; flags stand in templates"
+                    "a value would add the flag `{flag}` to `{keyword}`; write flags in templates"
                 ));
             }
             let place = place(flag);
             let more = self.within(&place).find(is_more).or_else(|| self.splitting(&place));
             if let Some(value) = more {
-                return Some(format!("the value `{value}` would be more than a part of `{flag}`"));
+                return Some(format!("the value `{value}` would add words after `{flag}`"));
             }
         }
         if keyword != "FROM" {
@@ -128,10 +123,10 @@ impl Rendered {
         }
         let place = place(rest);
         let value = self.within(&place).find(is_more).or_else(|| self.splitting(&place))?;
-        Some(format!("the value `{value}` would be more than one word of `FROM`"))
+        Some(format!("the value `{value}` would add words to `FROM`"))
     }
 
-    /// The values of which a part stands in one of `places`.
+    /// Returns the values that overlap one of `places`.
     fn within(&self, places: &[Range<usize>]) -> impl Iterator<Item = &str> {
         places.iter().flat_map(|place| {
             let first = self.values.partition_point(|value| value.trimmed.end <= place.start);
@@ -141,8 +136,8 @@ impl Rendered {
         })
     }
 
-    /// A value in or beside one of `places` that has a blank where it touches other text, and so
-    /// makes two words of one.
+    /// Finds a value in or next to one of `places` that begins or ends with whitespace next to other text, and so
+    /// splits a word.
     fn splitting(&self, places: &[Range<usize>]) -> Option<&str> {
         let is_text = |at: Option<char>| at.is_some_and(|character| !character.is_whitespace());
         let mut near = places.iter().flat_map(|place| {
@@ -161,9 +156,7 @@ impl Rendered {
 }
 
 fn not_an_instruction(keyword: &str) -> String {
-    format!(
-        "`{keyword}` comes from a value, and would be an instruction; instructions stand in templates"
-    )
+    format!("a value would become the instruction `{keyword}`; write instructions in templates")
 }
 
 #[cfg(test)]
@@ -171,8 +164,8 @@ mod tests {
     use super::super::dockerfile::parse;
     use super::*;
 
-    /// What is said of a Dockerfile in which values stand between `«` and `»`.
-    fn said(text: &str) -> Option<String> {
+    /// Returns the fault of a Dockerfile with values between `«` and `»`.
+    fn fault(text: &str) -> Option<String> {
         let rendered = Rendered::new(&text.replace('«', "\u{fdd0}").replace('»', "\u{fdd1}"));
         assert_eq!(rendered.text, text.replace(['«', '»'], ""));
         let instructions = parse(&rendered.text).expect(text);
@@ -183,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn values_stay_where_they_are() {
+    fn values_that_change_instructions_are_refused() {
         let all = [
             "FROM a\n«RUN» «curl evil» \n",
             "FROM a\n  «RUN» \\\n  x\n",
@@ -199,12 +192,12 @@ mod tests {
             "FROM --platform=« evil:1» AS base\n",
             "FROM «evil »:1\n",
         ]
-        .map(|text| said(text).expect(text));
+        .map(|text| fault(text).expect(text));
         insta::assert_snapshot!(all.join("\n"));
     }
 
     #[test]
-    fn values_may_be_what_a_template_makes_of_them() {
+    fn values_within_arguments_are_accepted() {
         for text in [
             "FROM «python:3.11» AS «base»\n",
             "FROM --platform=«linux/amd64» «registry.acme.example»/«python»\n",
@@ -219,7 +212,7 @@ mod tests {
             "FROM « a » AS b\n",
             "FROM a \\\n# «a b»\n AS b\n",
         ] {
-            assert_eq!(said(text), None, "{text}");
+            assert_eq!(fault(text), None, "{text}");
         }
     }
 }

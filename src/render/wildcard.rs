@@ -5,26 +5,26 @@ use std::str::Chars;
 
 use regex_lite::{Regex, escape};
 
-/// A path with `*`, `?` and `[…]` in it, none of which stands for a `/`.
+/// A path with `*`, `?` and `[…]`, none of which matches a `/`.
 ///
 /// Reference: <https://pkg.go.dev/path/filepath#Match>
 #[derive(Debug)]
 pub struct Wildcard(Regex);
 
 impl Wildcard {
-    /// Whether `path` is to be read as one.
+    /// Returns true if `path` contains wildcards.
     #[must_use]
     pub fn is(path: &str) -> bool {
         path.contains(['*', '?', '['])
     }
 
-    /// Reads a path; `None` where Docker would take it for malformed.
+    /// Parses a path. Returns `None` if Docker would refuse it.
     #[must_use]
     pub fn new(path: &str) -> Option<Self> {
         Self::read(path, false)
     }
 
-    /// The same where `**` stands for any number of folders, as it does with `COPY --parents`.
+    /// Parses a path in which `**` matches any number of folders, as with `COPY --parents`.
     #[must_use]
     pub fn through_folders(path: &str) -> Option<Self> {
         Self::read(path, true)
@@ -49,7 +49,7 @@ impl Wildcard {
         Regex::new(&format!("{regex}$")).ok().map(Self)
     }
 
-    /// Whether it means `path`, or a folder above it.
+    /// Returns true if the wildcard matches `path` or a folder above it.
     #[must_use]
     pub fn means(&self, path: &str) -> bool {
         let mut above = successors(Some(path), |path| Some(path.rsplit_once('/')?.0));
@@ -57,7 +57,7 @@ impl Wildcard {
     }
 }
 
-/// What stands between `[` and `]`: characters and ranges, or after `^` all others.
+/// Parses a class up to `]`: characters and ranges, negated by `^`.
 fn class(rest: &mut Peekable<Chars<'_>>) -> Option<String> {
     let mut class = "[".to_owned();
     if rest.next_if_eq(&'^').is_some() {
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn wildcards_mean_what_they_mean_to_docker() {
+    fn wildcards_match_like_dockers() {
         for (wildcard, meant, others) in [
             ("[^a]*.txt", &["b.txt", "!.txt", "b.txt/c"][..], &["a.txt", "b/c.txt", ".txt"][..]),
             ("[!a].txt", &["!.txt", "a.txt"], &["b.txt"]),

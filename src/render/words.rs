@@ -1,19 +1,18 @@
-//! Words, quotes and escapes as Docker reads them.
+//! Splits lines into words and removes quotes and escapes, like Docker does.
 //!
 //! Reference: <https://github.com/moby/buildkit/blob/master/frontend/dockerfile/shell/lex.go>
 
-/// What a character is to the one who reads it.
+/// The role of a character in a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
     Plain,
-    /// It stands for itself, whatever it means elsewhere.
+    /// A literal character in quotes or after an escape.
     Quoted,
-    /// A quote, or what escapes the next character.
+    /// A quote or an escape character.
     Mark,
 }
 
-/// The characters of `text`, where they begin, and what they are; `None` where a quote does
-/// not end.
+/// Returns the characters of `text` with their offsets and roles, or `None` if a quote is not closed.
 fn roles(text: &str, escape: char) -> Option<Vec<(usize, char, Role)>> {
     let mut roles = Vec::new();
     let mut quote = None;
@@ -30,7 +29,7 @@ fn roles(text: &str, escape: char) -> Option<Vec<(usize, char, Role)>> {
             }
             (_, Some('\'')) => Role::Quoted,
             _ if character == escape => {
-                // In double quotes it escapes only what would have a meaning there.
+                // In double quotes, only characters with a special meaning can be escaped.
                 let is_escaped =
                     |next: char| quote.is_none() || next == '"' || next == '$' || next == escape;
                 match rest.next_if(|(_, next)| is_escaped(*next)) {
@@ -51,7 +50,7 @@ fn roles(text: &str, escape: char) -> Option<Vec<(usize, char, Role)>> {
     quote.is_none().then_some(roles)
 }
 
-/// The words of `line` as they are written; `None` where a quote does not end.
+/// Splits `line` into words, with quotes and escapes. Returns `None` if a quote is not closed.
 pub(super) fn split(line: &str, escape: char) -> Option<Vec<&str>> {
     let mut words = Vec::new();
     let mut begin = None;
@@ -70,7 +69,7 @@ pub(super) fn split(line: &str, escape: char) -> Option<Vec<&str>> {
     Some(words)
 }
 
-/// `word` without its quotes and escapes; `None` where a quote does not end.
+/// Removes quotes and escapes from `word`. Returns `None` if a quote is not closed.
 pub(super) fn unquoted(word: &str, escape: char) -> Option<String> {
     let roles = roles(word, escape)?.into_iter();
     Some(
@@ -83,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quotes_and_escapes_hold_words_together() {
+    fn quotes_and_escapes_join_words() {
         for (line, words) in [
             ("a  b\tc", &["a", "b", "c"][..]),
             (r#"a "b c" d'e f'g"#, &["a", r#""b c""#, "d'e f'g"]),
@@ -99,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn words_lose_their_quotes_and_escapes() {
+    fn quotes_and_escapes_are_removed() {
         for (word, expected) in [
             ("'a.txt'", "a.txt"),
             (r#""a b"c'd'"#, "a bcd"),
