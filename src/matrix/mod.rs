@@ -30,6 +30,7 @@ mod value;
 pub use absent::Absent;
 pub(crate) use condition::compare_versions;
 pub use condition::{Condition, RangeError};
+pub(crate) use diagnostic::did_you_mean;
 pub use diagnostic::{Diagnostic, SourceError, SourceFile, nearest, nearest_spelling};
 pub(crate) use document::from_toml;
 pub use expand::MAX_ROWS;

@@ -119,7 +119,8 @@ pub(crate) fn flags(arguments: &str) -> (Vec<&str>, &str) {
 
 fn checked(path: &str, line: usize) -> Result<String, Misuse> {
     if path.contains('$') {
-        let what = format!("`{path}` is not known before the build; write the path without variables");
+        let what =
+            format!("`{path}` is not known before the build; write the path without variables");
         return Err(Misuse { line, what });
     }
     let parts: Vec<&str> =

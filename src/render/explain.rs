@@ -18,9 +18,11 @@ pub(super) fn explain(
     let (message, label, help) = match error.reason() {
         // Only handlebars' `each` and `with` return this, also for values without entries.
         RenderErrorReason::MissingVariable(Some(name)) => match variables.get(name) {
-            Some(value) => {
-                (format!("`{name}` is {}, not an array or a table", kind(value)), String::new(), None)
-            }
+            Some(value) => (
+                format!("`{name}` is {}, not an array or a table", kind(value)),
+                String::new(),
+                None,
+            ),
             None => missing(name, variables, known),
         },
         RenderErrorReason::NestedError(cause) => match cause.downcast_ref::<Refusal>() {

@@ -88,17 +88,13 @@ impl Files {
     /// Finds the files and the empty folders of a `source`, with any name.
     pub(super) fn all(&self, source: &Source) -> Result<Listing, Misuse> {
         let path = &source.path;
-        let found = if Wildcard::is(path) {
-            self.matching(path, source.parents)
-        } else {
-            self.named(path)
-        };
+        let found =
+            if Wildcard::is(path) { self.matching(path, source.parents) } else { self.named(path) };
         found.map_err(|what| Misuse { line: source.line, what })
     }
 
     fn matching(&self, path: &str, parents: bool) -> Result<Listing, String> {
-        let wildcard =
-            if parents { Wildcard::through_folders(path) } else { Wildcard::new(path) };
+        let wildcard = if parents { Wildcard::through_folders(path) } else { Wildcard::new(path) };
         let wildcard = wildcard.ok_or_else(|| format!("`{path}` is not a valid wildcard"))?;
         let mut found = Listing::default();
         self.walk("", &mut found)?;
@@ -182,7 +178,9 @@ impl Files {
         let rendered = path.strip_suffix(TEMPLATE).unwrap_or(path);
         let twin = if rendered == path { format!("{path}{TEMPLATE}") } else { rendered.to_owned() };
         if !self.excluded.contains(&twin) && self.exists(&twin) {
-            return Err(format!("`{rendered}` and `{rendered}{TEMPLATE}` both exist; remove one of them"));
+            return Err(format!(
+                "`{rendered}` and `{rendered}{TEMPLATE}` both exist; remove one of them"
+            ));
         }
         found.files.push(Found {
             path: rendered.to_owned(),

@@ -228,7 +228,9 @@ impl HelperDef for Length {
             Json::Array(list) => list.len(),
             Json::Object(table) => table.len(),
             Json::String(text) => text.chars().count(),
-            other => return Err(Refusal::NoLength { what: subject(value), kind: kind(other) }.into()),
+            other => {
+                return Err(Refusal::NoLength { what: subject(value), kind: kind(other) }.into());
+            }
         };
         Ok(Json::from(length).into())
     }

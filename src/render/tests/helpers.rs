@@ -1,11 +1,11 @@
-//! The helpers of templates: what they compare, what they refuse, and that each is documented.
+//! The helpers of templates, and their documentation.
 
 use std::collections::BTreeSet;
 
 use handlebars::Handlebars;
 
 use super::super::helpers::{self, HELPERS};
-use super::{Project, said, said_of};
+use super::{Project, error_of, errors_of};
 
 /// What conditions are for the variant without GPU of Python 3.9.
 fn conditions(conditions: &[&str]) -> Vec<bool> {
@@ -50,7 +50,7 @@ fn comparisons_compare_versions_and_numbers_as_such() {
 }
 
 #[test]
-fn comparisons_are_blocks_and_texts_too() {
+fn comparisons_can_be_blocks_and_text() {
     let project = Project::new(&[(
         "Dockerfile.hbs",
         "FROM a\n{{#gt python \"3.10\"}}\nRUN new\n{{else}}\nRUN old\n{{/gt}}\nRUN {{eq python \"3.9\"}}\n",
@@ -61,8 +61,8 @@ fn comparisons_are_blocks_and_texts_too() {
 }
 
 #[test]
-fn what_cannot_be_compared_is_refused_at_its_place() {
-    insta::assert_snapshot!(said_of(&[
+fn incomparable_values_are_refused() {
+    insta::assert_snapshot!(errors_of(&[
         "RUN x {{#if (gt python \"bookworm\")}}{{/if}}",
         "{{#if (gt \"bookworm\" python)}}{{/if}}",
         "{{#if (gt python 3.10)}}{{/if}}",
@@ -80,8 +80,8 @@ fn what_cannot_be_compared_is_refused_at_its_place() {
 }
 
 #[test]
-fn a_helper_that_does_nothing_is_not_there() {
-    insta::assert_snapshot!(said("RUN {{log \"python\"}}"));
+fn the_log_helper_does_not_exist() {
+    insta::assert_snapshot!(error_of("RUN {{log \"python\"}}"));
 }
 
 /// The names in the first column of the table below `heading`.

@@ -1,9 +1,9 @@
-//! What a Dockerfile copies, and Docker would too.
+//! Sources of `COPY` and `ADD`.
 
 use super::{Project, paths};
 
 #[test]
-fn wildcards_are_those_of_docker() {
+fn wildcards_match_like_docker() {
     let files = [("a.txt", ""), ("b.txt", ""), ("!.txt", ""), ("c", "")];
     for (source, expected) in [
         ("./[^a]*.txt", &["!.txt", "b.txt"][..]),
@@ -28,13 +28,13 @@ fn a_folder_without_files_is_refused() {
         project
     };
     insta::assert_snapshot!(copying("d/empty").error(), @r"
-    error: failed to render `3.9`: the folder `d/empty` holds no file that could be copied
+    error: failed to render `3.9`: the folder `d/empty` contains no files to copy
      --> dockerfiles/Dockerfile.hbs:2:1
       |
     2 | COPY d/empty /
       | ^^^^^^^^^^^^^^
     ");
-    assert!(copying("d/empt*").error().contains("nothing matches `d/empt*`"));
+    assert!(copying("d/empt*").error().contains("no file matches `d/empt*`"));
     assert_eq!(paths(&copying("d").contexts()[0]), ["d/x"]);
     // A context without files is one all the same.
     let project = Project::new(&[("Dockerfile.hbs", "FROM a\nCOPY . /\n")]);

@@ -1,16 +1,16 @@
 //! Mistakes in the syntax of templates, and where they are shown.
 
-use super::{Project, said_of};
+use super::{Project, errors_of};
 
-/// What is said of a whole template.
-fn said_of_files(texts: &[&str]) -> String {
-    let said = texts.iter().map(|text| Project::new(&[("Dockerfile.hbs", text)]).error());
-    said.collect::<Vec<_>>().join("\n\n----\n\n")
+/// Returns the errors for whole templates.
+fn errors_of_files(texts: &[&str]) -> String {
+    let errors = texts.iter().map(|text| Project::new(&[("Dockerfile.hbs", text)]).error());
+    errors.collect::<Vec<_>>().join("\n\n----\n\n")
 }
 
 #[test]
 fn a_block_that_is_not_closed_is_shown_at_its_opening() {
-    insta::assert_snapshot!(said_of_files(&[
+    insta::assert_snapshot!(errors_of_files(&[
         "FROM a\n{{#if gpu}}\nRUN b\n",
         "FROM a\n{{#if gpu}}\n{{#each packages}}\nRUN b\n{{/if}}\nRUN c\n",
         "FROM a\n{{#if gpu}}\n{{#each packages}}\nRUN b\n{{/each}}\nRUN c\n",
@@ -21,8 +21,8 @@ fn a_block_that_is_not_closed_is_shown_at_its_opening() {
 }
 
 #[test]
-fn misplaced_tags_are_shown_where_they_are() {
-    insta::assert_snapshot!(said_of_files(&[
+fn misplaced_tags_have_a_location() {
+    insta::assert_snapshot!(errors_of_files(&[
         "FROM a\nRUN b\n{{/if}}\n",
         "FROM a\n{{#if gpu}}\nRUN b\n{{/unless}}\n",
         "FROM a\n{{else}}\nRUN b\n",
@@ -33,7 +33,7 @@ fn misplaced_tags_are_shown_where_they_are() {
 
 #[test]
 fn a_tag_without_an_end_is_shown_at_its_beginning() {
-    insta::assert_snapshot!(said_of_files(&[
+    insta::assert_snapshot!(errors_of_files(&[
         "FROM a\nRUN b {{python\n",
         "FROM a\nRUN b {{python && echo {{gpu}}\nRUN c\n",
         "FROM a\nRUN b {{{python}}\n",
@@ -45,8 +45,8 @@ fn a_tag_without_an_end_is_shown_at_its_beginning() {
 }
 
 #[test]
-fn an_unknown_name_is_marked_in_its_tag() {
-    insta::assert_snapshot!(said_of(&[
+fn unknown_names_are_marked_in_their_tag() {
+    insta::assert_snapshot!(errors_of(&[
         "COPY foo/{{foo}} /",
         "ääää foo {{#if (eq \"foo\" foo)}}foo{{/if}}",
         "RUN {{#if gpu}}a{{else if foo}}foo{{/if}}",

@@ -1,4 +1,4 @@
-//! Values that stand where something else should.
+//! Values that would change a Dockerfile.
 
 use super::{MATRIX, Project};
 use crate::error::Report;
@@ -6,9 +6,9 @@ use crate::matrix;
 use crate::render::Renderer;
 
 #[test]
-fn a_value_is_no_instruction() {
+fn values_do_not_become_instructions() {
     let given = "RUN pip {{ver}}{{#each packages}} {{this}}{{/each}}\n";
-    let said = |line: &str| {
+    let render = |line: &str| {
         let text = format!("FROM python:{{{{python}}}}\n{line}\n");
         let project =
             Project::new(&[("Dockerfile.hbs", &text), ("partials/given.hbs", given), ("x", "")]);
@@ -34,11 +34,11 @@ fn a_value_is_no_instruction() {
         "RUN pip install {{option}}{{empty}}\n  {{> given ver=option}}",
         "COPY x /\n{{#each list}}# {{this}}\n{{/each}}",
     ];
-    insta::assert_snapshot!(lines.map(said).join("\n----\n"));
+    insta::assert_snapshot!(lines.map(render).join("\n----\n"));
 }
 
 #[test]
-fn what_a_template_gives_its_partial_is_no_value() {
+fn parameters_of_partials_are_not_values() {
     let project = Project::new(&[
         (
             "Dockerfile.hbs",
@@ -52,7 +52,7 @@ fn what_a_template_gives_its_partial_is_no_value() {
 }
 
 #[test]
-fn a_template_holds_no_marks() {
+fn templates_cannot_contain_marks() {
     let project = Project::new(&[("Dockerfile.hbs", "FROM a\nRUN echo \u{fdd0}x\u{fdd1} y\n")]);
     insta::assert_snapshot!(project.error());
 }
