@@ -1,8 +1,7 @@
-//! How an error is shown, and which exit code it has.
+//! Errors, hints and exit codes.
 //!
-//! Each subject has an error type of its own beside the code that raises it. All
-//! of them implement [`Explain`], and `main` shows one error once: the subject,
-//! the chain of causes, the hint.
+//! Each room defines its own error types. All of them implement [`Explain`], and convert to a [`Report`], which `main`
+//! prints once: the message, its causes and a hint.
 
 mod data;
 mod file;
@@ -15,20 +14,20 @@ use std::fmt;
 use std::io;
 use std::process;
 
-/// The exit codes of `basegen`, the one table of them.
+/// The exit codes of `basegen`. [`ExitCode::TABLE`] lists their numbers and meanings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ExitCode {
-    /// Everything that was asked for is done.
+    /// The command succeeded.
     Success,
-    /// An error of the environment: a file that cannot be read or written.
+    /// A file cannot be read or written, or another error of the environment.
     Failure,
     /// The command line is wrong.
     Usage,
     /// `matrix.toml`, the version constant or a template is wrong.
     Matrix,
-    /// The selection names what the matrix does not have.
+    /// The selection matches nothing in the matrix.
     Selection,
-    /// No engine can be reached, or it cannot do what is asked.
+    /// No engine can be reached, or it lacks a feature.
     Engine,
     /// At least one variant failed to build.
     Build,
@@ -36,15 +35,15 @@ pub enum ExitCode {
     Export,
     /// A difference was found: by `--check`, by `changed`, or between a release and its registry.
     Drift,
-    /// At least one image is not what it should be.
+    /// At least one image failed a check.
     Verify,
-    /// A registry refused something, or could not be reached.
+    /// A registry rejected a request, or cannot be reached.
     Registry,
-    /// A tag that should be new stands for something else.
+    /// A version tag already points to a different image.
     Conflict,
-    /// `basegen check` found something.
+    /// `basegen check` found a problem.
     Check,
-    /// The forge refused something, or could not be reached.
+    /// The forge rejected a request, or cannot be reached.
     Forge,
     /// Interrupted by the user.
     Interrupted,
@@ -53,20 +52,20 @@ pub enum ExitCode {
 impl ExitCode {
     /// Every code with its number and its meaning, in numeric order, for `--help` and the docs.
     pub const TABLE: [(Self, u8, &'static str); 15] = [
-        (Self::Success, 0, "everything that was asked for is done"),
-        (Self::Failure, 1, "a file or the environment is in the way"),
+        (Self::Success, 0, "success"),
+        (Self::Failure, 1, "a file cannot be read or written, or the environment is wrong"),
         (Self::Usage, 2, "the command line is wrong"),
         (Self::Matrix, 3, "matrix.toml, the version constant or a template is wrong"),
-        (Self::Selection, 4, "the selection names what the matrix does not have"),
-        (Self::Engine, 5, "no engine can be reached, or it cannot do what is asked"),
+        (Self::Selection, 4, "the selection matches nothing in the matrix"),
+        (Self::Engine, 5, "no engine can be reached, or it lacks a feature"),
         (Self::Build, 6, "at least one variant failed to build"),
         (Self::Export, 7, "a variant was built, but could not be pushed or written"),
-        (Self::Drift, 8, "a difference was found, by --check, `status` or `changed`"),
-        (Self::Registry, 9, "a registry refused something, or could not be reached"),
-        (Self::Verify, 10, "an image failed a check: it is not what it should be"),
-        (Self::Conflict, 11, "a tag of the version stands for another image already"),
-        (Self::Check, 12, "`basegen check` found something that is out of step"),
-        (Self::Forge, 13, "the forge refused the pull request, or could not be reached"),
+        (Self::Drift, 8, "`--check`, `status` or `changed` found a difference"),
+        (Self::Registry, 9, "a registry rejected a request, or cannot be reached"),
+        (Self::Verify, 10, "an image failed a check"),
+        (Self::Conflict, 11, "a version tag already points to a different image"),
+        (Self::Check, 12, "`basegen check` found a problem"),
+        (Self::Forge, 13, "the forge rejected the pull request, or cannot be reached"),
         (Self::Interrupted, 130, "interrupted"),
     ];
 
@@ -84,28 +83,26 @@ impl From<ExitCode> for process::ExitCode {
     }
 }
 
-/// An error that knows its exit code and, where there is one, the way out.
+/// An error with an exit code and optionally a hint.
 pub trait Explain: Error + Send + Sync + 'static {
-    /// The exit code of a run that ends with this error.
     fn exit_code(&self) -> ExitCode;
 
-    /// What to do about it, as one or more whole sentences or a command.
+    /// Returns advice: an imperative sentence or a command.
     fn hint(&self) -> Option<String> {
         None
     }
 }
 
-/// Any error of basegen, as `main` shows it.
+/// Any error of basegen.
 pub struct Report(Box<dyn Explain>);
 
 impl Report {
-    /// The exit code of the error.
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         self.0.exit_code()
     }
 
-    /// The error and a line for each cause, without the hint.
+    /// Returns the error and a line for each cause, without the hint.
     #[must_use]
     pub fn message(&self) -> String {
         let mut message = self.0.to_string();
@@ -126,7 +123,7 @@ impl<E: Explain> From<E> for Report {
 }
 
 impl fmt::Display for Report {
-    /// Writes `error: …`, a line for each cause and one for the hint, without a last line end.
+    /// Writes `error: …`, a line for each cause and the hint, without a final newline.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "error: {}", self.message())?;
         let hint = self.0.hint().or_else(|| full_disk(&*self.0).map(str::to_owned));
@@ -143,14 +140,14 @@ impl fmt::Debug for Report {
     }
 }
 
-/// What to do if `error` or one of its causes is a full disk of this machine.
+/// Returns the hint if `error` or one of its causes is a full disk of this machine.
 fn full_disk(error: &(dyn Error + 'static)) -> Option<&'static str> {
     let mut cause = Some(error);
     while let Some(error) = cause {
         match error.downcast_ref::<io::Error>().map(io::Error::kind) {
             Some(io::ErrorKind::StorageFull) => {
                 return Some(
-                    "a disk of this machine is full: free some space on it, and run again",
+                    "a disk of this machine is full: free some space, and run again",
                 );
             }
             Some(io::ErrorKind::QuotaExceeded) => {
@@ -162,14 +159,14 @@ fn full_disk(error: &(dyn Error + 'static)) -> Option<&'static str> {
     None
 }
 
-/// The causes of `error` joined to it, for a place that has one line only.
+/// Returns `error` and its causes in one line.
 #[must_use]
 pub fn one_line(error: &dyn Error) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
         let text = error.to_string();
-        // Transport errors often repeat their cause's text in their own.
+        // Transport errors often repeat the text of their cause.
         if !line.contains(&text) {
             line.push_str(": ");
             line.push_str(&text);
@@ -179,7 +176,7 @@ pub fn one_line(error: &dyn Error) -> String {
     line
 }
 
-/// Parameters of URLs that sign a request, or are a password for it.
+/// URL parameters that contain secrets.
 const SECRET_PARAMETERS: [&str; 14] = [
     "_state",
     "access_token",
@@ -197,16 +194,16 @@ const SECRET_PARAMETERS: [&str; 14] = [
     "token",
 ];
 
-/// Which queries of URLs are left out of a text.
+/// The queries of URLs to redact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Queries {
-    /// All of them: registries and engines sign their URLs.
+    /// All queries. Registries and engines sign their URLs.
     All,
-    /// Those with a parameter that is a secret by its name.
+    /// Queries with a parameter whose name means a secret.
     Secret,
 }
 
-/// Returns `text` with `…` in place of the queries of URLs; `None` where it contains none of these.
+/// Replaces queries of URLs by `…`. Returns `None` if there is nothing to redact.
 #[must_use]
 pub fn redact_queries(text: &str, queries: Queries) -> Option<String> {
     let (mut shown, mut rest, mut is_redacted) = (String::new(), text, false);

@@ -1,8 +1,7 @@
-//! What happened: the only thing that the core tells the outside while it works.
+//! Events of a run: the only interface between the core and progress output.
 //!
-//! The core emits, `report` listens. An event holds facts and no wording; every
-//! [`Event`] can be written as one line of JSON, and that form is what
-//! `--progress json` prints.
+//! The core emits an [`Event`] through [`Events`], and a [`Listener`] in `report` shows it. Events contain facts, no
+//! wording. `--progress json` prints each event as one line of JSON.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,173 +11,141 @@ use serde::{Serialize, Serializer};
 
 use crate::image::{Digest, Platform, Reference};
 
-/// Something that happened to a run, or to one target of it.
+/// An event of a run or of one of its targets. `elapsed` is in seconds since the start of the target or run.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    /// A run begins; every target that it will report on is named.
+    /// A run started with these targets.
     RunStarted {
         /// The targets in plan order.
         targets: Vec<String>,
-        /// What builds them, for people: `Docker Engine 28.5.2 at unix:///var/run/docker.sock`.
+        /// The engine, such as `Docker Engine 28.5.2 at unix:///var/run/docker.sock`.
         engine: String,
-        /// How many are built at a time.
+        /// The maximum number of parallel builds.
         jobs: usize,
     },
-    /// A target's build begins.
+    /// The build of a target started.
     TargetStarted {
-        /// The target's id.
         target: String,
     },
-    /// Steps became known: BuildKit tells all of a build's steps at once.
+    /// The number of steps of a build is known.
     StepsKnown {
-        /// The target's id.
         target: String,
-        /// How many steps it has so far.
+        /// The number of steps so far.
         total: usize,
     },
-    /// A step begins, perhaps again: a step may start and finish several times.
+    /// A step started. A step can start and finish several times.
     StepStarted {
-        /// The target's id.
         target: String,
-        /// The step.
         step: Step,
     },
-    /// A step moved bytes.
+    /// A step transferred bytes.
     StepProgress {
-        /// The target's id.
         target: String,
-        /// The step's number, from 1.
         step: usize,
-        /// What moves: a layer's digest, or an action such as `pushing layers`.
+        /// The digest of a layer, or an action such as `pushing layers`.
         item: String,
-        /// Bytes done.
         current: u64,
-        /// Bytes in all, where known.
+        /// The total number of bytes, if known.
         total: Option<u64>,
     },
-    /// A step wrote a line.
+    /// A step wrote a line of output.
     Log {
-        /// The target's id.
         target: String,
-        /// The step's number, from 1.
         step: usize,
-        /// The line without its end, control sequences removed.
+        /// The line without line ending and control sequences.
         line: String,
     },
     /// A target waits for another one. Only the live table shows this; it is not serialized.
     #[serde(skip)]
-    TargetWaiting {
-        /// The target's id.
-        target: String,
-        /// What it waits for.
-        reason: WaitReason,
-    },
-    /// A step ended.
+    TargetWaiting { target: String, reason: WaitReason },
+    /// A step finished.
     StepFinished {
-        /// The target's id.
         target: String,
-        /// The step.
         step: Step,
-        /// Whether its result was there already.
+        /// Whether the result was cached.
         cached: bool,
-        /// How long it worked, all its intervals together.
+        /// The total duration of all executions.
         #[serde(serialize_with = "seconds")]
         elapsed: Duration,
-        /// Why it failed, where it did.
+        /// The error, if the step failed.
         #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<String>,
     },
-    /// The target is where it should be.
+    /// A target was built and exported.
     TargetFinished {
-        /// The target's id.
         target: String,
-        /// The digest that its references stand for, or will where they are set later.
+        /// The digest to which the references point, or will point.
         digest: Digest,
-        /// Its references, the version tag first.
+        /// The references, starting with the version tag.
         references: Vec<Reference>,
-        /// Whether no step had to run.
         cached: bool,
-        /// From start to here.
         #[serde(serialize_with = "seconds")]
         elapsed: Duration,
     },
-    /// The target's image is there already: it is neither built nor moved.
+    /// The image of a target already exists and is neither built nor moved.
     TargetKept {
-        /// The target's id.
         target: String,
-        /// The digest that its references stand for, or will.
+        /// The digest to which the references point, or will point.
         digest: Digest,
-        /// Its references, the version tag first.
+        /// The references, starting with the version tag.
         references: Vec<Reference>,
     },
-    /// The target's image was built before, and has passed the target's checks now.
+    /// An existing image of a target passed the checks.
     TargetChecked {
-        /// The target's id.
         target: String,
-        /// The image.
         digest: Digest,
-        /// Its references, the version tag first.
+        /// The references, starting with the version tag.
         references: Vec<Reference>,
-        /// From start to here.
         #[serde(serialize_with = "seconds")]
         elapsed: Duration,
     },
-    /// A tag stands for an image now.
+    /// A tag was set to an image.
     Tagged {
-        /// The target's id.
         target: String,
-        /// The tag.
         reference: Reference,
-        /// The image.
         digest: Digest,
-        /// What the tag stood for before.
+        /// The previous digest of the tag.
         #[serde(skip_serializing_if = "Option::is_none")]
         before: Option<Digest>,
     },
-    /// The target could not be built or not be put where it should be.
+    /// A target failed to build or export.
     TargetFailed {
-        /// The target's id.
         target: String,
-        /// What went wrong.
         failure: Failure,
-        /// From start to here.
         #[serde(serialize_with = "seconds")]
         elapsed: Duration,
     },
-    /// The target was not tried, or was stopped half way.
+    /// A target was not started, or was stopped.
     TargetCancelled {
-        /// The target's id.
         target: String,
-        /// Why.
         reason: CancelReason,
     },
-    /// Something that does not stop the run.
+    /// A problem that does not stop the run.
     Warning {
-        /// The target's id, where it concerns one.
+        /// The target, if the warning is about one.
         #[serde(skip_serializing_if = "Option::is_none")]
         target: Option<String>,
-        /// What is the matter, and what to do.
+        /// The problem and advice.
         message: String,
     },
-    /// Every image of a release is there under all its names.
+    /// All tags of a release are set.
     Published {
-        /// How many tags had to be set.
+        /// The number of tags that had to be set.
         tags: usize,
-        /// From the first look at the registry to here.
+        /// The duration since the first request to the registry.
         #[serde(serialize_with = "seconds")]
         elapsed: Duration,
     },
-    /// The run is over; every target has finished, failed or been cancelled.
+    /// The run ended. Every target has finished, failed or been cancelled.
     RunFinished {
-        /// From start to here.
         #[serde(serialize_with = "seconds")]
         elapsed: Duration,
     },
 }
 
 impl Event {
-    /// The target that it happened to, where it happened to one.
+    /// Returns the target of the event, if it has one.
     #[must_use]
     pub fn target(&self) -> Option<&str> {
         match self {
@@ -200,7 +167,7 @@ impl Event {
         }
     }
 
-    /// Whether it is the last that happens to its target.
+    /// Returns true if the event is the last one of its target.
     #[must_use]
     pub fn ends_target(&self) -> bool {
         matches!(
@@ -213,77 +180,75 @@ impl Event {
     }
 }
 
-/// One step of a build, as the Dockerfile's author would know it.
+/// A step of a build.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Step {
-    /// Its number within its target, from 1, in the order in which steps became known.
+    /// The number within the target, from 1, in order of appearance.
     pub number: usize,
-    /// What it does: `[server 3/9] RUN apt-get update`, `exporting to image`.
+    /// The description, such as `[server 3/9] RUN apt-get update` or `exporting to image`.
     pub name: String,
 }
 
-/// Why a target failed.
+/// The failure of a target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Failure {
-    /// What kind of thing failed.
     pub kind: FailureKind,
-    /// What was being done and why it failed, cause after cause, in one line.
+    /// The error with its causes, in one line.
     pub message: String,
-    /// The step that failed, where one did.
+    /// The failed step, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub step: Option<Step>,
-    /// Where in the template of the Dockerfile.
+    /// The line of the template.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<SourceLine>,
-    /// The command's exit code.
+    /// The exit code of the command.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
-    /// The platform that failed, when several were built.
+    /// The failed platform, if several were built.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,
-    /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }
 
 impl Failure {
-    /// A failure that is no step's.
+    /// Creates a failure without a step.
     #[must_use]
     pub fn new(kind: FailureKind, message: String, hint: Option<String>) -> Self {
         Self { kind, message, step: None, source: None, exit_code: None, platform: None, hint }
     }
 }
 
-/// What kind of thing failed; it decides the exit code.
+/// The kind of a failure, which determines the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureKind {
     /// A step of the Dockerfile.
     Build,
-    /// A check: the image is not what it should be.
+    /// A check of the image.
     Verify,
-    /// Handing the image on: to the registry, to the engine or to disk.
+    /// The export to the registry, the engine or the disk.
     Export,
-    /// The engine itself: lost, or out of disk.
+    /// The engine: the connection was lost, or its disk is full.
     Engine,
 }
 
-/// A line of a Dockerfile, in the template that it comes from.
+/// A line of a Dockerfile or of its template.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SourceLine {
-    /// The template's path, or the name of the rendered file where the template is unknown.
+    /// The path of the template, or the name of the rendered file if the template is unknown.
     pub file: String,
-    /// Its number, from 1.
+    /// The line, from 1.
     pub line: usize,
-    /// Its first column that is not blank, from 1, where it is known.
+    /// The first column that is not whitespace, from 1, if known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub column: Option<usize>,
-    /// Its text as it was rendered.
+    /// The rendered text.
     pub text: String,
 }
 
 impl SourceLine {
-    /// The place as compilers write it: `dockerfiles/server.hbs:12:3`.
+    /// Returns the location, such as `dockerfiles/server.hbs:12:3`.
     #[must_use]
     pub fn place(&self) -> String {
         match self.column {
@@ -293,7 +258,7 @@ impl SourceLine {
     }
 }
 
-/// Why a target was not tried, or stopped.
+/// The reason why a target was cancelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CancelReason {
@@ -303,39 +268,25 @@ pub enum CancelReason {
     FailFast,
 }
 
-/// What a running target waits for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum WaitReason {
-    /// A step that is the same in another target and was started there first.
-    SharedStep {
-        /// The step's number in the waiting target.
-        step: usize,
-        /// The id of the target that started the step.
-        owner: String,
-    },
-    /// The exports of the targets that upload the shared layers.
-    Export,
-}
-
-/// Someone who wants to know what happens.
+    /// A target waits for another one. Only the live table shows this; it is not serialized.
+    #[serde(skip)]
+    TargetWaiting { target: String, reason: WaitReason },
+    /// A step finished.
 pub trait Listener: Send + Sync {
-    /// Takes note of one event. Called from any thread, in the order in which things
-    /// happen to one target; it should return soon.
+    /// Handles an event. It is called from any thread, in order for each target, and should return quickly.
     fn hear(&self, event: &Event);
 }
 
-/// Where the core says what happens.
+/// The sender of events.
 #[derive(Clone)]
 pub struct Events(Arc<dyn Listener>);
 
 impl Events {
-    /// Events go to `listener`.
     #[must_use]
     pub fn to(listener: Arc<dyn Listener>) -> Self {
         Self(listener)
     }
 
-    /// Says what happened.
     pub fn emit(&self, event: &Event) {
         self.0.hear(event);
     }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::error::{ExitCode, Explain, Report};
 use crate::matrix::{Absent, FactSource, Matrix, Selected, Selection, SelectionError, Variant};
-use crate::plan::{self, Inputs, Lock, Meant, Plan, Target};
+use crate::plan::{self, Inputs, Lock, NameMatches, Plan, Target};
 use crate::render::{BuildContext, Renderer};
 
 use super::args::ExplainArgs;
@@ -48,7 +48,7 @@ pub(super) fn run(args: &ExplainArgs, session: &Session) -> Result<ExitCode, Rep
                 return Ok(ExitCode::Success);
             }
         },
-        false => plan::meant(matrix, &request, &args.name)?,
+        false => plan::find_by_name(matrix, &request, &args.name)?,
     };
     if meant.variants.is_empty() && meant.absent.is_empty() {
         return Err(unknown(matrix, &args.name).into());
@@ -72,10 +72,10 @@ pub(super) fn run(args: &ExplainArgs, session: &Session) -> Result<ExitCode, Rep
 }
 
 /// The variants that `axis=value` terms describe, or why there is none.
-fn described<'a>(matrix: &'a Matrix, text: &str) -> Result<Result<Meant<'a>, String>, Report> {
+fn described<'a>(matrix: &'a Matrix, text: &str) -> Result<Result<NameMatches<'a>, String>, Report> {
     let selection = Selection { only: selection::terms("NAME", text)?, ..Selection::default() };
     match matrix.select(&selection) {
-        Ok(selected) => Ok(Ok(Meant { variants: selected.variants, absent: Vec::new() })),
+        Ok(selected) => Ok(Ok(NameMatches { variants: selected.variants, absent: Vec::new() })),
         Err(error @ SelectionError::Combination { .. }) => {
             let hint = error.hint().map(|hint| format!("\n\n{hint}")).unwrap_or_default();
             Ok(Err(format!("{error}{hint}")))
@@ -99,7 +99,7 @@ fn unknown(matrix: &Matrix, name: &str) -> UnknownError {
         unknown: stray
             .map(|part| format!(": no value of an axis brings `{}`", part.escape_debug()))
             .unwrap_or_default(),
-        similar: plan::similar(matrix, name).map(str::to_owned),
+        similar: plan::similar_name(matrix, name).map(str::to_owned),
     }
 }
 

@@ -12,20 +12,20 @@ use super::args::Cli;
 
 /// The table of exit codes, as help shows it.
 pub(super) const EXIT_CODES: &str = "Exit codes:
-  0    everything that was asked for is done
-  1    a file or the environment is in the way
+  0    success
+  1    a file cannot be read or written, or the environment is wrong
   2    the command line is wrong
   3    matrix.toml, the version constant or a template is wrong
-  4    the selection names what the matrix does not have
-  5    no engine can be reached, or it cannot do what is asked
+  4    the selection matches nothing in the matrix
+  5    no engine can be reached, or it lacks a feature
   6    at least one variant failed to build
   7    a variant was built, but could not be pushed or written
-  8    a difference was found, by --check, `status` or `changed`
-  9    a registry refused something, or could not be reached
-  10   an image failed a check: it is not what it should be
-  11   a tag of the version stands for another image already
-  12   `basegen check` found something that is out of step
-  13   the forge refused the pull request, or could not be reached
+  8    `--check`, `status` or `changed` found a difference
+  9    a registry rejected a request, or cannot be reached
+  10   an image failed a check
+  11   a version tag already points to a different image
+  12   `basegen check` found a problem
+  13   the forge rejected the pull request, or cannot be reached
   130  interrupted";
 
 pub(super) fn schema(printer: &Printer) -> ExitCode {

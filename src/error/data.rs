@@ -1,45 +1,30 @@
-//! Describes what serde refuses in plain words.
+//! Rewrites the errors of serde in plain words.
 //!
-//! serde's messages speak of its data model: maps, sequences, variants and Rust types. [`DataFault`] reads
+//! The messages of serde use its data model: maps, sequences, variants and Rust types. [`DataFault`] parses
 //! such a message, and [`JsonError`] shows an error of `serde_json` with its line and column.
 
 use std::fmt;
 
-/// A fault of a document's data, read from the message of a deserializer.
+/// A fault in the data of a document, parsed from the message of a deserializer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum DataFault<'a> {
     /// A value of the wrong type, or out of its range.
-    Type {
-        /// The value in serde's words, such as `integer`; empty if the message does not name it.
-        found: &'a str,
-        /// The type in serde's words, such as `a sequence`.
-        expected: &'a str,
-    },
-    /// A required key is missing.
+    ///
+    /// Both are types in the words of serde, such as `integer`. `found` is empty if the message does not contain it.
+    Type { found: &'a str, expected: &'a str },
     Missing(&'a str),
-    /// A key is given twice.
     Duplicate(&'a str),
     /// A key that does not exist.
-    UnknownKey {
-        /// The key.
-        name: &'a str,
-        /// The existing keys.
-        known: Vec<&'a str>,
-    },
-    /// A value that is none of a fixed set.
-    UnknownValue {
-        /// The value.
-        name: &'a str,
-        /// The possible values.
-        known: Vec<&'a str>,
-    },
+    UnknownKey { name: &'a str, known: Vec<&'a str> },
+    /// A value that is not one of a fixed set.
+    UnknownValue { name: &'a str, known: Vec<&'a str> },
 }
 
 impl<'a> DataFault<'a> {
-    /// Reads serde's message; `None` if it is none of serde's own.
+    /// Parses a message of serde. Returns `None` for other messages.
     pub(crate) fn parse(message: &'a str) -> Option<Self> {
         if let Some(rest) = strip_any(message, &["invalid type: ", "invalid value: "]) {
-            // A string that was found is quoted, and may hold the separator itself.
+            // The value is quoted and may contain the separator itself.
             let (found, expected) = rest.rsplit_once(", expected ")?;
             let kind = found.split(['`', '"']).next().unwrap_or_default().trim();
             return Some(Self::Type { found: kind, expected });
@@ -88,7 +73,7 @@ pub(crate) fn type_name<'a>(expected: &'a str, table: &'a str) -> &'a str {
         "i8" | "i16" | "i32" | "i64" | "isize" => "an integer",
         "f32" | "f64" => "a number",
         _ if expected.starts_with("struct ") => table,
-        // The name of one of a set, and a value that has no type of its own.
+        // An enum variant, or a value without a type of its own.
         "variant identifier" | "string or table" | "unit" | "unit variant" => "a string",
         _ => expected,
     }
@@ -107,7 +92,7 @@ impl From<serde_json::Error> for JsonError {
 impl std::error::Error for JsonError {}
 
 impl fmt::Display for JsonError {
-    /// Writes the line, the column and the fault. Values are not shown: they may be secrets.
+    /// Writes the line, the column and the fault. Values are not shown, because they may be secrets.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (line, column) = (self.0.line(), self.0.column());
         let text = self.0.to_string();

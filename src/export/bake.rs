@@ -1,4 +1,4 @@
-//! A plan as a file for `docker buildx bake`.
+//! Exports a plan as a file for `docker buildx bake`.
 //!
 //! Reference: <https://docs.docker.com/build/bake/reference/>
 
@@ -13,76 +13,69 @@ use crate::matrix::Check;
 use crate::render::{BuildContext, ContextFile};
 use crate::verify;
 
-/// The group of the images, which bake builds when no target is named.
+/// The group of the images, which bake builds by default.
 const IMAGES: &str = "default";
 
 /// The group of the checks.
 const CHECKS: &str = "check";
 
-/// The folder of the contexts that are written beside the file.
+/// The folder of the written contexts, beside the file.
 pub const CONTEXTS: &str = "contexts";
 
-/// How many hexadecimal digits of its digest name a context.
+/// The number of hexadecimal digits in the name of a context.
 const DIGITS: usize = 16;
 
-/// An image of a plan, as bake is told of it.
+/// An image of a plan for bake.
 #[derive(Debug, Clone, Copy)]
 pub struct BakeImage<'a> {
-    /// The variant's id.
+    /// The id of the variant.
     pub id: &'a str,
-    /// What it is built from.
     pub context: &'a BuildContext,
-    /// What must hold of it.
     pub checks: &'a [Check],
-    /// For which platforms.
     pub platforms: &'a [Platform],
-    /// All labels that basegen would give it.
+    /// All labels, including those of basegen.
     pub labels: &'a BTreeMap<String, String>,
-    /// All that it is called.
+    /// All tags.
     pub references: &'a [Reference],
-    /// How its layers are compressed.
     pub compression: Compression,
 }
 
-/// A secret that steps may mount.
+/// A secret that build steps can mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BakeSecret {
-    /// The id of `RUN --mount=type=secret,id=…`.
+    /// The id in `RUN --mount=type=secret,id=…`.
     pub id: String,
-    /// Where bake finds its value.
     pub source: SecretSource,
 }
 
-/// Where the value of a secret is.
+/// The source of a secret: an environment variable or a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SecretSource {
-    /// In this environment variable.
     Variable(String),
-    /// In this file.
     File(PathBuf),
 }
 
-/// Which folders bake sends as contexts.
+/// The folders that bake sends as contexts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Folders<'a> {
-    /// This one, which holds the files of all contexts where Dockerfiles look for them.
+    /// This folder, which contains the files of all contexts.
     Own(&'a Path),
-    /// Some beside the file, `contexts/<digest>`, one for each set of files.
+    /// Folders beside the file, `contexts/<digest>`, one for each set of files.
     Written,
 }
 
-/// A file for bake, and what it needs beside it.
+/// A file for bake and the files of its contexts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bake<'a> {
     /// The text of `docker-bake.json`.
     pub text: String,
-    /// The files of [`Folders::Written`], by their paths relative to `docker-bake.json`.
+    /// The files of [`Folders::Written`] by path relative to `docker-bake.json`.
     pub files: BTreeMap<PathBuf, &'a ContextFile>,
 }
 
-/// `images` as targets of one group, `default`, and their checks as those of another, `check`.
+/// Returns a file with `images` as targets of the group `default`, and their checks as targets of the group `check`.
 ///
-/// Of `secrets`, each target gets those that its steps mount.
+/// Each target gets those of the `secrets` that its build steps mount.
 #[must_use]
 pub fn bake<'a>(
     images: &[BakeImage<'a>],
@@ -109,7 +102,7 @@ pub fn bake<'a>(
         }
         let mut target = common.clone();
         if let Some(dockerfile) = &dockerfile {
-            // The checks are the last stage, and the image is the one before them.
+            // The checks are the last stage, after the stage of the image.
             common.insert("output".to_owned(), json!(["type=cacheonly"]));
             targets.insert(check.clone(), common.into());
             checked.push(check);
@@ -130,11 +123,11 @@ pub fn bake<'a>(
     Bake { text, files }
 }
 
-/// What makes of a target an image with its names.
+/// Returns the keys of a target that export an image with its tags.
 fn exported(image: &BakeImage<'_>) -> Map<String, Value> {
     let tags = image.references.iter().map(|reference| text(&reference.to_string()));
     let labels = image.labels.iter().map(|(name, value)| (escaped(name), text(value)));
-    // basegen's images have none, and with one a single image becomes an index.
+    // basegen's images have no attestations, which would turn a single image into an index.
     let attestations = ["type=provenance,disabled=true", "type=sbom,disabled=true"];
     let mut keys = Map::new();
     keys.insert("tags".to_owned(), tags.collect());
@@ -144,22 +137,22 @@ fn exported(image: &BakeImage<'_>) -> Map<String, Value> {
     keys
 }
 
-/// For each image the name of its target and of its checks' target. Bake takes letters, digits,
-/// `_` and `-`; every name is there once, groups included.
+/// Returns for each image the names of its target and of the target of its checks. Bake allows letters, digits,
+/// `_` and `-`. Names are unique, including groups.
 fn names(images: &[BakeImage<'_>]) -> Vec<(String, String)> {
-    let mut taken = BTreeSet::from([IMAGES.to_owned(), CHECKS.to_owned()]);
+    let mut used = BTreeSet::from([IMAGES.to_owned(), CHECKS.to_owned()]);
     let mut free = |wanted: String| {
         let numbered = (2..).map(|number| format!("{wanted}-{number}"));
         let mut candidates = std::iter::once(wanted.clone()).chain(numbered);
-        let name = candidates.find(|name| !taken.contains(name)).expect("numbers do not end");
-        taken.insert(name.clone());
+        let name = candidates.find(|name| !used.contains(name)).expect("numbers do not end");
+        used.insert(name.clone());
         name
     };
     let sanitized = |image: &BakeImage<'_>| {
         let is_word = |c: char| c.is_ascii_alphanumeric() || c == '-';
         image.id.chars().map(|c| if is_word(c) { c } else { '_' }).collect::<String>()
     };
-    // The images first, so that what they are called does not depend on any check.
+    // The images first, so that their names do not depend on checks.
     let images: Vec<String> = images.iter().map(|image| free(sanitized(image))).collect();
     let both = images.into_iter().map(|name| {
         let check = free(format!("{name}-{CHECKS}"));
@@ -168,13 +161,13 @@ fn names(images: &[BakeImage<'_>]) -> Vec<(String, String)> {
     both.collect()
 }
 
-/// The folder of a context that is to be written, relative to the file; its files join `files`.
+/// Returns the folder of a written context relative to the file, and adds its files to `files`.
 fn written<'a>(
     context: &'a BuildContext,
     files: &mut BTreeMap<PathBuf, &'a ContextFile>,
 ) -> String {
     if context.files.is_empty() {
-        // Nothing of it is sent, since no step asks for anything.
+        // No file is sent, because no step needs one.
         return ".".to_owned();
     }
     let mut listing = String::new();
@@ -204,15 +197,16 @@ fn mounted(context: &BuildContext, secrets: &[BakeSecret]) -> Vec<Value> {
     lines.collect()
 }
 
-/// A field of the comma-separated values that buildx reads.
+/// Quotes a field of comma-separated values for buildx.
 fn field(text: &str) -> String {
-    match text.contains([',', '"']) {
-        true => format!("\"{}\"", text.replace('"', "\"\"")),
-        false => text.to_owned(),
+    if text.contains([',', '"']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text.to_owned()
     }
 }
 
-/// An image as basegen exports it. It is not pushed until bake is told so.
+/// Returns the output of an image. Bake pushes it only with `--push`.
 fn output(compression: Compression) -> String {
     let algorithm = match compression.algorithm {
         CompressionAlgorithm::Zstd => "zstd",
@@ -229,7 +223,7 @@ fn text(text: &str) -> Value {
     Value::String(escaped(text))
 }
 
-/// Bake reads the texts of JSON as templates of HCL, in which `${` and `%{` begin an expression.
+/// Escapes `${` and `%{`, because bake parses the strings in JSON as HCL templates.
 ///
 /// Reference: <https://github.com/hashicorp/hcl/blob/main/hclsyntax/spec.md#template-literals>
 fn escaped(text: &str) -> String {
@@ -272,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn every_target_has_a_name_of_its_own_that_bake_takes() {
+    fn target_names_are_unique_and_valid() {
         let (context, labels) = (context("FROM a\n", &[]), BTreeMap::new());
         let checks = [Check {
             name: "any".to_owned(),
@@ -291,12 +285,12 @@ mod tests {
     }
 
     #[test]
-    fn no_text_is_read_as_a_template() {
+    fn strings_are_not_parsed_as_templates() {
         let context = context("FROM a\nRUN echo ${HOME} %{x} $${y}\n", &[]);
         let labels = BTreeMap::from([("l".to_owned(), "${z}".to_owned())]);
         let file = parsed(&bake(&[image("a", &context, &[], &labels)], &[], Folders::Written));
         let target = &file["target"]["a"];
-        // `$$${` is a dollar and what `$${` stands for.
+        // `$$${` is a dollar followed by an escaped `${`.
         assert_eq!(target["dockerfile-inline"], "FROM a\nRUN echo $${HOME} %%{x} $$${y}\n");
         assert_eq!(target["labels"]["l"], "$${z}");
     }

@@ -1,4 +1,4 @@
-//! A plan for other tools to build.
+//! Exports a plan for other tools.
 
 mod bake;
 

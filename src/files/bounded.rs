@@ -7,64 +7,32 @@ use fs_err::File;
 use super::Outside;
 use crate::error::{ExitCode, Explain};
 
-/// The largest file of basegen's own formats, in bytes.
+/// The maximum size of files in basegen's own formats, in bytes.
 pub const MAX_TEXT: u64 = 4 << 20;
 
-/// The largest file of the project, such as a README or a lock file of another tool, in bytes.
+/// The maximum size of other files of the project, such as a README or lock file of another tool, in bytes.
 pub const MAX_PROJECT_FILE: u64 = 64 << 20;
 
-/// Why a file cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The operating system refuses.
     #[error("failed to read `{}`", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// It is not a regular file.
+    Io { path: PathBuf, source: io::Error },
+    /// The path is not a regular file. `kind` includes an article.
     #[error("failed to read `{}`: it is {kind}, not a file", path.display())]
-    NotAFile {
-        /// The path.
-        path: PathBuf,
-        /// Its kind, with its article.
-        kind: &'static str,
-    },
-    /// It is larger than the limit.
+    NotAFile { path: PathBuf, kind: &'static str },
+    /// The file exceeds `limit` bytes.
     #[error("failed to read `{}`: it is larger than {}", path.display(), size(*limit))]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// The limit in bytes.
-        limit: u64,
-    },
-    /// It begins with a byte order mark of UTF-16 or UTF-32.
+    TooLarge { path: PathBuf, limit: u64 },
+    /// The file begins with a byte order mark of UTF-16 or UTF-32.
     #[error("failed to read `{}`: it is {encoding}, not UTF-8", path.display())]
-    Encoding {
-        /// The file.
-        path: PathBuf,
-        /// Its encoding.
-        encoding: &'static str,
-    },
-    /// Its bytes are not UTF-8.
+    Encoding { path: PathBuf, encoding: &'static str },
+    /// The file is not UTF-8. `line` and `column` are from 1, `offset` is in bytes.
     #[error(
         "failed to read `{}`: it is not UTF-8 at line {line}, column {column} (byte {offset})",
         path.display()
     )]
-    NotText {
-        /// The file.
-        path: PathBuf,
-        /// The line of the first such byte, from 1.
-        line: usize,
-        /// The character of that line, from 1.
-        column: usize,
-        /// The byte of the file, from 0.
-        offset: usize,
-    },
-    /// It is outside of the repository.
+    NotText { path: PathBuf, line: usize, column: usize, offset: usize },
+    /// The file is outside of the repository.
     #[error(transparent)]
     Outside(#[from] Outside),
 }
@@ -76,7 +44,7 @@ impl ReadError {
         matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
 
-    /// The line that the error is about, from 1.
+    /// Returns the line of the error, from 1.
     #[must_use]
     pub fn line(&self) -> usize {
         if let Self::NotText { line, .. } = self { *line } else { 1 }
@@ -104,7 +72,7 @@ impl Explain for ReadError {
 
 /// Reads a regular file of at most `limit` bytes.
 ///
-/// Its type is looked at before it is opened: opening a named pipe waits for its writer.
+/// The type is checked before the file is opened, because opening a named pipe would block.
 pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, ReadError> {
     let kind = std::fs::metadata(path).map_err(|error| failed(path, error))?.file_type();
     if !kind.is_file() {
@@ -113,7 +81,7 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, ReadError> {
     read_stream(path, limit)
 }
 
-/// Reads at most `limit` bytes of a path that the user names: it may be a pipe, as `<(command)` is.
+/// Reads at most `limit` bytes of a path on the command line, which can be a pipe such as `<(command)`.
 pub fn read_stream(path: &Path, limit: u64) -> Result<Vec<u8>, ReadError> {
     let file = File::open(path).map_err(|error| failed(path, error))?;
     take(&file, path, limit)
@@ -143,7 +111,7 @@ pub fn read_text(path: &Path, limit: u64) -> Result<String, ReadError> {
     })
 }
 
-/// The cause is without the path, which the error names itself.
+/// Removes the path from the cause, because the error itself contains it.
 fn failed(path: &Path, error: io::Error) -> ReadError {
     let source = error.raw_os_error().map_or(error, io::Error::from_raw_os_error);
     ReadError::Io { path: path.to_owned(), source }
@@ -168,7 +136,7 @@ fn describe(kind: std::fs::FileType) -> &'static str {
     }
 }
 
-/// The encoding whose byte order mark a file begins with, unless that is UTF-8.
+/// Returns the encoding of a byte order mark other than UTF-8.
 fn foreign_encoding(bytes: &[u8]) -> Option<&'static str> {
     match bytes {
         [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => Some("UTF-32"),

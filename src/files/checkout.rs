@@ -7,30 +7,27 @@ use std::str::FromStr;
 use super::bounded::{self, ReadError};
 use crate::error::{ExitCode, Explain};
 
-/// The number of links that one path may pass, as Linux has it.
+/// The maximum number of symbolic links in a path, as in Linux.
 const MAX_LINKS: usize = 40;
 
-/// Whether a path is read or written.
+/// The kind of access to a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// It is read.
     Read,
-    /// It is written.
     Write,
 }
 
 /// One `--allow`: `fs.read=PATH`, `fs.write=PATH`, or `fs=PATH` for both. `*` is every path.
 ///
-/// [Bake spells it so](https://docs.docker.com/reference/cli/docker/buildx/bake/#allow).
+/// The syntax is that of [bake](https://docs.docker.com/reference/cli/docker/buildx/bake/#allow).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entitlement {
     read: bool,
     write: bool,
-    /// `None` is every path.
+    /// `None` for every path.
     path: Option<PathBuf>,
 }
 
-/// The text is not an [`Entitlement`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected `fs.read=PATH`, `fs.write=PATH` or `fs=PATH`")]
 pub struct EntitlementError;
@@ -72,16 +69,16 @@ impl Allowed {
 
     fn admits(&self, path: &Path, access: Access) -> bool {
         self.0.iter().any(|one| {
-            let is_meant = match access {
+            let is_granted = match access {
                 Access::Read => one.read,
                 Access::Write => one.write,
             };
-            is_meant && one.path.as_ref().is_none_or(|allowed| path.starts_with(allowed))
+            is_granted && one.path.as_ref().is_none_or(|allowed| path.starts_with(allowed))
         })
     }
 }
 
-/// A path of the checkout that leads out of the repository, or into its `.git`.
+/// A path that leads out of the repository or into its `.git`.
 #[derive(Debug, thiserror::Error)]
 #[error("`{}` leads {} to `{}`", path.display(), if *is_git { "into the git directory," } else { "out of the repository," }, real.display())]
 pub struct Outside {
@@ -92,7 +89,7 @@ pub struct Outside {
 }
 
 impl Outside {
-    /// The path that it leads to, with all links followed.
+    /// Returns the resolved path.
     #[must_use]
     pub fn real(&self) -> &Path {
         &self.real
@@ -110,25 +107,24 @@ impl Explain for Outside {
             Access::Write => "fs.write",
         };
         Some(format!(
-            "name a file of the repository, or pass `--allow {entitlement}={}`",
+            "use a file in the repository, or pass `--allow {entitlement}={}`",
             self.real.display()
         ))
     }
 }
 
-/// The working tree that has a matrix.
+/// The working tree that contains a matrix.
 #[derive(Debug, Clone)]
 pub struct Checkout {
-    /// The folder that paths are relative to, as the user names it.
+    /// The folder that paths are relative to, as written by the user.
     folder: PathBuf,
-    /// The root of the working tree, with all links followed.
+    /// The resolved root of the working tree.
     root: PathBuf,
     allowed: Allowed,
 }
 
 impl Checkout {
-    /// The git repository that has `folder`: the nearest folder at or above it that holds `.git`. Without one, the root is
-    /// `folder` itself.
+    /// Finds the git repository of `folder`: the nearest folder at or above it with a `.git`, or `folder` itself.
     #[must_use]
     pub fn of(folder: &Path, allowed: Allowed) -> Self {
         let real = real(folder).unwrap_or_else(|_| folder.to_owned());
@@ -137,20 +133,20 @@ impl Checkout {
         Self { folder: folder.to_owned(), root, allowed }
     }
 
-    /// The same root and exceptions for paths that are relative to another `folder`.
+    /// Creates a checkout with a known `root`.
     #[must_use]
     pub fn within(root: &Path, folder: &Path) -> Self {
         let root = real(root).unwrap_or_else(|_| root.to_owned());
         Self { folder: folder.to_owned(), root, allowed: Allowed::default() }
     }
 
-    /// The folder that paths are relative to.
+    /// Returns the folder that paths are relative to.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Follows all links of `path`, which need not exist, and refuses it if it leaves the root.
+    /// Resolves `path`, which need not exist. Returns an error if it leaves the root.
     pub fn resolve(&self, path: &Path, access: Access) -> Result<PathBuf, ReadError> {
         let named = self.folder.join(path);
         let real = real(&named).map_err(|source| ReadError::Io { path: named.clone(), source })?;
@@ -164,21 +160,20 @@ impl Checkout {
         Err(Outside { path: named, real, access, is_git }.into())
     }
 
-    /// Reads a file of the checkout; see [`bounded::read`].
+    /// Reads a file of the checkout, like [`bounded::read`].
     pub fn read(&self, path: &Path, limit: u64) -> Result<Vec<u8>, ReadError> {
         self.resolve(path, Access::Read)?;
         bounded::read(&self.folder.join(path), limit)
     }
 
-    /// Reads a text of the checkout; see [`bounded::read_text`].
+    /// Reads a text of the checkout, like [`bounded::read_text`].
     pub fn read_text(&self, path: &Path, limit: u64) -> Result<String, ReadError> {
         self.resolve(path, Access::Read)?;
         bounded::read_text(&self.folder.join(path), limit)
     }
 }
 
-/// The absolute path that `path` leads to. Links are followed wherever they are, the last part included; parts that do
-/// not exist stay as they are.
+/// Resolves `path` to an absolute path and follows all symbolic links. Parts that do not exist are kept.
 fn real(path: &Path) -> io::Result<PathBuf> {
     let absolute =
         std::path::absolute(if path.as_os_str().is_empty() { Path::new(".") } else { path })?;
@@ -294,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn exceptions_are_spelled_as_bake_spells_them() {
+    fn exceptions_have_the_syntax_of_bake() {
         let (_folder, path) = project();
         let outside = path.join("outside").display().to_string();
         let admits = |allowed: &str, access| {

@@ -1,8 +1,8 @@
-//! Files that a checkout names.
+//! Access to the files of a checkout, which may be untrusted.
 //!
-//! A checkout may come from anyone. [`Checkout`] resolves the paths that it names, follows their links and refuses
-//! those that lead out of the repository; [`Allowed`] has the exceptions of `--allow`. [`read`] and [`read_text`] read
-//! regular files up to a limit, so that neither a pipe nor a device can hold a run up.
+//! [`Checkout`] resolves paths with their links, and refuses those that lead out of the repository. [`Allowed`]
+//! contains the exceptions of `--allow`. [`read`] and [`read_text`] read regular files up to a limit, so that pipes and
+//! devices cannot block a run.
 
 mod bounded;
 mod checkout;

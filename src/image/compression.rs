@@ -1,28 +1,26 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How the layers of an image are compressed.
+/// The compression algorithm of layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CompressionAlgorithm {
-    /// Faster to make and to unpack, and smaller, than gzip; needs Docker 23 or containerd 1.5 to pull.
+    /// Faster and smaller than gzip. Pulling needs Docker 23 or containerd 1.5.
     #[default]
     Zstd,
-    /// What every client can pull.
+    /// Supported by every client.
     Gzip,
-    /// gzip that a lazy-pulling snapshotter can read file by file.
+    /// gzip for snapshotters that pull single files lazily.
     Estargz,
-    /// None.
+    /// No compression.
     Uncompressed,
 }
 
-/// An algorithm and its level.
+/// A compression algorithm and its level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Compression {
-    /// The algorithm.
     pub algorithm: CompressionAlgorithm,
-    /// The level on the algorithm's own scale: 0 to 22 for zstd, 0 to 9 for gzip and
-    /// estargz. The engine's default where it is `None`.
+    /// The level: 0 to 22 for zstd, 0 to 9 for gzip and estargz. `None` is the default of the engine.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub level: Option<u8>,
 }

@@ -6,28 +6,27 @@ use sha2::{Digest as _, Sha256};
 
 /// A content digest, `sha256:` and 64 lower-case hexadecimal digits.
 ///
-/// The format is that of the [OCI image specification][spec]; other algorithms
-/// are refused, since no registry that serves base images uses them.
+/// The format is that of the [OCI image specification][spec]. Other algorithms
+/// are refused, because registries do not use them.
 ///
 /// [spec]: https://github.com/opencontainers/image-spec/blob/main/descriptor.md#digests
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    /// The digest of `content`.
+    /// Computes the digest of `content`.
     #[must_use]
     pub fn of(content: &[u8]) -> Self {
         Self(Sha256::digest(content).into())
     }
 
-    /// The 64 hexadecimal digits without the algorithm, as in `blobs/sha256/<hex>`.
+    /// Returns the 64 hexadecimal digits without the algorithm.
     #[must_use]
     pub fn hex(&self) -> String {
         hex::encode(self.0)
     }
 }
 
-/// Why a text is not a [`Digest`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a digest: expected `sha256:` and 64 lower-case hexadecimal digits")]
 pub struct DigestError(String);
@@ -77,13 +76,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_back_what_it_writes() {
+    fn a_printed_digest_is_parsed_again() {
         let digest = Digest::of(b"basegen");
         assert_eq!(digest.to_string().parse(), Ok(digest));
     }
 
     #[test]
-    fn refuses_what_no_registry_would_send() {
+    fn invalid_digests_are_refused() {
         let upper = Digest::of(b"").to_string().to_uppercase().replace("SHA256", "sha256");
         for text in ["", "sha256:", "sha256:abc", "md5:d41d8cd98f00b204e9800998ecf8427e", &upper] {
             assert!(text.parse::<Digest>().is_err(), "{text}");

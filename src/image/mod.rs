@@ -1,4 +1,4 @@
-//! OCI's words, parsed once: a value of one of these types is valid by construction.
+//! Types of the OCI specifications: references, digests, platforms and compression. Values are valid by construction.
 
 mod compression;
 mod descriptor;

@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 
 /// An operating system and a processor architecture, written `os/architecture[/variant]`.
 ///
-/// The words are Go's, as in OCI image indexes: `linux/amd64`, `linux/arm64`, `linux/arm/v7`.
+/// The names are those of Go, as in OCI image indexes: `linux/amd64`, `linux/arm64`, `linux/arm/v7`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Platform {
     os: String,
@@ -14,32 +14,31 @@ pub struct Platform {
 }
 
 impl Platform {
-    /// The architecture alone, such as `amd64`.
+    /// Returns the architecture, such as `amd64`.
     #[must_use]
     pub fn architecture(&self) -> &str {
         &self.architecture
     }
 
-    /// The architecture's variant, such as `v7`.
+    /// Returns the variant of the architecture, such as `v7`.
     #[must_use]
     pub fn variant(&self) -> Option<&str> {
         self.variant.as_deref()
     }
 
-    /// Several, as a message names them: `linux/amd64, linux/arm64`.
+    /// Joins platforms for messages: `linux/amd64, linux/arm64`.
     #[must_use]
     pub fn list(platforms: &[Self]) -> String {
         platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
     }
 
-    /// The operating system alone, such as `linux`.
+    /// Returns the operating system, such as `linux`.
     #[must_use]
     pub fn os(&self) -> &str {
         &self.os
     }
 }
 
-/// Why a text is not a [`Platform`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a platform: expected `os/architecture`, such as `linux/amd64`")]
 pub struct PlatformError(String);
@@ -63,13 +62,13 @@ impl FromStr for Platform {
             [os, architecture, variant] => (os, architecture, Some(variant)),
             _ => return Err(PlatformError(text.to_owned())),
         };
-        // What `uname -m` prints, corrected to the name that registries use.
+        // `uname -m` prints other names than registries use.
         let architecture = match architecture {
             "aarch64" => "arm64",
             "x86_64" => "amd64",
             other => other,
         };
-        // `v8` is what arm64 means without a variant: both spellings are one platform.
+        // `v8` is the default variant of arm64.
         let variant = variant.filter(|variant| (architecture, *variant) != ("arm64", "v8"));
         Ok(Self {
             os: os.to_owned(),
@@ -113,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_half_a_platform() {
+    fn invalid_platforms_are_refused() {
         for text in ["", "linux", "linux/", "Linux/amd64", "linux/amd64/v2/x", "linux amd64"] {
             assert!(text.parse::<Platform>().is_err(), "{text}");
         }

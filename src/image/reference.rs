@@ -5,49 +5,42 @@ use serde::{Serialize, Serializer};
 
 use super::Digest;
 
-/// The registry that a reference without a registry means.
+/// The default registry.
 const DOCKER_HUB: &str = "docker.io";
 
-/// The longest tag that the distribution specification allows.
+/// The maximum length of a tag in the distribution specification.
 const MAX_TAG: usize = 128;
 
-/// The longest repository, registry included, that registries accept.
+/// The maximum length of a repository, including the registry.
 const MAX_REPOSITORY: usize = 255;
 
-/// Why a text is not a repository, tag or reference.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReferenceError {
-    /// A URL in place of a name.
-    #[error("`{0}` has `{1}` before the name; registries and images are named without it")]
+    /// A URL instead of a name.
+    #[error("`{0}` has `{1}` before the name; remove it")]
     Scheme(String, String),
-    /// The registry is not `host[:port]`.
     #[error("`{0}` is not a registry: expected `host` or `host:port`")]
     Registry(String),
-    /// The repository breaks the distribution specification's grammar.
     #[error(
-        "`{0}` is not a repository: its parts are lower-case letters and digits, \
+        "`{0}` is not a repository: expected parts of lower-case letters and digits, \
          joined by `.`, `_`, `__` or dashes, and separated by `/`"
     )]
     Repository(String),
-    /// The registry and repository are too long together.
     #[error("`{0}` is {1} characters long; registries accept {MAX_REPOSITORY}")]
     RepositoryLength(String, usize),
-    /// The tag breaks the distribution specification's grammar.
     #[error(
-        "`{0}` is not a tag: it begins with a letter, digit or `_`, and goes on with those, `.` and `-`"
+        "`{0}` is not a tag: expected letters, digits, `_`, `.` and `-`, not beginning with `.` or `-`"
     )]
     Tag(String),
-    /// The tag is too long.
     #[error("the tag `{0}` is {1} characters long; registries accept {MAX_TAG}")]
     TagLength(String, usize),
-    /// A reference without a tag.
     #[error("`{0}` has no tag")]
     NoTag(String),
 }
 
-/// A registry and a repository in it: everything of a reference before the tag.
+/// A repository with its registry: the part of a reference before the tag.
 ///
-/// `Display` writes the familiar form, which leaves Docker Hub's host out:
+/// `Display` writes the short form, without the host of Docker Hub:
 /// `baseten/truss-server-base`, `ghcr.io/acme/base`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Repository {
@@ -78,19 +71,19 @@ impl Repository {
         Ok(Self { registry: registry.to_owned(), path: path.to_owned() })
     }
 
-    /// The registry's host, and its port where one is given.
+    /// Returns the host of the registry, with its port if given.
     #[must_use]
     pub fn registry(&self) -> &str {
         &self.registry
     }
 
-    /// The repository within its registry, as in the URL of the registry's API.
+    /// Returns the repository without the registry.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// The full form, with the registry always there: `docker.io/library/python`.
+    /// Returns the full form with the registry: `docker.io/library/python`.
     #[must_use]
     pub fn canonical(&self) -> String {
         format!("{}/{}", self.registry, self.path)
@@ -100,8 +93,8 @@ impl Repository {
 impl FromStr for Repository {
     type Err = ReferenceError;
 
-    /// Reads `[registry/]path`; the first part is a registry when it holds a dot
-    /// or a colon or is `localhost`, as Docker decides it.
+    /// Parses `[registry/]path`. Like in Docker, the first part is a registry if it contains a dot or a colon, or is
+    /// `localhost`.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         refuse_scheme(text)?;
         match text.split_once('/') {
@@ -111,11 +104,7 @@ impl FromStr for Repository {
     }
 }
 
-/// Refuses `https://` and the like in front of a name.
-///
-/// # Errors
-///
-/// The text has a scheme.
+/// Refuses a scheme such as `https://` before a name.
 pub fn refuse_scheme(text: &str) -> Result<(), ReferenceError> {
     match text.split_once("://") {
         Some((scheme, _)) => Err(ReferenceError::Scheme(text.to_owned(), format!("{scheme}://"))),
@@ -143,7 +132,6 @@ impl fmt::Debug for Repository {
 pub struct Tag(String);
 
 impl Tag {
-    /// The tag as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -182,20 +170,18 @@ impl fmt::Debug for Tag {
 /// A tagged image: `repository:tag`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Reference {
-    /// Where the image is.
     pub repository: Repository,
-    /// What it is called there.
     pub tag: Tag,
 }
 
 impl Reference {
-    /// The full form, with the registry always there: `docker.io/library/python:3.11`.
+    /// Returns the full form with the registry: `docker.io/library/python:3.11`.
     #[must_use]
     pub fn canonical(&self) -> String {
         format!("{}:{}", self.repository.canonical(), self.tag)
     }
 
-    /// The reference that always means the same bytes: `repository@sha256:…`.
+    /// Returns the reference by digest: `repository@sha256:…`.
     #[must_use]
     pub fn pinned(&self, digest: &Digest) -> String {
         format!("{}@{digest}", self.repository)
@@ -280,7 +266,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn docker_hub_is_left_out_and_others_are_kept() {
+    fn only_docker_hub_is_omitted() {
         for text in [
             "baseten/truss-server-base:3.9-gpu-reload-v0.2.2",
             "ghcr.io/acme/base:1",
@@ -296,13 +282,13 @@ mod tests {
     }
 
     #[test]
-    fn tags_end_at_128_characters() {
+    fn tags_have_at_most_128_characters() {
         assert!("a".repeat(128).parse::<Tag>().is_ok());
         assert!(matches!("a".repeat(129).parse::<Tag>(), Err(ReferenceError::TagLength(_, 129))));
     }
 
     #[test]
-    fn refuses_what_a_registry_would_refuse() {
+    fn names_that_registries_reject_are_refused() {
         for path in ["Upper/case", "a//b", "/a", "a/", "a..b", "a___b", "-a", "a-", "a b", "ä"] {
             assert!(Repository::new("docker.io", path).is_err(), "{path}");
         }
@@ -315,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scheme_before_a_name_is_refused_as_one() {
+    fn schemes_are_refused() {
         let text = "https://ghcr.io/acme/base";
         let expected = ReferenceError::Scheme(text.to_owned(), "https://".to_owned());
         assert_eq!(text.parse::<Repository>(), Err(expected));
@@ -323,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn joints_of_the_specification_pass() {
+    fn separators_of_the_specification_are_accepted() {
         for path in ["a.b", "a_b", "a__b", "a---b", "a/b/c", "truss-server-base"] {
             assert!(Repository::new("docker.io", path).is_ok(), "{path}");
         }

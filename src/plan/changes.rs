@@ -1,4 +1,4 @@
-//! Why one image is not the other: the reasons that tell a person the most.
+//! The differences between two images, as reasons for people.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
@@ -7,60 +7,39 @@ use super::inputs::{EXECUTABLE, Listing, Variable};
 use crate::matrix::is_invisible;
 use crate::render::familiar;
 
-/// How many hexadecimal digits of a digest a reason tells.
+/// The number of hexadecimal digits of a digest in a reason.
 const SHOWN: usize = 12;
 
-/// A reason for an image to differ from an earlier one. `Display` tells it in a few words.
+/// A reason why an image differs from an earlier one. `Display` describes it in a few words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// A file that the Dockerfile copies, or a folder of them.
     File(Edit, String),
-    /// An upstream image, which was added or removed; its name as people write it.
+    /// An upstream image, by its short name, was added or removed.
     Upstream(Edit, String),
-    /// An upstream image that is not the one it was.
-    Moved {
-        /// Its name as people write it.
-        name: String,
-        /// The first digits of the digest that it was pinned to, if it was.
-        before: Option<String>,
-        /// The first digits of the digest that it is pinned to, if it is.
-        now: Option<String>,
-    },
-    /// A variable of the templates.
-    Variable {
-        /// Its name.
-        name: String,
-        /// The axes that bring it.
-        axes: Vec<String>,
-        /// Its value before; one that is too long for a line is left out.
-        before: Option<String>,
-        /// Its value now.
-        now: Option<String>,
-    },
+    /// The digest of an upstream image changed. `before` and `now` are its first digits; `None` is not pinned.
+    Moved { name: String, before: Option<String>, now: Option<String> },
+    /// A template variable changed. Long values are omitted.
+    Variable { name: String, axes: Vec<String>, before: Option<String>, now: Option<String> },
     /// A template or a partial.
     Template(Edit, String),
-    /// A label.
     Label(Edit, String),
-    /// A platform, which was added or removed.
     Platform(Edit, String),
-    /// A secret that steps are given, which was added or removed.
+    /// A secret that build steps mount.
     Secret(Edit, String),
-    /// How layers are compressed: before, and now.
+    /// The compression before and now.
     Compression(String, String),
-    /// The Dockerfile, and nothing that says more.
+    /// The Dockerfile changed, and there is no more specific reason.
     Dockerfile,
-    /// What counts as an input: the images were compared by different rules.
+    /// The rules of fingerprints changed.
     Scheme,
 }
 
-/// What happened to one of several things.
+/// The kind of a change to an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Edit {
-    /// It was not there before.
     Added,
-    /// It is there no more.
     Removed,
-    /// It is not what it was.
     Changed,
 }
 
@@ -76,16 +55,19 @@ impl fmt::Display for Edit {
 
 impl fmt::Display for Change {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // What is read from an image's label may hold anything.
-        self.told().chars().try_for_each(|character| match is_invisible(character) {
-            true => write!(formatter, "{}", character.escape_unicode()),
-            false => formatter.write_char(character),
+        // The label of a published image may contain any characters.
+        self.describe().chars().try_for_each(|character| {
+            if is_invisible(character) {
+                write!(formatter, "{}", character.escape_unicode())
+            } else {
+                formatter.write_char(character)
+            }
         })
     }
 }
 
 impl Change {
-    fn told(&self) -> String {
+    fn describe(&self) -> String {
         match self {
             Self::File(edit, path) | Self::Template(edit, path) => format!("{path} {edit}"),
             Self::Label(edit, name) => format!("label {name} {edit}"),
@@ -118,16 +100,16 @@ impl Change {
     }
 }
 
-/// The first digits of a digest, as a message tells them.
+/// Returns the first digits of a digest for messages.
 pub(super) fn shown(digits: &str) -> String {
     format!("sha256:{}…", digits.chars().take(SHOWN).collect::<String>())
 }
 
-/// Why what is made of `now` is not what was made of `before`; never empty.
+/// Returns the differences between two listings; never empty.
 pub(super) fn changes(before: &Listing, now: &Listing) -> Vec<Change> {
     let mut variables = variables(before, now);
     let mut templates = edits(&before.templates, &now.templates);
-    // A file that is rendered changes with what it is rendered from, which says more.
+    // A changed template or variable explains the change of a rendered file.
     let is_explained = |path: &str| {
         let template = format!("{path}.hbs");
         now.templates.contains_key(&template)
@@ -135,13 +117,13 @@ pub(super) fn changes(before: &Listing, now: &Listing) -> Vec<Change> {
     };
     let (mut reasons, is_file_rendered) = files(before, now, is_explained);
     let upstreams = upstreams(before, now);
-    // Variables and templates count where what is rendered of them differs.
+    // Changed variables and templates are relevant only if they change a rendered file.
     let is_rendered = before.dockerfile != now.dockerfile || is_file_rendered;
     if !is_rendered {
         variables.clear();
         templates.clear();
     }
-    let is_dockerfile_told =
+    let is_dockerfile_explained =
         !upstreams.is_empty() || !variables.is_empty() || !templates.is_empty();
     reasons.extend(upstreams);
     reasons.extend(variables);
@@ -156,7 +138,7 @@ pub(super) fn changes(before: &Listing, now: &Listing) -> Vec<Change> {
     if before.compression != now.compression {
         reasons.push(Change::Compression(before.compression.clone(), now.compression.clone()));
     }
-    if before.dockerfile != now.dockerfile && !is_dockerfile_told {
+    if before.dockerfile != now.dockerfile && !is_dockerfile_explained {
         reasons.push(Change::Dockerfile);
     }
     if reasons.is_empty() {
@@ -165,14 +147,14 @@ pub(super) fn changes(before: &Listing, now: &Listing) -> Vec<Change> {
     reasons
 }
 
-/// The files that differ, without those of which only the content does and `is_explained` by what
-/// they are rendered from; and whether there is such a content.
+/// Returns the changed files, without those whose content change `is_explained` by a template or variable, and
+/// whether there is such a file.
 fn files(
     before: &Listing,
     now: &Listing,
     is_explained: impl Fn(&str) -> bool,
 ) -> (Vec<Change>, bool) {
-    let (mut told, mut is_any_explained) = (Vec::new(), false);
+    let (mut changes, mut is_any_explained) = (Vec::new(), false);
     for (edit, path) in edits(&before.files, &now.files) {
         let then = before.files.get(&path).map(|file| split_executable(file));
         let today = now.files.get(&path).map(|file| split_executable(file));
@@ -182,21 +164,21 @@ fn files(
         }
         let explained = content && is_explained(&path);
         is_any_explained |= explained;
-        // No template says whether a file can be executed.
+        // Templates do not explain a change of the mode.
         if mode || !explained {
-            told.push(Change::File(edit, now.path(&path)));
+            changes.push(Change::File(edit, now.path(&path)));
         }
     }
-    (told, is_any_explained)
+    (changes, is_any_explained)
 }
 
-/// What tells a file's content in a listing, and whether the file can be executed.
+/// Splits a listed file into the digits of its content and whether it is executable.
 fn split_executable(file: &str) -> (&str, bool) {
     file.strip_suffix(EXECUTABLE).map_or((file, false), |content| (content, true))
 }
 
 impl Listing {
-    /// A path below the templates' folder, from that of the matrix.
+    /// Returns a path in the folder of the templates, relative to the matrix file.
     fn path(&self, path: &str) -> String {
         match self.folder.as_str() {
             "" => path.to_owned(),
@@ -236,7 +218,7 @@ fn variables(before: &Listing, now: &Listing) -> Vec<Change> {
     variables.collect()
 }
 
-/// What differs between two tables, in the order of the names.
+/// Returns the differences between two tables, sorted by name.
 fn edits<V: PartialEq>(
     before: &BTreeMap<String, V>,
     now: &BTreeMap<String, V>,
@@ -255,7 +237,7 @@ fn edits<V: PartialEq>(
     edits
 }
 
-/// What is in one of two sets alone, in the order of the names.
+/// Returns the differences between two sets, sorted by name.
 fn additions(before: &BTreeSet<String>, now: &BTreeSet<String>) -> Vec<(Edit, String)> {
     let edit = |name: &str| if now.contains(name) { Edit::Added } else { Edit::Removed };
     now.symmetric_difference(before).map(|name| (edit(name), name.clone())).collect()

@@ -1,18 +1,18 @@
-//! A plan as text: for people, and for other programs.
+//! Prints a plan as a table, as Markdown and as JSON.
 
 use std::fmt::Write as _;
 
 use super::{Plan, PlanRecord, PublicationStatus, PublishedState, Target, TargetRecord};
 use crate::matrix::{Matrix, Value};
 
-/// The names alone, one a line.
+/// Returns the image names, one per line.
 #[must_use]
 pub fn names(plan: &Plan<'_>) -> String {
     plan.targets.iter().map(|target| format!("{}\n", target.reference)).collect()
 }
 
-/// A table: the id, what the image is called, its Dockerfile and its platforms; and how it
-/// stands to what is published, where `statuses` tells.
+/// Returns a table with the id and the image of each target. With `statuses`, it shows the publication status,
+/// otherwise the Dockerfile and the platforms.
 #[must_use]
 pub fn table(plan: &Plan<'_>, statuses: Option<&[PublicationStatus]>) -> String {
     let header = ["VARIANT", "IMAGE", "DOCKERFILE", "PLATFORMS"].map(str::to_owned);
@@ -29,7 +29,6 @@ pub fn table(plan: &Plan<'_>, statuses: Option<&[PublicationStatus]>) -> String 
         });
         let words = std::iter::once(("STATE".to_owned(), "WHY".to_owned())).chain(words);
         for (row, (state, reason)) in rows.iter_mut().zip(words) {
-            // Neither the Dockerfile nor the platforms are what is asked for then.
             row.truncate(2);
             row.extend([state, reason]);
         }
@@ -37,14 +36,14 @@ pub fn table(plan: &Plan<'_>, statuses: Option<&[PublicationStatus]>) -> String 
     let mut text = columns(&rows);
     let version = plan.version.as_ref().map(|version| format!(", version {version}"));
     let all = plan.matrix.variants.len();
-    let states = statuses.map(counted).unwrap_or_default();
+    let states = statuses.map(state_counts).unwrap_or_default();
     writeln!(text, "\n{} of {all} variants{}{states}", rows.len() - 1, version.unwrap_or_default())
         .expect("writing to memory does not fail");
     text
 }
 
-/// `: 2 changed, 46 published`.
-fn counted(statuses: &[PublicationStatus]) -> String {
+/// Counts the states: `: 2 changed, 46 published`.
+fn state_counts(statuses: &[PublicationStatus]) -> String {
     use PublishedState::{Changed, Missing, New, Published};
     let counts = [New, Changed, Missing, Published].map(|state| {
         let count = statuses.iter().filter(|status| status.state == state).count();
@@ -53,7 +52,7 @@ fn counted(statuses: &[PublicationStatus]) -> String {
     format!(": {}", counts.into_iter().flatten().collect::<Vec<_>>().join(", "))
 }
 
-/// Rows in columns as wide as their widest texts, without spaces at the ends of lines.
+/// Aligns rows in columns, without spaces at the ends of lines.
 #[must_use]
 pub fn columns(rows: &[Vec<String>]) -> String {
     let columns = rows.first().map_or(0, Vec::len);
@@ -69,7 +68,7 @@ pub fn columns(rows: &[Vec<String>]) -> String {
     text
 }
 
-/// A Markdown table: a column for each axis, and what the image is called.
+/// Returns a Markdown table with a column for each axis and the image name.
 #[must_use]
 pub fn markdown(plan: &Plan<'_>) -> String {
     let axes: Vec<&str> = plan.matrix.axes.iter().map(|axis| axis.name.as_str()).collect();
@@ -94,7 +93,7 @@ pub(super) fn cell(value: &Value) -> &str {
     }
 }
 
-/// JSON with everything that a plan holds; `schema` counts up when a field's meaning changes.
+/// Returns the plan as JSON. `schema` increases when the meaning of a field changes.
 #[must_use]
 pub fn json(plan: &Plan<'_>, statuses: Option<&[PublicationStatus]>) -> String {
     let targets = plan.targets.iter().enumerate().map(|(index, target)| {

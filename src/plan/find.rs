@@ -1,31 +1,28 @@
-//! What somebody means by the name of an image.
+//! Finds variants by the name of an image.
 
 use super::{NameError, Naming, PlanRequest};
 use crate::image::{Reference, Repository};
 use crate::matrix::{Absent, Matrix, Variant, nearest_spelling};
 use crate::version::Version;
 
-/// Stands for the version in a tag; no version is written so.
+/// A placeholder for the version in tags. No real version equals it.
 const ANY_VERSION: &str = "0_any_version_0";
 
-/// What a name means.
+/// The variants and combinations with a name.
 #[derive(Debug, Default)]
-pub struct Meant<'a> {
-    /// Variants that are called so.
+pub struct NameMatches<'a> {
     pub variants: Vec<&'a Variant>,
-    /// Combinations that would be called so, and are no variants.
+    /// Combinations that would have the name but are not variants.
     pub absent: Vec<Absent<'a>>,
 }
 
-/// The variants, and the combinations that are none, that `name` means: an id, the parts of a
-/// tag that values contribute, a tag of any version, or such a tag in its repository.
-///
-/// Nothing is empty in both where nothing is called so.
-pub fn meant<'a>(
+/// Finds the variants and other combinations with a name. `name` is an id, the value of `{{variant}}`, a tag with any
+/// version, or an image with such a tag.
+pub fn find_by_name<'a>(
     matrix: &'a Matrix,
     request: &PlanRequest,
     name: &str,
-) -> Result<Meant<'a>, NameError> {
+) -> Result<NameMatches<'a>, NameError> {
     let version = Version::custom(ANY_VERSION).ok();
     let request = PlanRequest { version, ..request.clone() };
     let naming = Naming::new(matrix, &request)?;
@@ -34,48 +31,41 @@ pub fn meant<'a>(
         if [&variant.id, &variant.name].contains(&&wanted.text) && !name.is_empty() {
             return Ok(Some(0));
         }
-        let references = naming.references(variant)?;
+        let references = naming.names(variant)?;
         Ok(references.iter().filter_map(|reference| wanted.version_in(reference)).min())
     };
-    // The shorter the version would be, the more of the name is explained: `3.9-gpu-v1` is not
-    // the version `gpu-v1` of `3.9`, where there could be a `3.9-gpu`.
+    // The match with the shortest version is the best: `3.9-gpu-v1` is not the version `gpu-v1` of `3.9` if there is
+    // a `3.9-gpu`.
     let mut variants = Vec::new();
     for variant in &matrix.variants {
         variants.extend(rank(variant)?.map(|rank| (rank, variant)));
     }
     let mut absent = Vec::new();
     for none in matrix.absent() {
-        // What cannot be named is not called so, and need not be: it is no image.
+        // A combination that is not an image need not have a valid name.
         absent.extend(rank(&none.variant).ok().flatten().map(|rank| (rank, none)));
     }
     let ranks = variants.iter().map(|(rank, _)| rank).chain(absent.iter().map(|(rank, _)| rank));
     let best = ranks.min().copied().unwrap_or_default();
-    let is_best = |rank: usize| rank == best;
-    Ok(Meant {
-        variants: variants
-            .into_iter()
-            .filter(|(rank, _)| is_best(*rank))
-            .map(|found| found.1)
-            .collect(),
-        absent: absent
-            .into_iter()
-            .filter(|(rank, _)| is_best(*rank))
-            .map(|found| found.1)
-            .collect(),
+    variants.retain(|(rank, _)| *rank == best);
+    absent.retain(|(rank, _)| *rank == best);
+    Ok(NameMatches {
+        variants: variants.into_iter().map(|(_, variant)| variant).collect(),
+        absent: absent.into_iter().map(|(_, absent)| absent).collect(),
     })
 }
 
-/// The id, or the name without what several ids have in common, that is most like `name`.
+/// Returns the id or name of a variant that is most similar to `name`.
 #[must_use]
-pub fn similar<'a>(matrix: &'a Matrix, name: &str) -> Option<&'a str> {
+pub fn similar_name<'a>(matrix: &'a Matrix, name: &str) -> Option<&'a str> {
     let ids = matrix.variants.iter().map(|variant| variant.id.as_str());
     let names = matrix.variants.iter().map(|variant| variant.name.as_str());
     nearest_spelling(name, names.chain(ids).filter(|name| !name.is_empty()))
 }
 
-/// A name that somebody has written.
+/// A name written by the user.
 struct Wanted {
-    /// All of it.
+    /// The whole name, without a digest.
     text: String,
     repository: Option<Repository>,
     tag: String,
@@ -93,8 +83,7 @@ impl Wanted {
         }
     }
 
-    /// How long the version is with which `reference`, whose tag has [`ANY_VERSION`] in its
-    /// place, is this name; `None` where it is not.
+    /// Returns the length of the version with which `reference` equals this name. Its tag contains [`ANY_VERSION`].
     fn version_in(&self, reference: &Reference) -> Option<usize> {
         if self.repository.as_ref().is_some_and(|wanted| *wanted != reference.repository) {
             return None;
@@ -133,12 +122,12 @@ reason = "too old"
 "#;
 
     #[test]
-    fn names_mean_variants_and_what_is_none() {
+    fn names_match_variants_and_absent_combinations() {
         let matrix = parse(Path::new("matrix.toml"), MATRIX).expect("a matrix");
-        let told = |name: &str| {
-            let meant = meant(&matrix, &PlanRequest::default(), name).expect("names");
-            let variants = meant.variants.iter().map(|variant| variant.id.clone());
-            let absent = meant.absent.iter().map(|absent| format!("no {}", absent.variant.id));
+        let found = |name: &str| {
+            let found = find_by_name(&matrix, &PlanRequest::default(), name).expect("names");
+            let variants = found.variants.iter().map(|variant| variant.id.clone());
+            let absent = found.absent.iter().map(|absent| format!("no {}", absent.variant.id));
             variants.chain(absent).collect::<Vec<_>>().join(", ")
         };
         for (name, expected) in [
@@ -156,24 +145,24 @@ reason = "too old"
             ("3.8", ""),
             ("", ""),
         ] {
-            assert_eq!(told(name), expected, "{name}");
+            assert_eq!(found(name), expected, "{name}");
         }
-        assert_eq!(similar(&matrix, "3.11-gqu"), Some("3.11-gpu"));
-        assert_eq!(similar(&matrix, "3.12-gpu"), None);
+        assert_eq!(similar_name(&matrix, "3.11-gqu"), Some("3.11-gpu"));
+        assert_eq!(similar_name(&matrix, "3.12-gpu"), None);
     }
 
     #[test]
-    fn what_is_no_variant_need_not_have_a_name() {
+    fn absent_combinations_need_no_valid_name() {
         let text = MATRIX
             .replace("{{job_type}}-base", "base-{{gpu}}")
             .replace("{ python = \"3.9\", gpu = true }", "{ gpu = false }");
         let matrix = parse(Path::new("matrix.toml"), &text).expect("a matrix");
-        let meant = |name: &str| {
-            let meant = meant(&matrix, &PlanRequest::default(), name).expect("names");
-            (meant.variants.len(), meant.absent.len())
+        let counts = |name: &str| {
+            let found = find_by_name(&matrix, &PlanRequest::default(), name).expect("names");
+            (found.variants.len(), found.absent.len())
         };
-        assert_eq!(meant("3.9-gpu"), (2, 0));
-        assert_eq!(meant("acme/base-gpu:3.9-gpu-v1"), (2, 0));
-        assert_eq!(meant("3.9-server"), (0, 1));
+        assert_eq!(counts("3.9-gpu"), (2, 0));
+        assert_eq!(counts("acme/base-gpu:3.9-gpu-v1"), (2, 0));
+        assert_eq!(counts("3.9-server"), (0, 1));
     }
 }

@@ -1,4 +1,4 @@
-//! The identity of an image: what it is made of, as one digest.
+//! The fingerprint of an image: a digest of everything that it is built from.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -10,40 +10,39 @@ use super::Target;
 use crate::image::{Compression, Digest, DigestError, Tag};
 use crate::render::BuildContext;
 
-/// The scheme of fingerprints. Its number counts up whenever the same inputs would give
-/// another fingerprint.
+/// The scheme of fingerprints. Its number increases whenever equal inputs get another fingerprint.
 pub(super) const SCHEME: &str = "basegen fingerprint v1";
 
-/// How many digits of a fingerprint a staging tag has.
+/// The number of digits of a fingerprint in a staging tag.
 const STAGING_DIGITS: usize = 32;
 
-/// How many digits of its checks a staging tag has.
+/// The number of digits of the checks in a staging tag.
 const CHECKS_DIGITS: usize = 12;
 
-/// What an image is made of, as one digest: two images with one fingerprint are
-/// interchangeable, whatever they are called and whichever version they belong to.
+/// The digest of everything that an image is built from. Two images with the same fingerprint are
+/// interchangeable, independent of their names and versions.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(transparent)]
 pub struct Fingerprint(Digest);
 
 impl Fingerprint {
-    /// The label that an image has it under.
+    /// The label of images with their fingerprint.
     pub const LABEL: &'static str = "dev.basegen.fingerprint";
 
-    /// The tag under which an image of this fingerprint is kept in its repository before, and
-    /// whether or not, any version is called so: `basegen-` and its first 32 digits.
+    /// Returns the staging tag, under which an image is pushed before it gets a version tag: `basegen-` and the first
+    /// 32 digits.
     #[must_use]
     pub fn staging_tag(&self) -> Tag {
         let tag = format!("basegen-{}", &self.0.hex()[..STAGING_DIGITS]);
-        tag.parse().expect("hexadecimal digits can be in a tag")
+        tag.parse().expect("hexadecimal digits are valid in a tag")
     }
 
-    /// The tag that an image of this fingerprint gets once it has passed the checks with the digest
-    /// `checks`: the staging tag, `-`, and the first 12 digits of the checks.
+    /// Returns the staging tag of an image that has passed the checks with the digest `checks`: the staging tag, `-`
+    /// and the first 12 digits of `checks`.
     #[must_use]
     pub fn checked_tag(&self, checks: &Digest) -> Tag {
         let tag = format!("{}-{}", self.staging_tag(), &checks.hex()[..CHECKS_DIGITS]);
-        tag.parse().expect("hexadecimal digits can be in a tag")
+        tag.parse().expect("hexadecimal digits are valid in a tag")
     }
 }
 
@@ -61,22 +60,8 @@ impl FromStr for Fingerprint {
     }
 }
 
-impl TryFrom<String> for Fingerprint {
-    type Error = DigestError;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl From<Fingerprint> for String {
-    fn from(fingerprint: Fingerprint) -> Self {
-        fingerprint.to_string()
-    }
-}
-
-/// All that makes an image, in an order that does not depend on how it was found. It is JSON
-/// that is digested, so that no two different identities are the same bytes.
+/// Everything that an image is built from, in a defined order. It is digested as JSON, so that different identities
+/// never have equal bytes.
 #[derive(Serialize)]
 struct Identity<'a> {
     scheme: &'a str,
@@ -89,8 +74,8 @@ struct Identity<'a> {
     compression: Compression,
 }
 
-/// The digest of what makes the image of `target`. `contents` are the digests of the context's
-/// files, in their order; `secrets` the ids of those that its steps are given.
+/// Computes the fingerprint of `target`. `contents` are the digests of the files of `context` in order, and `secrets`
+/// the ids of the mounted secrets.
 pub(super) fn identity(
     target: &Target<'_>,
     context: &BuildContext,

@@ -1,5 +1,7 @@
-//! What made an image, as a listing that is small enough to be a label of it: an image that
-//! was published long ago can still say why today's differs.
+//! The inputs of an image: its fingerprint, and a listing that explains changes.
+//!
+//! [`Inputs`] are stored in a label of the image. So a later run can compare a published image with the current matrix
+//! and list the [`Change`]s.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -12,25 +14,25 @@ use super::fingerprint::{Fingerprint, SCHEME, identity};
 use crate::image::{Compression, Digest};
 use crate::render::{BuildContext, ContextFile};
 
-/// The longest label that is read back, in bytes; those that are written are far shorter.
+/// The maximum size of a label that is parsed, in bytes. Written labels are much shorter.
 const MAX_LABEL: usize = 256 << 10;
 
-/// How many files are listed; of more, folders are.
+/// The maximum number of listed files. If there are more, folders are listed.
 const MAX_FILES: usize = 48;
 
-/// How many variables are listed; of more, none is.
+/// The maximum number of listed variables. If there are more, none is listed.
 const MAX_VARIABLES: usize = 64;
 
-/// The longest value that is listed, in bytes; of a longer one, its digest is.
+/// The maximum size of a listed value, in bytes. For a longer one, the digest is listed.
 const MAX_VALUE: usize = 64;
 
-/// How many hexadecimal digits tell one content from another in a listing.
+/// The number of hexadecimal digits of digests in a listing.
 const DIGITS: usize = 16;
 
-/// What follows the digits of a file that can be executed.
+/// The suffix of the digits of an executable file.
 pub(super) const EXECUTABLE: &str = "+x";
 
-/// What made an image: its identity, and what explains how it differs from another's.
+/// The inputs of an image: its identity, and a listing that explains changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inputs {
     scheme: String,
@@ -39,18 +41,18 @@ pub struct Inputs {
     pub(super) listing: Listing,
 }
 
-/// The inputs one by one. Contents are told by the first digits of their digests.
+/// The single inputs. Contents are the first digits of their digests.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Listing {
     pub(super) dockerfile: String,
-    /// The templates' folder, in which files and templates are.
+    /// The folder of the templates, which contains the files and templates.
     pub(super) folder: String,
     pub(super) files: BTreeMap<String, String>,
     pub(super) templates: BTreeMap<String, String>,
-    /// Upstream images by their full names; one without a digest is not pinned.
+    /// The digests of upstream images by full name; `None` if an image is not pinned.
     pub(super) upstreams: BTreeMap<String, Option<String>>,
-    /// The variables with the axes that bring them, unless there are too many.
+    /// The variables; `None` if there are too many.
     pub(super) variables: Option<BTreeMap<String, Variable>>,
     pub(super) secrets: BTreeSet<String>,
     pub(super) platforms: BTreeSet<String>,
@@ -58,24 +60,23 @@ pub(super) struct Listing {
     pub(super) compression: String,
 }
 
-/// A variable's value and the axes that bring it.
+/// The value of a variable and the axes on which it depends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Variable(pub(super) String, pub(super) Vec<String>);
 
 impl Variable {
-    /// The value, unless it is so long that its digest stands for it.
+    /// Returns the value, or `None` if only its digest is listed.
     pub(super) fn value(&self) -> Option<&str> {
-        // No value holds this sign: see `matrix::safe`.
+        // Values never contain this character: see `matrix::safe`.
         (!self.0.starts_with('#')).then_some(self.0.as_str())
     }
 }
 
 impl Inputs {
-    /// The label that an image has them under.
+    /// The label of images with their inputs.
     pub const LABEL: &'static str = "dev.basegen.inputs";
 
-    /// What makes the image of `target`. Of `secrets`, the ids of those that there are, the
-    /// ones that its steps mount count.
+    /// Returns the inputs of `target`. Only those of the `secrets` count that its build steps mount.
     #[must_use]
     pub fn of(target: &Target<'_>, context: &BuildContext, secrets: &[&str]) -> Self {
         let contents: Vec<Digest> =
@@ -83,8 +84,7 @@ impl Inputs {
         Self::with_contents(target, context, secrets, &contents)
     }
 
-    /// What makes the images of `targets`, each with its context: files that several of them
-    /// have are digested once.
+    /// Returns the inputs of all `targets`. Files shared by several contexts are digested once.
     #[must_use]
     pub fn of_all(
         targets: &[Target<'_>],
@@ -120,31 +120,30 @@ impl Inputs {
         Self { scheme: SCHEME.to_owned(), identity, listing }
     }
 
-    /// The fingerprint of the image; `None` while an upstream image is not pinned, since it
-    /// then may be made of anything.
+    /// Returns the fingerprint of the image, or `None` if an upstream image is not pinned, because its content is
+    /// then unknown.
     #[must_use]
     pub fn fingerprint(&self) -> Option<Fingerprint> {
         let is_pinned = self.listing.upstreams.values().all(Option::is_some);
         is_pinned.then(|| self.identity.clone())
     }
 
-    /// Why an image of these is not one of `before`: the most telling reasons, the most
-    /// specific first. Nothing where the two are interchangeable.
+    /// Returns the changes since `before`, most specific first. Empty if the images are interchangeable.
     #[must_use]
     pub fn changes_since(&self, before: &Self) -> Vec<Change> {
-        match self.identity == before.identity {
-            true => Vec::new(),
-            false => changes(&before.listing, &self.listing),
+        if self.identity == before.identity {
+            return Vec::new();
         }
+        changes(&before.listing, &self.listing)
     }
 
-    /// Them as text, for the label: JSON of a few KB.
+    /// Returns the text of the label, JSON of a few KB.
     #[must_use]
     pub fn label(&self) -> String {
         serde_json::to_string(self).expect("inputs are JSON")
     }
 
-    /// Reads a label back; `None` where it is of another scheme or no such label at all.
+    /// Parses a label. Returns `None` if it is invalid or of another scheme.
     #[must_use]
     pub fn from_label(text: &str) -> Option<Self> {
         if text.len() > MAX_LABEL {
@@ -155,7 +154,7 @@ impl Inputs {
     }
 }
 
-/// Where a file's bytes are in memory: files that share them are at one address.
+/// Returns the memory address and size of the content of a file. Shared content has the same address.
 fn address(file: &ContextFile) -> (usize, usize) {
     (file.content.as_ptr() as usize, file.content.len())
 }
@@ -192,7 +191,7 @@ fn upstreams(context: &BuildContext) -> BTreeMap<String, Option<String>> {
         let digest = upstream.digest.as_ref().map(short);
         upstreams
             .entry(upstream.name.clone())
-            // A name that is pinned in two ways is both of them, or not pinned at all.
+            // If the same name has two digests, both are listed.
             .and_modify(|known| {
                 let both = known.take().zip(digest.clone());
                 *known = both.map(|(known, digest)| format!("{known}+{digest}"));
@@ -204,17 +203,16 @@ fn upstreams(context: &BuildContext) -> BTreeMap<String, Option<String>> {
 
 fn variables(context: &BuildContext) -> Option<BTreeMap<String, Variable>> {
     let variables = &context.origin.variables;
-    let listed = |text: &str| match text.len() > MAX_VALUE {
-        true => format!("#{}", short_of(text)),
-        false => text.to_owned(),
+    if variables.len() > MAX_VARIABLES {
+        return None;
+    }
+    let listed = |text: &str| {
+        if text.len() > MAX_VALUE { format!("#{}", short_of(text)) } else { text.to_owned() }
     };
-    (variables.len() <= MAX_VARIABLES).then(|| {
-        let variables = variables.iter();
-        let variables = variables.map(|(name, found)| {
-            (name.clone(), Variable(listed(&found.value), found.axes.clone()))
-        });
-        variables.collect()
-    })
+    let variables = variables
+        .iter()
+        .map(|(name, found)| (name.clone(), Variable(listed(&found.value), found.axes.clone())));
+    Some(variables.collect())
 }
 
 /// `zstd`, or `zstd level 3`.
@@ -227,7 +225,7 @@ fn compression(compression: Compression) -> String {
     }
 }
 
-/// `files`, or where there are too many the folders that they are in, as deep as possible.
+/// Returns `files`, or their folders if there are too many files.
 fn condensed(files: BTreeMap<String, String>) -> BTreeMap<String, String> {
     let deepest = files.keys().map(|path| path.matches('/').count()).max().unwrap_or(0);
     let mut listed = files;
@@ -249,7 +247,7 @@ fn condensed(files: BTreeMap<String, String>) -> BTreeMap<String, String> {
     listed
 }
 
-/// The first `depth` folders that `path` is in, if it is in so many.
+/// Returns the first `depth` folders of `path`, if it has as many.
 fn folder(path: &str, depth: usize) -> Option<&str> {
     if depth == 0 {
         return Some("");

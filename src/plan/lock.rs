@@ -1,5 +1,5 @@
-//! `basegen.lock`: the upstream images of a matrix, pinned. It is committed beside the matrix
-//! file, so that who renders, builds or compares means the same bytes.
+//! `basegen.lock`: the digests of the upstream images of a matrix. The file is committed beside the matrix file, so
+//! that every run uses the same images.
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
@@ -15,30 +15,27 @@ use crate::image::{Digest, Reference};
 use crate::matrix::{Diagnostic, Matrix, SourceError, SourceFile, Spanned, from_toml};
 use crate::render::{Pins, Upstream};
 
-/// The version of the format, which counts up when a key's meaning changes.
+/// The version of the format. It increases when the meaning of a key changes.
 const SCHEMA: u32 = 1;
 
-/// What it begins with.
+/// The comment at the beginning of the file.
 const HEADER: &str = "\
-# The images that this matrix builds on, each pinned to the digest of its index or manifest.
+# The upstream images of this matrix, each pinned to the digest of its index or manifest.
 # `basegen update` writes this file; commit it.
 ";
 
 /// Pins of upstream images.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lock {
-    /// The pins: tagged references and the digests that they stand for.
+    /// Tagged references and their digests.
     pub pins: Pins,
 }
 
-/// A pin that is not what it was.
+/// A change of a pin. `None` means not pinned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Move {
-    /// The image.
     pub reference: Reference,
-    /// What it was pinned to, if it was.
     pub before: Option<Digest>,
-    /// What it is pinned to, if it is.
     pub now: Option<Digest>,
 }
 
@@ -55,7 +52,7 @@ impl fmt::Display for Move {
     }
 }
 
-/// The file as TOML has it.
+/// The TOML structure of the file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct LockFile {
@@ -64,13 +61,10 @@ struct LockFile {
     images: IndexMap<Spanned<String>, Spanned<String>>,
 }
 
-/// Why a lock cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// The file cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// What the file says is wrong.
     #[error(transparent)]
     Source(#[from] SourceError),
 }
@@ -87,23 +81,22 @@ impl Explain for LockError {
         match self {
             Self::Read(error) => error.hint(),
             Self::Source(_) => {
-                Some("remove the file, and `basegen update` writes it anew".to_owned())
+                Some("remove the file, and run `basegen update` to write it again".to_owned())
             }
         }
     }
 }
 
 impl Lock {
-    /// The name of the file.
     pub const NAME: &'static str = "basegen.lock";
 
-    /// Where the lock of `matrix` is: beside it.
+    /// Returns the path of the lock file of `matrix`.
     #[must_use]
     pub fn path(matrix: &Matrix) -> PathBuf {
         matrix.folder().join(Self::NAME)
     }
 
-    /// Reads the lock of `matrix`; one that is not there pins nothing.
+    /// Reads the lock file of `matrix`. A missing file pins nothing.
     pub fn of(matrix: &Matrix) -> Result<Self, LockError> {
         match matrix.checkout.read_text(Path::new(Self::NAME), MAX_TEXT) {
             Ok(text) => Ok(Self::parse(&Self::path(matrix), &text)?),
@@ -112,15 +105,15 @@ impl Lock {
         }
     }
 
-    /// Reads a lock from `text`; `path` is the name under which errors speak of it.
+    /// Parses a lock file from `text`. Errors show `path`.
     pub fn parse(path: &Path, text: &str) -> Result<Self, SourceError> {
         let source = SourceFile::new(path, text);
         let file: LockFile = from_toml(&source)?;
-        if *file.schema.get_ref() != SCHEMA {
-            let message = format!("schema {} is not known", file.schema.get_ref());
-            let label = format!("this basegen reads {SCHEMA}");
+        if *file.schema != SCHEMA {
+            let message = format!("unknown schema {}", *file.schema);
+            let label = format!("this version of basegen supports {SCHEMA}");
             let diagnostic = Diagnostic::new(file.schema.span(), message, label)
-                .help("a newer basegen wrote this file: use that one");
+                .help("use the newer version of basegen that wrote this file");
             return Err(SourceError::new(&source, vec![diagnostic]));
         }
         let mut lock = Self::default();
@@ -131,13 +124,13 @@ impl Lock {
                 (name, digest) => diagnostics.extend(name.err().into_iter().chain(digest.err())),
             }
         }
-        match diagnostics.is_empty() {
-            true => Ok(lock),
-            false => Err(SourceError::new(&source, diagnostics)),
+        if !diagnostics.is_empty() {
+            return Err(SourceError::new(&source, diagnostics));
         }
+        Ok(lock)
     }
 
-    /// What is pinned otherwise by `now`, sorted.
+    /// Returns the pins that differ in `now`, sorted.
     #[must_use]
     pub fn moves_to(&self, now: &Self) -> Vec<Move> {
         let names: BTreeSet<&Reference> = self.pins.keys().chain(now.pins.keys()).collect();
@@ -149,7 +142,7 @@ impl Lock {
         moves.filter(|pin| pin.before != pin.now).collect()
     }
 
-    /// The text of the file: the same for the same pins, sorted.
+    /// Returns the text of the file, sorted.
     #[must_use]
     pub fn print(&self) -> String {
         let mut text = format!("{HEADER}schema = {SCHEMA}\n\n[images]\n");
@@ -164,19 +157,19 @@ impl Lock {
 fn reference(name: &Spanned<String>) -> Result<Reference, Diagnostic> {
     let text = name.get_ref();
     let reference: Reference = text.parse().map_err(|error: crate::image::ReferenceError| {
-        Diagnostic::new(name.span(), error.to_string(), "not an image with its tag")
+        Diagnostic::new(name.span(), error.to_string(), "expected an image with its tag")
     })?;
     let full = Upstream::reference(text).unwrap_or_else(|| reference.clone()).canonical();
     if full == *text {
         return Ok(reference);
     }
-    let message = format!("`{}` is not a full name", text.escape_debug());
-    Err(Diagnostic::new(name.span(), message, format!("it is `{full}`")))
+    let message = format!("`{}` is not the full name of an image", text.escape_debug());
+    Err(Diagnostic::new(name.span(), message, format!("write `{full}`")))
 }
 
 fn digest(text: &Spanned<String>) -> Result<Digest, Diagnostic> {
     text.get_ref().parse().map_err(|error: crate::image::DigestError| {
-        Diagnostic::new(text.span(), error.to_string(), "not a digest")
+        Diagnostic::new(text.span(), error.to_string(), "invalid digest")
     })
 }
 
@@ -191,11 +184,11 @@ mod tests {
     }
 
     fn refused(text: &str) -> String {
-        Lock::parse(Path::new("basegen.lock"), text).expect_err("a mistake").to_string()
+        Lock::parse(Path::new("basegen.lock"), text).expect_err("an invalid lock").to_string()
     }
 
     #[test]
-    fn what_is_printed_is_read_back() {
+    fn a_printed_lock_is_parsed_again() {
         let printed = lock().print();
         assert_eq!(Lock::parse(Path::new(Lock::NAME), &printed).expect("a lock"), lock());
         insta::assert_snapshot!(printed);
@@ -204,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_pointed_at() {
+    fn errors_have_a_location() {
         insta::assert_snapshot!(refused(
             "schema = 1\n[images]\n\"python:3.9\" = \"sha256:abc\"\n\"docker.io/a/b\" = \"\"\n"
         ));

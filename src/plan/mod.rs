@@ -1,6 +1,8 @@
-//! The plan: what is to be built and what it will be called, as data.
+//! The plan: the images to build, with their names, as data.
 //!
-//! The same value is printed, exported and executed; nothing walks the matrix a second time.
+//! A [`Plan`] has one [`Target`] for each selected variant. Commands print, export and execute the same plan. `names`
+//! computes image names, [`Inputs`] and [`Fingerprint`] identify the content of an image, [`Lock`] pins upstream
+//! images, and `shards` divides a plan among CI jobs. Start reading at [`Plan::new`].
 
 mod changes;
 mod export;
@@ -17,7 +19,7 @@ mod since;
 
 pub use changes::{Change, Edit};
 pub use export::{columns, json, markdown, names, table};
-pub use find::{Meant, meant, similar};
+pub use find::{NameMatches, find_by_name, similar_name};
 pub use fingerprint::Fingerprint;
 pub use inputs::Inputs;
 pub use lock::{Lock, LockError, Move};
@@ -36,53 +38,48 @@ use crate::image::{Compression, Platform, Reference, Repository};
 use crate::matrix::{Matrix, Selected, Variant};
 use crate::version::Version;
 
-/// Everything that a run is going to make.
+/// The images that a run builds.
 #[derive(Debug)]
 pub struct Plan<'a> {
-    /// The matrix that it was made from.
     pub matrix: &'a Matrix,
-    /// The version that the tags follow, if they follow one.
+    /// The version in the tags, if any.
     pub version: Option<Version>,
-    /// Whether every variant of the matrix is in it.
+    /// Whether the plan contains every variant of the matrix.
     pub whole: bool,
-    /// Whether its version was made up for it, and is not the matrix' own.
+    /// Whether the version was passed by the user and is not that of the matrix.
     pub custom: bool,
-    /// The repository of the matrix' first image, be that in the plan or not.
+    /// The repository of the first image of the matrix, even if it is not in the plan.
     pub first_repository: Repository,
-    /// The images in the matrix' order.
+    /// The images in the order of the matrix.
     pub targets: Vec<Target<'a>>,
 }
 
-/// One image of a plan.
+/// An image of a plan.
 #[derive(Debug, Clone)]
 pub struct Target<'a> {
-    /// The combination that it is made of.
     pub variant: &'a Variant,
-    /// What it is called, the tag of its version.
+    /// The image with its version tag.
     pub reference: Reference,
-    /// The tags that move to it; none in a plan of a part of the matrix or of a custom version,
-    /// since they stand for the whole of it as its maintainers release it.
+    /// The image with its aliases. A plan for a part of the matrix or a custom version has none, because aliases
+    /// belong to releases of the whole matrix.
     pub aliases: Vec<Reference>,
-    /// The template of its Dockerfile, relative to the templates' folder.
+    /// The path of the Dockerfile template in the folder of the templates.
     pub dockerfile: String,
-    /// For which platforms.
     pub platforms: Arc<[Platform]>,
-    /// Its labels.
     pub labels: BTreeMap<String, String>,
-    /// How its layers are compressed.
     pub compression: Compression,
 }
 
-/// What a user may say of a plan beside which variants are in it.
+/// The options of a plan.
 #[derive(Debug, Clone, Default)]
 pub struct PlanRequest {
-    /// The version that tags follow.
+    /// The version in the tags.
     pub version: Option<Version>,
-    /// Whether that version was made up for this plan, and is not the matrix' own.
+    /// Whether the user passed the version, so that it is not that of the matrix.
     pub is_custom: bool,
-    /// A registry instead of the matrix' own.
+    /// The registry instead of that of the matrix.
     pub registry: Option<String>,
-    /// A repository, with names as in the matrix, instead of the matrix' own.
+    /// The repository, a pattern, instead of that of the matrix.
     pub repository: Option<String>,
     /// Platforms instead of those of the matrix.
     pub platforms: Vec<Platform>,
@@ -98,7 +95,7 @@ impl<'a> Plan<'a> {
         let naming = Naming::new(matrix, &request)?;
         let first_repository = naming.first_repository(&matrix.variants)?;
         let mut targets = naming.targets(&matrix.variants, &selected.variants)?;
-        // With other platforms than the matrix' own, not even a whole matrix is all of it.
+        // A plan with other platforms than those of the matrix is never a whole release.
         let whole = selected.whole && request.platforms.is_empty();
         if !whole || request.is_custom {
             for target in &mut targets {
@@ -115,7 +112,7 @@ impl<'a> Plan<'a> {
         })
     }
 
-    /// The repositories of all images, and of the release set.
+    /// Returns the repositories of all images and of the release set.
     #[must_use]
     pub fn repositories(&self) -> BTreeSet<&Repository> {
         let of_targets = self.targets.iter().map(|target| &target.reference.repository);
@@ -124,19 +121,19 @@ impl<'a> Plan<'a> {
 }
 
 impl Target<'_> {
-    /// All that it is called, the tag of its version first.
+    /// Returns all references of the image, starting with the version tag.
     pub fn references(&self) -> impl Iterator<Item = &Reference> {
         std::iter::once(&self.reference).chain(&self.aliases)
     }
 
-    /// The target's id: its variant's.
+    /// Returns the id of the variant.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.variant.id
     }
 }
 
-/// A plan as `plan --format json` writes it.
+/// The output of `plan --format json`.
 #[derive(Debug, Serialize)]
 struct PlanRecord<'a> {
     schema: u8,
@@ -145,7 +142,7 @@ struct PlanRecord<'a> {
     targets: Vec<TargetRecord<'a>>,
 }
 
-/// A target as `plan --format json` writes it.
+/// A target in the output of `plan --format json`.
 #[derive(Debug, Serialize)]
 struct TargetRecord<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]

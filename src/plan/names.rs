@@ -1,4 +1,7 @@
-//! What each image is called.
+//! Computes the names of images: repository, version tag and aliases.
+//!
+//! [`Naming::targets`] fills the patterns of `[image]` for each variant. An invalid or duplicate name is reported at
+//! the value or pattern in the matrix file that causes it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,55 +13,28 @@ use crate::error::{ExitCode, Explain};
 use crate::image::{Platform, Reference, ReferenceError, Repository, Tag, refuse_scheme};
 use crate::matrix::{Diagnostic, Matrix, Pattern, SourceError, Value, Variant};
 
-/// Why images cannot be called what the matrix says.
 #[derive(Debug, thiserror::Error)]
 pub enum NameError {
-    /// A name breaks a registry's rules.
-    #[error("`{variant}` cannot be named")]
+    #[error("the name of `{variant}` is invalid")]
     Invalid {
-        /// The variant.
         variant: String,
-        /// Which rule.
         #[source]
         source: ReferenceError,
     },
-    /// Two variants would have one name.
-    #[error("`{first}` and `{second}` would both be called `{reference}`")]
-    Twice {
-        /// The one.
-        first: String,
-        /// The other.
-        second: String,
-        /// The name.
-        reference: Reference,
-    },
-    /// A name is invalid because of a value or pattern in the matrix file.
+    #[error("`{first}` and `{second}` have the same name `{reference}`")]
+    Twice { first: String, second: String, reference: Reference },
+    /// A value or pattern in the matrix file makes a name invalid.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// Tags follow the version, and none is known.
-    #[error("the tag `{0}` follows the version, and no version is known")]
+    #[error("the tag `{0}` contains the version, but no version is known")]
     NoVersion(String),
-    /// The repository given instead of the matrix' own cannot be read.
-    #[error("`{text}` cannot be a repository: {reason}")]
-    Repository {
-        /// The text.
-        text: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The registry given instead of the matrix' own is none.
-    #[error("`--registry` is refused")]
+    #[error("`{text}` is not a valid repository: {reason}")]
+    Repository { text: String, reason: String },
+    #[error("invalid `--registry`")]
     Registry(#[source] ReferenceError),
-    /// A variant is not meant for any of the platforms asked for.
-    #[error("`{variant}` is not built for {wanted}, but for {own}")]
-    Platforms {
-        /// The variant.
-        variant: String,
-        /// What was asked for.
-        wanted: String,
-        /// What it is limited to.
-        own: String,
-    },
+    /// A variant has none of the requested platforms.
+    #[error("`{variant}` cannot be built for {wanted}; its platforms are {own}")]
+    Platforms { variant: String, wanted: String, own: String },
 }
 
 impl Explain for NameError {
@@ -76,18 +52,18 @@ impl Explain for NameError {
         match self {
             Self::Twice { .. } => Some(EVERY_AXIS.to_owned()),
             Self::NoVersion(_) => {
-                Some("give `--version-tag`, or say in `[version]` where it lives".to_owned())
+                Some("pass `--version-tag`, or add `[version]` to the matrix file".to_owned())
             }
             _ => None,
         }
     }
 }
 
-/// The hint for variants with equal names.
+/// The hint for equal names.
 const EVERY_AXIS: &str =
-    "every axis needs a part in the repository or in the tag, as `{{variant}}` gives it";
+    "add every axis to the repository or to the tag, or use `{{variant}}`";
 
-/// How variants are named in one run.
+/// Computes the names of variants.
 #[derive(Debug)]
 pub struct Naming<'a> {
     matrix: &'a Matrix,
@@ -102,14 +78,11 @@ fn part<'a>(parts: &'a Parts, name: &str) -> &'a str {
     parts.get(name).map_or("", String::as_str)
 }
 
-/// What one variant is called.
-struct Names {
-    reference: Reference,
-    aliases: Vec<Reference>,
-}
+/// The references of a variant, starting with the version tag.
+type Names = Vec<Reference>;
 
 impl<'a> Naming<'a> {
-    /// Names as the matrix says and `request` changes it.
+    /// Uses the patterns of the matrix, with the changes in `request`.
     pub fn new(matrix: &'a Matrix, request: &'a PlanRequest) -> Result<Self, NameError> {
         if let Some(registry) = &request.registry {
             Repository::new(registry, "any").map_err(NameError::Registry)?;
@@ -121,10 +94,9 @@ impl<'a> Naming<'a> {
         Ok(Self { matrix, request, repository })
     }
 
-    /// The targets of `selected`, which are among `variants` and in their order.
+    /// Returns the targets of `selected`, a subset of `variants` in the same order.
     ///
-    /// No two of `variants` have a name in common, those that are not selected too: one run
-    /// would overwrite what another has pushed.
+    /// Names must be unique among all `variants`, because a later run could otherwise overwrite images of this one.
     pub fn targets<'v>(
         &self,
         variants: &'v [Variant],
@@ -143,33 +115,28 @@ impl<'a> Naming<'a> {
         Ok(targets)
     }
 
-    /// The repository of the first of `variants`, which are never none.
+    /// Returns the repository of the first of `variants`.
     pub fn first_repository(&self, variants: &[Variant]) -> Result<Repository, NameError> {
         let first = variants.first().expect("a matrix has variants");
         self.repository(first)
     }
 
-    /// What a variant is called: the tag of its version, then its aliases.
-    pub(super) fn references(&self, variant: &Variant) -> Result<Vec<Reference>, NameError> {
-        let names = self.names(variant)?;
-        Ok(std::iter::once(names.reference).chain(names.aliases).collect())
-    }
-
-    fn names(&self, variant: &Variant) -> Result<Names, NameError> {
+    /// Returns the references of a variant, starting with the version tag.
+    pub(super) fn names(&self, variant: &Variant) -> Result<Names, NameError> {
         let image = &self.matrix.image;
         let repository = self.repository(variant)?;
-        let reference = |pattern: &Pattern| self.reference(variant, &repository, pattern);
-        let aliases = image.aliases.iter().map(reference).collect::<Result<_, _>>()?;
-        Ok(Names { reference: reference(&image.tag)?, aliases })
+        let patterns = std::iter::once(&image.tag).chain(&image.aliases);
+        patterns.map(|pattern| self.reference(variant, &repository, pattern)).collect()
     }
 
     fn target<'v>(&self, variant: &'v Variant, names: Names) -> Result<Target<'v>, NameError> {
         let image = &self.matrix.image;
+        let mut names = names.into_iter();
         let fill = |pattern: &Pattern| pattern.fill(|name| self.matrix.name_part(variant, name));
         Ok(Target {
             variant,
-            reference: names.reference,
-            aliases: names.aliases,
+            reference: names.next().expect("every variant has a version tag"),
+            aliases: names.collect(),
             dockerfile: self.matrix.dockerfile(variant),
             platforms: self.platforms(variant)?,
             labels: image.labels.iter().map(|(name, text)| (name.clone(), fill(text))).collect(),
@@ -190,7 +157,7 @@ impl<'a> Naming<'a> {
         let own: Repository = text.parse()?;
         let registry = match (&self.request.registry, &self.matrix.image.registry) {
             (Some(registry), _) => registry,
-            // A repository that says its registry itself has the last word.
+            // A repository that contains a registry overrides `registry`.
             (None, Some(registry)) if own.canonical() != text => registry,
             (None, _) => return Ok(own),
         };
@@ -229,12 +196,12 @@ impl<'a> Naming<'a> {
             "version" => version,
             other => self.matrix.name_part(variant, other),
         });
-        // No tag begins with a dash.
+        // A tag cannot begin with a dash.
         Ok(tag.trim_start_matches('-').to_owned())
     }
 
-    /// The error of a name, at the value that makes it invalid: the one without which `is_valid` holds of
-    /// the name. Where there is none, it is the pattern itself.
+    /// Returns the error of an invalid name. It points to the value without which the name would be valid, or to the
+    /// pattern.
     fn invalid(
         &self,
         variant: &Variant,
@@ -242,7 +209,7 @@ impl<'a> Naming<'a> {
         source: ReferenceError,
         is_valid: impl Fn(&Parts) -> bool,
     ) -> NameError {
-        let title = format!("`{}` cannot be named: {source}", variant.id);
+        let title = format!("the name of `{}` is invalid: {source}", variant.id);
         let is_length =
             matches!(source, ReferenceError::TagLength(..) | ReferenceError::RepositoryLength(..));
         let mut axes = (0..self.matrix.axes.len()).filter(|_| !is_length);
@@ -259,21 +226,21 @@ impl<'a> Naming<'a> {
             (Some(axis), _) => {
                 let value = self.matrix.value(variant, axis);
                 let axis = &self.matrix.axes[axis].name;
-                // The axis' name inserts a text unchanged, and its part of the tag for a switch.
+                // The name of an axis inserts a string unchanged, and the tag part of a boolean.
                 let is_whole = matches!(value.value, Value::Text(_))
                     && pattern.names().any(|(name, _)| name == axis);
                 let (span, help) = if is_whole {
                     let help =
-                        format!("write another value, or leave `{{{{{axis}}}}}` out of the name");
+                        format!("change the value, or remove `{{{{{axis}}}}}` from the name");
                     (value.span.clone(), help)
                 } else {
                     let help =
-                        "give the value another `tag`: `{ value = …, tag = \"…\" }`".to_owned();
+                        "set another `tag` for the value: `{ value = …, tag = \"…\" }`".to_owned();
                     (value.tag_span.clone(), help)
                 };
                 Diagnostic::new(span, title, "the name is invalid because of this value").help(help)
             }
-            (None, Some(span)) => Diagnostic::new(span, title, "the name is made of this"),
+            (None, Some(span)) => Diagnostic::new(span, title, "the name is built from this"),
             (None, None) => return NameError::Invalid { variant: variant.id.clone(), source },
         };
         self.refuse(diagnostic)
@@ -310,8 +277,7 @@ impl Naming<'_> {
     fn check_distinct(&self, variants: &[Variant], names: &[Names]) -> Result<(), NameError> {
         let mut owners: HashMap<&Reference, &str> = HashMap::with_capacity(variants.len());
         for (variant, names) in variants.iter().zip(names) {
-            let references = std::iter::once(&names.reference).chain(&names.aliases);
-            for (index, reference) in references.enumerate() {
+            for (index, reference) in names.iter().enumerate() {
                 if let Some(first) = owners.insert(reference, &variant.id) {
                     return Err(self.twice(first, &variant.id, reference, index));
                 }
@@ -320,22 +286,21 @@ impl Naming<'_> {
         Ok(())
     }
 
-    /// The error of a name that two variants would have, or one of them twice. It is made of the tag, whose `index` is 0,
-    /// or of an alias.
+    /// Returns the error of a duplicate name. Its pattern is the tag, with `index` 0, or an alias.
     fn twice(&self, first: &str, second: &str, reference: &Reference, index: usize) -> NameError {
         let image = &self.matrix.image;
         let pattern = index.checked_sub(1).map_or(&image.tag, |alias| &image.aliases[alias]);
         match pattern.span().or(image.repository.span()) {
             Some(span) if first == second => {
-                let title = format!("`{first}` would be called `{reference}` twice");
-                self.refuse(Diagnostic::new(span, title, "the same name again").help(
-                    "an alias is another name than the tag of the version, and than the other aliases",
+                let title = format!("`{first}` has the name `{reference}` twice");
+                self.refuse(Diagnostic::new(span, title, "duplicate name").help(
+                    "aliases must differ from the version tag and from each other",
                 ))
             }
             Some(span) if self.request.repository.is_none() => {
-                let title = format!("`{first}` and `{second}` would both be called `{reference}`");
+                let title = format!("`{first}` and `{second}` have the same name `{reference}`");
                 self.refuse(
-                    Diagnostic::new(span, title, "the name is made of this").help(EVERY_AXIS),
+                    Diagnostic::new(span, title, "the name is built from this").help(EVERY_AXIS),
                 )
             }
             _ => {

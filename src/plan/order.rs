@@ -1,20 +1,19 @@
-//! In which order targets reach a registry.
+//! The order in which targets are pushed, so that shared layers are uploaded once.
 
 use std::collections::HashMap;
 
 use super::Plan;
 
-/// The most axes of which every combination is led; of more, only the single axes and all but
-/// one are.
+/// The maximum number of axes for which every combination has a leader. With more axes, only single axes and
+/// all but one have.
 const MAX_AXES: usize = 6;
 
 impl Plan<'_> {
-    /// For each target, the targets that should be pushed before it.
+    /// Returns for each target the targets to push before it.
     ///
-    /// A blob depends on some of the axes, and variants that share their values on those share
-    /// it; pushed at the same time, each would send it. So for every set of axes, the first
-    /// target that has some values on them leads: the others with these values wait for it, and
-    /// then find what they share in their repository, or mount it from another.
+    /// A layer depends on some of the axes, and variants with the same values on them share it. If they were pushed at
+    /// the same time, each would upload it. So for every set of axes, the first target with some values is pushed
+    /// before the others with these values, which then find the layer in the registry or mount it.
     #[must_use]
     pub fn leaders(&self) -> Vec<Vec<usize>> {
         let sets = axis_sets(self.matrix.axes.len());
@@ -36,7 +35,7 @@ impl Plan<'_> {
     }
 }
 
-/// The sets of axes that a blob may depend on: none of them, for what all variants share, too.
+/// Returns the sets of axes on which a layer can depend, including the empty set.
 fn axis_sets(axes: usize) -> Vec<Vec<usize>> {
     if axes <= MAX_AXES {
         let members = |set: usize| (0..axes).filter(move |axis| set & (1 << axis) != 0).collect();
@@ -55,7 +54,7 @@ mod tests {
     use crate::plan::{Plan, PlanRequest};
 
     #[test]
-    fn the_first_of_some_values_leads_the_others() {
+    fn the_first_target_with_shared_values_leads_the_others() {
         let text = r#"
             [image]
             repository = "acme/{{job_type}}"

@@ -1,50 +1,42 @@
-//! Dividing the targets of a plan among machines, so that they are built in parallel and what
-//! they share is built as seldom as possible.
+//! Divides the targets of a plan among machines, so that shared steps are repeated as rarely as possible.
 //!
-//! The rule: what a machine has to do is the steps of its targets, each distinct one once, and
-//! a check and an export for each target. A group of targets that `n` machines are to build is
-//! cut in two, for `n / 2` machines and for the rest, in such a way that the busier half has the
-//! least to do for each of its machines; the halves are cut again until each is one machine's.
-//! Before each cut the targets are ordered by their values on one of the axes, and the axis is
-//! taken on which the cut is cheapest: a cut between two values of an axis that costly steps
-//! depend on repeats fewest steps on both sides, and so targets that share them stay together.
-//! Of a few machines, what comes of each of the cuts is tried out.
+//! The cost of a machine is the number of distinct steps of its targets, plus a check and an export for each target. A
+//! group of targets for `n` machines is cut in two, for `n / 2` machines and for the rest, so that the busier half has
+//! the lowest cost per machine. The halves are cut again until each belongs to one machine. Before each cut, the
+//! targets are ordered by their values on one axis, and the axis with the cheapest cut is used. Targets that share
+//! expensive steps therefore stay together. For few machines, all cuts are tried instead of estimated.
 
 use std::collections::HashMap;
 
 use super::Plan;
 use crate::render::{BuildContext, Step};
 
-/// The most jobs that GitHub Actions makes of one matrix, see [usage limits][limits].
+/// The maximum number of jobs in a matrix of GitHub Actions, see [usage limits][limits].
 ///
 /// [limits]: https://docs.github.com/actions/reference/limits
 pub const MAX_SHARDS: usize = 256;
 
-/// How many shards there are at most unless more are asked for: as many jobs as GitHub's free
-/// plan runs at a time.
-const USUAL_MAX: usize = 20;
+/// The default maximum of shards: the number of concurrent jobs in GitHub's free plan.
+const DEFAULT_MAX: usize = 20;
 
-/// How many targets a machine is given where nothing else is said: as many as `basegen` builds
-/// at a time.
-const USUAL_TARGETS: usize = 8;
+/// The default number of targets for each machine.
+const DEFAULT_TARGETS: usize = 8;
 
-/// What a step costs, where checking, exporting and pushing an image costs 1.
+/// The cost of a step. Checking, exporting and pushing an image together cost 1.
 const STEP: u64 = 4;
 
-/// For how many machines at most the cuts are tried out, and not only estimated.
+/// The maximum number of machines for which all cuts are tried.
 const LOOK_AHEAD: usize = 4;
 
-/// How many shards `targets` are divided into where nothing is said: one for every eight of
-/// them, and at most 20.
+/// Returns the default number of shards: one for every 8 targets, at most 20.
 #[must_use]
 pub fn usual_shards(targets: usize) -> usize {
-    targets.div_ceil(USUAL_TARGETS).clamp(1, USUAL_MAX)
+    targets.div_ceil(DEFAULT_TARGETS).clamp(1, DEFAULT_MAX)
 }
 
 impl Plan<'_> {
-    /// Divides the targets at `chosen` into at most `count` shards, none of them empty; each has
-    /// its targets in plan order, and the shards are in the order of their first ones.
-    /// `contexts` are those of all targets. There are never more than [`MAX_SHARDS`].
+    /// Divides the targets with the indices `chosen` into at most `count` shards and at most [`MAX_SHARDS`]. No shard is
+    /// empty. Shards and their targets are in plan order. `contexts` are those of all targets.
     #[must_use]
     pub fn shards(
         &self,
@@ -60,7 +52,7 @@ impl Plan<'_> {
     }
 }
 
-/// Divides rows, of which each has a value on every axis and steps.
+/// Divides rows with their axis values and steps.
 fn divide(values: &[&[usize]], steps: &[Vec<Step>], count: usize) -> Vec<Vec<usize>> {
     if values.is_empty() {
         return Vec::new();
@@ -76,26 +68,25 @@ fn divide(values: &[&[usize]], steps: &[Vec<Step>], count: usize) -> Vec<Vec<usi
 
 struct Divider<'a> {
     values: &'a [&'a [usize]],
-    /// The steps of each row, numbered.
+    /// The numbers of the steps of each row.
     steps: Vec<Vec<usize>>,
-    /// For each step, the count in which it was last seen.
+    /// For each step, the last count that included it.
     seen: Vec<usize>,
     counts: usize,
 }
 
-/// A way to cut a group in two.
+/// A division of a group in two.
 struct Cut {
     order: Vec<usize>,
     at: usize,
-    /// What the busier side costs for each of its machines, times the machines of both sides;
-    /// then what both sides cost together. Less is better.
+    /// The cost per machine of the busier side, times the machines of both sides; then the total cost. Lower is better.
     estimate: (u64, u64),
 }
 
-/// A group that is divided.
+/// The result of dividing a group.
 struct Divided {
     shards: Vec<Vec<usize>>,
-    /// What the busiest shard costs, then what all do together. Less is better.
+    /// The cost of the busiest shard, then the total cost. Lower is better.
     cost: (u64, u64),
 }
 
@@ -111,20 +102,20 @@ impl<'a> Divider<'a> {
         Self { values, steps, seen: vec![0; numbers.len()], counts: 0 }
     }
 
-    /// Divides `rows` into exactly `count` shards; there are at least as many rows.
+    /// Divides at least `count` rows into exactly `count` shards.
     fn divide(&mut self, rows: Vec<usize>, count: usize) -> Divided {
         if count == 1 {
             let cost = self.costs(rows.iter()).last().copied().unwrap_or_default();
             return Divided { shards: vec![rows], cost: (cost, cost) };
         }
         let mut cuts = self.cuts(&rows, count);
-        // The first of several that are equal, so that the result is the same each time.
+        // The sort is stable, so that the result is the same each time.
         cuts.sort_by_key(|cut| cut.estimate);
         if count > LOOK_AHEAD {
             cuts.truncate(1);
         }
         let tried = cuts.into_iter().map(|cut| self.carry_out(cut, count));
-        tried.min_by_key(|divided| divided.cost).expect("there is always a place to cut")
+        tried.min_by_key(|divided| divided.cost).expect("there is always a cut")
     }
 
     fn carry_out(&mut self, mut cut: Cut, count: usize) -> Divided {
@@ -137,8 +128,8 @@ impl<'a> Divider<'a> {
         divided
     }
 
-    /// The ways to cut `rows` for `count` machines: for each order of them, the best place of all
-    /// and the best between two values.
+    /// Returns possible cuts of `rows` for `count` machines: for each order, the best position, and the best position
+    /// between two values.
     fn cuts(&mut self, rows: &[usize], count: usize) -> Vec<Cut> {
         let axes = self.values[rows[0]].len();
         let mut cuts = Vec::new();
@@ -178,7 +169,7 @@ impl<'a> Divider<'a> {
         }
     }
 
-    /// What the first rows of an order cost together: of none, of one, of two….
+    /// Returns the cost of the first 0, 1, 2… rows of an order.
     fn costs<'r>(&mut self, order: impl Iterator<Item = &'r usize>) -> Vec<u64> {
         self.counts += 1;
         let mut costs = vec![0];

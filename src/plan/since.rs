@@ -8,32 +8,29 @@ use serde_json::{Value as Json, json};
 use super::changes::Change;
 use super::inputs::Inputs;
 
-/// How the images of one state of a matrix differ from those of another.
+/// The differences between the images of two states of a matrix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Comparison {
-    /// The images that differ, in the order of the matrix; those that are no more, last.
+    /// The changed images in the order of the matrix, then the removed ones.
     pub affected: Vec<Affected>,
-    /// How many do not.
+    /// The number of unchanged images.
     pub unaffected: usize,
 }
 
-/// A variant whose image is not what it was.
+/// A variant with a changed image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Affected {
-    /// The variant's id.
+    /// The id of the variant.
     pub id: String,
-    /// What happened to it.
     pub effect: Effect,
 }
 
-/// What happened to a variant.
+/// The change of a variant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// It is new.
     Added,
-    /// It is no more.
     Removed,
-    /// It is made of other things, for these reasons.
+    /// The inputs of the image changed.
     Changed(Vec<Change>),
 }
 
@@ -48,7 +45,7 @@ impl fmt::Display for Effect {
 }
 
 impl Affected {
-    /// Whether its image must be built: there is one, and it is not what it was.
+    /// Returns true if the image must be built.
     #[must_use]
     pub fn is_built(&self) -> bool {
         self.effect != Effect::Removed
@@ -56,7 +53,6 @@ impl Affected {
 }
 
 impl Effect {
-    /// Why, a text for each reason.
     fn reasons(&self) -> Vec<String> {
         match self {
             Self::Added | Self::Removed => Vec::new(),
@@ -87,7 +83,7 @@ impl Comparison {
         Self { affected, unaffected }
     }
 
-    /// A table for people: the variant, what happened to it, and why.
+    /// Returns a table with the variants, their changes and the reasons.
     #[must_use]
     pub fn table(&self, revision: &str) -> String {
         let mut text = String::new();
@@ -110,7 +106,7 @@ impl Comparison {
         format!("{text}{blank}{affected} of {all} variants differ from {revision}\n")
     }
 
-    /// The same for documents.
+    /// Returns a Markdown table.
     #[must_use]
     pub fn markdown(&self) -> String {
         let rows = self.affected.iter().map(|Affected { id, effect }| {
@@ -125,7 +121,7 @@ impl Comparison {
         format!("| variant | change | why |\n| --- | --- | --- |\n{}", rows.collect::<String>())
     }
 
-    /// The images that differ, each with what happened to it and why.
+    /// Returns the changed images as JSON.
     #[must_use]
     pub fn affected_json(&self) -> Json {
         let affected = self.affected.iter().map(|Affected { id, effect }| {
@@ -134,7 +130,7 @@ impl Comparison {
         affected.collect()
     }
 
-    /// The same for programs; `schema` counts up when a field's meaning changes.
+    /// Returns the comparison as JSON. `schema` increases when the meaning of a field changes.
     #[must_use]
     pub fn json(&self, revision: &str, commit: &str) -> String {
         let record = json!({

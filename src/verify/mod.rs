@@ -1,9 +1,8 @@
-//! What must hold of an image before anyone may pull it.
+//! Checks of images (`[[verify]]`), as the last stage of a Dockerfile.
 //!
-//! The checks of a variant are a last stage of its Dockerfile, `FROM` the image and exported
-//! nowhere. So they run in a container of exactly the layers that are pushed, with the image's
-//! user and environment, on any engine that can build, and nothing is unpacked for them; what
-//! has been checked once is in the engine's build cache like any other step.
+//! [`with_checks`] adds a stage `FROM` the image that is never exported. So checks run in a container with exactly the
+//! layers that are pushed, with the user and environment of the image, and their results are in the build cache of the
+//! engine.
 
 use std::fmt::Write as _;
 
@@ -14,10 +13,10 @@ use crate::render::FinalStage;
 /// The stage of the checks.
 const STAGE: &str = "basegen-verify";
 
-/// What the image's stage is called, where the Dockerfile gives it no name.
+/// The name of the stage of the image, if the Dockerfile does not name it.
 const IMAGE: &str = "basegen-image";
 
-/// `dockerfile` with `checks` after it; `None` where there are none to add.
+/// Appends `checks` to `dockerfile`. Returns `None` if there are no checks.
 #[must_use]
 pub fn with_checks(dockerfile: &str, checks: &[Check]) -> Option<String> {
     if checks.is_empty() {
@@ -36,7 +35,7 @@ pub fn with_checks(dockerfile: &str, checks: &[Check]) -> Option<String> {
     Some(text)
 }
 
-/// Returns the digest of what `checks` run, whatever their names are; `None` if there are none.
+/// Returns the digest of the commands of `checks`, independent of their names. `None` if there are no checks.
 #[must_use]
 pub fn digest(checks: &[Check]) -> Option<Digest> {
     (!checks.is_empty()).then(|| Digest::of(instructions(checks).as_bytes()))
@@ -48,7 +47,7 @@ fn instructions(checks: &[Check]) -> String {
     lines.collect()
 }
 
-/// The stage that is the image, in a Dockerfile that [`with_checks`] has made.
+/// Returns the stage of the image in a Dockerfile from [`with_checks`].
 #[must_use]
 pub fn image_stage(with_checks: &str) -> String {
     let stages = with_checks.rsplit_once(&format!(" AS {STAGE}\n"));
@@ -63,8 +62,8 @@ fn arguments(command: &CheckCommand) -> String {
     }
 }
 
-/// The check that a step runs, by the name that BuildKit gives the step: `[basegen-verify 2/3]
-/// RUN …` is the second of three, perhaps with a platform before the stage.
+/// Returns the check of a step by its name in BuildKit: `[basegen-verify 2/3] RUN …` is the second of three. A platform
+/// can precede the stage.
 #[must_use]
 pub fn check_of<'a>(step: &str, checks: &'a [Check]) -> Option<&'a Check> {
     let inside = step.strip_prefix('[')?.split(']').next()?;
@@ -72,7 +71,7 @@ pub fn check_of<'a>(step: &str, checks: &'a [Check]) -> Option<&'a Check> {
     let (position, stage) = (words.next()?, words.next()?);
     let (number, total) = position.split_once('/')?;
     let (number, total): (usize, usize) = (number.parse().ok()?, total.parse().ok()?);
-    // An engine may count the stage's `FROM` as its first step.
+    // Some engines count `FROM` as the first step of a stage.
     let before = total.checked_sub(checks.len())?;
     let index = number.checked_sub(before + 1)?;
     checks.get(index).filter(|_| stage == STAGE)
@@ -115,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_is_known_as_the_check_that_it_runs() {
+    fn steps_are_mapped_to_their_checks() {
         let checks = checks();
         let name = |step| check_of(step, &checks).map(|check| check.name.as_str());
         assert_eq!(name("[basegen-verify 1/2] RUN --network=none test -e /a"), Some("shell"));

@@ -1,4 +1,4 @@
-//! What is part of an image's identity, what is not, and what a difference is told as.
+//! The inputs of an image, its fingerprint, and the reasons of changes.
 
 use std::path::Path;
 
@@ -98,18 +98,18 @@ fn upstream(name: &str, content: &[u8]) -> Upstream {
     }
 }
 
-/// What is said of a change to an image.
+/// Returns the reasons of a change to an image.
 fn reasons(change: impl FnOnce(&mut Made)) -> Vec<String> {
     let (before, now) = (Made::with(|_| {}), Made::with(change));
     assert_ne!(now.fingerprint(), before.fingerprint());
-    let told = |before: &Inputs| -> Vec<String> {
+    let described = |before: &Inputs| -> Vec<String> {
         now.changes_since(before).iter().map(ToString::to_string).collect()
     };
-    let reasons = told(&before);
+    let reasons = described(&before);
     // What the label keeps says the same.
     let kept = Inputs::from_label(&before.label()).expect("a label");
     assert_eq!(kept, before);
-    assert_eq!(told(&kept), reasons);
+    assert_eq!(described(&kept), reasons);
     reasons
 }
 
@@ -117,7 +117,7 @@ fn reasons(change: impl FnOnce(&mut Made)) -> Vec<String> {
 type Edited = fn(&mut Made);
 
 #[test]
-fn every_part_is_part_of_the_identity_and_is_told() {
+fn every_input_changes_the_fingerprint_and_has_a_reason() {
     let cases: &[(Edited, &[&str])] = &[
         (|made| made.context.files[1].content = b"d"[..].into(), &["dockerfiles/b/c changed"]),
         (|made| made.context.files[0].executable = true, &["dockerfiles/a changed"]),
@@ -185,7 +185,7 @@ fn every_part_is_part_of_the_identity_and_is_told() {
 }
 
 #[test]
-fn what_names_an_image_or_orders_its_parts_is_not_its_identity() {
+fn names_and_order_do_not_change_the_fingerprint() {
     let cases: [(&str, Edited); 9] = [
         ("version", |made| made.request.version = "v2.0.0".parse().ok()),
         ("registry", |made| made.request.registry = Some("ghcr.io".to_owned())),
@@ -222,7 +222,7 @@ fn platforms_and_upstreams_have_no_order() {
 }
 
 #[test]
-fn two_identities_are_never_the_same_bytes() {
+fn different_identities_have_different_bytes() {
     // Where a part ends and the next begins, what is a name and what a content.
     let files = |files: &[(&str, &str)]| {
         Made::with(|made| {
@@ -249,7 +249,7 @@ fn two_identities_are_never_the_same_bytes() {
 }
 
 #[test]
-fn the_fingerprint_of_a_known_image_stays() {
+fn the_fingerprint_of_a_known_image_does_not_change() {
     // Another value here is another scheme, and needs another number.
     let fingerprint = Made::with(|_| {}).fingerprint().expect("all is pinned");
     insta::assert_snapshot!(fingerprint, @"sha256:54528162c1fb74857bece6f9af989b50731a51f096b2f55bf63fcf0d369a43f3");
@@ -259,38 +259,38 @@ fn the_fingerprint_of_a_known_image_stays() {
 }
 
 #[test]
-fn what_is_not_pinned_has_no_fingerprint() {
+fn unpinned_images_have_no_fingerprint() {
     let unpinned = Made::with(|made| made.context.upstreams[0].digest = None);
     assert_eq!(unpinned.fingerprint(), None);
     let before = Made::with(|_| {});
-    let told = |now: &Inputs, before: &Inputs| now.changes_since(before)[0].to_string();
-    assert_eq!(told(&unpinned, &before), "python:3.11 no longer pinned at sha256:11a4a60b518b…");
-    assert_eq!(told(&before, &unpinned), "python:3.11 pinned at sha256:11a4a60b518b…");
+    let described = |now: &Inputs, before: &Inputs| now.changes_since(before)[0].to_string();
+    assert_eq!(described(&unpinned, &before), "python:3.11 no longer pinned at sha256:11a4a60b518b…");
+    assert_eq!(described(&before, &unpinned), "python:3.11 pinned at sha256:11a4a60b518b…");
     // Of two that are not pinned it can still be said whether they are the same.
     let again = Made::with(|made| made.context.upstreams[0].digest = None);
     assert_eq!(unpinned.changes_since(&again), []);
 }
 
 #[test]
-fn the_finer_reason_stands_for_the_coarser() {
-    // A pin is written into the Dockerfile, a variable too; neither is told twice.
-    let told = reasons(|made| {
+fn specific_reasons_replace_general_ones() {
+    // A pin is written into the Dockerfile, a variable too; neither is listed twice.
+    let described = reasons(|made| {
         made.variable("cuda", "12.8");
         made.context.upstreams = vec![upstream("docker.io/library/python:3.11", b"new")];
         made.context.files[0].content = b"new"[..].into();
     });
-    assert_eq!(told.len(), 3, "{told:?}");
+    assert_eq!(described.len(), 3, "{described:?}");
     assert_eq!(
-        (told[0].as_str(), told[2].as_str()),
+        (described[0].as_str(), described[2].as_str()),
         ("dockerfiles/a changed", "axis gpu: cuda 12.6 → 12.8")
     );
     // A variable that nothing is rendered from explains nothing.
-    let told = reasons(|made| {
+    let described = reasons(|made| {
         made.variable("cuda", "12.8");
         made.context.dockerfile = DOCKERFILE.to_owned();
         made.context.files[0].content = b"new"[..].into();
     });
-    assert_eq!(told, ["dockerfiles/a changed"]);
+    assert_eq!(described, ["dockerfiles/a changed"]);
     // A file that is rendered changes with a variable.
     let rendered = |made: &mut Made| {
         let template = ("a.hbs".to_owned(), Digest::of(b"a"));
@@ -303,10 +303,10 @@ fn the_finer_reason_stands_for_the_coarser() {
         made.context.dockerfile = DOCKERFILE.to_owned();
         made.context.files[0].content = b"new"[..].into();
     });
-    let told = |now: &Inputs| -> Vec<String> {
+    let described = |now: &Inputs| -> Vec<String> {
         now.changes_since(&before).iter().map(ToString::to_string).collect()
     };
-    assert_eq!(told(&now), ["axis gpu: cuda 12.6 → 12.8"]);
+    assert_eq!(described(&now), ["axis gpu: cuda 12.6 → 12.8"]);
     // Neither a variable nor a template makes it one that can be executed.
     let executable = |content: &'static [u8]| {
         Made::with(|made| {
@@ -317,12 +317,12 @@ fn the_finer_reason_stands_for_the_coarser() {
             made.context.files[0].executable = true;
         })
     };
-    assert_eq!(told(&executable(b"a")), ["dockerfiles/a changed"]);
-    assert_eq!(told(&executable(b"new")), ["dockerfiles/a changed", "axis gpu: cuda 12.6 → 12.8"]);
+    assert_eq!(described(&executable(b"a")), ["dockerfiles/a changed"]);
+    assert_eq!(described(&executable(b"new")), ["dockerfiles/a changed", "axis gpu: cuda 12.6 → 12.8"]);
 }
 
 #[test]
-fn files_are_digested_once_for_all_and_alike() {
+fn shared_files_are_digested_once() {
     let made = Made::new();
     let selected = made.matrix.select(&Selection::default()).expect("all");
     let plan = Plan::new(&made.matrix, &selected, made.request).expect("a plan");
@@ -353,14 +353,14 @@ fn many_files_are_listed_by_their_folders() {
     };
     let (before, now) = (many(""), many("lib/part7/x/file47.py"));
     assert!(before.label().len() < 4096, "{}", before.label().len());
-    let told: Vec<_> = now.changes_since(&before).iter().map(ToString::to_string).collect();
-    assert_eq!(told, ["dockerfiles/lib/part7/x/ changed"]);
+    let described: Vec<_> = now.changes_since(&before).iter().map(ToString::to_string).collect();
+    assert_eq!(described, ["dockerfiles/lib/part7/x/ changed"]);
     let top = many("top.txt").changes_since(&before)[0].to_string();
     assert_eq!(top, "dockerfiles/top.txt changed");
 }
 
 #[test]
-fn labels_of_others_are_not_read() {
+fn invalid_labels_are_ignored() {
     let label = Made::with(|_| {}).label();
     assert!(label.len() < 1024, "{}", label.len());
     let newer = label.replace("fingerprint v1", "fingerprint v9");
@@ -374,8 +374,8 @@ fn labels_of_others_are_not_read() {
 }
 
 #[test]
-fn what_a_label_says_reaches_no_terminal() {
+fn control_characters_in_labels_are_escaped() {
     let hostile = Made::with(|made| made.variable("cuda", "\u{1b}[2J\u{202e}"));
-    let told = Made::with(|_| {}).changes_since(&hostile)[0].to_string();
-    assert_eq!(told, "axis gpu: cuda \\u{1b}[2J\\u{202e} → 12.6");
+    let described = Made::with(|_| {}).changes_since(&hostile)[0].to_string();
+    assert_eq!(described, "axis gpu: cuda \\u{1b}[2J\\u{202e} → 12.6");
 }

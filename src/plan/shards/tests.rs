@@ -53,7 +53,7 @@ fn shown(plan: &Plan<'_>, shards: &[Vec<usize>]) -> String {
 }
 
 #[test]
-fn variants_that_share_costly_steps_stay_together() {
+fn variants_with_shared_steps_stay_together() {
     let matrix = matrix(3);
     let plan = plan(&matrix);
     let all: Vec<usize> = (0..plan.targets.len()).collect();
@@ -96,7 +96,7 @@ fn jobs_are_balanced_where_variants_have_most_in_common() {
 }
 
 #[test]
-fn only_what_is_chosen_is_divided() {
+fn only_chosen_targets_are_divided() {
     let matrix = matrix(3);
     let plan = plan(&matrix);
     let contexts = contexts(&plan, &[0]);
@@ -106,7 +106,7 @@ fn only_what_is_chosen_is_divided() {
 }
 
 #[test]
-fn every_target_is_in_one_shard_and_the_bounds_hold() {
+fn every_target_is_in_one_shard_within_the_limits() {
     let mut random = StdRng::seed_from_u64(4);
     for _ in 0..200 {
         let matrix = matrix(random.random_range(1..40));
@@ -143,7 +143,7 @@ fn variants_that_share_nothing_are_divided_evenly() {
 }
 
 #[test]
-fn no_shard_has_more_to_do_than_in_the_files_order() {
+fn no_shard_costs_more_than_in_file_order() {
     let mut random = StdRng::seed_from_u64(7);
     for _ in 0..50 {
         let matrix = matrix(random.random_range(2..20));
@@ -163,7 +163,7 @@ fn no_shard_has_more_to_do_than_in_the_files_order() {
 }
 
 #[test]
-fn the_usual_number_of_shards_follows_the_targets() {
+fn the_default_number_of_shards_depends_on_the_targets() {
     let numbers = [0, 1, 8, 9, 48, 160, 161, 10_000].map(usual_shards);
     assert_eq!(numbers, [1, 1, 1, 2, 6, 20, 20, 20]);
 }
