@@ -146,9 +146,7 @@ fn full_disk(error: &(dyn Error + 'static)) -> Option<&'static str> {
     while let Some(error) = cause {
         match error.downcast_ref::<io::Error>().map(io::Error::kind) {
             Some(io::ErrorKind::StorageFull) => {
-                return Some(
-                    "a disk of this machine is full: free some space, and run again",
-                );
+                return Some("a disk of this machine is full: free some space, and run again");
             }
             Some(io::ErrorKind::QuotaExceeded) => {
                 return Some("your quota on a disk of this machine is used up: free some space");

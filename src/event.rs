@@ -25,9 +25,7 @@ pub enum Event {
         jobs: usize,
     },
     /// The build of a target started.
-    TargetStarted {
-        target: String,
-    },
+    TargetStarted { target: String },
     /// The number of steps of a build is known.
     StepsKnown {
         target: String,
@@ -35,10 +33,7 @@ pub enum Event {
         total: usize,
     },
     /// A step started. A step can start and finish several times.
-    StepStarted {
-        target: String,
-        step: Step,
-    },
+    StepStarted { target: String, step: Step },
     /// A step transferred bytes.
     StepProgress {
         target: String,
@@ -117,10 +112,7 @@ pub enum Event {
         elapsed: Duration,
     },
     /// A target was not started, or was stopped.
-    TargetCancelled {
-        target: String,
-        reason: CancelReason,
-    },
+    TargetCancelled { target: String, reason: CancelReason },
     /// A problem that does not stop the run.
     Warning {
         /// The target, if the warning is about one.

@@ -72,7 +72,10 @@ pub(super) fn run(args: &ExplainArgs, session: &Session) -> Result<ExitCode, Rep
 }
 
 /// The variants that `axis=value` terms describe, or why there is none.
-fn described<'a>(matrix: &'a Matrix, text: &str) -> Result<Result<NameMatches<'a>, String>, Report> {
+fn described<'a>(
+    matrix: &'a Matrix,
+    text: &str,
+) -> Result<Result<NameMatches<'a>, String>, Report> {
     let selection = Selection { only: selection::terms("NAME", text)?, ..Selection::default() };
     match matrix.select(&selection) {
         Ok(selected) => Ok(Ok(NameMatches { variants: selected.variants, absent: Vec::new() })),

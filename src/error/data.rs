@@ -11,13 +11,22 @@ pub(crate) enum DataFault<'a> {
     /// A value of the wrong type, or out of its range.
     ///
     /// Both are types in the words of serde, such as `integer`. `found` is empty if the message does not contain it.
-    Type { found: &'a str, expected: &'a str },
+    Type {
+        found: &'a str,
+        expected: &'a str,
+    },
     Missing(&'a str),
     Duplicate(&'a str),
     /// A key that does not exist.
-    UnknownKey { name: &'a str, known: Vec<&'a str> },
+    UnknownKey {
+        name: &'a str,
+        known: Vec<&'a str>,
+    },
     /// A value that is not one of a fixed set.
-    UnknownValue { name: &'a str, known: Vec<&'a str> },
+    UnknownValue {
+        name: &'a str,
+        known: Vec<&'a str>,
+    },
 }
 
 impl<'a> DataFault<'a> {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err::File;
 
-use super::Outside;
+use super::outside::Outside;
 use crate::error::{ExitCode, Explain};
 
 /// The maximum size of files in basegen's own formats, in bytes.

@@ -5,17 +5,10 @@ use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
 use super::bounded::{self, ReadError};
-use crate::error::{ExitCode, Explain};
+use super::outside::{Access, Outside};
 
 /// The maximum number of symbolic links in a path, as in Linux.
 const MAX_LINKS: usize = 40;
-
-/// The kind of access to a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    Read,
-    Write,
-}
 
 /// One `--allow`: `fs.read=PATH`, `fs.write=PATH`, or `fs=PATH` for both. `*` is every path.
 ///
@@ -75,41 +68,6 @@ impl Allowed {
             };
             is_granted && one.path.as_ref().is_none_or(|allowed| path.starts_with(allowed))
         })
-    }
-}
-
-/// A path that leads out of the repository or into its `.git`.
-#[derive(Debug, thiserror::Error)]
-#[error("`{}` leads {} to `{}`", path.display(), if *is_git { "into the git directory," } else { "out of the repository," }, real.display())]
-pub struct Outside {
-    path: PathBuf,
-    real: PathBuf,
-    access: Access,
-    is_git: bool,
-}
-
-impl Outside {
-    /// Returns the resolved path.
-    #[must_use]
-    pub fn real(&self) -> &Path {
-        &self.real
-    }
-}
-
-impl Explain for Outside {
-    fn exit_code(&self) -> ExitCode {
-        ExitCode::Matrix
-    }
-
-    fn hint(&self) -> Option<String> {
-        let entitlement = match self.access {
-            Access::Read => "fs.read",
-            Access::Write => "fs.write",
-        };
-        Some(format!(
-            "use a file in the repository, or pass `--allow {entitlement}={}`",
-            self.real.display()
-        ))
     }
 }
 

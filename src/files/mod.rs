@@ -6,8 +6,10 @@
 
 mod bounded;
 mod checkout;
+mod outside;
 mod replace;
 
 pub use bounded::{MAX_PROJECT_FILE, MAX_TEXT, ReadError, read, read_stream, read_text};
-pub use checkout::{Access, Allowed, Checkout, Entitlement, EntitlementError, Outside};
+pub use checkout::{Allowed, Checkout, Entitlement, EntitlementError};
+pub use outside::{Access, Outside};
 pub(crate) use replace::{create_beside, replace};

@@ -18,10 +18,10 @@ use crate::image::Repository;
 /// The maximum of `concurrency`.
 const MAX_CONCURRENCY: u16 = 256;
 
-/// The variable of a service account's key where no other is named.
+/// The default variable of a service account's key.
 const GCP_SERVICE_ACCOUNT: &str = "gcp-service-account";
 
-/// The host of Docker Hub, and its other spellings.
+/// The host of Docker Hub and its other names.
 const DOCKER_HUB: &str = "docker.io";
 const DOCKER_HUB_SPELLINGS: [&str; 3] =
     ["index.docker.io", "registry-1.docker.io", "https://index.docker.io/v1/"];
@@ -36,22 +36,22 @@ pub struct RegistryTable {
     /// The source of the credentials. Default: the environment variable `DOCKER_REGISTRY_<host>`,
     /// or Docker's configuration.
     pub auth_method: Option<Spanned<AuthMethodName>>,
-    /// For `GCP_SERVICE_ACCOUNT_JSON` (`gcp-service-account` where there is none),
-    /// `ACCESS_TOKEN` and `REGISTRY_SECRET`: the variable that holds it.
+    /// For `GCP_SERVICE_ACCOUNT_JSON` (default: `gcp-service-account`), `ACCESS_TOKEN` and
+    /// `REGISTRY_SECRET`: the variable that contains the secret.
     pub secret_name: Option<Spanned<String>>,
-    /// For `BASIC` and `ACCESS_TOKEN`: the user; for a token `oauth2accesstoken` where there is none.
+    /// For `BASIC` and `ACCESS_TOKEN`: the user. Default for `ACCESS_TOKEN`: `oauth2accesstoken`.
     pub username: Option<Spanned<String>>,
-    /// For `BASIC`: the variable that holds the password.
+    /// For `BASIC`: the variable that contains the password.
     pub password_secret_name: Option<Spanned<String>>,
-    /// For `AWS_IAM`: the variable of the access key's id, `aws_access_key_id` where there is none.
+    /// For `AWS_IAM`: the variable that contains the access key id. Default: `aws_access_key_id`.
     pub aws_access_key_id_secret_name: Option<Spanned<String>>,
-    /// For `AWS_IAM`: the variable of the secret access key, `aws_secret_access_key` where
-    /// there is none.
+    /// For `AWS_IAM`: the variable that contains the secret access key. Default:
+    /// `aws_secret_access_key`.
     pub aws_secret_access_key_secret_name: Option<Spanned<String>>,
-    /// For `AWS_IAM`: the variable of the token that temporary keys have, `aws_session_token`
-    /// where there is none.
+    /// For `AWS_IAM`: the variable that contains the session token of temporary keys. Default:
+    /// `aws_session_token`.
     pub aws_session_token_secret_name: Option<Spanned<String>>,
-    /// For `AWS_IAM`: the region, where the host does not tell it.
+    /// For `AWS_IAM`: the region. Default: the region in the host.
     pub aws_region: Option<Spanned<String>>,
     /// Whether to connect without TLS. Default: `true` for registries on this machine, `false` for
     /// all others.
@@ -117,20 +117,18 @@ pub enum AuthMethod {
     },
 }
 
-/// How a registry is reached, and who we are to it.
+/// The connection settings and the authentication of a registry.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RegistrySettings {
-    /// Where its credentials come from, if the matrix says so.
     pub auth: Option<AuthMethod>,
-    /// The variables that its credentials come from, each with its place in the file.
+    /// The variables that contain its credentials, with their locations in the file.
     pub variables: Vec<(String, Span)>,
-    /// Whether it is spoken to without TLS.
+    /// Whether to connect without TLS, if the matrix sets it.
     pub plain_http: Option<bool>,
-    /// Whether its tags are immutable.
     pub immutable_tags: bool,
-    /// How many requests it is sent at a time.
+    /// The maximum number of concurrent requests.
     pub concurrency: Option<usize>,
-    /// How many requests it is sent in a second.
+    /// The maximum number of requests per second.
     pub requests_per_second: Option<f64>,
 }
 
@@ -182,7 +180,7 @@ impl AuthMethod {
 }
 
 impl RegistryTable {
-    /// The keys that only some methods know, with what they are set to.
+    /// Returns the keys that depend on `auth_method`, with their values.
     fn credentials(&self) -> [(&'static str, Option<&Spanned<String>>); 7] {
         [
             ("secret_name", self.secret_name.as_ref()),
@@ -194,16 +192,14 @@ impl RegistryTable {
             ("aws_region", self.aws_region.as_ref()),
         ]
     }
-}
 
-impl RegistryTable {
-    /// The variables that credentials come from. One that no key names has the place of `auth_method`.
+    /// Returns the variables that contain credentials. A default variable has the location of `auth_method`.
     fn variables(&self) -> Vec<(String, Span)> {
         let Some(method) = &self.auth_method else { return Vec::new() };
         let keys = method.get_ref().keys().iter().filter(|key| key.ends_with("secret_name"));
         let variables = keys.filter_map(|key| {
-            let (_, named) = self.credentials().into_iter().find(|(name, _)| name == key)?;
-            match named {
+            let (_, name) = self.credentials().into_iter().find(|(name, _)| name == key)?;
+            match name {
                 Some(name) => Some((name.get_ref().clone(), name.span())),
                 None => Some((usual_variable(*method.get_ref(), key)?, method.span())),
             }
@@ -227,7 +223,7 @@ fn text(value: Option<&Spanned<String>>) -> Option<String> {
 }
 
 impl Checker<'_> {
-    /// The `[registries]`, by host.
+    /// Validates `[registries]`.
     pub(super) fn registries(&mut self, tables: &Registries) -> BTreeMap<String, RegistrySettings> {
         let mut registries = BTreeMap::new();
         let mut spans: BTreeMap<String, Span> = BTreeMap::new();
@@ -371,7 +367,7 @@ pub(crate) fn registry_host(name: &str) -> Option<&str> {
     (is_named && Repository::new(name, "a").is_ok()).then_some(name)
 }
 
-/// Why `value` may not be what one of the [`AuthMethodName::keys`] is set to, if it may not.
+/// Returns why `value` is not valid for one of the [`AuthMethodName::keys`], if so.
 pub(crate) fn refuse_credential(key: &str, value: &str) -> Option<&'static str> {
     match key {
         _ if secrets::looks_like_secret(value) => Some("it looks like a secret itself"),
@@ -381,8 +377,8 @@ pub(crate) fn refuse_credential(key: &str, value: &str) -> Option<&'static str> 
     }
 }
 
-/// Why `name` may not name an environment variable, if it may not. The platforms' names have
-/// dashes and dots, and those after a registry anything that a URL has.
+/// Returns why `name` is not a valid environment variable, if so. Names of platforms contain dashes and dots, and those
+/// after a registry the characters of a URL.
 fn refuse_variable_name(name: &str) -> Option<&'static str> {
     let of_registry = name.starts_with("DOCKER_REGISTRY_");
     let is_word = |byte: u8| {
@@ -392,22 +388,22 @@ fn refuse_variable_name(name: &str) -> Option<&'static str> {
     };
     let begins = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
     let is_name = begins && name.len() <= 128 && name.bytes().all(is_word);
-    (!is_name).then_some("letters, digits, `_`, `-` and `.`, and no digit first")
+    (!is_name).then_some("expected letters, digits, `_`, `-` and `.`, not beginning with a digit")
 }
 
 fn refuse_username(name: &str) -> Option<&'static str> {
     if name.is_empty() {
-        return Some("a user has a name");
+        return Some("the user name must not be empty");
     }
     name.chars()
         .any(|c| safe::is_invisible(c) || c == ':')
-        .then_some("a user's name holds no colon, and nothing that cannot be seen")
+        .then_some("a user name must not contain colons or invisible characters")
 }
 
 fn refuse_region(name: &str) -> Option<&'static str> {
     let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let is_region = !name.is_empty() && name.len() <= 32 && name.bytes().all(is_word);
-    (!is_region).then_some("such as `eu-west-1`")
+    (!is_region).then_some("expected a region such as `eu-west-1`")
 }
 
 #[cfg(test)]

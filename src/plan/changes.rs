@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 
-use super::inputs::{EXECUTABLE, Listing, Variable};
+use super::listing::{EXECUTABLE, Listing, Variable};
 use crate::matrix::is_invisible;
 use crate::render::familiar;
 
@@ -18,9 +18,18 @@ pub enum Change {
     /// An upstream image, by its short name, was added or removed.
     Upstream(Edit, String),
     /// The digest of an upstream image changed. `before` and `now` are its first digits; `None` is not pinned.
-    Moved { name: String, before: Option<String>, now: Option<String> },
+    Moved {
+        name: String,
+        before: Option<String>,
+        now: Option<String>,
+    },
     /// A template variable changed. Long values are omitted.
-    Variable { name: String, axes: Vec<String>, before: Option<String>, now: Option<String> },
+    Variable {
+        name: String,
+        axes: Vec<String>,
+        before: Option<String>,
+        now: Option<String>,
+    },
     /// A template or a partial.
     Template(Edit, String),
     Label(Edit, String),

@@ -3,7 +3,7 @@
 //! [`Inputs`] are stored in a label of the image. So a later run can compare a published image with the current matrix
 //! and list the [`Change`]s.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -11,26 +11,12 @@ use serde::{Deserialize, Serialize};
 use super::Target;
 use super::changes::{Change, changes};
 use super::fingerprint::{Fingerprint, SCHEME, identity};
-use crate::image::{Compression, Digest};
+use super::listing::{Listing, listing};
+use crate::image::Digest;
 use crate::render::{BuildContext, ContextFile};
 
 /// The maximum size of a label that is parsed, in bytes. Written labels are much shorter.
 const MAX_LABEL: usize = 256 << 10;
-
-/// The maximum number of listed files. If there are more, folders are listed.
-const MAX_FILES: usize = 48;
-
-/// The maximum number of listed variables. If there are more, none is listed.
-const MAX_VARIABLES: usize = 64;
-
-/// The maximum size of a listed value, in bytes. For a longer one, the digest is listed.
-const MAX_VALUE: usize = 64;
-
-/// The number of hexadecimal digits of digests in a listing.
-const DIGITS: usize = 16;
-
-/// The suffix of the digits of an executable file.
-pub(super) const EXECUTABLE: &str = "+x";
 
 /// The inputs of an image: its identity, and a listing that explains changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,37 +25,6 @@ pub struct Inputs {
     identity: Fingerprint,
     #[serde(flatten)]
     pub(super) listing: Listing,
-}
-
-/// The single inputs. Contents are the first digits of their digests.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub(super) struct Listing {
-    pub(super) dockerfile: String,
-    /// The folder of the templates, which contains the files and templates.
-    pub(super) folder: String,
-    pub(super) files: BTreeMap<String, String>,
-    pub(super) templates: BTreeMap<String, String>,
-    /// The digests of upstream images by full name; `None` if an image is not pinned.
-    pub(super) upstreams: BTreeMap<String, Option<String>>,
-    /// The variables; `None` if there are too many.
-    pub(super) variables: Option<BTreeMap<String, Variable>>,
-    pub(super) secrets: BTreeSet<String>,
-    pub(super) platforms: BTreeSet<String>,
-    pub(super) labels: BTreeMap<String, String>,
-    pub(super) compression: String,
-}
-
-/// The value of a variable and the axes on which it depends.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Variable(pub(super) String, pub(super) Vec<String>);
-
-impl Variable {
-    /// Returns the value, or `None` if only its digest is listed.
-    pub(super) fn value(&self) -> Option<&str> {
-        // Values never contain this character: see `matrix::safe`.
-        (!self.0.starts_with('#')).then_some(self.0.as_str())
-    }
 }
 
 impl Inputs {
@@ -157,112 +112,6 @@ impl Inputs {
 /// Returns the memory address and size of the content of a file. Shared content has the same address.
 fn address(file: &ContextFile) -> (usize, usize) {
     (file.content.as_ptr() as usize, file.content.len())
-}
-
-fn listing(
-    target: &Target<'_>,
-    context: &BuildContext,
-    contents: &[Digest],
-    secrets: BTreeSet<String>,
-) -> Listing {
-    let files = context.files.iter().zip(contents).map(|(file, content)| {
-        let executable = if file.executable { EXECUTABLE } else { "" };
-        (file.path.clone(), format!("{}{executable}", short(content)))
-    });
-    let templates = context.origin.templates.iter();
-    let labels = target.labels.iter();
-    Listing {
-        dockerfile: short(&Digest::of(context.dockerfile.as_bytes())),
-        folder: context.origin.folder.clone(),
-        files: condensed(files.collect()),
-        templates: templates.map(|(path, digest)| (path.clone(), short(digest))).collect(),
-        upstreams: upstreams(context),
-        variables: variables(context),
-        secrets,
-        platforms: target.platforms.iter().map(ToString::to_string).collect(),
-        labels: labels.map(|(name, text)| (name.clone(), short_of(text))).collect(),
-        compression: compression(target.compression),
-    }
-}
-
-fn upstreams(context: &BuildContext) -> BTreeMap<String, Option<String>> {
-    let mut upstreams: BTreeMap<String, Option<String>> = BTreeMap::new();
-    for upstream in &context.upstreams {
-        let digest = upstream.digest.as_ref().map(short);
-        upstreams
-            .entry(upstream.name.clone())
-            // If the same name has two digests, both are listed.
-            .and_modify(|known| {
-                let both = known.take().zip(digest.clone());
-                *known = both.map(|(known, digest)| format!("{known}+{digest}"));
-            })
-            .or_insert(digest);
-    }
-    upstreams
-}
-
-fn variables(context: &BuildContext) -> Option<BTreeMap<String, Variable>> {
-    let variables = &context.origin.variables;
-    if variables.len() > MAX_VARIABLES {
-        return None;
-    }
-    let listed = |text: &str| {
-        if text.len() > MAX_VALUE { format!("#{}", short_of(text)) } else { text.to_owned() }
-    };
-    let variables = variables
-        .iter()
-        .map(|(name, found)| (name.clone(), Variable(listed(&found.value), found.axes.clone())));
-    Some(variables.collect())
-}
-
-/// `zstd`, or `zstd level 3`.
-fn compression(compression: Compression) -> String {
-    let algorithm = serde_json::to_value(compression.algorithm).expect("a word is JSON");
-    let algorithm = algorithm.as_str().unwrap_or_default();
-    match compression.level {
-        Some(level) => format!("{algorithm} level {level}"),
-        None => algorithm.to_owned(),
-    }
-}
-
-/// Returns `files`, or their folders if there are too many files.
-fn condensed(files: BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let deepest = files.keys().map(|path| path.matches('/').count()).max().unwrap_or(0);
-    let mut listed = files;
-    for depth in (0..=deepest).rev() {
-        if listed.len() <= MAX_FILES {
-            break;
-        }
-        let mut folders: BTreeMap<String, String> = BTreeMap::new();
-        for (path, content) in listed {
-            if let Some(folder) = folder(&path, depth) {
-                let within = folders.entry(folder.to_owned()).or_default();
-                *within = short_of(&format!("{within} {path} {content}"));
-            } else {
-                folders.insert(path, content);
-            }
-        }
-        listed = folders;
-    }
-    listed
-}
-
-/// Returns the first `depth` folders of `path`, if it has as many.
-fn folder(path: &str, depth: usize) -> Option<&str> {
-    if depth == 0 {
-        return Some("");
-    }
-    path.match_indices('/').nth(depth - 1).map(|(at, _)| &path[..=at])
-}
-
-fn short(digest: &Digest) -> String {
-    let mut digits = digest.hex();
-    digits.truncate(DIGITS);
-    digits
-}
-
-fn short_of(text: &str) -> String {
-    short(&Digest::of(text.as_bytes()))
 }
 
 #[cfg(test)]

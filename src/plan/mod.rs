@@ -9,6 +9,7 @@ mod export;
 mod find;
 mod fingerprint;
 mod inputs;
+mod listing;
 mod lock;
 mod names;
 mod order;

@@ -60,8 +60,7 @@ impl Explain for NameError {
 }
 
 /// The hint for equal names.
-const EVERY_AXIS: &str =
-    "add every axis to the repository or to the tag, or use `{{variant}}`";
+const EVERY_AXIS: &str = "add every axis to the repository or to the tag, or use `{{variant}}`";
 
 /// Computes the names of variants.
 #[derive(Debug)]
@@ -293,9 +292,10 @@ impl Naming<'_> {
         match pattern.span().or(image.repository.span()) {
             Some(span) if first == second => {
                 let title = format!("`{first}` has the name `{reference}` twice");
-                self.refuse(Diagnostic::new(span, title, "duplicate name").help(
-                    "aliases must differ from the version tag and from each other",
-                ))
+                self.refuse(
+                    Diagnostic::new(span, title, "duplicate name")
+                        .help("aliases must differ from the version tag and from each other"),
+                )
             }
             Some(span) if self.request.repository.is_none() => {
                 let title = format!("`{first}` and `{second}` have the same name `{reference}`");

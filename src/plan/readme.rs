@@ -201,7 +201,10 @@ mod tests {
         assert_eq!(updated(&full), full);
         let windows = |text: &str| text.replace('\n', "\r\n");
         assert_eq!(updated(&windows(&empty)), windows(&full));
-        assert_eq!(updated(&format!("{begin}\n{END}")), format!("{begin}\n\n| a |\n| b |\n\n{END}"));
+        assert_eq!(
+            updated(&format!("{begin}\n{END}")),
+            format!("{begin}\n\n| a |\n| b |\n\n{END}")
+        );
     }
 
     #[test]

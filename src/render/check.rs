@@ -6,10 +6,9 @@ use handlebars::template::{DecoratorTemplate, HelperTemplate, Parameter, Templat
 use handlebars::{Path, PathSeg, Template};
 use serde_json::Value as Json;
 
-use super::explain::offset;
 use super::helpers::{HELPERS, is_helper};
-use super::syntax::find;
-use super::templates::Templates;
+use super::library::Library;
+use super::syntax::{find, offset};
 use crate::matrix::{Diagnostic, SourceError, SourceFile, did_you_mean};
 
 /// The maximum depth of nested partials.
@@ -25,16 +24,16 @@ const MAX_FOUND: usize = 100;
 pub(super) fn check(
     template: &Template,
     source: &SourceFile,
-    templates: &Templates<'_>,
+    library: &Library<'_>,
 ) -> Result<(), SourceError> {
     let mut inline = HashSet::new();
-    let partials = templates.partials().filter_map(|name| templates.partial(name));
+    let partials = library.partials().filter_map(|name| library.partial(name));
     for template in partials.map(|(template, _)| template).chain([template]) {
         collect_inline(template, &mut inline);
     }
     let (stack, found) = (Vec::new(), Vec::new());
     let mut checker =
-        Checker { templates, inline, checked: HashSet::new(), visited: 0, stack, found };
+        Checker { library, inline, checked: HashSet::new(), visited: 0, stack, found };
     let scope = Scope::Variant(BTreeSet::new());
     checker.template(template, Place { source, scope: &scope, begin: (1, 1) });
     checker.error()
@@ -67,7 +66,7 @@ struct Found {
 }
 
 struct Checker<'a> {
-    templates: &'a Templates<'a>,
+    library: &'a Library<'a>,
     /// The names of inline partials.
     inline: HashSet<String>,
     /// The checked partials with their scopes.
@@ -154,12 +153,12 @@ impl Checker<'_> {
         if matches!(scope, Scope::Variant(given) if given.contains(*first)) {
             return;
         }
-        let known = self.templates.known();
+        let known = self.library.known();
         if !known.contains(first) {
             let message = format!("unknown name `{first}`");
             let label = "neither an axis nor a variable";
             self.report(first, place, message, label, known.iter().copied());
-        } else if !entries.is_empty() && !self.templates.any_has(path) {
+        } else if !entries.is_empty() && !self.library.any_has(path) {
             let message = format!("`{first}` has no entry `{}` in any variant", entries.join("."));
             self.report(&path.join("."), place, message, "", []);
         }
@@ -182,17 +181,17 @@ impl Checker<'_> {
             None => self.parameter(&partial.name, place),
             Some(name) if name == "@partial-block" || self.inline.contains(name) => {}
             // If the partial does not exist, the body of the block is rendered.
-            Some(name) if partial.template.is_some() && self.templates.partial(name).is_none() => {}
+            Some(name) if partial.template.is_some() && self.library.partial(name).is_none() => {}
             Some(name) => self.included(name, &scope, place),
         }
     }
 
     fn included(&mut self, name: &str, scope: &Scope, place: Place<'_>) {
-        let templates = self.templates;
-        let Some((template, source)) = templates.partial(name) else {
+        let library = self.library;
+        let Some((template, source)) = library.partial(name) else {
             let message = format!("unknown partial `{name}`");
             let label = "partials are files in `partials/`";
-            return self.report(name, place, message, label, templates.partials());
+            return self.report(name, place, message, label, library.partials());
         };
         if self.stack.len() >= MAX_DEPTH {
             let message = format!("partials are nested more than {MAX_DEPTH} deep");

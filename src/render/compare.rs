@@ -11,7 +11,7 @@ use handlebars::{
 };
 use serde_json::{Number, Value as Json};
 
-use super::helpers::{Refusal, branch, kind, parameter, present, subject};
+use super::parameters::{Refusal, branch, kind, parameter, present, subject};
 use crate::matrix::compare_versions;
 
 /// Returns whether a comparison is true for an order of two values.

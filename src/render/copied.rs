@@ -1,8 +1,8 @@
 //! Finds the files that a Dockerfile copies or mounts from its context.
 
 use super::dockerfile::{Instruction, Misuse};
+use super::flags::{flags, mount_option};
 use super::here_document::{HereDocument, list};
-use super::remote::is_remote;
 use super::words::unquoted;
 
 /// A file, a folder or a wildcard in the context.
@@ -45,6 +45,11 @@ fn copied(instruction: &Instruction) -> Result<Vec<String>, Misuse> {
     let mut paths = added(instruction)?;
     paths.retain(|path| !(is_add && is_remote(path)));
     Ok(paths)
+}
+
+/// Returns true if a source of an `ADD` is not in the context.
+pub(super) fn is_remote(source: &str) -> bool {
+    source.contains("://") || source.starts_with("git@")
 }
 
 /// Returns the sources of a `COPY` or an `ADD`, without here-documents.
@@ -97,24 +102,6 @@ fn mounted(instruction: &Instruction) -> Result<Vec<String>, Misuse> {
         }
     }
     Ok(sources)
-}
-
-/// Returns the value of an option of `--mount` that can have any of `names`. The last one wins.
-pub(super) fn mount_option<'a>(options: &'a str, names: &[&str]) -> Option<&'a str> {
-    let pairs = options.split(',').filter_map(|option| option.split_once('='));
-    pairs.filter(|(name, _)| names.contains(name)).map(|(_, value)| value).next_back()
-}
-
-/// Splits the flags from the arguments.
-pub(crate) fn flags(arguments: &str) -> (Vec<&str>, &str) {
-    let mut flags = Vec::new();
-    let mut rest = arguments.trim_start();
-    while rest.starts_with("--") {
-        let (flag, after) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
-        flags.push(flag);
-        rest = after.trim_start();
-    }
-    (flags, rest)
 }
 
 fn checked(path: &str, line: usize) -> Result<String, Misuse> {

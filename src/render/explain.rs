@@ -3,7 +3,7 @@
 use handlebars::{RenderError, RenderErrorReason};
 use serde_json::{Map, Value as Json};
 
-use super::helpers::{Refusal, kind};
+use super::parameters::{Refusal, kind};
 use crate::matrix::{Diagnostic, SourceFile, did_you_mean};
 
 /// Explains an error of rendering `source` for a variant with `variables`. `known` are the names in the matrix.
@@ -81,11 +81,4 @@ fn advice(refusal: &Refusal) -> Option<String> {
         }
         _ => None,
     }
-}
-
-/// Returns the offset of a line and a column, both from 1.
-pub(super) fn offset(text: &str, line: usize, column: usize) -> usize {
-    let start: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
-    let rest = text[start..].char_indices().nth(column.saturating_sub(1));
-    rest.map_or(text.len(), |(offset, _)| start + offset)
 }

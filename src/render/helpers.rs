@@ -14,6 +14,7 @@ use serde_json::Value as Json;
 
 use super::compare;
 use super::limits::{FENCE, STEP};
+use super::parameters::{Refusal, branch, kind, parameter, present, subject};
 use super::places::{AT, Marker};
 use super::values::mark;
 
@@ -29,44 +30,6 @@ pub(super) const HELPERS: [&str; 16] = [
 /// Returns true if `name` is a helper, including internal ones.
 pub(super) fn is_helper(name: &str) -> bool {
     [SCALAR, AT, STEP, FENCE].contains(&name) || HELPERS.contains(&name)
-}
-
-/// An error of a helper.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Refusal {
-    #[error("`{0}` has no value")]
-    Missing(String),
-    #[error("{what} is {kind} and cannot be written directly")]
-    NotScalar { what: String, kind: &'static str },
-    #[error("{what} is {kind} and has no entries")]
-    NotCollection { what: String, kind: &'static str },
-    #[error("{what} has no entry `{entry}`")]
-    NoEntry { what: String, entry: String, entries: Vec<String> },
-    #[error("{0}")]
-    Limit(String),
-    #[error("{what} is {kind} and has no length")]
-    NoLength { what: String, kind: &'static str },
-    #[error("{reason}")]
-    Incomparable { reason: String, advice: &'static str },
-}
-
-impl From<Refusal> for RenderError {
-    fn from(refusal: Refusal) -> Self {
-        RenderErrorReason::NestedError(Box::new(refusal)).into()
-    }
-}
-
-/// Returns the TOML type of a value for messages.
-pub(super) fn kind(value: &Json) -> &'static str {
-    match value {
-        Json::Null => "nothing",
-        Json::Bool(true) => "`true`",
-        Json::Bool(false) => "`false`",
-        Json::Number(_) => "a number",
-        Json::String(_) => "a string",
-        Json::Array(_) => "an array",
-        Json::Object(_) => "a table",
-    }
 }
 
 pub(super) fn register(handlebars: &mut Handlebars<'_>) {
@@ -110,22 +73,6 @@ pub(super) fn strict(template: &mut Template) {
     }
 }
 
-/// Returns the value of a parameter. Null means that a name passed to a partial has no value.
-pub(super) fn present<'a>(parameter: &'a PathAndJson<'_>) -> Result<&'a Json, RenderError> {
-    match parameter.value() {
-        Json::Null => {
-            let name = parameter.relative_path().map_or("null", String::as_str);
-            Err(Refusal::Missing(name.to_owned()).into())
-        }
-        value => Ok(value),
-    }
-}
-
-/// Returns the name of a parameter for messages.
-pub(super) fn subject(parameter: &PathAndJson<'_>) -> String {
-    parameter.relative_path().map_or("the value".to_owned(), |name| format!("`{name}`"))
-}
-
 fn scalar(what: String, value: &Json, values: &Json) -> Result<ScopedJson<'static>, RenderError> {
     match value {
         Json::Array(_) | Json::Object(_) => {
@@ -134,15 +81,6 @@ fn scalar(what: String, value: &Json, values: &Json) -> Result<ScopedJson<'stati
         Json::String(text) if occurs(text, values) => Ok(Json::String(mark(text.clone())).into()),
         value => Ok(value.clone().into()),
     }
-}
-
-pub(super) fn parameter<'a, 'rc>(
-    helper: &'a Helper<'rc>,
-    name: &'static str,
-    index: usize,
-) -> Result<&'a PathAndJson<'rc>, RenderError> {
-    let missing = RenderErrorReason::ParamNotFoundForIndex(name, index);
-    helper.param(index).ok_or_else(|| missing.into())
 }
 
 /// Writes a string, a number or a boolean, and refuses other types. A string from a variable is marked; a string that
@@ -194,21 +132,6 @@ impl HelperDef for Condition {
         let value = present(parameter(helper, name, 0)?)?;
         let holds = value.is_truthy(false) == self.positive;
         branch(holds, helper, registry, context, state, out)
-    }
-}
-
-/// Renders the branch of a block for a condition.
-pub(super) fn branch<'reg: 'rc, 'rc>(
-    holds: bool,
-    helper: &Helper<'rc>,
-    registry: &'reg Handlebars<'reg>,
-    context: &'rc Context,
-    state: &mut RenderContext<'reg, 'rc>,
-    out: &mut dyn Output,
-) -> HelperResult {
-    match if holds { helper.template() } else { helper.inverse() } {
-        Some(template) => template.render(registry, context, state, out),
-        None => Ok(()),
     }
 }
 

@@ -3,7 +3,7 @@
 //! Reference: `heredocsFromLine` in
 //! <https://github.com/moby/buildkit/blob/master/frontend/dockerfile/parser/parser.go>
 
-use super::copied::flags;
+use super::flags::flags;
 use super::words::{split, unquoted};
 
 /// The escape character in names of here-documents. The directive `# escape=` does not change it.

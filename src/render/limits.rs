@@ -18,8 +18,8 @@ use handlebars::{
 };
 use serde_json::Value as Json;
 
-use super::explain::offset;
-use super::helpers::Refusal;
+use super::parameters::Refusal;
+use super::syntax::offset;
 use crate::matrix::{Diagnostic, SourceFile};
 
 /// The maximum size of a template, in bytes.

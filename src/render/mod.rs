@@ -14,11 +14,14 @@ mod dockerfile;
 mod error;
 mod explain;
 mod files;
+mod flags;
 mod folder;
 mod helpers;
 mod here_document;
+mod library;
 mod limits;
 mod links;
+mod parameters;
 mod places;
 mod plain;
 mod remote;
@@ -32,8 +35,9 @@ mod values;
 mod wildcard;
 mod words;
 
-pub(crate) use copied::{flags, sources};
+pub(crate) use copied::sources;
 pub(crate) use dockerfile::{Instruction, Misuse, parse};
+pub(crate) use flags::flags;
 
 pub use context::{BuildContext, ContextFile, Origin, OriginVariable};
 pub use error::RenderError;

@@ -12,7 +12,7 @@ use handlebars::{
 };
 use serde_json::Value as Json;
 
-use super::explain::offset;
+use super::syntax::offset;
 use crate::matrix::SourceFile;
 
 /// The name of the inserted helper. No template can contain it.

@@ -3,8 +3,9 @@
 //! Reference: <https://docs.docker.com/reference/dockerfile/#add>, and for Git
 //! <https://docs.docker.com/build/concepts/context/#url-queries>
 
-use super::copied::{added, flags};
+use super::copied::{added, is_remote};
 use super::dockerfile::Instruction;
+use super::flags::flags;
 
 /// The minimum length of an abbreviated commit hash that counts as a checksum.
 const SHORTEST_CHECKSUM: usize = 7;
@@ -18,11 +19,6 @@ pub struct Unverified {
     pub is_git: bool,
     /// The first line of the instruction, from 1.
     pub line: usize,
-}
-
-/// Returns true if a source of an `ADD` is not in the context.
-pub(super) fn is_remote(source: &str) -> bool {
-    source.contains("://") || source.starts_with("git@")
 }
 
 /// Returns the sources without a checksum or a full commit.

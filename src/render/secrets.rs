@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::copied::{flags, mount_option};
 use super::dockerfile::Instruction;
+use super::flags::{flags, mount_option};
 
 /// Returns the ids of the secrets that build steps mount.
 pub(super) fn mounted(instructions: &[Instruction]) -> BTreeSet<String> {

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hasher as _};
 
 use super::arguments::{Arguments, UNKNOWN};
-use super::copied::flags;
 use super::dockerfile::{Instruction, escape_character, parse};
+use super::flags::flags;
 use super::upstream::{sources, stage};
 
 /// A build step that takes time: a `RUN`, an `ADD`, or an upstream image to pull.

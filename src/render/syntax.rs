@@ -277,6 +277,13 @@ fn kind(inside: &str) -> (Kind, &str) {
     }
 }
 
+/// Returns the offset of a line and a column, both from 1.
+pub(super) fn offset(text: &str, line: usize, column: usize) -> usize {
+    let start: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
+    let rest = text[start..].char_indices().nth(column.saturating_sub(1));
+    rest.map_or(text.len(), |(offset, _)| start + offset)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

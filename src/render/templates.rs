@@ -11,12 +11,13 @@ use serde_json::Value as Json;
 use super::check::check;
 use super::dockerfile::Misuse;
 use super::error::RenderError;
-use super::explain::{explain, offset};
+use super::explain::explain;
 use super::helpers;
+use super::library::Library;
 use super::limits::{self, MAX_TEMPLATE};
 use super::links::first_link;
 use super::places::{self, TemplateLine};
-use super::syntax::diagnose;
+use super::syntax::{diagnose, offset};
 use super::values::{Rendered, is_mark};
 use crate::files::{ReadError, read_text};
 use crate::image::Digest;
@@ -31,16 +32,12 @@ pub(super) type Used = BTreeMap<String, Digest>;
 /// The compiled templates of a folder.
 #[derive(Debug)]
 pub(super) struct Templates<'a> {
-    matrix: &'a Matrix,
+    library: Library<'a>,
     folder: PathBuf,
-    handlebars: Handlebars<'static>,
-    sources: HashMap<String, SourceFile>,
-    partials: BTreeSet<String>,
     /// The names of the templates that write marks. The index is the number in the mark.
     marked: Vec<String>,
     /// The digests of Dockerfile templates and partials, by name.
     digests: HashMap<String, Digest>,
-    known: Vec<&'a str>,
     /// The templates of copied files, compiled on first use.
     copied: Mutex<HashMap<PathBuf, Arc<Compiled>>>,
 }
@@ -60,21 +57,17 @@ impl<'a> Templates<'a> {
         handlebars.register_escape_fn(no_escape);
         helpers::register(&mut handlebars);
         let mut templates = Self {
-            matrix,
+            library: Library::new(matrix, handlebars),
             folder: matrix.templates(),
-            handlebars,
-            sources: HashMap::new(),
-            partials: BTreeSet::new(),
             marked: Vec::new(),
             digests: HashMap::new(),
-            known: matrix.known_names(),
             copied: Mutex::default(),
         };
         for path in templates.partial_files()? {
             let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             let compiled = templates.compile(&name, &path)?;
             templates.register(&name, compiled, true);
-            templates.partials.insert(name);
+            templates.library.partials.insert(name);
         }
         Ok(templates)
     }
@@ -101,7 +94,7 @@ impl<'a> Templates<'a> {
     /// Compiles and checks a Dockerfile template, unless it is loaded already.
     pub(super) fn load(&mut self, path: &str) -> Result<(), RenderError> {
         let name = dockerfile_name(path);
-        if self.sources.contains_key(&name) {
+        if self.library.sources.contains_key(&name) {
             return Ok(());
         }
         self.refuse_link(Path::new(path))?;
@@ -110,7 +103,7 @@ impl<'a> Templates<'a> {
             return Err(RenderError::NoTemplate(on_disk));
         }
         let compiled = self.compile(&name, Path::new(path))?;
-        limits::on_large_stack(|| check(&compiled.template, &compiled.source, self))?;
+        limits::on_large_stack(|| check(&compiled.template, &compiled.source, &self.library))?;
         self.register(&name, compiled, false);
         Ok(())
     }
@@ -122,8 +115,8 @@ impl<'a> Templates<'a> {
             limits::wrap(&mut compiled.template);
         }
         self.marked.push(name.to_owned());
-        self.handlebars.register_template(name, compiled.template);
-        self.sources.insert(name.to_owned(), compiled.source);
+        self.library.handlebars.register_template(name, compiled.template);
+        self.library.sources.insert(name.to_owned(), compiled.source);
         self.digests.insert(name.to_owned(), compiled.digest);
     }
 
@@ -153,12 +146,13 @@ impl<'a> Templates<'a> {
         used: &mut Used,
     ) -> Result<Rendered, RenderError> {
         let name = dockerfile_name(path);
-        let template = self.handlebars.get_template(&name).expect("the template is loaded");
+        let template = self.library.handlebars.get_template(&name).expect("the template is loaded");
         let rendered = self.render_template(template, variables, used);
         used.extend(self.digests.get(&name).map(|digest| (path.to_owned(), digest.clone())));
         rendered.map_err(|error| {
-            let source = error.template_name.as_deref().and_then(|name| self.sources.get(name));
-            self.explain(source.unwrap_or(&self.sources[&name]), &error, variables, variant)
+            let source =
+                error.template_name.as_deref().and_then(|name| self.library.sources.get(name));
+            self.explain(source.unwrap_or(&self.library.sources[&name]), &error, variables, variant)
         })
     }
 
@@ -171,11 +165,11 @@ impl<'a> Templates<'a> {
     ) -> Result<Rendered, HandlebarsError> {
         let context = Context::wraps(variables)?;
         let mut state = RenderContext::new(template.name.as_ref());
-        let rendered = limits::render(template, &self.handlebars, &context, &mut state)?;
+        let rendered = limits::render(template, &self.library.handlebars, &context, &mut state)?;
         let rendered = Rendered::new(&rendered);
         let numbers: BTreeSet<usize> = rendered.marks.iter().map(|mark| mark.template).collect();
         for name in numbers.into_iter().map(|number| &self.marked[number]) {
-            if self.partials.contains(name)
+            if self.library.partials.contains(name)
                 && let Some(digest) = self.digests.get(name)
             {
                 used.insert(format!("{PARTIALS}/{name}.hbs"), digest.clone());
@@ -199,7 +193,8 @@ impl<'a> Templates<'a> {
     ) -> RenderError {
         let sources = self.marked_sources();
         let found = places::place_of_line(&rendered.text, &rendered.marks, &sources, misuse.line);
-        let (source, at) = found.unwrap_or_else(|| (&self.sources[&dockerfile_name(path)], 0));
+        let (source, at) =
+            found.unwrap_or_else(|| (&self.library.sources[&dockerfile_name(path)], 0));
         let written = source.text[at..].lines().next().unwrap_or_default().trim_end();
         let line = rendered.text.lines().nth(misuse.line - 1).unwrap_or_default().trim();
         let label = if line == written || line.is_empty() {
@@ -212,7 +207,7 @@ impl<'a> Templates<'a> {
     }
 
     fn marked_sources(&self) -> Vec<&SourceFile> {
-        self.marked.iter().map(|name| &self.sources[name]).collect()
+        self.marked.iter().map(|name| &self.library.sources[name]).collect()
     }
 
     /// Renders the template of a copied file, at `path` in the folder.
@@ -227,7 +222,8 @@ impl<'a> Templates<'a> {
         let rendered = self.render_template(&compiled.template, variables, used);
         used.insert(path.to_string_lossy().into_owned(), compiled.digest.clone());
         rendered.map(|rendered| rendered.text).map_err(|error| {
-            let partial = error.template_name.as_deref().and_then(|name| self.sources.get(name));
+            let partial =
+                error.template_name.as_deref().and_then(|name| self.library.sources.get(name));
             self.explain(partial.unwrap_or(&compiled.source), &error, variables, variant)
         })
     }
@@ -238,7 +234,7 @@ impl<'a> Templates<'a> {
             return Ok(Arc::clone(compiled));
         }
         let mut compiled = self.compile(&format!("copied/{}", path.display()), path)?;
-        limits::on_large_stack(|| check(&compiled.template, &compiled.source, self))?;
+        limits::on_large_stack(|| check(&compiled.template, &compiled.source, &self.library))?;
         limits::fence(&mut compiled.template);
         let compiled = Arc::new(compiled);
         lock().insert(path.to_owned(), Arc::clone(&compiled));
@@ -252,32 +248,7 @@ impl<'a> Templates<'a> {
         variables: &Json,
         variant: &str,
     ) -> RenderError {
-        variant_error(variant, source, explain(error, source, variables, &self.known))
-    }
-
-    /// Returns the names of all axes and variables of the matrix.
-    pub(super) fn known(&self) -> &[&str] {
-        &self.known
-    }
-
-    /// Returns the names of the partials, sorted.
-    pub(super) fn partials(&self) -> impl Iterator<Item = &str> {
-        self.partials.iter().map(String::as_str)
-    }
-
-    /// Returns a partial and its file.
-    pub(super) fn partial(&self, name: &str) -> Option<(&Template, &SourceFile)> {
-        self.partials.get(name)?;
-        Some((self.handlebars.get_template(name)?, self.sources.get(name)?))
-    }
-
-    /// Returns true if a variant has a value at `path`: a variable, its entry, and so on. This is slow, because it
-    /// computes the variables of all variants; only entries, which are rare, need it.
-    pub(super) fn any_has(&self, path: &[&str]) -> bool {
-        self.matrix.variants.iter().any(|variant| {
-            let variables = Json::from(self.matrix.variables(variant));
-            path.iter().try_fold(&variables, |value, part| entry(value, part)).is_some()
-        })
+        variant_error(variant, source, explain(error, source, variables, self.library.known()))
     }
 }
 
@@ -289,13 +260,6 @@ fn variant_error(variant: &str, source: &SourceFile, diagnostic: Diagnostic) -> 
 /// Returns the name of a Dockerfile template. The name of a partial contains no `/`, so they never collide.
 fn dockerfile_name(path: &str) -> String {
     format!("Dockerfile/{path}")
-}
-
-fn entry<'a>(value: &'a Json, part: &str) -> Option<&'a Json> {
-    match value {
-        Json::Array(list) => list.get(part.parse::<usize>().ok()?),
-        other => other.get(part),
-    }
 }
 
 fn read_source(path: &Path) -> Result<SourceFile, RenderError> {

@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 
 use super::arguments::{Arguments, UNKNOWN};
-use super::copied::flags;
+use super::copied::is_remote;
 use super::dockerfile::{Instruction, Misuse, escape_character, frontend};
-use super::remote::{is_remote, unverified};
+use super::flags::flags;
+use super::remote::unverified;
 use crate::image::{Digest, Reference, Repository, refuse_scheme};
 
 /// The name of the empty base image.

@@ -6,8 +6,8 @@
 
 use std::ops::Range;
 
-use super::copied::flags;
 use super::dockerfile::{Instruction, Misuse};
+use super::flags::flags;
 use super::places::{self, Mark};
 
 /// The marks around a value. Both are noncharacters, which values and templates cannot contain.

@@ -32,7 +32,7 @@ fn error(more: &str) -> String {
 }
 
 #[test]
-fn every_method_has_its_keys() {
+fn every_method_uses_its_keys() {
     let matrix = matrix(
         r#"
 [registries."123456789012.dkr.ecr.eu-west-1.amazonaws.com"]
@@ -94,7 +94,7 @@ requests_per_second = 0.5
 }
 
 #[test]
-fn what_does_not_belong_to_a_method_is_refused() {
+fn keys_of_other_methods_are_refused() {
     insta::assert_snapshot!(error(
         r#"
 [registries."ghcr.io"]
@@ -117,12 +117,12 @@ requests_per_second = 0
 }
 
 #[test]
-fn an_unknown_method_names_the_known() {
+fn unknown_methods_list_the_known_ones() {
     insta::assert_snapshot!(error("[registries.\"ghcr.io\"]\nauth_method = \"AWS_OIDC\"\n"));
 }
 
 #[test]
-fn a_secret_in_place_of_its_name_is_refused_and_not_shown() {
+fn secrets_in_place_of_names_are_refused_and_hidden() {
     let table = "[registries.\"gcr.io\"]\nauth_method = \"GCP_SERVICE_ACCOUNT_JSON\"\n";
     insta::assert_snapshot!(error(&format!(
         "{table}secret_name = '{{\"type\": \"service_account\", \"private_key\": \"{CANARY}\"}}'\n"
@@ -135,7 +135,7 @@ fn a_secret_in_place_of_its_name_is_refused_and_not_shown() {
 }
 
 #[test]
-fn a_key_for_a_secret_that_does_not_exist_is_refused_without_its_value() {
+fn unknown_keys_are_refused_without_their_values() {
     let table = "[registries.\"ghcr.io\"]\nauth_method = \"BASIC\"\nusername = \"me\"\n";
     insta::assert_snapshot!(error(&format!("{table}password = \"{CANARY}\"\n")));
     error(&format!("{table}password = \"{CANARY}\n"));

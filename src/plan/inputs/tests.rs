@@ -264,7 +264,10 @@ fn unpinned_images_have_no_fingerprint() {
     assert_eq!(unpinned.fingerprint(), None);
     let before = Made::with(|_| {});
     let described = |now: &Inputs, before: &Inputs| now.changes_since(before)[0].to_string();
-    assert_eq!(described(&unpinned, &before), "python:3.11 no longer pinned at sha256:11a4a60b518b…");
+    assert_eq!(
+        described(&unpinned, &before),
+        "python:3.11 no longer pinned at sha256:11a4a60b518b…"
+    );
     assert_eq!(described(&before, &unpinned), "python:3.11 pinned at sha256:11a4a60b518b…");
     // Of two that are not pinned it can still be said whether they are the same.
     let again = Made::with(|made| made.context.upstreams[0].digest = None);
@@ -318,7 +321,10 @@ fn specific_reasons_replace_general_ones() {
         })
     };
     assert_eq!(described(&executable(b"a")), ["dockerfiles/a changed"]);
-    assert_eq!(described(&executable(b"new")), ["dockerfiles/a changed", "axis gpu: cuda 12.6 → 12.8"]);
+    assert_eq!(
+        described(&executable(b"new")),
+        ["dockerfiles/a changed", "axis gpu: cuda 12.6 → 12.8"]
+    );
 }
 
 #[test]
