@@ -260,10 +260,16 @@ pub enum CancelReason {
     FailFast,
 }
 
-    /// A target waits for another one. Only the live table shows this; it is not serialized.
-    #[serde(skip)]
-    TargetWaiting { target: String, reason: WaitReason },
-    /// A step finished.
+/// The reason why a running target waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WaitReason {
+    /// An equal step of the target `owner`, which started first. `step` is its number in the waiting target.
+    SharedStep { step: usize, owner: String },
+    /// The exports of the targets that upload the shared layers.
+    Export,
+}
+
+/// A receiver of events.
 pub trait Listener: Send + Sync {
     /// Handles an event. It is called from any thread, in order for each target, and should return quickly.
     fn hear(&self, event: &Event);

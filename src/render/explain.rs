@@ -4,6 +4,7 @@ use handlebars::{RenderError, RenderErrorReason};
 use serde_json::{Map, Value as Json};
 
 use super::parameters::{Refusal, kind};
+use super::syntax::offset;
 use crate::matrix::{Diagnostic, SourceFile, did_you_mean};
 
 /// Explains an error of rendering `source` for a variant with `variables`. `known` are the names in the matrix.

@@ -7,8 +7,8 @@ use std::mem::{replace, take};
 
 use handlebars::template::{Parameter, Subexpression, TemplateElement};
 use handlebars::{
-    Context, Handlebars, Helper, HelperDef, HelperResult, JsonTruthy, Output, PathAndJson,
-    RenderContext, RenderError, RenderErrorReason, Renderable, ScopedJson, Template,
+    Context, Handlebars, Helper, HelperDef, HelperResult, JsonTruthy, Output, RenderContext,
+    RenderError, ScopedJson, Template,
 };
 use serde_json::Value as Json;
 
