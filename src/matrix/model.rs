@@ -194,7 +194,7 @@ pub enum CheckCommand<T = String> {
     Exec(Vec<T>),
 }
 
-/// Conditions on axes, all of which must hold. They are evaluated once for each axis value.
+/// Conditions on axes that must all hold. They are evaluated once for each axis value.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Match {
     /// The index of an axis, and for each of its values whether the condition admits it.

@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 
 use super::helpers::{HELPERS, is_helper};
 use super::library::Library;
+use super::limits::bodies;
 use super::syntax::{find, offset};
 use crate::matrix::{Diagnostic, SourceError, SourceFile, did_you_mean};
 
@@ -257,21 +258,11 @@ fn named(segment: &PathSeg) -> Option<&str> {
 /// Collects the names of `{{#*inline "name"}}`.
 fn collect_inline(template: &Template, names: &mut HashSet<String>) {
     for element in &template.elements {
-        match element {
-            TemplateElement::DecoratorBlock(block) => {
-                if let Some(Parameter::Literal(Json::String(name))) = block.params.first() {
-                    names.insert(name.clone());
-                }
-                block.template.iter().for_each(|template| collect_inline(template, names));
-            }
-            TemplateElement::PartialBlock(block) => {
-                block.template.iter().for_each(|template| collect_inline(template, names));
-            }
-            TemplateElement::HelperBlock(helper) => {
-                let bodies = helper.template.iter().chain(&helper.inverse);
-                bodies.for_each(|template| collect_inline(template, names));
-            }
-            _ => {}
+        if let TemplateElement::DecoratorBlock(block) = element
+            && let Some(Parameter::Literal(Json::String(name))) = block.params.first()
+        {
+            names.insert(name.clone());
         }
+        bodies(element).for_each(|template| collect_inline(template, names));
     }
 }

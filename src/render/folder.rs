@@ -20,14 +20,8 @@ const MAX_LISTED: usize = 20;
 /// A folder of rendered files that cannot be written, or that differs from them.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
-    /// The folder differs from the rendered files.
-    #[error("`{}` differs from what the matrix renders:{}", folder.display(), list(differences))]
-    Drift {
-        /// The compared folder.
-        folder: PathBuf,
-        /// The differences, by path.
-        differences: Vec<(Difference, String)>,
-    },
+    #[error("`{}` differs from the rendered files:{}", folder.display(), list(differences))]
+    Drift { folder: PathBuf, differences: Vec<(Difference, String)> },
     /// A rendered file would be written through a link.
     #[error("`{}` is a symbolic link; basegen does not write rendered files through links", .0.display())]
     Link(PathBuf),
@@ -88,7 +82,6 @@ pub fn list(differences: &[(Difference, String)]) -> String {
 /// The content and mode of a rendered file.
 #[derive(Debug, Clone)]
 pub struct RenderedFile {
-    /// The content.
     pub content: Vec<u8>,
     /// Whether the file is executable.
     pub executable: bool,
@@ -108,7 +101,7 @@ impl RenderedFile {
         let on_disk = folder.join(path);
         let metadata = match fs_err::symlink_metadata(&on_disk) {
             Ok(metadata) => metadata,
-            // A file at the place of a folder leaves no room for what is below it.
+            // `NotADirectory`: a file has the path of a parent folder.
             Err(error)
                 if matches!(
                     error.kind(),
@@ -130,7 +123,6 @@ impl RenderedFile {
 /// The files of rendered variants, by path: `<variant>/Dockerfile` and the files that it copies.
 #[derive(Debug)]
 pub struct Rendered<'a> {
-    /// The files.
     pub files: BTreeMap<PathBuf, RenderedFile>,
     variants: Vec<&'a str>,
     /// Whether these are all variants of the matrix.

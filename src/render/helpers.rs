@@ -15,7 +15,7 @@ use serde_json::Value as Json;
 use super::compare;
 use super::limits::{FENCE, STEP};
 use super::parameters::{Refusal, branch, kind, parameter, present, subject};
-use super::places::{AT, Marker};
+use super::places::{AT, write_mark};
 use super::values::mark;
 
 /// The helper that `{{name}}` is rewritten to. No template can contain this name.
@@ -35,16 +35,16 @@ pub(super) fn is_helper(name: &str) -> bool {
 pub(super) fn register(handlebars: &mut Handlebars<'_>) {
     handlebars.register_helper("if", Box::new(Condition { positive: true }));
     handlebars.register_helper("unless", Box::new(Condition { positive: false }));
-    handlebars.register_helper("lookup", Box::new(Lookup));
-    handlebars.register_helper("len", Box::new(Length));
+    handlebars.register_helper("lookup", Box::new(Function(lookup)));
+    handlebars.register_helper("len", Box::new(Function(length)));
     compare::register(handlebars);
     // It would write to a logger, which basegen does not have.
     handlebars.unregister_helper("log");
-    handlebars.register_helper(SCALAR, Box::new(Scalar));
-    handlebars.register_helper(AT, Box::new(Marker));
+    handlebars.register_helper(SCALAR, Box::new(Function(scalar)));
+    handlebars.register_helper(AT, Box::new(write_mark));
 }
 
-/// Rewrites every `{{name}}` and `{{lookup …}}` of a template to a call of [`Scalar`]. Handlebars would write an
+/// Rewrites every `{{name}}` and `{{lookup …}}` of a template to a call of [`scalar`]. Handlebars would write an
 /// array or a table as `[a, b]` and `[object]`.
 pub(super) fn strict(template: &mut Template) {
     for element in &mut template.elements {
@@ -73,21 +73,10 @@ pub(super) fn strict(template: &mut Template) {
     }
 }
 
-fn scalar(what: String, value: &Json, values: &Json) -> Result<ScopedJson<'static>, RenderError> {
-    match value {
-        Json::Array(_) | Json::Object(_) => {
-            Err(Refusal::NotScalar { what, kind: kind(value) }.into())
-        }
-        Json::String(text) if occurs(text, values) => Ok(Json::String(mark(text.clone())).into()),
-        value => Ok(value.clone().into()),
-    }
-}
+/// A helper that computes a value from its parameters and the variables.
+struct Function(fn(&Helper<'_>, &Json) -> Result<Json, RenderError>);
 
-/// Writes a string, a number or a boolean, and refuses other types. A string from a variable is marked; a string that
-/// a template passes to a partial is not.
-struct Scalar;
-
-impl HelperDef for Scalar {
+impl HelperDef for Function {
     fn call_inner<'reg: 'rc, 'rc>(
         &self,
         helper: &Helper<'rc>,
@@ -95,8 +84,20 @@ impl HelperDef for Scalar {
         context: &'rc Context,
         _: &mut RenderContext<'reg, 'rc>,
     ) -> Result<ScopedJson<'rc>, RenderError> {
-        let value = parameter(helper, "{{…}}", 0)?;
-        scalar(subject(value), present(value)?, context.data())
+        Ok((self.0)(helper, context.data())?.into())
+    }
+}
+
+/// Returns a string, a number or a boolean, and refuses other types. A string from a variable is marked; a string that
+/// a template passes to a partial is not.
+fn scalar(helper: &Helper<'_>, variables: &Json) -> Result<Json, RenderError> {
+    let value = parameter(helper, "{{…}}", 0)?;
+    match present(value)? {
+        other @ (Json::Array(_) | Json::Object(_)) => {
+            Err(Refusal::NotScalar { what: subject(value), kind: kind(other) }.into())
+        }
+        Json::String(text) if occurs(text, variables) => Ok(Json::String(mark(text.clone()))),
+        other => Ok(other.clone()),
     }
 }
 
@@ -113,8 +114,8 @@ fn occurs(text: &str, values: &Json) -> bool {
     }
 }
 
-/// `if` and `unless` that refuse a name without a value: handlebars' own take it for false,
-/// even in strict mode, and a misspelt switch would silently be off.
+/// `if` and `unless` that refuse a name without a value. Handlebars' own treat it as false, even in strict mode, which
+/// would hide misspelt names.
 struct Condition {
     positive: bool,
 }
@@ -136,64 +137,34 @@ impl HelperDef for Condition {
 }
 
 /// Returns the number of entries of an array or a table, or of characters of a string.
-struct Length;
-
-impl HelperDef for Length {
-    fn call_inner<'reg: 'rc, 'rc>(
-        &self,
-        helper: &Helper<'rc>,
-        _: &'reg Handlebars<'reg>,
-        _: &'rc Context,
-        _: &mut RenderContext<'reg, 'rc>,
-    ) -> Result<ScopedJson<'rc>, RenderError> {
-        let value = parameter(helper, "len", 0)?;
-        let length = match present(value)? {
-            Json::Array(list) => list.len(),
-            Json::Object(table) => table.len(),
-            Json::String(text) => text.chars().count(),
-            other => {
-                return Err(Refusal::NoLength { what: subject(value), kind: kind(other) }.into());
-            }
-        };
-        Ok(Json::from(length).into())
+fn length(helper: &Helper<'_>, _: &Json) -> Result<Json, RenderError> {
+    let value = parameter(helper, "len", 0)?;
+    match present(value)? {
+        Json::Array(list) => Ok(list.len().into()),
+        Json::Object(table) => Ok(table.len().into()),
+        Json::String(text) => Ok(text.chars().count().into()),
+        other => Err(Refusal::NoLength { what: subject(value), kind: kind(other) }.into()),
     }
 }
 
-/// A `lookup` that reports missing entries.
-struct Lookup;
-
-impl Lookup {
-    fn entry(helper: &Helper<'_>) -> Result<Json, RenderError> {
-        let (from, entry) = (parameter(helper, "lookup", 0)?, parameter(helper, "lookup", 1)?);
-        let (collection, key) = (present(from)?, present(entry)?);
-        let (found, entries) = match collection {
-            Json::Array(list) => {
-                (key.as_u64().and_then(|index| list.get(usize::try_from(index).ok()?)), vec![])
-            }
-            Json::Object(table) => {
-                (key.as_str().and_then(|key| table.get(key)), table.keys().cloned().collect())
-            }
-            other => {
-                return Err(
-                    Refusal::NotCollection { what: subject(from), kind: kind(other) }.into()
-                );
-            }
-        };
-        found.cloned().ok_or_else(|| {
-            let entry = key.as_str().map_or_else(|| key.to_string(), str::to_owned);
-            Refusal::NoEntry { what: subject(from), entry, entries }.into()
-        })
-    }
-}
-
-impl HelperDef for Lookup {
-    fn call_inner<'reg: 'rc, 'rc>(
-        &self,
-        helper: &Helper<'rc>,
-        _: &'reg Handlebars<'reg>,
-        _: &'rc Context,
-        _: &mut RenderContext<'reg, 'rc>,
-    ) -> Result<ScopedJson<'rc>, RenderError> {
-        Ok(Self::entry(helper)?.into())
-    }
+/// Returns an entry of an array or a table, and refuses missing entries.
+fn lookup(helper: &Helper<'_>, _: &Json) -> Result<Json, RenderError> {
+    let (from, entry) = (parameter(helper, "lookup", 0)?, parameter(helper, "lookup", 1)?);
+    let (collection, key) = (present(from)?, present(entry)?);
+    let (found, entries) = match collection {
+        Json::Array(list) => {
+            (key.as_u64().and_then(|index| list.get(usize::try_from(index).ok()?)), vec![])
+        }
+        Json::Object(table) => {
+            (key.as_str().and_then(|key| table.get(key)), table.keys().cloned().collect())
+        }
+        other => {
+            let refusal = Refusal::NotCollection { what: subject(from), kind: kind(other) };
+            return Err(refusal.into());
+        }
+    };
+    found.cloned().ok_or_else(|| {
+        let entry = key.as_str().map_or_else(|| key.to_string(), str::to_owned);
+        Refusal::NoEntry { what: subject(from), entry, entries }.into()
+    })
 }

@@ -127,7 +127,7 @@ fn depth(template: &Template) -> usize {
 }
 
 /// Returns the bodies of an element.
-fn bodies(element: &TemplateElement) -> impl Iterator<Item = &Template> {
+pub(super) fn bodies(element: &TemplateElement) -> impl Iterator<Item = &Template> {
     let (body, inverse) = match element {
         TemplateElement::HelperBlock(helper) => (helper.template.as_ref(), helper.inverse.as_ref()),
         TemplateElement::PartialBlock(block) | TemplateElement::DecoratorBlock(block) => {

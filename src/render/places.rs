@@ -7,9 +7,7 @@
 use std::sync::Arc;
 
 use handlebars::template::{HelperTemplate, Parameter, TemplateElement, TemplateMapping};
-use handlebars::{
-    Context, Handlebars, Helper, HelperDef, HelperResult, Output, RenderContext, Template,
-};
+use handlebars::{Context, Handlebars, Helper, HelperResult, Output, RenderContext, Template};
 use serde_json::Value as Json;
 
 use super::syntax::offset;
@@ -56,22 +54,17 @@ impl Mark {
 }
 
 /// The inserted helper, which writes the mark in its parameter.
-pub(super) struct Marker;
-
-impl HelperDef for Marker {
-    fn call<'reg: 'rc, 'rc>(
-        &self,
-        helper: &Helper<'rc>,
-        _: &'reg Handlebars<'reg>,
-        _: &'rc Context,
-        _: &mut RenderContext<'reg, 'rc>,
-        output: &mut dyn Output,
-    ) -> HelperResult {
-        if let Some(mark) = helper.param(0).and_then(|mark| mark.value().as_str()) {
-            output.write(mark)?;
-        }
-        Ok(())
+pub(super) fn write_mark(
+    helper: &Helper<'_>,
+    _: &Handlebars<'_>,
+    _: &Context,
+    _: &mut RenderContext<'_, '_>,
+    output: &mut dyn Output,
+) -> HelperResult {
+    if let Some(mark) = helper.param(0).and_then(|mark| mark.value().as_str()) {
+        output.write(mark)?;
     }
+    Ok(())
 }
 
 /// Inserts calls that write marks into the template with this `number`, which was compiled from `source`.
@@ -235,7 +228,7 @@ mod tests {
     /// partials are numbered from 1.
     fn rendered(template: &str, partials: &[(&str, &str)], is_marked: bool) -> (String, String) {
         let mut handlebars = Handlebars::new();
-        handlebars.register_helper(AT, Box::new(Marker));
+        handlebars.register_helper(AT, Box::new(write_mark));
         handlebars.register_escape_fn(handlebars::no_escape);
         let mut sources = Vec::new();
         for (name, text) in [("main", template)].iter().chain(partials) {

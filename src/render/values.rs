@@ -1,6 +1,6 @@
 //! Refuses values that would become an instruction, a flag or additional words in a Dockerfile.
 //!
-//! The matrix limits the characters of a value. What a value can change also depends on its location. So values
+//! The matrix limits the characters of a value. The effect of a value also depends on its location. So values
 //! are marked while a Dockerfile is rendered. [`Rendered::new`] removes the marks, and [`Rendered::check`] compares
 //! their locations with the parsed instructions.
 

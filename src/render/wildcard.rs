@@ -5,7 +5,7 @@ use std::str::Chars;
 
 use regex_lite::{Regex, escape};
 
-/// A path with `*`, `?` and `[…]`, none of which matches a `/`.
+/// A path with the wildcards `*`, `?` and `[…]`, which never match a `/`.
 ///
 /// Reference: <https://pkg.go.dev/path/filepath#Match>
 #[derive(Debug)]
