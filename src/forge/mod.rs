@@ -1,13 +1,14 @@
-//! The forge: the pull request that brings a repository in step with a release.
+//! The pull request of a release on GitHub.
 //!
-//! [`GitHub`] commits what a release changes in its repository to a branch of its own, and opens a
-//! pull request for it or updates its own open one. It does so through the API alone: nobody's
-//! working tree is touched, and GitHub signs the commits. Every step begins with what is there,
-//! so that a run that died, or an answer that was lost, is made good by the next attempt.
+//! [`GitHub`] commits the changes of a release to a branch, and opens or updates a pull request. It
+//! only uses the API: the working tree is not touched, and GitHub signs the commits. Every step first
+//! reads the current state, so that the next run completes one that was interrupted.
 //!
-//! `pull_request` is pure text; `repository` knows how remotes are written; `github` is the API.
+//! `github` is the client, `pull_request` generates the text, `marker` recognises it in an open pull
+//! request, and `repository` parses the URLs of remotes.
 
 mod github;
+mod marker;
 mod pull_request;
 mod repository;
 
@@ -15,44 +16,43 @@ pub use github::{
     Access, Base, Branch, GitHub, GitHubError, GitHubErrorKind, GitHubOptions, Opened, Proposal,
     PullRequest, TreeEntry,
 };
-pub use pull_request::{Body, ImageRow, Notes, RowChange, marked, marker};
-use pull_request::{MARKER, merge_body, read_marker};
+pub use marker::{marked, marker};
+pub use pull_request::{Body, ImageRow, Notes, RowChange};
 pub use repository::{Remote, RepositoryName};
 
 use crate::version::Version;
 
-/// A file of the repository, and what becomes of it.
+/// A change of one file of the repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileChange {
-    /// Its path from the repository's top, with `/` between the parts.
+    /// The path below the root of the repository, separated by `/`.
     pub path: String,
-    /// All of its content; nothing where the file is removed.
+    /// The new content, or `None` to remove the file.
     pub content: Option<Vec<u8>>,
-    /// Whether it may be executed; nothing where that stays as it is.
+    /// Whether the file is executable, or `None` to keep that.
     pub executable: Option<bool>,
 }
 
-/// The pull request that brings a repository in step with a release.
+/// The content and options of the pull request of a release.
 #[derive(Debug, Clone)]
 pub struct ReleasePullRequest {
-    /// The version of the release.
     pub version: Version,
-    /// The title, one line; it is the commit's headline too.
+    /// The title, one line, which is also the headline of the commit.
     pub title: String,
     /// The text, with its [`marker`].
     pub body: String,
-    /// By what an open pull request of this matrix is found again: see [`marker`].
+    /// The [`marker`] by which an open pull request of this matrix is recognised.
     pub marker: String,
-    /// The branch that is made for it, where there is no open one to be updated.
+    /// The branch to create if there is no open pull request.
     pub branch: String,
-    /// Whether it is opened as a draft; an open one stays what it is.
+    /// Whether to open it as a draft. An open pull request is not changed.
     pub draft: bool,
-    /// Labels; those that the repository does not have yet are made by GitHub.
+    /// Labels, which GitHub creates if the repository lacks them.
     pub labels: Vec<String>,
-    /// The logins of those who are asked for a review.
+    /// The logins of reviewers.
     pub reviewers: Vec<String>,
-    /// The slugs of the teams that are.
+    /// The slugs of teams of reviewers.
     pub team_reviewers: Vec<String>,
-    /// The logins of those it is assigned to.
+    /// The logins of assignees.
     pub assignees: Vec<String>,
 }

@@ -1,151 +1,73 @@
-//! The text of a release's pull request.
+//! Generates the text of a release's pull request.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::ops::Range;
 
 use indexmap::IndexMap;
 
+use super::marker::{BEGIN, marked};
 use crate::image::{Digest, Reference};
 use crate::matrix::is_invisible;
 use crate::report::format;
 
-/// How every marker begins.
-pub(super) const MARKER: &str = "<!-- basegen:release ";
-
-/// How a generated text begins. It ends with its marker.
-const BEGIN: &str = "<!-- basegen:notes -->\n";
-
-/// How many of an image's reasons to differ are told.
+/// The maximum number of reasons that are listed for a changed image.
 const MAX_REASONS: usize = 3;
 
 /// The size reserved for the line that counts omitted images, in bytes.
 const REST: usize = 64;
 
-/// How long a told reason is, in characters.
+/// The maximum length of a reason, in characters.
 const MAX_REASON: usize = 160;
 
-/// What a pull request's text has to tell of a release.
+/// The content of a pull request's text.
 #[derive(Debug, Clone, Default)]
 pub struct Notes {
-    /// The version.
     pub version: String,
-    /// The version before it, where one is known.
+    /// The version of the previous release, if it is known.
     pub previous: Option<String>,
-    /// The images, in plan order.
+    /// The images in the order of the plan.
     pub images: Vec<ImageRow>,
-    /// The names of images that the release before had, and this one has no more.
+    /// The names of images that only the previous release has.
     pub removed: Vec<String>,
-    /// The release set.
+    /// The reference and digest of the release set.
     pub set: Option<(Reference, Digest)>,
 }
 
 /// An image of a release.
 #[derive(Debug, Clone)]
 pub struct ImageRow {
-    /// The tag of its version.
+    /// The reference with the tag of the version.
     pub reference: Reference,
-    /// What it stands for; nothing while it is not published.
+    /// The published digest, or `None` if the image is not published yet.
     pub digest: Option<Digest>,
-    /// Its blobs with their sizes in bytes, compressed as the registry has them.
+    /// The blobs with their compressed sizes in bytes.
     pub blobs: Vec<(Digest, u64)>,
-    /// How it stands to the release before.
     pub change: RowChange,
 }
 
-/// How an image stands to that of the release before.
+/// The difference between an image and that of the previous release.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RowChange {
-    /// There was none.
     New,
-    /// It is the same one.
     Unchanged,
-    /// It is another one, for these reasons, the most telling first.
+    /// The image differs, for these reasons, the most specific first.
     Changed(Vec<String>),
-    /// There is no release before to compare with.
+    /// There is no previous release to compare with.
     Unknown,
 }
 
-/// A text that GitHub takes, and what did not fit into it.
+/// The text of a pull request, shortened to GitHub's limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Body {
-    /// The text of the pull request.
     pub text: String,
-    /// All of the notes, where the text leaves some out.
+    /// The complete text, if `text` is shortened.
     pub spilled: Option<String>,
 }
 
-/// What an open pull request of the matrix at `path` in its repository is found again by: a
-/// comment that nobody sees.
-#[must_use]
-pub fn marker(path: &str) -> String {
-    // A comment ends at the first `--` followed by `>`; a path needs neither.
-    let path: String = path.chars().filter(|c| !c.is_control() && !"<>".contains(*c)).collect();
-    format!("{MARKER}{} -->", path.replace("--", "-"))
-}
-
-/// How a marker ends, where it says no version.
-const END: &str = " -->";
-
-/// What stands between a marker's path and its version.
-const OF_VERSION: &str = "; version ";
-
-/// A `marker` that says which version is proposed.
-#[must_use]
-pub fn marked(marker: &str, version: &str) -> String {
-    let version: String =
-        version.chars().filter(|c| !c.is_control() && !"<>".contains(*c)).collect();
-    let open = marker.strip_suffix(END).unwrap_or(marker);
-    format!("{open}{OF_VERSION}{}{END}", version.replace("--", "-"))
-}
-
-/// What a marker says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Marked<'a> {
-    /// The version that is proposed, where it says one.
-    pub(super) version: Option<&'a str>,
-}
-
-/// What `text` says at `marker`, if it has it.
-pub(super) fn read_marker<'a>(text: &'a str, marker: &str) -> Option<Marked<'a>> {
-    find_marker(text, marker).map(|(_, marked)| marked)
-}
-
-fn find_marker<'a>(text: &'a str, marker: &str) -> Option<(Range<usize>, Marked<'a>)> {
-    let open = marker.strip_suffix(END).unwrap_or(marker);
-    text.match_indices(open).find_map(|(start, _)| {
-        let at = start + open.len();
-        let rest = &text[at..];
-        if rest.starts_with(END) {
-            return Some((start..at + END.len(), Marked { version: None }));
-        }
-        let version = rest.strip_prefix(OF_VERSION)?.split_once(END)?.0;
-        if version.contains(char::is_whitespace) {
-            return None;
-        }
-        let end = at + OF_VERSION.len() + version.len() + END.len();
-        Some((start..end, Marked { version: Some(version) }))
-    })
-}
-
-/// Puts a generated text into the `body` of a pull request: in place of the one that ends with `marker`,
-/// else behind all of it. What people wrote before and after it stays.
-pub(super) fn merge_body(body: &str, generated: &str, marker: &str) -> String {
-    let generated = generated.trim_end();
-    let Some((range, _)) = find_marker(body, marker) else {
-        let body = body.trim_end();
-        let space = if body.is_empty() { "" } else { "\n\n" };
-        return format!("{body}{space}{generated}\n");
-    };
-    // An earlier basegen wrote no beginning.
-    let begin = body[..range.start].rfind(BEGIN.trim_end()).unwrap_or(0);
-    format!("{}{generated}{}", &body[..begin], &body[range.end..])
-}
-
 impl Notes {
-    /// The text of the pull request in at most `room` bytes, with `marker`, which is given the version,
-    /// at its end. A table that is too long is grouped by reason and cut; `place` is a sentence that
-    /// says where all of it is.
+    /// Generates the text in at most `room` bytes. It ends with `marker`, extended by the version. A
+    /// table that is too long is grouped by reason and shortened; the sentence `place` then says where
+    /// the complete table is.
     #[must_use]
     pub fn body(&self, marker: &str, place: &str, room: usize) -> Body {
         let mut table = String::new();
@@ -170,22 +92,20 @@ impl Notes {
 
     fn text(&self, table: &str, marker: &str) -> String {
         let mut text = format!("{BEGIN}{}\n\n{table}", self.summary());
-        self.trying(&mut text);
+        self.write_example(&mut text);
         let _ = write!(text, "\n\n{}\n", marked(marker, &self.version));
         text
     }
 
-    /// What came of the release, in a few sentences.
+    /// Summarises the release in a few sentences.
     fn summary(&self) -> String {
         let count = |is_meant: fn(&RowChange) -> bool| {
             self.images.iter().filter(|image| is_meant(&image.change)).count()
         };
         let (version, images) = (escaped(&self.version), format::count(self.images.len(), "image"));
         let is_published = self.images.iter().all(|image| image.digest.is_some());
-        let mut text = match is_published {
-            true => format!("**{version}** is published: {images}"),
-            false => format!("**{version}** is not published yet: {images}"),
-        };
+        let status = if is_published { "published" } else { "not published yet" };
+        let mut text = format!("**{version}** is {status}: {images}");
         if self.images.iter().any(|image| image.change != RowChange::Unknown) {
             let words = [
                 (count(|change| *change == RowChange::New), "new"),
@@ -193,18 +113,22 @@ impl Notes {
                 (count(|change| *change == RowChange::Unchanged), "unchanged"),
                 (self.removed.len(), "removed"),
             ];
-            let told = words.iter().filter(|(number, _)| *number > 0);
-            let told: Vec<String> = told.map(|(number, word)| format!("{number} {word}")).collect();
-            let since = self.previous.as_deref().map(escaped);
-            let since = since.map(|version| format!(" since {version}")).unwrap_or_default();
-            let _ = write!(text, ", {}{since}", told.join(", "));
+            let counts: Vec<String> = words
+                .iter()
+                .filter(|(number, _)| *number > 0)
+                .map(|(number, word)| format!("{number} {word}"))
+                .collect();
+            let _ = write!(text, ", {}", counts.join(", "));
+            if let Some(previous) = &self.previous {
+                let _ = write!(text, " since {}", escaped(previous));
+            }
         }
         text.push('.');
         if let Some((shared, unique)) = self.bytes() {
             let _ = write!(
                 text,
-                " Together they are {} in a registry: {} that several of them share, and {} that \
-                 one alone has; each on its own would make {}.",
+                " In the registry they take {}: {} in shared layers, and {} in layers of single \
+                 images. Without sharing, they would take {}.",
                 format::bytes(shared + unique),
                 format::bytes(shared),
                 format::bytes(unique),
@@ -214,7 +138,7 @@ impl Notes {
         text
     }
 
-    /// The bytes of blobs that several images have, and of those that one has; each blob once.
+    /// Returns the total size of the blobs that several images share, and of all others.
     fn bytes(&self) -> Option<(u64, u64)> {
         let mut blobs: BTreeMap<&Digest, (u64, usize)> = BTreeMap::new();
         for image in &self.images {
@@ -235,24 +159,24 @@ impl Notes {
     fn table(&self, text: &mut String) {
         text.push_str("| image | digest | size | change |\n| --- | --- | ---: | --- |");
         for image in &self.images {
-            let _ = write!(text, "{} {} |", image.cells(), image.change.told());
+            let _ = write!(text, "{} {} |", image.cells(), image.change.describe());
         }
         for name in &self.removed {
             let _ = write!(text, "\n| {} | | | removed |", escaped(name));
         }
     }
 
-    /// A table for each reason, in at most `room` bytes: every group is named as far as half of that
-    /// suffices, and its rows fill the rest.
+    /// Returns a table for each reason, in at most `room` bytes. Headings take at most half of it, and
+    /// rows the rest.
     fn grouped(&self, room: usize) -> String {
         let groups: Vec<(String, Vec<String>)> = self.groups();
         let cost = |(heading, _): &(String, Vec<String>)| heading.len() + REST;
         let mut headings = REST;
-        let is_named = |group: &&(String, Vec<String>)| {
+        let has_heading = |group: &&(String, Vec<String>)| {
             headings += cost(group);
             headings <= room / 2
         };
-        let named = groups.iter().take_while(is_named).count();
+        let named = groups.iter().take_while(has_heading).count();
         let mut left = room.saturating_sub(groups[..named].iter().map(cost).sum::<usize>() + REST);
         let mut text = String::new();
         for (heading, rows) in &groups[..named] {
@@ -276,8 +200,8 @@ impl Notes {
         text
     }
 
-    /// Groups the rows of images that changed alike, each group below a heading. Unchanged images
-    /// come last.
+    /// Groups the rows of images by the reason of their change, each group with a heading. Unchanged
+    /// images come last.
     fn groups(&self) -> Vec<(String, Vec<String>)> {
         let mut groups: IndexMap<String, (usize, Vec<String>)> = IndexMap::new();
         for image in &self.images {
@@ -286,7 +210,7 @@ impl Notes {
                 RowChange::New | RowChange::Unknown => 1,
                 RowChange::Unchanged => 3,
             };
-            let group = groups.entry(image.change.told()).or_insert((order, Vec::new()));
+            let group = groups.entry(image.change.describe()).or_insert((order, Vec::new()));
             group.1.push(image.cells());
         }
         if !self.removed.is_empty() {
@@ -302,14 +226,12 @@ impl Notes {
         groups.into_iter().map(|(reason, (_, rows))| (heading(&reason, rows.len()), rows)).collect()
     }
 
-    /// How one of the images is tried: what changed tells the most.
-    fn trying(&self, text: &mut String) {
-        let is_told = |image: &&ImageRow| image.digest.is_some();
-        let of_change = |image: &&ImageRow| image.change != RowChange::Unchanged;
-        let mut images = self.images.iter().filter(is_told);
-        let image = images.clone().find(of_change).or_else(|| images.next());
-        if let Some((image, digest)) = image.and_then(|image| Some((image, image.digest.as_ref()?)))
-        {
+    /// Adds the command to pull one of the images, if possible one that changed.
+    fn write_example(&self, text: &mut String) {
+        let published =
+            || self.images.iter().filter_map(|image| Some((image, image.digest.as_ref()?)));
+        let changed = published().find(|(image, _)| image.change != RowChange::Unchanged);
+        if let Some((image, digest)) = changed.or_else(|| published().next()) {
             let pinned = image.reference.pinned(digest);
             let _ = write!(text, "\n\nTo try one:\n\n```sh\ndocker pull {pinned}\n```");
         }
@@ -320,7 +242,7 @@ impl Notes {
 }
 
 impl ImageRow {
-    /// The cells of its row without the change.
+    /// Returns the cells of its row, without the change.
     fn cells(&self) -> String {
         let digest = self.digest.as_ref().map(|digest| format!("`{digest}`"));
         let size = self.digest.as_ref().map(|_| format::bytes(self.size()));
@@ -328,41 +250,42 @@ impl ImageRow {
         format!("\n| `{}` | {digest} | {size} |", self.reference)
     }
 
-    /// What it takes on its own, in bytes.
+    /// Returns the compressed size of the image, in bytes.
     fn size(&self) -> u64 {
         self.blobs.iter().map(|(_, size)| size).sum()
     }
 }
 
 impl RowChange {
-    fn told(&self) -> String {
+    fn describe(&self) -> String {
         match self {
             Self::New => "new".to_owned(),
             Self::Unchanged => "unchanged".to_owned(),
             Self::Unknown => String::new(),
             Self::Changed(reasons) => {
-                let told = reasons.iter().take(MAX_REASONS).map(|reason| escaped(&cut(reason)));
-                let mut told: Vec<String> = told.collect();
+                let listed = reasons.iter().take(MAX_REASONS);
+                let mut listed: Vec<_> = listed.map(|reason| escaped(&shorten(reason))).collect();
                 if reasons.len() > MAX_REASONS {
-                    told.push(format!("{} more", reasons.len() - MAX_REASONS));
+                    listed.push(format!("{} more", reasons.len() - MAX_REASONS));
                 }
-                match told.is_empty() {
-                    true => "changed".to_owned(),
-                    false => format!("changed: {}", told.join("; ")),
+                if listed.is_empty() {
+                    "changed".to_owned()
+                } else {
+                    format!("changed: {}", listed.join("; "))
                 }
             }
         }
     }
 }
 
-fn cut(text: &str) -> String {
+fn shorten(text: &str) -> String {
     match text.char_indices().nth(MAX_REASON) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }
 }
 
-/// A text that GitHub shows as it is: no Markdown, no HTML, nobody is called and nothing linked.
+/// Escapes a text for Markdown: no formatting, no HTML, no mentions and no links.
 pub(super) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     let mut characters = text.chars().peekable();
@@ -375,14 +298,14 @@ pub(super) fn escaped(text: &str) -> String {
                 escaped.push('\\');
                 escaped.push(character);
             }
-            // GitHub looks for these in what is shown, so that only something between them helps.
+            // A backslash does not prevent mentions and links, but an invisible character does.
             '@' => escaped.push_str("@\u{200b}"),
             '#' if characters.peek().is_some_and(char::is_ascii_digit) => {
                 escaped.push_str("#\u{200b}");
             }
             ':' if characters.peek() == Some(&'/') => escaped.push_str(":\u{200b}"),
             character if character.is_whitespace() || character.is_control() => escaped.push(' '),
-            // What turns the direction of writing, and the like, is of use to nobody here.
+            // Direction marks and the like.
             character if is_invisible(character) => {}
             character => escaped.push(character),
         }
@@ -394,6 +317,7 @@ pub(super) fn escaped(text: &str) -> String {
 mod tests {
     use insta::assert_snapshot;
 
+    use super::super::marker;
     use super::*;
 
     fn digest(text: &str) -> Digest {
@@ -432,14 +356,14 @@ mod tests {
     }
 
     #[test]
-    fn a_release_is_told() {
+    fn text_of_a_release() {
         let body = notes().body(&marker("matrix.toml"), "", 65_536);
         assert_eq!(body.spilled, None);
         assert_snapshot!(body.text);
     }
 
     #[test]
-    fn without_a_release_before_nothing_is_compared() {
+    fn text_without_a_previous_release() {
         let images = vec![image("3.9", &[], RowChange::Unknown)];
         let notes = Notes { images, previous: None, removed: Vec::new(), set: None, ..notes() };
         assert_snapshot!(notes.body(&marker("matrix.toml"), "", 65_536).text);
@@ -449,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_in_a_cell_is_markdown_or_calls_anybody() {
+    fn cells_contain_no_markup_and_no_mentions() {
         let hostile = "a|b `c` <!-- d --> <img src=x onerror=alert(1)> @acme/team #12 **e** [f](https://g)\n| h | \u{202e}i\\| $x$ &amp; _j_";
         assert_snapshot!(escaped(hostile));
         let change = RowChange::Changed(vec![hostile.to_owned(), "x".repeat(1000)]);
@@ -468,22 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn a_marker_is_read_again_and_no_other_one_is() {
-        let own = marker("matrix.toml");
-        let read = |text: &str| Some(read_marker(text, &own)?.version.map(str::to_owned));
-        assert_eq!(
-            read(&format!("x\n\n{}\n", marked(&own, "v1.3.0"))),
-            Some(Some("v1.3.0".to_owned()))
-        );
-        assert_eq!(read(&own), Some(None));
-        assert_eq!(read("x"), None);
-        for other in ["gpu/matrix.toml", "matrix.toml.old", "matrix.toml b"] {
-            assert_eq!(read(&marked(&marker(other), "v1.3.0")), None, "{other}");
-        }
-    }
-
-    #[test]
-    fn a_table_past_the_limit_is_grouped_by_reason_and_fills_it() {
+    fn a_table_beyond_the_limit_is_grouped_by_reason() {
         const LIMIT: usize = 65_536;
         let change = |index: usize, reasons: usize| match index % 4 {
             0 => RowChange::Unchanged,
@@ -516,22 +425,7 @@ mod tests {
         // As many reasons as images: the groups that fit are named, and the others are counted.
         let text = body(4000, 4000, LIMIT);
         assert!(text.contains(" more images in ") && text.contains("requirements-2.txt"), "{text}");
-        // There may be next to no room beside what people wrote.
+        // The text that people wrote may leave little room.
         body(700, 3, 900);
-    }
-
-    #[test]
-    fn what_people_wrote_around_the_text_stays() {
-        let own = marker("matrix.toml");
-        let generated = |version: &str| format!("{BEGIN}{version}\n\n{}\n", marked(&own, version));
-        let first = generated("v1.3.0");
-        assert_eq!(merge_body("", &first, &own), first);
-        let edited = format!("Mine.\n\n{}\n\nMine too.", first.trim_end());
-        let merged = merge_body(&edited, &generated("v1.4.0"), &own);
-        assert_eq!(merged, edited.replace("v1.3.0", "v1.4.0"));
-        // Without our marks it is all theirs; with the last one alone it is of an earlier basegen.
-        assert_eq!(merge_body("Mine.", &first, &own), format!("Mine.\n\n{first}"));
-        let earlier = format!("old\n\n{own}\nMine.");
-        assert_eq!(merge_body(&earlier, &first, &own), format!("{}\nMine.", first.trim_end()));
     }
 }

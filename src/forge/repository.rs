@@ -1,16 +1,14 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// A repository on a forge: `acme/images`.
+/// The name of a repository on GitHub, such as `acme/images`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RepositoryName {
     /// The user or organization.
     pub owner: String,
-    /// The repository's own name.
     pub name: String,
 }
 
-/// A text is no `owner/name`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not the name of a repository: expected one such as `acme/images`")]
 pub struct InvalidRepository(String);
@@ -20,8 +18,8 @@ impl FromStr for RepositoryName {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let is_name = |part: &str| {
-            let of_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-            !part.is_empty() && part.len() <= 100 && part.chars().all(of_name)
+            let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+            !part.is_empty() && part.len() <= 100 && part.chars().all(is_allowed)
         };
         match text.split_once('/') {
             Some((owner, name))
@@ -40,19 +38,18 @@ impl fmt::Display for RepositoryName {
     }
 }
 
-/// Where a git remote is: a host and a repository there.
+/// The host and repository of a git remote.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remote {
-    /// The host, `github.com`; a port only where it is that of its web server.
+    /// The host, such as `github.com`, with the port of its web server if the URL has one.
     pub host: String,
-    /// The repository.
     pub repository: RepositoryName,
 }
 
 impl Remote {
-    /// Reads a remote's URL in any of git's forms: `https://host/owner/name.git`,
-    /// `ssh://git@host:22/owner/name`, `git@host:owner/name.git`. `None` where it is something else,
-    /// such as a path. What stands before an `@`, be it a password, is left out.
+    /// Parses a remote's URL: `https://host/owner/name.git`, `ssh://git@host:22/owner/name` or
+    /// `git@host:owner/name.git`. Returns `None` for anything else, such as a path. Usernames and
+    /// passwords are ignored.
     #[must_use]
     pub fn parse(url: &str) -> Option<Self> {
         let url = url.trim();
@@ -61,35 +58,35 @@ impl Remote {
             let host = authority.rsplit('@').next().unwrap_or(authority);
             match scheme {
                 "https" | "http" => (host.to_owned(), path),
-                // A port of git or ssh says nothing of where the API is.
+                // The port of git or ssh is not that of the API.
                 "ssh" | "git" | "git+ssh" | "ssh+git" => {
                     (host.split(':').next().unwrap_or(host).to_owned(), path)
                 }
                 _ => return None,
             }
         } else {
-            // As scp writes it; a colon behind a slash is part of a path.
-            let (place, path) = url.split_once(':')?;
-            let host = place.rsplit('@').next().unwrap_or(place);
+            // The syntax of scp. A colon after a slash belongs to a path.
+            let (authority, path) = url.split_once(':')?;
+            let host = authority.rsplit('@').next().unwrap_or(authority);
             (!host.contains('/') && host.len() > 1).then(|| (host.to_owned(), path))?
         };
         let path = path.trim_matches('/');
         let repository = path.strip_suffix(".git").unwrap_or(path).parse().ok()?;
         let host = host.to_ascii_lowercase();
-        // GitHub's ssh service on the port of https.
+        // GitHub's SSH service on port 443.
         let host = if host == "ssh.github.com" { "github.com".to_owned() } else { host };
         (!host.is_empty()).then_some(Self { host, repository })
     }
 
-    /// Whether the host is one of GitHub's own: github.com, or a tenant of GHE.com.
+    /// Returns true for github.com and tenants of GHE.com.
     #[must_use]
     pub fn is_github(&self) -> bool {
         matches!(self.host.as_str(), "github.com" | "www.github.com")
             || self.host.ends_with(".ghe.com")
     }
 
-    /// The root of the host's REST API: `https://api.github.com`, that of a tenant of GHE.com, or
-    /// `https://host/api/v3` of GitHub Enterprise Server.
+    /// Returns the root of the host's REST API. Any host that is not GitHub's own is taken for GitHub
+    /// Enterprise Server, with `https://host/api/v3`.
     #[must_use]
     pub fn api(&self) -> String {
         match self.host.as_str() {
@@ -106,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn remotes_are_read_in_every_form() {
+    fn remotes_are_parsed_in_every_form() {
         for (url, shown, api) in [
             (
                 "https://github.com/acme/images.git",
@@ -159,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_cannot_leave_its_place_in_a_path() {
+    fn names_with_other_characters_are_rejected() {
         for text in [
             "acme",
             "acme/",

@@ -287,7 +287,10 @@ async fn a_repository_without_drafts_gets_no_draft() {
     let github = repository().await;
     github.with(|store| store.has_drafts = false);
     let opened = opened(&github, &ReleasePullRequest { draft: true, ..request() }).await;
-    assert_eq!(opened.refused, ["the repository has no drafts: it is opened as ready"]);
+    assert_eq!(
+        opened.refused,
+        ["the repository does not support drafts: opened as ready for review"]
+    );
     assert!(!github.with(|store| store.pulls[0].is_draft));
 }
 

@@ -136,5 +136,5 @@ async fn a_large_repository_is_listed_by_folders() {
     // A folder where a file should be is told.
     let folder = propose_changes(&github, person(), &request(), &[text("scripts/more", "x")]).await;
     let told = basegen::error::Report::from(folder.expect_err("an error")).to_string();
-    assert!(told.contains("`scripts/more` is a folder there"), "{told}");
+    assert!(told.contains("`scripts/more` is a folder"), "{told}");
 }

@@ -1,4 +1,4 @@
-//! Who we are to GitHub: a token, or an App that is given one.
+//! Authentication at GitHub: a token, or an App that requests one.
 
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -12,18 +12,18 @@ use rustls::pki_types::pem::PemObject as _;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 
-/// Who we are to GitHub.
+/// How requests to GitHub are authenticated.
 #[derive(Clone)]
 pub enum Access {
-    /// Nobody: what is public can be read.
+    /// Without credentials, only public repositories can be read.
     Anonymous,
-    /// A token: of Actions, of a person, or of an App's installation.
+    /// A token of Actions, of a person, or of an App's installation.
     Token(SecretString),
-    /// A GitHub App, which is given a token for the repository that it is installed in.
+    /// A GitHub App, which requests a token for the repository in which it is installed.
     App {
-        /// Its id, or its client id.
+        /// The App's id or client id.
         id: String,
-        /// Its private key, as PEM; line ends may be written as `\n`, and all of it in base64.
+        /// The private key in PEM format, optionally in base64 or with line ends written as `\n`.
         key: SecretString,
     },
 }
@@ -39,7 +39,7 @@ impl fmt::Debug for Access {
 }
 
 impl Access {
-    /// All of it that nobody else may know.
+    /// Returns the secrets that must not appear in messages.
     #[must_use]
     pub fn secrets(&self) -> Vec<SecretString> {
         match self {
@@ -50,10 +50,10 @@ impl Access {
     }
 }
 
-/// The token that an App shows: a [JWT] that is good for some minutes.
+/// Creates the token of an App: a [JWT] that is valid for eight minutes.
 ///
-/// It is signed with ring, which TLS needs anyway: the `rsa` crate behind octocrab's own way has
-/// an open advisory (RUSTSEC-2023-0071), and its other one would be a second TLS provider.
+/// It is signed with ring, which TLS uses already. octocrab signs with the `rsa` crate, which has an
+/// open advisory (RUSTSEC-2023-0071), or with a second TLS provider.
 ///
 /// [JWT]: https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/generating-a-json-web-token-jwt-for-a-github-app
 pub(super) fn app_token(
@@ -62,7 +62,7 @@ pub(super) fn app_token(
     now: SystemTime,
 ) -> Result<SecretString, String> {
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    // A minute early, since clocks differ; GitHub takes ten minutes at the most.
+    // Issued a minute early, because clocks differ. GitHub allows ten minutes.
     let claims = json!({ "iat": now.saturating_sub(60), "exp": now + 480, "iss": id });
     let part = |value: &serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let signed = format!("{}.{}", part(&json!({ "alg": "RS256", "typ": "JWT" })), part(&claims));
@@ -74,18 +74,18 @@ pub(super) fn app_token(
 }
 
 fn key_pair(key: &SecretString) -> Result<RsaKeyPair, String> {
-    let refused = "the private key of the App is no RSA key in PEM form".to_owned();
+    let refused = "the private key of the App is not an RSA key in PEM format".to_owned();
     let der = PrivateKeyDer::from_pem_slice(pem(key).as_bytes()).map_err(|_| refused.clone())?;
     let pair = match &der {
         PrivateKeyDer::Pkcs1(der) => RsaKeyPair::from_der(der.secret_pkcs1_der()),
         PrivateKeyDer::Pkcs8(der) => RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()),
         _ => return Err(refused),
     };
-    // What ring says names a defect of the key, and nothing of the key.
-    pair.map_err(|error| format!("the private key of the App is refused: {error}"))
+    // The message of ring does not quote the key.
+    pair.map_err(|error| format!("the private key of the App is invalid: {error}"))
 }
 
-/// The key as PEM, however a variable had to hold it.
+/// Returns the key in PEM format.
 fn pem(key: &SecretString) -> String {
     let text = key.expose_secret().trim();
     if !text.contains("-----BEGIN") {

@@ -1,45 +1,43 @@
-//! The branch of a release: made, caught up with its base, and given the changes.
+//! The branch of a release: created, merged with its base, and committed to.
 
 use std::collections::BTreeSet;
 
 use serde::Deserialize;
 use serde_json::json;
 
-use super::client::{Asked, GitHub};
-use super::commit::{Content, Listed, Message, Written};
+use super::client::{ApiRequest, GitHub};
+use super::commit::{Content, FileEdit, ListedCommit, Message};
 use super::error::{GitHubError, GitHubErrorKind};
 use super::pull::PullRequest;
 use super::quoted;
-use super::tree::{SUBMODULE, TreeEntry};
+use super::tree::{SUBMODULE, SYMBOLIC_LINK, TreeEntry};
 use crate::forge::{FileChange, ReleasePullRequest};
 use crate::registry::Retryable as _;
 
-/// How many steps bring a branch up to date at the most: made, merged, committed to, looked at.
+/// The maximum number of steps that update a branch: create, merge, commit, verify, with retries.
 const STEPS: usize = 8;
 
-/// How many commits of a comparison are on a page.
+/// The number of commits per page of a comparison.
 const PAGE: usize = 100;
 
-/// How many pages of commits are read.
+/// The maximum number of pages of a comparison.
 const MAX_PAGES: usize = 10;
 
-/// The branch that changes are proposed for, as it was when it was looked at.
+/// The branch into which the pull request is to be merged, at one commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Base {
-    /// Its name.
     pub branch: String,
-    /// The id of its newest commit.
+    /// The id of its latest commit.
     pub head: String,
     /// Whether it is the repository's default branch.
     pub is_default: bool,
 }
 
-/// A branch that holds the changes of a release.
+/// A branch with the changes of a release.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Branch {
-    /// Its name.
     pub name: String,
-    /// Whether anything was done for it to do so.
+    /// Whether this run created or changed it.
     pub is_changed: bool,
 }
 
@@ -53,20 +51,20 @@ struct GitObject {
     sha: String,
 }
 
-/// How many commits of others are listed.
+/// The maximum number of listed commits of others.
 const MAX_FOREIGN: usize = 3;
 
-/// What a branch has that its base has not.
+/// The commits of a branch that its base does not have.
 #[derive(Deserialize)]
 struct Comparison {
     behind_by: u64,
     total_commits: usize,
-    commits: Vec<Listed>,
+    commits: Vec<ListedCommit>,
 }
 
 impl GitHub {
-    /// The branch to propose changes for: `name`, or the repository's default branch. A repository
-    /// that has another name by now goes by that from then on.
+    /// Returns the base branch `name`, or the repository's default branch. If the repository was
+    /// renamed, its new name is used from then on.
     pub async fn base(&mut self, name: Option<&str>) -> Result<Base, GitHubError> {
         #[derive(Deserialize)]
         struct Repository {
@@ -74,65 +72,51 @@ impl GitHub {
             full_name: String,
         }
         let doing = "look up the base branch";
-        let found: Repository = self.ask(Asked::get(doing, self.path(""))).await?;
-        // Requests by the old name are redirected; answers have the new one.
+        let found: Repository = self.request(ApiRequest::get(doing, self.path(""))).await?;
+        // Requests with the old name are redirected, and their answers have the new one.
         if let Ok(name) = found.full_name.parse() {
             self.repository = name;
         }
         let branch = name.unwrap_or(&found.default_branch).to_owned();
         let is_default = branch == found.default_branch;
         let doing = format!("look up the branch `{branch}`");
-        let head: GitRef = self.ask(Asked::get(&doing, self.ref_path(&branch))).await?;
+        let head: GitRef = self.request(ApiRequest::get(&doing, self.ref_path(&branch))).await?;
         Ok(Base { branch, head: head.object.sha, is_default })
     }
 
-    /// What a file holds on the base; `None` where there is none.
+    /// Returns the text of a file on the base, or `None` if it does not exist.
     pub async fn file(&self, path: &str, base: &Base) -> Result<Option<String>, GitHubError> {
-        let content = self.bytes(path, base).await?;
-        content
-            .map(|content| {
-                String::from_utf8(content).map_err(|_| {
-                    let (path, what) = (path.to_owned(), "not UTF-8".to_owned());
-                    let doing = format!("read `{path}`");
-                    self.error(&doing, GitHubErrorKind::NoFile { path, what })
-                })
-            })
-            .transpose()
+        let Some(content) = self.bytes(path, base).await? else { return Ok(None) };
+        let text = String::from_utf8(content);
+        text.map(Some).map_err(|_| self.not_a_file("read", path, "not UTF-8"))
     }
 
-    /// The same of a file that need not be text.
+    /// Returns the content of a file on the base, or `None` if it does not exist.
     pub async fn bytes(&self, path: &str, base: &Base) -> Result<Option<Vec<u8>>, GitHubError> {
         self.content_at(path, &base.head).await
     }
 
-    /// What the base has at a path, without its content; `None` where there is nothing.
+    /// Returns the entry of the base at a path, or `None` if there is none.
     pub async fn entry(&self, path: &str, base: &Base) -> Result<Option<TreeEntry>, GitHubError> {
         self.entry_at(path, &base.head).await
     }
 
-    /// Sees that a file can be edited where it is on the base: a link cannot.
+    /// Returns an error if the path is a symbolic link on the base, which cannot be edited.
     pub async fn require_file(&self, path: &str, base: &Base) -> Result<(), GitHubError> {
         match self.entry(path, base).await? {
-            Some(entry) if !entry.is_file() => {
-                let (path, what) = (path.to_owned(), "a symbolic link".to_owned());
-                let doing = format!("edit `{path}`");
-                Err(self.error(&doing, GitHubErrorKind::NoFile { path, what }))
-            }
+            Some(entry) if !entry.is_file() => Err(self.not_a_file("edit", path, SYMBOLIC_LINK)),
             _ => Ok(()),
         }
     }
 
-    /// What an entry of a path holds; nothing where it is a submodule.
+    /// Returns the content of an entry, which is empty for a submodule.
     pub async fn read(&self, path: &str, entry: &TreeEntry) -> Result<Vec<u8>, GitHubError> {
-        match &*entry.mode {
-            SUBMODULE => Ok(Vec::new()),
-            _ => self.blob(path, &entry.id).await,
-        }
+        if entry.mode == SUBMODULE { Ok(Vec::new()) } else { self.blob(path, &entry.id).await }
     }
 
-    /// Sees to a branch that is `base` with `changes`: that of the open pull request of this
-    /// matrix, or one of its own. Nothing is forced, and what somebody else has committed to it
-    /// is an error.
+    /// Creates or updates the branch of the pull request, so that it is `base` with `changes`. It is
+    /// the branch of the matrix' open pull request if there is one. Never force-pushes; commits of
+    /// others on the branch are an error.
     pub async fn prepare(
         &self,
         request: &ReleasePullRequest,
@@ -157,7 +141,7 @@ impl GitHub {
         Err(self.error("update the branch", GitHubErrorKind::Unsettled(name)))
     }
 
-    /// Looks at the branch, and does the next thing that it lacks.
+    /// Reads the state of the branch, and takes the next step that is missing.
     async fn step(
         &self,
         name: &str,
@@ -166,7 +150,7 @@ impl GitHub {
         message: &Message<'_>,
     ) -> Result<Step, GitHubError> {
         let doing = format!("look up the branch `{name}`");
-        let head: Option<GitRef> = self.find(Asked::get(&doing, self.ref_path(name))).await?;
+        let head: Option<GitRef> = self.find(ApiRequest::get(&doing, self.ref_path(name))).await?;
         let Some(GitRef { object: GitObject { sha: head } }) = head else {
             self.create(name, &base.head).await?;
             return Ok(Step::Taken);
@@ -178,18 +162,19 @@ impl GitHub {
                 && !commit.is_ours(&self.host)
                 && !self.is_clean_merge(commit).await?
             {
-                foreign.push(commit.told(self));
+                foreign.push(commit.describe(self));
             }
         }
         if !foreign.is_empty() {
-            let kind = GitHubErrorKind::Foreign { branch: name.to_owned(), commits: foreign };
+            let kind =
+                GitHubErrorKind::ForeignCommits { branch: name.to_owned(), commits: foreign };
             return Err(self.error("update the pull request", kind));
         }
         if comparison.behind_by > 0 {
             self.merge(name, &head, base, message).await?;
             return Ok(Step::Taken);
         }
-        let files = self.missing(&head, base, changes).await?;
+        let files = self.missing_edits(&head, base, changes).await?;
         if files.is_empty() {
             return Ok(Step::Done);
         }
@@ -197,13 +182,13 @@ impl GitHub {
         Ok(Step::Taken)
     }
 
-    /// Makes the branch, on top of the base.
+    /// Creates the branch at the head of the base.
     async fn create(&self, name: &str, head: &str) -> Result<(), GitHubError> {
         let doing = format!("create the branch `{name}`");
         let body = json!({ "ref": format!("refs/heads/{name}"), "sha": head });
-        match self.send(&Asked::post(&doing, self.path("git/refs"), body)).await {
-            // Somebody was faster: what they made is looked at.
-            Err(error) if error.status() == Some(422) && error.says("already exists") => {
+        match self.send(&ApiRequest::post(&doing, self.path("git/refs"), body)).await {
+            // Another run was faster: read the branch again.
+            Err(error) if error.status() == Some(422) && error.mentions("already exists") => {
                 Err(self.error(&doing, GitHubErrorKind::Unsettled(name.to_owned())))
             }
             other => other.map(drop),
@@ -220,13 +205,13 @@ impl GitHub {
         let page = |page: usize| {
             let place =
                 format!("compare/{}...{head}?per_page={PAGE}&page={page}", quoted(&base.head));
-            Asked::get(&doing, self.path(&place))
+            ApiRequest::get(&doing, self.path(&place))
         };
-        let mut comparison: Comparison = self.ask(page(1)).await?;
+        let mut comparison: Comparison = self.request(page(1)).await?;
         let mut number = 1;
         while comparison.commits.len() < comparison.total_commits && number < MAX_PAGES {
             number += 1;
-            let next: Comparison = self.ask(page(number)).await?;
+            let next: Comparison = self.request(page(number)).await?;
             if next.commits.is_empty() {
                 break;
             }
@@ -235,38 +220,38 @@ impl GitHub {
         Ok(comparison)
     }
 
-    /// What is to be committed, so that the branch is the base with the changes, and no more:
-    /// what an older release had changed, and this one does not, goes back to what it was.
-    async fn missing(
+    /// Returns the edits that turn the branch into the base with the changes. Files that only an
+    /// older release had changed are restored.
+    async fn missing_edits(
         &self,
         head: &str,
         base: &Base,
         changes: &[FileChange],
-    ) -> Result<Vec<Written>, GitHubError> {
+    ) -> Result<Vec<FileEdit>, GitHubError> {
         let mut missing = Vec::new();
         for change in changes {
             let before = self.entry_at(&change.path, &base.head).await?;
-            let there = self.entry_at(&change.path, head).await?;
+            let current = self.entry_at(&change.path, head).await?;
             let mode = change.mode(before.as_ref());
-            let becomes = match (&change.content, &there) {
-                (Some(content), Some(there)) if there.holds(content) => {
-                    if there.mode == mode {
+            let after = match (&change.content, &current) {
+                (Some(content), Some(current)) if current.has_content(content) => {
+                    if current.mode == mode {
                         continue;
                     }
-                    Some((mode.to_owned(), Content::Known(there.id.clone())))
+                    Some((mode.to_owned(), Content::Existing(current.id.clone())))
                 }
                 (Some(content), _) => Some((mode.to_owned(), Content::New(content.clone()))),
                 (None, Some(_)) => None,
                 (None, None) => continue,
             };
-            let (path, mode) = (change.path.clone(), there.map(|entry| entry.mode));
-            missing.push(Written { path, becomes, mode });
+            let (path, mode) = (change.path.clone(), current.map(|entry| entry.mode));
+            missing.push(FileEdit { path, after, mode });
         }
         let changed: BTreeSet<&str> = changes.iter().map(|change| &*change.path).collect();
-        for (path, (before, there)) in self.differing(&base.head, head).await? {
+        for (path, (before, current)) in self.diff(&base.head, head).await? {
             if !changed.contains(&*path) {
-                let becomes = before.map(|entry| (entry.mode, Content::Known(entry.id)));
-                missing.push(Written { path, becomes, mode: there.map(|entry| entry.mode) });
+                let after = before.map(|entry| (entry.mode, Content::Existing(entry.id)));
+                missing.push(FileEdit { path, after, mode: current.map(|entry| entry.mode) });
             }
         }
         Ok(missing)
@@ -277,10 +262,10 @@ impl GitHub {
     }
 }
 
-/// What became of a look at the branch.
+/// The result of one step that updates a branch.
 enum Step {
-    /// It is as it should be.
+    /// The branch is up to date.
     Done,
-    /// Something was done, and it is to be looked at again.
+    /// The branch was changed, and must be read again.
     Taken,
 }

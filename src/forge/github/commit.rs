@@ -1,11 +1,10 @@
-//! Commits: which are ours, and how they are made.
+//! Creates commits, and recognises those that basegen has created.
 //!
-//! They are made by GraphQL's `createCommitOnBranch` where that can: GitHub signs them whoever's
-//! token it is, and refuses them when the head of the branch is not the one that was read. It knows
-//! nothing of modes, though. What has an executable, or a mode that changes, is put together of git's
-//! own objects; such commits GitHub signs for Apps alone, as the token of Actions is one, and as long
-//! as they name no author. Nothing is forced there either: the new head is built on the one that was
-//! read, and GitHub refuses it when the branch is not part of its history.
+//! Commits are created with GraphQL's `createCommitOnBranch` if possible. GitHub signs them for any
+//! token, and refuses them if the head of the branch has moved. The mutation cannot set modes, so
+//! commits with executables or changed modes are assembled from git objects. GitHub signs those only
+//! for Apps, including the token of Actions, and only if they name no author. They are not
+//! force-pushed either: GitHub refuses the update of the branch if its head has moved.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,23 +12,24 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::branch::Base;
-use super::client::{Asked, GRAPHQL, GitHub};
-use super::error::{GitHubError, GitHubErrorKind, Told};
+use super::client::{ApiRequest, GRAPHQL, GitHub};
+use super::error::{self, GitHubError, GitHubErrorKind};
 use super::quoted;
 use super::tree::{FILE, SUBMODULE};
 
-/// The trailer of a commit's message that says for which version basegen made it.
+/// The trailer with the version for which basegen created the commit.
 const RELEASE: &str = "Basegen-Release";
 
-/// The trailer that says which tree basegen gave it, of a commit that GitHub does not sign.
+/// The trailer with the tree of a commit that GitHub does not sign.
 const TREE: &str = "Basegen-Tree";
 
-/// How much text is sent along with a tree, in bytes; what is beyond has requests of its own.
+/// The maximum size of the texts in the request for a tree, in bytes. Larger contents are sent in
+/// separate requests.
 const MAX_TEXT: usize = 1 << 20;
 
-/// A commit as GitHub lists them between two.
+/// A commit in GitHub's comparison of two commits.
 #[derive(Debug, Clone, Deserialize)]
-pub(super) struct Listed {
+pub(super) struct ListedCommit {
     pub(super) sha: String,
     commit: Details,
     #[serde(default)]
@@ -55,94 +55,94 @@ pub(super) struct Id {
     pub(super) sha: String,
 }
 
-impl Listed {
-    /// Whether basegen made it, and nobody has changed it since.
+impl ListedCommit {
+    /// Returns true if basegen created the commit and nobody has amended it. `host` is that of the
+    /// API.
     ///
-    /// Our trailer alone says nothing: who amends our commit keeps it. GitHub is the committer of
-    /// what is made through its API, and no one else is; and of those commits that the token's owner
-    /// commits, the tree is told. `host` is that of the API.
+    /// The release trailer is not enough, because an amended commit keeps it. Only commits of the API
+    /// have GitHub as committer; those with the token's owner as committer have a trailer with their
+    /// tree.
     pub(super) fn is_ours(&self, host: &str) -> bool {
         let trailer = |name: &str| {
             let lines = self.commit.message.lines().rev();
             lines.filter_map(|line| line.split_once(": ")).find(|(key, _)| *key == name)
         };
         let email = self.commit.committer.as_ref().and_then(|person| person.email.as_deref());
-        let is_by_github = email.is_some_and(|email| is_of_github(email, host));
-        let is_as_made = trailer(TREE).is_some_and(|(_, tree)| tree == self.commit.tree.sha);
-        trailer(RELEASE).is_some() && (is_by_github || is_as_made)
+        let is_by_github = email.is_some_and(|email| is_github_address(email, host));
+        let is_unchanged = trailer(TREE).is_some_and(|(_, tree)| tree == self.commit.tree.sha);
+        trailer(RELEASE).is_some() && (is_by_github || is_unchanged)
     }
 
-    /// It and its author, for a message.
-    pub(super) fn told(&self, github: &GitHub) -> String {
+    /// Formats the commit and its author for a message.
+    pub(super) fn describe(&self, github: &GitHub) -> String {
         let author = self.commit.author.as_ref().and_then(|person| person.name.as_deref());
         let author = github.clean(author.unwrap_or("somebody"));
         format!("{} by {author}", self.sha.chars().take(7).collect::<String>())
     }
 }
 
-/// Whether GitHub itself commits under this address: `noreply@github.com`, or that of the host
-/// behind the API.
-fn is_of_github(email: &str, host: &str) -> bool {
+/// Returns true if GitHub itself commits with this address: `noreply@github.com`, or that of the
+/// host of the API.
+fn is_github_address(email: &str, host: &str) -> bool {
     let host = host.split(':').next().unwrap_or(host);
     let host = host.strip_prefix("api.").unwrap_or(host);
-    email.split_once('@').is_some_and(|(name, of)| {
+    email.split_once('@').is_some_and(|(name, domain)| {
         name == "noreply"
-            && (of.eq_ignore_ascii_case("github.com") || of.eq_ignore_ascii_case(host))
+            && (domain.eq_ignore_ascii_case("github.com") || domain.eq_ignore_ascii_case(host))
     })
 }
 
-/// What a commit does to a file.
+/// The change of one file in a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Written {
+pub(super) struct FileEdit {
     pub(super) path: String,
-    /// What it becomes, by mode and content; nothing where it is removed.
-    pub(super) becomes: Option<(String, Content)>,
-    /// The mode that it has so far; nothing where there is none.
+    /// The mode and content after the commit; `None` if the file is removed.
+    pub(super) after: Option<(String, Content)>,
+    /// The mode before the commit; `None` if the file is new.
     pub(super) mode: Option<String>,
 }
 
-/// What a file holds.
+/// The content of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Content {
-    /// All of it.
     New(Vec<u8>),
-    /// What has this id in the repository already.
-    Known(String),
+    /// The content with this id in the repository.
+    Existing(String),
 }
 
-impl Written {
-    /// Whether it is a file that nobody may execute, before and after, or is removed.
+impl FileEdit {
+    /// Returns true if the file is removed, or is not executable before and after.
     fn is_plain(&self) -> bool {
         let is_file = |mode: &String| mode == FILE;
-        self.becomes
+        self.after
             .as_ref()
             .is_none_or(|(mode, _)| is_file(mode) && self.mode.as_ref().is_none_or(is_file))
     }
 }
 
 impl GitHub {
-    /// Puts a commit on top of `head` of a branch.
+    /// Commits to a branch whose head is `head`.
     pub(super) async fn commit(
         &self,
         branch: &str,
         head: &str,
         message: &Message<'_>,
-        files: &[Written],
+        files: &[FileEdit],
     ) -> Result<(), GitHubError> {
         let doing = format!("commit to the branch `{branch}`");
-        if !files.iter().all(Written::is_plain) {
-            let tree = self.tree(&doing, head, files).await?;
-            return self.put(&doing, branch, message, &tree, &[head]).await;
+        if !files.iter().all(FileEdit::is_plain) {
+            let tree = self.create_tree(&doing, head, files).await?;
+            return self.commit_tree(&doing, branch, message, &tree, &[head]).await;
         }
         let (mut additions, mut deletions): (Vec<Value>, Vec<Value>) = Default::default();
         for file in files {
-            let Some((_, content)) = &file.becomes else {
+            let Some((_, content)) = &file.after else {
                 deletions.push(json!({ "path": file.path }));
                 continue;
             };
             let content = match content {
                 Content::New(content) => STANDARD.encode(content),
-                Content::Known(id) => STANDARD.encode(self.blob(&file.path, id).await?),
+                Content::Existing(id) => STANDARD.encode(self.blob(&file.path, id).await?),
             };
             additions.push(json!({ "path": file.path, "contents": content }));
         }
@@ -158,7 +158,6 @@ impl GitHub {
         self.create_commit_on_branch(&doing, branch, input).await
     }
 
-    /// GraphQL's mutation.
     async fn create_commit_on_branch(
         &self,
         doing: &str,
@@ -181,40 +180,38 @@ impl GitHub {
         let query = "mutation($input: CreateCommitOnBranchInput!) { \
                      createCommitOnBranch(input: $input) { commit { oid } } }";
         let body = json!({ "query": query, "variables": { "input": input } });
-        let answer: Answer = self.ask(Asked::post(doing, GRAPHQL.to_owned(), body)).await?;
+        let answer: Answer =
+            self.request(ApiRequest::post(doing, GRAPHQL.to_owned(), body)).await?;
         let Some(failure) = answer.errors.first() else {
             if answer.data.is_some() {
                 return Ok(());
             }
-            let problem = "it has neither data nor errors".to_owned();
+            let problem = "neither data nor errors".to_owned();
             return Err(self.error(doing, GitHubErrorKind::Malformed(problem)));
         };
-        let kind = failure.kind.as_deref().unwrap_or_default();
         let text = self.clean(&failure.message);
-        let told = Told { message: text, details: Vec::new() };
-        Err(self.error(
-            doing,
-            match kind {
-                // The head is not the one that was read: it is read anew.
-                "STALE_DATA" => GitHubErrorKind::Unsettled(branch.to_owned()),
-                "FORBIDDEN" | "INSUFFICIENT_SCOPES" => {
-                    GitHubErrorKind::Answer { status: 403, told }
-                }
-                "NOT_FOUND" => GitHubErrorKind::Answer { status: 404, told },
-                "UNPROCESSABLE" => GitHubErrorKind::Answer { status: 422, told },
-                _ if told.message.contains("expected branch to point to") => {
-                    GitHubErrorKind::Unsettled(branch.to_owned())
-                }
-                // GraphQL fails with status 200, in words that say whether to try again.
-                _ if told.message.contains("Something went wrong") => {
-                    GitHubErrorKind::Answer { status: 502, told }
-                }
-                _ => GitHubErrorKind::Answer { status: 422, told },
-            },
-        ))
+        // GraphQL reports errors with status 200: the type and the message replace it.
+        let status = match failure.kind.as_deref().unwrap_or_default() {
+            "FORBIDDEN" | "INSUFFICIENT_SCOPES" => Some(403),
+            "NOT_FOUND" => Some(404),
+            "UNPROCESSABLE" => Some(422),
+            "STALE_DATA" => None,
+            _ if text.contains("expected branch to point to") => None,
+            _ if text.contains("Something went wrong") => Some(502),
+            _ => Some(422),
+        };
+        let kind = match status {
+            Some(status) => {
+                let message = error::Message { text, details: Vec::new() };
+                GitHubErrorKind::Status { status, message }
+            }
+            // The head of the branch has moved: it is read again.
+            None => GitHubErrorKind::Unsettled(branch.to_owned()),
+        };
+        Err(self.error(doing, kind))
     }
 
-    /// Brings the base into a branch that is behind it, by a merge: nothing is ever forced.
+    /// Merges the base into a branch that is behind it.
     pub(super) async fn merge(
         &self,
         branch: &str,
@@ -222,73 +219,73 @@ impl GitHub {
         base: &Base,
         message: &Message<'_>,
     ) -> Result<(), GitHubError> {
-        let doing = format!("bring `{}` into the branch `{branch}`", base.branch);
+        let doing = format!("merge `{}` into the branch `{branch}`", base.branch);
         let headline = format!("Merge {} into {branch}", base.branch);
         let message = Message { headline: &headline, ..*message };
         let text = format!("{headline}\n\n{}", message.trailers(None));
         let body = json!({ "base": branch, "head": base.head, "commit_message": text });
-        match self.send(&Asked::post(&doing, self.path("merges"), body)).await {
+        match self.send(&ApiRequest::post(&doing, self.path("merges"), body)).await {
             Err(error) if error.status() == Some(409) => {}
             other => return other.map(drop),
         }
-        // What both have changed is ours and computed anew, so that the base's tree is taken; the
-        // changes come on top.
+        // Conflicting files were generated by basegen: use the tree of the base, and commit the changes
+        // of the release again.
         let tree = self.tree_of(&doing, &base.head).await?;
-        self.put(&doing, branch, &message, &tree, &[head, &base.head]).await
+        self.commit_tree(&doing, branch, &message, &tree, &[head, &base.head]).await
     }
 
-    /// The id of the tree of a commit.
+    /// Returns the id of a commit's tree.
     async fn tree_of(&self, doing: &str, commit: &str) -> Result<String, GitHubError> {
         let place = self.path(&format!("git/commits/{commit}"));
-        let Tree { tree } = self.ask(Asked::get(doing, place)).await?;
+        let Tree { tree } = self.request(ApiRequest::get(doing, place)).await?;
         Ok(tree.sha)
     }
 
-    /// Makes a tree of that of a commit, and gives its id. What is made twice is the same tree.
-    async fn tree(
+    /// Creates a tree from that of a commit and the edits, and returns its id.
+    async fn create_tree(
         &self,
         doing: &str,
         commit: &str,
-        files: &[Written],
+        files: &[FileEdit],
     ) -> Result<String, GitHubError> {
         let (mut entries, mut room) = (Vec::new(), MAX_TEXT);
-        for Written { path, becomes, .. } in files {
-            let Some((mode, content)) = becomes else {
-                // Nothing in the place of an id removes a file.
+        for FileEdit { path, after, .. } in files {
+            let Some((mode, content)) = after else {
+                // `null` as id removes a file.
                 entries.push(json!({ "path": path, "mode": FILE, "type": "blob", "sha": null }));
                 continue;
             };
             let kind = if mode == SUBMODULE { "commit" } else { "blob" };
             let mut entry = json!({ "path": path, "mode": mode, "type": kind });
             match content {
-                Content::Known(id) => entry["sha"] = json!(id),
+                Content::Existing(id) => entry["sha"] = json!(id),
                 Content::New(content) => match text(content, room) {
                     Some(text) => {
                         room -= text.len();
                         entry["content"] = json!(text);
                     }
-                    None => entry["sha"] = json!(self.make_blob(doing, content).await?),
+                    None => entry["sha"] = json!(self.create_blob(doing, content).await?),
                 },
             }
             entries.push(entry);
         }
         let base = self.tree_of(doing, commit).await?;
         let body = json!({ "base_tree": base, "tree": entries });
-        let asked = Asked::post(doing, self.path("git/trees"), body);
-        let made: Id = self.ask(asked.repeated()).await?;
-        Ok(made.sha)
+        let request = ApiRequest::post(doing, self.path("git/trees"), body);
+        let created: Id = self.request(request.idempotent()).await?;
+        Ok(created.sha)
     }
 
-    /// Brings a content into the repository, and gives its id.
-    async fn make_blob(&self, doing: &str, content: &[u8]) -> Result<String, GitHubError> {
+    /// Sends a content to the repository, and returns its id.
+    async fn create_blob(&self, doing: &str, content: &[u8]) -> Result<String, GitHubError> {
         let body = json!({ "encoding": "base64", "content": STANDARD.encode(content) });
-        let asked = Asked::post(doing, self.path("git/blobs"), body);
-        let made: Id = self.ask(asked.repeated()).await?;
-        Ok(made.sha)
+        let request = ApiRequest::post(doing, self.path("git/blobs"), body);
+        let created: Id = self.request(request.idempotent()).await?;
+        Ok(created.sha)
     }
 
-    /// Makes a commit of a tree, and moves a branch to it: forward, from the first of `parents`.
-    async fn put(
+    /// Creates a commit of a tree, and fast-forwards a branch to it.
+    async fn commit_tree(
         &self,
         doing: &str,
         branch: &str,
@@ -301,14 +298,14 @@ impl GitHub {
             "tree": tree,
             "parents": parents,
         });
-        // Made twice, it is the same commit or one that nothing names.
-        let made = Asked::post(doing, self.path("git/commits"), body).repeated();
-        let made: Id = self.ask(made).await?;
+        // A second commit after a lost answer is not on any branch.
+        let request = ApiRequest::post(doing, self.path("git/commits"), body).idempotent();
+        let created: Id = self.request(request).await?;
         let place = self.path(&format!("git/refs/heads/{}", quoted(branch)));
-        let body = json!({ "sha": made.sha, "force": false });
-        match self.send(&Asked::patch(doing, place, body)).await {
-            // The head is not the one that was read: it is read anew.
-            Err(error) if error.says("fast forward") || error.says("does not exist") => {
+        let body = json!({ "sha": created.sha, "force": false });
+        match self.send(&ApiRequest::patch(doing, place, body)).await {
+            // The head of the branch has moved: it is read again.
+            Err(error) if error.mentions("fast forward") || error.mentions("does not exist") => {
                 Err(self.error(doing, GitHubErrorKind::Unsettled(branch.to_owned())))
             }
             other => other.map(drop),
@@ -316,10 +313,10 @@ impl GitHub {
     }
 }
 
-/// A content as the text that it is, if it is one of no more than `room` bytes.
+/// Returns the content as text, if it is one of at most `room` bytes.
 fn text(content: &[u8], room: usize) -> Option<&str> {
-    let may_be = content.len() <= room && !content.contains(&0);
-    std::str::from_utf8(content).ok().filter(|_| may_be)
+    let is_text = content.len() <= room && !content.contains(&0);
+    std::str::from_utf8(content).ok().filter(|_| is_text)
 }
 
 #[derive(Deserialize)]
@@ -327,7 +324,7 @@ struct Tree {
     tree: Id,
 }
 
-/// What a commit says.
+/// The parts of a commit's message.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Message<'a> {
     pub(super) headline: &'a str,
@@ -335,7 +332,7 @@ pub(super) struct Message<'a> {
 }
 
 impl Message<'_> {
-    /// The trailers that basegen knows its commits by.
+    /// Returns the trailers by which basegen recognises its commits.
     fn trailers(&self, tree: Option<&str>) -> String {
         let release = format!("{RELEASE}: {}", self.version);
         match tree {
@@ -349,9 +346,9 @@ impl Message<'_> {
 mod tests {
     use super::*;
 
-    fn listed(message: &str, email: &str, tree: &str) -> Listed {
+    fn listed(message: &str, email: &str, tree: &str) -> ListedCommit {
         let person = |email: &str| Some(Person { name: None, email: Some(email.to_owned()) });
-        Listed {
+        ListedCommit {
             sha: "1".to_owned(),
             commit: Details {
                 message: message.to_owned(),
@@ -364,23 +361,23 @@ mod tests {
     }
 
     #[test]
-    fn a_commit_is_ours_when_its_trailer_and_its_maker_say_so() {
+    fn own_commits_have_a_trailer_and_an_unforgeable_mark() {
         let github = "noreply@github.com";
         let host = "ghe.example.com:8443";
         let (ours, with_tree) =
             ("Release\n\nBasegen-Release: v1", "M\n\nBasegen-Release: v1\nBasegen-Tree: t1");
         assert!(listed(ours, github, "t").is_ours(host));
         assert!(listed(with_tree, "me@example.org", "t1").is_ours(host));
-        // Amended, by hand: the trailer stays, and GitHub is not the committer any more.
+        // Amended by hand: the trailer stays, but GitHub is not the committer any more.
         assert!(!listed(ours, "me@example.org", "t").is_ours(host));
         assert!(!listed(with_tree, "me@example.org", "t2").is_ours(host));
         assert!(!listed(ours, "1+me@users.noreply.github.com", "t").is_ours(host));
-        // Whoever calls themselves so is not GitHub.
+        // Addresses that resemble that of GitHub.
         assert!(!listed(ours, "noreply@example.org", "t").is_ours(host));
         assert!(!listed(ours, "noreply@github.com.example.org", "t").is_ours(host));
         assert!(listed(ours, "noreply@ghe.example.com", "t").is_ours(host));
         assert!(listed(ours, "noreply@octo.ghe.com", "t").is_ours("api.octo.ghe.com"));
-        // Made on the web page: GitHub is the committer, and there is no trailer.
+        // Created on the web page: GitHub is the committer, but there is no trailer.
         assert!(!listed("Update VERSION", github, "t").is_ours(host));
     }
 }

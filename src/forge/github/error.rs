@@ -3,127 +3,88 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::tree::SYMBOLIC_LINK;
 use crate::error::{ExitCode, Explain};
 use crate::forge::RepositoryName;
 use crate::registry::{Retry, Retryable};
 use crate::report::format;
 
-/// What is being done while an App asks for its token.
+/// The hint for errors after which the state on GitHub is unknown.
+const RERUN: &str = "rerun the same command: it continues where this run stopped";
+
+/// The purpose of the requests for an App's token.
 pub(super) const SIGN_IN: &str = "sign in as a GitHub App";
 
-/// Why GitHub did not do what it was asked. Holds no secret.
+/// The error of an operation on GitHub. Contains no secrets.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to {doing} in `{repository}`")]
 pub struct GitHubError {
-    /// What was being done, behind "failed to" and before "in".
+    /// The operation, such as `open the pull request`.
     doing: String,
     repository: RepositoryName,
     #[source]
     kind: Box<GitHubErrorKind>,
 }
 
-/// What went wrong.
+/// The cause of a [`GitHubError`].
 #[derive(Debug, thiserror::Error)]
 pub enum GitHubErrorKind {
-    /// No answer came, or not all of it; what was asked may be done.
+    /// The answer is missing or incomplete; GitHub may have executed the request.
     #[error("`{host}` cannot be reached: {cause}")]
-    Unreachable {
-        /// Whom was spoken to.
-        host: String,
-        /// What the connection said.
-        cause: String,
-    },
-    /// It answered with a refusal or a failure.
-    #[error("GitHub answered {status}{told}")]
-    Answer {
-        /// The HTTP status.
-        status: u16,
-        /// What it said.
-        told: Told,
-    },
-    /// It wants to be left alone for longer than is waited.
-    #[error("GitHub's rate limit is used up: it asks to wait for {}", format::duration(*wait))]
-    Throttled {
-        /// How long.
-        wait: Duration,
-    },
-    /// It answered with something else than its description says.
-    #[error("GitHub's answer cannot be read: {0}")]
+    Unreachable { host: String, cause: String },
+    /// An answer with an error status.
+    #[error("GitHub answered {status}{message}")]
+    Status { status: u16, message: Message },
+    /// A rate limit that requests a longer wait than the policy permits.
+    #[error("rate limited by GitHub: retry after {}", format::duration(*wait))]
+    Throttled { wait: Duration },
+    #[error("cannot parse GitHub's answer: {0}")]
     Malformed(String),
-    /// The token, or the key of the App, cannot be used.
+    /// The token or the key of the App is invalid.
     #[error("{0}")]
     Credential(String),
-    /// Somebody else has committed to the branch.
     #[error("`{branch}` has commits that basegen did not make: {}", commits.join(", "))]
-    Foreign {
-        /// The branch.
+    ForeignCommits {
         branch: String,
         /// The first of those commits, each with its author.
         commits: Vec<String>,
     },
-    /// Another matrix proposes its releases from the same branch.
+    /// Another matrix uses the same branch.
     #[error("`{branch}` is the branch of another matrix' pull request, #{number}")]
-    Shared {
-        /// The branch.
-        branch: String,
-        /// The number of its pull request.
-        number: u64,
-    },
+    SharedBranch { branch: String, number: u64 },
     /// The branch has an open pull request for another base.
     #[error("`{branch}` is the branch of #{number}, which is for `{base}`")]
-    OtherBase {
-        /// The branch.
-        branch: String,
-        /// The number of its pull request.
-        number: u64,
-        /// The base of that.
-        base: String,
-    },
-    /// An open pull request of the matrix is ahead of the release.
-    #[error("#{number} proposes {there} already, which is newer than {version}")]
-    Newer {
-        /// Its number.
-        number: u64,
-        /// The version that it proposes.
-        there: String,
-        /// The version of the release.
-        version: String,
-    },
-    /// The file is there, and is nothing that can be edited.
-    #[error("`{path}` is {what} there")]
-    NoFile {
-        /// The path.
-        path: String,
-        /// What it is.
-        what: String,
-    },
-    /// The branch changed each time that it was looked at.
+    OtherBase { branch: String, number: u64, base: String },
+    #[error("#{number} already proposes {proposed}, which is newer than {version}")]
+    Newer { number: u64, proposed: String, version: String },
+    /// The path is not a file that can be read or edited.
+    #[error("`{path}` is {what}")]
+    NotAFile { path: String, what: &'static str },
+    /// The branch was changed by others each time that it was read.
     #[error("`{0}` changes while it is being updated")]
     Unsettled(String),
 }
 
-/// What GitHub says of a failure: `: message (detail, detail)`, or nothing.
+/// GitHub's message about an error: `: message (detail, detail)`, or nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Told {
-    /// The message.
-    pub message: String,
-    /// The single problems.
+pub struct Message {
+    pub text: String,
     pub details: Vec<String>,
 }
 
-impl fmt::Display for Told {
+impl fmt::Display for Message {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.message.is_empty() {
-            write!(formatter, ": {}", self.message)?;
+        if !self.text.is_empty() {
+            write!(formatter, ": {}", self.text)?;
         }
-        match self.details.is_empty() {
-            true => Ok(()),
-            false => write!(formatter, " ({})", self.details.join(", ")),
+        if !self.details.is_empty() {
+            write!(formatter, " ({})", self.details.join(", "))?;
         }
+        Ok(())
     }
 }
 
-/// An error as GitHub writes it.
+/// The body of an error.
 #[derive(Default, Deserialize)]
 pub(super) struct Refusal {
     #[serde(default)]
@@ -133,8 +94,8 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    /// The texts of it, each passed through `clean`.
-    pub(super) fn told(&self, clean: impl Fn(&str) -> String) -> Told {
+    /// Returns its message, with each text passed through `clean`.
+    pub(super) fn message(&self, clean: impl Fn(&str) -> String) -> Message {
         let detail = |error: &serde_json::Value| {
             let text = |key: &str| error.get(key).and_then(serde_json::Value::as_str);
             match (error.as_str().or(text("message")), text("field"), text("code")) {
@@ -144,16 +105,16 @@ impl Refusal {
             }
         };
         let details: Vec<String> = self.errors.iter().filter_map(detail).take(5).collect();
-        Told { message: clean(&self.message), details }
+        Message { text: clean(&self.message), details }
     }
 
-    /// Whether GraphQL says so that a rate limit is used up: the status is that of a success.
+    /// Returns true if GraphQL reports a rate limit, which it does with status 200.
     /// <https://docs.github.com/en/graphql/overview/rate-limits-and-query-limits-for-the-graphql-api>
     pub(super) fn is_limit(&self) -> bool {
         self.errors.iter().any(|error| {
             let text = |key: &str| error.get(key).and_then(serde_json::Value::as_str);
             let message = text("message").unwrap_or_default().to_ascii_lowercase();
-            // `RATE_LIMIT` or `RATE_LIMITED`; a secondary limit has no type.
+            // `RATE_LIMIT` or `RATE_LIMITED`. A secondary limit has no type.
             let kind = text("type").unwrap_or_default();
             kind.starts_with("RATE_LIMIT") || message.contains("rate limit")
         })
@@ -165,38 +126,30 @@ impl GitHubError {
         Self { doing: doing.to_owned(), repository: repository.clone(), kind: Box::new(kind) }
     }
 
-    /// What went wrong.
-    #[must_use]
-    pub fn kind(&self) -> &GitHubErrorKind {
-        &self.kind
-    }
-
-    /// The status that GitHub answered with, if it did.
-    #[must_use]
-    pub fn status(&self) -> Option<u16> {
+    /// Returns the status of GitHub's answer, if there is one.
+    pub(super) fn status(&self) -> Option<u16> {
         match *self.kind {
-            GitHubErrorKind::Answer { status, .. } => Some(status),
+            GitHubErrorKind::Status { status, .. } => Some(status),
             _ => None,
         }
     }
 
-    /// Whether GitHub said something with `words` in it.
-    pub(super) fn says(&self, words: &str) -> bool {
-        let GitHubErrorKind::Answer { told, .. } = &*self.kind else { return false };
-        told.to_string().to_ascii_lowercase().contains(&words.to_ascii_lowercase())
+    /// Returns true if GitHub's message contains `words`, in any case.
+    pub(super) fn mentions(&self, words: &str) -> bool {
+        let GitHubErrorKind::Status { message, .. } = &*self.kind else { return false };
+        message.to_string().to_ascii_lowercase().contains(&words.to_ascii_lowercase())
     }
 
-    /// Whether it is unknown what was done, or another attempt may do it: everything is looked
-    /// at anew then.
+    /// Returns true if GitHub may have executed the request, or another attempt may succeed.
     pub(super) fn is_unsettled(&self) -> bool {
         match *self.kind {
             GitHubErrorKind::Unreachable { .. } | GitHubErrorKind::Unsettled(_) => true,
-            GitHubErrorKind::Answer { status, .. } => status >= 500,
+            GitHubErrorKind::Status { status, .. } => status >= 500,
             _ => false,
         }
     }
 
-    /// Whether it is the one thing that was refused, and nothing that hinders the others.
+    /// Returns true if only this request was refused, so that others may succeed.
     pub(super) fn is_refusal(&self) -> bool {
         matches!(self.status(), Some(400 | 403 | 404 | 410 | 422))
     }
@@ -215,34 +168,29 @@ impl Explain for GitHubError {
 
     fn hint(&self) -> Option<String> {
         let hint = match &*self.kind {
-            GitHubErrorKind::Foreign { branch, .. } => {
+            GitHubErrorKind::ForeignCommits { branch, .. } => {
                 return Some(format!(
-                    "it was left as it is. Merge its pull request, or close it and delete the \
-                     branch `{branch}`, and run the same again"
+                    "merge its pull request, or close it and delete the branch `{branch}`; then \
+                     rerun the same command. Nothing was changed"
                 ));
             }
-            GitHubErrorKind::Throttled { .. } => "run the same again then: nothing is done twice",
-            GitHubErrorKind::Unreachable { .. } | GitHubErrorKind::Unsettled(_) => {
-                "run the same again: what was done is found, and nothing is done twice"
-            }
-            GitHubErrorKind::Answer { status, .. } => return self.answer_hint(*status),
+            GitHubErrorKind::Throttled { .. } => "rerun the same command after that time",
+            GitHubErrorKind::Unreachable { .. } | GitHubErrorKind::Unsettled(_) => RERUN,
+            GitHubErrorKind::Status { status, .. } => return self.answer_hint(*status),
             GitHubErrorKind::Credential(_) => {
-                "docs/pull-requests.md tells which variables are read"
+                "docs/pull-requests.md lists the variables for credentials"
             }
-            GitHubErrorKind::Shared { .. } => {
-                "give each matrix a branch of its own: `branch` in `[pull_request]`"
+            GitHubErrorKind::SharedBranch { .. } => {
+                "give each matrix its own branch: `branch` in `[pull_request]`"
             }
             GitHubErrorKind::OtherBase { .. } => {
-                "it was left as it is. Merge or close it, or choose another name with `branch` in \
-                 `[pull_request]`"
+                "merge or close it, or choose another name with `branch` in `[pull_request]`"
             }
-            GitHubErrorKind::Newer { .. } => {
-                "it was left as it is. Merge it, or close it to propose the older version"
+            GitHubErrorKind::Newer { .. } => "merge it, or close it to propose the older version",
+            GitHubErrorKind::NotAFile { what, .. } if *what == SYMBOLIC_LINK => {
+                "name the file to which it points"
             }
-            GitHubErrorKind::NoFile { what, .. } if what == "a symbolic link" => {
-                "it was left as it is. Name the file that it leads to"
-            }
-            GitHubErrorKind::Malformed(_) | GitHubErrorKind::NoFile { .. } => return None,
+            GitHubErrorKind::Malformed(_) | GitHubErrorKind::NotAFile { .. } => return None,
         };
         Some(hint.to_owned())
     }
@@ -252,45 +200,46 @@ impl GitHubError {
     fn answer_hint(&self, status: u16) -> Option<String> {
         let hint = match status {
             401 if self.doing == SIGN_IN => {
-                "the id of the GitHub App is not the one of its private key, or the clock of this \
-                 machine is wrong"
+                "check that the id of the GitHub App belongs to its private key, and this machine's \
+                 clock"
             }
             404 if self.doing == SIGN_IN => {
-                "the GitHub App is not installed in the repository, or the name is wrong"
+                "install the GitHub App in the repository, or correct the repository's name"
             }
             422 if self.doing == SIGN_IN => {
-                "grant the GitHub App the permissions of docs/pull-requests.md, and accept them in its installation"
+                "grant the GitHub App the permissions in docs/pull-requests.md, and accept them in \
+                 its installation"
             }
-            401 => "the token is wrong, expired or revoked",
-            _ if self.says("not permitted to create or approve pull requests") => {
+            401 => "create a new token: this one is invalid, expired or revoked",
+            _ if self.mentions("not permitted to create or approve pull requests") => {
                 "allow it in the settings of the repository, or of its organization: Actions → \
                  General → Workflow permissions → \"Allow GitHub Actions to create and approve \
                  pull requests\"; or use a token of a GitHub App"
             }
-            403 | 404 if self.says("SAML") => {
+            403 | 404 if self.mentions("SAML") => {
                 "authorize the token for the organization: Settings → Developer settings → \
                  Personal access tokens → Configure SSO"
             }
-            403 if self.says("IP allow list") => {
-                "the organization allows only some addresses to use its API; this is none of them"
+            403 if self.mentions("IP allow list") => {
+                "allow this machine's address in the organization's IP allow list"
             }
-            _ if self.says("workflow") && self.says("scope") => {
-                "the token needs the permission `workflows: write` to change files of workflows"
+            _ if self.mentions("workflow") && self.mentions("scope") => {
+                "grant the token `workflows: write`, which changes to workflow files require"
             }
             403 => {
-                "the token needs `contents: write` and `pull-requests: write`; under Actions, \
-                 they stand below `permissions:` of the job"
+                "grant the token `contents: write` and `pull-requests: write`; in Actions, with \
+                 `permissions:` of the job"
             }
             404 => {
-                "either the name is wrong, or the token cannot see it: a private repository looks \
-                 to a token without access as if it were not there"
+                "check the repository's name, and that the token has access to it: GitHub reports \
+                 private repositories as missing to tokens without access"
             }
-            409 if self.says("empty") => "the repository has no commit yet",
-            422 if self.says("rule violation") || self.says("protected") => {
-                "a ruleset of the repository forbids it: let basegen's branches out of it, or \
-                 choose another name with `branch` in `[pull_request]`"
+            409 if self.mentions("empty") => "push a first commit: the repository is empty",
+            422 if self.mentions("rule violation") || self.mentions("protected") => {
+                "exclude basegen's branches from the repository's ruleset, or choose another name \
+                 with `branch` in `[pull_request]`"
             }
-            500.. => "run the same again: what was done is found, and nothing is done twice",
+            500.. => RERUN,
             _ => return None,
         };
         Some(hint.to_owned())

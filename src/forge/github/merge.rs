@@ -1,28 +1,27 @@
-//! Merges of the base into a release branch that somebody else made, as the button "Update branch" does.
+//! Recognises merges of the base into a release branch, as the button "Update branch" makes them.
 
 use std::collections::BTreeSet;
 
 use serde::Deserialize;
 use similar::{Algorithm, DiffTag, capture_diff_slices};
 
-use super::client::{Asked, GitHub};
-use super::commit::{Id, Listed};
+use super::client::{ApiRequest, GitHub};
+use super::commit::{Id, ListedCommit};
 use super::error::GitHubError;
 use super::tree::{TreeEntry, blob_id};
 
 impl GitHub {
-    /// Returns true if `commit` has two parents and holds exactly their merge: nobody's edit is in
-    /// it that is not in one of them.
-    pub(super) async fn is_clean_merge(&self, commit: &Listed) -> Result<bool, GitHubError> {
+    /// Returns true if `commit` is exactly the merge of its two parents, without further edits.
+    pub(super) async fn is_clean_merge(&self, commit: &ListedCommit) -> Result<bool, GitHubError> {
         let [own, other] = commit.parents.as_slice() else { return Ok(false) };
         let ancestor = self.merge_base(&own.sha, &other.sha).await?;
-        let theirs = self.differing(&own.sha, &other.sha).await?;
-        let before = self.differing(&own.sha, &ancestor).await?;
-        let merged = self.differing(&own.sha, &commit.sha).await?;
+        let theirs = self.diff(&own.sha, &other.sha).await?;
+        let before = self.diff(&own.sha, &ancestor).await?;
+        let merged = self.diff(&own.sha, &commit.sha).await?;
         let paths: BTreeSet<&String> = theirs.keys().chain(merged.keys()).collect();
         for path in paths {
-            let pairs = [&theirs, &before, &merged].map(|differing| differing.get(path));
-            // A commit without a difference at this path has the content of the first parent.
+            let pairs = [&theirs, &before, &merged].map(|diff| diff.get(path));
+            // A commit that is not in the diff has the entry of the first parent.
             let own = pairs.iter().flatten().next().and_then(|pair| pair.0.clone());
             let [theirs, before, merged] =
                 pairs.map(|pair| pair.map_or_else(|| own.clone(), |pair| pair.1.clone()));
@@ -46,11 +45,13 @@ impl GitHub {
             merge_base_commit: Id,
         }
         let place = self.path(&format!("compare/{one}...{other}?per_page=1"));
-        let comparison: Comparison = self.ask(Asked::get("compare two commits", place)).await?;
+        let comparison: Comparison =
+            self.request(ApiRequest::get("compare two commits", place)).await?;
         Ok(comparison.merge_base_commit.sha)
     }
 
-    /// Returns true if the last of the entries is the merge of the two before it by lines.
+    /// Returns true if the last entry is the line-based merge of the two before it. The first entry
+    /// is their common ancestor.
     async fn is_text_merge(
         &self,
         path: &str,

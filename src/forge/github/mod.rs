@@ -1,4 +1,11 @@
-//! GitHub's API: github.com, GHE.com and Enterprise Server.
+//! A client of GitHub's API, at github.com, GHE.com or Enterprise Server.
+//!
+//! [`GitHub`] sends requests (`client`). `branch` creates and updates the branch of a release, with the
+//! help of `tree`, `commit` and `merge`; `pull` opens and updates the pull request.
+//!
+//! All requests are sent by path. The models of octocrab's typed API require fields that GitHub's API
+//! description leaves optional (a team's `privacy`, a user's `gravatar_id`), so that any unusual
+//! pull request in the repository would make the list of pull requests unreadable.
 
 use std::fmt::Write as _;
 
@@ -18,7 +25,7 @@ pub use error::{GitHubError, GitHubErrorKind};
 pub use pull::{Opened, Proposal, PullRequest};
 pub use tree::TreeEntry;
 
-/// Characters of a path that keep their meaning in a URL; all others are written as `%…`.
+/// Percent-encodes a text for the path of a URL. Slashes are kept.
 fn quoted(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
     let mut quoted = String::with_capacity(text.len());
@@ -37,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_stay_in_their_place_in_a_url() {
+    fn names_are_percent_encoded() {
         assert_eq!(quoted("basegen/release-v1.2.3"), "basegen/release-v1.2.3");
         assert_eq!(quoted("a b?c#d%é"), "a%20b%3Fc%23d%25%C3%A9");
     }

@@ -1,7 +1,7 @@
-//! The files of a commit: what git's trees list, by the ids of their contents.
+//! The files of a commit, as git trees list them with the ids of their contents.
 //!
-//! One request lists a whole commit, so that what differs is found without reading a single file.
-//! Of a tree that is too large for one answer, only the folders that matter are listed.
+//! One request lists a whole commit, so that two commits can be compared without reading files. If a
+//! tree is too large for one answer, its folders are listed one by one as they are needed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
@@ -11,27 +11,32 @@ use base64::engine::general_purpose::STANDARD;
 use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY};
 use serde::Deserialize;
 
-use super::client::{Asked, GitHub};
+use super::client::{ApiRequest, GitHub};
 use super::error::{GitHubError, GitHubErrorKind};
 use crate::forge::FileChange;
 
-/// The mode of a file, as git writes it.
+/// The git mode of a regular file.
 pub(super) const FILE: &str = "100644";
 
-/// The mode of a file that may be executed.
+/// The git mode of an executable file.
 pub(super) const EXECUTABLE: &str = "100755";
 
-/// The mode of another repository at one of its commits.
+/// The git mode of a submodule.
 pub(super) const SUBMODULE: &str = "160000";
 
-/// The modes of what else is no file.
+/// The git mode of a symbolic link.
 const LINK: &str = "120000";
+
+/// The git mode of a folder.
 const FOLDER: &str = "040000";
 
-/// How many links are followed, one to the next.
+/// The fault of a path that is a symbolic link, in errors.
+pub(super) const SYMBOLIC_LINK: &str = "a symbolic link";
+
+/// The maximum number of links in a chain that are followed.
 const MAX_LINKS: usize = 8;
 
-/// What a commit has at a path: its mode, and the id of its content.
+/// An entry of a commit: its mode, and the id of its content.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct TreeEntry {
     pub(super) mode: String,
@@ -40,20 +45,19 @@ pub struct TreeEntry {
 }
 
 impl TreeEntry {
-    /// Its mode as git writes it: `100644`, and `100755` of a file that may be executed.
+    /// Returns the git mode, such as `100644`, or `100755` for an executable file.
     #[must_use]
     pub fn mode(&self) -> &str {
         &self.mode
     }
 
-    /// Whether it is a file, and neither a link nor a submodule.
+    /// Returns true for files, and false for links, folders and submodules.
     #[must_use]
     pub fn is_file(&self) -> bool {
         self.mode.starts_with("100")
     }
 
-    /// Whether it has this content.
-    pub(super) fn holds(&self, content: &[u8]) -> bool {
+    pub(super) fn has_content(&self, content: &[u8]) -> bool {
         self.id == blob_id(content)
     }
 
@@ -63,8 +67,7 @@ impl TreeEntry {
 }
 
 impl FileChange {
-    /// The mode that the file gets, where it is `before` so far: `100644`, or `100755` of a file
-    /// that may be executed.
+    /// Returns the git mode of the file after the change of `before`.
     #[must_use]
     pub fn mode<'a>(&self, before: Option<&'a TreeEntry>) -> &'a str {
         match (self.executable, before.filter(|entry| entry.is_file())) {
@@ -74,18 +77,20 @@ impl FileChange {
         }
     }
 
-    /// Whether the file is so already, where it is `before` so far.
+    /// Returns true if `before` already has the changed content and mode.
     #[must_use]
     pub fn is_made(&self, before: Option<&TreeEntry>) -> bool {
         match (&self.content, before) {
             (None, None) => true,
-            (Some(content), Some(entry)) => entry.mode == self.mode(before) && entry.holds(content),
+            (Some(content), Some(entry)) => {
+                entry.mode == self.mode(before) && entry.has_content(content)
+            }
             _ => false,
         }
     }
 }
 
-/// The id that git gives to a file's content.
+/// Returns the git id of a file's content.
 pub(super) fn blob_id(content: &[u8]) -> String {
     let mut hash = Context::new(&SHA1_FOR_LEGACY_USE_ONLY);
     hash.update(format!("blob {}\0", content.len()).as_bytes());
@@ -93,8 +98,9 @@ pub(super) fn blob_id(content: &[u8]) -> String {
     hex::encode(hash.finish())
 }
 
-/// Where a link at a path leads to; nothing where that is out of the repository.
-fn linked(path: &str, target: &str) -> Option<String> {
+/// Returns the path to which a symbolic link at `path` points, or `None` if that is outside of the
+/// repository.
+fn resolve_link(path: &str, target: &str) -> Option<String> {
     if target.starts_with('/') {
         return None;
     }
@@ -110,19 +116,19 @@ fn linked(path: &str, target: &str) -> Option<String> {
     Some(parts.join("/"))
 }
 
-/// What a tree lists, by paths.
+/// The entries of a tree by path.
 #[derive(Debug, Default)]
 pub(super) struct Listing {
     entries: BTreeMap<String, TreeEntry>,
-    /// Whether what is below its folders is not listed.
+    /// Whether the content of folders is missing.
     is_shallow: bool,
 }
 
-/// What two commits have at a path, folders left out.
+/// The entries of two commits at a path, without folders.
 pub(super) type Pair = (Option<TreeEntry>, Option<TreeEntry>);
 
 impl GitHub {
-    /// What a commit has at a path; `None` where there is nothing. A folder is an error.
+    /// Returns the entry of a commit at a path, or `None` if there is none. A folder is an error.
     pub(super) async fn entry_at(
         &self,
         path: &str,
@@ -132,13 +138,14 @@ impl GitHub {
         loop {
             let listing = self.listing(&tree).await?;
             if let Some(entry) = listing.entries.get(rest) {
-                return match entry.is_folder() {
-                    true => Err(self.no_file(path, "a folder")),
-                    false => Ok(Some(entry.clone())),
-                };
+                if entry.is_folder() {
+                    return Err(self.not_a_file("read", path, "a folder"));
+                }
+                return Ok(Some(entry.clone()));
             }
-            let above = rest.split_once('/').filter(|_| listing.is_shallow);
-            let Some((folder, below)) = above else { return Ok(None) };
+            let Some((folder, below)) = rest.split_once('/').filter(|_| listing.is_shallow) else {
+                return Ok(None);
+            };
             match listing.entries.get(folder).filter(|entry| entry.is_folder()) {
                 Some(entry) => (tree, rest) = (entry.id.clone(), below),
                 None => return Ok(None),
@@ -146,8 +153,8 @@ impl GitHub {
         }
     }
 
-    /// What a file holds at a commit, or the one that a link there leads to; `None` where there is
-    /// none.
+    /// Returns the content of a file at a commit, or `None` if it does not exist. Follows symbolic
+    /// links.
     pub(super) async fn content_at(
         &self,
         path: &str,
@@ -160,24 +167,24 @@ impl GitHub {
                 LINK => {
                     let target = self.blob(&place, &entry.id).await?;
                     let target = std::str::from_utf8(&target).ok();
-                    let Some(next) = target.and_then(|target| linked(&place, target)) else {
+                    let Some(next) = target.and_then(|target| resolve_link(&place, target)) else {
                         break;
                     };
                     place = next;
                 }
-                SUBMODULE => return Err(self.no_file(path, "a submodule")),
+                SUBMODULE => return Err(self.not_a_file("read", path, "a submodule")),
                 _ => return self.blob(&place, &entry.id).await.map(Some),
             }
         }
-        Err(self.no_file(path, "a symbolic link out of the repository"))
+        Err(self.not_a_file("read", path, "a symbolic link out of the repository"))
     }
 
-    fn no_file(&self, path: &str, what: &str) -> GitHubError {
-        let kind = GitHubErrorKind::NoFile { path: path.to_owned(), what: what.to_owned() };
-        self.error(&format!("read `{path}`"), kind)
+    pub(super) fn not_a_file(&self, verb: &str, path: &str, what: &'static str) -> GitHubError {
+        let kind = GitHubErrorKind::NotAFile { path: path.to_owned(), what };
+        self.error(&format!("{verb} `{path}`"), kind)
     }
 
-    /// The content that has this id, of up to 100 MB.
+    /// Fetches the content with this id, of up to 100 MB.
     pub(super) async fn blob(&self, path: &str, id: &str) -> Result<Vec<u8>, GitHubError> {
         #[derive(Deserialize)]
         struct Blob {
@@ -186,32 +193,32 @@ impl GitHub {
         }
         let doing = format!("read `{path}`");
         let place = self.path(&format!("git/blobs/{id}"));
-        let mut blob: Blob = self.ask(Asked::get(&doing, place)).await?;
-        // It is broken into lines.
+        let mut blob: Blob = self.request(ApiRequest::get(&doing, place)).await?;
+        // GitHub breaks the base64 into lines.
         blob.content.retain(|character| !character.is_ascii_whitespace());
         match STANDARD.decode(blob.content) {
             Ok(content) if blob.encoding == "base64" => Ok(content),
             _ => {
-                let problem = format!("`{path}` is no base64");
+                let problem = format!("`{path}` is not valid base64");
                 Err(self.error(&doing, GitHubErrorKind::Malformed(problem)))
             }
         }
     }
 
-    /// The paths at which two commits differ, with what each of them has there.
-    pub(super) async fn differing(
+    /// Returns the paths at which two commits differ, with the entries of both.
+    pub(super) async fn diff(
         &self,
         one: &str,
         other: &str,
     ) -> Result<BTreeMap<String, Pair>, GitHubError> {
-        let mut differing = BTreeMap::new();
+        let mut diff = BTreeMap::new();
         let mut next = vec![(String::new(), Some(one.to_owned()), Some(other.to_owned()))];
         while let Some((above, one, other)) = next.pop() {
             let one = self.optional_listing(one.as_deref()).await?;
             let other = self.optional_listing(other.as_deref()).await?;
             let is_shallow = one.is_shallow || other.is_shallow;
             let paths: BTreeSet<&String> = one.entries.keys().chain(other.entries.keys()).collect();
-            // Where one of them tells only what is at the top, folders are looked into one by one.
+            // If one listing is shallow, folders are compared one by one.
             for path in paths.into_iter().filter(|path| !is_shallow || !path.contains('/')) {
                 let pair = (one.entries.get(path), other.entries.get(path));
                 if pair.0 == pair.1 {
@@ -228,11 +235,11 @@ impl GitHub {
                 }
                 let files = (file(pair.0), file(pair.1));
                 if files != (None, None) {
-                    differing.insert(format!("{above}{path}"), files);
+                    diff.insert(format!("{above}{path}"), files);
                 }
             }
         }
-        Ok(differing)
+        Ok(diff)
     }
 
     async fn optional_listing(&self, tree: Option<&str>) -> Result<Arc<Listing>, GitHubError> {
@@ -242,8 +249,7 @@ impl GitHub {
         }
     }
 
-    /// What a tree lists, which is asked for once: whatever has its id never changes. `tree` is its
-    /// id, or that of a commit.
+    /// Lists a tree, given its id or that of a commit. Listings are cached, because ids are immutable.
     async fn listing(&self, tree: &str) -> Result<Arc<Listing>, GitHubError> {
         let known = |known: &mut BTreeMap<String, Arc<Listing>>| known.get(tree).cloned();
         if let Some(listing) = self.with_listings(known) {
@@ -253,7 +259,7 @@ impl GitHub {
         if is_truncated {
             let (top, is_truncated) = self.list(tree, "").await?;
             if is_truncated {
-                let problem = format!("`{tree}` has more files than it lists");
+                let problem = format!("the listing of `{tree}` is truncated");
                 return Err(self.error("list files", GitHubErrorKind::Malformed(problem)));
             }
             entries = top;
@@ -282,7 +288,7 @@ impl GitHub {
         let short: String = tree.chars().take(7).collect();
         let doing = format!("list the files of {short}");
         let place = self.path(&format!("git/trees/{tree}{how}"));
-        let tree: Tree = self.ask(Asked::get(&doing, place)).await?;
+        let tree: Tree = self.request(ApiRequest::get(&doing, place)).await?;
         let entries = tree.tree.into_iter().map(|item| (item.path, item.entry)).collect();
         Ok((entries, tree.truncated))
     }
@@ -297,23 +303,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_those_of_git() {
-        // `git hash-object` says so.
+    fn blob_ids_are_those_of_git() {
+        // As `git hash-object` prints them.
         assert_eq!(blob_id(b""), "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391");
         assert_eq!(blob_id(b"hello\n"), "ce013625030ba8dba906f756967f9e9ca394464a");
     }
 
     #[test]
-    fn links_lead_to_files_of_the_repository() {
-        assert_eq!(linked("images/VERSION", "../VERSION").as_deref(), Some("VERSION"));
-        assert_eq!(linked("README.md", "./docs//README.md").as_deref(), Some("docs/README.md"));
-        assert_eq!(linked("images/a", "b").as_deref(), Some("images/b"));
-        assert_eq!(linked("images/a", "../../b"), None);
-        assert_eq!(linked("images/a", "/b"), None);
+    fn links_resolve_within_the_repository() {
+        assert_eq!(resolve_link("images/VERSION", "../VERSION").as_deref(), Some("VERSION"));
+        assert_eq!(
+            resolve_link("README.md", "./docs//README.md").as_deref(),
+            Some("docs/README.md")
+        );
+        assert_eq!(resolve_link("images/a", "b").as_deref(), Some("images/b"));
+        assert_eq!(resolve_link("images/a", "../../b"), None);
+        assert_eq!(resolve_link("images/a", "/b"), None);
     }
 
     #[test]
-    fn a_change_is_made_where_content_and_mode_say_so() {
+    fn a_change_is_applied_if_content_and_mode_match() {
         let hello = "ce013625030ba8dba906f756967f9e9ca394464a".to_owned();
         let entry = TreeEntry { mode: EXECUTABLE.to_owned(), id: hello };
         let change = |executable| FileChange {
