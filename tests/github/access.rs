@@ -97,15 +97,15 @@ async fn one_of_actions_own_token_is_known() {
 }
 
 #[tokio::test]
-async fn other_refusals_have_their_way_out() {
+async fn other_refusals_have_a_hint() {
     for (status, message, word) in [
         (
             403,
             "Resource protected by organization SAML enforcement. You must grant your token access.",
             "Configure SSO",
         ),
-        (403, "the `acme` organization has an IP allow list enabled", "addresses"),
-        (409, "Git Repository is empty.", "no commit yet"),
+        (403, "the `acme` organization has an IP allow list enabled", "IP allow list"),
+        (409, "Git Repository is empty.", "first commit"),
         (422, "Repository rule violations found: Cannot create ref", "ruleset"),
     ] {
         let github = repository().await;
