@@ -80,7 +80,10 @@ pub(super) fn candidates(request: &EngineRequest) -> Result<Candidates, EngineEr
     if let Some(url) = &environment.docker_host {
         return EngineAddress::docker(url, environment.docker_tls()).map(Candidates::Named);
     }
-    if let Some(address) = docker_context::current(environment)? {
+    if let Some(folder) = environment.docker_folder()
+        && let Some(address) =
+            docker_context::current(&folder, environment.docker_context.as_deref())?
+    {
         return Ok(Candidates::Named(address));
     }
     Ok(Candidates::Default(default_sockets(environment)))

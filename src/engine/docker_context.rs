@@ -6,7 +6,6 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use super::address::{EngineAddress, TlsFiles};
-use super::discover::EngineEnvironment;
 use super::{EngineError, error::Cause};
 use crate::error::JsonError;
 
@@ -36,20 +35,18 @@ struct DockerEndpoint {
     host: String,
 }
 
-/// Returns the engine of the context from `DOCKER_CONTEXT` or the configuration, or `None` if no context
-/// or the default one is selected.
+/// Returns the engine of the context `selected` (`DOCKER_CONTEXT`) or of the current context in the
+/// configuration `folder`, or `None` if there is no context or it is the default one.
 pub(super) fn current(
-    environment: &EngineEnvironment,
+    folder: &Path,
+    selected: Option<&str>,
 ) -> Result<Option<EngineAddress>, EngineError> {
-    let Some(folder) = environment.docker_folder() else {
-        return Ok(None);
-    };
-    let name = match &environment.docker_context {
-        Some(name) => Some(name.clone()),
+    let name = match selected {
+        Some(name) => Some(name.to_owned()),
         None => configured(&folder.join("config.json"))?,
     };
     match name {
-        Some(name) if !name.is_empty() && name != DEFAULT => read(&folder, &name).map(Some),
+        Some(name) if !name.is_empty() && name != DEFAULT => read(folder, &name).map(Some),
         _ => Ok(None),
     }
 }
@@ -91,7 +88,7 @@ mod tests {
     use super::*;
     use crate::error::Report;
 
-    fn environment(config: &str) -> (tempfile::TempDir, EngineEnvironment) {
+    fn configuration(config: &str) -> tempfile::TempDir {
         let folder = tempfile::tempdir().expect("a folder");
         fs_err::write(folder.path().join("config.json"), config).expect("a file");
         let id = hex::encode(Sha256::digest(b"colima"));
@@ -99,32 +96,26 @@ mod tests {
         fs_err::create_dir_all(&meta).expect("a folder");
         let text = r#"{"Name":"colima","Metadata":{},"Endpoints":{"docker":{"Host":"unix:///colima.sock","SkipTLSVerify":false}}}"#;
         fs_err::write(meta.join("meta.json"), text).expect("a file");
-        let environment = EngineEnvironment {
-            docker_config: Some(folder.path().to_owned()),
-            ..EngineEnvironment::default()
-        };
-        (folder, environment)
+        folder
     }
 
     #[test]
     fn the_current_context_of_the_configuration_is_used() {
-        let (_folder, environment) = environment(r#"{"currentContext":"colima"}"#);
-        let address = current(&environment).expect("a context").expect("an engine");
+        let folder = configuration(r#"{"currentContext":"colima"}"#);
+        let address = current(folder.path(), None).expect("a context").expect("an engine");
         assert_eq!(address.to_string(), "unix:///colima.sock");
     }
 
     #[test]
     fn the_variable_overrides_the_configuration() {
-        let (_folder, mut environment) = environment(r#"{"currentContext":"colima"}"#);
-        environment.docker_context = Some(DEFAULT.to_owned());
-        assert_eq!(current(&environment).expect("no context"), None);
+        let folder = configuration(r#"{"currentContext":"colima"}"#);
+        assert_eq!(current(folder.path(), Some(DEFAULT)).expect("no context"), None);
     }
 
     #[test]
     fn a_missing_context_is_an_error() {
-        let (_folder, mut environment) = environment("{}");
-        environment.docker_context = Some("gone".to_owned());
-        let error = current(&environment).expect_err("no such context");
+        let folder = configuration("{}");
+        let error = current(folder.path(), Some("gone")).expect_err("no such context");
         assert_eq!(error.to_string(), "failed to read the docker context `gone`");
     }
 
@@ -132,8 +123,8 @@ mod tests {
     fn errors_in_the_configuration_show_no_values() {
         let all = ["{", "[]", r#"{"currentContext": 3}"#, r#"{"currentContext": ["secret"]}"#];
         let messages = all.map(|config| {
-            let (folder, environment) = environment(config);
-            let error = current(&environment).expect_err("broken");
+            let folder = configuration(config);
+            let error = current(folder.path(), None).expect_err("broken");
             let folder = folder.path().display().to_string();
             Report::from(error).to_string().replace(&folder, "FOLDER")
         });

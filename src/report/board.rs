@@ -287,10 +287,10 @@ impl ActiveStep {
 
     /// Returns the transferred bytes: `1.2 GB/2.2 GB`, or `1.2 GB` if the total is unknown.
     fn bytes(&self) -> Option<String> {
-        if self.moved.is_empty() {
+        let done: u64 = self.moved.values().map(|(current, _)| *current).sum();
+        if done == 0 {
             return None;
         }
-        let done = self.moved.values().map(|(current, _)| *current).sum();
         let total: Option<u64> = self.moved.values().map(|(_, total)| *total).sum();
         let done = format::bytes(done);
         Some(match total {

@@ -131,7 +131,7 @@ mod tests {
     use std::path::PathBuf;
     use std::time::Duration;
 
-    use super::super::testing::failure;
+    use super::super::tests::scripted::failure;
     use super::*;
 
     fn failed(target: &str, failure: Failure, lines: &[&str]) -> Failed {

@@ -5,7 +5,7 @@
 //!
 //! [commands]: https://docs.github.com/actions/reference/workflow-commands-for-github-actions
 
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::sync::Arc;
@@ -15,13 +15,13 @@ use fs_err::File;
 use crate::event::{Event, Listener};
 
 use super::failure::{Group, groups};
-use super::guard::Guard;
 use super::lines;
 use super::logs::Logs;
 use super::printer::{Stream, StreamLock};
 use super::record::Record;
 use super::style::Style;
 use super::text::clean;
+pub use super::workflow_command::Command;
 
 /// Writes the log of each variant when the variant ends, so that concurrent builds do not interleave.
 ///
@@ -134,44 +134,11 @@ pub fn failure(error: &str) -> Command {
     Command::new("error", &[("title", "basegen failed".to_owned())], message)
 }
 
-/// A workflow command with escaped values: `::name key=value,…::message`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Command(String);
-
-impl Command {
-    fn new(name: &'static str, properties: &[(&'static str, String)], message: &str) -> Self {
-        let properties: Vec<String> = properties
-            .iter()
-            .map(|(key, value)| format!("{key}={}", escape_property(value)))
-            .collect();
-        let space = if properties.is_empty() { "" } else { " " };
-        let properties = properties.join(",");
-        Self(format!("::{name}{space}{properties}::{}", escape_data(message)))
-    }
-}
-
-impl fmt::Display for Command {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
-    }
-}
-
-/// Escapes the message of a command.
-fn escape_data(text: &str) -> String {
-    let text = Guard { color: false, actions: true, terminal: false }.apply(text);
-    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
-}
-
-/// Escapes a property of a command.
-fn escape_property(text: &str) -> String {
-    escape_data(text).replace(':', "%3A").replace(',', "%2C")
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::record::Recorder;
     use super::super::style::Verbosity;
-    use super::super::testing::{
+    use super::super::tests::scripted::{
         Written, failed, failure as build_failure, log, run_of_three, run_started, warning,
     };
     use super::*;

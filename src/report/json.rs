@@ -67,7 +67,7 @@ fn rfc3339(time: SystemTime) -> String {
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
-    use super::super::testing::{Written, log, run_of_three, tell};
+    use super::super::tests::scripted::{Written, log, run_of_three, tell};
     use super::*;
 
     fn noon() -> SystemTime {

@@ -152,7 +152,7 @@ fn log_path(directory: &Path, target: &str) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{log, run_of_three, tell};
+    use super::super::tests::scripted::{log, run_of_three, tell};
     use super::*;
 
     #[test]

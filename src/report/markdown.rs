@@ -148,7 +148,7 @@ mod tests {
 
     use super::super::logs::Logs;
     use super::super::record::{Failed, Recorder};
-    use super::super::testing::{failure as build_failure, run_of_three};
+    use super::super::tests::scripted::{failure as build_failure, run_of_three};
     use super::*;
 
     fn record() -> Record {

@@ -96,7 +96,7 @@ impl Listener for Masked {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{failed, failure, log, step_started, warning};
+    use super::super::tests::scripted::{failed, failure, log, step_started, warning};
     use super::*;
 
     #[test]

@@ -24,23 +24,16 @@ mod style;
 mod summary;
 mod tail;
 mod terminal;
-#[cfg(test)]
-mod testing;
 mod text;
+mod workflow_command;
 
-pub use failure::failures;
-pub use github::GitHub;
 pub use guard::{Guard, escape_json};
-pub use json::{Json, SCHEMA};
-pub use logs::Logs;
 pub use mask::Mask;
 pub use outputs::{MAX_OUTPUTS, Outputs};
-pub use plain::Plain;
-pub use printer::{Printer, Stream, StreamLock};
+pub use printer::{Printer, Stream};
 pub use record::{Failed, Finished, Record, Unchanged};
 pub use style::{ColorSignals, Style, Verbosity};
-pub use summary::{cancelled, published, totals};
-pub use terminal::Terminal;
+pub use summary::published;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -49,8 +42,15 @@ use std::time::SystemTime;
 
 use crate::event::{Event, Events, Listener};
 
-use mask::Masked;
-use record::Recorder;
+use self::failure::failures;
+use self::github::GitHub;
+use self::json::Json;
+use self::logs::Logs;
+use self::mask::Masked;
+use self::plain::Plain;
+use self::record::Recorder;
+use self::summary::{cancelled, totals};
+use self::terminal::Terminal;
 
 /// The presentation of a run in progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -212,7 +212,7 @@ fn display(
 }
 
 /// Forwards every event to several listeners in order.
-pub struct Fanout(pub Vec<Arc<dyn Listener>>);
+struct Fanout(Vec<Arc<dyn Listener>>);
 
 impl Listener for Fanout {
     fn hear(&self, event: &Event) {
@@ -223,72 +223,4 @@ impl Listener for Fanout {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::testing::{Written, run_of_three};
-    use super::*;
-
-    fn report(display: Display, verbosity: Verbosity) -> (String, String) {
-        let directory = tempfile::tempdir().expect("a directory");
-        let (out, err) = (Written::default(), Written::default());
-        let printer = Printer { out: out.stream(), err: err.stream(), quiet: false };
-        let style = Style { verbosity, ..Style::default() };
-        let request = ReportRequest {
-            display,
-            style,
-            logs: directory.path().join("logs"),
-            step_summary: Some(directory.path().join("summary.md")),
-            mask: Mask::none(),
-        };
-        let report = RunReport::new(request, printer.clone());
-        for event in run_of_three() {
-            report.events().emit(&event);
-        }
-        let record = report.record();
-        for one in &record.finished {
-            printer.result(&published(&one.references, &one.digest));
-        }
-        report.conclude(true);
-        let summary = fs_err::read_to_string(directory.path().join("summary.md"));
-        assert!(summary.is_ok_and(|text| text.starts_with("### basegen")));
-        let place = directory.path().display().to_string();
-        (out.text(), err.text().replace(&place, "DIRECTORY"))
-    }
-
-    #[test]
-    fn results_go_to_stdout_and_progress_to_stderr() {
-        let (out, err) = report(Display::Plain, Verbosity::Normal);
-        insta::assert_snapshot!(format!("{out}---\n{err}"));
-    }
-
-    #[test]
-    fn quiet_shows_only_failures() {
-        let (_, err) = report(Display::Plain, Verbosity::Quiet);
-        insta::assert_snapshot!(err);
-    }
-
-    #[test]
-    fn json_is_followed_by_nothing_else() {
-        let (_, err) = report(Display::Json, Verbosity::Normal);
-        let is_object = |line: &str| line.starts_with("{\"schema\":1,\"time\":\"");
-        assert!(err.lines().all(is_object), "{err}");
-    }
-
-    #[test]
-    fn annotations_for_github_come_last() {
-        let (_, err) = report(Display::GitHub, Verbosity::Normal);
-        let last = err.lines().last().unwrap_or_default();
-        assert!(last.starts_with("::error title=3.9-server failed,"), "{last}");
-    }
-
-    #[test]
-    fn the_default_display_depends_on_stderr() {
-        let displays = [
-            Display::automatic(true, Some("xterm"), false),
-            Display::automatic(true, Some("dumb"), false),
-            Display::automatic(false, None, false),
-            Display::automatic(true, Some("xterm"), true),
-        ];
-        let expected = [Display::Terminal, Display::Plain, Display::Plain, Display::GitHub];
-        assert_eq!(displays, expected);
-    }
-}
+mod tests;

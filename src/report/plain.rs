@@ -97,7 +97,7 @@ fn is_visible(step: &Step) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::style::Verbosity;
-    use super::super::testing::{
+    use super::super::tests::scripted::{
         Written, cancelled, log, run_of_three, started, step_started, tell, warning,
     };
     use super::*;

@@ -4,23 +4,21 @@ use std::fmt;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::github::Command;
 use super::guard::Guard;
 use super::mask::Mask;
+use super::workflow_command::Command;
 
 /// Prints results to `out` and everything else to `err`.
 #[derive(Debug, Clone)]
 pub struct Printer {
-    /// The stream for results.
     pub out: Stream,
-    /// The stream for messages.
     pub err: Stream,
     /// Whether only results, warnings and errors are printed.
     pub quiet: bool,
 }
 
 impl Printer {
-    /// Prints to the process's own stdout and stderr.
+    /// Creates a printer for the stdout and stderr of the process.
     #[must_use]
     pub fn standard() -> Self {
         Self { out: Stream::new(io::stdout()), err: Stream::new(io::stderr()), quiet: false }
@@ -39,7 +37,7 @@ impl Printer {
         self.guarded(read(&self.out), read(&self.err))
     }
 
-    /// Masks everything that is printed from now on, also through other printers to the same streams.
+    /// Redacts all later output, including that of other printers to the same streams.
     pub fn mask(&self, mask: &Mask) {
         for stream in [&self.out, &self.err] {
             lock(&stream.inner).mask = mask.clone();
@@ -51,7 +49,7 @@ impl Printer {
         self.out.lock().line(text);
     }
 
-    /// Prints the content of a file as it is, unless somebody looks at it.
+    /// Prints the content of a file. It is guarded only on terminals and GitHub Actions.
     pub fn file(&self, text: &str) {
         let mut out = self.out.lock();
         if out.guard.terminal || out.guard.actions { out.line(text) } else { out.write(text) }
@@ -76,14 +74,13 @@ impl Printer {
         }
     }
 
-    /// Ends the output; the error is that of stdout, since a result that got lost
-    /// must not look like success. A reader that had enough is no error.
+    /// Returns the first error on stdout: a lost result is not a success. A closed pipe is no error.
     pub fn finish(&self) -> io::Result<()> {
         self.out.finish()
     }
 }
 
-/// A writer shared between threads that says no more once its reader has gone. All text passes its guard.
+/// A writer that threads share. It guards all text and ignores writes after an error.
 #[derive(Clone)]
 pub struct Stream {
     inner: Arc<Mutex<Inner>>,
@@ -92,13 +89,12 @@ pub struct Stream {
 
 struct Inner {
     writer: Box<dyn Write + Send>,
-    /// Set by the first write that fails; nothing is written after it.
+    /// The first error. All later writes are ignored.
     end: Option<io::Error>,
     mask: Mask,
 }
 
 impl Stream {
-    /// A stream into `writer`.
     pub fn new(writer: impl Write + Send + 'static) -> Self {
         let inner = Inner { writer: Box::new(writer), end: None, mask: Mask::none() };
         Self { inner: Arc::new(Mutex::new(inner)), guard: Guard::default() }
@@ -108,7 +104,7 @@ impl Stream {
         Self { inner: Arc::clone(&self.inner), guard }
     }
 
-    /// Holds the stream, so that several writes come out together.
+    /// Locks the stream for several consecutive writes.
     #[must_use]
     pub fn lock(&self) -> StreamLock<'_> {
         StreamLock { inner: lock(&self.inner), guard: self.guard }
@@ -122,13 +118,7 @@ impl Stream {
         }
     }
 
-    /// Whether a write has failed, for instance because the reader closed the pipe.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        lock(&self.inner).end.is_some()
-    }
-
-    /// What went wrong, unless it is that the reader closed the pipe.
+    /// Returns the first error of a write, unless the reader has closed the pipe.
     pub fn finish(&self) -> io::Result<()> {
         match &lock(&self.inner).end {
             Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -145,7 +135,7 @@ impl fmt::Debug for Stream {
     }
 }
 
-/// A [`Stream`] that this thread alone may write to. What was written is flushed when it is dropped.
+/// A locked [`Stream`]. Dropping it flushes the output.
 pub struct StreamLock<'a> {
     inner: MutexGuard<'a, Inner>,
     guard: Guard,
@@ -158,7 +148,6 @@ impl StreamLock<'_> {
         self.write(&text);
     }
 
-    /// Writes a workflow command.
     pub fn command(&mut self, command: &Command) {
         self.write(&command.to_string());
     }
@@ -169,7 +158,7 @@ impl StreamLock<'_> {
         }
         let masked = self.inner.mask.conceal(text);
         let text = masked.as_deref().unwrap_or(text);
-        // One write, so that other processes on the same terminal do not come between.
+        // A single write does not interleave with other processes on the terminal.
         let end = if text.ends_with('\n') { "" } else { "\n" };
         if let Err(error) = self.inner.writer.write_all(format!("{text}{end}").as_bytes()) {
             self.inner.end = Some(error);
@@ -187,8 +176,7 @@ impl Drop for StreamLock<'_> {
     }
 }
 
-/// The value behind `mutex`, also after another thread panicked: a report that is one
-/// event short is better than none.
+/// Locks `mutex` even if another thread has panicked: an incomplete report is better than none.
 pub(super) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -197,7 +185,7 @@ pub(super) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    /// Takes `room` bytes and then fails.
+    /// Accepts `room` bytes and then fails.
     struct Narrow {
         room: usize,
         kind: io::ErrorKind,
@@ -231,7 +219,7 @@ mod tests {
         let (printer, written) = narrow(5, io::ErrorKind::BrokenPipe);
         printer.result("one");
         printer.result("three");
-        assert!(printer.out.is_closed());
+        assert!(lock(&printer.out.inner).end.is_some());
         printer.result("");
         printer.result("4");
         assert_eq!(*lock(&written), b"one\n");

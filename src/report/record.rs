@@ -80,13 +80,12 @@ impl Record {
     #[must_use]
     pub fn digests(&self) -> HashMap<&str, &Digest> {
         let finished = self.finished.iter().map(|row| (row.target.as_str(), &row.digest));
-        finished
-            .chain(self.unchanged.iter().map(|row| (row.target.as_str(), &row.digest)))
-            .collect()
+        let unchanged = self.unchanged.iter().map(|row| (row.target.as_str(), &row.digest));
+        finished.chain(unchanged).collect()
     }
 
     /// Sorts the variants by their place in `order`.
-    pub(super) fn sort(&mut self, order: &HashMap<String, usize>) {
+    fn sort(&mut self, order: &HashMap<String, usize>) {
         let place = |target: &String| order.get(target).copied().unwrap_or(usize::MAX);
         self.finished.sort_by_key(|finished| place(&finished.target));
         self.failed.sort_by_key(|failed| place(&failed.target));
@@ -131,50 +130,29 @@ impl Recorder {
 
 impl Listener for Recorder {
     fn hear(&self, event: &Event) {
-        let state = &mut *lock(&self.state);
+        let State { record, order, tails } = &mut *lock(&self.state);
+        let tail = event.target().filter(|_| event.ends_target()).and_then(|id| tails.remove(id));
         match event {
             Event::RunStarted { targets, .. } => {
-                state.record.total = targets.len();
-                state.order = targets.iter().cloned().zip(0..).collect();
+                record.total = targets.len();
+                *order = targets.iter().cloned().zip(0..).collect();
             }
-            Event::RunFinished { elapsed } => state.record.elapsed = *elapsed,
-            Event::TargetKept { target, digest, references } => {
-                state.record.unchanged.push(Unchanged {
-                    target: target.clone(),
-                    digest: digest.clone(),
-                    references: references.clone(),
-                    checked: false,
-                })
-            }
+            Event::RunFinished { elapsed } => record.elapsed = *elapsed,
             Event::Published { tags, elapsed } => {
-                state.record.tags = Some(*tags);
-                state.record.elapsed = *elapsed;
+                record.tags = Some(*tags);
+                record.elapsed = *elapsed;
             }
-            Event::Log { target, step, line } => {
-                if !state.tails.contains_key(target) {
-                    state.tails.insert(target.clone(), Tail::default());
-                }
-                if let Some(tail) = state.tails.get_mut(target) {
-                    tail.push(*step, line);
-                }
-            }
+            Event::Log { target, step, line } => match tails.get_mut(target) {
+                Some(tail) => tail.push(*step, line),
+                None => tails.entry(target.clone()).or_default().push(*step, line),
+            },
             Event::StepFinished { target, step, error: None, .. } => {
-                if let Some(tail) = state.tails.get_mut(target) {
+                if let Some(tail) = tails.get_mut(target) {
                     tail.forget(step.number);
                 }
             }
-            _ if event.ends_target() => state.end(event, &self.logs),
-            _ => {}
-        }
-    }
-}
-
-impl State {
-    fn end(&mut self, event: &Event, logs: &Logs) {
-        match event {
             Event::TargetFinished { target, digest, references, cached, elapsed } => {
-                self.tails.remove(target);
-                self.record.finished.push(Finished {
+                record.finished.push(Finished {
                     target: target.clone(),
                     digest: digest.clone(),
                     references: references.clone(),
@@ -182,30 +160,28 @@ impl State {
                     elapsed: *elapsed,
                 });
             }
-            Event::TargetChecked { target, digest, references, .. } => {
-                self.tails.remove(target);
-                self.record.unchanged.push(Unchanged {
+            Event::TargetKept { target, digest, references }
+            | Event::TargetChecked { target, digest, references, .. } => {
+                record.unchanged.push(Unchanged {
                     target: target.clone(),
                     digest: digest.clone(),
                     references: references.clone(),
-                    checked: true,
+                    checked: event.ends_target(),
                 });
             }
             Event::TargetFailed { target, failure, elapsed } => {
-                let tail = self.tails.remove(target);
                 let step = failure.step.as_ref().map(|step| step.number);
                 let lines = tail.zip(step).map(|(mut tail, step)| tail.take(step));
-                self.record.failed.push(Failed {
+                record.failed.push(Failed {
                     target: target.clone(),
                     failure: failure.clone(),
                     lines: lines.unwrap_or_default(),
-                    log: logs.path(target),
+                    log: self.logs.path(target),
                     elapsed: *elapsed,
                 });
             }
             Event::TargetCancelled { target, reason } => {
-                self.tails.remove(target);
-                self.record.cancelled.push((target.clone(), *reason));
+                record.cancelled.push((target.clone(), *reason));
             }
             _ => {}
         }
@@ -214,7 +190,7 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{run_of_three, tell};
+    use super::super::tests::scripted::{run_of_three, tell};
     use super::*;
 
     #[test]

@@ -224,7 +224,7 @@ mod tests {
     use indicatif::InMemoryTerm;
 
     use super::super::style::Verbosity;
-    use super::super::testing::{
+    use super::super::tests::scripted::{
         cancelled, failed, failure, finished, log, moved, run_of_three, run_started, started,
         step_finished, step_started, tell, warning,
     };

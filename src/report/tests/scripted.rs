@@ -7,23 +7,23 @@ use std::time::Duration;
 use crate::event::{CancelReason, Event, Failure, FailureKind, Listener, SourceLine, Step};
 use crate::image::Digest;
 
-use super::printer::{Printer, Stream, lock};
+use crate::report::printer::{Printer, Stream, lock};
 
 /// A stream that records its content.
 #[derive(Clone, Default)]
-pub(super) struct Written(Arc<Mutex<Vec<u8>>>);
+pub(in crate::report) struct Written(Arc<Mutex<Vec<u8>>>);
 
 impl Written {
-    pub(super) fn stream(&self) -> Stream {
+    pub(in crate::report) fn stream(&self) -> Stream {
         Stream::new(self.clone())
     }
 
-    pub(super) fn stream_for_actions(&self) -> Stream {
+    pub(in crate::report) fn stream_for_actions(&self) -> Stream {
         let out = self.stream();
         Printer { err: out.clone(), out, quiet: false }.for_actions().out
     }
 
-    pub(super) fn text(&self) -> String {
+    pub(in crate::report) fn text(&self) -> String {
         String::from_utf8(lock(&self.0).clone()).expect("text")
     }
 }
@@ -39,13 +39,13 @@ impl Write for Written {
     }
 }
 
-pub(super) fn tell(listener: &dyn Listener, events: &[Event]) {
+pub(in crate::report) fn tell(listener: &dyn Listener, events: &[Event]) {
     for event in events {
         listener.hear(event);
     }
 }
 
-pub(super) fn run_started(targets: &[&str]) -> Event {
+pub(in crate::report) fn run_started(targets: &[&str]) -> Event {
     Event::RunStarted {
         targets: targets.iter().map(ToString::to_string).collect(),
         engine: "Docker Engine 28.5.2 at unix:///var/run/docker.sock".to_owned(),
@@ -53,20 +53,25 @@ pub(super) fn run_started(targets: &[&str]) -> Event {
     }
 }
 
-pub(super) fn started(target: &str, steps: usize) -> [Event; 2] {
+pub(in crate::report) fn started(target: &str, steps: usize) -> [Event; 2] {
     let target = target.to_owned();
     [Event::TargetStarted { target: target.clone() }, Event::StepsKnown { target, total: steps }]
 }
 
-pub(super) fn step(number: usize, name: &str) -> Step {
+pub(in crate::report) fn step(number: usize, name: &str) -> Step {
     Step { number, name: name.to_owned() }
 }
 
-pub(super) fn step_started(target: &str, number: usize, name: &str) -> Event {
+pub(in crate::report) fn step_started(target: &str, number: usize, name: &str) -> Event {
     Event::StepStarted { target: target.to_owned(), step: step(number, name) }
 }
 
-pub(super) fn step_finished(target: &str, number: usize, name: &str, cached: bool) -> Event {
+pub(in crate::report) fn step_finished(
+    target: &str,
+    number: usize,
+    name: &str,
+    cached: bool,
+) -> Event {
     Event::StepFinished {
         target: target.to_owned(),
         step: step(number, name),
@@ -76,7 +81,13 @@ pub(super) fn step_finished(target: &str, number: usize, name: &str, cached: boo
     }
 }
 
-pub(super) fn moved(target: &str, step: usize, item: &str, current: u64, total: u64) -> Event {
+pub(in crate::report) fn moved(
+    target: &str,
+    step: usize,
+    item: &str,
+    current: u64,
+    total: u64,
+) -> Event {
     Event::StepProgress {
         target: target.to_owned(),
         step,
@@ -86,11 +97,11 @@ pub(super) fn moved(target: &str, step: usize, item: &str, current: u64, total: 
     }
 }
 
-pub(super) fn log(target: &str, step: usize, line: &str) -> Event {
+pub(in crate::report) fn log(target: &str, step: usize, line: &str) -> Event {
     Event::Log { target: target.to_owned(), step, line: line.to_owned() }
 }
 
-pub(super) fn finished(target: &str, cached: bool) -> Event {
+pub(in crate::report) fn finished(target: &str, cached: bool) -> Event {
     let reference = format!("baseten/truss-server-base:{target}-v0.2.2");
     Event::TargetFinished {
         target: target.to_owned(),
@@ -101,7 +112,7 @@ pub(super) fn finished(target: &str, cached: bool) -> Event {
     }
 }
 
-pub(super) fn failure() -> Failure {
+pub(in crate::report) fn failure() -> Failure {
     Failure {
         kind: FailureKind::Build,
         message: "process \"/bin/sh -c pip install -r requirements.txt\" did not complete \
@@ -120,24 +131,24 @@ pub(super) fn failure() -> Failure {
     }
 }
 
-pub(super) fn failed(target: &str, failure: Failure) -> Event {
+pub(in crate::report) fn failed(target: &str, failure: Failure) -> Event {
     Event::TargetFailed { target: target.to_owned(), failure, elapsed: Duration::from_millis(8100) }
 }
 
-pub(super) fn cancelled(target: &str) -> Event {
+pub(in crate::report) fn cancelled(target: &str) -> Event {
     Event::TargetCancelled { target: target.to_owned(), reason: CancelReason::FailFast }
 }
 
-pub(super) fn warning(target: Option<&str>, message: &str) -> Event {
+pub(in crate::report) fn warning(target: Option<&str>, message: &str) -> Event {
     Event::Warning { target: target.map(str::to_owned), message: message.to_owned() }
 }
 
-pub(super) fn run_finished() -> Event {
+pub(in crate::report) fn run_finished() -> Event {
     Event::RunFinished { elapsed: Duration::from_secs(192) }
 }
 
 /// A run in which one variant succeeds, one fails and one is cancelled, two at a time.
-pub(super) fn run_of_three() -> Vec<Event> {
+pub(in crate::report) fn run_of_three() -> Vec<Event> {
     const GOOD: &str = "3.11-gpu-server";
     const BAD: &str = "3.9-server";
     const PIP: &str = "[server 3/4] RUN pip install -r requirements.txt";
