@@ -39,7 +39,6 @@ pub enum Endpoint {
 pub struct TlsFiles {
     /// The certificate authority of the engine.
     pub ca: PathBuf,
-    /// The client certificate.
     pub cert: PathBuf,
     /// The key of the client certificate.
     pub key: PathBuf,

@@ -19,24 +19,19 @@ pub struct EngineRequest {
     pub environment: EngineEnvironment,
 }
 
-/// The environment variables that select an engine. An empty variable counts as unset.
+/// The environment variables that select an engine. An empty variable counts as unset. `runtime_dir` is
+/// `XDG_RUNTIME_DIR`, and the other fields have the names of their variables.
 #[derive(Debug, Clone, Default)]
 pub struct EngineEnvironment {
-    /// `BUILDKIT_HOST`.
     pub buildkit_host: Option<String>,
-    /// `DOCKER_HOST`.
     pub docker_host: Option<String>,
-    /// `DOCKER_CONTEXT`.
     pub docker_context: Option<String>,
-    /// Whether `DOCKER_TLS_VERIFY` is set.
     pub docker_tls_verify: bool,
-    /// `DOCKER_CERT_PATH`.
     pub docker_cert_path: Option<PathBuf>,
     /// `DOCKER_CONFIG`, the folder of Docker's own configuration.
     pub docker_config: Option<PathBuf>,
     /// The home directory of the user.
     pub home: Option<PathBuf>,
-    /// `XDG_RUNTIME_DIR`.
     pub runtime_dir: Option<PathBuf>,
 }
 
@@ -60,7 +55,6 @@ impl EngineEnvironment {
 /// The result of the search before any connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Candidates {
-    /// An explicitly selected engine.
     Named(EngineAddress),
     /// The default sockets, in order. The first one that accepts connections is used.
     Default(Vec<PathBuf>),

@@ -13,7 +13,6 @@ pub(crate) type Cause = Box<dyn Error + Send + Sync>;
 /// An error of the connection to an engine, or a request that the engine does not support.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// A malformed address.
     #[error("`{url}` is not the address of an engine: {expected}")]
     Address { url: String, expected: &'static str },
     /// A Docker host behind ssh. `host` is everything after `ssh://`.

@@ -67,7 +67,6 @@ impl BuildJob {
 /// The destination of the images of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Destination {
-    /// The engine's image store.
     Engine,
     /// The repository of the references. The image is pushed by digest, without tags, and not unpacked.
     Registry,

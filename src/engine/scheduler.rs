@@ -29,10 +29,8 @@ pub struct RunRequest {
 /// The reaction to a failed job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnFailure {
-    /// Builds all other jobs.
     #[default]
     KeepGoing,
-    /// Cancels the run.
     FailFast,
 }
 

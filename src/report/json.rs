@@ -67,7 +67,7 @@ fn rfc3339(time: SystemTime) -> String {
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
-    use super::super::tests::scripted::{Written, log, run_of_three, tell};
+    use super::super::tests::scripted::{Written, log, run_of_three, send};
     use super::*;
 
     fn noon() -> SystemTime {
@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn a_run_becomes_json_lines() {
         let written = Written::default();
-        tell(&Json::new(written.stream(), noon), &run_of_three());
+        send(&Json::new(written.stream(), noon), &run_of_three());
         insta::assert_snapshot!(written.text());
     }
 

@@ -152,14 +152,14 @@ fn log_path(directory: &Path, target: &str) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::scripted::{log, run_of_three, tell};
+    use super::super::tests::scripted::{log, run_of_three, send};
     use super::*;
 
     #[test]
     fn a_log_contains_every_step_of_its_target() {
         let directory = tempfile::tempdir().expect("a directory");
         let logs = Logs::new(directory.path().join("logs"));
-        tell(&logs, &run_of_three());
+        send(&logs, &run_of_three());
         let path = logs.path("3.11-gpu-server").expect("a log");
         assert_eq!(path, directory.path().join("logs/3.11-gpu-server.log"));
         insta::assert_snapshot!(fs::read_to_string(path).expect("a log"));
@@ -192,7 +192,7 @@ mod tests {
     fn an_unusable_directory_ends_logging() {
         let file = tempfile::NamedTempFile::new().expect("a file");
         let logs = Logs::new(file.path().join("logs"));
-        tell(&logs, &run_of_three());
+        send(&logs, &run_of_three());
         assert!(logs.error().is_some());
         assert_eq!(logs.path("3.11-gpu-server"), None);
     }

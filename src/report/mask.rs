@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::error::{Queries, redact_queries};
 use crate::event::{Event, Listener};
 
-/// Redacts secrets in texts.
+/// A function that redacts secrets in texts.
 #[derive(Clone)]
 pub struct Mask(Arc<Conceal>);
 
@@ -79,7 +79,6 @@ impl fmt::Debug for Mask {
     }
 }
 
-/// Forwards redacted events.
 pub(super) struct Masked {
     pub(super) mask: Mask,
     pub(super) listener: Arc<dyn Listener>,

@@ -55,11 +55,8 @@ use self::terminal::Terminal;
 /// The presentation of a run in progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Display {
-    /// A live table.
     Terminal,
-    /// Prefixed lines.
     Plain,
-    /// Events as JSON lines.
     Json,
     /// Groups and annotations for GitHub Actions.
     GitHub,

@@ -98,14 +98,14 @@ fn is_visible(step: &Step) -> bool {
 mod tests {
     use super::super::style::Verbosity;
     use super::super::tests::scripted::{
-        Written, cancelled, log, run_of_three, started, step_started, tell, warning,
+        Written, cancelled, log, run_of_three, send, started, step_started, warning,
     };
     use super::*;
 
     fn output(verbosity: Verbosity, color: bool, events: &[Event]) -> String {
         let written = Written::default();
         let style = Style { color, verbosity, ..Style::default() };
-        tell(&Plain::new(written.stream(), style), events);
+        send(&Plain::new(written.stream(), style), events);
         written.text()
     }
 

@@ -23,7 +23,6 @@ pub struct Record {
     pub unchanged: Vec<Unchanged>,
     /// The number of tags that were set, if the release is complete.
     pub tags: Option<usize>,
-    /// The failed variants.
     pub failed: Vec<Failed>,
     /// The cancelled variants and the reasons.
     pub cancelled: Vec<(String, CancelReason)>,
@@ -56,7 +55,6 @@ pub struct Unchanged {
     pub checked: bool,
 }
 
-/// A variant that failed.
 #[derive(Debug, Clone)]
 pub struct Failed {
     pub target: String,
@@ -190,13 +188,13 @@ impl Listener for Recorder {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::scripted::{run_of_three, tell};
+    use super::super::tests::scripted::{run_of_three, send};
     use super::*;
 
     #[test]
     fn the_output_of_finished_targets_is_dropped() {
         let recorder = Recorder::new(Arc::new(Logs::new(PathBuf::from("unused"))));
-        tell(&recorder, &run_of_three());
+        send(&recorder, &run_of_three());
         assert!(lock(&recorder.state).tails.is_empty());
         let record = recorder.record();
         let ends = (record.finished.len(), record.failed.len(), record.cancelled.len());

@@ -2,7 +2,6 @@
 
 use std::fmt::Display;
 
-/// The amount of output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Verbosity {
     /// Only errors and failures (`-q`).
@@ -17,7 +16,6 @@ pub enum Verbosity {
 /// The style of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Style {
-    /// Whether colours are used.
     pub color: bool,
     pub verbosity: Verbosity,
     /// The width to which text is wrapped, in columns.
@@ -61,31 +59,26 @@ impl ColorSignals<'_> {
 }
 
 impl Style {
-    /// Paints a success.
     #[must_use]
     pub fn good(&self, text: impl Display) -> String {
         self.paint(console::Style::new().green(), text)
     }
 
-    /// Paints a failure.
     #[must_use]
     pub fn bad(&self, text: impl Display) -> String {
         self.paint(console::Style::new().red().bold(), text)
     }
 
-    /// Paints a warning.
     #[must_use]
     pub fn warn(&self, text: impl Display) -> String {
         self.paint(console::Style::new().yellow(), text)
     }
 
-    /// Paints a detail.
     #[must_use]
     pub fn dim(&self, text: impl Display) -> String {
         self.paint(console::Style::new().dim(), text)
     }
 
-    /// Paints a name.
     #[must_use]
     pub fn strong(&self, text: impl Display) -> String {
         self.paint(console::Style::new().bold(), text)

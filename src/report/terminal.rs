@@ -20,7 +20,6 @@ use super::screen::Screen;
 use super::style::Style;
 use super::text::{clean, pad};
 
-/// The interval between frames.
 const PERIOD: Duration = Duration::from_millis(100);
 
 /// The maximum width to which names in finished lines are aligned.
@@ -225,8 +224,8 @@ mod tests {
 
     use super::super::style::Verbosity;
     use super::super::tests::scripted::{
-        cancelled, failed, failure, finished, log, moved, run_of_three, run_started, started,
-        step_finished, step_started, tell, warning,
+        cancelled, failed, failure, finished, log, moved, run_of_three, run_started, send, started,
+        step_finished, step_started, warning,
     };
     use super::*;
     use crate::event::WaitReason;
@@ -427,9 +426,9 @@ mod tests {
     fn a_second_run_starts_with_an_empty_table() {
         let term = InMemoryTerm::new(40, 100);
         let terminal = Terminal::on(term.clone(), Style::default());
-        tell(&terminal, &run_of_three());
+        send(&terminal, &run_of_three());
         let once = term.contents();
-        tell(&terminal, &run_of_three());
+        send(&terminal, &run_of_three());
         assert_eq!(term.contents(), format!("{once}\n{once}"));
         assert!(terminal.canvas.bar.is_finished());
     }
@@ -438,7 +437,7 @@ mod tests {
     fn the_thread_ends_with_the_run() {
         let term = InMemoryTerm::new(24, 100);
         let terminal = Terminal::on(term.clone(), Style::default());
-        tell(&terminal, &run_of_three());
+        send(&terminal, &run_of_three());
         assert!(lock(&terminal.ticker).is_none());
         insta::assert_snapshot!(term.contents());
     }

@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn the_engine_gets_the_registries_with_plain_http() {
         const BUILDKITD: Abilities = Abilities { is_docker: false, ..DOCKER };
-        let said = [("10.0.0.1:5000", true), ("localhost:5001", false)];
+        let hosts = [("10.0.0.1:5000", true), ("localhost:5001", false)];
         for (reference, buildkitd, docker) in [
             ("127.0.0.1:5000/a:1", true, false),
             ("localhost:5000/b:1", true, false),
@@ -186,10 +186,10 @@ mod tests {
             ("localhost:5001/a:1", false, false),
         ] {
             for (able, insecure) in [(BUILDKITD, buildkitd), (DOCKER, docker)] {
-                let exporter = exporter(&job(&[reference]), &release(&said), able);
-                let told =
+                let exporter = exporter(&job(&[reference]), &release(&hosts), able);
+                let is_insecure =
                     exporter.attributes.get("registry.insecure").is_some_and(|v| v == "true");
-                assert_eq!(told, insecure, "{reference}, {able:?}");
+                assert_eq!(is_insecure, insecure, "{reference}, {able:?}");
             }
         }
     }

@@ -36,9 +36,7 @@ enum Fault {
     Overload,
     /// The connection to the engine broke.
     Connection,
-    /// The export failed.
     Export,
-    /// A step failed.
     Step,
 }
 

@@ -15,7 +15,7 @@ use bollard_buildkit_proto::moby::buildkit::v1::frontend::{
 use bollard_buildkit_proto::pb::{Definition, Platform as PlatformMessage, SourceOp};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::Channel;
-use tonic::{Code, Request, Status};
+use tonic::{Code, Request, Response, Status};
 
 use crate::image::{Platform, Reference};
 
@@ -42,9 +42,11 @@ pub(super) struct Solved {
     operations: Vec<Vec<u8>>,
 }
 
-/// One open build.
+type Bridge = LlbBridgeClient<Channel>;
+
+/// The client of one open build.
 pub(super) struct Gateway {
-    bridge: LlbBridgeClient<Channel>,
+    bridge: Bridge,
     build: MetadataValue<Ascii>,
 }
 
@@ -96,11 +98,8 @@ impl Gateway {
             evaluate: true,
             ..SolveRequest::default()
         };
-        let answer = when_open(|| {
-            let (mut bridge, request) = (self.bridge.clone(), self.of_this_build(request.clone()));
-            async move { bridge.solve(request).await }
-        });
-        let result = answer.await?.into_inner().result;
+        let call = |mut bridge: Bridge, request| async move { bridge.solve(request).await };
+        let result = self.call_when_open(&request, call).await?.result;
         result.map(Solved::new).ok_or_else(|| Status::internal("a solve without result"))
     }
 
@@ -123,12 +122,10 @@ impl Gateway {
             image: Some(ResolveSourceImageRequest { no_config: true, ..Default::default() }),
             ..ResolveSourceMetaRequest::default()
         };
-        let answer = when_open(|| {
-            let (mut bridge, request) = (self.bridge.clone(), self.of_this_build(request.clone()));
-            async move { bridge.resolve_source_meta(request).await }
-        });
-        match answer.await {
-            Ok(answer) => Ok(answer.into_inner().image.unwrap_or_default().digest),
+        let call =
+            |mut bridge: Bridge, request| async move { bridge.resolve_source_meta(request).await };
+        match self.call_when_open(&request, call).await {
+            Ok(response) => Ok(response.image.unwrap_or_default().digest),
             // BuildKit before 0.13 has only the older call.
             Err(status) if status.code() == Code::Unimplemented => {
                 self.resolve_config(image, platform).await
@@ -150,11 +147,9 @@ impl Gateway {
             resolve_mode: FROM_REGISTRY.to_owned(),
             ..ResolveImageConfigRequest::default()
         };
-        let answer = when_open(|| {
-            let (mut bridge, request) = (self.bridge.clone(), self.of_this_build(request.clone()));
-            async move { bridge.resolve_image_config(request).await }
-        });
-        Ok(answer.await?.into_inner().digest)
+        let call =
+            |mut bridge: Bridge, request| async move { bridge.resolve_image_config(request).await };
+        Ok(self.call_when_open(&request, call).await?.digest)
     }
 
     /// Ends the build with `image` and starts its export.
@@ -163,23 +158,27 @@ impl Gateway {
         self.bridge.clone().r#return(self.of_this_build(request)).await.map(drop)
     }
 
+    /// Repeats a call until the build is open, and returns the response.
+    async fn call_when_open<M: Clone, T, F: Future<Output = Result<Response<T>, Status>>>(
+        &self,
+        message: &M,
+        call: impl Fn(Bridge, Request<M>) -> F,
+    ) -> Result<T, Status> {
+        loop {
+            match call(self.bridge.clone(), self.of_this_build(message.clone())).await {
+                // A busy engine opens builds late. It has already waited three seconds for this one.
+                Err(status) if is_unknown_build(status.message()) => {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                response => return response.map(Response::into_inner),
+            }
+        }
+    }
+
     fn of_this_build<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         request.metadata_mut().insert(BUILD_ID, self.build.clone());
         request
-    }
-}
-
-/// Repeats a call until the build is open, and returns the response.
-async fn when_open<T, F: Future<Output = Result<T, Status>>>(
-    call: impl Fn() -> F,
-) -> Result<T, Status> {
-    loop {
-        match call().await {
-            // A busy engine opens builds late. It has already waited three seconds for this one.
-            Err(status) if is_unknown_build(status.message()) => tokio::time::sleep(PAUSE).await,
-            answer => return answer,
-        }
     }
 }
 

@@ -40,7 +40,6 @@ pub(super) enum Refusal {
     Exists,
     /// Another build is writing it.
     Busy,
-    /// A file operation failed.
     Io(io::Error),
 }
 
@@ -173,7 +172,7 @@ impl OciLayout {
         }
     }
 
-    /// Replaces `path` atomically.
+    /// Replaces the content of `path` atomically.
     fn replace(&self, path: &Path, value: &Value) -> io::Result<()> {
         self.temporary(value)?.persist(path).map_err(io::Error::from)
     }
@@ -248,7 +247,6 @@ impl BlobWriter {
         self.written
     }
 
-    /// Returns the expected digest.
     pub(super) fn digest(&self) -> &Digest {
         &self.digest
     }

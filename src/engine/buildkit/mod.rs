@@ -68,15 +68,7 @@ impl ConnectedEngine {
 
     /// Connects to the engine at `address` and probes its abilities.
     pub async fn at(address: EngineAddress) -> Result<Self, EngineError> {
-        let probed = probe::probe(&address).await?;
-        Ok(Self(Arc::new(Connected {
-            name: format!("{} at {address}", probed.product),
-            platforms: probed.platforms,
-            mirrors: probed.mirrors,
-            abilities: probed.abilities,
-            docker: probed.docker,
-            channel: probed.channel,
-        })))
+        Ok(Self(Arc::new(probe::probe(&address).await?)))
     }
 
     /// Returns the display name: `Docker Engine 26.1.5 at unix:///var/run/docker.sock`.

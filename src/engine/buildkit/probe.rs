@@ -6,8 +6,8 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use super::export::Abilities;
-use super::tls;
 use super::transport::{self, PATIENCE, Silent, UpgradeRefused};
+use super::{Connected, tls};
 use crate::engine::address::{EngineAddress, EngineKind};
 use crate::engine::docker::{About, DockerApi, Product};
 use crate::engine::{EngineError, error::Cause};
@@ -17,17 +17,6 @@ use crate::image::Platform;
 const OLDEST_DOCKER: u64 = 23;
 /// The oldest `buildkitd` with these instructions.
 const OLDEST_BUILDKIT: (u64, u64) = (0, 11);
-
-/// The properties of an engine.
-pub(super) struct Probed {
-    /// `Docker Engine 26.1.5` or `BuildKit 0.26.2`.
-    pub(super) product: String,
-    pub(super) channel: Channel,
-    pub(super) docker: Option<DockerApi>,
-    pub(super) abilities: Abilities,
-    pub(super) platforms: Vec<Platform>,
-    pub(super) mirrors: Vec<String>,
-}
 
 /// Awaits a call to the engine at `address`, for [`PATIENCE`] at most.
 async fn answer<T>(
@@ -41,7 +30,7 @@ async fn answer<T>(
 }
 
 /// Connects to the engine at `address` and determines its properties.
-pub(super) async fn probe(address: &EngineAddress) -> Result<Probed, EngineError> {
+pub(super) async fn probe(address: &EngineAddress) -> Result<Connected, EngineError> {
     if let Some(files) = &address.tls {
         // Reports invalid TLS files before they make the engine seem unreachable.
         tls::client_config(files, b"h2")
@@ -62,8 +51,8 @@ pub(super) async fn probe(address: &EngineAddress) -> Result<Probed, EngineError
         (None, product, About::default())
     };
     let workers = answer(address, control.list_workers(ListWorkersRequest::default())).await?;
-    Ok(Probed {
-        product,
+    Ok(Connected {
+        name: format!("{product} at {address}"),
         channel,
         abilities: Abilities {
             graph_driver: docker.is_some() && !about.containerd_store,
@@ -90,23 +79,18 @@ async fn ask_docker(address: &EngineAddress) -> Result<(DockerApi, String, About
 
 /// Refuses old versions. A version that does not begin with a number is a development build.
 fn check_docker(address: &EngineAddress, version: &str) -> Result<(), EngineError> {
-    let major = numbers(version).next();
-    if major.is_some_and(|major| major < OLDEST_DOCKER) {
-        return Err(too_old(address, "Docker Engine", version, "23.0"));
-    }
-    Ok(())
+    let is_old = numbers(version).next().is_some_and(|major| major < OLDEST_DOCKER);
+    if is_old { Err(too_old(address, "Docker Engine", version, "23.0")) } else { Ok(()) }
 }
 
 /// Refuses old versions. Development builds have version 0.0.
 fn check_buildkit(address: &EngineAddress, version: &str) -> Result<(), EngineError> {
     let mut numbers = numbers(version.trim_start_matches('v'));
-    if let (Some(major), Some(minor)) = (numbers.next(), numbers.next())
-        && (major, minor) != (0, 0)
-        && (major, minor) < OLDEST_BUILDKIT
-    {
-        return Err(too_old(address, "BuildKit", version, "0.11"));
-    }
-    Ok(())
+    let is_old = numbers
+        .next()
+        .zip(numbers.next())
+        .is_some_and(|version| version != (0, 0) && version < OLDEST_BUILDKIT);
+    if is_old { Err(too_old(address, "BuildKit", version, "0.11")) } else { Ok(()) }
 }
 
 fn too_old(

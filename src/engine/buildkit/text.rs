@@ -32,19 +32,14 @@ pub(super) fn clean(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(line);
     let text = text.trim_end_matches(['\n', '\r']);
     let visible = text.rsplit('\r').next().unwrap_or_default();
-    let mut characters = visible.chars().peekable();
-    let mut cleaned = String::with_capacity(visible.len());
-    while let Some(character) = characters.next() {
-        match character {
-            '\x1b' => skip_sequence(&mut characters),
-            '\t' => cleaned.push(character),
-            // These characters change the reading direction.
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {}
-            _ if character.is_control() => {}
-            _ => cleaned.push(character),
-        }
-    }
-    cleaned
+    let text = console::strip_ansi_codes(visible);
+    text.chars().filter(|character| is_shown(*character)).collect()
+}
+
+/// Returns false for control characters and those that change the reading direction.
+fn is_shown(character: char) -> bool {
+    let is_direction = matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    character == '\t' || !(character.is_control() || is_direction)
 }
 
 /// Joins the lines of `name` with spaces.
@@ -52,31 +47,6 @@ pub(super) fn one_line_name(name: &str) -> String {
     let lines: Vec<String> = name.lines().map(|line| clean(line.as_bytes())).collect();
     let words: Vec<&str> = lines.iter().map(|line| line.trim()).collect();
     words.join(" ").trim().to_owned()
-}
-
-/// Skips the rest of an escape sequence, as defined by [ECMA-48](https://ecma-international.org/publications-and-standards/standards/ecma-48/).
-fn skip_sequence(characters: &mut std::iter::Peekable<std::str::Chars<'_>>) {
-    match characters.next() {
-        Some('[') => {
-            characters.find(|character| ('\x40'..='\x7e').contains(character));
-        }
-        Some(']' | 'P' | 'X' | '^' | '_') => {
-            while let Some(character) = characters.next() {
-                match character {
-                    '\x07' => return,
-                    '\x1b' => {
-                        characters.next_if_eq(&'\\');
-                        return;
-                    }
-                    _ => {}
-                }
-            }
-        }
-        Some('\x20'..='\x2f') => {
-            characters.find(|character| ('\x30'..='\x7e').contains(character));
-        }
-        _ => {}
-    }
 }
 
 #[cfg(test)]

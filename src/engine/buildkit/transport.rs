@@ -40,7 +40,6 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// The timeout of a connection attempt to one of a host's addresses.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A bidirectional byte stream.
 pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
@@ -73,7 +72,7 @@ struct Connector(EngineAddress);
 
 type Connection = TokioIo<Box<dyn Io>>;
 
-impl tower_service::Service<Uri> for Connector {
+impl tower::Service<Uri> for Connector {
     type Response = Connection;
     type Error = Cause;
     type Future = Pin<Box<dyn Future<Output = Result<Connection, Cause>> + Send>>;

@@ -39,7 +39,7 @@ impl Write for Written {
     }
 }
 
-pub(in crate::report) fn tell(listener: &dyn Listener, events: &[Event]) {
+pub(in crate::report) fn send(listener: &dyn Listener, events: &[Event]) {
     for event in events {
         listener.hear(event);
     }

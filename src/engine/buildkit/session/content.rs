@@ -5,7 +5,7 @@
 //! [proto]: https://github.com/containerd/containerd/blob/main/api/services/content/v1/content.proto
 
 use std::convert::Infallible;
-use std::future::{Future, Ready, ready};
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,9 +15,10 @@ use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::body::Body;
-use tonic::server::{Grpc, NamedService, StreamingService, UnaryService};
+use tonic::server::{Grpc, NamedService};
 use tonic::{Request, Response, Status, Streaming};
 use tonic_prost::ProstCodec;
+use tower::service_fn;
 
 use super::super::layout::{BlobWriter, OciLayout, Refusal, WRITE_ERROR};
 use super::services::Messages;
@@ -98,7 +99,7 @@ impl NamedService for ContentServer {
     const NAME: &'static str = "containerd.services.content.v1.Content";
 }
 
-impl tower_service::Service<http::Request<Body>> for ContentServer {
+impl tower::Service<http::Request<Body>> for ContentServer {
     type Response = http::Response<Body>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
@@ -112,13 +113,21 @@ impl tower_service::Service<http::Request<Body>> for ContentServer {
         Box::pin(async move {
             let method = request.uri().path().rsplit('/').next();
             Ok(match method.unwrap_or_default() {
-                "Info" => grpc().unary(InfoMethod(layout), request).await,
+                "Info" => {
+                    grpc()
+                        .unary(service_fn(|request| info(Arc::clone(&layout), request)), request)
+                        .await
+                }
                 "Write" => {
                     let mut grpc =
                         Grpc::new(ProstCodec::default()).max_decoding_message_size(MAX_MESSAGE);
-                    grpc.streaming(WriteMethod(layout), request).await
+                    grpc.streaming(
+                        service_fn(|request| write(Arc::clone(&layout), request)),
+                        request,
+                    )
+                    .await
                 }
-                "Abort" => grpc().unary(AbortMethod, request).await,
+                "Abort" => grpc().unary(service_fn(abort), request).await,
                 _ => Status::unimplemented("only exports are supported").into_http(),
             })
         })
@@ -134,56 +143,35 @@ where
 }
 
 /// Returns the size of a blob, or an error if the layout lacks it.
-struct InfoMethod(Arc<OciLayout>);
-
-impl UnaryService<InfoRequest> for InfoMethod {
-    type Response = InfoResponse;
-    type Future = Ready<Result<Response<InfoResponse>, Status>>;
-
-    fn call(&mut self, request: Request<InfoRequest>) -> Self::Future {
-        let digest = request.into_inner().digest;
-        let size = parse(&digest).map(|parsed| self.0.size(&parsed));
-        ready(size.and_then(|size| {
-            let size = size.ok_or_else(|| Status::not_found(digest.clone()))?;
-            let size = i64::try_from(size).unwrap_or(i64::MAX);
-            Ok(Response::new(InfoResponse { info: Some(Info { digest, size }) }))
-        }))
-    }
-}
-
-/// Aborts a write. The end of its stream has already deleted the blob.
-struct AbortMethod;
-
-impl UnaryService<Empty> for AbortMethod {
-    type Response = Empty;
-    type Future = Ready<Result<Response<Empty>, Status>>;
-
-    fn call(&mut self, _: Request<Empty>) -> Self::Future {
-        ready(Ok(Response::new(Empty {})))
-    }
+async fn info(
+    layout: Arc<OciLayout>,
+    request: Request<InfoRequest>,
+) -> Result<Response<InfoResponse>, Status> {
+    let digest = request.into_inner().digest;
+    let size = layout.size(&parse(&digest)?).ok_or_else(|| Status::not_found(digest.clone()))?;
+    let size = i64::try_from(size).unwrap_or(i64::MAX);
+    Ok(Response::new(InfoResponse { info: Some(Info { digest, size }) }))
 }
 
 /// Receives one blob as a stream of messages.
-struct WriteMethod(Arc<OciLayout>);
+async fn write(
+    layout: Arc<OciLayout>,
+    request: Request<Streaming<WriteRequest>>,
+) -> Result<Response<Messages<WriteResponse>>, Status> {
+    let (answers, receiver) = mpsc::channel(1);
+    let requests = request.into_inner();
+    tokio::spawn(async move {
+        if let Err(status) = receive(&layout, requests, &answers).await {
+            // Sending fails after the build was cancelled.
+            let _ = answers.send(Err(status)).await;
+        }
+    });
+    Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+}
 
-impl StreamingService<WriteRequest> for WriteMethod {
-    type Response = WriteResponse;
-    type ResponseStream = Messages<WriteResponse>;
-    type Future = Ready<Result<Response<Self::ResponseStream>, Status>>;
-
-    fn call(&mut self, request: Request<Streaming<WriteRequest>>) -> Self::Future {
-        let (answers, receiver) = mpsc::channel(1);
-        let layout = Arc::clone(&self.0);
-        let requests = request.into_inner();
-        tokio::spawn(async move {
-            if let Err(status) = receive(&layout, requests, &answers).await {
-                // Sending fails after the build was cancelled.
-                let _gone = answers.send(Err(status)).await;
-            }
-        });
-        let answers: Self::ResponseStream = Box::pin(ReceiverStream::new(receiver));
-        ready(Ok(Response::new(answers)))
-    }
+/// Aborts a write. The end of its stream has already deleted the blob.
+async fn abort(_: Request<Empty>) -> Result<Response<Empty>, Status> {
+    Ok(Response::new(Empty {}))
 }
 
 type Answers = mpsc::Sender<Result<WriteResponse, Status>>;

@@ -133,7 +133,6 @@ impl auth_server::Auth for Auth {
 /// The archives of build contexts by id.
 pub(super) type Uploads = Arc<Mutex<HashMap<String, Bytes>>>;
 
-/// Serves build contexts.
 pub(super) struct Upload(pub(super) Uploads);
 
 #[tonic::async_trait]
