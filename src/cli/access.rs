@@ -97,15 +97,11 @@ impl Explain for AccessError {
     }
 }
 
-/// Where a credential was found, as people write it, beside the registry's host.
+/// Describes the source of a credential, beside the registry's host.
 fn source(source: &CredentialSource, home: Option<&Path>) -> String {
     match source {
-        CredentialSource::DockerConfig(path) => {
-            let below = home.and_then(|home| path.strip_prefix(home).ok());
-            below.map_or_else(|| source.to_string(), |below| format!("~/{}", below.display()))
-        }
         CredentialSource::Matrix { method, .. } => format!("[registries.\"…\"] {method}"),
-        _ => source.to_string(),
+        _ => source.describe(home),
     }
 }
 
@@ -215,13 +211,20 @@ mod tests {
     #[test]
     fn sources_are_written_as_people_write_them() {
         let home = Some(Path::new("/home/me"));
-        let stored = |path: &str| source(&CredentialSource::DockerConfig(path.into()), home);
-        assert_eq!(stored("/home/me/.docker/config.json"), "~/.docker/config.json");
-        assert_eq!(stored("/etc/docker/config.json"), "/etc/docker/config.json");
+        let docker = |path: &str, helper: Option<&str>| {
+            let (config, helper) = (path.into(), helper.map(str::to_owned));
+            source(&CredentialSource::Docker { config, helper }, home)
+        };
+        let own = "/home/me/.docker/config.json";
+        assert_eq!(docker(own, None), "docker config ~/.docker/config.json");
+        assert_eq!(
+            docker("/etc/config.json", Some("ecr-login")),
+            "docker config /etc/config.json, helper `ecr-login`"
+        );
         let matrix = CredentialSource::Matrix { host: "gcr.io".to_owned(), method: "BASIC" };
         assert_eq!(source(&matrix, home), "[registries.\"…\"] BASIC");
         let variable = CredentialSource::Variable("DOCKER_REGISTRY_ghcr.io".to_owned());
-        assert_eq!(source(&variable, home), "DOCKER_REGISTRY_ghcr.io");
+        assert_eq!(source(&variable, home), "environment variable `DOCKER_REGISTRY_ghcr.io`");
     }
 
     #[test]

@@ -23,8 +23,13 @@ const MODEL: &str = "is the model's own, which Truss puts on top of a base image
 const RESERVED: [&str; 4] = ["PORT", "HOST", "HOSTNAME", "PATH"];
 
 /// The ways to log in that basegen has under the same names.
-const METHODS: [AuthMethodName; 3] =
-    [AuthMethodName::AwsIam, AuthMethodName::GcpServiceAccountJson, AuthMethodName::RegistrySecret];
+const METHODS: [AuthMethodName; 5] = [
+    AuthMethodName::AwsIam,
+    AuthMethodName::AwsOidc,
+    AuthMethodName::GcpServiceAccountJson,
+    AuthMethodName::GcpOidc,
+    AuthMethodName::RegistrySecret,
+];
 
 /// Reads the entries of a configuration.
 pub(super) fn read(table: &[(Key, Node)], wish: &mut Wish) {
@@ -321,7 +326,7 @@ impl Reader<'_> {
             found.and_then(|(_, node)| node.text()).unwrap_or_default()
         };
         let host = registry_host(value("registry"));
-        let method = method(value("auth_method"), host, value("secret_name"));
+        let method = method(value("auth_method"), host, value);
         let host = host.unwrap_or_default();
         let mut keys = Vec::new();
         for (entry, node) in entries {
@@ -365,19 +370,28 @@ impl Reader<'_> {
     }
 }
 
-/// How to log in to the registry at `host`, or why basegen does not.
-fn method(name: &str, host: Option<&str>, secret: &str) -> Result<AuthMethodName, &'static str> {
+/// Returns the method of the login at `host`, or why basegen does not support it.
+fn method<'a>(
+    name: &str,
+    host: Option<&str>,
+    value: impl Fn(&str) -> &'a str,
+) -> Result<AuthMethodName, &'static str> {
+    let lacks = |key: &str| refuse_credential(key, value(key)).is_some();
     // Truss takes small letters, too.
     let name = name.to_ascii_uppercase();
     match METHODS.into_iter().find(|method| method.name() == name) {
         None => Err("basegen does not log in this way: docs/registries.md has its ways"),
         Some(_) if host.is_none() => Err("`registry` is no registry's host"),
-        Some(AuthMethodName::RegistrySecret)
-            if refuse_credential("secret_name", secret).is_some() =>
+        Some(AuthMethodName::RegistrySecret) if lacks("secret_name") => Err(
+            "`secret_name` names no secret; without it, basegen looks for `DOCKER_REGISTRY_<host>`",
+        ),
+        Some(AuthMethodName::AwsOidc) if lacks("aws_oidc_role_arn") => {
+            Err("`aws_oidc_role_arn` is the ARN of no role")
+        }
+        Some(AuthMethodName::GcpOidc)
+            if lacks("gcp_oidc_service_account") || lacks("gcp_oidc_workload_id_provider") =>
         {
-            Err(
-                "`secret_name` names no secret; without it, basegen looks for `DOCKER_REGISTRY_<host>`",
-            )
+            Err("`gcp_oidc_service_account` or `gcp_oidc_workload_id_provider` is invalid")
         }
         Some(method) => Ok(method),
     }
@@ -393,7 +407,7 @@ fn login_key<'n>(
     match name {
         "registry" => Ok(text),
         "auth_method" => Ok(method.name()),
-        "secret_name" | "aws_access_key_id_secret_name" | "aws_secret_access_key_secret_name" => {
+        _ if METHODS.iter().any(|method| method.keys().contains(&name)) => {
             if !method.keys().contains(&name) {
                 Err("this `auth_method` does not need it")
             } else if refuse_credential(name, text).is_some() {

@@ -53,6 +53,15 @@ pub struct RegistryTable {
     pub aws_session_token_secret_name: Option<Spanned<String>>,
     /// For `AWS_IAM`: the region. Default: the region in the host.
     pub aws_region: Option<Spanned<String>>,
+    /// For `AWS_OIDC`: the ARN of the role to assume.
+    pub aws_oidc_role_arn: Option<Spanned<String>>,
+    /// For `AWS_OIDC`: the region. Default: the region in the host.
+    pub aws_oidc_region: Option<Spanned<String>>,
+    /// For `GCP_OIDC`: the e-mail address of the service account.
+    pub gcp_oidc_service_account: Option<Spanned<String>>,
+    /// For `GCP_OIDC`: the workload identity provider, as
+    /// `projects/<number>/locations/global/workloadIdentityPools/<pool>/providers/<provider>`.
+    pub gcp_oidc_workload_id_provider: Option<Spanned<String>>,
     /// Whether to connect without TLS. Default: `true` for registries on this machine, `false` for
     /// all others.
     pub plain_http: Option<bool>,
@@ -75,8 +84,12 @@ pub type Registries = IndexMap<Spanned<String>, Spanned<RegistryTable>>;
 pub enum AuthMethodName {
     /// A password that Amazon ECR issues for the keys of an IAM user.
     AwsIam,
+    /// A password that Amazon ECR issues for the identity token of a job of GitHub Actions, or of a pod.
+    AwsOidc,
     /// The JSON key of a service account, for Google Artifact Registry and Container Registry.
     GcpServiceAccountJson,
+    /// An access token that Google issues for the identity token of a job of GitHub Actions.
+    GcpOidc,
     /// An access token, for Google's registries unless `username` names another user.
     AccessToken,
     /// A user and a password.
@@ -97,6 +110,16 @@ pub enum AuthMethod {
         session_token: String,
         /// Required where the registry's host does not contain it.
         region: Option<String>,
+    },
+    /// Amazon ECR issues a password for the role that an identity token (OIDC) can assume.
+    AwsOidc {
+        role_arn: String,
+        region: Option<String>,
+    },
+    /// Google issues an access token of the service account for an identity token (OIDC).
+    GcpOidc {
+        service_account: String,
+        provider: String,
     },
     /// The password is the JSON key of a Google service account.
     GcpServiceAccountJson {
@@ -120,7 +143,7 @@ pub enum AuthMethod {
 /// The connection settings and the authentication of a registry.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RegistrySettings {
-    pub auth: Option<AuthMethod>,
+    pub auth: Option<Spanned<AuthMethod>>,
     /// The variables that contain its credentials, with their locations in the file.
     pub variables: Vec<(String, Span)>,
     /// Whether to connect without TLS, if the matrix sets it.
@@ -138,6 +161,8 @@ impl AuthMethodName {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::AwsIam => "AWS_IAM",
+            Self::AwsOidc => "AWS_OIDC",
+            Self::GcpOidc => "GCP_OIDC",
             Self::GcpServiceAccountJson => "GCP_SERVICE_ACCOUNT_JSON",
             Self::AccessToken => "ACCESS_TOKEN",
             Self::Basic => "BASIC",
@@ -154,6 +179,8 @@ impl AuthMethodName {
                 "aws_session_token_secret_name",
                 "aws_region",
             ],
+            Self::AwsOidc => &["aws_oidc_role_arn", "aws_oidc_region"],
+            Self::GcpOidc => &["gcp_oidc_service_account", "gcp_oidc_workload_id_provider"],
             Self::GcpServiceAccountJson | Self::RegistrySecret => &["secret_name"],
             Self::AccessToken => &["secret_name", "username"],
             Self::Basic => &["username", "password_secret_name"],
@@ -165,6 +192,8 @@ impl AuthMethod {
     fn file_name(&self) -> AuthMethodName {
         match self {
             Self::AwsIam { .. } => AuthMethodName::AwsIam,
+            Self::AwsOidc { .. } => AuthMethodName::AwsOidc,
+            Self::GcpOidc { .. } => AuthMethodName::GcpOidc,
             Self::GcpServiceAccountJson { .. } => AuthMethodName::GcpServiceAccountJson,
             Self::AccessToken { .. } => AuthMethodName::AccessToken,
             Self::Basic { .. } => AuthMethodName::Basic,
@@ -181,7 +210,7 @@ impl AuthMethod {
 
 impl RegistryTable {
     /// Returns the keys that depend on `auth_method`, with their values.
-    fn credentials(&self) -> [(&'static str, Option<&Spanned<String>>); 7] {
+    fn credentials(&self) -> [(&'static str, Option<&Spanned<String>>); 11] {
         [
             ("secret_name", self.secret_name.as_ref()),
             ("username", self.username.as_ref()),
@@ -190,6 +219,10 @@ impl RegistryTable {
             ("aws_secret_access_key_secret_name", self.aws_secret_access_key_secret_name.as_ref()),
             ("aws_session_token_secret_name", self.aws_session_token_secret_name.as_ref()),
             ("aws_region", self.aws_region.as_ref()),
+            ("aws_oidc_role_arn", self.aws_oidc_role_arn.as_ref()),
+            ("aws_oidc_region", self.aws_oidc_region.as_ref()),
+            ("gcp_oidc_service_account", self.gcp_oidc_service_account.as_ref()),
+            ("gcp_oidc_workload_id_provider", self.gcp_oidc_workload_id_provider.as_ref()),
         ]
     }
 
@@ -235,7 +268,9 @@ impl Checker<'_> {
             }
             let table = table.get_ref();
             self.check_variables(table);
-            let auth = self.auth(table);
+            let method = self.auth(table);
+            let spanned = |method| Some(Spanned::new(table.auth_method.as_ref()?.span(), method));
+            let auth = method.and_then(spanned);
             self.check_limits(table);
             let settings = RegistrySettings {
                 auth,
@@ -266,7 +301,7 @@ impl Checker<'_> {
     fn check_variables(&mut self, table: &RegistryTable) {
         for (key, value) in table.credentials() {
             let Some(value) = value else { continue };
-            if secrets::looks_like_secret(value) {
+            if may_be_secret(key, value) {
                 let help = if key.ends_with("secret_name") {
                     "put the secret into an environment variable, and write its name here"
                 } else {
@@ -325,6 +360,14 @@ impl Checker<'_> {
                 session_token: value("aws_session_token_secret_name"),
                 region: set("aws_region"),
             },
+            AuthMethodName::AwsOidc => AuthMethod::AwsOidc {
+                role_arn: value("aws_oidc_role_arn"),
+                region: set("aws_oidc_region"),
+            },
+            AuthMethodName::GcpOidc => AuthMethod::GcpOidc {
+                service_account: value("gcp_oidc_service_account"),
+                provider: value("gcp_oidc_workload_id_provider"),
+            },
             AuthMethodName::GcpServiceAccountJson => {
                 AuthMethod::GcpServiceAccountJson { variable: value("secret_name") }
             }
@@ -370,11 +413,64 @@ pub(crate) fn registry_host(name: &str) -> Option<&str> {
 /// Returns why `value` is not valid for one of the [`AuthMethodName::keys`], if so.
 pub(crate) fn refuse_credential(key: &str, value: &str) -> Option<&'static str> {
     match key {
-        _ if secrets::looks_like_secret(value) => Some("it looks like a secret itself"),
+        _ if may_be_secret(key, value) => Some("it looks like a secret itself"),
         "username" => refuse_username(value),
-        "aws_region" => refuse_region(value),
+        "aws_region" | "aws_oidc_region" => refuse_region(value),
+        "aws_oidc_role_arn" => refuse_role(value),
+        "gcp_oidc_service_account" => refuse_service_account(value),
+        "gcp_oidc_workload_id_provider" => refuse_provider(value),
         _ => refuse_variable_name(value),
     }
+}
+
+/// Returns true if `value` looks like a secret. The keys of OIDC have forms that no secret has.
+fn may_be_secret(key: &str, value: &str) -> bool {
+    !key.contains("_oidc_") && secrets::looks_like_secret(value)
+}
+
+fn refuse_role(arn: &str) -> Option<&'static str> {
+    let parts: Vec<&str> = arn.split(':').collect();
+    let is_role = match parts[..] {
+        ["arn", partition, "iam", "", account, role] => {
+            partition.starts_with("aws")
+                && account.len() == 12
+                && account.bytes().all(|byte| byte.is_ascii_digit())
+                && role.strip_prefix("role/").is_some_and(|name| is_name(name, "+=,.@-_/"))
+        }
+        _ => false,
+    };
+    (!is_role).then_some("such as `arn:aws:iam::123456789012:role/publisher`")
+}
+
+fn refuse_service_account(address: &str) -> Option<&'static str> {
+    let account = address.strip_suffix(".gserviceaccount.com");
+    let parts = account.and_then(|account| account.split_once('@'));
+    let is_account = parts.is_some_and(|(name, rest)| is_name(name, "-.") && is_name(rest, "-."));
+    (!is_account).then_some("such as `publisher@project.iam.gserviceaccount.com`")
+}
+
+fn refuse_provider(provider: &str) -> Option<&'static str> {
+    let parts: Vec<&str> = provider.split('/').collect();
+    let is_provider = match parts[..] {
+        [
+            "projects",
+            number,
+            "locations",
+            place,
+            "workloadIdentityPools",
+            pool,
+            "providers",
+            name,
+        ] => [number, place, pool, name].iter().all(|part| is_name(part, "-")),
+        _ => false,
+    };
+    (!is_provider).then_some(
+        "such as `projects/123/locations/global/workloadIdentityPools/pool/providers/github`",
+    )
+}
+
+fn is_name(text: &str, punctuation: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || punctuation.contains(c))
 }
 
 /// Returns why `name` is not a valid environment variable, if so. Names of platforms contain dashes and dots, and those

@@ -1,6 +1,6 @@
 //! Refuses a matrix that sends a well-known token to a host that is not its owner's.
 
-use crate::matrix::{Diagnostic, Matrix, SourceError};
+use crate::matrix::{AuthMethod, Diagnostic, Matrix, SourceError};
 use crate::registry::{NamedHosts, Owner};
 
 use super::Variables;
@@ -21,7 +21,19 @@ pub(crate) fn check_registries(matrix: &Matrix, named: &NamedHosts) -> Result<()
             )
         })
     });
-    refuse(matrix, diagnostics.collect())
+    let methods = matrix.registries.iter().filter_map(|(host, settings)| {
+        let method = settings.auth.as_ref()?;
+        let owner = match method.get_ref() {
+            AuthMethod::AwsOidc { .. } => Owner::Aws,
+            AuthMethod::GcpOidc { .. } => Owner::Google,
+            _ => return None,
+        };
+        (!owner.admits("", host, named)).then(|| {
+            let message = format!("`{}` is not for `{host}`", method.get_ref().name());
+            Diagnostic::new(method.span(), message, format!("it is for {}", owner.hosts()))
+        })
+    });
+    refuse(matrix, diagnostics.chain(methods).collect())
 }
 
 /// Checks the variables that `[pull_request]` names, whose values go to `api_host`.

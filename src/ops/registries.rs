@@ -10,8 +10,8 @@ use crate::files::{self, Access, MAX_TEXT, ReadError};
 use crate::image::{Digest, Reference};
 use crate::matrix::{Matrix, RegistrySettings};
 use crate::registry::{
-    AWS_VARIABLES, CredentialSources, Credentials, DockerConfig, HostOptions, Network, PlainHttp,
-    Registries, RegistryError, RegistryOptions, RetryPolicy, Timeouts, VARIABLE_PREFIX, Variables,
+    CREDENTIAL_VARIABLES, CredentialSources, Credentials, DockerConfig, HostOptions, Network,
+    PlainHttp, Registries, RegistryError, RegistryOptions, RetryPolicy, Timeouts, Variables,
     shell_safe,
 };
 
@@ -91,8 +91,8 @@ fn certificates(path: &Path) -> Result<Vec<u8>, CertificatesError> {
 /// All that credentials are looked for in.
 fn sources(matrix: &Matrix, settings: &Settings) -> Result<CredentialSources, Report> {
     let methods = matrix.registries.iter();
-    let methods =
-        methods.filter_map(|(host, settings)| Some((host.clone(), settings.auth.clone()?)));
+    let methods = methods
+        .filter_map(|(host, settings)| Some((host.clone(), settings.auth.clone()?.into_inner())));
     Ok(CredentialSources {
         variables: variables(matrix, &settings.variables),
         methods: methods.collect(),
@@ -113,11 +113,11 @@ fn sources(matrix: &Matrix, settings: &Settings) -> Result<CredentialSources, Re
     })
 }
 
-/// The variables that may hold credentials, and no others.
+/// Returns the variables that may contain credentials, and no others.
 fn variables(matrix: &Matrix, set: &super::Variables) -> Variables {
-    let of_registries = set.names(VARIABLE_PREFIX).map(str::to_owned);
+    let usual = CREDENTIAL_VARIABLES.iter().flat_map(|prefix| set.names(prefix));
     let of_methods = matrix.registries.values().flat_map(|settings| &settings.variables);
     let of_methods = of_methods.flat_map(|(name, _)| [name.clone(), shell_safe(name)]);
-    let names = of_registries.chain(of_methods).chain(AWS_VARIABLES.map(str::to_owned));
+    let names = usual.map(str::to_owned).chain(of_methods);
     names.filter_map(|name| set.secret(&name).map(|value| (name, value))).collect()
 }

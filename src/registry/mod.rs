@@ -36,10 +36,12 @@ mod upload;
 
 pub use access::Access;
 pub use client::Registries;
+pub(crate) use credentials::sign_jwt;
 pub use credentials::{
-    AWS_VARIABLES, Concealer, Credential, CredentialSource, CredentialSources, Credentials,
-    CredentialsError, DockerConfig, EcrProblem, Found, NamedHosts, Network, Owner, PairProblem,
-    PlainHttp, VARIABLE_PREFIX, VariableProblem, Variables, conceal, plain_http_hint, shell_safe,
+    CREDENTIAL_VARIABLES, CloudProblem, Concealer, Credential, CredentialSource, CredentialSources,
+    Credentials, CredentialsError, DockerConfig, Found, HelperProblem, NamedHosts, Network, Owner,
+    PairProblem, PlainHttp, VARIABLE_PREFIX, VariableProblem, Variables, conceal, plain_http_hint,
+    shell_safe,
 };
 pub use error::{RegistryError, RegistryErrorKind};
 pub use manifest::{Manifest, Name, Needs};

@@ -4,6 +4,7 @@
 mod harness;
 
 mod access;
+mod cloud_credentials;
 mod connections;
 mod credentials;
 mod invalid_responses;

@@ -4,13 +4,11 @@ use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use ring::rand::SystemRandom;
-use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
-use rustls::pki_types::PrivateKeyDer;
-use rustls::pki_types::pem::PemObject as _;
+use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
+
+use crate::registry::sign_jwt;
 
 /// How requests to GitHub are authenticated.
 #[derive(Clone)]
@@ -52,9 +50,6 @@ impl Access {
 
 /// Creates the token of an App: a [JWT] that is valid for eight minutes.
 ///
-/// It is signed with ring, which TLS uses already. octocrab signs with the `rsa` crate, which has an
-/// open advisory (RUSTSEC-2023-0071), or with a second TLS provider.
-///
 /// [JWT]: https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/generating-a-json-web-token-jwt-for-a-github-app
 pub(super) fn app_token(
     id: &str,
@@ -64,25 +59,7 @@ pub(super) fn app_token(
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     // Issued a minute early, because clocks differ. GitHub allows ten minutes.
     let claims = json!({ "iat": now.saturating_sub(60), "exp": now + 480, "iss": id });
-    let part = |value: &serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    let signed = format!("{}.{}", part(&json!({ "alg": "RS256", "typ": "JWT" })), part(&claims));
-    let pair = key_pair(key)?;
-    let mut signature = vec![0; pair.public().modulus_len()];
-    pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature)
-        .map_err(|_| "the private key of the App cannot sign".to_owned())?;
-    Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)).into())
-}
-
-fn key_pair(key: &SecretString) -> Result<RsaKeyPair, String> {
-    let refused = "the private key of the App is not an RSA key in PEM format".to_owned();
-    let der = PrivateKeyDer::from_pem_slice(pem(key).as_bytes()).map_err(|_| refused.clone())?;
-    let pair = match &der {
-        PrivateKeyDer::Pkcs1(der) => RsaKeyPair::from_der(der.secret_pkcs1_der()),
-        PrivateKeyDer::Pkcs8(der) => RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()),
-        _ => return Err(refused),
-    };
-    // The message of ring does not quote the key.
-    pair.map_err(|error| format!("the private key of the App is invalid: {error}"))
+    sign_jwt(&claims, &pem(key)).map_err(|problem| format!("the private key of the App {problem}"))
 }
 
 /// Returns the key in PEM format.

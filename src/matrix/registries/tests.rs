@@ -63,7 +63,7 @@ concurrency = 2
 requests_per_second = 0.5
 "#,
     );
-    let auth = |host: &str| matrix.registries[host].auth.clone();
+    let auth = |host: &str| matrix.registries[host].auth.clone().map(Spanned::into_inner);
     assert_eq!(
         auth("123456789012.dkr.ecr.eu-west-1.amazonaws.com"),
         Some(AuthMethod::AwsIam {
@@ -118,7 +118,7 @@ requests_per_second = 0
 
 #[test]
 fn unknown_methods_list_the_known_ones() {
-    insta::assert_snapshot!(error("[registries.\"ghcr.io\"]\nauth_method = \"AWS_OIDC\"\n"));
+    insta::assert_snapshot!(error("[registries.\"ghcr.io\"]\nauth_method = \"AWS_SSO\"\n"));
 }
 
 #[test]

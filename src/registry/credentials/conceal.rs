@@ -1,3 +1,5 @@
+//! Redacts secrets in text, in every encoding in which a server or a build step may repeat them.
+
 use std::ops::Range;
 
 use base64::Engine as _;
@@ -6,14 +8,14 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::Credential;
 
-/// Shorter secrets are not looked for: they are in every other word, and protect nothing.
+/// Shorter secrets, in bytes, are not redacted: every other word contains them.
 const SHORTEST: usize = 6;
 
-/// What stands in place of a secret.
+/// The replacement of a secret.
 const STARS: &str = "***";
 
-/// Secrets in every form in which a text may repeat them: as they are, line by line, and encoded for URLs,
-/// for JSON and in base64, also as a part of a longer text in base64.
+/// Redacts secrets as a whole and line by line, as they are and encoded for URLs, for JSON and in base64, even
+/// within a longer text in base64.
 #[derive(Default)]
 pub struct Concealer {
     forms: Vec<SecretString>,
@@ -34,8 +36,8 @@ impl Concealer {
         }
     }
 
-    /// Returns `text` with stars in place of every secret; `None` where it contains none. Secrets that
-    /// overlap are replaced together, and no part of one is left.
+    /// Redacts secrets. Returns `None` if `text` contains none. Secrets that overlap are replaced together, so
+    /// that no part of one remains.
     #[must_use]
     pub fn conceal(&self, text: &str) -> Option<String> {
         let mut found: Vec<Range<usize>> = Vec::new();
@@ -65,7 +67,7 @@ impl Concealer {
     }
 }
 
-/// `text` with stars in place of each of `secrets`; `None` where it contains none of them.
+/// Redacts `secrets`. Returns `None` if `text` contains none of them.
 #[must_use]
 pub fn conceal(secrets: &[SecretString], text: &str) -> Option<String> {
     let mut concealer = Concealer::default();
@@ -111,7 +113,7 @@ fn text_with_lower_hex(text: &str) -> String {
 }
 
 impl Credential {
-    /// All of it that nobody else may know, also as it travels.
+    /// Returns the secret as it is and as it is sent.
     pub(super) fn secrets(&self) -> Vec<SecretString> {
         match self {
             Self::Password { username, password } => {

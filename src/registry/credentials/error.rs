@@ -2,26 +2,22 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use super::ecr::EcrProblem;
+use super::cloud::CloudProblem;
+use super::keychain::{CredentialSource, Host};
 use super::pair::PairProblem;
 use super::plain_http::plain_http_hint;
 use super::variables::VariableProblem;
 use crate::error::{ExitCode, Explain};
 
-/// Why the credentials of a registry could not be had.
-///
-/// None of these ever holds what a file, a variable, a helper or a cloud said where a secret
-/// was expected.
+/// Why the credentials of a registry are not available. Never contains what a file, a variable, a helper or
+/// a cloud returned where a secret was expected.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialsError {
-    /// The configuration is there and cannot be read.
     #[error("failed to read Docker's credentials")]
     Read(#[source] std::io::Error),
-    /// The configuration is not what Docker writes.
-    // serde's own message is left out: it quotes the values that it did not expect.
+    // serde's message is left out: it quotes values.
     #[error("`{}` is not a Docker configuration: line {line}, column {column}", path.display())]
     Parse {
-        /// The file.
         path: PathBuf,
         /// The line, from 1.
         line: usize,
@@ -30,133 +26,70 @@ pub enum CredentialsError {
     },
     /// An entry of `auths` that cannot be decoded.
     #[error("the credentials of `{host}` in `{}` cannot be used: `auth` {problem}", path.display())]
-    Auth {
-        /// The file.
-        path: PathBuf,
-        /// The registry.
-        host: String,
-        /// What is wrong.
-        problem: PairProblem,
-    },
-    /// A variable that is not base64 of `user:password`.
+    Auth { path: PathBuf, host: String, problem: PairProblem },
+    /// A variable that contains no credential.
     #[error("the credentials of `{host}` cannot be used: the variable `{variable}` {problem}")]
-    Pair {
-        /// The variable.
-        variable: String,
-        /// The registry.
-        host: String,
-        /// What is wrong.
-        problem: PairProblem,
-    },
-    /// A variable that the matrix names and that gives nothing.
-    #[error(
-        "the credentials of `{host}` are to come from the variable `{variable}`, which {problem}"
-    )]
-    Variable {
-        /// The variable, as the matrix names it.
-        variable: String,
-        /// The registry.
-        host: String,
-        /// What is wrong.
-        problem: VariableProblem,
-    },
-    /// Variables that disagree.
+    Variable { variable: String, host: String, problem: VariableProblem },
     #[error(
         "the variables {} all name the registry `{host}`, and hold different credentials",
         list(variables)
     )]
-    Ambiguous {
-        /// The variables.
-        variables: Vec<String>,
-        /// The registry.
-        host: String,
-    },
-    /// A variable in whose spelling two registries look alike.
+    Ambiguous { variables: Vec<String>, host: String },
+    /// Two registries share the shell-safe spelling of a variable.
     #[error("the variable `{variable}` may mean `{}` or `{}`", hosts[0], hosts[1])]
-    Shared {
-        /// The variable.
-        variable: String,
-        /// The registries.
-        hosts: [String; 2],
-    },
-    /// A variable that holds no service account's key.
-    #[error("the credentials of `{host}` cannot be used: the variable `{variable}` {problem}")]
-    ServiceAccount {
-        /// The variable.
-        variable: String,
-        /// The registry.
+    Shared { variable: String, hosts: [String; 2] },
+    /// A cloud issued no password.
+    #[error("failed to get a password for `{host}` from {cloud}")]
+    Cloud {
+        cloud: &'static str,
         host: String,
-        /// What is wrong.
-        problem: &'static str,
-    },
-    /// AWS gave no password for its registry.
-    #[error("AWS gave no password for `{host}`")]
-    Ecr {
-        /// The registry.
-        host: String,
-        /// Why not.
         #[source]
-        problem: EcrProblem,
+        problem: CloudProblem,
     },
-    /// The credentials would travel in the clear.
     #[error("the credentials of `{host}` from {origin} are not sent over plain HTTP")]
-    PlainHttp {
-        /// The registry.
-        host: String,
-        /// Where they were found.
-        origin: super::CredentialSource,
-    },
-    /// A helper that is not installed.
-    #[error("the credential helper `{helper}` for `{host}` is not installed")]
-    HelperMissing {
-        /// The program.
-        helper: String,
-        /// The registry.
-        host: String,
-    },
-    /// A helper that did not answer.
-    #[error("the credential helper `{helper}` did not answer for `{host}` within {}s", limit.as_secs())]
-    HelperTimeout {
-        /// The program.
-        helper: String,
-        /// The registry.
-        host: String,
-        /// How long it was given.
-        limit: Duration,
-    },
-    /// A helper that failed.
-    #[error("the credential helper `{helper}` failed for `{host}` ({status})")]
-    HelperFailed {
-        /// The program.
-        helper: String,
-        /// The registry.
-        host: String,
-        /// How it ended.
-        status: ExitStatus,
-    },
-    /// A helper that could not be run or did not answer in its protocol.
+    PlainHttp { host: String, origin: CredentialSource },
     #[error("the credential helper `{helper}` for `{host}` {problem}")]
-    HelperProtocol {
-        /// The program.
-        helper: String,
-        /// The registry.
-        host: String,
-        /// What it did.
-        problem: &'static str,
-    },
+    Helper { helper: String, host: String, problem: HelperProblem },
+}
+
+/// How a credential helper failed. Never contains its output.
+#[derive(Debug, thiserror::Error)]
+pub enum HelperProblem {
+    #[error("is not installed")]
+    NotInstalled,
+    #[error("could not be run")]
+    NotExecutable,
+    #[error("did not answer within {}s", .0.as_secs())]
+    Timeout(Duration),
+    #[error("failed ({0})")]
+    Failed(ExitStatus),
+    #[error("did not answer with credentials")]
+    Protocol,
 }
 
 impl CredentialsError {
-    /// Whether a later attempt may succeed with nothing changed on this side.
+    pub(super) fn variable(variable: String, host: &str, problem: VariableProblem) -> Self {
+        Self::Variable { variable, host: host.to_owned(), problem }
+    }
+
+    pub(super) fn cloud(cloud: &'static str, host: &str, problem: CloudProblem) -> Self {
+        Self::Cloud { cloud, host: host.to_owned(), problem }
+    }
+
+    pub(super) fn plain_http(host: Host<'_>, origin: CredentialSource) -> Self {
+        Self::PlainHttp { host: host.name.to_owned(), origin }
+    }
+
+    /// Returns true if a later attempt may succeed with nothing changed on this side.
     pub(super) fn is_temporary(&self) -> bool {
-        matches!(self, Self::Ecr { problem, .. } if problem.is_temporary())
+        matches!(self, Self::Cloud { problem, .. } if problem.is_temporary())
     }
 }
 
 impl Explain for CredentialsError {
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Ecr { .. } => ExitCode::Registry,
+            Self::Cloud { .. } => ExitCode::Registry,
             Self::PlainHttp { .. } => ExitCode::Matrix,
             _ => ExitCode::Failure,
         }
@@ -169,33 +102,34 @@ impl Explain for CredentialsError {
                 "correct the file, or name another folder with DOCKER_CONFIG".to_owned()
             }
             Self::Auth { host, .. } => format!("log in again: `docker login {host}`"),
-            Self::Pair { .. } => {
-                "it holds base64 of `user:password`: `echo -n 'user:password' | base64`".to_owned()
-            }
-            Self::Variable { host, problem: VariableProblem::NotText, .. } => {
-                format!("see `[registries.\"{host}\"]` in the matrix file")
-            }
-            Self::Variable { host, .. } => {
-                format!("set it, or say another one in `[registries.\"{host}\"]`")
-            }
+            Self::Variable { host, problem, .. } => match problem {
+                VariableProblem::Pair(_) => {
+                    "it holds base64 of `user:password`: `echo -n 'user:password' | base64`"
+                        .to_owned()
+                }
+                VariableProblem::ServiceAccount(_) => {
+                    "it holds the JSON that Google issued for the key, all of it".to_owned()
+                }
+                VariableProblem::NotText => {
+                    format!("see `[registries.\"{host}\"]` in the matrix file")
+                }
+                VariableProblem::NotSet | VariableProblem::Empty => {
+                    format!("set it, or name another one in `[registries.\"{host}\"]`")
+                }
+            },
             Self::Ambiguous { .. } => "unset all but one of them".to_owned(),
             Self::Shared { hosts: [host, _], .. } => format!(
                 "write the registry's name as it is: \
                  `env 'DOCKER_REGISTRY_{host}=…' basegen …`"
             ),
-            Self::ServiceAccount { .. } => {
-                "it holds the JSON that Google gave out for the key, whole".to_owned()
-            }
-            Self::Ecr { problem, .. } => return problem.hint(),
+            Self::Cloud { problem, .. } => return problem.hint(),
             Self::PlainHttp { host, .. } => plain_http_hint(host),
-            Self::HelperMissing { helper, .. } => format!(
-                "install `{helper}`, or take it out of `credsStore` and `credHelpers` in \
-                 Docker's config.json"
+            Self::Helper { helper, problem: HelperProblem::NotInstalled, .. } => format!(
+                "install `{helper}`, or remove it from `credsStore` and `credHelpers` in Docker's \
+                 config.json"
             ),
-            Self::HelperTimeout { helper, host, .. }
-            | Self::HelperFailed { helper, host, .. }
-            | Self::HelperProtocol { helper, host, .. } => {
-                format!("see what it says by itself: `echo {host} | {helper} get`")
+            Self::Helper { helper, host, .. } => {
+                format!("run it by itself to see its error: `echo {host} | {helper} get`")
             }
         })
     }

@@ -3,8 +3,8 @@
 //! [protocol]: https://github.com/docker/docker-credential-helpers#development
 
 use std::env;
-use std::ffi::OsString;
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -13,15 +13,15 @@ use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
-use super::{Credential, CredentialsError};
+use super::{Credential, CredentialsError, HelperProblem};
 
-/// The longest answer that a helper may give.
+/// The longest output that is read, in bytes.
 const MAX_ANSWER: u64 = 1 << 20;
 
-/// How helpers say that they know nothing of a registry.
+/// What helpers print that have no credential for a registry.
 const NOT_FOUND: &str = "credentials not found";
 
-/// The user's name that marks a secret as an identity token.
+/// The user name that marks a secret as an identity token.
 const TOKEN: &str = "<token>";
 
 #[derive(Deserialize)]
@@ -31,12 +31,7 @@ struct Reply {
     secret: SecretString,
 }
 
-/// The program of the helper called `name`.
-pub(super) fn program(name: &str) -> String {
-    format!("docker-credential-{name}")
-}
-
-/// The programs that keep credentials.
+/// Runs credential helpers.
 pub(super) struct Helpers {
     search_path: Option<OsString>,
     timeout: Duration,
@@ -47,53 +42,49 @@ impl Helpers {
         Self { search_path, timeout }
     }
 
-    /// Asks `docker-credential-<name>` for the credentials of `host`.
+    /// Asks `docker-credential-<name>` for the credential of `host`.
     pub(super) async fn ask(
         &self,
         name: &str,
         host: &str,
     ) -> Result<Option<Credential>, CredentialsError> {
-        let helper = program(name);
-        let program = self.find(&helper);
-        let program = program.ok_or_else(|| CredentialsError::HelperMissing {
-            helper: helper.clone(),
+        let helper = format!("docker-credential-{name}");
+        let answer = self.answer(&helper, host).await;
+        answer.map_err(|problem| CredentialsError::Helper {
+            helper,
             host: host.to_owned(),
-        })?;
-        let run = run(program, host);
-        let (status, answer) = match tokio::time::timeout(self.timeout, run).await {
-            Ok(Ok(ended)) => ended,
-            Ok(Err(_)) => return Err(protocol(helper, host, "could not be run")),
-            Err(_) => {
-                return Err(CredentialsError::HelperTimeout {
-                    helper,
-                    host: host.to_owned(),
-                    limit: self.timeout,
-                });
-            }
-        };
-        if !status.success() {
-            return if says_not_found(&answer) {
-                Ok(None)
-            } else {
-                Err(CredentialsError::HelperFailed { helper, host: host.to_owned(), status })
-            };
-        }
-        let reply: Reply = serde_json::from_slice(answer.expose_secret())
-            .map_err(|_| protocol(helper, host, "did not answer with credentials"))?;
-        Ok(credential(reply))
+            problem,
+        })
     }
 
-    /// The program on the search path; a name with a `/` is no name.
-    fn find(&self, helper: &str) -> Option<PathBuf> {
-        if helper.contains('/') {
-            return None;
+    async fn answer(&self, helper: &str, host: &str) -> Result<Option<Credential>, HelperProblem> {
+        let program = Some(helper).filter(|helper| !helper.contains('/'));
+        let program = program.and_then(|helper| find(helper, self.search_path.as_deref()));
+        let program = program.ok_or(HelperProblem::NotInstalled)?;
+        let run = run(&program, &["get"], host);
+        let (status, answer) = match tokio::time::timeout(self.timeout, run).await {
+            Ok(Ok(ended)) => ended,
+            Ok(Err(_)) => return Err(HelperProblem::NotExecutable),
+            Err(_) => return Err(HelperProblem::Timeout(self.timeout)),
+        };
+        if status.success() {
+            let reply = serde_json::from_slice(answer.expose_secret());
+            return Ok(credential(reply.map_err(|_| HelperProblem::Protocol)?));
         }
-        let folders = env::split_paths(self.search_path.as_ref()?);
-        folders
-            .filter(|folder| folder.is_absolute())
-            .map(|folder| folder.join(helper))
-            .find(|program| program.is_file())
+        if is_not_found(&answer) { Ok(None) } else { Err(HelperProblem::Failed(status)) }
     }
+}
+
+/// Returns the path of a program: as it is if it contains a `/`, or else in a folder of the search path.
+pub(super) fn find(program: &str, search_path: Option<&OsStr>) -> Option<PathBuf> {
+    if program.contains('/') {
+        return Some(program.into());
+    }
+    let folders = env::split_paths(search_path?);
+    folders
+        .filter(|folder| folder.is_absolute())
+        .map(|folder| folder.join(program))
+        .find(|program| program.is_file())
 }
 
 fn credential(reply: Reply) -> Option<Credential> {
@@ -107,30 +98,30 @@ fn credential(reply: Reply) -> Option<Credential> {
     })
 }
 
-fn protocol(helper: String, host: &str, problem: &'static str) -> CredentialsError {
-    CredentialsError::HelperProtocol { helper, host: host.to_owned(), problem }
-}
-
-fn says_not_found(answer: &SecretSlice<u8>) -> bool {
+fn is_not_found(answer: &SecretSlice<u8>) -> bool {
     let text = String::from_utf8_lossy(answer.expose_secret());
     text.trim_start().starts_with(NOT_FOUND)
 }
 
-/// Runs the helper to its end; it is killed when this future is dropped.
-async fn run(program: PathBuf, host: &str) -> std::io::Result<(ExitStatus, SecretSlice<u8>)> {
+/// Runs a program to its end and returns its output. It is killed when this future is dropped.
+pub(super) async fn run(
+    program: &Path,
+    arguments: &[&str],
+    input: &str,
+) -> std::io::Result<(ExitStatus, SecretSlice<u8>)> {
     let mut child = Command::new(program)
-        .arg("get")
+        .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .kill_on_drop(true)
         .spawn()?;
     let mut answer = Vec::new();
-    let (input, output) = (child.stdin.take(), child.stdout.take());
+    let (stdin, output) = (child.stdin.take(), child.stdout.take());
     let write = async {
-        if let Some(mut input) = input {
-            // A helper may close its input unread; what it answers is what counts.
-            let _unread = input.write_all(host.as_bytes()).await;
+        if let Some(mut stdin) = stdin {
+            // A program may close its input unread.
+            let _unread = stdin.write_all(input.as_bytes()).await;
         }
     };
     let read = async {

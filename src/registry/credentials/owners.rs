@@ -5,31 +5,24 @@
 
 use super::variables::{VARIABLE_PREFIX, names_registry, shell_safe};
 
-/// Whose token a variable holds.
+/// The service that issued the token in a variable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Owner {
-    /// Amazon Web Services.
     Aws,
-    /// Azure.
     Azure,
-    /// Docker Hub.
     DockerHub,
-    /// GitHub.
     GitHub,
-    /// GitLab.
     GitLab,
-    /// Google Cloud.
     Google,
-    /// NVIDIA's NGC.
     Ngc,
-    /// A service that has no registry of images, such as PyPI.
+    /// A service without a registry of images, such as PyPI.
     Packages,
     /// The registry in the name of a `DOCKER_REGISTRY_<host>` variable.
     Registry,
 }
 
-/// The names of variables, in the spelling of shells. A name that ends in `_` is a beginning. The first
-/// row that matches counts.
+/// The names of variables, in their shell-safe spelling. A name that ends in `_` is a prefix. The first row
+/// that matches counts.
 const VARIABLES: [(&str, Owner); 35] = [
     (VARIABLE_PREFIX, Owner::Registry),
     ("ACTIONS_", Owner::GitHub),
@@ -68,8 +61,7 @@ const VARIABLES: [(&str, Owner); 35] = [
     ("VAULT_TOKEN", Owner::Packages),
 ];
 
-/// Hosts that the environment names, which may receive the tokens of the environment too: each
-/// `host[:port]`.
+/// The hosts that the environment names, as `host[:port]`. They may receive the tokens of the environment.
 #[derive(Debug, Clone, Default)]
 pub struct NamedHosts {
     /// GitHub Enterprise Servers.
@@ -85,14 +77,13 @@ impl Owner {
     #[must_use]
     pub fn of(variable: &str) -> Option<Self> {
         let name = shell_safe(variable);
-        let matches = |known: &str| match known.ends_with('_') {
-            true => name.starts_with(known),
-            false => name == known,
+        let matches = |known: &str| {
+            if known.ends_with('_') { name.starts_with(known) } else { name == known }
         };
         VARIABLES.iter().find(|(known, _)| matches(known)).map(|(_, owner)| *owner)
     }
 
-    /// Returns true if the owner's tokens, and so that in `variable`, may be sent to `host`.
+    /// Returns true if the token in `variable`, which is the owner's, may be sent to `host`.
     #[must_use]
     pub fn admits(self, variable: &str, host: &str, named: &NamedHosts) -> bool {
         let host = host.to_ascii_lowercase();
@@ -108,7 +99,7 @@ impl Owner {
         match self {
             Self::Aws => {
                 name == "public.ecr.aws"
-                    || super::ecr::is_private_registry(name)
+                    || super::aws::EcrHost::parse(name).is_some()
                     || is_named(&named.aws)
             }
             Self::Azure => {
@@ -131,7 +122,7 @@ impl Owner {
         }
     }
 
-    /// Returns the hosts that may receive the token, for people.
+    /// Describes the hosts that may receive the token.
     #[must_use]
     pub fn hosts(self) -> &'static str {
         match self {

@@ -1,7 +1,5 @@
 //! Base64 of `user:password`, as Docker and the platforms write it.
 
-use std::fmt;
-
 use base64::Engine as _;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::{alphabet, engine};
@@ -9,40 +7,28 @@ use secrecy::{ExposeSecret as _, SecretString, zeroize::Zeroizing};
 
 use super::Credential;
 
-/// Base64 with or without its padding: some tools leave it out.
+/// Base64 with or without padding.
 const BASE64: GeneralPurpose = engine::GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// Why a text is not base64 of `user:password`. Never says what the text holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why a text is not base64 of `user:password`. Never says what the text contains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PairProblem {
-    /// It is not base64.
+    #[error("is not base64")]
     NotBase64,
-    /// It encodes no text.
+    #[error("is base64, but not of a text")]
     NotText,
-    /// It encodes a text without a colon.
+    #[error("is base64 of a text that has no colon")]
     NoColon,
-    /// There is nothing before the colon.
+    #[error("is base64 of a text that has no user before its colon")]
     NoUser,
-    /// There is nothing behind the colon.
+    #[error("is base64 of a text that has no password behind its colon")]
     NoPassword,
 }
 
-impl fmt::Display for PairProblem {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::NotBase64 => "is not base64",
-            Self::NotText => "is base64, but not of a text",
-            Self::NoColon => "is base64 of a text that has no colon",
-            Self::NoUser => "is base64 of a text that has no user before its colon",
-            Self::NoPassword => "is base64 of a text that has no password behind its colon",
-        })
-    }
-}
-
-/// The text that `encoded` is base64 of. `base64` breaks its lines, so white space is skipped.
+/// Decodes base64 of a text. White space is skipped, because the program `base64` breaks lines.
 pub(super) fn decode(encoded: &SecretString) -> Result<Zeroizing<String>, PairProblem> {
     let packed: Zeroizing<Vec<u8>> = Zeroizing::new(
         encoded.expose_secret().bytes().filter(|byte| !byte.is_ascii_whitespace()).collect(),
@@ -53,9 +39,8 @@ pub(super) fn decode(encoded: &SecretString) -> Result<Zeroizing<String>, PairPr
     Ok(Zeroizing::new(text.to_owned()))
 }
 
-/// Splits `user:password` at its first colon; the password may hold more of them.
-///
-/// One line end behind the password is not part of it: it is what `echo` adds without `-n`.
+/// Splits `user:password` at its first colon; the password may contain more colons. One line end at the end
+/// is dropped, which `echo` adds without `-n`.
 pub(super) fn split(text: &str) -> Result<Credential, PairProblem> {
     let text = text.strip_suffix('\n').unwrap_or(text);
     let text = text.strip_suffix('\r').unwrap_or(text);

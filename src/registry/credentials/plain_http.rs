@@ -1,4 +1,4 @@
-//! Which credentials may travel without TLS: those of this machine, and those that the command line allows.
+//! Which credentials may be sent without TLS: those of this machine, and those that the command line allows.
 
 use std::collections::BTreeSet;
 
@@ -31,7 +31,7 @@ impl PlainHttp {
     }
 }
 
-/// Returns the way out for a credential that would travel in the clear to `host`.
+/// Returns the hint for a credential that is not sent to `host` without TLS.
 #[must_use]
 pub fn plain_http_hint(host: &str) -> String {
     format!("use TLS, or allow it with `--allow credentials.plain-http={host}`")

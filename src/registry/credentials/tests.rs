@@ -1,11 +1,12 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::ExposeSecret;
 
+use super::cache::HELPER_ANSWER;
 use super::*;
 use crate::error::{Explain as _, one_line};
 use crate::registry::testing::pass;
@@ -182,19 +183,22 @@ async fn no_fault_of_a_helper_shows_what_it_printed() {
         "fails.io": "fails", "babbles.io": "babbles", "hangs.io": "hangs", "gone.io": "gone",
         "escape.io": "/../x", "floods.io": "floods", "halts.io": "halts", "locked.io": "locked"
     }}"#;
-    let mut credentials = load(folder.path(), config);
-    credentials.helpers = Helpers::new(
-        Some(format!("{}:/usr/bin:/bin", folder.path().display()).into()),
-        Duration::from_millis(500),
-    );
+    fs_err::write(folder.path().join("config.json"), config).expect("a file");
+    let docker = DockerConfig {
+        folder: Some(folder.path().to_owned()),
+        search_path: Some(format!("{}:/usr/bin:/bin", folder.path().display()).into()),
+    };
+    let docker = DockerKeychain::with_timeout(&docker, Duration::from_millis(500));
+    let docker = Box::new(docker.expect("a configuration"));
+    let credentials = Credentials::of_keychains(vec![docker], PlainHttp::default());
     let begun = Instant::now();
     for (host, expected) in [
-        ("fails.io", "failed for `fails.io` (exit status: 3)"),
+        ("fails.io", "for `fails.io` failed (exit status: 3)"),
         ("babbles.io", "did not answer with credentials"),
-        ("hangs.io", "did not answer for `hangs.io`"),
+        ("hangs.io", "for `hangs.io` did not answer"),
         ("gone.io", "`docker-credential-gone` for `gone.io` is not installed"),
         ("escape.io", "is not installed"),
-        ("floods.io", "`docker-credential-floods` failed for `floods.io`"),
+        ("floods.io", "`docker-credential-floods` for `floods.io` failed"),
         ("halts.io", "did not answer with credentials"),
         ("locked.io", "could not be run"),
     ] {
@@ -279,10 +283,15 @@ async fn the_first_source_that_knows_a_registry_wins() {
     );
     let source = CredentialSource::Variable("DOCKER_REGISTRY_ghcr.io".to_owned());
     assert_eq!(found(sources(&[], &variables), "ghcr.io").await, ("variable".to_owned(), source));
-    let source = CredentialSource::Helper("docker-credential-store".to_owned());
+    let config = folder.path().join("config.json");
+    let docker = |helper: Option<&str>| CredentialSource::Docker {
+        config: config.clone(),
+        helper: helper.map(str::to_owned),
+    };
+    let source = docker(Some("store"));
     assert_eq!(found(sources(&[], &[]), "ghcr.io").await, ("helper".to_owned(), source));
     // An empty variable is none, and a helper that knows nothing leaves it to the file.
-    let source = CredentialSource::DockerConfig(folder.path().join("config.json"));
+    let source = docker(None);
     assert_eq!(found(sources(&[], &variables), "none.io").await, ("config".to_owned(), source));
 }
 
@@ -294,9 +303,9 @@ async fn a_method_that_fails_is_not_passed_over() {
         &[("ghcr.io", basic("me", "gone-name")), ("quay.io", basic("me", "EMPTY"))],
     );
     let text = failure(&credentials, "ghcr.io").await;
-    assert!(text.contains("the variable `gone-name` or `GONE_NAME`, which is not set"), "{text}");
+    assert!(text.contains("the variable `gone-name` or `GONE_NAME` is not set"), "{text}");
     let text = failure(&credentials, "quay.io").await;
-    assert!(text.contains("the variable `EMPTY`, which is empty"), "{text}");
+    assert!(text.contains("the variable `EMPTY` is empty"), "{text}");
 }
 
 #[tokio::test]

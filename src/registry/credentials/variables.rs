@@ -1,51 +1,123 @@
-//! Variables of the environment that hold credentials.
+//! Environment variables that contain credentials, among them `DOCKER_REGISTRY_<host>`.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::FutureExt as _;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::{DOCKER_HUB_KEY, key_of, spellings};
+use super::keychain::{CredentialSource, Found, Host, Keychain, Resolved, Resolving};
+use super::keychain::{key_of, spellings};
+use super::pair::{self, PairProblem};
+use super::{Credential, CredentialsError, DOCKER_HUB_KEY, google};
 
-/// What the names of variables begin with that hold base64 of `user:password` for a registry.
+/// The prefix of variables that contain base64 of `user:password` for a registry.
 pub const VARIABLE_PREFIX: &str = "DOCKER_REGISTRY_";
 
-/// The variables that credentials may come from; `cli` reads them.
+/// The environment variables that credentials may come from.
 #[derive(Clone, Default)]
 pub struct Variables(BTreeMap<String, Option<SecretString>>);
 
-/// Why a variable gives no text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why a variable contains no credential. Never says what it contains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum VariableProblem {
-    /// There is no such variable.
+    #[error("is not set")]
     NotSet,
-    /// It holds nothing.
+    #[error("is empty")]
     Empty,
     /// It is not UTF-8.
+    #[error("is not a text")]
     NotText,
+    #[error(transparent)]
+    Pair(#[from] PairProblem),
+    #[error("{0}")]
+    ServiceAccount(&'static str),
 }
 
-impl fmt::Display for VariableProblem {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::NotSet => "is not set",
-            Self::Empty => "is empty",
-            Self::NotText => "is not a text",
-        })
+/// The `DOCKER_REGISTRY_<host>` variables of one registry.
+#[derive(Debug, PartialEq, Eq)]
+struct Named<'a> {
+    /// The host as it is written.
+    exact: Vec<&'a str>,
+    /// The host in the characters that shells accept, which another registry may share.
+    shell_safe: Vec<&'a str>,
+}
+
+/// `DOCKER_REGISTRY_<host>`, with base64 of `user:password`.
+pub(super) struct VariableKeychain {
+    variables: Arc<Variables>,
+    /// The registry that each variable was used for whose name another registry may share.
+    claims: Mutex<BTreeMap<String, String>>,
+}
+
+impl Keychain for VariableKeychain {
+    fn resolve<'a>(&'a self, host: Host<'a>) -> Resolving<'a> {
+        async move { self.find(host) }.boxed()
     }
 }
 
-/// The variables of one registry.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Named<'a> {
-    /// Those that name the registry as it is written.
-    pub(super) exact: Vec<&'a str>,
-    /// Those that name it in letters that a shell takes, which could name another one too.
-    pub(super) shell_safe: Vec<&'a str>,
+impl VariableKeychain {
+    pub(super) fn new(variables: Arc<Variables>) -> Self {
+        Self { variables, claims: Mutex::default() }
+    }
+
+    fn find(&self, host: Host<'_>) -> Result<Option<Resolved>, CredentialsError> {
+        let named = self.variables.of_registry(host.key);
+        let names: Vec<&str> = named.exact.iter().chain(&named.shell_safe).copied().collect();
+        let Some(first) = names.first().copied() else { return Ok(None) };
+        let pair = |name: &str| {
+            let pair = self.variables.text(name).and_then(|secret| read_pair(host.name, secret));
+            pair.map_err(|problem| CredentialsError::variable(name.to_owned(), host.name, problem))
+        };
+        let credential = pair(first)?;
+        for other in &names[1..] {
+            if !pair(other)?.is(&credential) {
+                let variables = names.iter().map(|name| (*name).to_owned()).collect();
+                let host = host.name.to_owned();
+                return Err(CredentialsError::Ambiguous { variables, host });
+            }
+        }
+        if named.exact.is_empty() {
+            self.claim(first, host.name)?;
+        }
+        Ok(Some(Found::resolved(credential, CredentialSource::Variable(first.to_owned()))))
+    }
+
+    /// Binds a variable to a registry: `DOCKER_REGISTRY_A_B_IO` is for `a.b.io` or for `a-b.io`, and
+    /// no secret is sent to both.
+    fn claim(&self, variable: &str, host: &str) -> Result<(), CredentialsError> {
+        let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = claims.entry(variable.to_owned()).or_insert_with(|| host.to_owned());
+        if first == host {
+            return Ok(());
+        }
+        let hosts = [first.clone(), host.to_owned()];
+        Err(CredentialsError::Shared { variable: variable.to_owned(), hosts })
+    }
+}
+
+/// Reads base64 of `user:password` or, for Google's registries, of an access token alone.
+fn read_pair(host: &str, secret: &SecretString) -> Result<Credential, VariableProblem> {
+    let text = pair::decode(secret)?;
+    match google::lone_token(host, &text) {
+        Some(credential) => Ok(credential),
+        None => Ok(pair::split(&text)?),
+    }
 }
 
 impl Variables {
-    /// What `name` holds.
+    /// Returns the text of a variable that is set to something.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.text(name).ok().map(SecretString::expose_secret)
+    }
+
+    /// Returns all variables that are set to something.
+    pub(super) fn texts(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.keys().filter_map(|name| Some((name.as_str(), self.get(name)?)))
+    }
+
+    /// Returns the content of `name`.
     pub(super) fn text(&self, name: &str) -> Result<&SecretString, VariableProblem> {
         match self.0.get(name) {
             None => Err(VariableProblem::NotSet),
@@ -57,8 +129,7 @@ impl Variables {
         }
     }
 
-    /// What `name` holds, or where it is not set what its shell-safe spelling holds; and which
-    /// of the two it was.
+    /// Returns the content of `name` or of its shell-safe spelling, and the name that is set.
     pub(super) fn either(&self, name: &str) -> Result<(String, &SecretString), VariableProblem> {
         let problem = match self.text(name) {
             Ok(text) => return Ok((name.to_owned(), text)),
@@ -67,18 +138,18 @@ impl Variables {
         let safe = shell_safe(name);
         match self.text(&safe) {
             Ok(text) => Ok((safe, text)),
-            // What is said is about the name that was asked for, if that is there.
+            // A problem with the given name counts more.
             Err(other) => Err(if problem == VariableProblem::NotSet { other } else { problem }),
         }
     }
 
-    /// The variables, set to something, that are named after the registry with `key`.
-    pub(super) fn of_registry(&self, key: &str) -> Named<'_> {
+    /// Returns the variables that are named after the registry with `key` and set to something.
+    fn of_registry(&self, key: &str) -> Named<'_> {
         let safe: Vec<String> = spellings(key).map(shell_safe).collect();
         let mut named = Named { exact: Vec::new(), shell_safe: Vec::new() };
         for name in self.0.keys() {
             let Some(host) = name.strip_prefix(VARIABLE_PREFIX) else { continue };
-            // An empty one is how a CI says that it has no such secret.
+            // A CI without such a secret sets the variable to nothing.
             if matches!(self.text(name), Err(VariableProblem::Empty)) {
                 continue;
             }
@@ -105,7 +176,7 @@ impl fmt::Debug for Variables {
     }
 }
 
-/// The spelling of a name that every shell takes: `DOCKER_REGISTRY_GHCR_IO`.
+/// Returns the spelling of a name that every shell accepts: `DOCKER_REGISTRY_GHCR_IO`.
 #[must_use]
 pub fn shell_safe(name: &str) -> String {
     let safe = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
@@ -120,12 +191,12 @@ pub(super) fn names_registry(variable: &str, host: &str) -> bool {
     })
 }
 
-/// The key of the registry that a variable names, be it as a host or as a URL.
+/// Returns the key of the registry that a variable names by its host or URL.
 fn registry_of(name: &str) -> &str {
     if name == DOCKER_HUB_KEY {
         return name;
     }
-    key_of(super::config::host_of(name))
+    key_of(super::docker::host_of(name))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use insta::assert_snapshot;
 
+use crate::harness::auth::cloud::Cloud;
 use crate::harness::auth::door::{Asks, Door, Registry};
 use crate::harness::auth::ecr::EcrApi;
 
@@ -210,6 +211,31 @@ async fn keys_of_aws_are_told_by_their_method() {
     assert_snapshot!(project.check(&format!("--registry {ECR} {ECR}")));
     project.door.ecr(EcrApi::new("AKIAIOSFODNN7EXAMPLE", "another"));
     assert_snapshot!(project.check(&format!("--registry {ECR} {ECR}")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_profile_of_aws_is_named() {
+    let mut project = Project::new().await;
+    let cloud = Cloud::start().await;
+    project.write("matrix.toml", &format!("{MATRIX}\n[registries.\"{ECR}\"]\nplain_http = true\n"));
+    project.door.registry(ECR, Registry::new(Asks::Basic, "AWS", "password of ASIASSO"));
+    project.write(
+        ".aws/config",
+        "[default]\nsso_session = admin\nsso_account_id = 123456789012\nsso_role_name = publisher\n\
+         [sso-session admin]\nsso_region = eu-west-1\n",
+    );
+    // The cached token is named after the SHA-1 of the session's name.
+    project.write(
+        ".aws/sso/cache/d033e22ae348aeb5660fc2140aec35850c4da997.json",
+        r#"{"accessToken": "sso token", "expiresAt": "2999-01-01T00:00:00Z"}"#,
+    );
+    let home = project.folder.path().display().to_string();
+    project.variable("HOME", &home);
+    project.variable("AWS_ENDPOINT_URL", &cloud.url);
+    project.variable("AWS_ENDPOINT_URL_SSO", &cloud.url);
+    let printed = project.check(&format!("--registry {ECR} {ECR}"));
+    assert!(printed.starts_with("exit status: 0"), "{printed}");
+    assert!(printed.contains("AWS profile `default` via SSO  AWS"), "{printed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

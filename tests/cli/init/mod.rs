@@ -407,7 +407,13 @@ fn a_login_that_basegen_has_not_is_left() {
         "{auth_method: aws_iam, registry: 1.dkr.ecr.us-east-1.amazonaws.com, secret_name: null, \
          aws_access_key_id_secret_name: 1/2, aws_secret_access_key_secret_name: AKIAIOSFODNN7EXAMPLE}",
         "{auth_method: GCP_SERVICE_ACCOUNT_JSON, registry: 'https://index.docker.io/v1/'}",
-        "{auth_method: AWS_OIDC, registry: 1.dkr.ecr.us-east-1.amazonaws.com}",
+        "{auth_method: AWS_SSO, registry: 1.dkr.ecr.us-east-1.amazonaws.com}",
+        "{auth_method: AWS_OIDC, registry: 2.dkr.ecr.us-east-1.amazonaws.com}",
+        "{auth_method: AWS_OIDC, registry: 210987654321.dkr.ecr.us-east-1.amazonaws.com, \
+         aws_oidc_role_arn: 'arn:aws:iam::210987654321:role/publisher', aws_oidc_region: us-east-1}",
+        "{auth_method: GCP_OIDC, registry: gcr.io, \
+         gcp_oidc_service_account: publisher@acme.iam.gserviceaccount.com, \
+         gcp_oidc_workload_id_provider: projects/1/locations/global/workloadIdentityPools/a/providers/b}",
     ];
     let mut arguments = "init new".to_owned();
     for (number, login) in logins.iter().enumerate() {

@@ -1,6 +1,11 @@
-use super::super::Credentials;
-use super::*;
+use reqsign_aws_v4::Credential as Keys;
+use secrecy::ExposeSecret as _;
+use std::time::Duration;
+
+use super::ecr::{EcrHost, describe, harmless};
 use crate::error::{Explain as _, one_line};
+use crate::registry::credentials::network::MAX_ANSWER;
+use crate::registry::credentials::{Credential, Credentials};
 use crate::registry::testing::{EcrApi, aws_iam, pass};
 
 /// What no error and no debug output may ever show.
@@ -133,12 +138,12 @@ async fn answers_of_others_are_not_taken_for_ecr_s() {
         api.fail(Some((status, body)));
         let credentials = Credentials::load(api.sources(HOST, &KEYS)).expect("credentials");
         let text = failure(&credentials).await;
-        assert!(text.contains("but not as the API of ECR does"), "{text}");
+        assert!(text.contains("but not as the API of a cloud does"), "{text}");
     }
     let api = EcrApi::start(60).await;
     api.fail(Some((200, &"x".repeat(MAX_ANSWER + 1))));
     let credentials = Credentials::load(api.sources(HOST, &KEYS)).expect("credentials");
-    assert!(failure(&credentials).await.contains("not as the API of ECR does"));
+    assert!(failure(&credentials).await.contains("not as the API of a cloud does"));
 }
 
 #[tokio::test]
@@ -149,7 +154,7 @@ async fn what_is_missing_is_named_before_anybody_is_asked() {
     };
     let text = failure(&load(&KEYS[..1])).await;
     assert!(text.contains("`aws_secret_access_key` or `AWS_SECRET_ACCESS_KEY`"), "{text}");
-    assert!(text.contains("which is not set"), "{text}");
+    assert!(text.contains("is not set"), "{text}");
     let temporary =
         [("AWS_ACCESS_KEY_ID", "ASIAIOSFODNN7EXAMPLE"), ("AWS_SECRET_ACCESS_KEY", CANARY)];
     let text = failure(&load(&temporary)).await;
@@ -236,6 +241,7 @@ fn a_message_with_a_key_in_it_is_not_shown() {
         access_key_id: "ASIAEXAMPLE".into(),
         secret_access_key: "secret-canary".into(),
         session_token: Some("token-canary".into()),
+        expires_in: None,
     };
     for text in ["is ASIAEXAMPLE", "x secret-canary", "token-canary\n"] {
         assert_eq!(harmless(text, &keys), None);

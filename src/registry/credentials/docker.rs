@@ -1,16 +1,73 @@
+//! Docker's configuration and the credential helpers that it names.
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer};
 
+use super::helper::Helpers;
+use super::keychain::{
+    CredentialSource, Found, Host, Keychain, Lifetime, Resolved, Resolving, spellings,
+};
 use super::pair::{self, PairProblem};
-use super::{Credential, CredentialsError, spellings};
+use super::{Credential, CredentialsError, DockerConfig};
+
+/// How long a credential helper may take; some ask a person or a cloud.
+const HELPER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What `docker login` stores: in the configuration itself, or behind a helper.
+pub(super) struct DockerKeychain {
+    config: Config,
+    helpers: Helpers,
+}
+
+impl DockerKeychain {
+    /// Reads `config.json`. One that does not exist contains no credentials.
+    pub(super) fn load(docker: &DockerConfig) -> Result<Self, CredentialsError> {
+        Self::with_timeout(docker, HELPER_TIMEOUT)
+    }
+
+    pub(super) fn with_timeout(
+        docker: &DockerConfig,
+        timeout: Duration,
+    ) -> Result<Self, CredentialsError> {
+        let config = docker.folder.as_ref().map(|folder| Config::read(&folder.join("config.json")));
+        let helpers = Helpers::new(docker.search_path.clone(), timeout);
+        Ok(Self { config: config.transpose()?.unwrap_or_default(), helpers })
+    }
+}
+
+impl Keychain for DockerKeychain {
+    fn resolve<'a>(&'a self, host: Host<'a>) -> Resolving<'a> {
+        async move {
+            let source = |helper: Option<&str>| CredentialSource::Docker {
+                config: self.config.path.clone(),
+                helper: helper.map(str::to_owned),
+            };
+            let mut lifetime = Lifetime::Run;
+            if let Some(helper) = self.config.helper(host.key) {
+                // It is asked again later, whatever it answers now.
+                lifetime = Lifetime::Unknown;
+                if let Some(credential) = self.helpers.ask(helper, host.key).await? {
+                    let found = Found { credential, source: source(Some(helper)) };
+                    return Ok(Some(Resolved { found, lifetime }));
+                }
+            }
+            let stored = self.config.stored(host.key)?;
+            let found = stored.map(|credential| Found { credential, source: source(None) });
+            Ok(found.map(|found| Resolved { found, lifetime }))
+        }
+        .boxed()
+    }
+}
 
 /// The part of Docker's `config.json` that concerns credentials.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(super) struct Config {
+struct Config {
     #[serde(skip)]
     path: PathBuf,
     #[serde(deserialize_with = "or_null")]
@@ -30,7 +87,7 @@ struct Entry {
 }
 
 impl Config {
-    pub(super) fn read(path: &Path) -> Result<Self, CredentialsError> {
+    fn read(path: &Path) -> Result<Self, CredentialsError> {
         let text = match fs_err::read(path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -48,20 +105,15 @@ impl Config {
         Ok(config)
     }
 
-    /// The file.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// The helper that knows `key`, without its `docker-credential-`.
-    pub(super) fn helper(&self, key: &str) -> Option<&str> {
+    /// Returns the name of the helper for `key`, without `docker-credential-`.
+    fn helper(&self, key: &str) -> Option<&str> {
         let own = spellings(key).find_map(|name| self.cred_helpers.get(name));
         let helper = own.unwrap_or(&self.creds_store).as_deref();
         helper.filter(|helper| !helper.is_empty())
     }
 
-    /// The credentials that the file itself holds for `key`.
-    pub(super) fn stored(&self, key: &str) -> Result<Option<Credential>, CredentialsError> {
+    /// Returns the credential for `key` that the file itself contains.
+    fn stored(&self, key: &str) -> Result<Option<Credential>, CredentialsError> {
         let exact = spellings(key).find_map(|name| self.auths.get(name));
         let by_host = || {
             let mut entries = self.auths.iter();
@@ -93,13 +145,13 @@ impl Entry {
                     password: password.clone(),
                 })
             }
-            // `docker login` leaves an empty entry behind when a helper keeps the secret.
+            // `docker login` writes an empty entry when a helper stores the secret.
             _ => None,
         })
     }
 }
 
-/// What programs in Go, such as Docker, write as `null` where it is empty, and read so.
+/// Reads `null` as empty, as programs in Go write it.
 fn or_null<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -112,7 +164,7 @@ fn filled(secret: Option<&SecretString>) -> Option<&SecretString> {
     secret.filter(|secret| !secret.expose_secret().is_empty())
 }
 
-/// The host of a key that is written as a URL.
+/// Returns the host of a key that is written as a URL.
 pub(super) fn host_of(key: &str) -> &str {
     let rest = key.split_once("://").map_or(key, |(_, rest)| rest);
     rest.split('/').next().unwrap_or(rest)
