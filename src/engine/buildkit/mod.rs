@@ -96,27 +96,24 @@ impl ConnectedEngine {
         &self,
         wanted: impl IntoIterator<Item = &'a [Platform]>,
     ) -> Result<(), EngineError> {
-        let engine = self.name();
         let known = &self.0.platforms;
         for platforms in wanted {
             let is_unknown =
                 |wanted: &&Platform| !known.iter().any(|known| known.os() == wanted.os());
             if let Some(unknown) = platforms.iter().find(is_unknown) {
                 return Err(EngineError::Platform {
-                    engine: engine.to_owned(),
+                    engine: self.name().to_owned(),
                     wanted: unknown.clone(),
                     available: known.clone(),
                 });
             }
             if platforms.len() > 1 && self.0.abilities.graph_driver {
-                return Err(EngineError::Destination {
-                    engine: engine.to_owned(),
-                    action: "build an image for several platforms: it stores images in a graph \
-                             driver",
-                    hint: "choose one with `--platform`, enable Docker's containerd image store \
-                           (https://docs.docker.com/engine/storage/containerd/), \
-                           or pass a buildkitd with `--builder`",
-                });
+                return Err(self.unsupported(
+                    "build an image for several platforms: it stores images in a graph driver",
+                    "choose one with `--platform`, enable Docker's containerd image store \
+                     (https://docs.docker.com/engine/storage/containerd/), \
+                     or pass a buildkitd with `--builder`",
+                ));
             }
         }
         Ok(())
@@ -173,7 +170,11 @@ impl ConnectedEngine {
             ),
             _ => return Ok(()),
         };
-        Err(EngineError::Destination { engine: self.name().to_owned(), action, hint })
+        Err(self.unsupported(action, hint))
+    }
+
+    fn unsupported(&self, action: &'static str, hint: &'static str) -> EngineError {
+        EngineError::Destination { engine: self.name().to_owned(), action, hint }
     }
 }
 

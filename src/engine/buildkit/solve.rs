@@ -1,12 +1,14 @@
 //! Runs one build: the solve call, the stream of status messages, and the gateway that steers it.
 
 use std::collections::HashMap;
+use std::future::ready;
 use std::time::Duration;
 
 use bollard_buildkit_proto::moby::buildkit::v1::control_client::ControlClient;
 use bollard_buildkit_proto::moby::buildkit::v1::{
     CacheOptions, SolveRequest, SolveResponse, StatusRequest, StatusResponse,
 };
+use futures_util::{StreamExt as _, TryFutureExt as _};
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
@@ -52,8 +54,12 @@ pub(super) async fn solve<F: Future<Output = Result<(), Status>>>(
 ) -> Result<SolveResponse, Status> {
     let steering = steer(Gateway::new(channel.clone(), &request.r#ref));
     let mut control = ControlClient::new(channel).max_decoding_message_size(super::MAX_MESSAGE);
-    let mut updates =
-        StatusStream::Waiting(Box::pin(status(control.clone(), request.r#ref.clone())));
+    // An error ends the stream. The solve call returns its cause.
+    let updates = status(control.clone(), request.r#ref.clone())
+        .try_flatten_stream()
+        .take_while(|update| ready(update.is_ok()))
+        .fuse();
+    tokio::pin!(updates);
     let answer = {
         let build = control.solve(request);
         tokio::pin!(build, steering);
@@ -65,12 +71,12 @@ pub(super) async fn solve<F: Future<Output = Result<(), Status>>>(
                     Ok(()) => steered = true,
                     Err(status) => break Err(status),
                 },
-                Some(response) = updates.next(), if !updates.has_ended() => progress.update(&response),
+                Some(Ok(update)) = updates.next() => progress.update(&update),
             }
         }
     };
-    while let Ok(Some(response)) = tokio::time::timeout(LAST_STATUS, updates.next()).await {
-        progress.update(&response);
+    while let Ok(Some(Ok(update))) = tokio::time::timeout(LAST_STATUS, updates.next()).await {
+        progress.update(&update);
     }
     progress.finish();
     answer.map(tonic::Response::into_inner)
@@ -82,34 +88,4 @@ async fn status(
 ) -> Result<Streaming<StatusResponse>, Status> {
     let request = StatusRequest { r#ref: build };
     Ok(control.status(request).await?.into_inner())
-}
-
-/// The stream of status messages, which the engine opens shortly after the build.
-enum StatusStream<F> {
-    Waiting(std::pin::Pin<Box<F>>),
-    Open(Box<Streaming<StatusResponse>>),
-    /// The stream has ended, perhaps with an error. The solve call returns its cause.
-    Ended,
-}
-
-impl<F: Future<Output = Result<Streaming<StatusResponse>, Status>>> StatusStream<F> {
-    fn has_ended(&self) -> bool {
-        matches!(self, Self::Ended)
-    }
-
-    async fn next(&mut self) -> Option<StatusResponse> {
-        loop {
-            match self {
-                Self::Waiting(opening) => {
-                    let opened = opening.await;
-                    *self = opened.map_or(Self::Ended, |stream| Self::Open(Box::new(stream)));
-                }
-                Self::Open(stream) => match stream.message().await {
-                    Ok(Some(response)) => return Some(response),
-                    Ok(None) | Err(_) => *self = Self::Ended,
-                },
-                Self::Ended => return None,
-            }
-        }
-    }
 }
