@@ -69,7 +69,13 @@ impl ExitCode {
         (Self::Interrupted, 130, "interrupted"),
     ];
 
-    /// The number that the process exits with.
+    /// Returns the table for `--help`.
+    pub(crate) fn help() -> String {
+        let rows = Self::TABLE.map(|(_, number, meaning)| format!("  {number:<3}  {meaning}"));
+        format!("Exit codes:\n{}", rows.join("\n"))
+    }
+
+    /// Returns the exit code of the process.
     #[must_use]
     pub fn number(self) -> u8 {
         let row = Self::TABLE.iter().find(|(code, ..)| *code == self);

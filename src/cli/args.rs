@@ -28,7 +28,7 @@ pub(super) use look::{
 ///
 /// Without a command, builds the selected variants: `basegen --python 3.11 --gpu --push`.
 #[derive(Debug, Parser)]
-#[command(name = "basegen", version, after_help = super::generate::exit_codes())]
+#[command(name = "basegen", version, after_help = crate::error::ExitCode::help())]
 #[command(subcommand_help_heading = "Other commands", disable_help_subcommand = true)]
 pub struct Cli {
     /// What holds for every command.

@@ -10,12 +10,6 @@ use crate::report::Printer;
 
 use super::args::Cli;
 
-/// Returns the table of exit codes for help.
-pub(super) fn exit_codes() -> String {
-    let rows = ExitCode::TABLE.map(|(_, number, meaning)| format!("  {number:<3}  {meaning}"));
-    format!("Exit codes:\n{}", rows.join("\n"))
-}
-
 pub(super) fn schema(printer: &Printer) -> ExitCode {
     printer.result(&matrix::json_schema());
     ExitCode::Success

@@ -11,7 +11,8 @@ use handlebars::{
 };
 use serde_json::{Number, Value as Json};
 
-use super::parameters::{Refusal, branch, kind, parameter, present, subject};
+use super::block::Call;
+use super::parameters::{Refusal, kind, parameter, present, subject};
 use crate::matrix::compare_versions;
 
 /// Returns whether a comparison is true for an order of two values.
@@ -73,7 +74,7 @@ impl HelperDef for Predicate {
     ) -> HelperResult {
         let holds = self.holds(helper)?;
         if helper.is_block() {
-            branch(holds, helper, registry, context, state, out)
+            Call { helper, registry, context, state, out }.branch(holds)
         } else {
             Ok(out.write(&holds.to_string())?)
         }

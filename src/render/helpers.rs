@@ -7,14 +7,15 @@ use std::mem::{replace, take};
 
 use handlebars::template::{Parameter, Subexpression, TemplateElement};
 use handlebars::{
-    Context, Handlebars, Helper, HelperDef, HelperResult, JsonTruthy, Output, RenderContext,
-    RenderError, ScopedJson, Template,
+    Context, Handlebars, Helper, HelperDef, HelperResult, JsonTruthy, RenderContext, RenderError,
+    ScopedJson, Template,
 };
 use serde_json::Value as Json;
 
+use super::block::{Call, block};
 use super::compare;
 use super::limits::{FENCE, STEP};
-use super::parameters::{Refusal, branch, kind, parameter, present, subject};
+use super::parameters::{Refusal, kind, parameter, present, subject};
 use super::places::{AT, write_mark};
 use super::values::mark;
 
@@ -33,15 +34,15 @@ pub(super) fn is_helper(name: &str) -> bool {
 }
 
 pub(super) fn register(handlebars: &mut Handlebars<'_>) {
-    handlebars.register_helper("if", Box::new(Condition { positive: true }));
-    handlebars.register_helper("unless", Box::new(Condition { positive: false }));
+    handlebars.register_helper("if", block(|call| condition(call, "if", true)));
+    handlebars.register_helper("unless", block(|call| condition(call, "unless", false)));
     handlebars.register_helper("lookup", Box::new(Function(lookup)));
     handlebars.register_helper("len", Box::new(Function(length)));
     compare::register(handlebars);
     // It would write to a logger, which basegen does not have.
     handlebars.unregister_helper("log");
     handlebars.register_helper(SCALAR, Box::new(Function(scalar)));
-    handlebars.register_helper(AT, Box::new(write_mark));
+    handlebars.register_helper(AT, block(write_mark));
 }
 
 /// Rewrites every `{{name}}` and `{{lookup …}}` of a template to a call of [`scalar`]. Handlebars would write an
@@ -114,26 +115,12 @@ fn occurs(text: &str, values: &Json) -> bool {
     }
 }
 
-/// `if` and `unless` that refuse a name without a value. Handlebars' own treat it as false, even in strict mode, which
+/// `if` and `unless`, which refuse a name without a value. Handlebars' own treat it as false, even in strict mode, which
 /// would hide misspelt names.
-struct Condition {
-    positive: bool,
-}
-
-impl HelperDef for Condition {
-    fn call<'reg: 'rc, 'rc>(
-        &self,
-        helper: &Helper<'rc>,
-        registry: &'reg Handlebars<'reg>,
-        context: &'rc Context,
-        state: &mut RenderContext<'reg, 'rc>,
-        out: &mut dyn Output,
-    ) -> HelperResult {
-        let name = if self.positive { "if" } else { "unless" };
-        let value = present(parameter(helper, name, 0)?)?;
-        let holds = value.is_truthy(false) == self.positive;
-        branch(holds, helper, registry, context, state, out)
-    }
+fn condition(call: Call<'_, '_, '_>, name: &'static str, expected: bool) -> HelperResult {
+    let value = present(parameter(call.helper, name, 0)?)?;
+    let holds = value.is_truthy(false) == expected;
+    call.branch(holds)
 }
 
 /// Returns the number of entries of an array or a table, or of characters of a string.

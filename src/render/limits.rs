@@ -13,11 +13,12 @@ use std::time::{Duration, Instant};
 
 use handlebars::template::{Parameter, TemplateElement};
 use handlebars::{
-    Context, Handlebars, Helper, HelperDef, HelperResult, Output, RenderContext, RenderError,
-    Renderable as _, StringOutput, Template,
+    Context, Handlebars, HelperResult, Output, RenderContext, RenderError, Renderable as _,
+    StringOutput, Template,
 };
 use serde_json::Value as Json;
 
+use super::block::{Call, block};
 use super::parameters::Refusal;
 use super::syntax::offset;
 use crate::matrix::{Diagnostic, SourceFile};
@@ -269,16 +270,9 @@ impl Budget {
     }
 
     /// Renders the body of a block from [`wrap`].
-    fn render<'reg: 'rc, 'rc>(
-        &self,
-        helper: &Helper<'rc>,
-        registry: &'reg Handlebars<'reg>,
-        context: &'rc Context,
-        state: &mut RenderContext<'reg, 'rc>,
-        out: &mut dyn Output,
-    ) -> HelperResult {
+    fn render(&self, call: Call<'_, '_, '_>) -> HelperResult {
         self.step()?;
-        let weight = helper.param(0).and_then(|weight| weight.value().as_u64());
+        let weight = call.helper.param(0).and_then(|weight| weight.value().as_u64());
         let weight = weight.and_then(|weight| usize::try_from(weight).ok()).unwrap_or(1);
         if self.depth.fetch_add(weight, Ordering::Relaxed) + weight > MAX_NESTING {
             return Err(Refusal::Limit(format!(
@@ -286,8 +280,9 @@ impl Budget {
             ))
             .into());
         }
-        let rendered =
-            helper.template().map_or(Ok(()), |body| body.render(registry, context, state, out));
+        let Call { helper, registry, context, state, out } = call;
+        let out = &mut Metered { budget: self, out };
+        let rendered = Call { helper, registry, context, state, out }.branch(true);
         self.depth.fetch_sub(weight, Ordering::Relaxed);
         rendered
     }
@@ -314,42 +309,10 @@ pub(super) fn render<'reg: 'rc, 'rc>(
     state: &mut RenderContext<'reg, 'rc>,
 ) -> Result<String, RenderError> {
     let budget = Arc::new(Budget::default());
-    state.register_local_helper(STEP, Box::new(Step(Arc::clone(&budget))));
-    state.register_local_helper(FENCE, Box::new(Fence(Arc::clone(&budget))));
+    let (steps, bodies) = (Arc::clone(&budget), Arc::clone(&budget));
+    state.register_local_helper(STEP, block(move |_| Ok(steps.step()?)));
+    state.register_local_helper(FENCE, block(move |call| bodies.render(call)));
     let mut out = StringOutput::new();
     template.render(registry, context, state, &mut Metered { budget: &budget, out: &mut out })?;
     Ok(out.into_string()?)
-}
-
-/// The helper [`STEP`].
-struct Step(Arc<Budget>);
-
-impl HelperDef for Step {
-    fn call<'reg: 'rc, 'rc>(
-        &self,
-        _: &Helper<'rc>,
-        _: &'reg Handlebars<'reg>,
-        _: &'rc Context,
-        _: &mut RenderContext<'reg, 'rc>,
-        _: &mut dyn Output,
-    ) -> HelperResult {
-        Ok(self.0.step()?)
-    }
-}
-
-/// The helper [`FENCE`].
-struct Fence(Arc<Budget>);
-
-impl HelperDef for Fence {
-    fn call<'reg: 'rc, 'rc>(
-        &self,
-        helper: &Helper<'rc>,
-        registry: &'reg Handlebars<'reg>,
-        context: &'rc Context,
-        state: &mut RenderContext<'reg, 'rc>,
-        out: &mut dyn Output,
-    ) -> HelperResult {
-        let mut metered = Metered { budget: &self.0, out };
-        self.0.render(helper, registry, context, state, &mut metered)
-    }
 }

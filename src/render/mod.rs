@@ -6,6 +6,7 @@
 //! upstream images (`upstream`) and values that would become instructions (`values`). Errors point to the template.
 
 mod arguments;
+mod block;
 mod check;
 mod compare;
 mod context;

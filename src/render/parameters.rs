@@ -1,9 +1,6 @@
 //! The parameters of helpers, and the errors of helpers.
 
-use handlebars::{
-    Context, Handlebars, Helper, HelperResult, Output, PathAndJson, RenderContext, RenderError,
-    RenderErrorReason, Renderable as _,
-};
+use handlebars::{Helper, PathAndJson, RenderError, RenderErrorReason};
 use serde_json::Value as Json;
 
 /// An error of a helper.
@@ -67,19 +64,4 @@ pub(super) fn present<'a>(parameter: &'a PathAndJson<'_>) -> Result<&'a Json, Re
 /// Returns the name of a parameter for messages.
 pub(super) fn subject(parameter: &PathAndJson<'_>) -> String {
     parameter.relative_path().map_or("the value".to_owned(), |name| format!("`{name}`"))
-}
-
-/// Renders the branch of a block for a condition.
-pub(super) fn branch<'reg: 'rc, 'rc>(
-    holds: bool,
-    helper: &Helper<'rc>,
-    registry: &'reg Handlebars<'reg>,
-    context: &'rc Context,
-    state: &mut RenderContext<'reg, 'rc>,
-    out: &mut dyn Output,
-) -> HelperResult {
-    match if holds { helper.template() } else { helper.inverse() } {
-        Some(template) => template.render(registry, context, state, out),
-        None => Ok(()),
-    }
 }

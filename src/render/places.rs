@@ -10,6 +10,7 @@ use handlebars::template::{HelperTemplate, Parameter, TemplateElement, TemplateM
 use handlebars::{Context, Handlebars, Helper, HelperResult, Output, RenderContext, Template};
 use serde_json::Value as Json;
 
+use super::block::Call;
 use super::syntax::offset;
 use crate::matrix::SourceFile;
 
@@ -54,15 +55,9 @@ impl Mark {
 }
 
 /// The inserted helper, which writes the mark in its parameter.
-pub(super) fn write_mark(
-    helper: &Helper<'_>,
-    _: &Handlebars<'_>,
-    _: &Context,
-    _: &mut RenderContext<'_, '_>,
-    output: &mut dyn Output,
-) -> HelperResult {
-    if let Some(mark) = helper.param(0).and_then(|mark| mark.value().as_str()) {
-        output.write(mark)?;
+pub(super) fn write_mark(call: Call<'_, '_, '_>) -> HelperResult {
+    if let Some(mark) = call.helper.param(0).and_then(|mark| mark.value().as_str()) {
+        call.out.write(mark)?;
     }
     Ok(())
 }
@@ -218,8 +213,10 @@ fn places<'a>(
 mod tests {
     use std::path::Path;
 
+    use handlebars::{Context, Handlebars, RenderContext};
     use serde_json::json;
 
+    use super::super::block::block;
     use super::super::limits;
     use super::super::values::Rendered;
     use super::*;
@@ -228,7 +225,7 @@ mod tests {
     /// partials are numbered from 1.
     fn rendered(template: &str, partials: &[(&str, &str)], is_marked: bool) -> (String, String) {
         let mut handlebars = Handlebars::new();
-        handlebars.register_helper(AT, Box::new(write_mark));
+        handlebars.register_helper(AT, block(write_mark));
         handlebars.register_escape_fn(handlebars::no_escape);
         let mut sources = Vec::new();
         for (name, text) in [("main", template)].iter().chain(partials) {
