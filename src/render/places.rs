@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use handlebars::template::{HelperTemplate, Parameter, TemplateElement, TemplateMapping};
-use handlebars::{Context, Handlebars, Helper, HelperResult, Output, RenderContext, Template};
+use handlebars::{HelperResult, Template};
 use serde_json::Value as Json;
 
 use super::block::Call;
