@@ -139,11 +139,11 @@ fn why_not(matrix: &Matrix, absent: &Absent<'_>) -> String {
 
 /// Everything that is known of a variant.
 fn in_full(matrix: &Matrix, target: &Target<'_>) -> Result<String, Report> {
-    let lock = Lock::of(matrix)?;
+    let lock = Lock::read(matrix)?;
     let mut renderer = Renderer::new(matrix)?.pinned(lock.pins.clone());
     let contexts = renderer.render_all(&[target.variant])?;
     let context = &contexts[0];
-    let inputs = Inputs::of(target, context, &matrix.build.secret_ids());
+    let inputs = Inputs::new(target, context, &matrix.build.secret_ids());
     let mut text = format!("{}\n", target.id());
     section(&mut text, "axes", &axes(matrix, target.variant));
     section(&mut text, "variables", &facts(matrix, target.variant));

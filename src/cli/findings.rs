@@ -230,7 +230,7 @@ impl Checker<'_> {
             report_left_out(&update::upstreams(self.matrix)?.left_out, self.printer);
             return Ok((Vec::new(), None));
         }
-        let mut lock = Lock::of(self.matrix)?;
+        let mut lock = Lock::read(self.matrix)?;
         let upstreams = update::upstreams(self.matrix)?;
         report_left_out(&upstreams.left_out, self.printer);
         let needed = upstreams.references;
@@ -277,7 +277,7 @@ impl Checker<'_> {
         let real =
             self.matrix.resolve_path(named, if self.fix { Access::Write } else { Access::Read })?;
         let selected = self.matrix.select(&Selection::default())?;
-        let mut renderer = Renderer::new(self.matrix)?.pinned(Lock::of(self.matrix)?.pins);
+        let mut renderer = Renderer::new(self.matrix)?.pinned(Lock::read(self.matrix)?.pins);
         let rendered = Rendered::new(&selected, &renderer.render_all(&selected.variants)?);
         let mut found = rendered.differences(&real)?;
         if self.fix {

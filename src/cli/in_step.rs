@@ -252,7 +252,7 @@ fn uncommitted(matrix: &Matrix) -> Result<Vec<FileChange>, Report> {
     let mut committed: BTreeMap<PathBuf, git::Committed> =
         committed.into_iter().map(|(path, file)| (PathBuf::from(path), file)).collect();
     let selected = matrix.select(&Selection::default())?;
-    let pins = Lock::of(matrix)?.pins;
+    let pins = Lock::read(matrix)?.pins;
     let contexts = Renderer::new(matrix)?.pinned(pins).render_all(&selected.variants)?;
     // As git writes paths, so that both can be compared.
     let below_matrix = |path: &str| in_repository("", Path::new(path)).unwrap_or_default();

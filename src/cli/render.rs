@@ -17,7 +17,7 @@ pub(super) fn run(args: &RenderArgs, session: &Session) -> Result<ExitCode, Repo
     let Session { context, printer, .. } = session;
     let matrix = context.matrix()?;
     let selected = matrix.select(&args.selection.selection()?)?;
-    let pins = Lock::of(&matrix)?.pins;
+    let pins = Lock::read(&matrix)?.pins;
     let mut renderer = Renderer::new(&matrix)?.pinned(pins);
     let contexts = renderer.render_all(&selected.variants)?;
     report_left_out(&renderer.left_out(), printer);

@@ -115,9 +115,9 @@ fn images<'a>(
     request: &PlanRequest,
 ) -> Result<Vec<(&'a str, Inputs)>, Report> {
     let plan = Plan::new(matrix, selected, request.clone())?;
-    let mut renderer = Renderer::new(matrix)?.pinned(Lock::of(matrix)?.pins);
+    let mut renderer = Renderer::new(matrix)?.pinned(Lock::read(matrix)?.pins);
     let contexts = renderer.render_all(&selected.variants)?;
-    let inputs = Inputs::of_all(&plan.targets, &contexts, &matrix.build.secret_ids());
+    let inputs = Inputs::for_targets(&plan.targets, &contexts, &matrix.build.secret_ids());
     let ids = selected.variants.iter().map(|variant| variant.id.as_str());
     Ok(ids.zip(inputs).collect())
 }

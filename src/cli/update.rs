@@ -70,7 +70,7 @@ fn told(reference: &Reference) -> String {
 pub(super) fn run(args: &UpdateArgs, session: &Session) -> Result<ExitCode, Report> {
     let Session { context, printer, .. } = session;
     let matrix = context.matrix()?;
-    let before = Lock::of(&matrix)?;
+    let before = Lock::read(&matrix)?;
     let upstreams = upstreams(&matrix)?;
     for name in &upstreams.unknown {
         let told = format!("`{name}` cannot be pinned: only the engine can make out what it is");

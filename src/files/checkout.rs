@@ -84,7 +84,7 @@ pub struct Checkout {
 impl Checkout {
     /// Finds the git repository of `folder`: the nearest folder at or above it with a `.git`, or `folder` itself.
     #[must_use]
-    pub fn of(folder: &Path, allowed: Allowed) -> Self {
+    pub fn find(folder: &Path, allowed: Allowed) -> Self {
         let real = real(folder).unwrap_or_else(|_| folder.to_owned());
         let has_git = |folder: &&Path| folder.join(".git").symlink_metadata().is_ok();
         let root = real.ancestors().find(has_git).unwrap_or(&real).to_owned();
@@ -187,7 +187,7 @@ mod tests {
     fn checkout(path: &Path, allowed: &[&str]) -> Checkout {
         let entitlements: Vec<Entitlement> =
             allowed.iter().map(|text| text.parse().expect("an entitlement")).collect();
-        Checkout::of(&path.join("repository/images"), Allowed::new(&entitlements))
+        Checkout::find(&path.join("repository/images"), Allowed::new(&entitlements))
     }
 
     #[test]
@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn without_a_repository_the_root_is_the_folder_of_the_matrix() {
         let (_folder, path) = project();
-        let checkout = Checkout::of(&path.join("outside"), Allowed::default());
+        let checkout = Checkout::find(&path.join("outside"), Allowed::default());
         assert!(checkout.resolve(Path::new("file"), Access::Read).is_ok());
         assert!(checkout.resolve(Path::new("../x"), Access::Read).is_err());
     }

@@ -149,11 +149,11 @@ fn template_role(path: &str) -> Option<&'static str> {
 /// Returns the files at `path`, below it, or matching it as a pattern, relative to `folder`.
 fn find_files(folder: &Path, path: &str) -> io::Result<Vec<String>> {
     let mut found = Vec::new();
-    if Wildcard::is(path) {
+    if Wildcard::is_wildcard(path) {
         let malformed = || io::Error::other("it is not a valid pattern of Docker");
         let wildcard = Wildcard::new(path).ok_or_else(malformed)?;
         walk(folder, "", &mut |file| {
-            if wildcard.means(file) {
+            if wildcard.matches(file) {
                 found.push(file.to_owned());
             }
         })?;

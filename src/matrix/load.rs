@@ -43,7 +43,7 @@ pub fn load(path: &Path) -> Result<Matrix, LoadError> {
 
 /// Loads the matrix file at `path`. Paths in it must stay in its repository or be `allowed`.
 pub fn load_with(path: &Path, allowed: Allowed) -> Result<Matrix, LoadError> {
-    load_in(path, Checkout::of(folder(path), allowed))
+    load_in(path, Checkout::find(folder(path), allowed))
 }
 
 /// Loads the matrix file at `path`, which is in the folder of `checkout`.
@@ -61,7 +61,7 @@ pub fn load_in(path: &Path, checkout: Checkout) -> Result<Matrix, LoadError> {
 
 /// Parses a matrix from `text`. Errors show `path`, and paths in the matrix are relative to its folder.
 pub fn parse(path: &Path, text: &str) -> Result<Matrix, SourceError> {
-    parse_in(path, text, Checkout::of(folder(path), Allowed::default()))
+    parse_in(path, text, Checkout::find(folder(path), Allowed::default()))
 }
 
 fn parse_in(path: &Path, text: &str, checkout: Checkout) -> Result<Matrix, SourceError> {

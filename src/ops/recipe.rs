@@ -35,10 +35,10 @@ impl<'a> Recipe<'a> {
     /// Renders the targets of `plan`, with upstream images pinned as `basegen.lock` says.
     pub fn of(plan: &'a Plan<'a>) -> Result<Self, Report> {
         let variants: Vec<_> = plan.targets.iter().map(|target| target.variant).collect();
-        let pins = Lock::of(plan.matrix)?.pins;
+        let pins = Lock::read(plan.matrix)?.pins;
         let mut renderer = Renderer::new(plan.matrix)?.pinned(pins);
         let contexts = renderer.render_all(&variants)?;
-        let inputs = Inputs::of_all(&plan.targets, &contexts, &plan.matrix.build.secret_ids());
+        let inputs = Inputs::for_targets(&plan.targets, &contexts, &plan.matrix.build.secret_ids());
         let left_out = renderer.left_out();
         Ok(Self { plan, contexts, inputs, left_out, unresolved: Vec::new() })
     }
@@ -117,7 +117,7 @@ impl<'a> Recipe<'a> {
         for context in &mut self.contexts {
             context.pin(&pins);
         }
-        self.inputs = Inputs::of_all(
+        self.inputs = Inputs::for_targets(
             &self.plan.targets,
             &self.contexts,
             &self.plan.matrix.build.secret_ids(),

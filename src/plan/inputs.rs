@@ -33,7 +33,7 @@ impl Inputs {
 
     /// Returns the inputs of `target`. Only those of the `secrets` count that its build steps mount.
     #[must_use]
-    pub fn of(target: &Target<'_>, context: &BuildContext, secrets: &[&str]) -> Self {
+    pub fn new(target: &Target<'_>, context: &BuildContext, secrets: &[&str]) -> Self {
         let contents: Vec<Digest> =
             context.files.iter().map(|file| Digest::of(&file.content)).collect();
         Self::with_contents(target, context, secrets, &contents)
@@ -41,7 +41,7 @@ impl Inputs {
 
     /// Returns the inputs of all `targets`. Files shared by several contexts are digested once.
     #[must_use]
-    pub fn of_all(
+    pub fn for_targets(
         targets: &[Target<'_>],
         contexts: &[BuildContext],
         secrets: &[&str],

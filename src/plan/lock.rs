@@ -97,7 +97,7 @@ impl Lock {
     }
 
     /// Reads the lock file of `matrix`. A missing file pins nothing.
-    pub fn of(matrix: &Matrix) -> Result<Self, LockError> {
+    pub fn read(matrix: &Matrix) -> Result<Self, LockError> {
         match matrix.checkout.read_text(Path::new(Self::NAME), MAX_TEXT) {
             Ok(text) => Ok(Self::parse(&Self::path(matrix), &text)?),
             Err(error) if error.is_missing() => Ok(Self::default()),

@@ -32,7 +32,7 @@ pub(super) struct Arguments {
 
 impl Arguments {
     /// Collects the arguments before the first `FROM`.
-    pub(super) fn of(instructions: &[Instruction], escape: char) -> Self {
+    pub(super) fn new(instructions: &[Instruction], escape: char) -> Self {
         let mut arguments = Self { values: BTreeMap::new(), escape };
         for instruction in instructions.iter().take_while(|found| found.keyword == "ARG") {
             for word in words(&instruction.arguments) {
@@ -140,7 +140,7 @@ mod tests {
 
     fn expand(word: &str) -> String {
         let text = "ARG A=1 B=\"x y\" C=${A}.2 EMPTY=\nARG D\nFROM a\nARG LATE=1\n";
-        let arguments = Arguments::of(&parse(text).expect(text), '\\');
+        let arguments = Arguments::new(&parse(text).expect(text), '\\');
         arguments.expand(word).replace(UNKNOWN, "?")
     }
 

@@ -70,7 +70,7 @@ pub(super) fn added(instruction: &Instruction) -> Result<Vec<String>, Misuse> {
     };
     let is_here = |at: usize| {
         let before = at.checked_sub(1).map(|before| sources[before].as_str());
-        HereDocument::of(&sources[at]).is_some()
+        HereDocument::parse(&sources[at]).is_some()
             || HereDocument::is_begun(&sources[at])
             || before.is_some_and(HereDocument::is_begun)
     };

@@ -88,8 +88,11 @@ impl Files {
     /// Finds the files and the empty folders of a `source`, with any name.
     pub(super) fn all(&self, source: &Source) -> Result<Listing, Misuse> {
         let path = &source.path;
-        let found =
-            if Wildcard::is(path) { self.matching(path, source.parents) } else { self.named(path) };
+        let found = if Wildcard::is_wildcard(path) {
+            self.matching(path, source.parents)
+        } else {
+            self.named(path)
+        };
         found.map_err(|what| Misuse { line: source.line, what })
     }
 
@@ -99,8 +102,8 @@ impl Files {
         let mut found = Listing::default();
         self.walk("", &mut found)?;
         // A folder that matches includes its files.
-        found.files.retain(|file| wildcard.means(&file.path));
-        found.empty.retain(|folder| wildcard.means(folder));
+        found.files.retain(|file| wildcard.matches(&file.path));
+        found.empty.retain(|folder| wildcard.matches(folder));
         if found.files.is_empty() {
             return Err(format!("no file matches `{path}` in `{}`", self.folder.display()));
         }

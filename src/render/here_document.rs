@@ -23,7 +23,7 @@ pub(super) struct HereDocument {
 
 impl HereDocument {
     /// Parses a word such as `<<EOF` or `3<<-"my end"`.
-    pub(super) fn of(word: &str) -> Option<Self> {
+    pub(super) fn parse(word: &str) -> Option<Self> {
         let rest = word.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix("<<")?;
         let (rest, strips_tabs) = match rest.strip_prefix('-') {
             Some(rest) => (rest, true),
@@ -66,7 +66,7 @@ impl HereDocument {
         for word in words {
             found.extend(match begun.take() {
                 Some(begin) => Self::loose(begin, word),
-                None => Self::of(word),
+                None => Self::parse(word),
             });
             begun = Self::is_begun(word).then_some(word);
         }
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_line_that_equals_the_name_ends_the_document() {
-        let document = |word: &str| HereDocument::of(word).expect(word);
+        let document = |word: &str| HereDocument::parse(word).expect(word);
         assert!(document("<<EOF").ends_at("EOF\r"));
         assert!(!document("<<EOF").ends_at("\tEOF"));
         assert!(!document("<<EOF").ends_at("EOF "));

@@ -11,7 +11,7 @@ pub struct FinalStage {
 impl FinalStage {
     /// Finds the final stage of `dockerfile`. Returns `None` if it has no stage.
     #[must_use]
-    pub fn of(dockerfile: &str) -> Option<Self> {
+    pub fn find(dockerfile: &str) -> Option<Self> {
         let instructions: Result<Vec<Instruction>, Misuse> = parse(dockerfile);
         let instructions = instructions.ok()?;
         let from = instructions.iter().rfind(|instruction| instruction.keyword == "FROM")?;
@@ -38,9 +38,9 @@ mod tests {
             ("FROM a\nRUN <<E\nFROM no\nE\n", None, "FROM a"),
         ];
         for (text, name, until) in cases {
-            let stage = FinalStage::of(text).expect(text);
+            let stage = FinalStage::find(text).expect(text);
             assert_eq!((stage.name.as_deref(), &text[..stage.end]), (name, until));
         }
-        assert_eq!(FinalStage::of("ARG x\n"), None);
+        assert_eq!(FinalStage::find("ARG x\n"), None);
     }
 }

@@ -64,7 +64,7 @@ impl<'a> Reader<'a> {
         Self {
             text,
             instructions,
-            arguments: Arguments::of(instructions, escape_character(text)),
+            arguments: Arguments::new(instructions, escape_character(text)),
             globals: hash(&globals),
             stages: Vec::new(),
             by_name: BTreeMap::new(),

@@ -163,7 +163,7 @@ struct Named {
 
 /// Returns the image names in instructions, in the order of the text.
 fn find(text: &str, instructions: &[Instruction]) -> Vec<Named> {
-    let arguments = Arguments::of(instructions, escape_character(text));
+    let arguments = Arguments::new(instructions, escape_character(text));
     let all: Vec<String> = instructions.iter().filter_map(stage).collect();
     let mut found = Vec::new();
     // The frontend is an upstream image too: it interprets the Dockerfile.

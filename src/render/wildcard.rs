@@ -14,7 +14,7 @@ pub struct Wildcard(Regex);
 impl Wildcard {
     /// Returns true if `path` contains wildcards.
     #[must_use]
-    pub fn is(path: &str) -> bool {
+    pub fn is_wildcard(path: &str) -> bool {
         path.contains(['*', '?', '['])
     }
 
@@ -51,7 +51,7 @@ impl Wildcard {
 
     /// Returns true if the wildcard matches `path` or a folder above it.
     #[must_use]
-    pub fn means(&self, path: &str) -> bool {
+    pub fn matches(&self, path: &str) -> bool {
         let mut above = successors(Some(path), |path| Some(path.rsplit_once('/')?.0));
         above.any(|path| self.0.is_match(path))
     }
@@ -108,17 +108,17 @@ mod tests {
         ] {
             let read = Wildcard::new(wildcard).expect(wildcard);
             for path in meant {
-                assert!(read.means(path), "{wildcard} {path}");
+                assert!(read.matches(path), "{wildcard} {path}");
             }
             for path in others {
-                assert!(!read.means(path), "{wildcard} {path}");
+                assert!(!read.matches(path), "{wildcard} {path}");
             }
         }
         let read = Wildcard::through_folders("**/a*.json").expect("a wildcard");
-        assert!(["a.json", "x/a.json", "x/y/ab.json"].iter().all(|path| read.means(path)));
-        assert!(!read.means("x/b.json") && !read.means("a/b.json.x"));
+        assert!(["a.json", "x/a.json", "x/y/ab.json"].iter().all(|path| read.matches(path)));
+        assert!(!read.matches("x/b.json") && !read.matches("a/b.json.x"));
         let read = Wildcard::through_folders("x/**").expect("a wildcard");
-        assert!(read.means("x/y/z") && !read.means("y/x/z"));
+        assert!(read.matches("x/y/z") && !read.matches("y/x/z"));
         for wildcard in ["[a", "[]a]", "[-a]", "[a-]", "[z-a]", "[", "*\\"] {
             assert!(Wildcard::new(wildcard).is_none(), "{wildcard}");
         }

@@ -22,7 +22,7 @@ pub fn with_checks(dockerfile: &str, checks: &[Check]) -> Option<String> {
     if checks.is_empty() {
         return None;
     }
-    let stage = FinalStage::of(dockerfile)?;
+    let stage = FinalStage::find(dockerfile)?;
     let (head, tail) = dockerfile.split_at(stage.end);
     let mut text = head.to_owned();
     if stage.name.is_none() {

@@ -26,10 +26,10 @@ pub fn variants(matrix: &Path, version: &str) -> Vec<Variant> {
     let selected = matrix.select(&Selection::default()).expect("all of it");
     let request = PlanRequest { version: version.parse().ok(), ..PlanRequest::default() };
     let plan = Plan::new(&matrix, &selected, request).expect("a plan");
-    let pins = Lock::of(&matrix).expect("a lock").pins;
+    let pins = Lock::read(&matrix).expect("a lock").pins;
     let mut renderer = Renderer::new(&matrix).expect("templates").pinned(pins);
     let contexts = renderer.render_all(&selected.variants).expect("contexts");
-    let inputs = Inputs::of_all(&plan.targets, &contexts, &matrix.build.secret_ids());
+    let inputs = Inputs::for_targets(&plan.targets, &contexts, &matrix.build.secret_ids());
     let variants =
         plan.targets.iter().zip(inputs).zip(&contexts).map(|((target, inputs), context)| {
             let fingerprint = inputs.fingerprint().expect("upstream images are pinned");

@@ -75,7 +75,7 @@ impl Made {
         let plan = Plan::new(&made.matrix, &selected, made.request).expect("a plan");
         let mut target = plan.targets[0].clone();
         (made.change)(&mut target);
-        Inputs::of(&target, &made.context, &made.secrets)
+        Inputs::new(&target, &made.context, &made.secrets)
     }
 
     fn dockerfile(&mut self) {
@@ -335,9 +335,9 @@ fn shared_files_are_digested_once() {
     let targets = vec![plan.targets[0].clone(); 3];
     let mut contexts = vec![made.context; 3];
     contexts[2].files[0].content = b"other"[..].into();
-    let all = Inputs::of_all(&targets, &contexts, &made.secrets);
+    let all = Inputs::for_targets(&targets, &contexts, &made.secrets);
     for ((target, context), inputs) in targets.iter().zip(&contexts).zip(&all) {
-        assert_eq!(*inputs, Inputs::of(target, context, &made.secrets));
+        assert_eq!(*inputs, Inputs::new(target, context, &made.secrets));
     }
     assert!(all[0] == all[1] && all[0] != all[2]);
 }
