@@ -17,7 +17,6 @@ use std::process;
 /// The exit codes of `basegen`. [`ExitCode::TABLE`] lists their numbers and meanings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ExitCode {
-    /// The command succeeded.
     Success,
     /// A file cannot be read or written, or another error of the environment.
     Failure,
@@ -45,7 +44,6 @@ pub enum ExitCode {
     Check,
     /// The forge rejected a request, or cannot be reached.
     Forge,
-    /// Interrupted by the user.
     Interrupted,
 }
 
@@ -99,7 +97,6 @@ pub trait Explain: Error + Send + Sync + 'static {
     }
 }
 
-/// Any error of basegen.
 pub struct Report(Box<dyn Explain>);
 
 impl Report {

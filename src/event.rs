@@ -118,7 +118,6 @@ pub enum Event {
         /// The target, if the warning is about one.
         #[serde(skip_serializing_if = "Option::is_none")]
         target: Option<String>,
-        /// The problem and advice.
         message: String,
     },
     /// All tags of a release are set.
@@ -235,7 +234,6 @@ pub struct SourceLine {
     /// The first column that is not whitespace, from 1, if known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub column: Option<usize>,
-    /// The rendered text.
     pub text: String,
 }
 
@@ -269,13 +267,11 @@ pub enum WaitReason {
     Export,
 }
 
-/// A receiver of events.
 pub trait Listener: Send + Sync {
     /// Handles an event. It is called from any thread, in order for each target, and should return quickly.
     fn hear(&self, event: &Event);
 }
 
-/// The sender of events.
 #[derive(Clone)]
 pub struct Events(Arc<dyn Listener>);
 

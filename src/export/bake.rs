@@ -35,7 +35,6 @@ pub struct BakeImage<'a> {
     pub platforms: &'a [Platform],
     /// All labels, including those of basegen.
     pub labels: &'a BTreeMap<String, String>,
-    /// All tags.
     pub references: &'a [Reference],
     pub compression: Compression,
 }
@@ -67,7 +66,6 @@ pub enum Folders<'a> {
 /// A file for bake and the files of its contexts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bake<'a> {
-    /// The text of `docker-bake.json`.
     pub text: String,
     /// The files of [`Folders::Written`] by path relative to `docker-bake.json`.
     pub files: BTreeMap<PathBuf, &'a ContextFile>,

@@ -20,7 +20,6 @@ pub struct Outside {
 }
 
 impl Outside {
-    /// Returns the resolved path.
     #[must_use]
     pub fn real(&self) -> &Path {
         &self.real

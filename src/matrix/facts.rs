@@ -13,7 +13,6 @@ pub struct Fact<'a> {
     pub source: FactSource<'a>,
 }
 
-/// A source of variables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FactSource<'a> {
     /// `[variables]`.

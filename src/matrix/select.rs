@@ -29,7 +29,6 @@ pub struct Term {
     pub condition: String,
 }
 
-/// The selected variants.
 #[derive(Debug)]
 pub struct Selected<'a> {
     /// The variants in the order of the matrix.

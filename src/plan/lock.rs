@@ -24,7 +24,6 @@ const HEADER: &str = "\
 # `basegen update` writes this file; commit it.
 ";
 
-/// Pins of upstream images.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lock {
     /// Tagged references and their digests.

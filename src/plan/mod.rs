@@ -87,7 +87,6 @@ pub struct PlanRequest {
 }
 
 impl<'a> Plan<'a> {
-    /// Plans the selected variants.
     pub fn new(
         matrix: &'a Matrix,
         selected: &Selected<'a>,

@@ -106,7 +106,6 @@ impl Comparison {
         format!("{text}{blank}{affected} of {all} variants differ from {revision}\n")
     }
 
-    /// Returns a Markdown table.
     #[must_use]
     pub fn markdown(&self) -> String {
         let rows = self.affected.iter().map(|Affected { id, effect }| {

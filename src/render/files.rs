@@ -52,7 +52,6 @@ pub(super) struct Found {
 #[derive(Debug, Default)]
 pub(super) struct Listing {
     pub(super) files: Vec<Found>,
-    /// Folders without files.
     pub(super) empty: Vec<String>,
 }
 

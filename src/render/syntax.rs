@@ -33,7 +33,6 @@ enum Kind {
     Skipped,
 }
 
-/// An open block.
 struct Block<'a> {
     tag: Tag<'a>,
     has_else: bool,
