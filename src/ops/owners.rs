@@ -12,7 +12,7 @@ pub(crate) fn check_registries(matrix: &Matrix, named: &NamedHosts) -> Result<()
         settings.variables.iter().map(move |(variable, span)| (host, variable, span))
     });
     let diagnostics = variables.filter_map(|(host, variable, span)| {
-        let owner = Owner::of(variable)?;
+        let owner = Owner::for_variable(variable)?;
         (!owner.admits(variable, host, named)).then(|| {
             let message = format!("the variable `{variable}` is not sent to `{host}`");
             let label = format!("it is for {}", owner.hosts());
@@ -47,7 +47,7 @@ pub(crate) fn check_pull_request(
         [&table.token_secret_name, &table.app_id_secret_name, &table.app_private_key_secret_name];
     let diagnostics = keys.into_iter().flatten().filter_map(|name| {
         let variable = name.get_ref();
-        let owner = Owner::of(variable)?;
+        let owner = Owner::for_variable(variable)?;
         // The caller has made sure that the host is GitHub's.
         (owner != Owner::GitHub && !owner.admits(variable, api_host, named)).then(|| {
             let message = format!("the variable `{variable}` is not sent to GitHub");
@@ -68,7 +68,7 @@ pub(crate) fn check_build_secrets(
         let variable = table.env.as_ref()?;
         let name = variable.get_ref();
         let is_set = variables.bytes(name).is_some_and(|value| !value.is_empty());
-        (is_set && !is_given(id) && Owner::of(name).is_some()).then(|| {
+        (is_set && !is_given(id) && Owner::for_variable(name).is_some()).then(|| {
             let message = format!("the variable `{name}` is not given to build steps");
             let label = "the matrix alone asks for this token";
             let help = format!("allow it with `--secret id={id},env={name}`");

@@ -188,7 +188,7 @@ impl Host {
         }
         self.shared
             .credentials
-            .of(&self.name)
+            .get(&self.name)
             .await
             .map_err(|source| self.credentials_error(source))
     }

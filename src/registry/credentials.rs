@@ -122,7 +122,6 @@ pub struct CredentialSources {
     /// name, in both spellings.
     pub variables: Variables,
     pub docker: DockerConfig,
-    /// How clouds are reached.
     pub network: Network,
     /// Which credentials may be sent without TLS.
     pub plain_http: PlainHttp,
@@ -156,7 +155,7 @@ impl Credentials {
         let cloud = Arc::new(cloud);
         let methods = methods.into_iter();
         let methods = methods.map(|(host, method)| (key_of(&host).to_owned(), method)).collect();
-        Ok(Self::of_keychains(
+        Ok(Self::with_keychains(
             vec![
                 Box::new(matrix::MatrixKeychain::new(methods, Arc::clone(&cloud))),
                 Box::new(variables::VariableKeychain::new(Arc::clone(&variables))),
@@ -169,14 +168,14 @@ impl Credentials {
         ))
     }
 
-    fn of_keychains(keychains: Vec<Box<dyn Keychain>>, plain_http: PlainHttp) -> Self {
+    fn with_keychains(keychains: Vec<Box<dyn Keychain>>, plain_http: PlainHttp) -> Self {
         Self { keychains, plain_http, cache: Mutex::default(), issued: Mutex::default() }
     }
 
     /// Returns no credential for any registry.
     #[must_use]
     pub fn anonymous() -> Self {
-        Self::of_keychains(Vec::new(), PlainHttp::default())
+        Self::with_keychains(Vec::new(), PlainHttp::default())
     }
 
     /// Redacts every secret that was returned so far. Returns `None` if `text` contains none.
@@ -186,7 +185,7 @@ impl Credentials {
     }
 
     /// Returns the credential for the registry at `host`, if there is one.
-    pub async fn of(&self, host: &str) -> CredentialResult<Credential> {
+    pub async fn get(&self, host: &str) -> CredentialResult<Credential> {
         Ok(self.find(host).await?.map(|found| found.credential))
     }
 

@@ -125,7 +125,7 @@ impl Machine {
     }
 
     async fn failure(&self, host: &str) -> String {
-        let error = self.credentials().of(host).await.expect_err("a failure");
+        let error = self.credentials().get(host).await.expect_err("a failure");
         let text = format!("{} {:?} {error:?}", one_line(&*error), error.hint());
         assert!(!text.contains(CANARY), "{text}");
         text

@@ -308,7 +308,7 @@ impl BuildKitEngine {
         let docker = self.engine.0.docker.as_ref();
         let docker = docker.ok_or("only a Docker Engine has a graph driver")?;
         let staging = job.staged().ok_or("the image has no reference")?;
-        let credential = self.options.credentials.of(staging.repository.registry()).await;
+        let credential = self.options.credentials.get(staging.repository.registry()).await;
         let credential = credential.map_err(|error| one_line(&*error))?;
         let step = progress.begin_client_step(&format!("pushing to {}", staging.repository));
         let moved = |current, total| step.moved("pushing layers", current, total);

@@ -11,8 +11,8 @@ use super::{CredentialResult, CredentialsError};
 /// How long before its end a password is renewed: a build that begins with it has that long.
 const RENEWED_BEFORE: Duration = Duration::from_secs(10 * 60);
 
-/// How long the answer of a helper is used. Helpers report no expiry: Docker runs them for each
-/// command, and the tokens of clouds last for an hour, part of which may be over.
+/// How long the answer of a helper is used. Helpers report no expiry. Docker runs them for each
+/// command, and a token of a cloud may be close to the end of its hour.
 pub(super) const HELPER_ANSWER: Duration = Duration::from_secs(5 * 60);
 
 /// How long a temporary failure is cached.

@@ -1,4 +1,7 @@
-//! What AWS and Google have in common: variables, requests, identity tokens and what can go wrong.
+//! Variables, requests, identity tokens and errors of AWS and Google.
+//!
+//! [`Cloud`] holds the variables and connections. Its `context` lets reqsign use them and nothing of the
+//! process itself.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -71,7 +74,7 @@ impl CloudProblem {
 
     /// Describes an error of reqsign, which found or asked `origin`.
     pub(super) fn from_reqsign(origin: &str, error: &reqsign_core::Error) -> Self {
-        // What was sent lies below reqsign's own words for it.
+        // Our own error is below the message of reqsign.
         let mut causes =
             std::iter::successors(std::error::Error::source(error), |error| error.source());
         let sent = causes.find_map(|cause| cause.downcast_ref::<Self>());
@@ -119,7 +122,7 @@ impl CloudProblem {
                 }
                 "ExpiredTokenException" | "ExpiredToken" => "get new temporary keys",
                 "AccessDeniedException" | "AccessDenied" => {
-                    "allow `ecr:GetAuthorizationToken` on `*` to whom the keys belong to"
+                    "allow `ecr:GetAuthorizationToken` on `*` to the owner of the keys"
                 }
                 "invalid_grant" => "log in again: `gcloud auth application-default login`",
                 _ => return None,
@@ -150,8 +153,8 @@ impl From<RegistryErrorKind> for CloudProblem {
     }
 }
 
-/// Removes from a message of reqsign what it quotes of files and answers. It writes these behind a colon, but
-/// also the message behind an error's code.
+/// Removes quotes of files and answers from a message of reqsign. They follow a colon, as do the status of an
+/// answer and the text after an error code, which are kept.
 fn without_quotes(message: &str) -> String {
     match message.split_once(": ") {
         Some((start, _)) if !is_code(start) && !start.ends_with(" status") => start.to_owned(),
@@ -291,7 +294,7 @@ fn refusal(answer: &Response<Bytes>) -> Option<CloudProblem> {
     })
 }
 
-/// Returns true for what can be the code of an error, which is printed.
+/// Returns true if `text` has the form of an error code and can be printed.
 pub(super) fn is_code(text: &str) -> bool {
     let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     !text.is_empty() && text.len() <= 64 && text.bytes().all(is_word)

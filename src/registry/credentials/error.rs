@@ -9,21 +9,15 @@ use super::plain_http::plain_http_hint;
 use super::variables::VariableProblem;
 use crate::error::{ExitCode, Explain};
 
-/// Why the credentials of a registry are not available. Never contains what a file, a variable, a helper or
-/// a cloud returned where a secret was expected.
+/// Why the credentials of a registry are not available. Never quotes files, variables, helpers or clouds where
+/// a secret is expected.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialsError {
     #[error("failed to read Docker's credentials")]
     Read(#[source] std::io::Error),
     // serde's message is left out: it quotes values.
     #[error("`{}` is not a Docker configuration: line {line}, column {column}", path.display())]
-    Parse {
-        path: PathBuf,
-        /// The line, from 1.
-        line: usize,
-        /// The column, from 1.
-        column: usize,
-    },
+    Parse { path: PathBuf, line: usize, column: usize },
     /// An entry of `auths` that cannot be decoded.
     #[error("the credentials of `{host}` in `{}` cannot be used: `auth` {problem}", path.display())]
     Auth { path: PathBuf, host: String, problem: PairProblem },
@@ -129,7 +123,7 @@ impl Explain for CredentialsError {
                  config.json"
             ),
             Self::Helper { helper, host, .. } => {
-                format!("run it by itself to see its error: `echo {host} | {helper} get`")
+                format!("run it to see its error: `echo {host} | {helper} get`")
             }
         })
     }

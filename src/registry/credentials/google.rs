@@ -285,7 +285,7 @@ impl IdentitySource {
 #[derive(Deserialize)]
 struct AccessToken {
     access_token: SecretString,
-    /// In seconds.
+    /// The remaining lifetime, in seconds.
     expires_in: u64,
 }
 
@@ -407,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_is_told_without_what_it_holds() {
+    fn invalid_keys_are_reported_without_their_content() {
         let cases = [
             ("canary-77".to_owned(), "is not JSON"),
             (KEY[..60].to_owned(), "breaks off"),

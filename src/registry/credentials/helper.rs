@@ -31,7 +31,7 @@ struct Reply {
     secret: SecretString,
 }
 
-/// Runs credential helpers.
+/// Runs `docker-credential-*` programs.
 pub(super) struct Helpers {
     search_path: Option<OsString>,
     timeout: Duration,

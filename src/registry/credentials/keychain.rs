@@ -40,7 +40,6 @@ pub(super) enum Lifetime {
     Run,
     /// Unknown: a helper issued it, which is asked again from time to time.
     Unknown,
-    /// This long from now.
     For(Duration),
 }
 
@@ -60,12 +59,16 @@ impl Found {
 /// Where a credential comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CredentialSource {
-    /// `[registries."host"]` of the matrix.
-    Matrix { host: String, method: &'static str },
-    /// An environment variable.
+    Matrix {
+        host: String,
+        method: &'static str,
+    },
     Variable(String),
     /// Docker's configuration, and the credential helper that it names.
-    Docker { config: PathBuf, helper: Option<String> },
+    Docker {
+        config: PathBuf,
+        helper: Option<String>,
+    },
     /// A cloud, as people write it: "AWS profile `ci` via SSO".
     Cloud(String),
 }

@@ -75,7 +75,7 @@ pub struct NamedHosts {
 impl Owner {
     /// Returns the owner of the token in `variable`, if the variable is a well-known one.
     #[must_use]
-    pub fn of(variable: &str) -> Option<Self> {
+    pub fn for_variable(variable: &str) -> Option<Self> {
         let name = shell_safe(variable);
         let matches = |known: &str| {
             if known.ends_with('_') { name.starts_with(known) } else { name == known }
@@ -151,7 +151,7 @@ mod tests {
     const ECR: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
 
     fn admits(variable: &str, host: &str, named: &NamedHosts) -> bool {
-        Owner::of(variable).is_none_or(|owner| owner.admits(variable, host, named))
+        Owner::for_variable(variable).is_none_or(|owner| owner.admits(variable, host, named))
     }
 
     #[test]

@@ -13,7 +13,7 @@ const BASE64: GeneralPurpose = engine::GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// Why a text is not base64 of `user:password`. Never says what the text contains.
+/// Why a text is not base64 of `user:password`. Never quotes the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PairProblem {
     #[error("is not base64")]

@@ -30,7 +30,7 @@ fn helper(folder: &Path, name: &str, script: &str) {
 }
 
 async fn pair(credentials: &Credentials, host: &str) -> Option<(String, String)> {
-    match credentials.of(host).await.expect(host)? {
+    match credentials.get(host).await.expect(host)? {
         Credential::Password { username, password } => {
             Some((username, password.expose_secret().to_owned()))
         }
@@ -76,7 +76,7 @@ async fn stored_credentials_are_found_under_every_spelling() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_decoded_is_named_and_not_shown() {
+async fn undecodable_credentials_are_named_and_hidden() {
     let folder = tempfile::tempdir().expect("a folder");
     let no_colon = STANDARD.encode(CANARY);
     let config = format!(
@@ -84,7 +84,7 @@ async fn what_cannot_be_decoded_is_named_and_not_shown() {
     );
     let credentials = load(folder.path(), &config);
     for (host, problem) in [("a.io", "not base64"), ("b.io", "has no colon")] {
-        let error = credentials.of(host).await.expect_err(host);
+        let error = credentials.get(host).await.expect_err(host);
         let text = format!("{} {error:?}", one_line(&*error));
         assert!(text.contains(problem) && text.contains(host), "{text}");
         assert!(!text.contains(CANARY), "{text}");
@@ -105,7 +105,7 @@ fn a_broken_file_is_named_by_line_without_its_values() {
 }
 
 #[tokio::test]
-async fn null_is_nothing() {
+async fn null_counts_as_empty() {
     let folder = tempfile::tempdir().expect("a folder");
     let stored = STANDARD.encode("me:word");
     let entry = format!(r#"{{"ghcr.io": {{"auth": "{stored}", "identitytoken": null}}}}"#);
@@ -145,7 +145,7 @@ async fn helpers_answer_for_their_registries_and_the_store_for_the_rest() {
 }
 
 #[tokio::test]
-async fn a_helper_that_knows_nothing_means_anonymous() {
+async fn a_helper_without_a_credential_means_anonymous() {
     let folder = tempfile::tempdir().expect("a folder");
     let script = "echo 'credentials not found in native keychain'; exit 1";
     helper(folder.path(), "store", script);
@@ -154,7 +154,7 @@ async fn a_helper_that_knows_nothing_means_anonymous() {
 }
 
 #[tokio::test]
-async fn a_registry_is_asked_for_once() {
+async fn a_credential_is_looked_up_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let log = folder.path().join("log");
     let script = format!(
@@ -163,12 +163,12 @@ async fn a_registry_is_asked_for_once() {
     );
     helper(folder.path(), "store", &script);
     let credentials = load(folder.path(), r#"{"credsStore": "store"}"#);
-    tokio::join!(credentials.of("a.io"), credentials.of("a.io")).0.expect("credentials");
+    tokio::join!(credentials.get("a.io"), credentials.get("a.io")).0.expect("credentials");
     assert_eq!(fs_err::read_to_string(&log).expect("a log"), "x\n");
 }
 
 #[tokio::test]
-async fn no_fault_of_a_helper_shows_what_it_printed() {
+async fn errors_of_helpers_hide_their_output() {
     let folder = tempfile::tempdir().expect("a folder");
     let leak = format!("echo {CANARY}; echo {CANARY} >&2");
     helper(folder.path(), "fails", &format!("{leak}; exit 3"));
@@ -190,7 +190,7 @@ async fn no_fault_of_a_helper_shows_what_it_printed() {
     };
     let docker = DockerKeychain::with_timeout(&docker, Duration::from_millis(500));
     let docker = Box::new(docker.expect("a configuration"));
-    let credentials = Credentials::of_keychains(vec![docker], PlainHttp::default());
+    let credentials = Credentials::with_keychains(vec![docker], PlainHttp::default());
     let begun = Instant::now();
     for (host, expected) in [
         ("fails.io", "for `fails.io` failed (exit status: 3)"),
@@ -202,7 +202,7 @@ async fn no_fault_of_a_helper_shows_what_it_printed() {
         ("halts.io", "did not answer with credentials"),
         ("locked.io", "could not be run"),
     ] {
-        let error = credentials.of(host).await.expect_err(host);
+        let error = credentials.get(host).await.expect_err(host);
         let text = format!("{} {error:?} {:?}", one_line(&*error), error.hint());
         assert!(text.contains(expected), "{text}");
         assert!(!text.contains(CANARY), "{text}");
@@ -233,14 +233,14 @@ fn basic(username: &str, variable: &str) -> AuthMethod {
 }
 
 async fn failure(credentials: &Credentials, host: &str) -> String {
-    let error = credentials.of(host).await.expect_err(host);
+    let error = credentials.get(host).await.expect_err(host);
     let text = format!("{} {:?}", one_line(&*error), error.hint());
     assert!(!format!("{text} {error:?}").contains(CANARY), "{text}");
     text
 }
 
 #[tokio::test]
-async fn the_first_source_that_knows_a_registry_wins() {
+async fn the_first_source_with_a_credential_wins() {
     let folder = tempfile::tempdir().expect("a folder");
     helper(
         folder.path(),
@@ -296,7 +296,7 @@ async fn the_first_source_that_knows_a_registry_wins() {
 }
 
 #[tokio::test]
-async fn a_method_that_fails_is_not_passed_over() {
+async fn no_other_source_replaces_a_failed_method() {
     let pair = STANDARD.encode("variable:s");
     let credentials = of_variables(
         &[("DOCKER_REGISTRY_ghcr.io", &pair), ("EMPTY", "\n")],
@@ -337,7 +337,7 @@ async fn every_method_of_one_secret_gives_its_pair() {
 }
 
 #[tokio::test]
-async fn a_variable_that_cannot_be_decoded_is_named_and_not_shown() {
+async fn undecodable_variables_are_named_and_hidden() {
     let (no_colon, no_user) = (STANDARD.encode(CANARY), STANDARD.encode(format!(":{CANARY}")));
     let credentials = of_variables(
         &[
@@ -365,7 +365,7 @@ async fn a_variable_that_cannot_be_decoded_is_named_and_not_shown() {
 }
 
 #[tokio::test]
-async fn variables_that_disagree_are_told() {
+async fn variables_that_disagree_are_an_error() {
     let (one, other) = (STANDARD.encode("me:one"), STANDARD.encode("me:other"));
     let names = ["DOCKER_REGISTRY_ghcr.io", "DOCKER_REGISTRY_GHCR_IO"];
     let credentials = of_variables(&[(names[0], &one), (names[1], &other)], &[]);
@@ -379,13 +379,13 @@ async fn variables_that_disagree_are_told() {
 async fn a_spelling_for_shells_is_for_one_registry() {
     let secret = STANDARD.encode(format!("me:{CANARY}"));
     let credentials = of_variables(&[("DOCKER_REGISTRY_A_B_IO", &secret)], &[]);
-    assert!(credentials.of("a-b.io").await.expect("credentials").is_some());
+    assert!(credentials.get("a-b.io").await.expect("credentials").is_some());
     let text = failure(&credentials, "a.b.io").await;
     assert!(text.contains("may mean `a-b.io` or `a.b.io`"), "{text}");
     let name = "DOCKER_REGISTRY_a.b.io";
     let credentials = of_variables(&[("DOCKER_REGISTRY_A_B_IO", &secret), (name, &secret)], &[]);
-    assert!(credentials.of("a-b.io").await.expect("credentials").is_some());
-    assert!(credentials.of("a.b.io").await.expect("credentials").is_some());
+    assert!(credentials.get("a-b.io").await.expect("credentials").is_some());
+    assert!(credentials.get("a.b.io").await.expect("credentials").is_some());
 }
 
 #[tokio::test]
@@ -429,11 +429,11 @@ fn counting(folder: &Path, script: &str) -> (Credentials, impl Fn() -> usize) {
 }
 
 #[tokio::test]
-async fn a_refused_credential_is_looked_for_once_more() {
+async fn a_refused_credential_is_looked_up_once_more() {
     let folder = tempfile::tempdir().expect("a folder");
     let script = r#"[ "$n" -gt 2 ] && n=2; printf '{"Username":"u","Secret":"s%s"}' "$n""#;
     let (credentials, asked) = counting(folder.path(), script);
-    let first = credentials.of("a.io").await.expect("an answer").expect("a credential");
+    let first = credentials.get("a.io").await.expect("an answer").expect("a credential");
     let second = credentials.replace("a.io", &first).await.expect("an answer");
     let second = second.expect("another one");
     // Those that were refused with the first at the same time are handed the second.
@@ -459,7 +459,7 @@ async fn a_helper_is_asked_again_after_some_minutes() {
 }
 
 #[tokio::test]
-async fn a_helper_that_knew_nothing_is_asked_again_too() {
+async fn a_helper_without_a_credential_is_asked_again() {
     let folder = tempfile::tempdir().expect("a folder");
     let script = r#"[ "$n" = 1 ] && { echo 'credentials not found'; exit 1; }
         printf '{"Username":"u","Secret":"s"}'"#;
@@ -470,7 +470,7 @@ async fn a_helper_that_knew_nothing_is_asked_again_too() {
 }
 
 #[tokio::test]
-async fn a_helper_that_fails_later_leaves_what_it_said() {
+async fn a_helper_that_fails_later_keeps_its_last_answer() {
     let folder = tempfile::tempdir().expect("a folder");
     let script = r#"[ "$n" = 2 ] && exit 3; printf '{"Username":"u","Secret":"s%s"}' "$n""#;
     let (credentials, asked) = counting(folder.path(), script);
@@ -489,7 +489,7 @@ async fn a_credential_that_could_not_be_replaced_can_be_later() {
     let folder = tempfile::tempdir().expect("a folder");
     let script = r#"[ "$n" -lt 3 ] && n=1; printf '{"Username":"u","Secret":"s%s"}' "$n""#;
     let (credentials, asked) = counting(folder.path(), script);
-    let first = credentials.of("a.io").await.expect("an answer").expect("a credential");
+    let first = credentials.get("a.io").await.expect("an answer").expect("a credential");
     for _ in 0..2 {
         assert!(credentials.replace("a.io", &first).await.expect("an answer").is_none());
     }

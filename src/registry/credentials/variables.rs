@@ -19,14 +19,13 @@ pub const VARIABLE_PREFIX: &str = "DOCKER_REGISTRY_";
 #[derive(Clone, Default)]
 pub struct Variables(BTreeMap<String, Option<SecretString>>);
 
-/// Why a variable contains no credential. Never says what it contains.
+/// Why a variable contains no credential. Never quotes its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum VariableProblem {
     #[error("is not set")]
     NotSet,
     #[error("is empty")]
     Empty,
-    /// It is not UTF-8.
     #[error("is not a text")]
     NotText,
     #[error(transparent)]
@@ -63,7 +62,7 @@ impl VariableKeychain {
     }
 
     fn find(&self, host: Host<'_>) -> Result<Option<Resolved>, CredentialsError> {
-        let named = self.variables.of_registry(host.key);
+        let named = self.variables.named_after(host.key);
         let names: Vec<&str> = named.exact.iter().chain(&named.shell_safe).copied().collect();
         let Some(first) = names.first().copied() else { return Ok(None) };
         let pair = |name: &str| {
@@ -144,7 +143,7 @@ impl Variables {
     }
 
     /// Returns the variables that are named after the registry with `key` and set to something.
-    fn of_registry(&self, key: &str) -> Named<'_> {
+    fn named_after(&self, key: &str) -> Named<'_> {
         let safe: Vec<String> = spellings(key).map(shell_safe).collect();
         let mut named = Named { exact: Vec::new(), shell_safe: Vec::new() };
         for name in self.0.keys() {
@@ -219,7 +218,7 @@ mod tests {
             ("DOCKER_REGISTRY_europe-docker.pkg.dev", "europe-docker.pkg.dev"),
         ] {
             let variables = variables(&[name, "DOCKER_REGISTRY_other.io"]);
-            let named = variables.of_registry(key_of(host));
+            let named = variables.named_after(key_of(host));
             assert_eq!(named, Named { exact: vec![name], shell_safe: vec![] }, "{name}");
         }
         for (name, host) in [
@@ -230,7 +229,7 @@ mod tests {
             ("DOCKER_REGISTRY_EUROPE_DOCKER_PKG_DEV", "europe-docker.pkg.dev"),
         ] {
             let variables = variables(&[name, "DOCKER_REGISTRY_USER", "DOCKER_REGISTRY_GCR_IO"]);
-            let named = variables.of_registry(key_of(host));
+            let named = variables.named_after(key_of(host));
             assert_eq!(named, Named { exact: vec![], shell_safe: vec![name] }, "{name}");
         }
     }
@@ -239,7 +238,7 @@ mod tests {
     fn an_empty_variable_names_nothing() {
         let empty = [("DOCKER_REGISTRY_ghcr.io".to_owned(), Some(" \n".into()))];
         let variables = Variables::from_iter(empty);
-        assert!(variables.of_registry("ghcr.io").exact.is_empty());
+        assert!(variables.named_after("ghcr.io").exact.is_empty());
         let problem = variables.text("DOCKER_REGISTRY_ghcr.io").expect_err("nothing");
         assert_eq!(problem, VariableProblem::Empty);
     }
@@ -257,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_it_is_shown() {
+    fn debug_output_hides_values() {
         let variables = Variables::from_iter([("a".to_owned(), Some("canary-1d".into()))]);
         assert_eq!(format!("{variables:?}"), "Variables");
     }

@@ -92,7 +92,7 @@ impl auth_server::Auth for Auth {
         request: Request<CredentialsRequest>,
     ) -> Result<Response<CredentialsResponse>, Status> {
         let host = request.into_inner().host;
-        let credential = self.0.of(&host).await;
+        let credential = self.0.get(&host).await;
         let credential =
             credential.map_err(|error| Status::failed_precondition(one_line(&*error)))?;
         Ok(Response::new(match credential {

@@ -115,7 +115,7 @@ struct Answer {
 #[serde(rename_all = "camelCase")]
 struct AuthorizationData {
     authorization_token: SecretString,
-    /// In seconds since 1970.
+    /// The expiry, in seconds since 1970.
     expires_at: f64,
 }
 

@@ -17,7 +17,7 @@ const KEYS: [(&str, &str); 2] =
     [("aws_access_key_id", "AKIAIOSFODNN7EXAMPLE"), ("aws_secret_access_key", CANARY)];
 
 async fn password_of(credentials: &Credentials) -> String {
-    match credentials.of(HOST).await.expect("an answer").expect("a credential") {
+    match credentials.get(HOST).await.expect("an answer").expect("a credential") {
         Credential::Password { username, password } => {
             assert_eq!(username, "AWS");
             password.expose_secret().to_owned()
@@ -27,7 +27,7 @@ async fn password_of(credentials: &Credentials) -> String {
 }
 
 async fn failure(credentials: &Credentials) -> String {
-    let error = credentials.of(HOST).await.expect_err("a failure");
+    let error = credentials.get(HOST).await.expect_err("a failure");
     let text = format!("{} {:?}", one_line(&*error), error.hint());
     assert!(!format!("{text} {error:?} {credentials:?}").contains(CANARY), "{text}");
     text
@@ -66,7 +66,7 @@ async fn the_end_is_counted_by_the_clock_that_set_it() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_renewed_is_good_until_its_end() {
+async fn a_password_that_cannot_be_renewed_is_used_until_it_expires() {
     let api = EcrApi::start(60 * 60).await;
     let credentials = Credentials::load(api.sources(HOST, &KEYS)).expect("credentials");
     assert_eq!(password_of(&credentials).await, "ecr-1");
@@ -81,7 +81,7 @@ async fn what_cannot_be_renewed_is_good_until_its_end() {
 }
 
 #[tokio::test]
-async fn what_passes_by_itself_is_tried_again() {
+async fn temporary_failures_are_retried() {
     let api = EcrApi::start(60 * 60).await;
     api.fail(Some((503, r#"{"__type": "ServerException"}"#)));
     let credentials = Credentials::load(api.sources(HOST, &KEYS)).expect("credentials");
@@ -117,7 +117,7 @@ async fn refusals_say_what_to_do_and_show_no_key() {
 }
 
 #[tokio::test]
-async fn a_clock_that_is_off_is_told_and_by_how_much() {
+async fn a_wrong_clock_is_reported_with_its_offset() {
     let api = EcrApi::start(60).await;
     api.is_ahead(62 * 60 + 5);
     let message = "Signature expired: 20260101T000000Z is now earlier than 20260101T005700Z";
@@ -130,7 +130,7 @@ async fn a_clock_that_is_off_is_told_and_by_how_much() {
 }
 
 #[tokio::test]
-async fn answers_of_others_are_not_taken_for_ecr_s() {
+async fn answers_of_other_servers_are_rejected() {
     for (status, body) in
         [(200, "<html>canary-b7</html>"), (200, r#"{"authorizationData": []}"#), (404, "canary-b7")]
     {
@@ -147,7 +147,7 @@ async fn answers_of_others_are_not_taken_for_ecr_s() {
 }
 
 #[tokio::test]
-async fn what_is_missing_is_named_before_anybody_is_asked() {
+async fn missing_settings_are_reported_before_any_request() {
     let api = EcrApi::start(60).await;
     let load = |variables: &[(&str, &str)]| {
         Credentials::load(api.sources(HOST, variables)).expect("credentials")
@@ -175,7 +175,7 @@ async fn what_is_missing_is_named_before_anybody_is_asked() {
 }
 
 #[test]
-fn a_host_tells_its_region_and_endpoint() {
+fn the_host_contains_region_and_endpoint() {
     for (host, region, endpoint) in [
         (
             "123456789012.dkr.ecr.eu-west-1.amazonaws.com",
@@ -210,7 +210,7 @@ fn a_host_tells_its_region_and_endpoint() {
 }
 
 #[test]
-fn what_only_looks_like_it_is_no_ecr_host() {
+fn similar_hosts_are_no_ecr_registries() {
     // A key must not be signed for an endpoint that somebody else's host leads to.
     for host in [
         "public.ecr.aws",
@@ -229,14 +229,14 @@ fn what_only_looks_like_it_is_no_ecr_host() {
 }
 
 #[test]
-fn an_offset_is_told_in_the_units_that_count() {
+fn offsets_use_the_two_largest_units() {
     assert_eq!(describe(3720), "1h 2m ahead of AWS'");
     assert_eq!(describe(-300), "5m behind AWS'");
     assert_eq!(describe(-90_000), "1d 1h behind AWS'");
 }
 
 #[test]
-fn a_message_with_a_key_in_it_is_not_shown() {
+fn messages_with_a_key_are_hidden() {
     let keys = Keys {
         access_key_id: "ASIAEXAMPLE".into(),
         secret_access_key: "secret-canary".into(),
