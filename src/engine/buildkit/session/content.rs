@@ -5,7 +5,7 @@
 //! [proto]: https://github.com/containerd/containerd/blob/main/api/services/content/v1/content.proto
 
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, Ready, ready};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -154,10 +154,10 @@ async fn info(
 }
 
 /// Receives one blob as a stream of messages.
-async fn write(
+fn write(
     layout: Arc<OciLayout>,
     request: Request<Streaming<WriteRequest>>,
-) -> Result<Response<Messages<WriteResponse>>, Status> {
+) -> Ready<Result<Response<Messages<WriteResponse>>, Status>> {
     let (answers, receiver) = mpsc::channel(1);
     let requests = request.into_inner();
     tokio::spawn(async move {
@@ -166,12 +166,13 @@ async fn write(
             let _ = answers.send(Err(status)).await;
         }
     });
-    Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    let answers: Messages<WriteResponse> = Box::pin(ReceiverStream::new(receiver));
+    ready(Ok(Response::new(answers)))
 }
 
 /// Aborts a write. The end of its stream has already deleted the blob.
-async fn abort(_: Request<Empty>) -> Result<Response<Empty>, Status> {
-    Ok(Response::new(Empty {}))
+fn abort(_: Request<Empty>) -> Ready<Result<Response<Empty>, Status>> {
+    ready(Ok(Response::new(Empty {})))
 }
 
 type Answers = mpsc::Sender<Result<WriteResponse, Status>>;
