@@ -25,7 +25,7 @@ pub fn marker(path: &str) -> String {
 
 /// Extends a marker by the version that is proposed.
 #[must_use]
-pub fn marked(marker: &str, version: &str) -> String {
+pub fn marker_with_version(marker: &str, version: &str) -> String {
     let open = marker.strip_suffix(END).unwrap_or(marker);
     format!("{open}{VERSION}{}{END}", comment_text(version))
 }
@@ -88,20 +88,21 @@ mod tests {
         let own = marker("matrix.toml");
         let read = |text: &str| Some(read_marker(text, &own)?.version.map(str::to_owned));
         assert_eq!(
-            read(&format!("x\n\n{}\n", marked(&own, "v1.3.0"))),
+            read(&format!("x\n\n{}\n", marker_with_version(&own, "v1.3.0"))),
             Some(Some("v1.3.0".to_owned()))
         );
         assert_eq!(read(&own), Some(None));
         assert_eq!(read("x"), None);
         for other in ["gpu/matrix.toml", "matrix.toml.old", "matrix.toml b"] {
-            assert_eq!(read(&marked(&marker(other), "v1.3.0")), None, "{other}");
+            assert_eq!(read(&marker_with_version(&marker(other), "v1.3.0")), None, "{other}");
         }
     }
 
     #[test]
     fn text_of_people_around_the_generated_text_stays() {
         let own = marker("matrix.toml");
-        let generated = |version: &str| format!("{BEGIN}{version}\n\n{}\n", marked(&own, version));
+        let generated =
+            |version: &str| format!("{BEGIN}{version}\n\n{}\n", marker_with_version(&own, version));
         let first = generated("v1.3.0");
         assert_eq!(merge_body("", &first, &own), first);
         let edited = format!("Mine.\n\n{}\n\nMine too.", first.trim_end());

@@ -16,7 +16,7 @@ pub use github::{
     Access, Base, Branch, GitHub, GitHubError, GitHubErrorKind, GitHubOptions, Opened, Proposal,
     PullRequest, TreeEntry,
 };
-pub use marker::{marked, marker};
+pub use marker::{marker, marker_with_version};
 pub use pull_request::{Body, ImageRow, Notes, RowChange};
 pub use repository::{Remote, RepositoryName};
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use indexmap::IndexMap;
 
-use super::marker::{BEGIN, marked};
+use super::marker::{BEGIN, marker_with_version};
 use crate::image::{Digest, Reference};
 use crate::matrix::is_invisible;
 use crate::report::format;
@@ -80,7 +80,7 @@ impl Notes {
         let rest = self.text(note.trim_end(), marker).len();
         if rest > room {
             let version = escaped(&self.version);
-            let end = marked(marker, &self.version);
+            let end = marker_with_version(marker, &self.version);
             let text =
                 format!("{BEGIN}**{version}**: its images do not fit here. {place}\n\n{end}\n");
             return Body { text, spilled: Some(whole) };
@@ -93,7 +93,7 @@ impl Notes {
     fn text(&self, table: &str, marker: &str) -> String {
         let mut text = format!("{BEGIN}{}\n\n{table}", self.summary());
         self.write_example(&mut text);
-        let _ = write!(text, "\n\n{}\n", marked(marker, &self.version));
+        let _ = write!(text, "\n\n{}\n", marker_with_version(marker, &self.version));
         text
     }
 
@@ -406,7 +406,7 @@ mod tests {
             let notes = Notes { images: (0..count).map(row).collect(), ..notes() };
             let body = notes.body(&marker, "The summary lists all of them.", room);
             assert!(body.text.len() <= room, "{} of {room}", body.text.len());
-            assert!(body.text.trim_end().ends_with(&marked(&marker, "v1.3.0")));
+            assert!(body.text.trim_end().ends_with(&marker_with_version(&marker, "v1.3.0")));
             let whole = body.spilled.clone().expect("it does not fit");
             assert_eq!(whole.matches("\n| `").count(), count);
             body.text

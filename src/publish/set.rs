@@ -294,7 +294,7 @@ impl SetDocument {
         let bytes = serde_json::to_vec(&document).expect("a manifest is JSON").into();
         Self {
             manifest: Manifest { media_type: Manifest::OCI_IMAGE.to_owned(), bytes },
-            blobs: vec![Blob::of(config.1), Blob::of(layer.1)],
+            blobs: vec![Blob::new(config.1), Blob::new(layer.1)],
         }
     }
 

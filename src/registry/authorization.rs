@@ -11,12 +11,12 @@ use http::{HeaderValue, Method, StatusCode};
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::attempts::{Attempts, Failure};
 use super::challenge::Challenge;
 use super::error::is_transient;
 use super::host::Host;
 use super::payload::Payload;
 use super::request::{AuthHeader, Call, Reply};
-use super::retry::{Attempts, Failure};
 use super::scopes::Scopes;
 use super::tokens::Token;
 use super::transport::authority;
@@ -85,7 +85,7 @@ impl Host {
             let challenge = match reply.status {
                 _ if !self.is_own_origin(&reply.url) => return Ok(self.check_status(call, reply)?),
                 StatusCode::UNAUTHORIZED => {
-                    match Challenge::of(&reply.headers).or_else(|| self.challenge()) {
+                    match Challenge::from_headers(&reply.headers).or_else(|| self.challenge()) {
                         Some(challenge) => challenge,
                         None => return Err(self.refusal(&scopes, &reply).into()),
                     }
@@ -133,7 +133,7 @@ impl Host {
             let reply = self.exchange(&call, &AuthHeader::none(), &self.limiter).await?;
             if reply.status == StatusCode::UNAUTHORIZED
                 && self.is_own_origin(&reply.url)
-                && let Some(challenge) = Challenge::of(&reply.headers)
+                && let Some(challenge) = Challenge::from_headers(&reply.headers)
             {
                 self.set_challenge(&challenge);
             }

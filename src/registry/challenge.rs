@@ -14,7 +14,7 @@ pub(super) enum Challenge {
 
 impl Challenge {
     /// Returns the challenge to answer; a token is preferred to a password.
-    pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
+    pub(super) fn from_headers(headers: &HeaderMap) -> Option<Self> {
         let mut found = None;
         for value in headers.get_all(WWW_AUTHENTICATE) {
             for (scheme, parameters) in parse(value.to_str().unwrap_or_default()) {
@@ -110,7 +110,7 @@ mod tests {
         for line in lines {
             headers.append(WWW_AUTHENTICATE, HeaderValue::from_static(line));
         }
-        Challenge::of(&headers)
+        Challenge::from_headers(&headers)
     }
 
     fn bearer(realm: &str, service: Option<&str>, scopes: &[&str]) -> Challenge {

@@ -3,12 +3,12 @@
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{Method, StatusCode};
 
+use super::attempts::Attempts;
 use super::host::Host;
 use super::manifest::{Manifest, Name};
 use super::payload::Payload;
 use super::problem::{clean, is_html};
 use super::request::{Call, Reply};
-use super::retry::Attempts;
 use super::scopes::Scopes;
 use super::{Problem, RegistryErrorKind};
 use crate::image::{Descriptor, Digest};

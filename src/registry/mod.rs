@@ -2,7 +2,7 @@
 //!
 //! [`Registries`] is the client; start with `client.rs`. It turns each operation into requests
 //! (`manifests`, `blobs`, `upload`, `tags`, `access`), which pass through authentication
-//! (`authorization`, `tokens`), retries (`retry`), the per-host `limiter` and redirects (`request`)
+//! (`authorization`, `tokens`), retries (`attempts`, `retry`), the per-host `limiter` and redirects (`request`)
 //! to the connections (`transport`). [`RetryPolicy`] is shared with the clients of clouds and of
 //! GitHub. `credentials` finds the [`Credential`] of a host.
 //!
@@ -10,6 +10,7 @@
 
 mod access;
 mod address;
+mod attempts;
 mod authorization;
 mod blobs;
 mod challenge;

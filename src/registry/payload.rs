@@ -36,7 +36,7 @@ enum Content {
 
 impl Blob {
     #[must_use]
-    pub fn of(bytes: Bytes) -> Self {
+    pub fn new(bytes: Bytes) -> Self {
         let (digest, size) = (Digest::of(&bytes), bytes.len() as u64);
         Self { digest, size, content: Content::Bytes(bytes) }
     }
@@ -44,7 +44,7 @@ impl Blob {
     /// `size` bytes of a file from `offset`, such as a blob in a tar of an OCI layout. The registry
     /// verifies the digest.
     #[must_use]
-    pub fn of_file(path: PathBuf, offset: u64, digest: Digest, size: u64) -> Self {
+    pub fn from_file(path: PathBuf, offset: u64, digest: Digest, size: u64) -> Self {
         Self { digest, size, content: Content::File { path: Arc::new(path), offset } }
     }
 
@@ -188,16 +188,16 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().expect("a file");
         std::io::Write::write_all(&mut file, b"..0123456789..").expect("written");
         let digest = Digest::of(b"0123456789");
-        let blob = Blob::of_file(file.path().to_owned(), 2, digest, 10);
+        let blob = Blob::from_file(file.path().to_owned(), 2, digest, 10);
         assert_eq!(sent(&blob).await.expect("bytes"), "0123456789");
-        assert_eq!(sent(&Blob::of("0123456789".into())).await.expect("bytes"), "0123456789");
-        assert_eq!(sent(&Blob::of("".into())).await.expect("bytes"), "");
+        assert_eq!(sent(&Blob::new("0123456789".into())).await.expect("bytes"), "0123456789");
+        assert_eq!(sent(&Blob::new("".into())).await.expect("bytes"), "");
     }
 
     #[tokio::test]
     async fn a_file_that_is_too_short_is_an_error() {
         let file = tempfile::NamedTempFile::new().expect("a file");
-        let blob = Blob::of_file(file.path().to_owned(), 0, Digest::of(b"x"), 1);
+        let blob = Blob::from_file(file.path().to_owned(), 0, Digest::of(b"x"), 1);
         let error = sent(&blob).await.expect_err("too short");
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }

@@ -7,10 +7,10 @@ use http::header::{CONTENT_TYPE, LOCATION};
 use reqwest::Url;
 
 use super::RegistryErrorKind;
+use super::attempts::{Attempts, Failure};
 use super::host::Host;
 use super::payload::{Blob, Payload};
 use super::request::{Call, Reply, location};
-use super::retry::{Attempts, Failure};
 use super::scopes::Scopes;
 use crate::image::Digest;
 

@@ -107,7 +107,7 @@ impl Builder {
             "layers": [part("application/vnd.oci.image.layer.v1.tar", &layer)],
         });
         for text in [config, layer] {
-            self.registries.push_blob(repository, &Blob::of(Bytes::from(text))).await?;
+            self.registries.push_blob(repository, &Blob::new(Bytes::from(text))).await?;
         }
         let bytes = Bytes::from(manifest.to_string());
         let manifest = Manifest { media_type: Manifest::OCI_IMAGE.to_owned(), bytes };

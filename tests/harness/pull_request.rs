@@ -5,7 +5,7 @@ use std::time::Duration;
 use basegen::error::Report;
 use basegen::forge::{
     Access, Branch, FileChange, GitHub, GitHubError, GitHubOptions, Opened, ReleasePullRequest,
-    marked, marker,
+    marker, marker_with_version,
 };
 use basegen::registry::{Network, RetryPolicy};
 use basegen::report::Printer;
@@ -53,7 +53,7 @@ pub fn release(version: &str) -> ReleasePullRequest {
     ReleasePullRequest {
         version: version.parse().expect("a version"),
         title: format!("Release {version}"),
-        body: format!("**{version}** is published.\n\n{}\n", marked(&marker, version)),
+        body: format!("**{version}** is published.\n\n{}\n", marker_with_version(&marker, version)),
         marker,
         branch: format!("basegen/release-{version}"),
         draft: false,

@@ -109,7 +109,7 @@ pub async fn push(
     name: &str,
     layer: Bytes,
 ) -> Result<Manifest, RegistryError> {
-    let (config, layer) = (Blob::of(name.to_owned().into()), Blob::of(layer));
+    let (config, layer) = (Blob::new(name.to_owned().into()), Blob::new(layer));
     client.push_blob(repository, &config).await?;
     client.push_blob(repository, &layer).await?;
     let manifest = image(config.digest(), &[layer.digest().clone()]);

@@ -21,7 +21,7 @@ async fn another_digest_than_what_was_sent_is_an_error() {
     assert!(matches!(error.kind(), RegistryErrorKind::WrongDigest { .. }));
     assert_eq!(registry.count("PUT", "*"), 1);
 
-    let pushed = client().push_blob(&repository, &Blob::of(bytes(10))).await;
+    let pushed = client().push_blob(&repository, &Blob::new(bytes(10))).await;
     let error = pushed.expect_err("another digest");
     assert!(matches!(error.kind(), RegistryErrorKind::WrongDigest { .. }));
 }

@@ -35,7 +35,7 @@ async fn a_push_by_digest_needs_neither_location_nor_digest_in_return() {
     client().put_manifest(&repository, &manifest.digest(), &manifest).await.expect("pushed");
     assert_eq!(registry.manifests("acme/base"), [manifest.digest()]);
     assert!(registry.tags("acme/base").is_empty());
-    client().push_blob(&repository, &Blob::of(bytes(10))).await.expect("pushed");
+    client().push_blob(&repository, &Blob::new(bytes(10))).await.expect("pushed");
 }
 
 #[tokio::test]
@@ -43,7 +43,7 @@ async fn a_blob_is_mounted_from_another_repository_of_the_registry() {
     let registry = FakeRegistry::start_with(bearer()).await;
     let content = bytes(1000);
     registry.add_blob("acme/one", content.clone());
-    let digest = Blob::of(content.clone()).digest().clone();
+    let digest = Blob::new(content.clone()).digest().clone();
     let (client, repository) = (client_of(&registry), registry.repository("acme/two"));
     let elsewhere = "ghcr.io/acme/one".parse().expect("a repository");
     assert!(!client.mount_blob(&repository, &digest, &elsewhere).await.expect("an answer"));
@@ -68,7 +68,7 @@ async fn a_refused_mount_is_no_error() {
         registry.add_blob("acme/one", content.clone());
         // With 202 the upload that is offered has no location.
         registry.fail(Rule::first("POST", "*", Fault::status(status)));
-        let blob = Blob::of(content.clone());
+        let blob = Blob::new(content.clone());
         let from = registry.repository("acme/one");
         let (client, repository) = (client_of(&registry), registry.repository("acme/two"));
         // The client knows by then that the registry requires tokens.
@@ -83,7 +83,7 @@ async fn a_refused_mount_is_no_error() {
 #[tokio::test]
 async fn an_upload_that_a_mount_started_is_cancelled() {
     let registry = FakeRegistry::start().await;
-    let (digest, from) = (Blob::of(bytes(10)).digest().clone(), registry.repository("acme/none"));
+    let (digest, from) = (Blob::new(bytes(10)).digest().clone(), registry.repository("acme/none"));
     let (client, repository) = (client(), registry.repository("acme/two"));
     assert!(!client.mount_blob(&repository, &digest, &from).await.expect("an answer"));
     assert_eq!((registry.count("DELETE", "*"), registry.open_uploads()), (1, 0));
@@ -101,7 +101,7 @@ async fn no_token_for_two_repositories_is_no_mount() {
     let registry = FakeRegistry::start_with(Access::Bearer(account)).await;
     let content = bytes(1000);
     registry.add_blob("acme/one", content.clone());
-    let (blob, from) = (Blob::of(content), registry.repository("acme/one"));
+    let (blob, from) = (Blob::new(content), registry.repository("acme/one"));
     let (client, repository) = (client_of(&registry), registry.repository("acme/two"));
     let mounted = client.mount_blob(&repository, blob.digest(), &from).await;
     assert!(!mounted.expect("an answer"));

@@ -40,7 +40,7 @@ async fn uploads_to_other_machines_are_refused() {
         let location = Fault::Headers(vec![("location", place.to_owned())]);
         registry.fail(Rule::every("POST", "*", location));
         let repository = registry.repository("acme/base");
-        let pushed = client_of(&registry).push_blob(&repository, &Blob::of(bytes(10))).await;
+        let pushed = client_of(&registry).push_blob(&repository, &Blob::new(bytes(10))).await;
         let error = pushed.expect_err("refused");
         assert!(matches!(error.kind(), RegistryErrorKind::ForbiddenTarget { .. }), "{place}");
         assert_eq!(registry.uploaded_bytes(), 0);
@@ -65,7 +65,7 @@ async fn the_refusal_is_explained() {
     let location = Fault::Headers(vec![("location", NOWHERE[0].to_owned())]);
     registry.fail(Rule::every("POST", "*", location));
     let repository = registry.repository("acme/base");
-    let pushed = client_of(&registry).push_blob(&repository, &Blob::of(bytes(10))).await;
+    let pushed = client_of(&registry).push_blob(&repository, &Blob::new(bytes(10))).await;
     insta::assert_snapshot!(shown(pushed.expect_err("refused"), &registry), @r"
     error: failed to push a blob to `registry/acme/base`
       caused by: `registry` redirects to `https://169.254.169.254/latest/meta-data/`, which is not a public address
@@ -111,7 +111,7 @@ async fn uploads_on_other_hosts_are_sent_without_credentials() {
             (FakeRegistry::start_with(bearer()).await, FakeRegistry::start().await);
         let session = storage.begin_upload("acme/base");
         registry.fail(Rule::every("POST", "*", Fault::Headers(vec![("location", session)])));
-        let blob = Blob::of(bytes(length));
+        let blob = Blob::new(bytes(length));
         let repository = registry.repository("acme/base");
         client_of(&registry).push_blob(&repository, &blob).await.expect("pushed");
         assert!(storage.blob("acme/base", blob.digest()).is_some());

@@ -46,7 +46,7 @@ async fn an_upload_that_is_gone_is_started_again() {
     let registry = FakeRegistry::start().await;
     let content = bytes(LARGE);
     registry.fail(Rule::first("PUT", "*/blobs/uploads/*", Fault::status(404)));
-    let blob = Blob::of(content.clone());
+    let blob = Blob::new(content.clone());
     let pushed = client().push_blob(&registry.repository("acme/base"), &blob).await;
     assert!(pushed.expect("pushed"));
     assert_eq!(registry.count("POST", "*"), 2);
@@ -57,7 +57,7 @@ async fn an_upload_that_is_gone_is_started_again() {
 async fn an_upload_that_always_breaks_at_the_same_byte_ends() {
     let registry = FakeRegistry::start().await;
     registry.fail(Rule::every("PUT", "*", Fault::CutRequest(1000)));
-    let blob = Blob::of(bytes(LARGE));
+    let blob = Blob::new(bytes(LARGE));
     let pushed = client().push_blob(&registry.repository("acme/base"), &blob).await;
     assert!(pushed.expect_err("broken").is_transient());
     assert_eq!(registry.count("PUT", "*"), 6);
@@ -67,7 +67,7 @@ async fn an_upload_that_always_breaks_at_the_same_byte_ends() {
 async fn a_blob_whose_upload_breaks_is_sent_again() {
     let registry = FakeRegistry::start().await;
     registry.fail(Rule::first("PUT", "*/blobs/uploads/*", Fault::CutRequest(10)));
-    let blob = Blob::of(bytes(1000));
+    let blob = Blob::new(bytes(1000));
     let pushed = client().push_blob(&registry.repository("acme/base"), &blob).await;
     assert!(pushed.expect("pushed"));
     assert_eq!(registry.count("POST", "*"), 2);
@@ -116,7 +116,7 @@ async fn what_is_done_at_the_last_attempt_is_done() {
     registry.forget();
     registry.fail(Rule::every("PUT", "*", Fault::status(502)).times(5));
     registry.fail(Rule::nth(6, "PUT", "*", Fault::CommitThenDrop));
-    client.push_blob(&repository, &Blob::of(bytes(10))).await.expect("pushed");
+    client.push_blob(&repository, &Blob::new(bytes(10))).await.expect("pushed");
     assert_eq!(registry.count("PUT", "*"), 6);
 }
 
@@ -135,7 +135,7 @@ async fn a_blob_that_arrived_is_not_sent_again() {
     for length in [1000, LARGE] {
         let registry = FakeRegistry::start().await;
         registry.fail(Rule::first("PUT", "*", Fault::CommitThenDrop));
-        let blob = Blob::of(bytes(length));
+        let blob = Blob::new(bytes(length));
         let pushed = client().push_blob(&registry.repository("acme/base"), &blob).await;
         pushed.expect("pushed");
         assert_eq!(registry.uploaded_bytes(), length as u64);
@@ -162,7 +162,7 @@ async fn a_blob_is_streamed_from_a_part_of_a_file() {
     let file = tempfile::NamedTempFile::new().expect("a file");
     fs_err::write(file.path(), [b"before", &content[..], b"after"].concat()).expect("written");
     let digest = Digest::of(&content);
-    let blob = Blob::of_file(file.path().to_owned(), 6, digest.clone(), LARGE as u64);
+    let blob = Blob::from_file(file.path().to_owned(), 6, digest.clone(), LARGE as u64);
     registry.fail(Rule::first("PUT", "*", Fault::CutRequest(4_000_001)));
     let repository: Repository = registry.repository("acme/base");
     client().push_blob(&repository, &blob).await.expect("pushed");

@@ -72,7 +72,7 @@ async fn passwords_and_tokens_show_nowhere() {
                 client.head(&repository, &tag("v1")).await.expect("an answer");
             }
             registry.fail(Rule::every(method, path, fault.clone()));
-            let pushed = client.push_blob(&repository, &Blob::of(bytes(10))).await;
+            let pushed = client.push_blob(&repository, &Blob::new(bytes(10))).await;
             let told = told(&pushed.expect_err("refused"));
             assert!(is_silent(&told), "{access:?} {path} {fault:?}:\n{told}");
         }
@@ -105,7 +105,7 @@ async fn the_state_of_an_upload_shows_nowhere() {
     for fault in [Fault::status(404), Fault::Drop, Fault::status(400)] {
         registry.fail(Rule::every("PUT", "*", fault));
         let repository = registry.repository("acme/base");
-        let pushed = client_of(&registry).push_blob(&repository, &Blob::of(bytes(10))).await;
+        let pushed = client_of(&registry).push_blob(&repository, &Blob::new(bytes(10))).await;
         let told = told(&pushed.expect_err("refused"));
         assert!(is_silent(&told), "{told}");
         registry.mend();

@@ -224,7 +224,7 @@ async fn names_that_are_refused_are_not_asked_for_again() {
         let registry = FakeRegistry::start().await;
         registry.fail(Rule::every("*", "*", Fault::error(status, code, "no")));
         let repository = registry.repository("acme/base");
-        let pushed = client().push_blob(&repository, &Blob::of(bytes(1))).await;
+        let pushed = client().push_blob(&repository, &Blob::new(bytes(1))).await;
         assert!(!pushed.expect_err("refused").is_transient());
         assert_eq!(registry.count("*", "*"), requests, "{code}");
     }
@@ -263,7 +263,7 @@ async fn a_token_server_that_is_down_is_asked_as_often_as_a_registry_is() {
     registry.fail(Rule::every("GET", "/token", Fault::status(503)));
     let (client, repository) = (client_of(&registry), registry.repository("acme/base"));
     let manifest = published(&registry, "acme/base", "v1");
-    let (blob, name) = (Blob::of(bytes(10)), tag("v1"));
+    let (blob, name) = (Blob::new(bytes(10)), tag("v1"));
     for (what, error) in [
         ("HEAD", client.head(&repository, &name).await.expect_err("down")),
         ("PUT", client.put_manifest(&repository, &name, &manifest).await.expect_err("down")),

@@ -9,8 +9,8 @@ use super::client::{ApiRequest, GitHub};
 use super::commit::{Content, FileEdit, ListedCommit, Message};
 use super::error::{GitHubError, GitHubErrorKind};
 use super::pull::PullRequest;
-use super::quoted;
 use super::tree::{SUBMODULE, SYMBOLIC_LINK, TreeEntry};
+use super::{Base, Branch, quoted};
 use crate::forge::{FileChange, ReleasePullRequest};
 use crate::registry::Retryable as _;
 
@@ -22,24 +22,6 @@ const PAGE: usize = 100;
 
 /// The maximum number of pages of a comparison.
 const MAX_PAGES: usize = 10;
-
-/// The branch into which the pull request is to be merged, at one commit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Base {
-    pub branch: String,
-    /// The id of its latest commit.
-    pub head: String,
-    /// Whether it is the repository's default branch.
-    pub is_default: bool,
-}
-
-/// A branch with the changes of a release.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Branch {
-    pub name: String,
-    /// Whether this run created or changed it.
-    pub is_changed: bool,
-}
 
 #[derive(Deserialize)]
 struct GitRef {

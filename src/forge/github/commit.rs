@@ -11,11 +11,10 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::branch::Base;
 use super::client::{ApiRequest, GRAPHQL, GitHub};
 use super::error::{self, GitHubError, GitHubErrorKind};
-use super::quoted;
 use super::tree::{FILE, SUBMODULE};
+use super::{Base, quoted};
 
 /// The trailer with the version for which basegen created the commit.
 const RELEASE: &str = "Basegen-Release";

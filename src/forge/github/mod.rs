@@ -1,7 +1,7 @@
 //! A client of GitHub's API, at github.com, GHE.com or Enterprise Server.
 //!
 //! [`GitHub`] sends requests (`client`). `branch` creates and updates the branch of a release, with the
-//! help of `tree`, `commit` and `merge`; `pull` opens and updates the pull request.
+//! help of `files`, `commit` and `merge`; `pull` opens and updates the pull request.
 //!
 //! All requests are sent by path. The models of octocrab's typed API require fields that GitHub's API
 //! description leaves optional (a team's `privacy`, a user's `gravatar_id`), so that any unusual
@@ -14,16 +14,34 @@ mod branch;
 mod client;
 mod commit;
 mod error;
+mod files;
 mod merge;
 mod pull;
 mod tree;
 
 pub use access::Access;
-pub use branch::{Base, Branch};
 pub use client::{GitHub, GitHubOptions};
 pub use error::{GitHubError, GitHubErrorKind};
 pub use pull::{Opened, Proposal, PullRequest};
 pub use tree::TreeEntry;
+
+/// The branch into which the pull request is to be merged, at one commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Base {
+    pub branch: String,
+    /// The id of its latest commit.
+    pub head: String,
+    /// Whether it is the repository's default branch.
+    pub is_default: bool,
+}
+
+/// A branch with the changes of a release.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Branch {
+    pub name: String,
+    /// Whether this run created or changed it.
+    pub is_changed: bool,
+}
 
 /// Percent-encodes a text for the path of a URL. Slashes are kept.
 fn quoted(text: &str) -> String {

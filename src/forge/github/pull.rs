@@ -3,9 +3,9 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::branch::{Base, Branch};
 use super::client::{ApiRequest, GitHub};
 use super::error::{GitHubError, GitHubErrorKind};
+use super::{Base, Branch};
 use crate::error::one_line;
 use crate::forge::ReleasePullRequest;
 use crate::forge::marker::{MARKER, merge_body, read_marker};
