@@ -49,10 +49,10 @@ pub struct ReleasePullRequest {
     pub draft: bool,
     /// Labels, which GitHub creates if the repository lacks them.
     pub labels: Vec<String>,
-    /// The logins of reviewers.
+    /// The logins of users from whom reviews are requested.
     pub reviewers: Vec<String>,
-    /// The slugs of teams of reviewers.
+    /// The slugs of teams from which reviews are requested.
     pub team_reviewers: Vec<String>,
-    /// The logins of assignees.
+    /// The logins of users to whom it is assigned.
     pub assignees: Vec<String>,
 }

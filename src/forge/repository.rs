@@ -4,7 +4,7 @@ use std::str::FromStr;
 /// The name of a repository on GitHub, such as `acme/images`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RepositoryName {
-    /// The user or organization.
+    /// The user or organization that owns it.
     pub owner: String,
     pub name: String,
 }

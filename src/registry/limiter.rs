@@ -42,7 +42,7 @@ impl RateLimiter {
                 sleep_until(until).await;
             }
             let permit = self.permits.acquire().await.ok();
-            // Another request may meanwhile have received a `Retry-After`.
+            // In the meantime, another request may have received a `Retry-After`.
             if self.paused_until().is_some() {
                 continue;
             }

@@ -202,7 +202,7 @@ impl Entry {
         text.join("/").parse().ok()
     }
 
-    /// Returns true for layers that only their owner distributes, so that no registry has them.
+    /// Returns true for layers that only their owner distributes, which no registry has.
     fn is_foreign(&self) -> bool {
         !self.urls.is_empty()
             || self.media_type.contains("nondistributable")

@@ -2,8 +2,8 @@
 //!
 //! [`Registries`] is the client; start with `client.rs`. It turns each operation into requests
 //! (`manifests`, `blobs`, `upload`, `tags`, `access`), which pass through authentication
-//! (`authorization`, `tokens`), retries (`attempts`, `retry`), the per-host `limiter` and redirects (`request`)
-//! to the connections (`transport`). [`RetryPolicy`] is shared with the clients of clouds and of
+//! (`authorization`, `tokens`), retries (`attempts`, `retry`), the per-host `limiter` and redirects
+//! (`request`) to the connections (`transport`). [`RetryPolicy`] is shared with the clients of clouds and of
 //! GitHub. `credentials` finds the [`Credential`] of a host.
 //!
 //! [spec]: https://github.com/opencontainers/distribution-spec/blob/main/spec.md

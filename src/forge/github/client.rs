@@ -252,7 +252,7 @@ impl GitHub {
         }
     }
 
-    /// Sends a request once.
+    /// Sends a request once, and reads the wait that a refusal requests.
     async fn send_once(&self, request: &ApiRequest<'_>) -> Result<Bytes, Failure> {
         let exchange = tokio::time::timeout(self.timeout, self.exchange(request));
         let lost = |cause: String| {

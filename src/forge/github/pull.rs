@@ -72,7 +72,7 @@ struct HeadRepository {
     full_name: String,
 }
 
-/// What this run did with a pull request.
+/// The action of this run on a pull request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Proposal {
     Opened,
