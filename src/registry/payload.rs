@@ -80,8 +80,9 @@ impl Payload {
     pub(super) async fn open(&self, activity: &Activity) -> io::Result<PayloadBody> {
         let source = match self {
             Self::Empty => Source::Bytes(Bytes::new()),
-            Self::Bytes(bytes) => Source::Bytes(bytes.clone()),
-            Self::Blob(Blob { content: Content::Bytes(bytes), .. }) => Source::Bytes(bytes.clone()),
+            Self::Bytes(bytes) | Self::Blob(Blob { content: Content::Bytes(bytes), .. }) => {
+                Source::Bytes(bytes.clone())
+            }
             Self::Blob(Blob { content: Content::File { path, offset }, size, .. }) => {
                 let opened = Arc::clone(path);
                 let open = move || fs_err::File::open(opened.as_path());
