@@ -1,4 +1,7 @@
-//! An earlier state of a project, out of git, by the `git` program.
+//! Reads files of earlier commits, and the state of the working tree, with the `git` program.
+//!
+//! [`Snapshot`] checks files of one commit out into a temporary folder. [`committed`] and [`changed`] compare the
+//! working tree with the newest commit.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write as _};
@@ -8,32 +11,25 @@ use std::process::{Command, Output, Stdio};
 use crate::error::{ExitCode, Explain};
 use crate::files::Checkout;
 
-/// How much of what git says is repeated, in characters.
-const MAX_SAID: usize = 300;
+/// The longest message of git that an error repeats, in characters.
+const MAX_MESSAGE: usize = 300;
 
-/// Why an earlier state cannot be had.
+/// A failure of the `git` program, or a file or revision that it does not have.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum GitError {
-    /// There is no such program.
     #[error("the program `git` is not installed")]
     NoGit,
-    /// It cannot be run.
     #[error("failed to run `git`")]
     Run(#[source] io::Error),
-    /// The matrix file is in no repository.
-    #[error("the matrix file is in no git repository: {0}")]
+    #[error("the matrix file is not in a git repository: {0}")]
     NoRepository(String),
-    /// The revision means no commit.
-    #[error("git knows no commit `{0}`")]
+    #[error("git has no commit `{0}`")]
     Revision(String),
-    /// The file is not in git, or was not then.
     #[error("`{path}` is not in git at `{revision}`")]
     NotThere { path: String, revision: String },
-    /// Something else.
     #[error("git failed to {doing}: {said}")]
     Failed { doing: &'static str, said: String },
-    /// There is no place for it.
-    #[error("cannot make a folder for what git has")]
+    #[error("failed to create a temporary folder")]
     Folder(#[source] io::Error),
 }
 
@@ -47,9 +43,9 @@ impl Explain for GitError {
 
     fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::NoGit => "`--since` asks it what the project was like; install it",
+            Self::NoGit => "install git: `--since` reads earlier files with it",
             Self::Revision(_) => {
-                "a commit, a branch or a tag; in a shallow clone, fetch it first: `git fetch origin REV`"
+                "name a commit, a branch or a tag; in a shallow clone, fetch it first: `git fetch origin REV`"
             }
             Self::NotThere { .. } => "choose a later revision, or commit the file",
             _ => return None,
@@ -58,20 +54,20 @@ impl Explain for GitError {
     }
 }
 
-/// Files as they were in one commit, in a folder of their own that goes with this value.
+/// Files of one commit, in a temporary folder that is removed with this value.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     revision: String,
     commit: String,
-    /// The repository's working tree.
+    /// The root of the working tree.
     top: PathBuf,
-    /// The folder that paths are relative to, below `top`.
+    /// The folder that paths are relative to, from `top`.
     prefix: String,
     temporary: tempfile::TempDir,
 }
 
 impl Snapshot {
-    /// The state of `folder` at `revision`, still empty.
+    /// Creates a snapshot of `folder` at `revision`, without files.
     pub(crate) fn new(revision: &str, folder: &Path) -> Result<Self, GitError> {
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         let at = git(folder, &["rev-parse", "--show-toplevel", "--show-prefix"], &[])?;
@@ -80,7 +76,7 @@ impl Snapshot {
         }
         let lines = String::from_utf8_lossy(&at.stdout).into_owned();
         let (top, prefix) = lines.split_once('\n').unwrap_or((&lines, ""));
-        // What begins with a dash would be an option of git's.
+        // A leading dash would be an option of git.
         if revision.starts_with('-') {
             return Err(GitError::Revision(revision.to_owned()));
         }
@@ -101,12 +97,12 @@ impl Snapshot {
         Ok(snapshot)
     }
 
-    /// The commit's full id.
+    /// Returns the full id of the commit.
     pub(crate) fn commit(&self) -> &str {
         &self.commit
     }
 
-    /// Where `path`, relative to the folder, is once it was fetched.
+    /// Returns the place of a fetched `path`, which is relative to the folder.
     pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.tree().join(&self.prefix).join(path)
     }
@@ -116,12 +112,12 @@ impl Snapshot {
         Checkout::within(&self.tree(), &self.path(""))
     }
 
-    /// The folder that everything fetched is below, as messages would name it.
+    /// Returns the folder of all fetched files, as messages contain it.
     pub(crate) fn folder(&self) -> String {
         format!("{}/", self.path("").display()).replace("//", "/")
     }
 
-    /// Brings a file or a folder with all that is in it; whether there was one.
+    /// Fetches a file or a folder. Returns false if the commit has none at `path`.
     pub(crate) fn fetch(&self, path: &str) -> Result<bool, GitError> {
         match in_repository(&self.prefix, Path::new(path)) {
             Some(path) => self.bring(&path, &mut BTreeSet::new()),
@@ -129,14 +125,14 @@ impl Snapshot {
         }
     }
 
-    /// The same of a path from the repository's top. What links lead to comes along, as far as
-    /// that is in the repository; a path that was `seen` is not looked at again.
+    /// Fetches a path from the root of the repository, and the targets of links that stay in the
+    /// repository. Skips paths that were `seen`.
     fn bring(&self, path: &str, seen: &mut BTreeSet<String>) -> Result<bool, GitError> {
         if !seen.insert(path.to_owned()) {
             return Ok(false);
         }
         let list = |path: &str| self.git("list its files", &["ls-files", "-z", "--", path], &[]);
-        // The top itself is no path to git.
+        // The root itself is not a path for git.
         let listed = list(if path.is_empty() { "." } else { path })?;
         if !listed.is_empty() {
             self.check_out(&listed)?;
@@ -147,7 +143,7 @@ impl Snapshot {
             }
             return Ok(true);
         }
-        // A folder on the way may be a link, of which git knows nothing that is below.
+        // A parent folder may be a link; git does not list files below it.
         for above in Path::new(path).ancestors().skip(1) {
             let link = above.to_string_lossy();
             if link.is_empty() {
@@ -165,22 +161,22 @@ impl Snapshot {
         Ok(false)
     }
 
-    /// Writes files of the index, as a checkout would: line ends and filters as the attributes say.
+    /// Checks files of the index out, with line endings and filters of their attributes.
     fn check_out(&self, listed: &[u8]) -> Result<(), GitError> {
         let tree = format!("--prefix={}/", self.tree().display());
         let arguments = ["checkout-index", "-f", "-z", "--stdin", &tree];
         self.git("write its files", &arguments, listed).map(drop)
     }
 
-    /// What a link that was brought leads to, from the repository's top; nothing where it is no
-    /// link, or leads out of there.
+    /// Returns the target of a fetched link, from the root of the repository. Returns `None` if it is
+    /// not a link or leads out of the repository.
     fn target(&self, path: &str) -> Option<String> {
         let target = fs_err::read_link(self.tree().join(path)).ok()?;
         let folder = Path::new(path).parent().unwrap_or(Path::new(""));
         in_repository(&folder.to_string_lossy(), &target)
     }
 
-    /// Brings what must be there.
+    /// Fetches a path that must exist.
     pub(crate) fn require(&self, path: &str) -> Result<(), GitError> {
         match self.fetch(path)? {
             true => Ok(()),
@@ -195,7 +191,7 @@ impl Snapshot {
         self.temporary.path().join("tree")
     }
 
-    /// Runs git on an index of our own, so that the user's stays as it is.
+    /// Runs git with a separate index, so that the user's does not change.
     fn git(
         &self,
         doing: &'static str,
@@ -213,18 +209,19 @@ impl Snapshot {
     }
 }
 
-/// The URL of a remote; nothing where there is no such one, no repository, or no git.
+/// Returns the URL of a remote, if git, the repository and the remote exist.
 pub(crate) fn remote(folder: &Path, name: &str) -> Option<String> {
-    // As git itself would reach it, `insteadOf` included.
+    // This applies `insteadOf`.
     asked(folder, &["remote", "get-url", name])
 }
 
-/// Where `folder` is below the repository's top: nothing, or a path that ends with `/`.
+/// Returns the path of `folder` from the root of the repository: empty, or with a trailing `/`.
 pub(crate) fn prefix(folder: &Path) -> Option<String> {
     asked(folder, &["rev-parse", "--show-prefix"]).map(|prefix| prefix.trim_end().to_owned())
 }
 
-/// A path relative to the folder `prefix`, from the repository's top; nothing where it leaves that.
+/// Resolves a path relative to the folder `prefix`, from the root of the repository. Returns `None` if it leaves the
+/// repository.
 pub(crate) fn in_repository(prefix: &str, path: &Path) -> Option<String> {
     let mut parts: Vec<String> = Vec::new();
     for part in Path::new(prefix).join(path).components() {
@@ -238,23 +235,23 @@ pub(crate) fn in_repository(prefix: &str, path: &Path) -> Option<String> {
     Some(parts.join("/"))
 }
 
-/// A file as a commit has it.
+/// A file of a commit.
 #[derive(Debug)]
 pub(crate) struct Committed {
-    /// Its mode as git writes it: `100644`.
+    /// The mode in git's notation: `100644`.
     mode: String,
     pub(crate) content: Vec<u8>,
 }
 
 impl Committed {
-    /// Whether it is a file that may be executed, or one that may not be, and no link.
+    /// Returns true if it is a regular file with this executable bit.
     pub(crate) fn is_file(&self, executable: bool) -> bool {
         self.mode == if executable { "100755" } else { "100644" }
     }
 }
 
-/// What the newest commit has at and below `path`, by paths relative to `folder`; nothing where
-/// there is no commit, no repository, or no git.
+/// Returns the files of the newest commit at and below `path`, by paths relative to `folder`. Returns `None` if there
+/// is no commit, no repository or no git.
 pub(crate) fn committed(folder: &Path, path: &str) -> Option<BTreeMap<String, Committed>> {
     let answer = |arguments: &[&str], input: &[u8]| {
         let output = git(folder, arguments, input).ok()?;
@@ -276,7 +273,7 @@ pub(crate) fn committed(folder: &Path, path: &str) -> Option<BTreeMap<String, Co
     let mut rest = &contents[..];
     let mut files = BTreeMap::new();
     for (path, mode, _) in listed {
-        // `id type size`, a line end, so many bytes, and a line end.
+        // `id type size`, a line break, the content, and a line break.
         let end = rest.iter().position(|byte| *byte == b'\n')?;
         let head = std::str::from_utf8(&rest[..end]).ok()?;
         let size: usize = head.rsplit(' ').next()?.parse().ok()?;
@@ -287,8 +284,8 @@ pub(crate) fn committed(folder: &Path, path: &str) -> Option<BTreeMap<String, Co
     Some(files)
 }
 
-/// The files at or below `paths` that are not as the newest commit has them, those that are
-/// gone left out; relative to `folder`, as the paths are.
+/// Returns the files at or below `paths` that differ from the newest commit, without deleted ones; paths are relative
+/// to `folder`.
 pub(crate) fn changed(folder: &Path, paths_of: &[&str]) -> Vec<String> {
     let listed = |arguments: &[&str]| {
         let output = git(folder, &[arguments, &["--"], paths_of].concat(), &[]).ok();
@@ -306,13 +303,13 @@ fn paths(output: &Output) -> Vec<String> {
     entries(&output.stdout)
 }
 
-/// What git lists with `-z`.
+/// Splits the output of git with `-z`.
 fn entries(listed: &[u8]) -> Vec<String> {
     let entries = listed.split(|byte| *byte == 0).filter(|entry| !entry.is_empty());
     entries.map(|entry| String::from_utf8_lossy(entry).into_owned()).collect()
 }
 
-/// What git answers, in one line; nothing where it fails.
+/// Returns the output of git without the line break, or `None` if git fails.
 fn asked(folder: &Path, arguments: &[&str]) -> Option<String> {
     let output = git(folder, arguments, &[]).ok().filter(|output| output.status.success())?;
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
@@ -337,15 +334,19 @@ fn run(mut command: Command, input: &[u8]) -> Result<Output, GitError> {
     })?;
     let mut stdin = child.stdin.take();
     std::thread::scope(|scope| {
-        // On a thread of its own: git may answer before it has read everything.
+        // In a thread, because git may write output before it has read its input.
         scope.spawn(move || stdin.as_mut().map(|stdin| stdin.write_all(input)));
         child.wait_with_output().map_err(GitError::Run)
     })
 }
 
-/// What git said was wrong, in one line.
+/// Returns the first line of git's error message.
 fn said(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stderr);
     let line = text.lines().next().unwrap_or_default();
-    line.trim_start_matches("fatal: ").chars().filter(|c| !c.is_control()).take(MAX_SAID).collect()
+    line.trim_start_matches("fatal: ")
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(MAX_MESSAGE)
+        .collect()
 }

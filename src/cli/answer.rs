@@ -1,4 +1,4 @@
-//! Answers as outputs of a step of GitHub Actions.
+//! Writes outputs of a step of GitHub Actions.
 
 use crate::error::{FileError, Report};
 use crate::report::Outputs;
@@ -6,7 +6,7 @@ use crate::report::Outputs;
 use super::Session;
 use crate::ops::Context;
 
-/// Makes sure that outputs can be written, before something is done that they are to tell of.
+/// Fails if outputs cannot be written. Call this before an operation with side effects.
 pub(super) fn check(context: &Context) -> Result<(), Report> {
     match &context.settings.github.output {
         Some(path) => Ok(Outputs::default().append(path).map_err(FileError::outputs)?),
@@ -14,8 +14,7 @@ pub(super) fn check(context: &Context) -> Result<(), Report> {
     }
 }
 
-/// Appends `outputs` to the file that `GITHUB_OUTPUT` names, and tells the same as `text`; where it names
-/// none, the outputs are printed.
+/// Appends `outputs` to the file of `GITHUB_OUTPUT` and prints `text`. Outside of GitHub Actions, prints the outputs.
 pub(super) fn hand_on(outputs: &Outputs, text: &str, session: &Session) -> Result<(), Report> {
     let Session { context, printer, .. } = session;
     match &context.settings.github.output {

@@ -1,4 +1,4 @@
-//! What can be said on the command line.
+//! The arguments of all commands.
 
 mod build;
 mod change;
@@ -28,74 +28,76 @@ pub(super) use look::{
 ///
 /// Without a command, builds the selected variants: `basegen --python 3.11 --gpu --push`.
 #[derive(Debug, Parser)]
-#[command(name = "basegen", version, after_help = crate::error::ExitCode::help())]
+#[command(
+    name = "basegen",
+    version,
+    after_help = "`basegen --help` describes the options in detail and lists the exit codes."
+)]
+#[command(after_long_help = crate::error::ExitCode::help())]
 #[command(subcommand_help_heading = "Other commands", disable_help_subcommand = true)]
 pub struct Cli {
-    /// What holds for every command.
     #[command(flatten)]
     pub(super) global: GlobalArgs,
-    /// The main call.
     #[command(flatten)]
     pub(super) build: BuildArgs,
-    /// Another command.
     #[command(subcommand)]
     pub(super) command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Show what would be built and what it would be called
+    /// List the images, and their state in the registry
     Plan(PlanArgs),
-    /// Print the names of the images, one a line
+    /// Print the names of the images, one per line
     List(ListArgs),
-    /// Write the Dockerfile, pinned by basegen.lock, and the context of each variant, or compare them
+    /// Print, write or compare Dockerfiles and build contexts
     Render(RenderArgs),
-    /// Join what several jobs have staged with --stage, and publish it with --push
+    /// Publish the images that several jobs have staged
     ///
-    /// Every variant must be in one of the files, or in its registry unchanged. Nothing is built,
-    /// and no engine is needed.
+    /// Each variant must be in one of the files or unchanged in its registry. Builds nothing and
+    /// needs no engine.
     Merge(MergeArgs),
-    /// Tell whether a release is still what it was published as
+    /// Compare a release with its registry
     Status(StatusArgs),
-    /// List, or delete, what is kept of images that the matrix no longer makes
+    /// List or delete stale staging tags and engine images
     Prune(PruneArgs),
-    /// Pin the upstream images in basegen.lock to what registries have now
+    /// Pin base images in basegen.lock to their current digests
     Update(UpdateArgs),
-    /// Raise the version, in every place that says it
+    /// Bump the version in all of its places
     Bump(BumpArgs),
-    /// Publish the whole matrix, and bring the repository in step with it
+    /// Publish all images and update the repository
     ///
-    /// What is published already is not published again, and no engine is needed then. Without
-    /// --pr, the version is written to all its places in the working tree; with it, it is committed
-    /// to a branch of its own, on top of what the base branch has on GitHub, and a pull request is
-    /// opened, or the open one of this matrix is updated.
+    /// Published images are not built again; if all are published, no engine is needed. Without
+    /// --pr, writes the version to all of its places in the working tree. With --pr, commits it to a
+    /// branch on top of the base branch on GitHub, and opens or updates the pull request of this
+    /// matrix.
     Release(Box<ReleaseArgs>),
-    /// Tell what is out of step: version, lock, generated files, and what registries have
+    /// Check version, lock, generated files and registry for drift
     Check(CheckArgs),
-    /// Tell whether the version and the images have changed since a git revision
+    /// Compare version and images with a git revision
     Changed(ChangedArgs),
-    /// Tell why a variant is, or is not, in the matrix, and what it is made of
+    /// Show why a variant is in the matrix, and its inputs
     Explain(ExplainArgs),
-    /// Begin a repository: a matrix, its templates and a workflow, that build at once
+    /// Create a repository: matrix, templates and workflow
     Init(InitArgs),
-    /// Write the plan for other tools
+    /// Export the plan to bake
     Export {
         #[command(subcommand)]
         command: ExportCommand,
     },
-    /// See who basegen is to registries, and what that allows
+    /// Test the credentials for the registries
     Auth {
         #[command(subcommand)]
         command: AuthCommand,
     },
     /// Print the JSON schema of matrix.toml
     Schema,
-    /// Print a shell's completions
+    /// Print shell completions
     Completions {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// Print the manual page, or write those of all commands
+    /// Print the manual page, or write one for each command
     Man {
         /// The folder to write to
         #[arg(value_name = "DIR")]
@@ -105,12 +107,12 @@ pub(super) enum Command {
 
 #[derive(Debug, Args)]
 pub(super) struct GlobalArgs {
-    /// The matrix file
+    /// Matrix file
     #[arg(short, long = "file", value_name = "FILE", default_value = "matrix.toml", global = true)]
     pub(super) file: PathBuf,
-    /// Allow an exception: fs.read=PATH, fs.write=PATH, fs=PATH, credentials.plain-http=HOST,
-    /// credentials.github=HOST; can be repeated
+    /// Exception, such as fs.read=PATH (repeatable)
     ///
+    /// One of fs.read=PATH, fs.write=PATH, fs=PATH, credentials.plain-http=HOST and credentials.github=HOST.
     /// `fs` lets the matrix name files outside its repository. `credentials.plain-http` lets credentials travel
     /// to a host without TLS. `credentials.github` names the host of a GitHub Enterprise Server, which may then
     /// receive the token for pull requests.
@@ -119,7 +121,7 @@ pub(super) struct GlobalArgs {
     /// Print results, warnings and errors only
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(super) quiet: bool,
-    /// Show what the build steps write
+    /// Show the output of build steps
     #[arg(short, long, global = true)]
     pub(super) verbose: bool,
 }

@@ -80,7 +80,7 @@ pub(super) fn execute(
     let Session { context, printer, .. } = session;
     let destination = destination(&args.output)?;
     let recipe = Recipe::of(plan)?;
-    super::render::report_left_out(&recipe.left_out, printer);
+    crate::ops::render::report_left_out(context, &recipe.left_out);
     if args.output.stage {
         recipe.require_pins()?;
     }

@@ -10,8 +10,8 @@ use crate::report::{Outputs, escape_json, format};
 use crate::version::{self, FileEdit, Level, Prerelease, Said, Version};
 
 use super::args::{AnswerFormat, BumpArgs, PrereleaseKind};
-use super::{Session, answer, since};
-use crate::ops::{ArgumentError, Context, Naming, lookup, registries, release_set};
+use super::{Session, answer};
+use crate::ops::{ArgumentError, Context, Naming, lookup, registries, release_set, since};
 
 /// There is no version to raise.
 #[derive(Debug, thiserror::Error)]
@@ -108,7 +108,7 @@ fn unchanged(
 ) -> Result<Option<String>, Report> {
     if let Some(revision) = &args.since {
         let naming = Naming::default();
-        let since = since::compare(matrix, &Selection::default(), &naming, revision, context)?;
+        let since = since::compare(context, &Selection::default(), &naming, revision)?;
         let is_built = since.comparison.affected.iter().any(crate::plan::Affected::is_built);
         return Ok((!is_built).then(|| format!("no image has changed since {revision}")));
     }

@@ -1,97 +1,65 @@
-//! `basegen changed`: what release workflows ask first. Did the version change, and must images be
-//! built? Needs git alone.
+//! `basegen changed`: the questions of release workflows. Did the version change, and must images be built?
 
 use serde_json::json;
 
 use crate::error::{ExitCode, Report};
-use crate::matrix::Selection;
+use crate::ops::{self, changed::ChangedOutcome};
 use crate::report::{Outputs, escape_json};
-use crate::version::{self, Version};
+use crate::version::Version;
 
 use super::args::{AnswerFormat, ChangedArgs};
-use super::since::{self, Since};
 use super::{Session, answer};
-use crate::ops::Naming;
 
 pub(super) fn run(args: &ChangedArgs, session: &Session) -> Result<ExitCode, Report> {
-    let Session { context, printer, .. } = session;
-    let matrix = context.matrix()?;
-    let table = matrix.version.as_ref();
-    let now = table.map(|table| version::read(table, &matrix.checkout)).transpose()?;
-    let naming = Naming::default();
-    let since = since::compare(matrix, &Selection::default(), &naming, &args.since, context)?;
-    let change = Change { before: since.version()?, now, since: &since, revision: &args.since };
+    let outcome = ops::changed::run(&session.context, &args.since)?;
+    let text = text(&outcome, &args.since);
     match args.format {
-        AnswerFormat::Text => printer.result(&change.text()),
-        AnswerFormat::Json => printer.result(&escape_json(&change.json())),
-        AnswerFormat::Github => {
-            answer::hand_on(&change.outputs(), &change.text(), session)?;
+        AnswerFormat::Text => session.printer.result(&text),
+        AnswerFormat::Json => session.printer.result(&escape_json(&json(&outcome, &args.since))),
+        AnswerFormat::Github => answer::hand_on(&outputs(&outcome), &text, session)?,
+    }
+    Ok(if args.exit_code && outcome.has_changed() { ExitCode::Drift } else { ExitCode::Success })
+}
+
+fn text(outcome: &ChangedOutcome, revision: &str) -> String {
+    let version = match (&outcome.before, &outcome.now) {
+        (None, None) => String::new(),
+        (Some(before), Some(now)) if before == now => {
+            format!("the version is {now}, as at {revision}\n\n")
         }
-    }
-    let has_changed = change.of_version() || !change.to_build().is_empty();
-    Ok(if args.exit_code && has_changed { ExitCode::Drift } else { ExitCode::Success })
+        (Some(before), Some(now)) => format!("the version has changed: {before} → {now}\n\n"),
+        (None, Some(now)) => format!("the version has changed: none → {now}\n\n"),
+        (Some(before), None) => format!("the version has changed: {before} → none\n\n"),
+    };
+    format!("{version}{}", outcome.since.comparison.table(revision))
 }
 
-struct Change<'a> {
-    before: Option<Version>,
-    now: Option<Version>,
-    since: &'a Since,
-    revision: &'a str,
+fn json(outcome: &ChangedOutcome, revision: &str) -> String {
+    let variants = outcome.variants_to_build();
+    let document = json!({
+        "schema": 1,
+        "since": revision,
+        "commit": outcome.since.commit(),
+        "version_changed": outcome.is_version_changed(),
+        "version_before": outcome.before,
+        "version": outcome.now,
+        "images_changed": !variants.is_empty(),
+        "variants": variants,
+        "count": variants.len(),
+        "affected": outcome.since.comparison.affected_json(),
+    });
+    format!("{}\n", serde_json::to_string_pretty(&document).expect("a change is JSON"))
 }
 
-impl Change<'_> {
-    /// Whether tags have another version than they had.
-    fn of_version(&self) -> bool {
-        self.before != self.now
-    }
-
-    /// The variants whose images must be built.
-    fn to_build(&self) -> Vec<&str> {
-        let affected = self.since.comparison.affected.iter();
-        affected.filter(|row| row.is_built()).map(|row| row.id.as_str()).collect()
-    }
-
-    fn text(&self) -> String {
-        let version = match (&self.before, &self.now) {
-            (None, None) => String::new(),
-            (before, Some(now)) if before.as_ref() == Some(now) => {
-                format!("the version is {now}, as at {}\n\n", self.revision)
-            }
-            (Some(before), Some(now)) => format!("the version has changed: {before} → {now}\n\n"),
-            (None, Some(now)) => {
-                format!("the version has changed: it is {now}, there was none\n\n")
-            }
-            (Some(before), None) => format!("the version has changed: it was {before}\n\n"),
-        };
-        format!("{version}{}", self.since.comparison.table(self.revision))
-    }
-
-    fn json(&self) -> String {
-        let document = json!({
-            "schema": 1,
-            "since": self.revision,
-            "commit": self.since.snapshot.commit(),
-            "version_changed": self.of_version(),
-            "version_before": self.before,
-            "version": self.now,
-            "images_changed": !self.to_build().is_empty(),
-            "variants": self.to_build(),
-            "count": self.to_build().len(),
-            "affected": self.since.comparison.affected_json(),
-        });
-        format!("{}\n", serde_json::to_string_pretty(&document).expect("a change is JSON"))
-    }
-
-    fn outputs(&self) -> Outputs {
-        let word = |version: &Option<Version>| {
-            version.as_ref().map(ToString::to_string).unwrap_or_default()
-        };
-        Outputs::default()
-            .with("version_changed", self.of_version())
-            .with("version_before", word(&self.before))
-            .with("version", word(&self.now))
-            .with("images_changed", !self.to_build().is_empty())
-            .with("variants", json!(self.to_build()))
-            .with("count", self.to_build().len())
-    }
+fn outputs(outcome: &ChangedOutcome) -> Outputs {
+    let variants = outcome.variants_to_build();
+    let word =
+        |version: &Option<Version>| version.as_ref().map(ToString::to_string).unwrap_or_default();
+    Outputs::default()
+        .with("version_changed", outcome.is_version_changed())
+        .with("version_before", word(&outcome.before))
+        .with("version", word(&outcome.now))
+        .with("images_changed", !variants.is_empty())
+        .with("variants", json!(variants))
+        .with("count", variants.len())
 }

@@ -1,97 +1,63 @@
-//! `basegen check`: whether everything that repeats something is in step with it.
+//! `basegen check`: prints the findings.
 
-use std::path::PathBuf;
-
-use serde::Serialize;
 use serde_json::json;
 
 use crate::error::{ExitCode, Report};
+use crate::ops::{
+    self,
+    check::{CheckRequest, CheckResult, Finding, Level},
+};
 use crate::report::{escape_json, format, github};
 
+use super::Session;
 use super::args::{CheckArgs, FindingsFormat};
-use super::{Session, findings};
-
-/// Something that is out of step.
-#[derive(Debug, Clone, Serialize)]
-pub(super) struct Finding {
-    /// The file, as the user would name it.
-    pub(super) path: PathBuf,
-    /// Its line, from 1.
-    pub(super) line: usize,
-    /// How bad it is.
-    pub(super) level: Level,
-    /// What has been looked at.
-    pub(super) check: &'static str,
-    /// What is wrong.
-    pub(super) message: String,
-    /// How to mend it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) hint: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Level {
-    /// It must be mended.
-    Error,
-    /// It is worth knowing.
-    Note,
-}
-
-impl Finding {
-    /// `path:line: what (how to mend it)`
-    fn line(&self) -> String {
-        let note = if self.level == Level::Note { "note: " } else { "" };
-        let hint = self.hint.iter().map(|hint| format!(" ({hint})")).collect::<String>();
-        format!("{}:{}: {note}{}{hint}\n", self.path.display(), self.line, one_line(&self.message))
-    }
-
-    fn annotation(&self) -> github::Command {
-        let command = if self.level == Level::Note { "notice" } else { "error" };
-        let hint = self.hint.iter().map(|hint| format!("\n{hint}")).collect::<String>();
-        let message = format!("{}{hint}", self.message);
-        github::at_line(command, &self.path.to_string_lossy(), self.line, &message)
-    }
-}
-
-fn annotations(found: &[Finding]) -> Vec<github::Command> {
-    found.iter().map(Finding::annotation).collect()
-}
-
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
 
 pub(super) fn run(args: &CheckArgs, session: &Session) -> Result<ExitCode, Report> {
     let Session { context, printer, .. } = session;
-    let matrix = context.matrix()?;
-    let findings::Found { findings: mut found, unasked } = findings::of(&matrix, args, session)?;
-    found.sort_by_key(|finding| finding.level == Level::Note);
-    let wrong = found.iter().filter(|finding| finding.level == Level::Error).count();
-    match args.format {
+    let CheckArgs { offline, fix, strict, released, allow_unbumped, format } = *args;
+    let request = CheckRequest { offline, fix, strict, released, allow_unbumped };
+    let CheckResult { findings, lookup_error } =
+        context.block_on(ops::check::run(context, request))?;
+    let errors = findings.iter().filter(|finding| finding.level == Level::Error).count();
+    let annotations = || findings.iter().map(annotation).collect::<Vec<_>>();
+    match format {
         FindingsFormat::Text => {
-            printer.result(&found.iter().map(Finding::line).collect::<String>());
+            printer.result(&findings.iter().map(line).collect::<String>());
             if context.settings.github.is_actions {
-                printer.err.commands(&annotations(&found));
+                printer.err.commands(&annotations());
             }
         }
-        FindingsFormat::Github => {
-            printer.out.commands(&annotations(&found));
-        }
+        FindingsFormat::Github => printer.out.commands(&annotations()),
         FindingsFormat::Json => {
-            let document =
-                json!({ "schema": 1, "ok": wrong == 0 && unasked.is_none(), "findings": found });
+            let is_ok = errors == 0 && lookup_error.is_none();
+            let document = json!({ "schema": 1, "ok": is_ok, "findings": findings });
             let text = serde_json::to_string_pretty(&document).expect("findings are JSON");
             printer.result(&escape_json(&text));
         }
     }
-    if let Some(error) = unasked {
+    if let Some(error) = lookup_error {
         return Err(error);
     }
-    if wrong == 0 {
-        printer.note("everything is in step");
+    if errors == 0 {
+        printer.note("no problems found");
         return Ok(ExitCode::Success);
     }
-    printer.message(&format!("{} out of step", format::count(wrong, "thing")));
+    printer.message(&format!("{} found", format::count(errors, "problem")));
     Ok(ExitCode::Check)
+}
+
+/// Formats a finding as `path:line: message (hint)`.
+fn line(finding: &Finding) -> String {
+    let Finding { path, line, level, message, hint, .. } = finding;
+    let note = if *level == Level::Note { "note: " } else { "" };
+    let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    let hint = hint.iter().map(|hint| format!(" ({hint})")).collect::<String>();
+    format!("{}:{line}: {note}{message}{hint}\n", path.display())
+}
+
+fn annotation(finding: &Finding) -> github::Command {
+    let command = if finding.level == Level::Note { "notice" } else { "error" };
+    let hint = finding.hint.iter().map(|hint| format!("\n{hint}")).collect::<String>();
+    let message = format!("{}{hint}", finding.message);
+    github::at_line(command, &finding.path.to_string_lossy(), finding.line, &message)
 }

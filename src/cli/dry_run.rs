@@ -36,7 +36,7 @@ fn action(status: &PublicationStatus, is_forced: bool) -> &'static str {
     match status.state {
         _ if is_forced => "build",
         PublishedState::Published => "none: published",
-        PublishedState::Missing => "tag",
+        PublishedState::Retag => "tag",
         PublishedState::Changed | PublishedState::New => "build",
     }
 }

@@ -1,109 +1,47 @@
-//! `basegen explain NAME`: why a variant is, or is not, in the matrix, and what it is made of.
+//! `basegen explain NAME`: prints why a variant is, or is not, in the matrix, and the inputs of its image.
 
 use std::fmt::Write as _;
 
-use crate::error::{ExitCode, Explain, Report};
-use crate::matrix::{Absent, FactSource, Matrix, Selected, Selection, SelectionError, Variant};
-use crate::plan::{self, Inputs, Lock, NameMatches, Plan, Target};
-use crate::render::{BuildContext, Renderer};
+use crate::error::{ExitCode, Explain as _, Report};
+use crate::matrix::{Absent, FactSource, Matrix, Variant};
+use crate::ops::{
+    self,
+    explain::{ExplainOutcome, ImageInputs, Subject},
+};
+use crate::plan::{Lock, Target};
+use crate::render::{BuildContext, familiar};
 
 use super::args::ExplainArgs;
 use super::{Session, selection};
 
-/// How many files are listed.
+/// The number of files that are listed.
 const MAX_FILES: usize = 20;
 
-/// A name that means nothing.
-#[derive(Debug, thiserror::Error)]
-#[error("no variant of the matrix is called `{name}`, and none could be{unknown}")]
-struct UnknownError {
-    name: String,
-    unknown: String,
-    similar: Option<String>,
-}
-
-impl Explain for UnknownError {
-    fn exit_code(&self) -> ExitCode {
-        ExitCode::Selection
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match &self.similar {
-            Some(similar) => format!("did you mean `{similar}`? `basegen plan` lists all"),
-            None => "`basegen plan` lists all variants".to_owned(),
-        })
-    }
-}
-
 pub(super) fn run(args: &ExplainArgs, session: &Session) -> Result<ExitCode, Report> {
-    let Session { context, printer, .. } = session;
-    let matrix = context.matrix()?;
-    let request = args.naming.naming()?.request(matrix)?;
-    let is_terms = args.name.contains(['=', '<', '>', '!', '~']);
-    let meant = match is_terms {
-        true => match described(matrix, &args.name)? {
-            Ok(meant) => meant,
-            Err(why_not) => {
-                printer.result(&why_not);
-                return Ok(ExitCode::Success);
-            }
-        },
-        false => plan::find_by_name(matrix, &request, &args.name)?,
-    };
-    if meant.variants.is_empty() && meant.absent.is_empty() {
-        return Err(unknown(matrix, &args.name).into());
-    }
-    // As if all were planned: aliases are among its names.
-    let selected = Selected { variants: meant.variants, whole: true };
-    let plan = Plan::new(matrix, &selected, request)?;
-    let several = plan.targets.len() + meant.absent.len() > 1;
-    let mut parts = Vec::new();
-    if several {
-        parts.extend(plan.targets.iter().map(|target| brief(matrix, target)));
+    let subject = if args.name.contains(['=', '<', '>', '!', '~']) {
+        Subject::Terms(selection::terms("NAME", &args.name)?)
     } else {
-        for target in &plan.targets {
-            parts.push(in_full(matrix, target)?);
-        }
-    }
-    parts.extend(meant.absent.iter().map(|absent| why_not(matrix, absent)));
-    let between = if several { "" } else { "\n" };
-    printer.result(&parts.join(between));
+        Subject::Name(args.name.clone())
+    };
+    let outcome = ops::explain::run(&session.context, &subject, &args.naming.naming()?)?;
+    session.printer.result(&text(&outcome));
     Ok(ExitCode::Success)
 }
 
-/// The variants that `axis=value` terms describe, or why there is none.
-fn described<'a>(
-    matrix: &'a Matrix,
-    text: &str,
-) -> Result<Result<NameMatches<'a>, String>, Report> {
-    let selection = Selection { only: selection::terms("NAME", text)?, ..Selection::default() };
-    match matrix.select(&selection) {
-        Ok(selected) => Ok(Ok(NameMatches { variants: selected.variants, absent: Vec::new() })),
-        Err(error @ SelectionError::Combination { .. }) => {
+fn text(outcome: &ExplainOutcome<'_>) -> String {
+    let (plan, absent, inputs) = match outcome {
+        ExplainOutcome::Impossible(error) => {
             let hint = error.hint().map(|hint| format!("\n\n{hint}")).unwrap_or_default();
-            Ok(Err(format!("{error}{hint}")))
+            return format!("{error}{hint}");
         }
-        Err(error) => Err(error.into()),
+        ExplainOutcome::Found { plan, absent, inputs } => (plan, absent, inputs),
+    };
+    let matrix = plan.matrix;
+    if let (Some(inputs), [target]) = (inputs, &plan.targets[..]) {
+        return describe(matrix, target, inputs);
     }
-}
-
-fn unknown(matrix: &Matrix, name: &str) -> UnknownError {
-    let parts = |text: &str| text.split('-').map(str::to_owned).collect::<Vec<_>>();
-    let known: Vec<String> = matrix
-        .variants
-        .iter()
-        .flat_map(|variant| [parts(&variant.id), parts(&variant.name)])
-        .flatten()
-        .collect();
-    let stray = parts(name).into_iter().find(|part| !known.contains(part));
-    let stray = stray.filter(|part| !part.is_empty() && name != part);
-    UnknownError {
-        name: name.escape_debug().to_string(),
-        unknown: stray
-            .map(|part| format!(": no value of an axis brings `{}`", part.escape_debug()))
-            .unwrap_or_default(),
-        similar: plan::similar_name(matrix, name).map(str::to_owned),
-    }
+    let found = plan.targets.iter().map(|target| summarize(matrix, target));
+    found.chain(absent.iter().map(|absent| describe_absent(matrix, absent))).collect()
 }
 
 /// `python 3.11, gpu true, job_type server`
@@ -114,12 +52,12 @@ fn values(matrix: &Matrix, variant: &Variant) -> String {
     values.collect::<Vec<_>>().join(", ")
 }
 
-/// Two lines: for one of several.
-fn brief(matrix: &Matrix, target: &Target<'_>) -> String {
+/// Describes one of several variants in two lines.
+fn summarize(matrix: &Matrix, target: &Target<'_>) -> String {
     format!("{}: {}\n  {}\n", target.id(), values(matrix, target.variant), target.reference)
 }
 
-fn why_not(matrix: &Matrix, absent: &Absent<'_>) -> String {
+fn describe_absent(matrix: &Matrix, absent: &Absent<'_>) -> String {
     let variant = &absent.variant;
     let values = values(matrix, variant);
     let place = matrix.source.path.display();
@@ -134,32 +72,40 @@ fn why_not(matrix: &Matrix, absent: &Absent<'_>) -> String {
     });
     let reasons: String = rules.chain(unlisted).collect();
     let nearest = matrix.nearest_variants(variant).join(", ");
-    format!("{} is not in the matrix: {values}\n{reasons}  nearest to it: {nearest}\n", variant.id)
+    format!(
+        "{} is not in the matrix: {values}\n{reasons}  similar variants: {nearest}\n",
+        variant.id
+    )
 }
 
-/// Everything that is known of a variant.
-fn in_full(matrix: &Matrix, target: &Target<'_>) -> Result<String, Report> {
-    let lock = Lock::read(matrix)?;
-    let mut renderer = Renderer::new(matrix)?.pinned(lock.pins.clone());
-    let contexts = renderer.render_all(&[target.variant])?;
-    let context = &contexts[0];
-    let inputs = Inputs::new(target, context, &matrix.build.secret_ids());
+/// Describes a variant and the inputs of its image.
+fn describe(matrix: &Matrix, target: &Target<'_>, inputs: &ImageInputs) -> String {
+    let ImageInputs { context, lock, fingerprint } = inputs;
     let mut text = format!("{}\n", target.id());
     section(&mut text, "axes", &axes(matrix, target.variant));
     section(&mut text, "variables", &facts(matrix, target.variant));
-    section(&mut text, "called", &single(target.references()));
+    section(&mut text, "names", &single(target.references()));
     section(&mut text, "platforms", &single(target.platforms.iter()));
-    section(&mut text, "built on", &upstreams(context, &lock));
-    section(&mut text, "made from", &sources(context));
-    let fingerprint = match inputs.fingerprint() {
+    section(&mut text, "base images", &upstreams(context, lock));
+    section(&mut text, "files", &sources(context));
+    let fingerprint = match fingerprint {
         Some(fingerprint) => fingerprint.to_string(),
-        None => "none while what it is built on is not pinned: `basegen update` pins it".to_owned(),
+        None => missing_fingerprint(context),
     };
     section(&mut text, "fingerprint", &[vec![fingerprint]]);
-    Ok(text)
+    text
 }
 
-/// Where the variant's values are from, and what they limit.
+/// Explains why an image has no fingerprint.
+fn missing_fingerprint(context: &BuildContext) -> String {
+    let unpinned = context.upstreams.iter().filter(|upstream| upstream.digest.is_none());
+    let mut names: Vec<&str> = unpinned.map(|upstream| familiar(&upstream.name)).collect();
+    names.dedup();
+    let names = names.join(", ");
+    format!("depends on the current digest of {names}; pin it with `basegen update`")
+}
+
+/// Lists the values of the axes, and the platforms that they allow.
 fn axes(matrix: &Matrix, variant: &Variant) -> Vec<Vec<String>> {
     let axes = matrix.axes.iter().enumerate().map(|(index, axis)| {
         let value = matrix.value(variant, index);
@@ -200,17 +146,17 @@ fn upstreams(context: &BuildContext, lock: &Lock) -> Vec<Vec<String>> {
     let upstreams = context.upstreams.iter().map(|upstream| {
         let pin = upstream.reference.as_ref().and_then(|name| lock.pins.get(name));
         let source = match &upstream.digest {
-            None if upstream.reference.is_none() => "known to the engine alone".to_owned(),
+            None if upstream.reference.is_none() => "only the engine can resolve it".to_owned(),
             None => "not pinned".to_owned(),
-            Some(digest) if pin == Some(digest) => format!("{digest} by {}", Lock::NAME),
-            Some(digest) => format!("{digest} by its template"),
+            Some(digest) if pin == Some(digest) => format!("{digest}, pinned in {}", Lock::NAME),
+            Some(digest) => format!("{digest}, pinned in its template"),
         };
         vec![upstream.familiar().to_owned(), source]
     });
     upstreams.collect()
 }
 
-/// The templates that it was rendered from, and the files that it copies.
+/// Lists the templates of an image and the files that it copies.
 fn sources(context: &BuildContext) -> Vec<Vec<String>> {
     let origin = &context.origin;
     let in_folder = |path: &str| match origin.folder.as_str() {
@@ -230,13 +176,13 @@ fn single(items: impl IntoIterator<Item = impl ToString>) -> Vec<Vec<String>> {
     items.into_iter().map(|item| vec![item.to_string()]).collect()
 }
 
-/// A heading and rows below it, their columns aligned; nothing where there is no row.
+/// Adds a heading and aligned rows, unless there are none.
 fn section(text: &mut String, heading: &str, rows: &[Vec<String>]) {
     if rows.is_empty() {
         return;
     }
     let aligned = |column: usize| {
-        // The last cell of a row needs no room behind it.
+        // The last cell of a row is not padded.
         let cells = rows.iter().filter(|row| row.len() > column + 1).map(|row| row[column].len());
         cells.max().unwrap_or(0)
     };

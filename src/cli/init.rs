@@ -1,90 +1,44 @@
-//! `basegen init`: the files of a new repository, in a folder that has none of them.
+//! `basegen init`: prints the files of a new repository.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::error::{ExitCode, Report};
-use crate::init::{self, Finding, Import, InitError, Outcome, Project};
+use crate::init::{Finding, Outcome};
 use crate::matrix::is_invisible;
+use crate::ops::{
+    self,
+    init::{InitRequest, NewFile},
+};
 use crate::plan::columns;
-use crate::render::{self, RenderedFile};
 use crate::report::Printer;
 
 use super::args::InitArgs;
 
-/// A file of the new repository.
-struct NewFile {
-    path: PathBuf,
-    /// Whether the same file exists already.
-    is_unchanged: bool,
-}
-
 pub(super) fn run(args: &InitArgs, printer: &Printer) -> Result<ExitCode, Report> {
+    let InitArgs { folder, from, force, dry_run } = args.clone();
     // Printed paths do not begin with a dot.
-    let folder = args.folder.strip_prefix(".").unwrap_or(&args.folder);
-    let imports: Vec<Import> =
-        args.from.iter().map(|path| Import::load(path)).collect::<Result<_, _>>()?;
-    let files = init::assemble(&project(folder), &imports)?;
-    let new = compare(folder, &files, args.force)?;
-    if !args.dry_run {
-        render::write(folder, &files)?;
+    let folder = folder.strip_prefix(".").map(Path::to_owned).unwrap_or(folder);
+    let outcome = ops::init::run(&InitRequest { folder: folder.clone(), from, force, dry_run })?;
+    for NewFile { path, is_unchanged } in &outcome.files {
+        let action = match (is_unchanged, dry_run) {
+            (true, _) => "unchanged",
+            (false, true) => "would write",
+            (false, false) => "wrote",
+        };
+        let line = format!("{action} {}", path.display());
+        if dry_run { printer.result(&line) } else { printer.done(&line) }
     }
-    for NewFile { path, is_unchanged } in new {
-        let path = path.display();
-        match (is_unchanged, args.dry_run) {
-            (true, true) => printer.result(&format!("unchanged {path}")),
-            (true, false) => printer.done(&format!("unchanged {path}")),
-            (false, true) => printer.result(&format!("would write {path}")),
-            (false, false) => printer.done(&format!("wrote {path}")),
-        }
-    }
-    for import in &imports {
+    for import in &outcome.imports {
         printer.result(&list_findings(&import.origin, &import.image.findings));
     }
-    if !args.dry_run {
-        let has_workflow = files.keys().any(|path| path.starts_with(".github"));
-        printer.done(&next_steps(folder, has_workflow && init::needs_action()));
+    if !dry_run {
+        printer.done(&next_steps(&folder, outcome.needs_action));
     }
     Ok(ExitCode::Success)
 }
 
-/// Compares `files` with those in `folder`. Refuses to replace others unless `force` is set.
-fn compare(
-    folder: &Path,
-    files: &BTreeMap<PathBuf, RenderedFile>,
-    force: bool,
-) -> Result<Vec<NewFile>, InitError> {
-    let new: Vec<NewFile> = files
-        .iter()
-        .map(|(path, file)| NewFile {
-            path: folder.join(path),
-            is_unchanged: matches!(file.compare(folder, path), Ok(None)),
-        })
-        .collect();
-    let other =
-        new.iter().filter(|file| !file.is_unchanged && file.path.symlink_metadata().is_ok());
-    let other: Vec<PathBuf> = other.map(|file| file.path.clone()).collect();
-    if force || other.is_empty() { Ok(new) } else { Err(InitError::Exists(other)) }
-}
-
-/// Describes the project in `folder`, which may not exist yet.
-fn project(folder: &Path) -> Project {
-    // An empty path has no absolute one.
-    let absolute = std::path::absolute(Path::new(".").join(folder));
-    let absolute = absolute.unwrap_or_else(|_| folder.to_owned());
-    // Removes the dots that `absolute` keeps at the end.
-    let absolute: PathBuf = absolute.components().collect();
-    let name = absolute.file_name().map(|name| name.to_string_lossy().into_owned());
-    let read = |path: &str| init::read_text(&folder.join(path)).ok();
-    let mut project = Project::look(&name.unwrap_or_default(), read);
-    let mut above = absolute.ancestors().skip(1);
-    let is_root = folder.join(".git").exists();
-    project.takes_workflows = is_root || !above.any(|path| path.join(".git").exists());
-    project
-}
-
-/// Lists what was imported from an origin, and what was not.
+/// Lists the imported keys of an origin, and those that were left out.
 fn list_findings(origin: &str, findings: &[Finding]) -> String {
     let (taken, left): (Vec<&Finding>, Vec<&Finding>) =
         findings.iter().partition(|finding| matches!(finding.outcome, Outcome::Taken(_)));

@@ -13,7 +13,7 @@ use crate::version::Version;
 
 use super::args::MergeArgs;
 use super::metadata::RunOutcome;
-use super::publish::{Purpose, check_aliases, lock, measure, rows, show, warn_unguarded};
+use super::publish::{Purpose, lock, measure, rows, show, warn_unguarded};
 use super::{Session, inputs, outputs, progress, selection};
 use crate::ops::{Context, Recipe, release_set};
 
@@ -83,7 +83,7 @@ impl Merge<'_> {
             cancel: self.context.cancel.clone(),
         };
         let ended = if self.args.push {
-            check_aliases(self.plan)?;
+            release_set::check_aliases(self.plan)?;
             warn_unguarded(self.plan, &self.events);
             self.promote(request, &registries).await?
         } else {

@@ -1,9 +1,8 @@
-//! The command line: arguments become a request, a request becomes an exit code.
+//! The command line: arguments become a request of an operation, and its outcome becomes text and an exit code.
 //!
-//! This is the only place that knows clap and the environment. Each subcommand has a file
-//! of its own; `basegen` without one builds.
+//! Only this room uses clap and reads the environment. Each subcommand has a file of its own; `basegen` without a
+//! subcommand builds. Start reading at [`run`]; each command gets its arguments and a `Session`.
 
-mod access;
 mod allow;
 mod answer;
 mod args;
@@ -16,13 +15,12 @@ mod dry_run;
 mod environment;
 mod explain;
 mod export;
-mod fan_out;
-mod findings;
 mod forge;
 mod generate;
 mod in_step;
 mod init;
 mod inputs;
+mod jobs;
 mod local;
 mod merge;
 mod metadata;
@@ -33,10 +31,8 @@ mod prune;
 mod publish;
 mod pull_request;
 mod release;
-mod released;
 mod render;
 mod selection;
-mod since;
 mod status;
 mod update;
 
@@ -107,7 +103,7 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Err
     Cli::from_arg_matches(&matches)
 }
 
-/// Explains to who looks for `build` or `push` that the main call does both.
+/// Points users of `build`, `push` and `publish` to the main call.
 fn point_to_main_call(mut error: clap::Error) -> clap::Error {
     let call = match error.get(ContextKind::InvalidSubcommand) {
         Some(ContextValue::String(name)) if name == "build" => "basegen",
@@ -122,7 +118,7 @@ fn point_to_main_call(mut error: clap::Error) -> clap::Error {
     error
 }
 
-/// An argument of the main call that stands before a subcommand, which would not see it.
+/// Returns an argument of the main call before a subcommand, which would ignore it.
 fn stray_argument(command: &clap::Command, matches: &ArgMatches) -> Option<String> {
     let arguments = command.get_arguments().filter(|argument| !argument.is_global_set());
     let is_given = |argument: &&clap::Arg| {
@@ -133,7 +129,7 @@ fn stray_argument(command: &clap::Command, matches: &ArgMatches) -> Option<Strin
     stray.map(|long| format!("--{long}"))
 }
 
-/// What a command works with besides its arguments.
+/// The context and the printer of a command.
 struct Session {
     context: Context,
     printer: Printer,
@@ -175,7 +171,7 @@ fn execute(cli: Cli, environment: &Environment, printer: &Printer) -> Result<Exi
         Some(Command::Init(args)) => init::run(&args, &session.printer),
         Some(Command::Export { command }) => export::run(&command, session),
         Some(Command::Explain(args)) => explain::run(&args, session),
-        Some(Command::Auth { command: AuthCommand::Check(args) }) => auth::check(&args, session),
+        Some(Command::Auth { command: AuthCommand::Check(args) }) => auth::run(&args, session),
         Some(Command::Release(args)) => release::run(*args, session),
         Some(Command::Bump(args)) => bump::run(&args, session),
         Some(Command::Check(args)) => check::run(&args, session),
@@ -186,7 +182,7 @@ fn execute(cli: Cli, environment: &Environment, printer: &Printer) -> Result<Exi
     }
 }
 
-/// Shows clap's own words: help and version on stdout with success, all else is misuse.
+/// Prints help and the version to stdout and succeeds; prints usage errors to stderr.
 fn refuse(error: &clap::Error, environment: &Environment, printer: &Printer) -> ExitCode {
     let text = error.render();
     let (color, is_help) = match error.use_stderr() {

@@ -1,19 +1,20 @@
-//! `basegen plan` and `basegen list`: what would be built. Neither needs an engine or a network;
-//! where there is one, `plan` says how each image stands to what is published.
+//! `basegen plan` and `basegen list`: print the images. Neither needs an engine, and only `plan` without `--offline`
+//! needs a registry.
 
 use crate::error::{ExitCode, Explain as _, Report, one_line};
 use crate::ops::list::ListRequest;
 use crate::ops::plan::{PlanOutcome, PlanRequest};
 use crate::ops::{self, ArgumentError, StatusLookup};
 use crate::plan::{self, PublicationStatus};
+use crate::publish::PublishError;
 use crate::report::{Printer, escape_json};
 
 use super::args::{ListArgs, PlanArgs, PlanFormat, PlannedArgs};
-use super::{Session, fan_out, since};
+use super::{Session, jobs};
 
 pub(super) fn plan(args: &PlanArgs, session: &Session) -> Result<ExitCode, Report> {
     if args.format == PlanFormat::Github {
-        return fan_out::run(&args.planned, &args.jobs, session);
+        return jobs::run(&args.planned, &args.jobs, session);
     }
     let reason = "only `--format github` divides the variants among jobs";
     if let Some(shards) = args.jobs.shards {
@@ -26,15 +27,18 @@ pub(super) fn plan(args: &PlanArgs, session: &Session) -> Result<ExitCode, Repor
 }
 
 /// Prints the plan in any format but GitHub's.
-pub(super) fn show(
-    args: &PlannedArgs,
-    format: PlanFormat,
-    session: &Session,
-) -> Result<ExitCode, Report> {
-    if let Some(revision) = &args.since {
-        return since::run(args, format, revision, session);
-    }
+fn show(args: &PlannedArgs, format: PlanFormat, session: &Session) -> Result<ExitCode, Report> {
     let Session { context, printer, .. } = session;
+    if let Some(revision) = &args.since {
+        let (selection, naming) = (args.selection.selection()?, args.naming.naming()?);
+        let since = ops::since::compare(context, &selection, &naming, revision)?;
+        printer.result(&match format {
+            PlanFormat::Markdown => since.comparison.markdown(),
+            PlanFormat::Json => escape_json(&since.comparison.json(revision, since.commit())),
+            PlanFormat::Table | PlanFormat::Github => since.comparison.table(revision),
+        });
+        return Ok(ExitCode::Success);
+    }
     let request = PlanRequest {
         selection: args.selection.selection()?,
         naming: args.naming.naming()?,
@@ -55,15 +59,20 @@ pub(super) fn known(status: StatusLookup, printer: &Printer) -> Option<Vec<Publi
     match status {
         StatusLookup::Known(status) => Some(status),
         StatusLookup::Failed(error) => {
-            let problem = one_line(&error);
-            let remedy = error.hint().map(|hint| format!("{hint}; ")).unwrap_or_default();
-            printer.message(&format!(
-                "warning: nothing is known of what is published: {problem}\n\
-                 hint: {remedy}`--offline` does not ask\n"
-            ));
+            warn(&error, printer);
             None
         }
     }
+}
+
+/// Warns that a registry did not answer.
+pub(super) fn warn(error: &PublishError, printer: &Printer) {
+    let problem = one_line(error);
+    let remedy = error.hint().map(|hint| format!("{hint}; ")).unwrap_or_default();
+    printer.message(&format!(
+        "warning: the publication status is unknown: {problem}\n\
+         hint: {remedy}`--offline` skips the lookup\n"
+    ));
 }
 
 pub(super) fn list(args: &ListArgs, session: &Session) -> Result<ExitCode, Report> {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use futures_util::future::join_all;
 
 use crate::engine::Destination;
-use crate::error::{ExitCode, Explain, Report};
+use crate::error::Report;
 use crate::event::{Event, Events};
 use crate::image::Digest;
 use crate::matrix::ReleaseSetForm;
@@ -22,7 +22,7 @@ use super::build::{Call, Ended};
 use crate::ops::{Context, Recipe, release_set};
 
 pub(super) async fn run(call: &Call<'_>, recipe: &Recipe<'_>) -> Result<Ended, Report> {
-    check_aliases(call.plan)?;
+    release_set::check_aliases(call.plan)?;
     warn_unguarded(call.plan, &call.events);
     let output = &call.args.output;
     let request = PublishRequest {
@@ -90,37 +90,6 @@ pub(super) fn show(plan: &Plan<'_>, record: &Record, named: bool, printer: &Prin
             true => report::published(target.references(), digest),
             false => format!("{}@{digest}\n", target.reference.repository),
         });
-    }
-}
-
-/// Aliases in a registry whose tags are immutable.
-#[derive(Debug, thiserror::Error)]
-#[error("aliases cannot move in `{host}`: `immutable_tags` is set for it")]
-pub(super) struct ImmutableAliases {
-    host: String,
-}
-
-impl Explain for ImmutableAliases {
-    fn exit_code(&self) -> ExitCode {
-        ExitCode::Matrix
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(
-            "remove `aliases` from `[image]`, or exclude them from the registry's rule and remove \
-             `immutable_tags`"
-                .to_owned(),
-        )
-    }
-}
-
-/// Refuses a plan whose aliases its registry cannot move.
-pub(super) fn check_aliases(plan: &Plan<'_>) -> Result<(), ImmutableAliases> {
-    let aliases = plan.targets.iter().flat_map(|target| &target.aliases);
-    let mut repositories = aliases.map(|alias| &alias.repository);
-    match repositories.find(|repository| release_set::has_immutable_tags(plan, repository)) {
-        Some(repository) => Err(ImmutableAliases { host: repository.registry().to_owned() }),
-        None => Ok(()),
     }
 }
 

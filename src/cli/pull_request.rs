@@ -19,8 +19,8 @@ use crate::report::{Outputs, Printer, markdown};
 use crate::version::Version;
 
 use super::in_step::{self, OnBase};
-use super::{Session, bump, forge, released};
-use crate::ops::{ArgumentError, Context, Recipe, lookup, release_set, signals};
+use super::{Session, bump, forge};
+use crate::ops::{ArgumentError, Context, Recipe, lookup, release_drift, release_set, signals};
 
 /// What a pull request is asked for with, beside what the matrix says.
 #[derive(Debug, Clone, Default)]
@@ -228,8 +228,8 @@ impl<'a> Proposing<'a> {
 
     /// What of the release is not in its registry.
     fn missing(&self) -> Result<Vec<String>, Report> {
-        let differences = released::differences(self.plan, true, self.context)?;
-        Ok(differences.problems.into_iter().map(|(message, _)| message).collect())
+        let drift = self.context.block_on(release_drift::find(self.context, self.plan, true))?;
+        Ok(drift.problems.into_iter().map(|problem| problem.message).collect())
     }
 
     fn not_whole(&self, missing: Vec<String>) -> ProposalError {
@@ -325,7 +325,7 @@ impl<'a> Proposing<'a> {
                     match fingerprint.is_some() && image.fingerprint == fingerprint {
                         true => RowChange::Unchanged,
                         // What is built already stands to its tag, and not to the release before.
-                        false if stand.state == PublishedState::Missing => {
+                        false if stand.state == PublishedState::Retag => {
                             RowChange::Changed(Vec::new())
                         }
                         false => RowChange::Changed(stand.reasons),

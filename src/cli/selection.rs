@@ -4,7 +4,6 @@ use crate::error::Report;
 use crate::image::Platform;
 use crate::matrix::{Selection, Term};
 use crate::plan::Plan;
-use crate::version::Version;
 
 use super::args::{NamingArgs, SelectionArgs};
 use crate::ops::{self, ArgumentError, Context, Naming};
@@ -105,19 +104,19 @@ pub(super) fn terms(flag: &'static str, text: &str) -> Result<Vec<Term>, Argumen
 
 impl NamingArgs {
     pub(super) fn naming(&self) -> Result<Naming, ArgumentError> {
-        let version = self.custom_version().map(|text| {
-            let unusable = |_| ArgumentError::new("--version-tag", text, &"it cannot be in a tag");
-            Version::custom(text).map_err(unusable)
-        });
         let platform = |text: &String| {
             text.parse::<Platform>().map_err(|error| ArgumentError::new("--platform", text, &error))
         };
-        Ok(Naming {
-            version: version.transpose()?,
+        let naming = Naming {
+            version: None,
             registry: self.registry.clone(),
             repository: self.repository.clone(),
             platforms: self.platform.iter().map(platform).collect::<Result<_, _>>()?,
-        })
+        };
+        match self.custom_version() {
+            Some(version) => naming.with_custom_version(version),
+            None => Ok(naming),
+        }
     }
 }
 

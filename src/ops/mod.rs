@@ -5,17 +5,30 @@
 //! arguments into the request and the outcome into text and an exit code. [`Context`] owns what operations share; start
 //! reading there, then with [`plan`], the simplest operation.
 
+pub mod auth;
+pub mod changed;
+pub mod check;
 pub mod context;
 mod error;
+pub mod explain;
+pub mod export;
+pub mod init;
+pub mod jobs;
 pub mod list;
 pub mod lookup;
 pub mod owners;
 pub mod plan;
+pub mod prune;
 pub mod recipe;
 pub mod registries;
+pub mod release_drift;
 pub mod release_set;
+pub mod render;
 pub mod selection;
 pub mod signals;
+pub mod since;
+pub mod status;
+pub mod update;
 
 pub use context::{Context, GitHubStep, Messages, Settings, Variables};
 pub use error::ArgumentError;

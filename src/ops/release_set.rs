@@ -1,6 +1,7 @@
 //! The names of release sets.
 
 use super::ArgumentError;
+use crate::error::{ExitCode, Explain};
 use crate::image::{Reference, ReferenceError, Repository};
 use crate::matrix::ReleaseSetForm;
 use crate::plan::Plan;
@@ -48,4 +49,35 @@ pub fn newest(plan: &Plan<'_>) -> Reference {
 pub fn has_immutable_tags(plan: &Plan<'_>, repository: &Repository) -> bool {
     let settings = plan.matrix.registries.get(repository.registry());
     settings.is_some_and(|settings| settings.immutable_tags)
+}
+
+/// Aliases in a registry whose tags are immutable.
+#[derive(Debug, thiserror::Error)]
+#[error("aliases cannot move in `{host}`: `immutable_tags` is set for it")]
+pub struct ImmutableAliases {
+    host: String,
+}
+
+impl Explain for ImmutableAliases {
+    fn exit_code(&self) -> ExitCode {
+        ExitCode::Matrix
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(
+            "remove `aliases` from `[image]`, or exclude them from the registry's rule and remove \
+             `immutable_tags`"
+                .to_owned(),
+        )
+    }
+}
+
+/// Refuses a plan with aliases in a registry whose tags cannot move.
+pub fn check_aliases(plan: &Plan<'_>) -> Result<(), ImmutableAliases> {
+    let aliases = plan.targets.iter().flat_map(|target| &target.aliases);
+    let mut repositories = aliases.map(|alias| &alias.repository);
+    match repositories.find(|repository| has_immutable_tags(plan, repository)) {
+        Some(repository) => Err(ImmutableAliases { host: repository.registry().to_owned() }),
+        None => Ok(()),
+    }
 }

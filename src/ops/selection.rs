@@ -1,6 +1,6 @@
 //! From a selection to a plan.
 
-use super::Context;
+use super::{ArgumentError, Context};
 use crate::error::Report;
 use crate::image::Platform;
 use crate::matrix::{Matrix, Selection};
@@ -21,6 +21,13 @@ pub struct Naming {
 }
 
 impl Naming {
+    /// Sets a version that is not the matrix' own: any text that a tag can contain.
+    pub fn with_custom_version(mut self, version: &str) -> Result<Self, ArgumentError> {
+        let invalid = |_| ArgumentError::new("--version-tag", version, &"it cannot be in a tag");
+        self.version = Some(Version::custom(version).map_err(invalid)?);
+        Ok(self)
+    }
+
     /// Returns the request of a plan. Reads the version from its file unless the request sets one.
     pub fn request(&self, matrix: &Matrix) -> Result<PlanRequest, Report> {
         let version = match (&self.version, &matrix.version) {

@@ -2,70 +2,13 @@
 
 use std::fmt::Write as _;
 
-use super::{Plan, PlanRecord, PublicationStatus, PublishedState, Target, TargetRecord};
+use super::{Plan, PlanRecord, PublicationStatus, Target, TargetRecord};
 use crate::matrix::{Matrix, Value};
 
 /// Returns the image names, one per line.
 #[must_use]
 pub fn names(plan: &Plan<'_>) -> String {
     plan.targets.iter().map(|target| format!("{}\n", target.reference)).collect()
-}
-
-/// Returns a table with the id and the image of each target. With `statuses`, it shows the publication status,
-/// otherwise the Dockerfile and the platforms.
-#[must_use]
-pub fn table(plan: &Plan<'_>, statuses: Option<&[PublicationStatus]>) -> String {
-    let header = ["VARIANT", "IMAGE", "DOCKERFILE", "PLATFORMS"].map(str::to_owned);
-    let rows = plan.targets.iter().map(|target| {
-        let platforms: Vec<String> = target.platforms.iter().map(ToString::to_string).collect();
-        let (id, image) = (target.id().to_owned(), target.reference.to_string());
-        [id, image, target.dockerfile.clone(), platforms.join(",")]
-    });
-    let mut rows: Vec<Vec<String>> =
-        std::iter::once(header).chain(rows).map(|row| row.to_vec()).collect();
-    if let Some(statuses) = statuses {
-        let words = statuses.iter().map(|status| {
-            (status.state.word().to_owned(), status.reasons.first().cloned().unwrap_or_default())
-        });
-        let words = std::iter::once(("STATE".to_owned(), "WHY".to_owned())).chain(words);
-        for (row, (state, reason)) in rows.iter_mut().zip(words) {
-            row.truncate(2);
-            row.extend([state, reason]);
-        }
-    }
-    let mut text = columns(&rows);
-    let version = plan.version.as_ref().map(|version| format!(", version {version}"));
-    let all = plan.matrix.variants.len();
-    let states = statuses.map(state_counts).unwrap_or_default();
-    writeln!(text, "\n{} of {all} variants{}{states}", rows.len() - 1, version.unwrap_or_default())
-        .expect("writing to memory does not fail");
-    text
-}
-
-/// Counts the states: `: 2 changed, 46 published`.
-fn state_counts(statuses: &[PublicationStatus]) -> String {
-    use PublishedState::{Changed, Missing, New, Published};
-    let counts = [New, Changed, Missing, Published].map(|state| {
-        let count = statuses.iter().filter(|status| status.state == state).count();
-        (count > 0).then(|| format!("{count} {}", state.word()))
-    });
-    format!(": {}", counts.into_iter().flatten().collect::<Vec<_>>().join(", "))
-}
-
-/// Aligns rows in columns, without spaces at the ends of lines.
-#[must_use]
-pub fn columns(rows: &[Vec<String>]) -> String {
-    let columns = rows.first().map_or(0, Vec::len);
-    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let mut text = String::new();
-    for row in rows {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-        let line = cells.collect::<Vec<_>>().join("  ");
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
 }
 
 /// Returns a Markdown table with a column for each axis and the image name.

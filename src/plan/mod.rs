@@ -17,9 +17,10 @@ mod publication_status;
 mod readme;
 mod shards;
 mod since;
+mod table;
 
 pub use changes::{Change, Edit};
-pub use export::{columns, json, markdown, names, table};
+pub use export::{json, markdown, names};
 pub use find::{NameMatches, find_by_name, similar_name};
 pub use fingerprint::Fingerprint;
 pub use inputs::Inputs;
@@ -29,6 +30,7 @@ pub use publication_status::{PublicationStatus, PublishedState};
 pub use readme::{ReadmeError, with_readme, with_readme_in};
 pub use shards::{MAX_SHARDS, usual_shards};
 pub use since::{Affected, Comparison, Effect};
+pub use table::{columns, table};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -19,8 +19,8 @@ pub struct PublicationStatus {
 pub enum PublishedState {
     /// The image exists and the version tag points to it.
     Published,
-    /// The image exists, but the version tag does not.
-    Missing,
+    /// The image exists; only the version tag must be set.
+    Retag,
     /// The content differs from the published image.
     Changed,
     /// No image has been published for the target.
@@ -32,7 +32,7 @@ impl PublishedState {
     pub fn word(self) -> &'static str {
         match self {
             Self::Published => "published",
-            Self::Missing => "missing",
+            Self::Retag => "retag",
             Self::Changed => "changed",
             Self::New => "new",
         }

@@ -38,14 +38,14 @@ impl Finding {
 
 /// An image of a release set, as a registry has it.
 #[derive(Debug, Clone, Serialize)]
-pub struct Audited<'a> {
-    /// The variant.
-    pub id: &'a str,
+pub struct Audited {
+    /// The id of the target.
+    pub id: String,
     /// What was found.
     pub finding: Finding,
     /// What the set says.
     #[serde(flatten)]
-    pub image: &'a SetImage,
+    pub image: SetImage,
     /// What the tag stands for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub found: Option<Digest>,
@@ -53,13 +53,13 @@ pub struct Audited<'a> {
 
 /// An alias that does not point to the image of the newest release.
 #[derive(Debug, Clone, Serialize)]
-pub struct StrayAlias<'a> {
-    /// The variant.
-    pub id: &'a str,
+pub struct StrayAlias {
+    /// The id of the target.
+    pub id: String,
     /// The alias.
     pub reference: Reference,
     /// The image of the newest release.
-    pub digest: &'a Digest,
+    pub digest: Digest,
     /// The image that it points to, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub found: Option<Digest>,
@@ -67,11 +67,11 @@ pub struct StrayAlias<'a> {
 
 /// Returns the aliases that do not point to the images of `set`; none if `newest`, the set that moves
 /// on, is of a newer release, or says that this one was withdrawn.
-pub async fn stray_aliases<'a>(
+pub async fn stray_aliases(
     registries: &Registries,
-    set: &'a ReleaseSet,
+    set: &ReleaseSet,
     newest: &Reference,
-) -> Result<Vec<StrayAlias<'a>>, PublishError> {
+) -> Result<Vec<StrayAlias>, PublishError> {
     let version = set.version.as_ref().filter(|_| set.is_ordered);
     let Some(version) = version else { return Ok(Vec::new()) };
     if let Some((newest, _)) = ReleaseSet::read(registries, newest).await? {
@@ -88,24 +88,21 @@ pub async fn stray_aliases<'a>(
     let found = aliases.map(async |(id, reference, digest)| {
         let found = digest_of(registries, &reference).await?;
         let is_stray = found.as_ref() != Some(digest);
+        let (id, digest) = (id.to_owned(), digest.clone());
         Ok::<_, PublishError>(is_stray.then_some(StrayAlias { id, reference, digest, found }))
     });
     Ok(try_join_all(found).await?.into_iter().flatten().collect())
 }
 
 /// Compares every image of `set` with what its registry has.
-pub async fn audit<'a>(
+pub async fn audit(
     registries: &Registries,
-    set: &'a ReleaseSet,
-) -> Result<Vec<Audited<'a>>, PublishError> {
+    set: &ReleaseSet,
+) -> Result<Vec<Audited>, PublishError> {
     try_join_all(set.images.iter().map(|(id, image)| one(registries, id, image))).await
 }
 
-async fn one<'a>(
-    registries: &Registries,
-    id: &'a str,
-    image: &'a SetImage,
-) -> Result<Audited<'a>, PublishError> {
+async fn one(registries: &Registries, id: &str, image: &SetImage) -> Result<Audited, PublishError> {
     let reference: &Reference = &image.reference;
     let found = digest_of(registries, reference).await?;
     let there = registries.head(&reference.repository, &image.digest).await?.is_some();
@@ -116,5 +113,5 @@ async fn one<'a>(
         None => Finding::Untagged,
     };
     let found = found.filter(|digest| *digest != image.digest);
-    Ok(Audited { id, finding, image, found })
+    Ok(Audited { id: id.to_owned(), finding, image: image.clone(), found })
 }

@@ -60,7 +60,7 @@ async fn candidate_status(
     let (state, mut reasons) = match (&survey.content, &survey.version) {
         (Some(content), Some(version)) if content == version => (State::Published, Vec::new()),
         (Some(_), None) => {
-            (State::Missing, vec![format!("its image is there, the tag `{tag}` is not")])
+            (State::Retag, vec![format!("already built; only the tag `{tag}` will be set")])
         }
         (Some(_), Some(_)) => {
             (State::Changed, vec![format!("the tag `{tag}` stands for another image")])
@@ -71,7 +71,7 @@ async fn candidate_status(
         }
         (None, None) => unnamed(registries, candidate, released).await?,
     };
-    if matches!(state, State::Published | State::Missing) && !survey.is_checked {
+    if matches!(state, State::Published | State::Retag) && !survey.is_checked {
         reasons.insert(0, "its checks have not run on its image".to_owned());
     }
     let has_conflicting_tag =

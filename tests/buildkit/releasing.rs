@@ -226,7 +226,7 @@ async fn a_release_sends_every_blob_once_and_the_next_one_none() {
         "{told}"
     );
     let status = project.ok(&["status", "v4", "--registry", &host]).await;
-    assert!(status.contains("8 of 8 images are as"), "{status}");
+    assert!(status.contains("8 of 8 images match"), "{status}");
 }
 
 /// A buildkitd may know a mirror of Docker Hub from its own configuration alone.
@@ -295,7 +295,7 @@ async fn a_run_that_is_killed_is_finished_by_the_next() {
         assert!(kept == staged || kept > staged && pushes_by_tag, "{version}: {staged}, {kept}");
         let host = project.registry.host();
         let status = project.ok(&["status", version, "--registry", &host]).await;
-        assert!(status.contains("8 of 8 images are as"), "{version}: {status}");
+        assert!(status.contains("8 of 8 images match"), "{version}: {status}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! The main call, and what other commands have in common with it.
+//! The arguments of the main call, some of which other commands share.
 
 use std::path::PathBuf;
 
@@ -21,11 +21,13 @@ pub(in crate::cli) struct BuildArgs {
     pub(in crate::cli) engine: EngineArgs,
 }
 
-/// Which variants; an axis that is not mentioned means all of its values.
+/// The variants; an axis without an argument selects all of its values.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Selecting variants")]
 pub(in crate::cli) struct SelectionArgs {
-    /// A version or a range of them, such as `3.11` or `>=3.10,<3.13`; may be repeated
+    /// Python version or range (repeatable)
+    ///
+    /// For example `3.11` or `>=3.10,<3.13`.
     #[arg(long, alias = "python-version", value_name = "VERSION")]
     pub(in crate::cli) python: Vec<String>,
     /// Only variants with GPU support
@@ -38,26 +40,33 @@ pub(in crate::cli) struct SelectionArgs {
     #[arg(long, value_name = "y|n|both", value_parser = switch_values(), hide = true,
         num_args = 0..=1, default_missing_value = "y", conflicts_with_all = ["gpu", "no_gpu"])]
     pub(in crate::cli) use_gpu: Option<String>,
-    /// Only variants with live reload; `n` and `both` are understood too
+    /// Only variants with live reload
+    ///
+    /// `n` selects those without it, `both` all of them.
     #[arg(
         long, value_name = "y|n|both", value_parser = switch_values(),
-        num_args = 0..=1, default_missing_value = "y"
+        num_args = 0..=1, default_missing_value = "y", hide_possible_values = true
     )]
     pub(in crate::cli) live_reload: Option<String>,
     /// Only variants without live reload
     #[arg(long)]
     pub(in crate::cli) no_live_reload: bool,
-    /// A job type, such as `server`; may be repeated
+    /// Job type, such as `server` (repeatable)
     #[arg(long, value_name = "TYPE")]
     pub(in crate::cli) job_type: Vec<String>,
-    /// Only variants with this value on any axis: `cuda=12.8`, `torch>=2.4`; may be repeated
+    /// Only variants with this value (repeatable)
+    ///
+    /// The value is of any axis: `cuda=12.8`, `torch>=2.4`.
     #[arg(long, value_name = "AXIS=VALUE")]
     pub(in crate::cli) only: Vec<String>,
-    /// No variants with this value, or with all of several: `gpu=true,python=3.9`; may be repeated
+    /// No variants with these values (repeatable)
+    ///
+    /// Several values exclude the variants with all of them: `gpu=true,python=3.9`.
     #[arg(long, value_name = "AXIS=VALUE")]
     pub(in crate::cli) exclude: Vec<String>,
-    /// Only the variant of this id, as `plan` lists them; may be repeated, or several joined by
-    /// commas
+    /// Only variants with these ids (repeatable)
+    ///
+    /// `basegen plan` lists the ids. Commas join several.
     #[arg(long, value_name = "ID")]
     pub(in crate::cli) variant: Vec<String>,
 }
@@ -66,69 +75,81 @@ fn switch_values() -> PossibleValuesParser {
     PossibleValuesParser::new(["y", "n", "both"])
 }
 
-/// What the images are called.
+/// The names of the images.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Naming images")]
 pub(in crate::cli) struct NamingArgs {
-    /// The version in tags, instead of the one in `[version]`; without a value, the latter
+    /// Version in tags [default: that of `[version]`]
+    ///
+    /// Without a value, that of `[version]`.
     #[arg(long, value_name = "VERSION")]
     #[expect(clippy::option_option, reason = "the flag may be given without a value")]
     pub(in crate::cli) version_tag: Option<Option<String>>,
-    /// The registry, instead of the matrix' own
+    /// Registry [default: that of the matrix]
     #[arg(long, value_name = "HOST[:PORT]")]
     pub(in crate::cli) registry: Option<String>,
-    /// The repository, instead of the matrix' own; `{{axis}}` stands for a value
+    /// Repository [default: that of the matrix]
+    ///
+    /// `{{axis}}` inserts the value of an axis.
     #[arg(long, value_name = "REPOSITORY")]
     pub(in crate::cli) repository: Option<String>,
-    /// A platform to build for, instead of the matrix' own; may be repeated
+    /// Platforms [default: those of the matrix]
+    ///
+    /// Repeatable, or several joined by commas.
     #[arg(long, value_name = "OS/ARCH", value_delimiter = ',')]
     pub(in crate::cli) platform: Vec<String>,
 }
 
 impl NamingArgs {
-    /// The version that takes the place of the matrix' own.
+    /// Returns the version that replaces that of the matrix.
     pub(in crate::cli) fn custom_version(&self) -> Option<&str> {
         self.version_tag.as_ref()?.as_deref()
     }
 }
 
-/// Where the images go: into the engine, unless one of these is given.
+/// The destination of the images: the engine by default.
 #[derive(Debug, Default, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
-#[command(next_help_heading = "Where images go")]
+#[command(next_help_heading = "Output")]
 pub(in crate::cli) struct OutputArgs {
     /// Push the images to their registry
     #[arg(long, conflicts_with = "output", overrides_with = "no_push", group = "to_registry")]
     pub(in crate::cli) push: bool,
-    /// Then open a pull request that brings the repository in step with the release, or update the
-    /// open one; as `basegen release --pr`
+    /// Then open or update a pull request for the release
+    ///
+    /// It contains the version, the lock file and generated files, as with `basegen release --pr`.
     #[arg(long, requires = "push")]
     pub(in crate::cli) pr: bool,
     /// Do not push; this is the default
     #[arg(long, overrides_with = "push", hide = true)]
     pub(in crate::cli) no_push: bool,
-    /// Write an OCI image layout to a folder: `oci:DIR`
+    /// Write an OCI image layout to a folder
     #[arg(short, long, value_name = "oci:DIR")]
     pub(in crate::cli) output: Option<String>,
-    /// Build every variant, even those whose image is there already
+    /// Rebuild images that exist
     #[arg(long)]
     pub(in crate::cli) force: bool,
-    /// Move tags of the version that point to other images; with `--stage`, leave that to `merge`
+    /// Move tags that point to other images
+    ///
+    /// Without it, a version that is published with different content is an error. With `--stage`, `merge`
+    /// moves the tags.
     #[arg(long, requires = "to_registry")]
     pub(in crate::cli) overwrite: bool,
-    /// Print the names of the images that would be built, and build nothing
+    /// List the images and build nothing
     #[arg(long, overrides_with = "no_dry_run")]
     pub(in crate::cli) dry_run: bool,
     /// Build; this is the default
     #[arg(long, overrides_with = "dry_run", hide = true)]
     pub(in crate::cli) no_dry_run: bool,
-    /// Write what was built, with the digest of every tag, to FILE as JSON
+    /// Write images, tags and digests to FILE as JSON
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) metadata_file: Option<PathBuf>,
-    /// Build, check and push by digest, and name nothing: `merge` does so for several jobs at once
+    /// Push by digest and set no tags; `merge` sets them
+    ///
+    /// For jobs that each build a part of the images. The images are built, checked and pushed.
     #[arg(long, conflicts_with_all = ["push", "output", "dry_run"], group = "to_registry")]
     pub(in crate::cli) stage: bool,
-    /// Understood for the sake of older scripts: basegen never logs in, it uses Docker's credentials
+    /// Ignored, for older scripts: basegen never logs in
     #[arg(long, hide = true, overrides_with = "no_skip_login")]
     pub(in crate::cli) skip_login: bool,
     /// The older script's default
@@ -136,39 +157,41 @@ pub(in crate::cli) struct OutputArgs {
     pub(in crate::cli) no_skip_login: bool,
 }
 
-/// How the run goes.
+/// The execution of builds.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Running builds")]
 pub(in crate::cli) struct RunningArgs {
-    /// How many variants are built at a time
+    /// Concurrent builds
     #[arg(short, long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=512))]
     pub(in crate::cli) jobs: u16,
-    /// Go on when a variant fails, and report all failures at the end; this is the default
+    /// Continue after failures; this is the default
     #[arg(long, overrides_with = "fail_fast")]
     pub(in crate::cli) keep_going: bool,
     /// Stop all builds when one fails
     #[arg(long, overrides_with = "keep_going")]
     pub(in crate::cli) fail_fast: bool,
-    /// Run every step again, whatever the engine has kept
+    /// Do not use the build cache
     #[arg(long)]
     pub(in crate::cli) no_cache: bool,
-    /// A secret for build steps: `id=NAME,env=VARIABLE` or `id=NAME,src=FILE`; may be repeated
+    /// Build secret, such as `id=NAME,env=VARIABLE`
+    ///
+    /// Or `id=NAME,src=FILE`. Repeatable.
     #[arg(long, value_name = "SECRET")]
     pub(in crate::cli) secret: Vec<String>,
-    /// Certificates that build steps trust while they use the network, as a PEM file
+    /// Certificates (PEM) that build steps trust
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) ca_certificates: Option<PathBuf>,
     #[command(flatten)]
     pub(in crate::cli) telling: TellingArgs,
 }
 
-/// How a run is told while it goes on.
+/// The display of a run.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct TellingArgs {
-    /// How progress is shown
+    /// Progress display
     #[arg(long, value_enum, default_value_t = Progress::Auto, action = ArgAction::Set)]
     pub(in crate::cli) progress: Progress,
-    /// The folder for the full log of each variant [default: a new one for each run]
+    /// Folder for the logs [default: a new one]
     #[arg(long, value_name = "DIR")]
     pub(in crate::cli) log_dir: Option<PathBuf>,
 }
@@ -187,20 +210,22 @@ pub(in crate::cli) enum Progress {
     Github,
 }
 
-/// Which engine builds: Docker's own settings, unless another is named.
+/// The engine: that of Docker's settings by default.
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Engine")]
 pub(in crate::cli) struct EngineArgs {
-    /// A buildkitd instead of Docker: `unix:///path` or `tcp://host:port`
+    /// buildkitd to use instead of Docker
+    ///
+    /// `unix:///path` or `tcp://host:port`.
     #[arg(long, value_name = "URL")]
     pub(in crate::cli) builder: Option<String>,
-    /// The authority that signed the buildkitd's certificate
+    /// CA certificate of the buildkitd
     #[arg(long, value_name = "FILE", requires = "builder", requires = "builder_cert")]
     pub(in crate::cli) builder_ca: Option<PathBuf>,
-    /// The certificate to show to the buildkitd
+    /// Client certificate for the buildkitd
     #[arg(long, value_name = "FILE", requires = "builder_ca", requires = "builder_key")]
     pub(in crate::cli) builder_cert: Option<PathBuf>,
-    /// Its private key
+    /// Private key of the client certificate
     #[arg(long, value_name = "FILE", requires = "builder_cert")]
     pub(in crate::cli) builder_key: Option<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! The commands that change something, beside the main call.
+//! The arguments of commands that change something.
 
 use std::path::PathBuf;
 
@@ -8,13 +8,13 @@ use super::{AnswerFormat, EngineArgs, NamingArgs, RunningArgs, SelectionArgs, Te
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct MergeArgs {
-    /// What `--stage --metadata-file` wrote, one file for each job
+    /// The files that jobs wrote with `--stage --metadata-file`
     #[arg(value_name = "FILE")]
     pub(in crate::cli) files: Vec<PathBuf>,
-    /// Give the images their names: version tags, aliases, the release set
+    /// Set the version tags, aliases and the release set
     #[arg(long)]
     pub(in crate::cli) push: bool,
-    /// Move tags of the version that stand for other images
+    /// Move tags that point to other images
     #[arg(long, requires = "push")]
     pub(in crate::cli) overwrite: bool,
     /// Write the joined metadata to FILE as JSON
@@ -43,7 +43,7 @@ pub(in crate::cli) struct BumpArgs {
     /// With --if-changed: since this git revision, without asking the registries
     #[arg(long, value_name = "REV", requires = "if_changed")]
     pub(in crate::cli) since: Option<String>,
-    /// Take a VERSION that is lower than the one that is there
+    /// Accept a VERSION that is lower than the current one
     #[arg(long)]
     pub(in crate::cli) allow_downgrade: bool,
     /// Print the edits as a diff, and write nothing
@@ -69,29 +69,29 @@ pub(in crate::cli) enum PrereleaseKind {
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(in crate::cli) struct ReleaseArgs {
-    /// The version, or `patch`, `minor`, `major` or `prerelease` for the next one, if an image has
-    /// changed since the present one was released [default: the one that `[version]` tells of]
+    /// The version, or `patch`, `minor`, `major` or `prerelease` to bump it if an image has changed
+    /// since its release [default: that of `[version]`]
     #[arg(value_name = "VERSION|LEVEL")]
     pub(in crate::cli) to: Option<String>,
-    /// Open a pull request, or update the open one, and leave the working tree as it is
+    /// Open or update a pull request instead of changing the working tree
     #[arg(long)]
     pub(in crate::cli) pr: bool,
-    /// The branch that the pull request is for [default: that of the matrix, or the repository's]
+    /// Base branch of the pull request [default: that of the matrix, or the repository's]
     #[arg(long, value_name = "BRANCH", requires = "pr")]
     pub(in crate::cli) base: Option<String>,
     /// Open the pull request as a draft
     #[arg(long, requires = "pr")]
     pub(in crate::cli) draft: bool,
-    /// Write the text of the pull request, all of it, to FILE too
+    /// Write the whole text of the pull request to FILE too
     #[arg(long, value_name = "FILE", requires = "pr")]
     pub(in crate::cli) notes: Option<PathBuf>,
-    /// Publish nothing and change nothing; print the diff, and what the pull request would say
+    /// Print the diff and the text of the pull request; publish and change nothing
     #[arg(long)]
     pub(in crate::cli) dry_run: bool,
-    /// Move tags of the version that stand for other images
+    /// Move tags that point to other images
     #[arg(long)]
     pub(in crate::cli) overwrite: bool,
-    /// Write what was built, with the digest of every tag, to FILE as JSON
+    /// Write images, tags and digests to FILE as JSON
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) metadata_file: Option<PathBuf>,
     #[command(flatten)]
@@ -102,43 +102,44 @@ pub(in crate::cli) struct ReleaseArgs {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct UpdateArgs {
-    /// Only these images, such as `python:3.11-slim-bookworm`, or all tags of `python`; the others
-    /// stay pinned as they are
+    /// Only these images, such as `python:3.11-slim-bookworm` or all tags of `python`; others keep
+    /// their pins
     #[arg(value_name = "IMAGE")]
     pub(in crate::cli) images: Vec<String>,
-    /// Write nothing, and fail if something would change
+    /// Write nothing, and fail if a pin would change
     #[arg(long)]
     pub(in crate::cli) check: bool,
 }
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct PruneArgs {
-    /// Delete what is listed
+    /// Delete the listed tags and images
     #[arg(long)]
     pub(in crate::cli) yes: bool,
-    /// The registry, instead of the matrix' own
+    /// Registry [default: that of the matrix]
     #[arg(long, value_name = "HOST[:PORT]")]
     pub(in crate::cli) registry: Option<String>,
-    /// The repository, instead of the matrix' own; `{{axis}}` stands for a value
+    /// Repository [default: that of the matrix]
+    ///
+    /// `{{axis}}` inserts the value of an axis.
     #[arg(long, value_name = "REPOSITORY")]
     pub(in crate::cli) repository: Option<String>,
     #[command(flatten)]
     pub(in crate::cli) engine: EngineArgs,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(in crate::cli) struct InitArgs {
-    /// The folder of the repository; it is made where it is not there
+    /// The folder of the repository; created if it does not exist
     #[arg(value_name = "DIR", default_value = ".")]
     pub(in crate::cli) folder: PathBuf,
-    /// Take over what this asks for: Truss' config.yaml, a cerebrium.toml, or a Dockerfile; may be
-    /// repeated, for an image each
+    /// Import an image from a config.yaml of Truss, a cerebrium.toml or a Dockerfile (repeatable)
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) from: Vec<PathBuf>,
-    /// Write over files that are there
+    /// Replace existing files
     #[arg(long)]
     pub(in crate::cli) force: bool,
-    /// Write nothing, and say what would be written
+    /// List the files and write nothing
     #[arg(long)]
     pub(in crate::cli) dry_run: bool,
 }

@@ -38,7 +38,7 @@ fn pins_and_the_fingerprint_are_told() {
     let lock = format!("schema = 1\n[images]\n\"docker.io/library/python:3.11\" = \"{digest}\"\n");
     project.write("basegen.lock", &lock);
     let told = stdout(project.basegen("explain 3.11-training"));
-    let end = told.find("built on").expect("what it is built on");
+    let end = told.find("base images").expect("the base images");
     assert_snapshot!(&told[end..]);
 }
 

@@ -1,6 +1,6 @@
 use insta_cmd::assert_cmd_snapshot;
 
-use crate::harness::project::{Project, basegen, stdout};
+use crate::harness::project::{Project, stdout};
 
 #[test]
 fn bake_is_told_all_of_an_image() {
@@ -106,15 +106,4 @@ fn secrets_are_named_and_what_may_be_missing_is_left_out() {
     let file = stdout(project.basegen("export bake --offline --python 3.9 --job-type server"));
     assert!(file.contains("\"id=netrc,src=netrc\""), "{file}");
     assert!(!file.contains("ca_certificates,"), "{file}");
-}
-
-#[test]
-fn the_plan_is_exported_as_it_is_printed() {
-    for format in ["json", "github"] {
-        let exported = stdout(basegen(&format!("export {format} --offline --python 3.11")));
-        let planned = format!("plan --offline --format {format} --python 3.11");
-        assert_eq!(exported, stdout(basegen(&planned)));
-    }
-    let exported = stdout(basegen("export github --offline --shards 2"));
-    assert_eq!(exported, stdout(basegen("plan --offline --format github --shards 2")));
 }

@@ -14,8 +14,8 @@ const COMMANDS: [&str; 16] = [
     "render --python 3.9 --job-type server",
     "render -o out",
     "render --check out",
-    "export json --offline --python 3.9 --job-type server",
-    "export github --offline",
+    "plan --format json --offline --python 3.9 --job-type server",
+    "plan --format github --offline",
     "bump patch --dry-run",
     "bump patch",
     "check --offline",
@@ -25,8 +25,16 @@ const COMMANDS: [&str; 16] = [
 ];
 
 /// The commands that need a registry, in the order in which they succeed.
-const WITH_REGISTRY: [&str; 7] =
-    ["release --dry-run", "release", "release", "status", "merge --push", "prune", "auth check"];
+const WITH_REGISTRY: [&str; 8] = [
+    "release --dry-run",
+    "release",
+    "release",
+    "status",
+    "merge --push",
+    "prune",
+    "auth check",
+    "export bake -o exported",
+];
 
 /// What a command that must succeed prints on stdout; nothing may be on stderr.
 fn quiet(project: &Project, arguments: &str) -> String {

@@ -1,0 +1,86 @@
+//! `basegen init`: creates the files of a new repository.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::error::Report;
+use crate::init::{self, Import, InitError, Project};
+use crate::render::{self, RenderedFile};
+
+/// The repository to create.
+#[derive(Debug, Clone, Default)]
+pub struct InitRequest {
+    pub folder: PathBuf,
+    /// The configurations and Dockerfiles to import.
+    pub from: Vec<PathBuf>,
+    /// Whether to replace other files.
+    pub force: bool,
+    pub dry_run: bool,
+}
+
+/// The created repository.
+#[derive(Debug)]
+pub struct InitOutcome {
+    pub files: Vec<NewFile>,
+    pub(crate) imports: Vec<Import>,
+    /// Whether one of the files is a workflow that does not name basegen's action yet.
+    pub needs_action: bool,
+}
+
+/// A file of the new repository.
+#[derive(Debug)]
+pub struct NewFile {
+    pub path: PathBuf,
+    /// Whether the file existed with the same content.
+    pub is_unchanged: bool,
+}
+
+/// Writes the files of a new repository, unless others would be replaced.
+pub fn run(request: &InitRequest) -> Result<InitOutcome, Report> {
+    let InitRequest { folder, from, force, dry_run } = request;
+    let imports: Vec<Import> =
+        from.iter().map(|path| Import::load(path)).collect::<Result<_, _>>()?;
+    let files = init::assemble(&project(folder), &imports)?;
+    let new = compare(folder, &files, *force)?;
+    if !dry_run {
+        render::write(folder, &files)?;
+    }
+    let has_workflow = files.keys().any(|path| path.starts_with(".github"));
+    let needs_action = has_workflow && init::needs_action();
+    Ok(InitOutcome { files: new, imports, needs_action })
+}
+
+/// Compares `files` with those in `folder`. Refuses to replace others unless `force` is set.
+fn compare(
+    folder: &Path,
+    files: &BTreeMap<PathBuf, RenderedFile>,
+    force: bool,
+) -> Result<Vec<NewFile>, InitError> {
+    let new: Vec<NewFile> = files
+        .iter()
+        .map(|(path, file)| NewFile {
+            path: folder.join(path),
+            is_unchanged: matches!(file.compare(folder, path), Ok(None)),
+        })
+        .collect();
+    let other =
+        new.iter().filter(|file| !file.is_unchanged && file.path.symlink_metadata().is_ok());
+    let other: Vec<PathBuf> = other.map(|file| file.path.clone()).collect();
+    if force || other.is_empty() { Ok(new) } else { Err(InitError::Exists(other)) }
+}
+
+/// Describes the project in `folder`, which may not exist yet.
+fn project(folder: &Path) -> Project {
+    // An empty path has no absolute one.
+    let absolute = std::path::absolute(Path::new(".").join(folder));
+    let absolute = absolute.unwrap_or_else(|_| folder.to_owned());
+    // Removes the dots that `absolute` keeps at the end.
+    let absolute: PathBuf = absolute.components().collect();
+    let name = absolute.file_name().map(|name| name.to_string_lossy().into_owned());
+    let read = |path: &str| init::read_text(&folder.join(path)).ok();
+    let mut project = Project::look(&name.unwrap_or_default(), read);
+    let mut above = absolute.ancestors().skip(1);
+    let is_root = folder.join(".git").exists();
+    project.takes_workflows = is_root || !above.any(|path| path.join(".git").exists());
+    project
+}

@@ -1,0 +1,149 @@
+//! The drift between a plan and the release of its version: missing tags and images, and changed content.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::try_join_all;
+
+use super::{Context, Recipe, lookup, registries, release_set};
+use crate::error::Report;
+use crate::image::Reference;
+use crate::plan::{Plan, Target};
+use crate::publish::{self, Audited, Finding, PublishError, ReleaseSet};
+use crate::registry::Registries;
+
+/// The drift between a plan and the release of its version.
+#[derive(Debug, Default)]
+pub struct ReleaseDrift {
+    /// The missing or moved parts of the release.
+    pub problems: Vec<Problem>,
+    /// The targets whose images have different content now.
+    pub changed: Vec<String>,
+}
+
+/// A part of a release that is missing or moved.
+#[derive(Debug)]
+pub struct Problem {
+    pub message: String,
+    /// What to do about it.
+    pub hint: String,
+}
+
+impl Problem {
+    fn new(message: String, hint: &str) -> Self {
+        Self { message, hint: hint.to_owned() }
+    }
+}
+
+const PUBLISH: &str = "`basegen --push` publishes it";
+const PUBLISH_AGAIN: &str = "`basegen --push` publishes it again";
+
+/// Compares `plan` with the release of its version. A version without a release is a problem only if one is `expected`.
+pub async fn find(
+    context: &Context,
+    plan: &Plan<'_>,
+    expected: bool,
+) -> Result<ReleaseDrift, Report> {
+    let Some(version) = &plan.version else { return Ok(ReleaseDrift::default()) };
+    let registries = context.registries()?;
+    let Some(reference) = release_set::of_version(plan)? else {
+        let missing = missing_tags(plan, &registries).await?;
+        let is_known = expected || missing.len() < plan.targets.len();
+        let problems = if is_known { missing } else { Vec::new() };
+        return Ok(ReleaseDrift { problems, changed: Vec::new() });
+    };
+    let mut recipe = Recipe::of(plan)?;
+    let Some((set, _)) = ReleaseSet::read(&registries, &reference).await? else {
+        let mut drift = ReleaseDrift::default();
+        if expected {
+            let message = format!("{version} is not released: `{reference}` does not exist");
+            drift.problems.push(Problem::new(message, "`basegen --push` releases it"));
+        }
+        return Ok(drift);
+    };
+    set.check_repositories(&reference, &plan.repositories())?;
+    lookup::resolve(context, &mut recipe).await?;
+    let problems = problems(plan, &set, &registries).await?;
+    Ok(ReleaseDrift { problems, changed: changed(&recipe, &set) })
+}
+
+/// Returns the targets whose fingerprints differ from those in the release `set`.
+fn changed(recipe: &Recipe<'_>, set: &ReleaseSet) -> Vec<String> {
+    let mut changed = Vec::new();
+    for (target, fingerprint) in recipe.plan.targets.iter().zip(recipe.fingerprints()) {
+        let released = set.images.get(target.id()).and_then(|image| image.fingerprint.as_ref());
+        if let (Some(released), Some(now)) = (released, fingerprint)
+            && *released != now.to_string()
+        {
+            changed.push(target.id().to_owned());
+        }
+    }
+    changed
+}
+
+/// Returns the missing version tags of a release without a set.
+async fn missing_tags(plan: &Plan<'_>, registries: &Registries) -> Result<Vec<Problem>, Report> {
+    let tags: Vec<&Reference> = plan.targets.iter().map(|target| &target.reference).collect();
+    let found = registries::digests(registries, tags.iter().copied()).await;
+    let mut missing = Vec::new();
+    for (tag, found) in tags.into_iter().zip(found) {
+        if found?.is_none() {
+            missing.push(Problem::new(format!("the tag `{tag}` is missing"), PUBLISH));
+        }
+    }
+    Ok(missing)
+}
+
+async fn problems(
+    plan: &Plan<'_>,
+    set: &ReleaseSet,
+    registries: &Registries,
+) -> Result<Vec<Problem>, PublishError> {
+    let audited = publish::audit(registries, set).await?;
+    let mut problems = Vec::new();
+    for image in &audited {
+        let reference = &image.image.reference;
+        let (message, hint) = match image.finding {
+            Finding::Whole => continue,
+            Finding::Moved => (
+                format!("the tag `{reference}` does not point to the released image"),
+                "`basegen status` shows the digests",
+            ),
+            Finding::Untagged => (format!("the tag `{reference}` was deleted"), PUBLISH_AGAIN),
+            Finding::Lost => (format!("the image of `{reference}` was deleted"), PUBLISH_AGAIN),
+        };
+        problems.push(Problem::new(message, hint));
+    }
+    for alias in publish::stray_aliases(registries, set, &release_set::newest(plan)).await? {
+        let message =
+            format!("the alias `{}` does not point to the newest release", alias.reference);
+        problems.push(Problem::new(message, "`basegen --push` moves it"));
+    }
+    let by_id: BTreeMap<&str, &Audited> =
+        audited.iter().map(|image| (image.id.as_str(), image)).collect();
+    let gaps = plan.targets.iter().map(|target| gaps(registries, target, by_id.get(target.id())));
+    for message in try_join_all(gaps).await?.into_iter().flatten() {
+        problems.push(Problem::new(message, "release a new version: `basegen bump`"));
+    }
+    Ok(problems)
+}
+
+/// Reports the image or the platforms of a target that the release lacks.
+async fn gaps(
+    registries: &Registries,
+    target: &Target<'_>,
+    image: Option<&&Audited>,
+) -> Result<Vec<String>, PublishError> {
+    // An image with another name belongs to the release, but is not the one that the plan names.
+    let Some(image) = image.filter(|image| image.image.reference == target.reference) else {
+        return Ok(vec![format!("`{}` is not part of the release", target.reference)]);
+    };
+    // Other findings have been reported.
+    if image.finding != Finding::Whole {
+        return Ok(Vec::new());
+    }
+    let repository = &image.image.reference.repository;
+    let found = publish::platforms(registries, repository, &image.image.digest).await?;
+    let Some(found) = found else { return Ok(Vec::new()) };
+    let missing = target.platforms.iter().filter(|platform| !found.contains(platform));
+    Ok(missing.map(|platform| format!("`{}` lacks {platform}", target.reference)).collect())
+}

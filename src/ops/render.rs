@@ -1,0 +1,73 @@
+//! `basegen render`: the Dockerfile and the build context of each variant.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use super::Context;
+use crate::error::Report;
+use crate::matrix::Selection;
+use crate::plan::Lock;
+use crate::render::{self, Difference, Rendered, Renderer};
+
+/// The number of left-out files that a message lists.
+const MAX_LEFT_OUT: usize = 10;
+
+/// What to do with rendered variants.
+#[derive(Debug, Clone)]
+pub enum RenderTarget {
+    Print,
+    /// Write them, with their contexts, to a folder.
+    Write(PathBuf),
+    /// Fail unless a folder contains them.
+    Check(PathBuf),
+}
+
+/// The rendered variants.
+#[derive(Debug)]
+pub struct RenderOutcome<'a> {
+    /// The Dockerfiles, with the ids of their variants.
+    pub dockerfiles: Vec<(&'a str, String)>,
+    /// The files in the folder that are no longer rendered.
+    pub extra: Vec<(Difference, String)>,
+}
+
+/// Renders the selected variants.
+pub fn run<'a>(
+    context: &'a Context,
+    selection: &Selection,
+    target: &RenderTarget,
+) -> Result<RenderOutcome<'a>, Report> {
+    let matrix = context.matrix()?;
+    let selected = matrix.select(selection)?;
+    let mut renderer = Renderer::new(matrix)?.pinned(Lock::read(matrix)?.pins);
+    let contexts = renderer.render_all(&selected.variants)?;
+    report_left_out(context, &renderer.left_out());
+    let mut extra = Vec::new();
+    match target {
+        RenderTarget::Print => {}
+        RenderTarget::Write(folder) => {
+            let rendered = Rendered::new(&selected, &contexts);
+            render::write(folder, &rendered.files)?;
+            extra = rendered.extra(folder)?;
+        }
+        RenderTarget::Check(folder) => Rendered::new(&selected, &contexts).check(folder)?,
+    }
+    let ids = selected.variants.iter().map(|variant| variant.id.as_str());
+    let dockerfiles = ids.zip(contexts.into_iter().map(|context| context.dockerfile)).collect();
+    Ok(RenderOutcome { dockerfiles, extra })
+}
+
+/// Reports the private files that build contexts leave out.
+pub fn report_left_out(context: &Context, files: &BTreeSet<String>) {
+    if files.is_empty() {
+        return;
+    }
+    let shown: Vec<String> =
+        files.iter().take(MAX_LEFT_OUT).map(|file| format!("`{file}`")).collect();
+    let more = files.len().saturating_sub(MAX_LEFT_OUT);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    context.messages.note(&format!(
+        "note: left out of images: {}{more}; `.git`, `.env` and similar files may contain credentials",
+        shown.join(", ")
+    ));
+}
