@@ -268,7 +268,7 @@ impl Cloud {
     }
 }
 
-/// Reads an error of OAuth2, or of Google's APIs.
+/// Reads an error of a token server, or of Google's APIs.
 fn refusal(answer: &Response<Bytes>) -> Option<CloudProblem> {
     #[derive(Deserialize)]
     #[serde(untagged)]

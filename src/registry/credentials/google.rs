@@ -113,7 +113,7 @@ impl GoogleKeychain {
                     .map_err(|problem| failed(&format!("its private key {problem}")))?;
                 let grant = "urn:ietf:params:oauth:grant-type:jwt-bearer";
                 let form = [("grant_type", grant), ("assertion", token.expose_secret())];
-                exchange(&self.cloud, &token_uri, &form).await?.credential()
+                Ok(exchange(&self.cloud, &token_uri, &form).await?.credential())
             }
             CredentialFile::AuthorizedUser {
                 client_id,
@@ -127,7 +127,7 @@ impl GoogleKeychain {
                     ("client_secret", client_secret.expose_secret()),
                     ("refresh_token", refresh_token.expose_secret()),
                 ];
-                exchange(&self.cloud, &token_uri, &form).await?.credential()
+                Ok(exchange(&self.cloud, &token_uri, &form).await?.credential())
             }
             CredentialFile::ExternalAccount { federation, credential_source } => {
                 let token = credential_source.token(&self.cloud).await;
@@ -143,7 +143,7 @@ impl GoogleKeychain {
         let request = Request::get(format!("http://{host}/{path}"));
         let request = request.header("metadata-flavor", "Google");
         let token: AccessToken = self.cloud.fetch(request, "", Peer::Metadata).await?;
-        token.credential()
+        Ok(token.credential())
     }
 }
 
@@ -220,7 +220,9 @@ impl Federation {
             ("subject_token", identity.expose_secret()),
         ];
         let token = exchange(cloud, &self.token_url, &form).await?;
-        let Some(url) = &self.service_account_impersonation_url else { return token.credential() };
+        let Some(url) = &self.service_account_impersonation_url else {
+            return Ok(token.credential());
+        };
         let bearer = format!("Bearer {}", token.access_token.expose_secret());
         let request = Request::post(url).header("authorization", bearer);
         let request = request.header("content-type", "application/json");
@@ -290,9 +292,9 @@ struct AccessToken {
 }
 
 impl AccessToken {
-    fn credential(&self) -> Issued {
+    fn credential(&self) -> (Credential, Lifetime) {
         let lifetime = Lifetime::For(Duration::from_secs(self.expires_in));
-        Ok((password(&self.access_token), lifetime))
+        (password(&self.access_token), lifetime)
     }
 }
 

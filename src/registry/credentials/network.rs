@@ -60,14 +60,14 @@ pub(super) enum Peer {
 /// The connections to clouds, made when the first is needed.
 pub(super) struct Http {
     network: Network,
-    plain_http: PlainHttp,
+    permitted: PlainHttp,
     api: OnceLock<Transport>,
     local: OnceLock<Transport>,
 }
 
 impl Http {
-    pub(super) fn new(network: Network, plain_http: PlainHttp) -> Self {
-        Self { network, plain_http, api: OnceLock::new(), local: OnceLock::new() }
+    pub(super) fn new(network: Network, permitted: PlainHttp) -> Self {
+        Self { network, permitted, api: OnceLock::new(), local: OnceLock::new() }
     }
 
     /// Sends a request and reads the whole answer, whatever its status.
@@ -79,7 +79,7 @@ impl Http {
         let request = reqwest::Request::try_from(request)
             .map_err(|_| CloudProblem::setup("the address of the cloud is no URL"))?;
         let url = request.url().clone();
-        if !self.plain_http.admits(&url) && !is_link_local(&url) {
+        if !self.permitted.admits(&url) && !is_link_local(&url) {
             return Err(CloudProblem::PlainHttp(authority(&url)));
         }
         let client = self.client(peer, &url)?;
