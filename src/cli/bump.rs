@@ -32,14 +32,14 @@ pub(super) fn run(args: &BumpArgs, session: &Session) -> Result<ExitCode, Report
     let context = &session.context;
     let matrix = context.matrix()?;
     let table = matrix.version.as_ref().ok_or(NoVersion)?;
-    let (before, to) = target(args, table, &matrix)?;
+    let (before, to) = target(args, table, matrix)?;
     let stays = match args.if_changed {
-        true => unchanged(args, &matrix, &before.version, context)?,
+        true => unchanged(args, matrix, &before.version, context)?,
         false => None,
     };
     let edits = match &stays {
         Some(_) => Vec::new(),
-        None => edits(table, &matrix, &to)?,
+        None => edits(table, matrix, &to)?,
     };
     if args.format == AnswerFormat::Github && !args.dry_run {
         answer::check(context)?;

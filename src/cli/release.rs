@@ -40,7 +40,7 @@ pub(super) fn run(args: ReleaseArgs, session: &Session) -> Result<ExitCode, Repo
         notes: args.notes.clone(),
     };
     let proposing = args.pr.then_some(&wishes);
-    let version = version(args.to.as_deref(), table, &matrix, proposing, session)?;
+    let version = version(args.to.as_deref(), table, matrix, proposing, session)?;
     let Some(version) = version else { return Ok(ExitCode::Success) };
     let plan = plan(matrix, &version)?;
     // What is wrong with it is said before anything is built.

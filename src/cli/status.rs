@@ -1,5 +1,7 @@
 //! `basegen status`: prints how a release differs from its registry.
 
+use std::fmt::Write as _;
+
 use serde_json::json;
 
 use crate::error::{ExitCode, Report};
@@ -40,9 +42,10 @@ fn table(outcome: &StatusOutcome) -> String {
     let stray = outcome.stray_aliases.len();
     if stray > 0 {
         let aliases = if stray == 1 { "alias does" } else { "aliases do" };
-        text.push_str(&format!(
-            "{stray} {aliases} not point to this release; `basegen --push` moves them\n"
-        ));
+        let _ = writeln!(
+            text,
+            "{stray} {aliases} not point to this release; `basegen --push` moves them"
+        );
     }
     text
 }

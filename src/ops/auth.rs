@@ -134,7 +134,7 @@ pub async fn run(context: &Context, request: AuthRequest) -> Result<Vec<Registry
         RetryPolicy { attempts: 2, longest_retry_after: Duration::ZERO, ..RetryPolicy::default() };
     // The engine pulls base images and asks its mirrors first.
     let mirrors = context.mirrors().await.unwrap_or_default();
-    let options = RegistryOptions { retry, mirrors, ..context.registry_options()?.clone() };
+    let options = RegistryOptions { mirrors, retry, ..context.registry_options()?.clone() };
     let client = Registries::new(&options)?;
     let checks = needs
         .iter()

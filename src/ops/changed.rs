@@ -16,17 +16,20 @@ pub struct ChangedOutcome {
 
 impl ChangedOutcome {
     /// Returns true if the version differs.
+    #[must_use]
     pub fn is_version_changed(&self) -> bool {
         self.before != self.now
     }
 
     /// Returns the ids of the variants whose images must be built.
+    #[must_use]
     pub fn variants_to_build(&self) -> Vec<&str> {
         let affected = self.since.comparison.affected.iter();
         affected.filter(|row| row.is_built()).map(|row| row.id.as_str()).collect()
     }
 
     /// Returns true if the version differs or an image must be built.
+    #[must_use]
     pub fn has_changed(&self) -> bool {
         self.is_version_changed() || !self.variants_to_build().is_empty()
     }

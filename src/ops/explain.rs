@@ -46,7 +46,7 @@ pub enum ExplainOutcome<'a> {
         plan: Plan<'a>,
         absent: Vec<Absent<'a>>,
         /// The inputs of the image, if there is one variant and no excluded combination.
-        inputs: Option<ImageInputs>,
+        inputs: Option<Box<ImageInputs>>,
     },
 }
 
@@ -96,7 +96,7 @@ pub fn run<'a>(
             let mut renderer = Renderer::new(matrix)?.pinned(lock.pins.clone());
             let context = renderer.render_all(&[target.variant])?.remove(0);
             let inputs = Inputs::new(target, &context, &matrix.build.secret_ids());
-            Some(ImageInputs { context, lock, fingerprint: inputs.fingerprint() })
+            Some(Box::new(ImageInputs { context, lock, fingerprint: inputs.fingerprint() }))
         }
         _ => None,
     };

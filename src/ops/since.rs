@@ -51,6 +51,7 @@ pub struct Since {
 
 impl Since {
     /// Returns the full id of the earlier commit.
+    #[must_use]
     pub fn commit(&self) -> &str {
         self.snapshot.commit()
     }

@@ -46,11 +46,13 @@ pub struct StatusOutcome {
 
 impl StatusOutcome {
     /// Returns true if all tags and aliases point to the released images.
+    #[must_use]
     pub fn is_intact(&self) -> bool {
         self.stray_aliases.is_empty() && self.intact_images() == self.images.len()
     }
 
     /// Returns the number of images whose tags point to them.
+    #[must_use]
     pub fn intact_images(&self) -> usize {
         self.images.iter().filter(|image| image.finding == Finding::Whole).count()
     }
