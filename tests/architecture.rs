@@ -18,7 +18,7 @@ const ROOMS: [(&str, &[&str]); 20] = [
     ("registry", &["image", "matrix", "error"]),
     ("verify", &["image", "matrix", "render"]),
     ("export", &["image", "matrix", "render", "verify"]),
-    ("init", &["image", "matrix", "render", "version", "error"]),
+    ("init", &["files", "image", "matrix", "render", "version", "error"]),
     ("engine", &["image", "event", "matrix", "render", "verify", "registry", "error"]),
     ("publish", &["image", "event", "version", "plan", "engine", "registry", "files", "error"]),
     ("report", &["image", "event", "error"]),

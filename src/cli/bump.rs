@@ -7,7 +7,7 @@ use crate::matrix::{Matrix, Selection, VersionTable};
 use crate::plan::{Plan, PublishedState, with_readme};
 use crate::publish::ReleaseSet;
 use crate::report::{Outputs, escape_json, format};
-use crate::version::{self, FileEdit, Level, Prerelease, Said, Version};
+use crate::version::{self, FileEdit, Level, Prerelease, Version, VersionOccurrence};
 
 use super::args::{AnswerFormat, BumpArgs, PrereleaseKind};
 use super::{Session, answer};
@@ -49,7 +49,7 @@ pub(super) fn run(args: &BumpArgs, session: &Session) -> Result<ExitCode, Report
     }
     let edits = edits
         .into_iter()
-        .map(|edit| FileEdit { path: version::named(matrix.folder(), &edit.path), ..edit });
+        .map(|edit| FileEdit { path: version::display_path(matrix.folder(), &edit.path), ..edit });
     let edits = edits.collect();
     let now = if stays.is_some() { before.version.clone() } else { to };
     Answer { before: before.version, now, edits, stays }.tell(args, session)?;
@@ -61,7 +61,7 @@ fn target(
     args: &BumpArgs,
     table: &VersionTable,
     matrix: &Matrix,
-) -> Result<(Said, Version), Report> {
+) -> Result<(VersionOccurrence, Version), Report> {
     let kind = args.pre.map(|kind| match kind {
         PrereleaseKind::Dev => Prerelease::Dev,
         PrereleaseKind::Alpha => Prerelease::Alpha,
@@ -74,7 +74,7 @@ fn target(
             return Err(ArgumentError::new("bump", &args.to, &reason).into());
         }
         // Places that disagree are what a version is given for.
-        let first = version::say(&table.first(), &matrix.checkout)?;
+        let first = version::locate(&table.first(), &matrix.checkout)?;
         let to = version::target(&first, &args.to, args.allow_downgrade)?;
         return Ok((first, to));
     };

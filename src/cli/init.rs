@@ -41,11 +41,11 @@ pub(super) fn run(args: &InitArgs, printer: &Printer) -> Result<ExitCode, Report
 /// Lists the imported keys of an origin, and those that were left out.
 fn list_findings(origin: &str, findings: &[Finding]) -> String {
     let (taken, left): (Vec<&Finding>, Vec<&Finding>) =
-        findings.iter().partition(|finding| matches!(finding.outcome, Outcome::Taken(_)));
+        findings.iter().partition(|finding| matches!(finding.outcome, Outcome::Imported(_)));
     let mut text = String::new();
     for (title, findings) in [("imported", taken), ("not imported", left)] {
         let rows = findings.into_iter().map(|finding| {
-            let (Outcome::Taken(text) | Outcome::Left(text)) = &finding.outcome;
+            let (Outcome::Imported(text) | Outcome::Skipped(text)) = &finding.outcome;
             let place = format!("  {origin}:{}", finding.line);
             [&place, &finding.what, text].map(|cell| escape_invisible(cell)).to_vec()
         });

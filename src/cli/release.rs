@@ -4,7 +4,7 @@ use crate::error::{ExitCode, Explain, Report};
 use crate::matrix::{Matrix, Selection, VersionTable};
 use crate::plan::{Plan, PlanRequest, PublicationStatus, PublishedState};
 use crate::report::{Printer, format};
-use crate::version::{self, BumpError, FileEdit, Level, Said, Version};
+use crate::version::{self, BumpError, FileEdit, Level, Version, VersionOccurrence};
 
 use super::args::{BuildArgs, NamingArgs, OutputArgs, ReleaseArgs, SelectionArgs};
 use super::pull_request::{Proposing, Wishes};
@@ -78,7 +78,7 @@ fn version(
     let Session { context, printer, .. } = session;
     let Some(to) = to else { return Ok(Some(version::read(table, &matrix.checkout)?)) };
     let Ok(level) = to.parse::<Level>() else {
-        let first = version::say(&table.first(), &matrix.checkout)?;
+        let first = version::locate(&table.first(), &matrix.checkout)?;
         return match version::target(&first, to, false) {
             Err(BumpError::Lower { wanted, now }) => Err(Lower { wanted, now }.into()),
             other => Ok(Some(other?)),
@@ -118,7 +118,7 @@ fn version(
 /// content of the matrix already is taken: an earlier run may have stopped behind its release.
 fn free_version(
     mut version: Version,
-    first: &Said,
+    first: &VersionOccurrence,
     level: Level,
     matrix: &Matrix,
     session: &Session,
@@ -168,7 +168,7 @@ fn build_args(args: ReleaseArgs) -> BuildArgs {
 fn named(plan: &Plan<'_>, edits: Vec<FileEdit>) -> Vec<FileEdit> {
     let folder = plan.matrix.folder();
     let edits = edits.into_iter();
-    edits.map(|edit| FileEdit { path: version::named(folder, &edit.path), ..edit }).collect()
+    edits.map(|edit| FileEdit { path: version::display_path(folder, &edit.path), ..edit }).collect()
 }
 
 /// Writes what brings the working tree in step.

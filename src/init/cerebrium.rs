@@ -2,31 +2,29 @@
 //!
 //! Reference: <https://docs.cerebrium.ai/toml-reference/toml-reference>
 
-use super::Wish;
+use super::ImportedImage;
 use super::credentials::refuse_in_command;
 use super::literal::{command, refuse_invisible};
 use super::node::{Node, Value};
 use super::read::{Notes, path, requirements_file, slug};
 use super::template::{Base, COMMAND, Parts, Start, base, is_python, package, requirement, start};
 
-/// What decides how an app is run, and is in no base image.
-const RUNNING: &str = "says how the app is run, not what is in its image";
+const RUNNING: &str = "configures how the app runs, not its image";
 
 /// The releases of Debian that Python's own images are built on.
 const DEBIAN: [&str; 3] = ["bullseye", "bookworm", "trixie"];
 
-/// Reads a whole file.
-pub(super) fn read(root: &Node, wish: &mut Wish) {
+pub(super) fn read(root: &Node, imported: &mut ImportedImage) {
     let mut reader = Reader {
         notes: Notes::default(),
-        wish,
+        imported,
         parts: Parts::new(),
         requirements: Vec::new(),
         wants_gpu: None,
     };
     let mut leaves = Vec::new();
     flatten(root, &mut Vec::new(), &mut leaves);
-    // What the base is decides what the other keys can mean, and the name where files go.
+    // Other keys depend on the base image and on the name.
     leaves.sort_by_key(|(path, ..)| match path.last().map(String::as_str) {
         Some("name") => 0,
         Some("docker_base_image_url") => 1,
@@ -39,7 +37,7 @@ pub(super) fn read(root: &Node, wish: &mut Wish) {
     reader.finish();
 }
 
-/// Every value that is no table, with the keys that lead to it.
+/// Collects every value that is not a table, with its keys.
 fn flatten<'n>(
     node: &'n Node,
     within: &mut Vec<String>,
@@ -59,7 +57,7 @@ fn flatten<'n>(
 
 struct Reader<'a> {
     notes: Notes,
-    wish: &'a mut Wish,
+    imported: &'a mut ImportedImage,
     parts: Parts,
     requirements: Vec<String>,
     /// The key and the line that ask for a GPU.
@@ -82,12 +80,12 @@ impl Reader<'_> {
                 self.image(rest, &key, line, node);
             }
             ["cerebrium", "dependencies", ..] if path.contains(&"conda") => {
-                let reason = "basegen's template has no conda; begin from a Dockerfile on an image that has it";
-                self.notes.left(&key, line, reason);
+                let reason = "basegen's template has no conda; import a Dockerfile with an image that has it";
+                self.notes.skip(&key, line, reason);
             }
             ["cerebrium", "runtime", "custom", rest] => self.runtime(rest, &key, line, node),
-            ["cerebrium", "hardware" | "scaling", ..] => self.notes.left(&key, line, RUNNING),
-            _ => self.notes.left(&key, line, "basegen does not know this key"),
+            ["cerebrium", "hardware" | "scaling", ..] => self.notes.skip(&key, line, RUNNING),
+            _ => self.notes.skip(&key, line, "basegen does not know this key"),
         }
     }
 
@@ -95,7 +93,7 @@ impl Reader<'_> {
     fn text(&mut self, path: &[&str], key: String, line: usize, text: &str) {
         match path {
             [_, "hardware", _] if text.eq_ignore_ascii_case("cpu") => {
-                self.notes.left(&key, line, "no GPU is asked for");
+                self.notes.skip(&key, line, "no GPU is requested");
             }
             [_, "hardware", _] => self.wants_gpu = Some((key, line)),
             [.., "paths", kind] => self.file(kind, &key, line, text),
@@ -111,8 +109,8 @@ impl Reader<'_> {
                 self.take(&key, line, wanted, to, |r, text| r.parts.packages.push(text));
             }
             _ => {
-                self.wish.name = slug(text);
-                self.notes.taken(&key, line, "the name of the image");
+                self.imported.name = slug(text);
+                self.notes.import(&key, line, "the name of the image");
             }
         }
     }
@@ -127,10 +125,10 @@ impl Reader<'_> {
     ) {
         match parsed {
             Ok(text) => {
-                self.notes.taken(key, line, to);
+                self.notes.import(key, line, to);
                 add(self, text);
             }
-            Err(reason) => self.notes.left(key, line, reason),
+            Err(reason) => self.notes.skip(key, line, reason),
         }
     }
 
@@ -143,7 +141,7 @@ impl Reader<'_> {
             }
             "docker_base_image_url" => match self.notes.text(key, line, node).map(base) {
                 Some(Ok((image, python))) => self.base(key, line, image, python),
-                Some(Err(reason)) => self.notes.left(key, line, reason),
+                Some(Err(reason)) => self.notes.skip(key, line, reason),
                 None => {}
             },
             "pre_build_commands" => {
@@ -151,47 +149,47 @@ impl Reader<'_> {
                 self.parts.before = self.notes.items(key, line, node, to, command);
             }
             "shell_commands" => {
-                let to = "`RUN`, at the end; take out what needs the app's own code, which is not in the image";
+                let to = "`RUN`, at the end; remove commands that need the app's code, which is not in the image";
                 self.parts.after = self.notes.items(key, line, node, to, command);
             }
-            _ => self.notes.left(key, line, RUNNING),
+            _ => self.notes.skip(key, line, RUNNING),
         }
     }
 
     fn python(&mut self, key: &str, line: usize, text: &str) {
         if self.fixed_python() {
-            self.notes.left(key, line, "the tag of the base image says which Python it has");
+            self.notes.skip(key, line, "the tag of the base image has the Python version");
         } else if is_python(text) {
-            self.wish.pythons = vec![text.to_owned()];
-            self.notes.taken(key, line, format!("axis `python`: {text}"));
+            self.imported.pythons = vec![text.to_owned()];
+            self.notes.import(key, line, format!("axis `python`: {text}"));
         } else {
-            let reason = format!("`{}` is no version of Python", text.escape_debug());
-            self.notes.left(key, line, reason);
+            let reason = format!("`{}` is not a Python version", text.escape_debug());
+            self.notes.skip(key, line, reason);
         }
     }
 
-    /// Whether the base image's tag has told the Python.
+    /// Returns true if the tag of the base image has a Python version.
     fn fixed_python(&self) -> bool {
         let own = Parts::new().base;
         matches!(&self.parts.base, Base::WithPython { .. } if self.parts.base != own)
-            && !self.wish.pythons.is_empty()
+            && !self.imported.pythons.is_empty()
     }
 
     /// Cerebrium puts a Python into any base; Debian's with one in it are Python's own.
     fn base(&mut self, key: &str, line: usize, image: String, python: Option<String>) {
         if let Some(version) = python {
-            self.notes.taken(key, line, format!("`FROM {image}`"));
-            self.wish.pythons = vec![version];
+            self.notes.import(key, line, format!("`FROM {image}`"));
+            self.imported.pythons = vec![version];
             self.parts.base = Base::WithPython { image, python: "python".to_owned() };
         } else if let Some(of_python) = on_debian(&image) {
-            self.notes.taken(
+            self.notes.import(
                 key,
                 line,
                 format!("`FROM {of_python}`, which is that Debian with Python"),
             );
             self.parts.base = Base::WithPython { image: of_python, python: "python".to_owned() };
         } else {
-            self.notes.taken(key, line, format!("`FROM {image}`, into which uv puts Python"));
+            self.notes.import(key, line, format!("`FROM {image}`, into which uv puts Python"));
             self.parts.base = Base::Bare(image);
         }
     }
@@ -199,17 +197,17 @@ impl Reader<'_> {
     fn file(&mut self, kind: &str, key: &str, line: usize, text: &str) {
         match path(text) {
             Ok(from) => {
-                let to = format!("{}/{from}", self.wish.name);
-                self.notes.taken(key, line, format!("dockerfiles/{to}, a copy"));
-                self.wish.copies.push((from, to.clone()));
+                let to = format!("{}/{from}", self.imported.name);
+                self.notes.import(key, line, format!("dockerfiles/{to}, a copy"));
+                self.imported.copies.push((from, to.clone()));
                 if kind == "apt" {
                     self.parts.package_files.push(to);
                 } else {
-                    self.wish.lists.push((line, to.clone()));
+                    self.imported.lists.push((line, to.clone()));
                     self.parts.requirements.push(to);
                 }
             }
-            Err(reason) => self.notes.left(key, line, reason),
+            Err(reason) => self.notes.skip(key, line, reason),
         }
     }
 
@@ -217,10 +215,10 @@ impl Reader<'_> {
         match (name, &node.value) {
             ("entrypoint", Value::Scalar(text)) => match start(text) {
                 Ok(start) => {
-                    self.notes.taken(key, line, COMMAND);
+                    self.notes.import(key, line, COMMAND);
                     self.parts.start = Some(start);
                 }
-                Err(reason) => self.notes.left(key, line, reason),
+                Err(reason) => self.notes.skip(key, line, reason),
             },
             ("entrypoint", Value::List(_)) => {
                 let word = |text: &str| {
@@ -233,34 +231,34 @@ impl Reader<'_> {
             }
             ("port", Value::Scalar(text)) => match text.parse() {
                 Ok(port) => {
-                    self.notes.taken(key, line, format!("`EXPOSE {port}`"));
+                    self.notes.import(key, line, format!("`EXPOSE {port}`"));
                     self.parts.port = Some(port);
                 }
-                Err(_) => self.notes.left(key, line, "it is no port"),
+                Err(_) => self.notes.skip(key, line, "it is not a port"),
             },
             ("dockerfile_path", _) if !node.is_empty() => {
-                self.notes.left(key, line, "give that Dockerfile itself with `--from`");
+                self.notes.skip(key, line, "give that Dockerfile itself with `--from`");
             }
-            _ => self.notes.left(key, line, RUNNING),
+            _ => self.notes.skip(key, line, RUNNING),
         }
     }
 
     fn finish(self) {
-        let Self { mut notes, wish, mut parts, requirements, wants_gpu } = self;
+        let Self { mut notes, imported, mut parts, requirements, wants_gpu } = self;
         if let Some((key, line)) = wants_gpu {
             if parts.base.is_debian_python() {
-                notes.taken(&key, line, "axis `gpu`");
+                notes.import(&key, line, "axis `gpu`");
                 parts.gpu = true;
             } else {
-                notes.left(&key, line, "the base image stays as it is: choose one that has CUDA");
+                notes.skip(&key, line, "the base image stays as it is: choose one that has CUDA");
             }
         }
         if !requirements.is_empty() {
-            parts.requirements.push(requirements_file(wish, &requirements));
+            parts.requirements.push(requirements_file(imported, &requirements));
         }
-        wish.gpu = parts.gpu;
-        wish.template = parts.template();
-        wish.findings = notes.findings();
+        imported.gpu = parts.gpu;
+        imported.template = parts.template();
+        imported.findings = notes.findings();
     }
 }
 

@@ -1,4 +1,4 @@
-//! The files of a new repository, from what was found and what was asked for.
+//! Writes the matrix file and the other generated files of a new repository.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -7,21 +7,21 @@ use super::dockerfile::secret_variable;
 use super::import::TEMPLATES;
 use super::project::Project;
 use super::template::Parts;
-use super::{Import, NewFile, Wish, workflow};
+use super::{Import, ImportedImage, NewFile, workflow};
 use crate::error::{ExitCode, Explain};
 use crate::matrix;
 
-/// The Pythons where nobody asks for one.
+/// The default Python versions.
 const PYTHONS: [&str; 3] = ["3.11", "3.12", "3.13"];
 
-/// Where a version begins that no file has yet.
+/// The first version of a new repository.
 const FIRST_VERSION: &str = "0.1.0\n";
 
-/// Why the images that were asked for do not fit into one matrix.
+/// Images that do not fit into one matrix.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ComposeError {
     /// Two images are called the same.
-    #[error("`{first}` and `{second}` are both called `{name}`")]
+    #[error("`{first}` and `{second}` both have the name `{name}`")]
     Twice {
         /// The one's origin.
         first: String,
@@ -30,8 +30,10 @@ pub(crate) enum ComposeError {
         /// The name.
         name: String,
     },
-    /// One image has a Python of its own, another follows an axis.
-    #[error("`{with}` is built for Pythons of an axis, and the base of `{without}` decides alone")]
+    /// One image has its own Python, another follows the axis.
+    #[error(
+        "`{with}` follows the axis `python`, but the base image of `{without}` has its own Python"
+    )]
     Pythons {
         /// The origin of the one.
         with: String,
@@ -49,9 +51,9 @@ impl Explain for ComposeError {
         Some(
             match self {
                 Self::Twice { .. } => {
-                    "give one of them another name in its file, or put it into another folder"
+                    "rename one of them in its file, or move it to another folder"
                 }
-                Self::Pythons { .. } => "begin a repository, or a folder, for each of them",
+                Self::Pythons { .. } => "create a repository or a folder for each of them",
             }
             .to_owned(),
         )
@@ -73,11 +75,11 @@ pub(super) fn compose(project: &Project, images: &[Import]) -> Result<Vec<NewFil
     if project.version.is_none() {
         files.push(file("VERSION", FIRST_VERSION.to_owned()));
     }
-    for Import { image: wish, .. } in images {
-        let name = if is_starter { "base" } else { &wish.name };
+    for Import { image: imported, .. } in images {
+        let name = if is_starter { "base" } else { &imported.name };
         let template = format!("{TEMPLATES}/{name}.Dockerfile.hbs");
-        files.push(file(&template, wish.template.clone()));
-        let made = wish.files.iter();
+        files.push(file(&template, imported.template.clone()));
+        let made = imported.files.iter();
         files.extend(made.map(|(path, text)| file(&format!("{TEMPLATES}/{path}"), text.clone())));
     }
     if project.takes_workflows {
@@ -91,18 +93,18 @@ fn file(path: &str, text: String) -> NewFile {
 }
 
 /// An image to begin with: Python, with and without CUDA, and a list of requirements.
-fn starter() -> Wish {
+fn starter() -> ImportedImage {
     let mut parts = Parts::new();
     parts.gpu = true;
     parts.requirements.push("requirements.txt".to_owned());
     let text = "# What every image has installed, as pip reads it; `pip-compile --generate-hashes` pins it.\n";
-    Wish {
+    ImportedImage {
         name: "base".to_owned(),
         pythons: PYTHONS.map(str::to_owned).to_vec(),
         gpu: true,
         template: parts.template(),
         files: vec![("requirements.txt".to_owned(), text.to_owned())],
-        ..Wish::default()
+        ..ImportedImage::default()
     }
 }
 
@@ -138,10 +140,10 @@ fn axis(images: &[Import]) -> Result<Vec<String>, ComposeError> {
     Ok(all.into_iter().map(text).collect())
 }
 
-fn pythons(wish: &Wish) -> Vec<String> {
-    match wish.pythons.is_empty() {
+fn pythons(imported: &ImportedImage) -> Vec<String> {
+    match imported.pythons.is_empty() {
         true => PYTHONS.map(str::to_owned).to_vec(),
-        false => wish.pythons.clone(),
+        false => imported.pythons.clone(),
     }
 }
 
@@ -228,22 +230,23 @@ impl MatrixText<'_> {
 
     /// Combinations that no origin asked for.
     fn rules(&self, text: &mut String) {
-        for Import { origin, image: wish, .. } in self.images {
+        for Import { origin, image: imported, .. } in self.images {
             let mut rule = |axis: &str, reason: &str| {
-                let (name, reason) = (quoted(&wish.name), quoted(&format!("{origin} {reason}")));
+                let (name, reason) =
+                    (quoted(&imported.name), quoted(&format!("{origin} {reason}")));
                 let _ = write!(
                     text,
                     "[[exclude]]\nwhen = {{ image = {name}, {axis} }}\nreason = {reason}\n\n"
                 );
             };
-            let wanted = pythons(wish);
+            let wanted = pythons(imported);
             let others = self.pythons.iter().filter(|version| !wanted.contains(version));
             let others: Vec<String> = others.map(|version| quoted(version)).collect();
             if !others.is_empty() {
                 let reason = format!("asks for Python {}", wanted.join(", "));
                 rule(&format!("python = [{}]", others.join(", ")), &reason);
             }
-            if self.has_gpu() && !wish.gpu {
+            if self.has_gpu() && !imported.gpu {
                 rule("gpu = true", "asks for no GPU");
             }
         }

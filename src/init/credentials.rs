@@ -1,17 +1,17 @@
-//! Refuses imported commands and variables that hold credentials. A template is committed, and its
-//! commands and variables are part of the image.
+//! Refuses imported commands and variables that contain credentials: templates are committed, and their commands and
+//! variables are part of the image.
 
 use crate::matrix::{holds_secret, looks_like_secret};
 
 /// Why a text with a credential is left out.
 pub(super) const IN_URL: &str =
-    "its URL holds a credential, which would be in the repository; mount a secret";
+    "its URL contains a credential, which would get into the repository; mount a secret";
 
 /// Why a command with a credential is left out.
-const IN_COMMAND: &str = "it holds a credential, which would be in the repository and in the image's history; mount a secret";
+const IN_COMMAND: &str = "it contains a credential, which would get into the repository and the image's history; mount a secret";
 
 /// Why a variable with a credential is left out.
-const IN_VARIABLE: &str = "it is a credential, which would be in the repository and in the image; give it to the container";
+const IN_VARIABLE: &str = "it is a credential, which would get into the repository and the image; pass it to the container";
 
 /// The last words of the names of variables that hold credentials.
 const NAMES: [&str; 9] = [
@@ -26,11 +26,11 @@ const NAMES: [&str; 9] = [
     "APIKEY",
 ];
 
-/// Parts of the names of a URL's parameters whose values open a door.
+/// Parts of the names of URL parameters that are credentials.
 const PARAMETERS: [&str; 8] =
     ["token", "secret", "password", "passwd", "credential", "signature", "apikey", "api_key"];
 
-/// Refuses a shell command that holds a credential. A value that the shell fills in is none.
+/// Refuses a shell command that contains a credential. Shell variables are allowed.
 pub(super) fn refuse_in_command(text: &str) -> Result<(), String> {
     if holds_credential(text) {
         Err(IN_URL.to_owned())
@@ -41,21 +41,18 @@ pub(super) fn refuse_in_command(text: &str) -> Result<(), String> {
     }
 }
 
-/// Refuses a variable of the image that is, or holds, a credential.
+/// Refuses a variable of the image whose value is or contains a credential.
 pub(super) fn refuse_in_variable(name: &str, value: &str) -> Result<(), String> {
     let name = name.to_ascii_uppercase();
     let last = name.rsplit('_').next().unwrap_or_default();
     let is_setting = value.is_empty() || matches!(value, "true" | "false" | "0" | "1");
     let is_named = NAMES.contains(&last) && !is_setting;
     let is_credential = is_named || looks_like_secret(value) || holds_secret(value);
-    match is_credential || holds_credential(value) {
-        true => Err(IN_VARIABLE.to_owned()),
-        false => Ok(()),
-    }
+    if is_credential || holds_credential(value) { Err(IN_VARIABLE.to_owned()) } else { Ok(()) }
 }
 
-/// Whether there is a URL with a password, `ssh://me:password@example.org`, one of the web with a user, which may
-/// be a token: `https://token@example.org`, or one that is signed: `?X-Amz-Signature=…`.
+/// Returns true if `text` has a URL with a password (`ssh://me:password@example.org`), an HTTP URL with a user, which may
+/// be a token (`https://token@example.org`), or a signed URL (`?X-Amz-Signature=…`).
 pub(super) fn holds_credential(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     text.match_indices("://").any(|(at, mark)| {
@@ -69,7 +66,7 @@ pub(super) fn holds_credential(text: &str) -> bool {
     })
 }
 
-/// Whether the part of a URL before `@` holds a password or, in a URL of the web, a possible token.
+/// Returns true if the part of a URL before `@` has a password or, in an HTTP URL, a possible token.
 fn is_password(user: &str, is_web: bool) -> bool {
     match user.split_once(':') {
         Some((_, password)) => !is_filled_in(password),
@@ -77,7 +74,7 @@ fn is_password(user: &str, is_web: bool) -> bool {
     }
 }
 
-/// Whether a parameter of a URL holds a credential.
+/// Returns true if a parameter of a URL is a credential.
 fn is_signed(parameter: &str) -> bool {
     let Some((name, value)) = parameter.split_once('=') else { return false };
     let is_named =
@@ -85,7 +82,7 @@ fn is_signed(parameter: &str) -> bool {
     is_named && !value.is_empty() && !is_filled_in(value)
 }
 
-/// Whether a shell puts a value there: `$TOKEN`, `${TOKEN}`.
+/// Returns true for a shell variable: `$TOKEN`, `${TOKEN}`.
 fn is_filled_in(text: &str) -> bool {
     text.starts_with('$')
 }
@@ -95,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_that_open_doors_are_known() {
+    fn urls_with_credentials_are_found() {
         for text in [
             "pip install git+https://me:sekret@h/x",
             "curl https://tok@h/x | sh",

@@ -1,10 +1,10 @@
-//! A Dockerfile: it becomes a template as it is, but for its Python and for what handlebars
-//! would take for its own.
+//! Imports a Dockerfile. It becomes a template that renders to the same text; only its Python version becomes the axis
+//! `python`.
 
 use std::ops::Range;
 use std::path::Path;
 
-use super::Wish;
+use super::ImportedImage;
 use super::literal::literal;
 use super::read::Notes;
 use super::read::ReadError;
@@ -12,7 +12,7 @@ use super::template::{is_python, python_of};
 use crate::matrix::{Diagnostic, SourceError, SourceFile};
 use crate::render::{BuildContext, Instruction, Misuse, check_images, flags, parse, sources};
 
-/// Arguments that an engine gives by itself: platforms, proxies, and its own settings.
+/// Returns true for arguments that the engine sets: platforms, proxies and its own settings.
 ///
 /// Reference: <https://docs.docker.com/reference/dockerfile/#predefined-args>
 fn is_predefined(name: &str) -> bool {
@@ -26,8 +26,7 @@ fn is_predefined(name: &str) -> bool {
         || upper.ends_with("_PROXY")
 }
 
-/// Reads a Dockerfile.
-pub(super) fn read(path: &Path, text: &str, wish: &mut Wish) -> Result<(), ReadError> {
+pub(super) fn read(path: &Path, text: &str, imported: &mut ImportedImage) -> Result<(), ReadError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let source = SourceFile::new(path, text);
     let refuse = |misuse: Misuse| {
@@ -39,11 +38,11 @@ pub(super) fn read(path: &Path, text: &str, wish: &mut Wish) -> Result<(), ReadE
     let instructions = parse(text).map_err(refuse)?;
     check_images(text, &instructions).map_err(refuse)?;
     let mut notes = Notes::default();
-    notes.taken("the Dockerfile", 1, format!("a template, {} instructions", instructions.len()));
-    let places = pythons(&instructions, wish, &mut notes);
+    notes.import("the Dockerfile", 1, format!("a template, {} instructions", instructions.len()));
+    let places = pythons(&instructions, imported, &mut notes);
     for instruction in &instructions {
         for found in sources(std::slice::from_ref(instruction)).map_err(refuse)? {
-            copy(instruction, found.path, wish, &mut notes);
+            copy(instruction, found.path, imported, &mut notes);
         }
         arguments(instruction, &mut notes);
     }
@@ -52,27 +51,27 @@ pub(super) fn read(path: &Path, text: &str, wish: &mut Wish) -> Result<(), ReadE
         if id != "ca_certificates" {
             let line = instructions.iter().find(|found| found.arguments.contains(&id));
             let to = format!("`[build.secrets]`, from the variable `{}`", secret_variable(&id));
-            notes.taken(&format!("secret {id}"), line.map_or(1, |found| found.line), to);
-            wish.secrets.push(id);
+            notes.import(&format!("secret {id}"), line.map_or(1, |found| found.line), to);
+            imported.secrets.push(id);
         }
     }
-    wish.findings = notes.findings();
-    wish.template = template(text, &places);
+    imported.findings = notes.findings();
+    imported.template = template(text, &places);
     Ok(())
 }
 
-/// The variable that a secret comes from, when nobody has said one.
+/// Returns the default environment variable of a secret.
 pub(super) fn secret_variable(id: &str) -> String {
     let name = id.chars().map(|c| match c.is_ascii_alphanumeric() {
         true => c.to_ascii_uppercase(),
         false => '_',
     });
-    // A variable's name begins with no digit.
+    // Names of variables do not begin with a digit.
     let before = id.starts_with(|c: char| c.is_ascii_digit()).then_some('_');
     before.into_iter().chain(name).collect()
 }
 
-/// `text` with `{{python}}` at `places`.
+/// Replaces `places` of `text` by `{{python}}`.
 fn template(text: &str, places: &[Range<usize>]) -> String {
     let mut template = String::new();
     let mut at = 0;
@@ -85,8 +84,12 @@ fn template(text: &str, places: &[Range<usize>]) -> String {
     template
 }
 
-/// Where the version of Python stands in the text: in tags, or in an argument that is one.
-fn pythons(instructions: &[Instruction], wish: &mut Wish, notes: &mut Notes) -> Vec<Range<usize>> {
+/// Finds the Python version in the tags of base images and in the arguments that these tags use.
+fn pythons(
+    instructions: &[Instruction],
+    imported: &mut ImportedImage,
+    notes: &mut Notes,
+) -> Vec<Range<usize>> {
     let mut places: Vec<Range<usize>> = Vec::new();
     let before_first = instructions.iter().take_while(|found| found.keyword == "ARG");
     let globals: Vec<&Instruction> = before_first.collect();
@@ -102,16 +105,16 @@ fn pythons(instructions: &[Instruction], wish: &mut Wish, notes: &mut Notes) -> 
             None => argument_of(image).and_then(|name| global(&globals, name)),
         };
         let Some((place, version)) = found else { continue };
-        match wish.pythons.first() {
+        match imported.pythons.first() {
             Some(first) if *first != version => {
-                let reason = format!("stays as it is: the axis `python` begins with {first}");
-                notes.left(&format!("FROM {image}"), from.line, reason);
+                let reason = format!("unchanged: the axis `python` begins with {first}");
+                notes.skip(&format!("FROM {image}"), from.line, reason);
                 continue;
             }
             Some(_) => {}
-            None => wish.pythons.push(version.clone()),
+            None => imported.pythons.push(version.clone()),
         }
-        notes.taken(&format!("FROM {image}"), from.line, format!("axis `python`: {version}"));
+        notes.import(&format!("FROM {image}"), from.line, format!("axis `python`: {version}"));
         if !places.contains(&place) {
             places.push(place);
         }
@@ -120,7 +123,7 @@ fn pythons(instructions: &[Instruction], wish: &mut Wish, notes: &mut Notes) -> 
     places
 }
 
-/// The argument that is the tag of `python`, or the beginning of it: `python:${VERSION}-slim`.
+/// Returns the argument that is the tag of `python` or its beginning: `python:${VERSION}-slim`.
 fn argument_of(image: &str) -> Option<&str> {
     let (name, tag) = image.split_once(":$")?;
     if name.rsplit('/').next() != Some("python") {
@@ -133,8 +136,7 @@ fn argument_of(image: &str) -> Option<&str> {
     Some(&tag[..end.unwrap_or(tag.len())])
 }
 
-/// Where the default of a global argument stands, if it is a version of Python. Of several
-/// defaults, the last one counts.
+/// Finds the default of a global argument, if it is a Python version. The last default counts.
 fn global(globals: &[&Instruction], name: &str) -> Option<(Range<usize>, String)> {
     let gives = |word: &str| word.split_once('=').is_some_and(|(found, _)| found == name);
     let argument =
@@ -148,30 +150,28 @@ fn global(globals: &[&Instruction], name: &str) -> Option<(Range<usize>, String)
     Some((begin..begin + version.len(), version.to_owned()))
 }
 
-fn copy(instruction: &Instruction, path: String, wish: &mut Wish, notes: &mut Notes) {
+fn copy(instruction: &Instruction, path: String, imported: &mut ImportedImage, notes: &mut Notes) {
     let what = format!("{} {path}", instruction.keyword);
     if path.is_empty() {
-        let reason =
-            "copies the whole context, which is dockerfiles/ now: put into it what the image needs";
-        notes.left(&format!("{} .", instruction.keyword), instruction.line, reason);
+        let reason = "copies the whole context, which is now dockerfiles/: add the files that the image needs";
+        notes.skip(&format!("{} .", instruction.keyword), instruction.line, reason);
         return;
     }
-    notes.taken(&what, instruction.line, format!("dockerfiles/{path}, a copy"));
-    if !wish.copies.iter().any(|(_, to)| *to == path) {
-        wish.copies.push((path.clone(), path));
+    notes.import(&what, instruction.line, format!("dockerfiles/{path}, a copy"));
+    if !imported.copies.iter().any(|(_, to)| *to == path) {
+        imported.copies.push((path.clone(), path));
     }
 }
 
-/// An argument without a default, which basegen does not give a value.
+/// Skips arguments without a default: basegen passes no build arguments.
 fn arguments(instruction: &Instruction, notes: &mut Notes) {
     if instruction.keyword != "ARG" {
         return;
     }
     for name in instruction.arguments.split_whitespace().filter(|word| !word.contains('=')) {
         if !is_predefined(name) {
-            let reason =
-                "has no default, and basegen gives no build arguments: write one into the template";
-            notes.left(&format!("ARG {name}"), instruction.line, reason);
+            let reason = "has no default, and basegen passes no build arguments: add a default to the template";
+            notes.skip(&format!("ARG {name}"), instruction.line, reason);
         }
     }
 }
@@ -180,26 +180,26 @@ fn arguments(instruction: &Instruction, notes: &mut Notes) {
 mod tests {
     use super::*;
 
-    fn begun(text: &str) -> Wish {
-        let mut wish = Wish::default();
-        read(Path::new("Dockerfile"), text, &mut wish).expect(text);
-        wish
+    fn import(text: &str) -> ImportedImage {
+        let mut imported = ImportedImage::default();
+        read(Path::new("Dockerfile"), text, &mut imported).expect(text);
+        imported
     }
 
     #[test]
     fn the_last_default_of_an_argument_counts() {
-        let wish = begun("ARG V=3.10\nARG V=3.11\nFROM python:$V\n");
-        assert_eq!(wish.pythons, ["3.11"]);
-        assert_eq!(wish.template, "ARG V=3.10\nARG V={{python}}\nFROM python:$V\n");
+        let imported = import("ARG V=3.10\nARG V=3.11\nFROM python:$V\n");
+        assert_eq!(imported.pythons, ["3.11"]);
+        assert_eq!(imported.template, "ARG V=3.10\nARG V={{python}}\nFROM python:$V\n");
         for last in ["ARG V=latest", "ARG A=b V=3.12"] {
-            let wish = begun(&format!("ARG V=3.10\n{last}\nFROM python:$V\n"));
-            assert!(wish.pythons.is_empty(), "{last}");
-            assert!(!wish.template.contains("{{python}}"), "{last}");
+            let imported = import(&format!("ARG V=3.10\n{last}\nFROM python:$V\n"));
+            assert!(imported.pythons.is_empty(), "{last}");
+            assert!(!imported.template.contains("{{python}}"), "{last}");
         }
     }
 
     #[test]
-    fn a_secrets_variable_is_one_that_a_shell_can_set() {
+    fn the_variable_of_a_secret_has_a_valid_name() {
         for (id, variable) in [("a-b.c", "A_B_C"), ("1password", "_1PASSWORD"), ("_x", "_X")] {
             assert_eq!(secret_variable(id), variable);
         }

@@ -2,16 +2,14 @@ use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::import::MAX_ORIGIN;
 use crate::error::{ExitCode, Explain};
+use crate::files::ReadError;
 
 /// A new repository that cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InitError {
-    #[error("failed to read `{}`", .0.display())]
-    Origin(PathBuf, #[source] io::Error),
-    #[error("`{path}` is too large to import: {size} bytes, but at most {MAX_ORIGIN} are read")]
-    Size { path: String, size: u64 },
+    #[error(transparent)]
+    Read(#[from] ReadError),
     #[error("failed to read `{path}`, which `{origin}` copies")]
     Copied {
         origin: String,
@@ -64,6 +62,7 @@ impl Explain for InitError {
 
     fn hint(&self) -> Option<String> {
         let hint = match self {
+            Self::Read(error) => return error.hint(),
             Self::Copied { .. } | Self::Refused { .. } => {
                 "paths are relative to the folder of the file that names them"
             }

@@ -5,12 +5,13 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use super::error::InitError;
-use super::{Finding, NewFile, Origin, Outcome, Wish, read, template};
+use super::{Finding, ImportedImage, NewFile, Origin, Outcome, read, template};
 use crate::error::Report;
+use crate::files::read_text;
 use crate::render::{MAX_CONTEXT, Wildcard, first_link, is_private};
 
 /// The largest file that can be imported, in bytes.
-pub(super) const MAX_ORIGIN: u64 = 1 << 20;
+const MAX_ORIGIN: u64 = 1 << 20;
 
 /// The folder of the templates and of the files that they copy.
 pub(super) const TEMPLATES: &str = "dockerfiles";
@@ -24,7 +25,7 @@ pub(crate) struct Import {
     /// The path of the imported file, as the user wrote it.
     pub(crate) origin: String,
     /// The image.
-    pub(crate) image: Wish,
+    pub(crate) image: ImportedImage,
     /// The files that it copies.
     pub(super) files: Vec<NewFile>,
 }
@@ -32,7 +33,8 @@ pub(crate) struct Import {
 impl Import {
     /// Reads the file at `path` and the files that its image copies.
     pub(crate) fn load(path: &Path) -> Result<Self, Report> {
-        let origin = Origin { path: path.to_owned(), text: read_text(path)? };
+        let text = read_text(path, MAX_ORIGIN).map_err(InitError::from)?;
+        let origin = Origin { path: path.to_owned(), text };
         let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let mut image = read::read(&origin, &read::name_of(&absolute))?;
         let files = copied_files(path, &image)?;
@@ -44,32 +46,19 @@ impl Import {
     }
 }
 
-/// Reads a text file of at most [`MAX_ORIGIN`] bytes.
-pub(crate) fn read_text(path: &Path) -> Result<String, InitError> {
-    let failed = |error| InitError::Origin(path.to_owned(), error);
-    let metadata = fs_err::metadata(path).map_err(failed)?;
-    if !metadata.is_file() {
-        return Err(failed(io::Error::other("not a file")));
-    }
-    if metadata.len() > MAX_ORIGIN {
-        return Err(InitError::Size { path: path.display().to_string(), size: metadata.len() });
-    }
-    fs_err::read_to_string(path).map_err(failed)
-}
-
 /// Reports a `.dockerignore` beside the origin, which has no effect any more.
-fn ignore_file(origin: &Path, image: &Wish) -> Option<Finding> {
+fn ignore_file(origin: &Path, image: &ImportedImage) -> Option<Finding> {
     let path = origin.parent().unwrap_or(Path::new("")).join(".dockerignore");
     let reason = "copied folders are copied whole; remove the ignored files from dockerfiles/";
     (path.exists() && !image.copies.is_empty()).then(|| Finding {
         line: 1,
         what: ".dockerignore".to_owned(),
-        outcome: Outcome::Left(reason.to_owned()),
+        outcome: Outcome::Skipped(reason.to_owned()),
     })
 }
 
 /// Reports the files that copied requirement files refer to, and that are not copied with them.
-fn missing_references(image: &Wish, files: &[NewFile]) -> Vec<Finding> {
+fn missing_references(image: &ImportedImage, files: &[NewFile]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (line, list) in &image.lists {
         let path = format!("{TEMPLATES}/{list}");
@@ -79,14 +68,14 @@ fn missing_references(image: &Wish, files: &[NewFile]) -> Vec<Finding> {
                 "`{text}` refers to a file that is not copied: remove it from {path}, or pip fails"
             );
             let what = format!("{list}:{number}");
-            findings.push(Finding { line: *line, what, outcome: Outcome::Left(reason) });
+            findings.push(Finding { line: *line, what, outcome: Outcome::Skipped(reason) });
         }
     }
     findings
 }
 
 /// Reads the files that an image copies, as files of the templates' folder.
-fn copied_files(origin: &Path, image: &Wish) -> Result<Vec<NewFile>, InitError> {
+fn copied_files(origin: &Path, image: &ImportedImage) -> Result<Vec<NewFile>, InitError> {
     let folder = origin.parent().unwrap_or(Path::new(""));
     let name = origin.display().to_string();
     let mut files = Vec::new();

@@ -1,14 +1,14 @@
-//! Texts in the places that a template has for them.
+//! Escapes texts for templates and Dockerfiles.
 
 use std::fmt::Write as _;
 
 use super::credentials::refuse_in_command;
 use crate::matrix::is_invisible;
 
-/// `text`, so that a template renders to it.
+/// Returns a template that renders to `text`.
 ///
-/// A backslash before `{{` makes handlebars write the braces as they are, but not one that has
-/// another before it, and not more than four braces: such runs are written by an expression.
+/// A backslash before `{{` makes handlebars print the braces, unless another backslash precedes it or there are more than
+/// four braces. An expression prints such runs.
 pub(super) fn literal(text: &str) -> String {
     let is_special = |c: char| matches!(c, '{' | '\\');
     let mut template = String::with_capacity(text.len());
@@ -35,7 +35,7 @@ pub(super) fn literal(text: &str) -> String {
     template
 }
 
-/// `text` as a value of `ENV`, in double quotes.
+/// Quotes `text` as a value of `ENV`.
 pub(super) fn quoted(text: &str) -> Result<String, String> {
     refuse_invisible(text)?;
     let mut quoted = String::from("\"");
@@ -49,7 +49,7 @@ pub(super) fn quoted(text: &str) -> Result<String, String> {
     Ok(literal(&quoted))
 }
 
-/// A command for `RUN`: a line as it is, unless it would be read as something else.
+/// Converts a command for `RUN`. Lines that Docker would parse as options or JSON become an explicit shell call.
 pub(super) fn command(text: &str) -> Result<String, String> {
     let text = text.trim();
     if text.is_empty() {
@@ -68,16 +68,15 @@ pub(super) fn command(text: &str) -> Result<String, String> {
     Ok(list(&["/bin/sh", "-c", text]))
 }
 
-/// Words as Docker reads them without a shell.
+/// Writes words in the form that Docker runs without a shell.
 pub(super) fn list(words: &[&str]) -> String {
     literal(&serde_json::to_string(words).expect("texts are JSON"))
 }
 
 pub(super) fn refuse_invisible(text: &str) -> Result<(), String> {
-    match text.chars().find(|c| is_invisible(*c)) {
-        Some(found) => Err(format!("it holds U+{:04X}", u32::from(found))),
-        None => Ok(()),
-    }
+    text.chars()
+        .find(|c| is_invisible(*c))
+        .map_or(Ok(()), |found| Err(format!("it contains U+{:04X}", u32::from(found))))
 }
 
 #[cfg(test)]
@@ -86,7 +85,7 @@ mod tests {
     use crate::matrix::parse;
     use crate::render::Renderer;
 
-    /// What a template renders to, as the comment of a Dockerfile.
+    /// Renders a template as the comment of a Dockerfile.
     fn rendered(template: &str) -> String {
         let folder = tempfile::tempdir().expect("a folder");
         let dockerfiles = folder.path().join("dockerfiles");

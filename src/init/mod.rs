@@ -1,8 +1,9 @@
-//! A new repository: from what a folder holds, or from what somebody has already, to the files
-//! that basegen works with.
+//! Creates the files of a new repository, for starter images or for images that are imported from Truss, Cerebrium or a
+//! Dockerfile.
 //!
-//! What is read of a configuration or a Dockerfile ends in one of two lists: what was taken over,
-//! and what was not, with the reason. Nothing is lost without a word.
+//! [`Import::load`] reads one file: an [`ImportedImage`] and the files that it copies. [`assemble`] combines the imports
+//! with what [`Project`] says about the folder, and renders the result once. Each key or instruction of an imported file
+//! gets a [`Finding`], which says whether it was imported or why it was skipped.
 
 mod assemble;
 mod cerebrium;
@@ -21,74 +22,69 @@ mod workflow;
 
 pub(crate) use assemble::assemble;
 pub(crate) use error::InitError;
-pub(crate) use import::{Import, read_text};
+pub(crate) use import::Import;
 pub use project::{Project, VersionPlace};
 pub use workflow::needs_action;
 
 use std::path::PathBuf;
 
-/// A file that a repository is begun from.
+/// A file to import.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
-    /// Its path as the user wrote it.
+    /// The path, as the user wrote it.
     pub path: PathBuf,
-    /// What it holds.
     pub text: String,
 }
 
-/// What became of one key, or one instruction, of an [`Origin`].
+/// The result of importing one key or instruction of an [`Origin`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// Its line, from 1.
     pub line: usize,
-    /// The key with those above it, `resources.accelerator`, or an instruction.
+    /// The full key, such as `resources.accelerator`, or the instruction.
     pub what: String,
-    /// What became of it.
     pub outcome: Outcome,
 }
 
-/// Whether something was taken over.
+/// Whether a key or instruction was imported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was, to where this says.
-    Taken(String),
-    /// It was not, for this reason.
-    Left(String),
+    /// Where it was imported to.
+    Imported(String),
+    /// Why it was skipped.
+    Skipped(String),
 }
 
-/// An image, as its origin asks for it.
+/// An image that an origin describes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Wish {
-    /// What it is called among others: a value of the axis `image`.
+pub struct ImportedImage {
+    /// The value of the axis `image`.
     pub name: String,
-    /// What became of all that the origin says.
+    /// The results for all keys or instructions of the origin.
     pub findings: Vec<Finding>,
-    /// The Python versions that it is for; none where its base decides.
+    /// The Python versions; empty if the base image has its own Python.
     pub pythons: Vec<String>,
-    /// Whether it is wanted with CUDA's libraries, too.
+    /// Whether it has a variant with CUDA's libraries.
     pub gpu: bool,
     /// The template of its Dockerfile.
     pub template: String,
-    /// The files that it copies: below the origin's folder, and below the templates' folder.
+    /// The copied files: the path below the origin's folder, and the path below the templates' folder.
     pub copies: Vec<(String, String)>,
-    /// The files that are made for it, below the templates' folder.
+    /// The generated files: the path below the templates' folder, and the content.
     pub files: Vec<(String, String)>,
-    /// The names of the secrets that its steps mount.
+    /// The ids of the secrets that its steps mount.
     pub secrets: Vec<String>,
-    /// How registries are logged in to: a host, and the keys of its `[registries."host"]`.
+    /// Hosts of registries, each with the keys of its table `[registries."host"]`.
     pub registries: Vec<(String, Vec<(String, String)>)>,
-    /// The lists of pip among `copies`: the line that names each, and where it is below the
-    /// templates' folder.
+    /// The requirement files among `copies`: the line of the origin, and the path below the templates' folder.
     pub lists: Vec<(usize, String)>,
 }
 
 /// A file of the new repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewFile {
-    /// Its path, relative to the repository.
+    /// The path, relative to the repository.
     pub path: String,
-    /// What it holds.
     pub content: Vec<u8>,
-    /// Whether it may be executed.
     pub executable: bool,
 }

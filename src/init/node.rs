@@ -1,21 +1,27 @@
-//! YAML and TOML as one tree that knows the line of everything in it.
+//! YAML and TOML as one tree of [`Node`]s, each with its line.
 //!
-//! Scalars stay the texts that they are written as: a version `3.10` is no number.
+//! Scalars keep the text of the file: the version `3.10` is not the number 3.1.
 
-use std::collections::HashSet;
+use std::fmt;
 use std::ops::Range;
 use std::path::Path;
 
-use saphyr_parser::{Event, Parser, ScalarStyle};
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::Location;
+use serde_saphyr::budget::BudgetBreach;
+use serde_saphyr::options::{DuplicateKeyPolicy, MergeKeyPolicy};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::matrix::{Diagnostic, SourceError, SourceFile};
 
-/// How deep tables and lists may lie in each other.
+/// How many levels of lists and tables may be nested.
 const MAX_DEPTH: usize = 32;
 
-/// A value and where it begins.
+/// How many nodes a YAML file may have. Its size is limited too.
+const MAX_NODES: usize = 1 << 20;
+
+/// A value and its line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Node {
     /// From 1.
@@ -25,9 +31,9 @@ pub(super) struct Node {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Value {
-    /// Nothing: `null`, `~`, or a key without a value.
+    /// `null`, `~`, or a key without a value.
     Null,
-    /// A text, a number or a switch, as it is written.
+    /// The text of a string, a number or a boolean.
     Scalar(String),
     List(Vec<Node>),
     /// In the order of the file.
@@ -53,7 +59,7 @@ impl Node {
         self.text().is_some_and(|text| text.eq_ignore_ascii_case("true"))
     }
 
-    /// Whether it says nothing: no value, an empty text, list or table.
+    /// Returns true for null and for an empty text, list or table.
     pub(super) fn is_empty(&self) -> bool {
         match &self.value {
             Value::Null => true,
@@ -64,103 +70,148 @@ impl Node {
     }
 }
 
-/// Reads YAML of one document.
+/// Reads YAML of one document. Aliases are refused, because a few of them can expand to a document of any size.
 pub(super) fn yaml(path: &Path, text: &str) -> Result<Node, SourceError> {
-    let source = SourceFile::new(path, text);
-    let mut builder = Builder { source: &source, open: Vec::new(), root: None };
-    let mut documents = 0;
-    // The parser counts characters.
-    let offsets: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
-    let byte = |index: usize| offsets.get(index).copied().unwrap_or(text.len());
-    for event in Parser::new_from_str(text) {
-        let (event, span) = event.map_err(|error| {
-            let at = byte(error.marker().index());
-            refusal(&source, at..at + 1, error.info().to_owned())
-        })?;
-        let begin = byte(span.start.index());
-        let at = begin..byte(span.end.index()).max(begin + 1);
-        let line = span.start.line();
-        match event {
-            Event::DocumentStart(_) => {
-                documents += 1;
-                if documents > 1 {
-                    return Err(refusal(&source, at, "a second document begins here".to_owned()));
-                }
-            }
-            Event::Alias(_) => {
-                let what = "aliases are not understood; write the value out".to_owned();
-                return Err(refusal(&source, at, what));
-            }
-            Event::Scalar(text, style, ..) => {
-                let is_plain = style == ScalarStyle::Plain;
-                let is_null = is_plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL");
-                let value = if is_null { Value::Null } else { Value::Scalar(text.into_owned()) };
-                builder.add(Node { line, value }, &at)?;
-            }
-            Event::SequenceStart(..) => builder.open(line, Value::List(Vec::new()), &at)?,
-            Event::MappingStart(..) => builder.open(line, Value::Table(Vec::new()), &at)?,
-            Event::SequenceEnd | Event::MappingEnd => builder.close(&at)?,
-            _ => {}
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_depth: MAX_DEPTH, max_aliases: 0, max_nodes: MAX_NODES, max_events: 2 * MAX_NODES,
+        },
+        duplicate_keys: DuplicateKeyPolicy::Error,
+        merge_keys: MergeKeyPolicy::AsOrdinary,
+        with_snippet: false,
+    };
+    let document =
+        serde_saphyr::from_str_with_options::<serde_saphyr::Spanned<Yaml>>(text, options);
+    let document = document.map_err(|error| {
+        let mut begin = error.location().map_or(0, |location| offset(text, location));
+        if let serde_saphyr::Error::MultipleDocuments { .. } = error {
+            // The location is that of the first value.
+            begin = text[..begin].rfind("\n---").map_or(begin, |end| end + 1);
         }
-    }
-    Ok(builder.root.unwrap_or(Node { line: 1, value: Value::Null }))
+        refusal(&SourceFile::new(path, text), begin..begin + 1, describe(&error))
+    })?;
+    Ok(yaml_node(text, document))
 }
 
-/// What YAML's events make, from the outside in.
-struct Builder<'a> {
-    source: &'a SourceFile,
-    /// The lists and tables that have not ended.
-    open: Vec<Open>,
-    root: Option<Node>,
+/// A value of YAML.
+enum Yaml {
+    Null,
+    Text(String),
+    /// A number or a boolean, whose text is in the source.
+    Plain,
+    List(Vec<serde_saphyr::Spanned<Self>>),
+    Table(Vec<(serde_saphyr::Spanned<String>, serde_saphyr::Spanned<Self>)>),
 }
 
-/// A list or a table that has not ended.
-struct Open {
-    node: Node,
-    /// The key that waits for its value.
-    waiting: Option<Key>,
-    /// The keys so far.
-    names: HashSet<String>,
+impl<'de> Deserialize<'de> for Yaml {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(YamlVisitor)
+    }
 }
 
-impl Builder<'_> {
-    fn open(&mut self, line: usize, value: Value, at: &Range<usize>) -> Result<(), SourceError> {
-        if self.open.len() >= MAX_DEPTH {
-            let what = format!("more than {MAX_DEPTH} lists and tables lie in each other");
-            return Err(refusal(self.source, at.clone(), what));
-        }
-        let node = Node { line, value };
-        self.open.push(Open { node, waiting: None, names: HashSet::new() });
-        Ok(())
+struct YamlVisitor;
+
+impl<'de> Visitor<'de> for YamlVisitor {
+    type Value = Yaml;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a value")
     }
 
-    fn close(&mut self, at: &Range<usize>) -> Result<(), SourceError> {
-        let Open { node, .. } = self.open.pop().expect("what ends has begun");
-        self.add(node, at)
+    fn visit_unit<E>(self) -> Result<Yaml, E> {
+        Ok(Yaml::Null)
     }
 
-    fn add(&mut self, node: Node, at: &Range<usize>) -> Result<(), SourceError> {
-        let Some(Open { node: parent, waiting, names }) = self.open.last_mut() else {
-            self.root = Some(node);
-            return Ok(());
-        };
-        match (&mut parent.value, waiting.take()) {
-            (Value::List(list), _) => list.push(node),
-            (Value::Table(table), Some(key)) => table.push((key, node)),
-            (Value::Table(_), None) => {
-                let Some(name) = node.text() else {
-                    let what = "a key is a text".to_owned();
-                    return Err(refusal(self.source, at.clone(), what));
-                };
-                if !names.insert(name.to_owned()) {
-                    let what = format!("`{name}` is there twice");
-                    return Err(refusal(self.source, at.clone(), what));
-                }
-                *waiting = Some(Key { name: name.to_owned(), line: node.line });
-            }
-            (Value::Null | Value::Scalar(_), _) => unreachable!("nothing lies in a scalar"),
+    fn visit_bool<E>(self, _: bool) -> Result<Yaml, E> {
+        Ok(Yaml::Plain)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Yaml, E> {
+        Ok(Yaml::Plain)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Yaml, E> {
+        Ok(Yaml::Plain)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Yaml, E> {
+        Ok(Yaml::Plain)
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Yaml, E> {
+        Ok(Yaml::Text(text.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Yaml, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = list.next_element()? {
+            items.push(item);
         }
-        Ok(())
+        Ok(Yaml::List(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut table: A) -> Result<Yaml, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(entry) = table.next_entry()? {
+            entries.push(entry);
+        }
+        Ok(Yaml::Table(entries))
+    }
+}
+
+fn yaml_node(text: &str, yaml: serde_saphyr::Spanned<Yaml>) -> Node {
+    let value = match yaml.value {
+        Yaml::Null => Value::Null,
+        Yaml::Text(text) => Value::Scalar(text),
+        Yaml::Plain => {
+            let span = yaml.defined.span();
+            let bytes = span.byte_offset().zip(span.byte_len());
+            let range = bytes.map_or(0..0, |(begin, length)| index(begin)..index(begin + length));
+            Value::Scalar(text.get(range).unwrap_or_default().to_owned())
+        }
+        Yaml::List(items) => {
+            Value::List(items.into_iter().map(|item| yaml_node(text, item)).collect())
+        }
+        Yaml::Table(entries) => {
+            let entries = entries.into_iter().map(|(key, value)| {
+                let key = Key { name: key.value, line: index(key.defined.line()) };
+                (key, yaml_node(text, value))
+            });
+            Value::Table(entries.collect())
+        }
+    };
+    Node { line: index(yaml.defined.line()), value }
+}
+
+fn index(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+/// Returns the byte of `text` at a location. Some errors of the parser only have a line and a column.
+fn offset(text: &str, location: Location) -> usize {
+    let (line, column) = (index(location.line()), index(location.column()));
+    let begin: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
+    let mut characters = text[begin..].char_indices();
+    characters.nth(column.saturating_sub(1)).map_or(text.len(), |(at, _)| begin + at)
+}
+
+/// Describes an error of the YAML parser without its location.
+fn describe(error: &serde_saphyr::Error) -> String {
+    match error {
+        serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } => {
+            format!("duplicate key `{}`", key.escape_debug())
+        }
+        serde_saphyr::Error::MultipleDocuments { .. } => "a second document begins here".to_owned(),
+        serde_saphyr::Error::Budget { breach: BudgetBreach::Aliases { .. }, .. } => {
+            "aliases are not supported; write the value out".to_owned()
+        }
+        serde_saphyr::Error::Budget { breach: BudgetBreach::Depth { .. }, .. } => {
+            format!("lists and tables are nested more than {MAX_DEPTH} levels deep")
+        }
+        error => {
+            let text = error.to_string();
+            text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text).to_owned()
+        }
     }
 }
 
@@ -209,7 +260,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_stay_as_they_are_written() {
+    fn numbers_keep_their_text() {
         let yaml = yaml(Path::new("c.yaml"), "# c\na: 3.10\nb: [x, {c: '1'}]\nd:\n").expect("YAML");
         let toml =
             toml(Path::new("c.toml"), "# c\na = 3.10\nb = [\"x\", {c = \"1\"}]\n").expect("TOML");
@@ -226,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_tree_is_refused_where_it_stands() {
+    fn invalid_yaml_is_refused_at_its_line() {
         for (text, line) in [
             ("a: 1\nb: [\n", 2),
             ("a: &x 1\nb: *x\n", 2),
@@ -242,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_file_is_read_in_a_moment() {
+    fn large_files_are_read_in_linear_time() {
         use std::fmt::Write as _;
 
         let (mut as_yaml, mut as_toml) = (String::new(), String::new());
@@ -250,7 +301,7 @@ mod tests {
             writeln!(as_yaml, "k{number}: ä").expect("memory");
             writeln!(as_toml, "k{number} = \"ä\"").expect("memory");
         }
-        // With work for every pair of lines it is minutes.
+        // Quadratic time would be minutes.
         let begin = std::time::Instant::now();
         let yaml = yaml(Path::new("c.yaml"), &as_yaml).expect("YAML");
         let toml = toml(Path::new("c.toml"), &as_toml).expect("TOML");

@@ -1,4 +1,4 @@
-//! What a folder says of the repository that it is.
+//! Looks at an existing folder: its git remote, and the file that has the project's version.
 
 use std::path::Path;
 
@@ -6,33 +6,32 @@ use serde_json::Value as Json;
 
 use crate::version::Version;
 
-/// What was found by looking.
+/// The properties of a folder.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Project {
-    /// The first part of the images' repository: an account of a registry.
+    /// The first part of the images' repository: the account at the registry.
     pub owner: String,
-    /// The second part.
+    /// The second part of the images' repository.
     pub name: String,
-    /// Whether the folder's origin is on GitHub, whose registry then holds the images.
+    /// Whether the git remote `origin` is on GitHub. The images then go to ghcr.io.
     pub is_on_github: bool,
-    /// Whether GitHub reads workflows in it: it is no folder within a repository.
+    /// Whether the folder is the root of its repository, where GitHub reads workflows.
     pub takes_workflows: bool,
-    /// Where the version is; none where no file has one.
+    /// The place of the version, if a file has one.
     pub version: Option<VersionPlace>,
 }
 
-/// Where a version is.
+/// The file, and the key in it, that has the version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VersionPlace {
-    /// The file.
     pub file: String,
-    /// The key in it; none in a file that holds the version alone.
+    /// The key; `None` if the file contains nothing but the version.
     pub key: Option<String>,
-    /// Whether it is written with a `v` before it.
+    /// Whether the version begins with `v`.
     pub has_prefix: bool,
 }
 
-/// Where a version is looked for, the first place first.
+/// The files and keys that may have a version, in the order of the search.
 const PLACES: [(&str, &[&str]); 4] = [
     ("pyproject.toml", &["project.version", "tool.poetry.version"]),
     ("Cargo.toml", &["package.version", "workspace.package.version"]),
@@ -41,7 +40,7 @@ const PLACES: [(&str, &[&str]); 4] = [
 ];
 
 impl Project {
-    /// Describes the folder called `name`. `read` gives the text of a file in it.
+    /// Describes the folder called `name`. `read` returns the text of a file in it.
     pub fn look(name: &str, read: impl Fn(&str) -> Option<String>) -> Self {
         let remote = read(".git/config").as_deref().and_then(github);
         let is_on_github = remote.is_some();
@@ -52,7 +51,7 @@ impl Project {
     }
 }
 
-/// The first of `keys` that has a version in the file; without keys, the file has it alone.
+/// Returns the first of `keys` that has a version in the file. Without keys, the file must contain nothing else.
 fn place(file: &str, keys: &[&str], text: &str) -> Option<VersionPlace> {
     let place = |key: Option<&str>, version: &str| {
         version.parse::<Version>().ok()?;
@@ -65,17 +64,16 @@ fn place(file: &str, keys: &[&str], text: &str) -> Option<VersionPlace> {
     }
 }
 
-/// The text at `key` of a JSON or TOML file.
+/// Returns the text at `key` of a JSON or TOML file.
 fn value(file: &str, text: &str, key: &str) -> Option<String> {
-    let root: Json = match Path::new(file).extension().is_some_and(|ending| ending == "json") {
-        true => serde_json::from_str(text).ok()?,
-        false => toml::from_str(text).ok()?,
-    };
+    let is_json = Path::new(file).extension().is_some_and(|extension| extension == "json");
+    let root: Json =
+        if is_json { serde_json::from_str(text).ok()? } else { toml::from_str(text).ok()? };
     let found = key.split('.').try_fold(&root, |table, part| table.get(part))?;
     found.as_str().map(str::to_owned)
 }
 
-/// The owner and the name of the repository on GitHub that a git configuration's `origin` is.
+/// Returns owner and name of the GitHub repository that is the `origin` of a git configuration.
 fn github(config: &str) -> Option<(String, String)> {
     let origin = config.split("[remote \"origin\"]").nth(1)?.split("\n[").next()?;
     let url = origin
@@ -92,8 +90,7 @@ fn github(config: &str) -> Option<(String, String)> {
     (is_name(owner) && is_name(name)).then(|| (lower(owner), lower(name)))
 }
 
-/// The host and the path of a remote: `https://user@host:port/path`, or `user@host:path` as ssh
-/// has it.
+/// Returns host and path of a remote: `https://user@host:port/path`, or `user@host:path` for ssh.
 ///
 /// Reference: <https://git-scm.com/docs/git-clone#_git_urls>
 fn host_and_path(url: &str) -> Option<(&str, &str)> {
@@ -116,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn the_version_is_where_the_project_has_it() {
+    fn the_place_of_the_version_is_found() {
         let python = ("pyproject.toml", "[project]\nversion = \"1.2\"\n");
         let dynamic = ("pyproject.toml", "[project]\ndynamic = [\"version\"]\n");
         let cargo = ("Cargo.toml", "[package]\nversion = \"1.2.3\"\n");
@@ -134,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repository_on_github_has_its_name_there() {
+    fn repositories_on_github_are_named_after_their_remote() {
         for url in [
             "git@github.com:Acme/Base_Images.git",
             "github.com:/Acme/Base_Images",

@@ -1,26 +1,21 @@
-//! Reads what a repository is begun from.
+//! Reads an origin, and collects the findings about its keys.
 
 use std::path::Path;
 
 use super::node::{self, Node, Value};
-use super::{Finding, Origin, Outcome, Wish, cerebrium, dockerfile, truss};
+use super::{Finding, ImportedImage, Origin, Outcome, cerebrium, dockerfile, truss};
 use crate::error::{ExitCode, Explain};
 use crate::matrix::SourceError;
 
 /// Why an origin cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// It is not what its ending says.
+    /// The syntax of the file is invalid.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// It is YAML or TOML, but neither tool's.
-    #[error("`{path}` is no {what}")]
-    Kind {
-        /// Its path.
-        path: String,
-        /// What it should be by its ending.
-        what: &'static str,
-    },
+    /// The file is YAML or TOML of another tool.
+    #[error("`{path}` is not {expected}")]
+    Kind { path: String, expected: &'static str },
 }
 
 impl Explain for ReadError {
@@ -30,23 +25,23 @@ impl Explain for ReadError {
 
     fn hint(&self) -> Option<String> {
         matches!(self, Self::Kind { .. }).then(|| {
-            "`--from` takes Truss' config.yaml, a cerebrium.toml, or a Dockerfile".to_owned()
+            "pass `--from` a Truss config.yaml, a cerebrium.toml or a Dockerfile".to_owned()
         })
     }
 }
 
-/// Reads an origin by its ending: `.yaml` and `.yml` are Truss', `.toml` is Cerebrium's,
-/// everything else is a Dockerfile. `name` is what its image is called where it does not say.
-pub fn read(origin: &Origin, name: &str) -> Result<Wish, ReadError> {
-    let kind = |what| ReadError::Kind { path: origin.path.display().to_string(), what };
-    let mut wish = Wish { name: slug(name), ..Wish::default() };
+/// Reads an origin by its extension: `.yaml` and `.yml` are Truss', `.toml` is Cerebrium's, and everything else is a
+/// Dockerfile. `name` is the name of the image if the origin has none.
+pub fn read(origin: &Origin, name: &str) -> Result<ImportedImage, ReadError> {
+    let kind = |expected| ReadError::Kind { path: origin.path.display().to_string(), expected };
+    let mut imported = ImportedImage { name: slug(name), ..ImportedImage::default() };
     match origin.path.extension().and_then(|ending| ending.to_str()) {
         Some("yaml" | "yml") => {
             let node = node::yaml(&origin.path, &origin.text)?;
             let Value::Table(table) = &node.value else {
-                return Err(kind("configuration of a Truss"));
+                return Err(kind("the configuration of a Truss"));
             };
-            truss::read(table, &mut wish);
+            truss::read(table, &mut imported);
         }
         Some("toml") => {
             let node = node::toml(&origin.path, &origin.text)?;
@@ -55,16 +50,18 @@ pub fn read(origin: &Origin, name: &str) -> Result<Wish, ReadError> {
                 _ => None,
             };
             let Some((_, Node { value: Value::Table(_), .. })) = table else {
-                return Err(kind("configuration of Cerebrium: it has no `[cerebrium]`"));
+                return Err(kind(
+                    "the configuration of Cerebrium: the table `[cerebrium]` is missing",
+                ));
             };
-            cerebrium::read(&node, &mut wish);
+            cerebrium::read(&node, &mut imported);
         }
-        _ => dockerfile::read(&origin.path, &origin.text, &mut wish)?,
+        _ => dockerfile::read(&origin.path, &origin.text, &mut imported)?,
     }
-    Ok(wish)
+    Ok(imported)
 }
 
-/// `text` as an axis' value, and a part of a repository's name.
+/// Converts `text` to a valid value of an axis and part of a repository name.
 pub(super) fn slug(text: &str) -> String {
     let mut slug = String::new();
     for character in text.chars() {
@@ -75,13 +72,13 @@ pub(super) fn slug(text: &str) -> String {
         }
     }
     match slug.trim_end_matches('-') {
-        // The folder of the partials is called so.
+        // `partials` is the folder of the partial templates.
         "" | "partials" => "image".to_owned(),
         slug => slug.to_owned(),
     }
 }
 
-/// The name of an image where its origin has none: that of the folder that it is in.
+/// Returns the default name of an image: the folder of its origin.
 #[must_use]
 pub fn name_of(path: &Path) -> String {
     let folder = path.parent().and_then(Path::file_name);
@@ -89,27 +86,27 @@ pub fn name_of(path: &Path) -> String {
     name.unwrap_or_default()
 }
 
-/// The two lists while an origin is read.
+/// Collects findings while an origin is read.
 #[derive(Default)]
 pub(super) struct Notes {
     pub(super) findings: Vec<Finding>,
-    /// What stands before each key: `resources.`.
+    /// The prefix of each key, such as `resources.`.
     pub(super) within: String,
 }
 
 impl Notes {
-    /// All notes, in the order of their lines.
+    /// Returns all findings in the order of their lines.
     pub(super) fn findings(mut self) -> Vec<Finding> {
         self.findings.sort_by_key(|finding| finding.line);
         self.findings
     }
 
-    pub(super) fn taken(&mut self, key: &str, line: usize, to: impl Into<String>) {
-        self.note(key, line, Outcome::Taken(to.into()));
+    pub(super) fn import(&mut self, key: &str, line: usize, to: impl Into<String>) {
+        self.note(key, line, Outcome::Imported(to.into()));
     }
 
-    pub(super) fn left(&mut self, key: &str, line: usize, reason: impl Into<String>) {
-        self.note(key, line, Outcome::Left(reason.into()));
+    pub(super) fn skip(&mut self, key: &str, line: usize, reason: impl Into<String>) {
+        self.note(key, line, Outcome::Skipped(reason.into()));
     }
 
     fn note(&mut self, key: &str, line: usize, outcome: Outcome) {
@@ -117,28 +114,28 @@ impl Notes {
         self.findings.push(Finding { line, what, outcome });
     }
 
-    /// Leaves a key and all that is in it, each with the same reason: one note for each leaf.
-    pub(super) fn leave(&mut self, key: &str, line: usize, node: &Node, reason: &str) {
+    /// Skips a key and all keys below it for the same reason, with one finding for each leaf.
+    pub(super) fn skip_all(&mut self, key: &str, line: usize, node: &Node, reason: &str) {
         match &node.value {
             Value::Table(table) if !table.is_empty() => {
                 for (inner, node) in table {
-                    self.leave(&format!("{key}.{}", inner.name), inner.line, node, reason);
+                    self.skip_all(&format!("{key}.{}", inner.name), inner.line, node, reason);
                 }
             }
-            _ => self.left(key, line, reason),
+            _ => self.skip(key, line, reason),
         }
     }
 
-    /// The text of a node; a node that has none is left.
+    /// Returns the text of a node. Skips nodes of other types.
     pub(super) fn text<'n>(&mut self, key: &str, line: usize, node: &'n Node) -> Option<&'n str> {
         let text = node.text();
         if text.is_none() {
-            self.leave(key, line, node, "it is no text");
+            self.skip_all(key, line, node, "it is not a text");
         }
         text
     }
 
-    /// The entries of a list that `parse` takes; of a single text, it alone. The others are left.
+    /// Parses the items of a list, or a single text. Skips the items that `parse` refuses.
     pub(super) fn items(
         &mut self,
         key: &str,
@@ -153,49 +150,48 @@ impl Notes {
             Value::Scalar(_) => single,
             Value::Null => &[],
             Value::Table(_) => {
-                self.leave(key, line, node, "it is no list");
+                self.skip_all(key, line, node, "it is not a list");
                 return Vec::new();
             }
         };
-        let mut taken = Vec::new();
+        let mut parsed = Vec::new();
         for item in items {
-            match item.text().ok_or_else(|| "it is no text".to_owned()).and_then(&parse) {
-                Ok(text) => taken.push(text),
-                Err(reason) => self.left(key, item.line, reason),
+            match item.text().ok_or_else(|| "it is not a text".to_owned()).and_then(&parse) {
+                Ok(text) => parsed.push(text),
+                Err(reason) => self.skip(key, item.line, reason),
             }
         }
-        match taken.len() {
-            0 if items.is_empty() => self.left(key, line, "it is empty"),
+        match parsed.len() {
+            0 if items.is_empty() => self.skip(key, line, "it is empty"),
             0 => {}
-            1 => self.taken(key, line, to),
-            count => self.taken(key, line, format!("{to} ({count})")),
+            1 => self.import(key, line, to),
+            count => self.import(key, line, format!("{to} ({count})")),
         }
-        taken
+        parsed
     }
 }
 
-/// Makes a file of pip's requirements for an image, and gives its path below the templates'
-/// folder.
-pub(super) fn requirements_file(wish: &mut Wish, lines: &[String]) -> String {
-    let named = |name: &str| format!("{}/{name}.txt", wish.name);
-    // Beside a copied file of that name.
-    let is_taken = wish.copies.iter().any(|(_, to)| *to == named("requirements"));
-    let file = if is_taken { named("dependencies") } else { named("requirements") };
-    wish.files.push((file.clone(), lines.join("\n") + "\n"));
+/// Generates a requirement file for an image. Returns its path below the templates' folder.
+pub(super) fn requirements_file(imported: &mut ImportedImage, lines: &[String]) -> String {
+    let named = |name: &str| format!("{}/{name}.txt", imported.name);
+    let is_copied = imported.copies.iter().any(|(_, to)| *to == named("requirements"));
+    let file = if is_copied { named("dependencies") } else { named("requirements") };
+    imported.files.push((file.clone(), lines.join("\n") + "\n"));
     file
 }
 
-/// A path in an origin, relative to its folder.
+/// Parses a path in an origin, relative to its folder.
 pub(super) fn path(text: &str) -> Result<String, String> {
     let parts: Vec<&str> =
         text.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
     if text.starts_with('/') || parts.contains(&"..") || text.contains('\\') || parts.is_empty() {
-        return Err(format!("`{}` is not below its folder", text.escape_debug()));
+        return Err(format!("`{}` is outside of its folder", text.escape_debug()));
     }
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-+@/".contains(c);
-    match text.chars().all(is_plain) && !parts[0].starts_with('-') {
-        true => Ok(parts.join("/")),
-        false => Err(format!("`{}` is no plain path", text.escape_debug())),
+    if text.chars().all(is_plain) && !parts[0].starts_with('-') {
+        Ok(parts.join("/"))
+    } else {
+        Err(format!("`{}` has unsupported characters", text.escape_debug()))
     }
 }
 
@@ -203,27 +199,27 @@ pub(super) fn path(text: &str) -> Result<String, String> {
 mod tests {
     use super::*;
 
-    fn wish(path: &str, text: &str) -> Wish {
+    fn imported(path: &str, text: &str) -> ImportedImage {
         let origin = Origin { path: path.into(), text: text.to_owned() };
         read(&origin, "My Model!").expect(text)
     }
 
     #[test]
-    fn the_tag_of_a_base_has_the_last_word_on_python() {
+    fn the_python_of_the_base_image_wins() {
         let truss =
-            wish("c.yaml", "python_version: py310\nbase_image: {image: 'python:3.11-slim'}\n");
+            imported("c.yaml", "python_version: py310\nbase_image: {image: 'python:3.11-slim'}\n");
         assert_eq!((truss.name.as_str(), truss.pythons), ("my-model", vec!["3.11".to_owned()]));
         assert!(truss.template.contains("FROM python:{{python}}-slim\n"), "{}", truss.template);
         let text = "[cerebrium.deployment]\npython_version = 3.10\ndocker_base_image_url = \"python:3.11\"\n";
-        assert_eq!(wish("c.toml", text).pythons, ["3.11"]);
-        // Without a base, the key is all there is.
-        assert_eq!(wish("c.yaml", "python_version: py313\n").pythons, ["3.13"]);
+        assert_eq!(imported("c.toml", text).pythons, ["3.11"]);
+        // Without a base image, the key counts.
+        assert_eq!(imported("c.yaml", "python_version: py313\n").pythons, ["3.13"]);
     }
 
     #[test]
-    fn every_leaf_has_a_note() {
+    fn every_leaf_has_a_finding() {
         let text = "a: 1\nresources: {cpu: 1, memory: {x: 2}}\nmodel_metadata: {}\nsecrets: []\nrequirements:\n";
-        let truss = wish("c.yaml", text);
+        let truss = imported("c.yaml", text);
         let notes: Vec<&str> = truss.findings.iter().map(|finding| &*finding.what).collect();
         let expected = [
             "a",

@@ -1,4 +1,4 @@
-//! What a configuration asks for, as the template of a Dockerfile.
+//! Writes the template of a Dockerfile from an imported configuration.
 
 use std::fmt::Write as _;
 
@@ -6,35 +6,33 @@ use super::credentials::{IN_URL, holds_credential, refuse_in_command, refuse_in_
 use super::literal::{list, quoted, refuse_invisible};
 use crate::image::refuse_scheme;
 
-/// The secret that the certificates of a network are mounted as: docs/matrix.md, `[build]`.
+/// Mounts the CA certificates of the network: docs/matrix.md, `[build]`.
 const CERTIFICATES: &str = "--mount=type=secret,id=ca_certificates,\
     target=/etc/ssl/certs/ca-certificates.crt,required=false";
 
-/// Python's own image, when nothing else is asked for.
+/// The default base image.
 pub(super) const PYTHON: &str = "python:{{python}}-slim-bookworm";
 
-/// Where Python comes from.
+/// The base image, and the origin of its Python.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Base {
-    /// An image with this Python in it, called so.
+    /// An image with Python, and the name of its executable.
     WithPython { image: String, python: String },
-    /// An image that uv puts one into.
+    /// An image without Python, which uv installs.
     Bare(String),
 }
 
 impl Base {
-    /// Whether it is one of Python's own images, on Debian: it has pip, and certificates where
-    /// Debian has them.
+    /// Returns true for the official Python images on Debian, which have pip and Debian's paths of certificates.
     pub(super) fn is_debian_python(&self) -> bool {
         matches!(self, Self::WithPython { image, .. }
             if image.starts_with("python:{{python}}") && !image.contains("alpine"))
     }
 }
 
-/// What becomes of a command that starts a server.
-pub(super) const COMMAND: &str = "`CMD`, in place of the base's entrypoint";
+pub(super) const COMMAND: &str = "`CMD`, which replaces the entrypoint of the base image";
 
-/// What a container of the image runs.
+/// The command of containers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Start {
     /// A line for a shell.
@@ -43,13 +41,13 @@ pub(super) enum Start {
     Words(Vec<String>),
 }
 
-/// What is asked for.
+/// The parts of a Dockerfile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Parts {
     pub(super) base: Base,
     /// Whether there is a variant with CUDA's libraries.
     pub(super) gpu: bool,
-    /// Steps before anything is installed, as they stand behind `RUN`.
+    /// Arguments of `RUN` before the installation of packages.
     pub(super) before: Vec<String>,
     /// Debian packages.
     pub(super) packages: Vec<String>,
@@ -57,9 +55,9 @@ pub(super) struct Parts {
     pub(super) package_files: Vec<String>,
     /// Files of pip requirements, below the templates' folder.
     pub(super) requirements: Vec<String>,
-    /// Names and values as they stand behind `ENV`.
+    /// Names and values of `ENV`.
     pub(super) environment: Vec<(String, String)>,
-    /// Steps when all is installed.
+    /// Arguments of `RUN` after the installation of packages.
     pub(super) after: Vec<String>,
     pub(super) port: Option<u16>,
     pub(super) user: Option<u32>,
@@ -84,7 +82,7 @@ impl Parts {
         }
     }
 
-    /// The template. What changes most often comes last, so that it changes few layers.
+    /// Renders the template. The most frequently changed parts come last, so that they change few layers.
     pub(super) fn template(&self) -> String {
         let mut text = String::new();
         if self.gpu {
@@ -103,8 +101,7 @@ impl Parts {
         text
     }
 
-    /// The Debian packages of the programs that steps call and a slim image has none of. The
-    /// platforms' own bases have them.
+    /// Returns the Debian packages of programs that steps call and slim images do not have.
     fn tools(&self) -> Vec<&'static str> {
         let is_slim =
             matches!(&self.base, Base::WithPython { image, .. } if image.contains("-slim"));
@@ -122,12 +119,12 @@ impl Parts {
         tools
     }
 
-    /// Everything behind `FROM`, a line or more each.
+    /// Returns the instructions after `FROM`.
     fn steps(&self, python: &str) -> Vec<String> {
         let mut lines = Vec::new();
         let tools = self.tools();
         if !tools.is_empty() {
-            lines.push("# What the steps below call, and this image does not have.".to_owned());
+            lines.push("# Programs of the steps below that this image does not have.".to_owned());
             lines.push(install(&tools.join(" ")));
         }
         lines.extend(self.before.iter().map(|step| format!("RUN {step}")));
@@ -181,7 +178,7 @@ impl Parts {
         lines
     }
 
-    /// How a container of the image is run.
+    /// Returns the instructions that configure containers.
     fn running(&self) -> Vec<String> {
         let mut lines = Vec::new();
         lines.extend(self.port.map(|port| format!("EXPOSE {port}")));
@@ -191,7 +188,7 @@ impl Parts {
                 Start::Shell(text) => vec!["/bin/sh", "-c", text],
                 Start::Words(words) => words.iter().map(String::as_str).collect(),
             };
-            // An entrypoint of the base would take the command for its arguments.
+            // The entrypoint of the base image would receive the command as arguments.
             lines.push("ENTRYPOINT []".to_owned());
             lines.push(format!("CMD {}", list(&words)));
         }
@@ -233,13 +230,13 @@ fn pip_install(file: &str, python: &str, has_certificates: bool) -> String {
     )
 }
 
-/// The base that an image's name asks for, and the Python that the name tells of: another
-/// Python is another tag of the same image.
+/// Parses the name of a base image. If its tag begins with a Python version, returns that too, and `{{python}}` replaces it in
+/// the name.
 pub(super) fn base(image: &str) -> Result<(String, Option<String>), String> {
     refuse_scheme(image).map_err(|error| error.to_string())?;
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || "._/:@-".contains(c);
     if !image.starts_with(|c: char| c.is_ascii_alphanumeric()) || !image.chars().all(is_allowed) {
-        return Err(format!("`{}` is no image's name", image.escape_debug()));
+        return Err(format!("`{}` is not the name of an image", image.escape_debug()));
     }
     match python_of(image) {
         Some(python) => {
@@ -250,7 +247,7 @@ pub(super) fn base(image: &str) -> Result<(String, Option<String>), String> {
     }
 }
 
-/// The version in the tag of an image that is called `python`.
+/// Returns the version in the tag of an image with the name `python`.
 pub(super) fn python_of(image: &str) -> Option<String> {
     let (name, tag) = image.rsplit_once(':')?;
     if name.rsplit('/').next() != Some("python") || image.contains('@') {
@@ -262,10 +259,10 @@ pub(super) fn python_of(image: &str) -> Option<String> {
     (is_python(version) && is_end).then(|| version.to_owned())
 }
 
-/// Whether this is a version such as `3.11` or `3.11.4`.
+/// Returns true for a version such as `3.11` or `3.11.4`.
 pub(super) fn is_python(version: &str) -> bool {
     let parts: Vec<&str> = version.split('.').collect();
-    // As a number is written: without zeros before it, which would be lost on the way.
+    // Leading zeros would be lost.
     let is_number = |part: &&str| part.parse::<u32>().is_ok_and(|n| n.to_string() == *part);
     (2..=3).contains(&parts.len()) && parts.iter().all(is_number)
 }
@@ -280,7 +277,7 @@ pub(super) fn package(text: &str) -> Result<String, String> {
         && version.chars().all(is_version);
     match is_good {
         true => Ok(text.to_owned()),
-        false => Err(format!("`{}` is no Debian package's name", text.escape_debug())),
+        false => Err(format!("`{}` is not the name of a Debian package", text.escape_debug())),
     }
 }
 
@@ -294,7 +291,7 @@ pub(super) fn requirement(text: &str) -> Result<String, String> {
         return Err("it is empty".to_owned());
     }
     if text.starts_with('-') && !OPTIONS.contains(&first) {
-        return Err(format!("`{first}` is an option of pip that a list does not need"));
+        return Err(format!("`{first}` is not supported in a requirement file"));
     }
     if holds_credential(text) {
         return Err(IN_URL.to_owned());
@@ -302,7 +299,7 @@ pub(super) fn requirement(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// The lines of a list of pip, from 1, that name a file or a folder beside it, and what they say.
+/// Returns the lines of a requirement file that refer to other files, with their numbers from 1.
 #[must_use]
 pub fn references(text: &str) -> Vec<(usize, String)> {
     const OPTIONS: [&str; 3] = ["--requirement", "--constraint", "--editable"];
@@ -324,7 +321,7 @@ pub(super) fn variable(name: &str, value: &str) -> Result<(String, String), Stri
         || name.starts_with(|c: char| c.is_ascii_digit())
         || !name.chars().all(is_word)
     {
-        return Err("that is no variable's name".to_owned());
+        return Err("it is not the name of a variable".to_owned());
     }
     refuse_in_variable(name, value)?;
     Ok((name.to_owned(), quoted(value)?))

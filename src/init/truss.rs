@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use super::Wish;
+use super::ImportedImage;
 use super::literal::command;
 use super::node::{Key, Node, Value};
 use super::read::{Notes, path, requirements_file, slug};
@@ -14,10 +14,10 @@ use super::template::{
 use crate::matrix::{AuthMethodName, refuse_credential, registry_host};
 
 /// What decides how a model is served, and is in no base image.
-const SERVING: &str = "says how the model is served, not what is in its image";
+const SERVING: &str = "configures how the model is served, not its image";
 
 /// What Truss puts on top of a base image.
-const MODEL: &str = "is the model's own, which Truss puts on top of a base image";
+const MODEL: &str = "belongs to the model, which Truss adds to a base image";
 
 /// Variables that Baseten sets itself, whatever an image says.
 const RESERVED: [&str; 4] = ["PORT", "HOST", "HOSTNAME", "PATH"];
@@ -32,31 +32,31 @@ const METHODS: [AuthMethodName; 5] = [
 ];
 
 /// Reads the entries of a configuration.
-pub(super) fn read(table: &[(Key, Node)], wish: &mut Wish) {
+pub(super) fn read(table: &[(Key, Node)], imported: &mut ImportedImage) {
     if let Some(name) = table.iter().find(|(key, _)| key.name == "model_name")
         && let Some(text) = name.1.text()
     {
-        wish.name = slug(text);
+        imported.name = slug(text);
     }
     let mut reader =
-        Reader { notes: Notes::default(), wish, parts: Parts::new(), requirements: Vec::new() };
-    // What the base is decides what the other keys can mean.
+        Reader { notes: Notes::default(), imported, parts: Parts::new(), requirements: Vec::new() };
+    // Other keys depend on the base image.
     let is_base = |entry: &&(Key, Node)| entry.0.name == "base_image";
     for (key, node) in table.iter().filter(is_base).chain(table.iter().filter(|e| !is_base(e))) {
         reader.entry(key, node);
     }
-    let Reader { notes, wish, mut parts, requirements } = reader;
+    let Reader { notes, imported, mut parts, requirements } = reader;
     if !requirements.is_empty() {
-        parts.requirements.push(requirements_file(wish, &requirements));
+        parts.requirements.push(requirements_file(imported, &requirements));
     }
-    wish.gpu = parts.gpu;
-    wish.template = parts.template();
-    wish.findings = notes.findings();
+    imported.gpu = parts.gpu;
+    imported.template = parts.template();
+    imported.findings = notes.findings();
 }
 
 struct Reader<'a> {
     notes: Notes,
-    wish: &'a mut Wish,
+    imported: &'a mut ImportedImage,
     parts: Parts,
     requirements: Vec<String>,
 }
@@ -67,7 +67,7 @@ impl Reader<'_> {
         match name {
             "model_name" => {
                 if self.notes.text(name, line, node).is_some() {
-                    self.notes.taken(name, line, "the name of the image");
+                    self.notes.import(name, line, "the name of the image");
                 }
             }
             "python_version" => self.python(key, node),
@@ -90,11 +90,11 @@ impl Reader<'_> {
             "resources" => self.table(key, node, Self::resource),
             "secrets" => self.secrets(key, node),
             "live_reload" if !node.is_true() => {
-                self.notes.left(name, line, "without it there is nothing to do");
+                self.notes.skip(name, line, "it is off");
             }
             "live_reload" => {
-                let reason = "is a process that Truss runs on its own images; basegen's repository has an axis for it";
-                self.notes.left(name, line, reason);
+                let reason = "runs a process of Truss; the matrix of basegen's repository has an axis for it";
+                self.notes.skip(name, line, reason);
             }
             "external_package_dirs"
             | "bundled_packages_dir"
@@ -107,7 +107,7 @@ impl Reader<'_> {
             | "model_class_filename"
             | "model_class_name"
             | "examples_filename" => {
-                self.notes.leave(name, line, node, MODEL);
+                self.notes.skip_all(name, line, node, MODEL);
             }
             "spec_version"
             | "runtime"
@@ -123,16 +123,16 @@ impl Reader<'_> {
             | "training_checkpoints"
             | "use_local_src"
             | "cache_internal"
-            | "environment" => self.notes.leave(name, line, node, SERVING),
-            _ => self.notes.leave(name, line, node, "basegen does not know this key"),
+            | "environment" => self.notes.skip_all(name, line, node, SERVING),
+            _ => self.notes.skip_all(name, line, node, "basegen does not know this key"),
         }
     }
 
     /// Reads the entries of a table, which are named with the table.
     fn table(&mut self, key: &Key, node: &Node, entry: fn(&mut Self, &Key, &Node)) {
         let Value::Table(entries) = &node.value else {
-            let reason = if node.is_empty() { "it is empty" } else { "it is no table" };
-            self.notes.left(&key.name, key.line, reason);
+            let reason = if node.is_empty() { "it is empty" } else { "it is not a table" };
+            self.notes.skip(&key.name, key.line, reason);
             return;
         };
         let within = self.notes.within.clone();
@@ -153,13 +153,13 @@ impl Reader<'_> {
             _ => text.to_owned(),
         };
         if !is_python(&version) {
-            let reason = format!("`{}` is no version of Python", text.escape_debug());
-            self.notes.left(&key.name, key.line, reason);
+            let reason = format!("`{}` is not a Python version", text.escape_debug());
+            self.notes.skip(&key.name, key.line, reason);
         } else if self.parts.base == Parts::new().base {
-            self.notes.taken(&key.name, key.line, format!("axis `python`: {version}"));
-            self.wish.pythons = vec![version];
+            self.notes.import(&key.name, key.line, format!("axis `python`: {version}"));
+            self.imported.pythons = vec![version];
         } else {
-            self.notes.left(&key.name, key.line, "the base image has a Python of its own");
+            self.notes.skip(&key.name, key.line, "the base image has its own Python");
         }
     }
 
@@ -167,19 +167,19 @@ impl Reader<'_> {
         let Some(text) = self.notes.text(&key.name, key.line, node) else { return };
         match path(text) {
             Ok(from) => {
-                let to = format!("{}/{from}", self.wish.name);
-                let reason = "a project's file; export its requirements as a list for pip";
+                let to = format!("{}/{from}", self.imported.name);
+                let reason = "a project file; export its requirements as a list for pip";
                 let is_list = Path::new(&from).extension().is_some_and(|ending| ending == "txt");
                 if !is_list {
-                    self.notes.left(&key.name, key.line, format!("`{from}` is {reason}"));
+                    self.notes.skip(&key.name, key.line, format!("`{from}` is {reason}"));
                     return;
                 }
-                self.notes.taken(&key.name, key.line, format!("dockerfiles/{to}, a copy"));
-                self.wish.copies.push((from, to.clone()));
-                self.wish.lists.push((key.line, to.clone()));
+                self.notes.import(&key.name, key.line, format!("dockerfiles/{to}, a copy"));
+                self.imported.copies.push((from, to.clone()));
+                self.imported.lists.push((key.line, to.clone()));
                 self.parts.requirements.push(to);
             }
-            Err(reason) => self.notes.left(&key.name, key.line, reason),
+            Err(reason) => self.notes.skip(&key.name, key.line, reason),
         }
     }
 
@@ -190,18 +190,18 @@ impl Reader<'_> {
                 || name.ends_with("_SERVICE_HOST")
                 || name.contains("_SERVICE_PORT");
             if is_reserved {
-                let reason = "Baseten sets it itself, and drops what a configuration says";
-                reader.notes.left(name, key.line, reason);
+                let reason = "Baseten sets it, and ignores the configured value";
+                reader.notes.skip(name, key.line, reason);
                 return;
             }
             let Some(text) = reader.notes.text(name, key.line, node) else { return };
             match variable(name, text) {
                 Ok(pair) => {
-                    reader.notes.taken(name, key.line, "`ENV`");
+                    reader.notes.import(name, key.line, "`ENV`");
                     reader.parts.environment.push(pair);
                 }
                 Err(reason) => {
-                    reader.notes.left(name, key.line, reason);
+                    reader.notes.skip(name, key.line, reason);
                 }
             }
         });
@@ -212,34 +212,38 @@ impl Reader<'_> {
         match name {
             "image" => match self.notes.text(name, line, node).map(base) {
                 Some(Ok((image, python))) => self.base(key, image, python),
-                Some(Err(reason)) => self.notes.left(name, line, reason),
+                Some(Err(reason)) => self.notes.skip(name, line, reason),
                 None => {}
             },
             "python_executable_path" => self.executable(key, node),
             "docker_auth" => self.login(key, node),
-            _ => self.notes.leave(name, line, node, "basegen does not know this key"),
+            _ => self.notes.skip_all(name, line, node, "basegen does not know this key"),
         }
     }
 
     fn base(&mut self, key: &Key, image: String, python: Option<String>) {
-        self.notes.taken(&key.name, key.line, format!("`FROM {image}`"));
+        self.notes.import(&key.name, key.line, format!("`FROM {image}`"));
         let executable = match &self.parts.base {
             Base::WithPython { python, .. } if python != "python" => python.clone(),
             _ if python.is_some() => "python".to_owned(),
             _ => "python3".to_owned(),
         };
         self.parts.base = Base::WithPython { image, python: executable };
-        self.wish.pythons = python.into_iter().collect();
+        self.imported.pythons = python.into_iter().collect();
     }
 
     fn executable(&mut self, key: &Key, node: &Node) {
         let Some(text) = self.notes.text(&key.name, key.line, node) else { return };
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
         if !text.starts_with('/') || !text.chars().all(is_plain) {
-            self.notes.left(&key.name, key.line, format!("`{}` is no path", text.escape_debug()));
+            self.notes.skip(
+                &key.name,
+                key.line,
+                format!("`{}` is not a path", text.escape_debug()),
+            );
         } else if let Base::WithPython { python, .. } = &mut self.parts.base {
             text.clone_into(python);
-            self.notes.taken(&key.name, key.line, "the Python that installs requirements");
+            self.notes.import(&key.name, key.line, "the Python that installs requirements");
         }
     }
 
@@ -252,34 +256,36 @@ impl Reader<'_> {
                 }
             }
             "no_build" if node.is_true() => {
-                let reason = "asks that the image stays what it is, and basegen builds on it: mirror it instead";
-                self.notes.left(name, line, reason);
+                let reason = "requires an unmodified image, but basegen builds a new one: mirror the image instead";
+                self.notes.skip(name, line, reason);
             }
-            _ => self.notes.leave(name, line, node, SERVING),
+            _ => self.notes.skip_all(name, line, node, SERVING),
         }
     }
 
-    /// What a container of the image runs, and as whom.
+    /// Imports the command, the port and the user of containers.
     fn running(&mut self, name: &str, line: usize, text: &str) {
         match name {
             "start_command" => match start(text) {
                 Ok(start) => {
-                    self.notes.taken(name, line, COMMAND);
+                    self.notes.import(name, line, COMMAND);
                     self.parts.start = Some(start);
                 }
-                Err(reason) => self.notes.left(name, line, reason),
+                Err(reason) => self.notes.skip(name, line, reason),
             },
             "server_port" => match text.parse() {
                 Ok(port) => {
-                    self.notes.taken(name, line, format!("`EXPOSE {port}`"));
+                    self.notes.import(name, line, format!("`EXPOSE {port}`"));
                     self.parts.port = Some(port);
                 }
-                Err(_) => self.notes.left(name, line, "it is no port"),
+                Err(_) => self.notes.skip(name, line, "it is not a port"),
             },
             _ => match text.parse() {
-                Ok(0 | 60000) | Err(_) => self.notes.left(name, line, "Baseten takes no such user"),
+                Ok(0 | 60000) | Err(_) => {
+                    self.notes.skip(name, line, "Baseten does not allow this user")
+                }
                 Ok(user) => {
-                    self.notes.taken(name, line, format!("`USER {user}`"));
+                    self.notes.import(name, line, format!("`USER {user}`"));
                     self.parts.user = Some(user);
                 }
             },
@@ -297,20 +303,20 @@ impl Reader<'_> {
             }
             "use_gpu" => node.is_true(),
             _ => {
-                self.notes.leave(&key.name, key.line, node, SERVING);
+                self.notes.skip_all(&key.name, key.line, node, SERVING);
                 return;
             }
         };
         if !wants {
-            self.notes.left(&key.name, key.line, "no GPU is asked for");
+            self.notes.skip(&key.name, key.line, "no GPU is requested");
         } else if self.parts.base.is_debian_python() {
-            self.notes.taken(&key.name, key.line, "axis `gpu`");
+            self.notes.import(&key.name, key.line, "axis `gpu`");
             self.parts.gpu = true;
         } else {
-            self.notes.left(
+            self.notes.skip(
                 &key.name,
                 key.line,
-                "the base image stays as it is: choose one that has CUDA",
+                "the base image is not modified: choose one that has CUDA",
             );
         }
     }
@@ -318,7 +324,7 @@ impl Reader<'_> {
     /// How the base image's registry is logged in to: basegen has the same keys.
     fn login(&mut self, key: &Key, node: &Node) {
         let Value::Table(entries) = &node.value else {
-            self.notes.leave(&key.name, key.line, node, "it is no table");
+            self.notes.skip_all(&key.name, key.line, node, "it is not a table");
             return;
         };
         let value = |name: &str| {
@@ -334,19 +340,19 @@ impl Reader<'_> {
             let path = format!("{}.{name}", key.name);
             let text = method.and_then(|method| login_key(method, name, node));
             match text {
-                Err(reason) => self.notes.leave(&path, line, node, reason),
+                Err(reason) => self.notes.skip_all(&path, line, node, reason),
                 Ok(_) if name == "registry" => {
-                    self.notes.taken(&path, line, format!("`[registries.\"{host}\"]`"));
+                    self.notes.import(&path, line, format!("`[registries.\"{host}\"]`"));
                 }
                 Ok(text) => {
                     let to = format!("`{name}` of `[registries.\"{host}\"]`");
-                    self.notes.taken(&path, line, to);
+                    self.notes.import(&path, line, to);
                     keys.push((name.to_owned(), text.to_owned()));
                 }
             }
         }
         if method.is_ok() {
-            self.wish.registries.push((host.to_owned(), keys));
+            self.imported.registries.push((host.to_owned(), keys));
         }
     }
 
@@ -355,16 +361,15 @@ impl Reader<'_> {
         self.table(key, node, |reader, key, node| {
             let name = key.name.as_str();
             if name.starts_with("DOCKER_REGISTRY_") {
-                let to = "basegen reads a variable of that name as a credential of the registry";
-                reader.notes.taken(name, key.line, to);
+                let to =
+                    "basegen reads the credential of the registry from a variable of that name";
+                reader.notes.import(name, key.line, to);
             } else if node.is_empty() {
-                let reason =
-                    "is for the running container; `[build.secrets]` has those of build steps";
-                reader.notes.left(name, key.line, reason);
+                let reason = "is for the running container; build steps use `[build.secrets]`";
+                reader.notes.skip(name, key.line, reason);
             } else {
-                let reason =
-                    "has a value here, which is not read: a secret belongs into no repository";
-                reader.notes.left(name, key.line, reason);
+                let reason = "has a value, which is not imported: do not commit secrets";
+                reader.notes.skip(name, key.line, reason);
             }
         });
     }
@@ -377,16 +382,18 @@ fn method<'a>(
     value: impl Fn(&str) -> &'a str,
 ) -> Result<AuthMethodName, &'static str> {
     let lacks = |key: &str| refuse_credential(key, value(key)).is_some();
-    // Truss takes small letters, too.
+    // Truss accepts lower case.
     let name = name.to_ascii_uppercase();
     match METHODS.into_iter().find(|method| method.name() == name) {
-        None => Err("basegen does not log in this way: docs/registries.md has its ways"),
-        Some(_) if host.is_none() => Err("`registry` is no registry's host"),
+        None => {
+            Err("basegen does not support this method: docs/registries.md lists the supported ones")
+        }
+        Some(_) if host.is_none() => Err("`registry` is not the host of a registry"),
         Some(AuthMethodName::RegistrySecret) if lacks("secret_name") => Err(
-            "`secret_name` names no secret; without it, basegen looks for `DOCKER_REGISTRY_<host>`",
+            "`secret_name` is not the name of a secret; without it, basegen reads `DOCKER_REGISTRY_<host>`",
         ),
         Some(AuthMethodName::AwsOidc) if lacks("aws_oidc_role_arn") => {
-            Err("`aws_oidc_role_arn` is the ARN of no role")
+            Err("`aws_oidc_role_arn` is not the ARN of a role")
         }
         Some(AuthMethodName::GcpOidc)
             if lacks("gcp_oidc_service_account") || lacks("gcp_oidc_workload_id_provider") =>
@@ -397,7 +404,7 @@ fn method<'a>(
     }
 }
 
-/// What a key of the login says in a matrix, or why it has no place there.
+/// Converts a key of `docker_auth` to the matrix, or returns the reason why it is skipped.
 fn login_key<'n>(
     method: AuthMethodName,
     name: &str,
@@ -411,7 +418,7 @@ fn login_key<'n>(
             if !method.keys().contains(&name) {
                 Err("this `auth_method` does not need it")
             } else if refuse_credential(name, text).is_some() {
-                Err("it is no name of a secret")
+                Err("it is not the name of a secret")
             } else {
                 Ok(text)
             }

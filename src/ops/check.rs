@@ -15,7 +15,7 @@ use crate::image::Reference;
 use crate::matrix::{self, GeneratedTable, Matrix, Selection, Spanned};
 use crate::plan::{Lock, Plan, with_readme};
 use crate::render::{self, Difference, Pins, Rendered, Renderer, familiar};
-use crate::version::{self, FileEdit, Said, VersionError};
+use crate::version::{self, FileEdit, VersionError, VersionOccurrence};
 
 /// The checks to run.
 #[derive(Debug, Clone, Copy, Default)]
@@ -127,7 +127,7 @@ impl Checker<'_> {
     ) -> Finding {
         let hint = hint.into();
         Finding {
-            path: version::named(self.matrix.folder(), path),
+            path: version::display_path(self.matrix.folder(), path),
             line,
             level: Level::Error,
             check,
@@ -202,12 +202,12 @@ impl Checker<'_> {
     }
 
     /// Returns the first place of the version, and a finding for each place that cannot be read or differs from it.
-    fn version(&self) -> (Option<Said>, Vec<Finding>) {
+    fn version(&self) -> (Option<VersionOccurrence>, Vec<Finding>) {
         let Some(table) = &self.matrix.version else { return (None, Vec::new()) };
         let mut findings = Vec::new();
         let mut places = Vec::new();
         for place in table.places() {
-            match version::say(&place, &self.matrix.checkout) {
+            match version::locate(&place, &self.matrix.checkout) {
                 Ok(found) => places.push(Some(found)),
                 Err(error) => {
                     let path = Path::new(place.file.get_ref());
@@ -249,7 +249,7 @@ impl Checker<'_> {
     fn release(
         &self,
         plan: &Plan<'_>,
-        first: Option<&Said>,
+        first: Option<&VersionOccurrence>,
         drift: ReleaseDrift,
         level: Level,
     ) -> Vec<Finding> {
@@ -388,7 +388,7 @@ impl Checker<'_> {
     }
 
     fn report_write(&self, path: &Path) {
-        let path = version::named(self.matrix.folder(), path);
+        let path = version::display_path(self.matrix.folder(), path);
         self.context.messages.note(&format!("wrote {}", path.display()));
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::error::Report;
+use crate::files::{MAX_PROJECT_FILE, read_text};
 use crate::init::{self, Import, InitError, Project};
 use crate::render::{self, RenderedFile};
 
@@ -77,7 +78,7 @@ fn project(folder: &Path) -> Project {
     // Removes the dots that `absolute` keeps at the end.
     let absolute: PathBuf = absolute.components().collect();
     let name = absolute.file_name().map(|name| name.to_string_lossy().into_owned());
-    let read = |path: &str| init::read_text(&folder.join(path)).ok();
+    let read = |path: &str| read_text(&folder.join(path), MAX_PROJECT_FILE).ok();
     let mut project = Project::look(&name.unwrap_or_default(), read);
     let mut above = absolute.ancestors().skip(1);
     let is_root = folder.join(".git").exists();

@@ -9,7 +9,7 @@ use super::{Plan, markdown};
 use crate::error::{ExitCode, Explain};
 use crate::files::{Checkout, MAX_PROJECT_FILE, ReadError};
 use crate::matrix::{Axis, Value};
-use crate::version::{FileEdit, identity};
+use crate::version::{FileEdit, file_identity};
 
 /// The beginning of the line before the table, which ends with `-->`.
 const BEGIN: &str = "<!-- images:";
@@ -82,8 +82,8 @@ pub fn with_readme_in(
     let Some(readme) = &plan.matrix.generated.readme else { return Ok(edits) };
     let path = PathBuf::from(readme.get_ref());
     let folder = checkout.folder();
-    let id = identity(folder, &path);
-    if let Some(edit) = edits.iter_mut().find(|edit| identity(folder, &edit.path) == id) {
+    let id = file_identity(folder, &path);
+    if let Some(edit) = edits.iter_mut().find(|edit| file_identity(folder, &edit.path) == id) {
         edit.after = filled(&path, &edit.after, &table(plan))?;
         return Ok(edits);
     }

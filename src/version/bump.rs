@@ -1,7 +1,7 @@
-//! The version that follows another one.
+//! Computes the next version.
 //!
-//! The rules are npm's [`semver.inc`]: a step up from a pre-release ends at its release, where that
-//! is high enough. PEP 440's versions follow the same ones.
+//! The rules are those of npm's [`semver.inc`]: bumping a pre-release results in its release, if that is high enough. They also
+//! apply to PEP 440.
 //!
 //! [`semver.inc`]: https://github.com/npm/node-semver#functions
 
@@ -10,22 +10,22 @@ use std::str::FromStr;
 use pep440_rs::{Prerelease as Pep440Prerelease, PrereleaseKind, Version as Pep440};
 use semver::{BuildMetadata, Version as SemVer};
 
-use super::edit::spelled;
+use super::edit::new_version;
 use super::number::{Number, is_number, split_prefix};
-use super::place::Said;
+use super::place::VersionOccurrence;
 use super::{InvalidVersion, Version, VersionError};
 use crate::error::{ExitCode, Explain};
 
-/// Which part of a version counts up.
+/// The part of a version to increment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
-    /// The third number.
+    /// Increments the third number.
     Patch,
-    /// The second.
+    /// Increments the second number.
     Minor,
-    /// The first.
+    /// Increments the first number.
     Major,
-    /// The number of the pre-release, or the first one of the next patch.
+    /// Increments the pre-release, or starts one of the next patch.
     Prerelease,
 }
 
@@ -43,7 +43,7 @@ impl FromStr for Level {
     }
 }
 
-/// The kinds of pre-releases that both grammars know, in the order in which they follow each other.
+/// The kinds of pre-releases in both grammars, in ascending order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Prerelease {
     /// `1.2.3-dev.1`, `1.2.3.dev1`
@@ -56,39 +56,27 @@ pub enum Prerelease {
     Rc,
 }
 
-/// Why no version follows.
+/// Why there is no next version.
 #[derive(Debug, thiserror::Error)]
 pub enum BumpError {
-    /// What was asked for is neither a level nor a version.
+    /// The argument is neither a level nor a version.
     #[error(
         "`{0}` is neither `patch`, `minor`, `major` or `prerelease` nor a version, such as `v0.13.0`"
     )]
     Unknown(String),
-    /// It is a version that no tag can have.
+    /// The version cannot be part of a tag.
     #[error(transparent)]
     Invalid(InvalidVersion),
-    /// It has another prefix than the version has.
-    #[error("`{wanted}` does not go with `{now}`: its prefix is `{prefix}`")]
-    Prefix {
-        /// The version that was asked for.
-        wanted: String,
-        /// The version that is there.
-        now: Version,
-        /// Its prefix.
-        prefix: String,
-    },
-    /// It is lower than the version that is there.
+    /// The prefix differs from that of the present version.
+    #[error("`{wanted}` has another prefix than `{now}`: expected `{prefix}`")]
+    Prefix { wanted: String, now: Version, prefix: String },
+    /// The version is lower than the present one.
     #[error("`{wanted}` is lower than `{now}`")]
-    Lower {
-        /// The version that was asked for.
-        wanted: String,
-        /// The version that is there.
-        now: String,
-    },
-    /// A number is as high as it can be.
+    Lower { wanted: String, now: String },
+    /// A number would overflow.
     #[error("no version follows `{0}`: a number in it is too large")]
     Overflow(String),
-    /// The first place cannot say it.
+    /// The first place cannot express the version.
     #[error(transparent)]
     Place(#[from] VersionError),
 }
@@ -104,15 +92,21 @@ impl Explain for BumpError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Place(error) => error.hint(),
-            Self::Lower { .. } => Some("`--allow-downgrade` goes back to a version".to_owned()),
+            Self::Lower { .. } => {
+                Some("pass `--allow-downgrade` to go back to a version".to_owned())
+            }
             _ => None,
         }
     }
 }
 
-/// The version that `wanted` means, as the `first` place will write it. It may have the prefix
-/// of the tags or not; a lower one needs `allow_downgrade`.
-pub fn target(first: &Said, wanted: &str, allow_downgrade: bool) -> Result<Version, BumpError> {
+/// Returns the version `wanted` in the style of the `first` place. Its prefix is optional. A lower version requires
+/// `allow_downgrade`.
+pub fn target(
+    first: &VersionOccurrence,
+    wanted: &str,
+    allow_downgrade: bool,
+) -> Result<Version, BumpError> {
     let unknown = |error| match error {
         InvalidVersion::Grammar(_) => BumpError::Unknown(wanted.to_owned()),
         other => BumpError::Invalid(other),
@@ -130,14 +124,17 @@ pub fn target(first: &Said, wanted: &str, allow_downgrade: bool) -> Result<Versi
         let (wanted, now) = (wanted.to_owned(), first.version.to_string());
         return Err(BumpError::Lower { wanted, now });
     }
-    Ok(spelled(first, &number, written)?)
+    Ok(new_version(first, &number, written)?)
 }
 
-/// The version that follows what the `first` place says, as that place will write it. With
-/// `kind`, a patch, minor or major version begins with a pre-release of its own.
-pub fn bump(first: &Said, level: Level, kind: Option<Prerelease>) -> Result<Version, BumpError> {
+/// Returns the version after that at the `first` place, in the style of that place. With `kind`, it is a pre-release.
+pub fn bump(
+    first: &VersionOccurrence,
+    level: Level,
+    kind: Option<Prerelease>,
+) -> Result<Version, BumpError> {
     let number = next(&first.number, level, kind)?;
-    Ok(spelled(first, &number, "")?)
+    Ok(new_version(first, &number, "")?)
 }
 
 fn next(now: &Number, level: Level, kind: Option<Prerelease>) -> Result<Number, BumpError> {
@@ -147,13 +144,14 @@ fn next(now: &Number, level: Level, kind: Option<Prerelease>) -> Result<Number, 
         Err(version) => after_semver(version, level, kind),
     };
     let next = next.ok_or_else(overflow)?;
-    match next > *now {
-        true => Ok(next),
-        false => Err(BumpError::Lower { wanted: next.to_string(), now: now.to_string() }),
+    if next > *now {
+        Ok(next)
+    } else {
+        Err(BumpError::Lower { wanted: next.to_string(), now: now.to_string() })
     }
 }
 
-/// `None` where a number is too large.
+/// Returns `None` if a number overflows.
 fn after_pep440(now: &Pep440, level: Level, kind: Option<Prerelease>) -> Option<Pep440> {
     if let (Level::Prerelease, Some((is, number))) = (level, prerelease_of(now)) {
         let same = kind.is_none_or(|kind| kind == is);
@@ -161,7 +159,7 @@ fn after_pep440(now: &Pep440, level: Level, kind: Option<Prerelease>) -> Option<
         return Some(with(&stable(now), kind.unwrap_or(is), number));
     }
     let is_early = prerelease_of(now).is_some();
-    // A pre-release that is asked for belongs to the next version, whatever is there now.
+    // A requested pre-release belongs to the next version.
     let stays = is_early && kind.is_none();
     let release = stepped(now.release(), level, stays)?;
     let next = Pep440::new(release).with_epoch(now.epoch());
@@ -172,7 +170,7 @@ fn after_pep440(now: &Pep440, level: Level, kind: Option<Prerelease>) -> Option<
     })
 }
 
-/// The numbers after a step; where `stays` is true, none is taken that the numbers have made already.
+/// Increments the numbers. With `stays`, numbers that are a release of this level already stay.
 fn stepped(release: &[u64], level: Level, stays: bool) -> Option<Vec<u64>> {
     let at = |index: usize| release.get(index).copied().unwrap_or(0);
     let (major, minor, patch) = (at(0), at(1), at(2));
@@ -187,7 +185,7 @@ fn stepped(release: &[u64], level: Level, stays: bool) -> Option<Vec<u64>> {
     })
 }
 
-/// The pre-release of a version and its number; a development release of one counts as that one.
+/// Returns the pre-release of a version and its number. A development release of a pre-release counts as that pre-release.
 fn prerelease_of(version: &Pep440) -> Option<(Prerelease, u64)> {
     match (version.pre(), version.dev()) {
         // `1.2.post1.dev3` comes after 1.2.
@@ -219,7 +217,7 @@ fn with(release: &Pep440, kind: Prerelease, number: u64) -> Pep440 {
     }
 }
 
-/// The same for a pre-release that only SemVer knows, such as `1.2.3-nightly.4`.
+/// Increments a pre-release that only SemVer has, such as `1.2.3-nightly.4`.
 fn after_semver(now: &SemVer, level: Level, kind: Option<Prerelease>) -> Option<Number> {
     let numbers = [now.major, now.minor, now.patch];
     if level != Level::Prerelease {

@@ -1,9 +1,9 @@
-//! Assignments to a constant in source code and other text files.
+//! Finds assignments to a constant in source code and other text files.
 //!
 //! There is one rule: [`assignments`] returns every place where the text assigns to the name, on
 //! any line and in any surroundings, comments and strings included. A file is read and edited only
-//! if there is one. To count too many is safe and to miss one is not, so the patterns that find an
-//! assignment are wide, and those that read its value are narrow.
+//! if there is one. Counting too many is safe, missing one is not. Therefore the patterns that find
+//! assignments are wide, and those that read values are narrow.
 
 use std::ops::Range;
 
@@ -16,12 +16,11 @@ pub(super) struct Assignment {
     pub(super) start: usize,
     /// The assigned text without its quotes; `None` if the value is anything but one text.
     pub(super) value: Option<Range<usize>>,
-    /// Whether it looks like a part of a comment or of a docstring.
+    /// Whether it is probably part of a comment or a docstring.
     pub(super) is_comment: bool,
 }
 
-/// The extensions of languages whose texts have quotes. Elsewhere, as in shell, YAML, Dockerfiles
-/// and Makefiles, a text may be bare.
+/// The extensions of languages in which texts are quoted. In shell scripts, YAML, Dockerfiles and Makefiles, quotes are optional.
 const QUOTED: [&str; 26] = [
     "py", "pyi", "bzl", "star", "rs", "js", "jsx", "mjs", "cjs", "ts", "tsx", "mts", "cts", "go",
     "java", "kt", "kts", "scala", "c", "h", "cc", "cpp", "hpp", "cs", "swift", "lua",
@@ -30,22 +29,22 @@ const QUOTED: [&str; 26] = [
 /// The operator of an assignment, and the first character of the value.
 const OPERATOR: &str = r"[\s\\]*(?:[-+*/%&|^@?:]{0,3}|<<|>>>?)=(?P<next>[^=>~]|$)";
 
-/// A type between name and operator: one that reads as a type, or anything up to the operator.
+/// A type between name and operator, or any other text up to the operator.
 const TYPE: &str = r"(?:(?P<type>[ \t]*:(?:[^=\n,;(){}\[<]|\[[^=\n]*\]|<[^=\n]*>)*|[ \t]+string)|(?P<unclear>[ \t]*:[^=\n]*|\[[^\]\n]*\]))?";
 
 /// A key and the beginning of its value.
 const QUOTED_KEY: &str = r#"(?P<type>[ \t]*:)(?P<next>[ \t]*[A-Za-z]{0,2}["'`])"#;
 const BARE_KEY: &str = r#"[ \t]*:(?P<next>\s|["']|$)"#;
 
-/// What precedes a name that has a type or is a key; a name that is only tested has something else.
+/// The text before a name that has a type or is a key, but not before a name in a condition.
 const DECLARED: &str = r"(?:^|[;,({]|\b(?:const|static|let|var|val|mut|readonly|final|public|private|protected))[ \t]*$";
 
-/// What surrounds one of several targets: `A, NAME = …`, `[NAME, B] = …`.
+/// The text around one of several targets: `A, NAME = …`, `[NAME, B] = …`.
 const TARGETS_BEFORE: &str = r"(?:^|[;:{&|])[ \t]*(?:(?:const|let|var|val|local)[ \t]+)?[(\[]*[ \t]*(?:[\w.*]+[ \t]*,[ \t]*)*$";
 const TARGETS_AFTER: &str =
     r"^(?:[ \t]*,[ \t]*[\w.*]+)*[ \t]*,?[ \t]*[)\]]*[ \t]*=(?P<next>[^=>~]|$)";
 
-/// A text, and what may follow it: an expression that goes on is no text.
+/// A text, and the end of its expression.
 const TEXT: &str = r#""(?P<double>[^"\n]*)"|'(?P<single>[^'\n]*)'"#;
 const QUOTED_END: &str =
     r#"(?:[ \t]+as[ \t]+\w+)?[ \t]*(?:\r?$|[;)}\]]|,[ \t]*(?:\r?$|[^ \t\r\n"'])|#|//|/\*)"#;
@@ -130,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn every_assignment_counts_wherever_it_is() {
+    fn all_assignments_are_found() {
         for (extension, second) in [
             ("yaml", "a: {TAG: v2}"),
             ("yaml", "- TAG: v2"),

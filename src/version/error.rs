@@ -11,44 +11,35 @@ pub enum VersionError {
     #[error(transparent)]
     Read(#[from] ReadError),
     /// A file cannot be written.
-    #[error("`{}` cannot be written{}", .path.display(), if *.restored { "; no file is changed" } else { "" })]
+    #[error("failed to write `{}`{}", .path.display(), if *.restored { "; no file was changed" } else { "" })]
     Write {
         /// The file.
         path: PathBuf,
-        /// Why not.
         #[source]
         source: std::io::Error,
-        /// Whether all files are as they were.
         restored: bool,
     },
-    /// A file was changed by somebody else in the meantime.
-    #[error("`{}` has changed since it was read; no file is changed", .0.display())]
+    /// Another program has changed a file.
+    #[error("`{}` was changed by another program; no file was written", .0.display())]
     Changed(PathBuf),
-    /// Two edits are of one file.
-    #[error("`{}` and `{}` are one file, which can be written once; no file is changed", .first.display(), .second.display())]
-    OneFile {
-        /// One of its names.
-        first: PathBuf,
-        /// The other one.
-        second: PathBuf,
-    },
-    /// The file is not what its ending says.
+    /// Two edits have the same file.
+    #[error("`{}` and `{}` are the same file, and their edits conflict; no file was changed", .first.display(), .second.display())]
+    OneFile { first: PathBuf, second: PathBuf },
+    /// The syntax of the file is invalid.
     #[error("cannot find the version in `{}`", .path.display())]
     Syntax {
         /// The file.
         path: PathBuf,
-        /// The line, from 1, at which its reader stopped.
+        /// The line of the error, from 1.
         line: usize,
-        /// What its reader says.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// What says where the version is does not go with a file of this kind.
+    /// The keys of the place do not match the kind of file.
     #[error("cannot find the version in `{}`: {rule}", .path.display())]
     Place {
         /// The file.
         path: PathBuf,
-        /// What is needed.
         rule: &'static str,
     },
     /// The key or the match of the pattern does not exist.
@@ -58,7 +49,7 @@ pub enum VersionError {
         path: PathBuf,
         /// The key or pattern.
         what: String,
-        /// Where the version lives instead, if the file says so.
+        /// A hint about the actual place of the version.
         hint: Option<String>,
     },
     /// The constant is not assigned exactly once, as one text.
@@ -71,40 +62,33 @@ pub enum VersionError {
         /// The line and column of each assignment, from 1, and whether it looks like a comment.
         places: Vec<(usize, usize, bool)>,
     },
-    /// It is there more than once.
+    /// The key or pattern occurs several times.
     #[error("`{}` {what} more than once, on lines {}", .path.display(), join(.lines))]
     Ambiguous {
         /// The file.
         path: PathBuf,
-        /// What the file does.
         what: String,
-        /// Where.
         lines: Vec<usize>,
     },
-    /// What is there is not a version.
-    #[error("the version at `{place}` is refused")]
+    /// The text is not a version.
+    #[error("invalid version at `{place}`")]
     Invalid {
         /// The file and the line.
         place: String,
-        /// Why.
         #[source]
         source: InvalidVersion,
     },
-    /// The new version is not one, or cannot be written at a place.
+    /// The new version is invalid, or a place cannot express it.
     #[error("`{version}` cannot be written{}", .place.iter().map(|place| format!(" at `{place}`")).collect::<String>())]
     Unwritable {
-        /// What was wanted.
         version: String,
         /// The file and the line.
         place: Option<String>,
-        /// Why not.
         #[source]
         source: InvalidVersion,
     },
-    /// The place has another prefix than the tags have.
-    #[error(
-        "`{version}` cannot be written at `{place}`: it does not begin with the `prefix` of that place, `{prefix}`"
-    )]
+    /// The prefix of the place differs from that of the tags.
+    #[error("`{version}` cannot be written at `{place}`: the `prefix` of that place is `{prefix}`")]
     Prefix {
         /// The version of the tags.
         version: String,
@@ -113,7 +97,7 @@ pub enum VersionError {
         /// The prefix.
         prefix: String,
     },
-    /// A package of the workspace requires another version of the raised one.
+    /// A requirement of another package of the workspace excludes the new version.
     #[error("the requirement `{requirement}` at `{place}` does not allow {version}")]
     Requirement {
         /// The file and the line.
@@ -123,13 +107,13 @@ pub enum VersionError {
         /// The new version.
         version: String,
     },
-    /// Places say different versions.
-    #[error("the places of the version disagree:{}", list(.0))]
+    /// The places have different versions.
+    #[error("the version differs between its places:{}", list(.0))]
     Disagree(Vec<(String, String)>),
 }
 
 impl VersionError {
-    /// The line of its file that it is about, from 1.
+    /// The line of the error in its file, from 1.
     #[must_use]
     pub fn line(&self) -> usize {
         match self {
@@ -190,7 +174,7 @@ impl Explain for VersionError {
         let hint = match self {
             Self::Read(error) if !error.is_missing() => return error.hint(),
             Self::Read(_) => {
-                "`file` in `[version]` is relative to the matrix file; `--version-tag` does without it"
+                "`file` in `[version]` is relative to the matrix file; pass `--version-tag` to ignore it"
             }
             Self::Missing { hint, .. } => return hint.clone(),
             Self::Constant { places, .. } if places.is_empty() => return None,
@@ -200,12 +184,12 @@ impl Explain for VersionError {
                      such as `pattern = '^{name} = \"(?P<version>[^\"]*)\"'`"
                 ));
             }
-            Self::Ambiguous { .. } => "leave one of them, so that it is clear which one counts",
+            Self::Ambiguous { .. } => "remove all but one of them",
             Self::Requirement { .. } => {
-                "require the present version there, such as `version = \"1.2.3\"`: basegen then raises the requirement too"
+                "require the present version, such as `version = \"1.2.3\"`; basegen then edits the requirement too"
             }
             Self::Changed(_) => "run the command again",
-            Self::Disagree(_) => "`basegen bump VERSION` gives all of them one version",
+            Self::Disagree(_) => "run `basegen bump VERSION` to set all of them",
             Self::Write { .. }
             | Self::OneFile { .. }
             | Self::Syntax { .. }

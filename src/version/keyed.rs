@@ -1,4 +1,4 @@
-//! Texts at keys of TOML and JSON files, and where exactly they stand.
+//! Finds texts at keys of TOML and JSON files, with their exact positions.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,29 +8,28 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use toml::de::{DeTable, DeValue};
 
-/// A text in a file.
+/// A text in a file, and its position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Text {
-    /// What it says.
     pub(super) value: String,
-    /// Where it stands, without its quotes.
+    /// Its bytes in the file, without the quotes.
     pub(super) range: Range<usize>,
 }
 
-/// Why there is no such text.
+/// Why a key has no text.
 #[derive(Debug)]
 pub(super) enum Missing {
     /// There is no such key.
     Key,
-    /// It is not a text.
+    /// The value is not a text.
     Text,
-    /// The key is there more than once, at these offsets.
+    /// The key occurs several times, at these offsets.
     Twice(Vec<usize>),
-    /// The file is not what its ending says.
+    /// The syntax of the file is invalid.
     Syntax(Syntax),
 }
 
-/// Where a reader stopped, and what it says.
+/// A syntax error and its line.
 #[derive(Debug)]
 pub(super) struct Syntax {
     /// The line, from 1.
@@ -39,18 +38,20 @@ pub(super) struct Syntax {
 }
 
 impl Syntax {
-    /// Of a TOML file of this `text`.
-    pub(super) fn of_toml(error: toml::de::Error, text: &str) -> Self {
+    pub(super) fn from_toml(error: toml::de::Error, text: &str) -> Self {
         let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
         Self { line: before.matches('\n').count() + 1, source: error.into() }
     }
 
-    fn of_json(error: serde_json::Error) -> Self {
-        Self { line: error.line().max(1), source: error.into() }
+    fn from_json(error: &serde_json::Error) -> Self {
+        let (line, column) = (error.line().max(1), error.column().max(1));
+        let reason = if error.is_eof() { "unexpected end of file" } else { "syntax error" };
+        let source = format!("invalid JSON at line {line}, column {column}: {reason}");
+        Self { line, source: source.into() }
     }
 }
 
-/// The parts of a dotted key, in which quotes keep dots: `tool."a.b".version`.
+/// Splits a dotted key. Quoted parts can contain dots: `tool."a.b".version`.
 pub(super) fn key_parts(key: &str) -> Vec<String> {
     let (mut parts, mut quote) = (vec![String::new()], None);
     for character in key.chars() {
@@ -68,11 +69,11 @@ pub(super) fn key_parts(key: &str) -> Vec<String> {
     parts
 }
 
-/// The text at `key` of a TOML file.
+/// Finds the text at `key` of a TOML file.
 pub(super) fn in_toml(text: &str, key: &[&str]) -> Result<Text, Missing> {
     let (shift, text) = without_mark(text);
     let table = DeTable::parse(text);
-    let table = table.map_err(|error| Missing::Syntax(Syntax::of_toml(error, text)))?;
+    let table = table.map_err(|error| Missing::Syntax(Syntax::from_toml(error, text)))?;
     let (first, rest) = key.split_first().ok_or(Missing::Key)?;
     let found = table.get_ref().get(*first).ok_or(Missing::Key)?;
     let found = rest.iter().try_fold(found, |value, part| value.get_ref().get(*part));
@@ -81,7 +82,7 @@ pub(super) fn in_toml(text: &str, key: &[&str]) -> Result<Text, Missing> {
     Ok(shifted(toml_text(text, found.span(), value), shift))
 }
 
-/// The tables of the array at `key` of a TOML file, each by the texts that `names` tell.
+/// Returns the tables of the array at `key` of a TOML file.
 pub(super) fn toml_rows<'a>(
     parsed: &'a DeTable<'_>,
     key: &str,
@@ -90,20 +91,18 @@ pub(super) fn toml_rows<'a>(
     rows.into_iter().flat_map(|rows| rows.iter()).filter_map(|row| row.get_ref().as_table())
 }
 
-/// A text of TOML without its quotes.
+/// Returns a text of TOML without its quotes.
 pub(super) fn toml_text(text: &str, span: Range<usize>, value: &str) -> Text {
     let quoted = &text[span.clone()];
-    let quotes = match ["\"\"\"", "'''"].iter().any(|quotes| quoted.starts_with(quotes)) {
-        true => 3,
-        false => 1,
-    };
+    let is_multiline = ["\"\"\"", "'''"].iter().any(|quotes| quoted.starts_with(quotes));
+    let quotes = if is_multiline { 3 } else { 1 };
     Text { value: value.to_owned(), range: span.start + quotes..span.end - quotes }
 }
 
-/// The text at `key` of a JSON file.
+/// Finds the text at `key` of a JSON file.
 pub(super) fn in_json(text: &str, key: &[&str]) -> Result<Text, Missing> {
     let (shift, text) = without_mark(text);
-    let syntax = |error| Missing::Syntax(Syntax::of_json(error));
+    let syntax = |error| Missing::Syntax(Syntax::from_json(&error));
     let offset = |raw: &RawValue| raw.get().as_ptr() as usize - text.as_ptr() as usize;
     let mut value: &RawValue = serde_json::from_str(text).map_err(syntax)?;
     for part in key {
@@ -127,7 +126,7 @@ pub(super) fn in_json(text: &str, key: &[&str]) -> Result<Text, Missing> {
     Ok(shifted(Text { value: read, range }, shift))
 }
 
-/// A text without the byte order mark before it, and how long that is.
+/// Removes a byte order mark. Returns its length and the rest.
 pub(super) fn without_mark(text: &str) -> (usize, &str) {
     let without = text.strip_prefix('\u{feff}').unwrap_or(text);
     (text.len() - without.len(), without)
@@ -137,7 +136,7 @@ fn shifted(text: Text, shift: usize) -> Text {
     Text { range: text.range.start + shift..text.range.end + shift, ..text }
 }
 
-/// The entries of a JSON object, those of one name too.
+/// The entries of a JSON object, including duplicate keys.
 struct Entries<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'de> Deserialize<'de> for Entries<'de> {
@@ -194,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_found_where_they_stand() {
+    fn texts_are_found_at_their_positions() {
         let text = "\u{feff}# version = '0'\r\n[project]\r\nversion = '''1.2'''  # here\r\n[tool]\r\n\"a.b\" = { version = \"3\" }\r\n";
         assert_eq!(toml(text, "project.version"), "3:1.2");
         assert_eq!(toml(text, "tool.\"a.b\".version"), "5:3");

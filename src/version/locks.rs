@@ -1,5 +1,5 @@
-//! Lock files that repeat the version of the project they belong to: Cargo's, uv's and npm's. With
-//! the old one in them, `cargo build --locked` and its like fail.
+//! Edits the lock files of Cargo, uv and npm, which repeat the version of their project. With the old version in them,
+//! `cargo build --locked` and similar commands fail.
 
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr as _;
@@ -10,19 +10,19 @@ use toml::de::{DeTable, DeValue};
 use super::edit::Replacement;
 use super::keyed::{Missing, Syntax, in_json, key_parts, toml_rows, toml_text, without_mark};
 use super::number::{Grammar, Number};
-use super::place::Said;
+use super::place::VersionOccurrence;
 use super::{VersionError, workspace};
 use crate::files::{Checkout, MAX_PROJECT_FILE};
 use crate::matrix::VersionPlace;
 
-/// A file beside the one that is edited, its text, and what is to be replaced in it.
+/// Another file that the edit affects, its text, and the replacements in it.
 pub(super) type Companion = (PathBuf, String, Vec<Replacement>);
 
 const CARGO: &str = "Cargo.lock";
 const UV: &str = "uv.lock";
 const NPM: [&str; 2] = ["package-lock.json", "npm-shrinkwrap.json"];
 
-/// The lock files that may repeat the version in a file called `name`, beside it or above it.
+/// Returns the names of the lock files that can repeat the version of a manifest called `name`.
 #[must_use]
 pub fn lock_files(name: &str) -> &'static [&'static str] {
     match name {
@@ -34,20 +34,20 @@ pub fn lock_files(name: &str) -> &'static [&'static str] {
 }
 
 /// Returns the changes to lock files, and to the requirements of other packages, that are necessary
-/// when `place` changes from `said` to `new`. `text` is the content of its file.
+/// when `place` changes from `occurrence` to `new`. `text` is the content of its file.
 pub(super) fn companions(
     place: &VersionPlace,
     text: &str,
-    said: &Said,
+    occurrence: &VersionOccurrence,
     new: &str,
     checkout: &Checkout,
 ) -> Result<Vec<Companion>, VersionError> {
     let Some(key) = &place.key else { return Ok(Vec::new()) };
     let key = key_parts(key.get_ref());
     let key: Vec<&str> = key.iter().map(String::as_str).collect();
-    let name = said.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let change = Change { said, new, checkout };
-    let mut companions = workspace::requirements(place, checkout, &said.text, new)?;
+    let name = occurrence.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let change = Change { occurrence, new, checkout };
+    let mut companions = workspace::requirements(place, checkout, &occurrence.text, new)?;
     companions.extend(match (name, key.as_slice()) {
         ("Cargo.toml", ["package", "version"]) => {
             let own = toml_name(text, &["package", "name"]);
@@ -55,7 +55,7 @@ pub(super) fn companions(
         }
         ("Cargo.toml", ["workspace", "package", "version"]) => {
             let manifests = workspace::manifests(checkout, change.home());
-            change.cargo(&workspace::heirs(&manifests))?
+            change.cargo(&workspace::inheriting_packages(&manifests))?
         }
         ("pyproject.toml", ["project", "version"]) => {
             let own = toml_name(text, &["project", "name"]);
@@ -68,18 +68,18 @@ pub(super) fn companions(
 }
 
 struct Change<'a> {
-    said: &'a Said,
+    occurrence: &'a VersionOccurrence,
     new: &'a str,
     checkout: &'a Checkout,
 }
 
 impl Change<'_> {
-    /// The folder of the edited file, relative to the matrix'.
+    /// The folder of the edited file, relative to the matrix file.
     fn home(&self) -> &Path {
-        self.said.path.parent().unwrap_or(Path::new(""))
+        self.occurrence.path.parent().unwrap_or(Path::new(""))
     }
 
-    /// The nearest file of this name: beside the edited one, or above it, up to the matrix' folder.
+    /// Reads the nearest file of this name beside or above the edited file, up to the folder of the matrix file.
     fn nearest(&self, name: &str) -> Result<Option<(PathBuf, String)>, VersionError> {
         let mut folder = self.home().to_owned();
         loop {
@@ -96,25 +96,24 @@ impl Change<'_> {
         }
     }
 
-    /// The entries of the packages called `names` in `Cargo.lock`: those without a source are the
-    /// workspace's own.
+    /// Edits the packages called `names` in `Cargo.lock`. Packages without a source belong to the workspace.
     fn cargo(&self, names: &[String]) -> Result<Vec<Companion>, VersionError> {
         let Some((path, text)) = self.nearest(CARGO)? else { return Ok(Vec::new()) };
         let is_own = |name: &str| names.iter().any(|own| own == name);
         let replacements = self.rows(&path, &text, |row, text| {
             let mut found = Vec::new();
             if row.get("source").is_none() && row_text(row, "name").is_some_and(is_own) {
-                found.extend(self.version_of(row, text, |locked| locked == self.said.text));
+                found.extend(self.version_of(row, text, |locked| locked == self.occurrence.text));
             }
-            // An entry says which version it needs where there are several of one name.
+            // Dependencies have a version if several packages have the same name.
             let needs = row.get("dependencies").and_then(|needs| needs.get_ref().as_array());
             for need in needs.into_iter().flat_map(|needs| needs.iter()) {
-                let said = need.get_ref().as_str().unwrap_or_default();
-                if let Some((name, version)) = said.split_once(' ')
+                let occurrence = need.get_ref().as_str().unwrap_or_default();
+                if let Some((name, version)) = occurrence.split_once(' ')
                     && is_own(name)
-                    && version == self.said.text
+                    && version == self.occurrence.text
                 {
-                    let range = toml_text(text, need.span(), said).range;
+                    let range = toml_text(text, need.span(), occurrence).range;
                     found.push((range, format!("{name} {}", self.new)));
                 }
             }
@@ -123,11 +122,11 @@ impl Change<'_> {
         Ok(vec![(path, text, replacements)])
     }
 
-    /// The entry of the project called `name` in `uv.lock`: the one whose source is its folder.
+    /// Edits the project called `name` in `uv.lock`. Its source is its folder.
     fn uv(&self, name: &str) -> Result<Vec<Companion>, VersionError> {
         let Some((path, text)) = self.nearest(UV)? else { return Ok(Vec::new()) };
         let name = normalized(name);
-        // uv writes versions in one way, whatever the project's own is.
+        // uv normalizes versions.
         let new = Pep440::from_str(self.new).map_or(self.new.to_owned(), |new| new.to_string());
         let change = Change { new: &new, ..*self };
         let home = self.below(&path);
@@ -141,14 +140,14 @@ impl Change<'_> {
             let is_own = is_here && row_text(row, "name") == Some(&name);
             let is_old = |locked: &str| {
                 Number::parse(locked, Some(Grammar::Pep440))
-                    .is_ok_and(|locked| locked == self.said.number)
+                    .is_ok_and(|locked| locked == self.occurrence.number)
             };
             is_own.then(|| change.version_of(row, text, is_old)).flatten().into_iter().collect()
         })?;
         Ok(vec![(path, text, replacements)])
     }
 
-    /// The two entries of the package in npm's lock file, or the one of a workspace's package.
+    /// Edits the two entries of a package in npm's lock files, or the one entry of a workspace package.
     fn npm(&self) -> Result<Vec<Companion>, VersionError> {
         let mut companions = Vec::new();
         for name in NPM {
@@ -161,7 +160,7 @@ impl Change<'_> {
             let mut replacements = Vec::new();
             for key in keys {
                 match in_json(&text, &key) {
-                    Ok(found) if found.value == self.said.text => {
+                    Ok(found) if found.value == self.occurrence.text => {
                         replacements.push((found.range, self.new.to_owned()));
                     }
                     Ok(_) | Err(Missing::Key | Missing::Text | Missing::Twice(_)) => {}
@@ -183,7 +182,7 @@ impl Change<'_> {
         below.to_string_lossy().into_owned()
     }
 
-    /// What `find` finds in each `[[package]]` of a lock file.
+    /// Returns the replacements that `find` returns for each `[[package]]` of a lock file.
     fn rows(
         &self,
         path: &Path,
@@ -192,14 +191,14 @@ impl Change<'_> {
     ) -> Result<Vec<Replacement>, VersionError> {
         let (shift, text) = without_mark(text);
         let parsed = DeTable::parse(text).map_err(|error| {
-            let Syntax { line, source } = Syntax::of_toml(error, text);
+            let Syntax { line, source } = Syntax::from_toml(error, text);
             VersionError::Syntax { path: self.checkout.folder().join(path), line, source }
         })?;
         let found = toml_rows(parsed.get_ref(), "package").flat_map(|row| find(row, text));
         Ok(found.map(|(range, new)| (range.start + shift..range.end + shift, new)).collect())
     }
 
-    /// The version of a row, if it `is_old`.
+    /// Returns the replacement of the version of a row, if it `is_old`.
     fn version_of(
         &self,
         row: &DeTable<'_>,
@@ -217,7 +216,7 @@ pub(super) fn row_text<'a>(row: &'a DeTable<'_>, key: &str) -> Option<&'a str> {
     row.get(key)?.get_ref().as_str()
 }
 
-/// A project's name as [PEP 503](https://peps.python.org/pep-0503/#normalized-names) compares it.
+/// Normalizes the name of a project as [PEP 503](https://peps.python.org/pep-0503/#normalized-names) does.
 fn normalized(name: &str) -> String {
     let words = name.split(['-', '_', '.']).filter(|word| !word.is_empty());
     words.map(str::to_ascii_lowercase).collect::<Vec<_>>().join("-")

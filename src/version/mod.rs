@@ -1,9 +1,9 @@
-//! The version constant that tags follow, read from where it lives.
+//! Reads, compares and edits the version that image tags follow.
 //!
-//! A version lives at a key of a TOML or JSON file, in one assignment of a Python, Rust or
-//! text file, where a regular expression says, or alone in a file of its own. It is read, never
-//! guessed: no match and more than one are errors. Other places may say the same version in their
-//! own way of writing; [`edits`] changes all of them, or none.
+//! A [`VersionPlace`](crate::matrix::VersionPlace) is a key of a TOML or JSON file, a constant in source code, the match of a
+//! regular expression, or a whole file. [`locate`] finds its only occurrence; no occurrence and several ones are errors. [`bump`]
+//! and [`target`] return the next version. [`edits`] returns the changes of all places and of lock files, each in its own
+//! grammar (SemVer or PEP 440), and [`write()`] writes all of them or none.
 
 mod bump;
 mod code;
@@ -21,7 +21,7 @@ pub use edit::{FileEdit, agreed, diff, edits};
 pub use error::VersionError;
 pub use locks::lock_files;
 pub use number::{Grammar, Number, Style};
-pub use place::{Said, identity, named, say};
+pub use place::{VersionOccurrence, display_path, file_identity, locate};
 pub use workspace::cargo_manifests;
 pub use write::write;
 
@@ -44,7 +44,7 @@ use number::{is_number, split_prefix};
 #[derive(Clone)]
 pub struct Version {
     text: String,
-    /// How many bytes of it are the prefix.
+    /// The length of the prefix in bytes.
     prefix: usize,
 }
 
@@ -54,65 +54,54 @@ pub enum InvalidVersion {
     /// It is neither SemVer nor PEP 440.
     #[error("`{0}` is not a version: expected one such as `v0.13.0` or `1.4.0rc1`")]
     Grammar(String),
-    /// It holds what no tag can hold.
-    #[error("`{0}` cannot be part of a tag: a tag has no `+`")]
+    /// It has build metadata or a local version, which a tag cannot contain.
+    #[error("`{0}` cannot be part of a tag: a tag cannot contain `+`")]
     Local(String),
-    /// It has an epoch, which no tag can hold.
-    #[error("`{0}` cannot be part of a tag: a tag has no `!`, and so no epoch")]
+    /// It has an epoch, which a tag cannot contain.
+    #[error("`{0}` cannot be part of a tag: a tag cannot contain the `!` of an epoch")]
     Epoch(String),
-    /// The other way of writing versions has no words for it.
-    #[error("`{version}` cannot be written as {grammar} asks: {reason}")]
-    Counterpart {
-        /// The version.
-        version: String,
-        /// The way of writing.
-        grammar: Grammar,
-        /// What is in the way.
-        reason: &'static str,
-    },
+    /// The other grammar cannot express it.
+    #[error("`{version}` has no equivalent in {grammar}: {reason}")]
+    Counterpart { version: String, grammar: Grammar, reason: &'static str },
 }
 
-/// Reads the version at the first place of `table`, whose file is relative to the folder of
-/// `checkout`.
+/// Reads the version at the first place of `table`. Paths are relative to the folder of `checkout`.
 pub fn read(table: &VersionTable, checkout: &Checkout) -> Result<Version, VersionError> {
-    Ok(say(&table.first(), checkout)?.version)
+    Ok(locate(&table.first(), checkout)?.version)
 }
 
 impl Version {
-    /// The version as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// What stands before the number: `v`, or nothing.
+    /// The text before the number, such as `v`.
     pub(crate) fn prefix(&self) -> &str {
         &self.text[..self.prefix]
     }
 
-    /// The version without its prefix, as it is written.
+    /// The version without its prefix.
     pub(crate) fn written(&self) -> &str {
         &self.text[self.prefix..]
     }
 
-    /// The version as a number that can be compared; an error for a custom version.
+    /// Parses the version for comparison. Fails for custom versions.
     pub fn number(&self) -> Result<Number, InvalidVersion> {
         Number::parse(self.written(), None)
     }
 
-    /// Whether `other`, which is written as this one is, is higher; `false` where one of them is no
-    /// number.
+    /// Returns true if `other` is higher. Custom versions cannot be compared.
     #[must_use]
     pub fn is_below(&self, other: &str) -> bool {
         let behind = other.strip_prefix(self.prefix());
         let behind = behind.and_then(|number| Number::parse(number, None).ok());
-        // The prefix may have been another then.
+        // `other` may have a different prefix.
         let other = behind.or_else(|| other.parse::<Self>().ok()?.number().ok());
         self.number().is_ok_and(|own| other.is_some_and(|other| own < other))
     }
 
-    /// `number` behind a `prefix` that is known: what of a text is its prefix can be guessed, but
-    /// not of `base2-5`.
+    /// Creates a version from a prefix and a number. In a text such as `base2-5`, the end of the prefix is ambiguous.
     pub(crate) fn with_prefix(prefix: &str, number: &str) -> Result<Self, InvalidVersion> {
         let text = format!("{prefix}{number}");
         let refuse = match number {
@@ -125,8 +114,7 @@ impl Version {
         Err(refuse(text))
     }
 
-    /// Any word that a tag can hold. `--version-tag` takes these, since test builds are
-    /// called `my-test` as often as `v0.2.2-test`.
+    /// Creates a version from any valid part of a tag, such as `my-test`, for `--version-tag`.
     pub fn custom(text: &str) -> Result<Self, InvalidVersion> {
         match text.parse::<crate::image::Tag>() {
             Ok(_) => Ok(Self { text: text.to_owned(), prefix: split_prefix(text).0.len() }),
@@ -144,7 +132,7 @@ impl FromStr for Version {
     }
 }
 
-/// The same text is the same version, whatever of it is the prefix.
+/// Versions with the same text are equal, even if their prefixes differ.
 impl PartialEq for Version {
     fn eq(&self, other: &Self) -> bool {
         self.text == other.text

@@ -1,4 +1,4 @@
-//! Versions as numbers: compared, and written as [SemVer] or as [PEP 440] asks for it.
+//! Compares versions, and writes them in the grammar of [SemVer] or [PEP 440].
 //!
 //! [SemVer]: https://semver.org
 //! [PEP 440]: https://peps.python.org/pep-0440
@@ -12,18 +12,18 @@ use semver::Version as SemVer;
 
 use super::InvalidVersion;
 
-/// The two ways of writing a version.
+/// The grammar of a version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Grammar {
-    /// `1.2.3-rc.1`, as Cargo and npm write it.
+    /// `1.2.3-rc.1`, for Cargo and npm.
     SemVer,
-    /// `1.2.3rc1`, as Python writes it.
+    /// `1.2.3rc1`, for Python.
     Pep440,
 }
 
 impl Grammar {
-    /// Whether `text`, a version without its prefix, is written as this grammar asks. PEP 440 reads
-    /// what has a dash after its numbers too, but that is SemVer's way.
+    /// Returns true if `text`, a version without its prefix, is in this grammar. PEP 440 can parse a dash after the numbers, but
+    /// that is the style of SemVer.
     #[must_use]
     pub fn is_written(self, text: &str) -> bool {
         let semver = SemVer::parse(text).ok();
@@ -46,29 +46,27 @@ impl fmt::Display for Grammar {
     }
 }
 
-/// How one place writes versions.
+/// The style of the versions at one place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Style {
-    /// Which of the two.
     pub grammar: Grammar,
-    /// Whether there is no dot between `rc` and its number, in SemVer too: `1.2.3-rc1`.
+    /// Whether SemVer has no dot between `rc` and its number: `1.2.3-rc1`.
     pub joined: bool,
-    /// The fewest numbers that a release has in PEP 440, where that is less than three: `2026.11`.
+    /// The minimum count of numbers in PEP 440, if less than three: `2026.11`.
     pub parts: Option<usize>,
-    /// With how many digits PEP 440's numbers are written; the texts of SemVer have no zeros in
-    /// front of them.
+    /// The digits of the numbers in PEP 440. SemVer has no leading zeros.
     pub padding: Padding,
 }
 
 impl Style {
-    /// The usual style of a grammar.
+    /// Returns the default style of a grammar.
     #[must_use]
     pub fn usual(grammar: Grammar) -> Self {
         Self { grammar, joined: false, parts: None, padding: Padding::default() }
     }
 
-    /// The style of `text`, a version without its prefix, but for its padding, where it shows one:
-    /// `1.2.3` is written alike in both.
+    /// Detects the style of `text`, a version without its prefix, except its padding. Returns `None` if it is the same in both
+    /// grammars, as `1.2.3`.
     #[must_use]
     pub fn of(text: &str) -> Option<Self> {
         let Ok(version) = SemVer::parse(text) else {
@@ -83,13 +81,12 @@ impl Style {
     }
 }
 
-/// With how many digits the first numbers of a release are written at least: calendars have
-/// `2026.01`. Zero stands where a text does not show it, as `10` does not.
+/// The minimum digits of the first numbers of a release: calendar versions have `2026.01`. Zero means unknown, as for `10`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Padding([u8; 4]);
 
 impl Padding {
-    /// What `text`, a version without its prefix, shows.
+    /// Detects the padding of `text`, a version without its prefix.
     #[must_use]
     pub fn of(text: &str) -> Self {
         let mut widths = [0; 4];
@@ -101,7 +98,7 @@ impl Padding {
         Self(widths)
     }
 
-    /// This, and `other` where it shows nothing.
+    /// Replaces unknown digits by those of `other`.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         let mut widths = self.0;
@@ -111,13 +108,13 @@ impl Padding {
         Self(widths)
     }
 
-    /// Whether one text may show both.
+    /// Returns true if a text can have both.
     #[must_use]
     pub fn agrees_with(self, other: Self) -> bool {
         self.or(other) == other.or(self)
     }
 
-    /// Whether the numbers of `text`, a version without its prefix, are written so.
+    /// Returns true if `text`, a version without its prefix, has this padding.
     #[must_use]
     pub fn admits(self, text: &str) -> bool {
         self.0.iter().zip(release_digits(text)).all(|(width, digits)| {
@@ -128,7 +125,7 @@ impl Padding {
         })
     }
 
-    /// `version` as text, its release written so.
+    /// Writes `version` with this padding.
     fn write(self, version: &Pep440) -> String {
         let text = version.to_string();
         let start = text.find('!').map_or(0, |epoch| epoch + 1);
@@ -141,7 +138,7 @@ impl Padding {
     }
 }
 
-/// The digits of each number of a release; the last of them may be none.
+/// Returns the digits of each number of a release. The last item can be empty.
 fn release_digits(text: &str) -> impl Iterator<Item = &str> {
     let text = text.split_once('!').map_or(text, |(_, text)| text);
     let is_release = |c: char| c.is_ascii_digit() || c == '.';
@@ -149,20 +146,19 @@ fn release_digits(text: &str) -> impl Iterator<Item = &str> {
     text[..end].split('.')
 }
 
-/// A version without its prefix, whichever way it is written: `1.2.3rc1` is `1.2.3-rc.1`.
+/// A version without its prefix, independent of its grammar: `1.2.3rc1` equals `1.2.3-rc.1`.
 #[derive(Debug, Clone)]
 pub struct Number(Kind);
 
 #[derive(Debug, Clone)]
 enum Kind {
     Pep440(Pep440),
-    /// What PEP 440 has no counterpart for: `1.2.3-nightly.4`.
+    /// A version without an equivalent in PEP 440: `1.2.3-nightly.4`.
     SemVer(SemVer),
 }
 
 impl Number {
-    /// Reads `text`, which has no prefix. What the two grammars understand differently, such as
-    /// `1.2.3-1`, is read by `grammar`, and as SemVer where there is none.
+    /// Parses `text` without a prefix. An ambiguous version such as `1.2.3-1` is parsed in `grammar`, by default SemVer.
     pub fn parse(text: &str, grammar: Option<Grammar>) -> Result<Self, InvalidVersion> {
         if text.contains('+') {
             return Err(InvalidVersion::Local(text.to_owned()));
@@ -187,7 +183,7 @@ impl Number {
         Self(counterpart(&version).map_or(Kind::SemVer(version), Kind::Pep440))
     }
 
-    /// The version as PEP 440 has it, or as SemVer where PEP 440 has it not.
+    /// Returns the version in PEP 440, or in SemVer if PEP 440 cannot express it.
     pub(super) fn inner(&self) -> Result<&Pep440, &SemVer> {
         match &self.0 {
             Kind::Pep440(version) => Ok(version),
@@ -195,7 +191,7 @@ impl Number {
         }
     }
 
-    /// Writes the version in a style; an error where the style cannot say it.
+    /// Writes the version in a style. Fails if the grammar cannot express it.
     pub fn write(&self, style: Style) -> Result<String, InvalidVersion> {
         let refuse = |version: String, reason| InvalidVersion::Counterpart {
             version,
@@ -212,7 +208,7 @@ impl Number {
                 Ok(style.padding.write(&version.clone().with_release(release)))
             }
             (Grammar::Pep440, Kind::SemVer(version)) => {
-                let reason = "its pre-releases are `a`, `b`, `rc` and `dev`, with a number";
+                let reason = "pre-releases are `a`, `b`, `rc` and `dev`, with a number";
                 Err(refuse(version.to_string(), reason))
             }
             (Grammar::SemVer, Kind::SemVer(version)) => Ok(version.to_string()),
@@ -228,7 +224,7 @@ impl Number {
         SemVer::parse(&text).ok()
     }
 
-    /// The numbers before any pre-release.
+    /// Returns the numbers without the pre-release.
     fn release(&self) -> Pep440 {
         match &self.0 {
             Kind::Pep440(version) => version.only_release(),
@@ -252,7 +248,7 @@ impl PartialOrd for Number {
 }
 
 impl Ord for Number {
-    /// As PEP 440 orders what both grammars can say, and as SemVer orders the rest.
+    /// Orders by the rules of PEP 440 if both versions have an equivalent there, otherwise by those of SemVer.
     fn cmp(&self, other: &Self) -> Ordering {
         match (&self.0, &other.0) {
             (Kind::Pep440(left), Kind::Pep440(right)) => left.cmp(right),
@@ -260,7 +256,7 @@ impl Ord for Number {
             _ => self.release().cmp(&other.release()).then_with(|| {
                 match (self.to_semver(), other.to_semver()) {
                     (Some(left), Some(right)) => left.cmp_precedence(&right),
-                    // What SemVer cannot say is a post-release, or a step before one.
+                    // Only post-releases and their pre-releases have no equivalent in SemVer.
                     (Some(_), None) => Ordering::Less,
                     (None, _) => Ordering::Greater,
                 }
@@ -278,21 +274,21 @@ impl fmt::Display for Number {
     }
 }
 
-/// Whether `text` is a version without a prefix, be it one that a tag can hold or not.
+/// Returns true if `text` is a version without a prefix, whether or not a tag can contain it.
 pub(super) fn is_number(text: &str) -> bool {
-    // PEP 440 takes a `v` for a part of a version.
+    // PEP 440 allows a leading `v`.
     text.starts_with(|first: char| first.is_ascii_digit())
         && (SemVer::parse(text).is_ok() || Pep440::from_str(text).is_ok())
 }
 
-/// What looks like the prefix of a version, such as `v` or `release-`, and what follows it.
+/// Splits a text into what looks like a prefix, such as `v` or `release-`, and the rest.
 pub(super) fn split_prefix(text: &str) -> (&str, &str) {
     let number =
         text.trim_start_matches(|letter: char| letter.is_ascii_alphabetic() || letter == '-');
     text.split_at(text.len() - number.len())
 }
 
-/// The same version in the words of PEP 440, if it has words for it that lead back to this one.
+/// Converts a version to PEP 440 if converting it back results in the same version.
 fn counterpart(version: &SemVer) -> Option<Pep440> {
     let release = Pep440::new([version.major, version.minor, version.patch]);
     if version.pre.is_empty() {
@@ -301,7 +297,7 @@ fn counterpart(version: &SemVer) -> Option<Pep440> {
     let text = version.pre.as_str();
     let word = text.trim_end_matches(|last: char| last.is_ascii_digit());
     let digits = &text[word.len()..];
-    // `rc` and `rc01` would not come back as they went.
+    // `rc` and `rc01` would be different when converted back.
     let number: u64 = digits.parse().ok().filter(|number: &u64| number.to_string() == digits)?;
     let kind = match word.strip_suffix('.').unwrap_or(word) {
         "alpha" => PrereleaseKind::Alpha,
@@ -313,23 +309,23 @@ fn counterpart(version: &SemVer) -> Option<Pep440> {
     Some(release.with_pre(Some(Prerelease { kind, number })))
 }
 
-/// The same version in the words of SemVer, or why it has none for it.
+/// Converts a version to the text of SemVer, or returns the reason why that is not possible.
 fn semver_text(version: &Pep440, joined: bool) -> Result<String, &'static str> {
     if version.epoch() > 0 {
-        return Err("it has no epochs");
+        return Err("SemVer has no epochs");
     }
     if version.is_post() {
-        return Err("it has no post-releases");
+        return Err("SemVer has no post-releases");
     }
     let [major, minor, patch] = match *version.release() {
         [major] => [major, 0, 0],
         [major, minor] => [major, minor, 0],
         [major, minor, patch] => [major, minor, patch],
-        _ => return Err("it has three numbers"),
+        _ => return Err("SemVer has three numbers"),
     };
     let (word, number) = match (version.pre(), version.dev()) {
         (None, None) => return Ok(format!("{major}.{minor}.{patch}")),
-        (Some(_), Some(_)) => return Err("it has no development releases of pre-releases"),
+        (Some(_), Some(_)) => return Err("SemVer has no development releases of pre-releases"),
         (None, Some(number)) => ("dev", number),
         (Some(Prerelease { kind, number }), None) => (semver_word(kind), number),
     };
@@ -359,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn each_is_the_others_counterpart() {
+    fn both_grammars_convert_to_each_other() {
         let pairs = [
             ("1.2.3", "1.2.3"),
             ("1.2.3rc1", "1.2.3-rc.1"),
@@ -372,7 +368,7 @@ mod tests {
             assert_eq!(both(semver), (pep440.to_owned(), semver.to_owned()));
         }
         assert_eq!(both("1.2.3-rc1").0, "1.2.3rc1");
-        // What would come back as another text stays what it is.
+        // Versions that would change when converted back are not converted.
         for text in ["1.2.3-rc", "1.2.3-rc01", "1.2.3-RC.1", "1.2.3-pre.2", "1.2.3-a7", "1.2.3-c.3"]
         {
             assert_eq!(both(text).1, text);

@@ -1,4 +1,4 @@
-//! Where a version stands in a file: exactly once, or nowhere.
+//! Finds the only occurrence of a version in a file.
 
 use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
@@ -12,36 +12,35 @@ use super::{BumpError, Version, VersionError};
 use crate::files::{Checkout, MAX_PROJECT_FILE, read_text};
 use crate::matrix::{VERSION_GROUP, VersionPlace, version_pattern};
 
-/// What one place says.
+/// The version at one place.
 #[derive(Debug, Clone)]
-pub struct Said {
+pub struct VersionOccurrence {
     /// The file, relative to the matrix' folder.
     pub path: PathBuf,
     /// The line, from 1.
     pub line: usize,
-    /// What stands there.
+    /// The text of the file at this place.
     pub text: String,
-    /// The version that this is: as tags write it, where the place has a `prefix`.
+    /// The version, with the `prefix` of the place.
     pub version: Version,
-    /// The version as a number.
     pub number: Number,
-    /// How many bytes of `text` stand before the number.
+    /// The length of the part of `text` before the number, in bytes.
     pub(super) shift: usize,
-    /// What the place says stands before it in tags.
+    /// The `prefix` of the place: text that only tags have.
     pub(super) prefix: Option<String>,
-    /// How its kind of place writes versions.
+    /// The grammar that this kind of file requires.
     pub(super) grammar: Option<Grammar>,
     pub(super) range: Range<usize>,
 }
 
-impl Said {
+impl VersionOccurrence {
     /// `path:line`.
     #[must_use]
     pub fn place(&self) -> String {
         format!("{}:{}", self.path.display(), self.line)
     }
 
-    /// Whether this says what `first`, the place that is read, says.
+    /// Returns true if this is the same version as at `first`, the place that determines the version.
     #[must_use]
     pub fn agrees_with(&self, first: &Self) -> bool {
         match &self.prefix {
@@ -53,53 +52,50 @@ impl Said {
         }
     }
 
-    /// The same place, as if it had `version`.
+    /// Returns the occurrence as if it had `version`.
     pub fn at(&self, version: &Version) -> Result<Self, BumpError> {
         let number = version.number().map_err(BumpError::Invalid)?;
         Ok(Self { number, version: version.clone(), ..self.clone() })
     }
 
-    /// What stands there before the number.
+    /// The text before the number.
     pub(super) fn before(&self) -> &str {
         &self.text[..self.shift]
     }
 
-    /// The number as it is written there.
+    /// The text of the number.
     pub(super) fn written(&self) -> &str {
         &self.text[self.shift..]
     }
 
-    /// Whether the place has the version letter for letter as tags have it: its prefix is known, and
-    /// no grammar of its file's kind is in the way.
+    /// Returns true if the place has the same text as tags: its prefix is known, and its file requires no grammar.
     pub(super) fn is_verbatim(&self) -> bool {
         self.prefix.is_some() && self.grammar.is_none()
     }
 }
 
-/// `path`, which is relative to `folder`, as people would write it: `a/../b` is `b`. For messages alone:
-/// where `a` is a symbolic link, the two are not one file.
+/// Joins and shortens paths for messages: `a/../b` becomes `b`. If `a` is a symbolic link, they can be different files.
 #[must_use]
-pub fn named(folder: &Path, path: &Path) -> PathBuf {
-    let mut named = PathBuf::new();
+pub fn display_path(folder: &Path, path: &Path) -> PathBuf {
+    let mut shortened = PathBuf::new();
     for part in folder.join(path).components() {
-        match (part, named.components().next_back()) {
+        match (part, shortened.components().next_back()) {
             (Component::CurDir, _) => {}
-            (Component::ParentDir, Some(Component::Normal(_))) => drop(named.pop()),
-            _ => named.push(part),
+            (Component::ParentDir, Some(Component::Normal(_))) => drop(shortened.pop()),
+            _ => shortened.push(part),
         }
     }
-    named
+    shortened
 }
 
-/// What tells a file from others, whatever name leads to it: where it is on disk, or would be.
+/// Returns the canonical path of a file, to compare files with several names.
 #[must_use]
-pub fn identity(folder: &Path, path: &Path) -> PathBuf {
+pub fn file_identity(folder: &Path, path: &Path) -> PathBuf {
     let path = folder.join(path);
-    fs_err::canonicalize(&path).unwrap_or_else(|_| named(Path::new(""), &path))
+    fs_err::canonicalize(&path).unwrap_or_else(|_| display_path(Path::new(""), &path))
 }
 
-/// The grammar that a place's kind asks for: package managers read the key `version` of their
-/// manifests, and nothing else in them.
+/// Returns the grammar that package managers require for the key `version` of their manifests.
 fn grammar_of(place: &VersionPlace, path: &Path) -> Option<Grammar> {
     let key = key_parts(place.key.as_ref()?.get_ref());
     if key.last()? != "version" {
@@ -112,19 +108,22 @@ fn grammar_of(place: &VersionPlace, path: &Path) -> Option<Grammar> {
     }
 }
 
-/// Reads the version at a place. Its file is relative to the folder of `checkout`.
-pub fn say(place: &VersionPlace, checkout: &Checkout) -> Result<Said, VersionError> {
+/// Finds the version at a place. Its file is relative to the folder of `checkout`.
+pub fn locate(
+    place: &VersionPlace,
+    checkout: &Checkout,
+) -> Result<VersionOccurrence, VersionError> {
     let text = checkout.read_text(Path::new(place.file.get_ref()), MAX_PROJECT_FILE)?;
-    said_in(place, checkout.folder(), &text)
+    locate_in(place, checkout.folder(), &text)
 }
 
-/// The same in the text of the file.
-pub(super) fn said_in(
+/// Finds the version at a place in the `text` of its file.
+pub(super) fn locate_in(
     place: &VersionPlace,
     folder: &Path,
     text: &str,
-) -> Result<Said, VersionError> {
-    let path = &named(folder, Path::new(place.file.get_ref()));
+) -> Result<VersionOccurrence, VersionError> {
+    let path = &display_path(folder, Path::new(place.file.get_ref()));
     let found = find(place, path, text)?;
     let line = line(text, found.range.start);
     let invalid =
@@ -138,11 +137,21 @@ pub(super) fn said_in(
     let grammar = grammar_of(place, path);
     let number = Number::parse(number, grammar).map_err(invalid)?;
     let path = PathBuf::from(place.file.get_ref());
-    Ok(Said { path, line, text, version, number, shift, prefix, grammar, range: found.range })
+    Ok(VersionOccurrence {
+        path,
+        line,
+        text,
+        version,
+        number,
+        shift,
+        prefix,
+        grammar,
+        range: found.range,
+    })
 }
 
-/// How many bytes of `text` are a prefix: what it has of that `of_tags`, which may not look like
-/// one, where the place puts `before` in front of it; otherwise what looks like one.
+/// Returns the length of the prefix of `text` in bytes. The prefix of tags, without the part `before` that the place adds,
+/// counts even if it ends with a digit.
 fn shift(text: &str, before: &str, of_tags: &str) -> usize {
     let of_tags = of_tags.strip_prefix(before).unwrap_or_default();
     match text.strip_prefix(of_tags) {
@@ -151,28 +160,28 @@ fn shift(text: &str, before: &str, of_tags: &str) -> usize {
     }
 }
 
-/// The line, from 1, on which the byte at `offset` stands.
+/// Returns the line of the byte at `offset`, from 1.
 pub(super) fn line(text: &str, offset: usize) -> usize {
     text[..offset].matches('\n').count() + 1
 }
 
-/// The version's text and where it stands.
+/// Finds the text of the version.
 fn find(place: &VersionPlace, path: &Path, text: &str) -> Result<Text, VersionError> {
     let value = |way: &Option<crate::matrix::Spanned<String>>| {
         way.as_ref().map(|way| way.get_ref().clone())
     };
     let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
     match (ending, value(&place.key), value(&place.constant), value(&place.pattern)) {
-        (_, None, None, Some(pattern)) => matched(path, &pattern, text),
-        (_, _, _, Some(_)) => Err(rule(path, "a place has one of `key`, `constant` and `pattern`")),
+        (_, None, None, Some(pattern)) => pattern_match(path, &pattern, text),
+        (_, _, _, Some(_)) => Err(rule(path, "set only one of `key`, `constant` and `pattern`")),
         ("toml", Some(key), None, _) => at_key(path, &key, text, in_toml),
         ("json", Some(key), None, _) => at_key(path, &key, text, in_json),
-        ("toml" | "json", ..) => Err(rule(path, "a TOML or JSON file needs `key` or `pattern`")),
+        ("toml" | "json", ..) => Err(rule(path, "a TOML or JSON file requires `key` or `pattern`")),
         (_, Some(_), ..) => {
-            Err(rule(path, "only a TOML or JSON file has a `key`; give `constant` or `pattern`"))
+            Err(rule(path, "only TOML and JSON files have keys; set `constant` or `pattern`"))
         }
-        (_, None, Some(name), _) => assigned(path, &name, ending, text),
-        (_, None, None, _) => alone(path, text),
+        (_, None, Some(name), _) => constant(path, &name, ending, text),
+        (_, None, None, _) => only_line(path, text),
     }
 }
 
@@ -215,13 +224,14 @@ fn at_key(
             VersionError::Syntax { path: path.to_owned(), line, source }
         }
     })?;
-    match text[found.range.clone()] == found.value {
-        true => Ok(found),
-        false => Err(rule(path, "it is written with escapes; write it as it is")),
+    if text[found.range.clone()] == found.value {
+        Ok(found)
+    } else {
+        Err(rule(path, "its text has escape sequences"))
     }
 }
 
-/// Where the version lives if `pyproject.toml` calls it dynamic.
+/// Returns a hint about the place of a dynamic version in `pyproject.toml`.
 fn dynamic(key: &[&str], text: &str) -> Option<String> {
     let table = DeTable::parse(without_mark(text).1).ok()?;
     let dynamic = table.get_ref().get("project")?.get_ref().get("dynamic")?.get_ref().as_array()?;
@@ -230,11 +240,11 @@ fn dynamic(key: &[&str], text: &str) -> Option<String> {
     {
         return None;
     }
-    let named = |key: &[&str]| in_toml(text, key).ok().map(|found| found.value);
-    let file = named(&["tool", "hatch", "version", "path"])
-        .or_else(|| named(&["tool", "setuptools", "dynamic", "version", "file"]))
+    let text_at = |key: &[&str]| in_toml(text, key).ok().map(|found| found.value);
+    let file = text_at(&["tool", "hatch", "version", "path"])
+        .or_else(|| text_at(&["tool", "setuptools", "dynamic", "version", "file"]))
         .map(|file| format!("`{file}`"));
-    let module = named(&["tool", "setuptools", "dynamic", "version", "attr"])
+    let module = text_at(&["tool", "setuptools", "dynamic", "version", "attr"])
         .map(|name| format!("the module of `{name}`"));
     let place =
         file.or(module).unwrap_or_else(|| "the file that the build backend reads".to_owned());
@@ -243,7 +253,7 @@ fn dynamic(key: &[&str], text: &str) -> Option<String> {
     ))
 }
 
-/// Where the version lives if the package of a Cargo workspace inherits it.
+/// Returns a hint about the place of a version that a Cargo package inherits from its workspace.
 fn inherited(key: &[&str], path: &Path, text: &str) -> Option<String> {
     let table = DeTable::parse(without_mark(text).1).ok()?;
     let version = table.get_ref().get("package")?.get_ref().get("version")?;
@@ -263,7 +273,7 @@ fn inherited(key: &[&str], path: &Path, text: &str) -> Option<String> {
     ))
 }
 
-fn assigned(path: &Path, name: &str, ending: &str, text: &str) -> Result<Text, VersionError> {
+fn constant(path: &Path, name: &str, ending: &str, text: &str) -> Result<Text, VersionError> {
     let found = assignments(text, name, ending);
     if let [only] = found.as_slice()
         && let Some(range) = only.value.clone().filter(|_| !only.is_comment)
@@ -279,8 +289,8 @@ fn assigned(path: &Path, name: &str, ending: &str, text: &str) -> Result<Text, V
     Err(VersionError::Constant { path, name, places })
 }
 
-/// The group `version` of the only match of a pattern.
-fn matched(path: &Path, pattern: &str, text: &str) -> Result<Text, VersionError> {
+/// Finds the group `version` of the only match of a pattern.
+fn pattern_match(path: &Path, pattern: &str, text: &str) -> Result<Text, VersionError> {
     let Ok(regex) = version_pattern(pattern) else {
         return Err(rule(path, "its `pattern` is not a regular expression"));
     };
@@ -300,8 +310,8 @@ fn matched(path: &Path, pattern: &str, text: &str) -> Result<Text, VersionError>
     }
 }
 
-/// The only line of a file that holds nothing else.
-fn alone(path: &Path, text: &str) -> Result<Text, VersionError> {
+/// Finds the only line of a file.
+fn only_line(path: &Path, text: &str) -> Result<Text, VersionError> {
     let (shift, text) = without_mark(text);
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     match (lines.next(), lines.next()) {
@@ -310,9 +320,7 @@ fn alone(path: &Path, text: &str) -> Result<Text, VersionError> {
             Ok(Text { value: line.to_owned(), range: start..start + line.len() })
         }
         (None, _) => Err(missing(path, "version: it is empty".to_owned())),
-        (Some(_), Some(_)) => {
-            Err(rule(path, "it holds more than one line; give `constant` or `pattern`"))
-        }
+        (Some(_), Some(_)) => Err(rule(path, "it has several lines; set `constant` or `pattern`")),
     }
 }
 
@@ -321,13 +329,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_are_as_short_as_can_be() {
-        let named = |folder: &str, path: &str| {
-            named(Path::new(folder), Path::new(path)).display().to_string()
+    fn displayed_paths_are_short() {
+        let shown = |folder: &str, path: &str| {
+            display_path(Path::new(folder), Path::new(path)).display().to_string()
         };
-        assert_eq!(named("", "README.md"), "README.md");
-        assert_eq!(named("images", "../pyproject.toml"), "pyproject.toml");
-        assert_eq!(named("./images", "./../../x/./y"), "../x/y");
-        assert_eq!(named("/a/b", "../c"), "/a/c");
+        assert_eq!(shown("", "README.md"), "README.md");
+        assert_eq!(shown("images", "../pyproject.toml"), "pyproject.toml");
+        assert_eq!(shown("./images", "./../../x/./y"), "../x/y");
+        assert_eq!(shown("/a/b", "../c"), "/a/c");
     }
 }

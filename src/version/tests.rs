@@ -78,12 +78,12 @@ fn what_is_unclear_is_refused() {
     "#);
     insta::assert_snapshot!(read_from("util.py", "print(TAG)\n", constant), @"error: `util.py` has no assignment to `TAG`");
     insta::assert_snapshot!(read_from("util.py", "TAG = 'latest'\n", constant), @r"
-    error: the version at `util.py:1` is refused
+    error: invalid version at `util.py:1`
       caused by: `latest` is not a version: expected one such as `v0.13.0` or `1.4.0rc1`
     ");
     insta::assert_snapshot!(read_from("a.toml", "version = 1\n", "key = 'version'"), @"error: `a.toml` has no text at the key `version`");
-    insta::assert_snapshot!(read_from("a.toml", "version = '1'\n", ""), @"error: cannot find the version in `a.toml`: a TOML or JSON file needs `key` or `pattern`");
-    insta::assert_snapshot!(read_from("VERSION", "1\n2\n", ""), @"error: cannot find the version in `VERSION`: it holds more than one line; give `constant` or `pattern`");
+    insta::assert_snapshot!(read_from("a.toml", "version = '1'\n", ""), @"error: cannot find the version in `a.toml`: a TOML or JSON file requires `key` or `pattern`");
+    insta::assert_snapshot!(read_from("VERSION", "1\n2\n", ""), @"error: cannot find the version in `VERSION`: it has several lines; set `constant` or `pattern`");
 }
 
 #[test]
@@ -254,7 +254,7 @@ fn each_place_keeps_its_way_of_writing() {
     let said: Vec<String> =
         said.iter().map(|said| format!("{} {}", said.place(), said.text)).collect();
     insta::assert_snapshot!(said.join("\n"));
-    // However it is spelled, it is there already.
+    // However it is new_version, it is there already.
     assert_eq!(repository.told("0.14.0rc1"), "nothing to do");
     let back = repository.edits("0.13.0").expect("edits");
     write(&repository.checkout(), &back).expect("written");
@@ -588,6 +588,6 @@ fn a_requirement_that_does_not_allow_the_version_is_refused() {
     insta::assert_snapshot!(repository.told("2.0.0"), @r#"
     error: the requirement `1.2` at `two/Cargo.toml:5` does not allow 2.0.0
 
-    hint: require the present version there, such as `version = "1.2.3"`: basegen then raises the requirement too
+    hint: require the present version, such as `version = "1.2.3"`; basegen then edits the requirement too
     "#);
 }

@@ -1,4 +1,4 @@
-//! Cargo's workspaces: their packages, and the requirements that packages have on each other.
+//! Finds the packages of Cargo workspaces, and edits the requirements that they have on each other.
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
@@ -10,7 +10,7 @@ use super::VersionError;
 use super::edit::Replacement;
 use super::keyed::{key_parts, toml_text, without_mark};
 use super::locks::{Companion, row_text};
-use super::place::{line, named};
+use super::place::{display_path, line};
 use crate::files::{Access, Checkout, MAX_PROJECT_FILE};
 use crate::matrix::VersionPlace;
 
@@ -28,7 +28,7 @@ pub(super) struct Manifest {
 
 /// Returns the manifests of the workspace at `folder`: of the root,
 /// of its `members`, and of the path dependencies below it that it does not `exclude`, which
-/// [are members unsaid](https://doc.rust-lang.org/cargo/reference/workspaces.html#the-members-and-exclude-fields).
+/// [are implicit members](https://doc.rust-lang.org/cargo/reference/workspaces.html#the-members-and-exclude-fields).
 /// A manifest that cannot be read is left out, and so is one with a workspace of its own.
 pub(super) fn manifests(checkout: &Checkout, folder: &Path) -> Vec<Manifest> {
     let Some(root) = canonical(checkout, folder) else { return Vec::new() };
@@ -62,21 +62,21 @@ pub(super) fn manifests(checkout: &Checkout, folder: &Path) -> Vec<Manifest> {
     manifests
 }
 
-/// The names of the packages that take their version from the workspace of these `manifests`.
-pub(super) fn heirs(manifests: &[Manifest]) -> Vec<String> {
-    manifests.iter().filter_map(Manifest::heir).collect()
+/// Returns the names of the packages that inherit their version from the workspace of these `manifests`.
+pub(super) fn inheriting_packages(manifests: &[Manifest]) -> Vec<String> {
+    manifests.iter().filter_map(Manifest::inheriting_package).collect()
 }
 
 /// Returns the manifests that may name the version of a `place`, relative to the folder of `checkout`.
 #[must_use]
 pub fn cargo_manifests(place: &VersionPlace, checkout: &Checkout) -> Vec<PathBuf> {
-    let Some((manifests, _)) = of_place(place, checkout) else { return Vec::new() };
+    let Some((manifests, _)) = workspace_of(place, checkout) else { return Vec::new() };
     manifests.iter().filter_map(|manifest| manifest.path(checkout)).collect()
 }
 
-/// Returns the manifests of the workspace of a `place`, and those of them that have its version; nothing if
-/// it is none of Cargo's.
-fn of_place(
+/// Returns the manifests of the workspace of a `place`, and those of them that have its version; `None` if
+/// the place is not in a Cargo manifest.
+fn workspace_of(
     place: &VersionPlace,
     checkout: &Checkout,
 ) -> Option<(Vec<Manifest>, BTreeSet<PathBuf>)> {
@@ -97,9 +97,11 @@ fn of_place(
         }
         ["workspace", "package", "version"] => {
             let manifests = manifests(checkout, &home);
-            let heirs = manifests.iter().filter(|manifest| manifest.heir().is_some());
-            let heirs = heirs.map(|manifest| manifest.folder.clone()).collect();
-            Some((manifests, heirs))
+            let inheriting_packages =
+                manifests.iter().filter(|manifest| manifest.inheriting_package().is_some());
+            let inheriting_packages =
+                inheriting_packages.map(|manifest| manifest.folder.clone()).collect();
+            Some((manifests, inheriting_packages))
         }
         _ => None,
     }
@@ -117,13 +119,13 @@ pub(super) fn requirements(
     old: &str,
     new: &str,
 ) -> Result<Vec<Companion>, VersionError> {
-    let Some((manifests, raised)) = of_place(place, checkout) else { return Ok(Vec::new()) };
+    let Some((manifests, raised)) = workspace_of(place, checkout) else { return Ok(Vec::new()) };
     let mut edited = Vec::new();
     for manifest in &manifests {
         let Some(path) = manifest.path(checkout) else { continue };
         let replacements = manifest.requirements(checkout, &raised, old, new).map_err(
             |(offset, requirement)| {
-                let path = named(checkout.folder(), &path);
+                let path = display_path(checkout.folder(), &path);
                 VersionError::Requirement {
                     place: format!("{}:{}", path.display(), line(&manifest.text, offset)),
                     requirement,
@@ -149,8 +151,8 @@ impl Manifest {
     }
 
     /// The name of the package, if it takes its version from the workspace.
-    fn heir(&self) -> Option<String> {
-        heir(DeTable::parse(without_mark(&self.text).1).ok()?.get_ref())
+    fn inheriting_package(&self) -> Option<String> {
+        inheriting_package(DeTable::parse(without_mark(&self.text).1).ok()?.get_ref())
     }
 
     /// The edits of the requirements on packages in the folders `raised`; the offset and the text of one that
@@ -202,30 +204,30 @@ fn read(checkout: &Checkout, folder: &Path) -> String {
     checkout.read_text(&folder.join(MANIFEST), MAX_PROJECT_FILE).unwrap_or_default()
 }
 
-/// The name of a package whose manifest says `version.workspace = true`.
-fn heir(manifest: &DeTable<'_>) -> Option<String> {
+/// Returns the name of a package with `version.workspace = true`.
+fn inheriting_package(manifest: &DeTable<'_>) -> Option<String> {
     let package = table(manifest, "package")?;
     let inherits = package.get("version")?.get_ref().get("workspace")?.get_ref().as_bool()?;
     inherits.then(|| row_text(package, "name").map(str::to_owned)).flatten()
 }
 
-/// The folders that `workspace.members` names.
+/// Returns the folders of `workspace.members`.
 fn members(manifest: &DeTable<'_>, folder: &Path) -> Vec<PathBuf> {
-    // Only what the manifest says is a pattern.
+    // The folder itself is not a pattern.
     let folder = PathBuf::from(glob::Pattern::escape(&folder.to_string_lossy()));
     let found = texts(manifest, "members")
         .filter_map(|member| glob::glob(&folder.join(member).to_string_lossy()).ok());
     found.flatten().flatten().collect()
 }
 
-/// The texts of a list of the workspace.
+/// Returns the texts of a list in `[workspace]`.
 fn texts<'a>(manifest: &'a DeTable<'_>, key: &str) -> impl Iterator<Item = &'a str> {
     let list = table(manifest, "workspace").and_then(|workspace| workspace.get(key));
     let list = list.and_then(|list| list.get_ref().as_array());
     list.into_iter().flat_map(|list| list.iter()).filter_map(|text| text.get_ref().as_str())
 }
 
-/// The dependencies that are tables, for whichever purpose and target.
+/// Returns the dependencies that are tables, of all kinds and targets.
 fn dependencies<'a>(manifest: &'a DeTable<'_>) -> Vec<&'a DeTable<'a>> {
     let targets = table(manifest, "target").into_iter().flat_map(|targets| targets.values());
     let targets = targets.filter_map(|target| target.get_ref().as_table());

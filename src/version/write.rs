@@ -1,4 +1,4 @@
-//! Edits written to disk: every file whole, and all files or none.
+//! Writes edits atomically: each file as a whole, and all files or none.
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -8,8 +8,8 @@ use tempfile::NamedTempFile;
 use super::{FileEdit, VersionError};
 use crate::files::{Access, Checkout};
 
-/// Writes `edits` of files of `checkout`. Each file keeps its mode, and a symbolic link stays one: the file
-/// that it leads to is written. When one cannot be written, those before it are put back.
+/// Writes `edits` of files of `checkout`. Each file keeps its mode, and symbolic links are followed.
+/// If a file cannot be written, the files before it are restored.
 pub fn write(checkout: &Checkout, edits: &[FileEdit]) -> Result<(), VersionError> {
     let folder = checkout.folder();
     let failed = |path: &Path, restored| {
@@ -42,18 +42,18 @@ pub fn write(checkout: &Checkout, edits: &[FileEdit]) -> Result<(), VersionError
     Ok(())
 }
 
-/// Puts files back; whether all of them are as they were.
+/// Restores files. Returns true if all of them are restored.
 fn restore(written: &[(PathBuf, &FileEdit)]) -> bool {
     let back = |(path, edit): &(PathBuf, &FileEdit)| {
         let file = stage(path, &edit.before)?;
         file.persist(path).map_err(|error| error.error)?;
         io::Result::Ok(())
     };
-    // Every one is tried, whatever became of the one before.
+    // A failure does not keep the others from being restored.
     written.iter().filter(|one| back(one).is_err()).count() == 0
 }
 
-/// A new file beside the one at `path`, of its mode.
+/// Creates a new file beside the one at `path`, with its mode.
 fn stage(path: &Path, text: &str) -> io::Result<NamedTempFile> {
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut file = NamedTempFile::new_in(folder)?;
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn one_file_is_written_once() {
+    fn a_file_with_two_edits_is_refused() {
         let folder = tempfile::tempdir().expect("a folder");
         let at = |name: &str| folder.path().join(name);
         fs_err::write(at("one"), "old\r\n").expect("written");

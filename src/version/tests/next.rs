@@ -7,7 +7,7 @@ fn a_version_that_is_given_is_taken_as_it_is() {
     let after = |name: &str, text: &str, key: &str, to: &str| {
         let table = format!("file = '{name}'\n{key}");
         let repository = Repository::new(&[(name, text)], &table);
-        let first = say(&repository.table.first(), &repository.checkout()).expect("a version");
+        let first = locate(&repository.table.first(), &repository.checkout()).expect("a version");
         let to = target(&first, to, false).expect("a version");
         repository.edits(to.as_str()).expect("edits").remove(0).after
     };
@@ -26,7 +26,7 @@ fn a_version_that_is_given_is_taken_as_it_is() {
 fn a_short_version_stays_short() {
     let next = |now: &str, level: Level| {
         let repository = Repository::new(&[("VERSION", now)], "file = 'VERSION'");
-        let first = say(&repository.table.first(), &repository.checkout()).expect("a version");
+        let first = locate(&repository.table.first(), &repository.checkout()).expect("a version");
         bump(&first, level, None).expect("a version").to_string()
     };
     assert_eq!(next("v1.2", Level::Minor), "v1.3");
@@ -41,7 +41,7 @@ fn zeros_in_front_of_numbers_stay() {
     let next = |files: &[(&str, &str)], wanted: &str| {
         let table = "file = 'A'\n[[also]]\nfile = 'B'\n[[also]]\nfile = 'C'\n";
         let repository = Repository::new(files, table);
-        let first = say(&repository.table.first(), &repository.checkout()).expect("a version");
+        let first = locate(&repository.table.first(), &repository.checkout()).expect("a version");
         let to = match wanted {
             "major" => bump(&first, Level::Major, None),
             "minor" => bump(&first, Level::Minor, None),
