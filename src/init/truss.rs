@@ -282,7 +282,7 @@ impl Reader<'_> {
             },
             _ => match text.parse() {
                 Ok(0 | 60000) | Err(_) => {
-                    self.notes.skip(name, line, "Baseten does not allow this user")
+                    self.notes.skip(name, line, "Baseten does not allow this user");
                 }
                 Ok(user) => {
                     self.notes.import(name, line, format!("`USER {user}`"));
