@@ -7,8 +7,8 @@ use crate::ops::{
 };
 use crate::report::escape_json;
 
+use super::Session;
 use super::args::{ExportBakeArgs, ExportCommand};
-use super::{Session, inputs};
 
 pub(super) fn run(command: &ExportCommand, session: &Session) -> Result<ExitCode, Report> {
     let ExportCommand::Bake(args) = command;
@@ -18,7 +18,7 @@ pub(super) fn run(command: &ExportCommand, session: &Session) -> Result<ExitCode
         selection: selection.selection()?,
         naming: naming.naming()?,
         offline: *offline,
-        certificates: inputs::ca_certificates(context.matrix()?, None, context)?,
+        certificates: ops::inputs::ca_certificates(context.matrix()?, None, &context.settings)?,
         output: output.clone(),
     };
     match context.block_on(ops::export::run(context, request))? {

@@ -15,20 +15,13 @@ mod dry_run;
 mod environment;
 mod explain;
 mod export;
-mod forge;
 mod generate;
-mod in_step;
 mod init;
-mod inputs;
 mod jobs;
-mod local;
 mod merge;
-mod metadata;
-mod outputs;
 mod planned;
 mod progress;
 mod prune;
-mod publish;
 mod pull_request;
 mod release;
 mod render;
@@ -46,7 +39,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
 use crate::error::{ExitCode, FileError, Queries, Report, redact_queries};
-use crate::ops::{Context, Messages};
+use crate::ops::{self, Context, Messages};
 use crate::report::{Display, Printer, Style, github};
 use args::{AuthCommand, Command, GlobalArgs};
 
@@ -58,7 +51,7 @@ pub fn run(
 ) -> ExitCode {
     let (out, err) = environment.guards();
     let printer = &printer.guarded(out, err);
-    printer.mask(&inputs::proxy_mask(&environment.build_proxies()));
+    printer.mask(&ops::inputs::proxy_mask(&environment.build_proxies()));
     let code = match parse(arguments) {
         Ok(cli) => match execute(cli, environment, printer) {
             Ok(code) => code,

@@ -62,7 +62,7 @@ pub fn refuse_conflicting_tags(
         return Ok(());
     }
     let version = plan.version.as_ref().map(ToString::to_string);
-    Err(PublishError::Taken { version, references, force: false })
+    Err(PublishError::Conflict { version, references, force: false })
 }
 
 /// Resolves the images that the lock does not pin, through the engine's mirrors too. Returns those that cannot be resolved.

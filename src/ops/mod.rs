@@ -6,22 +6,33 @@
 //! reading there, then with [`plan`], the simplest operation.
 
 pub mod auth;
+pub mod build;
+pub mod bump;
 pub mod changed;
 pub mod check;
 pub mod context;
 mod error;
 pub mod explain;
 pub mod export;
+mod github;
 pub mod init;
+pub mod inputs;
 pub mod jobs;
 pub mod list;
+mod local;
 pub mod lookup;
+pub mod merge;
+mod outcome;
 pub mod owners;
 pub mod plan;
 pub mod prune;
+mod publish;
+pub mod pull_request;
 pub mod recipe;
 pub mod registries;
+pub mod release;
 pub mod release_drift;
+mod release_edits;
 pub mod release_set;
 pub mod render;
 pub mod selection;

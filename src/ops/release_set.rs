@@ -24,8 +24,7 @@ pub fn names(plan: &Plan<'_>) -> Result<Option<SetName>, ArgumentError> {
     let moves = !plan.custom && !has_immutable_tags(plan, &plan.first_repository);
     let moving = moves.then(|| newest(plan));
     let references: Vec<Reference> = of_version(plan)?.into_iter().chain(moving).collect();
-    let version = plan.version.clone();
-    Ok((!references.is_empty()).then_some(SetName { references, version, form }))
+    Ok((!references.is_empty()).then_some(SetName { references, form }))
 }
 
 /// Returns the release set of the plan's version, in the repository of the matrix' first image even if the plan does not

@@ -1,37 +1,36 @@
-//! What a release holds, and how it stands to the one before it.
+//! Compares the images of a release with those of the release before it.
 
 use futures_util::future::try_join_all;
 
-use super::labels::labels;
+use super::image::{blobs, labels};
 use super::{PublishError, ReleaseSet, SetImage};
-use crate::image::{Digest, Repository};
+use crate::image::Digest;
 use crate::plan::Inputs;
-use crate::registry::{Manifest, Registries};
+use crate::registry::Registries;
 
-/// An image of a release, as its registry has it.
+/// The content of an image in its registry.
 #[derive(Debug, Clone)]
 pub struct ImageContent {
-    /// The variant.
+    /// The id of its variant.
     pub id: String,
-    /// Its configurations and layers with their sizes in bytes, those of all platforms.
+    /// The configurations and layers of all platforms with their compressed sizes in bytes.
     pub blobs: Vec<(Digest, u64)>,
-    /// How it stands to the release before; nothing where there is none to compare with.
+    /// The change since the release before; `None` if there is no such release.
     pub since: Option<Since>,
 }
 
-/// How an image stands to that of the release before.
+/// The change of an image since the release before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Since {
-    /// There was none.
+    /// The release before has no such image.
     New,
-    /// It is the same one.
+    /// The image is the same.
     Unchanged,
-    /// It is another one, for these reasons, the most telling first, as far as the two images say.
+    /// The image differs, for these reasons as far as their labels list them, the most important first.
     Changed(Vec<String>),
 }
 
-/// Looks up what the images of `now` hold, in the order of their ids, and compares them with those
-/// of `before`.
+/// Looks up the content of the images of `now`, in the order of their ids, and compares them with those of `before`.
 pub async fn contents(
     registries: &Registries,
     now: &ReleaseSet,
@@ -39,6 +38,7 @@ pub async fn contents(
 ) -> Result<Vec<ImageContent>, PublishError> {
     let images = now.images.iter().map(|(id, image)| async move {
         let blobs = blobs(registries, &image.reference.repository, &image.digest).await?;
+        let blobs = blobs.into_iter().collect();
         let since = match before {
             None => None,
             Some(before) => Some(since(registries, image, before.images.get(id)).await?),
@@ -46,26 +46,6 @@ pub async fn contents(
         Ok(ImageContent { id: id.clone(), blobs, since })
     });
     try_join_all(images).await
-}
-
-async fn blobs(
-    registries: &Registries,
-    repository: &Repository,
-    digest: &Digest,
-) -> Result<Vec<(Digest, u64)>, PublishError> {
-    let Some(manifest) = registries.manifest(repository, digest).await? else {
-        return Ok(Vec::new());
-    };
-    let mut manifests = vec![manifest];
-    for (_, platform) in manifests[0].platforms() {
-        manifests.extend(registries.manifest(repository, &platform.digest).await?);
-    }
-    let of_one = |manifest: &Manifest| manifest.config().into_iter().chain(manifest.layers());
-    let blobs = manifests.iter().flat_map(of_one).map(|blob| (blob.digest, blob.size));
-    let mut blobs: Vec<(Digest, u64)> = blobs.collect();
-    blobs.sort();
-    blobs.dedup();
-    Ok(blobs)
 }
 
 async fn since(

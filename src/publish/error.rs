@@ -1,119 +1,127 @@
-use std::fmt;
+//! Why a release cannot be published.
 
 use crate::error::{ExitCode, Explain, one_line};
 use crate::image::{Digest, Reference, Repository};
 use crate::registry::{RegistryError, RegistryErrorKind};
 
-/// Why a release could not be made, or not be made whole.
+/// Why a release, or a part of it, cannot be published.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
-    /// Version tags stand for other images; nothing was done.
+    /// Version tags point to images of different content. Nothing was built or tagged.
     #[error(
         "{} is already published with different content ({}):{}",
         version.as_deref().unwrap_or("this version"),
-        count(references),
-        List(references)
+        tags(references),
+        list(references, Reference::to_string)
     )]
-    Taken {
-        /// The version, where it is known.
+    Conflict {
+        /// The version, if it is known.
         version: Option<String>,
         /// The tags.
         references: Vec<Reference>,
-        /// Whether the images are to be built anew whatever is there.
+        /// Whether images are rebuilt even if they exist.
         force: bool,
     },
     /// Version tags exist, and cannot be compared with the images of the matrix.
     #[error(
         "cannot compare this release with {} of its version:{}",
-        count(references),
-        Unknown(references, reasons)
+        tags(references),
+        list(&references.iter().zip(reasons).collect::<Vec<_>>(), |(tag, reason)| format!("{tag}: {reason}"))
     )]
     Incomparable {
         /// The tags.
         references: Vec<Reference>,
-        /// For each, why the image of the matrix is unknown.
+        /// For each tag, why the image of the matrix is unknown.
         reasons: Vec<String>,
     },
-    /// Another run has set version tags since this one began; it set none.
+    /// Another run has set version tags since this one began. This run has set none.
     #[error(
-        "another run has set {} of this version meanwhile:{}",
-        count(references),
-        List(references)
+        "another run has set {} of this version since this run began:{}",
+        tags(references),
+        list(references, Reference::to_string)
     )]
     Overtaken {
         /// The tags.
         references: Vec<Reference>,
     },
-    /// Variants cannot be staged: jobs on several machines would build them of different inputs.
-    #[error("the inputs of {} are not pinned:{}", variants(targets), Ids(targets))]
+    /// Unpinned targets cannot be staged: jobs on several machines would build them from different inputs.
+    #[error("the inputs of {} are not pinned:{}", variants(targets), list(targets, String::clone))]
     Unpinned {
-        /// The variants.
+        /// The ids of the targets.
         targets: Vec<String>,
     },
-    /// Images that are to be named are not there, or not what the jobs' files say.
+    /// Images are missing, or differ from those in the metadata files of the jobs.
     #[error(
         "{} of {total} images cannot be published:{}",
         absent.len(),
-        Absences(absent)
+        list(absent, |(id, absence)| format!("{id}: {absence}"))
     )]
     NotStaged {
-        /// The variants, each with what is wrong.
+        /// The ids of the targets, each with the reason.
         absent: Vec<(String, Absence)>,
-        /// How many were to be named.
+        /// The number of images of the release.
         total: usize,
     },
-    /// Nothing can be pushed to some repositories; nothing was built.
-    #[error("cannot push to {} of {total} repositories:{}", refused.len(), Refusals(refused))]
+    /// Some repositories refuse pushes. Nothing was built.
+    #[error(
+        "cannot push to {} of {total} repositories:{}",
+        refused.len(),
+        list(refused, |(repository, error)| format!("{repository}: {}", one_line(error.kind())))
+    )]
     PushRefused {
-        /// Those, each with the reason.
+        /// The repositories, each with the reason.
         refused: Vec<(Repository, RegistryError)>,
-        /// How many are to be pushed to.
+        /// The number of repositories of the release.
         total: usize,
     },
-    /// An image that was pushed is not there.
-    #[error("`{}` was pushed, and is not there", reference.pinned(digest))]
+    /// An image that was pushed is missing.
+    #[error("`{}` was pushed but is missing in the registry", reference.pinned(digest))]
     Lost {
-        /// Its version tag.
+        /// The version tag of the image.
         reference: Reference,
         /// Its digest.
         digest: Digest,
     },
-    /// Tags that were set stand for something else a moment later.
+    /// Tags that this run has set point to other images a moment later.
     #[error(
-        "{} of this release {} not what this run has set:{}",
-        count(references),
-        is(references),
-        List(references)
+        "{} of this release {} to another image than this run has set:{}",
+        tags(references),
+        if references.len() == 1 { "points" } else { "point" },
+        list(references, Reference::to_string)
     )]
     Mixed {
         /// The tags.
         references: Vec<Reference>,
     },
     /// Some tags could not be set.
-    #[error("{} of {total} tags could not be set:{}", failed.len(), Failures(failed))]
+    #[error(
+        "{} of {total} tags could not be set:{}",
+        failed.len(),
+        list(failed, |(tag, error)| format!("{tag}: {}", one_line(error)))
+    )]
     Tags {
-        /// Those, each with the reason.
+        /// The tags, each with the reason.
         failed: Vec<(Reference, RegistryError)>,
-        /// How many were to be set.
+        /// The number of tags to set.
         total: usize,
     },
-    /// The run was interrupted while tags were set.
+    /// The run was interrupted while it set tags.
     #[error("interrupted: {} of {total} tags were left to set", total - done)]
     Interrupted {
-        /// How many are.
+        /// The number of tags that were set.
         done: usize,
-        /// How many were to be.
+        /// The number of tags to set.
         total: usize,
     },
-    /// The release set that was asked for does not exist.
-    #[error("there is no release set `{0}`")]
+    /// The release set does not exist.
+    #[error("the release set `{0}` does not exist")]
     NoSet(Reference),
-    /// What is behind the tag of a release set is something else.
+    /// The tag of a release set points to something else.
     #[error("`{reference}` is not a release set: {problem}")]
     NotASet {
         /// The tag.
         reference: Reference,
-        /// What is wrong.
+        /// The fault.
         problem: String,
     },
     /// A release set lists an image outside the repositories of the matrix.
@@ -134,7 +142,7 @@ pub enum PublishError {
 impl Explain for PublishError {
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Taken { .. }
+            Self::Conflict { .. }
             | Self::Incomparable { .. }
             | Self::Overtaken { .. }
             | Self::Mixed { .. } => ExitCode::Conflict,
@@ -152,57 +160,59 @@ impl Explain for PublishError {
     }
 
     fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::Taken { force: true, .. } => "what is built anew is another image: give it a \
-                 new version, or pass `--overwrite` to move the tags. To finish a run that was \
-                 stopped, run the same without `--force` or `--no-cache`"
-                .to_owned(),
-            Self::Overtaken { .. } => "this run has set no tag. See which run is right, and give \
-                 the other a new version"
-                .to_owned(),
-            Self::Taken { force: false, .. } => "bump the version: `basegen bump patch`; or pass \
-                 `--overwrite` to move the tags. `basegen plan` lists the changes. Nothing was \
-                 built or tagged"
-                .to_owned(),
-            Self::Incomparable { .. } => "run `basegen update` where the base images can be \
-                 looked up, and commit `basegen.lock`; or pass `--overwrite` to move the tags. \
-                 Nothing was built or tagged"
-                .to_owned(),
-            Self::Mixed { .. } => "another run must have moved them, and the release set was not \
-                 written. See which run is right, and run that again with `--overwrite`"
-                .to_owned(),
+        let hint = match self {
+            Self::Conflict { force: true, .. } => {
+                "a rebuilt image has another digest. Bump the version: `basegen bump patch`; or pass \
+                 `--overwrite` to move the tags. To finish a run that was stopped, rerun it without \
+                 `--force` or `--no-cache`"
+            }
+            Self::Conflict { force: false, .. } => {
+                "bump the version: `basegen bump patch`; or pass `--overwrite` to move the tags. \
+                 `basegen plan` lists the changes. Nothing was built or tagged"
+            }
+            Self::Overtaken { .. } => {
+                "this run has set no tag. Decide which run is right, and give the other a new version"
+            }
+            Self::Incomparable { .. } => {
+                "run `basegen update` where the base images can be looked up, and commit \
+                 `basegen.lock`; or pass `--overwrite` to move the tags. Nothing was built or tagged"
+            }
+            Self::Mixed { .. } => {
+                "another run has moved the tags. Decide which run is right, and rerun it with \
+                 `--overwrite`. The release set was not written"
+            }
             Self::Tags { failed, .. } if failed.iter().any(is_immutable) => {
-                "all images are in the \
-                 registry, under their version tags. The repository makes its tags immutable: \
-                 remove `aliases` from `[image]`, or exclude them from the repository's rule"
-                    .to_owned()
+                "all images are in the registry, under their version tags. The repository makes its \
+                 tags immutable: remove `aliases` from `[image]`, or exclude them from the \
+                 repository's rule"
             }
             Self::Tags { .. } | Self::Interrupted { .. } => {
-                "all images are in the registry; run the same again for the tags that are missing"
-                    .to_owned()
+                "all images are in the registry; rerun the same command to set the missing tags"
             }
             Self::Unpinned { .. } => {
                 "run `basegen update`, and commit `basegen.lock`. An `ADD` of a URL needs \
                  `--checksum`, of a Git repository a commit. Nothing was built or tagged"
-                    .to_owned()
             }
             Self::NotStaged { .. } => {
-                "nothing was tagged. `basegen --stage` builds and checks what is missing, \
-                 and no more; then merge again, with its file too"
-                    .to_owned()
+                "run `basegen --stage` to build and check only the missing images, then merge again \
+                 with its file too. No tags were set"
             }
-            Self::PushRefused { refused, .. } => push_hint(refused.first()?.1.kind()),
-            Self::Lost { .. } => "run the same again: it is pushed anew".to_owned(),
-            Self::NoSet(_) => "a whole matrix that is pushed writes one".to_owned(),
-            Self::NotASet { .. } => "if a newer basegen wrote it, use that one; otherwise delete the tag and publish again"
-                .to_owned(),
-            Self::ForeignImage { set, .. } => format!(
-                "the image was not looked up. Check who may push to `{}`. After a change of \
-                 `repository` in `[image]`, check out the commit of that release",
-                set.repository
-            ),
+            Self::PushRefused { refused, .. } => return Some(push_hint(refused.first()?.1.kind())),
+            Self::Lost { .. } => "rerun the same command to push it again",
+            Self::NoSet(_) => "push the whole matrix to write one",
+            Self::NotASet { .. } => {
+                "use the newer basegen if one wrote it; otherwise delete the tag and publish again"
+            }
+            Self::ForeignImage { set, .. } => {
+                return Some(format!(
+                    "check who may push to `{}`. After a change of `repository` in `[image]`, check \
+                     out the commit of that release. The image was not looked up",
+                    set.repository
+                ));
+            }
             Self::Registry(error) => return error.hint(),
-        })
+        };
+        Some(hint.to_owned())
     }
 }
 
@@ -210,7 +220,7 @@ fn is_immutable((_, error): &(Reference, RegistryError)) -> bool {
     matches!(error.kind(), RegistryErrorKind::TagImmutable { .. })
 }
 
-/// What to do about a refused push; nothing was built.
+/// Returns the hint for a refused push.
 fn push_hint(refusal: &RegistryErrorKind) -> String {
     let remedy = match refusal {
         RegistryErrorKind::Denied { host, anonymous: false, clock: None, .. } => format!(
@@ -222,149 +232,55 @@ fn push_hint(refusal: &RegistryErrorKind) -> String {
     format!("{remedy}. Nothing was built")
 }
 
-/// Why an image cannot be named.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Why an image cannot be published.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Absence {
-    /// No job's file has it, and no registry.
+    /// Neither a metadata file nor the registry has it.
+    #[error("no job has staged it, and it is not in its registry")]
     Nowhere,
-    /// It failed in the job of this file.
+    /// Its build failed in the job of this file.
+    #[error("its build failed according to `{0}`")]
     Failed(String),
-    /// It was built, and has not passed the checks of today.
+    /// It has not passed the current checks.
+    #[error("its image has not passed its current checks")]
     Unchecked,
-    /// What a job says that it has staged is not in the registry.
+    /// A metadata file lists an image that is not in the registry.
+    #[error("`{file}` lists {digest}, which is not in its registry")]
     Vanished {
-        /// The job's file.
+        /// The metadata file.
         file: String,
-        /// What it says.
+        /// The digest in that file.
         digest: Digest,
     },
-    /// What a job says that it has staged is another image than its registry knows as staged.
+    /// A metadata file lists an image that the registry does not list as staged.
+    #[error(
+        "`{file}` lists {digest}, which is not the image that its registry lists as built and checked"
+    )]
     Other {
-        /// The job's file.
+        /// The metadata file.
         file: String,
-        /// What it says.
+        /// The digest in that file.
         digest: Digest,
     },
 }
 
-impl fmt::Display for Absence {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Nowhere => {
-                formatter.write_str("no job's file has it, and neither has its registry")
-            }
-            Self::Failed(file) => write!(formatter, "it was not built, says `{file}`"),
-            Self::Unchecked => formatter.write_str("its checks have not run on its image"),
-            Self::Vanished { file, digest } => {
-                write!(formatter, "`{file}` says {digest}, which is not in its registry")
-            }
-            Self::Other { file, digest } => {
-                write!(
-                    formatter,
-                    "`{file}` says {digest}, which nothing in its registry says was built and \
-                     checked for it"
-                )
-            }
-        }
-    }
-}
-
-/// How many of a list are shown.
+/// How many items of a list are shown.
 const SHOWN: usize = 5;
 
-/// Variants, a line each, and how many more.
-struct Ids<'a>(&'a [String]);
-
-impl fmt::Display for Ids<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for id in self.0.iter().take(SHOWN) {
-            write!(formatter, "\n  {id}")?;
-        }
-        more(formatter, self.0.len())
+/// Returns a line for each of the first items, and the number of the others.
+fn list<T>(items: &[T], line: impl Fn(&T) -> String) -> String {
+    let mut lines: String =
+        items.iter().take(SHOWN).map(|item| format!("\n  {}", line(item))).collect();
+    if items.len() > SHOWN {
+        lines.push_str(&format!("\n  … and {} more", items.len() - SHOWN));
     }
-}
-
-/// Variants and why each is not there.
-struct Absences<'a>(&'a [(String, Absence)]);
-
-impl fmt::Display for Absences<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (id, absence) in self.0.iter().take(SHOWN) {
-            write!(formatter, "\n  {id}: {absence}")?;
-        }
-        more(formatter, self.0.len())
-    }
-}
-
-/// References, a line each, and how many more.
-struct List<'a>(&'a [Reference]);
-
-impl fmt::Display for List<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for reference in self.0.iter().take(SHOWN) {
-            write!(formatter, "\n  {reference}")?;
-        }
-        more(formatter, self.0.len())
-    }
-}
-
-/// References and why each cannot be compared.
-struct Unknown<'a>(&'a [Reference], &'a [String]);
-
-impl fmt::Display for Unknown<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (reference, reason) in self.0.iter().zip(self.1).take(SHOWN) {
-            write!(formatter, "\n  {reference}: {reason}")?;
-        }
-        more(formatter, self.0.len())
-    }
-}
-
-/// References and why each failed.
-struct Failures<'a>(&'a [(Reference, RegistryError)]);
-
-impl fmt::Display for Failures<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (reference, error) in self.0.iter().take(SHOWN) {
-            write!(formatter, "\n  {reference}: {}", one_line(error))?;
-        }
-        more(formatter, self.0.len())
-    }
-}
-
-/// Repositories and why each push is refused.
-struct Refusals<'a>(&'a [(Repository, RegistryError)]);
-
-impl fmt::Display for Refusals<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (repository, error) in self.0.iter().take(SHOWN) {
-            write!(formatter, "\n  {repository}: {}", one_line(error.kind()))?;
-        }
-        more(formatter, self.0.len())
-    }
-}
-
-fn more(formatter: &mut fmt::Formatter<'_>, count: usize) -> fmt::Result {
-    match count.saturating_sub(SHOWN) {
-        0 => Ok(()),
-        more => write!(formatter, "\n  … and {more} more"),
-    }
+    lines
 }
 
 fn variants(targets: &[String]) -> String {
-    match targets.len() {
-        1 => "a variant".to_owned(),
-        many => format!("{many} variants"),
-    }
+    if targets.len() == 1 { "a variant".to_owned() } else { format!("{} variants", targets.len()) }
 }
 
-fn count(references: &[Reference]) -> String {
-    match references.len() {
-        1 => "a tag".to_owned(),
-        many => format!("{many} tags"),
-    }
-}
-
-fn is(references: &[Reference]) -> &'static str {
-    if references.len() == 1 { "is" } else { "are" }
+fn tags(references: &[Reference]) -> String {
+    if references.len() == 1 { "a tag".to_owned() } else { format!("{} tags", references.len()) }
 }

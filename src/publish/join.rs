@@ -1,4 +1,4 @@
-//! Joining what several jobs have staged.
+//! Joins the metadata files of several jobs.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -8,50 +8,50 @@ use crate::error::{ExitCode, Explain};
 use crate::image::Digest;
 use crate::plan::Fingerprint;
 
-/// What one job says that it has staged.
+/// The images that one job has staged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobFile {
-    /// The file that says so, for people.
+    /// The path of the file, for messages.
     pub name: String,
-    /// The version that the job was for.
+    /// The version of the job's plan.
     pub version: Option<String>,
-    /// The images, by the ids of their variants.
+    /// The images by the ids of their variants.
     pub images: BTreeMap<String, JobImage>,
-    /// The variants that the job could not build, or was kept from.
+    /// The variants whose build failed or was cancelled.
     pub failed: BTreeSet<String>,
-    /// Whether the job was to build images anew that were there.
+    /// Whether the job rebuilt images that were in the registry.
     pub forced: bool,
 }
 
 /// One image of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobImage {
-    /// What was pushed.
+    /// The digest of the image.
     pub digest: Digest,
-    /// What it was made of.
+    /// The fingerprint of its inputs.
     pub fingerprint: Option<Fingerprint>,
-    /// Its bytes in the registry, where they are known.
+    /// Its compressed size in bytes, if it is known.
     pub size: Option<u64>,
-    /// Whether it was there before the job.
+    /// Whether it was in the registry before the job.
     pub kept: bool,
-    /// Whether no step had to run for it.
+    /// Whether every step of its build was cached.
     pub cached: bool,
 }
 
-/// An image and the file that tells of it.
+/// A staged image and the metadata file that lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Joined {
-    /// The job's file.
+    /// The path of the file.
     pub file: String,
     /// The image.
     pub image: JobImage,
-    /// Whether it was built anew to replace what was there.
+    /// Whether it was rebuilt to replace an image of the registry.
     pub forced: bool,
-    /// Whether another file says another image, made of the same.
+    /// Whether another file lists a different image with the same fingerprint.
     pub disputed: bool,
 }
 
-/// The files of the jobs do not fit together, or do not fit the plan.
+/// The metadata files contradict each other or the plan.
 #[derive(Debug, PartialEq, Eq)]
 pub struct JoinError(Vec<String>);
 
@@ -59,9 +59,10 @@ impl std::error::Error for JoinError {}
 
 impl fmt::Display for JoinError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        /// How many problems are told.
+        /// How many problems are shown.
         const SHOWN: usize = 12;
-        formatter.write_str("the jobs' files do not make one release of this matrix:")?;
+        formatter
+            .write_str("the metadata files of the jobs do not form one release of this matrix:")?;
         for problem in self.0.iter().take(SHOWN) {
             write!(formatter, "\n  {problem}")?;
         }
@@ -86,8 +87,8 @@ impl Explain for JoinError {
     }
 }
 
-/// The images of `rows` as `files` tell of them, in the rows' order; `None` for a row that none
-/// of them has staged. All that is wrong is told at once.
+/// Returns the staged images of `rows`, in their order; `None` for a row that no file lists. The error lists all
+/// problems at once.
 pub fn join(
     rows: &[Row],
     version: Option<&str>,
@@ -100,22 +101,25 @@ pub fn join(
     for file in files {
         if file.version.as_deref() != version {
             let named = |version: Option<&str>| match version {
-                Some(version) => format!("the version `{version}`"),
+                Some(version) => format!("version `{version}`"),
                 None => "no version".to_owned(),
             };
             let (theirs, ours) = (named(file.version.as_deref()), named(version));
-            problems.push(format!("`{}` is of {theirs}, and this matrix of {ours}", file.name));
+            problems.push(format!("`{}` has {theirs}, but this matrix has {ours}", file.name));
         }
         for (id, image) in &file.images {
             let Some(at) = known.get(id.as_str()).copied() else {
-                problems.push(format!("{id} of `{}` is not among the variants here", file.name));
+                problems.push(format!(
+                    "`{}` lists {id}, which is not a selected variant of this matrix",
+                    file.name
+                ));
                 continue;
             };
             let row = &rows[at];
             if row.fingerprint.is_none() {
-                problems.push(format!("{id} is built on an image that is not pinned"));
+                problems.push(format!("{id} is based on an image that is not pinned"));
             } else if image.fingerprint != row.fingerprint {
-                problems.push(format!("{id} of `{}` is made of something else", file.name));
+                problems.push(format!("`{}` lists {id} with different inputs", file.name));
             } else {
                 let disputed = joined[at]
                     .as_ref()
@@ -132,8 +136,5 @@ pub fn join(
             }
         }
     }
-    match problems.is_empty() {
-        true => Ok(joined),
-        false => Err(JoinError(problems)),
-    }
+    if problems.is_empty() { Ok(joined) } else { Err(JoinError(problems)) }
 }

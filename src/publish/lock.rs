@@ -1,7 +1,7 @@
-//! Locks that keep the runs of one machine apart.
+//! Locks between the runs of one machine.
 //!
-//! A [`RunLock`] holds files of the user's state folder. They are empty: the state of a release
-//! is in the registry, and nothing else is read. Runs on several machines share no lock.
+//! A [`RunLock`] holds empty files of the user's state folder. Runs on several machines share no lock; the state of a
+//! release is in the registry.
 
 use std::fs::TryLockError;
 use std::io;
@@ -27,13 +27,13 @@ pub struct RunLock {
     _files: Vec<File>,
 }
 
-/// Why a run cannot be locked.
+/// Why the locks of a run cannot be acquired.
 #[derive(Debug, thiserror::Error)]
 pub enum RunLockError {
     /// Another run holds the lock.
     #[error("another basegen is publishing these images: it holds `{}`", .0.display())]
     Busy(PathBuf),
-    /// The folder for locks belongs to somebody else.
+    /// The folder for locks belongs to another user.
     #[error("`{}` belongs to another user", .0.display())]
     Foreign(PathBuf),
     /// The lock cannot be created.
@@ -54,7 +54,7 @@ impl Explain for RunLockError {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Busy(_) => "wait until it has ended, and run again".to_owned(),
+            Self::Busy(_) => "wait until it has ended, then rerun the command".to_owned(),
             Self::Foreign(_) | Self::Io { .. } => {
                 "set `XDG_STATE_HOME` to a folder that you can write to".to_owned()
             }
@@ -87,8 +87,8 @@ impl LockFile {
     }
 }
 
-/// Returns the folder of `temporary` that belongs to this user alone, and creates it where it is
-/// missing: the place for locks of a user without a home.
+/// Returns the private folder of this user in `temporary`, for the locks of a user without a home. Creates it if it is
+/// missing.
 pub fn user_folder(temporary: &Path) -> Result<PathBuf, RunLockError> {
     let io = |path: &Path| {
         let path = path.to_owned();
@@ -104,7 +104,7 @@ pub fn user_folder(temporary: &Path) -> Result<PathBuf, RunLockError> {
         _ => {}
     }
     let found = fs_err::symlink_metadata(&folder).map_err(io(&folder))?;
-    // Others write to a temporary folder too.
+    // Any user can write to a temporary folder.
     let is_private = found.is_dir() && found.uid() == user && found.mode() & 0o022 == 0;
     if is_private { Ok(folder) } else { Err(RunLockError::Foreign(folder)) }
 }
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn the_folder_of_a_user_without_a_home_is_nobody_elses() {
+    fn the_folder_of_a_user_without_a_home_is_private() {
         let temporary = tempfile::tempdir().expect("a folder");
         let folder = user_folder(temporary.path()).expect("a folder");
         assert_eq!(user_folder(temporary.path()).expect("the same"), folder);

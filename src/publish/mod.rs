@@ -1,41 +1,38 @@
-//! Publishing: a release is whole, or it is not there.
+//! Publishes releases: either every image of a release gets its tags, or none does.
 //!
-//! In this order, each step only when the one before it has succeeded for every row:
+//! Each step starts when the one before it has succeeded for every row:
 //!
-//! 1. *survey*: what do the registries have of each row? A version tag that stands for other
-//!    bytes ends it here, before anything is done.
-//! 2. *preflight*: may this run push to the repositories of the rows that are missing?
-//! 3. *build* the missing images, check them, and push each by its digest. An image is then in its
-//!    repository under its *staging tags*, a sign for later runs on any machine, and no names that
-//!    anybody pulls: one is made of its fingerprint, the other of its fingerprint and the checks
-//!    that it has passed. If an image exists and has not passed the current checks, only these run.
-//! 4. *barrier*: every row's digest is in its repository, and no other run has set a tag since.
-//! 5. *version tags*, by sending the pushed manifest once more: no blob moves.
-//! 6. the *release set*, an artifact that lists the images which belong together. It claims the
-//!    release's place among those of the matrix.
-//! 7. *aliases*, those tags that move from release to release, and the newest set, which never go back.
+//! 1. *survey*: look up what the registries have of each row. A version tag that points to an image of different
+//!    content ends the run here, before it changes anything.
+//! 2. *preflight*: make sure that the run may push to the repositories of the missing rows.
+//! 3. *build* the missing images, check them and push each by its digest under its *staging tags*. One contains the
+//!    fingerprint, the other also a digest of the checks that the image has passed. Later runs on any machine find the
+//!    image by them. If an image exists and has not passed the current checks, only these run.
+//! 4. *barrier*: every digest is in its repository, and no other run has set a version tag since the survey.
+//! 5. *version tags*: send the pushed manifest again under the tag. No blob moves.
+//! 6. the *release set*: an artifact that lists the images of the release. It claims the release's place among those of
+//!    the matrix.
+//! 7. *aliases* and the newest set: the tags that move from release to release, and never back.
 //!
-//! The registry is the only memory. The same call, after a crash or a failure, does the rest; a
-//! [`RunLock`] keeps the runs of one machine apart.
+//! The registry is the only memory: the same command completes what a crash or a failure has left. A [`RunLock`]
+//! keeps the runs of one machine apart.
 //!
-//! The two halves can be had one by one, on several machines: [`stage`] does the first two steps
-//! for some rows, and [`promote`] the others for all of them, without an engine.
+//! [`publish`] does all of it. The two halves may also run on different machines: [`stage`] does the steps up to the
+//! build for some rows, and [`promote`] the others for all rows, without an engine. Start reading with [`publish`].
 
 mod audit;
 mod contents;
 mod error;
+mod image;
 mod join;
-mod labels;
 mod lock;
 mod metadata;
 mod naming;
 mod order;
-mod platforms;
 mod preflight;
 mod promote;
 mod publication_status;
 mod set;
-mod size;
 mod staging;
 mod stale;
 mod survey;
@@ -43,14 +40,13 @@ mod survey;
 pub use audit::{Audited, Finding, StrayAlias, audit, stray_aliases};
 pub use contents::{ImageContent, Since, contents};
 pub use error::{Absence, PublishError};
+pub use image::{platforms, size};
 pub use join::{JobFile, JobImage, JoinError, Joined, join};
 pub use lock::{LockFile, RunLock, RunLockError, user_folder};
 pub(crate) use metadata::{Metadata, SetMetadata, TargetMetadata};
-pub use platforms::platforms;
 pub use promote::{PromoteRequest, gather, promote};
 pub use publication_status::{Candidate, publication_status};
 pub use set::{ReleaseSet, SetForm, SetImage, SetName};
-pub use size::size;
 pub use stale::{delete_tags, stale_tags};
 pub use survey::Survey;
 
@@ -99,70 +95,59 @@ impl Row {
     }
 }
 
-/// What is to be published, and how.
+/// The images of a release and their names.
+#[derive(Debug)]
+pub struct ReleaseRequest {
+    /// The images, in plan order.
+    pub rows: Vec<Row>,
+    /// The version of the images.
+    pub version: Option<Version>,
+    /// The names of the release set; `None` for a part of a matrix.
+    pub set: Option<SetName>,
+    /// The release set of this version, which an earlier run may have written.
+    pub known: Option<Reference>,
+    /// Whether version tags move that point to different images.
+    pub overwrite: bool,
+}
+
+/// The release to publish or to stage, and how its images are built.
 #[derive(Debug)]
 pub struct PublishRequest {
-    /// The images, in plan order.
-    pub rows: Vec<Row>,
-    /// Where the release set goes, and what it says; `None` for a part of a matrix.
-    pub set: Option<SetName>,
-    /// The version of the images, for messages.
-    pub version: Option<Version>,
-    /// The release set of this version, from when it was released before.
-    pub known: Option<Reference>,
-    /// Whether version tags that stand for other images are moved.
-    pub overwrite: bool,
-    /// Whether every row is built, be it in the registry or not.
+    /// The images and their names.
+    pub release: ReleaseRequest,
+    /// Whether every row is built, even if its image is in the registry.
     pub force: bool,
-    /// How builds run; its jobs are those of the rows that are missing or not checked.
+    /// How builds run. Its jobs are replaced by those of the rows that are missing or not checked.
     pub run: RunRequest,
 }
 
-/// What is to be staged, and how.
-#[derive(Debug)]
-pub struct StageRequest {
-    /// The images, in plan order.
-    pub rows: Vec<Row>,
-    /// The version of the images, for messages.
-    pub version: Option<Version>,
-    /// The release set of this version, from when it was released before.
-    pub known: Option<Reference>,
-    /// Whether images are staged although version tags point to others.
-    pub overwrite: bool,
-    /// Whether every row is built, be it in the registry or not.
-    pub force: bool,
-    /// How builds run; its jobs are those of the rows that are missing or not checked.
-    pub run: RunRequest,
-}
-
-/// How staging ended.
+/// The result of the build phase.
 #[derive(Debug)]
 pub enum Staged {
-    /// Every row is in its registry.
+    /// Every row has a checked image in its registry.
     All {
         /// The digests, in plan order.
         digests: Vec<Digest>,
     },
-    /// Some rows could not be built or pushed, or the run was interrupted: how each build ended.
+    /// Some rows failed, or the run was interrupted: the outcome of each build.
     Unfinished(Vec<Outcome>),
 }
 
-/// How publishing ended.
+/// The result of publishing.
 #[derive(Debug)]
 pub enum Published {
-    /// Every row is there under all its names.
+    /// All tags point to their images.
     Whole {
         /// The digests, in plan order.
         digests: Vec<Digest>,
-        /// The release set, where there is one.
+        /// The release set, if one was written.
         set: Option<(Reference, Digest)>,
     },
-    /// Some rows could not be built or pushed, or the run was interrupted, and nothing was named:
-    /// how each build ended.
+    /// Some rows failed, or the run was interrupted, and no tag was set: the outcome of each build.
     Unnamed(Vec<Outcome>),
 }
 
-/// Publishes the rows of `request`. `connect` is called when something must be built.
+/// Publishes a release. `connect` is called if an image must be built or checked.
 pub async fn publish<E, C>(
     request: PublishRequest,
     registries: &Registries,
@@ -173,34 +158,39 @@ where
     E: Engine,
     C: Future<Output = Result<E, Report>>,
 {
-    let PublishRequest { rows, set, version, known, overwrite, force, run } = request;
+    let PublishRequest { release, force, run } = request;
     let (begun, cancel) = (Instant::now(), run.cancel.clone());
     let surveys = tokio::select! {
-        surveys = look_up(registries, &rows, known.as_ref(), force) => surveys?,
+        surveys = look_up(registries, &release, force) => surveys?,
         () = cancel.cancelled() => return Ok(Published::Unnamed(Vec::new())),
     };
-    if !overwrite {
-        refuse_conflicting_tags(&rows, &surveys, version, force)?;
-    }
-    let making = Making { rows: &rows, registries, events, force };
-    let digests = match making.run(surveys, run, connect).await? {
-        Ok(digests) => digests,
-        Err(outcomes) => {
-            let message = "nothing was tagged. The same again builds what is missing, and no more";
-            events.emit(&Event::Warning { target: None, message: message.to_owned() });
-            return Ok(Published::Unnamed(outcomes));
+    release.refuse_conflicting_tags(&surveys, force)?;
+    let phase = BuildPhase { rows: &release.rows, registries, events, force };
+    match phase.run(surveys, run, connect).await? {
+        Staged::All { digests } => {
+            let naming = Naming {
+                registries,
+                events,
+                cancel: &cancel,
+                release: &release,
+                digests: &digests,
+            };
+            let set = naming.run(begun).await?;
+            Ok(Published::Whole { digests, set })
         }
-    };
-    let naming =
-        Naming { registries, events, cancel: &cancel, rows: &rows, digests: &digests, overwrite };
-    let set = naming.all(set.as_ref(), begun).await?;
-    Ok(Published::Whole { digests, set })
+        Staged::Unfinished(outcomes) => {
+            let message =
+                "no tags were set; rerun the same command to build only the missing images";
+            events.emit(&Event::Warning { target: None, message: message.to_owned() });
+            Ok(Published::Unnamed(outcomes))
+        }
+    }
 }
 
-/// Builds what is missing of the rows of `request`, and pushes it by its digest; names nothing.
-/// `connect` is called when something must be built.
+/// Builds and checks the missing images of a release and pushes them by digest. Sets no tag that anybody pulls.
+/// `connect` is called if an image must be built or checked.
 pub async fn stage<E, C>(
-    request: StageRequest,
+    request: PublishRequest,
     registries: &Registries,
     events: &Events,
     connect: impl FnOnce() -> C,
@@ -209,52 +199,46 @@ where
     E: Engine,
     C: Future<Output = Result<E, Report>>,
 {
-    let StageRequest { rows, version, known, overwrite, force, run } = request;
+    let PublishRequest { release, force, run } = request;
     let (begun, cancel) = (Instant::now(), run.cancel.clone());
-    let unpinned = rows.iter().filter(|row| row.fingerprint.is_none());
+    let unpinned = release.rows.iter().filter(|row| row.fingerprint.is_none());
     let unpinned: Vec<String> = unpinned.map(|row| row.job.target.clone()).collect();
     if !unpinned.is_empty() {
         return Err(PublishError::Unpinned { targets: unpinned }.into());
     }
     let surveys = tokio::select! {
-        surveys = look_up(registries, &rows, known.as_ref(), force) => surveys?,
+        surveys = look_up(registries, &release, force) => surveys?,
         () = cancel.cancelled() => return Ok(Staged::Unfinished(Vec::new())),
     };
-    let is_run = surveys.iter().any(|survey| !survey.is_checked);
-    if !overwrite {
-        refuse_conflicting_tags(&rows, &surveys, version, force)?;
-    }
-    let making = Making { rows: &rows, registries, events, force };
-    let digests = match making.run(surveys, run, connect).await? {
-        Ok(digests) => digests,
-        Err(outcomes) => {
-            let message = "some are not staged. The same again builds what is missing, and no more";
-            events.emit(&Event::Warning { target: None, message: message.to_owned() });
-            return Ok(Staged::Unfinished(outcomes));
-        }
-    };
-    if !is_run {
+    release.refuse_conflicting_tags(&surveys, force)?;
+    let is_complete = surveys.iter().all(|survey| survey.is_checked);
+    let phase = BuildPhase { rows: &release.rows, registries, events, force };
+    let staged = phase.run(surveys, run, connect).await?;
+    if let Staged::Unfinished(_) = staged {
+        let message =
+            "some images are not staged; rerun the same command to build only the missing ones";
+        events.emit(&Event::Warning { target: None, message: message.to_owned() });
+    } else if is_complete {
         events.emit(&Event::RunFinished { elapsed: begun.elapsed() });
     }
-    Ok(Staged::All { digests })
+    Ok(staged)
 }
 
-/// The build phase: builds the missing images of `rows`, and checks the unchecked ones.
-struct Making<'a> {
+/// Builds the missing images of `rows`, and checks the unchecked ones.
+struct BuildPhase<'a> {
     rows: &'a [Row],
     registries: &'a Registries,
     events: &'a Events,
     force: bool,
 }
 
-impl Making<'_> {
-    /// What each row is, once it is there and checked; how the builds ended where some are not.
+impl BuildPhase<'_> {
     async fn run<E, C>(
         &self,
         surveys: Vec<Survey>,
         mut run: RunRequest,
         connect: impl FnOnce() -> C,
-    ) -> Result<Result<Vec<Digest>, Vec<Outcome>>, Report>
+    ) -> Result<Staged, Report>
     where
         E: Engine,
         C: Future<Output = Result<E, Report>>,
@@ -276,7 +260,7 @@ impl Making<'_> {
             preflight::check(registries, missing.iter().map(|row| &rows[*row])).await?;
             let engine = tokio::select! {
                 engine = connect() => engine?,
-                () = cancel.cancelled() => return Ok(Err(Vec::new())),
+                () = cancel.cancelled() => return Ok(Staged::Unfinished(Vec::new())),
             };
             let staging = Staging::new(engine, registries, events, rows, &built, force);
             run.jobs = jobs(rows, &missing, &built);
@@ -287,29 +271,29 @@ impl Making<'_> {
                 }
             }
             if cancel.is_cancelled() || digests.contains(&None) {
-                return Ok(Err(outcomes));
+                return Ok(Staged::Unfinished(outcomes));
             }
         }
-        Ok(Ok(digests.into_iter().flatten().collect()))
+        Ok(Staged::All { digests: digests.into_iter().flatten().collect() })
     }
 }
 
-/// What there is of each row.
+/// Looks up every row. With `force`, no image counts that was built before.
 async fn look_up(
     registries: &Registries,
-    rows: &[Row],
-    known: Option<&Reference>,
-    forced: bool,
+    release: &ReleaseRequest,
+    force: bool,
 ) -> Result<Vec<Survey>, PublishError> {
+    let ReleaseRequest { rows, known, .. } = release;
     let repositories = rows.iter().map(|row| &row.version().repository);
-    let of_set = known.map(|reference| &reference.repository);
+    let of_set = known.as_ref().map(|reference| &reference.repository);
     registries.declare_destinations(repositories.chain(of_set));
     let set = match known {
         Some(reference) => ReleaseSet::read(registries, reference).await?,
         None => None,
     };
     let set = set.as_ref().map(|(set, _)| set);
-    Survey::take(registries, rows, set, forced).await
+    Survey::take(registries, rows, set, force).await
 }
 
 /// The jobs of `missing`, which wait for those of their leaders that are missing too. Of those that
@@ -327,34 +311,29 @@ fn jobs(rows: &[Row], missing: &[usize], built: &[Option<Digest>]) -> Vec<BuildJ
     jobs.collect()
 }
 
-/// Returns the rows whose version tag exists and does not point to the image that the survey found
-/// for the row's content. This includes rows without such an image.
-fn conflicting_tags<'a>(rows: &'a [Row], surveys: &[Survey]) -> Vec<&'a Row> {
-    let rows = rows.iter().zip(surveys);
-    let conflicting_tags =
-        rows.filter(|(_, survey)| survey.version.is_some() && survey.version != survey.content);
-    conflicting_tags.map(|(row, _)| row).collect()
-}
-
-/// Refuses a release whose version tags point, or may point, to images of different content.
-fn refuse_conflicting_tags(
-    rows: &[Row],
-    surveys: &[Survey],
-    version: Option<Version>,
-    force: bool,
-) -> Result<(), PublishError> {
-    let (known, unknown): (Vec<&Row>, Vec<&Row>) = conflicting_tags(rows, surveys)
-        .into_iter()
-        .partition(|row| force || row.fingerprint.is_some());
-    let references = |rows: &[&Row]| rows.iter().map(|row| row.version().clone()).collect();
-    if !known.is_empty() {
-        let version = version.map(|version| version.to_string());
-        return Err(PublishError::Taken { version, references: references(&known), force });
+impl ReleaseRequest {
+    /// Refuses a release whose version tags point, or may point, to images of different content, unless they may move.
+    fn refuse_conflicting_tags(&self, surveys: &[Survey], force: bool) -> Result<(), PublishError> {
+        if self.overwrite {
+            return Ok(());
+        }
+        let conflicting = self
+            .rows
+            .iter()
+            .zip(surveys)
+            .filter(|(_, survey)| survey.version.is_some() && survey.version != survey.content);
+        let (known, unknown): (Vec<&Row>, Vec<&Row>) =
+            conflicting.map(|(row, _)| row).partition(|row| force || row.fingerprint.is_some());
+        let references = |rows: &[&Row]| rows.iter().map(|row| row.version().clone()).collect();
+        if !known.is_empty() {
+            let version = self.version.as_ref().map(ToString::to_string);
+            return Err(PublishError::Conflict { version, references: references(&known), force });
+        }
+        if !unknown.is_empty() {
+            let reasons = unknown.iter().map(|row| row.uncertain.clone().unwrap_or_default());
+            let (references, reasons) = (references(&unknown), reasons.collect());
+            return Err(PublishError::Incomparable { references, reasons });
+        }
+        Ok(())
     }
-    if !unknown.is_empty() {
-        let reasons = unknown.iter().map(|row| row.uncertain.clone().unwrap_or_default());
-        let (references, reasons) = (references(&unknown), reasons.collect());
-        return Err(PublishError::Incomparable { references, reasons });
-    }
-    Ok(())
 }

@@ -1,35 +1,34 @@
-//! When a tag moves: after everything that it stands for is there.
+//! Sets version tags, aliases and the release set once every image has been pushed.
+//!
+//! [`Naming::run`] first verifies that each digest exists in its repository. It then sets the version tags and reads them
+//! back, writes the release set, and moves the aliases unless a newer release owns them. Each tag is set by sending the
+//! pushed manifest again, so no blob is transferred.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::future::{join_all, try_join_all};
 use tokio_util::sync::CancellationToken;
 
-use super::order::Order;
+use super::order::{Order, READ_BACK};
 use super::survey::{self, digest_of, manifest_of};
-use super::{PublishError, ReleaseSet, Row, SetName, set};
+use super::{PublishError, ReleaseRequest, ReleaseSet, Row, set};
 use crate::error::one_line;
 use crate::event::{Event, Events};
 use crate::image::{Digest, Reference};
 use crate::registry::Registries;
 
-/// The waits before tags are read back again.
-pub(super) const READ_BACK: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
-
-/// Names rows whose images are in the registry.
+/// Sets the tags of images that are in the registry.
 pub(super) struct Naming<'a> {
     pub(super) registries: &'a Registries,
     pub(super) events: &'a Events,
     pub(super) cancel: &'a CancellationToken,
-    pub(super) rows: &'a [Row],
-    /// What the rows are, in their order.
+    pub(super) release: &'a ReleaseRequest,
+    /// The digests of the images, in the order of the rows.
     pub(super) digests: &'a [Digest],
-    /// Whether version tags that stand for something else are moved.
-    pub(super) overwrite: bool,
 }
 
-/// A tag that does not stand yet for what it should.
+/// A tag that does not point to its image yet.
 struct Move<'a> {
     row: &'a Row,
     reference: &'a Reference,
@@ -38,14 +37,14 @@ struct Move<'a> {
 }
 
 impl Naming<'_> {
-    /// Names all of them: barrier, version tags, release set, aliases. The run that this ends has
-    /// `begun` then.
-    pub(super) async fn all(
+    /// Passes the barrier and sets the version tags, the release set and the aliases, in this order. Returns the
+    /// release set. The event that reports the end has the time since `begun`.
+    pub(super) async fn run(
         &self,
-        name: Option<&SetName>,
         begun: Instant,
     ) -> Result<Option<(Reference, Digest)>, PublishError> {
         self.barrier().await?;
+        let name = self.release.set.as_ref();
         // Reports a fault of the newest set before the first tag is set.
         let order = match name {
             Some(name) => Order::of(self, name).await?,
@@ -54,8 +53,8 @@ impl Naming<'_> {
         let mut tags = self.versions().await?;
         let mut written = None;
         if let Some(name) = name {
-            let version = name.version.as_ref().map(ToString::to_string);
-            let mut set = ReleaseSet::new(version, self.rows, self.digests);
+            let version = self.release.version.as_ref().map(ToString::to_string);
+            let mut set = ReleaseSet::new(version, &self.release.rows, self.digests);
             set.is_ordered = order.is_some();
             let reference = &name.references[0];
             let digest = set::write(self.registries, reference, &set, name.form).await?.digest;
@@ -71,17 +70,17 @@ impl Naming<'_> {
         Ok(written)
     }
 
-    /// Makes sure that every image is there.
+    /// Verifies that every image is in its repository.
     async fn barrier(&self) -> Result<(), PublishError> {
         try_join_all(self.rows().map(|(row, digest)| self.is_there(row, digest))).await?;
         Ok(())
     }
 
-    /// Sets the tags of the version; gives how many had to be set. One that another run has set
-    /// since the survey is not moved.
+    /// Sets the version tags and returns the number of changed ones. A tag that another run has set since the survey is
+    /// an error.
     async fn versions(&self) -> Result<usize, PublishError> {
         let moves = self.moves(Row::versions).await?;
-        if !self.overwrite {
+        if !self.release.overwrite {
             let conflicting_tags = moves.iter().filter(|tag| tag.before.is_some());
             let conflicting_tags: Vec<Reference> =
                 conflicting_tags.map(|tag| tag.reference.clone()).collect();
@@ -97,9 +96,8 @@ impl Naming<'_> {
         self.put(&self.moves(Row::aliases).await?, false).await
     }
 
-    /// Makes sure that tags which were set stand for what they should: of two runs that set them
-    /// at the same time, neither may believe in a mixture. A registry may take a moment to know
-    /// its own tags.
+    /// Verifies tags that were set, so that of two runs that set them at the same time, neither succeeds with a
+    /// mixture. A registry may take a moment to return its new tags.
     async fn read_back<'a>(
         &'a self,
         tags: impl Fn(&'a Row) -> &'a [Reference] + Copy,
@@ -121,18 +119,18 @@ impl Naming<'_> {
     }
 
     fn rows(&self) -> impl Iterator<Item = (&Row, &Digest)> {
-        self.rows.iter().zip(self.digests)
+        self.release.rows.iter().zip(self.digests)
     }
 
     async fn is_there(&self, row: &Row, digest: &Digest) -> Result<(), PublishError> {
         let version = row.version();
-        match survey::is_there(self.registries, &version.repository, digest).await? {
+        match survey::exists(self.registries, &version.repository, digest).await? {
             true => Ok(()),
             false => Err(PublishError::Lost { reference: version.clone(), digest: digest.clone() }),
         }
     }
 
-    /// Those of the tags that do not stand for their row's image.
+    /// Returns the tags that do not point to their row's image yet.
     async fn moves<'a>(
         &'a self,
         tags: impl Fn(&'a Row) -> &'a [Reference],
@@ -149,8 +147,8 @@ impl Naming<'_> {
         Ok(moves)
     }
 
-    /// Sets what `moves` says, and reads all of `tags` back; gives how many were set. Where none
-    /// is to be set, all of them were right a moment ago.
+    /// Sets the tags of `moves` and reads all of `tags` back. Returns the number of tags that were set; if it is 0,
+    /// nothing is read back.
     async fn set<'a>(
         &'a self,
         moves: Vec<Move<'_>>,
@@ -202,7 +200,7 @@ impl Naming<'_> {
         exclusive: bool,
         done: &AtomicUsize,
     ) -> Result<(), PublishError> {
-        // The very bytes that are there: made anew, they would be another image.
+        // The same bytes: a manifest that was encoded again would have another digest.
         let manifest = manifest_of(self.registries, tag.reference, tag.digest).await?;
         if self.cancel.is_cancelled() {
             return Ok(());

@@ -12,10 +12,11 @@
 //! the releases that it has withdrawn: their claims count no more.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use futures_util::future::try_join_all;
 
-use super::naming::{Naming, READ_BACK};
+use super::naming::Naming;
 use super::survey::digest_of;
 use super::{PublishError, ReleaseSet, Row, SetName, set};
 use crate::error::one_line;
@@ -23,6 +24,9 @@ use crate::event::Event;
 use crate::image::{Digest, Reference, Repository};
 use crate::registry::RegistryErrorKind;
 use crate::version::Version;
+
+/// The waits before tags are read back again.
+pub(super) const READ_BACK: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
 
 /// The maximum number of times that a run moves aliases which other runs move too.
 const ROUNDS: usize = 8;
@@ -57,14 +61,15 @@ impl<'a> Order<'a> {
         naming: &'a Naming<'a>,
         name: &'a SetName,
     ) -> Result<Option<Self>, PublishError> {
-        let ([claim, newest], Some(version)) = (name.references.as_slice(), &name.version) else {
+        let version = naming.release.version.as_ref();
+        let ([claim, newest], Some(version)) = (name.references.as_slice(), version) else {
             return Ok(None);
         };
         let mut order = Self { naming, name, version, claim, newest, withdrawn: BTreeSet::new() };
         let current = order.newest_set().await?;
         let mut withdrawn: BTreeSet<String> =
             current.iter().flat_map(|set| set.withdrawn.clone()).collect();
-        if naming.overwrite {
+        if naming.release.overwrite {
             withdrawn.extend(order.claims().await?);
             withdrawn.extend(current.and_then(|set| set.version));
         }
@@ -106,7 +111,7 @@ impl<'a> Order<'a> {
             }
             newer = now;
         }
-        let references = self.naming.rows.iter().flat_map(Row::aliases).cloned().collect();
+        let references = self.naming.release.rows.iter().flat_map(Row::aliases).cloned().collect();
         Err(PublishError::Mixed { references })
     }
 
@@ -123,7 +128,7 @@ impl<'a> Order<'a> {
     /// run, or one that has died, may have taken them.
     async fn follow(&self, newer: &Newer) -> Result<Written, PublishError> {
         let repositories: BTreeSet<&Repository> =
-            self.naming.rows.iter().map(|row| &row.version().repository).collect();
+            self.naming.release.rows.iter().map(|row| &row.version().repository).collect();
         let current = self.newest_set().await?;
         let is_set_new = match current {
             Some(current) if current.version.as_ref() == Some(&newer.version) => false,

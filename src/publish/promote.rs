@@ -1,4 +1,4 @@
-//! The second half of a release alone: names for images that several jobs have staged.
+//! Publishes images that several jobs have staged: the second half of a release.
 
 use std::time::Instant;
 
@@ -6,38 +6,28 @@ use futures_util::future::try_join_all;
 use tokio_util::sync::CancellationToken;
 
 use super::naming::Naming;
-use super::survey::{is_there, staged};
+use super::survey::{exists, staged};
 use super::{
-    Absence, JobFile, Joined, PublishError, Published, Row, SetName, Survey, look_up,
-    refuse_conflicting_tags,
+    Absence, JobFile, Joined, PublishError, Published, ReleaseRequest, Row, Survey, look_up,
 };
 use crate::event::{Event, Events};
-use crate::image::{Digest, Reference};
+use crate::image::Digest;
 use crate::registry::Registries;
-use crate::version::Version;
 
-/// What is to be named, and how.
+/// The staged images to publish.
 #[derive(Debug)]
 pub struct PromoteRequest<'a> {
-    /// The images, in plan order.
-    pub rows: Vec<Row>,
-    /// Which of them jobs have staged, in the same order; the others must be in their registry.
+    /// The images and their names.
+    pub release: ReleaseRequest,
+    /// The images that jobs have staged, in the order of the rows. The others must be in their registry.
     pub joined: &'a [Option<Joined>],
-    /// The jobs' files, for what they say of the others.
+    /// The metadata files of the jobs, for messages about missing images.
     pub files: &'a [JobFile],
-    /// Where the release set goes, and what it says; `None` for a part of a matrix.
-    pub set: Option<SetName>,
-    /// The version of the images, for messages.
-    pub version: Option<Version>,
-    /// The release set of this version, from when it was released before.
-    pub known: Option<Reference>,
-    /// Whether version tags that stand for other images are moved.
-    pub overwrite: bool,
     /// Stops the run.
     pub cancel: CancellationToken,
 }
 
-/// Names the rows of `request`, of which each must be in its registry: nothing is built.
+/// Sets the tags of a release whose images are all in their registries. Builds nothing.
 pub async fn promote(
     request: PromoteRequest<'_>,
     registries: &Registries,
@@ -48,17 +38,14 @@ pub async fn promote(
         surveys = gather(&request, registries, events) => surveys?,
         () = request.cancel.cancelled() => return Ok(Published::Unnamed(Vec::new())),
     };
-    let PromoteRequest { rows, set, version, overwrite, cancel, .. } = request;
-    if !overwrite {
-        refuse_conflicting_tags(&rows, &surveys, version, false)?;
-    }
+    let PromoteRequest { release, cancel, .. } = &request;
+    release.refuse_conflicting_tags(&surveys, false)?;
     let digests: Vec<Digest> = surveys.into_iter().filter_map(|survey| survey.content).collect();
-    for (row, digest) in rows.iter().zip(&digests) {
+    for (row, digest) in release.rows.iter().zip(&digests) {
         events.emit(&row.job.unchanged(digest));
     }
-    let naming =
-        Naming { registries, events, cancel: &cancel, rows: &rows, digests: &digests, overwrite };
-    let set = naming.all(set.as_ref(), begun).await?;
+    let naming = Naming { registries, events, cancel, release, digests: &digests };
+    let set = naming.run(begun).await?;
     Ok(Published::Whole { digests, set })
 }
 
@@ -71,8 +58,9 @@ pub async fn gather(
     registries: &Registries,
     events: &Events,
 ) -> Result<Vec<Survey>, PublishError> {
-    let PromoteRequest { rows, joined, known, .. } = request;
-    let mut surveys = look_up(registries, rows, known.as_ref(), false).await?;
+    let PromoteRequest { release, joined, .. } = request;
+    let rows = &release.rows;
+    let mut surveys = look_up(registries, release, false).await?;
     let looked_up = rows.iter().zip(&mut surveys).zip(*joined);
     let looked_up = looked_up.map(async |((row, survey), joined)| {
         let absence = match joined {
@@ -91,15 +79,15 @@ pub async fn gather(
     }
 }
 
-/// Why a row that no file tells of is not there.
+/// Returns why a row is missing that no metadata file lists.
 fn nowhere(request: &PromoteRequest<'_>, row: &Row) -> Absence {
     let failed = request.files.iter().find(|file| file.failed.contains(&row.job.target));
     failed.map_or(Absence::Nowhere, |file| Absence::Failed(file.name.clone()))
 }
 
-/// Holds what a job says against what the registry says was made of the same, and checked: a
-/// staging tag does, and so does a release. Where there is neither, the row is absent; the label
-/// of an image says nothing, as who builds on it inherits it.
+/// Compares the image that a job lists with the one that the registry lists as built and checked, by a staging tag or a
+/// release. Without either, the row is absent. The label of an image proves nothing: images that are based on it
+/// inherit it.
 async fn compare(
     registries: &Registries,
     row: &Row,
@@ -111,7 +99,7 @@ async fn compare(
     let repository = &row.version().repository;
     let Some(content) = &survey.content else {
         let digest = digest.clone();
-        return Ok(Some(match is_there(registries, repository, &digest).await? {
+        return Ok(Some(match exists(registries, repository, &digest).await? {
             true => Absence::Other { file, digest },
             false => Absence::Vanished { file, digest },
         }));
@@ -120,7 +108,7 @@ async fn compare(
         return Ok(None);
     }
     if joined.forced {
-        // It is to be named in place of what was released, or of what its staging tag keeps.
+        // It replaces the released image, or the one of the staging tag.
         let known = match &row.fingerprint {
             Some(fingerprint) => {
                 staged(registries, repository, fingerprint, row.checks.as_ref()).await?
@@ -134,8 +122,8 @@ async fn compare(
         return Ok(None);
     }
     let message = format!(
-        "`{file}` says {digest}, but `{repository}` knows {content} as made of the same and checked: \
-         that is taken"
+        "`{file}` lists {digest}, but `{repository}` lists {content} as built from the same inputs and checked: \
+         the latter is used"
     );
     events.emit(&Event::Warning { target: Some(row.job.target.clone()), message });
     Ok(None)

@@ -1,6 +1,6 @@
 //! Determines the publication status of each candidate, with reasons.
 
-use super::labels::labels;
+use super::image::labels;
 use super::survey::{Survey, Wanted, digest_of};
 use super::{PublishError, ReleaseSet, SetImage};
 use crate::image::{Digest, Reference, Repository};

@@ -20,7 +20,6 @@ use crate::error::JsonError;
 use crate::image::{Digest, Reference, Repository};
 use crate::plan::Fingerprint;
 use crate::registry::{Blob, Manifest, Registries, RegistryError, RegistryErrorKind};
-use crate::version::Version;
 
 /// The form in which a release set is written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -52,13 +51,11 @@ const EMPTY_TAR: &[u8] = &[0; 1024];
 /// The version of the list's format.
 const SCHEMA: u32 = 1;
 
-/// Where a release set goes.
+/// The tags and the form of a release set.
 #[derive(Debug, Clone)]
 pub struct SetName {
     /// The tags, all in one repository: that of the version, and the one that moves on.
     pub references: Vec<Reference>,
-    /// The version of the release.
-    pub version: Option<Version>,
     /// The form in which it is written.
     pub form: SetForm,
 }

@@ -1,8 +1,9 @@
-//! Between build and name: an image that was pushed by its digest is kept by its staging tag.
+//! Sets staging tags: they keep images that were pushed by digest, and make them known to later runs.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::image::manifests;
 use super::survey::{manifest_of, staged};
 use super::{PublishError, Row};
 use crate::engine::{BuildJob, BuiltImage, Engine, JobDependencies};
@@ -10,21 +11,21 @@ use crate::error::{Explain, one_line};
 use crate::event::{Event, Events, Failure, FailureKind};
 use crate::image::{Digest, Repository, Tag};
 use crate::plan::Fingerprint;
-use crate::registry::{Manifest, Registries, RegistryError, RegistryErrorKind};
+use crate::registry::{Registries, RegistryError, RegistryErrorKind};
 
-/// An engine whose images are found by their fingerprints once they are built, and that sends a
-/// registry nothing which it has in another repository.
+/// An engine that sets staging tags after each build, and mounts layers that the registry has in another repository
+/// before each push.
 pub(super) struct Staging<E> {
     engine: E,
     events: Events,
-    /// Whether the rows are built although there are such images.
+    /// Whether rows are rebuilt that have a staged image.
     forced: bool,
-    /// The rows by their targets.
+    /// The positions of the rows by the ids of their targets.
     rows: HashMap<String, usize>,
     shared: Arc<Shared>,
 }
 
-/// What the builds know of each other.
+/// The state that all builds share.
 struct Shared {
     registries: Registries,
     rows: Vec<Row>,
@@ -33,14 +34,14 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// What each row is, once it is in its registry.
+    /// The digest of each row whose image is in its registry.
     digests: Vec<Option<Digest>>,
-    /// The blobs that somebody mounts into a repository, or has.
+    /// The blobs that a build mounts into a repository, or has mounted.
     mounted: HashSet<(Repository, Digest)>,
 }
 
 impl<E: Engine> Staging<E> {
-    /// `digests` are those of the rows that are there already.
+    /// Wraps `engine`. `digests` are those of the rows that were built before.
     pub(super) fn new(
         engine: E,
         registries: &Registries,
@@ -86,7 +87,7 @@ impl<E: Engine> Staging<E> {
                     self.check_earlier(job, (fingerprint, checks), &digest, events).await?;
                 }
                 let tag = fingerprint.checked_tag(checks);
-                self.name(job, &tag, &digest).await.map_err(|error| failure(&error))?;
+                self.tag(job, &tag, &digest).await.map_err(|error| failure(&error))?;
             }
         }
         let mut state = self.shared.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -102,16 +103,18 @@ impl<E: Engine> Staging<E> {
         pushed: Digest,
     ) -> Result<Digest, PublishError> {
         let repository = &job.references[0].repository;
-        let others = async || match self.forced {
-            true => Ok(None),
-            false => staged(&self.shared.registries, repository, fingerprint, None).await,
+        let earlier = async || {
+            if self.forced {
+                return Ok(None);
+            }
+            staged(&self.shared.registries, repository, fingerprint, None).await
         };
-        if let Some(earlier) = others().await? {
+        if let Some(earlier) = earlier().await? {
             return Ok(earlier);
         }
-        self.name(job, &fingerprint.staging_tag(), &pushed).await?;
-        // Another run may have done so at the same moment.
-        Ok(others().await?.unwrap_or(pushed))
+        self.tag(job, &fingerprint.staging_tag(), &pushed).await?;
+        // Another run may have set it at the same moment.
+        Ok(earlier().await?.unwrap_or(pushed))
     }
 
     /// Runs the checks of `job` in the image that another run has staged, unless they have passed there.
@@ -130,11 +133,11 @@ impl<E: Engine> Staging<E> {
         Ok(())
     }
 
-    async fn name(&self, job: &BuildJob, tag: &Tag, digest: &Digest) -> Result<(), PublishError> {
+    async fn tag(&self, job: &BuildJob, tag: &Tag, digest: &Digest) -> Result<(), PublishError> {
         let (registries, repository) = (&self.shared.registries, &job.references[0].repository);
         let manifest = manifest_of(registries, &job.references[0], digest).await?;
         match registries.put_manifest(repository, tag, &manifest).await {
-            // Built anew with `--force`, while what was built before keeps the tag.
+            // The image was rebuilt with `--force`, and the earlier one keeps the tag.
             Err(error) if matches!(error.kind(), RegistryErrorKind::TagImmutable { .. }) => {
                 let message = format!("`{repository}:{tag}` keeps the image of an earlier build");
                 let target = Some(job.target.clone());
@@ -146,7 +149,7 @@ impl<E: Engine> Staging<E> {
     }
 }
 
-/// The job that runs the checks of `job` in the image `digest` of its repository.
+/// Returns the job that runs the checks of `job` in the image `digest` of its repository.
 pub(super) fn checking(job: &BuildJob, digest: &Digest) -> BuildJob {
     job.checking(&job.references[0].pinned(digest), digest)
 }
@@ -156,10 +159,9 @@ fn failure(error: &PublishError) -> Box<Failure> {
 }
 
 impl Shared {
-    /// Mounts, into the repository of `row`, the layers of the rows that lead it in others: what
-    /// it shares with them is there then, and the engine sends it nobody. An engine mounts by
-    /// itself only what it pulled, and older ones no layer of zstd at all. What cannot be
-    /// mounted is sent, as if nobody had tried.
+    /// Mounts the layers of the row's leaders into the repository of `row`, so that the engine need not send the layers
+    /// that they share. An engine itself mounts only layers that it pulled, and older engines no zstd layers. Layers that
+    /// cannot be mounted are sent.
     async fn mount(&self, row: usize) {
         let own = &self.rows[row].job.references[0].repository;
         for leader in &self.rows[row].job.after {
@@ -169,7 +171,7 @@ impl Shared {
                 state.digests[*leader].clone()
             };
             if let Some(digest) = digest.filter(|_| other != own) {
-                // The engine's push says what is wrong with the registry, if it is.
+                // The push of the engine reports a fault of the registry.
                 let _ = self.mount_layers(own, other, &digest).await;
             }
         }
@@ -181,14 +183,14 @@ impl Shared {
         other: &Repository,
         image: &Digest,
     ) -> Result<(), RegistryError> {
-        for manifest in self.manifests(other, image).await? {
+        for manifest in manifests(&self.registries, other, image).await? {
             for layer in manifest.layers() {
                 let key = (own.clone(), layer.digest.clone());
                 let state = || self.state.lock().unwrap_or_else(PoisonError::into_inner);
                 let is_new = state().mounted.insert(key.clone());
                 if is_new {
                     let mounted = self.registries.mount_blob(own, &layer.digest, other).await;
-                    // Another row may have more luck.
+                    // Another row may succeed.
                     if mounted.is_err() {
                         state().mounted.remove(&key);
                     }
@@ -197,23 +199,6 @@ impl Shared {
             }
         }
         Ok(())
-    }
-
-    /// The manifests of an image's platforms; it is one itself where it has one only.
-    async fn manifests(
-        &self,
-        repository: &Repository,
-        image: &Digest,
-    ) -> Result<Vec<Manifest>, RegistryError> {
-        let Some(manifest) = self.registries.manifest(repository, image).await? else {
-            return Ok(Vec::new());
-        };
-        let mut manifests = Vec::new();
-        for (_, platform) in manifest.platforms() {
-            manifests.extend(self.registries.manifest(repository, &platform.digest).await?);
-        }
-        manifests.push(manifest);
-        Ok(manifests)
     }
 }
 

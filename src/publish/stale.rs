@@ -1,4 +1,4 @@
-//! Staging tags that nobody needs any more.
+//! Finds and deletes staging tags that no current image needs.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -9,7 +9,7 @@ use super::survey::digest_of;
 use crate::image::{Digest, Reference, Repository, Tag};
 use crate::registry::{Registries, RegistryError, RegistryErrorKind};
 
-/// The staging tags of `repositories` that are not among those `needed`.
+/// Returns the staging tags of `repositories` that are not in `needed`.
 pub async fn stale_tags(
     registries: &Registries,
     repositories: &BTreeSet<Repository>,
@@ -26,8 +26,8 @@ pub async fn stale_tags(
     Ok(stale)
 }
 
-/// Whether `tag` is one that basegen stages images under: `basegen-` and 32 hexadecimal digits,
-/// perhaps with `-` and 12 more for the checks, or `basegen-once-` and 24.
+/// Returns true for a staging tag: `basegen-` and 32 hexadecimal digits, optionally with `-` and 12 digits of the checks,
+/// or `basegen-once-` and 24 digits.
 fn is_staging(tag: &str) -> bool {
     let is_hex = |digits: &str, length| {
         digits.len() == length && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
@@ -42,11 +42,10 @@ fn is_staging(tag: &str) -> bool {
     }
 }
 
-/// Deletes `tags` of `repository`, and nothing that another tag stands for; gives how many of
-/// them could be.
+/// Deletes `tags` of `repository`, and no image that another tag points to. Returns the number of deleted tags.
 ///
-/// Registries that can delete tags are asked for that. Of the others a manifest can be deleted,
-/// with all tags that stand for it: that is done only where these are all of them.
+/// Some registries cannot delete a tag, but only a manifest with all tags that point to it. There, tags are deleted
+/// only if `tags` contains all tags of the manifest.
 pub async fn delete_tags(
     registries: &Registries,
     repository: &Repository,
@@ -77,7 +76,7 @@ pub async fn delete_tags(
     Ok(deleted)
 }
 
-/// Whether a registry cannot delete a tag alone.
+/// Returns true if the registry cannot delete a tag without its manifest.
 fn is_unsupported(error: &RegistryError) -> bool {
     match error.kind() {
         RegistryErrorKind::Status { status: 405, .. } => true,
@@ -89,7 +88,7 @@ fn is_unsupported(error: &RegistryError) -> bool {
     }
 }
 
-/// All tags of a repository, by what they stand for.
+/// Returns all tags of a repository by the digests that they point to.
 async fn by_digest(
     registries: &Registries,
     repository: &Repository,

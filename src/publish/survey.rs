@@ -1,4 +1,4 @@
-//! What the registries have of each row, before anything is done.
+//! Looks up the state of each row in its registry before a run changes anything.
 
 use futures_util::future::try_join_all;
 
@@ -7,14 +7,14 @@ use crate::image::{Digest, Reference, Repository};
 use crate::plan::Fingerprint;
 use crate::registry::{Manifest, Registries};
 
-/// What the registries have of one row.
+/// The state of one row in its registry.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Survey {
-    /// The image that is made of what the row is made of.
+    /// The image with the fingerprint of the row.
     pub content: Option<Digest>,
-    /// Whether this image has passed the checks that the row has now.
+    /// Whether this image has passed the current checks of the row.
     pub is_checked: bool,
-    /// What the tag of the version stands for.
+    /// The image that the version tag points to.
     pub version: Option<Digest>,
 }
 
@@ -31,8 +31,8 @@ pub(super) struct Wanted<'a> {
 }
 
 impl Survey {
-    /// Looks every row up, in their order. With `forced`, no image counts that was built before;
-    /// `set` is the release set of this version, from when it was released before.
+    /// Looks up all rows, in their order. With `forced`, no image counts that was built before. `set` is the release set
+    /// of this version, which an earlier run may have written.
     pub async fn take(
         registries: &Registries,
         rows: &[Row],
@@ -51,7 +51,7 @@ impl Survey {
         try_join_all(surveys).await
     }
 
-    /// Looks an image up: behind the tag of its version, and by its staging tags.
+    /// Looks up one image by its version tag and its staging tags.
     pub(super) async fn of(
         registries: &Registries,
         wanted: Wanted<'_>,
@@ -103,8 +103,8 @@ pub(super) async fn staged(
     digest_of(registries, &Reference { repository: repository.clone(), tag }).await
 }
 
-/// Whether an image is in a repository.
-pub(super) async fn is_there(
+/// Returns true if an image is in a repository.
+pub(super) async fn exists(
     registries: &Registries,
     repository: &Repository,
     digest: &Digest,
@@ -113,7 +113,7 @@ pub(super) async fn is_there(
     Ok(found.is_some_and(|found| found.digest == *digest))
 }
 
-/// What a tag stands for.
+/// Returns the digest that a tag points to.
 pub(super) async fn digest_of(
     registries: &Registries,
     reference: &Reference,
@@ -122,7 +122,7 @@ pub(super) async fn digest_of(
     Ok(found.map(|descriptor| descriptor.digest))
 }
 
-/// The manifest of an image that was pushed as `reference`.
+/// Returns the manifest of an image that was pushed as `reference`.
 pub(super) async fn manifest_of(
     registries: &Registries,
     reference: &Reference,

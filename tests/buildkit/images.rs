@@ -175,7 +175,7 @@ fn a_variant_that_fails_is_told_and_the_others_are_built() {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(6), "{errors}");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "", "a release is whole or not there");
-    assert!(errors.contains("nothing was tagged"), "{errors}");
+    assert!(errors.contains("no tags were set"), "{errors}");
     for part in ["✗ bad failed", "Dockerfile.hbs:3", "exit code  1", "last lines bad", "full log"]
     {
         assert!(errors.contains(part), "no `{part}` in:\n{errors}");

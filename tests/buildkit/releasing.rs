@@ -309,7 +309,7 @@ async fn an_image_that_is_not_what_its_row_says_stops_the_release() {
     let output = command.output().await.expect("the command runs");
     let told = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(10), "{told}");
-    for part in ["failed a check", "the image fails the check `python`", "nothing was tagged"] {
+    for part in ["failed a check", "the image fails the check `python`", "no tags were set"] {
         assert!(told.contains(part), "no `{part}` in:\n{told}");
     }
     assert_eq!(project.names(), Vec::<String>::new());

@@ -158,7 +158,7 @@ async fn a_check_that_is_new_runs_on_the_published_image_before_it_is_named_agai
     let (code, printed, told) = project.run(FAILS, &["--push"]).await;
     assert_eq!((code, printed.len()), (Some(10), 0), "{told}");
     assert!(told.contains("the image fails the check `word`"), "{told}");
-    assert!(told.contains("nothing was tagged"), "{told}");
+    assert!(told.contains("no tags were set"), "{told}");
     let (_, planned, _) = project.run(PASSES, &["plan"]).await;
     let why = "its checks have not run on its image";
     assert_eq!(planned.iter().filter(|line| line.contains(why)).count(), 2, "{planned:?}");

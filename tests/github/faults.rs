@@ -4,7 +4,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use basegen::forge::{FileChange, GitHub, GitHubError, GitHubOptions, Opened, ReleasePullRequest};
-use basegen::report::{Printer, Stream};
 use insta::assert_snapshot;
 
 use crate::harness::github::{FakeGitHub, Fault};
@@ -86,43 +85,21 @@ async fn each_wait_for_a_rate_limit_prints_one_line() {
         |wait: &str| Fault::Answer(429, vec![("retry-after", wait.to_owned())], "{}".to_owned());
     github.fail("*", "*", 0, 2, limited("1"));
     let begun = Instant::now();
-    let written = Written::default();
-    let (out, err) = (Stream::new(std::io::sink()), Stream::new(written.clone()));
-    let printer = Printer { out, err, quiet: false };
-    let options = GitHubOptions { printer, ..options(&github, token("canary-person")) };
+    let written = Arc::new(Mutex::new(Vec::new()));
+    let lines = Arc::clone(&written);
+    let notify = Arc::new(move |line: &str| lines.lock().expect("no panic").push(line.to_owned()));
+    let options = GitHubOptions { notify, ..options(&github, token("canary-person")) };
+    let waits = || written.lock().expect("no panic").clone();
     let mut client = GitHub::connect(&options).await.expect("a client");
     client.base(None).await.expect("a base");
-    let line = format!(
-        "rate limited by `{}`: waiting 1.0s\n",
-        crate::harness::pull_request::host(&github)
-    );
-    assert_eq!(written.text(), line.repeat(2));
+    let line =
+        format!("rate limited by `{}`: waiting 1.0s", crate::harness::pull_request::host(&github));
+    assert_eq!(waits(), [line.as_str(), &line]);
     assert!(begun.elapsed() >= Duration::from_secs(2));
     // No time at all is no minute, and no news.
     github.fail("*", "*", 0, 2, limited("0"));
     client.base(None).await.expect("a base");
-    assert_eq!(written.text(), line.repeat(2));
-}
-
-/// What a stream was given.
-#[derive(Clone, Default)]
-struct Written(Arc<Mutex<Vec<u8>>>);
-
-impl Written {
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().expect("no panic")).into_owned()
-    }
-}
-
-impl std::io::Write for Written {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("no panic").extend(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
+    assert_eq!(waits(), [line.as_str(), &line]);
 }
 
 #[tokio::test]

@@ -14,14 +14,15 @@ use basegen::event::{Event, Events, Failure, FailureKind, Listener};
 use basegen::image::{Compression, Digest, Reference, Repository};
 use basegen::plan::Fingerprint;
 use basegen::publish::{
-    JobFile, JobImage, JoinError, PromoteRequest, PublishError, PublishRequest, Published, Row,
-    SetForm, SetName, StageRequest, Staged, join, promote, publish, stage,
+    JobFile, JobImage, JoinError, PromoteRequest, PublishError, PublishRequest, Published,
+    ReleaseRequest, Row, SetForm, SetName, Staged, join, promote, publish, stage,
 };
 use basegen::registry::{
     Blob, Credentials, DockerConfig, Manifest, Registries, RegistryError, RegistryOptions,
     RetryPolicy,
 };
 use basegen::render::BuildContext;
+use basegen::version::Version;
 use bytes::Bytes;
 use futures_util::future::{self, LocalBoxFuture};
 use serde_json::json;
@@ -210,12 +211,25 @@ impl Machine {
     }
 
     pub async fn publish(&self, release: &Release) -> Result<Published, Report> {
-        let request = PublishRequest {
+        let request = self.request(release);
+        let listener: Arc<dyn Listener> = Arc::<Heard>::clone(&self.heard);
+        let (events, builder) = (Events::to(listener), self.builder.clone());
+        publish(request, &self.client(), &events, || async { Ok(builder) }).await
+    }
+
+    fn release_request(&self, release: &Release) -> ReleaseRequest {
+        ReleaseRequest {
             rows: release.rows.clone(),
+            version: release.version.clone(),
             set: release.set.clone(),
-            version: release.set.as_ref().and_then(|set| set.version.clone()),
             known: release.set.as_ref().map(|set| set.references[0].clone()),
             overwrite: self.overwrite,
+        }
+    }
+
+    fn request(&self, release: &Release) -> PublishRequest {
+        PublishRequest {
+            release: self.release_request(release),
             force: self.force,
             run: RunRequest {
                 jobs: Vec::new(),
@@ -223,10 +237,7 @@ impl Machine {
                 on_failure: OnFailure::KeepGoing,
                 cancel: CancellationToken::new(),
             },
-        };
-        let listener: Arc<dyn Listener> = Arc::<Heard>::clone(&self.heard);
-        let (events, builder) = (Events::to(listener), self.builder.clone());
-        publish(request, &self.client(), &events, || async { Ok(builder) }).await
+        }
     }
 
     fn events(&self) -> Events {
@@ -236,19 +247,7 @@ impl Machine {
 
     /// Stages the rows of `release`.
     pub async fn stage(&self, release: &Release) -> Result<Staged, Report> {
-        let request = StageRequest {
-            rows: release.rows.clone(),
-            version: release.set.as_ref().and_then(|set| set.version.clone()),
-            known: release.set.as_ref().map(|set| set.references[0].clone()),
-            overwrite: self.overwrite,
-            force: self.force,
-            run: RunRequest {
-                jobs: Vec::new(),
-                parallel: 4,
-                on_failure: OnFailure::KeepGoing,
-                cancel: CancellationToken::new(),
-            },
-        };
+        let request = self.request(release);
         let builder = self.builder.clone();
         stage(request, &self.client(), &self.events(), || async { Ok(builder) }).await
     }
@@ -270,13 +269,9 @@ impl Machine {
     ) -> Result<Vec<Digest>, PublishError> {
         let joined = joined(release, files).expect("files that fit together");
         let request = PromoteRequest {
-            rows: release.rows.clone(),
+            release: self.release_request(release),
             joined: &joined,
             files,
-            set: release.set.clone(),
-            version: release.set.as_ref().and_then(|set| set.version.clone()),
-            known: release.set.as_ref().map(|set| set.references[0].clone()),
-            overwrite: self.overwrite,
             cancel: CancellationToken::new(),
         };
         match promote(request, &self.client(), &self.events()).await? {
@@ -331,6 +326,7 @@ pub fn meanwhile<'a, S: 'a, Q: 'a>(
 #[derive(Clone)]
 pub struct Release {
     pub rows: Vec<Row>,
+    pub version: Option<Version>,
     pub set: Option<SetName>,
 }
 
@@ -339,8 +335,7 @@ pub fn joined(
     release: &Release,
     files: &[JobFile],
 ) -> Result<Vec<Option<basegen::publish::Joined>>, JoinError> {
-    let version = release.set.as_ref().and_then(|set| set.version.as_ref());
-    let version = version.map(basegen::version::Version::as_str);
+    let version = release.version.as_ref().map(Version::as_str);
     join(&release.rows, version, files)
 }
 
@@ -359,7 +354,7 @@ pub fn job_file(name: &str, release: &Release, digests: &[Digest]) -> JobFile {
     });
     JobFile {
         name: name.to_owned(),
-        version: release.set.as_ref().and_then(|set| set.version.as_ref().map(ToString::to_string)),
+        version: release.version.as_ref().map(ToString::to_string),
         images: images.collect(),
         failed: BTreeSet::new(),
         forced: false,
@@ -373,9 +368,9 @@ pub fn release(registry: &FakeRegistry, version: &str, content: &str) -> Release
     let set = |tag: &str| reference(&registry.repository("acme/a"), tag);
     Release {
         rows: rows.into(),
+        version: Some(version.parse().expect("a version")),
         set: Some(SetName {
             references: vec![set(&format!("basegen-release-{version}")), set("basegen-release")],
-            version: Some(version.parse().expect("a version")),
             form: SetForm::default(),
         }),
     }

@@ -1,5 +1,6 @@
 //! A repository, a release, and somebody who proposes it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use basegen::error::Report;
@@ -8,7 +9,6 @@ use basegen::forge::{
     marker, marker_with_version,
 };
 use basegen::registry::{Network, RetryPolicy};
-use basegen::report::Printer;
 
 use crate::harness::github::FakeGitHub;
 
@@ -39,7 +39,7 @@ pub fn options(github: &FakeGitHub, access: Access) -> GitHubOptions {
         },
         timeout: Duration::from_secs(10),
         optional_permissions: Vec::new(),
-        printer: Printer::standard(),
+        notify: Arc::new(|_| {}),
     }
 }
 

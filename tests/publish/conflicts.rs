@@ -72,7 +72,7 @@ async fn building_anew_needs_a_new_version() {
     machine.whole(&release(&registry, "v1", "x")).await;
     let error = machine.error(&release(&registry, "v1", "x")).await;
     assert_eq!(error.exit_code(), ExitCode::Conflict);
-    assert!(error.to_string().contains("built anew is another image"), "{error}");
+    assert!(error.to_string().contains("a rebuilt image has another digest"), "{error}");
     machine.whole(&release(&registry, "v2", "x")).await;
     assert_eq!(machine.built(), ["a", "b", "a", "b"]);
 }
@@ -129,7 +129,7 @@ async fn a_tag_that_is_set_meanwhile_is_not_moved() {
     let hangs = registry.fail(Rule::nth(2, "HEAD", "*/acme/a/manifests/a-v1", Fault::Hang));
     let (slow, quick) = (Machine::new(), Machine::new());
     let (mine, theirs) = (release(&registry, "v1", "x"), release(&registry, "v1", "y"));
-    let b = Release { rows: vec![theirs.rows[1].clone()], set: None };
+    let b = Release { rows: vec![theirs.rows[1].clone()], version: None, set: None };
     let (error, digests) = meanwhile(&hangs, slow.error(&mine), quick.whole(&b)).await;
     assert_eq!(error.exit_code(), ExitCode::Conflict, "{error}");
     assert_eq!(registry.tag("acme/b", "b-v1").as_ref(), Some(&digests[0]));
@@ -154,7 +154,7 @@ async fn a_release_and_a_part_of_it_at_the_same_time_are_one() {
     let hangs = registry.fail(Rule::first("POST", "*/acme/b/blobs/uploads/", Fault::Hang));
     let (all, part) = (Machine::new(), Machine::other());
     let v1 = release(&registry, "v1", "x");
-    let b = Release { rows: vec![v1.rows[1].clone()], set: None };
+    let b = Release { rows: vec![v1.rows[1].clone()], version: None, set: None };
     let (digests, of_b) = meanwhile(&hangs, all.whole(&v1), part.whole(&b)).await;
     assert_eq!(digests[1], of_b[0]);
     assert_eq!(registry.tag("acme/b", "b-v1").as_ref(), Some(&of_b[0]));

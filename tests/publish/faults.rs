@@ -67,6 +67,7 @@ async fn when_one_of_two_registries_is_down_no_tag_moves_on_either() {
                 row(&up.repository("acme/a"), "a", "v1", "x"),
                 row(&down.repository("acme/b"), "b", "v1", "x"),
             ],
+            version: None,
             set: None,
         };
         // It goes down when the first of its blobs is to be pushed.
@@ -104,6 +105,6 @@ async fn an_image_that_vanishes_is_noticed_at_the_barrier() {
     let gone = Fault::error(404, "MANIFEST_UNKNOWN", "gone");
     registry.fail(Rule::every("HEAD", "*/acme/b/manifests/sha256:*", gone));
     let error = machine.error(&release(&registry, "v2", "x")).await;
-    assert!(error.to_string().contains("was pushed, and is not there"), "{error}");
+    assert!(error.to_string().contains("was pushed but is missing in the registry"), "{error}");
     assert!(!names(&registry).contains(&"a-v2".to_owned()));
 }

@@ -119,7 +119,7 @@ async fn push_access_is_checked_once_per_repository_and_only_to_push() {
     let rows = (0..6).map(|row_number| {
         row(&registry.repository("acme/a"), &format!("r{row_number}"), "v1", "x")
     });
-    let v1 = Release { rows: rows.collect(), set: None };
+    let v1 = Release { rows: rows.collect(), version: None, set: None };
     let machine = Machine::new();
     machine.whole(&v1).await;
     // One upload for each row's two blobs, and one that was cancelled.

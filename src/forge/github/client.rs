@@ -19,7 +19,7 @@ use super::tree::Listing;
 use crate::error::{JsonError, one_line};
 use crate::forge::RepositoryName;
 use crate::registry::{Retry, RetryPolicy, Retryable as _, conceal, retry_after, server_date};
-use crate::report::{Printer, format};
+use crate::report::format;
 
 /// The maximum size of an answer, in bytes: a file of 100 MB, the maximum of GitHub, in base64.
 const MAX_ANSWER: usize = 144 << 20;
@@ -38,7 +38,7 @@ const PERMISSIONS: [(&str, &str); 2] = [("contents", "write"), ("pull_requests",
 pub(super) const GRAPHQL: &str = "/graphql";
 
 /// The configuration of the client for one repository.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct GitHubOptions {
     /// The root of the REST API, such as `https://api.github.com`.
     pub api: String,
@@ -52,8 +52,8 @@ pub struct GitHubOptions {
     /// Permissions with their levels that the token of an App gets in addition to those for contents
     /// and pull requests, if the App has them.
     pub optional_permissions: Vec<(&'static str, &'static str)>,
-    /// Prints a line for each wait.
-    pub printer: Printer,
+    /// Receives a message before each wait.
+    pub notify: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
 /// A client of GitHub's API for one repository.
@@ -67,7 +67,7 @@ pub struct GitHub {
     secrets: Vec<SecretString>,
     pub(super) retry: RetryPolicy,
     timeout: Duration,
-    printer: Printer,
+    notify: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
 /// A failed attempt at a request.
@@ -120,7 +120,7 @@ impl GitHub {
             secrets: options.access.secrets(),
             retry: options.retry,
             timeout: options.timeout,
-            printer: options.printer.clone(),
+            notify: Arc::clone(&options.notify),
         };
         match &options.access {
             Access::Anonymous => {}
@@ -246,7 +246,7 @@ impl GitHub {
             };
             if let Retry::After(wait) = retry {
                 let wait = format::duration(wait);
-                self.printer.message(&format!("rate limited by `{}`: waiting {wait}", self.host));
+                (self.notify)(&format!("rate limited by `{}`: waiting {wait}", self.host));
             }
             tokio::time::sleep(pause).await;
         }

@@ -15,11 +15,10 @@ use crate::matrix::{Matrix, SecretTable, SourceError, Spanned};
 use crate::registry::{Concealer, Credentials};
 use crate::report::Mask;
 
-use super::args::RunningArgs;
-use crate::ops::{Context, owners};
+use super::{Settings, owners};
 
 /// The id under which build steps mount the certificates.
-pub(super) const CA_CERTIFICATES: &str = "ca_certificates";
+pub(crate) const CA_CERTIFICATES: &str = "ca_certificates";
 
 /// The largest secret that the engine takes, in bytes.
 const MAX_SECRET: u64 = 500 * 1024;
@@ -29,7 +28,7 @@ type Reader = fn(&Path, u64) -> Result<Vec<u8>, ReadError>;
 
 /// Why build steps cannot be given what they need. Never holds a secret's value.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum InputError {
+pub(crate) enum InputError {
     /// `--secret` cannot be read.
     #[error("a `--secret` cannot be read: {0}")]
     Argument(&'static str),
@@ -73,33 +72,42 @@ impl Explain for InputError {
     }
 }
 
+/// Secrets and certificates of build steps that the command line gives.
+#[derive(Debug, Clone, Default)]
+pub struct StepInputs {
+    /// Secrets as Docker writes them: `id=NAME,env=VARIABLE` or `id=NAME,src=FILE`.
+    pub secrets: Vec<String>,
+    /// A PEM file of certificates.
+    pub ca_certificates: Option<PathBuf>,
+}
+
 /// All secrets of a run: those of the matrix, those of `--secret`, and the certificates.
-pub(super) fn secrets(
+pub(crate) fn secrets(
     matrix: &Matrix,
-    args: &RunningArgs,
-    context: &Context,
+    inputs: &StepInputs,
+    settings: &Settings,
 ) -> Result<Vec<Secret>, InputError> {
     let mut given = BTreeMap::new();
-    for text in &args.secret {
+    for text in &inputs.secrets {
         let (id, table) = secret_argument(text)?;
         given.insert(id, table);
     }
-    owners::check_build_secrets(matrix, |id| given.contains_key(id), &context.settings.variables)?;
+    owners::check_build_secrets(matrix, |id| given.contains_key(id), &settings.variables)?;
     let mut secrets = Vec::new();
     for (id, table) in &matrix.build.secrets {
         if !given.contains_key(id) {
             let path = table.file.as_ref().map(|file| matrix.resolve_path(file, Access::Read));
             let file = path.transpose()?.map(|path| (path, files::read as Reader));
-            secrets.extend(secret(id, table, file, context)?);
+            secrets.extend(secret(id, table, file, settings)?);
         }
     }
     for (id, table) in &given {
         let path = table.file.as_ref().map(|file| PathBuf::from(file.get_ref()));
         let file = path.map(|path| (path, files::read_stream as Reader));
-        secrets.extend(secret(id, table, file, context)?);
+        secrets.extend(secret(id, table, file, settings)?);
     }
     secrets.sort_by(|one, other| one.id.cmp(&other.id));
-    if let Some(path) = ca_certificates(matrix, args.ca_certificates.as_deref(), context)? {
+    if let Some(path) = ca_certificates(matrix, inputs.ca_certificates.as_deref(), settings)? {
         secrets.push(certificates(&path)?);
     }
     Ok(secrets)
@@ -143,11 +151,11 @@ fn secret(
     id: &str,
     table: &SecretTable,
     file: Option<(PathBuf, Reader)>,
-    context: &Context,
+    settings: &Settings,
 ) -> Result<Option<Secret>, InputError> {
     if let Some(variable) = &table.env {
         let variable = variable.get_ref().as_str();
-        let state = match context.settings.variables.bytes(variable) {
+        let state = match settings.variables.bytes(variable) {
             Some(value) if !value.is_empty() => return Ok(Some(named(id, value.to_vec()))),
             _ if table.optional => return Ok(None),
             Some(_) => "empty",
@@ -165,7 +173,11 @@ fn secret(
 
 /// Returns the mask of a run. It hides the secrets of build steps, the credentials that the run
 /// hands out, and the passwords of proxies.
-pub(super) fn mask(secrets: &[Secret], credentials: &Arc<Credentials>, context: &Context) -> Mask {
+pub(crate) fn mask(
+    secrets: &[Secret],
+    credentials: &Arc<Credentials>,
+    settings: &Settings,
+) -> Mask {
     // Certificates are no secret, and their lines are everywhere.
     let secrets = secrets.iter().filter(|secret| secret.id != CA_CERTIFICATES);
     // Of one that is no text, the parts that are.
@@ -176,7 +188,7 @@ pub(super) fn mask(secrets: &[Secret], credentials: &Arc<Credentials>, context: 
     });
     let mut concealer = Concealer::default();
     concealer.add(texts);
-    concealer.add(proxy_secrets(&context.settings.build_proxies));
+    concealer.add(proxy_secrets(&settings.build_proxies));
     let credentials = Arc::clone(credentials);
     Mask::new(move |text| {
         let masked = concealer.conceal(text);
@@ -186,7 +198,7 @@ pub(super) fn mask(secrets: &[Secret], credentials: &Arc<Credentials>, context: 
 }
 
 /// Returns the mask of any command, which hides the passwords of proxies.
-pub(super) fn proxy_mask(proxies: &BTreeMap<String, String>) -> Mask {
+pub(crate) fn proxy_mask(proxies: &BTreeMap<String, String>) -> Mask {
     let mut concealer = Concealer::default();
     concealer.add(proxy_secrets(proxies));
     Mask::new(move |text| concealer.conceal(text))
@@ -240,17 +252,17 @@ fn read(id: &str, path: &Path, reader: Reader) -> Result<Vec<u8>, InputError> {
 
 /// The file of the certificates: the `given` one, or the matrix', where `auto` is the file that
 /// `SSL_CERT_FILE` names.
-pub(super) fn ca_certificates(
+pub(crate) fn ca_certificates(
     matrix: &Matrix,
     given: Option<&Path>,
-    context: &Context,
+    settings: &Settings,
 ) -> Result<Option<PathBuf>, SourceError> {
     if let Some(path) = given {
         return Ok(Some(path.to_owned()));
     }
     let Some(named) = &matrix.build.ca_certificates else { return Ok(None) };
     match named.get_ref().as_str() {
-        "auto" => Ok(context.settings.variables.path("SSL_CERT_FILE")),
+        "auto" => Ok(settings.variables.path("SSL_CERT_FILE")),
         _ => matrix.resolve_path(named, Access::Read).map(Some),
     }
 }

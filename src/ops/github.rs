@@ -2,6 +2,7 @@
 //! environment and git.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
@@ -11,9 +12,8 @@ use crate::forge::{Access, GitHubOptions, Remote, RepositoryName};
 use crate::git;
 use crate::matrix::{Matrix, PullRequestTable, VersionTable};
 use crate::registry::{PlainHttp, RetryPolicy, plain_http_hint};
-use crate::report::Printer;
 
-use crate::ops::{Context, owners, registries};
+use super::{Context, owners, registries};
 
 /// How long GitHub may take for an answer.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -30,9 +30,9 @@ const APP: (&str, &str) = ("BASEGEN_APP_ID", "BASEGEN_APP_PRIVATE_KEY");
 
 /// Why it is not known where the pull request goes, or who opens it.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ForgeError {
+pub enum ForgeError {
     /// Nothing tells of a repository.
-    #[error("it is not known which repository the pull request goes to")]
+    #[error("cannot determine the GitHub repository for the pull request")]
     NoRepository,
     /// What tells of one is no name.
     #[error("`{0}` does not name a repository")]
@@ -107,10 +107,9 @@ impl Explain for ForgeError {
 
 /// How the repository of `matrix` is reached. Without a token only reading is possible, which
 /// needs `anonymous`.
-pub(super) fn options(
+pub fn options(
     matrix: &Matrix,
     context: &Context,
-    printer: &Printer,
     anonymous: bool,
 ) -> Result<GitHubOptions, Report> {
     let table = &matrix.pull_request;
@@ -151,8 +150,14 @@ pub(super) fn options(
         retry: RetryPolicy::default(),
         timeout: TIMEOUT,
         optional_permissions: optional_permissions(matrix),
-        printer: printer.clone(),
+        notify: notify(context),
     })
+}
+
+/// Returns a function that shows a message to the user.
+fn notify(context: &Context) -> Arc<dyn Fn(&str) + Send + Sync> {
+    let messages = Arc::clone(&context.messages);
+    Arc::new(move |text| messages.message(text))
 }
 
 /// Returns the permissions of an App's token to request besides contents and pull requests.

@@ -1,5 +1,5 @@
-//! What brings a repository in step with a release: the version in all its places, the table in
-//! the README, and what was generated anew in the working tree.
+//! Computes the edits that update a repository after a release: the version in all its places, the table of the README,
+//! and generated files that changed in the working tree.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,8 +13,8 @@ use crate::plan::{Lock, Plan, with_readme, with_readme_in};
 use crate::render::{Rendered, Renderer};
 use crate::version::{self, FileEdit, Version};
 
-/// The edits of the working tree.
-pub(super) fn here(plan: &Plan<'_>, to: &Version) -> Result<Vec<FileEdit>, Report> {
+/// Returns the edits of the working tree.
+pub fn of_working_tree(plan: &Plan<'_>, to: &Version) -> Result<Vec<FileEdit>, Report> {
     let matrix = plan.matrix;
     let edits = match &matrix.version {
         Some(table) => version::edits(table, &matrix.checkout, to)?,
@@ -23,33 +23,33 @@ pub(super) fn here(plan: &Plan<'_>, to: &Version) -> Result<Vec<FileEdit>, Repor
     Ok(with_readme(plan, edits)?)
 }
 
-/// The edits of the base branch, and the version that it says.
-pub(super) struct OnBase {
-    /// The edits; their paths are the repository's own.
-    pub(super) edits: Vec<FileEdit>,
-    /// What was generated anew in the working tree.
-    pub(super) generated: Vec<Generated>,
-    /// The version there.
-    pub(super) version: Version,
-    /// Where the matrix' folder is in the repository: nothing, or a path that ends with `/`.
-    pub(super) prefix: String,
+/// The edits of the base branch of a pull request.
+pub struct BaseEdits {
+    /// The edits, with paths relative to the repository.
+    pub edits: Vec<FileEdit>,
+    /// The generated files that changed in the working tree.
+    pub generated: Vec<Generated>,
+    /// The version of the base branch.
+    pub version: Version,
+    /// The matrix' folder in the repository: empty, or a path that ends with `/`.
+    pub prefix: String,
 }
 
-/// A file that was generated, by the repository's own path.
-pub(super) struct Generated {
+/// A generated file, with a path relative to the repository.
+pub struct Generated {
     change: FileChange,
-    /// What the base has there.
+    /// The entry of the base branch.
     before: Option<TreeEntry>,
 }
 
-impl OnBase {
-    /// Whether the base has all of it.
-    pub(super) fn is_empty(&self) -> bool {
+impl BaseEdits {
+    /// Returns true if the base needs no change.
+    pub fn is_empty(&self) -> bool {
         self.edits.is_empty() && self.generated.is_empty()
     }
 
-    /// What is to be committed.
-    pub(super) fn changes(&self) -> Vec<FileChange> {
+    /// Returns the files to commit.
+    pub fn changes(&self) -> Vec<FileChange> {
         let edits = self.edits.iter().map(|edit| FileChange {
             path: edit.path.to_string_lossy().into_owned(),
             content: Some(edit.after.clone().into_bytes()),
@@ -58,8 +58,8 @@ impl OnBase {
         edits.chain(self.generated.iter().map(|file| file.change.clone())).collect()
     }
 
-    /// All of it as one diff, with the modes that change; what is no text is only named.
-    pub(super) async fn diff(&self, github: &GitHub) -> Result<String, GitHubError> {
+    /// Returns all changes as one diff, with changed modes. Binary files are only named.
+    pub async fn diff(&self, github: &GitHub) -> Result<String, GitHubError> {
         let mut diff = version::diff(&self.edits);
         for file in &self.generated {
             diff += &file.diff(github).await?;
@@ -89,21 +89,21 @@ impl Generated {
         })
     }
 
-    /// The mode of a file that may be executed, or whose mode changes, as git tells it.
+    /// Returns the mode lines of git's format for an executable file or a changed mode.
     fn modes(&self) -> String {
         let path = &self.change.path;
         let mode = self.change.mode(self.before.as_ref());
-        let told = match &self.before {
+        let lines = match &self.before {
             Some(before) if before.mode() == mode => return String::new(),
             Some(before) => format!("old mode {}\nnew mode {mode}", before.mode()),
             None if self.change.executable == Some(true) => format!("new file mode {mode}"),
             None => return String::new(),
         };
-        format!("diff --git a/{path} b/{path}\n{told}\n")
+        format!("diff --git a/{path} b/{path}\n{lines}\n")
     }
 }
 
-/// A place of the version is not in the repository, as far as git tells.
+/// A file with the version is outside the repository.
 #[derive(Debug, thiserror::Error)]
 #[error("`{}` is not in the repository of the pull request", path.display())]
 struct OutsideError {
@@ -122,23 +122,23 @@ impl Explain for OutsideError {
     }
 }
 
-/// The base branch is not as the matrix says.
+/// The base branch does not fit the matrix.
 #[derive(Debug, thiserror::Error)]
-#[error("the branch `{branch}` cannot be edited: {told}")]
+#[error("the branch `{branch}` cannot be edited: {problem}")]
 struct BaseError {
     branch: String,
-    told: String,
+    problem: String,
     hint: Option<String>,
     exit_code: ExitCode,
 }
 
 impl BaseError {
-    /// What is wrong with files of `folder`, in the words of one about the repository's.
+    /// Turns an error about files of `folder` into one about files of the repository.
     fn new(error: &impl Explain, branch: &str, folder: &Path) -> Self {
         let folder = format!("{}/", folder.display());
         Self {
             branch: branch.to_owned(),
-            told: one_line(error).replace(&folder, ""),
+            problem: one_line(error).replace(&folder, ""),
             hint: error.hint().map(|hint| hint.replace(&folder, "")),
             exit_code: error.exit_code(),
         }
@@ -155,58 +155,60 @@ impl Explain for BaseError {
     }
 }
 
-/// Computes the edits on the content that the base branch has on GitHub: the working tree may be
-/// older. What it has changed and not committed of generated files, such as the lock, goes along.
-pub(super) async fn on_base(
-    plan: &Plan<'_>,
-    to: &Version,
-    github: &GitHub,
-    base: &Base,
-) -> Result<OnBase, Report> {
-    let matrix = plan.matrix;
-    let prefix = git::prefix(matrix.folder()).unwrap_or_default();
-    let copy = tempfile::Builder::new().prefix("basegen-base-").tempdir();
-    let copy = copy.map_err(FileError::failed_to("prepare the files of the pull request"))?;
-    let folder = copy.path().join(&prefix);
-    fs_err::create_dir_all(&folder)
-        .map_err(FileError::failed_to("prepare the files of the pull request"))?;
-    for path in wanted(matrix) {
-        let Some(place) = in_repository(&prefix, &path) else {
-            return Err(OutsideError { path, prefix }.into());
-        };
-        if let Some(text) = github.file(&place, base).await? {
-            write(&copy.path().join(place), &text)?;
+impl BaseEdits {
+    /// Computes the edits on the content that the base branch has on GitHub: the working tree may be
+    /// older. What it has changed and not committed of generated files, such as the lock, goes along.
+    pub async fn compute(
+        plan: &Plan<'_>,
+        to: &Version,
+        github: &GitHub,
+        base: &Base,
+    ) -> Result<Self, Report> {
+        let matrix = plan.matrix;
+        let prefix = git::prefix(matrix.folder()).unwrap_or_default();
+        let copy = tempfile::Builder::new().prefix("basegen-base-").tempdir();
+        let copy = copy.map_err(FileError::failed_to("prepare the files of the pull request"))?;
+        let folder = copy.path().join(&prefix);
+        fs_err::create_dir_all(&folder)
+            .map_err(FileError::failed_to("prepare the files of the pull request"))?;
+        for path in wanted(matrix) {
+            let Some(place) = in_repository(&prefix, &path) else {
+                return Err(OutsideError { path, prefix }.into());
+            };
+            if let Some(text) = github.file(&place, base).await? {
+                write(&copy.path().join(place), &text)?;
+            }
         }
-    }
-    let table = matrix.version.as_ref().ok_or(super::bump::NoVersion)?;
-    let (branch, copied) = (&base.branch, copy.path());
-    let checkout = Checkout::within(copied, &folder);
-    let version = version::read(table, &checkout);
-    let version = version.map_err(|error| BaseError::new(&error, branch, copied))?;
-    let edits = version::edits(table, &checkout, to);
-    let edits = edits.map_err(|error| BaseError::new(&error, branch, copied))?;
-    let edits = with_readme_in(plan, &checkout, edits);
-    let edits = edits.map_err(|error| BaseError::new(&error, branch, copied))?;
-    let edits = edits.into_iter().filter_map(|edit| {
-        Some(FileEdit { path: in_repository(&prefix, &edit.path)?.into(), ..edit })
-    });
-    let edits: Vec<FileEdit> = edits.collect();
-    for edit in &edits {
-        github.require_file(&edit.path.to_string_lossy(), base).await?;
-    }
-    let mut generated = Vec::new();
-    for change in uncommitted(matrix)? {
-        let Some(path) = in_repository(&prefix, Path::new(&change.path)) else { continue };
-        if edits.iter().any(|edit| edit.path == Path::new(&path)) {
-            continue;
+        let table = matrix.version.as_ref().ok_or(super::bump::NoVersion)?;
+        let (branch, copied) = (&base.branch, copy.path());
+        let checkout = Checkout::within(copied, &folder);
+        let version = version::read(table, &checkout);
+        let version = version.map_err(|error| BaseError::new(&error, branch, copied))?;
+        let edits = version::edits(table, &checkout, to);
+        let edits = edits.map_err(|error| BaseError::new(&error, branch, copied))?;
+        let edits = with_readme_in(plan, &checkout, edits);
+        let edits = edits.map_err(|error| BaseError::new(&error, branch, copied))?;
+        let edits = edits.into_iter().filter_map(|edit| {
+            Some(FileEdit { path: in_repository(&prefix, &edit.path)?.into(), ..edit })
+        });
+        let edits: Vec<FileEdit> = edits.collect();
+        for edit in &edits {
+            github.require_file(&edit.path.to_string_lossy(), base).await?;
         }
-        let before = github.entry(&path, base).await?;
-        let change = FileChange { path, ..change };
-        if !change.is_made(before.as_ref()) {
-            generated.push(Generated { change, before });
+        let mut generated = Vec::new();
+        for change in uncommitted(matrix)? {
+            let Some(path) = in_repository(&prefix, Path::new(&change.path)) else { continue };
+            if edits.iter().any(|edit| edit.path == Path::new(&path)) {
+                continue;
+            }
+            let before = github.entry(&path, base).await?;
+            let change = FileChange { path, ..change };
+            if !change.is_made(before.as_ref()) {
+                generated.push(Generated { change, before });
+            }
         }
+        Ok(Self { edits, generated, version, prefix })
     }
-    Ok(OnBase { edits, generated, version, prefix })
 }
 
 /// The files that edits are computed from, relative to the matrix' folder.

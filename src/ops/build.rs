@@ -1,0 +1,291 @@
+//! The main call: builds the images of a plan and delivers them to the engine, a folder or their registries.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::OnceCell;
+
+use super::inputs::{self, StepInputs};
+use super::outcome::RunOutcome;
+use super::{Context, Recipe, local, publish, release_set};
+use crate::engine::{
+    BuildOptions, ConnectedEngine, Destination, EngineRequest, OnFailure, Outcome, RunRequest,
+    Secret,
+};
+use crate::error::Report;
+use crate::event::{Event, Events};
+use crate::image::{Digest, Reference};
+use crate::plan::{Fingerprint, Plan};
+use crate::publish::{Metadata, PublishRequest, Published, Staged};
+use crate::render::familiar;
+use crate::report::{Mask, Record, RunReport};
+
+/// How the images of a plan are built, and where they go.
+#[derive(Debug, Clone)]
+pub struct BuildRequest {
+    /// Where the images go.
+    pub destination: Destination,
+    /// Whether images are only staged in their registries.
+    pub stage: bool,
+    /// Whether images are rebuilt that exist already.
+    pub force: bool,
+    /// Whether version tags move that point to different images.
+    pub overwrite: bool,
+    /// Whether every step runs again, whatever the engine has cached.
+    pub no_cache: bool,
+    /// The number of parallel builds.
+    pub parallel: usize,
+    /// What happens to the other builds when one fails.
+    pub on_failure: OnFailure,
+    /// Secrets and certificates of build steps from the command line.
+    pub inputs: StepInputs,
+    /// The engine.
+    pub engine: EngineRequest,
+    /// The file to describe the outcome in.
+    pub metadata_file: Option<PathBuf>,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// All images have their tags; a whole release also has its release set.
+    Named(Option<(Reference, Digest)>),
+    /// All images are in their registries, without tags.
+    Staged,
+    /// Some images are missing: the outcome of each build.
+    Unnamed(Vec<Outcome>),
+}
+
+/// A build that has been checked as far as possible before it starts.
+pub struct Build<'a> {
+    context: &'a Context,
+    plan: &'a Plan<'a>,
+    request: BuildRequest,
+    recipe: Recipe<'a>,
+    secrets: Vec<Secret>,
+    /// The fingerprints of the targets; empty until the run knows them.
+    fingerprints: Vec<Option<Fingerprint>>,
+}
+
+impl<'a> Build<'a> {
+    /// Renders the plan, reads the secrets and credentials, and checks that the metadata file can be written.
+    pub fn new(
+        context: &'a Context,
+        plan: &'a Plan<'a>,
+        request: BuildRequest,
+    ) -> Result<Self, Report> {
+        let recipe = Recipe::of(plan)?;
+        if request.stage {
+            recipe.require_pins()?;
+        }
+        if let Some(path) = &request.metadata_file {
+            Metadata::check(path)?;
+        }
+        context.registry_options()?;
+        let secrets = inputs::secrets(plan.matrix, &request.inputs, &context.settings)?;
+        Ok(Self { context, plan, request, recipe, secrets, fingerprints: Vec::new() })
+    }
+
+    /// Returns the rendered plan.
+    #[must_use]
+    pub fn recipe(&self) -> &Recipe<'a> {
+        &self.recipe
+    }
+
+    /// Returns the mask of everything that the run prints.
+    pub fn mask(&self) -> Result<Mask, Report> {
+        let credentials = &self.context.registry_options()?.credentials;
+        Ok(inputs::mask(&self.secrets, credentials, &self.context.settings))
+    }
+
+    /// Builds and delivers the images.
+    pub async fn run(&mut self, report: &RunReport) -> Result<Ended, Report> {
+        let (context, events, begun) = (self.context, report.events(), Instant::now());
+        let engine = LazyEngine {
+            request: self.request.engine.clone(),
+            plan: self.plan,
+            engine: OnceCell::new(),
+        };
+        let is_release = self.request.destination == Destination::Registry;
+        if !is_release {
+            // A release may need no engine; without one, there is nothing else to do.
+            tokio::select! {
+                connected = engine.get() => drop(connected?),
+                () = context.cancel.cancelled() => return Ok(Ended::Unnamed(Vec::new())),
+            }
+        }
+        tokio::select! {
+            resolved = resolve(context, &mut self.recipe, &engine, &events) => resolved?,
+            () = context.cancel.cancelled() => return Ok(Ended::Unnamed(Vec::new())),
+        }
+        self.fingerprints = self.recipe.fingerprints();
+        if is_release {
+            return self.release(&engine, report, &events).await;
+        }
+        let engine = engine.get().await?;
+        let destination = &self.request.destination;
+        let images = tokio::select! {
+            images = local::images(engine, destination, self.is_forced()) => images?,
+            () = context.cancel.cancelled() => return Ok(Ended::Unnamed(Vec::new())),
+        };
+        let jobs = local::reuse(engine, &images, &self.recipe, destination, &events).await?;
+        if jobs.is_empty() {
+            events.emit(&Event::RunFinished { elapsed: begun.elapsed() });
+            return Ok(Ended::Named(None));
+        }
+        let run = RunRequest { jobs, ..self.run_request() };
+        local::run(engine, self.options()?, run, &events).await
+    }
+
+    /// Publishes or stages the images, and reports their sizes.
+    async fn release(
+        &self,
+        engine: &LazyEngine<'_>,
+        report: &RunReport,
+        events: &Events,
+    ) -> Result<Ended, Report> {
+        let Self { context, plan, request, recipe, .. } = self;
+        if !request.stage {
+            release_set::check_aliases(plan)?;
+            publish::warn_unguarded(plan, events);
+        }
+        let publish_request = PublishRequest {
+            release: publish::release(recipe, request.overwrite)?,
+            force: self.is_forced(),
+            run: self.run_request(),
+        };
+        let registries = context.registries()?;
+        let connect = async || Ok(engine.get().await?.builder(self.options()?)?);
+        let ended = if request.stage {
+            let _lock = publish::lock(plan, &context.settings, publish::Purpose::Staging)?;
+            match crate::publish::stage(publish_request, &registries, events, connect).await? {
+                Staged::All { .. } => Ended::Staged,
+                Staged::Unfinished(outcomes) => Ended::Unnamed(outcomes),
+            }
+        } else {
+            let _lock = publish::lock(plan, &context.settings, publish::Purpose::Release)?;
+            match crate::publish::publish(publish_request, &registries, events, connect).await? {
+                Published::Whole { set, .. } => Ended::Named(set),
+                Published::Unnamed(outcomes) => Ended::Unnamed(outcomes),
+            }
+        };
+        let is_used = request.metadata_file.is_some() || context.settings.github.is_actions;
+        if is_used && !matches!(ended, Ended::Unnamed(_)) {
+            tokio::select! {
+                () = publish::measure(plan, &registries, report) => {}
+                // Sizes are not worth a wait.
+                () = context.cancel.cancelled() => {}
+            }
+        }
+        Ok(ended)
+    }
+
+    /// Writes the metadata file and the outputs of the step.
+    pub fn write_outcome(
+        &self,
+        ended: &Ended,
+        record: &Record,
+        events: &Events,
+    ) -> Result<(), Report> {
+        let outcome = RunOutcome {
+            record,
+            fingerprints: &self.fingerprints,
+            named: self.is_named(ended),
+            staged: self.request.stage,
+            forced: self.is_forced(),
+            set: if let Ended::Named(Some(set)) = ended { Some(set) } else { None },
+        };
+        let is_release = self.request.destination == Destination::Registry;
+        let step = is_release.then_some(&self.context.settings.github);
+        outcome.write(self.plan, self.request.metadata_file.as_deref(), step, events)
+    }
+
+    /// Returns true if the images that were built have their tags: an engine or a folder sets them one by one.
+    #[must_use]
+    pub fn is_named(&self, ended: &Ended) -> bool {
+        match ended {
+            Ended::Named(_) => true,
+            Ended::Staged => false,
+            Ended::Unnamed(_) => self.request.destination != Destination::Registry,
+        }
+    }
+
+    fn is_forced(&self) -> bool {
+        self.request.force || self.request.no_cache
+    }
+
+    fn options(&self) -> Result<BuildOptions, Report> {
+        let registries = self.context.registry_options()?;
+        let hosts = registries.hosts.iter();
+        Ok(BuildOptions {
+            credentials: Arc::clone(&registries.credentials),
+            plain_http: hosts
+                .filter_map(|(host, options)| Some((host.clone(), options.plain_http?)))
+                .collect(),
+            secrets: self.secrets.clone(),
+            build_args: self.context.settings.build_proxies.clone(),
+            no_cache: self.request.no_cache,
+            ..BuildOptions::to(self.request.destination.clone())
+        })
+    }
+
+    fn run_request(&self) -> RunRequest {
+        RunRequest {
+            jobs: Vec::new(),
+            parallel: self.request.parallel,
+            on_failure: self.request.on_failure,
+            cancel: self.context.cancel.clone(),
+        }
+    }
+}
+
+/// An engine that is connected when it is first needed.
+struct LazyEngine<'a> {
+    request: EngineRequest,
+    plan: &'a Plan<'a>,
+    engine: OnceCell<ConnectedEngine>,
+}
+
+impl LazyEngine<'_> {
+    /// Returns the engine after checking that it builds for all platforms of the plan.
+    async fn get(&self) -> Result<&ConnectedEngine, Report> {
+        let connect = async || {
+            let connected = ConnectedEngine::connect(&self.request).await?;
+            let targets = self.plan.targets.iter();
+            connected.check_platforms(targets.map(|target| &*target.platforms))?;
+            Ok(connected)
+        };
+        self.engine.get_or_try_init(connect).await
+    }
+}
+
+/// Pins the images that the lock does not pin, as the engine would pull them. Without an engine, asks the registries: a
+/// release whose images are all published needs no build.
+async fn resolve(
+    context: &Context,
+    recipe: &mut Recipe<'_>,
+    engine: &LazyEngine<'_>,
+    events: &Events,
+) -> Result<(), Report> {
+    let warn = |message| events.emit(&Event::Warning { target: None, message });
+    recipe.unverified().into_iter().for_each(warn);
+    if recipe.unpinned().is_empty() {
+        return Ok(());
+    }
+    let unresolved = match engine.get().await {
+        Ok(engine) => recipe.resolve_with(engine, &context.registry_options()?.credentials).await,
+        Err(error) => {
+            if !recipe.resolve(&context.registries()?).await.is_empty() {
+                // Images based on an unpinned one are always built, which needs the engine.
+                return Err(error);
+            }
+            Vec::new()
+        }
+    };
+    for problem in unresolved {
+        let image = familiar(&problem.image.canonical()).to_owned();
+        warn(format!("images based on `{image}` are rebuilt on every run: {problem}"));
+    }
+    Ok(())
+}

@@ -1,0 +1,149 @@
+//! `basegen bump`: writes a new version to every place that contains it.
+
+use super::{ArgumentError, Context, Naming, lookup, registries, release_set, since};
+use crate::error::{ExitCode, Explain, Report};
+use crate::matrix::{Matrix, Selection, VersionTable};
+use crate::plan::{Affected, Plan, PublishedState, with_readme};
+use crate::publish::ReleaseSet;
+use crate::version::{self, FileEdit, Level, Prerelease, VersionOccurrence, Version};
+
+/// The matrix has no version.
+#[derive(Debug, thiserror::Error)]
+#[error("the matrix has no `[version]` table")]
+pub struct NoVersion;
+
+impl Explain for NoVersion {
+    fn exit_code(&self) -> ExitCode {
+        ExitCode::Matrix
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("add `[version]` with `file` and the place of the version in that file".to_owned())
+    }
+}
+
+/// The version to write.
+#[derive(Debug, Clone)]
+pub struct BumpRequest {
+    /// A level, or the version itself.
+    pub to: String,
+    /// The kind of pre-release.
+    pub prerelease: Option<Prerelease>,
+    /// Whether a version may be lower than the current one.
+    pub allow_downgrade: bool,
+    /// Whether the version stays if no image has changed.
+    pub if_changed: bool,
+    /// The git revision to compare images with, instead of the registries.
+    pub since: Option<String>,
+    /// Whether nothing is written.
+    pub dry_run: bool,
+}
+
+/// The result of a bump.
+#[derive(Debug)]
+pub struct BumpOutcome {
+    /// The version before.
+    pub before: Version,
+    /// The version now.
+    pub now: Version,
+    /// The edits, with paths as a user would write them.
+    pub edits: Vec<FileEdit>,
+    /// Why the version stays as it is, if it does.
+    pub unchanged: Option<String>,
+}
+
+/// Raises the version of the matrix, or sets it.
+pub async fn run(context: &Context, request: BumpRequest) -> Result<BumpOutcome, Report> {
+    let matrix = context.matrix()?;
+    let table = matrix.version.as_ref().ok_or(NoVersion)?;
+    let (before, to) = target(&request, table, matrix)?;
+    if request.if_changed
+        && let Some(reason) = unchanged(context, &request, &before.version).await?
+    {
+        let (before, now) = (before.version.clone(), before.version);
+        return Ok(BumpOutcome { before, now, edits: Vec::new(), unchanged: Some(reason) });
+    }
+    let edits = version::edits(table, &matrix.checkout, &to)?;
+    let edits = with_readme(&plan(matrix, &to)?, edits)?;
+    if !request.dry_run {
+        version::write(&matrix.checkout, &edits)?;
+    }
+    let edits = relative_to_caller(matrix, edits);
+    Ok(BumpOutcome { before: before.version, now: to, edits, unchanged: None })
+}
+
+/// Returns the edits with the paths that a user would write.
+pub(super) fn relative_to_caller(matrix: &Matrix, edits: Vec<FileEdit>) -> Vec<FileEdit> {
+    let folder = matrix.folder();
+    let edits = edits.into_iter();
+    edits.map(|edit| FileEdit { path: version::display_path(folder, &edit.path), ..edit }).collect()
+}
+
+/// Returns the current version and the next one.
+fn target(
+    request: &BumpRequest,
+    table: &VersionTable,
+    matrix: &Matrix,
+) -> Result<(VersionOccurrence, Version), Report> {
+    let refuse = |reason: &str| ArgumentError::new("bump", &request.to, &reason);
+    let Ok(level) = request.to.parse::<Level>() else {
+        if request.prerelease.is_some() {
+            let reason = "`--pre` goes with `patch`, `minor`, `major` or `prerelease`";
+            return Err(refuse(reason).into());
+        }
+        // A version is given to repair places that disagree.
+        let first = version::locate(&table.first(), &matrix.checkout)?;
+        let to = version::target(&first, &request.to, request.allow_downgrade)?;
+        return Ok((first, to));
+    };
+    if request.allow_downgrade {
+        return Err(refuse("`--allow-downgrade` goes with a version, such as `v0.13.0`").into());
+    }
+    let first = version::agreed(table, &matrix.checkout)?.swap_remove(0);
+    let to = version::bump(&first, level, request.prerelease)?;
+    Ok((first, to))
+}
+
+/// Returns why the version stays, if no image has changed since it was released.
+async fn unchanged(
+    context: &Context,
+    request: &BumpRequest,
+    version: &Version,
+) -> Result<Option<String>, Report> {
+    if let Some(revision) = &request.since {
+        let (all, naming) = (Selection::default(), Naming::default());
+        let since = since::compare(context, &all, &naming, revision)?;
+        let is_built = since.comparison.affected.iter().any(Affected::is_built);
+        return Ok((!is_built).then(|| format!("no image has changed since {revision}")));
+    }
+    let plan = plan(context.matrix()?, version)?;
+    if !is_released(context, &plan).await? {
+        return Ok(Some(format!("{version} is not released yet, and will include the changes")));
+    }
+    let status = lookup::required_status(context, &plan).await?;
+    let is_published = status.iter().all(|status| status.state == PublishedState::Published);
+    Ok(is_published.then(|| format!("no image has changed since {version} was released")))
+}
+
+/// Plans the whole matrix under `version`.
+pub(super) fn plan<'a>(matrix: &'a Matrix, version: &Version) -> Result<Plan<'a>, Report> {
+    let request = Naming::default().with_version(Some(version.clone()));
+    Ok(Plan::new(matrix, &matrix.select(&Selection::default())?, request)?)
+}
+
+/// Returns true if the registries have a release of the plan's version, or any of its tags.
+pub(super) async fn is_released(context: &Context, plan: &Plan<'_>) -> Result<bool, Report> {
+    let registries = context.registries()?;
+    if let Some(set) = release_set::of_version(plan)?
+        && ReleaseSet::read(&registries, &set).await?.is_some()
+    {
+        return Ok(true);
+    }
+    let tags = plan.targets.iter().map(|target| &target.reference);
+    for found in registries::digests(&registries, tags).await {
+        if found?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

@@ -1,0 +1,205 @@
+//! The outcome of a run, for other programs: the content of `--metadata-file` and the outputs of a step of GitHub Actions.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use super::GitHubStep;
+use crate::error::{FileError, Report};
+use crate::event::{Event, Events};
+use crate::image::{Digest, Reference};
+use crate::plan::{Fingerprint, Plan};
+use crate::publish::{Metadata, SetMetadata, TargetMetadata};
+use crate::report::{MAX_OUTPUTS, Outputs, Record};
+
+/// The outcome of a run.
+pub struct RunOutcome<'a> {
+    /// The result of each target.
+    pub record: &'a Record,
+    /// The fingerprints of the targets, in plan order; empty if the run ended before they were known.
+    pub fingerprints: &'a [Option<Fingerprint>],
+    /// Whether the images have their tags.
+    pub named: bool,
+    /// Whether the images were only staged.
+    pub staged: bool,
+    /// Whether images were rebuilt that were in the registry.
+    pub forced: bool,
+    /// The release set, if the run wrote one.
+    pub set: Option<&'a (Reference, Digest)>,
+}
+
+impl RunOutcome<'_> {
+    /// Returns true if all images of the matrix are published.
+    pub fn is_whole(&self, plan: &Plan<'_>) -> bool {
+        let Record { failed, cancelled, .. } = self.record;
+        plan.whole && self.named && failed.is_empty() && cancelled.is_empty()
+    }
+
+    /// Returns the content of the metadata file.
+    fn metadata(&self, plan: &Plan<'_>) -> Metadata {
+        let record = self.record;
+        let places: HashMap<&str, usize> =
+            plan.targets.iter().zip(0..).map(|(target, at)| (target.id(), at)).collect();
+        let image = |id: &str, digest: &Digest, references: &[Reference], kept, cached| {
+            let at = places.get(id).copied();
+            let references = if self.named { references } else { &[] };
+            let image = TargetMetadata {
+                digest: digest.clone(),
+                references: references
+                    .iter()
+                    .map(|reference| (reference.to_string(), digest.clone()))
+                    .collect(),
+                cached,
+                kept,
+                fingerprint: at.and_then(|at| self.fingerprints.get(at).cloned().flatten()),
+                platforms: at.map(|at| plan.targets[at].platforms.to_vec()).unwrap_or_default(),
+                size: record.sizes.get(id).copied(),
+            };
+            (id.to_owned(), image)
+        };
+        let finished = record
+            .finished
+            .iter()
+            .map(|row| image(&row.target, &row.digest, &row.references, false, row.cached));
+        let kept = record.unchanged.iter().map(|row| {
+            let staged = record.staged.get(&row.target).copied();
+            let cached = staged.unwrap_or(true);
+            image(&row.target, &row.digest, &row.references, staged.is_none(), cached)
+        });
+        Metadata {
+            whole: self.is_whole(plan),
+            staged: self.staged,
+            forced: self.forced,
+            targets: finished.chain(kept).collect(),
+            failed: record.failed.iter().map(|failed| failed.target.clone()).collect(),
+            cancelled: record.cancelled.iter().map(|(target, _)| target.clone()).collect(),
+            set: self.set.map(|(reference, digest)| SetMetadata {
+                reference: reference.clone(),
+                digest: digest.clone(),
+            }),
+            ..Metadata::new(plan.version.as_ref().map(ToString::to_string))
+        }
+    }
+
+    /// Writes the metadata file and the outputs of the step.
+    pub fn write(
+        &self,
+        plan: &Plan<'_>,
+        metadata_file: Option<&Path>,
+        step: Option<&GitHubStep>,
+        events: &Events,
+    ) -> Result<(), Report> {
+        if let Some(path) = metadata_file {
+            self.metadata(plan).write(path)?;
+        }
+        if let Some(step) = step {
+            self.write_outputs(plan, step, events)?;
+        }
+        Ok(())
+    }
+
+    /// Sets the outputs `version`, `whole`, `set` and `images` of the step, if this is one. `images` is JSON with the
+    /// digest and the tags of each variant. It is left empty, with a warning, if it is longer than GitHub accepts.
+    fn write_outputs(
+        &self,
+        plan: &Plan<'_>,
+        step: &GitHubStep,
+        events: &Events,
+    ) -> Result<(), FileError> {
+        let Some(path) = step.output.as_ref().filter(|_| step.is_actions) else { return Ok(()) };
+        let (outputs, problem) = outputs(plan, self);
+        if let Some(message) = problem {
+            events.emit(&Event::Warning { target: None, message });
+        }
+        outputs.append(path).map_err(FileError::outputs)
+    }
+}
+
+/// The outputs, and why one of them is empty.
+fn outputs(plan: &Plan<'_>, outcome: &RunOutcome<'_>) -> (Outputs, Option<String>) {
+    let set = outcome.set.map(|(reference, digest)| format!("{reference}@{digest}"));
+    let outputs = Outputs::default()
+        .with("version", plan.version.as_ref().map(ToString::to_string).unwrap_or_default())
+        .with("whole", outcome.is_whole(plan))
+        .with("set", set.unwrap_or_default());
+    let with_images = outputs.clone().with("images", images(plan, outcome));
+    match with_images.size() {
+        size if size > MAX_OUTPUTS => {
+            let problem = format!(
+                "the output `images` is left empty: it takes {size} bytes, and GitHub Actions takes \
+                 {MAX_OUTPUTS}; `--metadata-file` has them all"
+            );
+            (outputs.with("images", ""), Some(problem))
+        }
+        _ => (with_images, None),
+    }
+}
+
+fn images(plan: &Plan<'_>, outcome: &RunOutcome<'_>) -> Value {
+    let digests = outcome.record.digests();
+    let images = plan.targets.iter().filter_map(|target| {
+        let digest = digests.get(target.id())?;
+        let references: Vec<_> = target.references().filter(|_| outcome.named).collect();
+        let image = json!({ "digest": digest, "references": references });
+        Some((target.id().to_owned(), image))
+    });
+    Value::Object(images.collect::<Map<_, _>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::image::Digest;
+    use crate::matrix::{self, Selection};
+    use crate::plan::PlanRequest;
+    use crate::report::{Record, Unchanged};
+
+    /// The outputs of a release of so many variants.
+    fn of(variants: usize) -> (Outputs, Option<String>) {
+        let models: Vec<String> = (0..variants).map(|model| format!("\"model-{model}\"")).collect();
+        let text = format!(
+            "[image]\nrepository = \"acme/base\"\ndockerfile = \"Dockerfile.hbs\"\n\
+             aliases = [\"{{{{variant}}}}\"]\nplatforms = [\"linux/amd64\"]\n\
+             [axes]\nmodel = [{}]\n",
+            models.join(", ")
+        );
+        let matrix = matrix::parse(Path::new("matrix.toml"), &text).expect("a matrix");
+        let selected = matrix.select(&Selection::default()).expect("all");
+        let request = PlanRequest { version: "v1".parse().ok(), ..PlanRequest::default() };
+        let plan = Plan::new(&matrix, &selected, request).expect("a plan");
+        let kept = plan.targets.iter().map(|target| Unchanged {
+            target: target.id().to_owned(),
+            digest: Digest::of(b"image"),
+            references: target.references().cloned().collect(),
+            checked: false,
+        });
+        let record = Record { unchanged: kept.collect(), ..Record::default() };
+        let set = ("acme/base:basegen-release-v1".parse().expect("a name"), Digest::of(b"set"));
+        let outcome = RunOutcome {
+            record: &record,
+            fingerprints: &[],
+            named: true,
+            staged: false,
+            forced: false,
+            set: Some(&set),
+        };
+        outputs(&plan, &outcome)
+    }
+
+    #[test]
+    fn a_release_tells_its_images() {
+        let (outputs, problem) = of(2);
+        assert_eq!(problem, None);
+        insta::assert_snapshot!(outputs.to_string());
+    }
+
+    #[test]
+    fn images_that_github_would_not_take_are_left_out() {
+        let (outputs, problem) = of(5_000);
+        assert!(outputs.to_string().ends_with("\nimages=\n"));
+        insta::assert_snapshot!(problem.expect("a problem"));
+    }
+}

@@ -1,0 +1,138 @@
+//! Reads published images: their labels, platforms, blobs and sizes.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::PublishError;
+use crate::image::{Digest, Platform, Repository};
+use crate::registry::{Manifest, Registries, RegistryError};
+
+/// The largest image configuration that is read, in bytes.
+const MAX_CONFIG: u64 = 4 << 20;
+
+/// The parts of an image's configuration that are read.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Config {
+    os: String,
+    architecture: String,
+    variant: Option<String>,
+    config: ContainerConfig,
+}
+
+#[derive(Default, Deserialize)]
+struct ContainerConfig {
+    #[serde(rename = "Labels")]
+    labels: Option<BTreeMap<String, String>>,
+}
+
+impl Config {
+    fn platform(&self) -> Option<Platform> {
+        let variant = self.variant.as_ref().filter(|variant| !variant.is_empty());
+        let variant = variant.map(|variant| format!("/{variant}")).unwrap_or_default();
+        format!("{}/{}{variant}", self.os, self.architecture).parse().ok()
+    }
+}
+
+/// Reads the configuration `digest`: `None` if it is missing, the default if it is not JSON.
+async fn config(
+    registries: &Registries,
+    repository: &Repository,
+    digest: &Digest,
+) -> Result<Option<Config>, PublishError> {
+    let bytes = registries.blob(repository, digest, MAX_CONFIG).await?;
+    Ok(bytes.map(|bytes| serde_json::from_slice(&bytes).unwrap_or_default()))
+}
+
+/// Returns the manifests of an image: itself, and those of its platforms. Returns none if the image does not exist.
+pub(super) async fn manifests(
+    registries: &Registries,
+    repository: &Repository,
+    image: &Digest,
+) -> Result<Vec<Manifest>, RegistryError> {
+    let Some(manifest) = registries.manifest(repository, image).await? else {
+        return Ok(Vec::new());
+    };
+    let mut manifests = vec![manifest];
+    for (_, platform) in manifests[0].platforms() {
+        manifests.extend(registries.manifest(repository, &platform.digest).await?);
+    }
+    Ok(manifests)
+}
+
+/// Returns the configurations and layers of an image with their compressed sizes in bytes.
+pub(super) async fn blobs(
+    registries: &Registries,
+    repository: &Repository,
+    image: &Digest,
+) -> Result<BTreeMap<Digest, u64>, PublishError> {
+    Ok(blobs_of(&manifests(registries, repository, image).await?))
+}
+
+fn blobs_of(manifests: &[Manifest]) -> BTreeMap<Digest, u64> {
+    let blobs = manifests
+        .iter()
+        .flat_map(|manifest| manifest.config().into_iter().chain(manifest.layers()));
+    blobs.map(|blob| (blob.digest, blob.size)).collect()
+}
+
+/// Returns the compressed size of an image in bytes: the manifests, configurations and layers of all platforms, each
+/// once. Returns `None` if the image does not exist.
+pub async fn size(
+    registries: &Registries,
+    repository: &Repository,
+    image: &Digest,
+) -> Result<Option<u64>, PublishError> {
+    let manifests = manifests(registries, repository, image).await?;
+    if manifests.is_empty() {
+        return Ok(None);
+    }
+    let of_manifests: u64 = manifests.iter().map(|manifest| manifest.descriptor().size).sum();
+    Ok(Some(of_manifests + blobs_of(&manifests).values().sum::<u64>()))
+}
+
+/// Returns the labels of an image, or those of its first platform. Returns none if the image does not exist.
+pub(super) async fn labels(
+    registries: &Registries,
+    repository: &Repository,
+    image: &Digest,
+) -> Result<BTreeMap<String, String>, PublishError> {
+    let mut digest = image.clone();
+    // No engine makes an index of an index.
+    for _ in 0..2 {
+        let Some(manifest) = registries.manifest(repository, &digest).await? else { break };
+        if let Some(descriptor) = manifest.config() {
+            let config = config(registries, repository, &descriptor.digest).await?;
+            return Ok(config.and_then(|config| config.config.labels).unwrap_or_default());
+        }
+        let Some((_, first)) = manifest.platforms().into_iter().next() else { break };
+        digest = first.digest;
+    }
+    Ok(BTreeMap::new())
+}
+
+/// Returns the platforms of an image whose manifests exist; `None` if the image does not list them.
+pub async fn platforms(
+    registries: &Registries,
+    repository: &Repository,
+    image: &Digest,
+) -> Result<Option<Vec<Platform>>, PublishError> {
+    let Some(manifest) = registries.manifest(repository, image).await? else {
+        return Ok(Some(Vec::new()));
+    };
+    if let Some(descriptor) = manifest.config() {
+        return Ok(match config(registries, repository, &descriptor.digest).await? {
+            Some(config) => config.platform().map(|platform| vec![platform]),
+            // No engine can run an image without a configuration.
+            None => Some(Vec::new()),
+        });
+    }
+    let mut platforms = Vec::new();
+    for (platform, image) in manifest.platforms() {
+        if registries.head(repository, &image.digest).await?.is_some() {
+            platforms.push(platform);
+        }
+    }
+    Ok(Some(platforms))
+}
