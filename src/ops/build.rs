@@ -135,7 +135,13 @@ impl<'a> Build<'a> {
             return Ok(Ended::Named(None));
         }
         let run = RunRequest { jobs, ..self.run_request() };
-        local::run(engine, self.options()?, run, &events).await
+        let outcomes = local::run(engine, self.options()?, run, &events).await?;
+        let is_built = |outcome: &Outcome| matches!(outcome, Outcome::Built(_));
+        Ok(if outcomes.iter().all(is_built) {
+            Ended::Named(None)
+        } else {
+            Ended::Unnamed(outcomes)
+        })
     }
 
     /// Publishes or stages the images, and reports their sizes.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::Recipe;
-use super::build::Ended;
 use crate::engine::{
     self, BuildJob, BuildKitEngine, BuildOptions, BuiltImage, ConnectedEngine, Destination, Engine,
     JobDependencies, Outcome, RunRequest, StoredImage,
@@ -47,20 +46,15 @@ pub(super) async fn reuse(
     Ok(jobs)
 }
 
-/// Builds or checks the jobs of `run`.
+/// Builds or checks the jobs of `run`, and returns the outcome of each.
 pub(super) async fn run(
     engine: &ConnectedEngine,
     options: BuildOptions,
     run: RunRequest,
     events: &Events,
-) -> Result<Ended, Report> {
+) -> Result<Vec<Outcome>, Report> {
     let builder = TaggingEngine { builder: engine.builder(options)?, engine: engine.clone() };
-    let outcomes = engine::run(Arc::new(builder), run, events).await;
-    let is_built = |outcome: &Outcome| matches!(outcome, Outcome::Built(_));
-    Ok(match outcomes.iter().all(is_built) {
-        true => Ended::Named(None),
-        false => Ended::Unnamed(outcomes),
-    })
+    Ok(engine::run(Arc::new(builder), run, events).await)
 }
 
 /// An image of the engine and one of its names.

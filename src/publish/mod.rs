@@ -63,6 +63,7 @@ use crate::registry::Registries;
 use crate::version::Version;
 
 use naming::Naming;
+use order::Order;
 use staging::Staging;
 
 /// One image of a release.
@@ -175,7 +176,7 @@ where
                 release: &release,
                 digests: &digests,
             };
-            let set = naming.run(begun).await?;
+            let set = set_tags(&naming, begun).await?;
             Ok(Published::Whole { digests, set })
         }
         Staged::Unfinished(outcomes) => {
@@ -222,6 +223,39 @@ where
         events.emit(&Event::RunFinished { elapsed: begun.elapsed() });
     }
     Ok(staged)
+}
+
+/// Passes the barrier and sets the version tags, the release set and the aliases, in this order. Returns the release set.
+/// The event that reports the end has the time since `begun`.
+async fn set_tags(
+    naming: &Naming<'_>,
+    begun: Instant,
+) -> Result<Option<(Reference, Digest)>, PublishError> {
+    let Naming { registries, events, release, digests, .. } = naming;
+    naming.barrier().await?;
+    // Reports a fault of the newest set before the first tag is set.
+    let order = match &release.set {
+        Some(name) => Order::of(naming, name).await?,
+        None => None,
+    };
+    let mut tags = naming.set_versions().await?;
+    let mut written = None;
+    if let Some(name) = &release.set {
+        let version = release.version.as_ref().map(ToString::to_string);
+        let mut set = ReleaseSet::new(version, &release.rows, digests);
+        set.is_ordered = order.is_some();
+        let reference = &name.references[0];
+        let digest = set::write(registries, reference, &set, name.form).await?.digest;
+        written = Some((reference.clone(), digest));
+        if let Some(order) = &order {
+            tags += order.settle(&set).await?;
+        }
+    }
+    if order.is_none() {
+        tags += naming.set_aliases().await?;
+    }
+    events.emit(&Event::Published { tags, elapsed: begun.elapsed() });
+    Ok(written)
 }
 
 /// Builds the missing images of `rows`, and checks the unchecked ones.

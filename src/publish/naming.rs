@@ -1,22 +1,23 @@
-//! Sets version tags, aliases and the release set once every image has been pushed.
+//! Sets version tags and aliases once every image has been pushed.
 //!
-//! [`Naming::run`] first verifies that each digest exists in its repository. It then sets the version tags and reads them
-//! back, writes the release set, and moves the aliases unless a newer release owns them. Each tag is set by sending the
-//! pushed manifest again, so no blob is transferred.
+//! [`Naming`] verifies that each digest exists in its repository, sets the version tags and aliases, and reads them back.
+//! Each tag is set by sending the pushed manifest again, so no blob is transferred.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::Duration;
 
 use futures_util::future::{join_all, try_join_all};
 use tokio_util::sync::CancellationToken;
 
-use super::order::{Order, READ_BACK};
 use super::survey::{self, digest_of, manifest_of};
-use super::{PublishError, ReleaseRequest, ReleaseSet, Row, set};
+use super::{PublishError, ReleaseRequest, Row};
 use crate::error::one_line;
 use crate::event::{Event, Events};
 use crate::image::{Digest, Reference};
 use crate::registry::Registries;
+
+/// The waits before tags are read back again.
+pub(super) const READ_BACK: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
 
 /// Sets the tags of images that are in the registry.
 pub(super) struct Naming<'a> {
@@ -37,48 +38,15 @@ struct Move<'a> {
 }
 
 impl Naming<'_> {
-    /// Passes the barrier and sets the version tags, the release set and the aliases, in this order. Returns the
-    /// release set. The event that reports the end has the time since `begun`.
-    pub(super) async fn run(
-        &self,
-        begun: Instant,
-    ) -> Result<Option<(Reference, Digest)>, PublishError> {
-        self.barrier().await?;
-        let name = self.release.set.as_ref();
-        // Reports a fault of the newest set before the first tag is set.
-        let order = match name {
-            Some(name) => Order::of(self, name).await?,
-            None => None,
-        };
-        let mut tags = self.versions().await?;
-        let mut written = None;
-        if let Some(name) = name {
-            let version = self.release.version.as_ref().map(ToString::to_string);
-            let mut set = ReleaseSet::new(version, &self.release.rows, self.digests);
-            set.is_ordered = order.is_some();
-            let reference = &name.references[0];
-            let digest = set::write(self.registries, reference, &set, name.form).await?.digest;
-            written = Some((reference.clone(), digest));
-            if let Some(order) = &order {
-                tags += order.settle(&set).await?;
-            }
-        }
-        if order.is_none() {
-            tags += self.set(self.moves(Row::aliases).await?, Row::aliases).await?;
-        }
-        self.events.emit(&Event::Published { tags, elapsed: begun.elapsed() });
-        Ok(written)
-    }
-
     /// Verifies that every image is in its repository.
-    async fn barrier(&self) -> Result<(), PublishError> {
+    pub(super) async fn barrier(&self) -> Result<(), PublishError> {
         try_join_all(self.rows().map(|(row, digest)| self.is_there(row, digest))).await?;
         Ok(())
     }
 
     /// Sets the version tags and returns the number of changed ones. A tag that another run has set since the survey is
     /// an error.
-    async fn versions(&self) -> Result<usize, PublishError> {
+    pub(super) async fn set_versions(&self) -> Result<usize, PublishError> {
         let moves = self.moves(Row::versions).await?;
         if !self.release.overwrite {
             let conflicting_tags = moves.iter().filter(|tag| tag.before.is_some());
@@ -89,6 +57,11 @@ impl Naming<'_> {
             }
         }
         self.set(moves, Row::versions).await
+    }
+
+    /// Sets the aliases of a release that takes part in no order. Returns the number of changed ones.
+    pub(super) async fn set_aliases(&self) -> Result<usize, PublishError> {
+        self.set(self.moves(Row::aliases).await?, Row::aliases).await
     }
 
     /// Moves the aliases, even if another run has just moved them. Returns the number of moves.

@@ -12,11 +12,10 @@
 //! the releases that it has withdrawn: their claims count no more.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use futures_util::future::try_join_all;
 
-use super::naming::Naming;
+use super::naming::{Naming, READ_BACK};
 use super::survey::digest_of;
 use super::{PublishError, ReleaseSet, Row, SetName, set};
 use crate::error::one_line;
@@ -24,9 +23,6 @@ use crate::event::Event;
 use crate::image::{Digest, Reference, Repository};
 use crate::registry::RegistryErrorKind;
 use crate::version::Version;
-
-/// The waits before tags are read back again.
-pub(super) const READ_BACK: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
 
 /// The maximum number of times that a run moves aliases which other runs move too.
 const ROUNDS: usize = 8;

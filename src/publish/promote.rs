@@ -9,6 +9,7 @@ use super::naming::Naming;
 use super::survey::{exists, staged};
 use super::{
     Absence, JobFile, Joined, PublishError, Published, ReleaseRequest, Row, Survey, look_up,
+    set_tags,
 };
 use crate::event::{Event, Events};
 use crate::image::Digest;
@@ -45,7 +46,7 @@ pub async fn promote(
         events.emit(&row.job.unchanged(digest));
     }
     let naming = Naming { registries, events, cancel, release, digests: &digests };
-    let set = naming.run(begun).await?;
+    let set = set_tags(&naming, begun).await?;
     Ok(Published::Whole { digests, set })
 }
 
