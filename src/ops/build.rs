@@ -23,6 +23,7 @@ use crate::report::{Mask, Record, RunReport};
 
 /// How the images of a plan are built, and where they go.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct BuildRequest {
     /// Where the images go.
     pub destination: Destination,

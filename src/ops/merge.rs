@@ -132,12 +132,11 @@ async fn gather(
         let joined = joined.as_ref().filter(|joined| !joined.disputed)?;
         Some(joined.image.digest.clone())
     });
-    let digests = match listed.collect::<Option<Vec<Digest>>>() {
-        Some(digests) => digests,
-        None => {
-            let surveys = crate::publish::gather(request, registries, events).await?;
-            surveys.into_iter().filter_map(|survey| survey.content).collect()
-        }
+    let digests = if let Some(digests) = listed.collect::<Option<Vec<Digest>>>() {
+        digests
+    } else {
+        let surveys = crate::publish::gather(request, registries, events).await?;
+        surveys.into_iter().filter_map(|survey| survey.content).collect()
     };
     for (row, digest) in request.release.rows.iter().zip(&digests) {
         events.emit(&row.job.unchanged(digest));

@@ -207,7 +207,7 @@ impl<'a> PullRequest<'a> {
 
     /// Opens the pull request, or updates the open one.
     pub async fn open(&self) -> Result<PullRequestOutcome, Report> {
-        interruptible(self.context, self.open_or_update()).await
+        interruptible(self.context, Box::pin(self.open_or_update())).await
     }
 
     async fn open_or_update(&self) -> Result<PullRequestOutcome, Report> {
@@ -494,7 +494,7 @@ pub(super) async fn earlier_versions(
         }
         Ok(versions)
     };
-    interruptible(context, look_up).await
+    interruptible(context, Box::pin(look_up)).await
 }
 
 /// Runs `work` until it is done or the user interrupts it. The next run finds what GitHub has done by then.

@@ -68,7 +68,7 @@ pub async fn next_version(
         return Ok(NextVersion::Unchanged(first.version));
     }
     let earlier = match pull_request {
-        Some(options) => earlier_versions(context, &plan, options).await?,
+        Some(options) => Box::pin(earlier_versions(context, &plan, options)).await?,
         None => Vec::new(),
     };
     // Lower versions, and texts that are no versions, do not count.

@@ -272,7 +272,9 @@ fn list<T>(items: &[T], line: impl Fn(&T) -> String) -> String {
     let mut lines: String =
         items.iter().take(SHOWN).map(|item| format!("\n  {}", line(item))).collect();
     if items.len() > SHOWN {
-        lines.push_str(&format!("\n  … and {} more", items.len() - SHOWN));
+        lines += "\n  … and ";
+        lines += &(items.len() - SHOWN).to_string();
+        lines += " more";
     }
     lines
 }

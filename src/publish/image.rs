@@ -18,7 +18,8 @@ struct Config {
     os: String,
     architecture: String,
     variant: Option<String>,
-    config: ContainerConfig,
+    #[serde(rename = "config")]
+    container: ContainerConfig,
 }
 
 #[derive(Default, Deserialize)]
@@ -104,7 +105,7 @@ pub(super) async fn labels(
         let Some(manifest) = registries.manifest(repository, &digest).await? else { break };
         if let Some(descriptor) = manifest.config() {
             let config = config(registries, repository, &descriptor.digest).await?;
-            return Ok(config.and_then(|config| config.config.labels).unwrap_or_default());
+            return Ok(config.and_then(|config| config.container.labels).unwrap_or_default());
         }
         let Some((_, first)) = manifest.platforms().into_iter().next() else { break };
         digest = first.digest;
