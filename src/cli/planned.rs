@@ -78,6 +78,6 @@ pub(super) fn warn(error: &PublishError, printer: &Printer) {
 pub(super) fn list(args: &ListArgs, session: &Session) -> Result<ExitCode, Report> {
     let request =
         ListRequest { selection: args.selection.selection()?, naming: args.naming.naming()? };
-    session.printer.result(&plan::names(&ops::list::run(&session.context, request)?));
+    session.printer.result(&plan::names(&ops::list::run(&session.context, &request)?));
     Ok(ExitCode::Success)
 }

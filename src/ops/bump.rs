@@ -5,7 +5,7 @@ use crate::error::{ExitCode, Explain, Report};
 use crate::matrix::{Matrix, Selection, VersionTable};
 use crate::plan::{Affected, Plan, PublishedState, with_readme};
 use crate::publish::ReleaseSet;
-use crate::version::{self, FileEdit, Level, Prerelease, VersionOccurrence, Version};
+use crate::version::{self, FileEdit, Level, Prerelease, Version, VersionOccurrence};
 
 /// The matrix has no version.
 #[derive(Debug, thiserror::Error)]

@@ -15,7 +15,7 @@ pub struct ListRequest {
 }
 
 /// Plans the selected variants and renders each of their templates once.
-pub fn run(context: &Context, request: &ListRequest) -> Result<Plan<'_>, Report> {
+pub fn run<'a>(context: &'a Context, request: &ListRequest) -> Result<Plan<'a>, Report> {
     let plan = selection::plan(context, &request.selection, &request.naming)?;
     Recipe::check_templates(&plan)?;
     Ok(plan)

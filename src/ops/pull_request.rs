@@ -136,6 +136,7 @@ pub struct PullRequest<'a> {
 
 /// What [`PullRequest::open`] did.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it")]
 pub enum PullRequestOutcome {
     /// The base branch already has this version and all generated files.
     UpToDate {

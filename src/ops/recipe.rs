@@ -44,6 +44,7 @@ impl<'a> Recipe<'a> {
     }
 
     /// The upstream images that no lock pins, and the platforms that they are needed for.
+    #[must_use]
     pub fn unpinned(&self) -> BTreeMap<Reference, BTreeSet<Platform>> {
         let mut unpinned: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
         for (target, context) in self.plan.targets.iter().zip(&self.contexts) {
@@ -82,6 +83,7 @@ impl<'a> Recipe<'a> {
 
     /// Returns a warning for each `ADD` source without a checksum or commit, with its place in a
     /// template.
+    #[must_use]
     pub fn unverified(&self) -> BTreeSet<String> {
         let sources = self.contexts.iter().flat_map(|context| {
             context.unverified().into_iter().map(move |source| (context, source))
@@ -144,6 +146,7 @@ impl<'a> Recipe<'a> {
     }
 
     /// Why it is not certain what each target is made of, where it is not.
+    #[must_use]
     pub fn uncertainties(&self) -> Vec<Option<String>> {
         let rows = self.inputs.iter().zip(&self.contexts);
         let reasons = rows.map(|(inputs, context)| {
@@ -172,6 +175,7 @@ impl<'a> Recipe<'a> {
     }
 
     /// The targets, ready to be built for `destination`.
+    #[must_use]
     pub fn jobs(&self, destination: &Destination) -> Vec<BuildJob> {
         let mut after = match destination {
             Destination::Registry => self.plan.leaders(),

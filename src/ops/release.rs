@@ -7,7 +7,7 @@ use super::pull_request::{PullRequestOptions, earlier_versions};
 use super::{Context, lookup, release_edits};
 use crate::error::{ExitCode, Explain, Report};
 use crate::plan::{Plan, PublicationStatus, PublishedState};
-use crate::version::{self, BumpError, FileEdit, Level, VersionOccurrence, Version};
+use crate::version::{self, BumpError, FileEdit, Level, Version, VersionOccurrence};
 
 /// The version of a release is lower than the current one.
 #[derive(Debug, thiserror::Error)]

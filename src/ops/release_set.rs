@@ -39,12 +39,14 @@ pub fn of_version(plan: &Plan<'_>) -> Result<Option<Reference>, ArgumentError> {
 }
 
 /// Returns the release set that moves with the matrix' own versions.
+#[must_use]
 pub fn newest(plan: &Plan<'_>) -> Reference {
     let tag = TAG.parse().expect("a tag");
     Reference { repository: plan.first_repository.clone(), tag }
 }
 
 /// Returns true if the matrix declares that the tags of this registry cannot move.
+#[must_use]
 pub fn has_immutable_tags(plan: &Plan<'_>, repository: &Repository) -> bool {
     let settings = plan.matrix.registries.get(repository.registry());
     settings.is_some_and(|settings| settings.immutable_tags)

@@ -39,6 +39,7 @@ impl Naming {
     }
 
     /// Returns the request of a plan for `version`.
+    #[must_use]
     pub fn with_version(&self, version: Option<Version>) -> PlanRequest {
         PlanRequest {
             version,

@@ -1,5 +1,6 @@
 //! Updates the table of images in a README.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
@@ -112,12 +113,14 @@ fn table(plan: &Plan<'_>) -> String {
     for target in &plan.targets {
         let mut row = String::from("|");
         for axis in (0..axes.len()).filter(|&axis| axis != longest) {
-            write!(row, " {} |", cell(&plan.matrix.value(target.variant, axis).value)).expect("a string takes all text");
+            write!(row, " {} |", cell(&plan.matrix.value(target.variant, axis).value))
+                .expect("a string takes all text");
         }
         let value = cell(&plan.matrix.value(target.variant, longest).value);
         let image = target.reference.to_string();
         let (repository, tag) = image.rsplit_once(':').unwrap_or((&image, ""));
-        write!(row, " `{repository}:{}` |", tag.replacen(value, &placeholder, 1)).expect("a string takes all text");
+        write!(row, " `{repository}:{}` |", tag.replacen(value, &placeholder, 1))
+            .expect("a string takes all text");
         rows.entry(row).or_default().push(value.to_owned());
     }
     let others = axes.iter().enumerate().filter(|(index, _)| *index != longest);
@@ -125,7 +128,7 @@ fn table(plan: &Plan<'_>) -> String {
     let header = names.collect::<Vec<_>>().join(" | ");
     let mut text = format!("| {header} |\n|{}\n", " --- |".repeat(axes.len() + 1));
     for (row, values) in rows {
-        write!(text, "{row} {} |\n", values.join(", ")).expect("a string takes all text");
+        writeln!(text, "{row} {} |", values.join(", ")).expect("a string takes all text");
     }
     text
 }

@@ -55,6 +55,7 @@ impl Mark {
 }
 
 /// The inserted helper, which writes the mark in its parameter.
+#[expect(clippy::needless_pass_by_value, reason = "the signature of all helpers")]
 pub(super) fn write_mark(call: Call<'_, '_, '_>) -> HelperResult {
     if let Some(mark) = call.helper.param(0).and_then(|mark| mark.value().as_str()) {
         call.out.write(mark)?;

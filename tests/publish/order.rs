@@ -123,7 +123,7 @@ async fn an_audit_reports_aliases_that_have_gone_back() {
     let stray = async || {
         let (set, _) = ReleaseSet::read(&client(), &claim).await.expect("read").expect("a set");
         let stray = stray_aliases(&client(), &set, &newest).await.expect("an audit");
-        stray.iter().map(|alias| alias.id.to_owned()).collect::<Vec<_>>()
+        stray.iter().map(|alias| alias.id.clone()).collect::<Vec<_>>()
     };
     assert_eq!(stray().await, [""; 0]);
     let media_type = "application/vnd.oci.image.manifest.v1+json";

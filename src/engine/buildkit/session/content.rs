@@ -143,6 +143,7 @@ where
 }
 
 /// Returns the size of a blob, or an error if the layout lacks it.
+#[expect(clippy::unused_async, reason = "a handler is asynchronous")]
 async fn info(
     layout: Arc<OciLayout>,
     request: Request<InfoRequest>,
