@@ -54,7 +54,7 @@ pub(super) fn execute(
         Err(error) => (Ended::Unnamed(Vec::new()), Some(error)),
     };
     let (record, is_named) = (report.record(), build.is_named(&ended));
-    if !matches!(ended, Ended::Unnamed(_)) {
+    if is_named || matches!(ended, Ended::Staged) {
         show(plan, &record, is_named, printer);
     }
     if !matches!(ended, Ended::Unnamed(_)) || !record.is_empty() {
