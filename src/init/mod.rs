@@ -1,7 +1,7 @@
 //! Creates the files of a new repository, for starter images or for images that are imported from Truss, Cerebrium or a
 //! Dockerfile.
 //!
-//! [`Import::load`] reads one file: an [`ImportedImage`] and the files that it copies. [`assemble`] combines the imports
+//! `Import::load` reads one file: an [`ImportedImage`] and the files that it copies. `assemble` combines the imports
 //! with what [`Project`] says about the folder, and renders the result once. Each key or instruction of an imported file
 //! gets a [`Finding`], which says whether it was imported or why it was skipped.
 

@@ -25,7 +25,7 @@ pub use super::workflow_command::Command;
 
 /// Writes the log of each variant when the variant ends, so that concurrent builds do not interleave.
 ///
-/// It reads the files of [`Logs`], and must therefore receive events after it.
+/// It reads the files of `Logs`, and must therefore receive events after it.
 pub struct GitHub {
     stream: Stream,
     style: Style,

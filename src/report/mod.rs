@@ -1,8 +1,8 @@
 //! Shows the progress and the outcome of runs.
 //!
-//! [`RunReport`] connects the listeners of a run's [events](crate::event): the [`Logs`], the recorder of the
-//! [`Record`], and one [`Display`], such as the live table of [`Terminal`]. At the end it prints failures and
-//! totals. Only [`Printer`] writes to stdout and stderr, except for [`Terminal`] while it draws.
+//! [`RunReport`] connects the listeners of a run's [events](crate::event): the `Logs`, the recorder of the
+//! [`Record`], and one [`Display`], such as the live table of `Terminal`. At the end it prints failures and
+//! totals. Only [`Printer`] writes to stdout and stderr, except for `Terminal` while it draws.
 
 mod board;
 mod command;
