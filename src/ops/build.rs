@@ -58,6 +58,13 @@ pub enum Ended {
     Unnamed(Vec<Outcome>),
 }
 
+impl Ended {
+    /// Returns the release set, if the run wrote one.
+    pub(super) fn set(&self) -> Option<&(Reference, Digest)> {
+        if let Self::Named(set) = self { set.as_ref() } else { None }
+    }
+}
+
 /// A build that has been checked as far as possible before it starts.
 pub struct Build<'a> {
     context: &'a Context,
@@ -201,7 +208,7 @@ impl<'a> Build<'a> {
             named: self.is_named(ended),
             staged: self.request.stage,
             forced: self.is_forced(),
-            set: if let Ended::Named(Some(set)) = ended { Some(set) } else { None },
+            set: ended.set(),
         };
         let is_release = self.request.destination == Destination::Registry;
         let step = is_release.then_some(&self.context.settings.github);

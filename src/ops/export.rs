@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::render::report_left_out;
-use super::{Context, Naming, Recipe, lookup, selection};
+use super::{Context, Naming, Recipe, inputs, lookup, selection};
 use crate::engine::Destination;
 use crate::error::{ExitCode, Explain, FileError, Report};
 use crate::export::{Bake, BakeImage, BakeSecret, CONTEXTS, Folders, SecretSource, bake};
@@ -140,7 +140,7 @@ fn secrets(context: &Context, certificates: Option<PathBuf>) -> Result<Vec<BakeS
         }
     }
     secrets.extend(certificates.map(|path| BakeSecret {
-        id: "ca_certificates".to_owned(),
+        id: inputs::CA_CERTIFICATES.to_owned(),
         source: SecretSource::File(path),
     }));
     Ok(secrets)

@@ -114,7 +114,7 @@ impl<'a> Merge<'a> {
             named,
             staged: !named,
             forced: false,
-            set: if let Ended::Named(Some(set)) = ended { Some(set) } else { None },
+            set: ended.set(),
         };
         let step = Some(&self.context.settings.github);
         outcome.write(self.plan, self.request.metadata_file.as_deref(), step, events)
