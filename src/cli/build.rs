@@ -51,14 +51,14 @@ pub(super) fn execute(
         Ok(None) => return Ok(ExitCode::Interrupted),
         Ok(Some(ended)) => (ended, None),
         // The images that were built before the error are printed first.
-        Err(error) => (Ended::Unnamed(Vec::new()), Some(error)),
+        Err(error) => (Ended::Unfinished(Vec::new()), Some(error)),
     };
-    let (record, is_named) = (report.record(), build.is_named(&ended));
-    if is_named || matches!(ended, Ended::Staged) {
-        show(plan, &record, is_named, printer);
+    let (record, is_tagged) = (report.record(), build.is_tagged(&ended));
+    if is_tagged || matches!(ended, Ended::Staged) {
+        show(plan, &record, is_tagged, printer);
     }
-    if !matches!(ended, Ended::Unnamed(_)) || !record.is_empty() {
-        report.conclude(is_named);
+    if !matches!(ended, Ended::Unfinished(_)) || !record.is_empty() {
+        report.conclude(is_tagged);
     }
     let written = build.write_outcome(&ended, &record, &report.events());
     match error {
@@ -73,11 +73,11 @@ pub(super) fn execute(
 }
 
 /// Prints the images of `record`: by their references if they are tagged, or else by their digests.
-pub(super) fn show(plan: &Plan<'_>, record: &Record, is_named: bool, printer: &Printer) {
+pub(super) fn show(plan: &Plan<'_>, record: &Record, is_tagged: bool, printer: &Printer) {
     let digests = record.digests();
     for target in &plan.targets {
         let Some(digest) = digests.get(target.id()) else { continue };
-        printer.result(&if is_named {
+        printer.result(&if is_tagged {
             report::published(target.references(), digest)
         } else {
             format!("{}@{digest}\n", target.reference.repository)
@@ -117,7 +117,7 @@ fn destination(args: &OutputArgs) -> Result<Destination, ArgumentError> {
 
 /// Returns the exit code of the worst failure.
 fn exit_code(ended: &Ended) -> ExitCode {
-    let Ended::Unnamed(outcomes) = ended else { return ExitCode::Success };
+    let Ended::Unfinished(outcomes) = ended else { return ExitCode::Success };
     let failed = |kind: FailureKind| {
         let is_kind = |outcome: &Outcome| matches!(outcome, Outcome::Failed(f) if f.kind == kind);
         outcomes.iter().any(is_kind)

@@ -19,12 +19,12 @@ pub(super) fn run(args: &MergeArgs, session: &Session) -> Result<ExitCode, Repor
     let merge = Merge::new(context, &plan, request)?;
     let report = progress::report(&args.telling, session, merge.mask()?)?;
     let ended = match context.block_on_cancellable(merge.run(&report))? {
-        None | Some(Ended::Unnamed(_)) => return Ok(ExitCode::Interrupted),
+        None | Some(Ended::Unfinished(_)) => return Ok(ExitCode::Interrupted),
         Some(ended) => ended,
     };
-    let (record, is_named) = (report.record(), matches!(ended, Ended::Named(_)));
-    build::show(&plan, &record, is_named, printer);
-    report.conclude(is_named);
+    let (record, is_tagged) = (report.record(), matches!(ended, Ended::Tagged(_)));
+    build::show(&plan, &record, is_tagged, printer);
+    report.conclude(is_tagged);
     merge.write_outcome(&ended, &record, &report.events())?;
     Ok(ExitCode::Success)
 }

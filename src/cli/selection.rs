@@ -6,7 +6,7 @@ use crate::matrix::{Selection, Term};
 use crate::plan::Plan;
 
 use super::args::{NamingArgs, SelectionArgs};
-use crate::ops::{self, ArgumentError, Context, Naming};
+use crate::ops::{self, ArgumentError, Context, NameOptions};
 
 impl SelectionArgs {
     pub(super) fn selection(&self) -> Result<Selection, ArgumentError> {
@@ -103,11 +103,11 @@ pub(super) fn terms(flag: &'static str, text: &str) -> Result<Vec<Term>, Argumen
 }
 
 impl NamingArgs {
-    pub(super) fn naming(&self) -> Result<Naming, ArgumentError> {
+    pub(super) fn naming(&self) -> Result<NameOptions, ArgumentError> {
         let platform = |text: &String| {
             text.parse::<Platform>().map_err(|error| ArgumentError::new("--platform", text, &error))
         };
-        let naming = Naming {
+        let naming = NameOptions {
             version: None,
             registry: self.registry.clone(),
             repository: self.repository.clone(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::{ArgumentError, Context, Naming, selection};
+use super::{ArgumentError, Context, NameOptions, selection};
 use crate::error::{ExitCode, Explain, Report, one_line};
 use crate::image::{Digest, Reference, Repository, Tag};
 use crate::matrix::{Selection, looks_like_secret, nearest};
@@ -205,11 +205,11 @@ type Needs = BTreeMap<String, BTreeMap<Repository, Need>>;
 /// Returns the repositories of the images and of their base images, by registry.
 fn needs(context: &Context, request: &AuthRequest) -> Result<Needs, Report> {
     // Access does not depend on the version.
-    let naming = Naming {
+    let naming = NameOptions {
         version: Version::custom("auth-check").ok(),
         registry: request.registry.clone(),
         repository: request.repository.clone(),
-        ..Naming::default()
+        ..NameOptions::default()
     };
     let plan = selection::plan(context, &Selection::default(), &naming)?;
     let variants: Vec<_> = plan.targets.iter().map(|target| target.variant).collect();

@@ -51,17 +51,17 @@ pub struct BuildRequest {
 #[derive(Debug)]
 pub enum Ended {
     /// All images have their tags; a whole release also has its release set.
-    Named(Option<(Reference, Digest)>),
+    Tagged(Option<(Reference, Digest)>),
     /// All images are in their registries, without tags.
     Staged,
     /// Some images are missing: the outcome of each build.
-    Unnamed(Vec<Outcome>),
+    Unfinished(Vec<Outcome>),
 }
 
 impl Ended {
     /// Returns the release set, if the run wrote one.
     pub(super) fn set(&self) -> Option<&(Reference, Digest)> {
-        if let Self::Named(set) = self { set.as_ref() } else { None }
+        if let Self::Tagged(set) = self { set.as_ref() } else { None }
     }
 }
 
@@ -120,12 +120,12 @@ impl<'a> Build<'a> {
             // A release may need no engine; without one, there is nothing else to do.
             tokio::select! {
                 connected = engine.get() => drop(connected?),
-                () = context.cancel.cancelled() => return Ok(Ended::Unnamed(Vec::new())),
+                () = context.cancel.cancelled() => return Ok(Ended::Unfinished(Vec::new())),
             }
         }
         tokio::select! {
             resolved = resolve(context, &mut self.recipe, &engine, &events) => resolved?,
-            () = context.cancel.cancelled() => return Ok(Ended::Unnamed(Vec::new())),
+            () = context.cancel.cancelled() => return Ok(Ended::Unfinished(Vec::new())),
         }
         self.fingerprints = self.recipe.fingerprints();
         if is_release {
@@ -135,20 +135,20 @@ impl<'a> Build<'a> {
         let destination = &self.request.destination;
         let images = tokio::select! {
             images = local::images(engine, destination, self.is_forced()) => images?,
-            () = context.cancel.cancelled() => return Ok(Ended::Unnamed(Vec::new())),
+            () = context.cancel.cancelled() => return Ok(Ended::Unfinished(Vec::new())),
         };
         let jobs = local::reuse(engine, &images, &self.recipe, destination, &events).await?;
         if jobs.is_empty() {
             events.emit(&Event::RunFinished { elapsed: begun.elapsed() });
-            return Ok(Ended::Named(None));
+            return Ok(Ended::Tagged(None));
         }
         let run = RunRequest { jobs, ..self.run_request() };
         let outcomes = local::run(engine, self.options()?, run, &events).await?;
         let is_built = |outcome: &Outcome| matches!(outcome, Outcome::Built(_));
         Ok(if outcomes.iter().all(is_built) {
-            Ended::Named(None)
+            Ended::Tagged(None)
         } else {
-            Ended::Unnamed(outcomes)
+            Ended::Unfinished(outcomes)
         })
     }
 
@@ -175,17 +175,17 @@ impl<'a> Build<'a> {
             let _lock = publish::lock(plan, &context.settings, publish::Purpose::Staging)?;
             match crate::publish::stage(publish_request, &registries, events, connect).await? {
                 Staged::All { .. } => Ended::Staged,
-                Staged::Unfinished(outcomes) => Ended::Unnamed(outcomes),
+                Staged::Unfinished(outcomes) => Ended::Unfinished(outcomes),
             }
         } else {
             let _lock = publish::lock(plan, &context.settings, publish::Purpose::Release)?;
             match crate::publish::publish(publish_request, &registries, events, connect).await? {
-                Published::Whole { set, .. } => Ended::Named(set),
-                Published::Unnamed(outcomes) => Ended::Unnamed(outcomes),
+                Published::Whole { set, .. } => Ended::Tagged(set),
+                Published::Unfinished(outcomes) => Ended::Unfinished(outcomes),
             }
         };
         let is_used = request.metadata_file.is_some() || context.settings.github.is_actions;
-        if is_used && !matches!(ended, Ended::Unnamed(_)) {
+        if is_used && !matches!(ended, Ended::Unfinished(_)) {
             tokio::select! {
                 () = publish::measure(plan, &registries, report) => {}
                 // Sizes are not worth a wait.
@@ -205,7 +205,7 @@ impl<'a> Build<'a> {
         let outcome = RunOutcome {
             record,
             fingerprints: &self.fingerprints,
-            named: self.is_named(ended),
+            is_tagged: self.is_tagged(ended),
             staged: self.request.stage,
             forced: self.is_forced(),
             set: ended.set(),
@@ -217,11 +217,11 @@ impl<'a> Build<'a> {
 
     /// Returns true if the images that were built have their tags: an engine or a folder sets them one by one.
     #[must_use]
-    pub fn is_named(&self, ended: &Ended) -> bool {
+    pub fn is_tagged(&self, ended: &Ended) -> bool {
         match ended {
-            Ended::Named(_) => true,
+            Ended::Tagged(_) => true,
             Ended::Staged => false,
-            Ended::Unnamed(_) => self.request.destination != Destination::Registry,
+            Ended::Unfinished(_) => self.request.destination != Destination::Registry,
         }
     }
 

@@ -1,6 +1,6 @@
 //! `basegen bump`: writes a new version to every place that contains it.
 
-use super::{ArgumentError, Context, Naming, lookup, registries, release_set, since};
+use super::{ArgumentError, Context, NameOptions, lookup, registries, release_set, since};
 use crate::error::{ExitCode, Explain, Report};
 use crate::matrix::{Matrix, Selection, VersionTable};
 use crate::plan::{Affected, Plan, PublishedState, with_readme};
@@ -111,7 +111,7 @@ async fn unchanged(
     version: &Version,
 ) -> Result<Option<String>, Report> {
     if let Some(revision) = &request.since {
-        let (all, naming) = (Selection::default(), Naming::default());
+        let (all, naming) = (Selection::default(), NameOptions::default());
         let since = since::compare(context, &all, &naming, revision)?;
         let is_built = since.comparison.affected.iter().any(Affected::is_built);
         return Ok((!is_built).then(|| format!("no image has changed since {revision}")));
@@ -127,7 +127,7 @@ async fn unchanged(
 
 /// Plans the whole matrix under `version`.
 pub(super) fn plan<'a>(matrix: &'a Matrix, version: &Version) -> Result<Plan<'a>, Report> {
-    let request = Naming::default().with_version(Some(version.clone()));
+    let request = NameOptions::default().with_version(Some(version.clone()));
     Ok(Plan::new(matrix, &matrix.select(&Selection::default())?, request)?)
 }
 

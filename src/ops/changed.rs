@@ -1,7 +1,7 @@
 //! `basegen changed`: whether the version or the images differ from those of an earlier commit.
 
 use super::since::{self, Since};
-use super::{Context, Naming};
+use super::{Context, NameOptions};
 use crate::error::Report;
 use crate::matrix::Selection;
 use crate::version::{self, Version};
@@ -40,6 +40,6 @@ pub fn run(context: &Context, revision: &str) -> Result<ChangedOutcome, Report> 
     let matrix = context.matrix()?;
     let table = matrix.version.as_ref();
     let now = table.map(|table| version::read(table, &matrix.checkout)).transpose()?;
-    let since = since::compare(context, &Selection::default(), &Naming::default(), revision)?;
+    let since = since::compare(context, &Selection::default(), &NameOptions::default(), revision)?;
     Ok(ChangedOutcome { before: since.version()?, now, since })
 }

@@ -1,6 +1,6 @@
 //! `basegen explain NAME`: the variants with a name, the inputs of their images, and the rules that exclude them.
 
-use super::{Context, Naming};
+use super::{Context, NameOptions};
 use crate::error::{ExitCode, Explain, Report};
 use crate::matrix::{Absent, Matrix, Selected, Selection, SelectionError, Term};
 use crate::plan::{self, Fingerprint, Inputs, Lock, Plan};
@@ -65,7 +65,7 @@ pub struct ImageInputs {
 pub fn run<'a>(
     context: &'a Context,
     subject: &Subject,
-    naming: &Naming,
+    naming: &NameOptions,
 ) -> Result<ExplainOutcome<'a>, Report> {
     let matrix = context.matrix()?;
     let request = naming.request(matrix)?;

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::render::report_left_out;
-use super::{Context, Naming, Recipe, inputs, lookup, selection};
+use super::{Context, NameOptions, Recipe, inputs, lookup, selection};
 use crate::engine::Destination;
 use crate::error::{ExitCode, Explain, FileError, Report};
 use crate::export::{Bake, BakeImage, BakeSecret, CONTEXTS, Folders, SecretSource, bake};
@@ -46,7 +46,7 @@ impl Explain for ExportError {
 pub struct ExportRequest {
     pub selection: Selection,
     /// The parts of their names that the matrix does not set.
-    pub naming: Naming,
+    pub naming: NameOptions,
     /// Whether to leave base images unpinned that the lock does not pin.
     pub offline: bool,
     /// The certificates that build steps trust.

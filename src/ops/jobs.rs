@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::{ArgumentError, Context, Naming, Recipe, StatusLookup, lookup, selection, since};
+use super::{ArgumentError, Context, NameOptions, Recipe, StatusLookup, lookup, selection, since};
 use crate::error::Report;
 use crate::image::Platform;
 use crate::matrix::Selection;
@@ -21,7 +21,7 @@ const ARM_RUNNER: &str = "ubuntu-24.04-arm";
 pub struct JobsRequest {
     pub selection: Selection,
     /// The parts of their names that the matrix does not set.
-    pub naming: Naming,
+    pub naming: NameOptions,
     /// The revision; only images that differ from it are built.
     pub since: Option<String>,
     /// Whether to build all images instead of looking them up in the registry.

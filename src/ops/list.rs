@@ -1,6 +1,6 @@
 //! `basegen list`: the names of images, without a network.
 
-use super::{Context, Naming, Recipe, selection};
+use super::{Context, NameOptions, Recipe, selection};
 use crate::error::Report;
 use crate::matrix::Selection;
 use crate::plan::Plan;
@@ -11,7 +11,7 @@ pub struct ListRequest {
     /// The variants.
     pub selection: Selection,
     /// The parts of their names that the matrix does not set.
-    pub naming: Naming,
+    pub naming: NameOptions,
 }
 
 /// Plans the selected variants and renders each of their templates once.

@@ -81,8 +81,8 @@ impl<'a> Merge<'a> {
             publish::warn_unguarded(plan, &events);
             let _lock = publish::lock(plan, &context.settings, publish::Purpose::Release)?;
             match promote(promotion, &registries, &events).await? {
-                Published::Whole { set, .. } => Ended::Named(set),
-                Published::Unnamed(outcomes) => Ended::Unnamed(outcomes),
+                Published::Whole { set, .. } => Ended::Tagged(set),
+                Published::Unfinished(outcomes) => Ended::Unfinished(outcomes),
             }
         } else {
             gather(&promotion, &registries, &events).await?;
@@ -107,12 +107,12 @@ impl<'a> Merge<'a> {
         record: &Record,
         events: &Events,
     ) -> Result<(), Report> {
-        let named = matches!(ended, Ended::Named(_));
+        let is_tagged = matches!(ended, Ended::Tagged(_));
         let outcome = RunOutcome {
             record,
             fingerprints: &self.fingerprints,
-            named,
-            staged: !named,
+            is_tagged,
+            staged: !is_tagged,
             forced: false,
             set: ended.set(),
         };

@@ -45,4 +45,4 @@ pub use context::{Context, GitHubStep, Messages, Settings, Variables};
 pub use error::ArgumentError;
 pub use lookup::StatusLookup;
 pub use recipe::Recipe;
-pub use selection::Naming;
+pub use selection::NameOptions;

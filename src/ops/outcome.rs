@@ -20,7 +20,7 @@ pub struct RunOutcome<'a> {
     /// The fingerprints of the targets, in plan order; empty if the run ended before they were known.
     pub fingerprints: &'a [Option<Fingerprint>],
     /// Whether the images have their tags.
-    pub named: bool,
+    pub is_tagged: bool,
     /// Whether the images were only staged.
     pub staged: bool,
     /// Whether images were rebuilt that were in the registry.
@@ -33,7 +33,7 @@ impl RunOutcome<'_> {
     /// Returns true if all images of the matrix are published.
     pub fn is_whole(&self, plan: &Plan<'_>) -> bool {
         let Record { failed, cancelled, .. } = self.record;
-        plan.whole && self.named && failed.is_empty() && cancelled.is_empty()
+        plan.whole && self.is_tagged && failed.is_empty() && cancelled.is_empty()
     }
 
     /// Returns the content of the metadata file.
@@ -43,7 +43,7 @@ impl RunOutcome<'_> {
             plan.targets.iter().zip(0..).map(|(target, at)| (target.id(), at)).collect();
         let image = |id: &str, digest: &Digest, references: &[Reference], kept, cached| {
             let at = places.get(id).copied();
-            let references = if self.named { references } else { &[] };
+            let references = if self.is_tagged { references } else { &[] };
             let image = TargetMetadata {
                 digest: digest.clone(),
                 references: references
@@ -140,7 +140,7 @@ fn images(plan: &Plan<'_>, outcome: &RunOutcome<'_>) -> Value {
     let digests = outcome.record.digests();
     let images = plan.targets.iter().filter_map(|target| {
         let digest = digests.get(target.id())?;
-        let references: Vec<_> = target.references().filter(|_| outcome.named).collect();
+        let references: Vec<_> = target.references().filter(|_| outcome.is_tagged).collect();
         let image = json!({ "digest": digest, "references": references });
         Some((target.id().to_owned(), image))
     });
@@ -181,7 +181,7 @@ mod tests {
         let outcome = RunOutcome {
             record: &record,
             fingerprints: &[],
-            named: true,
+            is_tagged: true,
             staged: false,
             forced: false,
             set: Some(&set),

@@ -1,6 +1,6 @@
 //! `basegen plan`: the images that would be built, and the publication status of each.
 
-use super::{Context, Naming, Recipe, StatusLookup, lookup, selection};
+use super::{Context, NameOptions, Recipe, StatusLookup, lookup, selection};
 use crate::error::Report;
 use crate::matrix::Selection;
 use crate::plan::Plan;
@@ -11,7 +11,7 @@ pub struct PlanRequest {
     /// The variants.
     pub selection: Selection,
     /// The parts of their names that the matrix does not set.
-    pub naming: Naming,
+    pub naming: NameOptions,
     /// Whether to leave out the publication status, which needs the registries.
     pub offline: bool,
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Context, Naming, Recipe, selection};
+use super::{Context, NameOptions, Recipe, selection};
 use crate::engine::{ConnectedEngine, EngineRequest, StoredImage};
 use crate::error::{Report, one_line};
 use crate::image::{Reference, Repository, Tag};
@@ -39,11 +39,11 @@ pub struct PruneOutcome {
 /// resolved, so that stale images are unknown.
 pub async fn run(context: &Context, request: PruneRequest) -> Result<Option<PruneOutcome>, Report> {
     // Staging tags do not contain the version.
-    let naming = Naming {
+    let naming = NameOptions {
         version: Version::custom("prune").ok(),
         registry: request.registry,
         repository: request.repository,
-        ..Naming::default()
+        ..NameOptions::default()
     };
     let plan = selection::plan(context, &Selection::default(), &naming)?;
     let mut recipe = Recipe::of(&plan)?;

@@ -9,7 +9,7 @@ use crate::version::{self, Version};
 
 /// The parts of image names that a request sets instead of the matrix.
 #[derive(Debug, Clone, Default)]
-pub struct Naming {
+pub struct NameOptions {
     /// A version that is not the matrix' own.
     pub version: Option<Version>,
     /// The registry.
@@ -20,7 +20,7 @@ pub struct Naming {
     pub platforms: Vec<Platform>,
 }
 
-impl Naming {
+impl NameOptions {
     /// Sets a version that is not the matrix' own: any text that a tag can contain.
     pub fn with_custom_version(mut self, version: &str) -> Result<Self, ArgumentError> {
         let invalid = |_| ArgumentError::new("--version-tag", version, &"it cannot be in a tag");
@@ -55,7 +55,7 @@ impl Naming {
 pub fn plan<'a>(
     context: &'a Context,
     selection: &Selection,
-    naming: &Naming,
+    naming: &NameOptions,
 ) -> Result<Plan<'a>, Report> {
     let matrix = context.matrix()?;
     Ok(Plan::new(matrix, &matrix.select(selection)?, naming.request(matrix)?)?)

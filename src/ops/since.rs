@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Context, Naming};
+use super::{Context, NameOptions};
 use crate::error::{ExitCode, Explain, Report};
 use crate::git::Snapshot;
 use crate::matrix::{Matrix, Selected, Selection, load_in};
@@ -75,7 +75,7 @@ impl Since {
 pub fn compare(
     context: &Context,
     selection: &Selection,
-    naming: &Naming,
+    naming: &NameOptions,
     revision: &str,
 ) -> Result<Since, Report> {
     let matrix = context.matrix()?;

@@ -1,6 +1,6 @@
 //! `basegen status`: compares a release with its registry.
 
-use super::{ArgumentError, Context, Naming, release_set, selection};
+use super::{ArgumentError, Context, NameOptions, release_set, selection};
 use crate::error::{ExitCode, Explain, Report};
 use crate::image::{Digest, Reference};
 use crate::matrix::{ReleaseSetForm, Selection};
@@ -27,7 +27,7 @@ pub struct StatusRequest {
     /// Its version, with or without a leading `v`; `None` for the version of the matrix.
     pub version: Option<String>,
     /// The parts of its name that the matrix does not set.
-    pub naming: Naming,
+    pub naming: NameOptions,
 }
 
 /// A release as its registry has it.
@@ -88,7 +88,7 @@ pub async fn run(context: &Context, request: StatusRequest) -> Result<StatusOutc
 }
 
 /// Returns the requested name with its version as given, and with or without a leading `v`.
-fn spellings(request: StatusRequest) -> Result<Vec<Naming>, ArgumentError> {
+fn spellings(request: StatusRequest) -> Result<Vec<NameOptions>, ArgumentError> {
     let StatusRequest { version, naming } = request;
     let Some(version) = version else { return Ok(vec![naming]) };
     let other = version.strip_prefix('v').map_or_else(|| format!("v{version}"), str::to_owned);

@@ -1,6 +1,6 @@
 //! Finds variants by the name of an image.
 
-use super::{NameError, Naming, PlanRequest};
+use super::{ImageNames, NameError, PlanRequest};
 use crate::image::{Reference, Repository};
 use crate::matrix::{Absent, Matrix, Variant, nearest_spelling};
 use crate::version::Version;
@@ -25,7 +25,7 @@ pub fn find_by_name<'a>(
 ) -> Result<NameMatches<'a>, NameError> {
     let version = Version::custom(ANY_VERSION).ok();
     let request = PlanRequest { version, ..request.clone() };
-    let naming = Naming::new(matrix, &request)?;
+    let naming = ImageNames::new(matrix, &request)?;
     let wanted = Wanted::new(name);
     let rank = |variant: &Variant| -> Result<Option<usize>, NameError> {
         if [&variant.id, &variant.name].contains(&&wanted.text) && !name.is_empty() {

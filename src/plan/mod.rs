@@ -25,7 +25,7 @@ pub use find::{NameMatches, find_by_name, similar_name};
 pub use fingerprint::Fingerprint;
 pub use inputs::Inputs;
 pub use lock::{Lock, LockError, Move};
-pub use names::{NameError, Naming};
+pub use names::{ImageNames, NameError};
 pub use publication_status::{PublicationStatus, PublishedState};
 pub use readme::{ReadmeError, with_readme, with_readme_in};
 pub use shards::{MAX_SHARDS, usual_shards};
@@ -94,7 +94,7 @@ impl<'a> Plan<'a> {
         selected: &Selected<'a>,
         request: PlanRequest,
     ) -> Result<Self, NameError> {
-        let naming = Naming::new(matrix, &request)?;
+        let naming = ImageNames::new(matrix, &request)?;
         let first_repository = naming.first_repository(&matrix.variants)?;
         let mut targets = naming.targets(&matrix.variants, &selected.variants)?;
         // A plan with other platforms than those of the matrix is never a whole release.

@@ -1,6 +1,6 @@
 //! Computes the names of images: repository, version tag and aliases.
 //!
-//! [`Naming::targets`] fills the patterns of `[image]` for each variant. An invalid or duplicate name is reported at
+//! [`ImageNames::targets`] fills the patterns of `[image]` for each variant. An invalid or duplicate name is reported at
 //! the value or pattern in the matrix file that causes it.
 
 use std::collections::HashMap;
@@ -64,7 +64,7 @@ const EVERY_AXIS: &str = "add every axis to the repository or to the tag, or use
 
 /// Computes the names of variants.
 #[derive(Debug)]
-pub struct Naming<'a> {
+pub struct ImageNames<'a> {
     matrix: &'a Matrix,
     request: &'a PlanRequest,
     repository: Pattern,
@@ -80,7 +80,7 @@ fn part<'a>(parts: &'a Parts, name: &str) -> &'a str {
 /// The references of a variant, starting with the version tag.
 type Names = Vec<Reference>;
 
-impl<'a> Naming<'a> {
+impl<'a> ImageNames<'a> {
     /// Uses the patterns of the matrix, with the changes in `request`.
     pub fn new(matrix: &'a Matrix, request: &'a PlanRequest) -> Result<Self, NameError> {
         if let Some(registry) = &request.registry {
@@ -272,7 +272,7 @@ impl<'a> Naming<'a> {
     }
 }
 
-impl Naming<'_> {
+impl ImageNames<'_> {
     fn check_distinct(&self, variants: &[Variant], names: &[Names]) -> Result<(), NameError> {
         let mut owners: HashMap<&Reference, &str> = HashMap::with_capacity(variants.len());
         for (variant, names) in variants.iter().zip(names) {

@@ -27,7 +27,6 @@ mod image;
 mod join;
 mod lock;
 mod metadata;
-mod naming;
 mod order;
 mod preflight;
 mod promote;
@@ -36,6 +35,7 @@ mod set;
 mod staging;
 mod stale;
 mod survey;
+mod tags;
 
 pub use audit::{Audited, Finding, StrayAlias, audit, stray_aliases};
 pub use contents::{ImageContent, Since, contents};
@@ -62,9 +62,9 @@ use crate::plan::Fingerprint;
 use crate::registry::Registries;
 use crate::version::Version;
 
-use naming::Naming;
 use order::Order;
 use staging::Staging;
+use tags::TagSetter;
 
 /// One image of a release.
 #[derive(Debug, Clone)]
@@ -145,7 +145,7 @@ pub enum Published {
         set: Option<(Reference, Digest)>,
     },
     /// Some rows failed, or the run was interrupted, and no tag was set: the outcome of each build.
-    Unnamed(Vec<Outcome>),
+    Unfinished(Vec<Outcome>),
 }
 
 /// Publishes a release. `connect` is called if an image must be built or checked.
@@ -163,27 +163,27 @@ where
     let (begun, cancel) = (Instant::now(), run.cancel.clone());
     let surveys = tokio::select! {
         surveys = look_up(registries, &release, force) => surveys?,
-        () = cancel.cancelled() => return Ok(Published::Unnamed(Vec::new())),
+        () = cancel.cancelled() => return Ok(Published::Unfinished(Vec::new())),
     };
     release.refuse_conflicting_tags(&surveys, force)?;
     let phase = BuildPhase { rows: &release.rows, registries, events, force };
     match phase.run(surveys, run, connect).await? {
         Staged::All { digests } => {
-            let naming = Naming {
+            let setter = TagSetter {
                 registries,
                 events,
                 cancel: &cancel,
                 release: &release,
                 digests: &digests,
             };
-            let set = set_tags(&naming, begun).await?;
+            let set = set_tags(&setter, begun).await?;
             Ok(Published::Whole { digests, set })
         }
         Staged::Unfinished(outcomes) => {
             let message =
                 "no tags were set; rerun the same command to build only the missing images";
             events.emit(&Event::Warning { target: None, message: message.to_owned() });
-            Ok(Published::Unnamed(outcomes))
+            Ok(Published::Unfinished(outcomes))
         }
     }
 }
@@ -228,17 +228,17 @@ where
 /// Passes the barrier and sets the version tags, the release set and the aliases, in this order. Returns the release set.
 /// The event that reports the end has the time since `begun`.
 async fn set_tags(
-    naming: &Naming<'_>,
+    setter: &TagSetter<'_>,
     begun: Instant,
 ) -> Result<Option<(Reference, Digest)>, PublishError> {
-    let Naming { registries, events, release, digests, .. } = naming;
-    naming.barrier().await?;
+    let TagSetter { registries, events, release, digests, .. } = setter;
+    setter.barrier().await?;
     // Reports a fault of the newest set before the first tag is set.
     let order = match &release.set {
-        Some(name) => Order::of(naming, name).await?,
+        Some(name) => Order::of(setter, name).await?,
         None => None,
     };
-    let mut tags = naming.set_versions().await?;
+    let mut tags = setter.set_versions().await?;
     let mut written = None;
     if let Some(name) = &release.set {
         let version = release.version.as_ref().map(ToString::to_string);
@@ -252,7 +252,7 @@ async fn set_tags(
         }
     }
     if order.is_none() {
-        tags += naming.set_aliases().await?;
+        tags += setter.set_aliases().await?;
     }
     events.emit(&Event::Published { tags, elapsed: begun.elapsed() });
     Ok(written)

@@ -15,8 +15,8 @@ use std::collections::BTreeSet;
 
 use futures_util::future::try_join_all;
 
-use super::naming::{Naming, READ_BACK};
 use super::survey::digest_of;
+use super::tags::{READ_BACK, TagSetter};
 use super::{PublishError, ReleaseSet, Row, SetName, set};
 use crate::error::one_line;
 use crate::event::Event;
@@ -29,7 +29,7 @@ const ROUNDS: usize = 8;
 
 /// A release and its place among those of the same matrix.
 pub(super) struct Order<'a> {
-    naming: &'a Naming<'a>,
+    setter: &'a TagSetter<'a>,
     name: &'a SetName,
     version: &'a Version,
     claim: &'a Reference,
@@ -54,18 +54,18 @@ struct Written {
 impl<'a> Order<'a> {
     /// Reads the place of the release `name`; `None` if it takes part in no order.
     pub(super) async fn of(
-        naming: &'a Naming<'a>,
+        setter: &'a TagSetter<'a>,
         name: &'a SetName,
     ) -> Result<Option<Self>, PublishError> {
-        let version = naming.release.version.as_ref();
+        let version = setter.release.version.as_ref();
         let ([claim, newest], Some(version)) = (name.references.as_slice(), version) else {
             return Ok(None);
         };
-        let mut order = Self { naming, name, version, claim, newest, withdrawn: BTreeSet::new() };
+        let mut order = Self { setter, name, version, claim, newest, withdrawn: BTreeSet::new() };
         let current = order.newest_set().await?;
         let mut withdrawn: BTreeSet<String> =
             current.iter().flat_map(|set| set.withdrawn.clone()).collect();
-        if naming.release.overwrite {
+        if setter.release.overwrite {
             withdrawn.extend(order.claims().await?);
             withdrawn.extend(current.and_then(|set| set.version));
         }
@@ -88,7 +88,7 @@ impl<'a> Order<'a> {
                         let message = format!(
                             "{version} is released already: aliases and the newest release set stay with it"
                         );
-                        self.naming.events.emit(&Event::Warning { target: None, message });
+                        self.setter.events.emit(&Event::Warning { target: None, message });
                         followed = Some(version.clone());
                     }
                     self.follow(newer).await?
@@ -107,7 +107,7 @@ impl<'a> Order<'a> {
             }
             newer = now;
         }
-        let references = self.naming.release.rows.iter().flat_map(Row::aliases).cloned().collect();
+        let references = self.setter.release.rows.iter().flat_map(Row::aliases).cloned().collect();
         Err(PublishError::Mixed { references })
     }
 
@@ -116,7 +116,7 @@ impl<'a> Order<'a> {
         let mut newest = own.clone();
         newest.withdrawn = self.withdrawn.clone();
         let is_set_new = self.write_newest(&newest).await?;
-        let tags = self.naming.move_aliases().await?;
+        let tags = self.setter.move_aliases().await?;
         Ok(Written { tags, is_set_new })
     }
 
@@ -124,7 +124,7 @@ impl<'a> Order<'a> {
     /// run, or one that has died, may have taken them.
     async fn follow(&self, newer: &Newer) -> Result<Written, PublishError> {
         let repositories: BTreeSet<&Repository> =
-            self.naming.release.rows.iter().map(|row| &row.version().repository).collect();
+            self.setter.release.rows.iter().map(|row| &row.version().repository).collect();
         let current = self.newest_set().await?;
         let is_set_new = match current {
             Some(current) if current.version.as_ref() == Some(&newer.version) => false,
@@ -153,7 +153,7 @@ impl<'a> Order<'a> {
         alias: Reference,
         digest: &Digest,
     ) -> Result<bool, PublishError> {
-        let Naming { registries, events, cancel, .. } = self.naming;
+        let TagSetter { registries, events, cancel, .. } = self.setter;
         let before = digest_of(registries, &alias).await?;
         if before.as_ref() == Some(digest) {
             return Ok(false);
@@ -173,7 +173,7 @@ impl<'a> Order<'a> {
 
     /// Writes the newest set; returns whether it was another one.
     async fn write_newest(&self, set: &ReleaseSet) -> Result<bool, PublishError> {
-        match set::write(self.naming.registries, self.newest, set, self.name.form).await {
+        match set::write(self.setter.registries, self.newest, set, self.name.form).await {
             // Where no tag may move, the newest release has no name of its own.
             Err(PublishError::Registry(error))
                 if matches!(error.kind(), RegistryErrorKind::TagImmutable { .. }) =>
@@ -185,7 +185,7 @@ impl<'a> Order<'a> {
     }
 
     async fn newest_set(&self) -> Result<Option<ReleaseSet>, PublishError> {
-        let found = ReleaseSet::read(self.naming.registries, self.newest).await?;
+        let found = ReleaseSet::read(self.setter.registries, self.newest).await?;
         Ok(found.map(|(set, _)| set))
     }
 
@@ -210,7 +210,7 @@ impl<'a> Order<'a> {
             let tag = format!("{}{version}", self.prefix());
             let Ok(tag) = tag.parse() else { continue };
             let reference = Reference { tag, ..self.claim.clone() };
-            let read = ReleaseSet::read(self.naming.registries, &reference).await?;
+            let read = ReleaseSet::read(self.setter.registries, &reference).await?;
             if let Some((set, _)) = read.filter(|(set, _)| set.is_ordered) {
                 return Ok(Some(Newer { version, set }));
             }
@@ -227,7 +227,7 @@ impl<'a> Order<'a> {
     /// Returns the newer versions that have a set, the lowest first. Includes sets of
     /// `--version-tag`.
     async fn claims(&self) -> Result<Vec<String>, PublishError> {
-        let tags = match self.naming.registries.tags(&self.claim.repository).await {
+        let tags = match self.setter.registries.tags(&self.claim.repository).await {
             Ok(tags) => tags.unwrap_or_default(),
             Err(error) if error.is_transient() => return Err(error.into()),
             Err(error) => {
@@ -235,7 +235,7 @@ impl<'a> Order<'a> {
                     "the order of releases that run at the same time is not checked: {}",
                     one_line(&error)
                 );
-                self.naming.events.emit(&Event::Warning { target: None, message });
+                self.setter.events.emit(&Event::Warning { target: None, message });
                 return Ok(Vec::new());
             }
         };

@@ -5,8 +5,8 @@ use std::time::Instant;
 use futures_util::future::try_join_all;
 use tokio_util::sync::CancellationToken;
 
-use super::naming::Naming;
 use super::survey::{exists, staged};
+use super::tags::TagSetter;
 use super::{
     Absence, JobFile, Joined, PublishError, Published, ReleaseRequest, Row, Survey, look_up,
     set_tags,
@@ -37,7 +37,7 @@ pub async fn promote(
     let begun = Instant::now();
     let surveys = tokio::select! {
         surveys = gather(&request, registries, events) => surveys?,
-        () = request.cancel.cancelled() => return Ok(Published::Unnamed(Vec::new())),
+        () = request.cancel.cancelled() => return Ok(Published::Unfinished(Vec::new())),
     };
     let PromoteRequest { release, cancel, .. } = &request;
     release.refuse_conflicting_tags(&surveys, false)?;
@@ -45,8 +45,8 @@ pub async fn promote(
     for (row, digest) in release.rows.iter().zip(&digests) {
         events.emit(&row.job.unchanged(digest));
     }
-    let naming = Naming { registries, events, cancel, release, digests: &digests };
-    let set = set_tags(&naming, begun).await?;
+    let setter = TagSetter { registries, events, cancel, release, digests: &digests };
+    let set = set_tags(&setter, begun).await?;
     Ok(Published::Whole { digests, set })
 }
 

@@ -19,10 +19,10 @@ use super::text::clean;
 /// to it.
 const MAX_BYTES: usize = 900 * 1024;
 
-/// Appends the summary of `record` to the file of `GITHUB_STEP_SUMMARY`. `named` selects references instead
+/// Appends the summary of `record` to the file of `GITHUB_STEP_SUMMARY`. `is_tagged` selects references instead
 /// of repositories.
-pub fn append(path: &Path, record: &Record, named: bool) -> io::Result<()> {
-    add(path, &render(record, named))
+pub fn append(path: &Path, record: &Record, is_tagged: bool) -> io::Result<()> {
+    add(path, &render(record, is_tagged))
 }
 
 /// Appends Markdown to the file of `GITHUB_STEP_SUMMARY`.
@@ -33,11 +33,11 @@ pub fn add(path: &Path, text: &str) -> io::Result<()> {
 
 /// Formats the totals, the failures, and a table of the images.
 #[must_use]
-pub fn render(record: &Record, named: bool) -> String {
+pub fn render(record: &Record, is_tagged: bool) -> String {
     let mut text = format!("### basegen\n\n{}\n\n", totals(record, Style::default()));
     let failures = groups(record).into_iter().map(|group| failure(&group));
     fill(&mut text, failures, "failures");
-    let rows: Vec<String> = images(record, named);
+    let rows: Vec<String> = images(record, is_tagged);
     if !rows.is_empty() {
         text.push_str("| variant | image | digest | size | state | time |\n");
         text.push_str("|---|---|---|--:|---|--:|\n");
@@ -60,9 +60,9 @@ fn fill(text: &mut String, parts: impl ExactSizeIterator<Item = String>, noun: &
 }
 
 /// Returns a table row for each variant.
-fn images(record: &Record, named: bool) -> Vec<String> {
+fn images(record: &Record, is_tagged: bool) -> Vec<String> {
     let image = |target: &str, references: &[Reference], digest: &Digest, state, time: &str| {
-        let names: Vec<String> = if named {
+        let names: Vec<String> = if is_tagged {
             references.iter().map(|reference| code(&reference.to_string())).collect()
         } else {
             references.iter().take(1).map(|first| code(&first.repository.to_string())).collect()

@@ -140,10 +140,10 @@ impl RunReport {
     }
 
     /// Prints the cancelled targets, the failures and the totals to stderr, after all other output. The JSON
-    /// display omits them. `named` selects references instead of repositories in the job summary.
-    pub fn conclude(&self, named: bool) {
+    /// display omits them. `is_tagged` selects references instead of repositories in the job summary.
+    pub fn conclude(&self, is_tagged: bool) {
         let record = self.record();
-        let mut text = self.problems(&record, named);
+        let mut text = self.problems(&record, is_tagged);
         text.push_str(&self.ending(&record));
         match self.request.display {
             Display::Json => {}
@@ -166,7 +166,7 @@ impl RunReport {
     }
 
     /// Writes the job summary and returns warnings about incomplete reports. The run does not fail.
-    fn problems(&self, record: &Record, named: bool) -> String {
+    fn problems(&self, record: &Record, is_tagged: bool) -> String {
         let mut warnings = String::new();
         let mut warn = |problem: &str| {
             warnings.push_str(&lines::warning(None, problem, self.request.style));
@@ -176,7 +176,7 @@ impl RunReport {
             warn(&format!("logs are incomplete: {error}"));
         }
         if let Some(path) = &self.request.step_summary
-            && let Err(error) = markdown::append(path, record, named)
+            && let Err(error) = markdown::append(path, record, is_tagged)
         {
             warn(&format!("failed to write the job summary: {error}"));
         }

@@ -276,7 +276,7 @@ impl Machine {
         };
         match promote(request, &self.client(), &self.events()).await? {
             Published::Whole { digests, .. } => Ok(digests),
-            Published::Unnamed(outcomes) => panic!("{outcomes:?}"),
+            Published::Unfinished(outcomes) => panic!("{outcomes:?}"),
         }
     }
 
@@ -284,7 +284,7 @@ impl Machine {
     pub async fn whole(&self, release: &Release) -> Vec<Digest> {
         match self.publish(release).await {
             Ok(Published::Whole { digests, .. }) => digests,
-            Ok(Published::Unnamed(outcomes)) => panic!("{outcomes:?}"),
+            Ok(Published::Unfinished(outcomes)) => panic!("{outcomes:?}"),
             Err(error) => panic!("{error}"),
         }
     }
@@ -298,9 +298,9 @@ impl Machine {
     }
 
     /// Publishes, and expects some builds to fail.
-    pub async fn unnamed(&self, release: &Release) -> Vec<Outcome> {
+    pub async fn unfinished(&self, release: &Release) -> Vec<Outcome> {
         match self.publish(release).await {
-            Ok(Published::Unnamed(outcomes)) => outcomes,
+            Ok(Published::Unfinished(outcomes)) => outcomes,
             Ok(published) => panic!("{published:?}"),
             Err(error) => panic!("{error}"),
         }

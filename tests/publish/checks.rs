@@ -18,7 +18,7 @@ async fn a_check_that_is_new_runs_on_the_published_image_before_it_is_named_agai
     let v2 = release(&registry, "v2", "x").checked_by("two");
     let mut machine = Machine::new();
     machine.builder.failing.insert("b".to_owned());
-    let outcomes = machine.unnamed(&v2).await;
+    let outcomes = machine.unfinished(&v2).await;
     let [Outcome::Built(_), Outcome::Failed(failure)] = &outcomes[..] else {
         panic!("{outcomes:?}")
     };
@@ -42,7 +42,7 @@ async fn a_check_that_is_new_runs_on_a_release_that_is_published_again() {
     Machine::new().whole(&v1).await;
     let mut machine = Machine::new();
     machine.builder.failing.insert("a".to_owned());
-    machine.unnamed(&v1.clone().checked_by("one")).await;
+    machine.unfinished(&v1.clone().checked_by("one")).await;
     machine.builder.failing.clear();
     machine.whole(&v1.checked_by("one")).await;
     assert_eq!(machine.checked(), ["b", "a"]);

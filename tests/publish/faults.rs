@@ -73,7 +73,7 @@ async fn when_one_of_two_registries_is_down_no_tag_moves_on_either() {
         // It goes down when the first of its blobs is to be pushed.
         down.fail(Rule::every("POST", "*", fault));
         let machine = Machine::new();
-        let outcomes = machine.unnamed(&both).await;
+        let outcomes = machine.unfinished(&both).await;
         assert!(matches!(outcomes[..], [Outcome::Built(_), Outcome::Failed(_)]), "{outcomes:?}");
         assert_eq!((names(&up), names(&down)), (Vec::new(), Vec::new()));
         down.mend();
@@ -88,7 +88,7 @@ async fn an_image_that_fails_its_checks_stops_the_release() {
     let registry = FakeRegistry::start().await;
     let mut machine = Machine::new();
     machine.builder.failing.insert("b".to_owned());
-    let outcomes = machine.unnamed(&release(&registry, "v1", "x")).await;
+    let outcomes = machine.unfinished(&release(&registry, "v1", "x")).await;
     assert!(matches!(outcomes[..], [Outcome::Built(_), Outcome::Failed(_)]), "{outcomes:?}");
     assert_eq!(names(&registry), Vec::<String>::new());
     machine.builder.failing.clear();

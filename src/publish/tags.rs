@@ -1,6 +1,6 @@
 //! Sets version tags and aliases once every image has been pushed.
 //!
-//! [`Naming`] verifies that each digest exists in its repository, sets the version tags and aliases, and reads them back.
+//! [`TagSetter`] verifies that each digest exists in its repository, sets the version tags and aliases, and reads them back.
 //! Each tag is set by sending the pushed manifest again, so no blob is transferred.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,7 +20,7 @@ use crate::registry::Registries;
 pub(super) const READ_BACK: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
 
 /// Sets the tags of images that are in the registry.
-pub(super) struct Naming<'a> {
+pub(super) struct TagSetter<'a> {
     pub(super) registries: &'a Registries,
     pub(super) events: &'a Events,
     pub(super) cancel: &'a CancellationToken,
@@ -37,7 +37,7 @@ struct Move<'a> {
     before: Option<Digest>,
 }
 
-impl Naming<'_> {
+impl TagSetter<'_> {
     /// Verifies that every image is in its repository.
     pub(super) async fn barrier(&self) -> Result<(), PublishError> {
         try_join_all(self.rows().map(|(row, digest)| self.is_there(row, digest))).await?;
