@@ -26,9 +26,9 @@ pub(crate) enum GitError {
     #[error("git has no commit `{0}`")]
     Revision(String),
     #[error("`{path}` is not in git at `{revision}`")]
-    NotThere { path: String, revision: String },
-    #[error("git failed to {doing}: {said}")]
-    Failed { doing: &'static str, said: String },
+    NotCommitted { path: String, revision: String },
+    #[error("git failed to {action}: {message}")]
+    Failed { action: &'static str, message: String },
     #[error("failed to create a temporary folder")]
     Folder(#[source] io::Error),
 }
@@ -36,7 +36,7 @@ pub(crate) enum GitError {
 impl Explain for GitError {
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Revision(_) | Self::NotThere { .. } => ExitCode::Usage,
+            Self::Revision(_) | Self::NotCommitted { .. } => ExitCode::Usage,
             _ => ExitCode::Failure,
         }
     }
@@ -47,7 +47,7 @@ impl Explain for GitError {
             Self::Revision(_) => {
                 "name a commit, a branch or a tag; in a shallow clone, fetch it first: `git fetch origin REV`"
             }
-            Self::NotThere { .. } => "choose a later revision, or commit the file",
+            Self::NotCommitted { .. } => "choose a later revision, or commit the file",
             _ => return None,
         };
         Some(hint.to_owned())
@@ -72,7 +72,7 @@ impl Snapshot {
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         let at = git(folder, &["rev-parse", "--show-toplevel", "--show-prefix"], &[])?;
         if !at.status.success() {
-            return Err(GitError::NoRepository(said(&at)));
+            return Err(GitError::NoRepository(error_line(&at)));
         }
         let lines = String::from_utf8_lossy(&at.stdout).into_owned();
         let (top, prefix) = lines.split_once('\n').unwrap_or((&lines, ""));
@@ -120,25 +120,27 @@ impl Snapshot {
     /// Fetches a file or a folder. Returns false if the commit has none at `path`.
     pub(crate) fn fetch(&self, path: &str) -> Result<bool, GitError> {
         match in_repository(&self.prefix, Path::new(path)) {
-            Some(path) => self.bring(&path, &mut BTreeSet::new()),
+            Some(path) => self.fetch_from_root(&path, &mut BTreeSet::new()),
             None => Ok(false),
         }
     }
 
     /// Fetches a path from the root of the repository, and the targets of links that stay in the
     /// repository. Skips paths that were `seen`.
-    fn bring(&self, path: &str, seen: &mut BTreeSet<String>) -> Result<bool, GitError> {
+    fn fetch_from_root(&self, path: &str, seen: &mut BTreeSet<String>) -> Result<bool, GitError> {
         if !seen.insert(path.to_owned()) {
             return Ok(false);
         }
-        let list = |path: &str| self.git("list its files", &["ls-files", "-z", "--", path], &[]);
+        let list = |path: &str| {
+            self.git("list the files of the commit", &["ls-files", "-z", "--", path], &[])
+        };
         // The root itself is not a path for git.
         let listed = list(if path.is_empty() { "." } else { path })?;
         if !listed.is_empty() {
             self.check_out(&listed)?;
             for file in entries(&listed) {
                 if let Some(target) = self.target(&file) {
-                    self.bring(&target, seen)?;
+                    self.fetch_from_root(&target, seen)?;
                 }
             }
             return Ok(true);
@@ -156,7 +158,7 @@ impl Snapshot {
             self.check_out(&listed)?;
             let rest = Path::new(path).strip_prefix(above).unwrap_or(Path::new(""));
             let behind = self.target(&link).and_then(|target| in_repository(&target, rest));
-            return behind.map_or(Ok(false), |behind| self.bring(&behind, seen));
+            return behind.map_or(Ok(false), |behind| self.fetch_from_root(&behind, seen));
         }
         Ok(false)
     }
@@ -165,7 +167,7 @@ impl Snapshot {
     fn check_out(&self, listed: &[u8]) -> Result<(), GitError> {
         let tree = format!("--prefix={}/", self.tree().display());
         let arguments = ["checkout-index", "-f", "-z", "--stdin", &tree];
-        self.git("write its files", &arguments, listed).map(drop)
+        self.git("write the files of the commit", &arguments, listed).map(drop)
     }
 
     /// Returns the target of a fetched link, from the root of the repository. Returns `None` if it is
@@ -178,13 +180,11 @@ impl Snapshot {
 
     /// Fetches a path that must exist.
     pub(crate) fn require(&self, path: &str) -> Result<(), GitError> {
-        match self.fetch(path)? {
-            true => Ok(()),
-            false => Err(GitError::NotThere {
-                path: format!("{}{path}", self.prefix),
-                revision: self.revision.clone(),
-            }),
+        if self.fetch(path)? {
+            return Ok(());
         }
+        let path = format!("{}{path}", self.prefix);
+        Err(GitError::NotCommitted { path, revision: self.revision.clone() })
     }
 
     fn tree(&self) -> PathBuf {
@@ -194,7 +194,7 @@ impl Snapshot {
     /// Runs git with a separate index, so that the user's does not change.
     fn git(
         &self,
-        doing: &'static str,
+        action: &'static str,
         arguments: &[&str],
         input: &[u8],
     ) -> Result<Vec<u8>, GitError> {
@@ -202,9 +202,10 @@ impl Snapshot {
         let mut command = command(&self.top, arguments);
         command.env("GIT_INDEX_FILE", index);
         let output = run(command, input)?;
-        match output.status.success() {
-            true => Ok(output.stdout),
-            false => Err(GitError::Failed { doing, said: said(&output) }),
+        if output.status.success() {
+            Ok(output.stdout)
+        } else {
+            Err(GitError::Failed { action, message: error_line(&output) })
         }
     }
 }
@@ -212,12 +213,12 @@ impl Snapshot {
 /// Returns the URL of a remote, if git, the repository and the remote exist.
 pub(crate) fn remote(folder: &Path, name: &str) -> Option<String> {
     // This applies `insteadOf`.
-    asked(folder, &["remote", "get-url", name])
+    stdout_of(folder, &["remote", "get-url", name])
 }
 
 /// Returns the path of `folder` from the root of the repository: empty, or with a trailing `/`.
 pub(crate) fn prefix(folder: &Path) -> Option<String> {
-    asked(folder, &["rev-parse", "--show-prefix"]).map(|prefix| prefix.trim_end().to_owned())
+    stdout_of(folder, &["rev-parse", "--show-prefix"]).map(|prefix| prefix.trim_end().to_owned())
 }
 
 /// Resolves a path relative to the folder `prefix`, from the root of the repository. Returns `None` if it leaves the
@@ -310,7 +311,7 @@ fn entries(listed: &[u8]) -> Vec<String> {
 }
 
 /// Returns the output of git without the line break, or `None` if git fails.
-fn asked(folder: &Path, arguments: &[&str]) -> Option<String> {
+fn stdout_of(folder: &Path, arguments: &[&str]) -> Option<String> {
     let output = git(folder, arguments, &[]).ok().filter(|output| output.status.success())?;
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
@@ -341,7 +342,7 @@ fn run(mut command: Command, input: &[u8]) -> Result<Output, GitError> {
 }
 
 /// Returns the first line of git's error message.
-fn said(output: &Output) -> String {
+fn error_line(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stderr);
     let line = text.lines().next().unwrap_or_default();
     line.trim_start_matches("fatal: ")

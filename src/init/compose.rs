@@ -4,65 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::dockerfile::secret_variable;
+use super::error::InitError;
 use super::import::TEMPLATES;
 use super::project::Project;
 use super::template::Parts;
 use super::{Import, ImportedImage, NewFile, workflow};
-use crate::error::{ExitCode, Explain};
 use crate::matrix;
 
-/// The default Python versions.
 const PYTHONS: [&str; 3] = ["3.11", "3.12", "3.13"];
 
 /// The first version of a new repository.
 const FIRST_VERSION: &str = "0.1.0\n";
 
-/// Images that do not fit into one matrix.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ComposeError {
-    /// Two images are called the same.
-    #[error("`{first}` and `{second}` both have the name `{name}`")]
-    Twice {
-        /// The one's origin.
-        first: String,
-        /// The other's.
-        second: String,
-        /// The name.
-        name: String,
-    },
-    /// One image has its own Python, another follows the axis.
-    #[error(
-        "`{with}` follows the axis `python`, but the base image of `{without}` has its own Python"
-    )]
-    Pythons {
-        /// The origin of the one.
-        with: String,
-        /// The origin of the other.
-        without: String,
-    },
-}
-
-impl Explain for ComposeError {
-    fn exit_code(&self) -> ExitCode {
-        ExitCode::Failure
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(
-            match self {
-                Self::Twice { .. } => {
-                    "rename one of them in its file, or move it to another folder"
-                }
-                Self::Pythons { .. } => "create a repository or a folder for each of them",
-            }
-            .to_owned(),
-        )
-    }
-}
-
 /// Generates the files of a repository with the imported images, or with a starter image if there
 /// are none. The files that images copy are not among them.
-pub(super) fn compose(project: &Project, images: &[Import]) -> Result<Vec<NewFile>, ComposeError> {
+pub(super) fn compose(project: &Project, images: &[Import]) -> Result<Vec<NewFile>, InitError> {
     let starter = [Import { origin: String::new(), image: starter(), files: Vec::new() }];
     let (images, is_starter) = match images {
         [] => (&starter[..], true),
@@ -94,9 +50,8 @@ fn file(path: &str, text: String) -> NewFile {
 
 /// An image to begin with: Python, with and without CUDA, and a list of requirements.
 fn starter() -> ImportedImage {
-    let mut parts = Parts::new();
-    parts.gpu = true;
-    parts.requirements.push("requirements.txt".to_owned());
+    let requirements = vec!["requirements.txt".to_owned()];
+    let parts = Parts { gpu: true, requirements, ..Parts::default() };
     let text = "# What every image has installed, as pip reads it; `pip-compile --generate-hashes` pins it.\n";
     ImportedImage {
         name: "base".to_owned(),
@@ -108,25 +63,25 @@ fn starter() -> ImportedImage {
     }
 }
 
-fn check_names(images: &[Import]) -> Result<(), ComposeError> {
+fn check_names(images: &[Import]) -> Result<(), InitError> {
     for (index, second) in images.iter().enumerate() {
         let name = &second.image.name;
         if let Some(first) = images[..index].iter().find(|first| first.image.name == *name) {
             let (first, second) = (first.origin.clone(), second.origin.clone());
-            return Err(ComposeError::Twice { first, second, name: name.clone() });
+            return Err(InitError::SameName { first, second, name: name.clone() });
         }
     }
     Ok(())
 }
 
 /// The values of the axis `python`, in the order of versions; none where no image has one.
-fn axis(images: &[Import]) -> Result<Vec<String>, ComposeError> {
+fn axis(images: &[Import]) -> Result<Vec<String>, InitError> {
     let follows = |import: &&Import| import.image.template.contains("{{python}}");
     let with = images.iter().find(follows);
     let without = images.iter().find(|image| !follows(image));
     if let (Some(with), Some(without)) = (with, without) {
         let (with, without) = (with.origin.clone(), without.origin.clone());
-        return Err(ComposeError::Pythons { with, without });
+        return Err(InitError::Pythons { with, without });
     }
     if with.is_none() {
         return Ok(Vec::new());
@@ -141,9 +96,10 @@ fn axis(images: &[Import]) -> Result<Vec<String>, ComposeError> {
 }
 
 fn pythons(imported: &ImportedImage) -> Vec<String> {
-    match imported.pythons.is_empty() {
-        true => PYTHONS.map(str::to_owned).to_vec(),
-        false => imported.pythons.clone(),
+    if imported.pythons.is_empty() {
+        PYTHONS.map(str::to_owned).to_vec()
+    } else {
+        imported.pythons.clone()
     }
 }
 
@@ -175,9 +131,10 @@ impl MatrixText<'_> {
             text.push_str("registry = \"ghcr.io\"\n");
         }
         let owner = &self.project.owner;
-        let (repository, dockerfile, title) = match self.is_starter {
-            true => (self.project.name.as_str(), "base", "{{variant}}"),
-            false => ("{{image}}", "{{image}}", "{{image}} {{variant}}"),
+        let (repository, dockerfile, title) = if self.is_starter {
+            (self.project.name.as_str(), "base", "{{variant}}")
+        } else {
+            ("{{image}}", "{{image}}", "{{image}} {{variant}}")
         };
         let _ = write!(
             text,

@@ -5,9 +5,9 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::ImportedImage;
+use super::error::InitError;
 use super::literal::literal;
-use super::read::Notes;
-use super::read::ReadError;
+use super::reader::Notes;
 use super::template::{is_python, python_of};
 use crate::matrix::{Diagnostic, SourceError, SourceFile};
 use crate::render::{BuildContext, Instruction, Misuse, check_images, flags, parse, sources};
@@ -26,7 +26,7 @@ fn is_predefined(name: &str) -> bool {
         || upper.ends_with("_PROXY")
 }
 
-pub(super) fn read(path: &Path, text: &str, imported: &mut ImportedImage) -> Result<(), ReadError> {
+pub(super) fn read(path: &Path, text: &str, imported: &mut ImportedImage) -> Result<(), InitError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let source = SourceFile::new(path, text);
     let refuse = |misuse: Misuse| {
@@ -62,10 +62,8 @@ pub(super) fn read(path: &Path, text: &str, imported: &mut ImportedImage) -> Res
 
 /// Returns the default environment variable of a secret.
 pub(super) fn secret_variable(id: &str) -> String {
-    let name = id.chars().map(|c| match c.is_ascii_alphanumeric() {
-        true => c.to_ascii_uppercase(),
-        false => '_',
-    });
+    let name =
+        id.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' });
     // Names of variables do not begin with a digit.
     let before = id.starts_with(|c: char| c.is_ascii_digit()).then_some('_');
     before.into_iter().chain(name).collect()

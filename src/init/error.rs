@@ -4,12 +4,18 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{ExitCode, Explain};
 use crate::files::ReadError;
+use crate::matrix::SourceError;
 
 /// A new repository that cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InitError {
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// The syntax of an imported file is invalid.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error("`{path}` is not {expected}")]
+    Kind { path: String, expected: &'static str },
     #[error("failed to read `{path}`, which `{origin}` copies")]
     Copied {
         origin: String,
@@ -23,6 +29,12 @@ pub(crate) enum InitError {
     Template { origin: String, path: String, role: &'static str },
     #[error("`{first}` and `{second}` both copy `{path}`, with different content")]
     Clash { first: String, second: String, path: String },
+    #[error("`{first}` and `{second}` both have the name `{name}`")]
+    SameName { first: String, second: String, name: String },
+    #[error(
+        "`{with}` follows the axis `python`, but the base image of `{without}` has its own Python"
+    )]
+    Pythons { with: String, without: String },
     #[error("{}", list_existing(.0))]
     Exists(Vec<PathBuf>),
     #[error("the generated matrix does not render")]
@@ -63,6 +75,11 @@ impl Explain for InitError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Read(error) => return error.hint(),
+            Self::Kind { .. } => {
+                "pass `--from` a Truss config.yaml, a cerebrium.toml or a Dockerfile"
+            }
+            Self::SameName { .. } => "rename one of them in its file, or move it to another folder",
+            Self::Pythons { .. } => "create a repository or a folder for each of them",
             Self::Copied { .. } | Self::Refused { .. } => {
                 "paths are relative to the folder of the file that names them"
             }
@@ -71,7 +88,7 @@ impl Explain for InitError {
                 "rename one of them, also where it is copied, or create a folder for each image"
             }
             Self::Exists(_) => "pass `--force` to replace them",
-            Self::Unsound(_) => "remove what cannot be rendered from the imported file",
+            Self::Unsound(_) => "remove the part that cannot be rendered from the imported file",
             _ => return None,
         };
         Some(format!("{hint}; nothing was written"))

@@ -6,7 +6,6 @@ use std::path::Path;
 
 use super::error::InitError;
 use super::{Finding, ImportedImage, NewFile, Origin, Outcome, read, template};
-use crate::error::Report;
 use crate::files::read_text;
 use crate::render::{MAX_CONTEXT, Wildcard, first_link, is_private};
 
@@ -24,16 +23,14 @@ const TEMPLATE: &str = ".hbs";
 pub(crate) struct Import {
     /// The path of the imported file, as the user wrote it.
     pub(crate) origin: String,
-    /// The image.
     pub(crate) image: ImportedImage,
-    /// The files that it copies.
     pub(super) files: Vec<NewFile>,
 }
 
 impl Import {
     /// Reads the file at `path` and the files that its image copies.
-    pub(crate) fn load(path: &Path) -> Result<Self, Report> {
-        let text = read_text(path, MAX_ORIGIN).map_err(InitError::from)?;
+    pub(crate) fn load(path: &Path) -> Result<Self, InitError> {
+        let text = read_text(path, MAX_ORIGIN)?;
         let origin = Origin { path: path.to_owned(), text };
         let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let mut image = read::read(&origin, &read::name_of(&absolute))?;
@@ -124,7 +121,7 @@ fn copied_files(origin: &Path, image: &ImportedImage) -> Result<Vec<NewFile>, In
     Ok(files)
 }
 
-/// Returns what a file at `path` in the templates' folder would be, unless it is copied unchanged.
+/// Returns the role of a file at `path` in the templates' folder, or `None` for a file without one.
 fn template_role(path: &str) -> Option<&'static str> {
     if path.ends_with(TEMPLATE) {
         Some("a template in dockerfiles/")

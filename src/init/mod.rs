@@ -16,6 +16,7 @@ mod literal;
 mod node;
 mod project;
 mod read;
+mod reader;
 mod template;
 mod truss;
 mod workflow;
@@ -28,7 +29,6 @@ pub use workflow::needs_action;
 
 use std::path::PathBuf;
 
-/// A file to import.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
     /// The path, as the user wrote it.
@@ -39,7 +39,6 @@ pub struct Origin {
 /// The result of importing one key or instruction of an [`Origin`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// Its line, from 1.
     pub line: usize,
     /// The full key, such as `resources.accelerator`, or the instruction.
     pub what: String,
@@ -51,7 +50,7 @@ pub struct Finding {
 pub enum Outcome {
     /// Where it was imported to.
     Imported(String),
-    /// Why it was skipped.
+    /// The reason, as part of a sentence about the key.
     Skipped(String),
 }
 

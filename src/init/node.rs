@@ -21,10 +21,9 @@ const MAX_DEPTH: usize = 32;
 /// How many nodes a YAML file may have. Its size is limited too.
 const MAX_NODES: usize = 1 << 20;
 
-/// A value and its line.
+/// A value and its line, from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Node {
-    /// From 1.
     pub(super) line: usize,
     pub(super) value: Value,
 }
@@ -43,7 +42,6 @@ pub(super) enum Value {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Key {
     pub(super) name: String,
-    /// From 1.
     pub(super) line: usize,
 }
 
@@ -53,6 +51,12 @@ impl Node {
             Value::Scalar(text) => Some(text),
             _ => None,
         }
+    }
+
+    /// Returns the value at `key` of a table.
+    pub(super) fn get(&self, key: &str) -> Option<&Self> {
+        let Value::Table(entries) = &self.value else { return None };
+        entries.iter().find(|(found, _)| found.name == key).map(|(_, node)| node)
     }
 
     pub(super) fn is_true(&self) -> bool {
@@ -93,7 +97,6 @@ pub(super) fn yaml(path: &Path, text: &str) -> Result<Node, SourceError> {
     Ok(yaml_node(text, document))
 }
 
-/// A value of YAML.
 enum Yaml {
     Null,
     Text(String),
@@ -215,7 +218,6 @@ fn describe(error: &serde_saphyr::Error) -> String {
     }
 }
 
-/// Reads TOML.
 pub(super) fn toml(path: &Path, text: &str) -> Result<Node, SourceError> {
     let source = SourceFile::new(path, text);
     let table = DeTable::parse(text).map_err(|error| {

@@ -25,7 +25,7 @@ pub struct Project {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VersionPlace {
     pub file: String,
-    /// The key; `None` if the file contains nothing but the version.
+    /// `None` if the file contains only the version.
     pub key: Option<String>,
     /// Whether the version begins with `v`.
     pub has_prefix: bool,
@@ -44,7 +44,7 @@ impl Project {
     pub fn look(name: &str, read: impl Fn(&str) -> Option<String>) -> Self {
         let remote = read(".git/config").as_deref().and_then(github);
         let is_on_github = remote.is_some();
-        let slug = super::read::slug(name);
+        let slug = super::reader::slug(name);
         let (owner, name) = remote.unwrap_or_else(|| (slug.clone(), "base".to_owned()));
         let version = PLACES.iter().find_map(|(file, keys)| place(file, keys, &read(file)?));
         Self { owner, name, is_on_github, takes_workflows: true, version }
@@ -86,7 +86,7 @@ fn github(config: &str) -> Option<(String, String)> {
     let path = path.trim_matches('/');
     let (owner, name) = path.strip_suffix(".git").unwrap_or(path).split_once('/')?;
     let is_name = |text: &str| !text.is_empty() && !text.contains('/');
-    let lower = |text: &str| super::read::slug(text);
+    let lower = |text: &str| super::reader::slug(text);
     (is_name(owner) && is_name(name)).then(|| (lower(owner), lower(name)))
 }
 

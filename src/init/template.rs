@@ -10,8 +10,7 @@ use crate::image::refuse_scheme;
 const CERTIFICATES: &str = "--mount=type=secret,id=ca_certificates,\
     target=/etc/ssl/certs/ca-certificates.crt,required=false";
 
-/// The default base image.
-pub(super) const PYTHON: &str = "python:{{python}}-slim-bookworm";
+const PYTHON: &str = "python:{{python}}-slim-bookworm";
 
 /// The base image, and the origin of its Python.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +21,18 @@ pub(super) enum Base {
     Bare(String),
 }
 
+impl Default for Base {
+    fn default() -> Self {
+        Self::WithPython { image: PYTHON.to_owned(), python: "python".to_owned() }
+    }
+}
+
 impl Base {
+    /// Returns true for an image other than the default one whose tag has a Python version.
+    pub(super) fn has_version(&self) -> bool {
+        matches!(self, Self::WithPython { image, .. } if image != PYTHON && image.contains("{{python}}"))
+    }
+
     /// Returns true for the official Python images on Debian, which have pip and Debian's paths of certificates.
     pub(super) fn is_debian_python(&self) -> bool {
         matches!(self, Self::WithPython { image, .. }
@@ -32,7 +42,6 @@ impl Base {
 
 pub(super) const COMMAND: &str = "`CMD`, which replaces the entrypoint of the base image";
 
-/// The command of containers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Start {
     /// A line for a shell.
@@ -42,14 +51,13 @@ pub(super) enum Start {
 }
 
 /// The parts of a Dockerfile.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Parts {
     pub(super) base: Base,
     /// Whether there is a variant with CUDA's libraries.
     pub(super) gpu: bool,
     /// Arguments of `RUN` before the installation of packages.
     pub(super) before: Vec<String>,
-    /// Debian packages.
     pub(super) packages: Vec<String>,
     /// Files that list Debian packages, below the templates' folder.
     pub(super) package_files: Vec<String>,
@@ -65,23 +73,6 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    pub(super) fn new() -> Self {
-        let base = Base::WithPython { image: PYTHON.to_owned(), python: "python".to_owned() };
-        Self {
-            base,
-            gpu: false,
-            before: Vec::new(),
-            packages: Vec::new(),
-            package_files: Vec::new(),
-            requirements: Vec::new(),
-            environment: Vec::new(),
-            after: Vec::new(),
-            port: None,
-            user: None,
-            start: None,
-        }
-    }
-
     /// Renders the template. The most frequently changed parts come last, so that they change few layers.
     pub(super) fn template(&self) -> String {
         let mut text = String::new();
@@ -219,10 +210,8 @@ fn cuda_stage() -> String {
 
 /// `has_certificates`: whether the image is known to have those of Debian where Debian has them.
 fn pip_install(file: &str, python: &str, has_certificates: bool) -> String {
-    let variable = match has_certificates {
-        true => "PIP_CERT=/etc/ssl/certs/ca-certificates.crt ",
-        false => "",
-    };
+    let variable =
+        if has_certificates { "PIP_CERT=/etc/ssl/certs/ca-certificates.crt " } else { "" };
     format!(
         "RUN --mount=type=bind,source={file},target=/run/requirements.txt \\\n    \
          {CERTIFICATES} \\\n    \
@@ -275,9 +264,10 @@ pub(super) fn package(text: &str) -> Result<String, String> {
     let is_good = name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && name.chars().all(is_name)
         && version.chars().all(is_version);
-    match is_good {
-        true => Ok(text.to_owned()),
-        false => Err(format!("`{}` is not the name of a Debian package", text.escape_debug())),
+    if is_good {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("`{}` is not the name of a Debian package", text.escape_debug()))
     }
 }
 
@@ -332,10 +322,10 @@ pub(super) fn start(text: &str) -> Result<Start, String> {
     let text = text.trim();
     refuse_invisible(text)?;
     refuse_in_command(text)?;
-    match text.is_empty() {
-        true => Err("it is empty".to_owned()),
-        false => Ok(Start::Shell(text.to_owned())),
+    if text.is_empty() {
+        return Err("it is empty".to_owned());
     }
+    Ok(Start::Shell(text.to_owned()))
 }
 
 #[cfg(test)]
@@ -407,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_names_what_lies_beside_it() {
+    fn references_of_requirement_files_are_found() {
         let text = "six\n-r a.txt\n -c b.txt\n-e .\n--requirement=c.txt\n--constraint d.txt\n\
             --editable ./e\n-rf.txt\n# -r g.txt\n-r https://h/i.txt\n-e git+https://h/x\n\
             --requirements-like\nx-r\n--extra-index-url https://h/\n--pre\n";
@@ -417,8 +407,8 @@ mod tests {
     }
 
     #[test]
-    fn a_command_stands_in_place_of_the_bases_entrypoint() {
-        let mut parts = Parts::new();
+    fn a_command_replaces_the_entrypoint_of_the_base_image() {
+        let mut parts = Parts::default();
         assert!(!parts.template().contains("ENTRYPOINT"));
         parts.start = Some(Start::Words(vec!["a".to_owned(), "{{b}}".to_owned()]));
         assert!(parts.template().ends_with("\nENTRYPOINT []\nCMD [\"a\",\"\\{{b}}\"]\n"));
@@ -435,7 +425,7 @@ mod tests {
 
     #[test]
     fn steps_have_the_programs_that_they_call() {
-        let mut parts = Parts::new();
+        let mut parts = Parts::default();
         parts.after = vec!["git clone x && cd curly".to_owned()];
         assert_eq!(parts.tools(), ["ca-certificates", "git"]);
         parts.packages = vec!["git".to_owned()];

@@ -1,23 +1,22 @@
-//! Truss' `config.yaml`.
+//! Imports Truss' `config.yaml`.
 //!
-//! Reference: <https://docs.baseten.co/reference/truss-configuration>
+//! Its keys are described at <https://docs.baseten.co/reference/truss-configuration>.
 
 use std::path::Path;
 
 use super::ImportedImage;
-use super::literal::command;
-use super::node::{Key, Node, Value};
-use super::read::{Notes, path, requirements_file, slug};
-use super::template::{
-    Base, COMMAND, Parts, base, is_python, package, requirement, start, variable,
-};
+use super::node::{Node, Value};
+use super::reader::{Leaf, Reader, leaves};
+use super::template::{Base, base, is_python, package, requirement, variable};
 use crate::matrix::{AuthMethodName, refuse_credential, registry_host};
 
-/// What decides how a model is served, and is in no base image.
+/// The reason to skip keys that no base image has.
 const SERVING: &str = "configures how the model is served, not its image";
 
-/// What Truss puts on top of a base image.
+/// The reason to skip keys of the layers that Truss adds to a base image.
 const MODEL: &str = "belongs to the model, which Truss adds to a base image";
+
+const UNKNOWN: &str = "basegen does not know this key";
 
 /// Variables that Baseten sets itself, whatever an image says.
 const RESERVED: [&str; 4] = ["PORT", "HOST", "HOSTNAME", "PATH"];
@@ -31,71 +30,80 @@ const METHODS: [AuthMethodName; 5] = [
     AuthMethodName::RegistrySecret,
 ];
 
-/// Reads the entries of a configuration.
-pub(super) fn read(table: &[(Key, Node)], imported: &mut ImportedImage) {
-    if let Some(name) = table.iter().find(|(key, _)| key.name == "model_name")
-        && let Some(text) = name.1.text()
-    {
-        imported.name = slug(text);
+pub(super) fn read(root: &Node, imported: &mut ImportedImage) {
+    let mut reader = Reader::new(imported);
+    let mut leaves = leaves(root);
+    // Other keys depend on the name and on the base image.
+    leaves.sort_by_key(|leaf| match leaf.path.as_slice() {
+        ["model_name"] => 0,
+        ["base_image", "image"] => 1,
+        ["base_image", ..] => 2,
+        _ => 3,
+    });
+    let (login, rest): (Vec<_>, Vec<_>) =
+        leaves.into_iter().partition(|leaf| leaf.path.starts_with(&["base_image", "docker_auth"]));
+    if let Some(node) = root.get("base_image").and_then(|image| image.get("docker_auth")) {
+        registry_login(&mut reader, node, &login);
     }
-    let mut reader =
-        Reader { notes: Notes::default(), imported, parts: Parts::new(), requirements: Vec::new() };
-    // Other keys depend on the base image.
-    let is_base = |entry: &&(Key, Node)| entry.0.name == "base_image";
-    for (key, node) in table.iter().filter(is_base).chain(table.iter().filter(|e| !is_base(e))) {
-        reader.entry(key, node);
+    for leaf in &rest {
+        read_leaf(&mut reader, leaf);
     }
-    let Reader { notes, imported, mut parts, requirements } = reader;
-    if !requirements.is_empty() {
-        parts.requirements.push(requirements_file(imported, &requirements));
-    }
-    imported.gpu = parts.gpu;
-    imported.template = parts.template();
-    imported.findings = notes.findings();
+    reader.finish();
 }
 
-struct Reader<'a> {
-    notes: Notes,
-    imported: &'a mut ImportedImage,
-    parts: Parts,
-    requirements: Vec<String>,
-}
-
-impl Reader<'_> {
-    fn entry(&mut self, key: &Key, node: &Node) {
-        let (name, line) = (key.name.as_str(), key.line);
-        match name {
-            "model_name" => {
-                if self.notes.text(name, line, node).is_some() {
-                    self.notes.import(name, line, "the name of the image");
-                }
+fn read_leaf(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
+    match *leaf.path.as_slice() {
+        ["model_name"] => reader.name(leaf),
+        ["python_version"] => python(reader, leaf),
+        ["requirements"] => {
+            reader.requirements = reader.items(leaf, "requirements.txt", requirement);
+        }
+        ["requirements_file"] => {
+            let is_list = |text: &str| Path::new(text).extension().is_none_or(|e| e == "txt");
+            match leaf.node.text().filter(|text| !is_list(text)) {
+                Some(text) => reader.skip(
+                    leaf,
+                    format!(
+                        "`{}` is a project file; export its requirements as a list for pip",
+                        text.escape_debug()
+                    ),
+                ),
+                None => reader.requirements_file(leaf),
             }
-            "python_version" => self.python(key, node),
-            "requirements" => {
-                let to = "requirements.txt";
-                self.requirements = self.notes.items(name, line, node, to, requirement);
-            }
-            "requirements_file" => self.requirements_file(key, node),
-            "system_packages" => {
-                let to = "a step that installs Debian packages";
-                self.parts.packages = self.notes.items(name, line, node, to, package);
-            }
-            "build_commands" => {
-                let to = "`RUN`, after the requirements";
-                self.parts.after = self.notes.items(name, line, node, to, command);
-            }
-            "environment_variables" => self.environment(key, node),
-            "base_image" => self.table(key, node, Self::base_image),
-            "docker_server" => self.table(key, node, Self::server),
-            "resources" => self.table(key, node, Self::resource),
-            "secrets" => self.secrets(key, node),
-            "live_reload" if !node.is_true() => {
-                self.notes.skip(name, line, "it is off");
-            }
-            "live_reload" => {
-                let reason = "runs a process of Truss; the matrix of basegen's repository has an axis for it";
-                self.notes.skip(name, line, reason);
-            }
+        }
+        ["system_packages"] => {
+            let to = "a step that installs Debian packages";
+            reader.parts.packages = reader.items(leaf, to, package);
+        }
+        ["build_commands"] => {
+            reader.parts.after = reader.commands(leaf, "`RUN`, after the requirements");
+        }
+        ["base_image", "image"] => base_image(reader, leaf),
+        ["base_image", "python_executable_path"] => executable(reader, leaf),
+        ["docker_server", "start_command"] => reader.start(leaf),
+        ["docker_server", "server_port"] => reader.port(leaf),
+        ["docker_server", "run_as_user_id"] => user(reader, leaf),
+        ["docker_server", "no_build"] if leaf.node.is_true() => reader.skip(
+            leaf,
+            "requires an unmodified image, but basegen builds a new one: mirror the image instead",
+        ),
+        ["resources", "accelerator"] if leaf.node.text().is_none() && !leaf.node.is_empty() => {
+            reader.skip(leaf, "it is not a text");
+        }
+        ["resources", "accelerator"] => reader.gpu(leaf, !leaf.node.is_empty()),
+        ["resources", "use_gpu"] => reader.gpu(leaf, leaf.node.is_true()),
+        ["environment_variables", name] => environment(reader, leaf, name),
+        ["secrets", name, ..] => secret(reader, leaf, name),
+        ["live_reload"] if !leaf.node.is_true() => reader.skip(leaf, "it is off"),
+        ["live_reload"] => reader.skip(
+            leaf,
+            "runs a process of Truss; the matrix of basegen's repository has an axis for it",
+        ),
+        ["base_image" | "docker_server" | "environment_variables" | "resources" | "secrets"] => {
+            let is_empty = leaf.node.is_empty();
+            reader.skip(leaf, if is_empty { "it is empty" } else { "it is not a table" });
+        }
+        [
             "external_package_dirs"
             | "bundled_packages_dir"
             | "data_dir"
@@ -106,10 +114,13 @@ impl Reader<'_> {
             | "model_module_dir"
             | "model_class_filename"
             | "model_class_name"
-            | "examples_filename" => {
-                self.notes.skip_all(name, line, node, MODEL);
-            }
-            "spec_version"
+            | "examples_filename",
+            ..,
+        ] => reader.skip(leaf, MODEL),
+        [
+            "docker_server"
+            | "resources"
+            | "spec_version"
             | "runtime"
             | "model_metadata"
             | "model_framework"
@@ -123,255 +134,112 @@ impl Reader<'_> {
             | "training_checkpoints"
             | "use_local_src"
             | "cache_internal"
-            | "environment" => self.notes.skip_all(name, line, node, SERVING),
-            _ => self.notes.skip_all(name, line, node, "basegen does not know this key"),
+            | "environment",
+            ..,
+        ] => reader.skip(leaf, SERVING),
+        _ => reader.skip(leaf, UNKNOWN),
+    }
+}
+
+/// Reads `py310`, or `3.10` as people also write it.
+fn python(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
+    let Some(text) = reader.parse(leaf, |text| Ok(text.to_owned())) else { return };
+    let version = match text.strip_prefix("py") {
+        Some(digits) if digits.len() > 1 && digits.bytes().all(|b| b.is_ascii_digit()) => {
+            format!("{}.{}", &digits[..1], &digits[1..])
         }
+        _ => text,
+    };
+    if is_python(&version) && reader.parts.base != Base::default() {
+        reader.skip(leaf, "the base image has its own Python");
+    } else {
+        reader.python(leaf, &version);
     }
+}
 
-    /// Reads the entries of a table, which are named with the table.
-    fn table(&mut self, key: &Key, node: &Node, entry: fn(&mut Self, &Key, &Node)) {
-        let Value::Table(entries) = &node.value else {
-            let reason = if node.is_empty() { "it is empty" } else { "it is not a table" };
-            self.notes.skip(&key.name, key.line, reason);
-            return;
-        };
-        let within = self.notes.within.clone();
-        self.notes.within = format!("{within}{}.", key.name);
-        for (key, node) in entries {
-            entry(self, key, node);
-        }
-        self.notes.within = within;
+fn environment(reader: &mut Reader<'_>, leaf: &Leaf<'_>, name: &str) {
+    let is_reserved = RESERVED.contains(&name)
+        || name.ends_with("_SERVICE_HOST")
+        || name.contains("_SERVICE_PORT");
+    if is_reserved {
+        reader.skip(leaf, "Baseten sets it, and ignores the configured value");
+    } else if let Some(pair) = reader.take(leaf, "`ENV`", |text| variable(name, text)) {
+        reader.parts.environment.push(pair);
     }
+}
 
-    /// `py310`, and `3.10` as people write it too.
-    fn python(&mut self, key: &Key, node: &Node) {
-        let Some(text) = self.notes.text(&key.name, key.line, node) else { return };
-        let version = match text.strip_prefix("py") {
-            Some(digits) if digits.len() > 1 && digits.bytes().all(|b| b.is_ascii_digit()) => {
-                format!("{}.{}", &digits[..1], &digits[1..])
-            }
-            _ => text.to_owned(),
-        };
-        if !is_python(&version) {
-            let reason = format!("`{}` is not a Python version", text.escape_debug());
-            self.notes.skip(&key.name, key.line, reason);
-        } else if self.parts.base == Parts::new().base {
-            self.notes.import(&key.name, key.line, format!("axis `python`: {version}"));
-            self.imported.pythons = vec![version];
-        } else {
-            self.notes.skip(&key.name, key.line, "the base image has its own Python");
-        }
-    }
+fn base_image(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
+    let Some((image, version)) = reader.parse(leaf, base) else { return };
+    reader.import(leaf, format!("`FROM {image}`"));
+    let python = if version.is_some() { "python" } else { "python3" }.to_owned();
+    reader.parts.base = Base::WithPython { image, python };
+    reader.imported.pythons = version.into_iter().collect();
+}
 
-    fn requirements_file(&mut self, key: &Key, node: &Node) {
-        let Some(text) = self.notes.text(&key.name, key.line, node) else { return };
-        match path(text) {
-            Ok(from) => {
-                let to = format!("{}/{from}", self.imported.name);
-                let reason = "a project file; export its requirements as a list for pip";
-                let is_list = Path::new(&from).extension().is_some_and(|ending| ending == "txt");
-                if !is_list {
-                    self.notes.skip(&key.name, key.line, format!("`{from}` is {reason}"));
-                    return;
-                }
-                self.notes.import(&key.name, key.line, format!("dockerfiles/{to}, a copy"));
-                self.imported.copies.push((from, to.clone()));
-                self.imported.lists.push((key.line, to.clone()));
-                self.parts.requirements.push(to);
-            }
-            Err(reason) => self.notes.skip(&key.name, key.line, reason),
-        }
-    }
-
-    fn environment(&mut self, key: &Key, node: &Node) {
-        self.table(key, node, |reader, key, node| {
-            let name = key.name.as_str();
-            let is_reserved = RESERVED.contains(&name)
-                || name.ends_with("_SERVICE_HOST")
-                || name.contains("_SERVICE_PORT");
-            if is_reserved {
-                let reason = "Baseten sets it, and ignores the configured value";
-                reader.notes.skip(name, key.line, reason);
-                return;
-            }
-            let Some(text) = reader.notes.text(name, key.line, node) else { return };
-            match variable(name, text) {
-                Ok(pair) => {
-                    reader.notes.import(name, key.line, "`ENV`");
-                    reader.parts.environment.push(pair);
-                }
-                Err(reason) => {
-                    reader.notes.skip(name, key.line, reason);
-                }
-            }
-        });
-    }
-
-    fn base_image(&mut self, key: &Key, node: &Node) {
-        let (name, line) = (key.name.as_str(), key.line);
-        match name {
-            "image" => match self.notes.text(name, line, node).map(base) {
-                Some(Ok((image, python))) => self.base(key, image, python),
-                Some(Err(reason)) => self.notes.skip(name, line, reason),
-                None => {}
-            },
-            "python_executable_path" => self.executable(key, node),
-            "docker_auth" => self.login(key, node),
-            _ => self.notes.skip_all(name, line, node, "basegen does not know this key"),
-        }
-    }
-
-    fn base(&mut self, key: &Key, image: String, python: Option<String>) {
-        self.notes.import(&key.name, key.line, format!("`FROM {image}`"));
-        let executable = match &self.parts.base {
-            Base::WithPython { python, .. } if python != "python" => python.clone(),
-            _ if python.is_some() => "python".to_owned(),
-            _ => "python3".to_owned(),
-        };
-        self.parts.base = Base::WithPython { image, python: executable };
-        self.imported.pythons = python.into_iter().collect();
-    }
-
-    fn executable(&mut self, key: &Key, node: &Node) {
-        let Some(text) = self.notes.text(&key.name, key.line, node) else { return };
+fn executable(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
+    let to = "the Python that installs requirements";
+    let path = reader.take(leaf, to, |text| {
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
-        if !text.starts_with('/') || !text.chars().all(is_plain) {
-            self.notes.skip(
-                &key.name,
-                key.line,
-                format!("`{}` is not a path", text.escape_debug()),
-            );
-        } else if let Base::WithPython { python, .. } = &mut self.parts.base {
-            text.clone_into(python);
-            self.notes.import(&key.name, key.line, "the Python that installs requirements");
-        }
-    }
-
-    fn server(&mut self, key: &Key, node: &Node) {
-        let (name, line) = (key.name.as_str(), key.line);
-        match name {
-            "start_command" | "server_port" | "run_as_user_id" => {
-                if let Some(text) = self.notes.text(name, line, node) {
-                    self.running(name, line, text);
-                }
-            }
-            "no_build" if node.is_true() => {
-                let reason = "requires an unmodified image, but basegen builds a new one: mirror the image instead";
-                self.notes.skip(name, line, reason);
-            }
-            _ => self.notes.skip_all(name, line, node, SERVING),
-        }
-    }
-
-    /// Imports the command, the port and the user of containers.
-    fn running(&mut self, name: &str, line: usize, text: &str) {
-        match name {
-            "start_command" => match start(text) {
-                Ok(start) => {
-                    self.notes.import(name, line, COMMAND);
-                    self.parts.start = Some(start);
-                }
-                Err(reason) => self.notes.skip(name, line, reason),
-            },
-            "server_port" => match text.parse() {
-                Ok(port) => {
-                    self.notes.import(name, line, format!("`EXPOSE {port}`"));
-                    self.parts.port = Some(port);
-                }
-                Err(_) => self.notes.skip(name, line, "it is not a port"),
-            },
-            _ => match text.parse() {
-                Ok(0 | 60000) | Err(_) => {
-                    self.notes.skip(name, line, "Baseten does not allow this user");
-                }
-                Ok(user) => {
-                    self.notes.import(name, line, format!("`USER {user}`"));
-                    self.parts.user = Some(user);
-                }
-            },
-        }
-    }
-
-    fn resource(&mut self, key: &Key, node: &Node) {
-        let wants = match key.name.as_str() {
-            "accelerator" if node.is_empty() => false,
-            "accelerator" => {
-                if self.notes.text(&key.name, key.line, node).is_none() {
-                    return;
-                }
-                true
-            }
-            "use_gpu" => node.is_true(),
-            _ => {
-                self.notes.skip_all(&key.name, key.line, node, SERVING);
-                return;
-            }
-        };
-        if !wants {
-            self.notes.skip(&key.name, key.line, "no GPU is requested");
-        } else if self.parts.base.is_debian_python() {
-            self.notes.import(&key.name, key.line, "axis `gpu`");
-            self.parts.gpu = true;
+        if text.starts_with('/') && text.chars().all(is_plain) {
+            Ok(text.to_owned())
         } else {
-            self.notes.skip(
-                &key.name,
-                key.line,
-                "the base image is not modified: choose one that has CUDA",
-            );
+            Err(format!("`{}` is not a path", text.escape_debug()))
         }
+    });
+    if let (Some(path), Base::WithPython { python, .. }) = (path, &mut reader.parts.base) {
+        *python = path;
     }
+}
 
-    /// How the base image's registry is logged in to: basegen has the same keys.
-    fn login(&mut self, key: &Key, node: &Node) {
-        let Value::Table(entries) = &node.value else {
-            self.notes.skip_all(&key.name, key.line, node, "it is not a table");
-            return;
-        };
-        let value = |name: &str| {
-            let found = entries.iter().find(|(key, _)| key.name == name);
-            found.and_then(|(_, node)| node.text()).unwrap_or_default()
-        };
-        let host = registry_host(value("registry"));
-        let method = method(value("auth_method"), host, value);
-        let host = host.unwrap_or_default();
-        let mut keys = Vec::new();
-        for (entry, node) in entries {
-            let (name, line) = (entry.name.as_str(), entry.line);
-            let path = format!("{}.{name}", key.name);
-            let text = method.and_then(|method| login_key(method, name, node));
-            match text {
-                Err(reason) => self.notes.skip_all(&path, line, node, reason),
-                Ok(_) if name == "registry" => {
-                    self.notes.import(&path, line, format!("`[registries.\"{host}\"]`"));
-                }
-                Ok(text) => {
-                    let to = format!("`{name}` of `[registries.\"{host}\"]`");
-                    self.notes.import(&path, line, to);
-                    keys.push((name.to_owned(), text.to_owned()));
-                }
+fn user(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
+    let user = reader.parse(leaf, |text| match text.parse::<u32>() {
+        Ok(0 | 60000) | Err(_) => Err("Baseten does not allow this user".to_owned()),
+        Ok(user) => Ok(user),
+    });
+    if let Some(user) = user {
+        reader.import(leaf, format!("`USER {user}`"));
+        reader.parts.user = Some(user);
+    }
+}
+
+/// Skips a secret: only names are read, never values.
+fn secret(reader: &mut Reader<'_>, leaf: &Leaf<'_>, name: &str) {
+    if name.starts_with("DOCKER_REGISTRY_") {
+        let to = "basegen reads the credential of the registry from a variable of that name";
+        reader.import(leaf, to);
+    } else if leaf.node.is_empty() {
+        reader.skip(leaf, "is for the running container; build steps use `[build.secrets]`");
+    } else {
+        reader.skip(leaf, "has a value, which is not imported: do not commit secrets");
+    }
+}
+
+/// Imports the login at the base image's registry. The matrix has the same keys.
+fn registry_login(reader: &mut Reader<'_>, node: &Node, leaves: &[Leaf<'_>]) {
+    let value = |name: &str| node.get(name).and_then(Node::text).unwrap_or_default();
+    let host = registry_host(value("registry"));
+    let method = if matches!(node.value, Value::Table(_)) {
+        method(value("auth_method"), host, value)
+    } else {
+        Err("it is not a table")
+    };
+    let host = host.unwrap_or_default();
+    let mut keys = Vec::new();
+    for leaf in leaves {
+        let name = leaf.path.last().copied().unwrap_or_default();
+        match method.and_then(|method| login_key(method, name, leaf.node)) {
+            Err(reason) => reader.skip(leaf, reason),
+            Ok(_) if name == "registry" => {
+                reader.import(leaf, format!("`[registries.\"{host}\"]`"));
+            }
+            Ok(text) => {
+                reader.import(leaf, format!("`{name}` of `[registries.\"{host}\"]`"));
+                keys.push((name.to_owned(), text.to_owned()));
             }
         }
-        if method.is_ok() {
-            self.imported.registries.push((host.to_owned(), keys));
-        }
     }
-
-    /// The names of secrets, and never their values.
-    fn secrets(&mut self, key: &Key, node: &Node) {
-        self.table(key, node, |reader, key, node| {
-            let name = key.name.as_str();
-            if name.starts_with("DOCKER_REGISTRY_") {
-                let to =
-                    "basegen reads the credential of the registry from a variable of that name";
-                reader.notes.import(name, key.line, to);
-            } else if node.is_empty() {
-                let reason = "is for the running container; build steps use `[build.secrets]`";
-                reader.notes.skip(name, key.line, reason);
-            } else {
-                let reason = "has a value, which is not imported: do not commit secrets";
-                reader.notes.skip(name, key.line, reason);
-            }
-        });
+    if method.is_ok() {
+        reader.imported.registries.push((host.to_owned(), keys));
     }
 }
 
@@ -423,6 +291,6 @@ fn login_key<'n>(
                 Ok(text)
             }
         }
-        _ => Err("basegen does not know this key"),
+        _ => Err(UNKNOWN),
     }
 }

@@ -8,7 +8,6 @@ use super::project::Project;
 
 const WORKFLOW: &str = include_str!("workflow.yml");
 
-/// Where GitHub reads it.
 pub(super) const PATH: &str = ".github/workflows/base-images.yml";
 
 /// Fails a run until somebody has named the action.
@@ -25,7 +24,6 @@ const PLACEHOLDER: &str = r#"      # TODO: replace this step with basegen's acti
 struct Action<'a> {
     /// Owner and name on GitHub.
     repository: &'a str,
-    /// All 40 digits.
     commit: &'a str,
 }
 

@@ -19,11 +19,8 @@ use crate::error::{ExitCode, Explain};
 /// The part of a version to increment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
-    /// Increments the third number.
     Patch,
-    /// Increments the second number.
     Minor,
-    /// Increments the first number.
     Major,
     /// Increments the pre-release, or starts one of the next patch.
     Prerelease,
@@ -43,16 +40,13 @@ impl FromStr for Level {
     }
 }
 
-/// The kinds of pre-releases in both grammars, in ascending order.
+/// The kinds of pre-releases in both grammars, in ascending order: `1.2.3-dev.1` and `1.2.3.dev1`, `1.2.3-alpha.1` and
+/// `1.2.3a1`, `1.2.3-beta.1` and `1.2.3b1`, `1.2.3-rc.1` and `1.2.3rc1`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Prerelease {
-    /// `1.2.3-dev.1`, `1.2.3.dev1`
     Dev,
-    /// `1.2.3-alpha.1`, `1.2.3a1`
     Alpha,
-    /// `1.2.3-beta.1`, `1.2.3b1`
     Beta,
-    /// `1.2.3-rc.1`, `1.2.3rc1`
     Rc,
 }
 
@@ -73,7 +67,6 @@ pub enum BumpError {
     /// The version is lower than the present one.
     #[error("`{wanted}` is lower than `{now}`")]
     Lower { wanted: String, now: String },
-    /// A number would overflow.
     #[error("no version follows `{0}`: a number in it is too large")]
     Overflow(String),
     /// The first place cannot express the version.

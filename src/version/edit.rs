@@ -6,14 +6,13 @@ use std::path::{Component, Path, PathBuf};
 use indexmap::IndexMap;
 use similar::TextDiff;
 
-use super::locks;
+use super::locks::{Replacement, companions};
 use super::number::{Grammar, Number, Padding, Style};
 use super::place::{VersionOccurrence, display_path, file_identity, locate_in};
 use super::{Version, VersionError};
 use crate::files::{Checkout, MAX_PROJECT_FILE};
 use crate::matrix::VersionTable;
 
-/// An edited file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileEdit {
     /// The file, relative to the matrix' folder.
@@ -21,9 +20,6 @@ pub struct FileEdit {
     pub before: String,
     pub after: String,
 }
-
-/// A part of a file and its new text.
-pub(super) type Replacement = (Range<usize>, String);
 
 /// Returns the occurrences at all places of `table`, the one that determines the version first. Fails if they differ.
 pub fn agreed(
@@ -64,7 +60,7 @@ pub fn edits(
         let file = &files[&id];
         let occurrence = locate_in(&place, folder, &file.text)?;
         let Some((before, number)) = wanted.text(&occurrence)? else { continue };
-        let companions = locks::companions(&place, &file.text, &occurrence, &number, checkout)?;
+        let companions = companions(&place, &file.text, &occurrence, &number, checkout)?;
         files[&id].add((occurrence.range, before + &number), folder)?;
         for (path, text, replacements) in companions {
             let id = file_identity(folder, &path);
@@ -164,13 +160,14 @@ impl<'a> Target<'a> {
         if occurrence.number == self.number {
             return Ok(None);
         }
-        let new = match is_accepted {
-            true => written.to_owned(),
-            false => self.number.write(style).map_err(|source| VersionError::Unwritable {
+        let new = if is_accepted {
+            written.to_owned()
+        } else {
+            self.number.write(style).map_err(|source| VersionError::Unwritable {
                 version: self.to.to_string(),
                 place: Some(occurrence.place()),
                 source,
-            })?,
+            })?
         };
         Ok(Some((occurrence.before().to_owned(), new)))
     }
@@ -235,9 +232,10 @@ pub(super) fn new_version(
         place: Some(first.place()),
         source,
     };
-    let text = match accepts(first, None, written) {
-        true => written.to_owned(),
-        false => number.write(style(first, None, written)).map_err(failed)?,
+    let text = if accepts(first, None, written) {
+        written.to_owned()
+    } else {
+        number.write(style(first, None, written)).map_err(failed)?
     };
     Version::with_prefix(first.version.prefix(), &text).map_err(failed)
 }

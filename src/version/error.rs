@@ -13,7 +13,6 @@ pub enum VersionError {
     /// A file cannot be written.
     #[error("failed to write `{}`{}", .path.display(), if *.restored { "; no file was changed" } else { "" })]
     Write {
-        /// The file.
         path: PathBuf,
         #[source]
         source: std::io::Error,
@@ -28,7 +27,6 @@ pub enum VersionError {
     /// The syntax of the file is invalid.
     #[error("cannot find the version in `{}`", .path.display())]
     Syntax {
-        /// The file.
         path: PathBuf,
         /// The line of the error, from 1.
         line: usize,
@@ -37,17 +35,11 @@ pub enum VersionError {
     },
     /// The keys of the place do not match the kind of file.
     #[error("cannot find the version in `{}`: {rule}", .path.display())]
-    Place {
-        /// The file.
-        path: PathBuf,
-        rule: &'static str,
-    },
+    Place { path: PathBuf, rule: &'static str },
     /// The key or the match of the pattern does not exist.
     #[error("`{}` has no {what}", .path.display())]
     Missing {
-        /// The file.
         path: PathBuf,
-        /// The key or pattern.
         what: String,
         /// A hint about the actual place of the version.
         hint: Option<String>,
@@ -55,21 +47,14 @@ pub enum VersionError {
     /// The constant is not assigned exactly once, as one text.
     #[error("{}", constant(.path, .name, .places))]
     Constant {
-        /// The file.
         path: PathBuf,
-        /// The constant.
         name: String,
         /// The line and column of each assignment, from 1, and whether it looks like a comment.
         places: Vec<(usize, usize, bool)>,
     },
     /// The key or pattern occurs several times.
     #[error("`{}` {what} more than once, on lines {}", .path.display(), join(.lines))]
-    Ambiguous {
-        /// The file.
-        path: PathBuf,
-        what: String,
-        lines: Vec<usize>,
-    },
+    Ambiguous { path: PathBuf, what: String, lines: Vec<usize> },
     /// The text is not a version.
     #[error("invalid version at `{place}`")]
     Invalid {
@@ -94,18 +79,7 @@ pub enum VersionError {
         version: String,
         /// The file and the line.
         place: String,
-        /// The prefix.
         prefix: String,
-    },
-    /// A requirement of another package of the workspace excludes the new version.
-    #[error("the requirement `{requirement}` at `{place}` does not allow {version}")]
-    Requirement {
-        /// The file and the line.
-        place: String,
-        /// The requirement, as the file has it.
-        requirement: String,
-        /// The new version.
-        version: String,
     },
     /// The places have different versions.
     #[error("the version differs between its places:{}", list(.0))]
@@ -185,20 +159,9 @@ impl Explain for VersionError {
                 ));
             }
             Self::Ambiguous { .. } => "remove all but one of them",
-            Self::Requirement { .. } => {
-                "require the present version, such as `version = \"1.2.3\"`; basegen then edits the requirement too"
-            }
             Self::Changed(_) => "run the command again",
             Self::Disagree(_) => "run `basegen bump VERSION` to set all of them",
-            Self::Write { .. }
-            | Self::OneFile { .. }
-            | Self::Syntax { .. }
-            | Self::Place { .. }
-            | Self::Unwritable { .. }
-            | Self::Prefix { .. }
-            | Self::Invalid { .. } => {
-                return None;
-            }
+            _ => return None,
         };
         Some(hint.to_owned())
     }

@@ -29,10 +29,9 @@ pub(super) enum Missing {
     Syntax(Syntax),
 }
 
-/// A syntax error and its line.
+/// A syntax error and its line, from 1.
 #[derive(Debug)]
 pub(super) struct Syntax {
-    /// The line, from 1.
     pub(super) line: usize,
     pub(super) source: Box<dyn std::error::Error + Send + Sync>,
 }
@@ -89,6 +88,10 @@ pub(super) fn toml_rows<'a>(
 ) -> impl Iterator<Item = &'a DeTable<'a>> {
     let rows = parsed.get(key).and_then(|rows| rows.get_ref().as_array());
     rows.into_iter().flat_map(|rows| rows.iter()).filter_map(|row| row.get_ref().as_table())
+}
+
+pub(super) fn row_text<'a>(row: &'a DeTable<'_>, key: &str) -> Option<&'a str> {
+    row.get(key)?.get_ref().as_str()
 }
 
 /// Returns a text of TOML without its quotes.

@@ -1,19 +1,24 @@
 //! Edits the lock files of Cargo, uv and npm, which repeat the version of their project. With the old version in them,
 //! `cargo build --locked` and similar commands fail.
 
+use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr as _;
 
 use pep440_rs::Version as Pep440;
 use toml::de::{DeTable, DeValue};
 
-use super::edit::Replacement;
-use super::keyed::{Missing, Syntax, in_json, key_parts, toml_rows, toml_text, without_mark};
+use super::keyed::{
+    Missing, Syntax, in_json, in_toml, key_parts, row_text, toml_rows, toml_text, without_mark,
+};
 use super::number::{Grammar, Number};
 use super::place::VersionOccurrence;
 use super::{VersionError, workspace};
 use crate::files::{Checkout, MAX_PROJECT_FILE};
 use crate::matrix::VersionPlace;
+
+/// A part of a file and its new text.
+pub(super) type Replacement = (Range<usize>, String);
 
 /// Another file that the edit affects, its text, and the replacements in it.
 pub(super) type Companion = (PathBuf, String, Vec<Replacement>);
@@ -33,8 +38,8 @@ pub fn lock_files(name: &str) -> &'static [&'static str] {
     }
 }
 
-/// Returns the changes to lock files, and to the requirements of other packages, that are necessary
-/// when `place` changes from `occurrence` to `new`. `text` is the content of its file.
+/// Returns the changes to lock files that are necessary when `place` changes from `occurrence` to `new`. `text` is the
+/// content of its file.
 pub(super) fn companions(
     place: &VersionPlace,
     text: &str,
@@ -47,24 +52,22 @@ pub(super) fn companions(
     let key: Vec<&str> = key.iter().map(String::as_str).collect();
     let name = occurrence.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let change = Change { occurrence, new, checkout };
-    let mut companions = workspace::requirements(place, checkout, &occurrence.text, new)?;
-    companions.extend(match (name, key.as_slice()) {
+    match (name, key.as_slice()) {
         ("Cargo.toml", ["package", "version"]) => {
             let own = toml_name(text, &["package", "name"]);
-            change.cargo(&own.into_iter().collect::<Vec<_>>())?
+            change.cargo(&own.into_iter().collect::<Vec<_>>())
         }
         ("Cargo.toml", ["workspace", "package", "version"]) => {
             let manifests = workspace::manifests(checkout, change.home());
-            change.cargo(&workspace::inheriting_packages(&manifests))?
+            change.cargo(&workspace::inheriting_packages(&manifests))
         }
         ("pyproject.toml", ["project", "version"]) => {
             let own = toml_name(text, &["project", "name"]);
-            own.map_or(Ok(Vec::new()), |own| change.uv(&own))?
+            own.map_or(Ok(Vec::new()), |own| change.uv(&own))
         }
-        ("package.json", ["version"]) => change.npm()?,
-        _ => Vec::new(),
-    });
-    Ok(companions)
+        ("package.json", ["version"]) => change.npm(),
+        _ => Ok(Vec::new()),
+    }
 }
 
 struct Change<'a> {
@@ -212,10 +215,6 @@ impl Change<'_> {
     }
 }
 
-pub(super) fn row_text<'a>(row: &'a DeTable<'_>, key: &str) -> Option<&'a str> {
-    row.get(key)?.get_ref().as_str()
-}
-
 /// Normalizes the name of a project as [PEP 503](https://peps.python.org/pep-0503/#normalized-names) does.
 fn normalized(name: &str) -> String {
     let words = name.split(['-', '_', '.']).filter(|word| !word.is_empty());
@@ -223,5 +222,5 @@ fn normalized(name: &str) -> String {
 }
 
 fn toml_name(text: &str, key: &[&str]) -> Option<String> {
-    super::keyed::in_toml(text, key).ok().map(|name| name.value)
+    in_toml(text, key).ok().map(|name| name.value)
 }

@@ -12,12 +12,10 @@ use semver::Version as SemVer;
 
 use super::InvalidVersion;
 
-/// The grammar of a version.
+/// The grammar of a version. Cargo and npm read SemVer (`1.2.3-rc.1`), Python reads PEP 440 (`1.2.3rc1`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Grammar {
-    /// `1.2.3-rc.1`, for Cargo and npm.
     SemVer,
-    /// `1.2.3rc1`, for Python.
     Pep440,
 }
 
@@ -391,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_counterpart_says_so() {
+    fn versions_without_an_equivalent_have_a_reason() {
         let refused: Vec<String> = ["1.2.3.post1", "1!1.2.3", "1.2.3.4", "1.2.3rc1.dev2"]
             .iter()
             .map(|text| both(text).1)
@@ -401,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn one_text_may_mean_two_things() {
+    fn ambiguous_versions_are_parsed_in_the_given_grammar() {
         let read = |grammar| Number::parse("1.2.3-1", Some(grammar)).expect("a number").to_string();
         assert_eq!(read(Grammar::SemVer), "1.2.3-1");
         assert_eq!(read(Grammar::Pep440), "1.2.3.post1");

@@ -3,21 +3,18 @@
 use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 
-use toml::de::DeTable;
-
 use super::code::assignments;
 use super::keyed::{Missing, Syntax, Text, in_json, in_toml, key_parts, without_mark};
 use super::number::{Grammar, Number, is_number, split_prefix};
 use super::{BumpError, Version, VersionError};
-use crate::files::{Checkout, MAX_PROJECT_FILE, read_text};
+use crate::files::{Checkout, MAX_PROJECT_FILE};
 use crate::matrix::{VERSION_GROUP, VersionPlace, version_pattern};
 
-/// The version at one place.
+/// The version at one place. Lines are counted from 1.
 #[derive(Debug, Clone)]
 pub struct VersionOccurrence {
     /// The file, relative to the matrix' folder.
     pub path: PathBuf,
-    /// The line, from 1.
     pub line: usize,
     /// The text of the file at this place.
     pub text: String,
@@ -34,7 +31,7 @@ pub struct VersionOccurrence {
 }
 
 impl VersionOccurrence {
-    /// `path:line`.
+    /// Returns the place as messages name it: `path:line`.
     #[must_use]
     pub fn place(&self) -> String {
         format!("{}:{}", self.path.display(), self.line)
@@ -209,12 +206,12 @@ fn at_key(
         Missing::Key => VersionError::Missing {
             path: path.to_owned(),
             what: format!("key `{key}`"),
-            hint: dynamic(&parts, text),
+            hint: version_elsewhere(&parts),
         },
         Missing::Text => VersionError::Missing {
             path: path.to_owned(),
             what: format!("text at the key `{key}`"),
-            hint: inherited(&parts, path, text),
+            hint: version_elsewhere(&parts),
         },
         Missing::Twice(offsets) => {
             let lines = offsets.into_iter().map(|offset| line(text, offset)).collect();
@@ -231,46 +228,20 @@ fn at_key(
     }
 }
 
-/// Returns a hint about the place of a dynamic version in `pyproject.toml`.
-fn dynamic(key: &[&str], text: &str) -> Option<String> {
-    let table = DeTable::parse(without_mark(text).1).ok()?;
-    let dynamic = table.get_ref().get("project")?.get_ref().get("dynamic")?.get_ref().as_array()?;
-    if key != ["project", "version"]
-        || !dynamic.iter().any(|key| key.as_ref().as_str() == Some("version"))
-    {
-        return None;
-    }
-    let text_at = |key: &[&str]| in_toml(text, key).ok().map(|found| found.value);
-    let file = text_at(&["tool", "hatch", "version", "path"])
-        .or_else(|| text_at(&["tool", "setuptools", "dynamic", "version", "file"]))
-        .map(|file| format!("`{file}`"));
-    let module = text_at(&["tool", "setuptools", "dynamic", "version", "attr"])
-        .map(|name| format!("the module of `{name}`"));
-    let place =
-        file.or(module).unwrap_or_else(|| "the file that the build backend reads".to_owned());
-    Some(format!(
-        "`project.dynamic` lists `version`: set `file` to {place}, and `constant` or `pattern`"
-    ))
-}
-
-/// Returns a hint about the place of a version that a Cargo package inherits from its workspace.
-fn inherited(key: &[&str], path: &Path, text: &str) -> Option<String> {
-    let table = DeTable::parse(without_mark(text).1).ok()?;
-    let version = table.get_ref().get("package")?.get_ref().get("version")?;
-    if key != ["package", "version"] || version.get_ref().get("workspace").is_none() {
-        return None;
-    }
-    let mut manifests = path.parent()?.ancestors().map(|folder| folder.join("Cargo.toml"));
-    let is_root = |path: &PathBuf| {
-        let text = read_text(path, MAX_PROJECT_FILE).unwrap_or_default();
-        in_toml(&text, &["workspace", "package", "version"]).is_ok()
+/// Returns a hint for a key whose version is usually in another file.
+fn version_elsewhere(key: &[&str]) -> Option<String> {
+    let hint = match key {
+        ["project", "version"] => {
+            "if `project.dynamic` lists `version`, set `file` to the file that the build backend reads, and `constant` \
+             or `pattern`"
+        }
+        ["package", "version"] => {
+            "if the package inherits its version, set `file` to the `Cargo.toml` of the workspace, and `key` to \
+             `workspace.package.version`"
+        }
+        _ => return None,
     };
-    let root = manifests.find(is_root);
-    let root = root
-        .map_or("the workspace's `Cargo.toml`".to_owned(), |path| format!("`{}`", path.display()));
-    Some(format!(
-        "the package inherits its version: set `file` to {root} and `key` to `workspace.package.version`"
-    ))
+    Some(hint.to_owned())
 }
 
 fn constant(path: &Path, name: &str, ending: &str, text: &str) -> Result<Text, VersionError> {

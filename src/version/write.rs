@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_written_when_one_cannot_be() {
+    fn a_failed_edit_writes_no_file() {
         let folder = tempfile::tempdir().expect("a folder");
         let at = |name: &str| folder.path().join(name);
         for name in ["one", "two"] {
@@ -101,16 +101,16 @@ mod tests {
         let gone =
             write(&Checkout::within(folder.path(), folder.path()), &[edit("one"), edit("gone")])
                 .expect_err("it is gone");
-        let told = |error: VersionError| {
+        let message = |error: VersionError| {
             let folder = format!("{}/", folder.path().display());
             Report::from(error).to_string().replace(&folder, "")
         };
-        insta::assert_snapshot!(told(gone));
+        insta::assert_snapshot!(message(gone));
         fs_err::write(at("two"), "other").expect("written");
         let changed =
             write(&Checkout::within(folder.path(), folder.path()), &[edit("one"), edit("two")])
                 .expect_err("it changed");
-        insta::assert_snapshot!(told(changed));
+        insta::assert_snapshot!(message(changed));
         assert_eq!(fs_err::read_to_string(at("one")).expect("read"), "old\r\n");
     }
 
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_half_way_restores() {
+    fn files_are_restored_after_a_failure() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("one");
         fs_err::write(&path, "new\r\n").expect("written");

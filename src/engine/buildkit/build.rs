@@ -18,8 +18,7 @@ use super::progress::Progress;
 use super::reported::ReportedSteps;
 use super::retry::Attempts;
 use super::session::{Offer, Session};
-use super::{ConnectedEngine, content, context, export, failure, solve, transport};
-use crate::engine::docker;
+use super::{ConnectedEngine, content, context, docker, export, failure, solve, transport};
 use crate::engine::{
     BuildJob, BuiltImage, Destination, Engine, EngineError, JobDependencies, Secret,
 };
@@ -70,7 +69,7 @@ impl BuildOptions {
 /// it: an identical image has the same staging tag, and another build has just pushed and removed it.
 const MAX_LOST: usize = 8;
 
-/// The number of times that an image is checked if its base images change in the registry meanwhile.
+/// The maximum number of checks of an image whose base images change in the registry meanwhile.
 const MAX_MOVED: usize = 4;
 
 /// An [`Engine`] that builds the jobs of a run on a connected engine.
@@ -305,18 +304,18 @@ impl BuildKitEngine {
         job: &BuildJob,
         progress: &mut Progress,
     ) -> Result<Digest, String> {
-        let docker = self.engine.0.docker.as_ref();
-        let docker = docker.ok_or("only a Docker Engine has a graph driver")?;
+        let docker_engine = self.engine.0.docker.as_ref();
+        let docker_engine = docker_engine.ok_or("only a Docker Engine has a graph driver")?;
         let staging = job.staged().ok_or("the image has no reference")?;
         let credential = self.options.credentials.get(staging.repository.registry()).await;
         let credential = credential.map_err(|error| one_line(&*error))?;
         let step = progress.begin_client_step(&format!("pushing to {}", staging.repository));
         let moved = |current, total| step.moved("pushing layers", current, total);
-        let digest = docker.push(&staging, credential, moved).await;
+        let digest = docker::push(docker_engine, &staging, credential, moved).await;
         let digest = digest.map_err(|error| one_line(&*error));
         step.end(digest.as_ref().err().map(String::as_str));
         // The layers stay in the build cache. If this fails, `basegen prune` finds the image.
-        let _ = docker.remove_name(&staging).await;
+        let _ = docker::remove_name(docker_engine, &staging).await;
         digest
     }
 }

@@ -187,7 +187,7 @@ fn is_exporter_missing(message: &str) -> bool {
     message.starts_with("exporter ") && message.ends_with(" could not be found")
 }
 
-/// Returns true if the engine's own store lost data. Such messages name nothing but digests. If an
+/// Returns true if the engine's own store lost data. Such messages contain only digests. If an
 /// upstream registry or the context lacks something, the message contains a name.
 fn is_data_lost(message: &str) -> bool {
     let is_nameless = message.rsplit(": ").all(|part| match part.split_once(' ') {

@@ -7,6 +7,7 @@
 mod build;
 mod content;
 mod context;
+mod docker;
 mod export;
 mod failure;
 mod gateway;
@@ -28,13 +29,13 @@ use std::sync::Arc;
 use tonic::transport::Channel;
 
 pub use build::{BuildKitEngine, BuildOptions};
+pub use docker::StoredImage;
 
 use self::export::Abilities;
 use super::address::EngineAddress;
 use super::discover::{EngineRequest, discover};
-use super::docker::{DockerApi, StoredImage};
 use super::{Destination, EngineError};
-use crate::image::{Digest, Platform, Reference};
+use crate::image::Platform;
 
 /// The maximum size of a message from the engine, in bytes. The first status of a large build is one.
 const MAX_MESSAGE: usize = 64 << 20;
@@ -55,7 +56,7 @@ struct Connected {
     platforms: Vec<Platform>,
     mirrors: Vec<String>,
     abilities: Abilities,
-    docker: Option<DockerApi>,
+    docker: Option<bollard::Docker>,
     channel: Channel,
 }
 
@@ -117,37 +118,6 @@ impl ConnectedEngine {
             }
         }
         Ok(())
-    }
-
-    /// Lists the images of the engine's store that have `label`. A buildkitd has no store.
-    pub async fn images_with(&self, label: &str) -> Result<Vec<StoredImage>, EngineError> {
-        let Some(docker) = &self.0.docker else { return Ok(Vec::new()) };
-        let found = docker.images_with(label).await;
-        found.map_err(|error| self.store_error("list its images", error))
-    }
-
-    /// Tags an image of the engine's store.
-    pub async fn tag(&self, image: &Digest, references: &[Reference]) -> Result<(), EngineError> {
-        let Some(docker) = &self.0.docker else { return Ok(()) };
-        for reference in references {
-            let tagged = docker.tag(image, reference).await;
-            tagged.map_err(|error| self.store_error("tag an image", error))?;
-        }
-        Ok(())
-    }
-
-    /// Removes an image from the engine's store. `names` must be all names of the image.
-    pub async fn remove(&self, names: &[Reference]) -> Result<(), EngineError> {
-        let Some(docker) = &self.0.docker else { return Ok(()) };
-        for name in names {
-            let removed = docker.remove_name(name).await;
-            removed.map_err(|error| self.store_error("remove an image", error))?;
-        }
-        Ok(())
-    }
-
-    fn store_error(&self, action: &'static str, source: bollard::errors::Error) -> EngineError {
-        EngineError::Store { engine: self.name().to_owned(), action, source: source.into() }
     }
 
     /// Returns an engine that builds with `options`.

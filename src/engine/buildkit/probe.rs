@@ -1,15 +1,16 @@
 //! Determines the product, version and abilities of an engine.
 
+use bollard::Docker;
 use bollard_buildkit_proto::moby::buildkit::v1::control_client::ControlClient;
 use bollard_buildkit_proto::moby::buildkit::v1::{InfoRequest, ListWorkersRequest};
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
+use super::docker::{self, About, Product};
 use super::export::Abilities;
 use super::transport::{self, PATIENCE, Silent, UpgradeRefused};
 use super::{Connected, tls};
 use crate::engine::address::{EngineAddress, EngineKind};
-use crate::engine::docker::{About, DockerApi, Product};
 use crate::engine::{EngineError, error::Cause};
 use crate::image::Platform;
 
@@ -64,16 +65,17 @@ pub(super) async fn probe(address: &EngineAddress) -> Result<Connected, EngineEr
     })
 }
 
-async fn ask_docker(address: &EngineAddress) -> Result<(DockerApi, String, About), EngineError> {
-    let mut docker = DockerApi::new(address).map_err(|source| unreachable(address, source))?;
-    let version = match answer(address, docker.product()).await? {
+async fn ask_docker(address: &EngineAddress) -> Result<(Docker, String, About), EngineError> {
+    let docker = docker::client(address).map_err(|source| unreachable(address, source))?;
+    let version = match answer(address, docker::product(&docker)).await? {
         Product::Docker(version) => version,
         Product::Podman(version) => {
             return Err(EngineError::Podman { address: address.clone(), version });
         }
     };
     check_docker(address, &version)?;
-    let about = answer(address, docker.about()).await?;
+    let docker = answer(address, docker.negotiate_version()).await?;
+    let about = answer(address, docker::about(&docker)).await?;
     Ok((docker, version, about))
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_version_that_is_given_is_taken_as_it_is() {
+fn a_given_version_is_written_unchanged() {
     let after = |name: &str, text: &str, key: &str, to: &str| {
         let table = format!("file = '{name}'\n{key}");
         let repository = Repository::new(&[(name, text)], &table);

@@ -114,9 +114,10 @@ impl tower::Service<http::Request<Body>> for ContentServer {
             let method = request.uri().path().rsplit('/').next();
             Ok(match method.unwrap_or_default() {
                 "Info" => {
-                    grpc()
-                        .unary(service_fn(|request| info(Arc::clone(&layout), request)), request)
-                        .await
+                    let info = |request: Request<InfoRequest>| {
+                        ready(info(&layout, request.into_inner().digest))
+                    };
+                    grpc().unary(service_fn(info), request).await
                 }
                 "Write" => {
                     let mut grpc =
@@ -143,12 +144,7 @@ where
 }
 
 /// Returns the size of a blob, or an error if the layout lacks it.
-#[expect(clippy::unused_async, reason = "a handler is asynchronous")]
-async fn info(
-    layout: Arc<OciLayout>,
-    request: Request<InfoRequest>,
-) -> Result<Response<InfoResponse>, Status> {
-    let digest = request.into_inner().digest;
+fn info(layout: &OciLayout, digest: String) -> Result<Response<InfoResponse>, Status> {
     let size = layout.size(&parse(&digest)?).ok_or_else(|| Status::not_found(digest.clone()))?;
     let size = i64::try_from(size).unwrap_or(i64::MAX);
     Ok(Response::new(InfoResponse { info: Some(Info { digest, size }) }))
@@ -201,7 +197,7 @@ async fn receive(
             digest: writer.digest().to_string(),
         };
         if action == Action::Commit {
-            writer.commit().await.map_err(disk)?;
+            writer.commit().await.map_err(|error| disk(&error))?;
             let _gone = answers.send(Ok(answer)).await;
             return Ok(());
         }
@@ -220,7 +216,7 @@ fn begin(layout: &Arc<OciLayout>, first: &WriteRequest) -> Result<BlobWriter, St
         Refusal::Exists => Status::already_exists(first.expected.clone()),
         // The engine retries a little later and finds the blob.
         Refusal::Busy => Status::unavailable(format!("{} is being written", first.expected)),
-        Refusal::Io(error) => disk(error),
+        Refusal::Io(error) => disk(&error),
     })
 }
 
@@ -228,7 +224,7 @@ async fn append(writer: &mut BlobWriter, request: &WriteRequest) -> Result<(), S
     if request.offset != position(writer) {
         return Err(Status::out_of_range("a blob must be written from start to end"));
     }
-    writer.write(&request.data).await.map_err(disk)
+    writer.write(&request.data).await.map_err(|error| disk(&error))
 }
 
 fn position(writer: &BlobWriter) -> i64 {
@@ -241,7 +237,6 @@ fn parse(digest: &str) -> Result<Digest, Status> {
         .map_err(|error: crate::image::DigestError| Status::invalid_argument(error.to_string()))
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
-fn disk(error: io::Error) -> Status {
+fn disk(error: &io::Error) -> Status {
     Status::internal(format!("{WRITE_ERROR}: {error}"))
 }

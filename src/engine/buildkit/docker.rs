@@ -10,8 +10,9 @@ use bollard::{API_DEFAULT_VERSION, Docker, auth::DockerCredentials};
 use futures_util::TryStreamExt;
 use secrecy::ExposeSecret;
 
-use super::address::{Endpoint, EngineAddress};
-use super::error::Cause;
+use super::ConnectedEngine;
+use crate::engine::address::{Endpoint, EngineAddress};
+use crate::engine::{EngineError, error::Cause};
 use crate::image::{Digest, Reference};
 use crate::registry::Credential;
 
@@ -30,10 +31,6 @@ pub struct StoredImage {
     pub size: u64,
 }
 
-/// A client of the Engine API.
-#[derive(Debug, Clone)]
-pub(super) struct DockerApi(Docker);
-
 /// The product behind the Engine API, with its version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Product {
@@ -50,63 +47,58 @@ pub(super) struct About {
     pub(super) mirrors: Vec<String>,
 }
 
-impl DockerApi {
-    pub(super) fn new(address: &EngineAddress) -> Result<Self, Cause> {
-        let docker = match (&address.endpoint, &address.tls) {
-            (Endpoint::Unix(path), _) => {
-                Docker::connect_with_unix(&path.to_string_lossy(), TIMEOUT, API_DEFAULT_VERSION)
-            }
-            (Endpoint::Tcp { .. }, None) => {
-                Docker::connect_with_http(&address.to_string(), TIMEOUT, API_DEFAULT_VERSION)
-            }
-            (Endpoint::Tcp { .. }, Some(tls)) => {
-                // bollard requires a default provider for the process.
-                let _already_set = rustls::crypto::ring::default_provider().install_default();
-                Docker::connect_with_ssl(
-                    &address.to_string(),
-                    &tls.key,
-                    &tls.cert,
-                    &tls.ca,
-                    TIMEOUT,
-                    API_DEFAULT_VERSION,
-                )
-            }
-        };
-        Ok(Self(docker?))
-    }
+/// Creates a client of the Engine API.
+pub(super) fn client(address: &EngineAddress) -> Result<Docker, Cause> {
+    let url = address.to_string();
+    let docker = match (&address.endpoint, &address.tls) {
+        (Endpoint::Unix(path), _) => {
+            Docker::connect_with_unix(&path.to_string_lossy(), TIMEOUT, API_DEFAULT_VERSION)
+        }
+        (Endpoint::Tcp { .. }, None) => {
+            Docker::connect_with_http(&url, TIMEOUT, API_DEFAULT_VERSION)
+        }
+        (Endpoint::Tcp { .. }, Some(tls)) => {
+            // bollard requires a default provider for the process.
+            let _already_set = rustls::crypto::ring::default_provider().install_default();
+            let (key, cert, ca) = (&tls.key, &tls.cert, &tls.ca);
+            Docker::connect_with_ssl(&url, key, cert, ca, TIMEOUT, API_DEFAULT_VERSION)
+        }
+    };
+    Ok(docker?)
+}
 
-    pub(super) async fn product(&self) -> Result<Product, bollard::errors::Error> {
-        let version = self.0.version().await?;
-        let mut components = version.components.unwrap_or_default().into_iter();
-        let podman = components.find(|component| component.name == "Podman Engine");
-        Ok(match podman {
-            Some(podman) => Product::Podman(podman.version),
-            None => Product::Docker(version.version.unwrap_or_default()),
-        })
-    }
+pub(super) async fn product(docker: &Docker) -> Result<Product, bollard::errors::Error> {
+    let version = docker.version().await?;
+    let mut components = version.components.unwrap_or_default().into_iter();
+    let podman = components.find(|component| component.name == "Podman Engine");
+    Ok(match podman {
+        Some(podman) => Product::Podman(podman.version),
+        None => Product::Docker(version.version.unwrap_or_default()),
+    })
+}
 
-    pub(super) async fn about(&mut self) -> Result<About, bollard::errors::Error> {
-        self.0 = self.0.clone().negotiate_version().await?;
-        let info = self.0.info().await?;
-        let driver = info.driver_status.unwrap_or_default();
-        let registries = info.registry_config.unwrap_or_default();
-        Ok(About {
-            // Only the status of containerd's snapshotters has a type.
-            containerd_store: driver
-                .iter()
-                .any(|pair| pair.first().is_some_and(|key| key == "driver-type")),
-            mirrors: registries.mirrors.unwrap_or_default(),
-        })
-    }
+pub(super) async fn about(docker: &Docker) -> Result<About, bollard::errors::Error> {
+    let info = docker.info().await?;
+    let driver = info.driver_status.unwrap_or_default();
+    let registries = info.registry_config.unwrap_or_default();
+    Ok(About {
+        // Only the status of containerd's snapshotters has a type.
+        containerd_store: driver
+            .iter()
+            .any(|pair| pair.first().is_some_and(|key| key == "driver-type")),
+        mirrors: registries.mirrors.unwrap_or_default(),
+    })
+}
 
-    pub(super) async fn images_with(
-        &self,
-        label: &str,
-    ) -> Result<Vec<StoredImage>, bollard::errors::Error> {
+impl ConnectedEngine {
+    /// Lists the images of the engine's store that have `label`. A buildkitd has no store.
+    pub async fn images_with(&self, label: &str) -> Result<Vec<StoredImage>, EngineError> {
+        let Some(docker) = &self.0.docker else { return Ok(Vec::new()) };
         let filters = HashMap::from([("label".to_owned(), vec![label.to_owned()])]);
         let options = ListImagesOptionsBuilder::default().filters(&filters).build();
-        let images = self.0.list_images(Some(options)).await?.into_iter();
-        let labelled = images.filter_map(|mut image| {
+        let images = docker.list_images(Some(options)).await;
+        let images = images.map_err(|error| self.store_error("list its images", error))?;
+        let labelled = images.into_iter().filter_map(|mut image| {
             Some(StoredImage {
                 id: image.id.parse().ok()?,
                 label: image.labels.remove(label)?,
@@ -118,57 +110,71 @@ impl DockerApi {
         Ok(labelled.collect())
     }
 
-    pub(super) async fn tag(
-        &self,
-        image: &Digest,
-        reference: &Reference,
-    ) -> Result<(), bollard::errors::Error> {
-        let repository = reference.repository.canonical();
-        let options =
-            TagImageOptionsBuilder::default().repo(&repository).tag(reference.tag.as_str()).build();
-        self.0.tag_image(&image.to_string(), Some(options)).await
-    }
-
-    /// Removes one name of an image. The engine deletes an unused image with its last name.
-    pub(super) async fn remove_name(
-        &self,
-        reference: &Reference,
-    ) -> Result<(), bollard::errors::Error> {
-        let options = None::<RemoveImageOptions>;
-        self.0.remove_image(&reference.canonical(), options, None).await?;
+    /// Tags an image of the engine's store.
+    pub async fn tag(&self, image: &Digest, references: &[Reference]) -> Result<(), EngineError> {
+        let Some(docker) = &self.0.docker else { return Ok(()) };
+        for reference in references {
+            let repository = reference.repository.canonical();
+            let options = TagImageOptionsBuilder::default().repo(&repository);
+            let options = options.tag(reference.tag.as_str()).build();
+            let tagged = docker.tag_image(&image.to_string(), Some(options)).await;
+            tagged.map_err(|error| self.store_error("tag an image", error))?;
+        }
         Ok(())
     }
 
-    /// Pushes an image from the engine's store and returns its digest in the registry. `moved` receives
-    /// the sent bytes and the known total.
-    pub(super) async fn push(
-        &self,
-        reference: &Reference,
-        credential: Option<Credential>,
-        mut moved: impl FnMut(u64, u64),
-    ) -> Result<Digest, Cause> {
-        let options = PushImageOptionsBuilder::default().tag(reference.tag.as_str()).build();
-        let repository = reference.repository.canonical();
-        let pushing = self.0.push_image(&repository, Some(options), credential.map(header));
-        let mut pushing = std::pin::pin!(pushing);
-        let mut pushed = Pushed::default();
-        loop {
-            match pushing.try_next().await {
-                Ok(Some(message)) => {
-                    if pushed.update(&message) {
-                        let (current, total) = pushed.bytes();
-                        moved(current, total);
-                    }
-                }
-                Ok(None) => break,
-                // bollard reports a separate last line end as an incomplete message. The digest arrives
-                // after the image.
-                Err(_) if pushed.digest.is_some() => break,
-                Err(error) => return Err(error.into()),
-            }
+    /// Removes an image from the engine's store. `names` must be all names of the image.
+    pub async fn remove(&self, names: &[Reference]) -> Result<(), EngineError> {
+        let Some(docker) = &self.0.docker else { return Ok(()) };
+        for name in names {
+            let removed = remove_name(docker, name).await;
+            removed.map_err(|error| self.store_error("remove an image", error))?;
         }
-        pushed.digest.ok_or_else(|| "the engine returned no digest for the push".into())
+        Ok(())
     }
+
+    fn store_error(&self, action: &'static str, source: bollard::errors::Error) -> EngineError {
+        EngineError::Store { engine: self.name().to_owned(), action, source: source.into() }
+    }
+}
+
+/// Removes one name of an image. The engine deletes an unused image with its last name.
+pub(super) async fn remove_name(
+    docker: &Docker,
+    name: &Reference,
+) -> Result<(), bollard::errors::Error> {
+    docker.remove_image(&name.canonical(), None::<RemoveImageOptions>, None).await.map(drop)
+}
+
+/// Pushes an image from the engine's store and returns its digest in the registry. `moved` receives
+/// the sent bytes and the known total.
+pub(super) async fn push(
+    docker: &Docker,
+    reference: &Reference,
+    credential: Option<Credential>,
+    mut moved: impl FnMut(u64, u64),
+) -> Result<Digest, Cause> {
+    let options = PushImageOptionsBuilder::default().tag(reference.tag.as_str()).build();
+    let repository = reference.repository.canonical();
+    let mut pushing =
+        std::pin::pin!(docker.push_image(&repository, Some(options), credential.map(header)));
+    let mut pushed = Pushed::default();
+    loop {
+        match pushing.try_next().await {
+            Ok(Some(message)) => {
+                if pushed.update(&message) {
+                    let (current, total) = pushed.bytes();
+                    moved(current, total);
+                }
+            }
+            Ok(None) => break,
+            // bollard reports a separate last line end as an incomplete message. The digest arrives
+            // after the image.
+            Err(_) if pushed.digest.is_some() => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    pushed.digest.ok_or_else(|| "the engine returned no digest for the push".into())
 }
 
 /// The progress of a push.
@@ -265,7 +271,7 @@ mod tests {
     }
 
     /// Serves one response of `chunks`, which are sent one by one.
-    async fn answering(chunks: Vec<String>) -> DockerApi {
+    async fn answering(chunks: Vec<String>) -> Docker {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = format!("tcp://{}", listener.local_addr().expect("an address"));
         tokio::spawn(async move {
@@ -281,7 +287,7 @@ mod tests {
             }
         });
         let address = EngineAddress::docker(&address, None).expect("an address");
-        DockerApi::new(&address).expect("an API")
+        client(&address).expect("an API")
     }
 
     #[tokio::test]
@@ -291,7 +297,7 @@ mod tests {
         let lines = text.trim().lines().map(str::trim);
         let chunks = lines.flat_map(|line| [line.to_owned(), "\r\n".to_owned()]).collect();
         let reference = "127.0.0.1:5000/acme/a:1".parse().expect("a reference");
-        let pushed = answering(chunks).await.push(&reference, None, |_, _| {}).await;
+        let pushed = push(&answering(chunks).await, &reference, None, |_, _| {}).await;
         assert_eq!(pushed.expect("a digest"), digest);
     }
 
@@ -300,7 +306,7 @@ mod tests {
         let chunks = MESSAGES.trim().lines().take(3).map(|line| format!("{line}\r\n"));
         let chunks = chunks.chain(["{\"status\":".to_owned()]).collect();
         let reference = "127.0.0.1:5000/acme/a:1".parse().expect("a reference");
-        let pushed = answering(chunks).await.push(&reference, None, |_, _| {}).await;
+        let pushed = push(&answering(chunks).await, &reference, None, |_, _| {}).await;
         pushed.expect_err("no digest");
     }
 }
