@@ -177,22 +177,20 @@ pub fn one_line(error: &dyn Error) -> String {
     line
 }
 
-/// URL parameters that contain secrets.
-const SECRET_PARAMETERS: [&str; 14] = [
-    "_state",
-    "access_token",
+/// Parts of the names of URL parameters that contain secrets.
+const SECRET_PARAMETERS: [&str; 12] = [
+    "accesskeyid",
     "apikey",
     "api_key",
-    "auth",
-    "awsaccesskeyid",
-    "code",
     "credential",
-    "key",
+    "passwd",
     "password",
     "secret",
-    "sig",
     "signature",
     "token",
+    "x-amz-",
+    "x-goog-",
+    "_state",
 ];
 
 /// The queries of URLs to redact.
@@ -224,12 +222,15 @@ pub fn redact_queries(text: &str, queries: Queries) -> Option<String> {
 }
 
 fn has_secret_parameter(query: &str) -> bool {
-    query.split(['&', ';']).filter_map(|parameter| parameter.split_once('=')).any(|(name, _)| {
-        let name = name.to_ascii_lowercase();
-        SECRET_PARAMETERS.contains(&name.as_str())
-            || name.starts_with("x-amz-")
-            || name.starts_with("x-goog-")
-    })
+    let mut parameters = query.split(['&', ';']).filter_map(|parameter| parameter.split_once('='));
+    parameters.any(|(name, _)| is_secret_parameter(name))
+}
+
+/// Returns true if the value of a URL parameter with this name is a secret.
+pub(crate) fn is_secret_parameter(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    matches!(name.as_str(), "auth" | "code" | "key" | "sig")
+        || SECRET_PARAMETERS.iter().any(|part| name.contains(part))
 }
 
 #[cfg(test)]

@@ -68,10 +68,7 @@ pub async fn run<E: Engine>(
 
 struct Run<E> {
     engine: Arc<E>,
-    jobs: Vec<Arc<BuildJob>>,
-    parallel: usize,
-    on_failure: OnFailure,
-    cancel: CancellationToken,
+    request: Arc<RunRequest>,
     events: Events,
     waiting: VecDeque<usize>,
     running: JoinSet<Result<BuiltImage, Box<Failure>>>,
@@ -89,10 +86,7 @@ impl<E: Engine> Run<E> {
         let shared_steps = Arc::new(SharedSteps::new(&request.jobs));
         Self {
             engine,
-            jobs: request.jobs.into_iter().map(Arc::new).collect(),
-            parallel: request.parallel,
-            on_failure: request.on_failure,
-            cancel: request.cancel,
+            request: Arc::new(request),
             events,
             waiting: (0..count).collect(),
             running: JoinSet::new(),
@@ -104,9 +98,9 @@ impl<E: Engine> Run<E> {
     }
 
     async fn run_all(mut self) -> Vec<Outcome> {
-        let cancel = self.cancel.clone();
+        let request = Arc::clone(&self.request);
         loop {
-            if cancel.is_cancelled() {
+            if request.cancel.is_cancelled() {
                 self.stop(CancelReason::Interrupted).await;
                 break;
             }
@@ -118,12 +112,12 @@ impl<E: Engine> Run<E> {
                 biased;
                 ended = self.running.join_next_with_id() => if let Some(ended) = ended {
                     let failed = self.end(ended);
-                    if failed && self.on_failure == OnFailure::FailFast {
+                    if failed && request.on_failure == OnFailure::FailFast {
                         self.stop(CancelReason::FailFast).await;
                         break;
                     }
                 },
-                () = cancel.cancelled() => {}
+                () = request.cancel.cancelled() => {}
             }
         }
         self.outcomes.into_iter().flatten().collect()
@@ -131,21 +125,23 @@ impl<E: Engine> Run<E> {
 
     /// Starts jobs in plan order up to the maximum number.
     fn start_next(&mut self) {
-        while self.running.len() < self.parallel {
+        while self.running.len() < self.request.parallel {
             let Some(index) = self.waiting.pop_front() else { return };
             self.start(index);
         }
     }
 
     fn start(&mut self, index: usize) {
-        let (engine, job) = (Arc::clone(&self.engine), Arc::clone(&self.jobs[index]));
+        let (engine, request) = (Arc::clone(&self.engine), Arc::clone(&self.request));
         let events = self.events.clone();
         let shared_steps = Arc::clone(&self.shared_steps);
+        let job = &self.request.jobs[index];
         let dependencies =
             JobDependencies::new(index, &job.after, self.finished.subscribe(), shared_steps);
         self.events.emit(&Event::TargetStarted { target: job.target.clone() });
-        let task =
-            self.running.spawn(async move { engine.build(&job, &events, dependencies).await });
+        let task = self
+            .running
+            .spawn(async move { engine.build(&request.jobs[index], &events, dependencies).await });
         self.tasks.push((task.id(), index, Instant::now()));
     }
 
@@ -163,7 +159,7 @@ impl<E: Engine> Run<E> {
             Ok(image) => Outcome::Built(image),
             Err(failure) => Outcome::Failed(failure),
         };
-        self.events.emit(&final_event(&self.jobs[index], &outcome, begun.elapsed()));
+        self.events.emit(&final_event(&self.request.jobs[index], &outcome, begun.elapsed()));
         let failed = matches!(outcome, Outcome::Failed(_));
         self.outcomes[index] = Some(outcome);
         self.shared_steps.finish(index);
@@ -188,7 +184,7 @@ impl<E: Engine> Run<E> {
 
     fn cancel(&mut self, index: usize, reason: CancelReason) {
         let outcome = Outcome::Cancelled(reason);
-        self.events.emit(&final_event(&self.jobs[index], &outcome, Duration::ZERO));
+        self.events.emit(&final_event(&self.request.jobs[index], &outcome, Duration::ZERO));
         self.outcomes[index] = Some(outcome);
     }
 }

@@ -33,7 +33,9 @@ enum LeaseState {
     None,
     /// The job with this index is opening a lease.
     Claimed(usize),
-    Held(#[expect(dead_code, reason = "kept for its drop")] Lease),
+    Held {
+        _lease: Lease,
+    },
 }
 
 impl SharedSteps {
@@ -68,7 +70,8 @@ impl SharedSteps {
         self.update(job, |step| {
             if matches!(step.lease, LeaseState::Claimed(owner) if owner == job) {
                 let needed = lease.filter(|_| step.users > 1).cloned();
-                step.lease = needed.map_or(LeaseState::None, LeaseState::Held);
+                step.lease =
+                    needed.map_or(LeaseState::None, |lease| LeaseState::Held { _lease: lease });
             }
         });
     }

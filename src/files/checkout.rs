@@ -17,7 +17,7 @@ const MAX_LINKS: usize = 40;
 pub struct Entitlement {
     read: bool,
     write: bool,
-    /// `None` for every path.
+    /// The allowed folder or file. `None` allows every path.
     path: Option<PathBuf>,
 }
 

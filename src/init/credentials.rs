@@ -1,6 +1,7 @@
 //! Refuses imported commands and variables that contain credentials: templates are committed, and their commands and
 //! variables are part of the image.
 
+use crate::error::is_secret_parameter;
 use crate::matrix::{holds_secret, looks_like_secret};
 
 /// Why a text with a credential is left out.
@@ -25,10 +26,6 @@ const NAMES: [&str; 9] = [
     "KEY",
     "APIKEY",
 ];
-
-/// Parts of the names of URL parameters that are credentials.
-const PARAMETERS: [&str; 8] =
-    ["token", "secret", "password", "passwd", "credential", "signature", "apikey", "api_key"];
 
 /// Refuses a shell command that contains a credential. Shell variables are allowed.
 pub(super) fn refuse_in_command(text: &str) -> Result<(), String> {
@@ -77,9 +74,7 @@ fn is_password(user: &str, is_web: bool) -> bool {
 /// Returns true if a parameter of a URL is a credential.
 fn is_signed(parameter: &str) -> bool {
     let Some((name, value)) = parameter.split_once('=') else { return false };
-    let is_named =
-        matches!(name, "sig" | "key" | "auth") || PARAMETERS.iter().any(|part| name.contains(part));
-    is_named && !value.is_empty() && !is_filled_in(value)
+    is_secret_parameter(name) && !value.is_empty() && !is_filled_in(value)
 }
 
 /// Returns true for a shell variable: `$TOKEN`, `${TOKEN}`.

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use super::error::InitError;
-use super::{Finding, ImportedImage, NewFile, Origin, Outcome, read, template};
+use super::{Finding, ImportedImage, NewFile, Origin, Outcome, read};
 use crate::files::read_text;
 use crate::render::{MAX_CONTEXT, Wildcard, first_link, is_private};
 
@@ -36,8 +36,6 @@ impl Import {
         let mut image = read::read(&origin, &read::name_of(&absolute))?;
         let files = copied_files(path, &image)?;
         image.findings.extend(ignore_file(path, &image));
-        let missing = missing_references(&image, &files);
-        image.findings.extend(missing);
         image.findings.sort_by_key(|finding| finding.line);
         Ok(Self { origin: path.display().to_string(), image, files })
     }
@@ -52,23 +50,6 @@ fn ignore_file(origin: &Path, image: &ImportedImage) -> Option<Finding> {
         what: ".dockerignore".to_owned(),
         outcome: Outcome::Skipped(reason.to_owned()),
     })
-}
-
-/// Reports the files that copied requirement files refer to, and that are not copied with them.
-fn missing_references(image: &ImportedImage, files: &[NewFile]) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for (line, list) in &image.lists {
-        let path = format!("{TEMPLATES}/{list}");
-        let Some(file) = files.iter().find(|file| file.path == path) else { continue };
-        for (number, text) in template::references(&String::from_utf8_lossy(&file.content)) {
-            let reason = format!(
-                "`{text}` refers to a file that is not copied: remove it from {path}, or pip fails"
-            );
-            let what = format!("{list}:{number}");
-            findings.push(Finding { line: *line, what, outcome: Outcome::Skipped(reason) });
-        }
-    }
-    findings
 }
 
 /// Reads the files that an image copies, as files of the templates' folder.

@@ -75,8 +75,6 @@ pub struct ImportedImage {
     pub secrets: Vec<String>,
     /// Hosts of registries, each with the keys of its table `[registries."host"]`.
     pub registries: Vec<(String, Vec<(String, String)>)>,
-    /// The requirement files among `copies`: the line of the origin, and the path below the templates' folder.
-    pub lists: Vec<(usize, String)>,
 }
 
 /// A file of the new repository.

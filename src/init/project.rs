@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::Value as Json;
 
+use super::reader::slug;
 use crate::version::Version;
 
 /// The properties of a folder.
@@ -40,12 +41,16 @@ const PLACES: [(&str, &[&str]); 4] = [
 ];
 
 impl Project {
-    /// Describes the folder called `name`. `read` returns the text of a file in it.
-    pub fn look(name: &str, read: impl Fn(&str) -> Option<String>) -> Self {
-        let remote = read(".git/config").as_deref().and_then(github);
-        let is_on_github = remote.is_some();
-        let slug = super::reader::slug(name);
-        let (owner, name) = remote.unwrap_or_else(|| (slug.clone(), "base".to_owned()));
+    /// Describes the folder called `name`. `github` is the owner and the name of its repository on GitHub, and `read`
+    /// returns the text of a file in the folder.
+    pub fn new(
+        name: &str,
+        github: Option<(&str, &str)>,
+        read: impl Fn(&str) -> Option<String>,
+    ) -> Self {
+        let is_on_github = github.is_some();
+        let (owner, name) = github.unwrap_or((name, "base"));
+        let (owner, name) = (slug(owner), slug(name));
         let version = PLACES.iter().find_map(|(file, keys)| place(file, keys, &read(file)?));
         Self { owner, name, is_on_github, takes_workflows: true, version }
     }
@@ -73,41 +78,12 @@ fn value(file: &str, text: &str, key: &str) -> Option<String> {
     found.as_str().map(str::to_owned)
 }
 
-/// Returns owner and name of the GitHub repository that is the `origin` of a git configuration.
-fn github(config: &str) -> Option<(String, String)> {
-    let origin = config.split("[remote \"origin\"]").nth(1)?.split("\n[").next()?;
-    let url = origin
-        .lines()
-        .find_map(|line| line.trim().strip_prefix("url")?.trim().strip_prefix('='))?;
-    let (host, path) = host_and_path(url.trim())?;
-    if !["github.com", "ssh.github.com"].contains(&&*host.to_ascii_lowercase()) {
-        return None;
-    }
-    let path = path.trim_matches('/');
-    let (owner, name) = path.strip_suffix(".git").unwrap_or(path).split_once('/')?;
-    let is_name = |text: &str| !text.is_empty() && !text.contains('/');
-    let lower = |text: &str| super::reader::slug(text);
-    (is_name(owner) && is_name(name)).then(|| (lower(owner), lower(name)))
-}
-
-/// Returns host and path of a remote: `https://user@host:port/path`, or `user@host:path` for ssh.
-///
-/// Reference: <https://git-scm.com/docs/git-clone#_git_urls>
-fn host_and_path(url: &str) -> Option<(&str, &str)> {
-    let (authority, path) = match url.split_once("://") {
-        Some((_, rest)) => rest.split_once('/')?,
-        None => url.split_once(':').filter(|(before, _)| !before.contains('/'))?,
-    };
-    let host = authority.rsplit('@').next()?;
-    Some((host.split(':').next()?, path))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn look(files: &[(&str, &str)]) -> Project {
-        Project::look("My Folder", |path| {
+        Project::new("My Folder", None, |path| {
             files.iter().find(|(name, _)| *name == path).map(|(_, text)| (*text).to_owned())
         })
     }
@@ -128,41 +104,5 @@ mod tests {
         assert_eq!(place(&[json]).as_deref(), Some("package.json version"));
         assert_eq!(place(&[("VERSION", "v2.0.0\n")]).as_deref(), Some("VERSION v"));
         assert_eq!(place(&[("VERSION", "none")]), None);
-    }
-
-    #[test]
-    fn repositories_on_github_are_named_after_their_remote() {
-        for url in [
-            "git@github.com:Acme/Base_Images.git",
-            "github.com:/Acme/Base_Images",
-            "https://github.com/Acme/Base_Images",
-            "https://me:token@GitHub.com:443/Acme/Base_Images.git/",
-            "ssh://git@ssh.github.com:443/Acme/Base_Images.git",
-        ] {
-            let config = format!(
-                "[core]\n\tbare = false\n[remote \"origin\"]\n\turl = {url}\n[branch \"main\"]\n"
-            );
-            let found = look(&[(".git/config", &config)]);
-            assert_eq!((&*found.owner, &*found.name), ("acme", "base-images"), "{url}");
-            assert!(found.is_on_github);
-        }
-        let elsewhere = [
-            "git@github.company.com:Acme/Base.git",
-            "git@notgithub.com:Acme/Base.git",
-            "https://notgithub.com/Acme/Base",
-            "https://github.com.example.org/Acme/Base",
-            "https://github.com@example.org/Acme/Base",
-            "https://gitlab.com/mirrors/github.com/Acme/Base",
-            "/srv/github.com:Acme/Base",
-            "../github.com/Acme/Base",
-            "https://github.com/Acme",
-            "https://github.com/Acme/Base/more",
-        ];
-        let configs = elsewhere.map(|url| format!("[remote \"origin\"]\n\turl = {url}\n"));
-        let elsewhere = configs.iter().map(|config| look(&[(".git/config", config)]));
-        for found in elsewhere.chain([look(&[])]) {
-            assert_eq!((&*found.owner, &*found.name), ("my-folder", "base"));
-            assert!(!found.is_on_github);
-        }
     }
 }

@@ -68,7 +68,6 @@ impl<'a> Reader<'a> {
         Self { notes, imported, parts, requirements: Vec::new() }
     }
 
-    /// Completes the imported image.
     pub(super) fn finish(self) {
         let Self { notes, imported, mut parts, requirements } = self;
         if !requirements.is_empty() {
@@ -147,7 +146,6 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads commands of `RUN`.
     pub(super) fn commands(&mut self, leaf: &Leaf<'_>, to: &str) -> Vec<String> {
         self.items(leaf, to, command)
     }
@@ -174,10 +172,8 @@ impl<'a> Reader<'a> {
 
     /// Copies a file of pip requirements.
     pub(super) fn requirements_file(&mut self, leaf: &Leaf<'_>) {
-        if let Some(to) = self.file(leaf) {
-            self.imported.lists.push((leaf.line, to.clone()));
-            self.parts.requirements.push(to);
-        }
+        let file = self.file(leaf);
+        self.parts.requirements.extend(file);
     }
 
     /// Reads the command of containers.

@@ -289,21 +289,6 @@ pub(super) fn requirement(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Returns the lines of a requirement file that refer to other files, with their numbers from 1.
-#[must_use]
-pub fn references(text: &str) -> Vec<(usize, String)> {
-    const OPTIONS: [&str; 3] = ["--requirement", "--constraint", "--editable"];
-    let named = |line: &str| {
-        let long = OPTIONS.iter().find_map(|option| line.strip_prefix(option));
-        let long = long.filter(|rest| rest.starts_with(|c: char| c == '=' || c.is_whitespace()));
-        let short = ["-r", "-c", "-e"].iter().find_map(|option| line.strip_prefix(option));
-        // Of another host, pip gets it from there.
-        long.or(short).is_some_and(|what| !what.contains("://"))
-    };
-    let lines = text.lines().map(str::trim).zip(1..);
-    lines.filter(|(line, _)| named(line)).map(|(line, number)| (number, line.to_owned())).collect()
-}
-
 /// A variable of the image.
 pub(super) fn variable(name: &str, value: &str) -> Result<(String, String), String> {
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -394,16 +379,6 @@ mod tests {
         ] {
             assert!(requirement(text).is_err(), "{text:?}");
         }
-    }
-
-    #[test]
-    fn references_of_requirement_files_are_found() {
-        let text = "six\n-r a.txt\n -c b.txt\n-e .\n--requirement=c.txt\n--constraint d.txt\n\
-            --editable ./e\n-rf.txt\n# -r g.txt\n-r https://h/i.txt\n-e git+https://h/x\n\
-            --requirements-like\nx-r\n--extra-index-url https://h/\n--pre\n";
-        let lines: Vec<usize> = references(text).into_iter().map(|(line, _)| line).collect();
-        assert_eq!(lines, [2, 3, 4, 5, 6, 7, 8]);
-        assert_eq!(references("\n  -r a.txt \n"), [(2, "-r a.txt".to_owned())]);
     }
 
     #[test]

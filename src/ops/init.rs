@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Report;
 use crate::files::{MAX_PROJECT_FILE, read_text};
+use crate::forge::{Remote, RepositoryName};
+use crate::git;
 use crate::init::{self, Import, InitError, Project};
 use crate::render::{self, RenderedFile};
 
@@ -79,9 +81,51 @@ fn project(folder: &Path) -> Project {
     let absolute: PathBuf = absolute.components().collect();
     let name = absolute.file_name().map(|name| name.to_string_lossy().into_owned());
     let read = |path: &str| read_text(&folder.join(path), MAX_PROJECT_FILE).ok();
-    let mut project = Project::look(&name.unwrap_or_default(), read);
-    let mut above = absolute.ancestors().skip(1);
     let is_root = folder.join(".git").exists();
+    let remote = is_root.then(|| git::remote(folder, "origin")).flatten();
+    let github = remote.and_then(|url| on_github(&url));
+    let github = github.as_ref().map(|name| (name.owner.as_str(), name.name.as_str()));
+    let mut project = Project::new(&name.unwrap_or_default(), github, read);
+    let mut above = absolute.ancestors().skip(1);
     project.takes_workflows = is_root || !above.any(|path| path.join(".git").exists());
     project
+}
+
+/// Returns the repository of a remote on github.com, whose images go to ghcr.io.
+fn on_github(url: &str) -> Option<RepositoryName> {
+    let remote = Remote::parse(url)?;
+    matches!(remote.host.as_str(), "github.com" | "github.com:443").then_some(remote.repository)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_remotes_on_github_are_used() {
+        for url in [
+            "git@github.com:Acme/Base_Images.git",
+            "github.com:/Acme/Base_Images",
+            "https://github.com/Acme/Base_Images",
+            "https://me:token@GitHub.com:443/Acme/Base_Images.git/",
+            "ssh://git@ssh.github.com:443/Acme/Base_Images.git",
+        ] {
+            let name = on_github(url).map(|name| name.to_string());
+            assert_eq!(name.as_deref(), Some("Acme/Base_Images"), "{url}");
+        }
+        for url in [
+            "git@github.company.com:Acme/Base.git",
+            "git@notgithub.com:Acme/Base.git",
+            "https://notgithub.com/Acme/Base",
+            "https://github.com.example.org/Acme/Base",
+            "https://github.com@example.org/Acme/Base",
+            "https://gitlab.com/mirrors/github.com/Acme/Base",
+            "/srv/github.com:Acme/Base",
+            "../github.com/Acme/Base",
+            "https://github.com/Acme",
+            "https://github.com/Acme/Base/more",
+        ] {
+            assert_eq!(on_github(url), None, "{url}");
+        }
+    }
 }

@@ -132,9 +132,9 @@ pub fn bump(
 
 fn next(now: &Number, level: Level, kind: Option<Prerelease>) -> Result<Number, BumpError> {
     let overflow = || BumpError::Overflow(now.to_string());
-    let next = match now.inner() {
-        Ok(version) => after_pep440(version, level, kind).map(Number::of_pep440),
-        Err(version) => after_semver(version, level, kind),
+    let next = match now {
+        Number::Pep440(version) => after_pep440(version, level, kind).map(Number::Pep440),
+        Number::SemVer(version) => after_semver(version, level, kind),
     };
     let next = next.ok_or_else(overflow)?;
     if next > *now {
@@ -215,10 +215,10 @@ fn after_semver(now: &SemVer, level: Level, kind: Option<Prerelease>) -> Option<
     let numbers = [now.major, now.minor, now.patch];
     if level != Level::Prerelease {
         let next = Pep440::new(stepped(&numbers, level, kind.is_none())?);
-        return Some(Number::of_pep440(kind.map_or(next.clone(), |kind| with(&next, kind, 1))));
+        return Some(Number::Pep440(kind.map_or(next.clone(), |kind| with(&next, kind, 1))));
     }
     if let Some(kind) = kind {
-        return Some(Number::of_pep440(with(&Pep440::new(numbers), kind, 1)));
+        return Some(Number::Pep440(with(&Pep440::new(numbers), kind, 1)));
     }
     let (before, last) = now.pre.rsplit_once('.').map_or(("", now.pre.as_str()), |parts| parts);
     let pre = match (last.parse::<u64>(), before) {
@@ -227,7 +227,7 @@ fn after_semver(now: &SemVer, level: Level, kind: Option<Prerelease>) -> Option<
         (Err(_), _) => format!("{}.1", now.pre),
     };
     let pre = semver::Prerelease::new(&pre).ok()?;
-    Some(Number::of_semver(SemVer { pre, build: BuildMetadata::EMPTY, ..now.clone() }))
+    Some(SemVer { pre, build: BuildMetadata::EMPTY, ..now.clone() }.into())
 }
 
 #[cfg(test)]
@@ -334,14 +334,14 @@ mod tests {
             let now = number(&text);
             for (level, unit) in [(Level::Patch, 2), (Level::Minor, 1), (Level::Major, 0)] {
                 let next = next(&now, level, None).expect("a step");
-                let next = next.inner().expect("a release");
+                let Number::Pep440(next) = next else { panic!("{next} is not a release") };
                 assert!(!next.any_prerelease() && !next.is_post(), "{text}: {next}");
                 // The release one unit lower is not above where the step began.
                 let mut lower = next.release().to_vec();
                 assert!(lower[unit + 1..].iter().all(|number| *number == 0), "{text}: {next}");
                 if lower[unit] > 0 {
                     lower[unit] -= 1;
-                    assert!(Number::of_pep440(Pep440::new(lower)) <= now, "{text}: {next}");
+                    assert!(Number::Pep440(Pep440::new(lower)) <= now, "{text}: {next}");
                 }
             }
         }

@@ -146,10 +146,7 @@ fn release_digits(text: &str) -> impl Iterator<Item = &str> {
 
 /// A version without its prefix, independent of its grammar: `1.2.3rc1` equals `1.2.3-rc.1`.
 #[derive(Debug, Clone)]
-pub struct Number(Kind);
-
-#[derive(Debug, Clone)]
-enum Kind {
+pub enum Number {
     Pep440(Pep440),
     /// A version without an equivalent in PEP 440: `1.2.3-nightly.4`.
     SemVer(SemVer),
@@ -161,32 +158,13 @@ impl Number {
         if text.contains('+') {
             return Err(InvalidVersion::Local(text.to_owned()));
         }
-        let of_pep440 = || Pep440::from_str(text).ok().map(Kind::Pep440);
-        let of_semver = || {
-            let version = SemVer::parse(text).ok()?;
-            Some(counterpart(&version).map_or(Kind::SemVer(version), Kind::Pep440))
+        let pep440 = || Pep440::from_str(text).ok().map(Self::Pep440);
+        let semver = || SemVer::parse(text).ok().map(Self::from);
+        let number = match grammar {
+            Some(Grammar::Pep440) => pep440().or_else(semver),
+            Some(Grammar::SemVer) | None => semver().or_else(pep440),
         };
-        let kind = match grammar {
-            Some(Grammar::Pep440) => of_pep440().or_else(of_semver),
-            Some(Grammar::SemVer) | None => of_semver().or_else(of_pep440),
-        };
-        kind.map(Self).ok_or_else(|| InvalidVersion::Grammar(text.to_owned()))
-    }
-
-    pub(super) fn of_pep440(version: Pep440) -> Self {
-        Self(Kind::Pep440(version))
-    }
-
-    pub(super) fn of_semver(version: SemVer) -> Self {
-        Self(counterpart(&version).map_or(Kind::SemVer(version), Kind::Pep440))
-    }
-
-    /// Returns the version in PEP 440, or in SemVer if PEP 440 cannot express it.
-    pub(super) fn inner(&self) -> Result<&Pep440, &SemVer> {
-        match &self.0 {
-            Kind::Pep440(version) => Ok(version),
-            Kind::SemVer(version) => Err(version),
-        }
+        number.ok_or_else(|| InvalidVersion::Grammar(text.to_owned()))
     }
 
     /// Writes the version in a style. Fails if the grammar cannot express it.
@@ -196,8 +174,8 @@ impl Number {
             grammar: style.grammar,
             reason,
         };
-        match (style.grammar, &self.0) {
-            (Grammar::Pep440, Kind::Pep440(version)) => {
+        match (style.grammar, self) {
+            (Grammar::Pep440, Self::Pep440(version)) => {
                 let mut release = version.release().to_vec();
                 let fewest = style.parts.unwrap_or(release.len());
                 while release.len() > fewest && release.last() == Some(&0) {
@@ -205,12 +183,12 @@ impl Number {
                 }
                 Ok(style.padding.write(&version.clone().with_release(release)))
             }
-            (Grammar::Pep440, Kind::SemVer(version)) => {
+            (Grammar::Pep440, Self::SemVer(version)) => {
                 let reason = "pre-releases are `a`, `b`, `rc` and `dev`, with a number";
                 Err(refuse(version.to_string(), reason))
             }
-            (Grammar::SemVer, Kind::SemVer(version)) => Ok(version.to_string()),
-            (Grammar::SemVer, Kind::Pep440(version)) => {
+            (Grammar::SemVer, Self::SemVer(version)) => Ok(version.to_string()),
+            (Grammar::SemVer, Self::Pep440(version)) => {
                 let written = semver_text(version, style.joined);
                 written.map_err(|reason| refuse(version.to_string(), reason))
             }
@@ -224,10 +202,16 @@ impl Number {
 
     /// Returns the numbers without the pre-release.
     fn release(&self) -> Pep440 {
-        match &self.0 {
-            Kind::Pep440(version) => version.only_release(),
-            Kind::SemVer(version) => Pep440::new([version.major, version.minor, version.patch]),
+        match self {
+            Self::Pep440(version) => version.only_release(),
+            Self::SemVer(version) => Pep440::new([version.major, version.minor, version.patch]),
         }
+    }
+}
+
+impl From<SemVer> for Number {
+    fn from(version: SemVer) -> Self {
+        counterpart(&version).map_or(Self::SemVer(version), Self::Pep440)
     }
 }
 
@@ -248,9 +232,9 @@ impl PartialOrd for Number {
 impl Ord for Number {
     /// Orders by the rules of PEP 440 if both versions have an equivalent there, otherwise by those of SemVer.
     fn cmp(&self, other: &Self) -> Ordering {
-        match (&self.0, &other.0) {
-            (Kind::Pep440(left), Kind::Pep440(right)) => left.cmp(right),
-            (Kind::SemVer(left), Kind::SemVer(right)) => left.cmp_precedence(right),
+        match (self, other) {
+            (Self::Pep440(left), Self::Pep440(right)) => left.cmp(right),
+            (Self::SemVer(left), Self::SemVer(right)) => left.cmp_precedence(right),
             _ => self.release().cmp(&other.release()).then_with(|| {
                 match (self.to_semver(), other.to_semver()) {
                     (Some(left), Some(right)) => left.cmp_precedence(&right),
@@ -265,9 +249,9 @@ impl Ord for Number {
 
 impl fmt::Display for Number {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Kind::Pep440(version) => version.fmt(formatter),
-            Kind::SemVer(version) => version.fmt(formatter),
+        match self {
+            Self::Pep440(version) => version.fmt(formatter),
+            Self::SemVer(version) => version.fmt(formatter),
         }
     }
 }

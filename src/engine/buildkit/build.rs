@@ -69,7 +69,7 @@ impl BuildOptions {
 /// it: an identical image has the same staging tag, and another build has just pushed and removed it.
 const MAX_LOST: usize = 8;
 
-/// The maximum number of checks of an image whose base images change in the registry meanwhile.
+/// The maximum number of attempts to check an image whose base images change in the registry.
 const MAX_MOVED: usize = 4;
 
 /// An [`Engine`] that builds the jobs of a run on a connected engine.

@@ -237,9 +237,10 @@ mod tests {
                         }
                         let is_busy = body.windows(6).any(|window| window == b"busy:1");
                         let is_known = !(is_old && path.ends_with("SourceMeta"));
-                        let calls = match is_busy && is_known {
-                            true => busy.fetch_add(1, std::sync::atomic::Ordering::SeqCst),
-                            false => 0,
+                        let calls = if is_busy && is_known {
+                            busy.fetch_add(1, std::sync::atomic::Ordering::SeqCst)
+                        } else {
+                            0
                         };
                         Ok::<_, http::Error>(answer(is_old, &path, &body, calls))
                     }

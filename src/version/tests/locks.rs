@@ -64,7 +64,6 @@ fn members_of_a_workspace_get_its_version() {
     insta::assert_snapshot!(repository.outcome("0.14.0"));
 }
 
-/// Compares with cargo itself.
 #[test]
 fn cargo_accepts_the_lock_file_after_a_bump() {
     let package = |name: &str, rest: &str| {
@@ -102,8 +101,7 @@ fn cargo_accepts_the_lock_file_after_a_bump() {
 }
 
 fn cargo(folder: &Path, arguments: &[&str]) -> Result<(), String> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = std::process::Command::new(cargo);
+    let mut command = std::process::Command::new(env!("CARGO"));
     command.args(arguments).arg("--offline").current_dir(folder);
     command.env("CARGO_HOME", folder.join("cargo-home"));
     let output = command.output().expect("cargo runs");

@@ -121,6 +121,10 @@ fn what_a_folder_has_is_used() {
     write(folder.path(), "pyproject.toml", "[project]\nname = \"x\"\nversion = \"2.1.0\"\n");
     let origin = "[remote \"origin\"]\n\turl = git@github.com:Acme/Images.git\n";
     write(folder.path(), ".git/config", origin);
+    write(folder.path(), ".git/HEAD", "ref: refs/heads/main\n");
+    for inner in ["objects", "refs"] {
+        fs_err::create_dir(folder.path().join(".git").join(inner)).expect("a folder");
+    }
     stdout(run(folder.path(), "init"));
     let list = stdout(run(folder.path(), "list --python 3.11 --no-gpu"));
     assert_eq!(list, "ghcr.io/acme/images:3.11-v2.1.0\n");
@@ -370,29 +374,6 @@ fn files_of_two_origins_that_clash_are_named_with_them() {
     write(folder.path(), "d/data/x", "");
     assert_cmd_snapshot!(run(folder.path(), "init other --from c/Dockerfile --from d/Dockerfile"));
     assert!(!folder.path().join("other").exists());
-}
-
-#[test]
-fn what_a_list_of_pip_names_is_told() {
-    let folder = folder();
-    write(folder.path(), "requirements.txt", "six\n-r more.txt\n--constraint=limits.txt\n-e .\n");
-    write(
-        folder.path(),
-        "config.yaml",
-        "python_version: py311\nrequirements_file: requirements.txt\n",
-    );
-    write(
-        folder.path(),
-        "cerebrium.toml",
-        "[cerebrium.deployment]\nname = \"c\"\n[cerebrium.dependencies.paths]\npip = \"requirements.txt\"\n",
-    );
-    for origin in ["config.yaml", "cerebrium.toml"] {
-        let said = stdout(run(folder.path(), &format!("init new --dry-run --from {origin}")));
-        let said = said.split_once("not imported").map_or("", |(_, left)| left);
-        let mut settings = settings(folder.path());
-        settings.add_filter(" +`", " `");
-        settings.bind(|| insta::assert_snapshot!(said));
-    }
 }
 
 #[test]
