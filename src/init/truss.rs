@@ -103,6 +103,10 @@ fn read_leaf(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
             let is_empty = leaf.node.is_empty();
             reader.skip(leaf, if is_empty { "it is empty" } else { "it is not a table" });
         }
+        ["model_name" | "python_version" | "requirements_file" | "environment_variables", ..]
+        | ["base_image", "image" | "python_executable_path", ..] => {
+            reader.skip(leaf, "it is not a text");
+        }
         [
             "external_package_dirs"
             | "bundled_packages_dir"
