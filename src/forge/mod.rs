@@ -53,6 +53,6 @@ pub struct ReleasePullRequest {
     pub reviewers: Vec<String>,
     /// The slugs of teams from which reviews are requested.
     pub team_reviewers: Vec<String>,
-    /// The logins of users to whom it is assigned.
+    /// The logins of its assignees.
     pub assignees: Vec<String>,
 }

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use indexmap::IndexMap;
-
 use super::marker::{BEGIN, marker_with_version};
 use crate::image::{Digest, Reference};
 use crate::matrix::is_invisible;
@@ -13,8 +11,8 @@ use crate::report::format;
 /// The maximum number of reasons that are listed for a changed image.
 const MAX_REASONS: usize = 3;
 
-/// The size reserved for the line that counts omitted images, in bytes.
-const REST: usize = 64;
+/// The head of the table of images.
+const TABLE: &str = "| image | digest | size | change |\n| --- | --- | ---: | --- |";
 
 /// The maximum length of a reason, in characters.
 const MAX_REASON: usize = 160;
@@ -66,32 +64,40 @@ pub struct Body {
 
 impl Notes {
     /// Generates the text in at most `room` bytes. It ends with `marker`, extended by the version. A
-    /// table that is too long is grouped by reason and shortened; the sentence `place` then says where
+    /// table that is too long is shortened, unchanged images first; the sentence `place` then says where
     /// the complete table is.
     #[must_use]
     pub fn body(&self, marker: &str, place: &str, room: usize) -> Body {
-        let mut table = String::new();
-        self.table(&mut table);
-        let whole = self.text(&table, marker);
+        let mut rows = self.rows();
+        let whole = self.text(&rows, "", marker);
         if whole.len() <= room {
             return Body { text: whole, spilled: None };
         }
-        let note = format!("The images are grouped by what changed. {place}");
-        let rest = self.text(note.trim_end(), marker).len();
-        if rest > room {
+        rows.sort_by_key(|(is_unchanged, _)| *is_unchanged);
+        let note =
+            |omitted: usize| format!("\n\n… and {}. {place}", format::count(omitted, "more image"));
+        let frame = self.text(&[], &note(rows.len()), marker).len();
+        let Some(mut left) = room.checked_sub(frame) else {
             let version = escaped(&self.version);
             let end = marker_with_version(marker, &self.version);
             let text =
                 format!("{BEGIN}**{version}**: its images do not fit here. {place}\n\n{end}\n");
             return Body { text, spilled: Some(whole) };
-        }
-        let table = self.grouped(room - rest);
-        let text = self.text(&format!("{}{table}", note.trim_end()), marker);
+        };
+        let fits = |(_, row): &&(bool, String)| {
+            let rest = left.checked_sub(row.len());
+            left = rest.unwrap_or_default();
+            rest.is_some()
+        };
+        let fitting = rows.iter().take_while(fits).count();
+        let text = self.text(&rows[..fitting], &note(rows.len() - fitting), marker);
         Body { text, spilled: Some(whole) }
     }
 
-    fn text(&self, table: &str, marker: &str) -> String {
-        let mut text = format!("{BEGIN}{}\n\n{table}", self.summary());
+    fn text(&self, rows: &[(bool, String)], note: &str, marker: &str) -> String {
+        let mut text = format!("{BEGIN}{}\n\n{TABLE}", self.summary());
+        text.extend(rows.iter().map(|(_, row)| row.as_str()));
+        text.push_str(note);
         self.write_example(&mut text);
         let _ = write!(text, "\n\n{}\n", marker_with_version(marker, &self.version));
         text
@@ -156,74 +162,13 @@ impl Notes {
         (!blobs.is_empty()).then(|| (sum(true), sum(false)))
     }
 
-    fn table(&self, text: &mut String) {
-        text.push_str("| image | digest | size | change |\n| --- | --- | ---: | --- |");
-        for image in &self.images {
-            let _ = write!(text, "{} {} |", image.cells(), image.change.describe());
-        }
-        for name in &self.removed {
-            let _ = write!(text, "\n| {} | | | removed |", escaped(name));
-        }
-    }
-
-    /// Returns a table for each reason, in at most `room` bytes. Headings take at most half of it, and
-    /// rows the rest.
-    fn grouped(&self, room: usize) -> String {
-        let groups: Vec<(String, Vec<String>)> = self.groups();
-        let cost = |(heading, _): &(String, Vec<String>)| heading.len() + REST;
-        let mut headings = REST;
-        let has_heading = |group: &&(String, Vec<String>)| {
-            headings += cost(group);
-            headings <= room / 2
-        };
-        let named = groups.iter().take_while(has_heading).count();
-        let mut left = room.saturating_sub(groups[..named].iter().map(cost).sum::<usize>() + REST);
-        let mut text = String::new();
-        for (heading, rows) in &groups[..named] {
-            text.push_str(heading);
-            let fitting = rows.iter().take_while(|row| {
-                let fits = row.len() <= left;
-                left -= if fits { row.len() } else { 0 };
-                fits
-            });
-            let fitting: Vec<&str> = fitting.map(String::as_str).collect();
-            text.push_str(&fitting.concat());
-            if fitting.len() < rows.len() {
-                let _ = write!(text, "\n\n… and {} more", rows.len() - fitting.len());
-            }
-        }
-        let images: usize = groups[named..].iter().map(|(_, rows)| rows.len()).sum();
-        if images > 0 && room > REST {
-            let images = format::count(images, "more image");
-            let _ = write!(text, "\n\n… and {images} in {} more groups", groups.len() - named);
-        }
-        text
-    }
-
-    /// Groups the rows of images by the reason of their change, each group with a heading. Unchanged
-    /// images come last.
-    fn groups(&self) -> Vec<(String, Vec<String>)> {
-        let mut groups: IndexMap<String, (usize, Vec<String>)> = IndexMap::new();
-        for image in &self.images {
-            let order = match image.change {
-                RowChange::Changed(_) => 0,
-                RowChange::New | RowChange::Unknown => 1,
-                RowChange::Unchanged => 3,
-            };
-            let group = groups.entry(image.change.describe()).or_insert((order, Vec::new()));
-            group.1.push(image.cells());
-        }
-        if !self.removed.is_empty() {
-            let rows = self.removed.iter().map(|name| format!("\n| {} | | |", escaped(name)));
-            groups.insert("removed".to_owned(), (2, rows.collect()));
-        }
-        groups.sort_by(|_, one, _, other| one.0.cmp(&other.0));
-        let heading = |reason: &str, count: usize| {
-            let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
-            let images = format::count(count, "image");
-            format!("\n\n**{images}**{reason}\n\n| image | digest | size |\n| --- | --- | ---: |")
-        };
-        groups.into_iter().map(|(reason, (_, rows))| (heading(&reason, rows.len()), rows)).collect()
+    /// Returns the rows of the table in the order of the plan, each with whether its image is unchanged.
+    fn rows(&self) -> Vec<(bool, String)> {
+        let images =
+            self.images.iter().map(|image| (image.change == RowChange::Unchanged, image.row()));
+        let removed = self.removed.iter();
+        let removed = removed.map(|name| format!("\n| {} | | | removed |", escaped(name)));
+        images.chain(removed.map(|row| (false, row))).collect()
     }
 
     /// Adds the command to pull one of the images, if possible one that changed.
@@ -242,12 +187,11 @@ impl Notes {
 }
 
 impl ImageRow {
-    /// Returns the cells of its row, without the change.
-    fn cells(&self) -> String {
+    fn row(&self) -> String {
         let digest = self.digest.as_ref().map(|digest| format!("`{digest}`"));
         let size = self.digest.as_ref().map(|_| format::bytes(self.size()));
         let (digest, size) = (digest.unwrap_or_default(), size.unwrap_or_default());
-        format!("\n| `{}` | {digest} | {size} |", self.reference)
+        format!("\n| `{}` | {digest} | {size} | {} |", self.reference, self.change.describe())
     }
 
     /// Returns the compressed size of the image, in bytes.
@@ -392,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_beyond_the_limit_is_grouped_by_reason() {
+    fn a_table_beyond_the_limit_lists_changed_images_first() {
         const LIMIT: usize = 65_536;
         let change = |index: usize, reasons: usize| match index % 4 {
             0 => RowChange::Unchanged,
@@ -411,20 +355,17 @@ mod tests {
             assert_eq!(whole.matches("\n| `").count(), count);
             body.text
         };
-        for (count, reasons) in [(700, 3), (4000, 3)] {
-            let text = body(count, reasons, LIMIT);
+        for count in [700, 4000] {
+            let text = body(count, 3, LIMIT);
             assert!(text.len() > LIMIT - 600, "{} bytes are used", text.len());
-            assert!(text.contains("The summary lists all of them."), "{text}");
-            let headings: Vec<&str> =
-                text.lines().filter(|line| line.starts_with("**") && line.contains(": ")).collect();
-            let headings: Vec<_> =
-                headings.iter().skip(1).map(|line| line.rsplit(": ").next()).collect();
-            assert_eq!(headings.len(), 6, "{headings:?}");
-            assert_eq!(headings.last(), Some(&Some("unchanged")));
+            assert!(text.contains(" more images. The summary lists all of them."), "{text}");
+            let changes: Vec<&str> = text
+                .lines()
+                .filter_map(|line| line.strip_suffix(" |")?.rsplit(" | ").next())
+                .collect();
+            let changed = changes.iter().filter(|change| **change != "unchanged").count();
+            assert!(changes[..changed].iter().all(|change| *change != "unchanged"), "{text}");
         }
-        // As many reasons as images: the groups that fit are named, and the others are counted.
-        let text = body(4000, 4000, LIMIT);
-        assert!(text.contains(" more images in ") && text.contains("requirements-2.txt"), "{text}");
         // The text that people wrote may leave little room.
         body(700, 3, 900);
     }

@@ -12,8 +12,8 @@ use crate::error::{ExitCode, Explain, Report, one_line};
 use crate::image::{Digest, Reference, Repository, Tag};
 use crate::matrix::{Selection, looks_like_secret, nearest};
 use crate::registry::{
-    Credential, Credentials, CredentialsError, Found, Name, Registries, RegistryErrorKind,
-    RegistryOptions, RetryPolicy, VARIABLE_PREFIX, shell_safe,
+    Authentication, Credential, Credentials, CredentialsError, Name, Registries, RegistryErrorKind,
+    RegistryOptions, ResolvedCredential, RetryPolicy, VARIABLE_PREFIX, shell_safe,
 };
 use crate::render::{Renderer, Upstream};
 use crate::version::Version;
@@ -34,7 +34,7 @@ pub struct AuthRequest {
 pub struct RegistryAccess {
     pub host: String,
     /// The credential, or why it cannot be used.
-    pub found: Result<Option<Found>, Arc<CredentialsError>>,
+    pub found: Result<Option<ResolvedCredential>, Arc<CredentialsError>>,
     /// The access to its repositories.
     pub repositories: Vec<RepositoryAccess>,
 }
@@ -271,19 +271,19 @@ async fn check_repository(
     client: &Registries,
     repository: &Repository,
     need: &Need,
-    found: Option<&Found>,
+    found: Option<&ResolvedCredential>,
 ) -> RepositoryAccess {
     let mut row = RepositoryAccess::unknown(repository, *need == Need::Push);
     let outcome = match need {
         Need::Push => client.check_access(repository).await.map(|access| {
-            (row.pull, row.push) = (Some(access.pull), Some(access.push));
-            let what = match (access.pull, access.push) {
-                (true, true) => return None,
-                (true, false) => "allows pull, but not push",
-                (false, true) => "allows push, but not pull",
-                (false, false) => "allows neither pull nor push",
+            (row.pull, row.push) = (Some(access.pull.is_ok()), Some(access.push.is_ok()));
+            let (what, cause) = match (access.pull, access.push) {
+                (Ok(()), Ok(())) => return None,
+                (Ok(()), Err(cause)) => ("allows pull, but not push", cause),
+                (Err(cause), Ok(())) => ("allows push, but not pull", cause),
+                (Err(_), Err(cause)) => ("allows neither pull nor push", cause),
             };
-            Some((format!("`{repository}` {what}"), access.push_refusal.or(access.pull_refusal)))
+            Some((format!("`{repository}` {what}"), Some(cause)))
         }),
         Need::Pull(image) => client.head(repository, image.name()).await.map(|found| {
             row.pull = Some(found.is_some());
@@ -321,11 +321,16 @@ fn unusable(repository: &Repository, need: &Need, error: &CredentialsError) -> R
 /// Returns what to do about a failure. If the credential lacks a permission, names the credential.
 fn remedy(
     repository: &Repository,
-    found: Option<&Found>,
+    found: Option<&ResolvedCredential>,
     failure: Option<&RegistryErrorKind>,
 ) -> Option<String> {
     let status = match failure {
-        Some(RegistryErrorKind::Denied { clock: None, status, .. }) => *status,
+        Some(
+            denied @ RegistryErrorKind::Denied {
+                authentication: Authentication::UnusedToken, ..
+            },
+        ) => return denied.hint(),
+        Some(RegistryErrorKind::Denied { status, .. }) => *status,
         Some(other @ RegistryErrorKind::Unreachable { .. }) => {
             let hint = "check for a proxy or a firewall; basegen uses HTTPS_PROXY, HTTP_PROXY and \
                         NO_PROXY";
@@ -335,7 +340,7 @@ fn remedy(
         None => 404,
     };
     let host = repository.registry();
-    let Some(Found { credential, source }) = found else {
+    let Some(ResolvedCredential { credential, source, .. }) = found else {
         let login = match host {
             "docker.io" => "docker login".to_owned(),
             _ => format!("docker login {host}"),

@@ -192,7 +192,7 @@ impl<'a> PullRequest<'a> {
         let (github, base, edits) = self.edits().await?;
         if !edits.is_empty() {
             let (request, _) = self.request(&edits.prefix, &Notes::default(), &base, MAX_BODY)?;
-            github.find_own(&request, &base).await?;
+            github.find_pull_request(&request, &base).await?;
         }
         Ok(())
     }
@@ -227,8 +227,8 @@ impl<'a> PullRequest<'a> {
             self.expected_notes(&edits.version).await?
         };
         let (request, _) = self.request(&edits.prefix, &notes, &base, MAX_BODY)?;
-        let open = github.find_own(&request, &base).await?;
-        let room = MAX_BODY - open.map_or(0, |open| open.kept_bytes(&request)).min(MAX_BODY);
+        let open = github.find_pull_request(&request, &base).await?;
+        let room = MAX_BODY - open.map_or(0, |open| open.manual_text_bytes(&request)).min(MAX_BODY);
         let (request, body) = self.request(&edits.prefix, &notes, &base, room)?;
         if self.options.dry_run {
             let diff = edits.diff(&github).await?;

@@ -32,12 +32,10 @@ impl Explain for CertificatesError {
 pub(crate) fn options(matrix: &Matrix, settings: &Settings) -> Result<RegistryOptions, Report> {
     owners::check_registries(matrix, &settings.named_hosts)?;
     let sources = sources(matrix, settings)?;
-    let Network { proxies, certificates } = sources.network.clone();
     let hosts = matrix.registries.iter();
     Ok(RegistryOptions {
         hosts: hosts.map(|(host, settings)| (host.clone(), host_options(settings))).collect(),
-        proxies,
-        certificates,
+        network: sources.network.clone(),
         ..RegistryOptions::new(Arc::new(Credentials::load(sources)?))
     })
 }

@@ -203,7 +203,7 @@ impl BaseEdits {
             }
             let before = github.entry(&path, base).await?;
             let change = FileChange { path, ..change };
-            if !change.is_made(before.as_ref()) {
+            if !change.is_applied(before.as_ref()) {
                 generated.push(Generated { change, before });
             }
         }

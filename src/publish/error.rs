@@ -2,7 +2,7 @@
 
 use crate::error::{ExitCode, Explain, one_line};
 use crate::image::{Digest, Reference, Repository};
-use crate::registry::{RegistryError, RegistryErrorKind};
+use crate::registry::{Authentication, RegistryError, RegistryErrorKind};
 
 /// Why a release, or a part of it, cannot be published.
 #[derive(Debug, thiserror::Error)]
@@ -223,10 +223,12 @@ fn is_immutable((_, error): &(Reference, RegistryError)) -> bool {
 /// Returns the hint for a refused push.
 fn push_hint(refusal: &RegistryErrorKind) -> String {
     let remedy = match refusal {
-        RegistryErrorKind::Denied { host, anonymous: false, clock: None, .. } => format!(
-            "give the credential for `{host}` the right to push; `basegen auth check` shows which \
+        RegistryErrorKind::Denied { host, authentication: Authentication::Credential, .. } => {
+            format!(
+                "give the credential for `{host}` the right to push; `basegen auth check` shows which \
              one is used"
-        ),
+            )
+        }
         other => other.hint().unwrap_or_else(|| "run `basegen auth check`".to_owned()),
     };
     format!("{remedy}. Nothing was built")

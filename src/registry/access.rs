@@ -13,34 +13,28 @@ const PROBE: &str = "basegen-access-check";
 /// The permissions in a repository.
 #[derive(Debug, Clone)]
 pub struct Access {
-    pub pull: bool,
-    pub push: bool,
-    pub pull_refusal: Option<RegistryErrorKind>,
-    pub push_refusal: Option<RegistryErrorKind>,
+    /// Whether pulling is permitted, or why it is refused.
+    pub pull: Result<(), RegistryErrorKind>,
+    /// Whether pushing is permitted, or why it is refused.
+    pub push: Result<(), RegistryErrorKind>,
 }
 
 impl Host {
     /// Requests a tag that does not exist, and starts an upload that is cancelled.
     pub(super) async fn check_access(&self, path: &str) -> Result<Access, RegistryErrorKind> {
         let url = self.url(&format!("{path}/manifests/{PROBE}"));
-        let pull = Call::new(Method::HEAD, url, Scopes::pull(path));
-        let pull_refusal = match self.send(&pull).await {
-            Ok(reply) if reply.status.is_success() || reply.status.as_u16() == 404 => None,
-            Ok(reply) => Some(self.refusal(&pull.scopes, &reply)),
-            Err(error) if error.is_denied() => Some(error),
+        let call = Call::new(Method::HEAD, url, Scopes::pull(path));
+        let pull = match self.send(&call).await {
+            Ok(reply) if reply.status.is_success() || reply.status.as_u16() == 404 => Ok(()),
+            Ok(reply) => Err(self.refusal(&call.scopes, &reply)),
+            Err(error) if error.is_denied() => Err(error),
             Err(error) => return Err(error),
         };
-        let push_refusal = match self.check_push(path).await {
-            Ok(()) => None,
-            Err(error) if error.is_refusal() => Some(error),
-            Err(error) => return Err(error),
+        let push = match self.check_push(path).await {
+            Err(error) if !error.is_refusal() => return Err(error),
+            outcome => outcome,
         };
-        Ok(Access {
-            pull: pull_refusal.is_none(),
-            push: push_refusal.is_none(),
-            pull_refusal,
-            push_refusal,
-        })
+        Ok(Access { pull, push })
     }
 
     /// Starts an upload and cancels it.

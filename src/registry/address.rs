@@ -13,7 +13,6 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 /// The networks that a request may reach, each including those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Reach {
-    /// Only the public Internet.
     Public,
     /// The public Internet and private networks.
     Private,
@@ -55,8 +54,6 @@ fn needed_for_v4(address: Ipv4Addr) -> Reach {
 }
 
 fn needed_for_v6(address: Ipv6Addr) -> Reach {
-    // The metadata service of AWS, which is in the private range.
-    let metadata = Ipv6Addr::new(0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x0254);
     let segments = address.segments();
     if let Some(address) = address.to_ipv4_mapped() {
         return needed_for_v4(address);
@@ -68,7 +65,7 @@ fn needed_for_v6(address: Ipv6Addr) -> Reach {
     if address.is_loopback() {
         Reach::Loopback
     } else if address.is_unicast_link_local()
-        || address == metadata
+        || is_aws_metadata(address)
         || address.is_unspecified()
         || address.is_multicast()
     {
@@ -77,6 +74,23 @@ fn needed_for_v6(address: Ipv6Addr) -> Reach {
         Reach::Private
     } else {
         Reach::Public
+    }
+}
+
+/// Returns true for the [metadata services of AWS][aws], which are in the private range.
+///
+/// [aws]: https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html
+fn is_aws_metadata(address: Ipv6Addr) -> bool {
+    address.segments()[..2] == [0xfd00, 0x0ec2]
+}
+
+/// Returns true if the host of `url` is a metadata service of a cloud, which is no further away than
+/// the host of this machine.
+pub(super) fn is_metadata(url: &Url) -> bool {
+    match literal(url) {
+        Some(IpAddr::V4(address)) => address.is_link_local(),
+        Some(IpAddr::V6(address)) => is_aws_metadata(address),
+        None => url.host_str() == Some("metadata.google.internal"),
     }
 }
 

@@ -15,12 +15,11 @@ use super::attempts::{Attempts, Failure};
 use super::challenge::Challenge;
 use super::error::is_transient;
 use super::host::Host;
-use super::payload::Payload;
 use super::request::{AuthHeader, Call, Reply};
 use super::scopes::Scopes;
 use super::tokens::Token;
 use super::transport::authority;
-use super::{Credential, CredentialsError, RegistryErrorKind};
+use super::{Authentication, Credential, CredentialsError, RegistryErrorKind};
 
 /// The client id for token servers.
 const CLIENT_ID: &str = "basegen";
@@ -61,7 +60,7 @@ impl Host {
     pub(super) async fn attempt(&self, call: &Call) -> Result<Reply, Failure> {
         // Storage on other hosts gets no credentials: its URLs are signed.
         if !self.is_own_origin(&call.url) {
-            let reply = self.exchange(call, &AuthHeader::none(), &self.limiter).await?;
+            let reply = self.exchange(call, &anonymous(), &self.limiter).await?;
             return Ok(self.check_status(call, reply)?);
         }
         let mut scopes = call.scopes.clone();
@@ -130,7 +129,7 @@ impl Host {
     async fn requires_authentication(&self) -> Result<bool, RegistryErrorKind> {
         let ping = || async {
             let call = Call::new(Method::GET, self.url(""), Scopes::default());
-            let reply = self.exchange(&call, &AuthHeader::none(), &self.limiter).await?;
+            let reply = self.exchange(&call, &anonymous(), &self.limiter).await?;
             if reply.status == StatusCode::UNAUTHORIZED
                 && self.is_own_origin(&reply.url)
                 && let Some(challenge) = Challenge::from_headers(&reply.headers)
@@ -156,25 +155,30 @@ impl Host {
     /// its errors have been retried already.
     async fn authorization(&self, scopes: &Scopes) -> Result<Authorization, RegistryErrorKind> {
         match self.challenge() {
-            None => Ok(Authorization { header: AuthHeader::none(), token: None, password: None }),
+            None => Ok(Authorization { header: anonymous(), token: None, password: None }),
             Some(Challenge::Basic) => {
                 let password = self.credential().await?;
                 let header = match &password {
                     Some(Credential::Password { username, password }) => basic(username, password),
-                    Some(Credential::IdentityToken(_)) => AuthHeader::unused_token(),
-                    None => AuthHeader::none(),
+                    Some(Credential::IdentityToken(_)) => {
+                        AuthHeader::none(Authentication::UnusedToken)
+                    }
+                    None => anonymous(),
                 };
                 Ok(Authorization { header, token: None, password })
             }
             Some(Challenge::Bearer { realm, service, .. }) => {
                 let credential = self.credential().await?;
-                let anonymous = credential.is_none();
+                let authentication = match &credential {
+                    Some(_) => Authentication::Credential,
+                    None => Authentication::Anonymous,
+                };
                 let mut secrets = credential.as_ref().map(secrets).unwrap_or_default();
                 let fetch = self.fetch_with(credential, &realm, service.as_deref(), scopes);
                 let (token, is_fresh) = self.tokens.get(scopes, fetch).await?;
                 let value = header_value("Bearer ", token.secret());
                 secrets.push(token.secret().clone());
-                let header = AuthHeader { anonymous, ..AuthHeader::new(value, secrets) };
+                let header = AuthHeader { value, secrets, authentication };
                 let token = Some((token, is_fresh, scopes.clone()));
                 Ok(Authorization { header, token, password: None })
             }
@@ -256,15 +260,11 @@ impl Host {
             400 | 401 | 403 => return Err(self.denied(scopes, reply)),
             _ => return Err(self.refusal(scopes, reply)),
         }
-        let token = Token::read(&reply.body).map_err(|problem| RegistryErrorKind::Unexpected {
+        Token::read(&reply.body).map_err(|problem| RegistryErrorKind::Unexpected {
             host: authority(&reply.url),
             expected: "token",
             problem: problem.to_owned(),
-        })?;
-        if let Some(issued) = token.issued {
-            self.clock.compare(issued, std::time::SystemTime::now());
-        }
-        Ok(token)
+        })
     }
 }
 
@@ -291,7 +291,7 @@ fn token_call(
             .append_pair("client_id", CLIENT_ID);
         let header = match &credential {
             Some(Credential::Password { username, password }) => basic(username, password),
-            _ => AuthHeader::none(),
+            _ => anonymous(),
         };
         return (Call::new(Method::GET, realm, scopes.clone()), header);
     };
@@ -307,8 +307,13 @@ fn token_call(
     let text = form.query().unwrap_or_default().to_owned();
     let call = Call::new(Method::POST, realm, scopes.clone())
         .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-        .payload(Payload::Bytes(text.into()));
+        .body(text.into());
     (call, AuthHeader::new(None, vec![token]))
+}
+
+/// No header, because there is no credential.
+fn anonymous() -> AuthHeader {
+    AuthHeader::none(Authentication::Anonymous)
 }
 
 /// Returns the parts of a credential that must not appear in messages.

@@ -4,12 +4,36 @@ use bytes::Bytes;
 use http::Method;
 use http::header::CONTENT_LENGTH;
 
+use super::RegistryErrorKind;
 use super::host::Host;
 use super::problem::is_html;
 use super::request::Call;
 use super::scopes::Scopes;
-use super::{Blob, RegistryErrorKind};
 use crate::image::Digest;
+
+/// Content with its digest. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Blob {
+    digest: Digest,
+    pub(super) bytes: Bytes,
+}
+
+impl Blob {
+    #[must_use]
+    pub fn new(bytes: Bytes) -> Self {
+        Self { digest: Digest::of(&bytes), bytes }
+    }
+
+    #[must_use]
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+}
 
 impl Host {
     /// Returns true if the repository has this blob.

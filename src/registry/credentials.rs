@@ -24,35 +24,33 @@ mod helper;
 mod jwt;
 mod keychain;
 mod matrix;
-mod network;
 mod owners;
 mod pair;
 mod plain_http;
 mod variables;
 
-pub use self::cloud::CloudProblem;
 pub use self::conceal::{Concealer, conceal};
-pub use self::error::{CredentialsError, HelperProblem};
+pub use self::error::{CloudProblem, CredentialsError, HelperProblem, VariableProblem};
 pub(crate) use self::jwt::sign_jwt;
-pub use self::keychain::{CredentialSource, Found};
-pub use self::network::Network;
+pub use self::keychain::{CredentialSource, ResolvedCredential};
 pub use self::owners::{NamedHosts, Owner};
-pub use self::pair::PairProblem;
 pub use self::plain_http::{PlainHttp, plain_http_hint};
-pub use self::variables::{VARIABLE_PREFIX, VariableProblem, Variables, shell_safe};
+pub use self::variables::{VARIABLE_PREFIX, Variables, shell_safe};
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
 use self::cache::CachedCredential;
 use self::cloud::Cloud;
 use self::docker::DockerKeychain;
-use self::keychain::{Host, Keychain, Resolved, key_of, name_of};
+use self::keychain::{Host, Keychain, key_of, name_of};
+use super::Network;
 use crate::matrix::AuthMethod;
 
 /// The key under which Docker keeps the credentials of Docker Hub.
@@ -60,6 +58,12 @@ const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
 
 /// The hosts of Docker Hub.
 const DOCKER_HUB_HOSTS: [&str; 3] = ["docker.io", "index.docker.io", "registry-1.docker.io"];
+
+/// The user whose password is an access token of Google Cloud.
+const ACCESS_TOKEN: &str = "oauth2accesstoken";
+
+/// How long a credential helper may take; some ask a person or a cloud.
+const HELPER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The prefixes of all environment variables that credentials may come from, beside those that the
 /// matrix names.
@@ -93,6 +97,11 @@ impl Credential {
             Self::Password { username, .. } => Some(username),
             Self::IdentityToken(_) => None,
         }
+    }
+
+    /// An access token of Google Cloud.
+    fn access_token(token: &SecretString) -> Self {
+        Self::Password { username: ACCESS_TOKEN.to_owned(), password: token.clone() }
     }
 
     fn is(&self, other: &Self) -> bool {
@@ -152,17 +161,19 @@ impl Credentials {
         let variables = Arc::new(variables);
         let path = docker.search_path.clone();
         let cloud = Cloud::new(Arc::clone(&variables), network, plain_http.clone(), path);
-        let cloud = Arc::new(cloud);
         let methods = methods.into_iter();
         let methods = methods.map(|(host, method)| (key_of(&host).to_owned(), method)).collect();
         Ok(Self::with_keychains(
             vec![
-                Box::new(matrix::MatrixKeychain::new(methods, Arc::clone(&cloud))),
-                Box::new(variables::VariableKeychain::new(Arc::clone(&variables))),
-                Box::new(DockerKeychain::load(&docker)?),
-                Box::new(github::GitHubKeychain::new(variables)),
-                Box::new(aws::AwsKeychain::new(Arc::clone(&cloud))),
-                Box::new(google::GoogleKeychain::new(cloud)),
+                Box::new(matrix::MatrixKeychain { methods, cloud: cloud.clone() }),
+                Box::new(variables::VariableKeychain {
+                    variables: Arc::clone(&variables),
+                    claims: Mutex::default(),
+                }),
+                Box::new(DockerKeychain::load(&docker, HELPER_TIMEOUT)?),
+                Box::new(github::GitHubKeychain { variables }),
+                Box::new(aws::AwsKeychain { cloud: cloud.clone() }),
+                Box::new(google::GoogleKeychain { cloud }),
             ],
             plain_http,
         ))
@@ -190,7 +201,7 @@ impl Credentials {
     }
 
     /// Returns the credential for the registry at `host` and its source.
-    pub async fn find(&self, host: &str) -> CredentialResult<Found> {
+    pub async fn find(&self, host: &str) -> CredentialResult<ResolvedCredential> {
         let key = key_of(host);
         let cell = self.cell(key);
         let mut cached = cell.lock().await;
@@ -206,7 +217,7 @@ impl Credentials {
         let key = key_of(host);
         let cell = self.cell(key);
         let mut cached = cell.lock().await;
-        let other = |result: CredentialResult<Found>| -> CredentialResult<Credential> {
+        let other = |result: CredentialResult<ResolvedCredential>| -> CredentialResult<Credential> {
             let credential = result?.map(|found| found.credential);
             Ok(credential.filter(|credential| !credential.is(refused)))
         };
@@ -235,7 +246,7 @@ impl Credentials {
         &self,
         key: &str,
         cached: &mut Option<CachedCredential>,
-    ) -> CredentialResult<Found> {
+    ) -> CredentialResult<ResolvedCredential> {
         let renewed = CachedCredential::new(self.look_up(key).await);
         let next = match (&renewed.result, cached.take().and_then(CachedCredential::extended)) {
             (Err(_), Some(extended)) => extended,
@@ -255,13 +266,13 @@ impl Credentials {
 
     /// Asks the keychains. Every user of credentials passes here: the registry client, and the
     /// engines that push and pull.
-    async fn look_up(&self, key: &str) -> Result<Option<Resolved>, CredentialsError> {
+    async fn look_up(&self, key: &str) -> Result<Option<ResolvedCredential>, CredentialsError> {
         let name = name_of(key);
         let host = Host { key, name, is_plain: self.plain_http.refuses(name) };
         for keychain in &self.keychains {
             let Some(resolved) = keychain.resolve(host).await? else { continue };
             if host.is_plain {
-                return Err(CredentialsError::plain_http(host, resolved.found.source));
+                return Err(CredentialsError::plain_http(host, resolved.source));
             }
             return Ok(Some(resolved));
         }

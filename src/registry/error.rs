@@ -1,4 +1,3 @@
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +37,18 @@ impl RegistryError {
     }
 }
 
+/// How a refused request was authenticated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Authentication {
+    Credential,
+    Anonymous,
+    /// Not at all: the registry requires a password, and only an identity token is configured.
+    UnusedToken,
+}
+
+const NO_TOKEN_SERVER: &str =
+    "; the configured identity token requires a token server, and this registry has none";
+
 /// The cause of a [`RegistryError`]. `host` is always the host of the request.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum RegistryErrorKind {
@@ -70,9 +81,9 @@ pub enum RegistryErrorKind {
     /// A response with status 401 or 403.
     #[error(
         "`{host}` refused {scope}{} with {}{problem}{}",
-        if *.anonymous { " without credentials," } else { "" },
+        if *.authentication == Authentication::Anonymous { " without credentials," } else { "" },
         status_text(*.status),
-        clock_text(clock.as_deref())
+        if *.authentication == Authentication::UnusedToken { NO_TOKEN_SERVER } else { "" },
     )]
     Denied {
         host: String,
@@ -80,10 +91,7 @@ pub enum RegistryErrorKind {
         scope: String,
         status: u16,
         problem: Problem,
-        /// Whether the request was sent without credentials.
-        anonymous: bool,
-        /// The error of this machine's clock, if it is large.
-        clock: Option<String>,
+        authentication: Authentication,
     },
     /// A repository that must be created before the first push.
     #[error("`{host}` has no repository `{path}`{problem}")]
@@ -93,13 +101,6 @@ pub enum RegistryErrorKind {
         path: String,
         problem: Problem,
     },
-    /// A registry that requires a password, where only an identity token is configured.
-    #[error(
-        "`{host}` refused {scope} with {}{problem}; the configured identity token requires a \
-         token server, and this registry has none",
-        status_text(*.status)
-    )]
-    NoTokenServer { host: String, scope: String, status: u16, problem: Problem },
     /// A `Retry-After` that is longer than the policy's limit.
     #[error("rate limited by `{host}`: retry after {}", duration_text(*.wait))]
     Throttled { host: String, wait: Duration, limit: Duration },
@@ -128,8 +129,6 @@ pub enum RegistryErrorKind {
         target: String,
         problem: &'static str,
     },
-    #[error("failed to read the blob")]
-    Source(#[source] Arc<io::Error>),
 }
 
 impl RegistryErrorKind {
@@ -148,7 +147,7 @@ impl RegistryErrorKind {
     /// Returns true if permission was denied.
     #[must_use]
     pub fn is_denied(&self) -> bool {
-        matches!(self, Self::Denied { .. } | Self::NoTokenServer { .. })
+        matches!(self, Self::Denied { .. })
     }
 
     /// Returns true if the registry refused the request for good.
@@ -162,25 +161,23 @@ impl RegistryErrorKind {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Credentials { source, .. } => return source.hint(),
-            Self::Denied { clock: Some(_), .. } => {
-                "set this machine's clock: registry tokens are valid for a few minutes only"
-                    .to_owned()
-            }
-            Self::Denied { host, anonymous: true, .. } => {
-                format!("no credentials were found; run `docker login {host}`")
-            }
-            Self::Denied { host, .. } => format!(
-                "run `basegen auth check` to see which credentials are used for `{host}` and \
-                 what they allow"
-            ),
+            Self::Denied { host, authentication, .. } => match authentication {
+                Authentication::Credential => format!(
+                    "run `basegen auth check` to see which credentials are used for `{host}` and \
+                     what they allow"
+                ),
+                Authentication::Anonymous => {
+                    format!("no credentials were found; run `docker login {host}`")
+                }
+                Authentication::UnusedToken => {
+                    format!("log in with a username and a password: `docker login {host}`")
+                }
+            },
             Self::NoRepository { host, path, .. } if host.contains(".dkr.ecr.") => {
                 format!("create it: `aws ecr create-repository --repository-name {path}`")
             }
             Self::NoRepository { .. } => {
                 "create it: this registry does not create repositories on the first push".to_owned()
-            }
-            Self::NoTokenServer { host, .. } => {
-                format!("log in with a username and a password: `docker login {host}`")
             }
             Self::Throttled { limit, .. } => format!(
                 "basegen waits at most {}; rerun the same command later to continue",
@@ -228,7 +225,7 @@ impl Explain for RegistryError {
     fn exit_code(&self) -> ExitCode {
         match &*self.kind {
             RegistryErrorKind::Credentials { source, .. } => source.exit_code(),
-            RegistryErrorKind::Setup { .. } | RegistryErrorKind::Source(_) => ExitCode::Failure,
+            RegistryErrorKind::Setup { .. } => ExitCode::Failure,
             _ => ExitCode::Registry,
         }
     }
@@ -246,10 +243,6 @@ pub(super) fn is_transient(status: u16) -> bool {
 fn status_text(status: u16) -> String {
     let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
     reason.map_or_else(|| status.to_string(), |reason| format!("{status} {reason}"))
-}
-
-fn clock_text(clock: Option<&str>) -> String {
-    clock.map(|clock| format!("; {clock}")).unwrap_or_default()
 }
 
 fn missing_text(missing: &[String]) -> String {
@@ -288,7 +281,7 @@ mod tests {
 
     #[test]
     fn a_refusal_names_the_scope_and_a_remedy() {
-        let denied = |anonymous, clock: Option<&str>| {
+        let denied = |authentication| {
             RegistryError::new(
                 "push the manifest of",
                 "ghcr.io/acme/base:1".to_owned(),
@@ -300,29 +293,21 @@ mod tests {
                         codes: vec!["DENIED".to_owned()],
                         message: "permission_denied".to_owned(),
                     },
-                    anonymous,
-                    clock: clock.map(str::to_owned),
+                    authentication,
                 },
             )
         };
-        insta::assert_snapshot!(Report::from(denied(false, None)), @r"
+        insta::assert_snapshot!(Report::from(denied(Authentication::Credential)), @r"
         error: failed to push the manifest of `ghcr.io/acme/base:1`
           caused by: `ghcr.io` refused `repository:acme/base:pull,push` with 403 Forbidden: DENIED: permission_denied
 
         hint: run `basegen auth check` to see which credentials are used for `ghcr.io` and what they allow
         ");
-        insta::assert_snapshot!(Report::from(denied(true, None)), @r"
+        insta::assert_snapshot!(Report::from(denied(Authentication::Anonymous)), @r"
         error: failed to push the manifest of `ghcr.io/acme/base:1`
           caused by: `ghcr.io` refused `repository:acme/base:pull,push` without credentials, with 403 Forbidden: DENIED: permission_denied
 
         hint: no credentials were found; run `docker login ghcr.io`
-        ");
-        let clock = Some("this machine's clock is 1h behind the registry's");
-        insta::assert_snapshot!(Report::from(denied(false, clock)), @r"
-        error: failed to push the manifest of `ghcr.io/acme/base:1`
-          caused by: `ghcr.io` refused `repository:acme/base:pull,push` with 403 Forbidden: DENIED: permission_denied; this machine's clock is 1h behind the registry's
-
-        hint: set this machine's clock: registry tokens are valid for a few minutes only
         ");
     }
 }

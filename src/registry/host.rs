@@ -9,7 +9,6 @@ use tokio::sync::OnceCell;
 
 use super::address::{self, Reach};
 use super::challenge::Challenge;
-use super::clock::Clock;
 use super::limiter::RateLimiter;
 use super::tokens::Tokens;
 use super::transport::{Transport, authority};
@@ -32,7 +31,7 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(options: &RegistryOptions) -> Result<Self, RegistryErrorKind> {
         Ok(Self {
-            transport: Transport::new(options)?,
+            transport: Transport::new(&options.network, options.timeouts)?,
             credentials: Arc::clone(&options.credentials),
             retry: options.retry,
             options: options.hosts.clone().into_iter().collect(),
@@ -61,7 +60,6 @@ pub(super) struct Host {
     pub(super) retry: RetryPolicy,
     pub(super) limiter: Arc<RateLimiter>,
     pub(super) tokens: Tokens,
-    pub(super) clock: Clock,
     /// The authentication that it last requested.
     challenge: RwLock<Option<Challenge>>,
     /// Set once the root of the API was requested for a challenge.
@@ -119,7 +117,6 @@ impl Host {
             retry: shared.retry,
             shared,
             tokens: Tokens::default(),
-            clock: Clock::default(),
             challenge: RwLock::default(),
             pinged: OnceCell::new(),
             reach: OnceCell::new(),

@@ -6,7 +6,6 @@ use http::{Method, StatusCode};
 use super::attempts::Attempts;
 use super::host::Host;
 use super::manifest::{Manifest, Name};
-use super::payload::Payload;
 use super::problem::{clean, is_html};
 use super::request::{Call, Reply};
 use super::scopes::Scopes;
@@ -127,7 +126,7 @@ impl Host {
         }
         let call = Call::new(Method::PUT, self.manifest_url(path, name), Scopes::push(path))
             .header(CONTENT_TYPE, &manifest.media_type)
-            .payload(Payload::Bytes(manifest.bytes.clone()));
+            .body(manifest.bytes.clone());
         let mut attempts = Attempts::new(&self.retry, &self.limiter);
         loop {
             let failure = match self.attempt(&call).await {

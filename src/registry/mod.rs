@@ -15,7 +15,6 @@ mod authorization;
 mod blobs;
 mod challenge;
 mod client;
-mod clock;
 mod credentials;
 mod error;
 mod host;
@@ -23,7 +22,6 @@ mod limiter;
 mod manifest;
 mod manifests;
 mod options;
-mod payload;
 mod problem;
 mod request;
 mod retry;
@@ -36,17 +34,17 @@ mod transport;
 mod upload;
 
 pub use access::Access;
+pub use blobs::Blob;
 pub use client::Registries;
 pub(crate) use credentials::sign_jwt;
 pub use credentials::{
     CREDENTIAL_VARIABLES, CloudProblem, Concealer, Credential, CredentialSource, CredentialSources,
-    Credentials, CredentialsError, DockerConfig, Found, HelperProblem, NamedHosts, Network, Owner,
-    PairProblem, PlainHttp, VARIABLE_PREFIX, VariableProblem, Variables, conceal, plain_http_hint,
+    Credentials, CredentialsError, DockerConfig, HelperProblem, NamedHosts, Owner, PlainHttp,
+    ResolvedCredential, VARIABLE_PREFIX, VariableProblem, Variables, conceal, plain_http_hint,
     shell_safe,
 };
-pub use error::{RegistryError, RegistryErrorKind};
+pub use error::{Authentication, RegistryError, RegistryErrorKind};
 pub use manifest::{Manifest, Name, Needs};
-pub use options::{HostOptions, Proxies, RegistryOptions, Timeouts};
-pub use payload::Blob;
+pub use options::{HostOptions, Network, Proxies, RegistryOptions, Timeouts};
 pub use problem::Problem;
 pub use retry::{Retry, RetryPolicy, Retryable, retry_after, server_date};

@@ -11,9 +11,7 @@ pub struct RegistryOptions {
     pub credentials: Arc<Credentials>,
     /// The options of single registries, by `host[:port]`.
     pub hosts: BTreeMap<String, HostOptions>,
-    pub proxies: Proxies,
-    /// Certificates (PEM) that are trusted in addition to the system's.
-    pub certificates: Vec<u8>,
+    pub network: Network,
     /// URLs of mirrors that are used before Docker Hub, for reads only.
     pub mirrors: Vec<String>,
     pub retry: RetryPolicy,
@@ -27,8 +25,7 @@ impl RegistryOptions {
         Self {
             credentials,
             hosts: BTreeMap::new(),
-            proxies: Proxies::default(),
-            certificates: Vec::new(),
+            network: Network::default(),
             mirrors: Vec::new(),
             retry: RetryPolicy::default(),
             timeouts: Timeouts::default(),
@@ -51,6 +48,14 @@ impl Default for HostOptions {
     fn default() -> Self {
         Self { plain_http: None, concurrency: 8, requests_per_second: None }
     }
+}
+
+/// Proxies and certificates.
+#[derive(Debug, Clone, Default)]
+pub struct Network {
+    pub proxies: Proxies,
+    /// Certificates (PEM) that are trusted in addition to the system's.
+    pub certificates: Vec<u8>,
 }
 
 /// Proxies, in the format of the environment variables of the same names.
@@ -78,12 +83,12 @@ impl fmt::Debug for Proxies {
     }
 }
 
-/// Time-outs; `None` is unlimited. An active transfer never times out.
+/// Time-outs; `None` is unlimited. An active download never times out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
     /// The time to connect, including the TLS handshake.
     pub connect: Option<Duration>,
-    /// The time without any activity of a request. Registries hash a large blob before they answer.
+    /// The time to wait for an answer, and for each further piece of it.
     pub idle: Option<Duration>,
 }
 

@@ -1,22 +1,19 @@
 //! One request and its answer, across redirects.
 
-use std::io;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{AGE, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, LOCATION};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use reqwest::{Response, Url};
 use secrecy::SecretString;
 
 use super::host::Host;
 use super::limiter::RateLimiter;
-use super::payload::{Activity, Payload};
-use super::retry::{retry_after, server_date};
+use super::retry::retry_after;
 use super::scopes::Scopes;
-use super::transport::{authority, timed_out, unreachable};
-use super::{Problem, RegistryErrorKind};
+use super::transport::{authority, unreachable};
+use super::{Authentication, Problem, RegistryErrorKind};
 use crate::image::Digest;
 
 /// The maximum number of bytes that are read of an error's body.
@@ -35,21 +32,14 @@ pub(super) struct Call {
     pub(super) url: Url,
     pub(super) scopes: Scopes,
     pub(super) headers: HeaderMap,
-    pub(super) payload: Payload,
+    pub(super) body: Option<Bytes>,
     /// The maximum size of a successful answer's body, in bytes.
     pub(super) limit: u64,
 }
 
 impl Call {
     pub(super) fn new(method: Method, url: Url, scopes: Scopes) -> Self {
-        Self {
-            method,
-            url,
-            scopes,
-            headers: HeaderMap::new(),
-            payload: Payload::Empty,
-            limit: MAX_ERROR,
-        }
+        Self { method, url, scopes, headers: HeaderMap::new(), body: None, limit: MAX_ERROR }
     }
 
     pub(super) fn header(mut self, name: HeaderName, value: &str) -> Self {
@@ -59,8 +49,8 @@ impl Call {
         self
     }
 
-    pub(super) fn payload(self, payload: Payload) -> Self {
-        Self { payload, ..self }
+    pub(super) fn body(self, body: Bytes) -> Self {
+        Self { body: Some(body), ..self }
     }
 
     pub(super) fn limit(self, limit: u64) -> Self {
@@ -73,28 +63,22 @@ impl Call {
 }
 
 /// The `Authorization` header of a request.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct AuthHeader {
     pub(super) value: Option<HeaderValue>,
     /// Secrets that must not appear in messages.
     pub(super) secrets: Vec<SecretString>,
-    pub(super) anonymous: bool,
-    /// Whether an identity token is configured, which only a token server accepts.
-    pub(super) has_unused_token: bool,
+    pub(super) authentication: Authentication,
 }
 
 impl AuthHeader {
-    pub(super) fn none() -> Self {
-        Self { anonymous: true, ..Self::default() }
-    }
-
     pub(super) fn new(value: Option<HeaderValue>, secrets: Vec<SecretString>) -> Self {
-        Self { value, secrets, ..Self::default() }
+        Self { value, secrets, authentication: Authentication::Credential }
     }
 
-    /// No header, for an identity token where the registry has no token server.
-    pub(super) fn unused_token() -> Self {
-        Self { has_unused_token: true, ..Self::none() }
+    /// No header, for this reason.
+    pub(super) fn none(authentication: Authentication) -> Self {
+        Self { value: None, secrets: Vec::new(), authentication }
     }
 }
 
@@ -143,15 +127,9 @@ impl Host {
         let mut url = call.url.clone();
         let mut auth = auth.clone();
         for _ in 0..=MAX_REDIRECTS {
-            let activity = Activity::new();
             let reach = self.reach(&url).await?;
-            let request = request(call, &url, &auth, &activity).await?;
-            let response = self.shared.transport.send(reach, request, &activity).await?;
-            // The date of a cached answer is old.
-            let is_fresh = url == call.url && !response.headers().contains_key(AGE);
-            if let Some(theirs) = server_date(response.headers()).filter(|_| is_fresh) {
-                self.clock.compare(theirs, SystemTime::now());
-            }
+            let request = request(call, &url, &auth);
+            let response = self.shared.transport.send(reach, request).await?;
             if !call.may_be_redirected() || !is_redirect(response.status()) {
                 return self.read(call, response, url, auth).await;
             }
@@ -176,22 +154,14 @@ impl Host {
         let (status, headers) = (response.status(), response.headers().clone());
         let limit = if status.is_success() { call.limit } else { MAX_ERROR };
         let mut body = BytesMut::new();
-        let activity = Activity::new();
         loop {
-            let piece = tokio::select! {
-                piece = response.chunk() => piece,
-                () = activity.ceased(self.shared.transport.timeouts().idle) => {
-                    return Err(timed_out(&url));
-                }
-            };
-            let piece = match piece {
+            let piece = match response.chunk().await {
                 Ok(Some(piece)) => piece,
                 Ok(None) => break,
                 // The status is enough, even without the rest of the message.
                 Err(_) if !status.is_success() => break,
                 Err(error) => return Err(unreachable(&url, error)),
             };
-            activity.touch();
             let room = usize::try_from(limit).unwrap_or(usize::MAX) - body.len();
             if piece.len() > room {
                 if status.is_success() {
@@ -222,11 +192,8 @@ impl Host {
     pub(super) fn denied(&self, scopes: &Scopes, reply: &Reply) -> RegistryErrorKind {
         let (host, scope) = (self.name.clone(), scopes.to_string());
         let (status, problem) = (reply.status.as_u16(), reply.problem());
-        if reply.auth.has_unused_token {
-            return RegistryErrorKind::NoTokenServer { host, scope, status, problem };
-        }
-        let (anonymous, clock) = (reply.auth.anonymous, self.clock.problem());
-        RegistryErrorKind::Denied { host, scope, status, problem, anonymous, clock }
+        let authentication = reply.auth.authentication;
+        RegistryErrorKind::Denied { host, scope, status, problem, authentication }
     }
 
     /// Checks that the digest that the registry names, if any, is `digest`.
@@ -257,31 +224,19 @@ impl Host {
     }
 }
 
-async fn request(
-    call: &Call,
-    url: &Url,
-    auth: &AuthHeader,
-    activity: &Activity,
-) -> Result<reqwest::Request, RegistryErrorKind> {
-    let source = |error: io::Error| RegistryErrorKind::Source(Arc::new(error));
+fn request(call: &Call, url: &Url, auth: &AuthHeader) -> reqwest::Request {
     let mut request = reqwest::Request::new(call.method.clone(), url.clone());
     *request.headers_mut() = call.headers.clone();
     if let Some(value) = &auth.value {
         request.headers_mut().insert(AUTHORIZATION, value.clone());
     }
-    match &call.payload {
+    if let Some(body) = &call.body {
+        *request.body_mut() = Some(body.clone().into());
+    } else if matches!(call.method, Method::POST | Method::PUT) {
         // Some registries require the header even if it is zero.
-        Payload::Empty if matches!(call.method, Method::POST | Method::PUT) => {
-            request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-        }
-        Payload::Empty => {}
-        payload => {
-            request.headers_mut().insert(CONTENT_LENGTH, payload.length().into());
-            let body = payload.open(activity).await.map_err(source)?;
-            *request.body_mut() = Some(reqwest::Body::wrap(body));
-        }
+        request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
-    Ok(request)
+    request
 }
 
 /// Resolves an answer's `Location` against the URL of the request.

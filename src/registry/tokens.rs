@@ -4,10 +4,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use tokio::time::Instant;
@@ -30,8 +28,6 @@ struct Answer {
     access_token: Option<SecretString>,
     #[serde(default)]
     expires_in: Option<f64>,
-    #[serde(default)]
-    issued_at: Option<String>,
 }
 
 /// A token for one set of scopes.
@@ -39,8 +35,6 @@ struct Answer {
 pub(super) struct Token {
     secret: SecretString,
     expires: Instant,
-    /// The time of issue by the server's clock.
-    pub(super) issued: Option<SystemTime>,
     /// Distinguishes the tokens of a slot.
     serial: u64,
 }
@@ -66,29 +60,12 @@ impl Token {
         let life = seconds.map_or(Duration::from_secs(DEFAULT_LIFE), |seconds| {
             Duration::try_from_secs_f64(seconds.min(86_400.0)).unwrap_or_default()
         });
-        let issued = answer.issued_at.and_then(|text| text.parse::<jiff::Timestamp>().ok());
-        Ok(Self {
-            issued: issued.map(SystemTime::from).or_else(|| issued_by_claim(&secret)),
-            expires: Instant::now() + life - MARGIN.min(life / 4),
-            secret,
-            serial: 0,
-        })
+        Ok(Self { expires: Instant::now() + life - MARGIN.min(life / 4), secret, serial: 0 })
     }
 
     pub(super) fn secret(&self) -> &SecretString {
         &self.secret
     }
-}
-
-/// Returns the time in `iat`, if the token is a JSON web token.
-fn issued_by_claim(token: &SecretString) -> Option<SystemTime> {
-    #[derive(Deserialize)]
-    struct Claims {
-        iat: u64,
-    }
-    let claims = token.expose_secret().split('.').nth(1)?;
-    let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
-    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(claims.iat))
 }
 
 /// The cached tokens of one registry.
@@ -171,15 +148,6 @@ mod tests {
             let problem = Token::read(body.as_bytes()).expect_err("no token");
             assert!(!problem.contains("canary"));
         }
-    }
-
-    #[test]
-    fn the_time_of_issue_is_read() {
-        let noon = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-        assert_eq!(read(r#"{"token":"t","issued_at":"2023-11-14T22:13:20Z"}"#).issued, Some(noon));
-        let claims = URL_SAFE_NO_PAD.encode(r#"{"iat":1700000000}"#);
-        assert_eq!(read(&format!(r#"{{"token":"e30.{claims}.x"}}"#)).issued, Some(noon));
-        assert_eq!(read(r#"{"token":"a.b.c"}"#).issued, None);
     }
 
     #[tokio::test]

@@ -10,9 +10,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 
-use super::address::{Reach, Resolver, is_loopback};
-use super::payload::Activity;
-use super::{Proxies, RegistryErrorKind, RegistryOptions, Timeouts};
+use super::address::{Reach, Resolver, is_loopback, is_metadata};
+use super::{Network, Proxies, RegistryError, RegistryErrorKind, Timeouts};
 use crate::error::one_line;
 
 const USER_AGENT: &str = concat!("basegen/", env!("CARGO_PKG_VERSION"));
@@ -31,32 +30,38 @@ pub(super) struct Transport {
 /// the system's certificates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Route {
-    /// Whether requests go to this machine, without a proxy.
+    /// Whether requests go to this machine or its host, without a proxy.
     is_direct: bool,
     is_tls: bool,
 }
 
+impl Network {
+    /// Returns a client for requests to `url`, which is no registry's.
+    pub fn client(&self, url: &Url) -> Result<Client, RegistryError> {
+        let transport = Transport::new(self, Timeouts::default());
+        let client = transport.and_then(|transport| transport.client(Reach::Named, url));
+        let host = url.host_str().unwrap_or_default().to_owned();
+        client.map_err(|kind| RegistryError::new("prepare a connection to", host, kind))
+    }
+}
+
 impl Transport {
-    pub(super) fn new(options: &RegistryOptions) -> Result<Self, RegistryErrorKind> {
+    pub(super) fn new(network: &Network, timeouts: Timeouts) -> Result<Self, RegistryErrorKind> {
         let certificates: Result<Vec<_>, _> =
-            CertificateDer::pem_slice_iter(&options.certificates).collect();
+            CertificateDer::pem_slice_iter(&network.certificates).collect();
         let certificates = certificates
             .map_err(|error| setup(format!("the extra certificates are not valid PEM: {error}")))?;
-        if certificates.is_empty() && !options.certificates.trim_ascii().is_empty() {
+        if certificates.is_empty() && !network.certificates.trim_ascii().is_empty() {
             return Err(setup("the extra certificates contain no certificate".to_owned()));
         }
         Ok(Self {
             certificates,
-            proxies: proxies(&options.proxies)?,
-            proxy_hosts: proxy_hosts(&options.proxies),
-            timeouts: options.timeouts,
+            proxies: proxies(&network.proxies)?,
+            proxy_hosts: proxy_hosts(&network.proxies),
+            timeouts,
             tls: OnceLock::new(),
             clients: Mutex::default(),
         })
-    }
-
-    pub(super) fn timeouts(&self) -> Timeouts {
-        self.timeouts
     }
 
     /// Sends a request and waits for the status and headers of the answer.
@@ -64,18 +69,17 @@ impl Transport {
         &self,
         reach: Reach,
         request: reqwest::Request,
-        activity: &Activity,
     ) -> Result<Response, RegistryErrorKind> {
         let url = request.url().clone();
         let client = self.client(reach, &url)?;
-        tokio::select! {
-            answer = client.execute(request) => answer.map_err(|error| unreachable(&url, error)),
-            () = activity.ceased(self.timeouts.idle) => Err(timed_out(&url)),
-        }
+        client.execute(request).await.map_err(|error| unreachable(&url, error))
     }
 
     pub(super) fn client(&self, reach: Reach, url: &Url) -> Result<Client, RegistryErrorKind> {
-        let route = Route { is_direct: is_loopback(url), is_tls: url.scheme() == "https" };
+        let route = Route {
+            is_direct: is_loopback(url) || is_metadata(url),
+            is_tls: url.scheme() == "https",
+        };
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = clients.get(&(reach, route)) {
             return Ok(client.clone());
@@ -99,6 +103,9 @@ impl Transport {
             .no_proxy();
         if let Some(limit) = self.timeouts.connect {
             builder = builder.connect_timeout(limit);
+        }
+        if let Some(limit) = self.timeouts.idle {
+            builder = builder.read_timeout(limit);
         }
         if !route.is_direct {
             for proxy in &self.proxies {
@@ -182,15 +189,6 @@ fn setup(problem: String) -> RegistryErrorKind {
 pub(super) fn authority(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
-}
-
-/// Returns the error for a request without any activity until the time-out.
-pub(super) fn timed_out(url: &Url) -> RegistryErrorKind {
-    RegistryErrorKind::Unreachable {
-        host: authority(url),
-        problem: "it did not respond in time".to_owned(),
-        transient: true,
-    }
 }
 
 /// Returns the error for a connection that could not be established, or broke.

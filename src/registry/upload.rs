@@ -8,8 +8,8 @@ use reqwest::Url;
 
 use super::RegistryErrorKind;
 use super::attempts::{Attempts, Failure};
+use super::blobs::Blob;
 use super::host::Host;
-use super::payload::{Blob, Payload};
 use super::request::{Call, Reply, location};
 use super::scopes::Scopes;
 use crate::image::Digest;
@@ -82,7 +82,7 @@ impl Host {
         url.query_pairs_mut().append_pair("digest", &blob.digest().to_string());
         let call = Call::new(Method::PUT, url, Scopes::push(path))
             .header(CONTENT_TYPE, "application/octet-stream")
-            .payload(Payload::Blob(blob.clone()));
+            .body(blob.bytes.clone());
         let reply = self.attempt(&call).await?;
         match reply.status.as_u16() {
             200..=299 => Ok(self.compare(&reply, blob.digest())?),

@@ -175,6 +175,6 @@ async fn a_renamed_repository_goes_by_its_new_name() {
     let options = GitHubOptions { repository, ..options(&github, token("canary-person")) };
     let mut client = GitHub::connect(&options).await.expect("a client");
     let base = client.base(None).await.expect("a base");
-    let own = client.find_own(&request(), &base).await.expect("a list");
+    let own = client.find_pull_request(&request(), &base).await.expect("a list");
     assert_eq!(own.expect("the open one").number, 1);
 }

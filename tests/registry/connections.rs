@@ -29,7 +29,7 @@ async fn with_tls() -> (FakeRegistry, String) {
 
 fn tls_client(registry: &FakeRegistry, certificates: &str) -> Registries {
     let mut options = options(Credentials::anonymous());
-    options.certificates = certificates.as_bytes().to_vec();
+    options.network.certificates = certificates.as_bytes().to_vec();
     let with_tls = HostOptions { plain_http: Some(false), ..HostOptions::default() };
     options.hosts.insert(registry.host(), with_tls);
     with(&options)
@@ -60,7 +60,7 @@ async fn an_unknown_certificate_is_refused_at_once() {
 fn certificates_that_are_none_are_told() {
     for text in ["nonsense", "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n"] {
         let mut options = options(Credentials::anonymous());
-        options.certificates = text.as_bytes().to_vec();
+        options.network.certificates = text.as_bytes().to_vec();
         let error = Registries::new(&options).err().expect("no certificates");
         assert_eq!(error.exit_code(), ExitCode::Failure);
     }
@@ -69,7 +69,7 @@ fn certificates_that_are_none_are_told() {
 /// A client for a registry that only the proxy knows.
 fn behind(proxies: Proxies, plain_http: bool) -> (Registries, Repository) {
     let mut options = options(Credentials::anonymous());
-    options.proxies = proxies;
+    options.network.proxies = proxies;
     options.retry.attempts = 1;
     let host = HostOptions { plain_http: Some(plain_http), ..HostOptions::default() };
     options.hosts.insert("registry.example".to_owned(), host);
@@ -113,7 +113,7 @@ async fn some_hosts_are_beside_the_proxy() {
     let (proxy, registry) = (FakeRegistry::start().await, FakeRegistry::start().await);
     let mut options = options(Credentials::anonymous());
     options.retry.attempts = 1;
-    options.proxies = Proxies {
+    options.network.proxies = Proxies {
         all: Some(proxy.origin().to_owned()),
         no_proxy: Some(".invalid".to_owned()),
         ..Proxies::default()
@@ -130,9 +130,9 @@ async fn some_hosts_are_beside_the_proxy() {
 #[test]
 fn a_proxy_that_is_no_url_is_told_without_it() {
     let mut options = options(Credentials::anonymous());
-    options.proxies.https = Some("http://user:canary@[".to_owned());
+    options.network.proxies.https = Some("http://user:canary@[".to_owned());
     let error = Registries::new(&options).err().expect("no proxy");
-    assert!(!format!("{error:?} {:?}", options.proxies).contains("canary"));
+    assert!(!format!("{error:?} {:?}", options.network.proxies).contains("canary"));
 }
 
 #[tokio::test]

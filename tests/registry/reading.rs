@@ -135,8 +135,8 @@ async fn a_mirror_without_tls_is_given_no_credential() {
     options.retry.attempts = 1;
     options.mirrors = vec!["http://mirror.example".to_owned()];
     // To a proxy a request is written with the whole URL, which a registry understands too.
-    options.proxies.http = Some(mirror.origin().to_owned());
-    options.proxies.https = Some("http://127.0.0.1:1".to_owned());
+    options.network.proxies.http = Some(mirror.origin().to_owned());
+    options.network.proxies.https = Some("http://127.0.0.1:1".to_owned());
     let python: Repository = "python".parse().expect("a repository");
     with(&options).head(&python, &tag("3.11")).await.expect_err("no registry");
     let seen = mirror.seen();

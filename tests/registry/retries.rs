@@ -1,6 +1,5 @@
 //! Server errors and lost connections.
 
-use basegen::image::{Digest, Repository};
 use basegen::registry::{Blob, RegistryErrorKind};
 
 use crate::harness::registry::{FakeRegistry, Fault, Rule};
@@ -153,19 +152,4 @@ async fn a_registry_that_is_down_does_not_hold_up_another() {
     let error = client.head(&down, &tag("v1")).await.expect_err("nobody is there");
     assert!(matches!(error.kind(), RegistryErrorKind::Unreachable { transient: true, .. }));
     push(&client, &up.repository("acme/base"), "v1", bytes(10)).await.expect("pushed");
-}
-
-#[tokio::test]
-async fn a_blob_is_streamed_from_a_part_of_a_file() {
-    let registry = FakeRegistry::start().await;
-    let content = bytes(LARGE);
-    let file = tempfile::NamedTempFile::new().expect("a file");
-    fs_err::write(file.path(), [b"before", &content[..], b"after"].concat()).expect("written");
-    let digest = Digest::of(&content);
-    let blob = Blob::from_file(file.path().to_owned(), 6, digest.clone(), LARGE as u64);
-    registry.fail(Rule::first("PUT", "*", Fault::CutRequest(4_000_001)));
-    let repository: Repository = registry.repository("acme/base");
-    client().push_blob(&repository, &blob).await.expect("pushed");
-    assert_eq!(registry.uploaded_bytes(), 4_000_001 + LARGE as u64);
-    assert_eq!(registry.blob("acme/base", &digest), Some(content));
 }

@@ -105,7 +105,7 @@ impl GitHub {
         base: &Base,
         changes: &[FileChange],
     ) -> Result<Branch, GitHubError> {
-        let pull = self.find_own(request, base).await?;
+        let pull = self.find_pull_request(request, base).await?;
         let name = pull.map_or_else(|| request.branch.clone(), PullRequest::into_branch);
         let message = Message { headline: &request.title, version: request.version.as_str() };
         let (mut failures, mut is_changed) = (0, false);

@@ -59,8 +59,9 @@ pub struct GitHubOptions {
 /// A client of GitHub's API for one repository.
 pub struct GitHub {
     pub(super) repository: RepositoryName,
-    rest: Octocrab,
-    graphql: Octocrab,
+    api: Octocrab,
+    /// The path of the REST API: empty, or `/api/v3` at Enterprise Server.
+    rest_path: String,
     pub(super) host: String,
     /// The cached listings of trees, by id.
     pub(super) listings: Mutex<BTreeMap<String, Arc<Listing>>>,
@@ -110,12 +111,12 @@ impl<'a> ApiRequest<'a> {
 impl GitHub {
     /// Creates a client. For an App, requests its token.
     pub async fn connect(options: &GitHubOptions) -> Result<Self, GitHubError> {
-        let api = options.api.trim_end_matches('/');
+        let (origin, host, rest_path) = split_url(&options.api);
         let mut github = Self {
             repository: options.repository.clone(),
-            rest: octocrab(options, api, None)?,
-            graphql: octocrab(options, graphql_root(api), None)?,
-            host: host(api).to_owned(),
+            api: octocrab(options, origin, None)?,
+            rest_path: rest_path.to_owned(),
+            host: host.to_owned(),
             listings: Mutex::default(),
             secrets: options.access.secrets(),
             retry: options.retry,
@@ -143,9 +144,8 @@ impl GitHub {
         options: &GitHubOptions,
         token: &SecretString,
     ) -> Result<(), GitHubError> {
-        let api = options.api.trim_end_matches('/');
-        self.rest = octocrab(options, api, Some(token))?;
-        self.graphql = octocrab(options, graphql_root(api), Some(token))?;
+        let (origin, ..) = split_url(&options.api);
+        self.api = octocrab(options, origin, Some(token))?;
         self.secrets.push(token.clone());
         Ok(())
     }
@@ -287,11 +287,15 @@ impl GitHub {
         request: &ApiRequest<'_>,
     ) -> Result<(http::StatusCode, HeaderMap, Bytes), String> {
         let clean = |error: &dyn std::error::Error| self.clean(&one_line(error));
-        let api = if request.path == GRAPHQL { &self.graphql } else { &self.rest };
-        let builder = http::Request::builder().method(request.method.clone()).uri(&request.path);
-        let built = api.build_request(builder, request.body.as_ref());
+        let path = match request.path.as_str() {
+            // Enterprise Server has `/api/v3` and `/api/graphql`.
+            GRAPHQL => format!("{}{GRAPHQL}", self.rest_path.trim_end_matches("/v3")),
+            path => format!("{}{path}", self.rest_path),
+        };
+        let builder = http::Request::builder().method(request.method.clone()).uri(path);
+        let built = self.api.build_request(builder, request.body.as_ref());
         let built = built.map_err(|error| clean(&error))?;
-        let answer = api.execute(built).await.map_err(|error| clean(&error))?;
+        let answer = self.api.execute(built).await.map_err(|error| clean(&error))?;
         let (head, body) = answer.into_parts();
         let body = Limited::new(body, MAX_ANSWER).collect().await;
         let body = body.map_err(|error| clean(&*error))?.to_bytes();
@@ -338,7 +342,7 @@ fn wait(status: u16, headers: &HeaderMap, message: &str) -> Option<Duration> {
 
 fn octocrab(
     options: &GitHubOptions,
-    api: &str,
+    origin: &str,
     token: Option<&SecretString>,
 ) -> Result<Octocrab, GitHubError> {
     let failed = |problem: &str| {
@@ -346,7 +350,7 @@ fn octocrab(
         GitHubError::new("sign in for the pull request", &options.repository, kind)
     };
     let refused = |_| failed("the address of the API is not a URL");
-    let builder = Octocrab::builder().base_uri(api).map_err(refused)?;
+    let builder = Octocrab::builder().base_uri(origin).map_err(refused)?;
     let builder = builder.add_header(ACCEPT, "application/vnd.github+json".to_owned());
     let builder = match token {
         None => builder,
@@ -362,15 +366,12 @@ fn octocrab(
     built.map_err(|_| failed("cannot create the client of GitHub's API"))
 }
 
-/// Returns the URL above [`GRAPHQL`] that belongs to a REST API.
-fn graphql_root(api: &str) -> &str {
-    // Enterprise Server has `https://host/api/v3` and `https://host/api/graphql`.
-    api.strip_suffix("/v3").filter(|root| root.ends_with("/api")).unwrap_or(api)
-}
-
-fn host(api: &str) -> &str {
-    let rest = api.split_once("://").map_or(api, |(_, rest)| rest);
-    rest.split('/').next().unwrap_or(rest)
+/// Splits the URL of a REST API into its origin, the host in it, and its path.
+fn split_url(api: &str) -> (&str, &str, &str) {
+    let api = api.trim_end_matches('/');
+    let host = api.find("://").map_or(0, |at| at + 3);
+    let path = api[host..].find('/').map_or(api.len(), |at| host + at);
+    (&api[..path], &api[host..path], &api[path..])
 }
 
 #[cfg(test)]
@@ -408,9 +409,12 @@ mod tests {
     }
 
     #[test]
-    fn the_url_of_graphql_follows_from_that_of_the_rest_api() {
-        assert_eq!(graphql_root("https://api.github.com"), "https://api.github.com");
-        assert_eq!(graphql_root("https://ghe.example.org/api/v3"), "https://ghe.example.org/api");
-        assert_eq!(host("https://ghe.example.org/api/v3"), "ghe.example.org");
+    fn the_url_of_an_api_is_split() {
+        let github = "https://api.github.com";
+        assert_eq!(split_url(github), (github, "api.github.com", ""));
+        assert_eq!(
+            split_url("https://ghe.example.org:8443/api/v3/"),
+            ("https://ghe.example.org:8443", "ghe.example.org:8443", "/api/v3")
+        );
     }
 }

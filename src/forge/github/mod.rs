@@ -3,9 +3,11 @@
 //! [`GitHub`] sends requests (`client`). `branch` creates and updates the branch of a release, with the
 //! help of `files`, `commit` and `merge`; `pull` opens and updates the pull request.
 //!
-//! All requests are sent by path. The models of octocrab's typed API require fields that GitHub's API
-//! description leaves optional (a team's `privacy`, a user's `gravatar_id`), so that any unusual
-//! pull request in the repository would make the list of pull requests unreadable.
+//! All requests are sent by path, and their answers are parsed into types with the fields that are used.
+//! Tried with octocrab 0.54 instead: its requests for labels and refs work, but `pulls().update` sends a
+//! `pull_number` that GitHub's API description does not allow, and the models of pull requests require
+//! fields that the description leaves optional or null (a team's `privacy`, a user's `gravatar_id`) and
+//! URLs that parse, so that one unusual pull request makes the whole list unreadable.
 
 use std::fmt::Write as _;
 

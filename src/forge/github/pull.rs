@@ -107,7 +107,7 @@ impl PullRequest {
 
     /// Returns the size of the text that people added to the generated text of `request`, in bytes.
     #[must_use]
-    pub fn kept_bytes(&self, request: &ReleasePullRequest) -> usize {
+    pub fn manual_text_bytes(&self, request: &ReleasePullRequest) -> usize {
         merge_body(self.body.as_deref().unwrap_or_default(), "", &request.marker).len()
     }
 
@@ -130,7 +130,7 @@ impl GitHub {
     /// Returns the open pull request of this matrix: the one from its branch, or else the newest one
     /// with its marker for the same base. One for a newer version is an error, and so is one from its
     /// branch for another base or matrix.
-    pub async fn find_own(
+    pub async fn find_pull_request(
         &self,
         request: &ReleasePullRequest,
         base: &Base,
@@ -222,7 +222,7 @@ impl GitHub {
         let mut is_new = false;
         let (pull_request, proposal) = loop {
             let request = &ReleasePullRequest { branch: branch.name.clone(), ..request.clone() };
-            if let Some(pull) = self.find_own(request, base).await? {
+            if let Some(pull) = self.find_pull_request(request, base).await? {
                 let (pull, is_updated) = self.update(pull, request).await?;
                 let proposal = if is_new {
                     Proposal::Opened
@@ -346,39 +346,16 @@ impl GitHub {
             // team that was.
             teams.clear();
         }
-        let both = json!({ "reviewers": people, "team_reviewers": teams });
-        let single = people.iter().map(|login| json!({ "reviewers": [login] }));
-        let single = single.chain(teams.iter().map(|team| json!({ "team_reviewers": [team] })));
-        let count = people.len() + teams.len();
-        if count == 0 {
-            return Ok(());
-        }
-        match self.request_review(pull, both).await {
-            // GitHub refuses all of them because of one.
-            Err(error) if error.is_refusal() && count > 1 => {
-                for one in single {
-                    accept_refusal(self.request_review(pull, one).await, refused)?;
-                }
-                Ok(())
-            }
-            other => accept_refusal(other, refused),
-        }
-    }
-
-    async fn request_review(
-        &self,
-        pull: &PullRequest,
-        reviewers: Value,
-    ) -> Result<(), GitHubError> {
-        let names: Vec<&str> = ["reviewers", "team_reviewers"]
-            .iter()
-            .filter_map(|key| reviewers[key].as_array())
-            .flatten()
-            .filter_map(Value::as_str)
-            .collect();
-        let doing = format!("request a review of #{} by {}", pull.number, names.join(", "));
         let path = self.path(&format!("pulls/{}/requested_reviewers", pull.number));
-        self.send(&ApiRequest::post(&doing, path, reviewers).idempotent()).await.map(drop)
+        let people = people.iter().map(|login| (login, json!({ "reviewers": [login] })));
+        let teams = teams.iter().map(|team| (team, json!({ "team_reviewers": [team] })));
+        // GitHub refuses a whole request because of one name.
+        for (name, body) in people.chain(teams) {
+            let doing = format!("request a review of #{} by {name}", pull.number);
+            let request = ApiRequest::post(&doing, path.clone(), body).idempotent();
+            accept_refusal(self.send(&request).await.map(drop), refused)?;
+        }
+        Ok(())
     }
 
     /// Returns the logins of those who have reviewed it.

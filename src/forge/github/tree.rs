@@ -68,7 +68,7 @@ impl FileChange {
 
     /// Returns true if `before` already has the changed content and mode.
     #[must_use]
-    pub fn is_made(&self, before: Option<&TreeEntry>) -> bool {
+    pub fn is_applied(&self, before: Option<&TreeEntry>) -> bool {
         match (&self.content, before) {
             (None, None) => true,
             (Some(content), Some(entry)) => {
@@ -145,18 +145,18 @@ mod tests {
             content: Some(b"hello\n".to_vec()),
             executable,
         };
-        let is_made = |change: FileChange| change.is_made(Some(&entry));
-        assert!(is_made(change(None)) && is_made(change(Some(true))));
-        assert!(!is_made(change(Some(false))));
+        let is_applied = |change: FileChange| change.is_applied(Some(&entry));
+        assert!(is_applied(change(None)) && is_applied(change(Some(true))));
+        assert!(!is_applied(change(Some(false))));
         for content in [Some(b"hello".to_vec()), None] {
-            assert!(!is_made(FileChange { content, ..change(None) }));
+            assert!(!is_applied(FileChange { content, ..change(None) }));
         }
-        assert!(FileChange { content: None, ..change(None) }.is_made(None));
+        assert!(FileChange { content: None, ..change(None) }.is_applied(None));
         assert_eq!(change(None).mode(None), FILE);
         assert_eq!(change(Some(true)).mode(None), EXECUTABLE);
         for mode in [LINK, SUBMODULE, FOLDER] {
             let entry = TreeEntry { mode: mode.to_owned(), ..entry.clone() };
-            assert!(!entry.is_file() && !change(None).is_made(Some(&entry)));
+            assert!(!entry.is_file() && !change(None).is_applied(Some(&entry)));
         }
     }
 }

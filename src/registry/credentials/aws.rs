@@ -8,8 +8,6 @@ mod ecr;
 
 pub(super) use self::ecr::{EcrHost, password};
 
-use std::sync::Arc;
-
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use ini::Ini;
@@ -22,10 +20,9 @@ use reqsign_aws_v4::{
 use reqsign_core::{ProvideCredentialDyn, Signer};
 use secrecy::ExposeSecret as _;
 
-use super::cloud::{Cloud, CloudProblem};
-use super::error::CredentialsError;
-use super::keychain::{CredentialSource, Found, Host, Keychain, Resolved, Resolving};
-use super::network::Peer;
+use super::cloud::Cloud;
+use super::error::{CloudProblem, CredentialsError};
+use super::keychain::{CredentialSource, Host, Keychain, ResolvedCredential, Resolving};
 
 /// What STS calls the sessions of basegen, in the logs of AWS.
 const SESSION: &str = "basegen";
@@ -37,7 +34,7 @@ type Sourced = Result<Option<(Keys, String)>, CloudProblem>;
 
 /// AWS, for private registries of Amazon ECR.
 pub(super) struct AwsKeychain {
-    cloud: Arc<Cloud>,
+    pub(super) cloud: Cloud,
 }
 
 impl Keychain for AwsKeychain {
@@ -52,28 +49,24 @@ impl Keychain for AwsKeychain {
             };
             let password = password(&self.cloud, host.name, None, keys).await;
             let (credential, lifetime) = password.map_err(failed)?;
-            let found = Found { credential, source: CredentialSource::Cloud(source) };
-            Ok(Some(Resolved { found, lifetime }))
+            let source = CredentialSource::Cloud(source);
+            Ok(Some(ResolvedCredential { credential, source, lifetime }))
         }
         .boxed()
     }
 }
 
 impl AwsKeychain {
-    pub(super) fn new(cloud: Arc<Cloud>) -> Self {
-        Self { cloud }
-    }
-
     /// Returns the first keys and their source.
     async fn keys(&self, region: &str) -> Sourced {
         let variable = "environment variable `AWS_ACCESS_KEY_ID`".to_owned();
-        if let Some(keys) = self.ask(EnvCredentialProvider::new(), Peer::Api, variable).await? {
+        if let Some(keys) = self.ask(EnvCredentialProvider::new(), variable).await? {
             return Ok(Some(keys));
         }
         if let Some(role) = self.cloud.variable("AWS_ROLE_ARN") {
             let web_identity = web_identity(&self.cloud, role, region);
             let source = format!("AWS web identity, role `{role}`");
-            if let Some(keys) = self.ask(web_identity, Peer::Api, source).await? {
+            if let Some(keys) = self.ask(web_identity, source).await? {
                 return Ok(Some(keys));
             }
         }
@@ -90,24 +83,20 @@ impl AwsKeychain {
             });
         }
         let container = "AWS container credentials".to_owned();
-        if let Some(keys) = self.ask(ECSCredentialProvider::new(), Peer::Local, container).await? {
+        if let Some(keys) = self.ask(ECSCredentialProvider::new(), container).await? {
             return Ok(Some(keys));
         }
         // Most machines are no instances of EC2, or have no role.
         let metadata = "AWS instance metadata".to_owned();
-        Ok(self
-            .ask(IMDSv2CredentialProvider::new(), Peer::Metadata, metadata)
-            .await
-            .unwrap_or_default())
+        Ok(self.ask(IMDSv2CredentialProvider::new(), metadata).await.unwrap_or_default())
     }
 
     async fn ask(
         &self,
         provider: impl ProvideCredentialDyn<Credential = Keys>,
-        peer: Peer,
         source: String,
     ) -> Sourced {
-        let context = self.cloud.context(peer);
+        let context = self.cloud.context();
         match provider.provide_credential_dyn(&context).await {
             Ok(keys) => Ok(keys.map(|keys| (keys, source))),
             Err(error) => Err(CloudProblem::from_reqsign(&source, &error)),
@@ -144,9 +133,7 @@ impl AwsKeychain {
                 if let Some(file) = value("web_identity_token_file") {
                     let provider = web_identity(&self.cloud, role, region);
                     let provider = provider.with_web_identity_token_file(file);
-                    return self
-                        .ask(provider, Peer::Api, format!("{named} via web identity"))
-                        .await;
+                    return self.ask(provider, format!("{named} via web identity")).await;
                 }
                 let Some(other) = value("source_profile").filter(|_| depth < MAX_PROFILES) else {
                     return Ok(None);
@@ -160,20 +147,20 @@ impl AwsKeychain {
                 if let Some(id) = value("external_id") {
                     provider = provider.with_external_id(id.to_owned());
                 }
-                return self.ask(provider, Peer::Api, format!("{named} via role `{role}`")).await;
+                return self.ask(provider, format!("{named} via role `{role}`")).await;
             }
             if let Some(sso) = sso(config, &section) {
                 let sso = match self.cloud.endpoint(&["AWS_ENDPOINT_URL_SSO"])? {
                     Some(url) => sso.with_endpoint(format!("{url}federation/credentials")),
                     None => sso,
                 };
-                return self.ask(sso, Peer::Api, format!("{named} via SSO")).await;
+                return self.ask(sso, format!("{named} via SSO")).await;
             }
             if let Some(keys) = self.stored(name).await? {
                 return Ok(Some(keys));
             }
             let process = ProcessCredentialProvider::new().with_profile(name);
-            self.ask(process, Peer::Api, format!("{named} via credential_process")).await
+            self.ask(process, format!("{named} via credential_process")).await
         }
         .boxed()
     }
@@ -181,7 +168,7 @@ impl AwsKeychain {
     /// Returns the keys that the files contain for a profile.
     async fn stored(&self, name: &str) -> Sourced {
         let stored = ProfileCredentialProvider::new().with_profile(name);
-        self.ask(stored, Peer::Api, format!("AWS profile `{name}`")).await
+        self.ask(stored, format!("AWS profile `{name}`")).await
     }
 
     /// Returns the keys of the profile `other`, which may be those that `name` itself stores.
@@ -204,7 +191,7 @@ impl AwsKeychain {
         if let Some(token) = &keys.session_token {
             own = own.with_session_token(token);
         }
-        let context = self.cloud.context(Peer::Api);
+        let context = self.cloud.context();
         let signer = Signer::new(context, own, RequestSigner::new("sts", region));
         AssumeRoleCredentialProvider::new(role.to_owned(), signer)
             .with_role_session_name(SESSION.to_owned())
@@ -248,7 +235,7 @@ fn web_identity(cloud: &Cloud, role: &str, region: &str) -> WebIdentity {
 /// Returns the keys of `role`, for the identity token of this job of GitHub Actions or for that in
 /// `AWS_WEB_IDENTITY_TOKEN_FILE`.
 pub(super) async fn role_keys(
-    cloud: &Arc<Cloud>,
+    cloud: &Cloud,
     role: &str,
     region: &str,
 ) -> Result<Keys, CloudProblem> {
@@ -256,7 +243,7 @@ pub(super) async fn role_keys(
     if let Some(token) = cloud.identity_token("sts.amazonaws.com").await? {
         provider = provider.with_subject_token(token.expose_secret());
     }
-    let keys = provider.provide_credential_dyn(&cloud.context(Peer::Api)).await;
+    let keys = provider.provide_credential_dyn(&cloud.context()).await;
     let keys =
         keys.map_err(|error| CloudProblem::from_reqsign(&format!("role `{role}`"), &error))?;
     keys.ok_or(CloudProblem::NoIdentityToken)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::keychain::{Found, Lifetime, Resolved};
+use super::keychain::{Lifetime, ResolvedCredential};
 use super::{CredentialResult, CredentialsError};
 
 /// How long before its end a password is renewed: a build that begins with it has that long.
@@ -20,7 +20,7 @@ const RETRIED_AFTER: Duration = Duration::from_secs(30);
 
 /// The result of a lookup, until it is renewed.
 pub(super) struct CachedCredential {
-    pub(super) result: CredentialResult<Found>,
+    pub(super) result: CredentialResult<ResolvedCredential>,
     /// When it is looked up again; `None` is never.
     renewal: Option<Instant>,
     /// When the credential expires, if that is known.
@@ -32,10 +32,10 @@ pub(super) struct CachedCredential {
 }
 
 impl CachedCredential {
-    pub(super) fn new(resolved: Result<Option<Resolved>, CredentialsError>) -> Self {
+    pub(super) fn new(resolved: Result<Option<ResolvedCredential>, CredentialsError>) -> Self {
         let now = Instant::now();
         let (lifetime, result) = match resolved {
-            Ok(Some(Resolved { found, lifetime })) => (lifetime, Ok(Some(found))),
+            Ok(Some(resolved)) => (resolved.lifetime, Ok(Some(resolved))),
             // A helper that has nothing now may have something later.
             Ok(None) => (Lifetime::Unknown, Ok(None)),
             Err(error) if error.is_temporary() => {

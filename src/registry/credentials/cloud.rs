@@ -5,8 +5,10 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
+use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -16,161 +18,33 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::error::{CloudProblem, is_code, one_line};
 use super::helper;
-use super::network::{Http, Network, Peer};
-use super::plain_http::{PlainHttp, plain_http_hint};
+use super::plain_http::PlainHttp;
 use super::variables::Variables;
-use crate::registry::transport::authority;
-use crate::registry::{RegistryErrorKind, Retry, Retryable};
+use crate::registry::address::{Reach, is_loopback, is_metadata};
+use crate::registry::transport::{Transport, authority, unreachable};
+use crate::registry::{Network, Timeouts};
 
-/// The codes of a signature that AWS did not accept.
-pub(super) const SIGNATURE_CODES: [&str; 5] = [
-    "InvalidSignatureException",
-    "SignatureDoesNotMatch",
-    "RequestExpired",
-    "RequestTimeTooSkewed",
-    "IncompleteSignatureException",
-];
+/// The longest answer that is read, in bytes; a password of ECR has about 2,500.
+pub(super) const MAX_ANSWER: usize = 256 << 10;
 
-/// Why a cloud issued no password. Never contains a key, a token or a password.
-#[derive(Debug, thiserror::Error)]
-pub enum CloudProblem {
-    #[error("the host is not that of a private ECR registry, and no region is given")]
-    NoRegion,
-    #[error("the access key is a temporary one, and the variable `{0}` is not set")]
-    NoSessionToken(String),
-    #[error("this machine has no identity token for it")]
-    NoIdentityToken,
-    #[error("the variable `{0}` is not the URL of an endpoint")]
-    Endpoint(String),
-    #[error("this machine's clock is {offset}, so the signature was refused ({code})")]
-    Clock { offset: String, code: String },
-    #[error("{code} (status {status}){}", .message.as_ref().map(|text| format!(": {text}")).unwrap_or_default())]
-    Refused {
-        status: u16,
-        code: String,
-        /// The cloud's message, unless it repeats a secret.
-        message: Option<String>,
-    },
-    #[error(transparent)]
-    Unreachable(Box<RegistryErrorKind>),
-    #[error("AWS' keys are not sent to `{0}` over plain HTTP")]
-    PlainHttp(String),
-    #[error("`{endpoint}` answered with status {status}, but not as the API of a cloud does")]
-    Protocol { endpoint: String, status: u16 },
-    /// A place that holds credentials, and gave none.
-    #[error("{origin}: {problem}")]
-    Source { origin: String, problem: String, is_temporary: bool },
-}
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-impl CloudProblem {
-    pub(super) fn setup(problem: &str) -> Self {
-        RegistryErrorKind::Setup { problem: problem.to_owned() }.into()
-    }
+/// How long a service of this machine or its host may take, such as a metadata server. Outside of
+/// its cloud nothing answers at its address.
+const LOCAL_TIMEOUT: Duration = Duration::from_secs(2);
 
-    pub(super) fn protocol(url: &Url, status: StatusCode) -> Self {
-        Self::Protocol { endpoint: authority(url), status: status.as_u16() }
-    }
+/// The environment that clouds' credentials are looked up in. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Cloud(Arc<Inner>);
 
-    /// Describes an error of reqsign, which found or asked `origin`.
-    pub(super) fn from_reqsign(origin: &str, error: &reqsign_core::Error) -> Self {
-        // Our own error is below the message of reqsign.
-        let mut causes =
-            std::iter::successors(std::error::Error::source(error), |error| error.source());
-        let sent = causes.find_map(|cause| cause.downcast_ref::<Self>());
-        let problem = sent.map_or_else(|| without_quotes(&error.to_string()), ToString::to_string);
-        let is_temporary = sent.map_or(error.is_retryable(), Self::is_temporary);
-        Self::Source { origin: origin.to_owned(), problem, is_temporary }
-    }
-
-    /// Returns true if the same request may succeed a moment later.
-    pub(super) fn is_temporary(&self) -> bool {
-        match self {
-            Self::Unreachable(kind) => kind.is_transient(),
-            Self::Refused { status, code, .. } => {
-                *status >= 500 || *status == 429 || code.starts_with("Throttling")
-            }
-            Self::Protocol { status, .. } => *status >= 500 || *status == 429,
-            Self::Source { is_temporary, .. } => *is_temporary,
-            _ => false,
-        }
-    }
-
-    pub(super) fn hint(&self) -> Option<String> {
-        let hint = match self {
-            Self::NoRegion => {
-                "its host is `<account>.dkr.ecr.<region>.amazonaws.com`; for another, set \
-                 `aws_region` or `aws_oidc_region` beside `auth_method`"
-            }
-            Self::NoSessionToken(_) => "set the session token that was issued with the keys",
-            Self::NoIdentityToken => {
-                "in GitHub Actions, give the job `permissions: id-token: write`; elsewhere, set \
-                 AWS_WEB_IDENTITY_TOKEN_FILE or GOOGLE_APPLICATION_CREDENTIALS"
-            }
-            Self::Endpoint(_) => {
-                "unset it, or set it to such as `https://api.ecr.eu-west-1.amazonaws.com`"
-            }
-            Self::PlainHttp(host) => return Some(plain_http_hint(host)),
-            Self::Clock { .. } => "set the clock, for instance by `timedatectl set-ntp true`",
-            Self::Refused { code, .. } => match code.as_str() {
-                code if SIGNATURE_CODES.contains(&code) => {
-                    "the secret access key is not the one that belongs to the access key's id"
-                }
-                "UnrecognizedClientException" | "InvalidClientTokenId" => {
-                    "AWS does not know the access key: it may be deleted, of another partition, \
-                     or temporary and without its session token"
-                }
-                "ExpiredTokenException" | "ExpiredToken" => "get new temporary keys",
-                "AccessDeniedException" | "AccessDenied" => {
-                    "allow `ecr:GetAuthorizationToken` on `*` to the owner of the keys"
-                }
-                "invalid_grant" => "log in again: `gcloud auth application-default login`",
-                _ => return None,
-            },
-            Self::Unreachable(kind) if matches!(**kind, RegistryErrorKind::Setup { .. }) => {
-                return None;
-            }
-            Self::Unreachable(_) => {
-                "is there a proxy or a firewall? AWS_ENDPOINT_URL_ECR names another endpoint"
-            }
-            Self::Protocol { .. } => "a proxy may have answered in place of the cloud",
-            Self::Source { origin, .. } if origin.ends_with("via SSO") => "log in: `aws sso login`",
-            Self::Source { .. } => return None,
-        };
-        Some(hint.to_owned())
-    }
-}
-
-impl Retryable for CloudProblem {
-    fn retry(&self) -> Retry {
-        if self.is_temporary() { Retry::Backoff } else { Retry::Never }
-    }
-}
-
-impl From<RegistryErrorKind> for CloudProblem {
-    fn from(kind: RegistryErrorKind) -> Self {
-        Self::Unreachable(Box::new(kind))
-    }
-}
-
-/// Removes quotes of files and answers from a message of reqsign. They follow a colon, as do the status of an
-/// answer and the text after an error code, which are kept.
-fn without_quotes(message: &str) -> String {
-    match message.split_once(": ") {
-        Some((start, _)) if !is_code(start) && !start.ends_with(" status") => start.to_owned(),
-        _ => one_line(message),
-    }
-}
-
-/// Shortens a message of a cloud to one line.
-pub(super) fn one_line(message: &str) -> String {
-    message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect()
-}
-
-/// The environment that clouds' credentials are looked up in.
-pub(super) struct Cloud {
-    pub(super) variables: Arc<Variables>,
-    http: Http,
+struct Inner {
+    variables: Arc<Variables>,
+    network: Network,
+    plain_http: PlainHttp,
+    /// The connections, created for the first request.
+    transport: OnceLock<Transport>,
     search_path: Option<OsString>,
 }
 
@@ -181,12 +55,17 @@ impl Cloud {
         plain_http: PlainHttp,
         search_path: Option<OsString>,
     ) -> Self {
-        Self { variables, http: Http::new(network, plain_http), search_path }
+        let transport = OnceLock::new();
+        Self(Arc::new(Inner { variables, network, plain_http, transport, search_path }))
+    }
+
+    pub(super) fn variables(&self) -> &Variables {
+        &self.0.variables
     }
 
     /// Returns a variable that is set to something.
     pub(super) fn variable(&self, name: &str) -> Option<&str> {
-        self.variables.get(name)
+        self.0.variables.get(name)
     }
 
     /// Returns the first of the variables that is set, which must be a URL.
@@ -201,21 +80,47 @@ impl Cloud {
     }
 
     /// Returns what reqsign reads and sends with: everything here, and nothing of the process itself.
-    pub(super) fn context(self: &Arc<Self>, peer: Peer) -> Context {
-        let bridge = Bridge { cloud: Arc::clone(self), peer };
+    pub(super) fn context(&self) -> Context {
         Context::new()
-            .with_env(bridge.clone())
-            .with_file_read(bridge.clone())
-            .with_command_execute(bridge.clone())
-            .with_http_send(bridge)
+            .with_env(self.clone())
+            .with_file_read(self.clone())
+            .with_command_execute(self.clone())
+            .with_http_send(self.clone())
     }
 
+    /// Sends a request and reads the whole answer, whatever its status.
     pub(super) async fn send(
         &self,
         request: Request<Bytes>,
-        peer: Peer,
     ) -> Result<Response<Bytes>, CloudProblem> {
-        self.http.send(request, peer).await
+        let mut request = reqwest::Request::try_from(request)
+            .map_err(|_| CloudProblem::setup("the address of the cloud is no URL"))?;
+        let url = request.url().clone();
+        if !self.0.plain_http.admits(&url) && !is_metadata(&url) {
+            return Err(CloudProblem::PlainHttp(authority(&url)));
+        }
+        let is_local = is_loopback(&url) || is_metadata(&url);
+        *request.timeout_mut() = Some(if is_local { LOCAL_TIMEOUT } else { TIMEOUT });
+        let transport = match self.0.transport.get() {
+            Some(transport) => transport,
+            None => {
+                let transport = Transport::new(&self.0.network, Timeouts::default())?;
+                self.0.transport.get_or_init(|| transport)
+            }
+        };
+        let mut answer = transport.send(Reach::Named, request).await?;
+        let mut response = Response::builder().status(answer.status());
+        if let Some(headers) = response.headers_mut() {
+            headers.clone_from(answer.headers());
+        }
+        let mut body = Vec::new();
+        while let Some(piece) = answer.chunk().await.map_err(|error| unreachable(&url, error))? {
+            if body.len() + piece.len() > MAX_ANSWER {
+                return Err(CloudProblem::protocol(&url, answer.status()));
+            }
+            body.extend_from_slice(&piece);
+        }
+        response.body(body.into()).map_err(|_| CloudProblem::setup("the answer cannot be read"))
     }
 
     /// Requests the identity token (OIDC) that GitHub Actions issues to this job. Returns `None`
@@ -234,7 +139,7 @@ impl Cloud {
         url.query_pairs_mut().append_pair("audience", audience);
         let request =
             Request::get(url.as_str()).header("authorization", format!("Bearer {bearer}"));
-        let answer: Answer = self.fetch(request, Bytes::new(), Peer::Api).await?;
+        let answer: Answer = self.fetch(request, Bytes::new()).await?;
         Ok(Some(answer.value))
     }
 
@@ -243,9 +148,8 @@ impl Cloud {
         &self,
         request: http::request::Builder,
         body: impl Into<Bytes>,
-        peer: Peer,
     ) -> Result<T, CloudProblem> {
-        let (url, answer) = self.fetch_bytes(request, body, peer).await?;
+        let (url, answer) = self.fetch_bytes(request, body).await?;
         serde_json::from_slice(&answer).map_err(|_| CloudProblem::protocol(&url, StatusCode::OK))
     }
 
@@ -254,13 +158,12 @@ impl Cloud {
         &self,
         request: http::request::Builder,
         body: impl Into<Bytes>,
-        peer: Peer,
     ) -> Result<(Url, Bytes), CloudProblem> {
         let invalid = |_| CloudProblem::setup("the request to the cloud is invalid");
         let request = request.body(body.into()).map_err(invalid)?;
         let url = Url::parse(&request.uri().to_string());
         let url = url.map_err(|_| CloudProblem::setup("the address of the cloud is no URL"))?;
-        let answer = self.send(request, peer).await?;
+        let answer = self.send(request).await?;
         if answer.status().is_success() {
             return Ok((url, answer.into_body()));
         }
@@ -294,47 +197,34 @@ fn refusal(answer: &Response<Bytes>) -> Option<CloudProblem> {
     })
 }
 
-/// Returns true if `text` has the form of an error code and can be printed.
-pub(super) fn is_code(text: &str) -> bool {
-    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    !text.is_empty() && text.len() <= 64 && text.bytes().all(is_word)
-}
-
-/// Gives reqsign the variables, files, programs and connections of a [`Cloud`].
-#[derive(Clone)]
-struct Bridge {
-    cloud: Arc<Cloud>,
-    peer: Peer,
-}
-
-impl std::fmt::Debug for Bridge {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("Bridge")
+impl fmt::Debug for Cloud {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Cloud")
     }
 }
 
-impl Env for Bridge {
+impl Env for Cloud {
     fn var(&self, key: &str) -> Option<String> {
-        self.cloud.variable(key).map(str::to_owned)
+        self.variable(key).map(str::to_owned)
     }
 
     fn vars(&self) -> HashMap<String, String> {
-        let variables = self.cloud.variables.texts();
+        let variables = self.0.variables.texts();
         variables.map(|(name, text)| (name.to_owned(), text.to_owned())).collect()
     }
 
     fn home_dir(&self) -> Option<PathBuf> {
-        self.cloud.variable("HOME").map(PathBuf::from)
+        self.variable("HOME").map(PathBuf::from)
     }
 }
 
-impl FileRead for Bridge {
+impl FileRead for Cloud {
     async fn file_read(&self, path: &str) -> reqsign_core::Result<Vec<u8>> {
         Ok(tokio::fs::read(path).await?)
     }
 }
 
-impl HttpSend for Bridge {
+impl HttpSend for Cloud {
     async fn http_send(
         &self,
         mut request: Request<Bytes>,
@@ -347,25 +237,23 @@ impl HttpSend for Bridge {
         };
         // reqsign has no setting for another endpoint of STS.
         if request.uri().host().is_some_and(|host| host.starts_with("sts."))
-            && let Some(mut url) = self
-                .cloud
-                .endpoint(&["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"])
-                .map_err(failed)?
+            && let Some(mut url) =
+                self.endpoint(&["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"]).map_err(failed)?
         {
             url.set_query(request.uri().query());
             *request.uri_mut() = url.as_str().parse()?;
         }
-        self.cloud.send(request, self.peer).await.map_err(failed)
+        self.send(request).await.map_err(failed)
     }
 }
 
-impl CommandExecute for Bridge {
+impl CommandExecute for Cloud {
     async fn command_execute<'a>(
         &'a self,
         program: &'a str,
         arguments: &'a [&'a str],
     ) -> reqsign_core::Result<CommandOutput> {
-        let program = helper::find(program, self.cloud.search_path.as_deref())
+        let program = helper::find(program, self.0.search_path.as_deref())
             .ok_or_else(|| reqsign_core::Error::config_invalid("its program is not installed"))?;
         let (status, stdout) = helper::run(&program, arguments, "").await?;
         let (status, stdout) = (status.code().unwrap_or(-1), stdout.expose_secret().to_vec());

@@ -107,7 +107,7 @@ fn encodings(secret: &str) -> Vec<String> {
     encodings
 }
 
-/// Returns `%2f` for `%2F`.
+/// Writes the digits of a percent-encoded byte in lower case: `%2f`.
 fn text_with_lower_hex(text: &str) -> String {
     if text.starts_with('%') { text.to_ascii_lowercase() } else { text.to_owned() }
 }

@@ -10,13 +10,10 @@ use serde::{Deserialize, Deserializer};
 
 use super::helper::Helpers;
 use super::keychain::{
-    CredentialSource, Found, Host, Keychain, Lifetime, Resolved, Resolving, spellings,
+    CredentialSource, Host, Keychain, Lifetime, ResolvedCredential, Resolving, spellings,
 };
-use super::pair::{self, PairProblem};
+use super::pair;
 use super::{Credential, CredentialsError, DockerConfig};
-
-/// How long a credential helper may take; some ask a person or a cloud.
-const HELPER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What `docker login` stores: in the configuration itself, or behind a helper.
 pub(super) struct DockerKeychain {
@@ -26,16 +23,9 @@ pub(super) struct DockerKeychain {
 
 impl DockerKeychain {
     /// Reads `config.json`. One that does not exist contains no credentials.
-    pub(super) fn load(docker: &DockerConfig) -> Result<Self, CredentialsError> {
-        Self::with_timeout(docker, HELPER_TIMEOUT)
-    }
-
-    pub(super) fn with_timeout(
-        docker: &DockerConfig,
-        timeout: Duration,
-    ) -> Result<Self, CredentialsError> {
+    pub(super) fn load(docker: &DockerConfig, timeout: Duration) -> Result<Self, CredentialsError> {
         let config = docker.folder.as_ref().map(|folder| Config::read(&folder.join("config.json")));
-        let helpers = Helpers::new(docker.search_path.clone(), timeout);
+        let helpers = Helpers { search_path: docker.search_path.clone(), timeout };
         Ok(Self { config: config.transpose()?.unwrap_or_default(), helpers })
     }
 }
@@ -52,13 +42,13 @@ impl Keychain for DockerKeychain {
                 // It is asked again later, whatever it answers now.
                 lifetime = Lifetime::Unknown;
                 if let Some(credential) = self.helpers.ask(helper, host.key).await? {
-                    let found = Found { credential, source: source(Some(helper)) };
-                    return Ok(Some(Resolved { found, lifetime }));
+                    let source = source(Some(helper));
+                    return Ok(Some(ResolvedCredential { credential, source, lifetime }));
                 }
             }
             let stored = self.config.stored(host.key)?;
-            let found = stored.map(|credential| Found { credential, source: source(None) });
-            Ok(found.map(|found| Resolved { found, lifetime }))
+            let source = source(None);
+            Ok(stored.map(|credential| ResolvedCredential { credential, source, lifetime }))
         }
         .boxed()
     }
@@ -131,7 +121,7 @@ impl Config {
 }
 
 impl Entry {
-    fn decode(&self) -> Result<Option<Credential>, PairProblem> {
+    fn decode(&self) -> Result<Option<Credential>, &'static str> {
         if let Some(token) = filled(self.identitytoken.as_ref()) {
             return Ok(Some(Credential::IdentityToken(token.clone())));
         }

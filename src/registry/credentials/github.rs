@@ -6,7 +6,7 @@ use futures_util::FutureExt as _;
 use reqwest::Url;
 
 use super::Credential;
-use super::keychain::{CredentialSource, Found, Host, Keychain, Resolving};
+use super::keychain::{CredentialSource, Host, Keychain, Lifetime, ResolvedCredential, Resolving};
 use super::variables::Variables;
 
 const TOKEN: &str = "GITHUB_TOKEN";
@@ -15,14 +15,10 @@ const TOKEN: &str = "GITHUB_TOKEN";
 const ANY_USER: &str = "x-access-token";
 
 pub(super) struct GitHubKeychain {
-    variables: Arc<Variables>,
+    pub(super) variables: Arc<Variables>,
 }
 
 impl GitHubKeychain {
-    pub(super) fn new(variables: Arc<Variables>) -> Self {
-        Self { variables }
-    }
-
     /// Returns true if `host` is GitHub's registry, or that of the company whose server the job is on.
     fn is_own_registry(&self, host: &str) -> bool {
         let server = self.variables.get("GITHUB_SERVER_URL").and_then(|url| Url::parse(url).ok());
@@ -38,7 +34,8 @@ impl Keychain for GitHubKeychain {
         let resolved = token.map(|token| {
             let username = self.variables.get("GITHUB_ACTOR").unwrap_or(ANY_USER).to_owned();
             let credential = Credential::Password { username, password: token.trim().into() };
-            Found::resolved(credential, CredentialSource::Variable(TOKEN.to_owned()))
+            let source = CredentialSource::Variable(TOKEN.to_owned());
+            ResolvedCredential { credential, source, lifetime: Lifetime::Run }
         });
         async { Ok(resolved) }.boxed()
     }

@@ -8,7 +8,6 @@
 //! [adc]: https://cloud.google.com/docs/authentication/application-default-credentials
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use form_urlencoded::Serializer;
@@ -19,20 +18,13 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::cloud::{Cloud, CloudProblem};
-use super::error::CredentialsError;
-use super::keychain::{CredentialSource, Found, Host, Keychain, Lifetime, Resolved, Resolving};
-use super::network::Peer;
+use super::cloud::Cloud;
+use super::error::{CloudProblem, CredentialsError};
+use super::keychain::{CredentialSource, Host, Keychain, Lifetime, ResolvedCredential, Resolving};
 use super::{Credential, pair, sign_jwt};
 
 /// The user whose password is a service account key.
 const JSON_KEY: &str = "_json_key";
-
-/// The user whose password is an access token.
-pub(super) const ACCESS_TOKEN: &str = "oauth2accesstoken";
-
-/// How every access token of Google's begins.
-const TOKEN_PREFIX: &str = "ya29.";
 
 const SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
 const TOKEN_URL: &str = "https://oauth2.googleapis.com/token";
@@ -46,21 +38,21 @@ type Issued = Result<(Credential, Lifetime), CloudProblem>;
 
 /// Application default credentials, for Google's registries.
 pub(super) struct GoogleKeychain {
-    cloud: Arc<Cloud>,
+    pub(super) cloud: Cloud,
 }
 
 impl Keychain for GoogleKeychain {
     fn resolve<'a>(&'a self, host: Host<'a>) -> Resolving<'a> {
         async move {
-            if !is_google(host.name) || host.is_plain {
+            if !host.is_google() || host.is_plain {
                 return Ok(None);
             }
             let issued = self.token().await;
             let issued =
                 issued.map_err(|problem| CredentialsError::cloud("Google", host.name, problem))?;
-            Ok(issued.map(|(credential, lifetime, source)| {
-                let found = Found { credential, source: CredentialSource::Cloud(source) };
-                Resolved { found, lifetime }
+            Ok(issued.map(|((credential, lifetime), source)| {
+                let source = CredentialSource::Cloud(source);
+                ResolvedCredential { credential, source, lifetime }
             }))
         }
         .boxed()
@@ -68,17 +60,11 @@ impl Keychain for GoogleKeychain {
 }
 
 impl GoogleKeychain {
-    pub(super) fn new(cloud: Arc<Cloud>) -> Self {
-        Self { cloud }
-    }
-
-    async fn token(&self) -> Result<Option<(Credential, Lifetime, String)>, CloudProblem> {
+    /// Returns the first token and its source.
+    async fn token(&self) -> Result<Option<((Credential, Lifetime), String)>, CloudProblem> {
         let named = |path: &str| format!("Google application default credentials, `{path}`");
-        let sourced = |source: String| {
-            move |(credential, lifetime): (Credential, Lifetime)| (credential, lifetime, source)
-        };
         if let Some(path) = self.cloud.variable("GOOGLE_APPLICATION_CREDENTIALS") {
-            return self.token_of_file(path).await.map(sourced(named(path))).map(Some);
+            return Ok(Some((self.token_of_file(path).await?, named(path))));
         }
         let folder = self.cloud.variable("CLOUDSDK_CONFIG").map(str::to_owned);
         let home = || self.cloud.variable("HOME").map(|home| format!("{home}/.config/gcloud"));
@@ -86,11 +72,11 @@ impl GoogleKeychain {
             let path = format!("{folder}/application_default_credentials.json");
             // Nobody asked for this file: one that is outdated must not hide public images.
             if let Ok(issued) = self.token_of_file(&path).await {
-                return Ok(Some(sourced(named(&path))(issued)));
+                return Ok(Some((issued, named(&path))));
             }
         }
         let issued = self.token_of_metadata().await.ok();
-        Ok(issued.map(sourced("Google metadata server".to_owned())))
+        Ok(issued.map(|issued| (issued, "Google metadata server".to_owned())))
     }
 
     async fn token_of_file(&self, path: &str) -> Issued {
@@ -142,17 +128,13 @@ impl GoogleKeychain {
         let path = "computeMetadata/v1/instance/service-accounts/default/token";
         let request = Request::get(format!("http://{host}/{path}"));
         let request = request.header("metadata-flavor", "Google");
-        let token: AccessToken = self.cloud.fetch(request, "", Peer::Metadata).await?;
+        let token: AccessToken = self.cloud.fetch(request, "").await?;
         Ok(token.credential())
     }
 }
 
 /// Exchanges the identity token of this job for an access token of `service_account`.
-pub(super) async fn workload_token(
-    cloud: &Arc<Cloud>,
-    service_account: &str,
-    provider: &str,
-) -> Issued {
+pub(super) async fn workload_token(cloud: &Cloud, service_account: &str, provider: &str) -> Issued {
     let audience = format!("//iam.googleapis.com/{provider}");
     let token = cloud.identity_token(&format!("https:{audience}")).await?;
     let token = token.ok_or(CloudProblem::NoIdentityToken)?;
@@ -227,11 +209,11 @@ impl Federation {
         let request = Request::post(url).header("authorization", bearer);
         let request = request.header("content-type", "application/json");
         let body = json!({ "scope": [SCOPE], "lifetime": "3600s" }).to_string();
-        let token: ImpersonatedToken = cloud.fetch(request, body, Peer::Api).await?;
+        let token: ImpersonatedToken = cloud.fetch(request, body).await?;
         let expiry = token.expire_time.parse().unwrap_or(Timestamp::now());
         let lifetime = Timestamp::now().duration_until(expiry);
         let lifetime = Duration::try_from(lifetime).unwrap_or_default();
-        Ok((password(&token.access_token), Lifetime::For(lifetime)))
+        Ok((Credential::access_token(&token.access_token), Lifetime::For(lifetime)))
     }
 }
 
@@ -270,7 +252,7 @@ impl IdentitySource {
                 let request = headers.iter().fold(Request::get(url), |request, (name, value)| {
                     request.header(name.as_str(), value.as_str())
                 });
-                let (_, text) = cloud.fetch_bytes(request, "", Peer::Api).await?;
+                let (_, text) = cloud.fetch_bytes(request, "").await?;
                 (text.into(), format)
             }
         };
@@ -294,7 +276,7 @@ struct AccessToken {
 impl AccessToken {
     fn credential(&self) -> (Credential, Lifetime) {
         let lifetime = Lifetime::For(Duration::from_secs(self.expires_in));
-        (password(&self.access_token), lifetime)
+        (Credential::access_token(&self.access_token), lifetime)
     }
 }
 
@@ -314,21 +296,19 @@ async fn exchange(
 ) -> Result<AccessToken, CloudProblem> {
     let body = Serializer::new(String::new()).extend_pairs(form).finish();
     let request = Request::post(url).header("content-type", "application/x-www-form-urlencoded");
-    cloud.fetch(request, body, Peer::Api).await
-}
-
-fn password(token: &SecretString) -> Credential {
-    Credential::Password { username: ACCESS_TOKEN.to_owned(), password: token.clone() }
+    cloud.fetch(request, body).await
 }
 
 /// The parts by which a service account key is recognized.
 #[derive(Deserialize)]
 struct ServiceAccountKey {
     #[serde(rename = "type")]
-    kind: Option<String>,
-    client_email: Option<String>,
-    private_key: Option<SecretString>,
+    kind: String,
+    client_email: String,
+    private_key: SecretString,
 }
+
+const NO_KEY: &str = "is JSON, but not the key of a service account";
 
 /// Reads a service account key as Google issues it, or base64 of one. Errors omit serde's messages, which
 /// quote values.
@@ -343,38 +323,16 @@ pub(super) fn service_account(secret: &SecretString) -> Result<Credential, &'sta
     };
     let key: ServiceAccountKey =
         serde_json::from_str(json).map_err(|error| match error.classify() {
-            serde_json::error::Category::Data => "is JSON, but not a service account's key",
-            serde_json::error::Category::Eof => "is JSON that breaks off before its end",
+            serde_json::error::Category::Data => NO_KEY,
             _ => "is not JSON",
         })?;
-    match key.kind.as_deref() {
-        Some("service_account") => {}
-        Some("authorized_user") => {
-            return Err("is the JSON of a person's login, not a service account's key");
-        }
-        Some("external_account") => {
-            return Err("is the JSON of a workload identity, not a service account's key");
-        }
-        _ => return Err("is JSON, but its `type` is not `service_account`"),
-    }
-    if key.client_email.is_none_or(|email| email.is_empty()) {
-        return Err("is a service account's key without a `client_email`");
-    }
-    if key.private_key.is_none_or(|private| private.expose_secret().is_empty()) {
-        return Err("is a service account's key without a `private_key`");
+    if key.kind != "service_account"
+        || key.client_email.is_empty()
+        || key.private_key.expose_secret().is_empty()
+    {
+        return Err(NO_KEY);
     }
     Ok(Credential::Password { username: JSON_KEY.to_owned(), password: json.into() })
-}
-
-/// Returns the credential for a lone access token, if `text` is one and `host` is Google's.
-pub(super) fn lone_token(host: &str, text: &str) -> Option<Credential> {
-    let token = text.trim();
-    let is_token = is_google(host) && token.starts_with(TOKEN_PREFIX) && !token.contains(':');
-    is_token.then(|| password(&token.into()))
-}
-
-fn is_google(host: &str) -> bool {
-    host == "gcr.io" || host.ends_with(".gcr.io") || host.ends_with(".pkg.dev")
 }
 
 #[cfg(test)]
@@ -412,26 +370,17 @@ mod tests {
     fn invalid_keys_are_reported_without_their_content() {
         let cases = [
             ("canary-77".to_owned(), "is not JSON"),
-            (KEY[..60].to_owned(), "breaks off"),
-            ("{\"type\": {\"canary-77\": 1}}".to_owned(), "not a service account's key"),
-            ("{\"type\": \"canary-77\"}".to_owned(), "its `type` is not"),
-            ("{\"type\": \"authorized_user\"}".to_owned(), "a person's login"),
-            (KEY.replace("client_email", "mail"), "without a `client_email`"),
-            (KEY.replace("private_key", "key"), "without a `private_key`"),
+            (KEY[..60].to_owned(), "is not JSON"),
+            ("{\"type\": {\"canary-77\": 1}}".to_owned(), NO_KEY),
+            ("{\"type\": \"canary-77\"}".to_owned(), NO_KEY),
+            (KEY.replace("service_account", "authorized_user"), NO_KEY),
+            (KEY.replace("client_email", "mail"), NO_KEY),
+            (KEY.replace("private_key", "key"), NO_KEY),
         ];
         for (secret, expected) in cases {
             let problem = service_account(&secret.as_str().into()).expect_err(expected);
             assert!(problem.contains(expected), "{problem}");
             assert!(!problem.contains("canary"), "{problem}");
         }
-    }
-
-    #[test]
-    fn a_lone_token_is_for_google_alone() {
-        assert!(lone_token("us-docker.pkg.dev", "ya29.token\n").is_some());
-        assert!(lone_token("eu.gcr.io", "ya29.token").is_some());
-        assert!(lone_token("ghcr.io", "ya29.token").is_none());
-        assert!(lone_token("notgcr.io", "ya29.token").is_none());
-        assert!(lone_token("gcr.io", "other").is_none());
     }
 }

@@ -31,17 +31,13 @@ struct Reply {
     secret: SecretString,
 }
 
-/// Runs `docker-credential-*` programs.
+/// The credential helpers on this machine: programs named `docker-credential-*`.
 pub(super) struct Helpers {
-    search_path: Option<OsString>,
-    timeout: Duration,
+    pub(super) search_path: Option<OsString>,
+    pub(super) timeout: Duration,
 }
 
 impl Helpers {
-    pub(super) fn new(search_path: Option<OsString>, timeout: Duration) -> Self {
-        Self { search_path, timeout }
-    }
-
     /// Asks `docker-credential-<name>` for the credential of `host`.
     pub(super) async fn ask(
         &self,

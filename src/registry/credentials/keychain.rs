@@ -14,7 +14,7 @@ pub(super) trait Keychain: Send + Sync {
     fn resolve<'a>(&'a self, host: Host<'a>) -> Resolving<'a>;
 }
 
-pub(super) type Resolving<'a> = BoxFuture<'a, Result<Option<Resolved>, CredentialsError>>;
+pub(super) type Resolving<'a> = BoxFuture<'a, Result<Option<ResolvedCredential>, CredentialsError>>;
 
 /// The registry that a credential is for.
 #[derive(Debug, Clone, Copy)]
@@ -27,10 +27,11 @@ pub(super) struct Host<'a> {
     pub(super) is_plain: bool,
 }
 
-/// A credential and for how long it is valid.
-pub(super) struct Resolved {
-    pub(super) found: Found,
-    pub(super) lifetime: Lifetime,
+impl Host<'_> {
+    /// Returns true for the registries of Google Cloud.
+    pub(super) fn is_google(self) -> bool {
+        self.name == "gcr.io" || self.name.ends_with(".gcr.io") || self.name.ends_with(".pkg.dev")
+    }
 }
 
 /// How long a credential is valid.
@@ -43,17 +44,12 @@ pub(super) enum Lifetime {
     For(Duration),
 }
 
-/// A credential and its source.
+/// A credential for a registry and its source.
 #[derive(Debug, Clone)]
-pub struct Found {
+pub struct ResolvedCredential {
     pub credential: Credential,
     pub source: CredentialSource,
-}
-
-impl Found {
-    pub(super) fn resolved(credential: Credential, source: CredentialSource) -> Resolved {
-        Resolved { found: Self { credential, source }, lifetime: Lifetime::Run }
-    }
+    pub(super) lifetime: Lifetime,
 }
 
 /// Where a credential comes from.

@@ -1,18 +1,17 @@
 //! The credentials that `auth_method` in `[registries."host"]` of the matrix names.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use reqsign_aws_v4::Credential as AwsKeys;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::aws::{self, EcrHost};
-use super::cloud::{Cloud, CloudProblem};
-use super::error::CredentialsError;
-use super::keychain::{CredentialSource, Found, Host, Keychain, Lifetime, Resolved, Resolving};
-use super::variables::{VariableProblem, shell_safe};
-use super::{Credential, google, pair};
+use super::cloud::Cloud;
+use super::error::{CloudProblem, CredentialsError, VariableProblem};
+use super::keychain::{CredentialSource, Host, Keychain, Lifetime, ResolvedCredential, Resolving};
+use super::variables::shell_safe;
+use super::{ACCESS_TOKEN, Credential, google, pair};
 use crate::matrix::AuthMethod;
 
 /// How the ids of keys begin that only a session token makes valid.
@@ -20,8 +19,8 @@ const TEMPORARY_KEY: &str = "ASIA";
 
 /// The secrets that the matrix names. A registry with a method that fails gets no other credential.
 pub(super) struct MatrixKeychain {
-    methods: BTreeMap<String, AuthMethod>,
-    cloud: Arc<Cloud>,
+    pub(super) methods: BTreeMap<String, AuthMethod>,
+    pub(super) cloud: Cloud,
 }
 
 impl Keychain for MatrixKeychain {
@@ -35,17 +34,13 @@ impl Keychain for MatrixKeychain {
                 return Err(CredentialsError::plain_http(host, source));
             }
             let (credential, lifetime) = self.credential(host.name, method).await?;
-            Ok(Some(Resolved { found: Found { credential, source }, lifetime }))
+            Ok(Some(ResolvedCredential { credential, source, lifetime }))
         }
         .boxed()
     }
 }
 
 impl MatrixKeychain {
-    pub(super) fn new(methods: BTreeMap<String, AuthMethod>, cloud: Arc<Cloud>) -> Self {
-        Self { methods, cloud }
-    }
-
     async fn credential(
         &self,
         host: &str,
@@ -83,13 +78,14 @@ impl MatrixKeychain {
                 })?
             }
             AuthMethod::AccessToken { username, variable } => {
-                password(username.as_deref().unwrap_or(google::ACCESS_TOKEN), variable)?
+                password(username.as_deref().unwrap_or(ACCESS_TOKEN), variable)?
             }
             AuthMethod::Basic { username, variable } => password(username, variable)?,
             AuthMethod::RegistrySecret { variable } => {
                 let (variable, secret) = self.variable(host, variable)?;
-                pair::read(secret)
-                    .map_err(|problem| CredentialsError::variable(variable, host, problem.into()))?
+                pair::read(secret).map_err(|problem| {
+                    CredentialsError::variable(variable, host, VariableProblem::Pair(problem))
+                })?
             }
         };
         Ok((credential, Lifetime::Run))
@@ -104,7 +100,7 @@ impl MatrixKeychain {
         secret: &str,
         token: &str,
     ) -> Result<AwsKeys, CredentialsError> {
-        let variables = &self.cloud.variables;
+        let variables = self.cloud.variables();
         let both =
             |id: &str, secret: &str| Some((variables.text(id).ok()?, variables.text(secret).ok()?));
         let pair = both(id, secret).or_else(|| both(&shell_safe(id), &shell_safe(secret)));
@@ -131,7 +127,7 @@ impl MatrixKeychain {
         host: &str,
         name: &str,
     ) -> Result<(String, &SecretString), CredentialsError> {
-        self.cloud.variables.either(name).map_err(|problem| {
+        self.cloud.variables().either(name).map_err(|problem| {
             let safe = shell_safe(name);
             let names = if safe == name { safe } else { format!("{name}` or `{safe}") };
             CredentialsError::variable(names, host, problem)

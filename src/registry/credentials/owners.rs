@@ -61,14 +61,12 @@ const VARIABLES: [(&str, Owner); 35] = [
     ("VAULT_TOKEN", Owner::Packages),
 ];
 
-/// The hosts that the environment names, as `host[:port]`. They may receive the tokens of the environment.
+/// The hosts that the environment names, as `host[:port]`: GitHub Enterprise Servers, GitLab's registry
+/// and server, and endpoints in place of AWS' own. They may receive the tokens of the environment.
 #[derive(Debug, Clone, Default)]
 pub struct NamedHosts {
-    /// GitHub Enterprise Servers.
     pub github: Vec<String>,
-    /// GitLab's registry and server.
     pub gitlab: Vec<String>,
-    /// Endpoints in place of AWS' own.
     pub aws: Vec<String>,
 }
 

@@ -188,7 +188,7 @@ async fn errors_of_helpers_hide_their_output() {
         folder: Some(folder.path().to_owned()),
         search_path: Some(format!("{}:/usr/bin:/bin", folder.path().display()).into()),
     };
-    let docker = DockerKeychain::with_timeout(&docker, Duration::from_millis(500));
+    let docker = DockerKeychain::load(&docker, Duration::from_millis(500));
     let docker = Box::new(docker.expect("a configuration"));
     let credentials = Credentials::with_keychains(vec![docker], PlainHttp::default());
     let begun = Instant::now();

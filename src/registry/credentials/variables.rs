@@ -7,32 +7,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::FutureExt as _;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::keychain::{CredentialSource, Found, Host, Keychain, Resolved, Resolving};
+use super::error::VariableProblem;
+use super::keychain::{CredentialSource, Host, Keychain, Lifetime, ResolvedCredential, Resolving};
 use super::keychain::{key_of, spellings};
-use super::pair::{self, PairProblem};
-use super::{Credential, CredentialsError, DOCKER_HUB_KEY, google};
+use super::{Credential, CredentialsError, DOCKER_HUB_KEY, pair};
 
 /// The prefix of variables that contain base64 of `user:password` for a registry.
 pub const VARIABLE_PREFIX: &str = "DOCKER_REGISTRY_";
 
+/// How every access token of Google's begins.
+const TOKEN_PREFIX: &str = "ya29.";
+
 /// The environment variables that credentials may come from.
 #[derive(Clone, Default)]
 pub struct Variables(BTreeMap<String, Option<SecretString>>);
-
-/// Why a variable contains no credential. Never quotes its content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum VariableProblem {
-    #[error("is not set")]
-    NotSet,
-    #[error("is empty")]
-    Empty,
-    #[error("is not a text")]
-    NotText,
-    #[error(transparent)]
-    Pair(#[from] PairProblem),
-    #[error("{0}")]
-    ServiceAccount(&'static str),
-}
 
 /// The `DOCKER_REGISTRY_<host>` variables of one registry.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,9 +33,9 @@ struct Named<'a> {
 
 /// `DOCKER_REGISTRY_<host>`, with base64 of `user:password`.
 pub(super) struct VariableKeychain {
-    variables: Arc<Variables>,
+    pub(super) variables: Arc<Variables>,
     /// The registry that each variable was used for whose name another registry may share.
-    claims: Mutex<BTreeMap<String, String>>,
+    pub(super) claims: Mutex<BTreeMap<String, String>>,
 }
 
 impl Keychain for VariableKeychain {
@@ -57,16 +45,12 @@ impl Keychain for VariableKeychain {
 }
 
 impl VariableKeychain {
-    pub(super) fn new(variables: Arc<Variables>) -> Self {
-        Self { variables, claims: Mutex::default() }
-    }
-
-    fn find(&self, host: Host<'_>) -> Result<Option<Resolved>, CredentialsError> {
+    fn find(&self, host: Host<'_>) -> Result<Option<ResolvedCredential>, CredentialsError> {
         let named = self.variables.named_after(host.key);
         let names: Vec<&str> = named.exact.iter().chain(&named.shell_safe).copied().collect();
         let Some(first) = names.first().copied() else { return Ok(None) };
         let pair = |name: &str| {
-            let pair = self.variables.text(name).and_then(|secret| read_pair(host.name, secret));
+            let pair = self.variables.text(name).and_then(|secret| read_pair(host, secret));
             pair.map_err(|problem| CredentialsError::variable(name.to_owned(), host.name, problem))
         };
         let credential = pair(first)?;
@@ -80,7 +64,8 @@ impl VariableKeychain {
         if named.exact.is_empty() {
             self.claim(first, host.name)?;
         }
-        Ok(Some(Found::resolved(credential, CredentialSource::Variable(first.to_owned()))))
+        let source = CredentialSource::Variable(first.to_owned());
+        Ok(Some(ResolvedCredential { credential, source, lifetime: Lifetime::Run }))
     }
 
     /// Binds a variable to a registry: `DOCKER_REGISTRY_A_B_IO` is for `a.b.io` or for `a-b.io`, and
@@ -97,12 +82,13 @@ impl VariableKeychain {
 }
 
 /// Reads base64 of `user:password` or, for Google's registries, of an access token alone.
-fn read_pair(host: &str, secret: &SecretString) -> Result<Credential, VariableProblem> {
-    let text = pair::decode(secret)?;
-    match google::lone_token(host, &text) {
-        Some(credential) => Ok(credential),
-        None => Ok(pair::split(&text)?),
+fn read_pair(host: Host<'_>, secret: &SecretString) -> Result<Credential, VariableProblem> {
+    let text = pair::decode(secret).map_err(VariableProblem::Pair)?;
+    let token = text.trim();
+    if host.is_google() && token.starts_with(TOKEN_PREFIX) && !token.contains(':') {
+        return Ok(Credential::access_token(&token.into()));
     }
+    pair::split(&text).map_err(VariableProblem::Pair)
 }
 
 impl Variables {
@@ -200,6 +186,8 @@ fn registry_of(name: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+
     use super::*;
 
     fn variables(names: &[&str]) -> Variables {
@@ -253,6 +241,19 @@ mod tests {
             assert_eq!(variables.either(name).expect(name).0, found);
         }
         assert_eq!(variables.either("other").expect_err("nothing"), VariableProblem::NotSet);
+    }
+
+    #[test]
+    fn a_lone_token_is_for_google_alone() {
+        let read = |name: &str, text: &str| {
+            let secret = base64::engine::general_purpose::STANDARD.encode(text).into();
+            read_pair(Host { key: name, name, is_plain: false }, &secret)
+        };
+        assert!(read("us-docker.pkg.dev", "ya29.token\n").is_ok());
+        assert!(read("eu.gcr.io", "ya29.token").is_ok());
+        assert!(read("ghcr.io", "ya29.token").is_err());
+        assert!(read("notgcr.io", "ya29.token").is_err());
+        assert!(read("gcr.io", "other").is_err());
     }
 
     #[test]

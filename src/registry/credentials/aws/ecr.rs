@@ -3,7 +3,6 @@
 //!
 //! [api]: https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_GetAuthorizationToken.html
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,10 +15,8 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-use super::Peer;
-use crate::registry::credentials::cloud::{
-    Cloud, CloudProblem, SIGNATURE_CODES, is_code, one_line,
-};
+use crate::registry::credentials::cloud::Cloud;
+use crate::registry::credentials::error::{CloudProblem, SIGNATURE_CODES, is_code, one_line};
 use crate::registry::credentials::keychain::Lifetime;
 use crate::registry::credentials::{Credential, conceal, pair};
 use crate::registry::error::duration_text;
@@ -85,7 +82,7 @@ impl<'a> EcrHost<'a> {
 
 /// Requests the password of the registry at `host`, in its own region where none is given.
 pub(in super::super) async fn password(
-    cloud: &Arc<Cloud>,
+    cloud: &Cloud,
     host: &str,
     region: Option<&str>,
     mut keys: Keys,
@@ -120,13 +117,13 @@ struct AuthorizationData {
 }
 
 async fn request_password(
-    cloud: &Arc<Cloud>,
+    cloud: &Cloud,
     url: &Url,
     region: &str,
     keys: &Keys,
 ) -> Result<(Credential, Lifetime), CloudProblem> {
     let request = signed_request(cloud, url, region, keys).await?;
-    let answer = cloud.send(request, Peer::Api).await?;
+    let answer = cloud.send(request).await?;
     let now = Timestamp::now();
     let server_time = server_time(answer.headers());
     let protocol = || CloudProblem::protocol(url, answer.status());
@@ -144,7 +141,7 @@ async fn request_password(
 }
 
 async fn signed_request(
-    cloud: &Arc<Cloud>,
+    cloud: &Cloud,
     url: &Url,
     region: &str,
     keys: &Keys,
@@ -157,7 +154,7 @@ async fn signed_request(
     let request = request.map_err(|_| CloudProblem::setup("the address of the cloud is no URL"))?;
     let (mut head, body) = request.into_parts();
     let signer = RequestSigner::new("ecr", region);
-    let context = cloud.context(Peer::Api);
+    let context = cloud.context();
     let signed = signer.sign_request(&context, &mut head, Some(keys), None).await;
     signed.map_err(|error| CloudProblem::from_reqsign("the keys", &error))?;
     // The HTTP client writes it.

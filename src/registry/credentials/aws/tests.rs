@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::ecr::{EcrHost, describe, harmless};
 use crate::error::{Explain as _, one_line};
-use crate::registry::credentials::network::MAX_ANSWER;
+use crate::registry::credentials::cloud::MAX_ANSWER;
 use crate::registry::credentials::{Credential, Credentials};
 use crate::registry::testing::{EcrApi, aws_iam, pass};
 
