@@ -50,7 +50,7 @@ impl Default for HostOptions {
     }
 }
 
-/// Proxies and certificates.
+/// How requests leave this machine: the proxies, and the certificates of servers to trust.
 #[derive(Debug, Clone, Default)]
 pub struct Network {
     pub proxies: Proxies,

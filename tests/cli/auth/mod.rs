@@ -155,15 +155,6 @@ async fn the_variable_cannot_be_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_clock_is_off() {
-    let mut project = Project::new().await;
-    let registry = Registry { ahead: 3725, ..Registry::new(Asks::Token, "me", CANARY) };
-    project.door.registry("ghcr.io", registry);
-    project.pair("DOCKER_REGISTRY_ghcr.io", &format!("me:{CANARY}x"));
-    assert_snapshot!(project.check("ghcr.io"));
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn the_registry_cannot_be_reached() {
     let mut project = Project::known().await;
     // A port on which nobody listens.

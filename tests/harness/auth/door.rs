@@ -36,8 +36,6 @@ pub(crate) struct Registry {
     pub(crate) secret: String,
     /// What the user may do in `acme/base`: `pull`, `push`.
     pub(crate) allows: &'static [&'static str],
-    /// How many seconds its clock is ahead of this machine's.
-    pub(crate) ahead: i64,
     /// A password that it says has ended, as ECR does.
     pub(crate) ended: &'static str,
     /// Whether it repeats what it was sent in what it says of an error.
@@ -51,7 +49,6 @@ impl Registry {
             user,
             secret: secret.to_owned(),
             allows: &["pull", "push"],
-            ahead: 0,
             ended: "",
             echoes: false,
         }
@@ -133,11 +130,6 @@ impl Door {
         if registry.echoes && !answer.status().is_success() {
             echo(&mut answer, &head, &body);
         }
-        let now = std::time::SystemTime::now();
-        let ahead = std::time::Duration::from_secs(registry.ahead.unsigned_abs());
-        let date = if registry.ahead < 0 { now - ahead } else { now + ahead };
-        let date = httpdate::fmt_http_date(date).parse().expect("a header");
-        answer.headers_mut().insert(header::DATE, date);
         answer
     }
 
