@@ -68,6 +68,8 @@ impl RunOutcome<'_> {
             image(&row.target, &row.digest, &row.references, staged.is_none(), cached)
         });
         Metadata {
+            schema: Metadata::SCHEMA,
+            version: plan.version.as_ref().map(ToString::to_string),
             whole: self.is_whole(plan),
             staged: self.staged,
             forced: self.forced,
@@ -78,7 +80,6 @@ impl RunOutcome<'_> {
                 reference: reference.clone(),
                 digest: digest.clone(),
             }),
-            ..Metadata::new(plan.version.as_ref().map(ToString::to_string))
         }
     }
 

@@ -4,7 +4,7 @@ use super::{ArgumentError, Context, NameOptions, release_set, selection};
 use crate::error::{ExitCode, Explain, Report};
 use crate::image::{Digest, Reference};
 use crate::matrix::{ReleaseSetForm, Selection};
-use crate::publish::{self, Audited, Finding, PublishError, ReleaseSet, StrayAlias};
+use crate::publish::{self, Audited, Finding, OutdatedTag, PublishError, ReleaseSet};
 
 /// A matrix whose releases have no sets.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +41,7 @@ pub struct StatusOutcome {
     pub version: Option<String>,
     pub images: Vec<Audited>,
     /// The aliases that do not point to this release.
-    pub stray_aliases: Vec<StrayAlias>,
+    pub stray_aliases: Vec<OutdatedTag>,
 }
 
 impl StatusOutcome {

@@ -1,30 +1,29 @@
-//! Whether a release is still what its set says.
+//! Compares a release with its registry.
 
 use futures_util::future::try_join_all;
 use serde::Serialize;
 
-use super::survey::digest_of;
+use super::survey::{OutdatedTag, digest_of, exists, outdated_tags};
 use super::{PublishError, ReleaseSet, SetImage};
 use crate::image::{Digest, Reference};
 use crate::registry::Registries;
 use crate::version::Version;
 
-/// What a registry has of an image of a release set.
+/// The state of an image of a release set in its registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Finding {
-    /// The tag stands for the image.
+    /// The tag points to the image.
     Whole,
-    /// The tag stands for another image.
+    /// The tag points to a different image.
     Moved,
-    /// The image is there, the tag is not.
+    /// The image exists, but not its tag.
     Untagged,
-    /// The image is not there.
+    /// The image does not exist.
     Lost,
 }
 
 impl Finding {
-    /// The word for it.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -36,42 +35,27 @@ impl Finding {
     }
 }
 
-/// An image of a release set, as a registry has it.
+/// An image of a release set and its state.
 #[derive(Debug, Clone, Serialize)]
 pub struct Audited {
     /// The id of the target.
     pub id: String,
-    /// What was found.
     pub finding: Finding,
-    /// What the set says.
+    /// The entry of the release set.
     #[serde(flatten)]
     pub image: SetImage,
-    /// What the tag stands for.
+    /// The different image that the tag points to, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub found: Option<Digest>,
 }
 
-/// An alias that does not point to the image of the newest release.
-#[derive(Debug, Clone, Serialize)]
-pub struct StrayAlias {
-    /// The id of the target.
-    pub id: String,
-    /// The alias.
-    pub reference: Reference,
-    /// The image of the newest release.
-    pub digest: Digest,
-    /// The image that it points to, if there is one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub found: Option<Digest>,
-}
-
-/// Returns the aliases that do not point to the images of `set`; none if `newest`, the set that moves
-/// on, is of a newer release, or says that this one was withdrawn.
+/// Returns the aliases that do not point to the images of `set`. Returns none if `newest`, the newest release set, is of
+/// a newer release or lists this one as withdrawn.
 pub async fn stray_aliases(
     registries: &Registries,
     set: &ReleaseSet,
     newest: &Reference,
-) -> Result<Vec<StrayAlias>, PublishError> {
+) -> Result<Vec<OutdatedTag>, PublishError> {
     let version = set.version.as_ref().filter(|_| set.is_ordered);
     let Some(version) = version else { return Ok(Vec::new()) };
     if let Some((newest, _)) = ReleaseSet::read(registries, newest).await? {
@@ -82,36 +66,28 @@ pub async fn stray_aliases(
             return Ok(Vec::new());
         }
     }
-    let aliases = set.images.iter().flat_map(|(id, image)| {
-        image.aliases().map(move |reference| (id.as_str(), reference, &image.digest))
-    });
-    let found = aliases.map(async |(id, reference, digest)| {
-        let found = digest_of(registries, &reference).await?;
-        let is_stray = found.as_ref() != Some(digest);
-        let (id, digest) = (id.to_owned(), digest.clone());
-        Ok::<_, PublishError>(is_stray.then_some(StrayAlias { id, reference, digest, found }))
-    });
-    Ok(try_join_all(found).await?.into_iter().flatten().collect())
+    outdated_tags(registries, set.aliases()).await
 }
 
-/// Compares every image of `set` with what its registry has.
+/// Compares every image of `set` with its registry.
 pub async fn audit(
     registries: &Registries,
     set: &ReleaseSet,
 ) -> Result<Vec<Audited>, PublishError> {
-    try_join_all(set.images.iter().map(|(id, image)| one(registries, id, image))).await
-}
-
-async fn one(registries: &Registries, id: &str, image: &SetImage) -> Result<Audited, PublishError> {
-    let reference: &Reference = &image.reference;
-    let found = digest_of(registries, reference).await?;
-    let there = registries.head(&reference.repository, &image.digest).await?.is_some();
-    let finding = match &found {
-        _ if !there => Finding::Lost,
-        Some(digest) if *digest == image.digest => Finding::Whole,
-        Some(_) => Finding::Moved,
-        None => Finding::Untagged,
-    };
-    let found = found.filter(|digest| *digest != image.digest);
-    Ok(Audited { id: id.to_owned(), finding, image: image.clone(), found })
+    let audited = set.images.iter().map(async |(id, image)| {
+        let reference = &image.reference;
+        let found = digest_of(registries, reference).await?;
+        let finding = if !exists(registries, &reference.repository, &image.digest).await? {
+            Finding::Lost
+        } else if found.is_none() {
+            Finding::Untagged
+        } else if found.as_ref() == Some(&image.digest) {
+            Finding::Whole
+        } else {
+            Finding::Moved
+        };
+        let found = found.filter(|digest| *digest != image.digest);
+        Ok(Audited { id: id.clone(), finding, image: image.clone(), found })
+    });
+    try_join_all(audited).await
 }

@@ -2,10 +2,9 @@
 
 use futures_util::future::try_join_all;
 
-use super::image::{blobs, labels};
+use super::image::{blobs, inputs};
 use super::{PublishError, ReleaseSet, SetImage};
 use crate::image::Digest;
-use crate::plan::Inputs;
 use crate::registry::Registries;
 
 /// The content of an image in its registry.
@@ -60,13 +59,9 @@ async fn since(
     if now.digest == before.digest {
         return Ok(Since::Unchanged);
     }
-    let inputs = async |image: &SetImage| -> Result<Option<Inputs>, PublishError> {
-        let labels = labels(registries, &image.reference.repository, &image.digest).await?;
-        Ok(labels.get(Inputs::LABEL).and_then(|text| Inputs::from_label(text)))
-    };
-    let reasons = match (inputs(before).await?, inputs(now).await?) {
-        (Some(before), Some(now)) => now.changes_since(&before),
-        _ => Vec::new(),
-    };
+    let before = inputs(registries, repository, &before.digest).await?;
+    let now = inputs(registries, repository, &now.digest).await?;
+    let reasons = now.zip(before).map(|(now, before)| now.changes_since(&before));
+    let reasons = reasons.unwrap_or_default();
     Ok(Since::Changed(reasons.iter().map(ToString::to_string).collect()))
 }

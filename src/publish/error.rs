@@ -11,13 +11,12 @@ pub enum PublishError {
     #[error(
         "{} is already published with different content ({}):{}",
         version.as_deref().unwrap_or("this version"),
-        tags(references),
+        count(references.len(), "tag"),
         list(references, Reference::to_string)
     )]
     Conflict {
         /// The version, if it is known.
         version: Option<String>,
-        /// The tags.
         references: Vec<Reference>,
         /// Whether images are rebuilt even if they exist.
         force: bool,
@@ -25,11 +24,10 @@ pub enum PublishError {
     /// Version tags exist, and cannot be compared with the images of the matrix.
     #[error(
         "cannot compare this release with {} of its version:{}",
-        tags(references),
+        count(references.len(), "tag"),
         list(&references.iter().zip(reasons).collect::<Vec<_>>(), |(tag, reason)| format!("{tag}: {reason}"))
     )]
     Incomparable {
-        /// The tags.
         references: Vec<Reference>,
         /// For each tag, why the image of the matrix is unknown.
         reasons: Vec<String>,
@@ -37,15 +35,12 @@ pub enum PublishError {
     /// Another run has set version tags since this one began. This run has set none.
     #[error(
         "another run has set {} of this version since this run began:{}",
-        tags(references),
+        count(references.len(), "tag"),
         list(references, Reference::to_string)
     )]
-    Overtaken {
-        /// The tags.
-        references: Vec<Reference>,
-    },
+    Overtaken { references: Vec<Reference> },
     /// Unpinned targets cannot be staged: jobs on several machines would build them from different inputs.
-    #[error("the inputs of {} are not pinned:{}", variants(targets), list(targets, String::clone))]
+    #[error("the inputs of {} are not pinned:{}", count(targets.len(), "variant"), list(targets, String::clone))]
     Unpinned {
         /// The ids of the targets.
         targets: Vec<String>,
@@ -79,20 +74,16 @@ pub enum PublishError {
     Lost {
         /// The version tag of the image.
         reference: Reference,
-        /// Its digest.
         digest: Digest,
     },
-    /// Tags that this run has set point to other images a moment later.
+    /// Tags that this run has set point to different images a moment later.
     #[error(
-        "{} of this release {} to another image than this run has set:{}",
-        tags(references),
+        "{} of this release {} to a different image than this run has set:{}",
+        count(references.len(), "tag"),
         if references.len() == 1 { "points" } else { "point" },
         list(references, Reference::to_string)
     )]
-    Mixed {
-        /// The tags.
-        references: Vec<Reference>,
-    },
+    Mixed { references: Vec<Reference> },
     /// Some tags could not be set.
     #[error(
         "{} of {total} tags could not be set:{}",
@@ -118,12 +109,7 @@ pub enum PublishError {
     NoSet(Reference),
     /// The tag of a release set points to something else.
     #[error("`{reference}` is not a release set: {problem}")]
-    NotASet {
-        /// The tag.
-        reference: Reference,
-        /// The fault.
-        problem: String,
-    },
+    NotASet { reference: Reference, problem: String },
     /// A release set lists an image outside the repositories of the matrix.
     #[error(
         "the release set `{set}` lists `{image}`, which is outside the repositories of this matrix"
@@ -131,7 +117,6 @@ pub enum PublishError {
     ForeignImage {
         /// The tag of the set.
         set: Reference,
-        /// The image.
         image: Box<Reference>,
     },
     /// A registry refused or failed.
@@ -181,7 +166,7 @@ impl Explain for PublishError {
                 "another run has moved the tags. Decide which run is right, and rerun it with \
                  `--overwrite`. The release set was not written"
             }
-            Self::Tags { failed, .. } if failed.iter().any(is_immutable) => {
+            Self::Tags { failed, .. } if failed.iter().any(|(_, error)| is_immutable(error)) => {
                 "all images are in the registry, under their version tags. The repository makes its \
                  tags immutable: remove `aliases` from `[image]`, or exclude them from the \
                  repository's rule"
@@ -216,7 +201,8 @@ impl Explain for PublishError {
     }
 }
 
-fn is_immutable((_, error): &(Reference, RegistryError)) -> bool {
+/// Returns true if the registry refuses to move a tag.
+pub(super) fn is_immutable(error: &RegistryError) -> bool {
     matches!(error.kind(), RegistryErrorKind::TagImmutable { .. })
 }
 
@@ -249,7 +235,6 @@ pub enum Absence {
     /// A metadata file lists an image that is not in the registry.
     #[error("`{file}` lists {digest}, which is not in its registry")]
     Vanished {
-        /// The metadata file.
         file: String,
         /// The digest in that file.
         digest: Digest,
@@ -259,7 +244,6 @@ pub enum Absence {
         "`{file}` lists {digest}, which is not the image that its registry lists as built and checked"
     )]
     Other {
-        /// The metadata file.
         file: String,
         /// The digest in that file.
         digest: Digest,
@@ -270,7 +254,7 @@ pub enum Absence {
 const SHOWN: usize = 5;
 
 /// Returns a line for each of the first items, and the number of the others.
-fn list<T>(items: &[T], line: impl Fn(&T) -> String) -> String {
+pub(super) fn list<T>(items: &[T], line: impl Fn(&T) -> String) -> String {
     let mut lines: String =
         items.iter().take(SHOWN).map(|item| format!("\n  {}", line(item))).collect();
     if items.len() > SHOWN {
@@ -281,10 +265,7 @@ fn list<T>(items: &[T], line: impl Fn(&T) -> String) -> String {
     lines
 }
 
-fn variants(targets: &[String]) -> String {
-    if targets.len() == 1 { "a variant".to_owned() } else { format!("{} variants", targets.len()) }
-}
-
-fn tags(references: &[Reference]) -> String {
-    if references.len() == 1 { "a tag".to_owned() } else { format!("{} tags", references.len()) }
+/// Formats a number of things: `a tag`, `2 tags`.
+fn count(number: usize, noun: &str) -> String {
+    if number == 1 { format!("a {noun}") } else { format!("{number} {noun}s") }
 }

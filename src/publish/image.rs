@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::PublishError;
 use crate::image::{Digest, Platform, Repository};
+use crate::plan::Inputs;
 use crate::registry::{Manifest, Registries, RegistryError};
 
 /// The largest image configuration that is read, in bytes.
@@ -93,8 +94,18 @@ pub async fn size(
     Ok(Some(of_manifests + blobs_of(&manifests).values().sum::<u64>()))
 }
 
+/// Returns the inputs of an image as its label lists them; `None` if it lists none that this version of basegen reads.
+pub(super) async fn inputs(
+    registries: &Registries,
+    repository: &Repository,
+    image: &Digest,
+) -> Result<Option<Inputs>, PublishError> {
+    let labels = labels(registries, repository, image).await?;
+    Ok(labels.get(Inputs::LABEL).and_then(|text| Inputs::from_label(text)))
+}
+
 /// Returns the labels of an image, or those of its first platform. Returns none if the image does not exist.
-pub(super) async fn labels(
+async fn labels(
     registries: &Registries,
     repository: &Repository,
     image: &Digest,

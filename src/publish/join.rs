@@ -1,12 +1,11 @@
 //! Joins the metadata files of several jobs.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fmt;
 
 use super::Row;
+use super::error::list;
+use super::metadata::TargetMetadata;
 use crate::error::{ExitCode, Explain};
-use crate::image::Digest;
-use crate::plan::Fingerprint;
 
 /// The images that one job has staged.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,26 +15,11 @@ pub struct JobFile {
     /// The version of the job's plan.
     pub version: Option<String>,
     /// The images by the ids of their variants.
-    pub images: BTreeMap<String, JobImage>,
+    pub images: BTreeMap<String, TargetMetadata>,
     /// The variants whose build failed or was cancelled.
     pub failed: BTreeSet<String>,
     /// Whether the job rebuilt images that were in the registry.
     pub forced: bool,
-}
-
-/// One image of a job.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JobImage {
-    /// The digest of the image.
-    pub digest: Digest,
-    /// The fingerprint of its inputs.
-    pub fingerprint: Option<Fingerprint>,
-    /// Its compressed size in bytes, if it is known.
-    pub size: Option<u64>,
-    /// Whether it was in the registry before the job.
-    pub kept: bool,
-    /// Whether every step of its build was cached.
-    pub cached: bool,
 }
 
 /// A staged image and the metadata file that lists it.
@@ -43,8 +27,7 @@ pub struct JobImage {
 pub struct Joined {
     /// The path of the file.
     pub file: String,
-    /// The image.
-    pub image: JobImage,
+    pub image: TargetMetadata,
     /// Whether it was rebuilt to replace an image of the registry.
     pub forced: bool,
     /// Whether another file lists a different image with the same fingerprint.
@@ -52,26 +35,12 @@ pub struct Joined {
 }
 
 /// The metadata files contradict each other or the plan.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the metadata files of the jobs do not form one release of this matrix:{}",
+    list(.0, String::clone)
+)]
 pub struct JoinError(Vec<String>);
-
-impl std::error::Error for JoinError {}
-
-impl fmt::Display for JoinError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        /// How many problems are shown.
-        const SHOWN: usize = 12;
-        formatter
-            .write_str("the metadata files of the jobs do not form one release of this matrix:")?;
-        for problem in self.0.iter().take(SHOWN) {
-            write!(formatter, "\n  {problem}")?;
-        }
-        match self.0.len().saturating_sub(SHOWN) {
-            0 => Ok(()),
-            more => write!(formatter, "\n  … and {more} more"),
-        }
-    }
-}
 
 impl Explain for JoinError {
     fn exit_code(&self) -> ExitCode {

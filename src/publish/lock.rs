@@ -39,9 +39,7 @@ pub enum RunLockError {
     /// The lock cannot be created.
     #[error("failed to lock `{}`", path.display())]
     Io {
-        /// The file or folder.
         path: PathBuf,
-        /// The cause.
         #[source]
         source: io::Error,
     },

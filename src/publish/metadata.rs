@@ -5,14 +5,11 @@ use std::path::Path;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use super::{JobFile, JobImage};
+use super::JobFile;
 use crate::error::{ExitCode, Explain, FileError, JsonError};
 use crate::files::{self, MAX_PROJECT_FILE, ReadError};
 use crate::image::{Digest, Platform, Reference};
 use crate::plan::Fingerprint;
-
-/// The version of the format.
-const SCHEMA: u32 = 1;
 
 /// The content of a metadata file.
 #[derive(Debug, Serialize, Deserialize)]
@@ -41,34 +38,31 @@ pub(crate) struct Metadata {
 }
 
 /// One image of a [`Metadata`] file.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct TargetMetadata {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetMetadata {
     /// The digest of the image.
-    pub(crate) digest: Digest,
+    pub digest: Digest,
     /// The tags that point to the image, with its digest.
     #[serde(skip_deserializing)]
-    pub(crate) references: IndexMap<String, Digest>,
+    pub references: IndexMap<String, Digest>,
     /// Whether every step of the build was cached.
-    pub(crate) cached: bool,
+    pub cached: bool,
     /// Whether the image was in the registry before the run.
-    pub(crate) kept: bool,
+    pub kept: bool,
     /// The fingerprint of its inputs; `None` if they are uncertain.
     #[serde(default)]
-    pub(crate) fingerprint: Option<Fingerprint>,
-    /// Its platforms.
+    pub fingerprint: Option<Fingerprint>,
     #[serde(skip_deserializing)]
-    pub(crate) platforms: Vec<Platform>,
+    pub platforms: Vec<Platform>,
     /// The compressed size in bytes, if known.
     #[serde(default)]
-    pub(crate) size: Option<u64>,
+    pub size: Option<u64>,
 }
 
 /// The release set of a [`Metadata`] file.
 #[derive(Debug, Serialize)]
 pub(crate) struct SetMetadata {
-    /// The tag.
     pub(crate) reference: Reference,
-    /// The digest that it points to.
     pub(crate) digest: Digest,
 }
 
@@ -86,7 +80,7 @@ pub(crate) enum MetadataError {
         source: JsonError,
     },
     /// The file was written by an incompatible version of basegen.
-    #[error("`{name}` has format {found}, but this basegen reads format {SCHEMA}")]
+    #[error("`{name}` has format {found}, but this basegen reads format {}", Metadata::SCHEMA)]
     Schema { name: String, found: u32 },
     /// The run published its images or wrote them elsewhere.
     #[error("`{name}` is from a run without `--stage`")]
@@ -114,28 +108,15 @@ impl Explain for MetadataError {
 }
 
 impl Metadata {
-    /// Returns metadata without images.
-    #[must_use]
-    pub(crate) fn new(version: Option<String>) -> Self {
-        Self {
-            schema: SCHEMA,
-            version,
-            whole: false,
-            staged: false,
-            forced: false,
-            targets: IndexMap::new(),
-            failed: Vec::new(),
-            cancelled: Vec::new(),
-            set: None,
-        }
-    }
+    /// The version of the format.
+    pub(crate) const SCHEMA: u32 = 1;
 
     /// Fails if `path` cannot be written. Call this before a run, whose results would be lost.
     pub(crate) fn check(path: &Path) -> Result<(), FileError> {
         files::create_beside(path).map(drop).map_err(writing(path))
     }
 
-    /// Writes the file atomically.
+    /// Writes the file, or nothing if that fails.
     pub(crate) fn write(&self, path: &Path) -> Result<(), FileError> {
         let text = serde_json::to_string_pretty(self).expect("metadata is JSON");
         files::replace(path, format!("{text}\n").as_bytes(), false).map_err(writing(path))
@@ -161,7 +142,7 @@ impl JobFile {
             source: error.into(),
         };
         let Schema { schema } = serde_json::from_slice(&text).map_err(format)?;
-        if schema != SCHEMA {
+        if schema != Metadata::SCHEMA {
             return Err(MetadataError::Schema { name, found: schema });
         }
         let metadata: Metadata = serde_json::from_slice(&text).map_err(format)?;
@@ -173,12 +154,8 @@ impl JobFile {
             let id = id.clone();
             return Err(MetadataError::Contradiction { name, id });
         }
-        let images = metadata.targets.into_iter().map(|(id, target)| {
-            let TargetMetadata { digest, kept, cached, fingerprint, size, .. } = target;
-            (id, JobImage { digest, fingerprint, size, kept, cached })
-        });
         Ok(Self {
-            images: images.collect(),
+            images: metadata.targets.into_iter().collect(),
             version: metadata.version,
             forced: metadata.forced,
             failed: metadata.failed.into_iter().chain(metadata.cancelled).collect(),

@@ -2,7 +2,7 @@
 //!
 //! Each step starts when the one before it has succeeded for every row:
 //!
-//! 1. *survey*: look up what the registries have of each row. A version tag that points to an image of different
+//! 1. *survey*: look up the image and the version tag of each row. A version tag that points to an image of different
 //!    content ends the run here, before it changes anything.
 //! 2. *preflight*: make sure that the run may push to the repositories of the missing rows.
 //! 3. *build* the missing images, check them and push each by its digest under its *staging tags*. One contains the
@@ -14,8 +14,8 @@
 //!    the matrix.
 //! 7. *aliases* and the newest set: the tags that move from release to release, and never back.
 //!
-//! The registry is the only memory: the same command completes what a crash or a failure has left. A [`RunLock`]
-//! keeps the runs of one machine apart.
+//! The registry is the only memory: after a crash or a failure, the same command completes the release. A [`RunLock`]
+//! prevents concurrent runs on one machine.
 //!
 //! [`publish`] does all of it. The two halves may also run on different machines: [`stage`] does the steps up to the
 //! build for some rows, and [`promote`] the others for all rows, without an engine. Start reading with [`publish`].
@@ -30,25 +30,26 @@ mod metadata;
 mod order;
 mod preflight;
 mod promote;
-mod publication_status;
 mod set;
 mod staging;
 mod stale;
+mod status;
 mod survey;
 mod tags;
 
-pub use audit::{Audited, Finding, StrayAlias, audit, stray_aliases};
+pub use audit::{Audited, Finding, audit, stray_aliases};
 pub use contents::{ImageContent, Since, contents};
 pub use error::{Absence, PublishError};
 pub use image::{platforms, size};
-pub use join::{JobFile, JobImage, JoinError, Joined, join};
+pub use join::{JobFile, JoinError, Joined, join};
 pub use lock::{LockFile, RunLock, RunLockError, user_folder};
-pub(crate) use metadata::{Metadata, SetMetadata, TargetMetadata};
+pub use metadata::TargetMetadata;
+pub(crate) use metadata::{Metadata, SetMetadata};
 pub use promote::{PromoteRequest, gather, promote};
-pub use publication_status::{Candidate, publication_status};
 pub use set::{ReleaseSet, SetForm, SetImage, SetName};
 pub use stale::{delete_tags, stale_tags};
-pub use survey::Survey;
+pub use status::{Candidate, publication_status};
+pub use survey::{OutdatedTag, Survey};
 
 use std::future::Future;
 use std::sync::Arc;
@@ -80,17 +81,15 @@ pub struct Row {
 }
 
 impl Row {
-    /// The tag of the version.
     fn version(&self) -> &Reference {
         &self.job.references[0]
     }
 
-    /// The same, as a list like that of the aliases.
+    /// Returns the version tag as a list, like the aliases.
     fn versions(&self) -> &[Reference] {
         &self.job.references[..1]
     }
 
-    /// The tags that move.
     fn aliases(&self) -> &[Reference] {
         &self.job.references[1..]
     }
@@ -129,12 +128,14 @@ pub enum Staged {
     All {
         /// The digests, in plan order.
         digests: Vec<Digest>,
+        /// The number of images that this run has built or checked.
+        built: usize,
     },
     /// Some rows failed, or the run was interrupted: the outcome of each build.
     Unfinished(Vec<Outcome>),
 }
 
-/// The result of publishing.
+/// The outcome of a release: all or no tags are set.
 #[derive(Debug)]
 pub enum Published {
     /// All tags point to their images.
@@ -159,23 +160,16 @@ where
     E: Engine,
     C: Future<Output = Result<E, Report>>,
 {
-    let PublishRequest { release, force, run } = request;
-    let (begun, cancel) = (Instant::now(), run.cancel.clone());
-    let surveys = tokio::select! {
-        surveys = look_up(registries, &release, force) => surveys?,
-        () = cancel.cancelled() => return Ok(Published::Unfinished(Vec::new())),
+    let (begun, cancel) = (Instant::now(), request.run.cancel.clone());
+    let release = &request.release;
+    let phase = BuildPhase { release, registries, events, force: request.force };
+    let Some(staged) = phase.run(request.run, connect).await? else {
+        return Ok(Published::Unfinished(Vec::new()));
     };
-    release.refuse_conflicting_tags(&surveys, force)?;
-    let phase = BuildPhase { rows: &release.rows, registries, events, force };
-    match phase.run(surveys, run, connect).await? {
-        Staged::All { digests } => {
-            let setter = TagSetter {
-                registries,
-                events,
-                cancel: &cancel,
-                release: &release,
-                digests: &digests,
-            };
+    match staged {
+        Staged::All { digests, .. } => {
+            let setter =
+                TagSetter { registries, events, cancel: &cancel, release, digests: &digests };
             let set = set_tags(&setter, begun).await?;
             Ok(Published::Whole { digests, set })
         }
@@ -200,27 +194,27 @@ where
     E: Engine,
     C: Future<Output = Result<E, Report>>,
 {
-    let PublishRequest { release, force, run } = request;
-    let (begun, cancel) = (Instant::now(), run.cancel.clone());
+    let begun = Instant::now();
+    let release = &request.release;
     let unpinned = release.rows.iter().filter(|row| row.fingerprint.is_none());
     let unpinned: Vec<String> = unpinned.map(|row| row.job.target.clone()).collect();
     if !unpinned.is_empty() {
         return Err(PublishError::Unpinned { targets: unpinned }.into());
     }
-    let surveys = tokio::select! {
-        surveys = look_up(registries, &release, force) => surveys?,
-        () = cancel.cancelled() => return Ok(Staged::Unfinished(Vec::new())),
+    let phase = BuildPhase { release, registries, events, force: request.force };
+    let Some(staged) = phase.run(request.run, connect).await? else {
+        return Ok(Staged::Unfinished(Vec::new()));
     };
-    release.refuse_conflicting_tags(&surveys, force)?;
-    let is_complete = surveys.iter().all(|survey| survey.is_checked);
-    let phase = BuildPhase { rows: &release.rows, registries, events, force };
-    let staged = phase.run(surveys, run, connect).await?;
-    if let Staged::Unfinished(_) = staged {
-        let message =
-            "some images are not staged; rerun the same command to build only the missing ones";
-        events.emit(&Event::Warning { target: None, message: message.to_owned() });
-    } else if is_complete {
-        events.emit(&Event::RunFinished { elapsed: begun.elapsed() });
+    match staged {
+        Staged::All { built: 0, .. } => {
+            events.emit(&Event::RunFinished { elapsed: begun.elapsed() });
+        }
+        Staged::All { .. } => {}
+        Staged::Unfinished(_) => {
+            let message =
+                "some images are not staged; rerun the same command to build only the missing ones";
+            events.emit(&Event::Warning { target: None, message: message.to_owned() });
+        }
     }
     Ok(staged)
 }
@@ -235,7 +229,7 @@ async fn set_tags(
     setter.barrier().await?;
     // Reports a fault of the newest set before the first tag is set.
     let order = match &release.set {
-        Some(name) => Order::of(setter, name).await?,
+        Some(name) => Order::read(setter, name).await?,
         None => None,
     };
     let mut tags = setter.set_versions().await?;
@@ -258,46 +252,52 @@ async fn set_tags(
     Ok(written)
 }
 
-/// Builds the missing images of `rows`, and checks the unchecked ones.
+/// Looks up the images of a release, builds the missing ones and checks the unchecked ones.
 struct BuildPhase<'a> {
-    rows: &'a [Row],
+    release: &'a ReleaseRequest,
     registries: &'a Registries,
     events: &'a Events,
     force: bool,
 }
 
 impl BuildPhase<'_> {
+    /// Returns `None` if the run was cancelled during the lookup.
     async fn run<E, C>(
         &self,
-        surveys: Vec<Survey>,
         mut run: RunRequest,
         connect: impl FnOnce() -> C,
-    ) -> Result<Staged, Report>
+    ) -> Result<Option<Staged>, Report>
     where
         E: Engine,
         C: Future<Output = Result<E, Report>>,
     {
-        let Self { rows, registries, events, force } = *self;
+        let Self { release, registries, events, force } = *self;
+        let (rows, cancel) = (&release.rows, run.cancel.clone());
+        let surveys = tokio::select! {
+            surveys = look_up(registries, release, force) => surveys?,
+            () = cancel.cancelled() => return Ok(None),
+        };
+        release.refuse_conflicting_tags(&surveys, force)?;
         let missing: Vec<usize> = (0..rows.len()).filter(|row| !surveys[*row].is_checked).collect();
-        let built: Vec<Option<Digest>> =
+        let existing: Vec<Option<Digest>> =
             surveys.iter().map(|survey| survey.content.clone()).collect();
-        let checked =
-            surveys.into_iter().map(|survey| survey.content.filter(|_| survey.is_checked));
-        let mut digests: Vec<Option<Digest>> = checked.collect();
+        let mut digests = existing.clone();
+        for row in &missing {
+            digests[*row] = None;
+        }
         for (row, digest) in rows.iter().zip(&digests) {
             if let Some(digest) = digest {
                 events.emit(&row.job.unchanged(digest));
             }
         }
         if !missing.is_empty() {
-            let cancel = run.cancel.clone();
             preflight::check(registries, missing.iter().map(|row| &rows[*row])).await?;
             let engine = tokio::select! {
                 engine = connect() => engine?,
-                () = cancel.cancelled() => return Ok(Staged::Unfinished(Vec::new())),
+                () = cancel.cancelled() => return Ok(Some(Staged::Unfinished(Vec::new()))),
             };
-            let staging = Staging::new(engine, registries, events, rows, &built, force);
-            run.jobs = jobs(rows, &missing, &built);
+            let staging = Staging::new(engine, registries, events, rows, &existing, force);
+            run.jobs = jobs(rows, &missing, &existing);
             let outcomes = engine::run(Arc::new(staging), run, events).await;
             for (row, outcome) in missing.iter().zip(&outcomes) {
                 if let Outcome::Built(image) = outcome {
@@ -305,10 +305,11 @@ impl BuildPhase<'_> {
                 }
             }
             if cancel.is_cancelled() || digests.contains(&None) {
-                return Ok(Staged::Unfinished(outcomes));
+                return Ok(Some(Staged::Unfinished(outcomes)));
             }
         }
-        Ok(Staged::All { digests: digests.into_iter().flatten().collect() })
+        let digests = digests.into_iter().flatten().collect();
+        Ok(Some(Staged::All { digests, built: missing.len() }))
     }
 }
 

@@ -8,20 +8,18 @@
 //! aliases on to that one's images, as its set lists them. Whichever of two runs writes last has seen
 //! the claims of both.
 //!
-//! With `--overwrite` an older release takes the aliases back on purpose. The newest set then lists
-//! the releases that it has withdrawn: their claims count no more.
+//! With `--overwrite`, an older release takes the aliases back on purpose. The newest set then lists
+//! the releases that it has withdrawn, whose claims are ignored.
 
 use std::collections::BTreeSet;
 
-use futures_util::future::try_join_all;
-
-use super::survey::digest_of;
+use super::error::is_immutable;
+use super::survey::{exists, outdated_tags};
 use super::tags::{READ_BACK, TagSetter};
 use super::{PublishError, ReleaseSet, Row, SetName, set};
 use crate::error::one_line;
 use crate::event::Event;
-use crate::image::{Digest, Reference, Repository};
-use crate::registry::RegistryErrorKind;
+use crate::image::{Reference, Repository};
 use crate::version::Version;
 
 /// The maximum number of times that a run moves aliases which other runs move too.
@@ -34,7 +32,7 @@ pub(super) struct Order<'a> {
     version: &'a Version,
     claim: &'a Reference,
     newest: &'a Reference,
-    /// The newer releases that do not count.
+    /// The newer releases whose claims are ignored.
     withdrawn: BTreeSet<String>,
 }
 
@@ -44,7 +42,7 @@ struct Newer {
     set: ReleaseSet,
 }
 
-/// How much was written in a round.
+/// The writes of a round.
 #[derive(Default)]
 struct Written {
     tags: usize,
@@ -52,8 +50,8 @@ struct Written {
 }
 
 impl<'a> Order<'a> {
-    /// Reads the place of the release `name`; `None` if it takes part in no order.
-    pub(super) async fn of(
+    /// Reads the place of the release `name`. Returns `None` if the release has no version or does not claim a place.
+    pub(super) async fn read(
         setter: &'a TagSetter<'a>,
         name: &'a SetName,
     ) -> Result<Option<Self>, PublishError> {
@@ -74,8 +72,8 @@ impl<'a> Order<'a> {
         Ok(Some(order))
     }
 
-    /// Moves the aliases and the newest set to the newest release, which `own` is if nobody has
-    /// claimed a newer one; returns how many aliases were moved.
+    /// Moves the aliases and the newest set to the newest release: `own`, unless a newer release has
+    /// claimed its place. Returns the number of moved aliases.
     pub(super) async fn settle(&self, own: &ReleaseSet) -> Result<usize, PublishError> {
         let mut newer = self.newer().await?;
         let (mut tags, mut followed) = (0, None);
@@ -86,7 +84,7 @@ impl<'a> Order<'a> {
                     if followed.as_ref() != Some(&newer.version) {
                         let version = &newer.version;
                         let message = format!(
-                            "{version} is released already: aliases and the newest release set stay with it"
+                            "{version} is released already: it keeps the aliases and the newest release set"
                         );
                         self.setter.events.emit(&Event::Warning { target: None, message });
                         followed = Some(version.clone());
@@ -102,7 +100,7 @@ impl<'a> Order<'a> {
             let is_same = now.as_ref().map(|newer| &newer.version)
                 == newer.as_ref().map(|newer| &newer.version);
             if is_same && round > 0 {
-                // Others move them too, or the registry does not know its own tags yet.
+                // Other runs move them too, or the registry does not return its new tags yet.
                 tokio::time::sleep(READ_BACK[usize::from(round > 1)]).await;
             }
             newer = now;
@@ -120,8 +118,8 @@ impl<'a> Order<'a> {
         Ok(Written { tags, is_set_new })
     }
 
-    /// Makes sure that the aliases and the newest set are those of a newer release, from which this
-    /// run, or one that has died, may have taken them.
+    /// Moves the aliases and the newest set to a newer release. This run, or an interrupted one, may
+    /// have moved them away.
     async fn follow(&self, newer: &Newer) -> Result<Written, PublishError> {
         let repositories: BTreeSet<&Repository> =
             self.setter.release.rows.iter().map(|row| &row.version().repository).collect();
@@ -136,60 +134,35 @@ impl<'a> Order<'a> {
                 self.write_newest(&set).await?
             }
         };
-        // A set may list any repository; only those of this release are asked.
-        let images = newer.set.images.iter();
-        let images = images.filter(|(_, image)| repositories.contains(&image.reference.repository));
-        let aliases = images
-            .flat_map(|(id, image)| image.aliases().map(move |alias| (id, alias, &image.digest)));
-        let moved = aliases.map(|(id, alias, digest)| self.restore(id, alias, digest));
-        let moved = try_join_all(moved).await?;
-        Ok(Written { tags: moved.into_iter().filter(|moved| *moved).count(), is_set_new })
+        // A set may list any repository, but only those of this release are read.
+        let aliases = newer.set.aliases();
+        let aliases = aliases.filter(|(_, alias, _)| repositories.contains(&alias.repository));
+        let registries = self.setter.registries;
+        let mut outdated = Vec::new();
+        for tag in outdated_tags(registries, aliases).await? {
+            // An image that was deleted since cannot be tagged.
+            if exists(registries, &tag.reference.repository, &tag.digest).await? {
+                outdated.push(tag);
+            }
+        }
+        Ok(Written { tags: self.setter.put(&outdated, false).await?, is_set_new })
     }
 
-    /// Points `alias` to the image of a newer release; returns whether it pointed to another.
-    async fn restore(
-        &self,
-        id: &str,
-        alias: Reference,
-        digest: &Digest,
-    ) -> Result<bool, PublishError> {
-        let TagSetter { registries, events, cancel, .. } = self.setter;
-        let before = digest_of(registries, &alias).await?;
-        if before.as_ref() == Some(digest) {
-            return Ok(false);
-        }
-        // An image that was removed since cannot be named.
-        let Some(manifest) = registries.manifest(&alias.repository, digest).await? else {
-            return Ok(false);
-        };
-        if cancel.is_cancelled() {
-            return Err(PublishError::Interrupted { done: 0, total: 1 });
-        }
-        registries.put_manifest(&alias.repository, &alias.tag, &manifest).await?;
-        let (target, digest) = (id.to_owned(), digest.clone());
-        events.emit(&Event::Tagged { target, reference: alias, digest, before });
-        Ok(true)
-    }
-
-    /// Writes the newest set; returns whether it was another one.
+    /// Writes the newest set. Returns true unless it was the same before.
     async fn write_newest(&self, set: &ReleaseSet) -> Result<bool, PublishError> {
         match set::write(self.setter.registries, self.newest, set, self.name.form).await {
-            // Where no tag may move, the newest release has no name of its own.
-            Err(PublishError::Registry(error))
-                if matches!(error.kind(), RegistryErrorKind::TagImmutable { .. }) =>
-            {
-                Ok(false)
-            }
+            // A registry without movable tags has no newest set.
+            Err(PublishError::Registry(error)) if is_immutable(&error) => Ok(false),
             written => Ok(written?.is_new),
         }
     }
 
     async fn newest_set(&self) -> Result<Option<ReleaseSet>, PublishError> {
-        let found = ReleaseSet::read(self.setter.registries, self.newest).await?;
-        Ok(found.map(|(set, _)| set))
+        let newest = ReleaseSet::read(self.setter.registries, self.newest).await?;
+        Ok(newest.map(|(set, _)| set))
     }
 
-    /// The newest of the newer releases that count.
+    /// Returns the newest of the newer releases that are not withdrawn.
     async fn newer(&self) -> Result<Option<Newer>, PublishError> {
         let current = self.newest_set().await?;
         let is_withdrawn = |version: &String| {

@@ -24,7 +24,6 @@ pub struct PromoteRequest<'a> {
     pub joined: &'a [Option<Joined>],
     /// The metadata files of the jobs, for messages about missing images.
     pub files: &'a [JobFile],
-    /// Stops the run.
     pub cancel: CancellationToken,
 }
 
@@ -74,9 +73,10 @@ pub async fn gather(
     let absent = try_join_all(looked_up).await?.into_iter().zip(rows);
     let absent: Vec<(String, Absence)> =
         absent.filter_map(|(absence, row)| Some((row.job.target.clone(), absence?))).collect();
-    match absent.is_empty() {
-        true => Ok(surveys),
-        false => Err(PublishError::NotStaged { absent, total: rows.len() }),
+    if absent.is_empty() {
+        Ok(surveys)
+    } else {
+        Err(PublishError::NotStaged { absent, total: rows.len() })
     }
 }
 
@@ -100,9 +100,10 @@ async fn compare(
     let repository = &row.version().repository;
     let Some(content) = &survey.content else {
         let digest = digest.clone();
-        return Ok(Some(match exists(registries, repository, &digest).await? {
-            true => Absence::Other { file, digest },
-            false => Absence::Vanished { file, digest },
+        return Ok(Some(if exists(registries, repository, &digest).await? {
+            Absence::Other { file, digest }
+        } else {
+            Absence::Vanished { file, digest }
         }));
     };
     if content == digest {

@@ -1,25 +1,26 @@
-//! The release set: an artifact that says which images belong together.
+//! The release set: an artifact that lists the images of a release.
 //!
 //! It is an [OCI artifact] without content: a manifest with an `artifactType`, the empty
 //! configuration and the empty layer, and an annotation with the list of all images of the release
-//! and their digests, as JSON. So it is read with one request, and a release of unchanged images
-//! sends no blob. Its bytes depend on what it lists alone: the same release has the same set.
+//! and their digests, as JSON. One request reads it, and a release of unchanged images
+//! sends no blob. Equal lists have equal bytes, so the same release has the same set.
 //!
-//! Some registries, GitLab's among them, refuse artifacts. There the set is an image without files
-//! that has the same annotation.
+//! Some registries, such as GitLab's, refuse artifacts. There, the set is an image without files
+//! and with the same annotation.
 //!
 //! [OCI artifact]: https://github.com/opencontainers/image-spec/blob/main/manifest.md#guidelines-for-artifact-usage
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
+use super::error::is_immutable;
 use super::{PublishError, Row};
 use crate::error::JsonError;
 use crate::image::{Digest, Reference, Repository};
 use crate::plan::Fingerprint;
-use crate::registry::{Blob, Manifest, Registries, RegistryError, RegistryErrorKind};
+use crate::registry::{Blob, Manifest, Registries, RegistryErrorKind};
 
 /// The form in which a release set is written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -27,17 +28,17 @@ pub enum SetForm {
     /// An artifact, or an image where the registry refuses artifacts.
     #[default]
     Artifact,
-    /// An image.
+    /// An image without files, which every registry accepts.
     Image,
 }
 
-/// What kind of artifact a release set is.
+/// The type of the artifact.
 const ARTIFACT_TYPE: &str = "application/vnd.basegen.release.v1+json";
 
 /// The annotation with the list.
 const ANNOTATION: &str = "dev.basegen.release";
 
-/// A configuration, and a layer, that say nothing, as the OCI image specification defines them.
+/// The empty configuration and layer of the OCI image specification.
 const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
 const EMPTY: &[u8] = b"{}";
 
@@ -54,21 +55,21 @@ const SCHEMA: u32 = 1;
 /// The tags and the form of a release set.
 #[derive(Debug, Clone)]
 pub struct SetName {
-    /// The tags, all in one repository: that of the version, and the one that moves on.
+    /// The tags in one repository: that of the version, and the one of the newest release.
     pub references: Vec<Reference>,
     /// The form in which it is written.
     pub form: SetForm,
 }
 
-/// The images that belong together.
+/// The images of a release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReleaseSet {
     schema: u32,
     /// The version of the release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// Whether the release takes part in the order of the matrix' own releases, in which aliases go on
-    /// to the newest.
+    /// Whether the release claims a place in the order of the matrix's releases, so that aliases move
+    /// to the newest one.
     #[serde(default, rename = "ordered", skip_serializing_if = "std::ops::Not::not")]
     pub is_ordered: bool,
     /// The newer releases that `--overwrite` has withdrawn, in the newest set.
@@ -81,30 +82,24 @@ pub struct ReleaseSet {
 /// One image of a release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetImage {
-    /// The tag of the version, in full.
-    #[serde(with = "full_name")]
+    /// The version tag with its registry.
+    #[serde(serialize_with = "canonical")]
     pub reference: Reference,
-    /// What it stands for.
+    /// The image that the tag points to.
     pub digest: Digest,
-    /// What it is made of, where that is known for certain.
+    /// The fingerprint of its inputs, unless they are uncertain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
     /// The digest of the checks that it has passed, if it has any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checks: Option<Digest>,
-    /// The tags that move on with the releases, in the same repository.
+    /// The aliases, tags of the same repository.
     #[serde(default, skip_serializing_if = "Vec::is_empty", rename = "aliases")]
     alias_tags: Vec<String>,
 }
 
 impl SetImage {
-    /// The aliases that point to it as long as its release is the newest.
-    pub(super) fn aliases(&self) -> impl Iterator<Item = Reference> {
-        let tags = self.alias_tags.iter().filter_map(|tag| tag.parse().ok());
-        tags.map(|tag| Reference { tag, ..self.reference.clone() })
-    }
-
-    /// Whether this is the image `digest`, made of what has `fingerprint`.
+    /// Returns true if this is the image `digest`, built from inputs with this fingerprint.
     pub(super) fn is(&self, digest: &Digest, fingerprint: Option<&Fingerprint>) -> bool {
         let fingerprint = fingerprint.map(ToString::to_string);
         self.digest == *digest && fingerprint.is_some() && self.fingerprint == fingerprint
@@ -132,8 +127,8 @@ impl ReleaseSet {
         }
     }
 
-    /// Reads the release set behind `reference`, and gives its digest too; `None` where there is
-    /// nothing.
+    /// Reads the release set under `reference` and its digest. Returns `None` if the tag does not
+    /// exist.
     pub async fn read(
         registries: &Registries,
         reference: &Reference,
@@ -162,7 +157,18 @@ impl ReleaseSet {
         Ok(Some((set, manifest.digest())))
     }
 
-    /// Whether both are the same images under the same version tags.
+    /// Returns the aliases of all images, with the ids of their targets and their digests. They point to the images
+    /// while the release is the newest.
+    pub(super) fn aliases(&self) -> impl Iterator<Item = (&str, Reference, &Digest)> {
+        self.images.iter().flat_map(|(id, image)| {
+            let tags = image.alias_tags.iter().filter_map(|tag| tag.parse().ok());
+            tags.map(move |tag| {
+                (id.as_str(), Reference { tag, ..image.reference.clone() }, &image.digest)
+            })
+        })
+    }
+
+    /// Returns true if both list the same images under the same version tags.
     fn lists_the_same(&self, other: &Self) -> bool {
         let images = |set: &Self| -> Vec<(Reference, Digest)> {
             let images = set.images.values();
@@ -186,13 +192,11 @@ impl ReleaseSet {
         reference: &Reference,
         is_foreign: impl Fn(&SetImage) -> bool,
     ) -> Result<(), PublishError> {
-        match self.images.values().find(|image| is_foreign(image)) {
-            None => Ok(()),
-            Some(image) => Err(PublishError::ForeignImage {
-                set: reference.clone(),
-                image: Box::new(image.reference.clone()),
-            }),
-        }
+        let Some(image) = self.images.values().find(|image| is_foreign(image)) else {
+            return Ok(());
+        };
+        let image = Box::new(image.reference.clone());
+        Err(PublishError::ForeignImage { set: reference.clone(), image })
     }
 }
 
@@ -203,59 +207,48 @@ pub(super) struct Written {
     pub(super) is_new: bool,
 }
 
-/// Writes `set` under `reference`, unless it is there already; in the first form that the registry
-/// takes.
+/// Writes `set` under `reference`, unless it exists there, in the first form that the registry
+/// accepts.
 pub(super) async fn write(
     registries: &Registries,
     reference: &Reference,
     set: &ReleaseSet,
     form: SetForm,
 ) -> Result<Written, PublishError> {
-    let forms = match form {
-        SetForm::Artifact => vec![artifact(set), image(set)],
+    let mut forms = match form {
+        SetForm::Artifact => vec![image(set), artifact(set)],
         SetForm::Image => vec![image(set)],
     };
-    let found = registries.head(&reference.repository, &reference.tag).await?;
-    if let Some(found) = found
-        && forms.iter().any(|form| form.digest() == found.digest)
+    let repository = &reference.repository;
+    let current = registries.head(repository, &reference.tag).await?;
+    if let Some(current) = current
+        && forms.iter().any(|form| form.manifest.digest() == current.digest)
     {
-        return Ok(Written { digest: found.digest, is_new: false });
+        return Ok(Written { digest: current.digest, is_new: false });
     }
-    match put(registries, reference, &mut forms.as_slice()).await {
-        Ok(digest) => Ok(Written { digest, is_new: true }),
-        Err(error) if matches!(error.kind(), RegistryErrorKind::TagImmutable { .. }) => {
-            // What else a set says may have changed since: its images have not.
-            match ReleaseSet::read(registries, reference).await? {
-                Some((known, digest)) if known.lists_the_same(set) => {
-                    Ok(Written { digest, is_new: false })
-                }
-                _ => Err(error.into()),
+    while let Some(SetDocument { manifest, blobs }) = forms.pop() {
+        for blob in &blobs {
+            registries.push_blob(repository, blob).await?;
+        }
+        match registries.put_manifest(repository, &reference.tag, &manifest).await {
+            Ok(()) => return Ok(Written { digest: manifest.digest(), is_new: true }),
+            Err(error) if is_immutable(&error) => {
+                // Other fields of the set may have changed since, but not its images.
+                return match ReleaseSet::read(registries, reference).await? {
+                    Some((known, digest)) if known.lists_the_same(set) => {
+                        Ok(Written { digest, is_new: false })
+                    }
+                    _ => Err(error.into()),
+                };
             }
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Writes the first of `forms` that the registry takes, and leaves out those that it refuses.
-async fn put(
-    registries: &Registries,
-    reference: &Reference,
-    forms: &mut &[SetDocument],
-) -> Result<Digest, RegistryError> {
-    loop {
-        let SetDocument { manifest, blobs } = &forms[0];
-        for blob in blobs {
-            registries.push_blob(&reference.repository, blob).await?;
-        }
-        match registries.put_manifest(&reference.repository, &reference.tag, manifest).await {
-            Ok(()) => return Ok(manifest.digest()),
-            Err(error) if forms.len() > 1 && refuses_form(error.kind()) => *forms = &forms[1..],
-            Err(error) => return Err(error),
+            Err(error) if !forms.is_empty() && refuses_form(error.kind()) => {}
+            Err(error) => return Err(error.into()),
         }
     }
+    unreachable!("the last form is accepted or refused with an error")
 }
 
-/// Whether a registry refuses a manifest for its form.
+/// Returns true if a registry refuses a manifest because of its form.
 fn refuses_form(kind: &RegistryErrorKind) -> bool {
     matches!(kind, RegistryErrorKind::Status { status: 400..=499, .. }) && !kind.is_transient()
 }
@@ -267,7 +260,7 @@ struct SetDocument {
 }
 
 impl SetDocument {
-    /// A document of `set` whose configuration and layer are these.
+    /// Creates a document of `set` with this configuration and layer.
     fn new(
         set: &ReleaseSet,
         artifact_type: Option<&str>,
@@ -294,19 +287,14 @@ impl SetDocument {
             blobs: vec![Blob::new(config.1), Blob::new(layer.1)],
         }
     }
-
-    fn digest(&self) -> Digest {
-        self.manifest.digest()
-    }
 }
 
-/// The artifact of `set`.
 fn artifact(set: &ReleaseSet) -> SetDocument {
     let empty = (EMPTY_TYPE, Bytes::from_static(EMPTY));
     SetDocument::new(set, Some(ARTIFACT_TYPE), empty.clone(), empty)
 }
 
-/// The image of `set`; it is for no platform that an engine runs on.
+/// Returns the image form of `set`, for a platform that no engine has.
 fn image(set: &ReleaseSet) -> SetDocument {
     let layer = Bytes::from_static(EMPTY_TAR);
     let config = serde_json::json!({
@@ -339,24 +327,9 @@ struct SetPart {
     size: usize,
 }
 
-/// References in full, with the registry always there.
-mod full_name {
-    use serde::{Deserialize, Deserializer, Serializer, de};
-
-    use crate::image::Reference;
-
-    pub(super) fn serialize<S: Serializer>(
-        reference: &Reference,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&reference.canonical())
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Reference, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
-    }
+/// Serializes a reference that always contains the registry.
+fn canonical<S: Serializer>(reference: &Reference, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&reference.canonical())
 }
 
 #[cfg(test)]
@@ -364,7 +337,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_artifact_is_what_the_specification_asks_for() {
+    fn an_artifact_follows_the_specification() {
         let set = ReleaseSet::new(Some("v1".to_owned()), &[], &[]);
         let json: serde_json::Value =
             serde_json::from_slice(&artifact(&set).manifest.bytes).expect("JSON");

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::error::is_immutable;
 use super::image::manifests;
 use super::survey::{manifest_of, staged};
 use super::{PublishError, Row};
@@ -11,7 +12,7 @@ use crate::error::{Explain, one_line};
 use crate::event::{Event, Events, Failure, FailureKind};
 use crate::image::{Digest, Repository, Tag};
 use crate::plan::Fingerprint;
-use crate::registry::{Registries, RegistryError, RegistryErrorKind};
+use crate::registry::{Registries, RegistryError};
 
 /// An engine that sets staging tags after each build, and mounts layers that the registry has in another repository
 /// before each push.
@@ -138,7 +139,7 @@ impl<E: Engine> Staging<E> {
         let manifest = manifest_of(registries, &job.references[0], digest).await?;
         match registries.put_manifest(repository, tag, &manifest).await {
             // The image was rebuilt with `--force`, and the earlier one keeps the tag.
-            Err(error) if matches!(error.kind(), RegistryErrorKind::TagImmutable { .. }) => {
+            Err(error) if is_immutable(&error) => {
                 let message = format!("`{repository}:{tag}` keeps the image of an earlier build");
                 let target = Some(job.target.clone());
                 self.events.emit(&Event::Warning { target, message });

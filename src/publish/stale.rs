@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_basegen_staged_is_staging() {
+    fn only_tags_of_basegen_are_staging_tags() {
         let of_fingerprint = format!("basegen-{}", "0f".repeat(16));
         let once = format!("basegen-once-{}", "0f".repeat(12));
         let checked = format!("{of_fingerprint}-{}", "0f".repeat(6));

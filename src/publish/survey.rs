@@ -1,6 +1,7 @@
 //! Looks up the state of each row in its registry before a run changes anything.
 
 use futures_util::future::try_join_all;
+use serde::Serialize;
 
 use super::{PublishError, ReleaseSet, Row, SetImage};
 use crate::image::{Digest, Reference, Repository};
@@ -120,6 +121,34 @@ pub(super) async fn digest_of(
 ) -> Result<Option<Digest>, PublishError> {
     let found = registries.head(&reference.repository, &reference.tag).await?;
     Ok(found.map(|descriptor| descriptor.digest))
+}
+
+/// A tag that does not point to its image.
+#[derive(Debug, Clone, Serialize)]
+pub struct OutdatedTag {
+    /// The id of the target.
+    pub id: String,
+    pub reference: Reference,
+    /// The image that it should point to.
+    pub digest: Digest,
+    /// The image that it points to, if it exists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub found: Option<Digest>,
+}
+
+/// Returns those of `tags` that do not point to their image. Each has the id of its target.
+pub(super) async fn outdated_tags<'a>(
+    registries: &Registries,
+    tags: impl Iterator<Item = (&'a str, Reference, &'a Digest)>,
+) -> Result<Vec<OutdatedTag>, PublishError> {
+    let looked_up = tags.map(async |(id, reference, digest)| {
+        let found = digest_of(registries, &reference).await?;
+        let (id, digest) = (id.to_owned(), digest.clone());
+        Ok::<_, PublishError>(OutdatedTag { id, reference, digest, found })
+    });
+    let mut tags = try_join_all(looked_up).await?;
+    tags.retain(|tag| tag.found.as_ref() != Some(&tag.digest));
+    Ok(tags)
 }
 
 /// Returns the manifest of an image that was pushed as `reference`.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::future::{join_all, try_join_all};
 use tokio_util::sync::CancellationToken;
 
-use super::survey::{self, digest_of, manifest_of};
+use super::survey::{OutdatedTag, digest_of, exists, manifest_of, outdated_tags};
 use super::{PublishError, ReleaseRequest, Row};
 use crate::error::one_line;
 use crate::event::{Event, Events};
@@ -29,118 +29,106 @@ pub(super) struct TagSetter<'a> {
     pub(super) digests: &'a [Digest],
 }
 
-/// A tag that does not point to its image yet.
-struct Move<'a> {
-    row: &'a Row,
-    reference: &'a Reference,
-    digest: &'a Digest,
-    before: Option<Digest>,
-}
-
 impl TagSetter<'_> {
     /// Verifies that every image is in its repository.
     pub(super) async fn barrier(&self) -> Result<(), PublishError> {
-        try_join_all(self.rows().map(|(row, digest)| self.is_there(row, digest))).await?;
+        let checks = self.rows().map(async |(row, digest)| {
+            let version = row.version();
+            if exists(self.registries, &version.repository, digest).await? {
+                return Ok(());
+            }
+            Err(PublishError::Lost { reference: version.clone(), digest: digest.clone() })
+        });
+        try_join_all(checks).await?;
         Ok(())
     }
 
     /// Sets the version tags and returns the number of changed ones. A tag that another run has set since the survey is
     /// an error.
     pub(super) async fn set_versions(&self) -> Result<usize, PublishError> {
-        let moves = self.moves(Row::versions).await?;
+        let outdated = self.outdated(Row::versions).await?;
         if !self.release.overwrite {
-            let conflicting_tags = moves.iter().filter(|tag| tag.before.is_some());
+            let conflicting_tags = outdated.iter().filter(|tag| tag.found.is_some());
             let conflicting_tags: Vec<Reference> =
                 conflicting_tags.map(|tag| tag.reference.clone()).collect();
             if !conflicting_tags.is_empty() {
                 return Err(PublishError::Overtaken { references: conflicting_tags });
             }
         }
-        self.set(moves, Row::versions).await
+        self.set(outdated, Row::versions).await
     }
 
     /// Sets the aliases of a release that takes part in no order. Returns the number of changed ones.
     pub(super) async fn set_aliases(&self) -> Result<usize, PublishError> {
-        self.set(self.moves(Row::aliases).await?, Row::aliases).await
+        self.set(self.outdated(Row::aliases).await?, Row::aliases).await
     }
 
     /// Moves the aliases, even if another run has just moved them. Returns the number of moves.
     pub(super) async fn move_aliases(&self) -> Result<usize, PublishError> {
-        self.put(&self.moves(Row::aliases).await?, false).await
+        self.put(&self.outdated(Row::aliases).await?, false).await
     }
 
     /// Verifies tags that were set, so that of two runs that set them at the same time, neither succeeds with a
     /// mixture. A registry may take a moment to return its new tags.
-    async fn read_back<'a>(
-        &'a self,
-        tags: impl Fn(&'a Row) -> &'a [Reference] + Copy,
-    ) -> Result<(), PublishError> {
-        let mut mixed = self.moves(tags).await?;
+    async fn read_back(&self, tags: impl Fn(&Row) -> &[Reference]) -> Result<(), PublishError> {
+        let mut mixed = self.outdated(&tags).await?;
         for wait in READ_BACK {
             if mixed.is_empty() {
                 return Ok(());
             }
             tokio::time::sleep(wait).await;
-            mixed = self.moves(tags).await?;
+            mixed = self.outdated(&tags).await?;
         }
-        match mixed.is_empty() {
-            true => Ok(()),
-            false => Err(PublishError::Mixed {
-                references: mixed.iter().map(|tag| tag.reference.clone()).collect(),
-            }),
+        if mixed.is_empty() {
+            return Ok(());
         }
+        Err(PublishError::Mixed {
+            references: mixed.into_iter().map(|tag| tag.reference).collect(),
+        })
     }
 
     fn rows(&self) -> impl Iterator<Item = (&Row, &Digest)> {
         self.release.rows.iter().zip(self.digests)
     }
 
-    async fn is_there(&self, row: &Row, digest: &Digest) -> Result<(), PublishError> {
-        let version = row.version();
-        match survey::exists(self.registries, &version.repository, digest).await? {
-            true => Ok(()),
-            false => Err(PublishError::Lost { reference: version.clone(), digest: digest.clone() }),
-        }
-    }
-
     /// Returns the tags that do not point to their row's image yet.
-    async fn moves<'a>(
-        &'a self,
-        tags: impl Fn(&'a Row) -> &'a [Reference],
-    ) -> Result<Vec<Move<'a>>, PublishError> {
-        let all = self.rows().flat_map(|(row, digest)| {
-            tags(row).iter().map(move |reference| (row, reference, digest))
+    async fn outdated(
+        &self,
+        tags: impl Fn(&Row) -> &[Reference],
+    ) -> Result<Vec<OutdatedTag>, PublishError> {
+        let tags = self.rows().flat_map(|(row, digest)| {
+            let id = row.job.target.as_str();
+            tags(row).iter().map(move |reference| (id, reference.clone(), digest))
         });
-        let looked_up = all.map(async |(row, reference, digest)| {
-            let before = digest_of(self.registries, reference).await?;
-            Ok::<_, PublishError>(Move { row, reference, digest, before })
-        });
-        let mut moves = try_join_all(looked_up).await?;
-        moves.retain(|tag| tag.before.as_ref() != Some(tag.digest));
-        Ok(moves)
+        outdated_tags(self.registries, tags).await
     }
 
-    /// Sets the tags of `moves` and reads all of `tags` back. Returns the number of tags that were set; if it is 0,
+    /// Sets `outdated` tags and reads all of `tags` back. Returns the number of tags that were set; if it is 0,
     /// nothing is read back.
-    async fn set<'a>(
-        &'a self,
-        moves: Vec<Move<'_>>,
-        tags: impl Fn(&'a Row) -> &'a [Reference] + Copy,
+    async fn set(
+        &self,
+        outdated: Vec<OutdatedTag>,
+        tags: impl Fn(&Row) -> &[Reference],
     ) -> Result<usize, PublishError> {
-        let done = self.put(&moves, true).await?;
+        let done = self.put(&outdated, true).await?;
         if done > 0 {
             self.read_back(tags).await?;
         }
         Ok(done)
     }
 
-    /// Sets the tags of `moves` and returns their number. With `exclusive`, a tag that another run
+    /// Sets `outdated` tags and returns their number. With `exclusive`, a tag that another run
     /// has set to a different image since the lookup is an error.
-    async fn put(&self, moves: &[Move<'_>], exclusive: bool) -> Result<usize, PublishError> {
+    pub(super) async fn put(
+        &self,
+        outdated: &[OutdatedTag],
+        exclusive: bool,
+    ) -> Result<usize, PublishError> {
         let done = AtomicUsize::new(0);
-        let results = join_all(moves.iter().map(|tag| self.set_one(tag, exclusive, &done))).await;
+        let results =
+            join_all(outdated.iter().map(|tag| self.set_one(tag, exclusive, &done))).await;
         let (mut failed, mut conflicting_tags) = (Vec::new(), Vec::new());
-        for (tag, result) in moves.iter().zip(results) {
+        for (tag, result) in outdated.iter().zip(results) {
             match result {
                 Ok(()) => {}
                 Err(PublishError::Mixed { references }) => conflicting_tags.extend(references),
@@ -157,7 +145,7 @@ impl TagSetter<'_> {
             }
             return Err(PublishError::Mixed { references: conflicting_tags });
         }
-        let (done, total) = (done.into_inner(), moves.len());
+        let (done, total) = (done.into_inner(), outdated.len());
         if !failed.is_empty() {
             return Err(PublishError::Tags { failed, total });
         }
@@ -169,30 +157,30 @@ impl TagSetter<'_> {
 
     async fn set_one(
         &self,
-        tag: &Move<'_>,
+        tag: &OutdatedTag,
         exclusive: bool,
         done: &AtomicUsize,
     ) -> Result<(), PublishError> {
         // The same bytes: a manifest that was encoded again would have another digest.
-        let manifest = manifest_of(self.registries, tag.reference, tag.digest).await?;
+        let reference = &tag.reference;
+        let manifest = manifest_of(self.registries, reference, &tag.digest).await?;
         if self.cancel.is_cancelled() {
             return Ok(());
         }
-        let reference = tag.reference;
         // Others may have set it since all of them were looked up.
         if exclusive {
             let now = digest_of(self.registries, reference).await?;
-            if now != tag.before && now.as_ref() != Some(tag.digest) {
+            if now != tag.found && now.as_ref() != Some(&tag.digest) {
                 return Err(PublishError::Mixed { references: vec![reference.clone()] });
             }
         }
         self.registries.put_manifest(&reference.repository, &reference.tag, &manifest).await?;
         done.fetch_add(1, Ordering::Relaxed);
         self.events.emit(&Event::Tagged {
-            target: tag.row.job.target.clone(),
+            target: tag.id.clone(),
             reference: reference.clone(),
             digest: tag.digest.clone(),
-            before: tag.before.clone(),
+            before: tag.found.clone(),
         });
         Ok(())
     }

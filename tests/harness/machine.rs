@@ -14,8 +14,8 @@ use basegen::event::{Event, Events, Failure, FailureKind, Listener};
 use basegen::image::{Compression, Digest, Reference, Repository};
 use basegen::plan::Fingerprint;
 use basegen::publish::{
-    JobFile, JobImage, JoinError, PromoteRequest, PublishError, PublishRequest, Published,
-    ReleaseRequest, Row, SetForm, SetName, Staged, join, promote, publish, stage,
+    JobFile, JoinError, PromoteRequest, PublishError, PublishRequest, Published, ReleaseRequest,
+    Row, SetForm, SetName, Staged, TargetMetadata, join, promote, publish, stage,
 };
 use basegen::registry::{
     Blob, Credentials, DockerConfig, Manifest, Registries, RegistryError, RegistryOptions,
@@ -25,6 +25,7 @@ use basegen::render::BuildContext;
 use basegen::version::Version;
 use bytes::Bytes;
 use futures_util::future::{self, LocalBoxFuture};
+use indexmap::IndexMap;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -255,7 +256,7 @@ impl Machine {
     /// Stages, and expects everything to be there.
     pub async fn staged(&self, release: &Release) -> Vec<Digest> {
         match self.stage(release).await {
-            Ok(Staged::All { digests }) => digests,
+            Ok(Staged::All { digests, .. }) => digests,
             Ok(Staged::Unfinished(outcomes)) => panic!("{outcomes:?}"),
             Err(error) => panic!("{error}"),
         }
@@ -343,12 +344,14 @@ pub fn joined(
 pub fn job_file(name: &str, release: &Release, digests: &[Digest]) -> JobFile {
     let images = release.rows.iter().zip(digests).map(|(row, digest)| {
         let fingerprint = row.fingerprint.clone();
-        let image = JobImage {
+        let image = TargetMetadata {
             digest: digest.clone(),
-            fingerprint,
-            size: None,
-            kept: false,
+            references: IndexMap::new(),
             cached: false,
+            kept: false,
+            fingerprint,
+            platforms: Vec::new(),
+            size: None,
         };
         (row.job.target.clone(), image)
     });

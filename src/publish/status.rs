@@ -1,23 +1,20 @@
 //! Determines the publication status of each candidate, with reasons.
 
-use super::image::labels;
+use super::image::inputs;
 use super::survey::{Survey, Wanted, digest_of};
 use super::{PublishError, ReleaseSet, SetImage};
-use crate::image::{Digest, Reference, Repository};
-use crate::plan::{Fingerprint, Inputs, PublicationStatus, PublishedState as State};
+use crate::image::{Digest, Reference};
+use crate::plan::{Inputs, PublicationStatus, PublishedState as State};
 use crate::registry::Registries;
 use futures_util::future::try_join_all;
 
-/// A row to be asked about.
+/// A target whose status is looked up.
 #[derive(Debug, Clone)]
 pub struct Candidate<'a> {
-    /// Its id.
+    /// The id of its variant.
     pub id: &'a str,
-    /// The tag of the version.
     pub version: &'a Reference,
-    /// The tags that move.
     pub aliases: &'a [Reference],
-    /// What makes it.
     pub inputs: &'a Inputs,
     /// The digest of its checks, if it has any.
     pub checks: Option<Digest>,
@@ -25,7 +22,7 @@ pub struct Candidate<'a> {
 
 /// Returns the publication status of each of `candidates`. The image published before is the one
 /// listed by `known`, the release set of the version, else by `newest`, the newest release set,
-/// else the one that the row's tags point to.
+/// else the one that the version tag or an alias points to.
 pub async fn publication_status(
     registries: &Registries,
     candidates: &[Candidate<'_>],
@@ -63,13 +60,13 @@ async fn candidate_status(
             (State::Retag, vec![format!("already built; only the tag `{tag}` will be set")])
         }
         (Some(_), Some(_)) => {
-            (State::Changed, vec![format!("the tag `{tag}` stands for another image")])
+            (State::Changed, vec![format!("the tag `{tag}` points to a different image")])
         }
-        (None, Some(version)) => {
-            let own = &candidate.version.repository;
-            (State::Changed, reasons(registries, candidate, own, version).await?)
-        }
-        (None, None) => unnamed(registries, candidate, released).await?,
+        (None, version) => match previous(registries, candidate, version.as_ref(), released).await?
+        {
+            Some(previous) => (State::Changed, reasons(registries, candidate, &previous).await?),
+            None => (State::New, Vec::new()),
+        },
     };
     if matches!(state, State::Published | State::Retag) && !survey.is_checked {
         reasons.insert(0, "its checks have not run on its image".to_owned());
@@ -79,58 +76,44 @@ async fn candidate_status(
     Ok(PublicationStatus { state, is_checked: survey.is_checked, reasons, has_conflicting_tag })
 }
 
-/// How a row stands of which there is nothing under this version: to what was released last, or to
-/// what an alias stands for.
-async fn unnamed(
+/// Returns the image to compare the candidate with: the one under its version tag, else the last released one, else the
+/// one under its first alias.
+async fn previous(
     registries: &Registries,
     candidate: &Candidate<'_>,
+    version: Option<&Digest>,
     released: Option<&SetImage>,
-) -> Result<(State, Vec<String>), PublishError> {
-    let own = &candidate.version.repository;
-    // A set may list any repository; only the candidate's own is asked.
-    if let Some(SetImage { digest, .. }) =
-        released.filter(|image| image.reference.repository == *own)
-    {
-        let reasons = reasons(registries, candidate, own, digest).await?;
-        return Ok((State::Changed, reasons));
-    }
-    match first_alias(registries, candidate.aliases).await? {
-        Some(digest) => Ok((State::Changed, reasons(registries, candidate, own, &digest).await?)),
-        None => Ok((State::New, Vec::new())),
-    }
-}
-
-async fn first_alias(
-    registries: &Registries,
-    aliases: &[Reference],
 ) -> Result<Option<Digest>, PublishError> {
-    match aliases.first() {
-        Some(alias) => digest_of(registries, alias).await,
-        None => Ok(None),
+    // A set may list any repository, but only the candidate's own is read.
+    let own = &candidate.version.repository;
+    let released = released.filter(|image| image.reference.repository == *own);
+    let known = version.or(released.map(|image| &image.digest));
+    match (known, candidate.aliases.first()) {
+        (Some(digest), _) => Ok(Some(digest.clone())),
+        (None, Some(alias)) => digest_of(registries, alias).await,
+        (None, None) => Ok(None),
     }
 }
 
-/// Why the image of today is not the one that was published.
+/// Returns the reasons why the current image differs from the `previous` one.
 async fn reasons(
     registries: &Registries,
     candidate: &Candidate<'_>,
-    repository: &Repository,
-    before: &Digest,
+    previous: &Digest,
 ) -> Result<Vec<String>, PublishError> {
-    let labels = labels(registries, repository, before).await?;
-    let reason = |text: &str| Ok(vec![text.to_owned()]);
-    let Some(before) = labels.get(Inputs::LABEL).and_then(|text| Inputs::from_label(text)) else {
-        return match labels.contains_key(Fingerprint::LABEL) {
-            true => reason("another basegen made the one that is there"),
-            false => reason("the one that is there does not say what made it"),
-        };
+    let Some(before) = inputs(registries, &candidate.version.repository, previous).await? else {
+        return Ok(vec![
+            "the published image lists no inputs that this basegen can read".to_owned(),
+        ]);
     };
     let changes = candidate.inputs.changes_since(&before);
-    if changes.is_empty() {
-        return match candidate.inputs.fingerprint() {
-            None => reason("what it is built on is not pinned"),
-            Some(_) => reason("what was built is no longer staged in the registry"),
-        };
+    if !changes.is_empty() {
+        return Ok(changes.iter().map(ToString::to_string).collect());
     }
-    Ok(changes.iter().map(ToString::to_string).collect())
+    let reason = if candidate.inputs.fingerprint().is_none() {
+        "a base image is not pinned; pin it with `basegen update`"
+    } else {
+        "its staged image is no longer in the registry"
+    };
+    Ok(vec![reason.to_owned()])
 }
