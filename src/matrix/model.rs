@@ -242,14 +242,6 @@ impl Matrix {
         }
     }
 
-    /// Returns the name of a variant if its tag part of the axis with the index `axis` were `part`.
-    #[must_use]
-    pub fn name_with(&self, variant: &Variant, axis: usize, part: &str) -> String {
-        let mut axes = self.axes.clone();
-        part.clone_into(&mut axes[axis].values[variant.values[axis]].tag);
-        id_and_name(&axes, &variant.values).1
-    }
-
     /// Returns the value of `{{name}}` in checks: `variant`, or the value of an axis.
     fn check_part<'a>(&'a self, variant: &'a Variant, name: &str) -> &'a str {
         let value = self.axis(name).map(|(index, _)| &self.value(variant, index).value);

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::{Plan, PlanRecord, PublicationStatus, Target, TargetRecord};
+use serde_json::json;
+
+use super::{Plan, PublicationStatus, Target};
 use crate::matrix::{Matrix, Value};
 
 /// Returns the image names, one per line.
@@ -39,35 +41,49 @@ pub(super) fn cell(value: &Value) -> &str {
 /// Returns the plan as JSON. `schema` increases when the meaning of a field changes.
 #[must_use]
 pub fn json(plan: &Plan<'_>, statuses: Option<&[PublicationStatus]>) -> String {
-    let targets = plan.targets.iter().enumerate().map(|(index, target)| {
-        let status = statuses.map(|statuses| &statuses[index]);
-        record(plan.matrix, target, status)
+    let targets: Vec<_> = plan
+        .targets
+        .iter()
+        .enumerate()
+        .map(|(index, target)| record(plan.matrix, target, statuses.map(|all| &all[index])))
+        .collect();
+    let plan = json!({
+        "schema": 1,
+        "version": plan.version,
+        "whole": plan.whole,
+        "targets": targets,
     });
-    let targets = targets.collect();
-    let record =
-        PlanRecord { schema: 1, version: plan.version.as_ref(), whole: plan.whole, targets };
-    let mut text = serde_json::to_string_pretty(&record).expect("a plan is JSON");
+    let mut text = serde_json::to_string_pretty(&plan).expect("a plan is JSON");
     text.push('\n');
     text
 }
 
-fn record<'a>(
+fn record(
     matrix: &Matrix,
-    target: &'a Target<'a>,
-    status: Option<&'a PublicationStatus>,
-) -> TargetRecord<'a> {
-    let values = matrix.axes.iter().enumerate().map(|(index, axis)| {
-        (axis.name.clone(), matrix.value(target.variant, index).value.to_json())
+    target: &Target<'_>,
+    status: Option<&PublicationStatus>,
+) -> serde_json::Value {
+    let axes: serde_json::Map<_, _> = matrix
+        .axes
+        .iter()
+        .enumerate()
+        .map(|(index, axis)| {
+            (axis.name.clone(), matrix.value(target.variant, index).value.to_json())
+        })
+        .collect();
+    let mut record = json!({
+        "status": status,
+        "id": target.id(),
+        "axes": axes,
+        "reference": target.reference,
+        "aliases": target.aliases,
+        "dockerfile": target.dockerfile,
+        "platforms": &*target.platforms,
+        "labels": target.labels,
+        "compression": target.compression,
     });
-    TargetRecord {
-        status,
-        id: target.id(),
-        axes: values.collect(),
-        reference: &target.reference,
-        aliases: &target.aliases,
-        dockerfile: &target.dockerfile,
-        platforms: &target.platforms,
-        labels: &target.labels,
-        compression: target.compression,
+    if let (None, Some(fields)) = (status, record.as_object_mut()) {
+        fields.shift_remove("status");
     }
+    record
 }

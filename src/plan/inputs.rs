@@ -4,6 +4,7 @@
 //! and list the [`Change`]s.
 
 use std::collections::HashMap;
+use std::slice::from_ref;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -34,9 +35,7 @@ impl Inputs {
     /// Returns the inputs of `target`. Only those of the `secrets` count that its build steps mount.
     #[must_use]
     pub fn new(target: &Target<'_>, context: &BuildContext, secrets: &[&str]) -> Self {
-        let contents: Vec<Digest> =
-            context.files.iter().map(|file| Digest::of(&file.content)).collect();
-        Self::with_contents(target, context, secrets, &contents)
+        Self::for_targets(from_ref(target), from_ref(context), secrets).remove(0)
     }
 
     /// Returns the inputs of all `targets`. Files shared by several contexts are digested once.
@@ -46,33 +45,22 @@ impl Inputs {
         contexts: &[BuildContext],
         secrets: &[&str],
     ) -> Vec<Self> {
-        let files = || contexts.iter().flat_map(|context| &context.files);
-        let distinct: HashMap<_, &ContextFile> =
-            files().map(|file| (address(file), file)).collect();
-        let distinct: Vec<_> = distinct.into_iter().collect();
+        let files = contexts.iter().flat_map(|context| &context.files);
+        let distinct: HashMap<_, &ContextFile> = files.map(|file| (address(file), file)).collect();
         let digests: HashMap<_, Digest> = distinct
             .into_par_iter()
             .map(|(address, file)| (address, Digest::of(&file.content)))
             .collect();
         let inputs = targets.par_iter().zip(contexts).map(|(target, context)| {
-            let contents: Vec<Digest> =
-                context.files.iter().map(|file| digests[&address(file)].clone()).collect();
-            Self::with_contents(target, context, secrets, &contents)
+            let files = context.files.iter();
+            let contents: Vec<Digest> = files.map(|file| digests[&address(file)].clone()).collect();
+            let mut mounted = context.secrets();
+            mounted.retain(|id| secrets.contains(&id.as_str()));
+            let identity = identity(target, context, &contents, &mounted);
+            let listing = listing(target, context, &contents, mounted);
+            Self { scheme: SCHEME.to_owned(), identity, listing }
         });
         inputs.collect()
-    }
-
-    fn with_contents(
-        target: &Target<'_>,
-        context: &BuildContext,
-        secrets: &[&str],
-        contents: &[Digest],
-    ) -> Self {
-        let mut mounted = context.secrets();
-        mounted.retain(|id| secrets.contains(&id.as_str()));
-        let identity = identity(target, context, contents, &mounted);
-        let listing = listing(target, context, contents, mounted);
-        Self { scheme: SCHEME.to_owned(), identity, listing }
     }
 
     /// Returns the fingerprint of the image, or `None` if an upstream image is not pinned, because its content is

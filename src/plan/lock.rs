@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use indexmap::IndexMap;
 use serde::Deserialize;
 
 use super::changes::shown;
@@ -54,10 +53,10 @@ impl fmt::Display for Move {
 /// The TOML structure of the file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct LockFile {
+struct LockDocument {
     schema: Spanned<u32>,
     #[serde(default)]
-    images: IndexMap<Spanned<String>, Spanned<String>>,
+    images: Pins,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -107,7 +106,7 @@ impl Lock {
     /// Parses a lock file from `text`. Errors show `path`.
     pub fn parse(path: &Path, text: &str) -> Result<Self, SourceError> {
         let source = SourceFile::new(path, text);
-        let file: LockFile = from_toml(&source)?;
+        let file: LockDocument = from_toml(&source)?;
         if *file.schema != SCHEMA {
             let message = format!("unknown schema {}", *file.schema);
             let label = format!("this version of basegen supports {SCHEMA}");
@@ -115,18 +114,9 @@ impl Lock {
                 .help("use the newer version of basegen that wrote this file");
             return Err(SourceError::new(&source, vec![diagnostic]));
         }
-        let mut lock = Self::default();
-        let mut diagnostics = Vec::new();
-        for (name, text) in file.images {
-            match (reference(&name), digest(&text)) {
-                (Ok(reference), Ok(digest)) => drop(lock.pins.insert(reference, digest)),
-                (name, digest) => diagnostics.extend(name.err().into_iter().chain(digest.err())),
-            }
-        }
-        if !diagnostics.is_empty() {
-            return Err(SourceError::new(&source, diagnostics));
-        }
-        Ok(lock)
+        let full = |name: Reference| Upstream::reference(&name.canonical()).unwrap_or(name);
+        let pins = file.images.into_iter().map(|(name, digest)| (full(name), digest));
+        Ok(Self { pins: pins.collect() })
     }
 
     /// Returns the pins that differ in `now`, sorted.
@@ -153,25 +143,6 @@ impl Lock {
     }
 }
 
-fn reference(name: &Spanned<String>) -> Result<Reference, Diagnostic> {
-    let text = name.get_ref();
-    let reference: Reference = text.parse().map_err(|error: crate::image::ReferenceError| {
-        Diagnostic::new(name.span(), error.to_string(), "expected an image with its tag")
-    })?;
-    let full = Upstream::reference(text).unwrap_or_else(|| reference.clone()).canonical();
-    if full == *text {
-        return Ok(reference);
-    }
-    let message = format!("`{}` is not the full name of an image", text.escape_debug());
-    Err(Diagnostic::new(name.span(), message, format!("write `{full}`")))
-}
-
-fn digest(text: &Spanned<String>) -> Result<Digest, Diagnostic> {
-    text.get_ref().parse().map_err(|error: crate::image::DigestError| {
-        Diagnostic::new(text.span(), error.to_string(), "invalid digest")
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,6 +164,15 @@ mod tests {
         insta::assert_snapshot!(printed);
         let empty = Lock::default();
         assert_eq!(Lock::parse(Path::new(Lock::NAME), &empty.print()).expect("a lock"), empty);
+    }
+
+    #[test]
+    fn a_short_name_pins_the_same_image() {
+        let digest = Digest::of(b"python");
+        let text = format!("schema = 1\n[images]\n\"python:3.9\" = \"{digest}\"\n");
+        let lock = Lock::parse(Path::new(Lock::NAME), &text).expect("a lock");
+        let full = "docker.io/library/python:3.9".parse().expect("a reference");
+        assert_eq!(lock.pins.get(&full), Some(&digest));
     }
 
     #[test]

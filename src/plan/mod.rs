@@ -29,13 +29,11 @@ pub use names::{ImageNames, NameError};
 pub use publication_status::{PublicationStatus, PublishedState};
 pub use readme::{ReadmeError, with_readme, with_readme_in};
 pub use shards::{MAX_SHARDS, usual_shards};
-pub use since::{Affected, Comparison, Effect};
+pub use since::{Affected, Comparison};
 pub use table::{columns, table};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-
-use serde::Serialize;
 
 use crate::image::{Compression, Platform, Reference, Repository};
 use crate::matrix::{Matrix, Selected, Variant};
@@ -133,28 +131,4 @@ impl Target<'_> {
     pub fn id(&self) -> &str {
         &self.variant.id
     }
-}
-
-/// The output of `plan --format json`.
-#[derive(Debug, Serialize)]
-struct PlanRecord<'a> {
-    schema: u8,
-    version: Option<&'a Version>,
-    whole: bool,
-    targets: Vec<TargetRecord<'a>>,
-}
-
-/// A target in the output of `plan --format json`.
-#[derive(Debug, Serialize)]
-struct TargetRecord<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<&'a PublicationStatus>,
-    id: &'a str,
-    axes: serde_json::Map<String, serde_json::Value>,
-    reference: &'a Reference,
-    aliases: &'a [Reference],
-    dockerfile: &'a str,
-    platforms: &'a [Platform],
-    labels: &'a BTreeMap<String, String>,
-    compression: Compression,
 }

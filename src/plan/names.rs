@@ -70,13 +70,6 @@ pub struct ImageNames<'a> {
     repository: Pattern,
 }
 
-/// The values of the names in a pattern.
-type Parts = HashMap<String, String>;
-
-fn part<'a>(parts: &'a Parts, name: &str) -> &'a str {
-    parts.get(name).map_or("", String::as_str)
-}
-
 /// The references of a variant, starting with the version tag.
 type Names = Vec<Reference>;
 
@@ -146,8 +139,8 @@ impl<'a> ImageNames<'a> {
     fn repository(&self, variant: &Variant) -> Result<Repository, NameError> {
         let text = self.repository.fill(|name| self.matrix.name_part(variant, name));
         self.in_registry(&text).map_err(|source| {
-            self.invalid(variant, &self.repository, source, |parts| {
-                self.in_registry(&self.repository.fill(|name| part(parts, name))).is_ok()
+            self.invalid(variant, &self.repository, source, |text| {
+                text.parse::<Repository>().is_ok()
             })
         })
     }
@@ -169,80 +162,62 @@ impl<'a> ImageNames<'a> {
         repository: &Repository,
         pattern: &Pattern,
     ) -> Result<Reference, NameError> {
-        let version = self.request.version.as_ref().map_or("", |version| version.as_str());
         let tag = self.tag(variant, pattern)?.parse().map_err(|source| {
-            self.invalid(variant, pattern, source, |parts| {
-                let tag = pattern.fill_joined(|name| match name {
-                    "version" => version,
-                    name => part(parts, name),
-                });
-                tag.trim_start_matches('-').parse::<Tag>().is_ok()
-            })
+            self.invalid(variant, pattern, source, |text| text.parse::<Tag>().is_ok())
         })?;
         Ok(Reference { repository: repository.clone(), tag })
     }
 
     fn tag(&self, variant: &Variant, pattern: &Pattern) -> Result<String, NameError> {
         let version = self.request.version.as_ref().map_or("", |version| version.as_str());
-        if version.is_empty() && pattern.names().any(|(name, _)| name == "version") {
-            let without = pattern.fill_joined(|name| match name {
-                "version" => "{{version}}",
+        let fill = |version| {
+            pattern.fill_joined(|name| match name {
+                "version" => version,
                 other => self.matrix.name_part(variant, other),
-            });
-            return Err(NameError::NoVersion(without));
+            })
+        };
+        if version.is_empty() && pattern.names().any(|(name, _)| name == "version") {
+            return Err(NameError::NoVersion(fill("{{version}}")));
         }
-        let tag = pattern.fill_joined(|name| match name {
-            "version" => version,
-            other => self.matrix.name_part(variant, other),
-        });
+        let tag = fill(version);
         // A tag cannot begin with a dash.
         Ok(tag.trim_start_matches('-').to_owned())
     }
 
-    /// Returns the error of an invalid name. It points to the value without which the name would be valid, or to the
-    /// pattern.
+    /// Returns the error of an invalid name. It points to the first value that `is_valid` refuses within a name, or to
+    /// the pattern.
     fn invalid(
         &self,
         variant: &Variant,
         pattern: &Pattern,
         source: ReferenceError,
-        is_valid: impl Fn(&Parts) -> bool,
+        is_valid: impl Fn(&str) -> bool,
     ) -> NameError {
         let title = format!("the name of `{}` is invalid: {source}", variant.id);
-        let is_length =
-            matches!(source, ReferenceError::TagLength(..) | ReferenceError::RepositoryLength(..));
-        let mut axes = (0..self.matrix.axes.len()).filter(|_| !is_length);
-        let wrong = axes.find(|axis| {
-            let own = &self.matrix.axes[*axis].name;
-            let others = pattern.names().map(|(name, _)| match name {
-                "variant" => self.matrix.name_with(variant, *axis, "x"),
-                name if name == own => "x".to_owned(),
-                name => self.matrix.name_part(variant, name).to_owned(),
-            });
-            is_valid(&pattern.names().map(|(name, _)| name.to_owned()).zip(others).collect())
-        });
-        let diagnostic = match (wrong, pattern.span()) {
-            (Some(axis), _) => {
-                let value = self.matrix.value(variant, axis);
-                let axis = &self.matrix.axes[axis].name;
-                // The name of an axis inserts a string unchanged, and the tag part of a boolean.
-                let is_whole = matches!(value.value, Value::Text(_))
-                    && pattern.names().any(|(name, _)| name == axis);
-                let (span, help) = if is_whole {
-                    let help =
-                        format!("change the value, or remove `{{{{{axis}}}}}` from the name");
-                    (value.span.clone(), help)
-                } else {
-                    let help =
-                        "set another `tag` for the value: `{ value = …, tag = \"…\" }`".to_owned();
-                    (value.tag_span.clone(), help)
-                };
-                Diagnostic::new(span, title, "the name is invalid because of this value").help(help)
-            }
-            (None, Some(span)) => Diagnostic::new(span, title, "the name is built from this"),
-            (None, None) => return NameError::Invalid { variant: variant.id.clone(), source },
-        };
-        self.refuse(diagnostic)
+        let has = |wanted: &str| pattern.names().any(|(name, _)| name == wanted);
+        let (is_id_used, is_valid) = (has("variant"), |part: &str| is_valid(&format!("x{part}x")));
+        for (index, axis) in self.matrix.axes.iter().enumerate() {
+            let value = self.matrix.value(variant, index);
+            // The name of an axis inserts a string unchanged, and the tag part of a boolean.
+            let is_text = has(&axis.name) && matches!(value.value, Value::Text(_));
+            let is_tag = is_id_used || (has(&axis.name) && !is_text);
+            let (span, help) = if is_text && !is_valid(self.matrix.name_part(variant, &axis.name)) {
+                let name = &axis.name;
+                let help = format!("change the value, or remove `{{{{{name}}}}}` from the name");
+                (&value.span, help)
+            } else if is_tag && !is_valid(&value.tag) {
+                let help = "set another `tag` for the value: `{ value = …, tag = \"…\" }`";
+                (&value.tag_span, help.to_owned())
+            } else {
+                continue;
+            };
+            let label = "the name is invalid because of this value";
+            return self.refuse(Diagnostic::new(span.clone(), title, label).help(help));
+        }
+        match pattern.span() {
+            Some(span) => self.refuse(Diagnostic::new(span, title, "the name is built from this")),
+            None => NameError::Invalid { variant: variant.id.clone(), source },
+        }
     }
 
     fn refuse(&self, diagnostic: Diagnostic) -> NameError {

@@ -22,20 +22,11 @@ const END: &str = "<!-- end of images -->";
 pub enum ReadmeError {
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// A marker line is missing or occurs more than once, on `lines`, from 1.
-    #[error("`{}` has {} that begins with `{marker}`{}", .path.display(), few(.lines), on(.lines))]
-    Marker { path: PathBuf, marker: &'static str, lines: Vec<usize> },
+    /// A marker line is missing, or occurs more than once and last on `line`, from 1.
+    #[error("`{}` has {count} lines that begin with `{marker}` instead of one", .path.display())]
+    Marker { path: PathBuf, marker: &'static str, count: usize, line: usize },
     #[error("in `{}` the table of images ends on line {end}, before it begins on line {begin}", .path.display())]
     Order { path: PathBuf, begin: usize, end: usize },
-}
-
-fn few(lines: &[usize]) -> &'static str {
-    if lines.is_empty() { "no line" } else { "more than one line" }
-}
-
-fn on(lines: &[usize]) -> String {
-    let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
-    if lines.is_empty() { String::new() } else { format!(", on {}", lines.join(" and ")) }
 }
 
 impl ReadmeError {
@@ -44,7 +35,7 @@ impl ReadmeError {
     pub fn line(&self) -> usize {
         match self {
             Self::Read(error) => error.line(),
-            Self::Marker { lines, .. } => lines.last().copied().unwrap_or(1),
+            Self::Marker { line, .. } => *line,
             Self::Order { end, .. } => *end,
         }
     }
@@ -165,20 +156,20 @@ fn only(
     marker: &'static str,
     is_marker: impl Fn(&str) -> bool,
 ) -> Result<Line, ReadmeError> {
-    let mut found = Vec::new();
-    let mut start = 0;
+    let (mut last, mut count, mut start) = (None, 0, 0);
     for (index, line) in text.split_inclusive('\n').enumerate() {
         let end = start + line.len();
         if is_marker(line.trim()) {
-            found.push(Line { number: index + 1, start, end });
+            last = Some(Line { number: index + 1, start, end });
+            count += 1;
         }
         start = end;
     }
-    match (found.pop(), found.is_empty()) {
-        (Some(line), true) => Ok(line),
-        (last, _) => {
-            let lines = found.into_iter().chain(last).map(|line| line.number).collect();
-            Err(ReadmeError::Marker { path: path.to_owned(), marker, lines })
+    match last {
+        Some(line) if count == 1 => Ok(line),
+        last => {
+            let line = last.map_or(1, |line| line.number);
+            Err(ReadmeError::Marker { path: path.to_owned(), marker, count, line })
         }
     }
 }

@@ -4,7 +4,7 @@
 //! group of targets for `n` machines is cut in two, for `n / 2` machines and for the rest, so that the busier half has
 //! the lowest cost per machine. The halves are cut again until each belongs to one machine. Before each cut, the
 //! targets are ordered by their values on one axis, and the axis with the cheapest cut is used. Targets that share
-//! expensive steps therefore stay together. For few machines, all cuts are tried instead of estimated.
+//! expensive steps therefore stay together.
 
 use std::collections::HashMap;
 
@@ -24,9 +24,6 @@ const DEFAULT_TARGETS: usize = 8;
 
 /// The cost of a step. Checking, exporting and pushing an image together cost 1.
 const STEP: u64 = 4;
-
-/// The maximum number of machines for which all cuts are tried.
-const LOOK_AHEAD: usize = 4;
 
 /// Returns the default number of shards: one for every 8 targets, at most 20.
 #[must_use]
@@ -58,7 +55,8 @@ fn divide(values: &[&[usize]], steps: &[Vec<Step>], count: usize) -> Vec<Vec<usi
         return Vec::new();
     }
     let count = count.clamp(1, MAX_SHARDS.min(values.len()));
-    let mut shards = Divider::new(values, steps).divide((0..values.len()).collect(), count).shards;
+    let mut shards = Vec::with_capacity(count);
+    Divider::new(values, steps).divide((0..values.len()).collect(), count, &mut shards);
     for shard in &mut shards {
         shard.sort_unstable();
     }
@@ -75,21 +73,6 @@ struct Divider<'a> {
     counts: usize,
 }
 
-/// A division of a group in two.
-struct Cut {
-    order: Vec<usize>,
-    at: usize,
-    /// The cost per machine of the busier side, times the machines of both sides; then the total cost. Lower is better.
-    estimate: (u64, u64),
-}
-
-/// The result of dividing a group.
-struct Divided {
-    shards: Vec<Vec<usize>>,
-    /// The cost of the busiest shard, then the total cost. Lower is better.
-    cost: (u64, u64),
-}
-
 impl<'a> Divider<'a> {
     fn new(values: &'a [&'a [usize]], steps: &[Vec<Step>]) -> Self {
         let mut numbers: HashMap<Step, usize> = HashMap::new();
@@ -102,71 +85,42 @@ impl<'a> Divider<'a> {
         Self { values, steps, seen: vec![0; numbers.len()], counts: 0 }
     }
 
-    /// Divides at least `count` rows into exactly `count` shards.
-    fn divide(&mut self, rows: Vec<usize>, count: usize) -> Divided {
+    /// Divides at least `count` rows into exactly `count` shards and adds them to `shards`.
+    fn divide(&mut self, rows: Vec<usize>, count: usize, shards: &mut Vec<Vec<usize>>) {
         if count == 1 {
-            let cost = self.costs(rows.iter()).last().copied().unwrap_or_default();
-            return Divided { shards: vec![rows], cost: (cost, cost) };
+            shards.push(rows);
+            return;
         }
-        let mut cuts = self.cuts(&rows, count);
-        // The sort is stable, so that the result is the same each time.
-        cuts.sort_by_key(|cut| cut.estimate);
-        if count > LOOK_AHEAD {
-            cuts.truncate(1);
-        }
-        let tried = cuts.into_iter().map(|cut| self.carry_out(cut, count));
-        tried.min_by_key(|divided| divided.cost).expect("there is always a cut")
+        let (mut rows, at) = self.cut(&rows, count);
+        let after = rows.split_off(at);
+        self.divide(rows, count / 2, shards);
+        self.divide(after, count - count / 2, shards);
     }
 
-    fn carry_out(&mut self, mut cut: Cut, count: usize) -> Divided {
-        let after = cut.order.split_off(cut.at);
-        let mut divided = self.divide(cut.order, count / 2);
-        let other = self.divide(after, count - count / 2);
-        divided.shards.extend(other.shards);
-        let (busiest, all) = divided.cost;
-        divided.cost = (busiest.max(other.cost.0), all + other.cost.1);
-        divided
-    }
-
-    /// Returns possible cuts of `rows` for `count` machines: for each order, the best position, and the best position
-    /// between two values.
-    fn cuts(&mut self, rows: &[usize], count: usize) -> Vec<Cut> {
-        let axes = self.values[rows[0]].len();
-        let mut cuts = Vec::new();
-        self.add_cuts(rows, None, count, &mut cuts);
-        for axis in 0..axes {
-            let mut order = rows.to_vec();
-            order.sort_by_key(|row| (self.values[*row][axis], *row));
-            self.add_cuts(&order, Some(axis), count, &mut cuts);
-        }
-        cuts
-    }
-
-    fn add_cuts(
-        &mut self,
-        order: &[usize],
-        axis: Option<usize>,
-        count: usize,
-        cuts: &mut Vec<Cut>,
-    ) {
+    /// Returns the cheapest order of `rows` for `count` machines, and the position to cut it at. The cost of a cut is that
+    /// of the busier side per machine, then the total cost. Of several equal cuts, one between two values is used.
+    fn cut(&mut self, rows: &[usize], count: usize) -> (Vec<usize>, usize) {
         let (left, right) = (count / 2, count - count / 2);
-        let before = self.costs(order.iter());
-        let after = self.costs(order.iter().rev());
-        let estimate = |at: &usize| {
-            let (before, after) = (before[*at], after[order.len() - at]);
-            let busier = (before * right as u64).max(after * left as u64);
-            (busier, before + after)
-        };
-        let places = left..=order.len() - right;
-        let is_between = |at: &usize| {
-            let value = |at: usize| axis.map(|axis| self.values[order[at]][axis]);
-            value(*at - 1) != value(*at)
-        };
-        let between = places.clone().filter(is_between).min_by_key(estimate);
-        let best = places.min_by_key(estimate).expect("as many rows as machines");
-        for at in between.into_iter().chain([best].into_iter().filter(|at| between != Some(*at))) {
-            cuts.push(Cut { order: order.to_vec(), at, estimate: estimate(&at) });
+        let values = self.values;
+        let axes = (0..values[rows[0]].len()).map(Some);
+        let (mut lowest, mut best) = ((u64::MAX, u64::MAX, true), (Vec::new(), 0));
+        for axis in std::iter::once(None).chain(axes) {
+            let value = |row: usize| axis.map(|axis| values[row][axis]);
+            let mut order = rows.to_vec();
+            order.sort_by_key(|row| (value(*row), *row));
+            let before = self.costs(order.iter());
+            let after = self.costs(order.iter().rev());
+            for at in left..=order.len() - right {
+                let (before, after) = (before[at], after[order.len() - at]);
+                let busier = (before * right as u64).max(after * left as u64);
+                let is_within = value(order[at - 1]) == value(order[at]);
+                let cost = (busier, before + after, is_within);
+                if cost < lowest {
+                    (lowest, best) = (cost, (order.clone(), at));
+                }
+            }
         }
+        best
     }
 
     /// Returns the cost of the first 0, 1, 2… rows of an order.

@@ -1,7 +1,8 @@
 //! A plan as a table for people. Rows are grouped by repository, so that they fit 80 columns.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
+
+use indexmap::IndexMap;
 
 use super::{Plan, PublicationStatus, PublishedState};
 
@@ -78,16 +79,10 @@ fn add_column(
 fn by_repository<'a>(
     plan: &Plan<'_>,
     lines: impl Iterator<Item = &'a str>,
-) -> Vec<(String, Vec<(usize, &'a str)>)> {
-    let mut groups: Vec<(String, Vec<(usize, &str)>)> = Vec::new();
-    let mut places: BTreeMap<String, usize> = BTreeMap::new();
+) -> IndexMap<String, Vec<(usize, &'a str)>> {
+    let mut groups: IndexMap<String, Vec<(usize, &str)>> = IndexMap::new();
     for (at, (target, line)) in plan.targets.iter().zip(lines).enumerate() {
-        let repository = target.reference.repository.to_string();
-        let place = *places.entry(repository.clone()).or_insert(groups.len());
-        if place == groups.len() {
-            groups.push((repository, Vec::new()));
-        }
-        groups[place].1.push((at, line));
+        groups.entry(target.reference.repository.to_string()).or_default().push((at, line));
     }
     groups
 }
