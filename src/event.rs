@@ -34,7 +34,7 @@ pub enum Event {
     },
     /// A step started. A step can start and finish several times.
     StepStarted { target: String, step: Step },
-    /// A step transferred bytes.
+    /// A step transferred bytes of a layer or another item.
     StepProgress {
         target: String,
         step: usize,
@@ -54,7 +54,7 @@ pub enum Event {
     /// A target waits for another one. Only the live table shows this; it is not serialized.
     #[serde(skip)]
     TargetWaiting { target: String, reason: WaitReason },
-    /// A step finished.
+    /// A step finished, with or without an error.
     StepFinished {
         target: String,
         step: Step,
@@ -229,7 +229,7 @@ pub enum FailureKind {
 pub struct SourceLine {
     /// The path of the template, or the name of the rendered file if the template is unknown.
     pub file: String,
-    /// The line, from 1.
+    /// The number of the line, from 1.
     pub line: usize,
     /// The first column that is not whitespace, from 1, if known.
     #[serde(skip_serializing_if = "Option::is_none")]

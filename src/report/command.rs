@@ -1,9 +1,15 @@
 /// Returns the command of a step: its name without the stage label, without the flags of the
-/// instruction, the word `RUN` and variables that are set for the command.
+/// instruction, the word `RUN` and variables that are set for the command. Each run of spaces becomes
+/// one, since a continued line is indented.
 ///
 /// `[server 3/9] RUN --mount=type=cache,target=/root/.cache pip install torch` becomes
 /// `pip install torch`. For a here-document, `BuildKit` puts an excerpt into parentheses.
 pub(super) fn command(step: &str) -> String {
+    let words: Vec<&str> = step.split_whitespace().collect();
+    shortened(&words.join(" "))
+}
+
+fn shortened(step: &str) -> String {
     let unlabelled = step.strip_prefix('[').and_then(|rest| rest.split_once("] "));
     let text = unlabelled.map_or(step, |(_, instruction)| instruction);
     let Some((instruction, mut arguments)) = text.split_once(' ') else {
@@ -64,6 +70,10 @@ mod tests {
             ("resolve", "resolve"),
             ("[2/2] RUN --mount=type=cache", "--mount=type=cache"),
             ("[2/2] RUN --mount=type=cache   PIP_CERT=/ca A=1 pip install", "pip install"),
+            (
+                "[2/2] RUN apt-get update     && apt-get install",
+                "apt-get update && apt-get install",
+            ),
             ("[2/2] RUN A=1 && echo", "A=1 && echo"),
             ("[2/2] RUN A=\"b c\" pip", "A=\"b c\" pip"),
         ] {

@@ -71,8 +71,7 @@ impl Listener for GitHub {
             self.stream.lock().command(&command);
             return;
         }
-        if let Event::RunStarted { targets, engine, jobs } = event {
-            let opening = lines::opening(targets.len(), *jobs, engine);
+        if let Some(opening) = lines::of_run(event, self.style) {
             self.stream.lock().line(&opening);
         }
         if let (Some(target), Some((mark, text))) =

@@ -9,13 +9,29 @@ use super::format;
 use super::style::Style;
 use super::text::clean;
 
+/// The maximum width to which the names of targets are aligned.
+const MAX_NAME: usize = 40;
+
 /// The number of digits in a short digest.
 const SHORT_DIGEST: usize = 12;
 
-/// Returns the first line of a run: `48 variants, 8 at a time, on Docker Engine …`.
-pub(super) fn opening(targets: usize, jobs: usize, engine: &str) -> String {
-    let variants = format::count(targets, "variant");
-    format!("{variants}, {jobs} at a time, on {}", clean(engine))
+/// Returns the line for the start of a run, such as `48 variants, 8 at a time, on Docker Engine …`, or for a warning.
+/// Returns `None` for other events.
+pub(super) fn of_run(event: &Event, style: Style) -> Option<String> {
+    match event {
+        Event::RunStarted { targets, engine, jobs } => {
+            let variants = format::count(targets.len(), "variant");
+            Some(format!("{variants}, {jobs} at a time, on {}", clean(engine)))
+        }
+        Event::Warning { target, message } => Some(warning(target.as_deref(), message, style)),
+        _ => None,
+    }
+}
+
+/// Returns the width of the longest target of a run, at most [`MAX_NAME`] columns.
+pub(super) fn name_width(targets: &[String]) -> usize {
+    let widths = targets.iter().map(|target| console::measure_text_width(target));
+    widths.max().unwrap_or(0).min(MAX_NAME)
 }
 
 /// Returns the mark and the text for the end of a target, or `None` for other events.

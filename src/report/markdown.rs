@@ -1,15 +1,14 @@
 //! The job summary of a run in GitHub's Markdown.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::Path;
-
-use fs_err::File;
 
 use crate::image::{Digest, Reference};
 
 use super::failure::{Group, groups};
 use super::format;
+use super::outputs;
 use super::record::Record;
 use super::style::Style;
 use super::summary::totals;
@@ -27,8 +26,7 @@ pub fn append(path: &Path, record: &Record, is_tagged: bool) -> io::Result<()> {
 
 /// Appends Markdown to the file of `GITHUB_STEP_SUMMARY`.
 pub fn add(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = File::options().create(true).append(true).open(path)?;
-    file.write_all(text.as_bytes())
+    outputs::append(path, text)
 }
 
 /// Formats the totals, the failures, and a table of the images.

@@ -30,29 +30,27 @@ impl Mask {
         (self.0)(text)
     }
 
-    /// Redacts secrets and the queries of URLs in place. Returns true if the text changed.
-    fn apply(&self, text: &mut String, queries: Queries) -> bool {
-        let masked = self.conceal(text);
-        let redacted = redact_queries(masked.as_deref().unwrap_or(text), queries);
-        match redacted.or(masked) {
-            Some(shown) => {
-                *text = shown;
-                true
-            }
-            None => false,
+    /// Redacts secrets and the queries of URLs in place.
+    fn apply(&self, text: &mut String, queries: Queries) {
+        if let Some(masked) = self.conceal(text) {
+            *text = masked;
+        }
+        if let Some(redacted) = redact_queries(text, queries) {
+            *text = redacted;
         }
     }
 
-    /// Returns the redacted event, or `None` if there was nothing to redact.
-    fn event(&self, event: &Event) -> Option<Event> {
-        let mut redacted = event.clone();
-        let is_masked = match &mut redacted {
+    /// Redacts secrets in all texts of an event.
+    fn event(&self, mut event: Event) -> Event {
+        match &mut event {
             Event::Log { line, .. } => self.apply(line, Queries::Secret),
             Event::Warning { message, .. } => self.apply(message, Queries::All),
             Event::StepStarted { step, .. } => self.apply(&mut step.name, Queries::Secret),
             Event::StepFinished { step, error, .. } => {
-                let in_name = self.apply(&mut step.name, Queries::Secret);
-                error.as_mut().is_some_and(|error| self.apply(error, Queries::All)) || in_name
+                self.apply(&mut step.name, Queries::Secret);
+                if let Some(error) = error {
+                    self.apply(error, Queries::All);
+                }
             }
             Event::TargetFailed { failure, .. } => {
                 let texts = [
@@ -61,15 +59,13 @@ impl Mask {
                     failure.source.as_mut().map(|source| &mut source.text),
                     failure.hint.as_mut(),
                 ];
-                let mut is_masked = false;
                 for text in texts.into_iter().flatten() {
-                    is_masked |= self.apply(text, Queries::All);
+                    self.apply(text, Queries::All);
                 }
-                is_masked
             }
-            _ => false,
-        };
-        is_masked.then_some(redacted)
+            _ => {}
+        }
+        event
     }
 }
 
@@ -86,10 +82,7 @@ pub(super) struct Masked {
 
 impl Listener for Masked {
     fn hear(&self, event: &Event) {
-        match self.mask.event(event) {
-            Some(redacted) => self.listener.hear(&redacted),
-            None => self.listener.hear(event),
-        }
+        self.listener.hear(&self.mask.event(event.clone()));
     }
 }
 
@@ -110,10 +103,11 @@ mod tests {
             failed("a", broken),
         ];
         for event in events {
-            let redacted = mask.event(&event).expect("a redacted event");
+            let redacted = mask.event(event);
             let json = serde_json::to_string(&redacted).expect("JSON");
             assert!(!json.contains("hunter2") && json.contains('•'), "{json}");
         }
-        assert!(mask.event(&log("a", 1, "nothing")).is_none());
+        let unchanged = mask.event(log("a", 1, "nothing"));
+        assert!(matches!(unchanged, Event::Log { line, .. } if line == "nothing"));
     }
 }

@@ -33,13 +33,17 @@ impl Outputs {
 
     /// Appends the outputs to the file at `path`.
     pub fn append(&self, path: &Path) -> io::Result<()> {
-        let mut file = File::options().create(true).append(true).open(path)?;
-        file.write_all(self.to_string().as_bytes())
+        append(path, &self.to_string())
     }
 }
 
+/// Appends `text` to a file of GitHub Actions.
+pub(super) fn append(path: &Path, text: &str) -> io::Result<()> {
+    File::options().create(true).append(true).open(path)?.write_all(text.as_bytes())
+}
+
 impl fmt::Display for Outputs {
-    /// Writes `name=value` lines. Random delimiters enclose a value of several lines, so that no value can
+    /// Writes `name=value` lines. Random delimiters enclose a value of several lines. So no value can
     /// set another output.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, value) in &self.0 {

@@ -11,9 +11,6 @@ use super::printer::{Stream, lock};
 use super::style::Style;
 use super::text::{clean, pad};
 
-/// The maximum width to which prefixes are aligned.
-const MAX_PREFIX: usize = 40;
-
 /// Writes one line for each shown event.
 pub struct Plain {
     stream: Stream,
@@ -36,13 +33,11 @@ impl Plain {
     }
 
     fn line(&self, state: &mut State, event: &Event) -> Option<String> {
-        if let Event::RunStarted { targets, engine, jobs } = event {
-            let widths = targets.iter().map(|target| console::measure_text_width(target));
-            state.prefix = widths.max().unwrap_or(0).min(MAX_PREFIX);
-            return Some(lines::opening(targets.len(), *jobs, engine));
+        if let Event::RunStarted { targets, .. } = event {
+            state.prefix = lines::name_width(targets);
         }
-        if let Event::Warning { target, message } = event {
-            return Some(lines::warning(target.as_deref(), message, self.style));
+        if let Some(line) = lines::of_run(event, self.style) {
+            return Some(line);
         }
         let target = event.target()?;
         let text = self.text(state, target, event)?;

@@ -1,29 +1,25 @@
 //! The live table: running variants, the progress of the run, and above them a line for each finished
 //! variant.
 //!
-//! [`Terminal`] is the listener. A thread draws the frames of the [`Board`] with indicatif.
+//! [`Terminal`] is the listener. A thread draws the frames of the [`Board`] on the [`Screen`].
 
 use std::fmt;
+use std::io;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
-
 use crate::event::{Event, Listener};
 
-use super::board::{Board, Size};
+use super::board::Board;
 use super::lines;
 use super::logs;
 use super::printer::lock;
-use super::screen::Screen;
+use super::screen::{Screen, Size};
 use super::style::Style;
 use super::text::{clean, pad};
 
 const PERIOD: Duration = Duration::from_millis(100);
-
-/// The maximum width to which names in finished lines are aligned.
-const MAX_NAME: usize = 40;
 
 /// The maximum number of lines that wait to be printed. A paused terminal (Ctrl-S) must neither use up
 /// memory nor block builds.
@@ -38,8 +34,7 @@ pub struct Terminal {
 struct Canvas {
     state: Mutex<State>,
     over: Condvar,
-    bar: ProgressBar,
-    size: Box<dyn Fn() -> Size + Send + Sync>,
+    screen: Mutex<Screen>,
     style: Style,
 }
 
@@ -57,20 +52,22 @@ impl Terminal {
     /// Creates a live table on stderr, which must be a terminal.
     #[must_use]
     pub fn stderr(style: Style) -> Self {
-        Self::on(console::Term::buffered_stderr(), style)
+        let size = || {
+            let (rows, columns) = console::Term::stderr().size();
+            Size { rows: rows.into(), columns: columns.into() }
+        };
+        Self::on(Screen::new(io::stderr(), size), style)
     }
 
-    /// Creates a live table on `term`.
-    pub fn on(term: impl TermLike + Clone + 'static, style: Style) -> Self {
-        Self { canvas: Arc::new(Canvas::new(term, style)), ticker: Mutex::default() }
+    fn on(screen: Screen, style: Style) -> Self {
+        Self { canvas: Arc::new(Canvas::new(screen, style)), ticker: Mutex::default() }
     }
 
     fn start(&self) {
         lock(&self.canvas.state).is_over = false;
-        self.canvas.bar.reset();
         let canvas = Arc::clone(&self.canvas);
         let thread = thread::Builder::new().name("progress".to_owned());
-        // Without the thread, there is no table, and lines are printed at the end.
+        // Without the thread, there is no table, and lines are printed at once.
         *lock(&self.ticker) = thread.spawn(move || canvas.tick()).ok();
     }
 
@@ -82,9 +79,7 @@ impl Terminal {
             // The only error is a panic, which has been printed.
             let _ = ticker.join();
         }
-        if !self.canvas.bar.is_finished() {
-            self.canvas.clear();
-        }
+        self.canvas.clear();
     }
 }
 
@@ -94,7 +89,12 @@ impl Listener for Terminal {
         match event {
             Event::RunStarted { .. } => self.start(),
             Event::RunFinished { .. } => self.stop(),
-            _ => {}
+            _ => {
+                let has_ticker = lock(&self.ticker).is_some();
+                if !has_ticker {
+                    self.canvas.clear();
+                }
+            }
         }
     }
 }
@@ -112,21 +112,14 @@ impl fmt::Debug for Terminal {
 }
 
 impl Canvas {
-    fn new(term: impl TermLike + Clone + 'static, style: Style) -> Self {
-        let target = ProgressDrawTarget::term_like(Box::new(Screen::new(term.clone())));
-        let bar = ProgressBar::with_draw_target(None, target);
-        if let Ok(message) = ProgressStyle::with_template("{msg}") {
-            bar.set_style(message);
-        }
-        let size = move || Size { rows: term.height().into(), columns: term.width().into() };
-        Self { state: Mutex::default(), over: Condvar::new(), bar, size: Box::new(size), style }
+    fn new(screen: Screen, style: Style) -> Self {
+        Self { state: Mutex::default(), over: Condvar::new(), screen: Mutex::new(screen), style }
     }
 
     fn update(&self, event: &Event, now: Instant) {
         let mut state = lock(&self.state);
         if let Event::RunStarted { targets, .. } = event {
-            let widths = targets.iter().map(|target| console::measure_text_width(target));
-            state.name = widths.max().unwrap_or(0).min(MAX_NAME);
+            state.name = lines::name_width(targets);
         }
         if let Some(line) = self.line(&state, event) {
             state.print(line, matches!(event, Event::Log { .. }));
@@ -136,14 +129,8 @@ impl Canvas {
 
     /// Returns the line to print above the table for `event`, if any.
     fn line(&self, state: &State, event: &Event) -> Option<String> {
-        match event {
-            Event::RunStarted { targets, engine, jobs } => {
-                return Some(lines::opening(targets.len(), *jobs, engine));
-            }
-            Event::Warning { target, message } => {
-                return Some(lines::warning(target.as_deref(), message, self.style));
-            }
-            _ => {}
+        if let Some(line) = lines::of_run(event, self.style) {
+            return Some(line);
         }
         let target = event.target()?;
         if matches!(event, Event::TargetCancelled { .. }) {
@@ -175,27 +162,20 @@ impl Canvas {
     }
 
     fn draw(&self, now: Instant) {
-        let size = (self.size)();
+        let mut screen = lock(&self.screen);
         let (waiting, frame) = {
             let mut state = lock(&self.state);
-            let frame = state.board.frame(now, size, self.style);
+            let frame = state.board.frame(now, screen.size(), self.style);
             (state.take(), frame)
         };
-        self.print(&waiting);
-        self.bar.set_message(frame);
+        screen.draw(&waiting, &frame);
     }
 
     /// Prints the remaining lines and removes the table.
     fn clear(&self) {
+        let mut screen = lock(&self.screen);
         let waiting = lock(&self.state).take();
-        self.print(&waiting);
-        self.bar.finish_and_clear();
-    }
-
-    fn print(&self, lines: &[String]) {
-        if !lines.is_empty() {
-            self.bar.println(lines.join("\n"));
-        }
+        screen.draw(&waiting, "");
     }
 }
 
@@ -220,8 +200,7 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use indicatif::InMemoryTerm;
-
+    use super::super::screen::tests::FakeTerminal;
     use super::super::style::Verbosity;
     use super::super::tests::scripted::{
         cancelled, failed, failure, finished, log, moved, run_of_three, run_started, send, started,
@@ -231,16 +210,16 @@ mod tests {
     use crate::event::WaitReason;
 
     struct Scene {
-        term: InMemoryTerm,
+        term: FakeTerminal,
         canvas: Canvas,
         began: Instant,
     }
 
     impl Scene {
         fn new(rows: u16, columns: u16, verbosity: Verbosity) -> Self {
-            let term = InMemoryTerm::new(rows, columns);
+            let term = FakeTerminal::new(rows, columns);
             let style = Style { verbosity, ..Style::default() };
-            Self { canvas: Canvas::new(term.clone(), style), term, began: Instant::now() }
+            Self { canvas: Canvas::new(term.screen(), style), term, began: Instant::now() }
         }
 
         fn at(&self, seconds: u64, events: &[Event]) -> String {
@@ -424,19 +403,28 @@ mod tests {
 
     #[test]
     fn a_second_run_starts_with_an_empty_table() {
-        let term = InMemoryTerm::new(40, 100);
-        let terminal = Terminal::on(term.clone(), Style::default());
+        let term = FakeTerminal::new(40, 100);
+        let terminal = Terminal::on(term.screen(), Style::default());
         send(&terminal, &run_of_three());
         let once = term.contents();
         send(&terminal, &run_of_three());
         assert_eq!(term.contents(), format!("{once}\n{once}"));
-        assert!(terminal.canvas.bar.is_finished());
+    }
+
+    #[test]
+    fn a_warning_after_the_last_build_is_printed_at_once() {
+        let term = FakeTerminal::new(40, 100);
+        let terminal = Terminal::on(term.screen(), Style::default());
+        send(&terminal, &run_of_three());
+        let run = term.contents();
+        terminal.hear(&warning(None, "no tags were set"));
+        assert_eq!(term.contents(), format!("{run}\nwarning: no tags were set"));
     }
 
     #[test]
     fn the_thread_ends_with_the_run() {
-        let term = InMemoryTerm::new(24, 100);
-        let terminal = Terminal::on(term.clone(), Style::default());
+        let term = FakeTerminal::new(24, 100);
+        let terminal = Terminal::on(term.screen(), Style::default());
         send(&terminal, &run_of_three());
         assert!(lock(&terminal.ticker).is_none());
         insta::assert_snapshot!(term.contents());
