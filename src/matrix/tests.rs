@@ -249,7 +249,7 @@ fn reserved_names_are_refused_and_documented() {
     let text = BASE.trim_start().replace("gpu =", "version =");
     insta::assert_snapshot!(error(&format!("{text}[variables]\nif = \"x\"\nlog = \"x\"\n")));
     let docs = include_str!("../../docs/matrix.md");
-    let list = docs.split("\nReserved names are ").nth(1).expect("the list of reserved names");
+    let list = docs.split("the name of an axis or a variable:").nth(1).expect("the reserved names");
     let list = list.split(".\n").next().unwrap_or_default();
     let documented: BTreeSet<&str> = list.split('`').skip(1).step_by(2).collect();
     assert_eq!(documented, BTreeSet::from(RESERVED));
