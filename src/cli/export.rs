@@ -1,11 +1,10 @@
-//! `basegen export bake`: prints or writes the plan for `docker buildx bake`.
+//! `basegen export bake`: writes the plan for `docker buildx bake`.
 
 use crate::error::{ExitCode, Report};
 use crate::ops::{
     self,
-    export::{ExportOutcome, ExportRequest, FILE},
+    export::{ExportRequest, FILE},
 };
-use crate::report::escape_json;
 
 use super::Session;
 use super::args::{ExportBakeArgs, ExportCommand};
@@ -21,18 +20,14 @@ pub(super) fn run(command: &ExportCommand, session: &Session) -> Result<ExitCode
         certificates: ops::inputs::ca_certificates(context.matrix()?, None, &context.settings)?,
         output: output.clone(),
     };
-    match context.block_on(ops::export::run(context, request))? {
-        ExportOutcome::Written { folder, stale } => {
-            let folder = folder.display();
-            printer.note(&format!(
-                "wrote {FILE} to {folder}; build it there: cd {folder} && docker buildx bake"
-            ));
-            for context in stale {
-                let context = context.display();
-                printer.message(&format!("{context} is no longer used; remove it yourself"));
-            }
-        }
-        ExportOutcome::File(text) => printer.result(&escape_json(&text)),
+    let stale = context.block_on(ops::export::run(context, request))?;
+    let folder = output.display();
+    printer.note(&format!(
+        "wrote {FILE} to {folder}; build it there: cd {folder} && docker buildx bake"
+    ));
+    for context in stale {
+        let context = context.display();
+        printer.message(&format!("{context} is no longer used; remove it yourself"));
     }
     Ok(ExitCode::Success)
 }

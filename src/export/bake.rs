@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use crate::image::{Compression, CompressionAlgorithm, Digest, Platform, Reference};
+use crate::image::{Compression, Digest, Platform, Reference};
 use crate::matrix::Check;
 use crate::render::{BuildContext, ContextFile};
 use crate::verify;
@@ -39,54 +39,24 @@ pub struct BakeImage<'a> {
     pub compression: Compression,
 }
 
-/// A secret that build steps can mount.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BakeSecret {
-    /// The id in `RUN --mount=type=secret,id=…`.
-    pub id: String,
-    pub source: SecretSource,
-}
-
-/// The source of a secret: an environment variable or a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SecretSource {
-    Variable(String),
-    File(PathBuf),
-}
-
-/// The folders that bake sends as contexts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Folders<'a> {
-    /// This folder, which contains the files of all contexts.
-    Own(&'a Path),
-    /// Folders beside the file, `contexts/<digest>`, one for each set of files.
-    Written,
-}
-
 /// A file for bake and the files of its contexts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bake<'a> {
     pub text: String,
-    /// The files of [`Folders::Written`] by path relative to `docker-bake.json`.
+    /// The files by path relative to `docker-bake.json`.
     pub files: BTreeMap<PathBuf, &'a ContextFile>,
 }
 
 /// Returns a file with `images` as targets of the group `default`, and their checks as targets of the group `check`.
 ///
-/// Each target gets those of the `secrets` that its build steps mount.
+/// Each target gets those of the `secrets` that its build steps mount: an id and a source, `env=NAME` or `src=PATH`.
+/// Contexts are folders beside the file, `contexts/<digest>`, one for each set of files.
 #[must_use]
-pub fn bake<'a>(
-    images: &[BakeImage<'a>],
-    secrets: &[BakeSecret],
-    folders: Folders<'_>,
-) -> Bake<'a> {
+pub fn bake<'a>(images: &[BakeImage<'a>], secrets: &[(String, String)]) -> Bake<'a> {
     let (mut targets, mut files) = (Map::new(), BTreeMap::new());
     let (mut built, mut checked) = (Vec::new(), Vec::new());
     for (image, (name, check)) in images.iter().zip(names(images)) {
-        let context = match folders {
-            Folders::Own(folder) => folder.display().to_string(),
-            Folders::Written => written(image.context, &mut files),
-        };
+        let context = written(image.context, &mut files);
         let dockerfile = verify::with_checks(&image.context.dockerfile, image.checks);
         let mut common = Map::new();
         let text_of_file = dockerfile.as_ref().unwrap_or(&image.context.dockerfile);
@@ -182,17 +152,12 @@ fn written<'a>(
     folder.display().to_string()
 }
 
-fn mounted(context: &BuildContext, secrets: &[BakeSecret]) -> Vec<Value> {
+fn mounted(context: &BuildContext, secrets: &[(String, String)]) -> Vec<Value> {
     let wanted = context.secrets();
-    let secrets = secrets.iter().filter(|secret| wanted.contains(&secret.id));
-    let lines = secrets.map(|secret| {
-        let source = match &secret.source {
-            SecretSource::Variable(name) => format!("env={name}"),
-            SecretSource::File(path) => format!("src={}", path.display()),
-        };
-        text(&format!("{},{}", field(&format!("id={}", secret.id)), field(&source)))
-    });
-    lines.collect()
+    let secrets = secrets.iter().filter(|(id, _)| wanted.contains(id));
+    secrets
+        .map(|(id, source)| text(&format!("{},{}", field(&format!("id={id}")), field(source))))
+        .collect()
 }
 
 /// Quotes a field of comma-separated values for buildx.
@@ -206,12 +171,8 @@ fn field(text: &str) -> String {
 
 /// Returns the output of an image. Bake pushes it only with `--push`.
 fn output(compression: Compression) -> String {
-    let algorithm = match compression.algorithm {
-        CompressionAlgorithm::Zstd => "zstd",
-        CompressionAlgorithm::Gzip => "gzip",
-        CompressionAlgorithm::Estargz => "estargz",
-        CompressionAlgorithm::Uncompressed => "uncompressed",
-    };
+    let algorithm = json!(compression.algorithm);
+    let algorithm = algorithm.as_str().unwrap_or_default();
     let level = compression.level.map(|level| format!(",compression-level={level}"));
     let level = level.unwrap_or_default();
     format!("type=image,oci-mediatypes=true,compression={algorithm}{level}")
@@ -272,7 +233,7 @@ mod tests {
         }];
         let ids = ["3.9", "3_9", "default", "check", "a+b", "3_9-check"];
         let images = ids.map(|id| image(id, &context, &checks, &labels));
-        let file = parsed(&bake(&images, &[], Folders::Written));
+        let file = parsed(&bake(&images, &[]));
         let names: Vec<&String> = file["target"].as_object().expect("targets").keys().collect();
         assert_eq!(names.len(), 12, "{names:?}");
         let is_word = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
@@ -286,7 +247,7 @@ mod tests {
     fn strings_are_not_parsed_as_templates() {
         let context = context("FROM a\nRUN echo ${HOME} %{x} $${y}\n", &[]);
         let labels = BTreeMap::from([("l".to_owned(), "${z}".to_owned())]);
-        let file = parsed(&bake(&[image("a", &context, &[], &labels)], &[], Folders::Written));
+        let file = parsed(&bake(&[image("a", &context, &[], &labels)], &[]));
         let target = &file["target"]["a"];
         // `$$${` is a dollar followed by an escaped `${`.
         assert_eq!(target["dockerfile-inline"], "FROM a\nRUN echo $${HOME} %%{x} $$${y}\n");
@@ -301,7 +262,7 @@ mod tests {
         let (labels, none) = (BTreeMap::new(), context("FROM c\n", &[]));
         let images = [("a", &one), ("b", &same), ("c", &other), ("d", &none)];
         let images = images.map(|(id, context)| image(id, context, &[], &labels));
-        let bake = bake(&images, &[], Folders::Written);
+        let bake = bake(&images, &[]);
         assert_eq!(bake.files.len(), 3);
         let file = parsed(&bake);
         let folder = |id: &str| file["target"][id]["context"].as_str().expect("a path").to_owned();
@@ -315,15 +276,10 @@ mod tests {
     fn targets_get_the_secrets_that_they_mount() {
         let context =
             context("FROM a\nRUN --mount=type=secret,id=t --mount=type=secret,id=f x\n", &[]);
-        let file = |path: &str| SecretSource::File(path.into());
-        let secrets = [
-            ("t", SecretSource::Variable("TOKEN".to_owned())),
-            ("f", file("/a,\"b\"")),
-            ("other", file("/c")),
-        ];
-        let secrets = secrets.map(|(id, source)| BakeSecret { id: id.to_owned(), source });
+        let secrets = [("t", "env=TOKEN"), ("f", "src=/a,\"b\""), ("other", "src=/c")];
+        let secrets = secrets.map(|(id, source)| (id.to_owned(), source.to_owned()));
         let labels = BTreeMap::new();
-        let bake = bake(&[image("a", &context, &[], &labels)], &secrets, Folders::Written);
+        let bake = bake(&[image("a", &context, &[], &labels)], &secrets);
         let expected = json!(["id=t,env=TOKEN", r#"id=f,"src=/a,""b""""#]);
         assert_eq!(parsed(&bake)["target"]["a"]["secret"], expected);
     }

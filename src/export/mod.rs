@@ -2,4 +2,4 @@
 
 mod bake;
 
-pub use bake::{Bake, BakeImage, BakeSecret, CONTEXTS, Folders, SecretSource, bake};
+pub use bake::{Bake, BakeImage, CONTEXTS, bake};

@@ -9,6 +9,6 @@ pub struct Descriptor {
     /// The media type, such as `application/vnd.oci.image.manifest.v1+json`.
     pub media_type: String,
     pub digest: Digest,
-    /// The size in bytes.
+    /// The size of the content in bytes.
     pub size: u64,
 }

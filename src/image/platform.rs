@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 /// An operating system and a processor architecture, written `os/architecture[/variant]`.
 ///
 /// The names are those of Go, as in OCI image indexes: `linux/amd64`, `linux/arm64`, `linux/arm/v7`.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Platform {
     os: String,
     architecture: String,
@@ -85,12 +85,6 @@ impl fmt::Display for Platform {
             Some(variant) => write!(formatter, "/{variant}"),
             None => Ok(()),
         }
-    }
-}
-
-impl fmt::Debug for Platform {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, formatter)
     }
 }
 

@@ -5,7 +5,6 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::Digest;
 
-/// The default registry.
 const DOCKER_HUB: &str = "docker.io";
 
 /// The maximum length of a tag in the distribution specification.
@@ -42,7 +41,7 @@ pub enum ReferenceError {
 ///
 /// `Display` writes the short form, without the host of Docker Hub:
 /// `baseten/truss-server-base`, `ghcr.io/acme/base`.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Repository {
     registry: String,
     path: String,
@@ -121,14 +120,8 @@ impl fmt::Display for Repository {
     }
 }
 
-impl fmt::Debug for Repository {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, formatter)
-    }
-}
-
 /// A tag: up to 128 characters of `[A-Za-z0-9_.-]`, not beginning with `.` or `-`.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tag(String);
 
 impl Tag {
@@ -161,14 +154,8 @@ impl fmt::Display for Tag {
     }
 }
 
-impl fmt::Debug for Tag {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
-    }
-}
-
-/// A tagged image: `repository:tag`.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// The name of a tagged image: `repository:tag`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Reference {
     pub repository: Repository,
     pub tag: Tag,
@@ -204,12 +191,6 @@ impl FromStr for Reference {
 impl fmt::Display for Reference {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}:{}", self.repository, self.tag)
-    }
-}
-
-impl fmt::Debug for Reference {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, formatter)
     }
 }
 

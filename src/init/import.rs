@@ -118,7 +118,7 @@ fn find_files(folder: &Path, path: &str) -> io::Result<Vec<String>> {
     let mut found = Vec::new();
     if Wildcard::is_wildcard(path) {
         let malformed = || io::Error::other("it is not a valid pattern of Docker");
-        let wildcard = Wildcard::new(path).ok_or_else(malformed)?;
+        let wildcard = Wildcard::new(path, false).ok_or_else(malformed)?;
         walk(folder, "", &mut |file| {
             if wildcard.matches(file) {
                 found.push(file.to_owned());

@@ -190,7 +190,11 @@ pub(crate) fn did_you_mean<'a>(
     name: &str,
     known: impl IntoIterator<Item = &'a str>,
 ) -> Option<String> {
-    nearest(name, known).map(|near| format!("did you mean `{near}`?"))
+    nearest(name, known).map(suggestion)
+}
+
+pub(super) fn suggestion(near: &str) -> String {
+    format!("did you mean `{near}`?")
 }
 
 /// Joins names to a text: `` `a`, `b` and `c` ``.

@@ -22,7 +22,9 @@ pub(crate) fn from_toml<T: DeserializeOwned>(source: &SourceFile) -> Result<T, S
     })?;
     let document = document.get_ref();
     // serde represents a date as a table with one key, which a table of strings would accept.
-    let dates = dates(document);
+    let mut dates = values(document);
+    dates.retain(|located| matches!(located.value, DeValue::Datetime(_)));
+    dates.sort_by_key(|located| located.span.start);
     if !dates.is_empty() {
         return Err(refuse(dates.iter().map(|date| date.explain_date(&concealed)).collect()));
     }
@@ -156,10 +158,9 @@ impl Located<'_> {
         let is_bool = matches!(raw, "\"true\"" | "\"false\"" | "'true'" | "'false'");
         let is_number = raw.trim_matches(['"', '\'']).parse().is_ok_and(f64::is_finite);
         match self.value {
-            DeValue::String(_) if expected == "a boolean" && is_bool => {
-                format!("remove the quotes: `{}`", raw.trim_matches(['"', '\'']))
-            }
-            DeValue::String(_) if is_numeric(expected) && is_number => {
+            DeValue::String(_)
+                if (expected == "a boolean" && is_bool) || (is_numeric(expected) && is_number) =>
+            {
                 format!("remove the quotes: `{}`", raw.trim_matches(['"', '\'']))
             }
             DeValue::Float(_) if expected.starts_with("a string") && is_number => {
@@ -221,63 +222,36 @@ fn type_of(value: &DeValue<'_>) -> &'static str {
 
 /// Finds the innermost value at `span`. An implicit table has the span of the first table in it.
 fn locate<'a>(document: &'a DeTable<'a>, span: &Span) -> Option<Located<'a>> {
-    let mut found = None;
-    visit(document, &mut |located| {
-        if located.span == *span {
-            found = Some(located);
-        }
-    });
-    found
+    values(document).into_iter().rfind(|located| located.span == *span)
 }
 
-/// The table that has the key at `span`.
+/// Finds the table that has the key at `span`.
 fn owner<'a>(document: &'a DeTable<'a>, span: &Span) -> Option<Located<'a>> {
-    let mut found = None;
-    visit(document, &mut |located| {
-        if let DeValue::Table(table) = located.value
-            && table.keys().any(|key| key.span() == *span)
-        {
-            found = Some(located);
-        }
-    });
-    found
-}
-
-fn dates<'a>(document: &'a DeTable<'a>) -> Vec<Located<'a>> {
-    let mut found = Vec::new();
-    visit(document, &mut |located| {
-        if matches!(located.value, DeValue::Datetime(_)) {
-            found.push(located);
-        }
-    });
-    found.sort_by_key(|located| located.span.start);
-    found
-}
-
-/// Calls `visitor` for every value of a document, tables before their entries.
-fn visit<'a>(document: &'a DeTable<'a>, visitor: &mut impl FnMut(Located<'a>)) {
-    let entries = |table: &'a DeTable<'a>, path: &[Step<'a>]| {
-        let entries = table.iter().map(|(key, value)| {
-            let path = path.iter().cloned().chain([Step::Key(key.get_ref().as_ref())]);
-            (path.collect::<Vec<_>>(), value)
-        });
-        entries.collect::<Vec<_>>()
+    let has_key = |value: &DeValue<'_>| {
+        value.as_table().is_some_and(|table| table.keys().any(|key| key.span() == *span))
     };
-    let mut open = entries(document, &[]);
-    open.reverse();
+    values(document).into_iter().find(|located| has_key(located.value))
+}
+
+/// Returns every value of a document, tables before their entries.
+fn values<'a>(document: &'a DeTable<'a>) -> Vec<Located<'a>> {
+    let mut open: Vec<_> =
+        document.iter().map(|(key, value)| (vec![Step::Key(key.get_ref())], value)).collect();
+    let mut found = Vec::new();
     while let Some((path, value)) = open.pop() {
-        let span = value.span();
-        let value = value.get_ref();
-        let mut inner = match value {
-            DeValue::Table(table) => entries(table, &path),
-            DeValue::Array(array) => {
-                let path: Vec<_> = path.iter().cloned().chain([Step::Entry]).collect();
-                array.iter().map(|value| (path.clone(), value)).collect()
+        let inner = |step| path.iter().cloned().chain([step]).collect::<Vec<_>>();
+        match value.get_ref() {
+            DeValue::Table(table) => {
+                open.extend(
+                    table.iter().map(|(key, value)| (inner(Step::Key(key.get_ref())), value)),
+                );
             }
-            _ => Vec::new(),
-        };
-        inner.reverse();
-        visitor(Located { path, span, value });
-        open.extend(inner);
+            DeValue::Array(array) => {
+                open.extend(array.iter().map(|value| (inner(Step::Entry), value)))
+            }
+            _ => {}
+        }
+        found.push(Located { path, span: value.span(), value: value.get_ref() });
     }
+    found
 }

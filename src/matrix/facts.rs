@@ -15,7 +15,7 @@ pub struct Fact<'a> {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FactSource<'a> {
-    /// `[variables]`.
+    /// The table `[variables]` of the matrix file.
     Variables,
     /// A value of the axis with this name.
     Axis(&'a str),

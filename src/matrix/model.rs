@@ -51,7 +51,6 @@ pub struct Image {
     /// The host of the registry; `None` is Docker Hub.
     pub registry: Option<String>,
     pub repository: Pattern,
-    /// The version tag.
     pub tag: Pattern,
     pub aliases: Vec<Pattern>,
     /// The folder of the templates, relative to that of the matrix file.
@@ -69,7 +68,7 @@ pub struct Image {
 pub struct BuildInputs {
     /// The PEM file of trusted certificates, or `auto`.
     pub ca_certificates: Option<Spanned<String>>,
-    /// Secrets by id.
+    /// The sources of secrets, by the id that build steps mount.
     pub secrets: BTreeMap<String, SecretTable>,
 }
 
@@ -151,7 +150,7 @@ pub(super) struct ExtraRow {
     pub(super) line: usize,
 }
 
-/// An `[[exclude]]` rule.
+/// A validated `[[exclude]]` table, which removes combinations.
 #[derive(Debug, Clone)]
 pub struct Exclude {
     pub(super) when: Match,
@@ -160,7 +159,7 @@ pub struct Exclude {
     pub line: usize,
 }
 
-/// A `[[set]]` rule.
+/// A validated `[[set]]` table, which sets variables of combinations.
 #[derive(Debug, Clone)]
 pub(super) struct Set {
     pub(super) when: Match,
@@ -169,7 +168,7 @@ pub(super) struct Set {
     pub(super) line: usize,
 }
 
-/// A `[[verify]]` rule.
+/// A validated `[[verify]]` table, which adds a check to combinations.
 #[derive(Debug, Clone)]
 pub(super) struct CheckRule {
     pub(super) name: String,

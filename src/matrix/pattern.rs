@@ -20,22 +20,13 @@ enum Part {
     Name(Span),
 }
 
-/// A syntax error in a pattern, with its location in the text.
+/// A syntax error in a pattern.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PatternError {
-    #[error("`{{{{` has no `}}}}`")]
-    Unclosed(Span),
-    #[error("expected a name between `{{{{` and `}}}}`")]
-    NotAName(Span),
-}
-
-impl PatternError {
-    #[must_use]
-    pub fn span(&self) -> Span {
-        match self {
-            Self::Unclosed(span) | Self::NotAName(span) => span.clone(),
-        }
-    }
+#[error("{reason}")]
+pub struct PatternError {
+    reason: &'static str,
+    /// The location in the text.
+    pub span: Span,
 }
 
 impl Pattern {
@@ -44,13 +35,15 @@ impl Pattern {
         let mut at = 0;
         while let Some(open) = text[at..].find("{{").map(|offset| at + offset) {
             let close = text[open..].find("}}").map(|offset| open + offset);
-            let close = close.ok_or(PatternError::Unclosed(open..text.len()))?;
+            let close =
+                close.ok_or(PatternError { reason: "`{{` has no `}}`", span: open..text.len() })?;
             let inside = &text[open + 2..close];
             let name = inside.trim();
             let is_name = !name.is_empty()
                 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
             if !is_name {
-                return Err(PatternError::NotAName(open..close + 2));
+                let reason = "expected a name between `{{` and `}}`";
+                return Err(PatternError { reason, span: open..close + 2 });
             }
             parts.push(Part::Literal(at..open));
             let start = open + 2 + (inside.len() - inside.trim_start().len());
@@ -95,54 +88,37 @@ impl Pattern {
     /// Replaces each name by its `value` in a tag. If a value is empty, one adjacent separator (`-`, `_` or `.`) is
     /// removed as well.
     pub fn fill_joined<'a>(&self, value: impl Fn(&str) -> &'a str) -> String {
-        let mut joined = Joined::default();
+        let mut text = String::new();
+        // Whether the text ends with a separator of the pattern, and whether a value after that was empty.
+        let (mut ends_with_separator, mut has_gap) = (false, false);
         for part in &self.parts {
             match part {
                 Part::Literal(span) if span.is_empty() => {}
-                Part::Literal(span) => joined.literal(&self.text[span.clone()]),
+                Part::Literal(span) => {
+                    let mut literal = &self.text[span.clone()];
+                    if std::mem::take(&mut has_gap) && literal.starts_with(SEPARATORS) {
+                        if text.is_empty() {
+                            literal = &literal[1..];
+                        } else if ends_with_separator {
+                            text.pop();
+                        }
+                    }
+                    text.push_str(literal);
+                    ends_with_separator = text.ends_with(SEPARATORS);
+                }
                 Part::Name(span) => match value(&self.text[span.clone()]) {
-                    "" => joined.has_gap = true,
-                    value => joined.value(value),
+                    "" => has_gap = true,
+                    value => {
+                        text.push_str(value);
+                        (ends_with_separator, has_gap) = (false, false);
+                    }
                 },
             }
         }
-        joined.finish()
-    }
-}
-
-/// The text of a tag while [`Pattern::fill_joined`] builds it.
-#[derive(Default)]
-struct Joined {
-    text: String,
-    /// Whether the text ends with a separator of the pattern.
-    ends_with_separator: bool,
-    /// Whether a value after that was empty.
-    has_gap: bool,
-}
-
-impl Joined {
-    fn literal(&mut self, mut literal: &str) {
-        if std::mem::take(&mut self.has_gap) && literal.starts_with(SEPARATORS) {
-            if self.text.is_empty() {
-                literal = &literal[1..];
-            } else if self.ends_with_separator {
-                self.text.pop();
-            }
+        if has_gap && ends_with_separator {
+            text.pop();
         }
-        self.text.push_str(literal);
-        self.ends_with_separator = self.text.ends_with(SEPARATORS);
-    }
-
-    fn value(&mut self, value: &str) {
-        self.text.push_str(value);
-        (self.ends_with_separator, self.has_gap) = (false, false);
-    }
-
-    fn finish(mut self) -> String {
-        if self.has_gap && self.ends_with_separator {
-            self.text.pop();
-        }
-        self.text
+        text
     }
 }
 
@@ -193,8 +169,13 @@ mod tests {
 
     #[test]
     fn syntax_errors_have_locations() {
-        assert_eq!(Pattern::parse("a{{b"), Err(PatternError::Unclosed(1..4)));
-        assert_eq!(Pattern::parse("a{{#if b}}"), Err(PatternError::NotAName(1..10)));
-        assert_eq!(Pattern::parse("{{}}"), Err(PatternError::NotAName(0..4)));
+        let error = |text: &str| {
+            let error = Pattern::parse(text).expect_err(text);
+            (error.to_string(), error.span)
+        };
+        let name = || "expected a name between `{{` and `}}`".to_owned();
+        assert_eq!(error("a{{b"), ("`{{` has no `}}`".to_owned(), 1..4));
+        assert_eq!(error("a{{#if b}}"), (name(), 1..10));
+        assert_eq!(error("{{}}"), (name(), 0..4));
     }
 }

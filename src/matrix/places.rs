@@ -118,7 +118,6 @@ pub fn version_pattern(pattern: &str) -> Result<Regex, regex_lite::Error> {
 }
 
 impl Checker<'_> {
-    /// Validates `[version]`.
     pub(super) fn version(&mut self, table: Option<&Spanned<VersionTable>>) {
         for place in table.map(|table| table.places()).unwrap_or_default() {
             self.place(&place);
@@ -163,7 +162,6 @@ impl Checker<'_> {
         }
     }
 
-    /// Validates `[generated]`.
     pub(super) fn generated(&mut self, table: &GeneratedTable) {
         for path in [&table.readme, &table.rendered].into_iter().flatten() {
             if let Some(reason) = GeneratedTable::refuses(path) {

@@ -68,7 +68,6 @@ fn filled(text: Option<&Spanned<String>>, default: &str, version: &str) -> Strin
 }
 
 impl Checker<'_> {
-    /// Validates `[pull_request]`.
     pub(super) fn pull_request(&mut self, table: &PullRequestTable) {
         let PullRequestTable { repository, api, base, branch, title, .. } = table;
         self.check_text("repository", repository.as_ref(), |text| {

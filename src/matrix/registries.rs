@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
+use regex_lite::Regex;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -15,7 +16,6 @@ use super::secrets;
 use super::spanned::{Span, Spanned};
 use crate::image::Repository;
 
-/// The maximum of `concurrency`.
 const MAX_CONCURRENCY: u16 = 256;
 
 /// The default variable of a service account's key.
@@ -251,12 +251,7 @@ fn usual_variable(method: AuthMethodName, key: &str) -> Option<String> {
     Some(variable.to_owned())
 }
 
-fn text(value: Option<&Spanned<String>>) -> Option<String> {
-    value.map(|value| value.get_ref().clone())
-}
-
 impl Checker<'_> {
-    /// Validates `[registries]`.
     pub(super) fn registries(&mut self, tables: &Registries) -> BTreeMap<String, RegistrySettings> {
         let mut registries = BTreeMap::new();
         let mut spans: BTreeMap<String, Span> = BTreeMap::new();
@@ -342,8 +337,8 @@ impl Checker<'_> {
         }
         let method = method?;
         let set = |key: &str| {
-            let keys = table.credentials().into_iter();
-            keys.filter(|(name, _)| *name == key).find_map(|(_, value)| text(value))
+            let mut keys = table.credentials().into_iter();
+            keys.find(|(name, _)| *name == key)?.1.map(|value| value.to_string())
         };
         let mut value = |key: &str| {
             let value = set(key).or_else(|| usual_variable(*method.get_ref(), key));
@@ -412,94 +407,42 @@ pub(crate) fn registry_host(name: &str) -> Option<&str> {
 
 /// Returns why `value` is not valid for one of the [`AuthMethodName::keys`], if so.
 pub(crate) fn refuse_credential(key: &str, value: &str) -> Option<&'static str> {
-    match key {
-        _ if may_be_secret(key, value) => Some("it looks like a secret itself"),
-        "username" => refuse_username(value),
-        "aws_region" | "aws_oidc_region" => refuse_region(value),
-        "aws_oidc_role_arn" => refuse_role(value),
-        "gcp_oidc_service_account" => refuse_service_account(value),
-        "gcp_oidc_workload_id_provider" => refuse_provider(value),
-        _ => refuse_variable_name(value),
+    if may_be_secret(key, value) {
+        return Some("it looks like a secret itself");
     }
+    let (form, expected) = match key {
+        "username" => {
+            ("[^:]+", "a user name must not be empty, or contain colons or invisible characters")
+        }
+        "aws_region" | "aws_oidc_region" => {
+            ("[a-z0-9-]{1,32}", "expected a region such as `eu-west-1`")
+        }
+        "aws_oidc_role_arn" => (
+            r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+",
+            "such as `arn:aws:iam::123456789012:role/publisher`",
+        ),
+        "gcp_oidc_service_account" => (
+            r"[A-Za-z0-9.-]+@[A-Za-z0-9.-]+\.gserviceaccount\.com",
+            "such as `publisher@project.iam.gserviceaccount.com`",
+        ),
+        "gcp_oidc_workload_id_provider" => (
+            "projects/[A-Za-z0-9-]+/locations/[A-Za-z0-9-]+/workloadIdentityPools/[A-Za-z0-9-]+/providers/[A-Za-z0-9-]+",
+            "such as `projects/123/locations/global/workloadIdentityPools/pool/providers/github`",
+        ),
+        // Names of platforms contain dashes and dots, and those after a registry the characters of a URL.
+        _ => (
+            r"[A-Za-z_][\w.-]{0,127}|DOCKER_REGISTRY_[\w.:/-]{0,112}",
+            "expected letters, digits, `_`, `-` and `.`, not beginning with a digit",
+        ),
+    };
+    let form = Regex::new(&format!("^(?:{form})$")).expect("each form is a regular expression");
+    let is_valid = form.is_match(value) && !value.contains(safe::is_invisible);
+    (!is_valid).then_some(expected)
 }
 
 /// Returns true if `value` looks like a secret. The keys of OIDC have forms that no secret has.
 fn may_be_secret(key: &str, value: &str) -> bool {
     !key.contains("_oidc_") && secrets::looks_like_secret(value)
-}
-
-fn refuse_role(arn: &str) -> Option<&'static str> {
-    let parts: Vec<&str> = arn.split(':').collect();
-    let is_role = match parts[..] {
-        ["arn", partition, "iam", "", account, role] => {
-            partition.starts_with("aws")
-                && account.len() == 12
-                && account.bytes().all(|byte| byte.is_ascii_digit())
-                && role.strip_prefix("role/").is_some_and(|name| is_name(name, "+=,.@-_/"))
-        }
-        _ => false,
-    };
-    (!is_role).then_some("such as `arn:aws:iam::123456789012:role/publisher`")
-}
-
-fn refuse_service_account(address: &str) -> Option<&'static str> {
-    let account = address.strip_suffix(".gserviceaccount.com");
-    let parts = account.and_then(|account| account.split_once('@'));
-    let is_account = parts.is_some_and(|(name, rest)| is_name(name, "-.") && is_name(rest, "-."));
-    (!is_account).then_some("such as `publisher@project.iam.gserviceaccount.com`")
-}
-
-fn refuse_provider(provider: &str) -> Option<&'static str> {
-    let parts: Vec<&str> = provider.split('/').collect();
-    let is_provider = match parts[..] {
-        [
-            "projects",
-            number,
-            "locations",
-            place,
-            "workloadIdentityPools",
-            pool,
-            "providers",
-            name,
-        ] => [number, place, pool, name].iter().all(|part| is_name(part, "-")),
-        _ => false,
-    };
-    (!is_provider).then_some(
-        "such as `projects/123/locations/global/workloadIdentityPools/pool/providers/github`",
-    )
-}
-
-fn is_name(text: &str, punctuation: &str) -> bool {
-    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || punctuation.contains(c))
-}
-
-/// Returns why `name` is not a valid environment variable, if so. Names of platforms contain dashes and dots, and those
-/// after a registry the characters of a URL.
-fn refuse_variable_name(name: &str) -> Option<&'static str> {
-    let of_registry = name.starts_with("DOCKER_REGISTRY_");
-    let is_word = |byte: u8| {
-        byte.is_ascii_alphanumeric()
-            || b"_-.".contains(&byte)
-            || (of_registry && b":/".contains(&byte))
-    };
-    let begins = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
-    let is_name = begins && name.len() <= 128 && name.bytes().all(is_word);
-    (!is_name).then_some("expected letters, digits, `_`, `-` and `.`, not beginning with a digit")
-}
-
-fn refuse_username(name: &str) -> Option<&'static str> {
-    if name.is_empty() {
-        return Some("the user name must not be empty");
-    }
-    name.chars()
-        .any(|c| safe::is_invisible(c) || c == ':')
-        .then_some("a user name must not contain colons or invisible characters")
-}
-
-fn refuse_region(name: &str) -> Option<&'static str> {
-    let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    let is_region = !name.is_empty() && name.len() <= 32 && name.bytes().all(is_word);
-    (!is_region).then_some("expected a region such as `eu-west-1`")
 }
 
 #[cfg(test)]

@@ -22,7 +22,6 @@ pub(super) struct Extra {
 }
 
 impl Checker<'_> {
-    /// Validates an `[[exclude]]` table.
     pub(super) fn exclude(&mut self, axes: &[Axis], table: &Spanned<ExcludeTable>) -> Exclude {
         let label = "describe in one line why these combinations do not exist";
         self.check_line(&table.reason, "an exclusion needs a reason", label);
@@ -33,7 +32,6 @@ impl Checker<'_> {
         }
     }
 
-    /// Validates a `[[set]]` table.
     pub(super) fn set(&mut self, axes: &[Axis], table: &Spanned<SetTable>) -> Set {
         if table.variables.is_empty() {
             let label = "add `variables = { … }`";
@@ -46,7 +44,6 @@ impl Checker<'_> {
         }
     }
 
-    /// Validates a `[[verify]]` table.
     pub(super) fn check(&mut self, axes: &[Axis], table: &VerifyTable) -> CheckRule {
         let label = "name it in one line, to be shown when the check fails";
         self.check_line(&table.name, "a check needs a name", label);

@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 
 use super::condition::Condition;
-use super::diagnostic::{nearest, nearest_spelling, quoted_list};
+use super::diagnostic::{did_you_mean, nearest_spelling, quoted_list, suggestion};
 use super::model::{Axis, Match, Matrix, Variant};
 use super::value::Value;
 use crate::error::{ExitCode, Explain};
@@ -40,19 +40,9 @@ pub struct Selected<'a> {
 /// The reason why nothing is selected.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SelectionError {
-    #[error("the matrix has no axis `{axis}`; its axes are {known}")]
-    Axis { axis: String, known: String, nearest: Option<String> },
-    #[error("axis `{axis}` has no value `{value}`; it has {known}")]
-    Value { axis: String, value: String, known: String, nearest: Option<String> },
-    #[error("failed to select `{axis}` by `{condition}`: {reason}")]
-    Condition { axis: String, condition: String, reason: String },
-    #[error("the matrix has no variant `{id}`")]
-    Variant { id: String, nearest: Option<String> },
-    /// The variant exists, but other terms do not select it.
-    #[error("the variant `{id}` does not match the other selection flags")]
-    LeftOut { id: String },
-    #[error("`--exclude` removes every variant{wanted}")]
-    Nothing { wanted: String },
+    /// A term or an id that selects no variant.
+    #[error("{message}")]
+    NoMatch { message: String, hint: Option<String> },
     /// Each value exists, but no variant has this combination.
     #[error("no variant has {wanted}{}", exclusions(.rules))]
     Combination {
@@ -75,18 +65,18 @@ impl Explain for SelectionError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Axis { nearest, .. }
-            | Self::Value { nearest, .. }
-            | Self::Variant { nearest, .. } => {
-                nearest.as_ref().map(|near| format!("did you mean `{near}`?"))
-            }
-            Self::Nothing { .. } | Self::LeftOut { .. } => None,
-            Self::Condition { .. } => Some("write a range such as `>=3.10,<3.13`".to_owned()),
+            Self::NoMatch { hint, .. } => hint.clone(),
             Self::Combination { nearest, .. } if nearest.is_empty() => None,
             Self::Combination { nearest, .. } => {
                 Some(format!("similar variants are {}", quoted_list(nearest)))
             }
         }
+    }
+}
+
+impl SelectionError {
+    fn no_match(message: String, hint: Option<String>) -> Self {
+        Self::NoMatch { message, hint }
     }
 }
 
@@ -116,7 +106,8 @@ impl Matrix {
             }
         }
         if variants.is_empty() {
-            return Err(SelectionError::Nothing { wanted: String::new() });
+            let message = "`--exclude` removes every variant".to_owned();
+            return Err(SelectionError::no_match(message, None));
         }
         if !selection.ids.is_empty() {
             variants = self.filter_ids(&selection.ids, &variants)?;
@@ -133,14 +124,13 @@ impl Matrix {
         let known: HashSet<&str> = self.variants.iter().map(|variant| &*variant.id).collect();
         if let Some(id) = ids.iter().find(|id| !known.contains(id.as_str())) {
             let nearest = nearest_spelling(id, self.variants.iter().map(|variant| &*variant.id));
-            return Err(SelectionError::Variant {
-                id: id.clone(),
-                nearest: nearest.map(str::to_owned),
-            });
+            let message = format!("the matrix has no variant `{id}`");
+            return Err(SelectionError::no_match(message, nearest.map(suggestion)));
         }
         let selected: HashSet<&str> = variants.iter().map(|variant| &*variant.id).collect();
         if let Some(id) = ids.iter().find(|id| !selected.contains(id.as_str())) {
-            return Err(SelectionError::LeftOut { id: id.clone() });
+            let message = format!("the variant `{id}` does not match the other selection flags");
+            return Err(SelectionError::no_match(message, None));
         }
         let ids: HashSet<&str> = ids.iter().map(String::as_str).collect();
         Ok(variants.iter().copied().filter(|variant| ids.contains(variant.id.as_str())).collect())
@@ -192,32 +182,26 @@ impl Matrix {
     fn resolve(&self, term: &Term) -> Result<(usize, Condition), SelectionError> {
         let Some((index, axis)) = self.axis(&term.axis) else {
             let known: Vec<&str> = self.axes.iter().map(|axis| axis.name.as_str()).collect();
-            return Err(SelectionError::Axis {
-                axis: term.axis.clone(),
-                known: quoted_list(&known),
-                nearest: nearest(&term.axis, known).map(str::to_owned),
-            });
+            let (name, list) = (&term.axis, quoted_list(&known));
+            let message = format!("the matrix has no axis `{name}`; its axes are {list}");
+            return Err(SelectionError::no_match(message, did_you_mean(name, known)));
         };
-        let condition = match parse_switch(axis, &term.condition) {
+        let (name, text) = (&axis.name, &term.condition);
+        let condition = match parse_switch(axis, text) {
             Some(value) => Condition::Any(vec![Value::Bool(value)]),
-            None => {
-                Condition::parse(&term.condition).map_err(|error| SelectionError::Condition {
-                    axis: axis.name.clone(),
-                    condition: term.condition.clone(),
-                    reason: error.to_string(),
-                })?
-            }
+            None => Condition::parse(text).map_err(|error| {
+                let message = format!("failed to select `{name}` by `{text}`: {error}");
+                let hint = "write a range such as `>=3.10,<3.13`".to_owned();
+                SelectionError::no_match(message, Some(hint))
+            })?,
         };
         if !axis.admitted(&condition).contains(&true) {
             let known = axis.value_names();
-            return Err(SelectionError::Value {
-                axis: axis.name.clone(),
-                value: term.condition.clone(),
-                nearest: nearest_spelling(&term.condition, known.iter().map(String::as_str))
-                    .filter(|_| !matches!(condition, Condition::Range(_)))
-                    .map(str::to_owned),
-                known: quoted_list(&known),
-            });
+            let message =
+                format!("axis `{name}` has no value `{text}`; it has {}", quoted_list(&known));
+            let nearest = nearest_spelling(text, known.iter().map(String::as_str))
+                .filter(|_| !matches!(condition, Condition::Range(_)));
+            return Err(SelectionError::no_match(message, nearest.map(suggestion)));
         }
         Ok((index, condition))
     }
@@ -244,7 +228,8 @@ impl Matrix {
         let admitted = self.admitted(&wanted);
         let description = self.describe(&wanted);
         if self.variants.iter().any(|variant| mismatches(variant, &admitted) == 0) {
-            return SelectionError::Nothing { wanted: format!(" with {description}") };
+            let message = format!("`--exclude` removes every variant with {description}");
+            return SelectionError::no_match(message, None);
         }
         let rules = self.excludes.iter().filter(|rule| overlaps(&rule.when, &admitted));
         let place = self.source.path.display();

@@ -24,14 +24,12 @@ pub(super) const RESERVED: [&str; 24] = [
     "gte", "if", "len", "lookup", "lt", "lte", "ne", "not", "or", "raw", "unless", "with",
 ];
 
-/// The default of `image.tag`.
 const DEFAULT_TAG: &str = "{{variant}}-{{version}}";
 
 /// The prefix of the labels that basegen sets itself.
 const OWN_LABELS: &str = "dev.basegen.";
 
 impl Checker<'_> {
-    /// Validates `[axes]`.
     pub(super) fn axes(&mut self, file: &MatrixFile) -> Vec<Axis> {
         if file.axes.is_empty() {
             let label = "add one, such as `python = [\"3.11\"]`";
@@ -183,7 +181,6 @@ impl Checker<'_> {
         parsed
     }
 
-    /// Validates `[image]`.
     pub(super) fn image(&mut self, table: &ImageTable, axes: &[Axis]) -> Image {
         let default = || Spanned::new(table.repository.span(), "dockerfiles".to_owned());
         let templates = table.templates.clone().unwrap_or_else(default);
@@ -233,7 +230,7 @@ impl Checker<'_> {
         let pattern = match Pattern::parse(text) {
             Ok(pattern) => pattern,
             Err(error) => {
-                self.report(within(error.span()), error.to_string(), "in this pattern");
+                self.report(within(error.span.clone()), error.to_string(), "in this pattern");
                 return Pattern::parse("").expect("an empty text is a pattern");
             }
         };
@@ -298,7 +295,6 @@ impl Checker<'_> {
         Compression { algorithm, level }
     }
 
-    /// Validates `[build]`.
     pub(super) fn build(&mut self, table: &BuildTable) -> BuildInputs {
         let mut secrets = BTreeMap::new();
         for (id, secret) in &table.secrets {

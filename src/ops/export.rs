@@ -8,36 +8,26 @@ use super::render::report_left_out;
 use super::{Context, NameOptions, Recipe, inputs, lookup, selection};
 use crate::engine::Destination;
 use crate::error::{ExitCode, Explain, FileError, Report};
-use crate::export::{Bake, BakeImage, BakeSecret, CONTEXTS, Folders, SecretSource, bake};
+use crate::export::{Bake, BakeImage, CONTEXTS, bake};
 use crate::files::Access;
-use crate::matrix::{Matrix, Selection};
-use crate::render::{self, NotPlain, RenderedFile, familiar, plain};
+use crate::matrix::Selection;
+use crate::render::{self, RenderedFile, familiar};
 
 /// The file that bake reads.
 pub const FILE: &str = "docker-bake.json";
 
 /// A plan that bake cannot build.
 #[derive(Debug, thiserror::Error)]
-enum ExportError {
-    #[error("the context of `{variant}` differs from `{}`", .folder.display())]
-    NotPlain { variant: String, folder: PathBuf, source: NotPlain },
-    #[error(
-        "the context of `{0}` contains a `.dockerignore`, which bake applies and basegen does not"
-    )]
-    Ignored(String),
-}
+#[error("the context of `{0}` contains a `.dockerignore`, which bake applies and basegen does not")]
+struct IgnoredFiles(String);
 
-impl Explain for ExportError {
+impl Explain for IgnoredFiles {
     fn exit_code(&self) -> ExitCode {
         ExitCode::Failure
     }
 
     fn hint(&self) -> Option<String> {
-        let hint = match self {
-            Self::NotPlain { .. } => "`basegen export bake -o DIR` writes the contexts too",
-            Self::Ignored(_) => "copy the needed files by name, or rename the file",
-        };
-        Some(hint.to_owned())
+        Some("copy the needed files by name, or rename the file".to_owned())
     }
 }
 
@@ -51,24 +41,12 @@ pub struct ExportRequest {
     pub offline: bool,
     /// The certificates that build steps trust.
     pub certificates: Option<PathBuf>,
-    /// The folder to write the file and the contexts to; `None` to return the file.
-    pub output: Option<PathBuf>,
+    /// The folder to write the file and the contexts to.
+    pub output: PathBuf,
 }
 
-/// The exported plan.
-#[derive(Debug)]
-pub enum ExportOutcome {
-    /// The text of the file.
-    File(String),
-    Written {
-        folder: PathBuf,
-        /// The contexts of earlier exports that are no longer used.
-        stale: Vec<PathBuf>,
-    },
-}
-
-/// Exports the selected variants.
-pub async fn run(context: &Context, request: ExportRequest) -> Result<ExportOutcome, Report> {
+/// Exports the selected variants. Returns the contexts of earlier exports that are no longer used.
+pub async fn run(context: &Context, request: ExportRequest) -> Result<Vec<PathBuf>, Report> {
     let plan = selection::plan(context, &request.selection, &request.naming)?;
     let mut recipe = Recipe::of(&plan)?;
     report_left_out(context, &recipe.left_out);
@@ -101,22 +79,17 @@ pub async fn run(context: &Context, request: ExportRequest) -> Result<ExportOutc
         })
         .collect();
     let secrets = secrets(context, request.certificates)?;
-    let Some(folder) = request.output else {
-        check_plain(plan.matrix, &images)?;
-        let templates = plan.matrix.templates();
-        let bake = bake(&images, &secrets, Folders::Own(&templates));
-        return Ok(ExportOutcome::File(bake.text));
-    };
     if let Some(image) = images.iter().find(|image| has_ignore_file(image)) {
-        return Err(ExportError::Ignored(image.id.to_owned()).into());
+        return Err(IgnoredFiles(image.id.to_owned()).into());
     }
-    let secrets: Vec<_> = secrets.into_iter().map(with_absolute_path).collect();
-    let stale = write(&folder, &bake(&images, &secrets, Folders::Written))?;
-    Ok(ExportOutcome::Written { folder, stale })
+    write(&request.output, &bake(&images, &secrets))
 }
 
-/// Returns the sources of the secrets that build steps may mount. Leaves out optional secrets without a value.
-fn secrets(context: &Context, certificates: Option<PathBuf>) -> Result<Vec<BakeSecret>, Report> {
+/// Returns the ids and sources of the secrets that build steps may mount. Leaves out optional secrets without a value.
+fn secrets(
+    context: &Context,
+    certificates: Option<PathBuf>,
+) -> Result<Vec<(String, String)>, Report> {
     let matrix = context.matrix()?;
     let mut secrets = Vec::new();
     for (id, table) in &matrix.build.secrets {
@@ -124,46 +97,29 @@ fn secrets(context: &Context, certificates: Option<PathBuf>) -> Result<Vec<BakeS
             (Some(variable), _) => {
                 let variable = variable.get_ref();
                 let has_value = context.settings.variables.text(variable).is_some();
-                (SecretSource::Variable(variable.clone()), has_value)
+                (format!("env={variable}"), has_value)
             }
             (None, Some(file)) => {
                 let has_value = matrix.resolve_path(file, Access::Read)?.exists();
-                (SecretSource::File(matrix.folder().join(file.get_ref())), has_value)
+                (file_source(matrix.folder().join(file.get_ref())), has_value)
             }
             (None, None) => continue,
         };
         if has_value || !table.optional {
-            secrets.push(BakeSecret { id: id.clone(), source });
+            secrets.push((id.to_string(), source));
         } else {
             let note = format!("left out the optional secret `{id}`, which is not set");
             context.messages.note(&note);
         }
     }
-    secrets.extend(certificates.map(|path| BakeSecret {
-        id: inputs::CA_CERTIFICATES.to_owned(),
-        source: SecretSource::File(path),
-    }));
+    let certificates = certificates.map(file_source);
+    secrets.extend(certificates.map(|source| (inputs::CA_CERTIFICATES.to_owned(), source)));
     Ok(secrets)
 }
 
-/// Makes the path of a secret independent of the working directory.
-fn with_absolute_path(secret: BakeSecret) -> BakeSecret {
-    let source = match secret.source {
-        SecretSource::File(path) => SecretSource::File(std::path::absolute(&path).unwrap_or(path)),
-        variable @ SecretSource::Variable(_) => variable,
-    };
-    BakeSecret { source, ..secret }
-}
-
-fn check_plain(matrix: &Matrix, images: &[BakeImage<'_>]) -> Result<(), ExportError> {
-    for image in images {
-        plain(matrix, image.context).map_err(|source| ExportError::NotPlain {
-            variant: image.id.to_owned(),
-            folder: matrix.templates(),
-            source,
-        })?;
-    }
-    Ok(())
+/// Returns the source of a secret in a file, independent of the working directory.
+fn file_source(path: PathBuf) -> String {
+    format!("src={}", std::path::absolute(&path).unwrap_or(path).display())
 }
 
 fn has_ignore_file(image: &BakeImage<'_>) -> bool {

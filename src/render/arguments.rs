@@ -7,21 +7,10 @@ use std::iter::Peekable;
 use std::str::Chars;
 
 use super::dockerfile::Instruction;
+use super::words::split;
 
 /// Replaces a part of an expanded text that only the engine knows.
 pub(super) const UNKNOWN: char = '\0';
-
-/// The arguments that the engine sets for each platform.
-const AUTOMATIC: [&str; 8] = [
-    "TARGETPLATFORM",
-    "TARGETOS",
-    "TARGETARCH",
-    "TARGETVARIANT",
-    "BUILDPLATFORM",
-    "BUILDOS",
-    "BUILDARCH",
-    "BUILDVARIANT",
-];
 
 /// The arguments that every `FROM` can use.
 #[derive(Debug)]
@@ -35,7 +24,7 @@ impl Arguments {
     pub(super) fn new(instructions: &[Instruction], escape: char) -> Self {
         let mut arguments = Self { values: BTreeMap::new(), escape };
         for instruction in instructions.iter().take_while(|found| found.keyword == "ARG") {
-            for word in words(&instruction.arguments) {
+            for word in split(&instruction.arguments, escape).unwrap_or_default() {
                 if let Some((name, default)) = word.split_once('=') {
                     let value = arguments.expand(default);
                     arguments.values.insert(name.to_owned(), value);
@@ -70,7 +59,7 @@ impl Arguments {
         while let Some(letter) = rest.next_if(|c| c.is_ascii_alphanumeric() || *c == '_') {
             name.push(letter);
         }
-        let value = if AUTOMATIC.contains(&name.as_str()) {
+        let value = if is_automatic(&name) {
             Some(UNKNOWN.to_string())
         } else {
             self.values.get(&name).cloned()
@@ -98,6 +87,12 @@ impl Arguments {
     }
 }
 
+/// Returns true if the engine sets an argument for each platform, such as `TARGETARCH`.
+fn is_automatic(name: &str) -> bool {
+    let rest = name.strip_prefix("TARGET").or(name.strip_prefix("BUILD"));
+    rest.is_some_and(|rest| ["PLATFORM", "OS", "ARCH", "VARIANT"].contains(&rest))
+}
+
 /// Returns the text up to the `}` that closes a `${`, or `None` if nothing closes it.
 fn braced(rest: &mut Peekable<Chars<'_>>) -> Option<String> {
     let mut inside = String::new();
@@ -112,25 +107,6 @@ fn braced(rest: &mut Peekable<Chars<'_>>) -> Option<String> {
         inside.push(character);
     }
     None
-}
-
-/// Splits a line into words. Keeps quotes, and spaces within them.
-fn words(line: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
-    let mut quote = None;
-    for character in line.chars() {
-        match (character, quote) {
-            ('\'' | '"', None) => quote = Some(character),
-            (_, Some(open)) if character == open => quote = None,
-            (space, None) if space.is_whitespace() => {
-                words.push(String::new());
-                continue;
-            }
-            _ => {}
-        }
-        words.last_mut().expect("there is one from the start").push(character);
-    }
-    words
 }
 
 #[cfg(test)]

@@ -5,14 +5,11 @@
 
 use std::cmp::Ordering;
 
-use handlebars::{
-    Context, Handlebars, Helper, HelperDef, HelperResult, JsonTruthy, Output, RenderContext,
-    RenderError, ScopedJson,
-};
+use handlebars::{Handlebars, Helper, JsonTruthy as _, PathAndJson, RenderError};
 use serde_json::{Number, Value as Json};
 
-use super::block::Call;
-use super::parameters::{Refusal, kind, parameter, present, subject};
+use super::function::function;
+use super::parameters::{Refusal, kind, parameter, present};
 use crate::matrix::compare_versions;
 
 /// Returns whether a comparison is true for an order of two values.
@@ -28,67 +25,26 @@ pub(super) fn register(handlebars: &mut Handlebars<'_>) {
         ("lte", Ordering::is_le),
     ];
     for (name, holds) in comparisons {
-        handlebars.register_helper(name, Box::new(Predicate::Comparison { name, holds }));
+        let helper = function(move |helper, _| compare(helper, name, holds).map(Json::Bool));
+        handlebars.register_helper(name, helper);
     }
-    handlebars.register_helper("and", Box::new(Predicate::All));
-    handlebars.register_helper("or", Box::new(Predicate::Any));
-    handlebars.register_helper("not", Box::new(Predicate::Not));
+    handlebars.register_helper("and", function(|helper, _| combine(helper, false)));
+    handlebars.register_helper("or", function(|helper, _| combine(helper, true)));
+    let not = |value: &Json| Json::Bool(!value.is_truthy(false));
+    handlebars.register_helper(
+        "not",
+        function(move |helper, _| present(parameter(helper, "not", 0)?).map(not)),
+    );
 }
 
-/// A boolean helper. It can be used in a condition, as a block, or as text.
-enum Predicate {
-    Comparison { name: &'static str, holds: Holds },
-    All,
-    Any,
-    Not,
-}
-
-impl Predicate {
-    fn holds(&self, helper: &Helper<'_>) -> Result<bool, RenderError> {
-        let is_true = |value: &Json| value.is_truthy(false);
-        match self {
-            Self::Comparison { name, holds } => compare(helper, name, *holds),
-            Self::Not => present(parameter(helper, "not", 0)?).map(|value| !is_true(value)),
-            // Stops at the first decisive parameter: in `(and gpu cuda)`, `cuda` may have no value.
-            Self::All | Self::Any => {
-                let ends_with = matches!(self, Self::Any);
-                for parameter in helper.params() {
-                    if is_true(present(parameter)?) == ends_with {
-                        return Ok(ends_with);
-                    }
-                }
-                Ok(!ends_with)
-            }
+/// Combines conditions. Stops at the first parameter that equals `decisive`: in `(and gpu cuda)`, `cuda` may have no value.
+fn combine(helper: &Helper<'_>, decisive: bool) -> Result<Json, RenderError> {
+    for parameter in helper.params() {
+        if present(parameter)?.is_truthy(false) == decisive {
+            return Ok(Json::Bool(decisive));
         }
     }
-}
-
-impl HelperDef for Predicate {
-    fn call<'reg: 'rc, 'rc>(
-        &self,
-        helper: &Helper<'rc>,
-        registry: &'reg Handlebars<'reg>,
-        context: &'rc Context,
-        state: &mut RenderContext<'reg, 'rc>,
-        out: &mut dyn Output,
-    ) -> HelperResult {
-        let holds = self.holds(helper)?;
-        if helper.is_block() {
-            Call { helper, registry, context, state, out }.branch(holds)
-        } else {
-            Ok(out.write(&holds.to_string())?)
-        }
-    }
-
-    fn call_inner<'reg: 'rc, 'rc>(
-        &self,
-        helper: &Helper<'rc>,
-        _: &'reg Handlebars<'reg>,
-        _: &'rc Context,
-        _: &mut RenderContext<'reg, 'rc>,
-    ) -> Result<ScopedJson<'rc>, RenderError> {
-        self.holds(helper).map(|holds| Json::Bool(holds).into())
-    }
+    Ok(Json::Bool(!decisive))
 }
 
 fn compare(helper: &Helper<'_>, name: &'static str, holds: Holds) -> Result<bool, RenderError> {
@@ -107,7 +63,7 @@ fn compare(helper: &Helper<'_>, name: &'static str, holds: Holds) -> Result<bool
     if is_alike && is_equality {
         return Ok((left == right) == (name == "eq"));
     }
-    let subjects = parameters.map(|parameter| described(&subject(parameter), parameter.value()));
+    let subjects = parameters.map(described);
     let [left_text, right_text] = &subjects;
     if !is_alike {
         let reason = format!("{left_text} cannot be compared with {right_text}");
@@ -118,28 +74,26 @@ fn compare(helper: &Helper<'_>, name: &'static str, holds: Holds) -> Result<bool
             }
             _ => "compare values of one type",
         };
-        return Err(Refusal::Incomparable { reason, advice }.into());
+        return Err(Refusal::new(reason, Some(advice.to_owned())).into());
     }
     let is_version =
         |value: &Json| value.as_str().is_some_and(|text| compare_versions(text, text).is_some());
     let wrong = if is_version(left) { right_text } else { left_text };
     let reason = format!("`{name}` compares versions and numbers, but {wrong} is neither");
     let advice = "compare other values with `eq` and `ne`";
-    Err(Refusal::Incomparable { reason, advice }.into())
+    Err(Refusal::new(reason, Some(advice.to_owned())).into())
 }
 
 /// Describes a parameter with its value.
-fn described(subject: &str, value: &Json) -> String {
-    match value {
-        Json::String(text) => {
-            let text = format!("`\"{}\"`", text.escape_debug());
-            if subject.starts_with('`') { format!("{subject} ({text})") } else { text }
+fn described(parameter: &PathAndJson<'_>) -> String {
+    let value = match parameter.value() {
+        Json::String(text) => format!("`\"{}\"`", text.escape_debug()),
+        Json::Number(number) if parameter.relative_path().is_none() => {
+            format!("the number `{number}`")
         }
-        Json::Number(number) if !subject.starts_with('`') => format!("the number `{number}`"),
-        Json::Bool(value) if !subject.starts_with('`') => format!("`{value}`"),
-        other if subject.starts_with('`') => format!("{subject} ({})", kind(other)),
         other => kind(other).to_owned(),
-    }
+    };
+    parameter.relative_path().map_or(value.clone(), |name| format!("`{name}` ({value})"))
 }
 
 fn compare_numbers(left: &Number, right: &Number) -> Option<Ordering> {

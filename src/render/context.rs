@@ -83,7 +83,6 @@ pub struct Origin {
     pub folder: String,
     /// The rendered templates and partials by their paths in that folder.
     pub templates: BTreeMap<String, Digest>,
-    /// The variables by name.
     pub variables: BTreeMap<String, OriginVariable>,
 }
 

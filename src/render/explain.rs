@@ -28,7 +28,9 @@ pub(super) fn explain(
         },
         RenderErrorReason::NestedError(cause) => match cause.downcast_ref::<Refusal>() {
             Some(Refusal::Missing(name)) => missing(name, variables, known),
-            Some(refusal) => (refusal.to_string(), String::new(), advice(refusal)),
+            Some(Refusal::Other { reason, advice }) => {
+                (reason.clone(), String::new(), advice.clone())
+            }
             None => (cause.to_string(), String::new(), None),
         },
         RenderErrorReason::ParamNotFoundForIndex(helper, index) => {
@@ -65,21 +67,4 @@ fn missing(name: &str, variables: &Json, known: &[&str]) -> Words {
         return (message, "only other variants have it".to_owned(), None);
     }
     (message, "unknown name".to_owned(), did_you_mean(name, known.iter().copied()))
-}
-
-fn advice(refusal: &Refusal) -> Option<String> {
-    match refusal {
-        Refusal::NotScalar { what, kind: "an array" } if what.starts_with('`') => {
-            let name = what.trim_matches('`');
-            Some(format!("write its entries: `{{{{#each {name}}}}} {{{{this}}}}{{{{/each}}}}`"))
-        }
-        Refusal::NotScalar { what, .. } if what.starts_with('`') => {
-            Some(format!("write one of its entries: `{{{{{}.entry}}}}`", what.trim_matches('`')))
-        }
-        Refusal::Incomparable { advice, .. } => Some((*advice).to_owned()),
-        Refusal::NoEntry { entry, entries, .. } => {
-            did_you_mean(entry, entries.iter().map(String::as_str))
-        }
-        _ => None,
-    }
 }

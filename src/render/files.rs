@@ -29,8 +29,6 @@ pub(super) struct Files {
     folder: PathBuf,
     /// Paths that a copied folder does not include: partials and Dockerfile templates.
     excluded: BTreeSet<String>,
-    /// Whether a copied folder includes private files.
-    includes_private: bool,
     /// The private files that copied folders have not included so far.
     private: Mutex<BTreeSet<String>>,
     read: Mutex<HashMap<String, Arc<[u8]>>>,
@@ -48,25 +46,13 @@ pub(super) struct Found {
     executable: bool,
 }
 
-/// The files and folders that a source includes.
-#[derive(Debug, Default)]
-pub(super) struct Listing {
-    pub(super) files: Vec<Found>,
-    pub(super) empty: Vec<String>,
-}
-
 impl Files {
     /// Opens a `folder` that contains the Dockerfile templates `dockerfiles`.
     pub(super) fn new(folder: &Path, dockerfiles: impl Iterator<Item = String>) -> Self {
         let mut excluded: BTreeSet<String> = dockerfiles.map(|path| normalized(&path)).collect();
         excluded.insert(PARTIALS.to_owned());
         let (private, read) = (Mutex::default(), Mutex::default());
-        Self { folder: folder.to_owned(), excluded, includes_private: false, private, read }
-    }
-
-    /// Includes everything in copied folders.
-    pub(super) fn with_everything(self) -> Self {
-        Self { excluded: BTreeSet::new(), includes_private: true, ..self }
+        Self { folder: folder.to_owned(), excluded, private, read }
     }
 
     /// Returns the private files and folders that copied folders have not included so far.
@@ -76,40 +62,36 @@ impl Files {
 
     /// Finds the files of a `source`: a file, a template, a folder or a wildcard.
     pub(super) fn find(&self, source: &Source) -> Result<Vec<Found>, Misuse> {
-        let found = self.all(source)?.files;
-        if found.iter().any(Found::hides_dockerfile) {
-            let what = format!("`{DOCKERFILE}` is reserved for the rendered file; rename it");
-            return Err(Misuse { line: source.line, what });
-        }
-        Ok(found)
-    }
-
-    /// Finds the files and the empty folders of a `source`, with any name.
-    pub(super) fn all(&self, source: &Source) -> Result<Listing, Misuse> {
         let path = &source.path;
+        let refuse = |what| Misuse { line: source.line, what };
         let found = if Wildcard::is_wildcard(path) {
             self.matching(path, source.parents)
         } else {
             self.named(path)
         };
-        found.map_err(|what| Misuse { line: source.line, what })
+        let found = found.map_err(refuse)?;
+        if found.iter().any(Found::hides_dockerfile) {
+            return Err(refuse(format!(
+                "`{DOCKERFILE}` is reserved for the rendered file; rename it"
+            )));
+        }
+        Ok(found)
     }
 
-    fn matching(&self, path: &str, parents: bool) -> Result<Listing, String> {
-        let wildcard = if parents { Wildcard::through_folders(path) } else { Wildcard::new(path) };
-        let wildcard = wildcard.ok_or_else(|| format!("`{path}` is not a valid wildcard"))?;
-        let mut found = Listing::default();
+    fn matching(&self, path: &str, parents: bool) -> Result<Vec<Found>, String> {
+        let wildcard = Wildcard::new(path, parents)
+            .ok_or_else(|| format!("`{path}` is not a valid wildcard"))?;
+        let mut found = Vec::new();
         self.walk("", &mut found)?;
         // A folder that matches includes its files.
-        found.files.retain(|file| wildcard.matches(&file.path));
-        found.empty.retain(|folder| wildcard.matches(folder));
-        if found.files.is_empty() {
+        found.retain(|file| wildcard.matches(&file.path));
+        if found.is_empty() {
             return Err(format!("no file matches `{path}` in `{}`", self.folder.display()));
         }
         Ok(found)
     }
 
-    fn named(&self, path: &str) -> Result<Listing, String> {
+    fn named(&self, path: &str) -> Result<Vec<Found>, String> {
         if path.ends_with(TEMPLATE) {
             return Err(format!("`{path}` is rendered before it is copied; remove `.hbs` here"));
         }
@@ -121,7 +103,7 @@ impl Files {
         if let Some(link) = first_link(&self.folder, Path::new(path)) {
             return Err(refused_link(&link.to_string_lossy()));
         }
-        let mut found = Listing::default();
+        let mut found = Vec::new();
         let template = format!("{path}{TEMPLATE}");
         if self.exists(path) {
             self.add(path, &mut found)?;
@@ -131,7 +113,7 @@ impl Files {
             return Err(format!("there is no `{path}` in `{}`", self.folder.display()));
         }
         // A context has no empty folders, so Docker would not find it. The context itself may be empty.
-        if found.files.is_empty() && !path.is_empty() {
+        if found.is_empty() && !path.is_empty() {
             return Err(format!("the folder `{path}` contains no files to copy"));
         }
         Ok(found)
@@ -141,7 +123,7 @@ impl Files {
         self.folder.join(path).symlink_metadata().is_ok()
     }
 
-    fn walk(&self, path: &str, found: &mut Listing) -> Result<(), String> {
+    fn walk(&self, path: &str, found: &mut Vec<Found>) -> Result<(), String> {
         let unreadable = |error: std::io::Error| error.to_string();
         let entries = fs_err::read_dir(self.folder.join(path)).map_err(unreadable)?;
         let mut entries: Vec<_> = entries.collect::<Result<_, _>>().map_err(unreadable)?;
@@ -150,7 +132,7 @@ impl Files {
             let name = entry.file_name();
             let name = name.to_str().ok_or_else(|| format!("`{}` is not UTF-8", name.display()))?;
             let inner = if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
-            if is_private(name) && !self.includes_private {
+            if is_private(name) {
                 self.private.lock().unwrap_or_else(PoisonError::into_inner).insert(inner);
             } else if !self.excluded.contains(&inner) {
                 self.add(&inner, found)?;
@@ -159,17 +141,12 @@ impl Files {
         Ok(())
     }
 
-    fn add(&self, path: &str, found: &mut Listing) -> Result<(), String> {
+    fn add(&self, path: &str, found: &mut Vec<Found>) -> Result<(), String> {
         let metadata = fs_err::symlink_metadata(self.folder.join(path));
         let metadata = metadata.map_err(|error| error.to_string())?;
         let kind = metadata.file_type();
         if kind.is_dir() {
-            let before = found.files.len();
-            self.walk(path, found)?;
-            if found.files.len() == before {
-                found.empty.push(path.to_owned());
-            }
-            return Ok(());
+            return self.walk(path, found);
         }
         if kind.is_symlink() {
             return Err(refused_link(path));
@@ -184,7 +161,7 @@ impl Files {
                 "`{rendered}` and `{rendered}{TEMPLATE}` both exist; remove one of them"
             ));
         }
-        found.files.push(Found {
+        found.push(Found {
             path: rendered.to_owned(),
             on_disk: path.to_owned(),
             size: metadata.len(),
@@ -227,11 +204,6 @@ impl Files {
 }
 
 impl Found {
-    /// Returns the path in the folder.
-    pub(super) fn on_disk(&self) -> &str {
-        &self.on_disk
-    }
-
     /// Returns true if the path collides with the rendered Dockerfile.
     fn hides_dockerfile(&self) -> bool {
         self.path.split('/').next() == Some(DOCKERFILE)

@@ -6,18 +6,16 @@
 use std::mem::{replace, take};
 
 use handlebars::template::{Parameter, Subexpression, TemplateElement};
-use handlebars::{
-    Context, Handlebars, Helper, HelperDef, HelperResult, JsonTruthy, RenderContext, RenderError,
-    ScopedJson, Template,
-};
-use serde_json::Value as Json;
+use handlebars::{Handlebars, Helper, JsonTruthy, RenderError, Template};
+use serde_json::{Map, Value as Json};
 
-use super::block::{Call, block};
 use super::compare;
+use super::function::function;
 use super::limits::{FENCE, STEP};
 use super::parameters::{Refusal, kind, parameter, present, subject};
 use super::places::{AT, write_mark};
 use super::values::mark;
+use crate::matrix::did_you_mean;
 
 /// The helper that `{{name}}` is rewritten to. No template can contain this name.
 const SCALAR: &str = " scalar";
@@ -34,15 +32,15 @@ pub(super) fn is_helper(name: &str) -> bool {
 }
 
 pub(super) fn register(handlebars: &mut Handlebars<'_>) {
-    handlebars.register_helper("if", block(|call| condition(call, "if", true)));
-    handlebars.register_helper("unless", block(|call| condition(call, "unless", false)));
-    handlebars.register_helper("lookup", Box::new(Function(lookup)));
-    handlebars.register_helper("len", Box::new(Function(length)));
+    handlebars.register_helper("if", function(|helper, _| condition(helper, "if", true)));
+    handlebars.register_helper("unless", function(|helper, _| condition(helper, "unless", false)));
+    handlebars.register_helper("lookup", function(lookup));
+    handlebars.register_helper("len", function(length));
     compare::register(handlebars);
     // It would write to a logger, which basegen does not have.
     handlebars.unregister_helper("log");
-    handlebars.register_helper(SCALAR, Box::new(Function(scalar)));
-    handlebars.register_helper(AT, block(write_mark));
+    handlebars.register_helper(SCALAR, function(scalar));
+    handlebars.register_helper(AT, Box::new(write_mark));
 }
 
 /// Rewrites every `{{name}}` and `{{lookup …}}` of a template to a call of [`scalar`]. Handlebars would write an
@@ -74,28 +72,21 @@ pub(super) fn strict(template: &mut Template) {
     }
 }
 
-/// A helper that computes a value from its parameters and the variables.
-struct Function(fn(&Helper<'_>, &Json) -> Result<Json, RenderError>);
-
-impl HelperDef for Function {
-    fn call_inner<'reg: 'rc, 'rc>(
-        &self,
-        helper: &Helper<'rc>,
-        _: &'reg Handlebars<'reg>,
-        context: &'rc Context,
-        _: &mut RenderContext<'reg, 'rc>,
-    ) -> Result<ScopedJson<'rc>, RenderError> {
-        Ok((self.0)(helper, context.data())?.into())
-    }
-}
-
 /// Returns a string, a number or a boolean, and refuses other types. A string from a variable is marked; a string that
 /// a template passes to a partial is not.
 fn scalar(helper: &Helper<'_>, variables: &Json) -> Result<Json, RenderError> {
     let value = parameter(helper, "{{…}}", 0)?;
     match present(value)? {
         other @ (Json::Array(_) | Json::Object(_)) => {
-            Err(Refusal::NotScalar { what: subject(value), kind: kind(other) }.into())
+            let reason =
+                format!("{} is {} and cannot be written directly", subject(value), kind(other));
+            let advice = value.relative_path().map(|name| match other {
+                Json::Array(_) => {
+                    format!("write its entries: `{{{{#each {name}}}}} {{{{this}}}}{{{{/each}}}}`")
+                }
+                _ => format!("write one of its entries: `{{{{{name}.entry}}}}`"),
+            });
+            Err(Refusal::new(reason, advice).into())
         }
         Json::String(text) if occurs(text, variables) => Ok(Json::String(mark(text.clone()))),
         other => Ok(other.clone()),
@@ -117,10 +108,9 @@ fn occurs(text: &str, values: &Json) -> bool {
 
 /// `if` and `unless`, which refuse a name without a value. Handlebars' own treat it as false, even in strict mode, which
 /// would hide misspelt names.
-fn condition(call: Call<'_, '_, '_>, name: &'static str, expected: bool) -> HelperResult {
-    let value = present(parameter(call.helper, name, 0)?)?;
-    let holds = value.is_truthy(false) == expected;
-    call.branch(holds)
+fn condition(helper: &Helper<'_>, name: &'static str, expected: bool) -> Result<Json, RenderError> {
+    let value = present(parameter(helper, name, 0)?)?;
+    Ok(Json::Bool(value.is_truthy(false) == expected))
 }
 
 /// Returns the number of entries of an array or a table, or of characters of a string.
@@ -130,7 +120,10 @@ fn length(helper: &Helper<'_>, _: &Json) -> Result<Json, RenderError> {
         Json::Array(list) => Ok(list.len().into()),
         Json::Object(table) => Ok(table.len().into()),
         Json::String(text) => Ok(text.chars().count().into()),
-        other => Err(Refusal::NoLength { what: subject(value), kind: kind(other) }.into()),
+        other => {
+            let reason = format!("{} is {} and has no length", subject(value), kind(other));
+            Err(Refusal::new(reason, None).into())
+        }
     }
 }
 
@@ -138,20 +131,18 @@ fn length(helper: &Helper<'_>, _: &Json) -> Result<Json, RenderError> {
 fn lookup(helper: &Helper<'_>, _: &Json) -> Result<Json, RenderError> {
     let (from, entry) = (parameter(helper, "lookup", 0)?, parameter(helper, "lookup", 1)?);
     let (collection, key) = (present(from)?, present(entry)?);
-    let (found, entries) = match collection {
-        Json::Array(list) => {
-            (key.as_u64().and_then(|index| list.get(usize::try_from(index).ok()?)), vec![])
-        }
-        Json::Object(table) => {
-            (key.as_str().and_then(|key| table.get(key)), table.keys().cloned().collect())
-        }
+    let found = match collection {
+        Json::Array(list) => key.as_u64().and_then(|at| list.get(usize::try_from(at).ok()?)),
+        Json::Object(table) => key.as_str().and_then(|key| table.get(key)),
         other => {
-            let refusal = Refusal::NotCollection { what: subject(from), kind: kind(other) };
-            return Err(refusal.into());
+            let reason = format!("{} is {} and has no entries", subject(from), kind(other));
+            return Err(Refusal::new(reason, None).into());
         }
     };
     found.cloned().ok_or_else(|| {
         let entry = key.as_str().map_or_else(|| key.to_string(), str::to_owned);
-        Refusal::NoEntry { what: subject(from), entry, entries }.into()
+        let entries = collection.as_object().into_iter().flat_map(Map::keys).map(String::as_str);
+        let advice = did_you_mean(&entry, entries);
+        Refusal::new(format!("{} has no entry `{entry}`", subject(from)), advice).into()
     })
 }

@@ -4,6 +4,7 @@
 //! blocks and nesting of a template. [`fence`] and [`wrap`] insert calls into it, which charge
 //! partials, iterations and bytes to the budget of one rendering ([`render`]).
 
+use std::fmt;
 use std::io;
 use std::mem::replace;
 use std::sync::Arc;
@@ -13,12 +14,11 @@ use std::time::{Duration, Instant};
 
 use handlebars::template::{Parameter, TemplateElement};
 use handlebars::{
-    Context, Handlebars, HelperResult, Output, RenderContext, RenderError, Renderable as _,
-    StringOutput, Template,
+    Context, Handlebars, Helper, HelperDef, HelperResult, Output, RenderContext, RenderError,
+    Renderable as _, StringOutput, Template,
 };
 use serde_json::Value as Json;
 
-use super::block::{Call, block};
 use super::parameters::Refusal;
 use super::syntax::offset;
 use crate::matrix::{Diagnostic, SourceFile};
@@ -37,9 +37,6 @@ const MAX_OPENINGS: usize = 20_000;
 
 /// The maximum number of blocks and alternatives in a template. Parsing time grows with the square of their depth.
 const MAX_BLOCKS: usize = 2000;
-
-/// The number of opening brackets that the default stack can parse.
-const FEW_OPENINGS: usize = 40;
 
 /// The stack for [`MAX_OPENINGS`], in bytes.
 const STACK: usize = 256 << 20;
@@ -77,16 +74,7 @@ pub(super) fn check_text(source: &SourceFile) -> Result<(), Diagnostic> {
     Ok(())
 }
 
-/// Calls `work`, which parses `source`, on a stack that is large enough for everything that passes [`check_text`].
-pub(super) fn parsing<T: Send>(source: &SourceFile, work: impl FnOnce() -> T + Send) -> T {
-    if source.text.matches(['(', '[', '{']).count() <= FEW_OPENINGS {
-        work()
-    } else {
-        on_large_stack(work)
-    }
-}
-
-/// Runs `work` on a large stack.
+/// Runs `work` on a stack that is large enough for everything that passes [`check_text`].
 pub(super) fn on_large_stack<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| {
         let builder = thread::Builder::new().stack_size(STACK);
@@ -231,59 +219,60 @@ struct Budget {
     depth: AtomicUsize,
 }
 
-impl Default for Budget {
-    fn default() -> Self {
-        let zero = || AtomicUsize::new(0);
+impl Budget {
+    fn new() -> Self {
+        let zero = AtomicUsize::default;
         Self { begin: Instant::now(), steps: zero(), bytes: zero(), depth: zero() }
     }
-}
 
-impl Budget {
     /// Charges a partial or an iteration.
     fn step(&self) -> Result<(), Refusal> {
-        if self.steps.fetch_add(1, Ordering::Relaxed) >= MAX_STEPS {
-            return Err(Refusal::Limit(format!(
-                "the template renders more than {MAX_STEPS} partials and iterations"
-            )));
-        }
-        self.check_time()
+        let is_over = self.steps.fetch_add(1, Ordering::Relaxed) >= MAX_STEPS;
+        self.check(is_over, format_args!("renders more than {MAX_STEPS} partials and iterations"))
     }
 
     fn write(&self, bytes: usize) -> Result<(), Refusal> {
-        if self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > MAX_RENDERED {
-            return Err(Refusal::Limit(format!(
-                "the template writes more than {} MiB",
-                MAX_RENDERED >> 20
-            )));
-        }
-        self.check_time()
+        let is_over = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > MAX_RENDERED;
+        self.check(is_over, format_args!("writes more than {} MiB", MAX_RENDERED >> 20))
     }
 
-    fn check_time(&self) -> Result<(), Refusal> {
+    /// Refuses to exceed a limit, or the time.
+    fn check(&self, is_over: bool, what: fmt::Arguments<'_>) -> Result<(), Refusal> {
+        if is_over {
+            return Err(Refusal::new(format!("the template {what}"), None));
+        }
         if self.begin.elapsed() > MAX_TIME {
-            return Err(Refusal::Limit(format!(
-                "the template takes more than {} seconds",
-                MAX_TIME.as_secs()
-            )));
+            let reason = format!("the template takes more than {} seconds", MAX_TIME.as_secs());
+            return Err(Refusal::new(reason, None));
         }
         Ok(())
     }
+}
 
-    /// Renders the body of a block from [`wrap`].
-    fn render(&self, call: Call<'_, '_, '_>) -> HelperResult {
-        self.step()?;
-        let weight = call.helper.param(0).and_then(|weight| weight.value().as_u64());
+/// The helper of blocks from [`wrap`], which renders the body.
+struct Fence(Arc<Budget>);
+
+impl HelperDef for Fence {
+    fn call<'reg: 'rc, 'rc>(
+        &self,
+        helper: &Helper<'rc>,
+        registry: &'reg Handlebars<'reg>,
+        context: &'rc Context,
+        state: &mut RenderContext<'reg, 'rc>,
+        out: &mut dyn Output,
+    ) -> HelperResult {
+        let budget = &self.0;
+        budget.step()?;
+        let weight = helper.param(0).and_then(|weight| weight.value().as_u64());
         let weight = weight.and_then(|weight| usize::try_from(weight).ok()).unwrap_or(1);
-        if self.depth.fetch_add(weight, Ordering::Relaxed) + weight > MAX_NESTING {
-            return Err(Refusal::Limit(format!(
-                "blocks and partials are nested more than {MAX_NESTING} deep"
-            ))
-            .into());
+        if budget.depth.fetch_add(weight, Ordering::Relaxed) + weight > MAX_NESTING {
+            let reason = format!("blocks and partials are nested more than {MAX_NESTING} deep");
+            return Err(Refusal::new(reason, None).into());
         }
-        let Call { helper, registry, context, state, out } = call;
-        let out = &mut Metered { budget: self, out };
-        let rendered = Call { helper, registry, context, state, out }.branch(true);
-        self.depth.fetch_sub(weight, Ordering::Relaxed);
+        let out = &mut Metered { budget, out };
+        let body = helper.template();
+        let rendered = body.map_or(Ok(()), |body| body.render(registry, context, state, out));
+        budget.depth.fetch_sub(weight, Ordering::Relaxed);
         rendered
     }
 }
@@ -308,10 +297,16 @@ pub(super) fn render<'reg: 'rc, 'rc>(
     context: &'rc Context,
     state: &mut RenderContext<'reg, 'rc>,
 ) -> Result<String, RenderError> {
-    let budget = Arc::new(Budget::default());
-    let (steps, bodies) = (Arc::clone(&budget), Arc::clone(&budget));
-    state.register_local_helper(STEP, block(move |_| Ok(steps.step()?)));
-    state.register_local_helper(FENCE, block(move |call| bodies.render(call)));
+    let budget = Arc::new(Budget::new());
+    let steps = Arc::clone(&budget);
+    let step = move |_: &Helper<'_>,
+                     _: &Handlebars<'_>,
+                     _: &Context,
+                     _: &mut RenderContext<'_, '_>,
+                     _: &mut dyn Output|
+          -> HelperResult { Ok(steps.step()?) };
+    state.register_local_helper(STEP, Box::new(step));
+    state.register_local_helper(FENCE, Box::new(Fence(Arc::clone(&budget))));
     let mut out = StringOutput::new();
     template.render(registry, context, state, &mut Metered { budget: &budget, out: &mut out })?;
     Ok(out.into_string()?)

@@ -6,7 +6,6 @@
 //! upstream images (`upstream`) and values that would become instructions (`values`). Errors point to the template.
 
 mod arguments;
-mod block;
 mod check;
 mod compare;
 mod context;
@@ -17,6 +16,7 @@ mod explain;
 mod files;
 mod flags;
 mod folder;
+mod function;
 mod helpers;
 mod here_document;
 mod library;
@@ -24,7 +24,6 @@ mod limits;
 mod links;
 mod parameters;
 mod places;
-mod plain;
 mod remote;
 mod secrets;
 mod stages;
@@ -47,7 +46,6 @@ pub(crate) use files::is_private;
 pub use folder::{Difference, FolderError, Rendered, RenderedFile, list, write};
 pub use links::first_link;
 pub use places::TemplateLine;
-pub use plain::{NotPlain, plain};
 pub use remote::Unverified;
 pub use stages::FinalStage;
 pub use steps::Step;

@@ -8,18 +8,14 @@ use serde_json::Value as Json;
 pub(super) enum Refusal {
     #[error("`{0}` has no value")]
     Missing(String),
-    #[error("{what} is {kind} and cannot be written directly")]
-    NotScalar { what: String, kind: &'static str },
-    #[error("{what} is {kind} and has no entries")]
-    NotCollection { what: String, kind: &'static str },
-    #[error("{what} has no entry `{entry}`")]
-    NoEntry { what: String, entry: String, entries: Vec<String> },
-    #[error("{0}")]
-    Limit(String),
-    #[error("{what} is {kind} and has no length")]
-    NoLength { what: String, kind: &'static str },
     #[error("{reason}")]
-    Incomparable { reason: String, advice: &'static str },
+    Other { reason: String, advice: Option<String> },
+}
+
+impl Refusal {
+    pub(super) fn new(reason: impl Into<String>, advice: Option<String>) -> Self {
+        Self::Other { reason: reason.into(), advice }
+    }
 }
 
 impl From<Refusal> for RenderError {

@@ -7,10 +7,9 @@
 use std::sync::Arc;
 
 use handlebars::template::{HelperTemplate, Parameter, TemplateElement, TemplateMapping};
-use handlebars::{HelperResult, Template};
+use handlebars::{Context, Handlebars, Helper, HelperResult, Output, RenderContext, Template};
 use serde_json::Value as Json;
 
-use super::block::Call;
 use super::syntax::offset;
 use crate::matrix::SourceFile;
 
@@ -55,10 +54,15 @@ impl Mark {
 }
 
 /// The inserted helper, which writes the mark in its parameter.
-#[expect(clippy::needless_pass_by_value, reason = "the signature of all helpers")]
-pub(super) fn write_mark(call: Call<'_, '_, '_>) -> HelperResult {
-    if let Some(mark) = call.helper.param(0).and_then(|mark| mark.value().as_str()) {
-        call.out.write(mark)?;
+pub(super) fn write_mark(
+    helper: &Helper<'_>,
+    _: &Handlebars<'_>,
+    _: &Context,
+    _: &mut RenderContext<'_, '_>,
+    out: &mut dyn Output,
+) -> HelperResult {
+    if let Some(mark) = helper.param(0).and_then(|mark| mark.value().as_str()) {
+        out.write(mark)?;
     }
     Ok(())
 }
@@ -165,19 +169,8 @@ pub(super) fn lines(text: &str, marks: &[Mark], sources: &[&SourceFile]) -> Vec<
     lines.collect()
 }
 
-/// Returns the template of line `number` of `text`, from 1, and the offset in it.
-pub(super) fn place_of_line<'s>(
-    text: &str,
-    marks: &[Mark],
-    sources: &[&'s SourceFile],
-    number: usize,
-) -> Option<(&'s SourceFile, usize)> {
-    let (template, at) = places(text, marks, sources).nth(number.checked_sub(1)?)?;
-    Some((sources[template], at))
-}
-
 /// Returns for each line of `text` the number of the template and the offset in it.
-fn places<'a>(
+pub(super) fn places<'a>(
     text: &'a str,
     marks: &'a [Mark],
     sources: &'a [&SourceFile],
@@ -214,10 +207,8 @@ fn places<'a>(
 mod tests {
     use std::path::Path;
 
-    use handlebars::{Context, Handlebars, RenderContext};
     use serde_json::json;
 
-    use super::super::block::block;
     use super::super::limits;
     use super::super::values::Rendered;
     use super::*;
@@ -226,7 +217,7 @@ mod tests {
     /// partials are numbered from 1.
     fn rendered(template: &str, partials: &[(&str, &str)], is_marked: bool) -> (String, String) {
         let mut handlebars = Handlebars::new();
-        handlebars.register_helper(AT, block(write_mark));
+        handlebars.register_helper(AT, Box::new(write_mark));
         handlebars.register_escape_fn(handlebars::no_escape);
         let mut sources = Vec::new();
         for (name, text) in [("main", template)].iter().chain(partials) {

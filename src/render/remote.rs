@@ -3,17 +3,16 @@
 //! Reference: <https://docs.docker.com/reference/dockerfile/#add>, and for Git
 //! <https://docs.docker.com/build/concepts/context/#url-queries>
 
+use regex_lite::Regex;
+
 use super::copied::{added, is_remote};
 use super::dockerfile::Instruction;
 use super::flags::flags;
 
-/// The minimum length of an abbreviated commit hash that counts as a checksum.
-const SHORTEST_CHECKSUM: usize = 7;
-
 /// A source of an `ADD` whose content can change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unverified {
-    /// The URL, without credentials.
+    /// The URL without user and password.
     pub url: String,
     /// Whether it is a Git repository.
     pub is_git: bool,
@@ -49,22 +48,11 @@ fn is_git(source: &str) -> bool {
 
 /// Returns true if the URL of a Git repository contains a commit.
 fn names_commit(source: &str) -> bool {
-    if !is_git(source) {
-        return false;
-    }
-    let (before, fragment) = source.split_once('#').unwrap_or((source, ""));
-    let query = before.split_once('?').map_or("", |(_, query)| query);
-    let is_hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let is_commit = |text: &str| is_hex(text) && matches!(text.len(), 40 | 64);
-    let is_checksum = |text: &str| is_hex(text) && text.len() >= SHORTEST_CHECKSUM;
-    let reference = fragment.split(':').next().unwrap_or_default();
-    let mut options = query.split('&').filter_map(|option| option.split_once('='));
-    is_commit(reference)
-        || options.any(|(key, value)| match key {
-            "checksum" | "commit" => is_checksum(value),
-            "ref" => is_commit(value),
-            _ => false,
-        })
+    let commit = "(?:[[:xdigit:]]{40}|[[:xdigit:]]{64})";
+    // Abbreviated commits count too where the engine verifies them.
+    let option = format!("(?:ref={commit}|(?:checksum|commit)=[[:xdigit:]]{{7,}})");
+    let form = format!(r"^[^#]*(?:#{commit}(?::|$)|[?&]{option}(?:[&#]|$))");
+    is_git(source) && Regex::new(&form).expect("a regular expression").is_match(source)
 }
 
 /// Removes user and password from a URL.

@@ -5,9 +5,14 @@
 
 use std::ops::Range;
 
+use regex_lite::{Regex, escape};
+
 use crate::matrix::Diagnostic;
 
-/// A tag, `{{…}}`.
+/// A quoted string in a tag.
+const STRING: &str = r#""(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'"#;
+
+/// A tag of a template: `{{…}}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Tag<'a> {
     span: Range<usize>,
@@ -18,19 +23,15 @@ struct Tag<'a> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// `{{#if …}}`
+    /// The beginning of a block: `{{#if …}}`.
     Open,
     /// `{{#> …}}` and `{{#*inline …}}`, which have no `{{else}}`.
     OpenPartial,
-    /// `{{/if}}`
+    /// The end of a block: `{{/if}}`.
     Close,
-    /// `{{else}}`
     Else,
-    /// `{{else if …}}`
     ElseIf,
     Other,
-    /// A comment, or a raw block with the text in it.
-    Skipped,
 }
 
 struct Block<'a> {
@@ -49,21 +50,20 @@ pub(super) fn diagnose(text: &str, at: usize) -> Vec<Diagnostic> {
 
 /// Finds the first use of `name` in a tag of `text`, at or after the tag at `from`.
 pub(super) fn find(text: &str, name: &str, from: usize) -> Option<usize> {
+    let word = Regex::new(&format!("{STRING}|{}", escape(name))).expect("a regular expression");
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let places = Tags::new(text).map_while(Result::ok).filter(|tag| tag.span.end > from);
-    let places = places.flat_map(|tag| {
-        let strings = strings(&text[tag.span.clone()], tag.span.start);
-        let words = text[tag.span.clone()].match_indices(name);
-        let words = words.map(move |(offset, _)| tag.span.start + offset);
-        words.filter(move |at| !strings.iter().any(|string| string.contains(at)))
-    });
-    let places: Vec<usize> = places
-        .filter(|at| {
-            let (before, after) = (&text[..*at], &text[at + name.len()..]);
+    let mut places = Vec::new();
+    for tag in tags(text).0.into_iter().filter(|tag| tag.span.end > from) {
+        for found in word.find_iter(&text[tag.span.clone()]).filter(|found| found.as_str() == name)
+        {
+            let at = tag.span.start + found.start();
+            let (before, after) = (&text[..at], &text[at + name.len()..]);
             let is_key = after.starts_with('=');
-            !before.ends_with(is_word) && !after.starts_with(is_word) && !is_key
-        })
-        .collect();
+            if !before.ends_with(is_word) && !after.starts_with(is_word) && !is_key {
+                places.push(at);
+            }
+        }
+    }
     let is_entry = |at: &usize| text[..*at].ends_with(['.', '/']) && !text[..*at].ends_with("{/");
     places.iter().find(|at| !is_entry(at)).or(places.first()).copied()
 }
@@ -71,16 +71,8 @@ pub(super) fn find(text: &str, name: &str, from: usize) -> Option<usize> {
 /// Matches the blocks of `text`, and returns those that are not closed.
 fn structure(text: &str) -> Result<Vec<Block<'_>>, Box<Diagnostic>> {
     let mut open: Vec<Block<'_>> = Vec::new();
-    for tag in Tags::new(text) {
-        let tag = tag.map_err(|start| {
-            let ends = [("{{!--", "--}}"), ("{{{{", "{{{{/…}}}}"), ("{{{", "}}}"), ("{{", "}}")];
-            let is_here = |(begin, _): &(&str, &str)| text[start..].starts_with(begin);
-            let (begin, end) = ends.into_iter().find(is_here).unwrap_or(("{{", "}}"));
-            let message = format!("this `{begin}` has no `{end}`");
-            let help =
-                format!("end it with `{end}`, or write `\\{begin}` for the braces themselves");
-            Box::new(Diagnostic::new(start..start + begin.len(), message, "").help(help))
-        })?;
+    let (tags, unclosed) = tags(text);
+    for tag in tags {
         match tag.kind {
             Kind::Open | Kind::OpenPartial => open.push(Block { tag, has_else: false }),
             Kind::Else | Kind::ElseIf => continue_block(open.last_mut(), &tag)?,
@@ -92,10 +84,23 @@ fn structure(text: &str) -> Result<Vec<Block<'_>>, Box<Diagnostic>> {
                     return Err(Box::new(mismatch(&block.tag, &tag, has_outer)));
                 }
             }
-            Kind::Other | Kind::Skipped => {}
+            Kind::Other => {}
         }
     }
-    Ok(open)
+    match unclosed {
+        Some(start) => Err(Box::new(unfinished(text, start))),
+        None => Ok(open),
+    }
+}
+
+/// Returns the error for the tag at `start`, which has no end.
+fn unfinished(text: &str, start: usize) -> Diagnostic {
+    let ends = [("{{!--", "--}}"), ("{{{{", "{{{{/…}}}}"), ("{{{", "}}}"), ("{{", "}}")];
+    let is_here = |(begin, _): &(&str, &str)| text[start..].starts_with(begin);
+    let (begin, end) = ends.into_iter().find(is_here).unwrap_or(("{{", "}}"));
+    let message = format!("this `{begin}` has no `{end}`");
+    let help = format!("end it with `{end}`, or write `\\{begin}` for the braces themselves");
+    Diagnostic::new(start..start + begin.len(), message, "").help(help)
 }
 
 fn continue_block(block: Option<&mut Block<'_>>, tag: &Tag<'_>) -> Result<(), Box<Diagnostic>> {
@@ -143,115 +148,37 @@ fn unclosed(tag: &Tag<'_>) -> Diagnostic {
 
 /// Returns the error for the tag at which the parser stopped.
 fn unreadable(text: &str, at: usize) -> Diagnostic {
-    let tags = Tags::new(text).map_while(Result::ok);
-    let tag = tags.take_while(|tag| tag.span.start <= at).last();
+    let (tags, _) = tags(text);
+    let tag = tags.into_iter().take_while(|tag| tag.span.start <= at).last();
     let span = tag.map_or(at..at + 1, |tag| tag.span);
     let help = "write a name, or a helper with its parameters: `{{python}}`, `{{#if (eq python \"3.11\")}}`";
     Diagnostic::new(span, "this tag is not valid", "").help(help)
 }
 
-/// Iterates over the tags of a text. For a tag without an end, it returns the offset and stops.
-struct Tags<'a> {
-    text: &'a str,
-    at: usize,
-}
-
-impl<'a> Tags<'a> {
-    fn new(text: &'a str) -> Self {
-        Self { text, at: 0 }
-    }
-
-    /// Returns the offset after the first `end` at or after `from`.
-    fn behind(&self, end: &str, from: usize) -> Option<usize> {
-        Some(from + self.text.get(from..)?.find(end)? + end.len())
-    }
-
-    /// Parses the tag at `start`. Returns `None` if it has no end.
-    fn tag(&mut self, start: usize) -> Option<Tag<'a>> {
-        let rest = &self.text[start..];
-        let skipped = if rest.starts_with("{{!--") {
-            Some(self.behind("--}}", start)?)
-        } else if rest.starts_with("{{!") {
-            Some(self.behind("}}", start)?)
-        } else if rest.starts_with("{{{{") {
-            let opened = self.behind("}}}}", start)?;
-            Some(self.behind("}}}}", self.behind("{{{{/", opened)?)?)
-        } else {
-            None
-        };
-        if let Some(end) = skipped {
-            self.at = end;
-            return Some(Tag { span: start..end, kind: Kind::Skipped, name: "" });
-        }
-        let end = end_of_tag(self.text, start)?;
-        self.at = end;
-        let inside = self.text[start..end].trim_matches(['{', '}']).trim_matches('~').trim();
-        let (kind, inside) = kind(inside);
-        let is_end = |c: char| c.is_whitespace() || "(=~".contains(c);
-        let name = inside.trim_start().split(is_end).next().unwrap_or_default();
-        Some(Tag { span: start..end, kind, name })
-    }
-}
-
-impl<'a> Iterator for Tags<'a> {
-    type Item = Result<Tag<'a>, usize>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            let start = self.at + self.text.get(self.at..)?.find("{{")?;
-            let before = &self.text[self.at..start];
-            let backslashes = before.len() - before.trim_end_matches('\\').len();
-            if backslashes == 1 {
-                let braces = self.text[start..].bytes().take_while(|byte| *byte == b'{').count();
-                self.at = start + braces;
-                continue;
-            }
-            match self.tag(start) {
-                Some(tag) if tag.kind == Kind::Skipped => {}
-                Some(tag) => return Some(Ok(tag)),
-                None => {
-                    self.at = self.text.len();
-                    return Some(Err(start));
-                }
-            }
+/// Returns the tags of a text, without comments and raw blocks, and the offset of the first tag that has no end.
+fn tags(text: &str) -> (Vec<Tag<'_>>, Option<usize>) {
+    let body = format!("(?:{STRING}|[^{{}}])*");
+    let skipped = r"\{\{!--.*?--\}\}|\{\{!.*?\}\}|\{\{\{\{.*?\}\}\}\}.*?\{\{\{\{/.*?\}\}\}\}";
+    let pattern =
+        format!(r"(?s)(\\*)(?:({skipped})|(\{{\{{\{{{body}\}}\}}\}}|\{{\{{{body}\}}\}})|\{{\{{+)");
+    let mut tags = Vec::new();
+    for found in Regex::new(&pattern).expect("a regular expression").captures_iter(text) {
+        let start = found.get(0).map_or(0, |whole| whole.start()) + found[1].len();
+        if found[1].len() == 1 {
+            // The braces are escaped.
+        } else if let Some(tag) = found.get(3) {
+            let inside = tag.as_str().trim_matches(['{', '}']).trim_matches('~').trim();
+            let (kind, inside) = kind(inside);
+            let is_end = |c: char| c.is_whitespace() || "(=~".contains(c);
+            let name = inside.trim_start().split(is_end).next().unwrap_or_default();
+            tags.push(Tag { span: tag.range(), kind, name });
+        } else if !found.get(2).map_or("", |skipped| skipped.as_str()).ends_with("}}")
+            || (text[start..].starts_with("{{!--") && !found[2].ends_with("--}}"))
+        {
+            return (tags, Some(start));
         }
     }
-}
-
-/// Returns the end of the tag at `start`, unless another tag begins before it.
-fn end_of_tag(text: &str, start: usize) -> Option<usize> {
-    let end = if text[start..].starts_with("{{{") { "}}}" } else { "}}" };
-    let from = start + end.len();
-    let strings = strings(&text[from..], from);
-    let is_outside = |at: &usize| !strings.iter().any(|string| string.contains(at));
-    let places = |pattern: &'static str| {
-        text[from..].match_indices(pattern).map(|(offset, _)| from + offset)
-    };
-    let found = places(end).find(is_outside).or_else(|| places(end).next())?;
-    let next = places("{{").find(is_outside);
-    next.is_none_or(|next| found < next).then_some(found + end.len())
-}
-
-/// Returns the quoted strings up to the end of the current tag. `shift` is added to their offsets.
-fn strings(text: &str, shift: usize) -> Vec<Range<usize>> {
-    let mut strings = Vec::new();
-    let mut open: Option<(char, usize)> = None;
-    let mut is_escaped = false;
-    for (at, character) in text.char_indices() {
-        match open {
-            Some(_) if is_escaped => is_escaped = false,
-            Some(_) if character == '\\' => is_escaped = true,
-            Some((quote, from)) if character == quote => {
-                strings.push(shift + from..shift + at + 1);
-                open = None;
-            }
-            Some(_) if character == '\n' => break,
-            None if matches!(character, '"' | '\'') => open = Some((character, at)),
-            None if text[at..].starts_with("}}") => break,
-            _ => {}
-        }
-    }
-    strings
+    (tags, None)
 }
 
 /// Returns the kind of a tag and the text after its sign.
@@ -290,7 +217,8 @@ mod tests {
     #[test]
     fn tags_are_parsed_like_handlebars_does() {
         let text = r#"\{{a}} \\{{b}} {{!-- {{c}} --}}{{! d }}{{{e}}}{{~#if (eq f "}}") ~}}{{else if g}}{{^}}{{/if}}{{{{raw}}}} {{h}} {{{{/raw}}}}{{> i j=k}}{{#*inline "l"}}"#;
-        let tags: Vec<_> = Tags::new(text).map(|tag| tag.expect("a tag")).collect();
+        let (tags, unclosed) = tags(text);
+        assert_eq!(unclosed, None);
         let shown: Vec<String> =
             tags.iter().map(|tag| format!("{:?} {}", tag.kind, tag.name)).collect();
         assert_eq!(

@@ -2,10 +2,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use handlebars::{
-    Context, Handlebars, RenderContext, RenderError as HandlebarsError, Template, TemplateError,
-    no_escape,
-};
+use handlebars::{Context, Handlebars, RenderContext, Template, TemplateError, no_escape};
 use serde_json::Value as Json;
 
 use super::check::check;
@@ -147,32 +144,34 @@ impl<'a> Templates<'a> {
     ) -> Result<Rendered, RenderError> {
         let name = dockerfile_name(path);
         let template = self.library.handlebars.get_template(&name).expect("the template is loaded");
-        let rendered = self.render_template(template, variables, used);
-        used.extend(self.digests.get(&name).map(|digest| (path.to_owned(), digest.clone())));
-        rendered.map_err(|error| {
-            let source =
-                error.template_name.as_deref().and_then(|name| self.library.sources.get(name));
-            self.explain(source.unwrap_or(&self.library.sources[&name]), &error, variables, variant)
-        })
+        used.insert(path.to_owned(), self.digests[&name].clone());
+        self.render_template(template, &self.library.sources[&name], variables, variant, used)
     }
 
-    /// Renders a template and adds its partials to `used`.
+    /// Renders a template of `source` and adds its partials to `used`.
     fn render_template(
         &self,
         template: &Template,
+        source: &SourceFile,
         variables: &Json,
+        variant: &str,
         used: &mut Used,
-    ) -> Result<Rendered, HandlebarsError> {
-        let context = Context::wraps(variables)?;
-        let mut state = RenderContext::new(template.name.as_ref());
-        let rendered = limits::render(template, &self.library.handlebars, &context, &mut state)?;
+    ) -> Result<Rendered, RenderError> {
+        let rendered = Context::wraps(variables).and_then(|context| {
+            let mut state = RenderContext::new(template.name.as_ref());
+            limits::render(template, &self.library.handlebars, &context, &mut state)
+        });
+        let rendered = rendered.map_err(|error| {
+            let name = error.template_name.as_deref();
+            let source = name.and_then(|name| self.library.sources.get(name)).unwrap_or(source);
+            let diagnostic = explain(&error, source, variables, self.library.known());
+            variant_error(variant, source, diagnostic)
+        })?;
         let rendered = Rendered::new(&rendered);
         let numbers: BTreeSet<usize> = rendered.marks.iter().map(|mark| mark.template).collect();
         for name in numbers.into_iter().map(|number| &self.marked[number]) {
-            if self.library.partials.contains(name)
-                && let Some(digest) = self.digests.get(name)
-            {
-                used.insert(format!("{PARTIALS}/{name}.hbs"), digest.clone());
+            if self.library.partials.contains(name) {
+                used.insert(format!("{PARTIALS}/{name}.hbs"), self.digests[name].clone());
             }
         }
         Ok(rendered)
@@ -192,9 +191,11 @@ impl<'a> Templates<'a> {
         misuse: Misuse,
     ) -> RenderError {
         let sources = self.marked_sources();
-        let found = places::place_of_line(&rendered.text, &rendered.marks, &sources, misuse.line);
-        let (source, at) =
-            found.unwrap_or_else(|| (&self.library.sources[&dockerfile_name(path)], 0));
+        let mut places = places::places(&rendered.text, &rendered.marks, &sources);
+        let (source, at) = places.nth(misuse.line - 1).map_or_else(
+            || (&self.library.sources[&dockerfile_name(path)], 0),
+            |(template, at)| (sources[template], at),
+        );
         let written = source.text[at..].lines().next().unwrap_or_default().trim_end();
         let line = rendered.text.lines().nth(misuse.line - 1).unwrap_or_default().trim();
         let label = if line == written || line.is_empty() {
@@ -219,13 +220,10 @@ impl<'a> Templates<'a> {
         used: &mut Used,
     ) -> Result<String, RenderError> {
         let compiled = self.copied(path)?;
-        let rendered = self.render_template(&compiled.template, variables, used);
         used.insert(path.to_string_lossy().into_owned(), compiled.digest.clone());
-        rendered.map(|rendered| rendered.text).map_err(|error| {
-            let partial =
-                error.template_name.as_deref().and_then(|name| self.library.sources.get(name));
-            self.explain(partial.unwrap_or(&compiled.source), &error, variables, variant)
-        })
+        let (template, source) = (&compiled.template, &compiled.source);
+        let rendered = self.render_template(template, source, variables, variant, used)?;
+        Ok(rendered.text)
     }
 
     fn copied(&self, path: &Path) -> Result<Arc<Compiled>, RenderError> {
@@ -239,16 +237,6 @@ impl<'a> Templates<'a> {
         let compiled = Arc::new(compiled);
         lock().insert(path.to_owned(), Arc::clone(&compiled));
         Ok(compiled)
-    }
-
-    fn explain(
-        &self,
-        source: &SourceFile,
-        error: &HandlebarsError,
-        variables: &Json,
-        variant: &str,
-    ) -> RenderError {
-        variant_error(variant, source, explain(error, source, variables, self.library.known()))
     }
 }
 
@@ -275,7 +263,7 @@ fn read_source(path: &Path) -> Result<SourceFile, RenderError> {
 fn compile(name: &str, source: &SourceFile) -> Result<Template, SourceError> {
     let parsed = limits::check_text(source)
         .map_err(|diagnostic| vec![diagnostic])
-        .and_then(|()| limits::parsing(source, || parse(name, source)));
+        .and_then(|()| limits::on_large_stack(|| parse(name, source)));
     parsed.map_err(|diagnostics| SourceError::new(source, diagnostics))
 }
 

@@ -1,4 +1,4 @@
-//! Rendering of whole projects.
+//! Tests that render a whole project from a matrix and its templates.
 
 use std::path::Path;
 

@@ -46,22 +46,15 @@ impl Upstream {
             Some((name, digest)) => (name, Some(digest.parse::<Digest>().ok()?)),
             None => (text, None),
         };
-        let (path, tag) = match name.rsplit_once(':') {
-            Some((path, tag)) if !tag.contains('/') => (path, Some(tag)),
-            _ => (name, None),
-        };
-        let repository = official(path.parse().ok()?)?;
-        match (tag, &digest) {
-            (None, Some(known)) => {
-                let name = format!("{}@{known}", repository.canonical());
-                Some(Self { name, reference: None, digest })
-            }
-            (tag, _) => {
-                let reference =
-                    Reference { repository, tag: tag.unwrap_or("latest").parse().ok()? };
-                Some(Self { name: reference.canonical(), reference: Some(reference), digest })
-            }
+        let has_tag = name.rsplit_once(':').is_some_and(|(_, tag)| !tag.contains('/'));
+        let tag = if has_tag { "" } else { ":latest" };
+        let mut reference: Reference = format!("{name}{tag}").parse().ok()?;
+        reference.repository = official(reference.repository)?;
+        if let (false, Some(known)) = (has_tag, &digest) {
+            let name = format!("{}@{known}", reference.repository.canonical());
+            return Some(Self { name, reference: None, digest });
         }
+        Some(Self { name: reference.canonical(), reference: Some(reference), digest })
     }
 
     /// Returns the tagged image of a name such as `python:3.11` in a Dockerfile, if it has one.

@@ -18,19 +18,10 @@ impl Wildcard {
         path.contains(['*', '?', '['])
     }
 
-    /// Parses a path. Returns `None` if Docker would refuse it.
+    /// Parses a path. Returns `None` if Docker would refuse it. With `through_folders`, `**` matches any number of
+    /// folders, as with `COPY --parents`.
     #[must_use]
-    pub fn new(path: &str) -> Option<Self> {
-        Self::read(path, false)
-    }
-
-    /// Parses a path in which `**` matches any number of folders, as with `COPY --parents`.
-    #[must_use]
-    pub fn through_folders(path: &str) -> Option<Self> {
-        Self::read(path, true)
-    }
-
-    fn read(path: &str, through_folders: bool) -> Option<Self> {
+    pub fn new(path: &str, through_folders: bool) -> Option<Self> {
         let mut regex = "^".to_owned();
         let mut rest = path.chars().peekable();
         while let Some(character) = rest.next() {
@@ -106,7 +97,7 @@ mod tests {
             (r"[\]\-]\*", &["]*", "-*"], &[r"\*", "]x"]),
             ("?.(x)+", &["a.(x)+"], &["a.x"]),
         ] {
-            let read = Wildcard::new(wildcard).expect(wildcard);
+            let read = Wildcard::new(wildcard, false).expect(wildcard);
             for path in meant {
                 assert!(read.matches(path), "{wildcard} {path}");
             }
@@ -114,13 +105,13 @@ mod tests {
                 assert!(!read.matches(path), "{wildcard} {path}");
             }
         }
-        let read = Wildcard::through_folders("**/a*.json").expect("a wildcard");
+        let read = Wildcard::new("**/a*.json", true).expect("a wildcard");
         assert!(["a.json", "x/a.json", "x/y/ab.json"].iter().all(|path| read.matches(path)));
         assert!(!read.matches("x/b.json") && !read.matches("a/b.json.x"));
-        let read = Wildcard::through_folders("x/**").expect("a wildcard");
+        let read = Wildcard::new("x/**", true).expect("a wildcard");
         assert!(read.matches("x/y/z") && !read.matches("y/x/z"));
         for wildcard in ["[a", "[]a]", "[-a]", "[a-]", "[z-a]", "[", "*\\"] {
-            assert!(Wildcard::new(wildcard).is_none(), "{wildcard}");
+            assert!(Wildcard::new(wildcard, false).is_none(), "{wildcard}");
         }
     }
 }

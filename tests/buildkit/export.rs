@@ -1,7 +1,7 @@
 //! What `basegen export` writes, as `docker buildx bake` reads and builds it.
 
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 use serde_json::Value;
 
@@ -64,22 +64,15 @@ fn basegen(folder: &Path, arguments: &[&str]) -> Output {
     output
 }
 
-/// `docker buildx bake` in `folder`, which reads `file` when it is told to.
-fn bake(folder: &Path, arguments: &[&str], file: &[u8]) -> Output {
-    use std::io::Write as _;
+/// Runs `docker buildx bake` in `folder`.
+fn bake(folder: &Path, arguments: &[&str]) -> Output {
     let docker = std::env::var("BASEGEN_TESTBED_DOCKER").unwrap_or_else(|_| "docker".to_owned());
     let mut command = Command::new(docker);
     command.args(["buildx", "bake"]).args(arguments).current_dir(folder);
     if let Some(config) = std::env::var_os("BASEGEN_TESTBED_DOCKER_CONFIG") {
         command.env("DOCKER_CONFIG", config);
     }
-    command.env("THE_TOKEN", "token").stdin(Stdio::piped());
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("docker runs");
-    let mut stdin = child.stdin.take().expect("a pipe");
-    stdin.write_all(file).expect("written");
-    drop(stdin);
-    child.wait_with_output().expect("docker ends")
+    command.env("THE_TOKEN", "token").output().expect("docker runs")
 }
 
 fn succeeded(output: &Output) {
@@ -122,9 +115,10 @@ async fn bake_builds_the_images_that_basegen_built() {
     let folder = project("grep -q {{word}} /word && test -x /usr/local/bin/run");
     let [(ours, our_names), (theirs, their_names)] = repositories();
     basegen(folder.path(), &with(&["--push"], &our_names));
-    let file = basegen(folder.path(), &with(&["export", "bake"], &their_names)).stdout;
-    succeeded(&bake(folder.path(), &["-f", "-", "check"], &file));
-    succeeded(&bake(folder.path(), &["-f", "-", "--push"], &file));
+    basegen(folder.path(), &with(&["export", "bake", "-o", "baked"], &their_names));
+    let baked = folder.path().join("baked");
+    succeeded(&bake(&baked, &["check"]));
+    succeeded(&bake(&baked, &["--push"]));
     let (built, manifest) = images(&ours).await;
     assert_eq!(images(&theirs).await.0, built);
     let layer = &manifest["layers"][0]["mediaType"];
@@ -143,7 +137,7 @@ async fn basegen_builds_the_images_that_bake_built() {
     let elsewhere = tempfile::tempdir().expect("a folder");
     let baked = elsewhere.path().join("moved");
     fs_err::rename(folder.path().join("baked"), &baked).expect("moved");
-    succeeded(&bake(&baked, &["--push"], &[]));
+    succeeded(&bake(&baked, &["--push"]));
     basegen(folder.path(), &with(&["--push"], &our_names));
     assert_eq!(images(&ours).await.0, images(&theirs).await.0);
     // Nobody has checked what bake pushed: its tags are not taken for basegen's.
@@ -157,8 +151,8 @@ async fn basegen_builds_the_images_that_bake_built() {
 async fn an_image_that_is_not_what_it_should_be_fails_bakes_check() {
     let folder = project("grep -q no-such-word /word");
     let [_, (_, names)] = repositories();
-    let file = basegen(folder.path(), &with(&["export", "bake"], &names)).stdout;
-    let output = bake(folder.path(), &["-f", "-", "--progress", "plain", "check"], &file);
+    basegen(folder.path(), &with(&["export", "bake", "-o", "baked"], &names));
+    let output = bake(&folder.path().join("baked"), &["--progress", "plain", "check"]);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && errors.contains("basegen-verify"), "{errors}");
 }
@@ -170,7 +164,7 @@ fn bake_reads_this_repositorys_matrix_as_it_is_meant() {
     let folder = rendered.path().to_str().expect("UTF-8");
     basegen(repository, &["render", "-o", folder]);
     basegen(repository, &["export", "bake", "--offline", "-o", folder]);
-    let printed = bake(rendered.path(), &["--print", "default", "check"], &[]);
+    let printed = bake(rendered.path(), &["--print", "default", "check"]);
     succeeded(&printed);
     let printed: Value = serde_json::from_slice(&printed.stdout).expect("JSON");
     let targets = printed["target"].as_object().expect("targets");

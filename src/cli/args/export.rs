@@ -11,8 +11,8 @@ pub(in crate::cli) enum ExportCommand {
     /// A file for `docker buildx bake`, which builds the images to the same digests on the same engine
     ///
     /// Without a target, bake builds the images, and pushes them with `--push`; `bake check` runs
-    /// the checks of `[[verify]]`. The printed file refers to the templates' folder:
-    /// `basegen export bake | docker buildx bake -f -`.
+    /// the checks of `[[verify]]`. Run it in the folder that basegen writes:
+    /// `basegen export bake -o build && cd build && docker buildx bake`.
     Bake(ExportBakeArgs),
 }
 
@@ -22,9 +22,9 @@ pub(in crate::cli) struct ExportBakeArgs {
     pub(in crate::cli) selection: SelectionArgs,
     #[command(flatten)]
     pub(in crate::cli) naming: NamingArgs,
-    /// Write docker-bake.json and the contexts to DIR [default: print the file]
+    /// The folder for docker-bake.json and the contexts
     #[arg(short, long, value_name = "DIR")]
-    pub(in crate::cli) output: Option<PathBuf>,
+    pub(in crate::cli) output: PathBuf,
     /// Do not look up base images that basegen.lock does not pin
     #[arg(long)]
     pub(in crate::cli) offline: bool,

@@ -2,11 +2,17 @@ use insta_cmd::assert_cmd_snapshot;
 
 use crate::harness::project::{Project, stdout};
 
+/// Exports to a folder and returns the file that bake reads.
+fn exported(project: &Project, arguments: &str) -> String {
+    stdout(project.basegen(&format!("export bake -o exported {arguments}")));
+    fs_err::read_to_string(project.path().join("exported/docker-bake.json")).expect("a file")
+}
+
 #[test]
-fn bake_is_told_all_of_an_image() {
+fn the_file_contains_all_properties_of_an_image() {
     let project = Project::new();
-    assert_cmd_snapshot!(project.basegen("export bake --offline --python 3.11 --gpu"));
-    let file = stdout(project.basegen("export bake --offline"));
+    insta::assert_snapshot!(exported(&project, "--offline --python 3.11 --gpu"));
+    let file = exported(&project, "--offline");
     assert_eq!(file.matches("\"acme/").count(), 12, "each version tag and each alias");
 }
 
@@ -34,55 +40,6 @@ fn what_bake_needs_is_written_beside_its_file() {
 }
 
 #[test]
-fn a_context_that_is_no_folder_of_the_repository_needs_a_folder_of_its_own() {
-    let project = Project::new();
-    let rename = |from: &str, to: &str| {
-        fs_err::rename(project.path().join(from), project.path().join(to)).expect("renamed");
-    };
-    rename("dockerfiles/server.txt", "dockerfiles/server.txt.hbs");
-    assert_cmd_snapshot!(project.basegen("export bake --offline"));
-    stdout(project.basegen("export bake --offline -o baked"));
-    rename("dockerfiles/server.txt.hbs", "dockerfiles/server.txt");
-    project.write("dockerfiles/.dockerignore", "*\n");
-    assert_cmd_snapshot!(project.basegen("export bake --offline"));
-    rename("dockerfiles/.dockerignore", "dockerfiles/ignored");
-    project.write(
-        "dockerfiles/Dockerfile.hbs",
-        "FROM a\nCOPY . /\nCOPY {{job_type}}.txt /{{python}}{{gpu}}\n",
-    );
-    assert_cmd_snapshot!(project.basegen("export bake --offline"));
-}
-
-#[test]
-fn empty_folders_would_be_copied_by_bake_alone() {
-    let project = Project::new();
-    project.write("dockerfiles/data/file", "");
-    project
-        .write("dockerfiles/Dockerfile.hbs", "FROM a\nCOPY data /{{python}}{{gpu}}{{job_type}}\n");
-    stdout(project.basegen("export bake --offline"));
-    fs_err::create_dir_all(project.path().join("dockerfiles/data/empty")).expect("a folder");
-    assert_cmd_snapshot!(project.basegen("export bake --offline"));
-    stdout(project.basegen("export bake --offline -o baked"));
-    // Nothing that basegen sends is not yet nothing that bake copies.
-    project.write("dockerfiles/Dockerfile.hbs", "FROM a\nCOPY . /{{python}}{{gpu}}{{job_type}}\n");
-    for path in ["data", "server.txt", "training.txt"] {
-        let path = project.path().join("dockerfiles").join(path);
-        if path.is_dir() { fs_err::remove_dir_all(path) } else { fs_err::remove_file(path) }
-            .expect("removed");
-    }
-    assert_cmd_snapshot!(project.basegen("export bake --offline"));
-}
-
-#[test]
-fn a_mode_that_an_image_would_have_otherwise_is_refused() {
-    use std::os::unix::fs::PermissionsExt as _;
-    let project = Project::new();
-    let path = project.path().join("dockerfiles/server.txt");
-    fs_err::set_permissions(path, std::fs::Permissions::from_mode(0o600)).expect("a mode");
-    assert_cmd_snapshot!(project.basegen("export bake --offline"));
-}
-
-#[test]
 fn a_copied_ignore_file_is_refused() {
     let project = Project::new();
     project.write("dockerfiles/.dockerignore", "*\n");
@@ -94,16 +51,19 @@ fn a_copied_ignore_file_is_refused() {
 }
 
 #[test]
-fn secrets_are_named_and_what_may_be_missing_is_left_out() {
+fn secrets_are_named_and_missing_optional_ones_left_out() {
     let project = Project::new();
     let matrix = fs_err::read_to_string(project.path().join("matrix.toml")).expect("the matrix");
     project.write("matrix.toml", &format!("{matrix}\n[build]\nca_certificates = \"auto\"\n[build.secrets]\ntoken = {{ env = \"TOKEN\" }}\nnetrc = {{ file = \"netrc\", optional = true }}\n"));
     project.write("dockerfiles/Dockerfile.hbs", "FROM a\nRUN --mount=type=secret,id=token --mount=type=secret,id=netrc --mount=type=secret,id=ca_certificates echo {{python}} {{gpu}} {{job_type}}\n");
-    let mut command = project.basegen("export bake --offline --python 3.9 --job-type server");
+    let arguments = "--offline --python 3.9 --job-type server";
+    let mut command = project.basegen(&format!("export bake -o exported {arguments}"));
     command.env("TOKEN", "canary").env("SSL_CERT_FILE", "/etc/certificates.pem");
     assert_cmd_snapshot!(command);
+    let path = project.path().join("exported/docker-bake.json");
+    insta::assert_snapshot!(fs_err::read_to_string(path).expect("a file"));
     project.write("netrc", "");
-    let file = stdout(project.basegen("export bake --offline --python 3.9 --job-type server"));
-    assert!(file.contains("\"id=netrc,src=netrc\""), "{file}");
+    let file = exported(&project, arguments);
+    assert!(file.contains("\"id=netrc,src=/") && file.contains("/netrc\""), "{file}");
     assert!(!file.contains("ca_certificates,"), "{file}");
 }
