@@ -140,8 +140,8 @@ mod tests {
 
     #[test]
     fn hostile_text_is_one_short_line() {
-        let said = read("\u{1b}[2Jgone\r\n::error::x\u{202e}y\0z");
-        assert_eq!(said, ": [2Jgone ::error::xy z");
+        let text = read("\u{1b}[2Jgone\r\n::error::x\u{202e}y\0z");
+        assert_eq!(text, ": [2Jgone ::error::xy z");
         assert_eq!(read(&"a".repeat(100_000)).chars().count(), 2 + MAX_MESSAGE);
     }
 

@@ -1,5 +1,5 @@
-//! A stand-in for AWS in tests of this crate, and for time that passes. The one that verifies
-//! signatures is in `tests/registry`.
+//! A fake API of Amazon ECR for unit tests, and a clock that advances on request. The fake that verifies
+//! signatures is in `tests/harness/auth`.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use super::CredentialSources;
 use crate::matrix::AuthMethod;
 
-/// Lets time pass that nothing waits for.
+/// Advances the clock of tokio.
 pub(crate) async fn pass(duration: Duration) {
     tokio::time::pause();
     tokio::time::advance(duration).await;
@@ -39,10 +39,10 @@ pub(crate) struct EcrApi {
 
 #[derive(Default)]
 struct State {
-    /// For how many seconds a password is said to last.
+    /// The lifetime of a password, in seconds.
     lasts: AtomicU64,
     calls: AtomicUsize,
-    /// What is answered instead, if anything: a status and a body.
+    /// The status and body of every answer, instead of a password.
     failure: Mutex<Option<(u16, String)>>,
     /// How many seconds this server's clock is ahead.
     ahead: AtomicU64,

@@ -133,10 +133,10 @@ mod tests {
     fn secrets_are_found_as_a_whole_and_by_their_lines() {
         let secrets: Vec<SecretString> =
             ["hunter2", "-- key --\nMIIEvQ\n", "abc"].map(SecretString::from).into();
-        let told = |text| conceal(&secrets, text);
-        assert_eq!(told("a hunter2 b hunter2").as_deref(), Some("a *** b ***"));
-        assert_eq!(told("line MIIEvQ").as_deref(), Some("line ***"));
-        assert_eq!(told("abc is too short to be one"), None);
+        let concealed = |text| conceal(&secrets, text);
+        assert_eq!(concealed("a hunter2 b hunter2").as_deref(), Some("a *** b ***"));
+        assert_eq!(concealed("line MIIEvQ").as_deref(), Some("line ***"));
+        assert_eq!(concealed("abc is too short to be one"), None);
     }
 
     #[test]
@@ -153,12 +153,12 @@ mod tests {
             base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(secret),
         ];
         for text in encoded.iter().chain(&inner) {
-            let told = conceal(&[secret.into()], &format!("a {text} b")).unwrap_or_default();
-            assert!(told.contains(STARS), "{text}: {told}");
+            let concealed = conceal(&[secret.into()], &format!("a {text} b")).unwrap_or_default();
+            assert!(concealed.contains(STARS), "{text}: {concealed}");
         }
         for text in &encoded[..5] {
-            let told = conceal(&[secret.into()], text).unwrap_or_default();
-            assert!(told.trim_matches('"') == STARS, "{text}: {told}");
+            let concealed = conceal(&[secret.into()], text).unwrap_or_default();
+            assert!(concealed.trim_matches('"') == STARS, "{text}: {concealed}");
         }
     }
 
@@ -177,7 +177,7 @@ mod tests {
         let credential =
             Credential::Password { username: "me".to_owned(), password: "hunter2".into() };
         let sent = format!("Authorization: Basic {}", STANDARD.encode("me:hunter2"));
-        let told = conceal(&credential.secrets(), &sent);
-        assert_eq!(told.as_deref(), Some("Authorization: Basic ***"));
+        let concealed = conceal(&credential.secrets(), &sent);
+        assert_eq!(concealed.as_deref(), Some("Authorization: Basic ***"));
     }
 }
