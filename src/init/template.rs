@@ -400,8 +400,8 @@ mod tests {
 
     #[test]
     fn steps_have_the_programs_that_they_call() {
-        let mut parts = Parts::default();
-        parts.after = vec!["git clone x && cd curly".to_owned()];
+        let after = vec!["git clone x && cd curly".to_owned()];
+        let mut parts = Parts { after, ..Parts::default() };
         assert_eq!(parts.tools(), ["ca-certificates", "git"]);
         parts.packages = vec!["git".to_owned()];
         assert!(parts.tools().is_empty());
