@@ -67,8 +67,8 @@ impl Operation {
 
     fn parameter_problems(
         &self,
-        api: &Value,
-        operation: &Value,
+        api: &'static Value,
+        operation: &'static Value,
         query: &[(String, String)],
     ) -> Vec<String> {
         let mut problems = Vec::new();
@@ -202,7 +202,11 @@ fn sample(schema: &Value, depth: usize) -> Value {
     }
 }
 
-fn body_problems(api: &Value, operation: &Value, body: Option<&Value>) -> Vec<String> {
+fn body_problems(
+    api: &'static Value,
+    operation: &'static Value,
+    body: Option<&Value>,
+) -> Vec<String> {
     let described = &operation["body"];
     let Some(body) = body else {
         return match described["required"] == true {
@@ -225,18 +229,23 @@ fn body_problems(api: &Value, operation: &Value, body: Option<&Value>) -> Vec<St
     problems
 }
 
-/// What of `value` a schema does not allow.
-fn violations(api: &Value, schema: &Value, value: &Value) -> impl Iterator<Item = String> + use<> {
-    // Made once for each schema, since that takes longer than all else.
-    static MADE: Mutex<BTreeMap<(usize, String), Arc<Validator>>> = Mutex::new(BTreeMap::new());
-    let key = (std::ptr::from_ref(api).addr(), schema.to_string());
-    let made = MADE.lock().expect("no test panics here").get(&key).cloned();
-    let validator = made.unwrap_or_else(|| {
+/// The violations of a schema of `api` in `value`.
+fn violations(
+    api: &'static Value,
+    schema: &'static Value,
+    value: &Value,
+) -> impl Iterator<Item = String> + use<> {
+    // Compiling a schema takes longer than all else, so each is compiled once. The description is
+    // never moved, so the address of a schema identifies it.
+    static COMPILED: Mutex<BTreeMap<usize, Arc<Validator>>> = Mutex::new(BTreeMap::new());
+    let key = std::ptr::from_ref(schema).addr();
+    let compiled = COMPILED.lock().expect("no test panics here").get(&key).cloned();
+    let validator = compiled.unwrap_or_else(|| {
         let document = json!({ "allOf": [schema], "components": { "schemas": api["schemas"] } });
-        let made = jsonschema::validator_for(&document).expect("the description is a schema");
-        let made = Arc::new(made);
-        MADE.lock().expect("no test panics here").insert(key, Arc::clone(&made));
-        made
+        let compiled = jsonschema::validator_for(&document).expect("the description is a schema");
+        let compiled = Arc::new(compiled);
+        COMPILED.lock().expect("no test panics here").insert(key, Arc::clone(&compiled));
+        compiled
     });
     let problems = validator.iter_errors(value);
     let problems: Vec<String> =

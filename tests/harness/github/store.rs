@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use basegen::image::Digest;
-use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use ring::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 
 /// Files by their paths.
 pub type Tree = BTreeMap<String, File>;
@@ -91,7 +90,7 @@ impl Store {
     ) -> String {
         let [author, committer, email] = who;
         let text = format!("{parents:?}{}{message}{author}{committer}", tree_id(&tree));
-        let sha = id(&text);
+        let sha = id([text.as_bytes()]);
         let commit = Commit {
             sha: sha.clone(),
             parents: parents.to_vec(),
@@ -200,7 +199,7 @@ impl Store {
 
 /// The id of a tree.
 pub fn tree_id(tree: &Tree) -> String {
-    id(&format!("{tree:?}"))
+    id(tree.iter().flat_map(|(path, file)| [path.as_bytes(), file.mode.as_bytes(), &file.content]))
 }
 
 /// The id of a content, which is git's own.
@@ -224,7 +223,12 @@ pub fn below(tree: &Tree, folder: &str) -> Tree {
     tree.iter().filter_map(|(path, file)| Some((inner(path)?, file.clone()))).collect()
 }
 
-/// An id in git's form.
-fn id(text: &str) -> String {
-    Digest::of(text.as_bytes()).hex()[..40].to_owned()
+/// A hash of `parts` in the form of git's ids. ring hashes fast without optimization, too.
+fn id<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let mut hash = Context::new(&SHA256);
+    for part in parts {
+        hash.update(&part.len().to_le_bytes());
+        hash.update(part);
+    }
+    hex::encode(&hash.finish().as_ref()[..20])
 }

@@ -73,7 +73,7 @@ fn check_out(inputs: &BTreeMap<String, String>, job: &Job<'_>) {
         "0" => {}
         depth => _ = command.args(["--depth", depth]),
     }
-    command.arg(format!("file://{}", job.bed.origin().display())).arg(&job.workspace);
+    command.arg(format!("file://{}", job.harness.origin().display())).arg(&job.workspace);
     let output = command.output().expect("git runs");
     assert!(output.status.success(), "{command:?}: {output:?}");
 }

@@ -19,7 +19,7 @@ use crate::harness::variants::{Variant, variants};
 use crate::harness::workflows::path;
 
 /// What is copied from this repository: what the matrix is made of, and what the workflows run.
-const COPIED: [&str; 11] = [
+const COPIED: [&str; 10] = [
     "matrix.toml",
     "README.md",
     "LICENSE",
@@ -29,7 +29,6 @@ const COPIED: [&str; 11] = [
     "action.yml",
     "dockerfiles",
     "scripts",
-    "src",
     ".github",
 ];
 
@@ -40,7 +39,7 @@ const IN_STEP: [&str; 3] = ["README.md", "Cargo.toml", "Cargo.lock"];
 pub(crate) const TOKEN: &str = "token-of-the-run";
 
 /// Everything that a run takes place in.
-pub(crate) struct Bed {
+pub(crate) struct Harness {
     folder: tempfile::TempDir,
     pub(crate) registry: FakeRegistry,
     pub(crate) github: FakeGitHub,
@@ -48,32 +47,32 @@ pub(crate) struct Bed {
     runners: AtomicUsize,
 }
 
-impl Bed {
-    /// A git repository with the matrix of this one, whose images go to a registry of the bed and
+impl Harness {
+    /// A git repository with the matrix of this one, whose images go to a registry of the harness and
     /// whose upstream images are pinned, so that nothing else is asked.
     pub(crate) async fn new() -> Self {
-        let bed = Self {
+        let harness = Self {
             folder: tempfile::tempdir().expect("a folder"),
             registry: FakeRegistry::start().await,
             github: FakeGitHub::start(&[]).await,
             runners: AtomicUsize::new(0),
         };
-        bed.github.add_token(TOKEN, Identity::new("github-actions[bot]", Kind::Actions));
-        let origin = bed.origin();
+        harness.github.add_token(TOKEN, Identity::new("github-actions[bot]", Kind::Actions));
+        let origin = harness.origin();
         fs_err::create_dir_all(&origin).expect("a folder");
         for name in COPIED {
             let copied = Command::new("cp").arg("-R").arg(path(name)).arg(&origin).status();
             assert!(copied.expect("cp runs").success(), "{name}");
         }
         let matrix = fs_err::read_to_string(origin.join("matrix.toml")).expect("the matrix");
-        let host = format!("[image]\nregistry = \"{}\"\n", bed.registry.host());
+        let host = format!("[image]\nregistry = \"{}\"\n", harness.registry.host());
         fs_err::write(origin.join("matrix.toml"), matrix.replacen("[image]\n", &host, 1))
             .expect("the matrix");
-        bed.pin();
-        bed.git(&["init", "--quiet", "--initial-branch=main"]);
-        bed.commit("Begin");
-        bed.write_shims();
-        bed
+        harness.pin();
+        harness.git(&["init", "--quiet", "--initial-branch=main"]);
+        harness.commit("Begin");
+        harness.write_shims();
+        harness
     }
 
     /// The repository as GitHub has it.

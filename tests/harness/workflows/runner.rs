@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::harness::github::REPOSITORY;
 use crate::harness::workflows::actions::{Artifacts, act};
 use crate::harness::workflows::expressions::Contexts;
-use crate::harness::workflows::repository::{Bed, TOKEN};
+use crate::harness::workflows::repository::{Harness, TOKEN};
 use crate::harness::workflows::{entries, items, yaml};
 
 /// What came of a job.
@@ -25,7 +25,7 @@ pub(crate) struct JobResult {
 
 /// The machine of one job.
 pub(crate) struct Job<'a> {
-    pub(crate) bed: &'a Bed,
+    pub(crate) harness: &'a Harness,
     pub(crate) workspace: PathBuf,
     temp: PathBuf,
     /// What steps have put on the path.
@@ -37,7 +37,7 @@ pub(crate) struct Job<'a> {
 
 /// One run of a workflow.
 pub(crate) struct Run<'a> {
-    bed: &'a Bed,
+    harness: &'a Harness,
     /// The contexts `github`, `inputs`, `vars`, `secrets` and `runner`.
     contexts: Contexts,
     artifacts: Artifacts,
@@ -49,7 +49,7 @@ pub(crate) struct Run<'a> {
 
 impl<'a> Run<'a> {
     /// A run for an event: what is different of `github`, and the inputs of a manual run.
-    pub(crate) fn new(bed: &'a Bed, github: &Value, inputs: &Value) -> Self {
+    pub(crate) fn new(harness: &'a Harness, github: &Value, inputs: &Value) -> Self {
         let mut known = json!({
             "event_name": "push",
             "ref": "refs/heads/main",
@@ -76,7 +76,7 @@ impl<'a> Run<'a> {
             .with("secrets", secrets)
             .with("runner", json!({ "os": "Linux", "arch": "X64" }));
         Self {
-            bed,
+            harness,
             contexts,
             artifacts: Artifacts::default(),
             broken: BTreeSet::new(),
@@ -122,8 +122,8 @@ impl<'a> Run<'a> {
         ended.result = "success";
         for row in rows {
             let variants = items(&row["variants"]).filter_map(Value::as_str);
-            let (broken, bed) = (self.broken.clone(), self.bed);
-            bed.build(variants.filter(|id| !broken.contains(*id)));
+            let (broken, harness) = (self.broken.clone(), self.harness);
+            harness.build(variants.filter(|id| !broken.contains(*id)));
             let mut machine = self.machine();
             let arch = if row["runner"] == "ubuntu-24.04-arm" { "ARM64" } else { "X64" };
             let mut contexts = contexts.clone().with("matrix", row);
@@ -145,12 +145,12 @@ impl<'a> Run<'a> {
 
     /// A machine on which nothing has happened yet.
     pub(crate) fn machine(&self) -> Job<'a> {
-        let folder = self.bed.runner();
+        let folder = self.harness.runner();
         for name in ["temp", "home", "workspace"] {
             fs_err::create_dir_all(folder.join(name)).expect("a folder");
         }
         Job {
-            bed: self.bed,
+            harness: self.harness,
             workspace: folder.join("workspace"),
             temp: folder.join("temp"),
             path: Vec::new(),
@@ -263,7 +263,7 @@ impl Job<'_> {
             Some(shell) => panic!("there is no rule for the shell `{shell}`"),
         }
         let home = self.temp.with_file_name("home");
-        let shims = self.bed.shims().display().to_string();
+        let shims = self.harness.shims().display().to_string();
         let own = self.path.iter().rev().cloned();
         let path = own.chain([shims, "/usr/bin".to_owned(), "/bin".to_owned()]);
         command
@@ -275,10 +275,10 @@ impl Job<'_> {
             .env("CI", "true")
             .env("GITHUB_ACTIONS", "true")
             .env("GITHUB_ACTION_PATH", &self.workspace)
-            .env("GITHUB_API_URL", self.bed.github.api())
+            .env("GITHUB_API_URL", self.harness.github.api())
             .env("GITHUB_REPOSITORY", REPOSITORY)
             .env("RUNNER_TEMP", &self.temp)
-            // What is to be built is built by the bed: nothing here may reach an engine.
+            // What is to be built is built by the harness: nothing here may reach an engine.
             .env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
         for name in ["GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY", "GITHUB_PATH", "GITHUB_ENV"] {
             fs_err::write(file(name), "").expect("a file");
