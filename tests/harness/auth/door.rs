@@ -247,9 +247,10 @@ impl Door {
                     host == name && (is_ping || granted.iter().any(|granted| granted == action))
                 });
                 if !may {
-                    let scope = match is_ping {
-                        true => String::new(),
-                        false => format!(",scope=\"repository:acme/base:{action}\""),
+                    let scope = if is_ping {
+                        String::new()
+                    } else {
+                        format!(",scope=\"repository:acme/base:{action}\"")
                     };
                     return challenge(&format!(
                         "Bearer realm=\"http://{name}/token\",service=\"service of {name}\"{scope}"

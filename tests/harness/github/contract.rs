@@ -131,10 +131,8 @@ fn filled(schema: &Value, content: &Value) -> Value {
             }
             for (name, value) in fields {
                 let of_field = &choose(schema)["properties"][name];
-                whole[name] = match of_field.is_null() {
-                    true => value.clone(),
-                    false => filled(of_field, value),
-                };
+                whole[name] =
+                    if of_field.is_null() { value.clone() } else { filled(of_field, value) };
             }
             whole
         }
@@ -209,9 +207,10 @@ fn body_problems(
 ) -> Vec<String> {
     let described = &operation["body"];
     let Some(body) = body else {
-        return match described["required"] == true {
-            true => vec!["the body is missing".to_owned()],
-            false => Vec::new(),
+        return if described["required"] == true {
+            vec!["the body is missing".to_owned()]
+        } else {
+            Vec::new()
         };
     };
     if described.is_null() {

@@ -382,9 +382,10 @@ fn respond(
         },
     };
     let (status, content) = answer;
-    let whole = match status < 300 && !content.is_null() {
-        true => operation.answer(status, &content),
-        false => content,
+    let whole = if status < 300 && !content.is_null() {
+        operation.answer(status, &content)
+    } else {
+        content
     };
     state.problems.extend(operation.answer_problems(status, &whole));
     (status, whole)

@@ -302,9 +302,10 @@ async fn usual(
 
 fn set(headers: &mut HeaderMap, changes: &[(&'static str, String)]) {
     for (name, value) in changes {
-        match value.is_empty() {
-            true => headers.remove(*name),
-            false => headers.insert(*name, HeaderValue::from_str(value).expect("a value")),
+        if value.is_empty() {
+            headers.remove(*name)
+        } else {
+            headers.insert(*name, HeaderValue::from_str(value).expect("a value"))
         };
     }
 }

@@ -154,10 +154,7 @@ impl Parser<'_> {
     }
 
     fn not(&mut self) -> Value {
-        match self.take("!") {
-            true => Value::Bool(!is_true(&self.not())),
-            false => self.primary(),
-        }
+        if self.take("!") { Value::Bool(!is_true(&self.not())) } else { self.primary() }
     }
 
     fn primary(&mut self) -> Value {
