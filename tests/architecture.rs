@@ -51,7 +51,7 @@ const OUTSIDE: [&str; 10] = [
     "bollard",
     "bollard_buildkit_proto",
     "octocrab",
-    "console",
+    "indicatif",
     "clap",
     "tonic",
     "std::env",

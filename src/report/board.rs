@@ -13,7 +13,6 @@ use crate::event::{Event, WaitReason};
 
 use super::command::command;
 use super::format;
-use super::screen::Size;
 use super::style::Style;
 use super::text::{pad, shorten};
 
@@ -69,6 +68,13 @@ struct ActiveStep {
     moved: HashMap<String, (u64, Option<u64>)>,
     /// The other target that started the step, if any.
     owner: Option<String>,
+}
+
+/// The size of a terminal.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Size {
+    pub(super) rows: usize,
+    pub(super) columns: usize,
 }
 
 impl Board {

@@ -1,137 +1,227 @@
-//! Draws frames at the bottom of a terminal that may be resized.
+//! Draws indicatif's frames on terminals that may be resized.
 
-use std::fmt::Write as _;
-use std::io::Write;
+use std::io;
+use std::sync::Mutex;
 
-/// The size of a terminal.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Size {
-    pub(super) rows: usize,
-    pub(super) columns: usize,
+use indicatif::TermLike;
+
+use super::printer::lock;
+
+/// Writes indicatif's frames with explicit line ends.
+///
+/// indicatif fills each line with spaces and lets it wrap into the next one. A terminal that reflows takes
+/// the whole frame for one long line, and breaks it when its width changes. This type writes a line end
+/// instead of the spaces. When the terminal becomes narrower, it also clears the rows into which the terminal
+/// has broken the last frame.
+///
+/// This relies on the drawing order of indicatif 0.18: it moves up to the first line of the last frame,
+/// clears that frame line by line, writes each line and its spaces, and flushes.
+#[derive(Debug)]
+pub(super) struct Screen<T> {
+    term: T,
+    drawn: Mutex<Drawn>,
 }
 
-/// A terminal with a frame, whose last line has no line end.
-pub(super) struct Screen {
-    writer: Box<dyn Write + Send>,
-    size: Box<dyn Fn() -> Size + Send>,
-    /// The widths of the lines of the frame.
-    frame: Vec<usize>,
+#[derive(Debug, Default)]
+struct Drawn {
+    /// The width of the terminal at the last frame.
+    width: u16,
+    /// The widths of the lines of that frame, and of lines printed with it.
+    lines: Vec<usize>,
+    is_drawing: bool,
+    /// Whether the next text is the spaces at the end of a line.
+    is_filling: bool,
+    /// Whether the last line has no line end yet.
+    is_open: bool,
 }
 
-impl Screen {
-    pub(super) fn new(
-        writer: impl Write + Send + 'static,
-        size: impl Fn() -> Size + Send + 'static,
-    ) -> Self {
-        Self { writer: Box::new(writer), size: Box::new(size), frame: Vec::new() }
+impl<T: TermLike> Screen<T> {
+    pub(super) fn new(term: T) -> Self {
+        Self { term, drawn: Mutex::default() }
     }
 
-    pub(super) fn size(&self) -> Size {
-        (self.size)()
+    /// Begins a frame. The last one had `rows` rows.
+    fn begin(&self, drawn: &mut Drawn, rows: usize) -> io::Result<()> {
+        let width = self.term.width();
+        let lines = std::mem::take(&mut drawn.lines);
+        drawn.is_drawing = true;
+        if width == 0 || width >= drawn.width {
+            return Ok(());
+        }
+        let frame = lines.iter().rev().take(rows);
+        let broken: usize =
+            frame.map(|columns| columns.div_ceil(usize::from(width)).saturating_sub(1)).sum();
+        if broken > 0 {
+            self.term.move_cursor_up(broken)?;
+            self.term.write_str("\r\u{1b}[J")?;
+        }
+        Ok(())
+    }
+}
+
+impl<T: TermLike> TermLike for Screen<T> {
+    fn width(&self) -> u16 {
+        self.term.width()
     }
 
-    /// Prints `lines` above the frame and replaces the frame, in one write.
-    pub(super) fn draw(&mut self, lines: &[String], frame: &str) {
-        let mut text = self.up();
-        for line in lines {
-            text.push_str(line);
-            text.push('\n');
-        }
-        text.push_str(frame);
-        self.frame = frame.lines().map(console::measure_text_width).collect();
-        // Progress that cannot be shown does not end a run.
-        let _ = self.writer.write_all(text.as_bytes()).and_then(|()| self.writer.flush());
+    fn height(&self) -> u16 {
+        self.term.height()
     }
 
-    /// Returns the control sequences that clear the frame. A terminal that has become narrower has broken its lines.
-    fn up(&self) -> String {
-        if self.frame.is_empty() {
-            return String::new();
+    fn move_cursor_up(&self, count: usize) -> io::Result<()> {
+        let mut drawn = lock(&self.drawn);
+        if !drawn.is_drawing {
+            self.begin(&mut drawn, count + 1)?;
         }
-        let columns = self.size().columns.max(1);
-        let rows: usize = self.frame.iter().map(|width| width.div_ceil(columns).max(1)).sum();
-        let mut text = "\r".to_owned();
-        if rows > 1 {
-            let _ = write!(text, "\u{1b}[{}A", rows - 1);
+        self.term.move_cursor_up(count)
+    }
+
+    fn move_cursor_down(&self, count: usize) -> io::Result<()> {
+        self.term.move_cursor_down(count)
+    }
+
+    fn move_cursor_right(&self, count: usize) -> io::Result<()> {
+        self.term.move_cursor_right(count)
+    }
+
+    fn move_cursor_left(&self, count: usize) -> io::Result<()> {
+        self.term.move_cursor_left(count)
+    }
+
+    fn write_line(&self, text: &str) -> io::Result<()> {
+        self.term.write_line(text)
+    }
+
+    fn write_str(&self, text: &str) -> io::Result<()> {
+        let mut drawn = lock(&self.drawn);
+        if drawn.is_filling {
+            drawn.is_filling = false;
+            drawn.is_open = true;
+            return Ok(());
         }
-        text + "\u{1b}[J"
+        if drawn.is_open {
+            self.term.write_line("")?;
+            drawn.is_open = false;
+        }
+        drawn.lines.push(console::measure_text_width(text));
+        drawn.is_filling = true;
+        self.term.write_str(text)
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        // The open line belongs to the cleared frame.
+        lock(&self.drawn).is_open = false;
+        self.term.clear_line()
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        let mut drawn = lock(&self.drawn);
+        drawn.is_drawing = false;
+        drawn.width = self.term.width();
+        self.term.flush()
     }
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use std::io;
-    use std::sync::{Arc, Mutex};
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU16, Ordering};
 
-    use super::super::printer::lock;
+    use indicatif::{InMemoryTerm, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
     use super::*;
 
-    /// A terminal in memory, which keeps its text.
-    #[derive(Clone)]
-    pub(in crate::report) struct FakeTerminal {
-        parser: Arc<Mutex<vt100::Parser>>,
-        pub(in crate::report) size: Arc<Mutex<Size>>,
+    /// A terminal with a variable width that records its calls.
+    #[derive(Debug, Clone)]
+    struct Elastic {
+        width: Arc<AtomicU16>,
+        calls: Arc<Mutex<Vec<String>>>,
     }
 
-    impl FakeTerminal {
-        pub(in crate::report) fn new(rows: u16, columns: u16) -> Self {
-            let size = Size { rows: rows.into(), columns: columns.into() };
-            Self {
-                parser: Arc::new(Mutex::new(vt100::Parser::new(rows, columns, 0))),
-                size: Arc::new(Mutex::new(size)),
-            }
-        }
-
-        pub(in crate::report) fn screen(&self) -> Screen {
-            let size = Arc::clone(&self.size);
-            Screen::new(self.clone(), move || *lock(&size))
-        }
-
-        /// Returns the visible text without spaces at the ends of lines and without empty lines at the end.
-        pub(in crate::report) fn contents(&self) -> String {
-            let columns = u16::try_from(lock(&self.size).columns).expect("a width");
-            let parser = lock(&self.parser);
-            let rows = parser.screen().rows(0, columns);
-            let rows: Vec<String> = rows.map(|row| row.trim_end().to_owned()).collect();
-            rows.join("\n").trim_end_matches('\n').to_owned()
+    impl Elastic {
+        fn record(&self, what: impl Into<String>) {
+            lock(&self.calls).push(what.into());
         }
     }
 
-    impl Write for FakeTerminal {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let text = String::from_utf8_lossy(bytes).replace('\n', "\r\n");
-            lock(&self.parser).process(text.as_bytes());
-            Ok(bytes.len())
+    impl TermLike for Elastic {
+        fn width(&self) -> u16 {
+            self.width.load(Ordering::Relaxed)
         }
-
-        fn flush(&mut self) -> io::Result<()> {
+        fn move_cursor_up(&self, count: usize) -> io::Result<()> {
+            self.record(format!("up {count}"));
+            Ok(())
+        }
+        fn move_cursor_down(&self, count: usize) -> io::Result<()> {
+            self.record(format!("down {count}"));
+            Ok(())
+        }
+        fn move_cursor_right(&self, count: usize) -> io::Result<()> {
+            self.record(format!("right {count}"));
+            Ok(())
+        }
+        fn move_cursor_left(&self, count: usize) -> io::Result<()> {
+            self.record(format!("left {count}"));
+            Ok(())
+        }
+        fn write_line(&self, text: &str) -> io::Result<()> {
+            self.record(format!("line {text:?}"));
+            Ok(())
+        }
+        fn write_str(&self, text: &str) -> io::Result<()> {
+            self.record(format!("text {text:?}"));
+            Ok(())
+        }
+        fn clear_line(&self) -> io::Result<()> {
+            self.record("clear");
+            Ok(())
+        }
+        fn flush(&self) -> io::Result<()> {
             Ok(())
         }
     }
 
+    fn bar(term: impl TermLike + 'static) -> ProgressBar {
+        let target = ProgressDrawTarget::term_like(Box::new(Screen::new(term)));
+        let style = ProgressStyle::with_template("{msg}").expect("a template");
+        ProgressBar::with_draw_target(None, target).with_style(style)
+    }
+
     #[test]
     fn a_narrower_terminal_is_cleared_of_broken_rows() {
-        let term = FakeTerminal::new(20, 20);
-        let mut screen = term.screen();
-        screen.draw(&[], "0123456789\nabcde");
-        assert_eq!(screen.up(), "\r\u{1b}[1A\u{1b}[J");
-        // Ten columns become three rows, and five become two.
-        lock(&term.size).columns = 4;
-        assert_eq!(screen.up(), "\r\u{1b}[4A\u{1b}[J");
+        let term = Elastic { width: Arc::new(AtomicU16::new(20)), calls: Arc::default() };
+        let bar = bar(term.clone());
+        bar.set_message("0123456789\nabcde");
+        term.width.store(4, Ordering::Relaxed);
+        lock(&term.calls).clear();
+        bar.set_message("x");
+        // Ten columns became three rows and five became two: three more rows than before.
+        let expected = [
+            "up 3",
+            "text \"\\r\\u{1b}[J\"",
+            "up 1",
+            "clear",
+            "down 1",
+            "clear",
+            "up 1",
+            "text \"x\"",
+        ];
+        assert_eq!(*lock(&term.calls), expected);
     }
 
     #[test]
     fn frames_and_lines_follow_one_another() {
-        let term = FakeTerminal::new(8, 20);
-        let mut screen = term.screen();
-        screen.draw(&[], "one\ntwo");
+        let term = InMemoryTerm::new(8, 20);
+        let bar = bar(term.clone());
+        bar.set_message("one\ntwo");
         assert_eq!(term.contents(), "one\ntwo");
-        screen.draw(&["printed\nexactly twenty wide.".to_owned()], "one\ntwo");
+        bar.println("printed\nexactly twenty wide.");
         assert_eq!(term.contents(), "printed\nexactly twenty wide.\none\ntwo");
-        screen.draw(&[], "three");
+        bar.set_message("three");
         assert_eq!(term.contents(), "printed\nexactly twenty wide.\nthree");
-        screen.draw(&["a line that is wider than the terminal".to_owned()], "");
-        screen.draw(&["last".to_owned()], "");
+        bar.println("a line that is wider than the terminal");
+        bar.finish_and_clear();
+        bar.println("last");
         insta::assert_snapshot!(term.contents());
     }
 }

@@ -1,21 +1,22 @@
 //! The live table: running variants, the progress of the run, and above them a line for each finished
 //! variant.
 //!
-//! [`Terminal`] is the listener. A thread draws the frames of the [`Board`] on the [`Screen`].
+//! [`Terminal`] is the listener. A thread draws the frames of the [`Board`] with indicatif.
 
 use std::fmt;
-use std::io;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
+
 use crate::event::{Event, Listener};
 
-use super::board::Board;
+use super::board::{Board, Size};
 use super::lines;
 use super::logs;
 use super::printer::lock;
-use super::screen::{Screen, Size};
+use super::screen::Screen;
 use super::style::Style;
 use super::text::{clean, pad};
 
@@ -34,7 +35,8 @@ pub struct Terminal {
 struct Canvas {
     state: Mutex<State>,
     over: Condvar,
-    screen: Mutex<Screen>,
+    bar: ProgressBar,
+    size: Box<dyn Fn() -> Size + Send + Sync>,
     style: Style,
 }
 
@@ -52,22 +54,20 @@ impl Terminal {
     /// Creates a live table on stderr, which must be a terminal.
     #[must_use]
     pub fn stderr(style: Style) -> Self {
-        let size = || {
-            let (rows, columns) = console::Term::stderr().size();
-            Size { rows: rows.into(), columns: columns.into() }
-        };
-        Self::on(Screen::new(io::stderr(), size), style)
+        Self::on(console::Term::buffered_stderr(), style)
     }
 
-    fn on(screen: Screen, style: Style) -> Self {
-        Self { canvas: Arc::new(Canvas::new(screen, style)), ticker: Mutex::default() }
+    /// Creates a live table on `term`.
+    pub fn on(term: impl TermLike + Clone + 'static, style: Style) -> Self {
+        Self { canvas: Arc::new(Canvas::new(term, style)), ticker: Mutex::default() }
     }
 
     fn start(&self) {
         lock(&self.canvas.state).is_over = false;
+        self.canvas.bar.reset();
         let canvas = Arc::clone(&self.canvas);
         let thread = thread::Builder::new().name("progress".to_owned());
-        // Without the thread, there is no table, and lines are printed at once.
+        // Without the thread, there is no table, and lines are printed at the end.
         *lock(&self.ticker) = thread.spawn(move || canvas.tick()).ok();
     }
 
@@ -79,7 +79,9 @@ impl Terminal {
             // The only error is a panic, which has been printed.
             let _ = ticker.join();
         }
-        self.canvas.clear();
+        if !self.canvas.bar.is_finished() {
+            self.canvas.clear();
+        }
     }
 }
 
@@ -90,8 +92,8 @@ impl Listener for Terminal {
             Event::RunStarted { .. } => self.start(),
             Event::RunFinished { .. } => self.stop(),
             _ => {
-                let has_ticker = lock(&self.ticker).is_some();
-                if !has_ticker {
+                // Without the thread, nothing else prints the line.
+                if lock(&self.ticker).is_none() {
                     self.canvas.clear();
                 }
             }
@@ -112,8 +114,14 @@ impl fmt::Debug for Terminal {
 }
 
 impl Canvas {
-    fn new(screen: Screen, style: Style) -> Self {
-        Self { state: Mutex::default(), over: Condvar::new(), screen: Mutex::new(screen), style }
+    fn new(term: impl TermLike + Clone + 'static, style: Style) -> Self {
+        let target = ProgressDrawTarget::term_like(Box::new(Screen::new(term.clone())));
+        let bar = ProgressBar::with_draw_target(None, target);
+        if let Ok(message) = ProgressStyle::with_template("{msg}") {
+            bar.set_style(message);
+        }
+        let size = move || Size { rows: term.height().into(), columns: term.width().into() };
+        Self { state: Mutex::default(), over: Condvar::new(), bar, size: Box::new(size), style }
     }
 
     fn update(&self, event: &Event, now: Instant) {
@@ -162,20 +170,27 @@ impl Canvas {
     }
 
     fn draw(&self, now: Instant) {
-        let mut screen = lock(&self.screen);
+        let size = (self.size)();
         let (waiting, frame) = {
             let mut state = lock(&self.state);
-            let frame = state.board.frame(now, screen.size(), self.style);
+            let frame = state.board.frame(now, size, self.style);
             (state.take(), frame)
         };
-        screen.draw(&waiting, &frame);
+        self.print(&waiting);
+        self.bar.set_message(frame);
     }
 
     /// Prints the remaining lines and removes the table.
     fn clear(&self) {
-        let mut screen = lock(&self.screen);
         let waiting = lock(&self.state).take();
-        screen.draw(&waiting, "");
+        self.print(&waiting);
+        self.bar.finish_and_clear();
+    }
+
+    fn print(&self, lines: &[String]) {
+        if !lines.is_empty() {
+            self.bar.println(lines.join("\n"));
+        }
     }
 }
 
@@ -200,7 +215,8 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use super::super::screen::tests::FakeTerminal;
+    use indicatif::InMemoryTerm;
+
     use super::super::style::Verbosity;
     use super::super::tests::scripted::{
         cancelled, failed, failure, finished, log, moved, run_of_three, run_started, send, started,
@@ -210,16 +226,16 @@ mod tests {
     use crate::event::WaitReason;
 
     struct Scene {
-        term: FakeTerminal,
+        term: InMemoryTerm,
         canvas: Canvas,
         began: Instant,
     }
 
     impl Scene {
         fn new(rows: u16, columns: u16, verbosity: Verbosity) -> Self {
-            let term = FakeTerminal::new(rows, columns);
+            let term = InMemoryTerm::new(rows, columns);
             let style = Style { verbosity, ..Style::default() };
-            Self { canvas: Canvas::new(term.screen(), style), term, began: Instant::now() }
+            Self { canvas: Canvas::new(term.clone(), style), term, began: Instant::now() }
         }
 
         fn at(&self, seconds: u64, events: &[Event]) -> String {
@@ -403,18 +419,19 @@ mod tests {
 
     #[test]
     fn a_second_run_starts_with_an_empty_table() {
-        let term = FakeTerminal::new(40, 100);
-        let terminal = Terminal::on(term.screen(), Style::default());
+        let term = InMemoryTerm::new(40, 100);
+        let terminal = Terminal::on(term.clone(), Style::default());
         send(&terminal, &run_of_three());
         let once = term.contents();
         send(&terminal, &run_of_three());
         assert_eq!(term.contents(), format!("{once}\n{once}"));
+        assert!(terminal.canvas.bar.is_finished());
     }
 
     #[test]
     fn a_warning_after_the_last_build_is_printed_at_once() {
-        let term = FakeTerminal::new(40, 100);
-        let terminal = Terminal::on(term.screen(), Style::default());
+        let term = InMemoryTerm::new(40, 100);
+        let terminal = Terminal::on(term.clone(), Style::default());
         send(&terminal, &run_of_three());
         let run = term.contents();
         terminal.hear(&warning(None, "no tags were set"));
@@ -423,8 +440,8 @@ mod tests {
 
     #[test]
     fn the_thread_ends_with_the_run() {
-        let term = FakeTerminal::new(24, 100);
-        let terminal = Terminal::on(term.screen(), Style::default());
+        let term = InMemoryTerm::new(24, 100);
+        let terminal = Terminal::on(term.clone(), Style::default());
         send(&terminal, &run_of_three());
         assert!(lock(&terminal.ticker).is_none());
         insta::assert_snapshot!(term.contents());
