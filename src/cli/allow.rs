@@ -5,7 +5,6 @@ use std::str::FromStr;
 
 use crate::files::{self, Allowed, EntitlementError};
 
-/// One exception.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Entitlement {
     /// `fs.read=PATH`, `fs.write=PATH`, `fs=PATH`: the matrix may name files outside its repository.

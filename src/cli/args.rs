@@ -12,8 +12,8 @@ use clap::{Args, Parser, Subcommand};
 use super::allow::Entitlement;
 
 pub(super) use build::{
-    BuildArgs, EngineArgs, NamingArgs, OutputArgs, Progress, RunningArgs, SelectionArgs,
-    TellingArgs,
+    BuildArgs, EngineArgs, NamingArgs, OutputArgs, Progress, ProgressArgs, RunningArgs,
+    SelectionArgs,
 };
 pub(super) use change::{
     BumpArgs, InitArgs, MergeArgs, PrereleaseKind, PruneArgs, ReleaseArgs, UpdateArgs,

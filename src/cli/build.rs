@@ -1,9 +1,9 @@
 //! The main call: builds the selected images and delivers them.
 
-use crate::engine::{Destination, OnFailure, Outcome};
+use crate::engine::{OnFailure, Outcome};
 use crate::error::{ExitCode, Report};
 use crate::event::{CancelReason, FailureKind};
-use crate::ops::build::{Build, BuildRequest, Ended};
+use crate::ops::build::{Build, BuildRequest, Delivery, Ended, Rebuild};
 use crate::ops::inputs::StepInputs;
 use crate::ops::pull_request::PullRequestOptions;
 use crate::ops::{self, ArgumentError, Context};
@@ -22,7 +22,7 @@ pub(super) fn run(args: &BuildArgs, session: &Session) -> Result<ExitCode, Repor
     let pull_request =
         if args.output.pr { Some(pull_request::prepare(&plan, options, context)?) } else { None };
     let code = if args.output.dry_run {
-        destination(&args.output)?;
+        delivery(&args.output)?;
         dry_run::run(args, &plan, session)?;
         ExitCode::Success
     } else {
@@ -45,7 +45,7 @@ pub(super) fn execute(
     let Session { context, printer, .. } = session;
     let mut build = Build::new(context, plan, request(args, context)?)?;
     ops::render::report_left_out(context, &build.recipe().left_out);
-    let report = progress::report(&args.running.telling, session, build.mask()?)?;
+    let report = progress::report(&args.running.display, session, build.mask()?)?;
     let ended = context.block_on_cancellable(build.run(&report));
     let (ended, error) = match ended {
         Ok(None) => return Ok(ExitCode::Interrupted),
@@ -88,11 +88,15 @@ pub(super) fn show(plan: &Plan<'_>, record: &Record, is_tagged: bool, printer: &
 fn request(args: &BuildArgs, context: &Context) -> Result<BuildRequest, ArgumentError> {
     let BuildArgs { output, running, .. } = args;
     Ok(BuildRequest {
-        destination: destination(output)?,
-        stage: output.stage,
-        force: output.force,
+        delivery: delivery(output)?,
+        rebuild: if running.no_cache {
+            Rebuild::WithoutCache
+        } else if output.force {
+            Rebuild::All
+        } else {
+            Rebuild::Missing
+        },
         overwrite: output.overwrite,
-        no_cache: running.no_cache,
         parallel: running.jobs.into(),
         on_failure: if running.fail_fast { OnFailure::FailFast } else { OnFailure::KeepGoing },
         inputs: StepInputs {
@@ -104,13 +108,15 @@ fn request(args: &BuildArgs, context: &Context) -> Result<BuildRequest, Argument
     })
 }
 
-fn destination(args: &OutputArgs) -> Result<Destination, ArgumentError> {
+fn delivery(args: &OutputArgs) -> Result<Delivery, ArgumentError> {
+    if args.stage {
+        return Ok(Delivery::Stage);
+    }
     let Some(output) = &args.output else {
-        let is_release = args.push || args.stage;
-        return Ok(if is_release { Destination::Registry } else { Destination::Engine });
+        return Ok(if args.push { Delivery::Push } else { Delivery::Engine });
     };
     match output.strip_prefix("oci:").filter(|folder| !folder.is_empty()) {
-        Some(folder) => Ok(Destination::OciLayout(folder.into())),
+        Some(folder) => Ok(Delivery::OciLayout(folder.into())),
         None => Err(ArgumentError::new("--output", output, &"expected `oci:DIR`")),
     }
 }

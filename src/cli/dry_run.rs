@@ -3,28 +3,29 @@
 use crate::error::Report;
 use crate::plan::{self, Plan, PublicationStatus, PublishedState};
 
+use super::Session;
 use super::args::BuildArgs;
-use super::{Session, planned};
 use crate::ops::{Recipe, lookup};
 
 /// Prints the names of the images; with `--push`, also the planned action for each.
 pub(super) fn run(args: &BuildArgs, plan: &Plan<'_>, session: &Session) -> Result<(), Report> {
     let Session { context, printer, .. } = session;
-    let recipe = Recipe::of(plan)?;
-    let stands = match args.output.push {
-        true => planned::known(context.block_on(lookup::status(context, recipe))?, printer),
-        false => None,
+    let mut recipe = Recipe::new(plan)?;
+    let status = if args.output.push {
+        context.block_on(lookup::status(context, &mut recipe))?
+    } else {
+        None
     };
-    let Some(stands) = stands else {
+    let Some(status) = status else {
         printer.result(&plan::names(plan));
         return Ok(());
     };
     if !args.output.overwrite {
-        lookup::refuse_conflicting_tags(plan, &stands)?;
+        lookup::refuse_conflicting_tags(plan, &status)?;
     }
     let is_forced = args.output.force || args.running.no_cache;
     let header = vec!["IMAGE".to_owned(), "ACTION".to_owned()];
-    let rows = plan.targets.iter().zip(&stands).map(|(target, status)| {
+    let rows = plan.targets.iter().zip(&status).map(|(target, status)| {
         vec![target.reference.to_string(), action(status, is_forced).to_owned()]
     });
     let rows: Vec<Vec<String>> = std::iter::once(header).chain(rows).collect();

@@ -11,7 +11,7 @@ use crate::plan::Plan;
 use crate::report::{MAX_OUTPUTS, Outputs, format, markdown};
 
 use super::args::{JobsArgs, PlannedArgs};
-use super::{Session, answer, planned};
+use super::{Session, answer};
 
 /// The longest argument or variable that Linux passes to a process, in bytes, less
 /// some room for the name of the variable.
@@ -46,7 +46,7 @@ pub(super) fn run(
     jobs: &JobsArgs,
     session: &Session,
 ) -> Result<ExitCode, Report> {
-    let Session { context, printer, .. } = session;
+    let context = &session.context;
     let request = JobsRequest {
         runners: Runners::new(&jobs.runner)?,
         selection: args.selection.selection()?,
@@ -56,11 +56,8 @@ pub(super) fn run(
         overwrite: jobs.overwrite,
         shards: jobs.shards,
     };
-    let JobsOutcome { plan, shards, runners, lookup_error } =
+    let JobsOutcome { plan, shards, runners } =
         context.block_on(ops::jobs::run(context, request))?;
-    if let Some(error) = lookup_error {
-        planned::warn(&error, printer);
-    }
     let outputs = outputs(&plan, &shards, &runners)?;
     answer::hand_on(&outputs, &describe(&plan, &shards), session)?;
     let github = &context.settings.github;
@@ -147,8 +144,8 @@ mod tests {
     use crate::matrix::{self, Selection};
     use crate::plan::PlanRequest;
 
-    /// What is said of a matrix of so many variants, of which each of `jobs` gets as many.
-    fn of(variants: usize, jobs: usize) -> Result<Outputs, FanOutError> {
+    /// Returns the outputs for so many variants, divided evenly among `jobs`.
+    fn outputs_of(variants: usize, jobs: usize) -> Result<Outputs, FanOutError> {
         let models: Vec<String> = (0..variants).map(|model| format!("\"model-{model}\"")).collect();
         let text = format!(
             "[image]\nrepository = \"acme/base\"\ndockerfile = \"Dockerfile.hbs\"\n\
@@ -166,10 +163,11 @@ mod tests {
     }
 
     #[test]
-    fn what_neither_github_nor_a_process_takes_is_refused() {
-        assert!(of(10_000, 2).is_ok_and(|outputs| outputs.size() < MAX_OUTPUTS));
-        let refused = [of(12_000, 1), of(40_000, 256)].map(|outputs| outputs.expect_err("refused"));
-        let told = refused.map(|error| Report::from(error).to_string());
-        insta::assert_snapshot!(told.join("\n\n"));
+    fn jobs_that_are_too_large_for_github_or_a_process_are_refused() {
+        assert!(outputs_of(10_000, 2).is_ok_and(|outputs| outputs.size() < MAX_OUTPUTS));
+        let refused = [outputs_of(12_000, 1), outputs_of(40_000, 256)]
+            .map(|outputs| outputs.expect_err("refused"));
+        let errors = refused.map(|error| Report::from(error).to_string());
+        insta::assert_snapshot!(errors.join("\n\n"));
     }
 }

@@ -17,7 +17,7 @@ pub(super) fn run(args: &MergeArgs, session: &Session) -> Result<ExitCode, Repor
         metadata_file: args.metadata_file.clone(),
     };
     let merge = Merge::new(context, &plan, request)?;
-    let report = progress::report(&args.telling, session, merge.mask()?)?;
+    let report = progress::report(&args.display, session, merge.mask()?)?;
     let ended = match context.block_on_cancellable(merge.run(&report))? {
         None | Some(Ended::Unfinished(_)) => return Ok(ExitCode::Interrupted),
         Some(ended) => ended,

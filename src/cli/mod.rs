@@ -178,10 +178,8 @@ fn execute(cli: Cli, environment: &Environment, printer: &Printer) -> Result<Exi
 /// Prints help and the version to stdout and succeeds; prints usage errors to stderr.
 fn refuse(error: &clap::Error, environment: &Environment, printer: &Printer) -> ExitCode {
     let text = error.render();
-    let (color, is_help) = match error.use_stderr() {
-        true => (environment.stderr_color(), false),
-        false => (environment.stdout_color(), true),
-    };
+    let is_help = !error.use_stderr();
+    let color = if is_help { environment.stdout_color() } else { environment.stderr_color() };
     let text = if color { text.ansi().to_string() } else { text.to_string() };
     if is_help {
         printer.result(&text);

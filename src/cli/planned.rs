@@ -1,13 +1,11 @@
 //! `basegen plan` and `basegen list`: print the images. Neither needs an engine, and only `plan` without `--offline`
 //! needs a registry.
 
-use crate::error::{ExitCode, Explain as _, Report, one_line};
-use crate::ops::list::ListRequest;
+use crate::error::{ExitCode, Report};
 use crate::ops::plan::{PlanOutcome, PlanRequest};
-use crate::ops::{self, ArgumentError, StatusLookup};
-use crate::plan::{self, PublicationStatus};
-use crate::publish::PublishError;
-use crate::report::{Printer, escape_json};
+use crate::ops::{self, ArgumentError};
+use crate::plan;
+use crate::report::escape_json;
 
 use super::args::{ListArgs, PlanArgs, PlanFormat, PlannedArgs};
 use super::{Session, jobs};
@@ -45,7 +43,6 @@ fn show(args: &PlannedArgs, format: PlanFormat, session: &Session) -> Result<Exi
         offline: args.offline || format == PlanFormat::Markdown,
     };
     let PlanOutcome { plan, status } = context.block_on(ops::plan::run(context, request))?;
-    let status = status.and_then(|status| known(status, printer));
     printer.result(&match format {
         PlanFormat::Table | PlanFormat::Github => plan::table(&plan, status.as_deref()),
         PlanFormat::Markdown => plan::markdown(&plan),
@@ -54,30 +51,9 @@ fn show(args: &PlannedArgs, format: PlanFormat, session: &Session) -> Result<Exi
     Ok(ExitCode::Success)
 }
 
-/// Returns the status of each target; warns if a registry did not answer.
-pub(super) fn known(status: StatusLookup, printer: &Printer) -> Option<Vec<PublicationStatus>> {
-    match status {
-        StatusLookup::Known(status) => Some(status),
-        StatusLookup::Failed(error) => {
-            warn(&error, printer);
-            None
-        }
-    }
-}
-
-/// Warns that a registry did not answer.
-pub(super) fn warn(error: &PublishError, printer: &Printer) {
-    let problem = one_line(error);
-    let remedy = error.hint().map(|hint| format!("{hint}; ")).unwrap_or_default();
-    printer.message(&format!(
-        "warning: the publication status is unknown: {problem}\n\
-         hint: {remedy}`--offline` skips the lookup\n"
-    ));
-}
-
 pub(super) fn list(args: &ListArgs, session: &Session) -> Result<ExitCode, Report> {
-    let request =
-        ListRequest { selection: args.selection.selection()?, naming: args.naming.naming()? };
-    session.printer.result(&plan::names(&ops::list::run(&session.context, &request)?));
+    let (selection, naming) = (args.selection.selection()?, args.naming.naming()?);
+    let plan = ops::plan::without_status(&session.context, &selection, &naming)?;
+    session.printer.result(&plan::names(&plan));
     Ok(ExitCode::Success)
 }

@@ -1,4 +1,4 @@
-//! How a run is shown, from arguments and surroundings.
+//! The report of a run: its display and the folder of its logs.
 
 use std::path::{Path, PathBuf};
 
@@ -6,14 +6,14 @@ use crate::error::FileError;
 use crate::report::{Display, Mask, ReportRequest, RunReport};
 
 use super::Session;
-use super::args::{Progress, TellingArgs};
+use super::args::{Progress, ProgressArgs};
 
-/// How many runs' logs are kept in the folder that basegen chooses itself.
+/// The number of runs whose logs are kept in the default folder.
 const RUNS_KEPT: usize = 20;
 
 /// Creates the report of a run.
 pub(super) fn report(
-    args: &TellingArgs,
+    args: &ProgressArgs,
     session: &Session,
     mask: Mask,
 ) -> Result<RunReport, FileError> {
@@ -38,12 +38,12 @@ pub(super) fn report(
     Ok(RunReport::new(request, printer.clone()))
 }
 
-/// A folder for the logs of this run. Below the user's own state, where those of long ago are
-/// removed; for someone without a home, a new one that nobody else can have made.
+/// Returns a folder for the logs of this run: below the user's state folder, whose old logs it removes, or for a user
+/// without a home a new temporary folder.
 fn log_folder(state: Option<&Path>) -> Result<PathBuf, FileError> {
     let Some(state) = state else {
-        let made = tempfile::Builder::new().prefix("basegen-logs-").tempdir();
-        return made
+        let folder = tempfile::Builder::new().prefix("basegen-logs-").tempdir();
+        return folder
             .map(tempfile::TempDir::keep)
             .map_err(FileError::failed_to("create a folder for the logs"));
     };
@@ -53,8 +53,7 @@ fn log_folder(state: Option<&Path>) -> Result<PathBuf, FileError> {
     Ok(runs.join(format!("{now}-{}", std::process::id())))
 }
 
-/// Removes all but the newest runs; their names sort by time. A log that cannot be removed
-/// is no reason not to build.
+/// Removes the logs of all but the newest runs; their names sort by time. A failure is ignored: it must not stop a build.
 fn remove_old(runs: &Path) {
     let is_folder = |path: &Path| path.symlink_metadata().is_ok_and(|found| found.is_dir());
     if !is_folder(runs) {
@@ -71,7 +70,7 @@ fn remove_old(runs: &Path) {
     }
 }
 
-/// Whether a name is one that [`log_folder`] gives: `20260102T030405Z-678`.
+/// Returns true for a name as [`log_folder`] creates it: `20260102T030405Z-678`.
 fn is_run(name: &str) -> bool {
     let Some((time, process)) = name.split_once('-') else { return false };
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -99,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_is_not_followed() {
+    fn old_logs_behind_a_symbolic_link_are_not_removed() {
         let folder = tempfile::tempdir().expect("a folder");
         let other = tempfile::tempdir().expect("a folder");
         for day in 10..40 {

@@ -3,7 +3,9 @@
 use crate::error::{ExitCode, Report};
 use crate::ops::pull_request::PullRequestOptions;
 use crate::ops::release::{self, NextVersion};
+use crate::ops::{self, release_edits};
 use crate::report::format;
+use crate::version;
 
 use super::args::{BuildArgs, NamingArgs, OutputArgs, ReleaseArgs, SelectionArgs};
 use super::{Session, build, pull_request};
@@ -27,11 +29,11 @@ pub(super) fn run(args: ReleaseArgs, session: &Session) -> Result<ExitCode, Repo
         }
         Some(NextVersion::Release(version)) => version,
     };
-    let plan = release::plan(context, &version)?;
+    let plan = ops::bump::plan(context.matrix()?, &version)?;
     // Faults of the pull request and of the edits are reported before anything is built.
     let pull_request =
         if args.pr { Some(pull_request::prepare(&plan, options, context)?) } else { None };
-    let edits = release::edits(&plan, &version)?;
+    let mut edits = release_edits::of_working_tree(&plan, &version)?;
     let is_dry_run = args.dry_run;
     if !is_dry_run {
         let code = build::execute(&build_args(args), &plan, session)?;
@@ -44,10 +46,12 @@ pub(super) fn run(args: ReleaseArgs, session: &Session) -> Result<ExitCode, Repo
     }
     if is_dry_run {
         printer.result(&crate::plan::names(&plan));
-        printer.result(&release::diff(&plan, edits));
+        release_edits::show_paths_to_caller(plan.matrix, &mut edits);
+        printer.result(&version::diff(&edits));
         return Ok(ExitCode::Success);
     }
-    let edits = release::write(&plan, edits)?;
+    version::write(&plan.matrix.checkout, &edits)?;
+    release_edits::show_paths_to_caller(plan.matrix, &mut edits);
     let files: String = edits.iter().map(|edit| format!("\n  {}", edit.path.display())).collect();
     printer.note(&if edits.is_empty() {
         format!("the working tree already has {version}")

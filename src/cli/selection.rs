@@ -36,7 +36,7 @@ impl SelectionArgs {
             self.exclude.iter().map(|text| terms("--exclude", text)).collect::<Result<_, _>>()?;
         let ids = self.variant.iter().flat_map(|ids| ids.split(',')).map(str::trim);
         let ids: Vec<String> = ids.map(str::to_owned).collect();
-        // Nothing where an id should be must not mean all variants.
+        // An empty id must not select all variants.
         if ids.iter().any(String::is_empty) {
             let reason = "expected ids as `basegen plan` lists them, such as `3.11-gpu-server`";
             return Err(ArgumentError::new("--variant", &self.variant.join(","), &reason));
@@ -45,8 +45,8 @@ impl SelectionArgs {
     }
 }
 
-/// Each value or version range that a repeated argument names; `all` is how the older script says
-/// what leaving the argument out says.
+/// Returns each value or version range of a repeated argument. `all`, from the older script, means the same as no
+/// argument.
 fn values(arguments: &[String]) -> impl Iterator<Item = String> {
     let is_range = |part: &str| part.starts_with(['<', '>', '=', '!', '~']);
     let split = arguments
@@ -55,7 +55,7 @@ fn values(arguments: &[String]) -> impl Iterator<Item = String> {
     split.filter(|text| text != "all")
 }
 
-/// The parts of `text` between its commas; one that `joins` the part before it belongs to that.
+/// Splits `text` at its commas. A part that `joins` the part before it is appended to that.
 fn parts(text: &str, joins: impl Fn(&str, &str) -> bool) -> Vec<String> {
     let mut parts: Vec<String> = Vec::new();
     for part in text.split(',').map(str::trim) {
@@ -72,19 +72,19 @@ fn switch(on: bool, off: bool, word: Option<&str>) -> &'static [&'static str] {
         _ if word == Some("both") => &[],
         (true, false) => &["true"],
         (false, true) => &["false"],
-        // Both is what neither means, too; but the axis must exist.
+        // Both values select all variants, as neither does, but the axis must exist.
         (true, true) => &["true", "false"],
         (false, false) => &[],
     }
 }
 
-/// `axis=value`, or an axis and a version range such as `torch>=2.4`.
+/// Parses `axis=value`, or an axis and a version range such as `torch>=2.4`.
 fn term(flag: &'static str, text: &str) -> Result<Term, ArgumentError> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     let end = text.find(|c: char| !is_name(c)).unwrap_or(text.len());
     let (axis, rest) = (text[..end].replace('-', "_"), text[end..].trim());
     let condition = match rest.strip_prefix('=') {
-        // `==` begins a version range; `axis=>=3.10` puts one behind the sign.
+        // `==` begins a version range, and `axis=>=3.10` contains one.
         Some(value) if !value.starts_with('=') => value,
         _ if rest.starts_with(['=', '<', '>', '!', '~']) => rest,
         _ => "",
@@ -96,7 +96,7 @@ fn term(flag: &'static str, text: &str) -> Result<Term, ArgumentError> {
     Ok(Term { axis, condition: condition.to_owned() })
 }
 
-/// Terms joined by commas; a comma that no axis follows belongs to a version range.
+/// Parses terms joined by commas. A comma that no axis follows belongs to a version range.
 pub(super) fn terms(flag: &'static str, text: &str) -> Result<Vec<Term>, ArgumentError> {
     let parts = parts(text, |_, part| !part.starts_with(|c: char| c.is_ascii_alphabetic()));
     parts.iter().map(|part| term(flag, part)).collect()
@@ -133,7 +133,7 @@ pub(super) fn plan<'a>(
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> String {
+    fn parsed(text: &str) -> String {
         match term("--only", text) {
             Ok(term) => format!("{} | {}", term.axis, term.condition),
             Err(error) => error.to_string(),
@@ -141,15 +141,15 @@ mod tests {
     }
 
     #[test]
-    fn terms_take_values_and_ranges() {
-        assert_eq!(read("cuda=12.8"), "cuda | 12.8");
-        assert_eq!(read("torch>=2.4,<3"), "torch | >=2.4,<3");
-        assert_eq!(read("torch=>=2.4"), "torch | >=2.4");
-        assert_eq!(read("torch==2.*"), "torch | ==2.*");
-        assert_eq!(read("torch!=2.4"), "torch | !=2.4");
-        assert_eq!(read("job-type=server"), "job_type | server");
+    fn terms_accept_values_and_ranges() {
+        assert_eq!(parsed("cuda=12.8"), "cuda | 12.8");
+        assert_eq!(parsed("torch>=2.4,<3"), "torch | >=2.4,<3");
+        assert_eq!(parsed("torch=>=2.4"), "torch | >=2.4");
+        assert_eq!(parsed("torch==2.*"), "torch | ==2.*");
+        assert_eq!(parsed("torch!=2.4"), "torch | !=2.4");
+        assert_eq!(parsed("job-type=server"), "job_type | server");
         for text in ["torch", "=x", "torch=", "job-type"] {
-            assert!(read(text).contains("expected `axis=value`"), "{text}");
+            assert!(parsed(text).contains("expected `axis=value`"), "{text}");
         }
     }
 

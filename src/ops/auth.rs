@@ -18,7 +18,6 @@ use crate::registry::{
 use crate::render::{Renderer, Upstream};
 use crate::version::Version;
 
-/// The registries to check.
 #[derive(Debug, Clone, Default)]
 pub struct AuthRequest {
     /// The hosts; empty for all registries of the matrix.
@@ -150,7 +149,6 @@ enum Need {
     Pull(BaseImage),
 }
 
-/// A base image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct BaseImage {
     repository: Repository,

@@ -21,33 +21,49 @@ use crate::publish::{Metadata, PublishRequest, Published, Staged};
 use crate::render::familiar;
 use crate::report::{Mask, Record, RunReport};
 
-/// How the images of a plan are built, and where they go.
+/// The destination of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Delivery {
+    /// The image store of the engine.
+    Engine,
+    /// A folder for an OCI image layout.
+    OciLayout(PathBuf),
+    /// The registries, without version tags. [`merge`](super::merge) sets them.
+    Stage,
+    /// The registries, with all tags.
+    Push,
+}
+
+/// Which existing images a run builds again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rebuild {
+    /// None: only missing images are built.
+    Missing,
+    /// All images, with the cache of the engine.
+    All,
+    /// All images, and every step of them.
+    WithoutCache,
+}
+
+/// The destination and the settings of a run.
 #[derive(Debug, Clone)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct BuildRequest {
-    /// Where the images go.
-    pub destination: Destination,
-    /// Whether images are only staged in their registries.
-    pub stage: bool,
-    /// Whether images are rebuilt that exist already.
-    pub force: bool,
+    pub delivery: Delivery,
+    pub rebuild: Rebuild,
     /// Whether version tags move that point to different images.
     pub overwrite: bool,
-    /// Whether every step runs again, whatever the engine has cached.
-    pub no_cache: bool,
     /// The number of parallel builds.
     pub parallel: usize,
     /// What happens to the other builds when one fails.
     pub on_failure: OnFailure,
     /// Secrets and certificates of build steps from the command line.
     pub inputs: StepInputs,
-    /// The engine.
     pub engine: EngineRequest,
     /// The file to describe the outcome in.
     pub metadata_file: Option<PathBuf>,
 }
 
-/// How a run ended.
+/// The end of a run that no error stopped.
 #[derive(Debug)]
 pub enum Ended {
     /// All images have their tags; a whole release also has its release set.
@@ -62,6 +78,24 @@ impl Ended {
     /// Returns the release set, if the run wrote one.
     pub(super) fn set(&self) -> Option<&(Reference, Digest)> {
         if let Self::Tagged(set) = self { set.as_ref() } else { None }
+    }
+}
+
+impl From<Published> for Ended {
+    fn from(published: Published) -> Self {
+        match published {
+            Published::Whole { set, .. } => Self::Tagged(set),
+            Published::Unfinished(outcomes) => Self::Unfinished(outcomes),
+        }
+    }
+}
+
+impl From<Staged> for Ended {
+    fn from(staged: Staged) -> Self {
+        match staged {
+            Staged::All { .. } => Self::Staged,
+            Staged::Unfinished(outcomes) => Self::Unfinished(outcomes),
+        }
     }
 }
 
@@ -83,8 +117,8 @@ impl<'a> Build<'a> {
         plan: &'a Plan<'a>,
         request: BuildRequest,
     ) -> Result<Self, Report> {
-        let recipe = Recipe::of(plan)?;
-        if request.stage {
+        let recipe = Recipe::new(plan)?;
+        if request.delivery == Delivery::Stage {
             recipe.require_pins()?;
         }
         if let Some(path) = &request.metadata_file {
@@ -95,7 +129,6 @@ impl<'a> Build<'a> {
         Ok(Self { context, plan, request, recipe, secrets, fingerprints: Vec::new() })
     }
 
-    /// Returns the rendered plan.
     #[must_use]
     pub fn recipe(&self) -> &Recipe<'a> {
         &self.recipe
@@ -115,7 +148,8 @@ impl<'a> Build<'a> {
             plan: self.plan,
             engine: OnceCell::new(),
         };
-        let is_release = self.request.destination == Destination::Registry;
+        let destination = self.destination();
+        let is_release = destination == Destination::Registry;
         if !is_release {
             // A release may need no engine; without one, there is nothing else to do.
             tokio::select! {
@@ -132,12 +166,11 @@ impl<'a> Build<'a> {
             return self.release(&engine, report, &events).await;
         }
         let engine = engine.get().await?;
-        let destination = &self.request.destination;
         let images = tokio::select! {
-            images = local::images(engine, destination, self.is_forced()) => images?,
+            images = local::images(engine, &destination, self.is_forced()) => images?,
             () = context.cancel.cancelled() => return Ok(Ended::Unfinished(Vec::new())),
         };
-        let jobs = local::reuse(engine, &images, &self.recipe, destination, &events).await?;
+        let jobs = local::reuse(engine, &images, &self.recipe, &destination, &events).await?;
         if jobs.is_empty() {
             events.emit(&Event::RunFinished { elapsed: begun.elapsed() });
             return Ok(Ended::Tagged(None));
@@ -160,7 +193,8 @@ impl<'a> Build<'a> {
         events: &Events,
     ) -> Result<Ended, Report> {
         let Self { context, plan, request, recipe, .. } = self;
-        if !request.stage {
+        let is_staging = request.delivery == Delivery::Stage;
+        if !is_staging {
             release_set::check_aliases(plan)?;
             publish::warn_unguarded(plan, events);
         }
@@ -171,26 +205,16 @@ impl<'a> Build<'a> {
         };
         let registries = context.registries()?;
         let connect = async || Ok(engine.get().await?.builder(self.options()?)?);
-        let ended = if request.stage {
+        let ended = if is_staging {
             let _lock = publish::lock(plan, &context.settings, publish::Purpose::Staging)?;
-            match crate::publish::stage(publish_request, &registries, events, connect).await? {
-                Staged::All { .. } => Ended::Staged,
-                Staged::Unfinished(outcomes) => Ended::Unfinished(outcomes),
-            }
+            crate::publish::stage(publish_request, &registries, events, connect).await?.into()
         } else {
             let _lock = publish::lock(plan, &context.settings, publish::Purpose::Release)?;
-            match crate::publish::publish(publish_request, &registries, events, connect).await? {
-                Published::Whole { set, .. } => Ended::Tagged(set),
-                Published::Unfinished(outcomes) => Ended::Unfinished(outcomes),
-            }
+            crate::publish::publish(publish_request, &registries, events, connect).await?.into()
         };
-        let is_used = request.metadata_file.is_some() || context.settings.github.is_actions;
-        if is_used && !matches!(ended, Ended::Unfinished(_)) {
-            tokio::select! {
-                () = publish::measure(plan, &registries, report) => {}
-                // Sizes are not worth a wait.
-                () = context.cancel.cancelled() => {}
-            }
+        if !matches!(ended, Ended::Unfinished(_)) {
+            let has_file = request.metadata_file.is_some();
+            publish::measure(context, plan, has_file, &registries, report).await;
         }
         Ok(ended)
     }
@@ -203,16 +227,17 @@ impl<'a> Build<'a> {
         events: &Events,
     ) -> Result<(), Report> {
         let outcome = RunOutcome {
+            plan: self.plan,
             record,
             fingerprints: &self.fingerprints,
             is_tagged: self.is_tagged(ended),
-            staged: self.request.stage,
+            staged: self.request.delivery == Delivery::Stage,
             forced: self.is_forced(),
             set: ended.set(),
         };
-        let is_release = self.request.destination == Destination::Registry;
+        let is_release = self.destination() == Destination::Registry;
         let step = is_release.then_some(&self.context.settings.github);
-        outcome.write(self.plan, self.request.metadata_file.as_deref(), step, events)
+        outcome.write(self.request.metadata_file.as_deref(), step, events)
     }
 
     /// Returns true if the images that were built have their tags: an engine or a folder sets them one by one.
@@ -221,12 +246,20 @@ impl<'a> Build<'a> {
         match ended {
             Ended::Tagged(_) => true,
             Ended::Staged => false,
-            Ended::Unfinished(_) => self.request.destination != Destination::Registry,
+            Ended::Unfinished(_) => self.destination() != Destination::Registry,
         }
     }
 
     fn is_forced(&self) -> bool {
-        self.request.force || self.request.no_cache
+        self.request.rebuild != Rebuild::Missing
+    }
+
+    fn destination(&self) -> Destination {
+        match &self.request.delivery {
+            Delivery::Engine => Destination::Engine,
+            Delivery::OciLayout(folder) => Destination::OciLayout(folder.clone()),
+            Delivery::Stage | Delivery::Push => Destination::Registry,
+        }
     }
 
     fn options(&self) -> Result<BuildOptions, Report> {
@@ -239,8 +272,8 @@ impl<'a> Build<'a> {
                 .collect(),
             secrets: self.secrets.clone(),
             build_args: self.context.settings.build_proxies.clone(),
-            no_cache: self.request.no_cache,
-            ..BuildOptions::to(self.request.destination.clone())
+            no_cache: self.request.rebuild == Rebuild::WithoutCache,
+            ..BuildOptions::to(self.destination())
         })
     }
 

@@ -1,33 +1,19 @@
 //! `basegen bump`: writes a new version to every place that contains it.
 
-use super::{ArgumentError, Context, NameOptions, lookup, registries, release_set, since};
-use crate::error::{ExitCode, Explain, Report};
+use super::{
+    ArgumentError, Context, NameOptions, NoVersion, Recipe, lookup, registries, release_edits,
+    release_set, since,
+};
+use crate::error::Report;
 use crate::matrix::{Matrix, Selection, VersionTable};
-use crate::plan::{Affected, Plan, PublishedState, with_readme};
+use crate::plan::{Affected, Plan, PublishedState};
 use crate::publish::ReleaseSet;
 use crate::version::{self, FileEdit, Level, Prerelease, Version, VersionOccurrence};
 
-/// The matrix has no version.
-#[derive(Debug, thiserror::Error)]
-#[error("the matrix has no `[version]` table")]
-pub struct NoVersion;
-
-impl Explain for NoVersion {
-    fn exit_code(&self) -> ExitCode {
-        ExitCode::Matrix
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("add `[version]` with `file` and the place of the version in that file".to_owned())
-    }
-}
-
-/// The version to write.
 #[derive(Debug, Clone)]
 pub struct BumpRequest {
     /// A level, or the version itself.
     pub to: String,
-    /// The kind of pre-release.
     pub prerelease: Option<Prerelease>,
     /// Whether a version may be lower than the current one.
     pub allow_downgrade: bool,
@@ -35,16 +21,13 @@ pub struct BumpRequest {
     pub if_changed: bool,
     /// The git revision to compare images with, instead of the registries.
     pub since: Option<String>,
-    /// Whether nothing is written.
     pub dry_run: bool,
 }
 
 /// The result of a bump.
 #[derive(Debug)]
 pub struct BumpOutcome {
-    /// The version before.
     pub before: Version,
-    /// The version now.
     pub now: Version,
     /// The edits, with paths as a user would write them.
     pub edits: Vec<FileEdit>,
@@ -63,20 +46,13 @@ pub async fn run(context: &Context, request: BumpRequest) -> Result<BumpOutcome,
         let (before, now) = (before.version.clone(), before.version);
         return Ok(BumpOutcome { before, now, edits: Vec::new(), unchanged: Some(reason) });
     }
-    let edits = version::edits(table, &matrix.checkout, &to)?;
-    let edits = with_readme(&plan(matrix, &to)?, edits)?;
+    let plan = plan(matrix, &to)?;
+    let mut edits = release_edits::of_working_tree(&plan, &to)?;
     if !request.dry_run {
         version::write(&matrix.checkout, &edits)?;
     }
-    let edits = relative_to_caller(matrix, edits);
+    release_edits::show_paths_to_caller(matrix, &mut edits);
     Ok(BumpOutcome { before: before.version, now: to, edits, unchanged: None })
-}
-
-/// Returns the edits with the paths that a user would write.
-pub(super) fn relative_to_caller(matrix: &Matrix, edits: Vec<FileEdit>) -> Vec<FileEdit> {
-    let folder = matrix.folder();
-    let edits = edits.into_iter();
-    edits.map(|edit| FileEdit { path: version::display_path(folder, &edit.path), ..edit }).collect()
 }
 
 /// Returns the current version and the next one.
@@ -120,13 +96,13 @@ async fn unchanged(
     if !is_released(context, &plan).await? {
         return Ok(Some(format!("{version} is not released yet, and will include the changes")));
     }
-    let status = lookup::required_status(context, &plan).await?;
+    let status = lookup::required_status(context, &mut Recipe::new(&plan)?).await?;
     let is_published = status.iter().all(|status| status.state == PublishedState::Published);
     Ok(is_published.then(|| format!("no image has changed since {version} was released")))
 }
 
 /// Plans the whole matrix under `version`.
-pub(super) fn plan<'a>(matrix: &'a Matrix, version: &Version) -> Result<Plan<'a>, Report> {
+pub fn plan<'a>(matrix: &'a Matrix, version: &Version) -> Result<Plan<'a>, Report> {
     let request = NameOptions::default().with_version(Some(version.clone()));
     Ok(Plan::new(matrix, &matrix.select(&Selection::default())?, request)?)
 }

@@ -17,7 +17,6 @@ use crate::plan::{Lock, Plan, with_readme};
 use crate::render::{self, Difference, Pins, Rendered, Renderer, familiar};
 use crate::version::{self, FileEdit, VersionError, VersionOccurrence};
 
-/// The checks to run.
 #[derive(Debug, Clone, Copy, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is independent of the others")]
 pub struct CheckRequest {
@@ -42,7 +41,6 @@ pub struct CheckResult {
     pub lookup_error: Option<Report>,
 }
 
-/// Something that has drifted.
 #[derive(Debug, Clone, Serialize)]
 pub struct Finding {
     /// The file, relative to the working directory.

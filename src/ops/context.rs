@@ -29,7 +29,6 @@ const MIRRORS_TIMEOUT: Duration = Duration::from_secs(10);
 /// The values that operations take from the environment and from the global arguments.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
-    /// The matrix file.
     pub file: PathBuf,
     /// The files outside the repository that the matrix may name.
     pub allowed: Allowed,
@@ -62,11 +61,8 @@ pub struct GitHubStep {
     pub output: Option<PathBuf>,
     /// `GITHUB_STEP_SUMMARY`, the file for the summary of the step.
     pub step_summary: Option<PathBuf>,
-    /// `GITHUB_RUN_ID`.
     pub run_id: Option<String>,
-    /// `GITHUB_REPOSITORY`.
     pub repository: Option<String>,
-    /// `GITHUB_API_URL`.
     pub api_url: Option<String>,
 }
 

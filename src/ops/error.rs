@@ -23,3 +23,18 @@ impl Explain for ArgumentError {
         ExitCode::Usage
     }
 }
+
+/// The matrix has no version.
+#[derive(Debug, thiserror::Error)]
+#[error("the matrix has no `[version]` table")]
+pub struct NoVersion;
+
+impl Explain for NoVersion {
+    fn exit_code(&self) -> ExitCode {
+        ExitCode::Matrix
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("add `[version]` with `file` and the place of the version in that file".to_owned())
+    }
+}

@@ -28,7 +28,6 @@ impl Explain for UnknownName {
     }
 }
 
-/// The variants to explain.
 #[derive(Debug, Clone)]
 pub enum Subject {
     /// The id of a variant, or the tag or name of an image, or a part of it.
@@ -36,7 +35,6 @@ pub enum Subject {
     Terms(Vec<Term>),
 }
 
-/// The explained variants.
 #[derive(Debug)]
 pub enum ExplainOutcome<'a> {
     /// The values exclude each other.

@@ -31,7 +31,6 @@ impl Explain for IgnoredFiles {
     }
 }
 
-/// The plan to export.
 #[derive(Debug, Default)]
 pub struct ExportRequest {
     pub selection: Selection,
@@ -48,7 +47,7 @@ pub struct ExportRequest {
 /// Exports the selected variants. Returns the contexts of earlier exports that are no longer used.
 pub async fn run(context: &Context, request: ExportRequest) -> Result<Vec<PathBuf>, Report> {
     let plan = selection::plan(context, &request.selection, &request.naming)?;
-    let mut recipe = Recipe::of(&plan)?;
+    let mut recipe = Recipe::new(&plan)?;
     report_left_out(context, &recipe.left_out);
     if !request.offline {
         for problem in lookup::resolve(context, &mut recipe).await? {

@@ -1,5 +1,4 @@
-//! Which repository a pull request goes to, and who we are there, from the matrix, the
-//! environment and git.
+//! The repository of a pull request, and the credentials for it, from the matrix, the environment and git.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,55 +17,50 @@ use super::{Context, owners, registries};
 /// How long GitHub may take for an answer.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The variables that a token is looked for in, the first that is set counts: for github.com, for
-/// GHE.com, and for the host of `GITHUB_API_URL`.
+/// The variables with a token for github.com, GHE.com or the host of `GITHUB_API_URL`. The first that is set is used.
 const TOKENS: [&str; 2] = ["GITHUB_TOKEN", "GH_TOKEN"];
 
-/// Those for a host that `GH_HOST` or the command line names, and that is none of GitHub's own.
+/// The variables with a token for a host that `GH_HOST` or the command line names.
 const ENTERPRISE_TOKENS: [&str; 2] = ["GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN"];
 
-/// Where a GitHub App's id and private key are looked for.
+/// The variables with the id and the private key of a GitHub App.
 const APP: (&str, &str) = ("BASEGEN_APP_ID", "BASEGEN_APP_PRIVATE_KEY");
 
-/// Why it is not known where the pull request goes, or who opens it.
+/// A missing or refused repository, API address or credential.
 #[derive(Debug, thiserror::Error)]
 pub enum ForgeError {
-    /// Nothing tells of a repository.
+    /// Neither the matrix nor the environment nor git names a repository.
     #[error("cannot determine the GitHub repository for the pull request")]
     NoRepository,
-    /// What tells of one is no name.
+    /// The source of the name, whose content has not the form `owner/name`.
     #[error("`{0}` does not name a repository")]
     Repository(&'static str),
-    /// The address is no URL.
     #[error("the root of GitHub's API is no URL: `{0}`")]
     Api(String),
-    /// The address holds a user name or a password, which nobody shall see.
+    /// The address contains a user name or a password, which must not be printed.
     #[error("GITHUB_API_URL has an `@`: it is no place for a user name or a password")]
     SignedApi,
-    /// The token would travel in the clear.
     #[error("the token for GitHub is not sent to `{0}` over plain HTTP")]
     PlainHttp(String),
-    /// There is no token.
     #[error("there is no token for GitHub")]
     NoToken,
-    /// There is none for an Enterprise Server.
+    /// There is no token for an Enterprise Server.
     #[error("there is no token for `{0}`")]
     NoTokenFor(String),
-    /// The matrix or the remote alone names the host.
+    /// Only the matrix or the git remote names the host.
     #[error("the token for GitHub is not sent to `{0}`")]
-    Stranger(String),
-    /// The matrix names a variable that is not set.
+    UntrustedHost(String),
     #[error("`[pull_request]` names the variable `{0}`, which is not set")]
     Variable(String),
-    /// Of an App's id and key there is one.
+    /// Only one of an App's id and key is set.
     #[error("there is one of `{}` and `{}`: a GitHub App needs both", .0, .1)]
-    HalfAnApp(String, String),
+    IncompleteApp(String, String),
 }
 
 impl Explain for ForgeError {
     fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Api(_) | Self::SignedApi | Self::PlainHttp(_) | Self::Stranger(_) => {
+            Self::Api(_) | Self::SignedApi | Self::PlainHttp(_) | Self::UntrustedHost(_) => {
                 ExitCode::Matrix
             }
             _ => ExitCode::Forge,
@@ -88,7 +82,7 @@ impl Explain for ForgeError {
                  `token_secret_name` in `[pull_request]` names, or those of a GitHub App. \
                  GITHUB_TOKEN and GH_TOKEN are sent there only where GITHUB_API_URL names the host"
             }
-            Self::Stranger(host) => {
+            Self::UntrustedHost(host) => {
                 return Some(format!(
                     "only the matrix or the git remote `origin` names this host. If it is your GitHub, set \
                      GH_HOST={host} or pass `--allow credentials.github={host}`"
@@ -99,33 +93,32 @@ impl Explain for ForgeError {
                 "`api` in `[pull_request]` or GITHUB_API_URL, such as \
                  `https://github.example.org/api/v3`"
             }
-            Self::HalfAnApp(..) => return None,
+            Self::IncompleteApp(..) => return None,
         };
         Some(hint.to_owned())
     }
 }
 
-/// How the repository of `matrix` is reached. Without a token only reading is possible, which
-/// needs `anonymous`.
+/// Returns the options of a GitHub client for the repository of `matrix`. With `is_preview`, no token is needed.
 pub fn options(
     matrix: &Matrix,
     context: &Context,
-    anonymous: bool,
+    is_preview: bool,
 ) -> Result<GitHubOptions, Report> {
     let table = &matrix.pull_request;
     let (repository, api) = place(table, matrix.folder(), context)?;
     let url: reqwest::Url = api.parse().map_err(|_| ForgeError::Api(api.clone()))?;
     let host = owners::authority(&url).unwrap_or_default();
-    // Whoever reads it later finds the same host in it.
+    // The parsed URL, so that later readers find the same host.
     let api = url.as_str().trim_end_matches('/').to_owned();
     let access = match trust(&host, context) {
-        Trust::Nobody if anonymous => Access::Anonymous,
-        Trust::Nobody => return Err(ForgeError::Stranger(host).into()),
+        Trust::Nobody if is_preview => Access::Anonymous,
+        Trust::Nobody => return Err(ForgeError::UntrustedHost(host).into()),
         Trust::GitHub => access(table, &TOKENS, context)?,
         Trust::Enterprise => access(table, &ENTERPRISE_TOKENS, context)?,
     };
     let is_anonymous = matches!(access, Access::Anonymous);
-    if is_anonymous && !anonymous {
+    if is_anonymous && !is_preview {
         return Err(match trust(&host, context) {
             Trust::Enterprise => ForgeError::NoTokenFor(host),
             _ => ForgeError::NoToken,
@@ -176,19 +169,19 @@ fn optional_permissions(matrix: &Matrix) -> Vec<(&'static str, &'static str)> {
 /// Which tokens a host of GitHub's API may receive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trust {
-    /// Those of GitHub itself, and of the server whose runner this is.
+    /// [`TOKENS`]: GitHub itself, or the server of this runner.
     GitHub,
-    /// Those of an Enterprise Server, which `GH_HOST` or the command line names.
+    /// [`ENTERPRISE_TOKENS`]: an Enterprise Server that `GH_HOST` or the command line names.
     Enterprise,
-    /// None: the matrix or the git remote alone names the host, and anybody can be that.
+    /// None: only the matrix or the git remote names the host, and any host can be named there.
     Nobody,
 }
 
 fn trust(host: &str, context: &Context) -> Trust {
-    let is_of_runner = context.settings.github.api_url.as_deref().and_then(owners::host_of);
+    let runner_host = context.settings.github.api_url.as_deref().and_then(owners::host_of);
     if host == "api.github.com"
         || host.ends_with(".ghe.com")
-        || is_of_runner.as_deref() == Some(host)
+        || runner_host.as_deref() == Some(host)
     {
         Trust::GitHub
     } else if context.settings.named_hosts.github.iter().any(|named| named == host) {
@@ -198,20 +191,20 @@ fn trust(host: &str, context: &Context) -> Trust {
     }
 }
 
-/// Returns the repository that the pull request goes to, and the root of the API that it is behind.
+/// Returns the repository of the pull request and the root URL of its API.
 fn place(
     table: &PullRequestTable,
     folder: &Path,
     context: &Context,
 ) -> Result<(RepositoryName, String), ForgeError> {
     let remote = git::remote(folder, "origin").and_then(|url| Remote::parse(&url));
-    let told = |text: &str, source| {
+    let parse = |text: &str, source| {
         text.parse::<RepositoryName>().map_err(|_| ForgeError::Repository(source))
     };
     let repository =
         match (&table.repository, context.settings.github.repository.as_deref(), &remote) {
-            (Some(text), ..) => told(text.get_ref(), "repository of [pull_request]")?,
-            (None, Some(text), _) => told(text, "GITHUB_REPOSITORY")?,
+            (Some(text), ..) => parse(text.get_ref(), "repository of [pull_request]")?,
+            (None, Some(text), _) => parse(text, "GITHUB_REPOSITORY")?,
             (None, None, Some(remote)) => remote.repository.clone(),
             (None, None, None) => return Err(ForgeError::NoRepository),
         };
@@ -225,7 +218,7 @@ fn place(
     Ok((repository, api))
 }
 
-/// Who we are: an App where its two variables are set, else the first of `tokens`.
+/// Returns the credentials: an App if its two variables are set, or else the first of `tokens`.
 fn access(
     table: &PullRequestTable,
     tokens: &[&str],
@@ -255,7 +248,7 @@ fn access(
         (None, None) if is_id_named => return Err(ForgeError::Variable(id_name)),
         (None, None) if is_key_named => return Err(ForgeError::Variable(key_name)),
         (None, None) => {}
-        _ => return Err(ForgeError::HalfAnApp(id_name, key_name)),
+        _ => return Err(ForgeError::IncompleteApp(id_name, key_name)),
     }
     let token: Option<SecretString> = tokens.iter().find_map(|name| secret(name));
     Ok(token.map_or(Access::Anonymous, Access::Token))

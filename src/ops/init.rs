@@ -10,7 +10,6 @@ use crate::git;
 use crate::init::{self, Import, InitError, Project};
 use crate::render::{self, RenderedFile};
 
-/// The repository to create.
 #[derive(Debug, Clone, Default)]
 pub struct InitRequest {
     pub folder: PathBuf,
@@ -21,7 +20,6 @@ pub struct InitRequest {
     pub dry_run: bool,
 }
 
-/// The created repository.
 #[derive(Debug)]
 pub struct InitOutcome {
     pub files: Vec<NewFile>,

@@ -1,4 +1,4 @@
-//! What build steps are given from the surroundings: secrets, certificates, proxies.
+//! Inputs of build steps from outside the repository: secrets, certificates, proxies.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,22 +20,20 @@ use super::{Settings, owners};
 /// The id under which build steps mount the certificates.
 pub(crate) const CA_CERTIFICATES: &str = "ca_certificates";
 
-/// The largest secret that the engine takes, in bytes.
+/// The largest secret that the engine accepts, in bytes.
 const MAX_SECRET: u64 = 500 * 1024;
 
 /// Reads a file of at most so many bytes.
 type Reader = fn(&Path, u64) -> Result<Vec<u8>, ReadError>;
 
-/// Why build steps cannot be given what they need. Never holds a secret's value.
+/// A missing or invalid secret or certificate. Never contains the value of a secret.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InputError {
-    /// `--secret` cannot be read.
     #[error("a `--secret` cannot be read: {0}")]
     Argument(&'static str),
-    /// The variable is not set.
     #[error("the secret `{id}` is to come from the variable `{variable}`, which is {state}")]
     Variable { id: String, variable: String, state: &'static str },
-    /// The file cannot be read, or is larger than engines take.
+    /// The file cannot be read, or is larger than engines accept.
     #[error("failed to read the secret `{id}`")]
     File {
         id: String,
@@ -45,7 +43,6 @@ pub(crate) enum InputError {
     /// The matrix names a file outside of the repository, or asks for a well-known token.
     #[error(transparent)]
     Refused(#[from] SourceError),
-    /// The file holds no certificate.
     #[error("`{}` holds no certificate in PEM form", .0.display())]
     NoCertificate(PathBuf),
 }
@@ -81,7 +78,7 @@ pub struct StepInputs {
     pub ca_certificates: Option<PathBuf>,
 }
 
-/// All secrets of a run: those of the matrix, those of `--secret`, and the certificates.
+/// Returns all secrets of a run: those of the matrix and of `--secret`, and the certificates.
 pub(crate) fn secrets(
     matrix: &Matrix,
     inputs: &StepInputs,
@@ -113,8 +110,7 @@ pub(crate) fn secrets(
     Ok(secrets)
 }
 
-/// `id=NAME,env=VARIABLE` or `id=NAME,src=FILE`, as Docker writes them; a lone `id=NAME` means
-/// the variable of that name.
+/// Parses `id=NAME,env=VARIABLE` or `id=NAME,src=FILE`, Docker's format. `id=NAME` alone means the variable `NAME`.
 fn secret_argument(text: &str) -> Result<(String, SecretTable), InputError> {
     let mut id = None;
     let mut table = SecretTable { env: None, file: None, optional: false };
@@ -142,7 +138,7 @@ fn secret_argument(text: &str) -> Result<(String, SecretTable), InputError> {
     Ok((id, table))
 }
 
-/// A name from the command line, which has no place in a file.
+/// Converts a name from the command line, which has no position in a file.
 fn unplaced(name: &str) -> Spanned<String> {
     Spanned::new(0..0, name.to_owned())
 }
@@ -178,9 +174,9 @@ pub(crate) fn mask(
     credentials: &Arc<Credentials>,
     settings: &Settings,
 ) -> Mask {
-    // Certificates are no secret, and their lines are everywhere.
+    // Certificates are not secret, and their lines occur in many outputs.
     let secrets = secrets.iter().filter(|secret| secret.id != CA_CERTIFICATES);
-    // Of one that is no text, the parts that are.
+    // Of a secret that is not UTF-8, masks the parts that are.
     let texts = secrets.flat_map(|secret| {
         let text = String::from_utf8_lossy(secret.value.expose_secret());
         let parts = text.split('\u{fffd}').map(SecretString::from);
@@ -204,7 +200,7 @@ pub(crate) fn proxy_mask(proxies: &BTreeMap<String, String>) -> Mask {
     Mask::new(move |text| concealer.conceal(text))
 }
 
-/// The passwords in the URLs of proxies: as the URL has them, decoded, and as they travel.
+/// Returns the passwords in the URLs of proxies: as written, decoded, and as in a `Proxy-Authorization` header.
 fn proxy_secrets(proxies: &BTreeMap<String, String>) -> Vec<SecretString> {
     let mut secrets = Vec::new();
     for url in proxies.values() {
@@ -250,7 +246,7 @@ fn read(id: &str, path: &Path, reader: Reader) -> Result<Vec<u8>, InputError> {
     value.map_err(|source| InputError::File { id: id.to_owned(), source })
 }
 
-/// The file of the certificates: the `given` one, or the matrix', where `auto` is the file that
+/// Returns the file of the certificates: the `given` one, or that of the matrix, where `auto` is the file that
 /// `SSL_CERT_FILE` names.
 pub(crate) fn ca_certificates(
     matrix: &Matrix,
@@ -285,7 +281,6 @@ mod tests {
         BTreeMap::from([(name.to_owned(), url.to_owned())])
     }
 
-    /// A step may print the proxy that it was given.
     #[test]
     fn passwords_of_proxies_are_masked() {
         for url in ["http://me:p%40ss-word@proxy.example:3128", "me:p%40ss-word@proxy.example"] {
@@ -309,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_written_as_docker_writes_them() {
+    fn secret_arguments_have_the_format_of_docker() {
         assert_eq!(argument("id=a,env=B"), "a env Some(\"B\") file None");
         assert_eq!(argument("type=file,id=a,src=/b"), "a env None file Some(\"/b\")");
         assert_eq!(argument("id=A"), "A env Some(\"A\") file None");
@@ -320,9 +315,9 @@ mod tests {
         for text in
             ["id=a,value=hunter2", "hunter2", "hunter2=x", "env=hunter2", "id=a,env=hunter2,src=x"]
         {
-            let told = argument(text);
-            assert!(told.starts_with("error: a `--secret` cannot be read"), "{told}");
-            assert!(!told.contains("hunter2"), "{told}");
+            let error = argument(text);
+            assert!(error.starts_with("error: a `--secret` cannot be read"), "{error}");
+            assert!(!error.contains("hunter2"), "{error}");
         }
     }
 }

@@ -2,18 +2,15 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::{ArgumentError, Context, NameOptions, Recipe, StatusLookup, lookup, selection, since};
+use super::{ArgumentError, Context, NameOptions, Recipe, lookup, selection, since};
 use crate::error::Report;
 use crate::image::Platform;
 use crate::matrix::Selection;
 use crate::plan::{Plan, PublicationStatus, PublishedState, Target, usual_shards};
-use crate::publish::PublishError;
 use crate::render::BuildContext;
 
-/// GitHub's runner for most platforms.
 const RUNNER: &str = "ubuntu-24.04";
 
-/// GitHub's runner for arm64.
 const ARM_RUNNER: &str = "ubuntu-24.04-arm";
 
 /// The images to divide, and the jobs to divide them among.
@@ -40,18 +37,14 @@ pub struct JobsOutcome<'a> {
     /// The jobs, each with the positions of its targets in the plan.
     pub shards: Vec<Vec<usize>>,
     pub runners: Runners,
-    /// Why the images could not be looked up, so that all of them are built.
-    pub lookup_error: Option<PublishError>,
 }
 
 /// Divides the images that must be built.
 pub async fn run(context: &Context, request: JobsRequest) -> Result<JobsOutcome<'_>, Report> {
     let JobsRequest { selection, naming, since, offline, overwrite, shards, runners } = request;
     let plan = selection::plan(context, &selection, &naming)?;
-    let recipe = Recipe::of(&plan)?;
-    let contexts = recipe.contexts.clone();
+    let mut recipe = Recipe::new(&plan)?;
     let all: Vec<usize> = (0..plan.targets.len()).collect();
-    let mut lookup_error = None;
     let needed = if let Some(revision) = since {
         let since = since::compare(context, &selection, &naming, &revision)?;
         let affected = since.comparison.affected.iter().filter(|affected| affected.is_built());
@@ -59,23 +52,18 @@ pub async fn run(context: &Context, request: JobsRequest) -> Result<JobsOutcome<
         all.into_iter().filter(|at| ids.contains(plan.targets[*at].id())).collect()
     } else if offline {
         all
-    } else {
-        match lookup::status(context, recipe).await? {
-            StatusLookup::Known(status) => {
-                if !overwrite {
-                    lookup::refuse_conflicting_tags(&plan, &status)?;
-                }
-                all.into_iter().filter(|at| must_be_built(&status[*at])).collect()
-            }
-            StatusLookup::Failed(error) => {
-                lookup_error = Some(error);
-                all
-            }
+    } else if let Some(status) = lookup::status(context, &mut recipe).await? {
+        if !overwrite {
+            lookup::refuse_conflicting_tags(&plan, &status)?;
         }
+        all.into_iter().filter(|at| must_be_built(&status[*at])).collect()
+    } else {
+        // Without an answer of the registries, every image may be missing.
+        all
     };
     let count = shards.map_or_else(|| usual_shards(needed.len()), usize::from);
-    let shards = runners.divide(&plan, &contexts, &needed, count);
-    Ok(JobsOutcome { plan, shards, runners, lookup_error })
+    let shards = runners.divide(&plan, &recipe.contexts, &needed, count);
+    Ok(JobsOutcome { plan, shards, runners })
 }
 
 /// Returns true unless the image exists and has passed its checks.

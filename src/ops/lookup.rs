@@ -2,26 +2,57 @@
 
 use super::recipe::Unresolved;
 use super::{Context, Recipe, release_set};
-use crate::error::Report;
+use crate::error::{Explain as _, Report, one_line};
+use crate::image::Reference;
 use crate::plan::{Plan, PublicationStatus};
 use crate::publish::{self, Candidate, PublishError};
+use crate::registry::Registries;
 use crate::verify;
 
-/// The result of a lookup that an operation may do without.
-#[derive(Debug)]
-pub enum StatusLookup {
-    /// The status of each target, in plan order.
-    Known(Vec<PublicationStatus>),
-    /// A registry did not answer.
-    Failed(PublishError),
+/// Looks up the status of each target of `recipe`, in plan order. Returns `None`, with a warning, if a registry does not
+/// answer.
+pub async fn status(
+    context: &Context,
+    recipe: &mut Recipe<'_>,
+) -> Result<Option<Vec<PublicationStatus>>, Report> {
+    let registries = prepare(context, recipe).await?;
+    let set = release_set::of_version(recipe.plan)?;
+    match look_up(&registries, recipe, set.as_ref()).await {
+        Ok(status) => Ok(Some(status)),
+        Err(error) => {
+            let problem = one_line(&error);
+            let remedy = error.hint().map(|hint| format!("{hint}; ")).unwrap_or_default();
+            context.messages.message(&format!(
+                "warning: the publication status is unknown: {problem}\n\
+                 hint: {remedy}`--offline` skips the lookup\n"
+            ));
+            Ok(None)
+        }
+    }
 }
 
-/// Looks up the status of each target of `recipe` with one attempt for each request.
-pub async fn status(context: &Context, mut recipe: Recipe<'_>) -> Result<StatusLookup, Report> {
-    resolve(context, &mut recipe).await?;
+/// Looks up the status of each target for a decision: a registry that does not answer is an error.
+pub async fn required_status(
+    context: &Context,
+    recipe: &mut Recipe<'_>,
+) -> Result<Vec<PublicationStatus>, Report> {
+    let registries = prepare(context, recipe).await?;
+    let set = release_set::of_version(recipe.plan)?;
+    Ok(look_up(&registries, recipe, set.as_ref()).await?)
+}
+
+/// Resolves the base images of `recipe` and returns the client for the lookup.
+async fn prepare(context: &Context, recipe: &mut Recipe<'_>) -> Result<Registries, Report> {
+    resolve(context, recipe).await?;
+    context.brief_registries(Vec::new())
+}
+
+async fn look_up(
+    registries: &Registries,
+    recipe: &Recipe<'_>,
+    set: Option<&Reference>,
+) -> Result<Vec<PublicationStatus>, PublishError> {
     let plan = recipe.plan;
-    let registries = context.brief_registries(Vec::new())?;
-    let known = release_set::of_version(plan)?;
     let rows = plan.targets.iter().zip(&recipe.inputs);
     let candidates: Vec<Candidate<'_>> = rows
         .map(|(target, inputs)| Candidate {
@@ -32,22 +63,7 @@ pub async fn status(context: &Context, mut recipe: Recipe<'_>) -> Result<StatusL
             checks: verify::digest(&plan.matrix.checks(target.variant)),
         })
         .collect();
-    let newest = release_set::newest(plan);
-    Ok(match publish::publication_status(&registries, &candidates, &newest, known.as_ref()).await {
-        Ok(status) => StatusLookup::Known(status),
-        Err(error) => StatusLookup::Failed(error),
-    })
-}
-
-/// Looks up the status of each target for a decision: a registry that does not answer is an error.
-pub async fn required_status(
-    context: &Context,
-    plan: &Plan<'_>,
-) -> Result<Vec<PublicationStatus>, Report> {
-    match status(context, Recipe::of(plan)?).await? {
-        StatusLookup::Known(status) => Ok(status),
-        StatusLookup::Failed(error) => Err(error.into()),
-    }
+    publish::publication_status(registries, &candidates, &release_set::newest(plan), set).await
 }
 
 /// Refuses a version whose tags point to images of different content.

@@ -10,7 +10,7 @@ use crate::error::Report;
 use crate::event::{Event, Events};
 use crate::image::Digest;
 use crate::plan::{Fingerprint, Plan};
-use crate::publish::{JobFile, Metadata, PromoteRequest, Published, join, promote};
+use crate::publish::{JobFile, Metadata, PromoteRequest, join, promote};
 use crate::registry::Registries;
 use crate::report::{Mask, Record, RunReport};
 use crate::version::Version;
@@ -47,7 +47,7 @@ impl<'a> Merge<'a> {
     ) -> Result<Self, Report> {
         let files =
             request.files.iter().map(|path| JobFile::read(path)).collect::<Result<_, _>>()?;
-        let recipe = Recipe::of(plan)?;
+        let recipe = Recipe::new(plan)?;
         recipe.require_pins()?;
         if let Some(path) = &request.metadata_file {
             Metadata::check(path)?;
@@ -80,23 +80,22 @@ impl<'a> Merge<'a> {
             release_set::check_aliases(plan)?;
             publish::warn_unguarded(plan, &events);
             let _lock = publish::lock(plan, &context.settings, publish::Purpose::Release)?;
-            match promote(promotion, &registries, &events).await? {
-                Published::Whole { set, .. } => Ended::Tagged(set),
-                Published::Unfinished(outcomes) => Ended::Unfinished(outcomes),
-            }
+            promote(promotion, &registries, &events).await?.into()
         } else {
             gather(&promotion, &registries, &events).await?;
             events.emit(&Event::RunFinished { elapsed: begun.elapsed() });
             Ended::Staged
         };
+        if matches!(ended, Ended::Unfinished(_)) {
+            return Ok(ended);
+        }
         let record = report.record();
         let digests = record.digests();
         let used = images.filter(|(id, joined)| digests.get(id) == Some(&&joined.image.digest));
         let sizes = used.filter_map(|(id, joined)| Some((id.to_owned(), joined.image.size?)));
         report.record_sizes(sizes);
-        if request.metadata_file.is_some() || context.settings.github.is_actions {
-            publish::measure(plan, &registries, report).await;
-        }
+        let has_file = request.metadata_file.is_some();
+        publish::measure(context, plan, has_file, &registries, report).await;
         Ok(ended)
     }
 
@@ -109,6 +108,7 @@ impl<'a> Merge<'a> {
     ) -> Result<(), Report> {
         let is_tagged = matches!(ended, Ended::Tagged(_));
         let outcome = RunOutcome {
+            plan: self.plan,
             record,
             fingerprints: &self.fingerprints,
             is_tagged,
@@ -117,7 +117,7 @@ impl<'a> Merge<'a> {
             set: ended.set(),
         };
         let step = Some(&self.context.settings.github);
-        outcome.write(self.plan, self.request.metadata_file.as_deref(), step, events)
+        outcome.write(self.request.metadata_file.as_deref(), step, events)
     }
 }
 

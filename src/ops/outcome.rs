@@ -15,6 +15,7 @@ use crate::report::{MAX_OUTPUTS, Outputs, Record};
 
 /// The outcome of a run.
 pub struct RunOutcome<'a> {
+    pub plan: &'a Plan<'a>,
     /// The result of each target.
     pub record: &'a Record,
     /// The fingerprints of the targets, in plan order; empty if the run ended before they were known.
@@ -31,14 +32,14 @@ pub struct RunOutcome<'a> {
 
 impl RunOutcome<'_> {
     /// Returns true if all images of the matrix are published.
-    pub fn is_whole(&self, plan: &Plan<'_>) -> bool {
+    fn is_whole(&self) -> bool {
         let Record { failed, cancelled, .. } = self.record;
-        plan.whole && self.is_tagged && failed.is_empty() && cancelled.is_empty()
+        self.plan.whole && self.is_tagged && failed.is_empty() && cancelled.is_empty()
     }
 
     /// Returns the content of the metadata file.
-    fn metadata(&self, plan: &Plan<'_>) -> Metadata {
-        let record = self.record;
+    fn metadata(&self) -> Metadata {
+        let Self { plan, record, .. } = self;
         let places: HashMap<&str, usize> =
             plan.targets.iter().zip(0..).map(|(target, at)| (target.id(), at)).collect();
         let image = |id: &str, digest: &Digest, references: &[Reference], kept, cached| {
@@ -70,7 +71,7 @@ impl RunOutcome<'_> {
         Metadata {
             schema: Metadata::SCHEMA,
             version: plan.version.as_ref().map(ToString::to_string),
-            whole: self.is_whole(plan),
+            whole: self.is_whole(),
             staged: self.staged,
             forced: self.forced,
             targets: finished.chain(kept).collect(),
@@ -86,66 +87,60 @@ impl RunOutcome<'_> {
     /// Writes the metadata file and the outputs of the step.
     pub fn write(
         &self,
-        plan: &Plan<'_>,
         metadata_file: Option<&Path>,
         step: Option<&GitHubStep>,
         events: &Events,
     ) -> Result<(), Report> {
         if let Some(path) = metadata_file {
-            self.metadata(plan).write(path)?;
+            self.metadata().write(path)?;
         }
         if let Some(step) = step {
-            self.write_outputs(plan, step, events)?;
+            self.write_outputs(step, events)?;
         }
         Ok(())
     }
 
     /// Sets the outputs `version`, `whole`, `set` and `images` of the step, if this is one. `images` is JSON with the
     /// digest and the tags of each variant. It is left empty, with a warning, if it is longer than GitHub accepts.
-    fn write_outputs(
-        &self,
-        plan: &Plan<'_>,
-        step: &GitHubStep,
-        events: &Events,
-    ) -> Result<(), FileError> {
+    fn write_outputs(&self, step: &GitHubStep, events: &Events) -> Result<(), FileError> {
         let Some(path) = step.output.as_ref().filter(|_| step.is_actions) else { return Ok(()) };
-        let (outputs, problem) = outputs(plan, self);
+        let (outputs, problem) = self.outputs();
         if let Some(message) = problem {
             events.emit(&Event::Warning { target: None, message });
         }
         outputs.append(path).map_err(FileError::outputs)
     }
-}
 
-/// The outputs, and why one of them is empty.
-fn outputs(plan: &Plan<'_>, outcome: &RunOutcome<'_>) -> (Outputs, Option<String>) {
-    let set = outcome.set.map(|(reference, digest)| format!("{reference}@{digest}"));
-    let outputs = Outputs::default()
-        .with("version", plan.version.as_ref().map(ToString::to_string).unwrap_or_default())
-        .with("whole", outcome.is_whole(plan))
-        .with("set", set.unwrap_or_default());
-    let with_images = outputs.clone().with("images", images(plan, outcome));
-    match with_images.size() {
-        size if size > MAX_OUTPUTS => {
-            let problem = format!(
-                "the output `images` is left empty: it takes {size} bytes, and GitHub Actions takes \
-                 {MAX_OUTPUTS}; `--metadata-file` has them all"
-            );
-            (outputs.with("images", ""), Some(problem))
+    /// Returns the outputs, and why one of them is empty.
+    fn outputs(&self) -> (Outputs, Option<String>) {
+        let set = self.set.map(|(reference, digest)| format!("{reference}@{digest}"));
+        let version = self.plan.version.as_ref().map(ToString::to_string);
+        let outputs = Outputs::default()
+            .with("version", version.unwrap_or_default())
+            .with("whole", self.is_whole())
+            .with("set", set.unwrap_or_default());
+        let with_images = outputs.clone().with("images", self.images());
+        let size = with_images.size();
+        if size <= MAX_OUTPUTS {
+            return (with_images, None);
         }
-        _ => (with_images, None),
+        let problem = format!(
+            "the output `images` is left empty: it takes {size} bytes, and GitHub Actions takes \
+             {MAX_OUTPUTS}; `--metadata-file` has them all"
+        );
+        (outputs.with("images", ""), Some(problem))
     }
-}
 
-fn images(plan: &Plan<'_>, outcome: &RunOutcome<'_>) -> Value {
-    let digests = outcome.record.digests();
-    let images = plan.targets.iter().filter_map(|target| {
-        let digest = digests.get(target.id())?;
-        let references: Vec<_> = target.references().filter(|_| outcome.is_tagged).collect();
-        let image = json!({ "digest": digest, "references": references });
-        Some((target.id().to_owned(), image))
-    });
-    Value::Object(images.collect::<Map<_, _>>())
+    fn images(&self) -> Value {
+        let digests = self.record.digests();
+        let images = self.plan.targets.iter().filter_map(|target| {
+            let digest = digests.get(target.id())?;
+            let references: Vec<_> = target.references().filter(|_| self.is_tagged).collect();
+            let image = json!({ "digest": digest, "references": references });
+            Some((target.id().to_owned(), image))
+        });
+        Value::Object(images.collect::<Map<_, _>>())
+    }
 }
 
 #[cfg(test)]
@@ -158,8 +153,8 @@ mod tests {
     use crate::plan::PlanRequest;
     use crate::report::{Record, Unchanged};
 
-    /// The outputs of a release of so many variants.
-    fn of(variants: usize) -> (Outputs, Option<String>) {
+    /// Returns the outputs of a release of so many variants.
+    fn outputs_of(variants: usize) -> (Outputs, Option<String>) {
         let models: Vec<String> = (0..variants).map(|model| format!("\"model-{model}\"")).collect();
         let text = format!(
             "[image]\nrepository = \"acme/base\"\ndockerfile = \"Dockerfile.hbs\"\n\
@@ -180,6 +175,7 @@ mod tests {
         let record = Record { unchanged: kept.collect(), ..Record::default() };
         let set = ("acme/base:basegen-release-v1".parse().expect("a name"), Digest::of(b"set"));
         let outcome = RunOutcome {
+            plan: &plan,
             record: &record,
             fingerprints: &[],
             is_tagged: true,
@@ -187,19 +183,19 @@ mod tests {
             forced: false,
             set: Some(&set),
         };
-        outputs(&plan, &outcome)
+        outcome.outputs()
     }
 
     #[test]
-    fn a_release_tells_its_images() {
-        let (outputs, problem) = of(2);
+    fn the_outputs_of_a_release_list_its_images() {
+        let (outputs, problem) = outputs_of(2);
         assert_eq!(problem, None);
         insta::assert_snapshot!(outputs.to_string());
     }
 
     #[test]
-    fn images_that_github_would_not_take_are_left_out() {
-        let (outputs, problem) = of(5_000);
+    fn images_longer_than_github_accepts_are_left_out() {
+        let (outputs, problem) = outputs_of(5_000);
         assert!(outputs.to_string().ends_with("\nimages=\n"));
         insta::assert_snapshot!(problem.expect("a problem"));
     }

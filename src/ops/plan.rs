@@ -1,14 +1,12 @@
 //! `basegen plan`: the images that would be built, and the publication status of each.
 
-use super::{Context, NameOptions, Recipe, StatusLookup, lookup, selection};
+use super::{Context, NameOptions, Recipe, lookup, selection};
 use crate::error::Report;
 use crate::matrix::Selection;
-use crate::plan::Plan;
+use crate::plan::{Plan, PublicationStatus};
 
-/// The images to plan.
 #[derive(Debug, Clone, Default)]
 pub struct PlanRequest {
-    /// The variants.
     pub selection: Selection,
     /// The parts of their names that the matrix does not set.
     pub naming: NameOptions,
@@ -16,22 +14,33 @@ pub struct PlanRequest {
     pub offline: bool,
 }
 
-/// A plan and, unless it was made offline, its publication status.
+/// A plan and, unless it was requested offline, its publication status.
 #[derive(Debug)]
 pub struct PlanOutcome<'a> {
-    /// The plan.
     pub plan: Plan<'a>,
-    /// The status of its targets; `None` offline.
-    pub status: Option<StatusLookup>,
+    /// The status of each target; `None` if it is unknown.
+    pub status: Option<Vec<PublicationStatus>>,
 }
 
 /// Plans the selected variants and looks up their publication status.
 pub async fn run(context: &Context, request: PlanRequest) -> Result<PlanOutcome<'_>, Report> {
-    let plan = selection::plan(context, &request.selection, &request.naming)?;
-    if request.offline {
-        Recipe::check_templates(&plan)?;
+    let PlanRequest { selection, naming, offline } = request;
+    if offline {
+        let plan = without_status(context, &selection, &naming)?;
         return Ok(PlanOutcome { plan, status: None });
     }
-    let status = lookup::status(context, Recipe::of(&plan)?).await?;
-    Ok(PlanOutcome { plan, status: Some(status) })
+    let plan = selection::plan(context, &selection, &naming)?;
+    let status = lookup::status(context, &mut Recipe::new(&plan)?).await?;
+    Ok(PlanOutcome { plan, status })
+}
+
+/// Plans the selected variants without a network, and renders each template once to find faults.
+pub fn without_status<'a>(
+    context: &'a Context,
+    selection: &Selection,
+    naming: &NameOptions,
+) -> Result<Plan<'a>, Report> {
+    let plan = selection::plan(context, selection, naming)?;
+    Recipe::check_templates(&plan)?;
+    Ok(plan)
 }

@@ -13,7 +13,6 @@ use crate::registry::Registries;
 use crate::verify;
 use crate::version::Version;
 
-/// What to prune.
 #[derive(Debug)]
 pub struct PruneRequest {
     /// Whether to delete the stale tags and images instead of only listing them.
@@ -46,7 +45,7 @@ pub async fn run(context: &Context, request: PruneRequest) -> Result<Option<Prun
         ..NameOptions::default()
     };
     let plan = selection::plan(context, &Selection::default(), &naming)?;
-    let mut recipe = Recipe::of(&plan)?;
+    let mut recipe = Recipe::new(&plan)?;
     let engine = match ConnectedEngine::connect(&request.engine).await {
         Ok(engine) => Some(engine),
         Err(error) => {

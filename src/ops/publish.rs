@@ -1,11 +1,11 @@
-//! What publishing needs of a plan: the rows of a release, the names of its set, and the locks of this machine.
+//! The steps of a release that builds and merges share: its rows, its locks on this machine and the sizes of its images.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use futures_util::future::join_all;
 
-use super::{ArgumentError, Recipe, Settings, release_set};
+use super::{ArgumentError, Context, Recipe, Settings, release_set};
 use crate::engine::Destination;
 use crate::event::{Event, Events};
 use crate::image::Digest;
@@ -38,8 +38,18 @@ pub(super) fn release(
     })
 }
 
-/// Adds the sizes of the images to `report`. A size that cannot be looked up is left out.
-pub(super) async fn measure(plan: &Plan<'_>, registries: &Registries, report: &RunReport) {
+/// Adds the sizes of the images to `report` if the metadata file or a step of GitHub Actions shows them. Leaves out a
+/// size that cannot be looked up, and all of them after an interrupt.
+pub(super) async fn measure(
+    context: &Context,
+    plan: &Plan<'_>,
+    has_metadata_file: bool,
+    registries: &Registries,
+    report: &RunReport,
+) {
+    if !has_metadata_file && !context.settings.github.is_actions {
+        return;
+    }
     let record = report.record();
     let digests = record.digests();
     let sizes = plan.targets.iter().filter_map(|target| {
@@ -53,7 +63,10 @@ pub(super) async fn measure(plan: &Plan<'_>, registries: &Registries, report: &R
             Some((target.id().to_owned(), size))
         })
     });
-    report.record_sizes(join_all(sizes).await.into_iter().flatten());
+    tokio::select! {
+        sizes = join_all(sizes) => report.record_sizes(sizes.into_iter().flatten()),
+        () = context.cancel.cancelled() => {}
+    }
 }
 
 /// Warns that nothing keeps an older release from moving the aliases back.
@@ -69,16 +82,14 @@ pub(super) fn warn_unguarded(plan: &Plan<'_>, events: &Events) {
 /// The purpose of a run that takes locks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// A release.
     Release,
-    /// Images that get no names.
+    /// Staging, which sets no version tag.
     Staging,
 }
 
-/// Locks out, on this machine, all runs with the same purpose and version tags. A release of a
-/// whole matrix also moves aliases, and locks out every other release into its repositories.
-/// Partial releases may run at the same time; the state of the registry keeps them apart. Staging
-/// moves no tag that anybody pulls, and blocks no release.
+/// Locks out, on this machine, all runs with the same purpose and version tags. A release of a whole matrix also moves
+/// aliases, so it locks out every other release to its repositories. Partial releases may run at the same time: the
+/// state of the registry keeps them apart. Staging moves no public tag and blocks no release.
 pub(super) fn lock(
     plan: &Plan<'_>,
     settings: &Settings,
@@ -104,8 +115,8 @@ pub(super) fn lock(
     RunLock::acquire(&locks)
 }
 
-/// The user's state folder; for a user without one, a folder below the temporary folder. Never the
-/// checkout, which may come from anybody.
+/// Returns the user's state folder, or else a folder below the temporary folder. Never the checkout, whose content may
+/// be untrusted.
 fn lock_folder(settings: &Settings) -> Result<PathBuf, RunLockError> {
     match settings.state_folder.clone() {
         Some(folder) => Ok(folder),

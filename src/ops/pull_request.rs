@@ -2,36 +2,29 @@
 //!
 //! [`PullRequest::prepare`] reports faults before the release, [`PullRequest::open`] does the work after it.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use super::bump::NoVersion;
 use super::release_edits::BaseEdits;
-use super::{ArgumentError, Context, Recipe, github, lookup, release_drift, release_set};
+use super::{ArgumentError, Context, NoVersion, github, release_drift, release_notes, release_set};
 use crate::error::{ExitCode, Explain, FileError, Report};
-use crate::forge::{
-    Base, Body, GitHub, GitHubOptions, ImageRow, Notes, Opened, ReleasePullRequest, RowChange,
-    marker,
-};
+use crate::forge::{Base, Body, GitHub, GitHubOptions, Notes, Opened, ReleasePullRequest, marker};
 use crate::git;
 use crate::matrix::{Matrix, refuse_branch};
-use crate::plan::{Plan, PublishedState, Target};
-use crate::publish::{self, ImageContent, ReleaseSet, Since};
-use crate::registry::Registries;
+use crate::plan::Plan;
+use crate::publish::ReleaseSet;
 use crate::report::{Outputs, markdown};
 use crate::version::Version;
 
-/// What a caller decides about a pull request, besides the matrix.
+/// The options of a pull request that the matrix does not set.
 #[derive(Debug, Clone, Default)]
 pub struct PullRequestOptions {
-    /// The base branch.
     pub base: Option<String>,
     /// Whether it is opened as a draft, even if the matrix does not ask for one.
     pub draft: bool,
     /// Whether only a preview is made.
     pub dry_run: bool,
-    /// The file to write the whole notes of the release to.
+    /// The file to write the complete notes of the release to.
     pub notes: Option<PathBuf>,
 }
 
@@ -57,7 +50,6 @@ pub enum PullRequestError {
     /// Some images of the version are missing.
     #[error("release {version} is incomplete in the registry: {}", Missing(missing))]
     Incomplete {
-        /// The version.
         version: String,
         /// Descriptions of the missing parts.
         missing: Vec<String>,
@@ -65,9 +57,8 @@ pub enum PullRequestError {
     /// The base has a newer version than the release.
     #[error("`{branch}` already has version {there}, which is newer than {released}")]
     Newer {
-        /// The base branch.
         branch: String,
-        /// Its version.
+        /// The version of the base branch.
         there: String,
         /// The version that was released.
         released: String,
@@ -134,26 +125,16 @@ pub struct PullRequest<'a> {
     options: PullRequestOptions,
 }
 
-/// What [`PullRequest::open`] did.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "there is one of it")]
 pub enum PullRequestOutcome {
     /// The base branch already has this version and all generated files.
-    UpToDate {
-        /// The base branch.
-        branch: String,
-        /// The version.
-        version: String,
-    },
+    UpToDate { branch: String, version: String },
     /// The base branch got all changes while the pull request was prepared.
-    AlreadyMerged {
-        /// The base branch.
-        branch: String,
-    },
+    AlreadyMerged { branch: String },
     /// A preview: title, branches, diff and text.
     Preview(String),
     /// A pull request was opened, updated or left unchanged.
-    Opened(Opened),
+    Opened(Box<Opened>),
 }
 
 impl<'a> PullRequest<'a> {
@@ -222,9 +203,9 @@ impl<'a> PullRequest<'a> {
             return Ok(PullRequestOutcome::UpToDate { branch, version });
         }
         let notes = if missing.is_empty() {
-            self.notes(&edits.version).await?
+            release_notes::published(self.context, self.plan, self.version, &edits.version).await?
         } else {
-            self.expected_notes(&edits.version).await?
+            release_notes::expected(self.context, self.plan, self.version, &edits.version).await?
         };
         let (request, _) = self.request(&edits.prefix, &notes, &base, MAX_BODY)?;
         let open = github.find_pull_request(&request, &base).await?;
@@ -236,7 +217,7 @@ impl<'a> PullRequest<'a> {
         }
         self.write_notes(&notes, &request, &body)?;
         let branch = github.prepare(&request, &base, &edits.changes()).await?;
-        // Tags may have been deleted meanwhile, and nobody should merge a version that cannot be pulled.
+        // Tags may have been deleted since the first check. A version that cannot be pulled must not be merged.
         let missing = self.missing().await?;
         if !missing.is_empty() {
             return Err(self.incomplete(missing).into());
@@ -245,7 +226,7 @@ impl<'a> PullRequest<'a> {
             return Ok(PullRequestOutcome::AlreadyMerged { branch: base.branch });
         };
         self.write_outputs(&opened)?;
-        Ok(PullRequestOutcome::Opened(opened))
+        Ok(PullRequestOutcome::Opened(Box::new(opened)))
     }
 
     /// Describes the parts of the release that are missing in the registry.
@@ -268,98 +249,6 @@ impl<'a> PullRequest<'a> {
             }),
             _ => Ok(()),
         }
-    }
-
-    /// Compares the published release with the one of the version that the base has.
-    async fn notes(&self, before: &Version) -> Result<Notes, Report> {
-        let registries = self.context.registries()?;
-        let set = self.set(&registries, self.version).await?;
-        let previous = match before == self.version {
-            true => None,
-            false => self.set(&registries, before).await?,
-        };
-        let before = previous.as_ref().map(|(_, set, _)| set);
-        let (images, removed) = match &set {
-            Some((reference, set, _)) => {
-                set.check_repositories(reference, &self.plan.repositories())?;
-                let contents = publish::contents(&registries, set, before).await?;
-                (self.rows(set, &contents), removed(set, before))
-            }
-            None => Default::default(),
-        };
-        Ok(Notes {
-            version: self.version.to_string(),
-            previous: previous.as_ref().and_then(|(_, set, _)| set.version.clone()),
-            images,
-            removed,
-            set: set.map(|(reference, _, digest)| (reference, digest)),
-        })
-    }
-
-    /// The release set of a version.
-    async fn set(
-        &self,
-        registries: &Registries,
-        version: &Version,
-    ) -> Result<Option<(crate::image::Reference, ReleaseSet, crate::image::Digest)>, Report> {
-        let Some(mut reference) = release_set::of_version(self.plan)? else { return Ok(None) };
-        let tag = reference.tag.as_str().replace(self.version.as_str(), version.as_str());
-        let Ok(tag) = tag.parse() else { return Ok(None) };
-        reference.tag = tag;
-        let found = ReleaseSet::read(registries, &reference).await?;
-        Ok(found.map(|(set, digest)| (reference, set, digest)))
-    }
-
-    fn rows(&self, set: &ReleaseSet, contents: &[ImageContent]) -> Vec<ImageRow> {
-        let contents: BTreeMap<&str, &ImageContent> =
-            contents.iter().map(|content| (content.id.as_str(), content)).collect();
-        let row = |target: &Target<'_>| {
-            let (image, content) = (set.images.get(target.id())?, contents.get(target.id())?);
-            Some(ImageRow {
-                reference: target.reference.clone(),
-                digest: Some(image.digest.clone()),
-                blobs: content.blobs.clone(),
-                change: match &content.since {
-                    None => RowChange::Unknown,
-                    Some(Since::New) => RowChange::New,
-                    Some(Since::Unchanged) => RowChange::Unchanged,
-                    Some(Since::Changed(reasons)) => RowChange::Changed(reasons.clone()),
-                },
-            })
-        };
-        self.plan.targets.iter().filter_map(row).collect()
-    }
-
-    /// Returns the notes of a release that is not published yet.
-    async fn expected_notes(&self, before: &Version) -> Result<Notes, Report> {
-        let stands = lookup::required_status(self.context, self.plan).await?;
-        let registries = self.context.registries()?;
-        let previous = self.set(&registries, before).await?.map(|(_, set, _)| set);
-        let prints = Recipe::of(self.plan)?.fingerprints();
-        let rows = self.plan.targets.iter().zip(stands).zip(prints);
-        let rows = rows.map(|((target, stand), fingerprint)| ImageRow {
-            reference: target.reference.clone(),
-            digest: None,
-            blobs: Vec::new(),
-            change: match previous.as_ref().map(|set| set.images.get(target.id())) {
-                Some(Some(image)) => {
-                    let fingerprint = fingerprint.map(|fingerprint| fingerprint.to_string());
-                    match fingerprint.is_some() && image.fingerprint == fingerprint {
-                        true => RowChange::Unchanged,
-                        // What is built already stands to its tag, and not to the release before.
-                        false if stand.state == PublishedState::Retag => {
-                            RowChange::Changed(Vec::new())
-                        }
-                        false => RowChange::Changed(stand.reasons),
-                    }
-                }
-                Some(None) => RowChange::New,
-                None => RowChange::Unknown,
-            },
-        });
-        let previous = (before != self.version).then(|| before.to_string());
-        let version = self.version.to_string();
-        Ok(Notes { version, previous, images: rows.collect(), ..Notes::default() })
     }
 
     fn request(
@@ -392,7 +281,7 @@ impl<'a> PullRequest<'a> {
         Ok((request, body))
     }
 
-    /// Returns what would be committed, and what the pull request would say.
+    /// Formats the title, the branches, the diff and the text of the pull request.
     fn preview(&self, request: &ReleasePullRequest, base: &Base, diff: &str) -> String {
         let ReleasePullRequest { title, branch, body, .. } = request;
         let (base, repository) = (&base.branch, &self.github.repository);
@@ -408,8 +297,7 @@ impl<'a> PullRequest<'a> {
         }
     }
 
-    /// Writes all of the notes to the file that is asked for, and to the job summary if the pull request
-    /// leaves some out.
+    /// Writes the complete notes to the requested file, and to the job summary if the pull request leaves some out.
     fn write_notes(
         &self,
         notes: &Notes,
@@ -452,10 +340,10 @@ impl<'a> PullRequest<'a> {
     }
 }
 
-/// The branch that the pull request is for; `None` for the default branch of the repository.
+/// Returns the base branch of the pull request; `None` for the default branch of the repository.
 fn base_name<'a>(matrix: &'a Matrix, options: &'a PullRequestOptions) -> Option<&'a str> {
-    let of_matrix = matrix.pull_request.base.as_ref().map(|base| base.get_ref().as_str());
-    options.base.as_deref().or(of_matrix)
+    let configured = matrix.pull_request.base.as_ref().map(|base| base.get_ref().as_str());
+    options.base.as_deref().or(configured)
 }
 
 fn check_base(name: Option<&str>) -> Result<(), ArgumentError> {
@@ -466,15 +354,14 @@ fn check_base(name: Option<&str>) -> Result<(), ArgumentError> {
     }
 }
 
-/// The marker of the pull requests of a matrix whose folder is `prefix` in its repository.
+/// Returns the marker of the pull requests of a matrix whose folder is `prefix` in its repository.
 fn marker_of(matrix: &Matrix, prefix: &str) -> String {
     let file = matrix.source.path.file_name().unwrap_or_default().to_string_lossy();
     marker(&format!("{prefix}{file}"))
 }
 
-/// Returns the versions that the next one is counted from beside that of the base branch: of the open
-/// pull request, and of the newest release if the base is the default branch. For a
-/// maintenance branch, the newest release does not count.
+/// Returns the versions that the next one must exceed besides that of the base branch: those of the open pull request
+/// and, if the base is the default branch, of the newest release. A maintenance branch ignores the newest release.
 pub(super) async fn earlier_versions(
     context: &Context,
     plan: &Plan<'_>,
@@ -507,11 +394,4 @@ async fn interruptible<T>(
         done = work => done,
         () = context.cancel.cancelled() => Err(PullRequestError::Interrupted.into()),
     }
-}
-
-/// The images of the release before that this one has no more.
-fn removed(now: &ReleaseSet, before: Option<&ReleaseSet>) -> Vec<String> {
-    let before = before.into_iter().flat_map(|set| &set.images);
-    let gone = before.filter(|(id, _)| !now.images.contains_key(*id));
-    gone.map(|(_, image)| image.reference.to_string()).collect()
 }

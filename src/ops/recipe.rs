@@ -1,4 +1,4 @@
-//! A plan with all that its images are made of: contexts, upstream images, fingerprints.
+//! A plan with the inputs of its images: build contexts, base images, fingerprints.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::render::{BuildContext, Pins, Renderer, TemplateLine, Unverified, fami
 
 use super::registries;
 
-/// A plan and, for each of its targets, what makes it.
+/// A plan and the inputs of each of its targets.
 pub struct Recipe<'a> {
     pub plan: &'a Plan<'a>,
     pub contexts: Vec<BuildContext>,
@@ -32,18 +32,23 @@ pub struct Unresolved {
 }
 
 impl<'a> Recipe<'a> {
-    /// Renders the targets of `plan`, with upstream images pinned as `basegen.lock` says.
-    pub fn of(plan: &'a Plan<'a>) -> Result<Self, Report> {
+    /// Renders the targets of `plan`, with the pins of `basegen.lock`.
+    pub fn new(plan: &'a Plan<'a>) -> Result<Self, Report> {
         let variants: Vec<_> = plan.targets.iter().map(|target| target.variant).collect();
         let pins = Lock::read(plan.matrix)?.pins;
         let mut renderer = Renderer::new(plan.matrix)?.pinned(pins);
         let contexts = renderer.render_all(&variants)?;
-        let inputs = Inputs::for_targets(&plan.targets, &contexts, &plan.matrix.build.secret_ids());
-        let left_out = renderer.left_out();
-        Ok(Self { plan, contexts, inputs, left_out, unresolved: Vec::new() })
+        Ok(Self { left_out: renderer.left_out(), ..Self::with_contexts(plan, contexts) })
     }
 
-    /// The upstream images that no lock pins, and the platforms that they are needed for.
+    /// Returns the recipe of `plan` with contexts that were rendered for another version: templates contain no version.
+    #[must_use]
+    pub fn with_contexts(plan: &'a Plan<'a>, contexts: Vec<BuildContext>) -> Self {
+        let inputs = Inputs::for_targets(&plan.targets, &contexts, &plan.matrix.build.secret_ids());
+        Self { plan, contexts, inputs, left_out: BTreeSet::new(), unresolved: Vec::new() }
+    }
+
+    /// Returns the base images that are not pinned, with the platforms that need them.
     #[must_use]
     pub fn unpinned(&self) -> BTreeMap<Reference, BTreeSet<Platform>> {
         let mut unpinned: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
@@ -56,8 +61,8 @@ impl<'a> Recipe<'a> {
         unpinned
     }
 
-    /// Looks up what no lock pins, once for all targets, so that no two of them are built on
-    /// different images. Gives what could not be looked up, and why.
+    /// Looks up the digests of unpinned base images, once for all targets, so that all are built on the same image.
+    /// Returns the images that cannot be resolved.
     pub async fn resolve(&mut self, registries: &Registries) -> Vec<Unresolved> {
         let images = self.unpinned();
         let answers = registries::digests(registries, images.keys()).await;
@@ -69,7 +74,7 @@ impl<'a> Recipe<'a> {
         self.pin(images.into_keys().zip(answers))
     }
 
-    /// The same through the engine that builds, which alone knows all of its mirrors.
+    /// Looks up the digests through the engine that builds: only the engine knows all of its mirrors.
     pub async fn resolve_with(
         &mut self,
         engine: &ConnectedEngine,
@@ -93,9 +98,10 @@ impl<'a> Recipe<'a> {
                 Some(TemplateLine { file, line, column }) => format!("{file}:{line}:{column}"),
                 None => format!("{}:{line}", context.dockerfile_name),
             };
-            let (lacks, advice) = match is_git {
-                true => ("does not name a commit", "`#COMMIT` with all digits"),
-                false => ("has no checksum", "`--checksum=sha256:…`"),
+            let (lacks, advice) = if is_git {
+                ("does not name a commit", "`#COMMIT` with all digits")
+            } else {
+                ("has no checksum", "`--checksum=sha256:…`")
             };
             format!(
                 "{place}: `ADD {url}` {lacks}: images with it are rebuilt on every run; add {advice}"
@@ -145,7 +151,7 @@ impl<'a> Recipe<'a> {
         if targets.is_empty() { Ok(()) } else { Err(PublishError::Unpinned { targets }) }
     }
 
-    /// Why it is not certain what each target is made of, where it is not.
+    /// Returns for each target why it has no fingerprint; `None` if it has one.
     #[must_use]
     pub fn uncertainties(&self) -> Vec<Option<String>> {
         let rows = self.inputs.iter().zip(&self.contexts);
@@ -169,12 +175,12 @@ impl<'a> Recipe<'a> {
         reasons.collect()
     }
 
-    /// What each target is made of, where that is certain.
+    /// Returns the fingerprint of each target; `None` if an input is not pinned.
     pub fn fingerprints(&self) -> Vec<Option<Fingerprint>> {
         self.inputs.iter().map(Inputs::fingerprint).collect()
     }
 
-    /// The targets, ready to be built for `destination`.
+    /// Returns the build jobs of the targets for `destination`.
     #[must_use]
     pub fn jobs(&self, destination: &Destination) -> Vec<BuildJob> {
         let mut after = match destination {
@@ -197,7 +203,7 @@ impl<'a> Recipe<'a> {
                 platforms: target.platforms.to_vec(),
                 labels,
                 references: target.references().cloned().collect(),
-                staging: fingerprint.map_or_else(once, |known| known.staging_tag()),
+                staging: fingerprint.map_or_else(random_tag, |known| known.staging_tag()),
                 compression: target.compression,
                 after: std::mem::take(&mut after[index]),
             }
@@ -206,8 +212,8 @@ impl<'a> Recipe<'a> {
     }
 }
 
-/// A staging tag for an image that nobody will look for.
-fn once() -> Tag {
+/// Returns a staging tag for an image without a fingerprint, which no later run looks for.
+fn random_tag() -> Tag {
     let tag = format!("basegen-once-{}", hex::encode(rand::random::<[u8; 12]>()));
-    tag.parse().expect("hexadecimal digits can be in a tag")
+    tag.parse().expect("a tag can contain hexadecimal digits")
 }

@@ -1,4 +1,4 @@
-//! How registries are reached and who we are to them, from the matrix and the environment.
+//! Options of registry clients, from the matrix and the environment.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::registry::{
 
 use super::{Settings, owners};
 
-/// The certificates cannot be read that connections are to trust.
+/// The file of additional root certificates cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("failed to read the certificates that registries are trusted by")]
 struct CertificatesError(#[source] ReadError);
@@ -28,7 +28,7 @@ impl Explain for CertificatesError {
     }
 }
 
-/// What a client of registries is told.
+/// Returns the options of a registry client. Checks the hosts that receive well-known tokens.
 pub(crate) fn options(matrix: &Matrix, settings: &Settings) -> Result<RegistryOptions, Report> {
     owners::check_registries(matrix, &settings.named_hosts)?;
     let sources = sources(matrix, settings)?;
@@ -40,7 +40,7 @@ pub(crate) fn options(matrix: &Matrix, settings: &Settings) -> Result<RegistryOp
     })
 }
 
-/// What a client is told whose answers are good to have: it asks once, and not for long.
+/// Returns options for lookups that an operation can do without: one attempt with short timeouts.
 pub(crate) fn brief(options: &RegistryOptions) -> RegistryOptions {
     RegistryOptions {
         retry: RetryPolicy { attempts: 1, ..RetryPolicy::default() },
@@ -49,7 +49,7 @@ pub(crate) fn brief(options: &RegistryOptions) -> RegistryOptions {
     }
 }
 
-/// What registries have under each name; they themselves hold back what is too much at once.
+/// Looks up the digest of each reference at once; the clients limit the requests to each host.
 pub(crate) async fn digests<'a>(
     registries: &Registries,
     wanted: impl IntoIterator<Item = &'a Reference>,
@@ -70,10 +70,10 @@ fn host_options(settings: &RegistrySettings) -> HostOptions {
     }
 }
 
-/// The proxies and certificates of the environment, and the certificates of the matrix: a
-/// network that re-signs what build steps fetch re-signs this too.
+/// Returns the proxies of the environment and the certificates of the matrix. An intercepting proxy that build steps
+/// trust signs the connections of basegen too.
 pub(crate) fn network(matrix: &Matrix, settings: &Settings) -> Result<Network, Report> {
-    // The system's own are read from where `SSL_CERT_FILE` says, which is `auto`.
+    // `auto` is the file of `SSL_CERT_FILE`, which is read with the certificates of the system.
     let named = matrix.build.ca_certificates.as_ref().filter(|named| named.get_ref() != "auto");
     let file = named.map(|named| matrix.resolve_path(named, Access::Read)).transpose()?;
     Ok(Network {
@@ -86,7 +86,7 @@ fn certificates(path: &Path) -> Result<Vec<u8>, CertificatesError> {
     files::read(path, MAX_TEXT).map_err(CertificatesError)
 }
 
-/// All that credentials are looked for in.
+/// Returns the sources of credentials.
 fn sources(matrix: &Matrix, settings: &Settings) -> Result<CredentialSources, Report> {
     let methods = matrix.registries.iter();
     let methods = methods
@@ -114,8 +114,8 @@ fn sources(matrix: &Matrix, settings: &Settings) -> Result<CredentialSources, Re
 /// Returns the variables that may contain credentials, and no others.
 fn variables(matrix: &Matrix, set: &super::Variables) -> Variables {
     let usual = CREDENTIAL_VARIABLES.iter().flat_map(|prefix| set.names(prefix));
-    let of_methods = matrix.registries.values().flat_map(|settings| &settings.variables);
-    let of_methods = of_methods.flat_map(|(name, _)| [name.clone(), shell_safe(name)]);
-    let names = usual.map(str::to_owned).chain(of_methods);
+    let configured = matrix.registries.values().flat_map(|settings| &settings.variables);
+    let configured = configured.flat_map(|(name, _)| [name.clone(), shell_safe(name)]);
+    let names = usual.map(str::to_owned).chain(configured);
     names.filter_map(|name| set.secret(&name).map(|value| (name, value))).collect()
 }

@@ -2,12 +2,12 @@
 //!
 //! The release itself is a push of the whole matrix, [`build`](super::build).
 
-use super::bump::{self, NoVersion};
 use super::pull_request::{PullRequestOptions, earlier_versions};
-use super::{Context, lookup, release_edits};
+use super::{Context, NoVersion, Recipe, bump, lookup};
 use crate::error::{ExitCode, Explain, Report};
-use crate::plan::{Plan, PublicationStatus, PublishedState};
-use crate::version::{self, BumpError, FileEdit, Level, Version, VersionOccurrence};
+use crate::plan::{PublicationStatus, PublishedState};
+use crate::render::BuildContext;
+use crate::version::{self, BumpError, Level, Version, VersionOccurrence};
 
 /// The version of a release is lower than the current one.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +63,8 @@ pub async fn next_version(
         context.messages.note(&message);
         return Ok(NextVersion::Release(version));
     }
-    let status = lookup::required_status(context, &plan).await?;
+    let mut recipe = Recipe::new(&plan)?;
+    let status = lookup::required_status(context, &mut recipe).await?;
     if status.iter().all(|status| status.state == PublishedState::Published) {
         return Ok(NextVersion::Unchanged(first.version));
     }
@@ -79,13 +80,14 @@ pub async fn next_version(
         Some((_, version)) => version,
         None => version::bump(&first, level, None)?,
     };
-    Ok(NextVersion::Release(free_version(context, version, &first, level).await?))
+    Ok(NextVersion::Release(free_version(context, recipe.contexts, version, &first, level).await?))
 }
 
 /// Raises `version` until no release has different content under it. A version with the content of the matrix is
 /// used: an earlier run may have stopped after its release.
 async fn free_version(
     context: &Context,
+    mut contexts: Vec<BuildContext>,
     mut version: Version,
     first: &VersionOccurrence,
     level: Level,
@@ -98,35 +100,15 @@ async fn free_version(
         let is_different = |status: &PublicationStatus| {
             matches!(status.state, PublishedState::Changed | PublishedState::New)
         };
-        if !lookup::required_status(context, &plan).await?.iter().any(is_different) {
+        let mut recipe = Recipe::with_contexts(&plan, contexts);
+        if !lookup::required_status(context, &mut recipe).await?.iter().any(is_different) {
             return Ok(version);
         }
+        contexts = recipe.contexts;
         let next = version::bump(&first.at(&version)?, level, None)?;
         context.messages.message(&format!(
             "{version} is already published with different content: the next version is {next}"
         ));
         version = next;
     }
-}
-
-/// Plans the release of `version`.
-pub fn plan<'a>(context: &'a Context, version: &Version) -> Result<Plan<'a>, Report> {
-    bump::plan(context.matrix()?, version)
-}
-
-/// Returns the edits that set the working tree to the version of `plan`.
-pub fn edits(plan: &Plan<'_>, version: &Version) -> Result<Vec<FileEdit>, Report> {
-    release_edits::of_working_tree(plan, version)
-}
-
-/// Writes `edits` to the working tree. Returns them with the paths that a user would write.
-pub fn write(plan: &Plan<'_>, edits: Vec<FileEdit>) -> Result<Vec<FileEdit>, Report> {
-    version::write(&plan.matrix.checkout, &edits)?;
-    Ok(bump::relative_to_caller(plan.matrix, edits))
-}
-
-/// Returns the diff of `edits`.
-#[must_use]
-pub fn diff(plan: &Plan<'_>, edits: Vec<FileEdit>) -> String {
-    version::diff(&bump::relative_to_caller(plan.matrix, edits))
 }

@@ -51,7 +51,7 @@ pub async fn find(
         let problems = if is_known { missing } else { Vec::new() };
         return Ok(ReleaseDrift { problems, changed: Vec::new() });
     };
-    let mut recipe = Recipe::of(plan)?;
+    let mut recipe = Recipe::new(plan)?;
     let Some((set, _)) = ReleaseSet::read(&registries, &reference).await? else {
         let mut drift = ReleaseDrift::default();
         if expected {

@@ -13,7 +13,7 @@ use crate::plan::{Lock, Plan, with_readme, with_readme_in};
 use crate::render::{Rendered, Renderer};
 use crate::version::{self, FileEdit, Version};
 
-/// Returns the edits of the working tree.
+/// Returns the edits that set the working tree to version `to`.
 pub fn of_working_tree(plan: &Plan<'_>, to: &Version) -> Result<Vec<FileEdit>, Report> {
     let matrix = plan.matrix;
     let edits = match &matrix.version {
@@ -21,6 +21,13 @@ pub fn of_working_tree(plan: &Plan<'_>, to: &Version) -> Result<Vec<FileEdit>, R
         None => Vec::new(),
     };
     Ok(with_readme(plan, edits)?)
+}
+
+/// Replaces the paths of `edits`, relative to the folder of the matrix, by the paths that a user would write.
+pub fn show_paths_to_caller(matrix: &Matrix, edits: &mut [FileEdit]) {
+    for edit in edits {
+        edit.path = version::display_path(matrix.folder(), &edit.path);
+    }
 }
 
 /// The edits of the base branch of a pull request.
@@ -117,7 +124,7 @@ impl Explain for OutsideError {
     }
 
     fn hint(&self) -> Option<String> {
-        let unknown = "the matrix file is in no git repository, so that its folder is taken for the top of one";
+        let unknown = "the matrix file is not in a git repository: its folder counts as the top of the repository";
         self.prefix.is_empty().then(|| unknown.to_owned())
     }
 }
@@ -156,8 +163,8 @@ impl Explain for BaseError {
 }
 
 impl BaseEdits {
-    /// Computes the edits on the content that the base branch has on GitHub: the working tree may be
-    /// older. What it has changed and not committed of generated files, such as the lock, goes along.
+    /// Computes the edits of the files that the base branch has on GitHub, since the working tree may be older. Adds the
+    /// uncommitted changes of generated files, such as the lock.
     pub async fn compute(
         plan: &Plan<'_>,
         to: &Version,
@@ -171,7 +178,7 @@ impl BaseEdits {
         let folder = copy.path().join(&prefix);
         fs_err::create_dir_all(&folder)
             .map_err(FileError::failed_to("prepare the files of the pull request"))?;
-        for path in wanted(matrix) {
+        for path in edited_files(matrix) {
             let Some(place) = in_repository(&prefix, &path) else {
                 return Err(OutsideError { path, prefix }.into());
             };
@@ -179,7 +186,7 @@ impl BaseEdits {
                 write(&copy.path().join(place), &text)?;
             }
         }
-        let table = matrix.version.as_ref().ok_or(super::bump::NoVersion)?;
+        let table = matrix.version.as_ref().ok_or(super::NoVersion)?;
         let (branch, copied) = (&base.branch, copy.path());
         let checkout = Checkout::within(copied, &folder);
         let version = version::read(table, &checkout);
@@ -211,31 +218,30 @@ impl BaseEdits {
     }
 }
 
-/// The files that edits are computed from, relative to the matrix' folder.
-fn wanted(matrix: &Matrix) -> Vec<PathBuf> {
-    let mut wanted: Vec<PathBuf> = Vec::new();
+/// Returns the files that edits are computed from, relative to the folder of the matrix.
+fn edited_files(matrix: &Matrix) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = Vec::new();
     for place in matrix.version.iter().flat_map(crate::matrix::VersionTable::places) {
         let file = PathBuf::from(place.file.get_ref());
         let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         for lock in version::lock_files(name) {
             // Beside the file, or above it, up to the matrix' folder.
             let folders = file.ancestors().skip(1);
-            wanted.extend(folders.map(|folder| folder.join(lock)));
+            files.extend(folders.map(|folder| folder.join(lock)));
         }
-        // The packages of a workspace say which of them have its version, and require each other.
-        wanted.extend(version::cargo_manifests(&place, &matrix.checkout));
-        wanted.push(file);
+        // The manifests of a workspace inherit its version and depend on each other.
+        files.extend(version::cargo_manifests(&place, &matrix.checkout));
+        files.push(file);
     }
     let readme = matrix.generated.readme.as_ref();
-    wanted.extend(readme.map(|readme| PathBuf::from(readme.get_ref())));
-    wanted.sort();
-    wanted.dedup();
-    wanted
+    files.extend(readme.map(|readme| PathBuf::from(readme.get_ref())));
+    files.sort();
+    files.dedup();
+    files
 }
 
-/// The generated files that differ from what the newest commit has of them, relative to the
-/// matrix' folder: the lock as it is, and what the matrix renders to now, whatever else is in its
-/// folder. What is rendered no more is removed.
+/// Returns the generated files that differ from the newest commit, relative to the folder of the matrix: the lock, and
+/// the files that the matrix renders now. A committed file that is no longer rendered is removed.
 fn uncommitted(matrix: &Matrix) -> Result<Vec<FileChange>, Report> {
     let change = |path: &Path, content, executable| FileChange {
         path: path.to_string_lossy().into_owned(),
@@ -268,7 +274,7 @@ fn uncommitted(matrix: &Matrix) -> Result<Vec<FileChange>, Report> {
             files.push(change(&path, Some(file.content), Some(file.executable)));
         }
     }
-    // Where the templates are in it too, what is not rendered may be anything.
+    // If the folder also contains the templates, a file that is not rendered may be a source.
     if !Path::new(&below_matrix(&matrix.image.templates)).starts_with(&folder) {
         files.extend(committed.keys().map(|path| change(path, None, None)));
     }
@@ -288,7 +294,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_are_those_of_the_repository() {
+    fn paths_are_relative_to_the_repository() {
         let path = |prefix: &str, path: &str| in_repository(prefix, Path::new(path));
         assert_eq!(path("", "a/b.py").as_deref(), Some("a/b.py"));
         assert_eq!(path("images/", "./VERSION").as_deref(), Some("images/VERSION"));

@@ -22,7 +22,6 @@ pub enum RenderTarget {
     Check(PathBuf),
 }
 
-/// The rendered variants.
 #[derive(Debug)]
 pub struct RenderOutcome<'a> {
     /// The Dockerfiles, with the ids of their variants.
@@ -31,7 +30,6 @@ pub struct RenderOutcome<'a> {
     pub extra: Vec<(Difference, String)>,
 }
 
-/// Renders the selected variants.
 pub fn run<'a>(
     context: &'a Context,
     selection: &Selection,

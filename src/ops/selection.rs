@@ -12,7 +12,6 @@ use crate::version::{self, Version};
 pub struct NameOptions {
     /// A version that is not the matrix' own.
     pub version: Option<Version>,
-    /// The registry.
     pub registry: Option<String>,
     /// The repository, with names as in the matrix.
     pub repository: Option<String>,

@@ -14,7 +14,7 @@ pub(super) async fn watch(cancel: CancellationToken) {
 pub async fn received() {
     let interrupt = signal(SignalKind::interrupt());
     let terminate = signal(SignalKind::terminate());
-    // Where signals cannot be watched, they do what they do without us.
+    // Where signals cannot be watched, they have their default effect.
     let (Ok(mut interrupt), Ok(mut terminate)) = (interrupt, terminate) else {
         return std::future::pending().await;
     };

@@ -21,7 +21,6 @@ impl Explain for NoReleaseSets {
     }
 }
 
-/// The release to compare.
 #[derive(Debug, Clone, Default)]
 pub struct StatusRequest {
     /// Its version, with or without a leading `v`; `None` for the version of the matrix.

@@ -63,7 +63,6 @@ pub(super) fn short_name(reference: &Reference) -> String {
     familiar(&reference.canonical()).to_owned()
 }
 
-/// The pins to update.
 #[derive(Debug, Clone, Default)]
 pub struct UpdateRequest {
     /// The images, with or without their tags; empty for all.
@@ -72,7 +71,6 @@ pub struct UpdateRequest {
     pub check: bool,
 }
 
-/// The updated lock file.
 #[derive(Debug)]
 pub struct UpdateOutcome {
     /// The pins that were added, changed or removed.
@@ -168,7 +166,6 @@ fn choose(all: &BTreeSet<Reference>, names: &[String]) -> Result<Vec<Reference>,
     Ok(all.iter().filter(is_chosen).cloned().collect())
 }
 
-/// The digests of images.
 pub(super) struct Pinned {
     pub(super) pins: Pins,
     /// Why the engine's mirrors of Docker Hub are not known.

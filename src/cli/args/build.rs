@@ -1,4 +1,4 @@
-//! The arguments of the main call, some of which other commands share.
+//! The arguments of the main call. Other commands share some of them.
 
 use std::path::PathBuf;
 
@@ -152,12 +152,11 @@ pub(in crate::cli) struct OutputArgs {
     /// Ignored, for older scripts: basegen never logs in
     #[arg(long, hide = true, overrides_with = "no_skip_login")]
     pub(in crate::cli) skip_login: bool,
-    /// The older script's default
+    /// Ignored, for older scripts: their default
     #[arg(long, hide = true, overrides_with = "skip_login")]
     pub(in crate::cli) no_skip_login: bool,
 }
 
-/// The execution of builds.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Running builds")]
 pub(in crate::cli) struct RunningArgs {
@@ -182,12 +181,12 @@ pub(in crate::cli) struct RunningArgs {
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) ca_certificates: Option<PathBuf>,
     #[command(flatten)]
-    pub(in crate::cli) telling: TellingArgs,
+    pub(in crate::cli) display: ProgressArgs,
 }
 
 /// The display of a run.
 #[derive(Debug, Args)]
-pub(in crate::cli) struct TellingArgs {
+pub(in crate::cli) struct ProgressArgs {
     /// Progress display
     #[arg(long, value_enum, default_value_t = Progress::Auto, action = ArgAction::Set)]
     pub(in crate::cli) progress: Progress,
@@ -198,9 +197,9 @@ pub(in crate::cli) struct TellingArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum Progress {
-    /// Bars on a terminal, groups under GitHub Actions, lines elsewhere
+    /// Live table on a terminal, groups under GitHub Actions, lines elsewhere
     Auto,
-    /// Bars
+    /// Live table
     Tty,
     /// Lines
     Plain,

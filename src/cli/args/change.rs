@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{AnswerFormat, EngineArgs, NamingArgs, RunningArgs, SelectionArgs, TellingArgs};
+use super::{AnswerFormat, EngineArgs, NamingArgs, ProgressArgs, RunningArgs, SelectionArgs};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct MergeArgs {
@@ -21,7 +21,7 @@ pub(in crate::cli) struct MergeArgs {
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) metadata_file: Option<PathBuf>,
     #[command(flatten)]
-    pub(in crate::cli) telling: TellingArgs,
+    pub(in crate::cli) display: ProgressArgs,
     #[command(flatten)]
     pub(in crate::cli) selection: SelectionArgs,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! `basegen export`.
+//! The arguments of `basegen export`, which writes the plan for other tools.
 
 use std::path::PathBuf;
 
