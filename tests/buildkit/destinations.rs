@@ -24,18 +24,19 @@ async fn a_push_is_there_by_its_digest_and_under_no_tag() {
         testbed::has_graph_driver().await,
         "nobody has to fetch it to name the image"
     );
-    let (kind, layer, tags) = match testbed::has_graph_driver().await {
-        false => (
-            "application/vnd.oci.image.manifest.v1+json",
-            "application/vnd.oci.image.layer.v1.tar+zstd",
-            vec![],
-        ),
-        true => (
+    let (kind, layer, tags) = if testbed::has_graph_driver().await {
+        (
             "application/vnd.docker.distribution.manifest.v2+json",
             "application/vnd.docker.image.rootfs.diff.tar.gzip",
             // Which is no name that anybody pulls.
             vec![job.staging.to_string()],
-        ),
+        )
+    } else {
+        (
+            "application/vnd.oci.image.manifest.v1+json",
+            "application/vnd.oci.image.layer.v1.tar+zstd",
+            vec![],
+        )
     };
     assert_eq!(manifest["mediaType"], kind);
     assert_eq!(manifest["layers"][0]["mediaType"], layer);

@@ -34,9 +34,10 @@ fn copy(from: &Path, to: &Path) {
     for entry in fs_err::read_dir(from).expect("a folder") {
         let entry = entry.expect("an entry");
         let target: PathBuf = to.join(entry.file_name());
-        match entry.file_type().expect("a type").is_dir() {
-            true => copy(&entry.path(), &target),
-            false => drop(fs_err::copy(entry.path(), target).expect("a copy")),
+        if entry.file_type().expect("a type").is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs_err::copy(entry.path(), target).expect("a copy");
         }
     }
 }

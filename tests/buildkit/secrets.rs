@@ -126,10 +126,10 @@ async fn publish(folder: &Path, way: &Way, host: &str) -> Output {
 fn written(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs_err::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
-        match path.is_dir() {
-            true if path.ends_with("docker") => {}
-            true => written(&path, files),
-            false => files.push(path),
+        if !path.is_dir() {
+            files.push(path);
+        } else if !path.ends_with("docker") {
+            written(&path, files);
         }
     }
 }

@@ -62,9 +62,10 @@ async fn passwords_and_tokens_show_nowhere() {
             }
             let registry = FakeRegistry::start_with(access.clone()).await;
             let host = registry.host();
-            let client = match by_identity {
-                true => with(&options(identity_token(&host, "canary-identity"))),
-                false => client_of(&registry),
+            let client = if by_identity {
+                with(&options(identity_token(&host, "canary-identity")))
+            } else {
+                client_of(&registry)
             };
             let repository = registry.repository("acme/base");
             // The way is asked for before it fails, so that there is something to repeat.

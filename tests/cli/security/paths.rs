@@ -36,9 +36,10 @@ impl Hostile {
     /// Writes a matrix with `keys`, which may replace its `[version]`.
     fn matrix(&self, keys: &str) {
         let version = "[version]\nfile = \"VERSION\"\n";
-        let matrix = match keys.contains("[version]") {
-            true => MATRIX.replace(version, ""),
-            false => MATRIX.to_owned(),
+        let matrix = if keys.contains("[version]") {
+            MATRIX.replace(version, "")
+        } else {
+            MATRIX.to_owned()
         };
         self.project.write("matrix.toml", &format!("{matrix}\n{keys}\n"));
     }
@@ -80,9 +81,10 @@ impl Hostile {
 fn collect(folder: &Path, files: &mut Vec<(PathBuf, Vec<u8>)>) {
     for entry in fs_err::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
-        match path.is_dir() {
-            true => collect(&path, files),
-            false => files.push((path.clone(), fs_err::read(path).expect("a file"))),
+        if path.is_dir() {
+            collect(&path, files);
+        } else {
+            files.push((path.clone(), fs_err::read(path).expect("a file")));
         }
     }
 }
