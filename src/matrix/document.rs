@@ -247,7 +247,7 @@ fn values<'a>(document: &'a DeTable<'a>) -> Vec<Located<'a>> {
                 );
             }
             DeValue::Array(array) => {
-                open.extend(array.iter().map(|value| (inner(Step::Entry), value)))
+                open.extend(array.iter().map(|value| (inner(Step::Entry), value)));
             }
             _ => {}
         }

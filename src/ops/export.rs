@@ -105,7 +105,7 @@ fn secrets(
             (None, None) => continue,
         };
         if has_value || !table.optional {
-            secrets.push((id.to_string(), source));
+            secrets.push((id.clone(), source));
         } else {
             let note = format!("left out the optional secret `{id}`, which is not set");
             context.messages.note(&note);

@@ -51,11 +51,13 @@ pub struct Generated {
 
 impl BaseEdits {
     /// Returns true if the base needs no change.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.edits.is_empty() && self.generated.is_empty()
     }
 
     /// Returns the files to commit.
+    #[must_use]
     pub fn changes(&self) -> Vec<FileChange> {
         let edits = self.edits.iter().map(|edit| FileChange {
             path: edit.path.to_string_lossy().into_owned(),

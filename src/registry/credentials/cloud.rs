@@ -101,12 +101,11 @@ impl Cloud {
         }
         let is_local = is_loopback(&url) || is_metadata(&url);
         *request.timeout_mut() = Some(if is_local { LOCAL_TIMEOUT } else { TIMEOUT });
-        let transport = match self.0.transport.get() {
-            Some(transport) => transport,
-            None => {
-                let transport = Transport::new(&self.0.network, Timeouts::default())?;
-                self.0.transport.get_or_init(|| transport)
-            }
+        let transport = if let Some(transport) = self.0.transport.get() {
+            transport
+        } else {
+            let transport = Transport::new(&self.0.network, Timeouts::default())?;
+            self.0.transport.get_or_init(|| transport)
         };
         let mut answer = transport.send(Reach::Named, request).await?;
         let mut response = Response::builder().status(answer.status());
