@@ -1,7 +1,7 @@
-#!/control/.env/bin/python -I
+#!/opt/live-reload/.env/bin/python -I
 """Runs a server, and restarts it when its code changes.
 
-usage: /control/serve [--watch DIR]... [OPTION]... -- COMMAND [ARGUMENT]...
+usage: /opt/live-reload/serve [--watch DIR]... [OPTION]... -- COMMAND [ARGUMENT]...
 
 The server has a process group of its own. A change stops the group (SIGTERM, and SIGKILL after the grace period) and
 starts the server again. After a server exits on its own, only a change starts it again, so there is no loop of crashes.

@@ -124,9 +124,9 @@ fn check_sharing(images: &BTreeMap<String, Vec<String>>, version: &str, base: us
     let all = distinct.len();
     distinct.sort();
     distinct.dedup();
-    // Debian's packages, the loader's cache, CUDA, the library's bytecode, live reload, and two
-    // sets of requirements.
-    assert_eq!((distinct.len(), all), (7, 22), "{images:?}");
+    // Debian's packages, the registration of CUDA, two of its libraries, the library's bytecode,
+    // uv, live reload, and two sets of requirements.
+    assert_eq!((distinct.len(), all), (9, 30), "{images:?}");
 }
 
 #[test]

@@ -81,7 +81,7 @@ def check_cuda(libraries):
 
 def check_reload(is_wanted):
     """A changed file restarts the server."""
-    serve = pathlib.Path("/control/serve")
+    serve = pathlib.Path("/opt/live-reload/serve")
     assert serve.exists() == is_wanted, serve
     if not is_wanted:
         return
