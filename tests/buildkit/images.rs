@@ -141,8 +141,10 @@ fn the_same_again_needs_no_engine() {
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
     // The test bed has some of the Pythons only.
-    let lock = basegen(folder.path(), &["update", "python:3.13-slim-bookworm"]);
-    assert!(lock.status.success(), "{}", String::from_utf8_lossy(&lock.stderr));
+    for image in ["python:3.11-slim-bookworm", "python:3.13-slim-bookworm"] {
+        let lock = basegen(folder.path(), &["update", image]);
+        assert!(lock.status.success(), "{}", String::from_utf8_lossy(&lock.stderr));
+    }
     let first = digests(&basegen(folder.path(), &arguments));
     let again = testbed::basegen(folder.path())
         .args(&arguments)
