@@ -103,7 +103,7 @@ async fn problems(
     for image in &audited {
         let reference = &image.image.reference;
         let (message, hint) = match image.finding {
-            Finding::Whole => continue,
+            Finding::Ok => continue,
             Finding::Moved => (
                 format!("the tag `{reference}` does not point to the released image"),
                 "`basegen status` shows the digests",
@@ -138,7 +138,7 @@ async fn gaps(
         return Ok(vec![format!("`{}` is not part of the release", target.reference)]);
     };
     // Other findings have been reported.
-    if image.finding != Finding::Whole {
+    if image.finding != Finding::Ok {
         return Ok(Vec::new());
     }
     let repository = &image.image.reference.repository;

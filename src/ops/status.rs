@@ -1,10 +1,12 @@
 //! `basegen status`: compares a release with its registry.
 
-use super::{ArgumentError, Context, NameOptions, release_set, selection};
+use std::fmt::Write as _;
+
+use super::{ArgumentError, Context, NameOptions, registries, release_set, selection};
 use crate::error::{ExitCode, Explain, Report};
 use crate::image::{Digest, Reference};
 use crate::matrix::{ReleaseSetForm, Selection};
-use crate::publish::{self, Audited, Finding, OutdatedTag, PublishError, ReleaseSet};
+use crate::publish::{self, Audited, Finding, OutdatedTag, ReleaseSet};
 
 /// A matrix whose releases have no sets.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +20,68 @@ impl Explain for NoReleaseSets {
 
     fn hint(&self) -> Option<String> {
         Some("`basegen check --released` lists missing version tags".to_owned())
+    }
+}
+
+/// A version without a release set.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", self.message())]
+struct Unpublished {
+    version: Option<String>,
+    /// The number of images of the matrix.
+    total: usize,
+    /// The version tags that do not exist.
+    missing: Vec<Reference>,
+}
+
+impl Unpublished {
+    /// The number of missing tags that the message lists.
+    const LISTED: usize = 12;
+
+    fn found(&self) -> usize {
+        self.total - self.missing.len()
+    }
+
+    fn message(&self) -> String {
+        let Self { version, total, missing } = self;
+        let Some(version) = version else { return "the matrix is not published".to_owned() };
+        if missing.is_empty() {
+            return format!(
+                "{version} has no release set, although every image has its tag: the images were \
+                 published in parts"
+            );
+        }
+        if self.found() == 0 {
+            return format!("{version} is not published");
+        }
+        let found = self.found();
+        let mut message = format!(
+            "{version} is not published completely: {found} of {total} images have its tag. Missing:"
+        );
+        for reference in missing.iter().take(Self::LISTED) {
+            let _ = write!(message, "\n  {reference}");
+        }
+        if missing.len() > Self::LISTED {
+            let _ = write!(message, "\n  and {} more", missing.len() - Self::LISTED);
+        }
+        message
+    }
+}
+
+impl Explain for Unpublished {
+    fn exit_code(&self) -> ExitCode {
+        ExitCode::Drift
+    }
+
+    fn hint(&self) -> Option<String> {
+        let hint = if self.missing.is_empty() {
+            "`basegen --push` of the whole matrix writes the release set, and builds nothing"
+        } else if self.found() == 0 {
+            "`basegen --push` publishes the version of the matrix"
+        } else {
+            "`basegen --push` of the whole matrix publishes the missing images only"
+        };
+        Some(hint.to_owned())
     }
 }
 
@@ -53,7 +117,7 @@ impl StatusOutcome {
     /// Returns the number of images whose tags point to them.
     #[must_use]
     pub fn intact_images(&self) -> usize {
-        self.images.iter().filter(|image| image.finding == Finding::Whole).count()
+        self.images.iter().filter(|image| image.finding == Finding::Ok).count()
     }
 }
 
@@ -63,13 +127,25 @@ pub async fn run(context: &Context, request: StatusRequest) -> Result<StatusOutc
         return Err(NoReleaseSets.into());
     }
     let registries = context.registries()?;
-    let mut missing = None;
+    let mut unpublished: Option<Unpublished> = None;
     for naming in spellings(request)? {
         let plan = selection::plan(context, &Selection::default(), &naming)?;
         let newest = release_set::newest(&plan);
         let reference = release_set::of_version(&plan)?.unwrap_or_else(|| newest.clone());
         let Some((set, digest)) = ReleaseSet::read(&registries, &reference).await? else {
-            missing.get_or_insert(reference);
+            let targets = plan.targets.iter().map(|target| &target.reference);
+            let found = registries::digests(&registries, targets.clone()).await;
+            let mut missing = Vec::new();
+            for (reference, found) in targets.zip(found) {
+                if found?.is_none() {
+                    missing.push(reference.clone());
+                }
+            }
+            let version = plan.version.as_ref().map(ToString::to_string);
+            let spelled = Unpublished { version, total: plan.targets.len(), missing };
+            if unpublished.as_ref().is_none_or(|other| spelled.found() > other.found()) {
+                unpublished = Some(spelled);
+            }
             continue;
         };
         set.check_repositories(&reference, &plan.repositories())?;
@@ -83,7 +159,7 @@ pub async fn run(context: &Context, request: StatusRequest) -> Result<StatusOutc
             stray_aliases,
         });
     }
-    Err(PublishError::NoSet(missing.expect("at least one spelling")).into())
+    Err(unpublished.expect("at least one spelling").into())
 }
 
 /// Returns the requested name with its version as given, and with or without a leading `v`.

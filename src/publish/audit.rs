@@ -14,7 +14,7 @@ use crate::version::Version;
 #[serde(rename_all = "lowercase")]
 pub enum Finding {
     /// The tag points to the image.
-    Whole,
+    Ok,
     /// The tag points to a different image.
     Moved,
     /// The image exists, but not its tag.
@@ -27,7 +27,7 @@ impl Finding {
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
-            Self::Whole => "whole",
+            Self::Ok => "ok",
             Self::Moved => "moved",
             Self::Untagged => "untagged",
             Self::Lost => "lost",
@@ -82,7 +82,7 @@ pub async fn audit(
         } else if found.is_none() {
             Finding::Untagged
         } else if found.as_ref() == Some(&image.digest) {
-            Finding::Whole
+            Finding::Ok
         } else {
             Finding::Moved
         };

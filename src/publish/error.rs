@@ -104,9 +104,6 @@ pub enum PublishError {
         /// The number of tags to set.
         total: usize,
     },
-    /// The release set does not exist.
-    #[error("the release set `{0}` does not exist")]
-    NoSet(Reference),
     /// The tag of a release set points to something else.
     #[error("`{reference}` is not a release set: {problem}")]
     NotASet { reference: Reference, problem: String },
@@ -137,7 +134,6 @@ impl Explain for PublishError {
             Self::PushRefused { .. }
             | Self::Lost { .. }
             | Self::Tags { .. }
-            | Self::NoSet(_)
             | Self::NotASet { .. }
             | Self::ForeignImage { .. }
             | Self::NotStaged { .. } => ExitCode::Registry,
@@ -184,7 +180,6 @@ impl Explain for PublishError {
             }
             Self::PushRefused { refused, .. } => return Some(push_hint(refused.first()?.1.kind())),
             Self::Lost { .. } => "rerun the same command to push it again",
-            Self::NoSet(_) => "push the whole matrix to write one",
             Self::NotASet { .. } => {
                 "use the newer basegen if one wrote it; otherwise delete the tag and publish again"
             }
@@ -254,12 +249,17 @@ pub enum Absence {
 const SHOWN: usize = 5;
 
 /// Returns a line for each of the first items, and the number of the others.
-pub(super) fn list<T>(items: &[T], line: impl Fn(&T) -> String) -> String {
+fn list<T>(items: &[T], line: impl Fn(&T) -> String) -> String {
+    list_up_to(SHOWN, items, line)
+}
+
+/// Returns a line for each of the first `most` items, and the number of the others.
+pub(super) fn list_up_to<T>(most: usize, items: &[T], line: impl Fn(&T) -> String) -> String {
     let mut lines: String =
-        items.iter().take(SHOWN).map(|item| format!("\n  {}", line(item))).collect();
-    if items.len() > SHOWN {
+        items.iter().take(most).map(|item| format!("\n  {}", line(item))).collect();
+    if items.len() > most {
         lines += "\n  … and ";
-        lines += &(items.len() - SHOWN).to_string();
+        lines += &(items.len() - most).to_string();
         lines += " more";
     }
     lines

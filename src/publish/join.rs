@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Row;
-use super::error::list;
+use super::error::list_up_to;
 use super::metadata::TargetMetadata;
 use crate::error::{ExitCode, Explain};
+
+/// The number of problems that an error lists.
+const SHOWN: usize = 12;
 
 /// The images that one job has staged.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +41,7 @@ pub struct Joined {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the metadata files of the jobs do not form one release of this matrix:{}",
-    list(.0, String::clone)
+    list_up_to(SHOWN, .0, String::clone)
 )]
 pub struct JoinError(Vec<String>);
 

@@ -235,6 +235,15 @@ fn a_release_is_found_with_and_without_its_v() {
 }
 
 #[test]
+fn status_lists_the_missing_tags_of_an_incomplete_version() {
+    let released = Released::new();
+    released.registry.remove_tag("acme/server-base", "basegen-release-v1.2.3");
+    assert_snapshot!("status_without_a_set", released.told("status"));
+    released.registry.remove_tag("acme/server-base", "3.9-v1.2.3");
+    assert_snapshot!("status_incomplete", released.told("status"));
+}
+
+#[test]
 fn aliases_that_immutable_tags_forbid_are_found() {
     let released = Released::new();
     let settings =

@@ -123,11 +123,11 @@ fn no_credential_travels_without_tls_unless_it_is_allowed() {
     told(basegen("status"), &registry);
     registry.set_access(Access::Open);
     let anonymous = told(basegen("status"), &registry);
-    assert!(anonymous.contains("does not exist"), "{anonymous}");
+    assert!(anonymous.contains("is not published"), "{anonymous}");
     registry.set_access(Access::Basic(Account::new("me", CANARY)));
     let allowed = "status --allow credentials.plain-http=registry.example";
     let allowed = told(signed_in(allowed), &registry);
-    assert!(allowed.contains("does not exist"), "{allowed}");
+    assert!(allowed.contains("is not published"), "{allowed}");
     assert!(registry.seen().iter().any(|request| request.authorization.is_some()));
     assert_snapshot!(
         "unknown_entitlement",
