@@ -11,7 +11,7 @@ use indexmap::IndexMap;
 
 use crate::event::{Event, WaitReason};
 
-use super::command::command;
+use super::command::label;
 use super::format;
 use super::style::Style;
 use super::text::{pad, shorten};
@@ -194,7 +194,7 @@ impl Row {
             Event::StepsKnown { total, .. } => self.steps = *total,
             Event::StepStarted { step, .. } => {
                 self.ended.remove(&step.number);
-                self.command = command(&step.name);
+                self.command = label(step);
                 self.waits_for_export = false;
                 let active = ActiveStep::new(self.command.clone(), now);
                 self.active.insert(step.number, active);

@@ -1,10 +1,45 @@
+//! Shows steps briefly.
+
+use crate::event::Step;
+
+use super::text::shorten;
+
+/// The maximum width of a step in a line.
+const MAX_LINE: usize = 120;
+
+/// Returns the check that the step runs, as `check "python"`, or else its [`command`].
+pub(super) fn label(step: &Step) -> String {
+    match &step.check {
+        Some(check) => format!("check \"{check}\""),
+        None => command(&step.name),
+    }
+}
+
+/// Returns a line for a step that starts: its [`label`] after the name of its stage.
+pub(super) fn line(step: &Step) -> String {
+    if step.check.is_some() { shorten(&label(step), MAX_LINE) } else { instruction(step) }
+}
+
+/// Returns the stage and the instruction of a step in one short line: `[server 3/9] RUN apt-get update`.
+pub(super) fn instruction(step: &Step) -> String {
+    let stage = step.name.split_once("] ").filter(|(stage, _)| stage.starts_with('['));
+    let line = match stage {
+        Some((stage, rest)) if rest.starts_with("RUN ") => {
+            format!("{stage}] RUN {}", command(&step.name))
+        }
+        Some((stage, _)) => format!("{stage}] {}", command(&step.name)),
+        None => step.name.split_whitespace().collect::<Vec<_>>().join(" "),
+    };
+    shorten(&line, MAX_LINE)
+}
+
 /// Returns the command of a step: its name without the stage label, without the flags of the
 /// instruction, the word `RUN` and variables that are set for the command. Each run of spaces becomes
 /// one, since a continued line is indented.
 ///
 /// `[server 3/9] RUN --mount=type=cache,target=/root/.cache pip install torch` becomes
 /// `pip install torch`. For a here-document, `BuildKit` puts an excerpt into parentheses.
-pub(super) fn command(step: &str) -> String {
+fn command(step: &str) -> String {
     let words: Vec<&str> = step.split_whitespace().collect();
     shortened(&words.join(" "))
 }
@@ -49,6 +84,26 @@ fn without_variables(mut command: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_are_short() {
+        let step = |name: &str, check: Option<&str>| {
+            let check = check.map(str::to_owned);
+            Step { number: 1, name: name.to_owned(), check }
+        };
+        let run = step("[server 3/9] RUN --mount=type=cache   A=1 pip    install", None);
+        assert_eq!(line(&run), "[server 3/9] RUN pip install");
+        let long = step(&format!("[1/2] RUN echo {}", "x ".repeat(300)), None);
+        assert!(line(&long).ends_with('…') && line(&long).chars().count() == MAX_LINE);
+        let check = step("[basegen-verify 1/2] RUN --network=none python -c 1", Some("python"));
+        assert_eq!(line(&check), "check \"python\"");
+        assert_eq!(instruction(&check), "[basegen-verify 1/2] RUN python -c 1");
+        assert_eq!(
+            line(&step("[server 1/9] FROM python:3.11", None)),
+            "[server 1/9] FROM python:3.11"
+        );
+        assert_eq!(line(&step("exporting to image", None)), "exporting to image");
+    }
 
     #[test]
     fn labels_flags_and_run_are_dropped() {

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use crate::event::{Failure, FailureKind};
 
+use super::command::instruction;
 use super::record::{Failed, Record};
 use super::style::Style;
 use super::text::{clean, wrap};
@@ -69,6 +70,20 @@ pub fn failures(record: &Record, style: Style) -> String {
     text
 }
 
+/// Returns the message of a failure, without the part of BuildKit that repeats the step and the exit code:
+/// `process "/bin/sh -c …" did not complete successfully: exit code: 1`.
+pub(super) fn cause(failure: &Failure) -> &str {
+    let message = failure.message.as_str();
+    let repeats = failure.step.is_some()
+        && failure.exit_code.is_some_and(|code| {
+            message.ends_with(&format!("did not complete successfully: exit code: {code}"))
+        });
+    match message.split_once("process \"").filter(|_| repeats) {
+        Some((before, _)) => before.trim_end_matches([':', ' ']),
+        None => message,
+    }
+}
+
 fn block(text: &mut String, group: &Group<'_>, style: Style) {
     let failure = &group.first.failure;
     let verb = match failure.kind {
@@ -78,13 +93,18 @@ fn block(text: &mut String, group: &Group<'_>, style: Style) {
         FailureKind::Engine => "failed on the engine",
     };
     let title = style.strong(group.title());
-    let _ = writeln!(text, "{} {title} {verb}: {}", style.bad("✗"), clean(&failure.message));
+    let _ = write!(text, "{} {title} {verb}", style.bad("✗"));
+    let cause = cause(failure);
+    if !cause.is_empty() {
+        let _ = write!(text, ": {}", clean(cause));
+    }
+    text.push('\n');
     if group.targets.len() > 1 {
         let lines = wrap(&group.targets, style.width.saturating_sub(13).max(20));
         field(text, style, "variants", lines.iter().map(String::as_str));
     }
     if let Some(step) = &failure.step {
-        field(text, style, "step", [clean(&step.name).as_ref()]);
+        field(text, style, "step", [instruction(step).as_str()]);
     }
     if let Some(source) = &failure.source {
         let place = source.place();

@@ -14,7 +14,8 @@ use fs_err::File;
 
 use crate::event::{Event, Listener};
 
-use super::failure::{Group, groups};
+use super::command::line;
+use super::failure::{Group, cause, groups};
 use super::lines;
 use super::logs::Logs;
 use super::printer::{Stream, StreamLock};
@@ -110,7 +111,10 @@ pub fn at_line(name: &'static str, file: &str, line: usize, message: &str) -> Co
 fn annotation(group: &Group<'_>) -> Command {
     let failure = &group.first.failure;
     let mut properties = vec![("title", format!("{} failed", group.title()))];
-    let mut message = failure.message.clone();
+    let mut message = match (cause(failure), &failure.step, failure.exit_code) {
+        ("", Some(step), Some(code)) => format!("{}: exit code {code}", line(step)),
+        (cause, ..) => cause.to_owned(),
+    };
     if let Some(source) = &failure.source {
         properties.push(("file", source.file.clone()));
         properties.push(("line", source.line.to_string()));

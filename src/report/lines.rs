@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::event::{CancelReason, Event, Failure};
 use crate::image::Digest;
 
+use super::command::line;
 use super::format;
 use super::style::Style;
 use super::text::clean;
@@ -81,8 +82,8 @@ pub(super) fn cancelled(reason: CancelReason) -> &'static str {
 fn failed(failure: &Failure, elapsed: Duration) -> String {
     let elapsed = format::duration(elapsed);
     let what = match (&failure.step, failure.exit_code) {
-        (Some(step), Some(code)) => format!("{}: exit code {code}", step.name),
-        (Some(step), None) => format!("{}: {}", step.name, failure.message),
+        (Some(step), Some(code)) => format!("{}: exit code {code}", line(step)),
+        (Some(step), None) => format!("{}: {}", line(step), failure.message),
         (None, _) => failure.message.clone(),
     };
     format!("failed after {elapsed}: {}", clean(&what))

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 
 use crate::event::{Event, Listener, Step};
 
+use super::command::line;
 use super::lines;
 use super::logs;
 use super::printer::{Stream, lock};
@@ -64,7 +65,7 @@ impl Plain {
             Event::StepStarted { step, .. } if is_visible(step) => {
                 let shown = state.shown.entry(target.to_owned()).or_default();
                 let is_new = shown.insert(step.number);
-                is_new.then(|| clean(&step.name).into_owned())
+                is_new.then(|| line(step))
             }
             _ => None,
         }

@@ -1,6 +1,6 @@
 //! Records the outcome of a run from its events.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -23,6 +23,8 @@ pub struct Record {
     pub unchanged: Vec<Unchanged>,
     /// The number of tags that were set, if the release is complete.
     pub tags: Option<usize>,
+    /// The number of checks that passed, once for each image and platform.
+    pub checks_passed: usize,
     pub failed: Vec<Failed>,
     /// The cancelled variants and the reasons.
     pub cancelled: Vec<(String, CancelReason)>,
@@ -102,6 +104,8 @@ struct State {
     record: Record,
     order: HashMap<String, usize>,
     tails: HashMap<String, Tail>,
+    /// The steps of the checks that passed, by target and number.
+    passed: HashSet<(String, usize)>,
 }
 
 impl Recorder {
@@ -128,7 +132,7 @@ impl Recorder {
 
 impl Listener for Recorder {
     fn hear(&self, event: &Event) {
-        let State { record, order, tails } = &mut *lock(&self.state);
+        let State { record, order, tails, passed } = &mut *lock(&self.state);
         let tail = event.target().filter(|_| event.ends_target()).and_then(|id| tails.remove(id));
         match event {
             Event::RunStarted { targets, .. } => {
@@ -145,6 +149,10 @@ impl Listener for Recorder {
                 None => tails.entry(target.clone()).or_default().push(*step, line),
             },
             Event::StepFinished { target, step, error: None, .. } => {
+                if step.check.is_some() {
+                    passed.insert((target.clone(), step.number));
+                    record.checks_passed = passed.len();
+                }
                 if let Some(tail) = tails.get_mut(target) {
                     tail.forget(step.number);
                 }

@@ -12,7 +12,7 @@ use super::style::Style;
 use super::text::wrap;
 
 /// Returns the outcome of a run in one line, such as
-/// `Built and pushed 4 images (1 from cache), left 44 unchanged, set 48 tags in 3m12s`.
+/// `Built and pushed 4 images (1 from cache), 44 unchanged, 48 tags set in 3m12s`.
 #[must_use]
 pub fn totals(record: &Record, style: Style) -> String {
     if let Some(text) = nothing_to_do(record) {
@@ -66,12 +66,15 @@ fn successes(record: &Record) -> Vec<String> {
     if unchanged > 0 {
         let images = format::count(unchanged, "image");
         let images = if parts.is_empty() { images } else { unchanged.to_string() };
-        parts.push(format!("left {images} unchanged{}", detail(checked, "checked")));
+        parts.push(format!("{images} unchanged{}", detail(checked, "checked")));
+    }
+    if record.checks_passed > 0 && record.failed.is_empty() {
+        parts.push(format!("{} passed", format::count(record.checks_passed, "check")));
     }
     match record.tags {
         None => {}
         Some(0) => parts.push("all tags were already set".to_owned()),
-        Some(tags) => parts.push(format!("set {}", format::count(tags, "tag"))),
+        Some(tags) => parts.push(format!("{} set", format::count(tags, "tag"))),
     }
     parts
 }
@@ -170,8 +173,14 @@ mod tests {
         all.unchanged = unchanged(44, 2);
         assert_eq!(
             text(&all),
-            "Built and pushed 2 images (1 from cache), left 44 unchanged (2 checked), set 46 tags \
+            "Built and pushed 2 images (1 from cache), 44 unchanged (2 checked), 46 tags set \
              in 3m12s"
+        );
+        all.unchanged.clear();
+        all.checks_passed = 4;
+        assert_eq!(
+            text(&all),
+            "Built and pushed 2 images (1 from cache), 4 checks passed, 46 tags set in 3m12s"
         );
         assert_eq!(text(&record(vec![], 2)), "Built no images, 2 cancelled in 3m12s");
     }
@@ -179,7 +188,7 @@ mod tests {
     #[test]
     fn totals_without_builds() {
         let mut record = Record { tags: Some(8), unchanged: unchanged(8, 0), ..record(vec![], 0) };
-        assert_eq!(text(&record), "Left 8 images unchanged, set 8 tags in 3m12s");
+        assert_eq!(text(&record), "8 images unchanged, 8 tags set in 3m12s");
         record.tags = Some(0);
         assert_eq!(text(&record), "Nothing to do: all 8 images are already published");
         record.tags = None;
@@ -190,11 +199,11 @@ mod tests {
         record.unchanged = unchanged(2, 1);
         assert_eq!(
             text(&record),
-            "Left 2 images unchanged (1 checked), all tags were already set in 3m12s"
+            "2 images unchanged (1 checked), all tags were already set in 3m12s"
         );
         record.staged = [("3.9".to_owned(), false)].into();
         record.tags = Some(2);
-        assert_eq!(text(&record), "Found 2 staged images, set 2 tags in 3m12s");
+        assert_eq!(text(&record), "Found 2 staged images, 2 tags set in 3m12s");
     }
 
     #[test]

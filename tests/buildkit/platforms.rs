@@ -112,7 +112,7 @@ async fn a_release_has_one_index_for_all_platforms_of_an_image() {
     let built = push(folder.path(), &host, "v2", "other").await;
     assert!(told(&built).contains("Built and pushed 2 images"), "{}", told(&built));
     let kept = push(folder.path(), &host, "v3", "third").await;
-    assert!(told(&kept).contains("Left 2 images unchanged, set 2 tags"), "{}", told(&kept));
+    assert!(told(&kept).contains("2 images unchanged, 2 tags set"), "{}", told(&kept));
 }
 
 async fn manifest(host: &str, path: &str, digest: &Digest) -> Value {

@@ -165,7 +165,7 @@ async fn a_check_that_is_new_runs_on_the_published_image_before_it_is_named_agai
     assert_eq!(planned.iter().filter(|line| line.ends_with("  retag")).count(), 2, "{planned:?}");
     let (code, second, told) = project.run(PASSES, &["--push"]).await;
     assert_eq!(code, Some(0), "{told}");
-    assert!(told.contains("Left 2 images unchanged (2 checked), set 2 tags"), "{told}");
+    assert!(told.contains("2 images unchanged (2 checked), 2 checks passed, 2 tags set"), "{told}");
     assert_eq!(digests(&second), digests(&first));
     let (code, _, told) = project.run(PASSES, &["--push"]).await;
     assert_eq!(code, Some(0), "{told}");
@@ -195,7 +195,7 @@ async fn a_check_that_is_new_runs_on_the_engines_image_before_it_is_named_again(
     for _ in 0..2 {
         let (code, second, told) = project.run(PASSES, &[]).await;
         assert_eq!(code, Some(0), "{told}");
-        assert!(told.contains("Left 2 images unchanged (2 checked)"), "{told}");
+        assert!(told.contains("2 images unchanged (2 checked)"), "{told}");
         assert_eq!(digests(&second), digests(&first));
     }
     assert_eq!(names().await, digests(&first));

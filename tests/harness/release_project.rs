@@ -176,8 +176,8 @@ impl Project {
             let host = self.github.api().replace("http://", "").replace("/api/v3", "");
             // How long it took is nobody's business here.
             let lines = text.replace(&host, "GITHUB");
-            let lines = lines.lines().map(|line| match line.split_once(" tags in ") {
-                Some((before, _)) => format!("{before} tags in TIME"),
+            let lines = lines.lines().map(|line| match line.split_once(" tags set in ") {
+                Some((before, _)) => format!("{before} tags set in TIME"),
                 None => line.to_owned(),
             });
             lines.collect::<Vec<_>>().join("\n")

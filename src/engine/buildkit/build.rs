@@ -98,7 +98,8 @@ impl Engine for BuildKitEngine {
         mut dependencies: JobDependencies,
     ) -> Result<BuiltImage, Box<Failure>> {
         let mut progress = Progress::new(&job.target, events, self.reported.snapshot())
-            .with_lines(&job.context.lines);
+            .with_lines(&job.context.lines)
+            .with_checks(&job.checks);
         let mut attempts = Attempts::new(self.options.retry);
         let (mut lost, mut is_first) = (0, true);
         loop {

@@ -270,7 +270,7 @@ mod tests {
             assert_eq!(failure.message, expected);
             assert!(failure.hint.is_some_and(|hint| hint.contains("run again")));
         }
-        let step = |name: &str| Step { number: 1, name: name.to_owned() };
+        let step = |name: &str| Step { number: 1, name: name.to_owned(), check: None };
         for (name, expected) in [
             ("exporting to image", "the engine lost data that `server` needs: x"),
             ("[2/3] RUN make", "the engine lost data that `[2/3] RUN make` needs: x"),

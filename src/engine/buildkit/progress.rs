@@ -15,7 +15,9 @@ use bollard_buildkit_proto::moby::buildkit::v1::{
 use super::reported::ReportedSteps;
 use super::text::{Lines, clean, one_line_name};
 use crate::event::{Event, Events, Step, WaitReason};
+use crate::matrix::Check;
 use crate::render::TemplateLine;
+use crate::verify;
 
 /// The end of the message about a full disk. Programs in Go begin it in lower case, others do not.
 const NO_SPACE: &str = "o space left on device";
@@ -26,6 +28,7 @@ pub(super) struct Progress {
     events: Events,
     /// The template line for each line of the Dockerfile.
     lines: Arc<[TemplateLine]>,
+    checks: Vec<Check>,
     steps: Vec<StepState>,
     vertices: HashMap<String, VertexState>,
     groups: HashMap<String, usize>,
@@ -61,6 +64,7 @@ impl Progress {
         Self {
             target: target.to_owned(),
             lines: Arc::default(),
+            checks: Vec::new(),
             events: events.clone(),
             steps: Vec::new(),
             vertices: HashMap::new(),
@@ -72,6 +76,11 @@ impl Progress {
     /// Sets the template lines by which warnings name lines of the Dockerfile.
     pub(super) fn with_lines(self, lines: &Arc<[TemplateLine]>) -> Self {
         Self { lines: Arc::clone(lines), ..self }
+    }
+
+    /// Sets the checks of the image, by which the steps that run them are named.
+    pub(super) fn with_checks(self, checks: &[Check]) -> Self {
+        Self { checks: checks.to_vec(), ..self }
     }
 
     /// Returns the sink of the build's events.
@@ -203,7 +212,9 @@ impl Progress {
         }
         let index = self.steps.len();
         self.groups.insert(key.to_owned(), index);
-        self.steps.push(StepState::new(index + 1, one_line_name(name)));
+        let name = one_line_name(name);
+        let check = verify::check_of(&name, &self.checks).map(|check| check.name.clone());
+        self.steps.push(StepState::new(Step { number: index + 1, name, check }));
         index
     }
 
@@ -363,9 +374,9 @@ impl ClientStep<'_> {
 }
 
 impl StepState {
-    fn new(number: usize, name: String) -> Self {
+    fn new(step: Step) -> Self {
         Self {
-            step: Step { number, name },
+            step,
             running: 0,
             finished: false,
             all_cached: true,

@@ -25,6 +25,12 @@ pub(super) fn hint(
         _ if message.contains("HTTP response to HTTPS client") => {
             return plain_http(message, job, able);
         }
+        _ if message.contains("unsupported diff media type") => {
+            return Some(format!(
+                "the engine's disk is probably full, which this message hides: {}",
+                full_disk("", able)
+            ));
+        }
         Fault::Connection => {
             "check that the engine is running, and run again: finished steps are in its cache"
         }
@@ -109,6 +115,15 @@ mod tests {
         let hints = [DOCKER, buildkitd]
             .map(|able| hint(Fault::Step, pull, None, &job(), able).expect("a hint"));
         insta::assert_snapshot!(hints.join("\n"));
+    }
+
+    /// BuildKit reports the fallback that failed, not the full disk before it.
+    #[test]
+    fn unsupported_diffs_hint_at_a_full_disk() {
+        let message = "failed to compute diff: unsupported diff media type: \
+                       application/vnd.oci.image.layer.v1.tar+zstd: not implemented";
+        let hint = hint(Fault::Export, message, None, &job(), DOCKER).expect("a hint");
+        assert!(hint.contains("disk is probably full") && hint.contains("prune"), "{hint}");
     }
 
     #[test]
