@@ -34,7 +34,10 @@ pub(super) use look::{
     after_help = "`basegen --help` describes the options in detail and lists the exit codes."
 )]
 #[command(after_long_help = crate::error::ExitCode::help())]
-#[command(subcommand_help_heading = "Other commands", disable_help_subcommand = true)]
+#[command(
+    subcommand_help_heading = "Commands (without one, basegen builds)",
+    disable_help_subcommand = true
+)]
 pub struct Cli {
     #[command(flatten)]
     pub(super) global: GlobalArgs,
@@ -46,6 +49,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Create a repository: matrix, templates and workflow
+    Init(InitArgs),
     /// List the images, and their state in the registry
     Plan(PlanArgs),
     /// Print the names of the images, one per line
@@ -75,11 +80,12 @@ pub(super) enum Command {
     /// Check version, lock, generated files and registry for drift
     Check(CheckArgs),
     /// Compare version and images with a git revision
+    ///
+    /// For workflows that decide whether to release: reports whether the version has changed and
+    /// which images must be built. To see only the images and the reasons, use `plan --since`.
     Changed(ChangedArgs),
     /// Show why a variant is in the matrix, and its inputs
     Explain(ExplainArgs),
-    /// Create a repository: matrix, templates and workflow
-    Init(InitArgs),
     /// Export the plan to bake
     Export {
         #[command(subcommand)]

@@ -25,7 +25,7 @@ fn text(outcome: &ChangedOutcome, revision: &str) -> String {
     let version = match (&outcome.before, &outcome.now) {
         (None, None) => String::new(),
         (Some(before), Some(now)) if before == now => {
-            format!("the version is {now}, as at {revision}\n\n")
+            format!("the version is {now}, unchanged since {revision}\n\n")
         }
         (Some(before), Some(now)) => format!("the version has changed: {before} → {now}\n\n"),
         (None, Some(now)) => format!("the version has changed: none → {now}\n\n"),

@@ -23,7 +23,7 @@ pub(super) fn run(args: ReleaseArgs, session: &Session) -> Result<ExitCode, Repo
     let version = match context.block_on_cancellable(next)? {
         None => return Ok(ExitCode::Interrupted),
         Some(NextVersion::Unchanged(version)) => {
-            let message = format!("nothing changed: no image has since {version} was released");
+            let message = format!("no image has changed since {version}");
             printer.done(&message);
             return Ok(ExitCode::Success);
         }

@@ -56,7 +56,7 @@ pub(in crate::cli) struct SelectionArgs {
     pub(in crate::cli) job_type: Vec<String>,
     /// Only variants with this value (repeatable)
     ///
-    /// The value is of any axis: `cuda=12.8`, `torch>=2.4`.
+    /// Works with any axis: `cuda=12.8`, `torch>=2.4`.
     #[arg(long, value_name = "AXIS=VALUE")]
     pub(in crate::cli) only: Vec<String>,
     /// No variants with these values (repeatable)
@@ -115,7 +115,7 @@ pub(in crate::cli) struct OutputArgs {
     /// Push the images to their registry
     #[arg(long, conflicts_with = "output", overrides_with = "no_push", group = "to_registry")]
     pub(in crate::cli) push: bool,
-    /// Then open or update a pull request for the release
+    /// After the push, open or update a pull request for the release
     ///
     /// It contains the version, the lock file and generated files, as with `basegen release --pr`.
     #[arg(long, requires = "push")]

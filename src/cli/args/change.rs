@@ -33,11 +33,11 @@ pub(in crate::cli) struct BumpArgs {
     /// `patch`, `minor`, `major`, `prerelease`, or the new version itself
     #[arg(value_name = "LEVEL|VERSION")]
     pub(in crate::cli) to: String,
-    /// Which kind of pre-release [default: the kind that there is, or rc]; with `patch`, `minor`
-    /// or `major`, the first one of the next version
+    /// Kind of pre-release [default: that of the current version, or rc]; with `patch`, `minor` or
+    /// `major`, the first pre-release of the next version
     #[arg(long, value_enum, value_name = "KIND")]
     pub(in crate::cli) pre: Option<PrereleaseKind>,
-    /// Only if images have changed since the version was released, as the registries have them
+    /// Bump only if an image differs from the one that the registry has under the current version
     #[arg(long)]
     pub(in crate::cli) if_changed: bool,
     /// With --if-changed: since this git revision, without asking the registries
@@ -82,7 +82,7 @@ pub(in crate::cli) struct ReleaseArgs {
     /// Open the pull request as a draft
     #[arg(long, requires = "pr")]
     pub(in crate::cli) draft: bool,
-    /// Write the whole text of the pull request to FILE too
+    /// Also write the full text of the pull request to FILE
     #[arg(long, value_name = "FILE", requires = "pr")]
     pub(in crate::cli) notes: Option<PathBuf>,
     /// Print the diff and the text of the pull request; publish and change nothing

@@ -40,8 +40,10 @@ pub(in crate::cli) struct PlannedArgs {
     pub(in crate::cli) selection: SelectionArgs,
     #[command(flatten)]
     pub(in crate::cli) naming: NamingArgs,
-    /// Only variants whose images differ from those of a git revision, with the reasons; needs
-    /// neither an engine nor a network
+    /// Only variants whose images differ from those of a git revision, with the reasons
+    ///
+    /// Needs neither an engine nor a network. `basegen changed` compares the version too, and its
+    /// exit code and outputs are for workflows.
     #[arg(long, value_name = "REV")]
     pub(in crate::cli) since: Option<String>,
     /// Do not look up images in the registry

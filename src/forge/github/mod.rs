@@ -4,10 +4,11 @@
 //! help of `files`, `commit` and `merge`; `pull` opens and updates the pull request.
 //!
 //! All requests are sent by path, and their answers are parsed into types with the fields that are used.
-//! Tried with octocrab 0.54 instead: its requests for labels and refs work, but `pulls().update` sends a
-//! `pull_number` that GitHub's API description does not allow, and the models of pull requests require
-//! fields that the description leaves optional or null (a team's `privacy`, a user's `gravatar_id`) and
-//! URLs that parse, so that one unusual pull request makes the whole list unreadable.
+//! octocrab 0.54 has typed requests for the same. Tried in code against the fake GitHub of the tests:
+//! those for labels and refs work, but `pulls().update` sends a `pull_number` that GitHub's API
+//! description does not allow. Read in its source, not tried: its models of pull requests require URLs
+//! that parse, and fields that the description leaves optional or null (a team's `privacy`, a user's
+//! `gravatar_id`), so that one unusual pull request would make the whole list unreadable.
 
 use std::fmt::Write as _;
 
