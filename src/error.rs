@@ -111,8 +111,12 @@ impl Report {
         let mut message = self.0.to_string();
         let mut cause = self.0.source();
         while let Some(error) = cause {
-            message.push_str("\n  caused by: ");
-            message.push_str(&error.to_string());
+            // Libraries repeat the message of an error that they wrap.
+            let text = error.to_string();
+            if !message.ends_with(&text) {
+                message.push_str("\n  caused by: ");
+                message.push_str(&text);
+            }
             cause = error.source();
         }
         message

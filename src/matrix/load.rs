@@ -27,13 +27,32 @@ impl Explain for LoadError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Missing(_) => {
-                Some("create one with `basegen init`, or pass another with `-f FILE`".to_owned())
-            }
+            Self::Missing(path) => Some(match found_above(path) {
+                Some(above) => {
+                    let above = above.display();
+                    format!("found `{above}`: run basegen in its folder, or pass `-f {above}`")
+                }
+                None => "create one with `basegen init`, or pass another with `-f FILE`".to_owned(),
+            }),
             Self::Read(error) => error.hint(),
             Self::Source(_) => None,
         }
     }
+}
+
+/// Returns the path of a file with this name in a folder above the current one.
+fn found_above(path: &Path) -> Option<PathBuf> {
+    const LEVELS: usize = 8;
+    let name = path.file_name().filter(|name| path == Path::new(name))?;
+    let mut folder = PathBuf::new();
+    for _ in 0..LEVELS {
+        folder.push("..");
+        let above = folder.join(name);
+        if above.is_file() {
+            return Some(above);
+        }
+    }
+    None
 }
 
 /// Loads the matrix file at `path`. Paths in it must stay in its repository.

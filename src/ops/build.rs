@@ -18,7 +18,6 @@ use crate::event::{Event, Events};
 use crate::image::{Digest, Reference};
 use crate::plan::{Fingerprint, Plan};
 use crate::publish::{Metadata, PublishRequest, Published, Staged};
-use crate::render::familiar;
 use crate::report::{Mask, Record, RunReport};
 
 /// The destination of a run.
@@ -331,8 +330,7 @@ async fn resolve(
         }
     };
     for problem in unresolved {
-        let image = familiar(&problem.image.canonical()).to_owned();
-        warn(format!("images based on `{image}` are rebuilt on every run: {problem}"));
+        warn(format!("{problem}; images based on it are rebuilt on every run"));
     }
     Ok(())
 }

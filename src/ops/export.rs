@@ -59,9 +59,11 @@ pub async fn run(context: &Context, request: ExportRequest) -> Result<Vec<PathBu
         let names: Vec<String> =
             unpinned.keys().map(|name| format!("`{}`", familiar(&name.to_string()))).collect();
         context.messages.message(&format!(
-            "warning: {} is not pinned: images based on it have no fingerprint, and bake builds them to \
+            "warning: {} {} not pinned: images based on {} have no fingerprint, and bake builds them to \
              other digests\nhint: run `basegen update`",
-            names.join(", ")
+            names.join(", "),
+            if names.len() == 1 { "is" } else { "are" },
+            if names.len() == 1 { "it" } else { "them" },
         ));
     }
     let jobs = recipe.jobs(&Destination::Registry);

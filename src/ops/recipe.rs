@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::engine::{BuildJob, ConnectedEngine, Destination};
+use crate::engine::{BuildJob, ConnectedEngine, Destination, EngineError};
 use crate::error::{Report, one_line};
 use crate::image::{Digest, Platform, Reference, Tag};
 use crate::plan::{Fingerprint, Inputs, Lock, Plan};
@@ -25,7 +25,7 @@ pub struct Recipe<'a> {
 
 /// An upstream image whose digest could not be looked up.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("`{}` is not pinned: {problem}", familiar(&image.canonical()))]
+#[error("failed to resolve `{}`: {problem}", familiar(&image.canonical()))]
 pub struct Unresolved {
     pub image: Reference,
     problem: String,
@@ -82,7 +82,12 @@ impl<'a> Recipe<'a> {
     ) -> Vec<Unresolved> {
         let images = self.unpinned();
         let answers = engine.resolve(&images, credentials, RetryPolicy::default()).await;
-        let answers = answers.into_iter().map(|answer| answer.map_err(|error| one_line(&error)));
+        let answers = answers.into_iter().map(|answer| {
+            answer.map_err(|error| match error {
+                EngineError::Resolve { problem, .. } => problem,
+                other => one_line(&other),
+            })
+        });
         self.pin(images.into_keys().zip(answers))
     }
 

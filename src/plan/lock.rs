@@ -12,7 +12,7 @@ use crate::error::{ExitCode, Explain};
 use crate::files::{MAX_TEXT, ReadError};
 use crate::image::{Digest, Reference};
 use crate::matrix::{Diagnostic, Matrix, SourceError, SourceFile, Spanned, from_toml};
-use crate::render::{Pins, Upstream};
+use crate::render::{Pins, Upstream, familiar};
 
 /// The version of the format. It increases when the meaning of a key changes.
 const SCHEMA: u32 = 1;
@@ -114,9 +114,20 @@ impl Lock {
                 .help("use the newer version of basegen that wrote this file");
             return Err(SourceError::new(&source, vec![diagnostic]));
         }
-        let full = |name: Reference| Upstream::reference(&name.canonical()).unwrap_or(name);
-        let pins = file.images.into_iter().map(|(name, digest)| (full(name), digest));
-        Ok(Self { pins: pins.collect() })
+        let mut pins = Pins::new();
+        for (name, digest) in file.images {
+            let full = Upstream::reference(&name.canonical()).unwrap_or_else(|| name.clone());
+            if pins.insert(full.clone(), digest).is_some() {
+                let message = format!("`{}` is pinned twice", familiar(&full.canonical()));
+                let name = format!("\"{name}\"");
+                let start = text.find(&name);
+                let span = start.map_or(0..0, |start| start..start + name.len());
+                let diagnostic = Diagnostic::new(span, message, "another name of the same image")
+                    .help("remove one of the two lines");
+                return Err(SourceError::new(&source, vec![diagnostic]));
+            }
+        }
+        Ok(Self { pins })
     }
 
     /// Returns the pins that differ in `now`, sorted.
@@ -173,6 +184,15 @@ mod tests {
         let lock = Lock::parse(Path::new(Lock::NAME), &text).expect("a lock");
         let full = "docker.io/library/python:3.9".parse().expect("a reference");
         assert_eq!(lock.pins.get(&full), Some(&digest));
+    }
+
+    #[test]
+    fn an_image_with_two_pins_is_refused() {
+        let (one, other) = (Digest::of(b"1"), Digest::of(b"2"));
+        insta::assert_snapshot!(refused(&format!(
+            "schema = 1\n[images]\n\"python:3.9\" = \"{one}\"\n\
+             \"docker.io/library/python:3.9\" = \"{other}\"\n"
+        )));
     }
 
     #[test]

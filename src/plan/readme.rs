@@ -22,9 +22,14 @@ const END: &str = "<!-- end of images -->";
 pub enum ReadmeError {
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// A marker line is missing, or occurs more than once and last on `line`, from 1.
-    #[error("`{}` has {count} lines that begin with `{marker}` instead of one", .path.display())]
-    Marker { path: PathBuf, marker: &'static str, count: usize, line: usize },
+    #[error("`{}` has no line that begins with `{marker}`", .path.display())]
+    NoMarker { path: PathBuf, marker: &'static str },
+    /// A marker line occurs more than once, on these `lines`, from 1.
+    #[error(
+        "`{}` has {} lines that begin with `{marker}` instead of one: lines {}",
+        .path.display(), .lines.len(), joined(.lines)
+    )]
+    Markers { path: PathBuf, marker: &'static str, lines: Vec<usize> },
     #[error("in `{}` the table of images ends on line {end}, before it begins on line {begin}", .path.display())]
     Order { path: PathBuf, begin: usize, end: usize },
 }
@@ -35,7 +40,8 @@ impl ReadmeError {
     pub fn line(&self) -> usize {
         match self {
             Self::Read(error) => error.line(),
-            Self::Marker { line, .. } => *line,
+            Self::NoMarker { .. } => 1,
+            Self::Markers { lines, .. } => lines.last().copied().unwrap_or(1),
             Self::Order { end, .. } => *end,
         }
     }
@@ -45,14 +51,14 @@ impl Explain for ReadmeError {
     fn exit_code(&self) -> ExitCode {
         match self {
             Self::Read(error) => error.exit_code(),
-            Self::Marker { .. } | Self::Order { .. } => ExitCode::Matrix,
+            Self::NoMarker { .. } | Self::Markers { .. } | Self::Order { .. } => ExitCode::Matrix,
         }
     }
 
     fn hint(&self) -> Option<String> {
         match self {
             Self::Read(error) => error.hint(),
-            Self::Marker { .. } | Self::Order { .. } => Some(format!(
+            Self::NoMarker { .. } | Self::Markers { .. } | Self::Order { .. } => Some(format!(
                 "write the lines `{BEGIN} … -->` and `{END}` once each, before and after the table"
             )),
         }
@@ -156,22 +162,24 @@ fn only(
     marker: &'static str,
     is_marker: impl Fn(&str) -> bool,
 ) -> Result<Line, ReadmeError> {
-    let (mut last, mut count, mut start) = (None, 0, 0);
+    let (mut found, mut start) = (Vec::new(), 0);
     for (index, line) in text.split_inclusive('\n').enumerate() {
         let end = start + line.len();
         if is_marker(line.trim()) {
-            last = Some(Line { number: index + 1, start, end });
-            count += 1;
+            found.push(Line { number: index + 1, start, end });
         }
         start = end;
     }
-    match last {
-        Some(line) if count == 1 => Ok(line),
-        last => {
-            let line = last.map_or(1, |line| line.number);
-            Err(ReadmeError::Marker { path: path.to_owned(), marker, count, line })
-        }
+    let path = path.to_owned();
+    if found.len() > 1 {
+        let lines = found.iter().map(|line| line.number).collect();
+        return Err(ReadmeError::Markers { path, marker, lines });
     }
+    found.pop().ok_or(ReadmeError::NoMarker { path, marker })
+}
+
+fn joined(lines: &[usize]) -> String {
+    lines.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

@@ -186,6 +186,13 @@ impl RegistryErrorKind {
             Self::Status { status: 429, .. } => {
                 "log in, or lower `requests_per_second` or `concurrency` of the registry".to_owned()
             }
+            Self::Unreachable { host, problem, .. } if problem.contains("onnection refused") => {
+                let port = loopback_port(host)?;
+                format!(
+                    "nothing listens there; \
+                     `docker run --detach --publish {port}:5000 registry:2` starts a registry"
+                )
+            }
             Self::TagImmutable { .. } => {
                 "tags of this repository are immutable: publish under a new version".to_owned()
             }
@@ -240,6 +247,13 @@ pub(super) fn is_transient(status: u16) -> bool {
     matches!(status, 408 | 425 | 429 | 500 | 502 | 503 | 504)
 }
 
+/// Returns the port of a host on this machine.
+fn loopback_port(host: &str) -> Option<u16> {
+    let (name, port) = host.rsplit_once(':')?;
+    let is_loopback = name == "localhost" || name == "[::1]" || name.starts_with("127.");
+    if is_loopback { port.parse().ok() } else { None }
+}
+
 fn status_text(status: u16) -> String {
     let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
     reason.map_or_else(|| status.to_string(), |reason| format!("{status} {reason}"))
@@ -270,6 +284,19 @@ pub(super) fn duration_text(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_missing_registry_of_this_machine_can_be_started() {
+        let hint = |host: &str, problem: &str| {
+            let (host, problem) = (host.to_owned(), problem.to_owned());
+            RegistryErrorKind::Unreachable { host, problem, transient: true }.hint()
+        };
+        let refused = "Connection refused (os error 111)";
+        let local = hint("localhost:5001", refused).expect("a hint");
+        assert!(local.contains("--publish 5001:5000 registry:2"), "{local}");
+        assert_eq!(hint("ghcr.io", refused), None);
+        assert_eq!(hint("127.0.0.1:5001", "it did not respond in time"), None);
+    }
     use crate::error::Report;
 
     #[test]

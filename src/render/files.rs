@@ -13,6 +13,7 @@ use super::links::first_link;
 use super::templates::PARTIALS;
 use super::wildcard::Wildcard;
 use crate::files;
+use crate::matrix::nearest_spelling;
 
 /// The maximum size of a context, in MiB. Contexts are held in memory.
 pub const MAX_CONTEXT: u64 = 64;
@@ -110,13 +111,31 @@ impl Files {
         } else if self.exists(&template) {
             self.add(&template, &mut found)?;
         } else {
-            return Err(format!("there is no `{path}` in `{}`", self.folder.display()));
+            let near = self.nearest(path).map(|near| format!("; did you mean `{near}`?"));
+            return Err(format!(
+                "there is no `{path}` in `{}`{}",
+                self.folder.display(),
+                near.unwrap_or_default()
+            ));
         }
         // A context has no empty folders, so Docker would not find it. The context itself may be empty.
         if found.is_empty() && !path.is_empty() {
             return Err(format!("the folder `{path}` contains no files to copy"));
         }
         Ok(found)
+    }
+
+    /// Returns the path in the same folder that `path` most likely misspells.
+    fn nearest(&self, path: &str) -> Option<String> {
+        let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let entries = fs_err::read_dir(self.folder.join(parent)).ok()?;
+        let names: Vec<String> = entries
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .filter(|name| !is_private(name) && (!parent.is_empty() || name != PARTIALS))
+            .map(|name| name.strip_suffix(TEMPLATE).map_or(name.clone(), str::to_owned))
+            .collect();
+        let near = nearest_spelling(name, names.iter().map(String::as_str))?;
+        Some(if parent.is_empty() { near.to_owned() } else { format!("{parent}/{near}") })
     }
 
     fn exists(&self, path: &str) -> bool {

@@ -184,6 +184,18 @@ fn errors_point_to_the_line_of_the_template() {
 }
 
 #[test]
+fn misspelled_files_are_suggested() {
+    let files = [("Dockerfile.hbs", "FROM a\nCOPY requirments.txt /\n"), ("requirements.txt", "")];
+    insta::assert_snapshot!(Project::new(&files).error(), @r"
+    error: failed to render `3.9`: there is no `requirments.txt` in `dockerfiles`; did you mean `requirements.txt`?
+     --> dockerfiles/Dockerfile.hbs:2:1
+      |
+    2 | COPY requirments.txt /
+      | ^^^^^^^^^^^^^^^^^^^^^^
+    ");
+}
+
+#[test]
 fn byte_order_marks_are_removed() {
     let project = Project::new(&[
         ("Dockerfile.hbs", "\u{feff}FROM a\n{{> x}}\n"),

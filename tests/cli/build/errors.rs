@@ -38,6 +38,19 @@ fn commands_that_the_main_call_stands_in_for() {
 }
 
 #[test]
+fn tag_suggests_version_tag() {
+    assert_cmd_snapshot!(Project::new().basegen("--tag v1"));
+}
+
+#[test]
+fn a_matrix_in_a_folder_above_is_named() {
+    let project = Project::new();
+    let mut command = project.basegen("plan");
+    command.current_dir(project.path().join("dockerfiles"));
+    assert_cmd_snapshot!(command);
+}
+
+#[test]
 fn a_missing_version() {
     let project = Project::new();
     project.write("matrix.toml", &MATRIX.replace("[version]\nfile = \"VERSION\"", ""));
