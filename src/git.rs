@@ -21,8 +21,8 @@ pub(crate) enum GitError {
     NoGit,
     #[error("failed to run `git`")]
     Run(#[source] io::Error),
-    #[error("the matrix file is not in a git repository: {0}")]
-    NoRepository(String),
+    #[error("the matrix file is not in a git repository")]
+    NoRepository,
     #[error("git has no commit `{0}`")]
     Revision(String),
     #[error("`{path}` is not in git at `{revision}`")]
@@ -46,6 +46,9 @@ impl Explain for GitError {
             Self::NoGit => "install git: `--since` reads earlier files with it",
             Self::Revision(_) => {
                 "name a commit, a branch or a tag; in a shallow clone, fetch it first: `git fetch origin REV`"
+            }
+            Self::NoRepository => {
+                "create one with `git init`, and commit the files to compare with"
             }
             Self::NotCommitted { .. } => "choose a later revision, or commit the file",
             _ => return None,
@@ -72,7 +75,12 @@ impl Snapshot {
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         let at = git(folder, &["rev-parse", "--show-toplevel", "--show-prefix"], &[])?;
         if !at.status.success() {
-            return Err(GitError::NoRepository(error_line(&at)));
+            let message = error_line(&at);
+            return Err(if message.starts_with("not a git repository") {
+                GitError::NoRepository
+            } else {
+                GitError::Failed { action: "find the repository of the matrix file", message }
+            });
         }
         let lines = String::from_utf8_lossy(&at.stdout).into_owned();
         let (top, prefix) = lines.split_once('\n').unwrap_or((&lines, ""));

@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::error::{ExitCode, Report};
+use crate::image::Repository;
 use crate::init::{Finding, Outcome};
 use crate::matrix::is_invisible;
 use crate::ops::{
-    self,
+    self, ArgumentError,
     init::{InitRequest, NewFile},
 };
 use crate::plan::columns;
@@ -16,10 +17,14 @@ use crate::report::Printer;
 use super::args::InitArgs;
 
 pub(super) fn run(args: &InitArgs, printer: &Printer) -> Result<ExitCode, Report> {
-    let InitArgs { folder, from, force, dry_run } = args.clone();
+    let InitArgs { folder, from, force, dry_run, .. } = args.clone();
+    let (registry, repository) = names(args)?;
+    let is_guess = registry.is_none() || repository.is_none();
     // Printed paths do not begin with a dot.
     let folder = folder.strip_prefix(".").map(Path::to_owned).unwrap_or(folder);
-    let outcome = ops::init::run(&InitRequest { folder: folder.clone(), from, force, dry_run })?;
+    let request =
+        InitRequest { folder: folder.clone(), from, registry, repository, force, dry_run };
+    let outcome = ops::init::run(&request)?;
     for NewFile { path, is_unchanged } in &outcome.files {
         let action = match (is_unchanged, dry_run) {
             (true, _) => "unchanged",
@@ -33,9 +38,34 @@ pub(super) fn run(args: &InitArgs, printer: &Printer) -> Result<ExitCode, Report
         printer.result(&list_findings(&import.origin, &import.image.findings));
     }
     if !dry_run {
-        printer.done(&next_steps(&folder, outcome.needs_action));
+        printer.done(&next_steps(&folder, is_guess, outcome.needs_action));
+    }
+    for path in &outcome.importable {
+        printer.note(&import_note(&folder, path, dry_run));
     }
     Ok(ExitCode::Success)
+}
+
+/// Returns the registry and the repository of the arguments.
+fn names(args: &InitArgs) -> Result<(Option<String>, Option<String>), ArgumentError> {
+    let registry = args.registry.as_deref().map(|host| {
+        let parsed = Repository::new(host, "a").map(|name| name.registry().to_owned());
+        parsed.map_err(|error| ArgumentError::new("--registry", host, &error))
+    });
+    let repository = args.repository.as_deref().map(|path| {
+        let parsed = Repository::new("", path).map(|_| path.to_owned());
+        parsed.map_err(|error| ArgumentError::new("--repository", path, &error))
+    });
+    Ok((registry.transpose()?, repository.transpose()?))
+}
+
+/// Describes how to import the file at `path`, which `init` did not read.
+fn import_note(folder: &Path, path: &Path, dry_run: bool) -> String {
+    let file = path.display();
+    let folder =
+        if folder == Path::new("") { String::new() } else { format!(" {}", folder.display()) };
+    let force = if dry_run { "" } else { " --force" };
+    format!("note: found {file}: `basegen init{folder} --from {file}{force}` imports it")
 }
 
 /// Lists the imported keys of an origin, and those that were left out.
@@ -71,23 +101,27 @@ fn escape_invisible(text: &str) -> String {
     escaped
 }
 
-fn next_steps(folder: &Path, needs_action: bool) -> String {
+fn next_steps(folder: &Path, is_guess: bool, needs_action: bool) -> String {
     let file = if folder == Path::new("") {
         String::new()
     } else {
         format!(" -f {}", folder.join("matrix.toml").display())
     };
     let action = if needs_action {
-        "  in .github/workflows/base-images.yml, name the action that installs basegen: this build of\n  \
-         basegen is not from a release\n"
+        "  in .github/workflows/base-images.yml, name the action that installs basegen: this basegen\n  \
+         is not the binary of a release\n"
+    } else {
+        ""
+    };
+    let names = if is_guess {
+        "  check `[image]` in matrix.toml: the registry and the repository are a guess\n"
     } else {
         ""
     };
     format!(
-        "\nnext:\n  \
-         check matrix.toml: the names of the images are a guess\n  \
+        "\nnext:\n{names}  \
          basegen plan{file}    list the images\n  \
-         basegen{file}         build and check them, into the engine\n  \
-         basegen update{file}  pin their base images\n{action}"
+         basegen{file}         build and check the images, and load them into the engine\n  \
+         basegen update{file}  pin the base images\n{action}"
     )
 }

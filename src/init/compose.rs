@@ -52,7 +52,7 @@ fn file(path: &str, text: String) -> NewFile {
 fn starter() -> ImportedImage {
     let requirements = vec!["requirements.txt".to_owned()];
     let parts = Parts { gpu: true, requirements, ..Parts::default() };
-    let text = "# What every image has installed, as pip reads it; `pip-compile --generate-hashes` pins it.\n";
+    let text = "# The Python packages of every image, in pip's format. `pip-compile --generate-hashes` pins them.\n";
     ImportedImage {
         name: "base".to_owned(),
         pythons: PYTHONS.map(str::to_owned).to_vec(),
@@ -114,7 +114,7 @@ impl MatrixText<'_> {
     fn text(&self) -> String {
         let mut text = String::from(
             "#:schema ./matrix.schema.json\n\
-             # Which images there are, what they are called and what they are made of. `basegen plan` lists them.\n\n",
+             # Defines the images: their names, axes, contents and checks. `basegen plan` lists them.\n\n",
         );
         self.image(&mut text);
         self.axes(&mut text);
@@ -127,18 +127,25 @@ impl MatrixText<'_> {
 
     fn image(&self, text: &mut String) {
         text.push_str("[image]\n");
-        if self.project.is_on_github {
-            text.push_str("registry = \"ghcr.io\"\n");
-        }
-        let owner = &self.project.owner;
-        let (repository, dockerfile, title) = if self.is_starter {
-            (self.project.name.as_str(), "base", "{{variant}}")
+        let Project { registry, repository, owner, takes_workflows, .. } = self.project;
+        if let Some(registry) = registry {
+            let _ = writeln!(text, "registry = {}", quoted(registry));
         } else {
-            ("{{image}}", "{{image}}", "{{image}} {{variant}}")
+            let login = if *takes_workflows {
+                format!(" For another one, also change the login in {}.", workflow::PATH)
+            } else {
+                String::new()
+            };
+            let _ = write!(text, "# The default is Docker Hub.{login}\n# registry = \"ghcr.io\"\n");
+        }
+        let (repository, dockerfile, title) = if self.is_starter {
+            (repository.clone(), "base", "{{variant}}")
+        } else {
+            (format!("{owner}/{{{{image}}}}"), "{{image}}", "{{image}} {{variant}}")
         };
         let _ = write!(
             text,
-            "repository = \"{owner}/{repository}\"\n\
+            "repository = \"{repository}\"\n\
              tag = \"{{{{variant}}}}-{{{{version}}}}\"\n\
              dockerfile = \"{dockerfile}.Dockerfile.hbs\"\n\
              platforms = [\"linux/amd64\"]\n\n\
@@ -148,10 +155,10 @@ impl MatrixText<'_> {
     }
 
     fn axes(&self, text: &mut String) {
-        text.push_str("# Every combination is an image. The order of the axes is that of their parts in a tag: 3.11-gpu.\n[axes]\n");
+        text.push_str("# Every combination of values is an image. Tags list the values in the order of the axes: 3.11-gpu.\n[axes]\n");
         if !self.is_starter {
             let names = self.images.iter().map(|import| {
-                // It is in the repository's name already.
+                // The name of the repository contains it.
                 let tag = if self.has_other_axes() { ", tag = \"\"" } else { "" };
                 format!("{{ value = {}{tag} }}", quoted(&import.image.name))
             });
@@ -167,7 +174,7 @@ impl MatrixText<'_> {
         text.push('\n');
         if self.has_gpu() {
             text.push_str(
-                "# CUDA's libraries, from NVIDIA's own wheels; `[[set]]` could give others to some images.\n\
+                "# CUDA libraries, from NVIDIA's Python wheels. Each `[[set]]` sets variables of the images that match `when`.\n\
                  [[set]]\n\
                  when = { gpu = true }\n\
                  [set.variables]\n\
@@ -185,7 +192,7 @@ impl MatrixText<'_> {
         !self.pythons.is_empty() || self.has_gpu()
     }
 
-    /// Combinations that no origin asked for.
+    /// Excludes the combinations that no origin requests.
     fn rules(&self, text: &mut String) {
         for Import { origin, image: imported, .. } in self.images {
             let mut rule = |axis: &str, reason: &str| {
@@ -200,11 +207,11 @@ impl MatrixText<'_> {
             let others = self.pythons.iter().filter(|version| !wanted.contains(version));
             let others: Vec<String> = others.map(|version| quoted(version)).collect();
             if !others.is_empty() {
-                let reason = format!("asks for Python {}", wanted.join(", "));
+                let reason = format!("requests Python {}", wanted.join(", "));
                 rule(&format!("python = [{}]", others.join(", ")), &reason);
             }
             if self.has_gpu() && !imported.gpu {
-                rule("gpu = true", "asks for no GPU");
+                rule("gpu = true", "requests no GPU");
             }
         }
     }
@@ -212,7 +219,7 @@ impl MatrixText<'_> {
     fn checks(&self, text: &mut String) {
         if !self.pythons.is_empty() {
             text.push_str(
-                "# What must hold of an image before it is published; each runs in a container of it.\n\
+                "# Checks that run in a container of each image. Images are published only if all of their checks pass.\n\
                  [[verify]]\n\
                  name = \"python\"\n\
                  run = [\"python\", \"-c\", \"import sys; found = '%d.%d.%d.' % sys.version_info[:3]; assert found.startswith('{{python}}.'), found\"]\n\n",
@@ -224,7 +231,7 @@ impl MatrixText<'_> {
     }
 
     fn version(&self, text: &mut String) {
-        text.push_str("# Tags follow the version.\n[version]\n");
+        text.push_str("# The version in the tags.\n[version]\n");
         let place = self.project.version.as_ref();
         let file = place.map_or("VERSION", |place| place.file.as_str());
         let _ = writeln!(text, "file = {}", quoted(file));
@@ -239,7 +246,7 @@ impl MatrixText<'_> {
 
     fn build(&self, text: &mut String) {
         text.push_str(
-            "# For networks that re-sign TLS: steps trust what SSL_CERT_FILE names.\n\
+            "# For networks that intercept TLS: build steps trust the certificates in the file that SSL_CERT_FILE names.\n\
              [build]\nca_certificates = \"auto\"\n",
         );
         let logins = self.images.iter().flat_map(|import| &import.image.registries);
@@ -255,7 +262,7 @@ impl MatrixText<'_> {
             self.images.iter().flat_map(|import| &import.image.secrets).collect();
         if !ids.is_empty() {
             text.push_str(
-                "\n# What steps mount, and the variables that it comes from.\n[build.secrets]\n",
+                "\n# The secrets that build steps mount, and the environment variables that contain them.\n[build.secrets]\n",
             );
         }
         for id in ids {

@@ -62,9 +62,11 @@ impl Cause {
 }
 
 fn list_existing(paths: &[PathBuf]) -> String {
+    if let [path] = paths {
+        return format!("`{}` already exists", path.display());
+    }
     let names: Vec<String> = paths.iter().map(|path| format!("\n  {}", path.display())).collect();
-    let files = if paths.len() == 1 { "a file exists" } else { "some files exist" };
-    format!("{files} already:{}", names.concat())
+    format!("{} files already exist:{}", paths.len(), names.concat())
 }
 
 impl Explain for InitError {
@@ -87,6 +89,7 @@ impl Explain for InitError {
             Self::Clash { .. } => {
                 "rename one of them, also where it is copied, or create a folder for each image"
             }
+            Self::Exists(paths) if paths.len() == 1 => "pass `--force` to replace it",
             Self::Exists(_) => "pass `--force` to replace them",
             Self::Unsound(_) => "remove the part that cannot be rendered from the imported file",
             _ => return None,

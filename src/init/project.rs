@@ -7,15 +7,18 @@ use serde_json::Value as Json;
 use super::reader::slug;
 use crate::version::Version;
 
+/// The registry of the images of a repository on GitHub.
+pub(super) const GITHUB_REGISTRY: &str = "ghcr.io";
+
 /// The properties of a folder.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Project {
-    /// The first part of the images' repository: the account at the registry.
+    /// The registry of the images; `None` for Docker Hub.
+    pub registry: Option<String>,
+    /// The repository of the starter images.
+    pub repository: String,
+    /// The first part of the repositories of imported images. The name of the image follows.
     pub owner: String,
-    /// The second part of the images' repository.
-    pub name: String,
-    /// Whether the git remote `origin` is on GitHub. The images then go to ghcr.io.
-    pub is_on_github: bool,
     /// Whether the folder is the root of its repository, where GitHub reads workflows.
     pub takes_workflows: bool,
     /// The place of the version, if a file has one.
@@ -48,11 +51,12 @@ impl Project {
         github: Option<(&str, &str)>,
         read: impl Fn(&str) -> Option<String>,
     ) -> Self {
-        let is_on_github = github.is_some();
+        let registry = github.is_some().then(|| GITHUB_REGISTRY.to_owned());
         let (owner, name) = github.unwrap_or((name, "base"));
-        let (owner, name) = (slug(owner), slug(name));
+        let owner = slug(owner);
+        let repository = format!("{owner}/{}", slug(name));
         let version = PLACES.iter().find_map(|(file, keys)| place(file, keys, &read(file)?));
-        Self { owner, name, is_on_github, takes_workflows: true, version }
+        Self { registry, repository, owner, takes_workflows: true, version }
     }
 }
 

@@ -195,7 +195,10 @@ impl<'a> Reader<'a> {
         if !is_requested {
             self.skip(leaf, "no GPU is requested");
         } else if self.parts.base.is_debian_python() {
-            self.import(leaf, "axis `gpu`");
+            self.import(
+                leaf,
+                "axis `gpu`: with and without; remove `false` to build only GPU images",
+            );
             self.parts.gpu = true;
         } else {
             self.skip(leaf, "the base image is not modified: choose one that has CUDA");

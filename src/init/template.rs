@@ -115,7 +115,7 @@ impl Parts {
         let mut lines = Vec::new();
         let tools = self.tools();
         if !tools.is_empty() {
-            lines.push("# Programs of the steps below that this image does not have.".to_owned());
+            lines.push("# Programs that the steps below need and the base image lacks.".to_owned());
             lines.push(install(&tools.join(" ")));
         }
         lines.extend(self.before.iter().map(|step| format!("RUN {step}")));
@@ -197,7 +197,7 @@ fn install(packages: &str) -> String {
 fn cuda_stage() -> String {
     format!(
         "{{{{#if gpu}}}}\n\
-         # CUDA's libraries from NVIDIA's wheels, by one builder whatever the Python: one layer for all variants.\n\
+         # CUDA libraries from NVIDIA's wheels. One builder serves all Python versions, so GPU variants share one layer.\n\
          FROM {{{{cuda_builder}}}} AS cuda\n\
          RUN {CERTIFICATES} \\\n    \
          PIP_CERT=/etc/ssl/certs/ca-certificates.crt python -m pip install --no-cache-dir --no-deps \\\n    \

@@ -4,7 +4,7 @@
 //! of releases know that commit. Other builds generate a failing step that says what to fill in, because no package
 //! name is reserved for basegen. `docs/github-actions.md` shows the same workflow; a test compares them.
 
-use super::project::Project;
+use super::project::{GITHUB_REGISTRY, Project};
 
 const WORKFLOW: &str = include_str!("workflow.yml");
 
@@ -65,40 +65,64 @@ fn with_action(project: &Project, action: Option<Action<'_>>) -> String {
         }
         None => PLACEHOLDER.replace("VERSION", version),
     };
-    let (read, read_login) = if project.is_on_github {
+    let login = login(project.registry.as_deref());
+    // Pull requests from forks get no secrets, so that only the token of GitHub can log in for them.
+    let (read, read_login, permissions) = if uses_github_token(project) {
         (
             "      packages: read # to look up published images\n",
-            "      - uses: docker/login-action@5e57cd118135c172c3672efd75eb46360885c0ef # v3.6.0\n        \
-             with:\n@LOGIN@\n",
-        )
-    } else {
-        ("", "")
-    };
-    let (permissions, login) = if project.is_on_github {
-        (
+            format!("{login}\n"),
             "    permissions:\n      \
              contents: read # to check out the repository\n      \
-             packages: write # to push to ghcr.io",
-            "          registry: ghcr.io\n          \
-             username: ${{ github.actor }}\n          \
-             password: ${{ github.token }}",
+             packages: write # to push to ghcr.io"
+                .to_owned(),
         )
     } else {
-        (
-            "    # The environment contains DOCKERHUB_TOKEN. Its rules restrict who can publish.\n    \
+        let prefix = secret_prefix(project.registry.as_deref());
+        let permissions = format!(
+            "    # The environment contains {prefix}_TOKEN. Its rules restrict who can publish.\n    \
              environment: release\n    \
              permissions:\n      \
-             contents: read # to check out the repository",
-            "          username: ${{ vars.DOCKERHUB_USERNAME }}\n          \
-             password: ${{ secrets.DOCKERHUB_TOKEN }}",
-        )
+             contents: read # to check out the repository"
+        );
+        ("", String::new(), permissions)
     };
     WORKFLOW
         .replace("@INSTALL@", &install)
         .replace("@READ@\n", read)
-        .replace("@READ_LOGIN@\n", read_login)
-        .replace("@PERMISSIONS@", permissions)
-        .replace("@LOGIN@", login)
+        .replace("@READ_LOGIN@\n", &read_login)
+        .replace("@PERMISSIONS@", &permissions)
+        .replace("@LOGIN@", &login)
+}
+
+fn uses_github_token(project: &Project) -> bool {
+    project.registry.as_deref() == Some(GITHUB_REGISTRY)
+}
+
+/// Returns the first part of the names of the variable and of the secret that log in at `registry`.
+fn secret_prefix(registry: Option<&str>) -> &'static str {
+    if registry.is_none() { "DOCKERHUB" } else { "REGISTRY" }
+}
+
+/// Returns the step that logs in at `registry`, or at Docker Hub.
+fn login(registry: Option<&str>) -> String {
+    let name = registry.unwrap_or("Docker Hub");
+    let host = registry.map(|host| format!("          registry: {host}\n")).unwrap_or_default();
+    let credential = if registry == Some(GITHUB_REGISTRY) {
+        "          username: ${{ github.actor }}\n          \
+         password: ${{ github.token }}"
+            .to_owned()
+    } else {
+        let prefix = secret_prefix(registry);
+        format!(
+            "          username: ${{{{ vars.{prefix}_USERNAME }}}}\n          \
+             password: ${{{{ secrets.{prefix}_TOKEN }}}}"
+        )
+    };
+    format!(
+        "      # The login for {name}. Change it if `registry` in matrix.toml changes.\n      \
+         - uses: docker/login-action@5e57cd118135c172c3672efd75eb46360885c0ef # v3.6.0\n        \
+         with:\n{host}{credential}"
+    )
 }
 
 #[cfg(test)]
@@ -107,11 +131,15 @@ mod tests {
 
     const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
+    fn on_github() -> Project {
+        Project { registry: Some(GITHUB_REGISTRY.to_owned()), ..Project::default() }
+    }
+
     #[test]
     fn the_workflow_installs_nothing_that_somebody_else_can_publish() {
         let action = Action::new(Some("acme/basegen"), Some(COMMIT));
         assert!(action.is_some());
-        let project = Project { is_on_github: true, ..Project::default() };
+        let project = on_github();
         let pinned = with_action(&project, action);
         let uses = format!("uses: acme/basegen@{COMMIT} # v{}\n", env!("CARGO_PKG_VERSION"));
         assert_eq!(pinned.matches(&uses).count(), 2, "{pinned}");
@@ -126,7 +154,7 @@ mod tests {
     #[test]
     fn the_docs_show_this_workflow() {
         let action = Some(Action { repository: "OWNER/basegen", commit: "COMMIT" });
-        let project = Project { is_on_github: true, ..Project::default() };
+        let project = on_github();
         let workflow = with_action(&project, action);
         let shown = workflow.replace(concat!("# v", env!("CARGO_PKG_VERSION")), "# v1.2.3");
         let (_, shown) = shown.split_once("name: ").expect("the name of the workflow");
@@ -153,15 +181,58 @@ mod tests {
     #[test]
     fn the_workflow_uses_the_actions_that_this_repositorys_own_uses() {
         let own = include_str!("../../.github/workflows/release.yml");
-        let mut uses = WORKFLOW.lines().filter_map(|line| line.split_once("uses: "));
-        assert!(uses.by_ref().all(|(_, action)| own.contains(action)), "{WORKFLOW}");
+        let action = Action { repository: "OWNER/basegen", commit: "COMMIT" };
+        let workflow = with_action(&on_github(), Some(action));
+        let uses = workflow.lines().filter_map(|line| line.split_once("uses: "));
+        let mut others = uses.filter(|(_, action)| !action.starts_with("OWNER/"));
+        assert!(others.by_ref().all(|(_, action)| own.contains(action)), "{workflow}");
+    }
+
+    #[test]
+    fn the_workflow_logs_in_at_the_registry_of_the_matrix() {
+        let login = |registry: Option<&str>| {
+            let registry = registry.map(str::to_owned);
+            let workflow = workflow(&Project { registry, ..Project::default() });
+            let lines = workflow.lines().map(str::trim).filter(|line| {
+                ["# The login", "registry:", "username:", "password:", "environment:", "packages:"]
+                    .iter()
+                    .any(|start| line.starts_with(start))
+            });
+            lines.collect::<Vec<_>>().join("\n")
+        };
+        insta::assert_snapshot!(login(None), @r"
+        environment: release
+        # The login for Docker Hub. Change it if `registry` in matrix.toml changes.
+        username: ${{ vars.DOCKERHUB_USERNAME }}
+        password: ${{ secrets.DOCKERHUB_TOKEN }}
+        ");
+        insta::assert_snapshot!(login(Some("ghcr.io")), @r"
+        packages: read # to look up published images
+        # The login for ghcr.io. Change it if `registry` in matrix.toml changes.
+        registry: ghcr.io
+        username: ${{ github.actor }}
+        password: ${{ github.token }}
+        packages: write # to push to ghcr.io
+        # The login for ghcr.io. Change it if `registry` in matrix.toml changes.
+        registry: ghcr.io
+        username: ${{ github.actor }}
+        password: ${{ github.token }}
+        ");
+        insta::assert_snapshot!(login(Some("quay.io")), @r"
+        environment: release
+        # The login for quay.io. Change it if `registry` in matrix.toml changes.
+        registry: quay.io
+        username: ${{ vars.REGISTRY_USERNAME }}
+        password: ${{ secrets.REGISTRY_TOKEN }}
+        ");
     }
 
     #[test]
     fn every_mark_of_the_workflow_is_replaced() {
-        let project = Project { is_on_github: true, ..Project::default() };
-        for workflow in [workflow(&project), workflow(&Project::default())] {
-            let marks = ["VERSION", "@INSTALL@", "@PERMISSIONS@", "@LOGIN@"];
+        let project = on_github();
+        let other = Project { registry: Some("quay.io".to_owned()), ..Project::default() };
+        for workflow in [&project, &other, &Project::default()].map(workflow) {
+            let marks = ["VERSION", "@INSTALL@", "@READ", "@PERMISSIONS@", "@LOGIN@"];
             assert!(!marks.iter().any(|mark| workflow.contains(mark)), "{workflow}");
         }
     }

@@ -7,14 +7,21 @@ use crate::error::Report;
 use crate::files::{MAX_PROJECT_FILE, read_text};
 use crate::forge::{Remote, RepositoryName};
 use crate::git;
-use crate::init::{self, Import, InitError, Project};
+use crate::init::{self, Finding, Import, InitError, Outcome, Project};
 use crate::render::{self, RenderedFile};
+
+/// The registry of images without one.
+const DOCKER_HUB: &str = "docker.io";
 
 #[derive(Debug, Clone, Default)]
 pub struct InitRequest {
     pub folder: PathBuf,
     /// The configurations and Dockerfiles to import.
     pub from: Vec<PathBuf>,
+    /// The registry of the images, instead of the one that the folder suggests.
+    pub registry: Option<String>,
+    /// The repository of the images, instead of the one that the folder suggests.
+    pub repository: Option<String>,
     /// Whether to replace other files.
     pub force: bool,
     pub dry_run: bool,
@@ -26,6 +33,8 @@ pub struct InitOutcome {
     pub(crate) imports: Vec<Import>,
     /// Whether one of the files is a workflow that does not name basegen's action yet.
     pub needs_action: bool,
+    /// Files in the folder that `--from` can import and that were not imported.
+    pub importable: Vec<PathBuf>,
 }
 
 /// A file of the new repository.
@@ -38,17 +47,42 @@ pub struct NewFile {
 
 /// Writes the files of a new repository, unless others would be replaced.
 pub fn run(request: &InitRequest) -> Result<InitOutcome, Report> {
-    let InitRequest { folder, from, force, dry_run } = request;
+    let InitRequest { folder, from, registry, repository, force, dry_run } = request;
     let imports: Vec<Import> =
         from.iter().map(|path| Import::load(path)).collect::<Result<_, _>>()?;
-    let files = init::assemble(&project(folder), &imports)?;
-    let new = compare(folder, &files, *force)?;
+    let mut project = project(folder);
+    if let Some(registry) = registry {
+        project.registry = Some(registry.clone()).filter(|host| host != DOCKER_HUB);
+    }
+    if let Some(repository) = repository {
+        project.repository.clone_from(repository);
+        project.owner.clone_from(repository);
+    }
+    let files = init::assemble(&project, &imports)?;
+    let mut new = compare(folder, &files, *force)?;
+    if project.version.is_some_and(|place| place.file == "VERSION") {
+        new.push(NewFile { path: folder.join("VERSION"), is_unchanged: true });
+        new.sort_by(|one, other| one.path.cmp(&other.path));
+    }
+    let importable = if from.is_empty() { importable(folder) } else { Vec::new() };
     if !dry_run {
         render::write(folder, &files)?;
     }
     let has_workflow = files.keys().any(|path| path.starts_with(".github"));
     let needs_action = has_workflow && init::needs_action();
-    Ok(InitOutcome { files: new, imports, needs_action })
+    Ok(InitOutcome { files: new, imports, needs_action, importable })
+}
+
+/// Returns the configurations and the Dockerfile in `folder` that can be imported.
+fn importable(folder: &Path) -> Vec<PathBuf> {
+    let is_importable = |path: &PathBuf| {
+        let Ok(import) = Import::load(path) else { return false };
+        let is_imported = |finding: &Finding| matches!(finding.outcome, Outcome::Imported(_));
+        // Other tools have a config.yaml, too.
+        path.ends_with("Dockerfile") || import.image.findings.iter().any(is_imported)
+    };
+    let names = ["config.yaml", "cerebrium.toml", "Dockerfile"];
+    names.map(|name| folder.join(name)).into_iter().filter(is_importable).collect()
 }
 
 /// Compares `files` with those in `folder`. Refuses to replace others unless `force` is set.

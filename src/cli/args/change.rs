@@ -136,6 +136,17 @@ pub(in crate::cli) struct InitArgs {
     /// Import an image from a config.yaml of Truss, a cerebrium.toml or a Dockerfile (repeatable)
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) from: Vec<PathBuf>,
+    /// Registry of the images, for the matrix and the login of the workflow
+    ///
+    /// Without the option, it is ghcr.io if the git remote `origin` is on GitHub, and Docker Hub otherwise.
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(in crate::cli) registry: Option<String>,
+    /// Repository of the images, such as acme/base
+    ///
+    /// With `--from`, the name of each image follows: `--repository acme` for acme/server. Without the option, it is that
+    /// of the git remote `origin` on GitHub, or the name of the folder.
+    #[arg(long, value_name = "REPOSITORY")]
+    pub(in crate::cli) repository: Option<String>,
     /// Replace existing files
     #[arg(long)]
     pub(in crate::cli) force: bool,

@@ -39,6 +39,12 @@ fn run(folder: &Path, arguments: &str) -> std::process::Command {
     command
 }
 
+fn run_stderr(folder: &Path, arguments: &str) -> String {
+    let output = run(folder, arguments).output().expect("basegen runs");
+    assert!(output.status.success());
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
 /// What a test calls the folder whose own name is another each time.
 fn settings(folder: &Path) -> insta::Settings {
     let name = folder.file_name().expect("a name").to_string_lossy().to_ascii_lowercase();
@@ -138,6 +144,47 @@ fn what_a_folder_has_is_used() {
     // GitHub reads no workflow of a folder within a repository.
     let printed = stdout(run(folder.path(), "init images"));
     assert!(!printed.contains("workflows"), "{printed}");
+}
+
+#[test]
+fn the_registry_decides_the_matrix_and_the_login() {
+    let folder = folder();
+    let read = |path: &str| read(folder.path(), path);
+    let arguments = "init --registry quay.io --repository acme/models";
+    let printed = stdout(run(folder.path(), arguments));
+    assert!(!printed.contains("are a guess"), "{printed}");
+    let list = stdout(run(folder.path(), "list --python 3.11 --no-gpu"));
+    assert_eq!(list, "quay.io/acme/models:3.11-v0.1.0\n");
+    let workflow = read(".github/workflows/base-images.yml");
+    assert!(workflow.contains("registry: quay.io\n"), "{workflow}");
+    assert!(!workflow.contains("DOCKERHUB"), "{workflow}");
+    stdout(run(folder.path(), "init --force --registry docker.io"));
+    assert!(read("matrix.toml").contains("\n# registry = \"ghcr.io\"\n"));
+    assert!(read(".github/workflows/base-images.yml").contains("DOCKERHUB_TOKEN"));
+    // The name of an imported image follows the repository.
+    write(folder.path(), "app/Dockerfile", "FROM python:3.11\n");
+    stdout(run(
+        folder.path(),
+        "init new --from app/Dockerfile --registry ghcr.io --repository a/b",
+    ));
+    let list = stdout(run(folder.path(), "list -f new/matrix.toml"));
+    assert_eq!(list, "ghcr.io/a/b/app:3.11-v0.1.0\n");
+    assert_cmd_snapshot!(run(folder.path(), "init x --registry https://ghcr.io"));
+    assert_cmd_snapshot!(run(folder.path(), "init x --repository Acme/Base"));
+}
+
+#[test]
+fn files_that_can_be_imported_are_noted() {
+    let folder = folder();
+    write(folder.path(), "config.yaml", "receivers: {}\n");
+    assert!(!run_stderr(folder.path(), "init --dry-run").contains("found"));
+    write(folder.path(), "config.yaml", "python_version: py311\n");
+    write(folder.path(), "Dockerfile", "FROM python:3.11\n");
+    insta::assert_snapshot!(run_stderr(folder.path(), "init --dry-run"));
+    assert_eq!(run_stderr(folder.path(), "init other --from Dockerfile --dry-run"), "");
+    write(folder.path(), "new/Dockerfile", "FROM python:3.11\n");
+    insta::assert_snapshot!(run_stderr(folder.path(), "init new"));
+    stdout(run(folder.path(), "init new --from new/Dockerfile --force"));
 }
 
 #[test]
@@ -293,7 +340,7 @@ fn several_images_share_a_matrix() {
     stdout(run(folder.path(), "init new --from a/config.yaml --from b/cerebrium.toml"));
     assert_cmd_snapshot!(run(folder.path(), "plan --offline -f new/matrix.toml"));
     insta::assert_snapshot!(
-        read(folder.path(), "new/matrix.toml").split("# What").next().unwrap_or_default()
+        read(folder.path(), "new/matrix.toml").split("# Checks").next().unwrap_or_default()
     );
     assert_cmd_snapshot!(run(folder.path(), "explain 3.12-gpu -f new/matrix.toml"));
 }

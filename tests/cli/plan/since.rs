@@ -127,10 +127,7 @@ fn the_users_own_index_stays_as_it_is() {
 
 #[test]
 fn what_cannot_be_compared_with_is_refused() {
-    let output = Project::new().basegen("plan --since HEAD").output().expect("the command runs");
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(told.starts_with("error: the matrix file is not in a git repository: "), "{told}");
-    assert_eq!(output.status.code(), Some(1));
+    assert_cmd_snapshot!(Project::new().basegen("plan --since HEAD"));
     let project = committed();
     assert_cmd_snapshot!(project.basegen("plan --since gone"));
     assert_cmd_snapshot!(project.basegen("plan --since=--help"));
