@@ -18,7 +18,15 @@ pub(crate) fn from_toml<T: DeserializeOwned>(source: &SourceFile) -> Result<T, S
     let refuse = |diagnostics| SourceError::new(&shown, diagnostics);
     let document = DeTable::parse(&source.text).map_err(|error| {
         let span = error.span().unwrap_or(0..1);
-        refuse(vec![Diagnostic::new(span, error.message().trim(), "")])
+        let opened =
+            opened_array(source.text.get(..span.start).unwrap_or_default(), error.message());
+        let diagnostic = Diagnostic::new(span, error.message().trim(), "");
+        refuse(vec![match opened {
+            Some(bracket) => diagnostic
+                .related(bracket, "the array begins here")
+                .help("add a comma, or close the array with `]`"),
+            None => diagnostic,
+        }])
     })?;
     let document = document.get_ref();
     // serde represents a date as a table with one key, which a table of strings would accept.
@@ -30,6 +38,22 @@ pub(crate) fn from_toml<T: DeserializeOwned>(source: &SourceFile) -> Result<T, S
     }
     toml::from_str(&source.text)
         .map_err(|error| refuse(vec![explain(&error, document, &concealed)]))
+}
+
+/// Returns the location of the last unclosed `[` in `text`, for a syntax error about the elements of an array.
+fn opened_array(text: &str, message: &str) -> Option<Span> {
+    let is_of_array =
+        message.contains("between array elements") || message.contains("unclosed array");
+    let mut closed = 0;
+    for (at, character) in text.char_indices().rev().filter(|_| is_of_array) {
+        match character {
+            ']' => closed += 1,
+            '[' if closed == 0 => return Some(at..at + 1),
+            '[' => closed -= 1,
+            _ => {}
+        }
+    }
+    None
 }
 
 /// Deserializes structs from tables only. By default, serde also accepts an array of their values.

@@ -151,6 +151,15 @@ fn numbers_without_quotes_are_explained() {
 #[test]
 fn toml_syntax_errors_have_a_location() {
     insta::assert_snapshot!(error(&BASE.replace("[axes]", "[axes")));
+    let array = "[axes]\nlist = [[\"a\"], \"b\"\nother = [\"c\"]";
+    insta::assert_snapshot!(error(&BASE.replace("[axes]", array)));
+}
+
+#[test]
+fn unknown_names_in_arguments_of_checks_have_a_location() {
+    insta::assert_snapshot!(error_with(
+        "[[verify]]\nname = \"x\"\nrun = [\"python\", \"-c\", \"assert '{{pyton}}'\"]\n"
+    ));
 }
 
 #[test]

@@ -219,13 +219,24 @@ impl Checker<'_> {
         axes: &[Axis],
         versioned: bool,
     ) -> Pattern {
-        // The span of a string includes its quotes. Escapes shift all offsets after them, so
-        // errors in a string with escapes point to the whole string.
+        // The span of a string includes its quotes. Escapes shift all offsets after them, and an argument has the span of
+        // its array. Errors then point to the only occurrence of the faulty part, or to the whole span.
         let shift = text.span().start + 1;
         let rest = self.source.text.get(shift..).unwrap_or_default();
         let is_verbatim = !text.is_empty() && rest.starts_with(text.as_str());
         let within = |span: Span| {
-            if is_verbatim { span.start + shift..span.end + shift } else { text.span() }
+            if is_verbatim {
+                return span.start + shift..span.end + shift;
+            }
+            let whole = self.source.text.get(text.span()).unwrap_or_default();
+            let mut places = whole.match_indices(&text[span]);
+            match (places.next(), places.next()) {
+                (Some((at, part)), None) => {
+                    let start = text.span().start + at;
+                    start..start + part.len()
+                }
+                _ => text.span(),
+            }
         };
         let pattern = match Pattern::parse(text) {
             Ok(pattern) => pattern,
