@@ -6,58 +6,64 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::shared_steps::SharedSteps;
+use super::uploads::Uploads;
 
 type Preparation = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// The relations of a job to the other jobs of its run: which exports must precede its own, and
-/// which steps it shares.
+/// The relations of a job to the other jobs of its run: which steps they share, and whose upload must
+/// precede its own.
 pub struct JobDependencies {
-    /// The jobs that must finish first, as indexes into the run's list.
-    after: Vec<usize>,
-    finished: watch::Receiver<Vec<bool>>,
-    preparation: Option<Preparation>,
     index: usize,
     shared_steps: Arc<SharedSteps>,
+    uploads: Arc<Uploads>,
+    progress: Arc<watch::Sender<RunProgress>>,
+    preparation: Option<Preparation>,
+}
+
+/// The part of a run's state that jobs and scheduler wait for.
+#[derive(Debug, Default)]
+pub(super) struct RunProgress {
+    /// The number of finished jobs.
+    pub(super) finished: usize,
+    /// The number of running jobs that wait for the upload of another.
+    pub(super) waiting: usize,
 }
 
 impl JobDependencies {
-    /// Returns the dependencies of the job at `index`. Jobs start in list order, so it may only wait
-    /// for earlier ones: these are running already or finished.
+    /// Returns the dependencies of the job at `index`.
     pub(super) fn new(
         index: usize,
-        after: &[usize],
-        finished: watch::Receiver<Vec<bool>>,
         shared_steps: Arc<SharedSteps>,
+        uploads: Arc<Uploads>,
+        progress: Arc<watch::Sender<RunProgress>>,
     ) -> Self {
-        let after = after.iter().copied().filter(|earlier| *earlier < index).collect();
-        Self { after, finished, preparation: None, index, shared_steps }
+        Self { index, shared_steps, uploads, progress, preparation: None }
     }
 
     /// Returns the dependencies of a job that is built alone.
     #[must_use]
     pub fn none() -> Self {
-        Self::new(0, &[], watch::channel(Vec::new()).1, Arc::default())
+        Self::new(0, Arc::default(), Arc::default(), Arc::default())
     }
 
-    /// Adds a future that runs between the wait for other jobs and the export.
+    /// Adds a future that runs between the wait for other jobs and the upload.
     #[must_use]
-    pub fn before_export(self, preparation: impl Future<Output = ()> + Send + 'static) -> Self {
+    pub fn before_upload(self, preparation: impl Future<Output = ()> + Send + 'static) -> Self {
         Self { preparation: Some(Box::pin(preparation)), ..self }
     }
 
-    /// Returns true if jobs that must finish before the export are still running.
-    #[must_use]
-    pub fn must_wait(&self) -> bool {
-        let finished = self.finished.borrow();
-        self.after.iter().any(|job| !finished[*job])
-    }
-
-    /// Waits until the job may export its image.
-    pub async fn wait_for_export(&mut self) {
-        let Self { after, finished, preparation, .. } = self;
-        // An error means that the run has ended.
-        let _ = finished.wait_for(|finished| after.iter().all(|job| finished[*job])).await;
-        if let Some(preparation) = preparation.take() {
+    /// Waits until no other job uploads a layer of this one. Calls `waiting` first if there is such a job. A
+    /// waiting job leaves its place to others.
+    pub async fn wait_for_upload(&mut self, waiting: impl FnOnce()) {
+        let mut progress = self.progress.subscribe();
+        if !self.uploads.begin(self.index) {
+            waiting();
+            let _place = FreePlace::new(&self.progress);
+            let is_free = |_: &RunProgress| self.uploads.begin(self.index);
+            // The sender lives as long as `self`.
+            let _ = progress.wait_for(is_free).await;
+        }
+        if let Some(preparation) = self.preparation.take() {
             preparation.await;
         }
     }
@@ -80,7 +86,23 @@ impl fmt::Debug for JobDependencies {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("JobDependencies")
-            .field("after", &self.after)
+            .field("index", &self.index)
             .finish_non_exhaustive()
+    }
+}
+
+/// Counts a job as waiting until it is dropped.
+struct FreePlace<'a>(&'a watch::Sender<RunProgress>);
+
+impl<'a> FreePlace<'a> {
+    fn new(progress: &'a watch::Sender<RunProgress>) -> Self {
+        progress.send_modify(|progress| progress.waiting += 1);
+        Self(progress)
+    }
+}
+
+impl Drop for FreePlace<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|progress| progress.waiting -= 1);
     }
 }

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use secrecy::SecretSlice;
@@ -7,7 +7,7 @@ use crate::event::Event;
 use crate::image::{Compression, Digest, Platform, Reference, Tag};
 use crate::matrix::Check;
 use crate::registry::Manifest;
-use crate::render::BuildContext;
+use crate::render::{BuildContext, Step};
 
 /// A target with all inputs of its build.
 #[derive(Debug, Clone)]
@@ -30,12 +30,19 @@ pub struct BuildJob {
     pub staging: Tag,
     /// The compression of new layers.
     pub compression: Compression,
-    /// The jobs that must finish before this one exports its image, as smaller indexes into the run's list.
-    /// Each of them is the first to upload a blob that this image also has, in another repository.
-    pub after: Vec<usize>,
 }
 
+/// The identity of a layer. The same layer for other platforms is a different one.
+pub type Layer = (Step, Vec<Platform>);
+
 impl BuildJob {
+    /// Returns the layers of the image.
+    #[must_use]
+    pub fn layers(&self) -> BTreeSet<Layer> {
+        let layers = self.context.layers().into_iter();
+        layers.map(|layer| (layer, self.platforms.clone())).collect()
+    }
+
     /// Returns the event that the image `digest` is up to date.
     #[must_use]
     pub fn unchanged(&self, digest: &Digest) -> Event {

@@ -1,4 +1,4 @@
-//! Runs builds with bounded parallelism, shared layers first. Every target gets exactly one outcome.
+//! Runs builds with bounded parallelism. Every target gets exactly one outcome.
 //!
 //! [`run`] starts the jobs of a [`RunRequest`] in plan order and returns their [`Outcome`]s.
 
@@ -10,7 +10,9 @@ use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use super::dependencies::RunProgress;
 use super::shared_steps::SharedSteps;
+use super::uploads::Uploads;
 use super::{BuildJob, BuiltImage, Engine, JobDependencies};
 use crate::event::{CancelReason, Event, Events, Failure, FailureKind};
 
@@ -19,7 +21,8 @@ use crate::event::{CancelReason, Event, Events, Failure, FailureKind};
 pub struct RunRequest {
     /// The jobs in plan order.
     pub jobs: Vec<BuildJob>,
-    /// The maximum number of concurrent builds: at least one, and limited by the engine's capacity.
+    /// The maximum number of concurrent builds: at least one, and limited by the engine's capacity. Builds that
+    /// wait for the upload of another do not count.
     pub parallel: usize,
     pub on_failure: OnFailure,
     /// Cancels the run: running builds are stopped on the engine, the others never start.
@@ -47,8 +50,9 @@ pub enum Outcome {
 
 /// Builds every job of `request` on `engine` and returns the outcomes in plan order.
 ///
-/// Jobs start in plan order. Each one exports its image after the jobs in its `after` list have finished,
-/// with any outcome. Every target gets a final event: finished, checked, failed or cancelled.
+/// Jobs start in plan order. If jobs share layers, the first that is ready uploads them, and the others wait until it
+/// has finished, with any outcome. Every target gets a final event: finished, checked,
+/// failed or cancelled.
 pub async fn run<E: Engine>(
     engine: Arc<E>,
     mut request: RunRequest,
@@ -75,15 +79,16 @@ struct Run<E> {
     /// The job and the start time of each task.
     tasks: Vec<(Id, usize, Instant)>,
     outcomes: Vec<Option<Outcome>>,
-    /// Whether each job has finished.
-    finished: watch::Sender<Vec<bool>>,
+    progress: Arc<watch::Sender<RunProgress>>,
     shared_steps: Arc<SharedSteps>,
+    uploads: Arc<Uploads>,
 }
 
 impl<E: Engine> Run<E> {
     fn new(engine: Arc<E>, request: RunRequest, events: Events) -> Self {
         let count = request.jobs.len();
         let shared_steps = Arc::new(SharedSteps::new(&request.jobs));
+        let uploads = Arc::new(Uploads::new(&request.jobs));
         Self {
             engine,
             request: Arc::new(request),
@@ -92,13 +97,15 @@ impl<E: Engine> Run<E> {
             running: JoinSet::new(),
             tasks: Vec::new(),
             outcomes: vec![None; count],
-            finished: watch::channel(vec![false; count]).0,
+            progress: Arc::default(),
             shared_steps,
+            uploads,
         }
     }
 
     async fn run_all(mut self) -> Vec<Outcome> {
         let request = Arc::clone(&self.request);
+        let mut progress = self.progress.subscribe();
         loop {
             if request.cancel.is_cancelled() {
                 self.stop(CancelReason::Interrupted).await;
@@ -117,6 +124,8 @@ impl<E: Engine> Run<E> {
                         break;
                     }
                 },
+                // A job that waits has left its place to others.
+                _ = progress.changed() => {}
                 () = request.cancel.cancelled() => {}
             }
         }
@@ -125,19 +134,28 @@ impl<E: Engine> Run<E> {
 
     /// Starts jobs in plan order up to the maximum number.
     fn start_next(&mut self) {
-        while self.running.len() < self.request.parallel {
+        while self.has_place() {
             let Some(index) = self.waiting.pop_front() else { return };
             self.start(index);
         }
     }
 
+    fn has_place(&self) -> bool {
+        let running = self.running.len();
+        let active = running.saturating_sub(self.progress.borrow().waiting);
+        active < self.request.parallel && running < self.engine.capacity()
+    }
+
     fn start(&mut self, index: usize) {
         let (engine, request) = (Arc::clone(&self.engine), Arc::clone(&self.request));
         let events = self.events.clone();
-        let shared_steps = Arc::clone(&self.shared_steps);
         let job = &self.request.jobs[index];
-        let dependencies =
-            JobDependencies::new(index, &job.after, self.finished.subscribe(), shared_steps);
+        let dependencies = JobDependencies::new(
+            index,
+            Arc::clone(&self.shared_steps),
+            Arc::clone(&self.uploads),
+            Arc::clone(&self.progress),
+        );
         self.events.emit(&Event::TargetStarted { target: job.target.clone() });
         let task = self
             .running
@@ -163,7 +181,8 @@ impl<E: Engine> Run<E> {
         let failed = matches!(outcome, Outcome::Failed(_));
         self.outcomes[index] = Some(outcome);
         self.shared_steps.finish(index);
-        self.finished.send_modify(|finished| finished[index] = true);
+        self.uploads.finish(index, !failed);
+        self.progress.send_modify(|progress| progress.finished += 1);
         failed
     }
 

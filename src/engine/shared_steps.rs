@@ -113,7 +113,6 @@ mod tests {
             labels: BTreeMap::new(),
             references: Vec::new(),
             compression: Compression::default(),
-            after: Vec::new(),
             checks: Vec::new(),
             existing: None,
             staging: "staged".parse().expect("a tag"),

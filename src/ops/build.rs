@@ -169,7 +169,7 @@ impl<'a> Build<'a> {
             images = local::images(engine, &destination, self.is_forced()) => images?,
             () = context.cancel.cancelled() => return Ok(Ended::Unfinished(Vec::new())),
         };
-        let jobs = local::reuse(engine, &images, &self.recipe, &destination, &events).await?;
+        let jobs = local::reuse(engine, &images, &self.recipe, &events).await?;
         if jobs.is_empty() {
             events.emit(&Event::RunFinished { elapsed: begun.elapsed() });
             return Ok(Ended::Tagged(None));

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use super::render::report_left_out;
 use super::{Context, NameOptions, Recipe, inputs, lookup, selection};
-use crate::engine::Destination;
 use crate::error::{ExitCode, Explain, FileError, Report};
 use crate::export::{Bake, BakeImage, CONTEXTS, bake};
 use crate::files::Access;
@@ -66,7 +65,7 @@ pub async fn run(context: &Context, request: ExportRequest) -> Result<Vec<PathBu
             if names.len() == 1 { "it" } else { "them" },
         ));
     }
-    let jobs = recipe.jobs(&Destination::Registry);
+    let jobs = recipe.jobs();
     let images: Vec<BakeImage<'_>> = jobs
         .iter()
         .map(|job| BakeImage {

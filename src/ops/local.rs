@@ -28,11 +28,10 @@ pub(super) async fn reuse(
     engine: &ConnectedEngine,
     images: &[StoredImage],
     recipe: &Recipe<'_>,
-    destination: &Destination,
     events: &Events,
 ) -> Result<Vec<BuildJob>, Report> {
     let mut jobs = Vec::new();
-    for (job, fingerprint) in recipe.jobs(destination).into_iter().zip(recipe.fingerprints()) {
+    for (job, fingerprint) in recipe.jobs().into_iter().zip(recipe.fingerprints()) {
         let stored = fingerprint.and_then(|fingerprint| find(images, &fingerprint, &job));
         match stored {
             Some(stored) if job.checks.is_empty() => {

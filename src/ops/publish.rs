@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use futures_util::future::join_all;
 
 use super::{ArgumentError, Context, Recipe, Settings, release_set};
-use crate::engine::Destination;
 use crate::event::{Event, Events};
 use crate::image::Digest;
 use crate::matrix::ReleaseSetForm;
@@ -21,7 +20,7 @@ pub(super) fn release(
     recipe: &Recipe<'_>,
     overwrite: bool,
 ) -> Result<ReleaseRequest, ArgumentError> {
-    let jobs = recipe.jobs(&Destination::Registry).into_iter();
+    let jobs = recipe.jobs().into_iter();
     let inputs = recipe.inputs.iter().zip(recipe.uncertainties());
     let rows = jobs.zip(inputs).map(|(job, (inputs, uncertain))| Row {
         fingerprint: inputs.fingerprint(),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::engine::{BuildJob, ConnectedEngine, Destination, EngineError};
+use crate::engine::{BuildJob, ConnectedEngine, EngineError};
 use crate::error::{Report, one_line};
 use crate::image::{Digest, Platform, Reference, Tag};
 use crate::plan::{Fingerprint, Inputs, Lock, Plan};
@@ -185,15 +185,11 @@ impl<'a> Recipe<'a> {
         self.inputs.iter().map(Inputs::fingerprint).collect()
     }
 
-    /// Returns the build jobs of the targets for `destination`.
+    /// Returns the build jobs of the targets.
     #[must_use]
-    pub fn jobs(&self, destination: &Destination) -> Vec<BuildJob> {
-        let mut after = match destination {
-            Destination::Registry => self.plan.leaders(),
-            Destination::Engine | Destination::OciLayout(_) => vec![Vec::new(); self.inputs.len()],
-        };
+    pub fn jobs(&self) -> Vec<BuildJob> {
         let rows = self.plan.targets.iter().zip(&self.contexts).zip(&self.inputs);
-        let jobs = rows.enumerate().map(|(index, ((target, context), inputs))| {
+        let jobs = rows.map(|((target, context), inputs)| {
             let fingerprint = inputs.fingerprint();
             let mut labels = target.labels.clone();
             if let Some(fingerprint) = &fingerprint {
@@ -210,7 +206,6 @@ impl<'a> Recipe<'a> {
                 references: target.references().cloned().collect(),
                 staging: fingerprint.map_or_else(random_tag, |known| known.staging_tag()),
                 compression: target.compression,
-                after: std::mem::take(&mut after[index]),
             }
         });
         jobs.collect()

@@ -12,7 +12,6 @@ mod inputs;
 mod listing;
 mod lock;
 mod names;
-mod order;
 mod publication_status;
 mod readme;
 mod shards;

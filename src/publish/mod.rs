@@ -331,17 +331,11 @@ async fn look_up(
     Survey::take(registries, rows, set, force).await
 }
 
-/// The jobs of `missing`, which wait for those of their leaders that are missing too. Of those that
-/// are `built`, only the checks run.
+/// The jobs of `missing`. Of those that are `built`, only the checks run.
 fn jobs(rows: &[Row], missing: &[usize], built: &[Option<Digest>]) -> Vec<BuildJob> {
-    let position = |row: &usize| missing.binary_search(row).ok();
-    let jobs = missing.iter().map(|row| {
-        let mut job = match &built[*row] {
-            Some(digest) => staging::checking(&rows[*row].job, digest),
-            None => rows[*row].job.clone(),
-        };
-        job.after = job.after.iter().filter_map(position).collect();
-        job
+    let jobs = missing.iter().map(|row| match &built[*row] {
+        Some(digest) => staging::checking(&rows[*row].job, digest),
+        None => rows[*row].job.clone(),
     });
     jobs.collect()
 }

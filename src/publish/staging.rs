@@ -1,13 +1,16 @@
 //! Sets staging tags: they keep images that were pushed by digest, and make them known to later runs.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::TryFutureExt as _;
+use tokio::sync::OnceCell;
 
 use super::error::is_immutable;
 use super::image::manifests;
 use super::survey::{manifest_of, staged};
 use super::{PublishError, Row};
-use crate::engine::{BuildJob, BuiltImage, Engine, JobDependencies};
+use crate::engine::{BuildJob, BuiltImage, Engine, JobDependencies, Layer};
 use crate::error::{Explain, one_line};
 use crate::event::{Event, Events, Failure, FailureKind};
 use crate::image::{Digest, Repository, Tag};
@@ -30,6 +33,8 @@ pub(super) struct Staging<E> {
 struct Shared {
     registries: Registries,
     rows: Vec<Row>,
+    /// The layers of each row.
+    layers: Vec<BTreeSet<Layer>>,
     state: Mutex<State>,
 }
 
@@ -37,8 +42,8 @@ struct Shared {
 struct State {
     /// The digest of each row whose image is in its registry.
     digests: Vec<Option<Digest>>,
-    /// The blobs that a build mounts into a repository, or has mounted.
-    mounted: HashSet<(Repository, Digest)>,
+    /// The blobs that builds mount into a repository, each once.
+    mounts: HashMap<(Repository, Digest), Arc<OnceCell<()>>>,
 }
 
 impl<E: Engine> Staging<E> {
@@ -51,7 +56,7 @@ impl<E: Engine> Staging<E> {
         digests: &[Option<Digest>],
         forced: bool,
     ) -> Self {
-        let state = State { digests: digests.to_vec(), mounted: HashSet::new() };
+        let state = State { digests: digests.to_vec(), mounts: HashMap::new() };
         Self {
             engine,
             events: events.clone(),
@@ -60,6 +65,7 @@ impl<E: Engine> Staging<E> {
             shared: Arc::new(Shared {
                 registries: registries.clone(),
                 rows: rows.to_vec(),
+                layers: rows.iter().map(|row| row.job.layers()).collect(),
                 state: Mutex::new(state),
             }),
         }
@@ -160,22 +166,37 @@ fn failure(error: &PublishError) -> Box<Failure> {
 }
 
 impl Shared {
-    /// Mounts the layers of the row's leaders into the repository of `row`, so that the engine need not send the layers
-    /// that they share. An engine itself mounts only layers that it pulled, and older engines no zstd layers. Layers that
-    /// cannot be mounted are sent.
+    /// Mounts layers of images in other repositories that share layers with `row` into its own, so that the engine need
+    /// not send these layers. An engine itself mounts only layers that it pulled, and older engines no zstd layers. Layers
+    /// that cannot be mounted are sent.
     async fn mount(&self, row: usize) {
         let own = &self.rows[row].job.references[0].repository;
-        for leader in &self.rows[row].job.after {
-            let other = &self.rows[*leader].job.references[0].repository;
-            let digest = {
-                let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-                state.digests[*leader].clone()
-            };
-            if let Some(digest) = digest.filter(|_| other != own) {
-                // The push of the engine reports a fault of the registry.
-                let _ = self.mount_layers(own, other, &digest).await;
-            }
+        for (other, digest) in self.relatives(row) {
+            // The push of the engine reports a fault of the registry.
+            let _ = self.mount_layers(own, other, &digest).await;
         }
+    }
+
+    /// Returns images in other repositories, as few as have all the layers that `row` shares with any of these.
+    fn relatives(&self, row: usize) -> Vec<(&Repository, Digest)> {
+        let own = &self.rows[row].job.references[0].repository;
+        let digests = self.state.lock().unwrap_or_else(PoisonError::into_inner).digests.clone();
+        let mut missing = self.layers[row].clone();
+        let mut relatives = Vec::new();
+        while !missing.is_empty() {
+            let shared = |other: usize| self.layers[other].intersection(&missing).count();
+            let others = (0..self.rows.len()).filter(|other| {
+                digests[*other].is_some() && self.rows[*other].job.references[0].repository != *own
+            });
+            let Some(other) = others.max_by_key(|other| shared(*other)) else { break };
+            if shared(other) == 0 {
+                break;
+            }
+            missing.retain(|layer| !self.layers[other].contains(layer));
+            let repository = &self.rows[other].job.references[0].repository;
+            relatives.extend(digests[other].clone().map(|digest| (repository, digest)));
+        }
+        relatives
     }
 
     async fn mount_layers(
@@ -186,17 +207,13 @@ impl Shared {
     ) -> Result<(), RegistryError> {
         for manifest in manifests(&self.registries, other, image).await? {
             for layer in manifest.layers() {
-                let key = (own.clone(), layer.digest.clone());
-                let state = || self.state.lock().unwrap_or_else(PoisonError::into_inner);
-                let is_new = state().mounted.insert(key.clone());
-                if is_new {
-                    let mounted = self.registries.mount_blob(own, &layer.digest, other).await;
-                    // Another row may succeed.
-                    if mounted.is_err() {
-                        state().mounted.remove(&key);
-                    }
-                    mounted?;
-                }
+                let mount = {
+                    let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+                    let key = (own.clone(), layer.digest.clone());
+                    Arc::clone(state.mounts.entry(key).or_default())
+                };
+                let mount_blob = || self.registries.mount_blob(own, &layer.digest, other);
+                mount.get_or_try_init(|| mount_blob().map_ok(drop)).await?;
             }
         }
         Ok(())
@@ -220,11 +237,7 @@ impl<E: Engine> Engine for Staging<E> {
     ) -> Result<BuiltImage, Box<Failure>> {
         let row = self.rows[&job.target];
         let shared = Arc::clone(&self.shared);
-        let dependencies = if shared.rows[row].job.after.is_empty() || job.existing.is_some() {
-            dependencies
-        } else {
-            dependencies.before_export(async move { shared.mount(row).await })
-        };
+        let dependencies = dependencies.before_upload(async move { shared.mount(row).await });
         let image = self.engine.build(job, events, dependencies).await?;
         for manifest in &image.manifests {
             self.shared.registries.remember(&job.references[0].repository, manifest);

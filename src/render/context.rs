@@ -5,7 +5,7 @@ use super::dockerfile::parse;
 use super::places::TemplateLine;
 use super::remote::{Unverified, unverified};
 use super::secrets::mounted;
-use super::steps::{Step, steps};
+use super::steps::{Step, layers, steps};
 use super::upstream::{Pins, Upstream, pin};
 use crate::image::Digest;
 
@@ -57,6 +57,13 @@ impl BuildContext {
     #[must_use]
     pub fn secrets(&self) -> BTreeSet<String> {
         parse(&self.dockerfile).map(|instructions| mounted(&instructions)).unwrap_or_default()
+    }
+
+    /// Returns the layers of the image, in no particular order. Images that have one of them in common share its blob.
+    /// All layers of an upstream image count as one, which is that of every tag of its repository.
+    #[must_use]
+    pub fn layers(&self) -> Vec<Step> {
+        layers(&self.dockerfile)
     }
 
     /// Returns the expensive build steps of the image, in no particular order.

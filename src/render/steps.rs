@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hasher as _};
 use super::arguments::{Arguments, UNKNOWN};
 use super::dockerfile::{Instruction, escape_character, parse};
 use super::flags::flags;
-use super::upstream::{sources, stage};
+use super::upstream::{Upstream, sources, stage};
 
 /// A build step that takes time: a `RUN`, an `ADD`, or an upstream image to pull.
 ///
@@ -22,6 +22,8 @@ struct Stage {
     /// The hash of all instructions so far.
     state: u64,
     steps: Vec<Step>,
+    /// The layers of the stage, including those of the stages that it is based on.
+    layers: Vec<Step>,
     /// The stages that it is based on or copies from.
     needs: BTreeSet<usize>,
 }
@@ -42,6 +44,16 @@ pub(super) fn steps(dockerfile: &str) -> Vec<Step> {
     steps.sort_unstable();
     steps.dedup();
     steps
+}
+
+/// Returns the layers of the last stage of `dockerfile`, each once. Empty if it cannot be parsed.
+pub(super) fn layers(dockerfile: &str) -> Vec<Step> {
+    let Ok(instructions) = parse(dockerfile) else { return Vec::new() };
+    let stages = Reader::new(dockerfile, &instructions).read();
+    let mut layers = stages.into_iter().next_back().unwrap_or_default().layers;
+    layers.sort_unstable();
+    layers.dedup();
+    layers
 }
 
 struct Reader<'a> {
@@ -90,6 +102,7 @@ impl<'a> Reader<'a> {
         match self.by_name.get(&base.to_ascii_lowercase()) {
             Some(at) => {
                 begun.state = self.stages[*at].state;
+                begun.layers.clone_from(&self.stages[*at].layers);
                 begun.needs.insert(*at);
             }
             None if base.contains(UNKNOWN) => {
@@ -101,6 +114,8 @@ impl<'a> Reader<'a> {
             None => {
                 begun.state = hash(&("FROM", flags, &base));
                 begun.steps.push(Step(begun.state));
+                let repository = Upstream::reference(&base).map(|image| image.repository);
+                begun.layers.push(Step(hash(&("layers", repository.ok_or(&base)))));
             }
         }
         if !begun.name.is_empty() {
@@ -127,6 +142,13 @@ impl<'a> Reader<'a> {
         let last = self.stages.len() - 1;
         let current = &mut self.stages[last];
         let (keyword, arguments) = (&instruction.keyword, &instruction.arguments);
+        let is_linked =
+            flags(arguments).0.iter().any(|flag| matches!(*flag, "--link" | "--link=true"));
+        let below = if is_linked { 0 } else { current.state };
+        let layer = hash(&("layer", below, keyword, arguments, here_document, &states));
+        if matches!(keyword.as_str(), "RUN" | "COPY" | "ADD") {
+            current.layers.push(Step(layer));
+        }
         current.state = hash(&(current.state, keyword, arguments, here_document, globals, states));
         current.needs.extend(used.into_iter().filter(|at| *at != last));
         current.steps.extend(pulled);
@@ -193,6 +215,25 @@ mod tests {
         assert_eq!(shared(&one, &built_on), (4, 3, 2));
         // What is copied from an image is pulled too.
         assert_eq!(steps("FROM a\nCOPY --from=ghcr.io/x/uv:1 /uv /\n").len(), 2);
+    }
+
+    #[test]
+    fn linked_layers_depend_only_on_their_source() {
+        let common = |one: &str, other: &str| {
+            let other = layers(other);
+            layers(one).iter().filter(|layer| other.contains(layer)).count()
+        };
+        let image = |python: &str, link: &str| {
+            format!(
+                "FROM debian AS cuda\nRUN fetch\nFROM python:{python}\nRUN apt\nCOPY {link}--from=cuda /out /\n"
+            )
+        };
+        // The tags of an image have layers in common.
+        assert_eq!(common(&image("3.9", ""), &image("3.10", "")), 1);
+        assert_eq!(common(&image("3.9", "--link "), &image("3.10", "--link ")), 2);
+        assert_eq!(layers(&image("3.9", "--link ")).len(), 3);
+        let other = image("3.10", "--link ").replace("fetch", "get");
+        assert_eq!(common(&image("3.9", "--link "), &other), 1);
     }
 
     #[test]

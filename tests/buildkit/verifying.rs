@@ -80,7 +80,7 @@ async fn what_was_checked_is_what_is_pushed() {
     let (heard, builder) = (Arc::default(), testbed::builder(Destination::Registry).await);
     let events = testbed::Heard::events(&heard);
     let (arrived, arrival) = tokio::sync::oneshot::channel();
-    let dependencies = JobDependencies::none().before_export(async {
+    let dependencies = JobDependencies::none().before_upload(async {
         arrived.send(()).expect("someone waits for it");
     });
     let build = builder.build(&job, &events, dependencies);

@@ -72,7 +72,7 @@ impl Engine for Builder {
         _events: &Events,
         mut dependencies: JobDependencies,
     ) -> Result<BuiltImage, Box<Failure>> {
-        dependencies.wait_for_export().await;
+        dependencies.wait_for_upload(|| ()).await;
         if self.failing.contains(&job.target) {
             return Err(failure(FailureKind::Verify, "the image fails the check `python`"));
         }
@@ -407,7 +407,6 @@ pub fn row(repository: &Repository, id: &str, version: &str, content: &str) -> R
         ],
         staging: fingerprint.staging_tag(),
         compression: Compression::default(),
-        after: Vec::new(),
     };
     Row { job, fingerprint: Some(fingerprint), uncertain: None, checks: None }
 }

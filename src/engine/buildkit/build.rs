@@ -215,11 +215,11 @@ impl BuildKitEngine {
             dependencies.keep_lease(lease);
         }
         let image = solved?;
-        if dependencies.must_wait() {
+        if self.options.destination == Destination::Registry && attempt.job.existing.is_none() {
             let (target, reason) = (attempt.job.target.clone(), WaitReason::Export);
-            attempt.events.emit(&Event::TargetWaiting { target, reason });
+            let waiting = || attempt.events.emit(&Event::TargetWaiting { target, reason });
+            dependencies.wait_for_upload(waiting).await;
         }
-        dependencies.wait_for_export().await;
         gateway.export(image).await
     }
 

@@ -134,7 +134,6 @@ mod tests {
             labels: BTreeMap::new(),
             references: references.iter().map(reference).collect(),
             compression: Compression { algorithm: CompressionAlgorithm::Gzip, level: Some(9) },
-            after: Vec::new(),
             checks: Vec::new(),
             existing: None,
             staging: "staged".parse().expect("a tag"),

@@ -233,7 +233,6 @@ mod tests {
             labels: BTreeMap::new(),
             references: vec!["acme/a:1".parse().expect("a reference")],
             compression: Compression::default(),
-            after: Vec::new(),
             checks: Vec::new(),
             existing: None,
             staging: "staged".parse().expect("a tag"),

@@ -62,7 +62,7 @@ impl Engine for Fake {
             Behaviour::Panic => panic!("the fake panics"),
         };
         tokio::time::sleep(Duration::from_secs(seconds)).await;
-        dependencies.wait_for_export().await;
+        dependencies.wait_for_upload(|| ()).await;
         self.ended.lock().expect("notes").push(job.target.clone());
         if fails {
             return Err(Box::new(failure()));
@@ -87,7 +87,8 @@ fn failure() -> Failure {
     }
 }
 
-fn job(index: usize, after: &[usize]) -> BuildJob {
+/// Returns a job that shares no step.
+fn job(index: usize) -> BuildJob {
     BuildJob {
         target: index.to_string(),
         context: BuildContext::default(),
@@ -95,11 +96,17 @@ fn job(index: usize, after: &[usize]) -> BuildJob {
         labels: BTreeMap::new(),
         references: Vec::new(),
         compression: Compression::default(),
-        after: after.to_vec(),
         checks: Vec::new(),
         existing: None,
         staging: "staged".parse().expect("a tag"),
     }
+}
+
+/// Returns a job with the steps of `dockerfile`, whose image goes to `repository`.
+fn job_in(repository: &str, index: usize, dockerfile: &str) -> BuildJob {
+    let context = BuildContext { dockerfile: dockerfile.to_owned(), ..BuildContext::default() };
+    let reference = format!("{repository}:{index}").parse().expect("a reference");
+    BuildJob { context, references: vec![reference], ..job(index) }
 }
 
 #[derive(Default)]
@@ -145,7 +152,7 @@ fn request(jobs: Vec<BuildJob>, parallel: usize) -> RunRequest {
 }
 
 fn independent(count: usize) -> Vec<BuildJob> {
-    (0..count).map(|index| job(index, &[])).collect()
+    (0..count).map(job).collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -172,25 +179,58 @@ async fn parallelism_is_limited_by_the_engine() {
     assert_eq!(ran.notes.first().map(String::as_str), Some("run of 20"));
 }
 
+const SLOW: &str = "FROM python\nRUN apt\nRUN slow\n";
+const FAST: &str = "FROM python\nRUN apt\nRUN fast\n";
+const OTHER: &str = "FROM other\n";
+
 #[tokio::test(start_paused = true)]
-async fn a_job_starts_at_once_and_exports_after_its_dependencies() {
-    let jobs = vec![job(0, &[]), job(1, &[]), job(2, &[0, 1]), job(3, &[])];
-    let behaviours =
-        vec![Behaviour::Build(9), Behaviour::Fail(3), Behaviour::Build(1), Behaviour::Build(2)];
-    let ran = ran(behaviours, request(jobs, 8)).await;
-    let begun = ran.engine.begun.lock().expect("notes").clone();
-    assert_eq!(begun, ["0", "1", "2", "3"]);
+async fn the_first_job_that_is_ready_uploads_shared_layers() {
+    // The fake takes no time for an upload, so the first job to be ready ends first.
+    let jobs = vec![job_in("server", 0, SLOW), job_in("server", 1, FAST)];
+    let ran = ran(vec![Behaviour::Build(9), Behaviour::Build(1)], request(jobs, 8)).await;
     let ended = ran.engine.ended.lock().expect("notes").clone();
-    assert_eq!(ended, ["3", "1", "0", "2"]);
-    assert_eq!(ran.outcomes[1], Outcome::Failed(Box::new(failure())));
-    assert_eq!(ran.outcomes[2], Outcome::Built(image()));
+    assert_eq!(ended, ["1", "0"]);
+}
+
+/// Waits for its turn to upload, which takes a number of seconds.
+struct Uploading(Fake);
+
+impl Engine for Uploading {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn capacity(&self) -> usize {
+        self.0.capacity()
+    }
+
+    async fn build(
+        &self,
+        job: &BuildJob,
+        events: &Events,
+        mut dependencies: JobDependencies,
+    ) -> Result<BuiltImage, Box<Failure>> {
+        dependencies.wait_for_upload(|| ()).await;
+        self.0.build(job, events, JobDependencies::none()).await
+    }
 }
 
 #[tokio::test(start_paused = true)]
-async fn waiting_jobs_do_not_block_their_dependencies() {
-    let jobs = (0..9).map(|index| job(index, &(0..index).collect::<Vec<_>>())).collect();
-    let ran = ran(vec![Behaviour::Build(1); 9], request(jobs, 2)).await;
-    assert_eq!(ran.outcomes, vec![Outcome::Built(image()); 9]);
+async fn a_waiting_job_leaves_its_place_to_others() {
+    let jobs = vec![
+        job_in("server", 0, SLOW),
+        job_in("training", 1, FAST),
+        job_in("training", 2, FAST),
+        job_in("other", 3, OTHER),
+    ];
+    let behaviours =
+        vec![Behaviour::Build(9), Behaviour::Build(1), Behaviour::Build(1), Behaviour::Build(1)];
+    let engine = Arc::new(Uploading(Fake { behaviours, ..Fake::default() }));
+    let outcomes =
+        run(Arc::clone(&engine), request(jobs, 2), &Events::to(Arc::new(Notes::default()))).await;
+    assert_eq!(outcomes, vec![Outcome::Built(image()); 4]);
+    let ended = engine.0.ended.lock().expect("notes").clone();
+    assert_eq!(ended[..2], ["3", "0"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -257,11 +297,4 @@ async fn a_panic_fails_its_target() {
     };
     assert!(failure.message.contains("the fake panics"), "{failure:?}");
     assert_eq!(ran.outcomes[1], Outcome::Built(image()));
-}
-
-#[tokio::test(start_paused = true)]
-async fn cyclic_dependencies_do_not_hang_the_run() {
-    let jobs = vec![job(0, &[1]), job(1, &[0]), job(2, &[])];
-    let ran = ran(vec![Behaviour::Build(1); 3], request(jobs, 2)).await;
-    assert_eq!(ran.outcomes, vec![Outcome::Built(image()); 3]);
 }
