@@ -37,7 +37,7 @@ pub(crate) struct Metadata {
     pub(crate) set: Option<SetMetadata>,
 }
 
-/// One image of a [`Metadata`] file.
+/// One image of a metadata file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetMetadata {
     /// The digest of the image.
