@@ -71,6 +71,24 @@ impl BuildJob {
     }
 }
 
+#[cfg(test)]
+impl BuildJob {
+    /// Returns a job with the steps of `dockerfile`, and nothing else.
+    pub(in crate::engine) fn of_dockerfile(dockerfile: &str) -> Self {
+        Self {
+            target: String::new(),
+            context: BuildContext { dockerfile: dockerfile.to_owned(), ..BuildContext::default() },
+            checks: Vec::new(),
+            existing: None,
+            platforms: Vec::new(),
+            labels: BTreeMap::new(),
+            references: Vec::new(),
+            staging: "staged".parse().expect("a tag"),
+            compression: Compression::default(),
+        }
+    }
+}
+
 /// The destination of the images of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Destination {

@@ -99,25 +99,7 @@ impl SharedSteps {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
-    use crate::image::Compression;
-    use crate::render::BuildContext;
-
-    fn job(dockerfile: &str) -> BuildJob {
-        BuildJob {
-            target: String::new(),
-            context: BuildContext { dockerfile: dockerfile.to_owned(), ..BuildContext::default() },
-            platforms: Vec::new(),
-            labels: BTreeMap::new(),
-            references: Vec::new(),
-            compression: Compression::default(),
-            checks: Vec::new(),
-            existing: None,
-            staging: "staged".parse().expect("a tag"),
-        }
-    }
 
     /// Two jobs share three steps, a third has two of these, and the last shares none.
     fn jobs() -> Vec<BuildJob> {
@@ -127,7 +109,7 @@ mod tests {
             "FROM python\nRUN apt\n",
             "FROM other\nRUN apt\n",
         ];
-        texts.map(job).into()
+        texts.map(BuildJob::of_dockerfile).into()
     }
 
     fn holders(lease: &Lease) -> usize {

@@ -56,28 +56,12 @@ impl Uploads {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
-    use crate::image::Compression;
-    use crate::render::BuildContext;
-
-    fn job(dockerfile: &str) -> BuildJob {
-        BuildJob {
-            target: String::new(),
-            context: BuildContext { dockerfile: dockerfile.to_owned(), ..BuildContext::default() },
-            platforms: Vec::new(),
-            labels: BTreeMap::new(),
-            references: Vec::new(),
-            compression: Compression::default(),
-            checks: Vec::new(),
-            existing: None,
-            staging: "staged".parse().expect("a tag"),
-        }
-    }
 
     fn uploads(dockerfiles: &[&str]) -> Uploads {
-        Uploads::new(&dockerfiles.iter().map(|text| job(text)).collect::<Vec<_>>())
+        Uploads::new(
+            &dockerfiles.iter().map(|text| BuildJob::of_dockerfile(text)).collect::<Vec<_>>(),
+        )
     }
 
     #[test]

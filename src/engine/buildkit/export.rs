@@ -117,11 +117,9 @@ fn is_loopback(registry: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
 
     use super::*;
     use crate::image::Compression;
-    use crate::render::BuildContext;
 
     const DOCKER: Abilities = Abilities { graph_driver: false, is_docker: true };
 
@@ -129,14 +127,9 @@ mod tests {
         let reference = |text: &&str| text.parse().expect("a reference");
         BuildJob {
             target: "t".to_owned(),
-            context: BuildContext::default(),
-            platforms: Vec::new(),
-            labels: BTreeMap::new(),
             references: references.iter().map(reference).collect(),
             compression: Compression { algorithm: CompressionAlgorithm::Gzip, level: Some(9) },
-            checks: Vec::new(),
-            existing: None,
-            staging: "staged".parse().expect("a tag"),
+            ..BuildJob::of_dockerfile("")
         }
     }
 

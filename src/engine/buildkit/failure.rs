@@ -204,7 +204,6 @@ fn is_export(step: &Step) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::sync::Arc;
 
     use serde_json::json;
@@ -213,8 +212,6 @@ mod tests {
     use super::*;
     use crate::engine::buildkit::reported::ReportedSteps;
     use crate::event::{Event, Events, Listener};
-    use crate::image::Compression;
-    use crate::render::BuildContext;
 
     #[test]
     fn steps_of_several_platforms_name_theirs() {
@@ -226,17 +223,8 @@ mod tests {
     }
 
     pub(super) fn job() -> BuildJob {
-        BuildJob {
-            target: "server".to_owned(),
-            context: BuildContext::default(),
-            platforms: Vec::new(),
-            labels: BTreeMap::new(),
-            references: vec!["acme/a:1".parse().expect("a reference")],
-            compression: Compression::default(),
-            checks: Vec::new(),
-            existing: None,
-            staging: "staged".parse().expect("a tag"),
-        }
+        let references = vec!["acme/a:1".parse().expect("a reference")];
+        BuildJob { target: "server".to_owned(), references, ..BuildJob::of_dockerfile("") }
     }
 
     pub(super) const DOCKER: Abilities = Abilities { graph_driver: false, is_docker: true };

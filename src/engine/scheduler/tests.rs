@@ -1,11 +1,9 @@
-use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::event::Listener;
-use crate::image::{Compression, Digest};
-use crate::render::BuildContext;
+use crate::image::Digest;
 
 /// The behaviour of the fake engine for a job.
 #[derive(Clone, Copy)]
@@ -89,24 +87,14 @@ fn failure() -> Failure {
 
 /// Returns a job that shares no step.
 fn job(index: usize) -> BuildJob {
-    BuildJob {
-        target: index.to_string(),
-        context: BuildContext::default(),
-        platforms: Vec::new(),
-        labels: BTreeMap::new(),
-        references: Vec::new(),
-        compression: Compression::default(),
-        checks: Vec::new(),
-        existing: None,
-        staging: "staged".parse().expect("a tag"),
-    }
+    BuildJob { target: index.to_string(), ..BuildJob::of_dockerfile("") }
 }
 
 /// Returns a job with the steps of `dockerfile`, whose image goes to `repository`.
 fn job_in(repository: &str, index: usize, dockerfile: &str) -> BuildJob {
-    let context = BuildContext { dockerfile: dockerfile.to_owned(), ..BuildContext::default() };
     let reference = format!("{repository}:{index}").parse().expect("a reference");
-    BuildJob { context, references: vec![reference], ..job(index) }
+    let target = index.to_string();
+    BuildJob { target, references: vec![reference], ..BuildJob::of_dockerfile(dockerfile) }
 }
 
 #[derive(Default)]
