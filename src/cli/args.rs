@@ -4,6 +4,7 @@ mod build;
 mod change;
 mod export;
 mod look;
+mod use_image;
 
 use std::path::PathBuf;
 
@@ -23,6 +24,7 @@ pub(super) use look::{
     AnswerFormat, AuthCheckArgs, AuthCommand, ChangedArgs, CheckArgs, ExplainArgs, FindingsFormat,
     JobsArgs, ListArgs, PlanArgs, PlanFormat, PlannedArgs, RenderArgs, StatusArgs, TextFormat,
 };
+pub(super) use use_image::{ServerArgs, UseArgs};
 
 /// Generate, build and publish matrices of base images.
 ///
@@ -86,6 +88,11 @@ pub(super) enum Command {
     Changed(ChangedArgs),
     /// Show why a variant is in the matrix, and its inputs
     Explain(ExplainArgs),
+    /// Print the configuration of a platform for a published image
+    ///
+    /// For Baseten, Cerebrium or fal, with the digest of the image. Reads the image from its
+    /// registry. Warns about properties that the platform refuses.
+    Use(UseArgs),
     /// Export the plan to bake
     Export {
         #[command(subcommand)]

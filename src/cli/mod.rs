@@ -28,6 +28,7 @@ mod render;
 mod selection;
 mod status;
 mod update;
+mod use_image;
 
 pub use args::Cli;
 pub use environment::Environment;
@@ -182,6 +183,7 @@ fn execute(cli: Cli, environment: &Environment, printer: &Printer) -> Result<Exi
         Some(Command::Update(args)) => update::run(&args, session),
         Some(Command::Init(args)) => init::run(&args, &session.printer),
         Some(Command::Export { command }) => export::run(&command, session),
+        Some(Command::Use(args)) => use_image::run(&args, session),
         Some(Command::Explain(args)) => explain::run(&args, session),
         Some(Command::Auth { command: AuthCommand::Check(args) }) => auth::run(&args, session),
         Some(Command::Release(args)) => release::run(*args, session),

@@ -1,5 +1,6 @@
 //! Exports a plan for other tools.
 
 mod bake;
+pub mod platforms;
 
 pub use bake::{Bake, BakeImage, CONTEXTS, bake};

@@ -40,6 +40,7 @@ pub mod signals;
 pub mod since;
 pub mod status;
 pub mod update;
+pub mod use_image;
 
 pub use context::{Context, GitHubStep, Messages, Settings, Variables};
 pub use error::{ArgumentError, NoVersion};

@@ -23,10 +23,19 @@ struct Config {
     container: ContainerConfig,
 }
 
-#[derive(Default, Deserialize)]
-struct ContainerConfig {
-    #[serde(rename = "Labels")]
-    labels: Option<BTreeMap<String, String>>,
+/// How an image starts.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ContainerConfig {
+    pub(super) labels: Option<BTreeMap<String, String>>,
+    /// The user: a name or a number, with or without a group. Empty for root.
+    pub user: String,
+    /// The variables, as `NAME=value`.
+    pub env: Option<Vec<String>>,
+    pub entrypoint: Option<Vec<String>>,
+    pub cmd: Option<Vec<String>>,
+    /// The ports, such as `8000/tcp`.
+    pub exposed_ports: Option<BTreeMap<String, serde_json::Value>>,
 }
 
 impl Config {
@@ -100,28 +109,29 @@ pub(super) async fn inputs(
     repository: &Repository,
     image: &Digest,
 ) -> Result<Option<Inputs>, PublishError> {
-    let labels = labels(registries, repository, image).await?;
+    let config = container_config(registries, repository, image).await?;
+    let labels = config.labels.unwrap_or_default();
     Ok(labels.get(Inputs::LABEL).and_then(|text| Inputs::from_label(text)))
 }
 
-/// Returns the labels of an image, or those of its first platform. Returns none if the image does not exist.
-async fn labels(
+/// Returns the configuration of an image, or that of its first platform. Returns the default if it does not exist.
+pub async fn container_config(
     registries: &Registries,
     repository: &Repository,
     image: &Digest,
-) -> Result<BTreeMap<String, String>, PublishError> {
+) -> Result<ContainerConfig, PublishError> {
     let mut digest = image.clone();
     // No engine makes an index of an index.
     for _ in 0..2 {
         let Some(manifest) = registries.manifest(repository, &digest).await? else { break };
         if let Some(descriptor) = manifest.config() {
             let config = config(registries, repository, &descriptor.digest).await?;
-            return Ok(config.and_then(|config| config.container.labels).unwrap_or_default());
+            return Ok(config.map(|config| config.container).unwrap_or_default());
         }
         let Some((_, first)) = manifest.platforms().into_iter().next() else { break };
         digest = first.digest;
     }
-    Ok(BTreeMap::new())
+    Ok(ContainerConfig::default())
 }
 
 /// Returns the platforms of an image whose manifests exist; `None` if the image does not list them.

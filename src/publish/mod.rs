@@ -40,7 +40,7 @@ mod tags;
 pub use audit::{Audited, Finding, audit, stray_aliases};
 pub use contents::{ImageContent, Since, contents};
 pub use error::{Absence, PublishError};
-pub use image::{platforms, size};
+pub use image::{ContainerConfig, container_config, platforms, size};
 pub use join::{JobFile, JoinError, Joined, join};
 pub use lock::{LockFile, RunLock, RunLockError, user_folder};
 pub use metadata::TargetMetadata;

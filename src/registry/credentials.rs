@@ -29,10 +29,12 @@ mod pair;
 mod plain_http;
 mod variables;
 
+pub(crate) use self::aws::EcrHost;
 pub use self::conceal::{Concealer, conceal};
 pub use self::error::{CloudProblem, CredentialsError, HelperProblem, VariableProblem};
 pub(crate) use self::jwt::sign_jwt;
 pub use self::keychain::{CredentialSource, ResolvedCredential};
+pub(crate) use self::owners::is_google_host;
 pub use self::owners::{NamedHosts, Owner};
 pub use self::plain_http::{PlainHttp, plain_http_hint};
 pub use self::variables::{VARIABLE_PREFIX, Variables, shell_safe};

@@ -36,13 +36,13 @@ mod upload;
 pub use access::Access;
 pub use blobs::Blob;
 pub use client::Registries;
-pub(crate) use credentials::sign_jwt;
 pub use credentials::{
     CREDENTIAL_VARIABLES, CloudProblem, Concealer, Credential, CredentialSource, CredentialSources,
     Credentials, CredentialsError, DockerConfig, HelperProblem, NamedHosts, Owner, PlainHttp,
     ResolvedCredential, VARIABLE_PREFIX, VariableProblem, Variables, conceal, plain_http_hint,
     shell_safe,
 };
+pub(crate) use credentials::{EcrHost, is_google_host, sign_jwt};
 pub use error::{Authentication, RegistryError, RegistryErrorKind};
 pub use manifest::{Manifest, Name, Needs};
 pub use options::{HostOptions, Network, Proxies, RegistryOptions, Timeouts};

@@ -21,3 +21,4 @@ mod release;
 mod render;
 mod security;
 mod update;
+mod use_image;

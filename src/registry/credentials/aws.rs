@@ -6,7 +6,8 @@
 
 mod ecr;
 
-pub(super) use self::ecr::{EcrHost, password};
+pub(crate) use self::ecr::EcrHost;
+pub(super) use self::ecr::password;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;

@@ -113,7 +113,7 @@ impl Owner {
             Self::GitLab => {
                 is_one_of(&["registry.gitlab.com", "gitlab.com"]) || is_named(&named.gitlab)
             }
-            Self::Google => name == "gcr.io" || is_below("gcr.io") || is_below("pkg.dev"),
+            Self::Google => is_google_host(name),
             Self::Ngc => name == "nvcr.io" || is_below("nvcr.io"),
             Self::Packages => false,
             Self::Registry => names_registry(variable, &host),
@@ -135,6 +135,11 @@ impl Owner {
             Self::Registry => "the registry in its name",
         }
     }
+}
+
+/// Returns true if `name`, a host without its port, is one of Google's registries.
+pub(crate) fn is_google_host(name: &str) -> bool {
+    name == "gcr.io" || name.ends_with(".gcr.io") || name.ends_with(".pkg.dev")
 }
 
 fn without_port(host: &str) -> &str {

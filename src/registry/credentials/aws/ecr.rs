@@ -40,15 +40,17 @@ const LASTING_KEY: &str = "AKIA";
 
 /// The parts of a registry's host.
 #[derive(Debug, PartialEq, Eq)]
-pub(in super::super) struct EcrHost<'a> {
-    pub(in super::super) region: &'a str,
+pub(crate) struct EcrHost<'a> {
+    /// The id of the AWS account, 12 digits.
+    pub(crate) account: &'a str,
+    pub(crate) region: &'a str,
     pub(super) endpoint: String,
 }
 
 impl<'a> EcrHost<'a> {
     /// Parses `<account>.dkr.ecr[-fips].<region>.amazonaws.com[.cn]`, and the hosts that have an IPv6
     /// address too, `<account>.dkr-ecr[-fips].<region>.on.aws`.
-    pub(in super::super) fn parse(host: &'a str) -> Option<Self> {
+    pub(crate) fn parse(host: &'a str) -> Option<Self> {
         let (account, rest) = host.split_once('.')?;
         if account.len() != 12 || !account.bytes().all(|byte| byte.is_ascii_digit()) {
             return None;
@@ -76,7 +78,7 @@ impl<'a> EcrHost<'a> {
             }
             _ => return None,
         };
-        is_region.then_some(Self { region, endpoint })
+        is_region.then_some(Self { account, region, endpoint })
     }
 }
 

@@ -204,7 +204,8 @@ fn the_host_contains_region_and_endpoint() {
             "https://ecr.cn-north-1.api.amazonwebservices.com.cn/",
         ),
     ] {
-        let expected = EcrHost { region, endpoint: endpoint.to_owned() };
+        let account = "123456789012";
+        let expected = EcrHost { account, region, endpoint: endpoint.to_owned() };
         assert_eq!(EcrHost::parse(host), Some(expected), "{host}");
     }
 }
