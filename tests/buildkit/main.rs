@@ -5,6 +5,7 @@ mod harness;
 
 mod addresses;
 mod building;
+mod clients;
 mod command;
 mod credentials;
 mod destinations;

@@ -4,7 +4,7 @@
 //! - [`project`] is a folder with a small matrix, [`release_project`] one with a registry and a GitHub.
 //! - [`variants`] has the fingerprints and staging tags of a matrix.
 //! - [`machine`] publishes releases through the library, [`pull_request`] proposes them, [`registry_client`] is the bare client.
-//! - [`testbed`] is the real engine and registry, [`workflows`] a runner of GitHub's workflows.
+//! - [`testbed`] is the real engine and registry, [`workflows`] a runner of GitHub's workflows, [`pypi`] has packages from PyPI.
 //!
 //! A test binary includes it with `#[path = "../harness/mod.rs"] mod harness;`.
 
@@ -16,6 +16,7 @@ pub mod github;
 pub mod machine;
 pub mod project;
 pub mod pull_request;
+pub(crate) mod pypi;
 pub mod registry;
 pub mod registry_client;
 pub mod release_project;

@@ -1,0 +1,267 @@
+//! Configurations of `basegen use`, loaded by the platforms' own packages from PyPI.
+//!
+//! Cerebrium has no such package: its file is compared with the keys that its documentation names.
+
+use basegen::export::platforms::{
+    Configuration, DockerAuth, PublishedImage, RegistryKind, Server, baseten, cerebrium, fal,
+};
+use basegen::image::{Digest, Reference};
+use serde_json::{Value, json};
+
+use crate::harness::pypi;
+
+const TRUSS: &str = "truss==0.18.36";
+const FAL: &str = "fal==1.83.0";
+
+const ECR: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
+const GOOGLE: &str = "europe-docker.pkg.dev";
+const COMMAND: &str = "sh -c \"python -m server --name 'a: b' # \\\\ \u{e4}\"";
+
+/// Prints a list with each file that is an argument, as Truss loads it.
+const LOAD_TRUSS: &str = "
+import json, pathlib, sys
+from truss.base.truss_config import TrussConfig
+
+configs = [TrussConfig.from_yaml(pathlib.Path(path)) for path in sys.argv[1:]]
+print(json.dumps([config.to_dict(verbose=False) for config in configs]))
+";
+
+/// Prints a list with what fal would build and run for each file that is an argument.
+const LOAD_FAL: &str = "
+import json, os, runpy, sys
+import fal.app
+
+os.environ.update(ECR_PASSWORD='ecr', REGISTRY_USERNAME='user')
+
+def load(path):
+    module = runpy.run_path(path)
+    if 'Model' in module:
+        options = fal.app.wrap_app(module['Model']).options
+        routes = [route.path for route in module['Model'](_allow_init=True).collect_routes()]
+    else:
+        options, routes = module['serve'].options, []
+    return {
+        'image': options.environment['image'],
+        'machine': options.host['machine_type'] if 'machine_type' in options.host else None,
+        'port': options.gateway.get('exposed_port'),
+        'routes': routes,
+    }
+
+print(json.dumps([load(path) for path in sys.argv[1:]]))
+";
+
+/// Prints a list with each file that is an argument.
+const LOAD_TOML: &str = "
+import json, pathlib, sys, tomllib
+
+print(json.dumps([tomllib.loads(pathlib.Path(path).read_text()) for path in sys.argv[1:]]))
+";
+
+/// An image, and how it is deployed.
+struct Case {
+    host: &'static str,
+    reference: Reference,
+    registry: RegistryKind<'static>,
+    auth: Option<DockerAuth>,
+    has_gpu: bool,
+    user: &'static str,
+    server: Option<Server>,
+}
+
+impl Case {
+    /// Returns a case for each kind of registry and each way to run an image.
+    fn all() -> Vec<Self> {
+        let aws = RegistryKind::Aws { account: "123456789012", region: "eu-west-1" };
+        let (google, other) = (RegistryKind::Google, RegistryKind::Other);
+        let registries = [
+            ("docker.io", other, None),
+            ("docker.io", other, Some(DockerAuth::RegistrySecret)),
+            ("ghcr.io", other, Some(DockerAuth::RegistrySecret)),
+            ("nvcr.io", other, Some(DockerAuth::RegistrySecret)),
+            ("registry.example.org:5000", other, Some(DockerAuth::RegistrySecret)),
+            (ECR, aws, Some(DockerAuth::AwsIam)),
+            (ECR, aws, Some(DockerAuth::AwsOidc)),
+            (ECR, aws, Some(DockerAuth::RegistrySecret)),
+            (GOOGLE, google, Some(DockerAuth::GcpServiceAccountJson)),
+            (GOOGLE, google, Some(DockerAuth::GcpOidc)),
+            (GOOGLE, google, Some(DockerAuth::RegistrySecret)),
+        ];
+        let server = Server {
+            start_command: Some(COMMAND.to_owned()),
+            port: 8000,
+            predict_endpoint: "/v1/predict".to_owned(),
+            health_endpoint: "/health".to_owned(),
+            no_build: false,
+        };
+        let unmodified = Server { start_command: None, no_build: true, ..server.clone() };
+        let ways = [(None, ""), (Some(server), "1000:1000"), (Some(unmodified), "0")];
+        let cases = registries.into_iter().flat_map(|(host, registry, auth)| {
+            let ways = ways.clone().into_iter();
+            ways.flat_map(move |(server, user)| {
+                [false, true].map(|has_gpu| Self {
+                    host,
+                    reference: format!("{host}/project/acme/base:3.11-v1.2.3")
+                        .parse()
+                        .expect("a name"),
+                    registry,
+                    auth,
+                    has_gpu,
+                    user,
+                    server: server.clone(),
+                })
+            })
+        });
+        cases.collect()
+    }
+
+    fn image(&self) -> String {
+        self.reference.pinned(&Digest::of(b"image"))
+    }
+
+    fn configuration(
+        &self,
+        platform: fn(&PublishedImage<'_>, Option<&Server>) -> Configuration,
+    ) -> String {
+        let image = PublishedImage {
+            reference: &self.reference,
+            digest: &Digest::of(b"image"),
+            variant: "3.11-gpu-server",
+            python: Some("3.11"),
+            has_gpu: self.has_gpu,
+            user: self.user,
+            registry: self.registry,
+            auth: self.auth,
+        };
+        platform(&image, self.server.as_ref()).text
+    }
+
+    fn is_unmodified(&self) -> bool {
+        self.server.as_ref().is_some_and(|server| server.no_build)
+    }
+
+    /// Returns the secrets that Baseten's documentation names for the registry.
+    fn secrets(&self) -> Value {
+        match self.auth {
+            Some(DockerAuth::AwsIam) => {
+                json!({ "aws_access_key_id": null, "aws_secret_access_key": null })
+            }
+            Some(DockerAuth::GcpServiceAccountJson) => json!({ "gcp-service-account": null }),
+            Some(DockerAuth::RegistrySecret) if self.host == "docker.io" => {
+                json!({ "DOCKER_REGISTRY_https://index.docker.io/v1/": null })
+            }
+            Some(DockerAuth::RegistrySecret) => {
+                json!({ (format!("DOCKER_REGISTRY_{}", self.host)): null })
+            }
+            _ => Value::Null,
+        }
+    }
+}
+
+/// Writes a file for each case, has `script` load all of them, and returns what it prints for each.
+fn load(
+    environment: &std::path::Path,
+    script: &str,
+    cases: &[Case],
+    platform: fn(&PublishedImage<'_>, Option<&Server>) -> Configuration,
+) -> Vec<Value> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let paths = cases.iter().enumerate().map(|(number, case)| {
+        let path = folder.path().join(format!("case{number}"));
+        fs_err::write(&path, case.configuration(platform)).expect("a file");
+        path.display().to_string()
+    });
+    let paths: Vec<String> = paths.collect();
+    match pypi::run(environment, folder.path(), script, &paths) {
+        Value::Array(loaded) => loaded,
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn truss_loads_each_configuration_for_baseten() {
+    let cases = Case::all();
+    let loaded = load(&pypi::environment(&[TRUSS]), LOAD_TRUSS, &cases, baseten);
+    for (case, config) in cases.iter().zip(loaded) {
+        assert_eq!(config["base_image"]["image"], case.image());
+        assert_eq!(config["secrets"], case.secrets(), "{config}");
+        let auth = &config["base_image"]["docker_auth"];
+        match case.auth.filter(|auth| *auth != DockerAuth::RegistrySecret) {
+            Some(method) => {
+                assert_eq!(auth["auth_method"], method.name());
+                assert_eq!(auth["registry"], case.host);
+            }
+            None => assert_eq!(*auth, Value::Null),
+        }
+        let has_accelerator = config["resources"]["accelerator"].is_string();
+        assert_eq!(has_accelerator, case.has_gpu && !case.is_unmodified(), "{config}");
+        let server = &config["docker_server"];
+        match &case.server {
+            None => {
+                assert_eq!(config["python_version"], "py311");
+                assert_eq!(*server, Value::Null);
+            }
+            Some(expected) => {
+                assert_eq!(server["start_command"].as_str(), expected.start_command.as_deref());
+                assert_eq!(server["server_port"], 8000);
+                assert_eq!(server["predict_endpoint"], "/v1/predict");
+                assert_eq!(server["liveness_endpoint"], "/health");
+                assert_eq!(server["no_build"].as_bool().unwrap_or_default(), expected.no_build);
+                let user = (!expected.no_build).then_some(1000);
+                assert_eq!(server["run_as_user_id"].as_u64(), user);
+            }
+        }
+    }
+}
+
+#[test]
+fn fal_loads_each_app() {
+    let cases: Vec<Case> = Case::all().into_iter().filter(|case| !case.is_unmodified()).collect();
+    let loaded = load(&pypi::environment(&[FAL]), LOAD_FAL, &cases, fal);
+    for (case, app) in cases.iter().zip(loaded) {
+        let dockerfile = app["image"]["dockerfile_str"].as_str().expect("a Dockerfile");
+        assert!(dockerfile.starts_with(&format!("FROM {}\n", case.image())), "{dockerfile}");
+        let (username, password) = match case.registry {
+            RegistryKind::Aws { .. } => ("AWS", "ecr"),
+            RegistryKind::Google => ("_json_key_base64", "$GOOGLE_AR_JSON_BASE64"),
+            RegistryKind::Other => ("user", "$REGISTRY_PASSWORD"),
+        };
+        let host = if case.host == "docker.io" { "https://index.docker.io/v1/" } else { case.host };
+        let credentials = json!({ host: { "username": username, "password": password } });
+        let credentials = if case.auth.is_some() { credentials } else { json!({}) };
+        assert_eq!(app["image"]["registries"], credentials);
+        assert_eq!(app["machine"] == "GPU-A100", case.has_gpu, "{app}");
+        if case.server.is_some() {
+            assert_eq!(app["port"], 8000);
+        } else {
+            assert_eq!(app["routes"], json!(["/"]));
+        }
+    }
+}
+
+#[test]
+fn each_configuration_for_cerebrium_has_documented_keys() {
+    let cases: Vec<Case> = Case::all().into_iter().filter(|case| !case.is_unmodified()).collect();
+    let loaded = load(&pypi::environment(&[FAL]), LOAD_TOML, &cases, cerebrium);
+    for (case, file) in cases.iter().zip(loaded) {
+        let mut expected = json!({
+            "deployment": {
+                "name": "3-11-gpu-server",
+                "docker_base_image_url": case.image(),
+                "python_version": "3.11",
+            },
+        });
+        if case.has_gpu {
+            expected["hardware"] =
+                json!({ "compute": "AMPERE_A10", "gpu_count": 1, "cpu": 4, "memory": 16.0 });
+        }
+        if case.server.is_some() {
+            expected["runtime"] = json!({ "custom": {
+                "entrypoint": COMMAND,
+                "port": 8000,
+                "healthcheck_endpoint": "/health",
+                "readycheck_endpoint": "/health",
+            }});
+        }
+        assert_eq!(file, json!({ "cerebrium": expected }));
+    }
+}
