@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 
 use crate::error::{ExitCode, Explain as _, Report};
+use crate::image::Size;
 use crate::matrix::{Absent, FactSource, Matrix, Variant};
 use crate::ops::{
     self,
     explain::{ExplainOutcome, ImageInputs, Subject},
 };
-use crate::plan::{Lock, Target};
+use crate::plan::{GpuFacts, Library, Lock, Target};
 use crate::render::{BuildContext, familiar};
 
 use super::args::ExplainArgs;
@@ -80,7 +81,7 @@ fn describe_absent(matrix: &Matrix, absent: &Absent<'_>) -> String {
 
 /// Describes a variant and the inputs of its image.
 fn describe(matrix: &Matrix, target: &Target<'_>, inputs: &ImageInputs) -> String {
-    let ImageInputs { context, lock, fingerprint } = inputs;
+    let ImageInputs { context, lock, fingerprint, gpu } = inputs;
     let mut text = format!("{}\n", target.id());
     section(&mut text, "axes", &axes(matrix, target.variant));
     section(&mut text, "variables", &facts(matrix, target.variant));
@@ -88,12 +89,40 @@ fn describe(matrix: &Matrix, target: &Target<'_>, inputs: &ImageInputs) -> Strin
     section(&mut text, "platforms", &single(target.platforms.iter()));
     section(&mut text, "base images", &upstreams(context, lock));
     section(&mut text, "files", &sources(context));
+    if let Some(gpu) = gpu {
+        describe_gpu(&mut text, gpu);
+    }
     let fingerprint = match fingerprint {
         Some(fingerprint) => fingerprint.to_string(),
         None => missing_fingerprint(context),
     };
     section(&mut text, "fingerprint", &[vec![fingerprint]]);
     text
+}
+
+/// Lists the CUDA libraries for each platform, and the GPUs that they support.
+fn describe_gpu(text: &mut String, gpu: &GpuFacts) {
+    for (platform, libraries) in &gpu.platforms {
+        let mut rows =
+            vec![row(["library", "version", "size", "machine code, sm_", "PTX, compute_"])];
+        rows.extend(libraries.iter().map(|(name, library)| {
+            let Library { version, size, sm, ptx } = library;
+            row([name, version, &Size(*size).to_string(), &sm.join(" "), &ptx.join(" ")])
+        }));
+        section(text, &format!("CUDA libraries for {platform}, unpacked"), &rows);
+    }
+    let supported: Vec<String> = gpu.supported().iter().map(ToString::to_string).collect();
+    let mut rows =
+        vec![vec!["all libraries support".to_owned(), format!("sm_ {}", supported.join(" "))]];
+    if let Some((cuda, driver)) = &gpu.cuda {
+        rows.push(vec!["CUDA".to_owned(), cuda.clone()]);
+        rows.push(vec!["driver".to_owned(), format!("for CUDA {driver} or newer")]);
+    }
+    section(text, "GPUs", &rows);
+}
+
+fn row(cells: [&str; 5]) -> Vec<String> {
+    cells.map(str::to_owned).to_vec()
 }
 
 /// Explains why an image has no fingerprint.

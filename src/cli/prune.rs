@@ -1,6 +1,7 @@
 //! `basegen prune`: lists or deletes stale staging tags and images.
 
 use crate::error::{ExitCode, Report};
+use crate::image::Size;
 use crate::ops::{
     self,
     prune::{PruneOutcome, PruneRequest},
@@ -34,7 +35,7 @@ fn list(outcome: &PruneOutcome) -> String {
     let tags = outcome.tags.iter().map(|reference| format!("registry  {reference}\n"));
     let images = outcome.images.iter().map(|image| {
         let names: Vec<String> = image.names.iter().map(ToString::to_string).collect();
-        format!("engine    {}  {}\n", names.join(", "), format::bytes(image.size))
+        format!("engine    {}  {}\n", names.join(", "), Size(image.size))
     });
     tags.chain(images).collect()
 }

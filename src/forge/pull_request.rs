@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::marker::{BEGIN, marker_with_version};
-use crate::image::{Digest, Reference};
+use crate::image::{Digest, Reference, Size};
 use crate::matrix::is_invisible;
 use crate::report::format;
 
@@ -135,10 +135,10 @@ impl Notes {
                 text,
                 " In the registry they take {}: {} in shared layers, and {} in layers of single \
                  images. Without sharing, they would take {}.",
-                format::bytes(shared + unique),
-                format::bytes(shared),
-                format::bytes(unique),
-                format::bytes(self.images.iter().map(ImageRow::size).sum()),
+                Size(shared + unique),
+                Size(shared),
+                Size(unique),
+                Size(self.images.iter().map(ImageRow::size).sum()),
             );
         }
         text
@@ -189,7 +189,7 @@ impl Notes {
 impl ImageRow {
     fn row(&self) -> String {
         let digest = self.digest.as_ref().map(|digest| format!("`{digest}`"));
-        let size = self.digest.as_ref().map(|_| format::bytes(self.size()));
+        let size = self.digest.as_ref().map(|_| Size(self.size()).to_string());
         let (digest, size) = (digest.unwrap_or_default(), size.unwrap_or_default());
         format!("\n| `{}` | {digest} | {size} | {} |", self.reference, self.change.describe())
     }

@@ -11,6 +11,7 @@ mod diagnostic;
 mod document;
 mod expand;
 mod facts;
+mod limits;
 mod load;
 mod model;
 mod pattern;
@@ -35,6 +36,7 @@ pub use diagnostic::{Diagnostic, SourceError, SourceFile, nearest, nearest_spell
 pub(crate) use document::from_toml;
 pub use expand::MAX_ROWS;
 pub use facts::{Fact, FactSource};
+pub use limits::Limits;
 pub use load::{LoadError, load, load_in, load_with, parse};
 pub use model::{
     Axis, AxisValue, BuildInputs, Check, CheckCommand, Exclude, Image, Matrix, Variant,

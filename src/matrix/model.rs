@@ -10,6 +10,7 @@ use serde_json::{Map, Value as Json};
 
 use super::condition::Condition;
 use super::diagnostic::{Diagnostic, SourceError, SourceFile};
+use super::limits::Limits;
 use super::pattern::Pattern;
 use super::places::{GeneratedTable, VersionTable};
 use super::publish::PublishTable;
@@ -61,6 +62,7 @@ pub struct Image {
     pub platforms: Vec<Platform>,
     pub labels: BTreeMap<String, Pattern>,
     pub compression: Compression,
+    pub limits: Limits,
 }
 
 /// `[build]`: certificates and secrets for build steps.
@@ -159,11 +161,12 @@ pub struct Exclude {
     pub line: usize,
 }
 
-/// A validated `[[set]]` table, which sets variables of combinations.
+/// A validated `[[set]]` table, which sets variables and limits of combinations.
 #[derive(Debug, Clone)]
 pub(super) struct Set {
     pub(super) when: Match,
     pub(super) variables: Map<String, Json>,
+    pub(super) limits: Limits,
     /// The line of the rule in the matrix file.
     pub(super) line: usize,
 }

@@ -5,6 +5,7 @@ use serde_json::{Map, Value as Json};
 use super::checker::Checker;
 use super::condition::{Condition, is_version};
 use super::diagnostic::{did_you_mean, quoted_list};
+use super::limits::LimitKeys;
 use super::model::{Axis, CheckCommand, CheckRule, Exclude, Match, Set};
 use super::pattern::Pattern;
 use super::safe;
@@ -33,11 +34,13 @@ impl Checker<'_> {
     }
 
     pub(super) fn set(&mut self, axes: &[Axis], table: &Spanned<SetTable>) -> Set {
-        if table.variables.is_empty() {
+        let limits = LimitKeys::from(table.get_ref());
+        if table.variables.is_empty() && limits.is_empty() {
             let label = "add `variables = { … }`";
-            self.report(table.span(), "this `[[set]]` sets no variables", label);
+            self.report(table.span(), "this `[[set]]` sets nothing", label);
         }
         Set {
+            limits: self.limits(&limits),
             when: self.conditions(axes, &table.when),
             variables: self.checked_variables(axes, &table.variables),
             line: self.source.line(table.span().start),

@@ -53,7 +53,7 @@ pub struct MatrixFile {
     /// Combinations to remove from the product.
     #[serde(default)]
     pub exclude: Vec<Spanned<ExcludeTable>>,
-    /// Variables for some combinations.
+    /// Variables and limits for some combinations.
     #[serde(default)]
     pub set: Vec<Spanned<SetTable>>,
     /// Combinations to add to the product.
@@ -99,6 +99,13 @@ pub struct ImageTable {
     pub labels: IndexMap<Spanned<String>, Spanned<String>>,
     /// The compression of layers: an algorithm, or `{ algorithm = "zstd", level = 3 }`. Default: `zstd`.
     pub compression: Option<Spanned<CompressionEntry>>,
+    /// The GPU architectures that all CUDA libraries of an image must support, such as `["80", "90"]`. Read from the
+    /// `*.facts.toml` files that the image is built from.
+    pub require_sm: Option<Vec<Spanned<String>>>,
+    /// The GPU architectures that a release may lose that the release before has, such as `["50", "90a"]`.
+    pub drop_sm: Option<Vec<Spanned<String>>>,
+    /// The largest compressed size of an image for one platform, such as `2.6 GB`.
+    pub max_size: Option<Spanned<String>>,
 }
 
 /// An algorithm, or an algorithm with its level.
@@ -175,14 +182,22 @@ pub struct ExcludeTable {
     pub reason: Spanned<String>,
 }
 
-/// `[[set]]`: variables for some combinations.
+/// `[[set]]`: variables and limits for some combinations.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(remote = "Self", deny_unknown_fields)]
 pub struct SetTable {
     /// The conditions of the combinations, by axis.
     pub when: Spanned<When>,
     /// The variables. They override those of axis values and of earlier `[[set]]` tables.
+    #[serde(default)]
     pub variables: Variables,
+    /// The GPU architectures that all CUDA libraries of these images must support, such as `["80", "90"]`. Read from the
+    /// `*.facts.toml` files that the image is built from.
+    pub require_sm: Option<Vec<Spanned<String>>>,
+    /// The GPU architectures that a release may lose that the release before has, such as `["50", "90a"]`.
+    pub drop_sm: Option<Vec<Spanned<String>>>,
+    /// The largest compressed size of an image for one platform, such as `2.6 GB`.
+    pub max_size: Option<Spanned<String>>,
 }
 
 /// `[[extra]]`: a combination to add to the product. Its values need not be listed by an axis.

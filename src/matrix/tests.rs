@@ -107,6 +107,40 @@ variables = { level = 3 }
 }
 
 #[test]
+fn a_set_overrides_the_limits_of_all_images() {
+    let text =
+        BASE.replace("dockerfile =", "max_size = \"500 MB\"\nrequire_sm = [\"80\"]\ndockerfile =");
+    let sets = "[[set]]\nwhen = { gpu = true }\nmax_size = \"2.6 GB\"\ndrop_sm = [\"50\", \"90a\"]\n\
+                [[set]]\nwhen = { python = \"3.9\" }\nrequire_sm = []\n";
+    let matrix = parse(Path::new("matrix.toml"), &format!("{text}{sets}")).expect("a matrix");
+    let limits = |id: &str| {
+        let variant = matrix.variants.iter().find(|variant| variant.id == id).expect(id);
+        let limits = matrix.limits(variant);
+        let required: Vec<u16> = limits.require_sm.iter().flatten().map(|sm| **sm).collect();
+        (limits.max_size.expect("a size").to_string(), required, limits.drop_sm.unwrap_or_default())
+    };
+    assert_eq!(limits("3.11-server"), ("500.0 MB".to_owned(), vec![80], vec![]));
+    let dropped = vec!["50".to_owned(), "90a".to_owned()];
+    assert_eq!(limits("3.11-gpu-server"), ("2.6 GB".to_owned(), vec![80], dropped.clone()));
+    assert_eq!(limits("3.9-gpu-server"), ("2.6 GB".to_owned(), vec![], dropped));
+}
+
+#[test]
+fn invalid_limits_are_refused() {
+    insta::assert_snapshot!(error_with(
+        r#"
+[[set]]
+when = { gpu = true }
+require_sm = ["sm_90", "90a", "080", "9"]
+drop_sm = ["50", "90b"]
+max_size = "2.6 GiB"
+[[set]]
+when = { gpu = true }
+"#
+    ));
+}
+
+#[test]
 fn checks_see_values_instead_of_tag_parts() {
     let text = BASE.replace("[false, true]", "[false, { value = true, tag = \"cuda\" }]");
     let check = "[[verify]]\nname = \"gpu\"\nrun = [\"{{python}} {{gpu}}\", \"{{variant}} {{job_type}}\"]\n";

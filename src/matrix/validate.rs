@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Json};
 
 use super::checker::Checker;
 use super::diagnostic::{did_you_mean, quoted_list};
+use super::limits::LimitKeys;
 use super::model::{Axis, AxisValue, BuildInputs, Image};
 use super::pattern::Pattern;
 use super::safe;
@@ -209,6 +210,7 @@ impl Checker<'_> {
             platforms: self.platforms(&table.platforms),
             labels: self.labels(table, axes),
             compression: self.compression(table.compression.as_ref()),
+            limits: self.limits(&LimitKeys::from(table)),
         }
     }
 

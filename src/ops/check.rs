@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::release_drift::{self, Problem, ReleaseDrift};
 use super::render::report_left_out;
 use super::update::{self, Upstreams};
-use super::{Context, NameOptions, release_set};
+use super::{Context, NameOptions, Recipe, release_set};
 use crate::error::{Explain, FileError, Report, one_line};
 use crate::files::{self, Access, MAX_PROJECT_FILE, MAX_TEXT, ReadError};
 use crate::image::Reference;
@@ -91,6 +91,7 @@ pub async fn run(context: &Context, request: CheckRequest) -> Result<CheckResult
         let version = first.as_ref().map(|place| place.version.clone());
         let naming = NameOptions::default().with_version(version);
         let plan = Plan::new(matrix, &matrix.select(&Selection::default())?, naming)?;
+        Recipe::check_templates(&plan)?;
         findings.extend(checker.aliases(&plan));
         findings.extend(checker.readme(&plan)?);
         if !request.offline && lookup_error.is_none() {

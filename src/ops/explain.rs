@@ -1,9 +1,11 @@
 //! `basegen explain NAME`: the variants with a name, the inputs of their images, and the rules that exclude them.
 
+use std::slice::from_ref;
+
 use super::{Context, NameOptions};
 use crate::error::{ExitCode, Explain, Report};
 use crate::matrix::{Absent, Matrix, Selected, Selection, SelectionError, Term};
-use crate::plan::{self, Fingerprint, Inputs, Lock, Plan};
+use crate::plan::{self, Fingerprint, GpuFacts, Inputs, Lock, Plan};
 use crate::render::{BuildContext, Renderer};
 
 /// A name that no variant of the matrix has.
@@ -57,6 +59,8 @@ pub struct ImageInputs {
     pub lock: Lock,
     /// The fingerprint; `None` if a base image is not pinned.
     pub fingerprint: Option<Fingerprint>,
+    /// The CUDA libraries, if it has any.
+    pub gpu: Option<GpuFacts>,
 }
 
 /// Finds the variants and renders the image if there is only one.
@@ -94,7 +98,9 @@ pub fn run<'a>(
             let mut renderer = Renderer::new(matrix)?.pinned(lock.pins.clone());
             let context = renderer.render_all(&[target.variant])?.remove(0);
             let inputs = Inputs::new(target, &context, &matrix.build.secret_ids());
-            Some(Box::new(ImageInputs { context, lock, fingerprint: inputs.fingerprint() }))
+            let gpu = GpuFacts::of_contexts(&plan.targets, from_ref(&context))?.remove(0);
+            let fingerprint = inputs.fingerprint();
+            Some(Box::new(ImageInputs { context, lock, fingerprint, gpu }))
         }
         _ => None,
     };

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use crate::engine::{BuildJob, ConnectedEngine, EngineError};
 use crate::error::{Report, one_line};
 use crate::image::{Digest, Platform, Reference, Tag};
-use crate::plan::{Fingerprint, Inputs, Lock, Plan};
+use crate::matrix::SourceError;
+use crate::plan::{Fingerprint, GpuFacts, Inputs, Lock, Plan};
 use crate::publish::PublishError;
 use crate::registry::{Credentials, Registries, RetryPolicy};
 use crate::render::{BuildContext, Pins, Renderer, TemplateLine, Unverified, familiar};
@@ -18,6 +19,8 @@ pub struct Recipe<'a> {
     pub plan: &'a Plan<'a>,
     pub contexts: Vec<BuildContext>,
     pub inputs: Vec<Inputs>,
+    /// The CUDA libraries of each target; `None` if it has none.
+    pub gpu: Vec<Option<GpuFacts>>,
     /// The files that contexts have left out; see [`Renderer::left_out`].
     pub left_out: BTreeSet<String>,
     unresolved: Vec<Unresolved>,
@@ -38,14 +41,18 @@ impl<'a> Recipe<'a> {
         let pins = Lock::read(plan.matrix)?.pins;
         let mut renderer = Renderer::new(plan.matrix)?.pinned(pins);
         let contexts = renderer.render_all(&variants)?;
-        Ok(Self { left_out: renderer.left_out(), ..Self::with_contexts(plan, contexts) })
+        Ok(Self { left_out: renderer.left_out(), ..Self::with_contexts(plan, contexts)? })
     }
 
     /// Returns the recipe of `plan` with contexts that were rendered for another version: templates contain no version.
-    #[must_use]
-    pub fn with_contexts(plan: &'a Plan<'a>, contexts: Vec<BuildContext>) -> Self {
+    pub fn with_contexts(
+        plan: &'a Plan<'a>,
+        contexts: Vec<BuildContext>,
+    ) -> Result<Self, SourceError> {
+        let gpu = GpuFacts::of_contexts(&plan.targets, &contexts)?;
+        GpuFacts::require(plan.matrix, &plan.targets, &gpu)?;
         let inputs = Inputs::for_targets(&plan.targets, &contexts, &plan.matrix.build.secret_ids());
-        Self { plan, contexts, inputs, left_out: BTreeSet::new(), unresolved: Vec::new() }
+        Ok(Self { plan, contexts, inputs, gpu, left_out: BTreeSet::new(), unresolved: Vec::new() })
     }
 
     /// Returns the base images that are not pinned, with the platforms that need them.
@@ -139,12 +146,19 @@ impl<'a> Recipe<'a> {
         unresolved
     }
 
-    /// Renders each Dockerfile template of `plan` for one variant.
+    /// Renders each Dockerfile template of `plan` for one variant and for those that must support some GPUs, and checks
+    /// that they do.
     pub fn check_templates(plan: &Plan<'_>) -> Result<(), Report> {
         let mut seen = BTreeSet::new();
-        let targets = plan.targets.iter().filter(|target| seen.insert(&target.dockerfile));
-        let variants: Vec<_> = targets.map(|target| target.variant).collect();
-        Renderer::new(plan.matrix)?.render_all(&variants)?;
+        let mut targets = plan.targets.clone();
+        targets.retain(|target| {
+            let is_limited = plan.matrix.limits(target.variant).require_sm.is_some();
+            seen.insert(target.dockerfile.clone()) || is_limited
+        });
+        let variants: Vec<_> = targets.iter().map(|target| target.variant).collect();
+        let contexts = Renderer::new(plan.matrix)?.render_all(&variants)?;
+        let gpu = GpuFacts::of_contexts(&targets, &contexts)?;
+        GpuFacts::require(plan.matrix, &targets, &gpu)?;
         Ok(())
     }
 
@@ -188,10 +202,11 @@ impl<'a> Recipe<'a> {
     /// Returns the build jobs of the targets.
     #[must_use]
     pub fn jobs(&self) -> Vec<BuildJob> {
-        let rows = self.plan.targets.iter().zip(&self.contexts).zip(&self.inputs);
-        let jobs = rows.map(|((target, context), inputs)| {
+        let rows = self.plan.targets.iter().zip(&self.contexts).zip(&self.inputs).zip(&self.gpu);
+        let jobs = rows.map(|(((target, context), inputs), gpu)| {
             let fingerprint = inputs.fingerprint();
             let mut labels = target.labels.clone();
+            labels.extend(gpu.iter().flat_map(GpuFacts::labels));
             if let Some(fingerprint) = &fingerprint {
                 labels.insert(Fingerprint::LABEL.to_owned(), fingerprint.to_string());
                 labels.insert(Inputs::LABEL.to_owned(), inputs.label());

@@ -100,7 +100,7 @@ async fn free_version(
         let is_different = |status: &PublicationStatus| {
             matches!(status.state, PublishedState::Changed | PublishedState::New)
         };
-        let mut recipe = Recipe::with_contexts(&plan, contexts);
+        let mut recipe = Recipe::with_contexts(&plan, contexts)?;
         if !lookup::required_status(context, &mut recipe).await?.iter().any(is_different) {
             return Ok(version);
         }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use indexmap::IndexMap;
 
 use crate::event::{Event, WaitReason};
+use crate::image;
 
 use super::command::label;
 use super::format;
@@ -292,10 +293,10 @@ impl ActiveStep {
             return None;
         }
         let total: Option<u64> = self.moved.values().map(|(_, total)| *total).sum();
-        let done = format::bytes(done);
+        let done = image::Size(done);
         Some(match total {
-            Some(total) => format!("{done}/{}", format::bytes(total)),
-            None => done,
+            Some(total) => format!("{done}/{}", image::Size(total)),
+            None => done.to_string(),
         })
     }
 }

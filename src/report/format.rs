@@ -1,4 +1,4 @@
-//! Formats durations, sizes and counts.
+//! Formats durations and counts.
 
 use std::time::Duration;
 
@@ -16,23 +16,6 @@ pub fn duration(elapsed: Duration) -> String {
     }
     let minutes = (seconds + 30) / 60;
     format!("{}h{:02}m", minutes / 60, minutes % 60)
-}
-
-/// Formats a number of bytes in decimal units, as `docker images` does: `1.2 GB`.
-#[must_use]
-pub fn bytes(count: u64) -> String {
-    const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
-    if count < 1000 {
-        return format!("{count} B");
-    }
-    // Integers avoid rounding 999.95 kB to `1000.0 kB`.
-    let mut tenths = (u128::from(count) + 50) / 100;
-    let mut unit = 0;
-    while tenths >= 10_000 && unit + 1 < UNITS.len() {
-        tenths = (tenths + 500) / 1000;
-        unit += 1;
-    }
-    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
 }
 
 /// Formats a count with its noun: `1 variant`, `48 variants`.
@@ -53,13 +36,6 @@ mod tests {
         let expected = [
             "0.0s", "0.0s", "0.4s", "12.3s", "59.9s", "1m00s", "3m12s", "59m59s", "1h00m", "1h02m",
         ];
-        assert_eq!(shown, expected);
-    }
-
-    #[test]
-    fn sizes_are_decimal_and_below_a_thousand() {
-        let shown = [0, 999, 1000, 999_949, 999_950, 2_240_000_000, u64::MAX].map(bytes);
-        let expected = ["0 B", "999 B", "1.0 kB", "999.9 kB", "1.0 MB", "2.2 GB", "18.4 EB"];
         assert_eq!(shown, expected);
     }
 

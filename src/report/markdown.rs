@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
 
-use crate::image::{Digest, Reference};
+use crate::image::{Digest, Reference, Size};
 
 use super::failure::{Group, groups};
 use super::format;
@@ -65,7 +65,7 @@ fn images(record: &Record, is_tagged: bool) -> Vec<String> {
         } else {
             references.iter().take(1).map(|first| code(&first.repository.to_string())).collect()
         };
-        let size = record.sizes.get(target).map(|size| format::bytes(*size)).unwrap_or_default();
+        let size = record.sizes.get(target).map(|size| Size(*size).to_string()).unwrap_or_default();
         let (target, digest) = (escape(target), code(&digest.to_string()));
         format!("| {target} | {} | {digest} | {size} | {state} | {time} |\n", names.join("<br>"))
     };

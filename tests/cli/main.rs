@@ -12,6 +12,7 @@ mod changed;
 mod check;
 mod explain;
 mod export;
+mod gpu;
 mod init;
 mod merge;
 mod output;
