@@ -178,9 +178,9 @@ pub struct Step {
     pub number: usize,
     /// The description, such as `[server 3/9] RUN apt-get update` or `exporting to image`.
     pub name: String,
-    /// The name of the check of `[[verify]]` that the step runs.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub check: Option<String>,
+    /// The names of the checks that the step runs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<String>,
 }
 
 /// The failure of a target.

@@ -47,7 +47,7 @@ pub use folder::{Difference, FolderError, Rendered, RenderedFile, list, write};
 pub use links::first_link;
 pub use places::TemplateLine;
 pub use remote::Unverified;
-pub use stages::FinalStage;
+pub use stages::{FinalStage, shells};
 pub use steps::Step;
 pub(crate) use upstream::check_images;
 pub use upstream::{Pins, Upstream, familiar};

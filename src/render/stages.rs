@@ -1,4 +1,5 @@
 use super::dockerfile::{Instruction, Misuse, parse};
+use super::here_document::list;
 
 /// The last stage of a Dockerfile, which is its image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +26,13 @@ impl FinalStage {
     }
 }
 
+/// Returns the program of each `SHELL` in `dockerfile`. `None` stands for an instruction without one.
+pub fn shells(dockerfile: &str) -> Vec<Option<String>> {
+    let instructions = parse(dockerfile).unwrap_or_default();
+    let shells = instructions.iter().filter(|instruction| instruction.keyword == "SHELL");
+    shells.map(|shell| list(&shell.arguments)?.into_iter().next()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,5 +50,11 @@ mod tests {
             assert_eq!((stage.name.as_deref(), &text[..stage.end]), (name, until));
         }
         assert_eq!(FinalStage::find("ARG x\n"), None);
+    }
+
+    #[test]
+    fn shells_are_found_in_all_stages() {
+        let text = "FROM a\nshell [\"/bin/bash\", \"-c\"]\nFROM b\nRUN SHELL x\nSHELL sh -c\n";
+        assert_eq!(shells(text), [Some("/bin/bash".to_owned()), None]);
     }
 }

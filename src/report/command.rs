@@ -7,17 +7,19 @@ use super::text::shorten;
 /// The maximum width of a step in a line.
 const MAX_LINE: usize = 120;
 
-/// Returns the check that the step runs, as `check "python"`, or else its [`command`].
+/// Returns the checks that the step runs, as `check "python"` or `checks "python", "user"`, or else its [`command`].
 pub(super) fn label(step: &Step) -> String {
-    match &step.check {
-        Some(check) => format!("check \"{check}\""),
-        None => command(&step.name),
+    let names: Vec<String> = step.checks.iter().map(|name| format!("\"{name}\"")).collect();
+    match &names[..] {
+        [] => command(&step.name),
+        [name] => format!("check {name}"),
+        names => format!("checks {}", names.join(", ")),
     }
 }
 
 /// Returns a line for a step that starts: its [`label`] after the name of its stage.
 pub(super) fn line(step: &Step) -> String {
-    if step.check.is_some() { shorten(&label(step), MAX_LINE) } else { instruction(step) }
+    if step.checks.is_empty() { instruction(step) } else { shorten(&label(step), MAX_LINE) }
 }
 
 /// Returns the stage and the instruction of a step in one short line: `[server 3/9] RUN apt-get update`.
@@ -87,22 +89,24 @@ mod tests {
 
     #[test]
     fn lines_are_short() {
-        let step = |name: &str, check: Option<&str>| {
-            let check = check.map(str::to_owned);
-            Step { number: 1, name: name.to_owned(), check }
+        let step = |name: &str, checks: &[&str]| {
+            let checks = checks.iter().map(ToString::to_string).collect();
+            Step { number: 1, name: name.to_owned(), checks }
         };
-        let run = step("[server 3/9] RUN --mount=type=cache   A=1 pip    install", None);
+        let run = step("[server 3/9] RUN --mount=type=cache   A=1 pip    install", &[]);
         assert_eq!(line(&run), "[server 3/9] RUN pip install");
-        let long = step(&format!("[1/2] RUN echo {}", "x ".repeat(300)), None);
+        let long = step(&format!("[1/2] RUN echo {}", "x ".repeat(300)), &[]);
         assert!(line(&long).ends_with('…') && line(&long).chars().count() == MAX_LINE);
-        let check = step("[basegen-verify 1/2] RUN --network=none python -c 1", Some("python"));
+        let check = step("[basegen-verify 1/2] RUN --network=none python -c 1", &["python"]);
         assert_eq!(line(&check), "check \"python\"");
         assert_eq!(instruction(&check), "[basegen-verify 1/2] RUN python -c 1");
+        let checks = step("[basegen-verify 1/1] RUN failed() {", &["python", "user"]);
+        assert_eq!(line(&checks), "checks \"python\", \"user\"");
         assert_eq!(
-            line(&step("[server 1/9] FROM python:3.11", None)),
+            line(&step("[server 1/9] FROM python:3.11", &[])),
             "[server 1/9] FROM python:3.11"
         );
-        assert_eq!(line(&step("exporting to image", None)), "exporting to image");
+        assert_eq!(line(&step("exporting to image", &[])), "exporting to image");
     }
 
     #[test]

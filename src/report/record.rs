@@ -1,6 +1,6 @@
 //! Records the outcome of a run from its events.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -104,8 +104,8 @@ struct State {
     record: Record,
     order: HashMap<String, usize>,
     tails: HashMap<String, Tail>,
-    /// The steps of the checks that passed, by target and number.
-    passed: HashSet<(String, usize)>,
+    /// The number of checks in each step that passed, by target and number.
+    passed: HashMap<(String, usize), usize>,
 }
 
 impl Recorder {
@@ -149,9 +149,9 @@ impl Listener for Recorder {
                 None => tails.entry(target.clone()).or_default().push(*step, line),
             },
             Event::StepFinished { target, step, error: None, .. } => {
-                if step.check.is_some() {
-                    passed.insert((target.clone(), step.number));
-                    record.checks_passed = passed.len();
+                if !step.checks.is_empty() {
+                    passed.insert((target.clone(), step.number), step.checks.len());
+                    record.checks_passed = passed.values().sum();
                 }
                 if let Some(tail) = tails.get_mut(target) {
                     tail.forget(step.number);

@@ -40,7 +40,7 @@ async fn checks_run_as_the_image_and_leave_no_trace_in_it() {
     let checked =
         builder.build(&job, &heard.events(), JobDependencies::none()).await.expect("an image");
     assert_eq!(checked.digest, image.digest);
-    assert!(heard.json().contains("basegen-verify 4/4"), "{}", heard.json());
+    assert!(heard.json().contains("basegen-verify 1/1"), "{}", heard.json());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,6 +64,34 @@ async fn an_image_that_fails_a_check_reaches_no_registry() {
     job.checks.pop();
     testbed::build(&builder, &job).await.expect("an image");
     assert!(testbed::knows(&job).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_checks_of_an_image_run_and_its_failure_names_each_that_failed() {
+    let builder = testbed::builder(Destination::Registry).await;
+    let mut job = testbed::job(&format!("wrong-{}", testbed::unique()), &dockerfile(), &[]);
+    job.checks = vec![
+        check("shell", CheckCommand::Shell("echo seen && exit 7".to_owned())),
+        check("user", CheckCommand::Shell("[ \"$(id -u)\" = 1234 ]".to_owned())),
+        check("python", exec(&["python", "-c", "raise SystemExit(8)"])),
+    ];
+    let heard = Arc::new(testbed::Heard::default());
+    let built = builder.build(&job, &heard.events(), JobDependencies::none()).await;
+    let failure = built.expect_err("a refusal");
+    assert_eq!(failure.kind, FailureKind::Verify, "{failure:?}");
+    assert_eq!(failure.message, "the image fails 2 checks: `shell`, `python`");
+    assert_eq!(failure.exit_code, Some(1));
+    let lines = [
+        "seen",
+        "the check `shell` failed with exit code 7",
+        "the check `python` failed with exit code 8",
+    ];
+    assert_eq!(heard.lines(), lines);
+    assert!(!testbed::knows(&job).await);
+    job.checks.pop();
+    let failure = testbed::build(&builder, &job).await.expect_err("a refusal");
+    assert_eq!(failure.message, "the image fails the check `shell`: exit code 7");
+    assert_eq!(failure.exit_code, Some(7));
 }
 
 /// What a step fetches changes between the checks and the push.

@@ -99,7 +99,7 @@ impl Engine for BuildKitEngine {
     ) -> Result<BuiltImage, Box<Failure>> {
         let mut progress = Progress::new(&job.target, events, self.reported.snapshot())
             .with_lines(&job.context.lines)
-            .with_checks(&job.checks);
+            .with_checks(&verify::runs(&job.context.dockerfile, &job.checks));
         let mut attempts = Attempts::new(self.options.retry);
         let (mut lost, mut is_first) = (0, true);
         loop {

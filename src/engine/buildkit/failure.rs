@@ -18,7 +18,7 @@ use crate::engine::BuildJob;
 use crate::event::{Failure, FailureKind, SourceLine, Step};
 use crate::image::Platform;
 use crate::render::TemplateLine;
-use crate::verify;
+use crate::verify::FailedCheck;
 
 /// The message of every system about a full disk.
 const DISK_FULL: &str = "no space left on device";
@@ -123,9 +123,13 @@ pub(super) fn build_failure(
         });
     let mut message = fault.explain(message, step, job);
     let mut kind = fault.kind();
-    let check = step.and_then(|step| verify::check_of(&step.name, &job.checks));
-    if let (FailureKind::Build, Some(check)) = (kind, check) {
-        message = format!("the image fails the check `{}`: {message}", check.name);
+    let checks = step.filter(|step| kind == FailureKind::Build && !step.checks.is_empty());
+    if let Some(step) = checks {
+        let failed = progress.failed_checks(step);
+        if let [failed] = failed {
+            details.exit_code = Some(failed.exit_code);
+        }
+        message = failed_checks(step, failed, &message);
         kind = FailureKind::Verify;
     }
     let line = details.line.filter(|_| kind == FailureKind::Build);
@@ -137,6 +141,30 @@ pub(super) fn build_failure(
         exit_code: details.exit_code,
         platform,
         hint,
+    }
+}
+
+/// Describes the `failed` checks of a step that runs several or one.
+fn failed_checks(step: &Step, failed: &[FailedCheck], message: &str) -> String {
+    let name = |failed: &FailedCheck| format!("`{}`", step.checks[failed.index]);
+    match (&step.checks[..], failed) {
+        ([check], _) => format!("the image fails the check `{check}`: {message}"),
+        (_, []) => {
+            // The message contains the script of all checks.
+            let end = message.rsplit_once("\" did not complete").map(|(_, end)| end);
+            let problem = end.map_or_else(
+                || message.to_owned(),
+                |end| format!("their script did not complete{end}"),
+            );
+            format!("the checks of the image cannot run: {problem}")
+        }
+        (_, [failed]) => {
+            format!("the image fails the check {}: exit code {}", name(failed), failed.exit_code)
+        }
+        _ => {
+            let names: Vec<String> = failed.iter().map(name).collect();
+            format!("the image fails {} checks: {}", failed.len(), names.join(", "))
+        }
     }
 }
 
@@ -257,7 +285,7 @@ mod tests {
             assert_eq!(failure.message, expected);
             assert!(failure.hint.is_some_and(|hint| hint.contains("run again")));
         }
-        let step = |name: &str| Step { number: 1, name: name.to_owned(), check: None };
+        let step = |name: &str| Step { number: 1, name: name.to_owned(), checks: Vec::new() };
         for (name, expected) in [
             ("exporting to image", "the engine lost data that `server` needs: x"),
             ("[2/3] RUN make", "the engine lost data that `[2/3] RUN make` needs: x"),

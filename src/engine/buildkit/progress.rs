@@ -17,7 +17,7 @@ use super::text::{Lines, clean, one_line_name};
 use crate::event::{Event, Events, Step, WaitReason};
 use crate::matrix::Check;
 use crate::render::TemplateLine;
-use crate::verify;
+use crate::verify::{self, FailedCheck};
 
 /// The end of the message about a full disk. Programs in Go begin it in lower case, others do not.
 const NO_SPACE: &str = "o space left on device";
@@ -28,7 +28,8 @@ pub(super) struct Progress {
     events: Events,
     /// The template line for each line of the Dockerfile.
     lines: Arc<[TemplateLine]>,
-    checks: Vec<Check>,
+    /// The names of the checks of each step that runs some.
+    checks: Vec<Vec<String>>,
     steps: Vec<StepState>,
     vertices: HashMap<String, VertexState>,
     groups: HashMap<String, usize>,
@@ -44,6 +45,7 @@ struct StepState {
     intervals: Vec<(Duration, Duration)>,
     error: Option<String>,
     lines: Lines,
+    failed_checks: Vec<FailedCheck>,
     /// Whether its output reports a full disk.
     is_disk_full: bool,
 }
@@ -78,9 +80,10 @@ impl Progress {
         Self { lines: Arc::clone(lines), ..self }
     }
 
-    /// Sets the checks of the image, by which the steps that run them are named.
-    pub(super) fn with_checks(self, checks: &[Check]) -> Self {
-        Self { checks: checks.to_vec(), ..self }
+    /// Sets the checks of the image, divided by the steps that run them.
+    pub(super) fn with_checks(self, runs: &[&[Check]]) -> Self {
+        let names = |run: &&[Check]| run.iter().map(|check| check.name.clone()).collect();
+        Self { checks: runs.iter().map(names).collect(), ..self }
     }
 
     /// Returns the sink of the build's events.
@@ -154,8 +157,16 @@ impl Progress {
 
     /// Returns true if the output of `step` reports a full disk.
     pub(super) fn ran_out_of_space(&self, step: &Step) -> bool {
-        let state = step.number.checked_sub(1).and_then(|index| self.steps.get(index));
-        state.is_some_and(|state| state.is_disk_full)
+        self.state(step).is_some_and(|state| state.is_disk_full)
+    }
+
+    /// Returns the failed checks of a step that runs several, in the order of their output.
+    pub(super) fn failed_checks(&self, step: &Step) -> &[FailedCheck] {
+        self.state(step).map_or(&[], |state| &state.failed_checks)
+    }
+
+    fn state(&self, step: &Step) -> Option<&StepState> {
+        self.steps.get(step.number.checked_sub(1)?)
     }
 
     /// Returns true if the engine has reported no step yet.
@@ -213,8 +224,8 @@ impl Progress {
         let index = self.steps.len();
         self.groups.insert(key.to_owned(), index);
         let name = one_line_name(name);
-        let check = verify::check_of(&name, &self.checks).map(|check| check.name.clone());
-        self.steps.push(StepState::new(Step { number: index + 1, name, check }));
+        let checks = verify::run_of(&name, &self.checks).cloned().unwrap_or_default();
+        self.steps.push(StepState::new(Step { number: index + 1, name, checks }));
         index
     }
 
@@ -284,7 +295,7 @@ impl Progress {
     fn log(&mut self, log: &VertexLog) {
         let Some(index) = self.visible_step(&log.vertex) else { return };
         for line in self.steps[index].lines.push(&log.msg) {
-            self.steps[index].is_disk_full |= line.contains(NO_SPACE);
+            let line = self.steps[index].read(line);
             self.emit_line(index, line);
         }
     }
@@ -383,8 +394,23 @@ impl StepState {
             intervals: Vec::new(),
             error: None,
             lines: Lines::default(),
+            failed_checks: Vec::new(),
             is_disk_full: false,
         }
+    }
+
+    /// Reads a line of output. Returns the line to show, with the name of a failed check instead of its number.
+    fn read(&mut self, line: String) -> String {
+        self.is_disk_full |= line.contains(NO_SPACE);
+        let failed = FailedCheck::parse(&line);
+        let Some((failed, name)) =
+            failed.and_then(|failed| Some((failed, self.step.checks.get(failed.index)?)))
+        else {
+            return line;
+        };
+        let line = format!("the check `{name}` failed with exit code {}", failed.exit_code);
+        self.failed_checks.push(failed);
+        line
     }
 }
 

@@ -59,7 +59,7 @@ pub(in crate::report) fn started(target: &str, steps: usize) -> [Event; 2] {
 }
 
 pub(in crate::report) fn step(number: usize, name: &str) -> Step {
-    Step { number, name: name.to_owned(), check: None }
+    Step { number, name: name.to_owned(), checks: Vec::new() }
 }
 
 pub(in crate::report) fn step_started(target: &str, number: usize, name: &str) -> Event {
