@@ -40,6 +40,8 @@ pub struct ImageRow {
     pub digest: Option<Digest>,
     /// The blobs with their compressed sizes in bytes.
     pub blobs: Vec<(Digest, u64)>,
+    /// The compressed size of the image in the previous release, if that is another one, in bytes.
+    pub size_before: Option<u64>,
     pub change: RowChange,
 }
 
@@ -189,7 +191,11 @@ impl Notes {
 impl ImageRow {
     fn row(&self) -> String {
         let digest = self.digest.as_ref().map(|digest| format!("`{digest}`"));
-        let size = self.digest.as_ref().map(|_| Size(self.size()).to_string());
+        let size = self.digest.as_ref().map(|_| {
+            let size = Size(self.size());
+            let change = self.size_before.map(|before| size.change_since(Size(before)));
+            format!("{size}{}", change.map(|change| format!(" ({change})")).unwrap_or_default())
+        });
         let (digest, size) = (digest.unwrap_or_default(), size.unwrap_or_default());
         format!("\n| `{}` | {digest} | {size} | {} |", self.reference, self.change.describe())
     }
@@ -273,6 +279,7 @@ mod tests {
             reference: format!("ghcr.io/acme/base:{name}-v1.3.0").parse().expect("a reference"),
             digest: Some(digest(name)),
             blobs: layers.iter().map(|(layer, size)| (digest(layer), *size)).collect(),
+            size_before: matches!(change, RowChange::Changed(_)).then_some(52_500_000),
             change,
         }
     }

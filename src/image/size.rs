@@ -5,6 +5,15 @@ use std::str::FromStr;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Size(pub u64);
 
+impl Size {
+    /// Formats the change since `before`: `+120.0 MB`, `-1.2 GB` or `+0 B`.
+    #[must_use]
+    pub fn change_since(self, before: Self) -> String {
+        let sign = if self < before { '-' } else { '+' };
+        format!("{sign}{}", Self(self.0.abs_diff(before.0)))
+    }
+}
+
 const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
 
 impl fmt::Display for Size {
@@ -64,6 +73,12 @@ mod tests {
             "18.4 EB",
         ];
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn changes_have_a_sign() {
+        let change = |now, before| Size(now).change_since(Size(before));
+        assert_eq!((change(3_000_000, 1_000_000), change(1, 3)), ("+2.0 MB".into(), "-2 B".into()));
     }
 
     #[test]

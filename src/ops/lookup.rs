@@ -53,14 +53,16 @@ async fn look_up(
     set: Option<&Reference>,
 ) -> Result<Vec<PublicationStatus>, PublishError> {
     let plan = recipe.plan;
-    let rows = plan.targets.iter().zip(&recipe.inputs);
+    let rows = plan.targets.iter().zip(&recipe.inputs).zip(&recipe.gpu);
     let candidates: Vec<Candidate<'_>> = rows
-        .map(|(target, inputs)| Candidate {
+        .map(|((target, inputs), gpu)| Candidate {
             id: target.id(),
             version: &target.reference,
             aliases: &target.aliases,
             inputs,
             checks: verify::digest(&plan.matrix.checks(target.variant)),
+            gpu: gpu.as_ref(),
+            has_max_size: plan.matrix.limits(target.variant).max_size.is_some(),
         })
         .collect();
     publish::publication_status(registries, &candidates, &release_set::newest(plan), set).await

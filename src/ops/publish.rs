@@ -22,17 +22,25 @@ pub(super) fn release(
 ) -> Result<ReleaseRequest, ArgumentError> {
     let jobs = recipe.jobs().into_iter();
     let inputs = recipe.inputs.iter().zip(recipe.uncertainties());
-    let rows = jobs.zip(inputs).map(|(job, (inputs, uncertain))| Row {
-        fingerprint: inputs.fingerprint(),
-        uncertain,
-        checks: verify::digest(&job.checks),
-        job,
-    });
+    let matrix = recipe.plan.matrix;
+    let limits = recipe.plan.targets.iter().map(|target| matrix.limits(target.variant));
+    let limits = limits.zip(&recipe.gpu);
+    let rows =
+        jobs.zip(inputs).zip(limits).map(|((job, (inputs, uncertain)), (limits, gpu))| Row {
+            fingerprint: inputs.fingerprint(),
+            uncertain,
+            checks: verify::digest(&job.checks),
+            gpu: gpu.clone(),
+            max_size: limits.max_size,
+            job,
+        });
+    let has_sets = matrix.publish.release_set != ReleaseSetForm::Off;
     Ok(ReleaseRequest {
         rows: rows.collect(),
         version: recipe.plan.version.clone(),
         set: release_set::names(recipe.plan)?,
         known: release_set::of_version(recipe.plan)?,
+        newest: has_sets.then(|| release_set::newest(recipe.plan)),
         overwrite,
     })
 }

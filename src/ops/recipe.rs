@@ -49,8 +49,13 @@ impl<'a> Recipe<'a> {
         plan: &'a Plan<'a>,
         contexts: Vec<BuildContext>,
     ) -> Result<Self, SourceError> {
-        let gpu = GpuFacts::of_contexts(&plan.targets, &contexts)?;
+        let mut gpu = GpuFacts::of_contexts(&plan.targets, &contexts)?;
         GpuFacts::require(plan.matrix, &plan.targets, &gpu)?;
+        for (target, gpu) in plan.targets.iter().zip(&mut gpu) {
+            if let Some(gpu) = gpu {
+                gpu.droppable = plan.matrix.limits(target.variant).drop_sm.unwrap_or_default();
+            }
+        }
         let inputs = Inputs::for_targets(&plan.targets, &contexts, &plan.matrix.build.secret_ids());
         Ok(Self { plan, contexts, inputs, gpu, left_out: BTreeSet::new(), unresolved: Vec::new() })
     }

@@ -59,6 +59,7 @@ pub(super) async fn expected(
         reference: target.reference.clone(),
         digest: None,
         blobs: Vec::new(),
+        size_before: None,
         change: match previous.as_ref().map(|set| set.images.get(target.id())) {
             Some(Some(image)) => {
                 let fingerprint = fingerprint.map(|fingerprint| fingerprint.to_string());
@@ -105,6 +106,7 @@ fn rows(plan: &Plan<'_>, set: &ReleaseSet, contents: &[ImageContent]) -> Vec<Ima
             reference: target.reference.clone(),
             digest: Some(image.digest.clone()),
             blobs: content.blobs.clone(),
+            size_before: content.size_before,
             change: match &content.since {
                 None => RowChange::Unknown,
                 Some(Since::New) => RowChange::New,

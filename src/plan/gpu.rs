@@ -25,6 +25,9 @@ pub struct GpuFacts {
     /// The CUDA version, such as `12.8`, and the oldest driver, as the CUDA version that it supports.
     #[serde(skip)]
     pub cuda: Option<(String, String)>,
+    /// The architectures that a release may lose, `drop_sm` of the matrix.
+    #[serde(skip)]
+    pub droppable: Vec<String>,
 }
 
 /// A CUDA library for one platform.
@@ -195,10 +198,10 @@ impl GpuFacts {
         names
     }
 
-    /// Returns for each library the architectures with machine code that it had `before` and has no more, as
-    /// `cublas sm_50`. A library that only one of the images has is left out.
+    /// Returns for each library the architectures with machine code that it had `before` and has no more, and that it
+    /// must not lose. A library that only one of the images has is left out.
     #[must_use]
-    pub fn lost_since(&self, before: &Self, permitted: &[String]) -> Vec<Lost> {
+    pub fn lost_since(&self, before: &Self) -> Vec<Lost> {
         let mut lost: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (platform, libraries) in &self.platforms {
             let Some(earlier) = before.platforms.get(platform) else { continue };
@@ -207,7 +210,7 @@ impl GpuFacts {
                 let gone = earlier
                     .sm
                     .iter()
-                    .filter(|sm| !library.sm.contains(sm) && !permitted.contains(sm));
+                    .filter(|sm| !library.sm.contains(sm) && !self.droppable.contains(sm));
                 for sm in gone {
                     let known = lost.entry(name.clone()).or_default();
                     if !known.contains(sm) {
@@ -234,6 +237,18 @@ impl GpuFacts {
 pub struct Lost {
     pub library: String,
     pub sm: Vec<String>,
+}
+
+impl Lost {
+    /// Formats what several libraries have lost: `cublas lacks sm_50 and sm_60`, separated by commas.
+    #[must_use]
+    pub fn list(all: &[Self]) -> String {
+        let lost = all.iter().map(|Self { library, sm }| {
+            let names: Vec<String> = sm.iter().map(|sm| format!("sm_{sm}")).collect();
+            format!("{library} lacks {}", names.join(" and "))
+        });
+        lost.collect::<Vec<_>>().join(", ")
+    }
 }
 
 impl Library {

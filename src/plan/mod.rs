@@ -27,7 +27,7 @@ pub use gpu::{GpuFacts, Library, Lost};
 pub use inputs::Inputs;
 pub use lock::{Lock, LockError, Move};
 pub use names::{ImageNames, NameError};
-pub use publication_status::{PublicationStatus, PublishedState};
+pub use publication_status::{Growth, PublicationStatus, PublishedState};
 pub use readme::{ReadmeError, with_readme, with_readme_in};
 pub use shards::{MAX_SHARDS, usual_shards};
 pub use since::{Affected, Comparison};

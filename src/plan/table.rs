@@ -12,8 +12,8 @@ const WIDTH: usize = 80;
 /// The indent of a reason below its row.
 const INDENT: usize = 6;
 
-/// Formats a plan: the id and the tag of each target, with its publication status and the reason for
-/// it if `statuses` are known, and with its Dockerfile and platforms otherwise. Values that all
+/// Formats a plan: the id and the tag of each target, with its publication status, the reason for
+/// it and its growth if `statuses` are known, and with its Dockerfile and platforms otherwise. Values that all
 /// targets share are in the last line.
 #[must_use]
 pub fn table(plan: &Plan<'_>, statuses: Option<&[PublicationStatus]>) -> String {
@@ -49,6 +49,8 @@ pub fn table(plan: &Plan<'_>, statuses: Option<&[PublicationStatus]>) -> String 
             let _ = writeln!(text, "  {line}");
             let reason = statuses.and_then(|statuses| statuses[at].reasons.first());
             text.extend(reason.map(|reason| wrap(reason)));
+            let growth = statuses.and_then(|statuses| statuses[at].growth.as_ref());
+            text.extend(growth.map(|growth| wrap(&growth.to_string())));
         }
     }
     let counts = statuses.map(count).unwrap_or_default();

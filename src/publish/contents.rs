@@ -2,7 +2,7 @@
 
 use futures_util::future::try_join_all;
 
-use super::image::{blobs, inputs};
+use super::image::{blobs, inputs, size};
 use super::{PublishError, ReleaseSet, SetImage};
 use crate::image::Digest;
 use crate::registry::Registries;
@@ -14,6 +14,8 @@ pub struct ImageContent {
     pub id: String,
     /// The configurations and layers of all platforms with their compressed sizes in bytes.
     pub blobs: Vec<(Digest, u64)>,
+    /// The compressed size of the image in the release before, if that is another one, in bytes.
+    pub size_before: Option<u64>,
     /// The change since the release before; `None` if there is no such release.
     pub since: Option<Since>,
 }
@@ -36,13 +38,20 @@ pub async fn contents(
     before: Option<&ReleaseSet>,
 ) -> Result<Vec<ImageContent>, PublishError> {
     let images = now.images.iter().map(|(id, image)| async move {
-        let blobs = blobs(registries, &image.reference.repository, &image.digest).await?;
-        let blobs = blobs.into_iter().collect();
+        let repository = &image.reference.repository;
+        let blobs = blobs(registries, repository, &image.digest).await?.into_iter().collect();
+        let earlier = before.and_then(|before| before.images.get(id)).filter(|earlier| {
+            earlier.reference.repository == *repository && earlier.digest != image.digest
+        });
+        let size_before = match earlier {
+            Some(earlier) => size(registries, repository, &earlier.digest).await?,
+            None => None,
+        };
         let since = match before {
             None => None,
             Some(before) => Some(since(registries, image, before.images.get(id)).await?),
         };
-        Ok(ImageContent { id: id.clone(), blobs, since })
+        Ok(ImageContent { id: id.clone(), blobs, size_before, since })
     });
     try_join_all(images).await
 }

@@ -1,7 +1,9 @@
 //! Why a release cannot be published.
 
+use super::Oversized;
 use crate::error::{ExitCode, Explain, one_line};
 use crate::image::{Digest, Reference, Repository};
+use crate::plan::Lost;
 use crate::registry::{Authentication, RegistryError, RegistryErrorKind};
 
 /// Why a release, or a part of it, cannot be published.
@@ -69,6 +71,24 @@ pub enum PublishError {
         /// The number of repositories of the release.
         total: usize,
     },
+    /// Images have lost GPUs. Nothing was built or tagged.
+    #[error(
+        "{} fewer GPUs than the published {}:{}",
+        if images.len() == 1 { "an image supports" } else { "images support" },
+        if images.len() == 1 { "one" } else { "ones" },
+        list(images, |(target, lost)| format!("{target}: {}", Lost::list(lost)))
+    )]
+    LostGpus {
+        /// The ids of the targets, each with what it loses.
+        images: Vec<(String, Vec<Lost>)>,
+    },
+    /// Images are larger than the matrix permits. They are staged, and no tag was set.
+    #[error(
+        "{} larger than `max_size` permits:{}",
+        if images.len() == 1 { "an image is" } else { "images are" },
+        list(images, Oversized::to_string)
+    )]
+    Oversized { images: Vec<Oversized> },
     /// An image that was pushed is missing.
     #[error("`{}` was pushed but is missing in the registry", reference.pinned(digest))]
     Lost {
@@ -128,6 +148,7 @@ impl Explain for PublishError {
             | Self::Incomparable { .. }
             | Self::Overtaken { .. }
             | Self::Mixed { .. } => ExitCode::Conflict,
+            Self::LostGpus { .. } | Self::Oversized { .. } => ExitCode::Verify,
             Self::Interrupted { .. } => ExitCode::Interrupted,
             Self::Registry(error) => error.exit_code(),
             Self::Unpinned { .. } => ExitCode::Matrix,
@@ -142,6 +163,14 @@ impl Explain for PublishError {
 
     fn hint(&self) -> Option<String> {
         let hint = match self {
+            Self::LostGpus { .. } => {
+                "use versions of these libraries that have the machine code, or permit the loss with `drop_sm` in \
+                 `[image]` or `[[set]]`. Nothing was built or tagged"
+            }
+            Self::Oversized { .. } => {
+                "remove content, or raise `max_size`. All images are staged: the next run builds only \
+                 those that change. No tags were set"
+            }
             Self::Conflict { force: true, .. } => {
                 "a rebuilt image has another digest. Bump the version: `basegen bump patch`; or pass \
                  `--overwrite` to move the tags. To finish a run that was stopped, rerun it without \

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::PublishError;
 use crate::image::{Digest, Platform, Repository};
-use crate::plan::Inputs;
+use crate::plan::{GpuFacts, Inputs};
 use crate::registry::{Manifest, Registries, RegistryError};
 
 /// The largest image configuration that is read, in bytes.
@@ -112,6 +112,16 @@ pub(super) async fn inputs(
     let config = container_config(registries, repository, image).await?;
     let labels = config.labels.unwrap_or_default();
     Ok(labels.get(Inputs::LABEL).and_then(|text| Inputs::from_label(text)))
+}
+
+/// Returns the CUDA libraries of an image as its label lists them; `None` if it lists none.
+pub(super) async fn gpu_facts(
+    registries: &Registries,
+    repository: &Repository,
+    image: &Digest,
+) -> Result<Option<GpuFacts>, PublishError> {
+    let labels = container_config(registries, repository, image).await?.labels.unwrap_or_default();
+    Ok(labels.get(GpuFacts::LABEL).and_then(|text| GpuFacts::from_label(text)))
 }
 
 /// Returns the configuration of an image, or that of its first platform. Returns the default if it does not exist.

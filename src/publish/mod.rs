@@ -25,6 +25,7 @@ mod contents;
 mod error;
 mod image;
 mod join;
+mod limits;
 mod lock;
 mod metadata;
 mod order;
@@ -42,6 +43,7 @@ pub use contents::{ImageContent, Since, contents};
 pub use error::{Absence, PublishError};
 pub use image::{ContainerConfig, container_config, platforms, size};
 pub use join::{JobFile, JoinError, Joined, join};
+pub use limits::Oversized;
 pub use lock::{LockFile, RunLock, RunLockError, user_folder};
 pub use metadata::TargetMetadata;
 pub(crate) use metadata::{Metadata, SetMetadata};
@@ -58,8 +60,8 @@ use std::time::Instant;
 use crate::engine::{self, BuildJob, Engine, Outcome, RunRequest};
 use crate::error::Report;
 use crate::event::{Event, Events};
-use crate::image::{Digest, Reference};
-use crate::plan::Fingerprint;
+use crate::image::{Digest, Reference, Size};
+use crate::plan::{Fingerprint, GpuFacts};
 use crate::registry::Registries;
 use crate::version::Version;
 
@@ -78,6 +80,10 @@ pub struct Row {
     pub uncertain: Option<String>,
     /// The digest of its checks; `None` if it has none.
     pub checks: Option<Digest>,
+    /// Its CUDA libraries, if it has any. It must not lose a GPU that the published image supports.
+    pub gpu: Option<GpuFacts>,
+    /// The largest compressed size for one platform.
+    pub max_size: Option<Size>,
 }
 
 impl Row {
@@ -106,6 +112,8 @@ pub struct ReleaseRequest {
     pub set: Option<SetName>,
     /// The release set of this version, which an earlier run may have written.
     pub known: Option<Reference>,
+    /// The newest release set, if the matrix has release sets.
+    pub newest: Option<Reference>,
     /// Whether version tags move that point to different images.
     pub overwrite: bool,
 }
@@ -278,6 +286,7 @@ impl BuildPhase<'_> {
             () = cancel.cancelled() => return Ok(None),
         };
         release.refuse_conflicting_tags(&surveys, force)?;
+        limits::refuse_losses(registries, release, &surveys).await?;
         let missing: Vec<usize> = (0..rows.len()).filter(|row| !surveys[*row].is_checked).collect();
         let existing: Vec<Option<Digest>> =
             surveys.iter().map(|survey| survey.content.clone()).collect();
@@ -308,7 +317,8 @@ impl BuildPhase<'_> {
                 return Ok(Some(Staged::Unfinished(outcomes)));
             }
         }
-        let digests = digests.into_iter().flatten().collect();
+        let digests: Vec<Digest> = digests.into_iter().flatten().collect();
+        limits::refuse_oversized(registries, rows, &digests).await?;
         Ok(Some(Staged::All { digests, built: missing.len() }))
     }
 }

@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 use super::survey::{exists, staged};
 use super::tags::TagSetter;
 use super::{
-    Absence, JobFile, Joined, PublishError, Published, ReleaseRequest, Row, Survey, look_up,
-    set_tags,
+    Absence, JobFile, Joined, PublishError, Published, ReleaseRequest, Row, Survey, limits,
+    look_up, set_tags,
 };
 use crate::event::{Event, Events};
 use crate::image::Digest;
@@ -40,7 +40,9 @@ pub async fn promote(
     };
     let PromoteRequest { release, cancel, .. } = &request;
     release.refuse_conflicting_tags(&surveys, false)?;
+    limits::refuse_losses(registries, release, &surveys).await?;
     let digests: Vec<Digest> = surveys.into_iter().filter_map(|survey| survey.content).collect();
+    limits::refuse_oversized(registries, &release.rows, &digests).await?;
     for (row, digest) in release.rows.iter().zip(&digests) {
         events.emit(&row.job.unchanged(digest));
     }

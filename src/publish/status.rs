@@ -1,10 +1,10 @@
 //! Determines the publication status of each candidate, with reasons.
 
-use super::image::inputs;
+use super::image::{gpu_facts, inputs, size};
 use super::survey::{Survey, Wanted, digest_of};
 use super::{PublishError, ReleaseSet, SetImage};
 use crate::image::{Digest, Reference};
-use crate::plan::{Inputs, PublicationStatus, PublishedState as State};
+use crate::plan::{GpuFacts, Growth, Inputs, Lost, PublicationStatus, PublishedState as State};
 use crate::registry::Registries;
 use futures_util::future::try_join_all;
 
@@ -18,6 +18,10 @@ pub struct Candidate<'a> {
     pub inputs: &'a Inputs,
     /// The digest of its checks, if it has any.
     pub checks: Option<Digest>,
+    /// Its CUDA libraries, if it has any.
+    pub gpu: Option<&'a GpuFacts>,
+    /// Whether its size is limited, and its growth therefore of interest.
+    pub has_max_size: bool,
 }
 
 /// Returns the publication status of each of `candidates`. The image published before is the one
@@ -62,33 +66,87 @@ async fn candidate_status(
         (Some(_), Some(_)) => {
             (State::Changed, vec![format!("the tag `{tag}` points to a different image")])
         }
-        (None, version) => match previous(registries, candidate, version.as_ref(), released).await?
-        {
-            Some(previous) => (State::Changed, reasons(registries, candidate, &previous).await?),
+        (None, _) => match before(registries, candidate, &survey, released).await? {
+            Some(before) => (State::Changed, reasons(registries, candidate, &before).await?),
             None => (State::New, Vec::new()),
         },
     };
+    let mut growth = None;
+    let is_compared = candidate.gpu.is_some() || candidate.has_max_size;
+    if is_compared
+        && state != State::Published
+        && let Some(before) = before(registries, candidate, &survey, released).await?
+    {
+        let lost;
+        (lost, growth) =
+            comparison(registries, candidate, survey.content.as_ref(), &before).await?;
+        if !lost.is_empty() {
+            let lost = Lost::list(&lost);
+            reasons.insert(0, format!("{lost}: refused unless `drop_sm` permits it"));
+        }
+    }
     if matches!(state, State::Published | State::Retag) && !survey.is_checked {
         reasons.insert(0, "its checks have not run on its image".to_owned());
     }
     let has_conflicting_tag =
         state == State::Changed && survey.version.is_some() && fingerprint.is_some();
-    Ok(PublicationStatus { state, is_checked: survey.is_checked, reasons, has_conflicting_tag })
+    Ok(PublicationStatus {
+        state,
+        is_checked: survey.is_checked,
+        reasons,
+        growth,
+        has_conflicting_tag,
+    })
 }
 
-/// Returns the image to compare the candidate with: the one under its version tag, else the last released one, else the
-/// one under its first alias.
-async fn previous(
+/// Returns what the candidate loses since the image `before`, and how it grows. `now` is its image, if that exists.
+async fn comparison(
     registries: &Registries,
     candidate: &Candidate<'_>,
-    version: Option<&Digest>,
+    now: Option<&Digest>,
+    before: &Digest,
+) -> Result<(Vec<Lost>, Option<Growth>), PublishError> {
+    let repository = &candidate.version.repository;
+    let (mut lost, mut growth) = (Vec::new(), None);
+    if let Some(gpu) = candidate.gpu
+        && let Some(earlier) = gpu_facts(registries, repository, before).await?
+    {
+        lost = gpu.lost_since(&earlier);
+        growth = Some(Growth { of: "CUDA libraries", now: gpu.size(), before: earlier.size() });
+    }
+    if let Some(now) = now
+        && let Some(now) = size(registries, repository, now).await?
+        && let Some(before) = size(registries, repository, before).await?
+    {
+        growth = Some(Growth { of: "compressed image", now, before });
+    }
+    Ok((lost, growth.filter(|growth| growth.now != growth.before)))
+}
+
+/// Returns the image to compare the candidate with.
+async fn before(
+    registries: &Registries,
+    candidate: &Candidate<'_>,
+    survey: &Survey,
     released: Option<&SetImage>,
 ) -> Result<Option<Digest>, PublishError> {
-    // A set may list any repository, but only the candidate's own is read.
-    let own = &candidate.version.repository;
-    let released = released.filter(|image| image.reference.repository == *own);
-    let known = version.or(released.map(|image| &image.digest));
-    match (known, candidate.aliases.first()) {
+    let Candidate { version, aliases, .. } = candidate;
+    previous(registries, version, aliases, survey.version.as_ref(), released).await
+}
+
+/// Returns the image to compare one with: the one `named` by its version tag, else the last released one, else the one
+/// under its first alias.
+pub(super) async fn previous(
+    registries: &Registries,
+    version: &Reference,
+    aliases: &[Reference],
+    named: Option<&Digest>,
+    released: Option<&SetImage>,
+) -> Result<Option<Digest>, PublishError> {
+    // A set may list any repository, but only the image's own is read.
+    let released = released.filter(|image| image.reference.repository == version.repository);
+    let known = named.or(released.map(|image| &image.digest));
+    match (known, aliases.first()) {
         (Some(digest), _) => Ok(Some(digest.clone())),
         (None, Some(alias)) => digest_of(registries, alias).await,
         (None, None) => Ok(None),

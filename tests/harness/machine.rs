@@ -224,6 +224,7 @@ impl Machine {
             version: release.version.clone(),
             set: release.set.clone(),
             known: release.set.as_ref().map(|set| set.references[0].clone()),
+            newest: release.set.as_ref().and_then(|set| set.references.get(1).cloned()),
             overwrite: self.overwrite,
         }
     }
@@ -408,7 +409,14 @@ pub fn row(repository: &Repository, id: &str, version: &str, content: &str) -> R
         staging: fingerprint.staging_tag(),
         compression: Compression::default(),
     };
-    Row { job, fingerprint: Some(fingerprint), uncertain: None, checks: None }
+    Row {
+        job,
+        fingerprint: Some(fingerprint),
+        uncertain: None,
+        checks: None,
+        gpu: None,
+        max_size: None,
+    }
 }
 
 pub fn reference(repository: &Repository, tag: &str) -> Reference {

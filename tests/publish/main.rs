@@ -6,6 +6,7 @@ mod harness;
 mod checks;
 mod conflicts;
 mod faults;
+mod limits;
 mod order;
 mod reading;
 mod resuming;
