@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use crate::harness::workflows::{
-    BINARIES, CI, RELEASE, WORKFLOWS, entries, items, parse, path, yaml,
+    BINARIES, CI, PINS, RELEASE, WORKFLOWS, entries, items, parse, path, yaml,
 };
 
-const FILES: [&str; 4] = [CI, RELEASE, BINARIES, "action.yml"];
+const FILES: [&str; 5] = [CI, RELEASE, BINARIES, PINS, "action.yml"];
 
 /// The workflows that the docs show, as texts.
 fn documented() -> Vec<String> {
@@ -84,7 +84,9 @@ fn jobs_may_do_no_more_than_they_need() {
         std::iter::once(top).chain(permissions.filter(|(_, value)| !value.is_null())).collect()
     };
     let read = json!({ "contents": "read" });
-    assert_eq!(granted(CI), [("top".to_owned(), read.clone())]);
+    for file in [CI, PINS] {
+        assert_eq!(granted(file), [("top".to_owned(), read.clone())]);
+    }
     let expected = [
         ("top", json!({})),
         ("decide", read.clone()),
@@ -101,7 +103,7 @@ fn jobs_may_do_no_more_than_they_need() {
 
 #[test]
 fn jobs_end_by_themselves_and_leave_no_token_behind() {
-    for name in WORKFLOWS {
+    for name in WORKFLOWS.into_iter().chain([PINS]) {
         let workflow = yaml(name);
         for (id, job) in entries(&workflow["jobs"]) {
             assert!(job["timeout-minutes"].is_u64(), "{id} of {name} may run for six hours");

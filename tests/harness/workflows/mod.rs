@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-/// The workflows of this repository.
+/// The workflows of this repository that the runner runs. [`PINS`] needs the network.
 pub const WORKFLOWS: [&str; 3] = [CI, RELEASE, BINARIES];
 pub const CI: &str = ".github/workflows/ci.yml";
 pub const RELEASE: &str = ".github/workflows/release.yml";
 pub const BINARIES: &str = ".github/workflows/binaries.yml";
+pub const PINS: &str = ".github/workflows/pins.yml";
 
 /// A file of this repository.
 pub fn path(name: &str) -> PathBuf {
