@@ -1,7 +1,6 @@
 //! Limits of an image: the GPUs that it must support, and its size.
 
 use super::checker::Checker;
-use super::model::{Matrix, Variant};
 use super::schema::{ImageTable, SetTable};
 use super::spanned::Spanned;
 use crate::image::Size;
@@ -53,22 +52,13 @@ impl LimitKeys<'_> {
 }
 
 impl Limits {
-    fn overridden_by(self, other: &Self) -> Self {
+    pub(super) fn overridden_by(self, other: &Self) -> Self {
         let other = other.clone();
         Self {
             require_sm: other.require_sm.or(self.require_sm),
             drop_sm: other.drop_sm.or(self.drop_sm),
             max_size: other.max_size.or(self.max_size),
         }
-    }
-}
-
-impl Matrix {
-    /// Returns the limits of a variant.
-    #[must_use]
-    pub fn limits(&self, variant: &Variant) -> Limits {
-        let sets = self.sets.iter().filter(|set| set.when.admits(&variant.values));
-        sets.fold(self.image.limits.clone(), |limits, set| limits.overridden_by(&set.limits))
     }
 }
 

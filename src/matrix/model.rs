@@ -284,6 +284,13 @@ impl Matrix {
         checks.collect()
     }
 
+    /// Returns the limits of a variant.
+    #[must_use]
+    pub fn limits(&self, variant: &Variant) -> Limits {
+        let sets = self.sets.iter().filter(|set| set.when.admits(&variant.values));
+        sets.fold(self.image.limits.clone(), |limits, set| limits.overridden_by(&set.limits))
+    }
+
     /// Returns every name that a template can use: axes, and the variables of all variants. Sorted.
     #[must_use]
     pub fn known_names(&self) -> Vec<&str> {

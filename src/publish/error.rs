@@ -1,8 +1,7 @@
 //! Why a release cannot be published.
 
-use super::Oversized;
 use crate::error::{ExitCode, Explain, one_line};
-use crate::image::{Digest, Reference, Repository};
+use crate::image::{Digest, Reference, Repository, Size};
 use crate::plan::Lost;
 use crate::registry::{Authentication, RegistryError, RegistryErrorKind};
 
@@ -272,6 +271,27 @@ pub enum Absence {
         /// The digest in that file.
         digest: Digest,
     },
+}
+
+/// The number of layers that are listed of an image that is too large.
+const LISTED_LAYERS: usize = 3;
+
+/// An image that is larger than its limit.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{target} has {size}, {} more than its limit of {limit}; its largest layers: {}", Size(size.0 - limit.0), list_layers(layers))]
+pub struct Oversized {
+    /// The id of the target.
+    pub target: String,
+    /// The compressed size of its layers for one platform.
+    pub size: Size,
+    pub limit: Size,
+    /// The largest layers with their sizes, the largest first.
+    pub layers: Vec<(Digest, Size)>,
+}
+
+fn list_layers(layers: &[(Digest, Size)]) -> String {
+    let layers = layers.iter().take(LISTED_LAYERS);
+    layers.map(|(digest, size)| format!("{size} {digest}")).collect::<Vec<_>>().join(", ")
 }
 
 /// How many items of a list are shown.

@@ -3,32 +3,12 @@
 
 use futures_util::future::try_join_all;
 
+use super::error::Oversized;
 use super::image::{gpu_facts, manifests};
 use super::status::previous;
 use super::{PublishError, ReleaseRequest, ReleaseSet, Row, Survey};
 use crate::image::{Digest, Size};
 use crate::registry::Registries;
-
-/// The number of layers that are listed of an image that is too large.
-const LISTED_LAYERS: usize = 3;
-
-/// An image that is larger than its limit.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{target} has {size}, {} more than its limit of {limit}; its largest layers: {}", Size(size.0 - limit.0), list(layers))]
-pub struct Oversized {
-    /// The id of the target.
-    pub target: String,
-    /// The compressed size of its layers for one platform.
-    pub size: Size,
-    pub limit: Size,
-    /// The largest layers with their sizes, the largest first.
-    pub layers: Vec<(Digest, Size)>,
-}
-
-fn list(layers: &[(Digest, Size)]) -> String {
-    let layers = layers.iter().take(LISTED_LAYERS);
-    layers.map(|(digest, size)| format!("{size} {digest}")).collect::<Vec<_>>().join(", ")
-}
 
 /// Refuses images that are larger than their `max_size`. `digests` are those of `rows`.
 pub(super) async fn refuse_oversized(

@@ -40,10 +40,9 @@ mod tags;
 
 pub use audit::{Audited, Finding, audit, stray_aliases};
 pub use contents::{ImageContent, Since, contents};
-pub use error::{Absence, PublishError};
+pub use error::{Absence, Oversized, PublishError};
 pub use image::{ContainerConfig, container_config, platforms, size};
 pub use join::{JobFile, JoinError, Joined, join};
-pub use limits::Oversized;
 pub use lock::{LockFile, RunLock, RunLockError, user_folder};
 pub use metadata::TargetMetadata;
 pub(crate) use metadata::{Metadata, SetMetadata};
