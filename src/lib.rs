@@ -20,7 +20,7 @@
 //! | arguments and text | [`cli`] |
 //! | operations: one file per command, callable as a library | [`ops`] |
 //! | effects and formats | [`engine`], [`publish`], [`registry`], [`forge`], [`verify`], [`export`], [`init`] |
-//! | pure functions from values to values | [`image`], [`matrix`], [`version`], [`render`], [`plan`] |
+//! | pure functions from values to values | [`image`], [`matrix`], [`version`], [`render`], [`contracts`], [`plan`] |
 //! | progress, errors, files | [`event`], [`report`], [`error`], [`files`] |
 //!
 //! `tests/architecture.rs` lists the imports that each module is allowed. `ARCHITECTURE.md` has the glossary, and a table of
@@ -53,6 +53,7 @@
 //! ```
 
 pub mod cli;
+pub mod contracts;
 pub mod engine;
 pub mod error;
 pub mod event;

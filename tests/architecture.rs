@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// For each room, the rooms of this crate that it may import. Every room may speak of itself.
-const ROOMS: [(&str, &[&str]); 20] = [
+const ROOMS: [(&str, &[&str]); 21] = [
     ("error", &[]),
     ("files", &["error"]),
     ("git", &["files", "error"]),
@@ -14,6 +14,7 @@ const ROOMS: [(&str, &[&str]); 20] = [
     ("matrix", &["image", "files", "error"]),
     ("version", &["image", "matrix", "files", "error"]),
     ("render", &["image", "matrix", "files", "error"]),
+    ("contracts", &["matrix", "render"]),
     ("plan", &["image", "matrix", "render", "version", "files", "error"]),
     ("registry", &["image", "matrix", "error"]),
     ("verify", &["image", "matrix", "render"]),
@@ -26,23 +27,67 @@ const ROOMS: [(&str, &[&str]); 20] = [
     (
         "ops",
         &[
-            "image", "matrix", "render", "plan", "version", "verify", "export", "init", "engine",
-            "registry", "publish", "report", "forge", "event", "files", "git", "error",
+            "image",
+            "matrix",
+            "render",
+            "contracts",
+            "plan",
+            "version",
+            "verify",
+            "export",
+            "init",
+            "engine",
+            "registry",
+            "publish",
+            "report",
+            "forge",
+            "event",
+            "files",
+            "git",
+            "error",
         ],
     ),
     (
         "cli",
         &[
-            "ops", "image", "matrix", "render", "plan", "version", "verify", "export", "init",
-            "engine", "registry", "publish", "report", "forge", "event", "files", "git", "error",
+            "ops",
+            "image",
+            "matrix",
+            "render",
+            "contracts",
+            "plan",
+            "version",
+            "verify",
+            "export",
+            "init",
+            "engine",
+            "registry",
+            "publish",
+            "report",
+            "forge",
+            "event",
+            "files",
+            "git",
+            "error",
         ],
     ),
     ("main", &["cli", "report"]),
 ];
 
 /// Rooms that are ordinary functions from values to values.
-const PURE: [&str; 10] =
-    ["files", "image", "matrix", "render", "plan", "verify", "export", "init", "version", "event"];
+const PURE: [&str; 11] = [
+    "files",
+    "image",
+    "matrix",
+    "render",
+    "contracts",
+    "plan",
+    "verify",
+    "export",
+    "init",
+    "version",
+    "event",
+];
 
 /// What a pure room never names.
 const OUTSIDE: [&str; 10] = [

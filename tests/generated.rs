@@ -75,3 +75,14 @@ fn the_table_of_images_in_the_readme() {
         assert!(edits.is_empty(), "the table in the README is outdated: run `make generate`");
     }
 }
+
+#[test]
+fn the_table_of_rules() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/platforms.md");
+    let page = fs_err::read_to_string(&path).expect("the page");
+    let (begin, end) = ("<!-- rules: by `make generate` -->\n", "<!-- end of rules -->\n");
+    let (before, rest) = page.split_once(begin).expect("the begin of the table");
+    let (_, after) = rest.split_once(end).expect("the end of the table");
+    let table = basegen::contracts::table();
+    check("docs/platforms.md", &format!("{before}{begin}\n{table}\n{end}{after}"));
+}

@@ -22,7 +22,8 @@ pub(super) use change::{
 pub(super) use export::{ExportBakeArgs, ExportCommand};
 pub(super) use look::{
     AnswerFormat, AuthCheckArgs, AuthCommand, ChangedArgs, CheckArgs, ExplainArgs, FindingsFormat,
-    JobsArgs, ListArgs, PlanArgs, PlanFormat, PlannedArgs, RenderArgs, StatusArgs, TextFormat,
+    JobsArgs, LintArgs, ListArgs, PlanArgs, PlanFormat, PlannedArgs, RenderArgs, StatusArgs,
+    TextFormat,
 };
 pub(super) use use_image::{ServerArgs, UseArgs};
 
@@ -79,8 +80,14 @@ pub(super) enum Command {
     /// branch on top of the base branch on GitHub, and opens or updates the pull request of this
     /// matrix.
     Release(Box<ReleaseArgs>),
-    /// Check version, lock, generated files and registry for drift
+    /// Check version, lock, generated files, contracts and registry
     Check(CheckArgs),
+    /// Check the Dockerfiles against the rules of platforms
+    ///
+    /// Applies the rules of the contracts in matrix.toml, rules for every Dockerfile, and as notes
+    /// the list that fal gives to verify before a deployment. Needs neither an engine nor a network:
+    /// the rules about the content of images run as checks when these are built.
+    Lint(LintArgs),
     /// Compare version and images with a git revision
     ///
     /// For workflows that decide whether to release: reports whether the version has changed and

@@ -5,12 +5,13 @@ use crate::plan::{self, Plan, PublicationStatus, PublishedState};
 
 use super::Session;
 use super::args::BuildArgs;
-use crate::ops::{Recipe, lookup};
+use crate::ops::{Recipe, lint, lookup};
 
 /// Prints the names of the images; with `--push`, also the planned action for each.
 pub(super) fn run(args: &BuildArgs, plan: &Plan<'_>, session: &Session) -> Result<(), Report> {
     let Session { context, printer, .. } = session;
     let mut recipe = Recipe::new(plan)?;
+    lint::require_contracts(&recipe)?;
     let status = if args.output.push {
         context.block_on(lookup::status(context, &mut recipe))?
     } else {

@@ -15,9 +15,11 @@ mod dry_run;
 mod environment;
 mod explain;
 mod export;
+mod findings;
 mod generate;
 mod init;
 mod jobs;
+mod lint;
 mod merge;
 mod planned;
 mod progress;
@@ -189,6 +191,7 @@ fn execute(cli: Cli, environment: &Environment, printer: &Printer) -> Result<Exi
         Some(Command::Release(args)) => release::run(*args, session),
         Some(Command::Bump(args)) => bump::run(&args, session),
         Some(Command::Check(args)) => check::run(&args, session),
+        Some(Command::Lint(args)) => lint::run(&args, session),
         Some(Command::Changed(args)) => changed::run(&args, session),
         Some(Command::Schema) => Ok(generate::schema(&session.printer)),
         Some(Command::Completions { shell }) => Ok(generate::completions(shell, &session.printer)),

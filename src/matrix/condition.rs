@@ -69,7 +69,7 @@ fn first_line(message: &str) -> String {
 }
 
 /// Returns true if a text is a version that can be compared with a range.
-pub(super) fn is_version(text: &str) -> bool {
+pub(crate) fn is_version(text: &str) -> bool {
     Version::from_str(text).is_ok()
 }
 

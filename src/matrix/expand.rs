@@ -32,6 +32,7 @@ impl Matrix {
             file.exclude.iter().map(|rule| checker.exclude(&axes, rule)).collect();
         let sets: Vec<_> = file.set.iter().map(|rule| checker.set(&axes, rule)).collect();
         let checks: Vec<_> = file.verify.iter().map(|table| checker.check(&axes, table)).collect();
+        let waives: Vec<_> = file.waive.iter().map(|table| checker.waive(&axes, table)).collect();
         let build = checker.build(&file.build);
         let registries = checker.registries(&file.registries);
         checker.version(file.version.as_ref());
@@ -57,6 +58,7 @@ impl Matrix {
         checker.check_used("exclude", used, &file.exclude);
         checker.check_used("set", sets.iter().map(|rule| is_used(&rule.when)), &file.set);
         checker.check_used("verify", checks.iter().map(|rule| is_used(&rule.when)), &file.verify);
+        checker.check_used("waive", waives.iter().map(|rule| is_used(&rule.when)), &file.waive);
         checker.check_ids(&variants, &file.axes.span());
         checker.finish()?;
         Ok(Self {
@@ -75,6 +77,7 @@ impl Matrix {
             excludes,
             sets,
             checks,
+            waives,
         })
     }
 }

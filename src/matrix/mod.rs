@@ -7,6 +7,7 @@
 mod absent;
 mod checker;
 mod condition;
+mod contracts;
 mod diagnostic;
 mod document;
 mod expand;
@@ -29,8 +30,9 @@ mod validate;
 mod value;
 
 pub use absent::Absent;
-pub(crate) use condition::compare_versions;
 pub use condition::{Condition, RangeError};
+pub(crate) use condition::{compare_versions, is_version};
+pub use contracts::{BASETEN_USER_ID, Contract, ContractSettings};
 pub(crate) use diagnostic::did_you_mean;
 pub use diagnostic::{Diagnostic, SourceError, SourceFile, nearest, nearest_spelling};
 pub(crate) use document::from_toml;
@@ -39,7 +41,7 @@ pub use facts::{Fact, FactSource};
 pub use limits::Limits;
 pub use load::{LoadError, load, load_in, load_with, parse};
 pub use model::{
-    Axis, AxisValue, BuildInputs, Check, CheckCommand, Exclude, Image, Matrix, Variant,
+    Axis, AxisValue, BuildInputs, Check, CheckCommand, Exclude, Image, Matrix, Variant, Waive,
 };
 pub use pattern::{Pattern, PatternError};
 pub use places::{GeneratedTable, VERSION_GROUP, VersionPlace, VersionTable, version_pattern};

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value as Json};
 
 use super::condition::Condition;
+use super::contracts::{Contract, ContractSettings};
 use super::diagnostic::{Diagnostic, SourceError, SourceFile};
 use super::limits::Limits;
 use super::pattern::Pattern;
@@ -44,6 +45,8 @@ pub struct Matrix {
     pub(super) excludes: Vec<Exclude>,
     pub(super) sets: Vec<Set>,
     pub(super) checks: Vec<CheckRule>,
+    /// The exceptions from rules of contracts, in file order.
+    pub waives: Vec<Waive>,
 }
 
 /// `[image]`, with names as patterns.
@@ -63,6 +66,9 @@ pub struct Image {
     pub labels: BTreeMap<String, Pattern>,
     pub compression: Compression,
     pub limits: Limits,
+    /// The contracts of variants for which no `[[set]]` lists others.
+    pub contracts: Vec<Contract>,
+    pub settings: ContractSettings,
 }
 
 /// `[build]`: certificates and secrets for build steps.
@@ -161,12 +167,13 @@ pub struct Exclude {
     pub line: usize,
 }
 
-/// A validated `[[set]]` table, which sets variables and limits of combinations.
+/// A validated `[[set]]` table, which sets variables, limits or contracts of combinations.
 #[derive(Debug, Clone)]
 pub(super) struct Set {
     pub(super) when: Match,
     pub(super) variables: Map<String, Json>,
     pub(super) limits: Limits,
+    pub(super) contracts: Option<Vec<Contract>>,
     /// The line of the rule in the matrix file.
     pub(super) line: usize,
 }
@@ -177,6 +184,23 @@ pub(super) struct CheckRule {
     pub(super) name: String,
     pub(super) when: Match,
     pub(super) command: CheckCommand<Pattern>,
+}
+
+/// A validated `[[waive]]` table.
+#[derive(Debug, Clone)]
+pub struct Waive {
+    pub rule: Spanned<String>,
+    pub reason: String,
+    /// The line of the table in the matrix file.
+    pub line: usize,
+    pub(super) when: Match,
+}
+
+impl Waive {
+    #[must_use]
+    pub fn applies_to(&self, variant: &Variant) -> bool {
+        self.when.admits(&variant.values)
+    }
 }
 
 /// A command that must succeed in a container of an image before the image is published.
@@ -269,7 +293,17 @@ impl Matrix {
         self.image.dockerfile.fill(|name| self.name_part(variant, name))
     }
 
-    /// Returns the checks of a variant in file order.
+    /// Returns the contracts of a variant, each once, in the order of [`Contract::ALL`]: those of the last `[[set]]` with
+    /// contracts that applies, or of `[image]`.
+    #[must_use]
+    pub fn contracts(&self, variant: &Variant) -> Vec<Contract> {
+        let sets = self.sets.iter().filter(|set| set.when.admits(&variant.values));
+        let listed = sets.filter_map(|set| set.contracts.as_ref()).next_back();
+        let listed = listed.unwrap_or(&self.image.contracts);
+        Contract::ALL.into_iter().filter(|contract| listed.contains(contract)).collect()
+    }
+
+    /// Returns the checks of `[[verify]]` for a variant, in file order.
     #[must_use]
     pub fn checks(&self, variant: &Variant) -> Vec<Check> {
         let fill = |text: &Pattern| text.fill(|name| self.check_part(variant, name));

@@ -1,4 +1,4 @@
-//! Validates the rules of a matrix file: `[[exclude]]`, `[[set]]`, `[[extra]]` and `[[verify]]`.
+//! Validates the rules of a matrix file: `[[exclude]]`, `[[set]]`, `[[extra]]`, `[[verify]]` and `[[waive]]`.
 
 use serde_json::{Map, Value as Json};
 
@@ -6,11 +6,12 @@ use super::checker::Checker;
 use super::condition::{Condition, is_version};
 use super::diagnostic::{did_you_mean, quoted_list};
 use super::limits::LimitKeys;
-use super::model::{Axis, CheckCommand, CheckRule, Exclude, Match, Set};
+use super::model::{Axis, CheckCommand, CheckRule, Exclude, Match, Set, Waive};
 use super::pattern::Pattern;
 use super::safe;
 use super::schema::{
-    AxisEntry, ConditionEntry, ExcludeTable, ExtraTable, RunEntry, SetTable, VerifyTable, When,
+    AxisEntry, ConditionEntry, ExcludeTable, ExtraTable, RunEntry, SetTable, VerifyTable,
+    WaiveTable, When,
 };
 use super::spanned::{Span, Spanned};
 use super::value::Value;
@@ -35,7 +36,8 @@ impl Checker<'_> {
 
     pub(super) fn set(&mut self, axes: &[Axis], table: &Spanned<SetTable>) -> Set {
         let limits = LimitKeys::from(table.get_ref());
-        if table.variables.is_empty() && limits.is_empty() {
+        let is_empty = table.variables.is_empty() && limits.is_empty();
+        if is_empty && table.contracts.is_none() {
             let label = "add `variables = { … }`";
             self.report(table.span(), "this `[[set]]` sets nothing", label);
         }
@@ -43,7 +45,20 @@ impl Checker<'_> {
             limits: self.limits(&limits),
             when: self.conditions(axes, &table.when),
             variables: self.checked_variables(axes, &table.variables),
+            contracts: table.contracts.clone(),
             line: self.source.line(table.span().start),
+        }
+    }
+
+    pub(super) fn waive(&mut self, axes: &[Axis], table: &Spanned<WaiveTable>) -> Waive {
+        let label = "describe in one line why the images may break the rule";
+        self.check_line(&table.reason, "an exception needs a reason", label);
+        let when = table.when.as_ref().map(|when| self.conditions(axes, when)).unwrap_or_default();
+        Waive {
+            rule: table.rule.clone(),
+            reason: table.reason.to_string(),
+            line: self.source.line(table.span().start),
+            when,
         }
     }
 

@@ -12,6 +12,7 @@ use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value as Json;
 
+use super::contracts::{BasetenTable, Contract, FalTable};
 use super::document::tables;
 use super::places::{GeneratedTable, VersionTable};
 use super::publish::PublishTable;
@@ -53,7 +54,7 @@ pub struct MatrixFile {
     /// Combinations to remove from the product.
     #[serde(default)]
     pub exclude: Vec<Spanned<ExcludeTable>>,
-    /// Variables and limits for some combinations.
+    /// Variables, limits or contracts for some combinations.
     #[serde(default)]
     pub set: Vec<Spanned<SetTable>>,
     /// Combinations to add to the product.
@@ -62,6 +63,9 @@ pub struct MatrixFile {
     /// Checks that an image must pass before it is published.
     #[serde(default)]
     pub verify: Vec<Spanned<VerifyTable>>,
+    /// Exceptions from rules of contracts.
+    #[serde(default)]
+    pub waive: Vec<Spanned<WaiveTable>>,
 }
 
 /// The values of each axis.
@@ -106,6 +110,16 @@ pub struct ImageTable {
     pub drop_sm: Option<Vec<Spanned<String>>>,
     /// The largest compressed size of an image for one platform, such as `2.6 GB`.
     pub max_size: Option<Spanned<String>>,
+    /// The contracts of platforms that the images keep. Their rules are checked before a build and in each image.
+    #[serde(default)]
+    pub contracts: Vec<Contract>,
+    /// The port of the server in the images. Rules compare it with their commands.
+    #[schemars(with = "Option<u16>")]
+    pub port: Option<Spanned<i64>>,
+    /// Settings of Baseten.
+    pub baseten: Option<BasetenTable>,
+    /// Settings of fal.
+    pub fal: Option<FalTable>,
 }
 
 /// An algorithm, or an algorithm with its level.
@@ -182,7 +196,7 @@ pub struct ExcludeTable {
     pub reason: Spanned<String>,
 }
 
-/// `[[set]]`: variables and limits for some combinations.
+/// `[[set]]`: variables, limits or contracts for some combinations.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(remote = "Self", deny_unknown_fields)]
 pub struct SetTable {
@@ -198,6 +212,8 @@ pub struct SetTable {
     pub drop_sm: Option<Vec<Spanned<String>>>,
     /// The largest compressed size of an image for one platform, such as `2.6 GB`.
     pub max_size: Option<Spanned<String>>,
+    /// The contracts. They replace those of `[image]` and of earlier `[[set]]` tables.
+    pub contracts: Option<Vec<Contract>>,
 }
 
 /// `[[extra]]`: a combination to add to the product. Its values need not be listed by an axis.
@@ -222,6 +238,18 @@ pub struct VerifyTable {
     /// The command: a string for the shell of the image, or an array of a program and its arguments.
     /// It runs as the user of the image, without a network. `{{NAME}}` is the value of the axis `NAME`.
     pub run: Spanned<RunEntry>,
+}
+
+/// `[[waive]]`: an exception from a rule of a contract.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(remote = "Self", deny_unknown_fields)]
+pub struct WaiveTable {
+    /// The id of the rule, such as `baseten/reserved-env`.
+    pub rule: Spanned<String>,
+    /// The reason, one line.
+    pub reason: Spanned<String>,
+    /// The conditions of the combinations, by axis. Default: all combinations.
+    pub when: Option<Spanned<When>>,
 }
 
 /// A command line for the shell, or a program and its arguments.
@@ -270,6 +298,7 @@ tables!(
     SetTable,
     ExtraTable,
     VerifyTable,
+    WaiveTable,
     BuildTable,
     SecretTable
 );

@@ -417,3 +417,24 @@ fn a_version_place_has_one_kind() {
         "[generated]\nreadme = \"../README.md\"\nrendered = \"/tmp\"\n"
     ));
 }
+
+#[test]
+fn contracts_and_exceptions_are_validated() {
+    let base = |image: &str, more: &str| {
+        error(&format!(
+            "{}{more}",
+            BASE.trim_start().replace("\n[axes]", &format!("{image}\n[axes]"))
+        ))
+    };
+    let errors = [
+        base("contracts = [\"basten\"]\n", ""),
+        base("port = 70000\nbaseten = { run_as_user_id = 60000 }\n", ""),
+        base("fal = { release = \"1\" }\n", ""),
+        error_with(
+            "[[waive]]\nrule = \"baseten/port\"\nreason = \" \"\nwhen = { gpu = true, word = \"a\" }\n",
+        ),
+        error_with("[[waive]]\nrule = \"baseten/port\"\n"),
+        error_with("[[set]]\nwhen = { gpu = true }\n"),
+    ];
+    insta::assert_snapshot!(errors.join("\n\n"));
+}

@@ -7,6 +7,7 @@ use indexmap::IndexMap;
 use serde_json::{Map, Value as Json};
 
 use super::checker::Checker;
+use super::contracts::{BASETEN_USER_ID, ContractSettings};
 use super::diagnostic::{did_you_mean, quoted_list};
 use super::limits::LimitKeys;
 use super::model::{Axis, AxisValue, BuildInputs, Image};
@@ -211,6 +212,8 @@ impl Checker<'_> {
             labels: self.labels(table, axes),
             compression: self.compression(table.compression.as_ref()),
             limits: self.limits(&LimitKeys::from(table)),
+            contracts: table.contracts.clone(),
+            settings: self.contract_settings(table),
         }
     }
 
@@ -285,6 +288,28 @@ impl Checker<'_> {
             labels.insert(name.to_string(), self.pattern(text, axes, false));
         }
         labels
+    }
+
+    fn contract_settings(&mut self, table: &ImageTable) -> ContractSettings {
+        let user = table.baseten.as_ref().and_then(|table| table.run_as_user_id.as_ref());
+        let run_as_user_id = user.and_then(|user| u32::try_from(**user).ok());
+        if let Some(user) = user
+            && run_as_user_id.is_none_or(|user| matches!(user, 0 | BASETEN_USER_ID))
+        {
+            let message = format!("`{}` is not a valid `run_as_user_id`", **user);
+            let label = "expected the uid of a user of the image, neither 0 nor 60000";
+            self.report(user.span(), message, label);
+        }
+        let port = table.port.as_ref().and_then(|port| {
+            let number = u16::try_from(**port).ok().filter(|number| *number > 0);
+            if number.is_none() {
+                let message = format!("`{}` is not a port", **port);
+                self.report(port.span(), message, "expected a number from 1 to 65535");
+            }
+            Some(Spanned::new(port.span(), number?))
+        });
+        let fal_version = table.fal.as_ref().and_then(|table| table.version.clone());
+        ContractSettings { port, run_as_user_id, fal_version }
     }
 
     fn compression(&mut self, entry: Option<&Spanned<CompressionEntry>>) -> Compression {

@@ -8,7 +8,7 @@ use tokio::sync::OnceCell;
 
 use super::inputs::{self, StepInputs};
 use super::outcome::RunOutcome;
-use super::{Context, Recipe, local, publish, release_set};
+use super::{Context, Recipe, lint, local, publish, release_set};
 use crate::engine::{
     BuildOptions, ConnectedEngine, Destination, EngineRequest, OnFailure, Outcome, RunRequest,
     Secret,
@@ -104,19 +104,23 @@ pub struct Build<'a> {
     plan: &'a Plan<'a>,
     request: BuildRequest,
     recipe: Recipe<'a>,
+    /// Warnings about the Dockerfiles, to be reported when the run begins.
+    warnings: Vec<String>,
     secrets: Vec<Secret>,
     /// The fingerprints of the targets; empty until the run knows them.
     fingerprints: Vec<Option<Fingerprint>>,
 }
 
 impl<'a> Build<'a> {
-    /// Renders the plan, reads the secrets and credentials, and checks that the metadata file can be written.
+    /// Renders the plan, checks its contracts, reads the secrets and credentials, and checks that the metadata file can be
+    /// written.
     pub fn new(
         context: &'a Context,
         plan: &'a Plan<'a>,
         request: BuildRequest,
     ) -> Result<Self, Report> {
         let recipe = Recipe::new(plan)?;
+        let warnings = lint::require_contracts(&recipe)?;
         if request.delivery == Delivery::Stage {
             recipe.require_pins()?;
         }
@@ -125,7 +129,7 @@ impl<'a> Build<'a> {
         }
         context.registry_options()?;
         let secrets = inputs::secrets(plan.matrix, &request.inputs, &context.settings)?;
-        Ok(Self { context, plan, request, recipe, secrets, fingerprints: Vec::new() })
+        Ok(Self { context, plan, request, recipe, warnings, secrets, fingerprints: Vec::new() })
     }
 
     #[must_use]
@@ -142,6 +146,9 @@ impl<'a> Build<'a> {
     /// Builds and delivers the images.
     pub async fn run(&mut self, report: &RunReport) -> Result<Ended, Report> {
         let (context, events, begun) = (self.context, report.events(), Instant::now());
+        for message in std::mem::take(&mut self.warnings) {
+            events.emit(&Event::Warning { target: None, message });
+        }
         let engine = LazyEngine {
             request: self.request.engine.clone(),
             plan: self.plan,

@@ -1,14 +1,15 @@
-//! `basegen check`: the version, the lock file, generated files and the registry, one function a subject.
+//! `basegen check`: the version, the lock file, generated files, contracts and the registry, one function a subject.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
-
+use super::finding::{Finding, Level};
+use super::lint;
 use super::release_drift::{self, Problem, ReleaseDrift};
 use super::render::report_left_out;
 use super::update::{self, Upstreams};
 use super::{Context, NameOptions, Recipe, release_set};
+use crate::contracts::Scope;
 use crate::error::{Explain, FileError, Report, one_line};
 use crate::files::{self, Access, MAX_PROJECT_FILE, MAX_TEXT, ReadError};
 use crate::image::Reference;
@@ -41,29 +42,6 @@ pub struct CheckResult {
     pub lookup_error: Option<Report>,
 }
 
-#[derive(Debug, Clone, Serialize)]
-pub struct Finding {
-    /// The file, relative to the working directory.
-    pub path: PathBuf,
-    pub line: usize,
-    pub level: Level,
-    /// The subject of the check.
-    pub check: &'static str,
-    pub message: String,
-    /// What to do about it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub hint: Option<String>,
-}
-
-/// The severity of a [`Finding`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Level {
-    Error,
-    /// Does not fail the check.
-    Note,
-}
-
 /// Runs the checks. Writes generated files and missing pins first if the request says so.
 pub async fn run(context: &Context, request: CheckRequest) -> Result<CheckResult, Report> {
     let matrix = context.matrix()?;
@@ -86,6 +64,7 @@ pub async fn run(context: &Context, request: CheckRequest) -> Result<CheckResult
         findings.extend(checker.lock(&upstreams.references, &now, request.strict)?);
     }
     findings.extend(checker.rendered()?);
+    findings.extend(lint::findings(matrix, Scope::Contracts)?);
     // Images have no names without a version.
     if first.is_some() || matrix.version.is_none() {
         let version = first.as_ref().map(|place| place.version.clone());
@@ -128,8 +107,10 @@ impl Checker<'_> {
         Finding {
             path: version::display_path(self.matrix.folder(), path),
             line,
+            column: None,
             level: Level::Error,
             check,
+            rule: None,
             message: message.into(),
             hint: (!hint.is_empty()).then_some(hint),
         }

@@ -17,6 +17,7 @@ use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 use super::{registries, signals};
+use crate::contracts;
 use crate::engine::{ConnectedEngine, EngineEnvironment, EngineRequest};
 use crate::error::{FileError, Report};
 use crate::files::Allowed;
@@ -156,7 +157,9 @@ impl Context {
     /// Returns the matrix. The first call reads it.
     pub fn matrix(&self) -> Result<&Matrix, Report> {
         get_or_try_init(&self.matrix, || {
-            Ok(matrix::load_with(&self.settings.file, self.settings.allowed.clone())?)
+            let matrix = matrix::load_with(&self.settings.file, self.settings.allowed.clone())?;
+            contracts::validate(&matrix)?;
+            Ok(matrix)
         })
     }
 

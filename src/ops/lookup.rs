@@ -2,6 +2,7 @@
 
 use super::recipe::Unresolved;
 use super::{Context, Recipe, release_set};
+use crate::contracts;
 use crate::error::{Explain as _, Report, one_line};
 use crate::image::Reference;
 use crate::plan::{Plan, PublicationStatus};
@@ -60,7 +61,7 @@ async fn look_up(
             version: &target.reference,
             aliases: &target.aliases,
             inputs,
-            checks: verify::digest(&plan.matrix.checks(target.variant)),
+            checks: verify::digest(&contracts::checks(plan.matrix, target.variant)),
             gpu: gpu.as_ref(),
             has_max_size: plan.matrix.limits(target.variant).max_size.is_some(),
         })

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Context, NameOptions, Recipe, selection};
+use crate::contracts;
 use crate::engine::{ConnectedEngine, EngineRequest, StoredImage};
 use crate::error::{Report, one_line};
 use crate::image::{Reference, Repository, Tag};
@@ -89,7 +90,7 @@ fn staging_tags(recipe: &Recipe<'_>) -> BTreeSet<Tag> {
     let mut tags = BTreeSet::new();
     for (target, fingerprint) in recipe.plan.targets.iter().zip(recipe.fingerprints()) {
         let Some(fingerprint) = fingerprint else { continue };
-        let checks = verify::digest(&recipe.plan.matrix.checks(target.variant));
+        let checks = verify::digest(&contracts::checks(recipe.plan.matrix, target.variant));
         tags.extend(checks.map(|checks| fingerprint.checked_tag(&checks)));
         tags.insert(fingerprint.staging_tag());
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::contracts;
 use crate::engine::{BuildJob, ConnectedEngine, EngineError};
 use crate::error::{Report, one_line};
 use crate::image::{Digest, Platform, Reference, Tag};
@@ -219,7 +220,7 @@ impl<'a> Recipe<'a> {
             BuildJob {
                 target: target.id().to_owned(),
                 context: context.clone(),
-                checks: self.plan.matrix.checks(target.variant),
+                checks: contracts::checks(self.plan.matrix, target.variant),
                 existing: None,
                 platforms: target.platforms.to_vec(),
                 labels,

@@ -10,18 +10,18 @@ use super::dockerfile::Instruction;
 use super::words::split;
 
 /// Replaces a part of an expanded text that only the engine knows.
-pub(super) const UNKNOWN: char = '\0';
+pub(crate) const UNKNOWN: char = '\0';
 
 /// The arguments that every `FROM` can use.
 #[derive(Debug)]
-pub(super) struct Arguments {
+pub(crate) struct Arguments {
     values: BTreeMap<String, String>,
     escape: char,
 }
 
 impl Arguments {
     /// Collects the arguments before the first `FROM`.
-    pub(super) fn new(instructions: &[Instruction], escape: char) -> Self {
+    pub(crate) fn new(instructions: &[Instruction], escape: char) -> Self {
         let mut arguments = Self { values: BTreeMap::new(), escape };
         for instruction in instructions.iter().take_while(|found| found.keyword == "ARG") {
             for word in split(&instruction.arguments, escape).unwrap_or_default() {
@@ -35,7 +35,7 @@ impl Arguments {
     }
 
     /// Removes quotes from a word and replaces arguments by their values, or by [`UNKNOWN`].
-    pub(super) fn expand(&self, word: &str) -> String {
+    pub(crate) fn expand(&self, word: &str) -> String {
         let mut expanded = String::new();
         let mut quote = None;
         let mut rest = word.chars().peekable();

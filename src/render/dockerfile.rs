@@ -24,7 +24,7 @@ pub(crate) struct Instruction {
     /// The lines in the text that end its here-documents.
     pub(super) ends: Vec<Range<usize>>,
     /// The escape character of the whole Dockerfile.
-    pub(super) escape: char,
+    pub(crate) escape: char,
     /// The offsets of each line in `arguments` and in the text. An offset before the arguments is negative.
     pieces: Vec<(isize, usize)>,
 }

@@ -35,6 +35,7 @@ mod values;
 mod wildcard;
 mod words;
 
+pub(crate) use arguments::{Arguments, UNKNOWN};
 pub(crate) use copied::sources;
 pub(crate) use dockerfile::{Instruction, Misuse, parse};
 pub(crate) use flags::flags;
@@ -49,9 +50,10 @@ pub use places::TemplateLine;
 pub use remote::Unverified;
 pub use stages::{FinalStage, shells};
 pub use steps::Step;
-pub(crate) use upstream::check_images;
 pub use upstream::{Pins, Upstream, familiar};
+pub(crate) use upstream::{check_images, stage};
 pub use wildcard::Wildcard;
+pub(crate) use words::{split, unquoted};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -213,7 +213,7 @@ fn find(text: &str, instructions: &[Instruction]) -> Vec<Named> {
 }
 
 /// Returns the name of the stage of a `FROM`, in lower case; empty if it has none.
-pub(super) fn stage(instruction: &Instruction) -> Option<String> {
+pub(crate) fn stage(instruction: &Instruction) -> Option<String> {
     (instruction.keyword == "FROM").then(|| {
         let mut words = flags(&instruction.arguments).1.split_whitespace().skip(1);
         let is_named = words.next().is_some_and(|word| word.eq_ignore_ascii_case("as"));

@@ -51,7 +51,7 @@ fn roles(text: &str, escape: char) -> Option<Vec<(usize, char, Role)>> {
 }
 
 /// Splits `line` into words, with quotes and escapes. Returns `None` if a quote is not closed.
-pub(super) fn split(line: &str, escape: char) -> Option<Vec<&str>> {
+pub(crate) fn split(line: &str, escape: char) -> Option<Vec<&str>> {
     let mut words = Vec::new();
     let mut begin = None;
     for (at, character, role) in roles(line, escape)? {
@@ -70,7 +70,7 @@ pub(super) fn split(line: &str, escape: char) -> Option<Vec<&str>> {
 }
 
 /// Removes quotes and escapes from `word`. Returns `None` if a quote is not closed.
-pub(super) fn unquoted(word: &str, escape: char) -> Option<String> {
+pub(crate) fn unquoted(word: &str, escape: char) -> Option<String> {
     let roles = roles(word, escape)?.into_iter();
     Some(
         roles.filter(|(.., role)| *role != Role::Mark).map(|(_, character, _)| character).collect(),

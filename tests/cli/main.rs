@@ -14,6 +14,7 @@ mod explain;
 mod export;
 mod gpu;
 mod init;
+mod lint;
 mod merge;
 mod output;
 mod plan;

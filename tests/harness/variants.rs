@@ -33,7 +33,7 @@ pub fn variants(matrix: &Path, version: &str) -> Vec<Variant> {
     let variants =
         plan.targets.iter().zip(inputs).zip(&contexts).map(|((target, inputs), context)| {
             let fingerprint = inputs.fingerprint().expect("upstream images are pinned");
-            let checks = verify::digest(&matrix.checks(target.variant));
+            let checks = verify::digest(&basegen::contracts::checks(&matrix, target.variant));
             let checked = checks.map(|checks| fingerprint.checked_tag(&checks));
             let files = context.files.iter().map(|file| String::from_utf8_lossy(&file.content));
             Variant {

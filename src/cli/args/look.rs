@@ -136,6 +136,13 @@ pub(in crate::cli) struct CheckArgs {
     pub(in crate::cli) format: FindingsFormat,
 }
 
+#[derive(Debug, Args)]
+pub(in crate::cli) struct LintArgs {
+    /// Output format
+    #[arg(long, value_enum, default_value_t = FindingsFormat::Text)]
+    pub(in crate::cli) format: FindingsFormat,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum FindingsFormat {
     /// Text, one finding per line; on GitHub Actions also annotations

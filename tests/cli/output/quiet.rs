@@ -5,7 +5,7 @@ use crate::harness::project::{Project, committed};
 use crate::harness::release_project;
 
 /// The commands that have a test here, with arguments with which they succeed.
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 17] = [
     "list --python 3.9",
     "plan --offline --python 3.9",
     "plan --since first --offline",
@@ -19,6 +19,7 @@ const COMMANDS: [&str; 16] = [
     "bump patch --dry-run",
     "bump patch",
     "check --offline",
+    "lint",
     "schema",
     "completions bash",
     "man",
