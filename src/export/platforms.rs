@@ -30,6 +30,8 @@ pub struct PublishedImage<'a> {
     pub has_gpu: bool,
     /// The `USER` of the image: a name or a number, with or without a group. Empty for root.
     pub user: &'a str,
+    /// Whether the image keeps the contract of fal, and so has the packages of fal's runtime.
+    pub keeps_fal: bool,
     pub registry: RegistryKind<'a>,
     /// How the platform authenticates to the registry; `None` if everybody can pull the image.
     pub auth: Option<DockerAuth>,
@@ -117,7 +119,7 @@ pub struct Server {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Configuration {
     pub text: String,
-    /// Why the platform would refuse it, and what is left to fill in.
+    /// The reasons for which the platform would refuse it, and the values to fill in.
     pub warnings: Vec<String>,
 }
 

@@ -103,7 +103,7 @@ pub struct UseRequest {
     pub server: Option<ServerRequest>,
 }
 
-/// A server in the image. What is `None` is taken from the image.
+/// A server in the image. Missing values are those of the image.
 #[derive(Debug, Clone)]
 pub struct ServerRequest {
     pub start_command: Option<String>,
@@ -147,6 +147,7 @@ pub async fn run(context: &Context, request: UseRequest) -> Result<Configuration
         has_gpu: axis_value(matrix, target.variant, "gpu") == Some(&Value::Bool(true))
             || has_gpu_variable(&config),
         user: &config.user,
+        keeps_fal: false,
         registry,
         auth,
     };
@@ -233,7 +234,7 @@ fn complete(request: ServerRequest, config: &ContainerConfig) -> Result<Server, 
     let port = port
         .or_else(|| exposed_port(config))
         .ok_or(NoServer { what: "does not expose exactly one port", option: "--port" })?;
-    // An unmodified image starts by itself.
+    // The platform runs the own command of an unmodified image.
     let start_command = start_command.or_else(|| own_command(config).filter(|_| !no_build));
     if start_command.is_none() && !no_build {
         return Err(NoServer { what: "has no server as its command", option: "--start-command" });

@@ -30,11 +30,14 @@ pub fn fal(image: &PublishedImage<'_>, server: Option<&Server>) -> Configuration
     if text.contains("\nimport ") {
         text.push('\n');
     }
-    let dockerfile = quoted_lines(&[
-        format!("FROM {}", image.reference.pinned(image.digest)),
-        "# Your packages, and last those of fal, which brings its versions of pydantic, protobuf and boto3.".to_owned(),
-        "# RUN python -m pip install --no-cache-dir fal".to_owned(),
-    ]);
+    let mut dockerfile = vec![format!("FROM {}", image.reference.pinned(image.digest))];
+    if !image.keeps_fal {
+        dockerfile.push(
+            "# Keep this last: the runtime of fal needs its versions of some packages.".to_owned(),
+        );
+        dockerfile.push("RUN python3 -m pip install --no-cache-dir fal".to_owned());
+    }
+    let dockerfile = quoted_lines(&dockerfile);
     let _ = writeln!(
         text,
         "import fal\nfrom fal.container import ContainerImage\n\n\

@@ -29,6 +29,7 @@ fn with_image<T>(repository: &str, test: impl FnOnce(PublishedImage<'_>) -> T) -
         python: Some("3.11"),
         has_gpu: false,
         user: "",
+        keeps_fal: false,
         registry: RegistryKind::Other,
         auth: None,
     })

@@ -143,3 +143,16 @@ fn another_version_is_selected_by_its_tag() {
     assert!(used.contains(&digest.to_string()), "{used}");
     assert_snapshot!("python_3_9", used);
 }
+
+#[test]
+fn a_variant_has_an_id_and_a_part_of_a_tag() {
+    let published = Published::new();
+    published.publish(GPU_TAG, &json!({}));
+    let path = published.project.path().join("matrix.toml");
+    let matrix = fs_err::read_to_string(path).expect("the matrix");
+    let one = matrix.replace(", { value = \"training\", tag = \"\" }", "");
+    published.project.write("matrix.toml", &one);
+    let by_name = published.used("3.11-gpu --for fal", &[]);
+    assert!(by_name.ends_with("exit code 0"), "{by_name}");
+    assert_eq!(by_name, published.used("3.11-gpu-server --for fal", &[]));
+}
