@@ -8,6 +8,7 @@ use basegen::export::platforms::{
 use basegen::image::{Digest, Reference};
 use serde_json::{Value, json};
 
+use crate::harness::page::Section;
 use crate::harness::pypi;
 
 const TRUSS: &str = "truss==0.18.36";
@@ -129,6 +130,7 @@ impl Case {
             python: Some("3.11"),
             has_gpu: self.has_gpu,
             user: self.user,
+            keeps_fal: !self.has_gpu,
             registry: self.registry,
             auth: self.auth,
         };
@@ -157,30 +159,59 @@ impl Case {
     }
 }
 
-/// Writes a file for each case, has `script` load all of them, and returns what it prints for each.
-fn load(
-    environment: &std::path::Path,
+/// Writes a file for each text, has `script` load all of them, and returns what it prints for each.
+fn load(package: &str, script: &str, texts: impl Iterator<Item = String>) -> Vec<Value> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let paths = texts.enumerate().map(|(number, text)| {
+        let path = folder.path().join(format!("file{number}"));
+        fs_err::write(&path, text).expect("a file");
+        path.display().to_string()
+    });
+    let paths: Vec<String> = paths.collect();
+    let loaded = pypi::run(&pypi::environment(&[package]), folder.path(), script, &paths);
+    let Value::Array(loaded) = loaded else { panic!("{loaded}") };
+    assert_eq!(loaded.len(), paths.len());
+    loaded
+}
+
+/// Has `script` load the configuration for each case.
+fn load_cases(
+    package: &str,
     script: &str,
     cases: &[Case],
     platform: fn(&PublishedImage<'_>, Option<&Server>) -> Configuration,
 ) -> Vec<Value> {
-    let folder = tempfile::tempdir().expect("a folder");
-    let paths = cases.iter().enumerate().map(|(number, case)| {
-        let path = folder.path().join(format!("case{number}"));
-        fs_err::write(&path, case.configuration(platform)).expect("a file");
-        path.display().to_string()
-    });
-    let paths: Vec<String> = paths.collect();
-    match pypi::run(environment, folder.path(), script, &paths) {
-        Value::Array(loaded) => loaded,
-        other => panic!("{other}"),
+    load(package, script, cases.iter().map(|case| case.configuration(platform)))
+}
+
+/// Has `script` load the examples of `docs/platforms.md` with this file name.
+fn load_examples(package: &str, script: &str, file: &str) -> Vec<Value> {
+    let sections = Section::all("platforms.md");
+    let examples = sections.iter().flat_map(|section| section.files(file));
+    load(package, script, examples.map(|example| example.text.clone()))
+}
+
+#[test]
+fn the_documented_examples_load() {
+    let configs = load_examples(TRUSS, LOAD_TRUSS, "config.yaml");
+    assert!(configs.len() > 5);
+    for config in configs {
+        let image = config["base_image"]["image"].as_str().expect("an image");
+        assert!(image.contains("@sha256:"), "{config}");
+    }
+    let apps = load_examples(FAL, LOAD_FAL, "app.py");
+    assert!(apps.len() > 5);
+    for app in apps {
+        let dockerfile = app["image"]["dockerfile_str"].as_str().expect("a Dockerfile");
+        assert!(dockerfile.starts_with("FROM ") || dockerfile.starts_with("ARG "), "{app}");
+        assert_eq!(app["routes"], json!(["/"]));
     }
 }
 
 #[test]
 fn truss_loads_each_configuration_for_baseten() {
     let cases = Case::all();
-    let loaded = load(&pypi::environment(&[TRUSS]), LOAD_TRUSS, &cases, baseten);
+    let loaded = load_cases(TRUSS, LOAD_TRUSS, &cases, baseten);
     for (case, config) in cases.iter().zip(loaded) {
         assert_eq!(config["base_image"]["image"], case.image());
         assert_eq!(config["secrets"], case.secrets(), "{config}");
@@ -216,10 +247,11 @@ fn truss_loads_each_configuration_for_baseten() {
 #[test]
 fn fal_loads_each_app() {
     let cases: Vec<Case> = Case::all().into_iter().filter(|case| !case.is_unmodified()).collect();
-    let loaded = load(&pypi::environment(&[FAL]), LOAD_FAL, &cases, fal);
+    let loaded = load_cases(FAL, LOAD_FAL, &cases, fal);
     for (case, app) in cases.iter().zip(loaded) {
         let dockerfile = app["image"]["dockerfile_str"].as_str().expect("a Dockerfile");
         assert!(dockerfile.starts_with(&format!("FROM {}\n", case.image())), "{dockerfile}");
+        assert_eq!(dockerfile.contains("\nRUN "), case.has_gpu, "{dockerfile}");
         let (username, password) = match case.registry {
             RegistryKind::Aws { .. } => ("AWS", "ecr"),
             RegistryKind::Google => ("_json_key_base64", "$GOOGLE_AR_JSON_BASE64"),
@@ -241,7 +273,7 @@ fn fal_loads_each_app() {
 #[test]
 fn each_configuration_for_cerebrium_has_documented_keys() {
     let cases: Vec<Case> = Case::all().into_iter().filter(|case| !case.is_unmodified()).collect();
-    let loaded = load(&pypi::environment(&[FAL]), LOAD_TOML, &cases, cerebrium);
+    let loaded = load_cases(FAL, LOAD_TOML, &cases, cerebrium);
     for (case, file) in cases.iter().zip(loaded) {
         let mut expected = json!({
             "deployment": {

@@ -18,6 +18,7 @@ mod lint;
 mod merge;
 mod output;
 mod plan;
+mod platforms;
 mod prune;
 mod release;
 mod render;

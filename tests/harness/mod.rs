@@ -1,7 +1,7 @@
 //! What tests have in common: servers that run in this process, projects to run commands in, and clients of the library.
 //!
 //! - [`registry`] and [`github`] are servers which fail where a test says so; [`auth`] has registries that ask for credentials.
-//! - [`project`] is a folder with a small matrix, [`release_project`] one with a registry and a GitHub.
+//! - [`project`] is a folder with a small matrix, [`release_project`] one with a registry and a GitHub, [`page`] a page of the documentation.
 //! - [`variants`] has the fingerprints and staging tags of a matrix.
 //! - [`machine`] publishes releases through the library, [`pull_request`] proposes them, [`registry_client`] is the bare client.
 //! - [`testbed`] is the real engine and registry, [`workflows`] a runner of GitHub's workflows, [`pypi`] has packages from PyPI.
@@ -14,6 +14,7 @@ pub mod auth;
 pub mod digest_registry;
 pub mod github;
 pub mod machine;
+pub(crate) mod page;
 pub mod project;
 pub mod pull_request;
 pub(crate) mod pypi;
