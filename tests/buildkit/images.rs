@@ -129,6 +129,41 @@ fn check_sharing(images: &BTreeMap<String, Vec<String>>, version: &str, base: us
     assert_eq!((distinct.len(), all), (9, 30), "{images:?}");
 }
 
+/// Training images are made for another release of PyTorch, which requires the same CUDA runtime.
+#[tokio::test]
+async fn rows_with_another_torch_share_the_libraries_that_are_equal() {
+    const OTHER: &str = r#"
+[[set]]
+when = { gpu = true, job_type = "training" }
+variables = { torch = "2.8", cuda_libraries = ["cuda-runtime", "nvtx"] }
+"#;
+    let folder = project();
+    let matrix = folder.path().join("matrix.toml");
+    let text = fs_err::read_to_string(&matrix).expect("the matrix");
+    fs_err::write(matrix, text + OTHER).expect("a matrix");
+    let cuda = folder.path().join("dockerfiles/cuda");
+    fs_err::create_dir(cuda.join("torch-2.8")).expect("a folder");
+    for library in ["cuda-runtime", "nvtx"] {
+        for suffix in ["txt", "facts.toml"] {
+            let path = |release: &str| cuda.join(format!("torch-{release}/{library}.{suffix}"));
+            fs_err::copy(path("2.9"), path("2.8")).expect("a copy");
+        }
+    }
+    let (registry, version) = (testbed::registry(), format!("test-{}", testbed::unique()));
+    let selection = ["--python", "3.11", "--gpu", "--no-live-reload"];
+    let arguments = ["--push", "--registry", &registry, "--version-tag", &version];
+    let output = basegen(folder.path(), &[&selection[..], &arguments].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut images = Vec::new();
+    for job_type in ["server", "training"] {
+        let name = format!("{registry}/baseten/truss-{job_type}-base:3.11-gpu-{version}");
+        let (_, manifest) = testbed::manifest(&testbed::reference(&name)).await;
+        images.push(testbed::layers(&manifest));
+    }
+    let own = images[1].iter().filter(|layer| !images[0].contains(layer)).count();
+    assert_eq!(own, 3, "the registration, nvtx and the requirements: {images:?}");
+}
+
 #[test]
 fn the_same_again_needs_no_engine() {
     let folder = project();
