@@ -29,7 +29,7 @@ endif
 # On a test bed of its own, so that the two do not affect each other.
 test-graph-driver: export BASEGEN_TESTBED_SUFFIX := -graph
 test-graph-driver: rust ## Run the engine tests with Docker's old image store
-	$(TESTBED) run --store graphdriver --python 3.11 --python 3.13 -- cargo test --locked --no-fail-fast --test buildkit -- --skip images::
+	$(TESTBED) run --store graphdriver --python 3.11 --python 3.13 -- cargo test --locked --no-fail-fast --test buildkit -- --skip images:: --skip truss_models::
 
 test-fast: rust ## Run the tests that need no engine
 	cargo test --locked --no-fail-fast --lib --bins $(PURE_TESTS:%=--test %) $(ARGS)

@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 use crate::harness::page::Section;
 use crate::harness::pypi;
 
-const TRUSS: &str = "truss==0.18.36";
 const FAL: &str = "fal==1.83.0";
 
 const ECR: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
@@ -193,7 +192,7 @@ fn load_examples(package: &str, script: &str, file: &str) -> Vec<Value> {
 
 #[test]
 fn the_documented_examples_load() {
-    let configs = load_examples(TRUSS, LOAD_TRUSS, "config.yaml");
+    let configs = load_examples(&pypi::truss(), LOAD_TRUSS, "config.yaml");
     assert!(configs.len() > 5);
     for config in configs {
         let image = config["base_image"]["image"].as_str().expect("an image");
@@ -211,7 +210,7 @@ fn the_documented_examples_load() {
 #[test]
 fn truss_loads_each_configuration_for_baseten() {
     let cases = Case::all();
-    let loaded = load_cases(TRUSS, LOAD_TRUSS, &cases, baseten);
+    let loaded = load_cases(&pypi::truss(), LOAD_TRUSS, &cases, baseten);
     for (case, config) in cases.iter().zip(loaded) {
         assert_eq!(config["base_image"]["image"], case.image());
         assert_eq!(config["secrets"], case.secrets(), "{config}");

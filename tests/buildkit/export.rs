@@ -66,12 +66,8 @@ fn basegen(folder: &Path, arguments: &[&str]) -> Output {
 
 /// Runs `docker buildx bake` in `folder`.
 fn bake(folder: &Path, arguments: &[&str]) -> Output {
-    let docker = std::env::var("BASEGEN_TESTBED_DOCKER").unwrap_or_else(|_| "docker".to_owned());
-    let mut command = Command::new(docker);
-    command.args(["buildx", "bake"]).args(arguments).current_dir(folder);
-    if let Some(config) = std::env::var_os("BASEGEN_TESTBED_DOCKER_CONFIG") {
-        command.env("DOCKER_CONFIG", config);
-    }
+    let mut command = testbed::docker_client(&["buildx", "bake"]);
+    command.args(arguments).current_dir(folder);
     command.env("THE_TOKEN", "token").output().expect("docker runs")
 }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 
 use basegen::image::Reference;
 use serde_json::Value;
@@ -18,12 +18,12 @@ when = { gpu = true }
 variables = { cuda_libraries = ["cuda-runtime", "cuda-nvrtc"] }
 "#;
 
-/// This repository's matrix and templates in a folder of their own, with less of CUDA.
-fn project() -> tempfile::TempDir {
+/// This repository's matrix and templates in a folder of their own, with more rules.
+pub(crate) fn project(rules: &str) -> tempfile::TempDir {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = tempfile::tempdir().expect("a folder");
     let matrix = fs_err::read_to_string(repository.join("matrix.toml")).expect("the matrix");
-    fs_err::write(folder.path().join("matrix.toml"), matrix + FEW_LIBRARIES).expect("a matrix");
+    fs_err::write(folder.path().join("matrix.toml"), matrix + rules).expect("a matrix");
     fs_err::copy(repository.join("Cargo.toml"), folder.path().join("Cargo.toml")).expect("a copy");
     copy(&repository.join("dockerfiles"), &folder.path().join("dockerfiles"));
     folder
@@ -42,7 +42,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-fn basegen(folder: &Path, arguments: &[&str]) -> Output {
+pub(crate) fn basegen(folder: &Path, arguments: &[&str]) -> Output {
     let mut command = testbed::basegen(folder);
     command.args(arguments).env("NO_COLOR", "1");
     command.output().expect("the command runs")
@@ -50,9 +50,8 @@ fn basegen(folder: &Path, arguments: &[&str]) -> Output {
 
 /// Runs `check.py` in a container of `image`, as the user that platforms run it as.
 fn check(image: &str, arguments: &[&str]) {
-    let docker = std::env::var("BASEGEN_TESTBED_DOCKER").unwrap_or_else(|_| "docker".to_owned());
-    let mut child = Command::new(docker)
-        .args(["run", "--rm", "--interactive", "--user", "60000:60000", image, "python", "-"])
+    let run = ["run", "--rm", "--interactive", "--user", "60000:60000", image, "python", "-"];
+    let mut child = testbed::docker_client(&run)
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -69,7 +68,7 @@ fn check(image: &str, arguments: &[&str]) {
 
 #[tokio::test]
 async fn the_main_call_pushes_variants_that_share_what_they_have_in_common() {
-    let folder = project();
+    let folder = project(FEW_LIBRARIES);
     let metadata = folder.path().join("images.json");
     let version = format!("test-{}", testbed::unique());
     let registry = testbed::registry();
@@ -137,7 +136,7 @@ async fn rows_with_another_torch_share_the_libraries_that_are_equal() {
 when = { gpu = true, job_type = "training" }
 variables = { torch = "2.8", cuda_libraries = ["cuda-runtime", "nvtx"] }
 "#;
-    let folder = project();
+    let folder = project(FEW_LIBRARIES);
     let matrix = folder.path().join("matrix.toml");
     let text = fs_err::read_to_string(&matrix).expect("the matrix");
     fs_err::write(matrix, text + OTHER).expect("a matrix");
@@ -164,9 +163,41 @@ variables = { torch = "2.8", cuda_libraries = ["cuda-runtime", "nvtx"] }
     assert_eq!(own, 3, "the registration, nvtx and the requirements: {images:?}");
 }
 
+/// Programs of the platform run in the other stages.
+#[test]
+fn stages_that_only_unpack_build_for_arm64_without_emulation() {
+    const AARCH64: u8 = 183;
+    let folder = project(FEW_LIBRARIES);
+    let (context, out) = (folder.path().join("rendered"), folder.path().join("out"));
+    let selection = ["--python", "3.11", "--gpu", "--no-live-reload", "--job-type", "server"];
+    let rendered = [&["render", "-o", "rendered"], &selection[..]].concat();
+    let output = basegen(folder.path(), &rendered);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let context = context.join("3.11-gpu-server");
+    let dockerfile = context.join("Dockerfile");
+    let stages = fs_err::read_to_string(&dockerfile).expect("a Dockerfile");
+    let unpacked =
+        "FROM scratch AS unpacked\nCOPY --from=uv /out/ /\nCOPY --from=cuda-cuda-runtime /out/ /\n";
+    fs_err::write(&dockerfile, format!("{stages}\n{unpacked}")).expect("a Dockerfile");
+
+    let build = ["buildx", "build", "--platform", "linux/arm64", "--target", "unpacked"];
+    let mut command = testbed::docker_client(&build);
+    command.arg("--output").arg(format!("type=local,dest={}", out.display()));
+    let certificates = std::env::var("BASEGEN_TESTBED_CA").unwrap_or_default();
+    if !certificates.is_empty() {
+        command.args(["--secret", &format!("id=ca_certificates,src={certificates}")]);
+    }
+    let output = command.arg(&context).output().expect("docker runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for program in ["usr/local/bin/uv", "usr/local/cuda-12.8/lib64/libcudart.so.12"] {
+        let program = fs_err::read(out.join(program)).expect(program);
+        assert_eq!((&program[..4], program[18]), (&b"\x7fELF"[..], AARCH64));
+    }
+}
+
 #[test]
 fn the_same_again_needs_no_engine() {
-    let folder = project();
+    let folder = project(FEW_LIBRARIES);
     let (registry, version) = (testbed::registry(), testbed::unique());
     let selection = ["--python", "3.13", "--no-gpu", "--no-live-reload", "--job-type", "training"];
     let arguments = ["--push", "--registry", &registry, "--version-tag", &version];

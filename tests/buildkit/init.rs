@@ -1,7 +1,6 @@
 //! What `basegen init` writes, built and run.
 
 use std::path::Path;
-use std::process::Command;
 
 use crate::harness::testbed;
 
@@ -25,8 +24,7 @@ fn basegen(folder: &Path, arguments: &str) -> String {
 
 /// What `command` says in a container of `image`; without one, what the image itself runs.
 fn container(image: &str, command: &[&str]) -> String {
-    let docker = std::env::var("BASEGEN_TESTBED_DOCKER").unwrap_or_else(|_| "docker".to_owned());
-    let output = Command::new(docker).args(["run", "--rm", image]).args(command).output();
+    let output = testbed::docker_client(&["run", "--rm", image]).args(command).output();
     let output = output.expect("docker runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("UTF-8").trim().to_owned()

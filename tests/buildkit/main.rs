@@ -21,5 +21,6 @@ mod releasing;
 mod secrets;
 mod sharing;
 mod stopping;
-mod truss;
+mod truss_models;
+mod truss_repository;
 mod verifying;

@@ -17,6 +17,24 @@ pub(crate) fn environment(requirements: &[&str]) -> PathBuf {
     PathBuf::from(String::from_utf8(output.stdout).expect("UTF-8").trim())
 }
 
+/// The release of Truss whose requirements the images have.
+pub(crate) fn truss() -> String {
+    pinned("server/truss.in")
+}
+
+/// The uv that the images have.
+pub(crate) fn uv() -> String {
+    pinned("uv/requirements.txt")
+}
+
+/// Returns the one requirement of a file of the images.
+fn pinned(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("dockerfiles").join(path);
+    let text = fs_err::read_to_string(path).expect("a pinned release");
+    let line = text.lines().find(|line| line.contains("==")).expect("a requirement");
+    line.trim_end_matches([' ', '\\']).to_owned()
+}
+
 /// Runs a script with `arguments` in an environment, below `folder`, and returns the JSON that it prints.
 pub(crate) fn run(
     environment: &Path,

@@ -32,6 +32,17 @@ pub(crate) fn basegen(folder: &Path) -> Command {
     command
 }
 
+/// The docker client of the test bed, with buildx as a plugin.
+pub(crate) fn docker_client(arguments: &[&str]) -> Command {
+    let docker = std::env::var("BASEGEN_TESTBED_DOCKER").unwrap_or_else(|_| "docker".to_owned());
+    let mut command = Command::new(docker);
+    command.args(arguments);
+    if let Ok(config) = std::env::var("BASEGEN_TESTBED_DOCKER_CONFIG") {
+        command.env("DOCKER_CONFIG", config);
+    }
+    command
+}
+
 /// The registry of the test bed. Before its name is first told, the engine pulls the image that
 /// tests build on: BuildKit finds nothing in its cache of what stands on an image as long as a
 /// build is open that has pulled it.
