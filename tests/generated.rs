@@ -86,3 +86,34 @@ fn the_table_of_rules() {
     let table = basegen::contracts::table();
     check("docs/platforms.md", &format!("{before}{begin}\n{table}\n{end}{after}"));
 }
+
+/// The workflow of `basegen init`, for a matrix in a folder of Truss' repository and for arm64.
+#[test]
+fn the_workflow_of_the_example_for_truss() {
+    const FOLDER: &str = "docker/base_images";
+    const EMULATION: &str = "      - name: Emulate arm64\n        \
+        uses: docker/setup-qemu-action@29109295f81e9208d7d86ff1c6c12d2833863392 # v3.6.0\n        \
+        with:\n          platforms: arm64\n";
+    let clone = tempfile::tempdir().expect("a folder");
+    fs_err::create_dir(clone.path().join(".git")).expect("a folder");
+    basegen(&["init", clone.path().to_str().expect("UTF-8")]);
+    let workflow = clone.path().join(".github/workflows/base-images.yml");
+    let mut workflow = fs_err::read_to_string(workflow).expect("a workflow");
+    let release = format!("# v{}", env!("CARGO_PKG_VERSION"));
+    let directory =
+        format!("permissions: {{}}\n\ndefaults:\n  run:\n    working-directory: {FOLDER}\n");
+    for (from, to, count) in [
+        (release.as_str(), "# vVERSION", 2),
+        ("permissions: {}\n", &directory, 1),
+        (
+            "      - name: Build and check\n",
+            &format!("{EMULATION}      - name: Build and check\n"),
+            1,
+        ),
+        ("      - name: Publish\n", &format!("{EMULATION}      - name: Publish\n"), 1),
+    ] {
+        assert_eq!(workflow.matches(from).count(), count, "{from}");
+        workflow = workflow.replace(from, to);
+    }
+    check("examples/truss/.github/workflows/base-images.yml", &workflow);
+}
