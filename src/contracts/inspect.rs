@@ -31,6 +31,8 @@ pub struct Finding {
 pub enum Scope {
     /// Those of the contracts of each variant.
     Contracts,
+    /// The own rules of one contract, whether the matrix names it or not.
+    Only(Contract),
     /// Also those of [`Contract::Lint`], and as warnings those of fal, whose list of things to verify before a deployment
     /// suits all images.
     Lint,
@@ -84,9 +86,12 @@ fn inspect_one(
         settings: &matrix.image.settings,
         python: python(matrix, variant),
     };
-    let contracts = matrix.contracts(variant);
-    let named = rules(&contracts).into_iter().map(|rule| (rule, rule.severity));
-    let mut applied: Vec<(&'static Rule, Severity)> = named.collect();
+    let named = match scope {
+        Scope::Only(contract) => own_rules(contract).iter().collect(),
+        Scope::Contracts | Scope::Lint => rules(&matrix.contracts(variant)),
+    };
+    let mut applied: Vec<(&'static Rule, Severity)> =
+        named.into_iter().map(|rule| (rule, rule.severity)).collect();
     if scope == Scope::Lint {
         let is_new = |rule: &Rule| !applied.iter().any(|(other, _)| other.id == rule.id);
         let lint = own_rules(Contract::Lint).iter().map(|rule| (rule, rule.severity));

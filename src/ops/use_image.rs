@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use super::{ArgumentError, Context, NameOptions, selection};
+use crate::contracts::{self, Rule, Scope};
 use crate::error::{ExitCode, Explain, Report};
 use crate::export::platforms::{
     Configuration, DockerAuth, PublishedImage, RegistryKind, Server, baseten, cerebrium, fal,
 };
 use crate::image::{Digest, Reference, Repository};
-use crate::matrix::{Matrix, Selection, Value, Variant};
+use crate::matrix::{Contract, Matrix, Selection, Value, Variant};
+use crate::plan::Lock;
 use crate::publish::{self, ContainerConfig};
 use crate::registry::{Credentials, EcrHost, Registries, RegistryOptions, is_google_host};
+use crate::render::Renderer;
 
 /// Commands that base images have as their own, and that serve nothing.
 const NO_SERVERS: [&str; 4] = ["bash", "python", "python3", "sh"];
@@ -88,6 +91,18 @@ impl DeploymentPlatform {
             Self::Fal => "fal",
         }
     }
+
+    /// Returns the contract of images that the platform runs as `server` says.
+    fn contract(self, server: Option<&Server>) -> Contract {
+        match self {
+            Self::Baseten if server.is_some_and(|server| server.no_build) => {
+                Contract::BasetenNoBuild
+            }
+            Self::Baseten => Contract::Baseten,
+            Self::Cerebrium => Contract::Cerebrium,
+            Self::Fal => Contract::Fal,
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -136,6 +151,8 @@ pub async fn run(context: &Context, request: UseRequest) -> Result<Configuration
         }
         method => method,
     };
+    let settings = &matrix.image.settings;
+    let own_user = settings.run_as_user_id.map(|user| user.to_string());
     let image = PublishedImage {
         reference: &target.reference,
         digest: &found.digest,
@@ -146,17 +163,49 @@ pub async fn run(context: &Context, request: UseRequest) -> Result<Configuration
         }),
         has_gpu: axis_value(matrix, target.variant, "gpu") == Some(&Value::Bool(true))
             || has_gpu_variable(&config),
-        user: &config.user,
-        keeps_fal: false,
+        user: own_user.as_deref().unwrap_or(&config.user),
+        keeps_fal: matrix.contracts(target.variant).contains(&Contract::Fal),
         registry,
         auth,
     };
-    let server = request.server.map(|server| complete(server, &config)).transpose()?;
-    Ok(match request.platform {
+    let port = settings.port.as_ref().map(|port| **port);
+    let server = request.server.map(|server| complete(server, &config, port)).transpose()?;
+    let mut configuration = match request.platform {
         DeploymentPlatform::Baseten => baseten(&image, server.as_ref()),
         DeploymentPlatform::Cerebrium => cerebrium(&image, server.as_ref()),
         DeploymentPlatform::Fal => fal(&image, server.as_ref()),
-    })
+    };
+    if !plan.custom {
+        let broken = broken_rules(matrix, target.variant, request.platform, server.as_ref())?;
+        configuration.warnings.extend(broken);
+    }
+    Ok(configuration)
+}
+
+/// Returns how the Dockerfile of the variant breaks the contract of the platform, except where the configuration takes
+/// care of it.
+fn broken_rules(
+    matrix: &Matrix,
+    variant: &Variant,
+    platform: DeploymentPlatform,
+    server: Option<&Server>,
+) -> Result<Vec<String>, Report> {
+    let mut renderer = Renderer::new(matrix)?.pinned(Lock::read(matrix)?.pins);
+    let context = renderer.render_all(&[variant])?.remove(0);
+    let scope = Scope::Only(platform.contract(server));
+    let is_open = |rule: &Rule| match rule.id.rsplit('/').next() {
+        // It has a warning of its own.
+        Some("python") => false,
+        Some("user") => server.is_none(),
+        Some("command") => server.is_none_or(|server| server.start_command.is_none()),
+        _ => true,
+    };
+    let findings = contracts::inspect(matrix, &[(variant, &context)], scope);
+    let warnings = findings.iter().filter(|finding| is_open(finding.rule)).map(|finding| {
+        let contracts::Finding { file, line, column, rule, what, .. } = finding;
+        format!("{file}:{line}:{column}: {}: {what}", rule.id)
+    });
+    Ok(warnings.collect())
 }
 
 /// Returns the id of the variant with this id or name. An unknown name is returned as it is.
@@ -227,11 +276,16 @@ async fn is_private(
     }
 }
 
-/// Completes the request with the command and the port of the image.
-fn complete(request: ServerRequest, config: &ContainerConfig) -> Result<Server, NoServer> {
+/// Completes the request with the command and the port of the image. `own_port` is that of the matrix.
+fn complete(
+    request: ServerRequest,
+    config: &ContainerConfig,
+    own_port: Option<u16>,
+) -> Result<Server, NoServer> {
     let ServerRequest { start_command, port, predict_endpoint, health_endpoint, no_build } =
         request;
     let port = port
+        .or(own_port)
         .or_else(|| exposed_port(config))
         .ok_or(NoServer { what: "does not expose exactly one port", option: "--port" })?;
     // The platform runs the own command of an unmodified image.

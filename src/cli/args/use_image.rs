@@ -36,7 +36,7 @@ pub(in crate::cli) struct ServerArgs {
     /// Its command [default: ENTRYPOINT and CMD of the image]
     #[arg(long, visible_alias = "entrypoint", value_name = "COMMAND")]
     pub(in crate::cli) start_command: Option<String>,
-    /// Its port [default: the port that the image exposes]
+    /// Its port [default: `port` of the matrix, or the port that the image exposes]
     #[arg(long, visible_aliases = ["server-port", "exposed-port"], value_name = "PORT")]
     #[arg(value_parser = clap::value_parser!(u16).range(1..))]
     pub(in crate::cli) port: Option<u16>,

@@ -156,3 +156,34 @@ fn a_variant_has_an_id_and_a_part_of_a_tag() {
     assert!(by_name.ends_with("exit code 0"), "{by_name}");
     assert_eq!(by_name, published.used("3.11-gpu-server --for fal", &[]));
 }
+
+#[test]
+fn broken_rules_of_the_platform_are_warnings() {
+    let published = Published::new();
+    published.publish(GPU_TAG, &json!({ "User": "1000" }));
+    let template = "FROM python:{{python}}-alpine\n{{#if gpu}}\nENV PORT=80\n{{/if}}\n\
+                    COPY {{job_type}}.txt /\nUSER 1000\n";
+    published.project.write("dockerfiles/Dockerfile.hbs", template);
+    assert_snapshot!("broken_baseten", published.used("3.11-gpu-server --for baseten", &[]));
+    let unmodified = published.used("3.11-gpu-server --for baseten --no-build --port 8080", &[]);
+    assert_snapshot!("broken_unmodified", unmodified);
+    // The Dockerfile of another version is unknown.
+    published.publish("3.11-gpu-v1.0.0", &json!({}));
+    let other = published.used("3.11-gpu-server --for baseten --version-tag v1.0.0", &[]);
+    assert!(!other.contains("warning"), "{other}");
+}
+
+#[test]
+fn settings_of_the_matrix_describe_the_server() {
+    let published = Published::new();
+    published.publish(GPU_TAG, &json!({ "User": "server" }));
+    let path = published.project.path().join("matrix.toml");
+    let matrix = fs_err::read_to_string(path).expect("the matrix");
+    let settings =
+        "contracts = [\"fal\"]\nport = 9000\n[image.baseten]\nrun_as_user_id = 1000\n[axes]";
+    published.project.write("matrix.toml", &matrix.replace("[axes]", settings));
+    let arguments = "3.11-gpu-server --for baseten --start-command serve";
+    assert_snapshot!("settings", published.used(arguments, &[]));
+    let fal = published.used("3.11-gpu-server --for fal", &[]);
+    assert!(!fal.contains("pip install"), "{fal}");
+}
