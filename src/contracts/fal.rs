@@ -36,12 +36,13 @@ fn missing_curl(subject: &Subject<'_>) -> Vec<Violation> {
     let name = repository.rsplit('/').next().unwrap_or_default();
     let lacks_curl = WITHOUT_CURL.iter().any(|(other, part)| name == *other && tag.contains(part));
     let image = subject.dockerfile.image();
-    // A step may install it by a script or copy it from another image, which only the image can tell.
+    // A step may install it by a script or copy it from another image: then only the check in the image knows.
     let runs = image.iter().filter(|instruction| instruction.keyword == "RUN");
     let commands: Vec<_> = runs.flat_map(|run| subject.dockerfile.commands(run)).collect();
     let is_known = commands.iter().all(|words| !is_script(&words[0].text));
-    let is_named =
-        commands.iter().flatten().any(|word| word.text.split('=').next() == Some("curl"));
+    let is_curl =
+        |word: &str| word.rsplit(['/', '>']).next() == Some("curl") || word.starts_with("curl=");
+    let is_named = commands.iter().flatten().any(|word| is_curl(&word.text));
     let is_copied = image.iter().any(|instruction| {
         matches!(instruction.keyword.as_str(), "COPY" | "ADD")
             && instruction.arguments.contains("--from=")
@@ -70,14 +71,15 @@ fn packages_script(settings: &ContractSettings) -> Option<String> {
             let test = parts
                 .filter(|parts| !parts.is_empty())
                 .map_or("True".to_owned(), |parts| parts.join(" and "));
-            format!("(\"{name}\", \"{specifiers}\", lambda v: {test})")
+            let wanted = format!("{name} {specifiers}");
+            format!("(\"{name}\", \"{}\", lambda v: {test})", wanted.trim())
         })
         .collect();
     Some(format!(
         "python3 -I -c 'import re, sys; from importlib.metadata import distributions; \
          installed = lambda name: next((one.version for one in distributions(name=name)), \"\"); \
          numbers = lambda text: ([int(n) for n in re.findall(\"[0-9]+\", re.match(\"[0-9.]*\", text)[0])] + [0] * {NUMBERS})[:{NUMBERS}]; \
-         wrong = [\"%s %s (found: %s)\" % (name, wanted, installed(name) or \"none\") for name, wanted, test in [{}] \
+         wrong = [\"%s (found: %s)\" % (wanted, installed(name) or \"none\") for name, wanted, test in [{}] \
          if not installed(name) or not test(numbers(installed(name)))]; \
          sys.exit(\"fal {version} requires \" + \", \".join(wrong) if wrong else 0)'",
         tests.join(", ")

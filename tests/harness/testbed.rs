@@ -224,7 +224,11 @@ pub(crate) async fn pushed(job: &BuildJob, image: &BuiltImage) -> Value {
 
 /// The tags of the repository that `job` is pushed to.
 pub(crate) async fn tags(job: &BuildJob) -> Vec<String> {
-    let repository = job.references[0].repository.path();
+    tags_of(job.references[0].repository.path()).await
+}
+
+/// The tags of `repository`.
+pub(crate) async fn tags_of(repository: &str) -> Vec<String> {
     let (status, body) = ask(&format!("/v2/{repository}/tags/list")).await;
     // Distribution 2.8 knows no repository that has no tag.
     if status == http::StatusCode::NOT_FOUND {
