@@ -85,6 +85,15 @@ pub(crate) fn stdout(mut command: Command) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
+/// What a command prints on stdout and then on stderr, and its exit code.
+pub(crate) fn told(mut command: Command) -> String {
+    let output = command.output().expect("the command runs");
+    let (out, err) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let code = output.status.code().expect("an exit code");
+    format!("{out}{err}exit code {code}")
+}
+
 /// Runs git in `folder`, without the configuration of the user, the system and git's hooks.
 pub(crate) fn git(folder: &Path, arguments: &[&str]) {
     let mut command = Command::new("git");

@@ -1,13 +1,11 @@
 //! `basegen check` and `basegen bump --if-changed`, where there is a registry to ask.
 
-use std::process::Command;
-
 use basegen::image::Digest;
 use insta::assert_snapshot;
 use serde_json::json;
 use tokio::runtime::Runtime;
 
-use crate::harness::project::{MATRIX, Project, stdout};
+use crate::harness::project::{MATRIX, Project, stdout, told};
 use crate::harness::registry::{Access, Account, FakeRegistry};
 use crate::harness::variants::variants;
 
@@ -119,29 +117,12 @@ impl Released {
         let config = json!({
             "os": "linux", "architecture": architecture, "config": { "Labels": labels }, "tag": tag,
         });
-        let config = self.registry.add_blob(path, config.to_string());
-        let manifest = json!({
-            "schemaVersion": 2,
-            "mediaType": OCI_IMAGE,
-            "config": {
-                "mediaType": "application/vnd.oci.image.config.v1+json",
-                "digest": config,
-                "size": 1,
-            },
-            "layers": [],
-        });
-        self.registry.add_manifest(path, tag, OCI_IMAGE, manifest.to_string());
-        Digest::of(manifest.to_string().as_bytes())
+        self.registry.add_image(path, tag, &config)
     }
 
     /// How a command ends and what it says, the registry's port left out.
     fn told(&self, arguments: &str) -> String {
-        let mut command: Command = self.project.basegen(arguments);
-        let output = command.output().expect("the command runs");
-        let (out, err) =
-            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        let code = output.status.code().expect("an exit code");
-        format!("{out}{err}exit code {code}").replace(&self.registry.host(), "REGISTRY")
+        told(self.project.basegen(arguments)).replace(&self.registry.host(), "REGISTRY")
     }
 }
 

@@ -26,7 +26,7 @@ const COMMANDS: [&str; 17] = [
 ];
 
 /// The commands that need a registry, in the order in which they succeed.
-const WITH_REGISTRY: [&str; 8] = [
+const WITH_REGISTRY: [&str; 9] = [
     "release --dry-run",
     "release",
     "release",
@@ -35,6 +35,7 @@ const WITH_REGISTRY: [&str; 8] = [
     "prune",
     "auth check",
     "export bake -o exported",
+    "use 3.11 --for cerebrium",
 ];
 
 /// What a command that must succeed prints on stdout; nothing may be on stderr.

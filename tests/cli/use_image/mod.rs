@@ -5,7 +5,7 @@ use insta::assert_snapshot;
 use serde_json::json;
 use tokio::runtime::Runtime;
 
-use crate::harness::project::{MATRIX, Project};
+use crate::harness::project::{MATRIX, Project, told};
 use crate::harness::registry::{Access, Account, FakeRegistry};
 
 const OCI_IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -34,27 +34,14 @@ impl Published {
     /// Publishes an image with a configuration, and returns its digest.
     fn publish(&self, tag: &str, container: &serde_json::Value) -> Digest {
         let config = json!({ "os": "linux", "architecture": "amd64", "config": container });
-        let config = self.registry.add_blob(SERVER, config.to_string());
-        let media_type = "application/vnd.oci.image.config.v1+json";
-        let manifest = json!({
-            "schemaVersion": 2,
-            "mediaType": OCI_IMAGE,
-            "config": { "mediaType": media_type, "digest": config, "size": 1 },
-            "layers": [],
-        });
-        self.registry.add_manifest(SERVER, tag, OCI_IMAGE, manifest.to_string());
-        Digest::of(manifest.to_string().as_bytes())
+        self.registry.add_image(SERVER, tag, &config)
     }
 
     /// Returns the output of `basegen use` and its exit code, without the port of the registry.
     fn used(&self, arguments: &str, variables: &[(&str, &str)]) -> String {
         let mut command = self.project.basegen(&format!("use {arguments}"));
         command.envs(variables.iter().copied());
-        let output = command.output().expect("the command runs");
-        let (out, err) =
-            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        let code = output.status.code().expect("an exit code");
-        format!("{out}{err}exit code {code}").replace(&self.registry.host(), "REGISTRY")
+        told(command).replace(&self.registry.host(), "REGISTRY")
     }
 }
 

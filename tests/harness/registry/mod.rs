@@ -192,6 +192,25 @@ impl FakeRegistry {
         store.tag(path, tag, digest);
     }
 
+    /// Puts an image without layers there, with this configuration.
+    pub fn add_image(&self, path: &str, tag: &str, config: &serde_json::Value) -> Digest {
+        let config = self.add_blob(path, config.to_string());
+        let media_type = "application/vnd.oci.image.manifest.v1+json";
+        let manifest = serde_json::json!({
+            "schemaVersion": 2,
+            "mediaType": media_type,
+            "config": {
+                "mediaType": "application/vnd.oci.image.config.v1+json",
+                "digest": config,
+                "size": 1,
+            },
+            "layers": [],
+        });
+        let manifest = manifest.to_string();
+        self.add_manifest(path, tag, media_type, manifest.clone());
+        Digest::of(manifest.as_bytes())
+    }
+
     /// Removes a blob without any request.
     pub fn remove_blob(&self, path: &str, digest: &Digest) {
         lock(&self.shared.store).repository(path).blobs.remove(digest);
