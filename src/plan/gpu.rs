@@ -4,6 +4,7 @@
 //! platform. [`GpuFacts::of_contexts`] reads them. They become labels of the image, by which a later release is compared
 //! with it.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
@@ -81,11 +82,11 @@ impl GpuFacts {
         for context in contexts {
             for file in facts_files(context) {
                 let key = (file.path.as_str(), file.content.as_ptr());
-                if !parsed.contains_key(&key) {
+                if let Entry::Vacant(entry) = parsed.entry(key) {
                     let path = Path::new(&context.origin.folder).join(&file.path);
                     let source = SourceFile::new(&path, &String::from_utf8_lossy(&file.content));
                     let facts = from_toml(&source)?;
-                    parsed.insert(key, (source, facts));
+                    entry.insert((source, facts));
                 }
             }
         }

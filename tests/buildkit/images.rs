@@ -128,7 +128,7 @@ fn check_sharing(images: &BTreeMap<String, Vec<String>>, version: &str, base: us
     assert_eq!((distinct.len(), all), (9, 30), "{images:?}");
 }
 
-/// Training images are made for another release of PyTorch, which requires the same CUDA runtime.
+/// Training images are made for another release of `torch`, which requires the same CUDA runtime.
 #[tokio::test]
 async fn rows_with_another_torch_share_the_libraries_that_are_equal() {
     const OTHER: &str = r#"
