@@ -193,7 +193,8 @@ impl ImageRow {
         let digest = self.digest.as_ref().map(|digest| format!("`{digest}`"));
         let size = self.digest.as_ref().map(|_| {
             let size = Size(self.size());
-            let change = self.size_before.map(|before| size.change_since(Size(before)));
+            let before = self.size_before.map(Size).filter(|before| *before != size);
+            let change = before.map(|before| size.change_since(before));
             format!("{size}{}", change.map(|change| format!(" ({change})")).unwrap_or_default())
         });
         let (digest, size) = (digest.unwrap_or_default(), size.unwrap_or_default());

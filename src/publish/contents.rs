@@ -2,7 +2,7 @@
 
 use futures_util::future::try_join_all;
 
-use super::image::{blobs, inputs, size};
+use super::image::{blobs, inputs};
 use super::{PublishError, ReleaseSet, SetImage};
 use crate::image::Digest;
 use crate::registry::Registries;
@@ -39,14 +39,16 @@ pub async fn contents(
 ) -> Result<Vec<ImageContent>, PublishError> {
     let images = now.images.iter().map(|(id, image)| async move {
         let repository = &image.reference.repository;
-        let blobs = blobs(registries, repository, &image.digest).await?.into_iter().collect();
         let earlier = before.and_then(|before| before.images.get(id)).filter(|earlier| {
             earlier.reference.repository == *repository && earlier.digest != image.digest
         });
         let size_before = match earlier {
-            Some(earlier) => size(registries, repository, &earlier.digest).await?,
+            Some(earlier) => {
+                Some(blobs(registries, repository, &earlier.digest).await?.values().sum())
+            }
             None => None,
         };
+        let blobs = blobs(registries, repository, &image.digest).await?.into_iter().collect();
         let since = match before {
             None => None,
             Some(before) => Some(since(registries, image, before.images.get(id)).await?),
