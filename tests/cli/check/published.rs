@@ -343,3 +343,30 @@ fn checks_that_are_new_are_planned_for_images_that_are_published() {
     // No image has changed.
     assert_snapshot!("checks_bump", released.told("bump patch --if-changed"));
 }
+
+#[test]
+fn a_plan_shows_lost_gpus_and_growth() {
+    let released = Released::unreleased();
+    let facts = |sm: &str, size: u64| {
+        let text = format!("version = \"12.8\"\n[\"linux/amd64\"]\nsize = {size}\nsm = [{sm}]\n");
+        released.project.write("dockerfiles/cublas.facts.toml", &text);
+    };
+    let dockerfile = "FROM scratch\nENV A={{python}}-{{gpu}}\nCOPY {{job_type}}.txt /\n\
+                      {{#if gpu}}\nCOPY cublas.facts.toml /\n{{/if}}\n";
+    released.project.write("dockerfiles/Dockerfile.hbs", dockerfile);
+    facts("\"50\", \"90\"", 700_000_000);
+    released.publish_as(|path, tag, labels| {
+        let library = json!({ "version": "12.8", "size": 700_000_000, "sm": ["50", "90"] });
+        let libraries = json!({ "linux/amd64": { "cublas": library } }).to_string();
+        let mut labels = labels.clone();
+        labels["dev.basegen.gpu.libraries"] = libraries.into();
+        released.image(path, tag, "amd64", &labels)
+    });
+    facts("\"90\"", 750_000_000);
+    let selected = "--version-tag v1.2.4 --gpu --job-type server";
+    assert_snapshot!("gpu_plan", released.told(&format!("plan {selected}")));
+    assert_snapshot!("gpu_push", released.told(&format!("--push {selected}")));
+    let permitted = "[[set]]\nwhen = { gpu = true }\ndrop_sm = [\"50\"]\n";
+    released.add(permitted);
+    assert_snapshot!("gpu_plan_permitted", released.told(&format!("plan {selected}")));
+}
