@@ -12,6 +12,7 @@ pub use baseten::baseten;
 pub use cerebrium::cerebrium;
 pub use fal::fal;
 
+use std::fmt::Write as _;
 use std::ops::RangeInclusive;
 
 use crate::image::{Digest, Reference};
@@ -131,7 +132,7 @@ fn quoted(text: &str) -> String {
             '"' | '\\' => quoted.extend(['\\', character]),
             // YAML has no other line breaks and control characters in a quoted string.
             _ if character.is_control() || "\u{2028}\u{2029}\u{feff}".contains(character) => {
-                quoted.push_str(&format!("\\u{:04x}", u32::from(character)));
+                let _ = write!(quoted, "\\u{:04x}", u32::from(character));
             }
             _ => quoted.push(character),
         }

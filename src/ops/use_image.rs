@@ -226,8 +226,9 @@ fn axis_value<'a>(matrix: &'a Matrix, variant: &Variant, axis: &str) -> Option<&
 /// Returns true if the image asks NVIDIA's container runtime for GPUs.
 fn has_gpu_variable(config: &ContainerConfig) -> bool {
     let variables = config.env.iter().flatten();
-    let devices = variables.filter_map(|variable| variable.strip_prefix("NVIDIA_VISIBLE_DEVICES="));
-    devices.last().is_some_and(|devices| !matches!(devices, "" | "none" | "void"))
+    let mut devices =
+        variables.filter_map(|variable| variable.strip_prefix("NVIDIA_VISIBLE_DEVICES="));
+    devices.next_back().is_some_and(|devices| !matches!(devices, "" | "none" | "void"))
 }
 
 fn registry_kind(repository: &Repository) -> RegistryKind<'_> {

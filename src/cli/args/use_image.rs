@@ -15,7 +15,7 @@ pub(in crate::cli) struct UseArgs {
     #[arg(id = "for", long = "for", value_enum, value_name = "PLATFORM")]
     pub(in crate::cli) platform: PlatformName,
     /// How Baseten authenticates to a private registry [default: keys on ECR and on Google's registries,
-    /// REGISTRY_SECRET on others]
+    /// `REGISTRY_SECRET` on others]
     #[arg(long, value_enum, value_name = "METHOD", ignore_case = true)]
     pub(in crate::cli) auth_method: Option<AuthMethodArg>,
     #[command(flatten)]

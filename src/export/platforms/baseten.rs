@@ -34,14 +34,10 @@ pub fn baseten(image: &PublishedImage<'_>, server: Option<&Server>) -> Configura
         text.push_str(&docker_auth(image, auth, &mut warnings));
     }
     let is_unmodified = server.is_some_and(|server| server.no_build);
-    match server {
-        Some(server) => text.push_str(&docker_server(image, server, &mut warnings)),
-        None => {
-            let python = image.python.filter(|python| is_python_in(python, &PYTHON));
-            if let Some(python) = python {
-                let _ = writeln!(text, "python_version: py{}", python.replace('.', ""));
-            }
-        }
+    if let Some(server) = server {
+        text.push_str(&docker_server(image, server, &mut warnings));
+    } else if let Some(python) = image.python.filter(|python| is_python_in(python, &PYTHON)) {
+        let _ = writeln!(text, "python_version: py{}", python.replace('.', ""));
     }
     if !is_unmodified
         && let Some(python) = image.python

@@ -1,5 +1,3 @@
-use std::fmt::Write as _;
-
 use super::*;
 
 /// The configurations of all platforms for an image, with their warnings.
