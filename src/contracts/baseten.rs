@@ -1,5 +1,6 @@
 //! Baseten: base images and custom servers (`baseten`), and images that run without a build (`baseten-no-build`).
 
+use super::dockerfile;
 use super::image::{
     command_ports, creatable, debian_base, debian_script, exposed_ports, python_range,
     python_script, user,
@@ -113,7 +114,7 @@ fn variables(
 ) -> Vec<Violation> {
     let instructions = subject.dockerfile.image().into_iter();
     let environment = instructions.filter(|instruction| instruction.keyword == "ENV");
-    let variables = environment.flat_map(|instruction| subject.dockerfile.variables(instruction));
+    let variables = environment.flat_map(|instruction| dockerfile::variables(instruction));
     let violations = variables.filter_map(|variable| {
         let name = &variable.name.text;
         Some(Violation::new(variable.name.at, format!("`ENV {name}` {}", describe(name)?)))

@@ -143,57 +143,10 @@ impl<'a> Dockerfile<'a> {
         })
     }
 
-    /// Returns the arguments of an instruction as words without quotes; those of the JSON form too.
-    pub(super) fn words(&self, instruction: &Instruction) -> Vec<Word> {
-        let arguments = flags(&instruction.arguments).1;
-        let begin = offset(&instruction.arguments, arguments);
-        if let Ok(list) = serde_json::from_str::<Vec<String>>(arguments) {
-            let mut after = 0;
-            let words = list.into_iter().map(|text| {
-                // An escaped string differs from its value: then the last place counts.
-                after += arguments[after..].find(text.as_str()).unwrap_or_default();
-                Word { at: instruction.place(begin + after), text }
-            });
-            return words.collect();
-        }
-        let words = split(arguments, instruction.escape).unwrap_or_default();
-        let words = words.into_iter().map(|word| Word {
-            text: unquoted(word, instruction.escape).unwrap_or(word.to_owned()),
-            at: instruction.place(offset(&instruction.arguments, word)),
-        });
-        words.collect()
-    }
-
-    /// Returns the variables that an `ENV` or `ARG` sets.
-    pub(super) fn variables(&self, instruction: &Instruction) -> Vec<Variable> {
-        let words = self.words(instruction);
-        let is_old_form = instruction.keyword == "ENV"
-            && words.first().is_some_and(|word| !word.text.contains('='));
-        if is_old_form {
-            let value = instruction
-                .arguments
-                .split_once(char::is_whitespace)
-                .map(|(_, value)| value.trim().to_owned());
-            return words
-                .into_iter()
-                .take(1)
-                .map(|name| Variable { name, value: value.clone() })
-                .collect();
-        }
-        let variables = words.into_iter().map(|word| match word.text.split_once('=') {
-            Some((name, value)) => Variable {
-                name: Word { text: name.to_owned(), at: word.at },
-                value: Some(value.to_owned()),
-            },
-            None => Variable { name: word, value: None },
-        });
-        variables.collect()
-    }
-
     /// Returns the commands of a `RUN`, in the order of the text: the words between `&&`, `;` and similar operators.
     pub(super) fn commands(&self, instruction: &Instruction) -> Vec<Vec<Word>> {
         if flags(&instruction.arguments).1.starts_with('[') {
-            return vec![self.words(instruction)];
+            return vec![words(instruction)];
         }
         let script = self.script(instruction);
         let (text, begin) = script.unwrap_or((&instruction.arguments, None));
@@ -223,7 +176,7 @@ impl<'a> Dockerfile<'a> {
         let end = self.instructions.iter().map(|other| other.place(0)).find(|at| *at >= begin);
         let whole = &self.text[begin..end.unwrap_or(self.text.len())];
         // The keyword of the next instruction is on the last line.
-        let whole = if end.is_some() { &whole[..whole.rfind('\n')? + 1] } else { whole };
+        let whole = if end.is_some() { &whole[..=whole.rfind('\n')?] } else { whole };
         Some((whole, Some(begin)))
     }
 
@@ -231,6 +184,53 @@ impl<'a> Dockerfile<'a> {
     pub(super) fn line(&self, offset: usize) -> usize {
         self.text[..offset].matches('\n').count() + 1
     }
+}
+
+/// Returns the arguments of an instruction as words without quotes; those of the JSON form too.
+pub(super) fn words(instruction: &Instruction) -> Vec<Word> {
+    let arguments = flags(&instruction.arguments).1;
+    let begin = offset(&instruction.arguments, arguments);
+    if let Ok(list) = serde_json::from_str::<Vec<String>>(arguments) {
+        let mut after = 0;
+        let words = list.into_iter().map(|text| {
+            // An escaped string differs from its value: then the last place counts.
+            after += arguments[after..].find(text.as_str()).unwrap_or_default();
+            Word { at: instruction.place(begin + after), text }
+        });
+        return words.collect();
+    }
+    let words = split(arguments, instruction.escape).unwrap_or_default();
+    let words = words.into_iter().map(|word| Word {
+        text: unquoted(word, instruction.escape).unwrap_or(word.to_owned()),
+        at: instruction.place(offset(&instruction.arguments, word)),
+    });
+    words.collect()
+}
+
+/// Returns the variables that an `ENV` or `ARG` sets.
+pub(super) fn variables(instruction: &Instruction) -> Vec<Variable> {
+    let words = words(instruction);
+    let is_old_form =
+        instruction.keyword == "ENV" && words.first().is_some_and(|word| !word.text.contains('='));
+    if is_old_form {
+        let value = instruction
+            .arguments
+            .split_once(char::is_whitespace)
+            .map(|(_, value)| value.trim().to_owned());
+        return words
+            .into_iter()
+            .take(1)
+            .map(|name| Variable { name, value: value.clone() })
+            .collect();
+    }
+    let variables = words.into_iter().map(|word| match word.text.split_once('=') {
+        Some((name, value)) => Variable {
+            name: Word { text: name.to_owned(), at: word.at },
+            value: Some(value.to_owned()),
+        },
+        None => Variable { name: word, value: None },
+    });
+    variables.collect()
 }
 
 /// Splits a command line at the operators of the shell that are not quoted.
@@ -302,7 +302,7 @@ mod tests {
         let image = dockerfile.image().into_iter();
         let environment = image.filter(|instruction| instruction.keyword == "ENV");
         let variables: Vec<String> = environment
-            .flat_map(|instruction| dockerfile.variables(instruction))
+            .flat_map(|instruction| variables(instruction))
             .map(|variable| {
                 format!("{}={}", variable.name.text, variable.value.unwrap_or_default())
             })

@@ -1,6 +1,6 @@
 //! Demands that several contracts have in common.
 
-use super::dockerfile::{Base, Word};
+use super::dockerfile::{Base, Word, words};
 use super::{Subject, Violation};
 
 /// Parts of names and tags of images that are not based on Debian.
@@ -125,7 +125,7 @@ pub(super) struct User {
 pub(super) fn user(subject: &Subject<'_>) -> Option<User> {
     let all = subject.dockerfile.image();
     let last = all.iter().rfind(|instruction| instruction.keyword == "USER")?;
-    let word = subject.dockerfile.words(last).into_iter().next()?;
+    let word = words(last).into_iter().next()?;
     let name = word.text.split(':').next().unwrap_or_default().to_owned();
     (!name.contains('$')).then_some(User { name, at: word.at })
 }
@@ -138,7 +138,7 @@ pub(super) fn exposed_ports(subject: &Subject<'_>) -> Vec<Ports> {
     let all = subject.dockerfile.image().into_iter();
     let words = all
         .filter(|instruction| instruction.keyword == "EXPOSE")
-        .flat_map(|instruction| subject.dockerfile.words(instruction));
+        .flat_map(|instruction| words(instruction));
     let ports = words.filter_map(|word| {
         let range = word.text.split('/').next().unwrap_or_default();
         let (first, last) = range.split_once('-').unwrap_or((range, range));
@@ -152,11 +152,9 @@ pub(super) fn command_ports(subject: &Subject<'_>) -> Vec<Ports> {
     let all = subject.dockerfile.image();
     let last = |keyword: &str| all.iter().rposition(|instruction| instruction.keyword == keyword);
     let (entry, command) = (last("ENTRYPOINT"), last("CMD"));
-    let mut words: Vec<Word> = Vec::new();
-    for index in entry.into_iter().chain(command) {
-        words.extend(subject.dockerfile.words(all[index]));
-    }
-    let parts: Vec<Word> = words.iter().flat_map(shell_words).collect();
+    let instructions = entry.into_iter().chain(command).map(|index| all[index]);
+    let parts: Vec<Word> =
+        instructions.flat_map(words).flat_map(|word| shell_words(&word)).collect();
     let mut ports = Vec::new();
     for (index, word) in parts.iter().enumerate() {
         let (option, value, at) = match word.text.split_once('=') {

@@ -79,13 +79,7 @@ fn inspect_one(
     context: &BuildContext,
     scope: Scope,
 ) -> Vec<Finding> {
-    let Some(dockerfile) = Dockerfile::new(&context.dockerfile) else { return Vec::new() };
-    let subject = Subject {
-        dockerfile,
-        context,
-        settings: &matrix.image.settings,
-        python: python(matrix, variant),
-    };
+    let Some(subject) = Subject::new(matrix, variant, context) else { return Vec::new() };
     let named = match scope {
         Scope::Only(contract) => own_rules(contract).iter().collect(),
         Scope::Contracts | Scope::Lint => rules(&matrix.contracts(variant)),
@@ -122,6 +116,18 @@ fn inspect_one(
     findings
 }
 
+impl<'a> Subject<'a> {
+    /// Returns `None` for a text that is not a Dockerfile, which rendering reports.
+    fn new(matrix: &'a Matrix, variant: &Variant, context: &'a BuildContext) -> Option<Self> {
+        Some(Self {
+            dockerfile: Dockerfile::new(&context.dockerfile)?,
+            context,
+            settings: &matrix.image.settings,
+            python: python(matrix, variant),
+        })
+    }
+}
+
 /// Returns the place of an offset of the Dockerfile in a template, if a template has its line.
 fn place(subject: &Subject<'_>, at: usize) -> (String, usize, usize) {
     let line = subject.dockerfile.line(at);
@@ -153,16 +159,11 @@ pub fn unused_waives(matrix: &Matrix, variants: &[(&Variant, &BuildContext)]) ->
         else {
             continue;
         };
-        let is_broken = variants.iter().filter(|(variant, _)| waive.applies_to(variant)).any(
-            |(variant, context)| {
-                let dockerfile = Dockerfile::new(&context.dockerfile);
-                dockerfile.is_some_and(|dockerfile| {
-                    let settings = &matrix.image.settings;
-                    let python = python(matrix, variant);
-                    !inspection(&Subject { dockerfile, context, settings, python }).is_empty()
-                })
-            },
-        );
+        let mut concerned = variants.iter().filter(|(variant, _)| waive.applies_to(variant));
+        let is_broken = concerned.any(|(variant, context)| {
+            let subject = Subject::new(matrix, variant, context);
+            subject.is_some_and(|subject| !inspection(&subject).is_empty())
+        });
         if !is_broken {
             unused.insert(index);
         }

@@ -2,7 +2,7 @@
 
 use regex_lite::Regex;
 
-use super::dockerfile::Word;
+use super::dockerfile::{self, Word};
 use super::{Kind, Rule, Severity, Subject, Violation};
 use crate::matrix::holds_secret;
 use crate::render::flags;
@@ -81,7 +81,7 @@ fn secrets(subject: &Subject<'_>) -> Vec<Violation> {
         if !matches!(instruction.keyword.as_str(), "ARG" | "ENV") {
             continue;
         }
-        for variable in subject.dockerfile.variables(instruction) {
+        for variable in dockerfile::variables(instruction) {
             let name = &variable.name.text;
             let is_named = secret.is_match(name) && !public.is_match(name);
             let is_empty_setting =
@@ -120,7 +120,7 @@ fn commands(subject: &Subject<'_>) -> Vec<Vec<Word>> {
 }
 
 /// Returns the arguments after the subcommand `install` of a `program`, if the command has it.
-fn install_arguments<'a>(words: &'a [Word], is_program: fn(&str) -> bool) -> Option<&'a [Word]> {
+fn install_arguments(words: &[Word], is_program: fn(&str) -> bool) -> Option<&[Word]> {
     let program = words
         .iter()
         .position(|word| is_program(word.text.rsplit('/').next().unwrap_or_default()))?;
@@ -212,9 +212,8 @@ fn unpinned_packages(subject: &Subject<'_>) -> Vec<Violation> {
 
 /// Returns true if a requirement always installs the same version, or if only the shell knows it.
 fn is_exact(requirement: &str) -> bool {
-    let is_file = requirement.starts_with(['.', '/'])
-        || requirement.ends_with(".whl")
-        || requirement.ends_with(".tar.gz");
+    let is_archive = [".whl", ".tar.gz", ".zip"].iter().any(|ending| requirement.ends_with(ending));
+    let is_file = requirement.starts_with(['.', '/']) || is_archive;
     let is_version = requirement.contains("==") && !requirement.contains('*');
     is_file || is_version || requirement.contains(['@', '$', '`']) || requirement.contains("://")
 }
