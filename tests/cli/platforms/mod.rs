@@ -126,7 +126,7 @@ fn each_example_is_a_file_of_its_language() {
                 ("toml", "matrix.toml") | ("dockerfile", "dockerfiles/base.Dockerfile.hbs") => {}
                 ("toml", "cerebrium.toml") => check_cerebrium(&example.text),
                 ("yaml", "config.yaml") => check_baseten(&example.text),
-                ("python", name) if name.ends_with(".py") => {
+                ("python", name) if Path::new(name).extension().is_some_and(|end| end == "py") => {
                     fs_err::write(folder.path().join("example.py"), &example.text).expect("a file");
                     python(
                         folder.path(),
