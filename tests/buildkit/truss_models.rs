@@ -225,6 +225,8 @@ fn substitute(image: &str, folder: &Path) -> String {
         format!("{}/basegen-test/truss-substitute:{}", testbed::registry(), testbed::unique());
     let mut command = docker_client(&["buildx", "build", "--push", "--tag", &name]);
     printed(command.arg(&context));
+    // Some engines also keep what they push.
+    let _ = docker_client(&["rmi", &name]).output();
     format!("{image}=docker-image://{name}")
 }
 
