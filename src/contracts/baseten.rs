@@ -114,7 +114,7 @@ fn variables(
 ) -> Vec<Violation> {
     let instructions = subject.dockerfile.image().into_iter();
     let environment = instructions.filter(|instruction| instruction.keyword == "ENV");
-    let variables = environment.flat_map(|instruction| dockerfile::variables(instruction));
+    let variables = environment.flat_map(dockerfile::variables);
     let violations = variables.filter_map(|variable| {
         let name = &variable.name.text;
         Some(Violation::new(variable.name.at, format!("`ENV {name}` {}", describe(name)?)))

@@ -302,7 +302,7 @@ mod tests {
         let image = dockerfile.image().into_iter();
         let environment = image.filter(|instruction| instruction.keyword == "ENV");
         let variables: Vec<String> = environment
-            .flat_map(|instruction| variables(instruction))
+            .flat_map(variables)
             .map(|variable| {
                 format!("{}={}", variable.name.text, variable.value.unwrap_or_default())
             })

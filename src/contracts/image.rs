@@ -136,9 +136,7 @@ type Ports = (usize, std::ops::RangeInclusive<u16>);
 /// Returns the ports in the `EXPOSE` instructions of the image.
 pub(super) fn exposed_ports(subject: &Subject<'_>) -> Vec<Ports> {
     let all = subject.dockerfile.image().into_iter();
-    let words = all
-        .filter(|instruction| instruction.keyword == "EXPOSE")
-        .flat_map(|instruction| words(instruction));
+    let words = all.filter(|instruction| instruction.keyword == "EXPOSE").flat_map(words);
     let ports = words.filter_map(|word| {
         let range = word.text.split('/').next().unwrap_or_default();
         let (first, last) = range.split_once('-').unwrap_or((range, range));

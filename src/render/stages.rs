@@ -27,6 +27,7 @@ impl FinalStage {
 }
 
 /// Returns the program of each `SHELL` in `dockerfile`. `None` stands for an instruction without one.
+#[must_use]
 pub fn shells(dockerfile: &str) -> Vec<Option<String>> {
     let instructions = parse(dockerfile).unwrap_or_default();
     let shells = instructions.iter().filter(|instruction| instruction.keyword == "SHELL");
