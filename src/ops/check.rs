@@ -319,7 +319,7 @@ impl Checker<'_> {
         let findings = differences.into_iter().map(|(difference, path)| {
             let (message, hint) = match difference {
                 Difference::Missing => ("missing: rendered by the matrix", render.as_str()),
-                Difference::Changed => ("stale: differs from what the matrix renders", &*render),
+                Difference::Changed => ("stale: differs from the output of the matrix", &*render),
                 Difference::Extra => ("stale: no longer rendered by the matrix", "remove it"),
             };
             self.finding("rendered", &relative.join(path), 1, message, hint)

@@ -1,4 +1,4 @@
-//! What is known of the CUDA libraries of an image without a GPU.
+//! Facts about the CUDA libraries of an image, which need no GPU.
 //!
 //! Files that end in `.facts.toml` in a build context list the version, the size and the kernels of a library for each
 //! platform. [`GpuFacts::of_contexts`] reads them. They become labels of the image, by which a later release is compared

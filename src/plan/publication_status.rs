@@ -24,7 +24,7 @@ pub struct PublicationStatus {
 /// The change of a size since the image that was published before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Growth {
-    /// What has the size: the compressed image if it is built already, or else its CUDA libraries.
+    /// The subject of the size: the compressed image if it is built already, or else its CUDA libraries.
     pub of: &'static str,
     /// The size in bytes.
     pub now: u64,

@@ -78,7 +78,7 @@ pub enum PublishError {
         list(images, |(target, lost)| format!("{target}: {}", Lost::list(lost)))
     )]
     LostGpus {
-        /// The ids of the targets, each with what it loses.
+        /// The ids of the targets, each with its losses.
         images: Vec<(String, Vec<Lost>)>,
     },
     /// Images are larger than the matrix permits. They are staged, and no tag was set.

@@ -99,7 +99,7 @@ async fn candidate_status(
     })
 }
 
-/// Returns what the candidate loses since the image `before`, and how it grows. `now` is its image, if that exists.
+/// Returns the losses and the growth of the candidate since the image `before`. `now` is its image, if that exists.
 async fn comparison(
     registries: &Registries,
     candidate: &Candidate<'_>,

@@ -26,7 +26,7 @@ impl FinalStage {
     }
 }
 
-/// Returns the program of each `SHELL` in `dockerfile`. `None` stands for an instruction without one.
+/// Returns the program of each `SHELL` in `dockerfile`. An instruction without one is `None`.
 #[must_use]
 pub fn shells(dockerfile: &str) -> Vec<Option<String>> {
     let instructions = parse(dockerfile).unwrap_or_default();
