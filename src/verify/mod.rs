@@ -87,10 +87,11 @@ fn instruction(checks: &[Check]) -> String {
 
 /// Returns a script that runs all `checks`, each in a shell of its own, and fails if one failed.
 ///
-/// A shell in the background keeps the options of the image's `SHELL`, such as `-e`, which a list with `||` would disable.
+/// The engine reports two streams of output in any order, so all output is in one. A shell in the background keeps the options
+/// of the image's `SHELL`, such as `-e`, which a list with `||` would disable.
 fn script(checks: &[Check]) -> String {
     let mut script = format!(
-        "failed() {{ printf '{} %s {} %s\\n' \"$@\" >&2; status=1; }}; status=0",
+        "exec 2>&1; failed() {{ printf '{} %s {} %s\\n' \"$@\"; status=1; }}; status=0",
         FailedCheck::BEFORE,
         FailedCheck::BETWEEN
     );
@@ -193,7 +194,7 @@ mod tests {
 
 
         FROM basegen-image AS basegen-verify
-        RUN --network=none failed() { printf 'basegen: check %s failed with exit code %s\n' "$@" >&2; status=1; }; status=0; (eval 'test -e '\''/a'\''') & wait $! || failed 1 $?; ('python' '-c' 'print('\''a'\'')') & wait $! || failed 2 $?; exit $status
+        RUN --network=none exec 2>&1; failed() { printf 'basegen: check %s failed with exit code %s\n' "$@"; status=1; }; status=0; (eval 'test -e '\''/a'\''') & wait $! || failed 1 $?; ('python' '-c' 'print('\''a'\'')') & wait $! || failed 2 $?; exit $status
         "#);
         let single = with_checks("FROM b\n", &checks[..1]).expect("a stage");
         assert!(single.ends_with("\nRUN --network=none test -e '/a'\n"), "{single}");
@@ -219,8 +220,8 @@ mod tests {
         let mut command = std::process::Command::new(shell[0]);
         command.args(&shell[1..]).arg(script(checks));
         let output = command.output().expect("the shell runs");
-        let errors = String::from_utf8(output.stderr).expect("UTF-8");
-        (output.status.code(), errors.lines().filter_map(FailedCheck::parse).collect())
+        let printed = String::from_utf8(output.stdout).expect("UTF-8");
+        (output.status.code(), printed.lines().filter_map(FailedCheck::parse).collect())
     }
 
     #[test]
