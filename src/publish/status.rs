@@ -57,29 +57,32 @@ async fn candidate_status(
         released,
     };
     let survey = Survey::of(registries, wanted).await?;
+    let is_published = survey.content.is_some() && survey.content == survey.version;
+    let has_limits = candidate.gpu.is_some() || candidate.has_max_size;
+    let before = if survey.content.is_none() || (has_limits && !is_published) {
+        let Candidate { version, aliases, .. } = candidate;
+        previous(registries, version, aliases, survey.version.as_ref(), released).await?
+    } else {
+        None
+    };
     let tag = &candidate.version.tag;
     let (state, mut reasons) = match (&survey.content, &survey.version) {
-        (Some(content), Some(version)) if content == version => (State::Published, Vec::new()),
+        (Some(_), Some(_)) if is_published => (State::Published, Vec::new()),
         (Some(_), None) => {
             (State::Retag, vec![format!("already built; only the tag `{tag}` will be set")])
         }
         (Some(_), Some(_)) => {
             (State::Changed, vec![format!("the tag `{tag}` points to a different image")])
         }
-        (None, _) => match before(registries, candidate, &survey, released).await? {
-            Some(before) => (State::Changed, reasons(registries, candidate, &before).await?),
+        (None, _) => match &before {
+            Some(before) => (State::Changed, reasons(registries, candidate, before).await?),
             None => (State::New, Vec::new()),
         },
     };
     let mut growth = None;
-    let is_compared = candidate.gpu.is_some() || candidate.has_max_size;
-    if is_compared
-        && state != State::Published
-        && let Some(before) = before(registries, candidate, &survey, released).await?
-    {
+    if has_limits && let Some(before) = &before {
         let lost;
-        (lost, growth) =
-            comparison(registries, candidate, survey.content.as_ref(), &before).await?;
+        (lost, growth) = comparison(registries, candidate, survey.content.as_ref(), before).await?;
         if !lost.is_empty() {
             let lost = Lost::list(&lost);
             reasons.insert(0, format!("{lost}: refused unless `drop_sm` permits it"));
@@ -121,17 +124,6 @@ async fn comparison(
         growth = Some(Growth { of: "compressed image", now, before });
     }
     Ok((lost, growth.filter(|growth| growth.now != growth.before)))
-}
-
-/// Returns the image to compare the candidate with.
-async fn before(
-    registries: &Registries,
-    candidate: &Candidate<'_>,
-    survey: &Survey,
-    released: Option<&SetImage>,
-) -> Result<Option<Digest>, PublishError> {
-    let Candidate { version, aliases, .. } = candidate;
-    previous(registries, version, aliases, survey.version.as_ref(), released).await
 }
 
 /// Returns the image to compare one with: the one `named` by its version tag, else the last released one, else the one
