@@ -85,6 +85,7 @@ fn describe(matrix: &Matrix, target: &Target<'_>, inputs: &ImageInputs) -> Strin
     let mut text = format!("{}\n", target.id());
     section(&mut text, "axes", &axes(matrix, target.variant));
     section(&mut text, "variables", &facts(matrix, target.variant));
+    section(&mut text, "settings", &settings(matrix, target.variant));
     section(&mut text, "names", &single(target.references()));
     section(&mut text, "platforms", &single(target.platforms.iter()));
     section(&mut text, "base images", &upstreams(context, lock));
@@ -156,15 +157,29 @@ fn facts(matrix: &Matrix, variant: &Variant) -> Vec<Vec<String>> {
             Some(text) => text.to_owned(),
             None => fact.value.to_string(),
         };
-        let source = match fact.source {
-            FactSource::Variables => "[variables]".to_owned(),
-            FactSource::Axis(axis) => format!("axis {axis}"),
-            FactSource::Set { line, .. } => format!("[[set]] at {}", place(matrix, line)),
-            FactSource::Extra { line } => format!("[[extra]] at {}", place(matrix, line)),
-        };
-        vec![name.to_owned(), source, value]
+        vec![name.to_owned(), source(matrix, &fact.source), value]
     });
     facts.collect()
+}
+
+/// Lists the settings that another table than `[image]` has, as the matrix file writes them.
+fn settings(matrix: &Matrix, variant: &Variant) -> Vec<Vec<String>> {
+    let settings = matrix.overrides(variant).into_iter().map(|(key, (table, span))| {
+        let written = matrix.source.text.get(span).unwrap_or_default();
+        let line = written.lines().next().unwrap_or_default();
+        let more = if line == written { "" } else { " …" };
+        vec![key.to_owned(), source(matrix, &table), format!("{line}{more}")]
+    });
+    settings.collect()
+}
+
+fn source(matrix: &Matrix, source: &FactSource<'_>) -> String {
+    match source {
+        FactSource::Base => "[variables]".to_owned(),
+        FactSource::Axis(axis) => format!("axis {axis}"),
+        FactSource::Set { line, .. } => format!("[[set]] at {}", place(matrix, *line)),
+        FactSource::Extra { line } => format!("[[extra]] at {}", place(matrix, *line)),
+    }
 }
 
 fn place(matrix: &Matrix, line: usize) -> String {

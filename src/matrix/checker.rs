@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use super::diagnostic::{Diagnostic, SourceError, SourceFile};
+use super::placeholders::Placeholders;
 use super::safe;
 use super::spanned::{Span, Spanned};
 use crate::files::{Access, Checkout};
@@ -9,12 +10,18 @@ use crate::files::{Access, Checkout};
 pub(super) struct Checker<'a> {
     pub(super) source: &'a SourceFile,
     pub(super) checkout: &'a Checkout,
+    /// The names that patterns can contain.
+    pub(super) placeholders: Placeholders<'a>,
     diagnostics: Vec<Diagnostic>,
 }
 
 impl<'a> Checker<'a> {
-    pub(super) fn new(source: &'a SourceFile, checkout: &'a Checkout) -> Self {
-        Self { source, checkout, diagnostics: Vec::new() }
+    pub(super) fn new(
+        source: &'a SourceFile,
+        checkout: &'a Checkout,
+        placeholders: Placeholders<'a>,
+    ) -> Self {
+        Self { source, checkout, placeholders, diagnostics: Vec::new() }
     }
 
     /// Adds an error, to which the caller can add a help text or a related location.
@@ -47,10 +54,11 @@ impl<'a> Checker<'a> {
         }
     }
 
-    pub(super) fn finish(self) -> Result<(), SourceError> {
+    /// Returns all errors that were reported so far, if any.
+    pub(super) fn finish(&mut self) -> Result<(), SourceError> {
         if self.diagnostics.is_empty() {
             return Ok(());
         }
-        Err(SourceError::new(self.source, self.diagnostics))
+        Err(SourceError::new(self.source, std::mem::take(&mut self.diagnostics)))
     }
 }

@@ -4,10 +4,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::checker::Checker;
+use super::complete::check_complete;
 use super::diagnostic::{SourceError, SourceFile};
-use super::model::{Axis, ExtraRow, Image, Match, Matrix, Variant, id_and_name};
+use super::model::{Axis, ExtraRow, Match, Matrix, Set, Variant, id_and_name};
+use super::placeholders::Placeholders;
 use super::rules::Extra;
 use super::schema::MatrixFile;
+use super::settings::Settings;
 use super::spanned::{Span, Spanned};
 use crate::files::Checkout;
 use crate::image::Platform;
@@ -22,12 +25,12 @@ impl Matrix {
         checkout: Checkout,
         file: &MatrixFile,
     ) -> Result<Self, SourceError> {
-        let mut checker = Checker::new(&source, &checkout);
+        let mut checker = Checker::new(&source, &checkout, Placeholders::new(file));
         let mut axes = checker.axes(file);
         let extras: Vec<Extra> =
             file.extra.iter().filter_map(|table| checker.extra(&mut axes, table)).collect();
-        let image = checker.image(&file.image, &axes);
-        let variables = checker.checked_variables(&axes, &file.variables);
+        let image = checker.image(&file.image);
+        let base = checker.base(&axes, file);
         let excludes: Vec<_> =
             file.exclude.iter().map(|rule| checker.exclude(&axes, rule)).collect();
         let sets: Vec<_> = file.set.iter().map(|rule| checker.set(&axes, rule)).collect();
@@ -41,15 +44,16 @@ impl Matrix {
         checker.check_size(file, &axes);
         checker.finish()?;
 
-        let mut checker = Checker::new(&source, &checkout);
         let rows = product(axes.iter().map(|axis| axis.listed));
         let (excluded, rows): (Vec<_>, Vec<_>) = rows
             .into_iter()
             .partition(|values| excludes.iter().any(|rule| rule.when.admits(values)));
-        let mut builder = VariantBuilder { axes: &axes, image: &image, platforms: HashMap::new() };
+        let mut builder =
+            VariantBuilder { axes: &axes, base: &base, sets: &sets, platforms: HashMap::new() };
         let mut variants = Vec::with_capacity(rows.len() + extras.len());
+        let span = file.image.platforms.as_ref().map_or(file.image.span(), Spanned::span);
         for values in rows {
-            variants.push(builder.variant(&mut checker, values, &file.image.platforms.span()));
+            variants.push(builder.variant(&mut checker, values, None, &span));
         }
         checker.add_extras(&mut variants, &mut builder, extras);
         let is_used = |when: &Match| variants.iter().any(|variant| when.admits(&variant.values));
@@ -61,7 +65,7 @@ impl Matrix {
         checker.check_used("waive", waives.iter().map(|rule| is_used(&rule.when)), &file.waive);
         checker.check_ids(&variants, &file.axes.span());
         checker.finish()?;
-        Ok(Self {
+        let matrix = Self {
             source,
             checkout,
             image,
@@ -73,12 +77,14 @@ impl Matrix {
             build,
             registries,
             variants,
-            variables,
+            base,
             excludes,
             sets,
             checks,
             waives,
-        })
+        };
+        check_complete(&matrix, &file.image.span())?;
+        Ok(matrix)
     }
 }
 
@@ -124,10 +130,9 @@ impl Checker<'_> {
                 self.report(extra.span, message, label);
                 continue;
             }
-            let mut variant = builder.variant(self, extra.values, &extra.span);
             let line = self.source.line(extra.span.start);
-            variant.extra = Some(Arc::new(ExtraRow { variables: extra.variables, line }));
-            variants.push(variant);
+            let row = Arc::new(ExtraRow { settings: extra.settings, line });
+            variants.push(builder.variant(self, extra.values, Some(row), &extra.span));
         }
     }
 
@@ -148,17 +153,28 @@ impl Checker<'_> {
 /// Builds variants that share equal lists of platforms.
 struct VariantBuilder<'a> {
     axes: &'a [Axis],
-    image: &'a Image,
+    base: &'a Settings,
+    sets: &'a [Set],
     platforms: HashMap<Vec<Platform>, Arc<[Platform]>>,
 }
 
 impl VariantBuilder<'_> {
-    fn variant(&mut self, checker: &mut Checker<'_>, values: Vec<usize>, span: &Span) -> Variant {
+    fn variant(
+        &mut self,
+        checker: &mut Checker<'_>,
+        values: Vec<usize>,
+        extra: Option<Arc<ExtraRow>>,
+        span: &Span,
+    ) -> Variant {
         let (id, name) = id_and_name(self.axes, &values);
+        let of_sets = self.sets.iter().filter(|set| set.when.admits(&values));
+        let tables = std::iter::once(self.base)
+            .chain(of_sets.map(|set| &set.settings))
+            .chain(extra.as_deref().map(|extra| &extra.settings));
+        let listed = tables.filter_map(|settings| settings.platforms.as_ref()).last();
+        let mut platforms = listed.cloned().unwrap_or_default();
         let chosen = self.axes.iter().zip(&values).map(|(axis, at)| &axis.values[*at]);
-        let limits = chosen.filter_map(|value| value.platforms.as_ref());
-        let mut platforms = self.image.platforms.clone();
-        for limit in limits {
+        for limit in chosen.filter_map(|value| value.platforms.as_ref()) {
             platforms.retain(|platform| limit.contains(platform));
         }
         if platforms.is_empty() {
@@ -171,7 +187,7 @@ impl VariantBuilder<'_> {
             .entry(platforms)
             .or_insert_with_key(|platforms| platforms.as_slice().into())
             .clone();
-        Variant { id, name, values, platforms, extra: None }
+        Variant { id, name, values, platforms, extra }
     }
 }
 

@@ -1,10 +1,12 @@
-//! The variables of a variant and their sources.
+//! The variables and settings of a variant, and the tables that they come from.
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
-use super::model::{Matrix, Variant};
+use super::model::{Axis, ExtraRow, Matrix, Set, Variant};
+use super::settings::Settings;
+use super::spanned::Span;
 
 /// The value of a variable and the source that sets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,8 +17,8 @@ pub struct Fact<'a> {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FactSource<'a> {
-    /// The table `[variables]` of the matrix file.
-    Variables,
+    /// The table `[variables]` of the matrix file, or `[image]` for a setting.
+    Base,
     /// A value of the axis with this name.
     Axis(&'a str),
     /// A `[[set]]` at a line of the matrix file, with conditions on `axes`.
@@ -30,36 +32,120 @@ impl FactSource<'_> {
     #[must_use]
     pub fn axes(&self) -> Vec<&str> {
         match self {
-            Self::Variables | Self::Extra { .. } => Vec::new(),
+            Self::Base | Self::Extra { .. } => Vec::new(),
             Self::Axis(axis) => vec![axis],
             Self::Set { axes, .. } => axes.clone(),
         }
     }
 }
 
+/// The tables that apply to a variant, from `[image]` over the values of its axes and `[[set]]` to `[[extra]]`. A later
+/// one overrides the settings of an earlier one.
+#[derive(Debug)]
+pub struct VariantSettings<'a>(Vec<Table<'a>>);
+
+#[derive(Debug, Clone, Copy)]
+enum Table<'a> {
+    Base(&'a Settings),
+    Axis(&'a Axis, &'a Settings),
+    Set(&'a Set),
+    Extra(&'a ExtraRow),
+}
+
+impl<'a> Table<'a> {
+    fn settings(self) -> &'a Settings {
+        match self {
+            Self::Base(settings) | Self::Axis(_, settings) => settings,
+            Self::Set(set) => &set.settings,
+            Self::Extra(extra) => &extra.settings,
+        }
+    }
+
+    fn source(self, matrix: &'a Matrix) -> FactSource<'a> {
+        match self {
+            Self::Base(_) => FactSource::Base,
+            Self::Axis(axis, _) => FactSource::Axis(&axis.name),
+            Self::Set(set) => {
+                let axes = set.when.conditions.iter();
+                let axes = axes.map(|(axis, _)| matrix.axes[*axis].name.as_str()).collect();
+                FactSource::Set { line: set.line, axes }
+            }
+            Self::Extra(extra) => FactSource::Extra { line: extra.line },
+        }
+    }
+}
+
+impl<'a> VariantSettings<'a> {
+    fn tables(&self) -> impl DoubleEndedIterator<Item = &'a Settings> {
+        self.0.iter().map(|table| table.settings())
+    }
+
+    /// Returns a setting of the last table that has it.
+    pub fn last<T: ?Sized>(
+        &self,
+        setting: impl Fn(&'a Settings) -> Option<&'a T>,
+    ) -> Option<&'a T> {
+        self.tables().rev().find_map(setting)
+    }
+
+    /// Merges the tables of a setting key by key. The last table with a key wins.
+    pub fn merged<T>(
+        &self,
+        setting: impl Fn(&'a Settings) -> &'a BTreeMap<String, T>,
+    ) -> BTreeMap<&'a str, &'a T> {
+        self.tables().flat_map(setting).map(|(key, value)| (key.as_str(), value)).collect()
+    }
+}
+
 impl Matrix {
+    /// Returns the settings of a variant.
+    #[must_use]
+    pub fn settings<'a>(&'a self, variant: &'a Variant) -> VariantSettings<'a> {
+        let axes = self.axes.iter().zip(&variant.values);
+        let of_axes = axes.map(|(axis, at)| Table::Axis(axis, &axis.values[*at].settings));
+        let sets = self.sets.iter().filter(|set| set.when.admits(&variant.values));
+        let tables = std::iter::once(Table::Base(&self.base))
+            .chain(of_axes.filter(|table| !table.settings().is_empty()))
+            .chain(sets.map(Table::Set))
+            .chain(variant.extra.as_deref().map(Table::Extra));
+        VariantSettings(tables.collect())
+    }
+
+    /// Returns the keys of a variant's settings that another table than `[image]` has, the last table that has each, and
+    /// the location of the value.
+    #[must_use]
+    pub fn overrides<'a>(
+        &'a self,
+        variant: &'a Variant,
+    ) -> BTreeMap<&'static str, (FactSource<'a>, Span)> {
+        let settings = self.settings(variant);
+        let tables = settings.0.iter().filter(|table| !matches!(table, Table::Base(_)));
+        let keys = tables.flat_map(|table| {
+            let source = table.source(self);
+            let keys = table.settings().written.iter();
+            keys.map(move |(key, span)| (*key, (source.clone(), span.clone())))
+        });
+        keys.collect()
+    }
+
     /// Returns the variables of a variant by name, without its axes. Later sources override earlier
     /// ones: `[variables]`, axis values, `[[set]]`, `[[extra]]`.
     #[must_use]
     pub fn facts<'a>(&'a self, variant: &'a Variant) -> BTreeMap<&'a str, Fact<'a>> {
         let mut facts = BTreeMap::new();
-        let mut add = |variables: &'a Map<String, Json>, source: FactSource<'a>| {
-            for (name, value) in variables {
+        for table in self.settings(variant).0 {
+            let source = table.source(self);
+            for (name, value) in &table.settings().variables {
                 facts.insert(name.as_str(), Fact { value, source: source.clone() });
             }
-        };
-        add(&self.variables, FactSource::Variables);
-        for (axis, value) in self.axes.iter().zip(&variant.values) {
-            add(&axis.values[*value].variables, FactSource::Axis(&axis.name));
-        }
-        for set in self.sets.iter().filter(|set| set.when.admits(&variant.values)) {
-            let axes = set.when.conditions.iter().map(|(axis, _)| self.axes[*axis].name.as_str());
-            add(&set.variables, FactSource::Set { line: set.line, axes: axes.collect() });
-        }
-        if let Some(extra) = &variant.extra {
-            add(&extra.variables, FactSource::Extra { line: extra.line });
         }
         facts
+    }
+
+    /// Returns the value of one variable of a variant.
+    #[must_use]
+    pub fn variable<'a>(&'a self, variant: &'a Variant, name: &str) -> Option<&'a Json> {
+        self.settings(variant).last(|settings| settings.variables.get(name))
     }
 }
 
@@ -101,16 +187,16 @@ variables = { cuda = "13.0" }
             })
             .collect();
         insta::assert_snapshot!(facts.join("\n"), @r#"
-        3.9 one "everywhere" Variables
-        3.9 two "everywhere" Variables
+        3.9 one "everywhere" Base
+        3.9 two "everywhere" Base
         3.9-gpu cuda "12.8" Set { line: 11, axes: ["gpu", "python"] }
         3.9-gpu driver "12.0" Axis("gpu")
         3.9-gpu one "set" Set { line: 11, axes: ["gpu", "python"] }
-        3.9-gpu two "everywhere" Variables
+        3.9-gpu two "everywhere" Base
         3.14-gpu cuda "13.0" Extra { line: 14 }
         3.14-gpu driver "12.0" Axis("gpu")
         3.14-gpu one "set" Set { line: 11, axes: ["gpu", "python"] }
-        3.14-gpu two "everywhere" Variables
+        3.14-gpu two "everywhere" Base
         "#);
         for variant in &matrix.variants {
             let variables = matrix.variables(variant);

@@ -6,6 +6,7 @@
 
 mod absent;
 mod checker;
+mod complete;
 mod condition;
 mod contracts;
 mod diagnostic;
@@ -16,6 +17,7 @@ mod limits;
 mod load;
 mod model;
 mod pattern;
+mod placeholders;
 mod places;
 mod publish;
 mod pull_request;
@@ -25,6 +27,7 @@ mod safe;
 mod schema;
 mod secrets;
 mod select;
+mod settings;
 mod spanned;
 mod validate;
 mod value;
@@ -37,8 +40,7 @@ pub(crate) use diagnostic::did_you_mean;
 pub use diagnostic::{Diagnostic, SourceError, SourceFile, nearest, nearest_spelling};
 pub(crate) use document::from_toml;
 pub use expand::MAX_ROWS;
-pub use facts::{Fact, FactSource};
-pub use limits::Limits;
+pub use facts::{Fact, FactSource, VariantSettings};
 pub use load::{LoadError, load, load_in, load_with, parse};
 pub use model::{
     Axis, AxisValue, BuildInputs, Check, CheckCommand, Exclude, Image, Matrix, Variant, Waive,
@@ -55,6 +57,7 @@ pub use schema::{SecretTable, json_schema};
 pub(crate) use secrets::holds_secret;
 pub use secrets::looks_like_secret;
 pub use select::{Selected, Selection, SelectionError, Term};
+pub use settings::Settings;
 pub use spanned::Spanned;
 pub use value::Value;
 

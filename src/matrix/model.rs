@@ -2,6 +2,7 @@
 //!
 //! A [`Matrix`] has axes and variants. A [`Variant`] refers to the values of the axes by index.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,17 +12,17 @@ use serde_json::{Map, Value as Json};
 use super::condition::Condition;
 use super::contracts::{Contract, ContractSettings};
 use super::diagnostic::{Diagnostic, SourceError, SourceFile};
-use super::limits::Limits;
 use super::pattern::Pattern;
 use super::places::{GeneratedTable, VersionTable};
 use super::publish::PublishTable;
 use super::pull_request::PullRequestTable;
 use super::registries::RegistrySettings;
 use super::schema::SecretTable;
+use super::settings::Settings;
 use super::spanned::{Span, Spanned};
 use super::value::Value;
 use crate::files::{Access, Checkout};
-use crate::image::{Compression, Platform};
+use crate::image::Platform;
 
 /// A validated matrix file and all of its variants.
 #[derive(Debug)]
@@ -41,7 +42,8 @@ pub struct Matrix {
     pub registries: BTreeMap<String, RegistrySettings>,
     /// The variants of the product in file order, then those of `[[extra]]`.
     pub variants: Vec<Variant>,
-    pub(super) variables: Map<String, Json>,
+    /// The settings in `[image]`, and `[variables]`.
+    pub(super) base: Settings,
     pub(super) excludes: Vec<Exclude>,
     pub(super) sets: Vec<Set>,
     pub(super) checks: Vec<CheckRule>,
@@ -49,25 +51,14 @@ pub struct Matrix {
     pub waives: Vec<Waive>,
 }
 
-/// `[image]`, with names as patterns.
+/// The keys of `[image]` that are the same for all images.
 #[derive(Debug, Clone)]
 pub struct Image {
     /// The host of the registry; `None` is Docker Hub.
     pub registry: Option<String>,
-    pub repository: Pattern,
-    pub tag: Pattern,
     pub aliases: Vec<Pattern>,
     /// The folder of the templates, relative to that of the matrix file.
     pub templates: String,
-    /// The path of the Dockerfile template in that folder.
-    pub dockerfile: Pattern,
-    /// The platforms of variants whose values do not limit them.
-    pub platforms: Vec<Platform>,
-    pub labels: BTreeMap<String, Pattern>,
-    pub compression: Compression,
-    pub limits: Limits,
-    /// The contracts of variants for which no `[[set]]` lists others.
-    pub contracts: Vec<Contract>,
     pub settings: ContractSettings,
 }
 
@@ -110,7 +101,7 @@ impl Axis {
     }
 }
 
-/// A value of an axis, with its tag part, variables and platforms.
+/// A value of an axis, with its tag part, platforms and settings.
 #[derive(Debug, Clone)]
 pub struct AxisValue {
     pub value: Value,
@@ -120,9 +111,10 @@ pub struct AxisValue {
     pub span: Span,
     /// The location of the tag part: that of `tag` or of the value.
     pub tag_span: Span,
-    pub variables: Map<String, Json>,
     /// The platforms of variants with this value, if they are limited.
     pub platforms: Option<Vec<Platform>>,
+    /// Without a tag and platforms, which mean something else here.
+    pub(super) settings: Settings,
 }
 
 impl AxisValue {
@@ -150,10 +142,10 @@ pub struct Variant {
     pub(super) extra: Option<Arc<ExtraRow>>,
 }
 
-/// The variables of an `[[extra]]` table.
+/// The settings of an `[[extra]]` table.
 #[derive(Debug)]
 pub(super) struct ExtraRow {
-    pub(super) variables: Map<String, Json>,
+    pub(super) settings: Settings,
     /// The line of the table in the matrix file.
     pub(super) line: usize,
 }
@@ -167,13 +159,11 @@ pub struct Exclude {
     pub line: usize,
 }
 
-/// A validated `[[set]]` table, which sets variables, limits or contracts of combinations.
+/// A validated `[[set]]` table, with the settings of combinations.
 #[derive(Debug, Clone)]
 pub(super) struct Set {
     pub(super) when: Match,
-    pub(super) variables: Map<String, Json>,
-    pub(super) limits: Limits,
-    pub(super) contracts: Option<Vec<Contract>>,
+    pub(super) settings: Settings,
     /// The line of the rule in the matrix file.
     pub(super) line: usize,
 }
@@ -220,6 +210,16 @@ pub enum CheckCommand<T = String> {
     Exec(Vec<T>),
 }
 
+impl<T> CheckCommand<T> {
+    /// Returns the command line, or the program and its arguments.
+    pub(super) fn words(&self) -> &[T] {
+        match self {
+            Self::Shell(line) => std::slice::from_ref(line),
+            Self::Exec(words) => words,
+        }
+    }
+}
+
 /// Conditions on axes that must all hold. They are evaluated once for each axis value.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Match {
@@ -253,27 +253,30 @@ impl Matrix {
         variant.extra.as_ref().map(|extra| extra.line)
     }
 
-    /// Returns the value of `{{name}}` in image names: `variant`, or an axis. A boolean is replaced
-    /// by its tag part.
+    /// Returns the value of `{{name}}` in names and paths: `variant`, an axis or a variable. A boolean of an axis is
+    /// replaced by its tag part.
     #[must_use]
-    pub fn name_part<'a>(&'a self, variant: &'a Variant, name: &str) -> &'a str {
+    pub fn name_part<'a>(&'a self, variant: &'a Variant, name: &str) -> Cow<'a, str> {
         if name == "variant" {
-            return &variant.name;
+            return variant.name.as_str().into();
         }
         let value = self.axis(name).map(|(index, _)| self.value(variant, index));
         match value {
-            Some(AxisValue { value: Value::Text(text), .. }) => text,
-            Some(AxisValue { tag, .. }) => tag,
-            None => "",
+            Some(AxisValue { value: Value::Text(text), .. }) => text.into(),
+            Some(AxisValue { tag, .. }) => tag.into(),
+            None => match self.variable(variant, name) {
+                Some(Json::String(text)) => text.into(),
+                Some(other) => other.to_string().into(),
+                None => "".into(),
+            },
         }
     }
 
-    /// Returns the value of `{{name}}` in checks: `variant`, or the value of an axis.
-    fn check_part<'a>(&'a self, variant: &'a Variant, name: &str) -> &'a str {
+    /// Returns the value of `{{name}}` in checks: `variant`, the value of an axis, or a variable.
+    fn check_part<'a>(&'a self, variant: &'a Variant, name: &str) -> Cow<'a, str> {
         let value = self.axis(name).map(|(index, _)| &self.value(variant, index).value);
         match value {
-            Some(Value::Bool(true)) => "true",
-            Some(Value::Bool(false)) => "false",
+            Some(Value::Bool(value)) => value.to_string().into(),
             Some(Value::Text(_)) | None => self.name_part(variant, name),
         }
     }
@@ -290,17 +293,19 @@ impl Matrix {
     /// Returns the path of a variant's Dockerfile template, relative to the folder of the templates.
     #[must_use]
     pub fn dockerfile(&self, variant: &Variant) -> String {
-        self.image.dockerfile.fill(|name| self.name_part(variant, name))
+        let settings = self.settings(variant);
+        let path = settings.last(|settings| settings.dockerfile.as_ref());
+        let path = path.expect("validation requires a Dockerfile of every variant");
+        path.fill(|name| self.name_part(variant, name))
     }
 
-    /// Returns the contracts of a variant, each once, in the order of [`Contract::ALL`]: those of the last `[[set]]` with
-    /// contracts that applies, or of `[image]`.
+    /// Returns the contracts of a variant, each once, in the order of [`Contract::ALL`].
     #[must_use]
     pub fn contracts(&self, variant: &Variant) -> Vec<Contract> {
-        let sets = self.sets.iter().filter(|set| set.when.admits(&variant.values));
-        let listed = sets.filter_map(|set| set.contracts.as_ref()).next_back();
-        let listed = listed.unwrap_or(&self.image.contracts);
-        Contract::ALL.into_iter().filter(|contract| listed.contains(contract)).collect()
+        let settings = self.settings(variant);
+        let listed = settings.last(|settings| settings.contracts.as_ref());
+        let is_listed = |contract: &Contract| listed.is_some_and(|list| list.contains(contract));
+        Contract::ALL.into_iter().filter(is_listed).collect()
     }
 
     /// Returns the checks of `[[verify]]` for a variant, in file order.
@@ -318,23 +323,21 @@ impl Matrix {
         checks.collect()
     }
 
-    /// Returns the limits of a variant.
-    #[must_use]
-    pub fn limits(&self, variant: &Variant) -> Limits {
-        let sets = self.sets.iter().filter(|set| set.when.admits(&variant.values));
-        sets.fold(self.image.limits.clone(), |limits, set| limits.overridden_by(&set.limits))
+    /// Returns the settings of every table of the file.
+    pub(super) fn all_settings(&self) -> impl Iterator<Item = &Settings> {
+        let values = self.axes.iter().flat_map(|axis| &axis.values);
+        let extras = self.variants.iter().filter_map(|variant| variant.extra.as_deref());
+        std::iter::once(&self.base)
+            .chain(values.map(|value| &value.settings))
+            .chain(self.sets.iter().map(|set| &set.settings))
+            .chain(extras.map(|extra| &extra.settings))
     }
 
     /// Returns every name that a template can use: axes, and the variables of all variants. Sorted.
     #[must_use]
     pub fn known_names(&self) -> Vec<&str> {
-        let values = self.axes.iter().flat_map(|axis| &axis.values);
-        let extras = self.variants.iter().filter_map(|variant| variant.extra.as_deref());
-        let variables = std::iter::once(&self.variables)
-            .chain(values.map(|value| &value.variables))
-            .chain(self.sets.iter().map(|set| &set.variables))
-            .chain(extras.map(|extra| &extra.variables));
-        let mut names: Vec<&str> = variables.flat_map(Map::keys).map(String::as_str).collect();
+        let variables = self.all_settings().flat_map(|settings| settings.variables.keys());
+        let mut names: Vec<&str> = variables.map(String::as_str).collect();
         names.extend(self.axes.iter().map(|axis| axis.name.as_str()));
         names.sort_unstable();
         names.dedup();

@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use super::spanned::Span;
 
 /// Separators between the parts of a tag.
@@ -65,6 +67,11 @@ impl Pattern {
         self.span.clone()
     }
 
+    /// Returns the location of a part of the pattern in the matrix file, `source`.
+    pub(super) fn locate(&self, source: &str, part: Span) -> Option<Span> {
+        Some(locate(source, self.span.clone()?, &self.text, part))
+    }
+
     /// Returns the names in the pattern with their locations in its text.
     pub fn names(&self) -> impl Iterator<Item = (&str, Span)> {
         self.parts.iter().filter_map(|part| match part {
@@ -74,12 +81,12 @@ impl Pattern {
     }
 
     /// Replaces each name by its `value`.
-    pub fn fill<'a>(&self, value: impl Fn(&str) -> &'a str) -> String {
+    pub fn fill<'a>(&self, value: impl Fn(&str) -> Cow<'a, str>) -> String {
         let mut filled = String::with_capacity(self.text.len() + 16);
         for part in &self.parts {
             match part {
                 Part::Literal(span) => filled.push_str(&self.text[span.clone()]),
-                Part::Name(span) => filled.push_str(value(&self.text[span.clone()])),
+                Part::Name(span) => filled.push_str(&value(&self.text[span.clone()])),
             }
         }
         filled
@@ -87,7 +94,7 @@ impl Pattern {
 
     /// Replaces each name by its `value` in a tag. If a value is empty, one adjacent separator (`-`, `_` or `.`) is
     /// removed as well.
-    pub fn fill_joined<'a>(&self, value: impl Fn(&str) -> &'a str) -> String {
+    pub fn fill_joined<'a>(&self, value: impl Fn(&str) -> Cow<'a, str>) -> String {
         let mut text = String::new();
         // Whether the text ends with a separator of the pattern, and whether a value after that was empty.
         let (mut ends_with_separator, mut has_gap) = (false, false);
@@ -106,19 +113,42 @@ impl Pattern {
                     text.push_str(literal);
                     ends_with_separator = text.ends_with(SEPARATORS);
                 }
-                Part::Name(span) => match value(&self.text[span.clone()]) {
-                    "" => has_gap = true,
-                    value => {
-                        text.push_str(value);
+                Part::Name(span) => {
+                    let value = value(&self.text[span.clone()]);
+                    if value.is_empty() {
+                        has_gap = true;
+                    } else {
+                        text.push_str(&value);
                         (ends_with_separator, has_gap) = (false, false);
                     }
-                },
+                }
             }
         }
         if has_gap && ends_with_separator {
             text.pop();
         }
         text
+    }
+}
+
+/// Returns the location in `source` of a part of `text`, a string at `span`.
+///
+/// The span of a string includes its quotes. Escapes shift all offsets after them, and an argument of a check has the span
+/// of its array. The result is then the only occurrence of the part, or the whole span.
+pub(super) fn locate(source: &str, span: Span, text: &str, part: Span) -> Span {
+    let begin = span.start + 1;
+    let rest = source.get(begin..).unwrap_or_default();
+    if !text.is_empty() && rest.starts_with(text) {
+        return part.start + begin..part.end + begin;
+    }
+    let whole = source.get(span.clone()).unwrap_or_default();
+    let mut places = whole.match_indices(&text[part]);
+    match (places.next(), places.next()) {
+        (Some((at, found)), None) => {
+            let start = span.start + at;
+            start..start + found.len()
+        }
+        _ => span,
     }
 }
 
@@ -129,7 +159,7 @@ mod tests {
     #[test]
     fn names_are_replaced_by_values() {
         let pattern = Pattern::parse("{{a}}-{{ b }}-c").expect("a pattern");
-        assert_eq!(pattern.fill(|name| if name == "a" { "1" } else { "2" }), "1-2-c");
+        assert_eq!(pattern.fill(|name| if name == "a" { "1" } else { "2" }.into()), "1-2-c");
         assert_eq!(pattern.names().map(|(name, _)| name).collect::<Vec<_>>(), ["a", "b"]);
     }
 
@@ -141,6 +171,7 @@ mod tests {
             "w" => "-",
             _ => "",
         };
+        let value = |name: &str| Cow::from(value(name));
         for (text, expected) in [
             ("{{p}}-{{v}}", "3.9-v1"),
             ("{{p}}-{{no}}-{{v}}", "3.9-v1"),

@@ -1,25 +1,24 @@
 //! Validates the rules of a matrix file: `[[exclude]]`, `[[set]]`, `[[extra]]`, `[[verify]]` and `[[waive]]`.
 
-use serde_json::{Map, Value as Json};
-
 use super::checker::Checker;
 use super::condition::{Condition, is_version};
 use super::diagnostic::{did_you_mean, quoted_list};
-use super::limits::LimitKeys;
 use super::model::{Axis, CheckCommand, CheckRule, Exclude, Match, Set, Waive};
 use super::pattern::Pattern;
+use super::placeholders::PatternKind;
 use super::safe;
 use super::schema::{
     AxisEntry, ConditionEntry, ExcludeTable, ExtraTable, RunEntry, SetTable, VerifyTable,
     WaiveTable, When,
 };
+use super::settings::Settings;
 use super::spanned::{Span, Spanned};
 use super::value::Value;
 
 /// An `[[extra]]` table. Its values are indices into the axes.
 pub(super) struct Extra {
     pub(super) values: Vec<usize>,
-    pub(super) variables: Map<String, Json>,
+    pub(super) settings: Settings,
     pub(super) span: Span,
 }
 
@@ -35,17 +34,15 @@ impl Checker<'_> {
     }
 
     pub(super) fn set(&mut self, axes: &[Axis], table: &Spanned<SetTable>) -> Set {
-        let limits = LimitKeys::from(table.get_ref());
-        let is_empty = table.variables.is_empty() && limits.is_empty();
-        if is_empty && table.contracts.is_none() {
+        let variables = self.checked_variables(axes, &table.variables);
+        let settings = self.settings(&table.settings(), variables);
+        if settings.is_empty() {
             let label = "add `variables = { … }`";
             self.report(table.span(), "this `[[set]]` sets nothing", label);
         }
         Set {
-            limits: self.limits(&limits),
             when: self.conditions(axes, &table.when),
-            variables: self.checked_variables(axes, &table.variables),
-            contracts: table.contracts.clone(),
+            settings,
             line: self.source.line(table.span().start),
         }
     }
@@ -65,7 +62,7 @@ impl Checker<'_> {
     pub(super) fn check(&mut self, axes: &[Axis], table: &VerifyTable) -> CheckRule {
         let label = "name it in one line, to be shown when the check fails";
         self.check_line(&table.name, "a check needs a name", label);
-        let mut argument = |text: &String| self.argument(axes, text, &table.run.span());
+        let mut argument = |text: &String| self.argument(text, &table.run.span());
         let command = match table.run.get_ref() {
             RunEntry::Shell(line) => CheckCommand::Shell(argument(line)),
             RunEntry::Exec(words) => CheckCommand::Exec(words.iter().map(argument).collect()),
@@ -76,7 +73,7 @@ impl Checker<'_> {
 
     /// Validates a command or an argument of a check. It must be one line, because it becomes part
     /// of a line of a Dockerfile.
-    fn argument(&mut self, axes: &[Axis], line: &str, span: &Span) -> Pattern {
+    fn argument(&mut self, line: &str, span: &Span) -> Pattern {
         if line.trim().is_empty() || line.trim_end().ends_with('\\') || line.contains("<<") {
             let label = "expected one complete command line without a here-document";
             self.report(span.clone(), "this is not a valid command of a check", label);
@@ -85,7 +82,7 @@ impl Checker<'_> {
             let label = "expected one line; put a longer script into the image";
             self.report(span.clone(), message, label);
         }
-        self.pattern(&Spanned::new(span.clone(), line.to_owned()), axes, false)
+        self.pattern(&Spanned::new(span.clone(), line.to_owned()), PatternKind::Image)
     }
 
     fn conditions(&mut self, axes: &[Axis], when: &Spanned<When>) -> Match {
@@ -186,8 +183,9 @@ impl Checker<'_> {
             self.report(table.axes.span(), message, label);
         }
         let variables = self.checked_variables(axes, &table.variables);
+        let settings = self.settings(&table.settings(), variables);
         let values: Option<Vec<usize>> = values.into_iter().collect();
-        Some(Extra { values: values?, variables, span: table.span() })
+        Some(Extra { values: values?, settings, span: table.span() })
     }
 
     fn extra_value(&mut self, axis: &mut Axis, entry: &Spanned<AxisEntry>) -> Option<usize> {
@@ -197,7 +195,7 @@ impl Checker<'_> {
             (Some(index), AxisEntry::Plain(_)) => Some(index),
             (Some(_), AxisEntry::Table(_)) => {
                 let message = format!("axis `{}` already has `{}`", axis.name, value.value);
-                let label = "set its tag, variables and platforms where the axis lists it";
+                let label = "set its tag, variables and settings where the axis lists it";
                 self.report(entry.span(), message, label);
                 None
             }

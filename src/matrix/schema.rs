@@ -3,6 +3,8 @@
 //! [`MatrixFile`] is the whole file. [`json_schema`] generates the schema for editors from these
 //! types: their doc comments are its descriptions.
 
+mod settings;
+
 use std::fmt;
 
 use indexmap::IndexMap;
@@ -12,7 +14,6 @@ use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value as Json;
 
-use super::contracts::{BasetenTable, Contract, FalTable};
 use super::document::tables;
 use super::places::{GeneratedTable, VersionTable};
 use super::publish::PublishTable;
@@ -20,15 +21,19 @@ use super::pull_request::PullRequestTable;
 use super::registries::Registries;
 use super::spanned::Spanned;
 use super::value::Value;
-use crate::image::CompressionAlgorithm;
+
+pub use settings::{
+    AxisValueTable, CompressionEntry, CompressionTable, ExtraTable, ImageTable, SetTable,
+};
+pub(super) use settings::SettingKeys;
 
 /// A matrix of base images.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(remote = "Self", deny_unknown_fields)]
 #[schemars(title = "matrix.toml", description = "A matrix of base images, built by basegen.")]
 pub struct MatrixFile {
-    /// The name, template and contents of the images.
-    pub image: ImageTable,
+    /// The settings of all images.
+    pub image: Spanned<ImageTable>,
     /// The axes of the matrix and their values. The variants are the product of all axes. Ids and `{{variant}}` follow the order of this table.
     pub axes: Spanned<Axes>,
     /// Variables for all templates. An axis value, a `[[set]]` or an `[[extra]]` can override them.
@@ -54,7 +59,7 @@ pub struct MatrixFile {
     /// Combinations to remove from the product.
     #[serde(default)]
     pub exclude: Vec<Spanned<ExcludeTable>>,
-    /// Variables, limits or contracts for some combinations.
+    /// Variables and settings of some combinations.
     #[serde(default)]
     pub set: Vec<Spanned<SetTable>>,
     /// Combinations to add to the product.
@@ -74,99 +79,14 @@ pub type Axes = IndexMap<Spanned<String>, Spanned<Vec<Spanned<AxisEntry>>>>;
 /// A table of template variables.
 pub type Variables = IndexMap<Spanned<String>, Spanned<Variable>>;
 
-/// `[image]`: the name, template and contents of the images.
-///
-/// In names and labels, `{{NAME}}` is the value of the axis `NAME`, and `{{variant}}` is the tag
-/// parts of all axis values, joined by dashes. Tags can also contain `{{version}}`.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(remote = "Self", deny_unknown_fields)]
-pub struct ImageTable {
-    /// The host of the registry, such as `ghcr.io`. Default: Docker Hub.
-    pub registry: Option<Spanned<String>>,
-    /// The repository in the registry, such as `baseten/truss-{{job_type}}-base`.
-    pub repository: Spanned<String>,
-    /// The version tag. Default: `{{variant}}-{{version}}`.
-    pub tag: Option<Spanned<String>>,
-    /// Additional tags, such as `{{variant}}-latest`, that move with each release of the whole matrix.
-    #[serde(default)]
-    pub aliases: Vec<Spanned<String>>,
-    /// The folder of the templates and of the files that they copy, relative to this file.
-    /// Default: `dockerfiles`.
-    pub templates: Option<Spanned<String>>,
-    /// The Dockerfile template in that folder, such as `{{job_type}}.Dockerfile.hbs`.
-    pub dockerfile: Spanned<String>,
-    /// The platforms to build for, such as `linux/amd64`.
-    pub platforms: Spanned<Vec<Spanned<String>>>,
-    /// Labels of the images. `{{version}}` is not available here, because a new version of an
-    /// unchanged image is a new tag on the same image.
-    #[serde(default)]
-    pub labels: IndexMap<Spanned<String>, Spanned<String>>,
-    /// The compression of layers: an algorithm, or `{ algorithm = "zstd", level = 3 }`. Default: `zstd`.
-    pub compression: Option<Spanned<CompressionEntry>>,
-    /// The GPU architectures that all CUDA libraries of an image must support, such as `["80", "90"]`. Read from the
-    /// `*.facts.toml` files that the image is built from.
-    pub require_sm: Option<Vec<Spanned<String>>>,
-    /// The GPU architectures that a release may lose that the release before has, such as `["50", "90a"]`.
-    pub drop_sm: Option<Vec<Spanned<String>>>,
-    /// The largest compressed size of an image for one platform, such as `2.6 GB`.
-    pub max_size: Option<Spanned<String>>,
-    /// The contracts of platforms that the images keep. Their rules are checked before a build and in each image.
-    #[serde(default)]
-    pub contracts: Vec<Contract>,
-    /// The port of the server in the images. Rules compare it with their commands.
-    #[schemars(with = "Option<u16>")]
-    pub port: Option<Spanned<i64>>,
-    /// Settings of Baseten.
-    pub baseten: Option<BasetenTable>,
-    /// Settings of fal.
-    pub fal: Option<FalTable>,
-}
-
-/// An algorithm, or an algorithm with its level.
-#[derive(Debug, JsonSchema)]
-#[schemars(untagged)]
-pub enum CompressionEntry {
-    /// An algorithm at the default level of the engine.
-    Algorithm(CompressionAlgorithm),
-    /// An algorithm at a given level.
-    Table(CompressionTable),
-}
-
-/// A compression algorithm and its level.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(remote = "Self", deny_unknown_fields)]
-pub struct CompressionTable {
-    /// The compression algorithm.
-    pub algorithm: CompressionAlgorithm,
-    /// The level: 0 to 22 for zstd, 0 to 9 for gzip and estargz. Default: that of the engine.
-    #[schemars(with = "Option<u8>")]
-    pub level: Option<i64>,
-}
-
-/// A value of an axis: the plain value, or a table with its tag, variables and platforms.
+/// A value of an axis: the plain value, or a table with its variables and settings.
 #[derive(Debug, JsonSchema)]
 #[schemars(untagged)]
 pub enum AxisEntry {
     /// A plain value.
     Plain(Value),
-    /// A value with its tag, variables and platforms.
+    /// A value with its variables and settings.
     Table(AxisValueTable),
-}
-
-/// An axis value with its tag, variables and platforms.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(remote = "Self", deny_unknown_fields)]
-pub struct AxisValueTable {
-    /// The value: a string or a boolean.
-    pub value: Spanned<Value>,
-    /// The part of the tag for this value. An empty string adds no part. Default: the string itself, the name of the
-    /// axis for `true`, and no part for `false`.
-    pub tag: Option<Spanned<String>>,
-    /// Template variables for variants with this value.
-    #[serde(default)]
-    pub variables: Variables,
-    /// The platforms of variants with this value. Default: those of `[image]`.
-    pub platforms: Option<Spanned<Vec<Spanned<String>>>>,
 }
 
 /// A template variable. A float is not accepted, because `3.10` would become 3.1.
@@ -194,37 +114,6 @@ pub struct ExcludeTable {
     pub when: Spanned<When>,
     /// The reason, one line. It is shown when a removed combination is selected.
     pub reason: Spanned<String>,
-}
-
-/// `[[set]]`: variables, limits or contracts for some combinations.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(remote = "Self", deny_unknown_fields)]
-pub struct SetTable {
-    /// The conditions of the combinations, by axis.
-    pub when: Spanned<When>,
-    /// The variables. They override those of axis values and of earlier `[[set]]` tables.
-    #[serde(default)]
-    pub variables: Variables,
-    /// The GPU architectures that all CUDA libraries of these images must support, such as `["80", "90"]`. Read from the
-    /// `*.facts.toml` files that the image is built from.
-    pub require_sm: Option<Vec<Spanned<String>>>,
-    /// The GPU architectures that a release may lose that the release before has, such as `["50", "90a"]`.
-    pub drop_sm: Option<Vec<Spanned<String>>>,
-    /// The largest compressed size of an image for one platform, such as `2.6 GB`.
-    pub max_size: Option<Spanned<String>>,
-    /// The contracts. They replace those of `[image]` and of earlier `[[set]]` tables.
-    pub contracts: Option<Vec<Contract>>,
-}
-
-/// `[[extra]]`: a combination to add to the product. Its values need not be listed by an axis.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(remote = "Self", deny_unknown_fields)]
-pub struct ExtraTable {
-    /// A value for each axis.
-    pub axes: Spanned<IndexMap<Spanned<String>, Spanned<AxisEntry>>>,
-    /// Variables of this combination. They override all others.
-    #[serde(default)]
-    pub variables: Variables,
 }
 
 /// `[[verify]]`: a command that must succeed in a container of an image before the image is published.
@@ -289,19 +178,7 @@ pub struct SecretTable {
     pub optional: bool,
 }
 
-tables!(
-    MatrixFile,
-    ImageTable,
-    CompressionTable,
-    AxisValueTable,
-    ExcludeTable,
-    SetTable,
-    ExtraTable,
-    VerifyTable,
-    WaiveTable,
-    BuildTable,
-    SecretTable
-);
+tables!(MatrixFile, ExcludeTable, VerifyTable, WaiveTable, BuildTable, SecretTable);
 
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -390,28 +267,6 @@ impl<'de> Deserialize<'de> for RunEntry {
             }
         }
         deserializer.deserialize_any(RunVisitor)
-    }
-}
-
-impl<'de> Deserialize<'de> for CompressionEntry {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct CompressionVisitor;
-        impl<'de> Visitor<'de> for CompressionVisitor {
-            type Value = CompressionEntry;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a string or a table with the key `algorithm`")
-            }
-            fn visit_str<E: de::Error>(self, name: &str) -> Result<CompressionEntry, E> {
-                let name = de::value::StrDeserializer::new(name);
-                CompressionAlgorithm::deserialize(name).map(CompressionEntry::Algorithm)
-            }
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<CompressionEntry, A::Error> {
-                let table = CompressionTable::deserialize(MapAccessDeserializer::new(map));
-                table.map(CompressionEntry::Table)
-            }
-        }
-        deserializer.deserialize_any(CompressionVisitor)
     }
 }
 

@@ -115,9 +115,12 @@ fn a_set_overrides_the_limits_of_all_images() {
     let matrix = parse(Path::new("matrix.toml"), &format!("{text}{sets}")).expect("a matrix");
     let limits = |id: &str| {
         let variant = matrix.variants.iter().find(|variant| variant.id == id).expect(id);
-        let limits = matrix.limits(variant);
-        let required: Vec<u16> = limits.require_sm.iter().flatten().map(|sm| **sm).collect();
-        (limits.max_size.expect("a size").to_string(), required, limits.drop_sm.unwrap_or_default())
+        let settings = matrix.settings(variant);
+        let size = settings.last(|settings| settings.max_size.as_ref()).expect("a size");
+        let required = settings.last(|settings| settings.require_sm.as_ref());
+        let required: Vec<u16> = required.into_iter().flatten().map(|sm| **sm).collect();
+        let dropped = settings.last(|settings| settings.drop_sm.as_ref());
+        (size.to_string(), required, dropped.cloned().unwrap_or_default())
     };
     assert_eq!(limits("3.11-server"), ("500.0 MB".to_owned(), vec![80], vec![]));
     let dropped = vec!["50".to_owned(), "90a".to_owned()];

@@ -9,16 +9,17 @@ use serde_json::{Map, Value as Json};
 use super::checker::Checker;
 use super::contracts::{BASETEN_USER_ID, ContractSettings};
 use super::diagnostic::{did_you_mean, quoted_list};
-use super::limits::LimitKeys;
 use super::model::{Axis, AxisValue, BuildInputs, Image};
-use super::pattern::Pattern;
+use super::pattern::{Pattern, locate};
+use super::placeholders::PatternKind;
 use super::safe;
 use super::schema::{
-    AxisEntry, BuildTable, CompressionEntry, CompressionTable, ImageTable, MatrixFile, Variables,
+    AxisEntry, AxisValueTable, BuildTable, ImageTable, MatrixFile, SettingKeys, Variables,
 };
+use super::settings::Settings;
 use super::spanned::{Span, Spanned};
 use super::value::Value;
-use crate::image::{Compression, CompressionAlgorithm, Platform, refuse_scheme};
+use crate::image::{Platform, refuse_scheme};
 
 /// Names with a fixed meaning in patterns or templates, including the template helpers.
 pub(super) const RESERVED: [&str; 24] = [
@@ -28,8 +29,7 @@ pub(super) const RESERVED: [&str; 24] = [
 
 const DEFAULT_TAG: &str = "{{variant}}-{{version}}";
 
-/// The prefix of the labels that basegen sets itself.
-const OWN_LABELS: &str = "dev.basegen.";
+const DEFAULT_PLATFORM: &str = "linux/amd64";
 
 impl Checker<'_> {
     pub(super) fn axes(&mut self, file: &MatrixFile) -> Vec<Axis> {
@@ -99,11 +99,18 @@ impl Checker<'_> {
             tag: tag.map_or_else(|| value.default_tag(axis), |tag| tag.to_string()),
             tag_span: tag.map_or(span.clone(), Spanned::span),
             span,
-            variables: table.map(|table| self.variables(&table.variables)).unwrap_or_default(),
+            settings: table.map(|table| self.axis_settings(table)).unwrap_or_default(),
             platforms: table
                 .and_then(|table| table.platforms.as_ref())
                 .map(|platforms| self.platforms(platforms)),
         }
+    }
+
+    /// Validates the settings of a value that mean the same in every table.
+    fn axis_settings(&mut self, table: &AxisValueTable) -> Settings {
+        let variables = self.variables(&table.variables);
+        let keys = SettingKeys { tag: None, platforms: None, ..table.settings() };
+        self.settings(&keys, variables)
     }
 
     /// Reports variables with the name of an axis, and variables that two axes set: their value
@@ -162,87 +169,54 @@ impl Checker<'_> {
         checked
     }
 
-    fn platforms(&mut self, platforms: &Spanned<Vec<Spanned<String>>>) -> Vec<Platform> {
-        if platforms.is_empty() {
-            let label = "add one, such as \"linux/amd64\"";
-            self.report(platforms.span(), "`platforms` is empty", label);
-        }
-        let mut parsed: Vec<Platform> = Vec::new();
-        for text in platforms.iter() {
-            match Platform::from_str(text) {
-                Ok(platform) if parsed.contains(&platform) => {
-                    let message = format!("platform `{platform}` is listed twice");
-                    self.report(text.span(), message, "duplicate");
-                }
-                Ok(platform) => parsed.push(platform),
-                Err(error) => {
-                    self.report(text.span(), error.to_string(), "invalid platform");
-                }
-            }
-        }
-        parsed
-    }
-
-    pub(super) fn image(&mut self, table: &ImageTable, axes: &[Axis]) -> Image {
-        let default = || Spanned::new(table.repository.span(), "dockerfiles".to_owned());
+    pub(super) fn image(&mut self, table: &Spanned<ImageTable>) -> Image {
+        let default = || Spanned::new(table.span(), "dockerfiles".to_owned());
         let templates = table.templates.clone().unwrap_or_else(default);
-        for name in table.registry.iter().chain([&table.repository]) {
-            if let Err(error) = refuse_scheme(name) {
-                let label = "such as `ghcr.io` as `registry`, and `acme/base` as `repository`";
-                self.report(name.span(), error.to_string(), label);
-            }
+        if let Some(registry) = &table.registry {
+            self.check_scheme(registry);
         }
-        for path in [&templates, &table.dockerfile] {
-            if let Some(reason) = safe::refuse_path(path) {
-                self.report_path(path, reason);
-            }
+        if let Some(reason) = safe::refuse_path(&templates) {
+            self.report_path(&templates, reason);
         }
         self.confine(&templates);
+        if table.repository.is_none() {
+            self.report(table.span(), "`image` has no `repository`", "").help =
+                Some("add `repository = …` to `image`".to_owned());
+        }
         Image {
             registry: table.registry.as_deref().cloned(),
-            repository: self.pattern(&table.repository, axes, false),
-            tag: match &table.tag {
-                Some(tag) => self.pattern(tag, axes, true),
-                None => Pattern::parse(DEFAULT_TAG).expect("the default is a pattern"),
-            },
-            aliases: table.aliases.iter().map(|alias| self.pattern(alias, axes, true)).collect(),
+            aliases: table
+                .aliases
+                .iter()
+                .map(|alias| self.pattern(alias, PatternKind::Tag))
+                .collect(),
             templates: templates.into_inner(),
-            dockerfile: self.pattern(&table.dockerfile, axes, false),
-            platforms: self.platforms(&table.platforms),
-            labels: self.labels(table, axes),
-            compression: self.compression(table.compression.as_ref()),
-            limits: self.limits(&LimitKeys::from(table)),
-            contracts: table.contracts.clone(),
             settings: self.contract_settings(table),
         }
     }
 
-    /// Parses a pattern and reports unknown names in it. A `versioned` pattern can contain `{{version}}`.
-    pub(super) fn pattern(
-        &mut self,
-        text: &Spanned<String>,
-        axes: &[Axis],
-        versioned: bool,
-    ) -> Pattern {
-        // The span of a string includes its quotes. Escapes shift all offsets after them, and an argument has the span of
-        // its array. Errors then point to the only occurrence of the faulty part, or to the whole span.
-        let shift = text.span().start + 1;
-        let rest = self.source.text.get(shift..).unwrap_or_default();
-        let is_verbatim = !text.is_empty() && rest.starts_with(text.as_str());
-        let within = |span: Span| {
-            if is_verbatim {
-                return span.start + shift..span.end + shift;
-            }
-            let whole = self.source.text.get(text.span()).unwrap_or_default();
-            let mut places = whole.match_indices(&text[span]);
-            match (places.next(), places.next()) {
-                (Some((at, part)), None) => {
-                    let start = text.span().start + at;
-                    start..start + part.len()
-                }
-                _ => text.span(),
-            }
-        };
+    /// Validates the settings of `[image]`, with defaults, and `[variables]`.
+    pub(super) fn base(&mut self, axes: &[Axis], file: &MatrixFile) -> Settings {
+        let variables = self.checked_variables(axes, &file.variables);
+        let mut base = self.settings(&file.image.settings(), variables);
+        let tag = || Pattern::parse(DEFAULT_TAG).expect("the default is a pattern");
+        base.tag.get_or_insert_with(tag);
+        base.platforms.get_or_insert_with(|| {
+            vec![Platform::from_str(DEFAULT_PLATFORM).expect("the default is a platform")]
+        });
+        base
+    }
+
+    pub(super) fn check_scheme(&mut self, name: &Spanned<String>) {
+        if let Err(error) = refuse_scheme(name) {
+            let label = "such as `ghcr.io` as `registry`, and `acme/base` as `repository`";
+            self.report(name.span(), error.to_string(), label);
+        }
+    }
+
+    /// Parses a pattern and reports unknown names in it.
+    pub(super) fn pattern(&mut self, text: &Spanned<String>, kind: PatternKind) -> Pattern {
+        let within = |part: Span| locate(&self.source.text, text.span(), text, part);
         let pattern = match Pattern::parse(text) {
             Ok(pattern) => pattern,
             Err(error) => {
@@ -250,11 +224,7 @@ impl Checker<'_> {
                 return Pattern::parse("").expect("an empty text is a pattern");
             }
         };
-        let mut known: Vec<&str> = axes.iter().map(|axis| axis.name.as_str()).collect();
-        known.push("variant");
-        if versioned {
-            known.push("version");
-        }
+        let known = self.placeholders.known(kind);
         for (name, span) in pattern.names().filter(|(name, _)| !known.contains(name)) {
             let help = if name == "version" {
                 Some("use `{{version}}` in tags only: it must not change an image".to_owned())
@@ -265,29 +235,6 @@ impl Checker<'_> {
             self.report(within(span), format!("unknown name `{name}`"), label).help = help;
         }
         pattern.at(text.span())
-    }
-
-    fn labels(&mut self, table: &ImageTable, axes: &[Axis]) -> BTreeMap<String, Pattern> {
-        let mut labels = BTreeMap::new();
-        for (name, text) in &table.labels {
-            let is_word = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte);
-            if name.is_empty() || !name.bytes().all(is_word) {
-                let message = format!("`{}` is not a valid label name", name.escape_debug());
-                let label = "expected letters, digits, `.`, `_`, `-` and `/`";
-                self.report(name.span(), message, label);
-            }
-            if name.starts_with(OWN_LABELS) {
-                let message = format!("the label `{}` is reserved", **name);
-                let label = format!("basegen sets the labels `{OWN_LABELS}…`");
-                self.report(name.span(), message, label);
-            }
-            if text.chars().any(safe::is_invisible) {
-                let message = format!("the label `{}` contains an invisible character", **name);
-                self.report(text.span(), message, "expected one line of text");
-            }
-            labels.insert(name.to_string(), self.pattern(text, axes, false));
-        }
-        labels
     }
 
     fn contract_settings(&mut self, table: &ImageTable) -> ContractSettings {
@@ -310,27 +257,6 @@ impl Checker<'_> {
         });
         let fal_version = table.fal.as_ref().and_then(|table| table.version.clone());
         ContractSettings { port, run_as_user_id, fal_version }
-    }
-
-    fn compression(&mut self, entry: Option<&Spanned<CompressionEntry>>) -> Compression {
-        let Some(entry) = entry else {
-            return Compression::default();
-        };
-        let (algorithm, level) = match entry.get_ref() {
-            CompressionEntry::Algorithm(algorithm) => (*algorithm, None),
-            CompressionEntry::Table(CompressionTable { algorithm, level }) => (*algorithm, *level),
-        };
-        let highest: u8 = match algorithm {
-            CompressionAlgorithm::Zstd => 22,
-            CompressionAlgorithm::Gzip | CompressionAlgorithm::Estargz => 9,
-            CompressionAlgorithm::Uncompressed => 0,
-        };
-        if level.is_some_and(|level| !(0..=i64::from(highest)).contains(&level)) {
-            let label = format!("expected a level from 0 to {highest}");
-            self.report(entry.span(), "the compression level is out of range", label);
-        }
-        let level = level.and_then(|level| u8::try_from(level).ok());
-        Compression { algorithm, level }
     }
 
     pub(super) fn build(&mut self, table: &BuildTable) -> BuildInputs {

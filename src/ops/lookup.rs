@@ -63,7 +63,11 @@ async fn look_up(
             inputs,
             checks: verify::digest(&contracts::checks(plan.matrix, target.variant)),
             gpu: gpu.as_ref(),
-            has_max_size: plan.matrix.limits(target.variant).max_size.is_some(),
+            has_max_size: plan
+                .matrix
+                .settings(target.variant)
+                .last(|settings| settings.max_size.as_ref())
+                .is_some(),
         })
         .collect();
     publish::publication_status(registries, &candidates, &release_set::newest(plan), set).await

@@ -23,15 +23,17 @@ pub(super) fn release(
     let jobs = recipe.jobs().into_iter();
     let inputs = recipe.inputs.iter().zip(recipe.uncertainties());
     let matrix = recipe.plan.matrix;
-    let limits = recipe.plan.targets.iter().map(|target| matrix.limits(target.variant));
-    let limits = limits.zip(&recipe.gpu);
+    let sizes = recipe.plan.targets.iter().map(|target| {
+        matrix.settings(target.variant).last(|settings| settings.max_size.as_ref()).copied()
+    });
+    let limits = sizes.zip(&recipe.gpu);
     let rows =
-        jobs.zip(inputs).zip(limits).map(|((job, (inputs, uncertain)), (limits, gpu))| Row {
+        jobs.zip(inputs).zip(limits).map(|((job, (inputs, uncertain)), (max_size, gpu))| Row {
             fingerprint: inputs.fingerprint(),
             uncertain,
             checks: verify::digest(&job.checks),
             gpu: gpu.clone(),
-            max_size: limits.max_size,
+            max_size,
             job,
         });
     let has_sets = matrix.publish.release_set != ReleaseSetForm::Off;

@@ -54,7 +54,9 @@ impl<'a> Recipe<'a> {
         GpuFacts::require(plan.matrix, &plan.targets, &gpu)?;
         for (target, gpu) in plan.targets.iter().zip(&mut gpu) {
             if let Some(gpu) = gpu {
-                gpu.droppable = plan.matrix.limits(target.variant).drop_sm.unwrap_or_default();
+                let settings = plan.matrix.settings(target.variant);
+                let droppable = settings.last(|settings| settings.drop_sm.as_ref());
+                gpu.droppable = droppable.cloned().unwrap_or_default();
             }
         }
         let inputs = Inputs::for_targets(&plan.targets, &contexts, &plan.matrix.build.secret_ids());
@@ -158,8 +160,9 @@ impl<'a> Recipe<'a> {
         let mut seen = BTreeSet::new();
         let mut targets = plan.targets.clone();
         targets.retain(|target| {
-            let is_limited = plan.matrix.limits(target.variant).require_sm.is_some();
-            seen.insert(target.dockerfile.clone()) || is_limited
+            let settings = plan.matrix.settings(target.variant);
+            let required = settings.last(|settings| settings.require_sm.as_ref());
+            seen.insert(target.dockerfile.clone()) || required.is_some()
         });
         let variants: Vec<_> = targets.iter().map(|target| target.variant).collect();
         let contexts = Renderer::new(plan.matrix)?.render_all(&variants)?;

@@ -108,7 +108,9 @@ impl GpuFacts {
     ) -> Result<(), SourceError> {
         let mut refused: BTreeMap<usize, Diagnostic> = BTreeMap::new();
         for (target, gpu) in targets.iter().zip(all) {
-            for required in matrix.limits(target.variant).require_sm.iter().flatten() {
+            let settings = matrix.settings(target.variant);
+            let required = settings.last(|settings| settings.require_sm.as_ref());
+            for required in required.into_iter().flatten() {
                 let lacking = gpu.as_ref().map(|gpu| gpu.lacking(**required)).unwrap_or_default();
                 if !lacking.is_empty() {
                     let message =

@@ -67,7 +67,8 @@ const EVERY_AXIS: &str = "add every axis to the repository or to the tag, or use
 pub struct ImageNames<'a> {
     matrix: &'a Matrix,
     request: &'a PlanRequest,
-    repository: Pattern,
+    /// The repository that the request sets instead of the matrix.
+    repository: Option<Pattern>,
 }
 
 /// The references of a variant, starting with the version tag.
@@ -79,10 +80,11 @@ impl<'a> ImageNames<'a> {
         if let Some(registry) = &request.registry {
             Repository::new(registry, "any").map_err(NameError::Registry)?;
         }
-        let repository = match &request.repository {
-            None => matrix.image.repository.clone(),
-            Some(text) => repository_pattern(matrix, text)?,
-        };
+        let repository = request
+            .repository
+            .as_ref()
+            .map(|text| requested_repository(matrix, text))
+            .transpose()?;
         Ok(Self { matrix, request, repository })
     }
 
@@ -115,14 +117,15 @@ impl<'a> ImageNames<'a> {
 
     /// Returns the references of a variant, starting with the version tag.
     pub(super) fn names(&self, variant: &Variant) -> Result<Names, NameError> {
-        let image = &self.matrix.image;
         let repository = self.repository(variant)?;
-        let patterns = std::iter::once(&image.tag).chain(&image.aliases);
+        let patterns = std::iter::once(self.tag_pattern(variant)).chain(&self.matrix.image.aliases);
         patterns.map(|pattern| self.reference(variant, &repository, pattern)).collect()
     }
 
     fn target<'v>(&self, variant: &'v Variant, names: Names) -> Result<Target<'v>, NameError> {
-        let image = &self.matrix.image;
+        let settings = self.matrix.settings(variant);
+        let labels = settings.merged(|settings| &settings.labels).into_iter();
+        let compression = settings.last(|settings| settings.compression.as_ref());
         let mut names = names.into_iter();
         let fill = |pattern: &Pattern| pattern.fill(|name| self.matrix.name_part(variant, name));
         Ok(Target {
@@ -131,18 +134,28 @@ impl<'a> ImageNames<'a> {
             aliases: names.collect(),
             dockerfile: self.matrix.dockerfile(variant),
             platforms: self.platforms(variant)?,
-            labels: image.labels.iter().map(|(name, text)| (name.clone(), fill(text))).collect(),
-            compression: image.compression,
+            labels: labels.map(|(name, text)| (name.to_owned(), fill(text))).collect(),
+            compression: compression.copied().unwrap_or_default(),
         })
     }
 
     fn repository(&self, variant: &Variant) -> Result<Repository, NameError> {
-        let text = self.repository.fill(|name| self.matrix.name_part(variant, name));
+        let pattern = self.repository_pattern(variant);
+        let text = pattern.fill(|name| self.matrix.name_part(variant, name));
         self.in_registry(&text).map_err(|source| {
-            self.invalid(variant, &self.repository, source, |text| {
-                text.parse::<Repository>().is_ok()
-            })
+            self.invalid(variant, pattern, source, |text| text.parse::<Repository>().is_ok())
         })
+    }
+
+    fn repository_pattern<'v>(&'v self, variant: &'v Variant) -> &'v Pattern {
+        let settings = self.matrix.settings(variant);
+        let own = settings.last(|settings| settings.repository.as_ref());
+        self.repository.as_ref().or(own).expect("validation requires a repository in `[image]`")
+    }
+
+    fn tag_pattern<'v>(&'v self, variant: &'v Variant) -> &'v Pattern {
+        let settings = self.matrix.settings(variant);
+        settings.last(|settings| settings.tag.as_ref()).expect("`[image]` has a default tag")
     }
 
     fn in_registry(&self, text: &str) -> Result<Repository, ReferenceError> {
@@ -172,7 +185,7 @@ impl<'a> ImageNames<'a> {
         let version = self.request.version.as_ref().map_or("", |version| version.as_str());
         let fill = |version| {
             pattern.fill_joined(|name| match name {
-                "version" => version,
+                "version" => version.into(),
                 other => self.matrix.name_part(variant, other),
             })
         };
@@ -201,7 +214,8 @@ impl<'a> ImageNames<'a> {
             // The name of an axis inserts a string unchanged, and the tag part of a boolean.
             let is_text = has(&axis.name) && matches!(value.value, Value::Text(_));
             let is_tag = is_id_used || (has(&axis.name) && !is_text);
-            let (span, help) = if is_text && !is_valid(self.matrix.name_part(variant, &axis.name)) {
+            let (span, help) = if is_text && !is_valid(&self.matrix.name_part(variant, &axis.name))
+            {
                 let name = &axis.name;
                 let help = format!("change the value, or remove `{{{{{name}}}}}` from the name");
                 (&value.span, help)
@@ -253,7 +267,7 @@ impl ImageNames<'_> {
         for (variant, names) in variants.iter().zip(names) {
             for (index, reference) in names.iter().enumerate() {
                 if let Some(first) = owners.insert(reference, &variant.id) {
-                    return Err(self.twice(first, &variant.id, reference, index));
+                    return Err(self.twice(first, variant, reference, index));
                 }
             }
         }
@@ -261,10 +275,20 @@ impl ImageNames<'_> {
     }
 
     /// Returns the error of a duplicate name. Its pattern is the tag, with `index` 0, or an alias.
-    fn twice(&self, first: &str, second: &str, reference: &Reference, index: usize) -> NameError {
-        let image = &self.matrix.image;
-        let pattern = index.checked_sub(1).map_or(&image.tag, |alias| &image.aliases[alias]);
-        match pattern.span().or(image.repository.span()) {
+    fn twice(
+        &self,
+        first: &str,
+        second: &Variant,
+        reference: &Reference,
+        index: usize,
+    ) -> NameError {
+        let pattern = match index.checked_sub(1) {
+            None => self.tag_pattern(second),
+            Some(alias) => &self.matrix.image.aliases[alias],
+        };
+        let span = pattern.span().or(self.repository_pattern(second).span());
+        let second = second.id.as_str();
+        match span {
             Some(span) if first == second => {
                 let title = format!("`{first}` has the name `{reference}` twice");
                 self.refuse(
@@ -286,17 +310,20 @@ impl ImageNames<'_> {
     }
 }
 
-fn repository_pattern(matrix: &Matrix, text: &str) -> Result<Pattern, NameError> {
+fn requested_repository(matrix: &Matrix, text: &str) -> Result<Pattern, NameError> {
     let refuse = |reason: String| NameError::Repository { text: text.to_owned(), reason };
     refuse_scheme(text).map_err(|error| refuse(error.to_string()))?;
     let pattern = Pattern::parse(text).map_err(|error| refuse(error.to_string()))?;
     let unknown = pattern
         .names()
         .map(|(name, _)| name)
-        .find(|name| *name != "variant" && matrix.axis(name).is_none())
+        .find(|name| *name != "variant" && !matrix.known_names().contains(name))
         .map(str::to_owned);
     match unknown {
-        Some(name) => Err(refuse(format!("the matrix has no axis `{name}`"))),
+        Some(name) => Err(refuse(format!("the matrix has no axis or variable `{name}`"))),
         None => Ok(pattern),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,101 @@
+//! Checks that every variant has the settings that it needs, and that their placeholders have values.
+
+use std::collections::HashSet;
+
+use serde_json::Value as Json;
+
+use super::diagnostic::{Diagnostic, SourceError};
+use super::model::{Matrix, Variant};
+use super::pattern::Pattern;
+use super::safe;
+use super::settings::TEXTS;
+use super::spanned::Span;
+
+/// Placeholders that are neither axes nor variables.
+const FIXED: [&str; 2] = ["variant", "version"];
+
+/// Refuses variants without a Dockerfile, and placeholders without a value. `image` is the location of `[image]`.
+pub(super) fn check_complete(matrix: &Matrix, image: &Span) -> Result<(), SourceError> {
+    let mut faults = dockerfile_faults(matrix, image);
+    faults.extend(placeholder_faults(matrix));
+    if faults.is_empty() {
+        return Ok(());
+    }
+    Err(SourceError::new(&matrix.source, faults))
+}
+
+fn dockerfile_faults(matrix: &Matrix, image: &Span) -> Vec<Diagnostic> {
+    let mut faults = Vec::new();
+    let mut reported = HashSet::new();
+    for variant in &matrix.variants {
+        let settings = matrix.settings(variant);
+        let Some(dockerfile) = settings.last(|settings| settings.dockerfile.as_ref()) else {
+            let message = format!("`{}` has no Dockerfile", variant.id);
+            let help = "add `dockerfile = …` to `image`";
+            return vec![Diagnostic::new(image.clone(), message, "").help(help)];
+        };
+        // A variable can contain `..`.
+        let path = dockerfile.fill(|name| matrix.name_part(variant, name));
+        if let Some(reason) = safe::refuse_path(&path)
+            && let Some(span) = dockerfile.span().filter(|span| reported.insert(span.start))
+        {
+            let message = format!("invalid path `{}` of `{}`", path.escape_debug(), variant.id);
+            faults.push(Diagnostic::new(span, message, reason));
+        }
+    }
+    faults
+}
+
+/// Returns one error for each placeholder without a value, even if its text applies to many variants.
+fn placeholder_faults(matrix: &Matrix) -> Vec<Diagnostic> {
+    let is_variable = |name: &str| matrix.axis(name).is_none() && !FIXED.contains(&name);
+    let has_variable = |pattern: &Pattern| pattern.names().any(|(name, _)| is_variable(name));
+    if !all_patterns(matrix).any(has_variable) {
+        return Vec::new();
+    }
+    let mut faults = Vec::new();
+    let mut reported = HashSet::new();
+    for variant in &matrix.variants {
+        for pattern in patterns(matrix, variant) {
+            for (name, part) in pattern.names().filter(|(name, _)| is_variable(name)) {
+                let (message, help) = match matrix.variable(variant, name) {
+                    None => (
+                        format!("`{}` has no variable `{name}`", variant.id),
+                        "set it in `[variables]`, or another text for this variant in a `[[set]]`",
+                    ),
+                    Some(Json::Array(_) | Json::Object(_)) => (
+                        format!("the variable `{name}` of `{}` is not a text", variant.id),
+                        "use a variable that is a string, an integer or a boolean",
+                    ),
+                    Some(_) => continue,
+                };
+                let span = pattern.locate(&matrix.source.text, part);
+                if let Some(span) = span.filter(|span| reported.insert(span.clone())) {
+                    faults.push(Diagnostic::new(span, message, "").help(help));
+                }
+            }
+        }
+    }
+    faults
+}
+
+/// Returns the patterns of all settings, checks and aliases.
+fn all_patterns(matrix: &Matrix) -> impl Iterator<Item = &Pattern> {
+    let of_settings = matrix.all_settings().flat_map(|settings| {
+        TEXTS.into_iter().filter_map(|text| text(settings)).chain(settings.labels.values())
+    });
+    let of_checks = matrix.checks.iter().flat_map(|rule| rule.command.words());
+    of_settings.chain(of_checks).chain(&matrix.image.aliases)
+}
+
+/// Returns the patterns that apply to a variant.
+fn patterns<'a>(matrix: &'a Matrix, variant: &'a Variant) -> Vec<&'a Pattern> {
+    let settings = matrix.settings(variant);
+    let checks = matrix.checks.iter().filter(|rule| rule.when.admits(&variant.values));
+    let mut patterns: Vec<&Pattern> =
+        TEXTS.into_iter().filter_map(|text| settings.last(text)).collect();
+    patterns.extend(settings.merged(|settings| &settings.labels).into_values());
+    patterns.extend(checks.flat_map(|rule| rule.command.words()));
+    patterns.extend(&matrix.image.aliases);
+    patterns
+}

@@ -1,0 +1,192 @@
+//! The tables that describe images: `[image]`, a value of an axis, `[[set]]` and `[[extra]]`.
+//!
+//! All of them have the same settings, which `settings_tables!` lists once. To add a setting, add a line there, a field
+//! to [`Settings`](super::super::settings::Settings), and its validation to `Checker::settings`.
+
+use std::fmt;
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserializer, MapAccess, Visitor};
+
+use super::{AxisEntry, Variables, When};
+use crate::image::CompressionAlgorithm;
+use crate::matrix::contracts::{BasetenTable, Contract, FalTable};
+use crate::matrix::document::tables;
+use crate::matrix::spanned::{Span, Spanned};
+use crate::matrix::value::Value;
+
+/// Defines tables with keys of their own and the common settings.
+// serde cannot combine `flatten` with `deny_unknown_fields`, and would lose the locations of flattened values.
+macro_rules! settings_tables {
+    (settings $settings:tt $($(#[$attribute:meta])* pub struct $table:ident $own:tt)+) => {
+        setting_keys! { $settings }
+        $(settings_table! { $settings $(#[$attribute])* pub struct $table $own })+
+        tables!($($table),+);
+    };
+}
+
+macro_rules! setting_keys {
+    ({ $($(#[$doc:meta])* $key:ident: $type:ty,)+ }) => {
+        /// The settings that a table has, as it has them.
+        #[derive(Debug, Clone, Default)]
+        pub(in crate::matrix) struct SettingKeys<'a> {
+            $(pub(in crate::matrix) $key: Option<&'a Spanned<$type>>,)+
+        }
+
+        impl SettingKeys<'_> {
+            /// Returns the keys that the table has, with the locations of their values.
+            pub(in crate::matrix) fn written(&self) -> Vec<(&'static str, Span)> {
+                let keys = [$((stringify!($key), self.$key.map(|value| value.span())),)+];
+                keys.into_iter().filter_map(|(key, span)| Some((key, span?))).collect()
+            }
+        }
+    };
+}
+
+macro_rules! settings_table {
+    (
+        { $($(#[$doc:meta])* $key:ident: $type:ty,)+ }
+        $(#[$attribute:meta])* pub struct $table:ident { $($own:tt)* }
+    ) => {
+        $(#[$attribute])*
+        #[derive(Debug, Deserialize, JsonSchema)]
+        #[serde(remote = "Self", deny_unknown_fields)]
+        pub struct $table {
+            $($own)*
+            $($(#[$doc])* pub $key: Option<Spanned<$type>>,)+
+        }
+
+        impl $table {
+            pub(in crate::matrix) fn settings(&self) -> SettingKeys<'_> {
+                SettingKeys { $($key: self.$key.as_ref(),)+ }
+            }
+        }
+    };
+}
+
+settings_tables! {
+    settings {
+        /// The repository in the registry, such as `baseten/truss-{{job_type}}-base`. `[image]` must have one.
+        repository: String,
+        /// The version tag. Default: `{{variant}}-{{version}}`. For a value of an axis, only its part of `{{variant}}`: an
+        /// empty string adds no part. The default is the string itself, the name of the axis for `true`, and no part for
+        /// `false`.
+        tag: String,
+        /// The Dockerfile template in the folder of the templates, such as `{{job_type}}.Dockerfile.hbs`.
+        dockerfile: String,
+        /// The platforms to build for. Default: `linux/amd64`. A value of an axis limits the platforms of its images to
+        /// these.
+        platforms: Vec<Spanned<String>>,
+        /// Labels of the images. `{{version}}` is not available here, because a new version of an unchanged image is a
+        /// new tag on the same image.
+        labels: IndexMap<Spanned<String>, Spanned<String>>,
+        /// The compression of layers: an algorithm, or `{ algorithm = "zstd", level = 3 }`. Default: `zstd`.
+        compression: CompressionEntry,
+        /// The contracts of platforms that the images keep. Their rules are checked before a build and in each image.
+        contracts: Vec<Contract>,
+        /// The GPU architectures that all CUDA libraries of an image must support, such as `["80", "90"]`. Read from the
+        /// `*.facts.toml` files that the image is built from.
+        require_sm: Vec<Spanned<String>>,
+        /// The GPU architectures that a release may lose that the release before has, such as `["50", "90a"]`.
+        drop_sm: Vec<Spanned<String>>,
+        /// The largest compressed size of an image for one platform, such as `2.6 GB`.
+        max_size: String,
+    }
+
+    /// `[image]`: the settings of all images.
+    ///
+    /// In names and labels, `{{NAME}}` is the value of the axis or the variable `NAME`, and `{{variant}}` is the tag parts
+    /// of all axis values, joined by dashes. Tags can also contain `{{version}}`.
+    pub struct ImageTable {
+        /// The host of the registry, such as `ghcr.io`. Default: Docker Hub.
+        pub registry: Option<Spanned<String>>,
+        /// Additional tags, such as `{{variant}}-latest`, that move with each release of the whole matrix.
+        #[serde(default)]
+        pub aliases: Vec<Spanned<String>>,
+        /// The folder of the templates and of the files that they copy, relative to this file.
+        /// Default: `dockerfiles`.
+        pub templates: Option<Spanned<String>>,
+        /// The port of the server in the images. Rules compare it with their commands.
+        #[schemars(with = "Option<u16>")]
+        pub port: Option<Spanned<i64>>,
+        /// Settings of Baseten.
+        pub baseten: Option<BasetenTable>,
+        /// Settings of fal.
+        pub fal: Option<FalTable>,
+    }
+
+    /// A value of an axis, with its variables and settings.
+    pub struct AxisValueTable {
+        /// The value: a string or a boolean.
+        pub value: Spanned<Value>,
+        /// Variables of images with this value.
+        #[serde(default)]
+        pub variables: Variables,
+    }
+
+    /// `[[set]]`: variables and settings of some combinations.
+    pub struct SetTable {
+        /// The conditions of the combinations, by axis.
+        pub when: Spanned<When>,
+        /// Variables of these combinations. They override those of axis values and of earlier `[[set]]` tables.
+        #[serde(default)]
+        pub variables: Variables,
+    }
+
+    /// `[[extra]]`: a combination to add to the product. Its values need not be listed by an axis.
+    pub struct ExtraTable {
+        /// A value for each axis.
+        pub axes: Spanned<IndexMap<Spanned<String>, Spanned<AxisEntry>>>,
+        /// Variables of this combination. They override all others.
+        #[serde(default)]
+        pub variables: Variables,
+    }
+}
+
+/// An algorithm, or an algorithm with its level.
+#[derive(Debug, JsonSchema)]
+#[schemars(untagged)]
+pub enum CompressionEntry {
+    /// An algorithm at the default level of the engine.
+    Algorithm(CompressionAlgorithm),
+    /// An algorithm at a given level.
+    Table(CompressionTable),
+}
+
+/// A compression algorithm and its level.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(remote = "Self", deny_unknown_fields)]
+pub struct CompressionTable {
+    /// The compression algorithm.
+    pub algorithm: CompressionAlgorithm,
+    /// The level: 0 to 22 for zstd, 0 to 9 for gzip and estargz. Default: that of the engine.
+    #[schemars(with = "Option<u8>")]
+    pub level: Option<i64>,
+}
+
+tables!(CompressionTable);
+
+impl<'de> Deserialize<'de> for CompressionEntry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct CompressionVisitor;
+        impl<'de> Visitor<'de> for CompressionVisitor {
+            type Value = CompressionEntry;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a string or a table with the key `algorithm`")
+            }
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<CompressionEntry, E> {
+                let name = de::value::StrDeserializer::new(name);
+                CompressionAlgorithm::deserialize(name).map(CompressionEntry::Algorithm)
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<CompressionEntry, A::Error> {
+                let table = CompressionTable::deserialize(MapAccessDeserializer::new(map));
+                table.map(CompressionEntry::Table)
+            }
+        }
+        deserializer.deserialize_any(CompressionVisitor)
+    }
+}
