@@ -9,12 +9,16 @@ use super::value::Value;
 /// A condition on a value of an axis.
 #[derive(Debug, Clone)]
 pub enum Condition {
-    /// The value is one of these.
-    Any(Vec<Value>),
+    Is(Value),
+    /// The value is a string that matches this pattern, in which `*` stands for any text.
+    Like(String),
     /// The value is a version in this range, with the syntax and order of [PEP 440].
     ///
     /// [PEP 440]: https://peps.python.org/pep-0440/#version-specifiers
     Range(VersionSpecifiers),
+    /// One of these holds.
+    Any(Vec<Condition>),
+    Not(Box<Condition>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,10 +29,16 @@ pub struct RangeError {
 }
 
 impl Condition {
-    /// Parses a version range if the text begins with a comparison operator, otherwise a value.
+    /// Parses a version range if the text begins with a comparison operator, a pattern if it contains `*`, and otherwise a
+    /// value.
     pub fn parse(text: &str) -> Result<Self, RangeError> {
         if !text.starts_with(['<', '>', '=', '!', '~']) {
-            return Ok(Self::Any(vec![Value::Text(text.to_owned())]));
+            let text = text.to_owned();
+            return Ok(if text.contains('*') {
+                Self::Like(text)
+            } else {
+                Self::Is(Value::Text(text))
+            });
         }
         VersionSpecifiers::from_str(text).map(Self::Range).map_err(|error| RangeError {
             text: text.to_owned(),
@@ -36,15 +46,18 @@ impl Condition {
         })
     }
 
-    /// Returns true if `value` meets the condition.
+    /// Returns true if `value` meets the condition. A boolean is in no range.
     #[must_use]
     pub fn admits(&self, value: &Value) -> bool {
         match (self, value) {
-            (Self::Any(values), value) => values.contains(value),
+            (Self::Is(wanted), value) => wanted == value,
+            (Self::Like(pattern), Value::Text(text)) => is_like(text, pattern),
             (Self::Range(range), Value::Text(text)) => {
                 Version::from_str(text).is_ok_and(|version| range.contains(&version))
             }
-            (Self::Range(_), Value::Bool(_)) => false,
+            (Self::Like(_) | Self::Range(_), Value::Bool(_)) => false,
+            (Self::Any(conditions), value) => conditions.iter().any(|one| one.admits(value)),
+            (Self::Not(condition), value) => !condition.admits(value),
         }
     }
 }
@@ -52,13 +65,30 @@ impl Condition {
 impl fmt::Display for Condition {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Any(values) => {
-                let values: Vec<String> = values.iter().map(Value::to_string).collect();
-                formatter.write_str(&values.join(", "))
-            }
+            Self::Is(value) => value.fmt(formatter),
+            Self::Like(pattern) => pattern.fmt(formatter),
             Self::Range(range) => range.fmt(formatter),
+            Self::Any(conditions) => {
+                let conditions: Vec<String> = conditions.iter().map(Self::to_string).collect();
+                formatter.write_str(&conditions.join(", "))
+            }
+            Self::Not(condition) => write!(formatter, "not {condition}"),
         }
     }
+}
+
+/// Returns true if `text` matches `pattern`, in which `*` stands for any text.
+fn is_like(text: &str, pattern: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let (Some(mut rest), Some(last)) = (text.strip_prefix(first), parts.next_back()) else {
+        return text == pattern;
+    };
+    for part in parts {
+        let Some(at) = rest.find(part) else { return false };
+        rest = &rest[at + part.len()..];
+    }
+    rest.ends_with(last)
 }
 
 /// Returns the first line of an error of `pep440_rs`. The other lines show the text with a caret.
@@ -103,6 +133,24 @@ mod tests {
     fn text_without_an_operator_is_a_value() {
         assert!(admits("3.10", "3.10"));
         assert!(!admits("3.1", "3.10"));
+    }
+
+    #[test]
+    fn an_asterisk_stands_for_any_text() {
+        for (pattern, value, expected) in [
+            ("slim-*", "slim-bookworm", true),
+            ("slim-*", "slim-", true),
+            ("slim-*", "slim", false),
+            ("*-slim", "alpine-slim", true),
+            ("*", "x", true),
+            ("a*b*c", "a1b2c", true),
+            ("a*b*c", "acb", false),
+            ("ab*ba", "aba", false),
+            ("**", "x", true),
+        ] {
+            assert_eq!(admits(pattern, value), expected, "{pattern} {value}");
+        }
+        assert!(!Condition::parse("*").expect("a pattern").admits(&Value::Bool(true)));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::checker::Checker;
 use super::condition::{Condition, is_version};
 use super::diagnostic::{did_you_mean, quoted_list};
-use super::model::{Axis, CheckCommand, CheckRule, Exclude, Match, Set, Waive};
+use super::model::{Axis, AxisValue, CheckCommand, CheckRule, Exclude, Match, Set, Waive};
 use super::pattern::Pattern;
 use super::placeholders::PatternKind;
 use super::safe;
@@ -95,22 +95,9 @@ impl Checker<'_> {
             let Some(index) = self.find_axis(axes, name) else {
                 continue;
             };
-            let axis = &axes[index];
-            let Some(condition) = self.condition(axis, entry) else {
-                continue;
-            };
-            let admitted = axis.admitted(&condition);
-            if admitted.contains(&true) {
-                conditions.push((index, admitted));
-                continue;
+            if let Some(condition) = self.condition(&axes[index], entry) {
+                conditions.push((index, axes[index].admitted(&condition)));
             }
-            let help = match &condition {
-                Condition::Any(values) => values.iter().find_map(|value| quotes_help(axis, value)),
-                Condition::Range(_) => None,
-            };
-            let message = format!("no value of axis `{}` matches {condition}", axis.name);
-            let label = format!("its values are {}", quoted_list(&axis.value_names()));
-            self.report(entry.span(), message, label).help = help;
         }
         Match { conditions }
     }
@@ -127,38 +114,66 @@ impl Checker<'_> {
     }
 
     fn condition(&mut self, axis: &Axis, entry: &Spanned<ConditionEntry>) -> Option<Condition> {
-        let condition = match entry.get_ref() {
-            ConditionEntry::One(Value::Text(text)) => match Condition::parse(text) {
-                Ok(condition) => condition,
-                Err(error) => {
-                    self.report(entry.span(), error.to_string(), "invalid range").help =
-                        Some("write a range such as `>=3.10,<3.13`".to_owned());
-                    return None;
-                }
-            },
-            ConditionEntry::One(value) => Condition::Any(vec![value.clone()]),
-            ConditionEntry::Any(values) => {
-                // One unknown value among known ones would otherwise go unnoticed.
-                let is_unknown = |value: &&Value| !axis.values.iter().any(|v| v.value == **value);
-                if let Some(unknown) = values.iter().find(is_unknown) {
-                    let message = format!("axis `{}` has no value `{unknown}`", axis.name);
-                    let label = format!("its values are {}", quoted_list(&axis.value_names()));
-                    self.report(entry.span(), message, label).help = quotes_help(axis, unknown);
-                    return None;
-                }
-                Condition::Any(values.clone())
-            }
+        let (alternatives, is_negated) = match entry.get_ref() {
+            ConditionEntry::Is(alternatives) => (alternatives, false),
+            ConditionEntry::Not(table) => (&table.not, true),
         };
-        let is_version = |value: &Value| matches!(value, Value::Text(text) if is_version(text));
-        if matches!(condition, Condition::Range(_))
-            && let Some(value) = axis.values.iter().find(|value| !is_version(&value.value))
-        {
-            let message = format!("axis `{}` has values that are not versions", axis.name);
-            let label = format!("`{}` is not a version and cannot be compared", value.value);
+        if alternatives.values().is_empty() {
+            let label = format!("add a value of axis `{}`", axis.name);
+            self.report(entry.span(), "this condition has no value", label);
+            return None;
+        }
+        let conditions = alternatives.values().iter();
+        let conditions: Option<Vec<Condition>> =
+            conditions.map(|value| self.alternative(axis, value, &entry.span())).collect();
+        let condition = Condition::Any(conditions?);
+        if !is_negated {
+            return Some(condition);
+        }
+        let condition = Condition::Not(Box::new(condition));
+        if !axis.admitted(&condition).contains(&true) {
+            let message = format!("no value of axis `{}` is left", axis.name);
+            let label = format!("its values are {}", quoted_list(&axis.value_names()));
             self.report(entry.span(), message, label);
             return None;
         }
         Some(condition)
+    }
+
+    /// Parses one alternative of a condition, at `span`. It must match a value, because a wrong one among others would go
+    /// unnoticed.
+    fn alternative(&mut self, axis: &Axis, value: &Value, span: &Span) -> Option<Condition> {
+        let condition = match value {
+            Value::Bool(_) => Condition::Is(value.clone()),
+            Value::Text(text) => match Condition::parse(text) {
+                Ok(condition) => condition,
+                Err(error) => {
+                    self.report(span.clone(), error.to_string(), "invalid range").help =
+                        Some("write a range such as `>=3.10,<3.13`".to_owned());
+                    return None;
+                }
+            },
+        };
+        let is_other =
+            |value: &&AxisValue| matches!(&value.value, Value::Text(text) if !is_version(text));
+        if matches!(condition, Condition::Range(_))
+            && let Some(other) = axis.values.iter().find(is_other)
+        {
+            let message = format!("axis `{}` has values that are not versions", axis.name);
+            let label = format!("`{}` is not a version and cannot be compared", other.value);
+            self.report(span.clone(), message, label);
+            return None;
+        }
+        if axis.admitted(&condition).contains(&true) {
+            return Some(condition);
+        }
+        let message = match &condition {
+            Condition::Is(value) => format!("axis `{}` has no value `{value}`", axis.name),
+            _ => format!("no value of axis `{}` matches `{condition}`", axis.name),
+        };
+        let label = format!("its values are {}", quoted_list(&axis.value_names()));
+        self.report(span.clone(), message, label).help = quotes_help(axis, value);
+        None
     }
 
     /// Validates an `[[extra]]` table, and adds its new values to the axes.

@@ -3,6 +3,7 @@
 //! [`MatrixFile`] is the whole file. [`json_schema`] generates the schema for editors from these
 //! types: their doc comments are its descriptions.
 
+mod conditions;
 mod settings;
 
 use std::fmt;
@@ -22,10 +23,11 @@ use super::registries::Registries;
 use super::spanned::Spanned;
 use super::value::Value;
 
+pub use conditions::{Alternatives, ConditionEntry, When};
+pub(super) use settings::SettingKeys;
 pub use settings::{
     AxisValueTable, CompressionEntry, CompressionTable, ExtraTable, ImageTable, SetTable,
 };
-pub(super) use settings::SettingKeys;
 
 /// A matrix of base images.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -92,19 +94,6 @@ pub enum AxisEntry {
 /// A template variable. A float is not accepted, because `3.10` would become 3.1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Variable(pub Json);
-
-/// A condition on an axis: a value, an array of values, or a version range such as `>=3.10,<3.13`.
-#[derive(Debug, Clone, JsonSchema)]
-#[schemars(untagged)]
-pub enum ConditionEntry {
-    /// One value, or a version range.
-    One(Value),
-    /// Any of several values.
-    Any(Vec<Value>),
-}
-
-/// Conditions on axes. All of them must hold.
-pub type When = IndexMap<Spanned<String>, Spanned<ConditionEntry>>;
 
 /// `[[exclude]]`: combinations to remove from the product.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -220,33 +209,6 @@ impl<'de> Deserialize<'de> for AxisEntry {
             }
         }
         deserializer.deserialize_any(EntryVisitor)
-    }
-}
-
-impl<'de> Deserialize<'de> for ConditionEntry {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ConditionVisitor;
-        impl<'de> Visitor<'de> for ConditionVisitor {
-            type Value = ConditionEntry;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a string, a boolean or an array of these")
-            }
-            fn visit_bool<E: de::Error>(self, value: bool) -> Result<ConditionEntry, E> {
-                Ok(ConditionEntry::One(Value::Bool(value)))
-            }
-            fn visit_str<E: de::Error>(self, value: &str) -> Result<ConditionEntry, E> {
-                Ok(ConditionEntry::One(Value::Text(value.to_owned())))
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<ConditionEntry, A::Error> {
-                let mut values = Vec::new();
-                while let Some(value) = list.next_element()? {
-                    values.push(value);
-                }
-                Ok(ConditionEntry::Any(values))
-            }
-        }
-        deserializer.deserialize_any(ConditionVisitor)
     }
 }
 

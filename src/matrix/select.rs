@@ -25,7 +25,7 @@ pub struct Selection {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Term {
     pub axis: String,
-    /// A value or a version range; `true` or `false` for a boolean.
+    /// A value, a version range or a pattern such as `slim-*`; `true` or `false` for a boolean.
     pub condition: String,
 }
 
@@ -188,7 +188,7 @@ impl Matrix {
         };
         let (name, text) = (&axis.name, &term.condition);
         let condition = match parse_switch(axis, text) {
-            Some(value) => Condition::Any(vec![Value::Bool(value)]),
+            Some(value) => Condition::Is(Value::Bool(value)),
             None => Condition::parse(text).map_err(|error| {
                 let message = format!("failed to select `{name}` by `{text}`: {error}");
                 let hint = "write a range such as `>=3.10,<3.13`".to_owned();
@@ -200,7 +200,7 @@ impl Matrix {
             let message =
                 format!("axis `{name}` has no value `{text}`; it has {}", quoted_list(&known));
             let nearest = nearest_spelling(text, known.iter().map(String::as_str))
-                .filter(|_| !matches!(condition, Condition::Range(_)));
+                .filter(|_| matches!(condition, Condition::Is(_)));
             return Err(SelectionError::no_match(message, nearest.map(suggestion)));
         }
         Ok((index, condition))

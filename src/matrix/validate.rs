@@ -22,9 +22,10 @@ use super::value::Value;
 use crate::image::{Platform, refuse_scheme};
 
 /// Names with a fixed meaning in patterns or templates, including the template helpers.
-pub(super) const RESERVED: [&str; 24] = [
+pub(super) const RESERVED: [&str; 25] = [
     "variant", "version", "this", "as", "else", "true", "false", "null", "and", "each", "eq", "gt",
-    "gte", "if", "len", "lookup", "lt", "lte", "ne", "not", "or", "raw", "unless", "with",
+    "gte", "if", "len", "lookup", "lt", "lte", "matches", "ne", "not", "or", "raw", "unless",
+    "with",
 ];
 
 const DEFAULT_TAG: &str = "{{variant}}-{{version}}";

@@ -1,4 +1,4 @@
-//! Helpers that compare values and combine conditions.
+//! Helpers that compare values, test versions and combine conditions.
 //!
 //! Handlebars' own helpers compare strings by characters, so that `3.9` is greater than `3.10`, and treat a name
 //! without a value as false.
@@ -10,7 +10,7 @@ use serde_json::{Number, Value as Json};
 
 use super::function::function;
 use super::parameters::{Refusal, kind, parameter, present};
-use crate::matrix::compare_versions;
+use crate::matrix::{Condition, Value, compare_versions, is_version};
 
 /// Returns whether a comparison is true for an order of two values.
 type Holds = fn(Ordering) -> bool;
@@ -28,6 +28,7 @@ pub(super) fn register(handlebars: &mut Handlebars<'_>) {
         let helper = function(move |helper, _| compare(helper, name, holds).map(Json::Bool));
         handlebars.register_helper(name, helper);
     }
+    handlebars.register_helper("matches", function(|helper, _| matches(helper)));
     handlebars.register_helper("and", function(|helper, _| combine(helper, false)));
     handlebars.register_helper("or", function(|helper, _| combine(helper, true)));
     let not = |value: &Json| Json::Bool(!value.is_truthy(false));
@@ -83,6 +84,43 @@ fn compare(helper: &Helper<'_>, name: &'static str, holds: Holds) -> Result<bool
     let advice = "compare other values with `eq` and `ne`";
     Err(Refusal::new(reason, Some(advice.to_owned())).into())
 }
+
+/// Returns whether the first parameter meets one of the others, which are conditions as in `when`.
+fn matches(helper: &Helper<'_>) -> Result<Json, RenderError> {
+    let subject = parameter(helper, "matches", 0)?;
+    let value = match present(subject)? {
+        Json::String(text) => Value::Text(text.clone()),
+        Json::Bool(value) => Value::Bool(*value),
+        _ => {
+            let reason = format!("{} is neither a string nor a boolean", described(subject));
+            return Err(Refusal::new(reason, None).into());
+        }
+    };
+    parameter(helper, "matches", 1)?;
+    let mut is_match = false;
+    for parameter in &helper.params()[1..] {
+        let condition = match present(parameter)? {
+            Json::String(text) => Condition::parse(text)
+                .map_err(|error| Refusal::new(error.to_string(), Some(RANGE.to_owned())))?,
+            Json::Bool(wanted) => Condition::Is(Value::Bool(*wanted)),
+            _ => {
+                let reason = format!("{} is not a condition", described(parameter));
+                return Err(Refusal::new(reason, Some(RANGE.to_owned())).into());
+            }
+        };
+        if let (Condition::Range(_), Value::Text(text)) = (&condition, &value)
+            && !is_version(text)
+        {
+            let reason = format!("{} is not a version", described(subject));
+            return Err(Refusal::new(reason, None).into());
+        }
+        is_match |= condition.admits(&value);
+    }
+    Ok(Json::Bool(is_match))
+}
+
+/// The advice for an invalid condition.
+const RANGE: &str = "write a value, or a range such as `>=3.10,<3.13`";
 
 /// Describes a parameter with its value.
 fn described(parameter: &PathAndJson<'_>) -> String {

@@ -21,9 +21,9 @@ use crate::matrix::did_you_mean;
 const SCALAR: &str = " scalar";
 
 /// The helpers that a template can call.
-pub(super) const HELPERS: [&str; 16] = [
-    "and", "each", "eq", "gt", "gte", "if", "len", "lookup", "lt", "lte", "ne", "not", "or", "raw",
-    "unless", "with",
+pub(super) const HELPERS: [&str; 17] = [
+    "and", "each", "eq", "gt", "gte", "if", "len", "lookup", "lt", "lte", "matches", "ne", "not",
+    "or", "raw", "unless", "with",
 ];
 
 /// Returns true if `name` is a helper, including internal ones.

@@ -44,6 +44,13 @@ fn comparisons_compare_versions_and_numbers_as_such() {
         (r#"(and (not gpu) (gt python "3.8"))"#, true),
         ("(gt (len packages) 1)", true),
         (r#"(eq (len "äö") 2)"#, true),
+        (r#"(matches python ">=3.9")"#, true),
+        (r#"(matches python ">=3.9.1,<4")"#, false),
+        (r#"(matches python "3.10" "3.*")"#, true),
+        (r#"(matches python "3.10" ">=3.14")"#, false),
+        (r#"(matches gpu ">=1")"#, false),
+        ("(matches gpu false)", true),
+        (r#"(not (matches "server" "serv*r"))"#, false),
     ] {
         assert_eq!(conditions(&[condition]), [expected], "{condition}");
     }
@@ -76,6 +83,12 @@ fn incomparable_values_are_refused() {
         "{{#if (or gpu cuda)}}{{/if}}",
         "{{#if (gt python)}}{{/if}}",
         "RUN {{len gpu}}",
+        "{{#if (matches python)}}{{/if}}",
+        "{{#if (matches packages \"curl\")}}{{/if}}",
+        "{{#if (matches \"server\" \">=3\")}}{{/if}}",
+        "{{#if (matches python \">= three\")}}{{/if}}",
+        "{{#if (matches python packages)}}{{/if}}",
+        "{{#if (matches cuda \">=12\")}}{{/if}}",
     ]));
 }
 
