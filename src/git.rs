@@ -14,6 +14,9 @@ use crate::files::Checkout;
 /// The longest message of git that an error repeats, in characters.
 const MAX_MESSAGE: usize = 300;
 
+/// The beginning of git's message outside of a repository.
+const NO_REPOSITORY: &str = "not a git repository";
+
 /// A failure of the `git` program, or a file or revision that it does not have.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum GitError {
@@ -43,13 +46,11 @@ impl Explain for GitError {
 
     fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::NoGit => "install git: `--since` reads earlier files with it",
+            Self::NoGit => "install git: `--since` and `{{git.sha}}` need it",
             Self::Revision(_) => {
                 "name a commit, a branch or a tag; in a shallow clone, fetch it first: `git fetch origin REV`"
             }
-            Self::NoRepository => {
-                "create one with `git init`, and commit the files to compare with"
-            }
+            Self::NoRepository => "create one with `git init`, and commit the files",
             Self::NotCommitted { .. } => "choose a later revision, or commit the file",
             _ => return None,
         };
@@ -76,7 +77,7 @@ impl Snapshot {
         let at = git(folder, &["rev-parse", "--show-toplevel", "--show-prefix"], &[])?;
         if !at.status.success() {
             let message = error_line(&at);
-            return Err(if message.starts_with("not a git repository") {
+            return Err(if message.starts_with(NO_REPOSITORY) {
                 GitError::NoRepository
             } else {
                 GitError::Failed { action: "find the repository of the matrix file", message }
@@ -216,6 +217,20 @@ impl Snapshot {
             Err(GitError::Failed { action, message: error_line(&output) })
         }
     }
+}
+
+/// Returns the full id of the commit that is checked out in the repository of `folder`.
+pub(crate) fn head(folder: &Path) -> Result<String, GitError> {
+    let head = git(folder, &["rev-parse", "--verify", "HEAD^{commit}"], &[])?;
+    if head.status.success() {
+        return Ok(String::from_utf8_lossy(&head.stdout).trim().to_owned());
+    }
+    let message = error_line(&head);
+    Err(if message.starts_with(NO_REPOSITORY) {
+        GitError::NoRepository
+    } else {
+        GitError::Revision("HEAD".to_owned())
+    })
 }
 
 /// Returns the URL of a remote, if git, the repository and the remote exist.

@@ -83,9 +83,7 @@ pub fn run(
 
 fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     let mut command = Cli::command();
-    let matches = command
-        .try_get_matches_from_mut(arguments)
-        .map_err(|error| point_to_version_tag(point_to_main_call(error)))?;
+    let matches = command.try_get_matches_from_mut(arguments).map_err(point_to_main_call)?;
     if let Some((name, _)) = matches.subcommand()
         && let Some(stray) = stray_argument(&command, &matches)
     {
@@ -113,23 +111,6 @@ fn point_to_main_call(mut error: clap::Error) -> clap::Error {
     let hint = format!("`{call}` without a subcommand does that").into();
     error.remove(ContextKind::SuggestedSubcommand);
     error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint]));
-    error
-}
-
-/// Points users of `--tag` to `--version-tag`.
-fn point_to_version_tag(mut error: clap::Error) -> clap::Error {
-    let is_tag = matches!(
-        error.get(ContextKind::InvalidArg),
-        Some(ContextValue::String(argument)) if argument == "--tag"
-    );
-    if error.kind() == ErrorKind::UnknownArgument && is_tag {
-        let hint =
-            "`--version-tag` sets the version in tags; `tag` in matrix.toml names the images";
-        error.remove(ContextKind::SuggestedArg);
-        // Of the suggested argument.
-        error.remove(ContextKind::Usage);
-        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
-    }
     error
 }
 

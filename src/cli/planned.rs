@@ -53,7 +53,11 @@ fn show(args: &PlannedArgs, format: PlanFormat, session: &Session) -> Result<Exi
 
 pub(super) fn list(args: &ListArgs, session: &Session) -> Result<ExitCode, Report> {
     let (selection, naming) = (args.selection.selection()?, args.naming.naming()?);
-    let plan = ops::plan::without_status(&session.context, &selection, &naming)?;
-    session.printer.result(&plan::names(&plan));
+    let names = if args.all_tags {
+        plan::all_names(&ops::plan::with_aliases(&session.context, &selection, &naming)?)
+    } else {
+        plan::names(&ops::plan::without_status(&session.context, &selection, &naming)?)
+    };
+    session.printer.result(&names);
     Ok(ExitCode::Success)
 }

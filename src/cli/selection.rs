@@ -111,6 +111,7 @@ impl NamingArgs {
             version: None,
             registry: self.registry.clone(),
             repository: self.repository.clone(),
+            tag: self.tag.clone(),
             platforms: self.platform.iter().map(platform).collect::<Result<_, _>>()?,
         };
         match self.custom_version() {

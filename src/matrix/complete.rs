@@ -11,9 +11,6 @@ use super::safe;
 use super::settings::TEXTS;
 use super::spanned::Span;
 
-/// Placeholders that are neither axes nor variables.
-const FIXED: [&str; 2] = ["variant", "version"];
-
 /// Refuses variants without a Dockerfile, and placeholders without a value. `image` is the location of `[image]`.
 pub(super) fn check_complete(matrix: &Matrix, image: &Span) -> Result<(), SourceError> {
     let mut faults = dockerfile_faults(matrix, image);
@@ -48,7 +45,9 @@ fn dockerfile_faults(matrix: &Matrix, image: &Span) -> Vec<Diagnostic> {
 
 /// Returns one error for each placeholder without a value, even if its text applies to many variants.
 fn placeholder_faults(matrix: &Matrix) -> Vec<Diagnostic> {
-    let is_variable = |name: &str| matrix.axis(name).is_none() && !FIXED.contains(&name);
+    let of_run = matrix.placeholders_of_run();
+    let is_variable =
+        |name: &str| name != "variant" && matrix.axis(name).is_none() && !of_run.contains(&name);
     let has_variable = |pattern: &Pattern| pattern.names().any(|(name, _)| is_variable(name));
     if !all_patterns(matrix).any(has_variable) {
         return Vec::new();
@@ -85,7 +84,7 @@ fn all_patterns(matrix: &Matrix) -> impl Iterator<Item = &Pattern> {
         TEXTS.into_iter().filter_map(|text| text(settings)).chain(settings.labels.values())
     });
     let of_checks = matrix.checks.iter().flat_map(|rule| rule.command.words());
-    of_settings.chain(of_checks).chain(&matrix.image.aliases)
+    of_settings.chain(of_checks).chain(matrix.image.aliases.iter().map(|alias| &alias.tag))
 }
 
 /// Returns the patterns that apply to a variant.
@@ -96,6 +95,7 @@ fn patterns<'a>(matrix: &'a Matrix, variant: &'a Variant) -> Vec<&'a Pattern> {
         TEXTS.into_iter().filter_map(|text| settings.last(text)).collect();
     patterns.extend(settings.merged(|settings| &settings.labels).into_values());
     patterns.extend(checks.flat_map(|rule| rule.command.words()));
-    patterns.extend(&matrix.image.aliases);
+    let aliases = matrix.image.aliases.iter().filter(|alias| alias.applies_to(variant));
+    patterns.extend(aliases.map(|alias| &alias.tag));
     patterns
 }

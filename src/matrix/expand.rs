@@ -29,7 +29,7 @@ impl Matrix {
         let mut axes = checker.axes(file);
         let extras: Vec<Extra> =
             file.extra.iter().filter_map(|table| checker.extra(&mut axes, table)).collect();
-        let image = checker.image(&file.image);
+        let image = checker.image(&axes, &file.image);
         let base = checker.base(&axes, file);
         let excludes: Vec<_> =
             file.exclude.iter().map(|rule| checker.exclude(&axes, rule)).collect();
@@ -59,10 +59,17 @@ impl Matrix {
         let is_used = |when: &Match| variants.iter().any(|variant| when.admits(&variant.values));
         let excludes_any = |when: &Match| excluded.iter().any(|values| when.admits(values));
         let used = excludes.iter().map(|rule| excludes_any(&rule.when));
-        checker.check_used("exclude", used, &file.exclude);
-        checker.check_used("set", sets.iter().map(|rule| is_used(&rule.when)), &file.set);
-        checker.check_used("verify", checks.iter().map(|rule| is_used(&rule.when)), &file.verify);
-        checker.check_used("waive", waives.iter().map(|rule| is_used(&rule.when)), &file.waive);
+        checker.check_used("`[[exclude]]`", used, &file.exclude);
+        checker.check_used("`[[set]]`", sets.iter().map(|rule| is_used(&rule.when)), &file.set);
+        let used = checks.iter().map(|rule| is_used(&rule.when));
+        checker.check_used("`[[verify]]`", used, &file.verify);
+        checker.check_used(
+            "`[[waive]]`",
+            waives.iter().map(|rule| is_used(&rule.when)),
+            &file.waive,
+        );
+        let used = image.aliases.iter().map(|alias| is_used(&alias.when));
+        checker.check_used("alias", used, &file.image.aliases);
         checker.check_ids(&variants, &file.axes.span());
         checker.finish()?;
         let matrix = Self {
@@ -106,7 +113,7 @@ impl Checker<'_> {
         rules: &[Spanned<T>],
     ) {
         for (_, rule) in used.zip(rules).filter(|(is_used, _)| !is_used) {
-            let message = format!("this `[[{kind}]]` matches no variant");
+            let message = format!("this {kind} matches no variant");
             self.report(rule.span(), message, "its conditions never hold together").help =
                 Some("remove it, or correct its conditions".to_owned());
         }

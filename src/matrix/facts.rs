@@ -142,10 +142,13 @@ impl Matrix {
         facts
     }
 
-    /// Returns the value of one variable of a variant.
+    /// Returns the value of one variable of a variant, or of an entry of a table: `name.entry`.
     #[must_use]
     pub fn variable<'a>(&'a self, variant: &'a Variant, name: &str) -> Option<&'a Json> {
-        self.settings(variant).last(|settings| settings.variables.get(name))
+        let mut path = name.split('.');
+        let name = path.next().unwrap_or_default();
+        let value = self.settings(variant).last(|settings| settings.variables.get(name))?;
+        path.try_fold(value, |table, entry| table.as_object()?.get(entry))
     }
 }
 

@@ -13,11 +13,12 @@ use super::condition::Condition;
 use super::contracts::{Contract, ContractSettings};
 use super::diagnostic::{Diagnostic, SourceError, SourceFile};
 use super::pattern::Pattern;
+use super::placeholders::OF_RUN;
 use super::places::{GeneratedTable, VersionTable};
 use super::publish::PublishTable;
 use super::pull_request::PullRequestTable;
 use super::registries::RegistrySettings;
-use super::schema::SecretTable;
+use super::schema::{AliasMover, SecretTable};
 use super::settings::Settings;
 use super::spanned::{Span, Spanned};
 use super::value::Value;
@@ -56,10 +57,32 @@ pub struct Matrix {
 pub struct Image {
     /// The host of the registry; `None` is Docker Hub.
     pub registry: Option<String>,
-    pub aliases: Vec<Pattern>,
+    pub aliases: Vec<Alias>,
     /// The folder of the templates, relative to that of the matrix file.
     pub templates: String,
     pub settings: ContractSettings,
+}
+
+/// An additional tag of some variants, which moves from release to release.
+#[derive(Debug, Clone)]
+pub struct Alias {
+    pub tag: Pattern,
+    pub(super) when: Match,
+    pub(super) moved_by: Vec<AliasMover>,
+}
+
+impl Alias {
+    #[must_use]
+    pub fn applies_to(&self, variant: &Variant) -> bool {
+        self.when.admits(&variant.values)
+    }
+
+    /// Returns whether a release moves the alias: one under the matrix' own version, or one under a `custom` version.
+    #[must_use]
+    pub fn is_moved(&self, custom: bool) -> bool {
+        let mover = if custom { AliasMover::VersionTag } else { AliasMover::Release };
+        self.moved_by.contains(&mover)
+    }
 }
 
 /// `[build]`: certificates and secrets for build steps.
@@ -342,6 +365,14 @@ impl Matrix {
         names.sort_unstable();
         names.dedup();
         names
+    }
+
+    /// Returns the placeholders of tags that depend on the run, such as `version` and `git.sha`. An axis or a variable with
+    /// the name of one replaces it.
+    #[must_use]
+    pub fn placeholders_of_run(&self) -> Vec<&'static str> {
+        let known = self.known_names();
+        OF_RUN.into_iter().filter(|name| !known.contains(name)).collect()
     }
 
     /// Returns the folder that paths in the matrix file are relative to.

@@ -42,7 +42,7 @@ impl Pattern {
             let inside = &text[open + 2..close];
             let name = inside.trim();
             let is_name = !name.is_empty()
-                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.".contains(&byte));
             if !is_name {
                 let reason = "expected a name between `{{` and `}}`";
                 return Err(PatternError { reason, span: open..close + 2 });

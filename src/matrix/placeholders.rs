@@ -9,16 +9,25 @@ use super::schema::{AxisEntry, MatrixFile, Variables};
 pub(super) enum PatternKind {
     /// A repository, a path, a label or a command. It must not change with the version.
     Image,
+    /// The tag of a version, which never moves.
     Tag,
+    /// A tag that moves, or that is for one run.
+    Alias,
 }
+
+/// The placeholders that depend on the run.
+pub(super) const OF_RUN: [&str; 6] =
+    ["version", "major", "minor", "git.sha", "git.short_sha", "date"];
 
 impl PatternKind {
     /// Returns the placeholders of this kind other than axes and variables.
-    fn names(self) -> &'static [&'static str] {
-        match self {
-            Self::Image => &["variant"],
-            Self::Tag => &["variant", "version"],
-        }
+    fn names(self) -> impl Iterator<Item = &'static str> {
+        let of_run = match self {
+            Self::Image => &[][..],
+            Self::Tag => &OF_RUN[..1],
+            Self::Alias => &OF_RUN,
+        };
+        std::iter::once("variant").chain(of_run.iter().copied())
     }
 }
 
@@ -44,6 +53,13 @@ impl<'a> Placeholders<'a> {
             .chain(file.extra.iter().map(|extra| &extra.variables));
         let variables = variables.flat_map(Variables::keys).map(|name| name.as_str());
         Self { axes: axes.collect(), variables: variables.collect() }
+    }
+
+    /// Returns true if a pattern of this `kind` can contain `name`: one of [`known`](Self::known), or an entry of a variable.
+    pub(super) fn knows(&self, kind: PatternKind, name: &str) -> bool {
+        let table = name.split_once('.').map(|(table, _)| table);
+        table.is_some_and(|table| self.variables.contains(table))
+            || self.known(kind).contains(&name)
     }
 
     /// Returns the names that a pattern of this `kind` can contain.

@@ -3,13 +3,13 @@
 use super::checker::Checker;
 use super::condition::{Condition, is_version};
 use super::diagnostic::{did_you_mean, quoted_list};
-use super::model::{Axis, AxisValue, CheckCommand, CheckRule, Exclude, Match, Set, Waive};
+use super::model::{Alias, Axis, AxisValue, CheckCommand, CheckRule, Exclude, Match, Set, Waive};
 use super::pattern::Pattern;
 use super::placeholders::PatternKind;
 use super::safe;
 use super::schema::{
-    AxisEntry, ConditionEntry, ExcludeTable, ExtraTable, RunEntry, SetTable, VerifyTable,
-    WaiveTable, When,
+    AliasEntry, AliasMover, AxisEntry, ConditionEntry, ExcludeTable, ExtraTable, RunEntry,
+    SetTable, VerifyTable, WaiveTable, When,
 };
 use super::settings::Settings;
 use super::spanned::{Span, Spanned};
@@ -56,6 +56,24 @@ impl Checker<'_> {
             reason: table.reason.to_string(),
             line: self.source.line(table.span().start),
             when,
+        }
+    }
+
+    pub(super) fn alias(&mut self, axes: &[Axis], entry: &Spanned<AliasEntry>) -> Alias {
+        let (tag, when, moved_by) = match entry.get_ref() {
+            AliasEntry::Tag(tag) => (Spanned::new(entry.span(), tag.clone()), None, None),
+            AliasEntry::Table(table) => {
+                (table.tag.clone(), table.when.as_ref(), table.moved_by.as_ref())
+            }
+        };
+        if let Some(none) = moved_by.filter(|movers| movers.is_empty()) {
+            let label = "expected \"release\", \"version-tag\" or both";
+            self.report(none.span(), "nothing moves this alias", label);
+        }
+        Alias {
+            tag: self.pattern(&tag, PatternKind::Alias),
+            when: when.map(|when| self.conditions(axes, when)).unwrap_or_default(),
+            moved_by: moved_by.map_or(vec![AliasMover::Release], |movers| movers.to_vec()),
         }
     }
 

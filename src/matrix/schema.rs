@@ -3,6 +3,7 @@
 //! [`MatrixFile`] is the whole file. [`json_schema`] generates the schema for editors from these
 //! types: their doc comments are its descriptions.
 
+mod aliases;
 mod conditions;
 mod settings;
 
@@ -23,6 +24,7 @@ use super::registries::Registries;
 use super::spanned::Spanned;
 use super::value::Value;
 
+pub use aliases::{AliasEntry, AliasMover, AliasTable};
 pub use conditions::{Alternatives, ConditionEntry, When};
 pub(super) use settings::SettingKeys;
 pub use settings::{

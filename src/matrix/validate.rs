@@ -11,7 +11,7 @@ use super::contracts::{BASETEN_USER_ID, ContractSettings};
 use super::diagnostic::{did_you_mean, quoted_list};
 use super::model::{Axis, AxisValue, BuildInputs, Image};
 use super::pattern::{Pattern, locate};
-use super::placeholders::PatternKind;
+use super::placeholders::{OF_RUN, PatternKind};
 use super::safe;
 use super::schema::{
     AxisEntry, AxisValueTable, BuildTable, ImageTable, MatrixFile, SettingKeys, Variables,
@@ -170,7 +170,7 @@ impl Checker<'_> {
         checked
     }
 
-    pub(super) fn image(&mut self, table: &Spanned<ImageTable>) -> Image {
+    pub(super) fn image(&mut self, axes: &[Axis], table: &Spanned<ImageTable>) -> Image {
         let default = || Spanned::new(table.span(), "dockerfiles".to_owned());
         let templates = table.templates.clone().unwrap_or_else(default);
         if let Some(registry) = &table.registry {
@@ -186,11 +186,7 @@ impl Checker<'_> {
         }
         Image {
             registry: table.registry.as_deref().cloned(),
-            aliases: table
-                .aliases
-                .iter()
-                .map(|alias| self.pattern(alias, PatternKind::Tag))
-                .collect(),
+            aliases: table.aliases.iter().map(|alias| self.alias(axes, alias)).collect(),
             templates: templates.into_inner(),
             settings: self.contract_settings(table),
         }
@@ -226,9 +222,13 @@ impl Checker<'_> {
             }
         };
         let known = self.placeholders.known(kind);
-        for (name, span) in pattern.names().filter(|(name, _)| !known.contains(name)) {
+        let unknown: Vec<(&str, Span)> =
+            pattern.names().filter(|(name, _)| !self.placeholders.knows(kind, name)).collect();
+        for (name, span) in unknown {
             let help = if name == "version" {
                 Some("use `{{version}}` in tags only: it must not change an image".to_owned())
+            } else if OF_RUN.contains(&name) {
+                Some(format!("use `{{{{{name}}}}}` in `aliases` only"))
             } else {
                 did_you_mean(name, known.iter().copied())
             };

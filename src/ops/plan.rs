@@ -2,7 +2,7 @@
 
 use super::{Context, NameOptions, Recipe, lookup, selection};
 use crate::error::Report;
-use crate::matrix::Selection;
+use crate::matrix::{Selected, Selection};
 use crate::plan::{Plan, PublicationStatus};
 
 #[derive(Debug, Clone, Default)]
@@ -41,6 +41,19 @@ pub fn without_status<'a>(
     naming: &NameOptions,
 ) -> Result<Plan<'a>, Report> {
     let plan = selection::plan(context, selection, naming)?;
+    Recipe::check_templates(&plan)?;
+    Ok(plan)
+}
+
+/// Plans the selected variants like [`without_status`], with the aliases that a release of the whole matrix would set.
+pub fn with_aliases<'a>(
+    context: &'a Context,
+    selection: &Selection,
+    naming: &NameOptions,
+) -> Result<Plan<'a>, Report> {
+    let matrix = context.matrix()?;
+    let selected = Selected { whole: true, ..matrix.select(selection)? };
+    let plan = Plan::new(matrix, &selected, naming.request(matrix)?)?;
     Recipe::check_templates(&plan)?;
     Ok(plan)
 }

@@ -1,7 +1,10 @@
 //! From a selection to a plan.
 
+use jiff::Timestamp;
+
 use super::{ArgumentError, Context};
 use crate::error::Report;
+use crate::git;
 use crate::image::Platform;
 use crate::matrix::{Matrix, Selection};
 use crate::plan::{Plan, PlanRequest};
@@ -13,8 +16,10 @@ pub struct NameOptions {
     /// A version that is not the matrix' own.
     pub version: Option<Version>,
     pub registry: Option<String>,
-    /// The repository, with names as in the matrix.
+    /// The repository, with placeholders as in the matrix.
     pub repository: Option<String>,
+    /// The version tag, with placeholders as in an alias.
+    pub tag: Option<String>,
     /// The platforms to build for.
     pub platforms: Vec<Platform>,
 }
@@ -27,17 +32,26 @@ impl NameOptions {
         Ok(self)
     }
 
-    /// Returns the request of a plan. Reads the version from its file unless the request sets one.
+    /// Returns the request of a plan. Reads the version from its file unless the request sets one, and the commit and the
+    /// date if a tag contains them.
     pub fn request(&self, matrix: &Matrix) -> Result<PlanRequest, Report> {
         let version = match (&self.version, &matrix.version) {
             (Some(version), _) => Some(version.clone()),
             (None, Some(table)) => Some(version::read(table, &matrix.checkout)?),
             (None, None) => None,
         };
-        Ok(self.with_version(version))
+        let is_used = |name: &str| {
+            let mut aliases = matrix.image.aliases.iter().flat_map(|alias| alias.tag.names());
+            aliases.any(|(used, _)| used == name)
+                || self.tag.as_ref().is_some_and(|tag| tag.contains(name))
+        };
+        let is_commit_used = is_used("git.sha") || is_used("git.short_sha");
+        let commit = is_commit_used.then(|| git::head(matrix.folder())).transpose()?;
+        let date = is_used("date").then(|| Timestamp::now().strftime("%Y-%m-%d").to_string());
+        Ok(PlanRequest { commit, date, ..self.with_version(version) })
     }
 
-    /// Returns the request of a plan for `version`.
+    /// Returns the request of a plan for `version`, without a commit and a date.
     #[must_use]
     pub fn with_version(&self, version: Option<Version>) -> PlanRequest {
         PlanRequest {
@@ -45,6 +59,9 @@ impl NameOptions {
             is_custom: self.version.is_some(),
             registry: self.registry.clone(),
             repository: self.repository.clone(),
+            tag: self.tag.clone(),
+            commit: None,
+            date: None,
             platforms: self.platforms.clone(),
         }
     }

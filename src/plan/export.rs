@@ -13,6 +13,13 @@ pub fn names(plan: &Plan<'_>) -> String {
     plan.targets.iter().map(|target| format!("{}\n", target.reference)).collect()
 }
 
+/// Returns the image names with all tags, one per line.
+#[must_use]
+pub fn all_names(plan: &Plan<'_>) -> String {
+    let references = plan.targets.iter().flat_map(Target::references);
+    references.map(|reference| format!("{reference}\n")).collect()
+}
+
 /// Returns a Markdown table with a column for each axis and the image name.
 #[must_use]
 pub fn markdown(plan: &Plan<'_>) -> String {

@@ -20,7 +20,7 @@ mod since;
 mod table;
 
 pub use changes::{Change, Edit};
-pub use export::{json, markdown, names};
+pub use export::{all_names, json, markdown, names};
 pub use find::{NameMatches, find_by_name, similar_name};
 pub use fingerprint::Fingerprint;
 pub use gpu::{GpuFacts, Library, Lost};
@@ -62,8 +62,8 @@ pub struct Target<'a> {
     pub variant: &'a Variant,
     /// The image with its version tag.
     pub reference: Reference,
-    /// The image with its aliases. A plan for a part of the matrix or a custom version has none, because aliases
-    /// belong to releases of the whole matrix.
+    /// The image with the aliases that the plan moves. A plan for a part of the matrix has none, because aliases belong to
+    /// releases of the whole matrix.
     pub aliases: Vec<Reference>,
     /// The path of the Dockerfile template in the folder of the templates.
     pub dockerfile: String,
@@ -83,6 +83,12 @@ pub struct PlanRequest {
     pub registry: Option<String>,
     /// The repository, a pattern, instead of that of the matrix.
     pub repository: Option<String>,
+    /// The version tag, a pattern, instead of that of the matrix.
+    pub tag: Option<String>,
+    /// The id of the git commit, for `{{git.sha}}` in tags.
+    pub commit: Option<String>,
+    /// The date, for `{{date}}` in tags: `2026-11-29`.
+    pub date: Option<String>,
     /// Platforms instead of those of the matrix.
     pub platforms: Vec<Platform>,
 }
@@ -96,9 +102,9 @@ impl<'a> Plan<'a> {
         let naming = ImageNames::new(matrix, &request)?;
         let first_repository = naming.first_repository(&matrix.variants)?;
         let mut targets = naming.targets(&matrix.variants, &selected.variants)?;
-        // A plan with other platforms than those of the matrix is never a whole release.
-        let whole = selected.whole && request.platforms.is_empty();
-        if !whole || request.is_custom {
+        // A plan with other platforms or tags than those of the matrix is never a whole release.
+        let whole = selected.whole && request.platforms.is_empty() && request.tag.is_none();
+        if !whole {
             for target in &mut targets {
                 target.aliases.clear();
             }

@@ -12,6 +12,7 @@ use super::{PlanRequest, Target};
 use crate::error::{ExitCode, Explain};
 use crate::image::{Platform, Reference, ReferenceError, Repository, Tag, refuse_scheme};
 use crate::matrix::{Diagnostic, Matrix, Pattern, SourceError, Value, Variant};
+use crate::version::Version;
 
 #[derive(Debug, thiserror::Error)]
 pub enum NameError {
@@ -28,8 +29,8 @@ pub enum NameError {
     Source(#[from] SourceError),
     #[error("the tag `{0}` contains the version, but no version is known")]
     NoVersion(String),
-    #[error("`{text}` is not a valid repository: {reason}")]
-    Repository { text: String, reason: String },
+    #[error("`{text}` is not a valid {what}: {reason}")]
+    Requested { what: &'static str, text: String, reason: String },
     #[error("invalid `--registry`")]
     Registry(#[source] ReferenceError),
     /// A variant has none of the requested platforms.
@@ -43,7 +44,7 @@ impl Explain for NameError {
             Self::Invalid { .. } | Self::Twice { .. } | Self::Source(_) | Self::NoVersion(_) => {
                 ExitCode::Matrix
             }
-            Self::Repository { .. } | Self::Registry(_) => ExitCode::Usage,
+            Self::Requested { .. } | Self::Registry(_) => ExitCode::Usage,
             Self::Platforms { .. } => ExitCode::Selection,
         }
     }
@@ -59,6 +60,9 @@ impl Explain for NameError {
     }
 }
 
+/// The number of digits of `{{git.short_sha}}`.
+const SHORT_SHA: usize = 7;
+
 /// The hint for equal names.
 const EVERY_AXIS: &str = "add every axis to the repository or to the tag, or use `{{variant}}`";
 
@@ -69,10 +73,21 @@ pub struct ImageNames<'a> {
     request: &'a PlanRequest,
     /// The repository that the request sets instead of the matrix.
     repository: Option<Pattern>,
+    /// The tag that the request sets instead of the matrix.
+    tag: Option<Pattern>,
+    /// The placeholders that depend on the run.
+    of_run: Vec<&'static str>,
 }
 
-/// The references of a variant, starting with the version tag.
-type Names = Vec<Reference>;
+/// A name of an image.
+#[derive(Debug)]
+pub(super) struct ImageName<'n> {
+    pub(super) reference: Reference,
+    /// The pattern of its tag.
+    pattern: &'n Pattern,
+    /// Whether the plan sets this name.
+    is_set: bool,
+}
 
 impl<'a> ImageNames<'a> {
     /// Uses the patterns of the matrix, with the changes in `request`.
@@ -80,12 +95,17 @@ impl<'a> ImageNames<'a> {
         if let Some(registry) = &request.registry {
             Repository::new(registry, "any").map_err(NameError::Registry)?;
         }
-        let repository = request
-            .repository
-            .as_ref()
-            .map(|text| requested_repository(matrix, text))
-            .transpose()?;
-        Ok(Self { matrix, request, repository })
+        let of_run = matrix.placeholders_of_run();
+        let pattern = |what, text: &Option<String>, names: &[&'static str]| {
+            text.as_ref().map(|text| requested_pattern(matrix, what, text, names)).transpose()
+        };
+        Ok(Self {
+            matrix,
+            request,
+            repository: pattern("repository", &request.repository, &[])?,
+            tag: pattern("tag", &request.tag, &of_run)?,
+            of_run,
+        })
     }
 
     /// Returns the targets of `selected`, a subset of `variants` in the same order.
@@ -96,7 +116,7 @@ impl<'a> ImageNames<'a> {
         variants: &'v [Variant],
         selected: &[&'v Variant],
     ) -> Result<Vec<Target<'v>>, NameError> {
-        let names: Vec<Names> =
+        let names: Vec<Vec<ImageName<'_>>> =
             variants.iter().map(|variant| self.names(variant)).collect::<Result<_, _>>()?;
         self.check_distinct(variants, &names)?;
         let mut wanted = selected.iter().peekable();
@@ -115,18 +135,39 @@ impl<'a> ImageNames<'a> {
         self.repository(first)
     }
 
-    /// Returns the references of a variant, starting with the version tag.
-    pub(super) fn names(&self, variant: &Variant) -> Result<Names, NameError> {
+    /// Returns the names of a variant, starting with the version tag. Leaves out aliases whose placeholders have no value
+    /// in this run.
+    pub(super) fn names<'n>(
+        &'n self,
+        variant: &'n Variant,
+    ) -> Result<Vec<ImageName<'n>>, NameError> {
         let repository = self.repository(variant)?;
-        let patterns = std::iter::once(self.tag_pattern(variant)).chain(&self.matrix.image.aliases);
-        patterns.map(|pattern| self.reference(variant, &repository, pattern)).collect()
+        let tag = self.tag_pattern(variant);
+        let mut names = vec![self.name(variant, &repository, tag, true)?];
+        for alias in &self.matrix.image.aliases {
+            let is_known =
+                |name: &str| !self.of_run.contains(&name) || self.value_of_run(name).is_some();
+            // Without a version, the error for a tag applies.
+            let is_complete =
+                alias.tag.names().all(|(name, _)| name == "version" || is_known(name));
+            if alias.applies_to(variant) && is_complete {
+                let is_set = alias.is_moved(self.request.is_custom);
+                names.push(self.name(variant, &repository, &alias.tag, is_set)?);
+            }
+        }
+        Ok(names)
     }
 
-    fn target<'v>(&self, variant: &'v Variant, names: Names) -> Result<Target<'v>, NameError> {
+    fn target<'v>(
+        &self,
+        variant: &'v Variant,
+        names: Vec<ImageName<'_>>,
+    ) -> Result<Target<'v>, NameError> {
         let settings = self.matrix.settings(variant);
         let labels = settings.merged(|settings| &settings.labels).into_iter();
         let compression = settings.last(|settings| settings.compression.as_ref());
-        let mut names = names.into_iter();
+        let names = names.into_iter().filter(|name| name.is_set);
+        let mut names = names.map(|name| name.reference);
         let fill = |pattern: &Pattern| pattern.fill(|name| self.matrix.name_part(variant, name));
         Ok(Target {
             variant,
@@ -155,7 +196,8 @@ impl<'a> ImageNames<'a> {
 
     fn tag_pattern<'v>(&'v self, variant: &'v Variant) -> &'v Pattern {
         let settings = self.matrix.settings(variant);
-        settings.last(|settings| settings.tag.as_ref()).expect("`[image]` has a default tag")
+        let own = settings.last(|settings| settings.tag.as_ref());
+        self.tag.as_ref().or(own).expect("`[image]` has a default tag")
     }
 
     fn in_registry(&self, text: &str) -> Result<Repository, ReferenceError> {
@@ -169,32 +211,50 @@ impl<'a> ImageNames<'a> {
         Repository::new(registry, own.path())
     }
 
-    fn reference(
+    fn name<'n>(
         &self,
         variant: &Variant,
         repository: &Repository,
-        pattern: &Pattern,
-    ) -> Result<Reference, NameError> {
+        pattern: &'n Pattern,
+        is_set: bool,
+    ) -> Result<ImageName<'n>, NameError> {
         let tag = self.tag(variant, pattern)?.parse().map_err(|source| {
             self.invalid(variant, pattern, source, |text| text.parse::<Tag>().is_ok())
         })?;
-        Ok(Reference { repository: repository.clone(), tag })
+        let reference = Reference { repository: repository.clone(), tag };
+        Ok(ImageName { reference, pattern, is_set })
     }
 
     fn tag(&self, variant: &Variant, pattern: &Pattern) -> Result<String, NameError> {
-        let version = self.request.version.as_ref().map_or("", |version| version.as_str());
         let fill = |version| {
-            pattern.fill_joined(|name| match name {
-                "version" => version.into(),
-                other => self.matrix.name_part(variant, other),
+            pattern.fill_joined(|name| {
+                let of_run = self.of_run.contains(&name).then(|| self.value_of_run(name));
+                match of_run {
+                    Some(value) => value.unwrap_or(version).into(),
+                    None => self.matrix.name_part(variant, name),
+                }
             })
         };
-        if version.is_empty() && pattern.names().any(|(name, _)| name == "version") {
+        if self.request.version.is_none() && pattern.names().any(|(name, _)| name == "version") {
             return Err(NameError::NoVersion(fill("{{version}}")));
         }
-        let tag = fill(version);
+        let tag = fill("");
         // A tag cannot begin with a dash.
         Ok(tag.trim_start_matches('-').to_owned())
+    }
+
+    /// Returns the value of a placeholder that depends on the run, if it has one.
+    fn value_of_run(&self, name: &str) -> Option<&str> {
+        let PlanRequest { version, commit, date, .. } = self.request;
+        match name {
+            "version" => version.as_ref().map(Version::as_str),
+            "major" => version.as_ref()?.major(),
+            "minor" => version.as_ref()?.minor(),
+            "git.sha" => commit.as_deref(),
+            "git.short_sha" => commit.as_deref().and_then(|commit| commit.get(..SHORT_SHA)),
+            "date" => date.as_deref(),
+            _ => None,
+        }
     }
 
     /// Returns the error of an invalid name. It points to the first value that `is_valid` refuses within a name, or to
@@ -262,31 +322,26 @@ impl<'a> ImageNames<'a> {
 }
 
 impl ImageNames<'_> {
-    fn check_distinct(&self, variants: &[Variant], names: &[Names]) -> Result<(), NameError> {
+    fn check_distinct(
+        &self,
+        variants: &[Variant],
+        names: &[Vec<ImageName<'_>>],
+    ) -> Result<(), NameError> {
         let mut owners: HashMap<&Reference, &str> = HashMap::with_capacity(variants.len());
         for (variant, names) in variants.iter().zip(names) {
-            for (index, reference) in names.iter().enumerate() {
-                if let Some(first) = owners.insert(reference, &variant.id) {
-                    return Err(self.twice(first, variant, reference, index));
+            for name in names {
+                if let Some(first) = owners.insert(&name.reference, &variant.id) {
+                    return Err(self.twice(first, variant, name));
                 }
             }
         }
         Ok(())
     }
 
-    /// Returns the error of a duplicate name. Its pattern is the tag, with `index` 0, or an alias.
-    fn twice(
-        &self,
-        first: &str,
-        second: &Variant,
-        reference: &Reference,
-        index: usize,
-    ) -> NameError {
-        let pattern = match index.checked_sub(1) {
-            None => self.tag_pattern(second),
-            Some(alias) => &self.matrix.image.aliases[alias],
-        };
-        let span = pattern.span().or(self.repository_pattern(second).span());
+    /// Returns the error for a `name` of the variant `second` that `first` also has.
+    fn twice(&self, first: &str, second: &Variant, name: &ImageName<'_>) -> NameError {
+        let reference = &name.reference;
+        let span = name.pattern.span().or(self.repository_pattern(second).span());
         let second = second.id.as_str();
         match span {
             Some(span) if first == second => {
@@ -296,7 +351,7 @@ impl ImageNames<'_> {
                         .help("aliases must differ from the version tag and from each other"),
                 )
             }
-            Some(span) if self.request.repository.is_none() => {
+            Some(span) if self.request.repository.is_none() && self.request.tag.is_none() => {
                 let title = format!("`{first}` and `{second}` have the same name `{reference}`");
                 self.refuse(
                     Diagnostic::new(span, title, "the name is built from this").help(EVERY_AXIS),
@@ -310,15 +365,23 @@ impl ImageNames<'_> {
     }
 }
 
-fn requested_repository(matrix: &Matrix, text: &str) -> Result<Pattern, NameError> {
-    let refuse = |reason: String| NameError::Repository { text: text.to_owned(), reason };
+/// Parses a pattern of the request. It can contain `names` besides axes and variables.
+fn requested_pattern(
+    matrix: &Matrix,
+    what: &'static str,
+    text: &str,
+    names: &[&'static str],
+) -> Result<Pattern, NameError> {
+    let refuse = |reason: String| NameError::Requested { what, text: text.to_owned(), reason };
     refuse_scheme(text).map_err(|error| refuse(error.to_string()))?;
     let pattern = Pattern::parse(text).map_err(|error| refuse(error.to_string()))?;
-    let unknown = pattern
-        .names()
-        .map(|(name, _)| name)
-        .find(|name| *name != "variant" && !matrix.known_names().contains(name))
-        .map(str::to_owned);
+    let known = matrix.known_names();
+    let is_known = |name: &str| {
+        let table = name.split('.').next().unwrap_or_default();
+        name == "variant" || names.contains(&name) || known.contains(&table)
+    };
+    let unknown =
+        pattern.names().map(|(name, _)| name).find(|name| !is_known(name)).map(str::to_owned);
     match unknown {
         Some(name) => Err(refuse(format!("the matrix has no axis or variable `{name}`"))),
         None => Ok(pattern),

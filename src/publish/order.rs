@@ -11,7 +11,7 @@
 //! With `--overwrite`, an older release takes the aliases back on purpose. The newest set then lists
 //! the releases that it has withdrawn, whose claims are ignored.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::is_immutable;
 use super::survey::{exists, outdated_tags};
@@ -19,7 +19,7 @@ use super::tags::{READ_BACK, TagSetter};
 use super::{PublishError, ReleaseSet, Row, SetName, set};
 use crate::error::one_line;
 use crate::event::Event;
-use crate::image::{Reference, Repository};
+use crate::image::{Digest, Reference, Repository};
 use crate::version::Version;
 
 /// The maximum number of times that a run moves aliases which other runs move too.
@@ -84,12 +84,12 @@ impl<'a> Order<'a> {
                     if followed.as_ref() != Some(&newer.version) {
                         let version = &newer.version;
                         let message = format!(
-                            "{version} is released already: it keeps the aliases and the newest release set"
+                            "{version} is released already: it keeps its aliases and the newest release set"
                         );
                         self.setter.events.emit(&Event::Warning { target: None, message });
                         followed = Some(version.clone());
                     }
-                    self.follow(newer).await?
+                    self.follow(newer, own).await?
                 }
             };
             tags += written.tags;
@@ -118,9 +118,9 @@ impl<'a> Order<'a> {
         Ok(Written { tags, is_set_new })
     }
 
-    /// Moves the aliases and the newest set to a newer release. This run, or an interrupted one, may
-    /// have moved them away.
-    async fn follow(&self, newer: &Newer) -> Result<Written, PublishError> {
+    /// Moves the newest set to a newer release, and each alias to the newest release that has it. This run, or an
+    /// interrupted one, may have moved them away.
+    async fn follow(&self, newer: &Newer, own: &ReleaseSet) -> Result<Written, PublishError> {
         let repositories: BTreeSet<&Repository> =
             self.setter.release.rows.iter().map(|row| &row.version().repository).collect();
         let current = self.newest_set().await?;
@@ -135,7 +135,9 @@ impl<'a> Order<'a> {
             }
         };
         // A set may list any repository, but only those of this release are read.
-        let aliases = newer.set.aliases();
+        let owners = self.owners(newer, own).await?;
+        let aliases =
+            owners.iter().map(|(alias, (id, digest))| (id.as_str(), alias.clone(), digest));
         let aliases = aliases.filter(|(_, alias, _)| repositories.contains(&alias.repository));
         let registries = self.setter.registries;
         let mut outdated = Vec::new();
@@ -146,6 +148,32 @@ impl<'a> Order<'a> {
             }
         }
         Ok(Written { tags: self.setter.put(&outdated, false).await?, is_set_new })
+    }
+
+    /// Returns the image that each alias belongs to: that of the newest release with this alias. An alias such as
+    /// `{{major}}.{{minor}}` is not one of all releases, so this release may be the newest that has it.
+    async fn owners(&self, newer: &Newer, own: &ReleaseSet) -> Result<Owners, PublishError> {
+        let mut owners = owners_in(&newer.set);
+        let mut remaining = owners_in(own);
+        remaining.retain(|alias, _| !owners.contains_key(alias));
+        if !remaining.is_empty() {
+            let mut between = self.claims().await?;
+            between.retain(|version| {
+                is_below(version, &newer.version)
+                    && !self.withdrawn.contains(version)
+                    && !newer.set.withdrawn.contains(version)
+            });
+            for version in between.into_iter().rev() {
+                let Some(set) = self.claimed(&version).await? else { continue };
+                for (alias, owner) in owners_in(&set) {
+                    if remaining.remove(&alias).is_some() {
+                        owners.insert(alias, owner);
+                    }
+                }
+            }
+        }
+        owners.extend(remaining);
+        Ok(owners)
     }
 
     /// Writes the newest set. Returns true unless it was the same before.
@@ -180,15 +208,19 @@ impl<'a> Order<'a> {
             if known.as_ref().is_some_and(|known| !is_below(&known.version, &version)) {
                 break;
             }
-            let tag = format!("{}{version}", self.prefix());
-            let Ok(tag) = tag.parse() else { continue };
-            let reference = Reference { tag, ..self.claim.clone() };
-            let read = ReleaseSet::read(self.setter.registries, &reference).await?;
-            if let Some((set, _)) = read.filter(|(set, _)| set.is_ordered) {
+            if let Some(set) = self.claimed(&version).await? {
                 return Ok(Some(Newer { version, set }));
             }
         }
         Ok(known)
+    }
+
+    /// Returns the set with which a version has claimed its place, if it has.
+    async fn claimed(&self, version: &str) -> Result<Option<ReleaseSet>, PublishError> {
+        let Ok(tag) = format!("{}{version}", self.prefix()).parse() else { return Ok(None) };
+        let reference = Reference { tag, ..self.claim.clone() };
+        let read = ReleaseSet::read(self.setter.registries, &reference).await?;
+        Ok(read.map(|(set, _)| set).filter(|set| set.is_ordered))
     }
 
     /// Returns the prefix of a claim's tag; the version follows it.
@@ -218,6 +250,14 @@ impl<'a> Order<'a> {
         newer.sort_by(|one, other| is_below(other, one).cmp(&is_below(one, other)));
         Ok(newer)
     }
+}
+
+/// Aliases, each with the id and the digest of an image.
+type Owners = BTreeMap<Reference, (String, Digest)>;
+
+fn owners_in(set: &ReleaseSet) -> Owners {
+    let aliases = set.aliases();
+    aliases.map(|(id, alias, digest)| (alias, (id.to_owned(), digest.clone()))).collect()
 }
 
 fn is_below(one: &str, other: &str) -> bool {

@@ -32,7 +32,7 @@ use serde::{Serialize, Serializer};
 
 use crate::files::Checkout;
 use crate::matrix::VersionTable;
-use number::{is_number, split_prefix};
+use number::{is_number, release_digits, split_prefix};
 
 /// A version as tags write it: `v0.2.2`, `1.4.0rc1`.
 ///
@@ -89,6 +89,24 @@ impl Version {
     /// Parses the version for comparison. Fails for custom versions.
     pub fn number(&self) -> Result<Number, InvalidVersion> {
         Number::parse(self.written(), None)
+    }
+
+    /// Returns the first number of a final release, as written. Pre-releases and custom versions have none, because tags
+    /// that follow releases do not follow them.
+    #[must_use]
+    pub fn major(&self) -> Option<&str> {
+        self.release_number(0)
+    }
+
+    /// Returns the second number of a final release, as written.
+    #[must_use]
+    pub fn minor(&self) -> Option<&str> {
+        self.release_number(1)
+    }
+
+    fn release_number(&self, index: usize) -> Option<&str> {
+        let is_final = self.number().is_ok_and(|number| !number.is_prerelease());
+        release_digits(self.written()).nth(index).filter(|digits| is_final && !digits.is_empty())
     }
 
     /// Returns true if `other` is higher. Custom versions cannot be compared.

@@ -137,7 +137,7 @@ impl Padding {
 }
 
 /// Returns the digits of each number of a release. The last item can be empty.
-fn release_digits(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn release_digits(text: &str) -> impl Iterator<Item = &str> {
     let text = text.split_once('!').map_or(text, |(_, text)| text);
     let is_release = |c: char| c.is_ascii_digit() || c == '.';
     let end = text.find(|c| !is_release(c)).unwrap_or(text.len());
@@ -192,6 +192,15 @@ impl Number {
                 let written = semver_text(version, style.joined);
                 written.map_err(|reason| refuse(version.to_string(), reason))
             }
+        }
+    }
+
+    /// Returns true for pre-releases and development releases.
+    #[must_use]
+    pub fn is_prerelease(&self) -> bool {
+        match self {
+            Self::Pep440(version) => version.any_prerelease(),
+            Self::SemVer(version) => !version.pre.is_empty(),
         }
     }
 

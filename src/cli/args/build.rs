@@ -93,6 +93,13 @@ pub(in crate::cli) struct NamingArgs {
     /// `{{axis}}` inserts the value of an axis.
     #[arg(long, value_name = "REPOSITORY")]
     pub(in crate::cli) repository: Option<String>,
+    /// Tag of each image [default: that of the matrix]
+    ///
+    /// For images that are not a release, such as those of a pull request: `pr-12-{{variant}}`. It
+    /// can contain the placeholders of aliases, such as `{{git.short_sha}}`. No alias moves, and no
+    /// release set is written.
+    #[arg(long, value_name = "TEMPLATE")]
+    pub(in crate::cli) tag: Option<String>,
     /// Platforms [default: those of the matrix]
     ///
     /// Repeatable, or several joined by commas.

@@ -69,6 +69,9 @@ pub(in crate::cli) struct ListArgs {
     pub(in crate::cli) selection: SelectionArgs,
     #[command(flatten)]
     pub(in crate::cli) naming: NamingArgs,
+    /// List the aliases too, each below its image
+    #[arg(long)]
+    pub(in crate::cli) all_tags: bool,
 }
 
 #[derive(Debug, Args)]

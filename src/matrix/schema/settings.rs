@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 
-use super::{AxisEntry, Variables, When};
+use super::{AliasEntry, AxisEntry, Variables, When};
 use crate::image::CompressionAlgorithm;
 use crate::matrix::contracts::{BasetenTable, Contract, FalTable};
 use crate::matrix::document::tables;
@@ -103,9 +103,10 @@ settings_tables! {
     pub struct ImageTable {
         /// The host of the registry, such as `ghcr.io`. Default: Docker Hub.
         pub registry: Option<Spanned<String>>,
-        /// Additional tags, such as `{{variant}}-latest`, that move with each release of the whole matrix.
+        /// Additional tags, such as `{{variant}}-latest`, that move with each release of the whole matrix. They can also
+        /// contain `{{major}}`, `{{minor}}`, `{{git.sha}}`, `{{git.short_sha}}` and `{{date}}`.
         #[serde(default)]
-        pub aliases: Vec<Spanned<String>>,
+        pub aliases: Vec<Spanned<AliasEntry>>,
         /// The folder of the templates and of the files that they copy, relative to this file.
         /// Default: `dockerfiles`.
         pub templates: Option<Spanned<String>>,

@@ -16,7 +16,17 @@ gpu = [false, { value = true, platforms = ["linux/amd64"], variables = { cuda = 
 
 /// Returns the images of a matrix, or its error.
 fn planned(text: &str) -> String {
-    let request = PlanRequest { version: "v1.2.0".parse().ok(), ..PlanRequest::default() };
+    planned_with(text, |_| {})
+}
+
+fn planned_with(text: &str, change: impl FnOnce(&mut PlanRequest)) -> String {
+    let mut request = PlanRequest {
+        version: "v1.2.0".parse().ok(),
+        commit: Some("0123456789abcdef0123456789abcdef01234567".to_owned()),
+        date: Some("2026-11-29".to_owned()),
+        ..PlanRequest::default()
+    };
+    change(&mut request);
     let matrix = match parse(Path::new("matrix.toml"), text.trim_start()) {
         Ok(matrix) => matrix,
         Err(error) => return Report::from(error).to_string(),
@@ -69,6 +79,66 @@ variables = { cuda = "13.0" }
     insta::assert_snapshot!(planned(&format!("{BASE}{more}")));
 }
 
+const ALIASES: &str = r#"
+[image]
+repository = "acme/base"
+dockerfile = "Dockerfile.hbs"
+aliases = [
+  "{{variant}}-latest",
+  { tag = "latest", when = { python = "3.14", gpu = false } },
+  { tag = "cuda{{cuda}}", when = { python = "3.14", gpu = true } },
+  "{{variant}}-{{major}}",
+  "{{variant}}-{{major}}.{{minor}}",
+  { tag = "{{variant}}-sha-{{git.short_sha}}", moved_by = ["release", "version-tag"] },
+  { tag = "{{variant}}-{{date}}", moved_by = ["version-tag"] },
+]
+
+[axes]
+python = ["3.13", "3.14"]
+gpu = [false, { value = true, variables = { cuda = "12.8" } }]
+"#;
+
+#[test]
+fn aliases_depend_on_the_variant_and_the_run() {
+    use crate::version::Version;
+    let release = planned(ALIASES);
+    let prerelease = planned_with(ALIASES, |request| request.version = "v1.3.0-rc.1".parse().ok());
+    let custom = planned_with(ALIASES, |request| {
+        request.version = Version::custom("nightly").ok();
+        request.is_custom = true;
+    });
+    let pull_request = planned_with(ALIASES, |request| {
+        request.tag = Some("pr-7-{{variant}}-{{git.sha}}".to_owned());
+    });
+    insta::assert_snapshot!([release, prerelease, custom, pull_request].join("\n\n"));
+}
+
+#[test]
+fn aliases_are_validated() {
+    let with = |alias: &str| {
+        let text = ALIASES.replace("\"{{variant}}-latest\"", alias);
+        planned(&text)
+    };
+    let aliases = [
+        // The alias applies to two variants.
+        "{ tag = \"x\", when = { python = \"3.14\" } }",
+        "{ tag = \"latest\", when = { python = \"3.14\", gpu = false } }",
+        "{ tag = \"{{variant}}-v1.2.0\" }",
+        "{ tag = \"x\", when = { python = \"3.15\" } }",
+        "{ tag = \"x\", moved_by = [] }",
+        "{ tag = \"x\", moved_by = [\"nightly\"] }",
+        "{ when = { python = \"3.14\" } }",
+        "\"{{variant}}-{{git.sah}}\"",
+        "\"{{variant}}-{{cuda}}\"",
+        "3",
+    ];
+    let excluded = "[[exclude]]\nwhen = { python = \"3.14\", gpu = false }\nreason = \"x\"\n";
+    let unused = planned(&format!("{ALIASES}{excluded}"));
+    let in_tag = planned(&ALIASES.replace("aliases =", "tag = \"{{date}}\"\naliases ="));
+    let faults = aliases.map(with).into_iter().chain([unused, in_tag]);
+    insta::assert_snapshot!(faults.collect::<Vec<_>>().join("\n\n"));
+}
+
 #[test]
 fn placeholders_need_values() {
     let texts = [
@@ -77,7 +147,9 @@ fn placeholders_need_values() {
         BASE.replace("acme/base", "acme/{{cuad}}"),
         format!("{BASE}[variables]\ncuda = [\"12.8\"]\n[image.labels]\ncuda = \"{{{{cuda}}}}\"\n"),
         format!("{BASE}[[verify]]\nname = \"cuda\"\nrun = \"test {{{{cuda}}}} = x\"\n"),
-        format!("{BASE}[[verify]]\nname = \"cuda\"\nwhen = {{ gpu = true }}\nrun = \"test {{{{cuda}}}} = x\"\n"),
+        format!(
+            "{BASE}[[verify]]\nname = \"cuda\"\nwhen = {{ gpu = true }}\nrun = \"test {{{{cuda}}}} = x\"\n"
+        ),
         BASE.replace("Dockerfile.hbs\"", "{{folder}}/Dockerfile.hbs\"")
             + "[variables]\nfolder = \"../secrets\"\n",
     ];

@@ -38,8 +38,9 @@ fn commands_that_the_main_call_stands_in_for() {
 }
 
 #[test]
-fn tag_suggests_version_tag() {
+fn a_tag_must_differ_between_images() {
     assert_cmd_snapshot!(Project::new().basegen("--tag v1"));
+    assert_cmd_snapshot!(Project::new().basegen("--tag {{variant}}-{{pr}}"));
 }
 
 #[test]

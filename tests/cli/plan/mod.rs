@@ -28,6 +28,18 @@ fn the_list_holds_names_only() {
 }
 
 #[test]
+fn all_tags_include_the_aliases() {
+    assert_snapshot!(stdout(Project::new().basegen("list --all-tags --no-gpu --job-type server")));
+}
+
+#[test]
+fn the_tag_of_a_run_has_no_aliases() {
+    let project = Project::new();
+    let arguments = "list --all-tags --no-gpu --job-type server --tag pr-7-{{variant}}";
+    assert_snapshot!(stdout(project.basegen(arguments)));
+}
+
+#[test]
 fn the_matrix_may_be_elsewhere() {
     let project = Project::new();
     let mut command = project.basegen("list --python 3.9 --job-type server");

@@ -1,0 +1,66 @@
+//! Entries of `aliases`.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserializer, MapAccess, Visitor};
+
+use super::When;
+use crate::matrix::document::tables;
+use crate::matrix::spanned::Spanned;
+
+/// A tag, or a tag with the images and releases that it is for.
+#[derive(Debug, JsonSchema)]
+#[schemars(untagged)]
+pub enum AliasEntry {
+    /// A tag of all images.
+    Tag(String),
+    /// A tag of some images, or of some releases.
+    Table(AliasTable),
+}
+
+/// A tag with the images and releases that it is for.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(remote = "Self", deny_unknown_fields)]
+pub struct AliasTable {
+    /// The tag, such as `{{variant}}-latest`.
+    pub tag: Spanned<String>,
+    /// The conditions of the images, by axis. Default: all images.
+    pub when: Option<Spanned<When>>,
+    /// The releases that move the tag. Default: `["release"]`.
+    pub moved_by: Option<Spanned<Vec<AliasMover>>>,
+}
+
+/// A kind of release that moves an alias.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum AliasMover {
+    /// A release of the whole matrix under its own version.
+    Release,
+    /// A release of the whole matrix under the version of `--version-tag`.
+    VersionTag,
+}
+
+tables!(AliasTable);
+
+impl<'de> Deserialize<'de> for AliasEntry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AliasVisitor;
+        impl<'de> Visitor<'de> for AliasVisitor {
+            type Value = AliasEntry;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a string or a table with the key `tag`")
+            }
+            fn visit_str<E: de::Error>(self, tag: &str) -> Result<AliasEntry, E> {
+                Ok(AliasEntry::Tag(tag.to_owned()))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<AliasEntry, A::Error> {
+                AliasTable::deserialize(MapAccessDeserializer::new(map)).map(AliasEntry::Table)
+            }
+        }
+        deserializer.deserialize_any(AliasVisitor)
+    }
+}
