@@ -191,7 +191,7 @@ impl Located<'_> {
                 format!("{}; without quotes, `3.10` is the number 3.1", self.in_quotes(text))
             }
             _ if expected.starts_with("a string") && is_scalar => self.in_quotes(text),
-            DeValue::String(_) if expected == "an array" && !raw.contains('\n') => {
+            DeValue::String(_) if expected.starts_with("an array") && !raw.contains('\n') => {
                 format!("put it in brackets: `[{raw}]`")
             }
             DeValue::Table(_) if expected == "an array" && self.path.len() == 1 => {
@@ -220,7 +220,7 @@ fn example(expected: &str) -> &'static str {
     match expected {
         "a boolean" => "`true` or `false`",
         "a number" => "a number without quotes, such as `1.5`",
-        "an array" => "an array: `[…]`",
+        _ if expected.starts_with("an array") => "an array: `[…]`",
         "a table" => "a table: `{ key = … }`",
         _ if is_numeric(expected) => "an integer without quotes, such as `3`",
         _ => "a string: `\"…\"`",

@@ -110,6 +110,8 @@ pub struct Axis {
     pub values: Vec<AxisValue>,
     /// The number of values in the product.
     pub listed: usize,
+    /// The pattern of the tag parts of values without one of their own.
+    pub(super) tag: Option<Spanned<String>>,
 }
 
 impl Axis {

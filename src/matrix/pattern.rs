@@ -19,7 +19,11 @@ pub struct Pattern {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Part {
     Literal(Span),
-    Name(Span),
+    Name {
+        name: Span,
+        /// A text to replace in the value, and its replacement.
+        replace: Option<(String, String)>,
+    },
 }
 
 /// A syntax error in a pattern.
@@ -39,17 +43,12 @@ impl Pattern {
             let close = text[open..].find("}}").map(|offset| open + offset);
             let close =
                 close.ok_or(PatternError { reason: "`{{` has no `}}`", span: open..text.len() })?;
-            let inside = &text[open + 2..close];
-            let name = inside.trim();
-            let is_name = !name.is_empty()
-                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.".contains(&byte));
-            if !is_name {
-                let reason = "expected a name between `{{` and `}}`";
-                return Err(PatternError { reason, span: open..close + 2 });
-            }
             parts.push(Part::Literal(at..open));
-            let start = open + 2 + (inside.len() - inside.trim_start().len());
-            parts.push(Part::Name(start..start + name.len()));
+            let part = placeholder(text, open + 2..close).ok_or(PatternError {
+                reason: "expected `{{name}}` or `{{replace name \"from\" \"to\"}}`",
+                span: open..close + 2,
+            })?;
+            parts.push(part);
             at = close + 2;
         }
         parts.push(Part::Literal(at..text.len()));
@@ -75,7 +74,7 @@ impl Pattern {
     /// Returns the names in the pattern with their locations in its text.
     pub fn names(&self) -> impl Iterator<Item = (&str, Span)> {
         self.parts.iter().filter_map(|part| match part {
-            Part::Name(span) => Some((&self.text[span.clone()], span.clone())),
+            Part::Name { name, .. } => Some((&self.text[name.clone()], name.clone())),
             Part::Literal(_) => None,
         })
     }
@@ -86,7 +85,9 @@ impl Pattern {
         for part in &self.parts {
             match part {
                 Part::Literal(span) => filled.push_str(&self.text[span.clone()]),
-                Part::Name(span) => filled.push_str(&value(&self.text[span.clone()])),
+                Part::Name { name, replace } => {
+                    filled.push_str(&replaced(value(&self.text[name.clone()]), replace.as_ref()));
+                }
             }
         }
         filled
@@ -113,8 +114,8 @@ impl Pattern {
                     text.push_str(literal);
                     ends_with_separator = text.ends_with(SEPARATORS);
                 }
-                Part::Name(span) => {
-                    let value = value(&self.text[span.clone()]);
+                Part::Name { name, replace } => {
+                    let value = replaced(value(&self.text[name.clone()]), replace.as_ref());
                     if value.is_empty() {
                         has_gap = true;
                     } else {
@@ -128,6 +129,50 @@ impl Pattern {
             text.pop();
         }
         text
+    }
+}
+
+/// Parses what is at `span` of `text`, between `{{` and `}}`: a name, or `replace` with a name and two strings.
+fn placeholder(text: &str, span: Span) -> Option<Part> {
+    let begin = |rest: &str| span.end - rest.len();
+    let inside = &text[span.clone()];
+    let (first, rest) = word(inside);
+    if rest.trim().is_empty() {
+        let name = begin(inside.trim_start());
+        return is_name(first)
+            .then(|| Part::Name { name: name..name + first.len(), replace: None });
+    }
+    let from = begin(rest.trim_start());
+    let (name, rest) = word(rest);
+    let (old, rest) = quoted(rest)?;
+    let (new, rest) = quoted(rest)?;
+    let is_valid = first == "replace" && is_name(name) && !old.is_empty() && rest.trim().is_empty();
+    let replace = Some((old.to_owned(), new.to_owned()));
+    is_valid.then(|| Part::Name { name: from..from + name.len(), replace })
+}
+
+fn is_name(word: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.".contains(&byte);
+    !word.is_empty() && word.bytes().all(is_allowed)
+}
+
+/// Returns the first word of a text, and the rest.
+fn word(text: &str) -> (&str, &str) {
+    let text = text.trim_start();
+    text.split_at(text.find(char::is_whitespace).unwrap_or(text.len()))
+}
+
+/// Returns the content of a string in single or double quotes at the beginning of a text, and the rest.
+fn quoted(text: &str) -> Option<(&str, &str)> {
+    let text = text.trim_start();
+    let quote = text.chars().next().filter(|first| matches!(first, '"' | '\''))?;
+    text[1..].split_once(quote)
+}
+
+fn replaced<'a>(value: Cow<'a, str>, replace: Option<&(String, String)>) -> Cow<'a, str> {
+    match replace {
+        Some((from, to)) => value.replace(from, to).into(),
+        None => value,
     }
 }
 
@@ -161,6 +206,18 @@ mod tests {
         let pattern = Pattern::parse("{{a}}-{{ b }}-c").expect("a pattern");
         assert_eq!(pattern.fill(|name| if name == "a" { "1" } else { "2" }.into()), "1-2-c");
         assert_eq!(pattern.names().map(|(name, _)| name).collect::<Vec<_>>(), ["a", "b"]);
+    }
+
+    #[test]
+    fn text_in_a_value_is_replaced() {
+        for text in ["cu{{replace v '.' ''}}-x", "cu{{ replace  v \".\"  '' }}-x"] {
+            let pattern = Pattern::parse(text).expect(text);
+            assert_eq!(pattern.fill(|_| "12.8.1".into()), "cu1281-x", "{text}");
+            let (name, span) = pattern.names().next().expect("a name");
+            assert_eq!((name, &text[span]), ("v", "v"));
+        }
+        let named = Pattern::parse("{{replace}}").expect("a name");
+        assert_eq!(named.names().next().expect("a name").0, "replace");
     }
 
     #[test]
@@ -204,9 +261,12 @@ mod tests {
             let error = Pattern::parse(text).expect_err(text);
             (error.to_string(), error.span)
         };
-        let name = || "expected a name between `{{` and `}}`".to_owned();
+        let name = || "expected `{{name}}` or `{{replace name \"from\" \"to\"}}`".to_owned();
         assert_eq!(error("a{{b"), ("`{{` has no `}}`".to_owned(), 1..4));
         assert_eq!(error("a{{#if b}}"), (name(), 1..10));
         assert_eq!(error("{{}}"), (name(), 0..4));
+        for text in ["{{a b}}", "{{replace a '.'}}", "{{replace a '' 'b'}}", "{{cut a '.' ''}}"] {
+            assert_eq!(error(text).0, name(), "{text}");
+        }
     }
 }

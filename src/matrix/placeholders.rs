@@ -41,7 +41,7 @@ pub(super) struct Placeholders<'a> {
 impl<'a> Placeholders<'a> {
     pub(super) fn new(file: &'a MatrixFile) -> Self {
         let axes = file.axes.keys().map(|name| name.as_str());
-        let listed = file.axes.values().flat_map(|entries| entries.iter());
+        let listed = file.axes.values().flat_map(|entries| entries.values());
         let of_extras = file.extra.iter().flat_map(|extra| extra.axes.values());
         let of_values = listed.chain(of_extras).filter_map(|entry| match entry.get_ref() {
             AxisEntry::Table(table) => Some(&table.variables),

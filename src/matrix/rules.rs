@@ -222,7 +222,7 @@ impl Checker<'_> {
     }
 
     fn extra_value(&mut self, axis: &mut Axis, entry: &Spanned<AxisEntry>) -> Option<usize> {
-        let value = self.axis_value(&axis.name, entry);
+        let value = self.axis_value(axis, entry);
         let known = axis.values.iter().position(|other| other.value == value.value);
         match (known, entry.get_ref()) {
             (Some(index), AxisEntry::Plain(_)) => Some(index),

@@ -78,10 +78,47 @@ pub struct MatrixFile {
 }
 
 /// The values of each axis.
-pub type Axes = IndexMap<Spanned<String>, Spanned<Vec<Spanned<AxisEntry>>>>;
+pub type Axes = IndexMap<Spanned<String>, Spanned<AxisTable>>;
 
 /// A table of template variables.
 pub type Variables = IndexMap<Spanned<String>, Spanned<Variable>>;
+
+/// The values of an axis: an array, or `{ tag = "torch{{value}}", values = […] }`.
+#[derive(Debug, JsonSchema)]
+#[schemars(untagged)]
+pub enum AxisTable {
+    /// The values.
+    Values(Vec<Spanned<AxisEntry>>),
+    /// The values and what they have in common.
+    Table(AxisValuesTable),
+}
+
+impl AxisTable {
+    pub(super) fn values(&self) -> &[Spanned<AxisEntry>] {
+        match self {
+            Self::Values(values) => values,
+            Self::Table(table) => &table.values,
+        }
+    }
+
+    pub(super) fn tag(&self) -> Option<&Spanned<String>> {
+        match self {
+            Self::Values(_) => None,
+            Self::Table(table) => table.tag.as_ref(),
+        }
+    }
+}
+
+/// The values of an axis and what they have in common.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(remote = "Self", deny_unknown_fields)]
+pub struct AxisValuesTable {
+    /// The values.
+    pub values: Vec<Spanned<AxisEntry>>,
+    /// The part of the tag for each value but `false`, such as `torch{{value}}`. It can also contain the variables of the
+    /// value. A `tag` of a value replaces it.
+    pub tag: Option<Spanned<String>>,
+}
 
 /// A value of an axis: the plain value, or a table with its variables and settings.
 #[derive(Debug, JsonSchema)]
@@ -169,7 +206,15 @@ pub struct SecretTable {
     pub optional: bool,
 }
 
-tables!(MatrixFile, ExcludeTable, VerifyTable, WaiveTable, BuildTable, SecretTable);
+tables!(
+    MatrixFile,
+    AxisValuesTable,
+    ExcludeTable,
+    VerifyTable,
+    WaiveTable,
+    BuildTable,
+    SecretTable
+);
 
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -211,6 +256,26 @@ impl<'de> Deserialize<'de> for AxisEntry {
             }
         }
         deserializer.deserialize_any(EntryVisitor)
+    }
+}
+
+impl<'de> Deserialize<'de> for AxisTable {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AxisVisitor;
+        impl<'de> Visitor<'de> for AxisVisitor {
+            type Value = AxisTable;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an array, or a table with the key `values`")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<AxisTable, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(list)).map(AxisTable::Values)
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<AxisTable, A::Error> {
+                AxisValuesTable::deserialize(MapAccessDeserializer::new(map)).map(AxisTable::Table)
+            }
+        }
+        deserializer.deserialize_any(AxisVisitor)
     }
 }
 

@@ -7,6 +7,7 @@ use super::validate::RESERVED;
 use super::{CheckCommand, Matrix, Selection, Term, parse};
 use crate::error::Report;
 
+mod axes;
 mod conditions;
 mod types;
 

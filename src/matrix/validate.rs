@@ -41,14 +41,19 @@ impl Checker<'_> {
         let mut axes = Vec::new();
         for (name, entries) in file.axes.iter() {
             self.check_name(name, "axis");
-            let mut axis = Axis { name: name.to_string(), values: Vec::new(), listed: 0 };
-            if entries.is_empty() {
+            let mut axis = Axis {
+                name: name.to_string(),
+                values: Vec::new(),
+                listed: 0,
+                tag: entries.tag().cloned(),
+            };
+            if entries.values().is_empty() {
                 let message = format!("axis `{}` has no values", axis.name);
                 self.report(entries.span(), message, "add at least one value");
             }
             let mut spans: HashMap<Value, Span> = HashMap::new();
-            for entry in entries.iter() {
-                let value = self.axis_value(&axis.name, entry);
+            for entry in entries.values() {
+                let value = self.axis_value(&axis, entry);
                 if let Some(twin) = spans.insert(value.value.clone(), entry.span()) {
                     let message = format!("axis `{}` has `{}` twice", axis.name, value.value);
                     self.report(entry.span(), message, "duplicate").add_related(twin, "first here");
@@ -73,7 +78,7 @@ impl Checker<'_> {
         }
     }
 
-    pub(super) fn axis_value(&mut self, axis: &str, entry: &Spanned<AxisEntry>) -> AxisValue {
+    pub(super) fn axis_value(&mut self, axis: &Axis, entry: &Spanned<AxisEntry>) -> AxisValue {
         let (value, table) = match entry.get_ref() {
             AxisEntry::Plain(value) => (value, None),
             AxisEntry::Table(table) => (table.value.get_ref(), Some(table)),
@@ -83,28 +88,68 @@ impl Checker<'_> {
             && let Some(reason) = safe::refuse_value(text)
         {
             let message =
-                format!("`{}` is not a valid value of axis `{axis}`", text.escape_debug());
+                format!("`{}` is not a valid value of axis `{}`", text.escape_debug(), axis.name);
             let help = "to add variables, write a table: { value = \"…\", variables = { … } }";
             self.report(span.clone(), message, reason).help = Some(help.to_owned());
         }
-        let tag = table.and_then(|table| table.tag.as_ref());
-        if let Some(tag) = tag
-            && !tag.is_empty()
-            && let Some(reason) = safe::refuse_value(tag)
-        {
-            let message = format!("`{}` is not a valid part of a tag", tag.escape_debug());
-            self.report(tag.span(), message, reason);
-        }
+        let own = table.and_then(|table| table.tag.as_ref());
+        let of_axis = axis.tag.as_ref().filter(|_| *value != Value::Bool(false));
+        let settings = table.map(|table| self.axis_settings(table)).unwrap_or_default();
+        let default = value.default_tag(&axis.name);
         AxisValue {
             value: value.clone(),
-            tag: tag.map_or_else(|| value.default_tag(axis), |tag| tag.to_string()),
-            tag_span: tag.map_or(span.clone(), Spanned::span),
+            tag: match own.or(of_axis) {
+                Some(tag) => self.tag_part(tag, default, &settings.variables),
+                None => default,
+            },
+            tag_span: own.or(of_axis).map_or(span.clone(), Spanned::span),
             span,
-            settings: table.map(|table| self.axis_settings(table)).unwrap_or_default(),
+            settings,
             platforms: table
                 .and_then(|table| table.platforms.as_ref())
                 .map(|platforms| self.platforms(platforms)),
         }
+    }
+
+    /// Fills the pattern of the tag part of a value: `{{value}}` is its `default`, and other names are its `variables`.
+    fn tag_part(
+        &mut self,
+        text: &Spanned<String>,
+        default: String,
+        variables: &Map<String, Json>,
+    ) -> String {
+        let place = |part: Span| locate(&self.source.text, text.span(), text, part);
+        let pattern = match Pattern::parse(text) {
+            Ok(pattern) => pattern,
+            Err(error) => {
+                self.report(place(error.span.clone()), error.to_string(), "in this pattern");
+                return default;
+            }
+        };
+        let value_of = |name: &str| match variables.get(name)? {
+            Json::Array(_) | Json::Object(_) => None,
+            Json::String(text) => Some(text.clone()),
+            other => Some(other.to_string()),
+        };
+        let unknown =
+            pattern.names().find(|(name, _)| *name != "value" && value_of(name).is_none());
+        if let Some((name, part)) = unknown {
+            let message = format!("`{default}` has no variable `{name}`");
+            let label = "expected `value`, or a variable of the value";
+            self.report(place(part), message, label);
+            return default;
+        }
+        let part = pattern.fill(|name| match name {
+            "value" => default.as_str().into(),
+            name => value_of(name).unwrap_or_default().into(),
+        });
+        if !part.is_empty()
+            && let Some(reason) = safe::refuse_value(&part)
+        {
+            let message = format!("`{}` is not a valid part of a tag", part.escape_debug());
+            self.report(text.span(), message, reason);
+        }
+        part
     }
 
     /// Validates the settings of a value that mean the same in every table.
@@ -119,7 +164,7 @@ impl Checker<'_> {
     fn check_variables_of_axes(&mut self, file: &MatrixFile, axes: &[Axis]) {
         let mut owners: IndexMap<&str, (&str, Span)> = IndexMap::new();
         for (axis, entries) in file.axes.iter() {
-            for entry in entries.iter() {
+            for entry in entries.values() {
                 let AxisEntry::Table(table) = entry.get_ref() else {
                     continue;
                 };
