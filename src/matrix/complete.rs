@@ -81,7 +81,7 @@ fn placeholder_faults(matrix: &Matrix) -> Vec<Diagnostic> {
 /// Returns the patterns of all settings, checks and aliases.
 fn all_patterns(matrix: &Matrix) -> impl Iterator<Item = &Pattern> {
     let of_settings = matrix.all_settings().flat_map(|settings| {
-        TEXTS.into_iter().filter_map(|text| text(settings)).chain(settings.labels.values())
+        TEXTS.into_iter().filter_map(move |text| text(settings)).chain(settings.labels.values())
     });
     let of_checks = matrix.checks.iter().flat_map(|rule| rule.command.words());
     of_settings.chain(of_checks).chain(matrix.image.aliases.iter().map(|alias| &alias.tag))

@@ -154,3 +154,24 @@ async fn a_release_that_was_withdrawn_does_not_hold_the_next_one_back() {
     let again = machine.whole(&release(&registry, "v2", "y")).await;
     assert_eq!(registry.tag("acme/a", "a").as_ref(), Some(&again[0]));
 }
+
+/// Versions 1.10.4 and 1.10.5 have the alias `1.10`, which version 1.11.0 does not have.
+#[tokio::test]
+async fn a_release_moves_the_aliases_that_no_newer_release_has() {
+    let registry = FakeRegistry::start().await;
+    let of_line = |version: &str, content: &str, line: &str| {
+        let mut release = release(&registry, version, content);
+        release.rows[0].job.references.push(reference(&registry.repository("acme/a"), line));
+        release
+    };
+    let machine = Machine::new();
+    machine.whole(&of_line("v1.10.4", "w", "1.10")).await;
+    let newest = machine.whole(&of_line("v1.11.0", "x", "1.11")).await;
+    let patched = machine.whole(&of_line("v1.10.5", "y", "1.10")).await;
+    let aliases = || ["a", "1.10", "1.11"].map(|alias| registry.tag("acme/a", alias));
+    let expected = [&newest[0], &patched[0], &newest[0]].map(|digest| Some(digest.clone()));
+    assert_eq!(aliases(), expected);
+    // The oldest release takes none of them back when it is published again.
+    machine.whole(&of_line("v1.10.4", "w", "1.10")).await;
+    assert_eq!(aliases(), expected);
+}
