@@ -32,6 +32,19 @@ fn a_variant_is_told_in_full() {
 }
 
 #[test]
+fn settings_name_the_table_that_sets_them() {
+    let project = Project::new();
+    let gpu = r#"gpu = [false, { value = true, compression = "gzip", max_size = "2 GB" }]"#;
+    let sets = "[[set]]\nwhen = { gpu = true }\nmax_size = \"3 GB\"\ntag = '{{python}}-{{replace cuda \".\" \"\"}}-{{version}}'\n\
+                variables = { cuda = \"12.8\" }\n[set.labels]\ngpu = \"yes\"\nvendor = \"acme\"\n";
+    project
+        .write("matrix.toml", &format!("{}\n{sets}", MATRIX.replace("gpu = [false, true]", gpu)));
+    let told = stdout(project.basegen("explain 3.11-gpu-server"));
+    let end = told.find("base images").expect("the base images");
+    assert_snapshot!(&told[..end]);
+}
+
+#[test]
 fn pins_and_the_fingerprint_are_told() {
     let project = project();
     let digest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";

@@ -1,8 +1,9 @@
 mod since;
 
 use insta::assert_snapshot;
+use insta_cmd::assert_cmd_snapshot;
 
-use crate::harness::project::{Project, stdout};
+use crate::harness::project::{MATRIX, Project, committed, stdout};
 
 #[test]
 fn the_table_is_for_people() {
@@ -30,6 +31,28 @@ fn the_list_holds_names_only() {
 #[test]
 fn all_tags_include_the_aliases() {
     assert_snapshot!(stdout(Project::new().basegen("list --all-tags --no-gpu --job-type server")));
+}
+
+#[test]
+fn aliases_can_contain_the_commit_and_the_date() {
+    let matrix = MATRIX.replace("{{variant}}-latest", "{{variant}}-{{git.sha}}-{{date}}");
+    let project = Project::new();
+    project.write("matrix.toml", &matrix);
+    assert_cmd_snapshot!(project.basegen("list --all-tags"));
+    let project = committed();
+    project.write("matrix.toml", &matrix);
+    let list = stdout(project.basegen("list --all-tags --python 3.9 --job-type server"));
+    let alias = list.lines().nth(1).expect("an alias");
+    let (sha, date) =
+        alias.split_once(":3.9-").and_then(|(_, tag)| tag.split_at_checked(40)).expect("a commit");
+    assert!(sha.bytes().all(|digit| digit.is_ascii_hexdigit()), "{alias}");
+    assert!(date.starts_with("-20") && date.len() == "-2026-11-29".len(), "{alias}");
+}
+
+#[test]
+fn patterns_select_values() {
+    let project = Project::new();
+    assert_snapshot!(stdout(project.basegen("list --only python=*.9 --only job_type=t*g")), @"");
 }
 
 #[test]
