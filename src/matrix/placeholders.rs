@@ -64,9 +64,7 @@ impl<'a> Placeholders<'a> {
 
     /// Returns the names that a pattern of this `kind` can contain.
     pub(super) fn known(&self, kind: PatternKind) -> Vec<&'a str> {
-        let mut known = self.axes.clone();
-        known.extend(kind.names());
-        known.extend(&self.variables);
-        known
+        let of_kind = kind.names().map(|name| -> &'a str { name });
+        self.axes.iter().copied().chain(of_kind).chain(self.variables.iter().copied()).collect()
     }
 }

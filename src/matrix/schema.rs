@@ -24,8 +24,8 @@ use super::registries::Registries;
 use super::spanned::Spanned;
 use super::value::Value;
 
-pub use aliases::{AliasEntry, AliasMover, AliasTable};
-pub use conditions::{Alternatives, ConditionEntry, When};
+pub use aliases::{AliasEntry, AliasMover};
+pub use conditions::{ConditionEntry, When};
 pub(super) use settings::SettingKeys;
 pub use settings::{
     AxisValueTable, CompressionEntry, CompressionTable, ExtraTable, ImageTable, SetTable,
