@@ -60,7 +60,7 @@ fn placeholder_faults(matrix: &Matrix) -> Vec<Diagnostic> {
                 let (message, help) = match matrix.variable(variant, name) {
                     None => (
                         format!("`{}` has no variable `{name}`", variant.id),
-                        "set it in `[variables]`, or another text for this variant in a `[[set]]`",
+                        "set it in `[variables]`, or limit the text to variants with it: by `when`, or in a `[[set]]`",
                     ),
                     Some(Json::Array(_) | Json::Object(_)) => (
                         format!("the variable `{name}` of `{}` is not a text", variant.id),

@@ -25,7 +25,9 @@ impl Matrix {
         checkout: Checkout,
         file: &MatrixFile,
     ) -> Result<Self, SourceError> {
-        let mut checker = Checker::new(&source, &checkout, Placeholders::new(file));
+        let axes = file.axes.keys().map(|name| name.as_str());
+        let placeholders = Placeholders::new(axes, file.variable_names());
+        let mut checker = Checker::new(&source, &checkout, placeholders);
         let mut axes = checker.axes(file);
         let extras: Vec<Extra> =
             file.extra.iter().filter_map(|table| checker.extra(&mut axes, table)).collect();

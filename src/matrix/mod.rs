@@ -43,7 +43,8 @@ pub use expand::MAX_ROWS;
 pub use facts::{Fact, FactSource, VariantSettings};
 pub use load::{LoadError, load, load_in, load_with, parse};
 pub use model::{
-    Alias, Axis, AxisValue, BuildInputs, Check, CheckCommand, Exclude, Image, Matrix, Variant, Waive,
+    Alias, Axis, AxisValue, BuildInputs, Check, CheckCommand, Exclude, Image, Matrix, Variant,
+    Waive,
 };
 pub use pattern::{Pattern, PatternError};
 pub use places::{GeneratedTable, VERSION_GROUP, VersionPlace, VersionTable, version_pattern};

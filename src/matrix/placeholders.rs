@@ -2,8 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use super::schema::{AxisEntry, MatrixFile, Variables};
-
 /// What a pattern is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PatternKind {
@@ -39,19 +37,10 @@ pub(super) struct Placeholders<'a> {
 }
 
 impl<'a> Placeholders<'a> {
-    pub(super) fn new(file: &'a MatrixFile) -> Self {
-        let axes = file.axes.keys().map(|name| name.as_str());
-        let listed = file.axes.values().flat_map(|entries| entries.values());
-        let of_extras = file.extra.iter().flat_map(|extra| extra.axes.values());
-        let of_values = listed.chain(of_extras).filter_map(|entry| match entry.get_ref() {
-            AxisEntry::Table(table) => Some(&table.variables),
-            AxisEntry::Plain(_) => None,
-        });
-        let variables = std::iter::once(&file.variables)
-            .chain(of_values)
-            .chain(file.set.iter().map(|set| &set.variables))
-            .chain(file.extra.iter().map(|extra| &extra.variables));
-        let variables = variables.flat_map(Variables::keys).map(|name| name.as_str());
+    pub(super) fn new(
+        axes: impl Iterator<Item = &'a str>,
+        variables: impl Iterator<Item = &'a str>,
+    ) -> Self {
         Self { axes: axes.collect(), variables: variables.collect() }
     }
 

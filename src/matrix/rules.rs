@@ -34,17 +34,14 @@ impl Checker<'_> {
     }
 
     pub(super) fn set(&mut self, axes: &[Axis], table: &Spanned<SetTable>) -> Set {
+        let when = self.conditions(axes, &table.when);
         let variables = self.checked_variables(axes, &table.variables);
         let settings = self.settings(&table.settings(), variables);
         if settings.is_empty() {
             let label = "add `variables = { … }`";
             self.report(table.span(), "this `[[set]]` sets nothing", label);
         }
-        Set {
-            when: self.conditions(axes, &table.when),
-            settings,
-            line: self.source.line(table.span().start),
-        }
+        Set { when, settings, line: self.source.line(table.span().start) }
     }
 
     pub(super) fn waive(&mut self, axes: &[Axis], table: &Spanned<WaiveTable>) -> Waive {

@@ -77,6 +77,23 @@ pub struct MatrixFile {
     pub waive: Vec<Spanned<WaiveTable>>,
 }
 
+impl MatrixFile {
+    /// Returns the names of all variables. A name can occur several times.
+    pub(super) fn variable_names(&self) -> impl Iterator<Item = &str> {
+        let listed = self.axes.values().flat_map(|axis| axis.values());
+        let of_extras = self.extra.iter().flat_map(|extra| extra.axes.values());
+        let of_values = listed.chain(of_extras).filter_map(|entry| match entry.get_ref() {
+            AxisEntry::Table(table) => Some(&table.variables),
+            AxisEntry::Plain(_) => None,
+        });
+        let tables = std::iter::once(&self.variables)
+            .chain(of_values)
+            .chain(self.set.iter().map(|set| &set.variables))
+            .chain(self.extra.iter().map(|extra| &extra.variables));
+        tables.flat_map(Variables::keys).map(|name| name.as_str())
+    }
+}
+
 /// The values of each axis.
 pub type Axes = IndexMap<Spanned<String>, Spanned<AxisTable>>;
 

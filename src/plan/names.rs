@@ -11,7 +11,7 @@ use indexmap::IndexSet;
 use super::{PlanRequest, Target};
 use crate::error::{ExitCode, Explain};
 use crate::image::{Platform, Reference, ReferenceError, Repository, Tag, refuse_scheme};
-use crate::matrix::{Diagnostic, Matrix, Pattern, SourceError, Value, Variant};
+use crate::matrix::{Alias, Diagnostic, Matrix, Pattern, SourceError, Value, Variant};
 use crate::version::Version;
 
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +66,10 @@ const SHORT_SHA: usize = 7;
 /// The hint for equal names.
 const EVERY_AXIS: &str = "add every axis to the repository or to the tag, or use `{{variant}}`";
 
+/// The hint for equal aliases.
+const ONE_IMAGE: &str =
+    "limit the alias to one image by `when`, or add every axis to it: `{{variant}}-latest`";
+
 /// Computes the names of variants.
 #[derive(Debug)]
 pub struct ImageNames<'a> {
@@ -85,8 +89,8 @@ pub(super) struct ImageName<'n> {
     pub(super) reference: Reference,
     /// The pattern of its tag.
     pattern: &'n Pattern,
-    /// Whether the plan sets this name.
-    is_set: bool,
+    /// The alias that it is, unless it is the version tag.
+    alias: Option<&'n Alias>,
 }
 
 impl<'a> ImageNames<'a> {
@@ -143,7 +147,7 @@ impl<'a> ImageNames<'a> {
     ) -> Result<Vec<ImageName<'n>>, NameError> {
         let repository = self.repository(variant)?;
         let tag = self.tag_pattern(variant);
-        let mut names = vec![self.name(variant, &repository, tag, true)?];
+        let mut names = vec![self.name(variant, &repository, tag, None)?];
         for alias in &self.matrix.image.aliases {
             let is_known =
                 |name: &str| !self.of_run.contains(&name) || self.value_of_run(name).is_some();
@@ -151,8 +155,7 @@ impl<'a> ImageNames<'a> {
             let is_complete =
                 alias.tag.names().all(|(name, _)| name == "version" || is_known(name));
             if alias.applies_to(variant) && is_complete {
-                let is_set = alias.is_moved(self.request.is_custom);
-                names.push(self.name(variant, &repository, &alias.tag, is_set)?);
+                names.push(self.name(variant, &repository, &alias.tag, Some(alias))?);
             }
         }
         Ok(names)
@@ -166,7 +169,10 @@ impl<'a> ImageNames<'a> {
         let settings = self.matrix.settings(variant);
         let labels = settings.merged(|settings| &settings.labels).into_iter();
         let compression = settings.last(|settings| settings.compression.as_ref());
-        let names = names.into_iter().filter(|name| name.is_set);
+        let is_custom = self.request.is_custom;
+        let is_set =
+            |name: &ImageName<'_>| name.alias.is_none_or(|alias| alias.is_moved(is_custom));
+        let names = names.into_iter().filter(is_set);
         let mut names = names.map(|name| name.reference);
         let fill = |pattern: &Pattern| pattern.fill(|name| self.matrix.name_part(variant, name));
         Ok(Target {
@@ -216,13 +222,13 @@ impl<'a> ImageNames<'a> {
         variant: &Variant,
         repository: &Repository,
         pattern: &'n Pattern,
-        is_set: bool,
+        alias: Option<&'n Alias>,
     ) -> Result<ImageName<'n>, NameError> {
         let tag = self.tag(variant, pattern)?.parse().map_err(|source| {
             self.invalid(variant, pattern, source, |text| text.parse::<Tag>().is_ok())
         })?;
         let reference = Reference { repository: repository.clone(), tag };
-        Ok(ImageName { reference, pattern, is_set })
+        Ok(ImageName { reference, pattern, alias })
     }
 
     fn tag(&self, variant: &Variant, pattern: &Pattern) -> Result<String, NameError> {
@@ -353,9 +359,8 @@ impl ImageNames<'_> {
             }
             Some(span) if self.request.repository.is_none() && self.request.tag.is_none() => {
                 let title = format!("`{first}` and `{second}` have the same name `{reference}`");
-                self.refuse(
-                    Diagnostic::new(span, title, "the name is built from this").help(EVERY_AXIS),
-                )
+                let help = if name.alias.is_some() { ONE_IMAGE } else { EVERY_AXIS };
+                self.refuse(Diagnostic::new(span, title, "the name is built from this").help(help))
             }
             _ => {
                 let (first, second) = (first.to_owned(), second.to_owned());
