@@ -52,7 +52,7 @@ fn aliases_can_contain_the_commit_and_the_date() {
 #[test]
 fn patterns_select_values() {
     let project = Project::new();
-    assert_snapshot!(stdout(project.basegen("list --only python=*.9 --only job_type=t*g")), @"");
+    assert_snapshot!(stdout(project.basegen("list --only python=*.9 --only job_type=t*g")), @"acme/training-base:3.9-v1.2.3");
 }
 
 #[test]
