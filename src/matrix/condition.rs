@@ -10,7 +10,7 @@ use super::value::Value;
 #[derive(Debug, Clone)]
 pub enum Condition {
     Is(Value),
-    /// The value is a string that matches this pattern, in which `*` stands for any text.
+    /// The value is a string that matches this pattern, where `*` matches any text.
     Like(String),
     /// The value is a version in this range, with the syntax and order of [PEP 440].
     ///
@@ -77,7 +77,7 @@ impl fmt::Display for Condition {
     }
 }
 
-/// Returns true if `text` matches `pattern`, in which `*` stands for any text.
+/// Returns true if `text` matches `pattern`, where `*` matches any text.
 fn is_like(text: &str, pattern: &str) -> bool {
     let mut parts = pattern.split('*');
     let first = parts.next().unwrap_or_default();

@@ -132,7 +132,7 @@ impl Pattern {
     }
 }
 
-/// Parses what is at `span` of `text`, between `{{` and `}}`: a name, or `replace` with a name and two strings.
+/// Parses the part of `text` at `span`, between `{{` and `}}`: a name, or `replace` with a name and two strings.
 fn placeholder(text: &str, span: Span) -> Option<Part> {
     let begin = |rest: &str| span.end - rest.len();
     let inside = &text[span.clone()];

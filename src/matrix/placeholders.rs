@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-/// What a pattern is used for.
+/// The use of a pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PatternKind {
     /// A repository, a path, a label or a command. It must not change with the version.

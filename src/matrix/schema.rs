@@ -106,7 +106,7 @@ pub type Variables = IndexMap<Spanned<String>, Spanned<Variable>>;
 pub enum AxisTable {
     /// The values.
     Values(Vec<Spanned<AxisEntry>>),
-    /// The values and what they have in common.
+    /// The values and their common pattern.
     Table(AxisValuesTable),
 }
 
@@ -126,7 +126,7 @@ impl AxisTable {
     }
 }
 
-/// The values of an axis and what they have in common.
+/// The values of an axis and their common pattern.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(remote = "Self", deny_unknown_fields)]
 pub struct AxisValuesTable {

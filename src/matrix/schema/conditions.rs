@@ -16,7 +16,7 @@ use crate::matrix::value::Value;
 pub type When = IndexMap<Spanned<String>, Spanned<ConditionEntry>>;
 
 /// A condition on an axis: a value, a version range such as `>=3.10,<3.13`, a pattern such as `slim-*`, an array of these
-/// of which one must match, or `{ not = … }`.
+/// with at least one match, or `{ not = … }`.
 #[derive(Debug, Clone, JsonSchema)]
 #[schemars(untagged)]
 pub enum ConditionEntry {
@@ -32,7 +32,7 @@ pub enum ConditionEntry {
 pub enum Alternatives {
     /// One value, range or pattern.
     One(Value),
-    /// Several, of which one must match.
+    /// Several. At least one must match.
     Any(Vec<Value>),
 }
 
