@@ -109,6 +109,21 @@ variables = { level = 3 }
 }
 
 #[test]
+fn an_extra_adds_an_excluded_combination() {
+    let matrix = matrix(
+        r#"
+[[exclude]]
+when = { gpu = true }
+reason = "few images have a GPU"
+[[extra]]
+axes = { python = "3.10", gpu = true, job_type = "server" }
+"#,
+    );
+    let with_gpu: Vec<&str> = ids(&matrix).into_iter().filter(|id| id.contains("gpu")).collect();
+    assert_eq!(with_gpu, ["3.10-gpu-server"]);
+}
+
+#[test]
 fn a_set_overrides_the_limits_of_all_images() {
     let text =
         BASE.replace("dockerfile =", "max_size = \"500 MB\"\nrequire_sm = [\"80\"]\ndockerfile =");

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use super::{ArgumentError, Context};
-use crate::error::Report;
-use crate::git;
+use crate::error::{ExitCode, Explain, Report};
+use crate::git::{self, GitError};
 use crate::image::Platform;
 use crate::matrix::{Matrix, Selection};
 use crate::plan::{Plan, PlanRequest};
@@ -46,9 +46,9 @@ impl NameOptions {
                 || self.tag.as_ref().is_some_and(|tag| tag.contains(name))
         };
         let is_commit_used = is_used("git.sha") || is_used("git.short_sha");
-        let commit = is_commit_used.then(|| git::head(matrix.folder())).transpose()?;
+        let commit = is_commit_used.then(|| git::head(matrix.folder()).map_err(NoCommit));
         let date = is_used("date").then(|| Timestamp::now().strftime("%Y-%m-%d").to_string());
-        Ok(PlanRequest { commit, date, ..self.with_version(version) })
+        Ok(PlanRequest { commit: commit.transpose()?, date, ..self.with_version(version) })
     }
 
     /// Returns the request of a plan for `version`, without a commit and a date.
@@ -64,6 +64,21 @@ impl NameOptions {
             date: None,
             platforms: self.platforms.clone(),
         }
+    }
+}
+
+/// A tag contains the commit, and there is none.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to read the commit for a tag with `{{{{git.sha}}}}` or `{{{{git.short_sha}}}}`")]
+struct NoCommit(#[source] GitError);
+
+impl Explain for NoCommit {
+    fn exit_code(&self) -> ExitCode {
+        self.0.exit_code()
+    }
+
+    fn hint(&self) -> Option<String> {
+        self.0.hint()
     }
 }
 

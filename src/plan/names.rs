@@ -11,7 +11,9 @@ use indexmap::IndexSet;
 use super::{PlanRequest, Target};
 use crate::error::{ExitCode, Explain};
 use crate::image::{Platform, Reference, ReferenceError, Repository, Tag, refuse_scheme};
-use crate::matrix::{Alias, Diagnostic, Matrix, Pattern, SourceError, Value, Variant};
+use crate::matrix::{
+    Alias, Diagnostic, Matrix, Pattern, SourceError, Value, Variant, VariantSettings,
+};
 use crate::version::Version;
 
 #[derive(Debug, thiserror::Error)]
@@ -136,7 +138,7 @@ impl<'a> ImageNames<'a> {
     /// Returns the repository of the first of `variants`.
     pub fn first_repository(&self, variants: &[Variant]) -> Result<Repository, NameError> {
         let first = variants.first().expect("a matrix has variants");
-        self.repository(first)
+        self.repository(first, &self.matrix.settings(first))
     }
 
     /// Returns the names of a variant, starting with the version tag. Leaves out aliases whose placeholders have no value
@@ -145,8 +147,10 @@ impl<'a> ImageNames<'a> {
         &'n self,
         variant: &'n Variant,
     ) -> Result<Vec<ImageName<'n>>, NameError> {
-        let repository = self.repository(variant)?;
-        let tag = self.tag_pattern(variant);
+        let settings = self.matrix.settings(variant);
+        let repository = self.repository(variant, &settings)?;
+        let own = settings.last(|settings| settings.tag.as_ref());
+        let tag = self.tag.as_ref().or(own).expect("`[image]` has a default tag");
         let mut names = vec![self.name(variant, &repository, tag, None)?];
         for alias in &self.matrix.image.aliases {
             let is_known =
@@ -186,24 +190,21 @@ impl<'a> ImageNames<'a> {
         })
     }
 
-    fn repository(&self, variant: &Variant) -> Result<Repository, NameError> {
-        let pattern = self.repository_pattern(variant);
+    fn repository(
+        &self,
+        variant: &Variant,
+        settings: &VariantSettings<'_>,
+    ) -> Result<Repository, NameError> {
+        let pattern = self.repository_pattern(settings);
         let text = pattern.fill(|name| self.matrix.name_part(variant, name));
         self.in_registry(&text).map_err(|source| {
             self.invalid(variant, pattern, source, |text| text.parse::<Repository>().is_ok())
         })
     }
 
-    fn repository_pattern<'v>(&'v self, variant: &'v Variant) -> &'v Pattern {
-        let settings = self.matrix.settings(variant);
+    fn repository_pattern<'v>(&'v self, settings: &VariantSettings<'v>) -> &'v Pattern {
         let own = settings.last(|settings| settings.repository.as_ref());
         self.repository.as_ref().or(own).expect("validation requires a repository in `[image]`")
-    }
-
-    fn tag_pattern<'v>(&'v self, variant: &'v Variant) -> &'v Pattern {
-        let settings = self.matrix.settings(variant);
-        let own = settings.last(|settings| settings.tag.as_ref());
-        self.tag.as_ref().or(own).expect("`[image]` has a default tag")
     }
 
     fn in_registry(&self, text: &str) -> Result<Repository, ReferenceError> {
@@ -347,7 +348,8 @@ impl ImageNames<'_> {
     /// Returns the error for a `name` of the variant `second` that `first` also has.
     fn twice(&self, first: &str, second: &Variant, name: &ImageName<'_>) -> NameError {
         let reference = &name.reference;
-        let span = name.pattern.span().or(self.repository_pattern(second).span());
+        let settings = self.matrix.settings(second);
+        let span = name.pattern.span().or(self.repository_pattern(&settings).span());
         let second = second.id.as_str();
         match span {
             Some(span) if first == second => {

@@ -51,9 +51,9 @@ macro_rules! settings_table {
         { $($(#[$doc:meta])* $key:ident: $type:ty,)+ }
         $(#[$attribute:meta])* pub struct $table:ident { $($own:tt)* }
     ) => {
-        $(#[$attribute])*
         #[derive(Debug, Deserialize, JsonSchema)]
         #[serde(remote = "Self", deny_unknown_fields)]
+        $(#[$attribute])*
         pub struct $table {
             $($own)*
             $($(#[$doc])* pub $key: Option<Spanned<$type>>,)+
@@ -100,6 +100,7 @@ settings_tables! {
     ///
     /// In names and labels, `{{NAME}}` is the value of the axis or the variable `NAME`, and `{{variant}}` is the tag parts
     /// of all axis values, joined by dashes. Tags can also contain `{{version}}`.
+    #[schemars(extend("required" = ["repository"]))]
     pub struct ImageTable {
         /// The host of the registry, such as `ghcr.io`. Default: Docker Hub.
         pub registry: Option<Spanned<String>>,
