@@ -179,6 +179,7 @@ fn source(matrix: &Matrix, source: &FactSource<'_>) -> String {
         FactSource::Axis(axis) => format!("axis {axis}"),
         FactSource::Set { line, .. } => format!("[[set]] at {}", place(matrix, *line)),
         FactSource::Extra { line } => format!("[[extra]] at {}", place(matrix, *line)),
+        FactSource::File { path, line, .. } => format!("{}:{line}", path.display()),
     }
 }
 

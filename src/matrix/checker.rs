@@ -4,7 +4,8 @@ use super::diagnostic::{Diagnostic, SourceError, SourceFile};
 use super::placeholders::Placeholders;
 use super::safe;
 use super::spanned::{Span, Spanned};
-use crate::files::{Access, Checkout};
+use super::variables::VariableFiles;
+use crate::files::{Access, Checkout, ReadError};
 
 /// Collects the errors of a matrix file, so that all of them can be shown at once.
 pub(super) struct Checker<'a> {
@@ -12,6 +13,8 @@ pub(super) struct Checker<'a> {
     pub(super) checkout: &'a Checkout,
     /// The names that patterns can contain.
     pub(super) placeholders: Placeholders<'a>,
+    /// The variables of files.
+    pub(super) files: &'a VariableFiles,
     diagnostics: Vec<Diagnostic>,
 }
 
@@ -20,8 +23,9 @@ impl<'a> Checker<'a> {
         source: &'a SourceFile,
         checkout: &'a Checkout,
         placeholders: Placeholders<'a>,
+        files: &'a VariableFiles,
     ) -> Self {
-        Self { source, checkout, placeholders, diagnostics: Vec::new() }
+        Self { source, checkout, placeholders, files, diagnostics: Vec::new() }
     }
 
     /// Adds an error, to which the caller can add a help text or a related location.
@@ -35,10 +39,15 @@ impl<'a> Checker<'a> {
         self.diagnostics.last_mut().expect("an error was added")
     }
 
+    /// Reports a file that cannot be read.
+    pub(super) fn report_unreadable(&mut self, path: &Spanned<String>, error: &ReadError) {
+        self.diagnostics.push(Diagnostic::unreadable(path.span(), error));
+    }
+
     /// Reports a path that leaves the repository. Write access is checked before writing.
     pub(super) fn confine(&mut self, path: &Spanned<String>) {
         if let Err(error) = self.checkout.resolve(Path::new(path.as_str()), Access::Read) {
-            self.diagnostics.push(Diagnostic::unreadable(path.span(), &error));
+            self.report_unreadable(path, &error);
         }
     }
 

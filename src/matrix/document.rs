@@ -221,7 +221,7 @@ fn example(expected: &str) -> &'static str {
         "a boolean" => "`true` or `false`",
         "a number" => "a number without quotes, such as `1.5`",
         _ if expected.starts_with("an array") => "an array: `[…]`",
-        "a table" => "a table: `{ key = … }`",
+        _ if expected.starts_with("a table") => "a table: `{ key = … }`",
         _ if is_numeric(expected) => "an integer without quotes, such as `3`",
         _ => "a string: `\"…\"`",
     }

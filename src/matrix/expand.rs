@@ -12,6 +12,7 @@ use super::rules::Extra;
 use super::schema::MatrixFile;
 use super::settings::Settings;
 use super::spanned::{Span, Spanned};
+use super::variable_files::variable_files;
 use crate::files::Checkout;
 use crate::image::Platform;
 
@@ -25,9 +26,11 @@ impl Matrix {
         checkout: Checkout,
         file: &MatrixFile,
     ) -> Result<Self, SourceError> {
+        let files = variable_files(&source, &checkout, file)?;
         let axes = file.axes.keys().map(|name| name.as_str());
-        let placeholders = Placeholders::new(axes, file.variable_names());
-        let mut checker = Checker::new(&source, &checkout, placeholders);
+        let of_files = files.values().flat_map(|file| file.names());
+        let placeholders = Placeholders::new(axes, file.variable_names().chain(of_files));
+        let mut checker = Checker::new(&source, &checkout, placeholders, &files);
         let mut axes = checker.axes(file);
         let extras: Vec<Extra> =
             file.extra.iter().filter_map(|table| checker.extra(&mut axes, table)).collect();
@@ -92,6 +95,7 @@ impl Matrix {
             checks,
             waives,
         };
+        matrix.check_files()?;
         check_complete(&matrix, &file.image.span())?;
         Ok(matrix)
     }

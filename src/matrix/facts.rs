@@ -1,6 +1,7 @@
 //! The variables and settings of a variant, and the tables that they come from.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde_json::Value as Json;
 
@@ -25,16 +26,18 @@ pub enum FactSource<'a> {
     Set { line: usize, axes: Vec<&'a str> },
     /// An `[[extra]]` at a line of the matrix file.
     Extra { line: usize },
+    /// A line of a file that `from` names, in a table for values of `axes`.
+    File { path: &'a Path, line: usize, axes: Vec<&'a str> },
 }
 
-impl FactSource<'_> {
+impl<'a> FactSource<'a> {
     /// Returns the axes on which the variable depends. Empty if all variants have it.
     #[must_use]
-    pub fn axes(&self) -> Vec<&str> {
+    pub fn axes(&self) -> Vec<&'a str> {
         match self {
             Self::Base | Self::Extra { .. } => Vec::new(),
             Self::Axis(axis) => vec![axis],
-            Self::Set { axes, .. } => axes.clone(),
+            Self::Set { axes, .. } | Self::File { axes, .. } => axes.clone(),
         }
     }
 }
@@ -76,7 +79,7 @@ impl<'a> Table<'a> {
 }
 
 impl<'a> VariantSettings<'a> {
-    fn tables(&self) -> impl DoubleEndedIterator<Item = &'a Settings> {
+    pub(super) fn tables(&self) -> impl DoubleEndedIterator<Item = &'a Settings> {
         self.0.iter().map(|table| table.settings())
     }
 
@@ -129,14 +132,20 @@ impl Matrix {
     }
 
     /// Returns the variables of a variant by name, without its axes. Later sources override earlier
-    /// ones: `[variables]`, axis values, `[[set]]`, `[[extra]]`.
+    /// ones: `[variables]`, axis values, `[[set]]`, `[[extra]]`. In each table, those of its files come last.
     #[must_use]
     pub fn facts<'a>(&'a self, variant: &'a Variant) -> BTreeMap<&'a str, Fact<'a>> {
         let mut facts = BTreeMap::new();
         for table in self.settings(variant).0 {
-            let source = table.source(self);
-            for (name, value) in &table.settings().variables {
+            let (source, variables) = (table.source(self), &table.settings().variables);
+            for (name, value) in &variables.own {
                 facts.insert(name.as_str(), Fact { value, source: source.clone() });
+            }
+            for (file, name, found) in variables.of_files(|name| self.check_part(variant, name)) {
+                let mut axes = source.axes();
+                axes.extend(file.axes());
+                let source = FactSource::File { path: file.path(), line: found.line, axes };
+                facts.insert(name, Fact { value: &found.value, source });
             }
         }
         facts
@@ -147,7 +156,9 @@ impl Matrix {
     pub fn variable<'a>(&'a self, variant: &'a Variant, name: &str) -> Option<&'a Json> {
         let mut path = name.split('.');
         let name = path.next().unwrap_or_default();
-        let value = self.settings(variant).last(|settings| settings.variables.get(name))?;
+        let part = |name: &str| self.check_part(variant, name);
+        let settings = self.settings(variant);
+        let value = settings.last(|settings| settings.variables.get(name, part))?;
         path.try_fold(value, |table, entry| table.as_object()?.get(entry))
     }
 }

@@ -4,8 +4,9 @@ use super::diagnostic::{SourceError, SourceFile};
 use super::document::from_toml;
 use super::model::Matrix;
 use super::schema::MatrixFile;
+use super::variable_files::variable_paths;
 use crate::error::{ExitCode, Explain};
-use crate::files::{Allowed, Checkout, MAX_TEXT, ReadError};
+use crate::files::{Allowed, Checkout, MAX_TEXT, ReadError, read_text};
 
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
@@ -81,6 +82,14 @@ pub fn load_in(path: &Path, checkout: Checkout) -> Result<Matrix, LoadError> {
 /// Parses a matrix from `text`. Errors show `path`, and paths in the matrix are relative to its folder.
 pub fn parse(path: &Path, text: &str) -> Result<Matrix, SourceError> {
     parse_in(path, text, Checkout::find(folder(path), Allowed::default()))
+}
+
+/// Returns the paths of the files from which the matrix file at `path` has variables, relative to its folder. Returns none
+/// if [`load_in`] refuses the matrix file.
+pub(crate) fn data_files(path: &Path) -> Vec<String> {
+    let text = read_text(path, MAX_TEXT).unwrap_or_default();
+    let file = from_toml::<MatrixFile>(&SourceFile::new(path, &text));
+    file.map(|file| variable_paths(&file).map(str::to_owned).collect()).unwrap_or_default()
 }
 
 fn parse_in(path: &Path, text: &str, checkout: Checkout) -> Result<Matrix, SourceError> {

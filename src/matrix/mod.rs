@@ -9,10 +9,12 @@ mod checker;
 mod complete;
 mod condition;
 mod contracts;
+mod data;
 mod diagnostic;
 mod document;
 mod expand;
 mod facts;
+mod keys;
 mod limits;
 mod load;
 mod model;
@@ -31,6 +33,8 @@ mod settings;
 mod spanned;
 mod validate;
 mod value;
+mod variable_files;
+mod variables;
 
 pub use absent::Absent;
 pub use condition::{Condition, RangeError};
@@ -41,6 +45,8 @@ pub use diagnostic::{Diagnostic, SourceError, SourceFile, nearest, nearest_spell
 pub(crate) use document::from_toml;
 pub use expand::MAX_ROWS;
 pub use facts::{Fact, FactSource, VariantSettings};
+pub(crate) use keys::key_parts;
+pub(crate) use load::data_files;
 pub use load::{LoadError, load, load_in, load_with, parse};
 pub use model::{
     Alias, Axis, AxisValue, BuildInputs, Check, CheckCommand, Exclude, Image, Matrix, Variant,

@@ -298,7 +298,7 @@ impl Matrix {
     }
 
     /// Returns the value of `{{name}}` in checks: `variant`, the value of an axis, or a variable.
-    fn check_part<'a>(&'a self, variant: &'a Variant, name: &str) -> Cow<'a, str> {
+    pub(super) fn check_part<'a>(&'a self, variant: &'a Variant, name: &str) -> Cow<'a, str> {
         let value = self.axis(name).map(|(index, _)| &self.value(variant, index).value);
         match value {
             Some(Value::Bool(value)) => value.to_string().into(),
@@ -361,8 +361,8 @@ impl Matrix {
     /// Returns every name that a template can use: axes, and the variables of all variants. Sorted.
     #[must_use]
     pub fn known_names(&self) -> Vec<&str> {
-        let variables = self.all_settings().flat_map(|settings| settings.variables.keys());
-        let mut names: Vec<&str> = variables.map(String::as_str).collect();
+        let variables = self.all_settings().flat_map(|settings| settings.variables.names());
+        let mut names: Vec<&str> = variables.collect();
         names.extend(self.axes.iter().map(|axis| axis.name.as_str()));
         names.sort_unstable();
         names.dedup();

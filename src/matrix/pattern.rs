@@ -36,10 +36,16 @@ pub struct PatternError {
 }
 
 impl Pattern {
+    /// Parses a text. A backslash before `{{` makes it a literal, as in templates.
     pub fn parse(text: &str) -> Result<Self, PatternError> {
         let mut parts = Vec::new();
-        let mut at = 0;
-        while let Some(open) = text[at..].find("{{").map(|offset| at + offset) {
+        let (mut at, mut next) = (0, 0);
+        while let Some(open) = text[next..].find("{{").map(|offset| next + offset) {
+            if text[at..open].ends_with('\\') {
+                parts.push(Part::Literal(at..open - 1));
+                (at, next) = (open, open + 2);
+                continue;
+            }
             let close = text[open..].find("}}").map(|offset| open + offset);
             let close =
                 close.ok_or(PatternError { reason: "`{{` has no `}}`", span: open..text.len() })?;
@@ -49,7 +55,7 @@ impl Pattern {
                 span: open..close + 2,
             })?;
             parts.push(part);
-            at = close + 2;
+            (at, next) = (close + 2, close + 2);
         }
         parts.push(Part::Literal(at..text.len()));
         Ok(Self { text: text.to_owned(), parts, span: None })
@@ -218,6 +224,21 @@ mod tests {
         }
         let named = Pattern::parse("{{replace}}").expect("a name");
         assert_eq!(named.names().next().expect("a name").0, "replace");
+    }
+
+    #[test]
+    fn a_backslash_makes_braces_literal() {
+        let filled = |text: &str| Pattern::parse(text).expect(text).fill(|_| "1".into());
+        for (text, expected) in [
+            (r"a \{{b}} {{c}}", "a {{b}} 1"),
+            (r"\{{#if a}}", "{{#if a}}"),
+            (r"\{{{a}}}", "{{{a}}}"),
+            (r"\{{\{{a}}", "{{{{a}}"),
+            (r"\\{{a}}", r"\{{a}}"),
+            (r"\a{{b}}\", r"\a1\"),
+        ] {
+            assert_eq!(filled(text), expected, "{text}");
+        }
     }
 
     #[test]

@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 pub(super) enum PatternKind {
     /// A repository, a path, a label or a command. It must not change with the version.
     Image,
+    /// A key of a file with variables.
+    Key,
     /// The tag of a version, which never moves.
     Tag,
     /// A tag that moves, or that is for one run.
@@ -21,18 +23,19 @@ impl PatternKind {
     /// Returns the placeholders of this kind other than axes and variables.
     fn names(self) -> impl Iterator<Item = &'static str> {
         let of_run = match self {
-            Self::Image => &[][..],
+            Self::Image | Self::Key => &[][..],
             Self::Tag => &OF_RUN[..1],
             Self::Alias => &OF_RUN,
         };
-        std::iter::once("variant").chain(of_run.iter().copied())
+        let variant = (self != Self::Key).then_some("variant");
+        variant.into_iter().chain(of_run.iter().copied())
     }
 }
 
 /// The names of the axes and variables of a matrix file.
 #[derive(Debug)]
 pub(super) struct Placeholders<'a> {
-    axes: Vec<&'a str>,
+    pub(super) axes: Vec<&'a str>,
     variables: BTreeSet<&'a str>,
 }
 
@@ -47,13 +50,14 @@ impl<'a> Placeholders<'a> {
     /// Returns true if a pattern of this `kind` can contain `name`: one of [`known`](Self::known), or an entry of a variable.
     pub(super) fn knows(&self, kind: PatternKind, name: &str) -> bool {
         let table = name.split_once('.').map(|(table, _)| table);
-        table.is_some_and(|table| self.variables.contains(table))
-            || self.known(kind).contains(&name)
+        let is_entry = table.is_some_and(|table| self.variables.contains(table));
+        (is_entry && kind != PatternKind::Key) || self.known(kind).contains(&name)
     }
 
     /// Returns the names that a pattern of this `kind` can contain.
     pub(super) fn known(&self, kind: PatternKind) -> Vec<&'a str> {
         let of_kind = kind.names().map(|name| -> &'a str { name });
-        self.axes.iter().copied().chain(of_kind).chain(self.variables.iter().copied()).collect()
+        let variables = self.variables.iter().copied().filter(|_| kind != PatternKind::Key);
+        self.axes.iter().copied().chain(of_kind).chain(variables).collect()
     }
 }

@@ -125,10 +125,7 @@ impl Checker<'_> {
     }
 
     fn place(&mut self, place: &VersionPlace) {
-        // The version of a project is often in a folder above its images.
-        let parts = place.file.split('/');
-        let below = parts.map(|part| if part == ".." { "." } else { part });
-        if let Some(reason) = safe::refuse_path(&below.collect::<Vec<_>>().join("/")) {
+        if let Some(reason) = safe::refuse_project_path(&place.file) {
             self.report_path(&place.file, reason);
         } else {
             self.confine(&place.file);

@@ -73,7 +73,7 @@ pub(super) fn refuse_variable(value: &Json) -> Option<String> {
         Json::Array(values) => values.iter().find_map(refuse_variable),
         Json::Object(table) => table
             .iter()
-            .find_map(|(key, value)| refuse_name(key).or_else(|| refuse_variable(value))),
+            .find_map(|(key, value)| refuse_text(key).or_else(|| refuse_variable(value))),
         Json::Null | Json::Bool(_) | Json::Number(_) => None,
     }
 }
@@ -106,6 +106,13 @@ pub(super) fn refuse_path(path: &str) -> Option<String> {
         return Some("the path must not leave the folder of the matrix file".to_owned());
     }
     None
+}
+
+/// Returns why `path` is not a valid path of another file of the project, if so. The project is often in a folder above its
+/// images.
+pub(super) fn refuse_project_path(path: &str) -> Option<String> {
+    let parts = path.split('/').map(|part| if part == ".." { "." } else { part });
+    refuse_path(&parts.collect::<Vec<_>>().join("/"))
 }
 
 /// Returns true if terminals or editors do not show a character: controls, line separators, zero-width and

@@ -6,6 +6,7 @@
 mod aliases;
 mod conditions;
 mod settings;
+mod variables;
 
 use std::fmt;
 
@@ -14,7 +15,6 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::Value as Json;
 
 use super::document::tables;
 use super::places::{GeneratedTable, VersionTable};
@@ -30,6 +30,7 @@ pub(super) use settings::SettingKeys;
 pub use settings::{
     AxisValueTable, CompressionEntry, CompressionTable, ExtraTable, ImageTable, SetTable,
 };
+pub use variables::{FromTable, Variable, Variables};
 
 /// A matrix of base images.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -80,25 +81,12 @@ pub struct MatrixFile {
 impl MatrixFile {
     /// Returns the names of all variables. A name can occur several times.
     pub(super) fn variable_names(&self) -> impl Iterator<Item = &str> {
-        let listed = self.axes.values().flat_map(|axis| axis.values());
-        let of_extras = self.extra.iter().flat_map(|extra| extra.axes.values());
-        let of_values = listed.chain(of_extras).filter_map(|entry| match entry.get_ref() {
-            AxisEntry::Table(table) => Some(&table.variables),
-            AxisEntry::Plain(_) => None,
-        });
-        let tables = std::iter::once(&self.variables)
-            .chain(of_values)
-            .chain(self.set.iter().map(|set| &set.variables))
-            .chain(self.extra.iter().map(|extra| &extra.variables));
-        tables.flat_map(Variables::keys).map(|name| name.as_str())
+        self.variables().flat_map(|table| table.own.keys()).map(|name| name.as_str())
     }
 }
 
 /// The values of each axis.
 pub type Axes = IndexMap<Spanned<String>, Spanned<AxisTable>>;
-
-/// A table of template variables.
-pub type Variables = IndexMap<Spanned<String>, Spanned<Variable>>;
 
 /// The values of an axis: an array, or `{ tag = "torch{{value}}", values = […] }`.
 #[derive(Debug, JsonSchema)]
@@ -146,10 +134,6 @@ pub enum AxisEntry {
     /// A value with its variables and settings.
     Table(AxisValueTable),
 }
-
-/// A template variable. A float is not accepted, because `3.10` would become 3.1.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Variable(pub Json);
 
 /// `[[exclude]]`: combinations to remove from the product.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -313,63 +297,6 @@ impl<'de> Deserialize<'de> for RunEntry {
             }
         }
         deserializer.deserialize_any(RunVisitor)
-    }
-}
-
-impl<'de> Deserialize<'de> for Variable {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct VariableVisitor;
-        impl<'de> Visitor<'de> for VariableVisitor {
-            type Value = Variable;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter
-                    .write_str("a string, a boolean, an integer, or an array or table of these")
-            }
-            fn visit_bool<E: de::Error>(self, value: bool) -> Result<Variable, E> {
-                Ok(Variable(value.into()))
-            }
-            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Variable, E> {
-                Ok(Variable(value.into()))
-            }
-            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Variable, E> {
-                Ok(Variable(value.into()))
-            }
-            fn visit_str<E: de::Error>(self, value: &str) -> Result<Variable, E> {
-                Ok(Variable(value.into()))
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Variable, A::Error> {
-                let mut values = Vec::new();
-                while let Some(Variable(value)) = list.next_element()? {
-                    values.push(value);
-                }
-                Ok(Variable(values.into()))
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut table: A) -> Result<Variable, A::Error> {
-                let mut values = serde_json::Map::new();
-                while let Some((key, Variable(value))) = table.next_entry()? {
-                    values.insert(key, value);
-                }
-                Ok(Variable(values.into()))
-            }
-        }
-        deserializer.deserialize_any(VariableVisitor)
-    }
-}
-
-impl JsonSchema for Variable {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Variable".into()
-    }
-
-    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        let nested = generator.subschema_for::<Self>();
-        schemars::json_schema!({
-            "description": "A string, a boolean, an integer, or an array or table of these.",
-            "type": ["string", "boolean", "integer", "array", "object"],
-            "items": nested,
-            "additionalProperties": nested,
-        })
     }
 }
 

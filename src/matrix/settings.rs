@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use indexmap::IndexMap;
-use serde_json::{Map, Value as Json};
 
 use super::checker::Checker;
 use super::contracts::Contract;
@@ -16,12 +15,13 @@ use super::placeholders::PatternKind;
 use super::safe;
 use super::schema::{CompressionEntry, CompressionTable, SettingKeys};
 use super::spanned::{Span, Spanned};
+use super::variables::TableVariables;
 use crate::image::{Compression, CompressionAlgorithm, Platform, Size};
 
 /// The variables and settings of one table of the matrix file. `None` and empty maps are settings that it does not have.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
-    pub variables: Map<String, Json>,
+    pub(super) variables: TableVariables,
     pub repository: Option<Pattern>,
     pub tag: Option<Pattern>,
     /// The path of the Dockerfile template in the folder of the templates.
@@ -63,7 +63,7 @@ impl Checker<'_> {
     pub(super) fn settings(
         &mut self,
         keys: &SettingKeys<'_>,
-        variables: Map<String, Json>,
+        variables: TableVariables,
     ) -> Settings {
         let mut pattern =
             |text: Option<&Spanned<String>>, kind| text.map(|text| self.pattern(text, kind));

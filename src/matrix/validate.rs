@@ -19,6 +19,7 @@ use super::schema::{
 use super::settings::Settings;
 use super::spanned::{Span, Spanned};
 use super::value::Value;
+use super::variables::TableVariables;
 use crate::image::{Platform, refuse_scheme};
 
 /// Names with a fixed meaning in patterns or templates, including the template helpers.
@@ -68,7 +69,7 @@ impl Checker<'_> {
     }
 
     /// Reports a name that templates cannot use, or that has a fixed meaning.
-    fn check_name(&mut self, name: &Spanned<String>, what: &str) {
+    pub(super) fn check_name(&mut self, name: &Spanned<String>, what: &str) {
         let message = format!("`{}` is not a valid {what} name", name.escape_debug());
         if let Some(reason) = safe::refuse_name(name) {
             self.report(name.span(), message, reason);
@@ -99,7 +100,7 @@ impl Checker<'_> {
         AxisValue {
             value: value.clone(),
             tag: match own.or(of_axis) {
-                Some(tag) => self.tag_part(tag, default, &settings.variables),
+                Some(tag) => self.tag_part(tag, default, &settings.variables.own),
                 None => default,
             },
             tag_span: own.or(of_axis).map_or(span.clone(), Spanned::span),
@@ -169,7 +170,7 @@ impl Checker<'_> {
                     continue;
                 };
                 self.check_not_axes(axes, &table.variables);
-                for name in table.variables.keys() {
+                for name in table.variables.own.keys() {
                     let own = (axis.as_str(), name.span());
                     let (owner, first) = owners.entry(name).or_insert(own);
                     if *owner != axis.as_str() {
@@ -185,7 +186,8 @@ impl Checker<'_> {
     }
 
     fn check_not_axes(&mut self, axes: &[Axis], variables: &Variables) {
-        for name in variables.keys() {
+        let of_files = variables.from.iter().filter_map(|from| from.name.as_ref());
+        for name in variables.own.keys().chain(of_files) {
             if axes.iter().any(|axis| axis.name == **name) {
                 let message = format!("the variable `{}` has the name of an axis", **name);
                 self.report(name.span(), message, "rename the variable");
@@ -197,14 +199,14 @@ impl Checker<'_> {
         &mut self,
         axes: &[Axis],
         variables: &Variables,
-    ) -> Map<String, Json> {
+    ) -> TableVariables {
         self.check_not_axes(axes, variables);
         self.variables(variables)
     }
 
-    fn variables(&mut self, variables: &Variables) -> Map<String, Json> {
+    fn variables(&mut self, variables: &Variables) -> TableVariables {
         let mut checked = Map::new();
-        for (name, value) in variables {
+        for (name, value) in &variables.own {
             self.check_name(name, "variable");
             if let Some(reason) = safe::refuse_variable(&value.0) {
                 let message = format!("the value of `{}` is not allowed", **name);
@@ -212,7 +214,9 @@ impl Checker<'_> {
             }
             checked.insert(name.to_string(), value.0.clone());
         }
-        checked
+        let files =
+            variables.from.iter().filter_map(|from| self.files.get(&from.file.span().start));
+        TableVariables { own: checked, files: files.cloned().collect() }
     }
 
     pub(super) fn image(&mut self, axes: &[Axis], table: &Spanned<ImageTable>) -> Image {

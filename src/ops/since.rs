@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::{Context, NameOptions};
 use crate::error::{ExitCode, Explain, Report};
 use crate::git::Snapshot;
-use crate::matrix::{Matrix, Selected, Selection, load_in};
+use crate::matrix::{Matrix, Selected, Selection, data_files, load_in};
 use crate::plan::{Comparison, Inputs, Lock, Plan, PlanRequest};
 use crate::render::Renderer;
 use crate::version::{self, Version};
@@ -85,6 +85,9 @@ pub fn compare(
     let snapshot = Snapshot::new(revision, matrix.folder())?;
     let file = context.settings.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
     snapshot.require(&file)?;
+    for path in data_files(&snapshot.path(&file)) {
+        snapshot.fetch(&path)?;
+    }
     let failed = |error: Report| EarlierError::new(&error, revision, &snapshot);
     let earlier = load_in(&snapshot.path(&file), snapshot.checkout())
         .map_err(|error| failed(error.into()))?;

@@ -50,24 +50,6 @@ impl Syntax {
     }
 }
 
-/// Splits a dotted key. Quoted parts can contain dots: `tool."a.b".version`.
-pub(super) fn key_parts(key: &str) -> Vec<String> {
-    let (mut parts, mut quote) = (vec![String::new()], None);
-    for character in key.chars() {
-        let last = parts.last_mut().expect("there is always one");
-        match (character, quote) {
-            ('"' | '\'', None) if last.trim().is_empty() => {
-                last.clear();
-                quote = Some(character);
-            }
-            (_, Some(open)) if character == open => quote = None,
-            ('.', None) => parts.push(String::new()),
-            _ => last.push(character),
-        }
-    }
-    parts
-}
-
 /// Finds the text at `key` of a TOML file.
 pub(super) fn in_toml(text: &str, key: &[&str]) -> Result<Text, Missing> {
     let (shift, text) = without_mark(text);
@@ -166,6 +148,7 @@ impl<'de> Deserialize<'de> for Entries<'de> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::matrix::key_parts;
 
     fn shown(text: &str, found: Result<Text, Missing>) -> String {
         match found {
@@ -186,13 +169,6 @@ mod tests {
     fn json(text: &str, key: &str) -> String {
         let parts = key_parts(key);
         shown(text, in_json(text, &parts.iter().map(String::as_str).collect::<Vec<_>>()))
-    }
-
-    #[test]
-    fn keys_have_quoted_parts() {
-        assert_eq!(key_parts("project.version"), ["project", "version"]);
-        assert_eq!(key_parts("tool.\"a.b\".version"), ["tool", "a.b", "version"]);
-        assert_eq!(key_parts("packages.''.version"), ["packages", "", "version"]);
     }
 
     #[test]

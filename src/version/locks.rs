@@ -9,13 +9,13 @@ use pep440_rs::Version as Pep440;
 use toml::de::{DeTable, DeValue};
 
 use super::keyed::{
-    Missing, Syntax, in_json, in_toml, key_parts, row_text, toml_rows, toml_text, without_mark,
+    Missing, Syntax, in_json, in_toml, row_text, toml_rows, toml_text, without_mark,
 };
 use super::number::{Grammar, Number};
 use super::place::VersionOccurrence;
 use super::{VersionError, workspace};
 use crate::files::{Checkout, MAX_PROJECT_FILE};
-use crate::matrix::VersionPlace;
+use crate::matrix::{VersionPlace, key_parts};
 
 /// A part of a file and its new text.
 pub(super) type Replacement = (Range<usize>, String);

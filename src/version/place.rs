@@ -4,11 +4,11 @@ use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 
 use super::code::assignments;
-use super::keyed::{Missing, Syntax, Text, in_json, in_toml, key_parts, without_mark};
+use super::keyed::{Missing, Syntax, Text, in_json, in_toml, without_mark};
 use super::number::{Grammar, Number, is_number, split_prefix};
 use super::{BumpError, Version, VersionError};
 use crate::files::{Checkout, MAX_PROJECT_FILE};
-use crate::matrix::{VERSION_GROUP, VersionPlace, version_pattern};
+use crate::matrix::{VERSION_GROUP, VersionPlace, key_parts, version_pattern};
 
 /// The version at one place. Lines are counted from 1.
 #[derive(Debug, Clone)]

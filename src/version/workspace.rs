@@ -5,9 +5,9 @@ use std::path::{Component, Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
-use super::keyed::{key_parts, row_text, without_mark};
+use super::keyed::{row_text, without_mark};
 use crate::files::{Access, Checkout, MAX_PROJECT_FILE};
-use crate::matrix::VersionPlace;
+use crate::matrix::{VersionPlace, key_parts};
 
 const MANIFEST: &str = "Cargo.toml";
 

@@ -25,3 +25,4 @@ mod render;
 mod security;
 mod update;
 mod use_image;
+mod variables;

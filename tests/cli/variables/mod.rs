@@ -1,0 +1,65 @@
+//! `[variables.from]`: what commands make of the variables of a file.
+
+use insta::assert_snapshot;
+
+use crate::harness::project::{Project, commit, git, stdout};
+
+const MATRIX: &str = r#"[image]
+repository = "acme/python"
+tag = "{{release.version}}-{{distro}}"
+dockerfile = "Dockerfile.hbs"
+
+[axes]
+python = ["3.13", "3.14"]
+distro = ["slim", "alpine"]
+
+[variables.from]
+file = "versions.json"
+key = "{{python}}"
+as = "release"
+"#;
+
+const VERSIONS: &str = r#"{
+  "3.13": {
+    "version": "3.13.9",
+    "checksums": { "source": { "sha256": "aa11" } },
+    "unused": "x"
+  },
+  "3.14": {
+    "version": "3.14.0",
+    "checksums": { "source": { "sha256": "bb22" } }
+  }
+}
+"#;
+
+fn project() -> Project {
+    let project = Project::new();
+    project.write("matrix.toml", MATRIX);
+    project.write("versions.json", VERSIONS);
+    project.write(
+        "dockerfiles/Dockerfile.hbs",
+        "FROM debian:{{distro}}\nENV PYTHON_VERSION={{release.version}}\n\
+         ADD --checksum=sha256:{{release.checksums.source.sha256}} https://python.example/{{release.version}}.tar.xz /\n",
+    );
+    project
+}
+
+#[test]
+fn templates_and_names_use_the_variables_of_a_file() {
+    let project = project();
+    assert_snapshot!(stdout(project.basegen("list")));
+    assert_snapshot!(stdout(project.basegen("render --python 3.14 --only distro=slim")));
+    assert_snapshot!(stdout(project.basegen("explain 3.13-slim")));
+}
+
+#[test]
+fn a_change_affects_the_variants_that_use_it() {
+    let project = project();
+    git(project.path(), &["init", "--quiet"]);
+    commit(&project, "first");
+    project.write("versions.json", &VERSIONS.replace("\"x\"", "\"y\"").replace("  ", "\t"));
+    let since = "plan --since first";
+    assert_snapshot!(stdout(project.basegen(since)), @"0 of 4 variants differ from first");
+    project.write("versions.json", &VERSIONS.replace("3.14.0", "3.14.1").replace("bb22", "bb33"));
+    assert_snapshot!(stdout(project.basegen(since)));
+}
