@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::error::{ExitCode, Explain as _, Report};
 use crate::image::Size;
-use crate::matrix::{Absent, FactSource, Matrix, Variant};
+use crate::matrix::{Absent, FactSource, Matrix, PackageManager, Variant};
 use crate::ops::{
     self,
     explain::{ExplainOutcome, ImageInputs, Subject},
@@ -86,6 +86,7 @@ fn describe(matrix: &Matrix, target: &Target<'_>, inputs: &ImageInputs) -> Strin
     section(&mut text, "axes", &axes(matrix, target.variant));
     section(&mut text, "variables", &facts(matrix, target.variant));
     section(&mut text, "settings", &settings(matrix, target.variant));
+    section(&mut text, "packages", &packages(matrix, target.variant));
     section(&mut text, "names", &single(target.references()));
     section(&mut text, "platforms", &single(target.platforms.iter()));
     section(&mut text, "base images", &upstreams(context, lock));
@@ -171,6 +172,23 @@ fn settings(matrix: &Matrix, variant: &Variant) -> Vec<Vec<String>> {
         vec![key.to_owned(), source(matrix, &table), format!("{line}{more}")]
     });
     settings.collect()
+}
+
+/// Lists the packages of a variant by package manager and table.
+fn packages(matrix: &Matrix, variant: &Variant) -> Vec<Vec<String>> {
+    let contents = matrix.contents(variant);
+    let mut rows = Vec::new();
+    for manager in PackageManager::ALL {
+        for layer in contents.packages(manager) {
+            let table = match &layer.source {
+                FactSource::Base => "[image]".to_owned(),
+                other => source(matrix, other),
+            };
+            let items: Vec<String> = layer.items.iter().map(ToString::to_string).collect();
+            rows.push(vec![manager.key().to_owned(), table, items.join(", ")]);
+        }
+    }
+    rows
 }
 
 fn source(matrix: &Matrix, source: &FactSource<'_>) -> String {

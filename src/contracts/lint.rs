@@ -41,6 +41,14 @@ pub(super) const RULES: &[Rule] = &[
         kind: Kind::Static(unpinned_system_packages),
     },
     Rule {
+        id: "lint/pinned-conda-packages",
+        demand: "Every conda package that a step installs has a version",
+        fix: "write `NAME=VERSION`, or install from an environment file",
+        source: "fal, Use a Custom Container Image: Pre-Deploy Checklist",
+        severity: Severity::Warning,
+        kind: Kind::Static(unpinned_conda_packages),
+    },
+    Rule {
         id: "lint/apt-lists",
         demand: "A step that runs `apt-get update` removes the package lists from its layer",
         fix: "add `&& rm -rf /var/lib/apt/lists/*` to the same step",
@@ -121,12 +129,21 @@ fn commands(subject: &Subject<'_>) -> Vec<Vec<Word>> {
 
 /// Returns the arguments after the subcommand `install` of a `program`, if the command has it.
 fn install_arguments(words: &[Word], is_program: fn(&str) -> bool) -> Option<&[Word]> {
+    arguments_of(words, is_program, &["install"])
+}
+
+/// Returns the arguments after one of the `subcommands` of a program, if the command has it.
+fn arguments_of<'a>(
+    words: &'a [Word],
+    is_program: fn(&str) -> bool,
+    subcommands: &[&str],
+) -> Option<&'a [Word]> {
     let program = words
         .iter()
         .position(|word| is_program(word.text.rsplit('/').next().unwrap_or_default()))?;
     let rest = &words[program + 1..];
     let install = rest.iter().position(|word| !word.text.starts_with('-'))?;
-    (rest[install].text == "install").then(|| &rest[install + 1..])
+    subcommands.contains(&rest[install].text.as_str()).then(|| &rest[install + 1..])
 }
 
 /// Returns the arguments that are no options, without the values of `options`.
@@ -149,13 +166,20 @@ fn is_redirection(word: &str) -> bool {
 }
 
 /// Options of `pip install` and `uv pip install` with a value.
-const PIP_OPTIONS: [&str; 33] = [
+const PIP_OPTIONS: [&str; 40] = [
     "-r",
     "--requirement",
     "--requirements",
     "-c",
     "--constraint",
     "--constraints",
+    "--build-constraint",
+    "-b",
+    "--override",
+    "--prerelease",
+    "--resolution",
+    "--exclude-newer",
+    "--torch-backend",
     "-e",
     "--editable",
     "-i",
@@ -237,6 +261,39 @@ fn unpinned_system_packages(subject: &Subject<'_>) -> Vec<Violation> {
         if let Some(first) = packages.iter().find(unpinned) {
             let what = format!("installed without an exact version: `{}`", names.join("`, `"));
             violations.push(Violation::new(first.at, what));
+        }
+    }
+    violations
+}
+
+/// Options of conda, mamba and micromamba with a value.
+const CONDA_OPTIONS: [&str; 11] = [
+    "-n",
+    "--name",
+    "-p",
+    "--prefix",
+    "-r",
+    "--root-prefix",
+    "-c",
+    "--channel",
+    "-f",
+    "--file",
+    "--channel-priority",
+];
+
+fn unpinned_conda_packages(subject: &Subject<'_>) -> Vec<Violation> {
+    let is_program = |name: &str| matches!(name, "conda" | "mamba" | "micromamba");
+    let is_pinned =
+        |package: &str| package.contains(['=', '$', '/']) && !package.contains(['<', '>', '*']);
+    let mut violations = Vec::new();
+    for words in commands(subject) {
+        let arguments =
+            arguments_of(&words, is_program, &["install", "create"]).unwrap_or_default();
+        for word in
+            operands(arguments, &CONDA_OPTIONS).into_iter().filter(|word| !is_pinned(&word.text))
+        {
+            let what = format!("`{}` is installed without a version", word.text);
+            violations.push(Violation::new(word.at, what));
         }
     }
     violations

@@ -72,6 +72,10 @@ const EXAMPLES: &[Example] = &[
     example("lint/secrets", "FROM python:3.12\nENV WHERE=https://x?k=hf_abcdefghij0123456789abcd"),
     example("lint/tagged-bases", "FROM python AS one\nFROM ghcr.io/acme/base:latest"),
     example(
+        "lint/pinned-conda-packages",
+        "FROM mambaorg/micromamba:2\nRUN micromamba install -y -p /opt/conda -c conda-forge numpy 'scipy>=1' python=3.12",
+    ),
+    example(
         "lint/pinned-packages",
         "FROM python:3.12\nRUN pip install -U pip && pip3 install -i https://x.example.org/ 'numpy>=2' torch==2.9.1",
     ),

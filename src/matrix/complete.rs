@@ -1,4 +1,4 @@
-//! Checks that every variant has the settings that it needs, and that their placeholders have values.
+//! Checks that the settings of every variant are valid, and that their placeholders have values.
 
 use std::collections::HashSet;
 
@@ -9,11 +9,10 @@ use super::model::{Matrix, Variant};
 use super::pattern::Pattern;
 use super::safe;
 use super::settings::TEXTS;
-use super::spanned::Span;
 
-/// Refuses variants without a Dockerfile, and placeholders without a value. `image` is the location of `[image]`.
-pub(super) fn check_complete(matrix: &Matrix, image: &Span) -> Result<(), SourceError> {
-    let mut faults = dockerfile_faults(matrix, image);
+/// Refuses invalid paths of Dockerfiles, and placeholders without a value.
+pub(super) fn check_complete(matrix: &Matrix) -> Result<(), SourceError> {
+    let mut faults = dockerfile_faults(matrix);
     faults.extend(placeholder_faults(matrix));
     if faults.is_empty() {
         return Ok(());
@@ -21,15 +20,13 @@ pub(super) fn check_complete(matrix: &Matrix, image: &Span) -> Result<(), Source
     Err(SourceError::new(&matrix.source, faults))
 }
 
-fn dockerfile_faults(matrix: &Matrix, image: &Span) -> Vec<Diagnostic> {
+fn dockerfile_faults(matrix: &Matrix) -> Vec<Diagnostic> {
     let mut faults = Vec::new();
     let mut reported = HashSet::new();
     for variant in &matrix.variants {
         let settings = matrix.settings(variant);
         let Some(dockerfile) = settings.last(|settings| settings.dockerfile.as_ref()) else {
-            let message = format!("`{}` has no Dockerfile", variant.id);
-            let help = "add `dockerfile = …` to `image`";
-            return vec![Diagnostic::new(image.clone(), message, "").help(help)];
+            continue;
         };
         // A variable can contain `..`.
         let path = dockerfile.fill(|name| matrix.name_part(variant, name));
@@ -81,7 +78,11 @@ fn placeholder_faults(matrix: &Matrix) -> Vec<Diagnostic> {
 /// Returns the patterns of all settings, checks and aliases.
 fn all_patterns(matrix: &Matrix) -> impl Iterator<Item = &Pattern> {
     let of_settings = matrix.all_settings().flat_map(|settings| {
-        TEXTS.into_iter().filter_map(move |text| text(settings)).chain(settings.labels.values())
+        TEXTS
+            .into_iter()
+            .filter_map(move |text| text(settings))
+            .chain(settings.labels.values())
+            .chain(settings.contents.patterns())
     });
     let of_checks = matrix.checks.iter().flat_map(|rule| rule.command.words());
     of_settings.chain(of_checks).chain(matrix.image.aliases.iter().map(|alias| &alias.tag))
@@ -94,6 +95,7 @@ fn patterns<'a>(matrix: &'a Matrix, variant: &'a Variant) -> Vec<&'a Pattern> {
     let mut patterns: Vec<&Pattern> =
         TEXTS.into_iter().filter_map(|text| settings.last(text)).collect();
     patterns.extend(settings.merged(|settings| &settings.labels).into_values());
+    patterns.extend(matrix.content_tables(variant).iter().flat_map(|(_, table)| table.patterns()));
     patterns.extend(checks.flat_map(|rule| rule.command.words()));
     let aliases = matrix.image.aliases.iter().filter(|alias| alias.applies_to(variant));
     patterns.extend(aliases.map(|alias| &alias.tag));

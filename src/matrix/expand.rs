@@ -34,7 +34,7 @@ impl Matrix {
         let mut axes = checker.axes(file);
         let extras: Vec<Extra> =
             file.extra.iter().filter_map(|table| checker.extra(&mut axes, table)).collect();
-        let image = checker.image(&axes, &file.image);
+        let image = checker.image(&axes, file);
         let base = checker.base(&axes, file);
         let excludes: Vec<_> =
             file.exclude.iter().map(|rule| checker.exclude(&axes, rule)).collect();
@@ -96,7 +96,7 @@ impl Matrix {
             waives,
         };
         matrix.check_files()?;
-        check_complete(&matrix, &file.image.span())?;
+        check_complete(&matrix)?;
         Ok(matrix)
     }
 }

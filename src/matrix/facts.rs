@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::Value as Json;
 
+use super::content_settings::ContentSettings;
 use super::model::{Axis, ExtraRow, Matrix, Set, Variant};
 use super::settings::Settings;
 use super::spanned::Span;
@@ -149,6 +150,15 @@ impl Matrix {
             }
         }
         facts
+    }
+
+    /// Returns the contents in each table of a variant, with the table.
+    pub(super) fn content_tables<'a>(
+        &'a self,
+        variant: &'a Variant,
+    ) -> Vec<(FactSource<'a>, &'a ContentSettings)> {
+        let tables = self.settings(variant).0.into_iter();
+        tables.map(|table| (table.source(self), &table.settings().contents)).collect()
     }
 
     /// Returns the value of one variable of a variant, or of an entry of a table: `name.entry`.

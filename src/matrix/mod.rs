@@ -6,8 +6,11 @@
 
 mod absent;
 mod checker;
+mod command;
 mod complete;
 mod condition;
+mod content_settings;
+mod contents;
 mod contracts;
 mod data;
 mod diagnostic;
@@ -31,14 +34,18 @@ mod secrets;
 mod select;
 mod settings;
 mod spanned;
+mod tools;
 mod validate;
 mod value;
 mod variable_files;
 mod variables;
 
 pub use absent::Absent;
+pub use command::CheckCommand;
 pub use condition::{Condition, RangeError};
 pub(crate) use condition::{compare_versions, is_version};
+pub use content_settings::{CopiedFile, Healthcheck, PackageItem, PackageManager};
+pub use contents::{Contents, PackageLayer, Text};
 pub use contracts::{BASETEN_USER_ID, Contract, ContractSettings};
 pub(crate) use diagnostic::did_you_mean;
 pub use diagnostic::{Diagnostic, SourceError, SourceFile, nearest, nearest_spelling};
@@ -49,8 +56,7 @@ pub(crate) use keys::key_parts;
 pub(crate) use load::data_files;
 pub use load::{LoadError, load, load_in, load_with, parse};
 pub use model::{
-    Alias, Axis, AxisValue, BuildInputs, Check, CheckCommand, Exclude, Image, Matrix, Variant,
-    Waive,
+    Alias, Axis, AxisValue, BuildInputs, Check, Exclude, Image, Matrix, Variant, Waive,
 };
 pub use pattern::{Pattern, PatternError};
 pub use places::{GeneratedTable, VERSION_GROUP, VersionPlace, VersionTable, version_pattern};
@@ -66,6 +72,7 @@ pub use secrets::looks_like_secret;
 pub use select::{Selected, Selection, SelectionError, Term};
 pub use settings::Settings;
 pub use spanned::Spanned;
+pub use tools::Tool;
 pub use value::Value;
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
 
+use super::command::CheckCommand;
 use super::condition::Condition;
 use super::contracts::{Contract, ContractSettings};
 use super::diagnostic::{Diagnostic, SourceError, SourceFile};
@@ -21,6 +22,7 @@ use super::registries::RegistrySettings;
 use super::schema::{AliasMover, SecretTable};
 use super::settings::Settings;
 use super::spanned::{Span, Spanned};
+use super::tools::Tool;
 use super::value::Value;
 use crate::files::{Access, Checkout};
 use crate::image::Platform;
@@ -58,7 +60,7 @@ pub struct Image {
     /// The host of the registry; `None` is Docker Hub.
     pub registry: Option<String>,
     pub aliases: Vec<Alias>,
-    /// The folder of the templates, relative to that of the matrix file.
+    /// The folder of the templates and of the files that images copy, relative to that of the matrix file.
     pub templates: String,
     pub settings: ContractSettings,
 }
@@ -92,6 +94,8 @@ pub struct BuildInputs {
     pub ca_certificates: Option<Spanned<String>>,
     /// The sources of secrets, by the id that build steps mount.
     pub secrets: BTreeMap<String, SecretTable>,
+    /// The programs that install packages, by name.
+    pub tools: BTreeMap<String, Vec<Tool>>,
 }
 
 impl BuildInputs {
@@ -226,25 +230,6 @@ pub struct Check {
     pub command: CheckCommand,
 }
 
-/// The command of a check. In a rule, its texts are patterns.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CheckCommand<T = String> {
-    /// A command line for the shell of the image.
-    Shell(T),
-    /// A program and its arguments.
-    Exec(Vec<T>),
-}
-
-impl<T> CheckCommand<T> {
-    /// Returns the command line, or the program and its arguments.
-    pub(super) fn words(&self) -> &[T] {
-        match self {
-            Self::Shell(line) => std::slice::from_ref(line),
-            Self::Exec(words) => words,
-        }
-    }
-}
-
 /// Conditions on axes that must all hold. They are evaluated once for each axis value.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Match {
@@ -315,13 +300,13 @@ impl Matrix {
         axes.chain(facts.map(|(name, fact)| (name.to_owned(), fact.value.clone()))).collect()
     }
 
-    /// Returns the path of a variant's Dockerfile template, relative to the folder of the templates.
+    /// Returns the path of a variant's Dockerfile template, relative to the folder of the templates. Without one, the
+    /// Dockerfile is generated from the [`contents`](Self::contents) of the variant.
     #[must_use]
-    pub fn dockerfile(&self, variant: &Variant) -> String {
+    pub fn dockerfile(&self, variant: &Variant) -> Option<String> {
         let settings = self.settings(variant);
-        let path = settings.last(|settings| settings.dockerfile.as_ref());
-        let path = path.expect("validation requires a Dockerfile of every variant");
-        path.fill(|name| self.name_part(variant, name))
+        let path = settings.last(|settings| settings.dockerfile.as_ref())?;
+        Some(path.fill(|name| self.name_part(variant, name)))
     }
 
     /// Returns the contracts of a variant, each once, in the order of [`Contract::ALL`].
@@ -338,13 +323,8 @@ impl Matrix {
     pub fn checks(&self, variant: &Variant) -> Vec<Check> {
         let fill = |text: &Pattern| text.fill(|name| self.check_part(variant, name));
         let rules = self.checks.iter().filter(|rule| rule.when.admits(&variant.values));
-        let checks = rules.map(|rule| Check {
-            name: rule.name.clone(),
-            command: match &rule.command {
-                CheckCommand::Shell(line) => CheckCommand::Shell(fill(line)),
-                CheckCommand::Exec(words) => CheckCommand::Exec(words.iter().map(fill).collect()),
-            },
-        });
+        let checks =
+            rules.map(|rule| Check { name: rule.name.clone(), command: rule.command.map(fill) });
         checks.collect()
     }
 
@@ -397,7 +377,11 @@ impl Matrix {
     /// Returns the path of the folder that contains the templates.
     #[must_use]
     pub fn templates(&self) -> PathBuf {
-        self.folder().join(&self.image.templates)
+        match self.image.templates.as_str() {
+            "." if self.folder() == Path::new("") => PathBuf::from("."),
+            "." => self.folder().to_owned(),
+            templates => self.folder().join(templates),
+        }
     }
 }
 

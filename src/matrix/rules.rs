@@ -1,9 +1,10 @@
 //! Validates the rules of a matrix file: `[[exclude]]`, `[[set]]`, `[[extra]]`, `[[verify]]` and `[[waive]]`.
 
 use super::checker::Checker;
+use super::command::CheckCommand;
 use super::condition::{Condition, is_version};
 use super::diagnostic::{did_you_mean, quoted_list};
-use super::model::{Alias, Axis, AxisValue, CheckCommand, CheckRule, Exclude, Match, Set, Waive};
+use super::model::{Alias, Axis, AxisValue, CheckRule, Exclude, Match, Set, Waive};
 use super::pattern::Pattern;
 use super::placeholders::PatternKind;
 use super::safe;

@@ -5,6 +5,7 @@
 
 mod aliases;
 mod conditions;
+mod contents;
 mod settings;
 mod variables;
 
@@ -26,6 +27,10 @@ use super::value::Value;
 
 pub use aliases::{AliasEntry, AliasMover};
 pub use conditions::{ConditionEntry, When};
+pub(super) use contents::{
+    ExposeEntry, FileValue, FilesEntry, HealthcheckEntry, HealthcheckTable, PackageValue,
+    PackagesEntry, PortEntry,
+};
 pub(super) use settings::SettingKeys;
 pub use settings::{
     AxisValueTable, CompressionEntry, CompressionTable, ExtraTable, ImageTable, SetTable,
@@ -171,7 +176,7 @@ pub struct WaiveTable {
 }
 
 /// A command line for the shell, or a program and its arguments.
-#[derive(Debug, JsonSchema)]
+#[derive(Debug, Clone, JsonSchema)]
 #[schemars(untagged)]
 pub enum RunEntry {
     /// A command line for the shell of the image.
@@ -191,6 +196,19 @@ pub struct BuildTable {
     /// Secrets that build steps can mount, by id.
     #[serde(default)]
     pub secrets: IndexMap<Spanned<String>, Spanned<SecretTable>>,
+    /// The programs that install packages, `micromamba` and `uv`, by name and platform. Conda packages need `micromamba`.
+    #[serde(default)]
+    pub tools: IndexMap<Spanned<String>, IndexMap<Spanned<String>, Spanned<ToolTable>>>,
+}
+
+/// A program for one platform.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(remote = "Self", deny_unknown_fields)]
+pub struct ToolTable {
+    /// The URL of the executable file.
+    pub url: Spanned<String>,
+    /// The SHA-256 of the file, 64 hexadecimal digits.
+    pub sha256: Spanned<String>,
 }
 
 /// The source of a secret: either `env` or `file`.
@@ -214,7 +232,8 @@ tables!(
     VerifyTable,
     WaiveTable,
     BuildTable,
-    SecretTable
+    SecretTable,
+    ToolTable
 );
 
 impl<'de> Deserialize<'de> for Value {

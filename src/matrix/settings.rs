@@ -9,6 +9,7 @@ use std::str::FromStr;
 use indexmap::IndexMap;
 
 use super::checker::Checker;
+use super::content_settings::ContentSettings;
 use super::contracts::Contract;
 use super::pattern::Pattern;
 use super::placeholders::PatternKind;
@@ -37,6 +38,8 @@ pub struct Settings {
     pub drop_sm: Option<Vec<String>>,
     /// The largest compressed size of an image for one platform.
     pub max_size: Option<Size>,
+    /// What goes into images without a Dockerfile of their own.
+    pub(super) contents: ContentSettings,
     /// The keys of the table, without `variables`, and the locations of their values.
     pub(super) written: Vec<(&'static str, Span)>,
 }
@@ -90,6 +93,7 @@ impl Checker<'_> {
             require_sm: keys.require_sm.map(|names| self.required(names)),
             drop_sm: keys.drop_sm.map(|names| self.dropped(names)),
             max_size: keys.max_size.and_then(|text| self.size(text)),
+            contents: self.contents(keys),
             written: keys.written(),
         }
     }

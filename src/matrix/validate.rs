@@ -219,8 +219,11 @@ impl Checker<'_> {
         TableVariables { own: checked, files: files.cloned().collect() }
     }
 
-    pub(super) fn image(&mut self, axes: &[Axis], table: &Spanned<ImageTable>) -> Image {
-        let default = || Spanned::new(table.span(), "dockerfiles".to_owned());
+    pub(super) fn image(&mut self, axes: &[Axis], file: &MatrixFile) -> Image {
+        let table = &file.image;
+        // A matrix without templates needs no folder of its own for files.
+        let folder = if has_dockerfile(file) { "dockerfiles" } else { "." };
+        let default = || Spanned::new(table.span(), folder.to_owned());
         let templates = table.templates.clone().unwrap_or_else(default);
         if let Some(registry) = &table.registry {
             self.check_scheme(registry);
@@ -323,6 +326,21 @@ impl Checker<'_> {
             }
             secrets.insert(id.to_string(), secret.get_ref().clone());
         }
-        BuildInputs { ca_certificates: table.ca_certificates.clone(), secrets }
+        let tools = self.tools(&table.tools);
+        BuildInputs { ca_certificates: table.ca_certificates.clone(), secrets, tools }
     }
+}
+
+/// Returns true if a table of the file has `dockerfile`.
+fn has_dockerfile(file: &MatrixFile) -> bool {
+    let listed = file.axes.values().flat_map(|entries| entries.values());
+    let of_extras = file.extra.iter().flat_map(|extra| extra.axes.values());
+    let mut values = listed.chain(of_extras);
+    file.image.dockerfile.is_some()
+        || values.any(|entry| match entry.get_ref() {
+            AxisEntry::Table(table) => table.dockerfile.is_some(),
+            AxisEntry::Plain(_) => false,
+        })
+        || file.set.iter().any(|set| set.dockerfile.is_some())
+        || file.extra.iter().any(|extra| extra.dockerfile.is_some())
 }

@@ -154,15 +154,16 @@ impl<'a> Recipe<'a> {
         unresolved
     }
 
-    /// Renders each Dockerfile template of `plan` for one variant and for those that must support some GPUs, and checks
-    /// that they do.
+    /// Renders each Dockerfile template of `plan` for one variant, all generated Dockerfiles, and those of variants that
+    /// must support some GPUs, and checks that they do.
     pub fn check_templates(plan: &Plan<'_>) -> Result<(), Report> {
         let mut seen = BTreeSet::new();
         let mut targets = plan.targets.clone();
         targets.retain(|target| {
             let settings = plan.matrix.settings(target.variant);
             let required = settings.last(|settings| settings.require_sm.as_ref());
-            seen.insert(target.dockerfile.clone()) || required.is_some()
+            let dockerfile = target.dockerfile.clone();
+            dockerfile.is_none_or(|path| seen.insert(path)) || required.is_some()
         });
         let variants: Vec<_> = targets.iter().map(|target| target.variant).collect();
         let contexts = Renderer::new(plan.matrix)?.render_all(&variants)?;

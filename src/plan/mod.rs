@@ -65,8 +65,8 @@ pub struct Target<'a> {
     /// The image with the aliases that the plan moves. A plan for a part of the matrix has none, because aliases belong to
     /// releases of the whole matrix.
     pub aliases: Vec<Reference>,
-    /// The path of the Dockerfile template in the folder of the templates.
-    pub dockerfile: String,
+    /// The path of the Dockerfile template in the folder of the templates; `None` for a generated Dockerfile.
+    pub dockerfile: Option<String>,
     pub platforms: Arc<[Platform]>,
     pub labels: BTreeMap<String, String>,
     pub compression: Compression,

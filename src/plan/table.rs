@@ -32,7 +32,10 @@ pub fn table(plan: &Plan<'_>, statuses: Option<&[PublicationStatus]>) -> String 
             row.push(status.state.word().to_owned());
         }
     } else {
-        let dockerfiles = plan.targets.iter().map(|target| target.dockerfile.clone());
+        let dockerfiles = plan
+            .targets
+            .iter()
+            .map(|target| target.dockerfile.clone().unwrap_or_else(|| "generated".to_owned()));
         let platforms = plan.targets.iter().map(|target| {
             target.platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
         });

@@ -104,6 +104,12 @@ fn mounted(instruction: &Instruction) -> Result<Vec<String>, Misuse> {
     Ok(sources)
 }
 
+/// Removes `.` and repeated `/` from a path.
+pub(super) fn normalized(path: &str) -> String {
+    let parts = path.split('/').filter(|part| !part.is_empty() && *part != ".");
+    parts.collect::<Vec<_>>().join("/")
+}
+
 fn checked(path: &str, line: usize) -> Result<String, Misuse> {
     if path.contains('$') {
         let what =

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::context::ContextFile;
-use super::copied::Source;
+use super::copied::{Source, normalized};
 use super::dockerfile::Misuse;
 use super::error::RenderError;
 use super::links::first_link;
@@ -237,12 +237,6 @@ pub(crate) fn is_private(name: &str) -> bool {
 
 fn refused_link(path: &str) -> String {
     format!("`{path}` is a symbolic link; contexts contain regular files only")
-}
-
-/// Removes `.` and repeated `/` from a path.
-pub(super) fn normalized(path: &str) -> String {
-    let parts = path.split('/').filter(|part| !part.is_empty() && *part != ".");
-    parts.collect::<Vec<_>>().join("/")
 }
 
 fn check_size(found: &BTreeMap<String, Found>, variant: &str) -> Result<(), RenderError> {

@@ -17,12 +17,14 @@ mod files;
 mod flags;
 mod folder;
 mod function;
+mod generated;
 mod helpers;
 mod here_document;
 mod library;
 mod limits;
 mod links;
 mod parameters;
+mod parts;
 mod places;
 mod remote;
 mod secrets;
@@ -63,9 +65,13 @@ use serde_json::Value as Json;
 
 use crate::files::Access;
 use crate::image::Digest;
-use crate::matrix::{Matrix, Variant};
+use crate::matrix::{Matrix, PackageManager, Variant};
 use files::Files;
+use parts::Parts;
 use templates::{Templates, Used};
+
+/// The name of a generated Dockerfile in messages.
+const GENERATED: &str = "Dockerfile";
 
 /// Renders the variants of one matrix.
 #[derive(Debug)]
@@ -80,7 +86,7 @@ impl<'a> Renderer<'a> {
     /// Compiles the partials of `matrix`.
     pub fn new(matrix: &'a Matrix) -> Result<Self, RenderError> {
         matrix.checkout.resolve(Path::new(&matrix.image.templates), Access::Read)?;
-        let dockerfiles = matrix.variants.iter().map(|variant| matrix.dockerfile(variant));
+        let dockerfiles = matrix.variants.iter().filter_map(|variant| matrix.dockerfile(variant));
         let files = Files::new(&matrix.templates(), dockerfiles);
         Ok(Self { matrix, templates: Templates::read(matrix)?, files, pins: Pins::new() })
     }
@@ -94,7 +100,9 @@ impl<'a> Renderer<'a> {
     /// Renders `variants` in parallel, and returns their contexts in the same order.
     pub fn render_all(&mut self, variants: &[&Variant]) -> Result<Vec<BuildContext>, RenderError> {
         for variant in variants {
-            self.templates.load(&self.matrix.dockerfile(variant))?;
+            if let Some(template) = self.matrix.dockerfile(variant) {
+                self.templates.load(&template)?;
+            }
         }
         let renderer = &*self;
         let rendered: Vec<Result<BuildContext, RenderError>> =
@@ -112,13 +120,20 @@ impl<'a> Renderer<'a> {
 
     fn render(&self, variant: &Variant) -> Result<BuildContext, RenderError> {
         let id = variant.id.as_str();
-        let variables = self.matrix.variables(variant).into();
+        let variables: Json = self.matrix.variables(variant).into();
         let template = self.matrix.dockerfile(variant);
         let mut used = Used::default();
-        let rendered = self.templates.render(&template, &variables, id, &mut used)?;
-        let name = template.strip_suffix(".hbs").unwrap_or(&template);
+        let read = |path: &str| self.read_text(path, variant, &variables);
+        let parts = Parts { matrix: self.matrix, variant, read: &read };
+        let rendered = match &template {
+            Some(path) => self.templates.render(path, &variables, &parts, &mut used)?,
+            None => values::Rendered::new(&parts.dockerfile()?),
+        };
+        let name = template.as_deref().unwrap_or(GENERATED);
+        let name = name.strip_suffix(".hbs").unwrap_or(name);
         let name = name.rsplit('/').next().unwrap_or(name).to_owned();
-        let in_dockerfile = |misuse| self.templates.misuse(&template, &rendered, id, misuse);
+        let in_dockerfile =
+            |misuse| self.templates.misuse(template.as_deref(), &rendered, id, misuse);
         let instructions = dockerfile::parse(&rendered.text).map_err(in_dockerfile)?;
         rendered.check(&instructions).map_err(in_dockerfile)?;
         check_images(&rendered.text, &instructions).map_err(in_dockerfile)?;
@@ -128,13 +143,51 @@ impl<'a> Renderer<'a> {
             let found = self.files.find(source).map_err(in_dockerfile)?;
             files.extend(found);
         }
-        let files = self
-            .files
-            .read(files, id, |path| self.templates.render_file(path, &variables, id, &mut used))?;
+        let files = self.files.read(files, id, |path| {
+            self.templates.render_file(path, &variables, &parts, &mut used)
+        })?;
         let (dockerfile, upstreams) = upstream::pin(&rendered.text, &instructions, &self.pins);
-        let origin = self.origin(variant, used);
+        let mut origin = self.origin(variant, used);
+        if template.is_none() {
+            self.add_packages(variant, &mut origin);
+        }
         let lines = self.templates.lines(&rendered).into();
         Ok(BuildContext { dockerfile, dockerfile_name: name, files, upstreams, origin, lines })
+    }
+
+    /// Reads a file of the build context, such as one with packages. An error is the reason.
+    fn read_text(&self, path: &str, variant: &Variant, variables: &Json) -> Result<String, String> {
+        let source = copied::Source { path: path.to_owned(), line: 1, parents: false };
+        let found = self.files.find(&source).map_err(|misuse| misuse.what)?;
+        let parts = Parts { matrix: self.matrix, variant, read: &|_| Ok(String::new()) };
+        let render =
+            |path: &Path| self.templates.render_file(path, variables, &parts, &mut Used::default());
+        let files =
+            self.files.read(found, &variant.id, render).map_err(|error| error.to_string())?;
+        match files.as_slice() {
+            [file] if file.path == copied::normalized(path) => {
+                String::from_utf8(file.content.to_vec())
+                    .map_err(|_| format!("`{path}` is not text in UTF-8"))
+            }
+            _ => Err(format!("`{path}` is not a file")),
+        }
+    }
+
+    /// Adds the packages of a generated Dockerfile to the variables, by package manager.
+    fn add_packages(&self, variant: &Variant, origin: &mut Origin) {
+        let contents = self.matrix.contents(variant);
+        for manager in PackageManager::ALL {
+            let layers = contents.packages(manager);
+            let axes: BTreeSet<&str> =
+                layers.iter().flat_map(|layer| layer.source.axes()).collect();
+            let items = layers.iter().flat_map(|layer| &layer.items);
+            let items: Vec<String> = items.map(ToString::to_string).collect();
+            if !items.is_empty() {
+                let axes = axes.into_iter().map(str::to_owned).collect();
+                let variable = OriginVariable { axes, value: items.join(", ") };
+                origin.variables.entry(manager.key().to_owned()).or_insert(variable);
+            }
+        }
     }
 
     fn origin(&self, variant: &Variant, templates: BTreeMap<String, Digest>) -> Origin {
@@ -146,7 +199,7 @@ impl<'a> Renderer<'a> {
             };
             (name.to_owned(), OriginVariable { axes, value })
         });
-        let folder = files::normalized(&self.matrix.image.templates);
+        let folder = copied::normalized(&self.matrix.image.templates);
         Origin { folder, templates, variables: variables.collect() }
     }
 }

@@ -20,6 +20,14 @@ pub(super) const AT: &str = " at";
 pub(super) const BEGIN: char = '\u{fdd2}';
 pub(super) const END: char = '\u{fdd3}';
 
+/// The number of the matrix file, from which lines are generated.
+pub(super) const MATRIX: usize = 0;
+
+/// Returns the mark of a line that template `number` has at an offset.
+pub(super) fn written(number: usize, at: usize) -> String {
+    format!("{BEGIN}{number} {at} text{END}")
+}
+
 /// A line of a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TemplateLine {

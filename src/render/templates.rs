@@ -9,10 +9,12 @@ use super::check::check;
 use super::dockerfile::Misuse;
 use super::error::RenderError;
 use super::explain::explain;
+use super::generated::PARTS;
 use super::helpers;
 use super::library::Library;
 use super::limits::{self, MAX_TEMPLATE};
 use super::links::first_link;
+use super::parts::{self, Parts};
 use super::places::{self, TemplateLine};
 use super::syntax::{diagnose, offset};
 use super::values::{Rendered, is_mark};
@@ -22,6 +24,9 @@ use crate::matrix::{Diagnostic, Matrix, SourceError, SourceFile};
 
 /// The folder of the partials in the folder of the templates.
 pub(super) const PARTIALS: &str = "partials";
+
+/// The name of the matrix file among the templates that lines come from. No template has it.
+const MATRIX: &str = " matrix";
 
 /// The templates used by a rendering: their paths in the folder of the templates, and their digests.
 pub(super) type Used = BTreeMap<String, Digest>;
@@ -60,13 +65,31 @@ impl<'a> Templates<'a> {
             digests: HashMap::new(),
             copied: Mutex::default(),
         };
+        templates.marked.push(MATRIX.to_owned());
+        templates.library.sources.insert(MATRIX.to_owned(), matrix.source.clone());
         for path in templates.partial_files()? {
             let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             let compiled = templates.compile(&name, &path)?;
             templates.register(&name, compiled, true);
             templates.library.partials.insert(name);
         }
+        for part in PARTS {
+            templates.add_part(part)?;
+        }
         Ok(templates)
+    }
+
+    /// Adds the partial of a generated part, unless the folder has one of that name.
+    fn add_part(&mut self, name: &str) -> Result<(), RenderError> {
+        if self.library.partials.contains(name) {
+            return Ok(());
+        }
+        let source = SourceFile::new(Path::new(name), &parts::template(name));
+        let template = compile(name, &source)?;
+        self.library.handlebars.register_template(name, template);
+        self.library.sources.insert(name.to_owned(), source);
+        self.library.partials.insert(name.to_owned());
+        Ok(())
     }
 
     /// Returns the paths of the partials, sorted.
@@ -139,13 +162,13 @@ impl<'a> Templates<'a> {
         &self,
         path: &str,
         variables: &Json,
-        variant: &str,
+        parts: &Parts<'_>,
         used: &mut Used,
     ) -> Result<Rendered, RenderError> {
         let name = dockerfile_name(path);
         let template = self.library.handlebars.get_template(&name).expect("the template is loaded");
         used.insert(path.to_owned(), self.digests[&name].clone());
-        self.render_template(template, &self.library.sources[&name], variables, variant, used)
+        self.render_template(template, &self.library.sources[&name], variables, parts, used)
     }
 
     /// Renders a template of `source` and adds its partials to `used`.
@@ -154,7 +177,7 @@ impl<'a> Templates<'a> {
         template: &Template,
         source: &SourceFile,
         variables: &Json,
-        variant: &str,
+        parts: &Parts<'_>,
         used: &mut Used,
     ) -> Result<Rendered, RenderError> {
         let rendered = Context::wraps(variables).and_then(|context| {
@@ -165,9 +188,9 @@ impl<'a> Templates<'a> {
             let name = error.template_name.as_deref();
             let source = name.and_then(|name| self.library.sources.get(name)).unwrap_or(source);
             let diagnostic = explain(&error, source, variables, self.library.known());
-            variant_error(variant, source, diagnostic)
+            variant_error(&parts.variant.id, source, diagnostic)
         })?;
-        let rendered = Rendered::new(&rendered);
+        let rendered = Rendered::new(&parts.insert(rendered)?);
         let numbers: BTreeSet<usize> = rendered.marks.iter().map(|mark| mark.template).collect();
         for name in numbers.into_iter().map(|number| &self.marked[number]) {
             if self.library.partials.contains(name) {
@@ -185,7 +208,7 @@ impl<'a> Templates<'a> {
     /// Returns the error for a fault in a Dockerfile rendered from the template at `path`. It points to the template.
     pub(super) fn misuse(
         &self,
-        path: &str,
+        path: Option<&str>,
         rendered: &Rendered,
         variant: &str,
         misuse: Misuse,
@@ -193,7 +216,10 @@ impl<'a> Templates<'a> {
         let sources = self.marked_sources();
         let mut places = places::places(&rendered.text, &rendered.marks, &sources);
         let (source, at) = places.nth(misuse.line - 1).map_or_else(
-            || (&self.library.sources[&dockerfile_name(path)], 0),
+            || {
+                let name = path.map_or(MATRIX.to_owned(), dockerfile_name);
+                (&self.library.sources[&name], 0)
+            },
             |(template, at)| (sources[template], at),
         );
         let written = source.text[at..].lines().next().unwrap_or_default().trim_end();
@@ -216,13 +242,13 @@ impl<'a> Templates<'a> {
         &self,
         path: &Path,
         variables: &Json,
-        variant: &str,
+        parts: &Parts<'_>,
         used: &mut Used,
     ) -> Result<String, RenderError> {
         let compiled = self.copied(path)?;
         used.insert(path.to_string_lossy().into_owned(), compiled.digest.clone());
         let (template, source) = (&compiled.template, &compiled.source);
-        let rendered = self.render_template(template, source, variables, variant, used)?;
+        let rendered = self.render_template(template, source, variables, parts, used)?;
         Ok(rendered.text)
     }
 

@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use super::dockerfile::{Instruction, Misuse};
 use super::flags::flags;
+use super::parts;
 use super::places::{self, Mark};
 
 /// The marks around a value. Both are noncharacters, which values and templates cannot contain.
@@ -16,7 +17,7 @@ const END: char = '\u{fdd1}';
 
 /// Returns true if a character is a mark.
 pub(super) fn is_mark(character: char) -> bool {
-    matches!(character, BEGIN | END | places::BEGIN | places::END)
+    matches!(character, BEGIN | END | places::BEGIN | places::END | parts::BEGIN | parts::END)
 }
 
 /// Puts marks around a value.

@@ -7,6 +7,7 @@ mod addresses;
 mod building;
 mod clients;
 mod command;
+mod contents;
 mod contracts;
 mod credentials;
 mod destinations;

@@ -10,6 +10,7 @@ mod build;
 mod bump;
 mod changed;
 mod check;
+mod contents;
 mod explain;
 mod export;
 mod gpu;

@@ -4,13 +4,14 @@
 //! - [`project`] is a folder with a small matrix, [`release_project`] one with a registry and a GitHub, [`page`] a page of the documentation.
 //! - [`variants`] has the fingerprints and staging tags of a matrix.
 //! - [`machine`] publishes releases through the library, [`pull_request`] proposes them, [`registry_client`] is the bare client.
-//! - [`testbed`] is the real engine and registry, [`workflows`] a runner of GitHub's workflows, [`pypi`] has packages from PyPI.
+//! - [`testbed`] is the real engine and registry, [`workflows`] a runner of GitHub's workflows, [`pypi`] has packages from PyPI, [`conda`] a channel.
 //!
 //! A test binary includes it with `#[path = "../harness/mod.rs"] mod harness;`.
 
 #![allow(dead_code, unused_imports, reason = "each test binary uses another part of it")]
 
 pub mod auth;
+pub(crate) mod conda;
 pub mod digest_registry;
 pub mod github;
 pub mod machine;

@@ -11,7 +11,8 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 
-use super::{AliasEntry, AxisEntry, Variables, When};
+use super::contents::{ExposeEntry, FilesEntry, HealthcheckEntry, PackagesEntry};
+use super::{AliasEntry, AxisEntry, RunEntry, Variables, When};
 use crate::image::CompressionAlgorithm;
 use crate::matrix::contracts::{BasetenTable, Contract, FalTable};
 use crate::matrix::document::tables;
@@ -75,7 +76,8 @@ settings_tables! {
         /// empty string adds no part. The default is the string itself, the name of the axis for `true`, and no part for
         /// `false`.
         tag: String,
-        /// The Dockerfile template in the folder of the templates, such as `{{job_type}}.Dockerfile.hbs`.
+        /// The Dockerfile template in the folder of the templates, such as `{{job_type}}.Dockerfile.hbs`. Without one, the
+        /// Dockerfile is generated from `base`, `apt`, `pip` and the other contents.
         dockerfile: String,
         /// The platforms to build for. Default: `linux/amd64`. A value of an axis limits the platforms of its images to
         /// these.
@@ -94,6 +96,39 @@ settings_tables! {
         drop_sm: Vec<Spanned<String>>,
         /// The largest compressed size of an image for one platform, such as `2.6 GB`.
         max_size: String,
+        /// The base image of a generated Dockerfile. Default: `python:{{python}}-slim-bookworm` if the matrix has an axis
+        /// `python`, and `debian:bookworm-slim` otherwise.
+        base: String,
+        /// Commands that run before packages are installed. They are added to those of earlier tables.
+        pre_build_commands: Vec<Spanned<String>>,
+        /// Debian packages: a file, an array such as `["curl", "git"]`, or a table such as `{ ffmpeg = "latest" }`. They are
+        /// merged with those of earlier tables by name.
+        apt: PackagesEntry,
+        /// Conda packages: an environment file, an array, or a table such as `{ cuda = ">=11.7", "-c" = "conda-forge" }`.
+        /// They are merged with those of earlier tables by name.
+        conda: PackagesEntry,
+        /// Python packages: a requirements file, an array such as `["numpy>=1.26,<2", "-r requirements.txt"]`, or a table
+        /// such as `{ torch = "==2.8.0" }`. They are merged with those of earlier tables by name.
+        pip: PackagesEntry,
+        /// Files of the build context: an array of paths, or a table of sources and their paths in the image. They are
+        /// merged with those of earlier tables.
+        files: FilesEntry,
+        /// Commands that run after packages are installed and files are copied. They are added to those of earlier tables.
+        shell_commands: Vec<Spanned<String>>,
+        /// Environment variables. `$NAME` is the value of another variable. They are merged with those of earlier tables.
+        env: IndexMap<Spanned<String>, Spanned<String>>,
+        /// The user of containers: a name or a number, and perhaps a group.
+        user: String,
+        /// The working directory.
+        workdir: String,
+        /// The entrypoint: a string for the shell, or an array of a program and its arguments.
+        entrypoint: RunEntry,
+        /// The command: a string for the shell, or an array of a program and its arguments.
+        cmd: RunEntry,
+        /// The ports of the server in the image, such as `8080` or `["8080", "53/udp"]`.
+        expose: ExposeEntry,
+        /// The health check: a command, a table with `run` and intervals, or `false` for none.
+        healthcheck: HealthcheckEntry,
     }
 
     /// `[image]`: the settings of all images.

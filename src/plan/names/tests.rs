@@ -42,7 +42,7 @@ fn planned_with(text: &str, change: impl FnOnce(&mut PlanRequest)) -> String {
             "{}: {}\n  {} {} {:?} {:?}",
             target.id(),
             names.join(" "),
-            target.dockerfile,
+            target.dockerfile.as_deref().unwrap_or_default(),
             crate::image::Platform::list(&target.platforms),
             target.labels,
             target.compression.algorithm,

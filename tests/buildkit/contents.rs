@@ -1,0 +1,117 @@
+//! Images without a Dockerfile, built and run.
+
+use std::path::Path;
+
+use basegen::image::Reference;
+
+use crate::harness::{conda, testbed};
+
+fn write(folder: &Path, path: &str, text: &str) {
+    let path = folder.join(path);
+    fs_err::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+    fs_err::write(path, text).expect("a file");
+}
+
+/// Pushes the images of a matrix to the test bed's registry, and returns their names.
+fn pushed(folder: &Path, repository: &str) -> Vec<Reference> {
+    let mut command = testbed::basegen(folder);
+    command.args(["--push", "--registry", &testbed::registry(), "--repository", repository]);
+    if let Some(certificates) = std::env::var_os("BASEGEN_TESTBED_CA") {
+        command.env("SSL_CERT_FILE", certificates);
+    }
+    let output = command.env("NO_COLOR", "1").output().expect("the command runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let printed = String::from_utf8(output.stdout).expect("UTF-8");
+    let names = printed.lines().map(|line| line.split_once('@').expect("a digest").0);
+    names.map(|name| name.parse().expect("a reference")).collect()
+}
+
+/// What a shell in a container of `image` prints.
+fn shell(image: &Reference, script: &str) -> String {
+    let arguments = ["run", "--rm", "--entrypoint", "/bin/sh", &image.to_string(), "-c", script];
+    let output = testbed::docker_client(&arguments).output().expect("docker runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("UTF-8").trim().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_lines_give_images_with_debian_conda_and_python_packages() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let unique = testbed::unique();
+    let (url, sum) = conda::serve(conda::micromamba(folder));
+    conda::channel(&folder.join("channel"), "greeting", "1.2");
+    write(folder, "VERSION", "v1\n");
+    let matrix = format!(
+        r#"version.file = "VERSION"
+axes.word = ["one", {{ value = "two", pip = {{ idna = "==3.10" }} }}]
+build = {{ ca_certificates = "auto", tools.micromamba."linux/amd64" = {{ url = "{url}", sha256 = "{sum}" }} }}
+[image]
+base = "python:3.11-slim-bookworm"
+repository = "basegen-test/contents"
+contracts = ["lint"]
+pre_build_commands = ["echo {{{{word}}}} {unique} >/word"]
+apt = ["tree"]
+conda = {{ "-c" = "./channel", greeting = ">=1,<2" }}
+pip = {{ six = "==1.17.0; python_version<\"4\"" }}
+"#
+    );
+    write(folder, "matrix.toml", &matrix);
+    let images = pushed(folder, &format!("basegen-test/contents-{unique}"));
+    let script = "command -v tree && greeting && python -c 'import six; print(six.__version__)'";
+    assert_eq!(shell(&images[0], script), "/usr/bin/tree\ngreeting 1.2\n1.17.0");
+    assert_eq!(shell(&images[1], "python -c 'import idna; print(idna.__version__)'"), "3.10");
+    // The first command differs, so each image has steps of its own. Equal packages are equal layers all the same.
+    let mut layers = Vec::new();
+    for image in &images {
+        layers.push(testbed::layers(&testbed::manifest(image).await.1));
+    }
+    let [one, two] = &layers[..] else { panic!("two images") };
+    let own = one.iter().zip(two).position(|(one, two)| one != two).expect("an own layer");
+    assert_eq!(one[own + 1..], two[own + 1..one.len()], "{layers:#?}");
+    assert_eq!(two.len(), one.len() + 1);
+}
+
+#[test]
+fn a_base_without_python_gets_what_commands_and_packages_need() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let unique = testbed::unique();
+    write(folder, "VERSION", "v1\n");
+    write(folder, "app/main.py", "import six\nprint('served', six.__version__)\n");
+    write(folder, "requirements.txt", "-r more.txt\n");
+    write(folder, "more.txt", "six==1.17.0\n");
+    write(folder, "packages.txt", "tree # shows folders\n");
+    let matrix = format!(
+        r#"[image]
+repository = "basegen-test/contents"
+base = "debian:bookworm-slim"
+pre_build_commands = ["curl --version >/curl", """
+echo {unique}
+echo "it's a \\"script\\"" >/script"""]
+apt = "packages.txt"
+pip = "requirements.txt"
+workdir = "/srv"
+files = ["app"]
+env = {{ QUOTED = "a \"b\" \\$HOME", HERE = "/srv:$PATH" }}
+shell_commands = ["python3 app/main.py >/served"]
+user = "1000"
+entrypoint = ["cat"]
+cmd = ["/served"]
+expose = 8000
+healthcheck = "true"
+[axes]
+x = ["y"]
+[version]
+file = "VERSION"
+[build]
+ca_certificates = "auto"
+"#
+    );
+    write(folder, "matrix.toml", &matrix);
+    let images = pushed(folder, &format!("basegen-test/contents-{unique}"));
+    let started = testbed::docker_client(&["run", "--rm", &images[0].to_string()]).output();
+    assert_eq!(String::from_utf8_lossy(&started.expect("docker runs").stdout), "served 1.17.0\n");
+    let script = "cat /script; echo \"$QUOTED\"; echo \"${HERE%%:*}\"; id -u; command -v tree; pwd; ls -A /tmp /run/context 2>&1 || true";
+    insta::assert_snapshot!(shell(&images[0], script));
+}
