@@ -1,0 +1,89 @@
+//! One image of each matrix in `examples/`, built and run. Its base, and what the test bed's network lacks, are replaced.
+
+use std::cell::RefCell;
+use std::path::Path;
+
+use crate::harness::testbed;
+use crate::images::copy;
+
+/// A copy of an example. The images that it has built are removed at the end.
+struct Example {
+    folder: tempfile::TempDir,
+    built: RefCell<Vec<String>>,
+}
+
+impl Example {
+    fn new(name: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name);
+        copy(&example, folder.path());
+        Self { folder, built: RefCell::default() }
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        fs_err::write(self.folder.path().join(path), text).expect("a file");
+    }
+
+    /// Replaces a text that a file of the example contains.
+    fn replace(&self, path: &str, from: &str, to: &str) {
+        let file = self.folder.path().join(path);
+        let text = fs_err::read_to_string(&file).expect("a file");
+        assert!(text.contains(from), "{path} does not contain {from}");
+        fs_err::write(file, text.replace(from, to)).expect("a file");
+    }
+
+    /// Builds the selected images, with those that they are built on. Returns their names.
+    fn build(&self, selection: &str) -> Vec<String> {
+        let mut command = testbed::basegen(self.folder.path());
+        command.args(selection.split_whitespace()).args(["--platform", "linux/amd64"]);
+        command.env("NO_COLOR", "1");
+        if let Some(certificates) = std::env::var_os("BASEGEN_TESTBED_CA") {
+            command.env("SSL_CERT_FILE", certificates);
+        }
+        let output = command.output().expect("the command runs");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "basegen {selection}:\n{errors}");
+        let printed = String::from_utf8(output.stdout).expect("UTF-8");
+        let names =
+            printed.lines().map(|line| line.split_once('@').expect("a digest").0.to_owned());
+        let names: Vec<String> = names.collect();
+        self.built.borrow_mut().extend(names.clone());
+        names
+    }
+}
+
+impl Drop for Example {
+    fn drop(&mut self) {
+        for image in self.built.borrow().iter() {
+            let _ = testbed::docker_client(&["rmi", "--force", image]).output();
+        }
+    }
+}
+
+/// Returns what a command prints in a container of the image.
+fn run(image: &str, command: &[&str]) -> String {
+    let output = testbed::docker_client(&["run", "--rm", "--entrypoint", command[0], image])
+        .args(&command[1..])
+        .output()
+        .expect("docker runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("UTF-8").trim().to_owned()
+}
+
+#[test]
+fn docker_library() {
+    let example = Example::new("docker-library");
+    example.replace("matrix.toml", "ca-certificates netbase tzdata", "");
+    example.replace("dockerfiles/Dockerfile.hbs", "apt-get update", "true");
+    // It takes minutes, and the source of Python from the internet.
+    example.write(
+        "dockerfiles/compile",
+        "#!/bin/sh\nprintf '#!/bin/sh\\necho Python %s\\n' \"$PYTHON_VERSION\" >/usr/local/bin/python3\n\
+         chmod +x /usr/local/bin/python3\necho \"$1\" >/sha256\n",
+    );
+    let images = example.build("--python 3.14 --only distro=slim-bookworm");
+    assert_eq!(images, ["python:3.14.6-slim-bookworm"]);
+    assert_eq!(run(&images[0], &["python3"]), "Python 3.14.6");
+    let hash = run(&images[0], &["cat", "/sha256"]);
+    assert!(hash.starts_with("143b1ddd"), "{hash}");
+}
