@@ -32,6 +32,15 @@ impl Example {
         fs_err::write(file, text.replace(from, to)).expect("a file");
     }
 
+    /// Replaces the array that begins with this line.
+    fn replace_array(&self, path: &str, line: &str, to: &str) {
+        let file = self.folder.path().join(path);
+        let text = fs_err::read_to_string(&file).expect("a file");
+        let (before, rest) = text.split_once(&format!("\n{line}\n")).expect("an array");
+        let (_, after) = rest.split_once("\n]\n").expect("the end of the array");
+        fs_err::write(file, format!("{before}\n{to}\n{after}")).expect("a file");
+    }
+
     /// Builds the selected images, with those that they are built on. Returns their names.
     fn build(&self, selection: &str) -> Vec<String> {
         let mut command = testbed::basegen(self.folder.path());
@@ -68,6 +77,17 @@ fn run(image: &str, command: &[&str]) -> String {
         .expect("docker runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("UTF-8").trim().to_owned()
+}
+
+#[test]
+fn cog() {
+    let example = Example::new("cog");
+    example.replace("matrix.toml", "python:{{python}}-slim\"", "python:{{python}}-slim-bookworm\"");
+    example.replace_array("matrix.toml", "apt = [", "apt = [\"tini\", \"tree\"]");
+    let images = example.build("--variant 3.11");
+    assert_eq!(images, ["r8.im/cog-base:python3.11"]);
+    assert_eq!(run(&images[0], &["tini", "--", "python", "-c", "print(6 * 7)"]), "42");
+    assert_eq!(run(&images[0], &["which", "tree"]), "/usr/bin/tree");
 }
 
 #[test]

@@ -18,11 +18,22 @@ struct Example {
     sources: &'static [(&'static str, usize)],
 }
 
-const EXAMPLES: [Example; 1] = [Example {
-    name: "docker-library",
-    images: 36,
-    sources: &[("generate-stackbrew-library.sh", 169)],
-}];
+const EXAMPLES: [Example; 2] = [
+    Example {
+        name: "cog",
+        images: 325,
+        sources: &[
+            ("pkg/dockerfile/base.go", 387),
+            ("pkg/config/torch_compatibility.json", 1250),
+            ("pkg/config/cuda_compatibility.json", 582),
+        ],
+    },
+    Example {
+        name: "docker-library",
+        images: 36,
+        sources: &[("generate-stackbrew-library.sh", 169)],
+    },
+];
 
 /// A copy of an example in a repository of its own.
 struct Copied {
@@ -91,6 +102,11 @@ fn check(name: &str) -> String {
         [(&commit[..12], "COMMIT"), (&commit[..7], "COMMIT"), (r"\d{4}-\d\d-\d\d", "DATE")];
     insta::with_settings!({ filters => filters }, { insta::assert_snapshot!(name, names) });
     names
+}
+
+#[test]
+fn cog() {
+    check("cog");
 }
 
 #[test]
