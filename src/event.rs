@@ -259,6 +259,8 @@ pub enum CancelReason {
     Interrupted,
     /// Another target failed under `--fail-fast`.
     FailFast,
+    /// The build of an image that it is based on failed.
+    ParentFailed,
 }
 
 /// The reason why a running target waits.

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use indexmap::IndexSet;
+
 use crate::error::{ExitCode, Explain as _, Report};
 use crate::image::Size;
 use crate::matrix::{Absent, FactSource, Matrix, PackageManager, Variant};
@@ -10,7 +12,7 @@ use crate::ops::{
     explain::{ExplainOutcome, ImageInputs, Subject},
 };
 use crate::plan::{GpuFacts, Library, Lock, Target};
-use crate::render::{BuildContext, familiar};
+use crate::render::BuildContext;
 
 use super::args::ExplainArgs;
 use super::{Session, selection};
@@ -81,7 +83,7 @@ fn describe_absent(matrix: &Matrix, absent: &Absent<'_>) -> String {
 
 /// Describes a variant and the inputs of its image.
 fn describe(matrix: &Matrix, target: &Target<'_>, inputs: &ImageInputs) -> String {
-    let ImageInputs { context, lock, fingerprint, gpu } = inputs;
+    let ImageInputs { context, parents, lock, unpinned, fingerprint, gpu } = inputs;
     let mut text = format!("{}\n", target.id());
     section(&mut text, "axes", &axes(matrix, target.variant));
     section(&mut text, "variables", &facts(matrix, target.variant));
@@ -89,6 +91,8 @@ fn describe(matrix: &Matrix, target: &Target<'_>, inputs: &ImageInputs) -> Strin
     section(&mut text, "packages", &packages(matrix, target.variant));
     section(&mut text, "names", &single(target.references()));
     section(&mut text, "platforms", &single(target.platforms.iter()));
+    let parents = parents.iter().map(|(id, name)| vec![id.clone(), name.to_string()]);
+    section(&mut text, "based on images of the matrix", &parents.collect::<Vec<_>>());
     section(&mut text, "base images", &upstreams(context, lock));
     section(&mut text, "files", &sources(context));
     if let Some(gpu) = gpu {
@@ -96,7 +100,7 @@ fn describe(matrix: &Matrix, target: &Target<'_>, inputs: &ImageInputs) -> Strin
     }
     let fingerprint = match fingerprint {
         Some(fingerprint) => fingerprint.to_string(),
-        None => missing_fingerprint(context),
+        None => missing_fingerprint(unpinned),
     };
     section(&mut text, "fingerprint", &[vec![fingerprint]]);
     text
@@ -128,10 +132,8 @@ fn row(cells: [&str; 5]) -> Vec<String> {
 }
 
 /// Explains why an image has no fingerprint.
-fn missing_fingerprint(context: &BuildContext) -> String {
-    let unpinned = context.upstreams.iter().filter(|upstream| upstream.digest.is_none());
-    let mut names: Vec<&str> = unpinned.map(|upstream| familiar(&upstream.name)).collect();
-    names.dedup();
+fn missing_fingerprint(unpinned: &IndexSet<String>) -> String {
+    let names: Vec<&str> = unpinned.iter().map(String::as_str).collect();
     let names = names.join(", ");
     format!("depends on the current digest of {names}; pin it with `basegen update`")
 }

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use secrecy::SecretSlice;
 
 use crate::event::Event;
-use crate::image::{Compression, Digest, Platform, Reference, Tag};
+use crate::image::{Compression, Digest, Platform, Reference, Repository, Tag};
 use crate::matrix::Check;
 use crate::registry::Manifest;
-use crate::render::{BuildContext, Step};
+use crate::render::{BuildContext, Step, layers_of_variant};
 
 /// A target with all inputs of its build.
 #[derive(Debug, Clone)]
@@ -16,6 +16,10 @@ pub struct BuildJob {
     pub target: String,
     /// The Dockerfile and its files.
     pub context: BuildContext,
+    /// The images of the same matrix that the Dockerfile names, by their placeholders.
+    pub parents: Vec<ParentImage>,
+    /// Whether other jobs are based on the image.
+    pub is_parent: bool,
     /// The checks that the image must pass before its export.
     pub checks: Vec<Check>,
     /// An image from an earlier build. The job then only runs the checks in it and exports nothing. The
@@ -32,6 +36,20 @@ pub struct BuildJob {
     pub compression: Compression,
 }
 
+/// An image of the same matrix that a job is based on, or copies from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParentImage {
+    /// Its name in the Dockerfile of the job's context.
+    pub placeholder: String,
+    /// The target that it is the image of.
+    pub target: String,
+    pub repository: Repository,
+    /// The tag of the image in an engine without a registry.
+    pub staging: Tag,
+    /// The image; `None` until the target's job has built it.
+    pub digest: Option<Digest>,
+}
+
 /// The identity of a layer. The same layer for other platforms is a different one.
 pub type Layer = (Step, Vec<Platform>);
 
@@ -39,7 +57,9 @@ impl BuildJob {
     /// Returns the layers of the image.
     #[must_use]
     pub fn layers(&self) -> BTreeSet<Layer> {
-        let layers = self.context.layers().into_iter();
+        // Images based on this one have all of its layers, but their Dockerfiles do not list them.
+        let all = self.is_parent.then(|| layers_of_variant(&self.target));
+        let layers = self.context.layers().into_iter().chain(all);
         layers.map(|layer| (layer, self.platforms.clone())).collect()
     }
 
@@ -61,11 +81,13 @@ impl BuildJob {
             dockerfile_name: self.context.dockerfile_name.clone(),
             ..BuildContext::default()
         };
-        Self { context, existing: Some(digest.clone()), labels: BTreeMap::new(), ..self.clone() }
+        let (existing, labels) = (Some(digest.clone()), BTreeMap::new());
+        Self { context, parents: Vec::new(), existing, labels, ..self.clone() }
     }
 
     /// Returns the reference with the staging tag.
-    pub(super) fn staged(&self) -> Option<Reference> {
+    #[must_use]
+    pub fn staged(&self) -> Option<Reference> {
         let repository = self.references.first()?.repository.clone();
         Some(Reference { repository, tag: self.staging.clone() })
     }
@@ -78,6 +100,8 @@ impl BuildJob {
         Self {
             target: String::new(),
             context: BuildContext { dockerfile: dockerfile.to_owned(), ..BuildContext::default() },
+            parents: Vec::new(),
+            is_parent: false,
             checks: Vec::new(),
             existing: None,
             platforms: Vec::new(),

@@ -22,7 +22,7 @@ pub use buildkit::{BuildKitEngine, BuildOptions, ConnectedEngine, StoredImage};
 pub use dependencies::JobDependencies;
 pub use discover::{EngineEnvironment, EngineRequest};
 pub use error::EngineError;
-pub use job::{BuildJob, BuiltImage, Destination, Layer, Secret};
+pub use job::{BuildJob, BuiltImage, Destination, Layer, ParentImage, Secret};
 pub use scheduler::{OnFailure, Outcome, RunRequest, run};
 
 use crate::event::{Events, Failure};

@@ -1,8 +1,9 @@
 //! Runs builds with bounded parallelism. Every target gets exactly one outcome.
 //!
-//! [`run`] starts the jobs of a [`RunRequest`] in plan order and returns their [`Outcome`]s.
+//! [`run`] starts the jobs of a [`RunRequest`] in plan order and returns their [`Outcome`]s. A job that is based on the
+//! image of another job starts when that one has finished.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -50,7 +51,8 @@ pub enum Outcome {
 
 /// Builds every job of `request` on `engine` and returns the outcomes in plan order.
 ///
-/// Jobs start in plan order. If jobs share layers, the first that is ready uploads them, and the others wait until it
+/// Jobs start in plan order, but after the jobs whose images they are based on. If one of these fails, they are
+/// cancelled. If jobs share layers, the first that is ready uploads them, and the others wait until it
 /// has finished, with any outcome. Every target gets a final event: finished, checked,
 /// failed or cancelled.
 pub async fn run<E: Engine>(
@@ -74,6 +76,8 @@ struct Run<E> {
     engine: Arc<E>,
     request: Arc<RunRequest>,
     events: Events,
+    /// The positions of the jobs by target.
+    by_target: HashMap<String, usize>,
     waiting: VecDeque<usize>,
     running: JoinSet<Result<BuiltImage, Box<Failure>>>,
     /// The job and the start time of each task.
@@ -89,8 +93,10 @@ impl<E: Engine> Run<E> {
         let count = request.jobs.len();
         let shared_steps = Arc::new(SharedSteps::new(&request.jobs));
         let uploads = Arc::new(Uploads::new(&request.jobs));
+        let targets = request.jobs.iter().map(|job| job.target.clone());
         Self {
             engine,
+            by_target: targets.zip(0..).collect(),
             request: Arc::new(request),
             events,
             waiting: (0..count).collect(),
@@ -132,12 +138,29 @@ impl<E: Engine> Run<E> {
         self.outcomes.into_iter().flatten().collect()
     }
 
-    /// Starts jobs in plan order up to the maximum number.
+    /// Starts jobs in plan order up to the maximum number, but none whose parents are not built.
     fn start_next(&mut self) {
         while self.has_place() {
-            let Some(index) = self.waiting.pop_front() else { return };
-            self.start(index);
+            let mut waiting = self.waiting.iter().enumerate();
+            let next = waiting.find_map(|(at, index)| Some((at, self.with_parents(*index)?)));
+            let Some((at, job)) = next else { return };
+            if let Some(index) = self.waiting.remove(at) {
+                self.start(index, job);
+            }
         }
+    }
+
+    /// Returns the job at `index` with the images that it is based on. `None` if one is not built yet.
+    fn with_parents(&self, index: usize) -> Option<BuildJob> {
+        let job = &self.request.jobs[index];
+        let mut parents = job.parents.clone();
+        for parent in &mut parents {
+            if let Some(at) = self.by_target.get(&parent.target) {
+                let Some(Outcome::Built(image)) = &self.outcomes[*at] else { return None };
+                parent.digest = Some(image.digest.clone());
+            }
+        }
+        Some(BuildJob { parents, ..job.clone() })
     }
 
     fn has_place(&self) -> bool {
@@ -146,10 +169,8 @@ impl<E: Engine> Run<E> {
         active < self.request.parallel && running < self.engine.capacity()
     }
 
-    fn start(&mut self, index: usize) {
-        let (engine, request) = (Arc::clone(&self.engine), Arc::clone(&self.request));
-        let events = self.events.clone();
-        let job = &self.request.jobs[index];
+    fn start(&mut self, index: usize, job: BuildJob) {
+        let (engine, events) = (Arc::clone(&self.engine), self.events.clone());
         let dependencies = JobDependencies::new(
             index,
             Arc::clone(&self.shared_steps),
@@ -157,9 +178,8 @@ impl<E: Engine> Run<E> {
             Arc::clone(&self.progress),
         );
         self.events.emit(&Event::TargetStarted { target: job.target.clone() });
-        let task = self
-            .running
-            .spawn(async move { engine.build(&request.jobs[index], &events, dependencies).await });
+        let task =
+            self.running.spawn(async move { engine.build(&job, &events, dependencies).await });
         self.tasks.push((task.id(), index, Instant::now()));
     }
 
@@ -183,7 +203,26 @@ impl<E: Engine> Run<E> {
         self.shared_steps.finish(index);
         self.uploads.finish(index, !failed);
         self.progress.send_modify(|progress| progress.finished += 1);
+        if failed {
+            self.cancel_children(index);
+        }
         failed
+    }
+
+    /// Cancels the jobs that are based on the image of the job at `index`, and those based on their images.
+    fn cancel_children(&mut self, index: usize) {
+        let request = Arc::clone(&self.request);
+        let is_child = |child: &usize| {
+            let mut parents = request.jobs[*child].parents.iter();
+            parents.any(|parent| parent.target == request.jobs[index].target)
+        };
+        let children: Vec<usize> = self.waiting.iter().copied().filter(is_child).collect();
+        self.waiting.retain(|waiting| !children.contains(waiting));
+        for child in children {
+            self.cancel(child, CancelReason::ParentFailed);
+            self.shared_steps.finish(child);
+            self.cancel_children(child);
+        }
     }
 
     /// Stops the running jobs and cancels the waiting ones.

@@ -2,7 +2,7 @@
 //!
 //! Reference: <https://docs.docker.com/build/bake/reference/>
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::image::{Compression, Digest, Platform, Reference};
 use crate::matrix::Check;
-use crate::render::{BuildContext, ContextFile};
+use crate::render::{BuildContext, ContextFile, familiar};
 use crate::verify;
 
 /// The group of the images, which bake builds by default.
@@ -31,6 +31,10 @@ pub struct BakeImage<'a> {
     /// The id of the variant.
     pub id: &'a str,
     pub context: &'a BuildContext,
+    /// The images of the matrix that it is based on: their names in the Dockerfile, and the ids of their variants.
+    pub parents: &'a [(String, String)],
+    /// Whether bake exports the image. Otherwise it is built only for images that are based on it.
+    pub is_exported: bool,
     pub checks: &'a [Check],
     pub platforms: &'a [Platform],
     /// All labels, including those of basegen.
@@ -55,12 +59,19 @@ pub struct Bake<'a> {
 pub fn bake<'a>(images: &[BakeImage<'a>], secrets: &[(String, String)]) -> Bake<'a> {
     let (mut targets, mut files) = (Map::new(), BTreeMap::new());
     let (mut built, mut checked) = (Vec::new(), Vec::new());
-    for (image, (name, check)) in images.iter().zip(names(images)) {
+    let names = names(images);
+    let by_id: HashMap<&str, &str> =
+        images.iter().zip(&names).map(|(image, (name, _))| (image.id, name.as_str())).collect();
+    for (image, (name, check)) in images.iter().zip(&names) {
         let context = written(image.context, &mut files);
-        let dockerfile = verify::with_checks(&image.context.dockerfile, image.checks);
+        let checks = if image.is_exported { image.checks } else { &[] };
+        let dockerfile = verify::with_checks(&image.context.dockerfile, checks);
         let mut common = Map::new();
         let text_of_file = dockerfile.as_ref().unwrap_or(&image.context.dockerfile);
         common.insert("context".to_owned(), text(&context));
+        if !image.parents.is_empty() {
+            common.insert("contexts".to_owned(), Value::Object(contexts(image, &by_id)));
+        }
         common.insert("dockerfile-inline".to_owned(), text(text_of_file));
         let platforms: Vec<String> = image.platforms.iter().map(ToString::to_string).collect();
         common.insert("platforms".to_owned(), json!(platforms));
@@ -73,12 +84,16 @@ pub fn bake<'a>(images: &[BakeImage<'a>], secrets: &[(String, String)]) -> Bake<
             // The checks are the last stage, after the stage of the image.
             common.insert("output".to_owned(), json!(["type=cacheonly"]));
             targets.insert(check.clone(), common.into());
-            checked.push(check);
+            checked.push(check.clone());
             target.insert("target".to_owned(), text(&verify::image_stage(dockerfile)));
         }
-        target.extend(exported(image));
+        if image.is_exported {
+            target.extend(exported(image));
+            built.push(name.clone());
+        } else {
+            target.insert("output".to_owned(), json!(["type=cacheonly"]));
+        }
         targets.insert(name.clone(), target.into());
-        built.push(name);
     }
     let mut groups = Map::new();
     groups.insert(IMAGES.to_owned(), json!({ "targets": built }));
@@ -89,6 +104,18 @@ pub fn bake<'a>(images: &[BakeImage<'a>], secrets: &[(String, String)]) -> Bake<
     let mut text = serde_json::to_string_pretty(&file).expect("texts are JSON");
     text.push('\n');
     Bake { text, files }
+}
+
+/// Returns the targets of the images that `image` is based on, by their names in its Dockerfile.
+fn contexts(image: &BakeImage<'_>, names: &HashMap<&str, &str>) -> Map<String, Value> {
+    let parents = image.parents.iter().filter_map(|(name, id)| {
+        let target = format!("target:{}", names.get(id.as_str())?);
+        // BuildKit looks the context up by this form of the name.
+        let name = familiar(name);
+        let name = name.strip_suffix(":latest").unwrap_or(name);
+        Some((escaped(name), text(&target)))
+    });
+    parents.collect()
 }
 
 /// Returns the keys of a target that export an image with its tags.
@@ -202,6 +229,8 @@ mod tests {
         BakeImage {
             id,
             context,
+            parents: &[],
+            is_exported: true,
             checks,
             platforms: &[],
             labels,
@@ -241,6 +270,23 @@ mod tests {
         let built = json!(["3_9", "3_9-2", "default-2", "check-2", "a_b", "3_9-check"]);
         assert_eq!(file["group"]["default"]["targets"], built);
         assert_eq!(file["group"]["check"]["targets"][0], "3_9-check-2");
+    }
+
+    #[test]
+    fn images_of_the_matrix_are_targets() {
+        let (root, leaf) = (context("FROM a\n", &[]), context("FROM acme/root:latest\n", &[]));
+        let labels = BTreeMap::new();
+        let parents = [("docker.io/acme/root:latest".to_owned(), "3.11+root".to_owned())];
+        let images = [
+            BakeImage { is_exported: false, ..image("3.11+root", &root, &[], &labels) },
+            BakeImage { parents: &parents, ..image("3.11-leaf", &leaf, &[], &labels) },
+        ];
+        let file = parsed(&bake(&images, &[]));
+        assert_eq!(file["group"]["default"]["targets"], json!(["3_11-leaf"]));
+        let contexts = json!({ "acme/root": "target:3_11_root" });
+        assert_eq!(file["target"]["3_11-leaf"]["contexts"], contexts);
+        assert_eq!(file["target"]["3_11_root"]["output"], json!(["type=cacheonly"]));
+        assert_eq!(file["target"]["3_11_root"].get("tags"), None);
     }
 
     #[test]

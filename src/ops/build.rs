@@ -120,7 +120,8 @@ impl<'a> Build<'a> {
         request: BuildRequest,
     ) -> Result<Self, Report> {
         let recipe = Recipe::new(plan)?;
-        let warnings = lint::require_contracts(&recipe)?;
+        let mut warnings = lint::require_contracts(&recipe)?;
+        warnings.extend(recipe.own_images()?);
         if request.delivery == Delivery::Stage {
             recipe.require_pins()?;
         }
@@ -176,13 +177,23 @@ impl<'a> Build<'a> {
             images = local::images(engine, &destination, self.is_forced()) => images?,
             () = context.cancel.cancelled() => return Ok(Ended::Unfinished(Vec::new())),
         };
-        let jobs = local::reuse(engine, &images, &self.recipe, &events).await?;
+        let remaining = local::reuse(engine, &images, &self.recipe, &events).await?;
+        let local::Remaining { mut jobs, staged } = remaining;
+        if destination != Destination::Engine {
+            // A folder lists only the images of the plan.
+            for job in jobs.iter_mut().filter(|job| !self.is_planned(&job.target)) {
+                job.references.clear();
+            }
+        }
         if jobs.is_empty() {
             events.emit(&Event::RunFinished { elapsed: begun.elapsed() });
             return Ok(Ended::Tagged(None));
         }
         let run = RunRequest { jobs, ..self.run_request() };
         let outcomes = local::run(engine, self.options()?, run, &events).await?;
+        if destination == Destination::Engine {
+            local::remove_names(engine, staged).await;
+        }
         let is_built = |outcome: &Outcome| matches!(outcome, Outcome::Built(_));
         Ok(if outcomes.iter().all(is_built) {
             Ended::Tagged(None)
@@ -254,6 +265,10 @@ impl<'a> Build<'a> {
             Ended::Staged => false,
             Ended::Unfinished(_) => self.destination() != Destination::Registry,
         }
+    }
+
+    fn is_planned(&self, target: &str) -> bool {
+        self.plan.targets.iter().any(|planned| planned.id() == target)
     }
 
     fn is_forced(&self) -> bool {

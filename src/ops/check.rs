@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::finding::{Finding, Level};
 use super::lint;
 use super::release_drift::{self, Problem, ReleaseDrift};
-use super::render::report_left_out;
+use super::render::{contexts as render_for_docker, report_left_out};
 use super::update::{self, Upstreams};
 use super::{Context, NameOptions, Recipe, release_set};
 use crate::contracts::Scope;
@@ -14,7 +14,7 @@ use crate::error::{Explain, FileError, Report, one_line};
 use crate::files::{self, Access, MAX_PROJECT_FILE, MAX_TEXT, ReadError};
 use crate::image::Reference;
 use crate::matrix::{self, GeneratedTable, Matrix, Selection, Spanned};
-use crate::plan::{Lock, Plan, with_readme};
+use crate::plan::{Lock, OwnImage, Plan, with_readme};
 use crate::render::{self, Difference, Pins, Rendered, Renderer, familiar};
 use crate::version::{self, FileEdit, VersionError, VersionOccurrence};
 
@@ -63,6 +63,7 @@ pub async fn run(context: &Context, request: CheckRequest) -> Result<CheckResult
         }
         findings.extend(checker.lock(&upstreams.references, &now, request.strict)?);
     }
+    findings.extend(upstreams.own_images.into_iter().map(own_image));
     findings.extend(checker.rendered()?);
     findings.extend(lint::findings(matrix, Scope::Contracts)?);
     // Images have no names without a version.
@@ -85,6 +86,20 @@ pub async fn run(context: &Context, request: CheckRequest) -> Result<CheckResult
     }
     findings.sort_by_key(|finding| finding.level);
     Ok(CheckResult { findings, lookup_error })
+}
+
+/// Returns the note about the published name of an image of the matrix in one of its Dockerfiles.
+fn own_image(found: OwnImage) -> Finding {
+    Finding {
+        message: found.to_string(),
+        hint: Some(format!("write `{}`", found.call)),
+        path: PathBuf::from(found.file),
+        line: found.line,
+        column: found.column,
+        level: Level::Note,
+        check: "templates",
+        rule: None,
+    }
 }
 
 struct Checker<'a> {
@@ -304,7 +319,7 @@ impl Checker<'_> {
         let real = self.matrix.resolve_path(named, access)?;
         let selected = self.matrix.select(&Selection::default())?;
         let mut renderer = Renderer::new(self.matrix)?.pinned(Lock::read(self.matrix)?.pins);
-        let rendered = Rendered::new(&selected, &renderer.render_all(&selected.variants)?);
+        let rendered = Rendered::new(&selected, &render_for_docker(&mut renderer, &selected)?);
         let mut differences = rendered.differences(&real)?;
         if self.fix {
             render::write(&real, &rendered.files)?;

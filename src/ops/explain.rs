@@ -2,10 +2,13 @@
 
 use std::slice::from_ref;
 
+use indexmap::IndexSet;
+
 use super::{Context, NameOptions};
 use crate::error::{ExitCode, Explain, Report};
+use crate::image::Reference;
 use crate::matrix::{Absent, Matrix, Selected, Selection, SelectionError, Term};
-use crate::plan::{self, Fingerprint, GpuFacts, Inputs, Lock, Plan};
+use crate::plan::{self, Fingerprint, GpuFacts, Graph, Inputs, Lock, Plan, Target};
 use crate::render::{BuildContext, Renderer};
 
 /// A name that no variant of the matrix has.
@@ -55,8 +58,12 @@ pub enum ExplainOutcome<'a> {
 pub struct ImageInputs {
     /// The rendered Dockerfile and its files.
     pub context: BuildContext,
+    /// The images of the matrix below it, the nearest first: the ids of their variants, and their names.
+    pub parents: Vec<(String, Reference)>,
     /// The pins of base images.
     pub lock: Lock,
+    /// The base images without a pin, also those of images of the matrix below it.
+    pub unpinned: IndexSet<String>,
     /// The fingerprint; `None` if a base image is not pinned.
     pub fingerprint: Option<Fingerprint>,
     /// The CUDA libraries, if it has any.
@@ -96,11 +103,21 @@ pub fn run<'a>(
         [target] if absent.is_empty() => {
             let lock = Lock::read(matrix)?;
             let mut renderer = Renderer::new(matrix)?.pinned(lock.pins.clone());
-            let context = renderer.render_all(&[target.variant])?.remove(0);
-            let inputs = Inputs::new(target, &context, &matrix.build.secret_ids());
-            let gpu = GpuFacts::of_contexts(&plan.targets, from_ref(&context))?.remove(0);
+            let (graph, mut contexts) = Graph::render(&plan, &mut renderer)?;
+            let secrets = matrix.build.secret_ids();
+            let inputs = Inputs::for_targets(&graph.targets, &contexts, &secrets).remove(0);
+            let parents = graph.below(0).into_iter().map(|at| {
+                let Target { variant, reference, .. } = &graph.targets[at];
+                (variant.id.clone(), reference.clone())
+            });
+            let parents = parents.collect();
+            let upstreams = contexts.iter().flat_map(|context| &context.upstreams);
+            let unpinned = upstreams.filter(|upstream| upstream.digest.is_none());
+            let unpinned = unpinned.map(|upstream| upstream.familiar().to_owned()).collect();
+            let context = contexts.remove(0);
+            let gpu = GpuFacts::of_contexts(from_ref(target), from_ref(&context))?.remove(0);
             let fingerprint = inputs.fingerprint();
-            Some(Box::new(ImageInputs { context, lock, fingerprint, gpu }))
+            Some(Box::new(ImageInputs { context, parents, lock, unpinned, fingerprint, gpu }))
         }
         _ => None,
     };

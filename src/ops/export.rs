@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::render::report_left_out;
 use super::{Context, NameOptions, Recipe, inputs, lookup, selection};
+use crate::engine::BuildJob;
 use crate::error::{ExitCode, Explain, FileError, Report};
 use crate::export::{Bake, BakeImage, CONTEXTS, bake};
 use crate::files::Access;
@@ -65,12 +66,18 @@ pub async fn run(context: &Context, request: ExportRequest) -> Result<Vec<PathBu
             if names.len() == 1 { "it" } else { "them" },
         ));
     }
-    let jobs = recipe.jobs();
+    let mut jobs = recipe.jobs();
+    let parents: Vec<Vec<(String, String)>> =
+        jobs.iter_mut().enumerate().map(|(at, job)| name_parents(&recipe, at, job)).collect();
     let images: Vec<BakeImage<'_>> = jobs
         .iter()
-        .map(|job| BakeImage {
+        .zip(&parents)
+        .enumerate()
+        .map(|(at, (job, parents))| BakeImage {
             id: &job.target,
             context: &job.context,
+            parents,
+            is_exported: recipe.graph.is_planned(at),
             checks: &job.checks,
             platforms: &job.platforms,
             labels: &job.labels,
@@ -83,6 +90,18 @@ pub async fn run(context: &Context, request: ExportRequest) -> Result<Vec<PathBu
         return Err(IgnoredFiles(image.id.to_owned()).into());
     }
     write(&request.output, &bake(&images, &secrets))
+}
+
+/// Writes the names of images of the matrix into the Dockerfile of a job. Returns the names and the ids of their variants.
+fn name_parents(recipe: &Recipe<'_>, at: usize, job: &mut BuildJob) -> Vec<(String, String)> {
+    let parents = recipe.graph.parents(at).iter().map(|at| &recipe.graph.targets[*at]);
+    let parents: Vec<(String, String)> =
+        parents.map(|target| (target.reference.canonical(), target.id().to_owned())).collect();
+    job.context.dockerfile = job.context.with_parents(|parent| {
+        let named = parents.iter().find(|(_, id)| *id == parent.id)?;
+        Some(familiar(&named.0).to_owned())
+    });
+    parents
 }
 
 /// Returns the ids and sources of the secrets that build steps may mount. Leaves out optional secrets without a value.

@@ -7,7 +7,6 @@ use crate::error::Report;
 use crate::image::Platform;
 use crate::matrix::Selection;
 use crate::plan::{Plan, PublicationStatus, PublishedState, Target, usual_shards};
-use crate::render::BuildContext;
 
 const RUNNER: &str = "ubuntu-24.04";
 
@@ -62,7 +61,7 @@ pub async fn run(context: &Context, request: JobsRequest) -> Result<JobsOutcome<
         all
     };
     let count = shards.map_or_else(|| usual_shards(needed.len()), usize::from);
-    let shards = runners.divide(&plan, &recipe.contexts, &needed, count);
+    let shards = runners.divide(&recipe, &needed, count);
     Ok(JobsOutcome { plan, shards, runners })
 }
 
@@ -108,17 +107,14 @@ impl Runners {
     }
 
     /// Divides the targets at `chosen` into `count` jobs. A job has one kind of runner, so more
-    /// kinds than `count` give more jobs. No job is empty, so there may be fewer.
-    fn divide(
-        &self,
-        plan: &Plan<'_>,
-        contexts: &[BuildContext],
-        chosen: &[usize],
-        count: usize,
-    ) -> Vec<Vec<usize>> {
-        let mut groups: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-        for at in chosen {
-            groups.entry(self.label(&plan.targets[*at])).or_default().push(*at);
+    /// kinds than `count` give more jobs. No job is empty, so there may be fewer. Images that are based on each other are
+    /// in one job, since jobs do not wait for each other.
+    fn divide(&self, recipe: &Recipe<'_>, chosen: &[usize], count: usize) -> Vec<Vec<usize>> {
+        let Recipe { plan, contexts, .. } = recipe;
+        let families = recipe.graph.families(chosen);
+        let mut groups: BTreeMap<&str, Vec<Vec<usize>>> = BTreeMap::new();
+        for family in families {
+            groups.entry(self.label(&plan.targets[family[0]])).or_default().push(family);
         }
         let (mut jobs, mut targets, mut others) = (count, chosen.len(), groups.len());
         let mut shards = Vec::new();
@@ -126,8 +122,9 @@ impl Runners {
             others -= 1;
             // Its part of the jobs that are left, but one for each of the groups after it.
             let most = jobs.saturating_sub(others).max(1);
-            let share = (jobs * group.len() / targets).clamp(1, most);
-            (jobs, targets) = (jobs.saturating_sub(share), targets - group.len());
+            let size: usize = group.iter().map(Vec::len).sum();
+            let share = (jobs * size / targets).clamp(1, most);
+            (jobs, targets) = (jobs.saturating_sub(share), targets - size);
             shards.extend(plan.shards(contexts, group, share));
         }
         shards.sort_unstable();

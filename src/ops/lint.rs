@@ -1,5 +1,7 @@
 //! `basegen lint`: the static rules of contracts, on the Dockerfiles of all variants.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use super::finding::{Finding, Level};
@@ -49,8 +51,9 @@ pub(super) fn findings(matrix: &Matrix, scope: Scope) -> Result<Vec<Finding>, Re
     let selected = matrix.select(&Selection::default())?;
     let mut renderer = Renderer::new(matrix)?.pinned(Lock::read(matrix)?.pins);
     let contexts = renderer.render_all(&selected.variants)?;
+    let contexts = with_parents(&selected.variants, &contexts);
     let rows: Vec<(&Variant, &BuildContext)> =
-        selected.variants.iter().copied().zip(&contexts).collect();
+        selected.variants.iter().copied().zip(contexts.iter().map(|context| &**context)).collect();
     let found = contracts::inspect(matrix, &rows, scope).into_iter().map(finding);
     let unused = contracts::unused_waives(matrix, &rows).into_iter().map(|index| {
         let waive = &matrix.waives[index];
@@ -72,6 +75,21 @@ pub(super) fn findings(matrix: &Matrix, scope: Scope) -> Result<Vec<Finding>, Re
         }
     });
     Ok(found.chain(unused).collect())
+}
+
+/// Returns the contexts of `variants` with all instructions of their images.
+pub(super) fn with_parents<'c>(
+    variants: &[&Variant],
+    contexts: &'c [BuildContext],
+) -> Vec<Cow<'c, BuildContext>> {
+    let by_id: HashMap<&str, &BuildContext> =
+        variants.iter().map(|variant| variant.id.as_str()).zip(contexts).collect();
+    let find = |id: &str| by_id.get(id).copied();
+    let contexts = contexts.iter().map(|context| match &context.parents[..] {
+        [] => Cow::Borrowed(context),
+        _ => Cow::Owned(context.with_instructions_of_parents(&find)),
+    });
+    contexts.collect()
 }
 
 fn finding(found: contracts::Finding) -> Finding {
@@ -101,8 +119,11 @@ fn in_variants(variants: &[String]) -> String {
 
 /// Returns an error if a Dockerfile of `recipe` breaks a contract, and otherwise the warnings.
 pub fn require_contracts(recipe: &Recipe<'_>) -> Result<Vec<String>, BrokenContract> {
-    let variants = recipe.plan.targets.iter().map(|target| target.variant);
-    let rows: Vec<_> = variants.zip(&recipe.contexts).collect();
+    let variants: Vec<_> = recipe.graph.targets.iter().map(|target| target.variant).collect();
+    let contexts = with_parents(&variants, &recipe.contexts);
+    let planned = &variants[..recipe.plan.targets.len()];
+    let rows: Vec<_> =
+        planned.iter().copied().zip(contexts.iter().map(|context| &**context)).collect();
     let found =
         contracts::inspect(recipe.plan.matrix, &rows, Scope::Contracts).into_iter().map(finding);
     let (broken, warnings): (Vec<_>, Vec<_>) =

@@ -1,5 +1,6 @@
 //! Builds for the engine itself or for a folder, without a registry.
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::Recipe;
@@ -9,6 +10,7 @@ use crate::engine::{
 };
 use crate::error::{Explain as _, Report, one_line};
 use crate::event::{Events, Failure, FailureKind};
+use crate::image::{Digest, Reference};
 use crate::plan::Fingerprint;
 
 /// Returns the images of the engine that may be reused: none for a folder, or if the build is forced.
@@ -23,26 +25,73 @@ pub(super) async fn images(
     Ok(engine.images_with(Fingerprint::LABEL).await?)
 }
 
-/// Tags those of `images` that need no check, and returns the jobs of the other targets.
+/// The work that is left after the reuse of images of the engine.
+pub(super) struct Remaining {
+    /// The jobs of missing images, and of those whose checks have not run.
+    pub(super) jobs: Vec<BuildJob>,
+    /// The names by which these jobs find the images that they are based on.
+    pub(super) staged: Vec<Reference>,
+}
+
+/// Tags those of `images` that need no check, and returns the jobs of the other targets, and of missing images that
+/// these are based on.
 pub(super) async fn reuse(
     engine: &ConnectedEngine,
     images: &[StoredImage],
     recipe: &Recipe<'_>,
     events: &Events,
-) -> Result<Vec<BuildJob>, Report> {
-    let mut jobs = Vec::new();
-    for (job, fingerprint) in recipe.jobs().into_iter().zip(recipe.fingerprints()) {
-        let stored = fingerprint.and_then(|fingerprint| find(images, &fingerprint, &job));
+) -> Result<Remaining, Report> {
+    let jobs = recipe.jobs();
+    let fingerprints = recipe.fingerprints().into_iter();
+    let stored: Vec<Option<Stored<'_>>> = fingerprints
+        .zip(&jobs)
+        .map(|(fingerprint, job)| fingerprint.and_then(|known| find(images, &known, job)))
+        .collect();
+    let graph = &recipe.graph;
+    let needed = graph.needed(|at| stored[at].is_none());
+    let built = needed.iter().filter(|at| stored[**at].is_none());
+    let parents: BTreeSet<usize> = built.flat_map(|at| graph.parents(*at)).copied().collect();
+    let ids: HashMap<String, Digest> = jobs
+        .iter()
+        .zip(&stored)
+        .filter_map(|(job, stored)| Some((job.target.clone(), stored.as_ref()?.image.id.clone())))
+        .collect();
+    let mut remaining = Remaining { jobs: Vec::new(), staged: Vec::new() };
+    for (at, (mut job, stored)) in jobs.into_iter().zip(stored).enumerate() {
+        if !needed.contains(&at) {
+            continue;
+        }
+        job.is_parent = parents.contains(&at);
+        remaining.staged.extend(job.staged().filter(|_| job.is_parent));
         match stored {
             Some(stored) if job.checks.is_empty() => {
-                engine.tag(&stored.image.id, &job.references).await?;
-                events.emit(&job.unchanged(&stored.image.id));
+                engine.tag(&stored.image.id, &names(&job)).await?;
+                if graph.is_planned(at) {
+                    events.emit(&job.unchanged(&stored.image.id));
+                }
             }
-            Some(stored) => jobs.push(job.checking(&stored.name, &stored.image.id)),
-            None => jobs.push(job),
+            Some(stored) => remaining.jobs.push(job.checking(&stored.name, &stored.image.id)),
+            None => {
+                for parent in &mut job.parents {
+                    parent.digest = ids.get(&parent.target).cloned();
+                }
+                remaining.jobs.push(job);
+            }
         }
     }
-    Ok(jobs)
+    Ok(remaining)
+}
+
+/// Returns the names of an image in the engine. Images that are based on it find it by its staging tag.
+fn names(job: &BuildJob) -> Vec<Reference> {
+    job.references.iter().cloned().chain(job.staged().filter(|_| job.is_parent)).collect()
+}
+
+/// Removes names of images that have others. A name that cannot be removed does no harm.
+pub(super) async fn remove_names(engine: &ConnectedEngine, names: Vec<Reference>) {
+    for name in names {
+        let _ = engine.remove(&[name]).await;
+    }
 }
 
 /// Builds or checks the jobs of `run`, and returns the outcome of each.
@@ -99,7 +148,7 @@ impl Engine for TaggingEngine {
     ) -> Result<BuiltImage, Box<Failure>> {
         let image = self.builder.build(job, events, dependencies).await?;
         if job.existing.is_some() {
-            let tagged = self.engine.tag(&image.digest, &job.references).await;
+            let tagged = self.engine.tag(&image.digest, &names(job)).await;
             tagged.map_err(|error| {
                 Box::new(Failure::new(FailureKind::Export, one_line(&error), error.hint()))
             })?;

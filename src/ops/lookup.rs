@@ -5,12 +5,13 @@ use super::{Context, Recipe, release_set};
 use crate::contracts;
 use crate::error::{Explain as _, Report, one_line};
 use crate::image::Reference;
-use crate::plan::{Plan, PublicationStatus};
+use crate::matrix::quoted_list;
+use crate::plan::{Plan, PublicationStatus, PublishedState};
 use crate::publish::{self, Candidate, PublishError};
 use crate::registry::Registries;
 use crate::verify;
 
-/// Looks up the status of each target of `recipe`, in plan order. Returns `None`, with a warning, if a registry does not
+/// Looks up the status of each target of the plan of `recipe`, in its order. Returns `None`, with a warning, if a registry does not
 /// answer.
 pub async fn status(
     context: &Context,
@@ -19,7 +20,16 @@ pub async fn status(
     let registries = prepare(context, recipe).await?;
     let set = release_set::of_version(recipe.plan)?;
     match look_up(&registries, recipe, set.as_ref()).await {
-        Ok(status) => Ok(Some(status)),
+        Ok(status) => {
+            let below = built_below(recipe, &status);
+            if !below.is_empty() {
+                let below = quoted_list(&below);
+                context.messages.note(&format!(
+                    "note: the selected images are based on {below}, which must be built too"
+                ));
+            }
+            Ok(Some(planned(recipe, status)))
+        }
         Err(error) => {
             let problem = one_line(&error);
             let remedy = error.hint().map(|hint| format!("{hint}; ")).unwrap_or_default();
@@ -39,7 +49,25 @@ pub async fn required_status(
 ) -> Result<Vec<PublicationStatus>, Report> {
     let registries = prepare(context, recipe).await?;
     let set = release_set::of_version(recipe.plan)?;
-    Ok(look_up(&registries, recipe, set.as_ref()).await?)
+    Ok(planned(recipe, look_up(&registries, recipe, set.as_ref()).await?))
+}
+
+/// Returns those of the statuses that belong to the targets of the plan.
+fn planned(recipe: &Recipe<'_>, mut status: Vec<PublicationStatus>) -> Vec<PublicationStatus> {
+    status.truncate(recipe.plan.targets.len());
+    status
+}
+
+/// Returns the ids of the images that are not selected, but must be built for images that are based on them.
+fn built_below<'r>(recipe: &'r Recipe<'_>, status: &[PublicationStatus]) -> Vec<&'r str> {
+    let exists = |at: usize| {
+        let PublicationStatus { state, is_checked, .. } = &status[at];
+        *is_checked || matches!(state, PublishedState::Published | PublishedState::Retag)
+    };
+    let graph = &recipe.graph;
+    let needed = graph.needed(|at| !exists(at)).into_iter();
+    let built = needed.filter(|at| !graph.is_planned(*at) && !exists(*at));
+    built.map(|at| graph.targets[at].id()).collect()
 }
 
 /// Resolves the base images of `recipe` and returns the client for the lookup.
@@ -54,7 +82,7 @@ async fn look_up(
     set: Option<&Reference>,
 ) -> Result<Vec<PublicationStatus>, PublishError> {
     let plan = recipe.plan;
-    let rows = plan.targets.iter().zip(&recipe.inputs).zip(&recipe.gpu);
+    let rows = recipe.graph.targets.iter().zip(&recipe.inputs).zip(&recipe.gpu);
     let candidates: Vec<Candidate<'_>> = rows
         .map(|((target, inputs), gpu)| Candidate {
             id: target.id(),

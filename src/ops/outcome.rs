@@ -59,10 +59,10 @@ impl RunOutcome<'_> {
             };
             (id.to_owned(), image)
         };
-        let finished = record
-            .finished
-            .iter()
-            .map(|row| image(&row.target, &row.digest, &row.references, false, row.cached));
+        // Images that those of the plan are based on belong to no release of the plan.
+        let planned = record.finished.iter().filter(|row| places.contains_key(&*row.target));
+        let finished =
+            planned.map(|row| image(&row.target, &row.digest, &row.references, false, row.cached));
         let kept = record.unchanged.iter().map(|row| {
             let staged = record.staged.get(&row.target).copied();
             let cached = staged.unwrap_or(true);

@@ -30,7 +30,11 @@ pub async fn run(context: &Context, request: PlanRequest) -> Result<PlanOutcome<
         return Ok(PlanOutcome { plan, status: None });
     }
     let plan = selection::plan(context, &selection, &naming)?;
-    let status = lookup::status(context, &mut Recipe::new(&plan)?).await?;
+    let mut recipe = Recipe::new(&plan)?;
+    for warning in recipe.own_images()? {
+        context.messages.message(&format!("warning: {warning}"));
+    }
+    let status = lookup::status(context, &mut recipe).await?;
     Ok(PlanOutcome { plan, status })
 }
 

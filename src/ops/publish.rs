@@ -23,7 +23,7 @@ pub(super) fn release(
     let jobs = recipe.jobs().into_iter();
     let inputs = recipe.inputs.iter().zip(recipe.uncertainties());
     let matrix = recipe.plan.matrix;
-    let sizes = recipe.plan.targets.iter().map(|target| {
+    let sizes = recipe.graph.targets.iter().map(|target| {
         matrix.settings(target.variant).last(|settings| settings.max_size.as_ref()).copied()
     });
     let limits = sizes.zip(&recipe.gpu);
@@ -36,9 +36,12 @@ pub(super) fn release(
             max_size,
             job,
         });
+    let mut rows: Vec<Row> = rows.collect();
+    let parents = rows.split_off(recipe.plan.targets.len());
     let has_sets = matrix.publish.release_set != ReleaseSetForm::Off;
     Ok(ReleaseRequest {
-        rows: rows.collect(),
+        rows,
+        parents,
         version: recipe.plan.version.clone(),
         set: release_set::names(recipe.plan)?,
         known: release_set::of_version(recipe.plan)?,

@@ -4,20 +4,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::contracts;
-use crate::engine::{BuildJob, ConnectedEngine, EngineError};
+use crate::engine::{BuildJob, ConnectedEngine, EngineError, ParentImage};
 use crate::error::{Report, one_line};
 use crate::image::{Digest, Platform, Reference, Tag};
 use crate::matrix::SourceError;
-use crate::plan::{Fingerprint, GpuFacts, Inputs, Lock, Plan};
+use crate::plan::{
+    Fingerprint, GpuFacts, Graph, Inputs, Lock, NameError, OwnImage, Plan, own_images,
+};
 use crate::publish::PublishError;
 use crate::registry::{Credentials, Registries, RetryPolicy};
-use crate::render::{BuildContext, Pins, Renderer, TemplateLine, Unverified, familiar};
+use crate::render::{BuildContext, Pins, Renderer, Unverified, familiar};
 
 use super::registries;
 
-/// A plan and the inputs of each of its targets.
+/// A plan and the inputs of each of its targets, and of the other images of the matrix that these are based on.
 pub struct Recipe<'a> {
     pub plan: &'a Plan<'a>,
+    /// The images in the order of the contexts and inputs: the targets of the plan, then those below them.
+    pub graph: Graph<'a>,
     pub contexts: Vec<BuildContext>,
     pub inputs: Vec<Inputs>,
     /// The CUDA libraries of each target; `None` if it has none.
@@ -38,36 +42,47 @@ pub struct Unresolved {
 impl<'a> Recipe<'a> {
     /// Renders the targets of `plan`, with the pins of `basegen.lock`.
     pub fn new(plan: &'a Plan<'a>) -> Result<Self, Report> {
-        let variants: Vec<_> = plan.targets.iter().map(|target| target.variant).collect();
         let pins = Lock::read(plan.matrix)?.pins;
         let mut renderer = Renderer::new(plan.matrix)?.pinned(pins);
-        let contexts = renderer.render_all(&variants)?;
-        Ok(Self { left_out: renderer.left_out(), ..Self::with_contexts(plan, contexts)? })
+        let (graph, contexts) = Graph::render(plan, &mut renderer)?;
+        let recipe = Self::of(plan, graph, contexts)?;
+        Ok(Self { left_out: renderer.left_out(), ..recipe })
     }
 
-    /// Returns the recipe of `plan` with contexts that were rendered for another version: templates contain no version.
+    /// Returns the recipe of a whole plan with contexts that were rendered for another version: templates contain no
+    /// version.
     pub fn with_contexts(
         plan: &'a Plan<'a>,
         contexts: Vec<BuildContext>,
     ) -> Result<Self, SourceError> {
-        let mut gpu = GpuFacts::of_contexts(&plan.targets, &contexts)?;
-        GpuFacts::require(plan.matrix, &plan.targets, &gpu)?;
-        for (target, gpu) in plan.targets.iter().zip(&mut gpu) {
+        Self::of(plan, Graph::new(plan, &contexts), contexts)
+    }
+
+    fn of(
+        plan: &'a Plan<'a>,
+        graph: Graph<'a>,
+        contexts: Vec<BuildContext>,
+    ) -> Result<Self, SourceError> {
+        let targets = &*graph.targets;
+        let mut gpu = GpuFacts::of_contexts(targets, &contexts)?;
+        GpuFacts::require(plan.matrix, targets, &gpu)?;
+        for (target, gpu) in targets.iter().zip(&mut gpu) {
             if let Some(gpu) = gpu {
                 let settings = plan.matrix.settings(target.variant);
                 let droppable = settings.last(|settings| settings.drop_sm.as_ref());
                 gpu.droppable = droppable.cloned().unwrap_or_default();
             }
         }
-        let inputs = Inputs::for_targets(&plan.targets, &contexts, &plan.matrix.build.secret_ids());
-        Ok(Self { plan, contexts, inputs, gpu, left_out: BTreeSet::new(), unresolved: Vec::new() })
+        let inputs = Inputs::for_targets(targets, &contexts, &plan.matrix.build.secret_ids());
+        let (left_out, unresolved) = (BTreeSet::new(), Vec::new());
+        Ok(Self { plan, graph, contexts, inputs, gpu, left_out, unresolved })
     }
 
     /// Returns the base images that are not pinned, with the platforms that need them.
     #[must_use]
     pub fn unpinned(&self) -> BTreeMap<Reference, BTreeSet<Platform>> {
         let mut unpinned: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
-        for (target, context) in self.plan.targets.iter().zip(&self.contexts) {
+        for (target, context) in self.graph.targets.iter().zip(&self.contexts) {
             let upstreams = context.upstreams.iter().filter(|upstream| upstream.digest.is_none());
             for reference in upstreams.filter_map(|upstream| upstream.reference.clone()) {
                 unpinned.entry(reference).or_default().extend(target.platforms.iter().cloned());
@@ -114,10 +129,7 @@ impl<'a> Recipe<'a> {
             context.unverified().into_iter().map(move |source| (context, source))
         });
         let warnings = sources.map(|(context, Unverified { url, is_git, line })| {
-            let place = match context.template_line(line) {
-                Some(TemplateLine { file, line, column }) => format!("{file}:{line}:{column}"),
-                None => format!("{}:{line}", context.dockerfile_name),
-            };
+            let place = context.place(line);
             let (lacks, advice) = if is_git {
                 ("does not name a commit", "`#COMMIT` with all digits")
             } else {
@@ -128,6 +140,13 @@ impl<'a> Recipe<'a> {
             )
         });
         warnings.collect()
+    }
+
+    /// Returns a warning for each published name of an image of the matrix in a Dockerfile.
+    pub fn own_images(&self) -> Result<Vec<String>, NameError> {
+        let variants = self.graph.targets.iter().map(|target| target.variant);
+        let found = own_images(self.plan.matrix, variants.zip(&self.contexts))?;
+        Ok(found.iter().map(OwnImage::warning).collect())
     }
 
     /// Pins the resolved images. Returns the others.
@@ -146,7 +165,7 @@ impl<'a> Recipe<'a> {
             context.pin(&pins);
         }
         self.inputs = Inputs::for_targets(
-            &self.plan.targets,
+            &self.graph.targets,
             &self.contexts,
             &self.plan.matrix.build.secret_ids(),
         );
@@ -155,7 +174,8 @@ impl<'a> Recipe<'a> {
     }
 
     /// Renders each Dockerfile template of `plan` for one variant, all generated Dockerfiles, and those of variants that
-    /// must support some GPUs, and checks that they do.
+    /// must support some GPUs, and checks that they do. If one is based on another image of the matrix, all are rendered
+    /// to check the graph.
     pub fn check_templates(plan: &Plan<'_>) -> Result<(), Report> {
         let mut seen = BTreeSet::new();
         let mut targets = plan.targets.clone();
@@ -166,15 +186,19 @@ impl<'a> Recipe<'a> {
             dockerfile.is_none_or(|path| seen.insert(path)) || required.is_some()
         });
         let variants: Vec<_> = targets.iter().map(|target| target.variant).collect();
-        let contexts = Renderer::new(plan.matrix)?.render_all(&variants)?;
+        let mut renderer = Renderer::new(plan.matrix)?;
+        let contexts = renderer.render_all(&variants)?;
         let gpu = GpuFacts::of_contexts(&targets, &contexts)?;
         GpuFacts::require(plan.matrix, &targets, &gpu)?;
+        if contexts.iter().any(|context| !context.parents.is_empty()) {
+            Graph::render(plan, &mut renderer)?;
+        }
         Ok(())
     }
 
     /// Refuses targets with unpinned inputs: jobs on several machines would build them differently.
     pub fn require_pins(&self) -> Result<(), PublishError> {
-        let targets = self.plan.targets.iter().zip(&self.inputs);
+        let targets = self.graph.targets.iter().zip(&self.inputs);
         let unpinned = targets.filter(|(_, inputs)| inputs.fingerprint().is_none());
         let targets: Vec<String> = unpinned.map(|(target, _)| target.id().to_owned()).collect();
         if targets.is_empty() { Ok(()) } else { Err(PublishError::Unpinned { targets }) }
@@ -183,8 +207,8 @@ impl<'a> Recipe<'a> {
     /// Returns for each target why it has no fingerprint; `None` if it has one.
     #[must_use]
     pub fn uncertainties(&self) -> Vec<Option<String>> {
-        let rows = self.inputs.iter().zip(&self.contexts);
-        let reasons = rows.map(|(inputs, context)| {
+        let rows = self.inputs.iter().zip(&self.contexts).enumerate();
+        let reasons = rows.map(|(at, (inputs, context))| {
             if inputs.fingerprint().is_some() {
                 return None;
             }
@@ -199,7 +223,15 @@ impl<'a> Recipe<'a> {
             let mut added = context.unverified().into_iter();
             let added =
                 added.next().map(|Unverified { url, .. }| format!("`ADD {url}` is not pinned"));
-            Some(added.unwrap_or_else(|| "its inputs are not pinned".to_owned()))
+            let parents = self.graph.parents(at).iter();
+            let mut parents = parents.filter(|at| self.inputs[**at].fingerprint().is_none());
+            let parent = parents.next().map(|at| {
+                format!(
+                    "its base `{}` has inputs that are not pinned",
+                    self.graph.targets[*at].id()
+                )
+            });
+            Some(added.or(parent).unwrap_or_else(|| "its inputs are not pinned".to_owned()))
         });
         reasons.collect()
     }
@@ -209,12 +241,27 @@ impl<'a> Recipe<'a> {
         self.inputs.iter().map(Inputs::fingerprint).collect()
     }
 
-    /// Returns the build jobs of the targets.
+    /// Returns the build jobs of the targets, and of the images that these are based on.
     #[must_use]
     pub fn jobs(&self) -> Vec<BuildJob> {
-        let rows = self.plan.targets.iter().zip(&self.contexts).zip(&self.inputs).zip(&self.gpu);
-        let jobs = rows.map(|(((target, context), inputs), gpu)| {
+        let targets = &*self.graph.targets;
+        let stagings: Vec<Tag> = self
+            .fingerprints()
+            .into_iter()
+            .map(|fingerprint| fingerprint.map_or_else(random_tag, |known| known.staging_tag()))
+            .collect();
+        let all_parents = self.graph.all_parents();
+        let rows = targets.iter().zip(&self.contexts).zip(&self.inputs).zip(&self.gpu);
+        let jobs = rows.enumerate().map(|(at, (((target, context), inputs), gpu))| {
             let fingerprint = inputs.fingerprint();
+            let parents = self.graph.parents(at).iter().zip(&context.parents);
+            let parents = parents.map(|(at, named)| ParentImage {
+                placeholder: named.placeholder(),
+                target: named.id.clone(),
+                repository: targets[*at].reference.repository.clone(),
+                staging: stagings[*at].clone(),
+                digest: None,
+            });
             let mut labels = target.labels.clone();
             labels.extend(gpu.iter().flat_map(GpuFacts::labels));
             if let Some(fingerprint) = &fingerprint {
@@ -224,12 +271,14 @@ impl<'a> Recipe<'a> {
             BuildJob {
                 target: target.id().to_owned(),
                 context: context.clone(),
+                parents: parents.collect(),
+                is_parent: all_parents.contains(&at),
                 checks: contracts::checks(self.plan.matrix, target.variant),
                 existing: None,
                 platforms: target.platforms.to_vec(),
                 labels,
                 references: target.references().cloned().collect(),
-                staging: fingerprint.map_or_else(random_tag, |known| known.staging_tag()),
+                staging: stagings[at].clone(),
                 compression: target.compression,
             }
         });

@@ -263,7 +263,8 @@ fn uncommitted(matrix: &Matrix) -> Result<Vec<FileChange>, Report> {
         committed.into_iter().map(|(path, file)| (PathBuf::from(path), file)).collect();
     let selected = matrix.select(&Selection::default())?;
     let pins = Lock::read(matrix)?.pins;
-    let contexts = Renderer::new(matrix)?.pinned(pins).render_all(&selected.variants)?;
+    let mut renderer = Renderer::new(matrix)?.pinned(pins);
+    let contexts = super::render::contexts(&mut renderer, &selected)?;
     // As git writes paths, so that both can be compared.
     let below_matrix = |path: &str| in_repository("", Path::new(path)).unwrap_or_default();
     let folder = PathBuf::from(below_matrix(folder.get_ref()));

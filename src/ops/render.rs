@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use super::Context;
 use crate::error::Report;
-use crate::matrix::Selection;
-use crate::plan::Lock;
-use crate::render::{self, Difference, Rendered, Renderer};
+use crate::matrix::{Selected, Selection};
+use crate::plan::{self, Lock};
+use crate::render::{self, BuildContext, Difference, Rendered, Renderer};
 
 /// The number of left-out files that a message lists.
 const MAX_LEFT_OUT: usize = 10;
@@ -38,7 +38,7 @@ pub fn run<'a>(
     let matrix = context.matrix()?;
     let selected = matrix.select(selection)?;
     let mut renderer = Renderer::new(matrix)?.pinned(Lock::read(matrix)?.pins);
-    let contexts = renderer.render_all(&selected.variants)?;
+    let contexts = contexts(&mut renderer, &selected)?;
     report_left_out(context, &renderer.left_out());
     let mut extra = Vec::new();
     match target {
@@ -53,6 +53,16 @@ pub fn run<'a>(
     let ids = selected.variants.iter().map(|variant| variant.id.as_str());
     let dockerfiles = ids.zip(contexts.into_iter().map(|context| context.dockerfile)).collect();
     Ok(RenderOutcome { dockerfiles, extra })
+}
+
+/// Renders the selected variants for people and for `docker build`, which know images of the matrix by their names.
+pub(super) fn contexts(
+    renderer: &mut Renderer<'_>,
+    selected: &Selected<'_>,
+) -> Result<Vec<BuildContext>, Report> {
+    let mut contexts = renderer.render_all(&selected.variants)?;
+    plan::name_parents(renderer.matrix(), &mut contexts)?;
+    Ok(contexts)
 }
 
 /// Reports the private files that build contexts leave out.

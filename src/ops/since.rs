@@ -6,7 +6,7 @@ use super::{Context, NameOptions};
 use crate::error::{ExitCode, Explain, Report};
 use crate::git::Snapshot;
 use crate::matrix::{Matrix, Selected, Selection, data_files, load_in};
-use crate::plan::{Comparison, Inputs, Lock, Plan, PlanRequest};
+use crate::plan::{Comparison, Graph, Inputs, Lock, Plan, PlanRequest};
 use crate::render::Renderer;
 use crate::version::{self, Version};
 
@@ -108,8 +108,8 @@ fn images<'a>(
 ) -> Result<Vec<(&'a str, Inputs)>, Report> {
     let plan = Plan::new(matrix, selected, request.clone())?;
     let mut renderer = Renderer::new(matrix)?.pinned(Lock::read(matrix)?.pins);
-    let contexts = renderer.render_all(&selected.variants)?;
-    let inputs = Inputs::for_targets(&plan.targets, &contexts, &matrix.build.secret_ids());
+    let (graph, contexts) = Graph::render(&plan, &mut renderer)?;
+    let inputs = Inputs::for_targets(&graph.targets, &contexts, &matrix.build.secret_ids());
     let ids = selected.variants.iter().map(|variant| variant.id.as_str());
     Ok(ids.zip(inputs).collect())
 }

@@ -8,7 +8,7 @@ use crate::error::{ExitCode, Explain, FileError, Report};
 use crate::files::{self, Access};
 use crate::image::Reference;
 use crate::matrix::{Matrix, nearest};
-use crate::plan::{Lock, Move};
+use crate::plan::{Lock, Move, OwnImage, own_images};
 use crate::registry::{Registries, RegistryOptions};
 use crate::render::{Pins, Renderer, familiar};
 
@@ -118,6 +118,8 @@ pub(super) struct Upstreams {
     pub(super) references: BTreeSet<Reference>,
     /// The names that only the engine can resolve.
     unknown: BTreeSet<String>,
+    /// The images of the matrix that its own Dockerfiles name by their published names.
+    pub(super) own_images: Vec<OwnImage>,
     /// The private files that contexts have left out.
     pub(super) left_out: BTreeSet<String>,
 }
@@ -128,6 +130,7 @@ impl Upstreams {
         let variants: Vec<_> = matrix.variants.iter().collect();
         let mut renderer = Renderer::new(matrix)?;
         let contexts = renderer.render_all(&variants)?;
+        let own_images = own_images(matrix, variants.iter().copied().zip(&contexts))?;
         let (mut references, mut unknown) = (BTreeSet::new(), BTreeSet::new());
         for upstream in contexts.into_iter().flat_map(|context| context.upstreams) {
             if upstream.digest.is_some() || upstream.is_url() {
@@ -138,7 +141,7 @@ impl Upstreams {
                 None => unknown.insert(upstream.name),
             };
         }
-        Ok(Self { references, unknown, left_out: renderer.left_out() })
+        Ok(Self { references, unknown, own_images, left_out: renderer.left_out() })
     }
 }
 

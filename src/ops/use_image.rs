@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{ArgumentError, Context, NameOptions, selection};
+use super::{ArgumentError, Context, NameOptions, lint, selection};
 use crate::contracts::{self, Rule, Scope};
 use crate::error::{ExitCode, Explain, Report};
 use crate::export::platforms::{
@@ -10,7 +10,7 @@ use crate::export::platforms::{
 };
 use crate::image::{Digest, Reference, Repository};
 use crate::matrix::{Contract, Matrix, Selection, Value, Variant};
-use crate::plan::Lock;
+use crate::plan::{Graph, Lock, Plan};
 use crate::publish::{self, ContainerConfig};
 use crate::registry::{Credentials, EcrHost, Registries, RegistryOptions, is_google_host};
 use crate::render::Renderer;
@@ -176,7 +176,7 @@ pub async fn run(context: &Context, request: UseRequest) -> Result<Configuration
         DeploymentPlatform::Fal => fal(&image, server.as_ref()),
     };
     if !plan.custom {
-        let broken = broken_rules(matrix, target.variant, request.platform, server.as_ref())?;
+        let broken = broken_rules(&plan, request.platform, server.as_ref())?;
         configuration.warnings.extend(broken);
     }
     Ok(configuration)
@@ -185,13 +185,15 @@ pub async fn run(context: &Context, request: UseRequest) -> Result<Configuration
 /// Returns how the Dockerfile of the variant breaks the contract of the platform, except where the configuration takes
 /// care of it.
 fn broken_rules(
-    matrix: &Matrix,
-    variant: &Variant,
+    plan: &Plan<'_>,
     platform: DeploymentPlatform,
     server: Option<&Server>,
 ) -> Result<Vec<String>, Report> {
+    let matrix = plan.matrix;
     let mut renderer = Renderer::new(matrix)?.pinned(Lock::read(matrix)?.pins);
-    let context = renderer.render_all(&[variant])?.remove(0);
+    let (graph, contexts) = Graph::render(plan, &mut renderer)?;
+    let variants: Vec<&Variant> = graph.targets.iter().map(|target| target.variant).collect();
+    let contexts = lint::with_parents(&variants, &contexts);
     let scope = Scope::Only(platform.contract(server));
     let is_open = |rule: &Rule| match rule.id.rsplit('/').next() {
         // It has a warning of its own.
@@ -200,7 +202,7 @@ fn broken_rules(
         Some("command") => server.is_none_or(|server| server.start_command.is_none()),
         _ => true,
     };
-    let findings = contracts::inspect(matrix, &[(variant, &context)], scope);
+    let findings = contracts::inspect(matrix, &[(variants[0], &*contexts[0])], scope);
     let warnings = findings.iter().filter(|finding| is_open(finding.rule)).map(|finding| {
         let contracts::Finding { file, line, column, rule, what, .. } = finding;
         format!("{file}:{line}:{column}: {}: {what}", rule.id)

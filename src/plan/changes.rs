@@ -15,6 +15,8 @@ const SHOWN: usize = 12;
 pub enum Change {
     /// A file that the Dockerfile copies, or a folder of them.
     File(Edit, String),
+    /// An image of the same matrix that it is based on, by the id of its variant.
+    Parent(Edit, String),
     /// An upstream image, by its short name, was added or removed.
     Upstream(Edit, String),
     /// The digest of an upstream image changed. `before` and `now` are its first digits; `None` is not pinned.
@@ -83,6 +85,7 @@ impl Change {
             Self::Platform(edit, name) => format!("platform {name} {edit}"),
             Self::Secret(edit, id) => format!("secret {id} {edit}"),
             Self::Compression(before, now) => format!("compression {before} → {now}"),
+            Self::Parent(edit, id) => format!("base {id} {edit}"),
             Self::Upstream(edit, name) => format!("upstream {name} {edit}"),
             Self::Moved { name, before, now } => match (before, now) {
                 (Some(before), Some(now)) => {
@@ -126,14 +129,18 @@ pub(super) fn changes(before: &Listing, now: &Listing) -> Vec<Change> {
     };
     let (mut reasons, is_file_rendered) = files(before, now, is_explained);
     let upstreams = upstreams(before, now);
+    let parents = edits(&before.parents, &now.parents);
     // Changed variables and templates are relevant only if they change a rendered file.
     let is_rendered = before.dockerfile != now.dockerfile || is_file_rendered;
     if !is_rendered {
         variables.clear();
         templates.clear();
     }
-    let is_dockerfile_explained =
-        !upstreams.is_empty() || !variables.is_empty() || !templates.is_empty();
+    let is_dockerfile_explained = !upstreams.is_empty()
+        || !parents.is_empty()
+        || !variables.is_empty()
+        || !templates.is_empty();
+    reasons.extend(parents.into_iter().map(|(edit, id)| Change::Parent(edit, id)));
     reasons.extend(upstreams);
     reasons.extend(variables);
     reasons

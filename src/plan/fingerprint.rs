@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::Target;
+use super::listing::short;
 use crate::image::{Compression, Digest, DigestError, Tag};
 use crate::render::BuildContext;
 
@@ -28,6 +29,11 @@ pub struct Fingerprint(Digest);
 impl Fingerprint {
     /// The label of images with their fingerprint.
     pub const LABEL: &'static str = "dev.basegen.fingerprint";
+
+    /// Returns the digits in a listing of inputs.
+    pub(super) fn listed(&self) -> String {
+        short(&self.0)
+    }
 
     /// Returns the staging tag, under which an image is pushed before it gets a version tag: `basegen-` and the first
     /// 32 digits.
@@ -74,14 +80,17 @@ struct Identity<'a> {
     compression: Compression,
 }
 
-/// Computes the fingerprint of `target`. `contents` are the digests of the files of `context` in order, and `secrets`
-/// the ids of the mounted secrets.
+/// Computes the fingerprint of `target`. `contents` are the digests of the files of `context` in order, `secrets` the ids
+/// of the mounted secrets, and `parent` the fingerprints of the images that it is based on.
 pub(super) fn identity(
     target: &Target<'_>,
     context: &BuildContext,
     contents: &[Digest],
     secrets: &BTreeSet<String>,
+    parent: impl Fn(&str) -> Option<Fingerprint>,
 ) -> Fingerprint {
+    // An image of the same matrix is its fingerprint: neither its name nor its digest matters.
+    let dockerfile = context.with_parents(|named| parent(&named.id).map(|known| known.to_string()));
     let files = context.files.iter().zip(contents).map(|(file, content)| {
         let mode = if file.executable { 0o755 } else { 0o644 };
         (file.path.as_str(), (mode, content.clone()))
@@ -89,7 +98,7 @@ pub(super) fn identity(
     let upstreams = context.upstreams.iter();
     let identity = Identity {
         scheme: SCHEME,
-        dockerfile: &context.dockerfile,
+        dockerfile: &dockerfile,
         files: files.collect(),
         upstreams: upstreams.map(|found| (found.name.as_str(), found.digest.as_ref())).collect(),
         secrets,

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::Target;
 use super::changes::{Change, changes};
 use super::fingerprint::{Fingerprint, SCHEME, identity};
+use super::graph::levels_of;
 use super::listing::{Listing, listing};
 use crate::image::Digest;
 use crate::render::{BuildContext, ContextFile};
@@ -38,7 +39,8 @@ impl Inputs {
         Self::for_targets(from_ref(target), from_ref(context), secrets).remove(0)
     }
 
-    /// Returns the inputs of all `targets`. Files shared by several contexts are digested once.
+    /// Returns the inputs of all `targets`. Files shared by several contexts are digested once. The fingerprint of an
+    /// image covers those of the images of the matrix that it is based on, which must be among `targets`.
     #[must_use]
     pub fn for_targets(
         targets: &[Target<'_>],
@@ -51,23 +53,42 @@ impl Inputs {
             .into_par_iter()
             .map(|(address, file)| (address, Digest::of(&file.content)))
             .collect();
-        let inputs = targets.par_iter().zip(contexts).map(|(target, context)| {
+        let inputs = |at: usize, fingerprints: &HashMap<&str, Option<Fingerprint>>| {
+            let (target, context) = (&targets[at], &contexts[at]);
             let files = context.files.iter();
             let contents: Vec<Digest> = files.map(|file| digests[&address(file)].clone()).collect();
             let mut mounted = context.secrets();
             mounted.retain(|id| secrets.contains(&id.as_str()));
-            let identity = identity(target, context, &contents, &mounted);
-            let listing = listing(target, context, &contents, mounted);
+            let parent = |id: &str| fingerprints.get(id).cloned().flatten();
+            let identity = identity(target, context, &contents, &mounted, parent);
+            let mut listing = listing(target, context, &contents, mounted);
+            let parents = context.parents.iter();
+            listing.parents = parents
+                .map(|named| (named.id.clone(), parent(&named.id).map(|known| known.listed())))
+                .collect();
             Self { scheme: SCHEME.to_owned(), identity, listing }
-        });
-        inputs.collect()
+        };
+        let mut all: Vec<Option<Self>> = vec![None; targets.len()];
+        let mut fingerprints = HashMap::new();
+        for level in levels_of(targets, contexts) {
+            let level: Vec<(usize, Self)> =
+                level.into_par_iter().map(|at| (at, inputs(at, &fingerprints))).collect();
+            for (at, inputs) in level {
+                fingerprints.insert(targets[at].id(), inputs.fingerprint());
+                all[at] = Some(inputs);
+            }
+        }
+        // Images that are based on each other have no fingerprint.
+        let all = all.into_iter().enumerate();
+        all.map(|(at, known)| known.unwrap_or_else(|| inputs(at, &fingerprints))).collect()
     }
 
-    /// Returns the fingerprint of the image, or `None` if an upstream image is not pinned, because its content is
-    /// then unknown.
+    /// Returns the fingerprint of the image, or `None` if an upstream image is not pinned, or one of an image that it is
+    /// based on, because its content is then unknown.
     #[must_use]
     pub fn fingerprint(&self) -> Option<Fingerprint> {
-        let is_pinned = self.listing.upstreams.values().all(Option::is_some);
+        let mut inputs = self.listing.upstreams.values().chain(self.listing.parents.values());
+        let is_pinned = inputs.all(Option::is_some);
         is_pinned.then(|| self.identity.clone())
     }
 

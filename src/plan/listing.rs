@@ -34,6 +34,9 @@ pub(super) struct Listing {
     pub(super) templates: BTreeMap<String, String>,
     /// The digests of upstream images by full name; `None` if an image is not pinned.
     pub(super) upstreams: BTreeMap<String, Option<String>>,
+    /// The fingerprints of the images of the matrix that it is based on, by the ids of their variants; `None` without one.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) parents: BTreeMap<String, Option<String>>,
     /// The variables; `None` if there are too many.
     pub(super) variables: Option<BTreeMap<String, Variable>>,
     pub(super) secrets: BTreeSet<String>,
@@ -73,6 +76,7 @@ pub(super) fn listing(
         files: condensed(files.collect()),
         templates: templates.map(|(path, digest)| (path.clone(), short(digest))).collect(),
         upstreams: upstreams(context),
+        parents: BTreeMap::new(),
         variables: variables(context),
         secrets,
         platforms: target.platforms.iter().map(ToString::to_string).collect(),
@@ -151,7 +155,7 @@ fn folder(path: &str, depth: usize) -> Option<&str> {
     path.match_indices('/').nth(depth - 1).map(|(at, _)| &path[..=at])
 }
 
-fn short(digest: &Digest) -> String {
+pub(super) fn short(digest: &Digest) -> String {
     let mut digits = digest.hex();
     digits.truncate(DIGITS);
     digits

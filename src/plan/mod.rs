@@ -9,10 +9,12 @@ mod export;
 mod find;
 mod fingerprint;
 mod gpu;
+mod graph;
 mod inputs;
 mod listing;
 mod lock;
 mod names;
+mod own_images;
 mod publication_status;
 mod readme;
 mod shards;
@@ -24,9 +26,11 @@ pub use export::{all_names, json, markdown, names};
 pub use find::{NameMatches, find_by_name, similar_name};
 pub use fingerprint::Fingerprint;
 pub use gpu::{GpuFacts, Library, Lost};
+pub use graph::{Edge, Graph, GraphError, name_parents, needed};
 pub use inputs::Inputs;
 pub use lock::{Lock, LockError, Move};
 pub use names::{ImageNames, NameError};
+pub use own_images::{OwnImage, own_images};
 pub use publication_status::{Growth, PublicationStatus, PublishedState};
 pub use readme::{ReadmeError, with_readme, with_readme_in};
 pub use shards::{MAX_SHARDS, usual_shards};
@@ -54,6 +58,7 @@ pub struct Plan<'a> {
     pub first_repository: Repository,
     /// The images in the order of the matrix.
     pub targets: Vec<Target<'a>>,
+    request: PlanRequest,
 }
 
 /// An image of a plan.
@@ -111,12 +116,24 @@ impl<'a> Plan<'a> {
         }
         Ok(Self {
             matrix,
-            version: request.version,
+            version: request.version.clone(),
             whole,
             custom: request.is_custom,
             first_repository,
             targets,
+            request,
         })
+    }
+
+    /// Returns the targets of other variants, in the order of the matrix, with the names that they have in this plan.
+    /// They get no aliases.
+    fn named(&self, variants: &[&'a Variant]) -> Result<Vec<Target<'a>>, NameError> {
+        let naming = ImageNames::new(self.matrix, &self.request)?;
+        let mut targets = naming.targets(&self.matrix.variants, variants)?;
+        for target in &mut targets {
+            target.aliases.clear();
+        }
+        Ok(targets)
     }
 
     /// Returns the repositories of all images and of the release set.

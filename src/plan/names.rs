@@ -137,8 +137,11 @@ impl<'a> ImageNames<'a> {
 
     /// Returns the repository of the first of `variants`.
     pub fn first_repository(&self, variants: &[Variant]) -> Result<Repository, NameError> {
-        let first = variants.first().expect("a matrix has variants");
-        self.repository(first, &self.matrix.settings(first))
+        self.repository_of(variants.first().expect("a matrix has variants"))
+    }
+
+    pub(super) fn repository_of(&self, variant: &Variant) -> Result<Repository, NameError> {
+        self.repository(variant, &self.matrix.settings(variant))
     }
 
     /// Returns the names of a variant, starting with the version tag. Leaves out aliases whose placeholders have no value
@@ -149,8 +152,7 @@ impl<'a> ImageNames<'a> {
     ) -> Result<Vec<ImageName<'n>>, NameError> {
         let settings = self.matrix.settings(variant);
         let repository = self.repository(variant, &settings)?;
-        let own = settings.last(|settings| settings.tag.as_ref());
-        let tag = self.tag.as_ref().or(own).expect("`[image]` has a default tag");
+        let tag = self.tag_pattern(&settings);
         let mut names = vec![self.name(variant, &repository, tag, None)?];
         for alias in &self.matrix.image.aliases {
             let is_known =
@@ -163,6 +165,21 @@ impl<'a> ImageNames<'a> {
             }
         }
         Ok(names)
+    }
+
+    /// Returns the name of a variant's image without the version and other values of a run, such as `acme/base:3.11-gpu`.
+    pub(super) fn without_version(&self, variant: &Variant) -> Result<String, NameError> {
+        let settings = self.matrix.settings(variant);
+        let repository = self.repository(variant, &settings)?;
+        let tag = self.tag_pattern(&settings).fill_joined(|name| {
+            if self.of_run.contains(&name) {
+                "".into()
+            } else {
+                self.matrix.name_part(variant, name)
+            }
+        });
+        let tag = tag.trim_start_matches('-');
+        Ok(if tag.is_empty() { repository.to_string() } else { format!("{repository}:{tag}") })
     }
 
     fn target<'v>(
@@ -205,6 +222,11 @@ impl<'a> ImageNames<'a> {
     fn repository_pattern<'v>(&'v self, settings: &VariantSettings<'v>) -> &'v Pattern {
         let own = settings.last(|settings| settings.repository.as_ref());
         self.repository.as_ref().or(own).expect("validation requires a repository in `[image]`")
+    }
+
+    fn tag_pattern<'v>(&'v self, settings: &VariantSettings<'v>) -> &'v Pattern {
+        let own = settings.last(|settings| settings.tag.as_ref());
+        self.tag.as_ref().or(own).expect("`[image]` has a default tag")
     }
 
     fn in_registry(&self, text: &str) -> Result<Repository, ReferenceError> {

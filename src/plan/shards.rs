@@ -6,7 +6,7 @@
 //! targets are ordered by their values on one axis, and the axis with the cheapest cut is used. Targets that share
 //! expensive steps therefore stay together.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::Plan;
 use crate::render::{BuildContext, Step};
@@ -32,31 +32,52 @@ pub fn usual_shards(targets: usize) -> usize {
 }
 
 impl Plan<'_> {
-    /// Divides the targets with the indices `chosen` into at most `count` shards and at most [`MAX_SHARDS`]. No shard is
-    /// empty. Shards and their targets are in plan order. `contexts` are those of all targets.
+    /// Divides `families` of targets, by their indices, into at most `count` shards and at most [`MAX_SHARDS`]. No family
+    /// is divided, and no shard is empty. Shards and their targets are in plan order. `contexts` are those of all targets.
     #[must_use]
     pub fn shards(
         &self,
         contexts: &[BuildContext],
-        chosen: &[usize],
+        families: &[Vec<usize>],
         count: usize,
     ) -> Vec<Vec<usize>> {
-        let values: Vec<&[usize]> =
-            chosen.iter().map(|at| self.targets[*at].variant.values.as_slice()).collect();
-        let steps: Vec<Vec<Step>> = chosen.iter().map(|at| contexts[*at].steps()).collect();
-        let shards = divide(&values, &steps, count);
-        shards.into_iter().map(|rows| rows.into_iter().map(|row| chosen[row]).collect()).collect()
+        let rows = families.iter().map(|family| {
+            let steps: BTreeSet<Step> =
+                family.iter().flat_map(|at| contexts[*at].steps()).collect();
+            Row {
+                values: self.targets[family[0]].variant.values.as_slice(),
+                steps: steps.into_iter().collect(),
+                targets: family.len() as u64,
+            }
+        });
+        let shards = divide(&rows.collect::<Vec<_>>(), count).into_iter();
+        let shards = shards.map(|rows| {
+            let mut shard: Vec<usize> =
+                rows.into_iter().flat_map(|row| &families[row]).copied().collect();
+            shard.sort_unstable();
+            shard
+        });
+        shards.collect()
     }
 }
 
-/// Divides rows with their axis values and steps.
-fn divide(values: &[&[usize]], steps: &[Vec<Step>], count: usize) -> Vec<Vec<usize>> {
-    if values.is_empty() {
+/// Targets that stay together.
+struct Row<'a> {
+    /// The axis values of the first target.
+    values: &'a [usize],
+    steps: Vec<Step>,
+    /// The number of targets.
+    targets: u64,
+}
+
+/// Divides rows into shards, by their indices.
+fn divide(rows: &[Row<'_>], count: usize) -> Vec<Vec<usize>> {
+    if rows.is_empty() {
         return Vec::new();
     }
-    let count = count.clamp(1, MAX_SHARDS.min(values.len()));
+    let count = count.clamp(1, MAX_SHARDS.min(rows.len()));
     let mut shards = Vec::with_capacity(count);
-    Divider::new(values, steps).divide((0..values.len()).collect(), count, &mut shards);
+    Divider::new(rows).divide((0..rows.len()).collect(), count, &mut shards);
     for shard in &mut shards {
         shard.sort_unstable();
     }
@@ -65,7 +86,7 @@ fn divide(values: &[&[usize]], steps: &[Vec<Step>], count: usize) -> Vec<Vec<usi
 }
 
 struct Divider<'a> {
-    values: &'a [&'a [usize]],
+    rows: &'a [Row<'a>],
     /// The numbers of the steps of each row.
     steps: Vec<Vec<usize>>,
     /// For each step, the last count that included it.
@@ -74,15 +95,15 @@ struct Divider<'a> {
 }
 
 impl<'a> Divider<'a> {
-    fn new(values: &'a [&'a [usize]], steps: &[Vec<Step>]) -> Self {
+    fn new(rows: &'a [Row<'a>]) -> Self {
         let mut numbers: HashMap<Step, usize> = HashMap::new();
         let mut number = |step: &Step| {
             let next = numbers.len();
             *numbers.entry(*step).or_insert(next)
         };
         let steps: Vec<Vec<usize>> =
-            steps.iter().map(|steps| steps.iter().map(&mut number).collect()).collect();
-        Self { values, steps, seen: vec![0; numbers.len()], counts: 0 }
+            rows.iter().map(|row| row.steps.iter().map(&mut number).collect()).collect();
+        Self { rows, steps, seen: vec![0; numbers.len()], counts: 0 }
     }
 
     /// Divides at least `count` rows into exactly `count` shards and adds them to `shards`.
@@ -101,11 +122,11 @@ impl<'a> Divider<'a> {
     /// of the busier side per machine, then the total cost. Of several equal cuts, one between two values is used.
     fn cut(&mut self, rows: &[usize], count: usize) -> (Vec<usize>, usize) {
         let (left, right) = (count / 2, count - count / 2);
-        let values = self.values;
-        let axes = (0..values[rows[0]].len()).map(Some);
+        let all = self.rows;
+        let axes = (0..all[rows[0]].values.len()).map(Some);
         let (mut lowest, mut best) = ((u64::MAX, u64::MAX, true), (Vec::new(), 0));
         for axis in std::iter::once(None).chain(axes) {
-            let value = |row: usize| axis.map(|axis| values[row][axis]);
+            let value = |row: usize| axis.map(|axis| all[row].values[axis]);
             let mut order = rows.to_vec();
             order.sort_by_key(|row| (value(*row), *row));
             let before = self.costs(order.iter());
@@ -129,7 +150,7 @@ impl<'a> Divider<'a> {
         let mut costs = vec![0];
         let mut cost = 0;
         for row in order {
-            cost += 1;
+            cost += self.rows[*row].targets;
             for step in &self.steps[*row] {
                 if self.seen[*step] != self.counts {
                     self.seen[*step] = self.counts;

@@ -29,6 +29,7 @@ mod limits;
 mod lock;
 mod metadata;
 mod order;
+mod parents;
 mod preflight;
 mod promote;
 mod set;
@@ -52,6 +53,7 @@ pub use stale::{delete_tags, stale_tags};
 pub use status::{Candidate, publication_status};
 pub use survey::{OutdatedTag, Survey};
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Instant;
@@ -105,6 +107,8 @@ impl Row {
 pub struct ReleaseRequest {
     /// The images, in plan order.
     pub rows: Vec<Row>,
+    /// Other images of the matrix that these are based on. They get no tags but staging tags.
+    pub parents: Vec<Row>,
     /// The version of the images.
     pub version: Option<Version>,
     /// The names of the release set; `None` for a part of a matrix.
@@ -279,21 +283,28 @@ impl BuildPhase<'_> {
         C: Future<Output = Result<E, Report>>,
     {
         let Self { release, registries, events, force } = *self;
-        let (rows, cancel) = (&release.rows, run.cancel.clone());
-        let surveys = tokio::select! {
-            surveys = look_up(registries, release, force) => surveys?,
+        let cancel = run.cancel.clone();
+        let (surveys, below) = tokio::select! {
+            surveys = look_up_all(registries, release, force) => surveys?,
             () = cancel.cancelled() => return Ok(None),
         };
         release.refuse_conflicting_tags(&surveys, force)?;
         limits::refuse_losses(registries, release, &surveys).await?;
-        let missing: Vec<usize> = (0..rows.len()).filter(|row| !surveys[*row].is_checked).collect();
+        let released = release.rows.len();
+        let rows = match &release.parents[..] {
+            [] => Cow::Borrowed(&release.rows[..]),
+            parents => Cow::Owned([&release.rows[..], parents].concat()),
+        };
+        let rows = &*rows;
+        let surveys = [surveys, below].concat();
+        let missing = parents::missing(rows, &surveys, released);
         let existing: Vec<Option<Digest>> =
             surveys.iter().map(|survey| survey.content.clone()).collect();
         let mut digests = existing.clone();
         for row in &missing {
             digests[*row] = None;
         }
-        for (row, digest) in rows.iter().zip(&digests) {
+        for (row, digest) in release.rows.iter().zip(&digests) {
             if let Some(digest) = digest {
                 events.emit(&row.job.unchanged(digest));
             }
@@ -305,19 +316,19 @@ impl BuildPhase<'_> {
                 () = cancel.cancelled() => return Ok(Some(Staged::Unfinished(Vec::new()))),
             };
             let staging = Staging::new(engine, registries, events, rows, &existing, force);
-            run.jobs = jobs(rows, &missing, &existing);
+            run.jobs = parents::jobs(rows, &missing, &existing, released);
             let outcomes = engine::run(Arc::new(staging), run, events).await;
             for (row, outcome) in missing.iter().zip(&outcomes) {
                 if let Outcome::Built(image) = outcome {
                     digests[*row] = Some(image.digest.clone());
                 }
             }
-            if cancel.is_cancelled() || digests.contains(&None) {
+            if cancel.is_cancelled() || digests[..released].contains(&None) {
                 return Ok(Some(Staged::Unfinished(outcomes)));
             }
         }
-        let digests: Vec<Digest> = digests.into_iter().flatten().collect();
-        limits::refuse_oversized(registries, rows, &digests).await?;
+        let digests: Vec<Digest> = digests.into_iter().take(released).flatten().collect();
+        limits::refuse_oversized(registries, &release.rows, &digests).await?;
         Ok(Some(Staged::All { digests, built: missing.len() }))
     }
 }
@@ -340,13 +351,22 @@ async fn look_up(
     Survey::take(registries, rows, set, force).await
 }
 
-/// The jobs of `missing`. Of those that are `built`, only the checks run.
-fn jobs(rows: &[Row], missing: &[usize], built: &[Option<Digest>]) -> Vec<BuildJob> {
-    let jobs = missing.iter().map(|row| match &built[*row] {
-        Some(digest) => staging::checking(&rows[*row].job, digest),
-        None => rows[*row].job.clone(),
-    });
-    jobs.collect()
+/// Looks up every row, and the images that the rows are based on.
+async fn look_up_all(
+    registries: &Registries,
+    release: &ReleaseRequest,
+    force: bool,
+) -> Result<(Vec<Survey>, Vec<Survey>), PublishError> {
+    let surveys = look_up(registries, release, force).await?;
+    Ok((surveys, look_up_parents(registries, release).await?))
+}
+
+/// Looks up the images that those of a release are based on. They are never built again only because the release is.
+async fn look_up_parents(
+    registries: &Registries,
+    release: &ReleaseRequest,
+) -> Result<Vec<Survey>, PublishError> {
+    Survey::take(registries, &release.parents, None, false).await
 }
 
 impl ReleaseRequest {

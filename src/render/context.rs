@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::dockerfile::parse;
+use super::parents::Parent;
 use super::places::TemplateLine;
 use super::remote::{Unverified, unverified};
 use super::secrets::mounted;
@@ -19,6 +20,9 @@ pub struct BuildContext {
     pub files: Vec<ContextFile>,
     /// The upstream images and URLs, in the order of the Dockerfile.
     pub upstreams: Vec<Upstream>,
+    /// The images of the same matrix that the Dockerfile names, each once. It contains their
+    /// [placeholders](Parent::placeholder).
+    pub parents: Vec<Parent>,
     pub origin: Origin,
     /// The template line of each line of the Dockerfile.
     pub lines: Arc<[TemplateLine]>,
@@ -34,6 +38,18 @@ impl BuildContext {
         }
     }
 
+    /// Returns the Dockerfile with a `name` for each image of the same matrix; without one, the placeholder stays.
+    #[must_use]
+    pub fn with_parents(&self, name: impl Fn(&Parent) -> Option<String>) -> String {
+        let mut dockerfile = self.dockerfile.clone();
+        for parent in &self.parents {
+            if let Some(name) = name(parent) {
+                dockerfile = dockerfile.replace(&parent.placeholder(), &name);
+            }
+        }
+        dockerfile
+    }
+
     /// Returns the template line of line `number` of the Dockerfile, from 1. `None` for lines that were not
     /// rendered, such as those of checks.
     #[must_use]
@@ -41,6 +57,15 @@ impl BuildContext {
         // A pin can join two lines of a continued name.
         let is_whole = self.dockerfile.lines().count() == self.lines.len();
         self.lines.get(number.checked_sub(1)?).filter(|_| is_whole)
+    }
+
+    /// Returns the place of line `number` of the Dockerfile, from 1: in its template if it has one.
+    #[must_use]
+    pub fn place(&self, number: usize) -> String {
+        match self.template_line(number) {
+            Some(TemplateLine { file, line, column }) => format!("{file}:{line}:{column}"),
+            None => format!("{}:{number}", self.dockerfile_name),
+        }
     }
 
     /// Returns the sources of `ADD` without a checksum or commit, whose content can change.

@@ -9,7 +9,7 @@ pub enum RenderError {
     #[error(transparent)]
     Read(#[from] ReadError),
     /// A template contains a character that basegen uses for marks, first on `line`.
-    #[error("`{}`, line {line}: templates cannot contain the noncharacters U+FDD0 to U+FDD3", path.display())]
+    #[error("`{}`, line {line}: templates cannot contain the noncharacters U+FDD0 to U+FDD9", path.display())]
     Mark { path: PathBuf, line: usize },
     /// A template, or a folder that contains it, is a link, which could point to any file.
     #[error("`{}` is a symbolic link; templates must be regular files", .0.display())]

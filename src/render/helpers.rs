@@ -13,6 +13,7 @@ use super::compare;
 use super::function::function;
 use super::limits::{FENCE, STEP};
 use super::parameters::{Refusal, kind, parameter, present, subject};
+use super::parents::ImageHelper;
 use super::places::{AT, write_mark};
 use super::values::mark;
 use crate::matrix::did_you_mean;
@@ -21,10 +22,14 @@ use crate::matrix::did_you_mean;
 const SCALAR: &str = " scalar";
 
 /// The helpers that a template can call.
-pub(super) const HELPERS: [&str; 17] = [
-    "and", "each", "eq", "gt", "gte", "if", "len", "lookup", "lt", "lte", "matches", "ne", "not",
-    "or", "raw", "unless", "with",
+pub(super) const HELPERS: [&str; 18] = [
+    "and", "each", "eq", "gt", "gte", "if", IMAGE, "len", "lookup", "lt", "lte", "matches", "ne",
+    "not", "or", "raw", "unless", "with",
 ];
+
+/// The helper that names an image of the matrix. Its name is not reserved, because it has arguments: `{{image}}` is an
+/// axis or a variable.
+pub(super) const IMAGE: &str = "image";
 
 /// Returns true if `name` is a helper, including internal ones.
 pub(super) fn is_helper(name: &str) -> bool {
@@ -36,6 +41,7 @@ pub(super) fn register(handlebars: &mut Handlebars<'_>) {
     handlebars.register_helper("unless", function(|helper, _| condition(helper, "unless", false)));
     handlebars.register_helper("lookup", function(lookup));
     handlebars.register_helper("len", function(length));
+    handlebars.register_helper(IMAGE, Box::new(ImageHelper));
     compare::register(handlebars);
     // It would write to a logger, which basegen does not have.
     handlebars.unregister_helper("log");

@@ -20,10 +20,12 @@ mod function;
 mod generated;
 mod helpers;
 mod here_document;
+mod inline;
 mod library;
 mod limits;
 mod links;
 mod parameters;
+mod parents;
 mod parts;
 mod places;
 mod remote;
@@ -48,10 +50,12 @@ pub use files::MAX_CONTEXT;
 pub(crate) use files::is_private;
 pub use folder::{Difference, FolderError, Rendered, RenderedFile, list, write};
 pub use links::first_link;
+pub use parents::Parent;
 pub use places::TemplateLine;
 pub use remote::Unverified;
 pub use stages::{FinalStage, shells};
 pub use steps::Step;
+pub(crate) use steps::layers_of_variant;
 pub use upstream::{Pins, Upstream, familiar};
 pub(crate) use upstream::{check_images, stage};
 pub use wildcard::Wildcard;
@@ -65,8 +69,9 @@ use serde_json::Value as Json;
 
 use crate::files::Access;
 use crate::image::Digest;
-use crate::matrix::{Matrix, PackageManager, Variant};
+use crate::matrix::{Matrix, PackageManager, Relations, Variant};
 use files::Files;
+use parents::Parents;
 use parts::Parts;
 use templates::{Templates, Used};
 
@@ -80,6 +85,7 @@ pub struct Renderer<'a> {
     templates: Templates<'a>,
     files: Files,
     pins: Pins,
+    relations: Relations<'a>,
 }
 
 impl<'a> Renderer<'a> {
@@ -88,7 +94,13 @@ impl<'a> Renderer<'a> {
         matrix.checkout.resolve(Path::new(&matrix.image.templates), Access::Read)?;
         let dockerfiles = matrix.variants.iter().filter_map(|variant| matrix.dockerfile(variant));
         let files = Files::new(&matrix.templates(), dockerfiles);
-        Ok(Self { matrix, templates: Templates::read(matrix)?, files, pins: Pins::new() })
+        let (templates, relations) = (Templates::read(matrix)?, Relations::new(matrix));
+        Ok(Self { matrix, templates, files, pins: Pins::new(), relations })
+    }
+
+    #[must_use]
+    pub fn matrix(&self) -> &'a Matrix {
+        self.matrix
     }
 
     /// Sets the digests that are added to image names in rendered Dockerfiles.
@@ -125,9 +137,10 @@ impl<'a> Renderer<'a> {
         let mut used = Used::default();
         let read = |path: &str| self.read_text(path, variant, &variables);
         let parts = Parts { matrix: self.matrix, variant, read: &read };
-        let rendered = match &template {
-            Some(path) => self.templates.render(path, &variables, &parts, &mut used)?,
-            None => values::Rendered::new(&parts.dockerfile()?),
+        let images = Parents::new(&self.relations, variant);
+        let (rendered, ids) = match &template {
+            Some(path) => self.templates.render(path, &variables, &parts, &images, &mut used)?,
+            None => self.templates.generated(&parts, &images)?,
         };
         let name = template.as_deref().unwrap_or(GENERATED);
         let name = name.strip_suffix(".hbs").unwrap_or(name);
@@ -137,6 +150,8 @@ impl<'a> Renderer<'a> {
         let instructions = dockerfile::parse(&rendered.text).map_err(in_dockerfile)?;
         rendered.check(&instructions).map_err(in_dockerfile)?;
         check_images(&rendered.text, &instructions).map_err(in_dockerfile)?;
+        let parents =
+            parents::parents(&rendered.text, &instructions, &ids).map_err(in_dockerfile)?;
         let sources = copied::sources(&instructions).map_err(in_dockerfile)?;
         let mut files = Vec::new();
         for source in &sources {
@@ -152,7 +167,15 @@ impl<'a> Renderer<'a> {
             self.add_packages(variant, &mut origin);
         }
         let lines = self.templates.lines(&rendered).into();
-        Ok(BuildContext { dockerfile, dockerfile_name: name, files, upstreams, origin, lines })
+        Ok(BuildContext {
+            dockerfile,
+            dockerfile_name: name,
+            files,
+            upstreams,
+            parents,
+            origin,
+            lines,
+        })
     }
 
     /// Reads a file of the build context, such as one with packages. An error is the reason.

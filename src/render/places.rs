@@ -246,7 +246,7 @@ mod tests {
         let context = context.expect("JSON");
         let mut state = RenderContext::new(None);
         let text = limits::render(main, &handlebars, &context, &mut state).expect("a text");
-        let rendered = Rendered::new(&text);
+        let rendered = Rendered::new(&text, |_, _| String::new());
         let lines = lines(&rendered.text, &rendered.marks, &sources.iter().collect::<Vec<_>>());
         let lines = lines.iter().map(|at| format!("{}:{}:{}", at.file, at.line, at.column));
         (rendered.text, lines.collect::<Vec<_>>().join(" "))

@@ -6,6 +6,7 @@ use std::hash::{DefaultHasher, Hasher as _};
 use super::arguments::{Arguments, UNKNOWN};
 use super::dockerfile::{Instruction, escape_character, parse};
 use super::flags::flags;
+use super::parents::placeholder;
 use super::upstream::{Upstream, sources, stage};
 
 /// A build step that takes time: a `RUN`, an `ADD`, or an upstream image to pull.
@@ -54,6 +55,17 @@ pub(super) fn layers(dockerfile: &str) -> Vec<Step> {
     layers.sort_unstable();
     layers.dedup();
     layers
+}
+
+/// Returns the layer that counts for all layers of an image.
+fn layers_of(base: &str) -> Step {
+    let repository = Upstream::reference(base).map(|image| image.repository);
+    Step(hash(&("layers", repository.ok_or(base))))
+}
+
+/// Returns the layer that counts for all layers of the variant `id` in the images that are based on it.
+pub(crate) fn layers_of_variant(id: &str) -> Step {
+    layers_of(&placeholder(id))
 }
 
 struct Reader<'a> {
@@ -114,8 +126,7 @@ impl<'a> Reader<'a> {
             None => {
                 begun.state = hash(&("FROM", flags, &base));
                 begun.steps.push(Step(begun.state));
-                let repository = Upstream::reference(&base).map(|image| image.repository);
-                begun.layers.push(Step(hash(&("layers", repository.ok_or(&base)))));
+                begun.layers.push(layers_of(&base));
             }
         }
         if !begun.name.is_empty() {

@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,13 +15,14 @@ use super::helpers;
 use super::library::Library;
 use super::limits::{self, MAX_TEMPLATE};
 use super::links::first_link;
+use super::parents::{Parents, has_placeholder};
 use super::parts::{self, Parts};
 use super::places::{self, TemplateLine};
 use super::syntax::{diagnose, offset};
 use super::values::{Rendered, is_mark};
 use crate::files::{ReadError, read_text};
 use crate::image::Digest;
-use crate::matrix::{Diagnostic, Matrix, SourceError, SourceFile};
+use crate::matrix::{Diagnostic, Matrix, NoVariant, SourceError, SourceFile};
 
 /// The folder of the partials in the folder of the templates.
 pub(super) const PARTIALS: &str = "partials";
@@ -157,27 +159,34 @@ impl<'a> Templates<'a> {
         }
     }
 
-    /// Renders a loaded Dockerfile template.
-    pub(super) fn render(
+    /// Renders a loaded Dockerfile template. Returns also the ids of the images of the matrix that it names.
+    pub(super) fn render<'p>(
         &self,
         path: &str,
         variables: &Json,
         parts: &Parts<'_>,
+        parents: &Parents<'p>,
         used: &mut Used,
-    ) -> Result<Rendered, RenderError> {
+    ) -> Result<(Rendered, Vec<&'p str>), RenderError> {
         let name = dockerfile_name(path);
         let template = self.library.handlebars.get_template(&name).expect("the template is loaded");
         used.insert(path.to_owned(), self.digests[&name].clone());
-        self.render_template(template, &self.library.sources[&name], variables, parts, used)
+        let mut ids = Vec::new();
+        let image = |call: &str| parents.name(call, &mut ids);
+        let source = &self.library.sources[&name];
+        let rendered = self.render_template(template, source, variables, parts, image, used)?;
+        Ok((rendered, ids))
     }
 
-    /// Renders a template of `source` and adds its partials to `used`.
+    /// Renders a template of `source` and adds its partials to `used`. `image` returns the name for a call of the helper
+    /// `image`.
     fn render_template(
         &self,
         template: &Template,
         source: &SourceFile,
         variables: &Json,
         parts: &Parts<'_>,
+        image: impl FnMut(&str) -> Result<String, NoVariant>,
         used: &mut Used,
     ) -> Result<Rendered, RenderError> {
         let rendered = Context::wraps(variables).and_then(|context| {
@@ -190,7 +199,8 @@ impl<'a> Templates<'a> {
             let diagnostic = explain(&error, source, variables, self.library.known());
             variant_error(&parts.variant.id, source, diagnostic)
         })?;
-        let rendered = Rendered::new(&parts.insert(rendered)?);
+        let marked = parts.insert(rendered)?;
+        let rendered = self.without_marks(&marked, source, &parts.variant.id, image)?;
         let numbers: BTreeSet<usize> = rendered.marks.iter().map(|mark| mark.template).collect();
         for name in numbers.into_iter().map(|number| &self.marked[number]) {
             if self.library.partials.contains(name) {
@@ -198,6 +208,42 @@ impl<'a> Templates<'a> {
             }
         }
         Ok(rendered)
+    }
+
+    /// Generates the Dockerfile of a variant without a template. Returns also the ids of the images of the matrix that it
+    /// names.
+    pub(super) fn generated<'p>(
+        &self,
+        parts: &Parts<'_>,
+        parents: &Parents<'p>,
+    ) -> Result<(Rendered, Vec<&'p str>), RenderError> {
+        let mut ids = Vec::new();
+        let image = |call: &str| parents.name(call, &mut ids);
+        let source = &self.library.sources[MATRIX];
+        let marked = parts.dockerfile()?;
+        Ok((self.without_marks(&marked, source, &parts.variant.id, image)?, ids))
+    }
+
+    /// Removes the marks from a rendered text. `image` returns the name for a call of the helper `image`.
+    fn without_marks(
+        &self,
+        marked: &str,
+        source: &SourceFile,
+        variant: &str,
+        mut image: impl FnMut(&str) -> Result<String, NoVariant>,
+    ) -> Result<Rendered, RenderError> {
+        let mut refused = None;
+        let rendered = Rendered::new(marked, |call, at| {
+            image(call).unwrap_or_else(|reason| {
+                refused.get_or_insert((at, reason));
+                String::new()
+            })
+        });
+        let Some((at, NoVariant { message, help })) = refused else { return Ok(rendered) };
+        let line = rendered.text[..at].matches('\n').count() + 1;
+        let (source, span) = self.template_line(&rendered, line).unwrap_or((source, 0..0));
+        let diagnostic = Diagnostic::new(span, message, "").maybe_help(help);
+        Err(variant_error(variant, source, diagnostic))
     }
 
     /// Returns the template line of each line of a rendered Dockerfile.
@@ -213,24 +259,34 @@ impl<'a> Templates<'a> {
         variant: &str,
         misuse: Misuse,
     ) -> RenderError {
-        let sources = self.marked_sources();
-        let mut places = places::places(&rendered.text, &rendered.marks, &sources);
-        let (source, at) = places.nth(misuse.line - 1).map_or_else(
-            || {
-                let name = path.map_or(MATRIX.to_owned(), dockerfile_name);
-                (&self.library.sources[&name], 0)
-            },
-            |(template, at)| (sources[template], at),
-        );
-        let written = source.text[at..].lines().next().unwrap_or_default().trim_end();
+        let place = self.template_line(rendered, misuse.line);
+        let (source, span) = place.unwrap_or_else(|| {
+            let source = &self.library.sources[&path.map_or(MATRIX.to_owned(), dockerfile_name)];
+            (source, 0..source.text.lines().next().unwrap_or_default().trim_end().len())
+        });
+        let written = &source.text[span.clone()];
         let line = rendered.text.lines().nth(misuse.line - 1).unwrap_or_default().trim();
-        let label = if line == written || line.is_empty() {
+        let label = if line == written || line.is_empty() || has_placeholder(line) {
             String::new()
         } else {
             format!("rendered as `{line}`")
         };
-        let diagnostic = Diagnostic::new(at..at + written.len(), misuse.what, label);
+        let diagnostic = Diagnostic::new(span, misuse.what, label);
         variant_error(variant, source, diagnostic)
+    }
+
+    /// Returns the line of a template for a line of a rendered Dockerfile, from 1.
+    fn template_line(
+        &self,
+        rendered: &Rendered,
+        line: usize,
+    ) -> Option<(&SourceFile, Range<usize>)> {
+        let sources = self.marked_sources();
+        let mut places = places::places(&rendered.text, &rendered.marks, &sources);
+        let (template, at) = places.nth(line - 1)?;
+        let source = sources[template];
+        let written = source.text[at..].lines().next().unwrap_or_default().trim_end();
+        Some((source, at..at + written.len()))
     }
 
     fn marked_sources(&self) -> Vec<&SourceFile> {
@@ -248,7 +304,14 @@ impl<'a> Templates<'a> {
         let compiled = self.copied(path)?;
         used.insert(path.to_string_lossy().into_owned(), compiled.digest.clone());
         let (template, source) = (&compiled.template, &compiled.source);
-        let rendered = self.render_template(template, source, variables, parts, used)?;
+        let image = |_: &str| {
+            Err(NoVariant {
+                message: "`image` is the name of an image, so only Dockerfiles can use it"
+                    .to_owned(),
+                help: None,
+            })
+        };
+        let rendered = self.render_template(template, source, variables, parts, image, used)?;
         Ok(rendered.text)
     }
 

@@ -9,6 +9,7 @@ use super::arguments::{Arguments, UNKNOWN};
 use super::copied::is_remote;
 use super::dockerfile::{Instruction, Misuse, escape_character, frontend};
 use super::flags::flags;
+use super::parents::is_placeholder;
 use super::remote::unverified;
 use crate::image::{Digest, Reference, Repository, refuse_scheme};
 
@@ -91,7 +92,8 @@ fn official(repository: Repository) -> Option<Repository> {
     Repository::new(repository.registry(), &format!("library/{}", repository.path())).ok()
 }
 
-/// Adds the digests of `pins` to the image names of a Dockerfile, and returns its upstreams, each once.
+/// Adds the digests of `pins` to the image names of a Dockerfile, and returns its upstreams, each once. Images of the
+/// same matrix are none.
 ///
 /// Names that contain a digest, and all other text, do not change.
 pub(super) fn pin(
@@ -103,6 +105,9 @@ pub(super) fn pin(
     let mut upstreams: Vec<Upstream> = Vec::new();
     // From the last to the first, because each replacement moves the text after it.
     for Named { mut upstream, written, place, .. } in find(text, instructions).into_iter().rev() {
+        if is_placeholder(&written) {
+            continue;
+        }
         let pin = upstream.reference.as_ref().and_then(|name| pins.get(name));
         if let (None, Some(digest)) = (&upstream.digest, pin) {
             pinned.replace_range(place, &format!("{written}@{digest}"));

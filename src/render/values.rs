@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use super::dockerfile::{Instruction, Misuse};
 use super::flags::flags;
+use super::parents;
 use super::parts;
 use super::places::{self, Mark};
 
@@ -17,7 +18,8 @@ const END: char = '\u{fdd1}';
 
 /// Returns true if a character is a mark.
 pub(super) fn is_mark(character: char) -> bool {
-    matches!(character, BEGIN | END | places::BEGIN | places::END | parts::BEGIN | parts::END)
+    let others = [places::BEGIN, places::END, parents::BEGIN, parents::END];
+    matches!(character, BEGIN | END | parts::BEGIN | parts::END) || others.contains(&character)
 }
 
 /// Puts marks around a value.
@@ -45,8 +47,9 @@ struct Value {
 }
 
 impl Rendered {
-    /// Removes the marks from `marked`.
-    pub(super) fn new(marked: &str) -> Self {
+    /// Removes the marks from `marked`. `image` returns the name for a call of the helper `image` at an offset of the
+    /// text.
+    pub(super) fn new(marked: &str, mut image: impl FnMut(&str, usize) -> String) -> Self {
         let mut text = String::with_capacity(marked.len());
         let (mut values, mut marks) = (Vec::new(), Vec::new());
         let mut begin = 0;
@@ -57,6 +60,12 @@ impl Rendered {
                     let mark: String =
                         characters.by_ref().take_while(|next| *next != places::END).collect();
                     marks.extend(Mark::parse(&mark, text.len()));
+                }
+                parents::BEGIN => {
+                    let call: String =
+                        characters.by_ref().take_while(|next| *next != parents::END).collect();
+                    let name = image(&call, text.len());
+                    text.push_str(&name);
                 }
                 BEGIN => begin = text.len(),
                 END => {
@@ -167,7 +176,10 @@ mod tests {
 
     /// Returns the fault of a Dockerfile with values between `«` and `»`.
     fn fault(text: &str) -> Option<String> {
-        let rendered = Rendered::new(&text.replace('«', "\u{fdd0}").replace('»', "\u{fdd1}"));
+        let rendered =
+            Rendered::new(&text.replace('«', "\u{fdd0}").replace('»', "\u{fdd1}"), |_, _| {
+                String::new()
+            });
         assert_eq!(rendered.text, text.replace(['«', '»'], ""));
         let instructions = parse(&rendered.text).expect(text);
         rendered

@@ -76,6 +76,7 @@ pub(super) fn cancelled(reason: CancelReason) -> &'static str {
     match reason {
         CancelReason::Interrupted => "cancelled: interrupted",
         CancelReason::FailFast => "cancelled: another variant failed",
+        CancelReason::ParentFailed => "cancelled: its base image failed",
     }
 }
 

@@ -91,7 +91,7 @@ fn capitalized(text: &str) -> String {
 #[must_use]
 pub fn cancelled(record: &Record, style: Style) -> String {
     let mut text = String::new();
-    for reason in [CancelReason::Interrupted, CancelReason::FailFast] {
+    for reason in [CancelReason::Interrupted, CancelReason::FailFast, CancelReason::ParentFailed] {
         let targets: Vec<&str> = record
             .cancelled
             .iter()

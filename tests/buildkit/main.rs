@@ -14,6 +14,7 @@ mod destinations;
 mod examples;
 mod export;
 mod failing;
+mod graph;
 mod images;
 mod init;
 mod losing;

@@ -15,6 +15,7 @@ mod examples;
 mod explain;
 mod export;
 mod gpu;
+mod graph;
 mod init;
 mod lint;
 mod merge;

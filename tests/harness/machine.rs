@@ -221,6 +221,7 @@ impl Machine {
     fn release_request(&self, release: &Release) -> ReleaseRequest {
         ReleaseRequest {
             rows: release.rows.clone(),
+            parents: Vec::new(),
             version: release.version.clone(),
             set: release.set.clone(),
             known: release.set.as_ref().map(|set| set.references[0].clone()),
@@ -398,6 +399,8 @@ pub fn row(repository: &Repository, id: &str, version: &str, content: &str) -> R
     let job = BuildJob {
         target: id.to_owned(),
         context: BuildContext { dockerfile, ..BuildContext::default() },
+        parents: Vec::new(),
+        is_parent: false,
         checks: Vec::new(),
         existing: None,
         platforms: Vec::new(),

@@ -118,6 +118,8 @@ fn job_in(registry: &str, name: &str, dockerfile: &str, files: &[(&str, &str)]) 
         labels: BTreeMap::from([("dev.basegen.test".to_owned(), name.to_owned())]),
         references: vec![reference(&format!("{registry}/basegen-test/{name}:1"))],
         compression: Compression::default(),
+        parents: Vec::new(),
+        is_parent: false,
         checks: Vec::new(),
         existing: None,
         staging: unique().parse().expect("a tag"),

@@ -14,6 +14,7 @@ use super::export::Exporter;
 use super::gateway::{DockerfileRequest, Gateway, Solved};
 use super::layout::OciLayout;
 use super::lease::LeasePool;
+use super::parents::with_parents;
 use super::progress::Progress;
 use super::reported::ReportedSteps;
 use super::retry::Attempts;
@@ -97,13 +98,17 @@ impl Engine for BuildKitEngine {
         events: &Events,
         mut dependencies: JobDependencies,
     ) -> Result<BuiltImage, Box<Failure>> {
+        let (job, attributes) = &with_parents(job, &self.options.destination);
         let mut progress = Progress::new(&job.target, events, self.reported.snapshot())
             .with_lines(&job.context.lines)
             .with_checks(&verify::runs(&job.context.dockerfile, &job.checks));
         let mut attempts = Attempts::new(self.options.retry);
         let (mut lost, mut is_first) = (0, true);
         loop {
-            let failure = match self.solve(job, &mut progress, &mut dependencies, is_first).await {
+            let failure = match self
+                .solve((job, attributes), &mut progress, &mut dependencies, is_first)
+                .await
+            {
                 Err(failure) => failure,
                 Ok(response) => match self.deliver(job, &response, &mut progress).await {
                     Ok(digest) => {
@@ -132,6 +137,9 @@ impl Engine for BuildKitEngine {
     }
 }
 
+/// A job with the names of its parents, and the attributes of these.
+type Named<'a> = (&'a BuildJob, &'a HashMap<String, String>);
+
 impl BuildKitEngine {
     pub(super) fn new(engine: ConnectedEngine, options: BuildOptions) -> Result<Self, EngineError> {
         let layout = match &options.destination {
@@ -153,7 +161,7 @@ impl BuildKitEngine {
     /// engine's cache.
     async fn solve(
         &self,
-        job: &BuildJob,
+        job: Named<'_>,
         progress: &mut Progress,
         dependencies: &mut JobDependencies,
         is_first: bool,
@@ -166,13 +174,13 @@ impl BuildKitEngine {
         }
         solved.map_err(|status| {
             let (native, able) = (self.engine.platforms(), self.engine.0.abilities);
-            Box::new(failure::build_failure(&status, job, progress, native, able))
+            Box::new(failure::build_failure(&status, job.0, progress, native, able))
         })
     }
 
     async fn solve_once(
         &self,
-        job: &BuildJob,
+        (job, named): Named<'_>,
         progress: &mut Progress,
         dependencies: &mut JobDependencies,
         is_first: bool,
@@ -186,7 +194,8 @@ impl BuildKitEngine {
             layout: self.layout.clone(),
         };
         let session = Arc::new(Session::open(channel.clone(), offer).await?);
-        let attributes = self.attributes(job, self.options.no_cache && is_first);
+        let mut attributes = self.attributes(job, self.options.no_cache && is_first);
+        attributes.extend(named.clone());
         let attempt = Attempt { job, events: progress.events(), context, session, attributes };
         let exporter = export::exporter(job, &self.options, self.engine.0.abilities);
         let solved = solve::solve(channel.clone(), attempt.build(exporter), progress, |gateway| {

@@ -41,13 +41,13 @@ pub(super) fn exporter(job: &BuildJob, options: &BuildOptions, able: Abilities) 
         let staged = job.staged().map(|staged| staged.canonical());
         let name = match destination {
             Destination::Registry => staged.unwrap_or_default(),
-            _ => names(&job.references),
+            _ => local_names(job),
         };
         return Exporter { kind: "moby", attributes: HashMap::from([("name".to_owned(), name)]) };
     }
     if *destination == Destination::Engine {
         let mut attributes = compression(job);
-        attributes.insert("name".to_owned(), names(&job.references));
+        attributes.insert("name".to_owned(), local_names(job));
         return Exporter { kind: "moby", attributes };
     }
     let mut attributes = compression(job);
@@ -99,9 +99,11 @@ fn compression(job: &BuildJob) -> HashMap<String, String> {
     attributes
 }
 
-fn names(references: &[Reference]) -> String {
-    let names: Vec<String> = references.iter().map(Reference::canonical).collect();
-    names.join(",")
+/// Returns the names of an image in the engine. Images that are based on it find it by its staging tag.
+fn local_names(job: &BuildJob) -> String {
+    let staged = job.staged().filter(|_| job.is_parent);
+    let names = job.references.iter().chain(&staged).map(Reference::canonical);
+    names.collect::<Vec<_>>().join(",")
 }
 
 /// Returns true if the registry runs on the engine's machine, where plain HTTP is safe.

@@ -111,6 +111,11 @@ impl OciLayout {
         metadata.ok().map(|metadata| metadata.len())
     }
 
+    /// Opens a blob for reading.
+    pub(super) async fn read(&self, digest: &Digest) -> io::Result<File> {
+        File::open(self.blob_path(digest)).await
+    }
+
     /// Sets the names of the image with `descriptor`, and removes them from other images.
     pub(super) async fn name(
         &self,

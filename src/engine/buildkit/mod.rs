@@ -13,6 +13,7 @@ mod failure;
 mod gateway;
 mod layout;
 mod lease;
+mod parents;
 mod probe;
 mod progress;
 mod reported;

@@ -2,6 +2,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
+use crate::engine::ParentImage;
 use crate::event::Listener;
 use crate::image::Digest;
 
@@ -285,4 +286,50 @@ async fn a_panic_fails_its_target() {
     };
     assert!(failure.message.contains("the fake panics"), "{failure:?}");
     assert_eq!(ran.outcomes[1], Outcome::Built(image()));
+}
+
+/// Returns jobs whose targets are their numbers, each based on the images of `parents`.
+fn family(parents: &[&[usize]]) -> Vec<BuildJob> {
+    let parent = |target: &usize| ParentImage {
+        placeholder: format!("basegen.invalid/{target}"),
+        target: target.to_string(),
+        repository: "acme/base".parse().expect("a repository"),
+        staging: "staged".parse().expect("a tag"),
+        digest: None,
+    };
+    let jobs = parents.iter().enumerate().map(|(index, parents)| {
+        let parents = parents.iter().map(parent).collect();
+        BuildJob { parents, ..job(index) }
+    });
+    jobs.collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn jobs_start_after_the_jobs_that_they_are_based_on() {
+    // 0 is based on 1 and 3, which are based on 2.
+    let jobs = family(&[&[1, 3], &[2], &[], &[2], &[]]);
+    let ran = ran(vec![Behaviour::Build(1); 5], request(jobs, 5)).await;
+    assert_eq!(*ran.engine.begun.lock().expect("notes"), ["2", "4", "1", "3", "0"]);
+    assert!(ran.outcomes.iter().all(|outcome| matches!(outcome, Outcome::Built(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn jobs_based_on_a_failed_one_are_cancelled() {
+    let jobs = family(&[&[], &[0], &[1], &[]]);
+    let mut behaviours = vec![Behaviour::Build(1); 4];
+    behaviours[0] = Behaviour::Fail(1);
+    let ran = ran(behaviours, request(jobs, 1)).await;
+    assert_eq!(
+        ran.notes,
+        [
+            "run of 1",
+            "0 started",
+            "0 failed",
+            "1 cancelled ParentFailed",
+            "2 cancelled ParentFailed",
+            "3 started",
+            "3 finished",
+            "over",
+        ]
+    );
 }

@@ -45,6 +45,11 @@ fn contexts(plan: &Plan<'_>, costly: &[usize]) -> Vec<BuildContext> {
     plan.targets.iter().map(|target| context(dockerfile(&target.variant.values))).collect()
 }
 
+/// Returns a family for each target.
+fn alone(targets: &[usize]) -> Vec<Vec<usize>> {
+    targets.iter().map(|at| vec![*at]).collect()
+}
+
 fn shown(plan: &Plan<'_>, shards: &[Vec<usize>]) -> String {
     let ids = |shard: &Vec<usize>| {
         shard.iter().map(|at| plan.targets[*at].id()).collect::<Vec<_>>().join(" ")
@@ -57,18 +62,18 @@ fn variants_with_shared_steps_stay_together() {
     let matrix = matrix(3);
     let plan = plan(&matrix);
     let all: Vec<usize> = (0..plan.targets.len()).collect();
-    let by_python = plan.shards(&contexts(&plan, &[0]), &all, 3);
+    let by_python = plan.shards(&contexts(&plan, &[0]), &alone(&all), 3);
     insta::assert_snapshot!(shown(&plan, &by_python), @r"
     3.0-server 3.0-training 3.0-gpu-server 3.0-gpu-training
     3.1-server 3.1-training 3.1-gpu-server 3.1-gpu-training
     3.2-server 3.2-training 3.2-gpu-server 3.2-gpu-training
     ");
-    let by_gpu = plan.shards(&contexts(&plan, &[1]), &all, 2);
+    let by_gpu = plan.shards(&contexts(&plan, &[1]), &alone(&all), 2);
     insta::assert_snapshot!(shown(&plan, &by_gpu), @r"
     3.0-server 3.0-training 3.1-server 3.1-training 3.2-server 3.2-training
     3.0-gpu-server 3.0-gpu-training 3.1-gpu-server 3.1-gpu-training 3.2-gpu-server 3.2-gpu-training
     ");
-    let by_job_type = plan.shards(&contexts(&plan, &[2]), &all, 2);
+    let by_job_type = plan.shards(&contexts(&plan, &[2]), &alone(&all), 2);
     assert!(shown(&plan, &by_job_type).lines().next().is_some_and(|line| !line.contains("train")));
 }
 
@@ -89,7 +94,7 @@ fn jobs_are_balanced_where_variants_have_most_in_common() {
         rows.map(|target| context(dockerfile(&target.variant.values))).collect();
     let all: Vec<usize> = (0..plan.targets.len()).collect();
     for (count, sizes) in [(6, vec![4; 6]), (12, vec![2; 12])] {
-        let shards = plan.shards(&contexts, &all, count);
+        let shards = plan.shards(&contexts, &alone(&all), count);
         let found: Vec<usize> = shards.iter().map(Vec::len).collect();
         assert_eq!(found, sizes, "{}", shown(&plan, &shards));
     }
@@ -101,8 +106,23 @@ fn only_chosen_targets_are_divided() {
     let plan = plan(&matrix);
     let contexts = contexts(&plan, &[0]);
     assert_eq!(plan.shards(&contexts, &[], 4), Vec::<Vec<usize>>::new());
-    assert_eq!(plan.shards(&contexts, &[5], 4), [[5]]);
-    assert_eq!(plan.shards(&contexts, &[1, 4, 5], 2), [vec![1], vec![4, 5]]);
+    assert_eq!(plan.shards(&contexts, &[vec![5]], 4), [[5]]);
+    assert_eq!(plan.shards(&contexts, &alone(&[1, 4, 5]), 2), [vec![1], vec![4, 5]]);
+}
+
+#[test]
+fn families_are_not_divided() {
+    let matrix = matrix(2);
+    let plan = plan(&matrix);
+    let contexts = contexts(&plan, &[0]);
+    let families = [vec![0, 6], vec![1], vec![2, 3, 4], vec![5], vec![7]];
+    let shards = plan.shards(&contexts, &families, 3);
+    assert_eq!(shards.concat().len(), 8);
+    for family in &families {
+        let is_whole = |shard: &Vec<usize>| family.iter().all(|at| shard.contains(at));
+        assert!(shards.iter().any(is_whole), "{family:?} in {shards:?}");
+    }
+    assert_eq!(plan.shards(&contexts, &families, 20).len(), families.len());
 }
 
 #[test]
@@ -116,14 +136,15 @@ fn every_target_is_in_one_shard_within_the_limits() {
         let chosen: Vec<usize> =
             (0..plan.targets.len()).filter(|_| random.random_range(0..3) > 0).collect();
         let count = random.random_range(1..400);
-        let shards = plan.shards(&contexts, &chosen, count);
+        let shards = plan.shards(&contexts, &alone(&chosen), count);
         assert_eq!(shards.len(), count.min(chosen.len()).min(MAX_SHARDS));
         let mut found: Vec<usize> = shards.concat();
         found.sort_unstable();
         assert_eq!(found, chosen);
         assert!(shards.iter().all(|shard| !shard.is_empty() && shard.is_sorted()));
         assert!(shards.is_sorted());
-        assert_eq!(shards, plan.shards(&contexts, &chosen, count), "the same each time");
+        let again = plan.shards(&contexts, &alone(&chosen), count);
+        assert_eq!(shards, again, "the same each time");
     }
 }
 
@@ -131,9 +152,11 @@ fn every_target_is_in_one_shard_within_the_limits() {
 fn variants_that_share_nothing_are_divided_evenly() {
     let values: Vec<Vec<usize>> = (0..120).map(|row| vec![row]).collect();
     for rows in 1..=values.len() {
-        let values: Vec<&[usize]> = values[..rows].iter().map(Vec::as_slice).collect();
+        let all = values[..rows].iter();
+        let all: Vec<Row<'_>> =
+            all.map(|values| Row { values, steps: Vec::new(), targets: 1 }).collect();
         for count in 1..=rows.min(40) {
-            let shards = divide(&values, &vec![Vec::new(); rows], count);
+            let shards = divide(&all, count);
             let sizes: BTreeSet<usize> = shards.iter().map(Vec::len).collect();
             let (least, most) = (sizes.first().copied(), sizes.last().copied());
             assert!(most <= Some(rows.div_ceil(count)), "{rows} among {count}: {sizes:?}");
@@ -150,7 +173,7 @@ fn no_shard_costs_more_than_in_file_order() {
         let plan = plan(&matrix);
         let contexts = contexts(&plan, &[random.random_range(0..3)]);
         let all: Vec<usize> = (0..plan.targets.len()).collect();
-        let shards = plan.shards(&contexts, &all, 4);
+        let shards = plan.shards(&contexts, &alone(&all), 4);
         let cost = |rows: &[usize]| {
             let steps = rows.iter().flat_map(|at| contexts[*at].steps());
             steps.collect::<BTreeSet<_>>().len() as u64 * STEP + rows.len() as u64

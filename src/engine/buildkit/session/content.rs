@@ -1,4 +1,5 @@
-//! containerd's content service, which receives the blobs of an OCI layout from the exporter.
+//! containerd's content service, which receives the blobs of an OCI layout from the exporter, and sends them to builds
+//! that are based on its images.
 //!
 //! The messages are those of [content.proto][proto], with only the fields in use.
 //!
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::StreamExt;
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::body::Body;
@@ -24,15 +26,19 @@ use super::super::layout::{BlobWriter, OciLayout, Refusal, WRITE_ERROR};
 use super::services::Messages;
 use crate::image::Digest;
 
-/// The methods of the service that an exporter uses.
-pub(super) const METHODS: [&str; 3] = [
+/// The methods of the service that exporters and builds use.
+pub(super) const METHODS: [&str; 4] = [
     "/containerd.services.content.v1.Content/Info",
+    "/containerd.services.content.v1.Content/Read",
     "/containerd.services.content.v1.Content/Write",
     "/containerd.services.content.v1.Content/Abort",
 ];
 
 /// The maximum size of a message, in bytes.
 const MAX_MESSAGE: usize = 16 << 20;
+
+/// The size of the messages that send a blob, in bytes.
+const CHUNK: usize = 1 << 20;
 
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 struct InfoRequest {
@@ -52,6 +58,25 @@ struct Info {
     digest: String,
     #[prost(int64, tag = "2")]
     size: i64,
+}
+
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+struct ReadRequest {
+    #[prost(string, tag = "1")]
+    digest: String,
+    #[prost(int64, tag = "2")]
+    offset: i64,
+    /// The number of bytes; 0 for all.
+    #[prost(int64, tag = "3")]
+    size: i64,
+}
+
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+struct ReadResponse {
+    #[prost(int64, tag = "1")]
+    offset: i64,
+    #[prost(bytes = "bytes", tag = "2")]
+    data: bytes::Bytes,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
@@ -119,6 +144,12 @@ impl tower::Service<http::Request<Body>> for ContentServer {
                     };
                     grpc().unary(service_fn(info), request).await
                 }
+                "Read" => {
+                    let read = |request: Request<ReadRequest>| {
+                        read(Arc::clone(&layout), request.into_inner())
+                    };
+                    grpc().server_streaming(service_fn(read), request).await
+                }
                 "Write" => {
                     let mut grpc =
                         Grpc::new(ProstCodec::default()).max_decoding_message_size(MAX_MESSAGE);
@@ -129,7 +160,7 @@ impl tower::Service<http::Request<Body>> for ContentServer {
                     .await
                 }
                 "Abort" => grpc().unary(service_fn(abort), request).await,
-                _ => Status::unimplemented("only exports are supported").into_http(),
+                _ => Status::unimplemented("blobs can only be read and written").into_http(),
             })
         })
     }
@@ -148,6 +179,42 @@ fn info(layout: &OciLayout, digest: String) -> Result<Response<InfoResponse>, St
     let size = layout.size(&parse(&digest)?).ok_or_else(|| Status::not_found(digest.clone()))?;
     let size = i64::try_from(size).unwrap_or(i64::MAX);
     Ok(Response::new(InfoResponse { info: Some(Info { digest, size }) }))
+}
+
+/// Sends a part of a blob as a stream of messages.
+async fn read(
+    layout: Arc<OciLayout>,
+    request: ReadRequest,
+) -> Result<Response<Messages<ReadResponse>>, Status> {
+    let digest = parse(&request.digest)?;
+    let number = |value: i64| u64::try_from(value).map_err(|_| Status::out_of_range("negative"));
+    let (mut offset, size) = (number(request.offset)?, number(request.size)?);
+    let mut blob = layout.read(&digest).await.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Status::not_found(request.digest.clone()),
+        _ => disk(&error),
+    })?;
+    blob.seek(io::SeekFrom::Start(offset)).await.map_err(|error| disk(&error))?;
+    let mut blob = blob.take(if size == 0 { u64::MAX } else { size });
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        loop {
+            let mut data = Vec::with_capacity(CHUNK);
+            let part = (&mut blob).take(CHUNK as u64).read_to_end(&mut data).await;
+            let message = part.map_err(|error| disk(&error)).map(|_| ReadResponse {
+                offset: i64::try_from(offset).unwrap_or(i64::MAX),
+                data: data.into(),
+            });
+            let is_last = message.as_ref().is_ok_and(|message| message.data.is_empty());
+            let length = message.as_ref().map_or(0, |message| message.data.len() as u64);
+            let has_failed = message.is_err();
+            // Sending fails after the build was cancelled.
+            if is_last || sender.send(message).await.is_err() || has_failed {
+                return;
+            }
+            offset += length;
+        }
+    });
+    Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
 }
 
 /// Receives one blob as a stream of messages.

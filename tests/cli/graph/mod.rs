@@ -1,0 +1,205 @@
+//! Images that are based on each other: everything that needs no engine.
+
+use insta::assert_snapshot;
+use insta_cmd::assert_cmd_snapshot;
+
+use crate::harness::project::{Project, commit, git, stdout, told};
+
+const MATRIX: &str = r#"[image]
+repository = "acme/{{image}}"
+tag = "{{python}}-{{version}}"
+aliases = ["{{python}}"]
+dockerfile = "{{image}}.Dockerfile.hbs"
+platforms = ["linux/amd64", "linux/arm64"]
+
+[axes]
+image = ["scipy-notebook", "minimal-notebook", { value = "cuda-notebook", platforms = ["linux/amd64"] }]
+python = ["3.11", "3.13"]
+
+[version]
+file = "VERSION"
+
+[[exclude]]
+when = { image = "cuda-notebook", python = "3.13" }
+reason = "CUDA 12.8 needs Python 3.11"
+"#;
+
+const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+/// `scipy-notebook` and `cuda-notebook` are based on `minimal-notebook`. A lock pins the base image.
+fn project() -> Project {
+    let project = Project::new();
+    project.write("matrix.toml", MATRIX);
+    project.write("VERSION", "v1\n");
+    let minimal = "FROM python:{{python}}\nRUN useradd app\nUSER app\nCMD [\"notebook\"]\n";
+    project.write("dockerfiles/minimal-notebook.Dockerfile.hbs", minimal);
+    let scipy = "FROM {{image \"minimal-notebook\"}}\nRUN conda install scipy\n";
+    project.write("dockerfiles/scipy-notebook.Dockerfile.hbs", scipy);
+    let cuda =
+        "FROM {{image \"minimal-notebook\"}}\nCOPY --from={{image \"scipy-notebook\"}} /opt /opt\n";
+    project.write("dockerfiles/cuda-notebook.Dockerfile.hbs", cuda);
+    let pin = |python: &str| format!("\"docker.io/library/python:{python}\" = \"{DIGEST}\"\n");
+    let lock = format!("schema = 1\n[images]\n{}{}", pin("3.11"), pin("3.13"));
+    project.write("basegen.lock", &lock);
+    project
+}
+
+#[test]
+fn a_dockerfile_shows_the_name_of_the_image() {
+    assert_snapshot!(stdout(project().basegen("render --exclude image=minimal-notebook")));
+}
+
+#[test]
+fn an_image_below_is_explained() {
+    let told = stdout(project().basegen("explain cuda-notebook-3.11"));
+    let begin = told.find("based on").expect("the images below");
+    assert_snapshot!(&told[begin..]);
+}
+
+#[test]
+fn images_without_a_pin_below_are_explained() {
+    let project = project();
+    fs_err::remove_file(project.path().join("basegen.lock")).expect("removed");
+    let told = stdout(project.basegen("explain scipy-notebook-3.11"));
+    let begin = told.find("fingerprint").expect("the fingerprint");
+    assert_snapshot!(&told[begin..]);
+}
+
+#[test]
+fn a_change_changes_the_images_above() {
+    let project = project();
+    git(project.path(), &["init", "--quiet"]);
+    commit(&project, "first");
+    let root = "FROM python:{{python}}\nRUN useradd app\n";
+    project.write("dockerfiles/minimal-notebook.Dockerfile.hbs", root);
+    assert_snapshot!("root", stdout(project.basegen("plan --since first")));
+    assert_snapshot!(
+        "part",
+        stdout(project.basegen("plan --since first --only image=cuda-notebook"))
+    );
+    commit(&project, "second");
+    let leaf = "FROM {{image \"minimal-notebook\"}}\n";
+    project.write("dockerfiles/cuda-notebook.Dockerfile.hbs", leaf);
+    assert_snapshot!("leaf", stdout(project.basegen("plan --since second")));
+}
+
+#[test]
+fn a_selection_lists_only_the_selected_images() {
+    assert_eq!(
+        stdout(project().basegen("list --variant scipy-notebook-3.13")),
+        "acme/scipy-notebook:3.13-v1\n"
+    );
+}
+
+#[test]
+fn images_based_on_each_other_are_built_by_one_job() {
+    let planned = stdout(project().basegen("plan --format github --offline --shards 3"));
+    assert_snapshot!(planned);
+}
+
+#[test]
+fn bake_builds_images_of_the_matrix_as_targets() {
+    let project = project();
+    let selected = "export bake -o out --offline --only image=cuda-notebook";
+    assert_cmd_snapshot!(project.basegen(selected));
+    let file = fs_err::read(project.path().join("out/docker-bake.json")).expect("a file");
+    let mut file: serde_json::Value = serde_json::from_slice(&file).expect("JSON");
+    for (_, target) in file["target"].as_object_mut().expect("targets") {
+        // It contains fingerprints, which other tests are about.
+        target.as_object_mut().expect("a target").shift_remove("labels");
+    }
+    insta::assert_json_snapshot!(file);
+}
+
+/// Replaces the Dockerfile of `scipy-notebook`, and returns what a command prints.
+fn scipy(dockerfile: &str, arguments: &str) -> String {
+    let project = project();
+    project.write("dockerfiles/scipy-notebook.Dockerfile.hbs", dockerfile);
+    told(project.basegen(arguments))
+}
+
+#[test]
+fn images_that_do_not_exist_are_refused() {
+    for (name, dockerfile) in [
+        ("no_value", "FROM {{image \"minimal-notebok\"}}\n"),
+        ("no_variant", "FROM {{image \"cuda-notebook\"}}\n"),
+        ("itself", "FROM {{image \"scipy-notebook\"}}\n"),
+        ("two_values", "FROM {{image \"minimal-notebook\" image=\"cuda-notebook\"}}\n"),
+        ("number", "FROM {{image \"minimal-notebook\" python=3.11}}\n"),
+        ("block", "{{#image \"minimal-notebook\"}}FROM a{{/image}}\n"),
+    ] {
+        assert_snapshot!(name, scipy(dockerfile, "render"));
+    }
+}
+
+#[test]
+fn the_name_of_an_image_is_refused_elsewhere() {
+    let run = "FROM {{image \"minimal-notebook\"}}\nRUN echo {{image \"minimal-notebook\"}}\n";
+    assert_snapshot!("run", scipy(run, "render"));
+    let project = project();
+    project.write("dockerfiles/config.txt.hbs", "image = {{image \"minimal-notebook\"}}\n");
+    let copies = "FROM {{image \"minimal-notebook\"}}\nCOPY config.txt /\n";
+    project.write("dockerfiles/scipy-notebook.Dockerfile.hbs", copies);
+    assert_snapshot!("copied", told(project.basegen("render")));
+}
+
+#[test]
+fn variables_and_partials_can_name_images() {
+    let project = project();
+    let matrix = format!("{MATRIX}[variables]\nparent = \"minimal-notebook\"\nother = \"3.13\"\n");
+    project.write("matrix.toml", &matrix);
+    project.write("dockerfiles/partials/tools.hbs", "COPY --from={{from}} /tools /{{image}}\n");
+    let dockerfile = "FROM {{image parent}}\n{{> tools from=(image parent python=other)}}\n";
+    project.write("dockerfiles/scipy-notebook.Dockerfile.hbs", dockerfile);
+    assert_snapshot!(stdout(project.basegen("render --variant scipy-notebook-3.11")), @r"
+    FROM acme/minimal-notebook:3.11
+    COPY --from=acme/minimal-notebook:3.13 /tools /scipy-notebook
+    ");
+}
+
+#[test]
+fn a_cycle_is_refused() {
+    let dockerfile =
+        "FROM scratch\n\n  COPY --from={{image \"cuda-notebook\" python=\"3.11\"}} /a /\n";
+    for (name, command) in [
+        ("cycle_in_a_plan", "plan --offline"),
+        ("cycle_in_an_explanation", "explain scipy-notebook-3.11"),
+        ("cycle_in_a_check", "check --offline"),
+    ] {
+        assert_snapshot!(name, scipy(dockerfile, command));
+    }
+}
+
+#[test]
+fn a_parent_without_the_platform_is_refused() {
+    let dockerfile = "FROM {{image \"cuda-notebook\" python=\"3.11\"}}\n";
+    let project = project();
+    project.write("dockerfiles/scipy-notebook.Dockerfile.hbs", dockerfile);
+    project.write("dockerfiles/cuda-notebook.Dockerfile.hbs", "FROM python:3.11\n");
+    assert_snapshot!(told(project.basegen("plan --offline")));
+    assert_eq!(
+        stdout(project.basegen("list --platform linux/amd64 --variant scipy-notebook-3.13")),
+        "acme/scipy-notebook:3.13-v1\n"
+    );
+}
+
+#[test]
+fn published_names_of_the_matrix_are_warned_about() {
+    let project = project();
+    for (name, dockerfile) in [
+        ("alias", "FROM acme/minimal-notebook:{{python}}\n"),
+        ("version", "FROM docker.io/acme/minimal-notebook:3.11-v0.9\n"),
+        ("copied", "FROM scratch\nCOPY --link --from=acme/minimal-notebook:3.13-v1 /a /\n"),
+    ] {
+        project.write("dockerfiles/scipy-notebook.Dockerfile.hbs", dockerfile);
+        assert_snapshot!(format!("published_{name}"), told(project.basegen("check --offline")));
+    }
+}
+
+#[test]
+fn contracts_look_at_the_images_below() {
+    let project = project();
+    let matrix = MATRIX.replace("[axes]", "contracts = [\"lint\"]\n\n[axes]");
+    project.write("matrix.toml", &matrix);
+    assert_snapshot!(told(project.basegen("lint")));
+}
