@@ -11,6 +11,7 @@ mod bump;
 mod changed;
 mod check;
 mod contents;
+mod documents;
 mod examples;
 mod explain;
 mod export;
