@@ -137,7 +137,7 @@ pub enum AxisEntry {
     /// A plain value.
     Plain(Value),
     /// A value with its variables and settings.
-    Table(AxisValueTable),
+    Table(Box<AxisValueTable>),
 }
 
 /// `[[exclude]]`: combinations to remove from the product.
@@ -272,7 +272,8 @@ impl<'de> Deserialize<'de> for AxisEntry {
                 Ok(AxisEntry::Plain(Value::Text(value.to_owned())))
             }
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<AxisEntry, A::Error> {
-                AxisValueTable::deserialize(MapAccessDeserializer::new(map)).map(AxisEntry::Table)
+                let table = AxisValueTable::deserialize(MapAccessDeserializer::new(map));
+                table.map(|table| AxisEntry::Table(Box::new(table)))
             }
         }
         deserializer.deserialize_any(EntryVisitor)

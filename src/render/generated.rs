@@ -3,7 +3,7 @@
 //! [`Generator::dockerfile`] writes the Dockerfile of a variant without a template, and [`Generator::part`] the part of it
 //! that a template includes. Steps are ordered by how often they change: those of all images come first, then those that
 //! a value of an axis, a `[[set]]` or an `[[extra]]` adds. Installed files get a fixed time, so that equal packages give
-//! equal layers.
+//! equal layers. Errors are faults of the matrix file, or of a file that it names.
 
 mod apt;
 mod commands;
@@ -15,7 +15,7 @@ mod tools;
 
 pub(super) use script::Script;
 
-use crate::matrix::{Contents, Diagnostic, FactSource, Matrix, SourceFile, Text};
+use crate::matrix::{Contents, Diagnostic, FactSource, Matrix, SourceError, Text};
 
 /// Gives the files that a step installs the first time that a zip file can store. [`Run::begin`](script::Run::begin)
 /// creates the file before.
@@ -35,13 +35,6 @@ pub(super) const PARTS: [&str; 9] = [
     "configuration",
 ];
 
-/// A fault of the contents, in the matrix file or in a file that it names.
-#[derive(Debug)]
-pub(super) struct GeneratorError {
-    pub(super) source: SourceFile,
-    pub(super) diagnostic: Diagnostic,
-}
-
 /// Reads a file of the build context. An error is the reason without the path.
 pub(super) type ReadFile<'a> = &'a dyn Fn(&str) -> Result<String, String>;
 
@@ -56,7 +49,7 @@ pub(super) struct Generator<'a> {
 
 impl Generator<'_> {
     /// Generates the whole Dockerfile.
-    pub(super) fn dockerfile(&self) -> Result<Script, GeneratorError> {
+    pub(super) fn dockerfile(&self) -> Result<Script, SourceError> {
         let mut script = self.part("package_tools")?;
         let is_alone = script.text.is_empty();
         let mut image = Script::default();
@@ -77,7 +70,7 @@ impl Generator<'_> {
     }
 
     /// Generates a part of [`PARTS`].
-    pub(super) fn part(&self, name: &str) -> Result<Script, GeneratorError> {
+    pub(super) fn part(&self, name: &str) -> Result<Script, SourceError> {
         Ok(match name {
             "package_tools" => self.package_tools()?,
             "pre_build_commands" => {
@@ -101,9 +94,13 @@ impl Generator<'_> {
         })
     }
 
-    fn error(&self, place: &Text, message: impl Into<String>) -> GeneratorError {
-        let diagnostic = Diagnostic::new(place.span(), message, "");
-        GeneratorError { source: self.matrix.source.clone(), diagnostic }
+    fn error(&self, place: &Text, message: impl Into<String>) -> SourceError {
+        self.fault(Diagnostic::new(place.span(), message, ""))
+    }
+
+    /// Returns a fault of the matrix file.
+    fn fault(&self, diagnostic: Diagnostic) -> SourceError {
+        SourceError::new(&self.matrix.source, vec![diagnostic])
     }
 
     fn has_certificates(&self) -> bool {

@@ -4,7 +4,7 @@
 //! variant. All lines have marks of their places in the matrix file.
 
 use super::error::RenderError;
-use super::generated::{Generator, GeneratorError, ReadFile, Script};
+use super::generated::{Generator, ReadFile, Script};
 use super::places::{self, MATRIX};
 use crate::matrix::{Matrix, SourceError, Variant};
 
@@ -47,7 +47,7 @@ impl Parts<'_> {
 
     fn generate(
         &self,
-        part: impl FnOnce(&Generator<'_>) -> Result<Script, GeneratorError>,
+        part: impl FnOnce(&Generator<'_>) -> Result<Script, SourceError>,
     ) -> Result<String, RenderError> {
         let contents = self.matrix.contents(self.variant);
         let platforms = self.variant.platforms.iter();
@@ -57,10 +57,8 @@ impl Parts<'_> {
             architectures: platforms.map(|platform| platform.architecture()).collect(),
             read: self.read,
         };
-        let script = part(&generator).map_err(|GeneratorError { source, diagnostic }| {
-            let error = SourceError::new(&source, vec![diagnostic]);
-            RenderError::Variant { variant: self.variant.id.clone(), error }
-        })?;
+        let script = part(&generator)
+            .map_err(|error| RenderError::Variant { variant: self.variant.id.clone(), error })?;
         Ok(self.marked(&script))
     }
 

@@ -243,12 +243,11 @@ impl PackageManager {
                     return Err(Refusal::new(reason));
                 }
             }
-            Self::Conda => {}
             Self::Pip if is_path(text) => {
                 let help = "copy it with `files`, and install it with `shell_commands`";
                 return Err(Refusal::new("a local package cannot be installed here").help(help));
             }
-            Self::Pip => {}
+            Self::Conda | Self::Pip => {}
         }
         let is_unnamed = self == Self::Pip && is_url(text);
         let key = if is_unnamed { text.to_owned() } else { self.normalized(name) };

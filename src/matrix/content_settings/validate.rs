@@ -157,12 +157,10 @@ impl Checker<'_> {
             PackageValue::Flag(true) if is_option => {
                 self.package(manager, packages, &name.span(), manager.parse_pair(name, None));
             }
-            PackageValue::Flag(false) => {
-                match manager.parse(name) {
-                    Ok(Parsed { key, .. }) => _ = packages.insert(key, None),
-                    Err(refusal) => self.refuse_package(name.span(), refusal),
-                };
-            }
+            PackageValue::Flag(false) => match manager.parse(name) {
+                Ok(Parsed { key, .. }) => _ = packages.insert(key, None),
+                Err(refusal) => self.refuse_package(name.span(), refusal),
+            },
             PackageValue::List(_) | PackageValue::Flag(true) => {
                 let message = format!("`{}` has no version", name.escape_debug());
                 let help = "write \"latest\" for any version, and `false` to remove the package";

@@ -1,8 +1,8 @@
 //! Installs Debian packages.
 
 use super::script::{Run, Script, Word, quoted};
-use super::{FIXED_TIME, Generator, GeneratorError, more};
-use crate::matrix::{PackageItem, Text};
+use super::{FIXED_TIME, Generator, more};
+use crate::matrix::{PackageItem, SourceError, Text};
 
 /// Options of `apt-get install` in every step. The configuration of Debian's images deletes downloads in the default folder.
 const INSTALL: &str = "DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
@@ -13,7 +13,7 @@ const VOLATILE: &str = "rm -rf /var/cache/debconf/*-old /var/lib/dpkg/*-old /var
                         /var/log/apt /var/log/alternatives.log /var/log/dpkg.log";
 
 impl Generator<'_> {
-    pub(super) fn apt(&self) -> Result<Script, GeneratorError> {
+    pub(super) fn apt(&self) -> Result<Script, SourceError> {
         let mut script = Script::default();
         for (number, layer) in self.contents.apt.iter().enumerate() {
             let mut packages = Vec::new();
@@ -36,7 +36,7 @@ impl Generator<'_> {
         &self,
         item: &PackageItem<Text>,
         words: &mut Vec<Word>,
-    ) -> Result<(), GeneratorError> {
+    ) -> Result<(), SourceError> {
         match item {
             PackageItem::Package(package) => words.push((quoted(package), package.span())),
             PackageItem::Option { name, value: None } => words.push(((*name).to_owned(), 0..0)),
@@ -54,7 +54,7 @@ impl Generator<'_> {
     }
 
     /// Installs the programs that later steps call, if the base image lacks them.
-    pub(super) fn programs(&self) -> Result<Script, GeneratorError> {
+    pub(super) fn programs(&self) -> Result<Script, SourceError> {
         let programs = self.missing_programs()?;
         let mut script = Script::default();
         if programs.is_empty() {

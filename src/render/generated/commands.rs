@@ -1,8 +1,8 @@
 //! Writes commands, files and the configuration of containers.
 
+use super::Generator;
 use super::script::{Run, Script};
-use super::{Generator, GeneratorError};
-use crate::matrix::{CheckCommand, Healthcheck, Text};
+use crate::matrix::{CheckCommand, Healthcheck, SourceError, Text};
 use crate::render::copied::normalized;
 
 /// Characters of a path that needs no quotes.
@@ -66,7 +66,7 @@ impl Generator<'_> {
     }
 
     /// Files are linked, so that their layers do not depend on those below.
-    pub(super) fn files(&self) -> Result<Script, GeneratorError> {
+    pub(super) fn files(&self) -> Result<Script, SourceError> {
         let mut script = self.environment();
         for (number, file) in self.contents.files.iter().enumerate() {
             if number == 0 {
@@ -111,7 +111,7 @@ impl Generator<'_> {
         script
     }
 
-    pub(super) fn configuration(&self) -> Result<Script, GeneratorError> {
+    pub(super) fn configuration(&self) -> Result<Script, SourceError> {
         let mut script = Script::default();
         let contents = self.contents;
         for port in &contents.expose {
@@ -157,7 +157,8 @@ impl Script {
             run.then_at(text, place);
             return self.run(&run);
         }
-        let end = (0..)
+        // One of so many names is not a line.
+        let end = (0..=text.lines().count())
             .map(|number| if number == 0 { "EOF".to_owned() } else { format!("EOF{number}") })
             .find(|end| text.lines().all(|line| line.trim() != end))
             .expect("some name is not a line");

@@ -1,8 +1,8 @@
 //! Installs conda packages with micromamba.
 
 use super::script::{Run, Script, quoted};
-use super::{FIXED_TIME, Generator, GeneratorError, more};
-use crate::matrix::PackageItem;
+use super::{FIXED_TIME, Generator, more};
+use crate::matrix::{PackageItem, SourceError};
 
 /// The folder of the environment. Its programs come first in `PATH`.
 const PREFIX: &str = "/opt/conda";
@@ -15,7 +15,7 @@ const COMPILE: &str = "if [ -x /opt/conda/bin/python ]; then PYTHONHASHSEED=0 /o
                        --invalidation-mode checked-hash /opt/conda/lib || true; fi";
 
 impl Generator<'_> {
-    pub(super) fn conda(&self) -> Result<Script, GeneratorError> {
+    pub(super) fn conda(&self) -> Result<Script, SourceError> {
         let mut script = Script::default();
         let mut run = Run::default();
         run.mount(

@@ -1,8 +1,8 @@
 //! Installs Python packages with uv.
 
 use super::script::{Run, Script, quoted};
-use super::{FIXED_TIME, Generator, GeneratorError, more};
-use crate::matrix::{PackageItem, Text};
+use super::{FIXED_TIME, Generator, more};
+use crate::matrix::{PackageItem, SourceError, Text};
 
 /// The image whose pip installs uv, in a stage that is the same for all base images.
 const BUILDER: &str = "python:3.13-slim-bookworm";
@@ -26,7 +26,7 @@ const COMPILE: &str = "{ find \"$(python3 -B -c 'import sysconfig; print(sysconf
                        --invalidation-mode checked-hash -i - || true; }";
 
 impl Generator<'_> {
-    pub(super) fn pip(&self) -> Result<Script, GeneratorError> {
+    pub(super) fn pip(&self) -> Result<Script, SourceError> {
         let mut script = self.python_environment();
         let target = if script.text.is_empty() {
             SYSTEM.to_owned()

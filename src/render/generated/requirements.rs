@@ -1,7 +1,7 @@
 //! Reads files with packages.
 
-use super::{Generator, GeneratorError};
-use crate::matrix::{Diagnostic, PackageManager, SourceFile, Text};
+use super::Generator;
+use crate::matrix::{Diagnostic, PackageManager, SourceError, SourceFile, Text};
 use crate::render::copied::normalized;
 
 /// The maximum number of requirement files that name each other.
@@ -9,7 +9,7 @@ const MAX_FILES: usize = 100;
 
 impl Generator<'_> {
     /// Returns the packages in a file for apt: words, and comments after `#`.
-    pub(super) fn packages_in(&self, path: &Text) -> Result<Vec<String>, GeneratorError> {
+    pub(super) fn packages_in(&self, path: &Text) -> Result<Vec<String>, SourceError> {
         let text = self.text(path, path)?;
         let source = SourceFile::new(&self.matrix.templates().join(path.as_str()), &text);
         let mut packages = Vec::new();
@@ -21,7 +21,7 @@ impl Generator<'_> {
                     let at = begin + (word.as_ptr() as usize - line.as_ptr() as usize);
                     let message = format!("`{}` is not a package", word.escape_debug());
                     let diagnostic = Diagnostic::new(at..at + word.len(), message, reason);
-                    return Err(GeneratorError { source, diagnostic });
+                    return Err(SourceError::new(&source, vec![diagnostic]));
                 }
                 packages.push(word.to_owned());
             }
@@ -31,7 +31,7 @@ impl Generator<'_> {
     }
 
     /// Returns a file of pip requirements and the files that it names, by their paths in the build context.
-    pub(super) fn requirement_files(&self, path: &Text) -> Result<Vec<String>, GeneratorError> {
+    pub(super) fn requirement_files(&self, path: &Text) -> Result<Vec<String>, SourceError> {
         let mut files = vec![self.context_path(path, path)?];
         let mut next = 0;
         while let Some(file) = files.get(next).cloned() {
@@ -50,7 +50,7 @@ impl Generator<'_> {
     }
 
     /// Checks that a path can be mounted, and removes `./` from it.
-    pub(super) fn context_path(&self, path: &str, place: &Text) -> Result<String, GeneratorError> {
+    pub(super) fn context_path(&self, path: &str, place: &Text) -> Result<String, SourceError> {
         let plain = normalized(path);
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "._/+@-".contains(c);
         if path.starts_with('/') || plain.split('/').any(|part| part == "..") {
@@ -64,7 +64,7 @@ impl Generator<'_> {
         Ok(plain)
     }
 
-    fn text(&self, path: &str, place: &Text) -> Result<String, GeneratorError> {
+    fn text(&self, path: &str, place: &Text) -> Result<String, SourceError> {
         (self.read)(path).map_err(|reason| self.error(place, reason))
     }
 }

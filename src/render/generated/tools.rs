@@ -1,16 +1,16 @@
 //! The programs that install packages: stages of the Dockerfile, and programs that the base image may lack.
 
+use super::Generator;
 use super::commands::calls;
 use super::script::Script;
-use super::{Generator, GeneratorError};
-use crate::matrix::{PackageItem, Tool};
+use crate::matrix::{Diagnostic, PackageItem, SourceError, Tool};
 
 /// Programs that commands call and whose Debian package has the same name.
 const CALLED: [&str; 3] = ["curl", "git", "wget"];
 
 impl Generator<'_> {
     /// The stages from which steps mount uv and micromamba.
-    pub(super) fn package_tools(&self) -> Result<Script, GeneratorError> {
+    pub(super) fn package_tools(&self) -> Result<Script, SourceError> {
         let mut script = Script::default();
         if !self.contents.pip.is_empty() {
             script.append(self.uv());
@@ -25,7 +25,7 @@ impl Generator<'_> {
         self.matrix.build.tools.get(name).map_or(&[], Vec::as_slice)
     }
 
-    fn micromamba(&self) -> Result<Script, GeneratorError> {
+    fn micromamba(&self) -> Result<Script, SourceError> {
         let tools = self.tool("micromamba");
         let has = |architecture: &str| {
             tools.iter().any(|tool| tool.platform.architecture() == architecture)
@@ -34,11 +34,10 @@ impl Generator<'_> {
             let items = self.contents.conda.iter().flat_map(|layer| &layer.items);
             let place = items.filter_map(PackageItem::text).next().unwrap_or(&self.contents.base);
             let message = format!("conda packages for linux/{missing} need micromamba");
-            let mut error = self.error(place, message);
-            error.diagnostic = error.diagnostic.help(format!(
+            let help = format!(
                 "add it: `[build.tools.micromamba]`, `\"linux/{missing}\" = {{ url = \"…\", sha256 = \"…\" }}`"
-            ));
-            return Err(error);
+            );
+            return Err(self.fault(Diagnostic::new(place.span(), message, "").help(help)));
         }
         Ok(self.downloaded(
             "micromamba",
@@ -71,7 +70,7 @@ impl Generator<'_> {
     }
 
     /// Returns the programs that steps call and that may be missing in the base image.
-    pub(super) fn missing_programs(&self) -> Result<Vec<&'static str>, GeneratorError> {
+    pub(super) fn missing_programs(&self) -> Result<Vec<&'static str>, SourceError> {
         let mut installed: Vec<String> = Vec::new();
         for item in self.contents.apt.iter().flat_map(|layer| &layer.items) {
             match item {
