@@ -184,7 +184,7 @@ impl VariantBuilder<'_> {
         let tables = std::iter::once(self.base)
             .chain(of_sets.map(|set| &set.settings))
             .chain(extra.as_deref().map(|extra| &extra.settings));
-        let listed = tables.filter_map(|settings| settings.platforms.as_ref()).last();
+        let listed = tables.filter_map(|settings| settings.platforms.as_ref()).next_back();
         let mut platforms = listed.cloned().unwrap_or_default();
         let chosen = self.axes.iter().zip(&values).map(|(axis, at)| &axis.values[*at]);
         for limit in chosen.filter_map(|value| value.platforms.as_ref()) {
