@@ -1,11 +1,10 @@
 //! `basegen init`: prints the files of a new repository.
 
-use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::error::{ExitCode, Report};
 use crate::image::Repository;
-use crate::init::{Finding, Outcome};
+use crate::init::{Finding, InitError, Outcome};
 use crate::matrix::is_invisible;
 use crate::ops::{
     self, ArgumentError,
@@ -17,13 +16,21 @@ use crate::report::Printer;
 use super::args::InitArgs;
 
 pub(super) fn run(args: &InitArgs, printer: &Printer) -> Result<ExitCode, Report> {
-    let InitArgs { folder, from, force, dry_run, .. } = args.clone();
+    let InitArgs { folder, from, context, force, strict, dry_run, .. } = args.clone();
     let (registry, repository) = names(args)?;
     let is_guess = registry.is_none() || repository.is_none();
     // Printed paths do not begin with a dot.
     let folder = folder.strip_prefix(".").map(Path::to_owned).unwrap_or(folder);
-    let request =
-        InitRequest { folder: folder.clone(), from, registry, repository, force, dry_run };
+    let request = InitRequest {
+        folder: folder.clone(),
+        from,
+        context,
+        registry,
+        repository,
+        force,
+        strict,
+        dry_run,
+    };
     let outcome = ops::init::run(&request)?;
     for NewFile { path, is_unchanged } in &outcome.files {
         let action = match (is_unchanged, dry_run) {
@@ -36,6 +43,9 @@ pub(super) fn run(args: &InitArgs, printer: &Printer) -> Result<ExitCode, Report
     }
     for import in &outcome.imports {
         printer.result(&list_findings(&import.origin, &import.image.findings));
+    }
+    if strict && outcome.left_out > 0 {
+        return Err(InitError::LeftOut(outcome.left_out).into());
     }
     if !dry_run {
         printer.done(&next_steps(&folder, is_guess, outcome.needs_action));
@@ -68,25 +78,24 @@ fn import_note(folder: &Path, path: &Path, dry_run: bool) -> String {
     format!("note: found {file}: `basegen init{folder} --from {file}{force}` imports it")
 }
 
-/// Lists the imported keys of an origin, and those that were left out.
+/// Lists the imported keys of a file, those that do not describe an image, and those that were left out.
 fn list_findings(origin: &str, findings: &[Finding]) -> String {
-    let (taken, left): (Vec<&Finding>, Vec<&Finding>) =
-        findings.iter().partition(|finding| matches!(finding.outcome, Outcome::Imported(_)));
-    let mut text = String::new();
-    for (title, findings) in [("imported", taken), ("not imported", left)] {
-        let rows = findings.into_iter().map(|finding| {
-            let (Outcome::Imported(text) | Outcome::Skipped(text)) = &finding.outcome;
-            let place = format!("  {origin}:{}", finding.line);
-            [&place, &finding.what, text].map(|cell| escape_invisible(cell)).to_vec()
-        });
-        let rows: Vec<Vec<String>> = rows.collect();
-        if !rows.is_empty() {
-            let list = columns(&rows);
-            write!(text, "\n{title} from {origin}:\n{list}")
-                .expect("writing to memory does not fail");
-        }
+    let mut lists = [
+        ("imported", Vec::new()),
+        ("not about the image, and not imported", Vec::new()),
+        ("left out", Vec::new()),
+    ];
+    for Finding { line, what, outcome } in findings {
+        let (list, text) = match outcome {
+            Outcome::Imported(text) => (0, text),
+            Outcome::Unrelated(text) => (1, text),
+            Outcome::LeftOut(text) => (2, text),
+        };
+        let place = format!("  {origin}:{line}");
+        lists[list].1.push([&place, what, text].map(|cell| escape_invisible(cell)).to_vec());
     }
-    text
+    let lists = lists.into_iter().filter(|(_, rows)| !rows.is_empty());
+    lists.map(|(title, rows)| format!("\n{title} from {origin}:\n{}", columns(&rows))).collect()
 }
 
 fn escape_invisible(text: &str) -> String {

@@ -5,8 +5,8 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use super::error::{Cause, InitError};
-use super::import::{Import, TEMPLATES};
-use super::{NewFile, Project, compose};
+use super::import::Import;
+use super::{NewFile, Project, matrix_file};
 use crate::error::Report;
 use crate::matrix;
 use crate::render::{self, RenderedFile, Renderer};
@@ -16,15 +16,15 @@ pub(crate) fn assemble(
     project: &Project,
     imports: &[Import],
 ) -> Result<BTreeMap<PathBuf, RenderedFile>, Report> {
-    let generated = compose::compose(project, imports)?;
-    let generated = generated.into_iter().map(|file| (origin_of(imports, &file.path), file));
+    let generated = matrix_file::compose(project, imports)?;
+    let generated = generated.into_iter().map(|file| ("basegen", file));
     let copied = imports
         .iter()
         .flat_map(|one| one.files.iter().map(|file| (one.origin.as_str(), file.clone())));
     let mut files: BTreeMap<PathBuf, (&str, RenderedFile)> = BTreeMap::new();
     for (origin, NewFile { path, content, executable }) in generated.chain(copied) {
         if let Some((first, known)) = files.get(Path::new(&path))
-            && known.content != content
+            && *known.content != *content
         {
             let (first, second) = ((*first).to_owned(), origin.to_owned());
             return Err(InitError::Clash { first, second, path }.into());
@@ -34,13 +34,6 @@ pub(crate) fn assemble(
     let files = files.into_iter().map(|(path, (_, file))| (path, file)).collect();
     check(&files)?;
     Ok(files)
-}
-
-/// Returns the origin that a generated file belongs to.
-fn origin_of<'a>(imports: &'a [Import], path: &str) -> &'a str {
-    let below = path.strip_prefix(TEMPLATES).and_then(|path| path.strip_prefix('/'));
-    let has_file = |one: &&Import| one.image.files.iter().any(|(file, _)| below == Some(file));
-    imports.iter().find(has_file).map_or("basegen", |one| &one.origin)
 }
 
 /// Writes `files` to a temporary folder, loads the matrix from there and renders all of its variants.

@@ -3,121 +3,103 @@
 //! Its keys are described at <https://docs.cerebrium.ai/toml-reference/toml-reference>.
 
 use super::ImportedImage;
-use super::credentials::refuse_in_command;
-use super::literal::refuse_invisible;
-use super::node::{Node, Value};
-use super::reader::{Leaf, Reader, leaves};
-use super::template::{Base, COMMAND, Start, base, package, requirement};
-
-const RUNNING: &str = "configures how the app runs, not its image";
+use super::base::{DEFAULT, base};
+use super::credentials::refuse_in_requirement;
+use super::reader::{Action, Keys, Leaf, Reader, escaped, read as read_keys};
+use crate::matrix::{Content, Node, SourceFile};
 
 /// The releases of Debian that Python's own images are built on.
 const DEBIAN: [&str; 3] = ["bullseye", "bookworm", "trixie"];
 
-pub(super) fn read(root: &Node, imported: &mut ImportedImage) {
-    let mut reader = Reader::new(imported);
-    let mut leaves = leaves(root);
-    // Other keys depend on the base image and on the name.
-    leaves.sort_by_key(|leaf| match leaf.path.last() {
-        Some(&"name") => 0,
-        Some(&"docker_base_image_url") => 1,
-        _ => 2,
-    });
-    for leaf in &leaves {
-        match *leaf.path.as_slice() {
-            ["cerebrium", "deployment", "name"] => reader.name(leaf),
-            ["cerebrium", "hardware", "compute"] => {
-                if let Some(is_gpu) =
-                    reader.parse(leaf, |text| Ok(!text.eq_ignore_ascii_case("cpu")))
-                {
-                    reader.gpu(leaf, is_gpu);
-                }
-            }
-            ["cerebrium", "dependencies", "paths", "pip"] => reader.requirements_file(leaf),
-            ["cerebrium", "dependencies", "paths", "apt"] => {
-                let file = reader.file(leaf);
-                reader.parts.package_files.extend(file);
-            }
-            ["cerebrium", "dependencies", "pip", name] => {
-                let line = reader.take(leaf, "requirements.txt", |text| {
-                    requirement(&pip_requirement(name, text)?)
-                });
-                reader.requirements.extend(line);
-            }
-            ["cerebrium", "dependencies", "apt", name] => {
-                let to = "a step that installs Debian packages";
-                let package = reader.take(leaf, to, |text| package(&debian_package(name, text)?));
-                reader.parts.packages.extend(package);
-            }
-            ["cerebrium", "deployment", key] | ["cerebrium", "runtime", "cortex", key] => {
-                image(&mut reader, leaf, key);
-            }
-            ["cerebrium", "dependencies", ..] if leaf.path.contains(&"conda") => {
-                let reason = "basegen's template has no conda; import a Dockerfile with an image that has it";
-                reader.skip(leaf, reason);
-            }
-            ["cerebrium", "runtime", "custom", key] => runtime(&mut reader, leaf, key),
-            ["cerebrium", "hardware" | "scaling", ..] => reader.skip(leaf, RUNNING),
-            _ => reader.skip(leaf, "basegen does not know this key"),
+/// The value of the axis `python`.
+const PYTHON: &str = "{{python}}";
+
+const RUNNING: Action =
+    |reader, leaf| reader.unrelated(leaf, "configures how the app runs, not its image");
+
+/// No release of micromamba is built into basegen.
+const CONDA: Action = |reader, leaf| {
+    let reason =
+        "needs micromamba: name its file in `[build.tools.micromamba]`, then add it to `conda`";
+    reader.leave_out(leaf, reason);
+};
+
+/// The keys in the order in which they are read: the name and the base image come first. `runtime.cortex` is an older place
+/// of those of `deployment`.
+const KEYS: &Keys = &[
+    (&["cerebrium", "deployment", "name"], |reader, leaf| reader.name(leaf)),
+    (&["cerebrium", "deployment", "docker_base_image_url"], base_image),
+    (&["cerebrium", "runtime", "cortex", "docker_base_image_url"], base_image),
+    (&["cerebrium", "deployment", "python_version"], python),
+    (&["cerebrium", "runtime", "cortex", "python_version"], python),
+    (&["cerebrium", "hardware", "compute"], |reader, leaf| {
+        if let Some(compute) = reader.text(leaf) {
+            reader.gpu(leaf, !compute.eq_ignore_ascii_case("cpu"));
         }
-    }
-    reader.finish();
+    }),
+    (&["cerebrium", "deployment", "pre_build_commands"], pre_build_commands),
+    (&["cerebrium", "runtime", "cortex", "pre_build_commands"], pre_build_commands),
+    (&["cerebrium", "dependencies", "apt", "*"], package),
+    (&["cerebrium", "dependencies", "conda", "*"], CONDA),
+    (&["cerebrium", "dependencies", "pip", "*"], package),
+    (&["cerebrium", "dependencies", "paths", "apt"], package_file),
+    (&["cerebrium", "dependencies", "paths", "conda"], CONDA),
+    (&["cerebrium", "dependencies", "paths", "pip"], package_file),
+    (&["cerebrium", "deployment", "shell_commands"], shell_commands),
+    (&["cerebrium", "runtime", "cortex", "shell_commands"], shell_commands),
+    (&["cerebrium", "runtime", "custom", "entrypoint"], |reader, leaf| reader.start(leaf)),
+    (&["cerebrium", "runtime", "custom", "port"], |reader, leaf| reader.port(leaf)),
+    (&["cerebrium", "runtime", "custom", "dockerfile_path"], |reader, leaf| {
+        if leaf.node.is_empty() {
+            reader.unrelated(leaf, "it is empty");
+        } else {
+            reader.leave_out(leaf, "pass that Dockerfile itself with `--from`");
+        }
+    }),
+    (&["cerebrium", "runtime", "custom", "healthcheck_endpoint"], RUNNING),
+    (&["cerebrium", "runtime", "custom", "readycheck_endpoint"], RUNNING),
+    (&["cerebrium", "deployment", "include", "**"], RUNNING),
+    (&["cerebrium", "deployment", "exclude", "**"], RUNNING),
+    (&["cerebrium", "deployment", "disable_auth"], RUNNING),
+    (&["cerebrium", "deployment", "deployment_initialization_timeout"], RUNNING),
+    (&["cerebrium", "deployment", "use_uv"], RUNNING),
+    (&["cerebrium", "hardware", "cpu"], RUNNING),
+    (&["cerebrium", "hardware", "memory"], RUNNING),
+    (&["cerebrium", "hardware", "gpu_count"], RUNNING),
+    (&["cerebrium", "hardware", "provider"], RUNNING),
+    (&["cerebrium", "hardware", "region"], RUNNING),
+    (&["cerebrium", "scaling", "**"], RUNNING),
+];
+
+pub(super) fn read(source: &SourceFile, root: &Node, imported: &mut ImportedImage) {
+    imported.pythons = Some(Vec::new());
+    imported.settings.insert("base".to_owned(), DEFAULT.into());
+    read_keys(source, root, KEYS, imported);
 }
 
-fn image(reader: &mut Reader<'_>, leaf: &Leaf<'_>, key: &str) {
-    match key {
-        "python_version" if reader.parts.base.has_version() => {
-            reader.skip(leaf, "the tag of the base image has the Python version");
-        }
-        "python_version" => {
-            if let Some(version) = reader.parse(leaf, |text| Ok(text.to_owned())) {
-                reader.python(leaf, &version);
-            }
-        }
-        "docker_base_image_url" => base_image(reader, leaf),
-        "pre_build_commands" => {
-            reader.parts.before = reader.commands(leaf, "`RUN`, before anything is installed");
-        }
-        "shell_commands" => {
-            let to = "`RUN`, at the end; remove commands that need the app's code, which is not in the image";
-            reader.parts.after = reader.commands(leaf, to);
-        }
-        _ => reader.skip(leaf, RUNNING),
-    }
-}
-
-/// Reads the base image. Cerebrium adds Python to any image, and this also works for Debian's, which become Python's own.
-fn base_image(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
-    let Some((image, version)) = reader.parse(leaf, base) else { return };
-    let with_python = |image| Base::WithPython { image, python: "python".to_owned() };
-    let (to, base) = if version.is_some() {
-        (format!("`FROM {image}`"), with_python(image))
-    } else if let Some(image) = on_debian(&image) {
-        (format!("`FROM {image}`, which is that Debian with Python"), with_python(image))
+fn python(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
+    let Some(version) = reader.text(leaf) else { return };
+    if reader.imported.pythons.as_ref().is_some_and(|pythons| !pythons.is_empty()) {
+        reader.leave_out(leaf, "the tag of the base image has the Python version");
     } else {
-        (format!("`FROM {image}`, into which uv puts Python"), Base::Bare(image))
-    };
-    reader.import(leaf, to);
-    reader.imported.pythons.extend(version);
-    reader.parts.base = base;
+        reader.python(leaf, version);
+    }
 }
 
-fn runtime(reader: &mut Reader<'_>, leaf: &Leaf<'_>, key: &str) {
-    match (key, &leaf.node.value) {
-        ("entrypoint", Value::Scalar(_)) => reader.start(leaf),
-        ("entrypoint", Value::List(_)) => {
-            let words = reader.items(leaf, COMMAND, |text| {
-                refuse_invisible(text)?;
-                refuse_in_command(text)?;
-                Ok(text.to_owned())
-            });
-            reader.parts.start = (!words.is_empty()).then_some(Start::Words(words));
+/// Reads the base image. Cerebrium adds Python to any image: Debian's become Python's own, and uv installs it into others.
+fn base_image(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
+    let Some(text) = reader.text(leaf) else { return };
+    match base(text) {
+        Ok((image, version)) => {
+            reader.imported.pythons = Some(version.into_iter().collect());
+            let image = on_debian(&image).unwrap_or(image);
+            if !image.contains(PYTHON) {
+                let python = toml::Table::from_iter([("--python".to_owned(), PYTHON.into())]);
+                reader.imported.settings.insert("pip".to_owned(), python.into());
+            }
+            reader.set(leaf, "base", image);
         }
-        ("port", Value::Scalar(_)) => reader.port(leaf),
-        ("dockerfile_path", _) if !leaf.node.is_empty() => {
-            reader.skip(leaf, "pass that Dockerfile itself with `--from`");
-        }
-        _ => reader.skip(leaf, RUNNING),
+        Err(reason) => reader.leave_out(leaf, reason),
     }
 }
 
@@ -131,75 +113,39 @@ fn on_debian(image: &str) -> Option<String> {
     DEBIAN.contains(&release).then(|| format!("python:{{{{python}}}}-{slim}{release}"))
 }
 
-/// Returns true if any version is allowed.
-fn is_any(version: &str) -> bool {
-    matches!(version, "" | "latest" | "*")
+fn pre_build_commands(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
+    reader.commands(leaf, "pre_build_commands");
 }
 
-/// Returns the requirement of pip for an entry of a table of packages. A bare version is an exact one.
-fn pip_requirement(name: &str, version: &str) -> Result<String, String> {
-    const OPERATORS: [&str; 5] = ["==", "~=", "!=", "<", ">"];
-    let version = version.trim();
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._*+!-".contains(c);
-    if is_any(version) {
-        Ok(name.to_owned())
-    } else if version.starts_with(|c: char| c.is_ascii_digit()) && version.chars().all(is_plain) {
-        Ok(format!("{name}=={version}"))
-    } else if OPERATORS.iter().any(|operator| version.starts_with(operator)) {
-        Ok(format!("{name}{version}"))
-    } else if let Some(url) = version.strip_prefix('@') {
-        Ok(format!("{name} @ {}", url.trim()))
-    } else {
-        Err("it is not a version".to_owned())
+/// Reads commands that run after all installations.
+fn shell_commands(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
+    reader.commands(leaf, "shell_commands");
+}
+
+/// Reads a package. The matrix file has the same notation of versions.
+fn package(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
+    let (manager, name) = (leaf.path[2], leaf.name());
+    let Some(version) = reader.text(leaf) else { return };
+    let is_number = version.starts_with(|c: char| c.is_ascii_digit());
+    if matches!(leaf.node.content, Content::Plain(_)) && !is_number {
+        return reader.leave_out(leaf, "it is not a version");
     }
+    if let Err(reason) = refuse_in_requirement(version) {
+        return reader.leave_out(leaf, reason);
+    }
+    let version = if version.trim().is_empty() { "latest" } else { version.trim() };
+    reader.entry(leaf, manager, name, escaped(version));
 }
 
-/// Returns the Debian package of an entry of a table of packages.
-fn debian_package(name: &str, version: &str) -> Result<String, String> {
-    let version = version.trim();
-    let exact = version.trim_start_matches('=').trim_start();
-    if is_any(version) {
-        Ok(name.to_owned())
-    } else if exact.starts_with(|c: char| c.is_ascii_digit()) {
-        Ok(format!("{name}={exact}"))
-    } else {
-        Err("it is not a version".to_owned())
+fn package_file(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
+    if let Some(file) = reader.file(leaf) {
+        reader.entry(leaf, leaf.name(), "-r", file);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_version_belongs_to_its_package() {
-        for (version, line) in [
-            ("", "torch"),
-            ("latest", "torch"),
-            ("*", "torch"),
-            ("2.0.0", "torch==2.0.0"),
-            ("2.*", "torch==2.*"),
-            ("==2.0.0", "torch==2.0.0"),
-            (">=2,<3", "torch>=2,<3"),
-            ("~=2.0", "torch~=2.0"),
-            ("!=2.1", "torch!=2.1"),
-            ("@ https://a.example/b.whl", "torch @ https://a.example/b.whl"),
-            ("@https://a.example/b.whl", "torch @ https://a.example/b.whl"),
-        ] {
-            assert_eq!(pip_requirement("torch", version).as_deref(), Ok(line), "{version:?}");
-        }
-        for version in ["true", "nan", "git+https://a.example/b", "=2.0", "-1", "2.0 3", "[a]"] {
-            assert!(pip_requirement("torch", version).is_err(), "{version:?}");
-        }
-        for (version, package) in
-            [("", "a"), ("latest", "a"), ("*", "a"), ("1.2-3", "a=1.2-3"), ("== 1:2~3", "a=1:2~3")]
-        {
-            assert_eq!(debian_package("a", version).as_deref(), Ok(package), "{version:?}");
-        }
-        for version in ["false", ">=1", "=", "x"] {
-            assert!(debian_package("a", version).is_err(), "{version:?}");
-        }
-    }
 
     #[test]
     fn python_has_images_on_some_debians() {

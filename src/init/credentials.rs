@@ -5,7 +5,7 @@ use crate::error::is_secret_parameter;
 use crate::matrix::{holds_secret, looks_like_secret};
 
 /// Why a text with a credential is left out.
-pub(super) const IN_URL: &str =
+const IN_URL: &str =
     "its URL contains a credential, which would get into the repository; mount a secret";
 
 /// Why a command with a credential is left out.
@@ -38,6 +38,11 @@ pub(super) fn refuse_in_command(text: &str) -> Result<(), String> {
     }
 }
 
+/// Refuses a requirement of pip that contains a credential.
+pub(super) fn refuse_in_requirement(text: &str) -> Result<(), String> {
+    if holds_credential(text) { Err(IN_URL.to_owned()) } else { Ok(()) }
+}
+
 /// Refuses a variable of the image whose value is or contains a credential.
 pub(super) fn refuse_in_variable(name: &str, value: &str) -> Result<(), String> {
     let name = name.to_ascii_uppercase();
@@ -50,7 +55,7 @@ pub(super) fn refuse_in_variable(name: &str, value: &str) -> Result<(), String> 
 
 /// Returns true if `text` has a URL with a password (`ssh://me:password@example.org`), an HTTP URL with a user, which may
 /// be a token (`https://token@example.org`), or a signed URL (`?X-Amz-Signature=…`).
-pub(super) fn holds_credential(text: &str) -> bool {
+fn holds_credential(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     text.match_indices("://").any(|(at, mark)| {
         let is_web = text[..at].ends_with("http") || text[..at].ends_with("https");

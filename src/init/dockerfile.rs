@@ -2,62 +2,59 @@
 //! `python`.
 
 use std::ops::Range;
-use std::path::Path;
 
 use super::ImportedImage;
+use super::base::{is_python, python_of};
 use super::error::InitError;
 use super::literal::literal;
 use super::reader::Notes;
-use super::template::{is_python, python_of};
 use crate::matrix::{Diagnostic, SourceError, SourceFile};
 use crate::render::{BuildContext, Instruction, Misuse, check_images, flags, parse, sources};
 
-/// Returns true for arguments that the engine sets: platforms, proxies and its own settings.
-///
-/// Reference: <https://docs.docker.com/reference/dockerfile/#predefined-args>
-fn is_predefined(name: &str) -> bool {
-    let upper = name.to_ascii_uppercase();
-    name.starts_with("TARGET")
-        || name.starts_with("BUILDKIT_")
-        || name.starts_with("BUILDPLATFORM")
-        || name.starts_with("BUILDOS")
-        || name.starts_with("BUILDARCH")
-        || name.starts_with("BUILDVARIANT")
-        || upper.ends_with("_PROXY")
-}
-
-pub(super) fn read(path: &Path, text: &str, imported: &mut ImportedImage) -> Result<(), InitError> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let source = SourceFile::new(path, text);
+/// Imports the Dockerfile in `source`. Returns its template.
+pub(super) fn read(
+    source: &SourceFile,
+    imported: &mut ImportedImage,
+    notes: &mut Notes,
+) -> Result<String, InitError> {
+    let text = &*source.text;
     let refuse = |misuse: Misuse| {
         let lines = text.split_inclusive('\n').take(misuse.line.saturating_sub(1));
         let begin = lines.map(str::len).sum::<usize>();
         let end = text[begin..].find('\n').map_or(text.len(), |length| begin + length);
-        SourceError::new(&source, vec![Diagnostic::new(begin..end.max(begin + 1), misuse.what, "")])
+        SourceError::new(source, vec![Diagnostic::new(begin..end.max(begin + 1), misuse.what, "")])
     };
     let instructions = parse(text).map_err(refuse)?;
     check_images(text, &instructions).map_err(refuse)?;
-    let mut notes = Notes::default();
-    notes.import("the Dockerfile", 1, format!("a template, {} instructions", instructions.len()));
-    let places = pythons(&instructions, imported, &mut notes);
+    let line = |instruction: &Instruction| source.line(0) + instruction.line - 1;
+    let places = pythons(&instructions, line, imported, notes);
     for instruction in &instructions {
         for found in sources(std::slice::from_ref(instruction)).map_err(refuse)? {
-            copy(instruction, found.path, imported, &mut notes);
+            if found.path.is_empty() {
+                let what = format!("{} .", instruction.keyword);
+                let reason = "copies the whole context, which is now dockerfiles/: add the files that the image needs";
+                notes.leave_out(&what, line(instruction), reason);
+                continue;
+            }
+            let what = format!("{} {}", instruction.keyword, found.path);
+            notes.import(&what, line(instruction), format!("dockerfiles/{}, a copy", found.path));
+            if !imported.copies.contains(&found.path) {
+                imported.copies.push(found.path);
+            }
         }
-        arguments(instruction, &mut notes);
     }
     let context = BuildContext { dockerfile: text.to_owned(), ..BuildContext::default() };
     for id in context.secrets() {
-        if id != "ca_certificates" {
-            let line = instructions.iter().find(|found| found.arguments.contains(&id));
-            let to = format!("`[build.secrets]`, from the variable `{}`", secret_variable(&id));
-            notes.import(&format!("secret {id}"), line.map_or(1, |found| found.line), to);
-            imported.secrets.push(id);
+        let is_known = imported.secrets.iter().any(|(known, _)| *known == id);
+        if id != "ca_certificates" && !is_known {
+            let place = instructions.iter().find(|found| found.arguments.contains(&id));
+            let variable = secret_variable(&id);
+            let to = format!("`[build.secrets]`, from the variable `{variable}`");
+            notes.import(&format!("secret {id}"), place.map_or(1, line), to);
+            imported.secrets.push((id, variable));
         }
     }
-    imported.findings = notes.findings();
-    imported.template = template(text, &places);
-    Ok(())
+    Ok(template(text, &places))
 }
 
 /// Returns the default environment variable of a secret.
@@ -82,13 +79,25 @@ fn template(text: &str, places: &[Range<usize>]) -> String {
     template
 }
 
-/// Finds the Python version in the tags of base images and in the arguments that these tags use.
+/// Where a version of Python is.
+#[derive(PartialEq)]
+enum Place<'a> {
+    Text(Range<usize>),
+    /// A build argument with this name.
+    Argument(&'a str),
+}
+
+/// Finds the Python version in the tags of base images and in the arguments that these tags use. Returns its places in the
+/// text; build arguments get the value `{{python}}`.
 fn pythons(
     instructions: &[Instruction],
+    line: impl Fn(&Instruction) -> usize,
     imported: &mut ImportedImage,
     notes: &mut Notes,
 ) -> Vec<Range<usize>> {
-    let mut places: Vec<Range<usize>> = Vec::new();
+    let mut python: Option<String> = None;
+    let mut places: Vec<Place<'_>> = Vec::new();
+    let given = imported.settings.get("args").and_then(toml::Value::as_table).cloned();
     let before_first = instructions.iter().take_while(|found| found.keyword == "ARG");
     let globals: Vec<&Instruction> = before_first.collect();
     for from in instructions.iter().filter(|found| found.keyword == "FROM") {
@@ -98,27 +107,48 @@ fn pythons(
                 let of_image = from.arguments.len() - flags(&from.arguments).1.len();
                 let of_tag = image.rfind(':').map_or(0, |colon| colon + 1);
                 let begin = from.place(of_image + of_tag);
-                Some((begin..begin + version.len(), version))
+                Some((Place::Text(begin..begin + version.len()), version))
             }
-            None => argument_of(image).and_then(|name| global(&globals, name)),
+            None => argument_of(image).and_then(|name| {
+                let given = given.as_ref().and_then(|given| given.get(name)?.as_str());
+                match given {
+                    Some(version) if is_python(version) => {
+                        Some((Place::Argument(name), version.to_owned()))
+                    }
+                    Some(_) => None,
+                    None => global(&globals, name).map(|(at, version)| (Place::Text(at), version)),
+                }
+            }),
         };
         let Some((place, version)) = found else { continue };
-        match imported.pythons.first() {
+        match &python {
             Some(first) if *first != version => {
-                let reason = format!("unchanged: the axis `python` begins with {first}");
-                notes.skip(&format!("FROM {image}"), from.line, reason);
+                let reason = format!("unchanged: the axis `python` is {first}");
+                notes.import(&format!("FROM {image}"), line(from), reason);
                 continue;
             }
             Some(_) => {}
-            None => imported.pythons.push(version.clone()),
+            None => python = Some(version.clone()),
         }
-        notes.import(&format!("FROM {image}"), from.line, format!("axis `python`: {version}"));
+        notes.import(&format!("FROM {image}"), line(from), format!("axis `python`: {version}"));
         if !places.contains(&place) {
             places.push(place);
         }
     }
-    places.sort_by_key(|place| place.start);
-    places
+    imported.pythons = python.map(|python| vec![python]);
+    let mut texts = Vec::new();
+    for place in places {
+        match place {
+            Place::Text(range) => texts.push(range),
+            Place::Argument(name) => {
+                if let Some(toml::Value::Table(args)) = imported.settings.get_mut("args") {
+                    args.insert(name.to_owned(), "{{python}}".into());
+                }
+            }
+        }
+    }
+    texts.sort_by_key(|range| range.start);
+    texts
 }
 
 /// Returns the argument that is the tag of `python` or its beginning: `python:${VERSION}-slim`.
@@ -148,51 +178,29 @@ fn global(globals: &[&Instruction], name: &str) -> Option<(Range<usize>, String)
     Some((begin..begin + version.len(), version.to_owned()))
 }
 
-fn copy(instruction: &Instruction, path: String, imported: &mut ImportedImage, notes: &mut Notes) {
-    let what = format!("{} {path}", instruction.keyword);
-    if path.is_empty() {
-        let reason = "copies the whole context, which is now dockerfiles/: add the files that the image needs";
-        notes.skip(&format!("{} .", instruction.keyword), instruction.line, reason);
-        return;
-    }
-    notes.import(&what, instruction.line, format!("dockerfiles/{path}, a copy"));
-    if !imported.copies.iter().any(|(_, to)| *to == path) {
-        imported.copies.push((path.clone(), path));
-    }
-}
-
-/// Skips arguments without a default: basegen passes no build arguments.
-fn arguments(instruction: &Instruction, notes: &mut Notes) {
-    if instruction.keyword != "ARG" {
-        return;
-    }
-    for name in instruction.arguments.split_whitespace().filter(|word| !word.contains('=')) {
-        if !is_predefined(name) {
-            let reason = "has no default, and basegen passes no build arguments: add a default to the template";
-            notes.skip(&format!("ARG {name}"), instruction.line, reason);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
-    fn import(text: &str) -> ImportedImage {
-        let mut imported = ImportedImage::default();
-        read(Path::new("Dockerfile"), text, &mut imported).expect(text);
-        imported
+    /// Returns the version of Python and the template.
+    fn import(text: &str) -> (Option<Vec<String>>, String) {
+        let (mut imported, mut notes) = (ImportedImage::default(), Notes::default());
+        let source = SourceFile::new(Path::new("Dockerfile"), text);
+        let template = read(&source, &mut imported, &mut notes).expect(text);
+        (imported.pythons, template)
     }
 
     #[test]
     fn the_last_default_of_an_argument_counts() {
-        let imported = import("ARG V=3.10\nARG V=3.11\nFROM python:$V\n");
-        assert_eq!(imported.pythons, ["3.11"]);
-        assert_eq!(imported.template, "ARG V=3.10\nARG V={{python}}\nFROM python:$V\n");
+        let (pythons, template) = import("ARG V=3.10\nARG V=3.11\nFROM python:$V\n");
+        assert_eq!(pythons, Some(vec!["3.11".to_owned()]));
+        assert_eq!(template, "ARG V=3.10\nARG V={{python}}\nFROM python:$V\n");
         for last in ["ARG V=latest", "ARG A=b V=3.12"] {
-            let imported = import(&format!("ARG V=3.10\n{last}\nFROM python:$V\n"));
-            assert!(imported.pythons.is_empty(), "{last}");
-            assert!(!imported.template.contains("{{python}}"), "{last}");
+            let (pythons, template) = import(&format!("ARG V=3.10\n{last}\nFROM python:$V\n"));
+            assert_eq!(pythons, None, "{last}");
+            assert!(!template.contains("{{python}}"), "{last}");
         }
     }
 

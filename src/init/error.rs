@@ -31,10 +31,10 @@ pub(crate) enum InitError {
     Clash { first: String, second: String, path: String },
     #[error("`{first}` and `{second}` both have the name `{name}`")]
     SameName { first: String, second: String, name: String },
-    #[error(
-        "`{with}` follows the axis `python`, but the base image of `{without}` has its own Python"
-    )]
-    Pythons { with: String, without: String },
+    #[error("`{first}` and `{second}` have different credentials for the {kind} `{name}`")]
+    Credentials { first: String, second: String, kind: &'static str, name: String },
+    #[error("{}", count_left_out(*.0))]
+    LeftOut(usize),
     #[error("{}", list_existing(.0))]
     Exists(Vec<PathBuf>),
     #[error("the generated matrix does not render")]
@@ -61,6 +61,13 @@ impl Cause {
     }
 }
 
+fn count_left_out(count: usize) -> String {
+    match count {
+        1 => "a key or instruction was left out".to_owned(),
+        _ => format!("{count} keys or instructions were left out"),
+    }
+}
+
 fn list_existing(paths: &[PathBuf]) -> String {
     if let [path] = paths {
         return format!("`{}` already exists", path.display());
@@ -78,12 +85,13 @@ impl Explain for InitError {
         let hint = match self {
             Self::Read(error) => return error.hint(),
             Self::Kind { .. } => {
-                "pass `--from` a Truss config.yaml, a cerebrium.toml or a Dockerfile"
+                "pass `--from` a Truss config.yaml, a cerebrium.toml, a Dockerfile or the app.py of a fal app"
             }
             Self::SameName { .. } => "rename one of them in its file, or move it to another folder",
-            Self::Pythons { .. } => "create a repository or a folder for each of them",
+            Self::Credentials { .. } => "use the same ones, or create a folder for each image",
+            Self::LeftOut(_) => "remove them, or import without `--strict`",
             Self::Copied { .. } | Self::Refused { .. } => {
-                "paths are relative to the folder of the file that names them"
+                "paths are relative to the folder of the file that names them, or to that of `--context`"
             }
             Self::Template { .. } => "copy it under another name, and rename it in a build step",
             Self::Clash { .. } => {

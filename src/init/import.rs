@@ -1,16 +1,14 @@
-//! Imports a configuration or a Dockerfile: the image that it describes, and the files that this image copies.
+//! Imports a file: the images that it describes, and the files that these copy.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use super::error::InitError;
-use super::{Finding, ImportedImage, NewFile, Origin, Outcome, read};
+use super::{ImportedImage, MAX_ORIGIN, NewFile, read};
 use crate::files::read_text;
+use crate::matrix::SourceFile;
 use crate::render::{MAX_CONTEXT, Wildcard, first_link, is_private};
-
-/// The largest file that can be imported, in bytes.
-const MAX_ORIGIN: u64 = 1 << 20;
 
 /// The folder of the templates and of the files that they copy.
 pub(super) const TEMPLATES: &str = "dockerfiles";
@@ -28,44 +26,46 @@ pub(crate) struct Import {
 }
 
 impl Import {
-    /// Reads the file at `path` and the files that its image copies.
-    pub(crate) fn load(path: &Path) -> Result<Self, InitError> {
+    /// Reads the file at `path` and the files that its images copy. These are in `context`, or in the folder of the file.
+    pub(crate) fn load(path: &Path, context: Option<&Path>) -> Result<Vec<Self>, InitError> {
         let text = read_text(path, MAX_ORIGIN)?;
-        let origin = Origin { path: path.to_owned(), text };
+        let source = SourceFile::new(path, text.strip_prefix('\u{feff}').unwrap_or(&text));
         let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        let mut image = read::read(&origin, &read::name_of(&absolute))?;
-        let files = copied_files(path, &image)?;
-        image.findings.extend(ignore_file(path, &image));
-        image.findings.sort_by_key(|finding| finding.line);
-        Ok(Self { origin: path.display().to_string(), image, files })
+        let images = read::read(&source, &read::name_of(&absolute))?;
+        let beside = path.parent().unwrap_or(Path::new(""));
+        let imports = images.into_iter().map(|image| {
+            let own = || beside.join(image.context.as_deref().unwrap_or(Path::new("")));
+            let from = context.map_or_else(own, Path::to_owned);
+            let origin = path.display().to_string();
+            let files = copied_files(&origin, &from, &image)?;
+            Ok(Self { origin, image, files })
+        });
+        imports.collect()
     }
 }
 
-/// Reports a `.dockerignore` beside the origin, which has no effect any more.
-fn ignore_file(origin: &Path, image: &ImportedImage) -> Option<Finding> {
-    let path = origin.parent().unwrap_or(Path::new("")).join(".dockerignore");
-    let reason = "copied folders are copied whole; remove the ignored files from dockerfiles/";
-    (path.exists() && !image.copies.is_empty()).then(|| Finding {
-        line: 1,
-        what: ".dockerignore".to_owned(),
-        outcome: Outcome::Skipped(reason.to_owned()),
-    })
+/// Returns the folder of the files that an image copies, below that of the templates, with a final slash. A Dockerfile has
+/// the paths of its files in its text.
+pub(super) fn folder_of(image: &ImportedImage) -> String {
+    if image.template.is_some() { String::new() } else { format!("{}/", image.name) }
 }
 
-/// Reads the files that an image copies, as files of the templates' folder.
-fn copied_files(origin: &Path, image: &ImportedImage) -> Result<Vec<NewFile>, InitError> {
-    let folder = origin.parent().unwrap_or(Path::new(""));
-    let name = origin.display().to_string();
-    let mut files = Vec::new();
+/// Reads the files in `folder` that an image copies.
+fn copied_files(
+    origin: &str,
+    folder: &Path,
+    image: &ImportedImage,
+) -> Result<Vec<NewFile>, InitError> {
+    let mut files: Vec<NewFile> = Vec::new();
     let mut size = 0;
-    for (from, to) in &image.copies {
+    for from in &image.copies {
         let refused = |path: &str, reason: &str| InitError::Refused {
-            origin: name.clone(),
+            origin: origin.to_owned(),
             path: path.to_owned(),
             reason: reason.to_owned(),
         };
         let failed = |path: &str| {
-            let (origin, path) = (name.clone(), path.to_owned());
+            let (origin, path) = (origin.to_owned(), path.to_owned());
             move |source| InitError::Copied { origin, path, source }
         };
         let found = find_files(folder, from).map_err(failed(from))?;
@@ -73,6 +73,10 @@ fn copied_files(origin: &Path, image: &ImportedImage) -> Result<Vec<NewFile>, In
             return Err(refused(from, "matches no file"));
         }
         for path in found {
+            let to = format!("{}{path}", folder_of(image));
+            if files.iter().any(|file| file.path == format!("{TEMPLATES}/{to}")) {
+                continue;
+            }
             if first_link(folder, Path::new(&path)).is_some() {
                 return Err(refused(&path, "is a symbolic link"));
             }
@@ -81,13 +85,8 @@ fn copied_files(origin: &Path, image: &ImportedImage) -> Result<Vec<NewFile>, In
             if !metadata.is_file() {
                 return Err(refused(&path, "is not a regular file"));
             }
-            let to = match path.strip_prefix(from.as_str()) {
-                Some(below) => format!("{to}{below}"),
-                // Files that match a pattern keep their names.
-                None => path.clone(),
-            };
             if let Some(role) = template_role(&to) {
-                return Err(InitError::Template { origin: name, path, role });
+                return Err(InitError::Template { origin: origin.to_owned(), path, role });
             }
             size += metadata.len();
             if size > MAX_CONTEXT << 20 {

@@ -1,9 +1,6 @@
-//! Escapes texts for templates and Dockerfiles.
+//! Escapes texts for templates.
 
 use std::fmt::Write as _;
-
-use super::credentials::refuse_in_command;
-use crate::matrix::is_invisible;
 
 /// Returns a template that renders to `text`.
 ///
@@ -33,50 +30,6 @@ pub(super) fn literal(text: &str) -> String {
     }
     template.push_str(rest);
     template
-}
-
-/// Quotes `text` as a value of `ENV`.
-pub(super) fn quoted(text: &str) -> Result<String, String> {
-    refuse_invisible(text)?;
-    let mut quoted = String::from("\"");
-    for character in text.chars() {
-        if matches!(character, '"' | '\\' | '$') {
-            quoted.push('\\');
-        }
-        quoted.push(character);
-    }
-    quoted.push('"');
-    Ok(literal(&quoted))
-}
-
-/// Converts a command for `RUN`. Lines that Docker would parse as options or JSON become an explicit shell call.
-pub(super) fn command(text: &str) -> Result<String, String> {
-    let text = text.trim();
-    if text.is_empty() {
-        return Err("it is empty".to_owned());
-    }
-    refuse_in_command(text)?;
-    let is_line = !text.contains(|c: char| c.is_control())
-        && !text.ends_with('\\')
-        && !text.starts_with(['[', '-', '#', '<'])
-        && !text.contains("<<");
-    if is_line {
-        refuse_invisible(text)?;
-        return Ok(literal(text));
-    }
-    refuse_invisible(&text.replace(['\n', '\t'], " "))?;
-    Ok(list(&["/bin/sh", "-c", text]))
-}
-
-/// Writes words in the form that Docker runs without a shell.
-pub(super) fn list(words: &[&str]) -> String {
-    literal(&serde_json::to_string(words).expect("texts are JSON"))
-}
-
-pub(super) fn refuse_invisible(text: &str) -> Result<(), String> {
-    text.chars()
-        .find(|c| is_invisible(*c))
-        .map_or(Ok(()), |found| Err(format!("it contains U+{:04X}", u32::from(found))))
 }
 
 #[cfg(test)]
@@ -129,17 +82,5 @@ mod tests {
         for text in &texts[..14] {
             assert_eq!(rendered(&literal(text)), *text, "{text:?}");
         }
-    }
-
-    #[test]
-    fn a_command_stays_one_step() {
-        let command = |text| command(text).expect(text);
-        assert_eq!(command(" a && b "), "a && b");
-        for text in ["a\nb", "a \\", "[\"a\"]", "--mount=x a", "cat <<EOF", "# a"] {
-            let step = command(text);
-            assert!(step.starts_with("[\"/bin/sh\",\"-c\",") && !step.contains('\n'), "{step}");
-        }
-        assert!(super::command("\u{202e}").is_err());
-        assert!(super::command(" ").is_err());
     }
 }

@@ -1,23 +1,24 @@
-//! Creates the files of a new repository, for starter images or for images that are imported from Truss, Cerebrium or a
-//! Dockerfile.
+//! Creates the files of a new repository, for starter images or for images that are imported from Truss, Cerebrium, fal or
+//! a Dockerfile.
 //!
-//! `Import::load` reads one file: an [`ImportedImage`] and the files that it copies. `assemble` combines the imports
-//! with what [`Project`] says about the folder, and renders the result once. Each key or instruction of an imported file
-//! gets a [`Finding`], which says whether it was imported or why it was skipped.
+//! `Import::load` reads one file: an [`ImportedImage`], whose settings are keys of the matrix file, and the files that it
+//! copies. `assemble` combines the imports with what [`Project`] says about the folder, and renders the result once. Each
+//! key or instruction of an imported file gets a [`Finding`], which says whether it was imported.
 
 mod assemble;
+mod base;
 mod cerebrium;
-mod compose;
 mod credentials;
 mod dockerfile;
 mod error;
+mod fal;
 mod import;
 mod literal;
-mod node;
+mod matrix_file;
 mod project;
+mod python;
 mod read;
 mod reader;
-mod template;
 mod truss;
 mod workflow;
 
@@ -29,16 +30,13 @@ pub use workflow::needs_action;
 
 use std::path::PathBuf;
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin {
-    /// The path, as the user wrote it.
-    pub path: PathBuf,
-    pub text: String,
-}
+/// The largest file that can be imported, in bytes.
+const MAX_ORIGIN: u64 = 1 << 20;
 
-/// The result of importing one key or instruction of an [`Origin`].
+/// The result of importing one key or instruction of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
+    /// The line, from 1.
     pub line: usize,
     /// The full key, such as `resources.accelerator`, or the instruction.
     pub what: String,
@@ -50,31 +48,44 @@ pub struct Finding {
 pub enum Outcome {
     /// Where it was imported to.
     Imported(String),
-    /// The reason, as part of a sentence about the key.
-    Skipped(String),
+    /// It describes an image, or is unknown, and was left out. The reason, as part of a sentence about the key.
+    LeftOut(String),
+    /// It describes something other than an image, such as the scaling of a server.
+    Unrelated(String),
 }
 
-/// An image that an origin describes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// An image that a file describes.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ImportedImage {
     /// The value of the axis `image`.
     pub name: String,
-    /// The results for all keys or instructions of the origin.
+    /// The results for all keys or instructions of the file.
     pub findings: Vec<Finding>,
-    /// The Python versions; empty if the base image has its own Python.
-    pub pythons: Vec<String>,
-    /// Whether it has a variant with CUDA's libraries.
+    /// The Python versions; `None` if the base image has its own Python.
+    pub pythons: Option<Vec<String>>,
+    /// Whether it is for GPUs.
     pub gpu: bool,
-    /// The template of its Dockerfile.
-    pub template: String,
-    /// The copied files: the path below the origin's folder, and the path below the templates' folder.
-    pub copies: Vec<(String, String)>,
-    /// The generated files: the path below the templates' folder, and the content.
-    pub files: Vec<(String, String)>,
-    /// The ids of the secrets that its steps mount.
-    pub secrets: Vec<String>,
-    /// Hosts of registries, each with the keys of its table `[registries."host"]`.
-    pub registries: Vec<(String, Vec<(String, String)>)>,
+    /// The settings by key of the matrix file.
+    pub settings: toml::Table,
+    /// The template of its Dockerfile, if it has a file of its own.
+    pub template: Option<String>,
+    /// The folder of the copied files, relative to that of the imported file.
+    pub context: Option<PathBuf>,
+    /// The files that the image copies: paths, folders and wildcards.
+    pub copies: Vec<String>,
+    /// The secrets that its steps mount, with the environment variables that contain them.
+    pub secrets: Vec<(String, String)>,
+    pub logins: Vec<Login>,
+}
+
+/// The credentials of a registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Login {
+    pub host: String,
+    /// The line of the file, from 1.
+    pub line: usize,
+    /// The keys of the table `[registries."host"]`.
+    pub keys: Vec<(String, String)>,
 }
 
 /// A file of the new repository.

@@ -1,9 +1,13 @@
-//! Collects the parts of an image while a configuration is read, and a finding for each of its keys.
+//! Maps the keys of a configuration to those of the matrix file, with a finding for each.
 
-use super::literal::command;
-use super::node::{Node, Value};
-use super::template::{COMMAND, Parts, is_python, start};
+use std::path::Path;
+
+use toml::Value as Toml;
+
+use super::base::is_python;
+use super::credentials::{refuse_in_command, refuse_in_variable};
 use super::{Finding, ImportedImage, Outcome};
+use crate::matrix::{self, Content, Node, SourceFile, did_you_mean};
 
 /// A key whose value is not a table with entries.
 pub(super) struct Leaf<'n> {
@@ -13,26 +17,21 @@ pub(super) struct Leaf<'n> {
     pub(super) node: &'n Node,
 }
 
-/// Returns all leaves of a configuration in the order of the file.
-pub(super) fn leaves(root: &Node) -> Vec<Leaf<'_>> {
-    let mut leaves = Vec::new();
-    collect(root, &[], &mut leaves);
-    leaves
-}
-
-fn collect<'n>(node: &'n Node, within: &[&'n str], leaves: &mut Vec<Leaf<'n>>) {
-    let Value::Table(table) = &node.value else { return };
-    for (key, node) in table {
-        let path = [within, &[key.name.as_str()]].concat();
-        if matches!(node.value, Value::Table(_)) && !node.is_empty() {
-            collect(node, &path, leaves);
-        } else {
-            leaves.push(Leaf { path, line: key.line, node });
-        }
+impl Leaf<'_> {
+    /// Returns the key itself.
+    pub(super) fn name(&self) -> &str {
+        self.path.last().copied().unwrap_or_default()
     }
 }
 
-/// The findings about the keys or instructions of an origin.
+/// What becomes of a key.
+pub(super) type Action = fn(&mut Reader<'_>, &Leaf<'_>);
+
+/// The keys of a format in the order in which they are read, each with its path. In a path, `*` is any key, and a final
+/// `**` any keys.
+pub(super) type Keys = [(&'static [&'static str], Action)];
+
+/// The findings about the keys or instructions of a file.
 #[derive(Default)]
 pub(super) struct Notes(Vec<Finding>);
 
@@ -43,167 +42,360 @@ impl Notes {
         self.0
     }
 
-    pub(super) fn import(&mut self, what: &str, line: usize, to: impl Into<String>) {
-        self.0.push(Finding { line, what: what.to_owned(), outcome: Outcome::Imported(to.into()) });
-    }
-
-    pub(super) fn skip(&mut self, what: &str, line: usize, reason: impl Into<String>) {
-        let outcome = Outcome::Skipped(reason.into());
+    pub(super) fn add(&mut self, what: &str, line: usize, outcome: Outcome) {
         self.0.push(Finding { line, what: what.to_owned(), outcome });
     }
-}
 
-/// Reads the leaves of a configuration. A key that cannot be imported is skipped with its reason.
-pub(super) struct Reader<'a> {
-    notes: Notes,
-    pub(super) imported: &'a mut ImportedImage,
-    pub(super) parts: Parts,
-    /// The lines of the generated requirement file.
-    pub(super) requirements: Vec<String>,
-}
-
-impl<'a> Reader<'a> {
-    pub(super) fn new(imported: &'a mut ImportedImage) -> Self {
-        let (notes, parts) = (Notes::default(), Parts::default());
-        Self { notes, imported, parts, requirements: Vec::new() }
+    pub(super) fn import(&mut self, what: &str, line: usize, to: impl Into<String>) {
+        self.add(what, line, Outcome::Imported(to.into()));
     }
 
-    pub(super) fn finish(self) {
-        let Self { notes, imported, mut parts, requirements } = self;
-        if !requirements.is_empty() {
-            parts.requirements.push(requirements_file(imported, &requirements));
+    pub(super) fn leave_out(&mut self, what: &str, line: usize, reason: impl Into<String>) {
+        self.add(what, line, Outcome::LeftOut(reason.into()));
+    }
+
+    /// Adds the findings of a file that `line` names.
+    pub(super) fn nest(&mut self, file: &str, line: usize, notes: Self) {
+        for Finding { line: inner, what, outcome } in notes.findings() {
+            self.add(&format!("{file}:{inner} {what}"), line, outcome);
         }
-        imported.gpu = parts.gpu;
-        imported.template = parts.template();
-        imported.findings = notes.findings();
+    }
+}
+
+/// Reads the keys of a configuration.
+pub(super) struct Reader<'a> {
+    source: &'a SourceFile,
+    pub(super) root: &'a Node,
+    notes: Notes,
+    pub(super) imported: &'a mut ImportedImage,
+}
+
+/// Reads all keys of `root`.
+pub(super) fn read(source: &SourceFile, root: &Node, keys: &Keys, imported: &mut ImportedImage) {
+    let mut reader = Reader { source, root, notes: Notes::default(), imported };
+    let mut leaves = Vec::new();
+    collect(source, root, &[], &mut leaves);
+    for (path, action) in keys {
+        let (found, others): (Vec<_>, Vec<_>) =
+            leaves.into_iter().partition(|leaf| matches(&leaf.path, path));
+        for leaf in &found {
+            action(&mut reader, leaf);
+        }
+        leaves = others;
+    }
+    for leaf in &leaves {
+        let reason = unknown(leaf, keys);
+        reader.leave_out(leaf, reason);
+    }
+    reader.finish();
+}
+
+fn collect<'n>(
+    source: &SourceFile,
+    node: &'n Node,
+    within: &[&'n str],
+    leaves: &mut Vec<Leaf<'n>>,
+) {
+    for (key, node) in node.entries().unwrap_or_default() {
+        let path = [within, &[key.name.as_str()]].concat();
+        if node.entries().is_some_and(|entries| !entries.is_empty()) {
+            collect(source, node, &path, leaves);
+        } else {
+            leaves.push(Leaf { path, line: source.line(key.span.start), node });
+        }
+    }
+}
+
+fn matches(path: &[&str], pattern: &[&str]) -> bool {
+    match pattern.split_last() {
+        Some((&"**", begin)) => path.len() >= begin.len() && is_same(&path[..begin.len()], begin),
+        _ => path.len() == pattern.len() && is_same(path, pattern),
+    }
+}
+
+fn is_same(path: &[&str], pattern: &[&str]) -> bool {
+    path.iter().zip(pattern).all(|(name, wanted)| name == wanted || *wanted == "*")
+}
+
+/// Explains why a key is in none of `keys`.
+fn unknown(leaf: &Leaf<'_>, keys: &Keys) -> String {
+    let path = leaf.path.as_slice();
+    let is_within = |(pattern, _): &&(&[&str], Action)| {
+        pattern.len() < path.len() && is_same(&path[..pattern.len()], pattern)
+    };
+    if keys.iter().any(|key| is_within(&key)) {
+        return "a table is not allowed here".to_owned();
+    }
+    let is_above = |(pattern, _): &&(&[&str], Action)| {
+        pattern.len() > path.len() && is_same(path, &pattern[..path.len()])
+    };
+    if keys.iter().any(|key| is_above(&key)) {
+        let is_empty = leaf.node.is_empty();
+        return if is_empty { "it is empty" } else { "it is not a table" }.to_owned();
+    }
+    // The first name that no key has, and those that it could have been.
+    let known = |depth: usize| {
+        let similar = keys.iter().map(|(pattern, _)| pattern);
+        let similar = similar.filter(move |pattern| {
+            pattern.len() > depth && is_same(&path[..depth], &pattern[..depth])
+        });
+        similar.map(move |pattern| pattern[depth]).filter(|name| !name.starts_with('*'))
+    };
+    let depth = (0..path.len()).find(|depth| known(*depth).all(|name| name != path[*depth]));
+    let depth = depth.unwrap_or(path.len() - 1);
+    unknown_key(path[depth], known(depth))
+}
+
+/// Explains that a key is unknown, with the known one that it most likely misspells.
+pub(super) fn unknown_key<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    match did_you_mean(name, known) {
+        Some(suggestion) => format!("basegen does not know this key; {suggestion}"),
+        None => "basegen does not know this key".to_owned(),
+    }
+}
+
+impl Reader<'_> {
+    fn finish(self) {
+        // One file needs neither an array nor a table.
+        for manager in ["apt", "conda", "pip"] {
+            let file = match self.imported.settings.get(manager) {
+                Some(Toml::Array(items)) => match items.as_slice() {
+                    [Toml::String(only)] => only.strip_prefix("-r ").map(str::to_owned),
+                    _ => None,
+                },
+                Some(Toml::Table(table)) if table.len() == 1 => {
+                    table.get("-r").and_then(Toml::as_str).map(str::to_owned)
+                }
+                _ => None,
+            };
+            if let Some(file) = file {
+                self.imported.settings.insert(manager.to_owned(), Toml::String(file));
+            }
+        }
+        self.imported.findings = self.notes.findings();
     }
 
     pub(super) fn import(&mut self, leaf: &Leaf<'_>, to: impl Into<String>) {
         self.notes.import(&leaf.path.join("."), leaf.line, to);
     }
 
-    pub(super) fn skip(&mut self, leaf: &Leaf<'_>, reason: impl Into<String>) {
-        self.notes.skip(&leaf.path.join("."), leaf.line, reason);
+    pub(super) fn leave_out(&mut self, leaf: &Leaf<'_>, reason: impl Into<String>) {
+        self.notes.leave_out(&leaf.path.join("."), leaf.line, reason);
     }
 
-    /// Parses the text of a leaf.
-    pub(super) fn parse<T>(
-        &mut self,
-        leaf: &Leaf<'_>,
-        parse: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Option<T> {
-        let parsed = leaf.node.text().ok_or_else(|| "it is not a text".to_owned()).and_then(parse);
-        parsed.map_err(|reason| self.skip(leaf, reason)).ok()
+    /// Notes a key that describes something other than an image.
+    pub(super) fn unrelated(&mut self, leaf: &Leaf<'_>, reason: &str) {
+        let outcome = Outcome::Unrelated(reason.to_owned());
+        self.notes.add(&leaf.path.join("."), leaf.line, outcome);
     }
 
-    /// Parses the text of a leaf, and notes that it was imported `to` a place.
-    pub(super) fn take<T>(
-        &mut self,
-        leaf: &Leaf<'_>,
-        to: &str,
-        parse: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Option<T> {
-        let parsed = self.parse(leaf, parse)?;
-        self.import(leaf, to);
-        Some(parsed)
+    /// Returns the text of a leaf, or leaves it out.
+    pub(super) fn text<'n>(&mut self, leaf: &Leaf<'n>) -> Option<&'n str> {
+        let text = leaf.node.text();
+        if text.is_none() {
+            let is_empty = leaf.node.is_empty();
+            self.leave_out(leaf, if is_empty { "it is empty" } else { "it is not a text" });
+        }
+        text
     }
 
-    /// Parses the items of a list, or a single text. Skips the items that `parse` refuses.
+    /// Imports a setting, unless the matrix file refuses it.
+    pub(super) fn set(&mut self, leaf: &Leaf<'_>, key: &str, value: impl Into<Toml>) {
+        self.try_set(leaf, key, value.into(), &format!("`{key}`"));
+    }
+
+    fn try_set(&mut self, leaf: &Leaf<'_>, key: &str, value: Toml, to: &str) {
+        match refuse(key, &value) {
+            Some(reason) => self.leave_out(leaf, reason),
+            None => {
+                self.import(leaf, to);
+                self.imported.settings.insert(key.to_owned(), value);
+            }
+        }
+    }
+
+    /// Imports an entry of a table of the matrix file, such as a variable of `env`.
+    pub(super) fn entry(&mut self, leaf: &Leaf<'_>, key: &str, name: &str, value: impl Into<Toml>) {
+        let entry = toml::Table::from_iter([(name.to_owned(), value.into())]);
+        if let Some(reason) = refuse(key, &Toml::Table(entry.clone())) {
+            return self.leave_out(leaf, reason);
+        }
+        self.import(leaf, format!("`{key}`"));
+        let table = self.imported.settings.entry(key.to_owned());
+        if let Toml::Table(table) = table.or_insert_with(|| toml::Table::new().into()) {
+            table.extend(entry);
+        }
+    }
+
+    /// Adds a text to an array of the matrix file.
+    pub(super) fn push(&mut self, leaf: &Leaf<'_>, key: &str, text: String) {
+        match refuse(key, &Toml::Array(vec![Toml::String(text.clone())])) {
+            Some(reason) => self.leave_out(leaf, reason),
+            None => {
+                self.import(leaf, format!("`{key}`"));
+                self.add(key, text);
+            }
+        }
+    }
+
+    fn add(&mut self, key: &str, text: String) {
+        let list = self.imported.settings.entry(key.to_owned());
+        if let Toml::Array(list) = list.or_insert_with(|| Toml::Array(Vec::new())) {
+            list.push(text.into());
+        }
+    }
+
+    /// Returns true if this is the base image.
+    pub(super) fn has_base(&self, image: &str) -> bool {
+        self.imported.settings.get("base").and_then(Toml::as_str) == Some(image)
+    }
+
+    /// Imports the texts of a list, or a single one, as entries of an array of the matrix file. Leaves out those that
+    /// `convert` or the matrix file refuses.
     pub(super) fn items(
         &mut self,
         leaf: &Leaf<'_>,
-        to: &str,
-        parse: impl Fn(&str) -> Result<String, String>,
-    ) -> Vec<String> {
-        let items = match &leaf.node.value {
-            Value::List(items) => items.as_slice(),
-            Value::Scalar(_) => std::slice::from_ref(leaf.node),
-            Value::Null => &[],
-            Value::Table(_) => {
-                self.skip(leaf, "it is not a list");
-                return Vec::new();
-            }
+        key: &str,
+        convert: impl Fn(&str) -> Result<String, String>,
+    ) {
+        let items = match &leaf.node.content {
+            Content::List(items) => items.as_slice(),
+            Content::Text(_) | Content::Plain(_) => std::slice::from_ref(leaf.node),
+            Content::Null | Content::Table(_) => &[],
         };
-        let mut parsed = Vec::new();
+        if items.is_empty() {
+            return self.leave_out(leaf, "it is empty");
+        }
+        let mut count = 0;
         for item in items {
-            match item.text().ok_or_else(|| "it is not a text".to_owned()).and_then(&parse) {
-                Ok(text) => parsed.push(text),
-                Err(reason) => self.notes.skip(&leaf.path.join("."), item.line, reason),
+            let line = self.source.line(item.span.start);
+            let text = item.text().ok_or_else(|| "it is not a text".to_owned()).and_then(&convert);
+            let refused = text.and_then(|text| {
+                let value = Toml::Array(vec![Toml::String(text.clone())]);
+                refuse(key, &value).map_or(Ok(text), Err)
+            });
+            match refused {
+                Err(reason) => self.notes.leave_out(&leaf.path.join("."), line, reason),
+                Ok(text) => {
+                    count += 1;
+                    self.add(key, text);
+                }
             }
         }
-        match parsed.len() {
-            0 if items.is_empty() => self.skip(leaf, "it is empty"),
+        match count {
             0 => {}
-            1 => self.import(leaf, to),
-            count => self.import(leaf, format!("{to} ({count})")),
+            1 => self.import(leaf, format!("`{key}`")),
+            _ => self.import(leaf, format!("`{key}` ({count})")),
         }
-        parsed
+    }
+
+    /// Imports shell commands.
+    pub(super) fn commands(&mut self, leaf: &Leaf<'_>, key: &str) {
+        self.items(leaf, key, |text| {
+            refuse_in_command(text)?;
+            Ok(escaped(text.trim()))
+        });
     }
 
     pub(super) fn name(&mut self, leaf: &Leaf<'_>) {
-        if let Some(name) = self.take(leaf, "the name of the image", |text| Ok(slug(text))) {
-            self.imported.name = name;
+        if let Some(name) = self.text(leaf) {
+            self.import(leaf, "the name of the image");
+            self.imported.name = slug(name);
         }
-    }
-
-    pub(super) fn commands(&mut self, leaf: &Leaf<'_>, to: &str) -> Vec<String> {
-        self.items(leaf, to, command)
     }
 
     /// Makes `version` the value of the axis `python`.
     pub(super) fn python(&mut self, leaf: &Leaf<'_>, version: &str) {
         if is_python(version) {
             self.import(leaf, format!("axis `python`: {version}"));
-            self.imported.pythons = vec![version.to_owned()];
+            self.imported.pythons = Some(vec![version.to_owned()]);
         } else {
             let text = leaf.node.text().unwrap_or_default().escape_debug();
-            self.skip(leaf, format!("`{text}` is not a Python version"));
+            self.leave_out(leaf, format!("`{text}` is not a Python version"));
         }
     }
 
-    /// Copies a file. Returns its path below the templates' folder.
+    /// Returns a file that the image copies, relative to the folder of the configuration.
     pub(super) fn file(&mut self, leaf: &Leaf<'_>) -> Option<String> {
-        let from = self.parse(leaf, path)?;
-        let to = format!("{}/{from}", self.imported.name);
-        self.import(leaf, format!("dockerfiles/{to}, a copy"));
-        self.imported.copies.push((from, to.clone()));
-        Some(to)
+        match path(self.text(leaf)?) {
+            Ok(path) => {
+                self.imported.copies.push(path.clone());
+                Some(path)
+            }
+            Err(reason) => {
+                self.leave_out(leaf, reason);
+                None
+            }
+        }
     }
 
-    /// Copies a file of pip requirements.
-    pub(super) fn requirements_file(&mut self, leaf: &Leaf<'_>) {
-        let file = self.file(leaf);
-        self.parts.requirements.extend(file);
+    /// Imports the variable `name` of the image.
+    pub(super) fn variable(&mut self, leaf: &Leaf<'_>, name: &str) {
+        let Some(value) = self.text(leaf) else { return };
+        match refuse_in_variable(name, value) {
+            Err(reason) => self.leave_out(leaf, reason),
+            // A reference to another variable would begin with the dollar sign.
+            Ok(()) => self.entry(leaf, "env", name, escaped(value).replace('$', "\\$")),
+        }
     }
 
-    /// Reads the command of containers.
+    /// Imports the command of containers: a line for a shell, or a program and its arguments. It replaces the entrypoint of
+    /// the base image, which would receive it as arguments.
     pub(super) fn start(&mut self, leaf: &Leaf<'_>) {
-        self.parts.start = self.take(leaf, COMMAND, start);
+        let words = match &leaf.node.content {
+            Content::List(items) => items.iter().map(Node::text).collect::<Option<Vec<&str>>>(),
+            _ => leaf.node.text().map(|text| vec![text]),
+        };
+        let Some(words) = words.filter(|words| !words.is_empty()) else {
+            return self.leave_out(leaf, "it is neither a text nor a list of texts");
+        };
+        if let Some(reason) = words.iter().find_map(|word| refuse_in_command(word).err()) {
+            return self.leave_out(leaf, reason);
+        }
+        let is_list = matches!(leaf.node.content, Content::List(_));
+        let mut words = words.into_iter().map(|word| Toml::String(escaped(word.trim())));
+        let value = if is_list {
+            Toml::Array(words.collect())
+        } else {
+            words.next().expect("there is a word")
+        };
+        if refuse("cmd", &value).is_none() {
+            self.imported.settings.insert("entrypoint".to_owned(), Toml::Array(Vec::new()));
+        }
+        self.try_set(leaf, "cmd", value, "`cmd`, with an empty `entrypoint`");
     }
 
     pub(super) fn port(&mut self, leaf: &Leaf<'_>) {
-        let port =
-            self.parse(leaf, |text| text.parse::<u16>().map_err(|_| "it is not a port".to_owned()));
-        if let Some(port) = port {
-            self.import(leaf, format!("`EXPOSE {port}`"));
-            self.parts.port = Some(port);
+        let Some(text) = self.text(leaf) else { return };
+        match text.parse::<u16>() {
+            Ok(port) => self.set(leaf, "expose", i64::from(port)),
+            Err(_) => self.leave_out(leaf, "it is not a port"),
         }
     }
 
-    /// Adds the axis `gpu` if `is_requested` and the base image permits it.
+    /// Makes the image one for GPUs if `is_requested`.
     pub(super) fn gpu(&mut self, leaf: &Leaf<'_>, is_requested: bool) {
-        if !is_requested {
-            self.skip(leaf, "no GPU is requested");
-        } else if self.parts.base.is_debian_python() {
-            self.import(
-                leaf,
-                "axis `gpu`: with and without; remove `false` to build only GPU images",
-            );
-            self.parts.gpu = true;
+        if is_requested {
+            self.import(leaf, "axis `gpu`");
+            self.imported.gpu = true;
         } else {
-            self.skip(leaf, "the base image is not modified: choose one that has CUDA");
+            self.unrelated(leaf, "no GPU is requested");
         }
     }
+}
+
+/// Returns why the matrix file refuses a setting, if so.
+pub(super) fn refuse(key: &str, value: &Toml) -> Option<String> {
+    let text =
+        format!("[image]\nrepository = \"a\"\n{key} = {value}\n[axes]\npython = [\"3.11\"]\n");
+    let reason = matrix::parse(Path::new("matrix.toml"), &text).err()?.summary();
+    let is_unknown = reason.starts_with(&format!("unknown key `{key}`"));
+    Some(if is_unknown { format!("matrix.toml has no key `{key}`") } else { reason })
+}
+
+/// Writes a text that the matrix file does not interpret: without placeholders.
+pub(super) fn escaped(text: &str) -> String {
+    text.replace("{{", "\\{{")
 }
 
 /// Converts `text` to a valid value of an axis and part of a repository name.
@@ -223,17 +415,8 @@ pub(super) fn slug(text: &str) -> String {
     }
 }
 
-/// Generates a requirement file for an image. Returns its path below the templates' folder.
-fn requirements_file(imported: &mut ImportedImage, lines: &[String]) -> String {
-    let named = |name: &str| format!("{}/{name}.txt", imported.name);
-    let is_copied = imported.copies.iter().any(|(_, to)| *to == named("requirements"));
-    let file = if is_copied { named("dependencies") } else { named("requirements") };
-    imported.files.push((file.clone(), lines.join("\n") + "\n"));
-    file
-}
-
-/// Parses a path in an origin, relative to its folder.
-fn path(text: &str) -> Result<String, String> {
+/// Parses a path in a configuration, relative to its folder.
+pub(super) fn path(text: &str) -> Result<String, String> {
     let parts: Vec<&str> =
         text.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
     if text.starts_with('/') || parts.contains(&"..") || text.contains('\\') || parts.is_empty() {

@@ -4,19 +4,11 @@
 
 use std::path::Path;
 
-use super::ImportedImage;
-use super::node::{Node, Value};
-use super::reader::{Leaf, Reader, leaves};
-use super::template::{Base, base, is_python, package, requirement, variable};
-use crate::matrix::{AuthMethodName, refuse_credential, registry_host};
-
-/// The reason to skip keys that no base image has.
-const SERVING: &str = "configures how the model is served, not its image";
-
-/// The reason to skip keys of the layers that Truss adds to a base image.
-const MODEL: &str = "belongs to the model, which Truss adds to a base image";
-
-const UNKNOWN: &str = "basegen does not know this key";
+use super::base::{DEFAULT, base, is_python};
+use super::credentials::refuse_in_requirement;
+use super::reader::{Action, Keys, Leaf, Reader, escaped, read as read_keys, unknown_key};
+use super::{ImportedImage, Login};
+use crate::matrix::{AuthMethodName, Node, SourceFile, refuse_credential, registry_host};
 
 /// Variables that Baseten sets itself, whatever an image says.
 const RESERVED: [&str; 4] = ["PORT", "HOST", "HOSTNAME", "PATH"];
@@ -30,220 +22,194 @@ const METHODS: [AuthMethodName; 5] = [
     AuthMethodName::RegistrySecret,
 ];
 
-pub(super) fn read(root: &Node, imported: &mut ImportedImage) {
-    let mut reader = Reader::new(imported);
-    let mut leaves = leaves(root);
-    // Other keys depend on the name and on the base image.
-    leaves.sort_by_key(|leaf| match leaf.path.as_slice() {
-        ["model_name"] => 0,
-        ["base_image", "image"] => 1,
-        ["base_image", ..] => 2,
-        _ => 3,
-    });
-    let (login, rest): (Vec<_>, Vec<_>) =
-        leaves.into_iter().partition(|leaf| leaf.path.starts_with(&["base_image", "docker_auth"]));
-    if let Some(node) = root.get("base_image").and_then(|image| image.get("docker_auth")) {
-        registry_login(&mut reader, node, &login);
-    }
-    for leaf in &rest {
-        read_leaf(&mut reader, leaf);
-    }
-    reader.finish();
-}
+const SERVING: Action =
+    |reader, leaf| reader.unrelated(leaf, "configures how the model is served, not its image");
 
-fn read_leaf(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
-    match *leaf.path.as_slice() {
-        ["model_name"] => reader.name(leaf),
-        ["python_version"] => python(reader, leaf),
-        ["requirements"] => {
-            reader.requirements = reader.items(leaf, "requirements.txt", requirement);
+const MODEL: Action =
+    |reader, leaf| reader.unrelated(leaf, "belongs to the model, which Truss adds to a base image");
+
+/// The keys in the order in which they are read: the name and the base image come first.
+const KEYS: &Keys = &[
+    (&["model_name"], |reader, leaf| reader.name(leaf)),
+    (&["base_image", "image"], base_image),
+    (&["base_image", "python_executable_path"], |reader, leaf| {
+        reader.leave_out(leaf, "packages are installed for the `python3` on the image's PATH");
+    }),
+    (&["base_image", "docker_auth", "*"], login),
+    (&["python_version"], python),
+    (&["requirements"], |reader, leaf| reader.items(leaf, "pip", requirement)),
+    (&["requirements_file"], requirements_file),
+    (&["system_packages"], |reader, leaf| {
+        reader.items(leaf, "apt", |package| Ok(escaped(package)));
+    }),
+    (&["build_commands"], |reader, leaf| reader.commands(leaf, "shell_commands")),
+    (&["environment_variables", "*"], environment),
+    (&["docker_server", "no_build"], no_build),
+    (&["docker_server", "start_command"], |reader, leaf| reader.start(leaf)),
+    (&["docker_server", "server_port"], |reader, leaf| reader.port(leaf)),
+    (&["docker_server", "run_as_user_id"], user),
+    (&["resources", "accelerator"], |reader, leaf| match leaf.node.text() {
+        None if !leaf.node.is_empty() => reader.leave_out(leaf, "it is not a text"),
+        _ => reader.gpu(leaf, !leaf.node.is_empty()),
+    }),
+    (&["resources", "use_gpu"], |reader, leaf| reader.gpu(leaf, leaf.node.is_true())),
+    (&["secrets", "*", "**"], secret),
+    (&["live_reload"], |reader, leaf| {
+        if leaf.node.is_true() {
+            let reason =
+                "runs a process of Truss; the matrix of basegen's repository has an axis for it";
+            reader.leave_out(leaf, reason);
+        } else {
+            reader.unrelated(leaf, "it is off");
         }
-        ["requirements_file"] => {
-            let is_list = |text: &str| Path::new(text).extension().is_none_or(|e| e == "txt");
-            match leaf.node.text().filter(|text| !is_list(text)) {
-                Some(text) => reader.skip(
-                    leaf,
-                    format!(
-                        "`{}` is a project file; export its requirements as a list for pip",
-                        text.escape_debug()
-                    ),
-                ),
-                None => reader.requirements_file(leaf),
-            }
-        }
-        ["system_packages"] => {
-            let to = "a step that installs Debian packages";
-            reader.parts.packages = reader.items(leaf, to, package);
-        }
-        ["build_commands"] => {
-            reader.parts.after = reader.commands(leaf, "`RUN`, after the requirements");
-        }
-        ["base_image", "image"] => base_image(reader, leaf),
-        ["base_image", "python_executable_path"] => executable(reader, leaf),
-        ["docker_server", "start_command"] => reader.start(leaf),
-        ["docker_server", "server_port"] => reader.port(leaf),
-        ["docker_server", "run_as_user_id"] => user(reader, leaf),
-        ["docker_server", "no_build"] if leaf.node.is_true() => reader.skip(
-            leaf,
-            "requires an unmodified image, but basegen builds a new one: mirror the image instead",
-        ),
-        ["resources", "accelerator"] if leaf.node.text().is_none() && !leaf.node.is_empty() => {
-            reader.skip(leaf, "it is not a text");
-        }
-        ["resources", "accelerator"] => reader.gpu(leaf, !leaf.node.is_empty()),
-        ["resources", "use_gpu"] => reader.gpu(leaf, leaf.node.is_true()),
-        ["environment_variables", name] => environment(reader, leaf, name),
-        ["secrets", name, ..] => secret(reader, leaf, name),
-        ["live_reload"] if !leaf.node.is_true() => reader.skip(leaf, "it is off"),
-        ["live_reload"] => reader.skip(
-            leaf,
-            "runs a process of Truss; the matrix of basegen's repository has an axis for it",
-        ),
-        ["base_image" | "docker_server" | "environment_variables" | "resources" | "secrets"] => {
-            let is_empty = leaf.node.is_empty();
-            reader.skip(leaf, if is_empty { "it is empty" } else { "it is not a table" });
-        }
-        ["model_name" | "python_version" | "requirements_file" | "environment_variables", ..]
-        | ["base_image", "image" | "python_executable_path", ..] => {
-            reader.skip(leaf, "it is not a text");
-        }
-        [
-            "external_package_dirs"
-            | "bundled_packages_dir"
-            | "data_dir"
-            | "external_data"
-            | "model_cache"
-            | "weights"
-            | "hf_cache"
-            | "model_module_dir"
-            | "model_class_filename"
-            | "model_class_name"
-            | "examples_filename",
-            ..,
-        ] => reader.skip(leaf, MODEL),
-        [
-            "docker_server"
-            | "resources"
-            | "spec_version"
-            | "runtime"
-            | "model_metadata"
-            | "model_framework"
-            | "model_type"
-            | "input_type"
-            | "description"
-            | "apply_library_patches"
-            | "train"
-            | "build"
-            | "trt_llm"
-            | "training_checkpoints"
-            | "use_local_src"
-            | "cache_internal"
-            | "environment",
-            ..,
-        ] => reader.skip(leaf, SERVING),
-        _ => reader.skip(leaf, UNKNOWN),
-    }
+    }),
+    (&["external_package_dirs", "**"], MODEL),
+    (&["bundled_packages_dir", "**"], MODEL),
+    (&["data_dir", "**"], MODEL),
+    (&["external_data", "**"], MODEL),
+    (&["model_cache", "**"], MODEL),
+    (&["weights", "**"], MODEL),
+    (&["hf_cache", "**"], MODEL),
+    (&["model_module_dir", "**"], MODEL),
+    (&["model_class_filename", "**"], MODEL),
+    (&["model_class_name", "**"], MODEL),
+    (&["examples_filename", "**"], MODEL),
+    (&["docker_server", "predict_endpoint"], SERVING),
+    (&["docker_server", "readiness_endpoint"], SERVING),
+    (&["docker_server", "liveness_endpoint"], SERVING),
+    (&["resources", "cpu"], SERVING),
+    (&["resources", "memory"], SERVING),
+    (&["resources", "node_count"], SERVING),
+    (&["resources", "instance_type"], SERVING),
+    (&["spec_version", "**"], SERVING),
+    (&["runtime", "**"], SERVING),
+    (&["model_metadata", "**"], SERVING),
+    (&["model_framework", "**"], SERVING),
+    (&["model_type", "**"], SERVING),
+    (&["input_type", "**"], SERVING),
+    (&["description", "**"], SERVING),
+    (&["apply_library_patches", "**"], SERVING),
+    (&["train", "**"], SERVING),
+    (&["build", "**"], SERVING),
+    (&["trt_llm", "**"], SERVING),
+    (&["training_checkpoints", "**"], SERVING),
+    (&["use_local_src", "**"], SERVING),
+    (&["cache_internal", "**"], SERVING),
+    (&["environment", "**"], SERVING),
+];
+
+pub(super) fn read(source: &SourceFile, root: &Node, imported: &mut ImportedImage) {
+    imported.pythons = Some(Vec::new());
+    imported.settings.insert("base".to_owned(), DEFAULT.into());
+    read_keys(source, root, KEYS, imported);
 }
 
 /// Reads `py310`, or `3.10` as people also write it.
 fn python(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
-    let Some(text) = reader.parse(leaf, |text| Ok(text.to_owned())) else { return };
+    let Some(text) = reader.text(leaf) else { return };
     let version = match text.strip_prefix("py") {
         Some(digits) if digits.len() > 1 && digits.bytes().all(|b| b.is_ascii_digit()) => {
             format!("{}.{}", &digits[..1], &digits[1..])
         }
-        _ => text,
+        _ => text.to_owned(),
     };
-    if is_python(&version) && reader.parts.base != Base::default() {
-        reader.skip(leaf, "the base image has its own Python");
+    if is_python(&version) && !reader.has_base(DEFAULT) {
+        reader.leave_out(leaf, "the base image has its own Python");
     } else {
         reader.python(leaf, &version);
     }
 }
 
-fn environment(reader: &mut Reader<'_>, leaf: &Leaf<'_>, name: &str) {
+fn requirement(text: &str) -> Result<String, String> {
+    refuse_in_requirement(text)?;
+    Ok(escaped(text.trim()))
+}
+
+fn requirements_file(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
+    let is_list = |text: &str| Path::new(text).extension().is_none_or(|e| e == "txt" || e == "in");
+    if let Some(text) = leaf.node.text().filter(|text| !is_list(text)) {
+        let text = text.escape_debug();
+        let reason =
+            format!("`{text}` is a project file; export its requirements as a list for pip");
+        reader.leave_out(leaf, reason);
+    } else if let Some(file) = reader.file(leaf) {
+        reader.push(leaf, "pip", format!("-r {file}"));
+    }
+}
+
+fn environment(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
+    let name = leaf.name();
     let is_reserved = RESERVED.contains(&name)
         || name.ends_with("_SERVICE_HOST")
         || name.contains("_SERVICE_PORT");
     if is_reserved {
-        reader.skip(leaf, "Baseten sets it, and ignores the configured value");
-    } else if let Some(pair) = reader.take(leaf, "`ENV`", |text| variable(name, text)) {
-        reader.parts.environment.push(pair);
+        reader.unrelated(leaf, "Baseten sets it, and ignores the configured value");
+    } else {
+        reader.variable(leaf, name);
     }
 }
 
 fn base_image(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
-    let Some((image, version)) = reader.parse(leaf, base) else { return };
-    reader.import(leaf, format!("`FROM {image}`"));
-    let python = if version.is_some() { "python" } else { "python3" }.to_owned();
-    reader.parts.base = Base::WithPython { image, python };
-    reader.imported.pythons = version.into_iter().collect();
+    let Some(text) = reader.text(leaf) else { return };
+    match base(text) {
+        Ok((image, version)) => {
+            reader.set(leaf, "base", image);
+            reader.imported.pythons = version.map(|version| vec![version]);
+        }
+        Err(reason) => reader.leave_out(leaf, reason),
+    }
 }
 
-fn executable(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
-    let to = "the Python that installs requirements";
-    let path = reader.take(leaf, to, |text| {
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
-        if text.starts_with('/') && text.chars().all(is_plain) {
-            Ok(text.to_owned())
-        } else {
-            Err(format!("`{}` is not a path", text.escape_debug()))
-        }
-    });
-    if let (Some(path), Base::WithPython { python, .. }) = (path, &mut reader.parts.base) {
-        *python = path;
+fn no_build(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
+    if leaf.node.is_true() {
+        let reason =
+            "requires an unmodified image; set `mirror` to its repository and digest instead";
+        reader.leave_out(leaf, reason);
+    } else {
+        reader.unrelated(leaf, "it is off");
     }
 }
 
 fn user(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
-    let user = reader.parse(leaf, |text| match text.parse::<u32>() {
-        Ok(0 | 60000) | Err(_) => Err("Baseten does not allow this user".to_owned()),
-        Ok(user) => Ok(user),
-    });
-    if let Some(user) = user {
-        reader.import(leaf, format!("`USER {user}`"));
-        reader.parts.user = Some(user);
+    let Some(text) = reader.text(leaf) else { return };
+    match text.parse::<u32>() {
+        Ok(0 | 60000) | Err(_) => reader.leave_out(leaf, "Baseten does not allow this user"),
+        Ok(user) => reader.set(leaf, "user", user.to_string()),
     }
 }
 
-/// Skips a secret: only names are read, never values.
-fn secret(reader: &mut Reader<'_>, leaf: &Leaf<'_>, name: &str) {
-    if name.starts_with("DOCKER_REGISTRY_") {
+/// Reads the name of a secret, never its value.
+fn secret(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
+    if leaf.path[1].starts_with("DOCKER_REGISTRY_") {
         let to = "basegen reads the credential of the registry from a variable of that name";
         reader.import(leaf, to);
     } else if leaf.node.is_empty() {
-        reader.skip(leaf, "is for the running container; build steps use `[build.secrets]`");
+        reader.unrelated(leaf, "is for the running container; build steps use `[build.secrets]`");
     } else {
-        reader.skip(leaf, "has a value, which is not imported: do not commit secrets");
+        reader.leave_out(leaf, "has a value, which is not imported: do not commit secrets");
     }
 }
 
-/// Imports the login at the base image's registry. The matrix has the same keys.
-fn registry_login(reader: &mut Reader<'_>, node: &Node, leaves: &[Leaf<'_>]) {
-    let value = |name: &str| node.get(name).and_then(Node::text).unwrap_or_default();
+/// Imports a key of the login at the base image's registry. The matrix file has the same keys.
+fn login(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
+    let login = reader.root.get("base_image").and_then(|image| image.get("docker_auth"));
+    let value = |name: &str| login.and_then(|login| login.get(name)?.text()).unwrap_or_default();
     let host = registry_host(value("registry"));
-    let method = if matches!(node.value, Value::Table(_)) {
-        method(value("auth_method"), host, value)
-    } else {
-        Err("it is not a table")
-    };
+    let method = method(value("auth_method"), host, value);
     let host = host.unwrap_or_default();
-    let mut keys = Vec::new();
-    for leaf in leaves {
-        let name = leaf.path.last().copied().unwrap_or_default();
-        match method.and_then(|method| login_key(method, name, leaf.node)) {
-            Err(reason) => reader.skip(leaf, reason),
-            Ok(_) if name == "registry" => {
-                reader.import(leaf, format!("`[registries.\"{host}\"]`"));
+    let name = leaf.name();
+    match method.map_err(str::to_owned).and_then(|method| login_key(method, name, leaf.node)) {
+        Err(reason) => reader.leave_out(leaf, reason),
+        Ok(text) => {
+            reader.import(leaf, format!("`[registries.\"{host}\"]`"));
+            let logins = &mut reader.imported.logins;
+            if logins.is_empty() {
+                logins.push(Login { host: host.to_owned(), line: leaf.line, keys: Vec::new() });
             }
-            Ok(text) => {
-                reader.import(leaf, format!("`{name}` of `[registries.\"{host}\"]`"));
-                keys.push((name.to_owned(), text.to_owned()));
+            if let (Some(login), true) = (logins.last_mut(), name != "registry") {
+                login.keys.push((name.to_owned(), text.to_owned()));
             }
         }
-    }
-    if method.is_ok() {
-        reader.imported.registries.push((host.to_owned(), keys));
     }
 }
 
@@ -276,25 +242,21 @@ fn method<'a>(
     }
 }
 
-/// Converts a key of `docker_auth` to the matrix, or returns the reason why it is skipped.
-fn login_key<'n>(
-    method: AuthMethodName,
-    name: &str,
-    node: &'n Node,
-) -> Result<&'n str, &'static str> {
+/// Converts a key of `docker_auth` to the matrix file, or returns the reason why it is left out.
+fn login_key<'n>(method: AuthMethodName, name: &str, node: &'n Node) -> Result<&'n str, String> {
     let text = node.text().unwrap_or_default();
     match name {
         "registry" => Ok(text),
         "auth_method" => Ok(method.name()),
+        _ if method.keys().contains(&name) => match refuse_credential(name, text) {
+            Some(_) => Err("it is not the name of a secret".to_owned()),
+            None => Ok(text),
+        },
         _ if METHODS.iter().any(|method| method.keys().contains(&name)) => {
-            if !method.keys().contains(&name) {
-                Err("this `auth_method` does not need it")
-            } else if refuse_credential(name, text).is_some() {
-                Err("it is not the name of a secret")
-            } else {
-                Ok(text)
-            }
+            Err("this `auth_method` does not need it".to_owned())
         }
-        _ => Err(UNKNOWN),
+        _ => {
+            Err(unknown_key(name, method.keys().iter().copied().chain(["registry", "auth_method"])))
+        }
     }
 }

@@ -62,6 +62,33 @@ pub(crate) struct Key {
 }
 
 impl Node {
+    /// Returns the text of a scalar.
+    pub(crate) fn text(&self) -> Option<&str> {
+        match &self.content {
+            Content::Text(text) | Content::Plain(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Returns true for null and for an empty text, list or table.
+    pub(crate) fn is_empty(&self) -> bool {
+        match &self.content {
+            Content::Null => true,
+            Content::Text(text) | Content::Plain(text) => text.is_empty(),
+            Content::List(list) => list.is_empty(),
+            Content::Table(table) => table.is_empty(),
+        }
+    }
+
+    pub(crate) fn is_true(&self) -> bool {
+        self.text().is_some_and(|text| text.eq_ignore_ascii_case("true"))
+    }
+
+    /// Returns the value at `key` of a table.
+    pub(crate) fn get(&self, key: &str) -> Option<&Self> {
+        self.entry(key).map(|(_, node)| node)
+    }
+
     /// Returns the entries of a table.
     pub(crate) fn entries(&self) -> Option<&[(Key, Self)]> {
         match &self.content {

@@ -21,6 +21,8 @@ pub struct SourceFile {
     pub text: Arc<str>,
     /// The offset of the first byte of each line.
     lines: Arc<[usize]>,
+    /// The number of the first line, from 1. A text within another file begins on a later one.
+    first_line: usize,
 }
 
 impl SourceFile {
@@ -28,13 +30,30 @@ impl SourceFile {
     pub fn new(path: &Path, text: &str) -> Self {
         let after = text.match_indices('\n').map(|(at, _)| at + 1);
         let lines = std::iter::once(0).chain(after).collect();
-        Self { path: path.to_owned(), text: text.into(), lines }
+        Self { path: path.to_owned(), text: text.into(), lines, first_line: 1 }
+    }
+
+    /// Sets the number of the first line, from 1, of a text within another file.
+    #[must_use]
+    pub fn from_line(self, first_line: usize) -> Self {
+        Self { first_line, ..self }
     }
 
     /// Returns the line, from 1, of the byte at `offset`.
     #[must_use]
     pub fn line(&self, offset: usize) -> usize {
-        self.lines.partition_point(|begin| *begin <= offset)
+        self.lines.partition_point(|begin| *begin <= offset) + self.first_line - 1
+    }
+}
+
+impl SourceFile {
+    /// Returns the location of a line, from 1, without its end.
+    #[must_use]
+    pub fn line_span(&self, line: usize) -> Span {
+        let begin = self.lines.get(line.saturating_sub(self.first_line)).copied();
+        let begin = begin.unwrap_or(self.text.len());
+        let length = self.text[begin..].lines().next().unwrap_or_default().len();
+        begin..begin + length
     }
 }
 
@@ -103,6 +122,7 @@ impl Diagnostic {
         };
         let mut snippet = Snippet::source(&*source.text)
             .path(path)
+            .line_start(source.first_line)
             .annotation(AnnotationKind::Primary.span(clamp(&self.span)).label(self.label.as_str()));
         for (span, label) in &self.related {
             let annotation = AnnotationKind::Context.span(clamp(span)).label(label.as_str());
@@ -132,9 +152,22 @@ impl SourceError {
         let source = if spans.is_empty() {
             source.clone()
         } else {
-            SourceFile::new(&source.path, &secrets::conceal(&source.text, &spans))
+            let text = secrets::conceal(&source.text, &spans);
+            SourceFile::new(&source.path, &text).from_line(source.first_line)
         };
         Self { source, diagnostics }
+    }
+}
+
+impl SourceError {
+    /// Returns the first message with its label, without its place.
+    #[must_use]
+    pub(crate) fn summary(&self) -> String {
+        let Some(first) = self.diagnostics.first() else { return String::new() };
+        match first.label.as_str() {
+            "" => first.message.clone(),
+            label => format!("{}: {label}", first.message),
+        }
     }
 }
 

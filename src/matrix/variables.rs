@@ -47,7 +47,7 @@ pub(super) struct FileVariable {
     pub(super) line: usize,
 }
 
-/// What the entries of a file become.
+/// The names of variables from a file.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Naming<'a> {
     /// A variable each, unless the entry has one of the `reserved` names, or one that no variable can have.

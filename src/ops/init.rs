@@ -16,14 +16,18 @@ const DOCKER_HUB: &str = "docker.io";
 #[derive(Debug, Clone, Default)]
 pub struct InitRequest {
     pub folder: PathBuf,
-    /// The configurations and Dockerfiles to import.
+    /// The configurations, apps and Dockerfiles to import.
     pub from: Vec<PathBuf>,
+    /// The build context of the imported files, instead of their folders.
+    pub context: Option<PathBuf>,
     /// The registry of the images, instead of the one that the folder suggests.
     pub registry: Option<String>,
     /// The repository of the images, instead of the one that the folder suggests.
     pub repository: Option<String>,
     /// Whether to replace other files.
     pub force: bool,
+    /// Whether to write nothing if a key or instruction is left out.
+    pub strict: bool,
     pub dry_run: bool,
 }
 
@@ -31,6 +35,8 @@ pub struct InitRequest {
 pub struct InitOutcome {
     pub files: Vec<NewFile>,
     pub(crate) imports: Vec<Import>,
+    /// The number of keys and instructions that were left out.
+    pub left_out: usize,
     /// Whether one of the files is a workflow that does not name basegen's action yet.
     pub needs_action: bool,
     /// Files in the folder that `--from` can import and that were not imported.
@@ -47,9 +53,15 @@ pub struct NewFile {
 
 /// Writes the files of a new repository, unless others would be replaced.
 pub fn run(request: &InitRequest) -> Result<InitOutcome, Report> {
-    let InitRequest { folder, from, registry, repository, force, dry_run } = request;
-    let imports: Vec<Import> =
-        from.iter().map(|path| Import::load(path)).collect::<Result<_, _>>()?;
+    let InitRequest { folder, from, registry, repository, force, .. } = request;
+    let context = request.context.as_deref();
+    let mut imports = Vec::new();
+    for path in from {
+        imports.extend(Import::load(path, context)?);
+    }
+    let findings = imports.iter().flat_map(|import| &import.image.findings);
+    let left_out =
+        findings.filter(|finding| matches!(finding.outcome, Outcome::LeftOut(_))).count();
     let mut project = project(folder);
     if let Some(registry) = registry {
         project.registry = Some(registry.clone()).filter(|host| host != DOCKER_HUB);
@@ -65,23 +77,26 @@ pub fn run(request: &InitRequest) -> Result<InitOutcome, Report> {
         new.sort_by(|one, other| one.path.cmp(&other.path));
     }
     let importable = if from.is_empty() { importable(folder) } else { Vec::new() };
-    if !dry_run {
+    if request.strict && left_out > 0 {
+        new.clear();
+    } else if !request.dry_run {
         render::write(folder, &files)?;
     }
     let has_workflow = files.keys().any(|path| path.starts_with(".github"));
     let needs_action = has_workflow && init::needs_action();
-    Ok(InitOutcome { files: new, imports, needs_action, importable })
+    Ok(InitOutcome { files: new, imports, left_out, needs_action, importable })
 }
 
 /// Returns the configurations and the Dockerfile in `folder` that can be imported.
 fn importable(folder: &Path) -> Vec<PathBuf> {
     let is_importable = |path: &PathBuf| {
-        let Ok(import) = Import::load(path) else { return false };
+        let Ok(imports) = Import::load(path, None) else { return false };
+        let mut findings = imports.iter().flat_map(|import| &import.image.findings);
         let is_imported = |finding: &Finding| matches!(finding.outcome, Outcome::Imported(_));
         // Other tools have a config.yaml, too.
-        path.ends_with("Dockerfile") || import.image.findings.iter().any(is_imported)
+        path.ends_with("Dockerfile") || findings.any(is_imported)
     };
-    let names = ["config.yaml", "cerebrium.toml", "Dockerfile"];
+    let names = ["config.yaml", "cerebrium.toml", "app.py", "Dockerfile"];
     names.map(|name| folder.join(name)).into_iter().filter(is_importable).collect()
 }
 

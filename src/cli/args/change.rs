@@ -133,9 +133,12 @@ pub(in crate::cli) struct InitArgs {
     /// The folder of the repository; created if it does not exist
     #[arg(value_name = "DIR", default_value = ".")]
     pub(in crate::cli) folder: PathBuf,
-    /// Import an image from a config.yaml of Truss, a cerebrium.toml or a Dockerfile (repeatable)
+    /// Import images from a config.yaml of Truss, a cerebrium.toml, a Dockerfile or the app.py of a fal app (repeatable)
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) from: Vec<PathBuf>,
+    /// The folder that imported images copy files from, instead of the folder of the imported file
+    #[arg(long, value_name = "DIR", requires = "from")]
+    pub(in crate::cli) context: Option<PathBuf>,
     /// Registry of the images, for the matrix and the login of the workflow
     ///
     /// Without the option, it is ghcr.io if the git remote `origin` is on GitHub, and Docker Hub otherwise.
@@ -150,6 +153,11 @@ pub(in crate::cli) struct InitArgs {
     /// Replace existing files
     #[arg(long)]
     pub(in crate::cli) force: bool,
+    /// Fail and write nothing if a key or instruction of an imported file is left out
+    ///
+    /// Keys that describe something other than an image, such as the scaling of a server, do not count.
+    #[arg(long, requires = "from")]
+    pub(in crate::cli) strict: bool,
     /// List the files and write nothing
     #[arg(long)]
     pub(in crate::cli) dry_run: bool,

@@ -12,6 +12,7 @@ fn folder() -> tempfile::TempDir {
     for (path, text) in [
         ("requirements.txt", "six\n"),
         ("src/main.py", "print('main')\n"),
+        ("src/Dockerfile", "FROM python:3.11\nCOPY main.py /\n"),
         ("src/inner/more.py", ""),
         ("config/a.json", "{}\n"),
         ("file1.py", ""),
@@ -66,6 +67,13 @@ fn fixtures(kind: &str) -> Vec<PathBuf> {
     found
 }
 
+/// The parts of a matrix file about its images.
+fn described(matrix: &str) -> &str {
+    let (_, images) = matrix.split_once("# registry = \"ghcr.io\"\n").expect("the registry");
+    let end = images.find("# Checks that").or_else(|| images.find("# The version"));
+    images[..end.expect("the version")].trim()
+}
+
 /// Begins a repository from each fixture of a kind, and tells what was taken over and what is
 /// rendered.
 fn begun(kind: &str, file: &str) -> String {
@@ -86,12 +94,7 @@ fn begun(kind: &str, file: &str) -> String {
         stdout(run(folder.path(), "plan --offline -f new/matrix.toml"));
         let rendered = stdout(run(folder.path(), "render -f new/matrix.toml"));
         let matrix = read(folder.path(), "new/matrix.toml");
-        let axes = matrix.split("[axes]").nth(1).and_then(|rest| rest.split("\n\n").next());
-        let _ = write!(
-            told,
-            "##### {name}\n{said}\n{}\n\n{rendered}\n",
-            axes.unwrap_or_default().trim()
-        );
+        let _ = write!(told, "##### {name}\n{said}\n{}\n\n{rendered}\n", described(&matrix));
     }
     told
 }
@@ -104,9 +107,7 @@ fn an_empty_folder_gets_all_that_a_repository_needs() {
         assert_cmd_snapshot!(run(folder.path(), "init --dry-run"));
         assert_eq!(fs_err::read_dir(folder.path()).expect("a folder").count(), 0);
         assert_cmd_snapshot!(run(folder.path(), "init"));
-        for path in
-            ["matrix.toml", "dockerfiles/base.Dockerfile.hbs", ".github/workflows/base-images.yml"]
-        {
+        for path in ["matrix.toml", ".github/workflows/base-images.yml"] {
             insta::assert_snapshot!(read(folder.path(), path));
         }
         assert_cmd_snapshot!(run(folder.path(), "plan --offline"));
@@ -205,6 +206,11 @@ fn dockerfiles_are_taken_over() {
 }
 
 #[test]
+fn apps_of_fal_are_taken_over() {
+    insta::assert_snapshot!(begun("fal", "app.py"));
+}
+
+#[test]
 fn a_dockerfile_survives_as_it_is() {
     let folder = folder();
     let dockerfile = "# syntax=docker/dockerfile:1\n# escape=`\n\
@@ -286,8 +292,8 @@ fn credentials_are_left_where_they_are() {
         .output()
         .expect("grep runs");
     assert_eq!(String::from_utf8_lossy(&everything.stdout), "");
-    let template = read(folder.path(), "new/dockerfiles/app.Dockerfile.hbs");
-    assert!(template.contains("git clone") && template.contains("EMPTY_TOKEN"), "{template}");
+    let matrix = read(folder.path(), "new/matrix.toml");
+    assert!(matrix.contains("git clone") && matrix.contains("EMPTY_TOKEN"), "{matrix}");
 }
 
 #[test]
@@ -381,12 +387,42 @@ fn what_cannot_be_begun_says_why_and_writes_nothing() {
         folder.path(),
         "init new --from x/one/config.yaml --from y/one/config.yaml"
     ));
-    write(folder.path(), "z/config.yaml", "base_image: {image: ubuntu}\n");
-    assert_cmd_snapshot!(run(
-        folder.path(),
-        "init new --from x/one/config.yaml --from z/config.yaml"
-    ));
     assert!(!folder.path().join("new").exists());
+}
+
+#[test]
+fn images_with_and_without_python_and_a_gpu_share_a_matrix() {
+    let folder = folder();
+    let images = [
+        ("cpu/config.yaml", "python_version: py311\n"),
+        (
+            "gpu/cerebrium.toml",
+            "[cerebrium.hardware]\ncompute = \"AMPERE_A10\"\n[cerebrium.deployment]\npython_version = 3.12\n",
+        ),
+        ("own/config.yaml", "base_image: {image: 'ubuntu:24.04'}\n"),
+        (
+            "both/config.yaml",
+            "base_image: {image: 'nvcr.io/nvidia/pytorch:25.01-py3'}\nresources: {accelerator: T4}\n",
+        ),
+    ];
+    let mut arguments = "init new --strict".to_owned();
+    for (path, text) in images {
+        write(folder.path(), path, text);
+        let _ = write!(arguments, " --from {path}");
+    }
+    stdout(run(folder.path(), &arguments));
+    insta::assert_snapshot!(described(&read(folder.path(), "new/matrix.toml")));
+    assert_cmd_snapshot!(run(folder.path(), "plan --offline -f new/matrix.toml"));
+}
+
+#[test]
+fn copied_files_can_come_from_another_folder() {
+    let folder = folder();
+    write(folder.path(), "app/docker/Dockerfile", "FROM python:3.11\nCOPY src /src\n");
+    write(folder.path(), "app/src/a.py", "a\n");
+    assert_cmd_snapshot!(run(folder.path(), "init new --from app/docker/Dockerfile"));
+    stdout(run(folder.path(), "init new --from app/docker/Dockerfile --context app"));
+    assert_eq!(read(folder.path(), "new/dockerfiles/src/a.py"), "a\n");
 }
 
 #[test]
@@ -421,6 +457,66 @@ fn files_of_two_origins_that_clash_are_named_with_them() {
     write(folder.path(), "d/data/x", "");
     assert_cmd_snapshot!(run(folder.path(), "init other --from c/Dockerfile --from d/Dockerfile"));
     assert!(!folder.path().join("other").exists());
+}
+
+#[test]
+fn a_strict_import_leaves_nothing_out() {
+    let folder = folder();
+    let truss = "python_versoin: py311\nrequirments: [six]\nresources: {cpu: 1}\n\
+                 docker_server: {start_comand: serve}\nbase_image: {docker_auth: {registri: ghcr.io}}\n";
+    write(folder.path(), "a/config.yaml", truss);
+    assert_cmd_snapshot!(run(folder.path(), "init new --strict --from a/config.yaml"));
+    assert!(!folder.path().join("new").exists());
+    write(folder.path(), "b/config.yaml", "python_version: py311\nresources: {cpu: 1}\n");
+    stdout(run(folder.path(), "init new --strict --from b/config.yaml"));
+}
+
+#[test]
+fn duplicate_keys_are_shown_with_both_lines() {
+    let folder = folder();
+    let truss = "requirements: [a]\npython_version: py311\nrequirements: [b]\n";
+    write(folder.path(), "a/config.yaml", truss);
+    assert_cmd_snapshot!(run(folder.path(), "init new --from a/config.yaml"));
+}
+
+#[test]
+fn different_credentials_for_one_registry_are_refused() {
+    let folder = folder();
+    let mut arguments = "init new".to_owned();
+    for (name, secret) in [("a", "one"), ("b", "two")] {
+        let login = format!(
+            "base_image:\n  image: ghcr.io/acme/base:1\n  \
+             docker_auth: {{auth_method: REGISTRY_SECRET, registry: ghcr.io, secret_name: {secret}}}\n"
+        );
+        write(folder.path(), &format!("{name}/config.yaml"), &login);
+        let _ = write!(arguments, " --from {name}/config.yaml");
+    }
+    assert_cmd_snapshot!(run(folder.path(), &arguments));
+    assert!(!folder.path().join("new").exists());
+}
+
+#[test]
+fn an_app_of_fal_is_not_run() {
+    let folder = folder();
+    let cases = [
+        ("a", "image = ContainerImage.from_dockerfile_str(os.environ['DOCKERFILE'])\n"),
+        (
+            "b",
+            "url = File.from_path('a').url\ntext = f'''\nFROM a\nADD {url} /\n'''\n\
+             image = ContainerImage.from_dockerfile_str(text)\n",
+        ),
+        ("c", "image = ContainerImage.from_dockerfile_str('''\nFROM a\nRUNN b\n''')\n"),
+        ("d", "image = 'no image'\n"),
+        ("e", "image = '''no end\n"),
+    ];
+    for (name, text) in cases {
+        write(folder.path(), &format!("{name}/app.py"), text);
+        assert_cmd_snapshot!(
+            format!("app_{name}"),
+            run(folder.path(), &format!("init new --from {name}/app.py"))
+        );
+    }
+    assert!(!folder.path().join("new").exists());
 }
 
 #[test]
@@ -472,8 +568,7 @@ fn what_is_no_text_or_no_version_is_left() {
          [cerebrium.dependencies.paths]\npip = [\"requirements.txt\"]\n",
     );
     assert_cmd_snapshot!(run(folder.path(), "init new --from app/cerebrium.toml"));
-    let lines = read(folder.path(), "new/dockerfiles/app/requirements.txt");
-    assert_eq!(lines, "torch==2.0.0\nsix==1.16\nidna~=3.0\ny @ git+https://a.example/y\n");
+    insta::assert_snapshot!(described(&read(folder.path(), "new/matrix.toml")));
     write(
         folder.path(),
         "model/config.yaml",
@@ -484,8 +579,7 @@ fn what_is_no_text_or_no_version_is_left() {
          resources: {accelerator: [T4]}\n",
     );
     assert_cmd_snapshot!(run(folder.path(), "init other --from model/config.yaml"));
-    let template = read(folder.path(), "other/dockerfiles/model.Dockerfile.hbs");
-    assert_eq!(template.matches("ENV ").count(), 1, "{template}");
+    insta::assert_snapshot!(described(&read(folder.path(), "other/matrix.toml")));
 }
 
 #[test]

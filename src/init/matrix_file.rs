@@ -1,0 +1,413 @@
+//! Writes the matrix file and the other generated files of a new repository.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use toml::Value as Toml;
+
+use super::error::InitError;
+use super::import::{TEMPLATES, folder_of};
+use super::project::Project;
+use super::{Import, ImportedImage, NewFile, workflow};
+use crate::matrix;
+
+const PYTHONS: [&str; 3] = ["3.11", "3.12", "3.13"];
+
+/// The settings of the starter image.
+const STARTER: &str = include_str!("starter.toml");
+
+/// The text of its file of requirements.
+const REQUIREMENTS: &str = "# The Python packages of every image, in pip's format. `pip-compile --generate-hashes` pins them.\n";
+
+/// The first version of a new repository.
+const FIRST_VERSION: &str = "0.1.0\n";
+
+/// The settings in the order in which they are written. Tables come last.
+const SETTINGS: [&str; 20] = [
+    "base",
+    "dockerfile",
+    "context",
+    "dockerignore",
+    "pre_build_commands",
+    "apt",
+    "conda",
+    "pip",
+    "workdir",
+    "files",
+    "shell_commands",
+    "user",
+    "entrypoint",
+    "cmd",
+    "expose",
+    "compression",
+    "force_compression",
+    "mirror",
+    "args",
+    "env",
+];
+
+/// Generates the files of a repository with the imported images, or with a starter image if there are none. The files that
+/// images copy are not among them.
+pub(super) fn compose(project: &Project, images: &[Import]) -> Result<Vec<NewFile>, InitError> {
+    check_names(images)?;
+    let mut files = vec![
+        file("matrix.toml", text(project, images)?),
+        file("matrix.schema.json", matrix::json_schema()),
+    ];
+    if project.version.is_none() {
+        files.push(file("VERSION", FIRST_VERSION.to_owned()));
+    }
+    if images.is_empty() {
+        files.push(file(&format!("{TEMPLATES}/requirements.txt"), REQUIREMENTS.to_owned()));
+    }
+    for image in images.iter().map(|import| &import.image) {
+        if let Some(template) = &image.template {
+            files.push(file(
+                &format!("{TEMPLATES}/{}", template_name(&image.name)),
+                template.clone(),
+            ));
+        }
+    }
+    if project.takes_workflows {
+        files.push(file(workflow::PATH, workflow::workflow(project)));
+    }
+    Ok(files)
+}
+
+fn file(path: &str, text: String) -> NewFile {
+    NewFile { path: path.to_owned(), content: text.into_bytes(), executable: false }
+}
+
+fn template_name(image: &str) -> String {
+    format!("{image}.Dockerfile.hbs")
+}
+
+fn check_names(images: &[Import]) -> Result<(), InitError> {
+    for (index, second) in images.iter().enumerate() {
+        let name = &second.image.name;
+        if let Some(first) = images[..index].iter().find(|first| first.image.name == *name) {
+            let (first, second) = (first.origin.clone(), second.origin.clone());
+            return Err(InitError::SameName { first, second, name: name.clone() });
+        }
+    }
+    Ok(())
+}
+
+fn text(project: &Project, images: &[Import]) -> Result<String, InitError> {
+    let mut text = String::from(
+        "#:schema ./matrix.schema.json\n\
+         # Defines the images: their names, axes, contents and checks. `basegen plan` lists them.\n\n",
+    );
+    write_image(&mut text, project, images);
+    if images.is_empty() {
+        text.push_str(STARTER);
+    } else {
+        let axes = Axes::new(images);
+        axes.write(&mut text);
+        axes.write_rules(&mut text);
+    }
+    write_version(&mut text, project);
+    write_build(&mut text, images)?;
+    Ok(text)
+}
+
+fn write_image(text: &mut String, project: &Project, images: &[Import]) {
+    text.push_str("[image]\n");
+    let Project { registry, repository, owner, takes_workflows, .. } = project;
+    if let Some(registry) = registry {
+        line(text, "registry", &registry.as_str().into());
+    } else {
+        let login = if *takes_workflows {
+            format!(" For another one, also change the login in {}.", workflow::PATH)
+        } else {
+            String::new()
+        };
+        let _ = write!(text, "# The default is Docker Hub.{login}\n# registry = \"ghcr.io\"\n");
+    }
+    if images.is_empty() {
+        return line(text, "repository", &repository.as_str().into());
+    }
+    line(text, "repository", &format!("{owner}/{{{{image}}}}").into());
+    if images.iter().any(|import| !import.files.is_empty()) {
+        line(text, "templates", &TEMPLATES.into());
+    }
+    match images {
+        [image] => write_settings(text, "image", &settings(image)),
+        _ => text.push('\n'),
+    }
+}
+
+/// Returns the settings of an image, with those that depend on the new repository.
+fn settings(import: &Import) -> toml::Table {
+    let mut settings = import.image.settings.clone();
+    if import.image.template.is_some() {
+        settings.insert("dockerfile".to_owned(), template_name(&import.image.name).into());
+    }
+    for manager in ["apt", "conda", "pip"] {
+        if let Some(packages) = settings.get_mut(manager) {
+            relocate(packages, &folder_of(&import.image));
+        }
+    }
+    settings
+}
+
+/// Adds `folder` to the paths of files with packages.
+fn relocate(packages: &mut Toml, folder: &str) {
+    match packages {
+        Toml::String(file) => file.insert_str(0, folder),
+        Toml::Array(items) => {
+            for item in items {
+                if let Some(file) = item.as_str().and_then(|item| item.strip_prefix("-r ")) {
+                    *item = format!("-r {folder}{file}").into();
+                }
+            }
+        }
+        Toml::Table(entries) => {
+            if let Some(Toml::String(file)) = entries.get_mut("-r") {
+                file.insert_str(0, folder);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Writes settings below the header of `table`, and those that are tables below their own.
+fn write_settings(text: &mut String, table: &str, settings: &toml::Table) {
+    let of_order = || SETTINGS.iter().filter_map(|key| Some((*key, settings.get(*key)?)));
+    debug_assert_eq!(of_order().count(), settings.len(), "a setting has no place: {settings:?}");
+    for (key, value) in of_order().filter(|(_, value)| !value.is_table()) {
+        line(text, key, value);
+    }
+    for (key, entries) in of_order().filter_map(|(key, value)| Some((key, value.as_table()?))) {
+        let _ = write!(text, "\n[{table}.{key}]\n");
+        for (name, value) in entries {
+            line(text, &quoted_key(name), value);
+        }
+    }
+    text.push('\n');
+}
+
+/// The axes of the imported images.
+struct Axes<'a> {
+    images: &'a [Import],
+    /// The versions of Python in their order, and `false` if an image has its own Python; empty without an axis.
+    pythons: Vec<Toml>,
+    gpus: BTreeSet<bool>,
+}
+
+impl<'a> Axes<'a> {
+    fn new(images: &'a [Import]) -> Self {
+        let versions = images.iter().flat_map(pythons).filter_map(|python| {
+            let numbers = python.as_str()?.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+            Some((numbers.collect::<Vec<_>>(), python))
+        });
+        let versions: BTreeMap<Vec<u32>, Toml> = versions.collect();
+        let mut all: Vec<Toml> = versions.into_values().collect();
+        if !all.is_empty() && images.iter().any(|import| import.image.pythons.is_none()) {
+            all.push(false.into());
+        }
+        let gpus: BTreeSet<bool> = images.iter().map(|import| import.image.gpu).collect();
+        Self { images, pythons: all, gpus }
+    }
+
+    fn has_gpu(&self) -> bool {
+        self.gpus.contains(&true)
+    }
+
+    fn write(&self, text: &mut String) {
+        text.push_str(
+            "# Every combination of values is an image. Tags list the values in the order of the axes: 3.11-gpu.\n[axes]\n",
+        );
+        let has_others = !self.pythons.is_empty() || self.has_gpu();
+        let names = self.images.iter().map(|import| {
+            // The name of the repository contains it.
+            let tag = if has_others { ", tag = \"\"" } else { "" };
+            format!("{{ value = \"{}\"{tag} }}", import.image.name)
+        });
+        let _ = writeln!(text, "image = [{}]", names.collect::<Vec<_>>().join(", "));
+        if !self.pythons.is_empty() {
+            line(text, "python", &Toml::Array(self.pythons.clone()));
+        }
+        if self.has_gpu() {
+            let values = self.gpus.iter().map(|gpu| Toml::Boolean(*gpu));
+            line(text, "gpu", &Toml::Array(values.collect()));
+        }
+        text.push('\n');
+    }
+
+    /// Writes the settings of several images, and excludes the combinations that no file describes.
+    fn write_rules(&self, text: &mut String) {
+        for import in self.images.iter().filter(|_| self.images.len() > 1) {
+            let _ = writeln!(text, "[[set]]\nwhen = {{ image = \"{}\" }}", import.image.name);
+            write_settings(text, "set", &settings(import));
+        }
+        let is_generated = |image: &ImportedImage| image.gpu && image.template.is_none();
+        if self.images.iter().any(|import| is_generated(&import.image)) {
+            text.push_str(
+                "# The container runtime adds the driver. Packages such as torch bring CUDA's libraries.\n\
+                 [[set]]\n\
+                 when = { gpu = true }\n\
+                 env = { NVIDIA_VISIBLE_DEVICES = \"all\", NVIDIA_DRIVER_CAPABILITIES = \"compute,utility\" }\n\n",
+            );
+        }
+        for import in self.images {
+            self.write_excludes(text, import);
+        }
+        if !self.pythons.is_empty() {
+            let when = if self.pythons.contains(&Toml::Boolean(false)) {
+                "when = { python = \">=3\" }\n"
+            } else {
+                ""
+            };
+            let _ = write!(
+                text,
+                "# Checks that run in a container of each image. Images are published only if all of their checks pass.\n\
+                 [[verify]]\n\
+                 name = \"python\"\n{when}\
+                 run = [\"python\", \"-c\", \"import sys; found = '%d.%d.%d.' % sys.version_info[:3]; assert found.startswith('{{{{python}}}}.'), found\"]\n\n",
+            );
+        }
+    }
+
+    fn write_excludes(&self, text: &mut String, import: &Import) {
+        let Import { origin, image, .. } = import;
+        let mut exclude = |axis: &str, values: Vec<Toml>, reason: &str| {
+            if !values.is_empty() {
+                let values = match values.as_slice() {
+                    [only] => only.clone(),
+                    _ => Toml::Array(values),
+                };
+                let reason = Toml::String(format!("{origin} {reason}"));
+                let _ = write!(
+                    text,
+                    "[[exclude]]\nwhen = {{ image = \"{}\", {axis} = {values} }}\nreason = {reason}\n\n",
+                    image.name
+                );
+            }
+        };
+        let wanted = pythons(import);
+        let others = self.pythons.iter().filter(|python| !wanted.contains(python));
+        let versions: Vec<&str> = wanted.iter().filter_map(Toml::as_str).collect();
+        let reason = match versions.as_slice() {
+            [] => "has the Python of its base image".to_owned(),
+            versions => format!("requests Python {}", versions.join(", ")),
+        };
+        exclude("python", others.cloned().collect(), &reason);
+        let others = self.gpus.iter().filter(|gpu| **gpu != image.gpu && self.has_gpu());
+        let reason = if image.gpu { "requests a GPU" } else { "requests no GPU" };
+        exclude("gpu", others.map(|gpu| Toml::Boolean(*gpu)).collect(), reason);
+    }
+}
+
+/// Returns the values of the axis `python` for an image.
+fn pythons(import: &Import) -> Vec<Toml> {
+    match import.image.pythons.as_deref() {
+        None => vec![false.into()],
+        Some([]) => PYTHONS.map(Toml::from).to_vec(),
+        Some(versions) => versions.iter().map(|version| version.as_str().into()).collect(),
+    }
+}
+
+fn write_version(text: &mut String, project: &Project) {
+    text.push_str("# The version in the tags.\n[version]\n");
+    let place = project.version.as_ref();
+    line(text, "file", &place.map_or("VERSION", |place| place.file.as_str()).into());
+    if let Some(key) = place.and_then(|place| place.key.as_deref()) {
+        line(text, "key", &key.into());
+    }
+    if !place.is_some_and(|place| place.has_prefix) {
+        text.push_str("prefix = \"v\"\n");
+    }
+    text.push('\n');
+}
+
+fn write_build(text: &mut String, images: &[Import]) -> Result<(), InitError> {
+    text.push_str(
+        "# For networks that intercept TLS: build steps trust the certificates in the file that SSL_CERT_FILE names.\n\
+         [build]\nca_certificates = \"auto\"\n",
+    );
+    let logins = images.iter().flat_map(|import| {
+        let place = |line: usize| format!("{}:{line}", import.origin);
+        let logins = import.image.logins.iter();
+        logins.map(move |login| (login.host.as_str(), (place(login.line), &login.keys)))
+    });
+    for (host, keys) in agreed(logins, "registry")? {
+        let _ = writeln!(text, "\n[registries.{}]", quoted_key(host));
+        for (key, value) in keys {
+            line(text, key, &value.as_str().into());
+        }
+    }
+    let secrets = images.iter().flat_map(|import| {
+        let secrets = import.image.secrets.iter();
+        secrets.map(|(id, variable)| (id.as_str(), (import.origin.clone(), variable)))
+    });
+    let secrets = agreed(secrets, "build secret")?;
+    if !secrets.is_empty() {
+        text.push_str(
+            "\n# The secrets that build steps mount, and the environment variables that contain them.\n[build.secrets]\n",
+        );
+    }
+    for (id, variable) in secrets {
+        let variable = Toml::from(variable.as_str());
+        let _ = writeln!(text, "{} = {{ env = {variable} }}", quoted_key(id));
+    }
+    Ok(())
+}
+
+/// Returns the credentials by name. Refuses files that have different ones for the same `kind`.
+fn agreed<'a, T: PartialEq + ?Sized>(
+    all: impl Iterator<Item = (&'a str, (String, &'a T))>,
+    kind: &'static str,
+) -> Result<BTreeMap<&'a str, &'a T>, InitError> {
+    let mut known: BTreeMap<&str, (String, &T)> = BTreeMap::new();
+    for (name, (second, credentials)) in all {
+        match known.get(name) {
+            Some((first, other)) if *other != credentials => {
+                let (first, name) = (first.clone(), name.to_owned());
+                return Err(InitError::Credentials { first, second, kind, name });
+            }
+            Some(_) => {}
+            None => drop(known.insert(name, (second, credentials))),
+        }
+    }
+    Ok(known.into_iter().map(|(name, (_, credentials))| (name, credentials)).collect())
+}
+
+/// The length of an array from which each item has a line of its own.
+const MAX_LINE: usize = 100;
+
+/// Writes a key and its value.
+fn line(text: &mut String, key: &str, value: &Toml) {
+    let written = match value {
+        Toml::String(value) if is_plain_text(value) => format!("'''\n{value}'''"),
+        value => value.to_string(),
+    };
+    match value {
+        Toml::Array(items) if key.len() + written.len() > MAX_LINE => {
+            let items: String = items.iter().map(|item| format!("    {item},\n")).collect();
+            let _ = write!(text, "{key} = [\n{items}]\n");
+        }
+        _ => {
+            let _ = writeln!(text, "{key} = {written}");
+        }
+    }
+}
+
+/// Returns true for a text of several lines that TOML can contain as it is.
+fn is_plain_text(text: &str) -> bool {
+    let is_line = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
+    text.contains('\n')
+        && !text.contains("'''")
+        && !text.ends_with('\'')
+        && text.chars().all(is_line)
+}
+
+fn quoted_key(key: &str) -> String {
+    let is_bare = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
+    let is_option = key.starts_with('-');
+    if !key.is_empty() && key.chars().all(is_bare) && !is_option {
+        key.to_owned()
+    } else {
+        Toml::String(key.to_owned()).to_string()
+    }
+}
