@@ -60,7 +60,7 @@ pub use load::{LoadError, load, load_in, load_with, parse};
 pub use model::{
     Alias, Axis, AxisValue, BuildInputs, Check, Exclude, Image, Matrix, Variant, Waive,
 };
-pub use pattern::{Pattern, PatternError};
+pub use pattern::{Pattern, PatternError, is_image_call};
 pub use places::{GeneratedTable, VERSION_GROUP, VersionPlace, VersionTable, version_pattern};
 pub use publish::{PublishTable, ReleaseSetForm};
 pub use pull_request::PullRequestTable;

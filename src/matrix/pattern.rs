@@ -203,6 +203,16 @@ pub(super) fn locate(source: &str, span: Span, text: &str, part: Span) -> Span {
     }
 }
 
+/// Returns true if a text is one call of the helper `image` of templates: `{{image "minimal"}}`.
+#[must_use]
+pub fn is_image_call(text: &str) -> bool {
+    let call = text.strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}"));
+    let arguments = call.and_then(|call| call.trim_start().strip_prefix("image"));
+    arguments.is_some_and(|rest| {
+        rest.starts_with(char::is_whitespace) && !rest.trim().is_empty() && !rest.contains("}}")
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -288,6 +298,22 @@ mod tests {
         assert_eq!(error("{{}}"), (name(), 0..4));
         for text in ["{{a b}}", "{{replace a '.'}}", "{{replace a '' 'b'}}", "{{cut a '.' ''}}"] {
             assert_eq!(error(text).0, name(), "{text}");
+        }
+    }
+
+    #[test]
+    fn calls_are_told_from_names() {
+        for (text, expected) in [
+            ("{{image \"minimal\"}}", true),
+            ("{{ image parent gpu=false }}", true),
+            ("{{image}}", false),
+            ("{{image }}", false),
+            ("{{images \"a\"}}", false),
+            ("acme/{{image \"a\"}}", false),
+            ("{{image \"a\"}}:{{tag}}", false),
+            ("python:{{python}}", false),
+        ] {
+            assert_eq!(is_image_call(text), expected, "{text}");
         }
     }
 }

@@ -15,7 +15,7 @@ mod tools;
 
 pub(super) use script::Script;
 
-use crate::matrix::{Contents, Diagnostic, FactSource, Matrix, SourceError, Text};
+use crate::matrix::{Contents, Diagnostic, FactSource, Matrix, SourceError, Text, is_image_call};
 
 /// Gives the files that a step installs the first time that a zip file can store. [`Run::begin`](script::Run::begin)
 /// creates the file before.
@@ -57,7 +57,7 @@ impl Generator<'_> {
             image.comment("The image.");
         }
         let base = &self.contents.base;
-        if !is_image(base) {
+        if !is_image(base) && !is_image_call(base) {
             let message = format!("`{}` is not the name of an image", base.escape_debug());
             return Err(self.error(base, message));
         }

@@ -140,7 +140,7 @@ impl<'a> Renderer<'a> {
         let images = Parents::new(&self.relations, variant);
         let (rendered, ids) = match &template {
             Some(path) => self.templates.render(path, &variables, &parts, &images, &mut used)?,
-            None => self.templates.generated(&parts, &images)?,
+            None => self.templates.generated(&variables, &parts, &images)?,
         };
         let name = template.as_deref().unwrap_or(GENERATED);
         let name = name.strip_suffix(".hbs").unwrap_or(name);

@@ -3,7 +3,10 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use handlebars::{Context, Handlebars, RenderContext, Template, TemplateError, no_escape};
+use handlebars::{
+    Context, Handlebars, RenderContext, RenderError as RenderFault, RenderErrorReason, Template,
+    TemplateError, no_escape,
+};
 use serde_json::Value as Json;
 
 use super::check::check;
@@ -22,7 +25,7 @@ use super::syntax::{diagnose, offset};
 use super::values::{Rendered, is_mark};
 use crate::files::{ReadError, read_text};
 use crate::image::Digest;
-use crate::matrix::{Diagnostic, Matrix, NoVariant, SourceError, SourceFile};
+use crate::matrix::{Diagnostic, Matrix, NoVariant, SourceError, SourceFile, is_image_call};
 
 /// The folder of the partials in the folder of the templates.
 pub(super) const PARTIALS: &str = "partials";
@@ -214,14 +217,36 @@ impl<'a> Templates<'a> {
     /// names.
     pub(super) fn generated<'p>(
         &self,
+        variables: &Json,
         parts: &Parts<'_>,
         parents: &Parents<'p>,
     ) -> Result<(Rendered, Vec<&'p str>), RenderError> {
         let mut ids = Vec::new();
         let image = |call: &str| parents.name(call, &mut ids);
         let source = &self.library.sources[MATRIX];
-        let marked = parts.dockerfile()?;
+        let mut marked = parts.dockerfile()?;
+        let base = parts.matrix.contents(parts.variant).base;
+        if is_image_call(&base) {
+            let call = self.call(&base, variables).map_err(|error| {
+                let reason = match error.reason() {
+                    RenderErrorReason::NestedError(cause) => cause.to_string(),
+                    other => other.to_string(),
+                };
+                let diagnostic = Diagnostic::new(base.span(), reason, "");
+                variant_error(&parts.variant.id, source, diagnostic)
+            })?;
+            marked = marked.replacen(base.as_str(), &call, 1);
+        }
         Ok((self.without_marks(&marked, source, &parts.variant.id, image)?, ids))
+    }
+
+    /// Renders a call of the helper `image` in the matrix file.
+    fn call(&self, text: &str, variables: &Json) -> Result<String, RenderFault> {
+        let mut template = Template::compile(text)?;
+        helpers::strict(&mut template);
+        let context = Context::wraps(variables)?;
+        let mut state = RenderContext::new(None);
+        limits::render(&template, &self.library.handlebars, &context, &mut state)
     }
 
     /// Removes the marks from a rendered text. `image` returns the name for a call of the helper `image`.

@@ -33,7 +33,7 @@ fn project() -> Project {
     project.write("VERSION", "v1\n");
     let minimal = "FROM python:{{python}}\nRUN useradd app\nUSER app\nCMD [\"notebook\"]\n";
     project.write("dockerfiles/minimal-notebook.Dockerfile.hbs", minimal);
-    let scipy = "FROM {{image \"minimal-notebook\"}}\nRUN conda install scipy\n";
+    let scipy = "FROM {{image \"minimal-notebook\"}}\nRUN conda install scipy=1.16\n";
     project.write("dockerfiles/scipy-notebook.Dockerfile.hbs", scipy);
     let cuda =
         "FROM {{image \"minimal-notebook\"}}\nCOPY --from={{image \"scipy-notebook\"}} /opt /opt\n";
@@ -202,4 +202,23 @@ fn contracts_look_at_the_images_below() {
     let matrix = MATRIX.replace("[axes]", "contracts = [\"lint\"]\n\n[axes]");
     project.write("matrix.toml", &matrix);
     assert_snapshot!(told(project.basegen("lint")));
+}
+
+#[test]
+fn images_without_a_dockerfile_are_based_on_images_of_the_matrix() {
+    let project = Project::new();
+    let matrix = |base: &str| {
+        format!(
+            "[image]\nrepository = \"acme/{{{{image}}}}\"\ntag = \"{{{{gpu}}}}\"\n\
+             [variables]\nparent = \"minimal\"\n[axes]\ngpu = [false, true]\n\
+             [[axes.image]]\nvalue = \"minimal\"\nbase = \"debian:bookworm-slim\"\n\
+             [[axes.image]]\nvalue = \"scipy\"\nbase = '{base}'\nshell_commands = [\"true\"]\n"
+        )
+    };
+    project.write("matrix.toml", &matrix("{{ image parent gpu=false }}"));
+    assert_snapshot!("generated", stdout(project.basegen("render --only image=scipy --gpu")));
+    project.write("matrix.toml", &matrix("{{image \"minimla\"}}"));
+    assert_snapshot!("generated_no_value", told(project.basegen("render")));
+    project.write("matrix.toml", &matrix("{{image parrent}}"));
+    assert_snapshot!("generated_no_name", told(project.basegen("render")));
 }
