@@ -7,6 +7,9 @@ use crate::matrix::{PackageItem, SourceError};
 /// The folder of the environment. Its programs come first in `PATH`.
 const PREFIX: &str = "/opt/conda";
 
+/// Sets the command that adds packages: a base image can have an environment already, such as another image of the matrix.
+const ADD: &str = "if [ -d /opt/conda/conda-meta ]; then add=install; else add=create; fi";
+
 /// The history of an environment contains the time of each change.
 const HISTORY: &str =
     "sed -i 's/^==> .* <==$/==> 1980-01-01 00:00:00 <==/' /opt/conda/conda-meta/history";
@@ -53,7 +56,12 @@ impl Generator<'_> {
             script.comment(&more(&format!("Conda packages, in {PREFIX}"), number, &layer.source));
             let mut step = run.clone();
             step.begin();
-            let command = if number == 0 { "create" } else { "install" };
+            let command = if number == 0 {
+                step.then(ADD);
+                "$add"
+            } else {
+                "install"
+            };
             let variables = if self.has_certificates() {
                 "SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt "
             } else {

@@ -14,14 +14,17 @@ use crate::harness::project::{basegen, git, stdout};
 struct Example {
     name: &'static str,
     images: usize,
+    /// The version of a matrix without one.
+    version: Option<&'static str>,
     /// The files of the project that the matrix replaces, with their lines.
     sources: &'static [(&'static str, usize)],
 }
 
-const EXAMPLES: [Example; 2] = [
+const EXAMPLES: [Example; 4] = [
     Example {
         name: "cog",
         images: 325,
+        version: None,
         sources: &[
             ("pkg/dockerfile/base.go", 387),
             ("pkg/config/torch_compatibility.json", 1250),
@@ -31,7 +34,27 @@ const EXAMPLES: [Example; 2] = [
     Example {
         name: "docker-library",
         images: 36,
+        version: None,
         sources: &[("generate-stackbrew-library.sh", 169)],
+    },
+    Example {
+        name: "docker-stacks",
+        images: 14,
+        version: Some("0123456789ab"),
+        sources: &[
+            ("tagging/hierarchy/images_hierarchy.py", 80),
+            ("tagging/taggers/*.py", 120),
+            ("images/**/Dockerfile", 836),
+        ],
+    },
+    Example {
+        name: "runpod",
+        images: 42,
+        version: None,
+        sources: &[
+            ("official-templates/shared/versions.hcl", 35),
+            ("official-templates/*/docker-bake.hcl", 423),
+        ],
     },
 ];
 
@@ -88,14 +111,18 @@ fn check(name: &str) -> String {
     let lines: usize = example.sources.iter().map(|(_, lines)| lines).sum();
     assert!(matrix.lines().count() <= lines, "{name}: {} lines", matrix.lines().count());
     let copied = Copied::new(name);
-    let plan: Value =
-        serde_json::from_str(&copied.printed("plan --offline --format json")).expect("JSON");
+    let version = example.version.map(|version| format!("--version-tag {version}"));
+    let version = version.as_deref().unwrap_or_default();
+    let plan = copied.printed(&format!("plan --offline --format json {version}"));
+    let plan: Value = serde_json::from_str(&plan).expect("JSON");
     let targets = plan["targets"].as_array().expect("targets");
     assert_eq!(targets.len(), example.images, "{name}");
     let rendered = copied.printed("render");
     assert!(rendered.matches("FROM ").count() >= example.images, "{name}");
-    copied.printed("check --offline");
-    let names = copied.printed("list --all-tags");
+    if version.is_empty() {
+        copied.printed("check --offline");
+    }
+    let names = copied.printed(&format!("list --all-tags {version}"));
     // What each commit and each day changes.
     let commit = copied.commit();
     let filters =
@@ -156,6 +183,16 @@ fn official_tags() -> Vec<String> {
         }
     }
     tags
+}
+
+#[test]
+fn docker_stacks() {
+    check("docker-stacks");
+}
+
+#[test]
+fn runpod() {
+    check("runpod");
 }
 
 /// What the README of an example says of itself.

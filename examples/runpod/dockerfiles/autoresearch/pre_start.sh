@@ -1,0 +1,2 @@
+#!/bin/sh
+cp --recursive --no-clobber /opt/autoresearch /workspace/

@@ -1,0 +1,2 @@
+#!/bin/sh
+exec supervisord --configuration /etc/supervisor/supervisord.conf
