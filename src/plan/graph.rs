@@ -313,8 +313,8 @@ fn edges(targets: &[Target<'_>], contexts: &[BuildContext]) -> Vec<Vec<usize>> {
     parents.collect()
 }
 
-/// Sorts `targets` into levels, of which each has only parents in the levels before it. Targets that are based on each
-/// other are in no level.
+/// Sorts `targets` into levels. All parents of a target are in earlier levels. Targets that are based on each other are in
+/// no level.
 pub(super) fn levels_of(targets: &[Target<'_>], contexts: &[BuildContext]) -> Vec<Vec<usize>> {
     levels(&edges(targets, contexts))
 }
