@@ -94,8 +94,11 @@ fn base_image(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
             reader.imported.pythons = Some(version.into_iter().collect());
             let image = on_debian(&image).unwrap_or(image);
             if !image.contains(PYTHON) {
-                let python = toml::Table::from_iter([("--python".to_owned(), PYTHON.into())]);
-                reader.imported.settings.insert("pip".to_owned(), python.into());
+                // The environment of a Python from uv has no pip of its own.
+                let entries = [("--python", PYTHON), ("pip", "latest")];
+                let entries = entries.map(|(name, value)| (name.to_owned(), value.into()));
+                let packages = toml::Table::from_iter(entries);
+                reader.imported.settings.insert("pip".to_owned(), packages.into());
             }
             reader.set(leaf, "base", image);
         }

@@ -34,7 +34,7 @@ fn container(image: &str, command: &[&str]) -> String {
 fn built(folder: &Path, origins: &str, selection: &str) -> String {
     basegen(folder, &format!("init new {origins}"));
     if basegen(folder, "list -f new/matrix.toml").contains("-gpu-") {
-        // Of CUDA's libraries, the smallest: it is the stage that is tested.
+        // Of CUDA's libraries, the smallest.
         let matrix = fs_err::read_to_string(folder.join("new/matrix.toml")).expect("a matrix");
         write(
             folder,
