@@ -6,6 +6,9 @@ use std::path::Path;
 use crate::harness::testbed;
 use crate::images::copy;
 
+/// A base image that the test bed has.
+const BASE: &str = "python:3.11-slim-bookworm";
+
 /// A copy of an example. The images that it has built are removed at the end.
 struct Example {
     folder: tempfile::TempDir,
@@ -106,4 +109,76 @@ fn docker_library() {
     assert_eq!(run(&images[0], &["python3"]), "Python 3.14.6");
     let hash = run(&images[0], &["cat", "/sha256"]);
     assert!(hash.starts_with("143b1ddd"), "{hash}");
+}
+
+#[test]
+fn docker_stacks() {
+    let example = Example::new("docker-stacks");
+    example.replace("dockerfiles/notebook.Dockerfile.hbs", "ubuntu:24.04", BASE);
+    let matrix =
+        fs_err::read_to_string(example.folder.path().join("matrix.toml")).expect("a matrix");
+    // Packages of conda are from the internet, and those of apt are large.
+    let mut kept = String::new();
+    let mut is_array = false;
+    for line in matrix.lines() {
+        let begins = ["apt = ", "conda = "].iter().any(|key| line.starts_with(key));
+        if !begins && !is_array && !line.starts_with("shell_commands") {
+            kept.push_str(line);
+            kept.push('\n');
+        }
+        is_array = (begins && line.ends_with('[')) || (is_array && line != "]");
+    }
+    example.write("matrix.toml", &kept);
+    let images = example.build("--only image=minimal-notebook --version-tag test");
+    assert_eq!(images.last().map(String::as_str), Some("quay.io/jupyter/minimal-notebook:test"));
+    let image = images.last().expect("an image");
+    // What each of the three images adds.
+    let paths = [
+        "/usr/local/bin/start.sh",
+        "/etc/jupyter/docker_healthcheck.py",
+        "/opt/setup-scripts/setup-julia",
+    ];
+    assert_eq!(run(image, &[&["ls"][..], &paths].concat()).lines().count(), 3);
+    assert_eq!(
+        run(image, &["sh", "-c", "id -u; pwd; echo $NB_USER $JUPYTER_PORT"]),
+        "1000\n/home/jovyan\njovyan 8888"
+    );
+}
+
+#[test]
+fn runpod() {
+    let example = Example::new("runpod");
+    example.replace(
+        "dockerfiles/base.Dockerfile.hbs",
+        "nvidia/cuda:{{cuda}}-cudnn-devel-ubuntu{{ubuntu}}",
+        BASE,
+    );
+    // Pythons are from a repository of packages for Ubuntu.
+    example.replace(
+        "matrix.toml",
+        "pythons = [\"3.9\", \"3.10\", \"3.11\", \"3.12\", \"3.13\"]",
+        "pythons = []",
+    );
+    example.replace(
+        "matrix.toml",
+        "pip = { torch = \"=={{torch}}\", torchaudio = \"=={{torch}}\", \"--torch-backend\" = \"cu{{wheels}}\" }",
+        "pip = { idna = \"==3.10\" }",
+    );
+    example.replace(
+        "matrix.toml",
+        "pip = { torchvision = \"=={{vision}}\" }",
+        "pip = { six = \"==1.17.0\" }",
+    );
+    example.write("dockerfiles/container/packages.txt", "nginx-light\n");
+    example.write("dockerfiles/requirements/base.txt", "# None.\n");
+    let images = example
+        .build("--only family=pytorch --only cuda=12.8.1 --only torch=2.8.0 --only ubuntu=22.04");
+    assert_eq!(
+        images.last().map(String::as_str),
+        Some("runpod/pytorch:1.0.7-cu1281-torch280-ubuntu2204")
+    );
+    let image = images.last().expect("an image");
+    let program = "import idna, six; print(idna.__version__, six.__version__)";
+    assert_eq!(run(image, &["python", "-c", program]), "3.10 1.17.0");
+    assert_eq!(run(image, &["sh", "-c", "ls /start.sh && cat /etc/runpod.txt"]).lines().count(), 2);
 }
