@@ -166,25 +166,18 @@ impl App<'_> {
         let mut arguments = toml::Table::new();
         for (name, (line, value)) in entries {
             let what = format!("build_args.{name}");
-            let text = match value {
-                Literal::Text(text) | Literal::Number(text) => text,
-                _ => {
-                    self.notes.leave_out(&what, line, "it is not a text");
-                    continue;
-                }
+            let (Literal::Text(text) | Literal::Number(text)) = value else {
+                self.notes.leave_out(&what, line, "it is not a text");
+                continue;
             };
             let refused = refuse_in_variable(&name, &text).err();
-            match refused {
-                Some(reason) => self.notes.leave_out(&what, line, reason),
-                None => {
-                    let argument = toml::Table::from_iter([(name, escaped(&text).into())]);
-                    if let Some(reason) = refuse("args", &argument.clone().into()) {
-                        self.notes.leave_out(&what, line, reason);
-                        continue;
-                    }
-                    self.notes.import(&what, line, "`args`");
-                    arguments.extend(argument);
-                }
+            let argument = toml::Table::from_iter([(name, escaped(&text).into())]);
+            let refused = refused.or_else(|| refuse("args", &argument.clone().into()));
+            if let Some(reason) = refused {
+                self.notes.leave_out(&what, line, reason);
+            } else {
+                self.notes.import(&what, line, "`args`");
+                arguments.extend(argument);
             }
         }
         if !arguments.is_empty() {

@@ -205,13 +205,11 @@ impl Reader<'_> {
     }
 
     fn try_set(&mut self, leaf: &Leaf<'_>, key: &str, value: Toml, to: &str) {
-        match refuse(key, &value) {
-            Some(reason) => self.leave_out(leaf, reason),
-            None => {
-                self.import(leaf, to);
-                self.imported.settings.insert(key.to_owned(), value);
-            }
+        if let Some(reason) = refuse(key, &value) {
+            return self.leave_out(leaf, reason);
         }
+        self.import(leaf, to);
+        self.imported.settings.insert(key.to_owned(), value);
     }
 
     /// Imports an entry of a table of the matrix file, such as a variable of `env`.
@@ -229,13 +227,11 @@ impl Reader<'_> {
 
     /// Adds a text to an array of the matrix file.
     pub(super) fn push(&mut self, leaf: &Leaf<'_>, key: &str, text: String) {
-        match refuse(key, &Toml::Array(vec![Toml::String(text.clone())])) {
-            Some(reason) => self.leave_out(leaf, reason),
-            None => {
-                self.import(leaf, format!("`{key}`"));
-                self.add(key, text);
-            }
+        if let Some(reason) = refuse(key, &Toml::Array(vec![Toml::String(text.clone())])) {
+            return self.leave_out(leaf, reason);
         }
+        self.import(leaf, format!("`{key}`"));
+        self.add(key, text);
     }
 
     fn add(&mut self, key: &str, text: String) {

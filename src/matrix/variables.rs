@@ -97,9 +97,9 @@ impl FileVariables {
         key: Vec<Pattern>,
         naming: Naming<'_>,
     ) -> Self {
-        let mut tables = Tables { source: &source, naming, tables: BTreeMap::new() };
+        let mut tables = Tables { source: &source, naming, found: BTreeMap::new() };
         tables.collect(&root, &key, &mut Vec::new());
-        let tables = tables.tables;
+        let tables = tables.found;
         Self { source, root, key, tables }
     }
 
@@ -166,14 +166,14 @@ impl FileVariables {
 struct Tables<'a> {
     source: &'a SourceFile,
     naming: Naming<'a>,
-    tables: BTreeMap<Vec<String>, Result<FileTable, Vec<Diagnostic>>>,
+    found: BTreeMap<Vec<String>, Result<FileTable, Vec<Diagnostic>>>,
 }
 
 impl Tables<'_> {
     fn collect(&mut self, node: &Node, key: &[Pattern], path: &mut Vec<String>) {
         let Some((first, rest)) = key.split_first() else {
             if let Some(table) = self.table(path, node) {
-                self.tables.insert(path.clone(), table);
+                self.found.insert(path.clone(), table);
             }
             return;
         };

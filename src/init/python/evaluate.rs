@@ -82,7 +82,7 @@ impl Evaluation<'_> {
                 Ok(Literal::Table(entries.collect::<Result<_, _>>()?))
             }
             Expression::Attribute(owner, name) => match (self.value(owner)?, name.as_str()) {
-                (Literal::Path(path), "parent") => Ok(Literal::Path(parent(path))),
+                (Literal::Path(path), "parent") => Ok(Literal::Path(parent(&path))),
                 _ => Err(unknown("is only known when the app runs")),
             },
             Expression::Call(function, arguments) => self.call(function, arguments, line),
@@ -175,7 +175,7 @@ impl Evaluation<'_> {
             ("str" | "abspath" | "realpath", [Literal::Path(path)]) => {
                 Ok(Literal::Path(path.clone()))
             }
-            ("dirname", [Literal::Path(path)]) => Ok(Literal::Path(parent(path.clone()))),
+            ("dirname", [Literal::Path(path)]) => Ok(Literal::Path(parent(path))),
             ("Path" | "PurePath" | "join", [first, rest @ ..]) => {
                 let mut path = PathBuf::from(first.text().ok_or_else(unknown)?);
                 for part in rest {
@@ -197,7 +197,7 @@ fn last_name(function: &Located) -> &str {
 }
 
 /// The file itself is `.`, whose parent is its folder.
-fn parent(path: PathBuf) -> PathBuf {
+fn parent(path: &Path) -> PathBuf {
     if path.as_os_str() == "." {
         return PathBuf::new();
     }

@@ -122,13 +122,11 @@ fn node(text: &str, yaml: Spanned<Yaml>) -> Node {
 
 fn span(text: &str, location: Location) -> Span {
     let span = location.span();
-    match span.byte_offset().zip(span.byte_len()) {
-        Some((begin, length)) => index(begin)..index(begin + length),
-        None => {
-            let begin = offset(text, location);
-            begin..begin
-        }
+    if let Some((begin, length)) = span.byte_offset().zip(span.byte_len()) {
+        return index(begin)..index(begin + length);
     }
+    let begin = offset(text, location);
+    begin..begin
 }
 
 fn index(number: u64) -> usize {
