@@ -1,12 +1,13 @@
-//! Measures the pure core: loading, planning and rendering a matrix.
+//! Measures the core: loading, planning and rendering a matrix, and writing rendered contexts.
 
 use std::hint::black_box;
 use std::path::Path;
+use std::process::Command;
 
 use basegen::matrix::{self, Selection};
 use basegen::plan::{self, Plan, PlanRequest};
-use basegen::render::{BuildContext, Renderer};
-use criterion::{Criterion, criterion_group, criterion_main};
+use basegen::render::{self, BuildContext, Rendered, Renderer};
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 
 /// Returns a matrix of `rows` variants with four axes and one rule of each kind.
 fn matrix_of(rows: usize) -> String {
@@ -88,5 +89,62 @@ fn rendering(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(core, planning, dividing, rendering);
+/// Creates a project of 27 variants that copy 229 files each: with their Dockerfiles, 6,210 files.
+fn project(folder: &Path) {
+    let write = |path: &str, text: &str| {
+        let path = folder.join(path);
+        fs_err::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+        fs_err::write(path, text).expect("a file");
+    };
+    write(
+        "matrix.toml",
+        "[image]\nrepository = \"acme/base\"\ndockerfile = \"Dockerfile.hbs\"\n[axes]\n\
+         python = [\"3.12\", \"3.13\", \"3.14\"]\ncuda = [\"12.6\", \"12.8\", \"13.0\"]\n\
+         distro = [\"bookworm\", \"trixie\", \"noble\"]\n",
+    );
+    write(
+        "dockerfiles/Dockerfile.hbs",
+        "FROM python:{{python}}-{{distro}}-{{cuda}}\nCOPY app /app\n",
+    );
+    for number in 0..229 {
+        let path = format!("dockerfiles/app/package{}/module{number}.py", number % 20);
+        write(&path, &format!("VALUE = {number}\n").repeat(100));
+    }
+}
+
+/// Renders all variants and writes them to a new folder, as `basegen render -o` does, and for comparison copies the result.
+fn writing(criterion: &mut Criterion) {
+    let folder = tempfile::tempdir().expect("a folder");
+    project(folder.path());
+    let written = folder.path().join("written");
+    let render = |target: &Path| {
+        let matrix = matrix::load(&folder.path().join("matrix.toml")).expect("a matrix");
+        let selected = matrix.select(&Selection::default()).expect("all");
+        let mut renderer = Renderer::new(&matrix).expect("templates");
+        let contexts = renderer.render_all(&selected.variants).expect("contexts");
+        let rendered = Rendered::new(&selected, &contexts);
+        render::write(target, &rendered.files).expect("a folder");
+        assert_eq!(rendered.files.len(), 6_210);
+        assert!(rendered.extra(target).expect("a folder").is_empty());
+    };
+    render(&written);
+    let target = folder.path().join("target");
+    let remove = || drop(fs_err::remove_dir_all(&target));
+    let mut group = criterion.benchmark_group("27 images with 6,210 files");
+    group.sample_size(20);
+    group.bench_function("render", |bencher| {
+        bencher.iter_batched(remove, |()| render(&target), BatchSize::PerIteration);
+    });
+    group.bench_function("cp -r", |bencher| {
+        let copy = || {
+            let copied = Command::new("cp").arg("-r").args([&written, &target]).status();
+            assert!(copied.expect("cp runs").success());
+        };
+        bencher.iter_batched(remove, |()| copy(), BatchSize::PerIteration);
+    });
+    group.bench_function("render without changes", |bencher| bencher.iter(|| render(&written)));
+    group.finish();
+}
+
+criterion_group!(core, planning, dividing, rendering, writing);
 criterion_main!(core);

@@ -138,6 +138,11 @@ pub(super) struct GlobalArgs {
     /// receive the token for pull requests.
     #[arg(long, value_name = "ENTITLEMENT", global = true)]
     pub(super) allow: Vec<Entitlement>,
+    /// Build argument, such as NAME=VALUE (repeatable)
+    ///
+    /// NAME alone takes the value from the environment, if it is set. The Dockerfiles that declare the argument get it.
+    #[arg(long, value_name = "NAME[=VALUE]", global = true)]
+    pub(super) build_arg: Vec<String>,
     /// Print results, warnings and errors only
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(super) quiet: bool,

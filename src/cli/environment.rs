@@ -54,6 +54,7 @@ impl Environment {
             engine: self.engine(),
             proxies: self.proxies(),
             build_proxies: self.build_proxies(),
+            build_arguments: self.build_arguments(&global.build_arg),
             plain_http_hosts,
             named_hosts: self.named_hosts(github_hosts),
             github: self.github(),
@@ -76,6 +77,16 @@ impl Environment {
             _ => Verbosity::Normal,
         };
         Style { color: self.stderr_color(), verbosity, width: self.width() }
+    }
+
+    /// Returns build arguments, `NAME=VALUE` or `NAME` for a variable of the environment. Leaves out variables that are not
+    /// set, like Docker.
+    fn build_arguments(&self, arguments: &[String]) -> BTreeMap<String, String> {
+        let arguments = arguments.iter().filter_map(|argument| match argument.split_once('=') {
+            Some((name, value)) => Some((name.to_owned(), value.to_owned())),
+            None => Some((argument.clone(), self.text(argument)?)),
+        });
+        arguments.collect()
     }
 
     fn text(&self, name: &str) -> Option<String> {

@@ -12,7 +12,7 @@ use crate::ops::{
     explain::{ExplainOutcome, ImageInputs, Subject},
 };
 use crate::plan::{GpuFacts, Library, Lock, Target};
-use crate::render::BuildContext;
+use crate::render::{BuildContext, DockerfileOptions, NamedContext};
 
 use super::args::ExplainArgs;
 use super::{Session, selection};
@@ -94,6 +94,7 @@ fn describe(matrix: &Matrix, target: &Target<'_>, inputs: &ImageInputs) -> Strin
     let parents = parents.iter().map(|(id, name)| vec![id.clone(), name.to_string()]);
     section(&mut text, "based on images of the matrix", &parents.collect::<Vec<_>>());
     section(&mut text, "base images", &upstreams(context, lock));
+    section(&mut text, "build options", &options(&context.options));
     section(&mut text, "files", &sources(context));
     if let Some(gpu) = gpu {
         describe_gpu(&mut text, gpu);
@@ -221,17 +222,34 @@ fn upstreams(context: &BuildContext, lock: &Lock) -> Vec<Vec<String>> {
     upstreams.collect()
 }
 
+/// Lists the target, the build arguments and the named contexts of a Dockerfile.
+fn options(options: &DockerfileOptions) -> Vec<Vec<String>> {
+    let target = options.target.iter().map(|target| ["target", target, ""].map(str::to_owned));
+    let arguments = options.arguments.iter();
+    let arguments =
+        arguments.map(|(name, value)| ["argument".to_owned(), name.clone(), value.clone()]);
+    let contexts = options.contexts.iter().map(|(name, context)| {
+        let source = match context {
+            NamedContext::Files(files) => format!("{} files", files.len()),
+            NamedContext::Image(image) => image.familiar().to_owned(),
+        };
+        ["context".to_owned(), name.clone(), source]
+    });
+    target.chain(arguments).chain(contexts).map(Vec::from).collect()
+}
+
 /// Lists the templates of an image and the files that it copies.
 fn sources(context: &BuildContext) -> Vec<Vec<String>> {
     let origin = &context.origin;
-    let in_folder = |path: &str| match origin.folder.as_str() {
+    let in_folder = |folder: &str, path: &str| match folder {
         "" => path.to_owned(),
         folder => format!("{folder}/{path}"),
     };
-    let templates = origin.templates.keys().map(|path| in_folder(path));
+    let templates = origin.templates.keys().map(|path| in_folder(&origin.folder, path));
+    let folder = origin.context.as_ref().unwrap_or(&origin.folder);
     let is_copied = |path: &str| !origin.templates.contains_key(&format!("{path}.hbs"));
     let files = context.files.iter().filter(|file| is_copied(&file.path));
-    let files: Vec<String> = files.map(|file| in_folder(&file.path)).collect();
+    let files: Vec<String> = files.map(|file| in_folder(folder, &file.path)).collect();
     let more = files.len().saturating_sub(MAX_FILES);
     let more = (more > 0).then(|| format!("and {more} more files"));
     single(templates.chain(files.into_iter().take(MAX_FILES)).chain(more))

@@ -1,7 +1,10 @@
 //! `basegen render`: writes, compares or prints rendered variants.
 
 use crate::error::{ExitCode, Report};
-use crate::ops::{self, render::RenderTarget};
+use crate::ops::{
+    self,
+    render::{RenderOutcome, RenderTarget},
+};
 use crate::render;
 
 use super::Session;
@@ -15,23 +18,24 @@ pub(super) fn run(args: &RenderArgs, session: &Session) -> Result<ExitCode, Repo
         (None, None) => RenderTarget::Print,
     };
     let outcome = ops::render::run(context, &args.selection.selection()?, &target)?;
-    let count = outcome.dockerfiles.len();
+    let RenderOutcome { dockerfiles, count, extra } = outcome;
     match target {
         RenderTarget::Check(folder) => {
             printer.note(&format!("{} matches the matrix", folder.display()));
         }
         RenderTarget::Write(folder) => {
             printer.note(&format!("wrote {count} variants to {}", folder.display()));
-            if !outcome.extra.is_empty() {
-                let extra = render::list(&outcome.extra);
+            if !extra.is_empty() {
+                let extra = render::list(&extra);
                 printer.message(&format!(
                     "files that the matrix no longer renders are kept; remove them yourself:{extra}"
                 ));
             }
         }
         RenderTarget::Print => {
-            for (id, dockerfile) in outcome.dockerfiles {
-                if count > 1 {
+            let several = dockerfiles.len() > 1;
+            for (id, dockerfile) in dockerfiles {
+                if several {
                     printer.result(&format!("# {id}"));
                 }
                 printer.file(&dockerfile);

@@ -3,13 +3,15 @@
 use std::ops::Range;
 
 use crate::render::{
-    Arguments, Instruction, UNKNOWN, Upstream, flags, parse, split, stage, unquoted,
+    Arguments, DockerfileOptions, Instruction, UNKNOWN, Upstream, flags, parse, split, stage,
+    unquoted,
 };
 
 /// A Dockerfile, divided into stages.
 pub(super) struct Dockerfile<'a> {
     text: &'a str,
     instructions: Vec<Instruction>,
+    /// The stages up to that of the image.
     stages: Vec<Stage>,
 }
 
@@ -59,10 +61,10 @@ impl Base {
 
 impl<'a> Dockerfile<'a> {
     /// Returns `None` for a text that is not a Dockerfile, which rendering reports.
-    pub(super) fn new(text: &'a str) -> Option<Self> {
+    pub(super) fn new(text: &'a str, options: &DockerfileOptions) -> Option<Self> {
         let instructions = parse(text).ok()?;
         let escape = instructions.first().map_or('\\', |first| first.escape);
-        let arguments = Arguments::new(&instructions, escape);
+        let arguments = Arguments::new(&instructions, escape, &options.arguments);
         let mut stages: Vec<Stage> = Vec::new();
         for (index, instruction) in instructions.iter().enumerate() {
             if instruction.keyword == "FROM" {
@@ -76,6 +78,9 @@ impl<'a> Dockerfile<'a> {
                 stage.instructions.end = index + 1;
             }
         }
+        let target = options.target.as_ref().map(|target| target.to_ascii_lowercase());
+        let target = target.and_then(|target| stages.iter().position(|stage| stage.name == target));
+        stages.truncate(target.map_or(stages.len(), |at| at + 1));
         Some(Self { text, instructions, stages })
     }
 
@@ -264,7 +269,7 @@ mod tests {
     use super::*;
 
     fn commands(text: &str) -> Vec<String> {
-        let dockerfile = Dockerfile::new(text).expect(text);
+        let dockerfile = Dockerfile::new(text, &DockerfileOptions::default()).expect(text);
         let runs = dockerfile.all().filter(|instruction| instruction.keyword == "RUN");
         let commands = runs.flat_map(|run| dockerfile.commands(run));
         let shown = commands.map(|words| {
@@ -298,7 +303,7 @@ mod tests {
     fn the_image_consists_of_the_stages_that_it_is_based_on() {
         let text = "ARG V=3.11\nFROM python:$V AS base\nENV A=1\nFROM debian AS other\nENV B=2\n\
                     FROM base\nENV C d e\nENV F=g H=\"i j\"\n";
-        let dockerfile = Dockerfile::new(text).expect(text);
+        let dockerfile = Dockerfile::new(text, &DockerfileOptions::default()).expect(text);
         let image = dockerfile.image().into_iter();
         let environment = image.filter(|instruction| instruction.keyword == "ENV");
         let variables: Vec<String> = environment

@@ -79,7 +79,8 @@ fn inspect_one(
     context: &BuildContext,
     scope: Scope,
 ) -> Vec<Finding> {
-    let Some(subject) = Subject::new(matrix, variant, context) else { return Vec::new() };
+    let subjects = context.all().filter_map(|context| Subject::new(matrix, variant, context));
+    let subjects: Vec<Subject<'_>> = subjects.collect();
     let named = match scope {
         Scope::Only(contract) => own_rules(contract).iter().collect(),
         Scope::Contracts | Scope::Lint => rules(&matrix.contracts(variant)),
@@ -99,8 +100,11 @@ fn inspect_one(
         if is_waived(matrix, variant, rule) {
             continue;
         }
-        for violation in inspection(&subject) {
-            let (file, line, column) = place(&subject, violation.at);
+        let violations = subjects.iter().flat_map(|subject| {
+            inspection(subject).into_iter().map(move |violation| (subject, violation))
+        });
+        for (subject, violation) in violations {
+            let (file, line, column) = place(subject, violation.at);
             let variants = vec![variant.id.clone()];
             findings.push(Finding {
                 rule,
@@ -120,7 +124,7 @@ impl<'a> Subject<'a> {
     /// Returns `None` for a text that is not a Dockerfile, which rendering reports.
     fn new(matrix: &'a Matrix, variant: &Variant, context: &'a BuildContext) -> Option<Self> {
         Some(Self {
-            dockerfile: Dockerfile::new(&context.dockerfile)?,
+            dockerfile: Dockerfile::new(&context.dockerfile, &context.options)?,
             context,
             settings: &matrix.image.settings,
             python: python(matrix, variant),

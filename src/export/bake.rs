@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::image::{Compression, Digest, Platform, Reference};
 use crate::matrix::Check;
-use crate::render::{BuildContext, ContextFile, familiar};
+use crate::render::{BuildContext, ContextFile, DockerfileOptions, NamedContext, familiar};
 use crate::verify;
 
 /// The group of the images, which bake builds by default.
@@ -57,48 +57,36 @@ pub struct Bake<'a> {
 /// Contexts are folders beside the file, `contexts/<digest>`, one for each set of files.
 #[must_use]
 pub fn bake<'a>(images: &[BakeImage<'a>], secrets: &[(String, String)]) -> Bake<'a> {
-    let (mut targets, mut files) = (Map::new(), BTreeMap::new());
-    let (mut built, mut checked) = (Vec::new(), Vec::new());
-    let names = names(images);
-    let by_id: HashMap<&str, &str> =
-        images.iter().zip(&names).map(|(image, (name, _))| (image.id, name.as_str())).collect();
-    for (image, (name, check)) in images.iter().zip(&names) {
-        let context = written(image.context, &mut files);
-        let checks = if image.is_exported { image.checks } else { &[] };
-        let dockerfile = verify::with_checks(&image.context.dockerfile, checks);
-        let mut common = Map::new();
-        let text_of_file = dockerfile.as_ref().unwrap_or(&image.context.dockerfile);
-        common.insert("context".to_owned(), text(&context));
-        if !image.parents.is_empty() {
-            common.insert("contexts".to_owned(), Value::Object(contexts(image, &by_id)));
-        }
-        common.insert("dockerfile-inline".to_owned(), text(text_of_file));
-        let platforms: Vec<String> = image.platforms.iter().map(ToString::to_string).collect();
-        common.insert("platforms".to_owned(), json!(platforms));
-        let secrets = mounted(image.context, secrets);
-        if !secrets.is_empty() {
-            common.insert("secret".to_owned(), Value::Array(secrets));
-        }
-        let mut target = common.clone();
-        if let Some(dockerfile) = &dockerfile {
-            // The checks are the last stage, after the stage of the image.
-            common.insert("output".to_owned(), json!(["type=cacheonly"]));
-            targets.insert(check.clone(), common.into());
-            checked.push(check.clone());
-            target.insert("target".to_owned(), text(&verify::image_stage(dockerfile)));
-        }
+    let mut names = Names::default();
+    // The images first, so that their names do not depend on checks.
+    let of_images: Vec<String> =
+        images.iter().map(|image| names.free(sanitized(image.id))).collect();
+    let ids = images.iter().zip(&of_images);
+    let by_id = ids.map(|(image, name)| (image.id, name.as_str())).collect();
+    let mut exporter = Exporter {
+        names,
+        by_id,
+        secrets,
+        targets: Map::new(),
+        files: BTreeMap::new(),
+        checks: Vec::new(),
+    };
+    let mut built = Vec::new();
+    for (image, name) in images.iter().zip(&of_images) {
+        let mut target = exporter.target(image, name);
         if image.is_exported {
             target.extend(exported(image));
             built.push(name.clone());
         } else {
             target.insert("output".to_owned(), json!(["type=cacheonly"]));
         }
-        targets.insert(name.clone(), target.into());
+        exporter.targets.insert(name.clone(), target.into());
     }
+    let Exporter { targets, files, checks, .. } = exporter;
     let mut groups = Map::new();
     groups.insert(IMAGES.to_owned(), json!({ "targets": built }));
-    if !checked.is_empty() {
-        groups.insert(CHECKS.to_owned(), json!({ "targets": checked }));
+    if !checks.is_empty() {
+        groups.insert(CHECKS.to_owned(), json!({ "targets": checks }));
     }
     let file = json!({ "group": groups, "target": targets });
     let mut text = serde_json::to_string_pretty(&file).expect("texts are JSON");
@@ -118,6 +106,110 @@ fn contexts(image: &BakeImage<'_>, names: &HashMap<&str, &str>) -> Map<String, V
     parents.collect()
 }
 
+/// Collects the targets and files of images.
+struct Exporter<'a, 's> {
+    names: Names,
+    /// The targets of images, by the ids of their variants.
+    by_id: HashMap<&'s str, &'s str>,
+    secrets: &'s [(String, String)],
+    targets: Map<String, Value>,
+    files: BTreeMap<PathBuf, &'a ContextFile>,
+    /// The targets of checks.
+    checks: Vec<String>,
+}
+
+impl<'a> Exporter<'a, '_> {
+    /// Returns the target of an image without what exports it. Adds the targets of its checks, and of platforms whose
+    /// Dockerfiles differ.
+    fn target(&mut self, image: &BakeImage<'a>, name: &str) -> Map<String, Value> {
+        if image.context.platforms.is_empty() {
+            return self.part(image, name, image.context, image.platforms);
+        }
+        let mut parts = Map::new();
+        for platform in image.platforms {
+            let suffix = format!(
+                "{}-{}{}",
+                platform.os(),
+                platform.architecture(),
+                platform.variant().unwrap_or_default()
+            );
+            let part = self.names.free(format!("{name}-{suffix}"));
+            let context = image.context.on(platform);
+            let mut target = self.part(image, &part, context, std::slice::from_ref(platform));
+            target.insert("output".to_owned(), json!(["type=cacheonly"]));
+            parts.insert(format!("image-{suffix}"), text(&format!("target:{part}")));
+            self.targets.insert(part, target.into());
+        }
+        let joined = "FROM image-${TARGETOS}-${TARGETARCH}${TARGETVARIANT}\n";
+        let mut target = base(".", joined, image.platforms);
+        target.insert("contexts".to_owned(), parts.into());
+        target
+    }
+
+    fn part(
+        &mut self,
+        image: &BakeImage<'a>,
+        name: &str,
+        context: &'a BuildContext,
+        platforms: &[Platform],
+    ) -> Map<String, Value> {
+        let BuildContext { dockerfile, options, files, .. } = context;
+        let stage = options.target.as_deref();
+        let checks = if image.is_exported { image.checks } else { &[] };
+        let with_checks = verify::with_checks(dockerfile, stage, checks);
+        let folder = written(files, &mut self.files);
+        let mut target = base(&folder, with_checks.as_ref().unwrap_or(dockerfile), platforms);
+        target.extend(passed(options, contexts(image, &self.by_id), &mut self.files));
+        let secrets = mounted(context, self.secrets);
+        if !secrets.is_empty() {
+            target.insert("secret".to_owned(), Value::Array(secrets));
+        }
+        let Some(with_checks) = with_checks else {
+            target.extend(stage.map(|stage| ("target".to_owned(), text(stage))));
+            return target;
+        };
+        // The checks are the last stage, after the stage of the image.
+        let mut check = target.clone();
+        check.insert("output".to_owned(), json!(["type=cacheonly"]));
+        let check_name = self.names.free(format!("{name}-{CHECKS}"));
+        self.targets.insert(check_name.clone(), check.into());
+        self.checks.push(check_name);
+        target.insert("target".to_owned(), text(&verify::image_stage(&with_checks)));
+        target
+    }
+}
+
+/// Returns the keys that every target has.
+fn base(context: &str, dockerfile: &str, platforms: &[Platform]) -> Map<String, Value> {
+    let platforms: Vec<String> = platforms.iter().map(ToString::to_string).collect();
+    let mut target = Map::new();
+    target.insert("context".to_owned(), text(context));
+    target.insert("dockerfile-inline".to_owned(), text(dockerfile));
+    target.insert("platforms".to_owned(), json!(platforms));
+    target
+}
+
+/// Returns the build arguments and the named contexts of a target, if it has any.
+fn passed<'a>(
+    options: &'a DockerfileOptions,
+    parents: Map<String, Value>,
+    files: &mut BTreeMap<PathBuf, &'a ContextFile>,
+) -> Map<String, Value> {
+    let arguments = options.arguments.iter();
+    let arguments = arguments.map(|(name, value)| (escaped(name), text(value))).collect();
+    let named = options.contexts.iter().map(|(name, context)| {
+        let source = match context {
+            NamedContext::Files(folder) => written(folder, files),
+            NamedContext::Image(image) => format!("docker-image://{}", image.pinned_name()),
+        };
+        (escaped(name), text(&source))
+    });
+    let tables: [(&str, Map<String, Value>); 2] =
+        [("args", arguments), ("contexts", named.chain(parents).collect())];
+    let tables = tables.into_iter().filter(|(_, table)| !table.is_empty());
+    tables.map(|(key, table)| (key.to_owned(), table.into())).collect()
+}
+
 /// Returns the keys of a target that export an image with its tags.
 fn exported(image: &BakeImage<'_>) -> Map<String, Value> {
     let tags = image.references.iter().map(|reference| text(&reference.to_string()));
@@ -132,41 +224,43 @@ fn exported(image: &BakeImage<'_>) -> Map<String, Value> {
     keys
 }
 
-/// Returns for each image the names of its target and of the target of its checks. Bake allows letters, digits,
-/// `_` and `-`. Names are unique, including groups.
-fn names(images: &[BakeImage<'_>]) -> Vec<(String, String)> {
-    let mut used = BTreeSet::from([IMAGES.to_owned(), CHECKS.to_owned()]);
-    let mut free = |wanted: String| {
+/// The names of targets and groups.
+struct Names(BTreeSet<String>);
+
+impl Default for Names {
+    fn default() -> Self {
+        Self(BTreeSet::from([IMAGES.to_owned(), CHECKS.to_owned()]))
+    }
+}
+
+impl Names {
+    /// Returns `wanted`, with a number if it is used already.
+    fn free(&mut self, wanted: String) -> String {
         let numbered = (2..).map(|number| format!("{wanted}-{number}"));
         let mut candidates = std::iter::once(wanted.clone()).chain(numbered);
-        let name = candidates.find(|name| !used.contains(name)).expect("numbers do not end");
-        used.insert(name.clone());
+        let name = candidates.find(|name| !self.0.contains(name)).expect("numbers do not end");
+        self.0.insert(name.clone());
         name
-    };
-    let sanitized = |image: &BakeImage<'_>| {
-        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '-';
-        image.id.chars().map(|c| if is_word(c) { c } else { '_' }).collect::<String>()
-    };
-    // The images first, so that their names do not depend on checks.
-    let images: Vec<String> = images.iter().map(|image| free(sanitized(image))).collect();
-    let both = images.into_iter().map(|name| {
-        let check = free(format!("{name}-{CHECKS}"));
-        (name, check)
-    });
-    both.collect()
+    }
+}
+
+/// Returns the id of a variant as the name of a target. Bake allows letters, digits, `_` and `-`.
+fn sanitized(id: &str) -> String {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    id.chars().map(|c| if is_word(c) { c } else { '_' }).collect()
 }
 
 /// Returns the folder of a written context relative to the file, and adds its files to `files`.
 fn written<'a>(
-    context: &'a BuildContext,
+    context: &'a [ContextFile],
     files: &mut BTreeMap<PathBuf, &'a ContextFile>,
 ) -> String {
-    if context.files.is_empty() {
+    if context.is_empty() {
         // No file is sent, because no step needs one.
         return ".".to_owned();
     }
     let mut listing = String::new();
-    for file in &context.files {
+    for file in context {
         let mode = if file.executable { "0755" } else { "0644" };
         let content = Digest::of(&file.content);
         write!(listing, "{mode} {content} {}\0", file.path)
@@ -175,7 +269,7 @@ fn written<'a>(
     let mut name = Digest::of(listing.as_bytes()).hex();
     name.truncate(DIGITS);
     let folder = Path::new(CONTEXTS).join(name);
-    files.extend(context.files.iter().map(|file| (folder.join(&file.path), file)));
+    files.extend(context.iter().map(|file| (folder.join(&file.path), file)));
     folder.display().to_string()
 }
 
@@ -202,7 +296,8 @@ fn output(compression: Compression) -> String {
     let algorithm = algorithm.as_str().unwrap_or_default();
     let level = compression.level.map(|level| format!(",compression-level={level}"));
     let level = level.unwrap_or_default();
-    format!("type=image,oci-mediatypes=true,compression={algorithm}{level}")
+    let force = if compression.force { ",force-compression=true" } else { "" };
+    format!("type=image,oci-mediatypes=true,compression={algorithm}{level}{force}")
 }
 
 fn text(text: &str) -> Value {
@@ -328,5 +423,51 @@ mod tests {
         let bake = bake(&[image("a", &context, &[], &labels)], &secrets);
         let expected = json!(["id=t,env=TOKEN", r#"id=f,"src=/a,""b""""#]);
         assert_eq!(parsed(&bake)["target"]["a"]["secret"], expected);
+    }
+
+    #[test]
+    fn targets_have_the_options_of_their_dockerfile() {
+        let mut context = context("FROM a AS one\nCOPY --from=src x /\nFROM b\n", &[]);
+        let file =
+            ContextFile { path: "x".to_owned(), executable: false, content: b"1"[..].into() };
+        let base = crate::render::Upstream::image("python:3.11").expect("an image");
+        let named = [("src", NamedContext::Files(vec![file])), ("base", NamedContext::Image(base))];
+        context.options.contexts = named.map(|(name, named)| (name.to_owned(), named)).into();
+        context.options.arguments.insert("V".to_owned(), "${x}".to_owned());
+        context.options.target = Some("one".to_owned());
+        let (labels, checks) = (
+            BTreeMap::new(),
+            [Check {
+                name: "any".to_owned(),
+                command: crate::matrix::CheckCommand::Shell("true".to_owned()),
+            }],
+        );
+        let bake = bake(&[image("a", &context, &checks, &labels)], &[]);
+        let file = parsed(&bake);
+        let targets = ["a", "a-check"].map(|name| &file["target"][name]);
+        assert_eq!(targets.map(|target| &target["target"]), [&json!("one"), &Value::Null]);
+        for target in targets {
+            assert_eq!(target["args"]["V"], "$${x}");
+            assert_eq!(target["contexts"]["base"], "docker-image://docker.io/library/python:3.11");
+            let folder = target["contexts"]["src"].as_str().expect("a folder");
+            assert!(bake.files.contains_key(&Path::new(folder).join("x")));
+        }
+    }
+
+    #[test]
+    fn platforms_that_differ_are_targets_of_their_own() {
+        let mut both = context("FROM a\n", &[("f", "1")]);
+        let platforms: [Platform; 2] =
+            ["linux/amd64", "linux/arm64"].map(|name| name.parse().expect(name));
+        both.platforms.insert(platforms[1].clone(), context("FROM b\n", &[("f", "2")]));
+        let labels = BTreeMap::new();
+        let image = BakeImage { platforms: &platforms, ..image("a", &both, &[], &labels) };
+        let file = parsed(&bake(&[image], &[]));
+        assert_eq!(file["group"]["default"]["targets"], json!(["a"]));
+        assert_eq!(file["target"]["a-linux-arm64"]["dockerfile-inline"], "FROM b\n");
+        assert_eq!(file["target"]["a-linux-arm64"]["platforms"], json!(["linux/arm64"]));
+        let joined = &file["target"]["a"];
+        assert_eq!(joined["contexts"]["image-linux-arm64"], "target:a-linux-arm64");
+        assert_eq!(joined["platforms"], json!(["linux/amd64", "linux/arm64"]));
     }
 }

@@ -1,6 +1,6 @@
 use std::fs::Permissions;
 use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use tempfile::NamedTempFile;
@@ -12,10 +12,30 @@ pub(crate) fn replace(path: &Path, content: &[u8], executable: bool) -> io::Resu
     }
     let mut temporary = create_beside(path)?;
     temporary.write_all(content)?;
-    let mode = if executable { 0o755 } else { 0o644 };
-    temporary.as_file().set_permissions(Permissions::from_mode(mode))?;
+    temporary.as_file().set_permissions(Permissions::from_mode(mode(executable)))?;
     temporary.persist(path).map_err(|error| error.error)?;
     Ok(())
+}
+
+/// Writes a file that does not exist, in a folder that does. If it exists by now, replaces it.
+///
+/// This takes a third of the time of [`replace`]. A reader can find a part of the content.
+pub(crate) fn create(path: &Path, content: &[u8], executable: bool) -> io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    let created = options.write(true).create_new(true).mode(mode(executable)).open(path);
+    let mut file = match created {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            return replace(path, content, executable);
+        }
+        created => created?,
+    };
+    // The umask has limited the mode.
+    file.set_permissions(Permissions::from_mode(mode(executable)))?;
+    file.write_all(content)
+}
+
+fn mode(executable: bool) -> u32 {
+    if executable { 0o755 } else { 0o644 }
 }
 
 /// Creates a temporary file in the folder of `path`.

@@ -23,4 +23,7 @@ pub struct Compression {
     /// The level: 0 to 22 for zstd, 0 to 9 for gzip and estargz. `None` is the default of the engine.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub level: Option<u8>,
+    /// Whether the layers of base images are compressed again.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub force: bool,
 }

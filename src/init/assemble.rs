@@ -29,6 +29,7 @@ pub(crate) fn assemble(
             let (first, second) = ((*first).to_owned(), origin.to_owned());
             return Err(InitError::Clash { first, second, path }.into());
         }
+        let content = content.into();
         files.insert(path.into(), (origin, RenderedFile { content, executable }));
     }
     let files = files.into_iter().map(|(path, (_, file))| (path, file)).collect();

@@ -9,7 +9,9 @@ use super::error::InitError;
 use super::literal::literal;
 use super::reader::Notes;
 use crate::matrix::{Diagnostic, SourceError, SourceFile};
-use crate::render::{BuildContext, Instruction, Misuse, check_images, flags, parse, sources};
+use crate::render::{
+    BuildContext, DockerfileOptions, Instruction, Misuse, check_images, flags, parse, sources,
+};
 
 /// Imports the Dockerfile in `source`. Returns its template.
 pub(super) fn read(
@@ -25,11 +27,12 @@ pub(super) fn read(
         SourceError::new(source, vec![Diagnostic::new(begin..end.max(begin + 1), misuse.what, "")])
     };
     let instructions = parse(text).map_err(refuse)?;
-    check_images(text, &instructions).map_err(refuse)?;
+    let options = DockerfileOptions::default();
+    check_images(text, &instructions, &options).map_err(refuse)?;
     let line = |instruction: &Instruction| source.line(0) + instruction.line - 1;
     let places = pythons(&instructions, line, imported, notes);
     for instruction in &instructions {
-        for found in sources(std::slice::from_ref(instruction)).map_err(refuse)? {
+        for found in sources(std::slice::from_ref(instruction), &options).map_err(refuse)? {
             if found.path.is_empty() {
                 let what = format!("{} .", instruction.keyword);
                 let reason = "copies the whole context, which is now dockerfiles/: add the files that the image needs";

@@ -6,9 +6,9 @@ use std::path::Path;
 
 use super::error::InitError;
 use super::{ImportedImage, MAX_ORIGIN, NewFile, read};
-use crate::files::read_text;
+use crate::files::{Wildcard, read_text};
 use crate::matrix::SourceFile;
-use crate::render::{MAX_CONTEXT, Wildcard, first_link, is_private};
+use crate::render::{MAX_CONTEXT, first_link, is_private};
 
 /// The folder of the templates and of the files that they copy.
 pub(super) const TEMPLATES: &str = "dockerfiles";

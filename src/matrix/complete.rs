@@ -83,9 +83,13 @@ fn all_patterns(matrix: &Matrix) -> impl Iterator<Item = &Pattern> {
             .filter_map(move |text| text(settings))
             .chain(settings.labels.values())
             .chain(settings.contents.patterns())
+            .chain(settings.args.values())
     });
     let of_checks = matrix.checks.iter().flat_map(|rule| rule.command.words());
-    of_settings.chain(of_checks).chain(matrix.image.aliases.iter().map(|alias| &alias.tag))
+    of_settings
+        .chain(of_checks)
+        .chain(matrix.image.aliases.iter().map(|alias| &alias.tag))
+        .chain(matrix.build.contexts.values())
 }
 
 /// Returns the patterns that apply to a variant.
@@ -96,6 +100,8 @@ fn patterns<'a>(matrix: &'a Matrix, variant: &'a Variant) -> Vec<&'a Pattern> {
         TEXTS.into_iter().filter_map(|text| settings.last(text)).collect();
     patterns.extend(settings.merged(|settings| &settings.labels).into_values());
     patterns.extend(matrix.content_tables(variant).iter().flat_map(|(_, table)| table.patterns()));
+    patterns.extend(settings.merged(|settings| &settings.args).into_values());
+    patterns.extend(matrix.build.contexts.values());
     patterns.extend(checks.flat_map(|rule| rule.command.words()));
     let aliases = matrix.image.aliases.iter().filter(|alias| alias.applies_to(variant));
     patterns.extend(aliases.map(|alias| &alias.tag));

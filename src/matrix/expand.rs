@@ -42,6 +42,7 @@ impl Matrix {
         let checks: Vec<_> = file.verify.iter().map(|table| checker.check(&axes, table)).collect();
         let waives: Vec<_> = file.waive.iter().map(|table| checker.waive(&axes, table)).collect();
         let build = checker.build(&file.build);
+        let platform_variables = checker.platform_variables(&axes, &file.platform);
         let registries = checker.registries(&file.registries);
         checker.version(file.version.as_ref());
         checker.generated(&file.generated);
@@ -76,6 +77,7 @@ impl Matrix {
         let used = image.aliases.iter().map(|alias| is_used(&alias.when));
         checker.check_used("alias", used, &file.image.aliases);
         checker.check_ids(&variants, &file.axes.span());
+        checker.check_platforms(&file.platform, &variants);
         checker.finish()?;
         let matrix = Self {
             source,
@@ -90,6 +92,7 @@ impl Matrix {
             registries,
             variants,
             base,
+            platform_variables,
             excludes,
             sets,
             checks,

@@ -24,6 +24,7 @@ use super::settings::Settings;
 use super::spanned::{Span, Spanned};
 use super::tools::Tool;
 use super::value::Value;
+use super::variables::TableVariables;
 use crate::files::{Access, Checkout};
 use crate::image::Platform;
 
@@ -47,6 +48,8 @@ pub struct Matrix {
     pub variants: Vec<Variant>,
     /// The settings in `[image]`, and `[variables]`.
     pub(super) base: Settings,
+    /// The variables of templates on single platforms.
+    pub(super) platform_variables: BTreeMap<Platform, TableVariables>,
     pub(super) excludes: Vec<Exclude>,
     pub(super) sets: Vec<Set>,
     pub(super) checks: Vec<CheckRule>,
@@ -96,6 +99,10 @@ pub struct BuildInputs {
     pub secrets: BTreeMap<String, SecretTable>,
     /// The programs that install packages, by name.
     pub tools: BTreeMap<String, Vec<Tool>>,
+    /// The sources of named contexts: a folder relative to the matrix file, or an image.
+    pub(super) contexts: BTreeMap<String, Pattern>,
+    /// The build arguments of the command line. A Dockerfile gets those that it declares.
+    pub arguments: BTreeMap<String, String>,
 }
 
 impl BuildInputs {
@@ -342,7 +349,8 @@ impl Matrix {
     #[must_use]
     pub fn known_names(&self) -> Vec<&str> {
         let variables = self.all_settings().flat_map(|settings| settings.variables.names());
-        let mut names: Vec<&str> = variables.collect();
+        let of_platforms = self.platform_variables.values().flat_map(|table| table.names());
+        let mut names: Vec<&str> = variables.chain(of_platforms).collect();
         names.extend(self.axes.iter().map(|axis| axis.name.as_str()));
         names.sort_unstable();
         names.dedup();

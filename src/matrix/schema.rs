@@ -33,7 +33,8 @@ pub(super) use contents::{
 };
 pub(super) use settings::SettingKeys;
 pub use settings::{
-    AxisValueTable, CompressionEntry, CompressionTable, ExtraTable, ImageTable, SetTable,
+    AxisValueTable, CompressionEntry, CompressionTable, DockerignoreEntry, ExtraTable, ImageTable,
+    SetTable,
 };
 pub use variables::{FromTable, Variable, Variables};
 
@@ -49,6 +50,9 @@ pub struct MatrixFile {
     /// Variables for all templates. An axis value, a `[[set]]` or an `[[extra]]` can override them.
     #[serde(default)]
     pub variables: Variables,
+    /// Variables of templates on single platforms, by platform such as `linux/arm64`. They override all others.
+    #[serde(default)]
+    pub platform: IndexMap<Spanned<String>, Spanned<PlatformTable>>,
     /// The location of the version that tags contain.
     pub version: Option<Spanned<VersionTable>>,
     /// Files that basegen generates from the matrix and that are committed beside it.
@@ -185,6 +189,15 @@ pub enum RunEntry {
     Exec(Vec<String>),
 }
 
+/// `[platform."linux/arm64"]`: the images for one platform.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(remote = "Self", deny_unknown_fields)]
+pub struct PlatformTable {
+    /// Template variables of this platform.
+    #[serde(default)]
+    pub variables: Variables,
+}
+
 /// `[build]`: certificates and secrets for build steps.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(remote = "Self", deny_unknown_fields)]
@@ -196,6 +209,10 @@ pub struct BuildTable {
     /// Secrets that build steps can mount, by id.
     #[serde(default)]
     pub secrets: IndexMap<Spanned<String>, Spanned<SecretTable>>,
+    /// Named contexts, which `FROM`, `COPY --from` and mounts can use like a stage: a folder relative to this file, or an
+    /// image, `docker-image://NAME`.
+    #[serde(default)]
+    pub contexts: IndexMap<Spanned<String>, Spanned<String>>,
     /// The programs that install packages, `micromamba` and `uv`, by name and platform. Conda packages need `micromamba`.
     #[serde(default)]
     pub tools: IndexMap<Spanned<String>, IndexMap<Spanned<String>, Spanned<ToolTable>>>,
@@ -231,6 +248,7 @@ tables!(
     ExcludeTable,
     VerifyTable,
     WaiveTable,
+    PlatformTable,
     BuildTable,
     SecretTable,
     ToolTable

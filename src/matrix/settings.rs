@@ -5,12 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 
 use super::checker::Checker;
 use super::content_settings::ContentSettings;
 use super::contracts::Contract;
+use super::diagnostic::SourceFile;
+use super::dockerfile::Dockerignore;
 use super::pattern::Pattern;
 use super::placeholders::PatternKind;
 use super::safe;
@@ -25,12 +28,22 @@ pub struct Settings {
     pub(super) variables: TableVariables,
     pub repository: Option<Pattern>,
     pub tag: Option<Pattern>,
-    /// The path of the Dockerfile template in the folder of the templates.
+    /// The path of the Dockerfile template in the folder of the templates, or a name for the text.
     pub dockerfile: Option<Pattern>,
+    /// The text of the Dockerfile template, if the matrix file contains it.
+    pub dockerfile_text: Option<Arc<SourceFile>>,
+    /// The stage that is the image.
+    pub target: Option<Pattern>,
+    /// The build arguments.
+    pub args: BTreeMap<String, Pattern>,
+    /// The folder that images copy files from, relative to the matrix file.
+    pub context: Option<Pattern>,
+    pub dockerignore: Option<Dockerignore>,
     /// The platforms, before values of axes limit them.
     pub platforms: Option<Vec<Platform>>,
     pub labels: BTreeMap<String, Pattern>,
     pub compression: Option<Compression>,
+    pub force_compression: Option<bool>,
     pub contracts: Option<Vec<Contract>>,
     /// The GPU architectures that all CUDA libraries must support, such as 90 for compute capability 9.0.
     pub require_sm: Option<Vec<Spanned<u16>>>,
@@ -52,10 +65,12 @@ impl Settings {
 }
 
 /// The settings that are texts with placeholders. Labels are texts too.
-pub(super) const TEXTS: [fn(&Settings) -> Option<&Pattern>; 3] = [
+pub(super) const TEXTS: [fn(&Settings) -> Option<&Pattern>; 5] = [
     |settings| settings.repository.as_ref(),
     |settings| settings.tag.as_ref(),
     |settings| settings.dockerfile.as_ref(),
+    |settings| settings.target.as_ref(),
+    |settings| settings.context.as_ref(),
 ];
 
 /// The prefix of the labels that basegen sets itself.
@@ -72,23 +87,26 @@ impl Checker<'_> {
             |text: Option<&Spanned<String>>, kind| text.map(|text| self.pattern(text, kind));
         let repository = pattern(keys.repository, PatternKind::Image);
         let tag = pattern(keys.tag, PatternKind::Tag);
-        let dockerfile = pattern(keys.dockerfile, PatternKind::Image);
+        let target = pattern(keys.target, PatternKind::Image);
+        let dockerfile = keys.dockerfile.map(|text| self.dockerfile(text));
+        let (dockerfile, dockerfile_text) = dockerfile.unzip();
         if let Some(repository) = keys.repository {
             self.check_scheme(repository);
-        }
-        if let Some(path) = keys.dockerfile
-            && let Some(reason) = safe::refuse_path(path)
-        {
-            self.report_path(path, reason);
         }
         Settings {
             variables,
             repository,
             tag,
             dockerfile,
+            dockerfile_text: dockerfile_text.flatten(),
+            target,
+            args: keys.args.map(|args| self.arguments(args)).unwrap_or_default(),
+            context: keys.context.map(|path| self.context(path)),
+            dockerignore: keys.dockerignore.map(|entry| self.dockerignore(entry)),
             platforms: keys.platforms.map(|platforms| self.platforms(platforms)),
             labels: keys.labels.map(|labels| self.labels(labels)).unwrap_or_default(),
             compression: keys.compression.map(|entry| self.compression(entry)),
+            force_compression: keys.force_compression.map(|force| **force),
             contracts: keys.contracts.map(|contracts| contracts.get_ref().clone()),
             require_sm: keys.require_sm.map(|names| self.required(names)),
             drop_sm: keys.drop_sm.map(|names| self.dropped(names)),
@@ -160,6 +178,6 @@ impl Checker<'_> {
             self.report(entry.span(), "the compression level is out of range", label);
         }
         let level = level.and_then(|level| u8::try_from(level).ok());
-        Compression { algorithm, level }
+        Compression { algorithm, level, force: false }
     }
 }

@@ -9,6 +9,7 @@ use crate::error::Report;
 
 mod axes;
 mod conditions;
+mod dockerfile;
 mod files;
 mod types;
 

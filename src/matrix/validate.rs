@@ -327,7 +327,9 @@ impl Checker<'_> {
             secrets.insert(id.to_string(), secret.get_ref().clone());
         }
         let tools = self.tools(&table.tools);
-        BuildInputs { ca_certificates: table.ca_certificates.clone(), secrets, tools }
+        let contexts = self.contexts(&table.contexts);
+        let ca_certificates = table.ca_certificates.clone();
+        BuildInputs { ca_certificates, secrets, tools, contexts, arguments: BTreeMap::new() }
     }
 }
 

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::{registries, signals};
 use crate::contracts;
 use crate::engine::{ConnectedEngine, EngineEnvironment, EngineRequest};
-use crate::error::{FileError, Report};
+use crate::error::{ExitCode, Explain, FileError, Report};
 use crate::files::Allowed;
 use crate::matrix::{self, Matrix};
 use crate::registry::{NamedHosts, Proxies, Registries, RegistryOptions};
@@ -41,6 +41,8 @@ pub struct Settings {
     pub proxies: Proxies,
     /// The proxies of build steps, as build arguments.
     pub build_proxies: BTreeMap<String, String>,
+    /// The build arguments of the command line.
+    pub build_arguments: BTreeMap<String, String>,
     /// The hosts that may receive credentials without TLS.
     pub plain_http_hosts: BTreeSet<String>,
     /// The hosts that may receive well-known tokens besides the owners of these tokens.
@@ -127,6 +129,31 @@ pub trait Messages: Send + Sync {
     fn message(&self, text: &str);
 }
 
+/// A build argument of the command line that is not accepted. Never contains its value.
+#[derive(Debug, thiserror::Error)]
+#[error("the build argument `{name}` is refused: {reason}")]
+struct RefusedArgument {
+    name: String,
+    reason: &'static str,
+}
+
+impl Explain for RefusedArgument {
+    fn exit_code(&self) -> ExitCode {
+        ExitCode::Usage
+    }
+}
+
+fn checked_arguments(
+    given: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>, RefusedArgument> {
+    for (name, value) in given {
+        if let Some(reason) = matrix::refuse_argument(name, value) {
+            return Err(RefusedArgument { name: name.escape_debug().to_string(), reason });
+        }
+    }
+    Ok(given.clone())
+}
+
 /// What every operation works with.
 pub struct Context {
     /// The values that were read from the environment.
@@ -157,8 +184,9 @@ impl Context {
     /// Returns the matrix. The first call reads it.
     pub fn matrix(&self) -> Result<&Matrix, Report> {
         get_or_try_init(&self.matrix, || {
-            let matrix = matrix::load_with(&self.settings.file, self.settings.allowed.clone())?;
+            let mut matrix = matrix::load_with(&self.settings.file, self.settings.allowed.clone())?;
             contracts::validate(&matrix)?;
+            matrix.build.arguments = checked_arguments(&self.settings.build_arguments)?;
             Ok(matrix)
         })
     }

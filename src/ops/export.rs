@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::render::report_left_out;
 use super::{Context, NameOptions, Recipe, inputs, lookup, selection};
@@ -97,7 +98,7 @@ fn name_parents(recipe: &Recipe<'_>, at: usize, job: &mut BuildJob) -> Vec<(Stri
     let parents = recipe.graph.parents(at).iter().map(|at| &recipe.graph.targets[*at]);
     let parents: Vec<(String, String)> =
         parents.map(|target| (target.reference.canonical(), target.id().to_owned())).collect();
-    job.context.dockerfile = job.context.with_parents(|parent| {
+    job.context.set_names(&|parent| {
         let named = parents.iter().find(|(_, id)| *id == parent.id)?;
         Some(familiar(&named.0).to_owned())
     });
@@ -149,7 +150,7 @@ fn has_ignore_file(image: &BakeImage<'_>) -> bool {
 fn write(folder: &Path, bake: &Bake<'_>) -> Result<Vec<PathBuf>, Report> {
     let mut files: BTreeMap<PathBuf, RenderedFile> = BTreeMap::new();
     for (path, file) in &bake.files {
-        let (content, executable) = (file.content.to_vec(), file.executable);
+        let (content, executable) = (Arc::clone(&file.content), file.executable);
         files.insert(path.clone(), RenderedFile { content, executable });
     }
     files.insert(PathBuf::from(FILE), RenderedFile::plain(bake.text.as_bytes()));

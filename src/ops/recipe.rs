@@ -45,6 +45,7 @@ impl<'a> Recipe<'a> {
         let pins = Lock::read(plan.matrix)?.pins;
         let mut renderer = Renderer::new(plan.matrix)?.pinned(pins);
         let (graph, contexts) = Graph::render(plan, &mut renderer)?;
+        renderer.check_arguments(&contexts)?;
         let recipe = Self::of(plan, graph, contexts)?;
         Ok(Self { left_out: renderer.left_out(), ..recipe })
     }

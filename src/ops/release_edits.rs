@@ -271,10 +271,10 @@ fn uncommitted(matrix: &Matrix) -> Result<Vec<FileChange>, Report> {
     for (path, file) in Rendered::new(&selected, &contexts).files {
         let path = folder.join(path);
         let is_same = committed.remove(&path).is_some_and(|committed| {
-            committed.is_file(file.executable) && committed.content == file.content
+            committed.is_file(file.executable) && *committed.content == *file.content
         });
         if !is_same {
-            files.push(change(&path, Some(file.content), Some(file.executable)));
+            files.push(change(&path, Some(file.content.to_vec()), Some(file.executable)));
         }
     }
     // If the folder also contains the templates, a file that is not rendered may be a source.

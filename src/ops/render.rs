@@ -23,22 +23,25 @@ pub enum RenderTarget {
 }
 
 #[derive(Debug)]
-pub struct RenderOutcome<'a> {
-    /// The Dockerfiles, with the ids of their variants.
-    pub dockerfiles: Vec<(&'a str, String)>,
+pub struct RenderOutcome {
+    /// The Dockerfiles, with the ids of their variants. A Dockerfile for some platforms also names the platform.
+    pub dockerfiles: Vec<(String, String)>,
+    /// The number of variants.
+    pub count: usize,
     /// The files in the folder that are no longer rendered.
     pub extra: Vec<(Difference, String)>,
 }
 
-pub fn run<'a>(
-    context: &'a Context,
+pub fn run(
+    context: &Context,
     selection: &Selection,
     target: &RenderTarget,
-) -> Result<RenderOutcome<'a>, Report> {
+) -> Result<RenderOutcome, Report> {
     let matrix = context.matrix()?;
     let selected = matrix.select(selection)?;
     let mut renderer = Renderer::new(matrix)?.pinned(Lock::read(matrix)?.pins);
     let contexts = contexts(&mut renderer, &selected)?;
+    renderer.check_arguments(&contexts)?;
     report_left_out(context, &renderer.left_out());
     let mut extra = Vec::new();
     match target {
@@ -51,8 +54,16 @@ pub fn run<'a>(
         RenderTarget::Check(folder) => Rendered::new(&selected, &contexts).check(folder)?,
     }
     let ids = selected.variants.iter().map(|variant| variant.id.as_str());
-    let dockerfiles = ids.zip(contexts.into_iter().map(|context| context.dockerfile)).collect();
-    Ok(RenderOutcome { dockerfiles, extra })
+    let mut dockerfiles = Vec::new();
+    for (id, context) in ids.zip(contexts) {
+        dockerfiles.push((id.to_owned(), context.dockerfile));
+        let others = context.platforms.into_iter();
+        dockerfiles.extend(
+            others.map(|(platform, other)| (format!("{id} for {platform}"), other.dockerfile)),
+        );
+    }
+    let count = selected.variants.len();
+    Ok(RenderOutcome { dockerfiles, count, extra })
 }
 
 /// Renders the selected variants for people and for `docker build`, which know images of the matrix by their names.

@@ -40,6 +40,16 @@ pub enum Change {
     Secret(Edit, String),
     /// The compression before and now.
     Compression(String, String),
+    /// A build argument changed. `None` is an argument that is not set; long values are omitted.
+    Argument {
+        name: String,
+        before: Option<String>,
+        now: Option<String>,
+    },
+    /// The stage of the image before and now; `None` is the last.
+    Target(Option<String>, Option<String>),
+    /// A named context.
+    Context(Edit, String),
     /// The Dockerfile changed, and there is no more specific reason.
     Dockerfile,
     /// The rules of fingerprints changed.
@@ -106,6 +116,21 @@ impl Change {
                     _ => format!("{by}{name} changed"),
                 }
             }
+            Self::Argument { name, before, now } => {
+                let [before, now] =
+                    [before, now].map(|value| value.as_deref().unwrap_or("not set"));
+                if [before, now].iter().any(|value| value.starts_with('#')) {
+                    format!("build argument {name} changed")
+                } else {
+                    format!("build argument {name} {before} → {now}")
+                }
+            }
+            Self::Target(before, now) => {
+                let [before, now] =
+                    [before, now].map(|stage| stage.as_deref().unwrap_or("the last stage"));
+                format!("target {before} → {now}")
+            }
+            Self::Context(edit, name) => format!("build context {name} {edit}"),
             Self::Dockerfile => "the Dockerfile changed".to_owned(),
             Self::Scheme => "basegen's fingerprint scheme changed".to_owned(),
         }
@@ -136,6 +161,17 @@ pub(super) fn changes(before: &Listing, now: &Listing) -> Vec<Change> {
         variables.clear();
         templates.clear();
     }
+    let arguments = edits(&before.arguments, &now.arguments).into_iter();
+    reasons.extend(arguments.map(|(_, name)| Change::Argument {
+        before: before.arguments.get(&name).cloned(),
+        now: now.arguments.get(&name).cloned(),
+        name,
+    }));
+    if before.target != now.target {
+        reasons.push(Change::Target(before.target.clone(), now.target.clone()));
+    }
+    let contexts = edits(&before.contexts, &now.contexts);
+    reasons.extend(contexts.into_iter().map(|(edit, name)| Change::Context(edit, name)));
     let is_dockerfile_explained = !upstreams.is_empty()
         || !parents.is_empty()
         || !variables.is_empty()
@@ -143,8 +179,11 @@ pub(super) fn changes(before: &Listing, now: &Listing) -> Vec<Change> {
     reasons.extend(parents.into_iter().map(|(edit, id)| Change::Parent(edit, id)));
     reasons.extend(upstreams);
     reasons.extend(variables);
-    reasons
-        .extend(templates.into_iter().map(|(edit, path)| Change::Template(edit, now.path(&path))));
+    reasons.extend(
+        templates
+            .into_iter()
+            .map(|(edit, path)| Change::Template(edit, in_folder(&now.folder, &path))),
+    );
     let labels = edits(&before.labels, &now.labels);
     reasons.extend(labels.into_iter().map(|(edit, name)| Change::Label(edit, name)));
     let platforms = additions(&before.platforms, &now.platforms);
@@ -182,7 +221,8 @@ fn files(
         is_any_explained |= explained;
         // Templates do not explain a change of the mode.
         if mode || !explained {
-            changes.push(Change::File(edit, now.path(&path)));
+            let folder = now.context.as_ref().unwrap_or(&now.folder);
+            changes.push(Change::File(edit, in_folder(folder, &path)));
         }
     }
     (changes, is_any_explained)
@@ -193,14 +233,9 @@ fn split_executable(file: &str) -> (&str, bool) {
     file.strip_suffix(EXECUTABLE).map_or((file, false), |content| (content, true))
 }
 
-impl Listing {
-    /// Returns a path in the folder of the templates, relative to the matrix file.
-    fn path(&self, path: &str) -> String {
-        match self.folder.as_str() {
-            "" => path.to_owned(),
-            folder => format!("{folder}/{path}"),
-        }
-    }
+/// Returns a path in `folder`, relative to the matrix file.
+fn in_folder(folder: &str, path: &str) -> String {
+    if folder.is_empty() { path.to_owned() } else { format!("{folder}/{path}") }
 }
 
 fn upstreams(before: &Listing, now: &Listing) -> Vec<Change> {

@@ -7,9 +7,10 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::Target;
+use super::context_inputs::ContextInputs;
 use super::listing::short;
 use crate::image::{Compression, Digest, DigestError, Tag};
-use crate::render::BuildContext;
+use crate::render::{BuildContext, NamedContext};
 
 /// The scheme of fingerprints. Its number increases whenever equal inputs get another fingerprint.
 pub(super) const SCHEME: &str = "basegen fingerprint v1";
@@ -72,39 +73,104 @@ impl FromStr for Fingerprint {
 struct Identity<'a> {
     scheme: &'a str,
     dockerfile: &'a str,
-    files: BTreeMap<&'a str, (u16, Digest)>,
+    files: FilesIdentity<'a>,
     upstreams: BTreeSet<(&'a str, Option<&'a Digest>)>,
     secrets: &'a BTreeSet<String>,
     platforms: BTreeSet<String>,
     labels: &'a BTreeMap<String, String>,
     compression: Compression,
+    // Inputs that most images lack are left out, so that these keep the fingerprints of earlier versions of basegen.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    arguments: &'a BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<&'a str>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    contexts: BTreeMap<&'a str, ContextIdentity<'a>>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    other_platforms: BTreeMap<String, PlatformIdentity<'a>>,
 }
 
-/// Computes the fingerprint of `target`. `contents` are the digests of the files of `context` in order, `secrets` the ids
-/// of the mounted secrets, and `parent` the fingerprints of the images that it is based on.
+/// The inputs of a platform that differ from those of others.
+#[derive(Serialize)]
+struct PlatformIdentity<'a> {
+    dockerfile: String,
+    files: FilesIdentity<'a>,
+    arguments: &'a BTreeMap<String, String>,
+    target: Option<&'a str>,
+    contexts: BTreeMap<&'a str, ContextIdentity<'a>>,
+}
+
+type FilesIdentity<'a> = BTreeMap<&'a str, (u16, &'a Digest)>;
+
+/// A named context.
+#[derive(Serialize)]
+enum ContextIdentity<'a> {
+    Files(FilesIdentity<'a>),
+    Image(&'a str, Option<&'a Digest>),
+}
+
+/// Computes the fingerprint of `target`. `secrets` are the ids of the mounted secrets, and `parent` returns the
+/// fingerprints of the images that it is based on.
 pub(super) fn identity(
     target: &Target<'_>,
-    context: &BuildContext,
-    contents: &[Digest],
+    inputs: &ContextInputs<'_>,
     secrets: &BTreeSet<String>,
     parent: impl Fn(&str) -> Option<Fingerprint>,
 ) -> Fingerprint {
+    let ContextInputs { context, platforms, .. } = inputs;
     // An image of the same matrix is its fingerprint: neither its name nor its digest matters.
-    let dockerfile = context.with_parents(|named| parent(&named.id).map(|known| known.to_string()));
-    let files = context.files.iter().zip(contents).map(|(file, content)| {
-        let mode = if file.executable { 0o755 } else { 0o644 };
-        (file.path.as_str(), (mode, content.clone()))
-    });
+    let dockerfile = |context: &BuildContext| {
+        context.with_parents(|named| parent(&named.id).map(|known| known.to_string()))
+    };
     let upstreams = context.upstreams.iter();
     let identity = Identity {
         scheme: SCHEME,
-        dockerfile: &dockerfile,
-        files: files.collect(),
+        dockerfile: &dockerfile(context),
+        files: files(inputs, None),
         upstreams: upstreams.map(|found| (found.name.as_str(), found.digest.as_ref())).collect(),
         secrets,
         platforms: target.platforms.iter().map(ToString::to_string).collect(),
         labels: &target.labels,
         compression: target.compression,
+        arguments: &context.options.arguments,
+        target: context.options.target.as_deref(),
+        contexts: contexts(inputs),
+        other_platforms: platforms
+            .iter()
+            .map(|(name, inputs)| {
+                (
+                    name.to_string(),
+                    PlatformIdentity {
+                        dockerfile: dockerfile(inputs.context),
+                        files: files(inputs, None),
+                        arguments: &inputs.context.options.arguments,
+                        target: inputs.context.options.target.as_deref(),
+                        contexts: contexts(inputs),
+                    },
+                )
+            })
+            .collect(),
     };
     Fingerprint(Digest::of(&serde_json::to_vec(&identity).expect("an identity is JSON")))
+}
+
+fn files<'a>(inputs: &ContextInputs<'a>, name: Option<&str>) -> FilesIdentity<'a> {
+    let identities = inputs.files_of(name).map(|(file, content)| {
+        let mode = if file.executable { 0o755 } else { 0o644 };
+        (file.path.as_str(), (mode, content))
+    });
+    identities.collect()
+}
+
+fn contexts<'a>(inputs: &ContextInputs<'a>) -> BTreeMap<&'a str, ContextIdentity<'a>> {
+    let contexts = inputs.context.options.contexts.iter().map(|(name, named)| {
+        let identity = match named {
+            NamedContext::Files(_) => ContextIdentity::Files(files(inputs, Some(name))),
+            NamedContext::Image(image) => {
+                ContextIdentity::Image(&image.name, image.digest.as_ref())
+            }
+        };
+        (name.as_str(), identity)
+    });
+    contexts.collect()
 }

@@ -277,7 +277,8 @@ impl Library {
 }
 
 fn facts_files(context: &BuildContext) -> impl Iterator<Item = &ContextFile> {
-    context.files.iter().filter(|file| file.path.ends_with(SUFFIX))
+    let files = context.all().flat_map(BuildContext::all_files).map(|(_, file)| file);
+    files.filter(|file| file.path.ends_with(SUFFIX))
 }
 
 /// Returns the name of the library of a file with facts.

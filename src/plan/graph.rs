@@ -100,15 +100,15 @@ impl<'a> Graph<'a> {
         renderer: &mut Renderer<'_>,
     ) -> Result<(Self, Vec<BuildContext>), GraphError> {
         let mut targets = Cow::Borrowed(&plan.targets[..]);
-        let variants: Vec<&Variant> = targets.iter().map(|target| target.variant).collect();
-        let mut contexts = renderer.render_all(&variants)?;
+        let mut contexts = renderer.render_for(&rows(&targets))?;
         loop {
             let variants = missing(plan, &targets, &contexts);
             if variants.is_empty() {
                 break;
             }
-            contexts.extend(renderer.render_all(&variants)?);
-            targets.to_mut().extend(plan.named(&variants)?);
+            let below = plan.named(&variants)?;
+            contexts.extend(renderer.render_for(&rows(&below))?);
+            targets.to_mut().extend(below);
         }
         let planned = plan.targets.len();
         let graph = Self { parents: edges(&targets, &contexts), targets, planned };
@@ -276,10 +276,15 @@ pub fn name_parents(matrix: &Matrix, contexts: &mut [BuildContext]) -> Result<()
             let variant = variant.expect("a parent is a variant of the matrix");
             names.insert(parent.id.clone(), naming.without_version(variant)?);
         }
-        context.dockerfile = context.with_parents(|parent| names.get(&parent.id).cloned());
+        context.set_names(&|parent| names.get(&parent.id).cloned());
         context.parents.clear();
     }
     Ok(())
+}
+
+/// Returns the variant and the platforms of each target.
+fn rows<'t>(targets: &'t [Target<'_>]) -> Vec<(&'t Variant, &'t [Platform])> {
+    targets.iter().map(|target| (target.variant, &*target.platforms)).collect()
 }
 
 /// Returns the variants that `contexts` are based on and that have no target, in the order of the matrix.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Target;
 use super::changes::{Change, changes};
+use super::context_inputs::{ContextInputs, Digests, address};
 use super::fingerprint::{Fingerprint, SCHEME, identity};
 use super::graph::levels_of;
 use super::listing::{Listing, listing};
@@ -47,21 +48,22 @@ impl Inputs {
         contexts: &[BuildContext],
         secrets: &[&str],
     ) -> Vec<Self> {
-        let files = contexts.iter().flat_map(|context| &context.files);
-        let distinct: HashMap<_, &ContextFile> = files.map(|file| (address(file), file)).collect();
-        let digests: HashMap<_, Digest> = distinct
+        let all = contexts.iter().flat_map(BuildContext::all);
+        let files = all.flat_map(BuildContext::all_files);
+        let distinct: HashMap<_, &ContextFile> =
+            files.map(|(_, file)| (address(file), file)).collect();
+        let digests: Digests = distinct
             .into_par_iter()
             .map(|(address, file)| (address, Digest::of(&file.content)))
             .collect();
         let inputs = |at: usize, fingerprints: &HashMap<&str, Option<Fingerprint>>| {
             let (target, context) = (&targets[at], &contexts[at]);
-            let files = context.files.iter();
-            let contents: Vec<Digest> = files.map(|file| digests[&address(file)].clone()).collect();
+            let files = ContextInputs::new(context, &digests);
             let mut mounted = context.secrets();
             mounted.retain(|id| secrets.contains(&id.as_str()));
             let parent = |id: &str| fingerprints.get(id).cloned().flatten();
-            let identity = identity(target, context, &contents, &mounted, parent);
-            let mut listing = listing(target, context, &contents, mounted);
+            let identity = identity(target, &files, &mounted, parent);
+            let mut listing = listing(target, &files, mounted);
             let parents = context.parents.iter();
             listing.parents = parents
                 .map(|named| (named.id.clone(), parent(&named.id).map(|known| known.listed())))
@@ -116,11 +118,6 @@ impl Inputs {
         let inputs: Self = serde_json::from_str(text).ok()?;
         (inputs.scheme == SCHEME).then_some(inputs)
     }
-}
-
-/// Returns the memory address and size of the content of a file. Shared content has the same address.
-fn address(file: &ContextFile) -> (usize, usize) {
-    (file.content.as_ptr() as usize, file.content.len())
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! A short listing of the inputs of an image, which explains changes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
 use super::Target;
+use super::context_inputs::ContextInputs;
 use crate::image::{Compression, Digest};
 use crate::render::BuildContext;
 
@@ -30,6 +32,9 @@ pub(super) struct Listing {
     pub(super) dockerfile: String,
     /// The folder of the templates, which contains the files and templates.
     pub(super) folder: String,
+    /// The folder of the files, if it is another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) context: Option<String>,
     pub(super) files: BTreeMap<String, String>,
     pub(super) templates: BTreeMap<String, String>,
     /// The digests of upstream images by full name; `None` if an image is not pinned.
@@ -43,6 +48,14 @@ pub(super) struct Listing {
     pub(super) platforms: BTreeSet<String>,
     pub(super) labels: BTreeMap<String, String>,
     pub(super) compression: String,
+    /// The build arguments.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) arguments: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) target: Option<String>,
+    /// The named contexts that are folders.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) contexts: BTreeMap<String, String>,
 }
 
 /// The value of a variable and the axes on which it depends.
@@ -57,23 +70,33 @@ impl Variable {
     }
 }
 
-/// Lists the inputs of `target`. `contents` are the digests of the files of `context`.
+/// Lists the inputs of `target`.
 pub(super) fn listing(
     target: &Target<'_>,
-    context: &BuildContext,
-    contents: &[Digest],
+    inputs: &ContextInputs<'_>,
     secrets: BTreeSet<String>,
 ) -> Listing {
-    let files = context.files.iter().zip(contents).map(|(file, content)| {
-        let executable = if file.executable { EXECUTABLE } else { "" };
-        (file.path.clone(), format!("{}{executable}", short(content)))
+    let context = inputs.context;
+    let files_of = |name: Option<&str>| -> BTreeMap<String, String> {
+        let listed = inputs.files_of(name).map(|(file, content)| {
+            let executable = if file.executable { EXECUTABLE } else { "" };
+            (file.path.clone(), format!("{}{executable}", short(content)))
+        });
+        listed.collect()
+    };
+    let contexts = context.folders().map(|(name, _)| {
+        let files: String =
+            files_of(Some(name)).iter().map(|(path, file)| format!("{path}\0{file}\0")).collect();
+        (name.to_owned(), short_of(&files))
     });
+    let arguments = context.options.arguments.iter();
     let templates = context.origin.templates.iter();
     let labels = target.labels.iter();
     Listing {
-        dockerfile: short(&Digest::of(context.dockerfile.as_bytes())),
+        dockerfile: short_of(&dockerfiles(context)),
         folder: context.origin.folder.clone(),
-        files: condensed(files.collect()),
+        context: context.origin.context.clone(),
+        files: condensed(files_of(None)),
         templates: templates.map(|(path, digest)| (path.clone(), short(digest))).collect(),
         upstreams: upstreams(context),
         parents: BTreeMap::new(),
@@ -82,7 +105,22 @@ pub(super) fn listing(
         platforms: target.platforms.iter().map(ToString::to_string).collect(),
         labels: labels.map(|(name, text)| (name.clone(), short_of(text))).collect(),
         compression: compression(target.compression),
+        arguments: arguments.map(|(name, value)| (name.clone(), listed(value))).collect(),
+        target: context.options.target.clone(),
+        contexts: contexts.collect(),
     }
+}
+
+/// Returns the Dockerfiles of all platforms, and the files of those that differ.
+fn dockerfiles(context: &BuildContext) -> String {
+    let mut text = context.dockerfile.clone();
+    for (platform, other) in &context.platforms {
+        let _ = write!(text, "\0{platform}\0{}", other.dockerfile);
+        for (_, file) in other.all_files() {
+            let _ = write!(text, "\0{}\0{}", file.path, Digest::of(&file.content));
+        }
+    }
+    text
 }
 
 fn upstreams(context: &BuildContext) -> BTreeMap<String, Option<String>> {
@@ -106,23 +144,24 @@ fn variables(context: &BuildContext) -> Option<BTreeMap<String, Variable>> {
     if variables.len() > MAX_VARIABLES {
         return None;
     }
-    let listed = |text: &str| {
-        if text.len() > MAX_VALUE { format!("#{}", short_of(text)) } else { text.to_owned() }
-    };
     let variables = variables
         .iter()
         .map(|(name, found)| (name.clone(), Variable(listed(&found.value), found.axes.clone())));
     Some(variables.collect())
 }
 
-/// `zstd`, or `zstd level 3`.
+/// Returns a value, or for a long one `#` and its digest.
+fn listed(text: &str) -> String {
+    if text.len() > MAX_VALUE { format!("#{}", short_of(text)) } else { text.to_owned() }
+}
+
+/// `zstd`, or `zstd level 3 for all layers`.
 fn compression(compression: Compression) -> String {
     let algorithm = serde_json::to_value(compression.algorithm).expect("a word is JSON");
     let algorithm = algorithm.as_str().unwrap_or_default();
-    match compression.level {
-        Some(level) => format!("{algorithm} level {level}"),
-        None => algorithm.to_owned(),
-    }
+    let level = compression.level.map(|level| format!(" level {level}")).unwrap_or_default();
+    let forced = if compression.force { " for all layers" } else { "" };
+    format!("{algorithm}{level}{forced}")
 }
 
 /// Returns `files`, or their folders if there are too many files.

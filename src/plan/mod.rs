@@ -5,6 +5,7 @@
 //! images, and `shards` divides a plan among CI jobs. Start reading at [`Plan::new`].
 
 mod changes;
+mod context_inputs;
 mod export;
 mod find;
 mod fingerprint;

@@ -10,7 +10,9 @@ use indexmap::IndexSet;
 
 use super::{PlanRequest, Target};
 use crate::error::{ExitCode, Explain};
-use crate::image::{Platform, Reference, ReferenceError, Repository, Tag, refuse_scheme};
+use crate::image::{
+    Compression, Platform, Reference, ReferenceError, Repository, Tag, refuse_scheme,
+};
 use crate::matrix::{
     Alias, Diagnostic, Matrix, Pattern, SourceError, Value, Variant, VariantSettings,
 };
@@ -190,6 +192,7 @@ impl<'a> ImageNames<'a> {
         let settings = self.matrix.settings(variant);
         let labels = settings.merged(|settings| &settings.labels).into_iter();
         let compression = settings.last(|settings| settings.compression.as_ref());
+        let force = settings.last(|settings| settings.force_compression.as_ref());
         let is_custom = self.request.is_custom;
         let is_set =
             |name: &ImageName<'_>| name.alias.is_none_or(|alias| alias.is_moved(is_custom));
@@ -203,7 +206,10 @@ impl<'a> ImageNames<'a> {
             dockerfile: self.matrix.dockerfile(variant),
             platforms: self.platforms(variant)?,
             labels: labels.map(|(name, text)| (name.to_owned(), fill(text))).collect(),
-            compression: compression.copied().unwrap_or_default(),
+            compression: Compression {
+                force: force.copied().unwrap_or_default(),
+                ..compression.copied().unwrap_or_default()
+            },
         })
     }
 

@@ -1,4 +1,5 @@
-//! Expands `$name` in a `FROM`: the arguments before the first `FROM`, with their defaults.
+//! Expands `$name` as the engine does: in a `FROM` with the arguments before the first `FROM`, and in a stage with its own
+//! arguments and variables.
 //!
 //! Reference: <https://docs.docker.com/reference/dockerfile/#understand-how-arg-and-from-interact>
 
@@ -6,27 +7,35 @@ use std::collections::BTreeMap;
 use std::iter::Peekable;
 use std::str::Chars;
 
-use super::dockerfile::Instruction;
+use super::dockerfile::{Instruction, stage};
+use super::flags::flags;
 use super::words::split;
 
 /// Replaces a part of an expanded text that only the engine knows.
 pub(crate) const UNKNOWN: char = '\0';
 
-/// The arguments that every `FROM` can use.
-#[derive(Debug)]
+/// The values that replace names.
+#[derive(Debug, Clone)]
 pub(crate) struct Arguments {
     values: BTreeMap<String, String>,
+    /// Whether a name without a value is empty. In a stage, the base image may set it.
+    is_complete: bool,
     escape: char,
 }
 
 impl Arguments {
-    /// Collects the arguments before the first `FROM`.
-    pub(crate) fn new(instructions: &[Instruction], escape: char) -> Self {
-        let mut arguments = Self { values: BTreeMap::new(), escape };
+    /// Collects the arguments before the first `FROM`, which every `FROM` can use. `given` are the build arguments.
+    pub(crate) fn new(
+        instructions: &[Instruction],
+        escape: char,
+        given: &BTreeMap<String, String>,
+    ) -> Self {
+        let mut arguments = Self { values: BTreeMap::new(), is_complete: true, escape };
         for instruction in instructions.iter().take_while(|found| found.keyword == "ARG") {
             for word in split(&instruction.arguments, escape).unwrap_or_default() {
-                if let Some((name, default)) = word.split_once('=') {
-                    let value = arguments.expand(default);
+                let (name, default) = declared(word);
+                let default = default.map(|text| arguments.expand(text));
+                if let Some(value) = given.get(name).cloned().or(default) {
                     arguments.values.insert(name.to_owned(), value);
                 }
             }
@@ -59,10 +68,10 @@ impl Arguments {
         while let Some(letter) = rest.next_if(|c| c.is_ascii_alphanumeric() || *c == '_') {
             name.push(letter);
         }
-        let value = if is_automatic(&name) {
-            Some(UNKNOWN.to_string())
-        } else {
-            self.values.get(&name).cloned()
+        let known = self.values.get(&name).filter(|_| !is_automatic(&name));
+        let value = match known {
+            None if is_automatic(&name) || !self.is_complete => Some(UNKNOWN.to_string()),
+            known => known.cloned(),
         };
         if !is_braced {
             return value.unwrap_or_default();
@@ -74,6 +83,9 @@ impl Arguments {
             Some(rest) => (true, rest),
             None => (false, modifier.as_str()),
         };
+        if !modifier.is_empty() && value.as_deref().is_some_and(|value| value.contains(UNKNOWN)) {
+            return UNKNOWN.to_string();
+        }
         // With a colon, an empty value counts as not set.
         let value = value.filter(|value| !(is_colon && value.is_empty()));
         match (modifier.chars().next(), value) {
@@ -85,6 +97,105 @@ impl Arguments {
             _ => UNKNOWN.to_string(),
         }
     }
+}
+
+/// The arguments and variables of a stage, at one of its instructions.
+#[derive(Debug)]
+pub(super) struct Scope<'a> {
+    given: &'a BTreeMap<String, String>,
+    globals: Arguments,
+    /// The variables of the finished stages, by name.
+    stages: BTreeMap<String, BTreeMap<String, String>>,
+    name: String,
+    /// The variables of `ENV`, which hide arguments.
+    variables: BTreeMap<String, String>,
+    current: Arguments,
+}
+
+impl<'a> Scope<'a> {
+    /// Begins before the first instruction.
+    pub(super) fn new(instructions: &[Instruction], given: &'a BTreeMap<String, String>) -> Self {
+        let escape = instructions.first().map_or('\\', |first| first.escape);
+        let globals = Arguments::new(instructions, escape, given);
+        let (stages, name, variables) = (BTreeMap::new(), String::new(), BTreeMap::new());
+        let current = globals.clone();
+        Self { given, globals, stages, name, variables, current }
+    }
+
+    /// Removes quotes from a word and replaces names by their values, or by [`UNKNOWN`].
+    pub(super) fn expand(&self, word: &str) -> String {
+        self.current.expand(word)
+    }
+
+    /// Returns the base of a `FROM`.
+    pub(super) fn base(&self, from: &Instruction) -> String {
+        let word = flags(&from.arguments).1.split_whitespace().next();
+        self.globals.expand(word.unwrap_or_default())
+    }
+
+    /// Continues after `instruction`.
+    pub(super) fn pass(&mut self, instruction: &Instruction) {
+        match instruction.keyword.as_str() {
+            "FROM" => self.begin(instruction),
+            // Those before the first stage are the globals.
+            "ARG" if !self.current.is_complete => self.declare(instruction),
+            "ENV" => self.set(instruction),
+            _ => {}
+        }
+    }
+
+    fn begin(&mut self, from: &Instruction) {
+        let finished = std::mem::take(&mut self.variables);
+        self.stages.insert(std::mem::take(&mut self.name), finished);
+        let base = self.base(from).to_ascii_lowercase();
+        self.name = stage(from).unwrap_or_default();
+        self.variables = self.stages.get(&base).cloned().unwrap_or_default();
+        let (values, escape) = (self.variables.clone(), self.globals.escape);
+        self.current = Arguments { values, is_complete: false, escape };
+    }
+
+    fn declare(&mut self, arg: &Instruction) {
+        for word in split(&arg.arguments, arg.escape).unwrap_or_default() {
+            let (name, default) = declared(word);
+            let default = default.map(|text| self.expand(text));
+            let value = self.given.get(name).cloned().or(default);
+            let value = value.or_else(|| self.globals.values.get(name).cloned());
+            if !self.variables.contains_key(name) {
+                self.current.values.insert(name.to_owned(), value.unwrap_or_default());
+            }
+        }
+    }
+
+    fn set(&mut self, env: &Instruction) {
+        let words = split(&env.arguments, env.escape).unwrap_or_default();
+        // All values of an instruction are expanded before it sets one.
+        let pairs: Vec<(String, String)> = match words.first() {
+            Some(first) if first.contains('=') => words
+                .iter()
+                .filter_map(|word| word.split_once('='))
+                .map(|(name, value)| (name.to_owned(), self.expand(value)))
+                .collect(),
+            Some(first) => {
+                let value = env.arguments[first.len()..].trim();
+                vec![((*first).to_owned(), self.expand(value))]
+            }
+            None => Vec::new(),
+        };
+        self.variables.extend(pairs.clone());
+        self.current.values.extend(pairs);
+    }
+}
+
+/// Splits a word of an `ARG` into the name and the default.
+fn declared(word: &str) -> (&str, Option<&str>) {
+    word.split_once('=').map_or((word, None), |(name, default)| (name, Some(default)))
+}
+
+/// Returns the names that any `ARG` declares, in their order.
+pub(crate) fn names(instructions: &[Instruction]) -> Vec<&str> {
+    let all = instructions.iter().filter(|found| found.keyword == "ARG");
+    let words = all.flat_map(|arg| split(&arg.arguments, arg.escape).unwrap_or_default());
+    words.map(|word| declared(word).0).collect()
 }
 
 /// Returns true if the engine sets an argument for each platform, such as `TARGETARCH`.
@@ -115,8 +226,9 @@ mod tests {
     use super::*;
 
     fn expand(word: &str) -> String {
-        let text = "ARG A=1 B=\"x y\" C=${A}.2 EMPTY=\nARG D\nFROM a\nARG LATE=1\n";
-        let arguments = Arguments::new(&parse(text).expect(text), '\\');
+        let text = "ARG A=1 B=\"x y\" C=${A}.2 EMPTY=\nARG D G=default\nFROM a\nARG LATE=1\n";
+        let given = BTreeMap::from([("G".to_owned(), "given".to_owned())]);
+        let arguments = Arguments::new(&parse(text).expect(text), '\\', &given);
         arguments.expand(word).replace(UNKNOWN, "?")
     }
 
@@ -130,6 +242,7 @@ mod tests {
             ("\\$A", "$A"),
             ("$B", "x y"),
             ("x$D", "x"),
+            ("$G", "given"),
             ("x$LATE", "x"),
             ("${D:-e}", "e"),
             ("${EMPTY:-e}${EMPTY-e}", "e"),
@@ -145,5 +258,34 @@ mod tests {
         for word in ["$TARGETARCH", "${BUILDPLATFORM}", "${A#1}", "${A", "${A:?needed}"] {
             assert_eq!(expand(word), "?", "{word}");
         }
+    }
+
+    #[test]
+    fn a_stage_has_its_arguments_and_variables() {
+        let text = "ARG G=1 H=2\nFROM a AS one\nARG G H=3 L=$G\nENV E=${L}4 L=env\nARG L=5\nENV OLD a  $E\n\
+            FROM one\nARG GIVEN=no\nRUN x\n";
+        let instructions = parse(text).expect(text);
+        let given = BTreeMap::from([("GIVEN".to_owned(), "yes".to_owned())]);
+        let mut scope = Scope::new(&instructions, &given);
+        let mut expanded = Vec::new();
+        for instruction in &instructions {
+            scope.pass(instruction);
+            let text = scope.expand("$G|$H|$L|$E|$OLD|$GIVEN|${NONE:-x}|$TARGETARCH");
+            expanded.push(text.replace(UNKNOWN, "?"));
+        }
+        assert_eq!(
+            expanded,
+            [
+                "1|2|||||x|?".to_owned(),
+                "?|?|?|?|?|?|?|?".to_owned(),
+                "1|3|1|?|?|?|?|?".to_owned(),
+                "1|3|env|14|?|?|?|?".to_owned(),
+                "1|3|env|14|?|?|?|?".to_owned(),
+                "1|3|env|14|a  14|?|?|?".to_owned(),
+                "?|?|env|14|a  14|?|?|?".to_owned(),
+                "?|?|env|14|a  14|yes|?|?".to_owned(),
+                "?|?|env|14|a  14|yes|?|?".to_owned(),
+            ]
+        );
     }
 }

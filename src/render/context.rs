@@ -2,13 +2,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::dockerfile::parse;
+use super::images::pin;
+use super::options::{ContextFile, DockerfileOptions, NamedContext};
 use super::parents::Parent;
 use super::places::TemplateLine;
 use super::remote::{Unverified, unverified};
 use super::secrets::mounted;
 use super::steps::{Step, layers, steps};
-use super::upstream::{Pins, Upstream, pin};
-use crate::image::Digest;
+use super::upstream::{Pins, Upstream};
+use crate::image::{Digest, Platform};
 
 /// The build context of a variant: a Dockerfile and the files that it copies.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,6 +18,7 @@ pub struct BuildContext {
     pub dockerfile: String,
     /// The name of the Dockerfile in errors, such as `server.Dockerfile`.
     pub dockerfile_name: String,
+    pub options: DockerfileOptions,
     /// The files, sorted by path. Variants with the same file share its content.
     pub files: Vec<ContextFile>,
     /// The upstream images and URLs, in the order of the Dockerfile.
@@ -23,19 +26,94 @@ pub struct BuildContext {
     /// The images of the same matrix that the Dockerfile names, each once. It contains their
     /// [placeholders](Parent::placeholder).
     pub parents: Vec<Parent>,
+    /// The contexts of platforms that differ from this one. Their upstreams are also here.
+    pub platforms: BTreeMap<Platform, BuildContext>,
     pub origin: Origin,
     /// The template line of each line of the Dockerfile.
     pub lines: Arc<[TemplateLine]>,
 }
 
 impl BuildContext {
+    /// Combines the contexts of platforms. The first is that of all platforms for which no other differs from it.
+    pub(super) fn of_platforms(contexts: impl IntoIterator<Item = (Platform, Self)>) -> Self {
+        let mut contexts = contexts.into_iter();
+        let mut first = contexts.next().map(|(_, first)| first).unwrap_or_default();
+        for (platform, context) in contexts {
+            let is_same = context.dockerfile == first.dockerfile
+                && context.options == first.options
+                && context.files == first.files;
+            if !is_same {
+                first.add_upstreams(&context);
+                for parent in &context.parents {
+                    if !first.parents.iter().any(|known| known.id == parent.id) {
+                        first.parents.push(parent.clone());
+                    }
+                }
+                first.platforms.insert(platform, context);
+            }
+        }
+        first
+    }
+
+    /// Returns this context and those of platforms that differ from it.
+    pub fn all(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(self.platforms.values())
+    }
+
+    /// Returns the context of a platform.
+    #[must_use]
+    pub fn on(&self, platform: &Platform) -> &Self {
+        self.platforms.get(platform).unwrap_or(self)
+    }
+
+    /// Replaces the placeholders of images of the same matrix by names, also for platforms that differ.
+    pub fn set_names(&mut self, name: &dyn Fn(&Parent) -> Option<String>) {
+        self.dockerfile = self.with_parents(name);
+        self.platforms.values_mut().for_each(|other| other.set_names(name));
+    }
+
+    fn add_upstreams(&mut self, other: &Self) {
+        for upstream in &other.upstreams {
+            if !self.upstreams.contains(upstream) {
+                self.upstreams.push(upstream.clone());
+            }
+        }
+    }
+
     /// Adds the digests of `pins` to upstreams without a digest, also in the Dockerfile.
     pub fn pin(&mut self, pins: &Pins) {
+        let mut platforms = std::mem::take(&mut self.platforms);
+        platforms.values_mut().for_each(|context| context.pin(pins));
         if let Ok(instructions) = parse(&self.dockerfile) {
-            let (dockerfile, upstreams) = pin(&self.dockerfile, &instructions, pins);
+            let (dockerfile, upstreams) =
+                pin(&self.dockerfile, &instructions, &mut self.options, pins);
             self.dockerfile = dockerfile;
             self.upstreams = upstreams;
         }
+        platforms.values().for_each(|context| self.add_upstreams(context));
+        self.platforms = platforms;
+    }
+
+    /// Returns the named contexts that are folders, with their files.
+    pub fn folders(&self) -> impl Iterator<Item = (&str, &[ContextFile])> {
+        self.options.contexts.iter().filter_map(|(name, context)| match context {
+            NamedContext::Files(files) => Some((name.as_str(), files.as_slice())),
+            NamedContext::Image(_) => None,
+        })
+    }
+
+    /// Returns the files of all contexts, and the name of each context; `None` is the main one.
+    pub fn all_files(&self) -> impl Iterator<Item = (Option<&str>, &ContextFile)> {
+        let named = self.folders();
+        let named =
+            named.flat_map(|(name, files)| files.iter().map(move |file| (Some(name), file)));
+        self.files.iter().map(|file| (None, file)).chain(named)
+    }
+
+    /// Returns the template lines if all platforms have the same Dockerfile.
+    #[must_use]
+    pub fn common_lines(&self) -> Arc<[TemplateLine]> {
+        if self.platforms.is_empty() { Arc::clone(&self.lines) } else { Arc::default() }
     }
 
     /// Returns the Dockerfile with a `name` for each image of the same matrix; without one, the placeholder stays.
@@ -68,44 +146,36 @@ impl BuildContext {
         }
     }
 
-    /// Returns the sources of `ADD` without a checksum or commit, whose content can change.
+    /// Returns the sources of `ADD` without a checksum or commit, whose content can change. Those of platforms that
+    /// differ are not among them.
     #[must_use]
     pub fn unverified(&self) -> Vec<Unverified> {
         // Most Dockerfiles have none and need not be parsed again.
         if !self.upstreams.iter().any(Upstream::is_url) {
             return Vec::new();
         }
-        parse(&self.dockerfile).map(|all| unverified(&all)).unwrap_or_default()
+        parse(&self.dockerfile).map(|all| unverified(&all, &self.options)).unwrap_or_default()
     }
 
     /// Returns the ids of the secrets that build steps mount.
     #[must_use]
     pub fn secrets(&self) -> BTreeSet<String> {
-        parse(&self.dockerfile).map(|instructions| mounted(&instructions)).unwrap_or_default()
+        let all = self.all().filter_map(|context| parse(&context.dockerfile).ok());
+        all.flat_map(|instructions| mounted(&instructions)).collect()
     }
 
     /// Returns the layers of the image, in no particular order. Images that have one of them in common share its blob.
     /// All layers of an upstream image count as one, which is that of every tag of its repository.
     #[must_use]
     pub fn layers(&self) -> Vec<Step> {
-        layers(&self.dockerfile)
+        self.all().flat_map(|context| layers(&context.dockerfile, &context.options)).collect()
     }
 
     /// Returns the expensive build steps of the image, in no particular order.
     #[must_use]
     pub fn steps(&self) -> Vec<Step> {
-        steps(&self.dockerfile)
+        self.all().flat_map(|context| steps(&context.dockerfile, &context.options)).collect()
     }
-}
-
-/// A file of a [`BuildContext`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ContextFile {
-    /// The path relative to the root of the context, with `/` as separator.
-    pub path: String,
-    /// Whether the file is executable: mode 0755, otherwise 0644.
-    pub executable: bool,
-    pub content: Arc<[u8]>,
 }
 
 /// The sources of a rendered context. They explain changes, but do not identify the image.
@@ -113,6 +183,8 @@ pub struct ContextFile {
 pub struct Origin {
     /// The folder of the templates, such as `dockerfiles`; empty for the folder of the matrix file.
     pub folder: String,
+    /// The folder of the copied files, if it is not that of the templates.
+    pub context: Option<String>,
     /// The rendered templates and partials by their paths in that folder.
     pub templates: BTreeMap<String, Digest>,
     pub variables: BTreeMap<String, OriginVariable>,

@@ -1,13 +1,18 @@
-//! Finds the files that a Dockerfile copies or mounts from its context.
+//! Finds the files that a Dockerfile copies or mounts from its context and from named contexts.
 
+use super::arguments::{Scope, UNKNOWN};
 use super::dockerfile::{Instruction, Misuse};
 use super::flags::{flags, mount_option};
 use super::here_document::{HereDocument, list};
+use super::options::DockerfileOptions;
+use super::upstream::is_remote;
 use super::words::unquoted;
 
-/// A file, a folder or a wildcard in the context.
+/// A file, a folder or a wildcard in a context.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Source {
+    /// The name of the context; `None` is the main one.
+    pub(crate) context: Option<String>,
     /// The path in the context, without `./` and a final `/`; empty for the root.
     pub(crate) path: String,
     /// Whether its parent folders are copied too (`--parents`), and `**` matches folders.
@@ -16,43 +21,104 @@ pub(crate) struct Source {
     pub(crate) line: usize,
 }
 
-/// Returns the sources in the context of all `COPY`, `ADD` and bind mounts.
-pub(crate) fn sources(instructions: &[Instruction]) -> Result<Vec<Source>, Misuse> {
+/// Returns the sources in contexts of all `COPY`, `ADD` and bind mounts, and the named contexts of all `FROM`.
+pub(crate) fn sources(
+    instructions: &[Instruction],
+    options: &DockerfileOptions,
+) -> Result<Vec<Source>, Misuse> {
     let mut sources = Vec::new();
+    let mut scope = Scope::new(instructions, &options.arguments);
     for instruction in instructions {
-        let paths = match instruction.keyword.as_str() {
-            "COPY" | "ADD" => copied(instruction)?,
-            "RUN" => mounted(instruction)?,
-            _ => continue,
+        let is_context = |name: &str| options.contexts.contains_key(name);
+        let found = match instruction.keyword.as_str() {
+            "COPY" | "ADD" => copied(instruction, &scope, is_context)?,
+            "RUN" => mounted(instruction, &scope, is_context),
+            "FROM" => based(instruction, &scope, is_context),
+            _ => Vec::new(),
         };
-        let line = instruction.line;
         let parents = flags(&instruction.arguments).0.iter().any(|flag| {
             let value = flag.strip_prefix("--parents");
             value.is_some_and(|value| value.is_empty() || value.eq_ignore_ascii_case("=true"))
         });
-        for path in paths {
-            sources.push(Source { path: checked(&path, line)?, parents, line });
+        for (context, path) in found {
+            let path = within(&path);
+            sources.push(Source { context, path, parents, line: instruction.line });
         }
+        scope.pass(instruction);
     }
     Ok(sources)
 }
 
-fn copied(instruction: &Instruction) -> Result<Vec<String>, Misuse> {
-    if flags(&instruction.arguments).0.iter().any(|flag| flag.starts_with("--from=")) {
-        return Ok(Vec::new());
-    }
+/// A path in a named context, or in the main one.
+type Path = (Option<String>, String);
+
+fn copied(
+    instruction: &Instruction,
+    scope: &Scope<'_>,
+    is_context: impl Fn(&str) -> bool,
+) -> Result<Vec<Path>, Misuse> {
+    let from = flags(&instruction.arguments).0.iter().find_map(|flag| flag.strip_prefix("--from="));
+    let context = match from {
+        Some(name) if is_context(name) => Some(name.to_owned()),
+        // Another stage or an image.
+        Some(_) => return Ok(Vec::new()),
+        None => None,
+    };
     let is_add = instruction.keyword == "ADD";
-    let mut paths = added(instruction)?;
-    paths.retain(|path| !(is_add && is_remote(path)));
+    let mut paths = Vec::new();
+    for word in added(instruction)? {
+        let path = source(&word, instruction, scope);
+        if is_add && path.starts_with(UNKNOWN) {
+            let what = format!(
+                "`{word}` is not known before the build, and may be a URL; \
+                 set the argument in `args`, or write the source without variables"
+            );
+            return Err(Misuse { line: instruction.line, what });
+        }
+        if !is_add || !is_remote(&path) {
+            paths.push((context.clone(), path));
+        }
+    }
     Ok(paths)
 }
 
-/// Returns true if a source of an `ADD` is not in the context.
-pub(super) fn is_remote(source: &str) -> bool {
-    source.contains("://") || source.starts_with("git@")
+fn mounted(
+    instruction: &Instruction,
+    scope: &Scope<'_>,
+    is_context: impl Fn(&str) -> bool,
+) -> Vec<Path> {
+    let mut sources = Vec::new();
+    for flag in flags(&instruction.arguments).0 {
+        let Some(options) = flag.strip_prefix("--mount=") else {
+            continue;
+        };
+        let is_bind = mount_option(options, &["type"]).is_none_or(|kind| kind == "bind");
+        let from = mount_option(options, &["from"]);
+        if is_bind && from.is_none_or(&is_context) {
+            // Without a source, the whole context.
+            let source = mount_option(options, &["source", "src"]).unwrap_or_default();
+            sources.push((from.map(str::to_owned), scope.expand(source)));
+        }
+    }
+    sources
 }
 
-/// Returns the sources of a `COPY` or an `ADD`, without here-documents.
+fn based(
+    instruction: &Instruction,
+    scope: &Scope<'_>,
+    is_context: impl Fn(&str) -> bool,
+) -> Vec<Path> {
+    let base = scope.base(instruction);
+    if is_context(&base) { vec![(Some(base), String::new())] } else { Vec::new() }
+}
+
+/// Returns a source of a `COPY` or an `ADD` without quotes, and with names replaced by their values.
+pub(super) fn source(word: &str, instruction: &Instruction, scope: &Scope<'_>) -> String {
+    let plain = unquoted(word, instruction.escape).filter(|_| !word.contains('$'));
+    plain.unwrap_or_else(|| scope.expand(word))
+}
+
+/// Returns the sources of a `COPY` or an `ADD` as written, without here-documents.
 pub(super) fn added(instruction: &Instruction) -> Result<Vec<String>, Misuse> {
     let rest = flags(&instruction.arguments).1;
     let refuse = |what: String| Misuse { line: instruction.line, what };
@@ -74,34 +140,31 @@ pub(super) fn added(instruction: &Instruction) -> Result<Vec<String>, Misuse> {
             || HereDocument::is_begun(&sources[at])
             || before.is_some_and(HereDocument::is_begun)
     };
-    let mut paths = Vec::new();
+    let mut written = Vec::new();
     for (_, word) in sources.iter().enumerate().filter(|(at, _)| !is_here(*at)) {
-        let path = unquoted(word, instruction.escape).ok_or_else(|| {
-            refuse(format!(
+        if unquoted(word, instruction.escape).is_none() {
+            return Err(refuse(format!(
                 "the quote in `{word}` is not closed; write paths with spaces in a list, `[\"a b\", \"/\"]`"
-            ))
-        })?;
-        paths.push(path);
+            )));
+        }
+        written.push(word.clone());
     }
-    Ok(paths)
+    Ok(written)
 }
 
-fn mounted(instruction: &Instruction) -> Result<Vec<String>, Misuse> {
-    let mut sources = Vec::new();
-    for flag in flags(&instruction.arguments).0 {
-        let Some(options) = flag.strip_prefix("--mount=") else {
-            continue;
-        };
-        let is_bind = mount_option(options, &["type"]).is_none_or(|kind| kind == "bind");
-        if is_bind && mount_option(options, &["from"]).is_none() {
-            let source = mount_option(options, &["source", "src"]).ok_or_else(|| Misuse {
-                line: instruction.line,
-                what: "the mount binds the whole context; add a `source`".to_owned(),
-            })?;
-            sources.push(source.to_owned());
+/// Returns a path in a context, like Docker does: `..` does not lead out of it. Of a path with a part that only the
+/// engine knows, returns the folder above that part.
+fn within(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part if part.contains(UNKNOWN) => break,
+            part => parts.push(part),
         }
     }
-    Ok(sources)
+    parts.join("/")
 }
 
 /// Removes `.` and repeated `/` from a path.
@@ -110,28 +173,24 @@ pub(super) fn normalized(path: &str) -> String {
     parts.collect::<Vec<_>>().join("/")
 }
 
-fn checked(path: &str, line: usize) -> Result<String, Misuse> {
-    if path.contains('$') {
-        let what =
-            format!("`{path}` is not known before the build; write the path without variables");
-        return Err(Misuse { line, what });
-    }
-    let parts: Vec<&str> =
-        path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
-    if parts.contains(&"..") {
-        return Err(Misuse { line, what: format!("`{path}` leaves the folder of the templates") });
-    }
-    Ok(parts.join("/"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::dockerfile::parse;
+    use super::super::options::NamedContext;
     use super::*;
 
     fn paths(text: &str) -> Vec<String> {
+        paths_with(text, &DockerfileOptions::default())
+    }
+
+    fn paths_with(text: &str, options: &DockerfileOptions) -> Vec<String> {
         let instructions = parse(&format!("FROM a\n{text}\n")).expect(text);
-        sources(&instructions).expect(text).into_iter().map(|source| source.path).collect()
+        let sources = sources(&instructions, options).expect(text).into_iter();
+        let shown = sources.map(|Source { context, path, .. }| match context {
+            Some(name) => format!("{name}: {path}"),
+            None => path,
+        });
+        shown.collect()
     }
 
     #[test]
@@ -160,20 +219,41 @@ mod tests {
         assert_eq!(paths("COPY << EOF a /x/\nEOF"), ["a"]);
         assert_eq!(paths("ADD 'https://example.org/x' y /"), ["y"]);
         let text = "# escape=`\nFROM a\nCOPY a`b /\n";
-        assert_eq!(sources(&parse(text).expect(text)).expect(text)[0].path, "ab");
+        let options = DockerfileOptions::default();
+        assert_eq!(sources(&parse(text).expect(text), &options).expect(text)[0].path, "ab");
+        assert_eq!(paths("COPY ../x /a/.././../b/ ./c/../d /"), ["x", "b", "d"]);
+        assert_eq!(paths("RUN --mount=target=/x y"), [""]);
     }
 
     #[test]
-    fn unknown_and_outside_paths_are_refused() {
-        for text in [
-            "COPY $X /",
-            "COPY ../x /",
-            "RUN --mount=target=/x y",
-            "COPY ['a', '/']",
-            "COPY \"a b\" /",
-        ] {
+    fn arguments_in_paths_are_expanded() {
+        let arguments = [("DIR", "given"), ("URL", "https://example.org/x")];
+        let arguments = arguments.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let options = DockerfileOptions { arguments: arguments.into(), ..Default::default() };
+        let with =
+            |text: &str| paths_with(&format!("ARG DIR=default URL\nENV APP=app\n{text}"), &options);
+        assert_eq!(with("COPY $DIR/${APP}.py \"$APP\" /"), ["given/app.py", "app"]);
+        assert_eq!(with("ADD [\"$URL\", \"$DIR\", \"/\"]"), ["given"]);
+        assert_eq!(with("RUN --mount=target=/x,source=${DIR} y"), ["given"]);
+        // The folder is copied whole if the base image may set the name.
+        assert_eq!(with("COPY a/b/$HOME/c $HOME.txt /"), ["a/b", ""]);
+    }
+
+    #[test]
+    fn sources_in_named_contexts_are_found() {
+        let contexts =
+            ["one", "two"].map(|name| (name.to_owned(), NamedContext::Files(Vec::new())));
+        let options = DockerfileOptions { contexts: contexts.into(), ..Default::default() };
+        let text = "COPY --from=one a b /\nRUN --mount=from=two,target=/t x\nCOPY --from=a c /\nFROM two\n";
+        assert_eq!(paths_with(text, &options), ["one: a", "one: b", "two: ", "two: "]);
+    }
+
+    #[test]
+    fn unreadable_sources_are_refused() {
+        for text in ["ADD $X /", "COPY ['a', '/']", "COPY \"a b\" /"] {
             let instructions = parse(&format!("FROM a\n{text}\n")).expect(text);
-            assert_eq!(sources(&instructions).expect_err(text).line, 2, "{text}");
+            let refused = sources(&instructions, &DockerfileOptions::default());
+            assert_eq!(refused.expect_err(text).line, 2, "{text}");
         }
     }
 }

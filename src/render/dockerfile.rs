@@ -7,6 +7,7 @@
 
 use std::ops::Range;
 
+use super::flags::flags;
 use super::here_document::HereDocument;
 use crate::matrix::{INSTRUCTIONS, nearest};
 
@@ -49,6 +50,15 @@ impl Instruction {
         });
         places.collect()
     }
+}
+
+/// Returns the name of the stage of a `FROM`, in lower case; empty if it has none.
+pub(crate) fn stage(instruction: &Instruction) -> Option<String> {
+    (instruction.keyword == "FROM").then(|| {
+        let mut words = flags(&instruction.arguments).1.split_whitespace().skip(1);
+        let is_named = words.next().is_some_and(|word| word.eq_ignore_ascii_case("as"));
+        words.next().filter(|_| is_named).unwrap_or_default().to_ascii_lowercase()
+    })
 }
 
 /// A fault in a Dockerfile and its line, from 1.

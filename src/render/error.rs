@@ -22,6 +22,13 @@ pub enum RenderError {
     /// A template fails for one variant, or renders to an invalid Dockerfile.
     #[error("failed to render `{variant}`: {error}")]
     Variant { variant: String, error: SourceError },
+    /// No Dockerfile declares an argument of the command line.
+    #[error("no Dockerfile of the selected variants declares the argument `{name}`")]
+    NoArgument {
+        name: String,
+        /// The declared argument that it most likely misspells, as a question.
+        near: Option<String>,
+    },
     /// The files of a context exceed `limit` MiB.
     #[error("the context of `{variant}` is larger than {limit} MiB; its largest files are:{}", list(.largest))]
     TooLarge {
@@ -40,6 +47,7 @@ impl Explain for RenderError {
     fn exit_code(&self) -> ExitCode {
         match self {
             Self::Read(error) => error.exit_code(),
+            Self::NoArgument { .. } => ExitCode::Usage,
             _ => ExitCode::Matrix,
         }
     }
@@ -48,6 +56,7 @@ impl Explain for RenderError {
         let hint = match self {
             Self::Read(error) => return error.hint(),
             Self::NoTemplate(_) => "create it, or correct `dockerfile` or `templates` in `[image]`",
+            Self::NoArgument { near, .. } => return near.clone(),
             Self::TooLarge { .. } => "fetch large files in a build step instead of copying them",
             _ => return None,
         };

@@ -1,18 +1,18 @@
-//! Finds and reads the files that Dockerfiles copy from the folder of the templates.
+//! Finds and reads the files that Dockerfiles copy from a folder: that of the templates, or another context.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::context::ContextFile;
 use super::copied::{Source, normalized};
 use super::dockerfile::Misuse;
 use super::error::RenderError;
 use super::links::first_link;
+use super::options::ContextFile;
 use super::templates::PARTIALS;
-use super::wildcard::Wildcard;
-use crate::files;
+use crate::files::{self, IgnoreRule, IgnoreRules, Inherited, Wildcard};
 use crate::matrix::nearest_spelling;
 
 /// The maximum size of a context, in MiB. Contexts are held in memory.
@@ -24,19 +24,34 @@ const TEMPLATE: &str = ".hbs";
 /// The path of the rendered Dockerfile in a context that is written to a folder.
 const DOCKERFILE: &str = "Dockerfile";
 
-/// The folder of the templates, with a cache of its files.
+/// The name of the file with the patterns of a context.
+pub(super) const IGNORE_FILE: &str = ".dockerignore";
+
+/// A folder that images copy files from, with a cache of its files.
 #[derive(Debug)]
 pub(super) struct Files {
     folder: PathBuf,
-    /// Paths that a copied folder does not include: partials and Dockerfile templates.
-    excluded: BTreeSet<String>,
+    role: Role,
+    ignored: IgnoreRules,
     /// The private files that copied folders have not included so far.
     private: Mutex<BTreeSet<String>>,
+    /// The files of a path, and whether parent folders are copied too. Variants often copy the same paths.
+    found: Mutex<HashMap<(String, bool), Result<Arc<[Found]>, String>>>,
     read: Mutex<HashMap<String, Arc<[u8]>>>,
 }
 
+/// What a folder contains apart from files to copy.
+#[derive(Debug, Clone)]
+pub(super) enum Role {
+    /// Templates: `.hbs` files are rendered. Copied folders do not include these paths: the partials, and the Dockerfiles
+    /// with their patterns.
+    Templates(BTreeSet<String>),
+    /// Nothing else.
+    Context,
+}
+
 /// A file of a context.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Found {
     /// The path in the context.
     path: String,
@@ -47,53 +62,122 @@ pub(super) struct Found {
     executable: bool,
 }
 
+/// The search for the files of one path.
+struct Search {
+    wanted: Wanted,
+    found: Vec<Found>,
+    /// The first path that a pattern ignores, with the pattern.
+    ignored: Option<String>,
+}
+
+/// The files that a search is for.
+enum Wanted {
+    All,
+    /// The files that match a wildcard, and those below a folder that does.
+    Matching {
+        whole: Wildcard,
+        /// The folders above such files, by their depth. `None` are all folders, for `**`.
+        above: Option<Vec<Wildcard>>,
+    },
+}
+
+impl Wanted {
+    fn matching(path: &str, parents: bool) -> Option<Self> {
+        let whole = Wildcard::new(path, parents)?;
+        let above = path.match_indices('/').map(|(end, _)| Wildcard::new(&path[..end], false));
+        let above = if parents { None } else { above.collect() };
+        Some(Self::Matching { whole, above })
+    }
+
+    fn includes(&self, path: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Matching { whole, .. } => whole.matches(path),
+        }
+    }
+
+    /// Returns true if the folder at `path` may contain wanted files.
+    fn reaches(&self, path: &str) -> bool {
+        match self {
+            Self::All | Self::Matching { above: None, .. } => true,
+            Self::Matching { whole, above: Some(above) } => {
+                let above = above.get(path.matches('/').count());
+                above.is_some_and(|above| above.matches(path)) || whole.matches(path)
+            }
+        }
+    }
+}
+
+impl Search {
+    fn new(wanted: Wanted) -> Self {
+        Self { wanted, found: Vec::new(), ignored: None }
+    }
+}
+
+impl Role {
+    /// Returns the role of a folder that contains the Dockerfile templates `dockerfiles`.
+    pub(super) fn templates(dockerfiles: impl Iterator<Item = String>) -> Self {
+        let of_dockerfiles = dockerfiles.flat_map(|path| {
+            let path = normalized(&path);
+            [ignore_file_beside(&path), path]
+        });
+        Self::Templates(of_dockerfiles.chain([PARTIALS.to_owned()]).collect())
+    }
+}
+
 impl Files {
-    /// Opens a `folder` that contains the Dockerfile templates `dockerfiles`.
-    pub(super) fn new(folder: &Path, dockerfiles: impl Iterator<Item = String>) -> Self {
-        let mut excluded: BTreeSet<String> = dockerfiles.map(|path| normalized(&path)).collect();
-        excluded.insert(PARTIALS.to_owned());
-        let (private, read) = (Mutex::default(), Mutex::default());
-        Self { folder: folder.to_owned(), excluded, private, read }
+    pub(super) fn new(folder: &Path, role: Role, ignored: IgnoreRules) -> Self {
+        let (private, found, read) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { folder: folder.to_owned(), role, ignored, private, found, read }
     }
 
     /// Returns the private files and folders that copied folders have not included so far.
     pub(super) fn private(&self) -> BTreeSet<String> {
-        self.private.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.private).clone()
     }
 
     /// Finds the files of a `source`: a file, a template, a folder or a wildcard.
-    pub(super) fn find(&self, source: &Source) -> Result<Vec<Found>, Misuse> {
-        let path = &source.path;
-        let refuse = |what| Misuse { line: source.line, what };
+    pub(super) fn find(&self, source: &Source) -> Result<Arc<[Found]>, Misuse> {
+        let key = (source.path.clone(), source.parents);
+        let known = lock(&self.found).get(&key).cloned();
+        let found = known.unwrap_or_else(|| {
+            let found = self.search(&source.path, source.parents);
+            lock(&self.found).entry(key).or_insert(found).clone()
+        });
+        found.map_err(|what| Misuse { line: source.line, what })
+    }
+
+    fn search(&self, path: &str, parents: bool) -> Result<Arc<[Found]>, String> {
         let found = if Wildcard::is_wildcard(path) {
-            self.matching(path, source.parents)
+            self.matching(path, parents)?
         } else {
-            self.named(path)
+            self.named(path)?
         };
-        let found = found.map_err(refuse)?;
-        if found.iter().any(Found::hides_dockerfile) {
-            return Err(refuse(format!(
-                "`{DOCKERFILE}` is reserved for the rendered file; rename it"
-            )));
+        let hides_dockerfile = |found: &Found| found.path.split('/').next() == Some(DOCKERFILE);
+        if self.is_template_folder() && found.iter().any(hides_dockerfile) {
+            return Err(format!("`{DOCKERFILE}` is reserved for the rendered file; rename it"));
         }
-        Ok(found)
+        Ok(found.into())
     }
 
     fn matching(&self, path: &str, parents: bool) -> Result<Vec<Found>, String> {
-        let wildcard = Wildcard::new(path, parents)
-            .ok_or_else(|| format!("`{path}` is not a valid wildcard"))?;
-        let mut found = Vec::new();
-        self.walk("", &mut found)?;
-        // A folder that matches includes its files.
-        found.retain(|file| wildcard.matches(&file.path));
-        if found.is_empty() {
-            return Err(format!("no file matches `{path}` in `{}`", self.folder.display()));
+        let wanted = Wanted::matching(path, parents);
+        let wanted = wanted.ok_or_else(|| format!("`{path}` is not a valid wildcard"))?;
+        let mut search = Search::new(wanted);
+        self.walk("", &Inherited::default(), &mut search)?;
+        if search.found.is_empty() {
+            let ignored = search.ignored.map(|ignored| format!("; {ignored}"));
+            return Err(format!(
+                "no file matches `{path}` in `{}`{}",
+                self.folder.display(),
+                ignored.unwrap_or_default()
+            ));
         }
-        Ok(found)
+        Ok(search.found)
     }
 
     fn named(&self, path: &str) -> Result<Vec<Found>, String> {
-        if path.ends_with(TEMPLATE) {
+        if self.is_template_folder() && path.ends_with(TEMPLATE) {
             return Err(format!("`{path}` is rendered before it is copied; remove `.hbs` here"));
         }
         if let Some(part) = path.split('/').find(|part| is_private(part)) {
@@ -104,13 +188,9 @@ impl Files {
         if let Some(link) = first_link(&self.folder, Path::new(path)) {
             return Err(refused_link(&link.to_string_lossy()));
         }
-        let mut found = Vec::new();
         let template = format!("{path}{TEMPLATE}");
-        if self.exists(path) {
-            self.add(path, &mut found)?;
-        } else if self.exists(&template) {
-            self.add(&template, &mut found)?;
-        } else {
+        let has_template = self.is_template_folder() && self.exists(&template);
+        if !self.exists(path) && !has_template {
             let near = self.nearest(path).map(|near| format!("; did you mean `{near}`?"));
             return Err(format!(
                 "there is no `{path}` in `{}`{}",
@@ -118,11 +198,32 @@ impl Files {
                 near.unwrap_or_default()
             ));
         }
-        // A context has no empty folders, so Docker would not find it. The context itself may be empty.
-        if found.is_empty() && !path.is_empty() {
-            return Err(format!("the folder `{path}` contains no files to copy"));
+        let mut search = Search::new(Wanted::All);
+        let on_disk = if self.exists(path) { path } else { &template };
+        let kind = fs_err::symlink_metadata(self.folder.join(on_disk)).map_err(text)?.file_type();
+        let (rule, inherited) = self.ignored.at(path);
+        if kind.is_dir() {
+            self.walk(path, &inherited, &mut search)?;
+        } else if let Some(rule) = rule {
+            search.ignored = Some(ignored_by(path, rule));
+        } else {
+            search.found.push(self.file(on_disk, has_template && on_disk == path)?);
         }
-        Ok(found)
+        match search {
+            // A context has no empty folders, so Docker would not find it. The context itself may be empty.
+            Search { found, .. } if !found.is_empty() || path.is_empty() => Ok(found),
+            Search { ignored: Some(ignored), .. } if kind.is_dir() => {
+                Err(format!("the folder `{path}` contains no files to copy: {ignored}"))
+            }
+            Search { ignored: Some(ignored), .. } => {
+                Err(format!("{ignored}, so it cannot be copied"))
+            }
+            _ => Err(format!("the folder `{path}` contains no files to copy")),
+        }
+    }
+
+    fn is_template_folder(&self) -> bool {
+        matches!(self.role, Role::Templates(_))
     }
 
     /// Returns the path in the same folder that `path` most likely misspells.
@@ -131,8 +232,8 @@ impl Files {
         let entries = fs_err::read_dir(self.folder.join(parent)).ok()?;
         let names: Vec<String> = entries
             .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-            .filter(|name| !is_private(name) && (!parent.is_empty() || name != PARTIALS))
-            .map(|name| name.strip_suffix(TEMPLATE).map_or(name.clone(), str::to_owned))
+            .filter(|name| !is_private(name) && (!parent.is_empty() || !self.is_left_out(name)))
+            .map(|name| self.path_in_context(&name, false).to_owned())
             .collect();
         let near = nearest_spelling(name, names.iter().map(String::as_str))?;
         Some(if parent.is_empty() { near.to_owned() } else { format!("{parent}/{near}") })
@@ -142,59 +243,93 @@ impl Files {
         self.folder.join(path).symlink_metadata().is_ok()
     }
 
-    fn walk(&self, path: &str, found: &mut Vec<Found>) -> Result<(), String> {
-        let unreadable = |error: std::io::Error| error.to_string();
-        let entries = fs_err::read_dir(self.folder.join(path)).map_err(unreadable)?;
-        let mut entries: Vec<_> = entries.collect::<Result<_, _>>().map_err(unreadable)?;
-        entries.sort_by_key(fs_err::DirEntry::file_name);
-        for entry in entries {
-            let name = entry.file_name();
+    /// Adds the wanted files below the folder at `path` to `search`.
+    fn walk(&self, path: &str, inherited: &Inherited, search: &mut Search) -> Result<(), String> {
+        let mut entries = Vec::new();
+        for entry in fs_err::read_dir(self.folder.join(path)).map_err(text)? {
+            let entry = entry.map_err(text)?;
+            entries.push((entry.file_name(), entry.file_type().map_err(text)?));
+        }
+        entries.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let names: HashSet<&OsString> = entries.iter().map(|(name, _)| name).collect();
+        for (name, kind) in &entries {
             let name = name.to_str().ok_or_else(|| format!("`{}` is not UTF-8", name.display()))?;
             let inner = if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
             if is_private(name) {
-                self.private.lock().unwrap_or_else(PoisonError::into_inner).insert(inner);
-            } else if !self.excluded.contains(&inner) {
-                self.add(&inner, found)?;
+                lock(&self.private).insert(inner);
+                continue;
+            }
+            let copied = self.path_in_context(&inner, kind.is_dir());
+            let wanted = if kind.is_dir() {
+                search.wanted.reaches(copied)
+            } else {
+                search.wanted.includes(copied)
+            };
+            if !wanted || self.is_left_out(&inner) {
+                continue;
+            }
+            let (rule, inherited) = self.ignored.entry(copied, inherited);
+            if let Some(rule) = rule {
+                search.ignored.get_or_insert_with(|| ignored_by(copied, rule));
+            }
+            if kind.is_dir() {
+                if rule.is_none() || self.ignored.has_exceptions() {
+                    self.walk(&inner, &inherited, search)?;
+                }
+            } else if rule.is_none() {
+                let rendered = name.strip_suffix(TEMPLATE);
+                let twin = rendered.map_or_else(|| format!("{name}{TEMPLATE}"), str::to_owned);
+                search.found.push(self.file(&inner, names.contains(&OsString::from(twin)))?);
             }
         }
         Ok(())
     }
 
-    fn add(&self, path: &str, found: &mut Vec<Found>) -> Result<(), String> {
-        let metadata = fs_err::symlink_metadata(self.folder.join(path));
-        let metadata = metadata.map_err(|error| error.to_string())?;
-        let kind = metadata.file_type();
-        if kind.is_dir() {
-            return self.walk(path, found);
+    /// Returns true for a path that copied folders do not include: a template, or the `.dockerignore` of the context.
+    fn is_left_out(&self, path: &str) -> bool {
+        match &self.role {
+            Role::Templates(templates) => path == IGNORE_FILE || templates.contains(path),
+            Role::Context => path == IGNORE_FILE,
         }
+    }
+
+    /// Returns the path of a file in the context: without the extension of a template.
+    fn path_in_context<'p>(&self, path: &'p str, is_folder: bool) -> &'p str {
+        let rendered = path.strip_suffix(TEMPLATE);
+        rendered.filter(|_| self.is_template_folder() && !is_folder).unwrap_or(path)
+    }
+
+    /// Reads the metadata of a file. `has_twin` is whether the template of the same name exists, or the file of the
+    /// same name as the template.
+    fn file(&self, path: &str, has_twin: bool) -> Result<Found, String> {
+        let metadata = fs_err::symlink_metadata(self.folder.join(path)).map_err(text)?;
+        let kind = metadata.file_type();
         if kind.is_symlink() {
             return Err(refused_link(path));
         }
         if !kind.is_file() {
             return Err(format!("`{path}` is neither a file nor a folder"));
         }
-        let rendered = path.strip_suffix(TEMPLATE).unwrap_or(path);
-        let twin = if rendered == path { format!("{path}{TEMPLATE}") } else { rendered.to_owned() };
-        if !self.excluded.contains(&twin) && self.exists(&twin) {
-            return Err(format!(
-                "`{rendered}` and `{rendered}{TEMPLATE}` both exist; remove one of them"
-            ));
+        let rendered = self.path_in_context(path, false);
+        let template = format!("{rendered}{TEMPLATE}");
+        let is_copied = |path: &str| !self.is_left_out(path);
+        if self.is_template_folder() && has_twin && is_copied(rendered) && is_copied(&template) {
+            return Err(format!("`{rendered}` and `{template}` both exist; remove one of them"));
         }
-        found.push(Found {
+        Ok(Found {
             path: rendered.to_owned(),
             on_disk: path.to_owned(),
             size: metadata.len(),
             executable: metadata.permissions().mode() & 0o100 != 0,
-        });
-        Ok(())
+        })
     }
 
-    /// Reads the files, each once. The result is sorted by path.
+    /// Reads the files, each once, and calls `render` with the path of each template. The result is sorted by path.
     pub(super) fn read(
         &self,
         found: Vec<Found>,
         variant: &str,
-        mut render: impl FnMut(&Path) -> Result<String, RenderError>,
+        render: &mut dyn FnMut(&Path) -> Result<String, RenderError>,
     ) -> Result<Vec<ContextFile>, RenderError> {
         let found: BTreeMap<String, Found> =
             found.into_iter().map(|file| (file.path.clone(), file)).collect();
@@ -212,21 +347,26 @@ impl Files {
     }
 
     fn content(&self, path: &str) -> Result<Arc<[u8]>, RenderError> {
-        let lock = || self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = lock().get(path) {
+        if let Some(known) = lock(&self.read).get(path) {
             return Ok(Arc::clone(known));
         }
-        let content = files::read(&self.folder.join(path), MAX_CONTEXT << 20)?;
+        // It is a regular file: `file` has read its metadata.
+        let content = files::read_stream(&self.folder.join(path), MAX_CONTEXT << 20)?;
         // If another thread was faster, all share its content.
-        Ok(Arc::clone(lock().entry(path.to_owned()).or_insert(content.into())))
+        Ok(Arc::clone(lock(&self.read).entry(path.to_owned()).or_insert(content.into())))
     }
 }
 
-impl Found {
-    /// Returns true if the path collides with the rendered Dockerfile.
-    fn hides_dockerfile(&self) -> bool {
-        self.path.split('/').next() == Some(DOCKERFILE)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn text(error: std::io::Error) -> String {
+    error.to_string()
+}
+
+fn ignored_by(path: &str, rule: &IgnoreRule) -> String {
+    format!("`{path}` is ignored by `{}` ({})", rule.pattern, rule.place)
 }
 
 /// Returns true if files or folders with this name often contain credentials: `.git`, `.env` and its variants. No
@@ -237,6 +377,11 @@ pub(crate) fn is_private(name: &str) -> bool {
 
 fn refused_link(path: &str) -> String {
     format!("`{path}` is a symbolic link; contexts contain regular files only")
+}
+
+/// Returns the path of the file with the patterns for one Dockerfile template.
+pub(super) fn ignore_file_beside(dockerfile: &str) -> String {
+    format!("{}{IGNORE_FILE}", dockerfile.strip_suffix(TEMPLATE).unwrap_or(dockerfile))
 }
 
 fn check_size(found: &BTreeMap<String, Found>, variant: &str) -> Result<(), RenderError> {

@@ -3,12 +3,16 @@
 //! [`Rendered`] holds the files of the selected variants by their paths. It writes them to a folder, and compares
 //! a folder with them: each [`Difference`] is a file that is missing, changed, or not rendered by the matrix.
 
-use std::collections::BTreeMap;
-use std::io;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read as _};
 use std::ops::Bound;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use rayon::prelude::*;
+
+use super::on_disk::{Entry, OnDisk};
 use super::{BuildContext, first_link};
 use crate::error::{ExitCode, Explain, FileError};
 use crate::files;
@@ -82,45 +86,54 @@ pub fn list(differences: &[(Difference, String)]) -> String {
 /// The content and mode of a rendered file.
 #[derive(Debug, Clone)]
 pub struct RenderedFile {
-    pub content: Vec<u8>,
+    pub content: Arc<[u8]>,
     /// Whether the file is executable.
     pub executable: bool,
 }
 
 impl RenderedFile {
     /// Returns a file that is not executable.
-    pub fn plain(content: impl Into<Vec<u8>>) -> Self {
+    pub fn plain(content: impl Into<Arc<[u8]>>) -> Self {
         Self { content: content.into(), executable: false }
     }
 
     /// Compares with the file at `path` in `folder`. A symbolic link differs from every file.
     pub fn compare(&self, folder: &Path, path: &Path) -> io::Result<Option<Difference>> {
-        if first_link(folder, path).is_some() {
-            return Ok(Some(Difference::Changed));
-        }
-        let on_disk = folder.join(path);
-        let metadata = match fs_err::symlink_metadata(&on_disk) {
-            Ok(metadata) => metadata,
-            // `NotADirectory`: a file has the path of a parent folder.
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-                ) =>
-            {
-                return Ok(Some(Difference::Missing));
-            }
-            Err(error) => return Err(error),
-        };
+        let entry = OnDisk::new(folder).entry(path)?;
+        self.compare_entry(&folder.join(path), &entry)
+    }
+
+    fn compare_entry(&self, path: &Path, entry: &Entry) -> io::Result<Option<Difference>> {
+        Ok(match entry {
+            Entry::Missing => Some(Difference::Missing),
+            Entry::Link(_) | Entry::Other => Some(Difference::Changed),
+            Entry::File => (!self.is_equal(path)?).then_some(Difference::Changed),
+        })
+    }
+
+    fn is_equal(&self, path: &Path) -> io::Result<bool> {
+        let mut file = fs_err::File::open(path)?;
+        let metadata = file.metadata()?;
         let is_executable = metadata.permissions().mode() & 0o100 != 0;
-        let is_same = metadata.is_file()
-            && is_executable == self.executable
-            && fs_err::read(&on_disk)? == self.content;
-        Ok((!is_same).then_some(Difference::Changed))
+        if is_executable != self.executable || metadata.len() != self.content.len() as u64 {
+            return Ok(false);
+        }
+        let mut content = Vec::with_capacity(self.content.len() + 1);
+        file.read_to_end(&mut content)?;
+        Ok(content == *self.content)
+    }
+
+    fn write(&self, path: &Path, entry: &Entry) -> io::Result<()> {
+        match self.compare_entry(path, entry)? {
+            None => Ok(()),
+            Some(Difference::Missing) => files::create(path, &self.content, self.executable),
+            Some(_) => files::replace(path, &self.content, self.executable),
+        }
     }
 }
 
-/// The files of rendered variants, by path: `<variant>/Dockerfile` and the files that it copies.
+/// The files of rendered variants, by path: `<variant>/Dockerfile` and the files that it copies, which are beside it, or in
+/// `<variant>/context` and `<variant>/contexts/<name>`.
 #[derive(Debug)]
 pub struct Rendered<'a> {
     pub files: BTreeMap<PathBuf, RenderedFile>,
@@ -138,12 +151,10 @@ impl<'a> Rendered<'a> {
         let mut files = BTreeMap::new();
         for (variant, context) in variants.iter().zip(contexts) {
             let folder = Path::new(variant);
-            let dockerfile = RenderedFile::plain(context.dockerfile.as_bytes());
-            files.insert(folder.join("Dockerfile"), dockerfile);
-            for file in &context.files {
-                let content = file.content.to_vec();
-                let copied = RenderedFile { content, executable: file.executable };
-                files.insert(folder.join(&file.path), copied);
+            add_files(folder, context, &mut files);
+            for (platform, other) in &context.platforms {
+                let platform = platform.to_string().replace('/', "-");
+                add_files(&folder.join("platforms").join(platform), other, &mut files);
             }
         }
         Self { files, variants, is_whole: selected.whole }
@@ -160,14 +171,18 @@ impl<'a> Rendered<'a> {
 
     /// Returns the differences between `folder` and these files, with paths relative to `folder`.
     pub fn differences(&self, folder: &Path) -> Result<Vec<(Difference, String)>, FileError> {
-        let mut differences = Vec::new();
-        for (path, file) in &self.files {
-            if let Some(difference) = file.compare(folder, path).map_err(comparing(folder))? {
-                differences.push((difference, path.display().to_string()));
-            }
-        }
-        differences.extend(self.extra(folder)?);
-        Ok(differences)
+        let mut on_disk = OnDisk::new(folder);
+        let entries = self.files.keys().map(|path| on_disk.entry(path));
+        let entries = entries.collect::<io::Result<Vec<_>>>().map_err(comparing(folder))?;
+        let files: Vec<_> = self.files.iter().zip(entries).collect();
+        let compared = files.par_iter().map(|((path, file), entry)| {
+            let difference = file.compare_entry(&folder.join(path), entry)?;
+            Ok(difference.map(|difference| (difference, path.display().to_string())))
+        });
+        let compared: Vec<io::Result<_>> = compared.collect();
+        let compared = compared.into_iter().collect::<io::Result<Vec<_>>>();
+        let differences = compared.map_err(comparing(folder))?.into_iter().flatten();
+        Ok(differences.chain(self.extra(folder)?).collect())
     }
 
     /// Returns the files and folders of `folder` that are not rendered, sorted. Of a part of the
@@ -221,6 +236,24 @@ impl<'a> Rendered<'a> {
     }
 }
 
+/// Adds the files of a context in `folder`.
+fn add_files(folder: &Path, context: &BuildContext, files: &mut BTreeMap<PathBuf, RenderedFile>) {
+    let dockerfile = RenderedFile::plain(context.dockerfile.as_bytes());
+    files.insert(folder.join("Dockerfile"), dockerfile);
+    // A context of its own can contain a file `Dockerfile`.
+    let is_apart = context.origin.context.is_some() || context.folders().next().is_some();
+    for (name, file) in context.all_files() {
+        let folder = match name {
+            Some(name) => folder.join("contexts").join(name),
+            None if is_apart => folder.join("context"),
+            None => folder.to_owned(),
+        };
+        let content = Arc::clone(&file.content);
+        let copied = RenderedFile { content, executable: file.executable };
+        files.insert(folder.join(&file.path), copied);
+    }
+}
+
 fn comparing(folder: &Path) -> impl FnOnce(io::Error) -> FileError {
     FileError::failed_to(format!("compare the files in `{}`", folder.display()))
 }
@@ -228,18 +261,27 @@ fn comparing(folder: &Path) -> impl FnOnce(io::Error) -> FileError {
 /// Writes the files that differ from those on disk; the others keep their modification time. Writes
 /// nothing if a symbolic link is on the way, since its target belongs to somebody else.
 pub fn write(folder: &Path, files: &BTreeMap<PathBuf, RenderedFile>) -> Result<(), FolderError> {
-    if let Some(link) = files.keys().find_map(|path| first_link(folder, path)) {
-        return Err(FolderError::Link(folder.join(link)));
-    }
+    let failed =
+        |path: &Path| FileError::failed_to(format!("write `{}`", folder.join(path).display()));
+    let mut on_disk = OnDisk::new(folder);
+    let (mut entries, mut missing) = (Vec::with_capacity(files.len()), BTreeSet::new());
     for (path, file) in files {
-        let on_disk = folder.join(path);
-        let written = file.compare(folder, path).and_then(|difference| match difference {
-            Some(_) => files::replace(&on_disk, &file.content, file.executable),
-            None => Ok(()),
-        });
-        written.map_err(FileError::failed_to(format!("write `{}`", on_disk.display())))?;
+        let entry = on_disk.entry(path).map_err(failed(path))?;
+        match &entry {
+            Entry::Link(link) => return Err(FolderError::Link(folder.join(link))),
+            Entry::Missing => missing.extend(path.parent()),
+            Entry::File | Entry::Other => {}
+        }
+        entries.push((path, file, entry));
     }
-    Ok(())
+    for parent in missing {
+        fs_err::create_dir_all(folder.join(parent)).map_err(failed(parent))?;
+    }
+    let written = entries
+        .par_iter()
+        .map(|(path, file, entry)| file.write(&folder.join(path), entry).map_err(failed(path)));
+    // The first one in the order of paths, so that the same one of several errors is returned each time.
+    written.find_first(Result::is_err).unwrap_or(Ok(())).map_err(FolderError::from)
 }
 
 /// Returns true if a folder contains no file, at any depth.

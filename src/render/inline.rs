@@ -48,7 +48,7 @@ impl Parts {
                 continue;
             };
             let mut below = Self::new(other, find, &[above, &[&parent.id]].concat());
-            below.name_image(&parent.placeholder());
+            below.name_image(&parent.placeholder(), other.options.target.as_deref());
             parts.globals.append(below.globals);
             // Images that are based on the same image list it once.
             if number == 0 || !parts.stages.text.contains(&below.stages.text) {
@@ -76,9 +76,9 @@ impl Parts {
         }
     }
 
-    /// Names the last stage `name`.
-    fn name_image(&mut self, name: &str) {
-        let Some(stage) = FinalStage::find(&self.stages.text) else { return };
+    /// Names the stage `target`, or the last, `name`.
+    fn name_image(&mut self, name: &str, target: Option<&str>) {
+        let Some(stage) = FinalStage::find(&self.stages.text, target) else { return };
         match stage.name {
             None => self.stages.text.insert_str(stage.end, &format!(" AS {name}")),
             Some(own) => {

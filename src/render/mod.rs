@@ -3,7 +3,7 @@
 //! [`Renderer::render_all`] renders one [`BuildContext`] for each variant. Templates are
 //! [handlebars](https://handlebarsjs.com) without escaping, in strict mode: an undefined name is an error, also in a
 //! condition (`check`, `helpers`). A small Dockerfile parser (`dockerfile`) finds the copied files (`copied`), the
-//! upstream images (`upstream`) and values that would become instructions (`values`). Errors point to the template.
+//! upstream images (`images`) and values that would become instructions (`values`). Errors point to the template.
 
 mod arguments;
 mod check;
@@ -16,14 +16,19 @@ mod explain;
 mod files;
 mod flags;
 mod folder;
+mod folders;
 mod function;
 mod generated;
+mod given;
 mod helpers;
 mod here_document;
+mod images;
 mod inline;
 mod library;
 mod limits;
 mod links;
+mod on_disk;
+mod options;
 mod parameters;
 mod parents;
 mod parts;
@@ -36,20 +41,21 @@ mod syntax;
 mod templates;
 mod upstream;
 mod values;
-mod wildcard;
 mod words;
 
 pub(crate) use arguments::{Arguments, UNKNOWN};
 pub(crate) use copied::sources;
-pub(crate) use dockerfile::{Instruction, Misuse, parse};
+pub(crate) use dockerfile::{Instruction, Misuse, parse, stage};
 pub(crate) use flags::flags;
+pub(crate) use images::check_images;
 
-pub use context::{BuildContext, ContextFile, Origin, OriginVariable};
+pub use context::{BuildContext, Origin, OriginVariable};
 pub use error::RenderError;
 pub use files::MAX_CONTEXT;
 pub(crate) use files::is_private;
 pub use folder::{Difference, FolderError, Rendered, RenderedFile, list, write};
 pub use links::first_link;
+pub use options::{ContextFile, DockerfileOptions, NamedContext};
 pub use parents::Parent;
 pub use places::TemplateLine;
 pub use remote::Unverified;
@@ -57,8 +63,6 @@ pub use stages::{FinalStage, shells};
 pub use steps::Step;
 pub(crate) use steps::layers_of_variant;
 pub use upstream::{Pins, Upstream, familiar};
-pub(crate) use upstream::{check_images, stage};
-pub use wildcard::Wildcard;
 pub(crate) use words::{split, unquoted};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,9 +72,11 @@ use rayon::prelude::*;
 use serde_json::Value as Json;
 
 use crate::files::Access;
-use crate::image::Digest;
-use crate::matrix::{Matrix, PackageManager, Relations, Variant};
-use files::Files;
+use crate::image::{Digest, Platform};
+use crate::matrix::{ContextSource, Matrix, PackageManager, Relations, Variant};
+use copied::Source;
+use files::{Files, Found};
+use folders::Folders;
 use parents::Parents;
 use parts::Parts;
 use templates::{Templates, Used};
@@ -83,7 +89,7 @@ const GENERATED: &str = "Dockerfile";
 pub struct Renderer<'a> {
     matrix: &'a Matrix,
     templates: Templates<'a>,
-    files: Files,
+    folders: Folders<'a>,
     pins: Pins,
     relations: Relations<'a>,
 }
@@ -92,10 +98,9 @@ impl<'a> Renderer<'a> {
     /// Compiles the partials of `matrix`.
     pub fn new(matrix: &'a Matrix) -> Result<Self, RenderError> {
         matrix.checkout.resolve(Path::new(&matrix.image.templates), Access::Read)?;
-        let dockerfiles = matrix.variants.iter().filter_map(|variant| matrix.dockerfile(variant));
-        let files = Files::new(&matrix.templates(), dockerfiles);
-        let (templates, relations) = (Templates::read(matrix)?, Relations::new(matrix));
-        Ok(Self { matrix, templates, files, pins: Pins::new(), relations })
+        let (templates, folders) = (Templates::read(matrix)?, Folders::new(matrix));
+        let relations = Relations::new(matrix);
+        Ok(Self { matrix, templates, folders, pins: Pins::new(), relations })
     }
 
     #[must_use]
@@ -109,30 +114,65 @@ impl<'a> Renderer<'a> {
         Self { pins, ..self }
     }
 
-    /// Renders `variants` in parallel, and returns their contexts in the same order.
+    /// Renders `variants` for their platforms in parallel, and returns their contexts in the same order.
     pub fn render_all(&mut self, variants: &[&Variant]) -> Result<Vec<BuildContext>, RenderError> {
-        for variant in variants {
+        let rows: Vec<_> = variants.iter().map(|variant| (*variant, &*variant.platforms)).collect();
+        self.render_for(&rows)
+    }
+
+    /// Renders variants, each for some platforms, in parallel, and returns their contexts in the same order.
+    pub fn render_for(
+        &mut self,
+        rows: &[(&Variant, &[Platform])],
+    ) -> Result<Vec<BuildContext>, RenderError> {
+        for (variant, _) in rows {
             if let Some(template) = self.matrix.dockerfile(variant) {
                 self.templates.load(&template)?;
             }
+            self.folders.open(variant)?;
         }
         let renderer = &*self;
-        let rendered: Vec<Result<BuildContext, RenderError>> =
-            variants.par_iter().map(|variant| renderer.render(variant)).collect();
+        let rendered: Vec<Result<BuildContext, RenderError>> = rows
+            .par_iter()
+            .map(|(variant, platforms)| renderer.render(variant, platforms))
+            .collect();
         // Collected in order, so that the same one of several errors is returned each time.
         rendered.into_iter().collect()
     }
 
-    /// Returns the files and folders that contexts omit because they often contain credentials, relative to the folder
-    /// of the templates.
-    #[must_use]
-    pub fn left_out(&self) -> BTreeSet<String> {
-        self.files.private()
+    /// Refuses build arguments of the command line that none of `contexts` declares.
+    pub fn check_arguments(&self, contexts: &[BuildContext]) -> Result<(), RenderError> {
+        given::check_given(&self.matrix.build.arguments, contexts)
     }
 
-    fn render(&self, variant: &Variant) -> Result<BuildContext, RenderError> {
+    /// Returns the files and folders that contexts omit because they often contain credentials, relative to their
+    /// context.
+    #[must_use]
+    pub fn left_out(&self) -> BTreeSet<String> {
+        self.folders.private()
+    }
+
+    fn render(
+        &self,
+        variant: &Variant,
+        platforms: &[Platform],
+    ) -> Result<BuildContext, RenderError> {
+        if !self.matrix.has_platform_variables() {
+            return self.render_on(variant, None);
+        }
+        let contexts = platforms
+            .iter()
+            .map(|platform| Ok((platform.clone(), self.render_on(variant, Some(platform))?)));
+        Ok(BuildContext::of_platforms(contexts.collect::<Result<Vec<_>, RenderError>>()?))
+    }
+
+    fn render_on(
+        &self,
+        variant: &Variant,
+        platform: Option<&Platform>,
+    ) -> Result<BuildContext, RenderError> {
         let id = variant.id.as_str();
-        let variables: Json = self.matrix.variables(variant).into();
+        let variables: Json = self.matrix.variables_on(variant, platform).into();
         let template = self.matrix.dockerfile(variant);
         let mut used = Used::default();
         let read = |path: &str| self.read_text(path, variant, &variables);
@@ -149,44 +189,77 @@ impl<'a> Renderer<'a> {
             |misuse| self.templates.misuse(template.as_deref(), &rendered, id, misuse);
         let instructions = dockerfile::parse(&rendered.text).map_err(in_dockerfile)?;
         rendered.check(&instructions).map_err(in_dockerfile)?;
-        check_images(&rendered.text, &instructions).map_err(in_dockerfile)?;
+        let mut options = given::options_of(self.matrix, variant, &instructions)?;
+        check_images(&rendered.text, &instructions, &options).map_err(in_dockerfile)?;
         let parents =
             parents::parents(&rendered.text, &instructions, &ids).map_err(in_dockerfile)?;
-        let sources = copied::sources(&instructions).map_err(in_dockerfile)?;
+        let sources = copied::sources(&instructions, &options).map_err(in_dockerfile)?;
+        let found = self.find(variant, &sources).map_err(in_dockerfile)?;
+        let mut render =
+            |path: &Path| self.templates.render_file(path, &variables, &parts, &mut used);
         let mut files = Vec::new();
-        for source in &sources {
-            let found = self.files.find(source).map_err(in_dockerfile)?;
-            files.extend(found);
+        // Contexts that the Dockerfile does not use are not inputs of the image.
+        options
+            .contexts
+            .retain(|name, _| sources.iter().any(|source| source.context.as_ref() == Some(name)));
+        for (name, (folder, found)) in found {
+            let read = folder.read(found, id, &mut render)?;
+            match name {
+                None => files = read,
+                Some(name) => drop(options.contexts.insert(name, NamedContext::Files(read))),
+            }
         }
-        let files = self.files.read(files, id, |path| {
-            self.templates.render_file(path, &variables, &parts, &mut used)
-        })?;
-        let (dockerfile, upstreams) = upstream::pin(&rendered.text, &instructions, &self.pins);
+        let (dockerfile, upstreams) =
+            images::pin(&rendered.text, &instructions, &mut options, &self.pins);
         let mut origin = self.origin(variant, used);
         if template.is_none() {
             self.add_packages(variant, &mut origin);
         }
         let lines = self.templates.lines(&rendered).into();
+        let dockerfile_name = name;
         Ok(BuildContext {
             dockerfile,
-            dockerfile_name: name,
+            dockerfile_name,
+            options,
             files,
             upstreams,
             parents,
+            platforms: BTreeMap::new(),
             origin,
             lines,
         })
     }
 
+    /// Finds the files of `sources` in each context that is a folder.
+    fn find(
+        &self,
+        variant: &Variant,
+        sources: &[Source],
+    ) -> Result<BTreeMap<Option<String>, (&Files, Vec<Found>)>, Misuse> {
+        let named = self.matrix.named_contexts(variant);
+        let mut all: BTreeMap<_, (&Files, Vec<Found>)> = BTreeMap::new();
+        for source in sources {
+            let folder = match source.context.as_deref().map(|name| named[name].get_ref()) {
+                None => self.folders.main(variant),
+                Some(ContextSource::Folder(folder)) => self.folders.named(folder),
+                Some(ContextSource::Image(_)) => continue,
+            };
+            let (_, found) = all.entry(source.context.clone()).or_insert((folder, Vec::new()));
+            found.extend(folder.find(source)?.iter().cloned());
+        }
+        Ok(all)
+    }
+
     /// Reads a file of the build context, such as one with packages. An error is the reason.
     fn read_text(&self, path: &str, variant: &Variant, variables: &Json) -> Result<String, String> {
-        let source = copied::Source { path: path.to_owned(), line: 1, parents: false };
-        let found = self.files.find(&source).map_err(|misuse| misuse.what)?;
+        let source = Source { context: None, path: path.to_owned(), line: 1, parents: false };
+        let folder = self.folders.main(variant);
+        let found = folder.find(&source).map_err(|misuse| misuse.what)?;
         let parts = Parts { matrix: self.matrix, variant, read: &|_| Ok(String::new()) };
-        let render =
+        let mut render =
             |path: &Path| self.templates.render_file(path, variables, &parts, &mut Used::default());
-        let files =
-            self.files.read(found, &variant.id, render).map_err(|error| error.to_string())?;
+        let files = folder.read(found.to_vec(), &variant.id, &mut render);
+        let files = files.map_err(|error| error.to_string())?;
         match files.as_slice() {
             [file] if file.path == copied::normalized(path) => {
                 String::from_utf8(file.content.to_vec())
@@ -223,7 +296,8 @@ impl<'a> Renderer<'a> {
             (name.to_owned(), OriginVariable { axes, value })
         });
         let folder = copied::normalized(&self.matrix.image.templates);
-        Origin { folder, templates, variables: variables.collect() }
+        let context = self.matrix.context(variant).map(|context| copied::normalized(&context));
+        Origin { folder, context, templates, variables: variables.collect() }
     }
 }
 

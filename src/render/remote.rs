@@ -5,9 +5,12 @@
 
 use regex_lite::Regex;
 
-use super::copied::{added, is_remote};
+use super::arguments::Scope;
+use super::copied::{added, source};
 use super::dockerfile::Instruction;
 use super::flags::flags;
+use super::options::DockerfileOptions;
+use super::upstream::is_remote;
 
 /// A source of an `ADD` whose content can change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,20 +24,25 @@ pub struct Unverified {
 }
 
 /// Returns the sources without a checksum or a full commit.
-pub(super) fn unverified(instructions: &[Instruction]) -> Vec<Unverified> {
+pub(super) fn unverified(
+    instructions: &[Instruction],
+    options: &DockerfileOptions,
+) -> Vec<Unverified> {
     let mut found = Vec::new();
-    for instruction in instructions.iter().filter(|instruction| instruction.keyword == "ADD") {
+    let mut scope = Scope::new(instructions, &options.arguments);
+    for instruction in instructions {
         let checksum =
             |flag: &&str| flag.strip_prefix("--checksum=").is_some_and(|sum| !sum.is_empty());
         // The engine verifies the checksum.
-        if flags(&instruction.arguments).0.iter().any(checksum) {
-            continue;
+        if instruction.keyword == "ADD" && !flags(&instruction.arguments).0.iter().any(checksum) {
+            let words = added(instruction).unwrap_or_default().into_iter();
+            let sources = words.map(|word| source(&word, instruction, &scope));
+            for source in sources.filter(|source| is_remote(source) && !names_commit(source)) {
+                let (url, is_git) = (without_user(&source), is_git(&source));
+                found.push(Unverified { url, is_git, line: instruction.line });
+            }
         }
-        let sources = added(instruction).unwrap_or_default().into_iter();
-        for source in sources.filter(|source| is_remote(source) && !names_commit(source)) {
-            let (url, is_git) = (without_user(&source), is_git(&source));
-            found.push(Unverified { url, is_git, line: instruction.line });
-        }
+        scope.pass(instruction);
     }
     found
 }
@@ -73,7 +81,8 @@ mod tests {
     fn urls(line: &str) -> Vec<String> {
         let text = format!("FROM a\n{}\n", line.replace("COMMIT", COMMIT));
         let instructions = parse(&text).expect(line);
-        unverified(&instructions).into_iter().map(|found| found.url).collect()
+        let options = DockerfileOptions::default();
+        unverified(&instructions, &options).into_iter().map(|found| found.url).collect()
     }
 
     #[test]

@@ -1,7 +1,7 @@
-use super::dockerfile::{Instruction, Misuse, parse};
+use super::dockerfile::{Instruction, Misuse, parse, stage};
 use super::here_document::list;
 
-/// The last stage of a Dockerfile, which is its image.
+/// The stage of a Dockerfile that is its image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FinalStage {
     pub name: Option<String>,
@@ -10,12 +10,17 @@ pub struct FinalStage {
 }
 
 impl FinalStage {
-    /// Finds the final stage of `dockerfile`. Returns `None` if it has no stage.
+    /// Finds the stage `target` of `dockerfile`, or without a target, the last one. Returns `None` if there is none.
     #[must_use]
-    pub fn find(dockerfile: &str) -> Option<Self> {
+    pub fn find(dockerfile: &str, target: Option<&str>) -> Option<Self> {
         let instructions: Result<Vec<Instruction>, Misuse> = parse(dockerfile);
         let instructions = instructions.ok()?;
-        let from = instructions.iter().rfind(|instruction| instruction.keyword == "FROM")?;
+        let is_wanted = |from: &Instruction| {
+            let target = target.map(str::to_ascii_lowercase);
+            target.is_none_or(|target| stage(from) == Some(target))
+        };
+        let mut stages = instructions.iter().filter(|found| found.keyword == "FROM");
+        let from = stages.rfind(|from| is_wanted(from))?;
         let words: Vec<&str> = from.arguments.split_whitespace().collect();
         let name = match words[..] {
             [.., keyword, name] if keyword.eq_ignore_ascii_case("as") => Some(name.to_owned()),
@@ -47,10 +52,18 @@ mod tests {
             ("FROM a\nRUN <<E\nFROM no\nE\n", None, "FROM a"),
         ];
         for (text, name, until) in cases {
-            let stage = FinalStage::find(text).expect(text);
+            let stage = FinalStage::find(text, None).expect(text);
             assert_eq!((stage.name.as_deref(), &text[..stage.end]), (name, until));
         }
-        assert_eq!(FinalStage::find("ARG x\n"), None);
+        assert_eq!(FinalStage::find("ARG x\n", None), None);
+    }
+
+    #[test]
+    fn a_target_is_a_stage_by_name() {
+        let text = "FROM a AS Build\nRUN x\nFROM b AS test\nRUN y\n";
+        let stage = FinalStage::find(text, Some("build")).expect("a stage");
+        assert_eq!((stage.name.as_deref(), &text[..stage.end]), (Some("Build"), "FROM a AS Build"));
+        assert_eq!(FinalStage::find(text, Some("other")), None);
     }
 
     #[test]

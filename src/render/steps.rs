@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hasher as _};
 
-use super::arguments::{Arguments, UNKNOWN};
-use super::dockerfile::{Instruction, escape_character, parse};
+use super::arguments::{Arguments, UNKNOWN, names};
+use super::dockerfile::{Instruction, escape_character, parse, stage};
 use super::flags::flags;
+use super::images::sources;
+use super::options::DockerfileOptions;
 use super::parents::placeholder;
-use super::upstream::{Upstream, sources, stage};
+use super::upstream::Upstream;
 
 /// A build step that takes time: a `RUN`, an `ADD`, or an upstream image to pull.
 ///
@@ -29,10 +31,10 @@ struct Stage {
     needs: BTreeSet<usize>,
 }
 
-/// Returns the steps that the last stage of `dockerfile` needs, each once. Empty if it cannot be parsed.
-pub(super) fn steps(dockerfile: &str) -> Vec<Step> {
+/// Returns the steps that the image of `dockerfile` needs, each once. Empty if it cannot be parsed.
+pub(super) fn steps(dockerfile: &str, options: &DockerfileOptions) -> Vec<Step> {
     let Ok(instructions) = parse(dockerfile) else { return Vec::new() };
-    let stages = Reader::new(dockerfile, &instructions).read();
+    let stages = Reader::new(dockerfile, &instructions, options).read();
     let mut needed = BTreeSet::new();
     let mut waiting: Vec<usize> = stages.len().checked_sub(1).into_iter().collect();
     while let Some(index) = waiting.pop() {
@@ -47,10 +49,10 @@ pub(super) fn steps(dockerfile: &str) -> Vec<Step> {
     steps
 }
 
-/// Returns the layers of the last stage of `dockerfile`, each once. Empty if it cannot be parsed.
-pub(super) fn layers(dockerfile: &str) -> Vec<Step> {
+/// Returns the layers of the image of `dockerfile`, each once. Empty if it cannot be parsed.
+pub(super) fn layers(dockerfile: &str, options: &DockerfileOptions) -> Vec<Step> {
     let Ok(instructions) = parse(dockerfile) else { return Vec::new() };
-    let stages = Reader::new(dockerfile, &instructions).read();
+    let stages = Reader::new(dockerfile, &instructions, options).read();
     let mut layers = stages.into_iter().next_back().unwrap_or_default().layers;
     layers.sort_unstable();
     layers.dedup();
@@ -71,6 +73,7 @@ pub(crate) fn layers_of_variant(id: &str) -> Step {
 struct Reader<'a> {
     text: &'a str,
     instructions: &'a [Instruction],
+    options: &'a DockerfileOptions,
     arguments: Arguments,
     /// The hash of the arguments before the first stage, which any stage can use.
     globals: u64,
@@ -79,7 +82,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(text: &'a str, instructions: &'a [Instruction]) -> Self {
+    fn new(text: &'a str, instructions: &'a [Instruction], options: &'a DockerfileOptions) -> Self {
         let globals: Vec<&str> = instructions
             .iter()
             .take_while(|instruction| instruction.keyword != "FROM")
@@ -88,13 +91,15 @@ impl<'a> Reader<'a> {
         Self {
             text,
             instructions,
-            arguments: Arguments::new(instructions, escape_character(text)),
+            options,
+            arguments: Arguments::new(instructions, escape_character(text), &options.arguments),
             globals: hash(&globals),
             stages: Vec::new(),
             by_name: BTreeMap::new(),
         }
     }
 
+    /// Returns the stages up to that of the image.
     fn read(mut self) -> Vec<Stage> {
         for (index, instruction) in self.instructions.iter().enumerate() {
             if instruction.keyword == "FROM" {
@@ -102,6 +107,10 @@ impl<'a> Reader<'a> {
             } else if !self.stages.is_empty() {
                 self.add(index);
             }
+        }
+        let target = self.options.target.as_ref().map(|target| target.to_ascii_lowercase());
+        if let Some(at) = target.and_then(|target| self.by_name.get(&target)) {
+            self.stages.truncate(at + 1);
         }
         self.stages
     }
@@ -148,7 +157,7 @@ impl<'a> Reader<'a> {
             }
         }
         let states: Vec<u64> = used.iter().map(|at| self.stages[*at].state).collect();
-        let globals = if instruction.keyword == "ARG" { self.globals } else { 0 };
+        let values = if instruction.keyword == "ARG" { self.declared(instruction) } else { 0 };
         let here_document = self.here_document(index);
         let last = self.stages.len() - 1;
         let current = &mut self.stages[last];
@@ -160,12 +169,19 @@ impl<'a> Reader<'a> {
         if matches!(keyword.as_str(), "RUN" | "COPY" | "ADD") {
             current.layers.push(Step(layer));
         }
-        current.state = hash(&(current.state, keyword, arguments, here_document, globals, states));
+        current.state = hash(&(current.state, keyword, arguments, here_document, values, states));
         current.needs.extend(used.into_iter().filter(|at| *at != last));
         current.steps.extend(pulled);
         if matches!(keyword.as_str(), "RUN" | "ADD") {
             current.steps.push(Step(current.state));
         }
+    }
+
+    /// Returns the hash of the values that an `ARG` of a stage can have.
+    fn declared(&self, arg: &Instruction) -> u64 {
+        let names = names(std::slice::from_ref(arg)).into_iter();
+        let given: Vec<_> = names.map(|name| self.options.arguments.get(name)).collect();
+        hash(&(self.globals, given))
     }
 
     /// Finds the stage with the name or number `word` in a `COPY` or a mount.
@@ -195,6 +211,14 @@ fn hash(value: &impl std::hash::Hash) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn steps(dockerfile: &str) -> Vec<Step> {
+        super::steps(dockerfile, &DockerfileOptions::default())
+    }
+
+    fn layers(dockerfile: &str) -> Vec<Step> {
+        super::layers(dockerfile, &DockerfileOptions::default())
+    }
 
     /// Returns the number of steps of each, and of common steps.
     fn shared(one: &str, other: &str) -> (usize, usize, usize) {
@@ -261,5 +285,20 @@ mod tests {
         // Which stage it is, only the engine knows.
         let chosen = "FROM a AS b-amd64\nRUN x\nFROM b-$TARGETARCH\nRUN y\n";
         assert_eq!(steps(chosen).len(), 3);
+    }
+
+    #[test]
+    fn build_arguments_change_the_steps_after_their_declaration() {
+        let text = "FROM a AS one\nRUN x\nARG V\nRUN y\nFROM b\nRUN z\n";
+        let with = |value: &str, target: Option<&str>| {
+            let arguments = BTreeMap::from([("V".to_owned(), value.to_owned())]);
+            let target = target.map(str::to_owned);
+            let options = DockerfileOptions { arguments, target, ..Default::default() };
+            super::steps(text, &options)
+        };
+        let (one, other) = (with("1", Some("one")), with("2", Some("one")));
+        assert_eq!((one.len(), one.iter().filter(|step| other.contains(step)).count()), (3, 2));
+        assert_eq!(with("1", None).len(), 2);
+        assert_eq!(with("1", None), with("2", None));
     }
 }

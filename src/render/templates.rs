@@ -41,6 +41,8 @@ pub(super) type Used = BTreeMap<String, Digest>;
 pub(super) struct Templates<'a> {
     library: Library<'a>,
     folder: PathBuf,
+    /// The Dockerfile templates that the matrix file contains, by name.
+    inline: HashMap<String, &'a SourceFile>,
     /// The names of the templates that write marks. The index is the number in the mark.
     marked: Vec<String>,
     /// The digests of Dockerfile templates and partials, by name.
@@ -66,6 +68,7 @@ impl<'a> Templates<'a> {
         let mut templates = Self {
             library: Library::new(matrix, handlebars),
             folder: matrix.templates(),
+            inline: matrix.inline_dockerfiles().collect(),
             marked: Vec::new(),
             digests: HashMap::new(),
             copied: Mutex::default(),
@@ -122,15 +125,22 @@ impl<'a> Templates<'a> {
         if self.library.sources.contains_key(&name) {
             return Ok(());
         }
+        let compiled = match self.inline.get(path) {
+            Some(source) => compile_source(&name, SourceFile::clone(source))?,
+            None => self.compile_file(&name, path)?,
+        };
+        limits::on_large_stack(|| check(&compiled.template, &compiled.source, &self.library))?;
+        self.register(&name, compiled, false);
+        Ok(())
+    }
+
+    fn compile_file(&self, name: &str, path: &str) -> Result<Compiled, RenderError> {
         self.refuse_link(Path::new(path))?;
         let on_disk = self.folder.join(path);
         if !on_disk.exists() {
             return Err(RenderError::NoTemplate(on_disk));
         }
-        let compiled = self.compile(&name, Path::new(path))?;
-        limits::on_large_stack(|| check(&compiled.template, &compiled.source, &self.library))?;
-        self.register(&name, compiled, false);
-        Ok(())
+        self.compile(name, Path::new(path))
     }
 
     fn register(&mut self, name: &str, mut compiled: Compiled, is_partial: bool) {
@@ -148,11 +158,7 @@ impl<'a> Templates<'a> {
     /// Compiles the template at `path` in the folder.
     fn compile(&self, name: &str, path: &Path) -> Result<Compiled, RenderError> {
         self.refuse_link(path)?;
-        let source = read_source(&self.folder.join(path))?;
-        let mut template = compile(name, &source)?;
-        helpers::strict(&mut template);
-        let digest = Digest::of(source.text.as_bytes());
-        Ok(Compiled { template, source, digest })
+        compile_source(name, read_source(&self.folder.join(path))?)
     }
 
     fn refuse_link(&self, path: &Path) -> Result<(), RenderError> {
@@ -173,7 +179,9 @@ impl<'a> Templates<'a> {
     ) -> Result<(Rendered, Vec<&'p str>), RenderError> {
         let name = dockerfile_name(path);
         let template = self.library.handlebars.get_template(&name).expect("the template is loaded");
-        used.insert(path.to_owned(), self.digests[&name].clone());
+        if !self.inline.contains_key(path) {
+            used.insert(path.to_owned(), self.digests[&name].clone());
+        }
         let mut ids = Vec::new();
         let image = |call: &str| parents.name(call, &mut ids);
         let source = &self.library.sources[&name];
@@ -366,12 +374,18 @@ fn dockerfile_name(path: &str) -> String {
 
 fn read_source(path: &Path) -> Result<SourceFile, RenderError> {
     let text = read_text(path, MAX_TEMPLATE)?;
-    if let Some(at) = text.find(is_mark) {
-        let line = text[..at].split('\n').count();
-        return Err(RenderError::Mark { path: path.to_owned(), line });
-    }
     // A byte order mark would be rendered into the Dockerfile.
     Ok(SourceFile::new(path, text.strip_prefix('\u{feff}').unwrap_or(&text)))
+}
+
+fn compile_source(name: &str, source: SourceFile) -> Result<Compiled, RenderError> {
+    if let Some(at) = source.text.find(is_mark) {
+        return Err(RenderError::Mark { path: source.path.clone(), line: source.line(at) });
+    }
+    let mut template = compile(name, &source)?;
+    helpers::strict(&mut template);
+    let digest = Digest::of(source.text.as_bytes());
+    Ok(Compiled { template, source, digest })
 }
 
 fn compile(name: &str, source: &SourceFile) -> Result<Template, SourceError> {

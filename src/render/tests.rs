@@ -9,6 +9,7 @@ use crate::matrix::{self, Matrix};
 mod context;
 mod helpers;
 mod names;
+mod options;
 mod origin;
 mod sources;
 mod tags;

@@ -22,13 +22,14 @@ const IMAGE: &str = "basegen-image";
 /// The programs of a `SHELL` that understand the script of several checks.
 const SHELLS: [&str; 6] = ["sh", "ash", "bash", "dash", "ksh", "zsh"];
 
-/// Appends `checks` to `dockerfile`. Returns `None` if there are no checks.
+/// Appends `checks` of the image to `dockerfile`. `target` is the stage of the image; `None` is the last. Returns `None`
+/// if there are no checks.
 #[must_use]
-pub fn with_checks(dockerfile: &str, checks: &[Check]) -> Option<String> {
+pub fn with_checks(dockerfile: &str, target: Option<&str>, checks: &[Check]) -> Option<String> {
     if checks.is_empty() {
         return None;
     }
-    let stage = FinalStage::find(dockerfile)?;
+    let stage = FinalStage::find(dockerfile, target)?;
     let (head, tail) = dockerfile.split_at(stage.end);
     let mut text = head.to_owned();
     if stage.name.is_none() {
@@ -165,7 +166,7 @@ mod tests {
     #[test]
     fn checks_without_a_shell_are_steps_of_a_stage_from_the_image() {
         let checks = [exec(&["/serve", "--version"]), exec(&["python", "-c", "print(\"a\")"])];
-        let text = with_checks("FROM a AS tools\nFROM b\nUSER 1", &checks).expect("a stage");
+        let text = with_checks("FROM a AS tools\nFROM b\nUSER 1", None, &checks).expect("a stage");
         insta::assert_snapshot!(text, @r#"
         FROM a AS tools
         FROM b AS basegen-image
@@ -175,20 +176,26 @@ mod tests {
         RUN --network=none ["/serve","--version"]
         RUN --network=none ["python","-c","print(\"a\")"]
         "#);
-        let named = with_checks("FROM b as image\n", &checks).expect("a stage");
+        let named = with_checks("FROM b as image\n", None, &checks).expect("a stage");
         assert!(
             named.starts_with("FROM b as image\n\n\nFROM image AS basegen-verify\n"),
             "{named}"
         );
         assert_eq!(image_stage(&text), "basegen-image");
         assert_eq!(image_stage(&named), "image");
-        assert_eq!(with_checks("FROM b\n", &[]), None);
+        assert_eq!(with_checks("FROM b\n", None, &[]), None);
+        let target =
+            with_checks("FROM a AS one\nFROM b", Some("one"), &checks[..1]).expect("a stage");
+        assert!(
+            target.starts_with("FROM a AS one\nFROM b\n\nFROM one AS basegen-verify\n"),
+            "{target}"
+        );
     }
 
     #[test]
     fn checks_share_a_shell_if_one_of_them_needs_it() {
         let checks = [shell(" test -e '/a' "), exec(&["python", "-c", "print('a')"])];
-        let text = with_checks("FROM b\n", &checks).expect("a stage");
+        let text = with_checks("FROM b\n", None, &checks).expect("a stage");
         insta::assert_snapshot!(text, @r#"
         FROM b AS basegen-image
 
@@ -196,7 +203,7 @@ mod tests {
         FROM basegen-image AS basegen-verify
         RUN --network=none exec 2>&1; failed() { printf 'basegen: check %s failed with exit code %s\n' "$@"; status=1; }; status=0; (eval 'test -e '\''/a'\''') & wait $! || failed 1 $?; ('python' '-c' 'print('\''a'\'')') & wait $! || failed 2 $?; exit $status
         "#);
-        let single = with_checks("FROM b\n", &checks[..1]).expect("a stage");
+        let single = with_checks("FROM b\n", None, &checks[..1]).expect("a stage");
         assert!(single.ends_with("\nRUN --network=none test -e '/a'\n"), "{single}");
     }
 

@@ -130,7 +130,7 @@ async fn layers_are_compressed_as_asked_and_the_base_stays_as_it_is() {
         let dockerfile = "FROM python:3.11-slim-bookworm\nCOPY a /a\n";
         let name = format!("compression-{name}");
         let mut job = testbed::job(&name, dockerfile, &[("a", &testbed::unique())]);
-        job.compression = Compression { algorithm, level: None };
+        job.compression = Compression { algorithm, ..Compression::default() };
         let image = testbed::build(&builder, &job).await.expect("an image");
         let manifest = testbed::pushed(&job, &image).await;
         let layers = testbed::layers(&manifest);
@@ -138,6 +138,23 @@ async fn layers_are_compressed_as_asked_and_the_base_stays_as_it_is() {
         let own = manifest["layers"].as_array().and_then(|layers| layers.last());
         let media_type = own.and_then(|own| own["mediaType"].as_str()).expect("a type");
         assert!(media_type.ends_with(ending), "{media_type}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forced_compression_includes_the_layers_of_the_base() {
+    if testbed::has_graph_driver().await {
+        return;
+    }
+    let builder = testbed::builder(Destination::Registry).await;
+    let dockerfile = "FROM python:3.11-slim-bookworm\nCOPY a /a\n";
+    let mut job = testbed::job("compression-forced", dockerfile, &[("a", &testbed::unique())]);
+    job.compression.force = true;
+    let image = testbed::build(&builder, &job).await.expect("an image");
+    let manifest = testbed::pushed(&job, &image).await;
+    for layer in manifest["layers"].as_array().expect("layers") {
+        let media_type = layer["mediaType"].as_str().expect("a type");
+        assert!(media_type.ends_with("tar+zstd"), "{media_type}");
     }
 }
 

@@ -7,8 +7,9 @@ use serde_json::Value;
 
 use crate::harness::testbed;
 
-/// A folder whose images take from their context a file, a folder, a program and a secret, and
-/// hold texts that are templates elsewhere.
+/// A folder whose images take from their context a file, a folder, a program and a secret, from
+/// named contexts a file and their base, and hold texts that are templates elsewhere. They are not
+/// the last stage.
 fn project(check: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let file = |path: &str, text: &str| {
@@ -22,6 +23,9 @@ fn project(check: &str) -> tempfile::TempDir {
             "[image]\nrepository = \"any\"\ndockerfile = \"Dockerfile.hbs\"\n\
              platforms = [\"linux/amd64\"]\nlabels = {{ \"org.example\" = \"{{{{word}}}}\" }}\n\
              compression = {{ algorithm = \"zstd\", level = 5 }}\n\
+             target = \"image\"\nargs = {{ NAME = \"given\" }}\ndockerignore = [\"**/*.bak\"]\n\
+             [build.contexts]\nscripts = \"scripts\"\n\
+             base = \"docker-image://python:3.11-slim-bookworm\"\n\
              [axes]\nword = [\"one\", \"2.0\"]\n\
              [build.secrets]\ntoken = {{ env = \"THE_TOKEN\" }}\n\
              [[verify]]\nname = \"word\"\nrun = \"{check}\"\n"
@@ -29,18 +33,23 @@ fn project(check: &str) -> tempfile::TempDir {
     );
     file(
         "dockerfiles/Dockerfile.hbs",
-        "FROM python:3.11-slim-bookworm AS library\n\
+        "FROM base AS library\n\
          COPY library/ /library/\n\
          RUN --mount=type=bind,source=run,target=/run/it sh /run/it > /library/made\n\
-         FROM python:3.11-slim-bookworm\n\
+         FROM python:3.11-slim-bookworm AS image\n\
          ARG NAME=value\n\
+         COPY --from=scripts hello /hello\n\
          COPY --link --from=library /library /library\n\
          COPY run /usr/local/bin/run\n\
          RUN --mount=type=secret,id=token test -s /run/secrets/token && \\\n    \
-         echo {{word}} ${NAME} \"$HOME\" %{x} > /word\n",
+         echo {{word}} ${NAME} \"$HOME\" %{x} > /word\n\
+         FROM scratch AS other\n",
     );
     file("dockerfiles/run", &format!("#!/bin/sh\necho {}; date\n", testbed::unique()));
     file("dockerfiles/library/one", "1\n");
+    file("dockerfiles/library/one.bak", "ignored\n");
+    file("scripts/hello", "hello\n");
+    file("scripts/unused", &testbed::unique());
     file("dockerfiles/library/more/two", "2\n");
     chmod(
         folder.path(),
@@ -108,7 +117,10 @@ async fn bake_builds_the_images_that_basegen_built() {
         // buildx has no exporter there that compresses with zstd.
         return;
     }
-    let folder = project("grep -q {{word}} /word && test -x /usr/local/bin/run");
+    let folder = project(
+        "grep -q '^{{word}} given ' /word && test -x /usr/local/bin/run && test ! -e /library/one.bak \
+         && grep -q hello /hello",
+    );
     let [(ours, our_names), (theirs, their_names)] = repositories();
     basegen(folder.path(), &with(&["--push"], &our_names));
     basegen(folder.path(), &with(&["export", "bake", "-o", "baked"], &their_names));

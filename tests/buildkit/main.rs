@@ -11,6 +11,7 @@ mod contents;
 mod contracts;
 mod credentials;
 mod destinations;
+mod dockerignore;
 mod examples;
 mod export;
 mod failing;

@@ -25,8 +25,9 @@ use crate::engine::{
 };
 use crate::error::one_line;
 use crate::event::{Event, Events, Failure, FailureKind, WaitReason};
-use crate::image::Digest;
+use crate::image::{Digest, Platform};
 use crate::registry::{Credentials, Manifest, RetryPolicy};
+use crate::render::{BuildContext, NamedContext};
 use crate::verify;
 
 /// The options that apply to every build of a run.
@@ -100,7 +101,7 @@ impl Engine for BuildKitEngine {
     ) -> Result<BuiltImage, Box<Failure>> {
         let (job, attributes) = &with_parents(job, &self.options.destination);
         let mut progress = Progress::new(&job.target, events, self.reported.snapshot())
-            .with_lines(&job.context.lines)
+            .with_lines(&job.context.common_lines())
             .with_checks(&verify::runs(&job.context.dockerfile, &job.checks));
         let mut attempts = Attempts::new(self.options.retry);
         let (mut lost, mut is_first) = (0, true);
@@ -187,16 +188,21 @@ impl BuildKitEngine {
     ) -> Result<HashMap<String, String>, Status> {
         let channel = &self.engine.0.channel;
         let mut context = SentContext::new(&job.context);
+        let others = job.context.platforms.iter();
+        let mut others: BTreeMap<&Platform, SentContext> =
+            others.map(|(platform, other)| (platform, SentContext::new(other))).collect();
+        let sent = std::iter::once(&mut context).chain(others.values_mut());
         let offer = Offer {
             secrets: Arc::clone(&self.secrets),
             credentials: Arc::clone(&self.options.credentials),
-            uploads: std::mem::take(&mut context.uploads),
+            uploads: sent.flat_map(|sent| std::mem::take(&mut sent.uploads)).collect(),
             layout: self.layout.clone(),
         };
         let session = Arc::new(Session::open(channel.clone(), offer).await?);
         let mut attributes = self.attributes(job, self.options.no_cache && is_first);
         attributes.extend(named.clone());
-        let attempt = Attempt { job, events: progress.events(), context, session, attributes };
+        let attempt =
+            Attempt { job, events: progress.events(), context, others, session, attributes };
         let exporter = export::exporter(job, &self.options, self.engine.0.abilities);
         let solved = solve::solve(channel.clone(), attempt.build(exporter), progress, |gateway| {
             self.steer(gateway, &attempt, dependencies)
@@ -219,7 +225,7 @@ impl BuildKitEngine {
         attempt.session.end_uploads();
         if dependencies.needs_lease() {
             let (channel, session) = (&self.engine.0.channel, &attempt.session);
-            let (build, image) = (attempt.build(Exporter::none()), attempt.image());
+            let (build, image) = (attempt.build(Exporter::none()), attempt.leased());
             let lease = self.leases.open(channel, session, build, &image).await;
             dependencies.keep_lease(lease);
         }
@@ -249,9 +255,7 @@ impl BuildKitEngine {
         }
         let labels = job.labels.iter();
         attributes.extend(labels.map(|(name, value)| (format!("label:{name}"), value.clone())));
-        let arguments = self.options.build_args.iter();
-        attributes
-            .extend(arguments.map(|(name, value)| (format!("build-arg:{name}"), value.clone())));
+        attributes.extend(arguments(&self.options.build_args));
         attributes
     }
 
@@ -332,13 +336,12 @@ impl BuildKitEngine {
 
 /// Runs all steps of the image and its checks.
 async fn solve_checked(gateway: &Gateway, attempt: &Attempt<'_>) -> Result<Solved, Status> {
-    let dockerfile = &attempt.job.context.dockerfile;
-    let Some(with_checks) = verify::with_checks(dockerfile, &attempt.job.checks) else {
-        return attempt.solve(gateway, dockerfile).await;
-    };
+    if attempt.job.checks.is_empty() {
+        return attempt.solve(gateway, Part::Image).await;
+    }
     for _ in 0..MAX_MOVED {
-        let checked = attempt.solve(gateway, &with_checks).await?;
-        let image = gateway.solve(&attempt.image()).await?;
+        let checked = attempt.solve(gateway, Part::Checks).await?;
+        let image = attempt.finish(gateway, Part::Image).await?;
         // Each solve looks up upstream tags again.
         if checked.contains(&image) {
             return Ok(image);
@@ -350,49 +353,100 @@ async fn solve_checked(gateway: &Gateway, attempt: &Attempt<'_>) -> Result<Solve
     ))
 }
 
+/// A part of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Image,
+    /// The image and its checks.
+    Checks,
+}
+
 /// The inputs of one attempt at a job.
 struct Attempt<'a> {
     job: &'a BuildJob,
     events: Events,
     context: SentContext,
+    /// The contexts of platforms that differ.
+    others: BTreeMap<&'a Platform, SentContext>,
     session: Arc<Session>,
     attributes: HashMap<String, String>,
 }
 
 impl Attempt<'_> {
-    /// Returns the request for the job's image.
-    fn image(&self) -> DockerfileRequest {
-        self.image_of(&self.job.context.dockerfile)
-    }
-
-    /// Returns the request for `dockerfile` with the job's files.
-    fn image_of(&self, dockerfile: &str) -> DockerfileRequest {
-        DockerfileRequest {
-            attributes: self.attributes.clone(),
-            inputs: self.context.inputs(dockerfile),
+    /// Returns the request for a part of the job on `platform`, or on all platforms, which then do not differ.
+    fn request(&self, part: Part, platform: Option<&Platform>) -> DockerfileRequest {
+        let context = platform.map_or(&self.job.context, |platform| self.job.context.on(platform));
+        let BuildContext { dockerfile, options, .. } = context;
+        let target = options.target.as_deref();
+        let with_checks = match part {
+            Part::Image => None,
+            Part::Checks => verify::with_checks(dockerfile, target, &self.job.checks),
+        };
+        let mut attributes = self.attributes.clone();
+        attributes.extend(arguments(&options.arguments));
+        attributes.extend(options.contexts.iter().map(named_context));
+        if let Some(platform) = platform {
+            attributes.insert("platform".to_owned(), platform.to_string());
+            // Makes the engine name the steps as in the multi-platform image.
+            attributes.insert("multi-platform".to_owned(), "true".to_owned());
         }
+        // The checks are the last stage.
+        let target = target.filter(|_| with_checks.is_none());
+        attributes.extend(target.map(|target| ("target".to_owned(), target.to_owned())));
+        let sent = platform.and_then(|platform| self.others.get(platform));
+        let dockerfile = with_checks.as_ref().unwrap_or(dockerfile);
+        let inputs = sent.unwrap_or(&self.context).inputs(dockerfile);
+        DockerfileRequest { attributes, inputs }
     }
 
-    /// Runs the steps of `dockerfile` for all platforms concurrently.
-    async fn solve(&self, gateway: &Gateway, dockerfile: &str) -> Result<Solved, Status> {
-        let image = self.image_of(dockerfile);
+    /// Runs the steps of a part of the job for all platforms concurrently.
+    async fn solve(&self, gateway: &Gateway, part: Part) -> Result<Solved, Status> {
         if self.job.platforms.len() > 1 {
-            let each = self.job.platforms.iter().map(|platform| async {
-                let mut image = image.clone();
-                image.attributes.insert("platform".to_owned(), platform.to_string());
-                // Makes the engine name the steps as in the multi-platform image.
-                image.attributes.insert("multi-platform".to_owned(), "true".to_owned());
-                gateway.solve(&image).await
-            });
-            try_join_all(each).await?;
+            self.solve_each(gateway, part).await?;
         }
-        gateway.solve(&image).await
+        self.finish(gateway, part).await
+    }
+
+    async fn solve_each(&self, gateway: &Gateway, part: Part) -> Result<Vec<Solved>, Status> {
+        let each = self.job.platforms.iter().map(|platform| async move {
+            gateway.solve(&self.request(part, Some(platform))).await
+        });
+        try_join_all(each).await
+    }
+
+    /// Returns a part of the job on all platforms, whose steps have run.
+    async fn finish(&self, gateway: &Gateway, part: Part) -> Result<Solved, Status> {
+        if self.others.is_empty() {
+            return gateway.solve(&self.request(part, None)).await;
+        }
+        Solved::joined(self.solve_each(gateway, part).await?)
+    }
+
+    /// Returns the request whose steps a lease keeps.
+    fn leased(&self) -> DockerfileRequest {
+        // A Dockerfile of one platform may have no image on another.
+        let platform = self.job.platforms.first().filter(|_| !self.others.is_empty());
+        self.request(Part::Image, platform)
     }
 
     /// Returns the request for a build that ends with `exporter`.
     fn build(&self, exporter: Exporter) -> SolveRequest {
         solve::request(&self.session, self.attributes.clone(), exporter)
     }
+}
+
+/// Returns build arguments as attributes of a request.
+fn arguments(arguments: &BTreeMap<String, String>) -> impl Iterator<Item = (String, String)> {
+    arguments.iter().map(|(name, value)| (format!("build-arg:{name}"), value.clone()))
+}
+
+/// Returns a named context as an attribute of a request.
+fn named_context((name, context): (&String, &NamedContext)) -> (String, String) {
+    let source = match context {
+        NamedContext::Files(_) => format!("input:{name}"),
+        NamedContext::Image(image) => format!("docker-image://{}", image.pinned_name()),
+    };
+    (format!("context:{name}"), source)
 }
 
 fn descriptor(response: &HashMap<String, String>) -> Result<Value, String> {

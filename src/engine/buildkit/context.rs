@@ -22,12 +22,16 @@ const MAX_INLINE: usize = 2 << 20;
 /// The name of the Dockerfile in its own file system.
 pub(super) const DOCKERFILE: &str = "Dockerfile";
 
+/// The name of the main context among the inputs of the frontend.
+const MAIN: &str = "context";
+
 /// The value for "none": no input, no output, or an unchanged mode.
 const NONE: i64 = -1;
 
 /// A build context as parts of a request.
 pub(super) struct SentContext {
-    files: Definition,
+    /// The files of the main context, and of named contexts by their names.
+    files: HashMap<String, Definition>,
     /// The archives that the engine fetches through the session, by id.
     pub(super) uploads: HashMap<String, Bytes>,
 }
@@ -37,18 +41,14 @@ impl SentContext {
     /// file operations, so variants with the same files share them.
     pub(super) fn new(context: &BuildContext) -> Self {
         let mut uploads = HashMap::new();
-        let size: usize = context.files.iter().map(|file| file.content.len()).sum();
-        let files = if size <= MAX_INLINE {
-            written(&context.files)
-        } else {
-            let archive = Bytes::from(archive(&context.files));
-            // The id is the digest, so that builds with the same files share the unpacked archive.
-            let id = Digest::of(&archive).hex();
-            let fetched = fetched(&id);
-            uploads.insert(id, archive);
-            fetched
-        };
-        Self { files: definition(files, "[internal] load build context"), uploads }
+        let name = "[internal] load build context";
+        let mut files =
+            HashMap::from([(MAIN.to_owned(), sent(&context.files, name, &mut uploads))]);
+        for (name, folder) in context.folders() {
+            let display = format!("[internal] load build context {name}");
+            files.insert(name.to_owned(), sent(folder, &display, &mut uploads));
+        }
+        Self { files, uploads }
     }
 
     /// Returns the inputs of the Dockerfile frontend for `dockerfile` with these files.
@@ -59,11 +59,24 @@ impl SentContext {
             content: dockerfile.as_bytes().into(),
         }]);
         let dockerfile = definition(dockerfile, "[internal] load build definition");
-        HashMap::from([
-            ("context".to_owned(), self.files.clone()),
-            ("dockerfile".to_owned(), dockerfile),
-        ])
+        let mut inputs = self.files.clone();
+        inputs.insert("dockerfile".to_owned(), dockerfile);
+        inputs
     }
+}
+
+/// Returns the operations that create `files`, from bytes in the request or from an archive in `uploads`.
+fn sent(files: &[ContextFile], name: &str, uploads: &mut HashMap<String, Bytes>) -> Definition {
+    let size: usize = files.iter().map(|file| file.content.len()).sum();
+    if size <= MAX_INLINE {
+        return definition(written(files), name);
+    }
+    let archive = Bytes::from(archive(files));
+    // The id is the digest, so that builds with the same files share the unpacked archive.
+    let id = Digest::of(&archive).hex();
+    let fetched = fetched(&id);
+    uploads.insert(id, archive);
+    definition(fetched, name)
 }
 
 /// Returns the operation that creates `files` from bytes in the request.

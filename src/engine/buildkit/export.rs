@@ -30,8 +30,8 @@ pub(super) struct Abilities {
 
 /// Returns the exporter that takes `job` to the destination of `options`.
 ///
-/// New layers are compressed as the job specifies. `force-compression` is not set, since it would also
-/// recompress the layers of the upstream image, and give them other digests than everywhere else.
+/// New layers are compressed as the job specifies. Only if the job asks for it, the layers of the upstream image are
+/// compressed again, since they then have other digests than everywhere else.
 pub(super) fn exporter(job: &BuildJob, options: &BuildOptions, able: Abilities) -> Exporter {
     let destination = &options.destination;
     if job.existing.is_some() {
@@ -93,6 +93,9 @@ fn compression(job: &BuildJob) -> HashMap<String, String> {
         ("oci-mediatypes".to_owned(), "true".to_owned()),
         ("compression".to_owned(), algorithm.to_owned()),
     ]);
+    if job.compression.force {
+        attributes.insert("force-compression".to_owned(), "true".to_owned());
+    }
     if let Some(level) = job.compression.level {
         attributes.insert("compression-level".to_owned(), level.to_string());
     }
@@ -130,7 +133,11 @@ mod tests {
         BuildJob {
             target: "t".to_owned(),
             references: references.iter().map(reference).collect(),
-            compression: Compression { algorithm: CompressionAlgorithm::Gzip, level: Some(9) },
+            compression: Compression {
+                algorithm: CompressionAlgorithm::Gzip,
+                level: Some(9),
+                force: true,
+            },
             ..BuildJob::of_dockerfile("")
         }
     }
@@ -155,6 +162,7 @@ mod tests {
         let expected = [
             "compression-level=9",
             "compression=gzip",
+            "force-compression=true",
             "name=docker.io/acme/a",
             "oci-mediatypes=true",
             "push-by-digest=true",

@@ -137,7 +137,7 @@ pub(super) fn build_failure(
         kind,
         message,
         step: step.cloned(),
-        source: line.and_then(|line| source_line(job, line)),
+        source: line.and_then(|line| source_line(job, platform.as_ref(), line)),
         exit_code: details.exit_code,
         platform,
         hint,
@@ -187,13 +187,14 @@ fn only(platforms: &[Platform]) -> Option<&Platform> {
     if let [platform] = platforms { Some(platform) } else { None }
 }
 
-fn source_line(job: &BuildJob, line: usize) -> Option<SourceLine> {
-    let text = job.context.dockerfile.lines().nth(line.checked_sub(1)?)?.to_owned();
-    Some(match job.context.template_line(line) {
+fn source_line(job: &BuildJob, platform: Option<&Platform>, line: usize) -> Option<SourceLine> {
+    let context = platform.map_or(&job.context, |platform| job.context.on(platform));
+    let text = context.dockerfile.lines().nth(line.checked_sub(1)?)?.to_owned();
+    Some(match context.template_line(line) {
         Some(TemplateLine { file, line, column }) => {
             SourceLine { file: file.to_string(), line: *line, column: Some(*column), text }
         }
-        None => SourceLine { file: job.context.dockerfile_name.clone(), line, column: None, text },
+        None => SourceLine { file: context.dockerfile_name.clone(), line, column: None, text },
     })
 }
 

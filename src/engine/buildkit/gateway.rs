@@ -13,6 +13,7 @@ use bollard_buildkit_proto::moby::buildkit::v1::frontend::{
     ReturnRequest, SolveRequest,
 };
 use bollard_buildkit_proto::pb::{Definition, Platform as PlatformMessage, SourceOp};
+use serde::{Deserialize, Serialize};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status};
@@ -27,6 +28,18 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// The mode that looks an image up in its registry even if the engine has it.
 const FROM_REGISTRY: &str = "pull";
+
+/// The key of a result's metadata with its platforms.
+///
+/// Reference: <https://github.com/moby/buildkit/blob/master/exporter/containerimage/exptypes/types.go>
+const PLATFORMS: &str = "refs.platforms";
+
+/// The platforms of a result.
+#[derive(Serialize, Deserialize)]
+struct Platforms {
+    #[serde(rename = "Platforms")]
+    platforms: Vec<serde_json::Value>,
+}
 
 /// A request to the Dockerfile frontend.
 #[derive(Clone)]
@@ -61,6 +74,30 @@ impl Solved {
             operations.extend(definition.def);
         }
         Self { result, operations }
+    }
+
+    /// Joins the images of several platforms, each solved as a part of one multi-platform image.
+    pub(super) fn joined(all: Vec<Self>) -> Result<Self, Status> {
+        let malformed = |_| Status::internal("a result without platforms");
+        let (mut refs, mut metadata) = (HashMap::new(), HashMap::new());
+        let (mut platforms, mut operations) = (Vec::new(), Vec::new());
+        for Self { result, operations: own } in all {
+            operations.extend(own);
+            if let Some(Refs::Refs(several)) = result.result {
+                refs.extend(several.refs);
+            }
+            let listed = result.metadata.get(PLATFORMS).map(Vec::as_slice).unwrap_or_default();
+            let listed: Platforms = serde_json::from_slice(listed).map_err(malformed)?;
+            platforms.extend(listed.platforms);
+            metadata.extend(result.metadata);
+        }
+        let listed = serde_json::to_vec(&Platforms { platforms }).expect("platforms are JSON");
+        metadata.insert(PLATFORMS.to_owned(), listed);
+        let refs = Some(Refs::Refs(frontend::RefMap { refs }));
+        Ok(Self {
+            result: frontend::Result { result: refs, metadata, ..Default::default() },
+            operations,
+        })
     }
 
     /// Returns true if this result includes all operations of `image`.

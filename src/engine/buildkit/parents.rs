@@ -35,7 +35,10 @@ pub(super) fn with_parents(
                 continue;
             }
         };
-        job.context.dockerfile = job.context.dockerfile.replace(&placeholder, &name);
+        let others = job.context.platforms.values_mut().map(|other| &mut other.dockerfile);
+        for dockerfile in others.chain([&mut job.context.dockerfile]) {
+            *dockerfile = dockerfile.replace(&placeholder, &name);
+        }
     }
     (job, attributes)
 }

@@ -8,8 +8,8 @@ use std::fmt;
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, Deserializer, MapAccess, Visitor};
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::contents::{ExposeEntry, FilesEntry, HealthcheckEntry, PackagesEntry};
 use super::{AliasEntry, AxisEntry, RunEntry, Variables, When};
@@ -76,9 +76,21 @@ settings_tables! {
         /// empty string adds no part. The default is the string itself, the name of the axis for `true`, and no part for
         /// `false`.
         tag: String,
-        /// The Dockerfile template in the folder of the templates, such as `{{job_type}}.Dockerfile.hbs`. Without one, the
+        /// The Dockerfile: a template in the folder of the templates, such as `{{job_type}}.Dockerfile.hbs`, or the text
+        /// of a template, if it contains a line break. Without one, the
         /// Dockerfile is generated from `base`, `apt`, `pip` and the other contents.
         dockerfile: String,
+        /// The stage of the Dockerfile that is the image. Default: the last.
+        target: String,
+        /// Build arguments, by the name of an `ARG` in the Dockerfile.
+        args: IndexMap<Spanned<String>, Spanned<String>>,
+        /// The folder that `COPY`, `ADD` and mounts read from, relative to this file. Its files are copied as they are.
+        /// Default: the folder of the templates.
+        context: String,
+        /// The patterns of files that images do not get: an array, or the path of a file, relative to this file. Default:
+        /// those of `<dockerfile>.dockerignore` beside the Dockerfile, or of `.dockerignore` in the context, or common
+        /// files of development.
+        dockerignore: DockerignoreEntry,
         /// The platforms to build for. Default: `linux/amd64`. A value of an axis limits the platforms of its images to
         /// these.
         platforms: Vec<Spanned<String>>,
@@ -87,6 +99,8 @@ settings_tables! {
         labels: IndexMap<Spanned<String>, Spanned<String>>,
         /// The compression of layers: an algorithm, or `{ algorithm = "zstd", level = 3 }`. Default: `zstd`.
         compression: CompressionEntry,
+        /// Whether the layers of base images are compressed again, with the same compression. Default: `false`.
+        force_compression: bool,
         /// The contracts of platforms that the images keep. Their rules are checked before a build and in each image.
         contracts: Vec<Contract>,
         /// The GPU architectures that all CUDA libraries of an image must support, such as `["80", "90"]`. Read from the
@@ -183,6 +197,16 @@ settings_tables! {
     }
 }
 
+/// The patterns of files that images do not get: a list, or the path of a file.
+#[derive(Debug, JsonSchema)]
+#[schemars(untagged)]
+pub enum DockerignoreEntry {
+    /// The path of a file with patterns, relative to this file.
+    File(String),
+    /// Patterns, one a line of a `.dockerignore`.
+    Patterns(Vec<Spanned<String>>),
+}
+
 /// An algorithm, or an algorithm with its level.
 #[derive(Debug, JsonSchema)]
 #[schemars(untagged)]
@@ -225,5 +249,25 @@ impl<'de> Deserialize<'de> for CompressionEntry {
             }
         }
         deserializer.deserialize_any(CompressionVisitor)
+    }
+}
+
+impl<'de> Deserialize<'de> for DockerignoreEntry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct EntryVisitor;
+        impl<'de> Visitor<'de> for EntryVisitor {
+            type Value = DockerignoreEntry;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an array of patterns, or the path of a file")
+            }
+            fn visit_str<E: de::Error>(self, path: &str) -> Result<DockerignoreEntry, E> {
+                Ok(DockerignoreEntry::File(path.to_owned()))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<DockerignoreEntry, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(list)).map(DockerignoreEntry::Patterns)
+            }
+        }
+        deserializer.deserialize_any(EntryVisitor)
     }
 }

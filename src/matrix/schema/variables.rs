@@ -56,6 +56,7 @@ impl MatrixFile {
             .chain(of_values)
             .chain(self.set.iter().map(|set| &set.variables))
             .chain(self.extra.iter().map(|extra| &extra.variables))
+            .chain(self.platform.values().map(|platform| &platform.variables))
     }
 }
 

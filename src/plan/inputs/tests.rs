@@ -6,7 +6,7 @@ use super::*;
 use crate::image::{CompressionAlgorithm, Reference};
 use crate::matrix::{Matrix, Selection, parse};
 use crate::plan::{Plan, PlanRequest};
-use crate::render::{Origin, OriginVariable, Upstream};
+use crate::render::{NamedContext, Origin, OriginVariable, Upstream};
 
 const MATRIX: &str = r#"
 [image]
@@ -51,6 +51,7 @@ impl Made {
             files: vec![file("a", "a"), file("b/c", "c")],
             upstreams: vec![upstream("docker.io/library/python:3.11", b"python")],
             origin: Origin {
+                context: None,
                 folder: "dockerfiles".to_owned(),
                 templates: ["Dockerfile.hbs", "partials/cuda.hbs"].map(template).into(),
                 variables: [variable("cuda", &["gpu"], "12.6"), variable("user", &[], "root")]
@@ -144,6 +145,31 @@ fn every_input_changes_the_fingerprint_and_has_a_reason() {
                 made.context.origin.templates.insert(path, Digest::of(b"new"));
             },
             &["dockerfiles/partials/cuda.hbs changed"],
+        ),
+        (
+            |made| drop(made.context.options.arguments.insert("V".to_owned(), "1".to_owned())),
+            &["build argument V not set → 1"],
+        ),
+        (
+            |made| made.context.options.target = Some("one".to_owned()),
+            &["target the last stage → one"],
+        ),
+        (
+            |made| {
+                let file = made.context.files[0].clone();
+                let context = NamedContext::Files(vec![file]);
+                made.context.options.contexts.insert("src".to_owned(), context);
+            },
+            &["build context src added"],
+        ),
+        (
+            |made| {
+                let mut other = made.context.clone();
+                other.dockerfile.push_str("USER 2\n");
+                let platform = "linux/arm64".parse().expect("a platform");
+                made.context.platforms.insert(platform, other);
+            },
+            &["the Dockerfile changed"],
         ),
         (|made| made.secrets.push("other"), &["secret other added"]),
         (|made| made.secrets.clear(), &["secret token removed"]),

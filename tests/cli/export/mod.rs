@@ -42,7 +42,7 @@ fn what_bake_needs_is_written_beside_its_file() {
 #[test]
 fn a_copied_ignore_file_is_refused() {
     let project = Project::new();
-    project.write("dockerfiles/.dockerignore", "*\n");
+    project.write("dockerfiles/.dockerignore", "*.md\n");
     project.write(
         "dockerfiles/Dockerfile.hbs",
         "FROM a\nCOPY .dockerignore {{job_type}}.txt /{{python}}{{gpu}}/\n",

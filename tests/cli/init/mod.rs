@@ -363,7 +363,7 @@ fn what_cannot_be_begun_says_why_and_writes_nothing() {
             "[cerebrium.runtime.custom]\nhealthcheck_endpoint = \"/a\"\nhealthcheck_endpoint = \"/b\"\n",
         ),
         ("e/Dockerfile", "FROM a\nRUNN b\n"),
-        ("f/Dockerfile", "FROM a\nCOPY $X /\n"),
+        ("f/Dockerfile", "FROM a\nADD $X /\n"),
         ("g/Dockerfile", "FROM a\nCOPY missing *.none /\n"),
         ("h/Dockerfile", "FROM a\nCOPY *.none /\n"),
         ("i/Dockerfile", "FROM a\nCOPY link /\n"),
