@@ -60,7 +60,7 @@ pub fn bake<'a>(images: &[BakeImage<'a>], secrets: &[(String, String)]) -> Bake<
     let mut names = Names::default();
     // The images first, so that their names do not depend on checks.
     let of_images: Vec<String> =
-        images.iter().map(|image| names.free(sanitized(image.id))).collect();
+        images.iter().map(|image| names.free(&sanitized(image.id))).collect();
     let ids = images.iter().zip(&of_images);
     let by_id = ids.map(|(image, name)| (image.id, name.as_str())).collect();
     let mut exporter = Exporter {
@@ -133,7 +133,7 @@ impl<'a> Exporter<'a, '_> {
                 platform.architecture(),
                 platform.variant().unwrap_or_default()
             );
-            let part = self.names.free(format!("{name}-{suffix}"));
+            let part = self.names.free(&format!("{name}-{suffix}"));
             let context = image.context.on(platform);
             let mut target = self.part(image, &part, context, std::slice::from_ref(platform));
             target.insert("output".to_owned(), json!(["type=cacheonly"]));
@@ -171,7 +171,7 @@ impl<'a> Exporter<'a, '_> {
         // The checks are the last stage, after the stage of the image.
         let mut check = target.clone();
         check.insert("output".to_owned(), json!(["type=cacheonly"]));
-        let check_name = self.names.free(format!("{name}-{CHECKS}"));
+        let check_name = self.names.free(&format!("{name}-{CHECKS}"));
         self.targets.insert(check_name.clone(), check.into());
         self.checks.push(check_name);
         target.insert("target".to_owned(), text(&verify::image_stage(&with_checks)));
@@ -235,9 +235,9 @@ impl Default for Names {
 
 impl Names {
     /// Returns `wanted`, with a number if it is used already.
-    fn free(&mut self, wanted: String) -> String {
+    fn free(&mut self, wanted: &str) -> String {
         let numbered = (2..).map(|number| format!("{wanted}-{number}"));
-        let mut candidates = std::iter::once(wanted.clone()).chain(numbered);
+        let mut candidates = std::iter::once(wanted.to_owned()).chain(numbered);
         let name = candidates.find(|name| !self.0.contains(name)).expect("numbers do not end");
         self.0.insert(name.clone());
         name

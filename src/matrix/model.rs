@@ -349,7 +349,7 @@ impl Matrix {
     #[must_use]
     pub fn known_names(&self) -> Vec<&str> {
         let variables = self.all_settings().flat_map(|settings| settings.variables.names());
-        let of_platforms = self.platform_variables.values().flat_map(|table| table.names());
+        let of_platforms = self.platform_variables.values().flat_map(TableVariables::names);
         let mut names: Vec<&str> = variables.chain(of_platforms).collect();
         names.extend(self.axes.iter().map(|axis| axis.name.as_str()));
         names.sort_unstable();

@@ -46,7 +46,7 @@ pub enum ExplainOutcome<'a> {
     Impossible(SelectionError),
     /// Variants that exist, and combinations that the matrix excludes.
     Found {
-        plan: Plan<'a>,
+        plan: Box<Plan<'a>>,
         absent: Vec<Absent<'a>>,
         /// The inputs of the image, if there is one variant and no excluded combination.
         inputs: Option<Box<ImageInputs>>,
@@ -121,7 +121,7 @@ pub fn run<'a>(
         }
         _ => None,
     };
-    Ok(ExplainOutcome::Found { plan, absent, inputs })
+    Ok(ExplainOutcome::Found { plan: Box::new(plan), absent, inputs })
 }
 
 fn unknown(matrix: &Matrix, name: &str) -> UnknownName {

@@ -83,14 +83,18 @@ impl BuildContext {
     /// Adds the digests of `pins` to upstreams without a digest, also in the Dockerfile.
     pub fn pin(&mut self, pins: &Pins) {
         let mut platforms = std::mem::take(&mut self.platforms);
-        platforms.values_mut().for_each(|context| context.pin(pins));
+        for context in platforms.values_mut() {
+            context.pin(pins);
+        }
         if let Ok(instructions) = parse(&self.dockerfile) {
             let (dockerfile, upstreams) =
                 pin(&self.dockerfile, &instructions, &mut self.options, pins);
             self.dockerfile = dockerfile;
             self.upstreams = upstreams;
         }
-        platforms.values().for_each(|context| self.add_upstreams(context));
+        for context in platforms.values() {
+            self.add_upstreams(context);
+        }
         self.platforms = platforms;
     }
 

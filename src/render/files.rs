@@ -27,6 +27,9 @@ const DOCKERFILE: &str = "Dockerfile";
 /// The name of the file with the patterns of a context.
 pub(super) const IGNORE_FILE: &str = ".dockerignore";
 
+/// The files of a path, or the reason why it has none.
+type FoundFiles = Result<Arc<[Found]>, String>;
+
 /// A folder that images copy files from, with a cache of its files.
 #[derive(Debug)]
 pub(super) struct Files {
@@ -36,7 +39,7 @@ pub(super) struct Files {
     /// The private files that copied folders have not included so far.
     private: Mutex<BTreeSet<String>>,
     /// The files of a path, and whether parent folders are copied too. Variants often copy the same paths.
-    found: Mutex<HashMap<(String, bool), Result<Arc<[Found]>, String>>>,
+    found: Mutex<HashMap<(String, bool), FoundFiles>>,
     read: Mutex<HashMap<String, Arc<[u8]>>>,
 }
 
@@ -200,7 +203,9 @@ impl Files {
         }
         let mut search = Search::new(Wanted::All);
         let on_disk = if self.exists(path) { path } else { &template };
-        let kind = fs_err::symlink_metadata(self.folder.join(on_disk)).map_err(text)?.file_type();
+        let kind = fs_err::symlink_metadata(self.folder.join(on_disk))
+            .map_err(|error| error.to_string())?
+            .file_type();
         let (rule, inherited) = self.ignored.at(path);
         if kind.is_dir() {
             self.walk(path, &inherited, &mut search)?;
@@ -246,9 +251,10 @@ impl Files {
     /// Adds the wanted files below the folder at `path` to `search`.
     fn walk(&self, path: &str, inherited: &Inherited, search: &mut Search) -> Result<(), String> {
         let mut entries = Vec::new();
-        for entry in fs_err::read_dir(self.folder.join(path)).map_err(text)? {
-            let entry = entry.map_err(text)?;
-            entries.push((entry.file_name(), entry.file_type().map_err(text)?));
+        for entry in fs_err::read_dir(self.folder.join(path)).map_err(|error| error.to_string())? {
+            let entry = entry.map_err(|error| error.to_string())?;
+            entries
+                .push((entry.file_name(), entry.file_type().map_err(|error| error.to_string())?));
         }
         entries.sort_by(|(one, _), (other, _)| one.cmp(other));
         let names: HashSet<&OsString> = entries.iter().map(|(name, _)| name).collect();
@@ -302,7 +308,8 @@ impl Files {
     /// Reads the metadata of a file. `has_twin` is whether the template of the same name exists, or the file of the
     /// same name as the template.
     fn file(&self, path: &str, has_twin: bool) -> Result<Found, String> {
-        let metadata = fs_err::symlink_metadata(self.folder.join(path)).map_err(text)?;
+        let metadata =
+            fs_err::symlink_metadata(self.folder.join(path)).map_err(|error| error.to_string())?;
         let kind = metadata.file_type();
         if kind.is_symlink() {
             return Err(refused_link(path));
@@ -359,10 +366,6 @@ impl Files {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn text(error: std::io::Error) -> String {
-    error.to_string()
 }
 
 fn ignored_by(path: &str, rule: &IgnoreRule) -> String {

@@ -116,13 +116,12 @@ impl<'a> Folders<'a> {
             self.check_folder(context)?;
         }
         let patterns = wanted.patterns.clone().unwrap_or_else(|| self.patterns(&folder, wanted));
-        let files = match self.opened.get(&(folder.clone(), patterns.clone())) {
-            Some(files) => Arc::clone(files),
-            None => {
-                let role = if context.is_some() { Role::Context } else { self.templates.clone() };
-                let rules = self.rules(&patterns, setting)?;
-                Arc::new(Files::new(&self.matrix.folder().join(&folder), role, rules))
-            }
+        let files = if let Some(files) = self.opened.get(&(folder.clone(), patterns.clone())) {
+            Arc::clone(files)
+        } else {
+            let role = if context.is_some() { Role::Context } else { self.templates.clone() };
+            let rules = self.rules(&patterns, setting)?;
+            Arc::new(Files::new(&self.matrix.folder().join(&folder), role, rules))
         };
         self.opened.insert((folder, patterns), Arc::clone(&files));
         self.by_use.insert(wanted.clone(), files);

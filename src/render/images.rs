@@ -349,7 +349,8 @@ mod tests {
     fn a_digest_in_the_template_pins_itself() {
         let digest = Digest::of(b"x");
         let text = format!("FROM python:3.11@{digest}\nFROM python@{digest}\n");
-        let (instructions, mut options) = (parse(&text).expect("a Dockerfile"), Default::default());
+        let instructions = parse(&text).expect("a Dockerfile");
+        let mut options = DockerfileOptions::default();
         let (same, upstreams) = pin(&text, &instructions, &mut options, &pins());
         assert_eq!(same, text);
         assert!(upstreams.iter().all(|upstream| upstream.digest == Some(digest.clone())));

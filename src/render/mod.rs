@@ -84,6 +84,9 @@ use templates::{Templates, Used};
 /// The name of a generated Dockerfile in messages.
 const GENERATED: &str = "Dockerfile";
 
+/// For each context that is a folder, by its name, the files that a build needs from it.
+type FoundIn<'a> = BTreeMap<Option<String>, (&'a Files, Vec<Found>)>;
+
 /// Renders the variants of one matrix.
 #[derive(Debug)]
 pub struct Renderer<'a> {
@@ -231,13 +234,9 @@ impl<'a> Renderer<'a> {
     }
 
     /// Finds the files of `sources` in each context that is a folder.
-    fn find(
-        &self,
-        variant: &Variant,
-        sources: &[Source],
-    ) -> Result<BTreeMap<Option<String>, (&Files, Vec<Found>)>, Misuse> {
+    fn find(&self, variant: &Variant, sources: &[Source]) -> Result<FoundIn<'_>, Misuse> {
         let named = self.matrix.named_contexts(variant);
-        let mut all: BTreeMap<_, (&Files, Vec<Found>)> = BTreeMap::new();
+        let mut all = FoundIn::new();
         for source in sources {
             let folder = match source.context.as_deref().map(|name| named[name].get_ref()) {
                 None => self.folders.main(variant),

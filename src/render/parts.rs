@@ -6,6 +6,7 @@
 use super::error::RenderError;
 use super::generated::{Generator, ReadFile, Script};
 use super::places::{self, MATRIX};
+use crate::image::Platform;
 use crate::matrix::{Matrix, SourceError, Variant};
 
 /// The marks around the name of a part. Both are noncharacters, which templates and the matrix file cannot contain.
@@ -30,7 +31,7 @@ pub(super) fn template(part: &str) -> String {
 impl Parts<'_> {
     /// Generates the Dockerfile of the variant, with the marks of places.
     pub(super) fn dockerfile(&self) -> Result<String, RenderError> {
-        self.generate(|generator| generator.dockerfile())
+        self.generate(Generator::dockerfile)
     }
 
     /// Replaces the marks of parts in a rendered template.
@@ -54,7 +55,7 @@ impl Parts<'_> {
         let generator = Generator {
             matrix: self.matrix,
             contents: &contents,
-            architectures: platforms.map(|platform| platform.architecture()).collect(),
+            architectures: platforms.map(Platform::architecture).collect(),
             read: self.read,
         };
         let script = part(&generator)

@@ -31,8 +31,8 @@ impl Generator<'_> {
             tools.iter().any(|tool| tool.platform.architecture() == architecture)
         };
         if let Some(missing) = self.architectures.iter().find(|architecture| !has(architecture)) {
-            let items = self.contents.conda.iter().flat_map(|layer| &layer.items);
-            let place = items.filter_map(PackageItem::text).next().unwrap_or(&self.contents.base);
+            let mut items = self.contents.conda.iter().flat_map(|layer| &layer.items);
+            let place = items.find_map(PackageItem::text).unwrap_or(&self.contents.base);
             let message = format!("conda packages for linux/{missing} need micromamba");
             let help = format!(
                 "add it: `[build.tools.micromamba]`, `\"linux/{missing}\" = {{ url = \"…\", sha256 = \"…\" }}`"
