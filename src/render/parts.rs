@@ -7,7 +7,7 @@ use super::error::RenderError;
 use super::generated::{Generator, ReadFile, Script};
 use super::places::{self, MATRIX};
 use crate::image::Platform;
-use crate::matrix::{Matrix, SourceError, Variant};
+use crate::matrix::{Matrix, Variant};
 
 /// The marks around the name of a part. Both are noncharacters, which templates and the matrix file cannot contain.
 pub(super) const BEGIN: char = '\u{fdd8}';
@@ -31,7 +31,7 @@ pub(super) fn template(part: &str) -> String {
 impl Parts<'_> {
     /// Generates the Dockerfile of the variant, with the marks of places.
     pub(super) fn dockerfile(&self) -> Result<String, RenderError> {
-        self.generate(Generator::dockerfile)
+        self.generate(None)
     }
 
     /// Replaces the marks of parts in a rendered template.
@@ -40,16 +40,14 @@ impl Parts<'_> {
             let after = begin + BEGIN.len_utf8();
             let length = marked[after..].find(END).expect("a mark ends");
             let name = marked[after..after + length].to_owned();
-            let text = self.generate(|generator| generator.part(&name))?;
+            let text = self.generate(Some(&name))?;
             marked.replace_range(begin..after + length + END.len_utf8(), &text);
         }
         Ok(marked)
     }
 
-    fn generate(
-        &self,
-        part: impl FnOnce(&Generator<'_>) -> Result<Script, SourceError>,
-    ) -> Result<String, RenderError> {
+    /// Generates the part `name`, or the whole Dockerfile.
+    fn generate(&self, name: Option<&str>) -> Result<String, RenderError> {
         let contents = self.matrix.contents(self.variant);
         let platforms = self.variant.platforms.iter();
         let generator = Generator {
@@ -58,7 +56,8 @@ impl Parts<'_> {
             architectures: platforms.map(Platform::architecture).collect(),
             read: self.read,
         };
-        let script = part(&generator)
+        let script = name
+            .map_or_else(|| generator.dockerfile(), |name| generator.part(name))
             .map_err(|error| RenderError::Variant { variant: self.variant.id.clone(), error })?;
         Ok(self.marked(&script))
     }
