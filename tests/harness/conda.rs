@@ -44,7 +44,7 @@ pub(crate) fn micromamba(folder: &Path) -> Vec<u8> {
 pub(crate) fn serve(content: Vec<u8>) -> (String, String) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}/micromamba", listener.local_addr().expect("an address"));
-    let sum = Digest::of(&content).hex().to_owned();
+    let sum = Digest::of(&content).hex();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.expect("a connection");
