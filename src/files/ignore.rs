@@ -95,8 +95,8 @@ impl IgnoreRules {
         self.at(path).0
     }
 
-    /// Returns the pattern that ignores `path`, and what it passes on to its entries if it is a folder. The root, with an
-    /// empty path, is never ignored.
+    /// Returns the pattern that ignores `path`, and the matches that its entries inherit if it is a folder. The root, with
+    /// an empty path, is never ignored.
     #[must_use]
     pub fn at(&self, path: &str) -> (Option<&IgnoreRule>, Inherited) {
         let mut decided = (None, Inherited::default());
@@ -107,7 +107,7 @@ impl IgnoreRules {
         decided
     }
 
-    /// Returns the pattern that ignores an entry of a folder, and what the entry passes on to its own entries.
+    /// Returns the pattern that ignores an entry of a folder, and the matches that its own entries inherit.
     /// `inherited` is that of the folder; the default is that of the root.
     ///
     /// As in BuildKit, a pattern is not compared with a folder if it would not change whether the folder is ignored. Its
