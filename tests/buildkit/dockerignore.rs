@@ -1,6 +1,7 @@
 //! The patterns of a `.dockerignore`, as `docker build` applies them.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::path::Path;
 
 use basegen::files::IgnoreRules;
@@ -105,7 +106,7 @@ fn ignored_files_are_those_that_docker_build_ignores() {
         }
         fs_err::write(context.join(".dockerignore"), patterns).expect("a file");
         command.args(["--build-context", &format!("c{number}={number}")]);
-        dockerfile += &format!("COPY --from=c{number} . /{number}/\n");
+        writeln!(dockerfile, "COPY --from=c{number} . /{number}/").expect("a text");
     }
     fs_err::write(folder.path().join("Dockerfile"), dockerfile).expect("a file");
     fs_err::create_dir(folder.path().join("main")).expect("a folder");

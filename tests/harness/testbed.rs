@@ -171,7 +171,9 @@ pub(crate) async fn build(
     engine: &BuildKitEngine,
     job: &BuildJob,
 ) -> Result<BuiltImage, Box<Failure>> {
-    engine.build(job, &Arc::new(Heard::default()).events(), JobDependencies::none()).await
+    let events = Arc::new(Heard::default()).events();
+    // The future of a build is large.
+    Box::pin(engine.build(job, &events, JobDependencies::none())).await
 }
 
 /// Asks the registry for `path`; gives the digest header and the body.
