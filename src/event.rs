@@ -95,6 +95,16 @@ pub enum Event {
         #[serde(serialize_with = "seconds")]
         elapsed: Duration,
     },
+    /// The image of a target was copied to a repository, byte for byte and without the engine.
+    ImageCopied {
+        target: String,
+        /// The repository with its registry.
+        repository: String,
+        /// The number of bytes that were sent. Blobs that the registry had are not sent.
+        bytes: u64,
+        #[serde(serialize_with = "seconds")]
+        elapsed: Duration,
+    },
     /// A tag was set to an image.
     Tagged {
         target: String,
@@ -152,6 +162,7 @@ impl Event {
             | Self::TargetFinished { target, .. }
             | Self::TargetKept { target, .. }
             | Self::TargetChecked { target, .. }
+            | Self::ImageCopied { target, .. }
             | Self::Tagged { target, .. }
             | Self::TargetFailed { target, .. }
             | Self::TargetCancelled { target, .. } => Some(target),

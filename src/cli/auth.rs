@@ -18,8 +18,8 @@ use super::args::{AuthCheckArgs, TextFormat};
 
 pub(super) fn run(args: &AuthCheckArgs, session: &Session) -> Result<ExitCode, Report> {
     let Session { context, printer, .. } = session;
-    let AuthCheckArgs { hosts, registry, repository, format } = args.clone();
-    let request = AuthRequest { hosts, registry, repository };
+    let AuthCheckArgs { hosts, registry: registries, repository, format } = args.clone();
+    let request = AuthRequest { hosts, registries, repository };
     let registries = context.block_on(ops::auth::run(context, request))?;
     let home = context.settings.variables.path("HOME");
     printer.result(&match format {

@@ -15,7 +15,7 @@ pub(super) fn run(args: &PruneArgs, session: &Session) -> Result<ExitCode, Repor
     let Session { context, printer, .. } = session;
     let request = PruneRequest {
         delete: args.yes,
-        registry: args.registry.clone(),
+        registries: args.registry.clone(),
         repository: args.repository.clone(),
         engine: args.engine.request(context),
     };

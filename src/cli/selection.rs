@@ -109,7 +109,7 @@ impl NamingArgs {
         };
         let naming = NameOptions {
             version: None,
-            registry: self.registry.clone(),
+            registries: self.registry.clone(),
             repository: self.repository.clone(),
             tag: self.tag.clone(),
             platforms: self.platform.iter().map(platform).collect::<Result<_, _>>()?,

@@ -55,17 +55,19 @@ fn summary(outcome: &StatusOutcome) -> String {
     let version = outcome.version.as_deref().unwrap_or("without a version");
     let state = if outcome.is_intact() { "is intact" } else { "differs from its registry" };
     let images = format::count(outcome.images.len(), "image");
-    let StatusOutcome { reference, digest, .. } = outcome;
+    let sets = outcome.sets.iter().map(|(reference, digest)| format!("\n{reference}@{digest}"));
     format!(
-        "Release {version} {state}: {} of {images} match\n{reference}@{digest}",
-        outcome.intact_images()
+        "Release {version} {state}: {} of {images} match{}",
+        outcome.intact_images(),
+        sets.collect::<String>()
     )
 }
 
 fn json(outcome: &StatusOutcome) -> String {
     let document = json!({
         "schema": 1,
-        "set": outcome.reference,
+        "set": outcome.sets.first().map(|(reference, _)| reference),
+        "sets": outcome.sets.iter().map(|(reference, _)| reference).collect::<Vec<_>>(),
         "version": outcome.version,
         "whole": outcome.is_intact(),
         "images": outcome.images,

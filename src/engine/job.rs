@@ -22,13 +22,17 @@ pub struct BuildJob {
     pub is_parent: bool,
     /// The checks that the image must pass before its export.
     pub checks: Vec<Check>,
+    /// The commands that print aliases of the image. Their output is stored in its label
+    /// [`ALIASES_LABEL`](Self::ALIASES_LABEL).
+    pub alias_commands: Vec<String>,
     /// An image from an earlier build. The job then only runs the checks in it and exports nothing. The
     /// Dockerfile of its context is `FROM` this image.
     pub existing: Option<Digest>,
     /// The platforms. One gives an image manifest, several give an image index.
     pub platforms: Vec<Platform>,
     pub labels: BTreeMap<String, String>,
-    /// The tags of the image, the version tag first. Never empty; all in one repository.
+    /// The tags of the image: the version tag and the aliases in one repository, then the same in each of its other
+    /// repositories. Never empty.
     pub references: Vec<Reference>,
     /// The tag for pushes of engines that cannot push by digest.
     pub staging: Tag,
@@ -54,6 +58,19 @@ pub struct ParentImage {
 pub type Layer = (Step, Vec<Platform>);
 
 impl BuildJob {
+    /// The label of images with the aliases that their commands have printed, as an array in JSON.
+    pub const ALIASES_LABEL: &str = "dev.basegen.aliases";
+
+    /// Returns the tags of the image in each of its repositories, the version tag first.
+    pub fn places(&self) -> impl Iterator<Item = &[Reference]> {
+        Reference::by_repository(&self.references)
+    }
+
+    /// Returns the repositories of the image, one in each registry.
+    pub fn repositories(&self) -> impl Iterator<Item = &Repository> {
+        self.places().map(|references| &references[0].repository)
+    }
+
     /// Returns the layers of the image.
     #[must_use]
     pub fn layers(&self) -> BTreeSet<Layer> {
@@ -103,6 +120,7 @@ impl BuildJob {
             parents: Vec::new(),
             is_parent: false,
             checks: Vec::new(),
+            alias_commands: Vec::new(),
             existing: None,
             platforms: Vec::new(),
             labels: BTreeMap::new(),

@@ -168,6 +168,11 @@ impl Reference {
         format!("{}:{}", self.repository.canonical(), self.tag)
     }
 
+    /// Groups references that follow each other by their repositories.
+    pub fn by_repository(references: &[Self]) -> impl Iterator<Item = &[Self]> {
+        references.chunk_by(|one, other| one.repository == other.repository)
+    }
+
     /// Returns the reference by digest: `repository@sha256:…`.
     #[must_use]
     pub fn pinned(&self, digest: &Digest) -> String {

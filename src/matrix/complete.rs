@@ -25,6 +25,9 @@ fn dockerfile_faults(matrix: &Matrix) -> Vec<Diagnostic> {
     let mut reported = HashSet::new();
     for variant in &matrix.variants {
         let settings = matrix.settings(variant);
+        if settings.mirror().is_some() {
+            continue;
+        }
         let Some(dockerfile) = settings.last(|settings| settings.dockerfile.as_ref()) else {
             continue;
         };

@@ -40,12 +40,15 @@ impl Matrix {
             file.exclude.iter().map(|rule| checker.exclude(&axes, rule)).collect();
         let sets: Vec<_> = file.set.iter().map(|rule| checker.set(&axes, rule)).collect();
         let checks: Vec<_> = file.verify.iter().map(|table| checker.check(&axes, table)).collect();
+        let printed_aliases: Vec<_> =
+            file.alias.iter().map(|table| checker.printed_alias(&axes, table)).collect();
         let waives: Vec<_> = file.waive.iter().map(|table| checker.waive(&axes, table)).collect();
         let build = checker.build(&file.build);
         let platform_variables = checker.platform_variables(&axes, &file.platform);
         let registries = checker.registries(&file.registries);
         checker.version(file.version.as_ref());
         checker.generated(&file.generated);
+        checker.publish(&file.publish);
         checker.pull_request(&file.pull_request);
         checker.check_size(file, &axes);
         checker.finish()?;
@@ -74,6 +77,8 @@ impl Matrix {
             waives.iter().map(|rule| is_used(&rule.when)),
             &file.waive,
         );
+        let used = printed_aliases.iter().map(|alias| is_used(&alias.when));
+        checker.check_used("`[[alias]]`", used, &file.alias);
         let used = image.aliases.iter().map(|alias| is_used(&alias.when));
         checker.check_used("alias", used, &file.image.aliases);
         checker.check_ids(&variants, &file.axes.span());
@@ -86,7 +91,7 @@ impl Matrix {
             axes,
             version: file.version.as_deref().cloned(),
             generated: file.generated.clone(),
-            publish: file.publish,
+            publish: file.publish.clone(),
             pull_request: file.pull_request.clone(),
             build,
             registries,
@@ -96,6 +101,7 @@ impl Matrix {
             excludes,
             sets,
             checks,
+            printed_aliases,
             waives,
         };
         matrix.check_files()?;

@@ -53,6 +53,7 @@ pub struct Matrix {
     pub(super) excludes: Vec<Exclude>,
     pub(super) sets: Vec<Set>,
     pub(super) checks: Vec<CheckRule>,
+    pub(super) printed_aliases: Vec<PrintedAlias>,
     /// The exceptions from rules of contracts, in file order.
     pub waives: Vec<Waive>,
 }
@@ -60,8 +61,8 @@ pub struct Matrix {
 /// The keys of `[image]` that are the same for all images.
 #[derive(Debug, Clone)]
 pub struct Image {
-    /// The host of the registry; `None` is Docker Hub.
-    pub registry: Option<String>,
+    /// The hosts of the registries, each once. Docker Hub if there are none.
+    pub registries: Vec<String>,
     pub aliases: Vec<Alias>,
     /// The folder of the templates and of the files that images copy, relative to that of the matrix file.
     pub templates: String,
@@ -212,6 +213,13 @@ pub(super) struct CheckRule {
     pub(super) command: CheckCommand<Pattern>,
 }
 
+/// A validated `[[alias]]` table, with a command that prints an alias.
+#[derive(Debug, Clone)]
+pub(super) struct PrintedAlias {
+    pub(super) when: Match,
+    pub(super) command: Pattern,
+}
+
 /// A validated `[[waive]]` table.
 #[derive(Debug, Clone)]
 pub struct Waive {
@@ -308,10 +316,13 @@ impl Matrix {
     }
 
     /// Returns the path of a variant's Dockerfile template, relative to the folder of the templates. Without one, the
-    /// Dockerfile is generated from the [`contents`](Self::contents) of the variant.
+    /// Dockerfile is generated from the [`contents`](Self::contents) of the variant. A mirrored image has none.
     #[must_use]
     pub fn dockerfile(&self, variant: &Variant) -> Option<String> {
         let settings = self.settings(variant);
+        if settings.mirror().is_some() {
+            return None;
+        }
         let path = settings.last(|settings| settings.dockerfile.as_ref())?;
         Some(path.fill(|name| self.name_part(variant, name)))
     }

@@ -30,12 +30,15 @@ pub struct VersionTable {
     pub pattern: Option<Spanned<String>>,
     /// The prefix of the version in tags, such as `v`. Default: none.
     pub prefix: Option<Spanned<String>>,
+    /// The location of the version of the product that the images belong to. Whenever images change, their version must be
+    /// that of the product, even if that skips versions.
+    pub follows: Option<Spanned<VersionPlace>>,
     /// Other locations of the same version.
     #[serde(default)]
     pub also: Vec<Spanned<VersionPlace>>,
 }
 
-/// `[[version.also]]`: another location of the version.
+/// `[[version.also]]` and `[version.follows]`: another location of a version.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(remote = "Self", deny_unknown_fields)]
 pub struct VersionPlace {
@@ -121,6 +124,9 @@ impl Checker<'_> {
     pub(super) fn version(&mut self, table: Option<&Spanned<VersionTable>>) {
         for place in table.map(|table| table.places()).unwrap_or_default() {
             self.place(&place);
+        }
+        if let Some(place) = table.and_then(|table| table.follows.as_ref()) {
+            self.place(place);
         }
     }
 

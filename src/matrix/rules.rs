@@ -89,10 +89,10 @@ impl Checker<'_> {
 
     /// Validates a command or an argument of a check. It must be one line, because it becomes part
     /// of a line of a Dockerfile.
-    fn argument(&mut self, line: &str, span: &Span) -> Pattern {
+    pub(super) fn argument(&mut self, line: &str, span: &Span) -> Pattern {
         if line.trim().is_empty() || line.trim_end().ends_with('\\') || line.contains("<<") {
             let label = "expected one complete command line without a here-document";
-            self.report(span.clone(), "this is not a valid command of a check", label);
+            self.report(span.clone(), "this is not a valid command", label);
         } else if line.chars().any(safe::is_invisible) {
             let message = "the command contains an invisible character";
             let label = "expected one line; put a longer script into the image";
@@ -101,7 +101,7 @@ impl Checker<'_> {
         self.pattern(&Spanned::new(span.clone(), line.to_owned()), PatternKind::Image)
     }
 
-    fn conditions(&mut self, axes: &[Axis], when: &Spanned<When>) -> Match {
+    pub(super) fn conditions(&mut self, axes: &[Axis], when: &Spanned<When>) -> Match {
         if when.is_empty() {
             let label = "add a condition: `when = { axis = value }`";
             self.report(when.span(), "the rule matches every combination", label);

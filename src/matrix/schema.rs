@@ -25,7 +25,7 @@ use super::registries::Registries;
 use super::spanned::Spanned;
 use super::value::Value;
 
-pub use aliases::{AliasEntry, AliasMover};
+pub use aliases::{AliasEntry, AliasMover, PrintedAliasTable};
 pub use conditions::{ConditionEntry, When};
 pub(super) use contents::{
     ExposeEntry, FileValue, FilesEntry, HealthcheckEntry, HealthcheckTable, PackageValue,
@@ -82,6 +82,9 @@ pub struct MatrixFile {
     /// Checks that an image must pass before it is published.
     #[serde(default)]
     pub verify: Vec<Spanned<VerifyTable>>,
+    /// Aliases that commands in the images print.
+    #[serde(default)]
+    pub alias: Vec<Spanned<PrintedAliasTable>>,
     /// Exceptions from rules of contracts.
     #[serde(default)]
     pub waive: Vec<Spanned<WaiveTable>>,

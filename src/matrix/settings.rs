@@ -39,6 +39,8 @@ pub struct Settings {
     /// The folder that images copy files from, relative to the matrix file.
     pub context: Option<Pattern>,
     pub dockerignore: Option<Dockerignore>,
+    /// The image that is copied instead of being built.
+    pub mirror: Option<Pattern>,
     /// The platforms, before values of axes limit them.
     pub platforms: Option<Vec<Platform>>,
     pub labels: BTreeMap<String, Pattern>,
@@ -65,12 +67,13 @@ impl Settings {
 }
 
 /// The settings that are texts with placeholders. Labels are texts too.
-pub(super) const TEXTS: [fn(&Settings) -> Option<&Pattern>; 5] = [
+pub(super) const TEXTS: [fn(&Settings) -> Option<&Pattern>; 6] = [
     |settings| settings.repository.as_ref(),
     |settings| settings.tag.as_ref(),
     |settings| settings.dockerfile.as_ref(),
     |settings| settings.target.as_ref(),
     |settings| settings.context.as_ref(),
+    |settings| settings.mirror.as_ref(),
 ];
 
 /// The prefix of the labels that basegen sets itself.
@@ -88,8 +91,10 @@ impl Checker<'_> {
         let repository = pattern(keys.repository, PatternKind::Image);
         let tag = pattern(keys.tag, PatternKind::Tag);
         let target = pattern(keys.target, PatternKind::Image);
+        let mirror = pattern(keys.mirror, PatternKind::Image);
         let dockerfile = keys.dockerfile.map(|text| self.dockerfile(text));
         let (dockerfile, dockerfile_text) = dockerfile.unzip();
+        self.mirror(keys);
         if let Some(repository) = keys.repository {
             self.check_scheme(repository);
         }
@@ -103,6 +108,7 @@ impl Checker<'_> {
             args: keys.args.map(|args| self.arguments(args)).unwrap_or_default(),
             context: keys.context.map(|path| self.context(path)),
             dockerignore: keys.dockerignore.map(|entry| self.dockerignore(entry)),
+            mirror,
             platforms: keys.platforms.map(|platforms| self.platforms(platforms)),
             labels: keys.labels.map(|labels| self.labels(labels)).unwrap_or_default(),
             compression: keys.compression.map(|entry| self.compression(entry)),

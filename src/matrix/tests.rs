@@ -11,6 +11,7 @@ mod axes;
 mod conditions;
 mod dockerfile;
 mod files;
+mod publishing;
 mod types;
 
 const BASE: &str = r#"

@@ -225,9 +225,6 @@ impl Checker<'_> {
         let folder = if has_dockerfile(file) { "dockerfiles" } else { "." };
         let default = || Spanned::new(table.span(), folder.to_owned());
         let templates = table.templates.clone().unwrap_or_else(default);
-        if let Some(registry) = &table.registry {
-            self.check_scheme(registry);
-        }
         if let Some(reason) = safe::refuse_path(&templates) {
             self.report_path(&templates, reason);
         }
@@ -237,7 +234,11 @@ impl Checker<'_> {
                 Some("add `repository = …` to `image`".to_owned());
         }
         Image {
-            registry: table.registry.as_deref().cloned(),
+            registries: table
+                .registry
+                .as_ref()
+                .map(|entry| self.registry_hosts(entry))
+                .unwrap_or_default(),
             aliases: table.aliases.iter().map(|alias| self.alias(axes, alias)).collect(),
             templates: templates.into_inner(),
             settings: self.contract_settings(table),
@@ -256,11 +257,14 @@ impl Checker<'_> {
         base
     }
 
-    pub(super) fn check_scheme(&mut self, name: &Spanned<String>) {
+    /// Reports a scheme before a name. Returns true if there is none.
+    pub(super) fn check_scheme(&mut self, name: &Spanned<String>) -> bool {
         if let Err(error) = refuse_scheme(name) {
             let label = "such as `ghcr.io` as `registry`, and `acme/base` as `repository`";
             self.report(name.span(), error.to_string(), label);
+            return false;
         }
+        true
     }
 
     /// Parses a pattern and reports unknown names in it.

@@ -11,6 +11,7 @@ use super::{ArgumentError, Context, NameOptions, selection};
 use crate::error::{ExitCode, Explain, Report, one_line};
 use crate::image::{Digest, Reference, Repository, Tag};
 use crate::matrix::{Selection, looks_like_secret, nearest};
+use crate::plan::Target;
 use crate::registry::{
     Authentication, Credential, Credentials, CredentialsError, Name, Registries, RegistryErrorKind,
     RegistryOptions, ResolvedCredential, RetryPolicy, VARIABLE_PREFIX, shell_safe,
@@ -22,8 +23,8 @@ use crate::version::Version;
 pub struct AuthRequest {
     /// The hosts; empty for all registries of the matrix.
     pub hosts: Vec<String>,
-    /// The registry of the images, if it is not the matrix' own.
-    pub registry: Option<String>,
+    /// The registries of the images, if they are not the matrix' own.
+    pub registries: Vec<String>,
     /// The repository of the images, if it is not the matrix' own.
     pub repository: Option<String>,
 }
@@ -205,7 +206,7 @@ fn needs(context: &Context, request: &AuthRequest) -> Result<Needs, Report> {
     // Access does not depend on the version.
     let naming = NameOptions {
         version: Version::custom("auth-check").ok(),
-        registry: request.registry.clone(),
+        registries: request.registries.clone(),
         repository: request.repository.clone(),
         ..NameOptions::default()
     };
@@ -218,8 +219,7 @@ fn needs(context: &Context, request: &AuthRequest) -> Result<Needs, Report> {
         let registry = needs.entry(image.repository.registry().to_owned()).or_default();
         registry.entry(image.repository.clone()).or_insert(Need::Pull(image));
     }
-    for target in &plan.targets {
-        let repository = target.reference.repository.clone();
+    for repository in plan.targets.iter().flat_map(Target::repositories).cloned() {
         let registry = needs.entry(repository.registry().to_owned()).or_default();
         registry.insert(repository, Need::Push);
     }

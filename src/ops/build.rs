@@ -65,8 +65,8 @@ pub struct BuildRequest {
 /// The end of a run that no error stopped.
 #[derive(Debug)]
 pub enum Ended {
-    /// All images have their tags; a whole release also has its release set.
-    Tagged(Option<(Reference, Digest)>),
+    /// All images have their tags; a whole release also has its release sets, one in each registry.
+    Tagged(Vec<(Reference, Digest)>),
     /// All images are in their registries, without tags.
     Staged,
     /// Some images are missing: the outcome of each build.
@@ -74,16 +74,16 @@ pub enum Ended {
 }
 
 impl Ended {
-    /// Returns the release set, if the run wrote one.
-    pub(super) fn set(&self) -> Option<&(Reference, Digest)> {
-        if let Self::Tagged(set) = self { set.as_ref() } else { None }
+    /// Returns the release sets that the run wrote.
+    pub(super) fn sets(&self) -> &[(Reference, Digest)] {
+        if let Self::Tagged(sets) = self { sets } else { &[] }
     }
 }
 
 impl From<Published> for Ended {
     fn from(published: Published) -> Self {
         match published {
-            Published::Whole { set, .. } => Self::Tagged(set),
+            Published::Whole { sets, .. } => Self::Tagged(sets),
             Published::Unfinished(outcomes) => Self::Unfinished(outcomes),
         }
     }
@@ -187,7 +187,7 @@ impl<'a> Build<'a> {
         }
         if jobs.is_empty() {
             events.emit(&Event::RunFinished { elapsed: begun.elapsed() });
-            return Ok(Ended::Tagged(None));
+            return Ok(Ended::Tagged(Vec::new()));
         }
         let run = RunRequest { jobs, ..self.run_request() };
         let outcomes = local::run(engine, self.options()?, run, &events).await?;
@@ -196,7 +196,7 @@ impl<'a> Build<'a> {
         }
         let is_built = |outcome: &Outcome| matches!(outcome, Outcome::Built(_));
         Ok(if outcomes.iter().all(is_built) {
-            Ended::Tagged(None)
+            Ended::Tagged(Vec::new())
         } else {
             Ended::Unfinished(outcomes)
         })
@@ -250,7 +250,7 @@ impl<'a> Build<'a> {
             is_tagged: self.is_tagged(ended),
             staged: self.request.delivery == Delivery::Stage,
             forced: self.is_forced(),
-            set: ended.set(),
+            sets: ended.sets(),
         };
         let is_release = self.destination() == Destination::Registry;
         let step = is_release.then_some(&self.context.settings.github);

@@ -1,10 +1,12 @@
 //! `basegen bump`: writes a new version to every place that contains it.
 
+use super::follow::{self, FOLLOW};
 use super::{
     ArgumentError, Context, NameOptions, NoVersion, Recipe, lookup, registries, release_edits,
     release_set, since,
 };
 use crate::error::Report;
+use crate::image::Reference;
 use crate::matrix::{Matrix, Selection, VersionTable};
 use crate::plan::{Affected, Plan, PublishedState};
 use crate::publish::ReleaseSet;
@@ -12,7 +14,7 @@ use crate::version::{self, FileEdit, Level, Prerelease, Version, VersionOccurren
 
 #[derive(Debug, Clone)]
 pub struct BumpRequest {
-    /// A level, or the version itself.
+    /// A level, `follow` for the version of the product, or the version itself.
     pub to: String,
     pub prerelease: Option<Prerelease>,
     /// Whether a version may be lower than the current one.
@@ -40,7 +42,9 @@ pub async fn run(context: &Context, request: BumpRequest) -> Result<BumpOutcome,
     let matrix = context.matrix()?;
     let table = matrix.version.as_ref().ok_or(NoVersion)?;
     let (before, to) = target(&request, table, matrix)?;
-    if request.if_changed
+    // Images that have not changed keep their version, even if that of the product is higher.
+    let follows = request.to == FOLLOW && to != before.version;
+    if (request.if_changed || follows)
         && let Some(reason) = unchanged(context, &request, &before.version).await?
     {
         let (before, now) = (before.version.clone(), before.version);
@@ -62,6 +66,15 @@ fn target(
     matrix: &Matrix,
 ) -> Result<(VersionOccurrence, Version), Report> {
     let refuse = |reason: &str| ArgumentError::new("bump", &request.to, &reason);
+    if let Some(product) = follow::product("bump", &request.to, matrix, table)? {
+        if request.prerelease.is_some() || request.allow_downgrade {
+            let reason = "`--pre` and `--allow-downgrade` do not go with the version of a product";
+            return Err(refuse(reason).into());
+        }
+        let first = version::locate(&table.first(), &matrix.checkout)?;
+        let to = product.version("bump", &first)?;
+        return Ok((first, to));
+    }
     let Ok(level) = request.to.parse::<Level>() else {
         if request.prerelease.is_some() {
             let reason = "`--pre` goes with `patch`, `minor`, `major` or `prerelease`";
@@ -80,7 +93,8 @@ fn target(
     Ok((first, to))
 }
 
-/// Returns why the version stays, if no image has changed since it was released.
+/// Returns why the version stays: no image has changed since it was released, or it is not released yet. One that follows a
+/// product does not wait for its own release.
 async fn unchanged(
     context: &Context,
     request: &BumpRequest,
@@ -94,6 +108,9 @@ async fn unchanged(
     }
     let plan = plan(context.matrix()?, version)?;
     if !is_released(context, &plan).await? {
+        if request.to == FOLLOW {
+            return Ok(None);
+        }
         return Ok(Some(format!("{version} is not released yet, and will include the changes")));
     }
     let status = lookup::required_status(context, &mut Recipe::new(&plan)?).await?;
@@ -110,13 +127,12 @@ pub fn plan<'a>(matrix: &'a Matrix, version: &Version) -> Result<Plan<'a>, Repor
 /// Returns true if the registries have a release of the plan's version, or any of its tags.
 pub(super) async fn is_released(context: &Context, plan: &Plan<'_>) -> Result<bool, Report> {
     let registries = context.registries()?;
-    if let Some(set) = release_set::of_version(plan)?
-        && ReleaseSet::read(&registries, &set).await?.is_some()
-    {
+    let sets = release_set::of_version(plan)?;
+    if !ReleaseSet::read_all(&registries, &sets).await?.is_empty() {
         return Ok(true);
     }
-    let tags = plan.targets.iter().map(|target| &target.reference);
-    for found in registries::digests(&registries, tags).await {
+    let tags: Vec<Reference> = plan.version_tags().collect();
+    for found in registries::digests(&registries, &tags).await {
         if found?.is_some() {
             return Ok(true);
         }

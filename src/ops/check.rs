@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::finding::{Finding, Level};
+use super::follow::Product;
 use super::lint;
 use super::release_drift::{self, Problem, ReleaseDrift};
 use super::render::{contexts as render_for_docker, report_left_out};
 use super::update::{self, Upstreams};
-use super::{Context, NameOptions, Recipe, release_set};
+use super::{Context, NameOptions, Recipe, bump, release_set};
 use crate::contracts::Scope;
 use crate::error::{Explain, FileError, Report, one_line};
 use crate::files::{self, Access, MAX_PROJECT_FILE, MAX_TEXT, ReadError};
@@ -49,6 +50,8 @@ pub async fn run(context: &Context, request: CheckRequest) -> Result<CheckResult
     let mut findings: Vec<Finding> = checker.schema()?.into_iter().collect();
     let (first, of_version) = checker.version();
     findings.extend(of_version);
+    let (product, of_product) = checker.product(first.as_ref());
+    findings.extend(of_product);
     let upstreams = Upstreams::of(matrix)?;
     report_left_out(context, &upstreams.left_out);
     let mut lookup_error = None;
@@ -78,7 +81,14 @@ pub async fn run(context: &Context, request: CheckRequest) -> Result<CheckResult
             match release_drift::find(context, &plan, request.released).await {
                 Ok(drift) => {
                     let level = if request.allow_unbumped { Level::Note } else { Level::Error };
-                    findings.extend(checker.release(&plan, first.as_ref(), drift, level));
+                    if let Some((product, first)) = product.as_ref().zip(first.as_ref())
+                        && drift.changed.is_empty()
+                        && !bump::is_released(context, &plan).await?
+                    {
+                        findings.push(checker.unreleased(product, first, level));
+                    }
+                    let hint = bump_hint(checker.matrix, product.as_ref());
+                    findings.extend(checker.release(&plan, first.as_ref(), drift, level, &hint));
                 }
                 Err(error) => lookup_error = Some(error),
             }
@@ -226,6 +236,44 @@ impl Checker<'_> {
         (Some(first), findings)
     }
 
+    /// Returns the version of the product if that of the images, `first`, is lower, and a finding if it cannot be read or is
+    /// lower itself.
+    fn product(&self, first: Option<&VersionOccurrence>) -> (Option<Product>, Option<Finding>) {
+        let table = self.matrix.version.as_ref();
+        let Some(place) = table.and_then(|table| table.follows.as_ref()) else {
+            return (None, None);
+        };
+        let product = match version::locate(place, &self.matrix.checkout).map(Product::new) {
+            Ok(product) => product,
+            Err(error) => {
+                let path = Path::new(place.file.get_ref());
+                return (None, Some(self.version_fault(path, &error)));
+            }
+        };
+        let Some(first) = first else { return (None, None) };
+        if product.is_below(first) {
+            let message = format!(
+                "the version of the images is {}, but that of the product is {product}",
+                first.version
+            );
+            let hint = "raise the version of the product, or set that of the images back: \
+                        `basegen bump VERSION --allow-downgrade`";
+            return (None, Some(self.finding("version", &first.path, first.line, message, hint)));
+        }
+        ((!product.agrees_with(first)).then_some(product), None)
+    }
+
+    /// Reports images that are not released yet and do not have the version of their product.
+    fn unreleased(&self, product: &Product, first: &VersionOccurrence, level: Level) -> Finding {
+        let message = format!(
+            "{} is not released yet, and the version of the product is {product}",
+            first.version
+        );
+        let hint = "`basegen bump follow` sets the version of the product";
+        let finding = self.finding("version", &first.path, first.line, message, hint);
+        Finding { level, ..finding }
+    }
+
     fn version_fault(&self, path: &Path, error: &VersionError) -> Finding {
         self.fault("version", path, error.line(), error)
     }
@@ -240,13 +288,15 @@ impl Checker<'_> {
         Some(self.finding("aliases", &self.matrix_file(), line, error.to_string(), hint))
     }
 
-    /// Reports the drift between the plan and the release of its version, at the first place of the version.
+    /// Reports the drift between the plan and the release of its version, at the first place of the version. `bump` says how
+    /// to bump it.
     fn release(
         &self,
         plan: &Plan<'_>,
         first: Option<&VersionOccurrence>,
         drift: ReleaseDrift,
         level: Level,
+        bump: &str,
     ) -> Vec<Finding> {
         let file = self.matrix_file();
         let (path, line) = first.map_or((file.as_path(), 1), |place| (&*place.path, place.line));
@@ -261,8 +311,7 @@ impl Checker<'_> {
                 plan.targets.len(),
                 shown.join(", ")
             );
-            let hint = "bump the version: `basegen bump patch`";
-            let finding = self.finding("registry", path, line, message, hint);
+            let finding = self.finding("registry", path, line, message, bump);
             findings.push(Finding { level, ..finding });
         }
         for Problem { message, hint } in drift.problems {
@@ -385,6 +434,23 @@ impl Checker<'_> {
     fn report_write(&self, path: &Path) {
         let path = version::display_path(self.matrix.folder(), path);
         self.context.messages.note(&format!("wrote {}", path.display()));
+    }
+}
+
+/// Returns how to bump the version of changed images. `product` is the one whose version is higher, if they follow one.
+fn bump_hint(matrix: &Matrix, product: Option<&Product>) -> String {
+    let follows = matrix.version.as_ref().and_then(|table| table.follows.as_ref());
+    match (product, follows) {
+        (Some(product), _) => {
+            format!("`basegen bump follow` sets the version of the product, {product}")
+        }
+        (None, Some(place)) => {
+            format!(
+                "bump the version in `{}`, then run `basegen bump follow`",
+                place.file.get_ref()
+            )
+        }
+        (None, None) => "bump the version: `basegen bump patch`".to_owned(),
     }
 }
 

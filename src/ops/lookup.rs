@@ -18,8 +18,8 @@ pub async fn status(
     recipe: &mut Recipe<'_>,
 ) -> Result<Option<Vec<PublicationStatus>>, Report> {
     let registries = prepare(context, recipe).await?;
-    let set = release_set::of_version(recipe.plan)?;
-    match look_up(&registries, recipe, set.as_ref()).await {
+    let sets = release_set::of_version(recipe.plan)?;
+    match look_up(&registries, recipe, &sets).await {
         Ok(status) => {
             let below = built_below(recipe, &status);
             if !below.is_empty() {
@@ -48,8 +48,8 @@ pub async fn required_status(
     recipe: &mut Recipe<'_>,
 ) -> Result<Vec<PublicationStatus>, Report> {
     let registries = prepare(context, recipe).await?;
-    let set = release_set::of_version(recipe.plan)?;
-    Ok(planned(recipe, look_up(&registries, recipe, set.as_ref()).await?))
+    let sets = release_set::of_version(recipe.plan)?;
+    Ok(planned(recipe, look_up(&registries, recipe, &sets).await?))
 }
 
 /// Returns those of the statuses that belong to the targets of the plan.
@@ -79,15 +79,16 @@ async fn prepare(context: &Context, recipe: &mut Recipe<'_>) -> Result<Registrie
 async fn look_up(
     registries: &Registries,
     recipe: &Recipe<'_>,
-    set: Option<&Reference>,
+    sets: &[Reference],
 ) -> Result<Vec<PublicationStatus>, PublishError> {
     let plan = recipe.plan;
     let rows = recipe.graph.targets.iter().zip(&recipe.inputs).zip(&recipe.gpu);
     let candidates: Vec<Candidate<'_>> = rows
-        .map(|((target, inputs), gpu)| Candidate {
+        .zip(recipe.mirrors()?)
+        .map(|(((target, inputs), gpu), mirror)| Candidate {
             id: target.id(),
-            version: &target.reference,
-            aliases: &target.aliases,
+            references: target.references().collect(),
+            mirror,
             inputs,
             checks: verify::digest(&contracts::checks(plan.matrix, target.variant)),
             gpu: gpu.as_ref(),
@@ -98,7 +99,7 @@ async fn look_up(
                 .is_some(),
         })
         .collect();
-    publish::publication_status(registries, &candidates, &release_set::newest(plan), set).await
+    publish::publication_status(registries, &candidates, &release_set::newest(plan), sets).await
 }
 
 /// Refuses a version whose tags point to images of different content.

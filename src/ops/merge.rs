@@ -114,7 +114,7 @@ impl<'a> Merge<'a> {
             is_tagged,
             staged: !is_tagged,
             forced: false,
-            set: ended.set(),
+            sets: ended.sets(),
         };
         let step = Some(&self.context.settings.github);
         outcome.write(self.request.metadata_file.as_deref(), step, events)

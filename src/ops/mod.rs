@@ -15,6 +15,7 @@ mod error;
 pub mod explain;
 pub mod export;
 pub mod finding;
+pub mod follow;
 mod github;
 pub mod init;
 pub mod inputs;

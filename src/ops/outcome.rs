@@ -26,8 +26,8 @@ pub struct RunOutcome<'a> {
     pub staged: bool,
     /// Whether images were rebuilt that were in the registry.
     pub forced: bool,
-    /// The release set, if the run wrote one.
-    pub set: Option<&'a (Reference, Digest)>,
+    /// The release sets that the run wrote, one in each registry.
+    pub sets: &'a [(Reference, Digest)],
 }
 
 impl RunOutcome<'_> {
@@ -42,6 +42,10 @@ impl RunOutcome<'_> {
         let Self { plan, record, .. } = self;
         let places: HashMap<&str, usize> =
             plan.targets.iter().zip(0..).map(|(target, at)| (target.id(), at)).collect();
+        let mut sets = self.sets.iter().map(|(reference, digest)| SetMetadata {
+            reference: reference.clone(),
+            digest: digest.clone(),
+        });
         let image = |id: &str, digest: &Digest, references: &[Reference], kept, cached| {
             let at = places.get(id).copied();
             let references = if self.is_tagged { references } else { &[] };
@@ -77,10 +81,8 @@ impl RunOutcome<'_> {
             targets: finished.chain(kept).collect(),
             failed: record.failed.iter().map(|failed| failed.target.clone()).collect(),
             cancelled: record.cancelled.iter().map(|(target, _)| target.clone()).collect(),
-            set: self.set.map(|(reference, digest)| SetMetadata {
-                reference: reference.clone(),
-                digest: digest.clone(),
-            }),
+            set: sets.next(),
+            other_sets: sets.collect(),
         }
     }
 
@@ -113,7 +115,7 @@ impl RunOutcome<'_> {
 
     /// Returns the outputs, and why one of them is empty.
     fn outputs(&self) -> (Outputs, Option<String>) {
-        let set = self.set.map(|(reference, digest)| format!("{reference}@{digest}"));
+        let set = self.sets.first().map(|(reference, digest)| format!("{reference}@{digest}"));
         let version = self.plan.version.as_ref().map(ToString::to_string);
         let outputs = Outputs::default()
             .with("version", version.unwrap_or_default())
@@ -169,7 +171,7 @@ mod tests {
         let kept = plan.targets.iter().map(|target| Unchanged {
             target: target.id().to_owned(),
             digest: Digest::of(b"image"),
-            references: target.references().cloned().collect(),
+            references: target.references().collect(),
             checked: false,
         });
         let record = Record { unchanged: kept.collect(), ..Record::default() };
@@ -181,7 +183,7 @@ mod tests {
             is_tagged: true,
             staged: false,
             forced: false,
-            set: Some(&set),
+            sets: &[set],
         };
         outcome.outputs()
     }

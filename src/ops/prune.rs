@@ -18,8 +18,8 @@ use crate::version::Version;
 pub struct PruneRequest {
     /// Whether to delete the stale tags and images instead of only listing them.
     pub delete: bool,
-    /// The registry, if it is not the matrix' own.
-    pub registry: Option<String>,
+    /// The registries, if they are not the matrix' own.
+    pub registries: Vec<String>,
     /// The repository, if it is not the matrix' own.
     pub repository: Option<String>,
     pub engine: EngineRequest,
@@ -41,7 +41,7 @@ pub async fn run(context: &Context, request: PruneRequest) -> Result<Option<Prun
     // Staging tags do not contain the version.
     let naming = NameOptions {
         version: Version::custom("prune").ok(),
-        registry: request.registry,
+        registries: request.registries,
         repository: request.repository,
         ..NameOptions::default()
     };

@@ -5,21 +5,19 @@ use std::path::PathBuf;
 
 use futures_util::future::join_all;
 
-use super::{ArgumentError, Context, Recipe, Settings, release_set};
+use super::{Context, Recipe, Settings, release_set};
+use crate::error::Report;
 use crate::event::{Event, Events};
 use crate::image::Digest;
 use crate::matrix::ReleaseSetForm;
-use crate::plan::Plan;
+use crate::plan::{Plan, Target};
 use crate::publish::{self, LockFile, ReleaseRequest, Row, RunLock, RunLockError};
 use crate::registry::Registries;
 use crate::report::RunReport;
 use crate::verify;
 
 /// Returns the release of `recipe`.
-pub(super) fn release(
-    recipe: &Recipe<'_>,
-    overwrite: bool,
-) -> Result<ReleaseRequest, ArgumentError> {
+pub(super) fn release(recipe: &Recipe<'_>, overwrite: bool) -> Result<ReleaseRequest, Report> {
     let jobs = recipe.jobs().into_iter();
     let inputs = recipe.inputs.iter().zip(recipe.uncertainties());
     let matrix = recipe.plan.matrix;
@@ -27,15 +25,17 @@ pub(super) fn release(
         matrix.settings(target.variant).last(|settings| settings.max_size.as_ref()).copied()
     });
     let limits = sizes.zip(&recipe.gpu);
-    let rows =
-        jobs.zip(inputs).zip(limits).map(|((job, (inputs, uncertain)), (max_size, gpu))| Row {
-            fingerprint: inputs.fingerprint(),
-            uncertain,
-            checks: verify::digest(&job.checks),
-            gpu: gpu.clone(),
-            max_size,
-            job,
-        });
+    let rows = jobs.zip(inputs).zip(limits).zip(recipe.mirrors()?);
+    let rows = rows.map(|(((job, (inputs, uncertain)), (max_size, gpu)), mirror)| Row {
+        fingerprint: inputs.fingerprint(),
+        uncertain,
+        checks: verify::digest(&job.checks),
+        gpu: gpu.clone(),
+        max_size,
+        mirror,
+        prints_aliases: !job.alias_commands.is_empty() && recipe.plan.moves_aliases(),
+        job,
+    });
     let mut rows: Vec<Row> = rows.collect();
     let parents = rows.split_off(recipe.plan.targets.len());
     let has_sets = matrix.publish.release_set != ReleaseSetForm::Off;
@@ -43,9 +43,9 @@ pub(super) fn release(
         rows,
         parents,
         version: recipe.plan.version.clone(),
-        set: release_set::names(recipe.plan)?,
+        sets: release_set::names(recipe.plan)?,
         known: release_set::of_version(recipe.plan)?,
-        newest: has_sets.then(|| release_set::newest(recipe.plan)),
+        newest: if has_sets { release_set::newest(recipe.plan) } else { Vec::new() },
         overwrite,
     })
 }
@@ -116,11 +116,11 @@ pub(super) fn lock(
         LockFile { path: folder.join(format!("{key}.lock")), shared }
     };
     let mut names: Vec<String> =
-        plan.targets.iter().map(|target| target.reference.canonical()).collect();
+        plan.version_tags().map(|reference| reference.canonical()).collect();
     names.sort();
     let mut locks = BTreeSet::from([lock(&names.join("\n"), false)]);
     if purpose == Purpose::Release {
-        let repositories = plan.targets.iter().map(|target| &target.reference.repository);
+        let repositories = plan.targets.iter().flat_map(Target::repositories);
         locks.extend(repositories.map(|name| lock(&name.canonical(), !plan.whole)));
     }
     let locks: Vec<LockFile> = locks.into_iter().collect();

@@ -377,8 +377,8 @@ pub(super) async fn earlier_versions(
         let mut versions = Vec::from_iter(github.proposed_version(&marker, &base).await?);
         if base.is_default {
             let newest = release_set::newest(plan);
-            let newest = ReleaseSet::read(&context.registries()?, &newest).await?;
-            versions.extend(newest.and_then(|(set, _)| set.version));
+            let newest = ReleaseSet::read_all(&context.registries()?, &newest).await?;
+            versions.extend(newest.into_iter().filter_map(|set| set.version));
         }
         Ok(versions)
     };

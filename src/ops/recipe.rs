@@ -11,7 +11,7 @@ use crate::matrix::SourceError;
 use crate::plan::{
     Fingerprint, GpuFacts, Graph, Inputs, Lock, NameError, OwnImage, Plan, own_images,
 };
-use crate::publish::PublishError;
+use crate::publish::{PinnedImage, PublishError};
 use crate::registry::{Credentials, Registries, RetryPolicy};
 use crate::render::{BuildContext, Pins, Renderer, Unverified, familiar};
 
@@ -205,6 +205,23 @@ impl<'a> Recipe<'a> {
         if targets.is_empty() { Ok(()) } else { Err(PublishError::Unpinned { targets }) }
     }
 
+    /// Returns the image that each target is a copy of; `None` for those that are built. Fails if such an image has no
+    /// digest.
+    pub fn mirrors(&self) -> Result<Vec<Option<PinnedImage>>, PublishError> {
+        let rows = self.graph.targets.iter().zip(&self.contexts);
+        let mirrors = rows.map(|(target, context)| {
+            if !target.is_mirror {
+                return Ok(None);
+            }
+            let image = context.upstreams.first().and_then(|image| {
+                Some(PinnedImage { repository: image.repository()?, digest: image.digest.clone()? })
+            });
+            let unpinned = || PublishError::Unpinned { targets: vec![target.id().to_owned()] };
+            image.ok_or_else(unpinned).map(Some)
+        });
+        mirrors.collect()
+    }
+
     /// Returns for each target why it has no fingerprint; `None` if it has one.
     #[must_use]
     pub fn uncertainties(&self) -> Vec<Option<String>> {
@@ -275,10 +292,11 @@ impl<'a> Recipe<'a> {
                 parents: parents.collect(),
                 is_parent: all_parents.contains(&at),
                 checks: contracts::checks(self.plan.matrix, target.variant),
+                alias_commands: target.alias_commands.clone(),
                 existing: None,
                 platforms: target.platforms.to_vec(),
                 labels,
-                references: target.references().cloned().collect(),
+                references: target.references().collect(),
                 staging: stagings[at].clone(),
                 compression: target.compression,
             }

@@ -2,9 +2,11 @@
 //!
 //! The release itself is a push of the whole matrix, [`build`](super::build).
 
+use super::follow::{self, Product};
 use super::pull_request::{PullRequestOptions, earlier_versions};
 use super::{Context, NoVersion, Recipe, bump, lookup};
 use crate::error::{ExitCode, Explain, Report};
+use crate::matrix::VersionTable;
 use crate::plan::{PublicationStatus, PublishedState};
 use crate::render::BuildContext;
 use crate::version::{self, BumpError, Level, Version, VersionOccurrence};
@@ -36,7 +38,8 @@ pub enum NextVersion {
     Unchanged(Version),
 }
 
-/// Returns the version to release: `to` itself, the next one of the level `to`, or the one of the matrix. With a pull
+/// Returns the version to release: `to` itself, the next one of the level `to`, the one of the product, or the one of the
+/// matrix. With a pull
 /// request, the next version is also higher than those of the open pull request and of the newest release.
 pub async fn next_version(
     context: &Context,
@@ -48,6 +51,9 @@ pub async fn next_version(
     let Some(to) = to else {
         return Ok(NextVersion::Release(version::read(table, &matrix.checkout)?));
     };
+    if let Some(product) = follow::product("release", to, matrix, table)? {
+        return product_version(context, &product, table).await;
+    }
     let Ok(level) = to.parse::<Level>() else {
         let first = version::locate(&table.first(), &matrix.checkout)?;
         return match version::target(&first, to, false) {
@@ -81,6 +87,25 @@ pub async fn next_version(
         None => version::bump(&first, level, None)?,
     };
     Ok(NextVersion::Release(free_version(context, recipe.contexts, version, &first, level).await?))
+}
+
+/// Returns the version of the product, unless no image has changed since the release of the current version.
+async fn product_version(
+    context: &Context,
+    product: &Product,
+    table: &VersionTable,
+) -> Result<NextVersion, Report> {
+    let matrix = context.matrix()?;
+    let first = version::locate(&table.first(), &matrix.checkout)?;
+    let next = product.version("release", &first)?;
+    let plan = bump::plan(matrix, &first.version)?;
+    if bump::is_released(context, &plan).await? {
+        let status = lookup::required_status(context, &mut Recipe::new(&plan)?).await?;
+        if status.iter().all(|status| status.state == PublishedState::Published) {
+            return Ok(NextVersion::Unchanged(first.version));
+        }
+    }
+    Ok(NextVersion::Release(next))
 }
 
 /// Raises `version` until no release has different content under it. A version with the content of the matrix is

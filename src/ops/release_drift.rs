@@ -45,25 +45,38 @@ pub async fn find(
 ) -> Result<ReleaseDrift, Report> {
     let Some(version) = &plan.version else { return Ok(ReleaseDrift::default()) };
     let registries = context.registries()?;
-    let Some(reference) = release_set::of_version(plan)? else {
+    let references = release_set::of_version(plan)?;
+    if references.is_empty() {
         let missing = missing_tags(plan, &registries).await?;
-        let is_known = expected || missing.len() < plan.targets.len();
+        let is_known = expected || missing.len() < plan.version_tags().count();
         let problems = if is_known { missing } else { Vec::new() };
         return Ok(ReleaseDrift { problems, changed: Vec::new() });
-    };
+    }
     let mut recipe = Recipe::new(plan)?;
-    let Some((set, _)) = ReleaseSet::read(&registries, &reference).await? else {
-        let mut drift = ReleaseDrift::default();
-        if expected {
-            let message = format!("{version} is not released: `{reference}` does not exist");
-            drift.problems.push(Problem::new(message, "`basegen --push` releases it"));
+    let (mut drift, mut sets) = (ReleaseDrift::default(), Vec::new());
+    for (reference, newest) in references.iter().zip(release_set::newest(plan)) {
+        match ReleaseSet::read(&registries, reference).await? {
+            Some((set, _)) => {
+                set.check_repositories(reference, &plan.repositories())?;
+                sets.push((set, newest));
+            }
+            None => {
+                let message = format!("{version} is not released: `{reference}` does not exist");
+                drift.problems.push(Problem::new(message, "`basegen --push` releases it"));
+            }
         }
+    }
+    if sets.is_empty() {
+        // A version that no registry has is the next one.
+        drift.problems.retain(|_| expected);
         return Ok(drift);
-    };
-    set.check_repositories(&reference, &plan.repositories())?;
+    }
     lookup::resolve(context, &mut recipe).await?;
-    let problems = problems(plan, &set, &registries).await?;
-    Ok(ReleaseDrift { problems, changed: changed(&recipe, &set) })
+    for (set, newest) in &sets {
+        drift.problems.extend(problems(plan, set, newest, &registries).await?);
+    }
+    drift.changed = changed(&recipe, &sets[0].0);
+    Ok(drift)
 }
 
 /// Returns the targets whose fingerprints differ from those in the release `set`.
@@ -82,8 +95,8 @@ fn changed(recipe: &Recipe<'_>, set: &ReleaseSet) -> Vec<String> {
 
 /// Returns the missing version tags of a release without a set.
 async fn missing_tags(plan: &Plan<'_>, registries: &Registries) -> Result<Vec<Problem>, Report> {
-    let tags: Vec<&Reference> = plan.targets.iter().map(|target| &target.reference).collect();
-    let found = registries::digests(registries, tags.iter().copied()).await;
+    let tags: Vec<Reference> = plan.version_tags().collect();
+    let found = registries::digests(registries, &tags).await;
     let mut missing = Vec::new();
     for (tag, found) in tags.into_iter().zip(found) {
         if found?.is_none() {
@@ -96,6 +109,7 @@ async fn missing_tags(plan: &Plan<'_>, registries: &Registries) -> Result<Vec<Pr
 async fn problems(
     plan: &Plan<'_>,
     set: &ReleaseSet,
+    newest: &Reference,
     registries: &Registries,
 ) -> Result<Vec<Problem>, PublishError> {
     let audited = publish::audit(registries, set).await?;
@@ -113,14 +127,19 @@ async fn problems(
         };
         problems.push(Problem::new(message, hint));
     }
-    for alias in publish::stray_aliases(registries, set, &release_set::newest(plan)).await? {
+    for alias in publish::stray_aliases(registries, set, newest).await? {
         let message =
             format!("the alias `{}` does not point to the newest release", alias.reference);
         problems.push(Problem::new(message, "`basegen --push` moves it"));
     }
     let by_id: BTreeMap<&str, &Audited> =
         audited.iter().map(|image| (image.id.as_str(), image)).collect();
-    let gaps = plan.targets.iter().map(|target| gaps(registries, target, by_id.get(target.id())));
+    let registry = newest.repository.registry();
+    let gaps = plan.targets.iter().filter_map(|target| {
+        let mut tags = target.version_tags();
+        let tag = tags.find(|tag| tag.repository.registry() == registry)?;
+        Some(gaps(registries, target, tag, by_id.get(target.id())))
+    });
     for message in try_join_all(gaps).await?.into_iter().flatten() {
         problems.push(Problem::new(message, "release a new version: `basegen bump`"));
     }
@@ -131,11 +150,12 @@ async fn problems(
 async fn gaps(
     registries: &Registries,
     target: &Target<'_>,
+    tag: Reference,
     image: Option<&&Audited>,
 ) -> Result<Vec<String>, PublishError> {
     // An image with another name belongs to the release, but is not the one that the plan names.
-    let Some(image) = image.filter(|image| image.image.reference == target.reference) else {
-        return Ok(vec![format!("`{}` is not part of the release", target.reference)]);
+    let Some(image) = image.filter(|image| image.image.reference == tag) else {
+        return Ok(vec![format!("`{tag}` is not part of the release")]);
     };
     // Other findings have been reported.
     if image.finding != Finding::Ok {
@@ -145,5 +165,5 @@ async fn gaps(
     let found = publish::platforms(registries, repository, &image.image.digest).await?;
     let Some(found) = found else { return Ok(Vec::new()) };
     let missing = target.platforms.iter().filter(|platform| !found.contains(platform));
-    Ok(missing.map(|platform| format!("`{}` lacks {platform}", target.reference)).collect())
+    Ok(missing.map(|platform| format!("`{tag}` lacks {platform}")).collect())
 }

@@ -81,13 +81,14 @@ pub(super) async fn expected(
     Ok(Notes { version, previous, images: rows.collect(), ..Notes::default() })
 }
 
-/// Reads the release set of a version.
+/// Reads the release set of a version in the first registry. All registries have the same images.
 async fn release(
     plan: &Plan<'_>,
     registries: &Registries,
     version: &Version,
 ) -> Result<Option<(Reference, ReleaseSet, Digest)>, Report> {
-    let Some(mut reference) = release_set::of_version(plan)? else { return Ok(None) };
+    let first = release_set::of_version(plan)?.into_iter().next();
+    let Some(mut reference) = first else { return Ok(None) };
     let planned = plan.version.as_ref().map_or("", Version::as_str);
     let Ok(tag) = reference.tag.as_str().replace(planned, version.as_str()).parse() else {
         return Ok(None);

@@ -2,47 +2,65 @@
 
 use super::ArgumentError;
 use crate::error::{ExitCode, Explain};
-use crate::image::{Reference, ReferenceError, Repository};
+use crate::image::{Reference, ReferenceError, Repository, Tag};
 use crate::matrix::ReleaseSetForm;
-use crate::plan::Plan;
+use crate::plan::{Plan, Target};
 use crate::publish::{SetForm, SetName};
 
 /// The tag of the newest release set. The tag of a version's set appends the version.
 const TAG: &str = "basegen-release";
 
-/// Returns the names of the release set of a whole matrix: one with the version, and one that moves with the
-/// matrix' own versions. Returns `None` for a part of a matrix, or if the matrix has no release sets.
-pub fn names(plan: &Plan<'_>) -> Result<Option<SetName>, ArgumentError> {
+/// Returns the names of the release sets of a whole matrix, one in each registry: a tag with the version, and one that
+/// moves with the matrix' own versions. Returns none for a part of a matrix, or if the matrix has no release sets.
+pub fn names(plan: &Plan<'_>) -> Result<Vec<SetName>, ArgumentError> {
     let form = match plan.matrix.publish.release_set {
         ReleaseSetForm::Artifact => SetForm::Artifact,
         ReleaseSetForm::Image => SetForm::Image,
-        ReleaseSetForm::Off => return Ok(None),
+        ReleaseSetForm::Off => return Ok(Vec::new()),
     };
     if !plan.whole {
-        return Ok(None);
+        return Ok(Vec::new());
     }
-    let moves = !plan.custom && !has_immutable_tags(plan, &plan.first_repository);
-    let moving = moves.then(|| newest(plan));
-    let references: Vec<Reference> = of_version(plan)?.into_iter().chain(moving).collect();
-    Ok((!references.is_empty()).then_some(SetName { references, form }))
+    let of_version = of_version(plan)?;
+    let moving = newest(plan).into_iter();
+    let names = moving.map(|newest| {
+        let repository = &newest.repository;
+        let claim = of_version.iter().find(|claim| claim.repository == *repository).cloned();
+        let moves = !plan.custom && !has_immutable_tags(plan, repository);
+        let references = claim.into_iter().chain(moves.then_some(newest)).collect();
+        SetName { references, form }
+    });
+    Ok(names.filter(|name| !name.references.is_empty()).collect())
 }
 
-/// Returns the release set of the plan's version, in the repository of the matrix' first image even if the plan does not
-/// contain that image. Returns `None` if the matrix has no release sets.
-pub fn of_version(plan: &Plan<'_>) -> Result<Option<Reference>, ArgumentError> {
+/// Returns the release sets of the plan's version, in the repository of the matrix' first image in each registry even if
+/// the plan does not contain that image. Returns none if the matrix has no release sets.
+pub fn of_version(plan: &Plan<'_>) -> Result<Vec<Reference>, ArgumentError> {
     let is_off = plan.matrix.publish.release_set == ReleaseSetForm::Off;
-    let Some(version) = plan.version.as_ref().filter(|_| !is_off) else { return Ok(None) };
-    let tag = format!("{TAG}-{version}").parse().map_err(|error: ReferenceError| {
+    let Some(version) = plan.version.as_ref().filter(|_| !is_off) else { return Ok(Vec::new()) };
+    let tag = format!("{}-{version}", tag(plan)).parse().map_err(|error: ReferenceError| {
         ArgumentError::new("--version-tag", version.as_str(), &error)
     })?;
-    Ok(Some(Reference { repository: plan.first_repository.clone(), tag }))
+    Ok(in_each_registry(plan, &tag))
 }
 
-/// Returns the release set that moves with the matrix' own versions.
+/// Returns the release sets that move with the matrix' own versions, one in each registry.
 #[must_use]
-pub fn newest(plan: &Plan<'_>) -> Reference {
-    let tag = TAG.parse().expect("a tag");
-    Reference { repository: plan.first_repository.clone(), tag }
+pub fn newest(plan: &Plan<'_>) -> Vec<Reference> {
+    in_each_registry(plan, &tag(plan).parse().expect("a name is valid in a tag"))
+}
+
+fn in_each_registry(plan: &Plan<'_>, tag: &Tag) -> Vec<Reference> {
+    let repositories = plan.first_repositories.iter().cloned();
+    repositories.map(|repository| Reference { repository, tag: tag.clone() }).collect()
+}
+
+/// Returns the tag of the newest release set. No version begins with the separator of the name.
+fn tag(plan: &Plan<'_>) -> String {
+    match &plan.matrix.publish.name {
+        Some(name) => format!("{TAG}_{}", name.as_str()),
+        None => TAG.to_owned(),
+    }
 }
 
 /// Returns true if the matrix declares that the tags of this registry cannot move.
@@ -75,8 +93,8 @@ impl Explain for ImmutableAliases {
 
 /// Refuses a plan with aliases in a registry whose tags cannot move.
 pub fn check_aliases(plan: &Plan<'_>) -> Result<(), ImmutableAliases> {
-    let aliases = plan.targets.iter().flat_map(|target| &target.aliases);
-    let mut repositories = aliases.map(|alias| &alias.repository);
+    let named = plan.targets.iter().filter(|target| !target.aliases.is_empty());
+    let mut repositories = named.flat_map(Target::repositories);
     match repositories.find(|repository| has_immutable_tags(plan, repository)) {
         Some(repository) => Err(ImmutableAliases { host: repository.registry().to_owned() }),
         None => Ok(()),

@@ -15,7 +15,8 @@ use crate::version::{self, Version};
 pub struct NameOptions {
     /// A version that is not the matrix' own.
     pub version: Option<Version>,
-    pub registry: Option<String>,
+    /// Registries that are not those of the matrix.
+    pub registries: Vec<String>,
     /// The repository, with placeholders as in the matrix.
     pub repository: Option<String>,
     /// The version tag, with placeholders as in an alias.
@@ -57,7 +58,7 @@ impl NameOptions {
         PlanRequest {
             version,
             is_custom: self.version.is_some(),
-            registry: self.registry.clone(),
+            registries: self.registries.clone(),
             repository: self.repository.clone(),
             tag: self.tag.clone(),
             commit: None,

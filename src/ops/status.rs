@@ -1,4 +1,4 @@
-//! `basegen status`: compares a release with its registry.
+//! `basegen status`: compares a release with its registries.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,9 @@ use super::{ArgumentError, Context, NameOptions, registries, release_set, select
 use crate::error::{ExitCode, Explain, Report};
 use crate::image::{Digest, Reference};
 use crate::matrix::{ReleaseSetForm, Selection};
-use crate::publish::{self, Audited, Finding, OutdatedTag, ReleaseSet};
+use crate::plan::Plan;
+use crate::publish::{self, Audited, Finding, OutdatedTag, PublishError, ReleaseSet};
+use crate::registry::Registries;
 
 /// A matrix whose releases have no sets.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +30,7 @@ impl Explain for NoReleaseSets {
 #[error("{}", self.message())]
 struct Unpublished {
     version: Option<String>,
-    /// The number of images of the matrix.
+    /// The number of version tags of the matrix.
     total: usize,
     /// The version tags that do not exist.
     missing: Vec<Reference>,
@@ -93,15 +95,14 @@ pub struct StatusRequest {
     pub naming: NameOptions,
 }
 
-/// A release as its registry has it.
+/// A release as its registries have it.
 #[derive(Debug)]
 pub struct StatusOutcome {
-    /// The tag of the release set.
-    pub reference: Reference,
-    /// The digest of the release set.
-    pub digest: Digest,
+    /// The tags of the release sets with their digests, one in each registry.
+    pub sets: Vec<(Reference, Digest)>,
     /// The version of the release.
     pub version: Option<String>,
+    /// The images in each registry.
     pub images: Vec<Audited>,
     /// The aliases that do not point to this release.
     pub stray_aliases: Vec<OutdatedTag>,
@@ -131,35 +132,49 @@ pub async fn run(context: &Context, request: StatusRequest) -> Result<StatusOutc
     for naming in spellings(request)? {
         let plan = selection::plan(context, &Selection::default(), &naming)?;
         let newest = release_set::newest(&plan);
-        let reference = release_set::of_version(&plan)?.unwrap_or_else(|| newest.clone());
-        let Some((set, digest)) = ReleaseSet::read(&registries, &reference).await? else {
-            let targets = plan.targets.iter().map(|target| &target.reference);
-            let found = registries::digests(&registries, targets.clone()).await;
-            let mut missing = Vec::new();
-            for (reference, found) in targets.zip(found) {
+        let of_version = release_set::of_version(&plan)?;
+        let references = if of_version.is_empty() { &newest } else { &of_version };
+        let Some(outcome) = audit(&registries, &plan, references, &newest).await? else {
+            let tags: Vec<Reference> = plan.version_tags().collect();
+            let found = registries::digests(&registries, &tags).await;
+            let (total, mut missing) = (tags.len(), Vec::new());
+            for (reference, found) in tags.into_iter().zip(found) {
                 if found?.is_none() {
-                    missing.push(reference.clone());
+                    missing.push(reference);
                 }
             }
             let version = plan.version.as_ref().map(ToString::to_string);
-            let spelled = Unpublished { version, total: plan.targets.len(), missing };
+            let spelled = Unpublished { version, total, missing };
             if unpublished.as_ref().is_none_or(|other| spelled.found() > other.found()) {
                 unpublished = Some(spelled);
             }
             continue;
         };
-        set.check_repositories(&reference, &plan.repositories())?;
-        let images = publish::audit(&registries, &set).await?;
-        let stray_aliases = publish::stray_aliases(&registries, &set, &newest).await?;
-        return Ok(StatusOutcome {
-            reference,
-            digest,
-            version: set.version,
-            images,
-            stray_aliases,
-        });
+        return Ok(outcome);
     }
     Err(unpublished.expect("at least one spelling").into())
+}
+
+/// Compares the release sets under `references` with their registries. Returns `None` unless all of them exist.
+async fn audit(
+    registries: &Registries,
+    plan: &Plan<'_>,
+    references: &[Reference],
+    newest: &[Reference],
+) -> Result<Option<StatusOutcome>, PublishError> {
+    let (mut sets, mut version) = (Vec::new(), None);
+    let (mut images, mut stray_aliases) = (Vec::new(), Vec::new());
+    for (reference, newest) in references.iter().zip(newest) {
+        let Some((set, digest)) = ReleaseSet::read(registries, reference).await? else {
+            return Ok(None);
+        };
+        set.check_repositories(reference, &plan.repositories())?;
+        images.extend(publish::audit(registries, &set).await?);
+        stray_aliases.extend(publish::stray_aliases(registries, &set, newest).await?);
+        sets.push((reference.clone(), digest));
+        version = version.or(set.version);
+    }
+    Ok(Some(StatusOutcome { sets, version, images, stray_aliases }))
 }
 
 /// Returns the requested name with its version as given, and with or without a leading `v`.

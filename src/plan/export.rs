@@ -10,7 +10,7 @@ use crate::matrix::{Matrix, Value};
 /// Returns the image names, one per line.
 #[must_use]
 pub fn names(plan: &Plan<'_>) -> String {
-    plan.targets.iter().map(|target| format!("{}\n", target.reference)).collect()
+    plan.version_tags().map(|reference| format!("{reference}\n")).collect()
 }
 
 /// Returns the image names with all tags, one per line.
@@ -84,13 +84,19 @@ fn record(
         "axes": axes,
         "reference": target.reference,
         "aliases": target.aliases,
+        "replicas": target.version_tags().skip(1).collect::<Vec<_>>(),
         "dockerfile": target.dockerfile,
         "platforms": &*target.platforms,
         "labels": target.labels,
         "compression": target.compression,
     });
-    if let (None, Some(fields)) = (status, record.as_object_mut()) {
-        fields.shift_remove("status");
+    if let Some(fields) = record.as_object_mut() {
+        if status.is_none() {
+            fields.shift_remove("status");
+        }
+        if target.replicas.is_empty() {
+            fields.shift_remove("replicas");
+        }
     }
     record
 }

@@ -31,7 +31,7 @@ pub fn find_by_name<'a>(
         if [&variant.id, &variant.name].contains(&&wanted.text) && !name.is_empty() {
             return Ok(Some(0));
         }
-        let names = naming.names(variant)?;
+        let names = naming.names(variant)?.names;
         Ok(names.iter().filter_map(|name| wanted.version_in(&name.reference)).min())
     };
     // The match with the shortest version is the best: `3.9-gpu-v1` is not the version `gpu-v1` of `3.9` if there is

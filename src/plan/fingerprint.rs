@@ -88,6 +88,10 @@ struct Identity<'a> {
     contexts: BTreeMap<&'a str, ContextIdentity<'a>>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     other_platforms: BTreeMap<String, PlatformIdentity<'a>>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    mirror: bool,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    alias_commands: &'a [String],
 }
 
 /// The inputs of a platform that differ from those of others.
@@ -150,6 +154,8 @@ pub(super) fn identity(
                 )
             })
             .collect(),
+        mirror: target.is_mirror,
+        alias_commands: &target.alias_commands,
     };
     Fingerprint(Digest::of(&serde_json::to_vec(&identity).expect("an identity is JSON")))
 }

@@ -229,7 +229,9 @@ impl<'a> Graph<'a> {
                 let platforms = child.platforms.iter().cloned();
                 let missing: Vec<Platform> =
                     platforms.filter(|platform| !parent.platforms.contains(platform)).collect();
-                if named.has_same_platforms && !missing.is_empty() {
+                // A mirrored image has the platforms of its source.
+                let is_known = named.has_same_platforms && !parent.is_mirror;
+                if is_known && !missing.is_empty() {
                     return Err(GraphError::Platforms {
                         place: context.place(named.line),
                         child: child.id().to_owned(),

@@ -55,8 +55,8 @@ pub struct Plan<'a> {
     pub whole: bool,
     /// Whether the version was passed by the user and is not that of the matrix.
     pub custom: bool,
-    /// The repository of the first image of the matrix, even if it is not in the plan.
-    pub first_repository: Repository,
+    /// The repository of the first image of the matrix in each registry, even if that image is not in the plan.
+    pub first_repositories: Vec<Repository>,
     /// The images in the order of the matrix.
     pub targets: Vec<Target<'a>>,
     request: PlanRequest,
@@ -66,16 +66,24 @@ pub struct Plan<'a> {
 #[derive(Debug, Clone)]
 pub struct Target<'a> {
     pub variant: &'a Variant,
-    /// The image with its version tag.
+    /// The image with its version tag, in its first registry.
     pub reference: Reference,
     /// The image with the aliases that the plan moves. A plan for a part of the matrix has none, because aliases belong to
     /// releases of the whole matrix.
     pub aliases: Vec<Reference>,
-    /// The path of the Dockerfile template in the folder of the templates; `None` for a generated Dockerfile.
+    /// The repositories of the image in its other registries, where it has the same tags.
+    pub replicas: Vec<Repository>,
+    /// The path of the Dockerfile template in the folder of the templates; `None` for a generated Dockerfile and a mirrored
+    /// image.
     pub dockerfile: Option<String>,
+    /// The platforms to build for. Empty for a mirrored image, which has those of its source.
     pub platforms: Arc<[Platform]>,
     pub labels: BTreeMap<String, String>,
     pub compression: Compression,
+    /// The commands that print aliases of the image.
+    pub alias_commands: Vec<String>,
+    /// Whether the image is a copy of the one in its Dockerfile, byte for byte, and is not built.
+    pub is_mirror: bool,
 }
 
 /// The options of a plan.
@@ -85,8 +93,8 @@ pub struct PlanRequest {
     pub version: Option<Version>,
     /// Whether the user passed the version, so that it is not that of the matrix.
     pub is_custom: bool,
-    /// The registry instead of that of the matrix.
-    pub registry: Option<String>,
+    /// The registries instead of those of the matrix.
+    pub registries: Vec<String>,
     /// The repository, a pattern, instead of that of the matrix.
     pub repository: Option<String>,
     /// The version tag, a pattern, instead of that of the matrix.
@@ -106,8 +114,8 @@ impl<'a> Plan<'a> {
         request: PlanRequest,
     ) -> Result<Self, NameError> {
         let naming = ImageNames::new(matrix, &request)?;
-        let first_repository = naming.first_repository(&matrix.variants)?;
-        let mut targets = naming.targets(&matrix.variants, &selected.variants)?;
+        let (mut targets, first_repositories) =
+            naming.targets(&matrix.variants, &selected.variants)?;
         // A plan with other platforms or tags than those of the matrix is never a whole release.
         let whole = selected.whole && request.platforms.is_empty() && request.tag.is_none();
         if !whole {
@@ -120,7 +128,7 @@ impl<'a> Plan<'a> {
             version: request.version.clone(),
             whole,
             custom: request.is_custom,
-            first_repository,
+            first_repositories,
             targets,
             request,
         })
@@ -130,25 +138,52 @@ impl<'a> Plan<'a> {
     /// They get no aliases.
     fn named(&self, variants: &[&'a Variant]) -> Result<Vec<Target<'a>>, NameError> {
         let naming = ImageNames::new(self.matrix, &self.request)?;
-        let mut targets = naming.targets(&self.matrix.variants, variants)?;
+        let (mut targets, _) = naming.targets(&self.matrix.variants, variants)?;
         for target in &mut targets {
             target.aliases.clear();
         }
         Ok(targets)
     }
 
-    /// Returns the repositories of all images and of the release set.
+    /// Returns the repositories of all images and of the release sets.
     #[must_use]
     pub fn repositories(&self) -> BTreeSet<&Repository> {
-        let of_targets = self.targets.iter().map(|target| &target.reference.repository);
-        of_targets.chain([&self.first_repository]).collect()
+        let of_targets = self.targets.iter().flat_map(Target::repositories);
+        of_targets.chain(&self.first_repositories).collect()
+    }
+
+    /// Returns true if the plan moves aliases: it is a release of the whole matrix under its own version.
+    #[must_use]
+    pub fn moves_aliases(&self) -> bool {
+        self.whole && !self.custom
+    }
+
+    /// Returns the version tags of all images in all registries.
+    pub fn version_tags(&self) -> impl Iterator<Item = Reference> {
+        self.targets.iter().flat_map(Target::version_tags)
     }
 }
 
 impl Target<'_> {
-    /// Returns all references of the image, starting with the version tag.
-    pub fn references(&self) -> impl Iterator<Item = &Reference> {
-        std::iter::once(&self.reference).chain(&self.aliases)
+    /// Returns all references of the image: the version tag and the aliases in its first registry, then those in each
+    /// other one.
+    pub fn references(&self) -> impl Iterator<Item = Reference> {
+        self.repositories().flat_map(|repository| {
+            let names = std::iter::once(&self.reference).chain(&self.aliases);
+            names.map(|name| Reference { repository: repository.clone(), tag: name.tag.clone() })
+        })
+    }
+
+    /// Returns the version tag of the image in each registry.
+    pub fn version_tags(&self) -> impl Iterator<Item = Reference> {
+        let tag = &self.reference.tag;
+        self.repositories()
+            .map(|repository| Reference { repository: repository.clone(), tag: tag.clone() })
+    }
+
+    /// Returns the repositories of the image, one in each of its registries.
+    pub fn repositories(&self) -> impl Iterator<Item = &Repository> {
+        std::iter::once(&self.reference.repository).chain(&self.replicas)
     }
 
     /// Returns the id of the variant.

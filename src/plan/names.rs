@@ -16,6 +16,7 @@ use crate::image::{
 use crate::matrix::{
     Alias, Diagnostic, Matrix, Pattern, SourceError, Value, Variant, VariantSettings,
 };
+use crate::render::Upstream;
 use crate::version::Version;
 
 #[derive(Debug, thiserror::Error)]
@@ -97,10 +98,26 @@ pub(super) struct ImageName<'n> {
     alias: Option<&'n Alias>,
 }
 
+/// The names of a variant.
+#[derive(Debug)]
+pub(super) struct VariantNames<'n> {
+    /// Those in its first registry, starting with the version tag.
+    pub(super) names: Vec<ImageName<'n>>,
+    /// Its repositories in the other registries.
+    replicas: Vec<Repository>,
+}
+
+impl VariantNames<'_> {
+    fn repositories(&self) -> impl Iterator<Item = &Repository> {
+        let first = self.names.first().map(|name| &name.reference.repository);
+        first.into_iter().chain(&self.replicas)
+    }
+}
+
 impl<'a> ImageNames<'a> {
     /// Uses the patterns of the matrix, with the changes in `request`.
     pub fn new(matrix: &'a Matrix, request: &'a PlanRequest) -> Result<Self, NameError> {
-        if let Some(registry) = &request.registry {
+        for registry in &request.registries {
             Repository::new(registry, "any").map_err(NameError::Registry)?;
         }
         let of_run = matrix.placeholders_of_run();
@@ -116,17 +133,19 @@ impl<'a> ImageNames<'a> {
         })
     }
 
-    /// Returns the targets of `selected`, a subset of `variants` in the same order.
+    /// Returns the targets of `selected`, a subset of `variants` in the same order, and the repository of the first of
+    /// `variants` in each registry.
     ///
     /// Names must be unique among all `variants`, because a later run could otherwise overwrite images of this one.
     pub fn targets<'v>(
         &self,
         variants: &'v [Variant],
         selected: &[&'v Variant],
-    ) -> Result<Vec<Target<'v>>, NameError> {
-        let names: Vec<Vec<ImageName<'_>>> =
+    ) -> Result<(Vec<Target<'v>>, Vec<Repository>), NameError> {
+        let names: Vec<VariantNames<'_>> =
             variants.iter().map(|variant| self.names(variant)).collect::<Result<_, _>>()?;
         self.check_distinct(variants, &names)?;
+        let first_repositories = Self::first_repositories(&names);
         let mut wanted = selected.iter().peekable();
         let mut targets = Vec::with_capacity(selected.len());
         for (variant, names) in variants.iter().zip(names) {
@@ -134,26 +153,40 @@ impl<'a> ImageNames<'a> {
                 targets.push(self.target(variant, names)?);
             }
         }
-        Ok(targets)
-    }
-
-    /// Returns the repository of the first of `variants`.
-    pub fn first_repository(&self, variants: &[Variant]) -> Result<Repository, NameError> {
-        self.repository_of(variants.first().expect("a matrix has variants"))
+        Ok((targets, first_repositories))
     }
 
     pub(super) fn repository_of(&self, variant: &Variant) -> Result<Repository, NameError> {
         self.repository(variant, &self.matrix.settings(variant))
     }
 
+    /// Returns the repository of a variant in its first registry.
+    fn repository(
+        &self,
+        variant: &Variant,
+        settings: &VariantSettings<'_>,
+    ) -> Result<Repository, NameError> {
+        Ok(self.repositories(variant, settings)?.swap_remove(0))
+    }
+
+    /// Returns the repository of the first of the named variants in each registry.
+    fn first_repositories(names: &[VariantNames<'_>]) -> Vec<Repository> {
+        let mut first: Vec<Repository> = Vec::new();
+        for repository in names.iter().flat_map(VariantNames::repositories) {
+            if !first.iter().any(|known| known.registry() == repository.registry()) {
+                first.push(repository.clone());
+            }
+        }
+        first
+    }
+
     /// Returns the names of a variant, starting with the version tag. Leaves out aliases whose placeholders have no value
     /// in this run.
-    pub(super) fn names<'n>(
-        &'n self,
-        variant: &'n Variant,
-    ) -> Result<Vec<ImageName<'n>>, NameError> {
+    pub(super) fn names<'n>(&'n self, variant: &'n Variant) -> Result<VariantNames<'n>, NameError> {
         let settings = self.matrix.settings(variant);
-        let repository = self.repository(variant, &settings)?;
+        let mut repositories = self.repositories(variant, &settings)?;
+        let replicas = repositories.split_off(1);
+        let repository = repositories.swap_remove(0);
         let tag = self.tag_pattern(&settings);
         let mut names = vec![self.name(variant, &repository, tag, None)?];
         for alias in &self.matrix.image.aliases {
@@ -166,7 +199,7 @@ impl<'a> ImageNames<'a> {
                 names.push(self.name(variant, &repository, &alias.tag, Some(alias))?);
             }
         }
-        Ok(names)
+        Ok(VariantNames { names, replicas })
     }
 
     /// Returns the name of a variant's image without the version and other values of a run, such as `acme/base:3.11-gpu`.
@@ -187,15 +220,17 @@ impl<'a> ImageNames<'a> {
     fn target<'v>(
         &self,
         variant: &'v Variant,
-        names: Vec<ImageName<'_>>,
+        names: VariantNames<'_>,
     ) -> Result<Target<'v>, NameError> {
         let settings = self.matrix.settings(variant);
+        let is_mirror = self.is_mirror(variant, &settings)?;
         let labels = settings.merged(|settings| &settings.labels).into_iter();
         let compression = settings.last(|settings| settings.compression.as_ref());
         let force = settings.last(|settings| settings.force_compression.as_ref());
         let is_custom = self.request.is_custom;
         let is_set =
             |name: &ImageName<'_>| name.alias.is_none_or(|alias| alias.is_moved(is_custom));
+        let VariantNames { names, replicas } = names;
         let names = names.into_iter().filter(is_set);
         let mut names = names.map(|name| name.reference);
         let fill = |pattern: &Pattern| pattern.fill(|name| self.matrix.name_part(variant, name));
@@ -203,24 +238,53 @@ impl<'a> ImageNames<'a> {
             variant,
             reference: names.next().expect("every variant has a version tag"),
             aliases: names.collect(),
+            replicas,
             dockerfile: self.matrix.dockerfile(variant),
-            platforms: self.platforms(variant)?,
-            labels: labels.map(|(name, text)| (name.to_owned(), fill(text))).collect(),
+            platforms: if is_mirror { Arc::default() } else { self.platforms(variant)? },
+            labels: labels
+                .filter(|_| !is_mirror)
+                .map(|(name, text)| (name.to_owned(), fill(text)))
+                .collect(),
             compression: Compression {
                 force: force.copied().unwrap_or_default(),
                 ..compression.copied().unwrap_or_default()
             },
+            alias_commands: if is_mirror {
+                Vec::new()
+            } else {
+                self.matrix.alias_commands(variant)
+            },
+            is_mirror,
         })
     }
 
-    fn repository(
+    /// Returns true if a variant is the copy of an image. Fails if the matrix names none.
+    fn is_mirror(
         &self,
         variant: &Variant,
         settings: &VariantSettings<'_>,
-    ) -> Result<Repository, NameError> {
+    ) -> Result<bool, NameError> {
+        let Some(pattern) = settings.mirror() else { return Ok(false) };
+        let text = pattern.fill(|name| self.matrix.name_part(variant, name));
+        if Upstream::exact_image(&text).is_some() {
+            return Ok(true);
+        }
+        let title =
+            format!("`{}` mirrors `{}`, which is not an image", variant.id, text.escape_debug());
+        let label = "expected `repository@sha256:…` or `repository:tag`";
+        let span = pattern.span().unwrap_or_default();
+        Err(self.refuse(Diagnostic::new(span, title, label)))
+    }
+
+    /// Returns the repository of a variant in each of its registries.
+    fn repositories(
+        &self,
+        variant: &Variant,
+        settings: &VariantSettings<'_>,
+    ) -> Result<Vec<Repository>, NameError> {
         let pattern = self.repository_pattern(settings);
         let text = pattern.fill(|name| self.matrix.name_part(variant, name));
-        self.in_registry(&text).map_err(|source| {
+        self.in_registries(&text).map_err(|source| {
             self.invalid(variant, pattern, source, |text| text.parse::<Repository>().is_ok())
         })
     }
@@ -235,15 +299,19 @@ impl<'a> ImageNames<'a> {
         self.tag.as_ref().or(own).expect("`[image]` has a default tag")
     }
 
-    fn in_registry(&self, text: &str) -> Result<Repository, ReferenceError> {
+    fn in_registries(&self, text: &str) -> Result<Vec<Repository>, ReferenceError> {
         let own: Repository = text.parse()?;
-        let registry = match (&self.request.registry, &self.matrix.image.registry) {
-            (Some(registry), _) => registry,
-            // A repository that contains a registry overrides `registry`.
-            (None, Some(registry)) if own.canonical() != text => registry,
-            (None, _) => return Ok(own),
+        // A repository that contains a registry overrides `registry`, but not `--registry`.
+        let registries = match &self.request.registries[..] {
+            [] if own.canonical() == text => &[],
+            [] => &self.matrix.image.registries[..],
+            requested => requested,
         };
-        Repository::new(registry, own.path())
+        if registries.is_empty() {
+            return Ok(vec![own]);
+        }
+        let repositories = registries.iter().map(|registry| Repository::new(registry, own.path()));
+        Ok(repositories.collect::<Result<IndexSet<_>, _>>()?.into_iter().collect())
     }
 
     fn name<'n>(
@@ -360,11 +428,11 @@ impl ImageNames<'_> {
     fn check_distinct(
         &self,
         variants: &[Variant],
-        names: &[Vec<ImageName<'_>>],
+        names: &[VariantNames<'_>],
     ) -> Result<(), NameError> {
         let mut owners: HashMap<&Reference, &str> = HashMap::with_capacity(variants.len());
         for (variant, names) in variants.iter().zip(names) {
-            for name in names {
+            for name in &names.names {
                 if let Some(first) = owners.insert(&name.reference, &variant.id) {
                     return Err(self.twice(first, variant, name));
                 }

@@ -80,14 +80,15 @@ fn add_column(
     }
 }
 
-/// Groups the lines of targets by repository, in the order of their first targets.
+/// Groups the lines of targets by their repositories, in the order of their first targets.
 fn by_repository<'a>(
     plan: &Plan<'_>,
     lines: impl Iterator<Item = &'a str>,
 ) -> IndexMap<String, Vec<(usize, &'a str)>> {
     let mut groups: IndexMap<String, Vec<(usize, &str)>> = IndexMap::new();
     for (at, (target, line)) in plan.targets.iter().zip(lines).enumerate() {
-        groups.entry(target.reference.repository.to_string()).or_default().push((at, line));
+        let repositories: Vec<String> = target.repositories().map(ToString::to_string).collect();
+        groups.entry(repositories.join(", ")).or_default().push((at, line));
     }
     groups
 }

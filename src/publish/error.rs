@@ -40,6 +40,9 @@ pub enum PublishError {
         list(references, Reference::to_string)
     )]
     Overtaken { references: Vec<Reference> },
+    /// The tag of the release set is that of another matrix in the same repository. Nothing was built or tagged.
+    #[error("`{set}` is the release set of another matrix")]
+    OtherMatrix { set: Reference },
     /// Unpinned targets cannot be staged: jobs on several machines would build them from different inputs.
     #[error("the inputs of {} are not pinned:{}", count(targets.len(), "variant"), list(targets, String::clone))]
     Unpinned {
@@ -88,11 +91,29 @@ pub enum PublishError {
         list(images, Oversized::to_string)
     )]
     Oversized { images: Vec<Oversized> },
-    /// An image that was pushed is missing.
-    #[error("`{}` was pushed but is missing in the registry", reference.pinned(digest))]
-    Lost {
-        /// The version tag of the image.
+    /// Two images have printed the same alias. All images are staged, and no tag was set.
+    #[error("`{first}` and `{second}` have both printed the alias `{reference}`")]
+    AliasClash {
+        /// The ids of the targets.
+        first: String,
+        second: String,
         reference: Reference,
+    },
+    /// An image has no label with the aliases that its commands have printed. No tag was set.
+    #[error("the image of {target} does not list the aliases that its commands have printed")]
+    NoAliases {
+        /// The id of the target.
+        target: String,
+    },
+    /// An image that was pushed is missing.
+    #[error("`{repository}@{digest}` was pushed but is missing in the registry")]
+    Lost { repository: Repository, digest: Digest },
+    /// An image that is mirrored is missing.
+    #[error("`{repository}@{digest}`, which {target} mirrors, does not exist")]
+    NoSource {
+        /// The id of the target.
+        target: String,
+        repository: Repository,
         digest: Digest,
     },
     /// Tags that this run has set point to different images a moment later.
@@ -146,13 +167,16 @@ impl Explain for PublishError {
             Self::Conflict { .. }
             | Self::Incomparable { .. }
             | Self::Overtaken { .. }
+            | Self::OtherMatrix { .. }
             | Self::Mixed { .. } => ExitCode::Conflict,
             Self::LostGpus { .. } | Self::Oversized { .. } => ExitCode::Verify,
             Self::Interrupted { .. } => ExitCode::Interrupted,
             Self::Registry(error) => error.exit_code(),
-            Self::Unpinned { .. } => ExitCode::Matrix,
+            Self::Unpinned { .. } | Self::AliasClash { .. } => ExitCode::Matrix,
             Self::PushRefused { .. }
             | Self::Lost { .. }
+            | Self::NoSource { .. }
+            | Self::NoAliases { .. }
             | Self::Tags { .. }
             | Self::NotASet { .. }
             | Self::ForeignImage { .. }
@@ -182,6 +206,11 @@ impl Explain for PublishError {
             Self::Overtaken { .. } => {
                 "this run has set no tag. Decide which run is right, and give the other a new version"
             }
+            Self::OtherMatrix { .. } => {
+                "give this matrix a `name` in `[publish]`: its release sets then have tags of their own. If \
+                 it is the same matrix, and all names of its images have changed, pass `--overwrite`. \
+                 Nothing was built or tagged"
+            }
             Self::Incomparable { .. } => {
                 "run `basegen update` where the base images can be looked up, and commit \
                  `basegen.lock`; or pass `--overwrite` to move the tags. Nothing was built or tagged"
@@ -208,6 +237,15 @@ impl Explain for PublishError {
             }
             Self::PushRefused { refused, .. } => return Some(push_hint(refused.first()?.1.kind())),
             Self::Lost { .. } => "rerun the same command to push it again",
+            Self::AliasClash { .. } => {
+                "limit one of them with `when` in `[[alias]]`, or let the commands print different tags. \
+                 All images are staged, and no tags were set"
+            }
+            Self::NoAliases { .. } => "rebuild it with `--force`. No tags were set",
+            Self::NoSource { .. } => {
+                "`basegen auth check` shows whether its registry refuses to show it. Pin another image with `mirror` in \
+                 the matrix. No tags were set"
+            }
             Self::NotASet { .. } => {
                 "use the newer basegen if one wrote it; otherwise delete the tag and publish again"
             }

@@ -54,28 +54,19 @@ pub(super) async fn refuse_losses(
     surveys: &[Survey],
 ) -> Result<(), PublishError> {
     let rows = release.rows.iter().zip(surveys);
-    let changed = rows.filter(|(row, survey)| {
-        row.gpu.is_some() && (survey.version.is_none() || survey.version != survey.content)
-    });
+    let changed = rows.filter(|(row, survey)| row.gpu.is_some() && !survey.is_published());
     let changed: Vec<_> = changed.collect();
-    let newest = match &release.newest {
-        Some(newest) if !changed.is_empty() => ReleaseSet::read(registries, newest).await?,
-        _ => None,
-    };
-    let images = changed.into_iter().map(|(row, survey)| {
-        let released = newest.as_ref().and_then(|(set, _)| set.images.get(&row.job.target));
-        async move {
-            let (version, named) = (row.version(), survey.version.as_ref());
-            let Some(before) =
-                previous(registries, version, row.aliases(), named, released).await?
-            else {
-                return Ok(None);
-            };
-            let before = gpu_facts(registries, &version.repository, &before).await?;
-            let lost = row.gpu.as_ref().zip(before).map(|(now, before)| now.lost_since(&before));
-            let lost = lost.filter(|lost| !lost.is_empty());
-            Ok::<_, PublishError>(lost.map(|lost| (row.job.target.clone(), lost)))
-        }
+    let newest = if changed.is_empty() { &[] } else { &release.newest[..] };
+    let newest = ReleaseSet::read_all(registries, newest).await?;
+    let images = changed.into_iter().map(async |(row, survey)| {
+        let (first, id) = (row.first(), &row.job.target);
+        let Some(before) = previous(registries, first, survey.version(), &newest, id).await? else {
+            return Ok(None);
+        };
+        let before = gpu_facts(registries, first.repository(), &before).await?;
+        let lost = row.gpu.as_ref().zip(before).map(|(now, before)| now.lost_since(&before));
+        let lost = lost.filter(|lost| !lost.is_empty());
+        Ok::<_, PublishError>(lost.map(|lost| (id.clone(), lost)))
     });
     let images: Vec<_> = try_join_all(images).await?.into_iter().flatten().collect();
     if images.is_empty() { Ok(()) } else { Err(PublishError::LostGpus { images }) }

@@ -32,9 +32,12 @@ pub(crate) struct Metadata {
     pub(crate) failed: Vec<String>,
     /// The targets whose build was cancelled.
     pub(crate) cancelled: Vec<String>,
-    /// The release set, if the run wrote one.
+    /// The release set in the first registry, if the run wrote one.
     #[serde(skip_deserializing)]
     pub(crate) set: Option<SetMetadata>,
+    /// The release sets in the other registries.
+    #[serde(skip_deserializing, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) other_sets: Vec<SetMetadata>,
 }
 
 /// One image of a metadata file.

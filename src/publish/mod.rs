@@ -7,12 +7,13 @@
 //! 2. *preflight*: make sure that the run may push to the repositories of the missing rows.
 //! 3. *build* the missing images, check them and push each by its digest under its *staging tags*. One contains the
 //!    fingerprint, the other also a digest of the checks that the image has passed. Later runs on any machine find the
-//!    image by them. If an image exists and has not passed the current checks, only these run.
-//! 4. *barrier*: every digest is in its repository, and no other run has set a version tag since the survey.
+//!    image by them. If an image exists and has not passed the current checks, only these run. Mirrored images, and
+//!    images that a registry lacks and another one has, are *copied* byte for byte.
+//! 4. *barrier*: every digest is in all of its repositories, and no other run has set a version tag since the survey.
 //! 5. *version tags*: send the pushed manifest again under the tag. No blob moves.
-//! 6. the *release set*: an artifact that lists the images of the release. It claims the release's place among those of
-//!    the matrix.
-//! 7. *aliases* and the newest set: the tags that move from release to release, and never back.
+//! 6. the *release sets*: in each registry an artifact that lists the images of the release. It claims the release's
+//!    place among those of the matrix.
+//! 7. *aliases* and the newest sets: the tags that move from release to release, and never back.
 //!
 //! The registry is the only memory: after a crash or a failure, the same command completes the release. A [`RunLock`]
 //! prevents concurrent runs on one machine.
@@ -20,8 +21,10 @@
 //! [`publish`] does all of it. The two halves may also run on different machines: [`stage`] does the steps up to the
 //! build for some rows, and [`promote`] the others for all rows, without an engine. Start reading with [`publish`].
 
+mod aliases;
 mod audit;
 mod contents;
+mod copies;
 mod error;
 mod image;
 mod join;
@@ -30,6 +33,7 @@ mod lock;
 mod metadata;
 mod order;
 mod parents;
+mod place;
 mod preflight;
 mod promote;
 mod set;
@@ -47,34 +51,50 @@ pub use join::{JobFile, JoinError, Joined, join};
 pub use lock::{LockFile, RunLock, RunLockError, user_folder};
 pub use metadata::TargetMetadata;
 pub(crate) use metadata::{Metadata, SetMetadata};
+pub use place::Place;
 pub use promote::{PromoteRequest, gather, promote};
 pub use set::{ReleaseSet, SetForm, SetImage, SetName};
 pub use stale::{delete_tags, stale_tags};
 pub use status::{Candidate, publication_status};
-pub use survey::{OutdatedTag, Survey};
+pub use survey::{OutdatedTag, PlaceSurvey, Survey};
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures_util::future::try_join_all;
+
 use crate::engine::{self, BuildJob, Engine, Outcome, RunRequest};
 use crate::error::Report;
 use crate::event::{Event, Events};
-use crate::image::{Digest, Reference, Size};
+use crate::image::{Digest, Reference, Repository, Size};
 use crate::plan::{Fingerprint, GpuFacts};
 use crate::registry::Registries;
 use crate::version::Version;
 
+use copies::{Copied, Copies};
 use order::Order;
 use staging::Staging;
 use tags::TagSetter;
 
+/// An image in a repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PinnedImage {
+    pub repository: Repository,
+    pub digest: Digest,
+}
+
 /// One image of a release.
 #[derive(Debug, Clone)]
 pub struct Row {
-    /// How it is built. Its references are its version tag first, then its aliases.
+    /// How it is built.
     pub job: BuildJob,
+    /// The image that it is a copy of, if it is not built.
+    pub mirror: Option<PinnedImage>,
+    /// Whether it also gets the aliases in the label of its image.
+    pub prints_aliases: bool,
     /// The fingerprint of its inputs; `None` if they are uncertain, and it is always built.
     pub fingerprint: Option<Fingerprint>,
     /// Why its inputs are uncertain, if they are.
@@ -88,17 +108,24 @@ pub struct Row {
 }
 
 impl Row {
+    /// Returns its version tag in its first repository.
     fn version(&self) -> &Reference {
         &self.job.references[0]
     }
 
-    /// Returns the version tag as a list, like the aliases.
-    fn versions(&self) -> &[Reference] {
-        &self.job.references[..1]
+    /// Returns its tags in its first repository.
+    fn first(&self) -> Place<'_> {
+        Place::new(self.job.places().next().expect("a row has a version tag"))
     }
 
-    fn aliases(&self) -> &[Reference] {
-        &self.job.references[1..]
+    /// Returns its tags in each of its repositories.
+    fn places(&self) -> impl Iterator<Item = Place<'_>> {
+        self.job.places().map(Place::new)
+    }
+
+    /// Returns its tags in a registry; `None` if it is not published there.
+    fn place_in(&self, registry: &str) -> Option<Place<'_>> {
+        self.places().find(|place| place.registry() == registry)
     }
 }
 
@@ -111,12 +138,12 @@ pub struct ReleaseRequest {
     pub parents: Vec<Row>,
     /// The version of the images.
     pub version: Option<Version>,
-    /// The names of the release set; `None` for a part of a matrix.
-    pub set: Option<SetName>,
-    /// The release set of this version, which an earlier run may have written.
-    pub known: Option<Reference>,
-    /// The newest release set, if the matrix has release sets.
-    pub newest: Option<Reference>,
+    /// The names of the release sets, one in each registry; none for a part of a matrix.
+    pub sets: Vec<SetName>,
+    /// The release sets of this version, which an earlier run may have written.
+    pub known: Vec<Reference>,
+    /// The newest release sets, if the matrix has release sets.
+    pub newest: Vec<Reference>,
     /// Whether version tags move that point to different images.
     pub overwrite: bool,
 }
@@ -153,8 +180,8 @@ pub enum Published {
     Whole {
         /// The digests, in plan order.
         digests: Vec<Digest>,
-        /// The release set, if one was written.
-        set: Option<(Reference, Digest)>,
+        /// The release sets that were written, one in each registry.
+        sets: Vec<(Reference, Digest)>,
     },
     /// Some rows failed, or the run was interrupted, and no tag was set: the outcome of each build.
     Unfinished(Vec<Outcome>),
@@ -171,18 +198,19 @@ where
     E: Engine,
     C: Future<Output = Result<E, Report>>,
 {
-    let (begun, cancel) = (Instant::now(), request.run.cancel.clone());
-    let release = &request.release;
-    let phase = BuildPhase { release, registries, events, force: request.force };
-    let Some(staged) = phase.run(request.run, connect).await? else {
+    let PublishRequest { mut release, force, run } = request;
+    let (begun, cancel) = (Instant::now(), run.cancel.clone());
+    let phase = BuildPhase { release: &release, registries, events, force };
+    let Some(staged) = phase.run(run, connect).await? else {
         return Ok(Published::Unfinished(Vec::new()));
     };
     match staged {
         Staged::All { digests, .. } => {
-            let setter =
-                TagSetter { registries, events, cancel: &cancel, release, digests: &digests };
-            let set = set_tags(&setter, begun).await?;
-            Ok(Published::Whole { digests, set })
+            release.read_aliases(registries, &digests).await?;
+            let (release, cancel) = (&release, &cancel);
+            let setter = TagSetter { registries, events, cancel, release, digests: &digests };
+            let sets = set_tags(&setter, begun).await?;
+            Ok(Published::Whole { digests, sets })
         }
         Staged::Unfinished(outcomes) => {
             let message =
@@ -230,35 +258,35 @@ where
     Ok(staged)
 }
 
-/// Passes the barrier and sets the version tags, the release set and the aliases, in this order. Returns the release set.
-/// The event that reports the end has the time since `begun`.
+/// Passes the barrier and sets the version tags, the release sets and the aliases, in this order: each step in all
+/// registries before the next. Returns the release sets. The event that reports the end has the time since `begun`.
 async fn set_tags(
     setter: &TagSetter<'_>,
     begun: Instant,
-) -> Result<Option<(Reference, Digest)>, PublishError> {
+) -> Result<Vec<(Reference, Digest)>, PublishError> {
     let TagSetter { registries, events, release, digests, .. } = setter;
     setter.barrier().await?;
-    // Reports a fault of the newest set before the first tag is set.
-    let order = match &release.set {
-        Some(name) => Order::read(setter, name).await?,
-        None => None,
-    };
+    // Reports a fault of a newest set before the first tag is set.
+    let orders = release.sets.iter().map(|name| Order::read(setter, name));
+    let orders = try_join_all(orders).await?;
     let mut tags = setter.set_versions().await?;
-    let mut written = None;
-    if let Some(name) = &release.set {
+    let (mut written, mut claims) = (Vec::new(), Vec::new());
+    for (name, order) in release.sets.iter().zip(&orders) {
         let version = release.version.as_ref().map(ToString::to_string);
-        let mut set = ReleaseSet::new(version, &release.rows, digests);
+        let mut set = ReleaseSet::new(version, &release.rows, digests, name.registry());
         set.is_ordered = order.is_some();
         let reference = &name.references[0];
         let digest = set::write(registries, reference, &set, name.form).await?.digest;
-        written = Some((reference.clone(), digest));
-        if let Some(order) = &order {
-            tags += order.settle(&set).await?;
-        }
+        written.push((reference.clone(), digest));
+        claims.extend(order.as_ref().map(|order| (order, set)));
     }
-    if order.is_none() {
-        tags += setter.set_aliases().await?;
+    for (order, set) in &claims {
+        tags += order.settle(set).await?;
     }
+    let ordered = claims.iter().map(|(order, _)| order.registry()).collect();
+    let all = release.rows.iter().flat_map(Row::places).map(Place::registry);
+    let others: BTreeSet<&str> = &all.collect::<BTreeSet<_>>() - &ordered;
+    tags += setter.set_aliases(&Vec::from_iter(others)).await?;
     events.emit(&Event::Published { tags, elapsed: begun.elapsed() });
     Ok(written)
 }
@@ -298,6 +326,17 @@ impl BuildPhase<'_> {
         let rows = &*rows;
         let surveys = [surveys, below].concat();
         let missing = parents::missing(rows, &surveys, released);
+        let incomplete = (0..rows.len()).filter(|row| {
+            missing.contains(row) || (*row < released && !surveys[*row].is_everywhere())
+        });
+        preflight::check(registries, incomplete.map(|row| &rows[row])).await?;
+        let copies = Copies::new(registries, events);
+        // Only images that are built need those that they are based on.
+        let copied = if missing.is_empty() { released } else { rows.len() };
+        tokio::select! {
+            copied = copies.complete(incomplete_images(&rows[..copied], &surveys)) => copied?,
+            () = cancel.cancelled() => return Ok(Some(Staged::Unfinished(Vec::new()))),
+        }
         let existing: Vec<Option<Digest>> =
             surveys.iter().map(|survey| survey.content.clone()).collect();
         let mut digests = existing.clone();
@@ -310,7 +349,6 @@ impl BuildPhase<'_> {
             }
         }
         if !missing.is_empty() {
-            preflight::check(registries, missing.iter().map(|row| &rows[*row])).await?;
             let engine = tokio::select! {
                 engine = connect() => engine?,
                 () = cancel.cancelled() => return Ok(Some(Staged::Unfinished(Vec::new()))),
@@ -322,6 +360,15 @@ impl BuildPhase<'_> {
                 if let Outcome::Built(image) = outcome {
                     digests[*row] = Some(image.digest.clone());
                 }
+            }
+            let staged = missing.iter().filter(|row| **row < released).filter_map(|row| {
+                let (row, digest) = (&rows[*row], digests[*row].as_ref()?);
+                let from = &row.version().repository;
+                Some(Copied { row, digest, from, is_checked: true })
+            });
+            tokio::select! {
+                copied = copies.complete(staged) => copied?,
+                () = cancel.cancelled() => {}
             }
             if cancel.is_cancelled() || digests[..released].contains(&None) {
                 return Ok(Some(Staged::Unfinished(outcomes)));
@@ -339,16 +386,24 @@ async fn look_up(
     release: &ReleaseRequest,
     force: bool,
 ) -> Result<Vec<Survey>, PublishError> {
-    let ReleaseRequest { rows, known, .. } = release;
-    let repositories = rows.iter().map(|row| &row.version().repository);
-    let of_set = known.as_ref().map(|reference| &reference.repository);
-    registries.declare_destinations(repositories.chain(of_set));
-    let set = match known {
-        Some(reference) => ReleaseSet::read(registries, reference).await?,
-        None => None,
-    };
-    let set = set.as_ref().map(|(set, _)| set);
-    Survey::take(registries, rows, set, force).await
+    let ReleaseRequest { rows, version, sets, known, newest, overwrite, .. } = release;
+    let repositories = rows.iter().flat_map(|row| row.job.repositories());
+    let of_sets = known.iter().map(|reference| &reference.repository);
+    registries.declare_destinations(repositories.chain(of_sets));
+    let is_whole = !sets.is_empty();
+    let newest = newest.iter().filter(|_| is_whole);
+    let found = known.iter().chain(newest).map(async |reference| {
+        let found = ReleaseSet::read(registries, reference).await?;
+        if let Some((set, _)) = &found
+            && is_whole
+            && !overwrite
+        {
+            set.check_matrix(reference, rows, version.as_ref())?;
+        }
+        Ok::<_, PublishError>(found.map(|(set, _)| set).filter(|_| known.contains(reference)))
+    });
+    let sets: Vec<ReleaseSet> = try_join_all(found).await?.into_iter().flatten().collect();
+    Survey::take(registries, rows, &sets, force).await
 }
 
 /// Looks up every row, and the images that the rows are based on.
@@ -366,7 +421,7 @@ async fn look_up_parents(
     registries: &Registries,
     release: &ReleaseRequest,
 ) -> Result<Vec<Survey>, PublishError> {
-    Survey::take(registries, &release.parents, None, false).await
+    Survey::take(registries, &release.parents, &[], false).await
 }
 
 impl ReleaseRequest {
@@ -375,23 +430,39 @@ impl ReleaseRequest {
         if self.overwrite {
             return Ok(());
         }
-        let conflicting = self
-            .rows
-            .iter()
-            .zip(surveys)
-            .filter(|(_, survey)| survey.version.is_some() && survey.version != survey.content);
-        let (known, unknown): (Vec<&Row>, Vec<&Row>) =
-            conflicting.map(|(row, _)| row).partition(|row| force || row.fingerprint.is_some());
-        let references = |rows: &[&Row]| rows.iter().map(|row| row.version().clone()).collect();
+        let conflicting = self.rows.iter().zip(surveys).flat_map(|(row, survey)| {
+            let places: Vec<Place<'_>> = row.places().collect();
+            survey.conflicts().map(move |at| (row, places[at].version().clone()))
+        });
+        let (known, unknown): (Vec<_>, Vec<_>) =
+            conflicting.partition(|(row, _)| force || row.fingerprint.is_some());
         if !known.is_empty() {
             let version = self.version.as_ref().map(ToString::to_string);
-            return Err(PublishError::Conflict { version, references: references(&known), force });
+            let references = known.into_iter().map(|(_, reference)| reference).collect();
+            return Err(PublishError::Conflict { version, references, force });
         }
         if !unknown.is_empty() {
-            let reasons = unknown.iter().map(|row| row.uncertain.clone().unwrap_or_default());
-            let (references, reasons) = (references(&unknown), reasons.collect());
+            let reason = |row: &Row| row.uncertain.clone().unwrap_or_default();
+            let (reasons, references) =
+                unknown.into_iter().map(|(row, reference)| (reason(row), reference)).unzip();
             return Err(PublishError::Incomparable { references, reasons });
         }
         Ok(())
     }
+}
+
+/// Returns the images of `rows` that exist and that some of their repositories lack.
+fn incomplete_images<'a>(
+    rows: &'a [Row],
+    surveys: &'a [Survey],
+) -> impl Iterator<Item = Copied<'a>> {
+    let incomplete = rows.iter().zip(surveys).filter(|(_, survey)| !survey.is_everywhere());
+    incomplete.filter_map(|(row, survey)| {
+        let digest = survey.content.as_ref()?;
+        let known = row.places().zip(&survey.places);
+        let known = known.filter(|(_, found)| found.content.as_ref() == Some(digest));
+        let known = known.map(|(place, _)| place.repository()).next();
+        let from = known.or(row.mirror.as_ref().map(|mirror| &mirror.repository))?;
+        Some(Copied { row, digest, from, is_checked: survey.is_checked })
+    })
 }

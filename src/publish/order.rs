@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::error::is_immutable;
 use super::survey::{exists, outdated_tags};
 use super::tags::{READ_BACK, TagSetter};
-use super::{PublishError, ReleaseSet, Row, SetName, set};
+use super::{Place, PublishError, ReleaseSet, SetName, set};
 use crate::error::one_line;
 use crate::event::Event;
 use crate::image::{Digest, Reference, Repository};
@@ -25,7 +25,7 @@ use crate::version::Version;
 /// The maximum number of times that a run moves aliases which other runs move too.
 const ROUNDS: usize = 8;
 
-/// A release and its place among those of the same matrix.
+/// A release and its place among those of the same matrix, in one registry.
 pub(super) struct Order<'a> {
     setter: &'a TagSetter<'a>,
     name: &'a SetName,
@@ -72,6 +72,10 @@ impl<'a> Order<'a> {
         Ok(Some(order))
     }
 
+    pub(super) fn registry(&self) -> &'a str {
+        self.claim.repository.registry()
+    }
+
     /// Moves the aliases and the newest set to the newest release: `own`, unless a newer release has
     /// claimed its place. Returns the number of moved aliases.
     pub(super) async fn settle(&self, own: &ReleaseSet) -> Result<usize, PublishError> {
@@ -105,8 +109,14 @@ impl<'a> Order<'a> {
             }
             newer = now;
         }
-        let references = self.setter.release.rows.iter().flat_map(Row::aliases).cloned().collect();
+        let references = self.places().flat_map(Place::aliases).cloned().collect();
         Err(PublishError::Mixed { references })
+    }
+
+    /// Returns the tags of the images in the registry.
+    fn places(&self) -> impl Iterator<Item = Place<'a>> {
+        let rows = self.setter.release.rows.iter();
+        rows.filter_map(|row| row.place_in(self.registry()))
     }
 
     /// Makes this release the newest.
@@ -114,15 +124,14 @@ impl<'a> Order<'a> {
         let mut newest = own.clone();
         newest.withdrawn = self.withdrawn.clone();
         let is_set_new = self.write_newest(&newest).await?;
-        let tags = self.setter.move_aliases().await?;
+        let tags = self.setter.move_aliases(self.registry()).await?;
         Ok(Written { tags, is_set_new })
     }
 
     /// Moves the newest set to a newer release, and each alias to the newest release that has it. This run, or an
     /// interrupted one, may have moved them away.
     async fn follow(&self, newer: &Newer, own: &ReleaseSet) -> Result<Written, PublishError> {
-        let repositories: BTreeSet<&Repository> =
-            self.setter.release.rows.iter().map(|row| &row.version().repository).collect();
+        let repositories: BTreeSet<&Repository> = self.places().map(Place::repository).collect();
         let current = self.newest_set().await?;
         let is_set_new = match current {
             Some(current) if current.version.as_ref() == Some(&newer.version) => false,

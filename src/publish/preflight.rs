@@ -13,7 +13,7 @@ pub(super) async fn check(
     registries: &Registries,
     rows: impl Iterator<Item = &Row>,
 ) -> Result<(), PublishError> {
-    let repositories: BTreeSet<&Repository> = rows.map(|row| &row.version().repository).collect();
+    let repositories: BTreeSet<&Repository> = rows.flat_map(|row| row.job.repositories()).collect();
     let checks = repositories.iter().map(|repository| registries.check_push(repository));
     let checks = join_all(checks).await;
     let mut refused = Vec::new();

@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 use super::survey::{exists, staged};
 use super::tags::TagSetter;
 use super::{
-    Absence, JobFile, Joined, PublishError, Published, ReleaseRequest, Row, Survey, limits,
-    look_up, set_tags,
+    Absence, Copies, JobFile, Joined, PublishError, Published, ReleaseRequest, Row, Survey,
+    incomplete_images, limits, look_up, set_tags,
 };
 use crate::event::{Event, Events};
 use crate::image::Digest;
@@ -29,7 +29,7 @@ pub struct PromoteRequest<'a> {
 
 /// Sets the tags of a release whose images are all in their registries. Builds nothing.
 pub async fn promote(
-    request: PromoteRequest<'_>,
+    mut request: PromoteRequest<'_>,
     registries: &Registries,
     events: &Events,
 ) -> Result<Published, PublishError> {
@@ -41,14 +41,21 @@ pub async fn promote(
     let PromoteRequest { release, cancel, .. } = &request;
     release.refuse_conflicting_tags(&surveys, false)?;
     limits::refuse_losses(registries, release, &surveys).await?;
+    let copies = Copies::new(registries, events);
+    tokio::select! {
+        copied = copies.complete(incomplete_images(&release.rows, &surveys)) => copied?,
+        () = cancel.cancelled() => return Ok(Published::Unfinished(Vec::new())),
+    }
     let digests: Vec<Digest> = surveys.into_iter().filter_map(|survey| survey.content).collect();
     limits::refuse_oversized(registries, &release.rows, &digests).await?;
     for (row, digest) in release.rows.iter().zip(&digests) {
         events.emit(&row.job.unchanged(digest));
     }
+    request.release.read_aliases(registries, &digests).await?;
+    let PromoteRequest { release, cancel, .. } = &request;
     let setter = TagSetter { registries, events, cancel, release, digests: &digests };
-    let set = set_tags(&setter, begun).await?;
-    Ok(Published::Whole { digests, set })
+    let sets = set_tags(&setter, begun).await?;
+    Ok(Published::Whole { digests, sets })
 }
 
 /// Returns the survey of each row, and fails unless every row has a checked image of its content in
@@ -121,6 +128,9 @@ async fn compare(
         };
         if known.as_ref() != Some(digest) {
             return Ok(Some(Absence::Other { file, digest: digest.clone() }));
+        }
+        if let Some(first) = survey.places.first_mut() {
+            first.content.clone_from(&known);
         }
         (survey.content, survey.is_checked) = (known, true);
         return Ok(None);

@@ -10,9 +10,10 @@
 //!
 //! [OCI artifact]: https://github.com/opencontainers/image-spec/blob/main/manifest.md#guidelines-for-artifact-usage
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use bytes::Bytes;
+use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::error::is_immutable;
@@ -21,6 +22,7 @@ use crate::error::JsonError;
 use crate::image::{Digest, Reference, Repository};
 use crate::plan::Fingerprint;
 use crate::registry::{Blob, Manifest, Registries, RegistryErrorKind};
+use crate::version::Version;
 
 /// The form in which a release set is written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -52,13 +54,19 @@ const EMPTY_TAR: &[u8] = &[0; 1024];
 /// The version of the list's format.
 const SCHEMA: u32 = 1;
 
-/// The tags and the form of a release set.
+/// The tags and the form of a release set in one registry.
 #[derive(Debug, Clone)]
 pub struct SetName {
     /// The tags in one repository: that of the version, and the one of the newest release.
     pub references: Vec<Reference>,
     /// The form in which it is written.
     pub form: SetForm,
+}
+
+impl SetName {
+    pub(super) fn registry(&self) -> &str {
+        self.references[0].repository.registry()
+    }
 }
 
 /// The images of a release.
@@ -107,16 +115,23 @@ impl SetImage {
 }
 
 impl ReleaseSet {
-    pub(super) fn new(version: Option<String>, rows: &[Row], digests: &[Digest]) -> Self {
-        let images = rows.iter().zip(digests).map(|(row, digest)| {
+    /// Lists the images in a registry.
+    pub(super) fn new(
+        version: Option<String>,
+        rows: &[Row],
+        digests: &[Digest],
+        registry: &str,
+    ) -> Self {
+        let images = rows.iter().zip(digests).filter_map(|(row, digest)| {
+            let place = row.place_in(registry)?;
             let image = SetImage {
-                reference: row.version().clone(),
+                reference: place.version().clone(),
                 digest: digest.clone(),
                 fingerprint: row.fingerprint.as_ref().map(ToString::to_string),
                 checks: row.checks.clone(),
-                alias_tags: row.aliases().iter().map(|alias| alias.tag.to_string()).collect(),
+                alias_tags: place.aliases().iter().map(|alias| alias.tag.to_string()).collect(),
             };
-            (row.job.target.clone(), image)
+            Some((row.job.target.clone(), image))
         });
         Self {
             schema: SCHEMA,
@@ -157,6 +172,16 @@ impl ReleaseSet {
         Ok(Some((set, manifest.digest())))
     }
 
+    /// Reads those of the release sets under `references` that exist.
+    pub async fn read_all(
+        registries: &Registries,
+        references: &[Reference],
+    ) -> Result<Vec<Self>, PublishError> {
+        let sets = references.iter().map(|reference| Self::read(registries, reference));
+        let sets = try_join_all(sets).await?.into_iter();
+        Ok(sets.flatten().map(|(set, _)| set).collect())
+    }
+
     /// Returns the aliases of all images, with the ids of their targets and their digests. They point to the images
     /// while the release is the newest.
     pub(super) fn aliases(&self) -> impl Iterator<Item = (&str, Reference, &Digest)> {
@@ -175,6 +200,38 @@ impl ReleaseSet {
             images.map(|image| (image.reference.clone(), image.digest.clone())).collect()
         };
         self.version == other.version && images(self) == images(other)
+    }
+
+    /// Returns true if a name in this set is one that `rows` have under its version. `version` is that of the rows.
+    fn shares_names(&self, rows: &[Row], version: Option<&Version>) -> bool {
+        let then = self.version.as_deref().zip(version);
+        let own: HashSet<Reference> = rows
+            .iter()
+            .flat_map(|row| &row.job.references)
+            .map(|reference| {
+                let tag = then.and_then(|(then, now)| {
+                    reference.tag.as_str().replace(now.as_str(), then).parse().ok()
+                });
+                let tag = tag.unwrap_or_else(|| reference.tag.clone());
+                Reference { repository: reference.repository.clone(), tag }
+            })
+            .collect();
+        self.images.values().any(|image| own.contains(&image.reference))
+            || self.aliases().any(|(_, alias, _)| own.contains(&alias))
+    }
+
+    /// Returns an error if the set, read from `reference`, has no name in common with `rows`, the images of a whole matrix:
+    /// it is that of another matrix.
+    pub(super) fn check_matrix(
+        &self,
+        reference: &Reference,
+        rows: &[Row],
+        version: Option<&Version>,
+    ) -> Result<(), PublishError> {
+        if self.images.is_empty() || self.shares_names(rows, version) {
+            return Ok(());
+        }
+        Err(PublishError::OtherMatrix { set: reference.clone() })
     }
 
     /// Returns an error if an image of this set, read from `reference`, is in none of `repositories`.
@@ -338,7 +395,7 @@ mod tests {
 
     #[test]
     fn an_artifact_follows_the_specification() {
-        let set = ReleaseSet::new(Some("v1".to_owned()), &[], &[]);
+        let set = ReleaseSet::new(Some("v1".to_owned()), &[], &[], "docker.io");
         let json: serde_json::Value =
             serde_json::from_slice(&artifact(&set).manifest.bytes).expect("JSON");
         let empty = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";

@@ -8,7 +8,7 @@ use tokio::sync::OnceCell;
 
 use super::error::is_immutable;
 use super::image::manifests;
-use super::survey::{manifest_of, staged};
+use super::survey::{fetch, staged};
 use super::{PublishError, Row};
 use crate::engine::{BuildJob, BuiltImage, Engine, JobDependencies, Layer};
 use crate::error::{Explain, one_line};
@@ -142,7 +142,7 @@ impl<E: Engine> Staging<E> {
 
     async fn tag(&self, job: &BuildJob, tag: &Tag, digest: &Digest) -> Result<(), PublishError> {
         let (registries, repository) = (&self.shared.registries, &job.references[0].repository);
-        let manifest = manifest_of(registries, &job.references[0], digest).await?;
+        let manifest = fetch(registries, repository, digest).await?;
         match registries.put_manifest(repository, tag, &manifest).await {
             // The image was rebuilt with `--force`, and the earlier one keeps the tag.
             Err(error) if is_immutable(&error) => {
@@ -170,15 +170,17 @@ impl Shared {
     /// not send these layers. An engine itself mounts only layers that it pulled, and older engines no zstd layers. Layers
     /// that cannot be mounted are sent.
     async fn mount(&self, row: usize) {
-        let own = &self.rows[row].job.references[0].repository;
         for (other, digest) in self.relatives(row) {
-            // The push of the engine reports a fault of the registry.
-            let _ = self.mount_layers(own, other, &digest).await;
+            let (own, others) = (&self.rows[row].job, &self.rows[other].job);
+            for (own, other) in own.repositories().zip(others.repositories()) {
+                // The push of the engine reports a fault of the registry.
+                let _ = self.mount_layers(own, other, &digest).await;
+            }
         }
     }
 
-    /// Returns images in other repositories, as few as have all the layers that `row` shares with any of these.
-    fn relatives(&self, row: usize) -> Vec<(&Repository, Digest)> {
+    /// Returns rows with images in other repositories, as few as have all the layers that `row` shares with any of these.
+    fn relatives(&self, row: usize) -> Vec<(usize, Digest)> {
         let own = &self.rows[row].job.references[0].repository;
         let digests = self.state.lock().unwrap_or_else(PoisonError::into_inner).digests.clone();
         let mut missing = self.layers[row].clone();
@@ -193,8 +195,7 @@ impl Shared {
                 break;
             }
             missing.retain(|layer| !self.layers[other].contains(layer));
-            let repository = &self.rows[other].job.references[0].repository;
-            relatives.extend(digests[other].clone().map(|digest| (repository, digest)));
+            relatives.extend(digests[other].clone().map(|digest| (other, digest)));
         }
         relatives
     }
@@ -239,8 +240,10 @@ impl<E: Engine> Engine for Staging<E> {
         let shared = Arc::clone(&self.shared);
         let dependencies = dependencies.before_upload(async move { shared.mount(row).await });
         let image = self.engine.build(job, events, dependencies).await?;
-        for manifest in &image.manifests {
-            self.shared.registries.remember(&job.references[0].repository, manifest);
+        for repository in job.repositories() {
+            for manifest in &image.manifests {
+                self.shared.registries.remember(repository, manifest);
+            }
         }
         let digest = self.stage(job, image.digest, events).await?;
         Ok(BuiltImage { digest, ..image })

@@ -1,8 +1,8 @@
 //! Determines the publication status of each candidate, with reasons.
 
 use super::image::{gpu_facts, inputs, size};
-use super::survey::{Survey, Wanted, digest_of};
-use super::{PublishError, ReleaseSet, SetImage};
+use super::survey::{PlaceSurvey, Survey, Wanted, digest_of, released};
+use super::{PinnedImage, Place, PublishError, ReleaseSet};
 use crate::image::{Digest, Reference};
 use crate::plan::{GpuFacts, Growth, Inputs, Lost, PublicationStatus, PublishedState as State};
 use crate::registry::Registries;
@@ -13,8 +13,10 @@ use futures_util::future::try_join_all;
 pub struct Candidate<'a> {
     /// The id of its variant.
     pub id: &'a str,
-    pub version: &'a Reference,
-    pub aliases: &'a [Reference],
+    /// The version tag and the aliases in its first registry, then in each other one.
+    pub references: Vec<Reference>,
+    /// The image that it is a copy of, if it is not built.
+    pub mirror: Option<PinnedImage>,
     pub inputs: &'a Inputs,
     /// The digest of its checks, if it has any.
     pub checks: Option<Digest>,
@@ -24,65 +26,83 @@ pub struct Candidate<'a> {
     pub has_max_size: bool,
 }
 
+impl Candidate<'_> {
+    fn places(&self) -> impl Iterator<Item = Place<'_>> {
+        Reference::by_repository(&self.references).map(Place::new)
+    }
+
+    /// Returns the tags in the first registry.
+    fn first(&self) -> Place<'_> {
+        self.places().next().expect("an image has a version tag")
+    }
+}
+
 /// Returns the publication status of each of `candidates`. The image published before is the one
-/// listed by `known`, the release set of the version, else by `newest`, the newest release set,
+/// listed by `known`, the release sets of the version, else by `newest`, the newest release sets,
 /// else the one that the version tag or an alias points to.
 pub async fn publication_status(
     registries: &Registries,
     candidates: &[Candidate<'_>],
-    newest: &Reference,
-    known: Option<&Reference>,
+    newest: &[Reference],
+    known: &[Reference],
 ) -> Result<Vec<PublicationStatus>, PublishError> {
-    let mut sets = Vec::new();
-    for reference in known.into_iter().chain([newest]) {
-        sets.extend(ReleaseSet::read(registries, reference).await?.map(|(set, _)| set));
-    }
-    let statuses = candidates.iter().map(|candidate| {
-        let mut released = sets.iter().filter_map(|set| set.images.get(candidate.id));
-        candidate_status(registries, candidate, released.next())
-    });
+    let mut sets = ReleaseSet::read_all(registries, known).await?;
+    sets.extend(ReleaseSet::read_all(registries, newest).await?);
+    let statuses =
+        candidates.iter().map(|candidate| candidate_status(registries, candidate, &sets));
     try_join_all(statuses).await
 }
 
 async fn candidate_status(
     registries: &Registries,
     candidate: &Candidate<'_>,
-    released: Option<&SetImage>,
+    sets: &[ReleaseSet],
 ) -> Result<PublicationStatus, PublishError> {
     let fingerprint = candidate.inputs.fingerprint();
-    let wanted = Wanted {
-        version: candidate.version,
-        fingerprint: fingerprint.as_ref(),
-        checks: candidate.checks.as_ref(),
-        released,
-    };
-    let survey = Survey::of(registries, wanted).await?;
-    let is_published = survey.content.is_some() && survey.content == survey.version;
+    let mirrored = candidate.mirror.as_ref().map(|mirror| &mirror.digest);
+    let places = candidate.places().map(|place| {
+        let wanted = Wanted {
+            version: place.version(),
+            fingerprint: fingerprint.as_ref(),
+            checks: candidate.checks.as_ref(),
+            released: released(sets, place, candidate.id),
+            mirrored,
+        };
+        PlaceSurvey::of(registries, wanted)
+    });
+    let survey = Survey::joined(try_join_all(places).await?, mirrored, candidate.checks.is_some());
+    let (exists, is_published) = (survey.exists(), survey.is_published());
     let has_limits = candidate.gpu.is_some() || candidate.has_max_size;
-    let before = if survey.content.is_none() || (has_limits && !is_published) {
-        let Candidate { version, aliases, .. } = candidate;
-        previous(registries, version, aliases, survey.version.as_ref(), released).await?
+    let before = if !exists || (has_limits && !is_published) {
+        previous(registries, candidate.first(), survey.version(), sets, candidate.id).await?
     } else {
         None
     };
-    let tag = &candidate.version.tag;
-    let (state, mut reasons) = match (&survey.content, &survey.version) {
-        (Some(_), Some(_)) if is_published => (State::Published, Vec::new()),
-        (Some(_), None) => {
-            (State::Retag, vec![format!("already built; only the tag `{tag}` will be set")])
-        }
-        (Some(_), Some(_)) => {
-            (State::Changed, vec![format!("the tag `{tag}` points to a different image")])
-        }
-        (None, _) => match &before {
+    let has_conflicts = survey.conflicts().next().is_some();
+    let tag = &candidate.first().version().tag;
+    let (state, mut reasons) = if is_published {
+        (State::Published, Vec::new())
+    } else if !exists {
+        match &before {
             Some(before) => (State::Changed, reasons(registries, candidate, before).await?),
             None => (State::New, Vec::new()),
-        },
+        }
+    } else if has_conflicts {
+        (State::Changed, vec![format!("the tag `{tag}` points to a different image")])
+    } else {
+        let mut reasons = vec![format!("already built; only the tag `{tag}` will be set")];
+        reasons.extend(candidate.places().zip(&survey.places).filter_map(|(place, found)| {
+            let repository = place.repository();
+            (found.content != survey.content)
+                .then(|| format!("its image will be copied to `{repository}`"))
+        }));
+        (State::Retag, reasons)
     };
     let mut growth = None;
     if has_limits && let Some(before) = &before {
         let lost;
-        (lost, growth) = comparison(registries, candidate, survey.content.as_ref(), before).await?;
+        let now = survey.content.as_ref().filter(|_| exists);
+        (lost, growth) = comparison(registries, candidate, now, before).await?;
         if !lost.is_empty() {
             let lost = Lost::list(&lost);
             reasons.insert(0, format!("{lost}: refused unless `drop_sm` permits it"));
@@ -91,8 +111,7 @@ async fn candidate_status(
     if matches!(state, State::Published | State::Retag) && !survey.is_checked {
         reasons.insert(0, "its checks have not run on its image".to_owned());
     }
-    let has_conflicting_tag =
-        state == State::Changed && survey.version.is_some() && fingerprint.is_some();
+    let has_conflicting_tag = has_conflicts && fingerprint.is_some();
     Ok(PublicationStatus {
         state,
         is_checked: survey.is_checked,
@@ -109,7 +128,7 @@ async fn comparison(
     now: Option<&Digest>,
     before: &Digest,
 ) -> Result<(Vec<Lost>, Option<Growth>), PublishError> {
-    let repository = &candidate.version.repository;
+    let repository = candidate.first().repository();
     let (mut lost, mut growth) = (Vec::new(), None);
     if let Some(gpu) = candidate.gpu
         && let Some(earlier) = gpu_facts(registries, repository, before).await?
@@ -126,19 +145,20 @@ async fn comparison(
     Ok((lost, growth.filter(|growth| growth.now != growth.before)))
 }
 
-/// Returns the image to compare one with: the one `named` by its version tag, else the last released one, else the one
-/// under its first alias.
+/// Returns the image in `place` to compare the one of the target `id` with: the one `named` by its version tag, else the
+/// one that the first of `sets` lists, else the one under its first alias.
 pub(super) async fn previous(
     registries: &Registries,
-    version: &Reference,
-    aliases: &[Reference],
+    place: Place<'_>,
     named: Option<&Digest>,
-    released: Option<&SetImage>,
+    sets: &[ReleaseSet],
+    id: &str,
 ) -> Result<Option<Digest>, PublishError> {
     // A set may list any repository, but only the image's own is read.
-    let released = released.filter(|image| image.reference.repository == version.repository);
+    let released = released(sets, place, id);
+    let released = released.filter(|image| image.reference.repository == *place.repository());
     let known = named.or(released.map(|image| &image.digest));
-    match (known, aliases.first()) {
+    match (known, place.aliases().first()) {
         (Some(digest), _) => Ok(Some(digest.clone())),
         (None, Some(alias)) => digest_of(registries, alias).await,
         (None, None) => Ok(None),
@@ -151,7 +171,11 @@ async fn reasons(
     candidate: &Candidate<'_>,
     previous: &Digest,
 ) -> Result<Vec<String>, PublishError> {
-    let Some(before) = inputs(registries, &candidate.version.repository, previous).await? else {
+    if let Some(PinnedImage { repository, digest }) = &candidate.mirror {
+        return Ok(vec![format!("it mirrors another image: `{repository}@{digest}`")]);
+    }
+    let repository = candidate.first().repository();
+    let Some(before) = inputs(registries, repository, previous).await? else {
         return Ok(vec![
             "the published image lists no inputs that this basegen can read".to_owned(),
         ]);

@@ -1,16 +1,27 @@
-//! Looks up the state of each row in its registry before a run changes anything.
+//! Looks up the state of each row in its registries before a run changes anything.
 
 use futures_util::future::try_join_all;
 use serde::Serialize;
 
-use super::{PublishError, ReleaseSet, Row, SetImage};
+use super::{Place, PublishError, ReleaseSet, Row, SetImage};
 use crate::image::{Digest, Reference, Repository};
 use crate::plan::Fingerprint;
 use crate::registry::{Manifest, Registries};
 
-/// The state of one row in its registry.
+/// The state of one row in its registries.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Survey {
+    /// The image with the fingerprint of the row.
+    pub content: Option<Digest>,
+    /// Whether this image has passed the current checks of the row.
+    pub is_checked: bool,
+    /// The state in each repository, in the order of the row's places.
+    pub places: Vec<PlaceSurvey>,
+}
+
+/// The state of a row in one repository.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PlaceSurvey {
     /// The image with the fingerprint of the row.
     pub content: Option<Digest>,
     /// Whether this image has passed the current checks of the row.
@@ -19,7 +30,7 @@ pub struct Survey {
     pub version: Option<Digest>,
 }
 
-/// The criteria for looking up a row.
+/// The criteria for looking up a row in one repository.
 pub(super) struct Wanted<'a> {
     /// The tag of the version.
     pub(super) version: &'a Reference,
@@ -27,29 +38,100 @@ pub(super) struct Wanted<'a> {
     pub(super) fingerprint: Option<&'a Fingerprint>,
     /// The digest of the checks that the image must have passed.
     pub(super) checks: Option<&'a Digest>,
-    /// The row in a release set.
+    /// The row in a release set of the registry.
     pub(super) released: Option<&'a SetImage>,
+    /// The image that is mirrored. It counts wherever it has the version tag.
+    pub(super) mirrored: Option<&'a Digest>,
 }
 
 impl Survey {
-    /// Looks up all rows, in their order. With `forced`, no image counts that was built before. `set` is the release set
+    /// Looks up all rows, in their order. With `forced`, no image counts that was built before. `sets` are the release sets
     /// of this version, which an earlier run may have written.
     pub async fn take(
         registries: &Registries,
         rows: &[Row],
-        set: Option<&ReleaseSet>,
+        sets: &[ReleaseSet],
         forced: bool,
     ) -> Result<Vec<Self>, PublishError> {
-        let surveys = rows.iter().map(|row| {
-            let wanted = Wanted {
-                version: row.version(),
-                fingerprint: row.fingerprint.as_ref().filter(|_| !forced),
-                checks: row.checks.as_ref(),
-                released: set.and_then(|set| set.images.get(&row.job.target)),
-            };
-            Self::of(registries, wanted)
+        let surveys = rows.iter().map(async |row| {
+            let mirrored = row.mirror.as_ref().map(|mirror| &mirror.digest);
+            let places = row.places().map(|place| {
+                let wanted = Wanted {
+                    version: place.version(),
+                    fingerprint: row.fingerprint.as_ref().filter(|_| !forced || mirrored.is_some()),
+                    checks: row.checks.as_ref(),
+                    released: released(sets, place, &row.job.target),
+                    mirrored,
+                };
+                PlaceSurvey::of(registries, wanted)
+            });
+            Ok(Self::joined(try_join_all(places).await?, mirrored, row.checks.is_some()))
         });
         try_join_all(surveys).await
+    }
+
+    /// Joins the states in all repositories of a row. An image that has the version tag somewhere comes before those that
+    /// are only staged, because that tag stays as it is. The image that is `mirrored` comes before all.
+    pub(super) fn joined(
+        places: Vec<PlaceSurvey>,
+        mirrored: Option<&Digest>,
+        has_checks: bool,
+    ) -> Self {
+        let has_tag = |place: &&PlaceSurvey| place.content.is_some() && place.is_published();
+        let known = places.iter().find(has_tag);
+        let known = known.or(places.iter().find(|place| place.content.is_some()));
+        let content = mirrored.or(known.and_then(|place| place.content.as_ref())).cloned();
+        let is_checked = content.is_some()
+            && (!has_checks
+                || places.iter().any(|place| place.is_checked && place.content == content));
+        Self { content, is_checked, places }
+    }
+
+    /// Returns true if a repository of the row has the image. One that is mirrored may be elsewhere only.
+    pub(super) fn exists(&self) -> bool {
+        self.content.is_some() && self.places.iter().any(|place| place.content == self.content)
+    }
+
+    /// Returns true if all repositories have the image, or it does not exist.
+    #[must_use]
+    pub fn is_everywhere(&self) -> bool {
+        self.places.iter().all(|place| place.content == self.content)
+    }
+
+    /// Returns true if all version tags point to the image.
+    #[must_use]
+    pub fn is_published(&self) -> bool {
+        self.content.is_some() && self.places.iter().all(|place| place.version == self.content)
+    }
+
+    /// Returns the indices of the places whose version tag points to another image, or to any if the image is unknown.
+    pub(super) fn conflicts(&self) -> impl Iterator<Item = usize> {
+        let is_other =
+            |place: &PlaceSurvey| place.version.is_some() && place.version != self.content;
+        (0..self.places.len()).filter(move |at| is_other(&self.places[*at]))
+    }
+
+    /// Returns the image that the version tag points to in the first repository.
+    pub(super) fn version(&self) -> Option<&Digest> {
+        self.places.first().and_then(|place| place.version.as_ref())
+    }
+}
+
+/// Returns the row `id` in the release set of the registry of `place`.
+pub(super) fn released<'a>(
+    sets: &'a [ReleaseSet],
+    place: Place<'_>,
+    id: &str,
+) -> Option<&'a SetImage> {
+    let images = sets.iter().filter_map(|set| set.images.get(id));
+    let mut images =
+        images.filter(|image| image.reference.repository.registry() == place.registry());
+    images.next()
+}
+
+impl PlaceSurvey {
+    fn is_published(&self) -> bool {
+        self.version == self.content
     }
 
     /// Looks up one image by its version tag and its staging tags.
@@ -57,7 +139,7 @@ impl Survey {
         registries: &Registries,
         wanted: Wanted<'_>,
     ) -> Result<Self, PublishError> {
-        let Wanted { version, fingerprint, checks, released } = wanted;
+        let Wanted { version, fingerprint, checks, released, mirrored } = wanted;
         let repository = &version.repository;
         let named = digest_of(registries, version).await?;
         let Some(fingerprint) = fingerprint else {
@@ -82,7 +164,7 @@ impl Survey {
         };
         // Images of one fingerprint are interchangeable, but a tag that was set stays as it is.
         // The image's own label proves nothing: images that are based on it inherit it.
-        let is_same = released.is_some() || named == built;
+        let is_same = released.is_some() || named == built || named.as_ref() == mirrored;
         let content = named.clone().filter(|_| is_same).or(passed.clone()).or(built);
         let is_checked = checks.is_none() || content == passed;
         found(content, is_checked)
@@ -151,13 +233,13 @@ pub(super) async fn outdated_tags<'a>(
     Ok(tags)
 }
 
-/// Returns the manifest of an image that was pushed as `reference`.
-pub(super) async fn manifest_of(
+/// Returns the manifest of an image that was pushed to `repository`, or that is mirrored from there.
+pub(super) async fn fetch(
     registries: &Registries,
-    reference: &Reference,
+    repository: &Repository,
     digest: &Digest,
 ) -> Result<Manifest, PublishError> {
-    let found = registries.manifest(&reference.repository, digest).await?;
-    let (reference, digest) = (reference.clone(), digest.clone());
-    found.ok_or(PublishError::Lost { reference, digest })
+    let found = registries.manifest(repository, digest).await?;
+    let (repository, digest) = (repository.clone(), digest.clone());
+    found.ok_or(PublishError::Lost { repository, digest })
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use futures_util::future::{join_all, try_join_all};
 use tokio_util::sync::CancellationToken;
 
-use super::survey::{OutdatedTag, digest_of, exists, manifest_of, outdated_tags};
-use super::{PublishError, ReleaseRequest, Row};
+use super::survey::{OutdatedTag, digest_of, exists, fetch, outdated_tags};
+use super::{Place, PublishError, ReleaseRequest, Row};
 use crate::error::one_line;
 use crate::event::{Event, Events};
 use crate::image::{Digest, Reference};
@@ -18,6 +18,25 @@ use crate::registry::Registries;
 
 /// The waits before tags are read back again.
 pub(super) const READ_BACK: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
+
+/// A kind of tags.
+#[derive(Clone, Copy)]
+enum Kind<'a> {
+    Versions,
+    /// The aliases in these registries.
+    Aliases(&'a [&'a str]),
+}
+
+impl Kind<'_> {
+    /// Returns the tags of this kind in a repository.
+    fn of<'p>(self, place: Place<'p>) -> &'p [Reference] {
+        match self {
+            Self::Versions => place.versions(),
+            Self::Aliases(registries) if registries.contains(&place.registry()) => place.aliases(),
+            Self::Aliases(_) => &[],
+        }
+    }
+}
 
 /// Sets the tags of images that are in the registry.
 pub(super) struct TagSetter<'a> {
@@ -30,14 +49,17 @@ pub(super) struct TagSetter<'a> {
 }
 
 impl TagSetter<'_> {
-    /// Verifies that every image is in its repository.
+    /// Verifies that every image is in all of its repositories.
     pub(super) async fn barrier(&self) -> Result<(), PublishError> {
-        let checks = self.rows().map(async |(row, digest)| {
-            let version = row.version();
-            if exists(self.registries, &version.repository, digest).await? {
+        let places = self.rows().flat_map(|(row, digest)| row.places().map(move |at| (at, digest)));
+        let checks = places.map(async |(place, digest)| {
+            if exists(self.registries, place.repository(), digest).await? {
                 return Ok(());
             }
-            Err(PublishError::Lost { reference: version.clone(), digest: digest.clone() })
+            Err(PublishError::Lost {
+                repository: place.repository().clone(),
+                digest: digest.clone(),
+            })
         });
         try_join_all(checks).await?;
         Ok(())
@@ -46,7 +68,7 @@ impl TagSetter<'_> {
     /// Sets the version tags and returns the number of changed ones. A tag that another run has set since the survey is
     /// an error.
     pub(super) async fn set_versions(&self) -> Result<usize, PublishError> {
-        let outdated = self.outdated(Row::versions).await?;
+        let outdated = self.outdated(Kind::Versions).await?;
         if !self.release.overwrite {
             let conflicting_tags = outdated.iter().filter(|tag| tag.found.is_some());
             let conflicting_tags: Vec<Reference> =
@@ -55,29 +77,30 @@ impl TagSetter<'_> {
                 return Err(PublishError::Overtaken { references: conflicting_tags });
             }
         }
-        self.set(outdated, Row::versions).await
+        self.set(outdated, Kind::Versions).await
     }
 
-    /// Sets the aliases of a release that takes part in no order. Returns the number of changed ones.
-    pub(super) async fn set_aliases(&self) -> Result<usize, PublishError> {
-        self.set(self.outdated(Row::aliases).await?, Row::aliases).await
+    /// Sets the aliases in `registries`, where the release takes part in no order. Returns the number of changed ones.
+    pub(super) async fn set_aliases(&self, registries: &[&str]) -> Result<usize, PublishError> {
+        let aliases = Kind::Aliases(registries);
+        self.set(self.outdated(aliases).await?, aliases).await
     }
 
-    /// Moves the aliases, even if another run has just moved them. Returns the number of moves.
-    pub(super) async fn move_aliases(&self) -> Result<usize, PublishError> {
-        self.put(&self.outdated(Row::aliases).await?, false).await
+    /// Moves the aliases in a registry, even if another run has just moved them. Returns the number of moves.
+    pub(super) async fn move_aliases(&self, registry: &str) -> Result<usize, PublishError> {
+        self.put(&self.outdated(Kind::Aliases(&[registry])).await?, false).await
     }
 
     /// Verifies tags that were set, so that of two runs that set them at the same time, neither succeeds with a
     /// mixture. A registry may take a moment to return its new tags.
-    async fn read_back(&self, tags: impl Fn(&Row) -> &[Reference]) -> Result<(), PublishError> {
-        let mut mixed = self.outdated(&tags).await?;
+    async fn read_back(&self, tags: Kind<'_>) -> Result<(), PublishError> {
+        let mut mixed = self.outdated(tags).await?;
         for wait in READ_BACK {
             if mixed.is_empty() {
                 return Ok(());
             }
             tokio::time::sleep(wait).await;
-            mixed = self.outdated(&tags).await?;
+            mixed = self.outdated(tags).await?;
         }
         if mixed.is_empty() {
             return Ok(());
@@ -92,24 +115,18 @@ impl TagSetter<'_> {
     }
 
     /// Returns the tags that do not point to their row's image yet.
-    async fn outdated(
-        &self,
-        tags: impl Fn(&Row) -> &[Reference],
-    ) -> Result<Vec<OutdatedTag>, PublishError> {
+    async fn outdated(&self, tags: Kind<'_>) -> Result<Vec<OutdatedTag>, PublishError> {
         let tags = self.rows().flat_map(|(row, digest)| {
             let id = row.job.target.as_str();
-            tags(row).iter().map(move |reference| (id, reference.clone(), digest))
+            let references = row.places().flat_map(move |place| tags.of(place));
+            references.map(move |reference| (id, reference.clone(), digest))
         });
         outdated_tags(self.registries, tags).await
     }
 
     /// Sets `outdated` tags and reads all of `tags` back. Returns the number of tags that were set; if it is 0,
     /// nothing is read back.
-    async fn set(
-        &self,
-        outdated: Vec<OutdatedTag>,
-        tags: impl Fn(&Row) -> &[Reference],
-    ) -> Result<usize, PublishError> {
+    async fn set(&self, outdated: Vec<OutdatedTag>, tags: Kind<'_>) -> Result<usize, PublishError> {
         let done = self.put(&outdated, true).await?;
         if done > 0 {
             self.read_back(tags).await?;
@@ -163,7 +180,7 @@ impl TagSetter<'_> {
     ) -> Result<(), PublishError> {
         // The same bytes: a manifest that was encoded again would have another digest.
         let reference = &tag.reference;
-        let manifest = manifest_of(self.registries, reference, &tag.digest).await?;
+        let manifest = fetch(self.registries, &reference.repository, &tag.digest).await?;
         if self.cancel.is_cancelled() {
             return Ok(());
         }

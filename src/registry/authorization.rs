@@ -151,6 +151,11 @@ impl Host {
         Ok(reply)
     }
 
+    /// Returns the header of a request with these scopes.
+    pub(super) async fn header(&self, scopes: &Scopes) -> Result<AuthHeader, RegistryErrorKind> {
+        Ok(self.authorization(scopes).await?.header)
+    }
+
     /// Returns the authentication that the registry is known to require. Fetches a token if needed;
     /// its errors have been retried already.
     async fn authorization(&self, scopes: &Scopes) -> Result<Authorization, RegistryErrorKind> {
@@ -312,7 +317,7 @@ fn token_call(
 }
 
 /// No header, because there is no credential.
-fn anonymous() -> AuthHeader {
+pub(super) fn anonymous() -> AuthHeader {
     AuthHeader::none(Authentication::Anonymous)
 }
 

@@ -55,7 +55,7 @@ impl Host {
         self.head_blob(path, blob.digest(), Scopes::push(path), Some(blob.size())).await
     }
 
-    async fn head_blob(
+    pub(super) async fn head_blob(
         &self,
         path: &str,
         digest: &Digest,
@@ -93,7 +93,7 @@ impl Host {
         })
     }
 
-    fn blob_url(&self, path: &str, digest: &Digest) -> reqwest::Url {
+    pub(super) fn blob_url(&self, path: &str, digest: &Digest) -> reqwest::Url {
         self.url(&format!("{path}/blobs/{digest}"))
     }
 }

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
 
 use super::host::{Host, Shared};
 use super::scopes::Scopes;
@@ -27,7 +27,12 @@ struct Inner {
     manifests: Mutex<ManifestCache>,
     /// Repositories to which images are pushed, each with whether a push was seen to be permitted.
     destinations: Mutex<HashMap<Repository, Arc<OnceCell<()>>>>,
+    /// Limits the copies of blobs between registries that run at a time.
+    transfers: Semaphore,
 }
+
+/// The maximum number of blobs that are copied between registries at a time.
+const MAX_TRANSFERS: usize = 6;
 
 /// The capacity of the manifest cache, in bytes. A manifest has a few KB.
 const MAX_CACHED: usize = 64 << 20;
@@ -59,6 +64,7 @@ impl Registries {
             hosts: Mutex::default(),
             manifests: Mutex::default(),
             destinations: Mutex::default(),
+            transfers: Semaphore::new(MAX_TRANSFERS),
         })))
     }
 
@@ -209,6 +215,28 @@ impl Registries {
         let failed = failure("mount a blob into", repository.to_string());
         let host = self.host(repository).map_err(&failed)?;
         host.mount_blob(&Host::path(repository), digest, &Host::path(from)).await.map_err(failed)
+    }
+
+    /// Copies a blob from the repository `from`. Mounts it if both repositories are in one registry. Returns the number of
+    /// bytes that were sent: 0 if the repository already had it.
+    pub async fn copy_blob(
+        &self,
+        repository: &Repository,
+        blob: &Descriptor,
+        from: &Repository,
+    ) -> Result<u64, RegistryError> {
+        let failed = failure("copy a blob to", repository.to_string());
+        let (host, source) = (self.host(repository), self.host(from));
+        let (host, source) = (host.map_err(&failed)?, source.map_err(&failed)?);
+        let path = Host::path(repository);
+        if host.has_sized_blob(&path, blob).await.map_err(&failed)?
+            || self.mount_blob(repository, &blob.digest, from).await?
+        {
+            return Ok(0);
+        }
+        let _permit = self.0.transfers.acquire().await.ok();
+        host.pipe_blob(&path, blob, &source, &Host::path(from)).await.map_err(failed)?;
+        Ok(blob.size)
     }
 
     /// Returns all tags of the repository in the registry's order, or `None` if the repository does

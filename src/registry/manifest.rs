@@ -92,6 +92,14 @@ impl Manifest {
         layers.iter().filter_map(Entry::descriptor).collect()
     }
 
+    /// Returns the configuration and the layers that a registry with this manifest has.
+    #[must_use]
+    pub fn blobs(&self) -> Vec<Descriptor> {
+        let document = self.document().unwrap_or_default();
+        let layers = document.layers.iter().filter(|layer| !layer.is_foreign());
+        document.config.iter().chain(layers).filter_map(Entry::descriptor).collect()
+    }
+
     /// Returns the images of an index with their platforms, without attestations, whose platform is
     /// `unknown`.
     #[must_use]
@@ -103,15 +111,10 @@ impl Manifest {
     /// Returns the blobs and manifests that must exist before this one can be pushed.
     #[must_use]
     pub fn needs(&self) -> Needs {
-        let document = self.document().unwrap_or_default();
-        let digests = |entries: &[Entry]| -> Vec<Digest> {
-            entries.iter().filter(|entry| !entry.is_foreign()).filter_map(Entry::digest).collect()
-        };
-        let config = document.config.as_ref().and_then(Entry::digest);
-        let layers = digests(&document.layers);
+        let manifests = self.document().unwrap_or_default().manifests;
         Needs {
-            blobs: config.into_iter().chain(layers).collect(),
-            manifests: digests(&document.manifests),
+            blobs: self.blobs().into_iter().map(|blob| blob.digest).collect(),
+            manifests: manifests.iter().filter_map(Entry::digest).collect(),
         }
     }
 

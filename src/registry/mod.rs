@@ -1,7 +1,7 @@
 //! A client of container registries ([distribution specification][spec]), and their credentials.
 //!
 //! [`Registries`] is the client; start with `client.rs`. It turns each operation into requests
-//! (`manifests`, `blobs`, `upload`, `tags`, `access`), which pass through authentication
+//! (`manifests`, `blobs`, `upload`, `transfer`, `tags`, `access`), which pass through authentication
 //! (`authorization`, `tokens`), retries (`attempts`, `retry`), the per-host `limiter` and redirects
 //! (`request`) to the connections (`transport`). [`RetryPolicy`] is shared with the clients of clouds and of
 //! GitHub. `credentials` finds the [`Credential`] of a host.
@@ -30,6 +30,7 @@ mod tags;
 #[cfg(test)]
 pub(crate) mod testing;
 mod tokens;
+mod transfer;
 mod transport;
 mod upload;
 

@@ -82,6 +82,14 @@ impl AuthHeader {
     }
 }
 
+/// An answer whose body has not been read.
+pub(super) struct Opened {
+    pub(super) response: Response,
+    /// The URL that answered, after redirects.
+    pub(super) url: Url,
+    pub(super) auth: AuthHeader,
+}
+
 /// An answer with its whole body.
 pub(super) struct Reply {
     pub(super) status: StatusCode,
@@ -115,8 +123,7 @@ impl Reply {
 }
 
 impl Host {
-    /// Sends a request and reads the answer. Follows redirects of `GET` and `HEAD`, with the
-    /// `Authorization` header only as long as the origin stays the same.
+    /// Sends a request and reads the answer.
     pub(super) async fn exchange(
         &self,
         call: &Call,
@@ -124,6 +131,17 @@ impl Host {
         limiter: &RateLimiter,
     ) -> Result<Reply, RegistryErrorKind> {
         let _permit = limiter.acquire().await;
+        let opened = self.follow(call, auth).await?;
+        self.read(call, opened).await
+    }
+
+    /// Sends a request. Follows redirects of `GET` and `HEAD`, with the `Authorization` header only as long as the origin
+    /// stays the same.
+    pub(super) async fn follow(
+        &self,
+        call: &Call,
+        auth: &AuthHeader,
+    ) -> Result<Opened, RegistryErrorKind> {
         let mut url = call.url.clone();
         let mut auth = auth.clone();
         for _ in 0..=MAX_REDIRECTS {
@@ -131,7 +149,7 @@ impl Host {
             let request = request(call, &url, &auth);
             let response = self.shared.transport.send(reach, request).await?;
             if !call.may_be_redirected() || !is_redirect(response.status()) {
-                return self.read(call, response, url, auth).await;
+                return Ok(Opened { response, url, auth });
             }
             let next = location(&url, response.headers());
             let next =
@@ -144,13 +162,13 @@ impl Host {
         Err(self.forbidden_target(&url, "after too many redirects"))
     }
 
-    async fn read(
+    /// Reads the body of an answer.
+    pub(super) async fn read(
         &self,
         call: &Call,
-        mut response: Response,
-        url: Url,
-        auth: AuthHeader,
+        opened: Opened,
     ) -> Result<Reply, RegistryErrorKind> {
+        let Opened { mut response, url, auth } = opened;
         let (status, headers) = (response.status(), response.headers().clone());
         let limit = if status.is_success() { call.limit } else { MAX_ERROR };
         let mut body = BytesMut::new();
@@ -224,7 +242,7 @@ impl Host {
     }
 }
 
-fn request(call: &Call, url: &Url, auth: &AuthHeader) -> reqwest::Request {
+pub(super) fn request(call: &Call, url: &Url, auth: &AuthHeader) -> reqwest::Request {
     let mut request = reqwest::Request::new(call.method.clone(), url.clone());
     *request.headers_mut() = call.headers.clone();
     if let Some(value) = &auth.value {

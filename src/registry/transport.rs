@@ -33,13 +33,15 @@ struct Route {
     /// Whether requests go to this machine or its host, without a proxy.
     is_direct: bool,
     is_tls: bool,
+    /// Whether requests have a time limit of their own, instead of one for the wait for an answer.
+    is_limited: bool,
 }
 
 impl Network {
     /// Returns a client for requests to `url`, which is no registry's.
     pub fn client(&self, url: &Url) -> Result<Client, RegistryError> {
         let transport = Transport::new(self, Timeouts::default());
-        let client = transport.and_then(|transport| transport.client(Reach::Named, url));
+        let client = transport.and_then(|transport| transport.client(Reach::Named, url, false));
         let host = url.host_str().unwrap_or_default().to_owned();
         client.map_err(|kind| RegistryError::new("prepare a connection to", host, kind))
     }
@@ -71,14 +73,20 @@ impl Transport {
         request: reqwest::Request,
     ) -> Result<Response, RegistryErrorKind> {
         let url = request.url().clone();
-        let client = self.client(reach, &url)?;
+        let client = self.client(reach, &url, request.timeout().is_some())?;
         client.execute(request).await.map_err(|error| unreachable(&url, error))
     }
 
-    pub(super) fn client(&self, reach: Reach, url: &Url) -> Result<Client, RegistryErrorKind> {
+    fn client(
+        &self,
+        reach: Reach,
+        url: &Url,
+        is_limited: bool,
+    ) -> Result<Client, RegistryErrorKind> {
         let route = Route {
             is_direct: is_loopback(url) || is_metadata(url),
             is_tls: url.scheme() == "https",
+            is_limited,
         };
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = clients.get(&(reach, route)) {
@@ -104,7 +112,7 @@ impl Transport {
         if let Some(limit) = self.timeouts.connect {
             builder = builder.connect_timeout(limit);
         }
-        if let Some(limit) = self.timeouts.idle {
+        if let Some(limit) = self.timeouts.idle.filter(|_| !route.is_limited) {
             builder = builder.read_timeout(limit);
         }
         if !route.is_direct {

@@ -67,7 +67,7 @@ impl Host {
     }
 
     /// Starts an upload, and returns its URL.
-    async fn start_upload(&self, path: &str) -> Result<Url, RegistryErrorKind> {
+    pub(super) async fn start_upload(&self, path: &str) -> Result<Url, RegistryErrorKind> {
         let call = Call::new(Method::POST, self.uploads_url(path), Scopes::push(path));
         let reply = self.send(&call).await?;
         if reply.status.as_u16() != 202 {
@@ -84,8 +84,18 @@ impl Host {
             .header(CONTENT_TYPE, "application/octet-stream")
             .body(blob.bytes.clone());
         let reply = self.attempt(&call).await?;
+        self.end_upload(&call, &reply, blob.digest())
+    }
+
+    /// Reads the answer to the last request of an upload.
+    pub(super) fn end_upload(
+        &self,
+        call: &Call,
+        reply: &Reply,
+        digest: &Digest,
+    ) -> Result<(), Failure> {
         match reply.status.as_u16() {
-            200..=299 => Ok(self.compare(&reply, blob.digest())?),
+            200..=299 => Ok(self.compare(reply, digest)?),
             // The registry has dropped the upload, or has completed it and lost the answer.
             404 => Err(RegistryErrorKind::Unreachable {
                 host: self.display_host(&call.url),
@@ -93,7 +103,7 @@ impl Host {
                 transient: true,
             }
             .into()),
-            _ => Err(self.refusal(&call.scopes, &reply).into()),
+            _ => Err(self.refusal(&call.scopes, reply).into()),
         }
     }
 

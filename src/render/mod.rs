@@ -73,7 +73,7 @@ use serde_json::Value as Json;
 
 use crate::files::Access;
 use crate::image::{Digest, Platform};
-use crate::matrix::{ContextSource, Matrix, PackageManager, Relations, Variant};
+use crate::matrix::{ContextSource, Matrix, PackageManager, Pattern, Relations, Variant};
 use copied::Source;
 use files::{Files, Found};
 use folders::Folders;
@@ -160,6 +160,9 @@ impl<'a> Renderer<'a> {
         variant: &Variant,
         platforms: &[Platform],
     ) -> Result<BuildContext, RenderError> {
+        if let Some(image) = self.matrix.mirror(variant) {
+            return Ok(self.mirror(variant, image));
+        }
         if !self.matrix.has_platform_variables() {
             return self.render_on(variant, None);
         }
@@ -283,6 +286,19 @@ impl<'a> Renderer<'a> {
                 origin.variables.entry(manager.key().to_owned()).or_insert(variable);
             }
         }
+    }
+
+    /// Returns the context of a mirrored image: a Dockerfile of this image alone. It is pinned like all others, and local
+    /// builds use it.
+    fn mirror(&self, variant: &Variant, image: &Pattern) -> BuildContext {
+        let image = image.fill(|name| self.matrix.name_part(variant, name));
+        let mut context = BuildContext {
+            dockerfile: format!("FROM {image}\n"),
+            dockerfile_name: GENERATED.to_owned(),
+            ..BuildContext::default()
+        };
+        context.pin(&self.pins);
+        context
     }
 
     fn origin(&self, variant: &Variant, templates: BTreeMap<String, Digest>) -> Origin {

@@ -29,6 +29,14 @@ impl Upstream {
         Self::parse(expanded).unwrap_or(as_written)
     }
 
+    /// Parses the name of an image with its tag, its digest or both. Returns `None` for a name with a scheme, and for other
+    /// texts that are no name.
+    #[must_use]
+    pub fn exact_image(text: &str) -> Option<Self> {
+        let has_either = text.rsplit('/').next().is_some_and(|last| last.contains([':', '@']));
+        Self::parse(text).filter(|_| has_either)
+    }
+
     fn parse(text: &str) -> Option<Self> {
         let (name, digest) = match text.split_once('@') {
             Some((name, digest)) => (name, Some(digest.parse::<Digest>().ok()?)),
@@ -71,6 +79,15 @@ impl Upstream {
         match &self.digest {
             Some(digest) if !self.name.contains('@') => format!("{}@{digest}", self.name),
             _ => self.name.clone(),
+        }
+    }
+
+    /// Returns the repository; `None` for a URL, and for a name that only the engine knows.
+    #[must_use]
+    pub fn repository(&self) -> Option<Repository> {
+        match &self.reference {
+            Some(reference) => Some(reference.repository.clone()),
+            None => self.name.split_once('@')?.0.parse().ok(),
         }
     }
 

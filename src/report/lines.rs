@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::event::{CancelReason, Event, Failure};
-use crate::image::Digest;
+use crate::image::{Digest, Size};
 
 use super::command::line;
 use super::format;
@@ -16,8 +16,8 @@ const MAX_NAME: usize = 40;
 /// The number of digits in a short digest.
 const SHORT_DIGEST: usize = 12;
 
-/// Returns the line for the start of a run, such as `48 variants, 8 at a time, on Docker Engine …`, or for a warning.
-/// Returns `None` for other events.
+/// Returns the line for the start of a run, such as `48 variants, 8 at a time, on Docker Engine …`, for a warning, or for a
+/// copy to another registry. Returns `None` for other events.
 pub(super) fn of_run(event: &Event, style: Style) -> Option<String> {
     match event {
         Event::RunStarted { targets, engine, jobs } => {
@@ -25,6 +25,11 @@ pub(super) fn of_run(event: &Event, style: Style) -> Option<String> {
             Some(format!("{variants}, {jobs} at a time, on {}", clean(engine)))
         }
         Event::Warning { target, message } => Some(warning(target.as_deref(), message, style)),
+        Event::ImageCopied { target, repository, bytes, elapsed } => {
+            let (target, repository) = (clean(target), clean(repository));
+            let (size, elapsed) = (Size(*bytes), format::duration(*elapsed));
+            Some(format!("{target}: copied to {repository}  {size}  {elapsed}"))
+        }
         _ => None,
     }
 }

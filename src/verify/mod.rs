@@ -7,6 +7,10 @@
 //! A container takes longer to start than most checks to run, so one shell runs all checks of an image if the image has a
 //! shell. All of them run, and each that fails writes a line that [`FailedCheck::parse`] reads.
 
+mod aliases;
+
+pub use aliases::{alias_file, printed_alias, with_aliases};
+
 use std::fmt::Write as _;
 
 use crate::image::Digest;
@@ -29,6 +33,17 @@ pub fn with_checks(dockerfile: &str, target: Option<&str>, checks: &[Check]) -> 
     if checks.is_empty() {
         return None;
     }
+    let instructions: String = runs(dockerfile, checks).into_iter().map(instruction).collect();
+    append_stage(dockerfile, target, STAGE, &instructions)
+}
+
+/// Appends a stage `FROM` the image of `dockerfile`.
+fn append_stage(
+    dockerfile: &str,
+    target: Option<&str>,
+    name: &str,
+    instructions: &str,
+) -> Option<String> {
     let stage = FinalStage::find(dockerfile, target)?;
     let (head, tail) = dockerfile.split_at(stage.end);
     let mut text = head.to_owned();
@@ -37,10 +52,7 @@ pub fn with_checks(dockerfile: &str, target: Option<&str>, checks: &[Check]) -> 
     }
     text.push_str(tail);
     let image = stage.name.as_deref().unwrap_or(IMAGE);
-    let _ = write!(text, "\n\nFROM {image} AS {STAGE}\n");
-    for run in runs(dockerfile, checks) {
-        text.push_str(&instruction(run));
-    }
+    let _ = write!(text, "\n\nFROM {image} AS {name}\n{instructions}");
     Some(text)
 }
 

@@ -22,6 +22,7 @@ mod losing;
 mod many;
 mod plain_http;
 mod platforms;
+mod registries;
 mod releasing;
 mod secrets;
 mod sharing;

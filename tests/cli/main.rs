@@ -24,6 +24,7 @@ mod output;
 mod plan;
 mod platforms;
 mod prune;
+mod registries;
 mod release;
 mod render;
 mod security;

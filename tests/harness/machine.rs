@@ -1,6 +1,7 @@
 //! A small release, and an engine that only pushes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -59,6 +60,8 @@ pub struct Builder {
     pub failing: BTreeSet<String>,
     /// What is different in its images, as times are in those of a real engine.
     pub made: &'static str,
+    /// Whether it pushes to all repositories of a job, as BuildKit does, or to the first, as an old Docker Engine does.
+    pub pushes_everywhere: bool,
 }
 
 impl Engine for Builder {
@@ -97,7 +100,6 @@ impl Builder {
     }
 
     async fn push_manifest(&self, job: &BuildJob) -> Result<Manifest, RegistryError> {
-        let repository = &job.references[0].repository;
         let labels = &job.labels;
         let config = json!({ "created": self.made, "config": { "Labels": labels } }).to_string();
         let layer = job.context.dockerfile.clone();
@@ -108,13 +110,18 @@ impl Builder {
             "config": part("application/vnd.oci.image.config.v1+json", &config),
             "layers": [part("application/vnd.oci.image.layer.v1.tar", &layer)],
         });
-        for text in [config, layer] {
-            self.registries.push_blob(repository, &Blob::new(Bytes::from(text))).await?;
-        }
         let bytes = Bytes::from(manifest.to_string());
         let manifest = Manifest { media_type: Manifest::OCI_IMAGE.to_owned(), bytes };
         let digest = manifest.digest();
-        self.registries.put_manifest(repository, &digest, &manifest).await?;
+        let repositories = if self.pushes_everywhere { usize::MAX } else { 1 };
+        for repository in job.repositories().take(repositories) {
+            for text in [&config, &layer] {
+                self.registries
+                    .push_blob(repository, &Blob::new(Bytes::from(text.clone())))
+                    .await?;
+            }
+            self.registries.put_manifest(repository, &digest, &manifest).await?;
+        }
         Ok(manifest)
     }
 }
@@ -139,6 +146,8 @@ pub struct Machine {
     pub credentials: Arc<Credentials>,
     pub overwrite: bool,
     pub force: bool,
+    /// How often a run connected to the engine.
+    pub connections: AtomicUsize,
 }
 
 impl Machine {
@@ -151,12 +160,25 @@ impl Machine {
                 checked: Arc::default(),
                 failing: BTreeSet::new(),
                 made: "today",
+                pushes_everywhere: false,
             },
             heard: Arc::default(),
             credentials: Credentials::anonymous().into(),
             overwrite: false,
             force: false,
+            connections: AtomicUsize::new(0),
         }
+    }
+
+    /// Whether a run needed the engine.
+    pub fn has_connected(&self) -> bool {
+        self.connections.load(Ordering::Relaxed) > 0
+    }
+
+    /// Connects to the engine.
+    fn connect(&self) -> Builder {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        self.builder.clone()
     }
 
     /// The same with a password for the registry at `host`.
@@ -214,8 +236,8 @@ impl Machine {
     pub async fn publish(&self, release: &Release) -> Result<Published, Report> {
         let request = self.request(release);
         let listener: Arc<dyn Listener> = Arc::<Heard>::clone(&self.heard);
-        let (events, builder) = (Events::to(listener), self.builder.clone());
-        publish(request, &self.client(), &events, || async { Ok(builder) }).await
+        let events = Events::to(listener);
+        publish(request, &self.client(), &events, || async { Ok(self.connect()) }).await
     }
 
     fn release_request(&self, release: &Release) -> ReleaseRequest {
@@ -223,9 +245,9 @@ impl Machine {
             rows: release.rows.clone(),
             parents: Vec::new(),
             version: release.version.clone(),
-            set: release.set.clone(),
-            known: release.set.as_ref().map(|set| set.references[0].clone()),
-            newest: release.set.as_ref().and_then(|set| set.references.get(1).cloned()),
+            sets: release.sets.clone(),
+            known: release.sets.iter().map(|set| set.references[0].clone()).collect(),
+            newest: release.sets.iter().filter_map(|set| set.references.get(1).cloned()).collect(),
             overwrite: self.overwrite,
         }
     }
@@ -251,8 +273,7 @@ impl Machine {
     /// Stages the rows of `release`.
     pub async fn stage(&self, release: &Release) -> Result<Staged, Report> {
         let request = self.request(release);
-        let builder = self.builder.clone();
-        stage(request, &self.client(), &self.events(), || async { Ok(builder) }).await
+        stage(request, &self.client(), &self.events(), || async { Ok(self.connect()) }).await
     }
 
     /// Stages, and expects everything to be there.
@@ -325,12 +346,12 @@ pub fn meanwhile<'a, S: 'a, Q: 'a>(
     Box::pin(future::join(slow, quick))
 }
 
-/// A release: rows, each with an alias, and a set.
+/// A release: rows, each with an alias, and a set in each registry.
 #[derive(Clone)]
 pub struct Release {
     pub rows: Vec<Row>,
     pub version: Option<Version>,
-    pub set: Option<SetName>,
+    pub sets: Vec<SetName>,
 }
 
 /// What `files` tell of the rows of `release`.
@@ -370,18 +391,41 @@ pub fn job_file(name: &str, release: &Release, digests: &[Digest]) -> JobFile {
 pub fn release(registry: &FakeRegistry, version: &str, content: &str) -> Release {
     let rows =
         ["a", "b"].map(|id| row(&registry.repository(&format!("acme/{id}")), id, version, content));
-    let set = |tag: &str| reference(&registry.repository("acme/a"), tag);
     Release {
         rows: rows.into(),
         version: Some(version.parse().expect("a version")),
-        set: Some(SetName {
-            references: vec![set(&format!("basegen-release-{version}")), set("basegen-release")],
-            form: SetForm::default(),
-        }),
+        sets: vec![set_name(&registry.repository("acme/a"), "basegen-release", version)],
+    }
+}
+
+/// The release set of a version in `repository`, whose tags begin with `tag`.
+pub fn set_name(repository: &Repository, tag: &str, version: &str) -> SetName {
+    let references = [&format!("{tag}-{version}"), tag];
+    SetName {
+        references: references.map(|tag| reference(repository, tag)).into(),
+        form: SetForm::default(),
     }
 }
 
 impl Release {
+    /// The same release in another registry too.
+    pub fn and_in(mut self, registry: &FakeRegistry) -> Self {
+        let there = |reference: &Reference| Reference {
+            repository: registry.repository(reference.repository.path()),
+            tag: reference.tag.clone(),
+        };
+        for row in &mut self.rows {
+            let first = row.job.repositories().next().expect("a repository").clone();
+            let own = row.job.references.iter().filter(|own| own.repository == first);
+            let others: Vec<_> = own.map(there).collect();
+            row.job.references.extend(others);
+        }
+        let mut set = self.sets[0].clone();
+        set.references.iter_mut().for_each(|reference| *reference = there(reference));
+        self.sets.push(set);
+        self
+    }
+
     /// The same release with other checks, which are called `checks` here.
     pub fn checked_by(mut self, checks: &str) -> Self {
         for row in &mut self.rows {
@@ -402,6 +446,7 @@ pub fn row(repository: &Repository, id: &str, version: &str, content: &str) -> R
         parents: Vec::new(),
         is_parent: false,
         checks: Vec::new(),
+        alias_commands: Vec::new(),
         existing: None,
         platforms: Vec::new(),
         labels,
@@ -419,6 +464,8 @@ pub fn row(repository: &Repository, id: &str, version: &str, content: &str) -> R
         checks: None,
         gpu: None,
         max_size: None,
+        mirror: None,
+        prints_aliases: false,
     }
 }
 

@@ -121,6 +121,7 @@ fn job_in(registry: &str, name: &str, dockerfile: &str, files: &[(&str, &str)]) 
         parents: Vec::new(),
         is_parent: false,
         checks: Vec::new(),
+        alias_commands: Vec::new(),
         existing: None,
         staging: unique().parse().expect("a tag"),
     }

@@ -85,7 +85,7 @@ async fn an_immutable_tag_with_the_same_digest_is_done() {
     for row in &mut v1.rows {
         row.job.references.truncate(1);
     }
-    v1.set.as_mut().expect("a set").references.truncate(1);
+    v1.sets[0].references.truncate(1);
     let machine = Machine::new();
     let first = machine.whole(&v1).await;
     assert_eq!(machine.whole(&v1).await, first);
@@ -129,7 +129,7 @@ async fn a_tag_that_is_set_meanwhile_is_not_moved() {
     let hangs = registry.fail(Rule::nth(2, "HEAD", "*/acme/a/manifests/a-v1", Fault::Hang));
     let (slow, quick) = (Machine::new(), Machine::new());
     let (mine, theirs) = (release(&registry, "v1", "x"), release(&registry, "v1", "y"));
-    let b = Release { rows: vec![theirs.rows[1].clone()], version: None, set: None };
+    let b = Release { rows: vec![theirs.rows[1].clone()], version: None, sets: Vec::new() };
     let (error, digests) = meanwhile(&hangs, slow.error(&mine), quick.whole(&b)).await;
     assert_eq!(error.exit_code(), ExitCode::Conflict, "{error}");
     assert_eq!(registry.tag("acme/b", "b-v1").as_ref(), Some(&digests[0]));
@@ -154,7 +154,7 @@ async fn a_release_and_a_part_of_it_at_the_same_time_are_one() {
     let hangs = registry.fail(Rule::first("POST", "*/acme/b/blobs/uploads/", Fault::Hang));
     let (all, part) = (Machine::new(), Machine::other());
     let v1 = release(&registry, "v1", "x");
-    let b = Release { rows: vec![v1.rows[1].clone()], version: None, set: None };
+    let b = Release { rows: vec![v1.rows[1].clone()], version: None, sets: Vec::new() };
     let (digests, of_b) = meanwhile(&hangs, all.whole(&v1), part.whole(&b)).await;
     assert_eq!(digests[1], of_b[0]);
     assert_eq!(registry.tag("acme/b", "b-v1").as_ref(), Some(&of_b[0]));

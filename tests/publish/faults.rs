@@ -68,7 +68,7 @@ async fn when_one_of_two_registries_is_down_no_tag_moves_on_either() {
                 row(&down.repository("acme/b"), "b", "v1", "x"),
             ],
             version: None,
-            set: None,
+            sets: Vec::new(),
         };
         // It goes down when the first of its blobs is to be pushed.
         down.fail(Rule::every("POST", "*", fault));

@@ -74,10 +74,8 @@ async fn staging_tags_that_nobody_needs_are_deleted_and_no_others() {
         let deleted = delete_tags(&client(), &tag.repository, &[&tag.tag]).await;
         assert_eq!(deleted.expect("an answer"), 1);
     }
-    let (set, _) = ReleaseSet::read(&client(), &v1.set.expect("a set").references[0])
-        .await
-        .expect("read")
-        .expect("a set");
+    let (set, _) =
+        ReleaseSet::read(&client(), &v1.sets[0].references[0]).await.expect("read").expect("a set");
     let audited = audit(&client(), &set).await.expect("an audit");
     assert!(audited.iter().all(|image| image.finding == Finding::Ok));
     assert!(stale_tags(&client(), &repositories, &needed).await.expect("a list").is_empty());

@@ -11,8 +11,11 @@ use crate::harness::registry::{FakeRegistry, Fault, Rule};
 
 /// The rows of `release` one by one, as two jobs are given them.
 fn halves(release: &Release) -> [Release; 2] {
-    let half =
-        |at: usize| Release { rows: vec![release.rows[at].clone()], version: None, set: None };
+    let half = |at: usize| Release {
+        rows: vec![release.rows[at].clone()],
+        version: None,
+        sets: Vec::new(),
+    };
     [half(0), half(1)]
 }
 
@@ -22,7 +25,7 @@ async fn two_jobs(v1: &Release) -> [JobFile; 2] {
     let machines = [Machine::new(), Machine::new()];
     let digests =
         tokio::join!(Box::pin(machines[0].staged(&one)), Box::pin(machines[1].staged(&two)));
-    (one.set, two.set) = (v1.set.clone(), v1.set.clone());
+    (one.sets, two.sets) = (v1.sets.clone(), v1.sets.clone());
     (one.version, two.version) = (v1.version.clone(), v1.version.clone());
     [job_file("images-1.json", &one, &digests.0), job_file("images-2.json", &two, &digests.1)]
 }

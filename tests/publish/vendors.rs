@@ -52,7 +52,7 @@ async fn gitlab_keeps_an_older_release_from_taking_aliases_back() {
 async fn a_release_set_can_be_an_image_on_demand() {
     let registry = FakeRegistry::start().await;
     let mut v1 = release(&registry, "v1", "x");
-    v1.set.as_mut().expect("a set").form = SetForm::Image;
+    v1.sets[0].form = SetForm::Image;
     Machine::new().whole(&v1).await;
     let manifest = registry.manifest("acme/a", "basegen-release-v1").expect("a set");
     let manifest: serde_json::Value = serde_json::from_slice(&manifest).expect("JSON");
@@ -119,7 +119,7 @@ async fn push_access_is_checked_once_per_repository_and_only_to_push() {
     let rows = (0..6).map(|row_number| {
         row(&registry.repository("acme/a"), &format!("r{row_number}"), "v1", "x")
     });
-    let v1 = Release { rows: rows.collect(), version: None, set: None };
+    let v1 = Release { rows: rows.collect(), version: None, sets: Vec::new() };
     let machine = Machine::new();
     machine.whole(&v1).await;
     // One upload for each row's two blobs, and one that was cancelled.
@@ -136,7 +136,7 @@ async fn releases_with_immutable_tags_work_and_rerun() {
     let version = |version: &str, content: &str| {
         let mut release = release(&registry, version, content);
         release.rows.iter_mut().for_each(|row| row.job.references.truncate(1));
-        release.set.as_mut().expect("a set").references.truncate(1);
+        release.sets[0].references.truncate(1);
         release
     };
     let (v1, v2) = (version("v1", "x"), version("v2", "x"));

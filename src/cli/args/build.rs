@@ -85,9 +85,11 @@ pub(in crate::cli) struct NamingArgs {
     #[arg(long, value_name = "VERSION")]
     #[expect(clippy::option_option, reason = "the flag may be given without a value")]
     pub(in crate::cli) version_tag: Option<Option<String>>,
-    /// Registry [default: that of the matrix]
-    #[arg(long, value_name = "HOST[:PORT]")]
-    pub(in crate::cli) registry: Option<String>,
+    /// Registry [default: those of the matrix]
+    ///
+    /// Repeatable, or several joined by commas: all get the same images.
+    #[arg(long, value_name = "HOST[:PORT]", value_delimiter = ',')]
+    pub(in crate::cli) registry: Vec<String>,
     /// Repository [default: that of the matrix]
     ///
     /// `{{axis}}` inserts the value of an axis.

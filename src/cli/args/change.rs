@@ -30,8 +30,9 @@ pub(in crate::cli) struct MergeArgs {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct BumpArgs {
-    /// `patch`, `minor`, `major`, `prerelease`, or the new version itself
-    #[arg(value_name = "LEVEL|VERSION")]
+    /// `patch`, `minor`, `major`, `prerelease`, or the new version itself; `follow` for the version of the product in
+    /// `[version.follows]`, if an image has changed
+    #[arg(value_name = "LEVEL|VERSION|follow")]
     pub(in crate::cli) to: String,
     /// Kind of pre-release [default: that of the current version, or rc]; with `patch`, `minor` or
     /// `major`, the first pre-release of the next version
@@ -70,8 +71,8 @@ pub(in crate::cli) enum PrereleaseKind {
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(in crate::cli) struct ReleaseArgs {
     /// The version, or `patch`, `minor`, `major` or `prerelease` to bump it if an image has changed
-    /// since its release [default: that of `[version]`]
-    #[arg(value_name = "VERSION|LEVEL")]
+    /// since its release, or `follow` for the version of the product then [default: that of `[version]`]
+    #[arg(value_name = "VERSION|LEVEL|follow")]
     pub(in crate::cli) to: Option<String>,
     /// Open or update a pull request instead of changing the working tree
     #[arg(long)]
@@ -116,9 +117,11 @@ pub(in crate::cli) struct PruneArgs {
     /// Delete the listed tags and images
     #[arg(long)]
     pub(in crate::cli) yes: bool,
-    /// Registry [default: that of the matrix]
-    #[arg(long, value_name = "HOST[:PORT]")]
-    pub(in crate::cli) registry: Option<String>,
+    /// Registry [default: those of the matrix]
+    ///
+    /// Repeatable, or several joined by commas.
+    #[arg(long, value_name = "HOST[:PORT]", value_delimiter = ',')]
+    pub(in crate::cli) registry: Vec<String>,
     /// Repository [default: that of the matrix]
     ///
     /// `{{axis}}` inserts the value of an axis.

@@ -193,9 +193,11 @@ pub(in crate::cli) struct AuthCheckArgs {
     /// Only these registries
     #[arg(value_name = "HOST")]
     pub(in crate::cli) hosts: Vec<String>,
-    /// Registry to push to [default: that of the matrix]
-    #[arg(long, value_name = "HOST[:PORT]")]
-    pub(in crate::cli) registry: Option<String>,
+    /// Registry to push to [default: those of the matrix]
+    ///
+    /// Repeatable, or several joined by commas.
+    #[arg(long, value_name = "HOST[:PORT]", value_delimiter = ',')]
+    pub(in crate::cli) registry: Vec<String>,
     /// Repository to push to [default: that of the matrix]
     ///
     /// `{{axis}}` inserts the value of an axis.

@@ -229,7 +229,7 @@ impl BuildKitEngine {
             let lease = self.leases.open(channel, session, build, &image).await;
             dependencies.keep_lease(lease);
         }
-        let image = solved?;
+        let image = with_printed_aliases(&gateway, attempt, solved?).await?;
         if self.options.destination == Destination::Registry && attempt.job.existing.is_none() {
             let (target, reason) = (attempt.job.target.clone(), WaitReason::Export);
             let waiting = || attempt.events.emit(&Event::TargetWaiting { target, reason });
@@ -347,18 +347,50 @@ async fn solve_checked(gateway: &Gateway, attempt: &Attempt<'_>) -> Result<Solve
             return Ok(image);
         }
     }
-    Err(Status::aborted(
+    Err(moved_base())
+}
+
+/// Runs the commands that print aliases in `image`, and returns it with these aliases in its label.
+async fn with_printed_aliases(
+    gateway: &Gateway,
+    attempt: &Attempt<'_>,
+    image: Solved,
+) -> Result<Solved, Status> {
+    let BuildJob { alias_commands, existing, .. } = attempt.job;
+    if alias_commands.is_empty() || existing.is_some() {
+        return Ok(image);
+    }
+    let printed = attempt.solve(gateway, Part::Aliases).await?;
+    let mut tags = Vec::new();
+    for (index, command) in alias_commands.iter().enumerate() {
+        let outputs = gateway.read(&printed, &verify::alias_file(index)).await?;
+        let tag = verify::printed_alias(command, &outputs).map_err(Status::failed_precondition)?;
+        tags.push(tag.to_string());
+    }
+    let label = serde_json::to_string(&tags).expect("tags are JSON");
+    let labelled = attempt.finish(gateway, Part::Labelled(&label)).await?;
+    // The label is no operation: both are the same image, unless a base image has moved in between.
+    if labelled.contains(&image) { Ok(labelled) } else { Err(moved_base()) }
+}
+
+/// The error for base images that change while the image is checked.
+fn moved_base() -> Status {
+    Status::aborted(
         "the base images changed during every attempt to check the image: \
          pin them with `basegen update`",
-    ))
+    )
 }
 
 /// A part of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
+enum Part<'a> {
     Image,
+    /// The image with this label of printed aliases.
+    Labelled(&'a str),
     /// The image and its checks.
     Checks,
+    /// The image and the commands that print its aliases.
+    Aliases,
 }
 
 /// The inputs of one attempt at a job.
@@ -374,15 +406,20 @@ struct Attempt<'a> {
 
 impl Attempt<'_> {
     /// Returns the request for a part of the job on `platform`, or on all platforms, which then do not differ.
-    fn request(&self, part: Part, platform: Option<&Platform>) -> DockerfileRequest {
+    fn request(&self, part: Part<'_>, platform: Option<&Platform>) -> DockerfileRequest {
         let context = platform.map_or(&self.job.context, |platform| self.job.context.on(platform));
         let BuildContext { dockerfile, options, .. } = context;
         let target = options.target.as_deref();
-        let with_checks = match part {
-            Part::Image => None,
-            Part::Checks => verify::with_checks(dockerfile, target, &self.job.checks),
+        let BuildJob { checks, alias_commands, .. } = self.job;
+        let with_stage = match part {
+            Part::Image | Part::Labelled(_) => None,
+            Part::Checks => verify::with_checks(dockerfile, target, checks),
+            Part::Aliases => verify::with_aliases(dockerfile, target, alias_commands),
         };
         let mut attributes = self.attributes.clone();
+        if let Part::Labelled(label) = part {
+            attributes.insert(format!("label:{}", BuildJob::ALIASES_LABEL), label.to_owned());
+        }
         attributes.extend(arguments(&options.arguments));
         attributes.extend(options.contexts.iter().map(named_context));
         if let Some(platform) = platform {
@@ -390,24 +427,24 @@ impl Attempt<'_> {
             // Makes the engine name the steps as in the multi-platform image.
             attributes.insert("multi-platform".to_owned(), "true".to_owned());
         }
-        // The checks are the last stage.
-        let target = target.filter(|_| with_checks.is_none());
+        // The checks, or the commands, are the last stage.
+        let target = target.filter(|_| with_stage.is_none());
         attributes.extend(target.map(|target| ("target".to_owned(), target.to_owned())));
         let sent = platform.and_then(|platform| self.others.get(platform));
-        let dockerfile = with_checks.as_ref().unwrap_or(dockerfile);
+        let dockerfile = with_stage.as_ref().unwrap_or(dockerfile);
         let inputs = sent.unwrap_or(&self.context).inputs(dockerfile);
         DockerfileRequest { attributes, inputs }
     }
 
     /// Runs the steps of a part of the job for all platforms concurrently.
-    async fn solve(&self, gateway: &Gateway, part: Part) -> Result<Solved, Status> {
+    async fn solve(&self, gateway: &Gateway, part: Part<'_>) -> Result<Solved, Status> {
         if self.job.platforms.len() > 1 {
             self.solve_each(gateway, part).await?;
         }
         self.finish(gateway, part).await
     }
 
-    async fn solve_each(&self, gateway: &Gateway, part: Part) -> Result<Vec<Solved>, Status> {
+    async fn solve_each(&self, gateway: &Gateway, part: Part<'_>) -> Result<Vec<Solved>, Status> {
         let each = self.job.platforms.iter().map(|platform| async move {
             gateway.solve(&self.request(part, Some(platform))).await
         });
@@ -415,7 +452,7 @@ impl Attempt<'_> {
     }
 
     /// Returns a part of the job on all platforms, whose steps have run.
-    async fn finish(&self, gateway: &Gateway, part: Part) -> Result<Solved, Status> {
+    async fn finish(&self, gateway: &Gateway, part: Part<'_>) -> Result<Solved, Status> {
         if self.others.is_empty() {
             return gateway.solve(&self.request(part, None)).await;
         }

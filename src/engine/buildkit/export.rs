@@ -61,21 +61,25 @@ pub(super) fn exporter(job: &BuildJob, options: &BuildOptions, able: Abilities) 
 
 /// Returns the attributes of a push by digest. The tags are set later, after all images of the run were
 /// pushed.
+///
+/// The engine pushes to one repository after the other, and trusts all of them as it trusts the first. So it does not
+/// push to those that differ in this: `publish` copies the image there.
 fn push(job: &BuildJob, options: &BuildOptions, able: Abilities) -> Vec<(&'static str, String)> {
-    let repository = job.references.first().map(|first| &first.repository);
+    let is_plain = |repository: &Repository| {
+        let registry = repository.registry();
+        let configured = options.plain_http.get(registry).copied();
+        configured.unwrap_or_else(|| !able.is_docker && is_loopback(registry))
+    };
+    let is_first_plain = job.repositories().next().is_some_and(is_plain);
+    let same = job.repositories().filter(|repository| is_plain(repository) == is_first_plain);
     let mut attributes = vec![
-        ("name", repository.map(Repository::canonical).unwrap_or_default()),
+        ("name", same.map(Repository::canonical).collect::<Vec<_>>().join(",")),
         ("push", "true".to_owned()),
         ("push-by-digest", "true".to_owned()),
         ("store", "false".to_owned()),
         ("unpack", "false".to_owned()),
     ];
-    let is_plain = repository.is_some_and(|repository| {
-        let registry = repository.registry();
-        let configured = options.plain_http.get(registry).copied();
-        configured.unwrap_or_else(|| !able.is_docker && is_loopback(registry))
-    });
-    if is_plain {
+    if is_first_plain {
         // The engine first tries TLS with any certificate, then plain HTTP.
         attributes.push(("registry.insecure", "true".to_owned()));
     }
@@ -194,6 +198,14 @@ mod tests {
                 assert_eq!(is_insecure, insecure, "{reference}, {able:?}");
             }
         }
+    }
+
+    #[test]
+    fn an_image_is_pushed_to_all_registries_that_are_trusted_alike() {
+        let references = ["acme/a:1", "acme/a:2", "10.0.0.1/a:1", "10.0.0.1/a:2", "ghcr.io/a:1"];
+        let exporter = exporter(&job(&references), &release(&[("10.0.0.1", true)]), DOCKER);
+        assert_eq!(exporter.attributes["name"], "docker.io/acme/a,ghcr.io/a");
+        assert_eq!(exporter.attributes.get("registry.insecure"), None);
     }
 
     #[test]

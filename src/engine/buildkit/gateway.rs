@@ -9,8 +9,8 @@ use std::time::Duration;
 use bollard_buildkit_proto::moby::buildkit::v1::frontend::llb_bridge_client::LlbBridgeClient;
 use bollard_buildkit_proto::moby::buildkit::v1::frontend::result::Result as Refs;
 use bollard_buildkit_proto::moby::buildkit::v1::frontend::{
-    self, Ref, ResolveImageConfigRequest, ResolveSourceImageRequest, ResolveSourceMetaRequest,
-    ReturnRequest, SolveRequest,
+    self, FileRange, ReadFileRequest, Ref, ResolveImageConfigRequest, ResolveSourceImageRequest,
+    ResolveSourceMetaRequest, ReturnRequest, SolveRequest,
 };
 use bollard_buildkit_proto::pb::{Definition, Platform as PlatformMessage, SourceOp};
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,9 @@ const BUILD_ID: &str = "buildkit-controlapi-buildid";
 
 /// The interval between calls to an engine that has not opened the build yet.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// The maximum number of bytes that are read of a file.
+const MAX_READ: i64 = 4096;
 
 /// The mode that looks an image up in its registry even if the engine has it.
 const FROM_REGISTRY: &str = "pull";
@@ -98,6 +101,15 @@ impl Solved {
             result: frontend::Result { result: refs, metadata, ..Default::default() },
             operations,
         })
+    }
+
+    /// Returns the ids of the results of all platforms.
+    fn ids(&self) -> Vec<String> {
+        match &self.result.result {
+            Some(Refs::Ref(one)) => vec![one.id.clone()],
+            Some(Refs::Refs(several)) => several.refs.values().map(|one| one.id.clone()).collect(),
+            _ => Vec::new(),
+        }
     }
 
     /// Returns true if this result includes all operations of `image`.
@@ -187,6 +199,22 @@ impl Gateway {
         let call =
             |mut bridge: Bridge, request| async move { bridge.resolve_image_config(request).await };
         Ok(self.call_when_open(&request, call).await?.digest)
+    }
+
+    /// Reads the beginning of a file in `image`, once for each platform.
+    pub(super) async fn read(&self, image: &Solved, path: &str) -> Result<Vec<Vec<u8>>, Status> {
+        let mut contents = Vec::new();
+        for id in image.ids() {
+            let request = ReadFileRequest {
+                r#ref: id,
+                file_path: path.to_owned(),
+                range: Some(FileRange { offset: 0, length: MAX_READ }),
+                ..ReadFileRequest::default()
+            };
+            let response = self.bridge.clone().read_file(self.of_this_build(request)).await?;
+            contents.push(response.into_inner().data);
+        }
+        Ok(contents)
     }
 
     /// Ends the build with `image` and starts its export.

@@ -1,4 +1,4 @@
-//! Entries of `aliases`.
+//! Entries of `aliases`, and `[[alias]]`.
 
 use std::fmt;
 
@@ -43,7 +43,18 @@ pub enum AliasMover {
     VersionTag,
 }
 
-tables!(AliasTable);
+/// `[[alias]]`: an alias that a command in a container of the image prints.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(remote = "Self", deny_unknown_fields)]
+pub struct PrintedAliasTable {
+    /// The command, for the shell of the image. It must print one tag, such as `3.13.1`. It runs like a check: as the user of
+    /// the image, without a network. `{{NAME}}` is the value of the axis `NAME`.
+    pub run: Spanned<String>,
+    /// The conditions of the images, by axis. Default: all images.
+    pub when: Option<Spanned<When>>,
+}
+
+tables!(AliasTable, PrintedAliasTable);
 
 impl<'de> Deserialize<'de> for AliasEntry {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

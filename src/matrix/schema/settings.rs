@@ -16,6 +16,7 @@ use super::{AliasEntry, AxisEntry, RunEntry, Variables, When};
 use crate::image::CompressionAlgorithm;
 use crate::matrix::contracts::{BasetenTable, Contract, FalTable};
 use crate::matrix::document::tables;
+use crate::matrix::hosts::RegistryEntry;
 use crate::matrix::spanned::{Span, Spanned};
 use crate::matrix::value::Value;
 
@@ -91,6 +92,10 @@ settings_tables! {
         /// those of `<dockerfile>.dockerignore` beside the Dockerfile, or of `.dockerignore` in the context, or common
         /// files of development.
         dockerignore: DockerignoreEntry,
+        /// The image that these images are copies of, such as `nvcr.io/nvidia/tritonserver@sha256:…` or an image with a tag,
+        /// which `basegen.lock` pins. It is copied byte for byte, with all of its platforms, and not built: settings of
+        /// builds do not go with it.
+        mirror: String,
         /// The platforms to build for. Default: `linux/amd64`. A value of an axis limits the platforms of its images to
         /// these.
         platforms: Vec<Spanned<String>>,
@@ -151,8 +156,9 @@ settings_tables! {
     /// of all axis values, joined by dashes. Tags can also contain `{{version}}`.
     #[schemars(extend("required" = ["repository"]))]
     pub struct ImageTable {
-        /// The host of the registry, such as `ghcr.io`. Default: Docker Hub.
-        pub registry: Option<Spanned<String>>,
+        /// The host of the registry, such as `ghcr.io`, or an array of hosts that all get the same images. Default: Docker
+        /// Hub.
+        pub registry: Option<Spanned<RegistryEntry>>,
         /// Additional tags, such as `{{variant}}-latest`, that move with each release of the whole matrix. They can also
         /// contain `{{major}}`, `{{minor}}`, `{{git.sha}}`, `{{git.short_sha}}` and `{{date}}`.
         #[serde(default)]

@@ -214,7 +214,7 @@ fn every_input_changes_the_fingerprint_and_has_a_reason() {
 fn names_and_order_do_not_change_the_fingerprint() {
     let cases: [(&str, Edited); 9] = [
         ("version", |made| made.request.version = "v2.0.0".parse().ok()),
-        ("registry", |made| made.request.registry = Some("ghcr.io".to_owned())),
+        ("registry", |made| made.request.registries = vec!["ghcr.io".to_owned()]),
         ("repository", |made| made.request.repository = Some("other/base".to_owned())),
         ("tag", |made| made.change = |target| target.reference.tag = "x".parse().expect("a tag")),
         ("aliases", |made| made.change = |target| target.aliases.clear()),

@@ -37,7 +37,7 @@ fn planned_with(text: &str, change: impl FnOnce(&mut PlanRequest)) -> String {
         Err(error) => return Report::from(error).to_string(),
     };
     let lines = plan.targets.iter().map(|target| {
-        let names: Vec<String> = target.references().map(ToString::to_string).collect();
+        let names: Vec<String> = target.references().map(|name| name.to_string()).collect();
         format!(
             "{}: {}\n  {} {} {:?} {:?}",
             target.id(),

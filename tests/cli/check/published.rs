@@ -370,3 +370,63 @@ fn a_plan_shows_lost_gpus_and_growth() {
     released.add(permitted);
     assert_snapshot!("gpu_plan_permitted", released.told(&format!("plan {selected}")));
 }
+
+/// A project whose images follow the version of a product, which is now `product`.
+fn followed(product: &str) -> Released {
+    let released = Released::new();
+    released.add("[version.follows]\nfile = \"pyproject.toml\"\nkey = \"project.version\"\n");
+    released.product(product);
+    released
+}
+
+impl Released {
+    fn product(&self, version: &str) {
+        let text = format!("[project]\nname = \"acme\"\nversion = \"{version}\"\n");
+        self.project.write("pyproject.toml", &text);
+    }
+}
+
+#[test]
+fn unchanged_images_keep_their_version_while_the_product_moves_on() {
+    let released = followed("1.5.0");
+    released.stage_all();
+    assert_snapshot!("follows_unchanged", released.told("check"));
+    assert_snapshot!("follows_unchanged_bump", released.told("bump follow"));
+    assert_snapshot!("follows_unchanged_release", released.told("release follow --dry-run"));
+    released.product("1.2.3");
+    assert_snapshot!("follows_equal", released.told("check"));
+}
+
+#[test]
+fn changed_images_get_the_version_of_the_product() {
+    let released = followed("1.5.0");
+    released.project.write("dockerfiles/server.txt", "changed\n");
+    assert_snapshot!("follows_changed", released.told("check"));
+    assert_snapshot!("follows_changed_release", released.told("release follow --dry-run"));
+    assert_snapshot!("follows_changed_bump", released.told("bump follow"));
+    assert_snapshot!("follows_bumped", released.told("check"));
+    // The product moves on before the images are released.
+    released.product("1.6.0rc1");
+    assert_snapshot!("follows_unreleased", released.told("check"));
+    assert_snapshot!("follows_unreleased_bump", released.told("bump follow"));
+}
+
+#[test]
+fn changed_images_under_the_version_of_the_product_need_a_new_one_of_the_product() {
+    let released = followed("1.2.3");
+    released.project.write("dockerfiles/server.txt", "changed\n");
+    assert_snapshot!("follows_equal_and_changed", released.told("check"));
+}
+
+#[test]
+fn images_are_not_ahead_of_their_product() {
+    let released = followed("1.2.2");
+    assert_snapshot!("follows_ahead", released.told("check --offline"));
+    assert_snapshot!("follows_ahead_bump", released.told("bump follow"));
+    assert_snapshot!("follows_level", released.told("bump patch"));
+    assert_snapshot!("follows_release_level", released.told("release minor"));
+    released.project.write("pyproject.toml", "[project]\nname = \"acme\"\n");
+    assert_snapshot!("follows_nothing", released.told("check --offline"));
+    released.project.write("matrix.toml", MATRIX);
+    assert_snapshot!("follows_without_a_product", released.told("bump follow"));
+}

@@ -1,0 +1,91 @@
+//! Registries, mirrored images, printed aliases, and names of matrices.
+
+use super::{BASE, error, error_with, matrix};
+
+fn with_image(line: &str) -> String {
+    BASE.trim_start().replace("[image]\n", &format!("[image]\n{line}\n"))
+}
+
+#[test]
+fn registries_are_one_host_or_several() {
+    let hosts = |text: &str| {
+        let file = with_image(text);
+        let matrix = super::parse(std::path::Path::new("matrix.toml"), &file).expect("a matrix");
+        matrix.image.registries.join(" ")
+    };
+    assert_eq!(hosts(""), "");
+    assert_eq!(hosts("registry = \"ghcr.io\""), "ghcr.io");
+    assert_eq!(hosts("registry = [\"docker.io\", \"ghcr.io\"]"), "docker.io ghcr.io");
+    let refused = ["[]", "[\"ghcr.io\", \"ghcr.io\"]", "[\"index.docker.io\", \"docker.io\"]", "5"];
+    let refused = refused.map(|hosts| error(&with_image(&format!("registry = {hosts}"))));
+    insta::assert_snapshot!(refused.join("\n"));
+    insta::assert_snapshot!(error(&with_image("registry = [\"https://ghcr.io\"]")));
+}
+
+#[test]
+fn the_last_table_says_whether_an_image_is_mirrored() {
+    let matrix = matrix(
+        r#"
+[[set]]
+when = { python = ["3.9", "3.10"] }
+mirror = "vendor/{{job_type}}:{{python}}"
+[[set]]
+when = { python = "3.9", gpu = true }
+dockerfile = "Dockerfile.hbs"
+"#,
+    );
+    let mirrored = matrix.variants.iter().filter_map(|variant| {
+        let image = matrix.mirror(variant)?.fill(|name| matrix.name_part(variant, name));
+        Some(format!("{}: {image}", variant.id))
+    });
+    insta::assert_snapshot!(mirrored.collect::<Vec<_>>().join("\n"), @r"
+    3.9-server: vendor/server:3.9
+    3.9-training: vendor/training:3.9
+    3.10-server: vendor/server:3.10
+    3.10-training: vendor/training:3.10
+    3.10-gpu-server: vendor/server:3.10
+    3.10-gpu-training: vendor/training:3.10
+    ");
+}
+
+#[test]
+fn settings_of_builds_do_not_go_with_a_mirror() {
+    let set = |more: &str| {
+        error_with(&format!("[[set]]\nwhen = {{ gpu = true }}\nmirror = \"a/b:1\"\n{more}\n"))
+    };
+    let keys = ["dockerfile = \"a\"", "labels = { a = \"b\" }", "platforms = [\"linux/arm64\"]"];
+    insta::assert_snapshot!(keys.map(set).join("\n"));
+}
+
+#[test]
+fn a_command_prints_aliases_of_the_images_that_it_is_for() {
+    let text =
+        "[[alias]]\nrun = \"python -V | cut -d' ' -f2 # {{python}}\"\nwhen = { gpu = true }\n";
+    let matrix = matrix(text);
+    let commands = |id: &str| {
+        let variant = matrix.variants.iter().find(|variant| variant.id == id).expect(id);
+        matrix.alias_commands(variant)
+    };
+    assert_eq!(commands("3.9-server"), Vec::<String>::new());
+    assert_eq!(commands("3.9-gpu-server"), ["python -V | cut -d' ' -f2 # 3.9"]);
+    let refused = ["run = \"\"", "run = \"{{pyhton}}\"", "run = [\"a\"]", "when = { gpu = true }"];
+    insta::assert_snapshot!(
+        refused.map(|keys| error_with(&format!("[[alias]]\n{keys}\n"))).join("\n")
+    );
+    let unused = "[[exclude]]\nwhen = { gpu = true }\nreason = \"none\"\n[[alias]]\nrun = \"x\"\nwhen = { gpu = true }\n";
+    insta::assert_snapshot!(error_with(unused));
+}
+
+#[test]
+fn a_matrix_has_a_name_without_dashes() {
+    assert!(matrix("[publish]\nname = \"gpu_2.x\"\n").publish.name.is_some());
+    let refused = ["", "a-b", &"x".repeat(33)]
+        .map(|name| error_with(&format!("[publish]\nname = \"{name}\"\n")));
+    insta::assert_snapshot!(refused.join("\n"));
+}
+
+#[test]
+fn the_place_of_a_product_is_checked_like_others() {
+    let text = "[version]\nfile = \"a\"\n[version.follows]\nfile = \"p.toml\"\nkey = \"a\"\nconstant = \"B\"\n";
+    insta::assert_snapshot!(error_with(text));
+}

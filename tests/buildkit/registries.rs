@@ -1,0 +1,136 @@
+//! Several registries and printed aliases with the real engine.
+
+use std::process::Output;
+
+use tokio::process::Command;
+
+use crate::harness::registry::FakeRegistry;
+use crate::harness::testbed;
+
+/// Two images of two registries, which print aliases.
+const MATRIX: &str = r#"
+[image]
+registry = ["ONE", "TWO"]
+repository = "acme/{{python}}"
+dockerfile = "Dockerfile.hbs"
+platforms = ["linux/amd64"]
+tag = "{{version}}"
+[axes]
+python = ["3.11", "3.13"]
+[[alias]]
+run = "python --version | cut -d' ' -f2 # it's the version"
+[[alias]]
+run = "cat /name"
+when = { python = "3.13" }
+[version]
+file = "VERSION"
+[publish]
+release_set = "image"
+"#;
+
+const DOCKERFILE: &str = "\
+FROM python:{{python}}-slim-bookworm
+RUN echo WORD {{python}} >/python && head -c 300000 /dev/urandom >>/python
+RUN echo name-{{python}} >/name && useradd somebody
+USER somebody
+";
+
+struct Project {
+    folder: tempfile::TempDir,
+    registries: [FakeRegistry; 2],
+}
+
+impl Project {
+    async fn new(dockerfile: &str) -> Self {
+        let registries = [FakeRegistry::start().await, FakeRegistry::start().await];
+        let folder = tempfile::tempdir().expect("a folder");
+        let project = Self { folder, registries };
+        let [one, two] = project.registries.each_ref().map(FakeRegistry::host);
+        project.file("matrix.toml", &MATRIX.replace("ONE", &one).replace("TWO", &two));
+        let dockerfile = dockerfile.replace("WORD", &testbed::unique());
+        project.file("dockerfiles/Dockerfile.hbs", &dockerfile);
+        project.file("VERSION", "v1\n");
+        project
+    }
+
+    fn file(&self, path: &str, text: &str) {
+        let path = self.folder.path().join(path);
+        fs_err::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+        fs_err::write(path, text).expect("a file");
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::from(testbed::basegen(self.folder.path()));
+        command.args(arguments);
+        command
+    }
+
+    async fn push(&self) -> Output {
+        self.command(&["--push"]).output().await.expect("the command runs")
+    }
+}
+
+fn errors(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_build_is_pushed_to_two_registries_under_the_aliases_that_it_prints() {
+    let project = Project::new(DOCKERFILE).await;
+    let output = project.push().await;
+    assert!(output.status.success(), "{}", errors(&output));
+    let [one, two] = &project.registries;
+    for path in ["acme/3.11", "acme/3.13"] {
+        let names = |registry: &FakeRegistry| -> Vec<_> {
+            let tags = registry.tags(path).into_iter();
+            tags.filter(|(tag, _)| !tag.starts_with("basegen-")).collect()
+        };
+        assert_eq!(names(one), names(two));
+        let minor = path.trim_start_matches("acme/");
+        let is_exact =
+            |tag: &str| tag.strip_prefix(minor).is_some_and(|rest| rest.starts_with('.'));
+        assert!(names(one).iter().any(|(tag, _)| is_exact(tag)), "{:?}", names(one));
+        assert_eq!(names(one).iter().any(|(tag, _)| tag == "name-3.13"), minor == "3.13");
+        assert_eq!(one.blobs(path), two.blobs(path));
+    }
+    assert_eq!(one.uploaded_bytes(), two.uploaded_bytes(), "each blob came to each of them once");
+    if !testbed::has_graph_driver().await {
+        let layers = one
+            .seen()
+            .into_iter()
+            .filter(|seen| seen.method == "GET" && seen.path.contains("/blobs/sha256:"));
+        // Only the configurations are read, for the aliases. The engine has pushed the layers to both.
+        assert_eq!(layers.count(), 2);
+    }
+
+    // A new version of unchanged images needs no engine, and keeps the aliases.
+    project.file("VERSION", "v2\n");
+    project.registries.iter().for_each(FakeRegistry::forget);
+    let mut command = project.command(&["--push"]);
+    command.env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
+    // The base images are not pinned: they are looked up without the engine.
+    let output = command.output().await.expect("the command runs");
+    if output.status.success() {
+        assert_eq!(one.uploaded_bytes() + two.uploaded_bytes(), 0);
+    }
+    let status = project.command(&["status", "v1"]).output().await.expect("the command runs");
+    assert!(status.status.success(), "{}", String::from_utf8_lossy(&status.stdout));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_prints_no_tag_fails_the_build() {
+    for (broken, problem) in [
+        ("RUN echo 'name 1' >/name", "printed `name 1`, which is not a tag"),
+        ("RUN : >/name", "printed nothing instead of a tag"),
+        ("RUN rm /name", "exit code 1"),
+    ] {
+        let user = DOCKERFILE.replace("USER somebody\n", &format!("{broken}\n"));
+        let project = Project::new(&user).await;
+        let output = project.push().await;
+        assert!(!output.status.success());
+        assert!(errors(&output).contains(problem), "{problem}: {}", errors(&output));
+        for registry in &project.registries {
+            assert_eq!(registry.tag("acme/3.11", "v1"), None);
+        }
+    }
+}

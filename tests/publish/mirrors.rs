@@ -1,0 +1,285 @@
+//! Images that are copied and not built.
+
+use basegen::error::{ExitCode, Report};
+use basegen::image::{Digest, Platform};
+use basegen::publish::PinnedImage;
+use basegen::registry::Manifest;
+use bytes::Bytes;
+use serde_json::json;
+
+use crate::harness::machine::{Machine, Release, WHOLE, job_file, names, release};
+use crate::harness::registry::{FakeRegistry, Fault, Rule};
+
+const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+const FOREIGN: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
+
+/// Stores an image in the repository `path`, whose manifest has spaces and fields that nobody knows. Returns its descriptor.
+fn add_image(registry: &FakeRegistry, path: &str, name: &str) -> serde_json::Value {
+    let blob = |media_type: &str, text: String| {
+        let (digest, size) = (registry.add_blob(path, text.clone()), text.len());
+        json!({ "mediaType": media_type, "digest": digest, "size": size })
+    };
+    let foreign = Digest::of(b"windows");
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": Manifest::OCI_IMAGE,
+        "config": blob("application/vnd.oci.image.config.v1+json", format!("{{\"of\": \"{name}\"}}")),
+        "layers": [
+            blob(LAYER, "shared by all".repeat(1000)),
+            blob(LAYER, format!("the layer of {name}").repeat(100)),
+            { "mediaType": FOREIGN, "digest": foreign, "size": 7, "urls": ["https://elsewhere.example/a"] },
+        ],
+        "x-vendor": { "unknown": [1, 2] },
+    });
+    add(registry, path, Manifest::OCI_IMAGE, &manifest)
+}
+
+fn add(
+    registry: &FakeRegistry,
+    path: &str,
+    media_type: &str,
+    manifest: &serde_json::Value,
+) -> serde_json::Value {
+    let bytes = Bytes::from(serde_json::to_string_pretty(manifest).expect("JSON"));
+    let (digest, size) = (Digest::of(&bytes), bytes.len());
+    registry.add_manifest(path, &format!("t{}", &digest.hex()[..8]), media_type, bytes);
+    json!({ "mediaType": media_type, "digest": digest, "size": size })
+}
+
+/// Stores an index of two platforms with an attestation. Returns its digest.
+fn add_index(registry: &FakeRegistry, path: &str, name: &str) -> Digest {
+    let platforms = ["amd64", "arm64"].map(|architecture| {
+        let mut image = add_image(registry, path, &format!("{name} for {architecture}"));
+        image["platform"] = json!({ "os": "linux", "architecture": architecture });
+        image
+    });
+    let mut attestation = add_image(registry, path, &format!("the attestation of {name}"));
+    attestation["platform"] = json!({ "os": "unknown", "architecture": "unknown" });
+    let manifests: Vec<_> = platforms.into_iter().chain([attestation]).collect();
+    let index =
+        json!({ "schemaVersion": 2, "mediaType": Manifest::OCI_INDEX, "manifests": manifests });
+    let descriptor = add(registry, path, Manifest::OCI_INDEX, &index);
+    descriptor["digest"].as_str().expect("a digest").parse().expect("a digest")
+}
+
+/// The release `v1` of two images that are copies of those in the repository `path` of `source`.
+fn mirrored(source: &FakeRegistry, path: &str, registry: &FakeRegistry) -> (Release, Vec<Digest>) {
+    let mut v1 = release(registry, "v1", "x");
+    let digests: Vec<Digest> = ["a", "b"].map(|name| add_index(source, path, name)).into();
+    for (row, digest) in v1.rows.iter_mut().zip(&digests) {
+        let repository = source.repository(path);
+        row.mirror = Some(PinnedImage { repository, digest: digest.clone() });
+        row.fingerprint = Some(digest.to_string().parse().expect("a fingerprint"));
+        row.job.platforms = Vec::<Platform>::new();
+    }
+    (v1, digests)
+}
+
+/// Verifies that `registry` has the bytes of `source` under each version tag.
+fn assert_same(source: &FakeRegistry, registry: &FakeRegistry, digests: &[Digest]) {
+    for (name, digest) in ["a", "b"].iter().zip(digests) {
+        let (path, tag) = (format!("acme/{name}"), format!("{name}-v1"));
+        let original = source.manifest("vendor/server", &digest.to_string());
+        assert!(original.is_some());
+        assert_eq!(registry.manifest(&path, &tag), original);
+        assert_eq!(registry.tag(&path, &tag).as_ref(), Some(digest));
+    }
+}
+
+#[tokio::test]
+async fn an_index_is_copied_byte_for_byte_without_an_engine() {
+    let (source, registry) = (FakeRegistry::start().await, FakeRegistry::start().await);
+    let (v1, digests) = mirrored(&source, "vendor/server", &registry);
+    let machine = Machine::new();
+    assert_eq!(machine.whole(&v1).await, digests);
+    assert!(!machine.has_connected());
+    assert_eq!(names(&registry), WHOLE);
+    assert_same(&source, &registry, &digests);
+    assert_eq!(source.count("PUT", "*") + source.count("POST", "*"), 0);
+
+    // Nothing is left to do.
+    [&source, &registry].into_iter().for_each(FakeRegistry::forget);
+    assert_eq!(machine.whole(&v1).await, digests);
+    assert_eq!(registry.count("PUT", "*") + registry.count("POST", "*"), 0);
+    assert_eq!(source.count("*", "*"), 0);
+}
+
+#[tokio::test]
+async fn a_registry_gets_each_blob_of_mirrored_images_once() {
+    let (source, registry) = (FakeRegistry::start().await, FakeRegistry::start().await);
+    let (v1, _) = mirrored(&source, "vendor/server", &registry);
+    Machine::new().whole(&v1).await;
+    // The layer that all six images share, and the layer and the configuration of each.
+    assert_eq!(source.count("GET", "*/blobs/*"), 13);
+    let shared = "shared by all".len() * 1000;
+    let own: usize = ["a", "b"]
+        .iter()
+        .flat_map(|name| {
+            let platforms = ["amd64", "arm64"].map(|platform| format!("{name} for {platform}"));
+            platforms.into_iter().chain([format!("the attestation of {name}")])
+        })
+        .map(|name| {
+            format!("the layer of {name}").len() * 100 + format!("{{\"of\": \"{name}\"}}").len()
+        })
+        .sum();
+    // The release set has a blob of two bytes.
+    assert_eq!(registry.uploaded_bytes(), (shared + own + 2) as u64);
+}
+
+#[tokio::test]
+async fn images_of_the_same_registry_are_mounted() {
+    let registry = FakeRegistry::start().await;
+    let (v1, digests) = mirrored(&registry, "vendor/server", &registry);
+    Machine::new().whole(&v1).await;
+    assert_same(&registry, &registry, &digests);
+    assert_eq!(registry.count("GET", "*/blobs/*"), 0);
+    assert_eq!(registry.uploaded_bytes(), 2, "that of the release set");
+}
+
+#[tokio::test]
+async fn a_mirrored_image_is_in_all_registries() {
+    let source = FakeRegistry::start().await;
+    let both = [FakeRegistry::start().await, FakeRegistry::start().await];
+    let (v1, digests) = mirrored(&source, "vendor/server", &both[0]);
+    let v1 = v1.and_in(&both[1]);
+    Machine::new().whole(&v1).await;
+    for registry in &both {
+        assert_eq!(names(registry), WHOLE);
+        assert_same(&source, registry, &digests);
+    }
+}
+
+#[tokio::test]
+async fn a_version_tag_that_already_points_to_the_mirrored_image_is_kept() {
+    let (source, registry) = (FakeRegistry::start().await, FakeRegistry::start().await);
+    let (v1, digests) = mirrored(&source, "vendor/server", &registry);
+    // Somebody has copied one of them with another tool.
+    add_index(&registry, "acme/a", "a");
+    let index = registry.manifest("acme/a", &digests[0].to_string()).expect("an index");
+    registry.add_manifest("acme/a", "a-v1", Manifest::OCI_INDEX, index);
+    Machine::new().whole(&v1).await;
+    assert_same(&source, &registry, &digests);
+}
+
+#[tokio::test]
+async fn another_image_under_the_version_tag_is_a_conflict() {
+    let (source, registry) = (FakeRegistry::start().await, FakeRegistry::start().await);
+    let (v1, digests) = mirrored(&source, "vendor/server", &registry);
+    Machine::new().whole(&v1).await;
+    let mut other = v1.clone();
+    let digest = add_index(&source, "vendor/server", "newer");
+    other.rows[1].mirror.as_mut().expect("a mirror").digest = digest.clone();
+    other.rows[1].fingerprint = Some(digest.to_string().parse().expect("a fingerprint"));
+    registry.forget();
+    let error = Machine::new().error(&other).await;
+    assert_eq!(error.exit_code(), ExitCode::Conflict);
+    assert_eq!(registry.count("PUT", "*") + registry.count("POST", "*"), 0);
+    assert_same(&source, &registry, &digests);
+    insta::assert_snapshot!(error.to_string().replace(&registry.host(), "HOST"));
+    let machine = Machine { overwrite: true, ..Machine::new() };
+    machine.whole(&other).await;
+    assert_eq!(registry.tag("acme/b", "b-v1"), Some(digest));
+}
+
+#[tokio::test]
+async fn a_source_that_does_not_exist_stops_the_release() {
+    let (source, registry) = (FakeRegistry::start().await, FakeRegistry::start().await);
+    let (mut v1, _) = mirrored(&source, "vendor/server", &registry);
+    v1.rows[1].mirror.as_mut().expect("a mirror").digest = Digest::of(b"nothing");
+    let error = Machine::new().error(&v1).await;
+    assert_eq!(names(&registry), Vec::<String>::new());
+    let text = Report::to_string(&error).replace(&source.host(), "SOURCE");
+    insta::assert_snapshot!(text);
+}
+
+#[tokio::test]
+async fn mirrored_images_are_checked_where_they_are_published() {
+    let (source, registry) = (FakeRegistry::start().await, FakeRegistry::start().await);
+    let (v1, digests) = mirrored(&source, "vendor/server", &registry);
+    let v1 = v1.checked_by("one");
+    let mut machine = Machine::new();
+    machine.builder.failing.insert("b".to_owned());
+    machine.unfinished(&v1).await;
+    assert_eq!(names(&registry), Vec::<String>::new());
+    machine.builder.failing.clear();
+    machine.whole(&v1).await;
+    assert_eq!(machine.checked(), ["a", "b"]);
+    assert_eq!(machine.built(), Vec::<String>::new());
+    assert_same(&source, &registry, &digests);
+    assert_eq!(machine.whole(&v1).await, digests);
+    assert_eq!(machine.checked(), ["a", "b"], "they have passed");
+}
+
+#[tokio::test]
+async fn jobs_stage_mirrored_images_and_a_merge_needs_no_file() {
+    let (source, registry) = (FakeRegistry::start().await, FakeRegistry::start().await);
+    let (v1, digests) = mirrored(&source, "vendor/server", &registry);
+    let machine = Machine::new();
+    assert_eq!(machine.staged(&v1).await, digests);
+    assert_eq!(names(&registry), Vec::<String>::new());
+    let file = job_file("images.json", &v1, &digests);
+    assert_eq!(machine.promote(&v1, &[file]).await.expect("a release"), digests);
+    assert_eq!(names(&registry), WHOLE);
+    // A merge copies what no job has staged.
+    let other = FakeRegistry::start().await;
+    let (v1, digests) = mirrored(&source, "vendor/server", &other);
+    assert_eq!(machine.promote(&v1, &[]).await.expect("a release"), digests);
+    assert_same(&source, &other, &digests);
+}
+
+/// The connections break within a blob: once on the way from the source, once on the way to the registry.
+#[tokio::test]
+async fn a_copy_that_breaks_is_repeated() {
+    for breaks_at_source in [true, false] {
+        let (source, registry) = (FakeRegistry::start().await, FakeRegistry::start().await);
+        let (v1, digests) = mirrored(&source, "vendor/server", &registry);
+        if breaks_at_source {
+            source.fail(Rule::first("GET", "*/blobs/*", Fault::CutAnswer(700)));
+        } else {
+            registry.fail(Rule::first("PUT", "*/blobs/uploads/*", Fault::CutRequest(700)));
+        }
+        Machine::new().whole(&v1).await;
+        assert_same(&source, &registry, &digests);
+    }
+}
+
+/// A source that sends other bytes than it promises is noticed by the registry, and no tag is set.
+#[tokio::test]
+async fn wrong_bytes_are_not_published() {
+    let (source, registry) = (FakeRegistry::start().await, FakeRegistry::start().await);
+    let (v1, _) = mirrored(&source, "vendor/server", &registry);
+    let wrong =
+        Fault::Answer { status: 200, headers: Vec::new(), body: "wrong".repeat(2600).into() };
+    source.fail(Rule::every("GET", "*/blobs/*", wrong));
+    Machine::new().error(&v1).await;
+    assert_eq!(names(&registry), Vec::<String>::new());
+}
+
+/// The run is killed at each request to the source and to the registry in turn.
+#[tokio::test]
+async fn a_copy_that_is_killed_at_any_request_is_finished_by_the_next() {
+    let (source, registry) = (FakeRegistry::start().await, FakeRegistry::start().await);
+    let (v1, _) = mirrored(&source, "vendor/server", &registry);
+    Machine::new().whole(&v1).await;
+    let requests = [&source, &registry].map(|registry| registry.count("*", "*"));
+    for (killed, requests) in requests.into_iter().enumerate() {
+        for request in 1..=requests {
+            let both = [FakeRegistry::start().await, FakeRegistry::start().await];
+            let (v1, digests) = mirrored(&both[0], "vendor/server", &both[1]);
+            let machine = Machine::new();
+            let hangs = both[killed].fail(Rule::nth(request, "*", "*", Fault::Hang));
+            tokio::select! {
+                published = machine.publish(&v1) => drop(published.expect("a release")),
+                () = hangs.reached() => {}
+            }
+            both[killed].mend();
+            assert_eq!(
+                machine.whole(&v1).await,
+                digests,
+                "killed at request {request} of {killed}"
+            );
+            assert_eq!(names(&both[1]), WHOLE, "killed at request {request} of {killed}");
+            assert_same(&both[0], &both[1], &digests);
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Aliases that commands in the images print.
+
+use basegen::engine::BuildJob;
+use basegen::error::ExitCode;
+
+use crate::harness::machine::{Machine, Release, job_file, names, release};
+use crate::harness::registry::FakeRegistry;
+
+/// The release `version`, whose images have printed these aliases: a JSON array for each.
+fn printing(registry: &FakeRegistry, version: &str, printed: [&str; 2]) -> Release {
+    let mut release = release(registry, version, "x");
+    for (row, printed) in release.rows.iter_mut().zip(printed) {
+        row.job.labels.insert(BuildJob::ALIASES_LABEL.to_owned(), printed.to_owned());
+        row.job.alias_commands = vec!["version".to_owned()];
+        row.prints_aliases = true;
+    }
+    release
+}
+
+const ALL: [&str; 8] =
+    ["3.13.1", "a", "a-v1", "basegen-release", "basegen-release-v1", "3.13.2", "b", "b-v1"];
+
+#[tokio::test]
+async fn printed_aliases_are_set_with_the_others() {
+    let registry = FakeRegistry::start().await;
+    let v1 = printing(&registry, "v1", [r#"["3.13.1"]"#, r#"["3.13.2","b"]"#]);
+    let digests = Machine::new().whole(&v1).await;
+    assert_eq!(names(&registry), ALL);
+    assert_eq!(registry.tag("acme/a", "3.13.1").as_ref(), Some(&digests[0]));
+    // Another machine finds them in the images, without a build.
+    let machine = Machine::new();
+    let v2 = printing(&registry, "v2", ["", ""]);
+    machine.whole(&v2).await;
+    assert!(!machine.has_connected());
+    assert_eq!(registry.tag("acme/b", "3.13.2").as_ref(), Some(&digests[1]));
+}
+
+#[tokio::test]
+async fn a_merge_sets_printed_aliases() {
+    let registry = FakeRegistry::start().await;
+    let v1 = printing(&registry, "v1", [r#"["3.13.1"]"#, r#"["3.13.2"]"#]);
+    let machine = Machine::new();
+    let digests = machine.staged(&v1).await;
+    assert_eq!(names(&registry), Vec::<String>::new());
+    let file = job_file("images.json", &v1, &digests);
+    machine.promote(&v1, &[file]).await.expect("a release");
+    assert_eq!(names(&registry), ALL);
+}
+
+#[tokio::test]
+async fn two_images_that_print_the_same_alias_stop_the_release() {
+    let registry = FakeRegistry::start().await;
+    let mut v1 = printing(&registry, "v1", [r#"["3.13"]"#, r#"["3.13"]"#]);
+    let first = v1.rows[0].job.references[0].repository.clone();
+    for reference in &mut v1.rows[1].job.references {
+        reference.repository = first.clone();
+    }
+    let error = Machine::new().error(&v1).await;
+    assert_eq!(error.exit_code(), ExitCode::Matrix);
+    assert_eq!(names(&registry), Vec::<String>::new());
+    insta::assert_snapshot!(error.to_string().replace(&registry.host(), "HOST"));
+}
+
+#[tokio::test]
+async fn an_image_without_its_label_stops_the_release() {
+    for label in ["", "3.13", r#"["no tag"]"#] {
+        let registry = FakeRegistry::start().await;
+        let v1 = printing(&registry, "v1", [r#"["3.13.1"]"#, label]);
+        let error = Machine::new().error(&v1).await;
+        assert!(error.to_string().contains("the image of b does not list"), "{error}");
+        assert!(error.to_string().contains("hint: "), "{error}");
+        assert_eq!(names(&registry), Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn printed_aliases_are_in_all_registries() {
+    let both = [FakeRegistry::start().await, FakeRegistry::start().await];
+    let v1 = printing(&both[0], "v1", [r#"["3.13.1"]"#, r#"["3.13.2"]"#]).and_in(&both[1]);
+    Machine::new().whole(&v1).await;
+    both.iter().for_each(|registry| assert_eq!(names(registry), ALL));
+}
