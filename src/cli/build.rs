@@ -78,7 +78,7 @@ pub(super) fn show(plan: &Plan<'_>, record: &Record, is_tagged: bool, printer: &
     for target in &plan.targets {
         let Some(digest) = digests.get(target.id()) else { continue };
         printer.result(&if is_tagged {
-            report::published(&Vec::from_iter(target.references()), digest)
+            report::published(&target.references().collect::<Vec<_>>(), digest)
         } else {
             format!("{}@{digest}\n", target.reference.repository)
         });

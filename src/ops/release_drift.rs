@@ -55,15 +55,12 @@ pub async fn find(
     let mut recipe = Recipe::new(plan)?;
     let (mut drift, mut sets) = (ReleaseDrift::default(), Vec::new());
     for (reference, newest) in references.iter().zip(release_set::newest(plan)) {
-        match ReleaseSet::read(&registries, reference).await? {
-            Some((set, _)) => {
-                set.check_repositories(reference, &plan.repositories())?;
-                sets.push((set, newest));
-            }
-            None => {
-                let message = format!("{version} is not released: `{reference}` does not exist");
-                drift.problems.push(Problem::new(message, "`basegen --push` releases it"));
-            }
+        if let Some((set, _)) = ReleaseSet::read(&registries, reference).await? {
+            set.check_repositories(reference, &plan.repositories())?;
+            sets.push((set, newest));
+        } else {
+            let message = format!("{version} is not released: `{reference}` does not exist");
+            drift.problems.push(Problem::new(message, "`basegen --push` releases it"));
         }
     }
     if sets.is_empty() {

@@ -15,12 +15,15 @@ use crate::event::{Event, Events};
 use crate::image::{Descriptor, Digest, Repository, Tag};
 use crate::registry::{Manifest, Registries};
 
+/// The repository that a blob was copied to, while nobody copies it.
+type CopiedTo = Arc<AsyncMutex<Option<Repository>>>;
+
 /// The copies of a run.
 pub(super) struct Copies<'a> {
     registries: &'a Registries,
     events: &'a Events,
     /// A repository of each registry that has a blob which the run has copied. Others mount it from there.
-    blobs: Mutex<HashMap<(String, Digest), Arc<AsyncMutex<Option<Repository>>>>>,
+    blobs: Mutex<HashMap<(String, Digest), CopiedTo>>,
 }
 
 /// An image of a row in one of its repositories, or in the one that is mirrored.

@@ -29,7 +29,7 @@ enum Kind<'a> {
 
 impl Kind<'_> {
     /// Returns the tags of this kind in a repository.
-    fn of<'p>(self, place: Place<'p>) -> &'p [Reference] {
+    fn of(self, place: Place<'_>) -> &[Reference] {
         match self {
             Self::Versions => place.versions(),
             Self::Aliases(registries) if registries.contains(&place.registry()) => place.aliases(),

@@ -78,5 +78,7 @@ async fn printed_aliases_are_in_all_registries() {
     let both = [FakeRegistry::start().await, FakeRegistry::start().await];
     let v1 = printing(&both[0], "v1", [r#"["3.13.1"]"#, r#"["3.13.2"]"#]).and_in(&both[1]);
     Machine::new().whole(&v1).await;
-    both.iter().for_each(|registry| assert_eq!(names(registry), ALL));
+    for registry in &both {
+        assert_eq!(names(registry), ALL);
+    }
 }

@@ -74,7 +74,9 @@ async fn two_of_an_engine() -> ([FakeRegistry; 2], Release) {
     let mut machine = Machine::new();
     machine.builder.pushes_everywhere = true;
     machine.whole(&v1).await;
-    both.iter().for_each(|registry| assert_eq!(names(registry), WHOLE));
+    for registry in &both {
+        assert_eq!(names(registry), WHOLE);
+    }
     (both, v1)
 }
 
@@ -116,7 +118,9 @@ async fn when_one_registry_refuses_blobs_no_tag_is_set_in_either() {
         both[1].mend();
         machine.whole(&v1).await;
         assert_eq!(machine.built(), ["a", "b"], "staged images are not built again");
-        both.iter().for_each(|registry| assert_eq!(names(registry), WHOLE));
+        for registry in &both {
+            assert_eq!(names(registry), WHOLE);
+        }
     }
 }
 
@@ -132,7 +136,9 @@ async fn when_one_registry_refuses_a_tag_no_alias_and_no_set_is_written_in_eithe
     insta::assert_snapshot!(named(&error.to_string(), &both));
     both[1].mend();
     machine.whole(&v1).await;
-    both.iter().for_each(|registry| assert_eq!(names(registry), WHOLE));
+    for registry in &both {
+        assert_eq!(names(registry), WHOLE);
+    }
 }
 
 #[tokio::test]
@@ -180,7 +186,9 @@ async fn a_merge_copies_what_a_registry_lacks() {
     let machine = Machine::new();
     let file = job_file("images.json", &v1, &digests);
     assert_eq!(machine.promote(&v1, &[file]).await.expect("a release"), digests);
-    both.iter().for_each(|registry| assert_eq!(names(registry), WHOLE));
+    for registry in &both {
+        assert_eq!(names(registry), WHOLE);
+    }
 }
 
 #[tokio::test]
@@ -243,7 +251,9 @@ async fn an_answer_that_is_lost_in_one_registry_is_asked_for_again() {
         let (both, v1) = two().await;
         both[1].fail(Rule::nth(request, "*", "*", Fault::CommitThenDrop));
         Machine::new().whole(&v1).await;
-        both.iter().for_each(|registry| assert_eq!(names(registry), WHOLE, "{request}"));
+        for registry in &both {
+            assert_eq!(names(registry), WHOLE, "{request}");
+        }
     }
 }
 
