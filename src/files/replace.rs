@@ -30,8 +30,14 @@ pub(crate) fn create(path: &Path, content: &[u8], executable: bool) -> io::Resul
         created => created?,
     };
     // The umask has limited the mode.
-    file.set_permissions(Permissions::from_mode(mode(executable)))?;
-    file.write_all(content)
+    let written = file
+        .set_permissions(Permissions::from_mode(mode(executable)))
+        .and_then(|()| file.write_all(content));
+    if written.is_err() {
+        // Nobody else writes this file, and a part of it is worse than none.
+        let _ = std::fs::remove_file(path);
+    }
+    written
 }
 
 fn mode(executable: bool) -> u32 {
