@@ -43,7 +43,7 @@ pub(super) struct Files {
     read: Mutex<HashMap<String, Arc<[u8]>>>,
 }
 
-/// What a folder contains apart from files to copy.
+/// The content of a folder besides files to copy.
 #[derive(Debug, Clone)]
 pub(super) enum Role {
     /// Templates: `.hbs` files are rendered. Copied folders do not include these paths: the partials, and the Dockerfiles
