@@ -6,6 +6,8 @@ mod json;
 mod toml;
 mod yaml;
 
+pub(crate) use json::JsonEntries;
+
 use std::collections::HashMap;
 use std::path::Path;
 

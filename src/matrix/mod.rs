@@ -54,7 +54,7 @@ pub(crate) use condition::{compare_versions, is_version};
 pub use content_settings::{CopiedFile, Healthcheck, PackageItem, PackageManager};
 pub use contents::{Contents, PackageLayer, Text};
 pub use contracts::{BASETEN_USER_ID, Contract, ContractSettings};
-pub(crate) use data::{Content, Format, Node, read_data};
+pub(crate) use data::{Content, Format, JsonEntries, Node, read_data};
 pub use diagnostic::{Diagnostic, SourceError, SourceFile, nearest, nearest_spelling};
 pub(crate) use diagnostic::{did_you_mean, quoted_list};
 pub(crate) use dockerfile::refuse_argument;

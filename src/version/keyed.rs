@@ -1,12 +1,12 @@
 //! Finds texts at keys of TOML and JSON files, with their exact positions.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::ops::Range;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use toml::de::{DeTable, DeValue};
+
+use crate::matrix::JsonEntries;
 
 /// A text in a file, and its position.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,7 +94,8 @@ pub(super) fn in_json(text: &str, key: &[&str]) -> Result<Text, Missing> {
         if !value.get().starts_with('{') {
             return Err(Missing::Key);
         }
-        let Entries(entries) = serde_json::from_str(value.get()).map_err(syntax)?;
+        let JsonEntries::<Cow<'_, str>>(entries) =
+            serde_json::from_str(value.get()).map_err(syntax)?;
         let mut found = entries.into_iter().filter(|(name, _)| name == part).map(|(_, raw)| raw);
         value = match (found.next(), found.next()) {
             (Some(one), None) => one,
@@ -119,30 +120,6 @@ pub(super) fn without_mark(text: &str) -> (usize, &str) {
 
 fn shifted(text: Text, shift: usize) -> Text {
     Text { range: text.range.start + shift..text.range.end + shift, ..text }
-}
-
-/// The entries of a JSON object, including duplicate keys.
-struct Entries<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for Entries<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct EntriesVisitor;
-        impl<'de> Visitor<'de> for EntriesVisitor {
-            type Value = Entries<'de>;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("an object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries<'de>, A::Error> {
-                let mut entries = Vec::new();
-                while let Some(entry) = map.next_entry()? {
-                    entries.push(entry);
-                }
-                Ok(Entries(entries))
-            }
-        }
-        deserializer.deserialize_map(EntriesVisitor)
-    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -23,7 +24,7 @@ impl Reader<'_> {
         }
         let content = match text.as_bytes() {
             [b'{', ..] => {
-                let Entries(entries) = parse(self.source, text)?;
+                let JsonEntries::<&RawValue>(entries) = parse(self.source, text)?;
                 let entries = entries.into_iter().map(|(key, value)| {
                     let name = parse(self.source, key.get())?;
                     let key = Key { name, span: self::span(self.source, key.get()) };
@@ -62,26 +63,26 @@ fn span(source: &SourceFile, part: &str) -> Span {
     start..start + part.len()
 }
 
-/// The entries of an object, including duplicate keys.
-struct Entries<'a>(Vec<(&'a RawValue, &'a RawValue)>);
+/// The entries of a JSON object with keys of type `K`, including duplicate keys.
+pub(crate) struct JsonEntries<'a, K>(pub(crate) Vec<(K, &'a RawValue)>);
 
-impl<'de> Deserialize<'de> for Entries<'de> {
+impl<'de, K: Deserialize<'de>> Deserialize<'de> for JsonEntries<'de, K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct EntriesVisitor;
-        impl<'de> Visitor<'de> for EntriesVisitor {
-            type Value = Entries<'de>;
+        struct EntriesVisitor<K>(PhantomData<K>);
+        impl<'de, K: Deserialize<'de>> Visitor<'de> for EntriesVisitor<K> {
+            type Value = JsonEntries<'de, K>;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("an object")
             }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries<'de>, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut entries = Vec::new();
                 while let Some(entry) = map.next_entry()? {
                     entries.push(entry);
                 }
-                Ok(Entries(entries))
+                Ok(JsonEntries(entries))
             }
         }
-        deserializer.deserialize_map(EntriesVisitor)
+        deserializer.deserialize_map(EntriesVisitor(PhantomData))
     }
 }
