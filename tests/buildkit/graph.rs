@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::process::Command;
 
+use crate::harness::project;
 use crate::harness::registry::FakeRegistry;
 use crate::harness::testbed;
 
@@ -77,9 +78,7 @@ impl Project {
     }
 
     fn file(&self, path: &str, text: &str) {
-        let path = self.folder.path().join(path);
-        fs_err::create_dir_all(path.parent().expect("a parent")).expect("a folder");
-        fs_err::write(path, text).expect("a file");
+        project::write(self.folder.path(), path, text);
     }
 
     fn command(&self, arguments: &[&str]) -> Command {

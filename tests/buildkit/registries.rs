@@ -4,6 +4,7 @@ use std::process::Output;
 
 use tokio::process::Command;
 
+use crate::harness::project;
 use crate::harness::registry::FakeRegistry;
 use crate::harness::testbed;
 
@@ -54,9 +55,7 @@ impl Project {
     }
 
     fn file(&self, path: &str, text: &str) {
-        let path = self.folder.path().join(path);
-        fs_err::create_dir_all(path.parent().expect("a parent")).expect("a folder");
-        fs_err::write(path, text).expect("a file");
+        project::write(self.folder.path(), path, text);
     }
 
     fn command(&self, arguments: &[&str]) -> Command {

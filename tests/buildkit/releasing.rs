@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::process::{Child, Command};
 
 use crate::addresses::{Behind, tcp};
+use crate::harness::project;
 use crate::harness::registry::{FakeRegistry, Fault, Rule};
 use crate::harness::testbed;
 
@@ -70,9 +71,7 @@ impl Project {
     }
 
     fn file(&self, path: &str, text: &str) {
-        let path = self.folder.path().join(path);
-        fs_err::create_dir_all(path.parent().expect("a parent")).expect("a folder");
-        fs_err::write(path, text).expect("a file");
+        project::write(self.folder.path(), path, text);
     }
 
     fn version(&self, version: &str) {

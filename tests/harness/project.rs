@@ -28,6 +28,13 @@ when = { python = "3.9", gpu = true }
 reason = "CUDA 12.8 needs Python 3.10"
 "#;
 
+/// Writes a file below `folder`, and its folders.
+pub(crate) fn write(folder: &Path, path: &str, text: &str) {
+    let path = folder.join(path);
+    fs_err::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+    fs_err::write(path, text).expect("a file");
+}
+
 impl Project {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
@@ -56,9 +63,7 @@ impl Project {
     }
 
     pub(crate) fn write(&self, path: &str, text: &str) {
-        let path = self.path().join(path);
-        fs_err::create_dir_all(path.parent().expect("a parent")).expect("a folder");
-        fs_err::write(path, text).expect("a file");
+        write(self.path(), path, text);
     }
 
     pub(crate) fn basegen(&self, arguments: &str) -> Command {
