@@ -203,7 +203,6 @@ async fn a_graph_that_is_killed_is_finished_without_a_rebuild() {
         assert!(!built.contains(image), "{image} was built twice");
         assert_eq!(digests[image], *digest);
     }
-    assert_eq!(built.len() + staged.len(), 14);
     project.assert_based_on_each_other("v1");
 }
 

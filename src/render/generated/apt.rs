@@ -6,7 +6,10 @@ use crate::matrix::{PackageItem, SourceError, Text};
 
 /// Options of `apt-get install` in every step. The configuration of Debian's images deletes downloads in the default folder.
 const INSTALL: &str = "DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
-                       -o Dir::Cache::Archives=/var/cache/apt/kept";
+                       -o Acquire::Retries=10 -o Dir::Cache::Archives=/var/cache/apt/kept";
+
+/// By default, `apt-get update` succeeds when a download fails, and the lists of an earlier build name packages that are gone.
+const UPDATE: &str = "apt-get update -o Acquire::Retries=10 -o APT::Update::Error-Mode=any";
 
 /// Files that differ between equal installations.
 const VOLATILE: &str = "rm -rf /var/cache/debconf/*-old /var/lib/dpkg/*-old /var/cache/ldconfig/aux-cache \
@@ -104,6 +107,6 @@ impl Generator<'_> {
                  && export APT_CONFIG=/tmp/apt.conf; fi",
             );
         }
-        run.then("apt-get update");
+        run.then(UPDATE);
     }
 }

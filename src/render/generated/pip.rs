@@ -12,7 +12,7 @@ const UV: &str = "0.13.9";
 const UV_AMD64: &str = "d7f459fe4fd247d830351c75686d3996ace3c6f3f728eb0e85a30b7ada0cef19";
 const UV_ARM64: &str = "5435c5ce14a56431208ca0996416d310f1598e8c2c8ba707688985a16bb82dbe";
 
-const INSTALL: &str = "uv pip install --link-mode=copy --no-progress";
+const INSTALL: &str = "UV_HTTP_RETRIES=10 uv pip install --link-mode=copy --no-progress";
 
 /// Where packages go without an environment of their own: to the first Python in `PATH`.
 const SYSTEM: &str = "--system --break-system-packages";
