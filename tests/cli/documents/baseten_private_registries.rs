@@ -7,7 +7,9 @@ const GAR: &str = "europe-west4-docker.pkg.dev";
 
 /// Imports a Truss whose base image is in a registry. Returns the tables of registries in the new matrix.
 fn imported(config: &str) -> String {
-    let matrix = Import::new(&[("config.yaml", config)]).matrix("config.yaml");
+    let import = Import::new(&[("config.yaml", config)]);
+    import.init("config.yaml");
+    let matrix = import.matrix();
     let tables = matrix.split("\n\n").filter(|table| table.contains("[registries."));
     tables.collect::<Vec<_>>().join("\n\n")
 }
