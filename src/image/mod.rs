@@ -3,6 +3,7 @@
 mod compression;
 mod descriptor;
 mod digest;
+mod namespace;
 mod platform;
 mod reference;
 mod size;
@@ -10,6 +11,7 @@ mod size;
 pub use compression::{Compression, CompressionAlgorithm};
 pub use descriptor::Descriptor;
 pub use digest::{Digest, DigestError};
+pub use namespace::Namespace;
 pub use platform::{Platform, PlatformError};
 pub use reference::{Reference, ReferenceError, Repository, Tag, refuse_scheme};
 pub use size::{Size, SizeError};

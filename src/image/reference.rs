@@ -20,6 +20,9 @@ pub enum ReferenceError {
     Scheme(String, String),
     #[error("`{0}` is not a registry: expected `host` or `host:port`")]
     Registry(String),
+    /// A path without a registry, or without repositories.
+    #[error("`{0}` is not a path in a registry: expected `host/path`, such as `docker.io/acme`")]
+    Namespace(String),
     #[error(
         "`{0}` is not a repository: expected parts of lower-case letters and digits, \
          joined by `.`, `_`, `__` or dashes, and separated by `/`"
@@ -212,7 +215,7 @@ impl<'de> Deserialize<'de> for Reference {
     }
 }
 
-fn looks_like_registry(text: &str) -> bool {
+pub(super) fn looks_like_registry(text: &str) -> bool {
     text.contains(['.', ':']) || text == "localhost"
 }
 

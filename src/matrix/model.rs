@@ -26,7 +26,7 @@ use super::tools::Tool;
 use super::value::Value;
 use super::variables::TableVariables;
 use crate::files::{Access, Checkout};
-use crate::image::Platform;
+use crate::image::{Namespace, Platform};
 
 /// A validated matrix file and all of its variants.
 #[derive(Debug)]
@@ -61,8 +61,8 @@ pub struct Matrix {
 /// The keys of `[image]` that are the same for all images.
 #[derive(Debug, Clone)]
 pub struct Image {
-    /// The hosts of the registries, each once. Docker Hub if there are none.
-    pub registries: Vec<String>,
+    /// The registries, each once, with the paths of the repositories in them. Docker Hub if there are none.
+    pub registries: Vec<Namespace>,
     pub aliases: Vec<Alias>,
     /// The folder of the templates and of the files that images copy, relative to that of the matrix file.
     pub templates: String,

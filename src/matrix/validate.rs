@@ -237,7 +237,7 @@ impl Checker<'_> {
             registries: table
                 .registry
                 .as_ref()
-                .map(|entry| self.registry_hosts(entry))
+                .map(|entry| self.namespaces(entry))
                 .unwrap_or_default(),
             aliases: table.aliases.iter().map(|alias| self.alias(axes, alias)).collect(),
             templates: templates.into_inner(),

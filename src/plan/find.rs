@@ -1,7 +1,7 @@
 //! Finds variants by the name of an image.
 
 use super::{ImageNames, NameError, PlanRequest};
-use crate::image::{Reference, Repository};
+use crate::image::{Reference, Repository, Tag};
 use crate::matrix::{Absent, Matrix, Variant, nearest_spelling};
 use crate::version::Version;
 
@@ -31,8 +31,11 @@ pub fn find_by_name<'a>(
         if [&variant.id, &variant.name].contains(&&wanted.text) && !name.is_empty() {
             return Ok(Some(0));
         }
-        let names = naming.names(variant)?.names;
-        Ok(names.iter().filter_map(|name| wanted.version_in(&name.reference)).min())
+        let names = naming.names(variant)?;
+        let lengths = names
+            .everywhere()
+            .filter_map(|(name, repository)| wanted.version_in(repository, &name.reference.tag));
+        Ok(lengths.min())
     };
     // The match with the shortest version is the best: `3.9-gpu-v1` is not the version `gpu-v1` of `3.9` if there is
     // a `3.9-gpu`.
@@ -83,12 +86,12 @@ impl Wanted {
         }
     }
 
-    /// Returns the length of the version with which `reference` equals this name. Its tag contains [`ANY_VERSION`].
-    fn version_in(&self, reference: &Reference) -> Option<usize> {
-        if self.repository.as_ref().is_some_and(|wanted| *wanted != reference.repository) {
+    /// Returns the length of the version with which a tag equals this name. The tag contains [`ANY_VERSION`].
+    fn version_in(&self, repository: &Repository, tag: &Tag) -> Option<usize> {
+        if self.repository.as_ref().is_some_and(|wanted| wanted != repository) {
             return None;
         }
-        let tag = reference.tag.as_str();
+        let tag = tag.as_str();
         match tag.split_once(ANY_VERSION) {
             None => (tag == self.tag).then_some(0),
             Some((before, after)) => {
@@ -149,6 +152,18 @@ reason = "too old"
         }
         assert_eq!(similar_name(&matrix, "3.11-gqu"), Some("3.11-gpu"));
         assert_eq!(similar_name(&matrix, "3.12-gpu"), None);
+    }
+
+    #[test]
+    fn names_in_every_registry_match() {
+        let registries = "[image]\nregistry = [\"docker.io\", \"ghcr.io/images\"]\n";
+        let text = MATRIX.replace("[image]\n", registries);
+        let matrix = parse(Path::new("matrix.toml"), &text).expect("a matrix");
+        for name in ["acme/server-base:3.11-v1", "ghcr.io/images/acme/server-base:3.11-latest"] {
+            let found = find_by_name(&matrix, &PlanRequest::default(), name).expect("names");
+            let ids: Vec<&str> = found.variants.iter().map(|variant| variant.id.as_str()).collect();
+            assert_eq!(ids, ["3.11-server"], "{name}");
+        }
     }
 
     #[test]

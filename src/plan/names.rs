@@ -1,7 +1,11 @@
 //! Computes the names of images: repository, version tag and aliases.
 //!
-//! [`ImageNames::targets`] fills the patterns of `[image]` for each variant. An invalid or duplicate name is reported at
-//! the value or pattern in the matrix file that causes it.
+//! [`ImageNames::targets`] fills the patterns of `[image]` for each variant. `error` has the errors of invalid and
+//! duplicate names.
+
+mod error;
+
+pub use error::NameError;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,77 +13,23 @@ use std::sync::Arc;
 use indexmap::IndexSet;
 
 use super::{PlanRequest, Target};
-use crate::error::{ExitCode, Explain};
 use crate::image::{
-    Compression, Platform, Reference, ReferenceError, Repository, Tag, refuse_scheme,
+    Compression, Namespace, Platform, Reference, ReferenceError, Repository, Tag, refuse_scheme,
 };
-use crate::matrix::{
-    Alias, Diagnostic, Matrix, Pattern, SourceError, Value, Variant, VariantSettings,
-};
+use crate::matrix::{Alias, Diagnostic, Matrix, Pattern, Variant, VariantSettings};
 use crate::render::Upstream;
 use crate::version::Version;
 
-#[derive(Debug, thiserror::Error)]
-pub enum NameError {
-    #[error("the name of `{variant}` is invalid")]
-    Invalid {
-        variant: String,
-        #[source]
-        source: ReferenceError,
-    },
-    #[error("`{first}` and `{second}` have the same name `{reference}`")]
-    Twice { first: String, second: String, reference: Reference },
-    /// A value or pattern in the matrix file makes a name invalid.
-    #[error(transparent)]
-    Source(#[from] SourceError),
-    #[error("the tag `{0}` contains the version, but no version is known")]
-    NoVersion(String),
-    #[error("`{text}` is not a valid {what}: {reason}")]
-    Requested { what: &'static str, text: String, reason: String },
-    #[error("invalid `--registry`")]
-    Registry(#[source] ReferenceError),
-    /// A variant has none of the requested platforms.
-    #[error("`{variant}` cannot be built for {wanted}; its platforms are {own}")]
-    Platforms { variant: String, wanted: String, own: String },
-}
-
-impl Explain for NameError {
-    fn exit_code(&self) -> ExitCode {
-        match self {
-            Self::Invalid { .. } | Self::Twice { .. } | Self::Source(_) | Self::NoVersion(_) => {
-                ExitCode::Matrix
-            }
-            Self::Requested { .. } | Self::Registry(_) => ExitCode::Usage,
-            Self::Platforms { .. } => ExitCode::Selection,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Twice { .. } => Some(EVERY_AXIS.to_owned()),
-            Self::NoVersion(_) => {
-                Some("pass `--version-tag`, or add `[version]` to the matrix file".to_owned())
-            }
-            _ => None,
-        }
-    }
-}
-
 /// The number of digits of `{{git.short_sha}}`.
 const SHORT_SHA: usize = 7;
-
-/// The hint for equal names.
-const EVERY_AXIS: &str = "add every axis to the repository or to the tag, or use `{{variant}}`";
-
-/// The hint for equal aliases.
-const ONE_IMAGE: &str =
-    "limit the alias to one image by `when`, or add every axis to it: `{{variant}}-latest`";
 
 /// Computes the names of variants.
 #[derive(Debug)]
 pub struct ImageNames<'a> {
     matrix: &'a Matrix,
     request: &'a PlanRequest,
+    /// The registries that the request sets instead of the matrix, with paths.
+    registries: Vec<Namespace>,
     /// The repository that the request sets instead of the matrix.
     repository: Option<Pattern>,
     /// The tag that the request sets instead of the matrix.
@@ -112,14 +62,18 @@ impl VariantNames<'_> {
         let first = self.names.first().map(|name| &name.reference.repository);
         first.into_iter().chain(&self.replicas)
     }
+
+    /// Returns the names with the repositories in which the image has them.
+    pub(super) fn everywhere(&self) -> impl Iterator<Item = (&ImageName<'_>, &Repository)> {
+        self.names
+            .iter()
+            .flat_map(|name| self.repositories().map(move |repository| (name, repository)))
+    }
 }
 
 impl<'a> ImageNames<'a> {
     /// Uses the patterns of the matrix, with the changes in `request`.
     pub fn new(matrix: &'a Matrix, request: &'a PlanRequest) -> Result<Self, NameError> {
-        for registry in &request.registries {
-            Repository::new(registry, "any").map_err(NameError::Registry)?;
-        }
         let of_run = matrix.placeholders_of_run();
         let pattern = |what, text: &Option<String>, names: &[&'static str]| {
             text.as_ref().map(|text| requested_pattern(matrix, what, text, names)).transpose()
@@ -127,6 +81,7 @@ impl<'a> ImageNames<'a> {
         Ok(Self {
             matrix,
             request,
+            registries: requested_registries(&request.registries)?,
             repository: pattern("repository", &request.repository, &[])?,
             tag: pattern("tag", &request.tag, &of_run)?,
             of_run,
@@ -302,7 +257,7 @@ impl<'a> ImageNames<'a> {
     fn in_registries(&self, text: &str) -> Result<Vec<Repository>, ReferenceError> {
         let own: Repository = text.parse()?;
         // A repository that contains a registry overrides `registry`, but not `--registry`.
-        let registries = match &self.request.registries[..] {
+        let registries = match &self.registries[..] {
             [] if own.canonical() == text => &[],
             [] => &self.matrix.image.registries[..],
             requested => requested,
@@ -310,8 +265,7 @@ impl<'a> ImageNames<'a> {
         if registries.is_empty() {
             return Ok(vec![own]);
         }
-        let repositories = registries.iter().map(|registry| Repository::new(registry, own.path()));
-        Ok(repositories.collect::<Result<IndexSet<_>, _>>()?.into_iter().collect())
+        registries.iter().map(|namespace| namespace.repository(own.path())).collect()
     }
 
     fn name<'n>(
@@ -360,47 +314,6 @@ impl<'a> ImageNames<'a> {
         }
     }
 
-    /// Returns the error of an invalid name. It points to the first value that `is_valid` refuses within a name, or to
-    /// the pattern.
-    fn invalid(
-        &self,
-        variant: &Variant,
-        pattern: &Pattern,
-        source: ReferenceError,
-        is_valid: impl Fn(&str) -> bool,
-    ) -> NameError {
-        let title = format!("the name of `{}` is invalid: {source}", variant.id);
-        let has = |wanted: &str| pattern.names().any(|(name, _)| name == wanted);
-        let (is_id_used, is_valid) = (has("variant"), |part: &str| is_valid(&format!("x{part}x")));
-        for (index, axis) in self.matrix.axes.iter().enumerate() {
-            let value = self.matrix.value(variant, index);
-            // The name of an axis inserts a string unchanged, and the tag part of a boolean.
-            let is_text = has(&axis.name) && matches!(value.value, Value::Text(_));
-            let is_tag = is_id_used || (has(&axis.name) && !is_text);
-            let (span, help) = if is_text && !is_valid(&self.matrix.name_part(variant, &axis.name))
-            {
-                let name = &axis.name;
-                let help = format!("change the value, or remove `{{{{{name}}}}}` from the name");
-                (&value.span, help)
-            } else if is_tag && !is_valid(&value.tag) {
-                let help = "set another `tag` for the value: `{ value = …, tag = \"…\" }`";
-                (&value.tag_span, help.to_owned())
-            } else {
-                continue;
-            };
-            let label = "the name is invalid because of this value";
-            return self.refuse(Diagnostic::new(span.clone(), title, label).help(help));
-        }
-        match pattern.span() {
-            Some(span) => self.refuse(Diagnostic::new(span, title, "the name is built from this")),
-            None => NameError::Invalid { variant: variant.id.clone(), source },
-        }
-    }
-
-    fn refuse(&self, diagnostic: Diagnostic) -> NameError {
-        SourceError::new(&self.matrix.source, vec![diagnostic]).into()
-    }
-
     fn platforms(&self, variant: &Variant) -> Result<Arc<[Platform]>, NameError> {
         let wanted: IndexSet<&Platform> = self.request.platforms.iter().collect();
         let wanted: Vec<Platform> = wanted.into_iter().cloned().collect();
@@ -430,42 +343,32 @@ impl ImageNames<'_> {
         variants: &[Variant],
         names: &[VariantNames<'_>],
     ) -> Result<(), NameError> {
-        let mut owners: HashMap<&Reference, &str> = HashMap::with_capacity(variants.len());
+        let mut owners: HashMap<(&Repository, &Tag), &str> = HashMap::with_capacity(variants.len());
         for (variant, names) in variants.iter().zip(names) {
-            for name in &names.names {
-                if let Some(first) = owners.insert(&name.reference, &variant.id) {
-                    return Err(self.twice(first, variant, name));
+            for (name, repository) in names.everywhere() {
+                let tag = &name.reference.tag;
+                if let Some(first) = owners.insert((repository, tag), &variant.id) {
+                    let reference = Reference { repository: repository.clone(), tag: tag.clone() };
+                    return Err(self.twice(first, variant, name, reference));
                 }
             }
         }
         Ok(())
     }
+}
 
-    /// Returns the error for a `name` of the variant `second` that `first` also has.
-    fn twice(&self, first: &str, second: &Variant, name: &ImageName<'_>) -> NameError {
-        let reference = &name.reference;
-        let settings = self.matrix.settings(second);
-        let span = name.pattern.span().or(self.repository_pattern(&settings).span());
-        let second = second.id.as_str();
-        match span {
-            Some(span) if first == second => {
-                let title = format!("`{first}` has the name `{reference}` twice");
-                self.refuse(
-                    Diagnostic::new(span, title, "duplicate name")
-                        .help("aliases must differ from the version tag and from each other"),
-                )
-            }
-            Some(span) if self.request.repository.is_none() && self.request.tag.is_none() => {
-                let title = format!("`{first}` and `{second}` have the same name `{reference}`");
-                let help = if name.alias.is_some() { ONE_IMAGE } else { EVERY_AXIS };
-                self.refuse(Diagnostic::new(span, title, "the name is built from this").help(help))
-            }
-            _ => {
-                let (first, second) = (first.to_owned(), second.to_owned());
-                NameError::Twice { first, second, reference: reference.clone() }
-            }
+/// Parses the registries of the request, each once.
+fn requested_registries(registries: &[String]) -> Result<Vec<Namespace>, NameError> {
+    let mut namespaces: IndexSet<Namespace> = IndexSet::new();
+    for registry in registries {
+        let namespace: Namespace = registry.parse().map_err(NameError::Registry)?;
+        let host = namespace.registry();
+        if namespaces.iter().any(|other| *other != namespace && other.registry() == host) {
+            return Err(NameError::RegistryTwice(host.to_owned()));
         }
+        namespaces.insert(namespace);
     }
+    Ok(namespaces.into_iter().collect())
 }
 
 /// Parses a pattern of the request. It can contain `names` besides axes and variables.

@@ -196,7 +196,7 @@ pub(in crate::cli) struct AuthCheckArgs {
     /// Registry to push to [default: those of the matrix]
     ///
     /// Repeatable, or several joined by commas.
-    #[arg(long, value_name = "HOST[:PORT]", value_delimiter = ',')]
+    #[arg(long, value_name = "HOST[:PORT][/PATH]", value_delimiter = ',')]
     pub(in crate::cli) registry: Vec<String>,
     /// Repository to push to [default: that of the matrix]
     ///

@@ -156,8 +156,8 @@ settings_tables! {
     /// of all axis values, joined by dashes. Tags can also contain `{{version}}`.
     #[schemars(extend("required" = ["repository"]))]
     pub struct ImageTable {
-        /// The host of the registry, such as `ghcr.io`, or an array of hosts that all get the same images. Default: Docker
-        /// Hub.
+        /// The registry, such as `ghcr.io`, or an array of registries that all get the same images. A path after the host,
+        /// as in `ghcr.io/acme`, comes before the repository. Default: Docker Hub.
         pub registry: Option<Spanned<RegistryEntry>>,
         /// Additional tags, such as `{{variant}}-latest`, that move with each release of the whole matrix. They can also
         /// contain `{{major}}`, `{{minor}}`, `{{git.sha}}`, `{{git.short_sha}}` and `{{date}}`.

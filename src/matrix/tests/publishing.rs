@@ -7,16 +7,24 @@ fn with_image(line: &str) -> String {
 }
 
 #[test]
-fn registries_are_one_host_or_several() {
+fn registries_are_hosts_or_paths_in_them() {
     let hosts = |text: &str| {
         let file = with_image(text);
         let matrix = super::parse(std::path::Path::new("matrix.toml"), &file).expect("a matrix");
-        matrix.image.registries.join(" ")
+        matrix.image.registries.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
     };
     assert_eq!(hosts(""), "");
     assert_eq!(hosts("registry = \"ghcr.io\""), "ghcr.io");
     assert_eq!(hosts("registry = [\"docker.io\", \"ghcr.io\"]"), "docker.io ghcr.io");
-    let refused = ["[]", "[\"ghcr.io\", \"ghcr.io\"]", "[\"index.docker.io\", \"docker.io\"]", "5"];
+    assert_eq!(hosts("registry = \"ghcr.io/acme/images\""), "ghcr.io/acme/images");
+    let refused = [
+        "[]",
+        "[\"ghcr.io\", \"ghcr.io\"]",
+        "[\"index.docker.io\", \"docker.io/acme\"]",
+        "[\"acme/images\"]",
+        "\"ghcr.io/Acme\"",
+        "5",
+    ];
     let refused = refused.map(|hosts| error(&with_image(&format!("registry = {hosts}"))));
     insta::assert_snapshot!(refused.join("\n"));
     insta::assert_snapshot!(error(&with_image("registry = [\"https://ghcr.io\"]")));

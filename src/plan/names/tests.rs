@@ -161,3 +161,25 @@ fn missing_settings_are_explained() {
     let texts = ["repository = \"acme/base\"\n", "dockerfile = \"Dockerfile.hbs\"\n"];
     insta::assert_snapshot!(texts.map(|text| planned(&BASE.replace(text, ""))).join("\n\n"));
 }
+
+#[test]
+fn each_registry_has_a_path_of_its_own() {
+    let image = |registries: &str| {
+        format!("[image]\nregistry = {registries}\nrepository = \"base\"\ndockerfile = \"d\"\n")
+    };
+    let aliases = "aliases = [\"{{variant}}-latest\"]\n";
+    let axes = "[axes]\npython = [\"3.13\", \"3.14\"]\n";
+    let paths = image("[\"ghcr.io/acme\", \"registry.acme.example:5000/images/python\"]");
+    let of_matrix = planned(&format!("{paths}{aliases}{axes}"));
+    let requested = |registries: &[&str]| {
+        let registries = registries.iter().map(|&name| name.to_owned()).collect();
+        planned_with(&format!("{paths}{axes}"), |request| request.registries = registries)
+    };
+    let replaced = requested(&["ghcr.io/mirror", "quay.io", "ghcr.io/mirror"]);
+    let twice = requested(&["ghcr.io/a", "ghcr.io/b"]);
+    // One image has the repository that the other has in its second registry.
+    let set = "[[set]]\nwhen = { python = \"3.14\" }\nrepository = \"ghcr.io/acme/base\"\n";
+    let hub = image("[\"docker.io/acme\", \"ghcr.io/acme\"]\ntag = \"{{version}}\"");
+    let clash = planned(&format!("{hub}{axes}{set}"));
+    insta::assert_snapshot!([of_matrix, replaced, twice, clash].join("\n\n"));
+}
