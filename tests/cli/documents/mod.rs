@@ -4,6 +4,7 @@
 
 mod baseten_custom_containers;
 mod baseten_private_registries;
+mod cerebrium_container_images;
 mod truss_base_images;
 
 use std::process::Command;
