@@ -1,6 +1,6 @@
-//! Truss: Base images.
+//! Truss: Base images. `tests/cli/check/published.rs` and `tests/buildkit/truss_repository.rs` publish them.
 
-use crate::harness::project::{basegen, stdout};
+use crate::harness::project::{MATRIX, Project, basegen, stdout, told};
 
 /// `bin/generate_base_images.py --live-reload y --use-gpu y --python-version 3.9 --version-tag v0.2.2 --job-type server`
 #[test]
@@ -24,4 +24,36 @@ fn testing_base_images() {
         list,
         "baseten/truss-server-base:3.9-test-1\nbaseten/truss-server-base:3.9-reload-test-1\n"
     );
+}
+
+/// The versions of the images are versions of Truss, which skip those without new images.
+const VERSION: &str = "[version]\nfile = \"util.py\"\nconstant = \"TRUSS_BASE_IMAGE_VERSION_TAG\"\n\n\
+    [version.follows]\nfile = \"pyproject.toml\"\nkey = \"project.version\"\nprefix = \"v\"\n";
+
+/// Images of one version that follow another version of Truss.
+fn follows(images: &str, truss: &str) -> Project {
+    let project = Project::new();
+    project.write("matrix.toml", &MATRIX.replace("[version]\nfile = \"VERSION\"\n", VERSION));
+    project.write("util.py", &format!("TRUSS_BASE_IMAGE_VERSION_TAG = \"{images}\"\n"));
+    project
+        .write("pyproject.toml", &format!("[project]\nname = \"truss\"\nversion = \"{truss}\"\n"));
+    project
+}
+
+#[test]
+fn publishing_base_images() {
+    // A release of Truss alone needs no images.
+    let check = |images: &str| told(follows(images, "0.3.0").basegen("check --offline"));
+    insta::assert_snapshot!("older", check("v0.2.2"));
+    insta::assert_snapshot!("newer", check("v0.4.0"));
+}
+
+#[test]
+fn releasing_truss_versions_with_new_base_images() {
+    let project = follows("v0.2.2", "0.4.0");
+    stdout(project.basegen("bump 0.4.0"));
+    let util = fs_err::read_to_string(project.path().join("util.py")).expect("the constant");
+    assert_eq!(util, "TRUSS_BASE_IMAGE_VERSION_TAG = \"v0.4.0\"\n");
+    let list = stdout(project.basegen("list --python 3.11 --gpu --job-type server"));
+    assert_eq!(list, "acme/server-base:3.11-gpu-v0.4.0\n");
 }
