@@ -7,6 +7,7 @@ use serde_json::Value as Json;
 use super::diagnostic::{Diagnostic, SourceError};
 use super::model::{Matrix, Variant};
 use super::pattern::Pattern;
+use super::placeholders::axis_of_tag;
 use super::safe;
 use super::settings::TEXTS;
 
@@ -46,8 +47,11 @@ fn dockerfile_faults(matrix: &Matrix) -> Vec<Diagnostic> {
 /// Returns one error for each placeholder without a value, even if its text applies to many variants.
 fn placeholder_faults(matrix: &Matrix) -> Vec<Diagnostic> {
     let of_run = matrix.placeholders_of_run();
-    let is_variable =
-        |name: &str| name != "variant" && matrix.axis(name).is_none() && !of_run.contains(&name);
+    let is_variable = |name: &str| {
+        name != "variant"
+            && matrix.axis(axis_of_tag(name).unwrap_or(name)).is_none()
+            && !of_run.contains(&name)
+    };
     let has_variable = |pattern: &Pattern| pattern.names().any(|(name, _)| is_variable(name));
     if !all_patterns(matrix).any(has_variable) {
         return Vec::new();

@@ -14,7 +14,7 @@ use super::condition::Condition;
 use super::contracts::{Contract, ContractSettings};
 use super::diagnostic::{Diagnostic, SourceError, SourceFile};
 use super::pattern::Pattern;
-use super::placeholders::OF_RUN;
+use super::placeholders::{OF_RUN, axis_of_tag};
 use super::places::{GeneratedTable, VersionTable};
 use super::publish::PublishTable;
 use super::pull_request::PullRequestTable;
@@ -279,11 +279,14 @@ impl Matrix {
     }
 
     /// Returns the value of `{{name}}` in names and paths: `variant`, an axis or a variable. A boolean of an axis is
-    /// replaced by its tag part.
+    /// replaced by its tag part, which `{{axis.tag}}` is for every value.
     #[must_use]
     pub fn name_part<'a>(&'a self, variant: &'a Variant, name: &str) -> Cow<'a, str> {
         if name == "variant" {
             return variant.name.as_str().into();
+        }
+        if let Some((index, _)) = axis_of_tag(name).and_then(|axis| self.axis(axis)) {
+            return self.value(variant, index).tag.as_str().into();
         }
         let value = self.axis(name).map(|(index, _)| self.value(variant, index));
         match value {

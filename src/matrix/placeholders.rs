@@ -19,6 +19,11 @@ pub(super) enum PatternKind {
 pub(super) const OF_RUN: [&str; 6] =
     ["version", "major", "minor", "git.sha", "git.short_sha", "date"];
 
+/// Returns the axis whose tag part `name` is: `gpu` for `gpu.tag`.
+pub(super) fn axis_of_tag(name: &str) -> Option<&str> {
+    name.strip_suffix(".tag")
+}
+
 impl PatternKind {
     /// Returns the placeholders of this kind other than axes and variables.
     fn names(self) -> impl Iterator<Item = &'static str> {
@@ -47,11 +52,13 @@ impl<'a> Placeholders<'a> {
         Self { axes: axes.collect(), variables: variables.collect() }
     }
 
-    /// Returns true if a pattern of this `kind` can contain `name`: one of [`known`](Self::known), or an entry of a variable.
+    /// Returns true if a pattern of this `kind` can contain `name`: one of [`known`](Self::known), the tag part of an axis, or
+    /// an entry of a variable.
     pub(super) fn knows(&self, kind: PatternKind, name: &str) -> bool {
         let table = name.split_once('.').map(|(table, _)| table);
         let is_entry = table.is_some_and(|table| self.variables.contains(table));
-        (is_entry && kind != PatternKind::Key) || self.known(kind).contains(&name)
+        let is_tag = axis_of_tag(name).is_some_and(|axis| self.axes.contains(&axis));
+        ((is_entry || is_tag) && kind != PatternKind::Key) || self.known(kind).contains(&name)
     }
 
     /// Returns the names that a pattern of this `kind` can contain.

@@ -157,6 +157,18 @@ fn placeholders_need_values() {
 }
 
 #[test]
+fn parts_of_tags_are_placeholders() {
+    let axes = r#"python = [{ value = "3.13", tag = "" }, { value = "3.14", tag = "py3.14" }]"#;
+    let with = |tag: &str| {
+        let text = BASE.replace("python = [\"3.13\", \"3.14\"]", axes);
+        planned(&text.replace("[axes]", &format!("tag = \"{tag}\"\n[axes]")))
+    };
+    let named = with("{{python.tag}}-{{version}}-{{gpu.tag}}");
+    let unknown = ["{{pyton.tag}}", "{{python.value}}"].map(with);
+    insta::assert_snapshot!([named, unknown.join("\n\n")].join("\n\n"));
+}
+
+#[test]
 fn missing_settings_are_explained() {
     let texts = ["repository = \"acme/base\"\n", "dockerfile = \"Dockerfile.hbs\"\n"];
     insta::assert_snapshot!(texts.map(|text| planned(&BASE.replace(text, ""))).join("\n\n"));
