@@ -1,10 +1,9 @@
 //! One image of each matrix in `examples/`, built and run. Its base, and what the test bed's network lacks, are replaced.
 
 use std::cell::RefCell;
-use std::path::Path;
 
+use crate::harness::project::{copy, example};
 use crate::harness::testbed;
-use crate::images::copy;
 
 /// A base image that the test bed has.
 const BASE: &str = "python:3.11-slim-bookworm";
@@ -18,8 +17,7 @@ struct Example {
 impl Example {
     fn new(name: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name);
-        copy(&example, folder.path());
+        copy(&example(name), folder.path());
         Self { folder, built: RefCell::default() }
     }
 
@@ -44,18 +42,22 @@ impl Example {
         fs_err::write(file, format!("{before}\n{to}\n{after}")).expect("a file");
     }
 
-    /// Builds the selected images, with those that they are built on. Returns their names.
-    fn build(&self, selection: &str) -> Vec<String> {
+    /// Returns what the command prints with these arguments.
+    fn basegen(&self, arguments: &str) -> String {
         let mut command = testbed::basegen(self.folder.path());
-        command.args(selection.split_whitespace()).args(["--platform", "linux/amd64"]);
-        command.env("NO_COLOR", "1");
+        command.args(arguments.split_whitespace()).env("NO_COLOR", "1");
         if let Some(certificates) = std::env::var_os("BASEGEN_TESTBED_CA") {
             command.env("SSL_CERT_FILE", certificates);
         }
         let output = command.output().expect("the command runs");
         let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "basegen {selection}:\n{errors}");
-        let printed = String::from_utf8(output.stdout).expect("UTF-8");
+        assert!(output.status.success(), "basegen {arguments}:\n{errors}");
+        String::from_utf8(output.stdout).expect("UTF-8")
+    }
+
+    /// Builds the selected images, with those that they are built on. Returns their names.
+    fn build(&self, selection: &str) -> Vec<String> {
+        let printed = self.basegen(&format!("{selection} --platform linux/amd64"));
         let names =
             printed.lines().map(|line| line.split_once('@').expect("a digest").0.to_owned());
         let names: Vec<String> = names.collect();
@@ -143,6 +145,24 @@ fn docker_stacks() {
         run(image, &["sh", "-c", "id -u; pwd; echo $NB_USER $JUPYTER_PORT"]),
         "1000\n/home/jovyan\njovyan 8888"
     );
+}
+
+#[test]
+fn rapids() {
+    let example = Example::new("rapids");
+    example.replace("matrix.toml", "nvidia/cuda:{{cuda}}-base-{{os}}", BASE);
+    // Tools are from the internet, and packages are of another distribution.
+    for script in ["install", "tools", "python"] {
+        example
+            .write(&format!("context/scripts/{script}"), "#!/bin/bash\necho \"$0 $*\" >>/called\n");
+    }
+    let images = example
+        .build("--only cuda=13.3.0 --python 3.14 --only os=ubuntu26.04 --only image=citestwheel");
+    assert_eq!(images, ["rapidsai/citestwheel:26.10-cuda13.3.0-ubuntu26.04-py3.14"]);
+    let called = run(&images[0], &["cat", "/called"]);
+    assert!(called.ends_with("/tmp/scripts/python 3.14 certifi>=2026.1.4 rapids-dependency-file-generator==1.*,>=1.22"), "{called}");
+    let variables = run(&images[0], &["sh", "-c", "echo $RAPIDS_CUDA_VERSION $RAPIDS_CONDA_ARCH"]);
+    assert_eq!(variables, "13.3.0 linux64");
 }
 
 #[test]

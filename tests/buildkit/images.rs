@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Output, Stdio};
 
 use basegen::image::Reference;
 use serde_json::Value;
 
+use crate::harness::project::copy;
 use crate::harness::testbed;
 
 /// The whole set takes gigabytes and minutes; `make demo` has all of it.
@@ -27,19 +28,6 @@ pub(crate) fn project(rules: &str) -> tempfile::TempDir {
     fs_err::copy(repository.join("Cargo.toml"), folder.path().join("Cargo.toml")).expect("a copy");
     copy(&repository.join("dockerfiles"), &folder.path().join("dockerfiles"));
     folder
-}
-
-pub(crate) fn copy(from: &Path, to: &Path) {
-    fs_err::create_dir_all(to).expect("a folder");
-    for entry in fs_err::read_dir(from).expect("a folder") {
-        let entry = entry.expect("an entry");
-        let target: PathBuf = to.join(entry.file_name());
-        if entry.file_type().expect("a type").is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs_err::copy(entry.path(), target).expect("a copy");
-        }
-    }
 }
 
 pub(crate) fn basegen(folder: &Path, arguments: &[&str]) -> Output {

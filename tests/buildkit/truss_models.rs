@@ -345,6 +345,8 @@ fn the_example_has_the_names_that_truss_computes() {
     printed(Command::new("cp").arg("-RL").arg(example).arg(clone.path().join(images)));
     let constant = clone.path().join(builder).join("util.py");
     fs_err::copy(truss.evaluate("util.__file__"), constant).expect("the constant");
+    let product = format!("[project]\nversion = \"{}\"\n", truss.version.trim_start_matches('v'));
+    fs_err::write(clone.path().join("pyproject.toml"), product).expect("a file");
 
     let names = truss.evaluate(
         "*[f'{constants.TRUSS_BASE_IMAGE_NAME}:' \

@@ -8,6 +8,7 @@ use serde_json::Value;
 use tokio::process::Command;
 
 use crate::harness::github::{FakeGitHub, REPOSITORY};
+use crate::harness::project::example;
 use crate::harness::registry::FakeRegistry;
 use crate::harness::testbed;
 
@@ -24,6 +25,14 @@ job_type = [{ value = "server", tag = "" }, { value = "training", tag = "" }]
 [[verify]]
 name = "python"
 run = ["python", "-c", "import sys; assert '%d.%d' % sys.version_info[:2] == '{{python}}'"]
+[generated]
+readme = "README.md"
+[pull_request]
+labels = ["base images"]
+"#;
+
+/// The images are released together with the product.
+const SAME_VERSION: &str = r#"
 [version]
 file = "../../pyproject.toml"
 key = "project.version"
@@ -31,10 +40,6 @@ prefix = "v"
 [[version.also]]
 file = "../../truss/contexts/image_builder/util.py"
 constant = "TRUSS_BASE_IMAGE_VERSION_TAG"
-[generated]
-readme = "README.md"
-[pull_request]
-labels = ["base images"]
 "#;
 
 const DOCKERFILE: &str = "\
@@ -74,12 +79,14 @@ struct Truss {
 }
 
 impl Truss {
-    async fn new() -> Self {
+    /// Creates the repository with these tables of the version.
+    async fn new(version: &str) -> Self {
         let folder = || tempfile::tempdir().expect("a folder");
         let registry = FakeRegistry::start().await;
         let matrix = MATRIX.replace("REGISTRY", &registry.host());
         // Nothing of it was ever built.
-        let matrix = format!("{matrix}[variables]\nword = \"{}\"\n", testbed::unique());
+        let word = testbed::unique();
+        let matrix = format!("{matrix}{version}\n[variables]\nword = \"{word}\"\n");
         let images = |name: &str| format!("{IMAGES}/{name}");
         let files = [
             ("pyproject.toml".to_owned(), PYPROJECT.to_owned()),
@@ -170,6 +177,14 @@ impl Truss {
         String::from_utf8(output.stdout).expect("UTF-8")
     }
 
+    /// What a command prints on stderr; it fails with this exit code.
+    async fn refusal(&self, arguments: &str, code: i32) -> String {
+        let output = self.command(arguments).output().await.expect("the command runs");
+        assert_eq!(output.status.code(), Some(code), "basegen {arguments}");
+        let printed = [output.stdout, output.stderr].concat();
+        String::from_utf8(printed).expect("UTF-8")
+    }
+
     async fn json(&self, arguments: &str) -> Value {
         serde_json::from_str(&self.basegen(arguments).await).expect("JSON")
     }
@@ -191,7 +206,7 @@ impl Truss {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_release_of_truss_is_made_when_something_changed_and_only_then() {
-    let truss = Truss::new().await;
+    let truss = Truss::new(SAME_VERSION).await;
     truss.basegen("--push").await;
     let first = truss.images("v0.13.0");
     assert_eq!(first.len(), 8);
@@ -250,4 +265,49 @@ async fn a_release_of_truss_is_made_when_something_changed_and_only_then() {
     assert_eq!(truss.registry.count("PUT", "*"), 0);
     assert!(truss.github.seen().iter().all(|seen| seen.method == "GET"));
     assert_eq!(truss.git(&["status", "--porcelain"]).await, "");
+}
+
+/// Returns the tables of the version of `examples/truss`.
+fn version_of_the_example() -> String {
+    let matrix = fs_err::read_to_string(example("truss").join("matrix.toml")).expect("a matrix");
+    let (_, tables) = matrix.split_once("\n[version]\n").expect("a version");
+    let (tables, _) = tables.split_once("\n[generated]\n").expect("the next table");
+    format!("[version]\n{tables}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changed_images_get_the_version_of_truss_even_if_that_skips_versions() {
+    let truss = Truss::new(&version_of_the_example()).await;
+    truss.basegen("check --fix").await;
+    truss.basegen("--push").await;
+    let first = truss.images("v0.13.0");
+    assert_eq!(first.len(), 8);
+
+    // A release of Truss with the same images.
+    truss.write("pyproject.toml", &PYPROJECT.replace("0.13.0", "0.14.0"));
+    truss.commit("Release Truss 0.14.0").await;
+    truss.registry.forget();
+    for call in ["check", "bump follow", "release follow", "--push"] {
+        truss.basegen(call).await;
+    }
+    assert_eq!(truss.registry.count("PUT", "*"), 0);
+    assert_eq!(truss.git(&["status", "--porcelain"]).await, "");
+
+    // The next one changes images.
+    truss.write("pyproject.toml", &PYPROJECT.replace("0.13.0", "0.15.2"));
+    truss.write(&format!("{IMAGES}/dockerfiles/server_requirements.txt"), "uvicorn==0.31.0\n");
+    let refusal = truss.refusal("check", 12).await;
+    assert!(refusal.contains("v0.13.0 is already published with different content"), "{refusal}");
+    assert!(refusal.contains("0.15.2 in ../../pyproject.toml:3"), "{refusal}");
+    truss.basegen("bump follow").await;
+    assert_eq!(truss.read(CONSTANT), UTIL.replace("v0.13.0", "v0.15.2"));
+    truss.commit("Update uvicorn").await;
+    truss.basegen("--push").await;
+    let second = truss.images("v0.15.2");
+    assert_eq!(second.keys().collect::<Vec<_>>(), first.keys().collect::<Vec<_>>());
+    for (name, digest) in &second {
+        assert_eq!(*digest != first[name], name.contains("server"), "{name}");
+    }
+    assert_eq!(truss.images("v0.14.0").len(), 0);
+    truss.basegen("check").await;
 }

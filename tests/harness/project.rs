@@ -35,6 +35,25 @@ pub(crate) fn write(folder: &Path, path: &str, text: &str) {
     fs_err::write(path, text).expect("a file");
 }
 
+/// Copies the files of a folder, its folders, and what its links point to, to a folder that need not exist.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    fs_err::create_dir_all(to).expect("a folder");
+    for entry in fs_err::read_dir(from).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let target = to.join(path.file_name().expect("a name"));
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            fs_err::copy(path, target).expect("a copy");
+        }
+    }
+}
+
+/// The folder of an example.
+pub(crate) fn example(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name)
+}
+
 impl Project {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");

@@ -3,144 +3,127 @@
 //! `tests/buildkit/examples.rs` builds one image of each.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
 
-use crate::harness::project::{basegen, git, stdout};
+use crate::harness::project::{basegen, copy, example as folder, git, stdout, write};
 
-/// An example, and the files of the project that say the same.
+/// An example, and what is known about the project's images.
 struct Example {
     name: &'static str,
     images: usize,
+    /// The tags that are read from the images.
+    read_tags: usize,
     /// The version of a matrix without one.
     version: Option<&'static str>,
+    /// The folder that the example is copied to in the repository of the project. Default: the repository itself.
+    folder: &'static str,
+    /// Other files of that repository, with their texts.
+    files: &'static [(&'static str, &'static str)],
     /// The files of the project that the matrix replaces, with their lines.
     sources: &'static [(&'static str, usize)],
 }
 
-const EXAMPLES: [Example; 4] = [
-    Example {
-        name: "cog",
-        images: 325,
+impl Example {
+    const DEFAULT: Self = Self {
+        name: "",
+        images: 0,
+        read_tags: 0,
         version: None,
-        sources: &[
-            ("pkg/dockerfile/base.go", 387),
-            ("pkg/config/torch_compatibility.json", 1250),
-            ("pkg/config/cuda_compatibility.json", 582),
-        ],
-    },
-    Example {
-        name: "docker-library",
-        images: 36,
-        version: None,
-        sources: &[("generate-stackbrew-library.sh", 169)],
-    },
-    Example {
-        name: "docker-stacks",
-        images: 14,
-        version: Some("0123456789ab"),
-        sources: &[
-            ("tagging/hierarchy/images_hierarchy.py", 80),
-            ("tagging/taggers/*.py", 120),
-            ("images/**/Dockerfile", 836),
-        ],
-    },
-    Example {
-        name: "runpod",
-        images: 42,
-        version: None,
-        sources: &[
-            ("official-templates/shared/versions.hcl", 35),
-            ("official-templates/*/docker-bake.hcl", 423),
-        ],
-    },
-];
+        folder: "",
+        files: &[],
+        sources: &[],
+    };
 
-/// A copy of an example in a repository of its own.
-struct Copied {
-    folder: tempfile::TempDir,
+    /// Checks the matrix and its page. Returns the names of the images, one a line.
+    fn check(&self) -> String {
+        let name = self.name;
+        let matrix = fs_err::read_to_string(folder(name).join("matrix.toml")).expect("a matrix");
+        let lines: usize = self.sources.iter().map(|(_, lines)| lines).sum();
+        assert!(matrix.lines().count() <= lines, "{name}: {} lines", matrix.lines().count());
+
+        let project = Project::new(self);
+        let version = self.version.map(|version| format!("--version-tag {version}"));
+        let version = version.as_deref().unwrap_or_default();
+        let plan = project.printed(&format!("plan --offline --format json {version}"));
+        let plan: Value = serde_json::from_str(&plan).expect("JSON");
+        let targets = plan["targets"].as_array().expect("targets");
+        assert_eq!(targets.len(), self.images, "{name}");
+        let rendered = project.printed("render");
+        assert!(rendered.matches("FROM ").count() >= self.images, "{name}");
+        if !self.folder.is_empty() {
+            // As its page says.
+            project.printed("check --fix --offline");
+        }
+        if version.is_empty() {
+            project.printed("check --offline");
+        }
+
+        let names = project.printed(&format!("list --all-tags {version}"));
+        let page = fs_err::read_to_string(folder("README.md")).expect("a page");
+        let tags = names.lines().count() + self.read_tags;
+        let row = format!("| [{name}]({name}/README.md) | {} | {tags} |", self.images);
+        assert!(page.contains(&row), "no {row}");
+        // What each commit and each day changes.
+        let commit = project.commit();
+        let filters =
+            [(&commit[..12], "COMMIT"), (&commit[..7], "COMMIT"), (r"\d{4}-\d\d-\d\d", "DATE")];
+        insta::with_settings!({ filters => filters }, { insta::assert_snapshot!(name, names) });
+        names
+    }
 }
 
-impl Copied {
-    fn new(example: &str) -> Self {
-        let copied = Self { folder: tempfile::tempdir().expect("a folder") };
-        copy(&folder(example), copied.folder.path());
-        git(copied.folder.path(), &["init", "--quiet"]);
-        git(copied.folder.path(), &["add", "--all"]);
-        git(copied.folder.path(), &["commit", "--quiet", "--message", "example"]);
-        copied
+/// A copy of an example in a repository of its own.
+struct Project {
+    repository: tempfile::TempDir,
+    folder: &'static str,
+}
+
+impl Project {
+    fn new(example: &Example) -> Self {
+        let repository = tempfile::tempdir().expect("a folder");
+        let path = repository.path();
+        copy(&folder(example.name), &path.join(example.folder));
+        for (file, text) in example.files {
+            write(path, file, text);
+        }
+        git(path, &["init", "--quiet"]);
+        git(path, &["add", "--all"]);
+        git(path, &["commit", "--quiet", "--message", "example"]);
+        Self { repository, folder: example.folder }
     }
 
     fn commit(&self) -> String {
         let mut command = Command::new("git");
-        command.args(["rev-parse", "HEAD"]).current_dir(self.folder.path());
+        command.args(["rev-parse", "HEAD"]).current_dir(self.repository.path());
         stdout(command)
     }
 
     fn printed(&self, arguments: &str) -> String {
         let mut command = basegen(arguments);
         command
-            .current_dir(self.folder.path())
+            .current_dir(self.repository.path().join(self.folder))
             .env("PATH", std::env::var_os("PATH").expect("a path"));
         stdout(command)
     }
 }
 
-fn folder(example: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(example)
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs_err::create_dir_all(to).expect("a folder");
-    for entry in fs_err::read_dir(from).expect("a folder") {
-        let entry = entry.expect("an entry");
-        let target = to.join(entry.file_name());
-        if entry.file_type().expect("a type").is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs_err::copy(entry.path(), target).expect("a copy");
-        }
-    }
-}
-
-fn check(name: &str) -> String {
-    let example = EXAMPLES.iter().find(|example| example.name == name).expect("an example");
-    let matrix = fs_err::read_to_string(folder(name).join("matrix.toml")).expect("a matrix");
-    let lines: usize = example.sources.iter().map(|(_, lines)| lines).sum();
-    assert!(matrix.lines().count() <= lines, "{name}: {} lines", matrix.lines().count());
-    let copied = Copied::new(name);
-    let version = example.version.map(|version| format!("--version-tag {version}"));
-    let version = version.as_deref().unwrap_or_default();
-    let plan = copied.printed(&format!("plan --offline --format json {version}"));
-    let plan: Value = serde_json::from_str(&plan).expect("JSON");
-    let targets = plan["targets"].as_array().expect("targets");
-    assert_eq!(targets.len(), example.images, "{name}");
-    let rendered = copied.printed("render");
-    assert!(rendered.matches("FROM ").count() >= example.images, "{name}");
-    if version.is_empty() {
-        copied.printed("check --offline");
-    }
-    let names = copied.printed(&format!("list --all-tags {version}"));
-    // What each commit and each day changes.
-    let commit = copied.commit();
-    let filters =
-        [(&commit[..12], "COMMIT"), (&commit[..7], "COMMIT"), (r"\d{4}-\d\d-\d\d", "DATE")];
-    insta::with_settings!({ filters => filters }, { insta::assert_snapshot!(name, names) });
-    names
-}
-
 #[test]
 fn cog() {
-    check("cog");
+    let sources = &[
+        ("pkg/dockerfile/base.go", 387),
+        ("pkg/config/torch_compatibility.json", 1250),
+        ("pkg/config/cuda_compatibility.json", 582),
+    ];
+    Example { name: "cog", images: 325, sources, ..Example::DEFAULT }.check();
 }
 
 #[test]
 fn docker_library() {
-    let names = check("docker-library");
-    let listed: BTreeSet<&str> =
-        names.split_whitespace().filter(|word| word.contains(':')).collect();
+    let sources = &[("generate-stackbrew-library.sh", 169)];
+    let names = Example { name: "docker-library", images: 36, sources, ..Example::DEFAULT }.check();
+    let listed: BTreeSet<&str> = names.lines().collect();
     let expected = official_tags();
     let expected: BTreeSet<&str> = expected.iter().map(String::as_str).collect();
     assert_eq!(listed, expected);
@@ -187,12 +170,52 @@ fn official_tags() -> Vec<String> {
 
 #[test]
 fn docker_stacks() {
-    check("docker-stacks");
+    let sources = &[
+        ("tagging/hierarchy/images_hierarchy.py", 80),
+        ("tagging/taggers/*.py", 120),
+        ("images/**/Dockerfile", 836),
+    ];
+    Example {
+        name: "docker-stacks",
+        images: 14,
+        read_tags: 123,
+        version: Some("0123456789ab"),
+        sources,
+        ..Example::DEFAULT
+    }
+    .check();
+}
+
+#[test]
+fn rapids() {
+    let sources = &[
+        ("matrix.yaml", 53),
+        ("latest.yaml", 16),
+        ("ci/compute-matrix.jq", 78),
+        ("ci/compute-build-args.sh", 41),
+    ];
+    Example { name: "rapids", images: 104, sources, ..Example::DEFAULT }.check();
 }
 
 #[test]
 fn runpod() {
-    check("runpod");
+    let sources = &[
+        ("official-templates/shared/versions.hcl", 35),
+        ("official-templates/*/docker-bake.hcl", 423),
+    ];
+    Example { name: "runpod", images: 42, sources, ..Example::DEFAULT }.check();
+}
+
+#[test]
+fn truss() {
+    let sources = &[("bin/generate_base_images.py", 174)];
+    // A newer Truss whose images have not changed.
+    let files = &[
+        ("pyproject.toml", "[project]\nname = \"truss\"\nversion = \"0.18.25\"\n"),
+        ("truss/contexts/image_builder/util.py", "TRUSS_BASE_IMAGE_VERSION_TAG = \"v0.13.0\"\n"),
+    ];
+    let folder = "docker/base_images";
+    Example { name: "truss", images: 12, folder, files, sources, ..Example::DEFAULT }.check();
 }
 
 /// What the README of an example says of itself.
