@@ -118,7 +118,7 @@ fn copy_and_build_context() {
     let import = image(text, ", context_dir=Path(__file__).parent / \"docker_context\"");
     import.write("app/docker_context/requirements.txt", "idna==3.10\n");
     import.write("app/docker_context/src/other.py", "\n");
-    insta::assert_snapshot!("context_dir", import.imported("app.py"));
+    insta::assert_snapshot!("other_folder", import.imported("app.py"));
 }
 
 #[test]
@@ -258,4 +258,14 @@ fn dockerignore_dockerignore_path() {
     let import =
         image(COPIES, ", dockerignore=[\"*.pyc\"], dockerignore_path=\"docker/.dockerignore\"");
     insta::assert_snapshot!(with_context(&import));
+}
+
+#[test]
+fn pre_deploy_checklist() {
+    let image =
+        |packages: &str| broken_rules("fal", &format!("base = \"python:3.11-slim\"\n{packages}"));
+    let rules = image("apt = [\"curl\"]\npip = [\"numpy\"]");
+    assert_eq!(rules, ["lint/pinned-packages", "lint/pinned-system-packages"]);
+    assert_eq!(image("pip = [\"numpy==2.3.4\"]"), ["fal/curl"]);
+    assert!(image("apt = [\"curl=8.*\"]\npip = [\"fal==1.83.0\"]").is_empty());
 }

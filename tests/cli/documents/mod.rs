@@ -5,6 +5,7 @@
 mod baseten_custom_containers;
 mod baseten_private_registries;
 mod cerebrium_container_images;
+mod coverage;
 mod fal_custom_container_image;
 mod truss_base_images;
 
