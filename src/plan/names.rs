@@ -383,8 +383,9 @@ fn requested_pattern(
     let pattern = Pattern::parse(text).map_err(|error| refuse(error.to_string()))?;
     let known = matrix.known_names();
     let is_known = |name: &str| {
-        let table = name.split('.').next().unwrap_or_default();
-        name == "variant" || names.contains(&name) || known.contains(&table)
+        let (table, entry) = name.split_once('.').unwrap_or((name, ""));
+        let is_entry = matrix.axis(table).is_none() || matches!(entry, "" | "tag");
+        name == "variant" || names.contains(&name) || (known.contains(&table) && is_entry)
     };
     let unknown =
         pattern.names().map(|(name, _)| name).find(|name| !is_known(name)).map(str::to_owned);

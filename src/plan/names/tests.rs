@@ -165,7 +165,9 @@ fn parts_of_tags_are_placeholders() {
     };
     let named = with("{{python.tag}}-{{version}}-{{gpu.tag}}");
     let unknown = ["{{pyton.tag}}", "{{python.value}}"].map(with);
-    insta::assert_snapshot!([named, unknown.join("\n\n")].join("\n\n"));
+    let requested = ["{{python.tag}}-{{gpu}}", "{{python.value}}"]
+        .map(|tag| planned_with(BASE, |request| request.tag = Some(tag.to_owned())));
+    insta::assert_snapshot!([&[named][..], &unknown, &requested].concat().join("\n\n"));
 }
 
 #[test]
