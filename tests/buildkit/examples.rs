@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use crate::harness::project::{copy, example};
+use crate::harness::project::{copy, example, init};
 use crate::harness::testbed;
 
 /// A base image that the test bed has.
@@ -18,6 +18,7 @@ impl Example {
     fn new(name: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         copy(&example(name), folder.path());
+        init(folder.path());
         Self { folder, built: RefCell::default() }
     }
 
@@ -201,4 +202,17 @@ fn runpod() {
     let program = "import idna, six; print(idna.__version__, six.__version__)";
     assert_eq!(run(image, &["python", "-c", program]), "3.10 1.17.0");
     assert_eq!(run(image, &["sh", "-c", "ls /start.sh && cat /etc/runpod.txt"]).lines().count(), 2);
+}
+
+#[test]
+fn text_embeddings_inference() {
+    let example = Example::new("text-embeddings-inference");
+    example.replace("dockerfiles/cpu.Dockerfile", "apt-get update", "true");
+    let packages = "ca-certificates curl libomp-dev libssl-dev";
+    example.replace("dockerfiles/cpu.Dockerfile", packages, "");
+    let images = example.build("--only hw=cpu --only grpc=true");
+    let name = "ghcr.io/huggingface/text-embeddings-inference:cpu-1.9.3-grpc";
+    assert!(images.iter().any(|image| image == name), "{images:?}");
+    let printed = run(name, &["text-embeddings-router"]);
+    assert_eq!(printed, "text-embeddings-router ort candle mkl static-linking grpc, CUDA none");
 }

@@ -127,6 +127,13 @@ pub(crate) fn git(folder: &Path, arguments: &[&str]) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// Makes a folder a git repository with one commit of its files.
+pub(crate) fn init(folder: &Path) {
+    git(folder, &["init", "--quiet"]);
+    git(folder, &["add", "--all"]);
+    git(folder, &["commit", "--quiet", "--message", "first"]);
+}
+
 pub(crate) fn commit(project: &Project, tag: &str) {
     git(project.path(), &["add", "--all"]);
     git(project.path(), &["commit", "--quiet", "--message", tag]);

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::harness::project::{basegen, copy, example as folder, git, stdout, write};
+use crate::harness::project::{basegen, copy, example as folder, init, stdout, write};
 
 /// An example, and what is known about the project's images.
 struct Example {
@@ -88,9 +88,7 @@ impl Project {
         for (file, text) in example.files {
             write(path, file, text);
         }
-        git(path, &["init", "--quiet"]);
-        git(path, &["add", "--all"]);
-        git(path, &["commit", "--quiet", "--message", "example"]);
+        init(path);
         Self { repository, folder: example.folder }
     }
 
@@ -204,6 +202,13 @@ fn runpod() {
         ("official-templates/*/docker-bake.hcl", 423),
     ];
     Example { name: "runpod", images: 42, sources, ..Example::DEFAULT }.check();
+}
+
+#[test]
+fn text_embeddings_inference() {
+    let sources = &[(".github/workflows/matrix.json", 128)];
+    let name = "text-embeddings-inference";
+    Example { name, images: 27, sources, ..Example::DEFAULT }.check();
 }
 
 #[test]
