@@ -67,9 +67,13 @@ pip = {{ six = "==1.17.0; python_version<\"4\"" }}
         layers.push(testbed::layers(&testbed::manifest(image).await.1));
     }
     let [one, two] = &layers[..] else { panic!("two images") };
+    assert_eq!(two.len(), one.len() + 1);
+    if testbed::has_graph_driver().await {
+        // Its layers have the times of deleted files, and of folders that the engine mounts files in.
+        return;
+    }
     let own = one.iter().zip(two).position(|(one, two)| one != two).expect("an own layer");
     assert_eq!(one[own + 1..], two[own + 1..one.len()], "{layers:#?}");
-    assert_eq!(two.len(), one.len() + 1);
 }
 
 #[test]

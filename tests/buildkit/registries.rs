@@ -90,7 +90,10 @@ async fn one_build_is_pushed_to_two_registries_under_the_aliases_that_it_prints(
             |tag: &str| tag.strip_prefix(minor).is_some_and(|rest| rest.starts_with('.'));
         assert!(names(one).iter().any(|(tag, _)| is_exact(tag)), "{:?}", names(one));
         assert_eq!(names(one).iter().any(|(tag, _)| tag == "name-3.13"), minor == "3.13");
-        assert_eq!(one.blobs(path), two.blobs(path));
+        // The second registry gets copies. In the first, layers of the other image can be mounted if the engine does not
+        // tell which layers it will push.
+        let blobs = one.blobs(path);
+        assert!(two.blobs(path).iter().all(|blob| blobs.contains(blob)));
     }
     assert_eq!(one.uploaded_bytes(), two.uploaded_bytes(), "each blob came to each of them once");
     if !testbed::has_graph_driver().await {
