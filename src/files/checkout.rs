@@ -21,6 +21,14 @@ pub struct Entitlement {
     path: Option<PathBuf>,
 }
 
+impl Entitlement {
+    /// Allows to read every path.
+    #[must_use]
+    pub fn read_all() -> Self {
+        Self { read: true, write: false, path: None }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected `fs.read=PATH`, `fs.write=PATH` or `fs=PATH`")]
 pub struct EntitlementError;

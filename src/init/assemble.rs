@@ -2,50 +2,128 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::error::{Cause, InitError};
 use super::import::Import;
-use super::{NewFile, Project, matrix_file};
+use super::reader::escaped;
+use super::{ImportedImage, MAX_ORIGIN, Project, matrix_file};
 use crate::error::Report;
+use crate::files::{self, Access, Allowed, Checkout, Entitlement, read_text};
 use crate::matrix;
 use crate::render::{self, RenderedFile, Renderer};
 
-/// Returns the files of a repository with the images of `imports`, by path.
+/// The files of a repository, by path.
+pub(super) type Files = BTreeMap<PathBuf, RenderedFile>;
+
+/// The folder of files that images copy from outside of the new repository.
+const CONTEXTS: &str = "contexts";
+
+/// The name of the file with the patterns of a context.
+const IGNORE_FILE: &str = ".dockerignore";
+
+/// Returns the files of a repository in `folder` with the images of `imports`, by path.
 pub(crate) fn assemble(
     project: &Project,
     imports: &[Import],
-) -> Result<BTreeMap<PathBuf, RenderedFile>, Report> {
-    let generated = matrix_file::compose(project, imports)?;
-    let generated = generated.into_iter().map(|file| ("basegen", file));
-    let copied = imports
-        .iter()
-        .flat_map(|one| one.files.iter().map(|file| (one.origin.as_str(), file.clone())));
-    let mut files: BTreeMap<PathBuf, (&str, RenderedFile)> = BTreeMap::new();
-    for (origin, NewFile { path, content, executable }) in generated.chain(copied) {
-        if let Some((first, known)) = files.get(Path::new(&path))
-            && *known.content != *content
-        {
-            let (first, second) = ((*first).to_owned(), origin.to_owned());
-            return Err(InitError::Clash { first, second, path }.into());
-        }
-        let content = content.into();
-        files.insert(path.into(), (origin, RenderedFile { content, executable }));
+    folder: &Path,
+) -> Result<Files, Report> {
+    let mut imports = imports.to_vec();
+    let mut copied = try_out(project, &mut imports)?;
+    let mut files = Files::new();
+    for import in &mut imports {
+        let own = copied.remove(&import.image.name).unwrap_or_default();
+        let in_place = path_from(folder, &import.image.context, Allowed::default());
+        let context = match in_place {
+            _ if own.is_empty() => None,
+            Some(path) => Some(path),
+            None => {
+                let path = format!("{CONTEXTS}/{}", import.image.name);
+                files.extend(copies(import, own, Path::new(&path)));
+                Some(path)
+            }
+        };
+        set_context(import, context);
     }
-    let files = files.into_iter().map(|(path, (_, file))| (path, file)).collect();
-    check(&files)?;
+    files.extend(matrix_file::compose(project, &imports)?);
     Ok(files)
 }
 
-/// Writes `files` to a temporary folder, loads the matrix from there and renders all of its variants.
-fn check(files: &BTreeMap<PathBuf, RenderedFile>) -> Result<(), InitError> {
+/// Writes the generated files to a temporary folder, loads the matrix from there and renders all of its variants with the
+/// files of the imported images where they are. Returns the files that each image copies, by the name of the image.
+fn try_out(
+    project: &Project,
+    imports: &mut [Import],
+) -> Result<BTreeMap<String, Files>, InitError> {
     let temporary = tempfile::tempdir().map_err(InitError::Temporary)?;
-    let folder = temporary.path();
-    render::write(folder, files).map_err(|error| InitError::Trial(Cause::new(&error, folder)))?;
-    let unsound = |error: &dyn Error| InitError::Unsound(Cause::new(error, folder));
-    let matrix = matrix::load(&folder.join("matrix.toml")).map_err(|error| unsound(&error))?;
+    let folder = fs_err::canonicalize(temporary.path()).map_err(InitError::Temporary)?;
+    let everything = [Entitlement::read_all()];
+    let mut names = vec![(format!("{}/", folder.display()), String::new())];
+    for import in &mut *imports {
+        let context = path_from(&folder, &import.image.context, Allowed::new(&everything));
+        if let Some(context) = &context {
+            names.push((context.clone(), import.image.context.display().to_string()));
+        }
+        set_context(import, context);
+    }
+    let files = matrix_file::compose(project, imports)?;
+    render::write(&folder, &files).map_err(|error| InitError::Trial(Cause::new(&error, &names)))?;
+    let unsound = |error: &dyn Error| InitError::Unsound(Cause::new(error, &names));
+    let matrix = matrix::load_with(&folder.join("matrix.toml"), Allowed::new(&everything));
+    let matrix = matrix.map_err(|error| unsound(&error))?;
     let variants: Vec<_> = matrix.variants.iter().collect();
     let mut renderer = Renderer::new(&matrix).map_err(|error| unsound(&error))?;
-    renderer.render_all(&variants).map_err(|error| unsound(&error))?;
-    Ok(())
+    let contexts = renderer.render_all(&variants).map_err(|error| unsound(&error))?;
+    let mut copied: BTreeMap<String, Files> = BTreeMap::new();
+    for (variant, context) in variants.iter().zip(contexts) {
+        let files = context.files.into_iter().map(|file| {
+            let (content, executable) = (file.content, file.executable);
+            (PathBuf::from(file.path), RenderedFile { content, executable })
+        });
+        let image = matrix.name_part(variant, "image").into_owned();
+        copied.entry(image).or_default().extend(files);
+    }
+    // Some package managers get the packages of a file instead of the file.
+    for ImportedImage { name, context, package_files, .. } in imports.iter().map(|one| &one.image) {
+        for path in package_files {
+            let content = files::read(&context.join(path), MAX_ORIGIN)?;
+            let file = RenderedFile::plain(content);
+            copied.entry(name.clone()).or_default().insert(path.into(), file);
+        }
+    }
+    Ok(copied)
+}
+
+fn set_context(import: &mut Import, context: Option<String>) {
+    let settings = &mut import.image.settings;
+    match context {
+        Some(path) => drop(settings.insert("context".to_owned(), escaped(&path).into())),
+        None => drop(settings.remove("context")),
+    }
+}
+
+/// Returns the files that an image copies as files of the context at `path` in the new repository.
+fn copies(import: &Import, own: Files, path: &Path) -> Files {
+    let mut files: Files =
+        own.into_iter().map(|(file, content)| (path.join(file), content)).collect();
+    if !import.image.settings.contains_key("dockerignore")
+        && let Ok(patterns) = read_text(&import.image.context.join(IGNORE_FILE), MAX_ORIGIN)
+    {
+        files.insert(path.join(IGNORE_FILE), RenderedFile::plain(patterns.into_bytes()));
+    }
+    files
+}
+
+/// Returns the path of `context` from `folder`, or `None` if it is outside of the repository of `folder` and not `allowed`.
+fn path_from(folder: &Path, context: &Path, allowed: Allowed) -> Option<String> {
+    let checkout = Checkout::find(folder, allowed);
+    let absolute = std::path::absolute(Path::new(".").join(context)).ok()?;
+    let context = checkout.resolve(&absolute, Access::Read).ok()?;
+    let folder = checkout.resolve(Path::new(""), Access::Read).ok()?;
+    let common = folder.components().zip(context.components());
+    let common = common.take_while(|(one, other)| one == other).count();
+    let up = folder.components().skip(common).map(|_| Component::ParentDir);
+    let path: PathBuf = up.chain(context.components().skip(common)).collect();
+    let path = path.to_str()?;
+    Some(if path.is_empty() { "." } else { path }.to_owned())
 }

@@ -6,13 +6,19 @@ use super::ImportedImage;
 use super::base::{DEFAULT, base};
 use super::credentials::refuse_in_requirement;
 use super::reader::{Action, Keys, Leaf, Reader, escaped, read as read_keys};
-use crate::matrix::{Content, Node, SourceFile};
+use crate::matrix::{Content, Node, SourceError, SourceFile};
 
 /// The releases of Debian that Python's own images are built on.
 const DEBIAN: [&str; 3] = ["bullseye", "bookworm", "trixie"];
 
 /// The value of the axis `python`.
 const PYTHON: &str = "{{python}}";
+
+/// Files that the image of an app does not contain: this one, and those that Cerebrium leaves out by default.
+const EXCLUDED: [&str; 3] = ["cerebrium.toml", ".*", "**/__pycache__"];
+
+/// The folder of the app in its container.
+const APP: &str = "/cortex";
 
 const RUNNING: Action =
     |reader, leaf| reader.unrelated(leaf, "configures how the app runs, not its image");
@@ -59,7 +65,7 @@ const KEYS: &Keys = &[
     (&["cerebrium", "runtime", "custom", "healthcheck_endpoint"], RUNNING),
     (&["cerebrium", "runtime", "custom", "readycheck_endpoint"], RUNNING),
     (&["cerebrium", "deployment", "include", "**"], RUNNING),
-    (&["cerebrium", "deployment", "exclude", "**"], RUNNING),
+    (&["cerebrium", "deployment", "exclude"], exclude),
     (&["cerebrium", "deployment", "disable_auth"], RUNNING),
     (&["cerebrium", "deployment", "deployment_initialization_timeout"], RUNNING),
     (&["cerebrium", "deployment", "use_uv"], RUNNING),
@@ -71,10 +77,14 @@ const KEYS: &Keys = &[
     (&["cerebrium", "scaling", "**"], RUNNING),
 ];
 
-pub(super) fn read(source: &SourceFile, root: &Node, imported: &mut ImportedImage) {
+pub(super) fn read(
+    source: &SourceFile,
+    root: &Node,
+    imported: &mut ImportedImage,
+) -> Result<(), SourceError> {
     imported.pythons = Some(Vec::new());
     imported.settings.insert("base".to_owned(), DEFAULT.into());
-    read_keys(source, root, KEYS, imported);
+    read_keys(source, root, KEYS, imported)
 }
 
 fn python(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
@@ -120,9 +130,24 @@ fn pre_build_commands(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
     reader.commands(leaf, "pre_build_commands");
 }
 
-/// Reads commands that run after all installations.
+/// Reads commands that run in the folder of the app, after its files have been copied.
 fn shell_commands(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
     reader.commands(leaf, "shell_commands");
+    let settings = &mut reader.imported.settings;
+    if settings.contains_key("shell_commands") {
+        settings.insert("workdir".to_owned(), APP.into());
+        settings.insert("files".to_owned(), vec!["."].into());
+        settings.insert("dockerignore".to_owned(), EXCLUDED.to_vec().into());
+    }
+}
+
+/// Reads the files that the app does not have.
+fn exclude(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
+    if reader.imported.settings.contains_key("files") {
+        reader.items(leaf, "dockerignore", |pattern| Ok(pattern.to_owned()));
+    } else {
+        RUNNING(reader, leaf);
+    }
 }
 
 /// Reads a package. The matrix file has the same notation of versions.
@@ -141,7 +166,7 @@ fn package(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
 }
 
 fn package_file(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
-    if let Some(file) = reader.file(leaf) {
+    if let Some(file) = reader.package_file(leaf) {
         reader.entry(leaf, leaf.name(), "-r", file);
     }
 }

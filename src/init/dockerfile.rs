@@ -3,14 +3,15 @@
 
 use std::ops::Range;
 
-use super::ImportedImage;
 use super::base::{is_python, python_of};
 use super::error::InitError;
 use super::literal::literal;
 use super::reader::Notes;
+use super::{ImportedImage, PATHS};
 use crate::matrix::{Diagnostic, SourceError, SourceFile};
 use crate::render::{
-    BuildContext, DockerfileOptions, Instruction, Misuse, check_images, flags, parse, sources,
+    BuildContext, DockerfileOptions, Instruction, Misuse, check_images, check_source, flags, parse,
+    sources,
 };
 
 /// Imports the Dockerfile in `source`. Returns its template.
@@ -20,31 +21,29 @@ pub(super) fn read(
     notes: &mut Notes,
 ) -> Result<String, InitError> {
     let text = &*source.text;
-    let refuse = |misuse: Misuse| {
+    let diagnostic = |misuse: Misuse| {
         let lines = text.split_inclusive('\n').take(misuse.line.saturating_sub(1));
         let begin = lines.map(str::len).sum::<usize>();
         let end = text[begin..].find('\n').map_or(text.len(), |length| begin + length);
-        SourceError::new(source, vec![Diagnostic::new(begin..end.max(begin + 1), misuse.what, "")])
+        Diagnostic::new(begin..end.max(begin + 1), misuse.what, "")
     };
+    let refuse = |misuse: Misuse| SourceError::new(source, vec![diagnostic(misuse)]);
     let instructions = parse(text).map_err(refuse)?;
-    let options = DockerfileOptions::default();
+    let args = imported.settings.get("args").and_then(toml::Value::as_table);
+    let args = args.into_iter().flatten().filter_map(|(name, value)| Some((name, value.as_str()?)));
+    let arguments = args.map(|(name, value)| (name.clone(), value.to_owned())).collect();
+    let options = DockerfileOptions { arguments, ..DockerfileOptions::default() };
     check_images(text, &instructions, &options).map_err(refuse)?;
     let line = |instruction: &Instruction| source.line(0) + instruction.line - 1;
     let places = pythons(&instructions, line, imported, notes);
-    for instruction in &instructions {
-        for found in sources(std::slice::from_ref(instruction), &options).map_err(refuse)? {
-            if found.path.is_empty() {
-                let what = format!("{} .", instruction.keyword);
-                let reason = "copies the whole context, which is now dockerfiles/: add the files that the image needs";
-                notes.leave_out(&what, line(instruction), reason);
-                continue;
-            }
-            let what = format!("{} {}", instruction.keyword, found.path);
-            notes.import(&what, line(instruction), format!("dockerfiles/{}, a copy", found.path));
-            if !imported.copies.contains(&found.path) {
-                imported.copies.push(found.path);
-            }
-        }
+    for found in sources(&instructions, &options).map_err(refuse)? {
+        check_source(&imported.context, &found)
+            .map_err(|misuse| SourceError::new(source, vec![diagnostic(misuse).help(PATHS)]))?;
+        let instruction = instructions.iter().rfind(|instruction| instruction.line <= found.line);
+        let keyword = instruction.map_or("COPY", |instruction| &instruction.keyword);
+        let path = if found.path.is_empty() { "." } else { &found.path };
+        let what = format!("{keyword} {path}");
+        notes.import(&what, instruction.map_or(1, line), "`context`");
     }
     let context = BuildContext { dockerfile: text.to_owned(), ..BuildContext::default() };
     for id in context.secrets() {

@@ -1,6 +1,6 @@
 use std::error::Error;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::error::{ExitCode, Explain};
 use crate::files::ReadError;
@@ -16,19 +16,6 @@ pub(crate) enum InitError {
     Source(#[from] SourceError),
     #[error("`{path}` is not {expected}")]
     Kind { path: String, expected: &'static str },
-    #[error("failed to read `{path}`, which `{origin}` copies")]
-    Copied {
-        origin: String,
-        path: String,
-        #[source]
-        source: io::Error,
-    },
-    #[error("`{origin}` copies `{path}`, which {reason}")]
-    Refused { origin: String, path: String, reason: String },
-    #[error("`{origin}` copies `{path}`, which would become {role}")]
-    Template { origin: String, path: String, role: &'static str },
-    #[error("`{first}` and `{second}` both copy `{path}`, with different content")]
-    Clash { first: String, second: String, path: String },
     #[error("`{first}` and `{second}` both have the name `{name}`")]
     SameName { first: String, second: String, name: String },
     #[error("`{first}` and `{second}` have different credentials for the {kind} `{name}`")]
@@ -45,7 +32,7 @@ pub(crate) enum InitError {
     Trial(#[source] Cause),
 }
 
-/// An error and its causes, without the path of the temporary folder where they happened.
+/// An error and its causes, with other names for the paths of the temporary folder where they happened.
 #[derive(Debug, thiserror::Error)]
 #[error("{text}")]
 pub(crate) struct Cause {
@@ -54,9 +41,11 @@ pub(crate) struct Cause {
 }
 
 impl Cause {
-    pub(super) fn new(error: &dyn Error, folder: &Path) -> Self {
-        let text = error.to_string().replace(&format!("{}/", folder.display()), "");
-        let source = error.source().map(|source| Box::new(Self::new(source, folder)));
+    /// Replaces the first of each pair of `names` by the second, in their order.
+    pub(super) fn new(error: &dyn Error, names: &[(String, String)]) -> Self {
+        let replace = |text: String, (from, to): &(String, String)| text.replace(from, to);
+        let text = names.iter().fold(error.to_string(), replace);
+        let source = error.source().map(|source| Box::new(Self::new(source, names)));
         Self { text, source }
     }
 }
@@ -90,13 +79,6 @@ impl Explain for InitError {
             Self::SameName { .. } => "rename one of them in its file, or move it to another folder",
             Self::Credentials { .. } => "use the same ones, or create a folder for each image",
             Self::LeftOut(_) => "remove them, or import without `--strict`",
-            Self::Copied { .. } | Self::Refused { .. } => {
-                "paths are relative to the folder of the file that names them, or to that of `--context`"
-            }
-            Self::Template { .. } => "copy it under another name, and rename it in a build step",
-            Self::Clash { .. } => {
-                "rename one of them, also where it is copied, or create a folder for each image"
-            }
             Self::Exists(paths) if paths.len() == 1 => "pass `--force` to replace it",
             Self::Exists(_) => "pass `--force` to replace them",
             Self::Unsound(_) => "remove the part that cannot be rendered from the imported file",
@@ -111,11 +93,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_temporary_folder_is_left_out_of_causes() {
-        let cause = io::Error::other("`/tmp/x/dockerfiles/a` and /tmp/x/b");
-        let cause = Cause::new(&InitError::Temporary(cause), Path::new("/tmp/x"));
+    fn causes_do_not_name_the_temporary_folder() {
+        let cause = io::Error::other("`/tmp/x/dockerfiles/a` and /tmp/x/../../app/b");
+        let names = [("/tmp/x/", ""), ("../../app", "app")];
+        let names = names.map(|(from, to)| (from.to_owned(), to.to_owned()));
+        let cause = Cause::new(&InitError::Temporary(cause), &names);
         assert_eq!(cause.to_string(), "failed to create a temporary folder");
         let source = Error::source(&cause).expect("a cause");
-        assert_eq!(source.to_string(), "`dockerfiles/a` and b");
+        assert_eq!(source.to_string(), "`dockerfiles/a` and app/b");
     }
 }

@@ -3,7 +3,7 @@
 //! Their parameters are described at <https://fal.ai/docs/documentation/development/use-custom-container-image>. The file is
 //! parsed and never run, so only literals count.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use toml::Value as Toml;
 
@@ -32,11 +32,13 @@ const PARAMETERS: [&str; 8] = [
     "force_compression",
 ];
 
-/// Imports all images of an app in `folder`. `name` is the name of an image that belongs to no class.
+/// Imports all images of an app in `folder`. `name` is the name of an image that belongs to no class, and `context` overrides
+/// `context_dir`.
 pub(super) fn read(
     source: &SourceFile,
     folder: &Path,
     name: &str,
+    context: Option<&Path>,
 ) -> Result<Vec<ImportedImage>, InitError> {
     let refuse = |line: usize, message: String| {
         SourceError::new(source, vec![Diagnostic::new(source.line_span(line), message, "")])
@@ -45,7 +47,8 @@ pub(super) fn read(
         .map_err(|(line, message)| refuse(line, message))?;
     let calls = module.calls.iter().filter(|call| call.method != IGNORE);
     let images = calls.map(|call| {
-        let mut app = App { source, folder, module: &module, call, notes: Notes::default() };
+        let mut app =
+            App { source, folder, context, module: &module, call, notes: Notes::default() };
         app.image(name)
     });
     let images: Vec<ImportedImage> = images.collect::<Result<_, _>>()?;
@@ -62,6 +65,7 @@ pub(super) fn read(
 struct App<'a> {
     source: &'a SourceFile,
     folder: &'a Path,
+    context: Option<&'a Path>,
     module: &'a Module,
     call: &'a Call,
     notes: Notes,
@@ -70,8 +74,8 @@ struct App<'a> {
 impl App<'_> {
     fn image(&mut self, name: &str) -> Result<ImportedImage, InitError> {
         let mut imported = ImportedImage { name: slug(name), ..ImportedImage::default() };
-        // The working directory of `fal deploy`.
-        imported.context = Some(PathBuf::new());
+        // The folder of the app is the working directory of `fal deploy`.
+        imported.context = self.context.unwrap_or(self.folder).to_owned();
         self.class(&mut imported);
         for argument in &self.call.arguments {
             if let Some(name) = argument.name.as_deref().filter(|name| !is_dockerfile(name)) {
@@ -132,9 +136,13 @@ impl App<'_> {
             ("secrets", Literal::Table(entries)) => self.secrets(entries, imported),
             ("registries", Literal::Table(entries)) => self.registries(entries, imported),
             ("context_dir", literal) => match literal.text() {
+                Some(_) if self.context.is_some() => {
+                    let reason = "`--context` overrides it".to_owned();
+                    self.notes.add(name, line, Outcome::Unrelated(reason));
+                }
                 Some(path) => {
-                    imported.context = Some(PathBuf::from(path));
-                    self.notes.import(name, line, "the folder of copied files");
+                    imported.context = self.folder.join(path);
+                    self.notes.import(name, line, "`context`");
                 }
                 None => self.notes.leave_out(name, line, "it is not a path"),
             },
@@ -327,8 +335,10 @@ impl App<'_> {
             let first_line = self.module.line_of_text(self.call.scope, &argument.value);
             let text = if text.ends_with('\n') { text.to_owned() } else { format!("{text}\n") };
             let source = SourceFile::new(&self.source.path, &text).from_line(first_line);
-            imported.template = Some(dockerfile::read(&source, imported, &mut self.notes)?);
-            self.notes.import(TEXT, *line, "a template");
+            let template = dockerfile::read(&source, imported, &mut self.notes)?;
+            self.notes.import(TEXT, *line, "`dockerfile`");
+            let template = format!("{}\n", template.trim_matches('\n'));
+            imported.settings.insert("dockerfile".to_owned(), template.into());
         }
         Ok(())
     }

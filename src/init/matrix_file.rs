@@ -2,14 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
 use toml::Value as Toml;
 
+use super::assemble::Files;
 use super::error::InitError;
-use super::import::{TEMPLATES, folder_of};
 use super::project::Project;
-use super::{Import, ImportedImage, NewFile, workflow};
+use super::{Import, ImportedImage, workflow};
 use crate::matrix;
+use crate::render::RenderedFile;
+
+/// The folder of the templates.
+const TEMPLATES: &str = "dockerfiles";
 
 const PYTHONS: [&str; 3] = ["3.11", "3.12", "3.13"];
 
@@ -48,34 +53,32 @@ const SETTINGS: [&str; 20] = [
 
 /// Generates the files of a repository with the imported images, or with a starter image if there are none. The files that
 /// images copy are not among them.
-pub(super) fn compose(project: &Project, images: &[Import]) -> Result<Vec<NewFile>, InitError> {
+pub(super) fn compose(project: &Project, images: &[Import]) -> Result<Files, InitError> {
     check_names(images)?;
-    let mut files = vec![
-        file("matrix.toml", text(project, images)?),
-        file("matrix.schema.json", matrix::json_schema()),
-    ];
+    let mut files = Files::new();
+    let mut add = |path: &str, text: String| {
+        files.insert(PathBuf::from(path), RenderedFile::plain(text.into_bytes()));
+    };
+    add("matrix.toml", text(project, images)?);
+    add("matrix.schema.json", matrix::json_schema());
     if project.version.is_none() {
-        files.push(file("VERSION", FIRST_VERSION.to_owned()));
+        add("VERSION", FIRST_VERSION.to_owned());
     }
     if images.is_empty() {
-        files.push(file(&format!("{TEMPLATES}/requirements.txt"), REQUIREMENTS.to_owned()));
+        add(&format!("{TEMPLATES}/requirements.txt"), REQUIREMENTS.to_owned());
     }
-    for image in images.iter().map(|import| &import.image) {
-        if let Some(template) = &image.template {
-            files.push(file(
-                &format!("{TEMPLATES}/{}", template_name(&image.name)),
-                template.clone(),
-            ));
+    for ImportedImage { name, template, ignore_file, .. } in images.iter().map(|one| &one.image) {
+        if let Some(template) = template {
+            add(&format!("{TEMPLATES}/{}", template_name(name)), template.clone());
+        }
+        if let Some(patterns) = ignore_file {
+            add(&format!("{TEMPLATES}/{name}.Dockerfile.dockerignore"), patterns.clone());
         }
     }
     if project.takes_workflows {
-        files.push(file(workflow::PATH, workflow::workflow(project)));
+        add(workflow::PATH, workflow::workflow(project));
     }
     Ok(files)
-}
-
-fn file(path: &str, text: String) -> NewFile {
-    NewFile { path: path.to_owned(), content: text.into_bytes(), executable: false }
 }
 
 fn template_name(image: &str) -> String {
@@ -128,47 +131,19 @@ fn write_image(text: &mut String, project: &Project, images: &[Import]) {
         return line(text, "repository", &repository.as_str().into());
     }
     line(text, "repository", &format!("{owner}/{{{{image}}}}").into());
-    if images.iter().any(|import| !import.files.is_empty()) {
-        line(text, "templates", &TEMPLATES.into());
-    }
     match images {
         [image] => write_settings(text, "image", &settings(image)),
         _ => text.push('\n'),
     }
 }
 
-/// Returns the settings of an image, with those that depend on the new repository.
+/// Returns the settings of an image, with its Dockerfile in the new repository.
 fn settings(import: &Import) -> toml::Table {
     let mut settings = import.image.settings.clone();
     if import.image.template.is_some() {
         settings.insert("dockerfile".to_owned(), template_name(&import.image.name).into());
     }
-    for manager in ["apt", "conda", "pip"] {
-        if let Some(packages) = settings.get_mut(manager) {
-            relocate(packages, &folder_of(&import.image));
-        }
-    }
     settings
-}
-
-/// Adds `folder` to the paths of files with packages.
-fn relocate(packages: &mut Toml, folder: &str) {
-    match packages {
-        Toml::String(file) => file.insert_str(0, folder),
-        Toml::Array(items) => {
-            for item in items {
-                if let Some(file) = item.as_str().and_then(|item| item.strip_prefix("-r ")) {
-                    *item = format!("-r {folder}{file}").into();
-                }
-            }
-        }
-        Toml::Table(entries) => {
-            if let Some(Toml::String(file)) = entries.get_mut("-r") {
-                file.insert_str(0, folder);
-            }
-        }
-        _ => {}
-    }
 }
 
 /// Writes settings below the header of `table`, and those that are tables below their own.
@@ -241,8 +216,8 @@ impl<'a> Axes<'a> {
             let _ = writeln!(text, "[[set]]\nwhen = {{ image = \"{}\" }}", import.image.name);
             write_settings(text, "set", &settings(import));
         }
-        let is_generated = |image: &ImportedImage| image.gpu && image.template.is_none();
-        if self.images.iter().any(|import| is_generated(&import.image)) {
+        let is_generated = |import: &&Import| !settings(import).contains_key("dockerfile");
+        if self.images.iter().filter(is_generated).any(|import| import.image.gpu) {
             text.push_str(
                 "# The container runtime adds the driver. Packages such as torch bring CUDA's libraries.\n\
                  [[set]]\n\

@@ -1,9 +1,9 @@
 //! Creates the files of a new repository, for starter images or for images that are imported from Truss, Cerebrium, fal or
 //! a Dockerfile.
 //!
-//! `Import::load` reads one file: an [`ImportedImage`], whose settings are keys of the matrix file, and the files that it
-//! copies. `assemble` combines the imports with what [`Project`] says about the folder, and renders the result once. Each
-//! key or instruction of an imported file gets a [`Finding`], which says whether it was imported.
+//! `Import::load` reads one file: an [`ImportedImage`], whose settings are keys of the matrix file. `assemble` combines the
+//! imports with what [`Project`] says about the folder, and renders the result once, which also finds the files that the images
+//! copy. Each key or instruction of an imported file gets a [`Finding`], which says whether it was imported.
 
 mod assemble;
 mod base;
@@ -32,6 +32,10 @@ use std::path::PathBuf;
 
 /// The largest file that can be imported, in bytes.
 const MAX_ORIGIN: u64 = 1 << 20;
+
+/// Where the paths in a file lead.
+const PATHS: &str =
+    "paths are relative to the build context: the folder of this file, or that of `--context`";
 
 /// The result of importing one key or instruction of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,10 +73,12 @@ pub struct ImportedImage {
     pub settings: toml::Table,
     /// The template of its Dockerfile, if it has a file of its own.
     pub template: Option<String>,
-    /// The folder of the copied files, relative to that of the imported file.
-    pub context: Option<PathBuf>,
-    /// The files that the image copies: paths, folders and wildcards.
-    pub copies: Vec<String>,
+    /// The patterns of files that this Dockerfile does not copy: the text of a `<dockerfile>.dockerignore`.
+    pub ignore_file: Option<String>,
+    /// The folder that the image copies files from.
+    pub context: PathBuf,
+    /// The files with packages, relative to the context.
+    pub package_files: Vec<String>,
     /// The secrets that its steps mount, with the environment variables that contain them.
     pub secrets: Vec<(String, String)>,
     pub logins: Vec<Login>,
@@ -86,13 +92,4 @@ pub struct Login {
     pub line: usize,
     /// The keys of the table `[registries."host"]`.
     pub keys: Vec<(String, String)>,
-}
-
-/// A file of the new repository.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewFile {
-    /// The path, relative to the repository.
-    pub path: String,
-    pub content: Vec<u8>,
-    pub executable: bool,
 }

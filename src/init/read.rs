@@ -4,22 +4,31 @@ use std::path::Path;
 
 use super::error::InitError;
 use super::reader::{Notes, slug};
-use super::{ImportedImage, cerebrium, dockerfile, fal, truss};
+use super::{ImportedImage, MAX_ORIGIN, cerebrium, dockerfile, fal, truss};
+use crate::files::read_text;
 use crate::matrix::{Format, Node, SourceFile, read_data};
 
 /// Reads a file by its ending: `.yaml` and `.yml` are Truss', `.toml` is Cerebrium's, `.py` is an app of fal, and everything
-/// else is a Dockerfile. `name` is the name of an image if the file has none.
-pub(super) fn read(source: &SourceFile, name: &str) -> Result<Vec<ImportedImage>, InitError> {
+/// else is a Dockerfile. `name` is the name of an image if the file has none. Images copy files from `context`, or from the
+/// folder of the file.
+pub(super) fn read(
+    source: &SourceFile,
+    name: &str,
+    context: Option<&Path>,
+) -> Result<Vec<ImportedImage>, InitError> {
     let path = source.path.as_path();
+    let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    let folder = folder.unwrap_or(Path::new("."));
     let kind = |expected| InitError::Kind { path: path.display().to_string(), expected };
     let mut imported = ImportedImage { name: slug(name), ..ImportedImage::default() };
+    imported.context = context.unwrap_or(folder).to_owned();
     match path.extension().and_then(|ending| ending.to_str()) {
         Some("yaml" | "yml") => {
             let node = read_data(source, Format::Yaml)?;
             if node.entries().is_none() {
                 return Err(kind("the configuration of a Truss"));
             }
-            truss::read(source, &node, &mut imported);
+            truss::read(source, &node, &mut imported)?;
         }
         Some("toml") => {
             let node = read_data(source, Format::Toml)?;
@@ -28,22 +37,30 @@ pub(super) fn read(source: &SourceFile, name: &str) -> Result<Vec<ImportedImage>
                     "the configuration of Cerebrium: the table `[cerebrium]` is missing",
                 ));
             }
-            cerebrium::read(source, &node, &mut imported);
+            cerebrium::read(source, &node, &mut imported)?;
         }
-        Some("py") => {
-            let folder = path.parent().unwrap_or(Path::new(""));
-            return fal::read(source, folder, name);
-        }
+        Some("py") => return fal::read(source, folder, name, context),
         _ => {
             let mut notes = Notes::default();
             let template = dockerfile::read(source, &mut imported, &mut notes)?;
             let steps = template.lines().count();
             notes.import("the Dockerfile", 1, format!("a template, {steps} lines"));
             imported.template = Some(template);
+            imported.ignore_file = ignore_file(path)?;
             imported.findings = notes.findings();
         }
     }
     Ok(vec![imported])
+}
+
+/// Reads the patterns beside the Dockerfile at `path`, if they exist.
+fn ignore_file(path: &Path) -> Result<Option<String>, InitError> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".dockerignore");
+    match read_text(Path::new(&beside), MAX_ORIGIN) {
+        Err(error) if error.is_missing() => Ok(None),
+        read => Ok(Some(read?)),
+    }
 }
 
 /// Returns the default name of an image: the folder of its file.
@@ -59,7 +76,7 @@ mod tests {
 
     fn imported(path: &str, text: &str) -> ImportedImage {
         let source = SourceFile::new(Path::new(path), text);
-        read(&source, "My Model!").expect(text).remove(0)
+        read(&source, "My Model!", None).expect(text).remove(0)
     }
 
     fn base(image: &ImportedImage) -> &str {

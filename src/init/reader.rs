@@ -6,8 +6,9 @@ use toml::Value as Toml;
 
 use super::base::is_python;
 use super::credentials::{refuse_in_command, refuse_in_variable};
-use super::{Finding, ImportedImage, Outcome};
-use crate::matrix::{self, Content, Node, SourceFile, did_you_mean};
+use super::{Finding, ImportedImage, Outcome, PATHS};
+use crate::matrix::{self, Content, Diagnostic, Node, SourceError, SourceFile, did_you_mean};
+use crate::render::check_path;
 
 /// A key whose value is not a table with entries.
 pub(super) struct Leaf<'n> {
@@ -67,12 +68,20 @@ pub(super) struct Reader<'a> {
     source: &'a SourceFile,
     pub(super) root: &'a Node,
     notes: Notes,
+    /// The files that do not exist.
+    missing: Vec<Diagnostic>,
     pub(super) imported: &'a mut ImportedImage,
 }
 
-/// Reads all keys of `root`.
-pub(super) fn read(source: &SourceFile, root: &Node, keys: &Keys, imported: &mut ImportedImage) {
-    let mut reader = Reader { source, root, notes: Notes::default(), imported };
+/// Reads all keys of `root`. A file that does not exist is an error.
+pub(super) fn read(
+    source: &SourceFile,
+    root: &Node,
+    keys: &Keys,
+    imported: &mut ImportedImage,
+) -> Result<(), SourceError> {
+    let (notes, missing) = (Notes::default(), Vec::new());
+    let mut reader = Reader { source, root, notes, missing, imported };
     let mut leaves = Vec::new();
     collect(source, root, &[], &mut leaves);
     for (path, action) in keys {
@@ -87,7 +96,7 @@ pub(super) fn read(source: &SourceFile, root: &Node, keys: &Keys, imported: &mut
         let reason = unknown(leaf, keys);
         reader.leave_out(leaf, reason);
     }
-    reader.finish();
+    reader.finish()
 }
 
 fn collect<'n>(
@@ -155,7 +164,7 @@ pub(super) fn unknown_key<'a>(name: &str, known: impl IntoIterator<Item = &'a st
 }
 
 impl Reader<'_> {
-    fn finish(self) {
+    fn finish(self) -> Result<(), SourceError> {
         // One file needs neither an array nor a table.
         for manager in ["apt", "conda", "pip"] {
             let file = match self.imported.settings.get(manager) {
@@ -173,6 +182,11 @@ impl Reader<'_> {
             }
         }
         self.imported.findings = self.notes.findings();
+        if self.missing.is_empty() {
+            Ok(())
+        } else {
+            Err(SourceError::new(self.source, self.missing))
+        }
     }
 
     pub(super) fn import(&mut self, leaf: &Leaf<'_>, to: impl Into<String>) {
@@ -311,11 +325,15 @@ impl Reader<'_> {
         }
     }
 
-    /// Returns a file that the image copies, relative to the folder of the configuration.
-    pub(super) fn file(&mut self, leaf: &Leaf<'_>) -> Option<String> {
+    /// Returns the path of a file with packages.
+    pub(super) fn package_file(&mut self, leaf: &Leaf<'_>) -> Option<String> {
         match path(self.text(leaf)?) {
             Ok(path) => {
-                self.imported.copies.push(path.clone());
+                if let Err(reason) = check_path(&self.imported.context, &path) {
+                    let diagnostic = Diagnostic::new(leaf.node.span.clone(), reason, "");
+                    self.missing.push(diagnostic.help(PATHS));
+                }
+                self.imported.package_files.push(path.clone());
                 Some(path)
             }
             Err(reason) => {

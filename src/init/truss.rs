@@ -8,7 +8,9 @@ use super::base::{DEFAULT, base, is_python};
 use super::credentials::refuse_in_requirement;
 use super::reader::{Action, Keys, Leaf, Reader, escaped, read as read_keys, unknown_key};
 use super::{ImportedImage, Login};
-use crate::matrix::{AuthMethodName, Node, SourceFile, refuse_credential, registry_host};
+use crate::matrix::{
+    AuthMethodName, Node, SourceError, SourceFile, refuse_credential, registry_host,
+};
 
 /// Variables that Baseten sets itself, whatever an image says.
 const RESERVED: [&str; 4] = ["PORT", "HOST", "HOSTNAME", "PATH"];
@@ -98,10 +100,14 @@ const KEYS: &Keys = &[
     (&["environment", "**"], SERVING),
 ];
 
-pub(super) fn read(source: &SourceFile, root: &Node, imported: &mut ImportedImage) {
+pub(super) fn read(
+    source: &SourceFile,
+    root: &Node,
+    imported: &mut ImportedImage,
+) -> Result<(), SourceError> {
     imported.pythons = Some(Vec::new());
     imported.settings.insert("base".to_owned(), DEFAULT.into());
-    read_keys(source, root, KEYS, imported);
+    read_keys(source, root, KEYS, imported)
 }
 
 /// Reads `py310`, or `3.10` as people also write it.
@@ -132,7 +138,7 @@ fn requirements_file(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
         let reason =
             format!("`{text}` is a project file; export its requirements as a list for pip");
         reader.leave_out(leaf, reason);
-    } else if let Some(file) = reader.file(leaf) {
+    } else if let Some(file) = reader.package_file(leaf) {
         reader.push(leaf, "pip", format!("-r {file}"));
     }
 }

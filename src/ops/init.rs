@@ -70,7 +70,7 @@ pub fn run(request: &InitRequest) -> Result<InitOutcome, Report> {
         project.repository.clone_from(repository);
         project.owner.clone_from(repository);
     }
-    let files = init::assemble(&project, &imports)?;
+    let files = init::assemble(&project, &imports, folder)?;
     let mut new = compare(folder, &files, *force)?;
     if project.version.is_some_and(|place| place.file == "VERSION") {
         new.push(NewFile { path: folder.join("VERSION"), is_unchanged: true });

@@ -364,6 +364,16 @@ impl Files {
     }
 }
 
+/// Refuses a `source` that Docker would not find in the context at `folder`. The context's patterns do not count.
+pub(crate) fn check_source(folder: &Path, source: &Source) -> Result<(), Misuse> {
+    Files::new(folder, Role::Context, IgnoreRules::default()).find(source).map(drop)
+}
+
+/// Refuses the path of a file that a context at `folder` does not have. The error is the reason.
+pub(crate) fn check_path(folder: &Path, path: &str) -> Result<(), String> {
+    Files::new(folder, Role::Context, IgnoreRules::default()).named(path).map(drop)
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -52,7 +52,7 @@ pub(crate) use images::check_images;
 pub use context::{BuildContext, Origin, OriginVariable};
 pub use error::RenderError;
 pub use files::MAX_CONTEXT;
-pub(crate) use files::is_private;
+pub(crate) use files::{check_path, check_source};
 pub use folder::{Difference, FolderError, Rendered, RenderedFile, list, write};
 pub use links::first_link;
 pub use options::{ContextFile, DockerfileOptions, NamedContext};

@@ -30,6 +30,22 @@ fn write(folder: &Path, path: &str, text: &str) {
     fs_err::write(path, text).expect("a file");
 }
 
+/// Returns the paths of the files below a folder, sorted.
+fn files_below(folder: &Path, path: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs_err::read_dir(folder.join(path)).expect(path) {
+        let entry = entry.expect("an entry");
+        let inner = format!("{path}/{}", entry.file_name().to_string_lossy());
+        if entry.path().is_dir() {
+            found.extend(files_below(folder, &inner));
+        } else {
+            found.push(inner);
+        }
+    }
+    found.sort();
+    found
+}
+
 fn read(folder: &Path, path: &str) -> String {
     fs_err::read_to_string(folder.join(path)).expect(path)
 }
@@ -88,10 +104,11 @@ fn begun(kind: &str, file: &str) -> String {
             fs_err::rename(from, to).expect("moved");
         }
         write(folder.path(), "VERSION", "1.0.0\n");
+        fs_err::create_dir(folder.path().join(".git")).expect("a folder");
         let said = stdout(run(folder.path(), &format!("init new --from {name}/{file}")));
         let said = said.split_once("\n\n").map_or("", |(_, lists)| lists);
         let said = said.split("\nnext:").next().unwrap_or_default();
-        stdout(run(folder.path(), "plan --offline -f new/matrix.toml"));
+        stdout(run(folder.path(), "check --offline -f new/matrix.toml"));
         let rendered = stdout(run(folder.path(), "render -f new/matrix.toml"));
         let matrix = read(folder.path(), "new/matrix.toml");
         let _ = write!(told, "##### {name}\n{said}\n{}\n\n{rendered}\n", described(&matrix));
@@ -416,47 +433,51 @@ fn images_with_and_without_python_and_a_gpu_share_a_matrix() {
 }
 
 #[test]
-fn copied_files_can_come_from_another_folder() {
+fn files_outside_of_the_repository_are_copied() {
     let folder = folder();
-    write(folder.path(), "app/docker/Dockerfile", "FROM python:3.11\nCOPY src /src\n");
-    write(folder.path(), "app/src/a.py", "a\n");
-    assert_cmd_snapshot!(run(folder.path(), "init new --from app/docker/Dockerfile"));
-    stdout(run(folder.path(), "init new --from app/docker/Dockerfile --context app"));
-    assert_eq!(read(folder.path(), "new/dockerfiles/src/a.py"), "a\n");
-}
-
-#[test]
-fn a_template_among_what_is_copied_is_refused() {
-    let folder = folder();
-    write(folder.path(), "a/Dockerfile", "FROM a\nCOPY views /views\n");
-    write(folder.path(), "a/views/main.html.hbs", "{{title}}\n");
-    write(folder.path(), "b/Dockerfile", "FROM a\nCOPY partials/x.txt /\n");
-    write(folder.path(), "b/partials/x.txt", "x\n");
-    assert_cmd_snapshot!(run(folder.path(), "init new --from a/Dockerfile"));
-    assert_cmd_snapshot!(run(folder.path(), "init new --from b/Dockerfile"));
-    assert!(!folder.path().join("new").exists());
-}
-
-#[test]
-fn files_of_two_origins_that_clash_are_named_with_them() {
-    let folder = folder();
-    for (name, text) in [("a", "six\n"), ("b", "idna\n")] {
-        let dockerfile = "FROM python:3.11\nCOPY requirements.txt /\n";
-        write(folder.path(), &format!("{name}/Dockerfile"), dockerfile);
-        write(folder.path(), &format!("{name}/requirements.txt"), text);
+    write(folder.path(), "app/docker/Dockerfile", "FROM python:3.11\nCOPY . /src\n");
+    write(folder.path(), "app/docker/Dockerfile.dockerignore", "*\n!a.py\n");
+    write(folder.path(), "app/a.py", "a\n");
+    write(folder.path(), "app/b.py", "b\n");
+    write(folder.path(), "other/Dockerfile", "FROM python:3.11\nCOPY . /\n");
+    write(folder.path(), "other/.dockerignore", "b.py\n");
+    write(folder.path(), "other/a.py", "other\n");
+    write(folder.path(), "other/b.py", "b\n");
+    write(folder.path(), "other/__pycache__/a.pyc", "");
+    stdout(run(folder.path(), "init first --from app/docker/Dockerfile --context app"));
+    stdout(run(folder.path(), "init second --from other/Dockerfile"));
+    let mut files = Vec::new();
+    for new in ["first", "second"] {
+        stdout(run(folder.path(), &format!("check --offline -f {new}/matrix.toml")));
+        files.extend(files_below(folder.path(), new));
     }
-    let both = "init new --from a/Dockerfile --from b/Dockerfile";
-    assert_cmd_snapshot!(run(folder.path(), both));
-    // The same file is no clash.
-    write(folder.path(), "b/requirements.txt", "six\n");
-    stdout(run(folder.path(), both));
-    // A file where the other has a folder, told without the folder that it is tried out in.
-    write(folder.path(), "c/Dockerfile", "FROM python:3.11\nCOPY data /\n");
-    write(folder.path(), "c/data", "");
-    write(folder.path(), "d/Dockerfile", "FROM python:3.11\nCOPY data/x /\n");
-    write(folder.path(), "d/data/x", "");
-    assert_cmd_snapshot!(run(folder.path(), "init other --from c/Dockerfile --from d/Dockerfile"));
-    assert!(!folder.path().join("other").exists());
+    files.retain(|path| path.contains("/contexts/") || path.contains("/dockerfiles/"));
+    insta::assert_snapshot!(files.join("\n"));
+    assert_eq!(read(folder.path(), "first/contexts/docker/a.py"), "a\n");
+    assert_eq!(read(folder.path(), "second/contexts/other/a.py"), "other\n");
+}
+
+#[test]
+fn files_of_the_same_repository_are_not_copied() {
+    let folder = folder();
+    fs_err::create_dir(folder.path().join(".git")).expect("a folder");
+    write(folder.path(), "app/Dockerfile", "FROM python:3.11\nCOPY . /app\n");
+    write(folder.path(), "app/.dockerignore", "# notes\n*.md\n");
+    write(folder.path(), "app/notes.md", "");
+    write(folder.path(), "app/views/main.html.hbs", "{{title}}\n");
+    stdout(run(folder.path(), "init new --from app/Dockerfile"));
+    assert!(!folder.path().join("new/contexts").exists());
+    let matrix = read(folder.path(), "new/matrix.toml");
+    assert!(matrix.contains("\ncontext = \"../app\"\n"), "{matrix}");
+    stdout(run(folder.path(), "check --offline -f new/matrix.toml"));
+    stdout(run(folder.path(), "render -f new/matrix.toml -o rendered"));
+    insta::assert_snapshot!(files_below(folder.path(), "rendered").join("\n"));
+    assert_eq!(read(folder.path(), "rendered/app-3.11/context/views/main.html.hbs"), "{{title}}\n");
+    // A matrix beside the Dockerfile.
+    stdout(run(&folder.path().join("app"), "init --from Dockerfile"));
+    let matrix = read(folder.path(), "app/matrix.toml");
+    assert!(matrix.contains("\ncontext = \".\"\n"), "{matrix}");
+    stdout(run(&folder.path().join("app"), "check --offline"));
 }
 
 #[test]
