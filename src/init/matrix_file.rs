@@ -216,7 +216,7 @@ impl<'a> Axes<'a> {
             let _ = writeln!(text, "[[set]]\nwhen = {{ image = \"{}\" }}", import.image.name);
             write_settings(text, "set", &settings(import));
         }
-        let is_generated = |import: &&Import| !settings(import).contains_key("dockerfile");
+        let is_generated = |import: &&Import| settings(import).contains_key("base");
         if self.images.iter().filter(is_generated).any(|import| import.image.gpu) {
             text.push_str(
                 "# The container runtime adds the driver. Packages such as torch bring CUDA's libraries.\n\

@@ -219,17 +219,30 @@ impl Reader<'_> {
     }
 
     fn try_set(&mut self, leaf: &Leaf<'_>, key: &str, value: Toml, to: &str) {
-        if let Some(reason) = refuse(key, &value) {
+        if let Some(reason) = self.refuse(key, &value) {
             return self.leave_out(leaf, reason);
         }
         self.import(leaf, to);
         self.imported.settings.insert(key.to_owned(), value);
     }
 
+    /// Returns true if the image is copied and not built.
+    pub(super) fn is_mirrored(&self) -> bool {
+        self.imported.settings.contains_key("mirror")
+    }
+
+    /// Returns why the image cannot have a setting, if so.
+    fn refuse(&self, key: &str, value: &Toml) -> Option<String> {
+        if self.is_mirrored() {
+            return Some("the image stays as it is".to_owned());
+        }
+        refuse(key, value)
+    }
+
     /// Imports an entry of a table of the matrix file, such as a variable of `env`.
     pub(super) fn entry(&mut self, leaf: &Leaf<'_>, key: &str, name: &str, value: impl Into<Toml>) {
         let entry = toml::Table::from_iter([(name.to_owned(), value.into())]);
-        if let Some(reason) = refuse(key, &Toml::Table(entry.clone())) {
+        if let Some(reason) = self.refuse(key, &Toml::Table(entry.clone())) {
             return self.leave_out(leaf, reason);
         }
         self.import(leaf, format!("`{key}`"));
@@ -241,7 +254,7 @@ impl Reader<'_> {
 
     /// Adds a text to an array of the matrix file.
     pub(super) fn push(&mut self, leaf: &Leaf<'_>, key: &str, text: String) {
-        if let Some(reason) = refuse(key, &Toml::Array(vec![Toml::String(text.clone())])) {
+        if let Some(reason) = self.refuse(key, &Toml::Array(vec![Toml::String(text.clone())])) {
             return self.leave_out(leaf, reason);
         }
         self.import(leaf, format!("`{key}`"));
@@ -282,7 +295,7 @@ impl Reader<'_> {
             let text = item.text().ok_or_else(|| "it is not a text".to_owned()).and_then(&convert);
             let refused = text.and_then(|text| {
                 let value = Toml::Array(vec![Toml::String(text.clone())]);
-                refuse(key, &value).map_or(Ok(text), Err)
+                self.refuse(key, &value).map_or(Ok(text), Err)
             });
             match refused {
                 Err(reason) => self.notes.leave_out(&leaf.path.join("."), line, reason),
@@ -373,7 +386,7 @@ impl Reader<'_> {
         } else {
             words.next().expect("there is a word")
         };
-        if refuse("cmd", &value).is_none() {
+        if self.refuse("cmd", &value).is_none() {
             self.imported.settings.insert("entrypoint".to_owned(), Toml::Array(Vec::new()));
         }
         self.try_set(leaf, "cmd", value, "`cmd`, with an empty `entrypoint`");

@@ -34,6 +34,7 @@ const MODEL: Action =
 const KEYS: &Keys = &[
     (&["model_name"], |reader, leaf| reader.name(leaf)),
     (&["base_image", "image"], base_image),
+    (&["docker_server", "no_build"], no_build),
     (&["base_image", "python_executable_path"], |reader, leaf| {
         reader.leave_out(leaf, "packages are installed for the `python3` on the image's PATH");
     }),
@@ -46,10 +47,13 @@ const KEYS: &Keys = &[
     }),
     (&["build_commands"], |reader, leaf| reader.commands(leaf, "shell_commands")),
     (&["environment_variables", "*"], environment),
-    (&["docker_server", "no_build"], no_build),
-    (&["docker_server", "start_command"], |reader, leaf| reader.start(leaf)),
-    (&["docker_server", "server_port"], |reader, leaf| reader.port(leaf)),
-    (&["docker_server", "run_as_user_id"], user),
+    (&["docker_server", "start_command"], |reader, leaf| {
+        of_container(reader, leaf, |reader, leaf| reader.start(leaf));
+    }),
+    (&["docker_server", "server_port"], |reader, leaf| {
+        of_container(reader, leaf, |reader, leaf| reader.port(leaf));
+    }),
+    (&["docker_server", "run_as_user_id"], |reader, leaf| of_container(reader, leaf, user)),
     (&["resources", "accelerator"], |reader, leaf| match leaf.node.text() {
         None if !leaf.node.is_empty() => reader.leave_out(leaf, "it is not a text"),
         _ => reader.gpu(leaf, !leaf.node.is_empty()),
@@ -151,7 +155,7 @@ fn environment(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
     if is_reserved {
         reader.unrelated(leaf, "Baseten sets it, and ignores the configured value");
     } else {
-        reader.variable(leaf, name);
+        of_container(reader, leaf, |reader, leaf| reader.variable(leaf, leaf.name()));
     }
 }
 
@@ -166,13 +170,24 @@ fn base_image(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
     }
 }
 
+/// Makes the image a copy of its base image.
 fn no_build(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
-    if leaf.node.is_true() {
-        let reason =
-            "requires an unmodified image; set `mirror` to its repository and digest instead";
-        reader.leave_out(leaf, reason);
-    } else {
+    if !leaf.node.is_true() {
         reader.unrelated(leaf, "it is off");
+    } else if reader.has_base(DEFAULT) {
+        reader.leave_out(leaf, "it requires `base_image.image`");
+    } else if let Some(base) = reader.imported.settings.remove("base") {
+        reader.import(leaf, "`mirror`, with the base image");
+        reader.imported.settings.insert("mirror".to_owned(), base);
+    }
+}
+
+/// Reads a key that Baseten applies to the container of an image that is not built.
+fn of_container(reader: &mut Reader<'_>, leaf: &Leaf<'_>, action: Action) {
+    if reader.is_mirrored() {
+        reader.unrelated(leaf, "configures the container of an image that stays as it is");
+    } else {
+        action(reader, leaf);
     }
 }
 
