@@ -23,13 +23,6 @@ const APP: &str = "/cortex";
 const RUNNING: Action =
     |reader, leaf| reader.unrelated(leaf, "configures how the app runs, not its image");
 
-/// No release of micromamba is built into basegen.
-const CONDA: Action = |reader, leaf| {
-    let reason =
-        "needs micromamba: name its file in `[build.tools.micromamba]`, then add it to `conda`";
-    reader.leave_out(leaf, reason);
-};
-
 /// The keys in the order in which they are read: the name and the base image come first. `runtime.cortex` is an older place
 /// of those of `deployment`.
 const KEYS: &Keys = &[
@@ -46,10 +39,10 @@ const KEYS: &Keys = &[
     (&["cerebrium", "deployment", "pre_build_commands"], pre_build_commands),
     (&["cerebrium", "runtime", "cortex", "pre_build_commands"], pre_build_commands),
     (&["cerebrium", "dependencies", "apt", "*"], package),
-    (&["cerebrium", "dependencies", "conda", "*"], CONDA),
+    (&["cerebrium", "dependencies", "conda", "*"], package),
     (&["cerebrium", "dependencies", "pip", "*"], package),
     (&["cerebrium", "dependencies", "paths", "apt"], package_file),
-    (&["cerebrium", "dependencies", "paths", "conda"], CONDA),
+    (&["cerebrium", "dependencies", "paths", "conda"], package_file),
     (&["cerebrium", "dependencies", "paths", "pip"], package_file),
     (&["cerebrium", "deployment", "shell_commands"], shell_commands),
     (&["cerebrium", "runtime", "cortex", "shell_commands"], shell_commands),

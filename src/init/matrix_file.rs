@@ -27,6 +27,16 @@ const REQUIREMENTS: &str = "# The Python packages of every image, in pip's forma
 /// The first version of a new repository.
 const FIRST_VERSION: &str = "0.1.0\n";
 
+/// The comment with the tool that installs conda packages.
+const MICROMAMBA: &str = "\n# Conda packages need micromamba: fill in the URL and the SHA-256 of a release for Linux, and remove the `# ` here\n\
+                          # and before `conda`.\n\
+                          # [build.tools.micromamba.\"linux/amd64\"]\n\
+                          # url = \"https://…/micromamba-linux-64\"\n\
+                          # sha256 = \"…\"\n";
+
+/// A setting that is written as a comment, because it needs a tool that only the user can name.
+const COMMENTED: &str = "conda";
+
 /// The settings in the order in which they are written. Tables come last.
 const SETTINGS: [&str; 20] = [
     "base",
@@ -151,15 +161,27 @@ fn write_settings(text: &mut String, table: &str, settings: &toml::Table) {
     let of_order = || SETTINGS.iter().filter_map(|key| Some((*key, settings.get(*key)?)));
     debug_assert_eq!(of_order().count(), settings.len(), "a setting has no place: {settings:?}");
     for (key, value) in of_order().filter(|(_, value)| !value.is_table()) {
-        line(text, key, value);
+        let mut setting = String::new();
+        line(&mut setting, key, value);
+        write_setting(text, key, &setting);
     }
     for (key, entries) in of_order().filter_map(|(key, value)| Some((key, value.as_table()?))) {
-        let _ = write!(text, "\n[{table}.{key}]\n");
+        let mut setting = format!("[{table}.{key}]\n");
         for (name, value) in entries {
-            line(text, &quoted_key(name), value);
+            line(&mut setting, &quoted_key(name), value);
         }
+        text.push('\n');
+        write_setting(text, key, &setting);
     }
     text.push('\n');
+}
+
+/// Writes the lines of a setting, perhaps as a comment.
+fn write_setting(text: &mut String, key: &str, setting: &str) {
+    for line in setting.lines() {
+        let before = if key == COMMENTED { "# " } else { "" };
+        let _ = writeln!(text, "{before}{line}");
+    }
 }
 
 /// The axes of the imported images.
@@ -301,6 +323,9 @@ fn write_build(text: &mut String, images: &[Import]) -> Result<(), InitError> {
         "# For networks that intercept TLS: build steps trust the certificates in the file that SSL_CERT_FILE names.\n\
          [build]\nca_certificates = \"auto\"\n",
     );
+    if images.iter().any(|import| import.image.settings.contains_key(COMMENTED)) {
+        text.push_str(MICROMAMBA);
+    }
     let logins = images.iter().flat_map(|import| {
         let place = |line: usize| format!("{}:{line}", import.origin);
         let logins = import.image.logins.iter();

@@ -63,6 +63,10 @@ impl Notes {
     }
 }
 
+/// What becomes of conda packages: no release of micromamba is built into basegen.
+const NEEDS_MICROMAMBA: &str =
+    "is a comment in matrix.toml until you fill in the URL and the SHA-256 of micromamba there";
+
 /// Reads the keys of a configuration.
 pub(super) struct Reader<'a> {
     source: &'a SourceFile,
@@ -245,7 +249,11 @@ impl Reader<'_> {
         if let Some(reason) = self.refuse(key, &Toml::Table(entry.clone())) {
             return self.leave_out(leaf, reason);
         }
-        self.import(leaf, format!("`{key}`"));
+        if key == "conda" {
+            self.leave_out(leaf, NEEDS_MICROMAMBA);
+        } else {
+            self.import(leaf, format!("`{key}`"));
+        }
         let table = self.imported.settings.entry(key.to_owned());
         if let Toml::Table(table) = table.or_insert_with(|| toml::Table::new().into()) {
             table.extend(entry);

@@ -481,6 +481,43 @@ fn files_of_the_same_repository_are_not_copied() {
 }
 
 #[test]
+fn conda_packages_are_comments_without_micromamba() {
+    let folder = folder();
+    fs_err::create_dir(folder.path().join(".git")).expect("a folder");
+    let fixture = fixtures("cerebrium-conda").remove(0).join("cerebrium.toml");
+    let text = fs_err::read_to_string(fixture).expect("a fixture");
+    write(folder.path(), "one/cerebrium.toml", &text);
+    write(
+        folder.path(),
+        "two/cerebrium.toml",
+        "[cerebrium.dependencies.paths]\nconda = \"packages.txt\"\n",
+    );
+    write(folder.path(), "two/packages.txt", "conda-forge::opencv\n");
+    let arguments = "--from one/cerebrium.toml --from two/cerebrium.toml";
+    assert_cmd_snapshot!(run(folder.path(), &format!("init new --strict {arguments}")));
+    stdout(run(folder.path(), &format!("init new {arguments}")));
+    stdout(run(folder.path(), "check --offline -f new/matrix.toml"));
+    let matrix = read(folder.path(), "new/matrix.toml");
+    insta::assert_snapshot!(matrix);
+    let (mut uncommented, mut is_conda) = (String::new(), false);
+    for line in matrix.lines() {
+        let rest = line.strip_prefix("# ").unwrap_or_default();
+        is_conda = rest.starts_with("[set.conda]")
+            || rest.starts_with("[build.tools")
+            || rest.starts_with("conda = ")
+            || (is_conda && !rest.is_empty());
+        uncommented.push_str(if is_conda { rest } else { line });
+        uncommented.push('\n');
+    }
+    let filled = uncommented.replace("sha256 = \"…", &format!("sha256 = \"{}", "0".repeat(64)));
+    write(folder.path(), "new/matrix.toml", &filled);
+    let rendered = stdout(run(folder.path(), "render -f new/matrix.toml"));
+    for package in ["cuda>=11.7", "opencv", "--file /run/context/packages.txt"] {
+        assert!(rendered.contains(package), "{package}: {rendered}");
+    }
+}
+
+#[test]
 fn a_strict_import_leaves_nothing_out() {
     let folder = folder();
     let truss = "python_versoin: py311\nrequirments: [six]\nresources: {cpu: 1}\n\
