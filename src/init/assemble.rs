@@ -94,9 +94,11 @@ fn try_out(
     Ok(copied)
 }
 
+/// Sets the context of an image, unless it is copied and not built.
 fn set_context(import: &mut Import, context: Option<String>) {
     let settings = &mut import.image.settings;
-    match context {
+    let is_built = !settings.contains_key("mirror");
+    match context.filter(|_| is_built) {
         Some(path) => drop(settings.insert("context".to_owned(), escaped(&path).into())),
         None => drop(settings.remove("context")),
     }

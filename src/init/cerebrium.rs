@@ -2,11 +2,10 @@
 //!
 //! Its keys are described at <https://docs.cerebrium.ai/toml-reference/toml-reference>.
 
-use super::ImportedImage;
-use super::base::{DEFAULT, base};
+use super::base::base;
 use super::credentials::refuse_in_requirement;
-use super::reader::{Action, Keys, Leaf, Reader, escaped, read as read_keys};
-use crate::matrix::{Content, Node, SourceError, SourceFile};
+use super::reader::{Action, Keys, Leaf, Reader, escaped};
+use crate::matrix::Content;
 
 /// The releases of Debian that Python's own images are built on.
 const DEBIAN: [&str; 3] = ["bullseye", "bookworm", "trixie"];
@@ -25,7 +24,7 @@ const RUNNING: Action =
 
 /// The keys in the order in which they are read: the name and the base image come first. `runtime.cortex` is an older place
 /// of those of `deployment`.
-const KEYS: &Keys = &[
+pub(super) const KEYS: &Keys = &[
     (&["cerebrium", "deployment", "name"], |reader, leaf| reader.name(leaf)),
     (&["cerebrium", "deployment", "docker_base_image_url"], base_image),
     (&["cerebrium", "runtime", "cortex", "docker_base_image_url"], base_image),
@@ -69,16 +68,6 @@ const KEYS: &Keys = &[
     (&["cerebrium", "hardware", "region"], RUNNING),
     (&["cerebrium", "scaling", "**"], RUNNING),
 ];
-
-pub(super) fn read(
-    source: &SourceFile,
-    root: &Node,
-    imported: &mut ImportedImage,
-) -> Result<(), SourceError> {
-    imported.pythons = Some(Vec::new());
-    imported.settings.insert("base".to_owned(), DEFAULT.into());
-    read_keys(source, root, KEYS, imported)
-}
 
 fn python(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
     let Some(version) = reader.text(leaf) else { return };

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use super::base::DEFAULT;
 use super::error::InitError;
-use super::reader::{Notes, slug};
+use super::reader::{self, Keys, Notes, slug};
 use super::{ImportedImage, MAX_ORIGIN, cerebrium, dockerfile, fal, truss};
 use crate::files::read_text;
-use crate::matrix::{Format, Node, SourceFile, read_data};
+use crate::matrix::{Format, Node, SourceError, SourceFile, read_data};
 
 /// Reads a file by its ending: `.yaml` and `.yml` are Truss', `.toml` is Cerebrium's, `.py` is an app of fal, and everything
 /// else is a Dockerfile. `name` is the name of an image if the file has none. Images copy files from `context`, or from the
@@ -28,7 +29,7 @@ pub(super) fn read(
             if node.entries().is_none() {
                 return Err(kind("the configuration of a Truss"));
             }
-            truss::read(source, &node, &mut imported)?;
+            read_configuration(source, &node, truss::KEYS, &mut imported)?;
         }
         Some("toml") => {
             let node = read_data(source, Format::Toml)?;
@@ -37,7 +38,7 @@ pub(super) fn read(
                     "the configuration of Cerebrium: the table `[cerebrium]` is missing",
                 ));
             }
-            cerebrium::read(source, &node, &mut imported)?;
+            read_configuration(source, &node, cerebrium::KEYS, &mut imported)?;
         }
         Some("py") => return fal::read(source, folder, name, context),
         _ => {
@@ -51,6 +52,18 @@ pub(super) fn read(
         }
     }
     Ok(vec![imported])
+}
+
+/// Reads a configuration. Without a base image in it, the base is an image of Python.
+fn read_configuration(
+    source: &SourceFile,
+    root: &Node,
+    keys: &Keys,
+    imported: &mut ImportedImage,
+) -> Result<(), SourceError> {
+    imported.pythons = Some(Vec::new());
+    imported.settings.insert("base".to_owned(), DEFAULT.into());
+    reader::read(source, root, keys, imported)
 }
 
 /// Reads the patterns beside the Dockerfile at `path`, if they exist.

@@ -67,6 +67,9 @@ impl Notes {
 const NEEDS_MICROMAMBA: &str =
     "is a comment in matrix.toml until you fill in the URL and the SHA-256 of micromamba there";
 
+/// The channel of conda packages, which a configuration does not name.
+const CHANNEL: &str = "conda-forge";
+
 /// Reads the keys of a configuration.
 pub(super) struct Reader<'a> {
     source: &'a SourceFile,
@@ -256,6 +259,9 @@ impl Reader<'_> {
         }
         let table = self.imported.settings.entry(key.to_owned());
         if let Toml::Table(table) = table.or_insert_with(|| toml::Table::new().into()) {
+            if key == "conda" {
+                table.insert("-c".to_owned(), CHANNEL.into());
+            }
             table.extend(entry);
         }
     }

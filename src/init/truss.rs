@@ -4,13 +4,11 @@
 
 use std::path::Path;
 
+use super::Login;
 use super::base::{DEFAULT, base, is_python};
 use super::credentials::refuse_in_requirement;
-use super::reader::{Action, Keys, Leaf, Reader, escaped, read as read_keys, unknown_key};
-use super::{ImportedImage, Login};
-use crate::matrix::{
-    AuthMethodName, Node, SourceError, SourceFile, refuse_credential, registry_host,
-};
+use super::reader::{Action, Keys, Leaf, Reader, escaped, unknown_key};
+use crate::matrix::{AuthMethodName, Node, refuse_credential, registry_host};
 
 /// Variables that Baseten sets itself, whatever an image says.
 const RESERVED: [&str; 4] = ["PORT", "HOST", "HOSTNAME", "PATH"];
@@ -31,7 +29,7 @@ const MODEL: Action =
     |reader, leaf| reader.unrelated(leaf, "belongs to the model, which Truss adds to a base image");
 
 /// The keys in the order in which they are read: the name and the base image come first.
-const KEYS: &Keys = &[
+pub(super) const KEYS: &Keys = &[
     (&["model_name"], |reader, leaf| reader.name(leaf)),
     (&["base_image", "image"], base_image),
     (&["docker_server", "no_build"], no_build),
@@ -104,16 +102,6 @@ const KEYS: &Keys = &[
     (&["environment", "**"], SERVING),
 ];
 
-pub(super) fn read(
-    source: &SourceFile,
-    root: &Node,
-    imported: &mut ImportedImage,
-) -> Result<(), SourceError> {
-    imported.pythons = Some(Vec::new());
-    imported.settings.insert("base".to_owned(), DEFAULT.into());
-    read_keys(source, root, KEYS, imported)
-}
-
 /// Reads `py310`, or `3.10` as people also write it.
 fn python(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
     let Some(text) = reader.text(leaf) else { return };
@@ -163,22 +151,27 @@ fn base_image(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
     let Some(text) = reader.text(leaf) else { return };
     match base(text) {
         Ok((image, version)) => {
-            reader.set(leaf, "base", image);
+            let server = reader.root.get("docker_server");
+            if server.and_then(|server| server.get("no_build")).is_some_and(Node::is_true) {
+                reader.imported.settings.remove("base");
+                reader.set(leaf, "mirror", image);
+            } else {
+                reader.set(leaf, "base", image);
+            }
             reader.imported.pythons = version.map(|version| vec![version]);
         }
         Err(reason) => reader.leave_out(leaf, reason),
     }
 }
 
-/// Makes the image a copy of its base image.
+/// Reads whether the image is a copy of its base image.
 fn no_build(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
     if !leaf.node.is_true() {
         reader.unrelated(leaf, "it is off");
-    } else if reader.has_base(DEFAULT) {
+    } else if reader.is_mirrored() {
+        reader.import(leaf, "`mirror`");
+    } else {
         reader.leave_out(leaf, "it requires `base_image.image`");
-    } else if let Some(base) = reader.imported.settings.remove("base") {
-        reader.import(leaf, "`mirror`, with the base image");
-        reader.imported.settings.insert("mirror".to_owned(), base);
     }
 }
 

@@ -1,4 +1,4 @@
-//! What `basegen init` writes, built and run.
+//! Builds the repositories that `basegen init` writes, and runs their images.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ fn write(folder: &Path, path: &str, text: &str) {
 
 fn basegen(folder: &Path, arguments: &str) -> String {
     let mut command = testbed::basegen(folder);
-    command.args(arguments.split_whitespace()).env("NO_COLOR", "1");
+    command.args(arguments.split_whitespace()).env("NO_COLOR", "1").env("MY_TOKEN", "token");
     if let Some(certificates) = std::env::var_os("BASEGEN_TESTBED_CA") {
         command.env("SSL_CERT_FILE", certificates);
     }
@@ -22,7 +22,7 @@ fn basegen(folder: &Path, arguments: &str) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-/// What `command` says in a container of `image`; without one, what the image itself runs.
+/// Returns the output of `command` in a container of `image`, or of its own command.
 fn container(image: &str, command: &[&str]) -> String {
     let output = testbed::docker_client(&["run", "--rm", image]).args(command).output();
     let output = output.expect("docker runs");
@@ -30,11 +30,11 @@ fn container(image: &str, command: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("UTF-8").trim().to_owned()
 }
 
-/// Begins a repository in `new` from `origins`, builds what is selected, and gives the image.
+/// Creates a repository in `new` with the options `origins`, builds the selected image and returns its name.
 fn built(folder: &Path, origins: &str, selection: &str) -> String {
     basegen(folder, &format!("init new {origins}"));
     if basegen(folder, "list -f new/matrix.toml").contains("-gpu-") {
-        // Of CUDA's libraries, the smallest.
+        // Only the smallest library of CUDA.
         let matrix = fs_err::read_to_string(folder.join("new/matrix.toml")).expect("a matrix");
         write(
             folder,
@@ -92,22 +92,23 @@ fn a_cerebrium_toml_becomes_an_image_that_runs() {
         "[cerebrium.deployment]\nname = \"app\"\npython_version = 3.11\n\
          docker_base_image_url = \"debian:bookworm-slim\"\n\
          pre_build_commands = [\"touch /before\"]\n\
-         shell_commands = [\"python -c 'import six; print(six.__version__)' > /after\"]\n\
+         shell_commands = [\"python -m prepare > /after\"]\n\
          [cerebrium.dependencies.pip]\nsix = \"==1.17.0\"\n\
          [cerebrium.dependencies.paths]\napt = \"packages.txt\"\n\
          [cerebrium.runtime.custom]\nentrypoint = [\"cat\", \"/after\"]\nport = 8080\n",
     );
     write(folder.path(), "app/packages.txt", "# tools\ntree\n");
+    write(folder.path(), "app/prepare.py", "import six\nprint(six.__version__)\n");
     let image = built(folder.path(), "--from app/cerebrium.toml", "--python 3.11");
     assert_eq!(container(&image, &[]), "1.17.0");
     assert_eq!(
-        container(&image, &["sh", "-c", "ls /before && command -v tree"]),
-        "/before\n/usr/bin/tree"
+        container(&image, &["sh", "-c", "ls /before * && command -v tree"]),
+        "/before\npackages.txt\nprepare.py\n/usr/bin/tree"
     );
 }
 
 #[test]
-fn a_dockerfile_becomes_the_image_that_it_was() {
+fn a_dockerfile_becomes_an_image_that_runs() {
     let folder = tempfile::tempdir().expect("a folder");
     write(
         folder.path(),
@@ -129,4 +130,38 @@ fn a_dockerfile_becomes_the_image_that_it_was() {
     let expected =
         "{{x}} \\{{y}}\n/app:\none.py\nrequirements.txt\nsrc\ntwo.py\n\n/app/src:\nmain.py";
     assert_eq!(container(&image, &[]), expected);
+}
+
+#[test]
+fn a_fal_app_becomes_an_image_that_runs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs_err::create_dir(folder.path().join(".git")).expect("a folder");
+    write(
+        folder.path(),
+        "app/app.py",
+        "class Server(fal.App):\n\
+         \x20   image = ContainerImage.from_dockerfile_str(\n\
+         \x20       \"\"\"\n\
+         \x20       ARG PY_VERSION=3.9\n\
+         \x20       FROM python:${PY_VERSION}-slim-bookworm\n\
+         \x20       ARG GREETING\n\
+         \x20       COPY . /app/\n\
+         \x20       RUN --mount=type=secret,id=token test $(cat /run/secrets/token) = token && echo $GREETING > /made\n\
+         \x20       CMD cat /made && ls /app && python --version\n\
+         \x20       \"\"\",\n\
+         \x20       build_args={'PY_VERSION': '3.11', 'GREETING': 'hello'},\n\
+         \x20       secrets={'token': '$MY_TOKEN'},\n\
+         \x20       context_dir='src',\n\
+         \x20       dockerignore=['*.md'],\n\
+         \x20       compression='gzip',\n\
+         \x20       force_compression=True,\n\
+         \x20   )\n\
+         \x20   image.add_dockerignore(patterns=['data'])\n",
+    );
+    for path in ["main.py", "notes.md", "data/x"] {
+        write(folder.path(), &format!("app/src/{path}"), "");
+    }
+    let image = built(folder.path(), "--strict --from app/app.py", "--python 3.11");
+    let printed = container(&image, &[]);
+    assert!(printed.starts_with("hello\nmain.py\nPython 3.11."), "{printed}");
 }

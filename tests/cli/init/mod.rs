@@ -6,7 +6,7 @@ use insta_cmd::assert_cmd_snapshot;
 
 use crate::harness::project::{basegen, stdout};
 
-/// A folder with what the files of the fixtures name beside them.
+/// Creates a folder with the files that the fixtures copy.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::Builder::new().prefix("Acme").tempdir().expect("a folder");
     for (path, text) in [
@@ -18,6 +18,7 @@ fn folder() -> tempfile::TempDir {
         ("file1.py", ""),
         ("file2.py", ""),
         ("deps_folder/pkglist.txt", "curl\n"),
+        ("conda_pkglist.txt", "opencv\n"),
     ] {
         write(folder.path(), path, text);
     }
@@ -62,7 +63,7 @@ fn run_stderr(folder: &Path, arguments: &str) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// What a test calls the folder whose own name is another each time.
+/// Replaces the random name of a folder in snapshots.
 fn settings(folder: &Path) -> insta::Settings {
     let name = folder.file_name().expect("a name").to_string_lossy().to_ascii_lowercase();
     let mut settings = insta::Settings::clone_current();
@@ -70,7 +71,7 @@ fn settings(folder: &Path) -> insta::Settings {
     settings
 }
 
-/// The fixtures whose names begin with `kind`.
+/// Returns the fixtures whose names begin with `kind`, sorted.
 fn fixtures(kind: &str) -> Vec<PathBuf> {
     let all = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/init/fixtures");
     let entries = fs_err::read_dir(all).expect("fixtures").map(|entry| entry.expect("one").path());
@@ -83,41 +84,42 @@ fn fixtures(kind: &str) -> Vec<PathBuf> {
     found
 }
 
-/// The parts of a matrix file about its images.
-fn described(matrix: &str) -> &str {
+/// Returns the part of a matrix file about its images.
+fn images_of(matrix: &str) -> &str {
     let (_, images) = matrix.split_once("# registry = \"ghcr.io\"\n").expect("the registry");
     let end = images.find("# Checks that").or_else(|| images.find("# The version"));
     images[..end.expect("the version")].trim()
 }
 
-/// Begins a repository from each fixture of a kind, and tells what was taken over and what is
-/// rendered.
-fn begun(kind: &str, file: &str) -> String {
-    let mut told = String::new();
+/// Imports each fixture of a kind into a repository. Returns the findings, the images of the matrix file and the rendered
+/// Dockerfiles.
+fn imported(kind: &str, file: &str) -> String {
+    let mut shown = String::new();
     for fixture in fixtures(kind) {
         let folder = folder();
         let text = fs_err::read_to_string(fixture.join(file)).expect("a fixture");
         let name = fixture.file_name().expect("a name").to_string_lossy().into_owned();
         write(folder.path(), &format!("{name}/{file}"), &text);
-        for copied in ["requirements.txt", "src", "config", "file1.py", "file2.py", "deps_folder"] {
+        let copied = "requirements.txt src config file1.py file2.py deps_folder conda_pkglist.txt";
+        for copied in copied.split(' ') {
             let (from, to) = (folder.path().join(copied), folder.path().join(&name).join(copied));
             fs_err::rename(from, to).expect("moved");
         }
         write(folder.path(), "VERSION", "1.0.0\n");
         fs_err::create_dir(folder.path().join(".git")).expect("a folder");
-        let said = stdout(run(folder.path(), &format!("init new --from {name}/{file}")));
-        let said = said.split_once("\n\n").map_or("", |(_, lists)| lists);
-        let said = said.split("\nnext:").next().unwrap_or_default();
+        let printed = stdout(run(folder.path(), &format!("init new --from {name}/{file}")));
+        let findings = printed.split_once("\n\n").map_or("", |(_, lists)| lists);
+        let findings = findings.split("\nnext:").next().unwrap_or_default();
         stdout(run(folder.path(), "check --offline -f new/matrix.toml"));
         let rendered = stdout(run(folder.path(), "render -f new/matrix.toml"));
         let matrix = read(folder.path(), "new/matrix.toml");
-        let _ = write!(told, "##### {name}\n{said}\n{}\n\n{rendered}\n", described(&matrix));
+        let _ = write!(shown, "##### {name}\n{findings}\n{}\n\n{rendered}\n", images_of(&matrix));
     }
-    told
+    shown
 }
 
 #[test]
-fn an_empty_folder_gets_all_that_a_repository_needs() {
+fn a_new_repository_has_all_files() {
     let folder = tempfile::Builder::new().prefix("Acme").tempdir().expect("a folder");
     let settings = settings(folder.path());
     settings.bind(|| {
@@ -140,7 +142,7 @@ fn an_empty_folder_gets_all_that_a_repository_needs() {
 }
 
 #[test]
-fn what_a_folder_has_is_used() {
+fn the_version_and_the_remote_of_a_folder_are_used() {
     let folder = tempfile::tempdir().expect("a folder");
     write(folder.path(), "pyproject.toml", "[project]\nname = \"x\"\nversion = \"2.1.0\"\n");
     let origin = "[remote \"origin\"]\n\turl = git@github.com:Acme/Images.git\n";
@@ -165,7 +167,7 @@ fn what_a_folder_has_is_used() {
 }
 
 #[test]
-fn the_registry_decides_the_matrix_and_the_login() {
+fn options_set_the_registry_and_the_login() {
     let folder = folder();
     let read = |path: &str| read(folder.path(), path);
     let arguments = "init --registry quay.io --repository acme/models";
@@ -206,29 +208,29 @@ fn files_that_can_be_imported_are_noted() {
 }
 
 #[test]
-fn configurations_of_truss_are_taken_over() {
-    insta::assert_snapshot!(begun("custom-server", "config.yaml"));
-    insta::assert_snapshot!(begun("registry", "config.yaml"));
-    insta::assert_snapshot!(begun("model", "config.yaml"));
+fn truss_configurations_are_imported() {
+    insta::assert_snapshot!(imported("custom-server", "config.yaml"));
+    insta::assert_snapshot!(imported("registry", "config.yaml"));
+    insta::assert_snapshot!(imported("model", "config.yaml"));
 }
 
 #[test]
-fn configurations_of_cerebrium_are_taken_over() {
-    insta::assert_snapshot!(begun("cerebrium", "cerebrium.toml"));
+fn cerebrium_configurations_are_imported() {
+    insta::assert_snapshot!(imported("cerebrium", "cerebrium.toml"));
 }
 
 #[test]
-fn dockerfiles_are_taken_over() {
-    insta::assert_snapshot!(begun("dockerfile", "Dockerfile"));
+fn dockerfiles_are_imported() {
+    insta::assert_snapshot!(imported("dockerfile", "Dockerfile"));
 }
 
 #[test]
-fn apps_of_fal_are_taken_over() {
-    insta::assert_snapshot!(begun("fal", "app.py"));
+fn fal_apps_are_imported() {
+    insta::assert_snapshot!(imported("fal", "app.py"));
 }
 
 #[test]
-fn a_dockerfile_survives_as_it_is() {
+fn an_imported_dockerfile_renders_to_the_same_text() {
     let folder = folder();
     let dockerfile = "# syntax=docker/dockerfile:1\n# escape=`\n\
         ARG VERSION='3.11'\n\
@@ -257,7 +259,7 @@ fn a_dockerfile_survives_as_it_is() {
 }
 
 #[test]
-fn hostile_values_are_left_where_they_are() {
+fn unsafe_values_are_left_out() {
     let folder = folder();
     write(
         folder.path(),
@@ -285,7 +287,7 @@ fn hostile_values_are_left_where_they_are() {
 }
 
 #[test]
-fn credentials_are_left_where_they_are() {
+fn credentials_are_left_out() {
     let folder = folder();
     write(
         folder.path(),
@@ -314,7 +316,7 @@ fn credentials_are_left_where_they_are() {
 }
 
 #[test]
-fn what_cannot_be_read_is_named() {
+fn unreadable_files_are_named() {
     let folder = folder();
     let named = |name: &str| folder.path().join(name);
     fs_err::create_dir(named("folder")).expect("a folder");
@@ -329,7 +331,7 @@ fn what_cannot_be_read_is_named() {
         assert!(first.starts_with(&format!("error: failed to read `{name}`")), "{printed}");
         assert_eq!(output.status.code(), Some(1), "{printed}");
     }
-    // Among what an origin copies, too.
+    // A file that a Dockerfile copies.
     let dockerfile = "FROM python:3.11\nCOPY data /data\n";
     write(folder.path(), "a/Dockerfile", dockerfile);
     let name = std::ffi::OsStr::from_bytes(b"x\xff");
@@ -340,7 +342,7 @@ fn what_cannot_be_read_is_named() {
 }
 
 #[test]
-fn a_named_context_of_a_dockerfile_is_refused_with_its_line() {
+fn named_contexts_and_urls_of_images_are_refused() {
     let folder = folder();
     let dockerfile = "FROM python:3.11\nRUN true\nCOPY --from=library /x /x\n";
     write(folder.path(), "app/Dockerfile", dockerfile);
@@ -351,8 +353,8 @@ fn a_named_context_of_a_dockerfile_is_refused_with_its_line() {
     let url = "https://ghcr.io/acme/base:1";
     let truss = format!("base_image:\n  image: {url}\n");
     write(folder.path(), "t/config.yaml", &truss);
-    let said = stdout(run(folder.path(), "init new --dry-run --from t/config.yaml"));
-    assert!(said.contains(&format!("`{url}` has `https://` before the name")), "{said}");
+    let printed = stdout(run(folder.path(), "init new --dry-run --from t/config.yaml"));
+    assert!(printed.contains(&format!("`{url}` has `https://` before the name")), "{printed}");
 }
 
 #[test]
@@ -369,7 +371,7 @@ fn several_images_share_a_matrix() {
 }
 
 #[test]
-fn what_cannot_be_begun_says_why_and_writes_nothing() {
+fn invalid_files_are_refused() {
     let folder = folder();
     let cases = [
         ("a.yaml", "a: [\n"),
@@ -428,7 +430,7 @@ fn images_with_and_without_python_and_a_gpu_share_a_matrix() {
         let _ = write!(arguments, " --from {path}");
     }
     stdout(run(folder.path(), &arguments));
-    insta::assert_snapshot!(described(&read(folder.path(), "new/matrix.toml")));
+    insta::assert_snapshot!(images_of(&read(folder.path(), "new/matrix.toml")));
     assert_cmd_snapshot!(run(folder.path(), "plan --offline -f new/matrix.toml"));
 }
 
@@ -504,12 +506,13 @@ fn conda_packages_are_comments_without_micromamba() {
         let rest = line.strip_prefix("# ").unwrap_or_default();
         is_conda = rest.starts_with("[set.conda]")
             || rest.starts_with("[build.tools")
-            || rest.starts_with("conda = ")
             || (is_conda && !rest.is_empty());
         uncommented.push_str(if is_conda { rest } else { line });
         uncommented.push('\n');
     }
-    let filled = uncommented.replace("sha256 = \"…", &format!("sha256 = \"{}", "0".repeat(64)));
+    let filled = uncommented
+        .replace("https://…", "https://example.com")
+        .replace("sha256 = \"…", &format!("sha256 = \"{}", "0".repeat(64)));
     write(folder.path(), "new/matrix.toml", &filled);
     let rendered = stdout(run(folder.path(), "render -f new/matrix.toml"));
     for package in ["cuda>=11.7", "opencv", "--file /run/context/packages.txt"] {
@@ -518,7 +521,7 @@ fn conda_packages_are_comments_without_micromamba() {
 }
 
 #[test]
-fn a_strict_import_leaves_nothing_out() {
+fn strict_imports_leave_nothing_out() {
     let folder = folder();
     let truss = "python_versoin: py311\nrequirments: [six]\nresources: {cpu: 1}\n\
                  docker_server: {start_comand: serve}\nbase_image: {docker_auth: {registri: ghcr.io}}\n";
@@ -554,7 +557,7 @@ fn different_credentials_for_one_registry_are_refused() {
 }
 
 #[test]
-fn an_app_of_fal_is_not_run() {
+fn fal_apps_are_not_run() {
     let folder = folder();
     let cases = [
         ("a", "image = ContainerImage.from_dockerfile_str(os.environ['DOCKERFILE'])\n"),
@@ -578,7 +581,7 @@ fn an_app_of_fal_is_not_run() {
 }
 
 #[test]
-fn a_login_that_basegen_has_not_is_left() {
+fn unsupported_logins_are_left_out() {
     let folder = folder();
     let logins = [
         "{auth_method: registry_secret, registry: ghcr.io}",
@@ -604,16 +607,16 @@ fn a_login_that_basegen_has_not_is_left() {
         write(folder.path(), &format!("m{number}/config.yaml"), &text);
         let _ = write!(arguments, " --from m{number}/config.yaml");
     }
-    let said = stdout(run(folder.path(), &arguments));
-    assert!(!said.contains("AKIA"), "{said}");
-    insta::assert_snapshot!(said);
+    let printed = stdout(run(folder.path(), &arguments));
+    assert!(!printed.contains("AKIA"), "{printed}");
+    insta::assert_snapshot!(printed);
     let matrix = read(folder.path(), "new/matrix.toml");
     insta::assert_snapshot!(matrix.split_once("[registries").map_or("", |(_, rest)| rest));
     stdout(run(folder.path(), "plan --offline -f new/matrix.toml"));
 }
 
 #[test]
-fn what_is_no_text_or_no_version_is_left() {
+fn values_of_other_types_are_left_out() {
     let folder = folder();
     write(
         folder.path(),
@@ -626,7 +629,7 @@ fn what_is_no_text_or_no_version_is_left() {
          [cerebrium.dependencies.paths]\npip = [\"requirements.txt\"]\n",
     );
     assert_cmd_snapshot!(run(folder.path(), "init new --from app/cerebrium.toml"));
-    insta::assert_snapshot!(described(&read(folder.path(), "new/matrix.toml")));
+    insta::assert_snapshot!(images_of(&read(folder.path(), "new/matrix.toml")));
     write(
         folder.path(),
         "model/config.yaml",
@@ -637,11 +640,11 @@ fn what_is_no_text_or_no_version_is_left() {
          resources: {accelerator: [T4]}\n",
     );
     assert_cmd_snapshot!(run(folder.path(), "init other --from model/config.yaml"));
-    insta::assert_snapshot!(described(&read(folder.path(), "other/matrix.toml")));
+    insta::assert_snapshot!(images_of(&read(folder.path(), "other/matrix.toml")));
 }
 
 #[test]
-fn another_name_for_the_matrix_is_refused() {
+fn the_option_file_is_refused() {
     let folder = folder();
     for arguments in ["init -f x.toml", "-f x.toml init"] {
         assert_cmd_snapshot!(run(folder.path(), arguments));
