@@ -44,6 +44,7 @@ pub(super) fn read(
         let path = if found.path.is_empty() { "." } else { &found.path };
         let what = format!("{keyword} {path}");
         notes.import(&what, instruction.map_or(1, line), "`context`");
+        imported.sources.push(found.path);
     }
     let context = BuildContext { dockerfile: text.to_owned(), ..BuildContext::default() };
     for id in context.secrets() {

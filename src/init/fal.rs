@@ -13,8 +13,9 @@ use super::error::InitError;
 use super::python::{Call, Literal, Located, Module, Unknown};
 use super::reader::{Notes, escaped, refuse, slug, unknown_key};
 use super::{ImportedImage, Login, MAX_ORIGIN, Outcome};
-use crate::files::read_text;
+use crate::files::{Wildcard, read_text};
 use crate::matrix::{Diagnostic, SourceError, SourceFile, registry_host};
+use crate::render::DEFAULT_PATTERNS;
 
 const TEXT: &str = "from_dockerfile_str";
 const FILE: &str = "from_dockerfile";
@@ -84,6 +85,7 @@ impl App<'_> {
         }
         self.ignored(&mut imported);
         self.dockerfile(&mut imported)?;
+        self.exclude_app(&mut imported);
         imported.findings = std::mem::take(&mut self.notes).findings();
         Ok(imported)
     }
@@ -279,8 +281,7 @@ impl App<'_> {
         let text = path.text().map(|path| read_text(&self.folder.join(path), MAX_ORIGIN));
         match text {
             Some(Ok(text)) => {
-                let patterns = text.lines().map(str::trim);
-                for pattern in patterns.filter(|line| !line.is_empty() && !line.starts_with('#')) {
+                for pattern in patterns_in(&text) {
                     self.add_pattern(pattern, line, imported);
                 }
             }
@@ -303,6 +304,32 @@ impl App<'_> {
             }
             list.push(pattern.into());
         }
+    }
+
+    /// Leaves the file of the app out of the image, as fal does, unless the Dockerfile names it.
+    fn exclude_app(&mut self, imported: &mut ImportedImage) {
+        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let (path, context) = (absolute(&self.source.path), absolute(&imported.context));
+        let Some(app) = path.strip_prefix(context).ok().and_then(Path::to_str) else { return };
+        let contains = |source: &String| {
+            let is_below = Path::new(app).starts_with(source);
+            is_below || Wildcard::new(source, false).is_some_and(|wildcard| wildcard.matches(app))
+        };
+        let is_named = imported.sources.iter().any(|source| source == app);
+        if is_named || !imported.sources.iter().any(contains) {
+            return;
+        }
+        let mut patterns = match imported.settings.remove("dockerignore") {
+            Some(Toml::Array(patterns)) => patterns,
+            _ => patterns_of(&imported.context),
+        };
+        patterns.push(app.into());
+        imported.settings.insert("dockerignore".to_owned(), patterns.into());
+        self.notes.import(
+            app,
+            self.call.line,
+            "`dockerignore`: fal does not copy the file of the app",
+        );
     }
 
     /// Reads the Dockerfile: the first argument, or the one with its name.
@@ -345,6 +372,20 @@ impl App<'_> {
 }
 
 const NO_SECRET: &str = "has a value, which is not imported: name a secret, as in `\"$MY_TOKEN\"`";
+
+/// Returns the patterns of a context without the setting `dockerignore`.
+fn patterns_of(context: &Path) -> Vec<Toml> {
+    match read_text(&context.join(".dockerignore"), MAX_ORIGIN) {
+        Ok(text) => patterns_in(&text).map(Toml::from).collect(),
+        Err(_) => DEFAULT_PATTERNS.map(Toml::from).to_vec(),
+    }
+}
+
+/// Returns the patterns of a `.dockerignore` without its comments.
+fn patterns_in(text: &str) -> impl Iterator<Item = &str> {
+    let lines = text.lines().filter(|line| !line.starts_with('#')).map(str::trim);
+    lines.filter(|line| !line.is_empty())
+}
 
 /// Returns true for the names of the first parameter.
 fn is_dockerfile(name: &str) -> bool {

@@ -77,6 +77,8 @@ pub struct ImportedImage {
     pub ignore_file: Option<String>,
     /// The folder that the image copies files from.
     pub context: PathBuf,
+    /// The paths of the context that its Dockerfile copies: files, folders and wildcards. The root is empty.
+    pub sources: Vec<String>,
     /// The files with packages, relative to the context.
     pub package_files: Vec<String>,
     /// The secrets that its steps mount, with the environment variables that contain them.

@@ -450,8 +450,7 @@ pub(super) fn slug(text: &str) -> String {
         }
     }
     match slug.trim_end_matches('-') {
-        // `partials` is the folder of the partial templates.
-        "" | "partials" => "image".to_owned(),
+        "" => "image".to_owned(),
         slug => slug.to_owned(),
     }
 }

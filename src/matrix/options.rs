@@ -53,6 +53,23 @@ impl Matrix {
         self.settings(variant).last(|settings| settings.dockerignore.as_ref())
     }
 
+    /// Returns the files and folders outside of the templates' folder that the image of a variant can contain files from or
+    /// that have patterns for them. They are relative to the folder of the matrix file.
+    #[must_use]
+    pub fn context_paths(&self, variant: &Variant) -> Vec<String> {
+        let mut paths: Vec<String> =
+            self.context(variant).into_iter().map(Spanned::into_inner).collect();
+        for source in self.named_contexts(variant).into_values() {
+            if let ContextSource::Folder(folder) = source.into_inner() {
+                paths.push(folder);
+            }
+        }
+        if let Some(Dockerignore::File(path)) = self.dockerignore(variant) {
+            paths.push(path.to_string());
+        }
+        paths
+    }
+
     /// Returns the named contexts of a variant, with their places in the matrix file.
     #[must_use]
     pub fn named_contexts<'a>(

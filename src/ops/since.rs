@@ -1,6 +1,6 @@
 //! Compares the images of the matrix with those of an earlier commit. Needs git, but neither an engine nor a network.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::{Context, NameOptions};
 use crate::error::{ExitCode, Explain, Report};
@@ -92,6 +92,10 @@ pub fn compare(
     let earlier = load_in(&snapshot.path(&file), snapshot.checkout())
         .map_err(|error| failed(error.into()))?;
     snapshot.fetch(&earlier.image.templates)?;
+    let contexts = earlier.variants.iter().flat_map(|variant| earlier.context_paths(variant));
+    for path in contexts.collect::<BTreeSet<String>>() {
+        snapshot.fetch(&path)?;
+    }
     snapshot.fetch(Lock::NAME)?;
     let selected = counterparts(&earlier, matrix, &now, selection);
     let before = images(&earlier, &selected, &request).map_err(failed)?;

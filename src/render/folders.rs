@@ -13,7 +13,7 @@ use crate::matrix::{
 };
 
 /// The patterns of contexts without others: what development leaves behind.
-const DEFAULTS: [&str; 9] = [
+pub(crate) const DEFAULT_PATTERNS: [&str; 9] = [
     "**/.DS_Store",
     "**/__pycache__",
     "**/*.py[cod]",
@@ -188,7 +188,7 @@ impl Use {
 
 fn defaults() -> IgnoreRules {
     let mut rules = IgnoreRules::default();
-    for pattern in DEFAULTS {
+    for pattern in DEFAULT_PATTERNS {
         rules.add(pattern, "a default pattern".to_owned()).expect("the defaults are valid");
     }
     rules

@@ -54,6 +54,7 @@ pub use error::RenderError;
 pub use files::MAX_CONTEXT;
 pub(crate) use files::{check_path, check_source};
 pub use folder::{Difference, FolderError, Rendered, RenderedFile, list, write};
+pub(crate) use folders::DEFAULT_PATTERNS;
 pub use links::first_link;
 pub use options::{ContextFile, DockerfileOptions, NamedContext};
 pub use parents::Parent;

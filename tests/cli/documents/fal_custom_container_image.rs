@@ -181,7 +181,7 @@ fn cache_behavior() {
     let changed = || stdout(import.command("plan --since HEAD -f new/matrix.toml"));
     import.write("app/app.py", "import fal\n");
     insta::assert_snapshot!("changed_app", changed());
-    import.write("new/dockerfiles/src/model.py", "print('other')\n");
+    import.write("new/contexts/my-app/src/model.py", "print('other')\n");
     insta::assert_snapshot!("changed_file", changed());
     let help = stdout(import.command("--help"));
     assert!(help.contains("--no-cache"), "{help}");
