@@ -175,6 +175,12 @@ impl BuildContext {
         self.all().flat_map(|context| layers(&context.dockerfile, &context.options)).collect()
     }
 
+    /// Returns true if the image may have layers of `COPY --link`.
+    #[must_use]
+    pub fn has_linked_layers(&self) -> bool {
+        self.all().any(|context| context.dockerfile.contains("--link"))
+    }
+
     /// Returns the expensive build steps of the image, in no particular order.
     #[must_use]
     pub fn steps(&self) -> Vec<Step> {

@@ -12,6 +12,7 @@ mod contracts;
 mod credentials;
 mod destinations;
 mod dockerignore;
+mod early;
 mod examples;
 mod export;
 mod failing;

@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bollard_buildkit_proto::moby::buildkit::v1::SolveRequest;
-use futures_util::future::try_join_all;
+use futures_util::StreamExt as _;
 use serde_json::Value;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tonic::Status;
 
+use super::attempt::{Attempt, Part, arguments};
 use super::context::SentContext;
+use super::early::{EarlyLayers, Exports};
 use super::export::Exporter;
-use super::gateway::{DockerfileRequest, Gateway, Solved};
+use super::gateway::{Gateway, Solved};
 use super::layout::OciLayout;
 use super::lease::LeasePool;
 use super::parents::with_parents;
@@ -27,7 +29,6 @@ use crate::error::one_line;
 use crate::event::{Event, Events, Failure, FailureKind, WaitReason};
 use crate::image::{Digest, Platform};
 use crate::registry::{Credentials, Manifest, RetryPolicy};
-use crate::render::{BuildContext, NamedContext};
 use crate::verify;
 
 /// The options that apply to every build of a run.
@@ -81,6 +82,7 @@ pub struct BuildKitEngine {
     secrets: Arc<[Secret]>,
     layout: Option<Arc<OciLayout>>,
     leases: LeasePool,
+    early_layers: EarlyLayers,
     reported: ReportedSteps,
 }
 
@@ -148,12 +150,14 @@ impl BuildKitEngine {
             _ => None,
         };
         let secrets = options.secrets.clone().into();
+        let early_layers = EarlyLayers::new(engine.0.channel.clone());
         Ok(Self {
             engine,
             secrets,
             options,
             layout,
             leases: LeasePool::default(),
+            early_layers,
             reported: ReportedSteps::default(),
         })
     }
@@ -204,8 +208,9 @@ impl BuildKitEngine {
         let attempt =
             Attempt { job, events: progress.events(), context, others, session, attributes };
         let exporter = export::exporter(job, &self.options, self.engine.0.abilities);
-        let solved = solve::solve(channel.clone(), attempt.build(exporter), progress, |gateway| {
-            self.steer(gateway, &attempt, dependencies)
+        let request = attempt.build(exporter);
+        let solved = solve::solve(channel.clone(), request, progress, |gateway, ended| {
+            self.steer(gateway, ended, &attempt, dependencies)
         });
         Ok(solved.await?.exporter_response)
     }
@@ -218,10 +223,19 @@ impl BuildKitEngine {
     async fn steer(
         &self,
         gateway: Gateway,
+        ended: UnboundedReceiver<String>,
         attempt: &Attempt<'_>,
         dependencies: &mut JobDependencies,
     ) -> Result<(), Status> {
-        let solved = solve_checked(&gateway, attempt).await;
+        let steps = solve_checked(&gateway, attempt);
+        let mut exports = Exports::new();
+        let solved = if self.exports_early(attempt.job) {
+            let layers = attempt.linked_layers(&gateway).await?;
+            let early = &self.early_layers;
+            early.export_during(&mut exports, steps, attempt, layers, ended).await
+        } else {
+            steps.await
+        };
         attempt.session.end_uploads();
         if dependencies.needs_lease() {
             let (channel, session) = (&self.engine.0.channel, &attempt.session);
@@ -235,7 +249,14 @@ impl BuildKitEngine {
             let waiting = || attempt.events.emit(&Event::TargetWaiting { target, reason });
             dependencies.wait_for_upload(waiting).await;
         }
-        gateway.export(image).await
+        gateway.export(image).await?;
+        exports.collect::<()>().await;
+        Ok(())
+    }
+
+    /// Returns true if the image of `job` may have layers that can be compressed before its export.
+    fn exports_early(&self, job: &BuildJob) -> bool {
+        !self.engine.0.abilities.graph_driver && job.context.has_linked_layers()
     }
 
     fn attributes(&self, job: &BuildJob, no_cache: bool) -> HashMap<String, String> {
@@ -379,111 +400,6 @@ fn moved_base() -> Status {
         "the base images changed during every attempt to check the image: \
          pin them with `basegen update`",
     )
-}
-
-/// A part of a job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part<'a> {
-    Image,
-    /// The image with this label of printed aliases.
-    Labelled(&'a str),
-    /// The image and its checks.
-    Checks,
-    /// The image and the commands that print its aliases.
-    Aliases,
-}
-
-/// The inputs of one attempt at a job.
-struct Attempt<'a> {
-    job: &'a BuildJob,
-    events: Events,
-    context: SentContext,
-    /// The contexts of platforms that differ.
-    others: BTreeMap<&'a Platform, SentContext>,
-    session: Arc<Session>,
-    attributes: HashMap<String, String>,
-}
-
-impl Attempt<'_> {
-    /// Returns the request for a part of the job on `platform`, or on all platforms, which then do not differ.
-    fn request(&self, part: Part<'_>, platform: Option<&Platform>) -> DockerfileRequest {
-        let context = platform.map_or(&self.job.context, |platform| self.job.context.on(platform));
-        let BuildContext { dockerfile, options, .. } = context;
-        let target = options.target.as_deref();
-        let BuildJob { checks, alias_commands, .. } = self.job;
-        let with_stage = match part {
-            Part::Image | Part::Labelled(_) => None,
-            Part::Checks => verify::with_checks(dockerfile, target, checks),
-            Part::Aliases => verify::with_aliases(dockerfile, target, alias_commands),
-        };
-        let mut attributes = self.attributes.clone();
-        if let Part::Labelled(label) = part {
-            attributes.insert(format!("label:{}", BuildJob::ALIASES_LABEL), label.to_owned());
-        }
-        attributes.extend(arguments(&options.arguments));
-        attributes.extend(options.contexts.iter().map(named_context));
-        if let Some(platform) = platform {
-            attributes.insert("platform".to_owned(), platform.to_string());
-            // Makes the engine name the steps as in the multi-platform image.
-            attributes.insert("multi-platform".to_owned(), "true".to_owned());
-        }
-        // The checks, or the commands, are the last stage.
-        let target = target.filter(|_| with_stage.is_none());
-        attributes.extend(target.map(|target| ("target".to_owned(), target.to_owned())));
-        let sent = platform.and_then(|platform| self.others.get(platform));
-        let dockerfile = with_stage.as_ref().unwrap_or(dockerfile);
-        let inputs = sent.unwrap_or(&self.context).inputs(dockerfile);
-        DockerfileRequest { attributes, inputs }
-    }
-
-    /// Runs the steps of a part of the job for all platforms concurrently.
-    async fn solve(&self, gateway: &Gateway, part: Part<'_>) -> Result<Solved, Status> {
-        if self.job.platforms.len() > 1 {
-            self.solve_each(gateway, part).await?;
-        }
-        self.finish(gateway, part).await
-    }
-
-    async fn solve_each(&self, gateway: &Gateway, part: Part<'_>) -> Result<Vec<Solved>, Status> {
-        let each = self.job.platforms.iter().map(|platform| async move {
-            gateway.solve(&self.request(part, Some(platform))).await
-        });
-        try_join_all(each).await
-    }
-
-    /// Returns a part of the job on all platforms, whose steps have run.
-    async fn finish(&self, gateway: &Gateway, part: Part<'_>) -> Result<Solved, Status> {
-        if self.others.is_empty() {
-            return gateway.solve(&self.request(part, None)).await;
-        }
-        Solved::joined(self.solve_each(gateway, part).await?)
-    }
-
-    /// Returns the request whose steps a lease keeps.
-    fn leased(&self) -> DockerfileRequest {
-        // A Dockerfile of one platform may have no image on another.
-        let platform = self.job.platforms.first().filter(|_| !self.others.is_empty());
-        self.request(Part::Image, platform)
-    }
-
-    /// Returns the request for a build that ends with `exporter`.
-    fn build(&self, exporter: Exporter) -> SolveRequest {
-        solve::request(&self.session, self.attributes.clone(), exporter)
-    }
-}
-
-/// Returns build arguments as attributes of a request.
-fn arguments(arguments: &BTreeMap<String, String>) -> impl Iterator<Item = (String, String)> {
-    arguments.iter().map(|(name, value)| (format!("build-arg:{name}"), value.clone()))
-}
-
-/// Returns a named context as an attribute of a request.
-fn named_context((name, context): (&String, &NamedContext)) -> (String, String) {
-    let source = match context {
-        NamedContext::Files(_) => format!("input:{name}"),
-        NamedContext::Image(image) => format!("docker-image://{}", image.pinned_name()),
-    };
-    (format!("context:{name}"), source)
 }
 
 fn descriptor(response: &HashMap<String, String>) -> Result<Value, String> {

@@ -168,7 +168,7 @@ fn definition(operations: Vec<op::Op>, name: &str) -> Definition {
     definition
 }
 
-fn encode(inputs: Vec<Input>, operation: Option<op::Op>) -> Vec<u8> {
+pub(super) fn encode(inputs: Vec<Input>, operation: Option<op::Op>) -> Vec<u8> {
     let op = Op { inputs, op: operation, ..Op::default() };
     op.encode_to_vec()
 }

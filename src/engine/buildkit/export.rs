@@ -59,6 +59,14 @@ pub(super) fn exporter(job: &BuildJob, options: &BuildOptions, able: Abilities) 
     Exporter { kind, attributes }
 }
 
+/// Returns the exporter that compresses layers like that of `job`, and delivers them nowhere.
+pub(super) fn layer_exporter(job: &BuildJob) -> Exporter {
+    let mut attributes = compression(job);
+    let nowhere = ["push", "store", "unpack"].map(|key| (key.to_owned(), "false".to_owned()));
+    attributes.extend(nowhere);
+    Exporter { kind: "image", attributes }
+}
+
 /// Returns the attributes of a push by digest. The tags are set later, after all images of the run were
 /// pushed.
 ///

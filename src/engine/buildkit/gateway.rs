@@ -138,18 +138,35 @@ impl Gateway {
 
     /// Runs the steps of an image that have not run yet. Platforms are solved one after another.
     pub(super) async fn solve(&self, wanted: &DockerfileRequest) -> Result<Solved, Status> {
+        self.frontend(wanted, true).await.map(Solved::new)
+    }
+
+    async fn frontend(
+        &self,
+        wanted: &DockerfileRequest,
+        evaluate: bool,
+    ) -> Result<frontend::Result, Status> {
         let request = SolveRequest {
             frontend: "dockerfile.v0".to_owned(),
             frontend_opt: wanted.attributes.clone(),
             frontend_inputs: wanted.inputs.clone(),
             allow_result_return: true,
             allow_result_array_ref: true,
-            evaluate: true,
+            evaluate,
             ..SolveRequest::default()
         };
         let call = |mut bridge: Bridge, request| async move { bridge.solve(request).await };
         let result = self.call_when_open(&request, call).await?.result;
-        result.map(Solved::new).ok_or_else(|| Status::internal("a solve without result"))
+        result.ok_or_else(|| Status::internal("a solve without result"))
+    }
+
+    /// Returns the operations that create an image, for each of its platforms, and runs none of them.
+    pub(super) async fn definitions(
+        &self,
+        wanted: &DockerfileRequest,
+    ) -> Result<Vec<Definition>, Status> {
+        let mut result = self.frontend(wanted, false).await?;
+        Ok(images(&mut result).filter_map(|image| image.def.take()).collect())
     }
 
     /// Looks up the digest of `image` in its registry: that of the index, or of the manifest if there is

@@ -4,15 +4,18 @@
 //! [`build`](mod@build). Each build opens a session, which serves secrets, credentials and contexts to the
 //! engine, and a gateway, through which this process steers the build.
 
+mod attempt;
 mod build;
 mod content;
 mod context;
 mod docker;
+mod early;
 mod export;
 mod failure;
 mod gateway;
 mod layout;
 mod lease;
+mod linked;
 mod parents;
 mod probe;
 mod progress;
@@ -41,12 +44,15 @@ use crate::image::Platform;
 /// The maximum size of a message from the engine, in bytes. The first status of a large build is one.
 const MAX_MESSAGE: usize = 64 << 20;
 
-/// The maximum number of concurrent builds. A build uses up to four streams, a lease two, and a connection
-/// has 250. More builds are not faster: Docker 26 on two cores begins to drop builds at about a hundred.
+/// The maximum number of concurrent builds. A build uses up to four streams, a lease two, an early export
+/// one, and a connection has 250. More builds are not faster: Docker 26 on two cores begins to drop builds at about a hundred.
 const MAX_BUILDS: usize = 40;
 
 /// The maximum number of leases at a time.
 const MAX_LEASES: usize = 40;
+
+/// The maximum number of concurrent exports of single layers, before those of the images that have them.
+const MAX_EARLY_EXPORTS: usize = 8;
 
 /// A connection to an engine, and the properties of the engine.
 #[derive(Clone)]

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use bollard_buildkit_proto::moby::buildkit::v1::control_client::ControlClient;
 use bollard_buildkit_proto::moby::buildkit::v1::{
-    CacheOptions, SolveRequest, SolveResponse, StatusRequest, StatusResponse,
+    CacheOptions, SolveRequest, SolveResponse, StatusRequest, StatusResponse, Vertex,
 };
 use futures_util::{StreamExt as _, TryFutureExt as _};
+use tokio::sync::mpsc;
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
@@ -43,16 +44,18 @@ pub(super) fn request(
     }
 }
 
-/// Runs the build of `request`, which `steer` controls through the gateway, and reports to `progress`.
+/// Runs the build of `request`, which `steer` controls through the gateway, and reports to `progress`. `steer` also
+/// receives the digests of operations that have run.
 ///
 /// Dropping the future stops the build on the engine.
 pub(super) async fn solve<F: Future<Output = Result<(), Status>>>(
     channel: Channel,
     request: SolveRequest,
     progress: &mut Progress,
-    steer: impl FnOnce(Gateway) -> F,
+    steer: impl FnOnce(Gateway, mpsc::UnboundedReceiver<String>) -> F,
 ) -> Result<SolveResponse, Status> {
-    let steering = steer(Gateway::new(channel.clone(), &request.r#ref));
+    let (ended, receiver) = mpsc::unbounded_channel();
+    let steering = steer(Gateway::new(channel.clone(), &request.r#ref), receiver);
     let mut control = ControlClient::new(channel).max_decoding_message_size(super::MAX_MESSAGE);
     // An error ends the stream. The solve call returns its cause.
     let updates = status(control.clone(), request.r#ref.clone())
@@ -71,7 +74,13 @@ pub(super) async fn solve<F: Future<Output = Result<(), Status>>>(
                     Ok(()) => steered = true,
                     Err(status) => break Err(status),
                 },
-                Some(Ok(update)) = updates.next() => progress.update(&update),
+                Some(Ok(update)) = updates.next() => {
+                    progress.update(&update);
+                    for vertex in update.vertexes.into_iter().filter(has_run) {
+                        // The receiver may not be interested.
+                        let _ = ended.send(vertex.digest);
+                    }
+                }
             }
         }
     };
@@ -80,6 +89,11 @@ pub(super) async fn solve<F: Future<Output = Result<(), Status>>>(
     }
     progress.finish();
     answer.map(tonic::Response::into_inner)
+}
+
+/// Returns true if the operation of `vertex` has run and ended without an error.
+fn has_run(vertex: &Vertex) -> bool {
+    vertex.completed.is_some() && !vertex.cached && vertex.error.is_empty()
 }
 
 async fn status(
