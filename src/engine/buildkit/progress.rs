@@ -3,7 +3,7 @@
 //! `BuildKit` reports vertices of a graph; [`Progress`] groups them into steps, hides internal ones, and
 //! reports logs, times and errors in order.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,6 +33,7 @@ pub(super) struct Progress {
     steps: Vec<StepState>,
     vertices: HashMap<String, VertexState>,
     groups: HashMap<String, usize>,
+    warnings: HashSet<String>,
     reported: ReportedSteps,
 }
 
@@ -71,6 +72,7 @@ impl Progress {
             steps: Vec::new(),
             vertices: HashMap::new(),
             groups: HashMap::new(),
+            warnings: HashSet::new(),
             reported,
         }
     }
@@ -331,7 +333,8 @@ impl Progress {
         });
     }
 
-    fn warn(&self, warning: &VertexWarning) {
+    /// Reports a warning once. The frontend repeats it for each part of the job.
+    fn warn(&mut self, warning: &VertexWarning) {
         let message = clean(&warning.short);
         let line = warning.ranges.first().and_then(|range| range.start);
         let line = line.and_then(|start| usize::try_from(start.line).ok()?.checked_sub(1));
@@ -339,13 +342,13 @@ impl Progress {
             Some(TemplateLine { file, line, column }) => format!("{file}:{line}:{column}"),
             None => format!("Dockerfile line {}", line + 1),
         });
-        self.events.emit(&Event::Warning {
-            target: Some(self.target.clone()),
-            message: match place {
-                Some(place) => format!("{message} ({place})"),
-                None => message,
-            },
-        });
+        let message = match place {
+            Some(place) => format!("{message} ({place})"),
+            None => message,
+        };
+        if self.warnings.insert(message.clone()) {
+            self.events.emit(&Event::Warning { target: Some(self.target.clone()), message });
+        }
     }
 }
 

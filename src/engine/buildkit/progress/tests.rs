@@ -216,3 +216,11 @@ fn lines_come_before_the_end_of_their_step() {
     ];
     assert_eq!(notes, expected);
 }
+
+#[test]
+fn a_repeated_warning_is_reported_once() {
+    let warning = |text: &str| VertexWarning { short: text.into(), ..VertexWarning::default() };
+    let message = |text| StatusResponse { warnings: vec![warning(text)], ..Default::default() };
+    let (_, notes) = follow(vec![message("one"), message("two"), message("one")]);
+    assert_eq!(notes, ["warning one", "warning two"]);
+}
