@@ -1,6 +1,6 @@
 //! Finds the linked layers of an image in its definition, the graph of operations that create it.
 //!
-//! BuildKit creates the files of a `COPY --link` in an empty file system and merges them with the layers below.
+//! `BuildKit` creates the files of a `COPY --link` in an empty file system and merges them with the layers below.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -58,8 +58,9 @@ fn up_to(last: &String, image: &Definition, operations: &Operations) -> Definiti
     while let Some(digest) = waiting.pop() {
         let Some((position, operation)) = operations.get(digest) else { continue };
         if positions.insert(*position) {
-            metadata
-                .extend(image.metadata.get_key_value(digest).map(|(k, v)| (k.clone(), v.clone())));
+            if let Some(known) = image.metadata.get(digest) {
+                metadata.insert(digest.clone(), known.clone());
+            }
             waiting.extend(operation.inputs.iter().map(|input| &input.digest));
         }
     }
@@ -73,7 +74,7 @@ fn up_to(last: &String, image: &Definition, operations: &Operations) -> Definiti
 #[cfg(test)]
 mod tests {
     use bollard_buildkit_proto::pb::{
-        ExecOp, FileAction, FileOp, MergeInput, MergeOp, Mount, SourceOp,
+        ExecOp, FileAction, FileOp, MergeInput, MergeOp, Mount, OpMetadata, SourceOp,
     };
 
     use super::*;
@@ -83,7 +84,7 @@ mod tests {
         let input = |digest: &&String| Input { digest: (*digest).clone(), index: 0 };
         let bytes = encode(inputs.iter().map(input).collect(), Some(operation));
         let digest = Digest::of(&bytes).to_string();
-        image.metadata.insert(digest.clone(), Default::default());
+        image.metadata.insert(digest.clone(), OpMetadata::default());
         image.def.push(bytes);
         digest
     }
