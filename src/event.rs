@@ -95,6 +95,12 @@ pub enum Event {
         #[serde(serialize_with = "seconds")]
         elapsed: Duration,
     },
+    /// Commands in the image of a target have printed aliases, which are references of the target, too.
+    AliasesPrinted {
+        target: String,
+        /// All references of the target, starting with the version tag.
+        references: Vec<Reference>,
+    },
     /// The image of a target was copied to a repository, byte for byte and without the engine.
     ImageCopied {
         target: String,
@@ -162,6 +168,7 @@ impl Event {
             | Self::TargetFinished { target, .. }
             | Self::TargetKept { target, .. }
             | Self::TargetChecked { target, .. }
+            | Self::AliasesPrinted { target, .. }
             | Self::ImageCopied { target, .. }
             | Self::Tagged { target, .. }
             | Self::TargetFailed { target, .. }

@@ -1,5 +1,7 @@
 //! The main call: builds the selected images and delivers them.
 
+use std::collections::HashMap;
+
 use crate::engine::{OnFailure, Outcome};
 use crate::error::{ExitCode, Report};
 use crate::event::{CancelReason, FailureKind};
@@ -74,11 +76,12 @@ pub(super) fn execute(
 
 /// Prints the images of `record`: by their references if they are tagged, or else by their digests.
 pub(super) fn show(plan: &Plan<'_>, record: &Record, is_tagged: bool, printer: &Printer) {
-    let digests = record.digests();
+    let images = record.images().map(|(id, digest, references)| (id, (digest, references)));
+    let images: HashMap<_, _> = images.collect();
     for target in &plan.targets {
-        let Some(digest) = digests.get(target.id()) else { continue };
+        let Some((digest, references)) = images.get(target.id()) else { continue };
         printer.result(&if is_tagged {
-            report::published(&target.references().collect::<Vec<_>>(), digest)
+            report::published(*references, digest)
         } else {
             format!("{}@{digest}\n", target.reference.repository)
         });

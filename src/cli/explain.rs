@@ -90,6 +90,7 @@ fn describe(matrix: &Matrix, target: &Target<'_>, inputs: &ImageInputs) -> Strin
     section(&mut text, "settings", &settings(matrix, target.variant));
     section(&mut text, "packages", &packages(matrix, target.variant));
     section(&mut text, "names", &single(target.references()));
+    section(&mut text, "printed aliases", &printed(target));
     section(&mut text, "platforms", &single(target.platforms.iter()));
     let parents = parents.iter().map(|(id, name)| vec![id.clone(), name.to_string()]);
     section(&mut text, "based on images of the matrix", &parents.collect::<Vec<_>>());
@@ -105,6 +106,12 @@ fn describe(matrix: &Matrix, target: &Target<'_>, inputs: &ImageInputs) -> Strin
     };
     section(&mut text, "fingerprint", &[vec![fingerprint]]);
     text
+}
+
+/// Lists the aliases that commands print, and the commands.
+fn printed(target: &Target<'_>) -> Vec<Vec<String>> {
+    let tags = target.printed_tags.iter();
+    tags.map(|tag| vec![tag.template(), target.alias_commands[tag.command].clone()]).collect()
 }
 
 /// Lists the CUDA libraries for each platform, and the GPUs that they support.

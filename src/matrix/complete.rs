@@ -5,9 +5,9 @@ use std::collections::HashSet;
 use serde_json::Value as Json;
 
 use super::diagnostic::{Diagnostic, SourceError};
-use super::model::{Matrix, Variant};
+use super::model::{Alias, Matrix, Variant};
 use super::pattern::Pattern;
-use super::placeholders::axis_of_tag;
+use super::placeholders::{OUTPUT, axis_of_tag};
 use super::safe;
 use super::settings::TEXTS;
 
@@ -48,7 +48,7 @@ fn dockerfile_faults(matrix: &Matrix) -> Vec<Diagnostic> {
 fn placeholder_faults(matrix: &Matrix) -> Vec<Diagnostic> {
     let of_run = matrix.placeholders_of_run();
     let is_variable = |name: &str| {
-        name != "variant"
+        !["variant", OUTPUT].contains(&name)
             && matrix.axis(axis_of_tag(name).unwrap_or(name)).is_none()
             && !of_run.contains(&name)
     };
@@ -95,7 +95,7 @@ fn all_patterns(matrix: &Matrix) -> impl Iterator<Item = &Pattern> {
     let of_checks = matrix.checks.iter().flat_map(|rule| rule.command.words());
     of_settings
         .chain(of_checks)
-        .chain(matrix.image.aliases.iter().map(|alias| &alias.tag))
+        .chain(all_aliases(matrix).map(|alias| &alias.tag))
         .chain(matrix.build.contexts.values())
 }
 
@@ -110,7 +110,12 @@ fn patterns<'a>(matrix: &'a Matrix, variant: &'a Variant) -> Vec<&'a Pattern> {
     patterns.extend(settings.merged(|settings| &settings.args).into_values());
     patterns.extend(matrix.build.contexts.values());
     patterns.extend(checks.flat_map(|rule| rule.command.words()));
-    let aliases = matrix.image.aliases.iter().filter(|alias| alias.applies_to(variant));
+    let aliases = all_aliases(matrix).filter(|alias| alias.applies_to(variant));
     patterns.extend(aliases.map(|alias| &alias.tag));
     patterns
+}
+
+fn all_aliases(matrix: &Matrix) -> impl Iterator<Item = &Alias> {
+    let printed = matrix.printed_aliases.iter().map(|printed| &printed.alias);
+    matrix.image.aliases.iter().chain(printed)
 }

@@ -77,7 +77,7 @@ impl Matrix {
             waives.iter().map(|rule| is_used(&rule.when)),
             &file.waive,
         );
-        let used = printed_aliases.iter().map(|alias| is_used(&alias.when));
+        let used = printed_aliases.iter().map(|printed| is_used(&printed.alias.when));
         checker.check_used("`[[alias]]`", used, &file.alias);
         let used = image.aliases.iter().map(|alias| is_used(&alias.when));
         checker.check_used("alias", used, &file.image.aliases);

@@ -69,6 +69,7 @@ pub use model::{
     Alias, Axis, AxisValue, BuildInputs, Check, Exclude, Image, Matrix, Variant, Waive,
 };
 pub use pattern::{Pattern, PatternError, is_image_call};
+pub use placeholders::OUTPUT;
 pub use places::{GeneratedTable, VERSION_GROUP, VersionPlace, VersionTable, version_pattern};
 pub use publish::{PublishTable, ReleaseSetForm};
 pub use pull_request::PullRequestTable;

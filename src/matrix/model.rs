@@ -213,10 +213,10 @@ pub(super) struct CheckRule {
     pub(super) command: CheckCommand<Pattern>,
 }
 
-/// A validated `[[alias]]` table, with a command that prints an alias.
+/// A validated `[[alias]]` table: an alias with the output of a command.
 #[derive(Debug, Clone)]
 pub(super) struct PrintedAlias {
-    pub(super) when: Match,
+    pub(super) alias: Alias,
     pub(super) command: Pattern,
 }
 

@@ -13,7 +13,12 @@ pub(super) enum PatternKind {
     Tag,
     /// A tag that moves, or that is for one run.
     Alias,
+    /// A tag that moves, with the output of a command in the image.
+    PrintedAlias,
 }
+
+/// The placeholder of the output of a command in the image.
+pub const OUTPUT: &str = "output";
 
 /// The placeholders that depend on the run.
 pub(super) const OF_RUN: [&str; 6] =
@@ -30,10 +35,11 @@ impl PatternKind {
         let of_run = match self {
             Self::Image | Self::Key => &[][..],
             Self::Tag => &OF_RUN[..1],
-            Self::Alias => &OF_RUN,
+            Self::Alias | Self::PrintedAlias => &OF_RUN,
         };
         let variant = (self != Self::Key).then_some("variant");
-        variant.into_iter().chain(of_run.iter().copied())
+        let output = (self == Self::PrintedAlias).then_some(OUTPUT);
+        variant.into_iter().chain(output).chain(of_run.iter().copied())
     }
 }
 

@@ -4,13 +4,13 @@ use super::checker::Checker;
 use super::command::CheckCommand;
 use super::condition::{Condition, is_version};
 use super::diagnostic::{did_you_mean, quoted_list};
-use super::model::{Alias, Axis, AxisValue, CheckRule, Exclude, Match, Set, Waive};
+use super::model::{Alias, Axis, AxisValue, CheckRule, Exclude, Match, PrintedAlias, Set, Waive};
 use super::pattern::Pattern;
-use super::placeholders::PatternKind;
+use super::placeholders::{OUTPUT, PatternKind};
 use super::safe;
 use super::schema::{
-    AliasEntry, AliasMover, AxisEntry, ConditionEntry, ExcludeTable, ExtraTable, RunEntry,
-    SetTable, VerifyTable, WaiveTable, When,
+    AliasEntry, AliasMover, AxisEntry, ConditionEntry, ExcludeTable, ExtraTable, PrintedAliasTable,
+    RunEntry, SetTable, VerifyTable, WaiveTable, When,
 };
 use super::settings::Settings;
 use super::spanned::{Span, Spanned};
@@ -59,17 +59,52 @@ impl Checker<'_> {
 
     pub(super) fn alias(&mut self, axes: &[Axis], entry: &Spanned<AliasEntry>) -> Alias {
         let (tag, when, moved_by) = match entry.get_ref() {
-            AliasEntry::Tag(tag) => (Spanned::new(entry.span(), tag.clone()), None, None),
-            AliasEntry::Table(table) => {
-                (table.tag.clone(), table.when.as_ref(), table.moved_by.as_ref())
-            }
+            AliasEntry::Tag(tag) => (&Spanned::new(entry.span(), tag.clone()), None, None),
+            AliasEntry::Table(table) => (&table.tag, table.when.as_ref(), table.moved_by.as_ref()),
         };
+        let tag = self.pattern(tag, PatternKind::Alias);
+        self.moving(axes, tag, when, moved_by)
+    }
+
+    /// Validates an `[[alias]]`.
+    pub(super) fn printed_alias(
+        &mut self,
+        axes: &[Axis],
+        table: &PrintedAliasTable,
+    ) -> PrintedAlias {
+        let tag = match &table.tag {
+            Some(tag) => self.pattern(tag, PatternKind::PrintedAlias),
+            None => Pattern::parse("{{output}}").expect("the default is a pattern"),
+        };
+        // Another name may be a misspelled one.
+        let is_constant = |text: &str| {
+            let is_other = |name: &str| {
+                name != OUTPUT && self.placeholders.knows(PatternKind::PrintedAlias, name)
+            };
+            Pattern::parse(text).is_ok_and(|tag| tag.names().all(|(name, _)| is_other(name)))
+        };
+        if let Some(text) = table.tag.as_ref().filter(|text| is_constant(text)) {
+            let label = "add `{{output}}`, or list this alias in `aliases` of `[image]`";
+            self.report(text.span(), "this tag does not contain the output of the command", label);
+        }
+        let command = self.argument(&table.run, &table.run.span());
+        let (when, moved_by) = (table.when.as_ref(), table.moved_by.as_ref());
+        PrintedAlias { command, alias: self.moving(axes, tag, when, moved_by) }
+    }
+
+    fn moving(
+        &mut self,
+        axes: &[Axis],
+        tag: Pattern,
+        when: Option<&Spanned<When>>,
+        moved_by: Option<&Spanned<Vec<AliasMover>>>,
+    ) -> Alias {
         if let Some(none) = moved_by.filter(|movers| movers.is_empty()) {
             let label = "expected \"release\", \"version-tag\" or both";
             self.report(none.span(), "nothing moves this alias", label);
         }
         Alias {
-            tag: self.pattern(&tag, PatternKind::Alias),
+            tag,
             when: when.map(|when| self.conditions(axes, when)).unwrap_or_default(),
             moved_by: moved_by.map_or(vec![AliasMover::Release], |movers| movers.to_vec()),
         }

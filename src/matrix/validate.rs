@@ -11,7 +11,7 @@ use super::contracts::{BASETEN_USER_ID, ContractSettings};
 use super::diagnostic::{did_you_mean, quoted_list};
 use super::model::{Axis, AxisValue, BuildInputs, Image};
 use super::pattern::{Pattern, locate};
-use super::placeholders::{OF_RUN, PatternKind};
+use super::placeholders::{OF_RUN, OUTPUT, PatternKind};
 use super::safe;
 use super::schema::{
     AxisEntry, AxisValueTable, BuildTable, ImageTable, MatrixFile, SettingKeys, Variables,
@@ -283,6 +283,8 @@ impl Checker<'_> {
         for (name, span) in unknown {
             let help = if name == "version" {
                 Some("use `{{version}}` in tags only: it must not change an image".to_owned())
+            } else if name == OUTPUT {
+                Some("use `{{output}}` in the `tag` of `[[alias]]` only".to_owned())
             } else if OF_RUN.contains(&name) {
                 Some(format!("use `{{{{{name}}}}}` in `aliases` only"))
             } else {

@@ -134,10 +134,11 @@ impl RunOutcome<'_> {
     }
 
     fn images(&self) -> Value {
-        let digests = self.record.digests();
+        let images = self.record.images().map(|(id, digest, names)| (id, (digest, names)));
+        let images: HashMap<_, _> = images.collect();
         let images = self.plan.targets.iter().filter_map(|target| {
-            let digest = digests.get(target.id())?;
-            let references: Vec<_> = target.references().filter(|_| self.is_tagged).collect();
+            let (digest, references) = images.get(target.id())?;
+            let references = if self.is_tagged { references } else { &[][..] };
             let image = json!({ "digest": digest, "references": references });
             Some((target.id().to_owned(), image))
         });

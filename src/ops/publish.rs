@@ -25,17 +25,19 @@ pub(super) fn release(recipe: &Recipe<'_>, overwrite: bool) -> Result<ReleaseReq
         matrix.settings(target.variant).last(|settings| settings.max_size.as_ref()).copied()
     });
     let limits = sizes.zip(&recipe.gpu);
-    let rows = jobs.zip(inputs).zip(limits).zip(recipe.mirrors()?);
-    let rows = rows.map(|(((job, (inputs, uncertain)), (max_size, gpu)), mirror)| Row {
-        fingerprint: inputs.fingerprint(),
-        uncertain,
-        checks: verify::digest(&job.checks),
-        gpu: gpu.clone(),
-        max_size,
-        mirror,
-        prints_aliases: !job.alias_commands.is_empty() && recipe.plan.moves_aliases(),
-        job,
-    });
+    let printed = recipe.graph.targets.iter().map(|target| target.printed_tags.clone());
+    let rows = jobs.zip(printed).zip(inputs).zip(limits).zip(recipe.mirrors()?);
+    let rows =
+        rows.map(|((((job, printed_tags), (inputs, uncertain)), (max_size, gpu)), mirror)| Row {
+            fingerprint: inputs.fingerprint(),
+            uncertain,
+            checks: verify::digest(&job.checks),
+            gpu: gpu.clone(),
+            max_size,
+            mirror,
+            printed_tags,
+            job,
+        });
     let mut rows: Vec<Row> = rows.collect();
     let parents = rows.split_off(recipe.plan.targets.len());
     let has_sets = matrix.publish.release_set != ReleaseSetForm::Off;
@@ -84,7 +86,7 @@ pub(super) async fn measure(
 /// Warns that nothing keeps an older release from moving the aliases back.
 pub(super) fn warn_unguarded(plan: &Plan<'_>, events: &Events) {
     let is_off = plan.matrix.publish.release_set == ReleaseSetForm::Off;
-    if is_off && plan.targets.iter().any(|target| !target.aliases.is_empty()) {
+    if is_off && plan.targets.iter().any(Target::has_aliases) {
         let message = "no release set is written (`release_set = \"off\"`): an older release that \
                        runs later moves the aliases back";
         events.emit(&Event::Warning { target: None, message: message.to_owned() });

@@ -84,7 +84,7 @@ impl Explain for ImmutableAliases {
 
     fn hint(&self) -> Option<String> {
         Some(
-            "remove `aliases` from `[image]`, or exclude them from the registry's rule and remove \
+            "remove `aliases` from `[image]` and `[[alias]]`, or exclude them from the registry's rule and remove \
              `immutable_tags`"
                 .to_owned(),
         )
@@ -93,7 +93,7 @@ impl Explain for ImmutableAliases {
 
 /// Refuses a plan with aliases in a registry whose tags cannot move.
 pub fn check_aliases(plan: &Plan<'_>) -> Result<(), ImmutableAliases> {
-    let named = plan.targets.iter().filter(|target| !target.aliases.is_empty());
+    let named = plan.targets.iter().filter(|target| target.has_aliases());
     let mut repositories = named.flat_map(Target::repositories);
     match repositories.find(|repository| has_immutable_tags(plan, repository)) {
         Some(repository) => Err(ImmutableAliases { host: repository.registry().to_owned() }),

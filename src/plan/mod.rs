@@ -30,7 +30,7 @@ pub use gpu::{GpuFacts, Library, Lost};
 pub use graph::{Edge, Graph, GraphError, name_parents, needed};
 pub use inputs::Inputs;
 pub use lock::{Lock, LockError, Move};
-pub use names::{ImageNames, NameError};
+pub use names::{ImageNames, NameError, PrintedTag};
 pub use own_images::{OwnImage, own_images};
 pub use publication_status::{Growth, PublicationStatus, PublishedState};
 pub use readme::{ReadmeError, with_readme, with_readme_in};
@@ -80,8 +80,10 @@ pub struct Target<'a> {
     pub platforms: Arc<[Platform]>,
     pub labels: BTreeMap<String, String>,
     pub compression: Compression,
-    /// The commands that print aliases of the image.
+    /// The commands that print aliases of the image, each once.
     pub alias_commands: Vec<String>,
+    /// The aliases with the output of these commands that the plan moves.
+    pub printed_tags: Vec<PrintedTag>,
     /// Whether the image is a copy of the one in its Dockerfile, byte for byte, and is not built.
     pub is_mirror: bool,
 }
@@ -120,7 +122,7 @@ impl<'a> Plan<'a> {
         let whole = selected.whole && request.platforms.is_empty() && request.tag.is_none();
         if !whole {
             for target in &mut targets {
-                target.aliases.clear();
+                target.clear_aliases();
             }
         }
         Ok(Self {
@@ -140,7 +142,7 @@ impl<'a> Plan<'a> {
         let naming = ImageNames::new(self.matrix, &self.request)?;
         let (mut targets, _) = naming.targets(&self.matrix.variants, variants)?;
         for target in &mut targets {
-            target.aliases.clear();
+            target.clear_aliases();
         }
         Ok(targets)
     }
@@ -165,6 +167,17 @@ impl<'a> Plan<'a> {
 }
 
 impl Target<'_> {
+    fn clear_aliases(&mut self) {
+        self.aliases.clear();
+        self.printed_tags.clear();
+    }
+
+    /// Returns true if the plan moves aliases of the image.
+    #[must_use]
+    pub fn has_aliases(&self) -> bool {
+        !self.aliases.is_empty() || !self.printed_tags.is_empty()
+    }
+
     /// Returns all references of the image: the version tag and the aliases in its first registry, then those in each
     /// other one.
     pub fn references(&self) -> impl Iterator<Item = Reference> {

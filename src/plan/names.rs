@@ -1,12 +1,15 @@
 //! Computes the names of images: repository, version tag and aliases.
 //!
-//! [`ImageNames::targets`] fills the patterns of `[image]` for each variant. `error` has the errors of invalid and
-//! duplicate names.
+//! [`ImageNames::targets`] fills the patterns of `[image]` for each variant. `printed` has the names that an image prints,
+//! and `error` the errors of invalid and duplicate names.
 
 mod error;
+mod printed;
 
 pub use error::NameError;
+pub use printed::PrintedTag;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -145,12 +148,7 @@ impl<'a> ImageNames<'a> {
         let tag = self.tag_pattern(&settings);
         let mut names = vec![self.name(variant, &repository, tag, None)?];
         for alias in &self.matrix.image.aliases {
-            let is_known =
-                |name: &str| !self.of_run.contains(&name) || self.value_of_run(name).is_some();
-            // Without a version, the error for a tag applies.
-            let is_complete =
-                alias.tag.names().all(|(name, _)| name == "version" || is_known(name));
-            if alias.applies_to(variant) && is_complete {
+            if alias.applies_to(variant) && self.is_complete(alias) {
                 names.push(self.name(variant, &repository, &alias.tag, Some(alias))?);
             }
         }
@@ -189,6 +187,7 @@ impl<'a> ImageNames<'a> {
         let names = names.into_iter().filter(is_set);
         let mut names = names.map(|name| name.reference);
         let fill = |pattern: &Pattern| pattern.fill(|name| self.matrix.name_part(variant, name));
+        let alias_commands = self.matrix.alias_commands(variant);
         Ok(Target {
             variant,
             reference: names.next().expect("every variant has a version tag"),
@@ -204,11 +203,8 @@ impl<'a> ImageNames<'a> {
                 force: force.copied().unwrap_or_default(),
                 ..compression.copied().unwrap_or_default()
             },
-            alias_commands: if is_mirror {
-                Vec::new()
-            } else {
-                self.matrix.alias_commands(variant)
-            },
+            alias_commands: if is_mirror { Vec::new() } else { alias_commands },
+            printed_tags: if is_mirror { Vec::new() } else { self.printed_tags(variant)? },
             is_mirror,
         })
     }
@@ -283,21 +279,38 @@ impl<'a> ImageNames<'a> {
     }
 
     fn tag(&self, variant: &Variant, pattern: &Pattern) -> Result<String, NameError> {
-        let fill = |version| {
-            pattern.fill_joined(|name| {
-                let of_run = self.of_run.contains(&name).then(|| self.value_of_run(name));
-                match of_run {
-                    Some(value) => value.unwrap_or(version).into(),
-                    None => self.matrix.name_part(variant, name),
-                }
-            })
-        };
-        if self.request.version.is_none() && pattern.names().any(|(name, _)| name == "version") {
-            return Err(NameError::NoVersion(fill("{{version}}")));
-        }
-        let tag = fill("");
+        self.check_version(variant, pattern)?;
+        let tag = pattern.fill_joined(|name| self.value(variant, name));
         // A tag cannot begin with a dash.
         Ok(tag.trim_start_matches('-').to_owned())
+    }
+
+    /// Fails if a tag contains the version and no version is known.
+    fn check_version(&self, variant: &Variant, pattern: &Pattern) -> Result<(), NameError> {
+        if self.request.version.is_some() || pattern.names().all(|(name, _)| name != "version") {
+            return Ok(());
+        }
+        Err(NameError::NoVersion(pattern.fill_joined(|name| match name {
+            "version" => "{{version}}".into(),
+            _ => self.value(variant, name),
+        })))
+    }
+
+    /// Returns the value of a placeholder in a tag. It is empty if it depends on the run and the run has none.
+    fn value<'n>(&'n self, variant: &'n Variant, name: &str) -> Cow<'n, str> {
+        if self.of_run.contains(&name) {
+            return self.value_of_run(name).unwrap_or_default().into();
+        }
+        self.matrix.name_part(variant, name)
+    }
+
+    /// Returns true if an alias can be computed: the run has all values of its placeholders. Without a version, the error
+    /// for a tag applies.
+    fn is_complete(&self, alias: &Alias) -> bool {
+        let has_value = |name: &str| {
+            name == "version" || !self.of_run.contains(&name) || self.value_of_run(name).is_some()
+        };
+        alias.tag.names().all(|(name, _)| has_value(name))
     }
 
     /// Returns the value of a placeholder that depends on the run, if it has one.

@@ -7,14 +7,17 @@ use futures_util::future::try_join_all;
 use super::image::container_config;
 use super::{PublishError, ReleaseRequest, Row};
 use crate::engine::BuildJob;
+use crate::event::{Event, Events};
 use crate::image::{Digest, Reference, Tag};
 use crate::registry::Registries;
 
 impl ReleaseRequest {
-    /// Adds the aliases that the images of `digests` have printed to the rows. Fails if two images have printed the same.
+    /// Adds the aliases that the images of `digests` have printed to the rows, and reports them. Fails if two images have
+    /// printed the same.
     pub(super) async fn read_aliases(
         &mut self,
         registries: &Registries,
+        events: &Events,
         digests: &[Digest],
     ) -> Result<(), PublishError> {
         let rows = self.rows.iter().zip(digests);
@@ -25,8 +28,21 @@ impl ReleaseRequest {
                 row.add_aliases(&tags);
             }
         }
+        self.check_aliases()?;
+        for row in self.rows.iter().filter(|row| !row.printed_tags.is_empty()) {
+            let (target, references) = (row.job.target.clone(), row.job.references.clone());
+            events.emit(&Event::AliasesPrinted { target, references });
+        }
+        Ok(())
+    }
+
+    /// Fails if an alias that an image has printed is also a tag of another image.
+    fn check_aliases(&self) -> Result<(), PublishError> {
+        if self.rows.iter().all(|row| row.printed_tags.is_empty()) {
+            return Ok(());
+        }
         let mut owners: HashMap<&Reference, &str> = HashMap::new();
-        for row in self.rows.iter().filter(|_| self.rows.iter().any(|row| row.prints_aliases)) {
+        for row in &self.rows {
             for reference in &row.job.references {
                 if let Some(other) = owners.insert(reference, &row.job.target) {
                     return Err(PublishError::AliasClash {
@@ -42,20 +58,30 @@ impl ReleaseRequest {
 }
 
 impl Row {
-    /// Returns the tags in the label of the image `digest`.
+    /// Returns the aliases with the outputs in the label of the image `digest`.
     async fn printed_aliases(
         &self,
         registries: &Registries,
         digest: &Digest,
     ) -> Result<Vec<Tag>, PublishError> {
-        if !self.prints_aliases {
+        if self.printed_tags.is_empty() {
             return Ok(Vec::new());
         }
         let config = container_config(registries, self.first().repository(), digest).await?;
         let label = config.labels.unwrap_or_default().remove(BuildJob::ALIASES_LABEL);
-        let tags = label.and_then(|label| serde_json::from_str::<Vec<String>>(&label).ok());
-        let tags = tags.and_then(|tags| tags.iter().map(|tag| tag.parse().ok()).collect());
-        tags.ok_or_else(|| PublishError::NoAliases { target: self.job.target.clone() })
+        let outputs = label.and_then(|label| serde_json::from_str::<Vec<String>>(&label).ok());
+        let outputs: Option<Vec<Tag>> =
+            outputs.and_then(|outputs| outputs.iter().map(|output| output.parse().ok()).collect());
+        let outputs = outputs.unwrap_or_default();
+        let target = || self.job.target.clone();
+        let tags = self.printed_tags.iter().map(|printed| {
+            let Some(output) = outputs.get(printed.command) else {
+                return Err(PublishError::NoAliases { target: target() });
+            };
+            let tag = printed.tag(output.as_str());
+            tag.map_err(|source| PublishError::InvalidAlias { target: target(), source })
+        });
+        tags.collect()
     }
 
     /// Adds aliases in all repositories. An alias that the matrix lists already is not added again.

@@ -1,7 +1,7 @@
 //! Why a release cannot be published.
 
 use crate::error::{ExitCode, Explain, one_line};
-use crate::image::{Digest, Reference, Repository, Size};
+use crate::image::{Digest, Reference, ReferenceError, Repository, Size};
 use crate::plan::Lost;
 use crate::registry::{Authentication, RegistryError, RegistryErrorKind};
 
@@ -105,6 +105,13 @@ pub enum PublishError {
         /// The id of the target.
         target: String,
     },
+    /// The output of a command in the image makes an alias invalid. No tag was set.
+    #[error("an alias of {target} is invalid with the output of its command: {source}")]
+    InvalidAlias {
+        /// The id of the target.
+        target: String,
+        source: ReferenceError,
+    },
     /// An image that was pushed is missing.
     #[error("`{repository}@{digest}` was pushed but is missing in the registry")]
     Lost { repository: Repository, digest: Digest },
@@ -172,7 +179,9 @@ impl Explain for PublishError {
             Self::LostGpus { .. } | Self::Oversized { .. } => ExitCode::Verify,
             Self::Interrupted { .. } => ExitCode::Interrupted,
             Self::Registry(error) => error.exit_code(),
-            Self::Unpinned { .. } | Self::AliasClash { .. } => ExitCode::Matrix,
+            Self::Unpinned { .. } | Self::AliasClash { .. } | Self::InvalidAlias { .. } => {
+                ExitCode::Matrix
+            }
             Self::PushRefused { .. }
             | Self::Lost { .. }
             | Self::NoSource { .. }
@@ -240,6 +249,9 @@ impl Explain for PublishError {
             Self::AliasClash { .. } => {
                 "limit one of them with `when` in `[[alias]]`, or let the commands print different tags. \
                  All images are staged, and no tags were set"
+            }
+            Self::InvalidAlias { .. } => {
+                "change `tag` of the `[[alias]]`. All images are staged, and no tags were set"
             }
             Self::NoAliases { .. } => "rebuild it with `--force`. No tags were set",
             Self::NoSource { .. } => {

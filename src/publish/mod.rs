@@ -70,7 +70,7 @@ use crate::engine::{self, BuildJob, Engine, Outcome, RunRequest};
 use crate::error::Report;
 use crate::event::{Event, Events};
 use crate::image::{Digest, Reference, Repository, Size};
-use crate::plan::{Fingerprint, GpuFacts};
+use crate::plan::{Fingerprint, GpuFacts, PrintedTag};
 use crate::registry::Registries;
 use crate::version::Version;
 
@@ -93,8 +93,8 @@ pub struct Row {
     pub job: BuildJob,
     /// The image that it is a copy of, if it is not built.
     pub mirror: Option<PinnedImage>,
-    /// Whether it also gets the aliases in the label of its image.
-    pub prints_aliases: bool,
+    /// The aliases with the output of commands, which is in the label of its image.
+    pub printed_tags: Vec<PrintedTag>,
     /// The fingerprint of its inputs; `None` if they are uncertain, and it is always built.
     pub fingerprint: Option<Fingerprint>,
     /// Why its inputs are uncertain, if they are.
@@ -206,7 +206,7 @@ where
     };
     match staged {
         Staged::All { digests, .. } => {
-            release.read_aliases(registries, &digests).await?;
+            release.read_aliases(registries, events, &digests).await?;
             let (release, cancel) = (&release, &cancel);
             let setter = TagSetter { registries, events, cancel, release, digests: &digests };
             let sets = set_tags(&setter, begun).await?;

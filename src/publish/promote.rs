@@ -51,7 +51,7 @@ pub async fn promote(
     for (row, digest) in release.rows.iter().zip(&digests) {
         events.emit(&row.job.unchanged(digest));
     }
-    request.release.read_aliases(registries, &digests).await?;
+    request.release.read_aliases(registries, events, &digests).await?;
     let PromoteRequest { release, cancel, .. } = &request;
     let setter = TagSetter { registries, events, cancel, release, digests: &digests };
     let sets = set_tags(&setter, begun).await?;

@@ -79,9 +79,15 @@ impl Record {
     /// Returns the digests of all images by target id.
     #[must_use]
     pub fn digests(&self) -> HashMap<&str, &Digest> {
-        let finished = self.finished.iter().map(|row| (row.target.as_str(), &row.digest));
-        let unchanged = self.unchanged.iter().map(|row| (row.target.as_str(), &row.digest));
-        finished.chain(unchanged).collect()
+        self.images().map(|(target, digest, _)| (target, digest)).collect()
+    }
+
+    /// Returns the target ids, digests and references of all images.
+    pub fn images(&self) -> impl Iterator<Item = (&str, &Digest, &[Reference])> {
+        let finished = self.finished.iter().map(|row| (&row.target, &row.digest, &row.references));
+        let unchanged =
+            self.unchanged.iter().map(|row| (&row.target, &row.digest, &row.references));
+        finished.chain(unchanged).map(|(id, digest, references)| (&**id, digest, &**references))
     }
 
     /// Sorts the variants by their place in `order`.
@@ -174,6 +180,15 @@ impl Listener for Recorder {
                     references: references.clone(),
                     checked: event.ends_target(),
                 });
+            }
+            Event::AliasesPrinted { target, references } => {
+                let finished =
+                    record.finished.iter_mut().map(|row| (&row.target, &mut row.references));
+                let kept =
+                    record.unchanged.iter_mut().map(|row| (&row.target, &mut row.references));
+                for (_, known) in finished.chain(kept).filter(|(other, _)| *other == target) {
+                    known.clone_from(references);
+                }
             }
             Event::TargetFailed { target, failure, elapsed } => {
                 let step = failure.step.as_ref().map(|step| step.number);

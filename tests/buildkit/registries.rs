@@ -1,7 +1,9 @@
 //! Several registries and printed aliases with the real engine.
 
+use std::collections::BTreeSet;
 use std::process::Output;
 
+use serde_json::Value;
 use tokio::process::Command;
 
 use crate::harness::project;
@@ -11,15 +13,19 @@ use crate::harness::testbed;
 /// Two images of two registries, which print aliases.
 const MATRIX: &str = r#"
 [image]
-registry = ["ONE", "TWO"]
+registry = ["ONE", "TWO/mirrors"]
 repository = "acme/{{python}}"
 dockerfile = "Dockerfile.hbs"
 platforms = ["linux/amd64"]
 tag = "{{version}}"
 [axes]
 python = ["3.11", "3.13"]
+gpu = [false]
 [[alias]]
 run = "python --version | cut -d' ' -f2 # it's the version"
+[[alias]]
+run = "python --version | cut -d' ' -f2 # it's the version"
+tag = "{{gpu}}-python-{{output}}"
 [[alias]]
 run = "cat /name"
 when = { python = "3.13" }
@@ -65,7 +71,10 @@ impl Project {
     }
 
     async fn push(&self) -> Output {
-        self.command(&["--push"]).output().await.expect("the command runs")
+        self.command(&["--push", "--metadata-file", "images.json"])
+            .output()
+            .await
+            .expect("the command runs")
     }
 }
 
@@ -79,21 +88,36 @@ async fn one_build_is_pushed_to_two_registries_under_the_aliases_that_it_prints(
     let output = project.push().await;
     assert!(output.status.success(), "{}", errors(&output));
     let [one, two] = &project.registries;
-    for path in ["acme/3.11", "acme/3.13"] {
-        let names = |registry: &FakeRegistry| -> Vec<_> {
+    let listed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let metadata = fs_err::read_to_string(project.folder.path().join("images.json"));
+    let metadata: Value =
+        serde_json::from_str(&metadata.expect("a metadata file")).expect("it is JSON");
+    for minor in ["3.11", "3.13"] {
+        let path = format!("acme/{minor}");
+        let mirror = format!("mirrors/{path}");
+        let names = |registry: &FakeRegistry, path: &str| -> Vec<_> {
             let tags = registry.tags(path).into_iter();
             tags.filter(|(tag, _)| !tag.starts_with("basegen-")).collect()
         };
-        assert_eq!(names(one), names(two));
-        let minor = path.trim_start_matches("acme/");
-        let is_exact =
-            |tag: &str| tag.strip_prefix(minor).is_some_and(|rest| rest.starts_with('.'));
-        assert!(names(one).iter().any(|(tag, _)| is_exact(tag)), "{:?}", names(one));
-        assert_eq!(names(one).iter().any(|(tag, _)| tag == "name-3.13"), minor == "3.13");
+        assert_eq!(names(one, &path), names(two, &mirror));
+        let tags: Vec<String> = names(one, &path).into_iter().map(|(tag, _)| tag).collect();
+        let exact =
+            |before: &str| tags.iter().any(|tag| tag.starts_with(&format!("{before}{minor}.")));
+        assert!(exact("") && exact("python-"), "{tags:?}");
+        assert_eq!(tags.contains(&"name-3.13".to_owned()), minor == "3.13");
         // The second registry gets copies. In the first, layers of the other image can be mounted if the engine does not
         // tell which layers it will push.
-        let blobs = one.blobs(path);
-        assert!(two.blobs(path).iter().all(|blob| blobs.contains(blob)));
+        let blobs = one.blobs(&path);
+        assert!(two.blobs(&mirror).iter().all(|blob| blobs.contains(blob)));
+        // All of them are listed, and nothing else.
+        let of_one = tags.iter().map(|tag| format!("{}/{path}:{tag}", one.host()));
+        let of_two = tags.iter().map(|tag| format!("{}/{mirror}:{tag}", two.host()));
+        let expected: BTreeSet<String> = of_one.chain(of_two).collect();
+        let target = metadata["targets"][minor]["references"].as_object().expect("references");
+        assert_eq!(target.keys().cloned().collect::<BTreeSet<_>>(), expected);
+        for name in expected {
+            assert!(listed.contains(&format!("{name}@sha256:")), "{name}: {listed}");
+        }
     }
     assert_eq!(one.uploaded_bytes(), two.uploaded_bytes(), "each blob came to each of them once");
     if !testbed::has_graph_driver().await {

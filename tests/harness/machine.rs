@@ -465,7 +465,7 @@ pub fn row(repository: &Repository, id: &str, version: &str, content: &str) -> R
         gpu: None,
         max_size: None,
         mirror: None,
-        prints_aliases: false,
+        printed_tags: Vec::new(),
     }
 }
 

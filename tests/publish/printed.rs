@@ -1,7 +1,11 @@
 //! Aliases that commands in the images print.
 
+use std::collections::HashMap;
+
 use basegen::engine::BuildJob;
 use basegen::error::ExitCode;
+use basegen::matrix::Pattern;
+use basegen::plan::PrintedTag;
 
 use crate::harness::machine::{Machine, Release, job_file, names, release};
 use crate::harness::registry::FakeRegistry;
@@ -12,9 +16,15 @@ fn printing(registry: &FakeRegistry, version: &str, printed: [&str; 2]) -> Relea
     for (row, printed) in release.rows.iter_mut().zip(printed) {
         row.job.labels.insert(BuildJob::ALIASES_LABEL.to_owned(), printed.to_owned());
         row.job.alias_commands = vec!["version".to_owned()];
-        row.prints_aliases = true;
+        row.printed_tags = vec![printed_tag(0, "{{output}}")];
     }
     release
+}
+
+/// The alias with the output of a command, in an image with a GPU.
+fn printed_tag(command: usize, tag: &str) -> PrintedTag {
+    let pattern = Pattern::parse(tag).expect("a pattern");
+    PrintedTag { command, pattern, values: HashMap::from([("gpu".to_owned(), "cuda".to_owned())]) }
 }
 
 const ALL: [&str; 8] =
@@ -23,7 +33,7 @@ const ALL: [&str; 8] =
 #[tokio::test]
 async fn printed_aliases_are_set_with_the_others() {
     let registry = FakeRegistry::start().await;
-    let v1 = printing(&registry, "v1", [r#"["3.13.1"]"#, r#"["3.13.2","b"]"#]);
+    let v1 = printing(&registry, "v1", [r#"["3.13.1"]"#, r#"["3.13.2"]"#]);
     let digests = Machine::new().whole(&v1).await;
     assert_eq!(names(&registry), ALL);
     assert_eq!(registry.tag("acme/a", "3.13.1").as_ref(), Some(&digests[0]));
@@ -33,6 +43,32 @@ async fn printed_aliases_are_set_with_the_others() {
     machine.whole(&v2).await;
     assert!(!machine.has_connected());
     assert_eq!(registry.tag("acme/b", "3.13.2").as_ref(), Some(&digests[1]));
+}
+
+#[tokio::test]
+async fn outputs_become_tags_by_their_patterns() {
+    let registry = FakeRegistry::start().await;
+    let tags = ["{{gpu}}-python-{{output}}", "{{replace output '.' ''}}"];
+    let with_tags = |version: &str, outputs: [&str; 2]| {
+        let mut release = printing(&registry, version, outputs);
+        release.rows[0].printed_tags = vec![printed_tag(0, tags[0]), printed_tag(1, tags[1])];
+        // A tag that the image has anyway.
+        release.rows[1].printed_tags.push(printed_tag(1, "{{output}}"));
+        release
+    };
+    let v1 = with_tags("v1", [r#"["3.13.1","13.0"]"#, r#"["3.13.2","b"]"#]);
+    Machine::new().whole(&v1).await;
+    let aliases = ["130", "a", "a-v1", "basegen-release", "basegen-release-v1"];
+    let expected = [&aliases[..], &["cuda-python-3.13.1", "3.13.2", "b", "b-v1"]].concat();
+    assert_eq!(names(&registry), expected);
+
+    let long = format!("[\"{}\",\"13.0\"]", "1".repeat(120));
+    let mut v2 = with_tags("v2", [&long, r#"["3.13.2","b"]"#]);
+    v2.rows[0].fingerprint = None;
+    let error = Machine::new().error(&v2).await;
+    assert_eq!(error.exit_code(), ExitCode::Matrix);
+    assert!(names(&registry).iter().all(|tag| !tag.ends_with("-v2")));
+    insta::assert_snapshot!(error);
 }
 
 #[tokio::test]

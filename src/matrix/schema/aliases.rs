@@ -50,8 +50,12 @@ pub struct PrintedAliasTable {
     /// The command, for the shell of the image. It must print one tag, such as `3.13.1`. It runs like a check: as the user of
     /// the image, without a network. `{{NAME}}` is the value of the axis `NAME`.
     pub run: Spanned<String>,
+    /// The tag, with `{{output}}` for the output of the command, such as `python-{{output}}`. Default: `{{output}}`.
+    pub tag: Option<Spanned<String>>,
     /// The conditions of the images, by axis. Default: all images.
     pub when: Option<Spanned<When>>,
+    /// The releases that move the tag. Default: `["release"]`.
+    pub moved_by: Option<Spanned<Vec<AliasMover>>>,
 }
 
 tables!(AliasTable, PrintedAliasTable);

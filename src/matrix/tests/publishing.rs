@@ -76,7 +76,18 @@ fn a_command_prints_aliases_of_the_images_that_it_is_for() {
     };
     assert_eq!(commands("3.9-server"), Vec::<String>::new());
     assert_eq!(commands("3.9-gpu-server"), ["python -V | cut -d' ' -f2 # 3.9"]);
-    let refused = ["run = \"\"", "run = \"{{pyhton}}\"", "run = [\"a\"]", "when = { gpu = true }"];
+    let refused = [
+        "run = \"\"",
+        "run = \"{{pyhton}}\"",
+        "run = [\"a\"]",
+        "when = { gpu = true }",
+        "run = \"x\"\ntag = \"{{variant}}\"",
+        "run = \"x\"\ntag = \"\"",
+        "run = \"x\"\ntag = \"{{outptu}}\"",
+        "run = \"x\"\ntag = \"{{output}}{{cuda}}\"",
+        "run = \"x\"\nmoved_by = []",
+        "run = \"{{output}}\"",
+    ];
     insta::assert_snapshot!(
         refused.map(|keys| error_with(&format!("[[alias]]\n{keys}\n"))).join("\n")
     );

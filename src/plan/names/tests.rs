@@ -140,6 +140,45 @@ fn aliases_are_validated() {
 }
 
 #[test]
+fn printed_aliases_have_the_values_of_the_variant_and_the_run() {
+    let aliases = r#"
+[[alias]]
+run = "python --version"
+[[alias]]
+run = "python --version"
+tag = "{{gpu}}-{{python}}-{{output}}-{{minor}}"
+[[alias]]
+run = "uname -r # {{python}}"
+tag = "{{output}}-{{date}}"
+moved_by = ["version-tag"]
+when = { gpu = true }
+"#;
+    let text = format!("{BASE}{aliases}");
+    let printed = |text: &str, is_custom: bool| {
+        let matrix = parse(Path::new("matrix.toml"), text.trim_start()).expect("a matrix");
+        let selected = matrix.select(&Selection::default()).expect("all variants");
+        let date = Some("2026-11-29".to_owned());
+        let version = "v1.2.0".parse().ok();
+        let request = PlanRequest { version, is_custom, date, ..PlanRequest::default() };
+        let plan = match Plan::new(&matrix, &selected, request) {
+            Ok(plan) => plan,
+            Err(error) => return Report::from(error).to_string(),
+        };
+        let lines = plan.targets.iter().map(|target| {
+            let tags = target.printed_tags.iter();
+            let tags = tags.map(|tag| format!("{}={}", tag.command, tag.template()));
+            let tags: Vec<String> = tags.collect();
+            format!("{}: {:?} {}", target.id(), target.alias_commands, tags.join(" "))
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let invalid = text.replace("{{output}}-{{minor}}", "{{output}} {{minor}}");
+    insta::assert_snapshot!(
+        [printed(&text, false), printed(&text, true), printed(&invalid, false)].join("\n\n")
+    );
+}
+
+#[test]
 fn placeholders_need_values() {
     let texts = [
         // Only variants with a GPU have the variable.
