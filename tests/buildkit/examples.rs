@@ -1,8 +1,11 @@
-//! One image of each matrix in `examples/`, built and run. Its base, and what the test bed's network lacks, are replaced.
+//! One image of each matrix in `examples/`, built and run, and the tags that are read from images. Their bases, and what the test
+//! bed's network lacks, are replaced.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 
 use crate::harness::project::{copy, example, init};
+use crate::harness::registry::FakeRegistry;
 use crate::harness::testbed;
 
 /// A base image that the test bed has.
@@ -114,24 +117,53 @@ fn docker_library() {
     assert!(hash.starts_with("143b1ddd"), "{hash}");
 }
 
-#[test]
-fn docker_stacks() {
+/// Programs and packages of Jupyter's stacks that print a version, and do nothing else.
+const STAND_INS: &str = r#"
+program() {
+    printf '#!/bin/sh\necho "%s"\n' "$2" >"/usr/local/bin/$1"
+    chmod +x "/usr/local/bin/$1"
+}
+program R 'R version 4.5.2 (2025-10-31)'
+program conda 'conda 26.1.0'
+program java 'openjdk 21.0.9 2025-10-21'
+program julia 'julia version 1.12.2'
+program jupyter-lab 4.5.0
+program jupyter-notebook 7.5.0
+program jupyterhub 5.4.2
+program mamba 2.3.0
+mkdir /usr/local/spark
+echo 'Spark 4.1.0 (git revision 0123456) built for Hadoop 3.4.2' >/usr/local/spark/RELEASE
+packages=$(python -c 'import site; print(site.getsitepackages()[0])')
+echo "__version__ = '2.20.0'" >"$packages/tensorflow.py"
+echo "__version__ = '2.9.1+cpu'" >"$packages/torch.py"
+"#;
+
+/// Returns Jupyter's stacks without their packages: those of conda are from the internet, and those of apt are large.
+fn docker_stacks() -> Example {
     let example = Example::new("docker-stacks");
     example.replace("dockerfiles/notebook.Dockerfile.hbs", "ubuntu:24.04", BASE);
     let matrix =
         fs_err::read_to_string(example.folder.path().join("matrix.toml")).expect("a matrix");
-    // Packages of conda are from the internet, and those of apt are large.
     let mut kept = String::new();
     let mut is_array = false;
     for line in matrix.lines() {
-        let begins = ["apt = ", "conda = "].iter().any(|key| line.starts_with(key));
+        let begins = ["apt = ", "conda = ", "pip = "].iter().any(|key| line.starts_with(key));
         if !begins && !is_array && !line.starts_with("shell_commands") {
             kept.push_str(line);
             kept.push('\n');
         }
         is_array = (begins && line.ends_with('[')) || (is_array && line != "]");
     }
-    example.write("matrix.toml", &kept);
+    let foundation = "value = \"docker-stacks-foundation\"\n";
+    let commands = "shell_commands = [\"sh /usr/local/bin/stand-ins\"]\n";
+    example.write("matrix.toml", &kept.replace(foundation, &format!("{foundation}{commands}")));
+    example.write("dockerfiles/foundation/stand-ins", STAND_INS);
+    example
+}
+
+#[test]
+fn docker_stacks_build_on_each_other() {
+    let example = docker_stacks();
     let images = example.build("--only image=minimal-notebook --version-tag test");
     assert_eq!(images.last().map(String::as_str), Some("quay.io/jupyter/minimal-notebook:test"));
     let image = images.last().expect("an image");
@@ -146,6 +178,30 @@ fn docker_stacks() {
         run(image, &["sh", "-c", "id -u; pwd; echo $NB_USER $JUPYTER_PORT"]),
         "1000\n/home/jovyan\njovyan 8888"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn docker_stacks_have_tags_with_the_versions_in_them() {
+    let example = docker_stacks();
+    let registry = FakeRegistry::start().await;
+    example.replace("matrix.toml", "platforms = [\"linux/amd64\", \"linux/arm64\"]\n", "");
+    let pushed = format!("--push --version-tag 0123456789ab --registry {}", registry.host());
+    let printed = example.basegen(&pushed);
+    let prefix = format!("{}/", registry.host());
+    let repositories = printed.lines().map(|image| {
+        let name = image.strip_prefix(&prefix).expect("an image in the registry");
+        name.split(':').next().expect("a repository")
+    });
+    let repositories: BTreeSet<&str> = repositories.collect();
+    let tags = repositories.into_iter().flat_map(|repository| {
+        let tags = registry.tags(repository).into_iter().map(|(tag, _)| tag);
+        let tags = tags.filter(|tag| !tag.starts_with("basegen-"));
+        tags.map(move |tag| format!("{repository}:{tag}"))
+    });
+    let tags: Vec<String> = tags.collect();
+    assert_eq!(tags.len(), 165);
+    let filters = [(r"python-3\.11\.\d+", "python-3.11.X"), (r"\d{4}-\d\d-\d\d", "DATE")];
+    insta::with_settings!({ filters => filters }, { insta::assert_snapshot!(tags.join("\n")) });
 }
 
 #[test]
