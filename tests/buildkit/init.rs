@@ -102,7 +102,7 @@ fn a_cerebrium_toml_becomes_an_image_that_runs() {
     let image = built(folder.path(), "--from app/cerebrium.toml", "--python 3.11");
     assert_eq!(container(&image, &[]), "1.17.0");
     assert_eq!(
-        container(&image, &["sh", "-c", "ls /before * && command -v tree"]),
+        container(&image, &["sh", "-c", "ls /before *.* && command -v tree"]),
         "/before\npackages.txt\nprepare.py\n/usr/bin/tree"
     );
 }
