@@ -293,7 +293,8 @@ impl App<'_> {
     }
 
     fn add_pattern(&mut self, pattern: &str, line: usize, imported: &mut ImportedImage) {
-        let value = Toml::Array(vec![pattern.into()]);
+        let converted = docker_pattern(pattern);
+        let value = Toml::Array(vec![converted.as_str().into()]);
         if let Some(reason) = refuse("dockerignore", &value) {
             return self.notes.leave_out(&format!("dockerignore {pattern}"), line, reason);
         }
@@ -302,7 +303,7 @@ impl App<'_> {
             if list.is_empty() {
                 self.notes.import("dockerignore", line, "`dockerignore`");
             }
-            list.push(pattern.into());
+            list.push(converted.into());
         }
     }
 
@@ -387,6 +388,15 @@ fn patterns_in(text: &str) -> impl Iterator<Item = &str> {
     lines.filter(|line| !line.is_empty())
 }
 
+/// Converts a pattern with the rules of a `.gitignore`, which fal applies, to those of a `.dockerignore`: a name without a
+/// slash is ignored in all folders.
+fn docker_pattern(pattern: &str) -> String {
+    let (not, path) = pattern.strip_prefix('!').map_or(("", pattern), |path| ("!", path));
+    let is_name = !path.trim_end_matches('/').contains('/');
+    let everywhere = if is_name && path != "/" { "**/" } else { "" };
+    format!("{not}{everywhere}{}", path.trim_start_matches('/'))
+}
+
 /// Returns true for the names of the first parameter.
 fn is_dockerfile(name: &str) -> bool {
     matches!(name, "dockerfile_str" | "dockerfile" | "path" | "dockerfile_path")
@@ -411,4 +421,24 @@ fn kebab(class: &str) -> String {
         before = Some(character);
     }
     name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_ignored_in_all_folders() {
+        let patterns = [
+            ("*.pyc", "**/*.pyc"),
+            ("data/", "**/data/"),
+            ("!keep.pyc", "!**/keep.pyc"),
+            ("/data", "data"),
+            ("docs/*.md", "docs/*.md"),
+            ("**/cache", "**/cache"),
+        ];
+        for (pattern, expected) in patterns {
+            assert_eq!(docker_pattern(pattern), expected);
+        }
+    }
 }

@@ -2,6 +2,8 @@
 //!
 //! Cerebrium has no such package: its file is compared with the keys that its documentation names.
 
+use std::path::Path;
+
 use basegen::export::platforms::{
     Configuration, DockerAuth, PublishedImage, RegistryKind, Server, baseten, cerebrium, fal,
 };
@@ -9,6 +11,7 @@ use basegen::image::{Digest, Reference};
 use serde_json::{Value, json};
 
 use crate::harness::page::Section;
+use crate::harness::project::{basegen, stdout, write};
 use crate::harness::pypi;
 
 const FAL: &str = "fal==1.83.0";
@@ -48,6 +51,54 @@ def load(path):
     }
 
 print(json.dumps([load(path) for path in sys.argv[1:]]))
+";
+
+/// An app with each parameter of a container image.
+const IMAGE: &str = r#"
+from pathlib import Path
+
+import fal
+from fal.container import ContainerImage
+
+dockerfile = """
+ARG PYTHON=3.9
+FROM python:${PYTHON}-slim
+RUN --mount=type=secret,id=token \\
+    true
+COPY . /app/
+"""
+
+
+class Model(fal.App):
+    image = ContainerImage.from_dockerfile_str(
+        dockerfile,
+        build_args={"PYTHON": "3.11"},
+        secrets={"token": "$MY_TOKEN"},
+        registries={"ghcr.io": {"username": "acme", "password": "$GHCR_TOKEN"}},
+        context_dir=Path(__file__).parent / "files",
+        dockerignore=["*.pyc", "/notes", "data/", "docs/*.md"],
+        compression="zstd",
+        force_compression=True,
+    )
+
+    @fal.endpoint("/")
+    def predict(self) -> dict:
+        return {}
+"#;
+
+/// Prints what fal reads about the image of the app in the first argument, and the files in its context.
+const LOAD_IMAGE: &str = "
+import json, os, pathlib, re, runpy, sys
+import fal.app
+
+app = pathlib.Path(sys.argv[1])
+os.chdir(app.parent)
+image = fal.app.wrap_app(runpy.run_path(app.name)['Model']).options.environment['image']
+context = pathlib.Path(image['docker_context_dir'])
+paths = [path.relative_to(context).as_posix() for path in context.rglob('*') if path.is_file()]
+ignored = [re.compile(pattern) for pattern in image['docker_ignore']]
+image['files'] = sorted(path for path in paths if not any(one.match(path) for one in ignored))
+print(json.dumps(image))
 ";
 
 /// Prints a list with each file that is an argument.
@@ -295,4 +346,59 @@ fn each_configuration_for_cerebrium_has_documented_keys() {
         }
         assert_eq!(file, json!({ "cerebrium": expected }));
     }
+}
+
+#[test]
+fn an_imported_app_has_what_fal_reads() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), "app/app.py", IMAGE);
+    let names = ["a.py", "a.pyc", "notes", "data/x", "docs/a.md", "docs/inner/a.md"];
+    for name in names.into_iter().flat_map(|name| [name.to_owned(), format!("inner/{name}")]) {
+        write(folder.path(), &format!("app/files/{name}"), &name);
+    }
+    let run = |arguments: &str| {
+        let mut command = basegen(arguments);
+        command.current_dir(folder.path());
+        stdout(command)
+    };
+    run("init new --strict --from app/app.py");
+    run("render -f new/matrix.toml -o rendered");
+    let matrix = fs_err::read_to_string(folder.path().join("new/matrix.toml")).expect("a matrix");
+    let matrix: toml::Table = matrix.parse().expect("TOML");
+    let app = folder.path().join("app/app.py").display().to_string();
+    let read = pypi::run(&pypi::environment(&[FAL]), folder.path(), LOAD_IMAGE, &[app]);
+
+    let dockerfile = run("render -f new/matrix.toml");
+    let expected = read["dockerfile_str"].as_str().expect("a Dockerfile");
+    assert_eq!(dockerfile.trim(), expected.trim());
+    let context = folder.path().join("rendered/model-3.11/context");
+    assert_eq!(files_in(&context), read["files"], "{matrix}");
+    assert_eq!(matrix["axes"]["python"][0].as_str(), read["build_args"]["PYTHON"].as_str());
+    let image = &matrix["image"];
+    assert_eq!(image["compression"].as_str(), read["compression"].as_str());
+    assert_eq!(image["force_compression"].as_bool(), read["force_compression"].as_bool());
+    let secret = matrix["build"]["secrets"]["token"]["env"].as_str().expect("a variable");
+    assert_eq!(read["secrets"]["token"], format!("${secret}"));
+    let (login, expected) = (&matrix["registries"]["ghcr.io"], &read["registries"]["ghcr.io"]);
+    assert_eq!(login["username"].as_str(), expected["username"].as_str());
+    let password = login["password_secret_name"].as_str().expect("a variable");
+    assert_eq!(expected["password"], format!("${password}"));
+}
+
+/// Returns the paths of the files below `folder`, sorted.
+fn files_in(folder: &Path) -> Value {
+    let (mut paths, mut folders) = (Vec::new(), vec![folder.to_owned()]);
+    while let Some(next) = folders.pop() {
+        for entry in fs_err::read_dir(next).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let path = path.strip_prefix(folder).expect("a path below");
+                paths.push(path.display().to_string());
+            }
+        }
+    }
+    paths.sort();
+    json!(paths)
 }
