@@ -30,6 +30,8 @@ pub enum ContextSource {
     Folder(String),
     /// The name of an image.
     Image(String),
+    /// A call of the helper `image`, which names an image of the matrix.
+    Variant(String),
 }
 
 /// Returns why a build argument is not accepted, if so. Never contains the value.
@@ -145,10 +147,14 @@ impl Checker<'_> {
                 let label = "expected lower-case letters, digits, `.`, `_` and `-`";
                 self.report(name.span(), message, label);
             }
+            if let Some(call) = Pattern::of_image_call(source) {
+                contexts.insert(name.to_string(), call);
+                continue;
+            }
             if let Some((scheme, _)) = source.split_once("://") {
                 if scheme != "docker-image" {
                     let message = format!("`{}` is not a valid context", source.escape_debug());
-                    let label = "expected a folder, or an image: `docker-image://NAME`";
+                    let label = "expected a folder, `docker-image://NAME` or `{{image \"value\"}}`";
                     self.report(source.span(), message, label);
                 }
             } else {

@@ -100,7 +100,7 @@ pub struct BuildInputs {
     pub secrets: BTreeMap<String, SecretTable>,
     /// The programs that install packages, by name.
     pub tools: BTreeMap<String, Vec<Tool>>,
-    /// The sources of named contexts: a folder relative to the matrix file, or an image.
+    /// The sources of named contexts: a folder relative to the matrix file, an image, or another image of the matrix.
     pub(super) contexts: BTreeMap<String, Pattern>,
     /// The build arguments of the command line. A Dockerfile gets those that it declares.
     pub arguments: BTreeMap<String, String>,

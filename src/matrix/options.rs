@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::diagnostic::SourceFile;
 use super::dockerfile::{ContextSource, Dockerignore};
 use super::model::{Matrix, Variant};
-use super::pattern::Pattern;
+use super::pattern::{Pattern, is_image_call};
 use super::spanned::Spanned;
 
 /// The scheme of images among named contexts, as in Docker.
@@ -80,6 +80,7 @@ impl Matrix {
             let filled = self.spanned_text(variant, source);
             let source = match filled.strip_prefix(IMAGE) {
                 Some(image) => ContextSource::Image(image.to_owned()),
+                None if is_image_call(&filled) => ContextSource::Variant(filled.to_string()),
                 None => ContextSource::Folder(filled.to_string()),
             };
             (name.as_str(), Spanned::new(filled.span(), source))

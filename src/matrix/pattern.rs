@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use super::spanned::Span;
+use super::spanned::{Span, Spanned};
 
 /// Separators between the parts of a tag.
 const SEPARATORS: [char; 3] = ['-', '_', '.'];
@@ -59,6 +59,13 @@ impl Pattern {
         }
         parts.push(Part::Literal(at..text.len()));
         Ok(Self { text: text.to_owned(), parts, span: None })
+    }
+
+    /// Returns the pattern of a call of the helper `image`, if the text is one. It is filled with the call itself, which is
+    /// rendered together with the Dockerfile.
+    pub(super) fn of_image_call(text: &Spanned<String>) -> Option<Self> {
+        let literal = || Self::parse(&format!("\\{}", text.get_ref())).ok();
+        is_image_call(text).then(literal).flatten().map(|call| call.at(text.span()))
     }
 
     /// Sets the location in the matrix file.

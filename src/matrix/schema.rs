@@ -212,8 +212,8 @@ pub struct BuildTable {
     /// Secrets that build steps can mount, by id.
     #[serde(default)]
     pub secrets: IndexMap<Spanned<String>, Spanned<SecretTable>>,
-    /// Named contexts, which `FROM`, `COPY --from` and mounts can use like a stage: a folder relative to this file, or an
-    /// image, `docker-image://NAME`.
+    /// Named contexts, which `FROM`, `COPY --from` and mounts can use like a stage: a folder relative to this file, an
+    /// image, `docker-image://NAME`, or another image of the matrix, `{{image "value"}}`.
     #[serde(default)]
     pub contexts: IndexMap<Spanned<String>, Spanned<String>>,
     /// The programs that install packages, `micromamba` and `uv`, by name and platform. Conda packages need `micromamba`.

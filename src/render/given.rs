@@ -17,7 +17,8 @@ use crate::matrix::{
 /// Reference: <https://docs.docker.com/build/ci/github-actions/reproducible-builds/>
 const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
 
-/// Returns the options of a variant, whose Dockerfile consists of `instructions`. Named contexts have no files yet.
+/// Returns the options of a variant, whose Dockerfile consists of `instructions`. Named contexts have no files yet,
+/// and images of the matrix are among them.
 pub(super) fn options_of(
     matrix: &Matrix,
     variant: &Variant,
@@ -46,7 +47,7 @@ pub(super) fn options_of(
     let mut contexts = BTreeMap::new();
     for (name, source) in matrix.named_contexts(variant) {
         let context = match source.get_ref() {
-            ContextSource::Folder(_) => NamedContext::Files(Vec::new()),
+            ContextSource::Folder(_) | ContextSource::Variant(_) => NamedContext::Files(Vec::new()),
             ContextSource::Image(image) => match Upstream::image(image) {
                 Some(image) => NamedContext::Image(image),
                 None => return Err(refuse(&|| no_image(&source, image))),

@@ -62,6 +62,27 @@ pub(super) fn pin(
     (pinned, upstreams)
 }
 
+/// Replaces image names in a Dockerfile by those that `replacement` returns for them.
+pub(super) fn replace<E>(
+    text: &str,
+    instructions: &[Instruction],
+    options: &DockerfileOptions,
+    mut replacement: impl FnMut(&str) -> Result<Option<String>, E>,
+) -> Result<String, E> {
+    let mut places = Vec::new();
+    for Named { written, place, .. } in find(text, instructions, options) {
+        if let Some(name) = replacement(&written)? {
+            places.push((place, name));
+        }
+    }
+    let mut replaced = text.to_owned();
+    // From the last to the first, because each replacement moves the text after it.
+    for (place, name) in places.into_iter().rev() {
+        replaced.replace_range(place, &name);
+    }
+    Ok(replaced)
+}
+
 /// Refuses names with a scheme such as `https://`, and words in `--from` that are neither a stage nor a context nor have a
 /// tag. `docker build` resolves such a word to an image of Docker Hub, which anybody may own.
 pub(crate) fn check_images(

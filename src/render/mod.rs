@@ -66,6 +66,7 @@ pub(crate) use steps::layers_of_variant;
 pub use upstream::{Pins, Upstream, familiar};
 pub(crate) use words::{split, unquoted};
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -185,7 +186,7 @@ impl<'a> Renderer<'a> {
         let read = |path: &str| self.read_text(path, variant, &variables);
         let parts = Parts { matrix: self.matrix, variant, read: &read };
         let images = Parents::new(&self.relations, variant);
-        let (rendered, ids) = match &template {
+        let (rendered, mut ids) = match &template {
             Some(path) => self.templates.render(path, &variables, &parts, &images, &mut used)?,
             None => self.templates.generated(&variables, &parts, &images)?,
         };
@@ -198,8 +199,13 @@ impl<'a> Renderer<'a> {
         rendered.check(&instructions).map_err(in_dockerfile)?;
         let mut options = given::options_of(self.matrix, variant, &instructions)?;
         check_images(&rendered.text, &instructions, &options).map_err(in_dockerfile)?;
-        let parents =
-            parents::parents(&rendered.text, &instructions, &ids).map_err(in_dockerfile)?;
+        let written = (rendered.text.as_str(), &*instructions);
+        let text = self.name_contexts(&images, &variables, written, &mut options, &mut ids)?;
+        let instructions = match &text {
+            Cow::Owned(text) => dockerfile::parse(text).map_err(in_dockerfile)?,
+            Cow::Borrowed(_) => instructions,
+        };
+        let parents = parents::parents(&text, &instructions, &ids).map_err(in_dockerfile)?;
         let sources = copied::sources(&instructions, &options).map_err(in_dockerfile)?;
         let found = self.find(variant, &sources).map_err(in_dockerfile)?;
         let mut render =
@@ -216,8 +222,7 @@ impl<'a> Renderer<'a> {
                 Some(name) => drop(options.contexts.insert(name, NamedContext::Files(read))),
             }
         }
-        let (dockerfile, upstreams) =
-            images::pin(&rendered.text, &instructions, &mut options, &self.pins);
+        let (dockerfile, upstreams) = images::pin(&text, &instructions, &mut options, &self.pins);
         let mut origin = self.origin(variant, used);
         if template.is_none() {
             self.add_packages(variant, &mut origin);
@@ -237,6 +242,34 @@ impl<'a> Renderer<'a> {
         })
     }
 
+    /// Replaces the named contexts of a Dockerfile that are images of the matrix by the placeholders of these, and adds
+    /// the ids of their variants to `ids`.
+    fn name_contexts<'t>(
+        &'t self,
+        images: &Parents<'t>,
+        variables: &Json,
+        dockerfile: (&'t str, &[Instruction]),
+        options: &mut DockerfileOptions,
+        ids: &mut Vec<&'t str>,
+    ) -> Result<Cow<'t, str>, RenderError> {
+        let named = self.matrix.named_contexts(images.variant());
+        let call = |name: &str| match named.get(name)?.get_ref() {
+            ContextSource::Variant(call) => Some((call.as_str(), named[name].span())),
+            _ => None,
+        };
+        let (text, instructions) = dockerfile;
+        let has_all = options.contexts.len();
+        options.contexts.retain(|name, _| call(name).is_none());
+        if options.contexts.len() == has_all {
+            return Ok(Cow::Borrowed(text));
+        }
+        let placeholder = |name: &str| {
+            let call = call(name);
+            call.map(|call| self.templates.name_variant(call, variables, images, ids)).transpose()
+        };
+        images::replace(text, instructions, options, placeholder).map(Cow::Owned)
+    }
+
     /// Finds the files of `sources` in each context that is a folder.
     fn find(&self, variant: &Variant, sources: &[Source]) -> Result<FoundIn<'_>, Misuse> {
         let named = self.matrix.named_contexts(variant);
@@ -245,7 +278,7 @@ impl<'a> Renderer<'a> {
             let folder = match source.context.as_deref().map(|name| named[name].get_ref()) {
                 None => self.folders.main(variant),
                 Some(ContextSource::Folder(folder)) => self.folders.named(folder),
-                Some(ContextSource::Image(_)) => continue,
+                Some(ContextSource::Image(_) | ContextSource::Variant(_)) => continue,
             };
             let (_, found) = all.entry(source.context.clone()).or_insert((folder, Vec::new()));
             found.extend(folder.find(source)?.iter().cloned());

@@ -104,6 +104,11 @@ impl<'a> Parents<'a> {
         Self { relations, variant }
     }
 
+    /// Returns the variant whose Dockerfile names the images.
+    pub(super) fn variant(&self) -> &'a Variant {
+        self.variant
+    }
+
     /// Returns the placeholder of the image that a `call` names, and adds the id of its variant to `ids`.
     pub(super) fn name(&self, call: &str, ids: &mut Vec<&'a str>) -> Result<String, NoVariant> {
         let id = self.resolve(call)?;

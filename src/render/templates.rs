@@ -18,7 +18,7 @@ use super::helpers;
 use super::library::Library;
 use super::limits::{self, MAX_TEMPLATE};
 use super::links::first_link;
-use super::parents::{Parents, has_placeholder};
+use super::parents::{BEGIN, END, Parents, has_placeholder};
 use super::parts::{self, Parts};
 use super::places::{self, TemplateLine};
 use super::syntax::{diagnose, offset};
@@ -230,25 +230,40 @@ impl<'a> Templates<'a> {
         parents: &Parents<'p>,
     ) -> Result<(Rendered, Vec<&'p str>), RenderError> {
         let mut ids = Vec::new();
-        let image = |call: &str| parents.name(call, &mut ids);
         let source = &self.library.sources[MATRIX];
         let mut marked = parts.dockerfile()?;
         let base = parts.matrix.contents(parts.variant).base;
         if is_image_call(&base) {
-            let call = self.call(&base, variables).map_err(|error| {
-                let reason = match error.reason() {
-                    RenderErrorReason::NestedError(cause) => cause.to_string(),
-                    other => other.to_string(),
-                };
-                let diagnostic = Diagnostic::new(base.span(), reason, "");
-                variant_error(&parts.variant.id, source, diagnostic)
-            })?;
-            marked = marked.replacen(base.as_str(), &call, 1);
+            let call = (base.as_str(), base.span());
+            let name = self.name_variant(call, variables, parents, &mut ids)?;
+            marked = marked.replacen(base.as_str(), &name, 1);
         }
+        let image = |call: &str| parents.name(call, &mut ids);
         Ok((self.without_marks(&marked, source, &parts.variant.id, image)?, ids))
     }
 
-    /// Renders a call of the helper `image` in the matrix file.
+    /// Returns the placeholder of the image that a call of the helper `image` at a place of the matrix file names, and adds the id of
+    /// its variant to `ids`.
+    pub(super) fn name_variant<'p>(
+        &self,
+        (call, span): (&str, Range<usize>),
+        variables: &Json,
+        parents: &Parents<'p>,
+        ids: &mut Vec<&'p str>,
+    ) -> Result<String, RenderError> {
+        let refuse = |message: String, help: Option<String>| {
+            let diagnostic = Diagnostic::new(span.clone(), message, "").maybe_help(help);
+            variant_error(&parents.variant().id, &self.library.sources[MATRIX], diagnostic)
+        };
+        let marked = self.call(call, variables).map_err(|error| match error.reason() {
+            RenderErrorReason::NestedError(cause) => refuse(cause.to_string(), None),
+            other => refuse(other.to_string(), None),
+        })?;
+        let arguments = marked.trim_start_matches(BEGIN).trim_end_matches(END);
+        parents.name(arguments, ids).map_err(|NoVariant { message, help }| refuse(message, help))
+    }
+
+    /// Renders a call of the helper `image` in the matrix file. Returns its arguments between marks.
     fn call(&self, text: &str, variables: &Json) -> Result<String, RenderFault> {
         let mut template = Template::compile(text)?;
         helpers::strict(&mut template);

@@ -32,7 +32,9 @@ const IMAGES: [(&str, &str); 14] = [
 ];
 
 const DOCKERFILE: &str = "\
-{{#if parent}}
+{{#if (eq parent \"minimal\")}}
+FROM below
+{{else if parent}}
 FROM {{image parent}}
 {{else}}
 FROM python:3.11-slim-bookworm
@@ -63,6 +65,7 @@ impl Project {
             "[image]\nrepository = \"acme/{{{{image}}}}\"\ntag = \"{{{{version}}}}\"\n\
              dockerfile = \"Dockerfile.hbs\"\nplatforms = [\"linux/amd64\"]\n\
              [axes]\nimage = [{}]\n[variables]\nword = \"{}\"\n[version]\nfile = \"VERSION\"\n\
+             [build.contexts]\nbelow = '{{{{image parent}}}}'\n\
              [[verify]]\nname = \"own\"\nrun = \"test -n \\\"$FOUNDATION\\\" && test -e /own/{{{{image}}}}.random\"\n",
             images.join(", "),
             testbed::unique()

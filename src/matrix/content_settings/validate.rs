@@ -8,7 +8,7 @@ use crate::image::refuse_scheme;
 use crate::matrix::checker::Checker;
 use crate::matrix::command::CheckCommand;
 use crate::matrix::diagnostic::Diagnostic;
-use crate::matrix::pattern::{Pattern, is_image_call};
+use crate::matrix::pattern::Pattern;
 use crate::matrix::placeholders::PatternKind;
 use crate::matrix::safe;
 use crate::matrix::schema::{
@@ -47,10 +47,8 @@ impl Checker<'_> {
     }
 
     fn base_image(&mut self, base: &Spanned<String>) -> Pattern {
-        if is_image_call(base) {
-            // Rendered with the Dockerfile, in which it is the name of another variant's image.
-            let literal = Pattern::parse(&format!("\\{}", base.get_ref()));
-            return literal.expect("an escaped text is a pattern").at(base.span());
+        if let Some(call) = Pattern::of_image_call(base) {
+            return call;
         }
         let label = "such as \"python:{{python}}-slim-bookworm\"";
         if let Err(error) = refuse_scheme(base) {

@@ -169,6 +169,32 @@ fn named_contexts_are_used_like_stages() {
 }
 
 #[test]
+fn images_of_the_matrix_are_named_contexts() {
+    let text = "ARG BASE=tools\n{{#if gpu}}\nFROM $BASE AS one\nCOPY --from=tools /a /a\n\
+                RUN --mount=from=tools,target=/t x\n{{else}}\nFROM a\n{{/if}}\n";
+    let project = Project::new(&[("Dockerfile.hbs", text)]);
+    let table = |call: &str| format!("[build.contexts]\ntools = '{{{{image {call}}}}}'\n");
+    // The variant without a GPU does not use the context, which would be itself.
+    let rendered = contexts(&project, "", &table("gpu=false"));
+    assert!(rendered[0].parents.is_empty() && rendered[1].options.contexts.is_empty());
+    let [parent] = &rendered[1].parents[..] else { panic!("one parent") };
+    assert_eq!((parent.id.as_str(), parent.line), ("3.9", 2));
+    assert_eq!(
+        rendered[1].with_parents(|parent| Some(format!("<{}>", parent.id))),
+        "ARG BASE=tools\nFROM <3.9> AS one\nCOPY --from=<3.9> /a /a\n\
+         RUN --mount=from=<3.9>,target=/t x\n"
+    );
+
+    let refused = ["gpu", "gpu=true", "\"3.8\"", "gpus=false"];
+    let refused = refused.map(|call| error(&project, "", &table(call)));
+    let dockerfiles = ["FROM a\nCOPY --from=tool /a /\n", "FROM a AS tools\n"].map(|text| {
+        write(&project, "dockerfiles/Dockerfile.hbs", text);
+        error(&project, "", &table("gpu=false"))
+    });
+    insta::assert_snapshot!([&refused[..], &dockerfiles].concat().join("\n\n"));
+}
+
+#[test]
 fn platforms_can_have_other_variables() {
     let project = Project::new(&[
         ("Dockerfile.hbs", "FROM {{arch}}/python\n{{#if gpu}}\nCOPY x /\n{{/if}}\n"),

@@ -158,6 +158,35 @@ fn variables_and_partials_can_name_images() {
 }
 
 #[test]
+fn a_named_context_is_the_image_that_it_names() {
+    let project = project();
+    let commands =
+        ["render", "explain cuda-notebook-3.11", "plan --offline", "export bake --offline -o out"];
+    let printed = |project: &Project| {
+        let printed = commands.map(|command| stdout(project.basegen(command)));
+        let file = fs_err::read(project.path().join("out/docker-bake.json")).expect("a file");
+        let mut file: serde_json::Value = serde_json::from_slice(&file).expect("JSON");
+        for (_, target) in file["target"].as_object_mut().expect("targets") {
+            // The other inputs include the templates.
+            target["labels"] = target["labels"]["dev.basegen.fingerprint"].take();
+        }
+        (printed, file)
+    };
+    let expected = printed(&project);
+    let contexts = "[build.contexts]\nminimal = '{{image \"minimal-notebook\"}}'\nscipy = '{{image \"scipy-notebook\"}}'\n";
+    project.write("matrix.toml", &format!("{MATRIX}{contexts}"));
+    project.write(
+        "dockerfiles/scipy-notebook.Dockerfile.hbs",
+        "FROM minimal\nRUN conda install scipy=1.16\n",
+    );
+    project.write(
+        "dockerfiles/cuda-notebook.Dockerfile.hbs",
+        "FROM minimal\nCOPY --from=scipy /opt /opt\n",
+    );
+    assert_eq!(printed(&project), expected);
+}
+
+#[test]
 fn a_cycle_is_refused() {
     let dockerfile =
         "FROM scratch\n\n  COPY --from={{image \"cuda-notebook\" python=\"3.11\"}} /a /\n";
