@@ -65,7 +65,7 @@ fn chmod(folder: &Path, mode: &str, paths: &[&str]) {
     assert!(changed.expect("chmod runs").success());
 }
 
-fn basegen(folder: &Path, arguments: &[&str]) -> Output {
+pub(crate) fn basegen(folder: &Path, arguments: &[&str]) -> Output {
     let mut command = testbed::basegen(folder);
     command.args(arguments).env("THE_TOKEN", "token");
     let output = command.output().expect("the command runs");
@@ -74,13 +74,13 @@ fn basegen(folder: &Path, arguments: &[&str]) -> Output {
 }
 
 /// Runs `docker buildx bake` in `folder`.
-fn bake(folder: &Path, arguments: &[&str]) -> Output {
+pub(crate) fn bake(folder: &Path, arguments: &[&str]) -> Output {
     let mut command = testbed::docker_client(&["buildx", "bake"]);
     command.args(arguments).current_dir(folder);
     command.env("THE_TOKEN", "token").output().expect("docker runs")
 }
 
-fn succeeded(output: &Output) {
+pub(crate) fn succeeded(output: &Output) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
@@ -98,7 +98,7 @@ async fn images(repository: &str) -> (Vec<String>, Value) {
 }
 
 /// Two repositories that nobody used before, and the arguments that name images of them.
-fn repositories() -> [(String, Vec<String>); 2] {
+pub(crate) fn repositories() -> [(String, Vec<String>); 2] {
     ["basegen", "bake"].map(|by| {
         let (registry, repository) =
             (testbed::registry(), format!("basegen-test/{by}-{}", testbed::unique()));
@@ -107,7 +107,7 @@ fn repositories() -> [(String, Vec<String>); 2] {
     })
 }
 
-fn with<'a>(before: &[&'a str], named: &'a [String]) -> Vec<&'a str> {
+pub(crate) fn with<'a>(before: &[&'a str], named: &'a [String]) -> Vec<&'a str> {
     before.iter().copied().chain(named.iter().map(String::as_str)).collect()
 }
 

@@ -1,5 +1,6 @@
 //! Images of several platforms, which need no emulation as long as nothing runs in them.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Output;
 
@@ -9,6 +10,8 @@ use basegen::image::Digest;
 use serde_json::Value;
 use tokio::process::Command;
 
+use crate::export::{bake, basegen, repositories, succeeded, with};
+use crate::harness::project;
 use crate::harness::registry::FakeRegistry;
 use crate::harness::testbed;
 
@@ -149,4 +152,64 @@ async fn a_large_context_gets_into_the_images_of_several_platforms() {
     } else {
         drop(built.expect("an index"));
     }
+}
+
+const VARIABLES: &str = r#"
+[image]
+repository = "any"
+dockerfile = "Dockerfile.hbs"
+platforms = ["linux/amd64", "linux/arm64"]
+[axes]
+size = ["small"]
+[variables]
+arch = "x86_64"
+[platform."linux/arm64".variables]
+arch = "aarch64"
+"#;
+
+/// Returns the configuration of each image of an index, by its architecture, and the digest of the index.
+async fn images(repository: &str, tag: &str) -> (BTreeMap<String, Value>, String) {
+    let fetch = async |kind: &str, name: &str| {
+        let (digest, body) = testbed::fetch(&format!("/v2/{repository}/{kind}/{name}")).await;
+        (digest, serde_json::from_slice::<Value>(&body).expect("JSON"))
+    };
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    let (digest, index) = fetch("manifests", tag).await;
+    let mut images = BTreeMap::new();
+    for entry in index["manifests"].as_array().expect("an index") {
+        let (_, manifest) = fetch("manifests", &text(&entry["digest"])).await;
+        let (_, config) = fetch("blobs", &text(&manifest["config"]["digest"])).await;
+        assert_eq!(config["architecture"], entry["platform"]["architecture"]);
+        images.insert(text(&config["architecture"]), config);
+    }
+    (images, digest.expect("a digest"))
+}
+
+#[tokio::test]
+async fn variables_of_a_platform_are_in_its_image_only() {
+    if testbed::has_graph_driver().await {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |path: &str, text: &str| project::write(folder.path(), path, text);
+    file("matrix.toml", VARIABLES);
+    let dockerfile = "FROM scratch\nENV ARCH={{arch}}\nCOPY --link {{arch}}.txt shared.txt /\n";
+    file("dockerfiles/Dockerfile.hbs", dockerfile);
+    file("dockerfiles/shared.txt.hbs", "for {{arch}}\n");
+    file("dockerfiles/x86_64.txt", &testbed::unique());
+    file("dockerfiles/aarch64.txt", &testbed::unique());
+    let [(ours, our_names), (theirs, their_names)] = repositories();
+    basegen(folder.path(), &with(&["--push"], &our_names));
+    let (built, digest) = images(&ours, "small-v1").await;
+    for (architecture, arch) in [("amd64", "x86_64"), ("arm64", "aarch64")] {
+        let env = built[architecture]["config"]["Env"].as_array().expect("variables");
+        assert!(env.contains(&format!("ARCH={arch}").into()), "{env:?}");
+    }
+    let layers = |architecture: &str| &built[architecture]["rootfs"]["diff_ids"];
+    assert_ne!(layers("amd64"), layers("arm64"));
+    assert_eq!(built.len(), 2);
+
+    basegen(folder.path(), &with(&["export", "bake", "-o", "baked"], &their_names));
+    succeeded(&bake(&folder.path().join("baked"), &["--push"]));
+    assert_eq!(images(&theirs, "small-v1").await, (built, digest));
 }
