@@ -19,6 +19,7 @@ pub(super) struct ContentSettings {
     pub(super) pre_build_commands: Vec<Pattern>,
     pub(super) apt: Packages,
     pub(super) conda: Packages,
+    pub(super) libraries: Packages,
     pub(super) pip: Packages,
     /// Paths in images by path in the build context. `None` removes a file.
     pub(super) files: IndexMap<String, Option<CopiedFile<Pattern>>>,
@@ -61,6 +62,7 @@ impl ContentSettings {
         match manager {
             PackageManager::Apt => &self.apt,
             PackageManager::Conda => &self.conda,
+            PackageManager::Libraries => &self.libraries,
             PackageManager::Pip => &self.pip,
         }
     }
@@ -70,7 +72,8 @@ impl ContentSettings {
         let mut patterns: Vec<&Pattern> =
             [&self.base, &self.user, &self.workdir].into_iter().flatten().collect();
         patterns.extend(self.pre_build_commands.iter().chain(&self.shell_commands));
-        let packages = self.apt.values().chain(self.conda.values()).chain(self.pip.values());
+        let packages =
+            PackageManager::ALL.into_iter().flat_map(|manager| self.packages(manager).values());
         for item in packages.flatten().flatten() {
             patterns.extend(item.text());
         }

@@ -26,6 +26,7 @@ pub struct Contents<'a> {
     pub pre_build_commands: Vec<Text>,
     pub apt: Vec<PackageLayer<'a>>,
     pub conda: Vec<PackageLayer<'a>>,
+    pub libraries: Vec<PackageLayer<'a>>,
     pub pip: Vec<PackageLayer<'a>>,
     pub files: Vec<CopiedFile<Text>>,
     pub shell_commands: Vec<Text>,
@@ -46,6 +47,8 @@ pub type Text = Spanned<String>;
 #[derive(Debug, PartialEq, Eq)]
 pub struct PackageLayer<'a> {
     pub source: FactSource<'a>,
+    /// The place of the table among those of the variant.
+    pub table: usize,
     /// Packages, files with packages, and options, in the order of the file.
     pub items: Vec<PackageItem<Text>>,
 }
@@ -65,6 +68,7 @@ impl Contents<'_> {
         match manager {
             PackageManager::Apt => &self.apt,
             PackageManager::Conda => &self.conda,
+            PackageManager::Libraries => &self.libraries,
             PackageManager::Pip => &self.pip,
         }
     }
@@ -94,6 +98,7 @@ impl Matrix {
                 .collect(),
             apt: packages(PackageManager::Apt),
             conda: packages(PackageManager::Conda),
+            libraries: packages(PackageManager::Libraries),
             pip: packages(PackageManager::Pip),
             files: files.into_values().flatten().map(|file| file.map(fill)).collect(),
             shell_commands: all().flat_map(|table| &table.shell_commands).map(fill).collect(),
@@ -149,6 +154,7 @@ fn layers<'a>(
         let items = own.filter_map(|(_, items)| items.as_ref()).flatten();
         let layer = PackageLayer {
             source: source.clone(),
+            table: number,
             items: items.map(|item| item.map(fill)).collect(),
         };
         if layer.installs() {

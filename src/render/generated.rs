@@ -8,6 +8,7 @@
 mod apt;
 mod commands;
 mod conda;
+mod libraries;
 mod pip;
 mod requirements;
 mod script;
@@ -15,12 +16,17 @@ mod tools;
 
 pub(super) use script::Script;
 
-use crate::matrix::{Contents, Diagnostic, FactSource, Matrix, SourceError, Text, is_image_call};
+use crate::matrix::{
+    Contents, Diagnostic, FactSource, Matrix, PackageManager, SourceError, Text, is_image_call,
+};
 
 /// Gives the files that a step installs the first time that a zip file can store. [`Run::begin`](script::Run::begin)
 /// creates the file before.
-const FIXED_TIME: &str = "find /etc /opt /usr /var -xdev -newer /tmp/before \
+const FIXED_TIME: &str = "find /etc /opt /usr /var -xdev -newer /tmp/before\n\
                           -exec touch --no-dereference --date=1980-01-01T00:00:00Z {} +";
+
+/// Explains the end of each step that installs packages.
+const EQUAL_LAYERS: &str = "Installed files get a fixed time, and logs are removed, so that equal packages are equal layers.";
 
 /// The parts of a generated Dockerfile that templates can include, unless the repository has a partial of that name.
 pub(super) const PARTS: [&str; 9] = [
@@ -50,8 +56,13 @@ pub(super) struct Generator<'a> {
 impl Generator<'_> {
     /// Generates the whole Dockerfile.
     pub(super) fn dockerfile(&self) -> Result<Script, SourceError> {
-        let mut script = self.part("package_tools")?;
-        let is_alone = script.text.is_empty();
+        let tools = self.part("package_tools")?;
+        let is_alone = tools.text.is_empty();
+        let mut script = Script::default();
+        if PackageManager::ALL.iter().any(|manager| !self.contents.packages(*manager).is_empty()) {
+            script.comment(EQUAL_LAYERS);
+        }
+        script.append(tools);
         let mut image = Script::default();
         if !is_alone {
             image.comment("The image.");

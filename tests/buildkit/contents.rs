@@ -76,6 +76,50 @@ pip = {{ six = "==1.17.0; python_version<\"4\"" }}
     assert_eq!(one[own + 1..], two[own + 1..one.len()], "{layers:#?}");
 }
 
+/// Images of two versions of Python have the same layer of libraries, and packages that need them use them.
+#[tokio::test(flavor = "multi_thread")]
+async fn libraries_are_in_one_layer_for_all_versions_of_python() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let unique = testbed::unique();
+    write(folder, "VERSION", "v1\n");
+    let matrix = format!(
+        r#"version.file = "VERSION"
+axes.python = ["3.9", "3.11"]
+[image]
+repository = "basegen-test/libraries"
+pre_build_commands = ["echo {{{{python}}}} {unique} >/word"]
+libraries = ["six==1.17.0"]
+pip = ["python-dateutil==2.9.0.post0"]
+[build]
+ca_certificates = "auto"
+"#
+    );
+    write(folder, "matrix.toml", &matrix);
+    let images = pushed(folder, &format!("basegen-test/libraries-{unique}"));
+    let script = "python -m pip freeze --all | grep -i '^six\\|dateutil'; python -m pip check; \
+                  python -c 'import six, os; print(os.path.realpath(six.__file__))'; ls -A /tmp /opt/libraries";
+    let mut layers = Vec::new();
+    let shown: Vec<String> = images.iter().map(|image| shell(image, script)).collect();
+    assert_eq!(shown[0], shown[1]);
+    insta::assert_snapshot!(shown[0]);
+    for image in &images {
+        layers.push(testbed::layers(&testbed::manifest(image).await.1));
+    }
+    let common = layers[0].iter().filter(|layer| layers[1].contains(layer)).count();
+    assert!(common >= 1, "{layers:#?}");
+
+    // A package for one version of Python is none.
+    write(folder, "matrix.toml", &matrix.replace("six==1.17.0", "markupsafe==3.0.3"));
+    let mut command = testbed::basegen(folder);
+    if let Some(certificates) = std::env::var_os("BASEGEN_TESTBED_CA") {
+        command.env("SSL_CERT_FILE", certificates);
+    }
+    let output = command.env("NO_COLOR", "1").output().expect("the command runs");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains("not the same for all versions of Python: /out/opt/libraries/markupsafe-3.0.3.dist-info/WHEEL"), "{errors}");
+}
+
 #[test]
 fn a_base_without_python_gets_what_commands_and_packages_need() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -11,6 +11,8 @@ use crate::matrix::safe;
 pub enum PackageManager {
     Apt,
     Conda,
+    /// pip, for packages that are the same for all versions of Python.
+    Libraries,
     Pip,
 }
 
@@ -150,11 +152,29 @@ const PIP: &[OptionForm] = &[
     option(&["--no-build-isolation"], OptionKind::Flag),
 ];
 
+/// Those of [`PIP`] for packages that are not built.
+const LIBRARIES: &[OptionForm] = &[
+    option(&["-r", "--requirement", "--requirements"], OptionKind::File),
+    option(&["--constraint", "-c", "--constraints"], OptionKind::Repeated),
+    option(&["--override"], OptionKind::Repeated),
+    option(&["--index-url", "-i", "--default-index"], OptionKind::Single),
+    option(&["--extra-index-url", "--index"], OptionKind::Repeated),
+    option(&["--find-links", "-f"], OptionKind::Repeated),
+    option(&["--index-strategy"], OptionKind::Single),
+    option(&["--prerelease"], OptionKind::Single),
+    option(&["--resolution"], OptionKind::Single),
+    option(&["--exclude-newer"], OptionKind::Single),
+    option(&["--pre"], OptionKind::Flag),
+    option(&["--no-index"], OptionKind::Flag),
+    option(&["--no-deps"], OptionKind::Flag),
+    option(&["--require-hashes"], OptionKind::Flag),
+];
+
 /// The version of a package that may be any.
 const LATEST: [&str; 2] = ["latest", "*"];
 
 impl PackageManager {
-    pub const ALL: [Self; 3] = [Self::Apt, Self::Conda, Self::Pip];
+    pub const ALL: [Self; 4] = [Self::Apt, Self::Conda, Self::Libraries, Self::Pip];
 
     /// Returns the key of the matrix file.
     #[must_use]
@@ -162,14 +182,20 @@ impl PackageManager {
         match self {
             Self::Apt => "apt",
             Self::Conda => "conda",
+            Self::Libraries => "libraries",
             Self::Pip => "pip",
         }
+    }
+
+    fn is_pip(self) -> bool {
+        matches!(self, Self::Libraries | Self::Pip)
     }
 
     fn options(self) -> &'static [OptionForm] {
         match self {
             Self::Apt => APT,
             Self::Conda => CONDA,
+            Self::Libraries => LIBRARIES,
             Self::Pip => PIP,
         }
     }
@@ -214,10 +240,10 @@ impl PackageManager {
             Self::Apt => format!("{name}={}", version.trim_start_matches(['=', ' '])),
             Self::Conda if is_range => format!("{name}{version}"),
             Self::Conda => format!("{name}={version}"),
-            Self::Pip if begins(&["@"]) => format!("{name} {version}"),
-            Self::Pip if is_url(version) => format!("{name} @ {version}"),
-            Self::Pip if is_range || begins(&[";"]) => format!("{name}{version}"),
-            Self::Pip => format!("{name}=={version}"),
+            _ if begins(&["@"]) => format!("{name} {version}"),
+            _ if is_url(version) => format!("{name} @ {version}"),
+            _ if is_range || begins(&[";"]) => format!("{name}{version}"),
+            Self::Libraries | Self::Pip => format!("{name}=={version}"),
         };
         self.package(&text)
     }
@@ -243,13 +269,13 @@ impl PackageManager {
                     return Err(Refusal::new(reason));
                 }
             }
-            Self::Pip if is_path(text) => {
+            Self::Libraries | Self::Pip if is_path(text) => {
                 let help = "copy it with `files`, and install it with `shell_commands`";
                 return Err(Refusal::new("a local package cannot be installed here").help(help));
             }
-            Self::Conda | Self::Pip => {}
+            Self::Conda | Self::Libraries | Self::Pip => {}
         }
-        let is_unnamed = self == Self::Pip && is_url(text);
+        let is_unnamed = self.is_pip() && is_url(text);
         let key = if is_unnamed { text.to_owned() } else { self.normalized(name) };
         Ok(Parsed { key, item: PackageItem::Package(text.to_owned()) })
     }
@@ -259,7 +285,7 @@ impl PackageManager {
     /// Reference: <https://packaging.python.org/en/latest/specifications/name-normalization/>
     fn normalized(self, name: &str) -> String {
         match self {
-            Self::Pip => {
+            Self::Libraries | Self::Pip => {
                 let parts = name.split(['-', '_', '.']).filter(|part| !part.is_empty());
                 parts.collect::<Vec<_>>().join("-").to_ascii_lowercase()
             }

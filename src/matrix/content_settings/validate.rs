@@ -29,6 +29,7 @@ impl Checker<'_> {
             pre_build_commands: self.commands(keys.pre_build_commands),
             apt: self.packages(PackageManager::Apt, keys.apt),
             conda: self.packages(PackageManager::Conda, keys.conda),
+            libraries: self.packages(PackageManager::Libraries, keys.libraries),
             pip: self.packages(PackageManager::Pip, keys.pip),
             files: keys.files.map(|files| self.files(files)).unwrap_or_default(),
             shell_commands: self.commands(keys.shell_commands),

@@ -126,6 +126,9 @@ settings_tables! {
         /// Conda packages: an environment file, an array, or a table such as `{ cuda = ">=11.7", "-c" = "conda-forge" }`.
         /// They are merged with those of earlier tables by name.
         conda: PackagesEntry,
+        /// Python packages that are the same for all versions of Python, such as the libraries of CUDA, written as in `pip`.
+        /// They are one layer, which images of all versions share.
+        libraries: PackagesEntry,
         /// Python packages: a requirements file, an array such as `["numpy>=1.26,<2", "-r requirements.txt"]`, or a table
         /// such as `{ torch = "==2.8.0" }`. They are merged with those of earlier tables by name.
         pip: PackagesEntry,

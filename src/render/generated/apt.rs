@@ -5,14 +5,14 @@ use super::{FIXED_TIME, Generator, more};
 use crate::matrix::{PackageItem, SourceError, Text};
 
 /// Options of `apt-get install` in every step. The configuration of Debian's images deletes downloads in the default folder.
-const INSTALL: &str = "DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
+const INSTALL: &str = "DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends\n\
                        -o Acquire::Retries=10 -o Dir::Cache::Archives=/var/cache/apt/kept";
 
 /// By default, `apt-get update` succeeds when a download fails, and the lists of an earlier build name packages that are gone.
 const UPDATE: &str = "apt-get update -o Acquire::Retries=10 -o APT::Update::Error-Mode=any";
 
 /// Files that differ between equal installations.
-const VOLATILE: &str = "rm -rf /var/cache/debconf/*-old /var/lib/dpkg/*-old /var/cache/ldconfig/aux-cache \
+const VOLATILE: &str = "rm -rf /var/cache/debconf/*-old /var/lib/dpkg/*-old /var/cache/ldconfig/aux-cache\n\
                         /var/log/apt /var/log/alternatives.log /var/log/dpkg.log";
 
 impl Generator<'_> {
@@ -68,14 +68,14 @@ impl Generator<'_> {
         self.apt_mounts(&mut run);
         run.begin();
         run.then(format!(
-            "for program in {}; do command -v \"$program\" >/dev/null || set -- \"$@\" \"$program\"; done",
+            "for program in {}; do\ncommand -v \"$program\" >/dev/null || set -- \"$@\" \"$program\"; done",
             programs.join(" ")
         ));
         run.then("{ [ -e /etc/ssl/certs/ca-certificates.crt ] || set -- \"$@\" ca-certificates; }");
         let mut install = Run::default();
         self.update_lists(&mut install);
         install.then(format!("{INSTALL} \"$@\""));
-        run.then(format!("if [ $# -gt 0 ]; then {}; fi", install.joined()));
+        run.then(format!("if [ $# -gt 0 ]; then\n{}; fi", install.joined()));
         run.then(VOLATILE).then(FIXED_TIME);
         script.run(&run);
         Ok(script)
@@ -102,8 +102,8 @@ impl Generator<'_> {
         run.then("mkdir -p /var/cache/apt/kept/partial");
         if self.has_certificates() {
             run.then(
-                "if [ -e /run/ca-certificates.crt ]; then \
-                 printf 'Acquire::https::CAInfo \"/run/ca-certificates.crt\";' >/tmp/apt.conf \
+                "if [ -e /run/ca-certificates.crt ]; then\n\
+                 printf 'Acquire::https::CAInfo \"/run/ca-certificates.crt\";' >/tmp/apt.conf\n\
                  && export APT_CONFIG=/tmp/apt.conf; fi",
             );
         }

@@ -14,7 +14,8 @@ const ADD: &str = "if [ -d /opt/conda/conda-meta ]; then add=install; else add=c
 const HISTORY: &str =
     "sed -i 's/^==> .* <==$/==> 1980-01-01 00:00:00 <==/' /opt/conda/conda-meta/history";
 
-const COMPILE: &str = "if [ -x /opt/conda/bin/python ]; then PYTHONHASHSEED=0 /opt/conda/bin/python -B -m compileall -f -q -q \
+const COMPILE: &str = "if [ -x /opt/conda/bin/python ]; then\n\
+                       PYTHONHASHSEED=0 /opt/conda/bin/python -B -m compileall -f -q -q \
                        --invalidation-mode checked-hash /opt/conda/lib || true; fi";
 
 impl Generator<'_> {

@@ -1,16 +1,14 @@
 //! Installs Python packages with uv.
 
-use super::script::{Run, Script, quoted};
+use super::script::{Run, Script, Word, quoted};
 use super::{FIXED_TIME, Generator, more};
-use crate::matrix::{PackageItem, SourceError, Text};
+use crate::matrix::{PackageItem, PackageLayer, SourceError, Text};
 
 /// The image whose pip installs uv, in a stage that is the same for all base images.
-const BUILDER: &str = "python:3.13-slim-bookworm";
+pub(super) const BUILDER: &str = "python:3.13-slim-bookworm";
 
-/// The release of uv and its wheels. A test compares them with `dockerfiles/uv/requirements.txt`.
-const UV: &str = "0.13.9";
-const UV_AMD64: &str = "d7f459fe4fd247d830351c75686d3996ace3c6f3f728eb0e85a30b7ada0cef19";
-const UV_ARM64: &str = "5435c5ce14a56431208ca0996416d310f1598e8c2c8ba707688985a16bb82dbe";
+/// The release of uv and its wheels, as a file of requirements. `dockerfiles/refresh-pins` writes it.
+const UV: &str = include_str!("uv.txt");
 
 const INSTALL: &str = "UV_HTTP_RETRIES=10 uv pip install --link-mode=copy --no-progress";
 
@@ -21,9 +19,8 @@ const SYSTEM: &str = "--system --break-system-packages";
 const ENVIRONMENT: &str = "/opt/venv";
 
 /// Bytecode of the installed modules that is the same in every build. Modules that are not valid in this Python have none.
-const COMPILE: &str = "{ find \"$(python3 -B -c 'import sysconfig; print(sysconfig.get_path(\"purelib\"))')\" -name '*.py' \
-                       -newer /tmp/before | sort | PYTHONHASHSEED=0 python3 -B -m compileall -q -q \
-                       --invalidation-mode checked-hash -i - || true; }";
+pub(super) const COMPILE: &str = "{ find \"$(python3 -B -c 'import sysconfig; print(sysconfig.get_path(\"purelib\"))')\" -name '*.py' -newer /tmp/before\n\
+                       | sort | PYTHONHASHSEED=0 python3 -B -m compileall -q -q --invalidation-mode checked-hash -i - || true; }";
 
 impl Generator<'_> {
     pub(super) fn pip(&self) -> Result<Script, SourceError> {
@@ -33,48 +30,72 @@ impl Generator<'_> {
         } else {
             format!("--python {ENVIRONMENT}/bin/python")
         };
+        // The libraries come before the packages of their table, which may need them, and after those that other images
+        // have without them.
+        let mut libraries = self.contents.libraries.first().map(|layer| layer.table);
         // A later layer repeats the requirements of earlier ones, so that all are resolved together.
         let mut arguments = Vec::new();
         let mut run = self.with_uv();
         for (number, layer) in self.contents.pip.iter().enumerate() {
-            for item in &layer.items {
-                let argument = match item {
-                    PackageItem::Option { name: "--python", .. } => continue,
-                    PackageItem::Package(package) => (quoted(package), package.span()),
-                    PackageItem::File(path) => {
-                        let files = self.requirement_files(path)?;
-                        let files: Vec<String> = files.iter().map(|file| run.bind(file)).collect();
-                        (format!("-r {}", quoted(&files[0])), path.span())
-                    }
-                    PackageItem::Option { name, value: None } => ((*name).to_owned(), 0..0),
-                    PackageItem::Option { name, value: Some(value) } => {
-                        let text = if is_path(name, value) {
-                            run.bind(&self.context_path(value, value)?)
-                        } else {
-                            value.to_string()
-                        };
-                        (format!("{name} {}", quoted(&text)), value.span())
-                    }
-                };
-                arguments.push(argument);
+            if libraries.take_if(|table| *table <= layer.table).is_some() {
+                script.append(Self::libraries());
             }
+            arguments.extend(self.requirements(layer, &mut run)?);
             script.comment(&more("Python packages", number, &layer.source));
             let mut step = run.clone();
             step.begin();
-            let variables = if self.has_certificates() {
-                "SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt "
-            } else {
-                ""
-            };
-            step.then_with(format!("{variables}{INSTALL} {target}"), arguments.clone());
+            step.then_with(format!("{} {target}", self.install()), arguments.clone());
             step.then(COMPILE).then(FIXED_TIME);
             script.run(&step);
+        }
+        if libraries.is_some() {
+            script.append(Self::libraries());
         }
         Ok(script)
     }
 
+    /// Returns the arguments of uv for the packages of a layer, and mounts the files that they name.
+    pub(super) fn requirements(
+        &self,
+        layer: &PackageLayer<'_>,
+        run: &mut Run,
+    ) -> Result<Vec<Word>, SourceError> {
+        let mut arguments = Vec::new();
+        for item in &layer.items {
+            arguments.push(match item {
+                PackageItem::Option { name: "--python", .. } => continue,
+                PackageItem::Package(package) => (quoted(package), package.span()),
+                PackageItem::File(path) => {
+                    let files = self.requirement_files(path)?;
+                    let files: Vec<String> = files.iter().map(|file| run.bind(file)).collect();
+                    (format!("-r {}", quoted(&files[0])), path.span())
+                }
+                PackageItem::Option { name, value: None } => ((*name).to_owned(), 0..0),
+                PackageItem::Option { name, value: Some(value) } => {
+                    let text = if is_path(name, value) {
+                        run.bind(&self.context_path(value, value)?)
+                    } else {
+                        value.to_string()
+                    };
+                    (format!("{name} {}", quoted(&text)), value.span())
+                }
+            });
+        }
+        Ok(arguments)
+    }
+
+    /// Returns the command that installs packages, without its arguments.
+    pub(super) fn install(&self) -> String {
+        let variables = if self.has_certificates() {
+            "SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt "
+        } else {
+            ""
+        };
+        format!("{variables}{INSTALL}")
+    }
+
     /// A step with uv.
-    fn with_uv(&self) -> Run {
+    pub(super) fn with_uv(&self) -> Run {
         let mut run = Run::default();
         run.mount("type=bind,from=uv,source=/uv,target=/usr/local/bin/uv".to_owned());
         run.mount("type=cache,id=uv,target=/root/.cache/uv".to_owned());
@@ -123,6 +144,7 @@ impl Generator<'_> {
         script.comment("uv, which installs Python packages. Only build steps use it.");
         script.line(&format!("FROM --platform=$BUILDPLATFORM {BUILDER} AS uv"), &(0..0));
         script.line("ARG TARGETARCH", &(0..0));
+        script.line(&format!("COPY <<'EOF' /uv.txt\n{UV}EOF"), &(0..0));
         let mut run = Run::default();
         self.certificates(&mut run);
         let variables = if self.has_certificates() {
@@ -131,14 +153,11 @@ impl Generator<'_> {
             ""
         };
         run.then("case $TARGETARCH in arm64) machine=aarch64 ;; *) machine=x86_64 ;; esac");
-        run.then(format!(
-            "echo 'uv=={UV} --hash=sha256:{UV_AMD64} --hash=sha256:{UV_ARM64}' >/tmp/uv.txt"
-        ));
         run.then_with(
             format!("{variables}pip install --no-cache-dir --no-deps --no-compile --require-hashes"),
             vec![
                 (
-                    "--platform \"manylinux2014_$machine\" --only-binary :all: --target /tmp/uv -r /tmp/uv.txt"
+                    "--platform \"manylinux2014_$machine\" --only-binary :all: --target /tmp/uv -r /uv.txt"
                         .to_owned(),
                     0..0,
                 ),
@@ -164,9 +183,8 @@ mod tests {
     #[test]
     fn uv_is_that_of_the_images() {
         let pinned = include_str!("../../../dockerfiles/uv/requirements.txt");
-        assert!(pinned.contains(&format!("uv=={UV} ")), "{UV}");
-        for hash in [UV_AMD64, UV_ARM64] {
-            assert!(pinned.contains(&format!("--hash=sha256:{hash}")), "{hash}");
+        for line in UV.lines() {
+            assert!(pinned.contains(line.trim_end_matches(" \\")), "{line}");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Writes instructions of a Dockerfile, each line with its place in the matrix file.
 
+use std::iter::{once, repeat};
 use std::ops::Range;
 
 /// The lines of a generated Dockerfile, or of a part of it.
@@ -49,6 +50,7 @@ pub(super) struct Run {
 
 #[derive(Debug, Clone)]
 struct Command {
+    /// The lines of the command. Those after the first continue it.
     text: String,
     place: Range<usize>,
     /// Arguments on lines of their own.
@@ -86,10 +88,10 @@ impl Run {
         self.commands.push(Command { text: text.into(), place, arguments: Vec::new() });
     }
 
-    /// Returns the commands as one line.
+    /// Returns the commands as one, a line for each.
     pub(super) fn joined(&self) -> String {
         let texts: Vec<&str> = self.commands.iter().map(|command| command.text.as_str()).collect();
-        texts.join(" && ")
+        texts.join("\n&& ")
     }
 
     /// Adds a command with arguments on lines of their own, each a word of the shell.
@@ -103,7 +105,9 @@ impl Run {
         lines.extend(self.mounts.iter().map(|mount| (format!("--mount={mount}"), 0..0)));
         for (number, command) in self.commands.iter().enumerate() {
             let and = if number > 0 { "&& " } else { "" };
-            lines.push((format!("{and}{}", command.text), command.place.clone()));
+            for (line, begin) in command.text.lines().zip(once(and).chain(repeat("    "))) {
+                lines.push((format!("{begin}{line}"), command.place.clone()));
+            }
             let arguments = command.arguments.iter();
             lines.extend(arguments.map(|(word, place)| (format!("    {word}"), place.clone())));
         }

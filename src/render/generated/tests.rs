@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use crate::matrix::parse;
-use crate::render::{BuildContext, RenderError, Renderer};
+use crate::render::{BuildContext, RenderError, Renderer, unused_contents};
 
 const MATRIX: &str = r#"[image]
 repository = "acme/app"
@@ -127,6 +127,28 @@ secrets = { netrc = { env = "NETRC", optional = true }, token = { env = "TOKEN" 
 }
 
 #[test]
+fn libraries_are_one_layer_for_all_versions_of_python() {
+    let matrix = r#"[image]
+repository = "acme/app"
+pip = ["six==1.17.0"]
+[axes]
+python = ["3.11", { value = "3.13", pip = ["idna==3.10"] }]
+gpu = [false, { value = true, libraries = { nvidia-nvtx-cu12 = "12.8.90" }, pip = ["torch==2.8.0"] }]
+"#;
+    let contexts = rendered(matrix, &[]).expect("Dockerfiles");
+    insta::assert_snapshot!(contexts[3].dockerfile);
+    let [old, plain, new] = [1, 2, 3].map(|at| contexts[at].layers());
+    // The library, for both versions of Python.
+    assert_eq!(old.iter().filter(|layer| new.contains(layer)).count(), 2, "{old:?} {new:?}");
+    // All of the image without a GPU is part of the one with a GPU.
+    assert!(plain.iter().all(|layer| new.contains(layer)));
+    let alone =
+        matrix.replace(", pip = [\"torch==2.8.0\"]", "").replace("pip = [\"six==1.17.0\"]", "");
+    let contexts = rendered(&alone, &[]).expect("Dockerfiles");
+    assert!(contexts[1].dockerfile.contains("COPY --link --from=libraries /out/ /\n"));
+}
+
+#[test]
 fn conda_packages_have_an_environment_of_their_own() {
     let sum = "0".repeat(64);
     let tool = format!("{{ url = \"https://acme.example/m\", sha256 = \"{sum}\" }}");
@@ -174,6 +196,45 @@ python = ["3.11"]
     ];
     let contexts = rendered(matrix, &own).expect("Dockerfiles");
     assert_eq!(contexts[0].dockerfile, "FROM a:1\nRUN own\n");
+}
+
+#[test]
+fn contents_that_no_image_has_are_found() {
+    let unused = |image: &str, gpu: &str| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let dockerfiles = folder.path().join("dockerfiles");
+        fs_err::create_dir(&dockerfiles).expect("a folder");
+        fs_err::write(dockerfiles.join("plain.hbs"), "FROM a:1\n").expect("a file");
+        let parts = "FROM a:1\n{{#if gpu}}\n{{> apt}}\n{{/if}}\n";
+        fs_err::write(dockerfiles.join("gpu.hbs"), parts).expect("a file");
+        let text = format!(
+            "[image]\nrepository = \"acme/app\"\n{image}\n[axes]\npython = [\"3.11\"]\n\
+             gpu = [false, {{ value = true, {gpu} }}]\n"
+        );
+        let matrix = parse(&folder.path().join("matrix.toml"), &text).expect("a matrix");
+        let variants: Vec<_> = matrix.variants.iter().collect();
+        let contexts = Renderer::new(&matrix).and_then(|mut all| all.render_all(&variants));
+        let contexts = contexts.expect("Dockerfiles");
+        let found = unused_contents(&matrix, variants.iter().copied().zip(&contexts));
+        // A selection may leave out the images that have them.
+        let part = unused_contents(&matrix, [(variants[0], &contexts[0])]);
+        assert!(part.is_empty(), "{part:?}");
+        let shown = found
+            .iter()
+            .map(|found| found.warning().replace(&format!("{}/", folder.path().display()), ""));
+        shown.collect::<Vec<_>>().join("\n")
+    };
+    let plain = "dockerfile = \"plain.hbs\"";
+    let found = [
+        unused(&format!("{plain}\nbase = \"a:2\"\npip = [\"six==1.17.0\"]"), ""),
+        unused(plain, "apt = [\"tree\"]"),
+        unused("dockerfile = \"gpu.hbs\"\nuser = \"1000\"\napt = [\"tree\"]", ""),
+    ];
+    insta::assert_snapshot!(found.join("\n\n"));
+    // The other image has the packages.
+    assert_eq!(unused("apt = [\"tree\"]", plain), "");
+    assert_eq!(unused("dockerfile = \"gpu.hbs\"\napt = [\"tree\"]", ""), "");
+    assert_eq!(unused("dockerfile = \"gpu.hbs\"", "apt = [\"tree\"]"), "");
 }
 
 #[test]

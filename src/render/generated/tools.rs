@@ -12,13 +12,20 @@ impl Generator<'_> {
     /// The stages from which steps mount uv and micromamba.
     pub(super) fn package_tools(&self) -> Result<Script, SourceError> {
         let mut script = Script::default();
-        if !self.contents.pip.is_empty() {
+        if self.has_python_packages() {
             script.append(self.uv());
+        }
+        if !self.contents.libraries.is_empty() {
+            script.append(self.libraries_stage()?);
         }
         if !self.contents.conda.is_empty() {
             script.append(self.micromamba()?);
         }
         Ok(script)
+    }
+
+    fn has_python_packages(&self) -> bool {
+        !self.contents.pip.is_empty() || !self.contents.libraries.is_empty()
     }
 
     pub(super) fn tool(&self, name: &str) -> &[Tool] {
@@ -95,7 +102,7 @@ impl Generator<'_> {
                 programs.push(program);
             }
         }
-        if !self.contents.pip.is_empty() && !self.has_python() && !is_installed("python3") {
+        if self.has_python_packages() && !self.has_python() && !is_installed("python3") {
             programs.push("python3");
         }
         Ok(programs)
