@@ -115,6 +115,21 @@ impl Matrix {
         VariantSettings(tables.collect())
     }
 
+    /// Returns the keys of all settings in the matrix file.
+    pub fn all_written_settings(&self) -> impl Iterator<Item = &'static str> {
+        self.all_settings().flat_map(|settings| settings.written.iter().map(|(key, _)| *key))
+    }
+
+    /// Returns the keys in all tables of a variant's settings, with the locations of their values.
+    pub fn written_settings<'a>(
+        &'a self,
+        variant: &'a Variant,
+    ) -> impl Iterator<Item = (&'static str, Span)> {
+        let written =
+            self.settings(variant).0.into_iter().flat_map(|table| &table.settings().written);
+        written.cloned()
+    }
+
     /// Returns the keys of a variant's settings that another table than `[image]` has, the last table that has each, and
     /// the location of the value.
     #[must_use]

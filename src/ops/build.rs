@@ -122,6 +122,7 @@ impl<'a> Build<'a> {
         let recipe = Recipe::new(plan)?;
         let mut warnings = lint::require_contracts(&recipe)?;
         warnings.extend(recipe.own_images()?);
+        warnings.extend(recipe.unused_contents());
         if request.delivery == Delivery::Stage {
             recipe.require_pins()?;
         }

@@ -16,7 +16,7 @@ use crate::files::{self, Access, MAX_PROJECT_FILE, MAX_TEXT, ReadError};
 use crate::image::Reference;
 use crate::matrix::{self, GeneratedTable, Matrix, Selection, Spanned};
 use crate::plan::{Lock, OwnImage, Plan, with_readme};
-use crate::render::{self, Difference, Pins, Rendered, Renderer, familiar};
+use crate::render::{self, Difference, Pins, Rendered, Renderer, UnusedContents, familiar};
 use crate::version::{self, FileEdit, VersionError, VersionOccurrence};
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -67,6 +67,7 @@ pub async fn run(context: &Context, request: CheckRequest) -> Result<CheckResult
         findings.extend(checker.lock(&upstreams.references, &now, request.strict)?);
     }
     findings.extend(upstreams.own_images.into_iter().map(own_image));
+    findings.extend(upstreams.unused.into_iter().map(unused_contents));
     findings.extend(checker.rendered()?);
     findings.extend(lint::findings(matrix, Scope::Contracts)?);
     // Images have no names without a version.
@@ -106,6 +107,19 @@ fn own_image(found: OwnImage) -> Finding {
         path: PathBuf::from(found.file),
         line: found.line,
         column: found.column,
+        level: Level::Note,
+        check: "templates",
+        rule: None,
+    }
+}
+
+fn unused_contents(found: UnusedContents) -> Finding {
+    Finding {
+        message: found.to_string(),
+        hint: Some(found.advice),
+        path: found.file,
+        line: found.line,
+        column: Some(found.column),
         level: Level::Note,
         check: "templates",
         rule: None,

@@ -31,7 +31,7 @@ pub async fn run(context: &Context, request: PlanRequest) -> Result<PlanOutcome<
     }
     let plan = selection::plan(context, &selection, &naming)?;
     let mut recipe = Recipe::new(&plan)?;
-    for warning in recipe.own_images()? {
+    for warning in recipe.own_images()?.into_iter().chain(recipe.unused_contents()) {
         context.messages.message(&format!("warning: {warning}"));
     }
     let status = lookup::status(context, &mut recipe).await?;

@@ -13,7 +13,9 @@ use crate::plan::{
 };
 use crate::publish::{PinnedImage, PublishError};
 use crate::registry::{Credentials, Registries, RetryPolicy};
-use crate::render::{BuildContext, Pins, Renderer, Unverified, familiar};
+use crate::render::{
+    BuildContext, Pins, Renderer, UnusedContents, Unverified, familiar, unused_contents,
+};
 
 use super::registries;
 
@@ -148,6 +150,14 @@ impl<'a> Recipe<'a> {
         let variants = self.graph.targets.iter().map(|target| target.variant);
         let found = own_images(self.plan.matrix, variants.zip(&self.contexts))?;
         Ok(found.iter().map(OwnImage::warning).collect())
+    }
+
+    /// Returns a warning for each key of contents that no image has.
+    #[must_use]
+    pub fn unused_contents(&self) -> Vec<String> {
+        let variants = self.graph.targets.iter().map(|target| target.variant);
+        let found = unused_contents(self.plan.matrix, variants.zip(&self.contexts));
+        found.iter().map(UnusedContents::warning).collect()
     }
 
     /// Pins the resolved images. Returns the others.

@@ -10,7 +10,7 @@ use crate::image::Reference;
 use crate::matrix::{Matrix, nearest};
 use crate::plan::{Lock, Move, OwnImage, own_images};
 use crate::registry::{Registries, RegistryOptions};
-use crate::render::{Pins, Renderer, familiar};
+use crate::render::{Pins, Renderer, UnusedContents, familiar, unused_contents};
 
 /// The number of differences or images that an error lists.
 const MAX_LISTED: usize = 50;
@@ -120,6 +120,8 @@ pub(super) struct Upstreams {
     unknown: BTreeSet<String>,
     /// The images of the matrix that its own Dockerfiles name by their published names.
     pub(super) own_images: Vec<OwnImage>,
+    /// The contents that no image has.
+    pub(super) unused: Vec<UnusedContents>,
     /// The private files that contexts have left out.
     pub(super) left_out: BTreeSet<String>,
 }
@@ -131,6 +133,7 @@ impl Upstreams {
         let mut renderer = Renderer::new(matrix)?;
         let contexts = renderer.render_all(&variants)?;
         let own_images = own_images(matrix, variants.iter().copied().zip(&contexts))?;
+        let unused = unused_contents(matrix, variants.iter().copied().zip(&contexts));
         let (mut references, mut unknown) = (BTreeSet::new(), BTreeSet::new());
         for upstream in contexts.into_iter().flat_map(|context| context.upstreams) {
             if upstream.digest.is_some() || upstream.is_url() {
@@ -141,7 +144,7 @@ impl Upstreams {
                 None => unknown.insert(upstream.name),
             };
         }
-        Ok(Self { references, unknown, own_images, left_out: renderer.left_out() })
+        Ok(Self { references, unknown, own_images, unused, left_out: renderer.left_out() })
     }
 }
 

@@ -193,6 +193,8 @@ impl BuildContext {
 pub struct Origin {
     /// The folder of the templates, such as `dockerfiles`; empty for the folder of the matrix file.
     pub folder: String,
+    /// The generated parts that the Dockerfile includes.
+    pub parts: BTreeSet<&'static str>,
     /// The folder of the copied files, if it is not that of the templates.
     pub context: Option<String>,
     /// The rendered templates and partials by their paths in that folder.

@@ -39,6 +39,7 @@ mod stages;
 mod steps;
 mod syntax;
 mod templates;
+mod unused;
 mod upstream;
 mod values;
 mod words;
@@ -63,6 +64,7 @@ pub use remote::Unverified;
 pub use stages::{FinalStage, shells};
 pub use steps::Step;
 pub(crate) use steps::layers_of_variant;
+pub use unused::{UnusedContents, unused_contents};
 pub use upstream::{Pins, Upstream, familiar};
 pub(crate) use words::{split, unquoted};
 
@@ -184,7 +186,7 @@ impl<'a> Renderer<'a> {
         let template = self.matrix.dockerfile(variant);
         let mut used = Used::default();
         let read = |path: &str| self.read_text(path, variant, &variables);
-        let parts = Parts { matrix: self.matrix, variant, read: &read };
+        let parts = Parts::new(self.matrix, variant, &read);
         let images = Parents::new(&self.relations, variant);
         let (rendered, mut ids) = match &template {
             Some(path) => self.templates.render(path, &variables, &parts, &images, &mut used)?,
@@ -224,6 +226,7 @@ impl<'a> Renderer<'a> {
         }
         let (dockerfile, upstreams) = images::pin(&text, &instructions, &mut options, &self.pins);
         let mut origin = self.origin(variant, used);
+        origin.parts = parts.included.take();
         if template.is_none() {
             self.add_packages(variant, &mut origin);
         }
@@ -291,13 +294,15 @@ impl<'a> Renderer<'a> {
         let source = Source { context: None, path: path.to_owned(), line: 1, parents: false };
         let folder = self.folders.main(variant);
         let found = folder.find(&source).map_err(|misuse| misuse.what)?;
-        let parts = Parts { matrix: self.matrix, variant, read: &|_| Ok(String::new()) };
+        let parts = Parts::new(self.matrix, variant, &|_| Ok(String::new()));
         let mut render =
             |path: &Path| self.templates.render_file(path, variables, &parts, &mut Used::default());
         let files = folder.read(found.to_vec(), &variant.id, &mut render);
         let files = files.map_err(|error| error.to_string())?;
-        match files.as_slice() {
-            [file] if file.path == copied::normalized(path) => {
+        let has_links = files.iter().any(|file| file.is_link);
+        let mut regular = files.iter().filter(|file| !file.is_link);
+        match (regular.next(), regular.next()) {
+            (Some(file), None) if has_links || file.path == copied::normalized(path) => {
                 String::from_utf8(file.content.to_vec())
                     .map_err(|_| format!("`{path}` is not text in UTF-8"))
             }
@@ -346,7 +351,8 @@ impl<'a> Renderer<'a> {
         });
         let folder = copied::normalized(&self.matrix.image.templates);
         let context = self.matrix.context(variant).map(|context| copied::normalized(&context));
-        Origin { folder, context, templates, variables: variables.collect() }
+        let (parts, variables) = (BTreeSet::new(), variables.collect());
+        Origin { parts, folder, context, templates, variables }
     }
 }
 

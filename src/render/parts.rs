@@ -3,8 +3,11 @@
 //! A template includes a part as a partial whose text is a mark. [`Parts::insert`] replaces the mark by the part of the
 //! variant. All lines have marks of their places in the matrix file.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
 use super::error::RenderError;
-use super::generated::{Generator, ReadFile, Script};
+use super::generated::{Generator, PARTS, ReadFile, Script};
 use super::places::{self, MATRIX};
 use crate::image::Platform;
 use crate::matrix::{Matrix, Variant};
@@ -21,6 +24,8 @@ pub(super) struct Parts<'a> {
     pub(super) matrix: &'a Matrix,
     pub(super) variant: &'a Variant,
     pub(super) read: ReadFile<'a>,
+    /// The parts that were generated so far.
+    pub(super) included: RefCell<BTreeSet<&'static str>>,
 }
 
 /// Returns the template of a part.
@@ -28,7 +33,11 @@ pub(super) fn template(part: &str) -> String {
     format!("{BEGIN}{part}{END}")
 }
 
-impl Parts<'_> {
+impl<'a> Parts<'a> {
+    pub(super) fn new(matrix: &'a Matrix, variant: &'a Variant, read: ReadFile<'a>) -> Self {
+        Self { matrix, variant, read, included: RefCell::default() }
+    }
+
     /// Generates the Dockerfile of the variant, with the marks of places.
     pub(super) fn dockerfile(&self) -> Result<String, RenderError> {
         self.generate(None)
@@ -48,6 +57,12 @@ impl Parts<'_> {
 
     /// Generates the part `name`, or the whole Dockerfile.
     fn generate(&self, name: Option<&str>) -> Result<String, RenderError> {
+        match name {
+            Some(name) => {
+                self.included.borrow_mut().extend(PARTS.iter().find(|part| **part == name))
+            }
+            None => self.included.borrow_mut().extend(PARTS),
+        }
         let contents = self.matrix.contents(self.variant);
         let platforms = self.variant.platforms.iter();
         let generator = Generator {
