@@ -261,9 +261,8 @@ fn written<'a>(
     }
     let mut listing = String::new();
     for file in context {
-        let mode = if file.executable { "0755" } else { "0644" };
         let content = Digest::of(&file.content);
-        write!(listing, "{mode} {content} {}\0", file.path)
+        write!(listing, "0{:o} {content} {}\0", file.mode(), file.path)
             .expect("writing to memory does not fail");
     }
     let mut name = Digest::of(listing.as_bytes()).hex();
@@ -337,8 +336,8 @@ mod tests {
     fn context(dockerfile: &str, files: &[(&str, &str)]) -> BuildContext {
         let files = files.iter().map(|(path, content)| ContextFile {
             path: (*path).to_owned(),
-            executable: false,
             content: content.as_bytes().into(),
+            ..ContextFile::default()
         });
         let dockerfile = dockerfile.to_owned();
         BuildContext { dockerfile, files: files.collect(), ..BuildContext::default() }
@@ -428,8 +427,11 @@ mod tests {
     #[test]
     fn targets_have_the_options_of_their_dockerfile() {
         let mut context = context("FROM a AS one\nCOPY --from=src x /\nFROM b\n", &[]);
-        let file =
-            ContextFile { path: "x".to_owned(), executable: false, content: b"1"[..].into() };
+        let file = ContextFile {
+            path: "x".to_owned(),
+            content: b"1"[..].into(),
+            ..ContextFile::default()
+        };
         let base = crate::render::Upstream::image("python:3.11").expect("an image");
         let named = [("src", NamedContext::Files(vec![file])), ("base", NamedContext::Image(base))];
         context.options.contexts = named.map(|(name, named)| (name.to_owned(), named)).into();

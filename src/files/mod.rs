@@ -15,5 +15,5 @@ pub use bounded::{MAX_PROJECT_FILE, MAX_TEXT, ReadError, read, read_stream, read
 pub use checkout::{Allowed, Checkout, Entitlement, EntitlementError};
 pub use ignore::{IgnoreError, IgnoreRule, IgnoreRules, Inherited};
 pub use outside::{Access, Outside};
-pub(crate) use replace::{create, create_beside, replace};
+pub(crate) use replace::{create, create_beside, link, replace};
 pub use wildcard::Wildcard;

@@ -1,6 +1,7 @@
+use std::ffi::OsStr;
 use std::fs::Permissions;
 use std::io::{self, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 
 use tempfile::NamedTempFile;
@@ -38,6 +39,15 @@ pub(crate) fn create(path: &Path, content: &[u8], executable: bool) -> io::Resul
         let _ = std::fs::remove_file(path);
     }
     written
+}
+
+/// Creates a symbolic link atomically, and replaces a file or another link.
+pub(crate) fn link(path: &Path, target: &OsStr) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let temporary = tempfile::Builder::new()
+        .make_in(folder.unwrap_or(Path::new(".")), |temporary| symlink(target, temporary))?;
+    temporary.persist(path).map_err(|error| error.error)?;
+    Ok(())
 }
 
 fn mode(executable: bool) -> u32 {

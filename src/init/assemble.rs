@@ -76,10 +76,8 @@ fn try_out(
     let contexts = renderer.render_all(&variants).map_err(|error| unsound(&error))?;
     let mut copied: BTreeMap<String, Files> = BTreeMap::new();
     for (variant, context) in variants.iter().zip(contexts) {
-        let files = context.files.into_iter().map(|file| {
-            let (content, executable) = (file.content, file.executable);
-            (PathBuf::from(file.path), RenderedFile { content, executable })
-        });
+        let files = context.files.iter();
+        let files = files.map(|file| (PathBuf::from(&file.path), RenderedFile::from(file)));
         let image = matrix.name_part(variant, "image").into_owned();
         copied.entry(image).or_default().extend(files);
     }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use super::render::report_left_out;
 use super::{Context, NameOptions, Recipe, inputs, lookup, selection};
@@ -150,8 +149,7 @@ fn has_ignore_file(image: &BakeImage<'_>) -> bool {
 fn write(folder: &Path, bake: &Bake<'_>) -> Result<Vec<PathBuf>, Report> {
     let mut files: BTreeMap<PathBuf, RenderedFile> = BTreeMap::new();
     for (path, file) in &bake.files {
-        let (content, executable) = (Arc::clone(&file.content), file.executable);
-        files.insert(path.clone(), RenderedFile { content, executable });
+        files.insert(path.clone(), RenderedFile::from(*file));
     }
     files.insert(PathBuf::from(FILE), RenderedFile::plain(bake.text.as_bytes()));
     render::write(folder, &files)?;

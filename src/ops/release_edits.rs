@@ -112,6 +112,23 @@ impl Generated {
     }
 }
 
+/// A rendered file is a symbolic link, whose target may be changed by the same pull request.
+#[derive(Debug, thiserror::Error)]
+#[error("a pull request cannot contain the symbolic link `{}`", path.display())]
+struct LinkError {
+    path: PathBuf,
+}
+
+impl Explain for LinkError {
+    fn exit_code(&self) -> ExitCode {
+        ExitCode::Matrix
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("copy a file instead of the link, or remove `rendered` from `[generated]`".to_owned())
+    }
+}
+
 /// A file with the version is outside the repository.
 #[derive(Debug, thiserror::Error)]
 #[error("`{}` is not in the repository of the pull request", path.display())]
@@ -270,6 +287,9 @@ fn uncommitted(matrix: &Matrix) -> Result<Vec<FileChange>, Report> {
     let folder = PathBuf::from(below_matrix(folder.get_ref()));
     for (path, file) in Rendered::new(&selected, &contexts).files {
         let path = folder.join(path);
+        if file.is_link {
+            return Err(LinkError { path }.into());
+        }
         let is_same = committed.remove(&path).is_some_and(|committed| {
             committed.is_file(file.executable) && *committed.content == *file.content
         });

@@ -161,10 +161,8 @@ pub(super) fn identity(
 }
 
 fn files<'a>(inputs: &ContextInputs<'a>, name: Option<&str>) -> FilesIdentity<'a> {
-    let identities = inputs.files_of(name).map(|(file, content)| {
-        let mode = if file.executable { 0o755 } else { 0o644 };
-        (file.path.as_str(), (mode, content))
-    });
+    let identities =
+        inputs.files_of(name).map(|(file, content)| (file.path.as_str(), (file.mode(), content)));
     identities.collect()
 }
 

@@ -154,7 +154,7 @@ pub(super) fn added(instruction: &Instruction) -> Result<Vec<String>, Misuse> {
 
 /// Returns a path in a context, like Docker does: `..` does not lead out of it. Of a path with a part that only the
 /// engine knows, returns the folder above that part.
-fn within(path: &str) -> String {
+pub(super) fn within(path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {
         match part {

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::copied::{Source, normalized};
+use super::copied::{Source, normalized, within};
 use super::dockerfile::Misuse;
 use super::error::RenderError;
 use super::links::first_link;
@@ -17,6 +17,9 @@ use crate::matrix::nearest_spelling;
 
 /// The maximum size of a context, in MiB. Contexts are held in memory.
 pub const MAX_CONTEXT: u64 = 64;
+
+/// The number of symbolic links that a path can lead through, as in Linux.
+const MAX_LINKS: usize = 40;
 
 /// The extension of files that are rendered before they are copied.
 const TEMPLATE: &str = ".hbs";
@@ -63,6 +66,8 @@ pub(super) struct Found {
     /// The size of the file or template, in bytes.
     size: u64,
     executable: bool,
+    /// The path that a symbolic link points to.
+    target: Option<String>,
 }
 
 /// The search for the files of one path.
@@ -154,7 +159,7 @@ impl Files {
         let found = if Wildcard::is_wildcard(path) {
             self.matching(path, parents)?
         } else {
-            self.named(path)?
+            self.named(path, 0)?
         };
         let hides_dockerfile = |found: &Found| found.path.split('/').next() == Some(DOCKERFILE);
         if self.is_template_folder() && found.iter().any(hides_dockerfile) {
@@ -179,7 +184,8 @@ impl Files {
         Ok(search.found)
     }
 
-    fn named(&self, path: &str) -> Result<Vec<Found>, String> {
+    /// Finds the files at `path`, which `links` symbolic links lead to.
+    fn named(&self, path: &str, links: usize) -> Result<Vec<Found>, String> {
         if self.is_template_folder() && path.ends_with(TEMPLATE) {
             return Err(format!("`{path}` is rendered before it is copied; remove `.hbs` here"));
         }
@@ -189,7 +195,7 @@ impl Files {
             ));
         }
         if let Some(link) = first_link(&self.folder, Path::new(path)) {
-            return Err(refused_link(&link.to_string_lossy()));
+            return self.linked(path, &link.to_string_lossy(), links);
         }
         let template = format!("{path}{TEMPLATE}");
         let has_template = self.is_template_folder() && self.exists(&template);
@@ -225,6 +231,29 @@ impl Files {
             }
             _ => Err(format!("the folder `{path}` contains no files to copy")),
         }
+    }
+
+    /// Finds the files at `path`, which leads through the symbolic link `link`: this link, and the files at its target. As in
+    /// Docker, the root of the target is that of the context, so it is never outside.
+    fn linked(&self, path: &str, link: &str, links: usize) -> Result<Vec<Found>, String> {
+        if links == MAX_LINKS {
+            return Err(format!("`{path}` leads through more than {MAX_LINKS} symbolic links"));
+        }
+        if let (Some(rule), _) = self.ignored.at(link) {
+            return Err(format!("{}, so it cannot be copied", ignored_by(link, rule)));
+        }
+        let found = self.file(link, self.exists(&format!("{link}{TEMPLATE}")))?;
+        let target = found.target.clone().unwrap_or_default();
+        let parent = link.rsplit_once('/').map_or("", |(parent, _)| parent);
+        let begin = if target.starts_with('/') { "" } else { parent };
+        let whole = within(&format!("{begin}/{target}{}", &path[link.len()..]));
+        let all = self.named(&whole, links + 1).map_err(|error| match links {
+            0 => format!("`{link}` is a symbolic link to `{target}`: {error}"),
+            _ => error,
+        });
+        let mut all = all?;
+        all.push(found);
+        Ok(all)
     }
 
     fn is_template_folder(&self) -> bool {
@@ -286,6 +315,12 @@ impl Files {
                 let rendered = name.strip_suffix(TEMPLATE);
                 let twin = rendered.map_or_else(|| format!("{name}{TEMPLATE}"), str::to_owned);
                 search.found.push(self.file(&inner, names.contains(&OsString::from(twin)))?);
+                // A step follows the links that a wildcard matches. Those within copied folders stay links.
+                let is_matched = matches!(search.wanted, Wanted::Matching { .. })
+                    && !search.wanted.includes(path);
+                if kind.is_symlink() && is_matched {
+                    search.found.extend(self.named(&inner, 0).unwrap_or_default());
+                }
             }
         }
         Ok(())
@@ -311,13 +346,13 @@ impl Files {
         let metadata =
             fs_err::symlink_metadata(self.folder.join(path)).map_err(|error| error.to_string())?;
         let kind = metadata.file_type();
-        if kind.is_symlink() {
-            return Err(refused_link(path));
-        }
-        if !kind.is_file() {
+        if !kind.is_file() && !kind.is_symlink() {
             return Err(format!("`{path}` is neither a file nor a folder"));
         }
         let rendered = self.path_in_context(path, false);
+        if kind.is_symlink() && rendered != path {
+            return Err(format!("`{path}` is a symbolic link; templates must be regular files"));
+        }
         let template = format!("{rendered}{TEMPLATE}");
         let is_copied = |path: &str| !self.is_left_out(path);
         if self.is_template_folder() && has_twin && is_copied(rendered) && is_copied(&template) {
@@ -327,7 +362,18 @@ impl Files {
             path: rendered.to_owned(),
             on_disk: path.to_owned(),
             size: metadata.len(),
-            executable: metadata.permissions().mode() & 0o100 != 0,
+            executable: kind.is_file() && metadata.permissions().mode() & 0o100 != 0,
+            target: if kind.is_symlink() { Some(self.target(path)?) } else { None },
+        })
+    }
+
+    /// Returns the path that a symbolic link points to.
+    fn target(&self, path: &str) -> Result<String, String> {
+        let target =
+            fs_err::read_link(self.folder.join(path)).map_err(|error| error.to_string())?;
+        let target = target.into_os_string().into_string();
+        target.map_err(|target| {
+            format!("`{path}` points to `{}`, which is not UTF-8", target.display())
         })
     }
 
@@ -343,12 +389,15 @@ impl Files {
         check_size(&found, variant)?;
         let mut files = Vec::with_capacity(found.len());
         for (path, file) in found {
-            let content = if file.on_disk == path {
+            let is_link = file.target.is_some();
+            let content = if let Some(target) = file.target {
+                target.into_bytes().into()
+            } else if file.on_disk == path {
                 self.content(&path)?
             } else {
                 render(Path::new(&file.on_disk))?.into_bytes().into()
             };
-            files.push(ContextFile { path, executable: file.executable, content });
+            files.push(ContextFile { path, executable: file.executable, is_link, content });
         }
         Ok(files)
     }
@@ -371,7 +420,7 @@ pub(crate) fn check_source(folder: &Path, source: &Source) -> Result<(), Misuse>
 
 /// Refuses the path of a file that a context at `folder` does not have. The error is the reason.
 pub(crate) fn check_path(folder: &Path, path: &str) -> Result<(), String> {
-    Files::new(folder, Role::Context, IgnoreRules::default()).named(path).map(drop)
+    Files::new(folder, Role::Context, IgnoreRules::default()).named(path, 0).map(drop)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -386,10 +435,6 @@ fn ignored_by(path: &str, rule: &IgnoreRule) -> String {
 /// context contains them.
 pub(crate) fn is_private(name: &str) -> bool {
     name == ".git" || name == ".envrc" || name == ".env" || name.starts_with(".env.")
-}
-
-fn refused_link(path: &str) -> String {
-    format!("`{path}` is a symbolic link; contexts contain regular files only")
 }
 
 /// Returns the path of the file with the patterns for one Dockerfile template.

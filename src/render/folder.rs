@@ -4,8 +4,10 @@
 //! a folder with them: each [`Difference`] is a file that is missing, changed, or not rendered by the matrix.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::io::{self, Read as _};
 use std::ops::Bound;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +15,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::on_disk::{Entry, OnDisk};
-use super::{BuildContext, first_link};
+use super::{BuildContext, ContextFile, first_link};
 use crate::error::{ExitCode, Explain, FileError};
 use crate::files;
 use crate::matrix::Selected;
@@ -89,15 +91,24 @@ pub struct RenderedFile {
     pub content: Arc<[u8]>,
     /// Whether the file is executable.
     pub executable: bool,
+    /// Whether it is a symbolic link. Its content is then the path that it points to.
+    pub is_link: bool,
+}
+
+impl From<&ContextFile> for RenderedFile {
+    fn from(file: &ContextFile) -> Self {
+        let ContextFile { executable, is_link, content, .. } = file;
+        Self { content: Arc::clone(content), executable: *executable, is_link: *is_link }
+    }
 }
 
 impl RenderedFile {
     /// Returns a file that is not executable.
     pub fn plain(content: impl Into<Arc<[u8]>>) -> Self {
-        Self { content: content.into(), executable: false }
+        Self { content: content.into(), executable: false, is_link: false }
     }
 
-    /// Compares with the file at `path` in `folder`. A symbolic link differs from every file.
+    /// Compares with the file at `path` in `folder`. A file differs from every symbolic link.
     pub fn compare(&self, folder: &Path, path: &Path) -> io::Result<Option<Difference>> {
         let entry = OnDisk::new(folder).entry(path)?;
         self.compare_entry(&folder.join(path), &entry)
@@ -106,6 +117,11 @@ impl RenderedFile {
     fn compare_entry(&self, path: &Path, entry: &Entry) -> io::Result<Option<Difference>> {
         Ok(match entry {
             Entry::Missing => Some(Difference::Missing),
+            Entry::Link(link) if self.is_link && path.ends_with(link) => {
+                let target = fs_err::read_link(path)?;
+                (target.as_os_str().as_bytes() != &*self.content).then_some(Difference::Changed)
+            }
+            Entry::File if self.is_link => Some(Difference::Changed),
             Entry::Link(_) | Entry::Other => Some(Difference::Changed),
             Entry::File => (!self.is_equal(path)?).then_some(Difference::Changed),
         })
@@ -126,6 +142,7 @@ impl RenderedFile {
     fn write(&self, path: &Path, entry: &Entry) -> io::Result<()> {
         match self.compare_entry(path, entry)? {
             None => Ok(()),
+            Some(_) if self.is_link => files::link(path, OsStr::from_bytes(&self.content)),
             Some(Difference::Missing) => files::create(path, &self.content, self.executable),
             Some(_) => files::replace(path, &self.content, self.executable),
         }
@@ -248,9 +265,7 @@ fn add_files(folder: &Path, context: &BuildContext, files: &mut BTreeMap<PathBuf
             None if is_apart => folder.join("context"),
             None => folder.to_owned(),
         };
-        let content = Arc::clone(&file.content);
-        let copied = RenderedFile { content, executable: file.executable };
-        files.insert(folder.join(&file.path), copied);
+        files.insert(folder.join(&file.path), file.into());
     }
 }
 
@@ -268,7 +283,10 @@ pub fn write(folder: &Path, files: &BTreeMap<PathBuf, RenderedFile>) -> Result<(
     for (path, file) in files {
         let entry = on_disk.entry(path).map_err(failed(path))?;
         match &entry {
-            Entry::Link(link) => return Err(FolderError::Link(folder.join(link))),
+            Entry::Link(link) if !file.is_link || link != path => {
+                return Err(FolderError::Link(folder.join(link)));
+            }
+            Entry::Link(_) => {}
             Entry::Missing => missing.extend(path.parent()),
             Entry::File | Entry::Other => {}
         }

@@ -23,11 +23,25 @@ pub enum NamedContext {
 }
 
 /// A file of a build context.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ContextFile {
     /// The path relative to the root of the context, with `/` as separator.
     pub path: String,
-    /// Whether the file is executable: mode 0755, otherwise 0644.
+    /// Whether the file is executable.
     pub executable: bool,
+    /// Whether it is a symbolic link. Its content is then the path that it points to.
+    pub is_link: bool,
     pub content: Arc<[u8]>,
+}
+
+impl ContextFile {
+    /// Returns the mode: 0755, 0644, or for a symbolic link that of git, 0120000.
+    #[must_use]
+    pub fn mode(&self) -> u16 {
+        match (self.is_link, self.executable) {
+            (true, _) => 0o120_000,
+            (false, true) => 0o755,
+            (false, false) => 0o644,
+        }
+    }
 }

@@ -1,11 +1,12 @@
 //! What `basegen export` writes, as `docker buildx bake` reads and builds it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use crate::harness::testbed;
+use crate::harness::{project, testbed};
 
 /// A folder whose images take from their context a file, a folder, a program and a secret, from
 /// named contexts a file and their base, and hold texts that are templates elsewhere. They are not
@@ -189,5 +190,78 @@ fn bake_reads_this_repositorys_matrix_as_it_is_meant() {
         assert_eq!(image.replace(" AS basegen-image", ""), dockerfile);
         let context = rendered.path().join(target["context"].as_str().expect("a context"));
         assert!(context.join("requirements/install").is_file(), "{}", context.display());
+    }
+}
+
+/// Returns the files below a folder with their contents, and links with their targets.
+fn tree(folder: &Path) -> BTreeMap<String, String> {
+    let mut all = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in fs_err::read_dir(next).expect("a folder") {
+            let entry = entry.expect("an entry");
+            let (path, kind) = (entry.path(), entry.file_type().expect("a type"));
+            let name = path.strip_prefix(folder).expect("below").display().to_string();
+            if kind.is_dir() {
+                folders.push(path);
+            } else if kind.is_symlink() {
+                let target = fs_err::read_link(&path).expect("a link");
+                all.insert(name, format!("-> {}", target.display()));
+            } else {
+                all.insert(name, fs_err::read_to_string(path).expect("a file"));
+            }
+        }
+    }
+    all
+}
+
+#[tokio::test]
+async fn links_are_copied_like_docker_build_copies_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |path: &str, text: &str| project::write(folder.path(), path, text);
+    let matrix = "[image]\nrepository = \"any\"\ndockerfile = \"Dockerfile\"\ncontext = \"app\"\n\
+                  [axes]\nword = [\"one\"]\n";
+    file("matrix.toml", matrix);
+    let dockerfile = "FROM scratch\nCOPY d /d/\nCOPY near /near\nCOPY folder /folder/\nCOPY folder/x /x\n\
+                      COPY absolute above /some/\nCOPY *.lnk /matched/\n";
+    file("dockerfiles/Dockerfile", dockerfile);
+    file("app/d/file", &testbed::unique());
+    file("app/d/e/x", "x\n");
+    for (target, path) in [
+        ("d/file", "near"),
+        ("d/folder", "folder"),
+        ("e", "d/folder"),
+        ("/etc/passwd", "d/away"),
+        ("../../../nowhere", "d/dangling"),
+        ("/d/file", "absolute"),
+        ("../../d/file", "above"),
+        ("d/file", "one.lnk"),
+        ("d/e", "two.lnk"),
+    ] {
+        let path = folder.path().join("app").join(path);
+        std::os::unix::fs::symlink(target, path).expect("a link");
+    }
+    let built = |arguments: &[&str], out: &str| {
+        let out = folder.path().join(out);
+        let mut command = testbed::docker_client(&["buildx", "build", "--output"]);
+        command.arg(format!("type=local,dest={}", out.display())).args(arguments);
+        succeeded(&command.current_dir(folder.path()).output().expect("docker runs"));
+        tree(&out)
+    };
+    let expected = built(&["-f", "dockerfiles/Dockerfile", "app"], "theirs");
+    assert_eq!(expected["d/away"], "-> /etc/passwd");
+    let [(ours, our_names), (theirs, their_names)] = repositories();
+    basegen(folder.path(), &with(&["--push"], &our_names));
+    file("pulled/Dockerfile", &format!("FROM {}/{ours}:one-v1\n", testbed::registry()));
+    assert_eq!(built(&["pulled"], "ours"), expected);
+
+    if !testbed::has_graph_driver().await {
+        basegen(folder.path(), &with(&["export", "bake", "-o", "baked"], &their_names));
+        succeeded(&bake(&folder.path().join("baked"), &["--push"]));
+        let digest = async |repository: &str| {
+            let name = format!("{}/{repository}:one-v1", testbed::registry());
+            testbed::manifest(&testbed::reference(&name)).await.0
+        };
+        assert_eq!(digest(&theirs).await, digest(&ours).await);
     }
 }

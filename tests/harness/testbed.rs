@@ -128,7 +128,8 @@ fn job_in(registry: &str, name: &str, dockerfile: &str, files: &[(&str, &str)]) 
 }
 
 fn file(path: &str, text: &str) -> ContextFile {
-    ContextFile { path: path.to_owned(), executable: false, content: Arc::from(text.as_bytes()) }
+    let content = Arc::from(text.as_bytes());
+    ContextFile { path: path.to_owned(), content, ..ContextFile::default() }
 }
 
 pub(crate) fn reference(text: &str) -> Reference {

@@ -4,6 +4,8 @@
 //! fetches through the session. [`SentContext::new`] makes the choice.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 
 use bollard_buildkit_proto::pb::file_action::Action;
 use bollard_buildkit_proto::pb::{
@@ -55,8 +57,8 @@ impl SentContext {
     pub(super) fn inputs(&self, dockerfile: &str) -> HashMap<String, Definition> {
         let dockerfile = written(&[ContextFile {
             path: DOCKERFILE.to_owned(),
-            executable: false,
             content: dockerfile.as_bytes().into(),
+            ..ContextFile::default()
         }]);
         let dockerfile = definition(dockerfile, "[internal] load build definition");
         let mut inputs = self.files.clone();
@@ -68,7 +70,8 @@ impl SentContext {
 /// Returns the operations that create `files`, from bytes in the request or from an archive in `uploads`.
 fn sent(files: &[ContextFile], name: &str, uploads: &mut HashMap<String, Bytes>) -> Definition {
     let size: usize = files.iter().map(|file| file.content.len()).sum();
-    if size <= MAX_INLINE {
+    // Older engines have no operation that creates a link.
+    if size <= MAX_INLINE && !files.iter().any(|file| file.is_link) {
         return definition(written(files), name);
     }
     let archive = Bytes::from(archive(files));
@@ -96,7 +99,7 @@ fn written(files: &[ContextFile]) -> Vec<op::Op> {
     let make_files = files.iter().map(|file| {
         Action::Mkfile(FileActionMkFile {
             path: format!("/{}", file.path),
-            mode: if file.executable { 0o755 } else { 0o644 },
+            mode: file.mode().into(),
             data: file.content.to_vec(),
             ..FileActionMkFile::default()
         })
@@ -137,12 +140,19 @@ fn archive(files: &[ContextFile]) -> Vec<u8> {
     let mut archive = tar::Builder::new(Vec::new());
     for file in files {
         let mut header = tar::Header::new_gnu();
-        header.set_size(file.content.len() as u64);
-        header.set_mode(if file.executable { 0o755 } else { 0o644 });
         header.set_mtime(0);
-        archive
-            .append_data(&mut header, &file.path, &*file.content)
-            .expect("writing to memory does not fail");
+        let appended = if file.is_link {
+            header.set_entry_type(tar::EntryType::Symlink);
+            header.set_size(0);
+            header.set_mode(0o777);
+            let target = OsStr::from_bytes(&file.content);
+            archive.append_link(&mut header, &file.path, target)
+        } else {
+            header.set_size(file.content.len() as u64);
+            header.set_mode(file.mode().into());
+            archive.append_data(&mut header, &file.path, &*file.content)
+        };
+        appended.expect("writing to memory does not fail");
     }
     archive.into_inner().expect("writing to memory does not fail")
 }
@@ -201,6 +211,7 @@ mod tests {
             path: (*path).to_owned(),
             executable: true,
             content: vec![b'x'; *size].into(),
+            ..ContextFile::default()
         };
         BuildContext {
             dockerfile: "FROM scratch\n".to_owned(),
@@ -246,6 +257,30 @@ mod tests {
         let (one, other) = (sent.inputs("FROM a"), sent.inputs("FROM b"));
         assert_eq!(one["context"], other["context"]);
         assert_ne!(one["dockerfile"], other["dockerfile"]);
+    }
+
+    #[test]
+    fn links_are_sent_as_links() {
+        let mut linked = context(&[("a/b", 1)]);
+        let content = b"../b"[..].into();
+        let link = ContextFile {
+            path: "a/c".to_owned(),
+            is_link: true,
+            content,
+            ..ContextFile::default()
+        };
+        linked.files.push(link);
+        let sent = SentContext::new(&linked);
+        let (_, bytes) = sent.uploads.iter().next().expect("an archive");
+        let mut archive = tar::Archive::new(&bytes[..]);
+        let entries = archive.entries().expect("entries").map(|entry| {
+            let entry = entry.expect("an entry");
+            let target = entry.link_name().expect("a name").map(|name| name.display().to_string());
+            (entry.path().expect("a path").display().to_string(), target)
+        });
+        let expected = [("a/b", None), ("a/c", Some("../b"))];
+        let expected = expected.map(|(path, target)| (path.to_owned(), target.map(str::to_owned)));
+        assert_eq!(entries.collect::<Vec<_>>(), expected);
     }
 
     #[test]

@@ -37,8 +37,8 @@ impl Made {
     fn new() -> Self {
         let file = |path: &str, text: &str| ContextFile {
             path: path.to_owned(),
-            executable: false,
             content: text.as_bytes().into(),
+            ..ContextFile::default()
         };
         let variable = |name: &str, axes: &[&str], value: &str| {
             let axes = axes.iter().map(|axis| (*axis).to_owned()).collect();
@@ -51,6 +51,7 @@ impl Made {
             files: vec![file("a", "a"), file("b/c", "c")],
             upstreams: vec![upstream("docker.io/library/python:3.11", b"python")],
             origin: Origin {
+                parts: [].into(),
                 context: None,
                 folder: "dockerfiles".to_owned(),
                 templates: ["Dockerfile.hbs", "partials/cuda.hbs"].map(template).into(),
@@ -254,8 +255,8 @@ fn different_identities_have_different_bytes() {
         Made::with(|made| {
             let file = |(path, text): &(&str, &str)| ContextFile {
                 path: (*path).to_owned(),
-                executable: false,
                 content: text.as_bytes().into(),
+                ..ContextFile::default()
             };
             made.context.files = files.iter().map(file).collect();
         })
@@ -377,8 +378,8 @@ fn many_files_are_listed_by_their_folders() {
                 .chain(["top.txt".to_owned()])
                 .map(|path| ContextFile {
                     content: if path == changed { b"new"[..].into() } else { b"old"[..].into() },
-                    executable: false,
                     path,
+                    ..ContextFile::default()
                 })
                 .collect();
         })

@@ -2,7 +2,7 @@
 
 use super::{Project, paths};
 use crate::error::Report;
-use crate::render::Renderer;
+use crate::render::{ContextFile, Renderer};
 
 #[test]
 fn the_context_contains_only_copied_files() {
@@ -26,34 +26,81 @@ fn the_context_contains_only_copied_files() {
     assert!(std::sync::Arc::ptr_eq(&contexts[0].files[3].content, &contexts[1].files[3].content));
 }
 
-#[test]
-fn links_and_sockets_are_refused() {
-    let link = |project: &Project, target: &str, path: &str| {
-        std::os::unix::fs::symlink(target, project.folder().join(path)).expect("a link");
-    };
-    let project = Project::new(&[("Dockerfile.hbs", "FROM a\nCOPY link /\n")]);
-    link(&project, "/etc/passwd", "link");
-    assert!(project.error().contains("`link` is a symbolic link"), "{}", project.error());
-    fs_err::remove_file(project.folder().join("link")).expect("removed");
-    let _socket = std::os::unix::net::UnixListener::bind(project.folder().join("link"));
-    assert!(project.error().contains("`link` is neither a file nor a folder"));
+fn link(project: &Project, target: &str, path: &str) {
+    std::os::unix::fs::symlink(target, project.folder().join(path)).expect("a link");
+}
 
-    // Folders that lead out, by name, as a template, in a folder and for a pattern.
-    for (source, path) in [
-        ("lnk/hostname", "lnk"),
-        ("lnk/hostname", "lnk/x"),
-        ("d", "d/lnk"),
-        ("x", "x.hbs"),
-        ("d/*", "d/lnk"),
+#[test]
+fn links_are_copied_as_links() {
+    let copied = |sources: &str| {
+        let text = format!("FROM a\nCOPY {sources} /\n");
+        let project = Project::new(&[
+            ("Dockerfile.hbs", &text),
+            ("d/file", "1"),
+            ("d/e/x", "2"),
+            ("rendered.hbs", "{{python}}"),
+            (".dockerignore", "d/ignored\n"),
+        ]);
+        for (target, path) in [
+            ("d/file", "near"),
+            ("e", "d/folder"),
+            ("d/folder/../e", "far"),
+            ("/etc/passwd", "d/away"),
+            ("/d/e", "absolute"),
+            ("../../../../d/file", "above"),
+            ("rendered", "template"),
+            ("file", "d/ignored"),
+            ("loop", "loop"),
+        ] {
+            link(&project, target, path);
+        }
+        let shown = |file: &ContextFile| {
+            let target = file.is_link.then(|| String::from_utf8_lossy(&file.content).into_owned());
+            target.map_or(file.path.clone(), |target| format!("{} -> {target}", file.path))
+        };
+        project.contexts()[0].files.iter().map(shown).collect::<Vec<_>>().join(", ")
+    };
+    // Within a folder, a link stays a link, wherever it points to.
+    let folder = "d/away -> /etc/passwd, d/e/x, d/file, d/folder -> e";
+    assert_eq!(copied("d"), folder);
+    // A step follows the links in its sources. The root is that of the context.
+    assert_eq!(copied("near"), "d/file, near -> d/file");
+    assert_eq!(copied("d/folder/x"), "d/e/x, d/folder -> e");
+    assert_eq!(copied("far"), "d/e/x, far -> d/folder/../e");
+    assert_eq!(copied("absolute"), "absolute -> /d/e, d/e/x");
+    assert_eq!(copied("above"), "above -> ../../../../d/file, d/file");
+    assert_eq!(copied("template"), "rendered, template -> rendered");
+    assert_eq!(copied("n*r"), "d/file, near -> d/file");
+    assert_eq!(copied("loo?"), "loop -> loop");
+    assert_eq!(copied("d/aw*"), "d/away -> /etc/passwd");
+}
+
+#[test]
+fn links_without_a_target_and_sockets_are_refused() {
+    let mut errors = Vec::new();
+    for (source, target, path) in [
+        ("link", "/etc/passwd", "link"),
+        ("link/hostname", "/etc", "link"),
+        ("link", "../../matrix.toml", "link"),
+        ("link", "d/.env", "link"),
+        ("link", "link", "link"),
+        ("x", "/etc/passwd", "x.hbs"),
+        ("d", "d/file", "d/y.hbs"),
     ] {
         let text = format!("FROM a\nCOPY {source} /\n");
-        let project = Project::new(&[("Dockerfile.hbs", &text), ("d/file", "")]);
-        let path = if path == "lnk/x" { "lnk" } else { path };
-        link(&project, "/etc", path);
-        let expected = format!("`{path}` is a symbolic link");
-        assert!(project.error().contains(&expected), "{source}: {}", project.error());
+        let project =
+            Project::new(&[("Dockerfile.hbs", &text), ("d/file", ""), ("d/.env", "SECRET=1")]);
+        link(&project, target, path);
+        errors.push(project.error());
     }
+    insta::assert_snapshot!(errors.join("\n\n"));
+    let project = Project::new(&[("Dockerfile.hbs", "FROM a\nCOPY link /\n")]);
+    let _socket = std::os::unix::net::UnixListener::bind(project.folder().join("link"));
+    assert!(project.error().contains("`link` is neither a file nor a folder"));
+}
 
+#[test]
+fn templates_are_no_links() {
     let project = Project::new(&[("x", "")]);
     link(&project, "/etc/hostname", "Dockerfile.hbs");
     insta::assert_snapshot!(project.error());

@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use insta_cmd::assert_cmd_snapshot;
 
 use crate::harness::project::{Project, basegen, stdout};
@@ -60,6 +62,32 @@ fn nothing_is_written_through_a_link() {
     link("real", "linked");
     stdout(project.basegen("render -o linked"));
     stdout(project.basegen("render --check real"));
+}
+
+#[test]
+fn links_of_contexts_are_rendered_as_links() {
+    let project = Project::new();
+    project.write("dockerfiles/Dockerfile.hbs", "FROM python:3.9\nCOPY folder /folder\n");
+    project.write("dockerfiles/folder/file", "1\n");
+    let link = |target: &str, path: &str| {
+        std::os::unix::fs::symlink(target, project.path().join(path)).expect("a link");
+    };
+    link("file", "dockerfiles/folder/link");
+    link("/nowhere", "dockerfiles/folder/dangling");
+    stdout(project.basegen("render -o out"));
+    stdout(project.basegen("render --check out"));
+    let target =
+        |path: &str| fs_err::read_link(project.path().join("out/3.9-server/folder").join(path));
+    assert_eq!(target("link").expect("a link"), Path::new("file"));
+    assert_eq!(target("dangling").expect("a link"), Path::new("/nowhere"));
+    // A link that differs is a difference, and is replaced.
+    fs_err::remove_file(project.path().join("out/3.9-server/folder/link")).expect("removed");
+    link("dangling", "out/3.9-server/folder/link");
+    let output = project.basegen("render --check out").output().expect("the command runs");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains("changed  3.9-server/folder/link"), "{errors}");
+    stdout(project.basegen("render -o out"));
+    assert_eq!(target("link").expect("a link"), Path::new("file"));
 }
 
 #[test]
