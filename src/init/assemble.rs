@@ -7,14 +7,11 @@ use std::path::{Component, Path, PathBuf};
 use super::error::{Cause, InitError};
 use super::import::Import;
 use super::reader::escaped;
-use super::{ImportedImage, MAX_ORIGIN, Project, matrix_file};
+use super::{Files, ImportedImage, MAX_ORIGIN, Project, matrix_file};
 use crate::error::Report;
 use crate::files::{self, Access, Allowed, Checkout, Entitlement, read_text};
 use crate::matrix;
 use crate::render::{self, RenderedFile, Renderer};
-
-/// The files of a repository, by path.
-pub(super) type Files = BTreeMap<PathBuf, RenderedFile>;
 
 /// The folder of files that images copy from outside of the new repository.
 const CONTEXTS: &str = "contexts";

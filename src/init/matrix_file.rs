@@ -6,10 +6,9 @@ use std::path::PathBuf;
 
 use toml::Value as Toml;
 
-use super::assemble::Files;
 use super::error::InitError;
 use super::project::Project;
-use super::{Import, ImportedImage, workflow};
+use super::{Files, Import, ImportedImage, workflow};
 use crate::matrix;
 use crate::render::RenderedFile;
 

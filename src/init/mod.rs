@@ -28,7 +28,13 @@ pub(crate) use import::Import;
 pub use project::{Project, VersionPlace};
 pub use workflow::needs_action;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+
+use crate::render::RenderedFile;
+
+/// The files of a repository, by path.
+type Files = BTreeMap<PathBuf, RenderedFile>;
 
 /// The largest file that can be imported, in bytes.
 const MAX_ORIGIN: u64 = 1 << 20;
