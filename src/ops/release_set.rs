@@ -84,7 +84,7 @@ impl Explain for ImmutableAliases {
 
     fn hint(&self) -> Option<String> {
         Some(
-            "remove `aliases` from `[image]` and `[[alias]]`, or exclude them from the registry's rule and remove \
+            "remove `aliases` and `[[alias]]`, or exclude them from the registry's rule and remove \
              `immutable_tags`"
                 .to_owned(),
         )
