@@ -32,7 +32,12 @@ pub(crate) fn assemble(
         let own = copied.remove(&import.image.name).unwrap_or_default();
         let in_place = path_from(folder, &import.image.context, Allowed::default());
         let context = match in_place {
-            _ if own.is_empty() => None,
+            _ if own.is_empty() => {
+                // Without its context, the image would copy the files of the new repository.
+                import.image.settings.remove("files");
+                import.image.settings.remove("dockerignore");
+                None
+            }
             Some(path) => Some(path),
             None => {
                 let path = format!("{CONTEXTS}/{}", import.image.name);
