@@ -21,8 +21,11 @@ pub(super) fn read(
     let folder = path.parent().filter(|folder| *folder != Path::new(""));
     let folder = folder.unwrap_or(Path::new("."));
     let kind = |expected| InitError::Kind { path: path.display().to_string(), expected };
-    let mut imported = ImportedImage { name: slug(name), ..ImportedImage::default() };
-    imported.context = context.unwrap_or(folder).to_owned();
+    let mut imported = ImportedImage {
+        name: slug(name),
+        context: context.unwrap_or(folder).to_owned(),
+        ..ImportedImage::default()
+    };
     match path.extension().and_then(|ending| ending.to_str()) {
         Some("yaml" | "yml") => {
             let node = read_data(source, Format::Yaml)?;

@@ -46,12 +46,16 @@ pub(super) const KEYS: &Keys = &[
     (&["build_commands"], |reader, leaf| reader.commands(leaf, "shell_commands")),
     (&["environment_variables", "*"], environment),
     (&["docker_server", "start_command"], |reader, leaf| {
-        of_container(reader, leaf, |reader, leaf| reader.start(leaf));
+        if is_built(reader, leaf) {
+            reader.start(leaf);
+        }
     }),
     (&["docker_server", "server_port"], |reader, leaf| {
-        of_container(reader, leaf, |reader, leaf| reader.port(leaf));
+        if is_built(reader, leaf) {
+            reader.port(leaf);
+        }
     }),
-    (&["docker_server", "run_as_user_id"], |reader, leaf| of_container(reader, leaf, user)),
+    (&["docker_server", "run_as_user_id"], user),
     (&["resources", "accelerator"], |reader, leaf| match leaf.node.text() {
         None if !leaf.node.is_empty() => reader.leave_out(leaf, "it is not a text"),
         _ => reader.gpu(leaf, !leaf.node.is_empty()),
@@ -142,8 +146,8 @@ fn environment(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
         || name.contains("_SERVICE_PORT");
     if is_reserved {
         reader.unrelated(leaf, "Baseten sets it, and ignores the configured value");
-    } else {
-        of_container(reader, leaf, |reader, leaf| reader.variable(leaf, leaf.name()));
+    } else if is_built(reader, leaf) {
+        reader.variable(leaf, leaf.name());
     }
 }
 
@@ -175,16 +179,19 @@ fn no_build(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
     }
 }
 
-/// Reads a key that Baseten applies to the container of an image that is not built.
-fn of_container(reader: &mut Reader<'_>, leaf: &Leaf<'_>, action: Action) {
-    if reader.is_mirrored() {
+/// Returns true if the image is built, and so can have a setting of its container. Otherwise reports that `leaf` stays.
+fn is_built(reader: &mut Reader<'_>, leaf: &Leaf<'_>) -> bool {
+    let is_mirrored = reader.is_mirrored();
+    if is_mirrored {
         reader.unrelated(leaf, "configures the container of an image that stays as it is");
-    } else {
-        action(reader, leaf);
     }
+    !is_mirrored
 }
 
 fn user(reader: &mut Reader<'_>, leaf: &Leaf<'_>) {
+    if !is_built(reader, leaf) {
+        return;
+    }
     let Some(text) = reader.text(leaf) else { return };
     match text.parse::<u32>() {
         Ok(0 | 60000) | Err(_) => reader.leave_out(leaf, "Baseten does not allow this user"),

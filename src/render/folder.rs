@@ -286,9 +286,8 @@ pub fn write(folder: &Path, files: &BTreeMap<PathBuf, RenderedFile>) -> Result<(
             Entry::Link(link) if !file.is_link || link != path => {
                 return Err(FolderError::Link(folder.join(link)));
             }
-            Entry::Link(_) => {}
             Entry::Missing => missing.extend(path.parent()),
-            Entry::File | Entry::Other => {}
+            Entry::Link(_) | Entry::File | Entry::Other => {}
         }
         entries.push((path, file, entry));
     }

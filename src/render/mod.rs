@@ -352,7 +352,7 @@ impl<'a> Renderer<'a> {
         let folder = copied::normalized(&self.matrix.image.templates);
         let context = self.matrix.context(variant).map(|context| copied::normalized(&context));
         let (parts, variables) = (BTreeSet::new(), variables.collect());
-        Origin { parts, folder, context, templates, variables }
+        Origin { folder, parts, context, templates, variables }
     }
 }
 

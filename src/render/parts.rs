@@ -59,7 +59,7 @@ impl<'a> Parts<'a> {
     fn generate(&self, name: Option<&str>) -> Result<String, RenderError> {
         match name {
             Some(name) => {
-                self.included.borrow_mut().extend(PARTS.iter().find(|part| **part == name))
+                self.included.borrow_mut().extend(PARTS.iter().find(|part| **part == name));
             }
             None => self.included.borrow_mut().extend(PARTS),
         }

@@ -227,7 +227,7 @@ impl BuildKitEngine {
         attempt: &Attempt<'_>,
         dependencies: &mut JobDependencies,
     ) -> Result<(), Status> {
-        let steps = solve_checked(&gateway, attempt);
+        let steps = Box::pin(solve_checked(&gateway, attempt));
         let mut exports = Exports::new();
         let solved = if self.exports_early(attempt.job) {
             let layers = attempt.linked_layers(&gateway).await?;
