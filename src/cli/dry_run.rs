@@ -1,7 +1,7 @@
 //! `--dry-run`: lists the images that the main command would build or publish.
 
 use crate::error::Report;
-use crate::plan::{self, Plan, PublicationStatus, PublishedState};
+use crate::plan::{self, Plan, PublicationStatus, PublishedState, Target};
 
 use super::Session;
 use super::args::BuildArgs;
@@ -27,18 +27,18 @@ pub(super) fn run(args: &BuildArgs, plan: &Plan<'_>, session: &Session) -> Resul
     let is_forced = args.output.force || args.running.no_cache;
     let header = vec!["IMAGE".to_owned(), "ACTION".to_owned()];
     let rows = plan.targets.iter().zip(&status).map(|(target, status)| {
-        vec![target.reference.to_string(), action(status, is_forced).to_owned()]
+        vec![target.reference.to_string(), action(target, status, is_forced).to_owned()]
     });
     let rows: Vec<Vec<String>> = std::iter::once(header).chain(rows).collect();
     printer.result(&plan::columns(&rows));
     Ok(())
 }
 
-fn action(status: &PublicationStatus, is_forced: bool) -> &'static str {
+fn action(target: &Target<'_>, status: &PublicationStatus, is_forced: bool) -> &'static str {
     match status.state {
-        _ if is_forced => "build",
-        PublishedState::Published => "none: published",
-        PublishedState::Retag => "tag",
-        PublishedState::Changed | PublishedState::New => "build",
+        PublishedState::Published if !is_forced => "none: published",
+        PublishedState::Retag if !is_forced => "tag",
+        _ if target.is_mirror => "copy",
+        _ => "build",
     }
 }

@@ -94,7 +94,8 @@ fn describe(matrix: &Matrix, target: &Target<'_>, inputs: &ImageInputs) -> Strin
     section(&mut text, "platforms", &single(target.platforms.iter()));
     let parents = parents.iter().map(|(id, name)| vec![id.clone(), name.to_string()]);
     section(&mut text, "based on images of the matrix", &parents.collect::<Vec<_>>());
-    section(&mut text, "base images", &upstreams(context, lock));
+    let title = if target.is_mirror { "copy of" } else { "base images" };
+    section(&mut text, title, &upstreams(context, lock));
     section(&mut text, "build options", &options(&context.options));
     section(&mut text, "files", &sources(context));
     if let Some(gpu) = gpu {

@@ -29,6 +29,8 @@ pub struct Notes {
     pub removed: Vec<String>,
     /// The reference and digest of the release set.
     pub set: Option<(Reference, Digest)>,
+    /// The hosts of the other registries that get the same images.
+    pub other_registries: Vec<String>,
 }
 
 /// An image of a release.
@@ -185,6 +187,10 @@ impl Notes {
         if let Some((set, digest)) = &self.set {
             let _ = write!(text, "\n\nThe release set is `{}`.", set.pinned(digest));
         }
+        if !self.other_registries.is_empty() {
+            let hosts = self.other_registries.join("`, `");
+            let _ = write!(text, "\n\nOther registries with the same images: `{hosts}`.");
+        }
     }
 }
 
@@ -304,6 +310,7 @@ mod tests {
                 "ghcr.io/acme/base:basegen-release-v1.3.0".parse().expect("a reference"),
                 digest("set"),
             )),
+            other_registries: vec!["quay.io".to_owned()],
         }
     }
 

@@ -57,6 +57,7 @@ pub async fn find(
     for (reference, newest) in references.iter().zip(release_set::newest(plan)) {
         if let Some((set, _)) = ReleaseSet::read(&registries, reference).await? {
             set.check_repositories(reference, &plan.repositories())?;
+            set.check_matrix(reference, plan.references(), plan.version.as_ref())?;
             sets.push((set, newest));
         } else {
             let message = format!("{version} is not released: `{reference}` does not exist");

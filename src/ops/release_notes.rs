@@ -39,6 +39,7 @@ pub(super) async fn published(
         images,
         removed,
         set: set.map(|(reference, _, digest)| (reference, digest)),
+        other_registries: other_registries(plan),
     })
 }
 
@@ -78,7 +79,13 @@ pub(super) async fn expected(
     });
     let previous = (before != version).then(|| before.to_string());
     let version = version.to_string();
-    Ok(Notes { version, previous, images: rows.collect(), ..Notes::default() })
+    let (images, other_registries) = (rows.collect(), other_registries(plan));
+    Ok(Notes { version, previous, images, other_registries, ..Notes::default() })
+}
+
+fn other_registries(plan: &Plan<'_>) -> Vec<String> {
+    let others = plan.first_repositories.iter().skip(1);
+    others.map(|repository| repository.registry().to_owned()).collect()
 }
 
 /// Reads the release set of a version in the first registry. All registries have the same images.

@@ -169,6 +169,7 @@ async fn audit(
             return Ok(None);
         };
         set.check_repositories(reference, &plan.repositories())?;
+        set.check_matrix(reference, plan.references(), plan.version.as_ref())?;
         images.extend(publish::audit(registries, &set).await?);
         stray_aliases.extend(publish::stray_aliases(registries, &set, newest).await?);
         sets.push((reference.clone(), digest));

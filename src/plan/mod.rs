@@ -160,6 +160,11 @@ impl<'a> Plan<'a> {
         self.whole && !self.custom
     }
 
+    /// Returns all references of all images in all registries.
+    pub fn references(&self) -> impl Iterator<Item = Reference> {
+        self.targets.iter().flat_map(Target::references)
+    }
+
     /// Returns the version tags of all images in all registries.
     pub fn version_tags(&self) -> impl Iterator<Item = Reference> {
         self.targets.iter().flat_map(Target::version_tags)

@@ -217,8 +217,8 @@ impl Explain for PublishError {
             }
             Self::OtherMatrix { .. } => {
                 "give this matrix a `name` in `[publish]`: its release sets then have tags of their own. If \
-                 it is the same matrix, and all names of its images have changed, pass `--overwrite`. \
-                 Nothing was built or tagged"
+                 it is the same matrix, and all names of its images have changed, publish with \
+                 `--overwrite`. Nothing was built or tagged"
             }
             Self::Incomparable { .. } => {
                 "run `basegen update` where the base images can be looked up, and commit \

@@ -398,7 +398,8 @@ async fn look_up(
             && is_whole
             && !overwrite
         {
-            set.check_matrix(reference, rows, version.as_ref())?;
+            let names = rows.iter().flat_map(|row| row.job.references.iter().cloned());
+            set.check_matrix(reference, names, version.as_ref())?;
         }
         Ok::<_, PublishError>(found.map(|(set, _)| set).filter(|_| known.contains(reference)))
     });

@@ -202,33 +202,34 @@ impl ReleaseSet {
         self.version == other.version && images(self) == images(other)
     }
 
-    /// Returns true if a name in this set is one that `rows` have under its version. `version` is that of the rows.
-    fn shares_names(&self, rows: &[Row], version: Option<&Version>) -> bool {
+    /// Returns true if a name in this set is one of `names` under its version. `version` is that of `names`.
+    fn shares_names(
+        &self,
+        names: impl IntoIterator<Item = Reference>,
+        version: Option<&Version>,
+    ) -> bool {
         let then = self.version.as_deref().zip(version);
-        let own: HashSet<Reference> = rows
-            .iter()
-            .flat_map(|row| &row.job.references)
-            .map(|reference| {
-                let tag = then.and_then(|(then, now)| {
-                    reference.tag.as_str().replace(now.as_str(), then).parse().ok()
-                });
-                let tag = tag.unwrap_or_else(|| reference.tag.clone());
-                Reference { repository: reference.repository.clone(), tag }
+        let own: HashSet<Reference> = names
+            .into_iter()
+            .map(|Reference { repository, tag }| {
+                let of_set = then
+                    .and_then(|(then, now)| tag.as_str().replace(now.as_str(), then).parse().ok());
+                Reference { repository, tag: of_set.unwrap_or(tag) }
             })
             .collect();
         self.images.values().any(|image| own.contains(&image.reference))
             || self.aliases().any(|(_, alias, _)| own.contains(&alias))
     }
 
-    /// Returns an error if the set, read from `reference`, has no name in common with `rows`, the images of a whole matrix:
-    /// it is that of another matrix.
-    pub(super) fn check_matrix(
+    /// Returns an error if the set, read from `reference`, has no name in common with `names`, those of all images of a
+    /// matrix with this `version`: it is that of another matrix.
+    pub fn check_matrix(
         &self,
         reference: &Reference,
-        rows: &[Row],
+        names: impl IntoIterator<Item = Reference>,
         version: Option<&Version>,
     ) -> Result<(), PublishError> {
-        if self.images.is_empty() || self.shares_names(rows, version) {
+        if self.images.is_empty() || self.shares_names(names, version) {
             return Ok(());
         }
         Err(PublishError::OtherMatrix { set: reference.clone() })

@@ -108,6 +108,7 @@ fn mirrored_images_are_published_to_both_registries_without_an_engine() {
     let mirrors = Mirrors::new();
     assert_snapshot!("list", mirrors.told("list"));
     assert_snapshot!("unpinned_plan", mirrors.told("plan"));
+    assert_snapshot!("dry_run", mirrors.told("--push --dry-run"));
     assert_snapshot!("push", mirrors.told("--push"));
     for registry in &mirrors.registries {
         let original = mirrors.source.manifest("vendor/server", "3.9");
@@ -122,6 +123,18 @@ fn mirrored_images_are_published_to_both_registries_without_an_engine() {
     mirrors.registries[1].remove_tag("acme/server-base", "3.9-v1.2.3");
     assert_snapshot!("status_of_a_missing_tag", mirrors.told("status"));
     assert_snapshot!("check_of_a_missing_tag", mirrors.told("check"));
+}
+
+#[test]
+fn a_release_of_another_matrix_is_not_compared() {
+    let mirrors = Mirrors::new();
+    mirrors.told("--push");
+    let matrix = fs_err::read_to_string(mirrors.project.path().join("matrix.toml")).expect("text");
+    let other = "tag = \"other-{{variant}}-{{version}}\"\naliases = [\"other-{{variant}}\"]";
+    let matrix = matrix.replace("aliases = [\"{{variant}}-latest\"]", other);
+    mirrors.project.write("matrix.toml", &matrix);
+    assert_snapshot!("status_of_another_matrix", mirrors.told("status"));
+    assert_snapshot!("check_of_another_matrix", mirrors.told("check"));
 }
 
 #[test]
