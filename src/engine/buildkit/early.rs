@@ -40,7 +40,7 @@ impl EarlyLayers {
     /// Runs the steps of an image, and exports each of its linked `layers` when its operation has run: `ended` receives the
     /// digests of these. The caller continues `exports` during the export of the image, which uses their results.
     ///
-    /// Failures are ignored, since the export of the image compresses what is missing.
+    /// Failures are ignored, since the export of the image compresses the layers that are missing.
     pub(super) async fn export_during<'a, T>(
         &'a self,
         exports: &mut Exports<'a>,

@@ -1,13 +1,16 @@
 //! The whole command: a registry, a GitHub, and no engine.
 
+mod base;
+mod refused;
 mod rendered;
+mod tokens;
 
 use insta::assert_snapshot;
 
-use crate::harness::github::{Identity, KEY, Kind};
+use crate::harness::github::{Identity, Kind};
 use crate::harness::pull_request::state;
 use crate::harness::registry::{Fault, Rule};
-use crate::harness::release_project::{CONSTANT, FILES, Project, README};
+use crate::harness::release_project::{CONSTANT, FILES, Project};
 
 pub const BRANCH: &str = "basegen/release-v1.3.0";
 
@@ -116,32 +119,6 @@ async fn another_change_counts_up_from_the_version_of_the_open_pull_request() {
     assert_snapshot!(project.told(project.basegen("release patch --pr --quiet")).await);
 }
 
-#[tokio::test]
-async fn odd_bases_and_long_titles_are_refused_before_anything_is_published() {
-    let project = changed().await;
-    let tags = project.registry.tags("acme/base");
-    let mut told = Vec::new();
-    for base in ["", "a b", "refs/heads/main", "a..b", "-x", "main.lock", "gone"] {
-        for arguments in ["release v1.3.0 --pr", "release minor --pr"] {
-            let mut command = project.basegen(arguments);
-            command.args(["--quiet", &format!("--base={base}")]);
-            let shown = project.told(command).await;
-            if arguments.contains("minor") {
-                assert_eq!(told.last(), Some(&shown), "{base}");
-            } else {
-                told.push(shown);
-            }
-        }
-    }
-    project.matrix(&format!("[pull_request]\ntitle = \"{} {{{{version}}}}\"\n", "é".repeat(250)));
-    told.push(project.told(project.basegen("release v1.3.0 --pr --quiet")).await);
-    project.matrix("[pull_request]\nbase = \"refs/heads/main\"\n");
-    told.push(project.told(project.basegen("release v1.3.0 --pr --quiet")).await);
-    assert_snapshot!(told.join("\n\n"));
-    assert_eq!(project.registry.tags("acme/base"), tags);
-    assert!(project.github.seen().iter().all(|seen| seen.method == "GET"));
-}
-
 /// What does not fit beside the text of people is in the summary of the job.
 #[tokio::test]
 async fn notes_that_do_not_fit_are_in_the_job_summary() {
@@ -177,37 +154,6 @@ async fn what_was_never_released_is_released_as_it_is() {
     assert_snapshot!(project.told(project.basegen("release patch --pr --progress plain")).await);
 }
 
-/// The edits are made on what the base branch has, which is newer than the working tree.
-#[tokio::test]
-async fn the_base_on_github_is_what_is_edited() {
-    let project = changed().await;
-    let newer = format!("import os\n\n{CONSTANT}");
-    project.github.push("main", "images/constants.py", &newer);
-    project.github.push("main", "README.md", &format!("{README}\nAnd more.\n"));
-    project.stdout("release minor --pr").await;
-    let file = |path: &str| project.github.file(BRANCH, path).expect("a file");
-    assert_eq!(file("images/constants.py"), newer.replace("1.2.3", "1.3.0"));
-    assert!(file("README.md").ends_with("<!-- end of images -->\n\nAnd more.\n"));
-}
-
-/// A missing, duplicate or commented-out constant is not edited, and no branch is created.
-#[tokio::test]
-async fn a_base_that_cannot_be_edited_is_left_alone() {
-    for text in ["x = 1\n", "# BASE_IMAGE_VERSION = \"v1.2.3\"\n", &CONSTANT.repeat(2)] {
-        let project = changed().await;
-        project.github.push("main", "images/constants.py", text);
-        assert_snapshot!(project.told(project.basegen("release minor --pr --quiet")).await);
-        assert_eq!(project.github.with(|store| store.branches.len()), 1);
-    }
-}
-
-#[tokio::test]
-async fn a_base_with_a_newer_version_does_not_go_back() {
-    let project = changed().await;
-    project.github.push("main", "VERSION", "v1.4.0\n");
-    assert_snapshot!(project.told(project.basegen("release minor --pr --quiet")).await);
-}
-
 /// The gate: whichever look at the registry finds a tag missing, there is no pull request.
 #[tokio::test]
 async fn no_pull_request_while_a_tag_is_missing() {
@@ -234,56 +180,6 @@ async fn no_pull_request_while_a_tag_is_missing() {
     }
     assert!(refused >= 2, "refused {refused} times by the gate");
     assert!(state(&project.github).starts_with("#1 Release v1.3.0"));
-}
-
-#[tokio::test]
-async fn what_cannot_have_a_pull_request_is_refused_before_anything_is_done() {
-    let project = changed().await;
-    project.registry.forget();
-    let mut told = Vec::new();
-    for arguments in [
-        "--push --pr --python 3.11",
-        "--push --pr --version-tag test",
-        "--push --pr --platform linux/arm64",
-        "--pr",
-        "release --draft",
-        "release v1.0.0 --pr",
-    ] {
-        told.push(format!(
-            "$ basegen {arguments}\n{}",
-            project.told(project.basegen(arguments)).await
-        ));
-    }
-    assert_snapshot!(told.join("\n\n"));
-    let without = |variables: &[(&str, &str)]| {
-        let mut command = project.basegen("release --pr");
-        command.env_remove("GITHUB_TOKEN");
-        command.envs(variables.iter().copied());
-        command
-    };
-    assert_snapshot!(project.told(without(&[])).await);
-    assert_snapshot!(project.told(without(&[("BASEGEN_APP_ID", "1")])).await);
-    let mut nowhere = project.basegen("release --pr");
-    nowhere.env_remove("GITHUB_REPOSITORY");
-    assert_snapshot!(project.told(nowhere).await);
-    let clear = [("GITHUB_TOKEN", "x"), ("GITHUB_API_URL", "http://github.example.org/api/v3")];
-    assert_snapshot!(project.told(without(&clear)).await);
-    let named = [("GITHUB_TOKEN", "x"), ("GITHUB_REPOSITORY", "acme")];
-    assert_snapshot!(project.told(without(&named)).await);
-    project.matrix("[pull_request]\nbranch = \"main\"\n");
-    assert_snapshot!(project.told(project.basegen("release v1.3.0 --pr --dry-run")).await);
-    assert!(project.github.seen().iter().all(|seen| seen.method == "GET"));
-    assert!(project.registry.seen().iter().all(|seen| seen.method != "PUT"));
-}
-
-#[tokio::test]
-async fn wrong_keys_are_told_with_their_place() {
-    let project = Project::new().await;
-    project.matrix(
-        "[pull_request]\nrepository = \"acme\"\napi = \"github.example.org\"\nbase = \"a..b\"\n\
-         branch = \"release {{variant}}\"\ntitle = \"{{python}}\"\ntoken_secret_name = \"ghp_canary\"\n",
-    );
-    assert_snapshot!(project.told(project.basegen("list")).await);
 }
 
 #[tokio::test]
@@ -430,25 +326,6 @@ async fn the_lock_file_of_a_workspace_above_goes_along() {
     assert_eq!(project.github.file(branch, "Cargo.lock"), Some(lock.replace("1.2.3", "1.3.0")));
 }
 
-/// A place that cannot be edited is told before a single tag is out.
-#[tokio::test]
-async fn a_working_tree_that_cannot_be_edited_is_told_before_anything_is_published() {
-    let project = changed().await;
-    project.write("images/constants.py", "x = 1\n");
-    let tags = project.registry.tags("acme/base");
-    for arguments in ["release v1.3.0", "release v1.3.0 --pr", "release v1.3.0 --dry-run"] {
-        let output = project.basegen(arguments).output().await.expect("a run");
-        assert_eq!(output.status.code(), Some(3), "{}", project.shown(&output));
-    }
-    assert_eq!(project.registry.tags("acme/base"), tags);
-    // The same of the base branch.
-    project.write("images/constants.py", CONSTANT);
-    project.github.push("main", "images/constants.py", "x = 1\n");
-    let output = project.basegen("release v1.3.0 --pr").output().await.expect("a run");
-    assert_eq!(output.status.code(), Some(3), "{}", project.shown(&output));
-    assert_eq!(project.registry.tags("acme/base"), tags);
-}
-
 /// The gate compares names too, and takes no image for whole whose configuration is gone.
 #[tokio::test]
 async fn what_the_release_does_not_have_is_told() {
@@ -467,97 +344,4 @@ async fn what_the_release_does_not_have_is_told() {
     );
     let told = project.told(project.basegen("check --released")).await;
     assert!(told.contains("py3.11-v1.2.3` is not part of the release"), "{told}");
-}
-
-/// The token of github.com is not for whatever host a remote names.
-#[tokio::test]
-async fn a_host_that_only_the_remote_names_gets_no_token_of_github_com() {
-    let project = changed().await;
-    project.git(&["init", "--quiet"]);
-    project.git(&["remote", "add", "origin", "short:acme/images.git"]);
-    project.git(&["config", "url.https://github.example.org/.insteadOf", "short:"]);
-    let command = |variables: &[(&str, &str)]| {
-        let mut command = project.basegen("release v1.3.0 --pr");
-        command.env_remove("GITHUB_API_URL").env_remove("GITHUB_REPOSITORY");
-        // Nothing is sent to where this name may lead.
-        command.env("HTTPS_PROXY", "http://127.0.0.1:1").env("GH_TOKEN", "canary-gh");
-        command.envs(variables.iter().copied());
-        command
-    };
-    assert_snapshot!(project.told(command(&[])).await);
-    let api = ("GITHUB_API_URL", "https://me:canary-secret@github.example.org/api/v3");
-    assert_snapshot!(project.told(command(&[api])).await);
-}
-
-/// A checkout cannot send the token for GitHub to a host of its choice, nor another token to GitHub.
-#[tokio::test]
-async fn the_token_goes_to_github_or_to_a_host_that_the_user_names() {
-    let project = changed().await;
-    let elsewhere = crate::harness::pull_request::repository().await;
-    let host = elsewhere.api().replace("http://", "").replace("/api/v3", "");
-    project.matrix(&format!("[pull_request]\napi = \"{}\"\n", elsewhere.api()));
-    let command = |arguments: &str| {
-        let mut command = project.basegen(&format!("release v1.3.0 --pr --quiet {arguments}"));
-        command.env_remove("GITHUB_API_URL").env("GH_ENTERPRISE_TOKEN", "canary-enterprise");
-        command
-    };
-    let told = project.told(command("")).await.replace(&host, "ELSEWHERE");
-    assert_snapshot!(told);
-    assert_eq!(elsewhere.seen().len(), 0);
-    // With the runner of another server, the matrix's host is still a stranger.
-    let mut of_runner = command("");
-    of_runner.env("GITHUB_API_URL", project.github.api());
-    assert!(project.told(of_runner).await.contains("is not sent to"));
-    assert_eq!(elsewhere.seen().len(), 0);
-
-    project.told(command(&format!("--allow credentials.github={host}"))).await;
-    let sent: Vec<String> =
-        elsewhere.seen().into_iter().filter_map(|seen| seen.authorization).collect();
-    assert!(!sent.is_empty() && sent.iter().all(|token| token.contains("canary-enterprise")));
-
-    project.matrix("[pull_request]\ntoken_secret_name = \"AWS_SECRET_ACCESS_KEY\"\n");
-    let mut of_aws = project.basegen("release v1.3.0 --pr --quiet");
-    of_aws.env("AWS_SECRET_ACCESS_KEY", "canary-aws");
-    assert_snapshot!(project.told(of_aws).await);
-    let seen = project.github.seen().into_iter().filter_map(|seen| seen.authorization);
-    assert!(seen.into_iter().all(|token| !token.contains("canary-aws")));
-}
-
-/// Secrets of the environment are sent as credentials only; they are in no output, file or other request.
-#[tokio::test]
-async fn no_secret_is_told_kept_or_sent() {
-    let project = changed().await;
-    project.matrix("[pull_request]\nreviewers = [\"mallory\"]\n");
-    let line = KEY.lines().nth(3).expect("a line");
-    for (arguments, app) in [
-        ("release minor --pr --notes notes.md", false),
-        ("release minor --pr", true),
-        ("release minor --pr --dry-run", true),
-    ] {
-        let mut command = project.basegen(arguments);
-        command.env("GH_TOKEN", "canary-gh").env("CANARY", "canary-variable");
-        if app {
-            command
-                .env("BASEGEN_APP_ID", crate::harness::github::APP)
-                .env("BASEGEN_APP_PRIVATE_KEY", KEY);
-        }
-        let output = command.output().await.expect("a run");
-        assert!(output.status.success(), "{}", project.shown(&output));
-        let told = project.shown(&output);
-        assert!(!told.contains("canary") && !told.contains(line), "{told}");
-    }
-    let kept = project.github.with(|store| format!("{:?} {:?}", store.pulls, store.commits));
-    assert!(!kept.contains("canary") && !kept.contains(line));
-    let mut files = Vec::new();
-    let mut folders = vec![project.folder.path().to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs_err::read_dir(folder).expect("a folder") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() { folders.push(path) } else { files.push(path) }
-        }
-    }
-    for file in files {
-        let text = String::from_utf8_lossy(&fs_err::read(&file).expect("a file")).into_owned();
-        assert!(!text.contains("canary") && !text.contains(line), "{}", file.display());
-    }
 }

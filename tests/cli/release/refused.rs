@@ -1,0 +1,101 @@
+//! Releases that are refused before anything is published.
+
+use insta::assert_snapshot;
+
+use super::changed;
+use crate::harness::release_project::{CONSTANT, Project};
+
+#[tokio::test]
+async fn invalid_bases_and_long_titles_stop_a_release() {
+    let project = changed().await;
+    let tags = project.registry.tags("acme/base");
+    let mut told = Vec::new();
+    for base in ["", "a b", "refs/heads/main", "a..b", "-x", "main.lock", "gone"] {
+        for arguments in ["release v1.3.0 --pr", "release minor --pr"] {
+            let mut command = project.basegen(arguments);
+            command.args(["--quiet", &format!("--base={base}")]);
+            let shown = project.told(command).await;
+            if arguments.contains("minor") {
+                assert_eq!(told.last(), Some(&shown), "{base}");
+            } else {
+                told.push(shown);
+            }
+        }
+    }
+    project.matrix(&format!("[pull_request]\ntitle = \"{} {{{{version}}}}\"\n", "é".repeat(250)));
+    told.push(project.told(project.basegen("release v1.3.0 --pr --quiet")).await);
+    project.matrix("[pull_request]\nbase = \"refs/heads/main\"\n");
+    told.push(project.told(project.basegen("release v1.3.0 --pr --quiet")).await);
+    assert_snapshot!(told.join("\n\n"));
+    assert_eq!(project.registry.tags("acme/base"), tags);
+    assert!(project.github.seen().iter().all(|seen| seen.method == "GET"));
+}
+
+#[tokio::test]
+async fn a_pull_request_needs_a_whole_release() {
+    let project = changed().await;
+    project.registry.forget();
+    let mut told = Vec::new();
+    for arguments in [
+        "--push --pr --python 3.11",
+        "--push --pr --version-tag test",
+        "--push --pr --platform linux/arm64",
+        "--pr",
+        "release --draft",
+        "release v1.0.0 --pr",
+    ] {
+        told.push(format!(
+            "$ basegen {arguments}\n{}",
+            project.told(project.basegen(arguments)).await
+        ));
+    }
+    assert_snapshot!(told.join("\n\n"));
+    let without = |variables: &[(&str, &str)]| {
+        let mut command = project.basegen("release --pr");
+        command.env_remove("GITHUB_TOKEN");
+        command.envs(variables.iter().copied());
+        command
+    };
+    assert_snapshot!(project.told(without(&[])).await);
+    assert_snapshot!(project.told(without(&[("BASEGEN_APP_ID", "1")])).await);
+    let mut nowhere = project.basegen("release --pr");
+    nowhere.env_remove("GITHUB_REPOSITORY");
+    assert_snapshot!(project.told(nowhere).await);
+    let clear = [("GITHUB_TOKEN", "x"), ("GITHUB_API_URL", "http://github.example.org/api/v3")];
+    assert_snapshot!(project.told(without(&clear)).await);
+    let named = [("GITHUB_TOKEN", "x"), ("GITHUB_REPOSITORY", "acme")];
+    assert_snapshot!(project.told(without(&named)).await);
+    project.matrix("[pull_request]\nbranch = \"main\"\n");
+    assert_snapshot!(project.told(project.basegen("release v1.3.0 --pr --dry-run")).await);
+    assert!(project.github.seen().iter().all(|seen| seen.method == "GET"));
+    assert!(project.registry.seen().iter().all(|seen| seen.method != "PUT"));
+}
+
+#[tokio::test]
+async fn invalid_keys_are_located() {
+    let project = Project::new().await;
+    project.matrix(
+        "[pull_request]\nrepository = \"acme\"\napi = \"github.example.org\"\nbase = \"a..b\"\n\
+         branch = \"release {{variant}}\"\ntitle = \"{{python}}\"\ntoken_secret_name = \"ghp_canary\"\n",
+    );
+    assert_snapshot!(project.told(project.basegen("list")).await);
+}
+
+/// A place that cannot be edited is told before a single tag is out.
+#[tokio::test]
+async fn a_working_tree_that_cannot_be_edited_stops_a_release() {
+    let project = changed().await;
+    project.write("images/constants.py", "x = 1\n");
+    let tags = project.registry.tags("acme/base");
+    for arguments in ["release v1.3.0", "release v1.3.0 --pr", "release v1.3.0 --dry-run"] {
+        let output = project.basegen(arguments).output().await.expect("a run");
+        assert_eq!(output.status.code(), Some(3), "{}", project.shown(&output));
+    }
+    assert_eq!(project.registry.tags("acme/base"), tags);
+    // The same of the base branch.
+    project.write("images/constants.py", CONSTANT);
+    project.github.push("main", "images/constants.py", "x = 1\n");
+    let output = project.basegen("release v1.3.0 --pr").output().await.expect("a run");
+    assert_eq!(output.status.code(), Some(3), "{}", project.shown(&output));
+    assert_eq!(project.registry.tags("acme/base"), tags);
+}

@@ -1,0 +1,99 @@
+//! Who gets the tokens of GitHub.
+
+use insta::assert_snapshot;
+
+use super::changed;
+use crate::harness::github::KEY;
+
+/// The token of github.com is not for whatever host a remote names.
+#[tokio::test]
+async fn a_host_of_the_remote_gets_no_token_of_github_com() {
+    let project = changed().await;
+    project.git(&["init", "--quiet"]);
+    project.git(&["remote", "add", "origin", "short:acme/images.git"]);
+    project.git(&["config", "url.https://github.example.org/.insteadOf", "short:"]);
+    let command = |variables: &[(&str, &str)]| {
+        let mut command = project.basegen("release v1.3.0 --pr");
+        command.env_remove("GITHUB_API_URL").env_remove("GITHUB_REPOSITORY");
+        // Nothing is sent to where this name may lead.
+        command.env("HTTPS_PROXY", "http://127.0.0.1:1").env("GH_TOKEN", "canary-gh");
+        command.envs(variables.iter().copied());
+        command
+    };
+    assert_snapshot!(project.told(command(&[])).await);
+    let api = ("GITHUB_API_URL", "https://me:canary-secret@github.example.org/api/v3");
+    assert_snapshot!(project.told(command(&[api])).await);
+}
+
+/// A checkout cannot send the token for GitHub to a host of its choice, nor another token to GitHub.
+#[tokio::test]
+async fn the_token_goes_to_github_and_to_hosts_that_the_user_names() {
+    let project = changed().await;
+    let elsewhere = crate::harness::pull_request::repository().await;
+    let host = elsewhere.api().replace("http://", "").replace("/api/v3", "");
+    project.matrix(&format!("[pull_request]\napi = \"{}\"\n", elsewhere.api()));
+    let command = |arguments: &str| {
+        let mut command = project.basegen(&format!("release v1.3.0 --pr --quiet {arguments}"));
+        command.env_remove("GITHUB_API_URL").env("GH_ENTERPRISE_TOKEN", "canary-enterprise");
+        command
+    };
+    let told = project.told(command("")).await.replace(&host, "ELSEWHERE");
+    assert_snapshot!(told);
+    assert_eq!(elsewhere.seen().len(), 0);
+    // With the runner of another server, the matrix's host is still a stranger.
+    let mut of_runner = command("");
+    of_runner.env("GITHUB_API_URL", project.github.api());
+    assert!(project.told(of_runner).await.contains("is not sent to"));
+    assert_eq!(elsewhere.seen().len(), 0);
+
+    project.told(command(&format!("--allow credentials.github={host}"))).await;
+    let sent: Vec<String> =
+        elsewhere.seen().into_iter().filter_map(|seen| seen.authorization).collect();
+    assert!(!sent.is_empty() && sent.iter().all(|token| token.contains("canary-enterprise")));
+
+    project.matrix("[pull_request]\ntoken_secret_name = \"AWS_SECRET_ACCESS_KEY\"\n");
+    let mut of_aws = project.basegen("release v1.3.0 --pr --quiet");
+    of_aws.env("AWS_SECRET_ACCESS_KEY", "canary-aws");
+    assert_snapshot!(project.told(of_aws).await);
+    let seen = project.github.seen().into_iter().filter_map(|seen| seen.authorization);
+    assert!(seen.into_iter().all(|token| !token.contains("canary-aws")));
+}
+
+/// Secrets of the environment are sent as credentials only; they are in no output, file or other request.
+#[tokio::test]
+async fn secrets_are_neither_printed_nor_stored_nor_sent_elsewhere() {
+    let project = changed().await;
+    project.matrix("[pull_request]\nreviewers = [\"mallory\"]\n");
+    let line = KEY.lines().nth(3).expect("a line");
+    for (arguments, app) in [
+        ("release minor --pr --notes notes.md", false),
+        ("release minor --pr", true),
+        ("release minor --pr --dry-run", true),
+    ] {
+        let mut command = project.basegen(arguments);
+        command.env("GH_TOKEN", "canary-gh").env("CANARY", "canary-variable");
+        if app {
+            command
+                .env("BASEGEN_APP_ID", crate::harness::github::APP)
+                .env("BASEGEN_APP_PRIVATE_KEY", KEY);
+        }
+        let output = command.output().await.expect("a run");
+        assert!(output.status.success(), "{}", project.shown(&output));
+        let told = project.shown(&output);
+        assert!(!told.contains("canary") && !told.contains(line), "{told}");
+    }
+    let kept = project.github.with(|store| format!("{:?} {:?}", store.pulls, store.commits));
+    assert!(!kept.contains("canary") && !kept.contains(line));
+    let mut files = Vec::new();
+    let mut folders = vec![project.folder.path().to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs_err::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() { folders.push(path) } else { files.push(path) }
+        }
+    }
+    for file in files {
+        let text = String::from_utf8_lossy(&fs_err::read(&file).expect("a file")).into_owned();
+        assert!(!text.contains("canary") && !text.contains(line), "{}", file.display());
+    }
+}
