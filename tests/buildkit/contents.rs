@@ -1,25 +1,28 @@
 //! Images without a Dockerfile, built and run.
 
 use std::path::Path;
+use std::process::Command;
 
 use basegen::image::Reference;
 
+use crate::harness::project::write;
 use crate::harness::{conda, testbed};
 
-fn write(folder: &Path, path: &str, text: &str) {
-    let path = folder.join(path);
-    fs_err::create_dir_all(path.parent().expect("a parent")).expect("a folder");
-    fs_err::write(path, text).expect("a file");
+/// Returns a call of the command that trusts the certificates of the test bed, and prints no colours.
+fn basegen(folder: &Path) -> Command {
+    let mut command = testbed::basegen(folder);
+    if let Some(certificates) = std::env::var_os("BASEGEN_TESTBED_CA") {
+        command.env("SSL_CERT_FILE", certificates);
+    }
+    command.env("NO_COLOR", "1");
+    command
 }
 
 /// Pushes the images of a matrix to the test bed's registry, and returns their names.
 fn pushed(folder: &Path, repository: &str) -> Vec<Reference> {
-    let mut command = testbed::basegen(folder);
-    command.args(["--push", "--registry", &testbed::registry(), "--repository", repository]);
-    if let Some(certificates) = std::env::var_os("BASEGEN_TESTBED_CA") {
-        command.env("SSL_CERT_FILE", certificates);
-    }
-    let output = command.env("NO_COLOR", "1").output().expect("the command runs");
+    let registry = testbed::registry();
+    let push = ["--push", "--registry", &registry, "--repository", repository];
+    let output = basegen(folder).args(push).output().expect("the command runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let printed = String::from_utf8(output.stdout).expect("UTF-8");
     let names = printed.lines().map(|line| line.split_once('@').expect("a digest").0);
@@ -112,11 +115,7 @@ ca_certificates = "auto"
 
     // A package for one version of Python is none.
     write(folder, "matrix.toml", &matrix.replace("six==1.17.0", "markupsafe==3.0.3"));
-    let mut command = testbed::basegen(folder);
-    if let Some(certificates) = std::env::var_os("BASEGEN_TESTBED_CA") {
-        command.env("SSL_CERT_FILE", certificates);
-    }
-    let output = command.env("NO_COLOR", "1").output().expect("the command runs");
+    let output = basegen(folder).output().expect("the command runs");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(errors.contains("not the same for all versions of Python: /out/opt/libraries/markupsafe-3.0.3.dist-info/WHEEL"), "{errors}");
 }
