@@ -152,22 +152,14 @@ const PIP: &[OptionForm] = &[
     option(&["--no-build-isolation"], OptionKind::Flag),
 ];
 
-/// Those of [`PIP`] for packages that are not built.
-const LIBRARIES: &[OptionForm] = &[
-    option(&["-r", "--requirement", "--requirements"], OptionKind::File),
-    option(&["--constraint", "-c", "--constraints"], OptionKind::Repeated),
-    option(&["--override"], OptionKind::Repeated),
-    option(&["--index-url", "-i", "--default-index"], OptionKind::Single),
-    option(&["--extra-index-url", "--index"], OptionKind::Repeated),
-    option(&["--find-links", "-f"], OptionKind::Repeated),
-    option(&["--index-strategy"], OptionKind::Single),
-    option(&["--prerelease"], OptionKind::Single),
-    option(&["--resolution"], OptionKind::Single),
-    option(&["--exclude-newer"], OptionKind::Single),
-    option(&["--pre"], OptionKind::Flag),
-    option(&["--no-index"], OptionKind::Flag),
-    option(&["--no-deps"], OptionKind::Flag),
-    option(&["--require-hashes"], OptionKind::Flag),
+/// Options of [`PIP`] that `libraries` do not have: they are not built, and are for no single version of Python.
+const ONLY_PIP: [&str; 6] = [
+    "--build-constraint",
+    "--python",
+    "--no-binary",
+    "--only-binary",
+    "--torch-backend",
+    "--no-build-isolation",
 ];
 
 /// The version of a package that may be any.
@@ -191,13 +183,15 @@ impl PackageManager {
         matches!(self, Self::Libraries | Self::Pip)
     }
 
-    fn options(self) -> &'static [OptionForm] {
-        match self {
+    fn options(self) -> Vec<&'static OptionForm> {
+        let forms = match self {
             Self::Apt => APT,
             Self::Conda => CONDA,
-            Self::Libraries => LIBRARIES,
-            Self::Pip => PIP,
-        }
+            Self::Libraries | Self::Pip => PIP,
+        };
+        let is_own =
+            |form: &&OptionForm| self != Self::Libraries || !ONLY_PIP.contains(&form.names[0]);
+        forms.iter().filter(is_own).collect()
     }
 
     /// Parses an entry of an array, or a line of a file with packages: `numpy>=1.26`, `-r requirements.txt`.
