@@ -44,9 +44,14 @@ impl SourceFile {
     pub fn line(&self, offset: usize) -> usize {
         self.lines.partition_point(|begin| *begin <= offset) + self.first_line - 1
     }
-}
 
-impl SourceFile {
+    /// Returns the column, from 1, of the byte at `offset`, in characters.
+    #[must_use]
+    pub fn column(&self, offset: usize) -> usize {
+        let begin = self.lines[self.lines.partition_point(|begin| *begin <= offset) - 1];
+        self.text[begin..offset].chars().count() + 1
+    }
+
     /// Returns the location of a line, from 1, without its end.
     #[must_use]
     pub fn line_span(&self, line: usize) -> Span {

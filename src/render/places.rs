@@ -167,11 +167,10 @@ pub(super) fn lines(text: &str, marks: &[Mark], sources: &[&SourceFile]) -> Vec<
         sources.iter().map(|source| source.path.to_string_lossy().into()).collect();
     let lines = places(text, marks, sources).map(|(template, at)| {
         let source = sources[template];
-        let begin = source.text[..at].rfind('\n').map_or(0, |before| before + 1);
         TemplateLine {
             file: Arc::clone(&files[template]),
             line: source.line(at),
-            column: source.text[begin..at].chars().count() + 1,
+            column: source.column(at),
         }
     });
     lines.collect()

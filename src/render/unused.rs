@@ -86,7 +86,6 @@ pub fn unused_contents<'c>(
     }
     let source = &matrix.source;
     let unused = unused.into_iter().map(|(begin, (key, variant, part))| {
-        let line_begin = source.text[..begin].rfind('\n').map_or(0, |before| before + 1);
         let advice = match key {
             "base" => "name the base image in the `FROM` of the Dockerfile, or remove `dockerfile`"
                 .to_owned(),
@@ -95,7 +94,7 @@ pub fn unused_contents<'c>(
         UnusedContents {
             file: source.path.clone(),
             line: source.line(begin),
-            column: source.text[line_begin..begin].chars().count() + 1,
+            column: source.column(begin),
             key,
             variant: variant.id.clone(),
             advice,
