@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn docker_hosts_are_parsed_as_docker_does() {
+    fn docker_hosts_are_parsed_like_in_docker() {
         let cases = [
             ("unix:///var/run/docker.sock", None, "unix:///var/run/docker.sock"),
             ("tcp://10.0.0.1", None, "tcp://10.0.0.1:2375"),
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_addresses_are_refused() {
+    fn invalid_addresses_are_rejected() {
         for url in [
             "",
             "builder",
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn ssh_is_refused_by_name() {
+    fn ssh_addresses_have_an_error_of_their_own() {
         let error = EngineAddress::docker("ssh://me@host", None).expect_err("ssh");
         assert!(matches!(error, EngineError::SshHost { host } if host == "me@host"));
     }

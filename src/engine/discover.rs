@@ -213,8 +213,8 @@ mod tests {
         let live = folder.path().join("live.sock");
         let _listener = tokio::net::UnixListener::bind(&live).expect("a socket");
         let sockets = [folder.path().join("none.sock"), stale, live.clone()];
-        let found = first_reachable(&sockets).await.expect("an engine");
-        assert_eq!(found, docker_at(&live));
+        let address = first_reachable(&sockets).await.expect("an engine");
+        assert_eq!(address, docker_at(&live));
     }
 
     #[tokio::test]

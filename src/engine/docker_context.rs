@@ -124,7 +124,7 @@ mod tests {
         let all = ["{", "[]", r#"{"currentContext": 3}"#, r#"{"currentContext": ["secret"]}"#];
         let messages = all.map(|config| {
             let folder = configuration(config);
-            let error = current(folder.path(), None).expect_err("broken");
+            let error = current(folder.path(), None).expect_err("an invalid file");
             let folder = folder.path().display().to_string();
             Report::from(error).to_string().replace(&folder, "FOLDER")
         });

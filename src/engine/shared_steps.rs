@@ -101,7 +101,7 @@ impl SharedSteps {
 mod tests {
     use super::*;
 
-    /// Two jobs share three steps, a third has two of these, and the last shares none.
+    /// Returns two jobs that share three steps, one that has two of these steps, and one that shares none.
     fn jobs() -> Vec<BuildJob> {
         let texts = [
             "FROM python\nRUN apt\nRUN pip\nRUN one\n",
@@ -121,7 +121,7 @@ mod tests {
         let steps = SharedSteps::new(&jobs());
         assert!(steps.claim(2));
         assert!(!steps.claim(2));
-        // It has one more shared step.
+        // Job 1 has one more shared step than job 2.
         assert!(steps.claim(1));
         assert!(!steps.claim(0));
         steps.keep(1, None);

@@ -67,16 +67,16 @@ mod tests {
     #[test]
     fn a_job_waits_for_the_upload_of_a_layer_that_it_shares() {
         let uploads = uploads(&["FROM a\nRUN x\n", "FROM a\nRUN y\n", "FROM b\nRUN y\n"]);
-        assert!(uploads.begin(1), "the first that is ready begins");
+        assert!(uploads.begin(1), "the first job that is ready starts the upload");
         assert!(!uploads.begin(0));
-        assert!(uploads.begin(2), "it shares no layer");
-        assert!(uploads.begin(1), "it repeats its upload");
+        assert!(uploads.begin(2), "job 2 shares no layer");
+        assert!(uploads.begin(1), "job 1 repeats its upload");
         uploads.finish(1, true);
         assert!(uploads.begin(0));
     }
 
     #[test]
-    fn jobs_that_share_uploaded_layers_only_do_not_wait() {
+    fn jobs_that_share_only_uploaded_layers_do_not_wait() {
         let uploads = uploads(&["FROM a\nRUN x\n", "FROM a\nRUN y\n", "FROM a\nRUN z\n"]);
         assert!(uploads.begin(0));
         uploads.finish(0, true);
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_takes_over_from_one_that_fails() {
+    fn a_job_uploads_the_shared_layer_if_the_first_one_fails() {
         let uploads = uploads(&["FROM a\nRUN x\n", "FROM a\nRUN y\n", "FROM a\nRUN z\n"]);
         assert!(uploads.begin(0));
         uploads.finish(0, false);

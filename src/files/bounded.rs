@@ -150,47 +150,47 @@ mod tests {
     use super::*;
     use crate::error::Report;
 
-    fn refused(bytes: &[u8], limit: u64) -> String {
+    fn read_error(bytes: &[u8], limit: u64) -> String {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("file");
         fs_err::write(&path, bytes).expect("a file");
-        let told = Report::from(read_text(&path, limit).expect_err("an error")).to_string();
-        told.replace(&folder.path().display().to_string(), "")
+        let message = Report::from(read_text(&path, limit).expect_err("an error")).to_string();
+        message.replace(&folder.path().display().to_string(), "")
     }
 
     #[test]
     fn bytes_that_are_not_text_have_a_location() {
-        let told = [
-            refused(b"\xff\xfea\0", 100),
-            refused(b"\xfe\xff\0a", 100),
-            refused(b"\xff\xfe\0\0a\0\0\0", 100),
-            refused(
+        let messages = [
+            read_error(b"\xff\xfea\0", 100),
+            read_error(b"\xfe\xff\0a", 100),
+            read_error(b"\xff\xfe\0\0a\0\0\0", 100),
+            read_error(
                 "ä\r\nxä\0".as_bytes().iter().copied().chain([0xff]).collect::<Vec<_>>().as_slice(),
                 100,
             ),
-            refused(&vec![b'a'; (1 << 20) + 1], 1 << 20),
+            read_error(&vec![b'a'; (1 << 20) + 1], 1 << 20),
         ];
-        insta::assert_snapshot!(told.join("\n\n"));
+        insta::assert_snapshot!(messages.join("\n\n"));
     }
 
     #[test]
-    fn a_file_of_the_limit_is_read() {
+    fn reads_a_file_whose_size_is_the_limit() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("file");
         fs_err::write(&path, "abc").expect("a file");
         assert_eq!(read_text(&path, 3).expect("a text"), "abc");
         assert!(matches!(read(&path, 2), Err(ReadError::TooLarge { .. })));
-        assert!(read(&folder.path().join("gone"), 2).expect_err("gone").is_missing());
+        assert!(read(&folder.path().join("gone"), 2).expect_err("a missing file").is_missing());
     }
 
     #[test]
-    fn only_regular_files_are_opened() {
+    fn rejects_everything_but_regular_files() {
         let folder = tempfile::tempdir().expect("a folder");
         let socket = folder.path().join("socket");
         let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
         let pipe = folder.path().join("pipe");
-        let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo");
-        assert!(made.success());
+        let status = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo");
+        assert!(status.success());
         let kinds =
             [folder.path(), &socket, &pipe, Path::new("/dev/zero")].map(|path| {
                 match read(path, 1).expect_err("not a file") {

@@ -181,12 +181,12 @@ mod tests {
 
     use super::*;
 
-    /// A folder with `repository/.git`, `repository/images` and `outside/file`.
+    /// Creates a folder with `repository/.git`, `repository/images`, `repository/shared` and `outside/file`.
     fn project() -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().expect("a folder");
         let path = fs_err::canonicalize(folder.path()).expect("a path");
-        for made in ["repository/.git", "repository/images", "repository/shared", "outside"] {
-            fs_err::create_dir_all(path.join(made)).expect("a folder");
+        for name in ["repository/.git", "repository/images", "repository/shared", "outside"] {
+            fs_err::create_dir_all(path.join(name)).expect("a folder");
         }
         fs_err::write(path.join("outside/file"), "x").expect("a file");
         (folder, path)
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_leaves_the_repository_is_refused() {
+    fn rejects_paths_that_leave_the_repository() {
         let (_folder, path) = project();
         let link = |target: &str, name: &str| {
             symlink(target, path.join("repository/images").join(name)).expect("a link");
@@ -211,7 +211,7 @@ mod tests {
         link("loop", "loop");
         link("../shared", "inside");
         let checkout = checkout(&path, &[]);
-        for named in [
+        for requested in [
             "folder",
             "folder/new",
             "file",
@@ -225,14 +225,14 @@ mod tests {
             "../.git/config",
             "../.GIT/hooks",
         ] {
-            let refused = checkout.resolve(Path::new(named), Access::Read);
-            assert!(matches!(refused, Err(ReadError::Outside(_))), "{named}: {refused:?}");
+            let result = checkout.resolve(Path::new(requested), Access::Read);
+            assert!(matches!(result, Err(ReadError::Outside(_))), "{requested}: {result:?}");
         }
         assert!(matches!(
             checkout.resolve(Path::new("loop"), Access::Read),
             Err(ReadError::Io { .. })
         ));
-        for (named, real) in [
+        for (requested, real) in [
             ("inside/new", "repository/shared/new"),
             ("../shared", "repository/shared"),
             ("", "repository/images"),
@@ -240,14 +240,14 @@ mod tests {
             ("inside/../x", "repository/x"),
         ] {
             assert_eq!(
-                checkout.resolve(Path::new(named), Access::Write).expect(named),
+                checkout.resolve(Path::new(requested), Access::Write).expect(requested),
                 path.join(real)
             );
         }
     }
 
     #[test]
-    fn without_a_repository_the_root_is_the_folder_of_the_matrix() {
+    fn the_root_without_a_repository_is_the_folder_of_the_matrix() {
         let (_folder, path) = project();
         let checkout = Checkout::find(&path.join("outside"), Allowed::default());
         assert!(checkout.resolve(Path::new("file"), Access::Read).is_ok());
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn exceptions_have_the_syntax_of_bake() {
+    fn entitlements_have_the_syntax_of_bake() {
         let (_folder, path) = project();
         let outside = path.join("outside").display().to_string();
         let admits = |allowed: &str, access| {

@@ -225,7 +225,7 @@ fn cleaned(path: &str) -> String {
 mod tests {
     use super::*;
 
-    /// Returns the place of the pattern of `text` that ignores `path`.
+    /// Returns the location and the text of the pattern that ignores `path`.
     fn ignored(text: &str, path: &str) -> Option<String> {
         let rules = IgnoreRules::parse(text, "f").expect(text);
         rules.ignored(path).map(|rule| format!("{} {}", rule.place, rule.pattern))
@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn patterns_match_a_path_or_a_folder_above_it() {
-        for (pattern, yes, no) in [
+        for (pattern, ignored_paths, other_paths) in [
             ("a", &["a", "a/b/c"][..], &["b/a", "ab"][..]),
             ("/a/./b/../c/", &["a/c", "a/c/d"], &["a/b", "c"]),
             ("*.md", &["x.md", "x.md/y"], &["d/x.md", "xmd"]),
@@ -258,10 +258,10 @@ mod tests {
             (".", &[], &["a"]),
             ("../a", &[], &["a"]),
         ] {
-            for path in yes {
+            for path in ignored_paths {
                 assert!(ignored(pattern, path).is_some(), "{pattern} ignores {path}");
             }
-            for path in no {
+            for path in other_paths {
                 assert_eq!(ignored(pattern, path), None, "{pattern} does not ignore {path}");
             }
         }
@@ -288,12 +288,12 @@ mod tests {
         assert_eq!(ignored("*\n!src\n**/*.pyc\n", "src/a/b.pyc").as_deref(), Some("f:3 **/*.pyc"));
         assert_eq!(ignored("d\n!d/x/keep\n", "d/x/keep/y"), None);
         assert_eq!(ignored("d\n!d/x/keep\n", "d/x/other").as_deref(), Some("f:1 d"));
-        // `!a` does not change that `a` is in the context, so `a/x` does not inherit it.
+        // `a` is in the context without `!a`, so the exception does not apply to `a/x`.
         assert_eq!(ignored("*/x\n!a\n", "a/x").as_deref(), Some("f:1 */x"));
     }
 
     #[test]
-    fn patterns_that_buildkit_refuses_have_a_line() {
+    fn errors_for_invalid_patterns_have_a_line() {
         for text in ["!", "a\n!  \n", "[", "a[", "[]a]", "[a-]", "x\\", "[z-a]"] {
             let (line, error) = IgnoreRules::parse(text, "f").expect_err(text);
             assert_eq!(line, text.lines().count(), "{text:?}");

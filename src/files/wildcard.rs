@@ -85,8 +85,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn wildcards_match_like_dockers() {
-        for (wildcard, meant, others) in [
+    fn wildcards_match_like_those_of_docker() {
+        for (wildcard, matching, others) in [
             ("[^a]*.txt", &["b.txt", "!.txt", "b.txt/c"][..], &["a.txt", "b/c.txt", ".txt"][..]),
             ("[!a].txt", &["!.txt", "a.txt"], &["b.txt"]),
             ("[a-c]*", &["abc", "c", "b/d"], &["d", "-"]),
@@ -97,19 +97,19 @@ mod tests {
             (r"[\]\-]\*", &["]*", "-*"], &[r"\*", "]x"]),
             ("?.(x)+", &["a.(x)+"], &["a.x"]),
         ] {
-            let read = Wildcard::new(wildcard, false).expect(wildcard);
-            for path in meant {
-                assert!(read.matches(path), "{wildcard} {path}");
+            let parsed = Wildcard::new(wildcard, false).expect(wildcard);
+            for path in matching {
+                assert!(parsed.matches(path), "{wildcard} {path}");
             }
             for path in others {
-                assert!(!read.matches(path), "{wildcard} {path}");
+                assert!(!parsed.matches(path), "{wildcard} {path}");
             }
         }
-        let read = Wildcard::new("**/a*.json", true).expect("a wildcard");
-        assert!(["a.json", "x/a.json", "x/y/ab.json"].iter().all(|path| read.matches(path)));
-        assert!(!read.matches("x/b.json") && !read.matches("a/b.json.x"));
-        let read = Wildcard::new("x/**", true).expect("a wildcard");
-        assert!(read.matches("x/y/z") && !read.matches("y/x/z"));
+        let parsed = Wildcard::new("**/a*.json", true).expect("a wildcard");
+        assert!(["a.json", "x/a.json", "x/y/ab.json"].iter().all(|path| parsed.matches(path)));
+        assert!(!parsed.matches("x/b.json") && !parsed.matches("a/b.json.x"));
+        let parsed = Wildcard::new("x/**", true).expect("a wildcard");
+        assert!(parsed.matches("x/y/z") && !parsed.matches("y/x/z"));
         for wildcard in ["[a", "[]a]", "[-a]", "[a-]", "[z-a]", "[", "*\\"] {
             assert!(Wildcard::new(wildcard, false).is_none(), "{wildcard}");
         }

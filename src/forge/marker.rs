@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_own_marker_is_found() {
+    fn finds_only_the_marker_of_the_same_matrix() {
         let own = marker("matrix.toml");
         let read = |text: &str| Some(read_marker(text, &own)?.version.map(str::to_owned));
         assert_eq!(
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn text_of_people_around_the_generated_text_stays() {
+    fn keeps_the_text_of_users_around_the_generated_text() {
         let own = marker("matrix.toml");
         let generated =
             |version: &str| format!("{BEGIN}{version}\n\n{}\n", marker_with_version(&own, version));
@@ -108,7 +108,7 @@ mod tests {
         let edited = format!("Mine.\n\n{}\n\nMine too.", first.trim_end());
         let merged = merge_body(&edited, &generated("v1.4.0"), &own);
         assert_eq!(merged, edited.replace("v1.3.0", "v1.4.0"));
-        // Without marks, all of it is of people. Earlier versions of basegen wrote only the last mark.
+        // Text without markers belongs to users. Earlier versions of basegen wrote only the last marker.
         assert_eq!(merge_body("Mine.", &first, &own), format!("Mine.\n\n{first}"));
         let earlier = format!("old\n\n{own}\nMine.");
         assert_eq!(merge_body(&earlier, &first, &own), format!("{}\nMine.", first.trim_end()));

@@ -315,14 +315,14 @@ mod tests {
     }
 
     #[test]
-    fn text_of_a_release() {
+    fn lists_the_images_of_a_release() {
         let body = notes().body(&marker("matrix.toml"), "", 65_536);
         assert_eq!(body.spilled, None);
         assert_snapshot!(body.text);
     }
 
     #[test]
-    fn text_without_a_previous_release() {
+    fn lists_the_images_of_a_first_release() {
         let images = vec![image("3.9", &[], RowChange::Unknown)];
         let notes = Notes { images, previous: None, removed: Vec::new(), set: None, ..notes() };
         assert_snapshot!(notes.body(&marker("matrix.toml"), "", 65_536).text);
@@ -359,15 +359,15 @@ mod tests {
             _ => RowChange::Changed(vec![format!("requirements-{}.txt changed", index % reasons)]),
         };
         let marker = marker("matrix.toml");
-        let body = |count: usize, reasons: usize, room: usize| {
+        let body = |count: usize, reasons: usize, limit: usize| {
             let row =
                 |index: usize| image(&index.to_string(), &[("base", 1)], change(index, reasons));
             let notes = Notes { images: (0..count).map(row).collect(), ..notes() };
-            let body = notes.body(&marker, "The summary lists all of them.", room);
-            assert!(body.text.len() <= room, "{} of {room}", body.text.len());
+            let body = notes.body(&marker, "The summary lists all of them.", limit);
+            assert!(body.text.len() <= limit, "{} of {limit}", body.text.len());
             assert!(body.text.trim_end().ends_with(&marker_with_version(&marker, "v1.3.0")));
-            let whole = body.spilled.clone().expect("it does not fit");
-            assert_eq!(whole.matches("\n| `").count(), count);
+            let complete = body.spilled.clone().expect("the complete table");
+            assert_eq!(complete.matches("\n| `").count(), count);
             body.text
         };
         for count in [700, 4000] {
@@ -381,7 +381,7 @@ mod tests {
             let changed = changes.iter().filter(|change| **change != "unchanged").count();
             assert!(changes[..changed].iter().all(|change| *change != "unchanged"), "{text}");
         }
-        // The text that people wrote may leave little room.
+        // The text of users can leave little space.
         body(700, 3, 900);
     }
 }

@@ -103,8 +103,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn remotes_are_parsed_in_every_form() {
-        for (url, shown, api) in [
+    fn parses_remotes_in_every_form() {
+        for (url, expected, api) in [
             (
                 "https://github.com/acme/images.git",
                 "github.com acme/images",
@@ -138,7 +138,7 @@ mod tests {
             ),
         ] {
             let remote = Remote::parse(url).expect(url);
-            assert_eq!(format!("{} {}", remote.host, remote.repository), shown);
+            assert_eq!(format!("{} {}", remote.host, remote.repository), expected);
             assert_eq!(remote.api(), api);
             assert_eq!(remote.is_github(), !api.ends_with("/v3"));
         }
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn names_with_other_characters_are_rejected() {
+    fn rejects_invalid_repository_names() {
         for text in [
             "acme",
             "acme/",

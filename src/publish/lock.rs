@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_one_run_holds_a_lock_that_is_not_shared() {
+    fn only_one_run_holds_an_exclusive_lock() {
         let folder = tempfile::tempdir().expect("a folder");
         let acquire = |shared| {
             let path = folder.path().join("state/releases/a.lock");
@@ -122,16 +122,16 @@ mod tests {
         let second = acquire(false).expect_err("busy");
         assert!(matches!(second, RunLockError::Busy(_)), "{second}");
         drop(first);
-        let (one, _other) = (acquire(true).expect("shared"), acquire(true).expect("shared"));
+        let shared = [acquire(true).expect("a shared lock"), acquire(true).expect("a shared lock")];
         assert!(matches!(acquire(false), Err(RunLockError::Busy(_))));
-        drop(one);
+        drop(shared);
     }
 
     #[test]
-    fn the_folder_of_a_user_without_a_home_is_private() {
+    fn the_folder_for_locks_without_a_home_directory_is_private() {
         let temporary = tempfile::tempdir().expect("a folder");
         let folder = user_folder(temporary.path()).expect("a folder");
-        assert_eq!(user_folder(temporary.path()).expect("the same"), folder);
+        assert_eq!(user_folder(temporary.path()).expect("a folder"), folder);
         let mode = fs_err::metadata(&folder).expect("a folder").mode();
         assert_eq!(mode & 0o777, 0o700);
         fs_err::remove_dir(&folder).expect("removed");

@@ -115,15 +115,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_tags_of_basegen_are_staging_tags() {
-        let of_fingerprint = format!("basegen-{}", "0f".repeat(16));
-        let once = format!("basegen-once-{}", "0f".repeat(12));
-        let checked = format!("{of_fingerprint}-{}", "0f".repeat(6));
-        for tag in [of_fingerprint.as_str(), &checked, &once] {
+    fn staging_tags_are_recognized() {
+        let fingerprint_tag = format!("basegen-{}", "0f".repeat(16));
+        let without_fingerprint = format!("basegen-once-{}", "0f".repeat(12));
+        let checked = format!("{fingerprint_tag}-{}", "0f".repeat(6));
+        for tag in [fingerprint_tag.as_str(), &checked, &without_fingerprint] {
             assert!(is_staging(tag), "{tag}");
         }
-        let commit = format!("basegen-{}", "0f".repeat(20));
-        assert!(!is_staging(&commit));
+        let commit_tag = format!("basegen-{}", "0f".repeat(20));
+        assert!(!is_staging(&commit_tag));
         for tag in ["basegen-release", "basegen-release-v1", "basegen-", "3.9-v1", "basegen-abc"] {
             assert!(!is_staging(tag), "{tag}");
         }

@@ -153,7 +153,7 @@ impl Resolve for Resolver {
 mod tests {
     use super::*;
 
-    fn needed(address: &str) -> Reach {
+    fn required_reach(address: &str) -> Reach {
         Reach::needed(address.parse().expect("an address"))
     }
 
@@ -174,37 +174,36 @@ mod tests {
             "224.0.0.1",
             "ff02::1",
         ] {
-            assert_eq!(needed(address), Reach::Named, "{address}");
+            assert_eq!(required_reach(address), Reach::Named, "{address}");
         }
     }
 
     #[test]
     fn private_and_public_addresses_are_distinguished() {
         for address in ["10.1.2.3", "172.31.0.1", "192.168.0.1", "100.64.0.1", "fc00::1"] {
-            assert_eq!(needed(address), Reach::Private, "{address}");
+            assert_eq!(required_reach(address), Reach::Private, "{address}");
         }
         for address in ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"] {
-            assert_eq!(needed(address), Reach::Loopback, "{address}");
+            assert_eq!(required_reach(address), Reach::Loopback, "{address}");
         }
         for address in ["1.1.1.1", "172.32.0.1", "100.128.0.1", "2606:4700::1111"] {
-            assert_eq!(needed(address), Reach::Public, "{address}");
+            assert_eq!(required_reach(address), Reach::Public, "{address}");
         }
     }
 
     #[test]
-    fn loopback_hosts_are_recognised() {
-        let is = |url: &str| is_loopback(&url.parse().expect("a URL"));
+    fn loopback_hosts_are_recognized() {
+        let is_loopback_url = |url: &str| is_loopback(&url.parse().expect("a URL"));
         assert!(
             ["http://localhost:5000/", "http://127.0.0.1/", "http://[::1]:5/"]
-                .map(is)
-                .iter()
-                .all(|is| *is)
+                .into_iter()
+                .all(is_loopback_url)
         );
         assert!(
-            !["http://localhost.example.com/", "http://10.0.0.1/"].map(is).iter().any(|is| *is)
+            !["http://localhost.example.com/", "http://10.0.0.1/"].into_iter().any(is_loopback_url)
         );
         // The URL standard reads this as 127.0.0.1.
-        assert!(is("http://0x7f.1/"));
+        assert!(is_loopback_url("http://0x7f.1/"));
     }
 
     #[tokio::test]
@@ -214,9 +213,9 @@ mod tests {
             Resolver { reach, named }.resolve("localhost".parse().expect("a name"))
         };
         assert!(resolve(Reach::Private, &[]).await.is_err());
-        let is_found =
-            |found: Result<Addrs, _>| found.is_ok_and(|mut found| found.next().is_some());
-        assert!(is_found(resolve(Reach::Loopback, &[]).await));
-        assert!(is_found(resolve(Reach::Public, &["localhost"]).await));
+        let has_address =
+            |result: Result<Addrs, _>| result.is_ok_and(|mut addresses| addresses.next().is_some());
+        assert!(has_address(resolve(Reach::Loopback, &[]).await));
+        assert!(has_address(resolve(Reach::Public, &["localhost"]).await));
     }
 }

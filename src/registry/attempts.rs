@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn attempts_end() {
+    async fn attempts_are_limited() {
         let (policy, limiter) = (RetryPolicy::default(), RateLimiter::new(&HostOptions::default()));
         let mut attempts = Attempts::new(&policy, &limiter);
         for _ in 1..policy.attempts {
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_retry_after_pauses_the_host_and_one_that_is_too_long_fails_at_once() {
+    async fn a_retry_after_pauses_the_host_unless_it_exceeds_the_limit() {
         let (policy, limiter) = (RetryPolicy::default(), RateLimiter::new(&HostOptions::default()));
         let started = Instant::now();
         let mut attempts = Attempts::new(&policy, &limiter);

@@ -284,9 +284,10 @@ pub(super) fn duration_text(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Report;
 
     #[test]
-    fn a_missing_registry_of_this_machine_can_be_started() {
+    fn a_refused_connection_to_a_local_registry_has_a_hint() {
         let hint = |host: &str, problem: &str| {
             let (host, problem) = (host.to_owned(), problem.to_owned());
             RegistryErrorKind::Unreachable { host, problem, transient: true }.hint()
@@ -297,7 +298,6 @@ mod tests {
         assert_eq!(hint("ghcr.io", refused), None);
         assert_eq!(hint("127.0.0.1:5001", "it did not respond in time"), None);
     }
-    use crate::error::Report;
 
     #[test]
     fn durations_have_at_most_two_units() {
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_names_the_scope_and_a_remedy() {
+    fn a_refusal_names_the_scope_and_has_a_hint() {
         let denied = |authentication| {
             RegistryError::new(
                 "push the manifest of",

@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn mirrors_are_urls() {
+    fn mirrors_are_hosts_or_urls() {
         let base = |url| Host::mirror(url, shared(&[])).map(|host| host.url("").to_string()).ok();
         assert_eq!(base("mirror.gcr.io").as_deref(), Some("https://mirror.gcr.io/v2/"));
         assert_eq!(base("http://10.0.0.1:5000/").as_deref(), Some("http://10.0.0.1:5000/v2/"));

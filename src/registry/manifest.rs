@@ -243,20 +243,20 @@ mod tests {
 
     #[test]
     fn an_index_has_platforms_without_its_attestations() {
-        let (image, proof) = (Digest::of(b"i"), Digest::of(b"p"));
+        let (image, attestation) = (Digest::of(b"i"), Digest::of(b"p"));
         let index = manifest(&serde_json::json!({
             "schemaVersion": 2,
             "manifests": [
                 { "mediaType": "m", "digest": image, "size": 1,
                   "platform": { "os": "linux", "architecture": "arm64", "variant": "v8" } },
-                { "mediaType": "m", "digest": proof, "size": 1,
+                { "mediaType": "m", "digest": attestation, "size": 1,
                   "platform": { "os": "unknown", "architecture": "unknown" } },
             ],
         }));
         let platforms = index.platforms();
         assert_eq!(platforms.len(), 1);
         assert_eq!(platforms[0].0.to_string(), "linux/arm64");
-        assert_eq!(index.needs().manifests, [image, proof]);
+        assert_eq!(index.needs().manifests, [image, attestation]);
         assert_eq!(Manifest::own_media_type(&index.bytes).as_deref(), Some(Manifest::OCI_INDEX));
     }
 

@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn immutable_tags_are_recognised_for_each_registry() {
+    fn immutable_tags_are_recognized_for_each_registry() {
         for (status, problem) in [
             // ECR, Harbor, GAR, Docker Hub, Quay.
             (400, problem("TAG_INVALID", "The image tag 'v1' already exists in the repository")),

@@ -150,12 +150,12 @@ mod tests {
 
     #[test]
     fn a_date_is_compared_with_the_clock_of_the_server() {
-        let ours = httpdate::parse_http_date("Fri, 20 Nov 2026 09:00:00 GMT").expect("a date");
+        let local = httpdate::parse_http_date("Fri, 20 Nov 2026 09:00:00 GMT").expect("a date");
         let headers = headers(&[
             (DATE, "Fri, 20 Nov 2026 10:00:00 GMT"),
             (RETRY_AFTER, "Fri, 20 Nov 2026 10:00:05 GMT"),
         ]);
-        assert_eq!(retry_after(&headers, ours), Some(Duration::from_secs(5)));
+        assert_eq!(retry_after(&headers, local), Some(Duration::from_secs(5)));
     }
 
     #[test]

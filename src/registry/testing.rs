@@ -15,13 +15,13 @@ use super::CredentialSources;
 use crate::matrix::AuthMethod;
 
 /// Advances the clock of tokio.
-pub(crate) async fn pass(duration: Duration) {
+pub(crate) async fn advance_clock(duration: Duration) {
     tokio::time::pause();
     tokio::time::advance(duration).await;
     tokio::time::resume();
 }
 
-/// The `auth_method` of a registry of ECR with the usual names of variables.
+/// Returns an `auth_method` for ECR with the default names of variables.
 pub(crate) fn aws_iam(region: Option<&str>) -> AuthMethod {
     AuthMethod::AwsIam {
         access_key_id: "aws_access_key_id".to_owned(),
@@ -31,7 +31,7 @@ pub(crate) fn aws_iam(region: Option<&str>) -> AuthMethod {
     }
 }
 
-/// Gives out the passwords `ecr-1`, `ecr-2` and so on to everyone.
+/// A server that returns the passwords `ecr-1`, `ecr-2` and so on for any key.
 pub(crate) struct EcrApi {
     pub(crate) url: String,
     state: Arc<State>,
@@ -39,21 +39,22 @@ pub(crate) struct EcrApi {
 
 #[derive(Default)]
 struct State {
-    /// The lifetime of a password, in seconds.
-    lasts: AtomicU64,
+    /// In seconds.
+    password_lifetime: AtomicU64,
     calls: AtomicUsize,
-    /// The status and body of every answer, instead of a password.
+    /// The status and body of all responses, instead of a password.
     failure: Mutex<Option<(u16, String)>>,
-    /// How many seconds this server's clock is ahead.
-    ahead: AtomicU64,
+    /// By how many seconds the clock of this server is ahead.
+    clock_offset: AtomicU64,
 }
 
 impl EcrApi {
-    pub(crate) async fn start(lasts: u64) -> Self {
+    pub(crate) async fn start(password_lifetime: u64) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
-        let state = Arc::new(State { lasts: lasts.into(), ..State::default() });
-        let answering = Arc::clone(&state);
+        let state =
+            Arc::new(State { password_lifetime: password_lifetime.into(), ..State::default() });
+        let server = Arc::clone(&state);
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
                 let mut request = Vec::new();
@@ -62,8 +63,8 @@ impl EcrApi {
                         break;
                     }
                 }
-                let answer = answering.answer();
-                stream.write_all(answer.as_bytes()).await.expect("an answer");
+                let response = server.respond();
+                stream.write_all(response.as_bytes()).await.expect("an open connection");
             }
         });
         Self { url, state }
@@ -78,11 +79,11 @@ impl EcrApi {
             failure.map(|(status, body)| (status, body.to_owned()));
     }
 
-    pub(crate) fn is_ahead(&self, seconds: u64) {
-        self.state.ahead.store(seconds, Ordering::SeqCst);
+    pub(crate) fn set_clock_offset(&self, seconds: u64) {
+        self.state.clock_offset.store(seconds, Ordering::SeqCst);
     }
 
-    /// Credentials for the registry at `host` from this API.
+    /// Returns the sources of credentials for the registry at `host`, which use this API.
     pub(crate) fn sources(&self, host: &str, variables: &[(&str, &str)]) -> CredentialSources {
         let method = aws_iam(Some("eu-west-1"));
         let endpoint = [("AWS_ENDPOINT_URL_ECR", self.url.as_str())];
@@ -98,16 +99,17 @@ impl EcrApi {
 }
 
 impl State {
-    fn answer(&self) -> String {
+    fn respond(&self) -> String {
         let call = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
-        let ahead = i64::try_from(self.ahead.load(Ordering::SeqCst)).expect("seconds");
-        let now = Timestamp::from_second(Timestamp::now().as_second() + ahead).expect("a time");
-        let lasts = i64::try_from(self.lasts.load(Ordering::SeqCst)).expect("seconds");
+        let offset = i64::try_from(self.clock_offset.load(Ordering::SeqCst)).expect("seconds");
+        let now = Timestamp::from_second(Timestamp::now().as_second() + offset).expect("a time");
+        let lifetime =
+            i64::try_from(self.password_lifetime.load(Ordering::SeqCst)).expect("seconds");
         let failure = self.failure.lock().expect("a failure").clone();
         let (status, body) = failure.unwrap_or_else(|| {
             let token = STANDARD.encode(format!("AWS:ecr-{call}"));
-            let end = now.as_second() + lasts;
-            let data = format!(r#"{{"authorizationToken": "{token}", "expiresAt": {end}.5}}"#);
+            let expiry = now.as_second() + lifetime;
+            let data = format!(r#"{{"authorizationToken": "{token}", "expiresAt": {expiry}.5}}"#);
             (200, format!(r#"{{"authorizationData": [{data}]}}"#))
         });
         let date = httpdate::fmt_http_date(now.into());

@@ -134,18 +134,18 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_token_is_renewed_before_it_expires() {
-        let life = |text| read(text).expires.duration_since(Instant::now()).as_secs();
-        assert_eq!(life(r#"{"token":"t","expires_in":300}"#), 270);
-        assert_eq!(life(r#"{"access_token":"t","expires_in":40}"#), 30);
-        assert_eq!(life(r#"{"token":"","access_token":"t"}"#), 45);
-        assert_eq!(life(r#"{"token":"t","expires_in":-5}"#), 45);
-        assert_eq!(life(r#"{"token":"t","expires_in":1e300}"#), 86_370);
+        let lifetime = |text| read(text).expires.duration_since(Instant::now()).as_secs();
+        assert_eq!(lifetime(r#"{"token":"t","expires_in":300}"#), 270);
+        assert_eq!(lifetime(r#"{"access_token":"t","expires_in":40}"#), 30);
+        assert_eq!(lifetime(r#"{"token":"","access_token":"t"}"#), 45);
+        assert_eq!(lifetime(r#"{"token":"t","expires_in":-5}"#), 45);
+        assert_eq!(lifetime(r#"{"token":"t","expires_in":1e300}"#), 86_370);
     }
 
     #[test]
-    fn errors_do_not_quote_the_answer() {
+    fn errors_do_not_quote_the_response() {
         for body in [r#"{"token":5}"#, "canary", r#"{"token":["canary"]}"#, "{}"] {
-            let problem = Token::read(body.as_bytes()).expect_err("no token");
+            let problem = Token::read(body.as_bytes()).expect_err("an invalid token");
             assert!(!problem.contains("canary"));
         }
     }
@@ -155,11 +155,11 @@ mod tests {
         let (tokens, fetches) = (Tokens::default(), AtomicUsize::new(0));
         let scopes = Scopes::pull("acme/base");
         let count = &fetches;
-        let get = |good: bool| {
+        let get = |succeeds: bool| {
             tokens.get(&scopes, async move {
                 count.fetch_add(1, Ordering::SeqCst);
                 tokio::task::yield_now().await;
-                if good {
+                if succeeds {
                     Ok(read(r#"{"token":"t","expires_in":300}"#))
                 } else {
                     Err(RegistryErrorKind::Setup { problem: "broken".to_owned() })
@@ -170,8 +170,8 @@ mod tests {
         assert!(failures.iter().all(Result::is_err));
         assert_eq!(fetches.swap(0, Ordering::SeqCst), 1);
 
-        let found = futures_util::future::join_all((0..5).map(|_| get(true))).await;
-        assert!(found.iter().all(Result::is_ok));
+        let results = futures_util::future::join_all((0..5).map(|_| get(true))).await;
+        assert!(results.iter().all(Result::is_ok));
         let (token, is_fresh) = get(true).await.expect("a token");
         assert!(!is_fresh);
         assert_eq!(fetches.swap(0, Ordering::SeqCst), 1);

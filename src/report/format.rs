@@ -30,13 +30,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_never_show_sixty_of_anything() {
-        let shown = [0, 44, 400, 12_340, 59_949, 59_960, 192_000, 3_599_499, 3_599_500, 3_720_000];
-        let shown = shown.map(|millis| duration(Duration::from_millis(millis)));
+    fn durations_carry_into_the_next_unit() {
+        let texts = [0, 44, 400, 12_340, 59_949, 59_960, 192_000, 3_599_499, 3_599_500, 3_720_000];
+        let texts = texts.map(|millis| duration(Duration::from_millis(millis)));
         let expected = [
             "0.0s", "0.0s", "0.4s", "12.3s", "59.9s", "1m00s", "3m12s", "59m59s", "1h00m", "1h02m",
         ];
-        assert_eq!(shown, expected);
+        assert_eq!(texts, expected);
     }
 
     #[test]

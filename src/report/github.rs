@@ -146,16 +146,16 @@ mod tests {
     };
     use super::*;
 
-    struct Heard {
+    struct Output {
         text: String,
         record: Record,
     }
 
-    fn annotated(record: &Record) -> String {
+    fn annotation_lines(record: &Record) -> String {
         annotations(record).iter().map(|command| format!("{command}\n")).collect()
     }
 
-    fn hear(verbosity: Verbosity, events: &[Event]) -> Heard {
+    fn report(verbosity: Verbosity, events: &[Event]) -> Output {
         let directory = tempfile::tempdir().expect("a directory");
         let logs = Arc::new(Logs::new(directory.path().to_owned()));
         let recorder = Recorder::new(Arc::clone(&logs));
@@ -167,26 +167,26 @@ mod tests {
             recorder.hear(event);
             github.hear(event);
         }
-        Heard { text: written.text(), record: recorder.record() }
+        Output { text: written.text(), record: recorder.record() }
     }
 
     #[test]
     fn each_variant_is_a_group() {
-        let heard = hear(Verbosity::Normal, &run_of_three());
-        insta::assert_snapshot!(format!("{}{}", heard.text, annotated(&heard.record)));
+        let output = report(Verbosity::Normal, &run_of_three());
+        insta::assert_snapshot!(format!("{}{}", output.text, annotation_lines(&output.record)));
     }
 
     #[test]
-    fn quiet_tells_failures_only() {
-        let heard = hear(Verbosity::Quiet, &run_of_three());
+    fn quiet_shows_only_failures() {
+        let output = report(Verbosity::Quiet, &run_of_three());
         let groups: Vec<&str> =
-            heard.text.lines().filter(|line| line.starts_with("::group")).collect();
+            output.text.lines().filter(|line| line.starts_with("::group")).collect();
         assert_eq!(groups.len(), 1);
         assert!(groups[0].contains("3.9-server"));
     }
 
     #[test]
-    fn builds_cannot_give_commands() {
+    fn the_output_of_builds_contains_no_workflow_commands() {
         let hostile = [
             "::set-env name=PATH::/tmp",
             "  ::add-mask::x",
@@ -206,8 +206,8 @@ mod tests {
             failed("a:b,c%", failure),
             failed("::error::id", build_failure()),
         ]);
-        let heard = hear(Verbosity::Normal, &events);
-        let text = format!("{}{}", heard.text, annotated(&heard.record));
+        let output = report(Verbosity::Normal, &events);
+        let text = format!("{}{}", output.text, annotation_lines(&output.record));
         let commands: Vec<&str> = text
             .lines()
             .filter(|line| line.trim_start().starts_with("::"))

@@ -126,23 +126,23 @@ mod tests {
     const PLAIN: Guard = Guard { color: false, actions: false, terminal: false };
 
     #[test]
-    fn control_characters_become_visible() {
+    fn shows_control_characters_as_symbols() {
         let hostile = "a\u{1b}]0;x\u{7}b\u{9b}2Jc\u{202e}d\u{2028}e\rf\u{7f}\t国\r\ng";
-        let shown = PLAIN.apply(hostile);
-        assert_eq!(shown, "a␛]0;x␇b\u{fffd}2Jc\u{fffd}d\u{fffd}e␍f␡\t国\r\ng");
+        let escaped = PLAIN.apply(hostile);
+        assert_eq!(escaped, "a␛]0;x␇b\u{fffd}2Jc\u{fffd}d\u{fffd}e␍f␡\t国\r\ng");
         assert!(matches!(PLAIN.apply("a\n\tb ✓"), Cow::Borrowed(_)));
     }
 
     #[test]
-    fn only_colours_pass() {
+    fn only_colors_of_text_are_kept() {
         let colored = "\u{1b}[1;31mred\u{1b}[0m";
         assert_eq!(Guard::default().apply(colored), colored);
         assert_eq!(PLAIN.apply(colored), "␛[1;31mred␛[0m");
         for hidden in
             ["\u{1b}[8m", "\u{1b}[30m", "\u{1b}[47m", "\u{1b}[2J", "\u{1b}[1;8m", "\u{1b}["]
         {
-            let shown = Guard::default().apply(hidden).into_owned();
-            assert!(!shown.contains('\u{1b}'), "{hidden:?}");
+            let escaped = Guard::default().apply(hidden).into_owned();
+            assert!(!escaped.contains('\u{1b}'), "{hidden:?}");
         }
     }
 
@@ -150,15 +150,15 @@ mod tests {
     fn workflow_commands_are_neutralized() {
         let guard = Guard { actions: true, ..PLAIN };
         let hostile = "::add-mask::x\n  ::error::y\na ##[group]b\n\r::stop::\nkept::as it is";
-        let shown = guard.apply(hostile);
+        let escaped = guard.apply(hostile);
         let is_command = |line: &str| line.trim_start().starts_with("::") || line.contains("##[");
-        assert!(!shown.lines().any(is_command), "{shown:?}");
-        assert!(shown.contains("add-mask::x") && shown.contains("kept::as it is"));
+        assert!(!escaped.lines().any(is_command), "{escaped:?}");
+        assert!(escaped.contains("add-mask::x") && escaped.contains("kept::as it is"));
         assert_eq!(PLAIN.apply("::x::"), "::x::");
     }
 
     #[test]
-    fn json_keeps_its_values() {
+    fn escaped_json_keeps_its_values() {
         let value = serde_json::json!({ "a": "\u{1b}\u{9b}\u{202e}##[x]\u{2028}\r\n" });
         let json = serde_json::to_string_pretty(&value).expect("JSON");
         let escaped = escape_json(&json);

@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn times_have_milliseconds_always() {
+    fn times_always_have_milliseconds() {
         assert_eq!(rfc3339(UNIX_EPOCH), "1970-01-01T00:00:00.000Z");
         assert_eq!(rfc3339(noon()), "2026-09-21T14:13:20.987Z");
     }

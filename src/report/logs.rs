@@ -177,15 +177,15 @@ mod tests {
     #[test]
     fn unsafe_names_become_unique_file_names() {
         let directory = Path::new("logs");
-        let named = ["../../etc/passwd", "a/b", "a_b", "A_b", "", "-rf", &"x".repeat(500)]
+        let paths = ["../../etc/passwd", "a/b", "a_b", "A_b", "", "-rf", &"x".repeat(500)]
             .map(|target| log_path(directory, target));
-        for path in &named {
+        for path in &paths {
             assert_eq!(path.parent(), Some(directory), "{}", path.display());
             assert!(path.as_os_str().len() < 200, "{}", path.display());
         }
         let folded: std::collections::HashSet<String> =
-            named.iter().map(|path| path.display().to_string().to_lowercase()).collect();
-        assert_eq!(folded.len(), named.len());
+            paths.iter().map(|path| path.display().to_string().to_lowercase()).collect();
+        assert_eq!(folded.len(), paths.len());
     }
 
     #[test]

@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_summary_is_within_the_limit_of_github() {
+    fn a_summary_does_not_exceed_the_limit_of_github() {
         let mut record = record();
         let one = record.failed[0].clone();
         record.failed = (0..500)
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_summary_is_appended() {
+    fn appends_the_summary() {
         let file = tempfile::NamedTempFile::new().expect("a file");
         fs_err::write(file.path(), "before\n").expect("written");
         append(file.path(), &record(), true).expect("appended");

@@ -70,12 +70,12 @@ mod tests {
         let end = lines[1].strip_prefix("more<<").expect("a delimiter");
         assert_eq!(lines, ["one=1=2", &format!("more<<{end}"), "a", "whole=true", end]);
         assert_eq!(end.len(), 32);
-        assert_ne!(outputs.to_string(), text, "another delimiter each time");
+        assert_ne!(outputs.to_string(), text, "each call uses another delimiter");
         assert!(Outputs::default().with("cr", "a\rb=c").to_string().starts_with("cr<<"));
     }
 
     #[test]
-    fn outputs_are_appended_and_measured_as_github_does() {
+    fn outputs_are_appended_and_measured_in_utf_16() {
         let file = tempfile::NamedTempFile::new().expect("a file");
         fs_err::write(file.path(), "before=1\n").expect("written");
         let outputs = Outputs::default().with("n", "é🎉");

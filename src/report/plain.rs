@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn colours_reset_before_the_line_ends() {
+    fn colors_are_reset_before_the_end_of_a_line() {
         let text = output(Verbosity::Normal, true, &run_of_three());
         assert!(text.contains("\u{1b}[32m✓\u{1b}[0m"));
         assert_eq!(

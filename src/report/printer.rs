@@ -185,19 +185,19 @@ pub(super) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    /// Accepts `room` bytes and then fails.
-    struct Narrow {
-        room: usize,
+    /// Accepts `capacity` bytes and then fails.
+    struct LimitedWriter {
+        capacity: usize,
         kind: io::ErrorKind,
         written: Arc<Mutex<Vec<u8>>>,
     }
 
-    impl Write for Narrow {
+    impl Write for LimitedWriter {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            if bytes.len() > self.room {
+            if bytes.len() > self.capacity {
                 return Err(self.kind.into());
             }
-            self.room -= bytes.len();
+            self.capacity -= bytes.len();
             lock(&self.written).extend_from_slice(bytes);
             Ok(bytes.len())
         }
@@ -207,16 +207,16 @@ mod tests {
         }
     }
 
-    fn narrow(room: usize, kind: io::ErrorKind) -> (Printer, Arc<Mutex<Vec<u8>>>) {
+    fn limited_printer(capacity: usize, kind: io::ErrorKind) -> (Printer, Arc<Mutex<Vec<u8>>>) {
         let written = Arc::new(Mutex::new(Vec::new()));
-        let out = Stream::new(Narrow { room, kind, written: Arc::clone(&written) });
+        let out = Stream::new(LimitedWriter { capacity, kind, written: Arc::clone(&written) });
         let err = Stream::new(io::sink());
         (Printer { out, err, quiet: false }, written)
     }
 
     #[test]
-    fn a_closed_pipe_ends_the_output_quietly() {
-        let (printer, written) = narrow(5, io::ErrorKind::BrokenPipe);
+    fn a_closed_pipe_ends_the_output_without_an_error() {
+        let (printer, written) = limited_printer(5, io::ErrorKind::BrokenPipe);
         printer.result("one");
         printer.result("three");
         assert!(lock(&printer.out.inner).end.is_some());
@@ -228,15 +228,15 @@ mod tests {
 
     #[test]
     fn a_full_disk_is_an_error() {
-        let (printer, _) = narrow(0, io::ErrorKind::StorageFull);
+        let (printer, _) = limited_printer(0, io::ErrorKind::StorageFull);
         printer.result("one");
-        let error = printer.finish().expect_err("nothing was written");
+        let error = printer.finish().expect_err("a full disk");
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
     }
 
     #[test]
-    fn lines_end_once() {
-        let (printer, written) = narrow(100, io::ErrorKind::Other);
+    fn each_result_ends_with_one_line_end() {
+        let (printer, written) = limited_printer(100, io::ErrorKind::Other);
         printer.result("a\n");
         printer.result("b");
         printer.result("");

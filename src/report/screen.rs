@@ -133,18 +133,18 @@ mod tests {
 
     /// A terminal with a variable width that records its calls.
     #[derive(Debug, Clone)]
-    struct Elastic {
+    struct ResizableTerm {
         width: Arc<AtomicU16>,
         calls: Arc<Mutex<Vec<String>>>,
     }
 
-    impl Elastic {
-        fn record(&self, what: impl Into<String>) {
-            lock(&self.calls).push(what.into());
+    impl ResizableTerm {
+        fn record(&self, call: impl Into<String>) {
+            lock(&self.calls).push(call.into());
         }
     }
 
-    impl TermLike for Elastic {
+    impl TermLike for ResizableTerm {
         fn width(&self) -> u16 {
             self.width.load(Ordering::Relaxed)
         }
@@ -188,14 +188,14 @@ mod tests {
     }
 
     #[test]
-    fn a_narrower_terminal_is_cleared_of_broken_rows() {
-        let term = Elastic { width: Arc::new(AtomicU16::new(20)), calls: Arc::default() };
+    fn a_narrower_terminal_is_cleared_of_wrapped_rows() {
+        let term = ResizableTerm { width: Arc::new(AtomicU16::new(20)), calls: Arc::default() };
         let bar = bar(term.clone());
         bar.set_message("0123456789\nabcde");
         term.width.store(4, Ordering::Relaxed);
         lock(&term.calls).clear();
         bar.set_message("x");
-        // Ten columns became three rows and five became two: three more rows than before.
+        // Rows of ten and five columns wrap into three and two rows: three more than before.
         let expected = [
             "up 3",
             "text \"\\r\\u{1b}[J\"",

@@ -103,31 +103,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn colours_follow_the_conventions() {
+    fn colors_follow_the_conventions() {
         let terminal = ColorSignals { is_terminal: true, ..ColorSignals::default() };
-        let wants = |change: fn(&mut ColorSignals<'_>)| {
+        let has_color = |change: fn(&mut ColorSignals<'_>)| {
             let mut signals = terminal;
             change(&mut signals);
             signals.wants_color()
         };
-        assert!(wants(|_| ()));
-        assert!(wants(|signals| signals.no_color = Some("")));
-        assert!(!wants(|signals| signals.no_color = Some("0")));
-        assert!(!wants(|signals| signals.clicolor = Some("0")));
-        assert!(!wants(|signals| signals.term = Some("dumb")));
-        assert!(!wants(|signals| signals.is_terminal = false));
-        assert!(wants(|signals| {
+        assert!(has_color(|_| ()));
+        assert!(has_color(|signals| signals.no_color = Some("")));
+        assert!(!has_color(|signals| signals.no_color = Some("0")));
+        assert!(!has_color(|signals| signals.clicolor = Some("0")));
+        assert!(!has_color(|signals| signals.term = Some("dumb")));
+        assert!(!has_color(|signals| signals.is_terminal = false));
+        assert!(has_color(|signals| {
             signals.is_terminal = false;
             signals.clicolor_force = Some("1");
         }));
-        assert!(!wants(|signals| {
+        assert!(!has_color(|signals| {
             signals.clicolor_force = Some("1");
             signals.no_color = Some("1");
         }));
     }
 
     #[test]
-    fn text_without_colours_is_unchanged() {
+    fn text_without_colors_is_unchanged() {
         assert_eq!(Style::default().bad("x"), "x");
         let color = Style { color: true, ..Style::default() };
         assert_eq!(color.good("x"), "\u{1b}[32mx\u{1b}[0m");

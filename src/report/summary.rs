@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn totals_name_only_what_happened() {
+    fn totals_contain_only_nonzero_counts() {
         let mut all = record(vec![finished("3.9", false), finished("3.11-gpu", true)], 0);
         assert_eq!(text(&all), "Built 2 images (1 from cache) in 3m12s");
         all.tags = Some(46);
@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn every_reference_has_a_line() {
         let finished = [finished("3.9", false), finished("3.11-gpu", true)];
-        let lines = finished.iter().map(|one| published(&one.references, &one.digest));
+        let lines = finished.iter().map(|image| published(&image.references, &image.digest));
         insta::assert_snapshot!(lines.collect::<String>());
     }
 }

@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_step_has_its_last_lines() {
+    fn keeps_the_last_lines_of_each_step() {
         let mut tail = Tail::default();
         for number in 0..100_000 {
             tail.push(1, &format!("one {number}"));

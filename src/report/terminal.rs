@@ -219,27 +219,28 @@ mod tests {
 
     use super::super::style::Verbosity;
     use super::super::tests::scripted::{
-        cancelled, failed, failure, finished, log, moved, run_of_three, run_started, send, started,
-        step_finished, step_started, warning,
+        cancelled, failed, failure, finished, log, run_of_three, run_started, send, started,
+        step_finished, step_progress, step_started, warning,
     };
     use super::*;
     use crate::event::WaitReason;
 
-    struct Scene {
+    struct TestTerminal {
         term: InMemoryTerm,
         canvas: Canvas,
-        began: Instant,
+        started: Instant,
     }
 
-    impl Scene {
+    impl TestTerminal {
         fn new(rows: u16, columns: u16, verbosity: Verbosity) -> Self {
             let term = InMemoryTerm::new(rows, columns);
             let style = Style { verbosity, ..Style::default() };
-            Self { canvas: Canvas::new(term.clone(), style), term, began: Instant::now() }
+            Self { canvas: Canvas::new(term.clone(), style), term, started: Instant::now() }
         }
 
-        fn at(&self, seconds: u64, events: &[Event]) -> String {
-            let now = self.began + Duration::from_secs(seconds);
+        /// Updates the table after a number of seconds. Returns the contents of the terminal.
+        fn update(&self, seconds: u64, events: &[Event]) -> String {
+            let now = self.started + Duration::from_secs(seconds);
             for event in events {
                 self.canvas.update(event, now);
             }
@@ -258,8 +259,8 @@ mod tests {
 
     #[test]
     fn running_targets_show_their_command_and_bytes() {
-        let scene = Scene::new(12, 80, Verbosity::Normal);
-        scene.at(0, &[run_started(&["3.11-gpu-server", "3.9-server", "3.12-server"])]);
+        let terminal = TestTerminal::new(12, 80, Verbosity::Normal);
+        terminal.update(0, &[run_started(&["3.11-gpu-server", "3.9-server", "3.12-server"])]);
         let mut events = started("3.11-gpu-server", 21).to_vec();
         events.extend([
             step_finished("3.11-gpu-server", 1, "FROM python", true),
@@ -272,31 +273,31 @@ mod tests {
         events.extend(started("3.9-server", 9));
         events.extend([
             step_started("3.9-server", 9, "exporting to image"),
-            moved("3.9-server", 9, "sha256:a", 400_000_000, 1_000_000_000),
-            moved("3.9-server", 9, "sha256:b", 800_000_000, 1_200_000_000),
-            moved("3.9-server", 9, "sha256:a", 900_000_000, 1_000_000_000),
+            step_progress("3.9-server", 9, "sha256:a", 400_000_000, 1_000_000_000),
+            step_progress("3.9-server", 9, "sha256:b", 800_000_000, 1_200_000_000),
+            step_progress("3.9-server", 9, "sha256:a", 900_000_000, 1_000_000_000),
         ]);
-        scene.at(1, &events);
-        insta::assert_snapshot!(scene.at(75, &[]));
+        terminal.update(1, &events);
+        insta::assert_snapshot!(terminal.update(75, &[]));
     }
 
-    /// A run of six targets: one installs packages, one waits for the same step, one exports, one waits
+    /// Draws a run of six targets: one installs packages, one waits for the same step, one exports, one waits
     /// for its export, and two wait for a slot.
     fn frame(rows: u16, columns: u16) -> String {
-        let scene = Scene::new(rows, columns, Verbosity::Normal);
+        let terminal = TestTerminal::new(rows, columns, Verbosity::Normal);
         let [apt, shared, exporting, queued] =
             ["3.11-gpu-server", "3.12-gpu-server", "3.9-server", "3.10-server"];
         let targets = [apt, shared, exporting, queued, "3.13-server", "3.14-server"];
-        scene.at(0, &[run_started(&targets)]);
+        terminal.update(0, &[run_started(&targets)]);
         for target in &targets[..4] {
-            scene.at(1, &started(target, 21));
+            terminal.update(1, &started(target, 21));
         }
         let step = "[basegen-image 2/3] RUN --mount=type=bind,source=a,target=/a apt-get update \
                     && apt-get install -y --no-install-recommends curl git";
         let waiting =
             |target: &str, reason| Event::TargetWaiting { target: target.to_owned(), reason };
         let owner = apt.to_owned();
-        scene.at(
+        terminal.update(
             30,
             &[
                 step_finished(apt, 1, "[basegen-image 1/3] FROM python", true),
@@ -310,11 +311,11 @@ mod tests {
                 step_started(shared, 2, step),
                 waiting(shared, WaitReason::SharedStep { step: 2, owner }),
                 step_started(exporting, 9, "exporting to image"),
-                moved(exporting, 9, "sha256:a", 900_000_000, 2_200_000_000),
+                step_progress(exporting, 9, "sha256:a", 900_000_000, 2_200_000_000),
                 waiting(queued, WaitReason::Export),
             ],
         );
-        scene.at(75, &[])
+        terminal.update(75, &[])
     }
 
     #[test]
@@ -339,69 +340,69 @@ mod tests {
 
     #[test]
     fn cancelled_targets_leave_no_line() {
-        let scene = Scene::new(24, 80, Verbosity::Normal);
-        scene.at(0, &[run_started(&["3.9-server", "3.12-server"])]);
-        scene.at(1, &started("3.9-server", 3));
-        let frame = scene.at(2, &[cancelled("3.9-server"), cancelled("3.12-server")]);
+        let terminal = TestTerminal::new(24, 80, Verbosity::Normal);
+        terminal.update(0, &[run_started(&["3.9-server", "3.12-server"])]);
+        terminal.update(1, &started("3.9-server", 3));
+        let frame = terminal.update(2, &[cancelled("3.9-server"), cancelled("3.12-server")]);
         assert_eq!(frame.matches("cancelled").count(), 1, "{frame}");
         assert!(frame.ends_with("2 cancelled"), "{frame}");
     }
 
     #[test]
     fn finished_targets_stay_above_the_table() {
-        let scene = Scene::new(16, 100, Verbosity::Normal);
-        scene.at(0, &[run_started(&["3.11-gpu-server", "3.9-server", "3.12-server"])]);
-        scene.at(1, &started("3.11-gpu-server", 3));
-        scene.at(2, &[warning(None, "the base image is 200 days old")]);
-        scene.at(3, &[finished("3.11-gpu-server", false), failed("3.9-server", failure())]);
-        let mut during = scene.at(4, &started("3.12-server", 3));
-        scene.at(5, &[finished("3.12-server", true)]);
-        scene.canvas.clear();
+        let terminal = TestTerminal::new(16, 100, Verbosity::Normal);
+        terminal.update(0, &[run_started(&["3.11-gpu-server", "3.9-server", "3.12-server"])]);
+        terminal.update(1, &started("3.11-gpu-server", 3));
+        terminal.update(2, &[warning(None, "the base image is 200 days old")]);
+        terminal.update(3, &[finished("3.11-gpu-server", false), failed("3.9-server", failure())]);
+        let mut during = terminal.update(4, &started("3.12-server", 3));
+        terminal.update(5, &[finished("3.12-server", true)]);
+        terminal.canvas.clear();
         during.push_str("\n\n");
-        during.push_str(&scene.term.contents());
+        during.push_str(&terminal.term.contents());
         insta::assert_snapshot!(during);
     }
 
     #[test]
     fn the_total_is_visible_with_more_targets_than_rows() {
         let ids = ids(48);
-        let scene = Scene::new(12, 60, Verbosity::Normal);
-        scene.at(0, &[run_started(&names(&ids))]);
+        let terminal = TestTerminal::new(12, 60, Verbosity::Normal);
+        terminal.update(0, &[run_started(&names(&ids))]);
         let events: Vec<Event> = ids.iter().flat_map(|id| started(id, 9)).collect();
-        insta::assert_snapshot!(scene.at(30, &events));
+        insta::assert_snapshot!(terminal.update(30, &events));
     }
 
     #[test]
     fn a_matrix_of_48_fits_24_rows() {
         let ids = ids(48);
-        let scene = Scene::new(24, 80, Verbosity::Normal);
-        scene.at(0, &[run_started(&names(&ids))]);
+        let terminal = TestTerminal::new(24, 80, Verbosity::Normal);
+        terminal.update(0, &[run_started(&names(&ids))]);
         for id in &ids[..30] {
-            scene.at(10, &[finished(id, false)]);
+            terminal.update(10, &[finished(id, false)]);
         }
         let mut events = Vec::new();
         for id in &ids[30..38] {
             events.extend(started(id, 21));
             events.push(step_started(id, 4, "[server 3/9] RUN pip install -r requirements.txt"));
         }
-        insta::assert_snapshot!(scene.at(200, &events));
+        insta::assert_snapshot!(terminal.update(200, &events));
     }
 
     #[test]
     fn hostile_text_and_narrow_terminals_break_no_line() {
-        let scene = Scene::new(8, 30, Verbosity::Normal);
-        scene.at(0, &[run_started(&["x\u{1b}[2Jy\r\nz"])]);
+        let terminal = TestTerminal::new(8, 30, Verbosity::Normal);
+        terminal.update(0, &[run_started(&["x\u{1b}[2Jy\r\nz"])]);
         let mut events = started("x\u{1b}[2Jy\r\nz", 9).to_vec();
         events.push(step_started(
             "x\u{1b}[2Jy\r\nz",
             1,
             "RUN\t国国国国国国\u{1b}]0;t\u{7}\r\n\u{9b}2Kb",
         ));
-        insta::assert_snapshot!(scene.at(3, &events));
+        insta::assert_snapshot!(terminal.update(3, &events));
         for columns in [1, 2, 5] {
-            let scene = Scene::new(4, columns, Verbosity::Normal);
-            let frame = lock(&scene.canvas.state).board.frame(
-                scene.began,
+            let terminal = TestTerminal::new(4, columns, Verbosity::Normal);
+            let frame = lock(&terminal.canvas.state).board.frame(
+                terminal.started,
                 Size { rows: 4, columns: columns.into() },
                 Style::default(),
             );
@@ -411,9 +412,9 @@ mod tests {
 
     #[test]
     fn a_paused_terminal_drops_log_lines() {
-        let scene = Scene::new(10, 60, Verbosity::Verbose);
+        let terminal = TestTerminal::new(10, 60, Verbosity::Verbose);
         let lines: Vec<Event> = (0..MAX_WAITING + 5).map(|n| log("x", 1, &n.to_string())).collect();
-        let text = scene.at(0, &lines);
+        let text = terminal.update(0, &lines);
         assert!(text.contains("x | #1 9999\n… 5 more lines, see the logs\n"), "{text}");
     }
 
@@ -439,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn the_thread_ends_with_the_run() {
+    fn the_thread_stops_at_the_end_of_the_run() {
         let term = InMemoryTerm::new(24, 100);
         let terminal = Terminal::on(term.clone(), Style::default());
         send(&terminal, &run_of_three());

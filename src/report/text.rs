@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_break_between_words() {
+    fn lines_wrap_between_words() {
         let lines = wrap(&["3.9-gpu", "3.10-gpu", "a-name-longer-than-a-line"], 18);
         assert_eq!(lines, ["3.9-gpu, 3.10-gpu,", "a-name-longer-than-a-line"]);
     }

@@ -227,12 +227,12 @@ mod tests {
             panic!("{op:?}");
         };
         let show = |action: FileAction| {
-            let what = match action.action {
+            let target = match action.action {
                 Some(Action::Mkdir(folder)) => folder.path,
                 Some(Action::Mkfile(file)) => format!("{} {:o}", file.path, file.mode),
                 other => panic!("{other:?}"),
             };
-            format!("{} -> {}: {what}", action.input, action.output)
+            format!("{} -> {}: {target}", action.input, action.output)
         };
         file.actions.into_iter().map(show).collect()
     }

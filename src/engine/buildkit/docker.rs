@@ -254,35 +254,35 @@ mod tests {
     "#;
 
     #[test]
-    fn a_push_reports_bytes_and_finally_the_digest() {
+    fn a_push_reports_bytes_and_then_its_digest() {
         let digest = Digest::of(b"manifest");
         let text = MESSAGES.replace("DIGEST", &digest.hex());
         let messages = serde_json::Deserializer::from_str(&text).into_iter();
         let mut pushed = Pushed::default();
-        let mut moved = Vec::new();
+        let mut progress = Vec::new();
         for message in messages {
             let message: PushImageInfo = message.expect("a message");
             if pushed.update(&message) {
-                moved.push(pushed.bytes());
+                progress.push(pushed.bytes());
             }
         }
-        assert_eq!(moved, [(512, 2000), (612, 2300), (1600, 2300), (2100, 2300)]);
+        assert_eq!(progress, [(512, 2000), (612, 2300), (1600, 2300), (2100, 2300)]);
         assert_eq!(pushed.digest, Some(digest));
     }
 
-    /// Serves one response of `chunks`, which are sent one by one.
-    async fn answering(chunks: Vec<String>) -> Docker {
+    /// Starts a server that sends one response in these chunks. Returns its client.
+    async fn respond_with(chunks: Vec<String>) -> Docker {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = format!("tcp://{}", listener.local_addr().expect("an address"));
         tokio::spawn(async move {
-            let (mut stream, _) = listener.accept().await.expect("a caller");
+            let (mut stream, _) = listener.accept().await.expect("a connection");
             stream.set_nodelay(true).expect("no delay");
             assert_ne!(stream.read(&mut [0; 4096]).await.expect("a request"), 0);
             let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned();
             let chunk = |text: String| format!("{:x}\r\n{text}\r\n", text.len());
             let chunks = chunks.into_iter().chain([String::new()]).map(chunk);
             for part in std::iter::once(head).chain(chunks) {
-                stream.write_all(part.as_bytes()).await.expect("it listens");
+                stream.write_all(part.as_bytes()).await.expect("an open connection");
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         });
@@ -291,22 +291,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_push_may_end_with_a_separate_line_end() {
+    async fn messages_and_line_ends_can_arrive_separately() {
         let digest = Digest::of(b"manifest");
         let text = MESSAGES.replace("DIGEST", &digest.hex());
         let lines = text.trim().lines().map(str::trim);
         let chunks = lines.flat_map(|line| [line.to_owned(), "\r\n".to_owned()]).collect();
         let reference = "127.0.0.1:5000/acme/a:1".parse().expect("a reference");
-        let pushed = push(&answering(chunks).await, &reference, None, |_, _| {}).await;
+        let pushed = push(&respond_with(chunks).await, &reference, None, |_, _| {}).await;
         assert_eq!(pushed.expect("a digest"), digest);
     }
 
     #[tokio::test]
-    async fn a_push_that_is_cut_off_fails() {
+    async fn a_push_with_a_truncated_response_fails() {
         let chunks = MESSAGES.trim().lines().take(3).map(|line| format!("{line}\r\n"));
         let chunks = chunks.chain(["{\"status\":".to_owned()]).collect();
         let reference = "127.0.0.1:5000/acme/a:1".parse().expect("a reference");
-        let pushed = push(&answering(chunks).await, &reference, None, |_, _| {}).await;
+        let pushed = push(&respond_with(chunks).await, &reference, None, |_, _| {}).await;
         pushed.expect_err("no digest");
     }
 }

@@ -134,7 +134,6 @@ fn is_loopback(registry: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
     use crate::image::Compression;
 
@@ -154,9 +153,9 @@ mod tests {
         }
     }
 
-    fn release(plain_http: &[(&str, bool)]) -> BuildOptions {
-        let said = plain_http.iter().map(|(host, is_plain)| ((*host).to_owned(), *is_plain));
-        BuildOptions { plain_http: said.collect(), ..BuildOptions::to(Destination::Registry) }
+    fn push_options(plain_http: &[(&str, bool)]) -> BuildOptions {
+        let plain_http = plain_http.iter().map(|(host, is_plain)| ((*host).to_owned(), *is_plain));
+        BuildOptions { plain_http: plain_http.collect(), ..BuildOptions::to(Destination::Registry) }
     }
 
     fn lines(exporter: &Exporter) -> Vec<String> {
@@ -169,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_push_is_by_digest_and_unpacks_nothing() {
-        let exporter = exporter(&job(&["acme/a:1", "acme/a:2"]), &release(&[]), DOCKER);
+        let exporter = exporter(&job(&["acme/a:1", "acme/a:2"]), &push_options(&[]), DOCKER);
         assert_eq!(exporter.kind, "image");
         let expected = [
             "compression-level=9",
@@ -199,19 +198,19 @@ mod tests {
             ("10.0.0.1/a:1", false, false),
             ("localhost:5001/a:1", false, false),
         ] {
-            for (able, insecure) in [(BUILDKITD, buildkitd), (DOCKER, docker)] {
-                let exporter = exporter(&job(&[reference]), &release(&hosts), able);
+            for (abilities, insecure) in [(BUILDKITD, buildkitd), (DOCKER, docker)] {
+                let exporter = exporter(&job(&[reference]), &push_options(&hosts), abilities);
                 let is_insecure =
                     exporter.attributes.get("registry.insecure").is_some_and(|v| v == "true");
-                assert_eq!(is_insecure, insecure, "{reference}, {able:?}");
+                assert_eq!(is_insecure, insecure, "{reference}, {abilities:?}");
             }
         }
     }
 
     #[test]
-    fn an_image_is_pushed_to_all_registries_that_are_trusted_alike() {
+    fn one_export_pushes_to_all_registries_with_the_same_transport() {
         let references = ["acme/a:1", "acme/a:2", "10.0.0.1/a:1", "10.0.0.1/a:2", "ghcr.io/a:1"];
-        let exporter = exporter(&job(&references), &release(&[("10.0.0.1", true)]), DOCKER);
+        let exporter = exporter(&job(&references), &push_options(&[("10.0.0.1", true)]), DOCKER);
         assert_eq!(exporter.attributes["name"], "docker.io/acme/a,ghcr.io/a");
         assert_eq!(exporter.attributes.get("registry.insecure"), None);
     }

@@ -243,7 +243,7 @@ mod tests {
     use crate::event::{Event, Events, Listener};
 
     #[test]
-    fn steps_of_several_platforms_name_theirs() {
+    fn steps_of_several_platforms_name_their_platform() {
         let both = ["linux/amd64", "linux/arm64"].map(|text| text.parse().expect(text));
         assert_eq!(platform("[linux/arm64 server 3/9] RUN x", &both), Some(both[1].clone()));
         assert_eq!(platform("[linux/amd64->arm64 cuda 1/2] RUN x", &both), None);
@@ -264,7 +264,7 @@ mod tests {
         fn hear(&self, _event: &Event) {}
     }
 
-    fn failed(message: &str) -> Failure {
+    fn failure_for(message: &str) -> Failure {
         let events = Events::to(Arc::new(Ignore));
         let status = Status::new(Code::NotFound, message);
         build_failure(
@@ -277,10 +277,10 @@ mod tests {
     }
 
     #[test]
-    fn data_lost_by_the_engine_is_reported_with_its_user() {
+    fn data_lost_by_the_engine_is_reported_with_its_target_or_step() {
         let digest = format!("sha256:{}", "0".repeat(64));
         for message in ["not found", &format!("content digest {digest}: not found")] {
-            let failure = failed(message);
+            let failure = failure_for(message);
             assert_eq!(failure.kind, FailureKind::Engine);
             let expected = format!("the engine lost data that `server` needs: {message}");
             assert_eq!(failure.message, expected);
@@ -303,7 +303,7 @@ mod tests {
             "failed to calculate checksum of ref x::y: \"/gone\": not found",
             "process \"/bin/sh -c true\" did not complete: not found",
         ] {
-            let failure = failed(message);
+            let failure = failure_for(message);
             assert_eq!((failure.kind, failure.message.as_str()), (FailureKind::Build, message));
         }
     }
@@ -317,7 +317,7 @@ mod tests {
             "failed to solve: database or disk: no space left on device",
         ]
         .map(|message| {
-            let failure = failed(message);
+            let failure = failure_for(message);
             assert_eq!(failure.kind, FailureKind::Engine, "{failure:?}");
             format!("{}\nhint: {}\n", failure.message, failure.hint.expect("a hint"))
         });

@@ -295,22 +295,22 @@ mod tests {
 
     #[test]
     fn a_result_contains_the_image_that_it_is_based_on() {
-        let made = |operations: &[&str]| solved(Refs::Ref(image(operations)));
-        let checked = made(&["python@1", "apt", "check"]);
-        assert!(checked.contains(&made(&["python@1", "apt"])));
-        assert!(!checked.contains(&made(&["python@2", "apt"])));
+        let result_of = |operations: &[&str]| solved(Refs::Ref(image(operations)));
+        let checked = result_of(&["python@1", "apt", "check"]);
+        assert!(checked.contains(&result_of(&["python@1", "apt"])));
+        assert!(!checked.contains(&result_of(&["python@2", "apt"])));
     }
 
     #[test]
-    fn all_platforms_are_compared_and_contexts_dropped() {
-        let made = |arm: &str| {
+    fn all_platforms_are_compared_and_their_definitions_dropped() {
+        let result_of = |arm: &str| {
             let refs = [("amd64", image(&["a"])), ("arm64", image(&[arm]))];
             let refs = refs.map(|(platform, image)| (platform.to_owned(), image)).into();
             solved(Refs::Refs(RefMap { refs }))
         };
-        assert!(made("b").contains(&made("b")));
-        assert!(!made("c").contains(&made("b")));
-        let mut result = made("b").result;
+        assert!(result_of("b").contains(&result_of("b")));
+        assert!(!result_of("c").contains(&result_of("b")));
+        let mut result = result_of("b").result;
         assert!(images(&mut result).all(|image| image.def.is_none() && image.id == "id"));
     }
 }

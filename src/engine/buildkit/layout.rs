@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn content_with_another_digest_is_refused() {
+    async fn content_with_another_digest_is_rejected() {
         let folder = tempfile::tempdir().expect("a folder");
         let layout = Arc::new(OciLayout::open(folder.path()).expect("a layout"));
         let digest = Digest::of(b"layer");
@@ -385,12 +385,12 @@ mod tests {
         });
         let entries = index(folder.path())["manifests"].as_array().map_or(0, Vec::len);
         assert_eq!(entries, RUNS * NAMES);
-        let mut left: Vec<_> = fs_err::read_dir(folder.path())
+        let mut remaining: Vec<_> = fs_err::read_dir(folder.path())
             .expect("the folder")
             .map(|entry| entry.expect("an entry").file_name())
             .collect();
-        left.sort();
-        assert_eq!(left, ["blobs", "index.json", "oci-layout"]);
+        remaining.sort();
+        assert_eq!(remaining, ["blobs", "index.json", "oci-layout"]);
     }
 
     #[tokio::test]
@@ -407,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_without_a_layout_is_refused() {
+    fn a_folder_without_a_layout_is_rejected() {
         let folder = tempfile::tempdir().expect("a folder");
         fs_err::write(folder.path().join("index.json"), "{}").expect("a file");
         assert!(OciLayout::open(folder.path()).is_err());

@@ -79,7 +79,7 @@ mod tests {
 
     use super::*;
 
-    /// Adds an operation with the results of others as inputs, and returns its digest.
+    /// Adds an operation whose inputs are the results of other operations. Returns its digest.
     fn add(image: &mut Definition, inputs: &[&String], operation: op::Op) -> String {
         let input = |digest: &&String| Input { digest: (*digest).clone(), index: 0 };
         let bytes = encode(inputs.iter().map(input).collect(), Some(operation));
@@ -93,7 +93,7 @@ mod tests {
         op::Op::Source(SourceOp { identifier: name.to_owned(), ..SourceOp::default() })
     }
 
-    /// A command in the first input, with the second as a mount.
+    /// Returns a command that runs in the first input and mounts the second.
     fn run() -> op::Op {
         let mount =
             |(dest, input): (&str, i64)| Mount { dest: dest.to_owned(), input, ..Mount::default() };
@@ -101,7 +101,7 @@ mod tests {
         op::Op::Exec(ExecOp { mounts, ..ExecOp::default() })
     }
 
-    /// A copy from `source` to `target`, which are numbers of inputs. -1 is an empty target.
+    /// Returns a copy between two inputs, which are given by their indices. The target -1 is empty.
     fn copy(target: i64, source: i64) -> op::Op {
         let action = FileAction { input: target, secondary_input: source, ..FileAction::default() };
         op::Op::File(FileOp { actions: vec![action] })
@@ -127,8 +127,8 @@ mod tests {
         image.def.push(encode(vec![Input { digest: last, index: 0 }], None));
 
         let layers = linked_layers(&image);
-        let found: BTreeSet<&String> = layers.keys().collect();
-        assert_eq!(found, BTreeSet::from([&first, &second]));
+        let digests: BTreeSet<&String> = layers.keys().collect();
+        assert_eq!(digests, BTreeSet::from([&first, &second]));
         let operations = |layer: &String| layers[layer].metadata.keys().collect::<BTreeSet<_>>();
         assert_eq!(operations(&first), BTreeSet::from([&library, &first]));
         assert_eq!(

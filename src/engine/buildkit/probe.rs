@@ -180,17 +180,17 @@ mod tests {
         EngineAddress::docker("unix:///s", None).expect("an address")
     }
 
-    /// Starts a server that answers `GET path` with `answers`, and everything else with 404.
-    fn imitation(folder: &Path, answers: Vec<(&'static str, &'static str)>) -> EngineAddress {
+    /// Starts a server with these bodies by path. It responds to all other paths with 404.
+    fn serve(folder: &Path, bodies: Vec<(&'static str, &'static str)>) -> EngineAddress {
         let path = folder.join("docker.sock");
         let listener = UnixListener::bind(&path).expect("a socket");
-        let answers: &'static [_] = answers.leak();
+        let bodies: &'static [_] = bodies.leak();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let service = service_fn(move |request: http::Request<Incoming>| async move {
                     let path = request.uri().path();
-                    let answer = answers.iter().find(|(known, _)| *known == path);
-                    let (status, body) = answer.map_or((404, "{}"), |(_, body)| (200, *body));
+                    let body = bodies.iter().find(|(known, _)| *known == path);
+                    let (status, body) = body.map_or((404, "{}"), |(_, body)| (200, *body));
                     let response = http::Response::builder().status(status);
                     response.body(Full::<Bytes>::from(body))
                 });
@@ -201,17 +201,17 @@ mod tests {
         EngineAddress::docker(&format!("unix://{}", path.display()), None).expect("an address")
     }
 
-    async fn refusal(answers: Vec<(&'static str, &'static str)>) -> EngineError {
+    async fn probe_error(bodies: Vec<(&'static str, &'static str)>) -> EngineError {
         let folder = tempfile::tempdir().expect("a folder");
-        let address = imitation(folder.path(), answers);
-        probe(&address).await.err().expect("a refusal")
+        let address = serve(folder.path(), bodies);
+        probe(&address).await.err().expect("an error")
     }
 
     #[tokio::test]
     async fn podman_is_recognized() {
         let version = r#"{"Version": "5.4.2", "ApiVersion": "1.41",
             "Components": [{"Name": "Podman Engine", "Version": "5.4.2"}]}"#;
-        let error = refusal(vec![("/version", version)]).await;
+        let error = probe_error(vec![("/version", version)]).await;
         let EngineError::Podman { version, .. } = &error else {
             panic!("{error:?}");
         };
@@ -220,57 +220,57 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_engine_without_buildkit_is_refused() {
+    async fn an_engine_without_buildkit_is_rejected() {
         let version = r#"{"Version": "26.0.0", "ApiVersion": "1.45"}"#;
-        let error = refusal(vec![("/version", version), ("/info", "{}")]).await;
+        let error = probe_error(vec![("/version", version), ("/info", "{}")]).await;
         assert!(matches!(error, EngineError::Podman { .. }), "{error:?}");
     }
 
     #[tokio::test]
-    async fn an_old_docker_is_refused_first() {
+    async fn the_version_of_docker_is_checked_first() {
         let version = r#"{"Version": "20.10.24+dfsg1", "ApiVersion": "1.41"}"#;
-        let error = refusal(vec![("/version", version)]).await;
+        let error = probe_error(vec![("/version", version)]).await;
         assert!(matches!(error, EngineError::TooOld { .. }), "{error:?}");
     }
 
     #[tokio::test]
     async fn other_servers_are_unreachable() {
-        let error = refusal(vec![]).await;
+        let error = probe_error(vec![]).await;
         assert!(matches!(error, EngineError::Unreachable { .. }), "{error:?}");
-        let nowhere = EngineAddress::docker("unix:///nowhere.sock", None).expect("an address");
-        let error = probe(&nowhere).await.err().expect("a refusal");
+        let missing = EngineAddress::docker("unix:///missing.sock", None).expect("an address");
+        let error = probe(&missing).await.err().expect("an error");
         assert!(matches!(error, EngineError::Unreachable { .. }), "{error:?}");
     }
 
     /// Returns a socket that accepts connections and never responds.
-    fn mute(folder: &Path) -> String {
-        let path = folder.join("mute.sock");
+    fn silent_socket(folder: &Path) -> String {
+        let path = folder.join("silent.sock");
         let listener = UnixListener::bind(&path).expect("a socket");
         tokio::spawn(async move {
-            let mut taken = Vec::new();
+            let mut connections = Vec::new();
             while let Ok((stream, _)) = listener.accept().await {
-                taken.push(stream);
+                connections.push(stream);
             }
         });
         format!("unix://{}", path.display())
     }
 
-    /// Awaits `asking`, which must end by itself: the paused clock advances while all tasks wait.
-    async fn within_minutes<T>(asking: impl Future<Output = T>) -> T {
-        let asked = tokio::time::timeout(Duration::from_secs(600), asking).await;
-        asked.expect("it is over")
+    /// Awaits `request`, which must time out. The paused clock advances while all tasks wait.
+    async fn within_minutes<T>(request: impl Future<Output = T>) -> T {
+        let result = tokio::time::timeout(Duration::from_secs(600), request).await;
+        result.expect("a result within ten minutes")
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_silent_engine_times_out() {
         let folder = tempfile::tempdir().expect("a folder");
-        let url = mute(folder.path());
+        let url = silent_socket(folder.path());
         let addresses = [
             EngineAddress::buildkit(&url, None).expect("an address"),
             EngineAddress::docker(&url, None).expect("an address"),
         ];
         for address in addresses {
-            let error = within_minutes(probe(&address)).await.err().expect("a refusal");
+            let error = within_minutes(probe(&address)).await.err().expect("an error");
             assert!(matches!(error, EngineError::Silent { .. }), "{error:?}");
             let text = Report::from(error).to_string();
             let text = text.replace(&folder.path().display().to_string(), "FOLDER");
@@ -281,31 +281,32 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_silent_upgrade_times_out() {
         let folder = tempfile::tempdir().expect("a folder");
-        let address = EngineAddress::docker(&mute(folder.path()), None).expect("an address");
+        let address =
+            EngineAddress::docker(&silent_socket(folder.path()), None).expect("an address");
         let connected = within_minutes(transport::connect(&address)).await;
         let error = unreachable(&address, connected.expect_err("no upgrade").into());
         assert!(matches!(error, EngineError::Silent { .. }), "{error:?}");
     }
 
     #[test]
-    fn old_engines_are_refused_with_both_versions() {
-        for (version, passes) in
+    fn old_engines_are_rejected_with_both_versions() {
+        for (version, is_accepted) in
             [("20.10.24+dfsg1", false), ("23.0.1", true), ("26.1.5+dfsg1", true), ("dev", true)]
         {
-            let checked = check_docker(&address(), version);
-            assert_eq!(checked.is_ok(), passes, "{version}");
+            let result = check_docker(&address(), version);
+            assert_eq!(result.is_ok(), is_accepted, "{version}");
         }
         let error = check_docker(&address(), "20.10.24").expect_err("too old").to_string();
         assert!(error.contains("20.10.24") && error.contains("23.0"), "{error}");
-        for (version, passes) in [
+        for (version, is_accepted) in [
             ("v0.10.6", false),
             ("v0.11.0-rc1", true),
             ("v1.0.0", true),
             ("v0.0.0+unknown", true),
             ("0.26.2+unknown", true),
         ] {
-            let checked = check_buildkit(&address(), version);
-            assert_eq!(checked.is_ok(), passes, "{version}");
+            let result = check_buildkit(&address(), version);
+            assert_eq!(result.is_ok(), is_accepted, "{version}");
         }
     }
 }

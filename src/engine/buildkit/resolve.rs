@@ -133,10 +133,10 @@ mod tests {
     use crate::engine::EngineAddress;
     use crate::error::one_line;
 
-    type Answer = http::Response<BoxBody<Bytes, std::convert::Infallible>>;
+    type GrpcResponse = http::Response<BoxBody<Bytes, std::convert::Infallible>>;
 
-    /// An answer with one message.
-    fn message(message: &impl Message) -> Answer {
+    /// Returns a response with one message.
+    fn message(message: &impl Message) -> GrpcResponse {
         let mut body = BytesMut::new();
         body.put_u8(0);
         body.put_u32(u32::try_from(message.encoded_len()).expect("a short message"));
@@ -147,7 +147,7 @@ mod tests {
         )]);
         let frames = [Frame::data(body.freeze()), Frame::trailers(trailers)];
         let frames = stream::iter(frames.map(Ok));
-        response(None).body(BodyExt::boxed(StreamBody::new(frames))).expect("an answer")
+        response(None).body(BodyExt::boxed(StreamBody::new(frames))).expect("a response")
     }
 
     fn response(status: Option<(u32, &str)>) -> http::response::Builder {
@@ -160,16 +160,16 @@ mod tests {
         }
     }
 
-    fn refusal(code: u32, message: &str) -> Answer {
-        response(Some((code, message))).body(Empty::new().boxed()).expect("an answer")
+    fn refusal(code: u32, message: &str) -> GrpcResponse {
+        response(Some((code, message))).body(Empty::new().boxed()).expect("a response")
     }
 
     fn request<T: Message + Default>(body: &Bytes) -> T {
         T::decode(&body[5..]).expect("a message")
     }
 
-    /// What an engine answers to `path`. It has images for amd64 alone, and `busy` fails once.
-    fn answer(is_old: bool, path: &str, body: &Bytes, calls: usize) -> Answer {
+    /// Returns the response of the engine to a call of `path`. All images are for amd64, and the first lookup of `busy:1` fails.
+    fn respond(is_old: bool, path: &str, body: &Bytes, calls: usize) -> GrpcResponse {
         let is_arm =
             |architecture: Option<String>| architecture.is_some_and(|name| name == "arm64");
         let digest = |image: &str| match image {
@@ -182,15 +182,15 @@ mod tests {
         let no_platform = || refusal(5, "no match for platform in manifest");
         match path {
             "/moby.buildkit.v1.frontend.LLBBridge/ResolveSourceMeta" if !is_old => {
-                let asked: ResolveSourceMetaRequest = request(body);
-                assert_eq!(asked.resolve_mode, "pull");
-                if is_arm(asked.platform.map(|platform| platform.architecture)) {
+                let lookup: ResolveSourceMetaRequest = request(body);
+                assert_eq!(lookup.resolve_mode, "pull");
+                if is_arm(lookup.platform.map(|platform| platform.architecture)) {
                     return no_platform();
                 }
-                let source = asked.source.unwrap_or_default().identifier;
+                let source = lookup.source.unwrap_or_default().identifier;
                 let digest = digest(source.strip_prefix("docker-image://").expect("an image"));
                 digest.map_or_else(
-                    |answer| *answer,
+                    |refusal| *refusal,
                     |digest| {
                         let image = ResolveSourceImageResponse { digest, ..Default::default() };
                         message(&ResolveSourceMetaResponse {
@@ -201,13 +201,13 @@ mod tests {
                 )
             }
             "/moby.buildkit.v1.frontend.LLBBridge/ResolveImageConfig" => {
-                let asked: ResolveImageConfigRequest = request(body);
-                assert_eq!(asked.resolve_mode, "pull");
-                if is_arm(asked.platform.map(|platform| platform.architecture)) {
+                let lookup: ResolveImageConfigRequest = request(body);
+                assert_eq!(lookup.resolve_mode, "pull");
+                if is_arm(lookup.platform.map(|platform| platform.architecture)) {
                     return no_platform();
                 }
-                digest(&asked.r#ref).map_or_else(
-                    |answer| *answer,
+                digest(&lookup.r#ref).map_or_else(
+                    |refusal| *refusal,
                     |digest| message(&ResolveImageConfigResponse { digest, ..Default::default() }),
                 )
             }
@@ -215,16 +215,16 @@ mod tests {
         }
     }
 
-    /// An engine that answers as BuildKit 0.26, or as 0.11 where it `is_old`.
+    /// Starts an engine that responds like BuildKit 0.26, or like 0.11 if it `is_old`.
     async fn engine(folder: &std::path::Path, is_old: bool) -> ConnectedEngine {
         let path = folder.join("buildkitd.sock");
         let listener = UnixListener::bind(&path).expect("a socket");
-        let busy = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let busy_calls = Arc::new(std::sync::atomic::AtomicUsize::new(0));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let busy = Arc::clone(&busy);
+                let busy_calls = Arc::clone(&busy_calls);
                 let service = service_fn(move |request: http::Request<Incoming>| {
-                    let busy = Arc::clone(&busy);
+                    let busy_calls = Arc::clone(&busy_calls);
                     async move {
                         let path = request.uri().path().to_owned();
                         if path.ends_with("/Session") {
@@ -238,11 +238,11 @@ mod tests {
                         let is_busy = body.windows(6).any(|window| window == b"busy:1");
                         let is_known = !(is_old && path.ends_with("SourceMeta"));
                         let calls = if is_busy && is_known {
-                            busy.fetch_add(1, std::sync::atomic::Ordering::SeqCst)
+                            busy_calls.fetch_add(1, std::sync::atomic::Ordering::SeqCst)
                         } else {
                             0
                         };
-                        Ok::<_, http::Error>(answer(is_old, &path, &body, calls))
+                        Ok::<_, http::Error>(respond(is_old, &path, &body, calls))
                     }
                 });
                 let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn newer_and_older_engines_resolve_images_alike() {
+    async fn old_and_new_engines_resolve_images_in_the_same_way() {
         for is_old in [false, true] {
             let folder = tempfile::tempdir().expect("a folder");
             let engine = engine(folder.path(), is_old).await;
@@ -279,20 +279,20 @@ mod tests {
             let retry =
                 RetryPolicy { first_wait: std::time::Duration::ZERO, ..RetryPolicy::default() };
             let credentials = Arc::new(Credentials::anonymous());
-            let answers = engine.resolve(&images.into(), &credentials, retry).await;
-            let answers = answers.iter().map(|answer| match answer {
+            let results = engine.resolve(&images.into(), &credentials, retry).await;
+            let results = results.iter().map(|result| match result {
                 Ok(digest) => digest.to_string(),
                 Err(error) => one_line(error),
             });
-            let of = |image: &str| Digest::of(image.as_bytes()).to_string();
+            let digest_of = |image: &str| Digest::of(image.as_bytes()).to_string();
             assert_eq!(
-                answers.collect::<Vec<_>>(),
+                results.collect::<Vec<_>>(),
                 [
-                    of("docker.io/library/busy:1"),
+                    digest_of("docker.io/library/busy:1"),
                     "failed to resolve `gone:1`: docker.io/library/gone:1: not found".to_owned(),
-                    // The engine's own platform has it.
-                    of("docker.io/library/none:1"),
-                    of("docker.io/library/python:3.11"),
+                    // The image exists for the platform of the engine.
+                    digest_of("docker.io/library/none:1"),
+                    digest_of("docker.io/library/python:3.11"),
                 ],
                 "{is_old}"
             );

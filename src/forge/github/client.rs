@@ -388,17 +388,17 @@ mod tests {
     }
 
     #[test]
-    fn all_forms_of_requested_waits_are_read() {
+    fn reads_all_forms_of_requested_waits() {
         let date = ("date", "Fri, 20 Nov 2026 10:00:00 GMT");
-        // 30 seconds after that.
+        // 30 seconds after `date`.
         let reset = [date, ("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1795168830")];
         let seconds = Duration::from_secs;
         assert_eq!(wait(403, &headers(&[("retry-after", "7")]), ""), Some(seconds(7)));
         assert_eq!(wait(429, &headers(&reset), ""), Some(seconds(31)));
-        let left = [date, ("x-ratelimit-remaining", "3"), ("x-ratelimit-reset", "1795168830")];
+        let remaining = [date, ("x-ratelimit-remaining", "3"), ("x-ratelimit-reset", "1795168830")];
         let primary = "API rate limit already exceeded for user ID 1.";
-        assert_eq!(wait(429, &headers(&left), primary), Some(seconds(31)));
-        assert_eq!(wait(429, &headers(&left), "secondary rate limit"), Some(DEFAULT_WAIT));
+        assert_eq!(wait(429, &headers(&remaining), primary), Some(seconds(31)));
+        assert_eq!(wait(429, &headers(&remaining), "secondary rate limit"), Some(DEFAULT_WAIT));
         assert_eq!(wait(429, &headers(&[]), ""), Some(DEFAULT_WAIT));
         assert_eq!(wait(429, &headers(&[("retry-after", "0")]), ""), Some(Duration::ZERO));
         let secondary = "You have exceeded a secondary rate limit.";

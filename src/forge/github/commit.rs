@@ -360,22 +360,22 @@ mod tests {
     }
 
     #[test]
-    fn own_commits_have_a_trailer_and_an_unforgeable_mark() {
+    fn commits_of_basegen_have_a_trailer_and_a_proof_of_their_origin() {
         let github = "noreply@github.com";
         let host = "ghe.example.com:8443";
-        let (ours, with_tree) =
+        let (release, with_tree) =
             ("Release\n\nBasegen-Release: v1", "M\n\nBasegen-Release: v1\nBasegen-Tree: t1");
-        assert!(listed(ours, github, "t").is_ours(host));
+        assert!(listed(release, github, "t").is_ours(host));
         assert!(listed(with_tree, "me@example.org", "t1").is_ours(host));
-        // Amended by hand: the trailer stays, but GitHub is not the committer any more.
-        assert!(!listed(ours, "me@example.org", "t").is_ours(host));
+        // Amended by hand: the trailer remains, but GitHub is no longer the committer.
+        assert!(!listed(release, "me@example.org", "t").is_ours(host));
         assert!(!listed(with_tree, "me@example.org", "t2").is_ours(host));
-        assert!(!listed(ours, "1+me@users.noreply.github.com", "t").is_ours(host));
+        assert!(!listed(release, "1+me@users.noreply.github.com", "t").is_ours(host));
         // Addresses that resemble that of GitHub.
-        assert!(!listed(ours, "noreply@example.org", "t").is_ours(host));
-        assert!(!listed(ours, "noreply@github.com.example.org", "t").is_ours(host));
-        assert!(listed(ours, "noreply@ghe.example.com", "t").is_ours(host));
-        assert!(listed(ours, "noreply@octo.ghe.com", "t").is_ours("api.octo.ghe.com"));
+        assert!(!listed(release, "noreply@example.org", "t").is_ours(host));
+        assert!(!listed(release, "noreply@github.com.example.org", "t").is_ours(host));
+        assert!(listed(release, "noreply@ghe.example.com", "t").is_ours(host));
+        assert!(listed(release, "noreply@octo.ghe.com", "t").is_ours("api.octo.ghe.com"));
         // Created on the web page: GitHub is the committer, but there is no trailer.
         assert!(!listed("Update VERSION", github, "t").is_ours(host));
     }

@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn edits_of_different_lines_are_merged() {
+    fn merges_edits_of_different_lines() {
         let before = "a\nb\nc\nd\ne\n";
         let merge = |one: &str, other: &str| merge_lines(before, one, other);
         assert_eq!(merge("A\nb\nc\nd\ne\n", "a\nb\nc\nE\n").as_deref(), Some("A\nb\nc\nE\n"));

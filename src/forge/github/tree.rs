@@ -118,8 +118,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn blob_ids_are_those_of_git() {
-        // As `git hash-object` prints them.
+    fn blob_ids_equal_those_of_git() {
+        // The output of `git hash-object`.
         assert_eq!(blob_id(b""), "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391");
         assert_eq!(blob_id(b"hello\n"), "ce013625030ba8dba906f756967f9e9ca394464a");
     }

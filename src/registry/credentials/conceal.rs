@@ -130,17 +130,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_are_found_as_a_whole_and_by_their_lines() {
+    fn secrets_and_their_single_lines_are_concealed() {
         let secrets: Vec<SecretString> =
             ["hunter2", "-- key --\nMIIEvQ\n", "abc"].map(SecretString::from).into();
         let concealed = |text| conceal(&secrets, text);
         assert_eq!(concealed("a hunter2 b hunter2").as_deref(), Some("a *** b ***"));
         assert_eq!(concealed("line MIIEvQ").as_deref(), Some("line ***"));
-        assert_eq!(concealed("abc is too short to be one"), None);
+        assert_eq!(concealed("abc is too short for a secret"), None);
     }
 
     #[test]
-    fn secrets_are_found_in_every_encoding() {
+    fn secrets_are_concealed_in_every_encoding() {
         let secret = "pa ss/w+ord\"\u{e9}\u{1f}";
         let inner: [String; 3] =
             ["", "a", "ab"].map(|before| STANDARD.encode(format!("{before}{secret} and more")));
@@ -162,9 +162,9 @@ mod tests {
         }
     }
 
-    /// The longer of two secrets leaves no tail, and neither do two that overlap.
+    /// No part of a secret remains if another secret is its prefix or overlaps with it.
     #[test]
-    fn secrets_that_overlap_leave_nothing() {
+    fn overlapping_secrets_are_concealed_completely() {
         let secrets: Vec<SecretString> =
             ["hunter2", "hunter2-and-more", "2-and-more-yet"].map(SecretString::from).into();
         assert_eq!(conceal(&secrets, "a hunter2-and-more b").as_deref(), Some("a *** b"));
@@ -173,11 +173,11 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_known_in_the_form_in_which_it_travels() {
+    fn a_password_is_concealed_in_an_authorization_header() {
         let credential =
             Credential::Password { username: "me".to_owned(), password: "hunter2".into() };
-        let sent = format!("Authorization: Basic {}", STANDARD.encode("me:hunter2"));
-        let concealed = conceal(&credential.secrets(), &sent);
+        let header = format!("Authorization: Basic {}", STANDARD.encode("me:hunter2"));
+        let concealed = conceal(&credential.secrets(), &header);
         assert_eq!(concealed.as_deref(), Some("Authorization: Basic ***"));
     }
 }

@@ -355,12 +355,12 @@ mod tests {
                 assert_eq!(username, "_json_key");
                 password.expose_secret().to_owned()
             }
-            Credential::IdentityToken(_) => panic!("a key is no identity token"),
+            Credential::IdentityToken(_) => panic!("expected a password"),
         }
     }
 
     #[test]
-    fn a_key_is_sent_as_it_is() {
+    fn a_key_is_sent_unchanged() {
         assert_eq!(password(KEY), KEY);
         assert_eq!(password(&format!("{KEY}\n")), KEY);
         assert_eq!(password(&STANDARD.encode(KEY)), KEY);

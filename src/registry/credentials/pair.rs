@@ -59,12 +59,12 @@ mod tests {
             Credential::Password { username, password } => {
                 Ok((username, password.expose_secret().to_owned()))
             }
-            Credential::IdentityToken(_) => panic!("a pair is no identity token"),
+            Credential::IdentityToken(_) => panic!("expected a password"),
         }
     }
 
     #[test]
-    fn a_password_may_hold_anything_but_a_line_end_at_its_end() {
+    fn only_one_line_end_after_the_password_is_removed() {
         for (text, password) in [
             ("me:word", "word"),
             ("me:a:b::c:", "a:b::c:"),
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn base64_may_be_broken_into_lines() {
+    fn base64_can_contain_line_breaks() {
         let token = "x".repeat(2000);
         let encoded = STANDARD.encode(format!("AWS:{token}"));
         let lines: Vec<&str> = encoded
@@ -91,12 +91,12 @@ mod tests {
             .chunks(76)
             .map(|line| std::str::from_utf8(line).expect("ASCII"))
             .collect();
-        let broken = format!("{}\n", lines.join("\n"));
-        assert_eq!(pair(&broken), Ok(("AWS".to_owned(), token)));
+        let wrapped = format!("{}\n", lines.join("\n"));
+        assert_eq!(pair(&wrapped), Ok(("AWS".to_owned(), token)));
     }
 
     #[test]
-    fn each_mistake_has_a_name() {
+    fn each_mistake_is_described() {
         let cases = [
             ("me:word".to_owned(), "is not base64"),
             ("%%%".to_owned(), "is not base64"),
@@ -108,8 +108,8 @@ mod tests {
             (STANDARD.encode("AWS:\n"), "no password behind"),
         ];
         for (encoded, problem) in cases {
-            let found = pair(&encoded).expect_err(problem);
-            assert!(found.contains(problem), "{encoded}: {found}");
+            let message = pair(&encoded).expect_err(problem);
+            assert!(message.contains(problem), "{encoded}: {message}");
         }
     }
 }

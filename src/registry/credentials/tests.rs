@@ -9,9 +9,9 @@ use secrecy::ExposeSecret;
 use super::cache::HELPER_ANSWER;
 use super::*;
 use crate::error::{Explain as _, one_line};
-use crate::registry::testing::pass;
+use crate::registry::testing::advance_clock;
 
-/// What no error, no debug output and no event may ever show.
+/// A secret that no error and no debug output may contain.
 const CANARY: &str = "canary-5e1f";
 
 fn load(folder: &Path, config: &str) -> Credentials {
@@ -23,7 +23,8 @@ fn load(folder: &Path, config: &str) -> Credentials {
     Credentials::load(&docker).expect("credentials")
 }
 
-fn helper(folder: &Path, name: &str, script: &str) {
+/// Writes an executable credential helper.
+fn write_helper(folder: &Path, name: &str, script: &str) {
     let path = folder.join(format!("docker-credential-{name}"));
     fs_err::write(&path, format!("#!/bin/sh\n{script}\n")).expect("a file");
     fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("a mode");
@@ -40,12 +41,12 @@ async fn pair(credentials: &Credentials, host: &str) -> Option<(String, String)>
     }
 }
 
-fn both(username: &str, password: &str) -> (String, String) {
+fn owned_pair(username: &str, password: &str) -> (String, String) {
     (username.to_owned(), password.to_owned())
 }
 
 #[tokio::test]
-async fn stored_credentials_are_found_under_every_spelling() {
+async fn stored_credentials_are_found_for_every_spelling_of_a_host() {
     let folder = tempfile::tempdir().expect("a folder");
     let config = format!(
         r#"{{"auths": {{
@@ -63,20 +64,20 @@ async fn stored_credentials_are_found_under_every_spelling() {
     let credentials = load(folder.path(), &config);
     for host in ["docker.io", "index.docker.io", "registry-1.docker.io"] {
         let found = pair(&credentials, host).await;
-        assert_eq!(found, Some(both("hub", "pass:with:colons")), "{host}");
+        assert_eq!(found, Some(owned_pair("hub", "pass:with:colons")), "{host}");
     }
-    assert_eq!(pair(&credentials, "quay.io").await, Some(both("quay", "x")));
+    assert_eq!(pair(&credentials, "quay.io").await, Some(owned_pair("quay", "x")));
     let nvidia = pair(&credentials, "nvcr.io").await;
-    assert_eq!(nvidia, Some(both("$oauthtoken", "key")));
-    assert_eq!(pair(&credentials, "ghcr.io").await, Some(both("me", "word")));
+    assert_eq!(nvidia, Some(owned_pair("$oauthtoken", "key")));
+    assert_eq!(pair(&credentials, "ghcr.io").await, Some(owned_pair("me", "word")));
     let azure = pair(&credentials, "azurecr.io").await;
-    assert_eq!(azure, Some(both("<token>", "refresh")));
+    assert_eq!(azure, Some(owned_pair("<token>", "refresh")));
     assert_eq!(pair(&credentials, "empty.io").await, None);
     assert_eq!(pair(&credentials, "127.0.0.1:5000").await, None);
 }
 
 #[tokio::test]
-async fn undecodable_credentials_are_named_and_hidden() {
+async fn errors_name_undecodable_credentials_without_showing_them() {
     let folder = tempfile::tempdir().expect("a folder");
     let no_colon = STANDARD.encode(CANARY);
     let config = format!(
@@ -93,12 +94,12 @@ async fn undecodable_credentials_are_named_and_hidden() {
 }
 
 #[test]
-fn a_broken_file_is_named_by_line_without_its_values() {
+fn the_error_for_an_invalid_file_has_a_line_and_no_values() {
     let folder = tempfile::tempdir().expect("a folder");
     let config = format!("{{\n\"auths\": \"{CANARY}\"}}");
     fs_err::write(folder.path().join("config.json"), config).expect("a file");
     let docker = DockerConfig { folder: Some(folder.path().to_owned()), search_path: None };
-    let error = Credentials::load(&docker).expect_err("a broken file");
+    let error = Credentials::load(&docker).expect_err("an invalid file");
     let text = format!("{} {error:?}", one_line(&error));
     assert!(text.contains("line 2"), "{text}");
     assert!(!text.contains(CANARY), "{text}");
@@ -114,14 +115,14 @@ async fn null_counts_as_empty() {
         (r#"{"auths": {"ghcr.io": null}, "credHelpers": {"ghcr.io": null}}"#.to_owned(), None),
         (
             format!(r#"{{"auths": {entry}, "credHelpers": null, "credsStore": null}}"#),
-            Some(both("me", "word")),
+            Some(owned_pair("me", "word")),
         ),
-        // A registry whose helper is none has its credentials in the file, whatever the store is.
+        // With the helper `null`, the credentials of a registry are in the file, even if there is a store.
         (
             format!(
                 r#"{{"auths": {entry}, "credHelpers": {{"ghcr.io": null}}, "credsStore": "gone"}}"#
             ),
-            Some(both("me", "word")),
+            Some(owned_pair("me", "word")),
         ),
     ] {
         assert_eq!(pair(&load(folder.path(), &config), "ghcr.io").await, expected, "{config}");
@@ -129,26 +130,30 @@ async fn null_counts_as_empty() {
 }
 
 #[tokio::test]
-async fn helpers_answer_for_their_registries_and_the_store_for_the_rest() {
+async fn helpers_serve_their_registries_and_the_store_all_others() {
     let folder = tempfile::tempdir().expect("a folder");
-    helper(
+    write_helper(
         folder.path(),
         "cloud",
         r#"printf '{"ServerURL":"%s","Username":"cloud","Secret":"s"}' "$(cat)""#,
     );
-    helper(folder.path(), "store", r#"printf '{"Username":"<token>","Secret":"%s"}' "$(cat)""#);
+    write_helper(
+        folder.path(),
+        "store",
+        r#"printf '{"Username":"<token>","Secret":"%s"}' "$(cat)""#,
+    );
     let config = r#"{"credsStore": "store", "credHelpers": {"gcr.io": "cloud"}}"#;
     let credentials = load(folder.path(), config);
-    assert_eq!(pair(&credentials, "gcr.io").await, Some(both("cloud", "s")));
+    assert_eq!(pair(&credentials, "gcr.io").await, Some(owned_pair("cloud", "s")));
     let hub = pair(&credentials, "docker.io").await;
-    assert_eq!(hub, Some(both("<token>", DOCKER_HUB_KEY)));
+    assert_eq!(hub, Some(owned_pair("<token>", DOCKER_HUB_KEY)));
 }
 
 #[tokio::test]
 async fn a_helper_without_a_credential_means_anonymous() {
     let folder = tempfile::tempdir().expect("a folder");
     let script = "echo 'credentials not found in native keychain'; exit 1";
-    helper(folder.path(), "store", script);
+    write_helper(folder.path(), "store", script);
     let credentials = load(folder.path(), r#"{"credsStore": "store"}"#);
     assert_eq!(pair(&credentials, "ghcr.io").await, None);
 }
@@ -161,7 +166,7 @@ async fn a_credential_is_looked_up_once() {
         r#"cat > /dev/null; echo x >> {}; sleep 0.1; printf '{{"Username":"u","Secret":"s"}}'"#,
         log.display()
     );
-    helper(folder.path(), "store", &script);
+    write_helper(folder.path(), "store", &script);
     let credentials = load(folder.path(), r#"{"credsStore": "store"}"#);
     tokio::join!(credentials.get("a.io"), credentials.get("a.io")).0.expect("credentials");
     assert_eq!(fs_err::read_to_string(&log).expect("a log"), "x\n");
@@ -171,17 +176,21 @@ async fn a_credential_is_looked_up_once() {
 async fn errors_of_helpers_hide_their_output() {
     let folder = tempfile::tempdir().expect("a folder");
     let leak = format!("echo {CANARY}; echo {CANARY} >&2");
-    helper(folder.path(), "fails", &format!("{leak}; exit 3"));
-    helper(folder.path(), "babbles", &leak);
-    helper(folder.path(), "hangs", &format!("{leak}; exec sleep 60"));
-    helper(folder.path(), "floods", &format!("exec yes {CANARY}"));
-    helper(folder.path(), "halts", &format!("printf '{{\"Username\":\"u\",\"Secret\":\"{CANARY}'"));
-    helper(folder.path(), "locked", &leak);
+    write_helper(folder.path(), "fails", &format!("{leak}; exit 3"));
+    write_helper(folder.path(), "prints", &leak);
+    write_helper(folder.path(), "hangs", &format!("{leak}; exec sleep 60"));
+    write_helper(folder.path(), "floods", &format!("exec yes {CANARY}"));
+    write_helper(
+        folder.path(),
+        "truncates",
+        &format!("printf '{{\"Username\":\"u\",\"Secret\":\"{CANARY}'"),
+    );
+    write_helper(folder.path(), "locked", &leak);
     let locked = folder.path().join("docker-credential-locked");
     fs_err::set_permissions(locked, std::fs::Permissions::from_mode(0o644)).expect("a mode");
     let config = r#"{"credHelpers": {
-        "fails.io": "fails", "babbles.io": "babbles", "hangs.io": "hangs", "gone.io": "gone",
-        "escape.io": "/../x", "floods.io": "floods", "halts.io": "halts", "locked.io": "locked"
+        "fails.io": "fails", "prints.io": "prints", "hangs.io": "hangs", "gone.io": "gone",
+        "escape.io": "/../x", "floods.io": "floods", "truncates.io": "truncates", "locked.io": "locked"
     }}"#;
     fs_err::write(folder.path().join("config.json"), config).expect("a file");
     let docker = DockerConfig {
@@ -191,15 +200,15 @@ async fn errors_of_helpers_hide_their_output() {
     let docker = DockerKeychain::load(&docker, Duration::from_millis(500));
     let docker = Box::new(docker.expect("a configuration"));
     let credentials = Credentials::with_keychains(vec![docker], PlainHttp::default());
-    let begun = Instant::now();
+    let started = Instant::now();
     for (host, expected) in [
         ("fails.io", "for `fails.io` failed (exit status: 3)"),
-        ("babbles.io", "did not answer with credentials"),
+        ("prints.io", "did not answer with credentials"),
         ("hangs.io", "for `hangs.io` did not answer"),
         ("gone.io", "`docker-credential-gone` for `gone.io` is not installed"),
         ("escape.io", "is not installed"),
         ("floods.io", "`docker-credential-floods` for `floods.io` failed"),
-        ("halts.io", "did not answer with credentials"),
+        ("truncates.io", "did not answer with credentials"),
         ("locked.io", "could not be run"),
     ] {
         let error = credentials.get(host).await.expect_err(host);
@@ -207,13 +216,13 @@ async fn errors_of_helpers_hide_their_output() {
         assert!(text.contains(expected), "{text}");
         assert!(!text.contains(CANARY), "{text}");
     }
-    assert!(begun.elapsed() < Duration::from_secs(10));
+    assert!(started.elapsed() < Duration::from_secs(10));
 }
 
-/// Credentials from variables and methods alone.
-fn of_variables(variables: &[(&str, &str)], methods: &[(&str, AuthMethod)]) -> Credentials {
+/// Loads credentials from variables and authentication methods.
+fn load_variables(variables: &[(&str, &str)], methods: &[(&str, AuthMethod)]) -> Credentials {
     let sources = CredentialSources {
-        variables: held(variables),
+        variables: to_variables(variables),
         methods: methods
             .iter()
             .map(|(host, method)| ((*host).to_owned(), method.clone()))
@@ -223,9 +232,9 @@ fn of_variables(variables: &[(&str, &str)], methods: &[(&str, AuthMethod)]) -> C
     Credentials::load(sources).expect("credentials")
 }
 
-fn held(variables: &[(&str, &str)]) -> Variables {
-    let held = variables.iter().map(|(name, value)| ((*name).to_owned(), Some((*value).into())));
-    held.collect()
+fn to_variables(pairs: &[(&str, &str)]) -> Variables {
+    let variables = pairs.iter().map(|(name, value)| ((*name).to_owned(), Some((*value).into())));
+    variables.collect()
 }
 
 fn basic(username: &str, variable: &str) -> AuthMethod {
@@ -242,7 +251,7 @@ async fn failure(credentials: &Credentials, host: &str) -> String {
 #[tokio::test]
 async fn the_first_source_with_a_credential_wins() {
     let folder = tempfile::tempdir().expect("a folder");
-    helper(
+    write_helper(
         folder.path(),
         "store",
         r#"case "$(cat)" in none.io) echo 'credentials not found'; exit 1;; esac
@@ -258,17 +267,17 @@ async fn the_first_source_with_a_credential_wins() {
             .iter()
             .map(|(host, method)| ((*host).to_owned(), method.clone()))
             .collect(),
-        variables: held(variables),
+        variables: to_variables(variables),
         docker: DockerConfig {
             folder: Some(folder.path().to_owned()),
             search_path: Some(format!("{}:/usr/bin:/bin", folder.path().display()).into()),
         },
         ..CredentialSources::default()
     };
-    let found = |sources, host: &'static str| async move {
-        let found = Credentials::load(sources).expect("credentials").find(host).await;
-        let found = found.expect(host).expect(host);
-        (found.credential.username().expect("a user").to_owned(), found.source)
+    let find = |sources, host: &'static str| async move {
+        let result = Credentials::load(sources).expect("credentials").find(host).await;
+        let resolved = result.expect(host).expect(host);
+        (resolved.credential.username().expect("a user").to_owned(), resolved.source)
     };
     let methods = [("ghcr.io", basic("matrix", "PASSWORD"))];
     let variables = [
@@ -277,28 +286,25 @@ async fn the_first_source_with_a_credential_wins() {
         ("DOCKER_REGISTRY_none.io", ""),
     ];
     let matrix = CredentialSource::Matrix { host: "ghcr.io".to_owned(), method: "BASIC" };
-    assert_eq!(
-        found(sources(&methods, &variables), "ghcr.io").await,
-        ("matrix".to_owned(), matrix)
-    );
+    assert_eq!(find(sources(&methods, &variables), "ghcr.io").await, ("matrix".to_owned(), matrix));
     let source = CredentialSource::Variable("DOCKER_REGISTRY_ghcr.io".to_owned());
-    assert_eq!(found(sources(&[], &variables), "ghcr.io").await, ("variable".to_owned(), source));
+    assert_eq!(find(sources(&[], &variables), "ghcr.io").await, ("variable".to_owned(), source));
     let config = folder.path().join("config.json");
     let docker = |helper: Option<&str>| CredentialSource::Docker {
         config: config.clone(),
         helper: helper.map(str::to_owned),
     };
     let source = docker(Some("store"));
-    assert_eq!(found(sources(&[], &[]), "ghcr.io").await, ("helper".to_owned(), source));
-    // An empty variable is none, and a helper that knows nothing leaves it to the file.
+    assert_eq!(find(sources(&[], &[]), "ghcr.io").await, ("helper".to_owned(), source));
+    // An empty variable and a helper without a credential are skipped.
     let source = docker(None);
-    assert_eq!(found(sources(&[], &variables), "none.io").await, ("config".to_owned(), source));
+    assert_eq!(find(sources(&[], &variables), "none.io").await, ("config".to_owned(), source));
 }
 
 #[tokio::test]
 async fn no_other_source_replaces_a_failed_method() {
     let pair = STANDARD.encode("variable:s");
-    let credentials = of_variables(
+    let credentials = load_variables(
         &[("DOCKER_REGISTRY_ghcr.io", &pair), ("EMPTY", "\n")],
         &[("ghcr.io", basic("me", "gone-name")), ("quay.io", basic("me", "EMPTY"))],
     );
@@ -309,10 +315,10 @@ async fn no_other_source_replaces_a_failed_method() {
 }
 
 #[tokio::test]
-async fn every_method_of_one_secret_gives_its_pair() {
+async fn methods_with_one_secret_return_a_username_and_a_password() {
     let key = r#"{"type": "service_account", "client_email": "r@p", "private_key": "k"}"#;
     let encoded = STANDARD.encode("me:a:b");
-    let credentials = of_variables(
+    let credentials = load_variables(
         &[("GCP_SERVICE_ACCOUNT", key), ("token", "ya29.t\n"), ("WORD", "a:b"), ("P", &encoded)],
         &[
             ("a.io", AuthMethod::GcpServiceAccountJson { variable: "gcp-service-account".into() }),
@@ -326,20 +332,20 @@ async fn every_method_of_one_secret_gives_its_pair() {
         ],
     );
     for (host, expected) in [
-        ("a.io", both("_json_key", key)),
-        ("b.io", both("oauth2accesstoken", "ya29.t")),
-        ("c.io", both("who", "ya29.t")),
-        ("docker.io", both("$oauthtoken", "a:b")),
-        ("d.io", both("me", "a:b")),
+        ("a.io", owned_pair("_json_key", key)),
+        ("b.io", owned_pair("oauth2accesstoken", "ya29.t")),
+        ("c.io", owned_pair("who", "ya29.t")),
+        ("docker.io", owned_pair("$oauthtoken", "a:b")),
+        ("d.io", owned_pair("me", "a:b")),
     ] {
         assert_eq!(pair(&credentials, host).await, Some(expected), "{host}");
     }
 }
 
 #[tokio::test]
-async fn undecodable_variables_are_named_and_hidden() {
+async fn errors_name_undecodable_variables_without_showing_them() {
     let (no_colon, no_user) = (STANDARD.encode(CANARY), STANDARD.encode(format!(":{CANARY}")));
-    let credentials = of_variables(
+    let credentials = load_variables(
         &[
             ("DOCKER_REGISTRY_a.io", &format!("me:{CANARY}")),
             ("DOCKER_REGISTRY_B_IO", &no_colon),
@@ -365,34 +371,34 @@ async fn undecodable_variables_are_named_and_hidden() {
 }
 
 #[tokio::test]
-async fn variables_that_disagree_are_an_error() {
+async fn contradictory_variables_are_an_error() {
     let (one, other) = (STANDARD.encode("me:one"), STANDARD.encode("me:other"));
     let names = ["DOCKER_REGISTRY_ghcr.io", "DOCKER_REGISTRY_GHCR_IO"];
-    let credentials = of_variables(&[(names[0], &one), (names[1], &other)], &[]);
+    let credentials = load_variables(&[(names[0], &one), (names[1], &other)], &[]);
     let text = failure(&credentials, "ghcr.io").await;
     assert!(text.contains(&format!("`{}` and `{}`", names[0], names[1])), "{text}");
-    let credentials = of_variables(&[(names[0], &one), (names[1], &one)], &[]);
-    assert_eq!(pair(&credentials, "ghcr.io").await, Some(both("me", "one")));
+    let credentials = load_variables(&[(names[0], &one), (names[1], &one)], &[]);
+    assert_eq!(pair(&credentials, "ghcr.io").await, Some(owned_pair("me", "one")));
 }
 
 #[tokio::test]
-async fn a_spelling_for_shells_is_for_one_registry() {
+async fn an_ambiguous_shell_spelling_is_an_error() {
     let secret = STANDARD.encode(format!("me:{CANARY}"));
-    let credentials = of_variables(&[("DOCKER_REGISTRY_A_B_IO", &secret)], &[]);
+    let credentials = load_variables(&[("DOCKER_REGISTRY_A_B_IO", &secret)], &[]);
     assert!(credentials.get("a-b.io").await.expect("credentials").is_some());
     let text = failure(&credentials, "a.b.io").await;
     assert!(text.contains("may mean `a-b.io` or `a.b.io`"), "{text}");
     let name = "DOCKER_REGISTRY_a.b.io";
-    let credentials = of_variables(&[("DOCKER_REGISTRY_A_B_IO", &secret), (name, &secret)], &[]);
+    let credentials = load_variables(&[("DOCKER_REGISTRY_A_B_IO", &secret), (name, &secret)], &[]);
     assert!(credentials.get("a-b.io").await.expect("credentials").is_some());
     assert!(credentials.get("a.b.io").await.expect("credentials").is_some());
 }
 
 #[tokio::test]
-async fn tokens_work_in_the_forms_that_platforms_document() {
+async fn accepts_tokens_in_the_formats_that_platforms_document() {
     let password = "e".repeat(1800);
-    let broken = STANDARD.encode(format!("AWS:{password}"));
-    let broken: Vec<&str> = broken
+    let wrapped = STANDARD.encode(format!("AWS:{password}"));
+    let wrapped: Vec<&str> = wrapped
         .as_bytes()
         .chunks(76)
         .map(|line| std::str::from_utf8(line).expect("ASCII"))
@@ -400,101 +406,101 @@ async fn tokens_work_in_the_forms_that_platforms_document() {
     let ecr = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
     let ecr_variable = format!("DOCKER_REGISTRY_{ecr}");
     let (nvidia, google) = (STANDARD.encode("$oauthtoken:key"), STANDARD.encode("ya29.token"));
-    let pair_of_google = STANDARD.encode("oauth2accesstoken:ya29.token\n");
-    let credentials = of_variables(
+    let google_pair = STANDARD.encode("oauth2accesstoken:ya29.token\n");
+    let credentials = load_variables(
         &[
-            (&ecr_variable, &broken.join("\n")),
+            (&ecr_variable, &wrapped.join("\n")),
             ("DOCKER_REGISTRY_nvcr.io", &nvidia),
             ("DOCKER_REGISTRY_europe-docker.pkg.dev", &google),
-            ("DOCKER_REGISTRY_eu.gcr.io", &pair_of_google),
+            ("DOCKER_REGISTRY_eu.gcr.io", &google_pair),
         ],
         &[],
     );
-    assert_eq!(pair(&credentials, ecr).await, Some(both("AWS", &password)));
-    assert_eq!(pair(&credentials, "nvcr.io").await, Some(both("$oauthtoken", "key")));
+    assert_eq!(pair(&credentials, ecr).await, Some(owned_pair("AWS", &password)));
+    assert_eq!(pair(&credentials, "nvcr.io").await, Some(owned_pair("$oauthtoken", "key")));
     for host in ["europe-docker.pkg.dev", "eu.gcr.io"] {
-        let expected = Some(both("oauth2accesstoken", "ya29.token"));
+        let expected = Some(owned_pair("oauth2accesstoken", "ya29.token"));
         assert_eq!(pair(&credentials, host).await, expected, "{host}");
     }
 }
 
-/// Credentials of a helper that does `script` with `$n`, which counts how often it was asked,
-/// and a function that tells that.
-fn counting(folder: &Path, script: &str) -> (Credentials, impl Fn() -> usize) {
-    let count = folder.join("count");
-    let counts = format!("cat > /dev/null; echo x >> {0}; n=$(wc -l < {0})", count.display());
-    helper(folder, "store", &format!("{counts}\n{script}"));
-    let asked = move || fs_err::read_to_string(&count).expect("a count").lines().count();
-    (load(folder, r#"{"credsStore": "store"}"#), asked)
+/// Returns the credentials of a helper that runs `script`, and a function that returns how often it ran. The variable
+/// `$n` of the script is the number of this run.
+fn counting_helper(folder: &Path, script: &str) -> (Credentials, impl Fn() -> usize) {
+    let log = folder.join("log");
+    let counter = format!("cat > /dev/null; echo x >> {0}; n=$(wc -l < {0})", log.display());
+    write_helper(folder, "store", &format!("{counter}\n{script}"));
+    let runs = move || fs_err::read_to_string(&log).expect("a log").lines().count();
+    (load(folder, r#"{"credsStore": "store"}"#), runs)
 }
 
 #[tokio::test]
 async fn a_refused_credential_is_looked_up_once_more() {
     let folder = tempfile::tempdir().expect("a folder");
     let script = r#"[ "$n" -gt 2 ] && n=2; printf '{"Username":"u","Secret":"s%s"}' "$n""#;
-    let (credentials, asked) = counting(folder.path(), script);
-    let first = credentials.get("a.io").await.expect("an answer").expect("a credential");
-    let second = credentials.replace("a.io", &first).await.expect("an answer");
-    let second = second.expect("another one");
-    // Those that were refused with the first at the same time are handed the second.
-    let same = credentials.replace("a.io", &first).await.expect("an answer");
-    assert!(same.expect("the second").is(&second));
+    let (credentials, runs) = counting_helper(folder.path(), script);
+    let first = credentials.get("a.io").await.expect("credentials").expect("a credential");
+    let second = credentials.replace("a.io", &first).await.expect("credentials");
+    let second = second.expect("another credential");
+    // Concurrent requests that were refused with the first credential get the second.
+    let same = credentials.replace("a.io", &first).await.expect("credentials");
+    assert!(same.expect("the second credential").is(&second));
     for _ in 0..3 {
-        assert!(credentials.replace("a.io", &second).await.expect("an answer").is_none());
+        assert!(credentials.replace("a.io", &second).await.expect("credentials").is_none());
     }
-    assert_eq!(asked(), 3, "once at first, once after each refusal of another credential");
+    assert_eq!(runs(), 3, "one lookup, and one after the refusal of each credential");
 }
 
 #[tokio::test]
-async fn a_helper_is_asked_again_after_some_minutes() {
+async fn the_credential_of_a_helper_expires_after_some_minutes() {
     let folder = tempfile::tempdir().expect("a folder");
     let script = r#"printf '{"Username":"u","Secret":"s%s"}' "$n""#;
-    let (credentials, asked) = counting(folder.path(), script);
-    assert_eq!(pair(&credentials, "a.io").await, Some(both("u", "s1")));
-    pass(HELPER_ANSWER * 9 / 10).await;
-    assert_eq!(pair(&credentials, "a.io").await, Some(both("u", "s1")));
-    assert_eq!(asked(), 1);
-    pass(HELPER_ANSWER / 10).await;
-    assert_eq!(pair(&credentials, "a.io").await, Some(both("u", "s2")));
+    let (credentials, runs) = counting_helper(folder.path(), script);
+    assert_eq!(pair(&credentials, "a.io").await, Some(owned_pair("u", "s1")));
+    advance_clock(HELPER_ANSWER * 9 / 10).await;
+    assert_eq!(pair(&credentials, "a.io").await, Some(owned_pair("u", "s1")));
+    assert_eq!(runs(), 1);
+    advance_clock(HELPER_ANSWER / 10).await;
+    assert_eq!(pair(&credentials, "a.io").await, Some(owned_pair("u", "s2")));
 }
 
 #[tokio::test]
-async fn a_helper_without_a_credential_is_asked_again() {
+async fn a_missing_credential_is_looked_up_again_after_some_minutes() {
     let folder = tempfile::tempdir().expect("a folder");
     let script = r#"[ "$n" = 1 ] && { echo 'credentials not found'; exit 1; }
         printf '{"Username":"u","Secret":"s"}'"#;
-    let (credentials, _) = counting(folder.path(), script);
+    let (credentials, _) = counting_helper(folder.path(), script);
     assert_eq!(pair(&credentials, "a.io").await, None);
-    pass(HELPER_ANSWER).await;
-    assert_eq!(pair(&credentials, "a.io").await, Some(both("u", "s")));
+    advance_clock(HELPER_ANSWER).await;
+    assert_eq!(pair(&credentials, "a.io").await, Some(owned_pair("u", "s")));
 }
 
 #[tokio::test]
-async fn a_helper_that_fails_later_keeps_its_last_answer() {
+async fn the_last_credential_is_used_while_its_helper_fails() {
     let folder = tempfile::tempdir().expect("a folder");
     let script = r#"[ "$n" = 2 ] && exit 3; printf '{"Username":"u","Secret":"s%s"}' "$n""#;
-    let (credentials, asked) = counting(folder.path(), script);
-    assert_eq!(pair(&credentials, "a.io").await, Some(both("u", "s1")));
-    pass(HELPER_ANSWER).await;
+    let (credentials, runs) = counting_helper(folder.path(), script);
+    assert_eq!(pair(&credentials, "a.io").await, Some(owned_pair("u", "s1")));
+    advance_clock(HELPER_ANSWER).await;
     for _ in 0..2 {
-        assert_eq!(pair(&credentials, "a.io").await, Some(both("u", "s1")));
+        assert_eq!(pair(&credentials, "a.io").await, Some(owned_pair("u", "s1")));
     }
-    assert_eq!(asked(), 2, "it is not asked for with every request");
-    pass(HELPER_ANSWER).await;
-    assert_eq!(pair(&credentials, "a.io").await, Some(both("u", "s3")));
+    assert_eq!(runs(), 2, "requests do not repeat a failed lookup");
+    advance_clock(HELPER_ANSWER).await;
+    assert_eq!(pair(&credentials, "a.io").await, Some(owned_pair("u", "s3")));
 }
 
 #[tokio::test]
-async fn a_credential_that_could_not_be_replaced_can_be_later() {
+async fn a_refused_credential_can_be_replaced_later() {
     let folder = tempfile::tempdir().expect("a folder");
     let script = r#"[ "$n" -lt 3 ] && n=1; printf '{"Username":"u","Secret":"s%s"}' "$n""#;
-    let (credentials, asked) = counting(folder.path(), script);
-    let first = credentials.get("a.io").await.expect("an answer").expect("a credential");
+    let (credentials, runs) = counting_helper(folder.path(), script);
+    let first = credentials.get("a.io").await.expect("credentials").expect("a credential");
     for _ in 0..2 {
-        assert!(credentials.replace("a.io", &first).await.expect("an answer").is_none());
+        assert!(credentials.replace("a.io", &first).await.expect("credentials").is_none());
     }
-    assert_eq!(asked(), 2);
-    pass(HELPER_ANSWER).await;
-    let third = credentials.replace("a.io", &first).await.expect("an answer");
+    assert_eq!(runs(), 2);
+    advance_clock(HELPER_ANSWER).await;
+    let third = credentials.replace("a.io", &first).await.expect("credentials");
     assert!(third.is_some_and(|third| !third.is(&first)));
 }

@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_registry_is_named_exactly_as_a_url_or_in_letters_for_shells() {
+    fn variables_name_a_registry_exactly_as_a_url_or_in_shell_spelling() {
         for (name, host) in [
             ("DOCKER_REGISTRY_ghcr.io", "ghcr.io"),
             ("DOCKER_REGISTRY_https://ghcr.io", "ghcr.io"),
@@ -223,28 +223,28 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_variable_names_nothing() {
+    fn an_empty_variable_names_no_registry() {
         let empty = [("DOCKER_REGISTRY_ghcr.io".to_owned(), Some(" \n".into()))];
         let variables = Variables::from_iter(empty);
         assert!(variables.named_after("ghcr.io").exact.is_empty());
-        let problem = variables.text("DOCKER_REGISTRY_ghcr.io").expect_err("nothing");
+        let problem = variables.text("DOCKER_REGISTRY_ghcr.io").expect_err("no value");
         assert_eq!(problem, VariableProblem::Empty);
     }
 
     #[test]
-    fn a_named_variable_may_be_spelled_for_shells() {
+    fn a_variable_can_be_set_in_its_shell_spelling() {
         let variables = variables(&["AWS_ACCESS_KEY_ID", "GCP_SERVICE_ACCOUNT"]);
-        for (name, found) in [
+        for (name, expected) in [
             ("aws_access_key_id", "AWS_ACCESS_KEY_ID"),
             ("gcp-service-account", "GCP_SERVICE_ACCOUNT"),
         ] {
-            assert_eq!(variables.either(name).expect(name).0, found);
+            assert_eq!(variables.either(name).expect(name).0, expected);
         }
-        assert_eq!(variables.either("other").expect_err("nothing"), VariableProblem::NotSet);
+        assert_eq!(variables.either("other").expect_err("no value"), VariableProblem::NotSet);
     }
 
     #[test]
-    fn a_lone_token_is_for_google_alone() {
+    fn a_token_without_a_username_is_only_valid_for_google() {
         let read = |name: &str, text: &str| {
             let secret = base64::engine::general_purpose::STANDARD.encode(text).into();
             read_pair(Host { key: name, name, is_plain: false }, &secret)

@@ -20,14 +20,14 @@ fn report(display: Display, verbosity: Verbosity) -> (String, String) {
         report.events().emit(&event);
     }
     let record = report.record();
-    for one in &record.finished {
-        printer.result(&published(&one.references, &one.digest));
+    for image in &record.finished {
+        printer.result(&published(&image.references, &image.digest));
     }
     report.conclude(true);
     let summary = fs_err::read_to_string(directory.path().join("summary.md"));
     assert!(summary.is_ok_and(|text| text.starts_with("### basegen")));
-    let place = directory.path().display().to_string();
-    (out.text(), err.text().replace(&place, "DIRECTORY"))
+    let path = directory.path().display().to_string();
+    (out.text(), err.text().replace(&path, "DIRECTORY"))
 }
 
 #[test]
@@ -43,14 +43,14 @@ fn quiet_shows_only_failures() {
 }
 
 #[test]
-fn json_is_followed_by_nothing_else() {
+fn json_output_contains_only_events() {
     let (_, err) = report(Display::Json, Verbosity::Normal);
     let is_object = |line: &str| line.starts_with("{\"schema\":1,\"time\":\"");
     assert!(err.lines().all(is_object), "{err}");
 }
 
 #[test]
-fn annotations_for_github_come_last() {
+fn annotations_for_github_are_printed_last() {
     let (_, err) = report(Display::GitHub, Verbosity::Normal);
     let last = err.lines().last().unwrap_or_default();
     assert!(last.starts_with("::error title=3.9-server failed,"), "{last}");

@@ -81,7 +81,7 @@ pub(in crate::report) fn step_finished(
     }
 }
 
-pub(in crate::report) fn moved(
+pub(in crate::report) fn step_progress(
     target: &str,
     step: usize,
     item: &str,
@@ -147,7 +147,7 @@ pub(in crate::report) fn run_finished() -> Event {
     Event::RunFinished { elapsed: Duration::from_secs(192) }
 }
 
-/// A run in which one variant succeeds, one fails and one is cancelled, two at a time.
+/// Returns the events of a run in which one variant succeeds, one fails and one is cancelled, two at a time.
 pub(in crate::report) fn run_of_three() -> Vec<Event> {
     const GOOD: &str = "3.11-gpu-server";
     const BAD: &str = "3.9-server";
@@ -179,8 +179,8 @@ pub(in crate::report) fn run_of_three() -> Vec<Event> {
         failed(BAD, failure()),
         step_finished(GOOD, 3, PIP, false),
         step_started(GOOD, 4, "exporting to image"),
-        moved(GOOD, 4, "sha256:aaa", 400_000_000, 1_000_000_000),
-        moved(GOOD, 4, "sha256:bbb", 800_000_000, 1_200_000_000),
+        step_progress(GOOD, 4, "sha256:aaa", 400_000_000, 1_000_000_000),
+        step_progress(GOOD, 4, "sha256:bbb", 800_000_000, 1_200_000_000),
         step_finished(GOOD, 4, "exporting to image", false),
         finished(GOOD, false),
         cancelled("3.12-server"),

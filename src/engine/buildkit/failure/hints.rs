@@ -113,7 +113,7 @@ mod tests {
                     do request: Head \"https://10.0.0.1:5000/v2/base/manifests/1\": http: server \
                     gave HTTP response to HTTPS client";
         let hints = [DOCKER, buildkitd]
-            .map(|able| hint(Fault::Step, pull, None, &job(), able).expect("a hint"));
+            .map(|abilities| hint(Fault::Step, pull, None, &job(), abilities).expect("a hint"));
         insta::assert_snapshot!(hints.join("\n"));
     }
 

@@ -8,11 +8,11 @@ use crate::event::Listener;
 
 /// Records a short description of each event.
 #[derive(Default)]
-struct Notes(Mutex<Vec<String>>);
+struct RecordedEvents(Mutex<Vec<String>>);
 
-impl Listener for Notes {
+impl Listener for RecordedEvents {
     fn hear(&self, event: &Event) {
-        let note = match event {
+        let text = match event {
             Event::StepsKnown { total, .. } => format!("known {total}"),
             Event::StepStarted { step, .. } => format!("start {} {}", step.number, step.name),
             Event::Log { step, line, .. } => format!("log {step} {line}"),
@@ -26,7 +26,7 @@ impl Listener for Notes {
             Event::TargetWaiting { reason, .. } => format!("wait {reason:?}"),
             _ => "other".to_owned(),
         };
-        self.0.lock().expect("notes").push(note);
+        self.0.lock().expect("events").push(text);
     }
 }
 
@@ -38,15 +38,15 @@ fn follow_after(
     reported: &ReportedSteps,
     responses: Vec<StatusResponse>,
 ) -> (Progress, Vec<String>) {
-    let notes = Arc::new(Notes::default());
-    let listener: Arc<dyn Listener> = Arc::<Notes>::clone(&notes);
+    let recorded = Arc::new(RecordedEvents::default());
+    let listener: Arc<dyn Listener> = Arc::<RecordedEvents>::clone(&recorded);
     let mut progress = Progress::new("t", &Events::to(listener), reported.snapshot());
     for response in responses {
         progress.update(&response);
     }
     progress.finish();
-    let notes = std::mem::take(&mut *notes.0.lock().expect("notes"));
-    (progress, notes)
+    let events = std::mem::take(&mut *recorded.0.lock().expect("events"));
+    (progress, events)
 }
 
 /// Returns a timestamp, or `None` for 0.
@@ -86,12 +86,12 @@ fn log(vertex: &str, text: &str) -> StatusResponse {
 
 #[test]
 fn internal_vertices_have_no_number() {
-    let (progress, notes) = follow(vec![vertices(vec![
+    let (progress, events) = follow(vec![vertices(vec![
         vertex("i", "[internal] load build definition", at(1), at(2)),
         vertex("a", "[1/2] FROM python", at(0), at(0)),
         vertex("b", "[2/2] RUN true", at(1), None),
     ])]);
-    assert_eq!(notes, ["known 2", "start 2 [2/2] RUN true"]);
+    assert_eq!(events, ["known 2", "start 2 [2/2] RUN true"]);
     assert!(progress.step_of("i").is_none());
 }
 
@@ -99,16 +99,16 @@ fn internal_vertices_have_no_number() {
 fn an_internal_vertex_that_fails_becomes_a_step() {
     let name = "[internal] load metadata for docker.io/library/nothing";
     let failed = Vertex { error: "not found".to_owned(), ..vertex("i", name, at(1), at(2)) };
-    let (progress, notes) =
+    let (progress, events) =
         follow(vec![vertices(vec![vertex("i", name, at(1), None)]), vertices(vec![failed])]);
-    assert_eq!(notes, ["known 1", "end 1 cached=false 1s Some(\"not found\")"]);
+    assert_eq!(events, ["known 1", "end 1 cached=false 1s Some(\"not found\")"]);
     assert_eq!(progress.failed_step().map(|step| step.number), Some(1));
 }
 
 #[test]
-fn a_step_may_run_twice_and_its_times_add_up() {
+fn the_times_of_a_repeated_step_add_up() {
     let run = "[2/2] RUN true";
-    let (_, notes) = follow(vec![
+    let (_, events) = follow(vec![
         vertices(vec![vertex("b", run, at(10), None)]),
         vertices(vec![vertex("b", run, at(10), at(12))]),
         vertices(vec![vertex("b", run, at(20), None)]),
@@ -122,7 +122,7 @@ fn a_step_may_run_twice_and_its_times_add_up() {
         "start 1 [2/2] RUN true",
         "end 1 cached=false 5s None",
     ];
-    assert_eq!(notes, expected);
+    assert_eq!(events, expected);
 }
 
 #[test]
@@ -130,28 +130,28 @@ fn steps_that_ended_before_the_build_are_cached() {
     let executed = |from, to| {
         let log =
             VertexLog { vertex: "a".to_owned(), msg: b"hello\n".to_vec(), ..VertexLog::default() };
-        let ran = vec![
+        let step = vec![
             vertex("a", "[2/2] RUN true", at(from), None),
             vertex("a", "[2/2] RUN true", at(from), at(to)),
         ];
-        vec![StatusResponse { logs: vec![log], ..vertices(ran) }]
+        vec![StatusResponse { logs: vec![log], ..vertices(step) }]
     };
     let reported = ReportedSteps::default();
-    let as_it_runs =
+    let executed_events =
         ["known 1", "start 1 [2/2] RUN true", "log 1 hello", "end 1 cached=false 2s None"];
     let early = reported.snapshot();
-    assert_eq!(follow_after(&reported, executed(10, 12)).1, as_it_runs);
-    let (progress, notes) = follow_after(&reported, executed(10, 12));
-    assert_eq!(notes, ["known 1", "end 1 cached=true 0s None"]);
+    assert_eq!(follow_after(&reported, executed(10, 12)).1, executed_events);
+    let (progress, events) = follow_after(&reported, executed(10, 12));
+    assert_eq!(events, ["known 1", "end 1 cached=true 0s None"]);
     assert!(progress.all_cached());
     // The step runs again.
-    assert_eq!(follow_after(&reported, executed(20, 22)).1, as_it_runs);
-    // A build that began before the step ended has joined it.
+    assert_eq!(follow_after(&reported, executed(20, 22)).1, executed_events);
+    // A build that started before the step ended shares this execution.
     assert!(!early.ended_before_build("a", Duration::from_secs(10)));
 }
 
 #[test]
-fn a_build_waits_for_a_step_that_another_one_started() {
+fn a_build_waits_for_a_step_that_another_build_started() {
     let reported = ReportedSteps::default();
     let other = ReportedSteps::default();
     let start = || vec![vertices(vec![vertex("b", "[2/2] RUN true", at(10), None)])];
@@ -160,7 +160,7 @@ fn a_build_waits_for_a_step_that_another_one_started() {
         ["known 1", "start 1 [2/2] RUN true", "wait SharedStep { step: 1, owner: \"other\" }"];
     assert_eq!(follow_after(&reported, start()).1, expected);
     assert_eq!(follow_after(&other, start()).1, expected[..2]);
-    assert_eq!(follow_after(&other, start()).1, expected[..2], "its own step");
+    assert_eq!(follow_after(&other, start()).1, expected[..2], "the build started the step itself");
 }
 
 #[test]
@@ -173,28 +173,28 @@ fn the_vertices_of_a_linked_copy_are_one_step() {
         }),
         ..vertex(digest, "a member", started, completed)
     };
-    let (progress, notes) = follow(vec![
+    let (progress, events) = follow(vec![
         vertices(vec![member("a", at(1), None), member("b", at(2), None)]),
         vertices(vec![member("a", at(1), at(4))]),
         vertices(vec![member("b", at(2), at(5))]),
     ]);
     let expected = ["known 1", "start 1 [2/2] COPY --link a b", "end 1 cached=false 4s None"];
-    assert_eq!(notes, expected);
+    assert_eq!(events, expected);
     assert!(!progress.all_cached());
 }
 
 #[test]
-fn cached_steps_end_without_having_started() {
+fn cached_steps_finish_without_a_start() {
     let cached = Vertex { cached: true, ..vertex("b", "[2/2] RUN true", at(1), at(1)) };
     let from = vertex("a", "[1/2] FROM python", at(1), at(2));
-    let (progress, notes) = follow(vec![vertices(vec![from, cached])]);
+    let (progress, events) = follow(vec![vertices(vec![from, cached])]);
     let expected = ["known 2", "end 1 cached=false 1s None", "end 2 cached=true 0s None"];
-    assert_eq!(notes, expected);
+    assert_eq!(events, expected);
     assert!(progress.all_cached());
 }
 
 #[test]
-fn lines_come_before_the_end_of_their_step() {
+fn all_lines_of_a_step_are_reported_before_its_end() {
     let run = "[2/2] RUN true";
     let mut last = log("b", "lf\nrest");
     last.vertexes = vec![vertex("b", run, at(1), at(2))];
@@ -204,7 +204,7 @@ fn lines_come_before_the_end_of_their_step() {
         current: 5,
         ..VertexStatus::default()
     }];
-    let (_, notes) =
+    let (_, events) =
         follow(vec![vertices(vec![vertex("b", run, at(1), None)]), log("b", "ha"), last]);
     let expected = [
         "known 1",
@@ -214,13 +214,13 @@ fn lines_come_before_the_end_of_their_step() {
         "log 1 rest",
         "end 1 cached=false 1s None",
     ];
-    assert_eq!(notes, expected);
+    assert_eq!(events, expected);
 }
 
 #[test]
 fn a_repeated_warning_is_reported_once() {
     let warning = |text: &str| VertexWarning { short: text.into(), ..VertexWarning::default() };
     let message = |text| StatusResponse { warnings: vec![warning(text)], ..Default::default() };
-    let (_, notes) = follow(vec![message("one"), message("two"), message("one")]);
-    assert_eq!(notes, ["warning one", "warning two"]);
+    let (_, events) = follow(vec![message("one"), message("two"), message("one")]);
+    assert_eq!(events, ["warning one", "warning two"]);
 }

@@ -6,9 +6,9 @@ use super::ecr::{EcrHost, describe, harmless};
 use crate::error::{Explain as _, one_line};
 use crate::registry::credentials::cloud::MAX_ANSWER;
 use crate::registry::credentials::{Credential, Credentials};
-use crate::registry::testing::{EcrApi, aws_iam, pass};
+use crate::registry::testing::{EcrApi, advance_clock, aws_iam};
 
-/// What no error and no debug output may ever show.
+/// A secret that no error and no debug output may contain.
 const CANARY: &str = "canary-b7";
 
 const HOST: &str = "registry.acme.example";
@@ -16,13 +16,13 @@ const HOST: &str = "registry.acme.example";
 const KEYS: [(&str, &str); 2] =
     [("aws_access_key_id", "AKIAIOSFODNN7EXAMPLE"), ("aws_secret_access_key", CANARY)];
 
-async fn password_of(credentials: &Credentials) -> String {
-    match credentials.get(HOST).await.expect("an answer").expect("a credential") {
+async fn ecr_password(credentials: &Credentials) -> String {
+    match credentials.get(HOST).await.expect("credentials").expect("a credential") {
         Credential::Password { username, password } => {
             assert_eq!(username, "AWS");
             password.expose_secret().to_owned()
         }
-        Credential::IdentityToken(_) => panic!("a password is no identity token"),
+        Credential::IdentityToken(_) => panic!("expected a password"),
     }
 }
 
@@ -34,48 +34,48 @@ async fn failure(credentials: &Credentials) -> String {
 }
 
 #[tokio::test]
-async fn a_password_is_renewed_ten_minutes_before_its_end() {
+async fn a_password_is_renewed_ten_minutes_before_it_expires() {
     let api = EcrApi::start(12 * 60 * 60).await;
     let credentials = Credentials::load(api.sources(HOST, &KEYS)).expect("credentials");
-    let both = tokio::join!(password_of(&credentials), password_of(&credentials));
+    let both = tokio::join!(ecr_password(&credentials), ecr_password(&credentials));
     assert_eq!(both, ("ecr-1".to_owned(), "ecr-1".to_owned()));
-    pass(Duration::from_secs(12 * 60 * 60 - 11 * 60)).await;
-    assert_eq!(password_of(&credentials).await, "ecr-1");
-    pass(Duration::from_secs(90)).await;
-    assert_eq!(password_of(&credentials).await, "ecr-2");
+    advance_clock(Duration::from_secs(12 * 60 * 60 - 11 * 60)).await;
+    assert_eq!(ecr_password(&credentials).await, "ecr-1");
+    advance_clock(Duration::from_secs(90)).await;
+    assert_eq!(ecr_password(&credentials).await, "ecr-2");
     assert_eq!(api.calls(), 2);
 }
 
 #[tokio::test]
-async fn a_password_near_its_end_is_renewed_first() {
+async fn a_password_that_expires_soon_is_renewed_before_use() {
     let api = EcrApi::start(9 * 60).await;
     let credentials = Credentials::load(api.sources(HOST, &KEYS)).expect("credentials");
-    assert_eq!(password_of(&credentials).await, "ecr-1");
-    assert_eq!(password_of(&credentials).await, "ecr-2");
+    assert_eq!(ecr_password(&credentials).await, "ecr-1");
+    assert_eq!(ecr_password(&credentials).await, "ecr-2");
 }
 
 #[tokio::test]
-async fn the_end_is_counted_by_the_clock_that_set_it() {
-    // An hour off: by this machine's own clock the password would last for 13 hours.
+async fn the_expiry_is_measured_with_the_clock_of_the_server() {
+    // By the clock of this machine, the password would be valid for 13 hours.
     let api = EcrApi::start(12 * 60 * 60).await;
-    api.is_ahead(60 * 60);
+    api.set_clock_offset(60 * 60);
     let credentials = Credentials::load(api.sources(HOST, &KEYS)).expect("credentials");
-    assert_eq!(password_of(&credentials).await, "ecr-1");
-    pass(Duration::from_secs(12 * 60 * 60 - 9 * 60)).await;
-    assert_eq!(password_of(&credentials).await, "ecr-2");
+    assert_eq!(ecr_password(&credentials).await, "ecr-1");
+    advance_clock(Duration::from_secs(12 * 60 * 60 - 9 * 60)).await;
+    assert_eq!(ecr_password(&credentials).await, "ecr-2");
 }
 
 #[tokio::test]
 async fn a_password_that_cannot_be_renewed_is_used_until_it_expires() {
     let api = EcrApi::start(60 * 60).await;
     let credentials = Credentials::load(api.sources(HOST, &KEYS)).expect("credentials");
-    assert_eq!(password_of(&credentials).await, "ecr-1");
+    assert_eq!(ecr_password(&credentials).await, "ecr-1");
     api.fail(Some((400, r#"{"__type": "AccessDeniedException", "message": "not now"}"#)));
-    pass(Duration::from_secs(51 * 60)).await;
-    assert_eq!(password_of(&credentials).await, "ecr-1");
-    assert_eq!(password_of(&credentials).await, "ecr-1");
-    assert_eq!(api.calls(), 2, "it is not asked for with every request");
-    pass(Duration::from_secs(10 * 60)).await;
+    advance_clock(Duration::from_secs(51 * 60)).await;
+    assert_eq!(ecr_password(&credentials).await, "ecr-1");
+    assert_eq!(ecr_password(&credentials).await, "ecr-1");
+    assert_eq!(api.calls(), 2, "requests do not repeat a failed renewal");
+    advance_clock(Duration::from_secs(10 * 60)).await;
     let text = failure(&credentials).await;
     assert!(text.contains("AccessDeniedException (status 400): not now"), "{text}");
 }
@@ -88,16 +88,16 @@ async fn temporary_failures_are_retried() {
     assert!(failure(&credentials).await.contains("ServerException (status 503)"));
     assert_eq!(api.calls(), 3);
     api.fail(None);
-    assert!(failure(&credentials).await.contains("503"), "not with every request");
-    pass(RETRY).await;
-    assert_eq!(password_of(&credentials).await, "ecr-4");
+    assert!(failure(&credentials).await.contains("503"), "requests do not repeat a failed lookup");
+    advance_clock(RETRY_INTERVAL).await;
+    assert_eq!(ecr_password(&credentials).await, "ecr-4");
 }
 
-/// How long a failure stands that may pass by itself.
-const RETRY: Duration = Duration::from_secs(31);
+/// Longer than a temporary failure is cached.
+const RETRY_INTERVAL: Duration = Duration::from_secs(31);
 
 #[tokio::test]
-async fn refusals_say_what_to_do_and_show_no_key() {
+async fn refusals_have_a_hint_and_contain_no_key() {
     let cases = [
         (403, "UnrecognizedClientException", "The security token is invalid.", "may be deleted"),
         (400, "ExpiredTokenException", "The token is expired.", "new temporary keys"),
@@ -112,14 +112,14 @@ async fn refusals_say_what_to_do_and_show_no_key() {
         let credentials = Credentials::load(api.sources(HOST, &KEYS)).expect("credentials");
         let text = failure(&credentials).await;
         assert!(text.contains(expected) && text.contains(code), "{text}");
-        assert_eq!(api.calls(), 1, "{code} is not tried again");
+        assert_eq!(api.calls(), 1, "{code} is not retried");
     }
 }
 
 #[tokio::test]
 async fn a_wrong_clock_is_reported_with_its_offset() {
     let api = EcrApi::start(60).await;
-    api.is_ahead(62 * 60 + 5);
+    api.set_clock_offset(62 * 60 + 5);
     let message = "Signature expired: 20260101T000000Z is now earlier than 20260101T005700Z";
     let body = format!(r#"{{"__type": "InvalidSignatureException", "message": "{message}"}}"#);
     api.fail(Some((403, &body)));
@@ -130,7 +130,7 @@ async fn a_wrong_clock_is_reported_with_its_offset() {
 }
 
 #[tokio::test]
-async fn answers_of_other_servers_are_rejected() {
+async fn responses_of_other_servers_are_rejected() {
     for (status, body) in
         [(200, "<html>canary-b7</html>"), (200, r#"{"authorizationData": []}"#), (404, "canary-b7")]
     {
@@ -211,8 +211,8 @@ fn the_host_contains_region_and_endpoint() {
 }
 
 #[test]
-fn similar_hosts_are_no_ecr_registries() {
-    // A key must not be signed for an endpoint that somebody else's host leads to.
+fn similar_hosts_are_not_ecr_registries() {
+    // No request may be signed for an endpoint that a host of another owner determines.
     for host in [
         "public.ecr.aws",
         "ghcr.io",

@@ -7,15 +7,15 @@ use crate::matrix::AuthMethod;
 use crate::registry::DockerConfig;
 use crate::registry::testing::EcrApi;
 
-async fn answer(auth: &Auth, host: &str) -> (String, String) {
+async fn credentials(auth: &Auth, host: &str) -> (String, String) {
     let request = Request::new(CredentialsRequest { host: host.to_owned() });
-    let answer = auth.credentials(request).await.expect(host).into_inner();
-    (answer.username, answer.secret)
+    let response = auth.credentials(request).await.expect(host).into_inner();
+    (response.username, response.secret)
 }
 
 /// The engine pulls private base images with the credentials of the client.
 #[tokio::test]
-async fn the_engine_gets_credentials_of_every_kind() {
+async fn the_engine_receives_credentials_of_every_kind() {
     const ECR: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
     const KEY: &str = r#"{"type": "service_account", "client_email": "a@b", "private_key": "k"}"#;
     let folder = tempfile::tempdir().expect("a folder");
@@ -52,17 +52,21 @@ async fn the_engine_gets_credentials_of_every_kind() {
         ("gcr.io", "oauth2accesstoken", "ya29.token"),
         ("quay.io", "stored", "word"),
         ("azurecr.io", "", "refresh"),
-        ("nobody.io", "", ""),
+        ("unknown.io", "", ""),
         (ECR, "AWS", "ecr-1"),
-        // Within ten minutes of its end a password is renewed before the engine gets it.
+        // A password that expires within ten minutes is renewed before the engine receives it.
         (ECR, "AWS", "ecr-2"),
     ] {
-        assert_eq!(answer(&auth, host).await, (username.to_owned(), secret.to_owned()), "{host}");
+        assert_eq!(
+            credentials(&auth, host).await,
+            (username.to_owned(), secret.to_owned()),
+            "{host}"
+        );
     }
 }
 
 #[tokio::test]
-async fn the_engine_gets_the_error_about_missing_credentials() {
+async fn the_engine_receives_the_error_for_invalid_credentials() {
     let variables = [("DOCKER_REGISTRY_ghcr.io".to_owned(), Some("canary-3c:".into()))];
     let sources = crate::registry::CredentialSources {
         variables: variables.into_iter().collect(),
@@ -70,15 +74,14 @@ async fn the_engine_gets_the_error_about_missing_credentials() {
     };
     let auth = Auth(Arc::new(Credentials::load(sources).expect("credentials")));
     let request = Request::new(CredentialsRequest { host: "ghcr.io".to_owned() });
-    let status = auth.credentials(request).await.expect_err("a refusal");
+    let status = auth.credentials(request).await.expect_err("an error");
     let text = format!("{status:?}");
     assert!(text.contains("`DOCKER_REGISTRY_ghcr.io` is not base64"), "{text}");
     assert!(!text.contains("canary-3c"), "{text}");
 }
 
-/// An engine that pushes without TLS gets no password.
 #[tokio::test]
-async fn the_engine_gets_no_credentials_for_plain_http() {
+async fn the_engine_receives_no_credentials_for_plain_http_by_default() {
     let host = "registry.example:5000";
     let variable = (format!("DOCKER_REGISTRY_{host}"), Some(STANDARD.encode("me:canary").into()));
     let sources = |allowed: &[&str]| crate::registry::CredentialSources {
@@ -91,7 +94,7 @@ async fn the_engine_gets_no_credentials_for_plain_http() {
     };
     let auth = |allowed| Auth(Arc::new(Credentials::load(sources(allowed)).expect("credentials")));
     let request = Request::new(CredentialsRequest { host: host.to_owned() });
-    let status = auth(&[]).credentials(request).await.expect_err("a refusal");
+    let status = auth(&[]).credentials(request).await.expect_err("an error");
     assert!(status.message().contains("are not sent over plain HTTP"), "{status:?}");
-    assert_eq!(answer(&auth(&[host]), host).await, ("me".to_owned(), "canary".to_owned()));
+    assert_eq!(credentials(&auth(&[host]), host).await, ("me".to_owned(), "canary".to_owned()));
 }
