@@ -34,27 +34,45 @@ fn the_schema_of_the_matrix() {
     check("matrix.schema.json", &basegen(&["schema"]));
 }
 
-/// The help of `command` and of all commands below it; `path` is what leads there.
-fn command_pages(command: &clap::Command, path: &mut Vec<String>, pages: &mut Vec<String>) {
-    let arguments: Vec<&str> = path.iter().map(String::as_str).chain(["--help"]).collect();
-    let help = basegen(&arguments);
-    let lines: Vec<&str> = help.trim_end().lines().map(str::trim_end).collect();
-    let name = ["basegen"].into_iter().chain(path.iter().map(String::as_str));
-    let name = name.collect::<Vec<_>>().join(" ");
-    pages.push(format!("\n## `{name}`\n\n```text\n{}\n```\n", lines.join("\n")));
+/// Adds the help of all commands below `command`, without the options that they have in common with `root`.
+fn command_pages(root: &clap::Command, command: &clap::Command, pages: &mut Vec<String>) {
+    let is_shared = |argument: &clap::Arg| {
+        let same = root.get_arguments().find(|other| other.get_id() == argument.get_id());
+        same.is_some_and(|other| other.get_help() == argument.get_help())
+    };
     for command in command.get_subcommands() {
-        path.push(command.get_name().to_owned());
-        command_pages(command, path, pages);
-        path.pop();
+        let hide = |argument: clap::Arg| {
+            if is_shared(&argument) { argument.hide(true) } else { argument }
+        };
+        let help = command.clone().term_width(100).mut_args(hide).render_long_help().to_string();
+        let lines: Vec<&str> = help.trim_end().lines().map(str::trim_end).collect();
+        let name = command.get_bin_name().expect("a built command");
+        pages.push(format!("\n## `{name}`\n\n```text\n{}\n```\n", lines.join("\n")));
+        let shared: Vec<String> = command
+            .get_arguments()
+            .filter(|argument| is_shared(argument) && !argument.is_global_set())
+            .filter(|argument| !argument.is_hide_set())
+            .filter_map(|argument| Some(format!("`--{}`", argument.get_long()?)))
+            .filter(|flag| flag != "`--help`")
+            .collect();
+        if !shared.is_empty() {
+            pages.push(format!("\nAs for [`basegen`](#basegen): {}.\n", shared.join(", ")));
+        }
+        command_pages(root, command, pages);
     }
 }
 
 #[test]
 fn the_reference_of_the_command_line() {
-    let mut pages = Vec::new();
-    command_pages(&basegen::cli::Cli::command(), &mut Vec::new(), &mut pages);
+    let help = basegen(&["--help"]);
+    let lines: Vec<&str> = help.trim_end().lines().map(str::trim_end).collect();
+    let mut pages = vec![format!("\n## `basegen`\n\n```text\n{}\n```\n", lines.join("\n"))];
+    let mut root = basegen::cli::Cli::command();
+    root.build();
+    command_pages(&root, &root, &mut pages);
     let purpose = "After this page you can look up every option of every command, and the exit codes. \
-                   `make generate` writes it from `--help`.";
+                   `make generate` writes it from `--help`.\n\n\
+                   The first five options of `basegen`, from `--file` to `--verbose`, are options of all commands.";
     let page = format!("# The command line\n\n{purpose}\n{}", pages.concat());
     check("docs/cli.md", &page);
 }

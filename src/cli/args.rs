@@ -125,7 +125,9 @@ pub(super) enum Command {
     },
 }
 
+// The help of a command lists these options after its own.
 #[derive(Debug, Args)]
+#[command(next_display_order = 900)]
 pub(super) struct GlobalArgs {
     /// Matrix file
     #[arg(short, long = "file", value_name = "FILE", default_value = "matrix.toml", global = true)]

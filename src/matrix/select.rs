@@ -273,14 +273,16 @@ fn overlaps(rule: &Match, admitted: &[Vec<bool>]) -> bool {
     })
 }
 
-/// Parses a value of an axis that has only booleans. Accepts the spellings of Truss' older script too.
+/// Parses a boolean that is a value of an axis. An axis of booleans only also accepts the spellings of Truss' older script.
 fn parse_switch(axis: &Axis, text: &str) -> Option<bool> {
-    if !axis.values.iter().all(|value| matches!(value.value, Value::Bool(_))) {
-        return None;
-    }
-    match text {
-        "true" | "y" | "yes" => Some(true),
-        "false" | "n" | "no" => Some(false),
-        _ => None,
-    }
+    let is_switch = axis.values.iter().all(|value| matches!(value.value, Value::Bool(_)));
+    let wanted = match text {
+        "true" => true,
+        "false" => false,
+        "y" | "yes" if is_switch => true,
+        "n" | "no" if is_switch => false,
+        _ => return None,
+    };
+    let is_value = axis.values.iter().any(|value| value.value == Value::Bool(wanted));
+    (is_switch || is_value).then_some(wanted)
 }

@@ -351,16 +351,22 @@ impl<'a> ImageNames<'a> {
 }
 
 impl ImageNames<'_> {
+    /// Fails if two images have the same name. Aliases may be equal if the request has a tag, because it moves none.
     fn check_distinct(
         &self,
         variants: &[Variant],
         names: &[VariantNames<'_>],
     ) -> Result<(), NameError> {
-        let mut owners: HashMap<(&Repository, &Tag), &str> = HashMap::with_capacity(variants.len());
+        let mut owners: HashMap<(&Repository, &Tag), (&str, bool)> =
+            HashMap::with_capacity(variants.len());
         for (variant, names) in variants.iter().zip(names) {
             for (name, repository) in names.everywhere() {
                 let tag = &name.reference.tag;
-                if let Some(first) = owners.insert((repository, tag), &variant.id) {
+                let is_unset = name.alias.is_some() && self.request.tag.is_some();
+                let owner = owners.insert((repository, tag), (&variant.id, is_unset));
+                if let Some((first, is_first_unset)) = owner
+                    && !(is_unset && is_first_unset)
+                {
                     let reference = Reference { repository: repository.clone(), tag: tag.clone() };
                     return Err(self.twice(first, variant, name, reference));
                 }

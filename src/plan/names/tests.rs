@@ -114,6 +114,20 @@ fn aliases_depend_on_the_variant_and_the_run() {
 }
 
 #[test]
+fn aliases_are_equal_only_beside_a_tag_of_the_request() {
+    let aliases = "acme/{{python}}\"\naliases = [\"latest-{{gpu}}\"]";
+    let text = BASE.replace("acme/base\"", aliases);
+    let staged = |tag: Option<&str>| {
+        planned_with(&text, |request| {
+            request.repository = Some("acme/staging".to_owned());
+            request.tag = tag.map(str::to_owned);
+        })
+    };
+    let tags = [None, Some("7-{{variant}}"), Some("latest-{{gpu}}")];
+    insta::assert_snapshot!(tags.map(staged).join("\n\n"));
+}
+
+#[test]
 fn aliases_are_validated() {
     let with = |alias: &str| {
         let text = ALIASES.replace("\"{{variant}}-latest\"", alias);

@@ -3,6 +3,7 @@
 //! `tests/buildkit/examples.rs` builds one image of each.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -61,6 +62,7 @@ impl Example {
         }
 
         let names = project.printed(&format!("list --all-tags {version}"));
+        project.try_commands(&folder(name).join("README.md"));
         let page = fs_err::read_to_string(folder("README.md")).expect("a page");
         let tags = names.lines().count() + self.read_tags;
         let row = format!("| [{name}]({name}/README.md) | {} | {tags} |", self.images);
@@ -104,6 +106,26 @@ impl Project {
             .current_dir(self.repository.path().join(self.folder))
             .env("PATH", std::env::var_os("PATH").expect("a path"));
         stdout(command)
+    }
+
+    /// Runs the commands of a page that need neither a network nor an earlier commit, builds as dry runs.
+    fn try_commands(&self, page: &Path) {
+        let page = fs_err::read_to_string(page).expect("a page");
+        let arguments = page.lines().filter_map(|line| line.strip_prefix("basegen "));
+        for arguments in arguments.filter(|line| !line.starts_with("update") && !line.contains("--since")) {
+            let arguments = arguments.replace("--push", "--dry-run");
+            let is_build = arguments.starts_with("--") && !arguments.contains("--dry-run");
+            let option = if is_build { "--dry-run" } else { "" };
+            let mut shell = Command::new("sh");
+            shell
+                .env_clear()
+                .env("PATH", std::env::var_os("PATH").expect("a path"))
+                .env("GH_TOKEN", "token")
+                .current_dir(self.repository.path())
+                .arg("-c")
+                .arg(format!("{} {option} {arguments}", env!("CARGO_BIN_EXE_basegen")));
+            stdout(shell);
+        }
     }
 }
 
