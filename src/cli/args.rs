@@ -52,7 +52,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Create a repository: matrix, templates and workflow
+    /// Create a matrix and a workflow, or import existing files
     Init(InitArgs),
     /// List the images, and their state in the registry
     Plan(PlanArgs),

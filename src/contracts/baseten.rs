@@ -18,7 +18,7 @@ const USER: &str = "app";
 pub(super) const RULES: &[Rule] = &[
     Rule {
         id: "baseten/debian",
-        demand: "The base is Debian or a derivative: `ID=debian` or `ID_LIKE=debian` in `/etc/os-release`",
+        requirement: "The base is Debian or a derivative: `ID=debian` or `ID_LIKE=debian` in `/etc/os-release`",
         fix: "use a base image of Debian or Ubuntu, or `no_build`",
         source: "Baseten, Custom Docker containers: Base image requirements",
         severity: Severity::Error,
@@ -29,7 +29,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         id: "baseten/python",
-        demand: "`python3` on `PATH` is Python 3.9 to 3.14",
+        requirement: "`python3` on `PATH` is Python 3.9 to 3.14",
         fix: "use a base image with a Python from 3.9 to 3.14, or `no_build`",
         source: "Baseten, Custom Docker containers: Base image requirements",
         severity: Severity::Error,
@@ -40,7 +40,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         id: "baseten/reserved-env",
-        demand: "The image sets no variable that Baseten reserves: `PORT`, `HOST`, `HOSTNAME`, `PATH`, `*_SERVICE_HOST`, `*_SERVICE_PORT*`",
+        requirement: "The image sets no variable that Baseten reserves: `PORT`, `HOST`, `HOSTNAME`, `PATH`, `*_SERVICE_HOST`, `*_SERVICE_PORT*`",
         fix: "remove it; the server can read a variable of another name, such as `MY_SERVER_PORT`",
         source: "Baseten, Custom Docker containers: Runtime environment",
         severity: Severity::Error,
@@ -48,7 +48,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         id: "baseten/injected-env",
-        demand: "The image sets no variable that Baseten injects: `APP_HOME`, `HOME`, `PYTHON_EXECUTABLE`, `BT_MODEL_ID`, `BT_MODEL_DEPLOYMENT_ID`",
+        requirement: "The image sets no variable that Baseten injects: `APP_HOME`, `HOME`, `PYTHON_EXECUTABLE`, `BT_MODEL_ID`, `BT_MODEL_DEPLOYMENT_ID`",
         fix: "remove it",
         source: "Baseten, Custom Docker containers: Platform-injected environment variables",
         severity: Severity::Error,
@@ -56,7 +56,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         id: "baseten/port",
-        demand: "The server does not use port 8080: no `EXPOSE`, no command, and nothing that listens on it in a container",
+        requirement: "The server does not use port 8080: no `EXPOSE`, no command, and nothing that listens on it in a container",
         fix: "choose another port, and set it as `server_port`",
         source: "Baseten, Custom Docker containers: Custom Docker containers",
         severity: Severity::Error,
@@ -64,7 +64,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         id: "baseten/user",
-        demand: "The uid 60000 and the name `app` are free; with `run_as_user_id`, that user exists, and no `USER` selects another",
+        requirement: "The uid 60000 and the name `app` are free; with `run_as_user_id`, that user exists, and no `USER` selects another",
         fix: "remove the user, or set `run_as_user_id` in `[image.baseten]` to the uid that the image needs",
         source: "Baseten, Custom Docker containers: Non-root user",
         severity: Severity::Error,
@@ -72,7 +72,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         id: "baseten/writable-paths",
-        demand: "Baseten can create `/app`, `/home/app`, `/packages`, `/workspace` and `/control/.env`, and every user can write to `/tmp`",
+        requirement: "Baseten can create `/app`, `/home/app`, `/packages`, `/workspace` and `/control/.env`, and every user can write to `/tmp`",
         fix: "remove the file in the way, or correct its permissions",
         source: "Baseten, Custom Docker containers: Writable directories",
         severity: Severity::Error,
@@ -80,7 +80,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         id: "baseten/inherited-env",
-        demand: "No `UV_*` or `PIP_*` variable of the image affects the server",
+        requirement: "No `UV_*` or `PIP_*` variable of the image affects the server",
         fix: "set it for the build step only, or unset it in `start_command`",
         source: "Baseten, Custom Docker containers: Base image environment variables",
         severity: Severity::Warning,
@@ -91,7 +91,7 @@ pub(super) const RULES: &[Rule] = &[
 pub(super) const NO_BUILD: &[Rule] = &[
     Rule {
         id: "baseten-no-build/command",
-        demand: "The image has an `ENTRYPOINT` or `CMD`, which runs unless `start_command` is set",
+        requirement: "The image has an `ENTRYPOINT` or `CMD`, which runs unless `start_command` is set",
         fix: "add one, or set `start_command` in `docker_server`",
         source: "Baseten, Custom Docker containers: No-build deployment",
         severity: Severity::Warning,
@@ -99,7 +99,7 @@ pub(super) const NO_BUILD: &[Rule] = &[
     },
     Rule {
         id: "baseten-no-build/user",
-        demand: "`run_as_user_id` is the user that the image runs as, and that user exists",
+        requirement: "`run_as_user_id` is the user that the image runs as, and that user exists",
         fix: "set `run_as_user_id` in `[image.baseten]` to its uid",
         source: "Baseten, Custom Docker containers: Constraints",
         severity: Severity::Error,

@@ -11,7 +11,7 @@ const PYTHON: (u16, u16) = (10, 13);
 pub(super) const RULES: &[Rule] = &[
     Rule {
         id: "cerebrium/base",
-        demand: "The base is an image of Debian, Ubuntu, NVIDIA CUDA or Python that is based on Debian",
+        requirement: "The base is an image of Debian, Ubuntu, NVIDIA CUDA or Python that is based on Debian",
         fix: "use one of them as the base image",
         source: "Cerebrium, Defining Container Images: Supported Base Images",
         severity: Severity::Error,
@@ -22,7 +22,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         id: "cerebrium/python",
-        demand: "`python3` on `PATH` is Python 3.10 to 3.13",
+        requirement: "`python3` on `PATH` is Python 3.10 to 3.13",
         fix: "use a Python from 3.10 to 3.13, or deploy a Dockerfile",
         source: "Cerebrium, Defining Container Images: Selecting a Python Version",
         severity: Severity::Error,
@@ -33,7 +33,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         id: "cerebrium/port",
-        demand: "The port in the command of the image equals `port` in `[image]`, which `cerebrium.toml` repeats",
+        requirement: "The port in the command of the image equals `port` in `[image]`, which `cerebrium.toml` repeats",
         fix: "make both equal",
         source: "Cerebrium, Defining Container Images: Important Notes",
         severity: Severity::Error,
@@ -41,7 +41,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         id: "cerebrium/cortex",
-        demand: "Cerebrium can create `/cortex` for the code of the app",
+        requirement: "Cerebrium can create `/cortex` for the code of the app",
         fix: "remove the file in the way",
         source: "Cerebrium, Defining Container Images: Important Notes",
         severity: Severity::Error,

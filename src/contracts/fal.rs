@@ -6,7 +6,7 @@ use crate::matrix::ContractSettings;
 pub(super) const RULES: &[Rule] = &[
     Rule {
         id: "fal/curl",
-        demand: "`curl` is installed",
+        requirement: "`curl` is installed",
         fix: "install `curl` with the packages of the system",
         source: "fal, Use a Custom Container Image: fal Platform Requirements",
         severity: Severity::Error,
@@ -18,7 +18,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         id: "fal/packages",
-        demand: "`pydantic`, `protobuf` and `boto3` are installed in versions that the `fal` release of `[image.fal]` accepts",
+        requirement: "`pydantic`, `protobuf` and `boto3` are installed in versions that the `fal` release of `[image.fal]` accepts",
         fix: "install them last, or `fal` itself",
         source: "fal, Use a Custom Container Image: fal Platform Requirements",
         severity: Severity::Error,

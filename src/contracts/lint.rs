@@ -10,7 +10,7 @@ use crate::render::flags;
 pub(super) const RULES: &[Rule] = &[
     Rule {
         id: "lint/secrets",
-        demand: "No `ARG` or `ENV` holds a secret",
+        requirement: "No `ARG` or `ENV` holds a secret",
         fix: "mount it in the step that needs it: `RUN --mount=type=secret,id=…`",
         source: "Docker, Build checks: <https://docs.docker.com/reference/build-checks/secrets-used-in-arg-or-env/>; fal, Use a Custom Container Image: Build Secrets",
         severity: Severity::Error,
@@ -18,7 +18,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         id: "lint/tagged-bases",
-        demand: "Every base image has a digest, or a tag other than `latest`",
+        requirement: "Every base image has a digest, or a tag other than `latest`",
         fix: "name a tag, or pin it with `basegen update`",
         source: "Docker, Building best practices: <https://docs.docker.com/build/building/best-practices/#pin-base-image-versions>",
         severity: Severity::Error,
@@ -26,7 +26,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         id: "lint/pinned-packages",
-        demand: "Every Python package that a step installs has an exact version",
+        requirement: "Every Python package that a step installs has an exact version",
         fix: "write `NAME==VERSION`, or install from a lock file with `-r`",
         source: "fal, Use a Custom Container Image: Pre-Deploy Checklist",
         severity: Severity::Error,
@@ -34,7 +34,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         id: "lint/pinned-system-packages",
-        demand: "Every Debian package that a step installs has an exact version",
+        requirement: "Every Debian package that a step installs has an exact version",
         fix: "write `NAME=VERSION` where the exact version matters",
         source: "fal, Use a Custom Container Image: Pre-Deploy Checklist",
         severity: Severity::Warning,
@@ -42,7 +42,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         id: "lint/pinned-conda-packages",
-        demand: "Every conda package that a step installs has a version",
+        requirement: "Every conda package that a step installs has a version",
         fix: "write `NAME=VERSION`, or install from an environment file",
         source: "fal, Use a Custom Container Image: Pre-Deploy Checklist",
         severity: Severity::Warning,
@@ -50,7 +50,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         id: "lint/apt-lists",
-        demand: "A step that runs `apt-get update` removes the package lists from its layer",
+        requirement: "A step that runs `apt-get update` removes the package lists from its layer",
         fix: "add `&& rm -rf /var/lib/apt/lists/*` to the same step",
         source: "Docker, Building best practices: <https://docs.docker.com/build/building/best-practices/#apt-get>",
         severity: Severity::Error,
@@ -58,7 +58,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         id: "lint/add-checksum",
-        demand: "`ADD` of a URL has a checksum, and of a Git repository a commit",
+        requirement: "`ADD` of a URL has a checksum, and of a Git repository a commit",
         fix: "add `--checksum=sha256:…`, or `#COMMIT` to a Git repository",
         source: "Docker, Dockerfile reference: <https://docs.docker.com/reference/dockerfile/#add---checksum>",
         severity: Severity::Error,
@@ -66,7 +66,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         id: "lint/dependencies",
-        demand: "The installed Python packages fit together: `pip check`",
+        requirement: "The installed Python packages fit together: `pip check`",
         fix: "install versions that fit together",
         source: "pip, `pip check`: <https://pip.pypa.io/en/stable/cli/pip_check/>",
         severity: Severity::Error,

@@ -28,8 +28,8 @@ use dockerfile::Dockerfile;
 pub struct Rule {
     /// The id, which begins with the name of its contract: `baseten/reserved-env`.
     pub id: &'static str,
-    /// The demand on an image, a sentence without a period.
-    pub demand: &'static str,
+    /// What an image must meet, a sentence without a period.
+    pub requirement: &'static str,
     /// What to do about an image that breaks the rule, an imperative.
     pub fix: &'static str,
     /// The document that states the rule, and its section.

@@ -6,7 +6,7 @@ use super::{Kind, Severity, all_rules};
 #[must_use]
 pub fn table() -> String {
     let mut table =
-        "| rule | demand | checked | fix | source |\n| --- | --- | --- | --- | --- |\n".to_owned();
+        "| rule | requirement | checked | fix | source |\n| --- | --- | --- | --- | --- |\n".to_owned();
     for (_, rule) in all_rules() {
         let place = match rule.kind {
             Kind::Static(_) => "Dockerfile",
@@ -14,10 +14,10 @@ pub fn table() -> String {
             Kind::Both(..) => "Dockerfile, image",
         };
         let warning = if rule.severity == Severity::Warning { "; a warning" } else { "" };
-        let cells = [rule.demand, rule.fix, rule.source].map(|cell| cell.replace('|', "\\|"));
-        let [demand, fix, source] = cells;
+        let cells = [rule.requirement, rule.fix, rule.source].map(|cell| cell.replace('|', "\\|"));
+        let [requirement, fix, source] = cells;
         let _ =
-            writeln!(table, "| `{}` | {demand} | {place}{warning} | {fix} | {source} |", rule.id);
+            writeln!(table, "| `{}` | {requirement} | {place}{warning} | {fix} | {source} |", rule.id);
     }
     table
 }

@@ -190,7 +190,7 @@ fn rules_are_named_after_their_contract() {
     for (contract, rule) in all_rules() {
         assert_eq!(rule.id.split('/').next(), Some(contract.to_string().as_str()));
         assert!(seen.insert(rule.id), "{} is there twice", rule.id);
-        assert!(!rule.demand.ends_with('.') && !rule.fix.ends_with('.'), "{}", rule.id);
+        assert!(!rule.requirement.ends_with('.') && !rule.fix.ends_with('.'), "{}", rule.id);
     }
 }
 
