@@ -14,7 +14,7 @@ use super::condition::Condition;
 use super::contracts::{Contract, ContractSettings};
 use super::diagnostic::{Diagnostic, SourceError, SourceFile};
 use super::pattern::Pattern;
-use super::placeholders::{OF_RUN, axis_of_tag};
+use super::placeholders::{OF_RUN, VERSION, axis_of_tag};
 use super::places::{GeneratedTable, VersionTable};
 use super::publish::PublishTable;
 use super::pull_request::PullRequestTable;
@@ -372,11 +372,11 @@ impl Matrix {
     }
 
     /// Returns the placeholders of tags that depend on the run, such as `version` and `git.sha`. An axis or a variable with
-    /// the name of one replaces it.
+    /// the name of one replaces it, except `version`: a file of variables cannot change the version of a release.
     #[must_use]
     pub fn placeholders_of_run(&self) -> Vec<&'static str> {
         let known = self.known_names();
-        OF_RUN.into_iter().filter(|name| !known.contains(name)).collect()
+        OF_RUN.into_iter().filter(|name| *name == VERSION || !known.contains(name)).collect()
     }
 
     /// Returns the folder that paths in the matrix file are relative to.

@@ -20,9 +20,12 @@ pub(super) enum PatternKind {
 /// The placeholder of the output of a command in the image.
 pub const OUTPUT: &str = "output";
 
+/// The placeholder of the version of a release. A variable of this name, from a file, is one of templates only.
+pub(super) const VERSION: &str = "version";
+
 /// The placeholders that depend on the run.
 pub(super) const OF_RUN: [&str; 6] =
-    ["version", "major", "minor", "git.sha", "git.short_sha", "date"];
+    [VERSION, "major", "minor", "git.sha", "git.short_sha", "date"];
 
 /// Returns the axis whose tag part `name` is: `gpu` for `gpu.tag`.
 pub(super) fn axis_of_tag(name: &str) -> Option<&str> {
@@ -55,6 +58,7 @@ impl<'a> Placeholders<'a> {
         axes: impl Iterator<Item = &'a str>,
         variables: impl Iterator<Item = &'a str>,
     ) -> Self {
+        let variables = variables.filter(|name| *name != VERSION);
         Self { axes: axes.collect(), variables: variables.collect() }
     }
 

@@ -11,7 +11,7 @@ use super::contracts::{BASETEN_USER_ID, ContractSettings};
 use super::diagnostic::{did_you_mean, quoted_list};
 use super::model::{Axis, AxisValue, BuildInputs, Image};
 use super::pattern::{Pattern, locate};
-use super::placeholders::{OF_RUN, OUTPUT, PatternKind};
+use super::placeholders::{OF_RUN, OUTPUT, PatternKind, VERSION};
 use super::safe;
 use super::schema::{
     AxisEntry, AxisValueTable, BuildTable, ImageTable, MatrixFile, SettingKeys, Variables,
@@ -281,7 +281,7 @@ impl Checker<'_> {
         let unknown: Vec<(&str, Span)> =
             pattern.names().filter(|(name, _)| !self.placeholders.knows(kind, name)).collect();
         for (name, span) in unknown {
-            let help = if name == "version" {
+            let help = if name == VERSION {
                 Some("use `{{version}}` in tags only: it must not change an image".to_owned())
             } else if name == OUTPUT {
                 Some("use `{{output}}` in the `tag` of `[[alias]]` only".to_owned())

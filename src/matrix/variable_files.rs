@@ -13,7 +13,7 @@ use super::diagnostic::{Diagnostic, SourceError, SourceFile};
 use super::keys::key_parts;
 use super::model::Matrix;
 use super::pattern::Pattern;
-use super::placeholders::{PatternKind, Placeholders};
+use super::placeholders::{PatternKind, Placeholders, VERSION};
 use super::safe;
 use super::schema::{FromTable, MatrixFile, Variable};
 use super::spanned::Spanned;
@@ -105,7 +105,7 @@ impl Checker<'_> {
         let source = SourceFile::new(&folder.join(file.as_str()), text);
         let root = read_data(&source, format)?;
         // `version` has a fixed meaning only in the names of images.
-        let reserved = RESERVED.into_iter().filter(|name| *name != "version");
+        let reserved = RESERVED.into_iter().filter(|name| *name != VERSION);
         let reserved: Vec<&str> = reserved.chain(self.placeholders.axes.iter().copied()).collect();
         let naming = match name {
             Some(name) => {

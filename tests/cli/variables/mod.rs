@@ -2,7 +2,7 @@
 
 use insta::assert_snapshot;
 
-use crate::harness::project::{Project, commit, git, stdout};
+use crate::harness::project::{Project, commit, git, stdout, told};
 
 const MATRIX: &str = r#"[image]
 repository = "acme/python"
@@ -50,6 +50,24 @@ fn templates_and_names_use_the_variables_of_a_file() {
     assert_snapshot!(stdout(project.basegen("list")));
     assert_snapshot!(stdout(project.basegen("render --python 3.14 --only distro=slim")));
     assert_snapshot!(stdout(project.basegen("explain 3.13-slim")));
+}
+
+/// The version in a tag is that of the release, also if a file has a variable of this name.
+#[test]
+fn the_version_of_a_file_is_in_templates_only() {
+    let project = project();
+    let matrix = MATRIX.replace("as = \"release\"\n", "").replace("{{release.version}}", "{{python}}-{{version}}");
+    project.write("matrix.toml", &format!("{matrix}[version]\nfile = \"VERSION\"\n"));
+    project.write("VERSION", "1.2.3\n");
+    let template = "FROM debian:{{distro}}\nENV PYTHON_VERSION={{version}}\n";
+    project.write("dockerfiles/Dockerfile.hbs", template);
+    let selected = "--python 3.14 --only distro=slim";
+    assert_snapshot!(stdout(project.basegen(&format!("list {selected}"))), @"acme/python:3.14-1.2.3-slim");
+    let rendered = stdout(project.basegen(&format!("render {selected}")));
+    assert!(rendered.contains("ENV PYTHON_VERSION=3.14.0"), "{rendered}");
+    let labels = matrix.replace("[axes]", "labels = { version = \"{{version}}\" }\n\n[axes]");
+    project.write("matrix.toml", &labels);
+    assert_snapshot!(told(project.basegen("list")));
 }
 
 #[test]
