@@ -6,6 +6,7 @@ use crate::ops::{
     render::{RenderOutcome, RenderTarget},
 };
 use crate::render;
+use crate::report::format;
 
 use super::Session;
 use super::args::RenderArgs;
@@ -24,7 +25,8 @@ pub(super) fn run(args: &RenderArgs, session: &Session) -> Result<ExitCode, Repo
             printer.note(&format!("{} matches the matrix", folder.display()));
         }
         RenderTarget::Write(folder) => {
-            printer.note(&format!("wrote {count} variants to {}", folder.display()));
+            let variants = format::count(count, "variant");
+            printer.note(&format!("wrote {variants} to {}", folder.display()));
             if !extra.is_empty() {
                 let extra = render::list(&extra);
                 printer.message(&format!(
