@@ -6,7 +6,8 @@ use super::{Kind, Severity, all_rules};
 #[must_use]
 pub fn table() -> String {
     let mut table =
-        "| rule | requirement | checked | fix | source |\n| --- | --- | --- | --- | --- |\n".to_owned();
+        "| rule | requirement | checked | fix | source |\n| --- | --- | --- | --- | --- |\n"
+            .to_owned();
     for (_, rule) in all_rules() {
         let place = match rule.kind {
             Kind::Static(_) => "Dockerfile",
@@ -16,8 +17,11 @@ pub fn table() -> String {
         let warning = if rule.severity == Severity::Warning { "; a warning" } else { "" };
         let cells = [rule.requirement, rule.fix, rule.source].map(|cell| cell.replace('|', "\\|"));
         let [requirement, fix, source] = cells;
-        let _ =
-            writeln!(table, "| `{}` | {requirement} | {place}{warning} | {fix} | {source} |", rule.id);
+        let _ = writeln!(
+            table,
+            "| `{}` | {requirement} | {place}{warning} | {fix} | {source} |",
+            rule.id
+        );
     }
     table
 }

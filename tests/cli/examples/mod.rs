@@ -112,7 +112,9 @@ impl Project {
     fn try_commands(&self, page: &Path) {
         let page = fs_err::read_to_string(page).expect("a page");
         let arguments = page.lines().filter_map(|line| line.strip_prefix("basegen "));
-        for arguments in arguments.filter(|line| !line.starts_with("update") && !line.contains("--since")) {
+        for arguments in
+            arguments.filter(|line| !line.starts_with("update") && !line.contains("--since"))
+        {
             let arguments = arguments.replace("--push", "--dry-run");
             let is_build = arguments.starts_with("--") && !arguments.contains("--dry-run");
             let option = if is_build { "--dry-run" } else { "" };

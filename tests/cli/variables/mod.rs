@@ -56,7 +56,9 @@ fn templates_and_names_use_the_variables_of_a_file() {
 #[test]
 fn the_version_of_a_file_is_in_templates_only() {
     let project = project();
-    let matrix = MATRIX.replace("as = \"release\"\n", "").replace("{{release.version}}", "{{python}}-{{version}}");
+    let matrix = MATRIX
+        .replace("as = \"release\"\n", "")
+        .replace("{{release.version}}", "{{python}}-{{version}}");
     project.write("matrix.toml", &format!("{matrix}[version]\nfile = \"VERSION\"\n"));
     project.write("VERSION", "1.2.3\n");
     let template = "FROM debian:{{distro}}\nENV PYTHON_VERSION={{version}}\n";
