@@ -28,7 +28,7 @@ use dockerfile::Dockerfile;
 pub struct Rule {
     /// The id, which begins with the name of its contract: `baseten/reserved-env`.
     pub id: &'static str,
-    /// What an image must meet, a sentence without a period.
+    /// The requirement, a sentence without a period.
     pub requirement: &'static str,
     /// What to do about an image that breaks the rule, an imperative.
     pub fix: &'static str,
