@@ -18,14 +18,14 @@ pub(in crate::cli) enum ExportCommand {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ExportBakeArgs {
-    #[command(flatten)]
-    pub(in crate::cli) selection: SelectionArgs,
-    #[command(flatten)]
-    pub(in crate::cli) naming: NamingArgs,
     /// The folder for docker-bake.json and the contexts
     #[arg(short, long, value_name = "DIR")]
     pub(in crate::cli) output: PathBuf,
     /// Do not look up base images that basegen.lock does not pin
     #[arg(long)]
     pub(in crate::cli) offline: bool,
+    #[command(flatten)]
+    pub(in crate::cli) selection: SelectionArgs,
+    #[command(flatten)]
+    pub(in crate::cli) naming: NamingArgs,
 }

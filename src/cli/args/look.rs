@@ -1,4 +1,6 @@
 //! The arguments of commands that change nothing.
+//!
+//! Options of a command come before flattened groups, whose heading in the help would apply to them.
 
 use std::path::PathBuf;
 
@@ -8,11 +10,11 @@ use super::{NamingArgs, SelectionArgs};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct PlanArgs {
-    #[command(flatten)]
-    pub(in crate::cli) planned: PlannedArgs,
     /// Output format
     #[arg(long, value_enum, default_value_t = PlanFormat::Table)]
     pub(in crate::cli) format: PlanFormat,
+    #[command(flatten)]
+    pub(in crate::cli) planned: PlannedArgs,
     #[command(flatten)]
     pub(in crate::cli) jobs: JobsArgs,
 }
@@ -36,10 +38,6 @@ pub(in crate::cli) struct JobsArgs {
 /// The images of a plan.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct PlannedArgs {
-    #[command(flatten)]
-    pub(in crate::cli) selection: SelectionArgs,
-    #[command(flatten)]
-    pub(in crate::cli) naming: NamingArgs,
     /// Only variants whose images differ from those of a git revision, with the reasons
     ///
     /// Needs neither an engine nor a network. `basegen changed` compares the version too, and its
@@ -49,6 +47,10 @@ pub(in crate::cli) struct PlannedArgs {
     /// Do not look up images in the registry
     #[arg(long)]
     pub(in crate::cli) offline: bool,
+    #[command(flatten)]
+    pub(in crate::cli) selection: SelectionArgs,
+    #[command(flatten)]
+    pub(in crate::cli) naming: NamingArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -65,25 +67,25 @@ pub(in crate::cli) enum PlanFormat {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ListArgs {
+    /// List the aliases too, each below its image
+    #[arg(long)]
+    pub(in crate::cli) all_tags: bool,
     #[command(flatten)]
     pub(in crate::cli) selection: SelectionArgs,
     #[command(flatten)]
     pub(in crate::cli) naming: NamingArgs,
-    /// List the aliases too, each below its image
-    #[arg(long)]
-    pub(in crate::cli) all_tags: bool,
 }
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct RenderArgs {
-    #[command(flatten)]
-    pub(in crate::cli) selection: SelectionArgs,
     /// Write each variant to DIR/<variant>/ [default: print the Dockerfiles]
     #[arg(short, long, value_name = "DIR")]
     pub(in crate::cli) output: Option<PathBuf>,
     /// Write nothing, and fail if DIR differs
     #[arg(long, value_name = "DIR", conflicts_with = "output")]
     pub(in crate::cli) check: Option<PathBuf>,
+    #[command(flatten)]
+    pub(in crate::cli) selection: SelectionArgs,
 }
 
 #[derive(Debug, Args)]
@@ -91,11 +93,11 @@ pub(in crate::cli) struct StatusArgs {
     /// The version of the release [default: that of `[version]`]
     #[arg(value_name = "VERSION", conflicts_with = "version_tag")]
     pub(in crate::cli) version: Option<String>,
-    #[command(flatten)]
-    pub(in crate::cli) naming: NamingArgs,
     /// Output format
     #[arg(long, value_enum, default_value_t = TextFormat::Table)]
     pub(in crate::cli) format: TextFormat,
+    #[command(flatten)]
+    pub(in crate::cli) naming: NamingArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
